@@ -1,0 +1,90 @@
+"""Rules for everything that pytest runs here, doctests included: names, time limit, no network, full size."""
+
+import faulthandler
+import importlib
+import importlib.util
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+
+FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+SECONDS = float(os.environ.get("TINYTENSOR_TEST_SECONDS", 3600 if FULL else 120))
+
+# What needs PyTorch is left out where PyTorch is not installed; pytest_report_header says so.
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+collect_ignore = [] if HAS_TORCH else ["tests/oracle"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--order", type=int, default=0, metavar="SEED", help="seed of the order of the test files"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    left_out = [] if HAS_TORCH else ["tests/oracle is left out: PyTorch is not installed (make oracle)"]
+    return [f"file order: --order={config.getoption('--order')}, limit: {SECONDS:g} s per test", *left_out]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the files, so that no file can lean on another; leave slow tests to `make full`."""
+    rank: dict[str, float] = {}
+    draw = random.Random(config.getoption("--order"))
+    for path in sorted({item.nodeid.partition("::")[0] for item in items}):
+        rank[path] = draw.random()
+    items.sort(key=lambda item: rank[item.nodeid.partition("::")[0]])
+    if not FULL:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(autouse=True)
+def names_in_doctests(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> None:
+    """Examples in docstrings use `tt` and `np` without importing them."""
+    if isinstance(request.node, pytest.DoctestItem):
+        doctest_namespace.update(tt=importlib.import_module("tinytensor"), np=np)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test at its limit; where even that is not heard (native code), end the process with a traceback."""
+    own = item.get_closest_marker("limit")
+    seconds = float(own.args[0]) if own else SECONDS
+
+    def out_of_time(signum: int, frame: FrameType | None) -> None:
+        pytest.fail(f"took longer than its limit of {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=sys.__stderr__)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Refuse connections that leave this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else "localhost"
+        if host not in {"localhost", "127.0.0.1", "::1"}:
+            raise RuntimeError(f"a test tried to reach {host}; tests use no network")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
