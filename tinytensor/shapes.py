@@ -1,0 +1,197 @@
+"""Shapes, axes and keys as users give them: checked, completed and turned into plain ints.
+
+Each function takes `what`, the name of the function that the user called, for its messages.
+"""
+
+import operator
+from collections.abc import Sequence
+from math import prod
+
+from .errors import DTypeError, IndexRangeError, ShapeError
+
+__all__ = [
+    "MAX_SIZE",
+    "Key",
+    "Shape",
+    "as_int",
+    "broadcast_shapes",
+    "check_shape",
+    "normalize_axes",
+    "normalize_axis",
+    "normalize_key",
+    "resolve_shape",
+    "wrong_size",
+]
+
+Shape = tuple[int, ...]
+Key = tuple[int | slice | None, ...]
+
+MAX_SIZE = 2**63 - 1  # elements; offsets are 64-bit signed integers on every device
+
+
+def as_int(value: object, what: str, noun: str = "a size") -> int:
+    """Python int of anything with `__index__`; bools and all else are refused."""
+    if type(value) is int:
+        return value
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)  # type: ignore[arg-type]  # the attempt is the test
+        except TypeError:
+            pass
+    raise DTypeError(
+        f"{what}: {noun} of type {type(value).__name__}",
+        why="an integer is needed here; bools and floats are not taken for one",
+        fix="convert it with int(...)",
+    )
+
+
+def _sizes(shape: object, what: str) -> list[int]:
+    """Sizes as ints; a single integer stands for one axis."""
+    if isinstance(shape, (tuple, list)) or (
+        isinstance(shape, Sequence) and not isinstance(shape, str | bytes)
+    ):
+        return [as_int(length, what) for length in shape]
+    return [as_int(shape, what, "a shape")]
+
+
+def check_shape(shape: int | Sequence[int], what: str) -> Shape:
+    """Shape as a tuple of ints; ShapeError if a size is negative or the product exceeds 2**63 - 1."""
+    sizes = tuple(_sizes(shape, what))
+    total = 1
+    for length in sizes:
+        total *= length
+        if length < 0:
+            raise ShapeError(
+                f"{what}: shape {sizes} has a negative size",
+                why=f"an axis cannot have {length} elements",
+                fix="give sizes of 0 or more",
+            )
+    if total > MAX_SIZE:
+        raise ShapeError(
+            f"{what}: shape {sizes} is too large",
+            why=f"it has {total} elements; positions are 64-bit integers, at most {MAX_SIZE}",
+            fix="split the work into smaller tensors",
+        )
+    return sizes
+
+
+def resolve_shape(shape: int | Sequence[int], size: int, what: str) -> Shape:
+    """Shape for `size` elements, with at most one -1 replaced by the size that remains."""
+    sizes = _sizes(shape, what)
+    if -1 in sizes:
+        axis = sizes.index(-1)
+        others = prod(sizes[:axis] + sizes[axis + 1 :])
+        if sizes.count(-1) > 1:
+            raise ShapeError(
+                f"{what}: shape {tuple(sizes)} has -1 more than once",
+                why="only one size can be computed from the others",
+                fix="write out all sizes but one",
+            )
+        if others == 0:
+            raise ShapeError(
+                f"{what}: shape {tuple(sizes)} leaves -1 open",
+                why="the other sizes multiply to 0, so every size would fit",
+                fix="write out all sizes",
+            )
+        if others < 0 or size % others:
+            raise wrong_size(size, tuple(sizes), what)
+        sizes[axis] = size // others
+    resolved = check_shape(sizes, what)
+    if prod(resolved) != size:
+        raise wrong_size(size, resolved, what)
+    return resolved
+
+
+def normalize_axis(axis: object, ndim: int, what: str) -> int:
+    """Axis as an int from 0 to ndim - 1; negative axes count from the end."""
+    number = as_int(axis, what, "an axis")
+    if -ndim <= number < ndim:
+        return number + ndim if number < 0 else number
+    raise ShapeError(
+        f"{what}: axis {number} is out of range for {ndim} axes",
+        why=f"axes are numbered {-ndim} to {ndim - 1}" if ndim else "a single number has no axes",
+        fix=f"use an axis from {-ndim} to {ndim - 1}" if ndim else "leave the axis out",
+    )
+
+
+def normalize_axes(axes: object, ndim: int, what: str) -> tuple[int, ...]:
+    """Axes as ints from 0 to ndim - 1, in the order given; None means all of them."""
+    if axes is None:
+        return tuple(range(ndim))
+    if not isinstance(axes, Sequence) or isinstance(axes, str | bytes):
+        return (normalize_axis(axes, ndim, what),)
+    numbers = tuple([normalize_axis(axis, ndim, what) for axis in axes])
+    if len(set(numbers)) != len(numbers):
+        raise ShapeError(
+            f"{what}: axes {tuple(axes)} name an axis twice",
+            why=f"with {ndim} axes they mean {numbers}",
+            fix="name each axis once",
+        )
+    return numbers
+
+
+def normalize_key(key: object, layout_shape: Shape, what: str = "index") -> Key:
+    """Key of basic indexing as a tuple of int, slice and None: `...` is expanded, integers become int."""
+    parts: list[int | slice | None] = []
+    used, dots = 0, -1
+    for part in key if isinstance(key, tuple) else (key,):
+        if part is None:
+            parts.append(None)
+        elif part is Ellipsis:
+            if dots >= 0:
+                raise IndexRangeError(
+                    f"{what}: '...' stands twice in an index of shape {layout_shape}",
+                    why="it is not clear which axes each of them covers",
+                    fix="keep one '...' and write ':' for each axis of the other",
+                )
+            dots = len(parts)
+        else:
+            used += 1
+            is_slice = isinstance(part, slice)
+            parts.append(_int_slice(part, what) if is_slice else as_int(part, what, "an index"))
+    if used > len(layout_shape):
+        raise IndexRangeError(
+            f"{what}: {used} indices for shape {layout_shape}",
+            why=f"the shape has {len(layout_shape)} axes, one for each index",
+            fix=f"give at most {len(layout_shape)} indices; None adds an axis",
+        )
+    if dots >= 0:
+        parts[dots:dots] = [slice(None)] * (len(layout_shape) - used)
+    return tuple(parts)
+
+
+def _int_slice(part: slice, what: str) -> slice:
+    """Slice whose bounds are None or int."""
+    bounds = (part.start, part.stop, part.step)
+    return slice(*[None if b is None else as_int(b, what, "a slice bound") for b in bounds])
+
+
+def broadcast_shapes(*shapes: Shape, what: str = "broadcast") -> Shape:
+    """Common shape: align at the last axis; sizes must be equal, or 1, which repeats."""
+    first = shapes[0] if shapes else ()
+    if shapes.count(first) == len(shapes):
+        return first
+    ndim = max([len(shape) for shape in shapes])
+    result = [1] * ndim
+    for shape in shapes:
+        for axis, length in enumerate(shape, ndim - len(shape)):
+            if length == 1 or length == result[axis]:
+                continue
+            if result[axis] != 1:
+                raise ShapeError(
+                    f"{what}: shapes {', '.join(map(str, shapes))} do not fit",
+                    why=f"axis {axis - ndim} would need sizes {[result[axis], length]} at once",
+                    fix="reshape one operand so that each axis is equal or 1",
+                )
+            result[axis] = length
+    return tuple(result)
+
+
+def wrong_size(size: int, shape: Shape, what: str) -> ShapeError:
+    """Error for a shape, perhaps with a -1, that cannot hold `size` elements."""
+    known = prod(length for length in shape if length != -1)
+    return ShapeError(
+        f"{what}: {size} elements do not fit shape {shape}",
+        why=f"the sizes {'other than -1 ' if -1 in shape else ''}multiply to {known}",
+        fix=f"give sizes that multiply to {size}, or one -1 among sizes that divide {size}",
+    )
