@@ -1,13 +1,11 @@
 """Rules for everything that pytest runs here, doctests included: names, time limit, no network, full size."""
 
-import faulthandler
 import importlib
 import importlib.util
 import os
 import random
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -56,7 +54,7 @@ def names_in_doctests(request: pytest.FixtureRequest, doctest_namespace: dict[st
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fail a test at its limit; where even that is not heard (native code), end the process with a traceback."""
+    """Fail a test at its limit. Native code does not hear this; faulthandler_timeout ends such a process."""
     own = item.get_closest_marker("limit")
     seconds = float(own.args[0]) if own else SECONDS
 
@@ -65,13 +63,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, out_of_time)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=sys.__stderr__)
     try:
         return (yield)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -82,7 +78,7 @@ def no_network() -> Iterator[None]:
     def guarded(self: socket.socket, address: Any) -> None:
         host = address[0] if isinstance(address, tuple) else "localhost"
         if host not in {"localhost", "127.0.0.1", "::1"}:
-            raise RuntimeError(f"a test tried to reach {host}; tests use no network")
+            raise OSError(f"a test tried to reach {host}; tests use no network")
         connect(self, address)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -15,7 +15,7 @@ EXTRAS = {
     "dev": [
         "setuptools>=65",
         "wheel>=0.40",
-        "pytest>=8.2",
+        "pytest>=9.0",
         "pytest-xdist>=3.5",
         "hypothesis>=6.100",
         "ruff>=0.17.6,<0.18",  # another minor version may format differently

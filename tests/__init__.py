@@ -1,1 +1,1 @@
-"""Tests: `python -m pytest tests`. Modules here are imported as `tests.name`, so that no name is taken twice."""
+"""Tests; run `python -m pytest tests`. Modules are imported as `tests.name`, so no name is taken twice."""

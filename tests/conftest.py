@@ -1,10 +1,10 @@
-"""How many examples hypothesis draws: TINYTENSOR_HYPOTHESIS_PROFILE = dev (10) | ci (100) | nightly (2000)."""
+"""How many examples hypothesis draws. TINYTENSOR_HYPOTHESIS_PROFILE: dev 10, ci 100, nightly 2000."""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-# Examples are the same in each run of dev and ci, so that a red run can be repeated; nightly looks for new ones.
+# The examples of dev and ci are the same in each run, so a red run can be repeated; nightly draws new ones.
 # A busy machine is no reason to fail: no deadline, no check of the speed of drawing.
 for name, examples in {"dev": 10, "ci": 100, "nightly": 2000}.items():
     settings.register_profile(
