@@ -1,0 +1,1 @@
+"""A GPT on `tinytensor`: tokenizers, data, model, training, sampling. Start with `python -m gpt`."""

@@ -1,0 +1,260 @@
+"""The two configs of a run: what the model is, and how it is trained. Knows nothing of tensors."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, to_dict
+from tinytensor.errors import ArgumentError
+
+__all__ = [
+    "GPTConfig",
+    "TrainConfig",
+    "describe_fields",
+    "from_dict",
+    "parse_overrides",
+    "to_dict",
+]
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a model; the defaults are GPT-2's choices.
+
+    Args:
+        vocab_size: number of token ids; 0: take it from the tokenizer when training begins.
+        block_size: longest context, in tokens.
+        n_layer: number of blocks.
+        n_head: attention heads per block; must divide n_embd.
+        n_embd: channels of the residual stream.
+        dropout: probability of dropping an activation while training.
+        bias: biases in linear layers and layer norms.
+        position: position embedding, a learned table or fixed waves.
+        norm_position: layer norm before each sublayer (GPT-2) or after its sum (the 2017 transformer).
+        activation: gelu (tanh form, GPT-2), gelu_erf (exact) or relu.
+        tied_head: use the token embedding as output matrix.
+        norm_eps: added to the variance in layer norms.
+
+    Raises:
+        ArgumentError: a field of a wrong type or outside its domain.
+
+    Example:
+        >>> GPTConfig(vocab_size=65, block_size=64, n_layer=4, n_head=4, n_embd=128).head_size
+        32
+    """
+
+    vocab_size: int
+    block_size: int
+    n_layer: int
+    n_head: int
+    n_embd: int
+    dropout: float = 0.0
+    bias: bool = True
+    position: Literal["learned", "sinusoidal"] = "learned"
+    norm_position: Literal["pre", "post"] = "pre"
+    activation: Literal["gelu", "gelu_erf", "relu"] = "gelu"
+    tied_head: bool = True
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _at_least(self, 0, "vocab_size")
+        _at_least(self, 1, "block_size", "n_layer", "n_head", "n_embd")
+        _require(
+            self.n_embd % self.n_head == 0,
+            f"GPTConfig: n_head={self.n_head} does not divide n_embd={self.n_embd}",
+            why="each head takes n_embd / n_head channels",
+            fix=f"use n_embd={(self.n_embd // self.n_head + 1) * self.n_head} or another n_head",
+        )
+        _require(
+            self.position == "learned" or self.n_embd % 2 == 0,
+            f"GPTConfig: n_embd={self.n_embd} is odd with position='sinusoidal'",
+            why="channels come in pairs of sine and cosine",
+            fix=f"use n_embd={self.n_embd + self.n_head} or position='learned'",
+        )
+        _in_unit_interval(self, "dropout")
+        _require(
+            self.norm_eps > 0,
+            f"GPTConfig: norm_eps={self.norm_eps}",
+            why="a row of equal numbers has variance 0, and would be divided by 0",
+            fix="use norm_eps=1e-5",
+        )
+
+    @property
+    def head_size(self) -> int:
+        """Channels per head."""
+        return self.n_embd // self.n_head
+
+    def with_vocab_size(self, tokenizer_size: int) -> "GPTConfig":
+        """Settle the vocabulary once the tokenizer is known.
+
+        Args:
+            tokenizer_size: number of ids that the tokenizer can give.
+
+        Returns:
+            This config if its vocab_size is large enough (a padded vocabulary is fine), a new one if it is 0.
+
+        Raises:
+            ArgumentError: the tokenizer has ids that the model would not know.
+
+        Example:
+            >>> GPTConfig(0, block_size=8, n_layer=1, n_head=1, n_embd=4).with_vocab_size(65).vocab_size
+            65
+        """
+        _require(
+            self.vocab_size == 0 or self.vocab_size >= tokenizer_size,
+            f"GPTConfig: vocab_size={self.vocab_size} is too small",
+            why=f"the tokenizer has {tokenizer_size} ids",
+            fix=f"use vocab_size={tokenizer_size}, or 0 to take it from the tokenizer",
+        )
+        return self if self.vocab_size else replace(self, vocab_size=tokenizer_size)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; the defaults are nanoGPT's CPU recipe.
+
+    Args:
+        data: the text: shakespeare (embedded), a text file, a folder, or token files.
+        tokenizer: char, word, or the path of a tokenizer file.
+        out_dir: folder of the run.
+        seed: of initial weights, batches, dropout and samples.
+        device: where the tensors live: cpu, cuda, cuda:1, emulated, checked.
+        batch_size: sequences per forward pass.
+        gradient_accumulation_steps: forward and backward passes per optimizer step.
+        max_steps: optimizer steps.
+        learning_rate: the highest, reached after the warmup.
+        min_learning_rate: the lowest, reached at the end of the decay.
+        warmup_steps: steps of linear rise from 0.
+        decay_steps: cosine and linear: the step at which the decay ends (0: max_steps); wsd: the length
+            of the decay at the end (0: a fifth of max_steps).
+        schedule: form of the learning rate: cosine, linear, wsd (warmup, stable, decay), constant.
+        weight_decay: AdamW's, on matrices only.
+        beta1: AdamW's average of gradients.
+        beta2: AdamW's average of squared gradients.
+        grad_clip: largest norm of the whole gradient; 0: no limit.
+        eval_interval: steps between evaluations; 0: only at the end.
+        eval_batches: batches per evaluation; 0: the whole validation split in consecutive blocks.
+        log_interval: steps between lines of the log.
+        sample_interval: steps between printed samples; 0: none.
+        sample_tokens: length of a sample.
+        sample_prompt: text that a sample continues.
+        checkpoint_interval: steps between checkpoints; 0: only with evaluations.
+        keep_checkpoints: how many of the newest checkpoints stay; the best stays besides.
+        overfit_one_batch: train on the first batch alone, to see whether the model can learn at all.
+        init_from: scratch, resume (the last checkpoint in out_dir), or the path of weights.
+
+    Raises:
+        ArgumentError: a field of a wrong type or outside its domain.
+
+    Example:
+        >>> TrainConfig(batch_size=12, gradient_accumulation_steps=4).sequences_per_step
+        48
+    """
+
+    data: str = "shakespeare"
+    tokenizer: str = "char"
+    out_dir: str = "runs/gpt"
+    seed: int = 1337
+    device: str = "cpu"
+    batch_size: int = 12
+    gradient_accumulation_steps: int = 1
+    max_steps: int = 2000
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-4
+    warmup_steps: int = 100
+    decay_steps: int = 0
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.99
+    grad_clip: float = 1.0
+    eval_interval: int = 250
+    eval_batches: int = 0
+    log_interval: int = 10
+    sample_interval: int = 0
+    sample_tokens: int = 200
+    sample_prompt: str = "\n"
+    checkpoint_interval: int = 0
+    keep_checkpoints: int = 2
+    overfit_one_batch: bool = False
+    init_from: str = "scratch"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("data", "tokenizer", "out_dir", "device", "init_from"):
+            _require(
+                getattr(self, name) != "",
+                f"TrainConfig: {name} is empty",
+                why="a name or a path is needed",
+                fix=f"leave {name} out to take its default",
+            )
+        _at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
+        _at_least(self, 1, "keep_checkpoints", "sample_tokens")
+        _at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
+        _at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
+        _in_unit_interval(self, "beta1", "beta2")
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        """Check that the phases of the learning rate follow each other."""
+        _require(
+            0 <= self.min_learning_rate <= self.learning_rate and self.learning_rate > 0,
+            f"TrainConfig: learning_rate={self.learning_rate}, min_learning_rate={self.min_learning_rate}",
+            why="the rate falls from learning_rate to min_learning_rate, and neither is negative",
+            fix=f"use min_learning_rate={abs(self.learning_rate) / 10:g}",
+        )
+        if self.schedule == "constant":
+            return
+        wsd = self.schedule == "wsd"
+        room = self.max_steps - self.decay_length if wsd else self.decay_length
+        _require(
+            self.warmup_steps <= room,
+            f"TrainConfig: warmup_steps={self.warmup_steps} with decay_steps={self.decay_steps} and "
+            f"max_steps={self.max_steps}",
+            why=f"the decay begins at step {room}, before the warmup ends"
+            if wsd
+            else f"the decay ends at step {room}, before the warmup does",
+            fix=f"use warmup_steps={max(0, room) // 10}, or more steps",
+        )
+
+    @property
+    def decay_length(self) -> int:
+        """The meaning of decay_steps with its 0 replaced: see there."""
+        if self.decay_steps:
+            return self.decay_steps
+        return max(1, self.max_steps // 5) if self.schedule == "wsd" else self.max_steps
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Sequences behind one optimizer step."""
+        return self.batch_size * self.gradient_accumulation_steps
+
+
+def _require(ok: bool, what: str, *, why: str, fix: str) -> None:
+    """Raise ArgumentError unless ok."""
+    if not ok:
+        raise ArgumentError(what, why=why, fix=fix)
+
+
+def _at_least(config: object, low: int, *names: str) -> None:
+    """Check fields against a lower limit."""
+    for name in names:
+        value = getattr(config, name)
+        _require(
+            value >= low,
+            f"{type(config).__name__}: {name}={value}",
+            why=f"{name} must be {low} or more",
+            fix=f"use {name}={low}",
+        )
+
+
+def _in_unit_interval(config: object, *names: str) -> None:
+    """Check probabilities and averages: 0 ≤ value < 1."""
+    for name in names:
+        value = getattr(config, name)
+        _require(
+            0 <= value < 1,
+            f"{type(config).__name__}: {name}={value}",
+            why=f"{name} must lie in [0, 1)",
+            fix=f"use {name}=0.1" if name == "dropout" else f"use {name}=0.9",
+        )

@@ -1,0 +1,415 @@
+"""Typed fields of a frozen dataclass, read from the command line or from JSON. Knows no field by name.
+
+A field's annotation is its rule: int, float, bool, str, `Literal[...]`, or one of these `| None`.
+Its line under `Args:` in the docstring of the class is its help text.
+"""
+
+import dataclasses
+import difflib
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, TypeVar, TypeVarTuple, Union, cast
+
+from tinytensor.errors import ArgumentError, FormatError
+
+__all__ = [
+    "check_types",
+    "closest",
+    "describe_fields",
+    "from_dict",
+    "parse_overrides",
+    "take_option",
+    "to_dict",
+]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_EXAMPLES: dict[object, str] = {int: "64", float: "3e-4", bool: "true", str: "text"}
+_BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+_MAX_EXPONENT = 18  # 9e18 fits into 64 bits; all digits of 1e999999999 would fill the memory
+
+
+def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
+    """Change fields of configs by `--field=value` or `--field value`.
+
+    Integers may be written 1000, 1_000 or 1e3; a bool may stand alone (`--bias` is `--bias=true`); in
+    names `-` equals `_`; `none` is the None of an optional field.
+
+    Args:
+        argv: the words of the command line, without the name of the program.
+        configs: frozen dataclasses; a field belongs to the one that declares it.
+
+    Returns:
+        The configs in the same order, changed.
+
+    Raises:
+        ArgumentError: unknown or repeated field, value of a wrong type, word without a field, or a
+            combination that a config refuses.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> (train,) = parse_overrides(["--max_steps=1e3", "--schedule", "wsd"], TrainConfig())
+        >>> train.max_steps, train.schedule
+        (1000, 'wsd')
+    """
+    owners = _owners(configs)
+    changes: dict[str, object] = {}
+    words = list(argv)
+    while words:
+        name, text = _next_override(words, owners)
+        if name in changes:
+            raise ArgumentError(
+                f"--{name}: given twice",
+                why="the meaning would depend on the order",
+                fix=f"keep one: --{name}={text}",
+            )
+        changes[name] = _option_value(name, annotations(type(owners[name]))[name], text)
+    changed = [_changed(config, changes, owners) for config in configs]
+    return cast("tuple[*Ts]", tuple(changed))
+
+
+def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """Take one `--name=value` or `--name value` out of a command line.
+
+    Args:
+        argv: the words of the command line.
+        name: the option, without its dashes.
+
+    Returns:
+        The value, None if the option is not there, and the other words.
+
+    Raises:
+        ArgumentError: the option is given twice or without a value.
+
+    Example:
+        >>> take_option(["--preset=tiny", "--seed=3"], "preset")
+        ('tiny', ['--seed=3'])
+    """
+    found: list[str] = []
+    rest: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word == f"--{name}" and words and not words[0].startswith("--"):
+            found.append(words.pop(0))
+        elif word == f"--{name}" or word.startswith(f"--{name}="):
+            found.append(word.removeprefix(f"--{name}").removeprefix("="))
+        else:
+            rest.append(word)
+    if len(found) > 1 or "" in found:
+        raise ArgumentError(
+            f"--{name}: {'given twice' if len(found) > 1 else 'has no value'}",
+            why="the option takes exactly one value",
+            fix=f"write --{name}=VALUE once",
+        )
+    return (found[0] if found else None), rest
+
+
+def describe_fields(*configs: object) -> str:
+    """List every field with its value and its help, one a line.
+
+    Args:
+        configs: dataclasses whose docstrings explain their fields under `Args:`.
+
+    Returns:
+        Text for a `--help` page.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> "--max_steps=2000" in describe_fields(TrainConfig())
+        True
+    """
+    lines: list[str] = []
+    for config in configs:
+        helps = _field_helps(type(config))
+        for name, value in to_dict(config).items():
+            option = f"--{name}={_as_text(value)}"
+            lines.append(f"  {option:<34} {helps.get(name, '')}".rstrip())
+    return "\n".join(lines)
+
+
+def to_dict(config: object) -> dict[str, Any]:
+    """Turn a config into plain JSON values.
+
+    Args:
+        config: a dataclass of plain fields.
+
+    Returns:
+        One entry a field, in the order of the fields.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> to_dict(TrainConfig())["schedule"]
+        'cosine'
+    """
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(cast(Any, config))}
+
+
+def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
+    """Make a config from JSON values, checking names and types.
+
+    A field that is not in the file takes its default, so that files written before the field existed
+    stay readable; a field without a default must be there.
+
+    Args:
+        cls: the dataclass.
+        values: what `json.loads` gave.
+        source: the name of the file, for messages.
+
+    Returns:
+        The config.
+
+    Raises:
+        FormatError: not an object, unknown or missing field, wrong type, or a value that the config refuses.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> from_dict(TrainConfig, {"max_steps": 5, "warmup_steps": 1}).max_steps
+        5
+    """
+    title = f"{source}: not a {cls.__name__}"
+    if not isinstance(values, Mapping):
+        raise FormatError(
+            title, why=f"an object is expected, not {_shown(values)}", fix='store {"field": value, …}'
+        )
+    rules = annotations(cls)
+    for name in values:
+        if name not in rules:
+            raise FormatError(title, why=f"there is no field {name!r}", fix=_suggestion(str(name), rules, ""))
+    for field in dataclasses.fields(cast(Any, cls)):
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise FormatError(title, why=f"the field {field.name!r} is missing", fix=f'add "{field.name}": …')
+        if field.name in values and (reason := _mismatch(rules[field.name], values[field.name])):
+            raise FormatError(
+                title,
+                why=f"{field.name} = {_shown(values[field.name])}: {reason}",
+                fix=f"store {field.name} as {_described(rules[field.name])}",
+            )
+    try:
+        return cls(**{name: _widened(rules[name], value) for name, value in values.items()})
+    except ArgumentError as error:
+        raise FormatError(title, why=f"{error.what}: {error.why}", fix=error.fix) from None
+
+
+def check_types(config: object) -> None:
+    """Check that every field holds what its annotation says (a `float` may hold an int).
+
+    Args:
+        config: a dataclass, complete; call this from its `__post_init__`.
+
+    Raises:
+        ArgumentError: a field of a wrong type or with a value outside its choices.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> check_types(TrainConfig())
+    """
+    for name, rule in annotations(type(config)).items():
+        value = getattr(config, name)
+        if reason := _mismatch(rule, value):
+            raise ArgumentError(
+                f"{type(config).__name__}: {name}={_shown(value)}",
+                why=reason,
+                fix=f"use {_described(rule)}, for example {name}={_example(rule)}",
+            )
+
+
+def closest(name: str, names: Iterable[str]) -> list[str]:
+    """Find up to three names that look like a mistyped one.
+
+    Args:
+        name: what was typed.
+        names: what exists.
+
+    Returns:
+        The likeliest first; empty when nothing is near.
+
+    Example:
+        >>> closest("trian", ["train", "sample"])
+        ['train']
+    """
+    return difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+
+
+def annotations(cls: type) -> dict[str, Any]:
+    """Return the resolved annotation of each field of a dataclass."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+# --- the command line ---------------------------------------------------------------------------------
+
+
+def _owners(configs: Sequence[object]) -> dict[str, object]:
+    """Map each field name to the config that declares it."""
+    owners: dict[str, object] = {}
+    for config in configs:
+        for name in annotations(type(config)):
+            assert name not in owners, f"two configs declare {name}"
+            owners[name] = config
+    return owners
+
+
+def _next_override(words: list[str], owners: Mapping[str, object]) -> tuple[str, str]:
+    """Pop one option from the front of the words: its field and its text."""
+    word = words.pop(0)
+    typed, equals, text = word.removeprefix("--").partition("=")
+    name = typed.replace("-", "_")
+    if not word.startswith("--"):
+        known = equals and name.lstrip("_") in owners
+        raise ArgumentError(
+            f"{word}: unexpected word",
+            why="options are written --field=value",
+            fix=f"write --{name.lstrip('_')}={text}" if known else "leave it out, or see --help",
+        )
+    if name not in owners:
+        raise ArgumentError(
+            f"--{typed}: no such field",
+            why=f"none of the {len(owners)} fields has this name",
+            fix=_suggestion(name, owners, "--"),
+        )
+    if equals:
+        return name, text
+    if words and not words[0].startswith("--"):
+        return name, words.pop(0)
+    rule = annotations(type(owners[name]))[name]
+    if rule is bool:
+        return name, "true"
+    raise ArgumentError(
+        f"--{name}: has no value", why=f"it takes {_described(rule)}", fix=f"write --{name}={_example(rule)}"
+    )
+
+
+def _option_value(name: str, rule: Any, text: str) -> object:
+    """Read the text of one option by the rule of its field."""
+    try:
+        return _from_text(rule, text)
+    except ValueError as error:
+        near = closest(text, map(str, typing.get_args(rule))) if typing.get_origin(rule) is Literal else []
+        raise ArgumentError(
+            f"--{name}={text}: not {_described(rule)}",
+            why=str(error),
+            fix=f"write --{name}={near[0] if near else _example(rule)}",
+        ) from None
+
+
+def _changed(config: object, changes: Mapping[str, object], owners: Mapping[str, object]) -> object:
+    """Return the config with those changes that belong to it."""
+    mine = {name: value for name, value in changes.items() if owners[name] is config}
+    return dataclasses.replace(cast(Any, config), **mine) if mine else config
+
+
+def _from_text(rule: Any, text: str) -> object:
+    """Convert a text; ValueError says what is wrong with it."""
+    inner, optional = _without_none(rule)
+    if optional and text.lower() == "none":
+        return None
+    if typing.get_origin(inner) is Literal:
+        choices = {str(choice): choice for choice in typing.get_args(inner)}
+        if text not in choices:
+            raise ValueError(f"the choices are {', '.join(choices)}")
+        return choices[text]
+    if inner is bool:
+        if text.lower() not in _BOOLEANS:
+            raise ValueError("a switch is true or false")
+        return _BOOLEANS[text.lower()]
+    if inner is int:
+        return _int_from_text(text)
+    if inner is float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError("the number must be finite")
+        return number
+    return text
+
+
+def _int_from_text(text: str) -> int:
+    """Read 12, 1_000 or 1e3; refuse fractions."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("these characters are not a number") from None
+    if not number.is_finite() or number.adjusted() > _MAX_EXPONENT or number != number.to_integral_value():
+        raise ValueError("a whole number below 1e19 is expected")
+    return int(number)
+
+
+# --- types -----------------------------------------------------------------------------------------------
+
+
+def _without_none(rule: Any) -> tuple[Any, bool]:
+    """Split `X | None` into X and True; any other rule into itself and False."""
+    if typing.get_origin(rule) in (Union, types.UnionType):
+        inner = [arm for arm in typing.get_args(rule) if arm is not type(None)]
+        assert len(inner) == 1, f"a field may be of one type or None, not {rule}"
+        return inner[0], True
+    return rule, False
+
+
+def _mismatch(rule: Any, value: object) -> str | None:
+    """Say why a value does not obey a rule; None if it does."""
+    inner, optional = _without_none(rule)
+    if optional and value is None:
+        return None
+    if typing.get_origin(inner) is Literal:
+        choices = typing.get_args(inner)
+        known = any(type(value) is type(choice) and value == choice for choice in choices)
+        return None if known else f"the choices are {', '.join(map(str, choices))}"
+    if type(value) is int and inner in (int, float):
+        return None if abs(value) < 2**63 else "the number must be below 2^63"
+    if type(value) is float and inner is float:
+        return None if math.isfinite(value) else "the number must be finite"
+    return None if type(value) is inner else f"it is of type {type(value).__name__}"
+
+
+def _widened(rule: Any, value: object) -> object:
+    """Turn the int of a float field into a float, as JSON writes 1.0 and 1 alike."""
+    return float(value) if _without_none(rule)[0] is float and isinstance(value, int) else value
+
+
+def _described(rule: Any) -> str:
+    """Name a rule in words: `an int`, `one of a, b`."""
+    inner, optional = _without_none(rule)
+    if typing.get_origin(inner) is Literal:
+        words = f"one of {', '.join(map(str, typing.get_args(inner)))}"
+    else:
+        words = {int: "an int", float: "a float", bool: "a bool", str: "a text"}[inner]
+    return f"{words} or none" if optional else words
+
+
+def _example(rule: Any) -> str:
+    """Give a value that obeys a rule."""
+    inner, _ = _without_none(rule)
+    return str(typing.get_args(inner)[0]) if typing.get_origin(inner) is Literal else _EXAMPLES[inner]
+
+
+def _suggestion(name: str, names: Iterable[str], prefix: str) -> str:
+    """Write the fix for an unknown name."""
+    near = closest(name, names) or sorted(names)
+    return f"did you mean {' or '.join(prefix + n for n in near)}?"
+
+
+def _as_text(value: object) -> str:
+    """Write a value as the command line would take it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return repr(value) if isinstance(value, str) and not value.isprintable() else str(value)
+
+
+def _shown(value: object) -> str:
+    """Show a value in a message, shortened."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _field_helps(cls: type) -> dict[str, str]:
+    """Read the help of each field from the Args section of the docstring."""
+    section = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text) for name, text in found}
