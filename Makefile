@@ -1,0 +1,71 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer; `make help` lists the rest.
+# Only relative paths and `python -m`: the folder may be named anything, spaces included.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo check lint test oracle full bench clean distclean
+
+CODE := tinytensor gpt
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$p" && break; done)
+
+# Each process of the tests has one BLAS thread: two processes with two threads each would fight for cores.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -q $(PARALLEL)
+PYTEST_ORACLE := $(ONE_THREAD) .venv-oracle/bin/python -m pytest -q $(PARALLEL)
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+demo: .venv/installed ## train a small GPT on Shakespeare: about 3 minutes
+	@.venv/bin/python -m gpt demo
+
+check: lint ## format, lint, types, rules of the repository
+	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/test_architecture.py tests/test_repository.py
+
+test: lint ## all of check, then all tests and the examples of all docstrings
+	@$(PYTEST) --doctest-modules $(CODE) tests
+
+oracle: .venv-oracle/installed ## live comparison with PyTorch and transformers
+	@$(PYTEST_ORACLE) tests/oracle
+
+full: export TINYTENSOR_FULL := 1
+full: export TINYTENSOR_HYPOTHESIS_PROFILE := nightly
+full: lint .venv-oracle/installed ## every test at full size, with PyTorch: hours
+	@$(PYTEST_ORACLE) -o faulthandler_timeout=7200 --order=$$(date +%s) --doctest-modules $(CODE) tests
+
+bench: .venv/installed ## the benchmarks of this machine
+	@.venv/bin/python -m benchmarks
+
+clean: ## remove what tools left behind (environments and runs stay)
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find $(CODE) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## clean, and remove the environments
+	@rm -rf .venv .venv-oracle
+
+lint: .venv/installed
+	@.venv/bin/python -m ruff format --check --quiet . || { echo "format: run .venv/bin/python -m ruff format"; exit 1; }
+	@.venv/bin/python -m ruff check --quiet .
+	@.venv/bin/python -m mypy --strict --no-error-summary $(CODE)
+	@echo "format, lint, types: good"
+
+# The stamp is written last, so an install that was cut off is repeated; a valid stamp means no call of pip.
+.venv/installed: EXTRAS := gpt,plot,dev
+.venv-oracle/installed: EXTRAS := gpt,plot,dev,oracle
+.venv/installed .venv-oracle/installed: setup.py pyproject.toml
+	@test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer with venv was not found. Install it (Debian, Ubuntu: python3 and python3-venv),"; \
+		echo "or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@rm -f $@
+	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || { \
+		echo "$(@D): new environment with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv --clear $(@D); }
+	@echo "$(@D): installing numpy and the extras $(EXTRAS)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check setuptools wheel
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[$(EXTRAS)]"
+	@touch $@
