@@ -362,7 +362,7 @@ class Layout:
 
 
 def contiguous_strides(shape: Shape) -> Shape:
-    """Strides of a dense array in C order; a size of 0 counts as 1, as in NumPy and PyTorch."""
+    """Strides of a dense array in C order; a size of 0 counts as 1, as in PyTorch."""
     strides, step = [], 1
     for length in shape[::-1]:
         strides.append(step)
