@@ -274,7 +274,7 @@ def shadows(module: Module) -> set[str]:
 def test_modules_that_define_max_do_not_call_the_builtin_max() -> None:
     report(
         [
-            f"{module.path}:{node.lineno}: {node.func.id} is an op in this file; write builtins.{node.func.id}"
+            f"{module.path}:{node.lineno}: {node.func.id} is an op here; write builtins.{node.func.id}"
             for module in product()
             for node in ast.walk(module.tree)
             if isinstance(node, ast.Call)
