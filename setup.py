@@ -44,7 +44,7 @@ setup(
         "tinytensor": ["py.typed"],
         "tinytensor.kernels": ["*.cu", "*.cuh", "*.h", "*.cpp", "README.md"],
         "tinytensor.runtime": ["**/*.h", "**/*.cpp"],
-        "gpt": ["py.typed", "text/*.txt"],
+        "gpt": ["py.typed", "text/*"],
     },
     zip_safe=False,
 )

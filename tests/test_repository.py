@@ -158,7 +158,8 @@ def test_commands_in_documents_exist(path: Path) -> None:
         for name in re.findall(r"python -m ([\w.]+)", text):
             inside = ROOT.joinpath(*name.split("."))
             here = inside.with_suffix(".py").exists() or (inside / "__main__.py").exists()
-            if not here and (inside.is_dir() or importlib.util.find_spec(name.partition(".")[0]) is None):
+            top = name.partition(".")[0]
+            if not here and ((ROOT / top).is_dir() or importlib.util.find_spec(top) is None):
                 problems.append(f"{path.name}:{line}: there is no module {name} to run")
     report(problems)
 
