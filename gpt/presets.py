@@ -92,7 +92,6 @@ _CPU_TRAIN = TrainConfig(
     learning_rate=1e-3,
     min_learning_rate=1e-4,
     warmup_steps=100,
-    decay_steps=2000,
     schedule="cosine",
     weight_decay=0.1,
     beta1=0.9,
@@ -105,7 +104,7 @@ _CHAR: dict[str, Preset] = {
     "demo": Preset(
         "a first run: embedded Shakespeare by characters, minutes on two CPU cores",
         _CPU_MODEL,
-        replace(_CPU_TRAIN, out_dir="runs/demo", decay_steps=0, sample_interval=500),
+        replace(_CPU_TRAIN, out_dir="runs/demo", sample_interval=500),
     ),
     "tiny": Preset(
         "seconds: to see whether everything works",
@@ -133,7 +132,6 @@ _CHAR: dict[str, Preset] = {
             out_dir="runs/shakespeare-char",
             batch_size=64,
             max_steps=5000,
-            decay_steps=5000,
         ),
     ),
 }

@@ -1,0 +1,117 @@
+"""`python -m gpt COMMAND …`: finds the command, and turns errors and Ctrl-C into exit codes.
+
+Each command is the `main(argv)` of a module, imported only when it is called.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpt.errors import MissingLibraryError
+from gpt.fields import closest
+from tinytensor.errors import ArgumentError, TinyTensorError
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+EXIT_ERROR, EXIT_PIPE, EXIT_INTERRUPT = 2, 1, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """The module behind a command, and its line in the help."""
+
+    module: str
+    about: str
+
+
+COMMANDS = {
+    "demo": Command("gpt.demo", "train a small GPT on the embedded Shakespeare, and let it write"),
+    "train": Command("gpt.train", "train a model: presets, any field as --field=value, resume"),
+    "sample": Command("gpt.generate", "let a trained model write"),
+    "plan": Command("gpt.plan", "parameters, memory, FLOPs and minutes of a run, before it runs"),
+    "trace": Command("gpt.trace", "follow a text through the model, with numbers and shapes"),
+    "tokenizer": Command("gpt.tokenizer", "train a tokenizer, or look at what it does"),
+    "data": Command("gpt.data", "turn texts into token files"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words of the command line; those of this process if None.
+
+    Returns:
+        The exit code: 0, 2 after an error that was explained, 130 after Ctrl-C.
+
+    Example:
+        >>> main(["--help"])  # doctest: +ELLIPSIS
+        python -m gpt: train a GPT and look inside...
+        0
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except TinyTensorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return EXIT_INTERRUPT
+    except BrokenPipeError:  # `… | head` has seen enough; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    return code
+
+
+def _run(words: list[str]) -> int:
+    """Call the module of the command with the words after it."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        near = closest(name, COMMANDS)
+        raise ArgumentError(
+            f"{name}: no such command",
+            why=f"there are {', '.join(COMMANDS)}",
+            fix=f"did you mean `python -m gpt {near[0]}`?" if near else "see python -m gpt --help",
+        )
+    try:
+        module = importlib.import_module(COMMANDS[name].module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("gpt", "tinytensor"):
+            raise
+        raise MissingLibraryError(
+            f"{name}: the library {error.name} is missing",
+            why="this command is built on it",
+            fix='pip install "tinytensor[gpt,plot]"',
+        ) from None
+    return int(module.main(rest) or 0)
+
+
+def _help() -> str:
+    """Write the page that fits on one screen."""
+    commands = "\n".join(f"  {name:<11} {command.about}" for name, command in COMMANDS.items())
+    return f"""python -m gpt: train a GPT and look inside.
+
+usage: python -m gpt COMMAND [--field=value ...]
+
+commands
+{commands}
+
+examples
+  python -m gpt demo
+  python -m gpt train --preset=shakespeare-char-cpu --max_steps=500 --out_dir=runs/first
+  python -m gpt train --preset=shakespeare-char-cpu --out_dir=runs/first --init_from=resume
+  python -m gpt plan --preset=gpt2
+  python -m gpt trace "The cat sat"
+
+python -m gpt COMMAND --help explains a command and lists its fields."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,437 @@
+"""What a run will cost, before it runs: parameters, memory, FLOPs, minutes. Counts, and allocates nothing."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.fields import take_option
+from gpt.presets import configs_from, describe_presets
+from tinytensor.errors import ArgumentError
+
+__all__ = ["Plan", "main", "matmul_speed", "parameter_shapes", "plan"]
+
+FLOAT_BYTES = 4  # float32
+CHARACTERS = 65  # vocabulary assumed where the tokenizer has not been built yet: tinyshakespeare's
+UTILIZATION = 0.4  # share of the matmul speed that a training step reaches on two CPU cores
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cost of a run.
+
+    Args:
+        model: the planned model.
+        train: the planned training.
+        parameters: count per group: wte, wpe, attn, mlp, norms, head.
+        parameters_per_block: count per group in one block: attn, mlp, norms.
+        weight_bytes: the weights in float32.
+        gradient_bytes: one gradient per weight.
+        optimizer_bytes: AdamW's two moments per weight.
+        activation_bytes: values kept for backward, in one forward pass of batch_size sequences, with fused
+            attention.
+        attention_matrix_bytes: what a plain attention, which keeps its weights, adds to that.
+        forward_flops_per_token: matrix products of a forward pass, counted one by one; 2 FLOPs per
+            multiply-add, attention over the whole context.
+        backward_flops_per_token: the same for backward: each product has two gradients.
+        palm_flops_per_token: forward and backward by the usual estimate.
+        tokens_per_step: tokens behind one optimizer step.
+        total_flops: of the whole training, by the exact count.
+        flops_per_second: speed of matrix products, measured or given.
+        utilization: share of that speed which training is assumed to reach.
+    """
+
+    model: GPTConfig
+    train: TrainConfig
+    parameters: Mapping[str, int]
+    parameters_per_block: Mapping[str, int]
+    weight_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    activation_bytes: int
+    attention_matrix_bytes: int
+    forward_flops_per_token: int
+    backward_flops_per_token: int
+    palm_flops_per_token: int
+    tokens_per_step: int
+    total_flops: int
+    flops_per_second: float
+    utilization: float
+
+    @property
+    def total_parameters(self) -> int:
+        """Every trained number, a tied head counted once."""
+        return sum(self.parameters.values())
+
+    @property
+    def non_embedding_parameters(self) -> int:
+        """Parameters without the position table, as nanoGPT reports them (a tied wte works as the head)."""
+        tied_away = 0 if self.model.tied_head else self.parameters["wte"]
+        return self.total_parameters - self.parameters["wpe"] - tied_away
+
+    @property
+    def training_bytes(self) -> int:
+        """Weights, gradients, moments and activations together, with fused attention."""
+        return self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
+
+    @property
+    def minutes(self) -> float:
+        """Time of the training alone, without evaluation and samples."""
+        return self.total_flops / (self.flops_per_second * self.utilization) / 60
+
+    def table(self) -> str:
+        """Write the plan as text.
+
+        Returns:
+            Lines for a terminal.
+
+        Example:
+            >>> model, train = configs_from(["--preset=gpt2"], default="demo")
+            >>> "124,439,808" in plan(model, train, flops_per_second=1e12).table()
+            True
+        """
+        return "\n".join(
+            [*_model_lines(self), "", *_memory_lines(self), "", *_compute_lines(self), "", *_time_lines(self)]
+        )
+
+
+def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """List the trained tensors of a model by their names in a GPT-2 file, without making them.
+
+    Args:
+        model: the config.
+
+    Returns:
+        Name → shape, in the order of the forward pass; matrices are stored (in, out). A tied head is not
+        listed, nor a fixed position table.
+
+    Raises:
+        ArgumentError: the vocabulary is not settled yet (vocab_size is 0).
+
+    Example:
+        >>> model, _ = configs_from(["--preset=gpt2"], default="demo")
+        >>> shapes = parameter_shapes(model)
+        >>> shapes["wte.weight"], shapes["h.11.attn.c_attn.weight"]
+        ((50257, 768), (768, 2304))
+    """
+    if model.vocab_size == 0:
+        raise ArgumentError(
+            "parameter_shapes: vocab_size is 0",
+            why="the tokenizer decides it when training begins",
+            fix=f"use model.with_vocab_size({CHARACTERS})",
+        )
+    V, T, C = model.vocab_size, model.block_size, model.n_embd
+    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (V, C)}
+    if model.position == "learned":
+        shapes["wpe.weight"] = (T, C)
+    block = {
+        "ln_1": (C,),
+        "attn.c_attn": (C, 3 * C),
+        "attn.c_proj": (C, C),
+        "ln_2": (C,),
+        "mlp.c_fc": (C, 4 * C),
+        "mlp.c_proj": (4 * C, C),
+    }
+    layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
+    for name, shape in [*layers.items(), ("ln_f", (C,))]:
+        shapes[f"{name}.weight"] = shape
+        if model.bias:
+            shapes[f"{name}.bias"] = shape[-1:]
+    if not model.tied_head:
+        shapes["lm_head.weight"] = (V, C)
+    return shapes
+
+
+def plan(
+    model: GPTConfig,
+    train: TrainConfig,
+    *,
+    flops_per_second: float | None = None,
+    utilization: float = UTILIZATION,
+) -> Plan:
+    """Count what training a model will cost.
+
+    FLOPs per token, exact: forward L (24 C² + 4 C T) + 2 C V, backward twice that.
+    FLOPs per token, estimate: 6 N + 12 L C T, with N = parameters without the position table.
+    Activations kept, in floats: B T (16 L C + L nh + 4 L + 2 C + 2 + V), and B L nh T² more if attention
+    keeps its weights; 12 instead of 16 with ReLU, which needs its output only.
+
+    Args:
+        model: shape of the model; a vocab_size of 0 is refused, see `GPTConfig.with_vocab_size`.
+        train: batch size, steps and accumulation are read.
+        flops_per_second: speed of matrix products; measured on this machine if None (below a second).
+        utilization: share of it that training reaches, in (0, 1].
+
+    Returns:
+        The plan.
+
+    Raises:
+        ArgumentError: vocab_size is 0, or a speed or share outside its domain.
+
+    Memory: a few kB, for GPT-3 too.
+    Accuracy: parameters and FLOPs of matrix products are exact. Activations are those of fused layer norm,
+        GELU, attention and cross-entropy, dropout masks made again in backward, and no checkpointing;
+        scratch and the pool's rounding come on top.
+    Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
+
+    Example:
+        >>> model, train = configs_from(["--preset=gpt2-xl"], default="demo")
+        >>> plan(model, train, flops_per_second=1e12).total_parameters
+        1557611200
+    """
+    speed = matmul_speed(model, train) if flops_per_second is None else flops_per_second
+    for name, value, most in (("flops_per_second", speed, math.inf), ("utilization", utilization, 1.0)):
+        if not (0 < value <= most and math.isfinite(value)):
+            raise ArgumentError(
+                f"plan: {name}={value}",
+                why=f"it must be above 0{' and at most 1' if most == 1 else ''}",
+                fix=f"use {name}={'1e11' if most > 1 else UTILIZATION}",
+            )
+    L, T, C, V = model.n_layer, model.block_size, model.n_embd, model.vocab_size
+    groups = _count(parameter_shapes(model))
+    total = sum(groups.values())
+    forward = L * (24 * C * C + 4 * C * T) + 2 * C * V
+    matmul_parameters = total - groups["wpe"] - (0 if model.tied_head else groups["wte"])
+    tokens_per_step = train.sequences_per_step * T
+    fused, matrix = _activations(model, train.batch_size)
+    return Plan(
+        model=model,
+        train=train,
+        parameters=groups,
+        parameters_per_block={name: groups[name] // L for name in ("attn", "mlp")} | {"norms": _norms(model)},
+        weight_bytes=total * FLOAT_BYTES,
+        gradient_bytes=total * FLOAT_BYTES,
+        optimizer_bytes=2 * total * FLOAT_BYTES,
+        activation_bytes=fused * FLOAT_BYTES,
+        attention_matrix_bytes=matrix * FLOAT_BYTES,
+        forward_flops_per_token=forward,
+        backward_flops_per_token=2 * forward,
+        palm_flops_per_token=6 * matmul_parameters + 12 * L * C * T,
+        tokens_per_step=tokens_per_step,
+        total_flops=3 * forward * tokens_per_step * train.max_steps,
+        flops_per_second=speed,
+        utilization=utilization,
+    )
+
+
+def matmul_speed(model: GPTConfig, train: TrainConfig, *, seconds: float = 0.5) -> float:
+    """Measure how fast this machine multiplies matrices of a model's size.
+
+    The product of a feed-forward layer, (B T, C) @ (C, 4 C), is repeated in float32; sizes are capped at
+    1024 rows and 1024 channels, where the speed no longer depends on them.
+
+    Args:
+        model: its n_embd and block_size give the size.
+        train: its batch_size gives the rows.
+        seconds: how long to measure.
+
+    Returns:
+        FLOP/s of the fastest repetition, which a disturbance cannot slow down.
+
+    Memory: at most 28 MB.
+
+    Example:
+        >>> matmul_speed(*configs_from([], default="tiny"), seconds=0.01) > 1e6
+        True
+    """
+    rows = min(1024, train.batch_size * model.block_size)
+    C = min(1024, model.n_embd)
+    x, w = np.ones((rows, C), np.float32), np.ones((C, 4 * C), np.float32)
+    out = np.empty((rows, 4 * C), np.float32)
+    np.matmul(x, w, out=out)  # wakes the BLAS threads
+    best, end = math.inf, time.perf_counter() + seconds
+    while (begin := time.perf_counter()) < end or best == math.inf:
+        np.matmul(x, w, out=out)
+        best = min(best, time.perf_counter() - begin)
+    return 8.0 * rows * C * C / max(best, 1e-9)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m gpt plan`.
+
+    Args:
+        argv: `--preset=NAME`, `--flops=1e12`, `--field=value …`, `--help`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ArgumentError: a word that is not understood.
+
+    Example:
+        >>> main(["--preset=gpt3", "--flops=1e15"])  # doctest: +ELLIPSIS
+        model: 96 layers × 96 heads × 12,288 channels...
+        0
+    """
+    if {"-h", "--help"} & set(argv):
+        print(_help())
+        return 0
+    flops, rest = take_option(argv, "flops")
+    model, train = configs_from(rest, default="shakespeare-char-cpu")
+    if model.vocab_size == 0:
+        print(f"vocabulary: {CHARACTERS} characters assumed; the tokenizer decides when training begins")
+        model = model.with_vocab_size(CHARACTERS)
+    print(plan(model, train, flops_per_second=_speed(flops)).table())
+    return 0
+
+
+# --- counting -----------------------------------------------------------------------------------------
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Sum the sizes of tensors by group."""
+    groups = dict.fromkeys(("wte", "wpe", "attn", "mlp", "norms", "head"), 0)
+    for name, shape in shapes.items():
+        groups[_group(name)] += math.prod(shape)
+    return groups
+
+
+def _group(name: str) -> str:
+    """Name the group of a tensor."""
+    parts = name.split(".")
+    if any(part.startswith("ln_") for part in parts):
+        return "norms"
+    if parts[0] == "h":
+        return parts[2]
+    return "head" if parts[0] == "lm_head" else parts[0]
+
+
+def _norms(model: GPTConfig) -> int:
+    """Parameters of the two layer norms of a block."""
+    return 2 * model.n_embd * (2 if model.bias else 1)
+
+
+def _activations(model: GPTConfig, batch_size: int) -> tuple[int, int]:
+    """Floats kept for backward: with fused attention, and what the attention weights would add.
+
+    Per block and token: inputs and outputs of both norms (4 C), qkv (3 C), the attention's output (C), the
+    feed-forward's inner values before and after the activation (8 C; ReLU needs those after only), logsumexp
+    (nh), mean and 1/std of both norms (4). Then the last norm (2 C + 2) and the logits (V), whose gradient
+    takes their place.
+    """
+    L, T, C, V, nh = model.n_layer, model.block_size, model.n_embd, model.vocab_size, model.n_head
+    channels = 12 if model.activation == "relu" else 16
+    per_token = L * (channels * C + nh + 4) + 2 * C + 2 + V
+    return batch_size * T * per_token, batch_size * L * nh * T * T
+
+
+# --- text ---------------------------------------------------------------------------------------------
+
+
+def _model_lines(p: Plan) -> list[str]:
+    m, total = p.model, p.total_parameters
+    lines = [
+        f"model: {m.n_layer} layers × {m.n_head} heads × {m.n_embd:,} channels, "
+        f"context {m.block_size:,}, vocabulary {m.vocab_size:,}",
+        "",
+        f"{'parameters':<22}{'per block':>18}{'all':>22}{'share':>9}",
+    ]
+    for group, count in p.parameters.items():
+        per_block = p.parameters_per_block.get(group)
+        tied = "  (tied to wte)" if group == "head" and m.tied_head else ""
+        fixed = "  (fixed waves)" if group == "wpe" and m.position == "sinusoidal" else ""
+        shown = f"{per_block:,}" if per_block is not None else ""
+        lines.append(f"  {group:<20}{shown:>18}{count:>22,}{count / total:>9.1%}{tied}{fixed}")
+    lines.append(f"  {'total':<38}{total:>22,}")
+    lines.append(f"  {'without positions':<38}{p.non_embedding_parameters:>22,}")
+    return lines
+
+
+def _memory_lines(p: Plan) -> list[str]:
+    rows = {
+        "weights": p.weight_bytes,
+        "gradients": p.gradient_bytes,
+        "AdamW moments": p.optimizer_bytes,
+        "activations": p.activation_bytes,
+        "together": p.training_bytes,
+    }
+    lines = ["memory in float32, per training step"]
+    lines += [f"  {name:<38}{_bytes(count):>22}" for name, count in rows.items()]
+    lines.append(
+        f"  {'attention weights, if they are kept':<38}{'+ ' + _bytes(p.attention_matrix_bytes):>22}"
+    )
+    factor = 12 if p.model.activation == "relu" else 16
+    lines.append(
+        f"  activations = B T ({factor} L C + L nh + 4 L + 2 C + 2 + V) floats, attention weights B L nh T²,"
+    )
+    lines.append(
+        f"  at B = {p.train.batch_size} sequences per forward pass; without dropout masks and scratch"
+    )
+    return lines
+
+
+def _compute_lines(p: Plan) -> list[str]:
+    exact = p.forward_flops_per_token + p.backward_flops_per_token
+    return [
+        "FLOPs per token",
+        f"  {'forward, L (24 C² + 4 C T) + 2 C V':<38}{p.forward_flops_per_token:>22,}",
+        f"  {'backward, twice that':<38}{p.backward_flops_per_token:>22,}",
+        f"  {'both':<38}{exact:>22,}",
+        f"  {'both by 6 N + 12 L C T (PaLM)':<38}{p.palm_flops_per_token:>22,}",
+    ]
+
+
+def _time_lines(p: Plan) -> list[str]:
+    t = p.train
+    return [
+        f"training: {t.max_steps:,} steps",
+        f"  {f'tokens per step, {t.batch_size} × {t.gradient_accumulation_steps} × {p.model.block_size}':<38}"
+        f"{p.tokens_per_step:>22,}",
+        f"  {'tokens':<38}{p.tokens_per_step * t.max_steps:>22,}",
+        f"  {'FLOPs':<38}{p.total_flops:>22.3e}",
+        f"  {'FLOP/s of matrix products':<38}{p.flops_per_second:>22.3e}",
+        f"  {f'time at {p.utilization:.0%} of it':<38}{_duration(p.minutes):>22}",
+    ]
+
+
+def _bytes(count: int) -> str:
+    """Write bytes with three digits and a decimal unit."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} TB" if value < 1000 else f"{value:,.0f} TB"
+
+
+def _duration(minutes: float) -> str:
+    """Write a time in the unit that a person would use."""
+    for limit, unit, factor in ((1.0, "seconds", 60.0), (120.0, "minutes", 1.0), (2880.0, "hours", 1 / 60)):
+        if minutes < limit:
+            return f"{minutes * factor:.1f} {unit}"
+    days = minutes / 1440
+    return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
+
+
+def _speed(text: str | None) -> float | None:
+    """Read the value of --flops."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(
+            f"--flops={text}: not a number", why="it is the speed in FLOP/s", fix="write --flops=1e12"
+        ) from None
+
+
+def _help() -> str:
+    model, train = configs_from([], default="shakespeare-char-cpu")
+    return f"""Count what a training run will cost, without running it.
+
+usage: python -m gpt plan [--preset=NAME] [--flops=SPEED] [--field=value ...]
+
+  python -m gpt plan --preset=gpt2
+  python -m gpt plan --preset=gpt3 --flops=1e15
+  python -m gpt plan --preset=shakespeare-char --n_layer=8 --batch_size=16
+
+--flops is the speed of matrix products in FLOP/s; this machine is measured if it is left out.
+
+presets
+{describe_presets()}
+
+fields, with the values of shakespeare-char-cpu
+{describe_fields(model, train)}"""

@@ -1,0 +1,404 @@
+"""Weight files in the safetensors format: a checked reader of our own, a writer through the library.
+
+The format: 8 bytes, the length N of the header (little-endian); N bytes of JSON in UTF-8, beginning with `{`;
+then the data. The header maps each name to {"dtype", "shape", "data_offsets": [begin, end]}, counted from the
+end of the header; "__metadata__" maps texts to texts. The tensors, row-major and little-endian, fill the data
+without overlap and without holes. Nothing in such a file can run, and a reader that checks all of this cannot
+be led outside the file. Knows arrays, not tensors or models.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.errors import MissingLibraryError, SaveError
+from tinytensor.errors import DTypeError, FormatError
+
+__all__ = ["Array", "Entry", "WeightFile", "read_safetensors", "sync_folder", "write_safetensors"]
+
+Array = NDArray[Any]
+
+# Name in the file → NumPy dtype. NumPy has no bfloat16: its bits come as uint16.
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
+    "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"),
+    "U32": np.dtype("<u4"),
+    "I32": np.dtype("<i4"),
+    "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "C64": np.dtype("<c8"),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
+_LIBRARY_NAMES = {"BF16": "bfloat16", **{name: dtype.name for dtype, name in _NAMES.items()}}
+
+_LENGTH_BYTES = 8
+_MAX_HEADER = 100_000_000  # the format's own limit
+_MAX_AXES = 64  # NumPy's limit
+_MAX_SIZE = 2**62  # of the product of all axes that are not 0: what NumPy's shapes can count in bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One tensor of a weight file.
+
+    Args:
+        dtype: its name in the file, such as F32 or BF16.
+        array: the values; the bits as uint16 for BF16.
+    """
+
+    dtype: str
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.array.shape
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a weight file holds.
+
+    Args:
+        entries: name → tensor, in the order of the data.
+        metadata: free texts about the file.
+    """
+
+    entries: Mapping[str, Entry]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return name → array alone (the bits of BF16 as uint16: look at `entries` for the dtype)."""
+        return {name: entry.array for name, entry in self.entries.items()}
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> WeightFile:
+    """Open a weight file: check it, and map its tensors into memory without reading them.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The tensors as read-only arrays over the mapped file, and the metadata.
+
+    Raises:
+        FormatError: no such file, or any rule of the format is broken.
+
+    Memory: none but the header; the system reads pages when they are looked at. A tensor that does not begin
+        at a multiple of its item size (the format allows it, the library never writes it) is copied. The
+        file must not be shortened while its arrays are in use.
+    Differs from: safetensors.numpy.load_file, which neither maps the file nor knows BF16.
+    Source: the format's description in the README of huggingface/safetensors.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "weights.safetensors"
+        >>> write_safetensors(path, {"w": np.ones((2, 3), np.float32)}, metadata={"step": "7"})
+        >>> file = read_safetensors(path)
+        >>> file.entries["w"].dtype, file.entries["w"].shape, file.metadata["step"]
+        ('F32', (2, 3), '7')
+    """
+    path = Path(path)
+    data = _mapped(path)
+    header, begin = _header(path, data)
+    metadata = _metadata(path, header.pop("__metadata__", {}))
+    body = data[begin:]
+    spans = sorted(
+        (_span(path, name, entry) for name, entry in header.items()), key=lambda s: (s.begin, s.end)
+    )
+    _check_cover(path, spans, body.size)
+    return WeightFile({span.name: Entry(span.dtype, _view(path, span, body)) for span in spans}, metadata)
+
+
+def write_safetensors(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Array | Entry],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a weight file; a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: the file; it is replaced if it exists.
+        tensors: name → array of any layout, or an Entry to write uint16 bits as BF16.
+        metadata: free texts.
+
+    Raises:
+        DTypeError: an array whose dtype has no name in the format.
+        FormatError: a name or a text that is not a text, or the name "__metadata__".
+        MissingLibraryError: the safetensors library is not installed.
+        SaveError: the file cannot be written.
+
+    Memory: a copy of each array that is not packed and little-endian.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "half.safetensors"
+        >>> write_safetensors(path, {"one": Entry("BF16", np.array([0x3F80], np.uint16))})
+        >>> read_safetensors(path).entries["one"].dtype
+        'BF16'
+    """
+    path = Path(path)
+    _check_texts("write_safetensors", tensors, metadata or {})
+    entries = {name: _packed(name, tensor) for name, tensor in tensors.items()}
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        _serialize(entries, temporary, dict(metadata) if metadata else None)
+        _sync_file(temporary)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise SaveError(
+            f"write_safetensors: {path} could not be written",
+            why=str(error),
+            fix="free some space or choose another folder; an earlier file of this name is unharmed",
+        ) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names inside a folder survive a power cut (Windows cannot, and needs not).
+
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        OSError: the folder cannot be opened.
+
+    Example:
+        >>> sync_folder(Path("."))
+    """
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One tensor as the header describes it: begin and end are counted from the end of the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _broken(path: Path, why: str) -> FormatError:
+    """Make the error of a file that breaks a rule of the format."""
+    return FormatError(
+        f"read_safetensors: {path} is not a safe weight file",
+        why=why,
+        fix="download or write the file again",
+    )
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """Map a file into memory, read-only."""
+    try:
+        if path.stat().st_size < _LENGTH_BYTES:
+            raise _broken(path, f"it has {path.stat().st_size} bytes; the length of the header alone takes 8")
+        return np.memmap(path, np.uint8, mode="r")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrinks meanwhile
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(
+            f"read_safetensors: {path} cannot be opened",
+            why=str(error),
+            fix="check the path of the weight file",
+        ) from None
+
+
+def _header(path: Path, data: NDArray[np.uint8]) -> tuple[dict[str, object], int]:
+    """Parse the header; also return where it ends."""
+    length = int.from_bytes(data[:_LENGTH_BYTES].tobytes(), "little")
+    end = _LENGTH_BYTES + length
+    if length > _MAX_HEADER or end > data.size:
+        limit = min(_MAX_HEADER, data.size - _LENGTH_BYTES)
+        raise _broken(path, f"the header claims {length} bytes; {limit} are possible")
+    raw = data[_LENGTH_BYTES:end].tobytes()
+    if raw[:1] != b"{":
+        raise _broken(path, "the header does not begin with '{'")
+    try:
+        header = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError as error:
+        raise _broken(path, f"the header is not UTF-8: {error.reason} at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
+        raise _broken(path, f"the header is not JSON: {error}") from None
+    for name in header:
+        if not _is_utf8(name):
+            raise _broken(path, f"the name {name!r} holds half a surrogate pair")
+    return header, end
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make a dict of JSON's pairs; two readers could disagree on which of two equal names counts."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} appears twice")
+    return made
+
+
+def _no_constant(word: str) -> object:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _metadata(path: Path, value: object) -> dict[str, str]:
+    """Check that the metadata maps texts to texts."""
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise _broken(path, "__metadata__ must map texts to texts")
+    if not all(map(_is_utf8, [*value, *value.values()])):
+        raise _broken(path, "__metadata__ holds half a surrogate pair")
+    return value
+
+
+def _span(path: Path, name: str, entry: object) -> _Span:
+    """Check the description of one tensor by itself."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _broken(path, f"{name!r} needs exactly dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise _broken(path, f"{name!r} has the dtype {dtype!r}; known are {', '.join(_DTYPES)}")
+    if not _are_counts(shape) or len(shape) > _MAX_AXES or math.prod(n for n in shape if n) > _MAX_SIZE:
+        raise _broken(
+            path, f"{name!r} has a shape that is not a list of at most 64 sizes within 2^62 elements"
+        )
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _broken(path, f"{name!r} has data_offsets that are not [begin, end]")
+    begin, end = offsets
+    nbytes = math.prod(shape) * _DTYPES[dtype].itemsize
+    if end - begin != nbytes:
+        raise _broken(
+            path, f"{name!r} takes {nbytes} bytes by {dtype} {shape}, but {end - begin} by its data_offsets"
+        )
+    return _Span(name, dtype, tuple(shape), begin, end)
+
+
+def _are_counts(value: Any) -> bool:
+    """Tell whether a JSON value is a list of integers from 0 to 2^63."""
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**63 for n in value)
+
+
+def _check_cover(path: Path, spans: list[_Span], size: int) -> None:
+    """Check that sorted spans fill the data exactly: no overlap, no hole, nothing behind the last."""
+    filled = 0
+    for span in spans:
+        if span.begin != filled:
+            problem = "overlaps the tensor before it" if span.begin < filled else "leaves a hole before it"
+            raise _broken(path, f"{span.name!r} begins at {span.begin} instead of {filled}: it {problem}")
+        filled = span.end
+    if filled != size:
+        problem = "the file is cut off" if filled > size else "the rest belongs to no tensor"
+        raise _broken(path, f"the tensors take {filled} bytes of data, the file has {size}: {problem}")
+
+
+def _view(path: Path, span: _Span, body: NDArray[np.uint8]) -> Array:
+    """Read the bytes of one tensor as its dtype and shape, without a copy where the address allows it."""
+    raw = body[span.begin : span.end]
+    if span.dtype == "BOOL" and raw.size and raw.max() > 1:
+        raise _broken(path, f"{span.name!r} is BOOL and holds a byte that is neither 0 nor 1")
+    # np.asarray drops the memmap class, not the mapping: the array's base keeps it open.
+    array: Array = np.asarray(raw).view(_DTYPES[span.dtype]).reshape(span.shape)
+    if not array.flags.aligned:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
+# --- writing ------------------------------------------------------------------------------------------
+
+
+def _check_texts(caller: str, tensors: Mapping[str, object], metadata: Mapping[str, str]) -> None:
+    """Check names and metadata before a byte is written."""
+    texts: tuple[object, ...] = (*tensors, *metadata, *metadata.values())
+    for text in texts:
+        if not isinstance(text, str) or not _is_utf8(text):
+            raise FormatError(
+                f"{caller}: {text!r} is not a text", why="names and metadata are texts", fix="use str(…)"
+            )
+    if "__metadata__" in tensors:
+        raise FormatError(
+            f"{caller}: a tensor is named '__metadata__'",
+            why="the format keeps this name for texts about the file",
+            fix="choose another name",
+        )
+
+
+def _packed(name: str, tensor: Array | Entry) -> Entry:
+    """Give an array the form it has in the file: packed, little-endian, with the name of its dtype."""
+    array = np.asarray(tensor.array if isinstance(tensor, Entry) else tensor)
+    little = array.dtype.newbyteorder("<")
+    dtype = tensor.dtype if isinstance(tensor, Entry) else _NAMES.get(little, "")
+    if dtype not in _DTYPES or _DTYPES[dtype] != little:
+        raise DTypeError(
+            f"write_safetensors: {name!r} is an array of {array.dtype}"
+            + (f", to be written as {dtype}" if dtype else ""),
+            why=f"the format has {', '.join(_DTYPES)}; BF16 is written from its bits in uint16",
+            fix=f'write {name}.astype("float32")',
+        )
+    # ascontiguousarray makes a 0-d array 1-d.
+    return Entry(dtype, np.ascontiguousarray(array, little).reshape(array.shape))
+
+
+def _serialize(entries: Mapping[str, Entry], path: Path, metadata: dict[str, str] | None) -> None:
+    """Write through the library; OSError if that fails."""
+    try:
+        import safetensors
+    except ImportError:
+        raise MissingLibraryError(
+            "write_safetensors: the safetensors library is missing",
+            why="weight files are written through it",
+            fix='pip install "tinytensor[gpt]"',
+        ) from None
+    by_address = getattr(safetensors, "TensorSpec", None)  # since version 0.8, without a copy
+    specs: dict[str, Any] = {}
+    for name, entry in entries.items():
+        dtype, array = _LIBRARY_NAMES[entry.dtype], entry.array
+        if by_address is not None:
+            specs[name] = by_address(
+                dtype=dtype, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes
+            )
+        else:
+            specs[name] = {"dtype": dtype, "shape": array.shape, "data": array.tobytes()}
+    try:
+        safetensors.serialize_file(specs, str(path), metadata)
+    except safetensors.SafetensorError as error:
+        raise OSError(str(error)) from None
+
+
+def _sync_file(path: Path) -> None:
+    """Bring the bytes of a file to the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
