@@ -154,8 +154,8 @@ class Layout:
             raise _lengths_differ(self.shape, self.strides, what)
         check_shape(self.shape, what)
         low, high = self.extent
-        # An empty layout reaches nothing, but its offset is still handed to the array library.
-        if low < 0 or max(high, self.offset - 1) >= storage_size:
+        # Of an empty layout the offset still counts: the array library gets a pointer to it.
+        if low < 0 or high >= storage_size:
             raise ShapeError(
                 f"{what}: shape {self.shape}, strides {self.strides}, offset {self.offset} leave the storage",
                 why=f"they reach positions {low} to {high}, the storage has {storage_size} elements",

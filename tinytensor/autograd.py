@@ -1,0 +1,458 @@
+"""The tape: nodes, edges, and the backward pass. Knows no op by name and no array library.
+
+An *edge* is where a gradient goes: a Node (its only visible output), an `Output(node, i)` of a node with
+    several,
+or a leaf tensor, which is its own edge. Edges, not tensors, key the gradients of a pass, so a saved output
+that is re-attached and the result that the user holds share one gradient.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .errors import GradError
+from .grad_mode import backward_mode
+
+if TYPE_CHECKING:
+    from .dispatch import Op
+    from .dtypes import DType
+    from .storage import Storage
+    from .tensor import Tensor
+
+Grads = tuple[Any, ...]  # Tensor | None each; spelled out, every op would have to assert
+Needs = tuple[bool, ...]
+Edge = Any  # Node | Output | leaf Tensor; spelled out it would cost a cast at each use
+Root = tuple[Edge, "Tensor"]
+
+
+class Node:
+    """One recorded op.
+
+    Attributes:
+        op: the Op class.
+        parents: one edge (or None) per input.
+        saved: records of what backward needs, in the order of `op.saves`.
+        params: keyword arguments of the op, or None.
+        specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
+            it.
+        outs: (shape, dtype) of the visible outputs if there are several (None for one not computed), else
+            None.
+        extra: hooks and the forward trace, or None.
+    """
+
+    __slots__ = ("__weakref__", "extra", "op", "outs", "params", "parents", "saved", "specs")
+
+    op: type[Op]
+    parents: tuple[Edge, ...]
+    saved: Any
+    params: dict[str, Any] | None
+    specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
+    outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
+    extra: Extra | None
+
+    @property
+    def name(self) -> str:
+        """Name of the op."""
+        return self.op.name
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op.name}, {sum(p is not None for p in self.parents)} parents>"
+
+    def register_prehook(self, hook: Callable[[Grads], Grads | None]) -> Removable:
+        """Call `hook(grads)` before this node's backward; a tuple that it returns replaces the gradients."""
+        return Removable(extra_of(self).before, hook)
+
+    def register_hook(self, hook: Callable[[Grads, Grads], Grads | None]) -> Removable:
+        """Call `hook(input_grads, output_grads)` after this node's backward; a returned tuple replaces the
+        first.
+        """
+        return Removable(extra_of(self).after, hook)
+
+
+class Output:
+    """Edge to one output of a node with several."""
+
+    __slots__ = ("index", "node")
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node, self.index = node, index
+
+
+class Extra:
+    """Hooks of a node, and where its forward ran (anomaly mode)."""
+
+    __slots__ = ("after", "before", "trace")
+
+    def __init__(self) -> None:
+        self.before: list[Callable[[Grads], Grads | None]] = []
+        self.after: list[Callable[[Grads, Grads], Grads | None]] = []
+        self.trace: str = ""
+
+
+def extra_of(node: Node) -> Extra:
+    """The Extra of a node, made on first use."""
+    if node.extra is None:
+        node.extra = Extra()
+    return node.extra
+
+
+class Removable:
+    """Handle of a hook: `remove()`, or use it as a context manager."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+        hooks.append(hook)
+
+    def remove(self) -> None:
+        """Take the hook out; calling it twice is fine."""
+        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+
+    def __enter__(self) -> Removable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Algebra:
+    """The few things that a backward pass must be able to do with gradients; ops provide them, once, at
+    import.
+    """
+
+    add: Callable[[Tensor, Tensor], Tensor]
+    add_into: Callable[[Tensor, Tensor], None]
+    fit: Callable[[Tensor, tuple[int, ...], DType], Tensor]
+    clone: Callable[[Tensor], Tensor]
+    attach: Callable[[Any, Edge], Tensor]
+    check: Callable[[Node, Sequence[Tensor | None]], None] | None = None  # set by anomaly mode
+
+
+FREED: Any = object()
+_ONE: Needs = (True,)
+
+
+def key_of(edge: Edge) -> Any:
+    """What gradients of this edge are filed under. Leaves go by id: == on tensors is elementwise."""
+    kind = type(edge)
+    return (edge.node, edge.index) if kind is Output else edge if kind is Node else id(edge)
+
+
+def node_of(edge: Edge) -> Node | None:
+    """The node behind an edge; None for a leaf and for no edge."""
+    kind = type(edge)
+    return edge.node if kind is Output else edge if kind is Node else None
+
+
+def _count_edges(roots: Iterable[Node]) -> dict[Node, int]:
+    """Number of edges into each node that can be reached."""
+    count: dict[Node, int] = {}
+    stack: list[Node] = []
+    for node in roots:
+        if node not in count:
+            count[node] = 0
+            stack.append(node)
+    while stack:
+        for p in stack.pop().parents:
+            if p is None:
+                continue
+            kind = type(p)
+            if kind is Output:
+                p = p.node
+            elif kind is not Node:
+                continue
+            if p in count:
+                count[p] += 1
+            else:
+                count[p] = 1
+                stack.append(p)
+    return count
+
+
+def _leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> set[Node]:
+    """Nodes from which one of the wanted edges can be reached."""
+    left, order = dict(count), []
+    ready = [n for n in dict.fromkeys(roots) if count[n] == 0]
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        for p in node.parents:
+            parent = node_of(p)
+            if parent is not None:
+                left[parent] -= 1
+                if not left[parent]:
+                    ready.append(parent)
+    good: set[Node] = set()
+    for node in reversed(order):
+        for p in node.parents:
+            if p is not None and (key_of(p) in keys or node_of(p) in good):
+                good.add(node)
+                break
+    return good
+
+
+class Pass:
+    """One backward pass over the graph behind `roots`.
+
+    Gradients wait in `grads` (by edge) until all consumers of an edge have given theirs; then the edge's node
+    runs and they are dropped. The order is a topological one, kept iteratively: a chain of 100,000 ops is
+    fine.
+    """
+
+    __slots__ = ("count", "create", "found", "good", "grads", "keep", "keys", "leaves", "owned", "retain")
+
+    def __init__(
+        self, roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
+    ) -> None:
+        starts = [n for n in (node_of(e) for e, _ in roots) if n is not None]
+        self.count = _count_edges(starts)
+        self.keys = None if wanted is None else {key_of(e) for e in wanted}
+        self.good = None if self.keys is None else _leads_to(starts, self.count, self.keys)
+        self.retain, self.create = retain, create
+        self.grads: dict[Any, Tensor] = {}
+        self.leaves: dict[int, Tensor] = {}
+        self.keep: dict[int, Tensor] = {}  # the leaf tensors behind the ids in `leaves`
+        self.owned: set[Any] = set()  # keys whose gradient is a sum that this pass made: safe to add into
+        self.found: dict[Any, Tensor | None] = {}
+        for edge, grad in roots:
+            self.give(edge, grad)
+
+    def give(self, edge: Edge, grad: Tensor) -> None:
+        """Add a contribution to the gradient of an edge: a new sum first, into that sum from then on."""
+        kind = type(edge)
+        key: Any
+        if kind is Node:
+            key, box = edge, self.grads
+        elif kind is Output:
+            key, box = (edge.node, edge.index), self.grads
+        else:
+            key, box = id(edge), self.leaves
+            self.keep.setdefault(key, edge)
+        old = box.get(key)
+        if old is None:
+            box[key] = grad
+        elif self.create:
+            box[key] = Algebra.add(old, grad)
+        elif key in self.owned:
+            Algebra.add_into(old, grad)
+        else:
+            box[key] = Algebra.add(old, grad)
+            self.owned.add(key)
+
+    def run(self) -> None:
+        """Visit every node once all its consumers were visited."""
+        count, grads = self.count, self.grads
+        ready = [n for n in count if count[n] == 0]
+        while ready:
+            node = ready.pop()
+            back = self._backward(node)
+            for at, p in enumerate(node.parents):
+                if p is not None:
+                    g = None if back is None else back[at]
+                    if type(p) is Node:  # the common case, without a call
+                        if g is not None:
+                            if p in grads:
+                                self.give(p, g)
+                            else:
+                                grads[p] = g
+                        left = count[p] = count[p] - 1
+                        if not left:
+                            ready.append(p)
+                    else:
+                        if g is not None:
+                            self.give(p, g)
+                        if type(p) is Output:
+                            left = count[p.node] = count[p.node] - 1
+                            if not left:
+                                ready.append(p.node)
+            back = g = None
+
+    def _backward(self, node: Node) -> Sequence[Tensor | None] | None:
+        """Gradients of the node's inputs, or None where nothing flows."""
+        grads = self.grads
+        out: Grads
+        if node.outs is None:
+            g = grads.pop(node, None)
+            self.owned.discard(node)
+            out = (g,)
+            flows = g is not None
+            g = None
+        else:
+            out = tuple([grads.pop((node, i), None) for i in range(len(node.outs))])
+            flows = any([g is not None for g in out])
+        extra = node.extra
+        if flows and extra is not None:
+            for before in tuple(extra.before):
+                out = before(out) or out
+        if self.keys is not None:
+            self._note(node, out)
+        if not flows or (self.good is not None and node not in self.good):
+            return None
+        needs = self._needs(node)
+        saved = Saved(node) if node.saved is FREED or node.saved else None
+        params = node.params
+        back: Sequence[Tensor | None]
+        back = (
+            node.op.backward(out, saved, needs, **params) if params else node.op.backward(out, saved, needs)
+        )
+        if not self.retain and node.saved:
+            node.saved = FREED
+        if Algebra.check is not None:
+            Algebra.check(node, back)
+        if extra is not None:
+            for after in tuple(extra.after):
+                back = after(tuple(back), out) or back
+        specs = node.specs
+        out = ()
+        if specs is None:
+            return back if all(needs) else [g if n else None for g, n in zip(back, needs, strict=True)]
+        return [
+            None if g is None or not n else g if s is None else Algebra.fit(g, *s)
+            for g, s, n in zip(back, specs, needs, strict=True)
+        ]
+
+    def _note(self, node: Node, out: Grads) -> None:
+        """File the gradients that the caller asked for."""
+        keys = self.keys or ()
+        if node.outs is None:
+            if node in keys:
+                self.found[node] = out[0]
+            return
+        for i, g in enumerate(out):
+            if (node, i) in keys:
+                self.found[node, i] = g
+
+    def _needs(self, node: Node) -> Needs:
+        """Which inputs want a gradient in this pass."""
+        parents, keys, good = node.parents, self.keys, self.good
+        if keys is None or good is None:
+            if len(parents) == 1:
+                return _ONE
+            return tuple([p is not None for p in parents])
+        return tuple([p is not None and (key_of(p) in keys or node_of(p) in good) for p in parents])
+
+    def result(self, wanted: Sequence[Edge]) -> list[Tensor | None]:
+        """The gradients asked for, in order; None where no path led there."""
+        for key, g in self.leaves.items():
+            self.found[key] = _hooked(self.keep[key], g)
+        return [self.found.get(key_of(e)) for e in wanted]
+
+    def accumulate(self) -> None:
+        """Add the leaves' gradients to their `.grad`."""
+        for key, leaf in self.keep.items():
+            if not leaf._requires:
+                continue
+            if leaf._hooks:
+                self.leaves[key] = _hooked(leaf, self.leaves[key])
+            _accumulate(leaf, self.leaves.pop(key), self.create)
+
+
+def run(
+    roots: Sequence[Root], *, wanted: Sequence[Edge] | None = None, retain: bool = False, create: bool = False
+) -> list[Tensor | None]:
+    """Run backward from (edge, gradient) pairs. With `wanted` (edges) return their gradients and touch no
+    `.grad`, else add to the leaves' `.grad`. `create` records the pass itself; `retain` keeps what forward
+    saved.
+    """
+    with backward_mode(create, retain or create):
+        work = Pass(roots, wanted, retain or create, create)
+        work.run()
+        if wanted is not None:
+            return work.result(wanted)
+        work.accumulate()
+        return []
+
+
+def _hooked(leaf: Tensor, grad: Tensor) -> Tensor:
+    for hook in tuple(leaf._hooks or ()):
+        replaced = hook(grad)
+        if replaced is not None:
+            grad = replaced
+    return grad
+
+
+def _accumulate(leaf: Tensor, grad: Tensor, create: bool) -> None:
+    """leaf.grad += grad. The first gradient is taken over only if nobody else can reach its memory."""
+    if leaf.grad is not None:
+        if create:
+            leaf.grad = Algebra.add(leaf.grad, grad)
+        else:
+            Algebra.add_into(leaf.grad, grad)
+    elif create:
+        leaf.grad = grad
+    else:
+        mine = (
+            sys.getrefcount(grad) <= _FRESH_TENSOR
+            and sys.getrefcount(grad.storage) <= _FRESH_STORAGE
+            and grad.layout.is_contiguous
+            and grad._base is None
+        )
+        leaf.grad = grad if mine else Algebra.clone(grad)
+
+
+class _Probe:
+    """Stands in for a tensor while reference counts are measured."""
+
+    def __init__(self) -> None:
+        self.storage = object()
+
+
+def _measure_fresh() -> tuple[int, int]:
+    """How many references `_accumulate` sees to a gradient, and to its storage, that nobody else holds.
+    Measured through the same call shape, since the numbers differ between Python versions.
+    """
+
+    def inner(leaf: Any, grad: Any, create: bool) -> tuple[int, int]:
+        return sys.getrefcount(grad), sys.getrefcount(grad.storage)
+
+    def outer() -> tuple[int, int]:
+        box = {0: _Probe()}
+        return inner(None, box.pop(0), False)
+
+    return outer()
+
+
+_FRESH_TENSOR, _FRESH_STORAGE = _measure_fresh()
+Record = tuple["Storage", Any, Any, int]
+
+
+class Saved:
+    """What forward kept, by name. Each access checks the version and attaches the edge again."""
+
+    __slots__ = ("_node",)
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        node = self._node
+        op = node.op
+        if node.saved is FREED:
+            raise GradError(
+                f"backward: the graph behind {op.name} was already used",
+                why="what forward saved is freed by backward()",
+                fix="pass retain_graph=True to the first backward(), or compute the loss again",
+            )
+        if not isinstance(node.saved, list):  # a checkpointed region: run its forward again
+            node.saved = node.saved.recompute()
+        i = op.slots[name]
+        record = node.saved[i]
+        if type(record) is not tuple:
+            return record  # a Python number, or None where the condition said that nobody would ask
+        where = op.plan[i][0]
+        if where >= 0:
+            edge = node.parents[where]
+        elif ~where >= op.visible:
+            edge = None  # a hidden output is a cache, not a function of the inputs
+        else:
+            edge = node if node.outs is None else Output(node, ~where)
+        storage, seen = record[0], record[3]
+        if storage.version != seen:
+            by = getattr(storage, "last_op", "an in-place op")
+            raise GradError(
+                f"backward: {name!r} of {op.name}, shape {record[1].shape}, was overwritten by {by}",
+                why=f"its memory is at version {storage.version}, backward needs version {seen}",
+                fix="clone the tensor before the in-place write, or use the operation that is not in place",
+            )
+        return Algebra.attach(record, edge)

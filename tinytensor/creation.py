@@ -1,0 +1,542 @@
+"""Making tensors: from Python data, from NumPy and DLPack memory, and from a shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .device import as_device
+from .dispatch import arr, from_array, wrap
+from .dispatch import empty as empty_of
+from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, int64
+from .errors import ArgumentError, DTypeError
+from .layout import Layout, check_shape, contiguous
+from .runtime.host import NUMPY, Array, dtype_of, narrow
+from .storage import wrap_foreign
+from .tensor import Tensor, require_cpu
+
+
+def _device(device: Any, what: str) -> None:
+    if device is not None:
+        require_cpu(as_device(device), what)
+
+
+def _shape(args: tuple[Any, ...], what: str) -> tuple[int, ...]:
+    """Sizes given as f(2, 3) or as f((2, 3))."""
+    return check_shape(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, what)
+
+
+def _store(array: Array, dtype: DType) -> Tensor:
+    """A tensor of this dtype with a copy of these values."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype.narrow:
+            stored = np.empty(array.shape, NUMPY[dtype])
+            narrow(np.asarray(array, np.float32), dtype, stored)
+        else:
+            stored = np.array(array, NUMPY[dtype], order="C", copy=True)
+    return from_array(stored, dtype)
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of the data.
+
+    Args:
+        data: number, nested sequence, NumPy array or tensor.
+        dtype: default: float32 for Python floats, int64 for integers, bool, complex64; arrays keep theirs.
+        device: where the bytes go; "cpu".
+        requires_grad: record what is computed from it.
+
+    Returns:
+        A leaf tensor that shares memory with nothing.
+
+    Raises:
+        DTypeError: the data are not numbers, or the dtype does not exist.
+        ShapeError: nested sequences of different lengths.
+
+    Example:
+        >>> tt.tensor([[1, 2], [3, 4]]).dtype
+        tinytensor.int64
+    """
+    _device(device, "tensor")
+    wanted = None if dtype is None else as_dtype(dtype, "tensor")
+    if isinstance(data, Tensor):
+        made = data.detach().astype(wanted or data.dtype)
+    else:
+        array = _read(data, "tensor")
+        made = _store(array, wanted or _default_dtype(array, data))
+    return made.requires_grad_() if requires_grad else made
+
+
+def _read(data: Any, what: str) -> Array:
+    """Python data as an array of numbers."""
+    if isinstance(data, (list, tuple)) and _holds_tensor(data):
+        data = _unwrap(data)
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ArgumentError(
+            f"{what}: the data do not form a tensor ({error})",
+            why="nested sequences must have equal lengths at each level, and numbers must fit their dtype",
+            fix="pad the rows to one length, or pass numbers only",
+        ) from None
+    if array.dtype.kind not in "biufc":
+        raise DTypeError(
+            f"{what}: the data have type {array.dtype.name}",
+            why="a tensor holds booleans, integers, floats or complex numbers",
+            fix="convert the data to numbers first",
+        )
+    return array
+
+
+def _holds_tensor(data: Any) -> bool:
+    return any(isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensor(x)) for x in data)
+
+
+def _unwrap(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data.tolist()
+    return [_unwrap(x) for x in data] if isinstance(data, (list, tuple)) else data
+
+
+def _default_dtype(array: Array, data: Any) -> DType:
+    """Arrays and NumPy scalars keep their dtype; Python numbers get the defaults."""
+    if isinstance(data, (np.ndarray, np.generic)):
+        return as_dtype(array.dtype, "tensor")
+    return {"b": bool_, "i": int64, "u": int64, "f": float32, "c": complex64}[array.dtype.kind]
+
+
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor with these values, sharing memory where it can.
+
+    Args:
+        obj: tensor, NumPy array, object with `__dlpack__` or the buffer protocol, number or nested sequence.
+        dtype: the wanted dtype; None keeps it.
+        device: "cpu".
+        copy: True always copies, False never (ArgumentError if it must), None only where needed.
+
+    Returns:
+        A tensor; on the array's own memory if neither dtype nor layout asks for a copy.
+
+    Raises:
+        ArgumentError: copy=False, but a copy is needed.
+        DTypeError: the data are not numbers.
+
+    Example:
+        >>> a = np.zeros(3)
+        >>> t = tt.asarray(a)
+        >>> a[0] = 7.0
+        >>> t.tolist()
+        [7.0, 0.0, 0.0]
+    """
+    _device(device, "asarray")
+    wanted = None if dtype is None else as_dtype(dtype, "asarray")
+    if isinstance(obj, Tensor):
+        changes = wanted is not None and wanted is not obj.dtype
+        if copy is False and changes:
+            raise _needs_copy(f"a cast from {obj.dtype} to {wanted}")
+        return obj.astype(wanted or obj.dtype, copy=bool(copy))
+    if copy or not _has_memory(obj):
+        if copy is False:
+            raise _needs_copy(f"{type(obj).__name__} data")
+        return tensor(obj, dtype=dtype)
+    array = (
+        obj
+        if isinstance(obj, np.ndarray)
+        else np.asarray(memoryview(obj))
+        if _is_buffer(obj)
+        else np.from_dlpack(obj)
+    )
+    shared = from_numpy(array) if _shareable(array) else None
+    if shared is None or (wanted is not None and wanted is not shared.dtype):
+        if copy is False:
+            raise _needs_copy(f"a cast from {array.dtype} to {wanted or 'a dtype of ours'}")
+        return tensor(array, dtype=dtype)
+    return shared
+
+
+def _is_buffer(obj: Any) -> bool:
+    try:
+        memoryview(obj)
+    except TypeError:
+        return False
+    return not isinstance(obj, np.generic)
+
+
+def _has_memory(obj: Any) -> bool:
+    return isinstance(obj, np.ndarray) or hasattr(obj, "__dlpack__") or _is_buffer(obj)
+
+
+def _needs_copy(what: str) -> ArgumentError:
+    return ArgumentError(
+        f"asarray: copy=False, but {what} needs a copy",
+        why="the memory cannot be shared as it is",
+        fix="leave copy out, or pass an array of the wanted dtype",
+    )
+
+
+def _shareable(array: Array) -> bool:
+    """Native byte order, a dtype of ours, aligned, and strides that are whole elements."""
+    item = array.itemsize
+    return (
+        array.dtype.kind in "biufc"
+        and array.dtype.isnative
+        and array.dtype.itemsize <= 16
+        and array.flags.aligned
+        and not any(s % item for n, s in zip(array.shape, array.strides, strict=True) if n > 1)
+    )
+
+
+def from_numpy(array: Array) -> Tensor:
+    """A tensor on a NumPy array's memory: no copy, any strides, memory-mapped files included.
+
+    Args:
+        array: a NumPy array of a numeric dtype; a read-only one gives a read-only tensor.
+
+    Returns:
+        A tensor of the array's shape and strides. The array's memory lives as long as the tensor.
+
+    Raises:
+        DTypeError: it is not an array, or its dtype is not numeric or not native.
+        ArgumentError: its elements do not lie on whole multiples of their size.
+
+    Example:
+        >>> tt.from_numpy(np.arange(6)[::-2]).strides
+        (-2,)
+    """
+    if not isinstance(array, np.ndarray):
+        raise DTypeError(
+            f"from_numpy: got a {type(array).__name__}",
+            why="it shares the memory of an array",
+            fix="tt.tensor(data)",
+        )
+    if array.dtype.name == "bfloat16":
+        return _wrap_array(array.view(np.uint16), bfloat16)
+    if array.dtype.kind not in "biufc" or not array.dtype.isnative or array.dtype.itemsize > 16:
+        raise DTypeError(
+            f"from_numpy: dtype {array.dtype} cannot be shared",
+            why="a tensor holds native booleans, integers, floats or complex numbers",
+            fix='convert first, for example array.astype("float32")',
+        )
+    if not _shareable(array):
+        raise ArgumentError(
+            f"from_numpy: strides of {array.strides} bytes for elements of {array.itemsize} bytes",
+            why="strides of a tensor count whole, aligned elements",
+            fix="pass np.ascontiguousarray(array)",
+        )
+    return _wrap_array(array, dtype_of(array))
+
+
+def _wrap_array(array: Array, dtype: DType) -> Tensor:
+    storage, strides, offset = wrap_foreign(array, dtype)
+    layout = Layout(array.shape, strides, offset)
+    if layout.is_contiguous and offset == 0:
+        layout = contiguous(array.shape)
+        return wrap(storage.buffer.reshape(array.shape), layout, storage)
+    t = wrap(None, layout, storage)
+    arr(t)
+    return t
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor on the memory of any object that speaks DLPack (NumPy, PyTorch, JAX, CuPy on the CPU).
+
+    Args:
+        x: object with `__dlpack__` and `__dlpack_device__`.
+        device: "cpu".
+        copy: True copies; None and False share.
+
+    Returns:
+        A tensor on the same memory, kept alive by it.
+
+    Raises:
+        DTypeError: x does not speak DLPack.
+        DeviceError: x lives on another device.
+
+    Example:
+        >>> tt.from_dlpack(np.arange(3.0)).tolist()
+        [0.0, 1.0, 2.0]
+    """
+    _device(device, "from_dlpack")
+    if not hasattr(x, "__dlpack__"):
+        raise DTypeError(
+            f"from_dlpack: {type(x).__name__} has no __dlpack__",
+            why="it does not speak DLPack",
+            fix="tt.tensor(x)",
+        )
+    try:
+        array = np.from_dlpack(x)
+    except (BufferError, RuntimeError, ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"from_dlpack: the memory cannot be shared ({error})",
+            why="it is on another device, requires a gradient, or has a dtype that NumPy does not have",
+            fix="move it to the CPU and detach it there first",
+        ) from None
+    return tensor(array) if copy else from_numpy(array)
+
+
+def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of uninitialized memory.
+
+    Args:
+        shape: sizes, one by one or as a tuple.
+        dtype: default float32.
+        device: "cpu".
+        requires_grad: record what is computed from it.
+
+    Returns:
+        A leaf tensor; its values are whatever was in memory.
+
+    Raises:
+        ShapeError: a size is negative or too large.
+
+    Example:
+        >>> tt.empty(2, 3).shape
+        (2, 3)
+    """
+    _device(device, "empty")
+    made = empty_of(_shape(shape, "empty"), float32 if dtype is None else as_dtype(dtype, "empty"))
+    return made.requires_grad_() if requires_grad else made
+
+
+def full(
+    shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor with every element the same.
+
+    Args:
+        shape: sizes as a tuple or one integer.
+        fill_value: a number (or a 0-d tensor).
+        dtype: default: by the number, as `tt.tensor` does.
+        device: "cpu".
+        requires_grad: record what is computed from it.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        ShapeError: a size is negative or too large.
+        OverflowError: the number does not fit into the dtype.
+
+    Example:
+        >>> tt.full((2,), 1.5).tolist()
+        [1.5, 1.5]
+    """
+    _device(device, "full")
+    value = tensor(fill_value, dtype=dtype)
+    made = empty_of(check_shape(shape, "full"), value.dtype)
+    arr(made)[...] = arr(value)
+    return made.requires_grad_() if requires_grad else made
+
+
+def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros.
+
+    Args:
+        shape: sizes, one by one or as a tuple.
+        dtype: default float32.
+        device: "cpu".
+        requires_grad: record what is computed from it.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        ShapeError: a size is negative or too large.
+
+    Example:
+        >>> tt.zeros(2).tolist()
+        [0.0, 0.0]
+    """
+    return full(_shape(shape, "zeros"), 0, dtype=dtype or float32, device=device, requires_grad=requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones.
+
+    Args:
+        shape: sizes, one by one or as a tuple.
+        dtype: default float32.
+        device: "cpu".
+        requires_grad: record what is computed from it.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        ShapeError: a size is negative or too large.
+
+    Example:
+        >>> tt.ones(2).tolist()
+        [1.0, 1.0]
+    """
+    return full(_shape(shape, "ones"), 1, dtype=dtype or float32, device=device, requires_grad=requires_grad)
+
+
+def _like(x: Tensor, dtype: Any) -> DType:
+    return x.dtype if dtype is None else as_dtype(dtype)
+
+
+def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Uninitialized memory of x's shape and dtype.
+
+    Args:
+        x: gives shape and dtype.
+        dtype: instead of x's.
+        device: "cpu".
+
+    Returns:
+        A contiguous leaf tensor.
+
+    Example:
+        >>> tt.empty_like(tt.ones(2, 3)).shape
+        (2, 3)
+    """
+    return empty(x.shape, dtype=_like(x, dtype), device=device)
+
+
+def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Zeros of x's shape and dtype.
+
+    Args:
+        x: gives shape and dtype.
+        dtype: instead of x's.
+        device: "cpu".
+
+    Returns:
+        A contiguous leaf tensor.
+
+    Example:
+        >>> tt.zeros_like(tt.ones(2)).tolist()
+        [0.0, 0.0]
+    """
+    return full(x.shape, 0, dtype=_like(x, dtype), device=device)
+
+
+def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Ones of x's shape and dtype.
+
+    Args:
+        x: gives shape and dtype.
+        dtype: instead of x's.
+        device: "cpu".
+
+    Returns:
+        A contiguous leaf tensor.
+
+    Example:
+        >>> tt.ones_like(tt.zeros(2)).tolist()
+        [1.0, 1.0]
+    """
+    return full(x.shape, 1, dtype=_like(x, dtype), device=device)
+
+
+def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """One number everywhere, in x's shape and dtype.
+
+    Args:
+        x: gives shape and dtype.
+        fill_value: the number.
+        dtype: instead of x's.
+        device: "cpu".
+
+    Returns:
+        A contiguous leaf tensor.
+
+    Example:
+        >>> tt.full_like(tt.zeros(2), 3).tolist()
+        [3.0, 3.0]
+    """
+    return full(x.shape, fill_value, dtype=_like(x, dtype), device=device)
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Evenly spaced numbers: start, start + step, … below stop.
+
+    Args:
+        start: first number; if stop is left out, 0 is the first and this is the stop.
+        stop: end, not included.
+        step: distance; may be negative, not zero.
+        dtype: default int64 if all are integers, else float32.
+        device: "cpu".
+
+    Returns:
+        shape (ceil((stop - start) / step),).
+
+    Raises:
+        ArgumentError: step is zero, or a bound is not finite.
+
+    Example:
+        >>> tt.arange(1, 7, 2).tolist()
+        [1, 3, 5]
+    """
+    _device(device, "arange")
+    if stop is None:
+        start, stop = 0, start
+    bounds = [x.item() if isinstance(x, (Tensor, np.generic)) else x for x in (start, stop, step)]
+    if not all(isinstance(x, (int, float)) and np.isfinite(x) for x in bounds) or bounds[2] == 0:
+        raise ArgumentError(
+            f"arange: start {start}, stop {stop}, step {step}",
+            why="the bounds must be finite numbers and the step not zero",
+            fix="for example tt.arange(0, 10, 2)",
+        )
+    whole = all(isinstance(x, int) for x in bounds)
+    wanted = as_dtype(dtype, "arange") if dtype is not None else int64 if whole else float32
+    check_shape((max(0, int(-(-(bounds[1] - bounds[0]) // bounds[2]))),), "arange")
+    return _store(np.arange(*bounds), wanted)
+
+
+def linspace(
+    start: float, stop: float, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True
+) -> Tensor:
+    """num evenly spaced numbers from start to stop.
+
+    Args:
+        start, stop: the ends.
+        num: how many.
+        dtype: default float32.
+        device: "cpu".
+        endpoint: whether stop is the last one.
+
+    Returns:
+        shape (num,).
+
+    Raises:
+        ShapeError: num is negative.
+
+    Example:
+        >>> tt.linspace(0, 1, 5).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    _device(device, "linspace")
+    (count,) = check_shape(num, "linspace")
+    return _store(
+        np.linspace(float(start), float(stop), count, endpoint=endpoint),
+        float32 if dtype is None else as_dtype(dtype, "linspace"),
+    )
+
+
+def eye(
+    n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Ones on a diagonal, zeros elsewhere.
+
+    Args:
+        n_rows, n_cols: sizes; square by default.
+        k: which diagonal; positive lies above the main one.
+        dtype: default float32.
+        device: "cpu".
+
+    Returns:
+        shape (n_rows, n_cols).
+
+    Raises:
+        ShapeError: a size is negative.
+
+    Example:
+        >>> tt.eye(2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    _device(device, "eye")
+    rows, columns = check_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
+    return _store(np.eye(rows, columns, k), float32 if dtype is None else as_dtype(dtype, "eye"))

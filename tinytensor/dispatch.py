@@ -1,0 +1,508 @@
+"""Ops and how they run: Op, Spec, the registry, `apply` for any op and `view` for views. Knows no op by name.
+
+`apply` is the whole life of an op: check → infer → allocate → run → record. Elementwise ops have roads of
+their own (`elementwise.py`), and so do writes into existing memory (`inplace.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from .autograd import Algebra, Node, Output
+from .config import config
+from .device import cpu
+from .dtypes import DType
+from .errors import DeviceError, DTypeError, GradError, ShapeError
+from .grad_mode import grad_enabled, retaining
+from .layout import Layout, contiguous, ordered
+from .runtime.host import NUMPY, Array, check_writeable, narrow, widen
+from .storage import PooledStorage, Storage, adopt, alloc, view_buffer
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+new = object.__new__
+registry: dict[str, type[Op]] = {}
+Shape = tuple[int, ...]
+
+
+class Spec(NamedTuple):
+    """Shape, dtype and (rarely) the memory order of the axes of one value."""
+
+    shape: Shape
+    dtype: DType
+    order: Shape | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+
+Specs = Sequence[Spec | None]
+
+
+class Op:
+    """A page in the catalogue of ops; never instantiated.
+
+    Attributes:
+        inputs, outputs: names of the tensors, used in messages, pictures and byte counts.
+        visible: how many outputs the caller gets; the others are caches for backward, and are not computed
+            when nothing is recorded.
+        saves: what backward needs; "x?w" means x, but only if w needs a gradient.
+        writes: inputs that the op writes (optimizer steps); such an op has no gradient.
+        may_reuse: output → input whose memory it may take over when nobody else can see it.
+        contiguous: inputs that must be C-contiguous; dispatch copies them if they are not.
+        raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
+
+    Static methods:
+        infer(*specs, **params) → Specs: the only place with the shape rule; None for an output nobody asks
+        for.
+        cpu(*outputs, *inputs, **params): fills the outputs; the specification of the op.
+        backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
+    visible: ClassVar[int] = 1
+    saves: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()
+    may_reuse: ClassVar[dict[str, str]] = {}
+    contiguous: ClassVar[tuple[str, ...]] = ()
+    raw: ClassVar[bool] = False
+
+    name: ClassVar[str]
+    slots: ClassVar[dict[str, int]]
+    plan: ClassVar[tuple[tuple[int, int | None], ...]]
+
+    infer: ClassVar[Callable[..., Specs]]
+    cpu: ClassVar[Callable[..., None]]
+    backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
+
+
+_RESERVED = {"op", "grads", "saved", "needs"}
+
+
+def snake_case(name: str) -> str:
+    """LayerNormBackward → layer_norm_backward."""
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def register(op: type[Op]) -> type[Op]:
+    """Class decorator: file the op under its name and work out what recording it must keep.
+
+    `plan` says for each save where it is found (input i, or ~i for output i) and on which input it depends.
+    """
+    op.name = snake_case(op.__name__)
+    if op.name in registry:
+        raise ValueError(f"two ops are called {op.name}")
+    for method in ("infer", "cpu", "backward"):
+        code = getattr(getattr(op, method, None), "__code__", None)
+        if (
+            code is not None
+            and method != "backward"
+            and _RESERVED & set(code.co_varnames[: code.co_kwonlyargcount])
+        ):
+            raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} belong to backward")
+    op.slots, plan = {}, []
+    for i, text in enumerate(op.saves):
+        name, _, condition = text.partition("?")
+        at = op.inputs.index(name) if name in op.inputs else ~op.outputs.index(name)
+        op.slots[name] = i
+        plan.append((at, op.inputs.index(condition) if condition else None))
+    op.plan = tuple(plan)
+    registry[op.name] = op
+    return op
+
+
+# ---- tensors -----------------------------------------------------------------------------------------------
+
+_Tensor: type[Tensor]  # the class of all results, given once by tensor.py
+
+
+def use_result_class(cls: type[Tensor]) -> None:
+    """tensor.py says here what results are made of: dispatch stands below it and cannot import it."""
+    global _Tensor
+    _Tensor = cls
+
+
+def is_tensor(x: object) -> bool:
+    """Whether x is a Tensor of this engine."""
+    return isinstance(x, _Tensor)
+
+
+def wrap(array: Array | None, layout: Layout, storage: Storage) -> Tensor:
+    """A tensor without history."""
+    t = new(_Tensor)
+    t.storage = storage
+    t.layout = layout
+    t.grad = None
+    t._array = array
+    t._requires = False
+    t._edge = t._base = t._hooks = None
+    return t
+
+
+def from_array(array: Array, dtype: DType) -> Tensor:
+    """A tensor over a C-contiguous array that nobody else will write to."""
+    return wrap(array, contiguous(array.shape), adopt(array, dtype))
+
+
+def arr(t: Tensor) -> Array:
+    """The NumPy view of a tensor, as stored; built once."""
+    array = t._array
+    if array is None:
+        layout, storage = t.layout, t.storage
+        if layout.size:
+            array = view_buffer(storage, layout.shape, layout.strides, layout.offset)
+        else:
+            array = np.empty(layout.shape, NUMPY[storage.dtype])
+        t._array = array
+    return array
+
+
+def values(t: Tensor) -> Array:
+    """The elements of a tensor in a dtype that NumPy computes in (16-bit floats become float32)."""
+    dtype = t.storage.dtype
+    return widen(arr(t), dtype) if dtype.narrow else arr(t)
+
+
+def attach(record: Any, edge: Any) -> Tensor:
+    """A saved record as a tensor, with its edge again."""
+    if edge is not None and type(edge) is not Node and type(edge) is not Output:
+        leaf: Tensor = edge
+        return leaf
+    t = wrap(record[2], record[1], record[0])
+    t._edge = edge
+    t._requires = edge is not None
+    return t
+
+
+Algebra.attach = attach
+
+
+# ---- edges -------------------------------------------------------------------------------------------------
+
+
+def edge_of(t: Tensor) -> Any:
+    """Where the gradient of t goes. A view whose base was written to since looks again at its base."""
+    if t._base is not None and t._seen != t.storage.version:
+        _refresh(t)
+    if not t._requires:
+        return None
+    return t if t._edge is None else t._edge
+
+
+def new_node(op: type[Op], parents: tuple[Any, ...], params: dict[str, Any] | None) -> Node:
+    """A node that saves nothing."""
+    node = new(Node)
+    node.op = op
+    node.parents = parents
+    node.params = params
+    node.saved = ()
+    node.specs = node.outs = node.extra = None
+    if _observers:
+        for observe in tuple(_observers):
+            observe(node)
+    return node
+
+
+_observers: list[Callable[[Node], None]] = []  # anomaly mode and checkpointing watch the nodes that are made
+
+
+def _refresh(view: Tensor) -> None:
+    base = view._base
+    assert base is not None
+    if base._requires and edge_of(base) is not None:
+        if view._origin:
+            raise GradError(
+                "this view can no longer be differentiated",
+                why=f"it was made {view._origin}, and its base was modified in place since",
+                fix="make the view again after the in-place operation, or clone it before",
+            )
+        params = {"src": base.layout, "dst": view.layout}
+        view._edge = new_node(registry["reframe"], (edge_of(base),), params)
+        view._requires = True
+    view._seen = view.storage.version
+
+
+def requires(t: Tensor) -> bool:
+    """requires_grad as the user sees it: a view of a base that got a history has one, too."""
+    base = t._base
+    return t._requires if base is None else t._requires or (base._requires and edge_of(t) is not None)
+
+
+def record(
+    op: type[Op],
+    ins: Sequence[Any],
+    edges: tuple[Any, ...],
+    outs: Sequence[Any],
+    params: dict[str, Any] | None,
+    specs: Any = None,
+) -> Node:
+    """One node for `outs` (tensors, hidden ones included); `ins` may hold Python numbers."""
+    node = new(Node)
+    node.op = op
+    node.parents = edges
+    node.params = params
+    node.specs = specs
+    node.outs = node.extra = None
+    saved: list[Any] = []
+    for at, condition in op.plan:
+        if condition is not None and edges[condition] is None:
+            saved.append(None)
+            continue
+        t = ins[at] if at >= 0 else outs[~at]
+        saved.append((t.storage, t.layout, t._array, t.storage.version) if isinstance(t, _Tensor) else t)
+    node.saved = saved
+    if op.visible == 1:
+        t = outs[0]
+        t._edge = node
+        t._requires = True
+    else:
+        visible = outs[: op.visible]
+        node.outs = tuple([None if o is None else (o.layout.shape, o.storage.dtype) for o in visible])
+        for i, o in enumerate(visible):
+            if o is not None and o.storage.dtype.is_inexact:
+                o._edge = Output(node, i)
+                o._requires = True
+    if _observers:
+        for observe in tuple(_observers):
+            observe(node)
+    return node
+
+
+# ---- any op ------------------------------------------------------------------------------------------------
+
+
+def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
+    """check → infer → allocate → run → record: the visible outputs of op, one tensor or a tuple of them."""
+    edges: list[Any] = []
+    recording = False
+    if not op.writes and grad_enabled():
+        for x in ins:
+            edge = None if x is None else edge_of(x)
+            edges.append(edge)
+            if edge is not None:
+                recording = True
+    specs_in = [None if x is None else Spec(x.layout.shape, x.storage.dtype) for x in ins]
+    specs = op.infer(*specs_in, **params)
+    arrays = [None if x is None else arr(x) if op.raw else values(x) for x in ins]
+    if op.contiguous:
+        _require_contiguous(op, arrays)
+    if op.writes:
+        _check_writes(op, ins)
+    outs: list[Any] = []
+    places: list[Any] = []
+    for k, spec in enumerate(specs):
+        if spec is None or (k >= op.visible and not recording):
+            outs.append(None)
+            places.append(None)
+            continue
+        t = _reused(op, k, ins, spec) if op.may_reuse and not retaining() else None
+        if t is None:
+            t = empty(spec.shape, spec.dtype, spec.order)
+        outs.append(t)
+        places.append(np.empty(spec.shape, np.float32) if spec.dtype.narrow and not op.raw else arr(t))
+    if config.debug:
+        _poison(op, places, arrays)
+    op.cpu(*places, *arrays, **params)
+    if not op.raw:
+        for t, place in zip(outs, places, strict=True):
+            if t is not None and t.storage.dtype.narrow:
+                narrow(place, t.storage.dtype, arr(t))
+    if recording:
+        record(op, ins, tuple(edges), outs, params)
+    if op.writes:
+        _finish_writes(op, ins, arrays)
+    return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
+
+
+apply: Callable[..., Tensor] = run_op  # for ops with one visible output
+apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
+
+
+def empty(shape: Shape, dtype: DType, order: Shape | None = None) -> Tensor:
+    """An uninitialized tensor; `order` lists its axes as they lie in memory, slowest first."""
+    layout = contiguous(shape) if order is None else ordered(shape, order)
+    if layout.small:
+        array = np.empty(shape, NUMPY[dtype])
+        return wrap(array, layout, adopt(array, dtype))
+    array, storage = alloc(shape, dtype)
+    return wrap(array if order is None else None, layout, storage)
+
+
+def _require_contiguous(op: type[Op], arrays: list[Any]) -> None:
+    for i, name in enumerate(op.inputs):
+        a = arrays[i]
+        if name in op.contiguous and a is not None and not a.flags.c_contiguous:
+            if config.strict_layout:
+                raise ShapeError(
+                    f"{op.name}: the input {name!r} of shape {a.shape} is not contiguous",
+                    why="the op reads it as one block, and tt.config.strict_layout forbids a hidden copy",
+                    fix=f"pass {name}.contiguous(), or switch strict_layout off",
+                )
+            arrays[i] = np.ascontiguousarray(a)
+
+
+def _check_writes(op: type[Op], ins: Sequence[Any]) -> None:
+    for name, x in zip(op.inputs, ins, strict=False):
+        if name in op.writes:
+            check_writeable(arr(x), op.name)
+
+
+def _finish_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> None:
+    for name, x, array in zip(op.inputs, ins, arrays, strict=False):
+        if name in op.writes:
+            if x.storage.dtype.narrow and not op.raw:
+                narrow(array, x.storage.dtype, arr(x))
+            x.storage.bump(op.name)
+
+
+def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | None:
+    """The input whose memory output k may take over, if the graph is being freed and nobody else can see it."""
+    name = op.may_reuse.get(op.outputs[k])
+    if name is None:
+        return None
+    x = ins[op.inputs.index(name)]
+    s = x.storage
+    alone = (
+        type(s) is PooledStorage
+        and x.layout.is_contiguous
+        and x.layout.size == s.size
+        and (x.layout.shape, s.dtype) == (spec.shape, spec.dtype)
+        and sys.getrefcount(s) <= _HELD_TWICE
+        and sys.getrefcount(s.block.bytes) <= _ONE_VIEW
+    )
+    if not alone:
+        return None
+    s.bump(op.name)
+    return wrap(arr(x), x.layout, s)
+
+
+class _Holder:
+    """Stands in for a tensor while reference counts are measured."""
+
+    storage: object
+
+
+def _measure_held() -> tuple[int, int]:
+    """References that `_reused` counts to a storage held by a saved record and a re-attached tensor only, and
+    to a block seen by the storage's own array only. Measured, since they differ between Python versions.
+    """
+    array, storage = alloc((1,), next(iter(NUMPY)))
+    holder = _Holder()
+    holder.storage = storage
+    saved = [(storage, None, array, 0)]
+    del storage
+
+    def probe(x: Any) -> tuple[int, int]:
+        s = x.storage
+        return sys.getrefcount(s), sys.getrefcount(s.block.bytes)
+
+    counts = probe(holder)
+    del saved
+    return counts
+
+
+_HELD_TWICE, _ONE_VIEW = _measure_held()
+
+
+def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
+    """Debug mode: an element that nobody writes shows as NaN (or a large integer), a write to an input
+    raises.
+    """
+    reused = {a.ctypes.data for a in arrays if a is not None}
+    for place in places:
+        if place is not None and place.ctypes.data not in reused:
+            if place.dtype.kind in "fc":
+                place.fill(np.nan)
+            elif place.dtype.kind in "iu":
+                place.fill(np.iinfo(place.dtype).max)
+    for i, a in enumerate(arrays):
+        if a is not None and op.inputs[min(i, len(op.inputs) - 1)] not in op.writes and not op.may_reuse:
+            arrays[i] = a = a.view()
+            a.flags.writeable = False
+
+
+def same_dtype(what: str, *specs: Spec | None) -> DType:
+    """The dtype that all these inputs share; DTypeError where they differ."""
+    present = [s for s in specs if s is not None]
+    first = present[0].dtype
+    for s in present[1:]:
+        if s.dtype is not first:
+            raise DTypeError(
+                f"{what}: inputs have dtypes {', '.join(str(p.dtype) for p in present)}",
+                why="this op computes in one dtype and does not cast behind your back",
+                fix=f"cast with .astype(tt.{first})",
+            )
+    return first
+
+
+def floating(what: str, spec: Spec) -> None:
+    """DTypeError unless the input is a real floating tensor."""
+    if not spec.dtype.is_floating:
+        raise DTypeError(
+            f"{what}: the input of shape {spec.shape} has dtype {spec.dtype}",
+            why="the result has fractions, so a floating dtype is needed",
+            fix="cast with .astype(tt.float32)",
+        )
+
+
+def on_host(t: Tensor, what: str) -> None:
+    """DeviceError unless the tensor lives in host memory."""
+    if t.storage.device is not cpu:
+        raise DeviceError(
+            f"{what}: the tensor is on {t.storage.device}",
+            why="only host memory can be read here",
+            fix='.to("cpu")',
+        )
+
+
+# ---- views -------------------------------------------------------------------------------------------------
+
+
+class ViewOp(Op):
+    """An op that only reads memory in another way: `layout(x_layout, **params)` instead of `infer` and `cpu`."""
+
+    inputs = ("x",)
+    layout: ClassVar[Callable[..., Layout]]
+
+
+def view(op: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
+    """A view of x; `params` get `shape_in`, which the gradient needs."""
+    params["shape_in"] = x.layout.shape
+    return make_view(x, op.layout(x.layout, **params), op, params)
+
+
+def make_view(
+    x: Tensor, layout: Layout, op: type[Op] | None, params: dict[str, Any] | None, origin: str | None = None
+) -> Tensor:
+    """A tensor over x's memory. `origin` says why it may not be written to in grad mode, if so."""
+    storage = x.storage
+    if layout.is_contiguous and layout.offset == 0 and layout.size:
+        layout = contiguous(layout.shape)  # interned: comparing by identity works again
+    base = x._base
+    t = new(_Tensor)
+    t.storage = storage
+    t.layout = layout
+    t.grad = t._array = t._edge = t._hooks = None
+    t._requires = False
+    t._base = x if base is None else base
+    t._seen = storage.version
+    t._origin = origin
+    if grad_enabled():
+        if x._requires or base is not None:
+            edge = edge_of(x)
+            if edge is not None and op is not None and storage.dtype.is_inexact:
+                t._edge = new_node(op, (edge,), params)
+                t._requires = True
+        if base is not None and origin is None:
+            t._origin = x._origin
+    else:
+        t._origin = "under no_grad"
+    return t

@@ -1,0 +1,257 @@
+"""Elementwise ops: a fast road for small float32 tensors, a general one for the rest, both in terms of a
+ufunc.
+
+An elementwise op names a NumPy ufunc (or a function with a ufunc's `out=`), and that is its CPU
+specification.
+Python numbers are weak: they lift the kind of the result (int tensor + 0.5 → float32), never its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .config import config
+from .dispatch import Op, arr, edge_of, from_array, new, record, wrap
+from .dtypes import DType, bool_, float32, promote
+from .errors import DTypeError
+from .grad_mode import grad_enabled
+from .layout import broadcast_shapes, contiguous
+from .runtime.host import NUMPY, Array, narrow, widen
+from .storage import Storage, adopt, alloc
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_Tensor: type[Tensor]
+Scalar = bool | int | float | complex
+NUMBERS = (bool, int, float, complex)
+
+
+def use_result_class(cls: type[Tensor]) -> None:
+    """The class of all results, as in dispatch; a global of this module, since the fast road compares with
+    it.
+    """
+    global _Tensor
+    _Tensor = cls
+
+
+class Elementwise(Op):
+    """An op on each element.
+
+    Attributes:
+        ufunc: NumPy's function, or one with the same `out=` and `order=`.
+        result: "same" (the promoted dtype), "float" (at least float32) or "bool".
+        accepts: kinds of dtype that make sense; others raise DTypeError.
+        untyped: number of leading inputs that keep their dtype (the condition of `where`).
+    """
+
+    ufunc: ClassVar[Callable[..., Any]]
+    result: ClassVar[str] = "same"
+    accepts: ClassVar[tuple[str, ...]] = ("bool", "uint", "int", "float", "complex")
+    untyped: ClassVar[int] = 0
+
+
+REAL = ("bool", "uint", "int", "float")
+NUMERIC = ("uint", "int", "float", "complex")
+REAL_NUMERIC = ("uint", "int", "float")
+INTEGRAL = ("bool", "uint", "int")
+
+
+def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
+    """The fast road: small contiguous float32 tensors that own their memory, or one of those and a Python
+    number.
+    """
+    ta, tb = type(a), type(b)
+    if ta is _Tensor and a._base is None and (la := a.layout).small and a.storage.dtype is float32:
+        if tb is _Tensor:
+            lb = b.layout
+            if lb is la:
+                if b._base is None and b.storage.dtype is float32:
+                    return _small(op, a, b, a._array, b._array, la, None)
+            elif lb.small and b._base is None and b.storage.dtype is float32 and la.size * lb.size <= 1 << 24:
+                return _small(op, a, b, a._array, b._array, None, ((la.shape, float32), (lb.shape, float32)))
+        elif tb is float or tb is int:
+            return _small(op, a, b, a._array, b, la, None)
+    elif tb is _Tensor and (ta is float or ta is int) and b._base is None:  # noqa: SIM102 - reads better
+        if b.layout.small and b.storage.dtype is float32:
+            return _small(op, a, b, a, b._array, b.layout, None)
+    return elementwise(op, a, b)
+
+
+def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, specs: Any) -> Tensor:
+    """Let NumPy allocate the result; NumPy broadcasts, and the engine sums the gradient back (`specs`)."""
+    try:
+        r = op.ufunc(x, y, out=...)
+    except (ValueError, OverflowError, TypeError):
+        return elementwise(op, a, b)  # raises in our words
+    if layout is None:
+        layout = contiguous(r.shape)
+        specs = (None if a.layout is layout else specs[0], None if b.layout is layout else specs[1])
+    t = new(_Tensor)
+    s = new(Storage)
+    s.buffer = t._array = r
+    s.dtype = float32
+    s.device = a.storage.device if x is not a else b.storage.device
+    s.version = 0
+    t.storage = s
+    t.layout = layout
+    t._requires = False
+    t.grad = t._edge = t._base = t._hooks = None
+    ra = x is not a and a._requires
+    rb = y is not b and b._requires
+    if (ra or rb) and grad_enabled():
+        ea = (a._edge or a) if ra else None
+        eb = (b._edge or b) if rb else None
+        record(op, (a, b), (ea, eb), (t,), None, specs)
+    return t
+
+
+def unary(op: type[Elementwise], x: Tensor) -> Tensor:
+    """The fast road for one operand."""
+    if type(x) is _Tensor and x._base is None and (layout := x.layout).small and x.storage.dtype is float32:
+        r = op.ufunc(x._array, out=...)
+        t = new(_Tensor)
+        s = new(Storage)
+        s.buffer = t._array = r
+        s.dtype = float32
+        s.device = x.storage.device
+        s.version = 0
+        t.storage = s
+        t.layout = layout
+        t._requires = False
+        t.grad = t._edge = t._base = t._hooks = None
+        if x._requires and grad_enabled():
+            record(op, (x,), (x._edge or x,), (t,), None)
+        return t
+    return elementwise(op, x)
+
+
+def operands(op: type[Op], xs: Sequence[Any]) -> tuple[list[Any], list[DType], list[type], tuple[int, ...]]:
+    """What an elementwise call was given: tensors and numbers, dtypes, types of the numbers, common shape."""
+    dtypes: list[DType] = []
+    kinds: list[type] = []
+    shapes: list[tuple[int, ...]] = []
+    items: list[Any] = []
+    for x in xs:
+        if isinstance(x, _Tensor):
+            dtypes.append(x.storage.dtype)
+            shapes.append(x.layout.shape)
+        else:
+            if isinstance(x, np.generic):
+                x = x.item()
+            if not isinstance(x, NUMBERS):
+                raise DTypeError(
+                    f"{op.name}: an operand of type {type(x).__name__}",
+                    why="only tensors and Python numbers can be combined",
+                    fix="make it a tensor first: tt.asarray(x)",
+                )
+            kinds.append(type(x))
+        items.append(x)
+    if not shapes:
+        raise DTypeError(
+            f"{op.name}: no operand is a tensor",
+            why="the result would be a plain number",
+            fix="tt.asarray(x)",
+        )
+    shape = shapes[0]
+    if any(s != shape for s in shapes):
+        shape = broadcast_shapes(*shapes, what=op.name)
+    return items, dtypes, kinds, shape
+
+
+def result_dtype(op: type[Elementwise], dtypes: list[DType], kinds: list[type]) -> DType:
+    """The dtype in which the op computes; DTypeError where it makes no sense."""
+    typed = dtypes[op.untyped :] or dtypes
+    dtype = promote(*typed, scalars=tuple(kinds))
+    if op.result == "float" and not dtype.is_inexact:
+        dtype = float32
+    if dtype.kind not in op.accepts:
+        raise DTypeError(
+            f"{op.name}: dtype {dtype} is not supported",
+            why=f"it is defined for {', '.join(op.accepts)} only",
+            fix="cast the operand, for example x.astype(tt.float32)",
+        )
+    return dtype
+
+
+def convert(what: str, x: Any, dtype: DType) -> Any:
+    """A tensor or number as an operand that NumPy computes on in this dtype (16-bit floats in float32)."""
+    wide = float32 if dtype.narrow else dtype
+    kind = NUMPY[wide]
+    if isinstance(x, _Tensor):
+        a = arr(x)
+        have = x.storage.dtype
+        if have.narrow:
+            a = widen(a, have)
+            have = float32
+        return a if have is wide else a.astype(kind)
+    try:
+        with np.errstate(over="raise"):
+            return np.asarray(x, kind) if wide.is_inexact else kind.type(x)
+    except (OverflowError, FloatingPointError):
+        raise _out_of_range(what, x, dtype) from None
+
+
+def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
+    error = OverflowError(
+        f"{what}: the Python number {x} does not fit into {dtype}\n"
+        f"  why: a Python number takes the dtype of the tensor that it meets\n"
+        f"  fix: cast the tensor first, for example x.astype(tt.int64)"
+    )
+    return error
+
+
+def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
+    """The general road: any dtypes, layouts and sizes."""
+    items, dtypes, kinds, shape = operands(op, xs)
+    dtype = result_dtype(op, dtypes, kinds)
+    skip = op.untyped
+    arrays = [
+        arr(x) if i < skip and isinstance(x, _Tensor) else convert(op.name, x, dtype)
+        for i, x in enumerate(items)
+    ]
+    out_dtype = bool_ if op.result == "bool" else dtype
+    layout = contiguous(shape)
+    if out_dtype.narrow:
+        t = _narrow_result(op, arrays, shape, out_dtype)
+    elif layout.small:
+        r = op.ufunc(*arrays, out=..., order="C")
+        if r.dtype != NUMPY[out_dtype]:
+            r = r.astype(NUMPY[out_dtype])
+        t = wrap(r, layout, adopt(r, out_dtype))
+    else:
+        r, s = alloc(shape, out_dtype)
+        if config.debug and r.dtype.kind in "fc":
+            r.fill(np.nan)
+        op.ufunc(*arrays, out=r)
+        t = wrap(r, layout, s)
+    if out_dtype.is_inexact and grad_enabled():
+        _record(op, items, t, shape, out_dtype)
+    return t
+
+
+def _narrow_result(op: type[Elementwise], arrays: list[Any], shape: tuple[int, ...], dtype: DType) -> Tensor:
+    """Compute in float32, round to the 16-bit dtype."""
+    wide = np.asarray(op.ufunc(*arrays, out=..., order="C"), np.float32)
+    r: Array = np.empty(shape, NUMPY[dtype])
+    narrow(wide, dtype, r)
+    return from_array(r, dtype)
+
+
+def _record(op: type[Op], items: list[Any], t: Tensor, shape: tuple[int, ...], dtype: DType) -> None:
+    edges: list[Any] = []
+    specs: list[Any] = []
+    fits = True
+    for x in items:
+        edge = edge_of(x) if isinstance(x, _Tensor) else None
+        edges.append(edge)
+        if edge is None or (x.layout.shape == shape and x.storage.dtype is dtype):
+            specs.append(None)
+        else:
+            specs.append((x.layout.shape, x.storage.dtype))
+            fits = False
+    if any([e is not None for e in edges]):
+        record(op, items, tuple(edges), (t,), None, None if fits else specs)

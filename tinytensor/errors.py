@@ -1,0 +1,77 @@
+"""The exception tree: every error says what happened, why, and how to fix it. Knows nothing of tensors.
+
+TinyTensorError
+├─ ShapeError  (ValueError)           shapes and axes
+│  └─ IndexRangeError (IndexError)    an index outside its axis
+├─ DTypeError  (TypeError)            dtype rules and casts, operands of a wrong type
+├─ ArgumentError (ValueError)         a parameter outside its domain
+├─ DeviceError (RuntimeError)         missing or mixed devices
+├─ GradError   (RuntimeError)         no history, freed graph, overwritten saved tensor
+├─ KernelError (RuntimeError)         compile or launch failure
+└─ FormatError (ValueError)           broken or hostile files
+"""
+
+__all__ = [
+    "ArgumentError",
+    "DTypeError",
+    "DeviceError",
+    "FormatError",
+    "GradError",
+    "IndexRangeError",
+    "KernelError",
+    "ShapeError",
+    "TinyTensorError",
+]
+
+
+class TinyTensorError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        what: what happened, beginning with the function that the user called.
+        why: the rule that was broken, with the shapes or dtypes involved.
+        fix: what to write instead.
+    """
+
+    def __init__(self, what: str, *, why: str, fix: str) -> None:
+        super().__init__(f"{what}\n  why: {why}\n  fix: {fix}")
+        self.what, self.why, self.fix = what, why, fix
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.why, self.fix)
+
+
+def _rebuild(cls: type[TinyTensorError], what: str, why: str, fix: str) -> TinyTensorError:
+    return cls(what, why=why, fix=fix)
+
+
+class ShapeError(TinyTensorError, ValueError):
+    """Shapes or axes do not fit."""
+
+
+class IndexRangeError(ShapeError, IndexError):
+    """An index lies outside its axis."""
+
+
+class DTypeError(TinyTensorError, TypeError):
+    """A dtype, or the type of an operand, is not allowed here."""
+
+
+class ArgumentError(TinyTensorError, ValueError):
+    """A parameter lies outside its domain."""
+
+
+class DeviceError(TinyTensorError, RuntimeError):
+    """A device is missing, or tensors live on different devices."""
+
+
+class GradError(TinyTensorError, RuntimeError):
+    """A gradient cannot be computed: no history, a freed graph, or an overwritten saved tensor."""
+
+
+class KernelError(TinyTensorError, RuntimeError):
+    """A kernel could not be compiled or launched."""
+
+
+class FormatError(TinyTensorError, ValueError):
+    """A file is broken, or not what it claims to be."""

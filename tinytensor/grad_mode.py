@@ -1,0 +1,124 @@
+"""Whether this thread records history: `no_grad` and its kin. Nothing else; the tape is in `autograd.py`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from typing import Any, TypeVar
+
+__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_grad: ContextVar[bool] = ContextVar("tinytensor_grad", default=True)
+_retaining: ContextVar[bool] = ContextVar("tinytensor_retaining", default=True)
+grad_enabled = _grad.get
+retaining = _retaining.get  # False only inside a backward pass that frees its graph as it goes
+
+
+class set_grad_enabled:  # noqa: N801 - a context manager and a decorator, named as in PyTorch
+    """Turn recording on or off, as a context manager or a decorator. The mode belongs to the thread.
+
+    Args:
+        enabled: record history or not.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> with tt.set_grad_enabled(False):
+        ...     y = x * 2
+        >>> y.requires_grad
+        False
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = bool(enabled)
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_grad.set(self._enabled))
+
+    def __exit__(self, *_: object) -> None:
+        _grad.reset(self._tokens.pop())
+
+    def __call__(self, function: F) -> F:
+        """Decorate: each call of `function` runs in this mode."""
+        enabled = self._enabled
+
+        @functools.wraps(function)
+        def in_mode(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(enabled):
+                return function(*args, **kwargs)
+
+        return in_mode  # type: ignore[return-value]  # wraps() keeps the signature
+
+
+class no_grad(set_grad_enabled):  # noqa: N801
+    """Record nothing inside: results do not require grad.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> with tt.no_grad():
+        ...     y = x * 2
+        >>> y.requires_grad
+        False
+    """
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class inference_mode(no_grad):  # noqa: N801
+    """The same as `no_grad`: with recording off this engine has no further bookkeeping to drop.
+
+    Differs from: PyTorch's, whose results may never be used in a recorded computation; here they may.
+
+    Example:
+        >>> with tt.inference_mode():
+        ...     tt.is_grad_enabled()
+        False
+    """
+
+
+class enable_grad(set_grad_enabled):  # noqa: N801
+    """Record again, inside a `no_grad`.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> with tt.no_grad(), tt.enable_grad():
+        ...     y = x * 2
+        >>> y.requires_grad
+        True
+    """
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are recorded.
+
+    Returns:
+        True unless inside `no_grad`.
+
+    Example:
+        >>> tt.is_grad_enabled()
+        True
+    """
+    return grad_enabled()
+
+
+class backward_mode:  # noqa: N801
+    """The mode inside a backward pass: record it or not, keep the graph or not."""
+
+    __slots__ = ("_create", "_retain", "_tokens")
+
+    def __init__(self, create: bool, retain: bool) -> None:
+        self._create, self._retain = create, retain
+
+    def __enter__(self) -> None:
+        self._tokens = _grad.set(self._create), _retaining.set(self._retain)
+
+    def __exit__(self, *_: object) -> None:
+        _grad.reset(self._tokens[0])
+        _retaining.reset(self._tokens[1])

@@ -1,0 +1,247 @@
+"""Writes into existing memory that keep the history right: in-place elementwise ops and `copy_`.
+
+An in-place op computes the functional op, writes the value into the target's memory and bumps its version. A
+tensor that owns its memory then simply takes the value's node. For a view, the *base* gets the node
+`Assign(base, value)`, and every other view of it rebuilds its edge from the base when it is next asked
+(`dispatch.edge_of`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .dispatch import arr, edge_of, from_array, new_node, registry, requires, values
+from .dtypes import DType, float32, promote
+from .elementwise import Elementwise, convert, elementwise, operands
+from .errors import DTypeError, GradError, ShapeError
+from .grad_mode import grad_enabled
+from .layout import broadcast_shapes
+from .runtime.host import NUMPY, check_writeable, narrow
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_Tensor: type[Tensor]
+
+
+def use_result_class(cls: type[Tensor]) -> None:
+    """The class of all results, as in dispatch."""
+    global _Tensor
+    _Tensor = cls
+
+
+def check_target(x: Tensor, needs: bool, what: str) -> None:
+    """Raise where x must not be written: it overlaps itself, is read-only, or its history forbids it."""
+    if x.layout.overlaps():
+        raise GradError(
+            f"{what}: the target of shape {x.layout.shape} and strides {x.layout.strides} overlaps itself",
+            why="several of its elements share one place in memory",
+            fix="write to a copy: x.clone()",
+        )
+    check_writeable(arr(x), what)
+    if not needs:
+        return
+    base = x._base
+    if base is not None:
+        if x._origin:
+            raise GradError(
+                f"{what}: this view cannot be written to in grad mode",
+                why=f"it was made {x._origin}",
+                fix="clone it first, or write under tt.no_grad()",
+            )
+        if base._edge is None and base._requires:
+            raise _leaf(what, "a view of a leaf tensor that requires grad")
+    if x._requires and x._edge is None:
+        raise _leaf(what, "a leaf tensor that requires grad")
+
+
+def _leaf(what: str, target: str) -> GradError:
+    return GradError(
+        f"{what}: the target is {target}",
+        why="after the write it would no longer be a leaf, and its gradient would be lost",
+        fix="write under tt.no_grad(), or to a clone",
+    )
+
+
+def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
+    """x = op(x, *others), in x's own memory, differentiably."""
+    if x._base is None and (layout := x.layout).small and x.storage.dtype is float32 and len(others) == 1:
+        o = others[0]  # the fast road: nothing to record
+        y: Any = None
+        if type(o) is _Tensor:
+            if o.layout is layout and o.storage.dtype is float32 and o._base is None:
+                y = None if (x._requires or o._requires) and grad_enabled() else o._array
+        elif (type(o) is float or type(o) is int) and not (x._requires and grad_enabled()):
+            y = o
+        a = x._array
+        if y is not None and a is not None and a.flags.writeable:
+            op.ufunc(a, y, out=a)
+            s = x.storage
+            if hasattr(s, "members"):
+                s.bump(op.name)
+            else:
+                s.version += 1
+                s.last_op = op.name
+            return x
+    return _inplace(op, x, *others)
+
+
+def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
+    what = op.name + "_"
+    needs = grad_enabled() and (requires(x) or any([isinstance(o, _Tensor) and requires(o) for o in others]))
+    check_target(x, needs, what)
+    items, dtypes, kinds, shape = operands(op, (x, *others))
+    have = x.storage.dtype
+    if shape != x.layout.shape:
+        raise ShapeError(
+            f"{what}: the result of shape {shape} does not fit into the target of shape {x.layout.shape}",
+            why="a target that is written in place cannot grow",
+            fix="use the operator that is not in place: x = x + y",
+        )
+    _check_kind(op, what, have, promote(*dtypes, scalars=tuple(kinds)))
+    target = arr(x)
+    if not needs:
+        arrays = [convert(what, item, have) for item in items]
+        # overlapping operands: NumPy's ufuncs make a temporary where memory is shared, whatever the strides
+        if have.narrow:
+            narrow(np.asarray(op.ufunc(*arrays, out=...)), have, target)
+        else:
+            op.ufunc(*arrays, out=target)
+        x.storage.bump(what)
+        return x
+    ins = [x, *others]
+    for at, _ in op.plan:  # what the op saves must not be the memory that is about to be overwritten
+        if at >= 0 and isinstance(t := ins[at], _Tensor) and t.storage is x.storage:
+            ins[at] = copy = from_array(np.array(arr(t), order="C"), t.storage.dtype)
+            copy._edge = edge_of(t)
+            copy._requires = copy._edge is not None
+    value = elementwise(op, *ins)
+    if value.storage.dtype is not have:
+        value = registry["cast"].fn(value, have)  # type: ignore[attr-defined]  # ops/manipulation.py
+    np.copyto(target, arr(value))
+    rebase(x, value, what)
+    return x
+
+
+def _check_kind(op: type[Elementwise], what: str, have: DType, got: DType) -> None:
+    """The result's kind may not be higher than the target's: 1.5 does not fit into an integer tensor."""
+    if op.result == "float" and not got.is_inexact:
+        got = float32
+    if got.rank > have.rank:
+        raise DTypeError(
+            f"{what}: a result of dtype {got} cannot be written into a tensor of dtype {have}",
+            why="the values would be cut to a lower kind",
+            fix=f"cast the target first: x = x.astype(tt.{got})",
+        )
+
+
+def rebase(x: Tensor, value: Tensor, what: str) -> None:
+    """x's memory now holds value: give x (and its base) the history of value."""
+    x.storage.bump(what)
+    edge = edge_of(value)
+    base = x._base
+    if base is None:
+        x._edge = edge
+        x._requires = edge is not None
+        return
+    base._edge = new_node(registry["assign"], (edge_of(base), edge), {"src": base.layout, "dst": x.layout})
+    base._requires = True
+    x._edge = edge
+    x._requires = edge is not None
+    x._seen = x.storage.version if edge is not None else -1
+
+
+def copy_(x: Tensor, value: Any) -> Tensor:
+    """Write value into x in place: x[...] = value.
+
+    Args:
+        x: the target, any shape.
+        value: a tensor or number that broadcasts to the shape of x; cast to its dtype.
+
+    Returns:
+        x, with the history of value where both are recorded.
+
+    Raises:
+        ShapeError: value does not broadcast to x.
+        DTypeError: value is not a tensor, array or number, or complex where x is real.
+        GradError: x is a leaf that requires grad, overlaps itself, or is a view that may not be written to.
+
+    Example:
+        >>> x = tt.zeros(2, 3)
+        >>> x.copy_(tt.arange(3)).tolist()
+        [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+    """
+    tensor = isinstance(value, _Tensor)
+    needs = grad_enabled() and (requires(x) or (tensor and requires(value)))
+    check_target(x, needs, "copy_")
+    have = x.storage.dtype
+    if tensor:
+        _check_copy(x, value)
+        edge = edge_of(value) if needs else None
+        source = values(value)
+    else:
+        edge = None
+        source = _constant(x, value)
+    previous = edge_of(x) if needs else None
+    _store(arr(x), source, have)
+    x.storage.bump("copy_")
+    if needs:
+        base = x if x._base is None else x._base
+        parent = previous if base is x else edge_of(base)
+        node = new_node(registry["assign"], (parent, edge), {"src": base.layout, "dst": x.layout})
+        if tensor and (value.layout.shape != x.layout.shape or value.storage.dtype is not have):
+            node.specs = (None, (value.layout.shape, value.storage.dtype))
+        base._edge = node
+        base._requires = True
+        if base is not x:
+            x._seen = -1
+    return x
+
+
+def _check_copy(x: Tensor, value: Tensor) -> None:
+    shape, target = value.layout.shape, x.layout.shape
+    if shape != target and broadcast_shapes(shape, target, what="copy_") != target:
+        raise ShapeError(
+            f"copy_: a value of shape {shape} does not fit into a target of shape {target}",
+            why="the value may be repeated, the target may not grow",
+            fix=f"index or sum the value so that it broadcasts to {target}",
+        )
+    if value.storage.dtype.kind == "complex" and x.storage.dtype.kind != "complex":
+        raise DTypeError(
+            f"copy_: complex values cannot be written into a tensor of dtype {x.storage.dtype}",
+            why="the imaginary part would be lost",
+            fix="write value.real, or cast the target",
+        )
+
+
+def _constant(x: Tensor, value: Any) -> Any:
+    dtype = x.storage.dtype
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, (bool, int, float, complex)):
+        raise DTypeError(
+            f"copy_: a value of type {type(value).__name__}",
+            why="only tensors and Python numbers can be written into a tensor",
+            fix="make it a tensor first: tt.asarray(value)",
+        )
+    rank = {bool: 0, int: 1, float: 2, complex: 3}[type(value)]
+    if rank > dtype.rank and not (rank == 1 and dtype.rank == 0):
+        raise DTypeError(
+            f"copy_: the number {value} cannot be written into a tensor of dtype {dtype}",
+            why="its kind is higher than the tensor's, so its value would be cut",
+            fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(type(value),))})",
+        )
+    return convert("copy_", value, dtype)
+
+
+def _store(target: Any, source: Any, dtype: DType) -> None:
+    """Write (wide) values into stored form; overlapping source and target go through a temporary."""
+    if np.shape(source) and np.may_share_memory(target, source):
+        source = np.array(source)
+    if dtype.narrow:
+        narrow(np.broadcast_to(np.asarray(source, np.float32), target.shape), dtype, target)
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.copyto(target, np.asarray(source).astype(NUMPY[dtype], copy=False), casting="unsafe")

@@ -1,0 +1,850 @@
+"""Views: other ways to read the same memory, O(1), and the copies that reshape and contiguous may need.
+
+A view op is a function from Layout to Layout (`layout.py`). Its gradient is again a view where the map is one
+to one (permute, reshape, flip); where it selects or repeats elements it is a scatter through strides
+(`region.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Output, Saved
+from ..config import config
+from ..dispatch import (
+    Op,
+    Spec,
+    Specs,
+    ViewOp,
+    apply,
+    arr,
+    edge_of,
+    make_view,
+    new_node,
+    register,
+    registry,
+    view,
+    wrap,
+)
+from ..dtypes import DType, as_dtype
+from ..errors import ShapeError
+from ..grad_mode import grad_enabled
+from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
+from ..runtime.host import Array, narrow, widen
+from .region import scatter
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+class SelectingView(ViewOp):
+    """A view that picks elements, so its gradient adds into zeros through the view's strides."""
+
+    @classmethod
+    def backward(cls, grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+        return (scatter(cls, grads[0], params),)
+
+
+@register
+class Index(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, key: Any, shape_in: Shape) -> Layout:
+        return x.index(key)
+
+
+@register
+class Diagonal(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, offset: int, axis1: int, axis2: int, shape_in: Shape) -> Layout:
+        return x.diagonal(offset, axis1, axis2)
+
+
+@register
+class Unfold(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, axis: int, size: int, step: int, shape_in: Shape) -> Layout:
+        return x.unfold(axis, size, step)
+
+
+@register
+class Flip(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, axes: Shape, shape_in: Shape) -> Layout:
+        return x.flip(axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+        return (view(Flip, _g(grads), axes=axes),)
+
+
+@register
+class Permute(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, axes: Shape, shape_in: Shape) -> Layout:
+        return x.permute(axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+        back = [0] * len(axes)
+        for i, a in enumerate(axes):
+            back[a] = i
+        return (view(Permute, _g(grads), axes=tuple(back)),)
+
+
+@register
+class Reshape(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, shape: Shape, shape_in: Shape) -> Layout:
+        found = x.reshape(shape)
+        assert found is not None, "reshape() checks first"
+        return found
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        return (reshape(_g(grads), shape_in),)
+
+
+@register
+class Expand(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, shape: Shape, shape_in: Shape) -> Layout:
+        return x.expand(shape)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        return (sum_to(_g(grads), shape_in),)
+
+
+@register
+class SumTo(Op):
+    """Sum over the axes that `expand` repeated: the transpose of Expand."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, shape: Shape, shape_in: Shape) -> Specs:
+        return (Spec(shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, shape: Shape, shape_in: Shape) -> None:
+        lead = x.ndim - len(shape)
+        axes = tuple([i for i, n in enumerate(x.shape) if i < lead or (shape[i - lead] == 1 and n != 1)])
+        padded = y.reshape((1,) * lead + shape)
+        if axes == (0,) and x.ndim == 2 and x.size > 4096 and x.dtype.kind == "f" and x.flags.c_contiguous:
+            np.matmul(
+                np.ones(x.shape[0], x.dtype), x, out=padded[0]
+            )  # BLAS sums columns faster than ufuncs do
+        else:
+            np.add.reduce(x, axes, out=padded, keepdims=True)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        return (view(Expand, _g(grads), shape=shape_in),)
+
+
+@register
+class Alias(ViewOp):
+    """The same layout: a second name for a value in the graph."""
+
+    @staticmethod
+    def layout(x: Layout, *, shape_in: Shape) -> Layout:
+        return x
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape_in: Shape) -> Grads:
+        return grads
+
+
+@register
+class Split(Op):
+    """Several views of one tensor along an axis, as one node; made by `split`, never run."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, axis: int, shapes: tuple[Shape, ...], dtype: DType
+    ) -> Grads:
+        return (apply(registry["join"], *grads, axis=axis, shapes=shapes, dtype=dtype),)
+
+
+@register
+class Copy(Op):
+    """The same elements in fresh, C-contiguous memory."""
+
+    inputs = ("x",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec) -> Specs:
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array) -> None:
+        np.copyto(y, x)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return grads
+
+
+@register
+class Cast(Op):
+    """The same values in another dtype, rounded to nearest where the new one is coarser."""
+
+    inputs = ("x",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, *, dtype: DType, source: DType) -> Specs:
+        return (Spec(x.shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, dtype: DType, source: DType) -> None:
+        wide = widen(x, source) if source.narrow else x
+        with np.errstate(invalid="ignore", over="ignore"):
+            if dtype.narrow:
+                narrow(wide.astype(np.float32, copy=False), dtype, y)
+            elif dtype.kind != "complex" and source.kind == "complex":
+                np.copyto(y, wide.real, casting="unsafe")
+            else:
+                np.copyto(y, wide, casting="unsafe")
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, dtype: DType, source: DType) -> Grads:
+        return (cast(_g(grads), source),)
+
+    @staticmethod
+    def fn(x: Tensor, dtype: DType) -> Tensor:
+        """For layers below this one: a cast, recorded where both dtypes carry gradients."""
+        return cast(x, dtype)
+
+
+def _g(grads: Grads) -> Tensor:
+    """The gradient of an op with one output: present whenever its backward runs."""
+    g: Tensor = grads[0]
+    return g
+
+
+def cast(x: Tensor, dtype: DType) -> Tensor:
+    """x in another dtype; x itself if it has it."""
+    source = x.storage.dtype
+    if source is dtype:
+        return x
+    if not (source.is_inexact and dtype.is_inexact) and x._requires:
+        x = detach(x)  # no gradient passes through integers
+    return apply(Cast, x, dtype=dtype, source=source)
+
+
+def astype(x: Tensor, dtype: Any, *, copy: bool = True) -> Tensor:
+    """Cast to another dtype.
+
+    Floats become integers by dropping the fraction; anything nonzero is True; values outside the range of an
+    integer dtype are undefined, as in NumPy; of complex values the real part is kept.
+
+    Args:
+        x: any shape.
+        dtype: a DType, its name, or a NumPy or Python type.
+        copy: with False, x itself is returned when it has the dtype already.
+
+    Returns:
+        shape of x, the new dtype. Differentiable where both dtypes are floating.
+
+    Raises:
+        DTypeError: there is no such dtype.
+
+    Example:
+        >>> tt.tensor([1.7, -1.7]).astype(tt.int32).tolist()
+        [1, -1]
+    """
+    wanted = as_dtype(dtype, "astype")
+    if wanted is x.storage.dtype:
+        return clone(x) if copy else x
+    return cast(x, wanted)
+
+
+def clone(x: Tensor) -> Tensor:
+    """A copy in fresh, contiguous memory.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        The same values; shares no memory with x. Differentiable: the gradient passes through.
+
+    Example:
+        >>> x = tt.tensor([1.0, 2.0])
+        >>> y = x.clone()
+        >>> y[0] = 5.0
+        >>> x.tolist()
+        [1.0, 2.0]
+    """
+    return apply(Copy, x)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """x itself if its elements lie in C order, else a copy that does.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        The same values with `is_contiguous()` true.
+
+    Example:
+        >>> x = tt.arange(6).reshape(2, 3).T
+        >>> x.is_contiguous(), x.contiguous().is_contiguous()
+        (False, True)
+    """
+    return x if x.layout.is_contiguous else apply(Copy, x)
+
+
+def detach(x: Tensor) -> Tensor:
+    """The same memory without history: the result does not require grad.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        A tensor that shares storage (and its version) with x.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> x.detach().requires_grad
+        False
+    """
+    return wrap(arr(x), x.layout, x.storage)
+
+
+def alias(x: Tensor) -> Tensor:
+    """A second name for x in the graph, with an edge of its own."""
+    return view(Alias, x)
+
+
+def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
+    """Read the same elements, in the same order, under another shape: a view where strides allow it, else a
+    copy.
+
+    Args:
+        x: any shape.
+        shape: sizes of the axes; one may be -1 and is worked out.
+        copy: True always copies, False never does (ShapeError instead), None copies where it must.
+
+    Returns:
+        The new shape. Shares memory with x unless a copy was needed.
+
+    Raises:
+        ShapeError: the sizes do not multiply to the number of elements; or copy=False and strides do not
+            allow it.
+
+    Example:
+        >>> x = tt.arange(6)
+        >>> x.reshape(2, -1).tolist()
+        [[0, 1, 2], [3, 4, 5]]
+    """
+    layout = x.layout
+    wanted = (
+        shape
+        if type(shape) is tuple and shape == layout.shape
+        else resolve_shape(shape, layout.size, "reshape")
+    )
+    if copy:
+        x = clone(x)
+        layout = x.layout
+    found = layout.reshape(wanted)
+    if found is None:
+        if copy is False or config.strict_layout:
+            raise _no_view("reshape", x, wanted)
+        return reshape(clone(x), wanted)
+    return make_view(x, found, Reshape, {"shape": wanted, "shape_in": layout.shape})
+
+
+def view_as_shape(x: Tensor, *shape: Any) -> Tensor:
+    """Like `reshape`, but never copies: where strides do not allow the shape it raises and names the axes.
+
+    Args:
+        x: any shape.
+        shape: sizes of the axes; one may be -1.
+
+    Returns:
+        The new shape, on the same memory.
+
+    Raises:
+        ShapeError: the sizes do not fit, or a copy would be needed.
+
+    Example:
+        >>> tt.arange(6).view(3, 2).shape
+        (3, 2)
+    """
+    return reshape(x, _sizes(shape), copy=False)
+
+
+def _no_view(what: str, x: Tensor, shape: Shape) -> ShapeError:
+    pairs = x.layout.blocking_axes()
+    named = " and ".join(f"{a} and {b}" for a, b in pairs) or "of the tensor"
+    return ShapeError(
+        f"{what}: shape {x.layout.shape}, strides {x.layout.strides}, cannot be viewed as {shape}",
+        why=f"axes {named} do not step evenly through memory, so without a copy they cannot be merged or split",
+        fix=f"copy first: x.contiguous().reshape({shape})",
+    )
+
+
+def _sizes(args: tuple[Any, ...]) -> Any:
+    """Sizes given as f(2, 3) or as f((2, 3))."""
+    return args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+
+
+def permute(x: Tensor, *axes: Any) -> Tensor:
+    """Put the axes into another order: a view.
+
+    Args:
+        x: any shape.
+        axes: every axis once, as numbers or as one tuple.
+
+    Returns:
+        shape (x.shape[axes[0]], x.shape[axes[1]], …), sharing memory with x.
+
+    Raises:
+        ShapeError: an axis is missing, repeated or out of range.
+
+    Example:
+        >>> tt.zeros(2, 3, 4).permute(2, 0, 1).shape
+        (4, 2, 3)
+    """
+    ndim = len(x.layout.shape)
+    order = normalize_axes(_sizes(axes), ndim, "permute")
+    if len(order) != ndim:
+        raise ShapeError(
+            f"permute: axes {order} for a tensor of shape {x.layout.shape}",
+            why=f"each of its {ndim} axes must be named once",
+            fix=f"for example x.permute({tuple(reversed(range(ndim)))})",
+        )
+    return view(Permute, x, axes=order)
+
+
+def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """Swap two axes: a view.
+
+    Args:
+        x: any shape.
+        axis1, axis2: the axes, negative counts from the end.
+
+    Returns:
+        x with the two axes swapped, sharing its memory.
+
+    Raises:
+        ShapeError: an axis is out of range.
+
+    Example:
+        >>> tt.zeros(2, 3, 4).transpose(0, -1).shape
+        (4, 3, 2)
+    """
+    ndim = len(x.layout.shape)
+    a, b = normalize_axis(axis1, ndim, "transpose"), normalize_axis(axis2, ndim, "transpose")
+    axes = list(range(ndim))
+    axes[a], axes[b] = b, a
+    return view(Permute, x, axes=tuple(axes))
+
+
+def matrix_transpose(x: Tensor) -> Tensor:
+    """Swap the last two axes: a view, `x.mT`.
+
+    Args:
+        x: shape (..., M, N).
+
+    Returns:
+        shape (..., N, M), sharing memory with x.
+
+    Raises:
+        ShapeError: x has fewer than two axes.
+
+    Example:
+        >>> tt.zeros(5, 2, 3).mT.shape
+        (5, 3, 2)
+    """
+    if len(x.layout.shape) < 2:
+        raise ShapeError(
+            f"matrix_transpose: shape {x.layout.shape} has no last two axes",
+            why="a matrix has rows and columns",
+            fix="give it a second axis with x.unsqueeze(0)",
+        )
+    return transpose(x, -1, -2)
+
+
+def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
+    """Move axes to new places; the others keep their order: a view.
+
+    Args:
+        x: any shape.
+        source: axis or axes to move.
+        destination: where each goes.
+
+    Returns:
+        x with permuted axes, sharing its memory.
+
+    Raises:
+        ShapeError: an axis is out of range, repeated, or the numbers of axes differ.
+
+    Example:
+        >>> tt.zeros(2, 3, 4).moveaxis(0, -1).shape
+        (3, 4, 2)
+    """
+    ndim = len(x.layout.shape)
+    src = normalize_axes(source, ndim, "moveaxis")
+    dst = normalize_axes(destination, ndim, "moveaxis")
+    if len(src) != len(dst):
+        raise ShapeError(
+            f"moveaxis: {len(src)} source axes and {len(dst)} destinations",
+            why="each moved axis needs one new place",
+            fix="give as many destinations as sources",
+        )
+    order = [a for a in range(ndim) if a not in src]
+    for to, a in sorted(zip(dst, src, strict=True)):
+        order.insert(to, a)
+    return view(Permute, x, axes=tuple(order))
+
+
+def expand(x: Tensor, *shape: Any) -> Tensor:
+    """Repeat axes of size 1 without copying: a view with stride 0.
+
+    Args:
+        x: any shape.
+        shape: the wanted sizes; -1 keeps a size; new axes may stand in front.
+
+    Returns:
+        The wanted shape, sharing memory with x. The gradient sums over the repeated axes.
+
+    Raises:
+        ShapeError: an axis whose size is not 1 would change.
+
+    Example:
+        >>> tt.tensor([[1], [2]]).expand(2, 3).tolist()
+        [[1, 1, 1], [2, 2, 2]]
+    """
+    return view(Expand, x, shape=x.layout.expand(_as_tuple(_sizes(shape), "expand")).shape)
+
+
+def broadcast_to(x: Tensor, shape: Any) -> Tensor:
+    """The array API's name for `expand`.
+
+    Args:
+        x: any shape.
+        shape: the wanted sizes.
+
+    Returns:
+        The wanted shape, sharing memory with x.
+
+    Raises:
+        ShapeError: x does not broadcast to the shape.
+
+    Example:
+        >>> tt.broadcast_to(tt.tensor([1, 2]), (2, 2)).tolist()
+        [[1, 2], [1, 2]]
+    """
+    sizes = _as_tuple(shape, "broadcast_to")
+    return view(Expand, x, shape=x.layout.expand(sizes, "broadcast_to").shape)
+
+
+def _as_tuple(shape: Any, what: str) -> Shape:
+    return (as_int(shape, what),) if isinstance(shape, int) else tuple([as_int(n, what) for n in shape])
+
+
+def sum_to(x: Tensor, shape: Shape) -> Tensor:
+    """Undo a broadcast: sum x over the axes that were repeated to reach its shape from `shape`."""
+    have = x.layout.shape
+    return x if have == shape else apply(SumTo, x, shape=shape, shape_in=have)
+
+
+def flip(x: Tensor, axis: Any = None) -> Tensor:
+    """Reverse axes: a view with negative strides.
+
+    Args:
+        x: any shape.
+        axis: axis or axes to reverse; None reverses all.
+
+    Returns:
+        shape of x, sharing its memory.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+
+    Example:
+        >>> tt.arange(4).flip().tolist()
+        [3, 2, 1, 0]
+    """
+    return view(Flip, x, axes=normalize_axes(axis, len(x.layout.shape), "flip"))
+
+
+def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+    """Drop axes of size 1: a view.
+
+    Args:
+        x: any shape.
+        axis: axis or axes to drop; None drops every axis of size 1.
+
+    Returns:
+        x with fewer axes, sharing its memory.
+
+    Raises:
+        ShapeError: an axis is out of range or its size is not 1.
+
+    Example:
+        >>> tt.zeros(1, 3, 1).squeeze().shape
+        (3,)
+    """
+    shape = x.layout.shape
+    axes = (
+        tuple([i for i, n in enumerate(shape) if n == 1])
+        if axis is None
+        else normalize_axes(axis, len(shape), "squeeze")
+    )
+    return make_view(x, found := x.layout.squeeze(axes), Reshape, {"shape": found.shape, "shape_in": shape})
+
+
+def unsqueeze(x: Tensor, axis: int) -> Tensor:
+    """Insert an axis of size 1: a view. The array API calls it `expand_dims`.
+
+    Args:
+        x: any shape.
+        axis: where the new axis stands in the result.
+
+    Returns:
+        x with one more axis, sharing its memory.
+
+    Raises:
+        ShapeError: the axis is out of range.
+
+    Example:
+        >>> tt.zeros(3).unsqueeze(0).shape
+        (1, 3)
+    """
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape) + 1, "unsqueeze")
+    return make_view(x, found := x.layout.unsqueeze(at), Reshape, {"shape": found.shape, "shape_in": shape})
+
+
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The elements whose indices on two axes differ by offset: a view.
+
+    Args:
+        x: at least two axes.
+        offset: axis2's index minus axis1's; positive lies above the main diagonal.
+        axis1, axis2: the axes.
+
+    Returns:
+        x without the two axes, and the diagonal as last axis; shares memory with x.
+
+    Raises:
+        ShapeError: an axis is out of range, or both are the same.
+
+    Differs from: the array API's linalg.diagonal, which takes the last two axes; NumPy and PyTorch agree with
+        this.
+
+    Example:
+        >>> tt.arange(9).reshape(3, 3).diagonal().tolist()
+        [0, 4, 8]
+    """
+    ndim = len(x.layout.shape)
+    a, b = normalize_axis(axis1, ndim, "diagonal"), normalize_axis(axis2, ndim, "diagonal")
+    return view(Diagonal, x, offset=as_int(offset, "diagonal", "the offset"), axis1=a, axis2=b)
+
+
+def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
+    """All windows of a given size along an axis: a view in which windows overlap in memory.
+
+    Args:
+        x: any shape with at least one axis.
+        axis: the axis that windows slide along.
+        size: length of a window.
+        step: distance between windows.
+
+    Returns:
+        shape of x with the axis's size replaced by the number of windows, and a last axis of the window's
+        size. The gradient of an element adds up over all windows that contain it.
+
+    Raises:
+        ShapeError: the window is longer than the axis, or size or step is not positive.
+
+    Example:
+        >>> tt.arange(5).unfold(0, 3).tolist()
+        [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "unfold")
+    return view(Unfold, x, axis=at, size=as_int(size, "unfold"), step=as_int(step, "unfold", "the step"))
+
+
+def as_strided(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int | None = None) -> Tensor:
+    """Read the storage of x through any shape, strides and offset (all in elements): the view of all views.
+
+    Args:
+        x: any tensor; only its storage matters.
+        shape: sizes of the axes.
+        strides: steps of the axes; 0 repeats, negative walks backwards.
+        offset: position of the first element in the storage; None keeps that of x.
+
+    Returns:
+        A view. Its gradient goes through the tensor that owns the memory, adding up where places repeat.
+
+    Raises:
+        ShapeError: the view would reach outside the storage, or shape and strides differ in length.
+
+    Example:
+        >>> tt.arange(6).as_strided((2, 2), (3, 1), 1).tolist()
+        [[1, 2], [4, 5]]
+    """
+    start = x.layout.offset if offset is None else as_int(offset, "as_strided", "the offset")
+    layout = Layout.as_strided(
+        _as_tuple(shape, "as_strided"), tuple([as_int(s, "as_strided", "a stride") for s in strides]), start
+    )
+    layout.validate(x.storage.size, "as_strided")
+    t = make_view(x, layout, None, None)
+    root = x if x._base is None else x._base  # the view may reach outside x: only the base sees everything
+    edge = edge_of(root) if grad_enabled() else None
+    if edge is not None and x.storage.dtype.is_inexact:
+        t._edge = new_node(registry["reframe"], (edge,), {"src": root.layout, "dst": t.layout})
+        t._requires = True
+    return t
+
+
+def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut an axis into consecutive parts: views.
+
+    Args:
+        x: any shape with at least one axis.
+        sections_or_sizes: a number of equal parts, or the size of each part.
+        axis: the axis to cut.
+
+    Returns:
+        The parts, sharing memory with x.
+
+    Raises:
+        ShapeError: the axis is not divisible, or the sizes do not add up to it.
+
+    Differs from: torch.split, where a number is the size of each part; as in numpy.split it is their count.
+
+    Example:
+        >>> [p.tolist() for p in tt.arange(5).split([2, 3])]
+        [[0, 1], [2, 3, 4]]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "split")
+    n = x.layout.shape[at]
+    if isinstance(sections_or_sizes, int):
+        count = as_int(sections_or_sizes, "split", "the number of sections")
+        if count < 1 or n % count:
+            raise ShapeError(
+                f"split: axis {at} of size {n} in shape {x.layout.shape} into {count} equal parts",
+                why="the size is not divisible by the number of parts",
+                fix="pass the sizes of the parts as a list, or use chunk()",
+            )
+        sizes = (n // count,) * count
+    else:
+        sizes = _as_tuple(sections_or_sizes, "split")
+        if any([s < 0 for s in sizes]) or sum(sizes) != n:
+            raise ShapeError(
+                f"split: sizes {sizes} for axis {at} of size {n} in shape {x.layout.shape}",
+                why=f"they add up to {sum(sizes)} and must cover the axis",
+                fix=f"give sizes that add up to {n}",
+            )
+    return _parts(x, sizes, at, drop=False)
+
+
+def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut an axis into at most `chunks` parts of equal size, the last one possibly smaller: views.
+
+    Args:
+        x: any shape with at least one axis.
+        chunks: how many parts at most; at least 1.
+        axis: the axis to cut.
+
+    Returns:
+        The parts, sharing memory with x.
+
+    Raises:
+        ShapeError: chunks is below 1, or the axis is out of range.
+
+    Example:
+        >>> [p.tolist() for p in tt.arange(5).chunk(2)]
+        [[0, 1, 2], [3, 4]]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "chunk")
+    n, count = x.layout.shape[at], as_int(chunks, "chunk", "the number of chunks")
+    if count < 1:
+        raise ShapeError(
+            f"chunk: {count} chunks", why="there must be at least one", fix="pass a positive number"
+        )
+    size = -(-n // count) or 1
+    sizes = tuple([min(size, n - start) for start in range(0, n, size)]) or (0,)
+    return _parts(x, sizes, at, drop=False)
+
+
+def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis, without it: views. The array API calls it `unstack`.
+
+    Args:
+        x: any shape with at least one axis.
+        axis: the axis to walk.
+
+    Returns:
+        As many tensors as the axis has elements, sharing memory with x.
+
+    Raises:
+        ShapeError: the axis is out of range.
+
+    Example:
+        >>> [p.tolist() for p in tt.arange(4).reshape(2, 2).unbind()]
+        [[0, 1], [2, 3]]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "unbind")
+    return _parts(x, (1,) * x.layout.shape[at], at, drop=True)
+
+
+def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, ...]:
+    """Consecutive pieces of an axis as views, with one node for all of them."""
+    edge = edge_of(x) if grad_enabled() and x.storage.dtype.is_inexact else None
+    outs: list[Tensor] = []
+    start = 0
+    before: tuple[Any, ...] = (slice(None),) * axis
+    for n in sizes:
+        key = (*before, start if drop else slice(start, start + n))
+        outs.append(
+            make_view(x, x.layout.index(key), None, None, "by an operation that returns several views")
+        )
+        start += n
+    if edge is not None:
+        shape = x.layout.shape
+        shapes = tuple([(*shape[:axis], n, *shape[axis + 1 :]) for n in sizes])
+        node = new_node(Split, (edge,), {"axis": axis, "shapes": shapes, "dtype": x.storage.dtype})
+        node.outs = tuple([(o.layout.shape, o.storage.dtype) for o in outs])
+        for i, o in enumerate(outs):
+            o._edge = Output(node, i)
+            o._requires = True
+    return tuple(outs)
+
+
+class ManipulationMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    astype = astype
+    clone = clone
+    contiguous = contiguous
+    detach = detach
+    permute = permute
+    transpose = transpose
+    moveaxis = moveaxis
+    expand = expand
+    broadcast_to = broadcast_to
+    flip = flip
+    squeeze = squeeze
+    unsqueeze = unsqueeze
+    diagonal = diagonal
+    unfold = unfold
+    as_strided = as_strided
+    split = split
+    chunk = chunk
+    unbind = unbind
+    view = view_as_shape

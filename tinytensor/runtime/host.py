@@ -1,0 +1,239 @@
+"""Host memory: the pool that lends blocks, scratch per thread, and the NumPy side of each dtype.
+
+Why a pool: the first touch of fresh pages costs more than the arithmetic done in them, so results of more
+than a few KB live in blocks that are used again. A block may be lent again only when nobody can see it:
+every NumPy view of a block has the block's bytes as its `.base`, so `sys.getrefcount` counts them all
+(slices, memoryviews and DLPack capsules included). Knows nothing of shapes beyond what NumPy needs.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import dtypes
+from ..dtypes import DType
+from ..errors import ArgumentError
+
+Array = npt.NDArray[Any]
+
+NUMPY: dict[DType, np.dtype[Any]] = {d: np.dtype(d.code) for d in dtypes.ALL}
+_FROM_NUMPY: dict[np.dtype[Any], DType] = {NUMPY[d]: d for d in dtypes.ALL if d is not dtypes.bfloat16}
+
+
+def dtype_of(array: Array) -> DType:
+    """The DType whose stored form is the dtype of this array (uint16 stays uint16)."""
+    found = _FROM_NUMPY.get(array.dtype)
+    return dtypes.as_dtype(array.dtype) if found is None else found
+
+
+# ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------
+
+
+def widen(raw: Array, dtype: DType) -> Array:
+    """Stored 16-bit floats as float32."""
+    if dtype is dtypes.bfloat16:
+        wide = raw.astype(np.uint32)
+        wide <<= np.uint32(16)
+        return wide.view(np.float32)
+    return raw.astype(np.float32)
+
+
+def narrow(wide: Array, dtype: DType, out: Array) -> None:
+    """Write float32 values into 16-bit storage, rounding to nearest, ties to even."""
+    if dtype is not dtypes.bfloat16:
+        with np.errstate(over="ignore"):
+            np.copyto(out, wide, casting="same_kind")
+        return
+    source = np.asarray(wide, np.float32, order="C")
+    bits = source.view(np.uint32)
+    up = (bits >> np.uint32(16)) & np.uint32(1)
+    up += np.uint32(0x7FFF)
+    up += bits  # may carry into the exponent: that is rounding up to the next binade or to infinity
+    up >>= np.uint32(16)
+    np.copyto(up, np.uint32(0x7FC0), where=np.isnan(source))
+    np.copyto(out, up, casting="unsafe")
+
+
+# ---- the pool ----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PoolStatistics:
+    """What the pool did, in bytes unless it says calls. `live` are blocks that storages hold now."""
+
+    live: int = 0
+    peak: int = 0
+    cached: int = 0
+    fresh_calls: int = 0
+    reused_calls: int = 0
+    escaped_calls: int = 0
+    released: int = 0
+
+
+class Block:
+    """One piece of the pool: `bytes` is a NumPy byte array, `offset` the first 64-byte aligned position in
+    it.
+    """
+
+    __slots__ = ("bytes", "nbytes", "offset", "size_class")
+
+    bytes: Array
+    nbytes: int
+    offset: int
+    size_class: int
+
+
+def _size_class(nbytes: int) -> int:
+    """Round up to an eighth of the next power of two, at least 4 KiB, so that at most an eighth is wasted."""
+    step = 1 << max(12, nbytes.bit_length() - 3)
+    return (nbytes + step - 1) // step * step
+
+
+def _others_see(block: Block) -> bool:
+    return sys.getrefcount(block.bytes) > _ALONE
+
+
+class Pool:
+    """Lends 64-byte aligned blocks and takes them back when nobody can see them any more.
+
+    Finalisers only append to `returned` (a deque, no lock: a finaliser may run at any instruction, also while
+    this thread holds a lock). The next `alloc` sorts them: free, or, where a NumPy view is still alive, one
+    more round in limbo; a block that is seen even then is dropped ("escaped") and lives as long as its viewer
+    does.
+    """
+
+    def __init__(self) -> None:
+        self.statistics = PoolStatistics()
+        self.returned: deque[Block] = deque()
+        self._free: dict[int, list[Block]] = {}
+        self._limbo: list[Block] = []
+        self._lock = (
+            threading.RLock()
+        )  # reentrant: the collector may run a finaliser that allocates right here
+
+    def alloc(self, nbytes: int) -> Block:
+        """A block with room for nbytes."""
+        size_class = _size_class(nbytes)
+        with self._lock:
+            if self.returned or self._limbo:
+                self._drain()
+            stats = self.statistics
+            free = self._free.get(size_class)
+            if free:
+                block = free.pop()
+                stats.reused_calls += 1
+                stats.cached -= size_class
+            else:
+                block = self._fresh(size_class)
+                stats.fresh_calls += 1
+            block.nbytes = nbytes
+            stats.live += nbytes
+            if stats.live > stats.peak:
+                stats.peak = stats.live
+        return block
+
+    def _fresh(self, size_class: int) -> Block:
+        block = Block()
+        block.size_class = size_class
+        try:
+            block.bytes = np.empty(size_class + 64, np.uint8)
+        except MemoryError:
+            self.release()
+            block.bytes = np.empty(size_class + 64, np.uint8)
+        block.offset = -block.bytes.ctypes.data % 64
+        return block
+
+    def _drain(self) -> None:
+        again, self._limbo = self._limbo, []
+        for block in again:
+            if _others_see(block):
+                self.statistics.escaped_calls += 1
+            else:
+                self._keep(block)
+        while self.returned:
+            block = self.returned.popleft()
+            self.statistics.live -= block.nbytes
+            if _others_see(block):
+                self._limbo.append(block)
+            else:
+                self._keep(block)
+
+    def _keep(self, block: Block) -> None:
+        self._free.setdefault(block.size_class, []).append(block)
+        self.statistics.cached += block.size_class
+
+    def settle(self) -> PoolStatistics:
+        """Sort what was returned so far and give the statistics."""
+        with self._lock:
+            self._drain()
+            return self.statistics
+
+    def reset_peak(self) -> None:
+        """Let `peak` start again from what is live now."""
+        with self._lock:
+            self._drain()
+            self.statistics.peak = self.statistics.live
+
+    def release(self) -> int:
+        """Give all cached blocks back to the system; how many bytes that were."""
+        with self._lock:
+            self._drain()
+            given = self.statistics.cached
+            self._free.clear()
+            self.statistics.cached = 0
+            self.statistics.released += given
+            return given
+
+
+def _measure_alone() -> int:
+    """How many references `_others_see` counts when only the Block holds its bytes: measured, since it
+    differs between Python versions.
+    """
+    block = Block()
+    block.bytes = np.empty(1, np.uint8)
+
+    def probe(block: Block) -> int:
+        return sys.getrefcount(block.bytes)
+
+    return probe(block)
+
+
+_ALONE = _measure_alone()
+pool = Pool()
+
+
+# ---- scratch -----------------------------------------------------------------------------------------------
+
+_local = threading.local()  # one set per thread: NumPy releases the GIL inside a call
+_SCRATCH_LIMIT = 64 << 20  # bytes a thread may keep between calls
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An uninitialized array of this thread, used again by the next call with the same name."""
+    kept: dict[str, Array] = _local.__dict__
+    nbytes = dtype.itemsize
+    for size in shape:
+        nbytes *= size
+    flat = kept.get(name)
+    if flat is None or flat.nbytes < nbytes:
+        if nbytes > _SCRATCH_LIMIT:
+            return np.empty(shape, dtype)
+        flat = kept[name] = np.empty(max(nbytes, 4096), np.uint8)
+    return np.ndarray(shape, dtype, flat)
+
+
+def check_writeable(array: Array, what: str) -> None:
+    """Raise if the memory behind this array must not be written."""
+    if not array.flags.writeable:
+        raise ArgumentError(
+            f"{what}: the tensor is read-only",
+            why="it shares memory that its owner marked read-only (a NumPy array, a memory-mapped file)",
+            fix="write to a copy: x.clone()",
+        )

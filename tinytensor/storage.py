@@ -1,0 +1,128 @@
+"""Storage: one flat typed buffer on one device, with a version. Knows nothing of shapes or gradients.
+
+A storage holds its bytes in one of three ways: a block lent by the pool (`alloc`), an array that NumPy just
+allocated for a small result (`adopt`), or memory that belongs to somebody else (`wrap_foreign`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .device import Device, cpu
+from .dtypes import DType
+from .runtime.host import NUMPY, Array, Block, pool
+
+_new = object.__new__
+
+
+class Storage:
+    """One flat buffer.
+
+    Attributes:
+        buffer: C-contiguous array over all bytes, of any shape (who made it chose); read through byte
+            offsets.
+        dtype: type of one element.
+        device: where the bytes live.
+        version: number of in-place writes so far; backward refuses a saved tensor whose version moved on.
+        last_op: name of the last in-place op (unset before the first).
+        members: storages over slices of this one (an arena only); a write here is a write to each of them.
+    """
+
+    __slots__ = ("__weakref__", "buffer", "device", "dtype", "last_op", "members", "version")
+
+    buffer: Array
+    dtype: DType
+    device: Device
+    version: int
+    last_op: str
+    members: tuple[Storage, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.buffer.size
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return self.buffer.nbytes
+
+    def bump(self, why: str) -> None:
+        """Count an in-place write."""
+        self.version += 1
+        self.last_op = why
+        for member in getattr(self, "members", ()):
+            member.version += 1
+            member.last_op = why
+
+    def __repr__(self) -> str:
+        return (
+            f"Storage({self.size} x {self.dtype}, {self.nbytes} bytes, {self.device}, version {self.version})"
+        )
+
+
+class PooledStorage(Storage):
+    """A storage whose bytes go back to the pool with it."""
+
+    __slots__ = ("block",)
+
+    block: Block
+
+    def __del__(self) -> None:
+        pool.returned.append(self.block)  # no lock, no work: a finaliser may run anywhere
+
+
+def alloc(shape: tuple[int, ...], dtype: DType) -> tuple[Array, Storage]:
+    """A pooled, 64-byte aligned, uninitialized array of this shape, and its storage."""
+    kind = NUMPY[dtype]
+    nbytes = kind.itemsize
+    for size in shape:
+        nbytes *= size
+    block = pool.alloc(nbytes)
+    storage = _new(PooledStorage)
+    storage.block = block
+    storage.dtype = dtype
+    storage.device = cpu
+    storage.version = 0
+    storage.buffer = array = np.ndarray(shape, kind, block.bytes, block.offset)
+    return array, storage
+
+
+def adopt(array: Array, dtype: DType) -> Storage:
+    """Storage over a C-contiguous array that nobody else will write to."""
+    storage = _new(Storage)
+    storage.buffer = array
+    storage.dtype = dtype
+    storage.device = cpu
+    storage.version = 0
+    return storage
+
+
+def wrap_foreign(array: Array, dtype: DType) -> tuple[Storage, tuple[int, ...], int]:
+    """Storage over somebody else's memory, without a copy, whatever its strides: (storage, strides, offset),
+    both in elements. The owner stays alive as long as the storage does. Strides must be multiples of the
+    itemsize.
+    """
+    item = array.itemsize
+    if array.size == 0:
+        return adopt(np.empty(0, array.dtype), dtype), (0,) * array.ndim, 0
+    back = [size > 1 and stride < 0 for size, stride in zip(array.shape, array.strides, strict=True)]
+    # walk backward axes forward: the array then begins at its lowest address
+    forward = array[tuple(slice(None, None, -1) if b else slice(None) for b in back)]
+    steps = [(n - 1) * s // item for n, s in zip(forward.shape, forward.strides, strict=True) if n > 1]
+    flat = np.lib.stride_tricks.as_strided(
+        forward, (1 + sum(steps),), (item,), writeable=array.flags.writeable
+    )
+    strides = tuple(s // item for s in array.strides)
+    offset = sum(-(n - 1) * s for n, s, b in zip(array.shape, strides, back, strict=True) if b)
+    return adopt(flat, dtype), strides, offset
+
+
+def view_buffer(storage: Storage, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Array:
+    """The elements of a storage read through shape, strides and offset (in elements): a NumPy view."""
+    kind: np.dtype[Any] = NUMPY[storage.dtype]
+    item = kind.itemsize
+    # np.ndarray checks that the view stays inside the buffer, and is ten times as fast as as_strided
+    return np.ndarray(shape, kind, storage.buffer, offset * item, tuple([s * item for s in strides]))
