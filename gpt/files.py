@@ -1,0 +1,193 @@
+"""Small file helpers: read with errors that say what is wrong, write so that nobody ever sees half a file.
+
+Knows nothing of what the files mean.
+"""
+
+import codecs
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from gpt.errors import SaveError
+from tinytensor.errors import ArgumentError, FormatError
+
+__all__ = [
+    "PathLike",
+    "atomic_write",
+    "not_utf8",
+    "read_bytes",
+    "read_json",
+    "read_text",
+    "text_chunks",
+    "unreadable",
+    "unwritable",
+]
+
+PathLike = str | os.PathLike[str]
+
+_CHUNK_END = re.compile(r".*\S(?=[ \n])", re.DOTALL)
+
+
+@contextmanager
+def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
+    """Open a temporary neighbor for writing; it becomes `path` when the block ends without an exception.
+
+    Args:
+        path: the file to write. Its folder must exist; an existing file is replaced in one step.
+
+    Returns:
+        context manager of a binary file.
+
+    Raises:
+        SaveError: no such folder, no permission, no room.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from gpt.files import atomic_write
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with atomic_write(target) as file:
+        ...     _ = file.write(b"whole or not at all")
+        >>> target.read_text()
+        'whole or not at all'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        file = temporary.open("xb")
+    except OSError as error:
+        raise unwritable(path, error) from None
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)  # gone already, unless something went wrong
+
+
+def unwritable(path: PathLike, error: OSError) -> SaveError:
+    """The error for a file that cannot be written."""
+    return SaveError(
+        f"cannot write {str(path)!r}",
+        why=error.strerror or str(error),
+        fix="name a place that exists, that you may write to, and that has room",
+    )
+
+
+def read_bytes(path: PathLike, who: str) -> bytes:
+    """The bytes of a file; `who` is the function that the user called."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise unreadable(path, who, error) from None
+
+
+def unreadable(path: PathLike, who: str, error: OSError) -> ArgumentError:
+    """The error for a file that cannot be opened."""
+    return ArgumentError(
+        f"{who}: cannot read {str(path)!r}",
+        why=error.strerror or str(error),
+        fix=f"check the path; relative paths start at {str(Path.cwd())!r}",
+    )
+
+
+def not_utf8(path: PathLike, who: str, position: int) -> FormatError:
+    """The error for a text file that is not UTF-8."""
+    return FormatError(
+        f"{who}: {str(path)!r} is not UTF-8 text",
+        why=f"the byte at offset {position} does not belong to a valid UTF-8 sequence",
+        fix="convert the file to UTF-8, for example with: iconv -f latin1 -t utf-8 OLD > NEW",
+    )
+
+
+def read_text(path: PathLike, who: str) -> str:
+    """The text of a UTF-8 file, line ends untouched; `who` is the function that the user called."""
+    try:
+        return read_bytes(path, who).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, who, error.start) from None
+
+
+def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
+    """The text of a UTF-8 file of any length, in chunks that tokenizers may treat one by one.
+
+    A chunk ends before a space or newline that follows something visible: no token of ours crosses that.
+
+    Args:
+        path: the file.
+        who: the function that the user called, for errors.
+        size: bytes read at once; a chunk is longer only where no such place comes.
+
+    Returns:
+        iterator of non-empty texts; joined, they are the file, line ends untouched.
+
+    Raises:
+        ArgumentError: the file cannot be read.
+        FormatError: it is not UTF-8.
+
+    Memory: a few times `size`.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from gpt.files import text_chunks
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "text.txt"
+        >>> _ = path.write_text("to be or not to be")
+        >>> list(text_chunks(path, "example", size=8))
+        ['to be', ' or not to', ' be']
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    text, done = "", 0
+    for block in _blocks(path, who, size):
+        held = len(decoder.getstate()[0])  # bytes of a character that the last block cut
+        try:
+            new = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            raise not_utf8(path, who, done - held + error.start) from None
+        done += len(block)
+        cut = _CHUNK_END.match(text + new, max(len(text) - 1, 0)) if block else None
+        text += new
+        if cut:
+            yield text[: cut.end()]
+            text = text[cut.end() :]
+    if text:
+        yield text
+
+
+def _blocks(path: PathLike, who: str, size: int) -> Iterator[bytes]:
+    """The bytes of a file, block by block; the last block is empty."""
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(size):
+                yield block
+    except OSError as error:
+        raise unreadable(path, who, error) from None
+    yield b""
+
+
+def read_json(path: PathLike, who: str) -> dict[str, object]:
+    """The object in a JSON file, checked to be an object; `who` is the function that the user called."""
+    text = read_text(path, who)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FormatError(
+            f"{who}: {str(path)!r} is not valid JSON",
+            why=reason,
+            fix="the file is truncated or damaged: write or download it again",
+        ) from None
+    if not isinstance(value, dict):
+        raise FormatError(
+            f"{who}: {str(path)!r} holds a JSON {type(value).__name__}, not an object",
+            why="a description is a JSON object: {...}",
+            fix="check that this is the file you meant",
+        )
+    return value
