@@ -1,0 +1,297 @@
+"""Configs: what they refuse, how the command line and JSON are read, and the published recipes."""
+
+import contextlib
+import json
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt.config import GPTConfig, TrainConfig
+from gpt.fields import describe_fields, from_dict, parse_overrides, take_option, to_dict
+from gpt.presets import PRESETS, configs_from, preset
+from tinytensor.errors import ArgumentError, FormatError
+
+SMALL = GPTConfig(vocab_size=65, block_size=8, n_layer=2, n_head=2, n_embd=16)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Fields of every kind.
+
+    Args:
+        limit: at most so many,
+            or none.
+        kind: the kind.
+    """
+
+    limit: int | None = None
+    kind: Literal["a", "b"] = "a"
+    level: Literal[1, 2] = 1
+    rate: float | None = 0.5
+
+
+WRONG_MODELS = [
+    ({"n_head": 3}, "n_head=3 does not divide n_embd=16", "n_embd=18"),
+    ({"n_layer": 0}, "n_layer=0", "n_layer=1"),
+    ({"block_size": -1}, "block_size=-1", "block_size=1"),
+    ({"vocab_size": -1}, "vocab_size=-1", "vocab_size=0"),
+    ({"dropout": 1.0}, "dropout=1.0", "dropout=0.1"),
+    ({"dropout": float("nan")}, "dropout=nan", "float"),
+    ({"norm_eps": 0.0}, "norm_eps=0.0", "1e-5"),
+    ({"n_embd": "16"}, "n_embd='16'", "int"),
+    ({"n_layer": True}, "n_layer=True", "int"),
+    ({"bias": 1}, "bias=1", "bool"),
+    ({"activation": "gulu"}, "activation='gulu'", "gelu_erf"),
+    ({"n_embd": 2**70}, "n_embd=1180591620717411303424", "int"),
+    ({"n_embd": 15, "n_head": 5, "position": "sinusoidal"}, "n_embd=15 is odd", "n_embd=20"),
+]
+
+WRONG_TRAINS = [
+    ({"batch_size": 0}, "batch_size=0", "batch_size=1"),
+    ({"seed": -1}, "seed=-1", "seed=0"),
+    ({"beta2": 1.0}, "beta2=1.0", "beta2=0.9"),
+    ({"learning_rate": 0.0, "min_learning_rate": 0.0}, "learning_rate=0.0", "min_learning_rate"),
+    ({"learning_rate": 1e-5}, "min_learning_rate=0.0001", "min_learning_rate=1e-06"),
+    ({"warmup_steps": 3000}, "warmup_steps=3000", "warmup_steps=200"),
+    ({"schedule": "wsd", "warmup_steps": 1601}, "warmup_steps=1601", "warmup_steps=160"),
+    ({"out_dir": ""}, "out_dir is empty", "default"),
+    ({"keep_checkpoints": 0}, "keep_checkpoints=0", "keep_checkpoints=1"),
+    ({"schedule": "cos"}, "schedule='cos'", "cosine"),
+]
+
+
+@pytest.mark.parametrize(("changes", "what", "fix"), WRONG_MODELS)
+def test_a_model_config_refuses(changes, what, fix):
+    with pytest.raises(ArgumentError) as caught:
+        replace(SMALL, **changes)
+    assert caught.value.what.startswith("GPTConfig: ")
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize(("changes", "what", "fix"), WRONG_TRAINS)
+def test_a_train_config_refuses(changes, what, fix):
+    with pytest.raises(ArgumentError) as caught:
+        replace(TrainConfig(), **changes)
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+
+
+def test_phases_of_the_learning_rate():
+    assert TrainConfig(max_steps=500).decay_length == 500
+    assert TrainConfig(max_steps=500, decay_steps=300).decay_length == 300
+    assert TrainConfig(max_steps=500, schedule="wsd").decay_length == 100
+    assert TrainConfig(max_steps=10, warmup_steps=50, schedule="constant").warmup_steps == 50
+
+
+def test_the_vocabulary_is_settled_by_the_tokenizer():
+    assert replace(SMALL, vocab_size=0).with_vocab_size(100).vocab_size == 100
+    assert replace(SMALL, vocab_size=128).with_vocab_size(100).vocab_size == 128
+    with pytest.raises(ArgumentError, match=r"vocab_size=65 is too small[^$]*100 ids"):
+        SMALL.with_vocab_size(100)
+
+
+# --- the command line -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--max_steps=1_000"], {"max_steps": 1000}),
+        (["--max_steps=1e3"], {"max_steps": 1000}),
+        (["--max_steps", "2.5e2"], {"max_steps": 250}),
+        (["--max-steps=700"], {"max_steps": 700}),
+        (
+            ["--learning_rate=3e-4", "--min_learning_rate=0"],
+            {"learning_rate": 3e-4, "min_learning_rate": 0.0},
+        ),
+        (["--overfit_one_batch"], {"overfit_one_batch": True}),
+        (["--overfit_one_batch", "--seed=1"], {"overfit_one_batch": True, "seed": 1}),
+        (["--overfit_one_batch=no"], {"overfit_one_batch": False}),
+        (["--schedule=wsd"], {"schedule": "wsd"}),
+        (["--sample_prompt=--x=1"], {"sample_prompt": "--x=1"}),
+        (["--sample_prompt="], {"sample_prompt": ""}),
+        ([], {}),
+    ],
+)
+def test_overrides(words, expected):
+    model, train = parse_overrides(words, SMALL, TrainConfig())
+    assert train == replace(TrainConfig(), **expected)
+    assert model is SMALL
+
+
+def test_overrides_reach_the_config_that_declares_the_field():
+    words = ["--n_embd=32", "--seed=2", "--bias=false", "--n_head", "4"]
+    model, train = parse_overrides(words, SMALL, TrainConfig())
+    assert model == replace(SMALL, n_embd=32, n_head=4, bias=False)
+    assert train == replace(TrainConfig(), seed=2)
+
+
+def test_optional_and_literal_fields():
+    (sample,) = parse_overrides(["--limit=3", "--level=2", "--rate=none"], Sample())
+    assert sample == Sample(limit=3, level=2, rate=None)
+    assert parse_overrides(["--limit=None"], Sample(limit=1)) == (Sample(),)
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "fix"),
+    [
+        (["--n_lyer=3"], "--n_lyer: no such field", "--n_layer"),
+        (["--zzzzzz=3"], "--zzzzzz: no such field", "--activation"),
+        (["--n_layer=3", "--n-layer=3"], "--n_layer: given twice", "keep one"),
+        (["--n_layer"], "--n_layer: has no value", "--n_layer=64"),
+        (["--n_layer", "--seed=1"], "--n_layer: has no value", "--n_layer=64"),
+        (["--n_layer="], "--n_layer=: not an int", "--n_layer=64"),
+        (["--n_layer=3.5"], "--n_layer=3.5: not an int", "--n_layer=64"),
+        (["--n_layer=1e999999999"], "not an int", "--n_layer=64"),
+        (["--n_layer=nan"], "not an int", "--n_layer=64"),
+        (["--n_layer=four"], "not an int", "--n_layer=64"),
+        (["--learning_rate=fast"], "--learning_rate=fast: not a float", "--learning_rate=3e-4"),
+        (["--learning_rate=inf"], "not a float", "3e-4"),
+        (["--bias=maybe"], "--bias=maybe: not a bool", "--bias=true"),
+        (["--schedule=wds"], "not one of cosine, linear, wsd, constant", "--schedule=wsd"),
+        (["n_layer=3"], "n_layer=3: unexpected word", "--n_layer=3"),
+        (["-n_layer=3"], "-n_layer=3: unexpected word", "--n_layer=3"),
+        (["hello"], "hello: unexpected word", "leave it out"),
+        (["--n_head=3"], "GPTConfig: n_head=3 does not divide", "n_embd"),
+    ],
+)
+def test_wrong_overrides(words, what, fix):
+    with pytest.raises(ArgumentError) as caught:
+        parse_overrides(words, SMALL, TrainConfig())
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+
+
+@given(st.lists(st.text(max_size=20) | st.sampled_from(["--n_layer", "--bias", "--seed=1", "3"]), max_size=4))
+def test_any_command_line_gives_configs_or_an_explained_error(words):
+    with contextlib.suppress(ArgumentError):
+        model, train = parse_overrides(words, SMALL, TrainConfig())
+        assert isinstance(model, GPTConfig)
+        assert isinstance(train, TrainConfig)
+
+
+def test_take_option():
+    assert take_option(["--preset", "tiny", "--seed=3"], "preset") == ("tiny", ["--seed=3"])
+    assert take_option(["--presets=1"], "preset") == (None, ["--presets=1"])
+    for words in (["--preset"], ["--preset="], ["--preset=a", "--preset=b"], ["--preset", "--seed=1"]):
+        with pytest.raises(ArgumentError, match="--preset"):
+            take_option(words, "preset")
+
+
+def test_help_names_every_field_with_its_docstring():
+    text = describe_fields(SMALL, TrainConfig())
+    lines = text.splitlines()
+    assert len(lines) == len(to_dict(SMALL)) + len(to_dict(TrainConfig()))
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines)  # option and explanation
+    assert describe_fields(Sample()).splitlines()[0].split(maxsplit=1)[1] == "at most so many, or none."
+
+
+# --- JSON ---------------------------------------------------------------------------------------------
+
+
+models = st.builds(
+    GPTConfig,
+    vocab_size=st.integers(0, 10**6),
+    block_size=st.integers(1, 10**6),
+    n_layer=st.integers(1, 200),
+    n_head=st.just(2),
+    n_embd=st.integers(1, 1000).map(lambda n: 4 * n),
+    dropout=st.floats(0, 0.99),
+    bias=st.booleans(),
+    position=st.sampled_from(["learned", "sinusoidal"]),
+    norm_position=st.sampled_from(["pre", "post"]),
+    activation=st.sampled_from(["gelu", "gelu_erf", "relu"]),
+    tied_head=st.booleans(),
+)
+
+
+@given(models)
+def test_json_round_trip(model):
+    assert from_dict(GPTConfig, json.loads(json.dumps(to_dict(model)))) == model
+
+
+def test_json_takes_defaults_and_whole_floats():
+    values = {"vocab_size": 65, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 16, "dropout": 0}
+    model = from_dict(GPTConfig, values)
+    assert model == SMALL
+    assert type(model.dropout) is float
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"n_lyer": 1}, "no field 'n_lyer'"),
+        ({"n_layer": None}, "n_layer = None"),
+        ({"n_layer": 2.0}, "of type float"),
+        ({"n_layer": True}, "of type bool"),
+        ({"bias": "true"}, "of type str"),
+        ({"activation": "tanh"}, "choices are gelu"),
+        ({"n_layer": [1] * 1000}, "of type list"),
+        ({"dropout": 10**400}, "below 2^63"),
+        ({"n_head": 3}, "does not divide"),
+    ],
+)
+def test_wrong_json(changes, why):
+    with pytest.raises(FormatError) as caught:
+        from_dict(GPTConfig, to_dict(SMALL) | changes, source="run/config.json")
+    assert caught.value.what.startswith("run/config.json: not a GPTConfig")
+    assert why in caught.value.why
+    assert len(caught.value.why) < 200
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "block_size", "n_layer", "n_head", "n_embd"])
+def test_json_without_a_needed_field(name):
+    values = to_dict(SMALL)
+    del values[name]
+    with pytest.raises(FormatError, match=f"'{name}' is missing"):
+        from_dict(GPTConfig, values)
+
+
+def test_json_that_is_no_object():
+    with pytest.raises(FormatError, match="an object is expected"):
+        from_dict(GPTConfig, [1, 2])
+
+
+# --- presets ------------------------------------------------------------------------------------------
+
+
+def test_the_cpu_recipe_is_nanogpts():
+    model, train = preset("shakespeare-char-cpu")
+    assert (model.n_layer, model.n_head, model.n_embd, model.block_size) == (4, 4, 128, 64)
+    assert (model.bias, model.dropout, model.tied_head, model.activation) == (False, 0.0, True, "gelu")
+    assert (train.batch_size, train.max_steps, train.warmup_steps, train.decay_length) == (
+        12,
+        2000,
+        100,
+        2000,
+    )
+    assert (train.learning_rate, train.min_learning_rate, train.schedule) == (1e-3, 1e-4, "cosine")
+    assert (train.beta1, train.beta2, train.weight_decay, train.grad_clip) == (0.9, 0.99, 0.1, 1.0)
+    assert train.eval_batches == 0  # the whole validation split
+
+
+def test_the_gpu_recipe_is_nanogpts():
+    model, train = preset("shakespeare-char")
+    assert (model.n_layer, model.n_head, model.n_embd, model.block_size) == (6, 6, 384, 256)
+    assert (model.dropout, model.bias, train.batch_size, train.max_steps) == (0.2, False, 64, 5000)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name):
+    model, train = preset(name)
+    assert from_dict(GPTConfig, json.loads(json.dumps(to_dict(model)))) == model
+    assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(train)))) == train
+    assert train.out_dir == f"runs/{name}"
+
+
+def test_presets_on_the_command_line():
+    assert configs_from([], default="tiny") == preset("tiny")
+    model, train = configs_from(["--preset=gpt2", "--n_layer=6", "--seed", "5"], default="tiny")
+    assert model == replace(preset("gpt2")[0], n_layer=6)
+    assert train == replace(preset("gpt2")[1], seed=5)
+    with pytest.raises(ArgumentError, match="did you mean --preset=gpt2-large"):
+        configs_from(["--preset=gpt-large"], default="tiny")
