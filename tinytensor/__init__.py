@@ -82,6 +82,7 @@ from .ops.manipulation import (
     unfold,
     unsqueeze,
 )
+from .ops.matmul import linear, matmul, outer
 from .ops.reduction import mean, sum
 from .storage import Storage
 from .tensor import Tensor, grad
@@ -146,7 +147,9 @@ __all__ = [
     "int64",
     "is_grad_enabled",
     "isdtype",
+    "linear",
     "linspace",
+    "matmul",
     "matrix_transpose",
     "mean",
     "moveaxis",
@@ -155,6 +158,7 @@ __all__ = [
     "no_grad",
     "ones",
     "ones_like",
+    "outer",
     "permute",
     "pow",
     "reshape",

@@ -17,12 +17,18 @@ from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
+from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
 from .runtime.host import NUMPY, Array
 from .storage import Storage
 
 
-class Tensor(ArithmeticMethods, ManipulationMethods, ReductionMethods):
+class Tensor(
+    ArithmeticMethods,
+    ManipulationMethods,
+    ReductionMethods,
+    MatmulMethods,
+):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 
     Attributes:
