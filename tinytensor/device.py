@@ -57,7 +57,7 @@ def as_device(obj: object, what: str = "device") -> Device:
         return obj
     if isinstance(obj, str) and obj in _interned:
         return _interned[obj]
-    match = re.fullmatch(r"(\w+)(?::([0-9]{1,4}))?", obj, re.ASCII) if isinstance(obj, str) else None
+    match = re.fullmatch(r"(\w+)(?::([0-9]{1,4}))?", obj) if isinstance(obj, str) else None
     if match is None or match[1] not in DEVICE_TYPES:
         raise _unknown(obj, what)
     name, index = match[1], int(match[2] or 0)
