@@ -20,7 +20,7 @@ __all__ = ["END_OF_TEXT", "BPETokenizer"]
 
 END_OF_TEXT = "<|endoftext|>"
 
-_LONG = 512  # bytes; from here on a heap finds the next merge faster than a list
+_LONG = 64  # bytes; from here on a heap finds the next merge faster than a list
 _CACHED_PIECES = 1 << 18
 _CACHED_LENGTH = 64  # characters; longer pieces hardly ever come again
 

@@ -152,8 +152,8 @@ def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise not_utf8(path, who, done - held + error.start) from None
         done += len(block)
-        cut = _CHUNK_END.match(text + new, max(len(text) - 1, 0)) if block else None
-        text += new
+        begin, text = max(len(text) - 1, 0), text + new
+        cut = _CHUNK_END.match(text, begin) if len(block) == size else None  # a short block is the end
         if cut:
             yield text[: cut.end()]
             text = text[cut.end() :]

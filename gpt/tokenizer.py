@@ -14,10 +14,10 @@ from gpt.console import Parser, progress_bar
 from gpt.files import PathLike, read_json, text_chunks
 from gpt.plain_tokenizers import UNKNOWN, CharTokenizer, WordTokenizer
 from gpt.tokenizer_json import parse_tokenizer_json, read_gpt2_files
-from gpt.vocabulary import Tokenizer
+from gpt.vocabulary import Texts, Tokenizer
 from tinytensor.errors import ArgumentError, FormatError
 
-__all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "load", "main"]
+__all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "choose", "load", "main"]
 
 # Names of the pair of files that GPT-2's vocabulary comes in.
 _GPT2_FILES = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")]
@@ -83,6 +83,30 @@ def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
         why=f"it has neither 'model' nor a known 'format'; its fields are {list(description)[:8]}",
         fix="name the file that tokenizer.save(path) wrote, or a Hugging Face tokenizer.json",
     )
+
+
+def choose(name: str, texts: Texts) -> Tokenizer:
+    """Make or read the tokenizer that a config names.
+
+    Args:
+        name: "char" and "word" learn their vocabulary from the texts; else the path of a saved tokenizer.
+        texts: one text, or an iterable of texts; not touched if `name` is a path.
+
+    Returns:
+        tokenizer.
+
+    Raises:
+        ArgumentError: the file cannot be read, or the texts are empty.
+        FormatError: it is damaged, or a kind of tokenizer that would give other ids here.
+
+    Example:
+        >>> from gpt.tokenizer import choose
+        >>> choose("char", "banana")
+        CharTokenizer(vocab_size=3)
+    """
+    if name == "char":
+        return CharTokenizer.train(texts)
+    return WordTokenizer.train(texts) if name == "word" else load(name)
 
 
 def main(argv: Sequence[str]) -> int:
