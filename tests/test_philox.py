@@ -1,6 +1,5 @@
-"""Philox 4x32-10: published answers, the definition in plain Python, statistics; and the Generator."""
+"""Philox 4x32-10: published answers, the definition in plain Python, and statistics."""
 
-import json
 import math
 import threading
 from collections import Counter
@@ -12,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinytensor import random as state
-from tinytensor.errors import ArgumentError, DTypeError, FormatError
+from tinytensor.errors import ArgumentError
 from tinytensor.ops import philox
 from tinytensor.ops.inverse_normal import inverse_normal
+from tinytensor.random import Generator
 
 seeds = st.integers(0, 2**64 - 1)
 offsets = st.one_of(
@@ -151,7 +150,7 @@ def test_draws_longer_than_a_chunk_equal_their_parts(name):
 
 
 def test_draws_of_one_generator_share_no_word():
-    generator = state.Generator(11)
+    generator = Generator(11)
     draws = [
         philox.bits(generator.seed, generator.advance(philox.blocks_needed(n, 1)), n) for n in (5, 4, 1, 7)
     ]
@@ -399,111 +398,3 @@ def test_uniform_moments(draw):
     assert abs(x.mean() - 1 / 2) < 4 * math.sqrt(1 / 12 / n)
     assert abs(x.var() - 1 / 12) < 4 * math.sqrt(1 / 180 / n)
     assert_uniform(np.histogram(x, 100, (0, 1))[0])
-
-
-# ---- Generator --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seed", "reduced"), [(0, 0), (-1, 2**64 - 1), (2**64, 0), (2**70 + 5, 5), (np.int64(-2), 2**64 - 2)]
-)
-def test_any_integer_is_a_seed(seed, reduced):
-    assert state.Generator(seed).seed == reduced
-    assert type(state.Generator().manual_seed(seed).seed) is int
-
-
-@pytest.mark.parametrize("seed", [1.0, "1", None, True, np.float32(1), [1]])
-def test_a_seed_is_an_integer(seed):
-    with pytest.raises(DTypeError, match=r"^Generator: "):
-        state.Generator(seed)
-    with pytest.raises(DTypeError, match=r"^Generator\.manual_seed: "):
-        state.Generator().manual_seed(seed)
-    with pytest.raises(DTypeError, match=r"^manual_seed: "):
-        state.manual_seed(seed)
-
-
-def test_manual_seed_starts_again():
-    generator = state.Generator(1)
-    assert [generator.advance(n) for n in (3, 0, 2)] == [0, 3, 3]
-    assert generator.manual_seed(2) is generator
-    assert generator.get_state() == {"seed": 2, "offset": 0}
-
-
-def test_the_offset_wraps():
-    generator = state.Generator()
-    generator.set_state({"seed": 0, "offset": 2**64 - 1})
-    assert generator.advance(3) == 2**64 - 1
-    assert generator.offset == 2
-
-
-def test_advance_moves_forward_only():
-    with pytest.raises(ArgumentError, match=r"^Generator\.advance: n_blocks is -1"):
-        state.Generator().advance(-1)
-    with pytest.raises(DTypeError, match=r"^Generator\.advance: "):
-        state.Generator().advance(1.5)
-
-
-def test_state_survives_json():
-    generator = state.Generator(2**64 - 1)
-    generator.advance(2**63 + 1)
-    other = state.Generator()
-    other.set_state(json.loads(json.dumps(generator.get_state())))
-    assert other.get_state() == generator.get_state() == {"seed": 2**64 - 1, "offset": 2**63 + 1}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        None,
-        [1, 2],
-        {},
-        {"seed": 1},
-        {"seed": 1, "offset": 2, "more": 3},
-        {"seed": 1, "offset": -1},
-        {"seed": 2**64, "offset": 0},
-        {"seed": 1.0, "offset": 0},
-        {"seed": True, "offset": 0},
-        {"seed": "1", "offset": 0},
-        {1: 2, "seed": 3},
-    ],
-)
-def test_a_wrong_state_is_refused_and_changes_nothing(wrong):
-    generator = state.Generator(4)
-    with pytest.raises(FormatError, match=r"^Generator\.set_state: "):
-        generator.set_state(wrong)
-    assert generator.get_state() == {"seed": 4, "offset": 0}
-
-
-def test_concurrent_callers_get_different_blocks():
-    generator = state.Generator()
-    taken: list[int] = []
-
-    def work() -> None:
-        for _ in range(2000):
-            taken.append(generator.advance(3))
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(taken) == list(range(0, 3 * 16_000, 3))
-
-
-def test_the_default_generator():
-    before = state.default_generator.get_state()
-    try:
-        assert state.manual_seed(1337) is state.default_generator
-        assert state.initial_seed() == 1337
-        state.default_generator.advance(5)
-        assert state.manual_seed(-1).offset == 0
-        assert state.initial_seed() == 2**64 - 1
-    finally:
-        state.default_generator.set_state(before)
-
-
-def test_a_generator_has_no_other_attributes():
-    with pytest.raises(AttributeError):
-        state.Generator().position = 3
-    with pytest.raises(AttributeError):
-        state.Generator().seed = 3
