@@ -60,6 +60,7 @@ from .errors import (
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .layout import Layout
 from .ops.arithmetic import add, divide, multiply, negative, pow, subtract, where
+from .ops.indexing import gather, nonzero, one_hot, scatter_add, take, take_along_axis
 from .ops.manipulation import (
     as_strided,
     astype,
@@ -84,6 +85,7 @@ from .ops.manipulation import (
 )
 from .ops.matmul import linear, matmul, outer
 from .ops.reduction import mean, sum
+from .random import Generator, default_generator, initial_seed, manual_seed
 from .storage import Storage
 from .tensor import Tensor, grad
 
@@ -96,6 +98,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "FormatError",
+    "Generator",
     "GradError",
     "IndexRangeError",
     "KernelError",
@@ -120,6 +123,7 @@ __all__ = [
     "complex128",
     "config",
     "contiguous",
+    "default_generator",
     "detach",
     "diagonal",
     "divide",
@@ -138,9 +142,11 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "gather",
     "grad",
     "iinfo",
     "inference_mode",
+    "initial_seed",
     "int8",
     "int16",
     "int32",
@@ -149,6 +155,7 @@ __all__ = [
     "isdtype",
     "linear",
     "linspace",
+    "manual_seed",
     "matmul",
     "matrix_transpose",
     "mean",
@@ -156,6 +163,8 @@ __all__ = [
     "multiply",
     "negative",
     "no_grad",
+    "nonzero",
+    "one_hot",
     "ones",
     "ones_like",
     "outer",
@@ -163,11 +172,14 @@ __all__ = [
     "pow",
     "reshape",
     "result_type",
+    "scatter_add",
     "set_grad_enabled",
     "split",
     "squeeze",
     "subtract",
     "sum",
+    "take",
+    "take_along_axis",
     "tensor",
     "transpose",
     "uint8",
