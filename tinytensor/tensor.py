@@ -16,6 +16,7 @@ from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
+from .ops.indexing import IndexingMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
 from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
@@ -28,6 +29,7 @@ class Tensor(
     ManipulationMethods,
     ReductionMethods,
     MatmulMethods,
+    IndexingMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 

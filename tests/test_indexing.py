@@ -1,0 +1,130 @@
+"""Indexing against NumPy: random keys of every kind, read, differentiated and written."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import tinytensor as tt
+
+
+@st.composite
+def arrays_and_keys(draw):
+    """An array and a key that mixes integers, slices, None, Ellipsis, index arrays and masks."""
+    shape = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    picked = draw(st.sampled_from([(), (2,), (3,), (2, 3), (1,), (0,)]))
+    key, axis, dots = [], 0, False
+    while axis < len(shape):
+        n = shape[axis]
+        kind = draw(st.sampled_from(["int", "slice", "none", "dots", "index", "index", "mask", "stop"]))
+        if kind == "int":
+            key.append(draw(st.integers(-n, n - 1)))
+            axis += 1
+        elif kind == "slice":
+            bounds = st.one_of(st.none(), st.integers(-n - 1, n + 1))
+            key.append(slice(draw(bounds), draw(bounds), draw(st.sampled_from([None, 1, 2, -1, -2]))))
+            axis += 1
+        elif kind == "none":
+            key.append(None)
+        elif kind == "dots" and not dots and axis < len(shape) - 1:
+            key.append(Ellipsis)  # stands for at least one axis
+            dots = True
+            axis += draw(st.integers(1, len(shape) - axis))
+        elif kind == "index":
+            key.append(rng.integers(-n, n, draw(st.sampled_from([picked, (), (1,)]))))
+            axis += 1
+        elif kind == "mask":
+            k = draw(st.integers(1, len(shape) - axis))
+            key.append(rng.random(shape[axis : axis + k]) > 0.5)
+            axis += k
+        elif kind == "stop":
+            break
+    # an Ellipsis that came to stand for nothing is the one documented difference
+    used = sum(
+        k.ndim if isinstance(k, np.ndarray) and k.dtype == bool else 1
+        for k in key
+        if k is not None and k is not Ellipsis
+    )
+    assume(not dots or used < len(shape))
+    return rng.standard_normal(shape), tuple(key)
+
+
+def ours(key):
+    return tuple(tt.tensor(k) if isinstance(k, np.ndarray) else k for k in key)
+
+
+@given(arrays_and_keys())
+def test_reading_differentiating_and_writing_agree_with_numpy(case):
+    a, key = case
+    try:
+        want = np.asarray(a[key])
+    except IndexError:  # index arrays that do not broadcast
+        with pytest.raises(tt.TinyTensorError):
+            tt.tensor(a)[ours(key)]
+        return
+    x = tt.tensor(a, requires_grad=True)
+    got = x[ours(key)]
+    assert got.shape == want.shape
+    np.testing.assert_array_equal(got.detach().numpy(), want)
+    weights = np.random.default_rng(0).standard_normal(want.shape)
+    (got * tt.tensor(weights)).sum().backward()
+    expected = np.zeros_like(a)
+    np.add.at(expected, key, weights)
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+    b = a.copy()
+    b[key] = weights
+    y = tt.tensor(a) * 1
+    y[ours(key)] = tt.tensor(weights, requires_grad=True)
+    np.testing.assert_array_equal(y.detach().numpy(), b)
+    plain = tt.tensor(a)
+    plain[ours(key)] = 7.0
+    b[key] = 7.0
+    np.testing.assert_array_equal(plain.numpy(), b)
+
+
+def test_gradient_of_a_masked_write_goes_to_value_and_base():
+    x = tt.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    value = tt.tensor(5.0, requires_grad=True)
+    y = x * 2
+    y[y < 0] = value
+    (y * tt.tensor([1.0, 10.0, 100.0])).sum().backward()
+    assert x.grad.tolist() == [2.0, 0.0, 200.0]
+    assert value.grad.item() == 10.0
+
+
+def test_gather_and_scatter_add_against_loops():
+    rng = np.random.default_rng(3)
+    x, index = rng.standard_normal((3, 5)), rng.integers(0, 5, (2, 4))
+    got = tt.gather(tt.tensor(x), tt.tensor(index), 1).numpy()
+    np.testing.assert_array_equal(got, np.take_along_axis(x[:2], index, 1))
+    values = rng.standard_normal((2, 4))
+    expected = x.copy()
+    for i in range(2):
+        for j in range(4):
+            expected[i, index[i, j]] += values[i, j]
+    got = tt.scatter_add(tt.tensor(x), tt.tensor(index), tt.tensor(values), 1).numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        (5, tt.IndexRangeError),
+        ((0, 0, 0), tt.IndexRangeError),
+        ((..., ...), tt.IndexRangeError),
+        ([7], tt.IndexRangeError),
+        ([0.5], tt.DTypeError),
+        ("a", tt.DTypeError),
+        (1.0, tt.DTypeError),
+        ([True, False, True], tt.IndexRangeError),
+        (slice(0, 1, 0), tt.IndexRangeError),
+    ],
+)
+def test_wrong_keys_say_so(key, error):
+    x = tt.zeros(2, 3)
+    with pytest.raises(error):
+        x[key]
+    with pytest.raises(error):
+        x[key] = 1.0

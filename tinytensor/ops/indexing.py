@@ -1,0 +1,591 @@
+"""Indexing: x[key] and x[key] = value for every kind of key, and take, gather, scatter_add.
+
+Integers, slices, Ellipsis and None make a view. Integer tensors and boolean masks select elements and copy;
+their gradient adds up where an element was selected more than once. A mixed key is taken apart: first the
+slices and None, as a view whose axes are either kept or selected from; then the indices, merged into one
+tensor of *places* (row-major positions on the selected axes); then one `Select`.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register, requires, view
+from ..dtypes import DType, bool_, int64
+from ..errors import DTypeError, IndexRangeError, ShapeError
+from ..grad_mode import grad_enabled
+from ..inplace import check_target, copy_, rebase
+from ..layout import Shape, broadcast_shapes, normalize_axis, normalize_key
+from ..runtime.host import Array
+from .arithmetic import add
+from .manipulation import Index, broadcast_to, cast, reshape
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+Axes = tuple[int, ...]
+
+
+# ---- places: many indices as one ---------------------------------------------------------------------------
+
+
+def _wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
+    """Indices from 0 to size - 1; negative ones count from the end, others raise."""
+    if not index.size:
+        return index
+    low, high = int(index.min()), int(index.max())
+    if low < -size or high >= size:
+        raise IndexRangeError(
+            f"{what}: index {high if high >= size else low} is out of range for axis {axis} of shape {shape}",
+            why=f"the axis has {size} elements, so indices run from {-size} to {size - 1}",
+            fix="correct the index tensor",
+        )
+    return np.where(index < 0, index + size, index) if low < 0 else index
+
+
+@register
+class Places(Op):
+    """Broadcast index tensors as row-major positions on the axes that they select from."""
+
+    inputs = ("index",)  # one per axis
+    outputs = ("places",)
+
+    @staticmethod
+    def infer(*indices: Spec, axes: Axes, shape: Shape, what: str) -> Specs:
+        return (Spec(broadcast_shapes(*[i.shape for i in indices], what=what), int64),)
+
+    @staticmethod
+    def cpu(places: Array, *indices: Array, axes: Axes, shape: Shape, what: str) -> None:
+        places[...] = 0
+        for index, axis in zip(indices, axes, strict=True):
+            places *= shape[axis]
+            places += _wrapped(index, shape[axis], axis, shape, what)
+
+
+@register
+class PlacesAlong(Op):
+    """The positions in a whole tensor that `gather` reads: the index on one axis, its own place on the
+    others.
+    """
+
+    inputs = ("index",)
+    outputs = ("places",)
+
+    @staticmethod
+    def infer(index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
+        fits = index.ndim == len(shape) and all(
+            [i == axis or n <= m for i, (n, m) in enumerate(zip(index.shape, shape, strict=False))]
+        )
+        if not fits:
+            raise ShapeError(
+                f"{what}: an index of shape {index.shape} for a tensor of shape {shape}",
+                why=f"it needs as many axes, and at most the tensor's size on each axis but {axis}",
+                fix="expand or slice the index",
+            )
+        return (Spec(index.shape, int64),)
+
+    @staticmethod
+    def cpu(places: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
+        places[...] = 0
+        for i, n in enumerate(shape):
+            places *= n
+            if i == axis:
+                places += _wrapped(index, n, axis, shape, what)
+            else:
+                along = [1] * len(shape)
+                along[i] = index.shape[i]
+                places += np.arange(index.shape[i]).reshape(along)
+
+
+# ---- select, its transpose, and put ------------------------------------------------------------------------
+
+
+def _selection(shape: Shape, axes: Axes, picked: Shape) -> tuple[Shape, int]:
+    """Shape of a selection, and where the picked axes stand in it: in place of the selected axes if those are
+    neighbors, else in front (NumPy's rule).
+    """
+    at = axes[0] if axes == tuple(range(axes[0], axes[0] + len(axes))) else 0
+    rest = tuple([n for i, n in enumerate(shape) if i not in axes])
+    return rest[:at] + picked + rest[at:], at
+
+
+def _rows(x: Array, axes: Axes) -> Array:
+    """x with the selected axes merged in front, (places, ...rest): a view where strides allow."""
+    rest = [i for i in range(x.ndim) if i not in axes]
+    merged = prod([x.shape[a] for a in axes])
+    return x.transpose(*axes, *rest).reshape(merged, *[x.shape[i] for i in rest])
+
+
+def _picked_first(y: Array, at: int, n: int) -> Array:
+    """A selection with its n picked axes moved to the front: a view."""
+    return y if at == 0 else np.moveaxis(y, range(at, at + n), range(n))
+
+
+@register
+class Select(Op):
+    """The elements of x at the given places of the given axes."""
+
+    inputs = ("x", "places")
+    saves = ("places",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
+        return (Spec(_selection(x.shape, axes, places.shape)[0], x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+        if not y.size:
+            return
+        out = _picked_first(
+            y, _selection(x.shape, axes, places.shape)[1], places.ndim
+        )  # (...picked, ...rest)
+        if out.flags.c_contiguous:
+            np.take(_rows(x, axes), places, axis=0, out=out, mode="clip")  # Places checked the range
+        else:
+            out[...] = _rows(x, axes)[places]
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        return apply(SelectTranspose, grads[0], saved.places, axes=axes, shape_in=shape_in), None
+
+
+@register
+class SelectTranspose(Op):
+    """Zeros of x's shape, with grad added at the places: in a fixed order, so equal bits in every run."""
+
+    inputs = ("grad", "places")
+    saves = ("places",)
+
+    @staticmethod
+    def infer(grad: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
+        return (Spec(shape_in, grad.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, grad: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+        y[...] = 0
+        if not grad.size:
+            return
+        picked = _picked_first(grad, _selection(shape_in, axes, places.shape)[1], places.ndim)
+        rows = picked.reshape(places.size, -1)  # (picked, rest)
+        if axes == tuple(range(len(axes))):  # the selected axes stand in front: add straight into y
+            _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)
+            return
+        sums = np.zeros((prod([shape_in[a] for a in axes]), rows.shape[1]), y.dtype)
+        _add_rows(sums, places.reshape(-1), rows)
+        target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
+        target[...] = sums.reshape(target.shape)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        return apply(Select, grads[0], saved.places, axes=axes, shape_in=shape_in), None
+
+
+def _add_rows(out: Array, places: Array, rows: Array) -> None:
+    """out[places[i]] += rows[i]; out is zero. Sorting and adding runs beats np.add.at several times over."""
+    if rows.shape[1] == 1 and out.dtype.kind == "f":
+        out[:, 0] = np.bincount(places, rows[:, 0], len(out))  # summed in float64
+        return
+    order = np.argsort(places, kind="stable")
+    where = places[order]
+    first = np.flatnonzero(np.concatenate(([True], where[1:] != where[:-1])))
+    if len(first) == len(where):
+        out[places] = rows
+    else:
+        out[where[first]] = np.add.reduceat(rows[order], first, axis=0)
+
+
+@register
+class Put(Op):
+    """x with value written at the places; where a place repeats, the last one stays."""
+
+    inputs = ("x", "value", "places")
+    saves = ("places",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, value: Spec, places: Spec, *, axes: Axes) -> Specs:
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, value: Array, places: Array, *, axes: Axes) -> None:
+        np.copyto(y, x)
+        shape, at = _selection(x.shape, axes, places.shape)
+        indices = np.unravel_index(places, [x.shape[a] for a in axes])
+        target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
+        target[indices] = _picked_first(np.broadcast_to(value, shape), at, places.ndim)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
+        g, places = grads[0], saved.places
+        dx = None
+        if needs[0]:
+            zero = from_array(np.zeros((), arr(g).dtype), g.storage.dtype)
+            dx = apply(Put, g, zero, places, axes=axes)
+        value = apply(Select, g, places, axes=axes, shape_in=g.layout.shape) if needs[1] else None
+        return dx, value, None
+
+
+# ---- keys --------------------------------------------------------------------------------------------------
+
+
+def _is_advanced(part: Any) -> bool:
+    return is_tensor(part) or isinstance(part, (list, np.ndarray, bool, np.bool_))
+
+
+def _as_index(part: Any, what: str) -> Tensor:
+    """An index tensor of integers or bools from a tensor, list or array."""
+    if is_tensor(part):
+        t: Tensor = part
+    else:
+        array = np.asarray(part)
+        if array.size == 0 and array.dtype.kind == "f":  # an empty list has no dtype of its own
+            array = array.astype(np.int64)
+        if array.dtype.kind not in "biu":
+            raise _not_an_index(what, array.dtype)
+        is_mask = array.dtype.kind == "b"
+        t = from_array(np.array(array, np.bool_ if is_mask else np.int64), bool_ if is_mask else int64)
+    if t.storage.dtype is not bool_ and t.storage.dtype.kind not in ("int", "uint"):
+        raise _not_an_index(what, t.storage.dtype)
+    return t
+
+
+def _not_an_index(what: str, dtype: object) -> DTypeError:
+    return DTypeError(
+        f"{what}: a tensor of dtype {dtype} is not an index",
+        why="indices are integers, masks are bool",
+        fix="cast it with .astype(tt.int64)",
+    )
+
+
+def _mask_indices(mask: Tensor, shape: Shape, axis: int, what: str) -> list[Tensor]:
+    """A mask over k axes as k index tensors."""
+    n = len(mask.layout.shape)
+    if mask.layout.shape != shape[axis : axis + n]:
+        raise IndexRangeError(
+            f"{what}: a mask of shape {mask.layout.shape} at axis {axis} of a tensor of shape {shape}",
+            why=f"it must have the sizes of the axes that it masks, {shape[axis : axis + n]}",
+            fix="compute the mask from the tensor itself, or reshape it",
+        )
+    return [from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(mask))]
+
+
+def _take_apart(x: Tensor, key: tuple[Any, ...], what: str) -> tuple[Tensor, list[Tensor], Axes]:
+    """The view that the basic parts of a key make, the index tensors, and the view's axes that they select
+    from.
+    """
+    shape = x.layout.shape
+    used = 0
+    for part in key:
+        if part is not None and part is not Ellipsis:
+            used += len(part.layout.shape) if is_tensor(part) and part.storage.dtype is bool_ else 1
+    basic: list[Any] = []
+    indices: list[Tensor] = []
+    axes: list[int] = []
+    axis = 0  # of x
+    for part in key:
+        if part is Ellipsis:
+            skipped = max(len(shape) - used, 0)
+            basic += [slice(None)] * skipped
+            axis += skipped
+        elif part is None:
+            basic.append(None)
+        elif isinstance(part, slice):
+            basic.append(part)
+            axis += 1
+        else:
+            if is_tensor(part) and part.storage.dtype is bool_:
+                found = _mask_indices(part, shape, axis, what)
+                if not part.layout.shape:  # a bool adds an axis: all of x, or nothing of it
+                    basic.append(None)
+                    found = [from_array(np.zeros(int(bool(arr(part))), np.int64), int64)]
+                    axis -= 1
+                else:
+                    basic += [slice(None)] * len(found)
+            else:
+                basic.append(slice(None))
+                found = [part if is_tensor(part) else from_array(np.array(part, np.int64), int64)]
+            axes += range(len(basic) - len(found), len(basic))
+            indices += found
+            axis += len(found)
+    v = view(Index, x, key=normalize_key(tuple(basic), shape, what))
+    return v, indices, tuple(axes)
+
+
+def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Tensor | None, Axes]:
+    """A key as a view of x, and (for keys with tensors) the places to select from it on some axes."""
+    parts = key if type(key) is tuple else (key,)
+    if not any([_is_advanced(p) for p in parts]):
+        return view(Index, x, key=normalize_key(parts, x.layout.shape, what)), None, ()
+    parts = tuple([_as_index(p, what) if _is_advanced(p) else p for p in parts])
+    v, indices, axes = _take_apart(x, parts, what)
+    return v, apply(Places, *indices, axes=axes, shape=v.layout.shape, what=what), axes
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key], as NumPy defines it.
+
+    Integers, slices (negative steps too), Ellipsis and None give a view. Integer tensors (or lists) and
+    boolean masks select elements and give a copy; index tensors broadcast together, and their axes stand
+    where they stood if they were neighbors, else in front.
+
+    Args:
+        x: any shape.
+        key: what stands in the brackets.
+
+    Returns:
+        The selected elements; shares memory with x unless the key has tensors. The gradient of an element
+        adds up over all its selections.
+
+    Raises:
+        IndexRangeError: an index is out of range, a mask does not fit, or there are too many indices.
+        DTypeError: an index is neither integer nor bool.
+
+    Differs from: NumPy only where an Ellipsis that stands for no axis lies between two index tensors: it does not
+        count as separating them (as in PyTorch).
+
+    Example:
+        >>> x = tt.arange(6).reshape(2, 3)
+        >>> x[:, ::-1].tolist(), x[x > 3].tolist()
+        ([[2, 1, 0], [5, 4, 3]], [4, 5])
+    """
+    v, places, axes = _parse(x, key, "index")
+    return v if places is None else apply(Select, v, places, axes=axes, shape_in=v.layout.shape)
+
+
+def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value, in place and recorded.
+
+    Args:
+        x: the target.
+        key: any key that `getitem` takes; where it names an element twice, the last value stays.
+        value: tensor or number that broadcasts to the selection.
+
+    Raises:
+        IndexRangeError, ShapeError, DTypeError: the key or the value does not fit.
+        GradError: x may not be written to (a leaf that requires grad, a view that overlaps itself).
+
+    Example:
+        >>> x = tt.zeros(2, 3)
+        >>> x[0, 1:] = 5.0
+        >>> x.tolist()
+        [[0.0, 5.0, 5.0], [0.0, 0.0, 0.0]]
+    """
+    v, places, axes = _parse(x, key, "index")
+    if places is None:
+        copy_(v, value)
+        return
+    dtype = x.storage.dtype
+    shape = _selection(v.layout.shape, axes, places.layout.shape)[0]
+    value = _as_value(value, dtype, shape)
+    needs = grad_enabled() and (requires(x) or requires(value))
+    check_target(v, needs, "setitem")
+    result = apply(Put, v, value, places, axes=axes)
+    np.copyto(arr(v), arr(result))
+    if needs:
+        rebase(v, result, "setitem")
+    else:
+        v.storage.bump("setitem")
+
+
+def _as_value(value: Any, dtype: DType, shape: Shape) -> Tensor:
+    if not is_tensor(value):
+        scratch = from_array(np.zeros((), np.bool_), bool_)
+        value = copy_(cast(scratch, dtype), value)  # checks that the number fits the dtype
+    return broadcast_to(cast(value, dtype), shape)
+
+
+# ---- functions ---------------------------------------------------------------------------------------------
+
+
+def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
+    """Slices of x at the given indices of an axis.
+
+    Args:
+        x: at least one axis.
+        indices: integer tensor of any shape.
+        axis: the axis; may be left out if x has only one.
+
+    Returns:
+        shape of x with the axis replaced by the shape of the indices. Differentiable in x.
+
+    Raises:
+        ShapeError: the axis is out of range, or left out though x has several.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.take(tt.tensor([10, 20, 30]), tt.tensor([2, 0])).tolist()
+        [30, 10]
+    """
+    shape = x.layout.shape
+    if axis is None and len(shape) != 1:
+        raise ShapeError(
+            f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
+        )
+    at = normalize_axis(0 if axis is None else axis, len(shape), "take")
+    places = apply(Places, _as_index(indices, "take"), axes=(at,), shape=shape, what="take")
+    return apply(Select, x, places, axes=(at,), shape_in=shape)
+
+
+def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Pick along an axis, with an index for each place: y[i, j] = x[index[i, j], j] for axis 0, and so on.
+
+    Args:
+        x: any shape with at least one axis.
+        index: integer tensor with as many axes; at most x's size on the other axes.
+        axis: the axis to pick from.
+
+    Returns:
+        shape of the index, dtype of x. Differentiable in x.
+
+    Raises:
+        ShapeError: the index does not fit x.
+        IndexRangeError: an index is out of range.
+
+    Differs from: torch.gather only in the order of arguments.
+
+    Example:
+        >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
+        [[2], [3]]
+    """
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape), "gather")
+    places = apply(PlacesAlong, _as_index(index, "gather"), axis=at, shape=shape, what="gather")
+    return apply(Select, x, places, axes=tuple(range(len(shape))), shape_in=shape)
+
+
+def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
+    """The array API's `gather`: the indices broadcast against x on the other axes.
+
+    Args:
+        x: any shape with at least one axis.
+        indices: integer tensor with as many axes as x.
+        axis: the axis to pick from.
+
+    Returns:
+        The broadcast shape with the indices' size on the axis. Differentiable in x.
+
+    Raises:
+        ShapeError: the numbers of axes differ, or the shapes do not broadcast.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> x = tt.tensor([[3, 1], [5, 9]])
+        >>> tt.take_along_axis(x, tt.tensor([[1]]), axis=1).tolist()
+        [[1], [9]]
+    """
+    shape, have = x.layout.shape, indices.layout.shape
+    at = normalize_axis(axis, len(shape), "take_along_axis")
+    if len(have) != len(shape):
+        raise ShapeError(
+            f"take_along_axis: indices of shape {have} for a tensor of shape {shape}",
+            why="both need the same number of axes",
+            fix="add axes of size 1 with unsqueeze",
+        )
+    common = broadcast_shapes(
+        (*shape[:at], 1, *shape[at + 1 :]), (*have[:at], 1, *have[at + 1 :]), what="take_along_axis"
+    )
+    full_x = (*common[:at], shape[at], *common[at + 1 :])
+    full_i = (*common[:at], have[at], *common[at + 1 :])
+    return gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at)
+
+
+def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
+    """x with values added along an axis: y[index[i, j], j] += values[i, j] for axis 0, and so on.
+
+    Args:
+        x: any shape with at least one axis.
+        index: integer tensor with as many axes; at most x's size on the other axes.
+        values: shape of the index, dtype of x.
+        axis: the axis that the index chooses places on.
+
+    Returns:
+        shape and dtype of x; x is not changed. Differentiable in x and values. Equal bits in every run.
+
+    Raises:
+        ShapeError: index or values do not fit.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.scatter_add(tt.zeros(3), tt.tensor([0, 2, 0]), tt.ones(3), 0).tolist()
+        [2.0, 0.0, 1.0]
+    """
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape), "scatter_add")
+    if values.layout.shape != index.layout.shape:
+        raise ShapeError(
+            f"scatter_add: values of shape {values.layout.shape}, index of shape {index.layout.shape}",
+            why="there is one value per index",
+            fix="expand one of them to the shape of the other",
+        )
+    places = apply(PlacesAlong, _as_index(index, "scatter_add"), axis=at, shape=shape, what="scatter_add")
+    axes = tuple(range(len(shape)))
+    return add(x, apply(SelectTranspose, cast(values, x.storage.dtype), places, axes=axes, shape_in=shape))
+
+
+def nonzero(x: Tensor) -> tuple[Tensor, ...]:
+    """Indices of the elements that are not zero, in row-major order.
+
+    Args:
+        x: any shape with at least one axis.
+
+    Returns:
+        One int64 tensor of shape (n,) per axis. How many there are depends on the data.
+
+    Raises:
+        ShapeError: x has no axes.
+
+    Example:
+        >>> [i.tolist() for i in tt.nonzero(tt.tensor([[0, 7], [8, 0]]))]
+        [[0, 1], [1, 0]]
+    """
+    if not x.layout.shape:
+        raise ShapeError(
+            "nonzero: the tensor has no axes",
+            why="a single number has no index",
+            fix="x.reshape(1).nonzero()",
+        )
+    return tuple([from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(x))])
+
+
+def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
+    """Rows with a single 1, at the index.
+
+    Args:
+        indices: integer tensor of any shape, values from 0 to num_classes - 1.
+        num_classes: length of a row.
+        dtype: default int64.
+
+    Returns:
+        shape (*indices.shape, num_classes).
+
+    Raises:
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.one_hot(tt.tensor([2, 0]), 3).tolist()
+        [[0, 0, 1], [1, 0, 0]]
+    """
+    flat = reshape(_as_index(indices, "one_hot"), -1)
+    index = _wrapped(arr(flat), num_classes, 0, (num_classes,), "one_hot")
+    hot = np.zeros((index.size, num_classes), np.int64)
+    hot[np.arange(index.size), index] = 1
+    t = reshape(from_array(hot, int64), (*indices.layout.shape, num_classes))
+    return t if dtype is None else cast(t, dtype)
+
+
+class IndexingMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    __getitem__ = getitem
+    __setitem__ = setitem
+    take = take
+    gather = gather
+    scatter_add = scatter_add
+    nonzero = nonzero
