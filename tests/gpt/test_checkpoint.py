@@ -1,0 +1,421 @@
+"""Checkpoints: bit-identical, atomic at every moment, and explained when they cannot be used."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpt.checkpoint as module
+from gpt.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint, truncate_log
+from gpt.errors import SaveError
+from tinytensor.errors import ArgumentError, DTypeError, FormatError
+
+ROOT = Path(__file__).parents[2]
+
+
+def save(run, step, **options):
+    """Save a checkpoint whose every number is its step."""
+    weights = {"w": np.full((3, 4), step, np.float32)}
+    optimizer = {"m": np.full(12, step, np.float32), "step": np.array(step)}
+    return save_checkpoint(run, step, weights, optimizer, {"best_loss": step / 2}, **options)
+
+
+def assert_is(checkpoint, step):
+    assert checkpoint.step == step
+    assert (checkpoint.weights["w"] == step).all()
+    assert (checkpoint.optimizer["m"] == step).all()
+    assert checkpoint.state == {"best_loss": step / 2}
+
+
+def test_round_trip_is_bit_identical(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {
+        "wte.weight": rng.integers(0, 2**32, (5, 3), np.uint32).view(
+            np.float32
+        ),  # NaNs of all kinds among them
+        "transposed": rng.standard_normal((4, 6)).T,
+    }
+    optimizer = {"count": np.array(7, np.int64), "empty": np.zeros((0, 2), np.float32)}
+    state = {
+        "a": [1, 2.5, None, "ü", {"b": True}],
+        "generator": [2**64 - 1, 3],
+        "float": 0.1 + 0.2,
+        "pair": (1, 2),
+    }
+    save_checkpoint(tmp_path / "new" / "run", 3, weights, optimizer, state)
+    got = load_checkpoint(tmp_path / "new" / "run")
+    for mine, theirs in ((weights, got.weights), (optimizer, got.optimizer)):
+        assert mine.keys() == theirs.keys()
+        for name, array in mine.items():
+            assert array.dtype == theirs[name].dtype
+            assert array.shape == theirs[name].shape
+            assert array.tobytes() == theirs[name].tobytes()
+    assert got.state == {**state, "pair": [1, 2]}
+    assert got.folder == tmp_path / "new" / "run" / "step_3"
+
+
+def test_which(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2, best=True)
+    save(tmp_path, 3)
+    assert_is(load_checkpoint(tmp_path), 3)
+    assert_is(load_checkpoint(tmp_path, "best"), 2)
+    assert_is(load_checkpoint(tmp_path, 2), 2)
+    assert (tmp_path / "latest").read_text() == "step_3\n"
+    assert (tmp_path / "best").read_text() == "step_2\n"
+
+
+def test_keep(tmp_path):
+    for step in range(1, 9):
+        save(tmp_path, step, keep=2, best=step == 3)
+    assert list_checkpoints(tmp_path) == [3, 7, 8]
+    save(tmp_path, 10, keep=1, best=True)
+    assert list_checkpoints(tmp_path) == [10]
+    assert sorted(os.listdir(tmp_path)) == ["best", "latest", "step_10"]
+
+
+def test_a_run_that_goes_back_keeps_what_lies_ahead(tmp_path):
+    for step in (1, 5, 9):
+        save(tmp_path, step, keep=3)
+    save(tmp_path, 6, keep=2)
+    assert list_checkpoints(tmp_path) == [5, 6, 9]
+    assert_is(load_checkpoint(tmp_path), 6)
+
+
+def test_a_step_is_replaced(tmp_path):
+    save(tmp_path, 4)
+    save_checkpoint(tmp_path, 4, {"w": np.ones(1)}, {}, {})
+    assert load_checkpoint(tmp_path, 4).weights["w"].tolist() == [1]
+    assert sorted(os.listdir(tmp_path)) == ["latest", "step_4"]
+
+
+def test_remainders_are_ignored_then_removed(tmp_path):
+    save(tmp_path, 1)
+    shutil.copytree(tmp_path / "step_1", tmp_path / "step_2.tmp")
+    shutil.copytree(tmp_path / "step_1", tmp_path / "step_1.old")
+    (tmp_path / "latest.tmp").write_text("step_")
+    assert list_checkpoints(tmp_path) == [1]
+    assert_is(load_checkpoint(tmp_path), 1)
+    save(tmp_path, 3)
+    assert sorted(os.listdir(tmp_path)) == ["latest", "step_1", "step_3"]
+
+
+def test_a_mapped_checkpoint_survives_its_removal(tmp_path):
+    save(tmp_path, 1)
+    old = load_checkpoint(tmp_path)
+    save(tmp_path, 2, keep=1)
+    assert list_checkpoints(tmp_path) == [2]
+    assert_is(old, 1)
+
+
+# --- damage -------------------------------------------------------------------------------------------
+
+
+def flip(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+DAMAGE = {
+    "no model": (lambda d: (d / "model.safetensors").unlink(), "model.safetensors"),
+    "no state": (lambda d: (d / "state.json").unlink(), "state.json"),
+    "a bit of a weight": (lambda d: flip(d / "model.safetensors", -1), "bytes of its files have changed"),
+    "a bit of the optimizer": (lambda d: flip(d / "optimizer.safetensors", -1), "have changed"),
+    "half an optimizer": (lambda d: cut(d / "optimizer.safetensors"), "have changed"),
+    "half a state": (lambda d: cut(d / "state.json"), "delimiter"),
+    "state not UTF-8": (lambda d: (d / "state.json").write_bytes(b"\xff"), "utf-8"),
+    "state is a list": (lambda d: (d / "state.json").write_text("[]"), "does not hold"),
+    "deep state": (lambda d: (d / "state.json").write_text("[" * 100_000), "recursion"),
+    "another version": (lambda d: edit(d / "state.json", version=2), "version 2"),
+    "another step": (lambda d: edit(d / "state.json", step=7), "step 7"),
+    "state of a wrong kind": (lambda d: edit(d / "state.json", state=[]), "state.json"),
+    "no folder": (shutil.rmtree, "no folder step_2"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_explained(tmp_path, name):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    damage, why = DAMAGE[name]
+    damage(tmp_path / "step_2")
+    with pytest.raises(FormatError) as caught:
+        load_checkpoint(tmp_path)
+    assert "no usable checkpoint 'latest'" in caught.value.what
+    assert why in caught.value.why
+    assert "complete checkpoints there: 1" in caught.value.fix
+    assert_is(load_checkpoint(tmp_path, 1), 1)
+
+
+def test_weights_that_match_a_forged_checksum_are_still_checked(tmp_path):
+    folder = save(tmp_path, 1)
+    (folder / "model.safetensors").write_bytes(b"not a weight file")
+    checksums = {n: module._checksum(folder / n) for n in ("model.safetensors", "optimizer.safetensors")}
+    edit(folder / "state.json", crc32=checksums)
+    with pytest.raises(FormatError, match="not a safe weight file"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "step_", "step_1.tmp", "../step_1", "step_01", "step_" + "9" * 40, "x" * 10**6]
+)
+def test_a_wrong_pointer(tmp_path, content):
+    save(tmp_path, 1)
+    (tmp_path / "latest").write_text(content)
+    with pytest.raises(FormatError, match=r"instead of step_N[^$]*complete checkpoints there: 1"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "best").write_text(content)  # nothing is removed while the best is unknown
+    save(tmp_path, 2, keep=1)
+    assert list_checkpoints(tmp_path) == [1, 2]
+
+
+def test_nothing_to_load(tmp_path):
+    for run in (tmp_path, tmp_path / "none"):
+        for which in ("latest", "best", 3):
+            with pytest.raises(FormatError, match="complete checkpoints there: none"):
+                load_checkpoint(run, which)
+    save(tmp_path, 1)
+    with pytest.raises(FormatError, match="there is no file 'best'"):
+        load_checkpoint(tmp_path, "best")
+
+
+@pytest.mark.parametrize("which", ["newest", -1, True, 1.0, None, "step_1"])
+def test_wrong_which(tmp_path, which):
+    save(tmp_path, 1)
+    with pytest.raises(ArgumentError, match="which="):
+        load_checkpoint(tmp_path, which)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "what"),
+    [
+        ({"step": -1}, ArgumentError, "step=-1"),
+        ({"step": 1.0}, ArgumentError, "step=1.0"),
+        ({"keep": 0}, ArgumentError, "keep=0"),
+        ({"state": {"loss": float("nan")}}, ArgumentError, "not JSON"),
+        ({"state": {"loss": np.float32(1)}}, ArgumentError, "not JSON"),
+        ({"state": {1: "one"}}, ArgumentError, "come back changed"),
+        ({"weights": {"w": np.array(["a"])}}, DTypeError, "'w'"),
+    ],
+)
+def test_wrong_saves(tmp_path, options, error, what):
+    save(tmp_path, 1)
+    arguments = {"step": 2, "weights": {}, "optimizer": {}, "state": {}} | options
+    with pytest.raises(error) as caught:
+        save_checkpoint(tmp_path, **arguments)
+    assert what in caught.value.what
+    assert_is(load_checkpoint(tmp_path), 1)
+
+
+# --- death and full disks -----------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of the product may catch it."""
+
+
+SYSTEM_CALLS = [(os, "rename"), (os, "replace"), (os, "fsync"), (os, "mkdir"), (os, "unlink"), (os, "rmdir")]
+
+
+def fail_at(monkeypatch, count, failure):
+    """Let the system call number `count` raise; return the calls seen so far."""
+    seen = []
+
+    def wrapped(name, real):
+        def call(*args, **kwargs):
+            seen.append(name)
+            if len(seen) == count:
+                raise failure
+            return real(*args, **kwargs)
+
+        return call
+
+    for owner, name in SYSTEM_CALLS:
+        monkeypatch.setattr(owner, name, wrapped(name, getattr(owner, name)))
+    return seen
+
+
+def scenario_calls(tmp_path, monkeypatch, action):
+    """Count the system calls of an action."""
+    run = tmp_path / "count"
+    prepare(run)
+    with monkeypatch.context() as patch:
+        seen = fail_at(patch, -1, None)
+        action(run)
+    return len(seen)
+
+
+def prepare(run):
+    save(run, 1, best=True)
+    save(run, 2)
+
+
+ACTIONS = {
+    "a new step": (lambda run: save(run, 3, keep=1), (2, 3)),
+    "a new best": (lambda run: save(run, 3, keep=1, best=True), (2, 3)),
+    "the same step": (lambda run: save(run, 2, keep=1), (2,)),
+}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_killed_at_every_system_call(tmp_path, monkeypatch, name):
+    action, allowed = ACTIONS[name]
+    total = scenario_calls(tmp_path, monkeypatch, action)
+    assert total > 10
+    for count in range(1, total + 1):
+        run = tmp_path / str(count)
+        prepare(run)
+        with monkeypatch.context() as patch:
+            fail_at(patch, count, Killed())
+            with pytest.raises(Killed):
+                action(run)
+        latest, best = load_checkpoint(run), load_checkpoint(run, "best")
+        assert latest.step in allowed
+        assert best.step in (1, *allowed)
+        assert_is(latest, latest.step)
+        assert_is(best, best.step)
+        save(run, 4, keep=1)  # the run goes on, and cleans up
+        assert_is(load_checkpoint(run), 4)
+        expected = {"latest", "best", "step_4", f"step_{load_checkpoint(run, 'best').step}"}
+        assert set(os.listdir(run)) == expected
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_a_failing_system_call_is_explained_and_harmless(tmp_path, monkeypatch, name):
+    action, allowed = ACTIONS[name]
+    total = scenario_calls(tmp_path, monkeypatch, action)
+    errors = []
+    for count in range(1, total + 1):
+        run = tmp_path / str(count)
+        prepare(run)
+        with monkeypatch.context() as patch:
+            fail_at(patch, count, OSError(28, "No space left on device"))
+            try:
+                action(run)  # a failure to remove old ones is no failure
+            except SaveError as error:
+                errors.append(error)
+        latest = load_checkpoint(run)
+        assert latest.step in allowed
+        assert_is(latest, latest.step)
+    assert len(errors) > 8
+    assert all("No space left on device" in error.why for error in errors)
+    assert all("complete checkpoints there: 1" in error.fix for error in errors)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a Unix notion")
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path):
+    save(tmp_path, 1)
+    code = """
+        import resource, sys
+        import numpy as np
+        from gpt.checkpoint import save_checkpoint
+        from gpt.errors import SaveError
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        try:
+            save_checkpoint(sys.argv[1], 2, {"w": np.zeros(9)}, {"m": np.zeros(9_000)}, {})
+        except SaveError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert "step 2 could not be saved" in done.stdout
+    assert "complete checkpoints there: 1" in done.stdout
+    assert sorted(os.listdir(tmp_path)) == ["latest", "step_1"]
+    assert_is(load_checkpoint(tmp_path), 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_sigkill_at_random_moments(tmp_path):
+    code = """
+        import sys
+        import numpy as np
+        from gpt.checkpoint import list_checkpoints, save_checkpoint
+        run, step = sys.argv[1], max(list_checkpoints(sys.argv[1]), default=0)
+        print("ready", flush=True)
+        while True:
+            for step in (step + 1, step + 1):  # each step twice: replacing is a case of its own
+                full = {"w": np.full(20_000, step, np.float32), "m": np.full(9, step)}
+                save_checkpoint(run, step, full, full, {"best_loss": step / 2}, keep=2, best=step % 5 == 0)
+    """
+    rng = random.Random(0)
+    last = 0
+    for _ in range(8):
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), tmp_path], stdout=subprocess.PIPE, cwd=ROOT
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.readline() == b"ready\n"
+            deadline = time.monotonic() + 20
+            while last == 0 and not (tmp_path / "latest").exists() and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0, 0.15))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        latest = load_checkpoint(tmp_path)
+        assert_is(latest, latest.step)
+        assert latest.step >= last
+        last = latest.step
+        if (tmp_path / "best").exists():
+            best = load_checkpoint(tmp_path, "best")
+            assert_is(best, best.step)
+    assert last > 8
+
+
+# --- the log ------------------------------------------------------------------------------------------
+
+
+def test_truncate_log(tmp_path):
+    log = tmp_path / "log.jsonl"
+    lines = ['{"seed": 1}', *(f'{{"step": {step}, "loss": 0.5}}' for step in range(1, 6))]
+    log.write_text("\n".join(lines) + "\n" + '{"step": 6, "lo')
+    assert truncate_log(log, 3) == 4
+    assert log.read_text().splitlines() == lines[:4]
+    assert truncate_log(log, 3) == 4
+    assert truncate_log(log, 0) == 1
+    assert os.listdir(tmp_path) == ["log.jsonl"]
+
+
+def test_a_log_cut_inside_a_character(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_bytes('{"step": 1}\n{"step": 2, "text": "ü'.encode()[:-1])
+    assert truncate_log(log, 9) == 1
+    assert log.read_text() == '{"step": 1}\n'
+
+
+def test_no_log(tmp_path):
+    assert truncate_log(tmp_path / "log.jsonl", 3) == 0
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"step": "2"}', '{"step": null}', "", "[" * 100_000])
+def test_a_broken_log_is_left_alone(tmp_path, line):
+    log = tmp_path / "log.jsonl"
+    content = f'{{"step": 1}}\n{line}\n{{"step": 3}}\n'
+    log.write_text(content)
+    with pytest.raises(FormatError, match="line 2"):
+        truncate_log(log, 1)
+    assert log.read_text() == content

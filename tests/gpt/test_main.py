@@ -1,0 +1,108 @@
+"""`python -m gpt`: the help, unknown commands, and exit codes."""
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import gpt.__main__ as entry
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "gpt", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_the_help_fits_on_a_screen(capsys, words):
+    assert entry.main(words) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in entry.COMMANDS)
+    assert "python -m gpt demo" in out
+    assert len(out.splitlines()) <= 24
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian"], "did you mean `python -m gpt train`?"),
+        (["qqqqqq"], "see python -m gpt --help"),
+        (["plan", "--n_lyer=3"], "did you mean --n_layer"),
+        (["plan", "--preset=gtp2"], "did you mean --preset=gpt2?"),
+    ],
+)
+def test_errors_are_explained_without_a_traceback(capsys, words, expected):
+    assert entry.main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert expected in captured.err
+    assert "Traceback" not in captured.err
+
+
+def with_command(monkeypatch, main):
+    """Make `train` call a function of the test."""
+    module = types.ModuleType("a_command")
+    module.main = main
+    monkeypatch.setitem(sys.modules, "a_command", module)
+    monkeypatch.setitem(entry.COMMANDS, "train", entry.Command("a_command", ""))
+
+
+def test_words_and_exit_codes_are_passed_on(monkeypatch):
+    with_command(monkeypatch, lambda argv: len(argv))
+    assert entry.main(["train", "--a=1", "b", "c"]) == 3
+    with_command(monkeypatch, lambda argv: None)
+    assert entry.main(["train"]) == 0
+
+
+def test_ctrl_c(monkeypatch, capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    with_command(monkeypatch, interrupted)
+    assert entry.main(["train"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    def wrong(argv):
+        raise ZeroDivisionError
+
+    with_command(monkeypatch, wrong)
+    with pytest.raises(ZeroDivisionError):
+        entry.main(["train"])
+
+
+def test_a_missing_library_names_the_extra(monkeypatch, capsys, tmp_path):
+    (tmp_path / "needs_more.py").write_text("import no_such_library_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(entry.COMMANDS, "train", entry.Command("needs_more", ""))
+    assert entry.main(["train"]) == 2
+    err = capsys.readouterr().err
+    assert "train: the library no_such_library_at_all is missing" in err
+    assert 'pip install "tinytensor[gpt,plot]"' in err
+
+
+def test_the_process():
+    assert run("plan", "--preset=gpt2", "--flops=1e12").stdout.count("124,439,808") == 1
+    failed = run("plan", "--n_head=5")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: GPTConfig: n_head=5 does not divide n_embd=128")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell is a Unix one")
+def test_a_reader_that_leaves_early_gets_no_traceback():
+    command = f'"{sys.executable}" -m gpt plan --preset=gpt3 --flops=1e12 | true'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stderr == ""
