@@ -69,7 +69,7 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
                 why="the meaning would depend on the order",
                 fix=f"keep one: --{name}={text}",
             )
-        changes[name] = _option_value(name, annotations(type(owners[name]))[name], text)
+        changes[name] = _option_value(name, _rules(type(owners[name]))[name], text)
     changed = [_changed(config, changes, owners) for config in configs]
     return cast("tuple[*Ts]", tuple(changed))
 
@@ -178,7 +178,7 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
         raise FormatError(
             title, why=f"an object is expected, not {_shown(values)}", fix='store {"field": value, …}'
         )
-    rules = annotations(cls)
+    rules = _rules(cls)
     for name in values:
         if name not in rules:
             raise FormatError(title, why=f"there is no field {name!r}", fix=_suggestion(str(name), rules, ""))
@@ -210,7 +210,7 @@ def check_types(config: object) -> None:
         >>> from gpt.config import TrainConfig
         >>> check_types(TrainConfig())
     """
-    for name, rule in annotations(type(config)).items():
+    for name, rule in _rules(type(config)).items():
         value = getattr(config, name)
         if reason := _mismatch(rule, value):
             raise ArgumentError(
@@ -237,7 +237,7 @@ def closest(name: str, names: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
 
 
-def annotations(cls: type) -> dict[str, Any]:
+def _rules(cls: type) -> dict[str, Any]:
     """Return the resolved annotation of each field of a dataclass."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
@@ -250,7 +250,7 @@ def _owners(configs: Sequence[object]) -> dict[str, object]:
     """Map each field name to the config that declares it."""
     owners: dict[str, object] = {}
     for config in configs:
-        for name in annotations(type(config)):
+        for name in _rules(type(config)):
             assert name not in owners, f"two configs declare {name}"
             owners[name] = config
     return owners
@@ -278,7 +278,7 @@ def _next_override(words: list[str], owners: Mapping[str, object]) -> tuple[str,
         return name, text
     if words and not words[0].startswith("--"):
         return name, words.pop(0)
-    rule = annotations(type(owners[name]))[name]
+    rule = _rules(type(owners[name]))[name]
     if rule is bool:
         return name, "true"
     raise ArgumentError(

@@ -146,6 +146,7 @@ def test_optional_and_literal_fields():
         (["--n_layer", "--seed=1"], "--n_layer: has no value", "--n_layer=64"),
         (["--n_layer="], "--n_layer=: not an int", "--n_layer=64"),
         (["--n_layer=3.5"], "--n_layer=3.5: not an int", "--n_layer=64"),
+        (["--n_layer=1e30"], "not an int", "--n_layer=64"),
         (["--n_layer=1e999999999"], "not an int", "--n_layer=64"),
         (["--n_layer=nan"], "not an int", "--n_layer=64"),
         (["--n_layer=four"], "not an int", "--n_layer=64"),
@@ -241,6 +242,12 @@ def test_wrong_json(changes, why):
     assert caught.value.what.startswith("run/config.json: not a GPTConfig")
     assert why in caught.value.why
     assert len(caught.value.why) < 200
+
+
+@pytest.mark.parametrize("values", [{"level": True}, {"level": 1.0}, {"kind": None}, {"limit": "none"}])
+def test_choices_and_optional_fields_are_strict_in_json(values):
+    with pytest.raises(FormatError, match="not a Sample"):
+        from_dict(Sample, values)
 
 
 @pytest.mark.parametrize("name", ["vocab_size", "block_size", "n_layer", "n_head", "n_embd"])
