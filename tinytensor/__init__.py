@@ -84,6 +84,7 @@ from .ops.manipulation import (
     unsqueeze,
 )
 from .ops.matmul import linear, matmul, outer
+from .ops.random import bernoulli, multinomial, normal, permutation, rand, randint, randn, uniform
 from .ops.reduction import mean, sum
 from .random import Generator, default_generator, initial_seed, manual_seed
 from .storage import Storage
@@ -113,6 +114,7 @@ __all__ = [
     "as_strided",
     "asarray",
     "astype",
+    "bernoulli",
     "bfloat16",
     "bool",
     "broadcast_to",
@@ -160,16 +162,22 @@ __all__ = [
     "matrix_transpose",
     "mean",
     "moveaxis",
+    "multinomial",
     "multiply",
     "negative",
     "no_grad",
     "nonzero",
+    "normal",
     "one_hot",
     "ones",
     "ones_like",
     "outer",
+    "permutation",
     "permute",
     "pow",
+    "rand",
+    "randint",
+    "randn",
     "reshape",
     "result_type",
     "scatter_add",
@@ -188,6 +196,7 @@ __all__ = [
     "uint64",
     "unbind",
     "unfold",
+    "uniform",
     "unsqueeze",
     "where",
     "zeros",

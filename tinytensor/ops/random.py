@@ -1,0 +1,449 @@
+"""Random tensors. The numbers come from Philox counters (`philox.py`): a seed and an offset name every draw.
+
+Each function reserves its stretch of the generator's stream first and then fills it, so equal seeds give
+equal bits whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..device import as_device, cpu
+from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
+from ..dtypes import DType, as_dtype, bool_, float32, float64, int64
+from ..errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from ..layout import Shape, as_int, check_shape
+from ..random import Generator, default_generator
+from ..runtime.host import Array
+from . import philox
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+def _fill(draw: str, out: Array, seed: int, offset: int) -> None:
+    """Fill any array with uniform or normal numbers: `philox` wants contiguous float32 or float64."""
+    target = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+    getattr(philox, f"{draw}_{target.dtype.name}")(seed, offset, target)
+    if target is not out:
+        out[...] = target
+
+
+@register
+class Uniform(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> Specs:
+        return (Spec(shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, *, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> None:
+        _fill("uniform", y, seed, offset)
+        if (low, high) != (0.0, 1.0):
+            y *= y.dtype.type(high - low)
+            y += y.dtype.type(low)
+
+
+@register
+class Normal(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, shape: Shape, dtype: DType, mean: float, std: float, seed: int, offset: int) -> Specs:
+        return (Spec(shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, *, shape: Shape, dtype: DType, mean: float, std: float, seed: int, offset: int) -> None:
+        _fill("normal", y, seed, offset)
+        if (mean, std) != (0.0, 1.0):
+            y *= y.dtype.type(std)
+            y += y.dtype.type(mean)
+
+
+@register
+class Randint(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> Specs:
+        return (Spec(shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, *, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> None:
+        y[...] = philox.randint(seed, offset, low, high, y.size).reshape(y.shape)
+
+
+@register
+class Permutation(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, n: int, seed: int, offset: int) -> Specs:
+        return (Spec((n,), int64),)
+
+    @staticmethod
+    def cpu(y: Array, *, n: int, seed: int, offset: int) -> None:
+        y[...] = philox.permutation(seed, offset, n)
+
+
+@register
+class Bernoulli(Op):
+    inputs = ("p",)
+
+    @staticmethod
+    def infer(p: Spec, *, seed: int, offset: int) -> Specs:
+        return (Spec(p.shape, bool_),)
+
+    @staticmethod
+    def cpu(y: Array, p: Array, *, seed: int, offset: int) -> None:
+        u = np.empty(y.shape, np.float32)
+        philox.uniform_float32(seed, offset, u)
+        np.less(u, p, out=y)
+
+
+@register
+class Multinomial(Op):
+    """Indices drawn with given weights: by inverting the sums, or, without replacement, by exponential races."""
+
+    inputs = ("p",)
+
+    @staticmethod
+    def infer(p: Spec, *, num_samples: int, replacement: bool, seed: int, offset: int) -> Specs:
+        return (Spec((*p.shape[:-1], num_samples), int64),)
+
+    @staticmethod
+    def cpu(y: Array, p: Array, *, num_samples: int, replacement: bool, seed: int, offset: int) -> None:
+        rows, out = p.reshape(-1, p.shape[-1]), y.reshape(-1, num_samples)
+        if replacement:
+            u = np.empty(out.shape, np.float64)
+            philox.uniform_float64(seed, offset, u)
+            for i, row in enumerate(rows):
+                total = np.cumsum(row, dtype=np.float64)
+                last = int(np.flatnonzero(row)[-1])  # rounding may not lead past the last possible index
+                out[i] = np.minimum(np.searchsorted(total, u[i] * total[-1], side="right"), last)
+            return
+        u = np.empty(rows.shape, np.float64)
+        philox.uniform_float64(seed, offset, u)
+        with np.errstate(divide="ignore"):
+            time = -np.log1p(-u) / rows  # the first arrivals of exponential clocks; weight 0 never arrives
+        out[...] = np.argsort(time, axis=-1, kind="stable")[:, :num_samples]
+
+
+def _generator(generator: Generator | None, what: str) -> Generator:
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise DTypeError(
+            f"{what}: generator is a {type(generator).__name__}",
+            why="it is a tt.Generator",
+            fix="tt.Generator(seed)",
+        )
+    return generator
+
+
+def _float_dtype(dtype: Any, what: str) -> tuple[DType, int]:
+    """The dtype, and how many Philox words an element takes."""
+    wanted = float32 if dtype is None else as_dtype(dtype, what)
+    if not wanted.is_floating:
+        raise DTypeError(
+            f"{what}: dtype {wanted}", why="it draws real numbers", fix="dtype=tt.float32, or tt.randint"
+        )
+    return wanted, 2 if wanted is float64 else 1
+
+
+def _on_cpu(device: Any, what: str) -> None:
+    if device is not None and as_device(device, what) is not cpu:
+        raise DeviceError(
+            f"{what}: device {device} is not available", why="this release runs on the CPU", fix="cpu"
+        )
+
+
+def _numel(shape: Shape) -> int:
+    n = 1
+    for size in shape:
+        n *= size
+    return n
+
+
+def uniform(
+    shape: Any,
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Numbers drawn evenly from [low, high).
+
+    Args:
+        shape: sizes as a tuple or one integer.
+        low, high: the ends; float32 results are multiples of 2**-24 of the range.
+        dtype: floating; default float32.
+        device: "cpu".
+        generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        ArgumentError: high is below low, or an end is not finite.
+        DTypeError: the dtype is not floating.
+
+    Example:
+        >>> u = tt.uniform((2, 3), generator=tt.Generator(1))
+        >>> bool((u >= 0).all() & (u < 1).all())
+        True
+    """
+    _on_cpu(device, "uniform")
+    sizes = check_shape(shape, "uniform")
+    kind, words = _float_dtype(dtype, "uniform")
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise ArgumentError(
+            f"uniform: from {low} to {high}", why="it needs finite low <= high", fix="swap the ends"
+        )
+    g = _generator(generator, "uniform")
+    offset = g.advance(philox.blocks_needed(_numel(sizes), words))
+    return apply(
+        Uniform, shape=sizes, dtype=kind, low=float(low), high=float(high), seed=g.seed, offset=offset
+    )
+
+
+def normal(
+    shape: Any,
+    mean: float = 0.0,
+    std: float = 1.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Numbers drawn from a normal distribution.
+
+    Args:
+        shape: sizes as a tuple or one integer.
+        mean: center.
+        std: standard deviation, not negative.
+        dtype: floating; default float32.
+        device: "cpu".
+        generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        ArgumentError: std is negative or not finite.
+        DTypeError: the dtype is not floating.
+
+    Source: the inverse of the normal distribution, see ops/inverse_normal.py.
+
+    Example:
+        >>> tt.normal((3,), generator=tt.Generator(0)).shape
+        (3,)
+    """
+    _on_cpu(device, "normal")
+    sizes = check_shape(shape, "normal")
+    kind, words = _float_dtype(dtype, "normal")
+    if not (np.isfinite(mean) and np.isfinite(std) and std >= 0):
+        raise ArgumentError(
+            f"normal: mean {mean}, std {std}", why="both are finite, std is not negative", fix="std=1.0"
+        )
+    g = _generator(generator, "normal")
+    offset = g.advance(philox.blocks_needed(_numel(sizes), words))
+    return apply(
+        Normal, shape=sizes, dtype=kind, mean=float(mean), std=float(std), seed=g.seed, offset=offset
+    )
+
+
+def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """PyTorch's name for `uniform` on [0, 1).
+
+    Args:
+        shape: sizes, one by one or as a tuple.
+        dtype: floating; default float32.
+        generator: default: tinytensor's own.
+
+    Returns:
+        A leaf tensor.
+
+    Example:
+        >>> tt.rand(2, 3).shape
+        (2, 3)
+    """
+    return uniform(shape[0] if len(shape) == 1 else shape, dtype=dtype, generator=generator)
+
+
+def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """PyTorch's name for `normal` with mean 0 and deviation 1.
+
+    Args:
+        shape: sizes, one by one or as a tuple.
+        dtype: floating; default float32.
+        generator: default: tinytensor's own.
+
+    Returns:
+        A leaf tensor.
+
+    Example:
+        >>> tt.randn(2, 3).shape
+        (2, 3)
+    """
+    return normal(shape[0] if len(shape) == 1 else shape, dtype=dtype, generator=generator)
+
+
+def randint(
+    low: int,
+    high: int,
+    shape: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Integers drawn evenly from low to high - 1.
+
+    Args:
+        low, high: the ends; high is not drawn.
+        shape: sizes as a tuple or one integer.
+        dtype: default int64.
+        device: "cpu".
+        generator: default: tinytensor's own.
+
+    Returns:
+        A tensor of integers.
+
+    Raises:
+        ArgumentError: the range is empty, or leaves int64.
+        DTypeError: the dtype is not an integer one.
+
+    Example:
+        >>> x = tt.randint(0, 10, (100,))
+        >>> bool((x >= 0).all() & (x < 10).all())
+        True
+    """
+    _on_cpu(device, "randint")
+    sizes = check_shape(shape, "randint")
+    kind = int64 if dtype is None else as_dtype(dtype, "randint")
+    if kind.kind not in ("int", "uint"):
+        raise DTypeError(
+            f"randint: dtype {kind}", why="it draws integers", fix="dtype=tt.int64, or tt.uniform"
+        )
+    first, last = as_int(low, "randint", "low"), as_int(high, "randint", "high")
+    if first >= last or first < -(2**63) or last > 2**63:
+        raise ArgumentError(
+            f"randint: from {low} to {high}",
+            why="the range is empty or leaves int64",
+            fix="choose low < high",
+        )
+    g = _generator(generator, "randint")
+    offset = g.advance(philox.blocks_needed(_numel(sizes), 2))
+    return apply(Randint, shape=sizes, dtype=kind, low=first, high=last, seed=g.seed, offset=offset)
+
+
+def permutation(n: int, *, generator: Generator | None = None) -> Tensor:
+    """The numbers 0 … n - 1 in random order.
+
+    Args:
+        n: how many.
+        generator: default: tinytensor's own.
+
+    Returns:
+        shape (n,), int64.
+
+    Raises:
+        ShapeError: n is negative.
+
+    Example:
+        >>> sorted(tt.permutation(5).tolist())
+        [0, 1, 2, 3, 4]
+    """
+    (count,) = check_shape(n, "permutation")
+    g = _generator(generator, "permutation")
+    return apply(Permutation, n=count, seed=g.seed, offset=g.advance(philox.blocks_needed(count, 2)))
+
+
+def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """True with the given probability, for each element by itself.
+
+    Args:
+        p: probabilities from 0 to 1, any shape, floating.
+        generator: default: tinytensor's own.
+
+    Returns:
+        shape of p, bool.
+
+    Raises:
+        ArgumentError: a probability outside [0, 1].
+        DTypeError: p is not a floating tensor.
+
+    Example:
+        >>> tt.bernoulli(tt.tensor([0.0, 1.0])).tolist()
+        [False, True]
+    """
+    _probabilities(p, "bernoulli", at_most_one=True)
+    g = _generator(generator, "bernoulli")
+    return apply(Bernoulli, p.detach(), seed=g.seed, offset=g.advance(philox.blocks_needed(p.layout.size, 1)))
+
+
+def _probabilities(p: Tensor, what: str, *, at_most_one: bool) -> None:
+    if not is_tensor(p) or not p.storage.dtype.is_floating:
+        kind = p.storage.dtype if is_tensor(p) else type(p).__name__
+        raise DTypeError(
+            f"{what}: probabilities of type {kind}", why="they are floating", fix="tt.tensor([0.5, 0.5])"
+        )
+    low, high = (float(p.min()), float(p.max())) if p.layout.size else (0.0, 0.0)
+    if not (low >= 0 and (high <= 1 if at_most_one else high < float("inf"))):
+        raise ArgumentError(
+            f"{what}: values from {low} to {high}",
+            why="probabilities lie in [0, 1]" if at_most_one else "weights are finite and not negative",
+            fix="normalize them, for example with tt.softmax",
+        )
+
+
+def multinomial(
+    p: Tensor, num_samples: int, replacement: bool = True, *, generator: Generator | None = None
+) -> Tensor:
+    """Indices drawn with the given weights, for each row by itself.
+
+    Args:
+        p: weights (..., V), not negative, not all zero in a row; they need not add up to 1.
+        num_samples: draws per row.
+        replacement: whether an index can be drawn twice.
+        generator: default: tinytensor's own.
+
+    Returns:
+        shape (..., num_samples), int64. An index of weight 0 is never drawn.
+
+    Raises:
+        ArgumentError: a weight is negative or not finite, a row is all zero, or has too few positive weights.
+        ShapeError: p has no axes.
+
+    Differs from: torch.multinomial, where replacement is False by default.
+
+    Example:
+        >>> tt.multinomial(tt.tensor([0.0, 3.0, 0.0]), 2).tolist()
+        [1, 1]
+    """
+    if is_tensor(p) and not p.layout.shape:
+        raise ShapeError("multinomial: p has no axes", why="it is a row of weights", fix="p.reshape(1)")
+    _probabilities(p, "multinomial", at_most_one=False)
+    count = as_int(num_samples, "multinomial", "the number of samples")
+    positive = (p.detach() > 0).sum(-1)
+    least = int(positive.min()) if positive.layout.size else 1
+    if count < 0 or least < (1 if replacement else max(count, 1)):
+        raise ArgumentError(
+            f"multinomial: {count} samples from a row with {least} positive weights",
+            why="there is nothing to draw"
+            if replacement
+            else "without replacement each index is drawn once at most",
+            fix="draw fewer, or with replacement=True",
+        )
+    g = _generator(generator, "multinomial")
+    n = _numel(p.layout.shape[:-1]) * (count if replacement else p.layout.shape[-1])
+    offset = g.advance(philox.blocks_needed(n, 2))
+    return apply(
+        Multinomial, p.detach(), num_samples=count, replacement=bool(replacement), seed=g.seed, offset=offset
+    )
