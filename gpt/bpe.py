@@ -128,15 +128,12 @@ class BPETokenizer:
                 f"train: min_count={min_count}", why="a pair must occur to be merged", fix="use min_count=2"
             )
         pairs = learn_merges(_count_pieces(texts), vocab_size - len(special_tokens), min_count)
-        vocab = {token: token_id for token_id, token in enumerate(BYTE_TOKENS)}
         tokens = list(BYTE_TOKENS)
         merges: list[Merge] = []
         for first, second in progress(pairs):
             merges.append((tokens[first], tokens[second]))
-            joined = tokens[first] + tokens[second]
-            if joined not in vocab:
-                vocab[joined] = len(tokens)
-                tokens.append(joined)
+            tokens.append(tokens[first] + tokens[second])
+        vocab = {token: token_id for token_id, token in enumerate(tokens)}
         return cls(vocab, merges, {text: len(tokens) + i for i, text in enumerate(special_tokens)})
 
     @property

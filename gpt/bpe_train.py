@@ -45,7 +45,7 @@ class _Corpus:
         ids, before, after, weights = self.ids, self.before, self.after, self.weights
         counts, places = self.counts, self.places
         grown: set[Pair] = set()
-        for place in sorted(places.pop(pair)):  # left to right: in "aaa" the first two merge
+        for place in places.pop(pair):  # they were found from left to right: in "aaa" the first two merge
             other = after[place]
             if ids[place] != first or ids[other] != second:
                 continue  # an earlier merge took one of the two
@@ -69,11 +69,12 @@ class _Corpus:
 
 
 def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: int) -> Iterator[Pair]:
-    """Merges in the order in which they are learned; the i-th new token is what the i-th new bytes make.
+    """Merges in the order in which they are learned; merge i makes token 256 + i.
 
     Each step takes the pair of adjacent tokens with the highest count; of several, the one with the smallest
-    ids. All adjacent pairs count, also overlapping ones ("aaa" holds (a, a) twice). Two different pairs can
-    make the same bytes; they share one token, so there may be more merges than new tokens.
+    ids. All adjacent pairs count, also overlapping ones ("aaa" holds (a, a) twice). No two merges make the
+    same bytes: what a merge makes was apart from its surroundings all the time, so all copies of it have the
+    same history.
 
     Args:
         piece_counts: how often each piece of text occurs; merges stay inside a piece.
@@ -93,12 +94,10 @@ def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: 
         b'lo'
     """
     corpus = _Corpus(piece_counts)
-    tokens = list(BYTE_TOKENS)
-    known = {token: token_id for token_id, token in enumerate(tokens)}
-    learned: set[Pair] = set()
     heap = [(-count, pair) for pair, count in corpus.counts.items()]
     heapq.heapify(heap)
-    while heap and len(tokens) < vocab_size:
+    new = len(BYTE_TOKENS)
+    while heap and new < vocab_size:
         negative, pair = heapq.heappop(heap)
         count = corpus.counts.get(pair, 0)
         if count != -negative:  # outdated: falling counts stay in the heap until they come up
@@ -107,12 +106,7 @@ def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: 
             continue
         if count < min_count:
             return
-        joined = tokens[pair[0]] + tokens[pair[1]]
-        new = known.setdefault(joined, len(tokens))
-        if new == len(tokens):
-            tokens.append(joined)
         for made in corpus.merge(pair, new):
             heapq.heappush(heap, (-corpus.counts[made], made))
-        if pair not in learned:  # a pair comes back when another merge makes one of its tokens again
-            learned.add(pair)
-            yield pair
+        yield pair
+        new += 1
