@@ -53,7 +53,8 @@ def narrow(wide: Array, dtype: DType, out: Array) -> None:
         return
     source = np.asarray(wide, np.float32, order="C")
     bits = source.view(np.uint32)
-    up = (bits >> np.uint32(16)) & np.uint32(1)
+    up: Array = np.right_shift(bits, np.uint32(16), out=np.empty_like(bits))  # an array also without axes
+    up &= np.uint32(1)
     up += np.uint32(0x7FFF)
     up += bits  # may carry into the exponent: that is rounding up to the next binade or to infinity
     up >>= np.uint32(16)
