@@ -108,7 +108,7 @@ class BPETokenizer:
             ArgumentError: `vocab_size` has no room for the bytes and special tokens, or `min_count` < 1.
             DTypeError: a text is not a str.
 
-        Memory: about 100 bytes per byte of *distinct* pieces; the texts themselves are not kept.
+        Memory: about 150 bytes per byte of *distinct* pieces; the texts themselves are not kept.
 
         Example:
             >>> from gpt.bpe import BPETokenizer

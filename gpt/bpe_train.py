@@ -84,7 +84,7 @@ def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: 
     Returns:
         iterator of pairs of ids.
 
-    Memory: about 100 bytes per byte of distinct pieces.
+    Memory: about 150 bytes per byte of distinct pieces.
     Source: Sennrich, Haddow, Birch 2016, arXiv:1508.07909, algorithm 1, with incremental counts.
 
     Example:

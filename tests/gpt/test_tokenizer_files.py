@@ -1,0 +1,196 @@
+"""Files of tokenizers: damaged ones, foreign ones, GPT-2's pair; and reading texts chunk by chunk."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt import BPETokenizer, load_tokenizer
+from gpt.files import atomic_write, text_chunks
+from gpt.pretokens import printable
+from tests.gpt.test_tokenizer import MAKERS, TEXT, every_kind
+from tinytensor.errors import ArgumentError, FormatError
+
+
+class TestDamagedFiles:
+    @every_kind
+    def test_cut_off_anywhere(self, kind: str, tmp_path: Path) -> None:
+        path = tmp_path / "tokenizer.json"
+        MAKERS[kind](TEXT).save(path)
+        whole = path.read_bytes().rstrip()
+        for length in range(0, len(whole), max(len(whole) // 60, 1)):
+            path.write_bytes(whole[:length])
+            with pytest.raises(FormatError, match=r"tokenizer\.json"):
+                load_tokenizer(path)
+
+    @every_kind
+    @given(data=st.data())
+    def test_changed_bytes_give_a_tokenizer_or_a_clear_error(
+        self, kind: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        path = tmp_path_factory.mktemp("changed") / "tokenizer.json"
+        MAKERS[kind]("a cat").save(path)
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(content)
+        try:
+            tokenizer = load_tokenizer(path)
+        except FormatError:
+            return
+        tokenizer.decode(range(tokenizer.vocab_size))
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (b"", "JSON"),
+            (b"\xff\xfe{", "UTF-8"),
+            (b"[1, 2]", "list"),
+            (b"[" * 100_000, "deep"),
+            (b"{}", "neither"),
+            (b'{"format": "something"}', "neither"),
+            (b'{"format": "tinytensor-characters"}', "list of strings"),
+            (b'{"format": "tinytensor-characters", "alphabet": ["a", 1]}', "list of strings"),
+            (b'{"format": "tinytensor-characters", "alphabet": ["a", "a"]}', "twice"),
+            (b'{"format": "tinytensor-characters", "alphabet": []}', "no characters"),
+            (b'{"format": "tinytensor-words", "words": ["a b"]}', "not one token"),
+            (b'{"model": 3}', "no object 'model'"),
+            (b'{"model": {"type": "WordPiece"}}', "WordPiece"),
+        ],
+    )
+    def test_other_content(self, tmp_path: Path, content: bytes, why: str) -> None:
+        path = tmp_path / "t.json"
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match=why):
+            load_tokenizer(path)
+
+    @pytest.mark.parametrize(
+        ("where", "value", "why"),
+        [
+            ("model.vocab", None, "not an object"),
+            ("model.vocab.a", 5000, "none has the id"),
+            ("model.vocab.a", 66, "none has the id"),
+            ("model.vocab.a", "x", "not an integer"),
+            ("model.vocab.a", True, "not an integer"),
+            ("model.vocab.日", 300, "256 byte characters"),
+            ("model.vocab.<|endoftext|>", 3, "has the ids"),
+            ("model.merges", {}, "not a list"),
+            ("model.merges.0", "a", "not two tokens"),
+            ("model.merges.0", "a b c", "not two tokens"),
+            ("model.merges.0", ["a", 1], "not two tokens"),
+            ("model.merges.0", "q q", "merge 0 needs the token 'qq'"),
+            ("model.dropout", 0.1, "model.dropout"),
+            ("model.unk_token", "?", "model.unk_token"),
+            ("model.byte_fallback", True, "model.byte_fallback"),
+            ("model.ignore_merges", True, "model.ignore_merges"),
+            ("model.end_of_word_suffix", "</w>", "end_of_word_suffix"),
+            ("normalizer", {"type": "NFC"}, "normalizer"),
+            ("truncation", {"max_length": 8}, "truncation"),
+            ("pre_tokenizer", None, "pre_tokenizer"),
+            ("pre_tokenizer.use_regex", False, "GPT-2's rule"),
+            ("pre_tokenizer.add_prefix_space", True, "space in front"),
+            ("decoder", {"type": "WordPiece"}, "decoder"),
+            ("post_processor", {"type": "TemplateProcessing"}, "post_processor"),
+            ("added_tokens", 1, "added_tokens"),
+            ("added_tokens.0.special", False, "not special"),
+            ("added_tokens.0.lstrip", True, "spaces"),
+            ("added_tokens.0.content", None, "no 'content'"),
+            ("added_tokens.0.id", None, "not an integer"),
+            ("added_tokens.0.id", 3, "has the ids"),
+        ],
+    )
+    def test_bpe_files_that_would_give_other_ids(
+        self, tmp_path: Path, where: str, value: object, why: str
+    ) -> None:
+        path = tmp_path / "t.json"
+        MAKERS["bpe"](TEXT).save(path)
+        description = json.loads(path.read_text("utf-8"))
+        *steps, last = where.split(".")
+        target = description
+        for step in steps:
+            target = target[int(step)] if isinstance(target, list) else target[step]
+        target[int(last) if isinstance(target, list) else last] = value
+        path.write_text(json.dumps(description), "utf-8")
+        with pytest.raises(FormatError, match=why) as error:
+            load_tokenizer(path)
+        assert str(path) in error.value.what
+
+    def test_merges_as_lists_and_plain_post_processors_are_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.json"
+        tokenizer = MAKERS["bpe"](TEXT)
+        tokenizer.save(path)
+        description = json.loads(path.read_text("utf-8"))
+        description["model"]["merges"] = [merge.split() for merge in description["model"]["merges"]]
+        description["post_processor"] = description["decoder"]
+        path.write_text(json.dumps(description), "utf-8")
+        assert load_tokenizer(path).encode(TEXT) == tokenizer.encode(TEXT)
+
+    def test_missing_files(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "nothing.json", tmp_path):
+            with pytest.raises(ArgumentError, match="cannot read"):
+                load_tokenizer(path)
+
+
+class TestGPT2Files:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        tokenizer = BPETokenizer.train(TEXT, 270, min_count=1)
+        lines = [f"{printable(a)} {printable(b)}" for a, b in tokenizer.merges]
+        (tmp_path / "vocab.bpe").write_text("#version: 0.2\n" + "\n".join(lines) + "\n", "utf-8")
+        vocab = {printable(token): i for token, i in tokenizer.vocab.items()} | tokenizer.special_tokens
+        (tmp_path / "encoder.json").write_text(json.dumps(vocab), "utf-8")
+        return tmp_path
+
+    def test_are_read(self, folder: Path) -> None:
+        loaded = load_tokenizer(folder)
+        assert loaded.encode(TEXT) == BPETokenizer.train(TEXT, 270, min_count=1).encode(TEXT)
+        assert loaded.separator == 269
+
+    def test_damaged(self, folder: Path) -> None:
+        (folder / "vocab.bpe").write_text("#version: 0.2\nt h e\n", "utf-8")
+        with pytest.raises(FormatError, match="not two tokens"):
+            load_tokenizer(folder)
+        (folder / "vocab.bpe").write_text("q q\n", "utf-8")
+        with pytest.raises(FormatError, match="'qq'"):
+            load_tokenizer(folder)
+
+
+class TestChunks:
+    @given(text=st.text() | st.text("a1 \n\t'!é🙂\x1c", max_size=80), size=st.integers(1, 9))
+    def test_are_the_file_and_do_not_change_ids(
+        self, text: str, size: int, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        path = tmp_path_factory.mktemp("chunks") / "t.txt"
+        path.write_bytes(text.encode())
+        chunks = list(text_chunks(path, "test", size))
+        assert "".join(chunks) == text
+        assert all(chunks)
+        for make in (
+            *MAKERS.values(),
+            lambda t: BPETokenizer.train("a a a a!!'' \n\n\n  a1", 290, min_count=1),
+        ):
+            tokenizer = make(text or "a")
+            assert [i for chunk in chunks for i in tokenizer.encode(chunk)] == tokenizer.encode(text)
+
+    @given(st.integers(0, 30), st.integers(1, 9))
+    def test_the_first_bad_byte_is_named(self, before: int, size: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            content = ("é " * 20).encode()[:before]
+            content = content[: len(content.decode("utf-8", "ignore").encode())] + b"\xff later"
+            stream = io.BytesIO(content)
+            patch.setattr("builtins.open", lambda *_: stream)
+            with pytest.raises(FormatError, match=f"offset {content.index(0xFF)} "):
+                list(text_chunks("x", "test", size))
+
+    def test_nothing_is_written_after_an_exception(self, tmp_path: Path) -> None:
+        def interrupted() -> None:
+            with atomic_write(tmp_path / "t") as file:
+                file.write(b"half")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert not list(tmp_path.iterdir())
