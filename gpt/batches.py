@@ -104,12 +104,16 @@ class Batches(Iterator[Batch]):
             inputs and targets, int64 (B, T).
 
         Raises:
+            ArgumentError: a negative step.
             FormatError: an id outside the vocabulary.
         """
+        if step < 0:
+            raise ArgumentError(f"batch: step={step}", why="steps count from 0", fix="use a step >= 0")
         if self.mode == "random":
             # Raw 64-bit numbers: NumPy keeps them the same in all versions, which it does not promise of
             # integers(). The remainder favors no place by more than n / 2**64.
-            drawn = np.random.Philox(key=[self.seed, step]).random_raw(self.batch_size)
+            key = np.array([self.seed, step], np.uint64)
+            drawn = np.random.Philox(key=key).random_raw(self.batch_size)
             windows = (drawn % np.uint64(self.n_windows)).astype(np.int64)  # (B,)
         else:
             windows = (step * self.batch_size + np.arange(self.batch_size)) % self.n_windows
