@@ -1,12 +1,11 @@
-"""Ops and how they run: Op, Spec, the registry, `apply` for any op and `view` for views. Knows no op by name.
+"""Ops and how they run: Op, Spec, the registry, and `apply` for any op. Knows no op by name.
 
 `apply` is the whole life of an op: check → infer → allocate → run → record. Elementwise ops have roads of
-their own (`elementwise.py`), and so do writes into existing memory (`inplace.py`).
+their own (`elementwise.py`), and so do views (`viewing.py`) and writes into existing memory (`inplace.py`).
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -19,8 +18,9 @@ from .dtypes import DType
 from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .grad_mode import grad_enabled, retaining
 from .layout import Layout, contiguous, ordered
+from .reuse import reusable
 from .runtime.host import NUMPY, Array, check_writeable, narrow, widen
-from .storage import PooledStorage, Storage, adopt, alloc, view_buffer
+from .storage import Storage, adopt, alloc, view_buffer
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -364,52 +364,15 @@ def _finish_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> N
 
 
 def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | None:
-    """The input whose memory output k may take over, if the graph is being freed and nobody else can see it."""
+    """The input whose memory output k takes over, if the graph is being freed and nobody else can see it."""
     name = op.may_reuse.get(op.outputs[k])
     if name is None:
         return None
     x = ins[op.inputs.index(name)]
-    s = x.storage
-    alone = (
-        type(s) is PooledStorage
-        and x.layout.is_contiguous
-        and x.layout.size == s.size
-        and (x.layout.shape, s.dtype) == (spec.shape, spec.dtype)
-        and sys.getrefcount(s) <= _HELD_TWICE
-        and sys.getrefcount(s.block.bytes) <= _ONE_VIEW
-    )
-    if not alone:
+    if not reusable(x, spec.shape, spec.dtype):
         return None
-    s.bump(op.name)
-    return wrap(arr(x), x.layout, s)
-
-
-class _Holder:
-    """Stands in for a tensor while reference counts are measured."""
-
-    storage: object
-
-
-def _measure_held() -> tuple[int, int]:
-    """References that `_reused` counts to a storage held by a saved record and a re-attached tensor only, and
-    to a block seen by the storage's own array only. Measured, since they differ between Python versions.
-    """
-    array, storage = alloc((1,), next(iter(NUMPY)))
-    holder = _Holder()
-    holder.storage = storage
-    saved = [(storage, None, array, 0)]
-    del storage
-
-    def probe(x: Any) -> tuple[int, int]:
-        s = x.storage
-        return sys.getrefcount(s), sys.getrefcount(s.block.bytes)
-
-    counts = probe(holder)
-    del saved
-    return counts
-
-
-_HELD_TWICE, _ONE_VIEW = _measure_held()
+    x.storage.bump(op.name)
+    return wrap(arr(x), x.layout, x.storage)
 
 
 def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
@@ -461,48 +424,3 @@ def on_host(t: Tensor, what: str) -> None:
             why="only host memory can be read here",
             fix='.to("cpu")',
         )
-
-
-# ---- views -------------------------------------------------------------------------------------------------
-
-
-class ViewOp(Op):
-    """An op that only reads memory in another way: `layout(x_layout, **params)` instead of `infer` and `cpu`."""
-
-    inputs = ("x",)
-    layout: ClassVar[Callable[..., Layout]]
-
-
-def view(op: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
-    """A view of x; `params` get `shape_in`, which the gradient needs."""
-    params["shape_in"] = x.layout.shape
-    return make_view(x, op.layout(x.layout, **params), op, params)
-
-
-def make_view(
-    x: Tensor, layout: Layout, op: type[Op] | None, params: dict[str, Any] | None, origin: str | None = None
-) -> Tensor:
-    """A tensor over x's memory. `origin` says why it may not be written to in grad mode, if so."""
-    storage = x.storage
-    if layout.is_contiguous and layout.offset == 0 and layout.size:
-        layout = contiguous(layout.shape)  # interned: comparing by identity works again
-    base = x._base
-    t = new(_Tensor)
-    t.storage = storage
-    t.layout = layout
-    t.grad = t._array = t._edge = t._hooks = None
-    t._requires = False
-    t._base = x if base is None else base
-    t._seen = storage.version
-    t._origin = origin
-    if grad_enabled():
-        if x._requires or base is not None:
-            edge = edge_of(x)
-            if edge is not None and op is not None and storage.dtype.is_inexact:
-                t._edge = new_node(op, (edge,), params)
-                t._requires = True
-        if base is not None and origin is None:
-            t._origin = x._origin
-    else:
-        t._origin = "under no_grad"
-    return t

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import autograd, dispatch, elementwise, inplace
+from . import autograd, dispatch, elementwise, inplace, viewing
 from .autograd import Node, Output, Removable, extra_of
 from .device import Device, as_device, cpu
 from .dispatch import arr, edge_of, from_array, requires, values
@@ -17,6 +17,7 @@ from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
 from .ops.indexing import IndexingMethods
+from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
 from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
@@ -30,6 +31,7 @@ class Tensor(
     ReductionMethods,
     MatmulMethods,
     IndexingMethods,
+    JoiningMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 
@@ -603,5 +605,5 @@ def grad(
     return tuple(found)
 
 
-for _module in (dispatch, elementwise, inplace):
+for _module in (dispatch, elementwise, viewing, inplace):
     _module.use_result_class(Tensor)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register, requires, view
+from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register, requires
 from ..dtypes import DType, bool_, int64
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..grad_mode import grad_enabled
 from ..inplace import check_target, copy_, rebase
 from ..layout import Shape, broadcast_shapes, normalize_axis, normalize_key
 from ..runtime.host import Array
+from ..viewing import view
 from .arithmetic import add
 from .manipulation import Index, broadcast_to, cast, reshape
 

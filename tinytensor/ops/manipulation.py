@@ -18,15 +18,12 @@ from ..dispatch import (
     Op,
     Spec,
     Specs,
-    ViewOp,
     apply,
     arr,
     edge_of,
-    make_view,
     new_node,
     register,
     registry,
-    view,
     wrap,
 )
 from ..dtypes import DType, as_dtype
@@ -34,6 +31,7 @@ from ..errors import ShapeError
 from ..grad_mode import grad_enabled
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, narrow, widen
+from ..viewing import ViewOp, make_view, view
 from .region import scatter
 
 if TYPE_CHECKING:
@@ -166,9 +164,16 @@ class Split(Op):
 
     @staticmethod
     def backward(
-        grads: Grads, saved: Saved, needs: Needs, *, axis: int, shapes: tuple[Shape, ...], dtype: DType
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        axis: int,
+        shapes: tuple[Shape, ...],
+        dtype: DType,
+        drop: bool,
     ) -> Grads:
-        return (apply(registry["join"], *grads, axis=axis, shapes=shapes, dtype=dtype),)
+        return (apply(registry["join"], *grads, axis=axis, shapes=shapes, dtype=dtype, drop=drop),)
 
 
 @register
@@ -816,7 +821,8 @@ def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, .
     if edge is not None:
         shape = x.layout.shape
         shapes = tuple([(*shape[:axis], n, *shape[axis + 1 :]) for n in sizes])
-        node = new_node(Split, (edge,), {"axis": axis, "shapes": shapes, "dtype": x.storage.dtype})
+        params = {"axis": axis, "shapes": shapes, "dtype": x.storage.dtype, "drop": drop}
+        node = new_node(Split, (edge,), params)
         node.outs = tuple([(o.layout.shape, o.storage.dtype) for o in outs])
         for i, o in enumerate(outs):
             o._edge = Output(node, i)

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, ViewOp, apply, register, view
+from ..dispatch import Op, Spec, Specs, apply, register
 from ..layout import Layout, contiguous
 from ..runtime.host import Array
+from ..viewing import ViewOp, view
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
 def strided(buffer: Array, layout: Layout, shift: int = 0) -> Array:
-    """The view of a flat array that a layout describes; position `shift` of the storage is the array's first."""
+    """The view of a flat array that a layout describes; position `shift` of the storage is the array's first.
+    """
     item = buffer.itemsize
     if layout.size == 0:
         return np.empty(layout.shape, buffer.dtype)
@@ -53,7 +55,8 @@ def _add_through(buffer: Array, layout: Layout, values: Array, shift: int = 0) -
 
 @register
 class Scatter(Op):
-    """The transpose of a view: zeros of the base's shape, with the gradient added through the view's strides."""
+    """The transpose of a view: zeros of the base's shape, with the gradient added through the view's strides.
+    """
 
     inputs = ("grad",)
 
