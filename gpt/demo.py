@@ -1,0 +1,49 @@
+"""The first thing to run: `python -m gpt demo` trains a small GPT on Shakespeare and lets it write."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpt.evaluate import evaluate
+from gpt.presets import configs_from, preset
+from gpt.run import Run, load_model
+from gpt.train import Trainer, describe
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt demo`; fields can be given as for `train`.
+
+    Args:
+        argv: `--field=value …`.
+
+    Returns:
+        Exit code 0.
+    """
+    model_config, config = configs_from(argv, default="demo")
+    folder = Path(config.out_dir)
+    own = config.out_dir == preset("demo")[1].out_dir
+    if own and config.init_from == "scratch" and (folder / "latest").exists():
+        shutil.rmtree(folder)  # the demo's own run of an earlier time; any other folder is refused by Run
+    begun = time.perf_counter()
+    run = Run(model_config, config)
+    print(describe(run), flush=True)
+    trainer = Trainer(run)
+    trainer.train()
+    if trainer.stop_asked:
+        return 0
+    run.model, _ = load_model(folder)
+    train_loss = evaluate(run.model, run.train_tokens.ids[: len(run.val_tokens or run.train_tokens.ids)], 32)
+    print(f"\n--- what it writes ---\n{trainer.sample()}\n---")
+    val = f"{run.best_loss:.3f}" if run.best_loss is not None else "none"
+    guess = math.log(run.model_config.vocab_size)
+    print(f"loss   training {train_loss:.3f}, validation {val}; guessing evenly would give {guess:.3f}")
+    print(f"time   {time.perf_counter() - begun:.0f} s")
+    print(f"files  {folder}/: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+    print(f"next   python -m gpt sample {folder} --prompt='To be'")
+    return 0

@@ -1,0 +1,266 @@
+"""A run: the data, tokenizer, model and optimizer that two configs describe, and their state in checkpoints.
+
+A run directory holds config.json, tokenizer.json, data/ (token files made from text), log.jsonl, loss.svg,
+step_N/ (checkpoints), latest and best. Knows nothing of the training loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.batches import Batches
+from gpt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
+from gpt.data import embedded_shakespeare
+from gpt.files import atomic_write, read_json
+from gpt.model import GPT
+from gpt.prepare import prepare, prepare_text, read_texts
+from gpt.safetensors_file import Array, read_safetensors
+from gpt.token_file import TokenFile, open_split
+from gpt.tokenizer import Tokenizer, choose
+from gpt.tokenizer import load as load_tokenizer
+from tinytensor.optim import AdamW
+
+__all__ = ["Run", "load_model", "load_weights"]
+
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+
+
+class Run:
+    """Everything that training needs, made from two configs or read from a run directory.
+
+    Args:
+        model_config: shape of the model; a vocab_size of 0 takes the tokenizer's.
+        train_config: data, seeds and sizes; `init_from` decides where the weights come from.
+
+    Attributes:
+        model, optimizer, batches: what a step works on.
+        train_tokens, val_tokens: the splits; val_tokens is None if there is no validation split.
+        tokenizer: None for token files that come without one (nanoGPT's).
+        step: optimizer steps done.
+        best_loss: lowest validation loss so far, or None.
+
+    Raises:
+        ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used.
+    """
+
+    def __init__(self, model_config: GPTConfig, train_config: TrainConfig) -> None:
+        self.train_config = train_config
+        tt.zeros(0, device=train_config.device)  # a device that is not there is said before the data are read
+        self.folder = Path(train_config.out_dir)
+        self.step = 0
+        self.best_loss: float | None = None
+        resumed = load_checkpoint(self.folder) if train_config.init_from == "resume" else None
+        if resumed is not None:
+            model_config = _resumed_model(resumed, model_config)
+        elif train_config.init_from == "scratch":
+            _refuse_to_overwrite(self.folder)
+        self.tokenizer, self.train_tokens, self.val_tokens = self._data(resumed is not None)
+        self.model_config = _with_vocabulary(model_config, self.tokenizer, self.train_tokens)
+        tt.manual_seed(train_config.seed)
+        self.model = GPT(self.model_config).to(train_config.device)
+        if resumed is None and train_config.init_from != "scratch":
+            load_weights(self.model, Path(train_config.init_from))
+        self.optimizer = AdamW(
+            self.model.parameter_groups(train_config.weight_decay),
+            lr=train_config.learning_rate,
+            betas=(train_config.beta1, train_config.beta2),
+        )
+        self.batches = Batches(
+            self.train_tokens,
+            train_config.batch_size,
+            self.model_config.block_size,
+            seed=train_config.seed,
+            vocab_size=self.model_config.vocab_size,
+        )
+        if resumed is not None:
+            self._restore(resumed)
+
+    def _data(self, resumed: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
+        """The tokenizer and the two splits; text is turned into token files once."""
+        config = self.train_config
+        source = Path(config.data)
+        if config.data != "shakespeare" and (source / "train.bin").is_file():
+            saved = source / TOKENIZER
+            tokenizer = load_tokenizer(saved) if saved.is_file() else None
+            val = open_split(source, "val") if (source / "val.bin").is_file() else None
+            return tokenizer, open_split(source, "train"), val
+        prepared = self.folder / "data"
+        if resumed and (prepared / "train.bin").is_file():
+            val = open_split(prepared, "val") if (prepared / "val.bin").is_file() else None
+            return load_tokenizer(prepared / TOKENIZER), open_split(prepared, "train"), val
+        if config.data == "shakespeare":
+            text = embedded_shakespeare()
+            tokenizer = choose(config.tokenizer, text)
+            return (tokenizer, *prepare_text(text, tokenizer, prepared))
+        tokenizer = choose(config.tokenizer, read_texts(config.data))
+        return (tokenizer, *prepare(config.data, tokenizer, prepared))
+
+    def write_config(self) -> None:
+        """Write both configs and the tokenizer into the run directory, so that it can be read by itself."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        configs = {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
+        with atomic_write(self.folder / CONFIG) as file:
+            file.write(json.dumps(configs, indent=2).encode())
+        if self.tokenizer is not None:
+            self.tokenizer.save(self.folder / TOKENIZER)
+
+    # ---- checkpoints ------------------------------------------------------------------------------------
+
+    def save(self, *, best: bool = False) -> Path:
+        """Save a checkpoint of this moment: atomic, and enough to go on with equal bits."""
+        weights = {name: p.numpy() for name, p in self.model.state_dict().items()}
+        arrays, scalars = _split_state(self.optimizer.state_dict())
+        state = {
+            "model": to_dict(self.model_config),
+            "train": to_dict(self.train_config),
+            "batches": self.batches.state_dict(),
+            "generator": tt.default_generator.get_state(),
+            "optimizer": scalars,
+            "best_loss": self.best_loss,
+        }
+        keep = self.train_config.keep_checkpoints
+        return save_checkpoint(self.folder, self.step, weights, arrays, state, keep=keep, best=best)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self.step = checkpoint.step
+        self.best_loss = checkpoint.state["best_loss"]
+        self.model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
+        self.optimizer.load_state_dict(_join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
+        self.batches.load_state_dict(checkpoint.state["batches"])
+        tt.default_generator.set_state(checkpoint.state["generator"])
+
+
+def _refuse_to_overwrite(folder: Path) -> None:
+    if (folder / "latest").exists():
+        raise tt.ArgumentError(
+            f"train: {folder} holds a run already",
+            why="beginning from scratch would mix its checkpoints and log with new ones",
+            fix=f"go on with --init_from=resume, choose another --out_dir, or remove {folder}",
+        )
+
+
+def _resumed_model(checkpoint: Checkpoint, wanted: GPTConfig) -> GPTConfig:
+    """The checkpoint's model; a different wish on the command line is an error, not ignored."""
+    saved = from_dict(GPTConfig, checkpoint.state["model"], source=str(checkpoint.folder))
+    asked = wanted if wanted.vocab_size else replace(wanted, vocab_size=saved.vocab_size)
+    if asked != saved:
+        differing = [k for k, v in to_dict(saved).items() if v != to_dict(asked)[k]]
+        raise tt.ArgumentError(
+            f"train: the checkpoint's model differs in {', '.join(differing)}",
+            why="a run is resumed with the model that it was started with",
+            fix="leave these fields out, or start a new run from its weights: "
+            f"--init_from={checkpoint.folder} --out_dir=NEW",
+        )
+    return saved
+
+
+def _with_vocabulary(config: GPTConfig, tokenizer: Tokenizer | None, tokens: TokenFile) -> GPTConfig:
+    size = tokenizer.vocab_size if tokenizer is not None else tokens.vocab_size
+    if size is not None:
+        return config.with_vocab_size(size)
+    if config.vocab_size:
+        return config
+    raise tt.ArgumentError(
+        f"train: the vocabulary of {tokens.path} is not known",
+        why="the token files come without meta.json and without a tokenizer",
+        fix="say it: --vocab_size=50257",
+    )
+
+
+def _split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """An optimizer's state as arrays by name and JSON values."""
+    arrays: dict[str, Array] = {}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        for key, value in values.items():
+            if isinstance(value, tt.Tensor):
+                arrays[f"{index}.{key}"] = value.numpy()
+            else:
+                scalars.setdefault(str(index), {})[key] = value
+    return arrays, {"state": scalars, "param_groups": state["param_groups"]}
+
+
+def _join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in saved["state"].items()}
+    for name, array in arrays.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tt.tensor(np.asarray(array))
+    return {"state": state, "param_groups": saved["param_groups"]}
+
+
+def load_weights(model: GPT, path: Path) -> None:
+    """Copy weights into a model: from a .safetensors file, a checkpoint folder, or a run directory (its
+    best).
+
+    Args:
+        model: of the same shape.
+        path: file or folder.
+
+    Raises:
+        ArgumentError, ShapeError: the names or shapes are not the model's.
+        FormatError: the file is damaged.
+    """
+    if path.is_dir() and not (path / "model.safetensors").is_file():
+        which = "best" if (path / "best").exists() else "latest"
+        arrays: Mapping[str, Array] = load_checkpoint(path, which).weights
+    else:
+        file = path / "model.safetensors" if path.is_dir() else path
+        arrays = read_safetensors(file).arrays()
+    model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()})
+
+
+def load_model(run_dir: str | os.PathLike[str], which: str | int = "best") -> tuple[GPT, Tokenizer | None]:
+    """The trained model of a run directory, in evaluation mode, and its tokenizer.
+
+    Args:
+        run_dir: folder of a run.
+        which: "best", "latest", or a step.
+
+    Returns:
+        model, tokenizer; the tokenizer is None if the run has none.
+
+    Raises:
+        FormatError: there is no usable checkpoint, or its config is damaged.
+    """
+    folder = Path(run_dir)
+    if which == "best" and not (folder / "best").exists():
+        which = "latest"
+    checkpoint = load_checkpoint(folder, which)
+    config = from_dict(GPTConfig, checkpoint.state["model"], source=str(checkpoint.folder))
+    model = GPT(config)
+    model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
+    saved = folder / TOKENIZER
+    return model.eval(), load_tokenizer(saved) if saved.is_file() else None
+
+
+def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfig]:
+    """The configs that a run directory was made with.
+
+    Args:
+        run_dir: folder of a run.
+
+    Returns:
+        model config, training config.
+
+    Raises:
+        ArgumentError, FormatError: there is no config.json, or it is damaged.
+    """
+    path = Path(run_dir) / CONFIG
+    saved = read_json(path, "read_configs")
+    model, train = saved.get("model"), saved.get("train")
+    if not isinstance(model, dict) or not isinstance(train, dict):
+        raise tt.FormatError(
+            f"read_configs: {path} lacks its model or train config",
+            why="it is no run's",
+            fix="check the path",
+        )
+    return from_dict(GPTConfig, model, source=str(path)), from_dict(TrainConfig, train, source=str(path))

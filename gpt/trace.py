@@ -1,0 +1,275 @@
+"""The way of a text through a model, with real numbers and shapes: `python -m gpt trace "The cat sat"`.
+
+Text → tokens → ids → embeddings + positions → blocks (attention, feed-forward) → logits → probabilities → the
+next token. `trace` returns the stations as data; `render` makes them a page of text.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.console import Parser
+from gpt.data import embedded_shakespeare
+from gpt.generate import next_probabilities
+from gpt.model import GPT, Block
+from gpt.run import load_model
+from gpt.tokenizer import CharTokenizer, Tokenizer
+
+__all__ = ["Station", "Trace", "main", "render", "trace"]
+
+Array = npt.NDArray[Any]
+SHOWN = 6  # numbers of a row, rows of a table
+
+
+@dataclass(frozen=True)
+class Station:
+    """One place on the way.
+
+    Args:
+        name: what is computed, for example "block 0: attention weights".
+        formula: how.
+        value: the numbers, of the shape that the docstring of the model names.
+        axes: the names of the value's axes.
+    """
+
+    name: str
+    formula: str
+    value: Array
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A text's way through a model.
+
+    Args:
+        text: what went in.
+        tokens: its pieces.
+        stations: the numbers at each place, in order.
+        following: the likeliest next tokens and their probabilities.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    stations: tuple[Station, ...]
+    following: tuple[tuple[str, float], ...]
+
+    def station(self, name: str) -> Station:
+        """The station of this name."""
+        return next(s for s in self.stations if s.name == name)
+
+
+def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace:
+    """Follow a text through a model.
+
+    Args:
+        model: any GPT; run without dropout.
+        tokenizer: its tokenizer.
+        text: at least one token, at most the context.
+        top: how many next tokens to list.
+
+    Returns:
+        The stations. Their values are those of the model's own forward pass.
+
+    Raises:
+        ArgumentError: the text has no tokens, or a character that the tokenizer does not know.
+        ShapeError: it is longer than the context.
+
+    Example:
+        >>> tokenizer = CharTokenizer("abc")
+        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        >>> trace(model, tokenizer, "abca").station("block 0: attention weights").value.shape
+        (2, 4, 4)
+    """
+    ids = tokenizer.encode(text)
+    if not ids:
+        raise tt.ArgumentError(
+            "trace: the text has no tokens", why="there is nothing to follow", fix="give a word"
+        )
+    training = model.training
+    model.eval()
+    try:
+        with tt.no_grad():
+            stations, logits = _follow(model, ids)
+    finally:
+        model.train(training)
+    p = next_probabilities(logits)
+    stations.append(
+        Station("probabilities of the next token", "softmax(logits of the last token)", p, ("V",))
+    )
+    best = np.argsort(-p, kind="stable")[:top]
+    return Trace(
+        text,
+        tuple([tokenizer.decode([i]) for i in ids]),
+        tuple(stations),
+        tuple([(tokenizer.decode([int(i)]), float(p[i])) for i in best]),
+    )
+
+
+def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
+    """All stations of a forward pass, and the last token's logits (V,)."""
+    found: list[Station] = [
+        Station("ids", "the place of each token in the vocabulary", np.array(ids), ("T",))
+    ]
+
+    def note(name: str, formula: str, value: tt.Tensor, *axes: str) -> None:
+        found.append(Station(name, formula, value[0].numpy().copy(), axes))
+
+    idx = tt.tensor([ids])  # (1, T)
+    x = model.embed(idx)
+    tokens = model.wte(idx)
+    note("token embeddings", "row `id` of the table wte (V, C)", tokens, "T", "C")
+    note("position embeddings", "row `position` of the table wpe", x - tokens, "T", "C")
+    note("input of the first block", "token + position embedding", x, "T", "C")
+    for i, block in enumerate(model.h):
+        x = _follow_block(block, i, x, note)
+    logits = model.head(x)  # (1, T, V)
+    note("logits", "ln_f, then the product with each row of the token table", logits, "T", "V")
+    return found, found[-1].value[-1]
+
+
+def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
+    attn = block.attn
+    at = block.ln_1(x) if block.pre_norm else x
+    if block.pre_norm:
+        note(f"block {i}: ln_1", "each token to mean 0 and deviation 1, scaled and shifted", at, "T", "C")
+    q, k, v = attn.heads(at)  # each (1, nh, T, hs)
+    for name, value in (("queries", q), ("keys", k), ("values", v)):
+        note(f"block {i}: {name}", f"{name[0]} = x W_{name[0]} + b, cut into heads", value, "head", "T", "hs")
+    scores = q @ k.mT / sqrt(q.shape[-1])  # (1, nh, T, T)
+    note(f"block {i}: scores", "q · k / sqrt(hs)", scores, "head", "T query", "T key")
+    y, weights = tt.scaled_dot_product_attention(q, k, v, causal=True, need_weights=True)
+    note(
+        f"block {i}: attention weights",
+        "softmax of the scores up to the token itself",
+        weights,
+        "head",
+        "T query",
+        "T key",
+    )
+    y = y.permute(0, 2, 1, 3).reshape(x.shape)  # (1, T, C)
+    attended = attn.c_proj(y)
+    note(f"block {i}: attention output", "weights · values, heads joined, times c_proj", attended, "T", "C")
+    x = x + attended if block.pre_norm else block.ln_1(x + attended)
+    fed = block.mlp(block.ln_2(x) if block.pre_norm else x)
+    note(f"block {i}: feed-forward output", "activation(x W_1 + b_1) W_2 + b_2", fed, "T", "C")
+    x = x + fed if block.pre_norm else block.ln_2(x + fed)
+    note(f"block {i}: output", "input + attention output + feed-forward output", x, "T", "C")
+    return x
+
+
+# ---- the page ------------------------------------------------------------------------------------------
+
+
+def render(result: Trace) -> str:
+    """A trace as text.
+
+    Args:
+        result: what `trace` returned.
+
+    Returns:
+        A page for the terminal.
+
+    Example:
+        >>> model = GPT(GPTConfig(vocab_size=2, block_size=4, n_layer=1, n_head=1, n_embd=4))
+        >>> render(trace(model, CharTokenizer("ab"), "ab")).splitlines()[0]
+        "text    'ab'"
+    """
+    tokens = [repr(t) for t in result.tokens]
+    lines = [f"text    {result.text!r}", f"tokens  {' '.join(tokens)}", ""]
+    for station in result.stations:
+        named = ", ".join(f"{a} = {n}" for a, n in zip(station.axes, station.value.shape, strict=True))
+        lines += [f"{station.name}   ({named})", f"    {station.formula}"]
+        lines += [f"    {line}" for line in _numbers(station, result.tokens)]
+        lines.append("")
+    lines.append(f"the next token after {result.text!r}")
+    for token, p in result.following:
+        lines.append(f"    {token!r:<10} {p:6.1%}  {'█' * round(40 * p)}")
+    return "\n".join(lines)
+
+
+def _numbers(station: Station, tokens: tuple[str, ...]) -> list[str]:
+    """The numbers of a station: a row per token; heads one after the other."""
+    value = station.value
+    if value.dtype.kind == "i":
+        return [" ".join(str(n) for n in value)]
+    if value.ndim == 1:
+        return [_row("", value)]
+    if value.ndim == 2:
+        return _table(value, tokens)
+    lines = []
+    for head in range(min(len(value), 2)):
+        lines += [f"head {head}", *[f"  {line}" for line in _table(value[head], tokens)]]
+    return lines + ([f"… {len(value) - 2} more heads"] if len(value) > 2 else [])
+
+
+def _table(value: Array, tokens: tuple[str, ...]) -> list[str]:
+    lines = [_row(f"{tokens[i]!r:<8}", value[i]) for i in range(min(len(value), SHOWN))]
+    return lines + ([f"… {len(value) - SHOWN} more rows"] if len(value) > SHOWN else [])
+
+
+def _row(label: str, numbers: Array) -> str:
+    shown = " ".join(f"{n:8.3f}" for n in numbers[:SHOWN])
+    return f"{label}{shown}{' …' if len(numbers) > SHOWN else ''}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt trace TEXT`.
+
+    Args:
+        argv: the text, and `--run=FOLDER` for a trained model.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        FormatError: the run has no usable checkpoint.
+    """
+    args = _parser().parse_args(argv)
+    model, tokenizer, about = _model(args.run)
+    print(f"model   {about}")
+    print(render(trace(model, tokenizer, args.text, top=args.top)))
+    return 0
+
+
+def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
+    """The model of a run; the demo's if there is one; else a small one that has learned nothing yet."""
+    if run is None and (Path("runs/demo") / "latest").is_file():
+        run = "runs/demo"
+    if run is not None:
+        model, tokenizer = load_model(run)
+        if tokenizer is None:
+            raise tt.ArgumentError(
+                f"trace: {run} has no tokenizer.json",
+                why="without it a text cannot be cut into tokens",
+                fix=f"copy the tokenizer to {run}/tokenizer.json",
+            )
+        return model, tokenizer, f"of {run}, {model.num_parameters():,} parameters"
+    tokenizer = CharTokenizer.train(embedded_shakespeare())
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=32)
+    model = GPT(config, tt.Generator(0))
+    return (
+        model,
+        tokenizer,
+        "untrained, random weights: train one with make demo, and its numbers have meaning",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m gpt trace", description="Follow a text through a model, number by number."
+    )
+    parser.add_argument("text", help='for example "The cat sat"')
+    parser.add_argument("--run", help="run directory (default: runs/demo if it exists)")
+    parser.add_argument("--top", type=int, default=5, help="how many next tokens to list; default 5")
+    return parser

@@ -1,0 +1,297 @@
+"""Training: `python -m gpt train [--preset=NAME] [--field=value …]`.
+
+The loop is here: forward, backward, clip, step; evaluation, log, samples and checkpoints in between. Ctrl-C
+    saves
+and says how to go on.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tinytensor as tt
+from gpt.batches import Batch
+from gpt.checkpoint import truncate_log
+from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.evaluate import evaluate
+from gpt.generate import generate
+from gpt.plan import matmul_speed, plan
+from gpt.presets import configs_from, describe_presets
+from gpt.run import Run, read_configs
+from gpt.run_log import RunLog, summary
+from tinytensor.optim import clip_grad_norm_, schedule
+
+__all__ = ["Trainer", "main", "train"]
+
+
+_SHOWN = (("loss", "loss", ".3f"), ("val_loss", "val", ".3f"), ("tokens_per_second", "tok/s", ",.0f"))
+
+
+class Trainer:
+    """Takes a run from its step to `max_steps`.
+
+    Args:
+        run: what is trained.
+        quiet: print nothing.
+
+    Example:
+        >>> import tempfile
+        >>> from gpt.presets import configs_from
+        >>> words = ["--preset=tiny", "--max_steps=4", f"--out_dir={tempfile.mkdtemp()}/run"]
+        >>> Trainer(Run(*configs_from(words, default="tiny")), quiet=True).train().step
+        4
+    """
+
+    def __init__(self, run: Run, *, quiet: bool = False) -> None:
+        self.run, self.quiet = run, quiet
+        self.config = run.train_config
+        self.log = RunLog(run.folder)
+        self.lr = schedule_of(self.config)
+        self.stop_asked = False
+        costs = plan(run.model_config, self.config, flops_per_second=1.0)
+        self.flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
+        self.peak_flops = matmul_speed(run.model_config, self.config, seconds=0.3)
+        self.first_batch: Batch | None = run.batches.batch(0) if self.config.overfit_one_batch else None
+
+    # ---- one step ---------------------------------------------------------------------------------------
+
+    def step(self) -> dict[str, float]:
+        """One optimizer step over `gradient_accumulation_steps` batches; its numbers, for the log."""
+        run, config = self.run, self.config
+        lr = self.lr.lr_at(run.step)
+        for group in run.optimizer.param_groups:
+            group["lr"] = lr
+        run.optimizer.zero_grad()
+        parts = config.gradient_accumulation_steps
+        total = 0.0
+        for _ in range(parts):
+            inputs, targets = self.first_batch or next(run.batches)
+            loss = run.model.loss(*[tt.from_numpy(ids).to(config.device) for ids in (inputs, targets)])
+            (loss / parts if parts > 1 else loss).backward()
+            total += loss.item() / parts
+        norm = clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf)
+        if not math.isfinite(total):
+            raise tt.ArgumentError(
+                f"train: the loss is {total} at step {run.step}",
+                why="the weights or gradients have overflowed",
+                fix=f"go back to a checkpoint, with a lower rate: --init_from=resume "
+                f"--learning_rate={config.learning_rate / 3:.1e}",
+            )
+        run.optimizer.step()
+        run.step += 1
+        return {"step": run.step, "loss": total, "lr": lr, "grad_norm": float(norm)}
+
+    # ---- the loop ---------------------------------------------------------------------------------------
+
+    def train(self) -> Run:
+        """Train until `max_steps`, or until asked to stop; the run, with its last checkpoint saved."""
+        run, config = self.run, self.config
+        run.write_config()
+        truncate_log(self.log.path, run.step)
+        run.model.train()
+        with self._progress() as show, _ctrl_c(self):
+            since, begun = run.step, time.perf_counter()
+            while run.step < config.max_steps and not self.stop_asked:
+                numbers: dict[str, Any] = self.step()
+                if run.step % config.log_interval == 0 or run.step == config.max_steps:
+                    numbers |= self._speed(run.step - since, time.perf_counter() - begun)
+                    self.log.write(**numbers)
+                    show(numbers)
+                    since, begun = run.step, time.perf_counter()
+                before = time.perf_counter()
+                self._between(show)
+                begun += time.perf_counter() - before  # what is between steps does not count as training
+        if self.stop_asked:
+            run.save()
+            self._say(
+                f"\nstopped at step {run.step}, saved in {run.folder}"
+                f"\ngo on with: python -m gpt train --init_from=resume --out_dir={run.folder}"
+            )
+        self.log.draw()
+        return run
+
+    def _between(self, show: Any) -> None:
+        """What happens after some steps: evaluation, checkpoint, sample."""
+        run, config = self.run, self.config
+        last = run.step == config.max_steps
+        evaluating = last or (config.eval_interval and run.step % config.eval_interval == 0)
+        saving = evaluating or (config.checkpoint_interval and run.step % config.checkpoint_interval == 0)
+        best = False
+        if evaluating and run.val_tokens is not None:
+            val_loss = evaluate(run.model, run.val_tokens, max(config.batch_size, 16), config.eval_batches)
+            best = run.best_loss is None or val_loss < run.best_loss
+            run.best_loss = val_loss if best else run.best_loss
+            self.log.write(step=run.step, val_loss=val_loss)
+            show({"step": run.step, "val_loss": val_loss})
+        if saving:
+            run.save(best=best)
+            self.log.draw()
+        if config.sample_interval and run.step % config.sample_interval == 0 and run.tokenizer is not None:
+            self._say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
+
+    def sample(self) -> str:
+        """A text in the model's own words, from a generator of its own: training is not disturbed."""
+        run, config = self.run, self.config
+        assert run.tokenizer is not None
+        generator = tt.Generator(config.seed + run.step)
+        prompt = run.tokenizer.encode(config.sample_prompt)
+        training = run.model.training
+        ids = generate(run.model.eval(), prompt, config.sample_tokens, generator=generator)
+        run.model.train(training)
+        return run.tokenizer.decode(prompt + list(ids))
+
+    def _speed(self, steps: int, seconds: float) -> dict[str, float]:
+        tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
+        rate = tokens / max(seconds, 1e-9)
+        return {
+            "tokens_per_second": round(rate, 1),
+            "mfu": round(rate * self.flops_per_token / self.peak_flops, 4),
+        }
+
+    # ---- the terminal -----------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            print(text, flush=True)
+
+    @contextmanager
+    def _progress(self) -> Iterator[Any]:
+        """A function that shows a line of the log: a bar on a terminal (with tqdm), lines elsewhere."""
+        bar = None
+        if not self.quiet and sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                bar = None
+            else:
+                bar = tqdm(
+                    total=self.config.max_steps, initial=self.run.step, unit=" steps", dynamic_ncols=True
+                )
+        shown: dict[str, str] = {}
+
+        def show(values: dict[str, Any]) -> None:
+            if bar is None:
+                self._say(summary(values))
+                return
+            for key, label, form in _SHOWN:
+                if values.get(key) is not None:
+                    shown[label] = f"{values[key]:{form}}"
+            bar.set_postfix(shown, refresh=False)
+            bar.update(values["step"] - bar.n)
+
+        try:
+            yield show
+        finally:
+            if bar is not None:
+                bar.close()
+
+
+@contextmanager
+def _ctrl_c(trainer: Trainer) -> Iterator[None]:
+    """The first Ctrl-C lets the step end and saves; the second one interrupts at once."""
+
+    def ask(signum: int, frame: Any) -> None:
+        if trainer.stop_asked:
+            raise KeyboardInterrupt
+        trainer.stop_asked = True
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not the main thread: leave the signal to whoever has it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def schedule_of(config: TrainConfig) -> Any:
+    """The learning rate over steps that the config describes."""
+    peak, low, warmup = config.learning_rate, config.min_learning_rate, config.warmup_steps
+    if config.schedule == "constant":
+        return schedule.Constant(peak, warmup_steps=warmup)
+    if config.schedule == "wsd":
+        return schedule.WarmupStableDecay(
+            peak, low, warmup_steps=warmup, total_steps=config.max_steps, decay_steps=config.decay_length
+        )
+    kind = schedule.WarmupCosine if config.schedule == "cosine" else schedule.WarmupLinear
+    return kind(peak, low, warmup_steps=warmup, decay_steps=config.decay_length)
+
+
+def train(model_config: GPTConfig, train_config: TrainConfig, *, quiet: bool = False) -> Run:
+    """Train a model as two configs say.
+
+    Args:
+        model_config: shape of the model.
+        train_config: data and recipe.
+        quiet: print nothing.
+
+    Returns:
+        The run after its last step; its folder holds weights, configs, log and picture.
+
+    Raises:
+        ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used, or the loss is not
+            finite.
+        SaveError: the run directory cannot be written.
+    """
+    run = Run(model_config, train_config)
+    if not quiet:
+        print(describe(run), flush=True)
+    return Trainer(run, quiet=quiet).train()
+
+
+def describe(run: Run) -> str:
+    """What is about to be trained, in four lines."""
+    model, config = run.model_config, run.train_config
+    val = f"{len(run.val_tokens):,}" if run.val_tokens is not None else "no"
+    return (
+        f"model  {run.model.num_parameters():,} parameters: {model.n_layer} layers, {model.n_head} heads, "
+        f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
+        f"data   {len(run.train_tokens):,} training tokens, {val} validation tokens\n"
+        f"run    steps {run.step} to {config.max_steps}, {config.sequences_per_step} sequences a step, "
+        f"seed {config.seed}, into {run.folder}\n"
+        f"device {config.device}"
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt train`.
+
+    Args:
+        argv: `--preset=NAME` and `--field=value …`; with `--init_from=resume --out_dir=RUN` the fields of the
+            run are the defaults.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError: an unknown field, or a value of a wrong type.
+    """
+    if any(word in ("-h", "--help") for word in argv):
+        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(GPTConfig, TrainConfig)}")
+        return 0
+    run = train(*_configs(argv))
+    print(f"run    {run.folder}: {', '.join(sorted(p.name for p in run.folder.iterdir()))}")
+    return 0
+
+
+def _configs(argv: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
+    """The configs of the command line; a resumed run begins with its own."""
+    from gpt.fields import parse_overrides, take_option
+
+    resuming = any(word.replace("=", " ").split()[:2] == ["--init_from", "resume"] for word in argv) or (
+        "--init_from" in argv and "resume" in argv
+    )
+    folder, _ = take_option(list(argv), "out_dir")
+    preset_name, _ = take_option(list(argv), "preset")
+    if resuming and preset_name is None and folder is not None and Path(folder).is_dir():
+        return parse_overrides(argv, *read_configs(folder))
+    return configs_from(argv, default="shakespeare-char-cpu")

@@ -1,0 +1,111 @@
+"""Generation: with and without cache, filters of the distribution, streaming, and the command."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.generate import generate, next_probabilities, stream_text
+from gpt.model import GPT
+
+CONFIG = GPTConfig(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
+
+
+@pytest.fixture(scope="module", params=["learned", "sinusoidal", "post"])
+def model(request):
+    change = {"norm_position": "post"} if request.param == "post" else {"position": request.param}
+    model = GPT(GPTConfig(**{**CONFIG.__dict__, **change}), tt.Generator(3)).eval()
+    for p in model.parameters():
+        p.requires_grad_(False)
+        p *= 8.0  # far from uniform
+    return model
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_cached_equals_uncached_also_beyond_the_context(model, temperature):
+    runs = [
+        list(
+            generate(
+                model, [1, 2, 3], 14, temperature=temperature, generator=tt.Generator(5), use_cache=cache
+            )
+        )
+        for cache in (True, False)
+    ]
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 14
+
+
+def test_low_temperature_approaches_the_likeliest(model):
+    greedy = list(generate(model, [4], 6, temperature=0))
+    assert list(generate(model, [4], 6, temperature=1e-4, generator=tt.Generator(1))) == greedy
+
+
+def test_a_long_prompt_is_read_from_its_end(model):
+    prompt = list(np.random.default_rng(0).integers(0, 13, 30))
+    a = list(generate(model, prompt, 3, temperature=0))
+    assert a == list(generate(model, prompt[-8:], 3, temperature=0))
+
+
+logit_rows = st.lists(st.floats(-20, 20), min_size=2, max_size=30)
+
+
+@given(logit_rows, st.integers(1, 30), st.floats(0.05, 5))
+def test_top_k_keeps_the_k_likeliest(logits, k, temperature):
+    scores = np.array(logits)
+    p = next_probabilities(scores, temperature=temperature, top_k=k)
+    assert p.sum() == pytest.approx(1)
+    kth = np.sort(scores / temperature)[::-1][min(k, len(scores)) - 1]
+    full = np.exp(scores / temperature - (scores / temperature).max())
+    expected = np.where(scores / temperature >= kth, full, 0)
+    np.testing.assert_allclose(p, expected / expected.sum(), atol=1e-12)
+
+
+@given(logit_rows, st.floats(0.01, 1))
+def test_top_p_keeps_the_fewest_that_reach_p(logits, top_p):
+    scores = np.array(logits)
+    full = next_probabilities(scores)
+    p = next_probabilities(scores, top_p=top_p)
+    kept = np.flatnonzero(p)
+    assert p.sum() == pytest.approx(1)
+    assert full[kept].sum() >= top_p - 1e-9
+    if len(kept) > 1:  # without the least likely of them it would not be enough
+        assert full[kept].sum() - full[kept].min() < top_p + 1e-9
+    outside = np.setdiff1d(np.arange(len(scores)), kept)
+    if len(outside):
+        assert full[outside].max() <= full[kept].min() + 1e-12
+
+
+def test_draws_follow_the_probabilities(model):
+    with tt.no_grad():
+        p = next_probabilities(model(tt.tensor([[1, 2]]))[0, -1].numpy())
+    drawn = [next(generate(model, [1, 2], 1, generator=tt.Generator(s))) for s in range(1500)]
+    counts = np.bincount(drawn, minlength=13)
+    big = p * 1500 > 5
+    chi2 = ((counts - p * 1500) ** 2 / (p * 1500))[big].sum()
+    assert chi2 < big.sum() + 6 * np.sqrt(2 * big.sum())
+
+
+@pytest.mark.parametrize("wrong", [
+    {"temperature": -1}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5},
+])  # fmt: skip
+def test_wrong_parameters_say_so(model, wrong):
+    with pytest.raises(tt.ArgumentError):
+        generate(model, [1], 1, **wrong)
+
+
+def test_an_empty_prompt_is_refused(model):
+    with pytest.raises(tt.ArgumentError, match="at least one token"):
+        generate(model, [], 1)
+
+
+def test_streamed_pieces_join_to_the_text():
+    class Bytes:
+        def decode(self, ids):
+            return bytes(ids).decode("utf-8", errors="replace")
+
+    data = "naïve 猫 🐈 ok".encode()
+    assert "".join(stream_text(Bytes(), iter(data))) == data.decode()
+    broken = b"a\xff\xffb\xe7"
+    assert "".join(stream_text(Bytes(), iter(broken))).startswith("a")

@@ -1,0 +1,197 @@
+"""Training: learns, resumes with equal bits, stops on Ctrl-C, accumulates, logs, and says what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.batches import Batches
+from gpt.config import GPTConfig, TrainConfig
+from gpt.evaluate import evaluate
+from gpt.model import GPT
+from gpt.presets import configs_from
+from gpt.run import Run, load_model
+from gpt.train import Trainer, main, train
+
+TEXT = (
+    "The cat sat on the mat. The dog ran in the park. The cat and dog played together. They became friends. "
+    * 30
+)
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "story.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def configs(text, folder, *words):
+    return configs_from(["--preset=tiny", f"--data={text}", f"--out_dir={folder}", *words], default="tiny")
+
+
+def weights(run):
+    return {n: p.numpy() for n, p in run.model.state_dict().items()}
+
+
+def test_it_learns_and_leaves_its_files(text, tmp_path):
+    words = ("--max_steps=60", "--eval_interval=30", "--learning_rate=3e-3", "--min_learning_rate=1e-3")
+    run = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses[-1] < 0.8 * losses[0]
+    vals = [line["val_loss"] for line in lines if "val_loss" in line]
+    assert vals[-1] < vals[0]
+    assert all(line["tokens_per_second"] > 0 and line["mfu"] > 0 for line in lines if "loss" in line)
+    for name in ("config.json", "tokenizer.json", "log.jsonl", "loss.svg", "latest", "best", "step_60"):
+        assert (run.folder / name).exists(), name
+    model, tokenizer = load_model(run.folder)
+    assert tokenizer.decode(tokenizer.encode("The cat")) == "The cat"
+    assert evaluate(model, run.val_tokens, 8, 2) == pytest.approx(vals[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(text, tmp_path, dropout):
+    words = (
+        "--max_steps=12",
+        "--checkpoint_interval=6",
+        "--eval_interval=0",
+        f"--dropout={dropout}",
+        "--keep_checkpoints=5",
+    )
+    whole = train(*configs(text, tmp_path / "whole", *words), quiet=True)
+
+    model, config = configs(text, tmp_path / "parts", *words)
+    trainer = Trainer(Run(model, config), quiet=True)
+    step = trainer.step
+
+    def step_and_stop():
+        numbers = step()
+        trainer.stop_asked = numbers["step"] == 6
+        return numbers
+
+    trainer.step = step_and_stop
+    trainer.train()
+    assert trainer.run.step == 6
+    tt.manual_seed(999)  # whatever happened in between
+    resumed = train(*configs(text, tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
+    for name, array in weights(whole).items():
+        np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
+    logs = [
+        [
+            (line["step"], line["loss"])
+            for line in map(json.loads, (run.folder / "log.jsonl").open())
+            if "loss" in line
+        ]
+        for run in (whole, resumed)
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_one_batch_can_be_learned_by_heart(text, tmp_path):
+    words = ("--max_steps=150", "--overfit_one_batch=true", "--learning_rate=1e-2", "--min_learning_rate=1e-3",
+             "--eval_interval=0", "--log_interval=150", "--n_embd=64")  # fmt: skip
+    run = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    last = json.loads((run.folder / "log.jsonl").read_text().splitlines()[0])
+    assert last["loss"] < 0.05
+
+
+def test_accumulated_gradients_equal_those_of_the_large_batch():
+    config = GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=16)
+    tokens = np.random.default_rng(0).integers(0, 9, 200)
+    inputs, targets = Batches(tokens, 6, 8, seed=1).batch(0)
+    whole, parts = GPT(config, tt.Generator(0)), GPT(config, tt.Generator(0))
+    whole.loss(tt.tensor(inputs), tt.tensor(targets)).backward()
+    for i in range(3):
+        rows = slice(2 * i, 2 * i + 2)
+        (parts.loss(tt.tensor(inputs[rows]), tt.tensor(targets[rows])) / 3).backward()
+    for (name, a), b in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        np.testing.assert_allclose(b.grad.numpy(), a.grad.numpy(), atol=2e-7, err_msg=name)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "gpt", "train", "--preset=tiny", f"--data={text}", f"--out_dir={folder}",
+               "--max_steps=100000", "--eval_interval=0", "--log_interval=1"]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "step      5" in line:
+            process.send_signal(signal.SIGINT)
+    timer.cancel()
+    assert process.wait() == 0
+    assert "--init_from=resume" in said
+    assert (folder / "latest").is_file()
+    before = int((folder / "latest").read_text().split("_")[1])
+    resumed = train(
+        *configs(text, folder, "--init_from=resume", f"--max_steps={before + 2}", "--eval_interval=0"),
+        quiet=True,
+    )
+    assert resumed.step == before + 2
+
+
+def test_nanogpt_files_train_with_a_given_vocabulary(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 20, 2000).astype(np.uint16)
+    (tmp_path / "data").mkdir()
+    ids[:1800].tofile(tmp_path / "data" / "train.bin")
+    ids[1800:].tofile(tmp_path / "data" / "val.bin")
+    words = ("--max_steps=2", "--vocab_size=20")
+    assert train(*configs(tmp_path / "data", tmp_path / "run", *words), quiet=True).step == 2
+    with pytest.raises(tt.ArgumentError, match="vocabulary"):
+        train(*configs(tmp_path / "data", tmp_path / "other", "--max_steps=2"), quiet=True)
+
+
+def test_weights_of_one_run_can_start_another(text, tmp_path):
+    first = train(*configs(text, tmp_path / "a", "--max_steps=3"), quiet=True)
+    second = Run(*configs(text, tmp_path / "b", f"--init_from={first.folder}"))
+    for name, array in weights(first).items():
+        np.testing.assert_array_equal(array, weights(second)[name])
+
+
+def test_a_run_is_not_overwritten(text, tmp_path):
+    train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    with pytest.raises(tt.ArgumentError, match="holds a run already"):
+        train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    with pytest.raises(tt.ArgumentError, match="n_layer"):
+        train(*configs(text, tmp_path / "run", "--init_from=resume", "--n_layer=3"), quiet=True)
+
+
+def test_the_whole_validation_split_counts_once(text, tmp_path):
+    run = Run(*configs(text, tmp_path / "run"))
+    losses = [evaluate(run.model, run.val_tokens, size) for size in (1, 7, 64)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize(("word", "error"), [
+    ("--data=/no/such/file.txt", tt.ArgumentError), ("--learning_rate=fast", tt.ArgumentError),
+    ("--laerning_rate=1", tt.ArgumentError), ("--init_from=/no/such", tt.TinyTensorError),
+    ("--n_head=3", tt.ArgumentError), ("--device=tpu", tt.TinyTensorError), ("--device=cuda", tt.DeviceError),
+])  # fmt: skip
+def test_wrong_words_say_so(text, tmp_path, word, error):
+    words = ["--preset=tiny", f"--data={text}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2"]
+    words = [w for w in words if w.split("=")[0] != word.split("=")[0]]
+    with pytest.raises(error):
+        main([*words, word])
+
+
+def test_the_schedules_reach_their_ends():
+    for kind in ("cosine", "linear", "wsd", "constant"):
+        from gpt.train import schedule_of
+
+        config = TrainConfig(
+            max_steps=100, warmup_steps=10, schedule=kind, learning_rate=1.0, min_learning_rate=0.1
+        )
+        lr = [schedule_of(config).lr_at(s) for s in range(101)]
+        assert lr[0] < 0.2
+        assert max(lr) == pytest.approx(1.0)
+        assert lr[100] == pytest.approx(1.0 if kind == "constant" else 0.1)
