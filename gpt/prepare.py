@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gpt.errors import SaveError
 from gpt.files import PathLike, text_chunks, unwritable
 from gpt.token_file import META_FORMAT, TokenFile
 from gpt.vocabulary import Tokenizer, check_text
@@ -194,6 +195,8 @@ def _workplace(out: Path) -> Iterator[Path]:
         work.mkdir(parents=True)
         yield work
         complete = True
+    except SaveError:
+        raise
     except OSError as error:
         raise unwritable(out, error) from error
     finally:
