@@ -73,30 +73,26 @@ from .ops.joining import (
     tile,
 )
 from .ops.manipulation import (
-    as_strided,
     astype,
     broadcast_to,
-    chunk,
     clone,
     contiguous,
     detach,
-    diagonal,
     expand,
     flip,
     matrix_transpose,
     moveaxis,
     permute,
     reshape,
-    split,
     squeeze,
     transpose,
-    unbind,
-    unfold,
     unsqueeze,
 )
 from .ops.matmul import linear, matmul, outer
 from .ops.random import bernoulli, multinomial, normal, permutation, rand, randint, randn, uniform
 from .ops.reduction import mean, sum
+from .ops.slicing import as_strided, diagonal, unfold
+from .ops.splitting import chunk, split, unbind
 from .random import Generator, default_generator, initial_seed, manual_seed
 from .storage import Storage
 from .tensor import Tensor, grad

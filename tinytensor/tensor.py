@@ -21,6 +21,8 @@ from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
 from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
+from .ops.slicing import SlicingMethods
+from .ops.splitting import SplittingMethods
 from .runtime.host import NUMPY, Array
 from .storage import Storage
 
@@ -31,6 +33,8 @@ class Tensor(
     ReductionMethods,
     MatmulMethods,
     IndexingMethods,
+    SlicingMethods,
+    SplittingMethods,
     JoiningMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.

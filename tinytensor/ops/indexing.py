@@ -21,9 +21,9 @@ from ..grad_mode import grad_enabled
 from ..inplace import check_target, copy_, rebase
 from ..layout import Shape, broadcast_shapes, normalize_axis, normalize_key
 from ..runtime.host import Array
-from ..viewing import view
 from .arithmetic import add
-from .manipulation import Index, broadcast_to, cast, reshape
+from .manipulation import broadcast_to, cast, reshape
+from .slicing import index_view
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -313,7 +313,7 @@ def _take_apart(x: Tensor, key: tuple[Any, ...], what: str) -> tuple[Tensor, lis
             axes += range(len(basic) - len(found), len(basic))
             indices += found
             axis += len(found)
-    v = view(Index, x, key=normalize_key(tuple(basic), shape, what))
+    v = index_view(x, normalize_key(tuple(basic), shape, what))
     return v, indices, tuple(axes)
 
 
@@ -321,7 +321,7 @@ def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Tensor | None, Axes]
     """A key as a view of x, and (for keys with tensors) the places to select from it on some axes."""
     parts = key if type(key) is tuple else (key,)
     if not any([_is_advanced(p) for p in parts]):
-        return view(Index, x, key=normalize_key(parts, x.layout.shape, what)), None, ()
+        return index_view(x, normalize_key(parts, x.layout.shape, what)), None, ()
     parts = tuple([_as_index(p, what) if _is_advanced(p) else p for p in parts])
     v, indices, axes = _take_apart(x, parts, what)
     return v, apply(Places, *indices, axes=axes, shape=v.layout.shape, what=what), axes
@@ -346,8 +346,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         IndexRangeError: an index is out of range, a mask does not fit, or there are too many indices.
         DTypeError: an index is neither integer nor bool.
 
-    Differs from: NumPy only where an Ellipsis that stands for no axis lies between two index tensors: it does not
-        count as separating them (as in PyTorch).
+    Differs from: NumPy only where an Ellipsis that stands for no axis lies between two index tensors: it does
+        not count as separating them (as in PyTorch).
 
     Example:
         >>> x = tt.arange(6).reshape(2, 3)

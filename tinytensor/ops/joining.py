@@ -18,7 +18,8 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layout import Shape, as_int, broadcast_shapes, normalize_axis
 from ..runtime.host import Array
 from .indexing import getitem, take
-from .manipulation import broadcast_to, cast, clone, expand, reshape, split, sum_to
+from .manipulation import broadcast_to, cast, clone, expand, reshape, sum_to
+from .splitting import split
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

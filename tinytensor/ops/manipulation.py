@@ -1,18 +1,17 @@
 """Views: other ways to read the same memory, O(1), and the copies that reshape and contiguous may need.
 
-A view op is a function from Layout to Layout (`layout.py`). Its gradient is again a view where the map is one
-to one (permute, reshape, flip); where it selects or repeats elements it is a scatter through strides
-(`region.py`).
+A view op is a function from Layout to Layout (`layout.py`). The maps here are onto: every element of the
+input is seen, so the gradient is again a view (permute, reshape, flip) or a sum over repeats (expand). Views
+that pick elements are in `slicing.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..autograd import Grads, Needs, Output, Saved
+from ..autograd import Grads, Needs, Saved
 from ..config import config
 from ..dispatch import (
     Op,
@@ -20,51 +19,17 @@ from ..dispatch import (
     Specs,
     apply,
     arr,
-    edge_of,
-    new_node,
     register,
-    registry,
     wrap,
 )
 from ..dtypes import DType, as_dtype
 from ..errors import ShapeError
-from ..grad_mode import grad_enabled
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, narrow, widen
 from ..viewing import ViewOp, make_view, view
-from .region import scatter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
-
-
-class SelectingView(ViewOp):
-    """A view that picks elements, so its gradient adds into zeros through the view's strides."""
-
-    @classmethod
-    def backward(cls, grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
-        return (scatter(cls, grads[0], params),)
-
-
-@register
-class Index(SelectingView):
-    @staticmethod
-    def layout(x: Layout, *, key: Any, shape_in: Shape) -> Layout:
-        return x.index(key)
-
-
-@register
-class Diagonal(SelectingView):
-    @staticmethod
-    def layout(x: Layout, *, offset: int, axis1: int, axis2: int, shape_in: Shape) -> Layout:
-        return x.diagonal(offset, axis1, axis2)
-
-
-@register
-class Unfold(SelectingView):
-    @staticmethod
-    def layout(x: Layout, *, axis: int, size: int, step: int, shape_in: Shape) -> Layout:
-        return x.unfold(axis, size, step)
 
 
 @register
@@ -154,26 +119,6 @@ class Alias(ViewOp):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shape_in: Shape) -> Grads:
         return grads
-
-
-@register
-class Split(Op):
-    """Several views of one tensor along an axis, as one node; made by `split`, never run."""
-
-    inputs = ("x",)
-
-    @staticmethod
-    def backward(
-        grads: Grads,
-        saved: Saved,
-        needs: Needs,
-        *,
-        axis: int,
-        shapes: tuple[Shape, ...],
-        dtype: DType,
-        drop: bool,
-    ) -> Grads:
-        return (apply(registry["join"], *grads, axis=axis, shapes=shapes, dtype=dtype, drop=drop),)
 
 
 @register
@@ -392,7 +337,7 @@ def _no_view(what: str, x: Tensor, shape: Shape) -> ShapeError:
     named = " and ".join(f"{a} and {b}" for a, b in pairs) or "of the tensor"
     return ShapeError(
         f"{what}: shape {x.layout.shape}, strides {x.layout.strides}, cannot be viewed as {shape}",
-        why=f"axes {named} do not step evenly through memory, so without a copy they cannot be merged or split",
+        why=f"axes {named} do not step evenly through memory: merging or splitting them takes a copy",
         fix=f"copy first: x.contiguous().reshape({shape})",
     )
 
@@ -631,205 +576,6 @@ def unsqueeze(x: Tensor, axis: int) -> Tensor:
     return make_view(x, found := x.layout.unsqueeze(at), Reshape, {"shape": found.shape, "shape_in": shape})
 
 
-def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The elements whose indices on two axes differ by offset: a view.
-
-    Args:
-        x: at least two axes.
-        offset: axis2's index minus axis1's; positive lies above the main diagonal.
-        axis1, axis2: the axes.
-
-    Returns:
-        x without the two axes, and the diagonal as last axis; shares memory with x.
-
-    Raises:
-        ShapeError: an axis is out of range, or both are the same.
-
-    Differs from: the array API's linalg.diagonal, which takes the last two axes; NumPy and PyTorch agree with
-        this.
-
-    Example:
-        >>> tt.arange(9).reshape(3, 3).diagonal().tolist()
-        [0, 4, 8]
-    """
-    ndim = len(x.layout.shape)
-    a, b = normalize_axis(axis1, ndim, "diagonal"), normalize_axis(axis2, ndim, "diagonal")
-    return view(Diagonal, x, offset=as_int(offset, "diagonal", "the offset"), axis1=a, axis2=b)
-
-
-def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
-    """All windows of a given size along an axis: a view in which windows overlap in memory.
-
-    Args:
-        x: any shape with at least one axis.
-        axis: the axis that windows slide along.
-        size: length of a window.
-        step: distance between windows.
-
-    Returns:
-        shape of x with the axis's size replaced by the number of windows, and a last axis of the window's
-        size. The gradient of an element adds up over all windows that contain it.
-
-    Raises:
-        ShapeError: the window is longer than the axis, or size or step is not positive.
-
-    Example:
-        >>> tt.arange(5).unfold(0, 3).tolist()
-        [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
-    """
-    at = normalize_axis(axis, len(x.layout.shape), "unfold")
-    return view(Unfold, x, axis=at, size=as_int(size, "unfold"), step=as_int(step, "unfold", "the step"))
-
-
-def as_strided(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int | None = None) -> Tensor:
-    """Read the storage of x through any shape, strides and offset (all in elements): the view of all views.
-
-    Args:
-        x: any tensor; only its storage matters.
-        shape: sizes of the axes.
-        strides: steps of the axes; 0 repeats, negative walks backwards.
-        offset: position of the first element in the storage; None keeps that of x.
-
-    Returns:
-        A view. Its gradient goes through the tensor that owns the memory, adding up where places repeat.
-
-    Raises:
-        ShapeError: the view would reach outside the storage, or shape and strides differ in length.
-
-    Example:
-        >>> tt.arange(6).as_strided((2, 2), (3, 1), 1).tolist()
-        [[1, 2], [4, 5]]
-    """
-    start = x.layout.offset if offset is None else as_int(offset, "as_strided", "the offset")
-    layout = Layout.as_strided(
-        _as_tuple(shape, "as_strided"), tuple([as_int(s, "as_strided", "a stride") for s in strides]), start
-    )
-    layout.validate(x.storage.size, "as_strided")
-    t = make_view(x, layout, None, None)
-    root = x if x._base is None else x._base  # the view may reach outside x: only the base sees everything
-    edge = edge_of(root) if grad_enabled() else None
-    if edge is not None and x.storage.dtype.is_inexact:
-        t._edge = new_node(registry["reframe"], (edge,), {"src": root.layout, "dst": t.layout})
-        t._requires = True
-    return t
-
-
-def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """Cut an axis into consecutive parts: views.
-
-    Args:
-        x: any shape with at least one axis.
-        sections_or_sizes: a number of equal parts, or the size of each part.
-        axis: the axis to cut.
-
-    Returns:
-        The parts, sharing memory with x.
-
-    Raises:
-        ShapeError: the axis is not divisible, or the sizes do not add up to it.
-
-    Differs from: torch.split, where a number is the size of each part; as in numpy.split it is their count.
-
-    Example:
-        >>> [p.tolist() for p in tt.arange(5).split([2, 3])]
-        [[0, 1], [2, 3, 4]]
-    """
-    at = normalize_axis(axis, len(x.layout.shape), "split")
-    n = x.layout.shape[at]
-    if isinstance(sections_or_sizes, int):
-        count = as_int(sections_or_sizes, "split", "the number of sections")
-        if count < 1 or n % count:
-            raise ShapeError(
-                f"split: axis {at} of size {n} in shape {x.layout.shape} into {count} equal parts",
-                why="the size is not divisible by the number of parts",
-                fix="pass the sizes of the parts as a list, or use chunk()",
-            )
-        sizes = (n // count,) * count
-    else:
-        sizes = _as_tuple(sections_or_sizes, "split")
-        if any([s < 0 for s in sizes]) or sum(sizes) != n:
-            raise ShapeError(
-                f"split: sizes {sizes} for axis {at} of size {n} in shape {x.layout.shape}",
-                why=f"they add up to {sum(sizes)} and must cover the axis",
-                fix=f"give sizes that add up to {n}",
-            )
-    return _parts(x, sizes, at, drop=False)
-
-
-def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
-    """Cut an axis into at most `chunks` parts of equal size, the last one possibly smaller: views.
-
-    Args:
-        x: any shape with at least one axis.
-        chunks: how many parts at most; at least 1.
-        axis: the axis to cut.
-
-    Returns:
-        The parts, sharing memory with x.
-
-    Raises:
-        ShapeError: chunks is below 1, or the axis is out of range.
-
-    Example:
-        >>> [p.tolist() for p in tt.arange(5).chunk(2)]
-        [[0, 1, 2], [3, 4]]
-    """
-    at = normalize_axis(axis, len(x.layout.shape), "chunk")
-    n, count = x.layout.shape[at], as_int(chunks, "chunk", "the number of chunks")
-    if count < 1:
-        raise ShapeError(
-            f"chunk: {count} chunks", why="there must be at least one", fix="pass a positive number"
-        )
-    size = -(-n // count) or 1
-    sizes = tuple([min(size, n - start) for start in range(0, n, size)]) or (0,)
-    return _parts(x, sizes, at, drop=False)
-
-
-def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis, without it: views. The array API calls it `unstack`.
-
-    Args:
-        x: any shape with at least one axis.
-        axis: the axis to walk.
-
-    Returns:
-        As many tensors as the axis has elements, sharing memory with x.
-
-    Raises:
-        ShapeError: the axis is out of range.
-
-    Example:
-        >>> [p.tolist() for p in tt.arange(4).reshape(2, 2).unbind()]
-        [[0, 1], [2, 3]]
-    """
-    at = normalize_axis(axis, len(x.layout.shape), "unbind")
-    return _parts(x, (1,) * x.layout.shape[at], at, drop=True)
-
-
-def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, ...]:
-    """Consecutive pieces of an axis as views, with one node for all of them."""
-    edge = edge_of(x) if grad_enabled() and x.storage.dtype.is_inexact else None
-    outs: list[Tensor] = []
-    start = 0
-    before: tuple[Any, ...] = (slice(None),) * axis
-    for n in sizes:
-        key = (*before, start if drop else slice(start, start + n))
-        outs.append(
-            make_view(x, x.layout.index(key), None, None, "by an operation that returns several views")
-        )
-        start += n
-    if edge is not None:
-        shape = x.layout.shape
-        shapes = tuple([(*shape[:axis], n, *shape[axis + 1 :]) for n in sizes])
-        params = {"axis": axis, "shapes": shapes, "dtype": x.storage.dtype, "drop": drop}
-        node = new_node(Split, (edge,), params)
-        node.outs = tuple([(o.layout.shape, o.storage.dtype) for o in outs])
-        for i, o in enumerate(outs):
-            o._edge = Output(node, i)
-            o._requires = True
-    return tuple(outs)
-
-
 class ManipulationMethods:
     """What Tensor inherits from this module."""
 
@@ -847,10 +593,4 @@ class ManipulationMethods:
     flip = flip
     squeeze = squeeze
     unsqueeze = unsqueeze
-    diagonal = diagonal
-    unfold = unfold
-    as_strided = as_strided
-    split = split
-    chunk = chunk
-    unbind = unbind
     view = view_as_shape

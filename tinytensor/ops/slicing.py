@@ -1,0 +1,147 @@
+"""Views that pick elements: slices, diagonals, windows, and any strides.
+
+Some elements are left out or seen several times, so the gradient adds into zeros through the strides of the
+view (`region.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import edge_of, new_node, register, registry
+from ..grad_mode import grad_enabled
+from ..layout import Key, Layout, Shape, as_int, check_shape, normalize_axis
+from ..viewing import ViewOp, make_view, view
+from .region import scatter
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+class SelectingView(ViewOp):
+    """A view that picks elements, so its gradient adds into zeros through the view's strides."""
+
+    @classmethod
+    def backward(cls, grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+        return (scatter(cls, grads[0], params),)
+
+
+@register
+class Index(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, key: Any, shape_in: Shape) -> Layout:
+        return x.index(key)
+
+
+@register
+class Diagonal(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, offset: int, axis1: int, axis2: int, shape_in: Shape) -> Layout:
+        return x.diagonal(offset, axis1, axis2)
+
+
+@register
+class Unfold(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, axis: int, size: int, step: int, shape_in: Shape) -> Layout:
+        return x.unfold(axis, size, step)
+
+
+def index_view(x: Tensor, key: Key) -> Tensor:
+    """x[key] for a normalized key of integers, slices and None."""
+    return view(Index, x, key=key)
+
+
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The elements whose indices on two axes differ by offset: a view.
+
+    Args:
+        x: at least two axes.
+        offset: axis2's index minus axis1's; positive lies above the main diagonal.
+        axis1, axis2: the axes.
+
+    Returns:
+        x without the two axes, and the diagonal as last axis; shares memory with x.
+
+    Raises:
+        ShapeError: an axis is out of range, or both are the same.
+
+    Differs from: the array API's linalg.diagonal, which takes the last two axes; NumPy and PyTorch agree with
+        this.
+
+    Example:
+        >>> tt.arange(9).reshape(3, 3).diagonal().tolist()
+        [0, 4, 8]
+    """
+    ndim = len(x.layout.shape)
+    a, b = normalize_axis(axis1, ndim, "diagonal"), normalize_axis(axis2, ndim, "diagonal")
+    return view(Diagonal, x, offset=as_int(offset, "diagonal", "the offset"), axis1=a, axis2=b)
+
+
+def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
+    """All windows of a given size along an axis: a view in which windows overlap in memory.
+
+    Args:
+        x: any shape with at least one axis.
+        axis: the axis that windows slide along.
+        size: length of a window.
+        step: distance between windows.
+
+    Returns:
+        shape of x with the axis's size replaced by the number of windows, and a last axis of the window's
+        size. The gradient of an element adds up over all windows that contain it.
+
+    Raises:
+        ShapeError: the window is longer than the axis, or size or step is not positive.
+
+    Example:
+        >>> tt.arange(5).unfold(0, 3).tolist()
+        [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "unfold")
+    return view(Unfold, x, axis=at, size=as_int(size, "unfold"), step=as_int(step, "unfold", "the step"))
+
+
+def as_strided(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int | None = None) -> Tensor:
+    """Read the storage of x through any shape, strides and offset (all in elements): the view of all views.
+
+    Args:
+        x: any tensor; only its storage matters.
+        shape: sizes of the axes.
+        strides: steps of the axes; 0 repeats, negative walks backwards.
+        offset: position of the first element in the storage; None keeps that of x.
+
+    Returns:
+        A view. Its gradient goes through the tensor that owns the memory, adding up where places repeat.
+
+    Raises:
+        ShapeError: the view would reach outside the storage, or shape and strides differ in length.
+
+    Example:
+        >>> tt.arange(6).as_strided((2, 2), (3, 1), 1).tolist()
+        [[1, 2], [4, 5]]
+    """
+    start = x.layout.offset if offset is None else as_int(offset, "as_strided", "the offset")
+    layout = Layout.as_strided(
+        check_shape(shape, "as_strided"), tuple([as_int(s, "as_strided", "a stride") for s in strides]), start
+    )
+    layout.validate(x.storage.size, "as_strided")
+    t = make_view(x, layout, None, None)
+    root = x if x._base is None else x._base  # the view may reach outside x: only the base sees everything
+    edge = edge_of(root) if grad_enabled() else None
+    if edge is not None and x.storage.dtype.is_inexact:
+        t._edge = new_node(registry["reframe"], (edge,), {"src": root.layout, "dst": t.layout})
+        t._requires = True
+    return t
+
+
+class SlicingMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    diagonal = diagonal
+    unfold = unfold
+    as_strided = as_strided
