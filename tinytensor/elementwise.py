@@ -1,8 +1,6 @@
-"""Elementwise ops: a fast road for small float32 tensors, a general one for the rest, both in terms of a
-ufunc.
+"""Elementwise ops: a fast road for small float32 tensors, a general one for the rest, both through a ufunc.
 
-An elementwise op names a NumPy ufunc (or a function with a ufunc's `out=`), and that is its CPU
-specification.
+An elementwise op names a NumPy ufunc (or a function with the same `out=`): that is its CPU specification.
 Python numbers are weak: they lift the kind of the result (int tensor + 0.5 → float32), never its width.
 """
 
@@ -15,11 +13,11 @@ import numpy as np
 
 from .config import config
 from .dispatch import Op, arr, edge_of, from_array, new, record, wrap
-from .dtypes import DType, bool_, float32, promote
-from .errors import DTypeError
+from .dtypes import DType, bool_, complex64, complex128, float32, float64, promote
+from .errors import DTypeError, GradError
 from .grad_mode import grad_enabled
 from .layout import broadcast_shapes, contiguous
-from .runtime.host import NUMPY, Array, narrow, widen
+from .runtime.host import NUMPY, Array, narrow, silent, widen
 from .storage import Storage, adopt, alloc
 
 if TYPE_CHECKING:
@@ -31,9 +29,7 @@ NUMBERS = (bool, int, float, complex)
 
 
 def use_result_class(cls: type[Tensor]) -> None:
-    """The class of all results, as in dispatch; a global of this module, since the fast road compares with
-    it.
-    """
+    """The class of all results, as in dispatch; a global here, too, since the fast road compares with it."""
     global _Tensor
     _Tensor = cls
 
@@ -42,14 +38,18 @@ class Elementwise(Op):
     """An op on each element.
 
     Attributes:
-        ufunc: NumPy's function, or one with the same `out=` and `order=`.
-        result: "same" (the promoted dtype), "float" (at least float32) or "bool".
+        ufunc: NumPy's function, or one with the same `out=` and `order=`. It may write to `out` only after
+            its last look at the inputs: in place, `out` is one of them.
+        result: "same" (the promoted dtype), "float" (at least float32), "bool", or "real" (the promoted
+            dtype, of complex numbers that of their parts).
+        of_float32: the dtype of the result for float32 operands: bool_ where result is "bool".
         accepts: kinds of dtype that make sense; others raise DTypeError.
         untyped: number of leading inputs that keep their dtype (the condition of `where`).
     """
 
     ufunc: ClassVar[Callable[..., Any]]
     result: ClassVar[str] = "same"
+    of_float32: ClassVar[DType] = float32
     accepts: ClassVar[tuple[str, ...]] = ("bool", "uint", "int", "float", "complex")
     untyped: ClassVar[int] = 0
 
@@ -58,12 +58,46 @@ REAL = ("bool", "uint", "int", "float")
 NUMERIC = ("uint", "int", "float", "complex")
 REAL_NUMERIC = ("uint", "int", "float")
 INTEGRAL = ("bool", "uint", "int")
+_PARTS = {complex64: float32, complex128: float64}
+_BLOCK = 16_384  # elements: a block and its scratch stay in the L2 cache
+Step = Callable[[Array, Array], None]
+
+
+def steps(fill: Step) -> Callable[..., Array]:
+    """A ufunc of one operand from several: `fill(x, out)` runs block by block, and may use out as scratch as
+    soon as it needs x no more.
+    """
+
+    def ufunc(x: Array, out: Any = None, order: str = "K") -> Array:
+        result: Array = out if isinstance(out, np.ndarray) else np.empty(x.shape, x.dtype)
+        if result.size <= _BLOCK or not (x.flags.c_contiguous and result.flags.c_contiguous):
+            fill(x, result)
+            return result
+        flat, target = x.reshape(-1), result.reshape(-1)
+        for i in range(0, flat.size, _BLOCK):
+            fill(flat[i : i + _BLOCK], target[i : i + _BLOCK])
+        return result
+
+    return staticmethod(ufunc)
+
+
+def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    """The operator with a tensor on the right and something else on the left."""
+
+    def operator(self: Tensor, other: Any) -> Tensor:
+        if isinstance(other, np.ndarray):
+            raise DTypeError(
+                f"{function.__name__}: a NumPy array of shape {other.shape} meets a tensor",
+                why="arrays and tensors are not mixed behind your back",
+                fix="make it a tensor first: tt.asarray(array)",
+            )
+        return function(other, self)
+
+    return operator
 
 
 def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
-    """The fast road: small contiguous float32 tensors that own their memory, or one of those and a Python
-    number.
-    """
+    """The fast road: small float32 tensors that own their memory, or one of those and a Python number."""
     ta, tb = type(a), type(b)
     if ta is _Tensor and a._base is None and (la := a.layout).small and a.storage.dtype is float32:
         if tb is _Tensor:
@@ -84,7 +118,7 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
 def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, specs: Any) -> Tensor:
     """Let NumPy allocate the result; NumPy broadcasts, and the engine sums the gradient back (`specs`)."""
     try:
-        r = op.ufunc(x, y, out=...)
+        r = silent().run(op.ufunc, x, y, out=...)
     except (ValueError, OverflowError, TypeError):
         return elementwise(op, a, b)  # raises in our words
     if layout is None:
@@ -93,7 +127,7 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
     t = new(_Tensor)
     s = new(Storage)
     s.buffer = t._array = r
-    s.dtype = float32
+    s.dtype = dtype = op.of_float32
     s.device = a.storage.device if x is not a else b.storage.device
     s.version = 0
     t.storage = s
@@ -102,7 +136,7 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
     t.grad = t._edge = t._base = t._hooks = None
     ra = x is not a and a._requires
     rb = y is not b and b._requires
-    if (ra or rb) and grad_enabled():
+    if (ra or rb) and dtype is float32 and grad_enabled():
         ea = (a._edge or a) if ra else None
         eb = (b._edge or b) if rb else None
         record(op, (a, b), (ea, eb), (t,), None, specs)
@@ -112,18 +146,18 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
 def unary(op: type[Elementwise], x: Tensor) -> Tensor:
     """The fast road for one operand."""
     if type(x) is _Tensor and x._base is None and (layout := x.layout).small and x.storage.dtype is float32:
-        r = op.ufunc(x._array, out=...)
+        r = silent().run(op.ufunc, x._array, out=...)
         t = new(_Tensor)
         s = new(Storage)
         s.buffer = t._array = r
-        s.dtype = float32
+        s.dtype = dtype = op.of_float32
         s.device = x.storage.device
         s.version = 0
         t.storage = s
         t.layout = layout
         t._requires = False
         t.grad = t._edge = t._base = t._hooks = None
-        if x._requires and grad_enabled():
+        if x._requires and dtype is float32 and grad_enabled():
             record(op, (x,), (x._edge or x,), (t,), None)
         return t
     return elementwise(op, x)
@@ -189,19 +223,17 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
             have = float32
         return a if have is wide else a.astype(kind)
     try:
-        with np.errstate(over="raise"):
-            return np.asarray(x, kind) if wide.is_inexact else kind.type(x)
-    except (OverflowError, FloatingPointError):
+        return silent().run(np.asarray, x, kind) if wide.is_inexact else kind.type(x)
+    except OverflowError:
         raise _out_of_range(what, x, dtype) from None
 
 
 def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
-    error = OverflowError(
+    return OverflowError(
         f"{what}: the Python number {x} does not fit into {dtype}\n"
         f"  why: a Python number takes the dtype of the tensor that it meets\n"
         f"  fix: cast the tensor first, for example x.astype(tt.int64)"
     )
-    return error
 
 
 def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
@@ -213,12 +245,12 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
         arr(x) if i < skip and isinstance(x, _Tensor) else convert(op.name, x, dtype)
         for i, x in enumerate(items)
     ]
-    out_dtype = bool_ if op.result == "bool" else dtype
+    out_dtype = bool_ if op.result == "bool" else _PARTS.get(dtype, dtype) if op.result == "real" else dtype
     layout = contiguous(shape)
     if out_dtype.narrow:
         t = _narrow_result(op, arrays, shape, out_dtype)
     elif layout.small:
-        r = op.ufunc(*arrays, out=..., order="C")
+        r = silent().run(op.ufunc, *arrays, out=..., order="C")
         if r.dtype != NUMPY[out_dtype]:
             r = r.astype(NUMPY[out_dtype])
         t = wrap(r, layout, adopt(r, out_dtype))
@@ -226,7 +258,7 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
         r, s = alloc(shape, out_dtype)
         if config.debug and r.dtype.kind in "fc":
             r.fill(np.nan)
-        op.ufunc(*arrays, out=r)
+        silent().run(op.ufunc, *arrays, out=r)
         t = wrap(r, layout, s)
     if out_dtype.is_inexact and grad_enabled():
         _record(op, items, t, shape, out_dtype)
@@ -235,7 +267,7 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
 
 def _narrow_result(op: type[Elementwise], arrays: list[Any], shape: tuple[int, ...], dtype: DType) -> Tensor:
     """Compute in float32, round to the 16-bit dtype."""
-    wide = np.asarray(op.ufunc(*arrays, out=..., order="C"), np.float32)
+    wide = np.asarray(silent().run(op.ufunc, *arrays, out=..., order="C"), np.float32)
     r: Array = np.empty(shape, NUMPY[dtype])
     narrow(wide, dtype, r)
     return from_array(r, dtype)
@@ -254,4 +286,10 @@ def _record(op: type[Op], items: list[Any], t: Tensor, shape: tuple[int, ...], d
             specs.append((x.layout.shape, x.storage.dtype))
             fits = False
     if any([e is not None for e in edges]):
+        if not dtype.is_floating:
+            raise GradError(
+                f"{op.name}: the result is {dtype}, and an operand requires grad",
+                why="complex numbers have no gradient here",
+                fix="call x.detach() first, or compute under tt.no_grad()",
+            )
         record(op, items, tuple(edges), (t,), None, None if fits else specs)

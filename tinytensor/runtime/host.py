@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,14 @@ def dtype_of(array: Array) -> DType:
     return dtypes.as_dtype(array.dtype) if found is None else found
 
 
+# inf and nan are results like others here, so NumPy must not warn of them. np.errstate costs as much as three
+# small additions; instead `silent().run(np.add, a, b)` enters a copy of a context, in which alone the settings
+# were made. A copy each time, since no context can be entered twice at once.
+_silent = Context()
+_silent.run(np.seterr, all="ignore")
+silent = _silent.copy
+
+
 # ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------
 
 
@@ -48,8 +57,7 @@ def widen(raw: Array, dtype: DType) -> Array:
 def narrow(wide: Array, dtype: DType, out: Array) -> None:
     """Write float32 values into 16-bit storage, rounding to nearest, ties to even."""
     if dtype is not dtypes.bfloat16:
-        with np.errstate(over="ignore"):
-            np.copyto(out, wide, casting="same_kind")
+        silent().run(np.copyto, out, wide, casting="same_kind")
         return
     source = np.asarray(wide, np.float32, order="C")
     bits = source.view(np.uint32)
