@@ -60,7 +60,7 @@ from .errors import (
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .layout import Layout
 from .ops.arithmetic import add, divide, multiply, negative, pow, subtract, where
-from .ops.indexing import gather, nonzero, one_hot, scatter_add, take, take_along_axis
+from .ops.gathering import gather, nonzero, one_hot, scatter_add, take, take_along_axis
 from .ops.joining import (
     broadcast_arrays,
     cat,

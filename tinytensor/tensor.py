@@ -16,6 +16,7 @@ from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
+from .ops.gathering import GatheringMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
@@ -33,6 +34,7 @@ class Tensor(
     ReductionMethods,
     MatmulMethods,
     IndexingMethods,
+    GatheringMethods,
     SlicingMethods,
     SplittingMethods,
     JoiningMethods,

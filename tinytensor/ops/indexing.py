@@ -1,4 +1,4 @@
-"""Indexing: x[key] and x[key] = value for every kind of key, and take, gather, scatter_add.
+"""Indexing: x[key] and x[key] = value for every kind of key.
 
 Integers, slices, Ellipsis and None make a view. Integer tensors and boolean masks select elements and copy;
 their gradient adds up where an element was selected more than once. A mixed key is taken apart: first the
@@ -8,6 +8,7 @@ tensor of *places* (row-major positions on the selected axes); then one `Select`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,12 @@ import numpy as np
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register, requires
 from ..dtypes import DType, bool_, int64
-from ..errors import DTypeError, IndexRangeError, ShapeError
+from ..errors import DTypeError, IndexRangeError
 from ..grad_mode import grad_enabled
 from ..inplace import check_target, copy_, rebase
-from ..layout import Shape, broadcast_shapes, normalize_axis, normalize_key
+from ..layout import Shape, broadcast_shapes, normalize_key
 from ..runtime.host import Array
-from .arithmetic import add
-from .manipulation import broadcast_to, cast, reshape
+from .manipulation import broadcast_to, cast
 from .slicing import index_view
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Axes = tuple[int, ...]
 # ---- places: many indices as one ---------------------------------------------------------------------------
 
 
-def _wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
+def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
     """Indices from 0 to size - 1; negative ones count from the end, others raise."""
     if not index.size:
         return index
@@ -64,42 +64,7 @@ class Places(Op):
         places[...] = 0
         for index, axis in zip(indices, axes, strict=True):
             places *= shape[axis]
-            places += _wrapped(index, shape[axis], axis, shape, what)
-
-
-@register
-class PlacesAlong(Op):
-    """The positions in a whole tensor that `gather` reads: the index on one axis, its own place on the
-    others.
-    """
-
-    inputs = ("index",)
-    outputs = ("places",)
-
-    @staticmethod
-    def infer(index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
-        fits = index.ndim == len(shape) and all(
-            [i == axis or n <= m for i, (n, m) in enumerate(zip(index.shape, shape, strict=False))]
-        )
-        if not fits:
-            raise ShapeError(
-                f"{what}: an index of shape {index.shape} for a tensor of shape {shape}",
-                why=f"it needs as many axes, and at most the tensor's size on each axis but {axis}",
-                fix="expand or slice the index",
-            )
-        return (Spec(index.shape, int64),)
-
-    @staticmethod
-    def cpu(places: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
-        places[...] = 0
-        for i, n in enumerate(shape):
-            places *= n
-            if i == axis:
-                places += _wrapped(index, n, axis, shape, what)
-            else:
-                along = [1] * len(shape)
-                along[i] = index.shape[i]
-                places += np.arange(index.shape[i]).reshape(along)
+            places += wrapped(index, shape[axis], axis, shape, what)
 
 
 # ---- select, its transpose, and put ------------------------------------------------------------------------
@@ -152,7 +117,7 @@ class Select(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
-        return apply(SelectTranspose, grads[0], saved.places, axes=axes, shape_in=shape_in), None
+        return select_transpose(grads[0], saved.places, axes, shape_in), None
 
 
 @register
@@ -183,7 +148,7 @@ class SelectTranspose(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
-        return apply(Select, grads[0], saved.places, axes=axes, shape_in=shape_in), None
+        return select(grads[0], saved.places, axes), None
 
 
 def _add_rows(out: Array, places: Array, rows: Array) -> None:
@@ -227,8 +192,23 @@ class Put(Op):
         if needs[0]:
             zero = from_array(np.zeros((), arr(g).dtype), g.storage.dtype)
             dx = apply(Put, g, zero, places, axes=axes)
-        value = apply(Select, g, places, axes=axes, shape_in=g.layout.shape) if needs[1] else None
+        value = select(g, places, axes) if needs[1] else None
         return dx, value, None
+
+
+def places_on(indices: Sequence[Tensor], axes: Axes, shape: Shape, what: str) -> Tensor:
+    """Index tensors, one per axis of a tensor of this shape, as one tensor of places."""
+    return apply(Places, *indices, axes=axes, shape=shape, what=what)
+
+
+def select(x: Tensor, places: Tensor, axes: Axes) -> Tensor:
+    """The elements of x at the places, which stand for all of `axes`."""
+    return apply(Select, x, places, axes=axes, shape_in=x.layout.shape)
+
+
+def select_transpose(values: Tensor, places: Tensor, axes: Axes, shape: Shape) -> Tensor:
+    """Zeros of this shape with values added at the places: the transpose of `select`."""
+    return apply(SelectTranspose, values, places, axes=axes, shape_in=shape)
 
 
 # ---- keys --------------------------------------------------------------------------------------------------
@@ -238,7 +218,7 @@ def _is_advanced(part: Any) -> bool:
     return is_tensor(part) or isinstance(part, (list, np.ndarray, bool, np.bool_))
 
 
-def _as_index(part: Any, what: str) -> Tensor:
+def as_index(part: Any, what: str) -> Tensor:
     """An index tensor of integers or bools from a tensor, list or array."""
     if is_tensor(part):
         t: Tensor = part
@@ -322,9 +302,9 @@ def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Tensor | None, Axes]
     parts = key if type(key) is tuple else (key,)
     if not any([_is_advanced(p) for p in parts]):
         return index_view(x, normalize_key(parts, x.layout.shape, what)), None, ()
-    parts = tuple([_as_index(p, what) if _is_advanced(p) else p for p in parts])
+    parts = tuple([as_index(p, what) if _is_advanced(p) else p for p in parts])
     v, indices, axes = _take_apart(x, parts, what)
-    return v, apply(Places, *indices, axes=axes, shape=v.layout.shape, what=what), axes
+    return v, places_on(indices, axes, v.layout.shape, what), axes
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -355,7 +335,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         ([[2, 1, 0], [5, 4, 3]], [4, 5])
     """
     v, places, axes = _parse(x, key, "index")
-    return v if places is None else apply(Select, v, places, axes=axes, shape_in=v.layout.shape)
+    return v if places is None else select(v, places, axes)
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
@@ -400,185 +380,6 @@ def _as_value(value: Any, dtype: DType, shape: Shape) -> Tensor:
     return broadcast_to(cast(value, dtype), shape)
 
 
-# ---- functions ---------------------------------------------------------------------------------------------
-
-
-def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
-    """Slices of x at the given indices of an axis.
-
-    Args:
-        x: at least one axis.
-        indices: integer tensor of any shape.
-        axis: the axis; may be left out if x has only one.
-
-    Returns:
-        shape of x with the axis replaced by the shape of the indices. Differentiable in x.
-
-    Raises:
-        ShapeError: the axis is out of range, or left out though x has several.
-        IndexRangeError: an index is out of range.
-
-    Example:
-        >>> tt.take(tt.tensor([10, 20, 30]), tt.tensor([2, 0])).tolist()
-        [30, 10]
-    """
-    shape = x.layout.shape
-    if axis is None and len(shape) != 1:
-        raise ShapeError(
-            f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
-        )
-    at = normalize_axis(0 if axis is None else axis, len(shape), "take")
-    places = apply(Places, _as_index(indices, "take"), axes=(at,), shape=shape, what="take")
-    return apply(Select, x, places, axes=(at,), shape_in=shape)
-
-
-def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
-    """Pick along an axis, with an index for each place: y[i, j] = x[index[i, j], j] for axis 0, and so on.
-
-    Args:
-        x: any shape with at least one axis.
-        index: integer tensor with as many axes; at most x's size on the other axes.
-        axis: the axis to pick from.
-
-    Returns:
-        shape of the index, dtype of x. Differentiable in x.
-
-    Raises:
-        ShapeError: the index does not fit x.
-        IndexRangeError: an index is out of range.
-
-    Differs from: torch.gather only in the order of arguments.
-
-    Example:
-        >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
-        [[2], [3]]
-    """
-    shape = x.layout.shape
-    at = normalize_axis(axis, len(shape), "gather")
-    places = apply(PlacesAlong, _as_index(index, "gather"), axis=at, shape=shape, what="gather")
-    return apply(Select, x, places, axes=tuple(range(len(shape))), shape_in=shape)
-
-
-def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
-    """The array API's `gather`: the indices broadcast against x on the other axes.
-
-    Args:
-        x: any shape with at least one axis.
-        indices: integer tensor with as many axes as x.
-        axis: the axis to pick from.
-
-    Returns:
-        The broadcast shape with the indices' size on the axis. Differentiable in x.
-
-    Raises:
-        ShapeError: the numbers of axes differ, or the shapes do not broadcast.
-        IndexRangeError: an index is out of range.
-
-    Example:
-        >>> x = tt.tensor([[3, 1], [5, 9]])
-        >>> tt.take_along_axis(x, tt.tensor([[1]]), axis=1).tolist()
-        [[1], [9]]
-    """
-    shape, have = x.layout.shape, indices.layout.shape
-    at = normalize_axis(axis, len(shape), "take_along_axis")
-    if len(have) != len(shape):
-        raise ShapeError(
-            f"take_along_axis: indices of shape {have} for a tensor of shape {shape}",
-            why="both need the same number of axes",
-            fix="add axes of size 1 with unsqueeze",
-        )
-    common = broadcast_shapes(
-        (*shape[:at], 1, *shape[at + 1 :]), (*have[:at], 1, *have[at + 1 :]), what="take_along_axis"
-    )
-    full_x = (*common[:at], shape[at], *common[at + 1 :])
-    full_i = (*common[:at], have[at], *common[at + 1 :])
-    return gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at)
-
-
-def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
-    """x with values added along an axis: y[index[i, j], j] += values[i, j] for axis 0, and so on.
-
-    Args:
-        x: any shape with at least one axis.
-        index: integer tensor with as many axes; at most x's size on the other axes.
-        values: shape of the index, dtype of x.
-        axis: the axis that the index chooses places on.
-
-    Returns:
-        shape and dtype of x; x is not changed. Differentiable in x and values. Equal bits in every run.
-
-    Raises:
-        ShapeError: index or values do not fit.
-        IndexRangeError: an index is out of range.
-
-    Example:
-        >>> tt.scatter_add(tt.zeros(3), tt.tensor([0, 2, 0]), tt.ones(3), 0).tolist()
-        [2.0, 0.0, 1.0]
-    """
-    shape = x.layout.shape
-    at = normalize_axis(axis, len(shape), "scatter_add")
-    if values.layout.shape != index.layout.shape:
-        raise ShapeError(
-            f"scatter_add: values of shape {values.layout.shape}, index of shape {index.layout.shape}",
-            why="there is one value per index",
-            fix="expand one of them to the shape of the other",
-        )
-    places = apply(PlacesAlong, _as_index(index, "scatter_add"), axis=at, shape=shape, what="scatter_add")
-    axes = tuple(range(len(shape)))
-    return add(x, apply(SelectTranspose, cast(values, x.storage.dtype), places, axes=axes, shape_in=shape))
-
-
-def nonzero(x: Tensor) -> tuple[Tensor, ...]:
-    """Indices of the elements that are not zero, in row-major order.
-
-    Args:
-        x: any shape with at least one axis.
-
-    Returns:
-        One int64 tensor of shape (n,) per axis. How many there are depends on the data.
-
-    Raises:
-        ShapeError: x has no axes.
-
-    Example:
-        >>> [i.tolist() for i in tt.nonzero(tt.tensor([[0, 7], [8, 0]]))]
-        [[0, 1], [1, 0]]
-    """
-    if not x.layout.shape:
-        raise ShapeError(
-            "nonzero: the tensor has no axes",
-            why="a single number has no index",
-            fix="x.reshape(1).nonzero()",
-        )
-    return tuple([from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(x))])
-
-
-def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
-    """Rows with a single 1, at the index.
-
-    Args:
-        indices: integer tensor of any shape, values from 0 to num_classes - 1.
-        num_classes: length of a row.
-        dtype: default int64.
-
-    Returns:
-        shape (*indices.shape, num_classes).
-
-    Raises:
-        IndexRangeError: an index is out of range.
-
-    Example:
-        >>> tt.one_hot(tt.tensor([2, 0]), 3).tolist()
-        [[0, 0, 1], [1, 0, 0]]
-    """
-    flat = reshape(_as_index(indices, "one_hot"), -1)
-    index = _wrapped(arr(flat), num_classes, 0, (num_classes,), "one_hot")
-    hot = np.zeros((index.size, num_classes), np.int64)
-    hot[np.arange(index.size), index] = 1
-    t = reshape(from_array(hot, int64), (*indices.layout.shape, num_classes))
-    return t if dtype is None else cast(t, dtype)
-
-
 class IndexingMethods:
     """What Tensor inherits from this module."""
 
@@ -586,7 +387,3 @@ class IndexingMethods:
 
     __getitem__ = getitem
     __setitem__ = setitem
-    take = take
-    gather = gather
-    scatter_add = scatter_add
-    nonzero = nonzero

@@ -17,7 +17,8 @@ from ..elementwise import NUMBERS, convert
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layout import Shape, as_int, broadcast_shapes, normalize_axis
 from ..runtime.host import Array
-from .indexing import getitem, take
+from .gathering import take
+from .indexing import getitem
 from .manipulation import broadcast_to, cast, clone, expand, reshape, sum_to
 from .splitting import split
 

@@ -1,0 +1,241 @@
+"""Selecting by index tensors along an axis: take, gather, scatter_add, nonzero, one_hot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..dispatch import Op, Spec, Specs, apply, arr, from_array, register
+from ..dtypes import DType, int64
+from ..errors import ShapeError
+from ..layout import Shape, broadcast_shapes, normalize_axis
+from ..runtime.host import Array
+from .arithmetic import add
+from .indexing import as_index, places_on, select, select_transpose, wrapped
+from .manipulation import broadcast_to, cast, reshape
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+@register
+class PlacesAlong(Op):
+    """The positions in a whole tensor that `gather` reads: the index on one axis, its own place on the
+    others.
+    """
+
+    inputs = ("index",)
+    outputs = ("places",)
+
+    @staticmethod
+    def infer(index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
+        fits = index.ndim == len(shape) and all(
+            [i == axis or n <= m for i, (n, m) in enumerate(zip(index.shape, shape, strict=False))]
+        )
+        if not fits:
+            raise ShapeError(
+                f"{what}: an index of shape {index.shape} for a tensor of shape {shape}",
+                why=f"it needs as many axes, and at most the tensor's size on each axis but {axis}",
+                fix="expand or slice the index",
+            )
+        return (Spec(index.shape, int64),)
+
+    @staticmethod
+    def cpu(places: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
+        places[...] = 0
+        for i, n in enumerate(shape):
+            places *= n
+            if i == axis:
+                places += wrapped(index, n, axis, shape, what)
+            else:
+                along = [1] * len(shape)
+                along[i] = index.shape[i]
+                places += np.arange(index.shape[i]).reshape(along)
+
+
+def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
+    """Slices of x at the given indices of an axis.
+
+    Args:
+        x: at least one axis.
+        indices: integer tensor of any shape.
+        axis: the axis; may be left out if x has only one.
+
+    Returns:
+        shape of x with the axis replaced by the shape of the indices. Differentiable in x.
+
+    Raises:
+        ShapeError: the axis is out of range, or left out though x has several.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.take(tt.tensor([10, 20, 30]), tt.tensor([2, 0])).tolist()
+        [30, 10]
+    """
+    shape = x.layout.shape
+    if axis is None and len(shape) != 1:
+        raise ShapeError(
+            f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
+        )
+    at = normalize_axis(0 if axis is None else axis, len(shape), "take")
+    places = places_on([as_index(indices, "take")], (at,), shape, "take")
+    return select(x, places, (at,))
+
+
+def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Pick along an axis, with an index for each place: y[i, j] = x[index[i, j], j] for axis 0, and so on.
+
+    Args:
+        x: any shape with at least one axis.
+        index: integer tensor with as many axes; at most x's size on the other axes.
+        axis: the axis to pick from.
+
+    Returns:
+        shape of the index, dtype of x. Differentiable in x.
+
+    Raises:
+        ShapeError: the index does not fit x.
+        IndexRangeError: an index is out of range.
+
+    Differs from: torch.gather only in the order of arguments.
+
+    Example:
+        >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
+        [[2], [3]]
+    """
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape), "gather")
+    places = apply(PlacesAlong, as_index(index, "gather"), axis=at, shape=shape, what="gather")
+    return select(x, places, tuple(range(len(shape))))
+
+
+def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
+    """The array API's `gather`: the indices broadcast against x on the other axes.
+
+    Args:
+        x: any shape with at least one axis.
+        indices: integer tensor with as many axes as x.
+        axis: the axis to pick from.
+
+    Returns:
+        The broadcast shape with the indices' size on the axis. Differentiable in x.
+
+    Raises:
+        ShapeError: the numbers of axes differ, or the shapes do not broadcast.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> x = tt.tensor([[3, 1], [5, 9]])
+        >>> tt.take_along_axis(x, tt.tensor([[1]]), axis=1).tolist()
+        [[1], [9]]
+    """
+    shape, have = x.layout.shape, indices.layout.shape
+    at = normalize_axis(axis, len(shape), "take_along_axis")
+    if len(have) != len(shape):
+        raise ShapeError(
+            f"take_along_axis: indices of shape {have} for a tensor of shape {shape}",
+            why="both need the same number of axes",
+            fix="add axes of size 1 with unsqueeze",
+        )
+    common = broadcast_shapes(
+        (*shape[:at], 1, *shape[at + 1 :]), (*have[:at], 1, *have[at + 1 :]), what="take_along_axis"
+    )
+    full_x = (*common[:at], shape[at], *common[at + 1 :])
+    full_i = (*common[:at], have[at], *common[at + 1 :])
+    return gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at)
+
+
+def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
+    """x with values added along an axis: y[index[i, j], j] += values[i, j] for axis 0, and so on.
+
+    Args:
+        x: any shape with at least one axis.
+        index: integer tensor with as many axes; at most x's size on the other axes.
+        values: shape of the index, dtype of x.
+        axis: the axis that the index chooses places on.
+
+    Returns:
+        shape and dtype of x; x is not changed. Differentiable in x and values. Equal bits in every run.
+
+    Raises:
+        ShapeError: index or values do not fit.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.scatter_add(tt.zeros(3), tt.tensor([0, 2, 0]), tt.ones(3), 0).tolist()
+        [2.0, 0.0, 1.0]
+    """
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape), "scatter_add")
+    if values.layout.shape != index.layout.shape:
+        raise ShapeError(
+            f"scatter_add: values of shape {values.layout.shape}, index of shape {index.layout.shape}",
+            why="there is one value per index",
+            fix="expand one of them to the shape of the other",
+        )
+    places = apply(PlacesAlong, as_index(index, "scatter_add"), axis=at, shape=shape, what="scatter_add")
+    axes = tuple(range(len(shape)))
+    return add(x, select_transpose(cast(values, x.storage.dtype), places, axes, shape))
+
+
+def nonzero(x: Tensor) -> tuple[Tensor, ...]:
+    """Indices of the elements that are not zero, in row-major order.
+
+    Args:
+        x: any shape with at least one axis.
+
+    Returns:
+        One int64 tensor of shape (n,) per axis. How many there are depends on the data.
+
+    Raises:
+        ShapeError: x has no axes.
+
+    Example:
+        >>> [i.tolist() for i in tt.nonzero(tt.tensor([[0, 7], [8, 0]]))]
+        [[0, 1], [1, 0]]
+    """
+    if not x.layout.shape:
+        raise ShapeError(
+            "nonzero: the tensor has no axes",
+            why="a single number has no index",
+            fix="x.reshape(1).nonzero()",
+        )
+    return tuple([from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(x))])
+
+
+def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
+    """Rows with a single 1, at the index.
+
+    Args:
+        indices: integer tensor of any shape, values from 0 to num_classes - 1.
+        num_classes: length of a row.
+        dtype: default int64.
+
+    Returns:
+        shape (*indices.shape, num_classes).
+
+    Raises:
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.one_hot(tt.tensor([2, 0]), 3).tolist()
+        [[0, 0, 1], [1, 0, 0]]
+    """
+    flat = reshape(as_index(indices, "one_hot"), -1)
+    index = wrapped(arr(flat), num_classes, 0, (num_classes,), "one_hot")
+    hot = np.zeros((index.size, num_classes), np.int64)
+    hot[np.arange(index.size), index] = 1
+    t = reshape(from_array(hot, int64), (*indices.layout.shape, num_classes))
+    return t if dtype is None else cast(t, dtype)
+
+
+class GatheringMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    take = take
+    gather = gather
+    scatter_add = scatter_add
+    nonzero = nonzero
