@@ -17,13 +17,14 @@ LAYERS = [
     ["tinytensor.shapes", "tinytensor.config", "tinytensor.grad_mode"],
     ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random"],
     ["tinytensor.runtime", "tinytensor.kernels"],
-    ["tinytensor.storage", "tinytensor.autograd"],
+    ["tinytensor.storage", "tinytensor.autograd", "tinytensor.hooks"],
     ["tinytensor.reuse"],
     ["tinytensor.dispatch"],
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],
     ["tinytensor.ops", "tinytensor.explain"],
     ["tinytensor.tensor"],
-    ["tinytensor.creation", "tinytensor.function", "tinytensor.gradcheck"],
+    ["tinytensor.creation", "tinytensor.gradcheck"],
+    ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly"],
     ["tinytensor", "tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"],
     ["tinytensor.__main__"],
     ["gpt"],
@@ -31,9 +32,9 @@ LAYERS = [
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Pure integers and the tape: to be read and tested without arrays.
-NO_ARRAYS = {name for layer in LAYERS[:3] for name in layer} | {"tinytensor.autograd"}
+NO_ARRAYS = {name for layer in LAYERS[:3] for name in layer} | {"tinytensor.autograd", "tinytensor.hooks"}
 # The tape knows ops and storage by protocol only.
-AUTOGRAD_MAY_IMPORT = {"tinytensor.errors", "tinytensor.grad_mode"}
+AUTOGRAD_MAY_IMPORT = {"tinytensor.errors", "tinytensor.grad_mode", "tinytensor.hooks"}
 # What gpt sees of the engine: its public face.
 GPT_MAY_IMPORT = {
     "tinytensor",

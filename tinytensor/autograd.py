@@ -9,11 +9,14 @@ that is re-attached and the result that the user holds share one gradient.
 from __future__ import annotations
 
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import GradError
 from .grad_mode import backward_mode
+from .hooks import Extra, Grads, Removable, replaced_all, run_tensor_hooks
 
 if TYPE_CHECKING:
     from .dispatch import Op
@@ -21,7 +24,20 @@ if TYPE_CHECKING:
     from .storage import Storage
     from .tensor import Tensor
 
-Grads = tuple[Any, ...]  # Tensor | None each; spelled out, every op would have to assert
+__all__ = [
+    "Algebra",
+    "Grads",
+    "Needs",
+    "Node",
+    "Output",
+    "Saved",
+    "extra_of",
+    "fetch_all",
+    "follow",
+    "retain",
+    "run",
+]
+
 Needs = tuple[bool, ...]
 Edge = Any  # Node | Output | leaf Tensor; spelled out it would cost a cast at each use
 Root = tuple[Edge, "Tensor"]
@@ -80,40 +96,11 @@ class Output:
         self.node, self.index = node, index
 
 
-class Extra:
-    """Hooks of a node, and where its forward ran (anomaly mode)."""
-
-    __slots__ = ("after", "before", "trace")
-
-    def __init__(self) -> None:
-        self.before: list[Callable[[Grads], Grads | None]] = []
-        self.after: list[Callable[[Grads, Grads], Grads | None]] = []
-        self.trace: str = ""
-
-
 def extra_of(node: Node) -> Extra:
     """The Extra of a node, made on first use."""
     if node.extra is None:
         node.extra = Extra()
     return node.extra
-
-
-class Removable:
-    """Handle of a hook: `remove()`, or use it as a context manager."""
-
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self._hooks, self._hook = hooks, hook
-        hooks.append(hook)
-
-    def remove(self) -> None:
-        """Take the hook out; calling it twice is fine."""
-        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
-
-    def __enter__(self) -> Removable:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 class Algebra:
@@ -126,7 +113,7 @@ class Algebra:
     fit: Callable[[Tensor, tuple[int, ...], DType], Tensor]
     clone: Callable[[Tensor], Tensor]
     attach: Callable[[Any, Edge], Tensor]
-    check: Callable[[Node, Sequence[Tensor | None]], None] | None = None  # set by anomaly mode
+    check: Callable[[Node, Grads, Sequence[Tensor | None]], None] | None = None  # set by anomaly mode
 
 
 FREED: Any = object()
@@ -284,13 +271,15 @@ class Pass:
         extra = node.extra
         if flows and extra is not None:
             for before in tuple(extra.before):
-                out = before(out) or out
+                out = replaced_all("register_prehook", out, before(out))
+            for ref, index in extra.retained:
+                _keep(ref(), out[index])
         if self.keys is not None:
             self._note(node, out)
         if not flows or (self.good is not None and node not in self.good):
             return None
         needs = self._needs(node)
-        saved = Saved(node) if node.saved is FREED or node.saved else None
+        saved = Saved(node) if node.saved else None
         params = node.params
         back: Sequence[Tensor | None]
         back = (
@@ -299,10 +288,10 @@ class Pass:
         if not self.retain and node.saved:
             node.saved = FREED
         if Algebra.check is not None:
-            Algebra.check(node, back)
+            Algebra.check(node, out, back)
         if extra is not None:
             for after in tuple(extra.after):
-                back = after(tuple(back), out) or back
+                back = replaced_all("register_hook", tuple(back), after(tuple(back), out))
         specs = node.specs
         out = ()
         if specs is None:
@@ -335,7 +324,7 @@ class Pass:
     def result(self, wanted: Sequence[Edge]) -> list[Tensor | None]:
         """The gradients asked for, in order; None where no path led there."""
         for key, g in self.leaves.items():
-            self.found[key] = _hooked(self.keep[key], g)
+            self.found[key] = run_tensor_hooks(self.keep[key]._hooks, g)
         return [self.found.get(key_of(e)) for e in wanted]
 
     def accumulate(self) -> None:
@@ -344,8 +333,9 @@ class Pass:
             if not leaf._requires:
                 continue
             if leaf._hooks:
-                self.leaves[key] = _hooked(leaf, self.leaves[key])
-            _accumulate(leaf, self.leaves.pop(key), self.create)
+                self.leaves[key] = run_tensor_hooks(leaf._hooks, self.leaves[key])
+            with _accumulating:
+                _accumulate(leaf, self.leaves.pop(key), self.create)
 
 
 def run(
@@ -364,21 +354,51 @@ def run(
         return []
 
 
-def _hooked(leaf: Tensor, grad: Tensor) -> Tensor:
-    for hook in tuple(leaf._hooks or ()):
-        replaced = hook(grad)
-        if replaced is not None:
-            grad = replaced
-    return grad
+def retain(t: Tensor) -> None:
+    """Let each pass keep the gradient of t, a result, in `t.grad`; the node does not keep t alive."""
+    edge = t._edge
+    node = node_of(edge)
+    assert node is not None, "leaves keep theirs anyway"
+    kept = extra_of(node).retained
+    if not any([ref() is t for ref, _ in kept]):
+        kept.append((weakref.ref(t), edge.index if type(edge) is Output else 0))
+
+
+def follow(t: Tensor, old: Edge) -> None:
+    """t was written in place and left its edge for a new one: a wish to retain its gradient goes with it."""
+    node = node_of(old)
+    if node is None or node.extra is None or not node.extra.retained or node_of(t._edge) is None:
+        return
+    kept = node.extra.retained
+    stay = [entry for entry in kept if entry[0]() is not t]
+    if len(stay) != len(kept):
+        kept[:] = stay
+        retain(t)
+
+
+def _keep(t: Tensor | None, grad: Tensor | None) -> None:
+    """t.grad += grad, for a result that retains it; never in place, and never the gradient itself."""
+    if t is not None and grad is not None:
+        t.grad = Algebra.clone(grad) if t.grad is None else Algebra.add(t.grad, grad)
+
+
+_accumulating = threading.RLock()  # passes of several threads may end in the same leaf
 
 
 def _accumulate(leaf: Tensor, grad: Tensor, create: bool) -> None:
     """leaf.grad += grad. The first gradient is taken over only if nobody else can reach its memory."""
-    if leaf.grad is not None:
-        if create:
-            leaf.grad = Algebra.add(leaf.grad, grad)
+    have = leaf.grad
+    if have is not None:
+        if have.shape != grad.shape or have.dtype is not grad.dtype:
+            raise GradError(
+                f"backward: .grad of a leaf has shape {have.shape}, dtype {have.dtype}",
+                why=f"the gradient to be added has shape {grad.shape}, dtype {grad.dtype}",
+                fix="set x.grad = None before backward(), or to a tensor like x",
+            )
+        if create or have.layout.overlaps():
+            leaf.grad = Algebra.add(have, grad)
         else:
-            Algebra.add_into(leaf.grad, grad)
+            Algebra.add_into(have, grad)
     elif create:
         leaf.grad = grad
     else:
@@ -427,32 +447,47 @@ class Saved:
 
     def __getattr__(self, name: str) -> Any:
         node = self._node
-        op = node.op
-        if node.saved is FREED:
-            raise GradError(
-                f"backward: the graph behind {op.name} was already used",
-                why="what forward saved is freed by backward()",
-                fix="pass retain_graph=True to the first backward(), or compute the loss again",
-            )
-        if not isinstance(node.saved, list):  # a checkpointed region: run its forward again
-            node.saved = node.saved.recompute()
-        i = op.slots[name]
-        record = node.saved[i]
-        if type(record) is not tuple:
-            return record  # a Python number, or None where the condition said that nobody would ask
-        where = op.plan[i][0]
-        if where >= 0:
-            edge = node.parents[where]
-        elif ~where >= op.visible:
-            edge = None  # a hidden output is a cache, not a function of the inputs
-        else:
-            edge = node if node.outs is None else Output(node, ~where)
-        storage, seen = record[0], record[3]
-        if storage.version != seen:
-            by = getattr(storage, "last_op", "an in-place op")
-            raise GradError(
-                f"backward: {name!r} of {op.name}, shape {record[1].shape}, was overwritten by {by}",
-                why=f"its memory is at version {storage.version}, backward needs version {seen}",
-                fix="clone the tensor before the in-place write, or use the operation that is not in place",
-            )
-        return Algebra.attach(record, edge)
+        i = node.op.slots[name]
+        return _fetch(node, i, node.op.plan[i][0], name)
+
+
+def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...]:
+    """All that a node saved; `plan` says where each comes from, as in `Op.plan`, or None: no edge."""
+    if saved is None:
+        return ()
+    node = saved._node
+    return tuple([_fetch(node, i, where, f"saved_tensors[{i}]") for i, where in enumerate(plan)])
+
+
+def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
+    """The i-th saved value of a node, from input `where` or output `~where`, with its edge again."""
+    if node.saved is FREED:
+        raise GradError(
+            f"backward: the graph behind {node.name} was already used",
+            why="what forward saved is freed by backward()",
+            fix="pass retain_graph=True to the first backward(), or compute the loss again",
+        )
+    while not isinstance(node.saved, list):  # a checkpointed region (or one inside it): run it again
+        node.saved = node.saved.recompute()
+    record = node.saved[i]
+    if type(record) is not tuple:
+        return record  # a Python number, or None where the condition said that nobody would ask
+    edge: Edge
+    if where is None:
+        edge = None
+    elif where >= 0:
+        edge = node.parents[where]
+    elif node.outs is None:  # hidden outputs are caches, not functions of the inputs: no edge
+        edge = node if where == -1 else None
+    else:
+        edge = Output(node, ~where) if ~where < len(node.outs) else None
+    storage, seen = record[0], record[3]
+    if storage.version != seen:
+        by = getattr(storage, "last_op", "an in-place op")
+        ran = f"; {node.name} ran at {node.extra.trace}" if node.extra and node.extra.trace else ""
+        raise GradError(
+            f"backward: {name!r} of {node.name}, shape {record[1].shape}, was overwritten by {by}",
+            why=f"its memory is at version {storage.version}, backward needs version {seen}{ran}",
+            fix="clone the tensor before the in-place write, or use the operation that is not in place",
+        )
+    return Algebra.attach(record, edge)

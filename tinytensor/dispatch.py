@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .autograd import Algebra, Node, Output
+from .autograd import Algebra, Node, Output, follow
 from .config import config
 from .device import cpu
 from .dtypes import DType
@@ -19,7 +19,7 @@ from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .grad_mode import grad_enabled, retaining
 from .layout import Layout, contiguous, ordered
 from .reuse import reusable
-from .runtime.host import NUMPY, Array, check_writeable, narrow, widen
+from .runtime.host import NUMPY, Array, check_writeable, narrow, silent, widen
 from .storage import Storage, adopt, alloc, view_buffer
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def values(t: Tensor) -> Array:
 
 
 def attach(record: Any, edge: Any) -> Tensor:
-    """A saved record as a tensor, with its edge again."""
+    """A saved record as a tensor, with its edge again; a leaf is itself again."""
     if edge is not None and type(edge) is not Node and type(edge) is not Output:
         leaf: Tensor = edge
         return leaf
@@ -197,21 +197,25 @@ def edge_of(t: Tensor) -> Any:
     return t if t._edge is None else t._edge
 
 
-def new_node(op: type[Op], parents: tuple[Any, ...], params: dict[str, Any] | None) -> Node:
-    """A node that saves nothing."""
+def new_node(
+    op: type[Op], parents: tuple[Any, ...], params: dict[str, Any] | None, saved: Any = (), outs: Any = None
+) -> Node:
+    """A node for what no op computed; `saved` are records as `record` makes them."""
     node = new(Node)
     node.op = op
     node.parents = parents
     node.params = params
-    node.saved = ()
-    node.specs = node.outs = node.extra = None
-    if _observers:
-        for observe in tuple(_observers):
-            observe(node)
+    node.saved = saved
+    node.outs = outs
+    node.specs = node.extra = None
+    if observers:
+        for observe in tuple(observers):
+            observe(node, ())
     return node
 
 
-_observers: list[Callable[[Node], None]] = []  # anomaly mode and checkpointing watch the nodes that are made
+# anomaly mode and checkpointing watch the nodes that are made, and the outputs where there are any yet
+observers: list[Callable[[Node, Sequence[Any]], None]] = []
 
 
 def _refresh(view: Tensor) -> None:
@@ -225,15 +229,17 @@ def _refresh(view: Tensor) -> None:
                 fix="make the view again after the in-place operation, or clone it before",
             )
         params = {"src": base.layout, "dst": view.layout}
+        old = view._edge
         view._edge = new_node(registry["reframe"], (edge_of(base),), params)
         view._requires = True
+        follow(view, old)
     view._seen = view.storage.version
 
 
 def requires(t: Tensor) -> bool:
     """requires_grad as the user sees it: a view of a base that got a history has one, too."""
     base = t._base
-    return t._requires if base is None else t._requires or (base._requires and edge_of(t) is not None)
+    return t._requires or (base is not None and base._requires and t._seen != t.storage.version)
 
 
 def record(
@@ -270,9 +276,9 @@ def record(
             if o is not None and o.storage.dtype.is_inexact:
                 o._edge = Output(node, i)
                 o._requires = True
-    if _observers:
-        for observe in tuple(_observers):
-            observe(node)
+    if observers:
+        for observe in tuple(observers):
+            observe(node, outs)
     return node
 
 
@@ -291,6 +297,8 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
                 recording = True
     specs_in = [None if x is None else Spec(x.layout.shape, x.storage.dtype) for x in ins]
     specs = op.infer(*specs_in, **params)
+    if recording and op.visible == 1 and (first := specs[0]) is not None and not first.dtype.is_inexact:
+        recording = False  # no gradient passes through integers
     arrays = [None if x is None else arr(x) if op.raw else values(x) for x in ins]
     if op.contiguous:
         _require_contiguous(op, arrays)
@@ -310,7 +318,7 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
         places.append(np.empty(spec.shape, np.float32) if spec.dtype.narrow and not op.raw else arr(t))
     if config.debug:
         _poison(op, places, arrays)
-    op.cpu(*places, *arrays, **params)
+    silent().run(op.cpu, *places, *arrays, **params)
     if not op.raw:
         for t, place in zip(outs, places, strict=True):
             if t is not None and t.storage.dtype.narrow:

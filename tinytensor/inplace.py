@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dispatch import arr, edge_of, from_array, new_node, registry, requires, values
+from .autograd import follow
+from .dispatch import apply, arr, edge_of, new_node, registry, requires, values
 from .dtypes import DType, float32, promote
-from .elementwise import Elementwise, convert, elementwise, operands
+from .elementwise import Elementwise, convert, elementwise, operands, result_dtype
 from .errors import DTypeError, GradError, ShapeError
 from .grad_mode import grad_enabled
 from .layout import broadcast_shapes
-from .runtime.host import NUMPY, check_writeable, narrow
+from .runtime.host import NUMPY, check_writeable, narrow, silent
+from .storage import Storage
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -76,14 +78,14 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
         elif (type(o) is float or type(o) is int) and not (x._requires and grad_enabled()):
             y = o
         a = x._array
-        if y is not None and a is not None and a.flags.writeable:
-            op.ufunc(a, y, out=a)
+        if y is not None and a is not None and a.flags.writeable and "float" in op.accepts:
+            silent().run(op.ufunc, a, y, out=a)
             s = x.storage
-            if hasattr(s, "members"):
-                s.bump(op.name)
+            if hasattr(s, "members") or Storage.locate is not None:
+                s.bump(op.name + "_")
             else:
                 s.version += 1
-                s.last_op = op.name
+                s.last_op = op.name + "_"
             return x
     return _inplace(op, x, *others)
 
@@ -100,23 +102,21 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
             why="a target that is written in place cannot grow",
             fix="use the operator that is not in place: x = x + y",
         )
-    _check_kind(op, what, have, promote(*dtypes, scalars=tuple(kinds)))
+    _check_kind(what, have, result_dtype(op, dtypes, kinds))
     target = arr(x)
     if not needs:
         arrays = [convert(what, item, have) for item in items]
         # overlapping operands: NumPy's ufuncs make a temporary where memory is shared, whatever the strides
         if have.narrow:
-            narrow(np.asarray(op.ufunc(*arrays, out=...)), have, target)
+            narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
         else:
-            op.ufunc(*arrays, out=target)
+            silent().run(op.ufunc, *arrays, out=target)
         x.storage.bump(what)
         return x
     ins = [x, *others]
     for at, _ in op.plan:  # what the op saves must not be the memory that is about to be overwritten
         if at >= 0 and isinstance(t := ins[at], _Tensor) and t.storage is x.storage:
-            ins[at] = copy = from_array(np.array(arr(t), order="C"), t.storage.dtype)
-            copy._edge = edge_of(t)
-            copy._requires = copy._edge is not None
+            ins[at] = apply(registry["copy"], t)
     value = elementwise(op, *ins)
     if value.storage.dtype is not have:
         value = registry["cast"].fn(value, have)  # type: ignore[attr-defined]  # ops/manipulation.py
@@ -125,10 +125,8 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     return x
 
 
-def _check_kind(op: type[Elementwise], what: str, have: DType, got: DType) -> None:
+def _check_kind(what: str, have: DType, got: DType) -> None:
     """The result's kind may not be higher than the target's: 1.5 does not fit into an integer tensor."""
-    if op.result == "float" and not got.is_inexact:
-        got = float32
     if got.rank > have.rank:
         raise DTypeError(
             f"{what}: a result of dtype {got} cannot be written into a tensor of dtype {have}",
@@ -140,17 +138,18 @@ def _check_kind(op: type[Elementwise], what: str, have: DType, got: DType) -> No
 def rebase(x: Tensor, value: Tensor, what: str) -> None:
     """x's memory now holds value: give x (and its base) the history of value."""
     x.storage.bump(what)
-    edge = edge_of(value)
+    edge, old = edge_of(value), x._edge
     base = x._base
-    if base is None:
-        x._edge = edge
-        x._requires = edge is not None
-        return
-    base._edge = new_node(registry["assign"], (edge_of(base), edge), {"src": base.layout, "dst": x.layout})
-    base._requires = True
     x._edge = edge
     x._requires = edge is not None
-    x._seen = x.storage.version if edge is not None else -1
+    if base is not None:
+        before = base._edge
+        params = {"src": base.layout, "dst": x.layout}
+        base._edge = new_node(registry["assign"], (edge_of(base), edge), params)
+        base._requires = True
+        x._seen = x.storage.version if edge is not None else -1
+        follow(base, before)
+    follow(x, old)
 
 
 def copy_(x: Tensor, value: Any) -> Tensor:
@@ -174,7 +173,7 @@ def copy_(x: Tensor, value: Any) -> Tensor:
         [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
     tensor = isinstance(value, _Tensor)
-    needs = grad_enabled() and (requires(x) or (tensor and requires(value)))
+    needs = x.storage.dtype.is_inexact and grad_enabled() and (requires(x) or (tensor and requires(value)))
     check_target(x, needs, "copy_")
     have = x.storage.dtype
     if tensor:
@@ -193,8 +192,9 @@ def copy_(x: Tensor, value: Any) -> Tensor:
         node = new_node(registry["assign"], (parent, edge), {"src": base.layout, "dst": x.layout})
         if tensor and (value.layout.shape != x.layout.shape or value.storage.dtype is not have):
             node.specs = (None, (value.layout.shape, value.storage.dtype))
-        base._edge = node
+        before, base._edge = base._edge, node
         base._requires = True
+        follow(base, before)
         if base is not x:
             x._seen = -1
     return x

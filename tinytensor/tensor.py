@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from . import autograd, dispatch, elementwise, inplace, viewing
-from .autograd import Node, Output, Removable, extra_of
+from .autograd import Node, Output, extra_of, retain
 from .device import Device, as_device, cpu
 from .dispatch import arr, edge_of, from_array, requires, values
 from .dtypes import DType, bfloat16, float32
 from .errors import DeviceError, DTypeError, GradError, ShapeError
+from .hooks import Removable, replaced
 from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
@@ -195,7 +196,7 @@ class Tensor(
                 why="gradients are real numbers, so only floating tensors have them",
                 fix="cast first: x.astype(tt.float32)",
             )
-        if not on and self._edge is not None:
+        if not on and not self.is_leaf:
             raise GradError(
                 "requires_grad_: the tensor is the result of a recorded operation",
                 why="only leaves can stop requiring a gradient",
@@ -276,24 +277,35 @@ class Tensor(
 
         def on_node(grads: autograd.Grads) -> autograd.Grads | None:
             grad = grads[index]
-            replaced = None if grad is None else hook(grad)
-            return None if replaced is None else (*grads[:index], replaced, *grads[index + 1 :])
+            if grad is None or (new := hook(grad)) is None:
+                return None
+            return (*grads[:index], replaced("register_hook", grad, new), *grads[index + 1 :])
 
         return Removable(extra_of(node).before, on_node)
 
     def retain_grad(self) -> None:
-        """Keep `.grad` of a tensor that is not a leaf, too."""
-        import weakref
+        """Keep `.grad` of a tensor that is not a leaf, too; in-place writes and hooks count, as for a leaf.
 
-        if edge_of(self) is self:
-            return
-        me = weakref.ref(self)
+        Raises:
+            GradError: the tensor does not require grad.
 
-        def keep(grad: Tensor) -> None:
-            if (t := me()) is not None:
-                t.grad = grad.detach() if t.grad is None else t.grad + grad
-
-        self.register_hook(keep)
+        Example:
+            >>> x = tt.ones(2, requires_grad=True)
+            >>> y = x * 2
+            >>> y.retain_grad()
+            >>> (y * y).sum().backward()
+            >>> y.grad.tolist()
+            [4.0, 4.0]
+        """
+        edge = edge_of(self)
+        if edge is None:
+            raise GradError(
+                "retain_grad: the tensor does not require grad",
+                why="no gradient will reach it",
+                fix="set requires_grad_() on it or on an input",
+            )
+        if edge is not self:
+            retain(self)
 
     # ---- to and from Python and NumPy ---------------------------------------------------------------------
 
@@ -487,11 +499,16 @@ def _repr(t: Tensor) -> str:
         parts.append(f"dtype={t.dtype}")
     if t.device is not cpu:
         parts.append(f"device='{t.device}'")
-    if t.node is not None:
-        parts.append(f"node={t.node.name}")
-    elif t.requires_grad:
-        parts.append("requires_grad=True")
+    if t.requires_grad:
+        parts.append(_place_in_graph(t))
     return f"tensor({', '.join(parts)})"
+
+
+def _place_in_graph(t: Tensor) -> str:
+    try:
+        return "requires_grad=True" if t.node is None else f"node={t.node.name}"
+    except GradError:  # a view that can no longer be differentiated can still be looked at
+        return "node=invalid"
 
 
 def _ml_bfloat16() -> Any:
@@ -592,6 +609,12 @@ def grad(
         )  # fmt: skip
     for kind, tensors in (("output", outs), ("input", ins)):
         for i, t in enumerate(tensors):
+            if not isinstance(t, Tensor):
+                raise DTypeError(
+                    f"grad: {kind} {i} is a {type(t).__name__}",
+                    why="only tensors have gradients",
+                    fix="pass tensors, made with requires_grad=True",
+                )
             if edge_of(t) is None:
                 raise GradError(
                     f"grad: {kind} {i} of shape {t.shape} does not require grad",
