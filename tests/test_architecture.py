@@ -22,6 +22,7 @@ LAYERS = [
     ["tinytensor.dispatch"],
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],
     ["tinytensor.ops", "tinytensor.explain"],
+    ["tinytensor.gradients", "tinytensor.representation"],
     ["tinytensor.tensor"],
     ["tinytensor.creation", "tinytensor.gradcheck"],
     ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly"],

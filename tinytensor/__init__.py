@@ -58,6 +58,7 @@ from .errors import (
     TinyTensorError,
 )
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .gradients import grad
 from .layout import Layout
 from .ops.arithmetic import add, divide, multiply, negative, pow, subtract, where
 from .ops.gathering import gather, nonzero, one_hot, scatter_add, take, take_along_axis
@@ -95,7 +96,7 @@ from .ops.slicing import as_strided, diagonal, unfold
 from .ops.splitting import chunk, split, unbind
 from .random import Generator, default_generator, initial_seed, manual_seed
 from .storage import Storage
-from .tensor import Tensor, grad
+from .tensor import Tensor
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import as_device
+from .device import as_device, require_cpu
 from .dispatch import arr, from_array, wrap
 from .dispatch import empty as empty_of
 from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, int64
@@ -14,7 +14,7 @@ from .errors import ArgumentError, DTypeError
 from .layout import Layout, check_shape, contiguous
 from .runtime.host import NUMPY, Array, dtype_of, narrow
 from .storage import wrap_foreign
-from .tensor import Tensor, require_cpu
+from .tensor import Tensor
 
 
 def _device(device: Any, what: str) -> None:

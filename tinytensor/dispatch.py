@@ -7,7 +7,7 @@ their own (`elementwise.py`), and so do views (`viewing.py`) and writes into exi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -130,7 +130,7 @@ def use_result_class(cls: type[Tensor]) -> None:
     _Tensor = cls
 
 
-def is_tensor(x: object) -> bool:
+def is_tensor(x: object) -> TypeGuard[Tensor]:
     """Whether x is a Tensor of this engine."""
     return isinstance(x, _Tensor)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from . import autograd, dispatch, elementwise, inplace, viewing
-from .autograd import Node, Output, extra_of, retain
-from .device import Device, as_device, cpu
-from .dispatch import arr, edge_of, from_array, requires, values
-from .dtypes import DType, bfloat16, float32
+from . import dispatch, elementwise, inplace, viewing
+from .autograd import Node, Output
+from .device import Device, as_device, cpu, require_cpu
+from .dispatch import arr, edge_of, requires, values
+from .dtypes import BY_NAME, DType, bfloat16
 from .errors import DeviceError, DTypeError, GradError, ShapeError
-from .hooks import Removable, replaced
+from .gradients import GradientMethods
 from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
@@ -25,11 +25,13 @@ from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
 from .ops.slicing import SlicingMethods
 from .ops.splitting import SplittingMethods
-from .runtime.host import NUMPY, Array
+from .representation import represent
+from .runtime.host import Array
 from .storage import Storage
 
 
 class Tensor(
+    GradientMethods,
     ArithmeticMethods,
     ManipulationMethods,
     ReductionMethods,
@@ -216,97 +218,6 @@ class Tensor(
         edge = edge_of(self)
         return edge.node if type(edge) is Output else edge if type(edge) is Node else None
 
-    def backward(
-        self, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
-    ) -> None:
-        """Add d(self)/d(leaf) to `.grad` of every leaf that self was computed from.
-
-        Args:
-            gradient: the gradient to start from, of self's shape; may be left out if self has one element.
-            retain_graph: keep what forward saved, so that backward can run again.
-            create_graph: record the backward pass itself, for higher derivatives.
-
-        Raises:
-            GradError: self does not require grad, needs a gradient argument, or its graph was already used.
-            ShapeError: the gradient does not have self's shape.
-
-        Example:
-            >>> x = tt.tensor(3.0, requires_grad=True)
-            >>> (x * x).backward()
-            >>> x.grad.item()
-            6.0
-        """
-        edge = edge_of(self)
-        if edge is None:
-            raise GradError(
-                f"backward: the tensor of shape {self.shape} does not require grad",
-                why="nothing was recorded that leads to it",
-                fix="make an input with requires_grad=True, outside tt.no_grad()",
-            )
-        root = start_gradient(self, gradient, "backward")
-        autograd.run([(edge, root)], retain=retain_graph, create=create_graph)
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Removable:
-        """Call `hook(grad)` when this tensor's gradient is known; a tensor that it returns replaces it.
-
-        Returns:
-            A handle; `handle.remove()` takes the hook out.
-
-        Raises:
-            GradError: the tensor does not require grad.
-
-        Example:
-            >>> x = tt.ones(2, requires_grad=True)
-            >>> handle = x.register_hook(lambda grad: grad * 10)
-            >>> x.sum().backward()
-            >>> x.grad.tolist()
-            [10.0, 10.0]
-        """
-        edge = edge_of(self)
-        if edge is None:
-            raise GradError(
-                "register_hook: the tensor does not require grad",
-                why="no gradient will reach it",
-                fix="set requires_grad_() on it or on an input",
-            )
-        if edge is self:
-            self._hooks = self._hooks or []
-            return Removable(self._hooks, hook)
-        index = edge.index if type(edge) is Output else 0
-        node: Node = edge.node if type(edge) is Output else edge
-
-        def on_node(grads: autograd.Grads) -> autograd.Grads | None:
-            grad = grads[index]
-            if grad is None or (new := hook(grad)) is None:
-                return None
-            return (*grads[:index], replaced("register_hook", grad, new), *grads[index + 1 :])
-
-        return Removable(extra_of(node).before, on_node)
-
-    def retain_grad(self) -> None:
-        """Keep `.grad` of a tensor that is not a leaf, too; in-place writes and hooks count, as for a leaf.
-
-        Raises:
-            GradError: the tensor does not require grad.
-
-        Example:
-            >>> x = tt.ones(2, requires_grad=True)
-            >>> y = x * 2
-            >>> y.retain_grad()
-            >>> (y * y).sum().backward()
-            >>> y.grad.tolist()
-            [4.0, 4.0]
-        """
-        edge = edge_of(self)
-        if edge is None:
-            raise GradError(
-                "retain_grad: the tensor does not require grad",
-                why="no gradient will reach it",
-                fix="set requires_grad_() on it or on an input",
-            )
-        if edge is not self:
-            retain(self)
-
     # ---- to and from Python and NumPy ---------------------------------------------------------------------
 
     def numpy(self) -> Array:
@@ -427,7 +338,7 @@ class Tensor(
             >>> tt.ones(2).to("cpu").to(tt.float64).dtype
             tinytensor.float64
         """
-        if isinstance(target, Device) or (isinstance(target, str) and not _names_dtype(target)):
+        if isinstance(target, Device) or (isinstance(target, str) and target not in BY_NAME):
             require_cpu(as_device(target), "to")
             return self
         return self.astype(target, copy=False)
@@ -467,7 +378,7 @@ class Tensor(
         return function(other, self)
 
     def __repr__(self) -> str:
-        return _repr(self)
+        return represent(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._edge is not None:
@@ -489,28 +400,6 @@ class Tensor(
         )
 
 
-def _repr(t: Tensor) -> str:
-    with np.printoptions(threshold=50, edgeitems=3, precision=4, suppress=True):
-        body = np.array2string(values(t), separator=", ", prefix="tensor(")
-    parts = [body]
-    if t.layout.size == 0:
-        parts.append(f"shape={t.shape}")
-    if t.dtype.name not in ("float32", "int64", "bool"):
-        parts.append(f"dtype={t.dtype}")
-    if t.device is not cpu:
-        parts.append(f"device='{t.device}'")
-    if t.requires_grad:
-        parts.append(_place_in_graph(t))
-    return f"tensor({', '.join(parts)})"
-
-
-def _place_in_graph(t: Tensor) -> str:
-    try:
-        return "requires_grad=True" if t.node is None else f"node={t.node.name}"
-    except GradError:  # a view that can no longer be differentiated can still be looked at
-        return "node=invalid"
-
-
 def _ml_bfloat16() -> Any:
     try:
         import ml_dtypes
@@ -521,117 +410,6 @@ def _ml_bfloat16() -> Any:
             fix="cast first: x.astype(tt.float32).numpy(), or pip install ml_dtypes",
         ) from None
     return ml_dtypes.bfloat16
-
-
-def _names_dtype(text: str) -> bool:
-    from .dtypes import BY_NAME
-
-    return text in BY_NAME
-
-
-def require_cpu(device: Device, what: str) -> None:
-    """DeviceError for a device that this release cannot run on."""
-    if device is not cpu:
-        raise DeviceError(
-            f"{what}: device {device} is not available",
-            why="this release runs on the CPU; a device never silently stands in for another",
-            fix='use device="cpu"',
-        )
-
-
-def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor:
-    """The gradient that a backward pass starts from, checked."""
-    if gradient is None:
-        if output.layout.size != 1:
-            raise GradError(
-                f"{what}: an output of shape {output.shape} needs a gradient to start from",
-                why="only a single number has an obvious one, 1",
-                fix="reduce it with .sum(), or pass a gradient of the output's shape",
-            )
-        return from_array(np.ones(output.shape, NUMPY[float32]), float32).astype(output.dtype, copy=False)
-    if not isinstance(gradient, Tensor):
-        raise DTypeError(
-            f"{what}: the gradient is a {type(gradient).__name__}",
-            why="gradients are tensors",
-            fix="pass tt.asarray(gradient)",
-        )
-    if gradient.shape != output.shape:
-        raise ShapeError(
-            f"{what}: the gradient has shape {gradient.shape}, the output {output.shape}",
-            why="there is one gradient per element of the output",
-            fix=f"pass a gradient of shape {output.shape}",
-        )
-    return gradient.astype(output.dtype, copy=False)
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
-    *,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """Gradients of outputs in inputs, returned and not added to `.grad`.
-
-    Args:
-        outputs: tensor(s) to differentiate; each of one element unless grad_outputs is given.
-        inputs: tensor(s) to differentiate in: leaves, or results on the way.
-        grad_outputs: gradient(s) to start from, one per output.
-        retain_graph: keep what forward saved; default: the value of create_graph.
-        create_graph: record the pass, so that the gradients can be differentiated again.
-        allow_unused: give None for an input that the outputs do not depend on, instead of raising.
-
-    Returns:
-        One gradient per input, of its shape.
-
-    Raises:
-        GradError: an output or input does not require grad, or an input was not used.
-
-    Example:
-        >>> x = tt.tensor(2.0, requires_grad=True)
-        >>> (slope,) = tt.grad(x**3, x, create_graph=True)
-        >>> slope.item(), tt.grad(slope, x)[0].item()
-        (12.0, 12.0)
-    """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    starts = (
-        [grad_outputs] * len(outs)
-        if grad_outputs is None or isinstance(grad_outputs, Tensor)
-        else list(grad_outputs)
-    )
-    if len(starts) != len(outs):
-        raise ShapeError(
-            f"grad: {len(starts)} grad_outputs for {len(outs)} outputs", why="each output needs one",
-            fix="pass one gradient (or None) per output",
-        )  # fmt: skip
-    for kind, tensors in (("output", outs), ("input", ins)):
-        for i, t in enumerate(tensors):
-            if not isinstance(t, Tensor):
-                raise DTypeError(
-                    f"grad: {kind} {i} is a {type(t).__name__}",
-                    why="only tensors have gradients",
-                    fix="pass tensors, made with requires_grad=True",
-                )
-            if edge_of(t) is None:
-                raise GradError(
-                    f"grad: {kind} {i} of shape {t.shape} does not require grad",
-                    why="nothing was recorded for it",
-                    fix="make the inputs with requires_grad=True, outside tt.no_grad()",
-                )
-    roots = [(edge_of(o), start_gradient(o, s, "grad")) for o, s in zip(outs, starts, strict=True)]
-    keep = create_graph if retain_graph is None else retain_graph
-    found = autograd.run(roots, wanted=[edge_of(x) for x in ins], retain=keep, create=create_graph)
-    for i, g in enumerate(found):
-        if g is None and not allow_unused:
-            raise GradError(
-                f"grad: the outputs do not depend on input {i} of shape {ins[i].shape}",
-                why="no recorded path leads from one to the other",
-                fix="leave the input out, or pass allow_unused=True to get None",
-            )
-    return tuple(found)
 
 
 for _module in (dispatch, elementwise, viewing, inplace):
