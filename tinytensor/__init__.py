@@ -1,7 +1,9 @@
 """tinytensor: a tensor engine that a person can see through."""
 
 from . import errors
+from .anomaly import detect_anomaly
 from .autograd import Node
+from .checkpointing import checkpoint
 from .config import config
 from .creation import (
     arange,
@@ -57,10 +59,21 @@ from .errors import (
     ShapeError,
     TinyTensorError,
 )
+from .function import Function
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .gradcheck import gradcheck, gradgradcheck
 from .gradients import grad
 from .layout import Layout
 from .ops.arithmetic import add, divide, multiply, negative, pow, subtract, where
+from .ops.extremes import (
+    all,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    max,
+    min,
+)
 from .ops.gathering import gather, nonzero, one_hot, scatter_add, take, take_along_axis
 from .ops.joining import (
     broadcast_arrays,
@@ -91,7 +104,16 @@ from .ops.manipulation import (
 )
 from .ops.matmul import linear, matmul, outer
 from .ops.random import bernoulli, multinomial, normal, permutation, rand, randint, randn, uniform
-from .ops.reduction import mean, sum
+from .ops.reduction import (
+    mean,
+    prod,
+    sum,
+)
+from .ops.scan import (
+    cumulative_prod,
+    cumulative_sum,
+    diff,
+)
 from .ops.slicing import as_strided, diagonal, unfold
 from .ops.splitting import chunk, split, unbind
 from .random import Generator, default_generator, initial_seed, manual_seed
@@ -107,6 +129,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "FormatError",
+    "Function",
     "Generator",
     "GradError",
     "IndexRangeError",
@@ -118,7 +141,11 @@ __all__ = [
     "Tensor",
     "TinyTensorError",
     "add",
+    "all",
+    "any",
     "arange",
+    "argmax",
+    "argmin",
     "as_strided",
     "asarray",
     "astype",
@@ -129,6 +156,7 @@ __all__ = [
     "broadcast_to",
     "can_cast",
     "cat",
+    "checkpoint",
     "chunk",
     "clone",
     "complex64",
@@ -136,9 +164,14 @@ __all__ = [
     "concat",
     "config",
     "contiguous",
+    "count_nonzero",
+    "cumulative_prod",
+    "cumulative_sum",
     "default_generator",
     "detach",
+    "detect_anomaly",
     "diagonal",
+    "diff",
     "divide",
     "empty",
     "empty_like",
@@ -157,6 +190,8 @@ __all__ = [
     "full_like",
     "gather",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "iinfo",
     "inference_mode",
     "initial_seed",
@@ -171,8 +206,10 @@ __all__ = [
     "manual_seed",
     "matmul",
     "matrix_transpose",
+    "max",
     "mean",
     "meshgrid",
+    "min",
     "moveaxis",
     "multinomial",
     "multiply",
@@ -188,6 +225,7 @@ __all__ = [
     "permutation",
     "permute",
     "pow",
+    "prod",
     "rand",
     "randint",
     "randn",
