@@ -17,12 +17,14 @@ from .gradients import GradientMethods
 from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
+from .ops.extremes import ExtremesMethods
 from .ops.gathering import GatheringMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
 from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
+from .ops.scan import ScanMethods
 from .ops.slicing import SlicingMethods
 from .ops.splitting import SplittingMethods
 from .representation import represent
@@ -41,6 +43,8 @@ class Tensor(
     SlicingMethods,
     SplittingMethods,
     JoiningMethods,
+    ScanMethods,
+    ExtremesMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 
