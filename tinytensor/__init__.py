@@ -80,7 +80,6 @@ from .ops.joining import (
     cat,
     concat,
     meshgrid,
-    pad,
     repeat,
     roll,
     stack,
@@ -102,7 +101,15 @@ from .ops.manipulation import (
     transpose,
     unsqueeze,
 )
+from .ops.masking import (
+    masked_fill,
+    tril,
+    triu,
+)
 from .ops.matmul import linear, matmul, outer
+from .ops.padding import (
+    pad,
+)
 from .ops.random import bernoulli, multinomial, normal, permutation, rand, randint, randn, uniform
 from .ops.reduction import (
     mean,
@@ -204,6 +211,7 @@ __all__ = [
     "linear",
     "linspace",
     "manual_seed",
+    "masked_fill",
     "matmul",
     "matrix_transpose",
     "max",
@@ -245,6 +253,8 @@ __all__ = [
     "tensor",
     "tile",
     "transpose",
+    "tril",
+    "triu",
     "uint8",
     "uint16",
     "uint32",

@@ -22,6 +22,7 @@ from .ops.gathering import GatheringMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
+from .ops.masking import MaskingMethods
 from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
 from .ops.scan import ScanMethods
@@ -45,6 +46,7 @@ class Tensor(
     JoiningMethods,
     ScanMethods,
     ExtremesMethods,
+    MaskingMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 

@@ -14,8 +14,9 @@ from ..layout import as_int, normalize_axis
 from ..runtime.host import Array
 from .arithmetic import multiply, subtract
 from .indexing import getitem
-from .joining import concat, pad, roll
+from .joining import concat, roll
 from .manipulation import cast, flip
+from .padding import pad
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
