@@ -65,6 +65,7 @@ from .gradcheck import gradcheck, gradgradcheck
 from .gradients import grad
 from .layout import Layout
 from .ops.arithmetic import add, divide, multiply, negative, pow, subtract, where
+from .ops.einsum import einsum, tensordot, trace, vecdot
 from .ops.extremes import (
     all,
     any,
@@ -180,6 +181,7 @@ __all__ = [
     "diagonal",
     "diff",
     "divide",
+    "einsum",
     "empty",
     "empty_like",
     "enable_grad",
@@ -251,7 +253,9 @@ __all__ = [
     "take",
     "take_along_axis",
     "tensor",
+    "tensordot",
     "tile",
+    "trace",
     "transpose",
     "tril",
     "triu",
@@ -263,6 +267,7 @@ __all__ = [
     "unfold",
     "uniform",
     "unsqueeze",
+    "vecdot",
     "where",
     "zeros",
     "zeros_like",

@@ -17,6 +17,7 @@ from .gradients import GradientMethods
 from .inplace import copy_
 from .layout import Layout
 from .ops.arithmetic import ArithmeticMethods
+from .ops.einsum import EinsumMethods
 from .ops.extremes import ExtremesMethods
 from .ops.gathering import GatheringMethods
 from .ops.indexing import IndexingMethods
@@ -41,6 +42,7 @@ class Tensor(
     MatmulMethods,
     IndexingMethods,
     GatheringMethods,
+    EinsumMethods,
     SlicingMethods,
     SplittingMethods,
     JoiningMethods,

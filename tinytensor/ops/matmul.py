@@ -1,12 +1,12 @@
 """Matrix products: matmul with transposition flags, and linear = x @ weight + bias in one node.
 
 Transposes are flags of the op, not views: BLAS reads either operand as it lies in memory, and the backward
-    pass
-makes no view objects.
+pass makes no view objects.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,24 +102,24 @@ def _small(a: Tensor, b: Tensor, x: Array, y: Array, ta: bool, tb: bool) -> Tens
     return out
 
 
-def _operands(what: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Both operands as tensors of one numeric dtype."""
-    for x in (a, b):
+def numeric(what: str, *xs: Any) -> Sequence[Tensor]:
+    """The operands of a product as tensors of one numeric dtype."""
+    for x in xs:
         if not is_tensor(x):
             raise DTypeError(
                 f"{what}: an operand of type {type(x).__name__}",
-                why="a matrix product takes two tensors",
+                why="it multiplies tensors",
                 fix="make it a tensor first: tt.asarray(x)",
             )
-    dtype = a.storage.dtype
-    if dtype is not b.storage.dtype:
-        dtype = promote(dtype, b.storage.dtype)
-        a, b = cast(a, dtype), cast(b, dtype)
+    dtype = xs[0].storage.dtype
+    if any([x.storage.dtype is not dtype for x in xs]):
+        dtype = promote(*[x.storage.dtype for x in xs])
+        xs = tuple([cast(x, dtype) for x in xs])
     if dtype.kind == "bool":
         raise DTypeError(
-            f"{what}: both operands are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
+            f"{what}: the operands are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
         )
-    return a, b
+    return xs
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         >>> (tt.eye(2) @ tt.tensor([3.0, 4.0])).tolist()
         [3.0, 4.0]
     """
-    a, b = _operands("matmul", a, b)
+    a, b = numeric("matmul", a, b)
     na, nb = len(a.layout.shape), len(b.layout.shape)
     if na == 2 == nb:
         return product(a, b)
@@ -329,7 +329,7 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
         >>> tt.outer(tt.tensor([1.0, 2.0]), tt.tensor([3.0, 4.0])).tolist()
         [[3.0, 4.0], [6.0, 8.0]]
     """
-    a, b = _operands("outer", a, b)
+    a, b = numeric("outer", a, b)
     if len(a.layout.shape) != 1 or len(b.layout.shape) != 1:
         raise ShapeError(
             f"outer: shapes {a.layout.shape} and {b.layout.shape}",
