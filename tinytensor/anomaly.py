@@ -108,7 +108,7 @@ def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
             why=f"{_ran(node)}; the gradient that came to it {'had some, too' if given else 'was finite'}",
             fix="check the loss and the gradient passed to backward()"
             if given
-            else "keep the input inside the op's domain: add an epsilon, clip it, or choose with tt.where before",
+            else "keep the input inside the op's domain: add an epsilon, clip it, or tt.where before",
         )
 
 

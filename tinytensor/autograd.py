@@ -1,9 +1,6 @@
-"""The tape: nodes, edges, and the backward pass. Knows no op by name and no array library.
+"""The backward pass: from the roots of a graph to the gradients of its leaves, and what forward saved for it.
 
-An *edge* is where a gradient goes: a Node (its only visible output), an `Output(node, i)` of a node with
-    several,
-or a leaf tensor, which is its own edge. Edges, not tensors, key the gradients of a pass, so a saved output
-that is re-attached and the result that the user holds share one gradient.
+Knows no op by name and no array library; `graph.py` says what nodes and edges are.
 """
 
 from __future__ import annotations
@@ -11,16 +8,15 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import GradError
-from .grad_mode import backward_mode
-from .hooks import Extra, Grads, Removable, replaced_all, run_tensor_hooks
+from .grad_mode import backward_mode, grad_enabled
+from .graph import Algebra, Edge, Needs, Node, Output, extra_of, key_of, node_of
+from .hooks import Grads, replaced_all, run_tensor_hooks
 
 if TYPE_CHECKING:
-    from .dispatch import Op
-    from .dtypes import DType
     from .storage import Storage
     from .tensor import Tensor
 
@@ -38,98 +34,9 @@ __all__ = [
     "run",
 ]
 
-Needs = tuple[bool, ...]
-Edge = Any  # Node | Output | leaf Tensor; spelled out it would cost a cast at each use
 Root = tuple[Edge, "Tensor"]
-
-
-class Node:
-    """One recorded op.
-
-    Attributes:
-        op: the Op class.
-        parents: one edge (or None) per input.
-        saved: records of what backward needs, in the order of `op.saves`.
-        params: keyword arguments of the op, or None.
-        specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
-            it.
-        outs: (shape, dtype) of the visible outputs if there are several (None for one not computed), else
-            None.
-        extra: hooks and the forward trace, or None.
-    """
-
-    __slots__ = ("__weakref__", "extra", "op", "outs", "params", "parents", "saved", "specs")
-
-    op: type[Op]
-    parents: tuple[Edge, ...]
-    saved: Any
-    params: dict[str, Any] | None
-    specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
-    outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
-    extra: Extra | None
-
-    @property
-    def name(self) -> str:
-        """Name of the op."""
-        return self.op.name
-
-    def __repr__(self) -> str:
-        return f"<Node {self.op.name}, {sum(p is not None for p in self.parents)} parents>"
-
-    def register_prehook(self, hook: Callable[[Grads], Grads | None]) -> Removable:
-        """Call `hook(grads)` before this node's backward; a tuple that it returns replaces the gradients."""
-        return Removable(extra_of(self).before, hook)
-
-    def register_hook(self, hook: Callable[[Grads, Grads], Grads | None]) -> Removable:
-        """Call `hook(input_grads, output_grads)` after this node's backward; a returned tuple replaces the
-        first.
-        """
-        return Removable(extra_of(self).after, hook)
-
-
-class Output:
-    """Edge to one output of a node with several."""
-
-    __slots__ = ("index", "node")
-
-    def __init__(self, node: Node, index: int) -> None:
-        self.node, self.index = node, index
-
-
-def extra_of(node: Node) -> Extra:
-    """The Extra of a node, made on first use."""
-    if node.extra is None:
-        node.extra = Extra()
-    return node.extra
-
-
-class Algebra:
-    """The few things that a backward pass must be able to do with gradients; ops provide them, once, at
-    import.
-    """
-
-    add: Callable[[Tensor, Tensor], Tensor]
-    add_into: Callable[[Tensor, Tensor], None]
-    fit: Callable[[Tensor, tuple[int, ...], DType], Tensor]
-    clone: Callable[[Tensor], Tensor]
-    attach: Callable[[Any, Edge], Tensor]
-    check: Callable[[Node, Grads, Sequence[Tensor | None]], None] | None = None  # set by anomaly mode
-
-
 FREED: Any = object()
 _ONE: Needs = (True,)
-
-
-def key_of(edge: Edge) -> Any:
-    """What gradients of this edge are filed under. Leaves go by id: == on tensors is elementwise."""
-    kind = type(edge)
-    return (edge.node, edge.index) if kind is Output else edge if kind is Node else id(edge)
-
-
-def node_of(edge: Edge) -> Node | None:
-    """The node behind an edge; None for a leaf and for no edge."""
-    kind = type(edge)
-    return edge.node if kind is Output else edge if kind is Node else None
 
 
 def _count_edges(roots: Iterable[Node]) -> dict[Node, int]:
@@ -187,7 +94,19 @@ class Pass:
     fine.
     """
 
-    __slots__ = ("count", "create", "found", "good", "grads", "keep", "keys", "leaves", "owned", "retain")
+    __slots__ = (
+        "count",
+        "create",
+        "found",
+        "good",
+        "grads",
+        "keep",
+        "keys",
+        "leaves",
+        "owned",
+        "retain",
+        "shown",
+    )
 
     def __init__(
         self, roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
@@ -197,6 +116,7 @@ class Pass:
         self.keys = None if wanted is None else {key_of(e) for e in wanted}
         self.good = None if self.keys is None else _leads_to(starts, self.count, self.keys)
         self.retain, self.create = retain, create
+        self.shown = False  # whether code of the user saw gradients, and may hold NumPy arrays on them
         self.grads: dict[Any, Tensor] = {}
         self.leaves: dict[int, Tensor] = {}
         self.keep: dict[int, Tensor] = {}  # the leaf tensors behind the ids in `leaves`
@@ -270,6 +190,7 @@ class Pass:
             flows = any([g is not None for g in out])
         extra = node.extra
         if flows and extra is not None:
+            self.shown = True
             for before in tuple(extra.before):
                 out = replaced_all("register_prehook", out, before(out))
             for ref, index in extra.retained:
@@ -332,10 +253,12 @@ class Pass:
         for key, leaf in self.keep.items():
             if not leaf._requires:
                 continue
+            copy = self.create or self.shown
             if leaf._hooks:
                 self.leaves[key] = run_tensor_hooks(leaf._hooks, self.leaves[key])
+                copy = True
             with _accumulating:
-                _accumulate(leaf, self.leaves.pop(key), self.create)
+                _accumulate(leaf, self.leaves.pop(key), copy)
 
 
 def run(
@@ -385,7 +308,7 @@ def _keep(t: Tensor | None, grad: Tensor | None) -> None:
 _accumulating = threading.RLock()  # passes of several threads may end in the same leaf
 
 
-def _accumulate(leaf: Tensor, grad: Tensor, create: bool) -> None:
+def _accumulate(leaf: Tensor, grad: Tensor, copy: bool) -> None:
     """leaf.grad += grad. The first gradient is taken over only if nobody else can reach its memory."""
     have = leaf.grad
     if have is not None:
@@ -395,15 +318,14 @@ def _accumulate(leaf: Tensor, grad: Tensor, create: bool) -> None:
                 why=f"the gradient to be added has shape {grad.shape}, dtype {grad.dtype}",
                 fix="set x.grad = None before backward(), or to a tensor like x",
             )
-        if create or have.layout.overlaps():
+        if grad_enabled() or have.layout.overlaps():
             leaf.grad = Algebra.add(have, grad)
         else:
             Algebra.add_into(have, grad)
-    elif create:
-        leaf.grad = grad
     else:
         mine = (
-            sys.getrefcount(grad) <= _FRESH_TENSOR
+            not copy
+            and sys.getrefcount(grad) <= _FRESH_TENSOR
             and sys.getrefcount(grad.storage) <= _FRESH_STORAGE
             and grad.layout.is_contiguous
             and grad._base is None
@@ -423,7 +345,7 @@ def _measure_fresh() -> tuple[int, int]:
     Measured through the same call shape, since the numbers differ between Python versions.
     """
 
-    def inner(leaf: Any, grad: Any, create: bool) -> tuple[int, int]:
+    def inner(leaf: Any, grad: Any, copy: bool) -> tuple[int, int]:
         return sys.getrefcount(grad), sys.getrefcount(grad.storage)
 
     def outer() -> tuple[int, int]:

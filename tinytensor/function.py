@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from .autograd import Grads, Needs, Output, Saved, fetch_all
+from .autograd import Grads, Needs, Output, Saved, extra_of, fetch_all
 from .creation import zeros
 from .dispatch import Op, arr, edge_of, is_tensor, new_node, wrap
 from .dtypes import DType
@@ -244,6 +244,7 @@ def _record(
     ctx._outs = tuple([(o.shape, o.dtype) for o in raw])
     several = ctx._outs if len(raw) > 1 else None
     node = new_node(cls._op, edges, {"context": ctx}, saved, several)
+    extra_of(node)  # as with hooks: code of the user sees the gradients
     for i, (t, without) in enumerate(zip(outs, fixed, strict=True)):
         if not without:
             t._edge = node if several is None else Output(node, i)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Generator
 from contextvars import ContextVar, Token
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ retaining = _retaining.get  # False only inside a backward pass that frees its g
 
 class set_grad_enabled:  # noqa: N801 - a context manager and a decorator, named as in PyTorch
     """Turn recording on or off, as a context manager or a decorator. The mode belongs to the thread.
+
+    A decorated generator takes each of its steps in the mode. Differs from PyTorch's, which also takes effect
+    when it is only called: here it needs `with`.
 
     Args:
         enabled: record history or not.
@@ -48,9 +52,30 @@ class set_grad_enabled:  # noqa: N801 - a context manager and a decorator, named
         @functools.wraps(function)
         def in_mode(*args: Any, **kwargs: Any) -> Any:
             with set_grad_enabled(enabled):
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+            return _steps(result, enabled) if inspect.isgenerator(result) else result
 
         return in_mode  # type: ignore[return-value]  # wraps() keeps the signature
+
+
+def _steps(inner: Generator[Any, Any, Any], enabled: bool) -> Generator[Any, Any, Any]:
+    """A generator that takes each step in this mode, and leaves it between steps."""
+    sent: Any = None
+    resume: Callable[[Any], Any] = inner.send
+    try:
+        while True:
+            try:
+                with set_grad_enabled(enabled):
+                    value = resume(sent)
+            except StopIteration as end:
+                return end.value
+            try:
+                sent, resume = (yield value), inner.send
+            except Exception as error:
+                sent, resume = error, inner.throw
+    finally:
+        with set_grad_enabled(enabled):
+            inner.close()
 
 
 class no_grad(set_grad_enabled):  # noqa: N801

@@ -1,0 +1,106 @@
+"""Nodes and edges: what forward records. Knows no op by name and no array library.
+
+An *edge* is where a gradient goes: a Node (its only visible output), an `Output(node, i)` of a node with
+several, or a leaf tensor, which is its own edge. Edges, not tensors, key the gradients of a pass, so a saved
+output that is re-attached and the result that the user holds share one gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .hooks import Extra, Grads, Removable
+
+if TYPE_CHECKING:
+    from .dispatch import Op
+    from .dtypes import DType
+    from .tensor import Tensor
+
+Needs = tuple[bool, ...]
+Edge = Any  # Node | Output | leaf Tensor; spelled out it would cost a cast at each use
+
+
+class Node:
+    """One recorded op.
+
+    Attributes:
+        op: the Op class.
+        parents: one edge (or None) per input.
+        saved: records of what backward needs, in the order of `op.saves`.
+        params: keyword arguments of the op, or None.
+        specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
+            it.
+        outs: (shape, dtype) of the visible outputs if there are several (None for one not computed), else
+            None.
+        extra: hooks and the forward trace, or None.
+    """
+
+    __slots__ = ("__weakref__", "extra", "op", "outs", "params", "parents", "saved", "specs")
+
+    op: type[Op]
+    parents: tuple[Edge, ...]
+    saved: Any
+    params: dict[str, Any] | None
+    specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
+    outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
+    extra: Extra | None
+
+    @property
+    def name(self) -> str:
+        """Name of the op."""
+        return self.op.name
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op.name}, {sum(p is not None for p in self.parents)} parents>"
+
+    def register_prehook(self, hook: Callable[[Grads], Grads | None]) -> Removable:
+        """Call `hook(grads)` before this node's backward; a tuple that it returns replaces the gradients."""
+        return Removable(extra_of(self).before, hook)
+
+    def register_hook(self, hook: Callable[[Grads, Grads], Grads | None]) -> Removable:
+        """Call `hook(input_grads, output_grads)` after this node's backward; a returned tuple replaces the
+        first.
+        """
+        return Removable(extra_of(self).after, hook)
+
+
+class Output:
+    """Edge to one output of a node with several."""
+
+    __slots__ = ("index", "node")
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node, self.index = node, index
+
+
+def extra_of(node: Node) -> Extra:
+    """The Extra of a node, made on first use."""
+    if node.extra is None:
+        node.extra = Extra()
+    return node.extra
+
+
+class Algebra:
+    """The few things that a backward pass must be able to do with gradients; ops provide them, once, at
+    import.
+    """
+
+    add: Callable[[Tensor, Tensor], Tensor]
+    add_into: Callable[[Tensor, Tensor], None]
+    fit: Callable[[Tensor, tuple[int, ...], DType], Tensor]
+    clone: Callable[[Tensor], Tensor]
+    attach: Callable[[Any, Edge], Tensor]
+    check: Callable[[Node, Grads, Sequence[Tensor | None]], None] | None = None  # set by anomaly mode
+
+
+def key_of(edge: Edge) -> Any:
+    """What gradients of this edge are filed under. Leaves go by id: == on tensors is elementwise."""
+    kind = type(edge)
+    return (edge.node, edge.index) if kind is Output else edge if kind is Node else id(edge)
+
+
+def node_of(edge: Edge) -> Node | None:
+    """The node behind an edge; None for a leaf and for no edge."""
+    kind = type(edge)
+    return edge.node if kind is Output else edge if kind is Node else None
