@@ -123,6 +123,17 @@ from .ops.scan import (
     diff,
 )
 from .ops.slicing import as_strided, diagonal, unfold
+from .ops.sorting import (
+    argsort,
+    searchsorted,
+    sort,
+    topk,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
 from .ops.splitting import chunk, split, unbind
 from .random import Generator, default_generator, initial_seed, manual_seed
 from .storage import Storage
@@ -154,6 +165,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "as_strided",
     "asarray",
     "astype",
@@ -244,7 +256,9 @@ __all__ = [
     "result_type",
     "roll",
     "scatter_add",
+    "searchsorted",
     "set_grad_enabled",
+    "sort",
     "split",
     "squeeze",
     "stack",
@@ -255,6 +269,7 @@ __all__ = [
     "tensor",
     "tensordot",
     "tile",
+    "topk",
     "trace",
     "transpose",
     "tril",
@@ -266,6 +281,11 @@ __all__ = [
     "unbind",
     "unfold",
     "uniform",
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
     "unsqueeze",
     "vecdot",
     "where",

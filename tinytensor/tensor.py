@@ -28,6 +28,7 @@ from .ops.matmul import MatmulMethods
 from .ops.reduction import ReductionMethods
 from .ops.scan import ScanMethods
 from .ops.slicing import SlicingMethods
+from .ops.sorting import SortingMethods
 from .ops.splitting import SplittingMethods
 from .representation import represent
 from .runtime.host import Array
@@ -49,6 +50,7 @@ class Tensor(
     ScanMethods,
     ExtremesMethods,
     MaskingMethods,
+    SortingMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 
