@@ -16,8 +16,12 @@ from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .gradients import GradientMethods
 from .inplace import copy_
 from .layout import Layout
+from .ops.activation import ActivationMethods
 from .ops.arithmetic import ArithmeticMethods
+from .ops.bitwise import BitwiseMethods
+from .ops.comparison import ComparisonMethods
 from .ops.einsum import EinsumMethods
+from .ops.exponential import ExponentialMethods
 from .ops.extremes import ExtremesMethods
 from .ops.gathering import GatheringMethods
 from .ops.indexing import IndexingMethods
@@ -25,11 +29,14 @@ from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
 from .ops.masking import MaskingMethods
 from .ops.matmul import MatmulMethods
+from .ops.power import PowerMethods
 from .ops.reduction import ReductionMethods
+from .ops.rounding import RoundingMethods
 from .ops.scan import ScanMethods
 from .ops.slicing import SlicingMethods
 from .ops.sorting import SortingMethods
 from .ops.splitting import SplittingMethods
+from .ops.trigonometric import TrigonometricMethods
 from .representation import represent
 from .runtime.host import Array
 from .storage import Storage
@@ -38,6 +45,13 @@ from .storage import Storage
 class Tensor(
     GradientMethods,
     ArithmeticMethods,
+    PowerMethods,
+    ComparisonMethods,
+    BitwiseMethods,
+    RoundingMethods,
+    ExponentialMethods,
+    TrigonometricMethods,
+    ActivationMethods,
     ManipulationMethods,
     ReductionMethods,
     MatmulMethods,
@@ -182,7 +196,7 @@ class Tensor(
     @property
     def T(self) -> Tensor:  # noqa: N802 - the name that NumPy and the array API give it
         """All axes reversed: a view. For matrices, the transpose."""
-        return permute(self, tuple(reversed(range(self.ndim))))
+        return permute(self, tuple(range(len(self.layout.shape) - 1, -1, -1)))
 
     @property
     def mT(self) -> Tensor:  # noqa: N802
@@ -355,37 +369,10 @@ class Tensor(
 
     def reshape(self, *shape: Any, copy: bool | None = None) -> Tensor:
         """See `tt.reshape`; sizes may be given one by one."""
-        return reshape(
-            self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape, copy=copy
-        )
+        one = len(shape) == 1 and not isinstance(shape[0], int)
+        return reshape(self, shape[0] if one else shape, copy=copy)
 
     copy_ = copy_
-
-    # ---- reflected operators ------------------------------------------------------------------------------
-
-    def __radd__(self, other: Any) -> Tensor:
-        return self._reflected(type(self).__add__, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return self._reflected(type(self).__sub__, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return self._reflected(type(self).__mul__, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return self._reflected(type(self).__truediv__, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return self._reflected(type(self).__pow__, other)
-
-    def _reflected(self, function: Callable[..., Tensor], other: Any) -> Tensor:
-        if isinstance(other, np.ndarray):
-            raise DTypeError(
-                f"{function.__name__}: a NumPy array of shape {other.shape} meets a tensor",
-                why="arrays and tensors are not mixed behind your back",
-                fix="make it a tensor first: tt.asarray(array)",
-            )
-        return function(other, self)
 
     def __repr__(self) -> str:
         return represent(self)

@@ -28,6 +28,44 @@ class ViewOp(Op):
     layout: ClassVar[Callable[..., Layout]]
 
 
+# ---- views that were asked for before ---------------------------------------------------------------------
+
+_plans: dict[Any, tuple[Layout, type[Op], dict[str, Any]]] = {}
+_MAX_PLANS = 10_000
+_INT = frozenset({int})
+
+
+def known_view(x: Tensor, function: str, asked: tuple[Any, ...]) -> Tensor | None:
+    """The view that `function` gave for an equal question on an equal layout; None the first time.
+
+    A view depends on the layout and on what was asked alone, so checking the arguments and working out the
+    new layout need not be done twice. The question must be hashable, and 2.0 or True must not stand in it for
+    2 or 1: see `all_ints`.
+    """
+    layout = x.layout
+    found = _plans.get((function, asked, layout.shape, layout.strides, layout.offset))
+    return None if found is None else make_view(x, *found)
+
+
+def all_ints(asked: tuple[Any, ...]) -> bool:
+    """Whether these are Python integers and nothing else."""
+    return _INT.issuperset(map(type, asked))
+
+
+def remember(
+    x: Tensor, function: str, asked: tuple[Any, ...], t: Tensor, op: type[Op], params: dict[str, Any]
+) -> Tensor:
+    """Keep for `known_view` that t is what `function` gives for x; returns t."""
+    layout = x.layout
+    if len(_plans) >= _MAX_PLANS:
+        _plans.clear()
+    _plans[function, asked, layout.shape, layout.strides, layout.offset] = t.layout, op, params
+    return t
+
+
+# ---- views ------------------------------------------------------------------------------------------------
+
+
 def view(op: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
     """A view of x; `params` get `shape_in`, which the gradient needs."""
     params["shape_in"] = x.layout.shape
@@ -39,7 +77,7 @@ def make_view(
 ) -> Tensor:
     """A tensor over x's memory. `origin` says why it may not be written to in grad mode, if so."""
     storage = x.storage
-    if layout.is_contiguous and layout.offset == 0 and layout.size:
+    if layout.is_contiguous and not layout.small and layout.offset == 0 and layout.size:
         layout = contiguous(layout.shape)  # interned: comparing by identity works again
     base = x._base
     t = new(_Tensor)

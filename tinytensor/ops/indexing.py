@@ -19,11 +19,11 @@ from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, regis
 from ..dtypes import DType, bool_, int64
 from ..errors import DTypeError, IndexRangeError
 from ..grad_mode import grad_enabled
-from ..inplace import check_target, copy_, rebase
+from ..inplace import check_target, copy_, has_history, rebase
 from ..layout import Shape, broadcast_shapes, normalize_key
 from ..runtime.host import Array
 from .manipulation import broadcast_to, cast
-from .slicing import index_view
+from .slicing import basic_index, index_view, plain_question
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -300,8 +300,9 @@ def _take_apart(x: Tensor, key: tuple[Any, ...], what: str) -> tuple[Tensor, lis
 def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Tensor | None, Axes]:
     """A key as a view of x, and (for keys with tensors) the places to select from it on some axes."""
     parts = key if type(key) is tuple else (key,)
-    if not any([_is_advanced(p) for p in parts]):
-        return index_view(x, normalize_key(parts, x.layout.shape, what)), None, ()
+    asked = plain_question(parts)
+    if asked is not None or not any([_is_advanced(p) for p in parts]):
+        return basic_index(x, parts, asked, what), None, ()
     parts = tuple([as_index(p, what) if _is_advanced(p) else p for p in parts])
     v, indices, axes = _take_apart(x, parts, what)
     return v, places_on(indices, axes, v.layout.shape, what), axes
@@ -363,7 +364,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     dtype = x.storage.dtype
     shape = _selection(v.layout.shape, axes, places.layout.shape)[0]
     value = _as_value(value, dtype, shape)
-    needs = grad_enabled() and (requires(x) or requires(value))
+    needs = grad_enabled() and (has_history(v) or requires(value))
     check_target(v, needs, "setitem")
     result = apply(Put, v, value, places, axes=axes)
     np.copyto(arr(v), arr(result))

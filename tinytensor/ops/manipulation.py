@@ -26,7 +26,7 @@ from ..dtypes import DType, as_dtype
 from ..errors import ShapeError
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, narrow, widen
-from ..viewing import ViewOp, make_view, view
+from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -295,21 +295,20 @@ def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
         >>> x.reshape(2, -1).tolist()
         [[0, 1, 2], [3, 4, 5]]
     """
-    layout = x.layout
-    wanted = (
-        shape
-        if type(shape) is tuple and shape == layout.shape
-        else resolve_shape(shape, layout.size, "reshape")
-    )
+    plain = type(shape) is tuple and not copy and all_ints(shape)
+    if plain and (t := known_view(x, "reshape", shape)) is not None:
+        return t
+    wanted = resolve_shape(shape, x.layout.size, "reshape")
     if copy:
         x = clone(x)
-        layout = x.layout
-    found = layout.reshape(wanted)
+    found = x.layout.reshape(wanted)
     if found is None:
         if copy is False or config.strict_layout:
             raise _no_view("reshape", x, wanted)
         return reshape(clone(x), wanted)
-    return make_view(x, found, Reshape, {"shape": wanted, "shape_in": layout.shape})
+    params = {"shape": wanted, "shape_in": x.layout.shape}
+    t = make_view(x, found, Reshape, params)
+    return remember(x, "reshape", shape, t, Reshape, params) if plain else t
 
 
 def view_as_shape(x: Tensor, *shape: Any) -> Tensor:
@@ -364,15 +363,21 @@ def permute(x: Tensor, *axes: Any) -> Tensor:
         >>> tt.zeros(2, 3, 4).permute(2, 0, 1).shape
         (4, 2, 3)
     """
+    asked = _sizes(axes)
+    plain = type(asked) is tuple and all_ints(asked)
+    if plain and (t := known_view(x, "permute", asked)) is not None:
+        return t
     ndim = len(x.layout.shape)
-    order = normalize_axes(_sizes(axes), ndim, "permute")
+    order = normalize_axes(asked, ndim, "permute")
     if len(order) != ndim:
         raise ShapeError(
             f"permute: axes {order} for a tensor of shape {x.layout.shape}",
             why=f"each of its {ndim} axes must be named once",
             fix=f"for example x.permute({tuple(reversed(range(ndim)))})",
         )
-    return view(Permute, x, axes=order)
+    t = view(Permute, x, axes=order)
+    params = {"axes": order, "shape_in": x.layout.shape}
+    return remember(x, "permute", asked, t, Permute, params) if plain else t
 
 
 def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
@@ -392,11 +397,17 @@ def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
         >>> tt.zeros(2, 3, 4).transpose(0, -1).shape
         (4, 3, 2)
     """
+    asked = (axis1, axis2)
+    plain = all_ints(asked)
+    if plain and (t := known_view(x, "transpose", asked)) is not None:
+        return t
     ndim = len(x.layout.shape)
     a, b = normalize_axis(axis1, ndim, "transpose"), normalize_axis(axis2, ndim, "transpose")
     axes = list(range(ndim))
     axes[a], axes[b] = b, a
-    return view(Permute, x, axes=tuple(axes))
+    params = {"axes": tuple(axes), "shape_in": x.layout.shape}
+    t = make_view(x, x.layout.permute(axes), Permute, params)
+    return remember(x, "transpose", asked, t, Permute, params) if plain else t
 
 
 def matrix_transpose(x: Tensor) -> Tensor:

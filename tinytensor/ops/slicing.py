@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import edge_of, new_node, register, registry
 from ..grad_mode import grad_enabled
-from ..layout import Key, Layout, Shape, as_int, check_shape, normalize_axis
-from ..viewing import ViewOp, make_view, view
+from ..layout import Key, Layout, Shape, as_int, check_shape, normalize_axis, normalize_key
+from ..viewing import ViewOp, known_view, make_view, remember, view
 from .region import scatter
 
 if TYPE_CHECKING:
@@ -52,6 +52,36 @@ class Unfold(SelectingView):
 def index_view(x: Tensor, key: Key) -> Tensor:
     """x[key] for a normalized key of integers, slices and None."""
     return view(Index, x, key=key)
+
+
+_BOUNDS = frozenset({int, type(None)})
+
+
+def plain_question(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """A key of integers, slices of integers, None and Ellipsis as a tuple that can be hashed; None for others."""
+    asked: list[Any] = []
+    for part in parts:
+        if type(part) is slice:
+            bounds = part.start, part.stop, part.step
+            if not _BOUNDS.issuperset(map(type, bounds)):
+                return None
+            asked.append(bounds)
+        elif type(part) is int or part is None or part is Ellipsis:
+            asked.append(part)
+        else:
+            return None
+    return tuple(asked)
+
+
+def basic_index(x: Tensor, parts: tuple[Any, ...], asked: tuple[Any, ...] | None, what: str) -> Tensor:
+    """x[parts] for a key without tensors, checked; `asked` is its `plain_question`."""
+    if asked is not None and (t := known_view(x, "index", asked)) is not None:
+        return t
+    key = normalize_key(parts, x.layout.shape, what)
+    t = index_view(x, key)
+    if asked is None:
+        return t
+    return remember(x, "index", asked, t, Index, {"key": key, "shape_in": x.layout.shape})
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
