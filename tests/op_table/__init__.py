@@ -1,11 +1,25 @@
 """All rows of all families: every module here lists its own as `ROWS`."""
 
 import pkgutil
+from functools import cache
 from importlib import import_module
 
 from .row import Row
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "row")
-ROWS: list[Row] = [row for family in FAMILIES for row in import_module(f"{__name__}.{family}").ROWS]
+
+
+@cache
+def rows() -> list[Row]:
+    """The rows of all families, in the order of the families' names."""
+    return [row for family in FAMILIES for row in import_module(f"{__name__}.{family}").ROWS]
+
+
+def __getattr__(name: str) -> list[Row]:
+    """`ROWS` is collected when somebody asks: what needs only `row` does not depend on every family."""
+    if name == "ROWS":
+        return rows()
+    raise AttributeError(name)
+
 
 __all__ = ["FAMILIES", "ROWS", "Row"]
