@@ -31,7 +31,17 @@ class Context:
     them is noticed, outputs keep no cycle alive, and second derivatives see where they came from.
     """
 
-    __slots__ = ("__dict__", "_fixed", "_kept", "_outs", "_plan", "_saved", "_specs", "needs_input_grad")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_fixed",
+        "_kept",
+        "_outs",
+        "_plan",
+        "_saved",
+        "_specs",
+        "needs_input_grad",
+    )
 
     needs_input_grad: tuple[bool, ...]
     _kept: tuple[Tensor | None, ...]  # during forward: what save_for_backward was given
@@ -262,6 +272,8 @@ def _backward(
     result = cls.backward(context._in_backward(saved, needs), *given)
     back = list(result) if isinstance(result, tuple | list) else [result]
     n = len(context._specs)
+    if all([g is None for g in back[n:]]):  # for arguments with defaults that were not given
+        del back[n:]
     if len(back) != n:
         raise GradError(
             f"{cls.__name__}.backward: {len(back)} gradients for {n} arguments of forward",

@@ -8,6 +8,7 @@ tensor that owns its memory then simply takes the value's node. For a view, the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,12 @@ def use_result_class(cls: type[Tensor]) -> None:
     """The class of all results, as in dispatch."""
     global _Tensor
     _Tensor = cls
+
+
+def has_history(x: Tensor) -> bool:
+    """Whether the memory of x has a history: its own, or its base's (even if x was made under no_grad)."""
+    base = x._base
+    return x._requires or (base is not None and base._requires)
 
 
 def check_target(x: Tensor, needs: bool, what: str) -> None:
@@ -90,9 +97,28 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     return _inplace(op, x, *others)
 
 
+def in_place(op: type[Elementwise], formula: str) -> Callable[..., Tensor]:
+    """The method that writes the result of an op of one or two operands over the first."""
+    if len(op.inputs) == 1:
+
+        def method(x: Tensor) -> Tensor:
+            return inplace(op, x)
+
+    else:
+
+        def method(x: Tensor, y: Any) -> Tensor:  # type: ignore[misc]  # the signature that the op needs
+            return inplace(op, x, y)
+
+    method.__name__ = op.name + "_"
+    method.__doc__ = f"x = {formula}, in the memory of x; returns x."
+    return method
+
+
 def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     what = op.name + "_"
-    needs = grad_enabled() and (requires(x) or any([isinstance(o, _Tensor) and requires(o) for o in others]))
+    needs = grad_enabled() and (
+        has_history(x) or any([isinstance(o, _Tensor) and requires(o) for o in others])
+    )
     check_target(x, needs, what)
     items, dtypes, kinds, shape = operands(op, (x, *others))
     have = x.storage.dtype
@@ -173,7 +199,8 @@ def copy_(x: Tensor, value: Any) -> Tensor:
         [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
     tensor = isinstance(value, _Tensor)
-    needs = x.storage.dtype.is_inexact and grad_enabled() and (requires(x) or (tensor and requires(value)))
+    needs = x.storage.dtype.is_inexact and grad_enabled()
+    needs = needs and (has_history(x) or (tensor and requires(value)))
     check_target(x, needs, "copy_")
     have = x.storage.dtype
     if tensor:

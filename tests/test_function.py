@@ -1,0 +1,316 @@
+"""Custom functions: forward, backward, their context, and every wrong way to write one."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+
+
+def raises(word, error=tt.GradError):
+    return pytest.raises(error, match=f"(?s){word}")
+
+
+class Square(tt.Function):
+    @staticmethod
+    def forward(ctx, x):
+        assert not tt.is_grad_enabled()
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * 2 * x
+
+
+class Reciprocal(tt.Function):
+    """Saves its output."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = 1 / x
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        (y,) = ctx.saved_tensors
+        return -(grad * y * y)
+
+
+class Scale(tt.Function):
+    """Several arguments, some of them no tensors, and an attribute."""
+
+    @staticmethod
+    def forward(ctx, x, factor, w, options=None):
+        ctx.factor, ctx.wanted = factor, ctx.needs_input_grad
+        ctx.save_for_backward(x, None, w)
+        return x * w * factor
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, none, w = ctx.saved_tensors
+        assert none is None
+        gx = grad * w * ctx.factor if ctx.needs_input_grad[0] else None
+        gw = grad * x * ctx.factor if ctx.needs_input_grad[2] else None
+        return gx, None, gw, None
+
+
+class SumAndProduct(tt.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a + b, a * b
+
+    @staticmethod
+    def backward(ctx, along_sum, along_product):
+        a, b = ctx.saved_tensors
+        return along_sum + along_product * b, along_sum + along_product * a
+
+
+def function(forward, backward=lambda ctx, grad: grad):
+    return type(
+        "Made", (tt.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    )
+
+
+def test_derivatives_of_every_order_through_saved_inputs_and_outputs():
+    x = tt.tensor([2.0, -0.5], dtype=tt.float64, requires_grad=True)
+    v = x.detach().numpy()
+    for f, derivatives in ((Square, (2 * v, 2 + 0 * v)), (Reciprocal, (-(v**-2), 2 * v**-3, -6 * v**-4))):
+        y = f.apply(x)
+        assert (y.node.name, y.is_leaf) == (f.__name__, False)
+        for expected in derivatives:
+            (y,) = tt.grad(y.sum(), x, create_graph=True)
+            np.testing.assert_allclose(y.detach().numpy(), expected)
+
+
+def test_arguments_that_are_no_tensors_and_attributes_of_the_context():
+    x, w = tt.tensor([2.0], requires_grad=True), tt.tensor([5.0], requires_grad=True)
+    y = Scale.apply(x, 3, w, {"any": "thing"})
+    y.backward()
+    assert (y.item(), x.grad.item(), w.grad.item()) == (30.0, 15.0, 6.0)
+    assert y.node.params["context"].wanted == (True, False, True, False)
+
+
+def test_gradients_of_defaults_that_were_not_given_may_be_left_out():
+    x = tt.ones(2, requires_grad=True)
+    f = function(lambda ctx, x, n=2: x * n, lambda ctx, g: (g * 2, None))
+    f.apply(x).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_needs_input_grad_follows_the_pass():
+    x, w = tt.tensor([2.0], requires_grad=True), tt.tensor([5.0], requires_grad=True)
+    seen = []
+
+    class Watch(Scale):
+        @staticmethod
+        def backward(ctx, grad):
+            seen.append(ctx.needs_input_grad)
+            return Scale.backward(ctx, grad)
+
+    y = Watch.apply(x, 3, w)
+    tt.grad(y, w, retain_graph=True)
+    tt.grad(y, [x, w])
+    Watch.apply(x.detach(), 3, w).backward()
+    assert seen == [(False, False, True), (True, False, True), (False, False, True)]
+
+
+def test_several_outputs_get_zeros_where_no_gradient_arrived():
+    a, b = (tt.tensor([v], requires_grad=True) for v in (2.0, 3.0))
+    total, product = SumAndProduct.apply(a, b)
+    assert tt.grad(product.sum(), [a, b], retain_graph=True)[0].item() == 3.0
+    (total * product).sum().backward()
+    assert (a.grad.item(), b.grad.item()) == (6 + 15, 6 + 10)
+
+
+def test_outputs_without_gradient():
+    def forward(ctx, x):
+        order, sign = x.astype(tt.int32), x * 0 + 1
+        ctx.mark_non_differentiable(sign)
+        return x * 2, order, sign
+
+    def backward(ctx, g, g_order, g_sign):
+        assert (g_order.dtype, g_sign.tolist()) == (tt.int32, [0.0, 0.0])
+        return g * 2
+
+    x = tt.ones(2, requires_grad=True)
+    y, order, sign = function(forward, backward).apply(x)
+    assert [t.requires_grad for t in (y, order, sign)] == [True, False, False]
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+    only = function(lambda ctx, x: x.astype(tt.int32)).apply(x)
+    assert not only.requires_grad
+
+
+def test_nothing_is_recorded_without_need():
+    x = tt.ones(2, requires_grad=True)
+    assert not Square.apply(x.detach()).requires_grad
+    with tt.no_grad():
+        assert not Square.apply(x).requires_grad
+
+
+def test_gradients_are_cast_to_the_dtype_of_the_argument():
+    x = tt.ones(2, dtype=tt.float16, requires_grad=True)
+    function(lambda ctx, x: x.astype(tt.float64) * 2, lambda ctx, g: g * 2).apply(x).sum().backward()
+    assert (x.grad.dtype, x.grad.tolist()) == (tt.float16, [2.0, 2.0])
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+
+def test_an_argument_that_is_returned_comes_back_as_a_view_with_its_own_gradient():
+    reverse = function(lambda ctx, x: x, lambda ctx, g: -g)
+    x = tt.ones(3, requires_grad=True)
+    h = x * 2
+    y = reverse.apply(h)
+    assert y is not h
+    assert y.shares_memory(h)
+    (y * tt.ones(3) + h * 5).sum().backward()
+    assert x.grad.tolist() == [8.0] * 3
+    with raises("custom Function"):
+        y += 1
+    part = function(lambda ctx, x: x[1:], lambda ctx, g: tt.ones(3)).apply(h)
+    with raises("custom Function"):
+        part *= 2
+
+
+def test_a_tensor_from_outside_can_be_returned_without_being_changed():
+    x, cache = tt.ones(2, requires_grad=True), tt.zeros(2)
+    y = function(lambda ctx, x: cache).apply(x)
+    assert (y.requires_grad, cache.requires_grad, y.shares_memory(cache)) == (True, False, True)
+    w = tt.ones(2, requires_grad=True)
+    y = function(lambda ctx, x: w).apply(x)
+    y.sum().backward()
+    assert (w.is_leaf, w.grad, x.grad.tolist()) == (True, None, [1.0, 1.0])
+
+
+def test_results_may_be_written_to():
+    x = tt.tensor([3.0, 4.0], requires_grad=True)
+    y = Square.apply(x)
+    y *= 10
+    y.sum().backward()
+    assert x.grad.tolist() == [60.0, 80.0]
+
+
+@pytest.mark.parametrize("f", [Square, Reciprocal])
+def test_nothing_keeps_itself_alive(f):
+    gc.collect()
+    gc.disable()
+    try:
+        for create in (None, False, True):
+            x = tt.ones(3, requires_grad=True)
+            y = f.apply(x)
+            refs = [weakref.ref(t) for t in (y, y.node, y.storage, x, y.node.params["context"])]
+            if create is not None:
+                y.sum().backward(create_graph=create)
+                x.grad = None
+            del x, y
+            assert [ref() for ref in refs] == [None] * 5
+    finally:
+        gc.enable()
+
+
+def test_the_context_of_a_failed_backward_is_freed_too():
+    held = []
+
+    def backward(ctx, grad):
+        held.append(weakref.ref(ctx))
+        raise KeyError("mine")
+
+    x = tt.ones(1, requires_grad=True)
+    y = function(lambda ctx, x: x * 1, backward).apply(x)
+    gc.disable()
+    try:
+        with pytest.raises(KeyError):
+            y.backward()
+        assert held[0]() is None
+    finally:
+        gc.enable()
+
+
+# ---- refused -----------------------------------------------------------------------------------------------
+
+
+def test_overwritten_and_freed_tensors_are_noticed():
+    x = tt.ones(2, requires_grad=True) * 1
+    y = Square.apply(x)
+    x += 1
+    with raises(r"saved_tensors\[0\]' of Square, shape \(2,\), was overwritten by add_"):
+        y.sum().backward()
+    y = Square.apply(x).sum()
+    y.backward()
+    with raises("Square was already used"):
+        y.backward()
+
+
+@pytest.mark.parametrize(
+    ("gradients", "word"),
+    [
+        (lambda g: (g, None, g), "3 gradients for 2 arguments.*return grad_0, grad_1"),
+        (lambda g: g, "1 gradients for 2 arguments"),
+        (lambda g: (g, g), "gradient 1 is a Tensor.*not a tensor.*return None"),
+        (lambda g: (g.sum(), None), r"gradient 0 has shape \(\), its argument \(2,\)"),
+        (lambda g: (g.numpy(), None), "gradient 0 is a ndarray.*tt.asarray"),
+        (lambda g: (2.0, None), "gradient 0 is a float"),
+        (lambda g: (g.astype(tt.int32), None), "gradient 0 has dtype int32"),
+    ],
+)
+def test_wrong_gradients_are_refused(gradients, word):
+    x = tt.ones(2, requires_grad=True)
+    y = function(lambda ctx, x, n: x * n, lambda ctx, g: gradients(g)).apply(x, 3)
+    with raises(f"Made.backward.*{word}"):
+        y.sum().backward()
+    assert x.grad is None
+
+
+def test_a_gradient_of_none_is_no_gradient():
+    x = tt.ones(2, requires_grad=True)
+    function(lambda ctx, x: x * 2, lambda ctx, g: None).apply(x).sum().backward()
+    assert x.grad is None
+
+
+def keeps_output(ctx, x):
+    ctx.y = x * 2
+    return ctx.y
+
+
+def marks_input(ctx, x):
+    ctx.mark_non_differentiable(x)
+    return x * 2
+
+
+def writes_argument(ctx, x):
+    x += 1
+    return x * 2
+
+
+@pytest.mark.parametrize(
+    ("forward", "word", "error"),
+    [
+        (keeps_output, "ctx.y is an output.*save_for_backward", tt.GradError),
+        (marks_input, "something else than an output", tt.GradError),
+        (writes_argument, r"argument 0 of shape \(2,\) was written to", tt.GradError),
+        (lambda ctx, x: 1.0, "output 0 is a float", tt.DTypeError),
+        (lambda ctx, x: (x * 1, None), "output 1 is a NoneType", tt.DTypeError),
+        (lambda ctx, x: ctx.save_for_backward(x, 3), "argument 1 is a int.*ctx.value", tt.DTypeError),
+        (lambda ctx, x: ctx.saved_tensors, "outside backward", tt.GradError),
+    ],
+)
+def test_wrong_forwards_are_refused(forward, word, error):
+    with raises(word, error):
+        function(forward).apply(tt.ones(2, requires_grad=True))
+    assert tt.is_grad_enabled()
+
+
+def test_incomplete_functions_are_refused():
+    with raises("there is no forward"):
+        tt.Function.apply(tt.ones(1))
+    with raises("there is no backward"):
+        type("Half", (tt.Function,), {"forward": staticmethod(lambda ctx, x: x)}).apply(tt.ones(1))
+    with raises(r"call Square.apply\(...\)"):
+        Square()
