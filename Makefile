@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check lint test oracle full clean distclean
+.PHONY: help demo check lint test oracle full bench clean distclean
 
 CODE := tinytensor gpt
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -39,9 +39,12 @@ full: export TINYTENSOR_HYPOTHESIS_PROFILE := nightly
 full: lint .venv-oracle/installed ## every test at full size, with PyTorch: hours
 	@$(PYTEST_ORACLE) -o faulthandler_timeout=7200 --order=$$(date +%s) --doctest-modules $(CODE) tests
 
+bench: .venv/installed ## time the engine on this machine, beside PyTorch once make oracle has installed it
+	@if [ -e .venv-oracle/installed ]; then p=.venv-oracle; else p=.venv; fi; $$p/bin/python -m benchmarks quick
+
 clean: ## remove what tools left behind (environments and runs stay)
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find $(CODE) tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find $(CODE) benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## clean, and remove the environments
 	@rm -rf .venv .venv-oracle

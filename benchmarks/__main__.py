@@ -1,0 +1,119 @@
+"""`python -m benchmarks COMMAND`: measure, print one table, and write it to benchmarks/results/."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import bench_dispatch, compare
+from benchmarks.contestants import BenchmarkError, has_torch
+from benchmarks.harness import RESULTS, Plan, Report
+
+QUICK = Plan(rounds=3, retries=2, seconds=0.1)
+OP_SECONDS = 0.1  # a window of small ops has thousands of calls
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--out", type=Path, default=RESULTS, help="folder of the reports")
+    contest = argparse.ArgumentParser(add_help=False)
+    contest.add_argument("--rounds", type=int, default=9, help="clean rounds that are wanted (%(default)s)")
+    contest.add_argument(
+        "--retries", type=int, default=9, help="rounds added for disturbed ones (%(default)s)"
+    )
+    contest.add_argument("--alone", action="store_true", help="without PyTorch, also where it is installed")
+
+    commands.add_parser("quick", parents=[common], help="small ops and the step of a small GPT: a minute")
+    dispatch = commands.add_parser(
+        "dispatch", parents=[common, contest], help=bench_dispatch.__doc__.split("?")[0]
+    )
+    dispatch.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
+    train = commands.add_parser("train", parents=[common, contest], help="one training step of a GPT")
+    train.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
+    train.add_argument("--threads", default="2,1", help="2 threads, or 1 on one CPU (%(default)s)")
+    train.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
+    nanogpt = commands.add_parser(
+        "nanogpt-cpu", parents=[common], help="nanoGPT's CPU recipe, trained to the end"
+    )
+    nanogpt.add_argument("--text", type=Path, required=True, help="a text file, such as tinyshakespeare")
+    nanogpt.add_argument("--seeds", type=int, default=3, help="how many (%(default)s)")
+    nanogpt.add_argument("--steps", type=int, help="in place of the recipe's 2000: a multiple of 10")
+    nanogpt.add_argument("--threads", type=int, default=2, help="of BLAS (%(default)s)")
+    nanogpt.add_argument("--with-torch", action="store_true", help="train with PyTorch, too")
+    both = commands.add_parser("compare", help="two reports: what changed by more than the noise")
+    both.add_argument("old", type=Path)
+    both.add_argument("new", type=Path)
+    return top
+
+
+def reports(options: argparse.Namespace) -> list[Report]:
+    """Run what the command line asks for."""
+    if options.command == "dispatch":
+        plan = Plan(options.rounds, options.retries, OP_SECONDS)
+        return [bench_dispatch.run(plan, alone=options.alone, only=options.only)]
+    if options.command == "nanogpt-cpu":
+        return [_nanogpt(options)]
+    from benchmarks import bench_train
+
+    if options.command == "quick":
+        return [bench_dispatch.run(QUICK), bench_train.run(QUICK, shapes=["S"], variants=["2 threads"])]
+    shapes = options.shapes.split(",")
+    names = {"2": "2 threads", "1": "1 thread"}
+    threads = options.threads.split(",")
+    if unknown := [s for s in shapes if s not in bench_train.SHAPES] + [t for t in threads if t not in names]:
+        raise BenchmarkError(f"train: {unknown[0]} is unknown; shapes are S, M, L, threads 2 and 1")
+    plan = Plan(options.rounds, options.retries, options.seconds)
+    variants = [names[t] for t in threads]
+    return [bench_train.run(plan, shapes=shapes, variants=variants, alone=options.alone)]
+
+
+def _nanogpt(options: argparse.Namespace) -> Report:
+    if not options.text.is_file():
+        raise BenchmarkError(f"nanogpt-cpu: there is no file {options.text}")
+    if options.with_torch and not has_torch():
+        raise BenchmarkError(
+            "nanogpt-cpu: PyTorch is not installed; use .venv-oracle/bin/python, or leave out --with-torch"
+        )
+    if options.seeds < 1 or (options.steps is not None and (options.steps < 20 or options.steps % 10)):
+        raise BenchmarkError("nanogpt-cpu: --seeds is at least 1, --steps a multiple of 10, at least 20")
+    from benchmarks import bench_nanogpt_cpu
+
+    return bench_nanogpt_cpu.run(
+        options.text,
+        seeds=options.seeds,
+        steps=options.steps,
+        threads=options.threads,
+        torch=options.with_torch,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words of the command line; those of this process if None.
+
+    Returns:
+        Exit code 0; 2 if contestants disagree or a file cannot be used.
+    """
+    options = parser().parse_args(argv)
+    try:
+        if options.command == "compare":
+            print(compare.compare(compare.load(options.old), compare.load(options.new)))
+            return 0
+        for report in reports(options):
+            print(report.table())
+            print(f"\nwritten: {report.write(options.out)}\n", flush=True)
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

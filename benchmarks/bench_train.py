@@ -1,0 +1,149 @@
+"""How long does one training step of a GPT take (forward, backward, clip, AdamW), beside PyTorch's?
+
+S is nanoGPT's CPU shape, M six layers of 384 at context 256, L GPT-2 with 124 million parameters. Weights and
+batches are the same; the losses of the first steps must be equal before anything is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contestants import Case, Suite, contestants
+from benchmarks.harness import Plan, Report
+from benchmarks.probes import peaks
+from gpt.batches import Batches
+from gpt.config import GPTConfig, TrainConfig
+from gpt.plan import parameter_shapes, plan
+from gpt.presets import preset
+
+SHAPES: dict[str, tuple[dict[str, Any], int]] = {
+    "S": ({"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "vocab_size": 65}, 12),
+    "M": ({"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "vocab_size": 65}, 8),
+    "L": ({"n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 256, "vocab_size": 50257}, 1),
+}
+VARIANTS = {"2 threads": {"threads": 2}, "1 thread": {"threads": 1, "pinned": True}}
+STEPS_THAT_AGREE = 4
+LEARNING_RATE = 3e-4
+
+
+def configs(shape: str) -> tuple[GPTConfig, TrainConfig]:
+    """The model of a shape (with biases, as GPT-2), and nanoGPT's recipe with its batch size."""
+    model, train = preset("shakespeare-char-cpu")
+    sizes, batch_size = SHAPES[shape]
+    return replace(model, bias=True, **sizes), replace(train, batch_size=batch_size)
+
+
+def weights(config: GPTConfig) -> dict[str, np.ndarray]:
+    """Initial weights by name, drawn as GPT-2's are."""
+    rng = np.random.default_rng(1)
+    made: dict[str, np.ndarray] = {}
+    for name, shape in parameter_shapes(config).items():
+        if len(shape) >= 2:
+            std = 0.02 / sqrt(2 * config.n_layer) if name.endswith("c_proj.weight") else 0.02
+            made[name] = rng.standard_normal(shape, dtype=np.float32) * np.float32(std)
+        else:
+            made[name] = np.full(shape, name.endswith("weight"), np.float32)  # norms 1, biases 0
+    return made
+
+
+def batches(config: GPTConfig, train: TrainConfig) -> Batches:
+    """Random windows of random text: the time of a step does not depend on what it reads."""
+    ids = np.random.default_rng(2).integers(0, config.vocab_size, 100_000)
+    return Batches(ids, train.batch_size, config.block_size)
+
+
+def ours(shape: str) -> Suite:
+    """A step with tinytensor, as gpt.train takes it."""
+    import tinytensor as tt
+    from gpt.model import GPT
+    from tinytensor.optim import AdamW, clip_grad_norm_
+
+    config, train = configs(shape)
+    model = GPT(config)
+    model.load_state_dict({name: tt.from_numpy(array) for name, array in weights(config).items()})
+    groups = model.parameter_groups(train.weight_decay)
+    optimizer = AdamW(groups, lr=LEARNING_RATE, betas=(train.beta1, train.beta2))
+    source = batches(config, train)
+
+    def step() -> float:
+        inputs, targets = next(source)
+        optimizer.zero_grad()
+        loss = model.loss(tt.from_numpy(inputs), tt.from_numpy(targets))
+        loss.backward()
+        value = float(loss.item())
+        clip_grad_norm_(model.parameters(), train.grad_clip)
+        optimizer.step()
+        return value
+
+    return {shape: Case(step, lambda: [step() for _ in range(STEPS_THAT_AGREE)])}
+
+
+def peer(shape: str) -> Suite:
+    """A step with PyTorch."""
+    from benchmarks.torch_gpt import TorchTrainer
+
+    config, train = configs(shape)
+    trainer = TorchTrainer(config, replace(train, learning_rate=LEARNING_RATE), weights(config))
+    source = batches(config, train)
+
+    def step() -> float:
+        return trainer.step(*next(source), lr=LEARNING_RATE)
+
+    return {shape: Case(step, lambda: [step() for _ in range(STEPS_THAT_AGREE)])}
+
+
+def run(
+    rounds: Plan,
+    *,
+    shapes: Sequence[str] = ("S", "M"),
+    variants: Sequence[str] = tuple(VARIANTS),
+    alone: bool = False,
+) -> Report:
+    """Measure steps, and the peaks of the machine.
+
+    Args:
+        rounds: rounds and windows.
+        shapes: keys of SHAPES.
+        variants: keys of VARIANTS.
+        alone: without PyTorch, also where it is installed.
+    """
+    report = Report("train", "PyTorch")
+    agreeing = replace(rounds, rtol=1e-4)
+    for variant in variants:
+        options: dict[str, Any] = VARIANTS[variant]
+        peak = peaks(report, plan=rounds, **options)
+        for shape in shapes:
+            with contestants(
+                "benchmarks.bench_train:ours",
+                "benchmarks.bench_train:peer",
+                alone=alone,
+                arguments={"shape": shape},
+                **options,
+            ) as both:
+                (result,) = report.compete(both, agreeing, label=f"{{}}, {variant}")
+            for name in both:
+                report.findings[f"{shape}, {variant}, {name}"] = derived(
+                    shape, result.times(name).median, peak["matmul_flops"]
+                ) | _memory(result.about[name])
+    return report
+
+
+def derived(shape: str, seconds: float, peak: float) -> dict[str, float]:
+    """Tokens a second, and the share of the measured peak that the step's products reach."""
+    config, train = configs(shape)
+    costs = plan(config, train, flops_per_second=1.0)
+    tokens = train.batch_size * config.block_size
+    flops = tokens * (costs.forward_flops_per_token + costs.backward_flops_per_token)
+    return {"tokens_per_second": round(tokens / seconds), "of_matmul_peak": round(flops / seconds / peak, 3)}
+
+
+def _memory(about: dict[str, Any]) -> dict[str, int | None]:
+    """MiB at most while steps were taken, beyond what the imports need."""
+    memory = about["memory_mib"]
+    peak, imported = memory["peak"], memory["imported"]
+    return {"peak_memory_mib": None if peak is None else round(peak - imported)}

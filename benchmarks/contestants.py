@@ -1,0 +1,191 @@
+"""Contestants: named calls in this process, or in a process of its own with its own number of threads.
+
+One process each keeps thread pools, memory and imports of the contestants apart. The two ends talk in lines
+of JSON; `python -m benchmarks.contestants MODULE:FUNCTION ARGUMENTS` is the other end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.windows import Window, group_for, measure, memory, reset_peak
+
+ROOT = Path(__file__).resolve().parent.parent
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+class BenchmarkError(Exception):
+    """A benchmark cannot say anything: contestants disagree, or one of them broke."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure.
+
+    Attributes:
+        call: what is timed.
+        check: gives numbers (nested lists) that all contestants must agree on; default: those of call.
+    """
+
+    call: Callable[[], Any]
+    check: Callable[[], Any] | None = None
+
+
+Suite = dict[str, Case]
+
+
+class Contestant(Protocol):
+    """What a contest asks of those who take part."""
+
+    def cases(self) -> list[str]: ...
+    def check(self, case: str) -> Any: ...
+    def window(self, case: str, *, seconds: float = 0.0, calls: int | None = None) -> Window: ...
+    def about(self) -> dict[str, Any]: ...
+
+
+class Local:
+    """A suite in this process."""
+
+    def __init__(self, suite: Suite) -> None:
+        self.suite = suite
+        self.groups: dict[str, int] = {}
+
+    def cases(self) -> list[str]:
+        return list(self.suite)
+
+    def check(self, case: str) -> Any:
+        entry = self.suite[case]
+        return entry.check() if entry.check is not None else entry.call().tolist()
+
+    def window(self, case: str, *, seconds: float = 0.0, calls: int | None = None) -> Window:
+        call = self.suite[case].call
+        if calls is not None:
+            return measure(call, calls=calls)
+        if case not in self.groups:
+            self.groups[case] = group_for(call)  # the warm-up, too
+        call()  # wakes threads, and fills caches that another contestant has emptied
+        return measure(call, seconds=seconds, group=self.groups[case])
+
+    def about(self) -> dict[str, Any]:
+        return {"memory_mib": memory()}
+
+
+@dataclass
+class Process:
+    """A suite in a process of its own.
+
+    Attributes:
+        suite: "module:function"; the function makes the Suite.
+        arguments: keyword arguments of the function.
+        threads: of BLAS and OpenMP.
+        pinned: stay on one CPU.
+    """
+
+    suite: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    pinned: bool = False
+
+    def __post_init__(self) -> None:
+        env = os.environ | {name: str(self.threads) for name in THREAD_VARIABLES}
+        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
+        settings = json.dumps({"arguments": self.arguments, "pinned": self.pinned})
+        command = [sys.executable, "-m", "benchmarks.contestants", self.suite, settings]
+        self._process = subprocess.Popen(
+            command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        if self._process.wait() < 0:
+            raise BenchmarkError(f"{self.suite}: the process was killed")
+
+    def _ask(self, method: str, **arguments: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps([method, arguments]), file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise BenchmarkError(f"{self.suite}: the process ended; what it said stands above")
+        return json.loads(answer)
+
+    def cases(self) -> list[str]:
+        return list(self._ask("cases"))
+
+    def check(self, case: str) -> Any:
+        return self._ask("check", case=case)
+
+    def window(self, case: str, *, seconds: float = 0.0, calls: int | None = None) -> Window:
+        return Window(**self._ask("window", case=case, seconds=seconds, calls=calls))
+
+    def about(self) -> dict[str, Any]:
+        said: dict[str, Any] = self._ask("about")
+        return {"suite": self.suite, "threads": self.threads, "pinned": self.pinned, **said}
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed here."""
+    return importlib.util.find_spec("torch") is not None
+
+
+@contextmanager
+def contestants(ours: str, peer: str, *, alone: bool = False, **options: Any) -> Iterator[dict[str, Process]]:
+    """Start tinytensor and, where it is installed, PyTorch, each in a process of its own.
+
+    Args:
+        ours, peer: suites, as "module:function".
+        alone: without PyTorch.
+        options: of Process.
+    """
+    suites = {"tinytensor": ours} | ({} if alone or not has_torch() else {"PyTorch": peer})
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(Process(suite, **options)) for name, suite in suites.items()}
+
+
+def serve(suite: str, settings: str) -> None:
+    """Answer requests on standard input until it is closed; what the suite prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    options = json.loads(settings)
+    if options["pinned"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # interrupts often prefer the first CPU
+    module, _, function = suite.partition(":")
+    build = getattr(importlib.import_module(module), function)
+    imported = memory()["now"]
+    contestant = Local(build(**options["arguments"]))
+    reset_peak()
+    for line in sys.stdin:
+        method, arguments = json.loads(line)
+        answer = getattr(contestant, method)(**arguments)
+        if isinstance(answer, Window):
+            answer = asdict(answer)
+        if method == "about":
+            answer["memory_mib"]["imported"] = imported
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])
