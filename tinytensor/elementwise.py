@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _Tensor: type[Tensor]
 Scalar = bool | int | float | complex
+Operand = Any  # a tensor or a Python number
 NUMBERS = (bool, int, float, complex)
 
 

@@ -1,16 +1,34 @@
-"""Elementwise arithmetic: the operators, and what is built like them."""
+"""Elementwise arithmetic: the operators, the nearer and the farther of two values, signs, parts of complex
+numbers. Powers are in power.py, for their gradient needs the logarithm.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..autograd import Algebra, Grads, Needs, Saved
-from ..dispatch import arr, register, registry
-from ..elementwise import NUMERIC, REAL_NUMERIC, Elementwise, binary, elementwise, unary
-from ..inplace import inplace
-from ..runtime.host import narrow, widen
+from ..dispatch import arr, empty, is_tensor, register
+from ..dtypes import iinfo
+from ..elementwise import (
+    NUMERIC,
+    REAL,
+    REAL_NUMERIC,
+    Elementwise,
+    Operand,
+    binary,
+    elementwise,
+    operands,
+    reflected,
+    result_dtype,
+    unary,
+)
+from ..errors import ArgumentError, DTypeError
+from ..inplace import copy_, in_place, inplace
+from ..runtime.host import Array, narrow, silent, widen
+from .comparison import equal, greater, greater_equal, less, less_equal, logical_and, logical_or, where
 from .manipulation import cast, clone, sum_to
 
 if TYPE_CHECKING:
@@ -18,7 +36,12 @@ if TYPE_CHECKING:
     from ..layout import Shape
     from ..tensor import Tensor
 
-Operand = Any  # Tensor or Python number
+
+def flat(grad: Tensor) -> Tensor:
+    """The gradient of a function that is made of steps: zeros, whatever comes in."""
+    zeros = empty(grad.layout.shape, grad.storage.dtype)
+    arr(zeros).fill(0)
+    return zeros
 
 
 @register
@@ -68,6 +91,54 @@ class Divide(Elementwise):
         return da, negative(divide(multiply(da, saved.a), saved.b)) if needs[1] else None
 
 
+def _whole(ufunc: np.ufunc) -> Any:
+    """A division without fractions that refuses integers divided by 0: NumPy would warn and answer 0."""
+
+    def division(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
+        if (a if isinstance(a, np.ndarray) else b).dtype.kind == "f":
+            return ufunc(a, b, out=out, order=order)
+        try:
+            with np.errstate(divide="raise"):
+                quotient = np.asarray(ufunc(a, b, order=order))  # not into out, which may be an operand
+        except FloatingPointError:
+            raise ArgumentError(
+                f"{ufunc.__name__}: an integer is divided by 0",
+                why="integers have no inf and no nan for the result",
+                fix="cast to a float first, or divide by tt.where(b == 0, 1, b)",
+            ) from None
+        if not isinstance(out, np.ndarray):
+            return quotient
+        np.copyto(out, quotient)
+        return out
+
+    return staticmethod(division)
+
+
+@register
+class FloorDivide(Elementwise):
+    inputs = ("a", "b")
+    ufunc = _whole(np.floor_divide)
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        zeros = flat(grads[0])
+        return zeros, zeros
+
+
+@register
+class Remainder(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a?b", "b?b")
+    ufunc = _whole(np.remainder)
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        (grad,) = grads
+        return grad, negative(multiply(grad, floor_divide(saved.a, saved.b))) if needs[1] else None
+
+
 @register
 class Negative(Elementwise):
     inputs = ("x",)
@@ -79,69 +150,152 @@ class Negative(Elementwise):
         return (negative(grads[0]),)
 
 
-def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
-    """np.power, but squares and cubes as products: np.power takes fifty times as long for them."""
-    if not isinstance(b, np.ndarray) or b.ndim == 0:
-        if b == 2:
-            return np.multiply(a, a, out=out, order=order)
-        if b == 3:
-            return np.multiply(np.multiply(a, a), a, out=out, order=order)
-    return np.power(a, b, out=out, order=order)
+@register
+class Positive(Elementwise):
+    inputs = ("x",)
+    ufunc = np.positive
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return grads
 
 
 @register
-class Pow(Elementwise):
-    inputs = ("a", "b")
-    saves = ("a", "b", "y?b")
-    ufunc = staticmethod(_power)
+class Abs(Elementwise):
+    inputs = ("x",)
+    saves = ("x",)
+    ufunc = np.abs
     accepts = NUMERIC
+    result = "real"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (multiply(grads[0], sign(saved.x)),)
+
+
+@register
+class Sign(Elementwise):
+    inputs = ("x",)
+    ufunc = np.sign
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (flat(grads[0]),)
+
+
+@register
+class Copysign(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a?a", "b?a")
+    ufunc = np.copysign
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        (grad,) = grads
+        da = None
+        if needs[0]:  # 1 where the sign stays, -1 where it changes, 0 at a = 0
+            s = sign(saved.a)
+            da = multiply(grad, multiply(s, copysign(s, saved.b)))
+        return da, flat(grad)
+
+
+@register
+class Nextafter(Elementwise):
+    inputs = ("a", "b")
+    ufunc = np.nextafter
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return grads[0], flat(grads[0])
+
+
+def _ahead(grad: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The gradient where first > second, half of it where they are equal, else 0; a nan lets it pass."""
+    return where(less(first, second), 0.0, where(equal(first, second), multiply(grad, 0.5), grad))
+
+
+@register
+class Maximum(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a", "b")
+    ufunc = np.maximum
+    accepts = REAL
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         (grad,) = grads
         a, b = saved.a, saved.b
-        da = db = None
-        if needs[0]:
-            if isinstance(b, (int, float)):
-                da = multiply(grad, multiply(pow(a, b - 1), b)) if b else multiply(a, 0.0)
-            else:  # x**0 has slope 0 also at x = 0, where b * a**(b-1) would be 0 * inf
-                slope = multiply(b, pow(a, subtract(b, 1.0)))
-                da = where(elementwise(registry["equal"], b, 0.0), 0.0, multiply(grad, slope))  # type: ignore[arg-type]
-        if needs[1]:
-            if isinstance(a, (int, float)):
-                db = multiply(multiply(grad, saved.y), float(np.log(a)) if a else 0.0)
-            else:  # 0**b is flat for b > 0
-                log = elementwise(registry["log"], where(elementwise(registry["equal"], a, 0.0), 1.0, a))  # type: ignore[arg-type]
-                db = multiply(grad, multiply(saved.y, log))
-        return da, db
-
-
-def _where(condition: Any, a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
-    """np.where with `out=`: choose by copying, several times as fast."""
-    if not isinstance(out, np.ndarray):
-        dtype = a.dtype if isinstance(a, np.ndarray) else b.dtype
-        out = np.empty(np.broadcast_shapes(np.shape(condition), np.shape(a), np.shape(b)), dtype)
-    np.copyto(out, b)
-    np.copyto(out, a, where=condition)
-    return out
+        return _ahead(grad, a, b) if needs[0] else None, _ahead(grad, b, a) if needs[1] else None
 
 
 @register
-class Where(Elementwise):
-    inputs = ("condition", "a", "b")
-    saves = ("condition",)
-    ufunc = staticmethod(_where)
-    untyped = 1
+class Minimum(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a", "b")
+    ufunc = np.minimum
+    accepts = REAL
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         (grad,) = grads
-        condition = saved.condition
-        return (
-            None,
-            where(condition, grad, 0.0) if needs[1] else None,
-            where(condition, 0.0, grad) if needs[2] else None,
-        )
+        a, b = saved.a, saved.b
+        return _ahead(grad, b, a) if needs[0] else None, _ahead(grad, a, b) if needs[1] else None
+
+
+@register
+class Clip(Elementwise):
+    inputs = ("x", "min", "max")
+    saves = ("x", "min", "max")
+    ufunc = np.clip
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        (grad,) = grads
+        x, low, high = saved.x, saved.min, saved.max
+        dx = dlow = dhigh = None
+        if needs[0]:  # the bounds themselves still pass
+            dx = where(logical_and(greater_equal(x, low), less_equal(x, high)), grad, 0.0)
+        if needs[1]:
+            dlow = where(logical_and(less(x, low), less_equal(low, high)), grad, 0.0)
+        if needs[2]:
+            dhigh = where(logical_or(greater(x, high), less(high, low)), grad, 0.0)
+        return dx, dlow, dhigh
+
+
+def _real(x: Array, out: Any = None, order: Any = "K") -> Any:
+    return np.positive(x.real, out=out, order=order)
+
+
+def _imag(x: Array, out: Any = None, order: Any = "K") -> Any:
+    return np.positive(x.imag, out=out, order=order)
+
+
+@register
+class Real(Elementwise):
+    inputs = ("x",)
+    ufunc = staticmethod(_real)
+    result = "real"
+
+
+@register
+class Imag(Elementwise):
+    inputs = ("x",)
+    ufunc = staticmethod(_imag)
+    accepts = ("complex",)
+    result = "real"
+
+
+@register
+class Conj(Elementwise):
+    inputs = ("x",)
+    ufunc = np.conjugate
 
 
 def add(a: Operand, b: Operand) -> Tensor:
@@ -151,7 +305,7 @@ def add(a: Operand, b: Operand) -> Tensor:
         a, b: tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape and the promoted dtype.
+        The broadcast shape and the promoted dtype. Of bools: whether one of them is true.
 
     Raises:
         ShapeError: the shapes do not broadcast.
@@ -175,7 +329,7 @@ def subtract(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: both operands are bool.
+        DTypeError: both operands are bool, or one is neither tensor nor number.
 
     Example:
         >>> tt.subtract(tt.tensor([1.0, 2.0]), 1).tolist()
@@ -191,10 +345,11 @@ def multiply(a: Operand, b: Operand) -> Tensor:
         a, b: tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape and the promoted dtype.
+        The broadcast shape and the promoted dtype. Of bools: whether both are true.
 
     Raises:
         ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is neither tensor nor number.
 
     Memory: keeps each operand for backward only if the other one needs a gradient.
 
@@ -216,12 +371,57 @@ def divide(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is neither tensor nor number.
 
     Example:
         >>> tt.divide(tt.tensor([1, 2]), 2).tolist()
         [0.5, 1.0]
     """
     return binary(Divide, a, b)
+
+
+def floor_divide(a: Operand, b: Operand) -> Tensor:
+    """Quotient rounded down, element by element; `a // b`.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not bool. Not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype. Its gradient is 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: both operands are bool, or one is complex or neither tensor nor number.
+        ArgumentError: an integer is divided by 0; floats give inf or nan.
+
+    Example:
+        >>> tt.floor_divide(tt.tensor([7, -7]), 2).tolist()
+        [3, -4]
+    """
+    return binary(FloorDivide, a, b)
+
+
+def remainder(a: Operand, b: Operand) -> Tensor:
+    """What is left of a after the division by b, with the sign of b; `a % b`.
+
+    remainder = a - floor(a / b) * b, as in Python.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not bool. Not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: both operands are bool, or one is complex or neither tensor nor number.
+        ArgumentError: an integer is divided by 0; floats give nan.
+
+    Example:
+        >>> tt.remainder(tt.tensor([7, -7]), 3).tolist()
+        [1, 2]
+    """
+    return binary(Remainder, a, b)
 
 
 def negative(x: Tensor) -> Tensor:
@@ -243,48 +443,247 @@ def negative(x: Tensor) -> Tensor:
     return unary(Negative, x)
 
 
-def pow(a: Operand, b: Operand) -> Tensor:
-    """a to the power b, element by element; `a ** b`.
+def positive(x: Tensor) -> Tensor:
+    """A copy of a tensor of numbers; `+x`.
 
     Args:
-        a, b: tensors or numbers that broadcast together.
+        x: any shape; not bool.
 
     Returns:
-        The broadcast shape and the promoted dtype.
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.positive(tt.tensor([1.0, -2.0])).tolist()
+        [1.0, -2.0]
+    """
+    return unary(Positive, x)
+
+
+def abs(x: Tensor) -> Tensor:
+    """Distance of each element from 0; `abs(x)`.
+
+    Args:
+        x: any shape; not bool.
+
+    Returns:
+        shape and dtype of x; of complex x the dtype of its parts. The slope at 0 is 0.
+
+    Raises:
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.abs(tt.tensor([1.0, -2.0])).tolist()
+        [1.0, 2.0]
+    """
+    return unary(Abs, x)
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1, as each element is negative, zero or positive.
+
+    Args:
+        x: any shape; not bool.
+
+    Returns:
+        shape and dtype of x; x / |x| of complex x; NaN of NaN. Its gradient is 0.
+
+    Raises:
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.sign(tt.tensor([3.0, 0.0, -2.0])).tolist()
+        [1.0, 0.0, -1.0]
+    """
+    return unary(Sign, x)
+
+
+def copysign(a: Operand, b: Operand) -> Tensor:
+    """The size of a with the sign of b, also that of -0.0.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not complex.
+
+    Returns:
+        The broadcast shape, a floating dtype. Differentiable in a; the slope at a = 0 is 0.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        ArgumentError: an integer tensor is raised to a negative integer.
-
-    Differs from: nothing at base 0: the gradient in the exponent is 0 there.
+        DTypeError: an operand is complex, or neither tensor nor number.
 
     Example:
-        >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
-        [1.0, 8.0]
+        >>> tt.copysign(tt.tensor([1.0, 2.0]), tt.tensor([-0.0, 3.0])).tolist()
+        [-1.0, 2.0]
     """
-    return elementwise(Pow, a, b)
+    return binary(Copysign, a, b)
 
 
-def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
-    """Elements of a where the condition holds, else of b.
+def nextafter(a: Operand, b: Operand) -> Tensor:
+    """The floating number next to a in the direction of b.
 
     Args:
-        condition: bool tensor.
-        a, b: tensors or numbers; all three broadcast together.
+        a, b: tensors or numbers that broadcast together; float32 or float64.
 
     Returns:
-        The broadcast shape, the promoted dtype of a and b.
+        The broadcast shape, the promoted dtype.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: the condition is not bool, or a and b are both plain numbers of no tensor dtype.
+        DTypeError: an operand is of a 16-bit dtype, complex, or neither tensor nor number.
 
     Example:
-        >>> x = tt.tensor([-1.0, 2.0])
-        >>> tt.where(x > 0, x, 0.0).tolist()
-        [0.0, 2.0]
+        >>> (tt.nextafter(tt.tensor(1.0), 2.0) - 1.0).item() == tt.finfo(tt.float32).eps
+        True
     """
-    return elementwise(Where, condition, a, b)
+    for x in (a, b):
+        if is_tensor(x) and x.dtype.narrow:
+            raise DTypeError(
+                f"nextafter: an operand of dtype {x.dtype}",
+                why="16-bit floats are computed in float32, whose neighbors round back to the same number",
+                fix="cast first: x.astype(tt.float32)",
+            )
+    return binary(Nextafter, a, b)
+
+
+def maximum(a: Operand, b: Operand) -> Tensor:
+    """The greater of two elements.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype. NaN where one is NaN. Where both are
+            equal, each gets half of the gradient.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Example:
+        >>> tt.maximum(tt.tensor([1.0, 3.0]), 2.0).tolist()
+        [2.0, 3.0]
+    """
+    return binary(Maximum, a, b)
+
+
+def minimum(a: Operand, b: Operand) -> Tensor:
+    """The smaller of two elements.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype. NaN where one is NaN. Where both are
+            equal, each gets half of the gradient.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Example:
+        >>> tt.minimum(tt.tensor([1.0, 3.0]), 2.0).tolist()
+        [1.0, 2.0]
+    """
+    return binary(Minimum, a, b)
+
+
+def _limits(x: Tensor, low: Operand | None, high: Operand | None) -> tuple[Operand, Operand]:
+    """Bounds for clip; one that is None becomes the end of the range of the result's dtype."""
+    if low is None or high is None:
+        given = [t for t in (x, low, high) if t is not None]
+        _, dtypes, kinds, _ = operands(Clip, given)
+        dtype = result_dtype(Clip, dtypes, kinds)
+        if dtype.is_floating:
+            ends: tuple[Operand, Operand] = -math.inf, math.inf
+        else:
+            info = iinfo(dtype)
+            ends = info.min, info.max
+        low, high = ends[0] if low is None else low, ends[1] if high is None else high
+    return low, high
+
+
+def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """Elements moved into the range from min to max; `minimum(maximum(x, min), max)`.
+
+    Args:
+        x: any shape; not complex.
+        min: lower bound, a number or a tensor that broadcasts with x; None for no bound.
+        max: upper bound, likewise. Where min > max, the result is max.
+
+    Returns:
+        The broadcast shape and the promoted dtype; NaN stays. The gradient passes to x inside the range, the
+            bounds themselves included, and to a bound where it replaces x.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number; x is bool.
+
+    Memory: keeps x and the bounds for backward.
+
+    Example:
+        >>> tt.clip(tt.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0).tolist()
+        [-1.0, 0.5, 1.0]
+    """
+    return elementwise(Clip, x, *_limits(x, min, max))
+
+
+def real(x: Tensor) -> Tensor:
+    """The real parts of complex numbers.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        A copy, shape of x, float32 for complex64 and float64 for complex128; x itself if it is not complex.
+
+    Raises:
+        DTypeError: x is no tensor.
+
+    Example:
+        >>> tt.real(tt.tensor([1 + 2j])).tolist()
+        [1.0]
+    """
+    return x if is_tensor(x) and x.dtype.kind != "complex" else unary(Real, x)
+
+
+def imag(x: Tensor) -> Tensor:
+    """The imaginary parts of complex numbers.
+
+    Args:
+        x: any shape, complex.
+
+    Returns:
+        A copy, shape of x, float32 for complex64 and float64 for complex128.
+
+    Raises:
+        DTypeError: x is not complex.
+
+    Example:
+        >>> tt.imag(tt.tensor([1 + 2j])).tolist()
+        [2.0]
+    """
+    return elementwise(Imag, x)
+
+
+def conj(x: Tensor) -> Tensor:
+    """Complex conjugates: the signs of the imaginary parts changed.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        A copy, shape and dtype of x; x itself if it is not complex.
+
+    Raises:
+        DTypeError: x is no tensor.
+
+    Example:
+        >>> tt.conj(tt.tensor([1 + 2j])).tolist()
+        [(1-2j)]
+    """
+    return x if is_tensor(x) and x.dtype.kind != "complex" else unary(Conj, x)
 
 
 # ---- what a backward pass does with gradients --------------------------------------------------------------
@@ -294,9 +693,9 @@ def _add_into(total: Tensor, grad: Tensor) -> None:
     """total += grad, without history; grad may be strided, total never overlaps itself."""
     target, dtype = arr(total), total.storage.dtype
     if dtype.narrow:
-        narrow(widen(target, dtype) + widen(arr(grad), dtype), dtype, target)
+        narrow(silent().run(np.add, widen(target, dtype), widen(arr(grad), dtype)), dtype, target)
     else:
-        np.add(target, arr(grad), out=target)
+        silent().run(np.add, target, arr(grad), out=target)
     total.storage.bump("gradient accumulation")
 
 
@@ -310,29 +709,14 @@ Algebra.fit = staticmethod(_fit)
 Algebra.clone = staticmethod(clone)
 
 
-def iadd(x: Tensor, y: Operand) -> Tensor:
-    """x += y in x's memory."""
-    return inplace(Add, x, y)
+def _zero(x: Tensor) -> Tensor:
+    """Write 0 to every element, in the memory of x; returns x."""
+    return copy_(x, 0)
 
 
-def isubtract(x: Tensor, y: Operand) -> Tensor:
-    """x -= y in x's memory."""
-    return inplace(Subtract, x, y)
-
-
-def imultiply(x: Tensor, y: Operand) -> Tensor:
-    """x *= y in x's memory."""
-    return inplace(Multiply, x, y)
-
-
-def idivide(x: Tensor, y: Operand) -> Tensor:
-    """x /= y in x's memory."""
-    return inplace(Divide, x, y)
-
-
-def ipow(x: Tensor, y: Operand) -> Tensor:
-    """x **= y in x's memory."""
-    return inplace(Pow, x, y)
+def _clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """x = clip(x, min, max), in the memory of x; returns x."""
+    return inplace(Clip, x, *_limits(x, min, max))
 
 
 class ArithmeticMethods:
@@ -344,13 +728,36 @@ class ArithmeticMethods:
     __sub__ = subtract
     __mul__ = multiply
     __truediv__ = divide
-    __pow__ = pow
+    __floordiv__ = floor_divide
+    __mod__ = remainder
     __neg__ = negative
-    __iadd__ = iadd
-    __isub__ = isubtract
-    __imul__ = imultiply
-    __itruediv__ = idivide
-    __ipow__ = ipow
+    __pos__ = positive
+    __abs__ = abs
 
+    __radd__ = reflected(add)
+    __rsub__ = reflected(subtract)
+    __rmul__ = reflected(multiply)
+    __rtruediv__ = reflected(divide)
+    __rfloordiv__ = reflected(floor_divide)
+    __rmod__ = reflected(remainder)
 
-__all__ = ["REAL_NUMERIC", "ArithmeticMethods"]
+    __iadd__ = add_ = in_place(Add, "x + y")
+    __isub__ = sub_ = in_place(Subtract, "x - y")
+    __imul__ = mul_ = in_place(Multiply, "x * y")
+    __itruediv__ = div_ = in_place(Divide, "x / y")
+    __ifloordiv__ = in_place(FloorDivide, "x // y")
+    __imod__ = in_place(Remainder, "x % y")
+
+    neg_ = in_place(Negative, "-x")
+    clip_ = _clip
+    zero_ = _zero
+    fill_ = copy_
+
+    abs = abs
+    sign = sign
+    clip = clip
+    maximum = maximum
+    minimum = minimum
+    conj = conj
+    real = property(real)
+    imag = property(imag)

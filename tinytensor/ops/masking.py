@@ -12,7 +12,7 @@ from ..dtypes import bool_, promote
 from ..errors import DTypeError, ShapeError
 from ..layout import as_int, broadcast_shapes
 from ..runtime.host import Array
-from .arithmetic import where
+from .comparison import where
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

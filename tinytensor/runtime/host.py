@@ -34,9 +34,9 @@ def dtype_of(array: Array) -> DType:
     return dtypes.as_dtype(array.dtype) if found is None else found
 
 
-# inf and nan are results like others here, so NumPy must not warn of them. np.errstate costs as much as three
-# small additions; instead `silent().run(np.add, a, b)` enters a copy of a context, in which alone the settings
-# were made. A copy each time, since no context can be entered twice at once.
+# inf and nan are results like others here, so NumPy must not warn of them. np.errstate takes as long as three
+# small additions; `silent().run(np.add, a, b)` instead enters a copy of a context, in which alone the setting
+# was made. A copy each time, since no context can be entered twice at once.
 _silent = Context()
 _silent.run(np.seterr, all="ignore")
 silent = _silent.copy

@@ -1,0 +1,101 @@
+"""Activations with a corner: relu and the perceptron's step. Smooth ones: exponential.py, gelu.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import register
+from ..elementwise import REAL, REAL_NUMERIC, Elementwise, Operand, binary, unary
+from ..inplace import in_place
+from ..runtime.host import Array
+from .arithmetic import flat
+from .comparison import less_equal, where
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+def _relu(x: Array, out: Any = None, order: Any = "K") -> Any:
+    return np.maximum(x, 0, out=out, order=order)
+
+
+@register
+class Relu(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = staticmethod(_relu)
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (where(less_equal(saved.y, 0.0), 0.0, grads[0]),)
+
+
+@register
+class Heaviside(Elementwise):
+    inputs = ("x", "value")
+    ufunc = np.heaviside
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        zeros = flat(grads[0])
+        return zeros, zeros
+
+
+def relu(x: Tensor) -> Tensor:
+    """The positive part of each element.
+
+    y = max(x, 0)
+
+    Args:
+        x: any shape; not bool, not complex.
+
+    Returns:
+        shape and dtype of x; NaN stays. The slope at 0 is 0.
+
+    Raises:
+        DTypeError: x is bool or complex.
+
+    Memory: keeps the result for backward.
+
+    Example:
+        >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
+    return unary(Relu, x)
+
+
+def heaviside(x: Operand, value: Operand) -> Tensor:
+    """The step of the perceptron: 0 below 0, 1 above, `value` at 0.
+
+    Args:
+        x, value: tensors or numbers that broadcast together; not complex. Integers become float32.
+
+    Returns:
+        The broadcast shape, a floating dtype; NaN where x is NaN. Its gradient is 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Source: Rosenblatt 1958, "The perceptron", Psychological Review 65, for its use as an activation.
+
+    Example:
+        >>> tt.heaviside(tt.tensor([-2.0, 0.0, 3.0]), 0.5).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    return binary(Heaviside, x, value)
+
+
+class ActivationMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    relu = relu
+    relu_ = in_place(Relu, "max(x, 0)")

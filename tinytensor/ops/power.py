@@ -1,0 +1,292 @@
+"""Powers and roots, element by element."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import register
+from ..elementwise import NUMERIC, REAL, Elementwise, Operand, binary, reflected, steps, unary
+from ..errors import ArgumentError
+from ..inplace import in_place
+from ..runtime.host import Array
+from .arithmetic import divide, flat, multiply, negative, subtract
+from .comparison import equal, greater_equal, logical_and, where
+from .exponential import log
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+# Exponents for which np.power takes up to fifty times as long as another ufunc.
+_SHORT: dict[float, Any] = {-1.0: np.reciprocal, 0.5: np.sqrt, 1.0: np.positive, 2.0: np.square}
+
+
+def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
+    """np.power, faster for common exponents, and with an error in our words for fractions of integers."""
+    if isinstance(a, np.ndarray) and (not isinstance(b, np.ndarray) or b.ndim == 0):
+        exponent = b if isinstance(b, (int, float)) else b.item()
+        short = _SHORT.get(exponent)
+        if short is not None and (exponent != -1 or a.dtype.kind == "f"):
+            return short(a, out=out, order=order)
+        if exponent == 3:
+            return np.multiply(np.square(a), a, out=out, order=order)
+    try:
+        return np.power(a, b, out=out, order=order)
+    except ValueError as error:
+        if "negative integer powers" not in str(error):
+            raise
+        raise ArgumentError(
+            "pow: an integer is raised to a negative integer",
+            why="the result is a fraction, which no integer dtype holds",
+            fix="cast to a float first: x.astype(tt.float32) ** -1",
+        ) from None
+
+
+@register
+class Pow(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a", "b", "y?b")
+    ufunc = staticmethod(_power)
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        (grad,) = grads
+        a, b = saved.a, saved.b
+        da = db = None
+        if needs[0]:
+            if not isinstance(b, (int, float)):
+                # x**0 is flat also at x = 0, where b * a**(b - 1) would be 0 * inf
+                still = logical_and(equal(a, 0.0), equal(b, 0.0))
+                slope = multiply(b, pow(a, where(still, 0.0, subtract(b, 1.0))))
+                da = multiply(grad, slope)
+            elif b == 0:
+                da = flat(grad)
+            else:
+                da = multiply(grad, multiply(a if b == 2 else pow(a, b - 1), b))
+        if needs[1]:
+            db = multiply(grad, multiply(saved.y, _log_of_base(a, b)))
+        return da, db
+
+
+def _log_of_base(a: Operand, b: Tensor) -> Operand:
+    """log(a), but 0 at a = 0 where b >= 0: there a**b is flat in b, and the slope would be 0 * -inf."""
+    if isinstance(a, (int, float)):
+        if a > 0:
+            return math.log(a)
+        return math.nan if a else where(greater_equal(b, 0.0), flat(b), -math.inf)
+    return log(where(logical_and(equal(a, 0.0), greater_equal(b, 0.0)), 1.0, a))
+
+
+@register
+class Square(Elementwise):
+    inputs = ("x",)
+    saves = ("x",)
+    ufunc = np.square
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (multiply(grads[0], multiply(saved.x, 2.0)),)
+
+
+@register
+class Reciprocal(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = np.reciprocal
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (negative(multiply(grads[0], square(saved.y))),)
+
+
+@register
+class Sqrt(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = np.sqrt
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (divide(grads[0], multiply(saved.y, 2.0)),)
+
+
+def _rsqrt(x: Array, out: Array) -> None:
+    np.sqrt(x, out=out)
+    np.reciprocal(out, out=out)
+
+
+@register
+class Rsqrt(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = steps(_rsqrt)
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        return (multiply(grads[0], multiply(pow(saved.y, 3), -0.5)),)
+
+
+@register
+class Hypot(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a?a", "b?b", "y")
+    ufunc = np.hypot
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        (grad,) = grads
+        length = where(equal(saved.y, 0.0), 1.0, saved.y)  # in the origin the slope is 0, not 0 / 0
+        return (
+            multiply(grad, divide(saved.a, length)) if needs[0] else None,
+            multiply(grad, divide(saved.b, length)) if needs[1] else None,
+        )
+
+
+def pow(a: Operand, b: Operand) -> Tensor:
+    """a to the power b, element by element; `a ** b`.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not bool.
+
+    Returns:
+        The broadcast shape and the promoted dtype. NaN for a fractional power of a negative number. At a = 0
+            the slope in b is 0 for b >= 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: both operands are bool, or one is neither tensor nor number.
+        ArgumentError: an integer is raised to a negative integer.
+
+    Memory: keeps both operands for backward, and the result if b needs a gradient.
+    Accuracy: 2, 3, 0.5 and -1 as exponents go through products, roots and reciprocals, which are exact or
+        rounded once or twice.
+
+    Example:
+        >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
+        [1.0, 8.0]
+    """
+    return binary(Pow, a, b)
+
+
+def square(x: Tensor) -> Tensor:
+    """Each element times itself.
+
+    Args:
+        x: any shape; not bool.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.square(tt.tensor([1.0, -3.0])).tolist()
+        [1.0, 9.0]
+    """
+    return unary(Square, x)
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    """1 / x, element by element.
+
+    Args:
+        x: any shape; integers become float32.
+
+    Returns:
+        shape of x, a floating dtype; inf at 0.
+
+    Raises:
+        DTypeError: x is no tensor.
+
+    Example:
+        >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
+        [0.5, 0.25]
+    """
+    return unary(Reciprocal, x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Square root of each element.
+
+    Args:
+        x: any shape; integers become float32.
+
+    Returns:
+        shape of x, a floating dtype; NaN below 0. The slope at 0 is inf.
+
+    Raises:
+        DTypeError: x is no tensor.
+
+    Example:
+        >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
+        [2.0, 3.0]
+    """
+    return unary(Sqrt, x)
+
+
+def rsqrt(x: Tensor) -> Tensor:
+    """1 / sqrt(x), element by element.
+
+    Args:
+        x: any shape, not complex; integers become float32.
+
+    Returns:
+        shape of x, a floating dtype; inf at 0, NaN below.
+
+    Raises:
+        DTypeError: x is complex.
+
+    Example:
+        >>> tt.rsqrt(tt.tensor([4.0, 16.0])).tolist()
+        [0.5, 0.25]
+    """
+    return unary(Rsqrt, x)
+
+
+def hypot(a: Operand, b: Operand) -> Tensor:
+    """Length of the hypotenuse, sqrt(a² + b²), without overflow on the way.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not complex. Integers become float32.
+
+    Returns:
+        The broadcast shape, a floating dtype. The slopes at a = b = 0 are 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Example:
+        >>> tt.hypot(tt.tensor([3.0]), 4.0).tolist()
+        [5.0]
+    """
+    return binary(Hypot, a, b)
+
+
+class PowerMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    __pow__ = pow
+    __rpow__ = reflected(pow)
+    __ipow__ = in_place(Pow, "x ** y")
+    sqrt_ = in_place(Sqrt, "sqrt(x)")
+
+    pow = pow
+    square = square
+    reciprocal = reciprocal
+    sqrt = sqrt
+    rsqrt = rsqrt
