@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from .errors import GradError
@@ -14,13 +15,13 @@ Grads = tuple[Any, ...]  # Tensor | None each; spelled out, every op would have 
 class Removable:
     """Handle of a hook: `remove()`, or use it as a context manager."""
 
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self._hooks, self._hook = hooks, hook
-        hooks.append(hook)
+    def __init__(self, hooks: list[Any], hook: Callable[..., Any]) -> None:
+        self._hooks, self._entry = hooks, partial(hook)  # an object of its own: a hook may be there twice
+        hooks.append(self._entry)
 
     def remove(self) -> None:
         """Take the hook out; calling it twice is fine."""
-        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+        self._hooks[:] = [h for h in self._hooks if h is not self._entry]
 
     def __enter__(self) -> Removable:
         return self
