@@ -185,6 +185,14 @@ from .ops.sorting import (
     unique_values,
 )
 from .ops.splitting import chunk, split, unbind
+from .ops.statistics import (
+    logsumexp,
+    matrix_norm,
+    norm,
+    std,
+    var,
+    vector_norm,
+)
 from .ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan
 from .random import Generator, default_generator, initial_seed, manual_seed
 from .storage import Storage
@@ -322,9 +330,11 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "logsumexp",
     "manual_seed",
     "masked_fill",
     "matmul",
+    "matrix_norm",
     "matrix_transpose",
     "max",
     "maximum",
@@ -339,6 +349,7 @@ __all__ = [
     "nextafter",
     "no_grad",
     "nonzero",
+    "norm",
     "normal",
     "not_equal",
     "one_hot",
@@ -379,6 +390,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "std",
     "subtract",
     "sum",
     "take",
@@ -407,7 +419,9 @@ __all__ = [
     "unique_inverse",
     "unique_values",
     "unsqueeze",
+    "var",
     "vecdot",
+    "vector_norm",
     "where",
     "zeros",
     "zeros_like",

@@ -36,6 +36,7 @@ from .ops.scan import ScanMethods
 from .ops.slicing import SlicingMethods
 from .ops.sorting import SortingMethods
 from .ops.splitting import SplittingMethods
+from .ops.statistics import StatisticsMethods
 from .ops.trigonometric import TrigonometricMethods
 from .representation import represent
 from .runtime.host import Array
@@ -65,6 +66,7 @@ class Tensor(
     ExtremesMethods,
     MaskingMethods,
     SortingMethods,
+    StatisticsMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 

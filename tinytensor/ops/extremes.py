@@ -15,7 +15,15 @@ from ..layout import Shape, normalize_axis
 from ..runtime.host import Array
 from .arithmetic import multiply
 from .manipulation import detach
-from .reduction import reduced_axes, reduced_count, reduced_shape, spread
+from .reduction import (
+    add_up,
+    reduce_short,
+    reduced_axes,
+    reduced_count,
+    reduced_shape,
+    short_rows,
+    spread,
+)
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -62,7 +70,9 @@ class Extreme(Op):
 
     @classmethod
     def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
-        with np.errstate(invalid="ignore"):
+        if short_rows(y, x, axes):
+            reduce_short(cls.ufunc, y, x, axes)
+        else:
             cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
 
     @staticmethod
@@ -101,7 +111,10 @@ class TieShare(Op):
         hit = np.equal(x, y)
         if np.isnan(y).any():
             hit |= np.isnan(x)
-        np.divide(hit, np.count_nonzero(hit, axes, keepdims=True), out=share, casting="same_kind")
+        np.copyto(share, hit)
+        ties = np.empty(y.shape, share.dtype)
+        add_up(ties, share, axes)
+        share /= ties
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:

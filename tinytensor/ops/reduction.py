@@ -1,8 +1,8 @@
-"""Reductions over axes: sums, products, extremes, where they stand, truth and counts.
+"""Sums, means and products over axes.
 
-Sums of contiguous floats are products with ones: BLAS walks memory two to eight times as fast as NumPy's add,
-and reports no overflow to be silenced. It adds in several interleaved runs, here of at most CHUNK numbers, so
-rounding errors stay near those of pairwise summation.
+Sums of contiguous floats are products with ones: BLAS walks memory two to eight times as fast as NumPy's add.
+It adds in several interleaved runs, and long sums are cut into chunks here, so rounding errors stay near
+those of pairwise summation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..dtypes import as_dtype, float32
 from ..errors import DTypeError
 from ..grad_mode import grad_enabled
 from ..layout import Shape, contiguous, normalize_axes
-from ..runtime.host import Array
+from ..runtime.host import Array, silent
 from ..storage import adopt
 from .arithmetic import multiply
 from .indexing import getitem
@@ -113,8 +113,27 @@ def add_up(y: Array, x: Array, axes: Axes) -> None:
         if x.ndim == 2 and flags.f_contiguous:
             add_up(y, x.T, (1 - axes[0],) if len(axes) == 1 else axes)
             return
-    with np.errstate(over="ignore", invalid="ignore"):
+    if short_rows(y, x, axes):
+        reduce_short(np.add, y, x, axes)
+    else:
         np.add.reduce(x, axes, out=y, keepdims=y.ndim == x.ndim, dtype=y.dtype)
+
+
+def short_rows(y: Array, x: Array, axes: Axes) -> bool:
+    """Whether y has many elements, each of them reduced from a few neighbors, as in windows."""
+    return bool(axes) and axes[-1] == x.ndim - 1 and 0 < x.size // (y.size or 1) <= min(32, y.size // 16)
+
+
+def reduce_short(ufunc: np.ufunc, y: Array, x: Array, axes: Axes) -> None:
+    """y = x reduced over axes, in one pass over y per index on them: ten times as fast as NumPy, which would
+    run an inner loop of a few elements for each element of y.
+    """
+    front = np.moveaxis(x, axes, range(len(axes)))
+    y = y.reshape(front.shape[len(axes) :])
+    first, *rest = np.ndindex(*front.shape[: len(axes)])
+    np.copyto(y, front[first])
+    for at in rest:
+        ufunc(y, front[at], out=y)
 
 
 def _sum_rows(y: Array, x: Array) -> None:
@@ -180,8 +199,7 @@ class Mean(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
         add_up(y, x, axes)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            y /= reduced_count(shape, axes)  # an empty mean is nan
+        y /= reduced_count(shape, axes)  # an empty mean is nan
 
     @staticmethod
     def backward(
@@ -199,10 +217,10 @@ def _quick(op: type[Op], x: Tensor, axis: AxisLike) -> Tensor:
     assert a is not None, "small tensors that own their memory have it"
     if axis is None:
         n, axes = layout.size, _ALL[len(shape)]
-        r = a.ravel().dot(ones(n, a.dtype))
+        r = silent().run(a.ravel().dot, ones(n, a.dtype))
     else:
         n, axes = shape[-1], _ALL[len(shape)][-1:]
-        r = a.dot(ones(n, a.dtype))
+        r = silent().run(a.dot, ones(n, a.dtype))
     r = np.asarray(r / n if op is Mean else r)
     t = wrap(r, contiguous(r.shape), adopt(r, float32))
     if x._requires and grad_enabled():
@@ -213,9 +231,10 @@ def _quick(op: type[Op], x: Tensor, axis: AxisLike) -> Tensor:
 
 def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
     layout = x.layout
+    last = len(layout.shape) - 1
     return (
         layout.small
-        and (axis is None or (axis == -1 and layout.shape != ()))
+        and (axis is None or (type(axis) is int and axis in (-1, last) and last >= 0))
         and not keepdims
         and x._base is None
         and x.storage.dtype is float32
@@ -293,8 +312,7 @@ class Prod(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            np.multiply.reduce(x, axes, out=y, keepdims=keepdims, dtype=y.dtype)
+        np.multiply.reduce(x, axes, out=y, keepdims=keepdims, dtype=y.dtype)
 
     @staticmethod
     def backward(

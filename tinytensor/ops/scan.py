@@ -49,8 +49,7 @@ class CumulativeSum(Op):
     def cpu(y: Array, x: Array, *, axis: int, reverse: bool) -> None:
         if reverse:
             y, x = np.flip(y, axis), np.flip(x, axis)
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.add.accumulate(x, axis, y.dtype, out=y)
+        np.add.accumulate(x, axis, y.dtype, out=y)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, reverse: bool) -> Grads:
@@ -75,8 +74,7 @@ class CumulativeProd(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, axis: int) -> None:
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            np.multiply.accumulate(x, axis, y.dtype, out=y)
+        np.multiply.accumulate(x, axis, y.dtype, out=y)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
@@ -100,8 +98,7 @@ class Recurrence(Op):
 
     @staticmethod
     def cpu(s: Array, a: Array, b: Array, *, axis: int) -> None:
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            _solve(np.moveaxis(s, axis, 0), np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0))
+        _solve(np.moveaxis(s, axis, 0), np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0))
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
