@@ -132,8 +132,8 @@ class Isclose(Question):
 
 
 def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") -> Any:
-    """np.where with `out=`, on the bits of the elements: out = b ^ ((a ^ b) & mask), masks being all ones or all
-    zeros. To choose element by element takes ten times as long where the processor cannot guess ahead.
+    """np.where with `out=`, on the bits of the elements: out = b ^ ((a ^ b) & mask), a mask being all ones or
+    all zeros. To choose element by element takes ten times as long where the processor cannot guess ahead.
     """
     a, b = np.asarray(a), np.asarray(b)
     if not isinstance(out, np.ndarray):

@@ -13,7 +13,7 @@ from ..elementwise import REAL, Elementwise, Operand, binary, steps, unary
 from ..inplace import in_place
 from ..runtime.host import Array
 from .arithmetic import add, divide, multiply, negative, subtract
-from .comparison import equal, isinf, logical_and, where
+from .comparison import choose, equal, isinf, logical_and, where
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -169,48 +169,61 @@ class Softplus(Elementwise):
 
 # ---- the error function ------------------------------------------------------------------------------------
 
-# Below 1: erf(x) = 2 / sqrt(pi) * sum of (-1)^k x^(2k + 1) / (k! (2k + 1)), Taylor's series, highest k first.
-# From 1 on: erf(x) = 1 - exp(-x^2) g(x); g falls slowly and is a Chebyshev series in t, a map of 1 / (x + 2).
-_TAYLOR = [2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(19, -1, -1)]
-_NEAR, _FAR = 1 / 3, 1 / 8  # 1 / (x + 2) at x = 1 and at x = 6, where erf is 1 up to rounding
+# Below 1: erf(x) = x p(x²), Taylor's series, p = 2 / sqrt(pi) * sum of (-1)^k x^(2k) / (k! (2k + 1)).
+# From 1 on: erf(x) = 1 - exp(-x²) q(t); q falls slowly and is interpolated in t, a map of 1 / (x + 2) to
+# [-1, 1] for x from 1 to 6, where erf is 1 up to rounding.
+_MIDDLE, _HALF = (1 / 3 + 1 / 8) / 2, (1 / 3 - 1 / 8) / 2
 
 
-def _chebyshev(terms: int) -> list[float]:
-    """Coefficients of g, highest first, from its values at Chebyshev's nodes."""
+def _taylor(terms: int) -> list[float]:
+    """Coefficients of p, lowest first."""
+    return [2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(terms)]
+
+
+def _interpolation(terms: int) -> list[float]:
+    """Coefficients of q, lowest first, through its values at Chebyshev's nodes."""
     angles = [math.pi * (k + 0.5) / terms for k in range(terms)]
-    nodes = [2 / ((_NEAR - _FAR) * math.cos(angle) + _NEAR + _FAR) - 2 for angle in angles]
-    g = [math.erfc(x) * math.exp(x * x) for x in nodes]
-    found = [2 / terms * math.fsum(y * math.cos(k * a) for y, a in zip(g, angles)) for k in range(terms)]
-    return [*found[:0:-1], found[0] / 2]
+    nodes = [1 / (_HALF * math.cos(angle) + _MIDDLE) - 2 for angle in angles]
+    values = [math.erfc(x) * math.exp(x * x) for x in nodes]
+    total = [0.0] * terms
+    before, now = [0.0] * terms, [1.0] + [0.0] * (terms - 1)  # T(k - 1) and T(k) as polynomials, k = 0
+    for k in range(terms):
+        share = math.fsum(y * math.cos(k * angle) for y, angle in zip(values, angles)) / terms
+        total = [t + (2 if k else 1) * share * c for t, c in zip(total, now)]
+        shifted = [0.0, *now[:-1]]
+        before, now = now, [2 * c - b for c, b in zip(shifted, before)] if k else shifted
+    return total
 
 
-_CHEBYSHEV = _chebyshev(22)
-_TERMS = {"f": (11, 10), "d": (20, 22)}  # of both series, as many as the digits of the dtype need
+# As many terms as the digits of the dtype need.
+_SERIES = {"d": (_taylor(20), _interpolation(18)), "f": (_taylor(11), _interpolation(7))}
 
 
-def _far(x: Array, terms: int) -> Array:
-    """erf for x >= 1, by Clenshaw's recurrence."""
-    t = (2 / (x + 2) - (_NEAR + _FAR)) / (_NEAR - _FAR)
-    above, at = np.zeros_like(x), np.zeros_like(x)
-    *high, last = _CHEBYSHEV[-terms:]
-    for c in high:
-        above, at = at, 2 * t * at - above + c
-    result: Array = 1 - np.exp(-x * x) * (t * at - above + last)
-    return result
+def _polynomial(coefficients: list[float], x: Array) -> Array:
+    """Horner's rule."""
+    *low, highest = coefficients
+    y = np.full_like(x, highest)
+    for c in reversed(low):
+        y *= x
+        y += c
+    return y
 
 
 def _erf(x: Array, out: Array) -> None:
-    near, far = _TERMS[x.dtype.char]
-    large = np.abs(x) >= 1
-    ends = x[large]
+    below, above = _SERIES[x.dtype.char]
+    size = np.abs(x)
     square = np.multiply(x, x)
-    series = np.full_like(square, _TAYLOR[-near])
-    for c in _TAYLOR[len(_TAYLOR) - near + 1 :]:
-        series *= square
-        series += c
-    np.multiply(x, series, out=out)
-    if ends.size:
-        out[large] = np.copysign(_far(np.abs(ends), far), ends)
+    near = _polynomial(below, square)
+    near *= x
+    t = size + 2
+    np.divide(1 / _HALF, t, out=t)
+    t -= _MIDDLE / _HALF
+    far = _polynomial(above, t)
+    np.negative(square, out=square)
+    far *= np.exp(square, out=square)
+    np.subtract(1, far, out=far)
+    np.copysign(far, x, out=far)
+    choose(np.greater(size, 1), far, near, out=out)
 
 
 erf_array = steps(_erf)
@@ -458,8 +471,8 @@ def erf(x: Tensor) -> Tensor:
 
     Memory: keeps x for backward.
     Accuracy: within 4 units in the last place of float32 and float64.
-    Source: Taylor's series below 1; from 1 on, Chebyshev interpolation of erfc(x) exp(x²), summed by
-        Clenshaw's recurrence (Press et al., Numerical Recipes, 3rd edition, sections 5.8 and 6.2.2).
+    Source: Taylor's series below 1; from 1 on, interpolation of erfc(x) exp(x²) at Chebyshev's nodes, as in
+        Press et al., Numerical Recipes, 3rd edition, section 6.2.2.
 
     Example:
         >>> tt.erf(tt.tensor([0.0, 1.0])).tolist()
