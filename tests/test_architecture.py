@@ -53,6 +53,11 @@ LIBRARIES = {
     "tinytensor.distributed.mpi": {"numpy", "mpi4py"},
     "gpt": {"numpy", "tqdm", "regex", "safetensors", "matplotlib"},
 }
+# Layers and optimizers use the engine by its public names alone, so its face imports them last: no cycle, as
+# long as nothing else of the engine imports them.
+WRITTEN_WITH_THE_FACE = {"tinytensor.nn", "tinytensor.optim"}
+# Handles of hooks are the same for tensors and modules.
+THEY_MAY_IMPORT = {"tinytensor", "tinytensor.hooks"}
 # Commands start faster, and devices are looked for only when asked for.
 LATE_IMPORTS = {"tinytensor.__main__", "tinytensor.runtime"}
 
@@ -109,6 +114,7 @@ def test_imports_have_no_cycles() -> None:
         m.name: {i.target for i in imports(m) if not i.late and i.target in known() - {m.name}}
         for m in product()
     }
+    edges["tinytensor"] -= WRITTEN_WITH_THE_FACE
     while True:
         leaves = {name for name, targets in edges.items() if not targets}
         if not leaves:
@@ -126,6 +132,27 @@ def test_modules_import_only_what_exists() -> None:
             if ours(i.target) and i.target not in known()
         ]
     )
+
+
+def test_layers_and_optimizers_use_the_public_engine() -> None:
+    report(
+        [
+            f"{module.path}:{i.line}: {module.name} must not import {i.target} {i.name}"
+            for module in product()
+            for i in imports(module)
+            if (home := place(module.name)) in WRITTEN_WITH_THE_FACE
+            and ours(i.target)
+            and i.target not in THEY_MAY_IMPORT
+            and place(i.target) != home
+        ]
+    )
+
+
+def test_the_face_imports_them_last() -> None:
+    (face,) = [m for m in product() if m.name == "tinytensor"]
+    last = max(i.line for i in imports(face) if i.target not in WRITTEN_WITH_THE_FACE)
+    early = [i for i in imports(face) if i.target in WRITTEN_WITH_THE_FACE and i.line < last]
+    report([f"{face.path}:{i.line}: {i.target} needs what is imported after it" for i in early])
 
 
 def test_the_lowest_layers_import_no_arrays() -> None:

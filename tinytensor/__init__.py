@@ -200,6 +200,9 @@ from .tensor import Tensor
 
 __version__ = "0.1.0"
 
+# last, because layers and optimizers are written with the names above
+from . import nn
+
 __all__ = [
     "ArgumentError",
     "DType",
@@ -347,6 +350,7 @@ __all__ = [
     "multiply",
     "negative",
     "nextafter",
+    "nn",
     "no_grad",
     "nonzero",
     "norm",

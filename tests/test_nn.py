@@ -1,0 +1,334 @@
+"""Modules: the tree of parameters and buffers, its state, hooks and containers."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor import nn
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wte = nn.Embedding(5, 3)
+        self.body = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 3, bias=False))
+        self.head = self.wte
+        self.register_buffer("count", tt.tensor([7]))
+        self.register_buffer("cache", tt.zeros(2), persistent=False)
+
+    def forward(self, ids):
+        return tt.linear(self.body(self.wte(ids)), self.head.weight, transposed=True)
+
+
+NAMES = ["wte.weight", "body.0.weight", "body.0.bias", "body.2.weight"]
+
+
+# ---- parameters and the tree -------------------------------------------------------------------------------
+
+
+def test_a_parameter_is_a_tensor_with_a_mark():
+    p = nn.Parameter(tt.zeros(2))
+    assert type(p) is tt.Tensor
+    assert isinstance(p, nn.Parameter)
+    assert p.requires_grad
+    assert p.is_leaf
+    assert not isinstance(tt.zeros(2, requires_grad=True), nn.Parameter)
+    assert not isinstance(p * 2, nn.Parameter)
+    assert not isinstance(p.detach(), nn.Parameter)
+
+
+def test_a_parameter_takes_over_memory_but_not_history_or_strides():
+    x = tt.ones(2, 3, requires_grad=True)
+    assert nn.Parameter(x).shares_memory(x)
+    assert nn.Parameter(x * 2).is_leaf
+    p = nn.Parameter(x.T)
+    assert p.is_contiguous()
+    assert p.shape == (3, 2)
+    assert nn.Parameter(tt.zeros(1).expand(4)).is_contiguous()
+
+
+def test_a_parameter_is_floating():
+    with pytest.raises(tt.GradError, match=r"Parameter: data of dtype int64"):
+        nn.Parameter(tt.arange(3))
+
+
+def test_names_come_in_order_and_shared_ones_once():
+    model = Tied()
+    assert [n for n, _ in model.named_parameters()] == NAMES
+    assert [n for n, _ in model.named_modules()] == ["", "wte", "body", "body.0", "body.1", "body.2"]
+    assert [n for n, _ in model.named_buffers()] == ["count", "cache"]
+    assert [n for n, _ in model.named_children()] == ["wte", "body", "head"]
+    assert model.num_parameters() == 5 * 3 + 3 * 4 + 4 + 4 * 3
+    assert [n for n, _ in model.named_parameters("m")] == ["m." + n for n in NAMES]
+
+
+def test_a_parameter_keeps_its_place_when_it_is_assigned_again():
+    layer = nn.Linear(2, 3)
+    layer.weight = nn.Parameter(tt.zeros(2, 3))
+    assert [n for n, _ in layer.named_parameters()] == ["weight", "bias"]
+
+
+def test_attributes_move_between_kinds():
+    m = nn.Module()
+    m.x = 1
+    m.x = nn.Parameter(tt.zeros(2))
+    assert [n for n, _ in m.named_parameters()] == ["x"]
+    m.x = nn.Linear(1, 1)
+    assert [n for n, _ in m.named_parameters()] == ["x.weight", "x.bias"]
+    m.x = "text"
+    assert list(m.modules()) == [m]
+    assert m.x == "text"
+    m.register_buffer("x", tt.zeros(1))
+    m.x = tt.ones(1)
+    assert m.state_dict()["x"].tolist() == [1.0]
+    m.x = 3.5  # not a tensor any more: an ordinary attribute
+    assert m.state_dict() == {}
+    assert m.x == 3.5
+    del m.x
+    with pytest.raises(AttributeError, match="no attribute 'x'"):
+        _ = m.x
+    with pytest.raises(AttributeError):
+        del m.x
+
+
+def test_attributes_can_be_listed():
+    assert {"wte", "count", "training"} <= set(dir(Tied()))
+
+
+@pytest.mark.parametrize("value", [tt.zeros(2, 3), np.zeros((2, 3)), 1.0])
+def test_a_parameter_is_not_replaced_by_accident(value):
+    layer = nn.Linear(2, 3)
+    with pytest.raises(tt.ArgumentError, match=r"Linear\.weight: a \w+ cannot replace a parameter"):
+        layer.weight = value
+    layer.bias = None
+    assert [n for n, _ in layer.named_parameters()] == ["weight"]
+
+
+def test_init_must_run_first():
+    class Early(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(1, 1)
+
+    with pytest.raises(tt.ArgumentError, match=r"call super\(\)\.__init__\(\) first"):
+        Early()
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(tt.ArgumentError, match="ModuleList: the module has no forward"):
+        nn.ModuleList()(tt.ones(1))
+
+
+def test_a_module_cannot_contain_itself():
+    a, b = nn.Module(), nn.Module()
+    a.b = b
+    with pytest.raises(tt.ArgumentError, match="would contain itself"):
+        b.a = a
+    with pytest.raises(tt.ArgumentError, match="would contain itself"):
+        a.a = a
+
+
+def test_register_parameter_wants_a_parameter():
+    with pytest.raises(tt.ArgumentError, match="register_parameter: w is a Tensor"):
+        nn.Module().register_parameter("w", tt.zeros(1))
+
+
+def test_train_and_eval_reach_every_module():
+    model = Tied()
+    assert model.eval() is model
+    assert not any(m.training for m in model.modules())
+    model.body.train()
+    assert [m.training for m in model.modules()] == [False, False, True, True, True, True]
+
+
+def test_apply_visits_children_first_and_once():
+    seen = []
+    model = Tied()
+    assert model.apply(seen.append) is model
+    assert len(seen) == 6
+    assert seen[-1] is model
+    assert seen.index(model.body[0]) < seen.index(model.body)
+
+
+def test_freezing_and_gradients():
+    model = Tied().eval()
+    model.body.requires_grad_(False)
+    model(tt.tensor([1, 2])).sum().backward()
+    assert model.wte.weight.grad is not None
+    assert all(p.grad is None for p in model.body.parameters())
+    grad = model.wte.weight.grad
+    model.zero_grad(set_to_none=False)
+    assert model.wte.weight.grad is grad
+    assert not grad.any()
+    model.zero_grad()
+    assert model.wte.weight.grad is None
+
+
+def test_hooks_see_and_replace():
+    layer = nn.Linear(2, 2)
+    calls = []
+    before = layer.register_forward_pre_hook(lambda m, args: calls.append((m, len(args))))
+    after = layer.register_forward_hook(lambda m, args, y: y * 0)
+    assert layer(tt.ones(1, 2)).tolist() == [[0.0, 0.0]]
+    assert calls == [(layer, 1)]
+    before.remove()
+    after.remove()
+    after.remove()
+    x = tt.ones(1, 2)
+    with layer.register_forward_pre_hook(lambda m, args: args[0] * 0):
+        assert layer(x).tolist() == [layer.bias.tolist()]
+    assert layer(x).tolist() != [layer.bias.tolist()]
+    assert len(calls) == 1
+
+
+def test_a_deep_copy_shares_nothing_with_the_original_and_ties_the_same():
+    model = Tied()
+    twin = copy.deepcopy(model)
+    assert twin.head.weight is twin.wte.weight
+    assert [n for n, _ in twin.named_parameters()] == NAMES
+    assert all(isinstance(p, nn.Parameter) and p.requires_grad for p in twin.parameters())
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert not a.shares_memory(b)
+        assert a.tolist() == b.tolist()
+
+
+def test_the_picture_shows_names_shapes_and_counts():
+    assert repr(Tied()).splitlines() == [
+        "Tied()  # 43 parameters",
+        "  wte: Embedding(weight (5, 3))  # 15 parameters",
+        "  body: Sequential()  # 28 parameters",
+        "    0: Linear(weight (3, 4), bias (4,))  # 16 parameters",
+        "    1: Dropout(p=0.5)",
+        "    2: Linear(weight (4, 3))  # 12 parameters",
+        "  head: Embedding(weight (5, 3))  # 15 parameters",
+    ]
+
+
+# ---- to ----------------------------------------------------------------------------------------------------
+
+
+def test_to_casts_floating_tensors_and_keeps_ties():
+    model = Tied()
+    before = {n: p.detach().numpy().copy() for n, p in model.named_parameters()}
+    assert model.to(tt.float64) is model
+    assert model.head.weight is model.wte.weight
+    assert model.count.dtype is tt.int64
+    assert model.cache.dtype is tt.float64
+    for name, p in model.named_parameters():
+        assert p.dtype is tt.float64
+        assert p.requires_grad
+        assert p.is_leaf
+        assert isinstance(p, nn.Parameter)
+        np.testing.assert_array_equal(p.detach().numpy(), before[name])
+
+
+@pytest.mark.parametrize("target", ["cpu", tt.Device("cpu"), tt.float32, "float32"])
+def test_to_where_nothing_changes_keeps_the_tensors(target):
+    model = Tied()
+    parameters = list(model.parameters())
+    model.wte.weight.requires_grad_(False)
+    model.to(target)
+    assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
+    assert not model.wte.weight.requires_grad
+
+
+def test_to_keeps_frozen_parameters_frozen():
+    layer = nn.Linear(1, 1).requires_grad_(False).to(tt.bfloat16)
+    assert not any(p.requires_grad for p in layer.parameters())
+
+
+@pytest.mark.parametrize("target", [tt.int32, "int32", tt.bool])
+def test_to_wants_a_floating_dtype(target):
+    with pytest.raises(tt.DTypeError, match=r"Module\.to: dtype"):
+        nn.Linear(1, 1).to(target)
+
+
+def test_to_wants_a_device_that_exists():
+    with pytest.raises(tt.DeviceError):
+        nn.Linear(1, 1).to("cuda")
+
+
+# ---- state -------------------------------------------------------------------------------------------------
+
+
+def test_the_state_is_the_modules_own_memory():
+    model = Tied()
+    state = model.state_dict()
+    assert list(state) == [*NAMES, "head.weight", "count"]
+    assert state["body.0.bias"].shares_memory(model.body[0].bias)
+    assert not any(t.requires_grad for t in state.values())
+
+
+def test_a_state_round_trip_gives_equal_results():
+    a, b = Tied().eval(), Tied().eval()
+    ids = tt.tensor([[0, 4, 2]])
+    assert a(ids).tolist() != b(ids).tolist()
+    pointers = [id(p) for p in b.parameters()]
+    assert b.load_state_dict(a.state_dict()) == ([], [])
+    assert a(ids).tolist() == b(ids).tolist()
+    assert [id(p) for p in b.parameters()] == pointers
+    assert all(p.version > 0 for p in b.parameters())
+
+
+def test_a_state_may_come_as_arrays_of_another_dtype():
+    layer = nn.Linear(2, 1)
+    layer.load_state_dict({"weight": np.array([[1.0], [2.0]]), "bias": np.array([3.0])})
+    assert layer(tt.tensor([1.0, 1.0])).tolist() == [6.0]
+    assert layer.weight.dtype is tt.float32
+
+
+def test_one_name_of_a_shared_parameter_is_enough():
+    model, state = Tied(), Tied().state_dict()
+    del state["head.weight"]
+    assert model.load_state_dict(state) == ([], [])
+    assert model.head.weight.tolist() == state["wte.weight"].tolist()
+
+
+def test_two_names_of_a_shared_parameter_must_agree():
+    model, state = Tied(), Tied().state_dict()
+    state["head.weight"] = state["wte.weight"] + 1
+    with pytest.raises(tt.ArgumentError, match=r"wte\.weight and head\.weight have different values"):
+        model.load_state_dict(state)
+
+
+def test_missing_and_unexpected_names():
+    model, state = Tied(), Tied().state_dict()
+    before = model.wte.weight.tolist()
+    del state["body.0.bias"]
+    state["extra"] = tt.zeros(1)
+    with pytest.raises(tt.ArgumentError, match=r"missing: body\.0\.bias; unexpected: extra"):
+        model.load_state_dict(state)
+    assert model.wte.weight.tolist() == before
+    assert model.load_state_dict(state, strict=False) == (["body.0.bias"], ["extra"])
+    assert model.wte.weight.tolist() == state["wte.weight"].tolist()
+
+
+def test_a_wrong_shape_changes_nothing():
+    model, state = Tied(), Tied().state_dict()
+    before = model.wte.weight.tolist()
+    state["body.2.weight"] = tt.zeros(4, 4)
+    with pytest.raises(tt.ShapeError, match=r"body\.2\.weight is \(4, 4\), not \(4, 3\)"):
+        model.load_state_dict(state)
+    assert model.wte.weight.tolist() == before
+
+
+def test_a_transposed_weight_is_recognized():
+    with pytest.raises(tt.ShapeError, match=r"torch\.nn\.Linear: state\[name\]\.T"):
+        nn.Linear(2, 3).load_state_dict({"weight": tt.zeros(3, 2), "bias": tt.zeros(3)})
+
+
+# ---- containers --------------------------------------------------------------------------------------------
+
+
+def test_lists_index_slice_and_refuse():
+    layers = nn.ModuleList([nn.Linear(1, 1) for _ in range(3)])
+    assert layers[-1] is layers[2]
+    assert list(layers[1:]) == [layers[1], layers[2]]
+    with pytest.raises(tt.IndexRangeError, match="index 3"):
+        layers[3]
+    with pytest.raises(tt.ArgumentError, match="item 3 is a function"):
+        layers.append(lambda x: x)
+    model = nn.Sequential(*layers)
+    assert type(model[:2]) is nn.Sequential
+    assert list(model[:2].parameters()) == [*layers[0].parameters(), *layers[1].parameters()]

@@ -1,0 +1,68 @@
+"""Linear: an affine map of the last axis."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import tinytensor as tt
+
+from . import init
+from .checks import check_size
+from .module import Module
+from .parameter import Parameter
+
+__all__ = ["Linear"]
+
+
+class Linear(Module):
+    """y = x @ weight + bias, over the last axis of x.
+
+    The weight is stored as (in, out), as GPT-2's Conv1D does, so the product needs no transpose.
+
+    Args:
+        in_features: K, size of the last axis of the input.
+        out_features: N, size of the last axis of the output.
+        bias: whether to add one.
+        generator: of the initial weights; default: tinytensor's own.
+
+    Shapes:
+        x (..., K) → (..., N); weight (K, N), bias (N,).
+
+    Raises:
+        ArgumentError: a size is not positive.
+
+    Differs from: torch.nn.Linear, whose weight is (out, in); a state from there is transposed first.
+    Source: initial values from U(-1/sqrt(K), 1/sqrt(K)), as LeCun et al. 1998, "Efficient BackProp", 4.6.
+
+    Example:
+        >>> layer = tt.nn.Linear(3, 4)
+        >>> layer(tt.ones(2, 3)).shape
+        (2, 4)
+        >>> layer
+        Linear(weight (3, 4), bias (4,))  # 16 parameters
+    """
+
+    weight: tt.Tensor
+    bias: tt.Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        generator: tt.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = check_size("Linear", "in_features", in_features)
+        self.out_features = check_size("Linear", "out_features", out_features)
+        bound = 1 / sqrt(in_features)
+        self.weight = Parameter(tt.empty(in_features, out_features))
+        init.uniform_(self.weight, -bound, bound, generator=generator)
+        self.register_parameter("bias", Parameter(tt.empty(out_features)) if bias else None)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound, generator=generator)
+
+    def forward(self, x: tt.Tensor) -> tt.Tensor:
+        """(..., K) → (..., N)."""
+        return tt.linear(x, self.weight, self.bias)

@@ -1,0 +1,413 @@
+"""Module: a tree of parameters, buffers and submodules, with a forward function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+import tinytensor as tt
+
+from ..hooks import Removable
+from .parameter import Parameter, is_parameter
+
+__all__ = ["Module"]
+
+T = TypeVar("T")
+Hook = Callable[..., Any]
+
+
+class Module:
+    """Base of all layers and models: assign parameters and modules to attributes, and write `forward`.
+
+    Attributes:
+        training: whether dropout and its like are active; `train()` and `eval()` set it.
+
+    Example:
+        >>> class Double(tt.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.scale = tt.nn.Parameter(tt.full((1,), 2.0))
+        ...     def forward(self, x):
+        ...         return x * self.scale
+        >>> Double()(tt.ones(2)).tolist()
+        [2.0, 2.0]
+        >>> Double()
+        Double(scale (1,))  # 1 parameter
+    """
+
+    training: bool
+    _parameters: dict[str, tt.Tensor | None]
+    _buffers: dict[str, tt.Tensor | None]
+    _modules: dict[str, Module]
+    _transient: set[str]  # buffers that stay out of state_dict()
+    _hooks: list[Hook]
+    _pre_hooks: list[Hook]
+
+    def __init__(self) -> None:
+        # object.__setattr__: the dictionaries must exist before __setattr__ can sort attributes into them
+        for name, empty in (("_parameters", {}), ("_buffers", {}), ("_modules", {}), ("_transient", set())):
+            object.__setattr__(self, name, empty)
+        object.__setattr__(self, "_hooks", [])
+        object.__setattr__(self, "_pre_hooks", [])
+        object.__setattr__(self, "training", True)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; subclasses define it."""
+        raise tt.ArgumentError(
+            f"{type(self).__name__}: the module has no forward function",
+            why="calling a module calls its forward",
+            fix=f"define forward(self, x) in {type(self).__name__}",
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The result of forward, with the hooks around it."""
+        for before in tuple(self._pre_hooks):
+            replaced = before(self, args)
+            if replaced is not None:
+                args = replaced if isinstance(replaced, tuple) else (replaced,)
+        result = self.forward(*args, **kwargs)
+        for after in tuple(self._hooks):
+            replaced = after(self, args, result)
+            if replaced is not None:
+                result = replaced
+        return result
+
+    # ---- attributes -------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            raise tt.ArgumentError(
+                f"{type(self).__name__}.{name}: assigned before Module.__init__ ran",
+                why="the module has no place yet to file parameters and submodules",
+                fix="call super().__init__() first",
+            )
+        if is_parameter(value):
+            self._file("_parameters", name, value)
+        elif isinstance(value, Module):
+            self._refuse_cycle(name, value)
+            self._file("_modules", name, value)
+        elif name in self._parameters:
+            if value is not None:
+                raise tt.ArgumentError(
+                    f"{type(self).__name__}.{name}: a {type(value).__name__} cannot replace a parameter",
+                    why="optimizers hold the parameter, and would go on with the old one",
+                    fix=f"write into it: with tt.no_grad(): module.{name}.copy_(value); or assign "
+                    "nn.Parameter(value)",
+                )
+            self._parameters[name] = None
+        elif name in self._buffers and (value is None or isinstance(value, tt.Tensor)):
+            self._buffers[name] = value
+        else:
+            self._forget(name, keep="")
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for kind in ("_parameters", "_buffers", "_modules"):
+            found = self.__dict__.get(kind, {})
+            if name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name, keep=""):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+
+    def _file(self, kind: str, name: str, value: Any) -> None:
+        """Put an attribute into one of the dictionaries, at its old place if it was there before."""
+        self._forget(name, keep=kind)
+        getattr(self, kind)[name] = value
+
+    def _forget(self, name: str, keep: str) -> bool:
+        """Take an attribute out of wherever it is filed, except for the dictionary `keep`."""
+        kinds = [k for k in ("_parameters", "_buffers", "_modules") if k != keep and name in getattr(self, k)]
+        for kind in kinds:
+            del getattr(self, kind)[name]
+        self._transient.discard(name)
+        own = name in self.__dict__
+        if own:
+            object.__delattr__(self, name)
+        return bool(kinds) or own
+
+    def _refuse_cycle(self, name: str, module: Module) -> None:
+        if any([below is self for _, below in module._places()]):
+            raise tt.ArgumentError(
+                f"{type(self).__name__}.{name}: the module would contain itself",
+                why="modules form a tree, which is walked from its root to the leaves",
+                fix="to reach the module above, keep it in a tuple: self.above = (parent,)",
+            )
+
+    def register_parameter(self, name: str, parameter: tt.Tensor | None) -> None:
+        """File a parameter under a name; None keeps the name for one that is absent (a bias left out).
+
+        Raises:
+            ArgumentError: it is a tensor without the mark of nn.Parameter.
+        """
+        if parameter is not None and not is_parameter(parameter):
+            raise tt.ArgumentError(
+                f"register_parameter: {name} is a {type(parameter).__name__}",
+                why="parameters are leaf tensors with a mark, which optimizers can hold",
+                fix="wrap it: nn.Parameter(tensor)",
+            )
+        self._file("_parameters", name, parameter)
+
+    def register_buffer(self, name: str, tensor: tt.Tensor | None, persistent: bool = True) -> None:
+        """File a tensor that is state but no parameter; persistent=False keeps it out of state_dict()."""
+        self._file("_buffers", name, tensor)
+        if not persistent:
+            self._transient.add(name)
+
+    def register_forward_hook(self, hook: Hook) -> Removable:
+        """Call `hook(module, args, result)` after forward; what it returns (not None) replaces the result.
+
+        Returns:
+            A handle with `remove()`, which is a context manager, too.
+        """
+        return Removable(self._hooks, hook)
+
+    def register_forward_pre_hook(self, hook: Hook) -> Removable:
+        """Call `hook(module, args)` before forward; what it returns (not None) replaces the arguments."""
+        return Removable(self._pre_hooks, hook)
+
+    # ---- the tree ---------------------------------------------------------------------------------------
+
+    def _places(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Every place in the tree: a module that is shared comes under each of its names."""
+        yield prefix, self
+        for name, child in self._modules.items():
+            yield from child._places(f"{prefix}.{name}" if prefix else name)
+
+    def _tensors(self, kind: str, prefix: str = "") -> Iterator[tuple[str, tt.Tensor]]:
+        """Dotted names and tensors of a dictionary of all modules; a shared tensor comes under each name."""
+        for path, module in self._places(prefix):
+            for name, tensor in getattr(module, kind).items():
+                if tensor is not None:
+                    yield f"{path}.{name}" if path else name, tensor
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module ("") and all below it, each once, with dotted names."""
+        return _once(self._places(prefix))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Names and modules directly below."""
+        return iter(self._modules.items())
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly below."""
+        return iter(self._modules.values())
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, tt.Tensor]]:
+        """Dotted names and parameters; one that is shared (a tied head) comes once, under its first name."""
+        return _once(self._tensors("_parameters", prefix))
+
+    def parameters(self) -> Iterator[tt.Tensor]:
+        """All parameters, each once."""
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, tt.Tensor]]:
+        """Dotted names and buffers, each once."""
+        return _once(self._tensors("_buffers", prefix))
+
+    def buffers(self) -> Iterator[tt.Tensor]:
+        """All buffers, each once."""
+        return (b for _, b in self.named_buffers())
+
+    def num_parameters(self) -> int:
+        """Number of trainable and frozen weights, shared ones counted once."""
+        return sum([p.numel for p in self.parameters()])
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call a function on every module of the tree, children first; returns self."""
+        for module in reversed(list(self.modules())):
+            function(module)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the whole tree to training (or, with False, to evaluation); returns self."""
+        for module in self.modules():
+            object.__setattr__(module, "training", bool(mode))
+        return self
+
+    def eval(self) -> Self:
+        """Switch the whole tree to evaluation: no dropout; returns self."""
+        return self.train(False)
+
+    def requires_grad_(self, on: bool = True) -> Self:
+        """Freeze (False) or thaw all parameters; returns self."""
+        for p in self.parameters():
+            p.requires_grad_(on)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or set them to zero in place."""
+        with tt.no_grad():
+            for p in self.parameters():
+                if set_to_none or p.grad is None:
+                    p.grad = None
+                else:
+                    p.grad.copy_(0)
+
+    def to(self, target: Any) -> Self:
+        """Move the tree to a device, or cast its floating tensors to a dtype; shared tensors stay shared.
+
+        A tensor that changes is replaced, and its gradient dropped; so make the optimizer afterwards.
+
+        Args:
+            target: a device ("cpu") or a floating dtype.
+
+        Returns:
+            self.
+
+        Raises:
+            DTypeError: the dtype is not floating.
+            DeviceError: the device does not exist here.
+        """
+        dtype = getattr(tt, target, None) if isinstance(target, str) else target
+        casts = isinstance(dtype, tt.DType)
+        if isinstance(dtype, tt.DType) and not dtype.is_floating:
+            raise tt.DTypeError(
+                f"Module.to: dtype {dtype}",
+                why="parameters have gradients, so they are floating",
+                fix="for example module.to(tt.bfloat16)",
+            )
+        moved: dict[int, tuple[tt.Tensor, tt.Tensor]] = {}  # by id; with the old tensor, or ids could recur
+        with tt.no_grad():
+            for module in self.modules():
+                for tensors in (module._parameters, module._buffers):
+                    for name, old in tensors.items():
+                        if old is not None and (old.dtype.is_floating or not casts):
+                            if id(old) not in moved:
+                                moved[id(old)] = old, _moved(old, target)
+                            tensors[name] = moved[id(old)][1]
+        return self
+
+    # ---- state ------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, tt.Tensor]:
+        state = dict(self._tensors("_parameters"))
+        for path, module in self._places():
+            for name, b in module._buffers.items():
+                if b is not None and name not in module._transient:
+                    state[f"{path}.{name}" if path else name] = b
+        return state
+
+    def state_dict(self) -> dict[str, tt.Tensor]:
+        """All parameters and persistent buffers by dotted name, detached, on the module's own memory.
+
+        A shared parameter appears under each of its names.
+
+        Returns:
+            name → tensor; clone the tensors to keep values that training is about to change.
+        """
+        return {name: tensor.detach() for name, tensor in self._state().items()}
+
+    def load_state_dict(
+        self, state: Mapping[str, tt.Tensor], strict: bool = True
+    ) -> tuple[list[str], list[str]]:
+        """Copy values into the parameters and buffers, in place. Nothing is written if something is wrong.
+
+        Args:
+            state: tensors (or arrays) by dotted name; cast to the dtype that the module has. Of a shared
+                parameter one name is enough.
+            strict: names that are missing or unexpected are errors.
+
+        Returns:
+            (missing, unexpected) names; both empty if strict.
+
+        Raises:
+            ShapeError: a tensor has another shape than its parameter.
+            ArgumentError: names are missing or unexpected (strict), or two names of a shared parameter come
+                with different values.
+        """
+        own = self._state()
+        given = {name: tt.asarray(state[name]).detach() for name in own if name in state}
+        present = {id(own[name]) for name in given}
+        missing = [name for name, tensor in own.items() if id(tensor) not in present]
+        unexpected = [name for name in state if name not in own]
+        if strict and (missing or unexpected):
+            raise tt.ArgumentError(
+                f"load_state_dict: {len(missing)} names are missing and {len(unexpected)} unexpected",
+                why=f"missing: {_some(missing)}; unexpected: {_some(unexpected)}",
+                fix="load the state of the same architecture, or pass strict=False to load what fits",
+            )
+        _check_shapes(own, given)
+        _check_shared(own, given)
+        with tt.no_grad():
+            for name, value in given.items():
+                own[name].copy_(value)
+        return missing, unexpected
+
+    def extra_repr(self) -> str:
+        """What the one-line description of this module adds to its name; subclasses define it."""
+        return ""
+
+    def __repr__(self) -> str:
+        return "\n".join(_describe(self, type(self).__name__))
+
+
+def _once(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """Leave out what came before under another name."""
+    seen: set[int] = set()
+    for name, item in named:
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield name, item
+
+
+def _moved(tensor: tt.Tensor, target: Any) -> tt.Tensor:
+    """The tensor on another device or in another dtype; itself if nothing changes."""
+    new = tensor.to(target)
+    if new is tensor or not is_parameter(tensor):
+        return new
+    parameter: tt.Tensor = Parameter(new, tensor.requires_grad)
+    return parameter
+
+
+def _check_shapes(own: Mapping[str, tt.Tensor], given: Mapping[str, tt.Tensor]) -> None:
+    wrong = {name: value.shape for name, value in given.items() if value.shape != own[name].shape}
+    if wrong:
+        turned = all([len(shape) == 2 and shape[::-1] == own[name].shape for name, shape in wrong.items()])
+        raise tt.ShapeError(
+            f"load_state_dict: {len(wrong)} tensors have another shape than the module's",
+            why=_some([f"{name} is {shape}, not {own[name].shape}" for name, shape in wrong.items()]),
+            fix="transpose them, as for weights of torch.nn.Linear: state[name].T"
+            if turned
+            else "build the module with the sizes of the state",
+        )
+
+
+def _check_shared(own: Mapping[str, tt.Tensor], given: Mapping[str, tt.Tensor]) -> None:
+    first: dict[int, str] = {}
+    for name, value in given.items():
+        known = first.setdefault(id(own[name]), name)
+        if known != name and not bool((value == given[known]).all()):
+            raise tt.ArgumentError(
+                f"load_state_dict: {known} and {name} have different values",
+                why="they are one parameter of the module, under two names",
+                fix="leave one of them out, or build the module with parameters that are not shared",
+            )
+
+
+def _some(names: list[str], at_most: int = 5) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
+
+
+def _describe(module: Module, title: str) -> list[str]:
+    """The tree as lines: name, shapes of its own parameters, count."""
+    own = [f"{name} {tuple(p.shape)}" for name, p in module._parameters.items() if p is not None]
+    parts = [part for part in (module.extra_repr(), ", ".join(own)) if part]
+    count = module.num_parameters()
+    total = f"  # {count:,} parameter{'s' if count > 1 else ''}" if count else ""
+    lines = [f"{title}({'; '.join(parts)}){total}"]
+    for name, child in module._modules.items():
+        lines += ["  " + text for text in _describe(child, f"{name}: {type(child).__name__}")]
+    return lines

@@ -1,0 +1,58 @@
+"""Parameter: a leaf tensor that a module owns."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+import tinytensor as tt
+
+__all__ = ["Parameter"]
+
+
+class _Marked(type):
+    """isinstance(x, Parameter) asks for the mark; there is no Parameter object."""
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return is_parameter(x)
+
+
+class Parameter(metaclass=_Marked):
+    """Mark a tensor as a parameter: a leaf that requires grad, found by the module it is assigned to.
+
+    It is a plain Tensor with a mark, not a subclass: ops ask `type(x) is Tensor` on their fast road, and
+    parameters take that road more often than any other tensor. So annotate it as `tt.Tensor`.
+
+    Args:
+        data: the initial values, any shape, floating; their memory is taken over if it is contiguous.
+        requires_grad: False freezes it.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        GradError: the data are not floating.
+
+    Example:
+        >>> weight = tt.nn.Parameter(tt.zeros(2, 3))
+        >>> isinstance(weight, tt.nn.Parameter), weight.requires_grad
+        (True, True)
+    """
+
+    def __new__(cls, data: Any, requires_grad: bool = True) -> Any:
+        """A marked tensor; there is no instance of this class."""
+        source = tt.asarray(data)
+        if not source.dtype.is_floating:
+            raise tt.GradError(
+                f"Parameter: data of dtype {source.dtype}",
+                why="parameters are learned by gradients, which only floating tensors have",
+                fix="cast first: data.astype(tt.float32), or use module.register_buffer",
+            )
+        parameter = source.detach().contiguous()
+        parameter.requires_grad_(requires_grad)
+        parameter._parameter = True  # this slot of Tensor is for the mark; copies of the tensor have it, too
+        return parameter
+
+
+def is_parameter(x: object) -> TypeGuard[tt.Tensor]:
+    """Whether x is a tensor marked as a parameter."""
+    return isinstance(x, tt.Tensor) and getattr(x, "_parameter", False)
