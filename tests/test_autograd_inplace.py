@@ -298,6 +298,16 @@ def test_a_retained_gradient_follows_the_tensor_through_writes():
     assert (y.grad.tolist(), x.grad.tolist()) == ([60.0, 12.0], [1800.0, 72.0])
 
 
+def test_a_retained_gradient_of_a_view_follows_writes_to_its_base():
+    x = tt.tensor([2.0, 3.0], requires_grad=True)
+    y = x * 1
+    v = y[1:]
+    v.retain_grad()
+    y *= 3
+    (v * v).sum().backward()
+    assert (v.grad.tolist(), x.grad.tolist()) == ([18.0], [0.0, 54.0])
+
+
 # ---- versions ----------------------------------------------------------------------------------------------
 
 

@@ -262,6 +262,31 @@ def test_threads_have_regions_of_their_own():
     assert observers == []
 
 
+def test_a_region_may_be_run_again_while_another_one_is_recorded():
+    w, x = tt.tensor([3.0], requires_grad=True), tt.tensor([5.0], requires_grad=True)
+    earlier = tt.checkpoint(lambda w: w * w, w)
+    first = iter([True, False])
+
+    def f(x):
+        if next(first):
+            earlier.backward()  # what it runs again belongs to its own region only
+        return x * x
+
+    tt.checkpoint(f, x).backward()
+    assert (w.grad.item(), x.grad.item()) == (6.0, 10.0)
+
+
+def test_a_view_that_catches_up_with_its_base_inside_a_region():
+    x, base = tt.ones(2, requires_grad=True), tt.zeros(4)
+    outer, captured = base[:2], base[2:]
+    base += 1.0
+    base[:2] *= x
+    base[2:] *= x
+    y = tt.checkpoint(lambda v: v * captured * v, outer)
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
 # ---- a second run that differs -----------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from .autograd import Node
-from .dispatch import edge_of, is_tensor, observers
+from .dispatch import is_tensor, observers
 from .errors import GradError
 from .grad_mode import backward_mode, grad_enabled
 from .random import default_generator
@@ -72,8 +72,6 @@ class Region(Watch):
         self.call = function, args, kwargs
         self.random = default_generator.get_state() if preserve_rng else None
         self.tensors = list(_tensors((args, tuple(kwargs.values()))))
-        for t in self.tensors:
-            edge_of(t)  # a view catches up with its base before anything is recorded
         self.versions = [t.storage.version for t in self.tensors]
         self.marks: list[Mark] = []
         self.dropped: dict[int, list[Version]] = {}
