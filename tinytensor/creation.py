@@ -9,7 +9,7 @@ import numpy as np
 from .device import as_device, require_cpu
 from .dispatch import arr, from_array, wrap
 from .dispatch import empty as empty_of
-from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, int64
+from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64
 from .errors import ArgumentError, DTypeError
 from .layout import Layout, check_shape, contiguous
 from .runtime.host import NUMPY, Array, dtype_of, narrow
@@ -52,7 +52,8 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
     Raises:
         DTypeError: the data are not numbers, or the dtype does not exist.
-        ShapeError: nested sequences of different lengths.
+        ArgumentError: nested sequences of different lengths.
+        OverflowError: a Python integer does not fit into the dtype.
 
     Example:
         >>> tt.tensor([[1, 2], [3, 4]]).dtype
@@ -64,8 +65,24 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         made = data.detach().astype(wanted or data.dtype)
     else:
         array = _read(data, "tensor")
-        made = _store(array, wanted or _default_dtype(array, data))
+        chosen = wanted or _default_dtype(array, data)
+        if array.dtype.kind in "iu" and chosen.rank == 1 and not isinstance(data, np.ndarray):
+            _check_range(array, chosen)
+        made = _store(array, chosen)
     return made.requires_grad_() if requires_grad else made
+
+
+def _check_range(array: Array, dtype: DType) -> None:
+    """OverflowError for Python integers that the dtype cannot hold; NumPy would let them wrap around."""
+    if not array.size:
+        return
+    low, high, limits = int(array.min()), int(array.max()), iinfo(dtype)
+    if low < limits.min or high > limits.max:
+        raise OverflowError(
+            f"tensor: the number {low if low < limits.min else high} does not fit into {dtype}\n"
+            f"  why: {dtype} holds {limits.min} to {limits.max}\n"
+            f"  fix: choose a wider dtype, or dtype=tt.float64"
+        )
 
 
 def _read(data: Any, what: str) -> Array:
