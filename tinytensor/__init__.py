@@ -112,6 +112,7 @@ from .ops.comparison import (
     signbit,
     where,
 )
+from .ops.convolution import avg_pool1d, avg_pool2d, conv1d, conv2d, max_pool1d, max_pool2d
 from .ops.einsum import einsum, tensordot, trace, vecdot
 from .ops.exponential import erf, exp, expm1, log, log1p, log2, log10, logaddexp, sigmoid, softplus, tanh
 from .ops.extremes import (
@@ -240,6 +241,8 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "avg_pool1d",
+    "avg_pool2d",
     "bernoulli",
     "bfloat16",
     "bitwise_and",
@@ -264,6 +267,8 @@ __all__ = [
     "config",
     "conj",
     "contiguous",
+    "conv1d",
+    "conv2d",
     "copysign",
     "cos",
     "cosh",
@@ -340,6 +345,8 @@ __all__ = [
     "matrix_norm",
     "matrix_transpose",
     "max",
+    "max_pool1d",
+    "max_pool2d",
     "maximum",
     "mean",
     "meshgrid",

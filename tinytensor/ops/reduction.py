@@ -120,8 +120,9 @@ def add_up(y: Array, x: Array, axes: Axes) -> None:
 
 
 def short_rows(y: Array, x: Array, axes: Axes) -> bool:
-    """Whether y has many elements, each of them reduced from a few neighbors, as in windows."""
-    return bool(axes) and axes[-1] == x.ndim - 1 and 0 < x.size // (y.size or 1) <= min(32, y.size // 16)
+    """Whether y has many elements, each of them reduced from a few that do not lie in long rows."""
+    awkward = bool(axes) and (axes[-1] == x.ndim - 1 or not x.flags.c_contiguous)
+    return awkward and 0 < x.size // (y.size or 1) <= min(32, y.size // 16)
 
 
 def reduce_short(ufunc: np.ufunc, y: Array, x: Array, axes: Axes) -> None:

@@ -49,6 +49,31 @@ class Unfold(SelectingView):
         return x.unfold(axis, size, step)
 
 
+@register
+class Windows(SelectingView):
+    """Windows over the last axes: `step` from one to the next, `dilation` from element to element.
+
+    Axes (H, W) with strides (sH, sW) become four:
+
+    axes     Ho         Wo         kh             kw
+    strides  sH * step  sW * step  sH * dilation  sW * dilation
+
+    so the window at (i, j) has at (u, v) the element (i * step + u * dilation, j * step + v * dilation).
+    """
+
+    @staticmethod
+    def layout(x: Layout, *, sizes: Shape, steps: Shape, dilations: Shape, shape_in: Shape) -> Layout:
+        lead = x.ndim - len(sizes)
+        counts = [
+            (n - d * (k - 1) - 1) // s + 1
+            for n, k, s, d in zip(x.shape[lead:], sizes, steps, dilations, strict=True)
+        ]
+        between = [stride * step for stride, step in zip(x.strides[lead:], steps, strict=True)]
+        within = [stride * dilation for stride, dilation in zip(x.strides[lead:], dilations, strict=True)]
+        shape = (*x.shape[:lead], *counts, *sizes)
+        return Layout(shape, (*x.strides[:lead], *between, *within), x.offset)
+
+
 def index_view(x: Tensor, key: Key) -> Tensor:
     """x[key] for a normalized key of integers, slices and None."""
     return view(Index, x, key=key)
@@ -58,7 +83,9 @@ _BOUNDS = frozenset({int, type(None)})
 
 
 def plain_question(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """A key of integers, slices of integers, None and Ellipsis as a tuple that can be hashed; None for others."""
+    """A key of integers, slices of integers, None and Ellipsis as a tuple that can be hashed; None for
+    others.
+    """
     asked: list[Any] = []
     for part in parts:
         if type(part) is slice:
@@ -132,6 +159,11 @@ def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
     """
     at = normalize_axis(axis, len(x.layout.shape), "unfold")
     return view(Unfold, x, axis=at, size=as_int(size, "unfold"), step=as_int(step, "unfold", "the step"))
+
+
+def windows(x: Tensor, sizes: Shape, steps: Shape, dilations: Shape) -> Tensor:
+    """All windows over the last axes of x, which are long enough: `unfold` on several axes, with gaps."""
+    return view(Windows, x, sizes=sizes, steps=steps, dilations=dilations)
 
 
 def as_strided(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int | None = None) -> Tensor:
