@@ -192,5 +192,7 @@ def test_vecdot():
         tt.vecdot(tt.zeros(2, 3), tt.zeros(2, 1))
     with pytest.raises(tt.ShapeError, match=r"^vecdot: "):
         tt.vecdot(tt.zeros(2, 3), tt.zeros(2), axis=0)
-    with pytest.raises(tt.DTypeError, match="complex"):
-        tt.vecdot(tt.zeros(2, dtype=tt.complex64), tt.zeros(2))
+    z = rng.standard_normal((3, 4)) + 1j * b
+    np.testing.assert_allclose(
+        tt.vecdot(tt.tensor(z), tt.tensor(1j * b)).numpy(), np.vecdot(z, 1j * b), rtol=1e-13
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layout import Shape, as_int, broadcast_shapes, normalize_axes, normalize_axis
-from .arithmetic import multiply
+from .arithmetic import conj, multiply
 from .manipulation import cast, moveaxis, permute, reshape, squeeze
 from .matmul import numeric, product
 from .reduction import sum
@@ -360,7 +360,7 @@ def tensordot(a: Tensor, b: Tensor, axes: int | Sequence[Any] = 2) -> Tensor:
 
 
 def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
-    """Dot products of vectors along an axis: the sum of a * b over it.
+    """Dot products of vectors along an axis: the sum of conj(a) * b over it.
 
     Args:
         a, b: shapes that broadcast together, with the same size on the axis.
@@ -372,9 +372,7 @@ def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
     Raises:
         ShapeError: the sizes of the axis differ, the other axes do not broadcast, or an operand lacks the
             axis.
-        DTypeError: an operand is not a tensor or complex, or both are bool.
-
-    Differs from: the array API's vecdot, which takes complex vectors and conjugates a.
+        DTypeError: an operand is not a tensor, or both are bool.
 
     Example:
         >>> tt.vecdot(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([10.0, 1.0])).tolist()
@@ -382,11 +380,7 @@ def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
     """
     a, b = numeric("vecdot", a, b)
     if a.storage.dtype.kind == "complex":
-        raise DTypeError(
-            f"vecdot: the operands have dtype {a.storage.dtype}",
-            why="the dot product of complex vectors conjugates the first one, and there is no conjugate here",
-            fix="work on real and imaginary parts, or sum a plain product: (a * b).sum(axis)",
-        )
+        a = conj(a)
     ndim = max(len(a.layout.shape), len(b.layout.shape))
     at = normalize_axis(axis, ndim, "vecdot") - ndim  # from the end, the same axis in both
     sizes = [x.layout.shape[at] if len(x.layout.shape) >= -at else None for x in (a, b)]
