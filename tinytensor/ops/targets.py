@@ -1,0 +1,53 @@
+"""Class numbers as they are given to losses and embeddings: checked, and flat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..dispatch import Spec
+from ..errors import ArgumentError, DTypeError, IndexRangeError
+from ..runtime.host import Array
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_integers(what: str, name: str, indices: Spec) -> None:
+    """DTypeError unless the indices are integers."""
+    if indices.dtype.kind not in ("int", "uint"):
+        raise DTypeError(
+            f"{what}: {name} of shape {indices.shape} has dtype {indices.dtype}",
+            why=f"{name} holds whole numbers that name rows or classes",
+            fix=f"{name}.astype(tt.int64)",
+        )
+
+
+def check_reduction(what: str, reduction: str) -> None:
+    """ArgumentError for an unknown name."""
+    if reduction not in REDUCTIONS:
+        raise ArgumentError(
+            f"{what}: reduction is {reduction!r}",
+            why=f"it is one of {', '.join(map(repr, REDUCTIONS))}",
+            fix='leave it out for the mean, or pass reduction="none" for one loss per position',
+        )
+
+
+def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | None = None) -> Array:
+    """All indices, shape (N,), as intp; IndexRangeError where one is neither in 0 … size - 1 nor `ignore`."""
+    flat = indices.reshape(-1).astype(np.intp)
+    if not flat.size or (np.minimum.reduce(flat) >= 0 and np.maximum.reduce(flat) < size):
+        return flat
+    wrong = (flat < 0) | (flat >= size)
+    if ignore is not None:
+        wrong &= flat != ignore
+    if not wrong.any():
+        return flat
+    at = np.unravel_index(int(wrong.argmax()), indices.shape)
+    position = f"[{', '.join([str(int(i)) for i in at])}]" if at else ""
+    ignored = "" if ignore is None else f", and {ignore} marks what is ignored"
+    raise IndexRangeError(
+        f"{what}: {name}{position} is {int(indices[at])}",
+        why=f"there are {size} rows or classes, numbered 0 to {size - 1}{ignored}",
+        fix=f"correct {name}, or make room for {int(indices[at]) + 1}"
+        if indices[at] >= size
+        else f"correct {name}: negative numbers do not count from the end here",
+    )
