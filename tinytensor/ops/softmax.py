@@ -1,0 +1,220 @@
+"""softmax and log_softmax over one axis, each with a fused backward."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import Op, Spec, Specs, apply, floating, register
+from ..layout import normalize_axis
+from ..runtime.host import Array, scratch
+from .arithmetic import multiply, subtract
+from .blocks import as_rows, need_tensors, row_blocks, row_sum
+from .exponential import exp
+from .plain import partial_vjp
+from .reduction import sum
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+def _is_rows(axis: int, *arrays: Array) -> bool:
+    """Whether the axis is the last one of arrays in C order that are worth walking over in blocks."""
+    first = arrays[0]
+    return first.size > 2048 and axis == first.ndim - 1 and all([a.flags.c_contiguous for a in arrays])
+
+
+@register
+class Softmax(Op):
+    inputs = ("x",)
+    saves = ("y",)
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int) -> Specs:
+        floating("softmax", x)
+        return (x,)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axis: int) -> None:
+        if not x.size:
+            return
+        if _is_rows(axis, x, y):
+            x, y = as_rows(x), as_rows(y)
+            for r in row_blocks(*x.shape):
+                out = y[r]
+                np.subtract(x[r], np.maximum.reduce(x[r], 1, keepdims=True), out=out)
+                np.exp(out, out=out)
+                out /= row_sum(out)[:, None]
+        else:
+            np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
+            np.exp(y, out=y)
+            y /= np.add.reduce(y, axis, keepdims=True)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        return (apply(SoftmaxBackward, grads[0], saved.y, axis=axis),)
+
+
+@register
+class SoftmaxBackward(Op):
+    """dx = y * (grad - sum(grad * y))."""
+
+    inputs = ("grad", "y")
+    outputs = ("dx",)
+    saves = ("grad", "y")
+
+    @staticmethod
+    def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
+        return (y,)
+
+    @staticmethod
+    def cpu(dx: Array, grad: Array, y: Array, *, axis: int) -> None:
+        if _is_rows(axis, grad, y, dx):
+            grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
+            for r in row_blocks(*y.shape):
+                np.subtract(grad[r], np.vecdot(grad[r], y[r])[:, None], out=dx[r])
+                dx[r] *= y[r]
+        else:
+            np.multiply(grad, y, out=dx)
+            np.subtract(grad, np.add.reduce(dx, axis, keepdims=True), out=dx)
+            dx *= y
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
+
+
+def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
+    """SoftmaxBackward in ordinary ops, for its own gradient."""
+    return (multiply(y, subtract(grad, sum(multiply(grad, y), axis, True))),)
+
+
+@register
+class LogSoftmax(Op):
+    inputs = ("x",)
+    saves = ("y",)
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int) -> Specs:
+        floating("log_softmax", x)
+        return (x,)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axis: int) -> None:
+        if not x.size:
+            return
+        if _is_rows(axis, x, y):
+            x, y = as_rows(x), as_rows(y)
+            for r in row_blocks(*x.shape):
+                out = y[r]
+                np.subtract(x[r], np.maximum.reduce(x[r], 1, keepdims=True), out=out)
+                e = np.exp(out, out=scratch("log_softmax", out.shape, out.dtype))
+                out -= np.log(row_sum(e))[:, None]
+        else:
+            np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
+            y -= np.log(np.add.reduce(np.exp(y), axis, keepdims=True))
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        return (apply(LogSoftmaxBackward, grads[0], saved.y, axis=axis),)
+
+
+@register
+class LogSoftmaxBackward(Op):
+    """dx = grad - exp(y) * sum(grad)."""
+
+    inputs = ("grad", "y")
+    outputs = ("dx",)
+    saves = ("grad", "y")
+
+    @staticmethod
+    def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
+        return (y,)
+
+    @staticmethod
+    def cpu(dx: Array, grad: Array, y: Array, *, axis: int) -> None:
+        if _is_rows(axis, grad, y, dx):
+            grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
+            for r in row_blocks(*y.shape):
+                np.exp(y[r], out=dx[r])
+                dx[r] *= row_sum(grad[r])[:, None]
+                np.subtract(grad[r], dx[r], out=dx[r])
+        else:
+            np.exp(y, out=dx)
+            dx *= np.add.reduce(grad, axis, keepdims=True)
+            np.subtract(grad, dx, out=dx)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
+
+
+def _log_softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
+    """LogSoftmaxBackward in ordinary ops, for its own gradient."""
+    return (subtract(grad, multiply(exp(y), sum(grad, axis, True))),)
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Turn numbers into positive weights that sum to 1 along an axis.
+
+    softmax(x)[i] = exp(x[i] - max(x)) / sum over j of exp(x[j] - max(x))
+
+    Args:
+        x: any shape with at least one axis; floating.
+        axis: the axis along which the weights sum to 1.
+
+    Returns:
+        shape and dtype of x. nan where a line of x is -inf throughout, or has +inf or nan.
+
+    Raises:
+        ShapeError: the axis is out of range.
+        DTypeError: x is not floating.
+
+    Memory: keeps the result, not x, for backward.
+    Accuracy: 16-bit floats are computed in float32. Large values do not overflow, since the maximum is taken
+        off.
+
+    Example:
+        >>> tt.softmax(tt.tensor([0.0, 0.0, -float("inf")])).tolist()
+        [0.5, 0.5, 0.0]
+    """
+    need_tensors("softmax", x)
+    return apply(Softmax, x, axis=normalize_axis(axis, len(x.layout.shape), "softmax"))
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Logarithm of softmax, without forming the softmax: exact also where that would round to 0.
+
+    log_softmax(x)[i] = x[i] - max(x) - log(sum over j of exp(x[j] - max(x)))
+
+    Args:
+        x: any shape with at least one axis; floating.
+        axis: the axis along which the weights sum to 1.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        ShapeError: the axis is out of range.
+        DTypeError: x is not floating.
+
+    Memory: keeps the result, not x, for backward.
+    Accuracy: 16-bit floats are computed in float32.
+
+    Example:
+        >>> tt.log_softmax(tt.tensor([0.0, -1000.0])).tolist()
+        [0.0, -1000.0]
+    """
+    need_tensors("log_softmax", x)
+    return apply(LogSoftmax, x, axis=normalize_axis(axis, len(x.layout.shape), "log_softmax"))
+
+
+class SoftmaxMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    softmax = softmax
+    log_softmax = log_softmax
