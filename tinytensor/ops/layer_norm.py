@@ -1,0 +1,199 @@
+"""Layer norm over the last axis, forward and backward fused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import Op, Spec, Specs, apply, apply_all, floating, register, same_dtype
+from ..dtypes import accumulator
+from ..errors import ShapeError
+from ..runtime.host import Array, scratch
+from .arithmetic import add, multiply, subtract
+from .blocks import as_rows, column_sum, need_tensors, row_blocks, row_sum
+from .plain import partial_vjp
+from .power import pow
+from .reduction import mean, sum
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
+    """ShapeError or DTypeError unless each vector fits the last axis of x."""
+    floating(what, x)
+    same_dtype(what, x, *vectors.values())
+    for name, vector in vectors.items():
+        if not x.shape or (vector is not None and vector.shape != x.shape[-1:]):
+            raise ShapeError(
+                f"{what}: x {x.shape} and {name} {None if vector is None else vector.shape} do not fit",
+                why=f"{name} holds one number for each position of the last axis of x",
+                fix=f"give {name} the shape {x.shape[-1:]}, or None" if x.shape else "give x an axis",
+            )
+
+
+@register
+class LayerNorm(Op):
+    """Hidden: mean and 1 / standard deviation of each row."""
+
+    inputs = ("x", "weight", "bias")
+    outputs = ("y", "mean", "rstd")
+    saves = ("x", "weight", "mean", "rstd")
+
+    @staticmethod
+    def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float) -> Specs:
+        check_norm("layer_norm", x, weight=weight, bias=bias)
+        row = Spec(x.shape[:-1], accumulator(x.dtype))
+        return x, row, row
+
+    @staticmethod
+    def cpu(
+        y: Array,
+        mean: Array | None,
+        rstd: Array | None,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        *,
+        eps: float,
+    ) -> None:
+        x, y = as_rows(x), as_rows(y)
+        rows, width = x.shape
+        means = None if mean is None else mean.reshape(-1)
+        rstds = None if rstd is None else rstd.reshape(-1)
+        for r in row_blocks(rows, width):
+            out = y[r]
+            m = row_sum(x[r])
+            m /= width
+            np.subtract(x[r], m[:, None], out=out)  # centered
+            s = np.vecdot(out, out)
+            s /= width
+            s += eps
+            np.sqrt(s, out=s)
+            np.reciprocal(s, out=s)
+            out *= s[:, None]
+            if weight is not None:
+                out *= weight
+            if bias is not None:
+                out += bias
+            if means is not None and rstds is not None:
+                means[r], rstds[r] = m, s
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float) -> Grads:
+        x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
+        return apply_all(LayerNormBackward, grads[0], x, weight, mean, rstd, eps=eps, wanted=needs)
+
+
+@register
+class LayerNormBackward(Op):
+    """With h = (x - mean) * rstd and d = grad * weight, averages over a row:
+    dx = rstd * (d - average(d) - h * average(d * h)), dweight = sum(grad * h), dbias = sum(grad) over rows.
+    """
+
+    inputs = ("grad", "x", "weight", "mean", "rstd")
+    outputs = ("dx", "dweight", "dbias")
+    visible = 3
+    saves = ("grad", "x", "weight")
+
+    @staticmethod
+    def infer(
+        grad: Spec, x: Spec, weight: Spec | None, mean: Spec, rstd: Spec, *, eps: float, wanted: Needs
+    ) -> Specs:
+        vector = Spec(x.shape[-1:], x.dtype)
+        return x if wanted[0] else None, vector if wanted[1] else None, vector if wanted[2] else None
+
+    @staticmethod
+    def cpu(
+        dx: Array | None,
+        dweight: Array | None,
+        dbias: Array | None,
+        grad: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        rstd: Array,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> None:
+        g2, x2 = as_rows(grad), as_rows(x)
+        d2 = None if dx is None else as_rows(dx)
+        means, rstds = mean.reshape(-1), rstd.reshape(-1)
+        for total in (dweight, dbias):
+            if total is not None:
+                total[...] = 0
+        ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
+        for r in row_blocks(*x2.shape):
+            g, s = g2[r], rstds[r]  # (rows, C), (rows,)
+            c = np.subtract(x2[r], means[r, None], out=scratch("layer_norm.c", g.shape, g.dtype))
+            t = np.multiply(g, c, out=scratch("layer_norm.t", g.shape, g.dtype))
+            if dbias is not None:
+                dbias += column_sum(g)
+            if dweight is not None:
+                dweight += np.matmul(s, t)
+            if d2 is not None:  # products with the weight are the row sums of d and of d * c
+                slope = np.matmul(t, ones)
+                slope *= s * s / len(ones)
+                out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
+                c *= slope[:, None]
+                c += (np.matmul(g, ones) / len(ones))[:, None]
+                out = np.subtract(out, c, out=d2[r])
+                out *= s[:, None]
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
+        inputs = (saved.grad, saved.x, saved.weight)
+        found = partial_vjp(_layer_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted)
+        return (*found, None, None)
+
+
+def _layer_norm_backward(
+    grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
+) -> tuple[Tensor | None, ...]:
+    """LayerNormBackward in ordinary ops, for its own gradient."""
+    leading = tuple(range(len(x.layout.shape) - 1))
+    centered = subtract(x, mean(x, -1, True))
+    rstd = pow(add(mean(multiply(centered, centered), -1, True), eps), -0.5)
+    h = multiply(centered, rstd)
+    d = grad if weight is None else multiply(grad, weight)
+    flat = subtract(d, mean(d, -1, True))
+    dx = multiply(subtract(flat, multiply(h, mean(multiply(d, h), -1, True))), rstd)
+    dweight = sum(multiply(grad, h), leading) if wanted[1] else None
+    return dx if wanted[0] else None, dweight, sum(grad, leading) if wanted[2] else None
+
+
+def layer_norm(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float = 1e-5
+) -> Tensor:
+    """Shift and scale each row to mean 0 and variance 1, then by learned weight and bias.
+
+    y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and (biased) variance over the last axis
+
+    Args:
+        x: shape (..., C); floating.
+        weight: shape (C,), or None for 1.
+        bias: shape (C,), or None for 0.
+        eps: added to the variance.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        ShapeError: x has no axis, or weight or bias is not of shape (C,).
+        DTypeError: x is not floating, or the dtypes differ.
+
+    Memory: keeps x, and two numbers per row.
+    Accuracy: the variance is the mean square of the centered row, so a large mean costs no digits; 16-bit
+        floats are computed in float32.
+    Differs from: torch.nn.functional.layer_norm, which takes several last axes; here reshape them into one.
+    Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450.
+
+    Example:
+        >>> tt.layer_norm(tt.tensor([1.0, 2.0, 3.0]), eps=0.0).tolist()
+        [-1.2247, 0.0, 1.2247]
+    """
+    need_tensors("layer_norm", x, weight, bias)
+    return apply(LayerNorm, x, weight, bias, eps=eps)
