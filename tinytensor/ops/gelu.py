@@ -1,0 +1,219 @@
+"""gelu and silu: x times a smooth gate. Forward also computes the slope, while x is in the cache."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import Op, Spec, Specs, apply, floating, register
+from ..dtypes import accumulator
+from ..errors import ArgumentError
+from ..runtime.host import Array, scratch
+from .arithmetic import add, divide, multiply, negative
+from .blocks import BLOCK, need_tensors
+from .exponential import erf, erf_array, exp, tanh
+from .plain import partial_vjp
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
+
+
+def _gelu_tanh(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
+    """y = x (1 + tanh z) / 2 with z = sqrt(2 / pi) (x + 0.044715 x^3);
+    slope = (1 + tanh z) / 2 + x (1 - tanh^2 z) z' / 2.
+    """
+    np.multiply(x, x, out=u)
+    np.multiply(u, CUBIC * SQRT_2_OVER_PI, out=t)
+    t += SQRT_2_OVER_PI
+    t *= x
+    np.tanh(t, out=t)
+    if slope is not None:
+        u *= 1.5 * CUBIC * SQRT_2_OVER_PI
+        u += 0.5 * SQRT_2_OVER_PI  # z' / 2
+        np.multiply(t, t, out=slope)
+        np.subtract(1, slope, out=slope)
+        slope *= u  # before x: a factor that is 0 for large x keeps the product from overflowing
+        slope *= x
+    t *= 0.5
+    t += 0.5
+    if slope is not None:
+        slope += t
+    np.multiply(x, t, out=y)
+
+
+def _gelu_erf(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
+    """y = x P with P = (1 + erf(x / sqrt(2))) / 2; slope = P + x exp(-x^2 / 2) / sqrt(2 pi)."""
+    np.multiply(x, math.sqrt(0.5), out=u)
+    erf_array(u, out=t)
+    t *= 0.5
+    t += 0.5
+    if slope is not None:
+        np.multiply(x, x, out=slope)
+        slope *= -0.5
+        np.exp(slope, out=slope)
+        slope *= x
+        slope *= 1 / math.sqrt(2 * math.pi)
+        slope += t
+    np.multiply(x, t, out=y)
+
+
+def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
+    """y = x s with s = 1 / (1 + exp(-x)); slope = s + y (1 - s)."""
+    np.negative(x, out=t)
+    np.exp(t, out=t)
+    t += 1
+    np.reciprocal(t, out=t)
+    if slope is not None:
+        np.subtract(1, t, out=slope)
+        slope *= x
+        slope += 1
+        slope *= t
+    np.multiply(x, t, out=y)
+
+
+_FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
+
+
+@register
+class Gated(Op):
+    """Hidden: the slope at each x, so that backward is one multiplication."""
+
+    inputs = ("x",)
+    outputs = ("y", "slope")
+    saves = ("x", "slope")
+
+    @staticmethod
+    def infer(x: Spec, *, gate: str) -> Specs:
+        floating(gate.partition("_")[0], x)
+        return x, Spec(x.shape, accumulator(x.dtype))
+
+    @staticmethod
+    def cpu(y: Array, slope: Array | None, x: Array, *, gate: str) -> None:
+        fill = _FILL[gate]
+        flat, out = x.reshape(-1), y.reshape(-1)
+        slopes = None if slope is None else slope.reshape(-1)
+        for i in range(0, flat.size, BLOCK):
+            r = slice(i, i + BLOCK)
+            v = flat[r]
+            t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
+            fill(out[r], None if slopes is None else slopes[r], v, t, u)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
+        return (apply(GatedBackward, grads[0], saved.x, saved.slope, gate=gate),)
+
+
+@register
+class GatedBackward(Op):
+    """dx = grad * slope, in the memory of the slope where it may."""
+
+    inputs = ("grad", "x", "slope")
+    outputs = ("dx",)
+    saves = ("grad", "x")
+    may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}
+
+    @staticmethod
+    def infer(grad: Spec, x: Spec, slope: Spec, *, gate: str) -> Specs:
+        return (x,)
+
+    @staticmethod
+    def cpu(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> None:
+        np.multiply(grad, slope, out=dx)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
+        # the cached slope has no history: it is a function of x, computed again here
+        return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=gate), None)
+
+
+def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
+    """GatedBackward in ordinary ops, for its own gradient."""
+    square = multiply(x, x)
+    if gate == "gelu_tanh":
+        t = tanh(multiply(multiply(x, add(multiply(square, CUBIC), 1.0)), SQRT_2_OVER_PI))
+        share = multiply(add(t, 1.0), 0.5)
+        z = multiply(add(multiply(square, 3 * CUBIC), 1.0), 0.5 * SQRT_2_OVER_PI)
+        slope = add(share, multiply(x, multiply(z, add(negative(multiply(t, t)), 1.0))))
+    elif gate == "gelu_erf":
+        share = multiply(add(erf(multiply(x, math.sqrt(0.5))), 1.0), 0.5)
+        density = multiply(exp(multiply(square, -0.5)), 1 / math.sqrt(2 * math.pi))
+        slope = add(share, multiply(x, density))
+    else:
+        s = divide(1.0, add(exp(negative(x)), 1.0))
+        slope = multiply(s, add(multiply(x, add(negative(s), 1.0)), 1.0))
+    return (multiply(grad, slope),)
+
+
+def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
+    """Gaussian error linear unit: x times the probability that a standard normal number is below x.
+
+    "none": x * (1 + erf(x / sqrt(2))) / 2
+    "tanh": x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, at most 5e-4 from the other
+
+    Args:
+        x: any shape; floating.
+        approximate: "tanh" (as in GPT-2) or "none".
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is not floating.
+        ArgumentError: approximate is neither.
+
+    Memory: keeps x and the slope at each x (float32 or wider); the gradient takes over the slope's memory.
+    Accuracy: 16-bit floats are computed in float32.
+    Differs from: torch.nn.functional.gelu, whose default is "none".
+    Source: Hendrycks, Gimpel 2016, arXiv:1606.08415.
+
+    Example:
+        >>> tt.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
+        [-0.1588, 0.0, 0.8412]
+    """
+    if approximate not in ("tanh", "none"):
+        raise ArgumentError(
+            f"gelu: approximate is {approximate!r}",
+            why="there are two formulas",
+            fix='pass "tanh" (as in GPT-2) or "none" (exact)',
+        )
+    need_tensors("gelu", x)
+    return apply(Gated, x, gate="gelu_tanh" if approximate == "tanh" else "gelu_erf")
+
+
+def silu(x: Tensor) -> Tensor:
+    """Sigmoid linear unit, also called swish: x / (1 + exp(-x)).
+
+    Args:
+        x: any shape; floating.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is not floating.
+
+    Memory: keeps x and the slope at each x (float32 or wider); the gradient takes over the slope's memory.
+    Accuracy: 16-bit floats are computed in float32.
+    Source: Elfwing, Uchibe, Doya 2017, arXiv:1702.03118.
+
+    Example:
+        >>> tt.silu(tt.tensor([0.0, 1.0])).tolist()
+        [0.0, 0.7311]
+    """
+    need_tensors("silu", x)
+    return apply(Gated, x, gate="silu")
+
+
+class GeluMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    gelu = gelu
+    silu = silu
