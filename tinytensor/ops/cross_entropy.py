@@ -1,0 +1,268 @@
+"""Cross-entropy of logits with class numbers: log-softmax, loss and gradient in two fused ops.
+
+No second array of the size of the logits is made in forward; backward writes over the logits where nobody
+else can see them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import Op, Spec, Specs, apply, arr, floating, from_array, register
+from ..dtypes import accumulator
+from ..errors import ArgumentError, ShapeError
+from ..runtime.host import NUMPY, Array, scratch
+from .arithmetic import multiply, subtract
+from .blocks import as_rows, need_tensors, row_blocks, row_sum
+from .manipulation import cast, unsqueeze
+from .plain import partial_vjp
+from .softmax import softmax
+from .targets import check_integers, check_reduction, flat_indices
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+def _labels(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:
+    """(labels (N,), counted (N,) bool): class numbers with 0 where the position is ignored."""
+    labels = flat_indices("cross_entropy", "targets", targets, classes, ignore_index)
+    counted = labels != ignore_index
+    return np.where(counted, labels, 0), counted
+
+
+def _row_weights(counted: Array, reduction: str) -> Array:
+    """The factor of each row's loss in the result, float64: 0 where ignored, 1 / count for the mean."""
+    weights = counted.astype(np.float64)
+    if reduction == "mean":
+        weights /= max(int(np.count_nonzero(counted)), 1)
+    return weights
+
+
+@register
+class CrossEntropy(Op):
+    """Hidden: the logsumexp of each row."""
+
+    inputs = ("logits", "targets")
+    outputs = ("loss", "lse")
+    saves = ("logits", "targets", "lse")
+
+    @staticmethod
+    def infer(
+        logits: Spec, targets: Spec, *, ignore_index: int, label_smoothing: float, reduction: str
+    ) -> Specs:
+        floating("cross_entropy", logits)
+        check_integers("cross_entropy", "targets", targets)
+        if not logits.shape or logits.shape[:-1] != targets.shape or not logits.shape[-1]:
+            raise ShapeError(
+                f"cross_entropy: logits {logits.shape} and targets {targets.shape} do not fit",
+                why="logits are (..., V) with one number per class, targets (...) with one class each",
+                fix=f"give targets the shape {logits.shape[:-1]}",
+            )
+        shape = targets.shape if reduction == "none" else ()
+        return Spec(shape, logits.dtype), Spec(targets.shape, accumulator(logits.dtype))
+
+    @staticmethod
+    def cpu(
+        loss: Array,
+        lse: Array | None,
+        logits: Array,
+        targets: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        x = as_rows(logits)  # (N, V)
+        labels, counted = _labels(targets, x.shape[1], ignore_index)
+        rows = np.empty(len(x), x.dtype)
+        kept = None if lse is None else lse.reshape(-1)
+        for r in row_blocks(*x.shape):
+            v = x[r]
+            top = np.maximum.reduce(v, 1)
+            e = np.subtract(v, top[:, None], out=scratch("cross_entropy", v.shape, v.dtype))
+            np.exp(e, out=e)
+            total = row_sum(e)
+            np.log(total, out=total)
+            total += top
+            if kept is not None:
+                kept[r] = total
+            rows[r] = total - v[np.arange(len(v)), labels[r]]
+            if label_smoothing:
+                rows[r] *= 1.0 - label_smoothing
+                total -= row_sum(v) / v.shape[1]
+                rows[r] += label_smoothing * total
+        rows[~counted] = 0
+        if reduction == "none":
+            loss[...] = rows.reshape(loss.shape)
+        else:
+            total64 = np.add.reduce(rows, dtype=np.float64)
+            loss[...] = total64 / np.count_nonzero(counted) if reduction == "mean" else total64
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Grads:
+        params = {
+            "ignore_index": ignore_index,
+            "label_smoothing": label_smoothing,
+            "reduction": reduction,
+        }
+        return apply(CrossEntropyBackward, grads[0], saved.logits, saved.targets, saved.lse, **params), None
+
+
+@register
+class CrossEntropyBackward(Op):
+    """dlogits = (softmax(logits) - smoothed one-hot of the target) * the row's weight * grad."""
+
+    inputs = ("grad", "logits", "targets", "lse")
+    outputs = ("dlogits",)
+    saves = ("grad", "logits", "targets")
+    may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
+
+    @staticmethod
+    def infer(
+        grad: Spec,
+        logits: Spec,
+        targets: Spec,
+        lse: Spec,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Specs:
+        return (logits,)
+
+    @staticmethod
+    def cpu(
+        dlogits: Array,
+        grad: Array,
+        logits: Array,
+        targets: Array,
+        lse: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        x, d, kept = as_rows(logits), as_rows(dlogits), lse.reshape(-1, 1)
+        labels, counted = _labels(targets, x.shape[1], ignore_index)
+        factors = (_row_weights(counted, reduction) * grad.reshape(-1)).astype(x.dtype)[:, None]
+        for r in row_blocks(*x.shape):
+            out = np.subtract(x[r], kept[r], out=d[r])
+            np.exp(out, out=out)
+            if label_smoothing:
+                out -= label_smoothing / x.shape[1]
+            out[np.arange(len(out)), labels[r]] -= 1.0 - label_smoothing
+            out *= factors[r]
+        if not counted.all():
+            d[~counted] = 0  # also where the logits are inf or nan
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Grads:
+        found = partial_vjp(
+            _cross_entropy_backward,
+            (saved.grad, saved.logits),
+            grads,
+            needs[:2],
+            targets=saved.targets,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+        )
+        return (*found, None, None)
+
+
+def _cross_entropy_backward(
+    grad: Tensor,
+    logits: Tensor,
+    *,
+    targets: Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+) -> tuple[Tensor]:
+    """CrossEntropyBackward in ordinary ops, for its own gradient."""
+    shape, dtype = logits.layout.shape, logits.storage.dtype
+    wide = accumulator(dtype)
+    labels, counted = _labels(arr(targets), shape[-1], ignore_index)
+    hot = np.full((len(labels), shape[-1]), label_smoothing / shape[-1], NUMPY[wide])
+    hot[np.arange(len(labels)), labels] += 1.0 - label_smoothing
+    factors = _row_weights(counted, reduction).astype(NUMPY[wide])
+    target = cast(from_array(hot.reshape(shape), wide), dtype)
+    factor = cast(from_array(factors.reshape((*shape[:-1], 1)), wide), dtype)
+    g = unsqueeze(grad, -1) if reduction == "none" else grad
+    return (multiply(subtract(softmax(logits), target), multiply(factor, g)),)
+
+
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-probability of the target classes under softmax(logits).
+
+    loss = logsumexp(x) - (1 - s) * x[target] - s * mean(x), with s = label_smoothing, for each row x of
+    logits
+
+    Args:
+        logits: shape (..., V); floating. The classes are on the last axis.
+        targets: shape (...), any integer dtype; class numbers 0 to V - 1, or ignore_index.
+        ignore_index: positions with this target add nothing to loss and gradient.
+        label_smoothing: share of the target that is spread evenly over all classes, in [0, 1].
+        reduction: "mean" over the positions that are not ignored (nan if there are none), "sum", or "none".
+
+    Returns:
+        shape (), or (...) with reduction="none"; dtype of logits.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        DTypeError: logits are not floating, or targets not integers.
+        IndexRangeError: a target is no class number.
+        ArgumentError: an unknown reduction, or label_smoothing outside [0, 1].
+
+    Memory: keeps the logits and one number per row; forward makes no second array of their size, and backward
+        writes over them if the caller holds them no longer.
+    Accuracy: 16-bit floats are computed in float32; the mean is summed in float64.
+    Differs from: torch.nn.functional.cross_entropy, where the classes are on axis 1.
+    Source: label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
+
+    Example:
+        >>> tt.cross_entropy(tt.zeros(2, 4), tt.tensor([3, 0])).item()
+        1.386
+    """
+    need_tensors("cross_entropy", logits, targets)
+    check_reduction("cross_entropy", reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ArgumentError(
+            f"cross_entropy: label_smoothing is {label_smoothing}",
+            why="it is a share of the target",
+            fix="choose a number from 0 to 1, for example 0.1",
+        )
+    return apply(
+        CrossEntropy,
+        logits,
+        targets,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )
