@@ -1,0 +1,100 @@
+"""Embedding: rows of a table by number, and the sum of gradients per row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import Op, Spec, Specs, apply, floating, register
+from ..errors import ShapeError
+from ..runtime.host import Array
+from .blocks import as_rows, need_tensors
+from .targets import check_integers, flat_indices
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+@register
+class Embedding(Op):
+    """Linear in the weight; EmbeddingBackward is its transpose."""
+
+    inputs = ("weight", "indices")
+    saves = ("indices",)
+
+    @staticmethod
+    def infer(weight: Spec, indices: Spec, *, rows: int) -> Specs:
+        floating("embedding", weight)
+        check_integers("embedding", "indices", indices)
+        if weight.ndim != 2:
+            raise ShapeError(
+                f"embedding: weight has shape {weight.shape}",
+                why="it is a table (V, C): one row of C numbers for each index",
+                fix="reshape it to two axes; the indices are the second argument",
+            )
+        return (Spec((*indices.shape, weight.shape[1]), weight.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, weight: Array, indices: Array, *, rows: int) -> None:
+        flat = flat_indices("embedding", "indices", indices, rows)
+        np.take(weight, flat, 0, out=y.reshape(len(flat), weight.shape[1]), mode="clip")
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
+        return apply(EmbeddingBackward, grads[0], saved.indices, rows=rows), None
+
+
+@register
+class EmbeddingBackward(Op):
+    """dweight[r] = sum of grad over the positions with index r: sorted by index, added in their order."""
+
+    inputs = ("grad", "indices")
+    outputs = ("dweight",)
+    saves = ("indices",)
+
+    @staticmethod
+    def infer(grad: Spec, indices: Spec, *, rows: int) -> Specs:
+        return (Spec((rows, grad.shape[-1]), grad.dtype),)
+
+    @staticmethod
+    def cpu(dweight: Array, grad: Array, indices: Array, *, rows: int) -> None:
+        dweight[...] = 0
+        if not grad.size:
+            return
+        flat = indices.reshape(-1).astype(np.intp)
+        order = np.argsort(flat, kind="stable")
+        ordered = flat[order]
+        first = np.flatnonzero(np.diff(ordered, prepend=-1))  # where a run of equal indices begins
+        dweight[ordered[first]] = np.add.reduceat(as_rows(grad)[order], first, 0)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
+        return apply(Embedding, grads[0], saved.indices, rows=rows), None
+
+
+def embedding(weight: Tensor, indices: Tensor) -> Tensor:
+    """Rows of a table: y[..., :] = weight[indices[...], :].
+
+    Args:
+        weight: shape (V, C); floating.
+        indices: shape (...), any integer dtype; 0 to V - 1.
+
+    Returns:
+        shape (..., C), dtype of weight.
+
+    Raises:
+        ShapeError: weight has not two axes.
+        DTypeError: weight is not floating, or indices are not integers.
+        IndexRangeError: an index is outside 0 … V - 1; negative ones are, too.
+
+    Memory: keeps the indices. The gradient has the size of the whole table.
+    Accuracy: the gradients of one row are added in the order of their positions: equal bits in each run.
+
+    Example:
+        >>> tt.embedding(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([1, 1, 0])).tolist()
+        [[3.0, 4.0], [3.0, 4.0], [1.0, 2.0]]
+    """
+    need_tensors("embedding", weight, indices)
+    return apply(Embedding, weight, indices, rows=weight.layout.shape[0] if weight.layout.shape else 0)
