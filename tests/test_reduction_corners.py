@@ -217,10 +217,11 @@ def test_topk_is_the_head_of_sort(x: Any, data: st.DataObject) -> None:
     head = np.take(tt.sort(t, axis, descending=largest).numpy(), np.arange(k), axis)
     np.testing.assert_array_equal(values.numpy(), head)
     np.testing.assert_array_equal(np.take_along_axis(x, indices.numpy(), axis), head)
-    if k:  # no place is chosen twice
-        assert all(
-            len(set(row)) == k for row in np.moveaxis(indices.numpy(), axis, -1).reshape(-1, k).tolist()
-        )
+    rows = np.moveaxis(indices.numpy(), axis, -1).reshape(-1, k) if k else []
+    keys = np.moveaxis(head, axis, -1).reshape(-1, k) if k else []
+    for row, key in zip(rows, keys, strict=True):  # no place twice, and of equal values the first place first
+        assert all(a < b or u != v for a, b, u, v in zip(row, row[1:], key, key[1:], strict=False))
+        assert len(set(row.tolist())) == k
 
 
 @given(VALUES, st.booleans())
