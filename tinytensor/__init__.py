@@ -65,6 +65,7 @@ from .gradcheck import gradcheck, gradgradcheck
 from .gradients import grad
 from .layout import Layout
 from .ops.activation import heaviside, relu
+from .ops.adamw import adamw_hyper, adamw_step, grad_norm
 from .ops.arithmetic import (
     abs,
     add,
@@ -85,6 +86,7 @@ from .ops.arithmetic import (
     sign,
     subtract,
 )
+from .ops.attention import scaled_dot_product_attention
 from .ops.bitwise import (
     bitwise_and,
     bitwise_invert,
@@ -93,6 +95,7 @@ from .ops.bitwise import (
     bitwise_right_shift,
     bitwise_xor,
 )
+from .ops.causal_self_attention import causal_self_attention
 from .ops.comparison import (
     allclose,
     equal,
@@ -113,7 +116,10 @@ from .ops.comparison import (
     where,
 )
 from .ops.convolution import avg_pool1d, avg_pool2d, conv1d, conv2d, max_pool1d, max_pool2d
+from .ops.cross_entropy import cross_entropy
+from .ops.dropout import dropout
 from .ops.einsum import einsum, tensordot, trace, vecdot
+from .ops.embedding import embedding
 from .ops.exponential import erf, exp, expm1, log, log1p, log2, log10, logaddexp, sigmoid, softplus, tanh
 from .ops.extremes import (
     all,
@@ -125,6 +131,7 @@ from .ops.extremes import (
     min,
 )
 from .ops.gathering import gather, nonzero, one_hot, scatter_add, take, take_along_axis
+from .ops.gelu import gelu, silu
 from .ops.joining import (
     broadcast_arrays,
     cat,
@@ -135,6 +142,8 @@ from .ops.joining import (
     stack,
     tile,
 )
+from .ops.layer_norm import layer_norm
+from .ops.loss import bce_with_logits, mse_loss, nll_loss
 from .ops.manipulation import (
     astype,
     broadcast_to,
@@ -167,6 +176,7 @@ from .ops.reduction import (
     prod,
     sum,
 )
+from .ops.rms_norm import rms_norm
 from .ops.rounding import ceil, floor, round, trunc
 from .ops.scan import (
     cumulative_prod,
@@ -174,6 +184,7 @@ from .ops.scan import (
     diff,
 )
 from .ops.slicing import as_strided, diagonal, unfold
+from .ops.softmax import log_softmax, softmax
 from .ops.sorting import (
     argsort,
     searchsorted,
@@ -225,6 +236,8 @@ __all__ = [
     "abs",
     "acos",
     "acosh",
+    "adamw_hyper",
+    "adamw_step",
     "add",
     "all",
     "allclose",
@@ -243,6 +256,7 @@ __all__ = [
     "atanh",
     "avg_pool1d",
     "avg_pool2d",
+    "bce_with_logits",
     "bernoulli",
     "bfloat16",
     "bitwise_and",
@@ -256,6 +270,7 @@ __all__ = [
     "broadcast_to",
     "can_cast",
     "cat",
+    "causal_self_attention",
     "ceil",
     "checkpoint",
     "chunk",
@@ -273,6 +288,7 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "cross_entropy",
     "cumulative_prod",
     "cumulative_sum",
     "default_generator",
@@ -281,7 +297,9 @@ __all__ = [
     "diagonal",
     "diff",
     "divide",
+    "dropout",
     "einsum",
+    "embedding",
     "empty",
     "empty_like",
     "enable_grad",
@@ -304,7 +322,9 @@ __all__ = [
     "full",
     "full_like",
     "gather",
+    "gelu",
     "grad",
+    "grad_norm",
     "gradcheck",
     "gradgradcheck",
     "greater",
@@ -325,6 +345,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "layer_norm",
     "less",
     "less_equal",
     "linear",
@@ -333,6 +354,7 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
+    "log_softmax",
     "logaddexp",
     "logical_and",
     "logical_not",
@@ -353,10 +375,12 @@ __all__ = [
     "min",
     "minimum",
     "moveaxis",
+    "mse_loss",
     "multinomial",
     "multiply",
     "negative",
     "nextafter",
+    "nll_loss",
     "nn",
     "no_grad",
     "nonzero",
@@ -383,17 +407,21 @@ __all__ = [
     "repeat",
     "reshape",
     "result_type",
+    "rms_norm",
     "roll",
     "round",
     "rsqrt",
+    "scaled_dot_product_attention",
     "scatter_add",
     "searchsorted",
     "set_grad_enabled",
     "sigmoid",
     "sign",
     "signbit",
+    "silu",
     "sin",
     "sinh",
+    "softmax",
     "softplus",
     "sort",
     "split",

@@ -24,6 +24,7 @@ from .ops.einsum import EinsumMethods
 from .ops.exponential import ExponentialMethods
 from .ops.extremes import ExtremesMethods
 from .ops.gathering import GatheringMethods
+from .ops.gelu import GeluMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
@@ -34,6 +35,7 @@ from .ops.reduction import ReductionMethods
 from .ops.rounding import RoundingMethods
 from .ops.scan import ScanMethods
 from .ops.slicing import SlicingMethods
+from .ops.softmax import SoftmaxMethods
 from .ops.sorting import SortingMethods
 from .ops.splitting import SplittingMethods
 from .ops.statistics import StatisticsMethods
@@ -44,6 +46,8 @@ from .storage import Storage
 
 
 class Tensor(
+    SoftmaxMethods,
+    GeluMethods,
     GradientMethods,
     ArithmeticMethods,
     PowerMethods,
