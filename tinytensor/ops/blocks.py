@@ -25,6 +25,11 @@ def row_blocks(rows: int, width: int, block: int = BLOCK) -> list[slice]:
     return [slice(i, min(i + step, rows)) for i in range(0, rows, step)]
 
 
+def flat_blocks(size: int) -> list[slice]:
+    """Slices of a flat array, BLOCK elements each."""
+    return [slice(i, i + BLOCK) for i in range(0, size, BLOCK)]
+
+
 def row_sum(a: Array, out: Array | None = None) -> Array:
     """Sum of each row of (rows, C), shape (rows,): a product with ones, several times as fast as np.sum."""
     result: Array = np.matmul(a, np.ones(a.shape[-1], a.dtype), out=out)

@@ -12,12 +12,12 @@ from ..errors import ArgumentError, DTypeError
 from ..random import Generator, default_generator
 from ..runtime.host import Array
 from .blocks import need_tensors
-from .philox import CHUNK, blocks_needed, dropout_keep
+from .philox import blocks_needed, dropout_keep
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-STEP = 4 * CHUNK  # elements at a time: one chunk of the random generator, which draws 4 words per block
+STEP = 32_768  # elements at a time: a multiple of 4, since a block of the generator has 4 words
 
 
 @register

@@ -13,7 +13,7 @@ from ..dtypes import accumulator
 from ..errors import ArgumentError
 from ..runtime.host import Array, scratch
 from .arithmetic import add, divide, multiply, negative
-from .blocks import BLOCK, need_tensors
+from .blocks import flat_blocks, need_tensors
 from .exponential import erf, erf_array, exp, tanh
 from .plain import partial_vjp
 
@@ -98,8 +98,7 @@ class Gated(Op):
         fill = _FILL[gate]
         flat, out = x.reshape(-1), y.reshape(-1)
         slopes = None if slope is None else slope.reshape(-1)
-        for i in range(0, flat.size, BLOCK):
-            r = slice(i, i + BLOCK)
+        for r in flat_blocks(flat.size):
             v = flat[r]
             t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
             fill(out[r], None if slopes is None else slopes[r], v, t, u)
