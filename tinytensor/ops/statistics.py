@@ -49,6 +49,16 @@ def _sum_terms(y: Array, x: Array, axes: Axes, term: Callable[..., Array], *rows
         y += part
 
 
+def _squared_distance(x: Array, middle: Array) -> Array:
+    d: Array = np.asarray(x - middle)
+    return np.square(d, out=d)
+
+
+def _shifted_exp(x: Array, shift: Array) -> Array:
+    d: Array = np.asarray(x - shift)
+    return np.exp(d, out=d)
+
+
 def _kept(y: Array, x: Array, axes: Axes) -> Array:
     """y with the reduced axes as size 1: a view."""
     return y.reshape(reduced_shape(x.shape, axes, True))
@@ -87,7 +97,7 @@ def _variance(y: Array, x: Array, axes: Axes, correction: float) -> None:
     middle = np.empty_like(y)
     add_up(middle, x, axes)
     middle /= n
-    _sum_terms(y, x, axes, lambda b, m: np.square(b - m), middle)
+    _sum_terms(y, x, axes, _squared_distance, middle)
     y /= _freedom(n, correction)
 
 
@@ -239,7 +249,7 @@ class Logsumexp(Op):
         y = _kept(y, x, axes)
         largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
         shift = np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
-        _sum_terms(y, x, axes, lambda b, s: np.exp(b - s), shift)
+        _sum_terms(y, x, axes, _shifted_exp, shift)
         np.log(y, out=y)
         y += shift
 
@@ -325,7 +335,11 @@ class VectorNorm(Op):
         if p == 1:
             _sum_terms(y, x, axes, np.abs)
         elif p == 2:
-            _sum_terms(y, x, axes, np.square)
+            if x.flags.c_contiguous and axes == tuple(range(x.ndim - len(axes), x.ndim)):
+                rows = x.reshape(y.size, reduced_count(x.shape, axes))
+                np.vecdot(rows, rows, out=y.reshape(-1))
+            else:
+                _sum_terms(y, x, axes, np.square)
             np.sqrt(y, out=y)
         else:
             _sum_terms(y, x, axes, lambda b: np.abs(b) ** p)
