@@ -58,7 +58,7 @@ def next_probabilities(
     if top_k is not None and top_k < len(scores):
         threshold = np.partition(scores, -top_k)[-top_k]  # no sort of the whole vocabulary
         scores = np.where(scores < threshold, -np.inf, scores)
-    p = np.exp(scores - scores.max())
+    p: Floats = np.exp(scores - scores.max())
     p /= p.sum()
     if top_p is not None and top_p < 1:
         order = np.argsort(-p, kind="stable")

@@ -111,7 +111,7 @@ class CausalSelfAttention(nn.Module):
             if cache is not None:
                 k, v = cache.append(layer, k, v)  # (B, nh, T_all, hs)
             p = self.dropout if dropping else 0.0
-            y = tt.scaled_dot_product_attention(q, k, v, causal=True, dropout=p)
+            y = tt.scaled_dot_product_attention(q, k, v, causal=True, dropout=p)  # (B, nh, T, hs)
             y = y.permute(0, 2, 1, 3).reshape(B, T, C)
         y = self.c_proj(y)
         return tt.dropout(y, self.dropout, training=True) if dropping else y
@@ -175,9 +175,11 @@ class Block(nn.Module):
         """(B, T, C) → (B, T, C)."""
         if self.pre_norm:
             x_BTC = x_BTC + self.attn(self.ln_1(x_BTC), cache, layer)
-            return x_BTC + self.mlp(self.ln_2(x_BTC))
-        x_BTC = self.ln_1(x_BTC + self.attn(x_BTC, cache, layer))
-        return self.ln_2(x_BTC + self.mlp(x_BTC))
+            x_BTC = x_BTC + self.mlp(self.ln_2(x_BTC))
+        else:
+            x_BTC = self.ln_1(x_BTC + self.attn(x_BTC, cache, layer))
+            x_BTC = self.ln_2(x_BTC + self.mlp(x_BTC))
+        return x_BTC
 
 
 class GPT(nn.Module):
@@ -246,7 +248,7 @@ class GPT(nn.Module):
                 fix="pass the last tokens only: idx[:, -model.config.block_size:]",
             )
         table = self.wpe.weight if self.config.position == "learned" else self.positions  # (block_size, C)
-        x_BTC = self.wte(idx) + table[start:end]
+        x_BTC: tt.Tensor = self.wte(idx) + table[start:end]
         if self.training and self.config.dropout:
             x_BTC = tt.dropout(x_BTC, self.config.dropout, training=True)
         return x_BTC

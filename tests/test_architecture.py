@@ -213,6 +213,7 @@ def test_ops_use_each_other_through_functions() -> None:
             if module.name.startswith("tinytensor.ops.")
             and i.target.startswith("tinytensor.ops.")
             and i.name[:1].isupper()
+            and not i.name.isupper()  # a constant
         ]
     )
 
@@ -264,7 +265,8 @@ def test_no_module_is_dead() -> None:
 def test_files_and_functions_are_short(package: str) -> None:
     problems = []
     for module in modules(package):
-        if module.lines() > FILE_LINES:
+        names_only = str(module.path).endswith("__init__.py")  # a list of exports grows with the catalogue
+        if module.lines() > FILE_LINES and not names_only:
             problems.append(f"{module.path}: {module.lines()} lines, the limit is {FILE_LINES}")
         for function in module.functions():
             if (lines := function_lines(function)) > FUNCTION_LINES:

@@ -22,7 +22,7 @@ def use_result_class(cls: type[Tensor]) -> None:
 
 
 class ViewOp(Op):
-    """An op that only reads memory in another way: `layout(x_layout, **params)` instead of `infer` and `cpu`."""
+    """An op that only reads memory in another way: `layout(x, **params)` in place of `infer` and `cpu`."""
 
     inputs = ("x",)
     layout: ClassVar[Callable[..., Layout]]

@@ -95,9 +95,9 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(text, tmp_path, dropout
 
 
 def test_one_batch_can_be_learned_by_heart(text, tmp_path):
-    words = ("--max_steps=150", "--overfit_one_batch=true", "--learning_rate=1e-2", "--min_learning_rate=1e-3",
-             "--eval_interval=0", "--log_interval=150", "--n_embd=64")  # fmt: skip
-    run = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    rates = ("--learning_rate=1e-2", "--min_learning_rate=1e-3")
+    words = (*rates, "--max_steps=150", "--overfit_one_batch=true", "--eval_interval=0", "--log_interval=150")
+    run = train(*configs(text, tmp_path / "run", *words, "--n_embd=64"), quiet=True)
     last = json.loads((run.folder / "log.jsonl").read_text().splitlines()[0])
     assert last["loss"] < 0.05
 

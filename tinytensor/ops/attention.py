@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -172,6 +172,32 @@ def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool)
         )
 
 
+@overload
+def scaled_dot_product_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = ...,
+    causal: bool = ...,
+    scale: float | None = ...,
+    dropout: float = ...,
+    generator: Generator | None = ...,
+    need_weights: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def scaled_dot_product_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = ...,
+    causal: bool = ...,
+    scale: float | None = ...,
+    dropout: float = ...,
+    generator: Generator | None = ...,
+    need_weights: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
 def scaled_dot_product_attention(
     q: Tensor,
     k: Tensor,

@@ -106,7 +106,7 @@ class Bernoulli(Op):
 
 @register
 class Multinomial(Op):
-    """Indices drawn with given weights: by inverting the sums, or, without replacement, by exponential races."""
+    """Indices drawn by weight: by inverting sums, or, without replacement, by exponential races."""
 
     inputs = ("p",)
 
