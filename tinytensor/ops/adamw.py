@@ -29,14 +29,13 @@ from ..dtypes import accumulator, float32
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..runtime.host import Array, scratch
 from .arithmetic import add, multiply
-from .blocks import need_tensors
+from .blocks import flat_blocks, need_tensors
 from .manipulation import cast
 from .power import sqrt
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-BLOCK = 32_768  # elements of the four arrays at a time: with scratch 640 KiB of float32, which fits in L2
 HYPER = 10  # numbers of a step, in the order that adamw_hyper documents
 
 
@@ -74,8 +73,8 @@ class Adamw(Op):
         root = correction2**0.5  # lr * m / c1 / (sqrt(v / c2) + eps) = rate * m / (sqrt(v) + eps * root)
         rate, eps, shrink = lr * root / correction1, eps * root, 1.0 - lr * decay
         flat = [a.reshape(-1) for a in (param, grad, m, v)]
-        for i in range(0, param.size, BLOCK):
-            P, G, M, V = [a[i : i + BLOCK] for a in flat]
+        for r in flat_blocks(param.size):
+            P, G, M, V = [a[r] for a in flat]
             t = np.multiply(G, scale * rest1, out=scratch("adamw", P.shape, P.dtype))
             M *= beta1
             M += t
@@ -209,8 +208,8 @@ class SumOfSquares(Op):
     @staticmethod
     def cpu(y: Array, x: Array) -> None:
         flat, total = x.reshape(-1), 0.0
-        for i in range(0, flat.size, BLOCK):  # BLAS adds one block in float32, Python the blocks in float64
-            total += float(np.dot(flat[i : i + BLOCK], flat[i : i + BLOCK]))
+        for r in flat_blocks(flat.size):  # BLAS adds one block in float32, Python the blocks in float64
+            total += float(np.dot(flat[r], flat[r]))
         y[...] = total
 
     @staticmethod
@@ -234,7 +233,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         ArgumentError: there is no tensor.
         DTypeError: a tensor is not floating.
 
-    Accuracy: blocks of 32,768 squares are added in the dtype, the blocks in float64.
+    Accuracy: blocks of 65,536 squares are added in the dtype, the blocks in float64.
 
     Example:
         >>> tt.grad_norm([tt.tensor([3.0]), tt.tensor([[4.0]])]).item()
