@@ -387,7 +387,11 @@ def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: f
     floating("vector_norm", Spec(x.layout.shape, x.storage.dtype))
     if math.isinf(ord):
         nonempty_input("vector_norm", x.layout.shape, axes)
-        return max(abs(x), axes, keepdims) if ord > 0 else min(abs(x), axes, keepdims)
+        return (
+            max(abs(x), axis=axes, keepdims=keepdims)
+            if ord > 0
+            else min(abs(x), axis=axes, keepdims=keepdims)
+        )
     if ord == 0:
         return cast(count_nonzero(x, axes, keepdims), x.storage.dtype)
     return apply(VectorNorm, x, axes=axes, keepdims=keepdims, p=float(ord))
@@ -434,7 +438,9 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
     last = (len(shape) - 2, len(shape) - 1)
     nonempty_input("matrix_norm", shape, last)
     lengths = vector_norm(x, -2 if math.isfinite(ord) else -1, True, ord=1)
-    return max(lengths, last, keepdims) if ord > 0 else min(lengths, last, keepdims)
+    return (
+        max(lengths, axis=last, keepdims=keepdims) if ord > 0 else min(lengths, axis=last, keepdims=keepdims)
+    )
 
 
 norm = vector_norm
