@@ -62,6 +62,12 @@ def check_target(x: Tensor, needs: bool, what: str) -> None:
             )
         if base._edge is None and base._requires:
             raise _leaf(what, "a view of a leaf tensor that requires grad")
+        if base.layout.overlaps():
+            raise GradError(
+                f"{what}: the base of this view, of shape {base.layout.shape}, overlaps itself",
+                why="the write would change several elements of the base, each with a history of its own",
+                fix="clone it first, or write under tt.no_grad()",
+            )
     if x._requires and x._edge is None:
         raise _leaf(what, "a leaf tensor that requires grad")
 
