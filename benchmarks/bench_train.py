@@ -128,18 +128,19 @@ def run(
                 (result,) = report.compete(both, agreeing, label=f"{{}}, {variant}")
             for name in both:
                 report.findings[f"{shape}, {variant}, {name}"] = derived(
-                    shape, result.times(name).median, peak["matmul_flops"]
+                    shape, result.times(name).median, peak["matmul_gflops"]
                 ) | _memory(result.about[name])
     return report
 
 
-def derived(shape: str, seconds: float, peak: float) -> dict[str, float]:
+def derived(shape: str, seconds: float, peak_gflops: float) -> dict[str, float]:
     """Tokens a second, and the share of the measured peak that the step's products reach."""
     config, train = configs(shape)
     costs = plan(config, train, flops_per_second=1.0)
     tokens = train.batch_size * config.block_size
     flops = tokens * (costs.forward_flops_per_token + costs.backward_flops_per_token)
-    return {"tokens_per_second": round(tokens / seconds), "of_matmul_peak": round(flops / seconds / peak, 3)}
+    share = flops / seconds / (peak_gflops * 1e9)
+    return {"tokens_per_second": round(tokens / seconds), "of_matmul_peak": round(share, 3)}
 
 
 def _memory(about: dict[str, Any]) -> dict[str, int | None]:

@@ -89,17 +89,19 @@ class Process:
         arguments: keyword arguments of the function.
         threads: of BLAS and OpenMP.
         pinned: stay on one CPU.
+        imports: modules whose memory is not counted as the suite's.
     """
 
     suite: str
     arguments: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
     pinned: bool = False
+    imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         env = os.environ | {name: str(self.threads) for name in THREAD_VARIABLES}
         env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
-        settings = json.dumps({"arguments": self.arguments, "pinned": self.pinned})
+        settings = json.dumps({"arguments": self.arguments, "pinned": self.pinned, "imports": self.imports})
         command = [sys.executable, "-m", "benchmarks.contestants", self.suite, settings]
         self._process = subprocess.Popen(
             command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -161,8 +163,12 @@ def contestants(ours: str, peer: str, *, alone: bool = False, **options: Any) ->
         options: of Process.
     """
     suites = {"tinytensor": ours} | ({} if alone or not has_torch() else {"PyTorch": peer})
+    imports = {"tinytensor": ("tinytensor",), "PyTorch": ("torch",)}
     with ExitStack() as stack:
-        yield {name: stack.enter_context(Process(suite, **options)) for name, suite in suites.items()}
+        yield {
+            name: stack.enter_context(Process(suite, imports=imports[name], **options))
+            for name, suite in suites.items()
+        }
 
 
 def serve(suite: str, settings: str) -> None:
@@ -174,6 +180,8 @@ def serve(suite: str, settings: str) -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # interrupts often prefer the first CPU
     module, _, function = suite.partition(":")
     build = getattr(importlib.import_module(module), function)
+    for name in options["imports"]:
+        importlib.import_module(name)
     imported = memory()["now"]
     contestant = Local(build(**options["arguments"]))
     reset_peak()

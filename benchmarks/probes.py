@@ -29,21 +29,23 @@ def suite() -> Suite:
 
 
 def peaks(report: Report, threads: int, plan: Plan, *, pinned: bool = False) -> dict[str, float]:
-    """Measure both, add them to the report, and give them as rates.
+    """Measure both, and add them to the findings of a report.
 
     Args:
-        report: gets two rows.
+        report: gets one finding.
         threads: of BLAS; the copy always has one.
         plan: rounds and windows.
         pinned: on one CPU.
 
     Returns:
-        "matmul_flops": float32 operations a second; "copy_bytes": bytes read and written a second.
+        "matmul_gflops": 10⁹ float32 operations a second.
+        "copy_gb_per_second": 10⁹ bytes a second, read and written.
     """
     with Process("benchmarks.probes:suite", threads=threads, pinned=pinned) as probe:
-        name = f"NumPy, {threads} thread{'s' * (threads > 1)}{', pinned' if pinned else ''}: {{}}"
-        product, copy = report.compete({"NumPy": probe}, plan, label=name)
-    return {
-        "matmul_flops": 2 * MATMUL**3 / product.times("NumPy").median,
-        "copy_bytes": 2 * (COPY_MIB << 20) / copy.times("NumPy").median,
+        product, copy = Report("probes").compete({"NumPy": probe}, plan)
+    found = {
+        "matmul_gflops": round(2e-9 * MATMUL**3 / product.times("NumPy").median, 1),
+        "copy_gb_per_second": round(2e-9 * (COPY_MIB << 20) / copy.times("NumPy").median, 2),
     }
+    report.findings[f"peaks, {threads} thread{'s' * (threads > 1)}"] = found
+    return found

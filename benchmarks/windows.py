@@ -104,8 +104,12 @@ def measure(
     return Window(median(times), len(times) * group, after - begun, load.seconds())
 
 
-def group_for(call: Callable[[], Any], seconds: float = 0.005) -> int:
-    """How many calls take about `seconds`, found by trying."""
+def group_for(call: Callable[[], Any], seconds: float = 0.0005) -> int:
+    """How many calls take about `seconds`, found by trying.
+
+    Groups are shorter than the time slices of the system: those that are interrupted are then few, and the
+    median of a window does not see them.
+    """
     n = 1
     while True:
         before = time.perf_counter()
