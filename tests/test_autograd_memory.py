@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tinytensor import dispatch
 from tinytensor.autograd import Node
 
 N = 100_000
@@ -207,6 +208,54 @@ def test_backward_frees_what_forward_saved_while_the_result_lives_on():
         assert ref() is not None
         y.backward()
         assert ref() is None
+
+
+# ---- memory that backward may write over -----------------------------------------------------------------
+
+
+def holders(x):
+    """Ways in which somebody else can still see the memory of x after `del x`."""
+    return {
+        "tensor": x,
+        "detached": x.detach(),
+        "view": x[0],
+        "array": x.detach().numpy() if x.dtype is tt.float32 else x.detach(),
+        "part": x.detach().numpy()[1:] if x.dtype is tt.float32 else x[1:],
+        "storage": x.storage,
+    }
+
+
+@pytest.mark.parametrize("dtype", [tt.float32, tt.bfloat16])
+@pytest.mark.parametrize("held", ["nobody", "leaf", "tensor", "detached", "view", "array", "part", "storage"])
+def test_backward_writes_over_the_logits_only_where_nobody_sees_them(held, dtype, monkeypatch):
+    taken = []
+    real = dispatch.reusable
+    monkeypatch.setattr(dispatch, "reusable", lambda *args: taken.append(real(*args)) or taken[-1])
+    logits = tt.randn(100, 200, generator=tt.Generator(1)).astype(dtype)
+    if held == "leaf":
+        logits.requires_grad_()
+        holder = logits
+    else:
+        logits = logits.requires_grad_().clone()
+        holder = holders(logits).get(held)
+    before = logits.detach().clone()
+    loss = tt.cross_entropy(logits, tt.zeros(100, dtype=tt.int64))
+    del logits
+    loss.backward()
+    assert taken == [held == "nobody"]
+    if held in ("tensor", "leaf"):
+        assert (holder.detach() == before).all()
+
+
+def test_a_graph_that_is_kept_keeps_the_logits():
+    logits = tt.randn(100, 200).requires_grad_().clone()
+    loss = tt.cross_entropy(logits, tt.zeros(100, dtype=tt.int64))
+    leaf = logits.node.parents[0]
+    del logits
+    loss.backward(retain_graph=True)
+    once = leaf.grad.numpy().copy()
+    loss.backward()
+    np.testing.assert_array_equal(leaf.grad.numpy(), 2 * once)
 
 
 # ---- threads -----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from .dtypes import DType
 from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .grad_mode import grad_enabled, retaining
 from .layout import Layout, contiguous, ordered
-from .reuse import reusable
+from .reuse import ATTACHED, reusable
 from .runtime.host import NUMPY, Array, check_writeable, narrow, silent, widen
 from .storage import Storage, adopt, alloc, view_buffer
 
@@ -177,6 +177,7 @@ def attach(record: Any, edge: Any) -> Tensor:
         leaf: Tensor = edge
         return leaf
     t = wrap(record[2], record[1], record[0])
+    t._origin = ATTACHED
     t._edge = edge
     t._requires = edge is not None
     return t

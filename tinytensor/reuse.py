@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
+ATTACHED = "from what forward saved"  # as `_origin`: made for one backward, not a tensor of the user
+
+
 def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:
     """Whether a result of this shape and dtype may lie in x's memory: all of it, held by nobody else."""
     s = x.storage
     return (
         type(s) is PooledStorage
+        and getattr(x, "_origin", None) is ATTACHED
         and x.layout.is_contiguous
         and x.layout.size == s.size
         and (x.layout.shape, s.dtype) == (shape, dtype)
         and sys.getrefcount(s) <= _HELD_TWICE
         and sys.getrefcount(s.block.bytes) <= _ONE_VIEW
+        and sys.getrefcount(s.buffer) <= _ONE_ARRAY - dtype.narrow  # an op gets 16-bit floats as a wide copy
     )
 
 
@@ -30,25 +35,27 @@ class _Holder:
     """Stands in for a tensor while reference counts are measured."""
 
     storage: object
+    _array: object
 
 
-def _measure_held() -> tuple[int, int]:
-    """References that `reusable` counts to a storage held by a saved record and a re-attached tensor only,
-    and to a block seen by the storage's own array only. Measured, since they differ between Python versions.
+def _measure_held() -> tuple[int, int, int]:
+    """References that `reusable` counts to a storage held by a saved record and a re-attached tensor only, to
+    a block seen by the storage's own array only, and to that array held by those three and by the list of
+    arrays for the op. Measured, since they differ between Python versions.
     """
     array, storage = alloc((1,), next(iter(NUMPY)))
     holder = _Holder()
-    holder.storage = storage
-    saved = [(storage, None, array, 0)]
-    del storage
+    holder.storage, holder._array = storage, array
+    saved, arrays = [(storage, None, array, 0)], [array]
+    del storage, array
 
-    def probe(x: Any) -> tuple[int, int]:
+    def probe(x: Any) -> tuple[int, int, int]:
         s = x.storage
-        return sys.getrefcount(s), sys.getrefcount(s.block.bytes)
+        return sys.getrefcount(s), sys.getrefcount(s.block.bytes), sys.getrefcount(s.buffer)
 
     counts = probe(holder)
-    del saved
+    del saved, arrays
     return counts
 
 
-_HELD_TWICE, _ONE_VIEW = _measure_held()
+_HELD_TWICE, _ONE_VIEW, _ONE_ARRAY = _measure_held()
