@@ -227,10 +227,11 @@ class GPT(nn.Module):
         0.
         """
         for name, parameter in self.named_parameters():
-            if parameter.ndim < 2:
-                continue
-            std = 0.02 / sqrt(2 * self.config.n_layer) if name.endswith("c_proj.weight") else 0.02
-            nn.init.normal_(parameter, std=std, generator=generator)
+            if parameter.ndim >= 2:
+                std = 0.02 / sqrt(2 * self.config.n_layer) if name.endswith("c_proj.weight") else 0.02
+                nn.init.normal_(parameter, std=std, generator=generator)
+            elif name.endswith(".bias"):
+                nn.init.zeros_(parameter)
 
     def embed(self, idx: tt.Tensor, start: int = 0) -> tt.Tensor:
         """Token plus position embeddings of ids (B, T) whose first stands at position start: (B, T, C)."""

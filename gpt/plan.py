@@ -136,7 +136,8 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
         "mlp.c_proj": (4 * C, C),
     }
     layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
-    for name, shape in [*layers.items(), ("ln_f", (C,))]:
+    last = {"ln_f": (C,)} if model.norm_position == "pre" else {}  # a post-norm block ends with a norm
+    for name, shape in (layers | last).items():
         shapes[f"{name}.weight"] = shape
         if model.bias:
             shapes[f"{name}.bias"] = shape[-1:]

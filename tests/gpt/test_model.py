@@ -90,8 +90,9 @@ def test_every_variant_has_the_parameters_of_the_plan_and_is_causal(variant):
 def test_a_new_model_guesses_evenly():
     config = GPTConfig(vocab_size=65, block_size=16, n_layer=4, n_head=4, n_embd=64)
     model = GPT(config, tt.Generator(0))
-    ids = tt.tensor(np.random.default_rng(0).integers(0, 65, (8, 16)))
-    assert abs(model.loss(ids, ids).item() - np.log(65)) < 0.05 * np.log(65)
+    ids, targets = tt.tensor(np.random.default_rng(0).integers(0, 65, (2, 8, 16)))
+    assert abs(model.loss(ids, targets).item() - np.log(65)) < 0.05 * np.log(65)
+    assert all((p.detach().numpy() == 0).all() for n, p in model.named_parameters() if n.endswith(".bias"))
     stds = {n: p.detach().numpy().std() for n, p in model.named_parameters() if p.ndim == 2}
     for name, std in stds.items():
         assert std == pytest.approx(0.02 / np.sqrt(8) if "c_proj" in name else 0.02, rel=0.1), name

@@ -17,6 +17,7 @@ from gpt.evaluate import evaluate
 from gpt.model import GPT
 from gpt.presets import configs_from
 from gpt.run import Run, load_model
+from gpt.run_log import RunLog
 from gpt.train import Trainer, main, train
 
 TEXT = (
@@ -53,7 +54,7 @@ def test_it_learns_and_leaves_its_files(text, tmp_path):
         assert (run.folder / name).exists(), name
     model, tokenizer = load_model(run.folder)
     assert tokenizer.decode(tokenizer.encode("The cat")) == "The cat"
-    assert evaluate(model, run.val_tokens, 8, 2) == pytest.approx(vals[-1], rel=1e-6)
+    assert evaluate(model, run.val_tokens, 16, 2) == pytest.approx(vals[-1], rel=1e-6)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
@@ -83,14 +84,7 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(text, tmp_path, dropout
     resumed = train(*configs(text, tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
     for name, array in weights(whole).items():
         np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
-    logs = [
-        [
-            (line["step"], line["loss"])
-            for line in map(json.loads, (run.folder / "log.jsonl").open())
-            if "loss" in line
-        ]
-        for run in (whole, resumed)
-    ]
+    logs = [[(line["step"], line.get("loss")) for line in RunLog(r.folder).read()] for r in (whole, resumed)]
     assert logs[0] == logs[1]
 
 
@@ -124,12 +118,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
     timer = threading.Timer(60, process.kill)
     timer.start()
     said = ""
-    for line in process.stdout:
-        said += line
-        if "step      5" in line:
-            process.send_signal(signal.SIGINT)
+    with process:
+        for line in process.stdout:
+            said += line
+            if "step      5" in line:
+                process.send_signal(signal.SIGINT)
     timer.cancel()
-    assert process.wait() == 0
+    assert process.returncode == 0
     assert "--init_from=resume" in said
     assert (folder / "latest").is_file()
     before = int((folder / "latest").read_text().split("_")[1])
