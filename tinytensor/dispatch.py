@@ -100,13 +100,12 @@ def register(op: type[Op]) -> type[Op]:
     op.name = snake_case(op.__name__)
     if op.name in registry:
         raise ValueError(f"two ops are called {op.name}")
-    for method in ("infer", "cpu", "backward"):
+    for method in ("infer", "cpu"):
         code = getattr(getattr(op, method, None), "__code__", None)
-        if (
-            code is not None
-            and method != "backward"
-            and _RESERVED & set(code.co_varnames[: code.co_kwonlyargcount])
-        ):
+        if code is None:
+            continue
+        first, n = code.co_argcount, code.co_kwonlyargcount
+        if _RESERVED & set(code.co_varnames[first : first + n]):
             raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} belong to backward")
     op.slots, plan = {}, []
     for i, text in enumerate(op.saves):

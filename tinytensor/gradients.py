@@ -50,6 +50,9 @@ def backward(
 ) -> None:
     """Add d(x)/d(leaf) to `.grad` of every leaf that x was computed from.
 
+    A pass that raises on its way has added nothing yet. Threads may run backward on graphs of their own at
+    once, also down to shared leaves: contributions add up, in the order in which the passes end.
+
     Args:
         gradient: the gradient to start from, of x's shape; may be left out if x has one element.
         retain_graph: keep what forward saved, so that backward can run again.
