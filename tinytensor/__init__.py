@@ -67,23 +67,16 @@ from .layout import Layout
 from .ops.activation import heaviside, relu
 from .ops.adamw import adamw_hyper, adamw_step, grad_norm
 from .ops.arithmetic import (
-    abs,
     add,
     clip,
-    conj,
-    copysign,
     divide,
     floor_divide,
-    imag,
     maximum,
     minimum,
     multiply,
     negative,
-    nextafter,
     positive,
-    real,
     remainder,
-    sign,
     subtract,
 )
 from .ops.attention import scaled_dot_product_attention
@@ -169,6 +162,7 @@ from .ops.matmul import linear, matmul, outer
 from .ops.padding import (
     pad,
 )
+from .ops.parts import abs, conj, copysign, imag, nextafter, real, sign
 from .ops.power import hypot, pow, reciprocal, rsqrt, sqrt, square
 from .ops.random import bernoulli, multinomial, normal, permutation, rand, randint, randn, uniform
 from .ops.reduction import (
@@ -213,7 +207,7 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 # last, because layers and optimizers are written with the names above
-from . import nn
+from . import nn, optim
 
 __all__ = [
     "ArgumentError",
@@ -390,6 +384,7 @@ __all__ = [
     "one_hot",
     "ones",
     "ones_like",
+    "optim",
     "outer",
     "pad",
     "permutation",

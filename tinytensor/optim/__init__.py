@@ -1,0 +1,11 @@
+"""Optimizers, learning rates over time, and clipping of gradients."""
+
+from . import schedule
+from .adam import Adam
+from .adamw import AdamW
+from .clip import clip_grad_norm_
+from .optimizer import Optimizer
+from .schedule import Scheduler
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "Scheduler", "clip_grad_norm_", "schedule"]

@@ -1,0 +1,333 @@
+"""Optimizer: parameters in groups, options per group, state per parameter. The formulas are in subclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from math import inf
+from numbers import Real
+from typing import Any, ClassVar
+
+import tinytensor as tt
+
+__all__ = ["Optimizer", "Params"]
+
+Params = Iterable[tt.Tensor] | Iterable[dict[str, Any]]
+Group = dict[str, Any]
+BLOCK = 65_536  # elements that a formula works on at a time: its intermediate results stay in the cache
+
+
+class Optimizer:
+    """Base of all optimizers: takes parameters, checks options, saves and loads. A subclass writes `update`.
+
+    Args:
+        params: tensors, or groups: dictionaries with "params" and options of their own.
+        options: the options of all groups that do not have their own, with their defaults.
+
+    Attributes:
+        param_groups: dictionaries with "params" and every option; "lr" may be changed between steps.
+        state: what the optimizer keeps for each parameter.
+
+    Raises:
+        ArgumentError: there is no parameter, one comes twice, or an option is unknown or out of its range.
+        GradError: a parameter is the result of an operation, so no step could change it.
+
+    Example:
+        >>> w = tt.ones(2, requires_grad=True)
+        >>> optimizer = tt.optim.SGD([w], lr=0.5)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w.tolist()
+        [0.0, 0.0]
+        >>> optimizer.param_groups[0]["lr"] = 0.1
+    """
+
+    buffers: ClassVar[tuple[str, ...]] = ()  # names of the tensors kept for each parameter, of its shape
+    counts: ClassVar[bool] = False  # whether "step", the number of steps of the parameter, is kept, too
+
+    def __init__(self, params: Params, **options: Any) -> None:
+        self.defaults = options
+        self.param_groups: list[Group] = []
+        self.state: dict[tt.Tensor, dict[str, Any]] = {}  # tensors are equal as keys if they are the same
+        given: list[Any] = self._listed(params)
+        for group in given if all([isinstance(g, dict) for g in given]) else [{"params": given}]:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    # ---- parameters and options -------------------------------------------------------------------------
+
+    def _listed(self, params: Any) -> list[Any]:
+        """Tensors or groups as a list that is not empty."""
+        if isinstance(params, tt.Tensor | dict):
+            return [params]
+        if not isinstance(params, Iterable):
+            raise tt.ArgumentError(
+                f"{self._name}: parameters of type {type(params).__name__}",
+                why="they are tensors, or groups with options of their own",
+                fix=f"{self._name}(model.parameters(), ...)",
+            )
+        if listed := list(params):
+            return listed
+        raise tt.ArgumentError(
+            f"{self._name}: there are no parameters",
+            why="the list is empty; an iterator such as model.parameters() is empty the second time",
+            fix=f"{self._name}(model.parameters(), ...), called anew",
+        )
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters that are moved with options of their own.
+
+        Args:
+            group: {"params": tensors, option: value, …}; options left out have the optimizer's values.
+
+        Raises:
+            ArgumentError, GradError: see the class.
+        """
+        if "params" not in group:
+            raise tt.ArgumentError(
+                f"{self._name}: a group has the keys {list(group)}",
+                why='its tensors are expected under "params"',
+                fix='{"params": tensors, "lr": 1e-3}',
+            )
+        params = self._listed(group["params"])
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        for i, p in enumerate(params):
+            self._check_parameter(i, p, known)
+            known.add(id(p))
+        full = {**self.defaults, **group, "params": params}
+        self._check_group(full)
+        self.param_groups.append(full)
+
+    def _check_parameter(self, i: int, p: Any, known: set[int]) -> None:
+        if not isinstance(p, tt.Tensor):
+            raise tt.ArgumentError(
+                f"{self._name}: parameter {i} is a {type(p).__name__}",
+                why="parameters are tensors; mixed with groups, they need a group, too",
+                fix='pass model.parameters(), or [{"params": [...]}, ...]',
+            )
+        if not p.is_leaf or not p.dtype.is_floating:
+            raise tt.GradError(
+                f"{self._name}: parameter {i} of shape {p.shape} "
+                + (f"has dtype {p.dtype}" if p.is_leaf else "is the result of a recorded operation"),
+                why="a step changes leaves, which backward gives a gradient",
+                fix="pass the tensors that it was computed from, or x.detach().requires_grad_()",
+            )
+        if id(p) in known:
+            raise tt.ArgumentError(
+                f"{self._name}: parameter {i} of shape {p.shape} comes twice",
+                why="it would be moved twice in each step",
+                fix="pass each parameter once: model.parameters() leaves out what is shared",
+            )
+
+    def _check_group(self, group: Group) -> None:
+        """Every option is known, there and in its range; asked before each step: they may be changed."""
+        if group.keys() != self.defaults.keys() | {"params"}:
+            for name in group.keys() - self.defaults.keys() - {"params"}:
+                near = get_close_matches(name, self.defaults, n=1)
+                raise tt.ArgumentError(
+                    f"{self._name}: unknown option {name!r}",
+                    why=f"its options are {', '.join(self.defaults)}",
+                    fix=f"did you mean {near[0]!r}?" if near else "use one of these",
+                )
+            raise tt.ArgumentError(
+                f"{self._name}: the option {min(self.defaults.keys() - group.keys())!r} is gone",
+                why="every group has every option",
+                fix="set it to a value instead of deleting it",
+            )
+        self.check(group)
+
+    def check(self, group: Group) -> None:
+        """ArgumentError if an option is out of its range; subclasses define it."""
+
+    def require(self, ok: bool, group: Group, name: str, why: str, fix: str) -> None:
+        """ArgumentError about an option unless ok."""
+        if not ok:
+            raise tt.ArgumentError(
+                f"{self._name}: {name} is {group[name]!r}", why=why, fix=f"for example {name}={fix}"
+            )
+
+    def not_negative(self, group: Group, *names: str) -> None:
+        """ArgumentError unless these options are finite numbers of at least 0."""
+        for name in names:
+            value = group[name]
+            number = isinstance(value, Real) and 0 <= float(value) < inf
+            self.require(number, group, name, "it is a finite number, at least 0", "0.001")
+
+    # ---- steps ------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient, in its memory.
+
+        Raises:
+            ArgumentError: an option was changed to something that is not allowed.
+            GradError: a gradient has another shape or dtype than its parameter.
+        """
+        with tt.no_grad():
+            for group in self.param_groups:
+                self._check_group(group)
+                params = [p for p in group["params"] if p.grad is not None]
+                for p in params:
+                    self._check_gradient(p, p.grad)
+                if params:
+                    self.update(params, group)
+
+    def _check_gradient(self, p: tt.Tensor, grad: tt.Tensor) -> None:
+        if grad.shape != p.shape or grad.dtype is not p.dtype:
+            raise tt.GradError(
+                f"{self._name}: a gradient has shape {grad.shape}, dtype {grad.dtype}",
+                why=f"its parameter has shape {p.shape}, dtype {p.dtype}",
+                fix="assign only tensors like the parameter to .grad",
+            )
+
+    def update(self, params: Sequence[tt.Tensor], group: Group) -> None:
+        """Move these parameters, which have a gradient; called without recording. Subclasses define it."""
+        raise tt.ArgumentError(
+            f"{self._name}: the optimizer has no update",
+            why="step() calls update(params, group) for each group",
+            fix=f"define update in {self._name}, or use SGD, Adam or AdamW",
+        )
+
+    def started(self, p: tt.Tensor) -> dict[str, Any]:
+        """The state of a parameter: zeros before its first step."""
+        state = self.state.get(p)
+        if state is None:
+            state = self.state[p] = {"step": 0} if self.counts else {}
+            for name in self.buffers:
+                state[name] = tt.zeros(p.shape, dtype=wide(p.dtype), device=p.device)
+        return state
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or set them to zero in place."""
+        with tt.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if set_to_none or p.grad is None:
+                        p.grad = None
+                    else:
+                        p.grad.copy_(0)
+
+    # ---- saving -----------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on with equal bits: options, and state by the number of the parameter.
+
+        Returns:
+            {"state": {number: {name: tensor or integer}}, "param_groups": [{option: value, "params":
+            numbers}]}. The tensors are the optimizer's own memory; everything else is JSON.
+        """
+        numbers = {p: i for i, p in enumerate(self._parameters())}
+        groups = []
+        for group in self.param_groups:
+            values = {k: list(v) if isinstance(v, tuple) else v for k, v in group.items() if k != "params"}
+            groups.append({**values, "params": [numbers[p] for p in group["params"]]})
+        return {"state": {numbers[p]: dict(s) for p, s in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict()` was taken. Nothing changes if something is wrong.
+
+        Args:
+            state: of an optimizer of the same class, with groups of the same sizes in the same order.
+                Tensors are copied; numbers of parameters may be strings, as JSON makes them.
+
+        Raises:
+            ArgumentError: groups, options or names differ.
+            ShapeError: a tensor has another shape than its parameter.
+        """
+        params, groups = self._parameters(), state["param_groups"]
+        have, want = [len(g["params"]) for g in groups], [len(g["params"]) for g in self.param_groups]
+        if have != want:
+            raise tt.ArgumentError(
+                f"{self._name}.load_state_dict: groups of {have} parameters",
+                why=f"this optimizer has groups of {want}",
+                fix="build it with the same groups as the one that was saved",
+            )
+        full = [
+            {**_with_tuples(saved, self.defaults), "params": own["params"]}
+            for saved, own in zip(groups, self.param_groups, strict=True)
+        ]
+        for group in full:
+            self._check_group(group)
+        order = [number for group in groups for number in group["params"]]
+        by_number = {str(number): p for number, p in zip(order, params, strict=True)}
+        loaded = {}
+        for number, entry in state["state"].items():
+            if str(number) not in by_number:
+                raise tt.ArgumentError(
+                    f"{self._name}.load_state_dict: state of parameter {number}",
+                    why=f"the groups name the parameters {', '.join(list(by_number)[:5])}, …",
+                    fix="pass what state_dict() returned",
+                )
+            p = by_number[str(number)]
+            loaded[p] = self._loaded(number, p, entry)
+        for own, group in zip(self.param_groups, full, strict=True):
+            own.update(group)
+        self.state = loaded
+
+    def _parameters(self) -> list[tt.Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def _loaded(self, number: Any, p: tt.Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of one parameter's saved state, checked."""
+        expected = {*self.buffers, *(["step"] if self.counts else [])}
+        if entry.keys() != expected or not isinstance(entry.get("step", 0), int):
+            raise tt.ArgumentError(
+                f"{self._name}.load_state_dict: the state of parameter {number} has {sorted(entry)}",
+                why=f"{self._name} keeps {sorted(expected)}",
+                fix="load the state of an optimizer of the same class",
+            )
+        loaded: dict[str, Any] = {"step": entry["step"]} if self.counts else {}
+        for name in self.buffers:
+            value = tt.asarray(entry[name])
+            if value.shape != p.shape:
+                raise tt.ShapeError(
+                    f"{self._name}.load_state_dict: {name} of parameter {number} has shape {value.shape}",
+                    why=f"the parameter has shape {p.shape}",
+                    fix="build the optimizer with the parameters in the same order as when it was saved",
+                )
+            loaded[name] = value.detach().to(p.device).astype(wide(p.dtype), copy=True).contiguous()
+        return loaded
+
+    def __repr__(self) -> str:
+        lines = [self._name]
+        for group in self.param_groups:
+            options = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
+            count = sum([p.numel for p in group["params"]])
+            lines.append(f"  {len(group['params'])} tensors, {count:,} numbers: {options}")
+        return "\n".join(lines)
+
+
+def wide(dtype: tt.DType) -> tt.DType:
+    """The dtype that state is kept and computed in: at least float32."""
+    return tt.float32 if dtype.itemsize < 4 else dtype
+
+
+def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor, ...]]:
+    """Matching flat pieces (views) of tensors of one shape; a single piece if they are small."""
+    tensors = [t.detach() for t in (target, *others)]
+    if target.numel <= BLOCK or not target.is_contiguous():  # a flat copy of the target would not be written
+        yield tuple(tensors)
+        return
+    flat = [t.reshape(-1) for t in tensors]
+    for start in range(0, target.numel, BLOCK):
+        yield tuple([t[start : start + BLOCK] for t in flat])
+
+
+def move(target: tt.Tensor, *others: tt.Tensor, formula: Callable[..., None]) -> None:
+    """Call formula(target, *others), which may write all but 16-bit others, piece by piece, in float32 at
+    least.
+    """
+    for T, *rest in in_blocks(target, *others):
+        if T.dtype is wide(T.dtype):
+            formula(T, *rest)
+        else:
+            exact = T.astype(wide(T.dtype))
+            formula(exact, *[t.to(wide(t.dtype)) for t in rest])
+            T.copy_(exact)  # rounded once
+
+
+def _with_tuples(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
+    """Options from JSON: lists are tuples again where the optimizer has tuples."""
+    return {k: tuple(v) if isinstance(defaults.get(k), tuple) else v for k, v in saved.items()}

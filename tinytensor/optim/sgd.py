@@ -1,0 +1,103 @@
+"""SGD: stochastic gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tinytensor as tt
+
+from .optimizer import Optimizer, Params, move
+
+__all__ = ["SGD"]
+
+
+class SGD(Optimizer):
+    """Against the gradient, or against a running sum of gradients (momentum).
+
+    g = gradient + weight_decay * p
+    b = momentum * b + (1 - dampening) * g        (b = g in the first step)
+    p = p - lr * b                                (nesterov: p - lr * (g + momentum * b))
+
+    Args:
+        params: tensors or groups, see Optimizer.
+        lr: learning rate.
+        momentum: share of b that is kept; 0 keeps no b.
+        dampening: share of g that is left out of b.
+        weight_decay: factor of the L2 penalty.
+        nesterov: look ahead along b; needs momentum, and no dampening.
+
+    Raises:
+        ArgumentError: an option is out of its range; see Optimizer for the others.
+
+    Memory: nothing for each parameter, or b with momentum, in float32 or wider.
+    Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
+    Source: Polyak 1964; Nesterov 1983, in the form of Sutskever, Martens, Dahl, Hinton 2013, "On the
+        importance of initialization and momentum in deep learning", with lr outside of b.
+
+    Example:
+        >>> w = tt.tensor([4.0], requires_grad=True)
+        >>> optimizer = tt.optim.SGD([w], lr=0.25, momentum=0.5)
+        >>> for _ in range(2):
+        ...     optimizer.zero_grad()
+        ...     (w * w).sum().backward()
+        ...     optimizer.step()
+        >>> w.tolist()
+        [0.0]
+    """
+
+    buffers = ("momentum",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        *,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+        )
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Ranges of the options."""
+        self.not_negative(group, "lr", "momentum", "weight_decay")
+        self.require(group["momentum"] < 1, group, "momentum", "from 1 on, b grows without end", "0.9")
+        self.require(0 <= group["dampening"] <= 1, group, "dampening", "it is a share, in [0, 1]", "0.0")
+        plain = group["momentum"] > 0 and group["dampening"] == 0
+        why = "it needs momentum above 0 and dampening 0"
+        self.require(plain or not group["nesterov"], group, "nesterov", why, "True, momentum=0.9")
+
+    def update(self, params: Sequence[tt.Tensor], group: dict[str, Any]) -> None:
+        """One step."""
+        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+
+        def plain(P: tt.Tensor, G: tt.Tensor) -> None:
+            P -= (G + P * decay if decay else G) * lr
+
+        def first(P: tt.Tensor, G: tt.Tensor, B: tt.Tensor) -> None:
+            B.copy_(G + P * decay if decay else G)
+            P -= B * (lr * (1 + momentum) if group["nesterov"] else lr)
+
+        def later(P: tt.Tensor, G: tt.Tensor, B: tt.Tensor) -> None:
+            if decay:
+                G = G + P * decay
+            B *= momentum
+            B += G * (1 - group["dampening"])
+            P -= (G + B * momentum if group["nesterov"] else B) * lr
+
+        for p in params:
+            grad: Any = p.grad
+            if momentum:
+                formula = later if p in self.state else first
+                move(p, grad, self.started(p)["momentum"], formula=formula)
+            else:
+                move(p, grad, formula=plain)
