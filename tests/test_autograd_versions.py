@@ -1,4 +1,4 @@
-"""Writes in place, by hand: histories of views and bases, versions of what backward needs, refused targets."""
+"""Writes in place, by hand: histories of views and bases, versions of what is saved, refused targets."""
 
 import numpy as np
 import pytest
