@@ -71,7 +71,7 @@ def steps(fill: Step) -> Callable[..., Array]:
 
     def ufunc(x: Array, out: Any = None, order: str = "K") -> Array:
         result: Array = out if isinstance(out, np.ndarray) else np.empty(x.shape, x.dtype)
-        whole = 0 < x.ndim and result.size <= _BLOCK  # an array without axes would become a NumPy scalar
+        whole = x.ndim > 0 and result.size <= _BLOCK  # an array without axes would become a NumPy scalar
         if whole or not (x.flags.c_contiguous and result.flags.c_contiguous):
             fill(x, result)
             return result

@@ -30,6 +30,7 @@ from .ops.joining import JoiningMethods
 from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
 from .ops.masking import MaskingMethods
 from .ops.matmul import MatmulMethods
+from .ops.parts import PartsMethods
 from .ops.power import PowerMethods
 from .ops.reduction import ReductionMethods
 from .ops.rounding import RoundingMethods
@@ -50,6 +51,7 @@ class Tensor(
     GeluMethods,
     GradientMethods,
     ArithmeticMethods,
+    PartsMethods,
     PowerMethods,
     ComparisonMethods,
     BitwiseMethods,

@@ -17,9 +17,10 @@ from ..elementwise import Elementwise, elementwise
 from ..errors import ArgumentError, ShapeError
 from ..layout import Shape
 from ..runtime.host import Array
-from .arithmetic import abs, multiply, negative, sign, subtract
+from .arithmetic import multiply, negative, subtract
 from .extremes import count_nonzero, max, min, nonempty_input
 from .manipulation import cast
+from .parts import abs, sign
 from .power import pow
 from .reduction import add_up, mean, reduced_axes, reduced_count, reduced_shape, spread, sum
 

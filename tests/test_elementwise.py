@@ -1,0 +1,326 @@
+"""Corners of elementwise ops: infinities, kinks, operators, in-place writes, dtypes, errors."""
+
+import math
+import operator
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+
+INF, NAN = math.inf, math.nan
+DTYPES = [tt.float64, tt.float32, tt.float16, tt.bfloat16]
+Call = Callable[..., Any]
+
+
+def leaf(*values: float, dtype: tt.DType = tt.float64) -> tt.Tensor:
+    return tt.tensor(list(values), dtype=dtype, requires_grad=True)
+
+
+def slopes(call: Call, *xs: tt.Tensor) -> list[Any]:
+    """Gradients of the sum of the results in each input that requires grad."""
+    leaves = [x for x in xs if x.requires_grad]
+    return [g.tolist() for g in tt.grad(call(*xs).sum(), leaves) if g is not None]
+
+
+# ---- inf and nan are results, not warnings (pytest turns warnings into errors) -----------------------------
+
+WARNERS: dict[str, tuple[Call, list[float], list[float]]] = {
+    "divide": (lambda x: x / 0.0, [1.0, -1.0, 0.0], [INF, -INF, NAN]),
+    "overflow": (lambda x: x * 1e200 * 1e200, [1.0, -1.0], [INF, -INF]),
+    "add": (lambda x: x + INF - INF, [1.0], [NAN]),
+    "pow": (lambda x: x**0.5 / x**-1, [-1.0, 0.0], [NAN, 0.0]),
+    "floor_divide": (lambda x: x // 0.0, [1.0, -1.0, 0.0], [INF, -INF, NAN]),
+    "remainder": (lambda x: x % 0.0, [1.0], [NAN]),
+    "exp": (tt.exp, [1000.0, -1000.0], [INF, 0.0]),
+    "log": (tt.log, [0.0, -1.0], [-INF, NAN]),
+    "sqrt": (tt.sqrt, [-1.0], [NAN]),
+    "rsqrt": (tt.rsqrt, [0.0, -1.0, INF], [INF, NAN, 0.0]),
+    "reciprocal": (tt.reciprocal, [0.0, -0.0], [INF, -INF]),
+    "sin": (tt.sin, [INF], [NAN]),
+    "acosh": (tt.acosh, [0.0], [NAN]),
+    "atanh": (tt.atanh, [1.0, 2.0], [INF, NAN]),
+    "sigmoid": (tt.sigmoid, [-1000.0, 1000.0, -INF, INF, NAN], [0.0, 1.0, 0.0, 1.0, NAN]),
+    "softplus": (tt.softplus, [-1000.0, 1000.0, -INF, INF, NAN], [0.0, 1000.0, 0.0, INF, NAN]),
+    "tanh": (tt.tanh, [-1000.0, INF, NAN], [-1.0, 1.0, NAN]),
+    "erf": (tt.erf, [-1000.0, INF, NAN, 0.0], [-1.0, 1.0, NAN, 0.0]),
+    "logaddexp": (lambda x: tt.logaddexp(x, x), [INF, -INF], [INF, -INF]),
+    "relu": (tt.relu, [-INF, INF, NAN], [0.0, INF, NAN]),
+    "clip": (lambda x: x.clip(-1.0, 1.0), [-INF, INF, NAN], [-1.0, 1.0, NAN]),
+    "maximum": (lambda x: tt.maximum(x, 0.0), [NAN, -1.0], [NAN, 0.0]),
+    "sign": (tt.sign, [NAN, -0.0, -INF], [NAN, 0.0, -1.0]),
+    "compare": (lambda x: tt.where(x < 0.0, 1.0, 2.0), [NAN, -1.0], [2.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", WARNERS)
+def test_infinities_come_without_warnings(name: str, dtype: tt.DType) -> None:
+    call, values, expected = WARNERS[name]
+    np.testing.assert_equal(call(tt.tensor(values, dtype=dtype)).astype(tt.float64).tolist(), expected)
+    long = tt.tensor(values * 30_000, dtype=dtype)  # too long for the road of small tensors
+    np.testing.assert_equal(call(long).astype(tt.float64).numpy()[: len(values)], expected)
+
+
+def test_the_process_keeps_its_floating_point_settings() -> None:
+    before = np.geterr()
+    tt.log(tt.tensor([0.0]))
+    assert np.geterr() == before
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        np.log(np.zeros(1))
+
+
+def test_silence_reaches_every_thread() -> None:
+    """A context entered twice at once would raise; each op enters a copy."""
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(300):
+                assert tt.log(tt.zeros(40_000)).numpy()[-1] == -INF
+                assert (tt.ones(2) / 0.0).tolist() == [INF, INF]
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert errors == []
+
+
+# ---- accuracy ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(tt.float64, np.float64), (tt.float32, np.float32)])
+def test_erf_is_within_four_units_in_the_last_place(dtype: tt.DType, kind: type) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-7, 7, 20_000), rng.uniform(-1.1, 1.1, 20_000), [1, -1, 5.9, 6.1, 27]])
+    x = np.concatenate([x, 10.0 ** rng.uniform(-30, 0, 5_000)]).astype(kind)
+    exact = np.array([math.erf(float(v)) for v in x])
+    off = np.abs(tt.erf(tt.tensor(x, dtype=dtype)).numpy() - exact)
+    assert np.max(off / np.spacing(np.abs(exact).astype(kind))) <= 4
+    assert math.copysign(1.0, tt.erf(tt.tensor(-0.0)).item()) == -1.0
+
+
+def test_sigmoid_is_within_four_units_in_the_last_place() -> None:
+    x = np.linspace(-87, 40, 20_001).astype(np.float32)
+    exact = 1 / (1 + np.exp(-x.astype(np.float64)))
+    off = np.abs(tt.sigmoid(tt.tensor(x)).numpy() - exact)
+    assert np.max(off / np.spacing(exact.astype(np.float32))) <= 4
+
+
+def test_small_numbers_keep_their_digits() -> None:
+    x = tt.tensor([1e-12, -1e-12], dtype=tt.float64)
+    np.testing.assert_allclose(tt.expm1(x).numpy(), [1e-12 + 5e-25, -1e-12 + 5e-25], rtol=1e-15)
+    np.testing.assert_allclose(tt.log1p(x).numpy(), [1e-12 - 5e-25, -1e-12 - 5e-25], rtol=1e-15)
+    np.testing.assert_allclose(tt.softplus(tt.tensor([-50.0], dtype=tt.float64)).numpy(), [math.exp(-50)])
+
+
+# ---- gradients at kinks ------------------------------------------------------------------------------------
+
+KINKS: dict[str, tuple[Call, list[tt.Tensor], list[list[float]]]] = {
+    "maximum: ties share": (tt.maximum, [leaf(1, 2, 3), leaf(1, 3, 2)], [[0.5, 0, 1], [0.5, 1, 0]]),
+    "minimum: ties share": (tt.minimum, [leaf(1, 2, 3), leaf(1, 3, 2)], [[0.5, 1, 0], [0.5, 0, 1]]),
+    "maximum: infinite ties": (tt.maximum, [leaf(INF, -INF), leaf(INF, -INF)], [[0.5, 0.5]] * 2),
+    "maximum: number": (lambda x: tt.maximum(x, 1), [leaf(0, 1, 2)], [[0, 0.5, 1]]),
+    "abs": (tt.abs, [leaf(-2, 0, -0.0, 3)], [[-1, 0, 0, 1]]),
+    "relu": (tt.relu, [leaf(-2, 0, 3)], [[0, 0, 1]]),
+    "clip": (lambda x: x.clip(-1, 1), [leaf(-2, -1, 0, 1, 2)], [[0, 1, 1, 1, 0]]),
+    "clip: bounds": (tt.clip, [leaf(-2, 0, 2), leaf(-1, -1, -1), leaf(1, 1, 1)],
+                     [[0, 1, 0], [1, 0, 0], [0, 0, 1]]),
+    "clip: crossed bounds": (tt.clip, [leaf(-3, 0, 3), leaf(1, 1, 1), leaf(-1, -1, -1)],
+                             [[0, 0, 0], [0, 0, 0], [1, 1, 1]]),
+    "sqrt": (tt.sqrt, [leaf(0, 4)], [[INF, 0.25]]),
+    "pow: 0 to the 0": (lambda x: x**0, [leaf(0, INF)], [[0, 0]]),
+    "pow: tensors": (tt.pow, [leaf(0, 0, 2), leaf(0, 2, 0)], [[0, 0, 0], [0, 0, math.log(2)]]),
+    "pow: base 0": (lambda b: 0.0**b, [leaf(0, 1, 2)], [[0, 0, 0]]),
+    "pow: square at 0": (lambda x: x**2, [leaf(0, 3)], [[0, 6]]),
+    "hypot": (tt.hypot, [leaf(0, 3), leaf(0, 4)], [[0, 0.6], [0, 0.8]]),
+    "hypot: huge": (tt.hypot, [leaf(3e200), leaf(4e200)], [[0.6], [0.8]]),
+    "atan2": (tt.atan2, [leaf(0, 0, 1), leaf(0, 2, 0)], [[0, 0.5, 0], [0, 0, -1]]),
+    "atan2: huge": (tt.atan2, [leaf(0.0), leaf(1e200)], [[1e-200], [0]]),
+    "logaddexp: infinities": (tt.logaddexp, [leaf(INF, -INF, 0), leaf(INF, -INF, -INF)],
+                              [[0.5, 0.5, 1], [0.5, 0.5, 0]]),
+    "copysign": (tt.copysign, [leaf(2, -2, 0), leaf(-1, -1, 1)], [[-1, 1, 0], [0, 0, 0]]),
+    "sign": (tt.sign, [leaf(-2, 0)], [[0, 0]]),
+    "round": (tt.round, [leaf(0.5, INF)], [[0, 0]]),
+    "heaviside": (tt.heaviside, [leaf(0, 1), leaf(2, 2)], [[0, 0], [0, 0]]),
+    "where: not taken": (lambda x: tt.where(x > 0, tt.log(x), x * 0), [leaf(1, -1)], [[1, 0]]),
+    "relu: infinite gradient": (lambda x: tt.relu(x) * INF, [leaf(-1)], [[0]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_slopes_at_kinks(name: str) -> None:
+    call, inputs, expected = KINKS[name]
+    np.testing.assert_allclose(slopes(call, *inputs), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "values"),
+    [
+        (tt.hypot, (0.0, 0.0)),
+        (tt.atan2, (0.0, 0.0)),
+        (tt.pow, (0.0, 0.0)),
+        (tt.pow, (0.0, 2.0)),
+        (tt.logaddexp, (INF, INF)),
+        (tt.maximum, (1.0, 1.0)),
+    ],
+)
+def test_second_derivatives_at_kinks_are_finite(call: Call, values: tuple[float, float]) -> None:
+    a, b = leaf(values[0]), leaf(values[1])
+    first = tt.grad(call(a, b).sum(), [a, b], create_graph=True)
+    total = sum(g.sum() for g in first if g is not None)
+    if isinstance(total, tt.Tensor) and total.requires_grad:
+        second = tt.grad(total, [a, b], allow_unused=True)
+        assert all(np.isfinite(g.numpy()).all() for g in second if g is not None)
+
+
+def test_logaddexp_bends_where_operands_are_equal() -> None:
+    a, b = leaf(1.0), leaf(1.0)
+    (first,) = tt.grad(tt.logaddexp(a, b), [a], [tt.ones(1, dtype=tt.float64)], create_graph=True)
+    assert first is not None
+    np.testing.assert_allclose(slopes(lambda _: first, a), [[0.25]])
+
+
+def test_pow_bends_in_its_exponent_at_zero() -> None:
+    """d/da d/db a**b = a**(b - 1) (1 + b log a) = 1/a at b = 0."""
+    a, b = leaf(2.0), leaf(0.0)
+    (first,) = tt.grad(tt.pow(a, b), [a], [tt.ones(1, dtype=tt.float64)], create_graph=True)
+    assert first is not None
+    (mixed,) = tt.grad(first.sum(), [b])
+    assert mixed is not None
+    np.testing.assert_allclose(mixed.numpy(), [0.5])
+
+
+# ---- dtypes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "dtype"),
+    [
+        (lambda: tt.tensor([True]) + tt.tensor([True]), "bool"),
+        (lambda: tt.tensor([True]) * True, "bool"),
+        (lambda: tt.tensor([True]) + 1, "int64"),
+        (lambda: tt.tensor([1], dtype=tt.int8) + 1, "int8"),
+        (lambda: tt.tensor([1], dtype=tt.int8) + 1.0, "float32"),
+        (lambda: tt.tensor([1], dtype=tt.int8) / 2, "float32"),
+        (lambda: tt.exp(tt.tensor([True])), "float32"),
+        (lambda: tt.tensor([1.0], dtype=tt.float16) > 0.5, "bool"),
+        (lambda: tt.tensor([1]) > 0.5, "bool"),
+        (lambda: tt.where(tt.tensor([True]), 1, 2), "int64"),
+        (lambda: tt.where(tt.tensor([True]), 1.0, 2), "float32"),
+        (lambda: tt.clip(tt.tensor([1], dtype=tt.int8), max=0.5), "float32"),
+        (lambda: tt.clip(tt.tensor([1], dtype=tt.uint8)), "uint8"),
+        (lambda: tt.abs(tt.tensor([1j])), "float32"),
+        (lambda: tt.tensor([1j]).real, "float32"),
+        (lambda: tt.floor(tt.tensor([1])), "int64"),
+        (lambda: 2.0 ** tt.tensor(3.0), "float32"),
+        (lambda: tt.tensor(3.0) ** tt.tensor(2.0), "float32"),
+    ],
+)
+def test_dtypes_of_results(call: Call, dtype: str) -> None:
+    assert call().dtype.name == dtype
+
+
+def test_sums_and_products_of_bools_are_logic() -> None:
+    a, b = tt.tensor([True, True, False]), tt.tensor([True, False, False])
+    assert (a + b).tolist() == [True, True, False]
+    assert (a * b).tolist() == [True, False, False]
+
+
+def test_shifts_beyond_the_width_are_defined() -> None:
+    x = tt.tensor([5, -5], dtype=tt.int8)
+    assert (x << 8).tolist() == [0, 0]
+    assert (x >> 8).tolist() == [0, -1]
+    assert (x << -1).tolist() == [0, 0]
+    assert (x >> -1).tolist() == [0, -1]
+
+
+def test_results_of_comparisons_have_no_history() -> None:
+    x = leaf(1.0, 2.0, dtype=tt.float32)
+    for y in (x > 1, x == x, tt.isnan(x), tt.logical_not(x), tt.signbit(x), tt.isclose(x, x)):
+        assert y.dtype is tt.bool
+        assert not y.requires_grad
+
+
+def test_allclose() -> None:
+    x = tt.tensor([1.0, NAN])
+    assert tt.allclose(tt.ones(2), 1.0 + 1e-6) is True
+    assert tt.allclose(tt.ones(2), 1.1) is False
+    assert tt.allclose(x, x) is False
+    assert tt.allclose(x, x, equal_nan=True) is True
+    assert tt.allclose(tt.ones(0), 5.0) is True
+    assert tt.isclose(tt.tensor([INF, -INF]), tt.tensor([INF, INF])).tolist() == [True, False]
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+I8, BOOL, C = tt.tensor([1, 0], dtype=tt.int8), tt.tensor([True, False]), tt.tensor([1j, 2.0])
+WRONG: list[tuple[Call, type[Exception], str]] = [
+    (lambda: I8 // 0, tt.ArgumentError, "floor_divide: an integer is divided by 0"),
+    (lambda: I8 // I8, tt.ArgumentError, "floor_divide: an integer"),
+    (lambda: I8 % I8, tt.ArgumentError, "remainder: an integer is divided by 0"),
+    (lambda: operator.ifloordiv(I8, I8), tt.ArgumentError, "floor_divide: an integer"),
+    (lambda: I8**-1, tt.ArgumentError, "pow: an integer is raised to a negative integer"),
+    (lambda: I8 ** (I8 - 1), tt.ArgumentError, "pow: an integer"),
+    (lambda: BOOL - BOOL, tt.DTypeError, "subtract: dtype bool"),
+    (lambda: -BOOL, tt.DTypeError, "negative: dtype bool"),
+    (lambda: BOOL.clone().neg_(), tt.DTypeError, "negative: dtype bool"),
+    (lambda: +BOOL, tt.DTypeError, "positive: dtype bool"),
+    (lambda: abs(BOOL), tt.DTypeError, "abs: dtype bool"),
+    (lambda: BOOL << BOOL, tt.DTypeError, "bitwise_left_shift"),
+    (lambda: tt.ones(2) & 1, tt.DTypeError, "bitwise_and: dtype float32"),
+    (lambda: ~tt.ones(2), tt.DTypeError, "bitwise_invert: dtype float32"),
+    (lambda: operator.iand(tt.ones(2), tt.ones(2)), tt.DTypeError, "bitwise_and: dtype float32"),
+    (lambda: tt.ones(2) << 1, tt.DTypeError, "bitwise_left_shift: dtype float32"),
+    (lambda: C < C, tt.DTypeError, "less: dtype complex64"),
+    (lambda: tt.maximum(C, C), tt.DTypeError, "maximum: dtype complex64"),
+    (lambda: tt.sigmoid(C), tt.DTypeError, "sigmoid: dtype complex64"),
+    (lambda: C * leaf(1.0, 2.0), tt.GradError, "multiply: the result is complex"),
+    (lambda: tt.imag(tt.ones(2)), tt.DTypeError, "imag: dtype float32"),
+    (lambda: tt.real(1.0), tt.DTypeError, "real: no operand is a tensor"),  # type: ignore[arg-type]
+    (
+        lambda: tt.nextafter(tt.ones(2, dtype=tt.float16), 2.0),
+        tt.DTypeError,
+        "nextafter: an operand of dtype",
+    ),
+    (
+        lambda: tt.where(tt.ones(2), 1.0, 2.0),
+        tt.DTypeError,
+        "where: the condition is a tensor of dtype float32",
+    ),
+    (lambda: tt.where(True, tt.ones(2), 2.0), tt.DTypeError, "where: the condition is bool"),  # type: ignore[arg-type]
+    (lambda: tt.ones(2) + "a", tt.DTypeError, "add: an operand of type str"),
+    (lambda: tt.ones(2) + None, tt.DTypeError, "add: an operand of type NoneType"),
+    (lambda: tt.ones(2) < "a", tt.DTypeError, "less: an operand of type str"),
+    (lambda: tt.ones(2) + np.ones(2), tt.DTypeError, "add: an operand of type ndarray"),
+    (lambda: tt.exp(1.0), tt.DTypeError, "exp: no operand is a tensor"),  # type: ignore[arg-type]
+    (lambda: tt.exp([1.0]), tt.DTypeError, "exp: an operand of type list"),  # type: ignore[arg-type]
+    (lambda: tt.ones(2) == tt.ones(3), tt.ShapeError, "equal"),
+    (lambda: tt.where(BOOL, tt.ones(3), 0.0), tt.ShapeError, "where"),
+    (lambda: tt.clip(tt.ones(2), tt.ones(3)), tt.ShapeError, "clip"),
+    (lambda: operator.iadd(tt.ones(2), tt.ones(3, 2)), tt.ShapeError, "add_"),
+    (lambda: operator.itruediv(tt.tensor([1, 2]), 2), tt.DTypeError, "divide_: a result of dtype float32"),
+    (lambda: tt.tensor([1, 2]).exp_(), tt.DTypeError, "exp_: a result of dtype float32"),
+    (lambda: tt.tensor([1, 2]).fill_(0.5), tt.DTypeError, "copy_"),
+    (lambda: leaf(1.0).exp_(), tt.GradError, "exp_: the target is a leaf"),
+    (lambda: leaf(1.0, dtype=tt.float32).add_(1.0), tt.GradError, "add_: the target is a leaf"),
+    (lambda: tt.ones(1).expand(3).exp_(), tt.GradError, "exp_: the target of shape"),
+    (lambda: I8 + 1000, OverflowError, "add: the Python number 1000 does not fit into int8"),
+    (lambda: tt.tensor([1], dtype=tt.uint8) == -1, OverflowError, "equal: the Python number -1"),
+    (lambda: tt.ones(2) * 10**400, OverflowError, "multiply: the Python number"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "start"), WRONG, ids=[w[2] for w in WRONG])
+def test_wrong_calls(call: Call, error: type[Exception], start: str) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value).startswith(start)
+    assert I8.tolist() == [1, 0], "an operand was written before the error"
