@@ -188,12 +188,25 @@ class Put(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
         g, places = grads[0], saved.places
-        dx = None
-        if needs[0]:
-            zero = from_array(np.zeros((), arr(g).dtype), g.storage.dtype)
-            dx = apply(Put, g, zero, places, axes=axes)
-        value = select(g, places, axes) if needs[1] else None
-        return dx, value, None
+        zero = from_array(np.zeros((), arr(g).dtype), g.storage.dtype)
+        dx = apply(Put, g, zero, places, axes=axes) if needs[0] else None
+        if not needs[1]:
+            return dx, None, None
+        dvalue = select(g, places, axes)
+        lost = _overwritten(arr(places))
+        if lost.size:
+            at, picked = _selection(g.layout.shape, axes, places.layout.shape)[1], len(places.layout.shape)
+            dvalue = apply(Put, dvalue, zero, from_array(lost, int64), axes=tuple(range(at, at + picked)))
+        return dx, dvalue, None
+
+
+def _overwritten(places: Array) -> Array:
+    """Where, in row-major order, a place stands that a later one repeats."""
+    flat = places.reshape(-1)
+    kept = flat.size - 1 - np.unique(flat[::-1], return_index=True)[1]
+    lost = np.ones(flat.size, np.bool_)
+    lost[kept] = False
+    return np.flatnonzero(lost)
 
 
 def places_on(indices: Sequence[Tensor], axes: Axes, shape: Shape, what: str) -> Tensor:
