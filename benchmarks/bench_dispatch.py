@@ -38,9 +38,8 @@ def ours() -> Suite:
         for weight in weights:
             layer = nn.Linear(*weight.shape)
             layer.load_state_dict({"weight": tt.tensor(weight), "bias": tt.zeros(weight.shape[1])})
-            layers += [layer, nn.ReLU()]
-        net = nn.Sequential(*layers[:-1])
-        return net, optim.SGD(net.parameters(), lr=LEARNING_RATE)
+            layers.append(layer)
+        return layers, optim.SGD([p for layer in layers for p in layer.parameters()], lr=LEARNING_RATE)
 
     return small_ops(Library(tt.tensor, tt.no_grad, tt.linear, lambda x: tt.softmax(x, axis=-1), mlp))
 
@@ -55,9 +54,9 @@ def peer() -> Suite:
         for weight in weights:
             layer = torch.nn.Linear(*weight.shape)
             layer.load_state_dict({"weight": torch.tensor(weight.T), "bias": torch.zeros(weight.shape[1])})
-            layers += [layer, torch.nn.ReLU()]
-        net = torch.nn.Sequential(*layers[:-1])
-        return net, torch.optim.SGD(net.parameters(), lr=LEARNING_RATE)
+            layers.append(layer)
+        parameters = [p for layer in layers for p in layer.parameters()]
+        return layers, torch.optim.SGD(parameters, lr=LEARNING_RATE)
 
     def linear(x: Any, weight: Any, bias: Any) -> Any:
         return functional.linear(x, weight, bias)
@@ -131,11 +130,14 @@ def mlp_step(lib: Library, rng: np.random.Generator) -> Case:
     weights = [
         rng.standard_normal((m, n), dtype=np.float32) / np.float32(m**0.5) for m, n in pairwise(widths)
     ]
-    net, optimizer = lib.mlp(weights)
+    layers, optimizer = lib.mlp(weights)
     inputs, targets = lib.tensor(points), lib.tensor(sides)
 
     def step() -> float:
-        loss = (1 - targets * net(inputs)).relu().mean()
+        x = inputs
+        for layer in layers[:-1]:
+            x = layer(x).relu()
+        loss = (1 - targets * layers[-1](x)).relu().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
