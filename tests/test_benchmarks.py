@@ -91,6 +91,14 @@ def test_dirty_rounds_that_had_to_be_used_are_marked() -> None:
     assert "0/4 noisy" in report.table()
 
 
+def test_one_clean_round_is_not_enough() -> None:
+    ours = Fake([1.0, 3.0, 3.0, 3.0, 3.0], foreign=[0.0, 0.9, 0.9, 0.9, 0.9])
+    _, result = held(ours, Fake([2.0]), Plan(rounds=3, retries=2))
+    assert len(result.clean()) == 1
+    assert result.noisy
+    assert result.times("ours").median == 3.0
+
+
 def test_the_ratio_is_taken_within_rounds() -> None:
     # the machine is ten times as slow in the second round: the ratio does not see it
     _, result = held(Fake([1.0, 10.0, 1.0]), Fake([2.0, 20.0, 2.0]), Plan(rounds=3))
