@@ -12,7 +12,7 @@ import numpy as np
 
 from ..device import as_device, cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
-from ..dtypes import DType, as_dtype, bool_, float32, float64, int64
+from ..dtypes import DType, as_dtype, bool_, float16, float32, float64, iinfo, int64
 from ..errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from ..layout import Shape, as_int, check_shape
 from ..random import Generator, default_generator
@@ -42,6 +42,10 @@ class Uniform(Op):
     @staticmethod
     def cpu(y: Array, *, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> None:
         _fill("uniform", y, seed, offset)
+        if dtype.narrow:  # drop the digits that it cannot hold, lest 0.9999 be rounded up to 1
+            digits = np.float32(2048 if dtype is float16 else 256)
+            np.floor(y * digits, out=y)
+            y /= digits
         if (low, high) != (0.0, 1.0):
             y *= y.dtype.type(high - low)
             y += y.dtype.type(low)
@@ -181,7 +185,8 @@ def uniform(
 
     Args:
         shape: sizes as a tuple or one integer.
-        low, high: the ends; float32 results are multiples of 2**-24 of the range.
+        low, high: the ends; float32 results are multiples of 2**-24 of the range. Where the range is not
+            [0, 1) the scaling rounds, and may reach high.
         dtype: floating; default float32.
         device: "cpu".
         generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
@@ -316,7 +321,7 @@ def randint(
         A tensor of integers.
 
     Raises:
-        ArgumentError: the range is empty, or leaves int64.
+        ArgumentError: the range is empty, or leaves int64 or the dtype.
         DTypeError: the dtype is not an integer one.
 
     Example:
@@ -337,6 +342,13 @@ def randint(
             f"randint: from {low} to {high}",
             why="the range is empty or leaves int64",
             fix="choose low < high",
+        )
+    holds = iinfo(kind)
+    if first < holds.min or last - 1 > holds.max:
+        raise ArgumentError(
+            f"randint: from {low} to {high} in {kind}",
+            why=f"{kind} holds {holds.min} to {holds.max}",
+            fix="choose a wider dtype, for example dtype=tt.int64",
         )
     g = _generator(generator, "randint")
     offset = g.advance(philox.blocks_needed(_numel(sizes), 2))
