@@ -252,6 +252,8 @@ class Pair:
         """Where PyTorch has no gradient to compare with, finite differences of the same statements have."""
         if any(s.kind in ("detach", "nograd_view", "nograd_multiply") for s in self.done):
             return  # the gradient is meant to differ from the slope
+        if any(np.abs(read(x)).max(initial=0.0) > 1e3 for x in self.ours):
+            return  # an exp of an exp, too steep for a difference
 
         def replayed(*leaves: tt.Tensor) -> list[tt.Tensor]:
             with tt.enable_grad():
