@@ -147,6 +147,7 @@ KINKS: dict[str, tuple[Call, list[tt.Tensor], list[list[float]]]] = {
     "logaddexp: infinities": (tt.logaddexp, [leaf(INF, -INF, 0), leaf(INF, -INF, -INF)],
                               [[0.5, 0.5, 1], [0.5, 0.5, 0]]),
     "copysign": (tt.copysign, [leaf(2, -2, 0), leaf(-1, -1, 1)], [[-1, 1, 0], [0, 0, 0]]),
+    "copysign: number": (lambda x: tt.copysign(x, -3), [leaf(2, -2, 0)], [[-1, 1, 0]]),
     "sign": (tt.sign, [leaf(-2, 0)], [[0, 0]]),
     "round": (tt.round, [leaf(0.5, INF)], [[0, 0]]),
     "heaviside": (tt.heaviside, [leaf(0, 1), leaf(2, 2)], [[0, 0], [0, 0]]),
@@ -226,6 +227,7 @@ def test_pow_bends_in_its_exponent_at_zero() -> None:
 )
 def test_dtypes_of_results(call: Call, dtype: str) -> None:
     assert call().dtype.name == dtype
+    assert call().numpy().dtype.name == dtype
 
 
 def test_sums_and_products_of_bools_are_logic() -> None:

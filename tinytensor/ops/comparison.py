@@ -138,7 +138,7 @@ def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") 
     a, b = np.asarray(a), np.asarray(b)
     if not isinstance(out, np.ndarray):
         out = np.empty(np.broadcast_shapes(condition.shape, a.shape, b.shape), a.dtype)
-    if a.itemsize > 8:  # no integers are as wide as complex128
+    if out.size < 1024 or a.itemsize > 8:  # a few elements, or complex128, as wide as no integer
         np.copyto(out, b)
         np.copyto(out, a, where=condition)
         return out
