@@ -17,7 +17,7 @@ from ..dtypes import float32, promote
 from ..errors import DTypeError, ShapeError
 from ..grad_mode import grad_enabled
 from ..layout import Shape, broadcast_shapes
-from ..runtime.host import Array
+from ..runtime.host import Array, silent
 from .manipulation import cast, reshape, unsqueeze
 from .plain import partial_vjp
 from .reduction import sum
@@ -94,7 +94,7 @@ def _small(a: Tensor, b: Tensor, x: Array, y: Array, ta: bool, tb: bool) -> Tens
     x, y = x.T if ta else x, y.T if tb else y
     if x.shape[1] != y.shape[0]:
         return apply(Matmul, a, b, ta=ta, tb=tb)  # raises
-    r = np.matmul(x, y)
+    r = silent().run(np.matmul, x, y)
     out = from_array(r if r.flags.c_contiguous else np.ascontiguousarray(r), float32)
     if (a._requires or b._requires) and grad_enabled():
         edges = ((a._edge or a) if a._requires else None, (b._edge or b) if b._requires else None)
