@@ -1,5 +1,7 @@
 """Layers against plain NumPy, and the statistics of their initial values."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,18 @@ def test_fans_of_matrices_and_windows():
         (lambda: nn.Embedding(5, -1), "Embedding: embedding_dim is -1"),
         (lambda: nn.LayerNorm(0), "LayerNorm: features is 0"),
         (lambda: nn.Dropout(1.5), r"Dropout: p is 1\.5"),
+        (lambda: nn.RMSNorm(-2), "RMSNorm: features is -2"),
+        (lambda: nn.Conv1d(2, 4, 0), "Conv1d: kernel_size is 0"),
+        (lambda: nn.Conv2d(2, 4, (3, 3, 3)), r"Conv2d: kernel_size is \(3, 3, 3\)"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), "Conv2d: 2 groups of 3 input"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=0), "Conv2d: groups is 0"),
+        (lambda: nn.MaxPool2d(0), "MaxPool2d: kernel_size is 0"),
+        (lambda: nn.MultiHeadAttention(8, 3), "3 heads of 8 channels"),
+        (lambda: nn.MultiHeadAttention(8, 2, dropout=-1), "dropout is -1"),
+        (lambda: nn.GELU("erf"), "GELU: approximate is 'erf'"),
+        (lambda: nn.CrossEntropyLoss(reduction="avg"), "CrossEntropyLoss: reduction is 'avg'"),
+        (lambda: nn.CrossEntropyLoss(label_smoothing=2), "label_smoothing is 2"),
+        (lambda: nn.MSELoss(reduction=""), "MSELoss: reduction is ''"),
     ],
 )
 def test_wrong_numbers_are_refused(call, text):
@@ -156,3 +170,195 @@ def test_dropout():
     assert counts[0] == pytest.approx(2500, abs=4 * (10_000 * 0.25 * 0.75) ** 0.5)
     x = tt.ones(3)
     assert layer.eval()(x) is x
+
+
+# ---- activations and losses --------------------------------------------------------------------------------
+
+X = np.array([[-3.0, -0.5, 0.0], [0.25, 1.0, 4.0]])
+
+
+def phi(x):
+    return np.vectorize(math.erf)(x / math.sqrt(2)) / 2 + 0.5
+
+
+@pytest.mark.parametrize(
+    ("layer", "reference"),
+    [
+        (nn.ReLU(), lambda x: np.maximum(x, 0)),
+        (nn.GELU("none"), lambda x: x * phi(x)),
+        (nn.GELU(), lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))),
+        (nn.SiLU(), lambda x: x / (1 + np.exp(-x))),
+        (nn.Tanh(), np.tanh),
+        (nn.Sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
+        (nn.Softmax(), lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True)),
+        (nn.Softmax(axis=0), lambda x: np.exp(x) / np.exp(x).sum(0)),
+    ],
+)
+def test_activations(layer, reference):
+    np.testing.assert_allclose(layer(tt.tensor(X)).numpy(), reference(X), rtol=1e-9, atol=1e-12)
+    assert not list(layer.parameters())
+
+
+def test_cross_entropy_loss():
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(2, 3, 5)), np.array([[0, 4, -1], [2, 2, -1]])
+    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    picked = np.take_along_axis(logp, np.maximum(targets, 0)[..., None], -1)[..., 0]
+    each = -(0.9 * picked + 0.1 * logp.mean(-1)) * (targets >= 0)
+    for reduction, want in (("none", each), ("sum", each.sum()), ("mean", each.sum() / 4)):
+        loss = nn.CrossEntropyLoss(ignore_index=-1, label_smoothing=0.1, reduction=reduction)
+        np.testing.assert_allclose(loss(tt.tensor(logits), tt.tensor(targets)).numpy(), want, rtol=1e-9)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_mse_loss(reduction):
+    square = (X - 1.0) ** 2
+    want = {"none": square, "sum": square.sum(), "mean": square.mean()}[reduction]
+    got = nn.MSELoss(reduction=reduction)(tt.tensor(X), tt.ones(2, 3, dtype=tt.float64))
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
+
+
+# ---- convolution -------------------------------------------------------------------------------------------
+
+
+def test_conv2d():
+    layer = nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=1, groups=2)
+    assert layer.weight.shape == (6, 2, 3, 2)
+    x = np.random.default_rng(0).normal(size=(2, 4, 7, 5)).astype(np.float32)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 2), axis=(2, 3))[:, :, ::2]
+    windows = windows.reshape(2, 2, 2, *windows.shape[2:])  # (B, group, channel, Ho, Wo, kh, kw)
+    weight = layer.weight.detach().numpy().reshape(2, 3, 2, 3, 2)
+    want = np.einsum("bgchwuv,gocuv->bgohw", windows, weight).reshape(2, 6, *windows.shape[3:5])
+    want += layer.bias.detach().numpy()[:, None, None]
+    np.testing.assert_allclose(layer(tt.tensor(x)).detach().numpy(), want, rtol=1e-4, atol=1e-5)
+
+
+def test_conv1d():
+    layer = nn.Conv1d(3, 4, 3, dilation=2, bias=False)
+    x = np.random.default_rng(0).normal(size=(2, 3, 9)).astype(np.float32)
+    taps = np.stack([x[:, :, u : u + 5] for u in (0, 2, 4)], -1)  # (B, C_in, L_out, K)
+    want = np.einsum("bclu,ocu->bol", taps, layer.weight.detach().numpy())
+    np.testing.assert_allclose(layer(tt.tensor(x)).detach().numpy(), want, rtol=1e-4, atol=1e-5)
+    assert layer.bias is None
+
+
+def test_convolutions_start_with_the_variance_of_their_fan_in():
+    layer = nn.Conv2d(64, 128, 3, groups=2, generator=tt.Generator(0))
+    assert moments(layer.weight)[1] == pytest.approx((1 / (3 * 32 * 9)) ** 0.5, rel=0.01)
+    assert repr(layer).startswith("Conv2d(groups=2; weight (128, 32, 3, 3), bias (128,))")
+
+
+def test_pooling():
+    x = np.arange(2 * 6 * 4.0).reshape(1, 2, 6, 4)
+    tiles = x.reshape(1, 2, 2, 3, 2, 2)
+    assert nn.MaxPool2d((3, 2))(tt.tensor(x)).tolist() == tiles.max((3, 5)).tolist()
+    assert nn.AvgPool2d((3, 2))(tt.tensor(x)).tolist() == tiles.mean((3, 5)).tolist()
+    overlapping = nn.MaxPool2d(2, stride=1, padding=1)
+    assert overlapping(tt.tensor(x)).shape == (1, 2, 7, 5)
+    assert repr(overlapping) == "MaxPool2d(kernel_size=2, stride=1, padding=1)"
+
+
+def test_flatten():
+    x = tt.arange(24).reshape(2, 3, 4)
+    assert nn.Flatten()(x).tolist() == x.reshape(2, 12).tolist()
+    assert nn.Flatten()(tt.zeros(0, 3, 4)).shape == (0, 12)
+    assert nn.Flatten()(tt.zeros(3)).shape == (3, 1)
+    with pytest.raises(tt.ShapeError, match="Flatten: x has no axes"):
+        nn.Flatten()(tt.tensor(1.0))
+
+
+# ---- attention ---------------------------------------------------------------------------------------------
+
+
+def attend(layer, q, k, v, allowed):
+    """Multi-head attention, head by head, in float64."""
+
+    def through(name, x):
+        linear = getattr(layer, name)
+        y = x @ linear.weight.detach().numpy().astype(np.float64)
+        return y if linear.bias is None else y + linear.bias.detach().numpy()
+
+    Q, K, V = through("query", q), through("key", k), through("value", v)
+    H, D = layer.num_heads, layer.embed_dim // layer.num_heads
+    heads, weights = [], []
+    for h in range(H):
+        part = slice(h * D, h * D + D)
+        s = Q[..., part] @ K[..., part].swapaxes(1, 2) / math.sqrt(D)
+        e = np.exp(s) * allowed
+        weights.append(e / e.sum(-1, keepdims=True))
+        heads.append(weights[-1] @ V[..., part])
+    return through("out", np.concatenate(heads, -1)), np.stack(weights, 1)
+
+
+@pytest.mark.parametrize("kind", ["self", "causal", "cross", "masked", "key and value"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_multi_head_attention(kind, bias):
+    rng = np.random.default_rng(0)
+    layer = nn.MultiHeadAttention(8, 2, bias=bias)
+    for p in layer.parameters():
+        nn.init.normal_(p)
+    q, k, v = [rng.normal(size=(2, n, 8)) for n in (4, 5, 5)]
+    others = {"cross": (k,), "key and value": (k, v)}.get(kind, ())
+    options, allowed = {}, np.ones((4, 5 if others else 4))
+    if kind == "causal":
+        options, allowed = {"causal": True}, np.tri(4)
+    if kind == "masked":
+        allowed = rng.random((2, 4, 4)) < 0.5
+        allowed[..., 0] = True
+        options = {"mask": tt.tensor(allowed)[:, None]}
+    K = others[0] if others else q
+    want, weights = attend(layer, q, K, others[1] if len(others) > 1 else K, allowed)
+    tensors = [tt.tensor(a.astype(np.float32)) for a in (q, *others)]
+    y, got = layer(*tensors, **options, need_weights=True)
+    np.testing.assert_allclose(y.detach().numpy(), want, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(got.detach().numpy(), weights, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(layer(*tensors, **options).detach().numpy(), want, rtol=1e-3, atol=1e-4)
+
+
+def test_attention_drops_weights_while_training_only():
+    layer = nn.MultiHeadAttention(8, 2, dropout=0.5, generator=tt.Generator(0))
+    x = tt.ones(1, 6, 8)
+    assert layer(x).tolist() != layer(x).tolist()
+    layer.eval()
+    assert layer(x).tolist() == layer(x).tolist()
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda m: m(tt.ones(3, 8)), r"q has shape \(3, 8\)"),
+        (lambda m: m(tt.ones(1, 3, 8), tt.ones(1, 3, 4)), r"k has shape \(1, 3, 4\)"),
+        (lambda m: m(tt.ones(1, 3, 8), mask=tt.ones(1, 3, 3)), "three axes could mean"),
+        (lambda m: m(tt.ones(1, 3, 8), mask=tt.ones(3, 4)), "mask"),
+        (lambda m: m(tt.ones(2, 3, 8), tt.ones(1, 3, 8)), "do not fit"),
+    ],
+)
+def test_attention_refuses_wrong_shapes(call, text):
+    with pytest.raises(tt.ShapeError, match=text):
+        call(nn.MultiHeadAttention(8, 2))
+
+
+# ---- together ----------------------------------------------------------------------------------------------
+
+
+def test_gradients_reach_every_parameter_of_every_layer():
+    image = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding="same"),
+        nn.GELU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 8),
+        nn.LayerNorm(8),
+        nn.SiLU(),
+        nn.RMSNorm(8),
+        nn.Linear(8, 5),
+    )
+    nn.CrossEntropyLoss()(image(tt.randn(3, 1, 4, 4)), tt.tensor([1, 2, 0])).backward()
+    attention = nn.MultiHeadAttention(8, 2, bias=False)
+    nn.MSELoss()(attention(tt.randn(2, 3, 8), causal=True), tt.zeros(2, 3, 8)).backward()
+    for layer in (image, attention):
+        for name, p in layer.named_parameters():
+            assert p.grad is not None, name
+            assert p.grad.shape == p.shape
+            assert bool((p.grad != 0).any()), name

@@ -1,23 +1,41 @@
 """Layers and their trees. Written with nothing but the public functions of tinytensor."""
 
 from . import init
+from .activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .attention import MultiHeadAttention
 from .container import ModuleList, Sequential
+from .convolution import AvgPool2d, Conv1d, Conv2d, Flatten, MaxPool2d
 from .dropout import Dropout
 from .embedding import Embedding
 from .linear import Linear
+from .loss import CrossEntropyLoss, MSELoss
 from .module import Module
 from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter
 
 __all__ = [
+    "GELU",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
+    "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "Flatten",
     "LayerNorm",
     "Linear",
+    "MSELoss",
+    "MaxPool2d",
     "Module",
     "ModuleList",
+    "MultiHeadAttention",
     "Parameter",
     "RMSNorm",
+    "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "init",
 ]
