@@ -18,7 +18,7 @@ LAYERS = [
     ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random"],
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
-    ["tinytensor.reuse"],
+    ["tinytensor.reuse", "tinytensor.op"],
     ["tinytensor.dispatch"],
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],
     ["tinytensor.ops", "tinytensor.explain"],

@@ -241,7 +241,7 @@ CALLS = {
     "state shapes": (
         lambda: nn.Linear(2, 2).load_state_dict({"weight": f(3, 2), "bias": f(2)}), S, "weight"),
     "no parameters": (lambda: optim.SGD([], lr=0.1), A, ""),
-    "not a leaf": (lambda: optim.SGD([leaf(2) * 2], lr=0.1), tt.TinyTensorError, "leaf"),
+    "not a leaf": (lambda: optim.SGD([leaf(2) * 2], lr=0.1), tt.TinyTensorError, "leaves"),
     "negative rate": (lambda: optim.SGD([leaf(2)], lr=-1.0), A, "lr"),
     "parameter twice": (lambda: optim.SGD([p := leaf(2), p], lr=0.1), A, "twice"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Ops and how they run: Op, Spec, the registry, and `apply` for any op. Knows no op by name.
+"""How ops run: `apply` for any op. Knows no op by name; what an op is stands in `op.py`.
 
 `apply` is the whole life of an op: check → infer → allocate → run → record. Elementwise ops have roads of
 their own (`elementwise.py`), and so do views (`viewing.py`) and writes into existing memory (`inplace.py`).
@@ -7,7 +7,7 @@ their own (`elementwise.py`), and so do views (`viewing.py`) and writes into exi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from .dtypes import DType
 from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .grad_mode import grad_enabled, retaining
 from .layout import Layout, contiguous, ordered
+from .op import Op as Op
+from .op import Spec as Spec
+from .op import Specs as Specs
+from .op import register as register
+from .op import registry as registry
 from .reuse import ATTACHED, reusable
 from .runtime.host import NUMPY, Array, check_writeable, narrow, silent, widen
 from .storage import Storage, adopt, alloc, view_buffer
@@ -26,96 +31,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 new = object.__new__
-registry: dict[str, type[Op]] = {}
 Shape = tuple[int, ...]
-
-
-class Spec(NamedTuple):
-    """Shape, dtype and (rarely) the memory order of the axes of one value."""
-
-    shape: Shape
-    dtype: DType
-    order: Shape | None = None
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-
-Specs = Sequence[Spec | None]
-
-
-class Op:
-    """A page in the catalogue of ops; never instantiated.
-
-    Attributes:
-        inputs, outputs: names of the tensors, used in messages, pictures and byte counts.
-        visible: how many outputs the caller gets; the others are caches for backward, and are not computed
-            when nothing is recorded.
-        saves: what backward needs; "x?w" means x, but only if w needs a gradient.
-        writes: inputs that the op writes (optimizer steps); such an op has no gradient.
-        may_reuse: output → input whose memory it may take over when nobody else can see it.
-        contiguous: inputs that must be C-contiguous; dispatch copies them if they are not.
-        raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
-
-    Static methods:
-        infer(*specs, **params) → Specs: the only place with the shape rule; None for an output nobody asks
-        for.
-        cpu(*outputs, *inputs, **params): fills the outputs; the specification of the op.
-        backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
-    """
-
-    inputs: ClassVar[tuple[str, ...]] = ()
-    outputs: ClassVar[tuple[str, ...]] = ("y",)
-    visible: ClassVar[int] = 1
-    saves: ClassVar[tuple[str, ...]] = ()
-    writes: ClassVar[tuple[str, ...]] = ()
-    may_reuse: ClassVar[dict[str, str]] = {}
-    contiguous: ClassVar[tuple[str, ...]] = ()
-    raw: ClassVar[bool] = False
-
-    name: ClassVar[str]
-    slots: ClassVar[dict[str, int]]
-    plan: ClassVar[tuple[tuple[int, int | None], ...]]
-
-    infer: ClassVar[Callable[..., Specs]]
-    cpu: ClassVar[Callable[..., None]]
-    backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
-
-
-_RESERVED = {"op", "grads", "saved", "needs"}
-
-
-def snake_case(name: str) -> str:
-    """LayerNormBackward → layer_norm_backward."""
-    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
-
-
-def register(op: type[Op]) -> type[Op]:
-    """Class decorator: file the op under its name and work out what recording it must keep.
-
-    `plan` says for each save where it is found (input i, or ~i for output i) and on which input it depends.
-    """
-    op.name = snake_case(op.__name__)
-    if op.name in registry:
-        raise ValueError(f"two ops are called {op.name}")
-    for method in ("infer", "cpu"):
-        code = getattr(getattr(op, method, None), "__code__", None)
-        if code is None:
-            continue
-        first, n = code.co_argcount, code.co_kwonlyargcount
-        if _RESERVED & set(code.co_varnames[first : first + n]):
-            raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} belong to backward")
-    op.slots, plan = {}, []
-    for i, text in enumerate(op.saves):
-        name, _, condition = text.partition("?")
-        at = op.inputs.index(name) if name in op.inputs else ~op.outputs.index(name)
-        op.slots[name] = i
-        plan.append((at, op.inputs.index(condition) if condition else None))
-    op.plan = tuple(plan)
-    registry[op.name] = op
-    return op
 
 
 # ---- tensors -----------------------------------------------------------------------------------------------
@@ -287,25 +203,18 @@ def record(
 
 def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     """check → infer → allocate → run → record: the visible outputs of op, one tensor or a tuple of them."""
-    edges: list[Any] = []
-    recording = False
-    if not op.writes and grad_enabled():
-        for x in ins:
-            edge = None if x is None else edge_of(x)
-            edges.append(edge)
-            if edge is not None:
-                recording = True
-    specs_in = [None if x is None else Spec(x.layout.shape, x.storage.dtype) for x in ins]
+    looking = not op.writes and grad_enabled()
+    edges, specs_in, arrays, recording = _inputs(op, ins, looking)
     specs = op.infer(*specs_in, **params)
     if recording and op.visible == 1 and (first := specs[0]) is not None and not first.dtype.is_inexact:
         recording = False  # no gradient passes through integers
-    arrays = [None if x is None else arr(x) if op.raw else values(x) for x in ins]
     if op.contiguous:
         _require_contiguous(op, arrays)
     if op.writes:
         _check_writes(op, ins)
     outs: list[Any] = []
     places: list[Any] = []
+    narrowed = False
     for k, spec in enumerate(specs):
         if spec is None or (k >= op.visible and not recording):
             outs.append(None)
@@ -313,14 +222,18 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
             continue
         t = _reused(op, k, ins, spec) if op.may_reuse and not retaining() else None
         if t is None:
-            t = empty(spec.shape, spec.dtype, spec.order)
+            t = empty(*spec)
         outs.append(t)
-        places.append(np.empty(spec.shape, np.float32) if spec.dtype.narrow and not op.raw else arr(t))
+        if spec.dtype.narrow and not op.raw:
+            narrowed = True
+            places.append(np.empty(spec.shape, np.float32))
+        else:
+            places.append(arr(t) if t._array is None else t._array)
     if config.debug:
         _poison(op, places, arrays)
     silent().run(op.cpu, *places, *arrays, **params)
-    if not op.raw:
-        for t, place in zip(outs, places, strict=True):
+    if narrowed:
+        for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:
                 narrow(place, t.storage.dtype, arr(t))
     if recording:
@@ -328,6 +241,42 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     if op.writes:
         _finish_writes(op, ins, arrays)
     return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
+
+
+def _inputs(op: type[Op], ins: Sequence[Any], looking: bool) -> tuple[list[Any], list[Any], list[Any], bool]:
+    """Edges, specs and arrays of the inputs, and whether one of them has a history (if anyone is looking)."""
+    edges: list[Any] = []
+    specs: list[Any] = []
+    arrays: list[Any] = []
+    recording = False
+    raw = op.raw
+    for x in ins:
+        if x is None:
+            edges.append(None)
+            specs.append(None)
+            arrays.append(None)
+            continue
+        if not isinstance(x, _Tensor):
+            raise DTypeError(
+                f"{op.name}: an input of type {type(x).__name__}",
+                why="ops take tensors",
+                fix="make it a tensor first: tt.asarray(x)",
+            )
+        if looking:
+            edge = edge_of(x)
+            edges.append(edge)
+            if edge is not None:
+                recording = True
+        dtype = x.storage.dtype
+        specs.append(_as_spec(Spec, (x.layout.shape, dtype, None)))
+        array = x._array
+        if array is None:
+            array = arr(x)
+        arrays.append(widen(array, dtype) if dtype.narrow and not raw else array)
+    return edges, specs, arrays, recording
+
+
+_as_spec = tuple.__new__  # half the time of Spec(…): no Python code runs
 
 
 apply: Callable[..., Tensor] = run_op  # for ops with one visible output
@@ -338,8 +287,12 @@ def empty(shape: Shape, dtype: DType, order: Shape | None = None) -> Tensor:
     """An uninitialized tensor; `order` lists its axes as they lie in memory, slowest first."""
     layout = contiguous(shape) if order is None else ordered(shape, order)
     if layout.small:
-        array = np.empty(shape, NUMPY[dtype])
-        return wrap(array, layout, adopt(array, dtype))
+        storage = new(Storage)
+        storage.buffer = array = np.empty(shape, NUMPY[dtype])
+        storage.dtype = dtype
+        storage.device = cpu
+        storage.version = 0
+        return wrap(array, layout, storage)
     array, storage = alloc(shape, dtype)
     return wrap(array if order is None else None, layout, storage)
 

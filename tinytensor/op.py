@@ -1,0 +1,104 @@
+"""What an op is: Op, Spec, and the registry. How one runs is in `dispatch.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from .dtypes import DType
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+__all__ = ["Op", "Shape", "Spec", "Specs", "register", "registry", "snake_case"]
+
+registry: dict[str, type[Op]] = {}
+Shape = tuple[int, ...]
+
+
+class Spec(NamedTuple):
+    """Shape, dtype and (rarely) the memory order of the axes of one value."""
+
+    shape: Shape
+    dtype: DType
+    order: Shape | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+
+Specs = Sequence[Spec | None]
+
+
+class Op:
+    """A page in the catalogue of ops; never instantiated.
+
+    Attributes:
+        inputs, outputs: names of the tensors, used in messages, pictures and byte counts.
+        visible: how many outputs the caller gets; the others are caches for backward, and are not computed
+            when nothing is recorded.
+        saves: what backward needs; "x?w" means x, but only if w needs a gradient.
+        writes: inputs that the op writes (optimizer steps); such an op has no gradient.
+        may_reuse: output → input whose memory it may take over when nobody else can see it.
+        contiguous: inputs that must be C-contiguous; dispatch copies them if they are not.
+        raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
+
+    Static methods:
+        infer(*specs, **params) → Specs: the only place with the shape rule; None for an output nobody asks
+        for.
+        cpu(*outputs, *inputs, **params): fills the outputs; the specification of the op.
+        backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
+    visible: ClassVar[int] = 1
+    saves: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()
+    may_reuse: ClassVar[dict[str, str]] = {}
+    contiguous: ClassVar[tuple[str, ...]] = ()
+    raw: ClassVar[bool] = False
+
+    name: ClassVar[str]
+    slots: ClassVar[dict[str, int]]
+    plan: ClassVar[tuple[tuple[int, int | None], ...]]
+
+    infer: ClassVar[Callable[..., Specs]]
+    cpu: ClassVar[Callable[..., None]]
+    backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
+
+
+_RESERVED = {"op", "grads", "saved", "needs"}
+
+
+def snake_case(name: str) -> str:
+    """LayerNormBackward → layer_norm_backward."""
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def register(op: type[Op]) -> type[Op]:
+    """Class decorator: file the op under its name and work out what recording it must keep.
+
+    `plan` says for each save where it is found (input i, or ~i for output i) and on which input it depends.
+    """
+    op.name = snake_case(op.__name__)
+    if op.name in registry:
+        raise ValueError(f"two ops are called {op.name}")
+    for method in ("infer", "cpu"):
+        code = getattr(getattr(op, method, None), "__code__", None)
+        if code is None:
+            continue
+        first, n = code.co_argcount, code.co_kwonlyargcount
+        if _RESERVED & set(code.co_varnames[first : first + n]):
+            raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} belong to backward")
+    op.slots, plan = {}, []
+    for i, text in enumerate(op.saves):
+        name, _, condition = text.partition("?")
+        at = op.inputs.index(name) if name in op.inputs else ~op.outputs.index(name)
+        op.slots[name] = i
+        plan.append((at, op.inputs.index(condition) if condition else None))
+    op.plan = tuple(plan)
+    registry[op.name] = op
+    return op
