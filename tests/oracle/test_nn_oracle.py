@@ -1,0 +1,184 @@
+"""Layers against PyTorch's with the same weights: values, and gradients of inputs and parameters."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor import nn
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.oracle
+
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> Array:
+    return RNG.normal(size=shape)
+
+
+def state_of(theirs: Any) -> dict[str, Array]:
+    """Their weights under our names; matrices of Linear are transposed."""
+    state = {}
+    for path, module in theirs.named_modules():
+        for name, p in module.named_parameters(recurse=False):
+            turned = isinstance(module, torch.nn.Linear) and name == "weight"
+            state[f"{path}.{name}" if path else name] = (p.T if turned else p).detach().numpy().copy()
+    return state
+
+
+def compare(ours: nn.Module, theirs: Any, *inputs: Array) -> None:
+    """Equal results, and equal gradients of a weighted sum of them."""
+    ours.to(tt.float64)
+    theirs.double()
+    ours.load_state_dict(state_of(theirs))
+    floating = [a.dtype == np.float64 for a in inputs]
+    mine = [tt.tensor(a, requires_grad=f) for a, f in zip(inputs, floating, strict=True)]
+    other = [torch.tensor(a, requires_grad=f) for a, f in zip(inputs, floating, strict=True)]
+    y, want = ours(*mine), theirs(*other)
+    np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-11)
+    if not want.requires_grad:
+        return
+    weights = normal(*want.shape)
+    (y * tt.tensor(weights)).sum().backward()
+    (want * torch.tensor(weights)).sum().backward()
+    for a, b in zip(mine, other, strict=True):
+        if a.requires_grad:
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-8, atol=1e-10)
+    grads = {name: p.grad for name, p in theirs.named_parameters()}
+    for name, p in ours.named_parameters():
+        expected = grads[name].numpy()
+        turned = expected.ndim == 2 and isinstance(
+            theirs.get_submodule(name.rpartition(".")[0]), torch.nn.Linear
+        )
+        expected = expected.T if turned else expected
+        np.testing.assert_allclose(p.grad.numpy(), expected, rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+IDS = RNG.integers(0, 7, size=(2, 5))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "inputs"),
+    [
+        (lambda: nn.Linear(3, 4), lambda t: t.Linear(3, 4), (normal(2, 5, 3),)),
+        (lambda: nn.Linear(3, 4, bias=False), lambda t: t.Linear(3, 4, bias=False), (normal(3),)),
+        (lambda: nn.Embedding(7, 3), lambda t: t.Embedding(7, 3), (IDS,)),
+        (lambda: nn.LayerNorm(6), lambda t: t.LayerNorm(6), (normal(2, 3, 6),)),
+        (lambda: nn.LayerNorm(6, bias=False), lambda t: t.LayerNorm(6, bias=False), (normal(2, 6),)),
+        (lambda: nn.RMSNorm(6, eps=1e-5), lambda t: t.RMSNorm(6, eps=1e-5), (normal(2, 6),)),
+        (lambda: nn.ReLU(), lambda t: t.ReLU(), (normal(3, 4),)),
+        (lambda: nn.GELU(), lambda t: t.GELU("tanh"), (normal(3, 4),)),
+        (lambda: nn.GELU("none"), lambda t: t.GELU(), (normal(3, 4),)),
+        (lambda: nn.SiLU(), lambda t: t.SiLU(), (normal(3, 4),)),
+        (lambda: nn.Tanh(), lambda t: t.Tanh(), (normal(3, 4),)),
+        (lambda: nn.Sigmoid(), lambda t: t.Sigmoid(), (normal(3, 4),)),
+        (lambda: nn.Softmax(axis=1), lambda t: t.Softmax(dim=1), (normal(3, 4, 2),)),
+        (lambda: nn.Dropout(0.5).eval(), lambda t: t.Dropout(0.5).eval(), (normal(3, 4),)),
+        (
+            lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2),
+            lambda t: t.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2),
+            (normal(2, 4, 11),),
+        ),
+        (
+            lambda: nn.Conv2d(3, 4, (3, 5), padding="same"),
+            lambda t: t.Conv2d(3, 4, (3, 5), padding="same"),
+            (normal(2, 3, 6, 5),),
+        ),
+        (
+            lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
+            lambda t: t.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
+            (normal(2, 3, 7, 7),),
+        ),
+        (
+            lambda: nn.MaxPool2d(3, stride=2, padding=1),
+            lambda t: t.MaxPool2d(3, stride=2, padding=1),
+            (normal(2, 3, 7, 6),),
+        ),
+        (
+            lambda: nn.AvgPool2d(3, stride=2, padding=1),
+            lambda t: t.AvgPool2d(3, stride=2, padding=1),
+            (normal(2, 3, 7, 6),),
+        ),
+        (lambda: nn.Flatten(), lambda t: t.Flatten(), (normal(2, 3, 4),)),
+        (
+            lambda: nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 2)),
+            lambda t: t.Sequential(t.Linear(3, 8), t.GELU("tanh"), t.LayerNorm(8), t.Linear(8, 2)),
+            (normal(4, 3),),
+        ),
+    ],
+)
+def test_layers(ours, theirs, inputs):
+    compare(ours(), theirs(torch.nn), *inputs)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses(reduction):
+    logits, targets = normal(6, 5), RNG.integers(0, 5, size=6)
+    targets[2] = -100
+    compare(
+        nn.CrossEntropyLoss(label_smoothing=0.1, reduction=reduction),
+        torch.nn.CrossEntropyLoss(label_smoothing=0.1, reduction=reduction),
+        logits,
+        targets,
+    )
+    compare(
+        nn.MSELoss(reduction=reduction), torch.nn.MSELoss(reduction=reduction), normal(3, 4), normal(3, 4)
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_multi_head_attention(causal, bias):
+    theirs = torch.nn.MultiheadAttention(8, 2, bias=bias, batch_first=True).double()
+    ours = nn.MultiHeadAttention(8, 2, bias=bias).to(tt.float64)
+    state = {"out.weight": theirs.out_proj.weight.T}
+    if bias:
+        torch.nn.init.normal_(theirs.in_proj_bias)
+        state["out.bias"] = theirs.out_proj.bias
+    for i, name in enumerate(("query", "key", "value")):
+        state[f"{name}.weight"] = theirs.in_proj_weight[8 * i : 8 * i + 8].T
+        if bias:
+            state[f"{name}.bias"] = theirs.in_proj_bias[8 * i : 8 * i + 8]
+    ours.load_state_dict({k: v.detach().numpy().copy() for k, v in state.items()})
+    q, k, v = normal(2, 4, 8), normal(2, 6, 8), normal(2, 6, 8)
+    # with more keys than queries ours is aligned at the end, as a key-value cache needs it
+    mask = np.triu(np.ones((4, 6), bool), 3) if causal else np.zeros((4, 6), bool)
+    want, weights = theirs(
+        *[torch.tensor(a) for a in (q, k, v)], attn_mask=torch.tensor(mask), average_attn_weights=False
+    )
+    y, got = ours(*[tt.tensor(a) for a in (q, k, v)], causal=causal, need_weights=True)
+    np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(got.detach().numpy(), weights.detach().numpy(), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shape"),
+    [
+        (nn.init.kaiming_normal_, lambda w: torch.nn.init.kaiming_normal_(w), (300, 200)),
+        (
+            nn.init.kaiming_uniform_,
+            lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu"),
+            (300, 200),
+        ),
+        (
+            lambda w: nn.init.kaiming_normal_(w, slope=0.3, mode="fan_out"),
+            lambda w: torch.nn.init.kaiming_normal_(w, a=0.3, mode="fan_out"),
+            (100, 50, 3, 3),
+        ),
+        (nn.init.xavier_normal_, torch.nn.init.xavier_normal_, (300, 200)),
+        (nn.init.xavier_uniform_, torch.nn.init.xavier_uniform_, (100, 50, 3, 3)),
+        (nn.init.trunc_normal_, torch.nn.init.trunc_normal_, (300, 200)),
+    ],
+)
+def test_initial_values_have_the_same_distribution(ours, theirs, shape):
+    torch.manual_seed(0)
+    mine = ours(tt.empty(shape)).numpy().ravel()
+    other = torch.empty(shape[::-1] if len(shape) == 2 else shape)  # theirs is (out, in)
+    other = theirs(other).numpy().ravel()
+    deciles = np.linspace(0.05, 0.95, 10)
+    scale = other.std()
+    np.testing.assert_allclose(np.quantile(mine, deciles), np.quantile(other, deciles), atol=0.03 * scale)
+    assert mine.std() == pytest.approx(scale, rel=0.01)
