@@ -77,7 +77,7 @@ def test_value(row: Row, dtype: str, layout: str) -> None:
     for k, (y, reference) in enumerate(zip(outputs, references)):
         terms = largest if row.terms is None else row.terms
         message = f"output {k}, inputs {[v.shape for v in values]}"
-        assert_close(read(y), reference, y.dtype.name, terms, factor=row.tol, message=message)
+        assert_close(read(y), reference, y.dtype.name, terms, row.roundings, factor=row.tol, message=message)
 
     assert [(storage_bytes(x), x.version, x.layout) for x in inputs] == before, "an input was written to"
     first = [bits(y) for y in outputs]

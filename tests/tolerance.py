@@ -26,12 +26,14 @@ def tolerance(dtype: str, terms: int = 1, roundings: int = 1) -> Tolerance:
     """rtol and atol for results of this dtype that add up `terms` numbers of about size 1.
 
     float32, float64 and complex: sqrt(terms) * eps * 8, for the errors of sums of random numbers grow with
-    the root. 16-bit floats are computed in float32 and rounded at the end, `roundings` times if several ops
-    follow each other: each rounding costs one of their eps at most. Integers and bools must be equal.
+    the root; times `roundings`, the number of ops that follow each other. 16-bit floats are computed in
+    float32 and each op rounds its result: that costs one of their eps at most, relative to what was rounded,
+    which may be larger than the last result. Integers and bools must be equal.
     """
     if dtype in SMALLEST:
         wide = tolerance("float32", terms)
-        return Tolerance(roundings * EPS[dtype] + wide.rtol, SMALLEST[dtype] + wide.atol)
+        before = (roundings - 1) * EPS[dtype]
+        return Tolerance(roundings * EPS[dtype] + wide.rtol, before + SMALLEST[dtype] + wide.atol)
     if dtype not in EPS:
         return Tolerance(0.0, 0.0)
     bound = float(np.sqrt(max(terms, 1))) * EPS[dtype] * 8 * roundings

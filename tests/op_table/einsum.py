@@ -24,7 +24,7 @@ ROWS = [
         lambda a, b, c: np.einsum("...ij,jk,ikk->k...", a, b, c),
         (floats((2, 3, 4)), floats((4, 5)), floats((3, 5, 5))),
         ops=("matmul", "diagonal", "permute"),
-        tol=3.0,  # 16-bit results are rounded after each of two products
+        roundings=2,  # after each product
         contiguous=False,
         torch=lambda torch, a, b, c: torch.einsum("...ij,jk,ikk->k...", a, b, c),
     ),

@@ -147,6 +147,7 @@ class Row:
         torch: the same in PyTorch, for tests/oracle: "torch.softmax", or a function of the module torch and
             the tensors.
         tol: factor on the tolerance; say why where it is not 1.
+        roundings: how many ops the call consists of, each of which rounds its result.
         terms: how many numbers an output element adds up; None: the size of the largest input.
         also: further tuples of shapes, one shape per input, for values only: empty axes, no axes, size 1.
         result: expected dtype, or one per output, or a function from the tested dtype's name to these.
@@ -165,6 +166,7 @@ class Row:
     second: bool = True
     torch: str | Callable[..., Any] | None = None
     tol: float = 1.0
+    roundings: int = 1
     terms: int | None = None
     also: tuple[tuple[Shape, ...], ...] = ()
     result: str | tuple[str, ...] | Callable[[str], str | tuple[str, ...]] | None = None
