@@ -8,6 +8,7 @@ import pytest
 import tinytensor as tt
 from tinytensor import optim
 from tinytensor.optim.optimizer import BLOCK
+from tinytensor.runtime.host import pool
 
 
 def with_gradients():
@@ -33,6 +34,15 @@ def test_clipping_scales_all_gradients_together():
     for p, g, kept in zip(params, grads, objects, strict=True):
         assert p.grad is kept
         np.testing.assert_allclose(p.grad.numpy(), g * (2.0 / before), rtol=1e-5)
+
+
+def test_clipping_needs_no_copies():
+    w = tt.zeros(32 * BLOCK, requires_grad=True)
+    w.grad = tt.ones(32 * BLOCK)
+    live = pool.settle().live
+    pool.reset_peak()
+    optim.clip_grad_norm_([w], 1.0)
+    assert pool.settle().peak - live <= w.nbytes // 8
 
 
 @pytest.mark.parametrize("max_norm", [1e6, math.inf])

@@ -223,6 +223,15 @@ def test_to_casts_floating_tensors_and_keeps_ties():
         np.testing.assert_array_equal(p.detach().numpy(), before[name])
 
 
+def test_a_parameter_that_two_modules_share_stays_one():
+    a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+    b.weight = a.weight
+    both = nn.ModuleList([a, b]).to(tt.float64)
+    assert a.weight is b.weight
+    assert [n for n, _ in both.named_parameters()] == ["0.weight", "0.bias", "1.bias"]
+    assert list(both.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
 @pytest.mark.parametrize("target", ["cpu", tt.Device("cpu"), tt.float32, "float32"])
 def test_to_where_nothing_changes_keeps_the_tensors(target):
     model = Tied()

@@ -316,6 +316,13 @@ def test_multi_head_attention(kind, bias):
     np.testing.assert_allclose(layer(*tensors, **options).detach().numpy(), want, rtol=1e-3, atol=1e-4)
 
 
+def test_attention_starts_with_xaviers_variance_and_no_biases():
+    layer = nn.MultiHeadAttention(N, 4, generator=tt.Generator(0))
+    for part in layer.children():
+        assert moments(part.weight)[1] == pytest.approx((1 / N) ** 0.5, rel=0.01)
+        assert not part.bias.any()
+
+
 def test_attention_drops_weights_while_training_only():
     layer = nn.MultiHeadAttention(8, 2, dropout=0.5, generator=tt.Generator(0))
     x = tt.ones(1, 6, 8)

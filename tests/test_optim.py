@@ -9,6 +9,7 @@ import pytest
 import tinytensor as tt
 from tinytensor import optim
 from tinytensor.optim.optimizer import BLOCK
+from tinytensor.runtime.host import pool
 
 STEPS = 10
 SHAPES = [(3, 4), (5,), (), (2 * BLOCK + 7,)]  # the last one takes several blocks
@@ -144,6 +145,17 @@ def test_steps_write_in_place_and_are_counted(rule):
     assert not any(
         x.requires_grad for s in optimizer.state.values() for x in s.values() if type(x) is tt.Tensor
     )
+
+
+def test_steps_need_blocks_not_copies(rule):
+    w = tt.zeros(32 * BLOCK, requires_grad=True)
+    w.grad = tt.ones(32 * BLOCK)
+    optimizer = rule[0]([w])
+    optimizer.step()
+    live = pool.settle().live
+    pool.reset_peak()
+    optimizer.step()
+    assert pool.settle().peak - live <= w.nbytes // 8
 
 
 def test_a_step_invalidates_a_graph_that_saved_the_parameter():

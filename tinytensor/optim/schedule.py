@@ -18,7 +18,16 @@ __all__ = ["Constant", "Schedule", "Scheduler", "WarmupCosine", "WarmupLinear", 
 
 
 class Schedule(Protocol):
-    """What gives a learning rate for each step."""
+    """What gives a learning rate for each step: any object with `lr_at`.
+
+    Example:
+        >>> class Halving:
+        ...     def lr_at(self, step):
+        ...         return 0.5**step
+        >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)])
+        >>> tt.optim.Scheduler(optimizer, Halving()).set(2)
+        0.25
+    """
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step; the first step is 0."""
