@@ -18,7 +18,7 @@ SECONDS = float(os.environ.get("TINYTENSOR_TEST_SECONDS", 3600 if FULL else 120)
 
 # What needs PyTorch is left out where PyTorch is not installed; pytest_report_header says so.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-collect_ignore = [] if HAS_TORCH else ["tests/oracle"]
+collect_ignore = [] if HAS_TORCH else ["tests/oracle", "tests/golden/make_golden.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
