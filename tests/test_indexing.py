@@ -1,5 +1,7 @@
 """Indexing against NumPy: random keys of every kind, read, differentiated and written."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -128,3 +130,92 @@ def test_wrong_keys_say_so(key, error):
         x[key]
     with pytest.raises(error):
         x[key] = 1.0
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_indices_of_every_integer_dtype(dtype):
+    """On an axis longer than int8 can count, from either end."""
+    a = np.arange(600.0).reshape(300, 2)
+    chosen = [0, 5, 127] if dtype.startswith("u") else [0, 127, -1, -128]
+    index, x = tt.tensor(chosen, dtype=dtype), tt.tensor(a)
+    column = tt.tensor([[i] for i in chosen], dtype=dtype)
+    expected = a[chosen]
+    np.testing.assert_array_equal(x[index].numpy(), expected)
+    np.testing.assert_array_equal(x[np.array(chosen, dtype)].numpy(), expected)
+    np.testing.assert_array_equal(tt.take(x, index, 0).numpy(), expected)
+    np.testing.assert_array_equal(tt.take_along_axis(x, column, 0).numpy(), expected)
+    np.testing.assert_array_equal(tt.gather(x, column, 0).numpy(), expected[:, :1])
+    x[index] = -1.0
+    a[chosen] = -1.0
+    np.testing.assert_array_equal(x.numpy(), a)
+
+
+@pytest.mark.parametrize(
+    "key", [True, False, (True, True), (1, True), (slice(None), True), (True, [0, 1, 1])]
+)
+def test_bools_add_an_axis_as_in_numpy(key):
+    a = np.arange(6.0).reshape(2, 3)
+    x = tt.tensor(a)
+    np.testing.assert_array_equal(x[key].numpy(), a[key])
+    x[key] = 9.0
+    a[key] = 9.0
+    np.testing.assert_array_equal(x.numpy(), a)
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "text"),
+    [
+        (([0, 1], 1.5), tt.DTypeError, "an index of type float"),
+        (([0, 1], "a"), tt.DTypeError, "an index of type str"),
+        (([0, 1], 2**70), tt.IndexRangeError, "out of range"),
+        (([0, 1], 3), tt.IndexRangeError, "index 3 is out of range for axis 1"),
+        (([0, 1], 0, 0), tt.IndexRangeError, "3 indices"),
+        ([[0], [0, 1]], tt.ShapeError, "differ in length"),
+        (np.array([2**64 - 1], np.uint64), tt.IndexRangeError, str(2**64 - 1)),
+        ((..., [0], [1], ...), tt.IndexRangeError, "'...' stands twice"),
+    ],
+)
+def test_wrong_parts_among_indices_say_so(key, error, text):
+    x = tt.zeros(2, 3)
+    with pytest.raises(error, match=re.escape(text)):
+        x[key]
+    with pytest.raises(error, match=re.escape(text)):
+        x[key] = 1.0
+    assert not x.any()
+
+
+def test_a_mask_is_no_list_of_places():
+    x, mask = tt.arange(3), tt.tensor([True, False, True])
+    for call in (
+        lambda: tt.take(x, mask),
+        lambda: tt.gather(x, mask, 0),
+        lambda: tt.take_along_axis(x, mask, 0),
+        lambda: tt.scatter_add(x, mask, x, 0),
+        lambda: tt.one_hot(mask, 2),
+    ):
+        with pytest.raises(tt.DTypeError, match="a mask of shape"):
+            call()
+
+
+def test_scatter_add_casts_nothing():
+    for values in (tt.tensor([0.7]), 1, [2]):
+        with pytest.raises(tt.DTypeError, match="scatter_add: values of type"):
+            tt.scatter_add(tt.zeros(3, dtype=tt.int64), tt.tensor([0]), values, 0)
+
+
+def test_one_hot_counts_from_zero():
+    for wrong in (-1, 3):
+        with pytest.raises(tt.IndexRangeError, match="for 3 classes"):
+            tt.one_hot(tt.tensor([0, wrong]), 3)
+    with pytest.raises(tt.ShapeError):
+        tt.one_hot(tt.tensor([0]), -1)
+    with pytest.raises(tt.DTypeError):
+        tt.one_hot(tt.tensor([0]), 2.5)
+    narrow = tt.one_hot(tt.tensor([2, 0], dtype="uint8"), 3, dtype=tt.float16)
+    assert (narrow.dtype, narrow.tolist()) == (tt.float16, [[0, 0, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_minus_zero_is_zero(dtype):
+    (found,) = tt.nonzero(tt.tensor([-0.0, 1.0, 0.0, float("nan")], dtype=dtype))
+    assert found.tolist() == [1, 3]

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..dispatch import Op, Spec, Specs, apply, arr, from_array, register
-from ..dtypes import DType, int64
-from ..errors import ShapeError
-from ..layout import Shape, broadcast_shapes, normalize_axis
+from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register
+from ..dtypes import DType, as_dtype, bool_, int64
+from ..errors import DTypeError, IndexRangeError, ShapeError
+from ..layout import Shape, as_int, broadcast_shapes, check_shape, normalize_axis
 from ..runtime.host import Array
 from .arithmetic import add
-from .indexing import as_index, places_on, select, select_transpose, wrapped
-from .manipulation import broadcast_to, cast, reshape
+from .indexing import as_integers, places_on, select, select_transpose, wrapped
+from .manipulation import broadcast_to, cast
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -79,7 +79,7 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
             f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
         )
     at = normalize_axis(0 if axis is None else axis, len(shape), "take")
-    places = places_on([as_index(indices, "take")], (at,), shape, "take")
+    places = places_on([as_integers(indices, "take")], (at,), shape, "take")
     return select(x, places, (at,))
 
 
@@ -106,7 +106,7 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
     """
     shape = x.layout.shape
     at = normalize_axis(axis, len(shape), "gather")
-    places = apply(PlacesAlong, as_index(index, "gather"), axis=at, shape=shape, what="gather")
+    places = apply(PlacesAlong, as_integers(index, "gather"), axis=at, shape=shape, what="gather")
     return select(x, places, tuple(range(len(shape))))
 
 
@@ -130,6 +130,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
         >>> tt.take_along_axis(x, tt.tensor([[1]]), axis=1).tolist()
         [[1], [9]]
     """
+    indices = as_integers(indices, "take_along_axis")
     shape, have = x.layout.shape, indices.layout.shape
     at = normalize_axis(axis, len(shape), "take_along_axis")
     if len(have) != len(shape):
@@ -160,6 +161,7 @@ def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
 
     Raises:
         ShapeError: index or values do not fit.
+        DTypeError: the dtypes of x and values differ, or index does not hold integers.
         IndexRangeError: an index is out of range.
 
     Example:
@@ -168,15 +170,23 @@ def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
     """
     shape = x.layout.shape
     at = normalize_axis(axis, len(shape), "scatter_add")
+    index = as_integers(index, "scatter_add")
+    if not is_tensor(values) or values.storage.dtype is not x.storage.dtype:
+        raise DTypeError(
+            f"scatter_add: values of type {values.dtype if is_tensor(values) else type(values).__name__} "
+            f"for a tensor of dtype {x.storage.dtype}",
+            why="both are added, and nothing is cast behind your back",
+            fix=f"tt.asarray(values, dtype=tt.{x.storage.dtype})",
+        )
     if values.layout.shape != index.layout.shape:
         raise ShapeError(
             f"scatter_add: values of shape {values.layout.shape}, index of shape {index.layout.shape}",
             why="there is one value per index",
             fix="expand one of them to the shape of the other",
         )
-    places = apply(PlacesAlong, as_index(index, "scatter_add"), axis=at, shape=shape, what="scatter_add")
+    places = apply(PlacesAlong, index, axis=at, shape=shape, what="scatter_add")
     axes = tuple(range(len(shape)))
-    return add(x, select_transpose(cast(values, x.storage.dtype), places, axes, shape))
+    return add(x, select_transpose(values, places, axes, shape))
 
 
 def nonzero(x: Tensor) -> tuple[Tensor, ...]:
@@ -201,7 +211,7 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
             why="a single number has no index",
             fix="x.reshape(1).nonzero()",
         )
-    return tuple([from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(x))])
+    return tuple([from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(cast(x, bool_)))])
 
 
 def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
@@ -216,18 +226,25 @@ def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) ->
         shape (*indices.shape, num_classes).
 
     Raises:
-        IndexRangeError: an index is out of range.
+        IndexRangeError: an index is negative, or not below num_classes.
+        DTypeError: the indices are no integers.
 
     Example:
         >>> tt.one_hot(tt.tensor([2, 0]), 3).tolist()
         [[0, 0, 1], [1, 0, 0]]
     """
-    flat = reshape(as_index(indices, "one_hot"), -1)
-    index = wrapped(arr(flat), num_classes, 0, (num_classes,), "one_hot")
-    hot = np.zeros((index.size, num_classes), np.int64)
-    hot[np.arange(index.size), index] = 1
-    t = reshape(from_array(hot, int64), (*indices.layout.shape, num_classes))
-    return t if dtype is None else cast(t, dtype)
+    index = arr(as_integers(indices, "one_hot"))
+    (n,) = check_shape((as_int(num_classes, "one_hot", "num_classes"),), "one_hot")
+    if index.size and not 0 <= index.min() <= index.max() < n:
+        raise IndexRangeError(
+            f"one_hot: indices from {index.min()} to {index.max()} for {n} classes",
+            why=f"a row has the places 0 to {n - 1}",
+            fix=f"num_classes={index.max() + 1}, or correct the indices",
+        )
+    hot = np.zeros((*index.shape, n), np.int64)
+    np.put_along_axis(hot, index[..., None].astype(np.int64), 1, -1)  # (..., 1)
+    t = from_array(hot, int64)
+    return t if dtype is None else cast(t, as_dtype(dtype, "one_hot"))
 
 
 class GatheringMethods:

@@ -16,11 +16,11 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register, requires
-from ..dtypes import DType, bool_, int64
-from ..errors import DTypeError, IndexRangeError
+from ..dtypes import DType, bool_, int64, uint64
+from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..grad_mode import grad_enabled
 from ..inplace import check_target, copy_, has_history, rebase
-from ..layout import Shape, broadcast_shapes, normalize_key
+from ..layout import Shape, as_int, broadcast_shapes, normalize_key
 from ..runtime.host import Array
 from .manipulation import broadcast_to, cast
 from .slicing import basic_index, index_view, plain_question
@@ -35,7 +35,7 @@ Axes = tuple[int, ...]
 
 
 def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
-    """Indices from 0 to size - 1; negative ones count from the end, others raise."""
+    """Indices from 0 to size - 1 as int64; negative ones count from the end, others raise."""
     if not index.size:
         return index
     low, high = int(index.min()), int(index.max())
@@ -45,6 +45,7 @@ def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Arra
             why=f"the axis has {size} elements, so indices run from {-size} to {size - 1}",
             fix="correct the index tensor",
         )
+    index = index.astype(np.int64, copy=False)  # int8 may not hold index + size, and uint64 not add to int64
     return np.where(index < 0, index + size, index) if low < 0 else index
 
 
@@ -236,15 +237,34 @@ def as_index(part: Any, what: str) -> Tensor:
     if is_tensor(part):
         t: Tensor = part
     else:
-        array = np.asarray(part)
+        try:
+            array = np.asarray(part)
+        except ValueError:  # lists of different lengths
+            raise ShapeError(
+                f"{what}: an index of type {type(part).__name__} is not rectangular",
+                why="its lists differ in length",
+                fix="index once for each list",
+            ) from None
         if array.size == 0 and array.dtype.kind == "f":  # an empty list has no dtype of its own
             array = array.astype(np.int64)
         if array.dtype.kind not in "biu":
             raise _not_an_index(what, array.dtype)
-        is_mask = array.dtype.kind == "b"
-        t = from_array(np.array(array, np.bool_ if is_mask else np.int64), bool_ if is_mask else int64)
+        dtype = {"b": bool_, "i": int64, "u": uint64}[array.dtype.kind]
+        t = from_array(np.array(array, dtype.code), dtype)
     if t.storage.dtype is not bool_ and t.storage.dtype.kind not in ("int", "uint"):
         raise _not_an_index(what, t.storage.dtype)
+    return t
+
+
+def as_integers(index: Any, what: str) -> Tensor:
+    """An index tensor of integers: where each number names a place, a mask would count as zeros and ones."""
+    t = as_index(index, what)
+    if t.storage.dtype is bool_:
+        raise DTypeError(
+            f"{what}: a mask of shape {t.layout.shape} is not an index",
+            why="each number names a place here; a mask would be read as places 0 and 1",
+            fix="x[mask], or the places of the mask: tt.nonzero(mask)",
+        )
     return t
 
 
@@ -254,6 +274,18 @@ def _not_an_index(what: str, dtype: object) -> DTypeError:
         why="indices are integers, masks are bool",
         fix="cast it with .astype(tt.int64)",
     )
+
+
+def _number(part: Any, shape: Shape, what: str) -> Tensor:
+    """An integer among index tensors, as one of them."""
+    index = as_int(part, what, "an index")
+    if not -(2**63) <= index < 2**63:
+        raise IndexRangeError(
+            f"{what}: index {index} is out of range for shape {shape}",
+            why="no axis has so many elements",
+            fix="correct the index",
+        )
+    return from_array(np.array(index), int64)
 
 
 def _mask_indices(mask: Tensor, shape: Shape, axis: int, what: str) -> list[Tensor]:
@@ -273,6 +305,7 @@ def _take_apart(x: Tensor, key: tuple[Any, ...], what: str) -> tuple[Tensor, lis
     from.
     """
     shape = x.layout.shape
+    normalize_key(tuple([part for part in key if part is Ellipsis]), shape, what)  # refuses a second one
     used = 0
     for part in key:
         if part is not None and part is not Ellipsis:
@@ -293,16 +326,16 @@ def _take_apart(x: Tensor, key: tuple[Any, ...], what: str) -> tuple[Tensor, lis
             axis += 1
         else:
             if is_tensor(part) and part.storage.dtype is bool_:
-                found = _mask_indices(part, shape, axis, what)
                 if not part.layout.shape:  # a bool adds an axis: all of x, or nothing of it
                     basic.append(None)
                     found = [from_array(np.zeros(int(bool(arr(part))), np.int64), int64)]
                     axis -= 1
                 else:
+                    found = _mask_indices(part, shape, axis, what)
                     basic += [slice(None)] * len(found)
             else:
                 basic.append(slice(None))
-                found = [part if is_tensor(part) else from_array(np.array(part, np.int64), int64)]
+                found = [part if is_tensor(part) else _number(part, shape, what)]
             axes += range(len(basic) - len(found), len(basic))
             indices += found
             axis += len(found)
