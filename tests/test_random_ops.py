@@ -125,3 +125,163 @@ def test_permutation_holds_every_number_once() -> None:
         np.testing.assert_array_equal(
             np.sort(read(tt.permutation(n, generator=tt.Generator(n)))), np.arange(n)
         )
+
+
+@pytest.mark.parametrize(
+    ("draw", "blocks"),
+    [
+        (lambda g, n: tt.uniform((n,), generator=g), lambda n: -(-n // 4)),
+        (lambda g, n: tt.normal((n,), dtype="bfloat16", generator=g), lambda n: -(-n // 4)),
+        (lambda g, n: tt.normal((n,), dtype="float64", generator=g), lambda n: -(-n // 2)),
+        (lambda g, n: tt.randint(0, 9, (n,), dtype="int8", generator=g), lambda n: -(-n // 2)),
+        (lambda g, n: tt.permutation(n, generator=g), lambda n: -(-n // 2)),
+        (lambda g, n: tt.bernoulli(tt.full((n,), 0.5), generator=g), lambda n: -(-n // 4)),
+        (lambda g, n: tt.multinomial(tt.ones(2, 3), n, generator=g), lambda n: n),
+    ],
+)
+def test_a_draw_takes_the_blocks_that_it_needs(draw, blocks) -> None:
+    """So a draw of nothing leaves the generator where it is."""
+    for n in (0, 1, 5, 8):
+        g = tt.Generator(1)
+        draw(g, n)
+        assert g.offset == blocks(n), n
+
+
+@pytest.mark.parametrize(
+    "draw", [tt.uniform, tt.normal, tt.rand, tt.randn, lambda s, **k: tt.randint(0, 9, s, **k)]
+)
+def test_shapes_as_tuple_list_and_number(draw) -> None:
+    expected = bits(draw((6,), generator=tt.Generator(3)))
+    for shape, sizes in (
+        ([2, 3], (2, 3)),
+        ((6,), (6,)),
+        (6, (6,)),
+        (np.int64(6), (6,)),
+        ((1, 6, 1), (1, 6, 1)),
+    ):
+        x = draw(shape, generator=tt.Generator(3))
+        assert (x.shape, bits(x)) == (sizes, expected)
+    assert draw((3, 0, 2)).shape == (3, 0, 2)
+    with pytest.raises(tt.ShapeError):
+        draw((2, -1))
+    with pytest.raises(tt.DTypeError):
+        draw((2, 1.5))
+
+
+def test_rand_and_randn_take_sizes_one_by_one() -> None:
+    for short, full in ((tt.rand, tt.uniform), (tt.randn, tt.normal)):
+        assert bits(short(2, 3, generator=tt.Generator(3))) == bits(full((2, 3), generator=tt.Generator(3)))
+        assert short().shape == ()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_moments_after_scaling(dtype: str) -> None:
+    """Mean, variance and the skew and kurtosis of the two distributions, within five deviations."""
+    n, eps = 100_000, float(tt.finfo(dtype).eps)
+    for draw, mean, std, kurtosis in (
+        (lambda g: tt.uniform((n,), -1.0, 3.0, dtype=dtype, generator=g), 1.0, 4 / math.sqrt(12), 1.8),
+        (lambda g: tt.normal((n,), -2.0, 0.5, dtype=dtype, generator=g), -2.0, 0.5, 3.0),
+    ):
+        z = (read(draw(tt.Generator(9))).astype(np.float64) - mean) / std
+        assert abs(z.mean()) < 5 / math.sqrt(n) + 2 * eps
+        assert abs(z.var() - 1) < 5 * math.sqrt((kurtosis - 1) / n) + 4 * eps
+        assert abs((z**3).mean()) < 5 * math.sqrt(15 / n) + 8 * eps
+        assert abs((z**4).mean() - kurtosis) < 5 * math.sqrt(96 / n) + 16 * eps
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_ends_as_far_as_the_dtype_holds_them(dtype: str) -> None:
+    far = float(tt.finfo(dtype).max)
+    x = read(tt.uniform((1000,), -far / 2, far / 2, dtype=dtype, generator=tt.Generator(0)))
+    assert np.isfinite(x).all()
+    assert x.min() < -far / 4
+    assert x.max() > far / 4
+    point = read(tt.uniform((5,), far, far, dtype=dtype))
+    assert (point == far).all()
+    for wrong in (
+        lambda: tt.uniform((3,), 0.0, 2 * far, dtype=dtype),
+        lambda: tt.uniform((3,), 0.0, float("nan"), dtype=dtype),
+        lambda: tt.uniform((3,), -float("inf"), 0.0, dtype=dtype),
+        lambda: tt.uniform((3,), 1.0, 0.0, dtype=dtype),
+        lambda: tt.normal((3,), 2 * far, dtype=dtype),
+        lambda: tt.normal((3,), 0.0, 10**400, dtype=dtype),
+        lambda: tt.normal((3,), 0.0, -1.0, dtype=dtype),
+    ):
+        with pytest.raises(tt.ArgumentError):
+            wrong()
+    if dtype != "float16":  # computed in float32, which holds the distance
+        with pytest.raises(tt.ArgumentError, match="high - low"):
+            tt.uniform((3,), -far, far, dtype=dtype)
+
+
+@pytest.mark.parametrize("end", ["1", None, 1j, [0.5]])
+def test_ends_are_numbers(end) -> None:
+    for call in (lambda: tt.uniform((3,), end, 2.0), lambda: tt.normal((3,), 0.0, end)):
+        with pytest.raises(tt.DTypeError):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-(2**63), 2**63), (-(2**63), -(2**63) + 3), (2**63 - 3, 2**63), (-1, 2), (0, 2**40)]
+)
+def test_randint_falls_evenly_into_its_range(low: int, high: int) -> None:
+    """Chi-square over up to eight equal parts of the range, in Python integers."""
+    drawn = [int(v) for v in read(tt.randint(low, high, (4000,), generator=tt.Generator(7)))]
+    assert low <= min(drawn)
+    assert max(drawn) < high
+    parts = min(high - low, 8)
+    counts = np.bincount([(v - low) * parts // (high - low) for v in drawn], minlength=parts)
+    chi_square = float(((counts - 4000 / parts) ** 2).sum() * parts / 4000)
+    assert chi_square < 24.3  # exceeded by chance once in a thousand, with seven degrees of freedom
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 0), (3, 2), (-(2**63) - 1, 0), (0, 2**63 + 1)])
+def test_randint_refuses_empty_and_wide_ranges(low: int, high: int) -> None:
+    with pytest.raises(tt.ArgumentError, match="empty or leaves int64"):
+        tt.randint(low, high, (3,))
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1.0, 5e307])
+@pytest.mark.parametrize("replacement", [True, False])
+def test_only_the_ratio_of_weights_counts(scale: float, replacement: bool) -> None:
+    """Even where their sum overflows, or a product with them underflows."""
+    rows = tt.tensor(np.tile(np.array([1.0, 0.0, 2.0, 1.0]) * scale, (20_000, 1)))
+    drawn = read(tt.multinomial(rows, 1, replacement, generator=tt.Generator(8)))[:, 0]
+    shares = np.bincount(drawn, minlength=4) / drawn.size
+    assert shares[1] == 0
+    np.testing.assert_allclose(shares, [0.25, 0, 0.5, 0.25], atol=5 * math.sqrt(0.25 / drawn.size))
+
+
+def test_a_tiny_weight_comes_before_none() -> None:
+    """Beside 1, its first arrival lies beyond the largest float, but it comes; weight 0 never does."""
+    for p in ([0.0, 1e-320, 1.0], [0.0, 1e-320, 1e308]):
+        drawn = tt.multinomial(tt.tensor(p, dtype=tt.float64), 2, replacement=False)
+        assert drawn.tolist() == [2, 1]
+
+
+def test_multinomial_of_nothing() -> None:
+    for replacement in (True, False):
+        assert tt.multinomial(tt.ones(2, 3), 0, replacement).shape == (2, 0)
+        assert tt.multinomial(tt.ones(0, 3), 2, replacement).shape == (0, 2)
+        assert tt.multinomial(tt.zeros(3), 0, replacement).shape == (0,)
+        with pytest.raises(tt.ArgumentError, match="nothing to draw"):
+            tt.multinomial(tt.zeros(2, 3), 1, replacement)
+    with pytest.raises(tt.ArgumentError, match="once at most"):
+        tt.multinomial(tt.tensor([1.0, 0.0, 2.0]), 3, replacement=False)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_probabilities_in_every_dtype(dtype: str) -> None:
+    p = tt.tensor([0.0, 0.5, 1.0], dtype=dtype)
+    rows = tt.broadcast_to(p, (10_000, 3))
+    assert tt.bernoulli(rows, generator=tt.Generator(1)).shape == (10_000, 3)
+    shares = read(tt.bernoulli(rows, generator=tt.Generator(1))).mean(axis=0)
+    np.testing.assert_allclose(shares, [0, 0.5, 1], atol=5 * 0.5 / 100)
+    drawn = np.bincount(read(tt.multinomial(p, 9000, generator=tt.Generator(1))), minlength=3) / 9000
+    np.testing.assert_allclose(drawn, [0, 1 / 3, 2 / 3], atol=5 * 0.5 / math.sqrt(9000))
+
+
+def test_permutation_takes_one_number() -> None:
+    for wrong in ((2, 3), 2.0, "3", None):
+        with pytest.raises(tt.DTypeError):
+            tt.permutation(wrong)

@@ -6,13 +6,14 @@ equal bits whatever the number of threads.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..device import as_device, cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
-from ..dtypes import DType, as_dtype, bool_, float16, float32, float64, iinfo, int64
+from ..dtypes import DType, as_dtype, bool_, finfo, float16, float32, float64, iinfo, int64
 from ..errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from ..layout import Shape, as_int, check_shape
 from ..random import Generator, default_generator
@@ -120,19 +121,23 @@ class Multinomial(Op):
 
     @staticmethod
     def cpu(y: Array, p: Array, *, num_samples: int, replacement: bool, seed: int, offset: int) -> None:
-        rows, out = p.reshape(-1, p.shape[-1]), y.reshape(-1, num_samples)
+        if not y.size:
+            return
+        rows, out = p.reshape(-1, p.shape[-1]).astype(np.float64), y.reshape(-1, num_samples)
+        np.ldexp(rows, -np.frexp(rows.max(1, keepdims=True))[1], out=rows)  # the largest lies in [1/2, 1)
         if replacement:
             u = np.empty(out.shape, np.float64)
             philox.uniform_float64(seed, offset, u)
             for i, row in enumerate(rows):
-                total = np.cumsum(row, dtype=np.float64)
+                total = np.cumsum(row)
                 last = int(np.flatnonzero(row)[-1])  # rounding may not lead past the last possible index
                 out[i] = np.minimum(np.searchsorted(total, u[i] * total[-1], side="right"), last)
             return
         u = np.empty(rows.shape, np.float64)
         philox.uniform_float64(seed, offset, u)
-        with np.errstate(divide="ignore"):
-            time = -np.log1p(-u) / rows  # the first arrivals of exponential clocks; weight 0 never arrives
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            time = -np.log1p(-u) / rows  # the first arrivals of exponential clocks
+        time[p.reshape(rows.shape) == 0] = np.nan  # never: sorted behind the latest, which may be inf
         out[...] = np.argsort(time, axis=-1, kind="stable")[:, :num_samples]
 
 
@@ -156,6 +161,24 @@ def _float_dtype(dtype: Any, what: str) -> tuple[DType, int]:
             f"{what}: dtype {wanted}", why="it draws real numbers", fix="dtype=tt.float32, or tt.randint"
         )
     return wanted, 2 if wanted is float64 else 1
+
+
+def _number(value: Any, dtype: DType, what: str, noun: str) -> float:
+    """A real number that the dtype holds, as a float."""
+    if not isinstance(value, Real):
+        raise DTypeError(
+            f"{what}: {noun} of type {type(value).__name__}",
+            why="it is a real number",
+            fix=f"{noun}=x.item()" if is_tensor(value) else f"{noun}=0.5",
+        )
+    size: Any = abs(value)
+    if not size <= finfo(dtype).max:
+        raise ArgumentError(
+            f"{what}: {noun} is {value}",
+            why=f"{dtype} holds numbers up to {finfo(dtype).max:.4g}",
+            fix="a smaller number, or dtype=tt.float64",
+        )
+    return float(value)
 
 
 def _on_cpu(device: Any, what: str) -> None:
@@ -195,8 +218,8 @@ def uniform(
         A leaf tensor.
 
     Raises:
-        ArgumentError: high is below low, or an end is not finite.
-        DTypeError: the dtype is not floating.
+        ArgumentError: high is below low, or the dtype does not hold an end or their distance.
+        DTypeError: the dtype is not floating, or an end is no number.
 
     Example:
         >>> u = tt.uniform((2, 3), generator=tt.Generator(1))
@@ -206,15 +229,18 @@ def uniform(
     _on_cpu(device, "uniform")
     sizes = check_shape(shape, "uniform")
     kind, words = _float_dtype(dtype, "uniform")
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+    low, high = _number(low, kind, "uniform", "low"), _number(high, kind, "uniform", "high")
+    if low > high:
+        raise ArgumentError(f"uniform: from {low} to {high}", why="it needs low <= high", fix="swap the ends")
+    if high - low > finfo(float32 if kind.narrow else kind).max:
         raise ArgumentError(
-            f"uniform: from {low} to {high}", why="it needs finite low <= high", fix="swap the ends"
+            f"uniform: from {low} to {high} in {kind}",
+            why="the distance high - low is too large for the dtype",
+            fix=f"2 * tt.uniform(shape, {low / 2}, {high / 2})",
         )
     g = _generator(generator, "uniform")
     offset = g.advance(philox.blocks_needed(_numel(sizes), words))
-    return apply(
-        Uniform, shape=sizes, dtype=kind, low=float(low), high=float(high), seed=g.seed, offset=offset
-    )
+    return apply(Uniform, shape=sizes, dtype=kind, low=low, high=high, seed=g.seed, offset=offset)
 
 
 def normal(
@@ -240,8 +266,8 @@ def normal(
         A leaf tensor.
 
     Raises:
-        ArgumentError: std is negative or not finite.
-        DTypeError: the dtype is not floating.
+        ArgumentError: std is negative, or the dtype does not hold mean or std.
+        DTypeError: the dtype is not floating, or mean or std is no number.
 
     Source: the inverse of the normal distribution, see ops/inverse_normal.py.
 
@@ -252,15 +278,12 @@ def normal(
     _on_cpu(device, "normal")
     sizes = check_shape(shape, "normal")
     kind, words = _float_dtype(dtype, "normal")
-    if not (np.isfinite(mean) and np.isfinite(std) and std >= 0):
-        raise ArgumentError(
-            f"normal: mean {mean}, std {std}", why="both are finite, std is not negative", fix="std=1.0"
-        )
+    mean, std = _number(mean, kind, "normal", "mean"), _number(std, kind, "normal", "std")
+    if std < 0:
+        raise ArgumentError(f"normal: std is {std}", why="a deviation is not negative", fix=f"std={-std}")
     g = _generator(generator, "normal")
     offset = g.advance(philox.blocks_needed(_numel(sizes), words))
-    return apply(
-        Normal, shape=sizes, dtype=kind, mean=float(mean), std=float(std), seed=g.seed, offset=offset
-    )
+    return apply(Normal, shape=sizes, dtype=kind, mean=mean, std=std, seed=g.seed, offset=offset)
 
 
 def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
@@ -372,7 +395,7 @@ def permutation(n: int, *, generator: Generator | None = None) -> Tensor:
         >>> sorted(tt.permutation(5).tolist())
         [0, 1, 2, 3, 4]
     """
-    (count,) = check_shape(n, "permutation")
+    (count,) = check_shape((as_int(n, "permutation", "n"),), "permutation")
     g = _generator(generator, "permutation")
     return apply(Permutation, n=count, seed=g.seed, offset=g.advance(philox.blocks_needed(count, 2)))
 
@@ -431,7 +454,7 @@ def multinomial(
 
     Raises:
         ArgumentError: a weight is negative or not finite, a row is all zero, or has too few positive weights.
-        ShapeError: p has no axes.
+        ShapeError: p has no axes, or num_samples is negative.
 
     Differs from: torch.multinomial, where replacement is False by default.
 
@@ -443,15 +466,16 @@ def multinomial(
         raise ShapeError("multinomial: p has no axes", why="it is a row of weights", fix="p.reshape(1)")
     _probabilities(p, "multinomial", at_most_one=False)
     count = as_int(num_samples, "multinomial", "the number of samples")
+    check_shape((count,), "multinomial")
     positive = (p.detach() > 0).sum(-1)
-    least = int(positive.min()) if positive.layout.size else 1
-    if count < 0 or least < (1 if replacement else max(count, 1)):
+    least = int(positive.min()) if positive.layout.size else count
+    if least < (min(count, 1) if replacement else count):
         raise ArgumentError(
             f"multinomial: {count} samples from a row with {least} positive weights",
-            why="there is nothing to draw"
-            if replacement
-            else "without replacement each index is drawn once at most",
-            fix="draw fewer, or with replacement=True",
+            why="without replacement each index is drawn once at most"
+            if least
+            else "there is nothing to draw",
+            fix="draw fewer, or with replacement=True" if least else "give each row a positive weight",
         )
     g = _generator(generator, "multinomial")
     n = _numel(p.layout.shape[:-1]) * (count if replacement else p.layout.shape[-1])
