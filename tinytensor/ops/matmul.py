@@ -42,14 +42,11 @@ class Matmul(Op):
         m, k = (a.shape[-1], a.shape[-2]) if ta else a.shape[-2:]
         k2, n = (b.shape[-1], b.shape[-2]) if tb else b.shape[-2:]
         if k != k2:
-            raise ShapeError(
-                f"matmul: shapes {_shown(a.shape, ta)} @ {_shown(b.shape, tb)} do not fit",
-                why=f"the inner sizes {k} and {k2} differ",
-                fix="transpose or reshape one operand so that they are equal, for example a @ b.mT",
-            )
+            raise _unequal(_shown(a.shape, ta), _shown(b.shape, tb), k, k2)
         batch = a.shape[:-2]
         if batch != b.shape[:-2]:
-            batch = broadcast_shapes(batch, b.shape[:-2], what="matmul")
+            what = f"matmul: {_shown(a.shape, ta)} @ {_shown(b.shape, tb)}: leading axes"
+            batch = broadcast_shapes(batch, b.shape[:-2], what=what)
         return (Spec((*batch, m, n), a.dtype),)
 
     @staticmethod
@@ -65,6 +62,14 @@ class Matmul(Op):
         if needs[1]:
             db = product(g, saved.a, True, ta) if tb else product(saved.a, g, not ta, False)
         return da, db
+
+
+def _unequal(a: Shape, b: Shape, k: int, k2: int) -> ShapeError:
+    return ShapeError(
+        f"matmul: shapes {a} @ {b} do not fit",
+        why=f"the inner sizes {k} and {k2} differ",
+        fix="transpose or reshape one operand so that they are equal, for example a @ b.mT",
+    )
 
 
 def _shown(shape: Shape, transposed: bool) -> Shape:
@@ -155,6 +160,10 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
             why="an operand has no axes, so there is nothing to sum over",
             fix="multiply by a number with *",
         )
+    if na == 1 or nb == 1:
+        k, k2 = a.layout.shape[-1], b.layout.shape[-1 if nb == 1 else -2]
+        if k != k2:
+            raise _unequal(a.layout.shape, b.layout.shape, k, k2)
     if na == 1 and nb == 1:
         return reshape(product(unsqueeze(a, 0), unsqueeze(b, 1)), ())
     if na == 1:
@@ -181,6 +190,10 @@ class Linear(Op):
     @staticmethod
     def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:
         dtype = same_dtype("linear", x, weight, bias)
+        if dtype.kind == "bool":
+            raise DTypeError(
+                "linear: the inputs are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
+            )
         k, n = weight.shape[::-1] if transposed else weight.shape
         if not x.shape or x.shape[-1] != k or (bias is not None and bias.shape != (n,)):
             raise ShapeError(
@@ -303,7 +316,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed:
         >>> tt.linear(tt.ones(1, 2), tt.eye(2), tt.tensor([1.0, 2.0])).tolist()
         [[2.0, 3.0]]
     """
-    if len(weight.layout.shape) != 2:
+    if is_tensor(weight) and len(weight.layout.shape) != 2:
         raise ShapeError(
             f"linear: weight has shape {weight.layout.shape}",
             why="it is a matrix (in, out)",
