@@ -64,6 +64,9 @@ from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, se
 from .gradcheck import gradcheck, gradgradcheck
 from .gradients import grad
 from .layout import Layout
+from .namespace import __array_api_version__ as __array_api_version__
+from .namespace import __array_namespace_info__ as __array_namespace_info__
+from .namespace import e, inf, nan, newaxis, pi
 from .ops.activation import heaviside, relu
 from .ops.adamw import adamw_hyper, adamw_step, grad_norm
 from .ops.arithmetic import (
@@ -153,6 +156,8 @@ from .ops.manipulation import (
     transpose,
     unsqueeze,
 )
+from .ops.manipulation import permute as permute_dims
+from .ops.manipulation import unsqueeze as expand_dims
 from .ops.masking import (
     masked_fill,
     tril,
@@ -191,6 +196,7 @@ from .ops.sorting import (
     unique_values,
 )
 from .ops.splitting import chunk, split, unbind
+from .ops.splitting import unbind as unstack
 from .ops.statistics import (
     logsumexp,
     matrix_norm,
@@ -292,6 +298,7 @@ __all__ = [
     "diff",
     "divide",
     "dropout",
+    "e",
     "einsum",
     "embedding",
     "empty",
@@ -302,6 +309,7 @@ __all__ = [
     "errors",
     "exp",
     "expand",
+    "expand_dims",
     "expm1",
     "eye",
     "finfo",
@@ -327,6 +335,7 @@ __all__ = [
     "hypot",
     "iinfo",
     "imag",
+    "inf",
     "inference_mode",
     "initial_seed",
     "int8",
@@ -372,7 +381,9 @@ __all__ = [
     "mse_loss",
     "multinomial",
     "multiply",
+    "nan",
     "negative",
+    "newaxis",
     "nextafter",
     "nll_loss",
     "nn",
@@ -389,6 +400,8 @@ __all__ = [
     "pad",
     "permutation",
     "permute",
+    "permute_dims",
+    "pi",
     "positive",
     "pow",
     "prod",
@@ -453,6 +466,7 @@ __all__ = [
     "unique_inverse",
     "unique_values",
     "unsqueeze",
+    "unstack",
     "var",
     "vecdot",
     "vector_norm",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from .autograd import Node, Output
 from .device import Device, as_device, cpu, require_cpu
 from .dispatch import arr, edge_of, requires, values
 from .dtypes import BY_NAME, DType, bfloat16
-from .errors import DeviceError, DTypeError, GradError, ShapeError
+from .errors import ArgumentError, DeviceError, DTypeError, GradError, ShapeError
 from .gradients import GradientMethods
 from .inplace import copy_
 from .layout import Layout
+from .namespace import __array_api_version__
 from .ops.activation import ActivationMethods
 from .ops.arithmetic import ArithmeticMethods
 from .ops.bitwise import BitwiseMethods
@@ -295,6 +298,22 @@ class Tensor(
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        self._on_cpu("__dlpack_device__")
+        return 1, 0  # kDLCPU
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        if api_version not in (None, "2021.12", "2022.12", "2023.12", __array_api_version__):
+            raise ArgumentError(
+                f"__array_namespace__: version {api_version!r} of the array API is not known",
+                why=f"this namespace follows {__array_api_version__}",
+                fix="leave the version out",
+            )
+        return sys.modules[__name__.rpartition(".")[0]]
+
     def item(self) -> Any:
         """The one element as a Python number.
 
@@ -374,6 +393,11 @@ class Tensor(
             require_cpu(as_device(target), "to")
             return self
         return self.astype(target, copy=False)
+
+    def to_device(self, device: Any, /, *, stream: None = None) -> Tensor:
+        """The array API's name for `to`; streams belong to other devices than the CPU."""
+        require_cpu(as_device(device, "to_device"), "to_device")
+        return self
 
     def reshape(self, *shape: Any, copy: bool | None = None) -> Tensor:
         """See `tt.reshape`; sizes may be given one by one."""
