@@ -120,6 +120,9 @@ class TrainConfig:
         seed: of initial weights, batches, dropout and samples.
         device: where the tensors live: cpu, cuda, cuda:1, emulated, checked.
         batch_size: sequences per forward pass.
+        batch_order: where the windows of a batch come from: random places, consecutive ones, or every
+            batch_stride tokens one (stride: a sliding window).
+        batch_stride: tokens from one window's start to the next; for batch_order=stride only.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
         max_steps: optimizer steps.
         learning_rate: the highest, reached after the warmup.
@@ -157,6 +160,8 @@ class TrainConfig:
     seed: int = 1337
     device: str = "cpu"
     batch_size: int = 12
+    batch_order: Literal["random", "consecutive", "stride"] = "random"
+    batch_stride: int = 0
     gradient_accumulation_steps: int = 1
     max_steps: int = 2000
     learning_rate: float = 1e-3
@@ -193,6 +198,12 @@ class TrainConfig:
         _at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
         _at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
         _in_unit_interval(self, "beta1", "beta2")
+        _require(
+            (self.batch_stride > 0) == (self.batch_order == "stride"),
+            f"TrainConfig: batch_stride={self.batch_stride} with batch_order={self.batch_order}",
+            why="a sliding window needs a stride, and the other orders have none",
+            fix="use --batch_order=stride --batch_stride=1, or leave batch_stride out",
+        )
         self._check_schedule()
 
     def _check_schedule(self) -> None:

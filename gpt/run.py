@@ -78,6 +78,8 @@ class Run:
             self.train_tokens,
             train_config.batch_size,
             self.model_config.block_size,
+            train_config.batch_order,
+            stride=train_config.batch_stride or None,
             seed=train_config.seed,
             vocab_size=self.model_config.vocab_size,
         )

@@ -190,3 +190,18 @@ def test_the_schedules_reach_their_ends():
         assert lr[0] < 0.2
         assert max(lr) == pytest.approx(1.0)
         assert lr[100] == pytest.approx(1.0 if kind == "constant" else 0.1)
+
+
+@pytest.mark.parametrize("words", [
+    ("--batch_order=consecutive",), ("--batch_order=stride", "--batch_stride=3"), ("--batch_order=random",),
+])  # fmt: skip
+def test_batches_come_in_the_order_asked_for(text, tmp_path, words):
+    run = Run(*configs(text, tmp_path / "run", *words))
+    inputs, targets = run.batches.batch(0)
+    np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
+    ids = run.train_tokens.ids
+    step = {"consecutive": 32, "stride": 3}.get(words[0].split("=")[1])
+    if step:
+        np.testing.assert_array_equal(inputs, [ids[i * step : i * step + 32] for i in range(len(inputs))])
+    with pytest.raises(tt.ArgumentError, match="batch_stride"):
+        configs(text, tmp_path / "other", "--batch_order=random", "--batch_stride=2")
