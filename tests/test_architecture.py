@@ -25,7 +25,7 @@ LAYERS = [
     ["tinytensor.gradients", "tinytensor.representation", "tinytensor.namespace"],
     ["tinytensor.tensor"],
     ["tinytensor.creation", "tinytensor.gradcheck"],
-    ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly"],
+    ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly", "tinytensor.boundary"],
     ["tinytensor", "tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"],
     ["tinytensor.__main__"],
     ["gpt"],

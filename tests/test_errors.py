@@ -220,6 +220,17 @@ CALLS = {
     "numpy of recorded": (lambda: leaf(2).numpy(), G, "detach"),
     "unset recorded": (lambda: (leaf(2) * 2).requires_grad_(False), G, "detach"),
     "hook on constant": (lambda: f(2).register_hook(print), G, "requires_grad"),
+    # no tensor where one is needed
+    "mean of an array": (lambda: tt.mean(np.ones(3)), D, "ndarray"),
+    "sum of a list": (lambda: tt.sum([1.0, 2.0]), D, "list"),
+    "reshape of a list": (lambda: tt.reshape([1.0, 2.0], (2, 1)), D, "list"),
+    "sort of an array": (lambda: tt.sort(np.ones(3)), D, "ndarray"),
+    "exp of a number": (lambda: tt.exp(1.0), D, "tensor"),
+    "linear of an array": (lambda: tt.linear(np.ones((2, 2)), f(2, 2)), D, "ndarray"),
+    "linear weight of an array": (lambda: tt.linear(f(2, 2), np.ones((2, 2))), D, "ndarray"),
+    "flip of None": (lambda: tt.flip(None), D, "NoneType"),
+    "softmax of a list": (lambda: tt.softmax([1.0, 2.0]), D, "list"),
+    "take from a list": (lambda: tt.take([1, 2], tt.tensor([0])), D, "list"),
     # to Python
     "item": (lambda: f(2).item(), S, "tolist"),
     "bool": (lambda: bool(f(2)), S, "any"),

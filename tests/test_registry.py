@@ -63,7 +63,9 @@ def functions() -> Iterator[tuple[str, FunctionType]]:
 
 def exported() -> set[Callable[..., Any]]:
     """What `tt` offers, and the methods of tensors."""
-    offered = [getattr(tt, name) for name in tt.__all__]
+    offered = [
+        inspect.unwrap(f) if isinstance(f := getattr(tt, name), FunctionType) else f for name in tt.__all__
+    ]
     methods = [getattr(tt.Tensor, name) for name in dir(tt.Tensor)]
     methods += [m.fget for m in methods if isinstance(m, property)]
     return {f for f in offered + methods if isinstance(f, FunctionType)}

@@ -3,6 +3,7 @@
 from . import errors
 from .anomaly import detect_anomaly
 from .autograd import Node
+from .boundary import guarded as _guarded
 from .checkpointing import checkpoint
 from .config import config
 from .creation import (
@@ -474,3 +475,9 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+for _name in __all__:  # at the border, what is not a tensor is named; see boundary.py
+    _thing = globals()[_name]
+    if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") and not isinstance(_thing, type):
+        globals()[_name] = _guarded(_thing)
+del _name, _thing
