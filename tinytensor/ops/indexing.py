@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register, requires
-from ..dtypes import DType, bool_, int64, uint64
+from ..dtypes import DType, bool_, float32, int64, uint64
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..grad_mode import grad_enabled
 from ..inplace import check_target, copy_, has_history, rebase
@@ -385,6 +385,20 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     return v if places is None else select(v, places, axes)
 
 
+def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
+    """The short road of x[…] = 1.0: an ordinary number into float32 memory, nothing to record. False if it is not."""
+    if type(value) is not float and type(value) is not int:
+        return False
+    if v.storage.dtype is not float32 or not x.layout.is_contiguous or not -1e38 < value < 1e38:
+        return False
+    target = arr(v)
+    if not target.flags.writeable or (grad_enabled() and has_history(v)):
+        return False
+    target[...] = value
+    v.storage.bump("copy_")
+    return True
+
+
 def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value, in place and recorded.
 
@@ -405,7 +419,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     """
     v, places, axes = _parse(x, key, "index")
     if places is None:
-        copy_(v, value)
+        if not _write_number(x, v, value):
+            copy_(v, value)
         return
     dtype = x.storage.dtype
     shape = _selection(v.layout.shape, axes, places.layout.shape)[0]
