@@ -386,7 +386,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 
 
 def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
-    """The short road of x[…] = 1.0: a number into float32 memory, nothing to record. False if it is not that."""
+    """The short road of x[…] = 1.0: a number into float32 memory, nothing to record. False for all else."""
     if type(value) is not float and type(value) is not int:
         return False
     if v.storage.dtype is not float32 or not x.layout.is_contiguous or not -1e38 < value < 1e38:
