@@ -150,6 +150,9 @@ class Trainer:
     def _speed(self, steps: int, seconds: float) -> dict[str, float]:
         tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
         rate = tokens / max(seconds, 1e-9)
+        if rate * self.flops_per_token > self.peak_flops:  # the peak was measured while the machine was busy
+            again = matmul_speed(self.run.model_config, self.config, seconds=0.1)
+            self.peak_flops = max(self.peak_flops, again, rate * self.flops_per_token)
         return {
             "tokens_per_second": round(rate, 1),
             "mfu": round(rate * self.flops_per_token / self.peak_flops, 4),
