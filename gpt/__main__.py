@@ -4,6 +4,7 @@ Each command is the `main(argv)` of a module, imported only when it is called.
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -52,11 +53,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         0
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no € must not end a training run
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(words)
         sys.stdout.flush()
     except TinyTensorError as error:
         print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except MemoryError:
+        print(
+            f"error: {words[0]}: there is not enough memory\n"
+            "  why: the model, its gradients, or a batch do not fit\n"
+            "  fix: smaller sizes; python -m gpt plan tells what a model needs",
+            file=sys.stderr,
+        )
         return EXIT_ERROR
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
@@ -64,6 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `… | head` has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
+    except OSError as error:
+        print(
+            f"error: {words[0]}: {error}\n"
+            "  why: the file system refused\n"
+            "  fix: check the path, its permissions, and the space on the disk",
+            file=sys.stderr,
+        )
+        return EXIT_ERROR
     return code
 
 

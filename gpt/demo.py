@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpt.config import describe_fields
 from gpt.evaluate import evaluate
 from gpt.presets import configs_from, preset
 from gpt.run import Run, load_model
@@ -25,6 +26,9 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         Exit code 0.
     """
+    if any(word in ("-h", "--help") for word in argv):
+        print(f"{__doc__}\n{describe_fields(*preset('demo'))}")
+        return 0
     model_config, config = configs_from(argv, default="demo")
     folder = Path(config.out_dir)
     own = config.out_dir == preset("demo")[1].out_dir

@@ -198,7 +198,8 @@ def main(argv: Sequence[str]) -> int:
         ArgumentError: the run has no tokenizer, or an option is outside its domain.
     """
     args = _parser().parse_args(argv)
-    model, tokenizer = load_model(args.run, args.checkpoint)
+    which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
+    model, tokenizer = load_model(args.run, which)
     if tokenizer is None:
         raise tt.ArgumentError(
             f"sample: {args.run} has no tokenizer.json",

@@ -61,9 +61,12 @@ class Run:
         resumed = load_checkpoint(self.folder) if train_config.init_from == "resume" else None
         if resumed is not None:
             model_config = _resumed_model(resumed, model_config)
+            _refuse_other_data(resumed, train_config)
         elif train_config.init_from == "scratch":
             _refuse_to_overwrite(self.folder)
         self.tokenizer, self.train_tokens, self.val_tokens = self._data(resumed is not None)
+        if train_config.sample_interval and self.tokenizer is not None:
+            self.tokenizer.encode(train_config.sample_prompt)  # what it does not know is said now, not later
         self.model_config = _with_vocabulary(model_config, self.tokenizer, self.train_tokens)
         tt.manual_seed(train_config.seed)
         self.model = GPT(self.model_config).to(train_config.device)
@@ -96,7 +99,7 @@ class Run:
             val = open_split(source, "val") if (source / "val.bin").is_file() else None
             return tokenizer, open_split(source, "train"), val
         prepared = self.folder / "data"
-        if resumed and (prepared / "train.bin").is_file():
+        if resumed:
             val = open_split(prepared, "val") if (prepared / "val.bin").is_file() else None
             return load_tokenizer(prepared / TOKENIZER), open_split(prepared, "train"), val
         if config.data == "shakespeare":
@@ -128,15 +131,25 @@ class Run:
             "generator": tt.default_generator.get_state(),
             "optimizer": scalars,
             "best_loss": self.best_loss,
+            "sha256": self.train_tokens.sha256,
         }
         keep = self.train_config.keep_checkpoints
         return save_checkpoint(self.folder, self.step, weights, arrays, state, keep=keep, best=best)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.state.get("sha256") != self.train_tokens.sha256:
+            raise tt.FormatError(
+                f"train: {self.train_tokens.path} is not the file that the run was started with",
+                why="its checksum differs from the one in the checkpoint",
+                fix="restore the file, or start a new run from the weights",
+            )
         self.step = checkpoint.step
         self.best_loss = checkpoint.state["best_loss"]
         self.model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
+        wanted = [(g["weight_decay"], g["betas"]) for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(_join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
+        for group, (weight_decay, betas) in zip(self.optimizer.param_groups, wanted, strict=True):
+            group["weight_decay"], group["betas"] = weight_decay, betas  # as the command line says today
         self.batches.load_state_dict(checkpoint.state["batches"])
         tt.default_generator.set_state(checkpoint.state["generator"])
 
@@ -148,6 +161,19 @@ def _refuse_to_overwrite(folder: Path) -> None:
             why="beginning from scratch would mix its checkpoints and log with new ones",
             fix=f"go on with --init_from=resume, choose another --out_dir, or remove {folder}",
         )
+
+
+def _refuse_other_data(checkpoint: Checkpoint, config: TrainConfig) -> None:
+    """A run is resumed on the data that it was started with."""
+    saved = checkpoint.state["train"]
+    for name in ("data", "tokenizer"):
+        if saved.get(name) != getattr(config, name):
+            raise tt.ArgumentError(
+                f"train: --{name}={getattr(config, name)}, but the run was started with {saved.get(name)}",
+                why="the same step of other data would be another run",
+                fix=f"leave --{name} out, or start a new run from its weights: "
+                f"--init_from={checkpoint.folder} --out_dir=NEW",
+            )
 
 
 def _resumed_model(checkpoint: Checkpoint, wanted: GPTConfig) -> GPTConfig:

@@ -67,7 +67,7 @@ class RunLog:
         FigureCanvasSVG(figure)
         axes = figure.add_subplot(xlabel="step", ylabel="loss (nats per token)")
         for key, label, style in (("loss", "training batch", "-"), ("val_loss", "validation", "o-")):
-            points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+            points = [(line["step"], line[key]) for line in lines if _is_point(line, key)]
             if points:
                 axes.plot(*zip(*points, strict=True), style, label=label, linewidth=1, markersize=3)
         if axes.lines:
@@ -77,6 +77,11 @@ class RunLog:
         with atomic_write(path) as file:
             figure.savefig(file, format="svg", metadata={"Date": None})
         return path
+
+
+def _is_point(line: Any, key: str) -> bool:
+    """Whether a line of the log has a number under this key, at a step."""
+    return isinstance(line, dict) and all(isinstance(line.get(k), (int, float)) for k in ("step", key))
 
 
 def summary(values: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import tinytensor as tt
 from gpt.batches import Batch
-from gpt.checkpoint import truncate_log
+from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
 from gpt.evaluate import evaluate
 from gpt.generate import generate
@@ -77,16 +77,31 @@ class Trainer:
             (loss / parts if parts > 1 else loss).backward()
             total += loss.item() / parts
         norm = clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf)
-        if not math.isfinite(total):
-            raise tt.ArgumentError(
-                f"train: the loss is {total} at step {run.step}",
-                why="the weights or gradients have overflowed",
-                fix=f"go back to a checkpoint, with a lower rate: --init_from=resume "
-                f"--learning_rate={config.learning_rate / 3:.1e}",
-            )
+        self._check_finite("loss", total)
+        self._check_finite("norm of the gradient", float(norm))
         run.optimizer.step()
         run.step += 1
         return {"step": run.step, "loss": total, "lr": lr, "grad_norm": float(norm)}
+
+    def _check_finite(self, name: str, value: float) -> None:
+        """Stop before a number that is none reaches the weights, or a checkpoint."""
+        if math.isfinite(value):
+            return
+        steps = list_checkpoints(self.run.folder)
+        saved = (
+            f"the checkpoints {steps} in {self.run.folder} are unharmed" if steps else "none was saved yet"
+        )
+        raise tt.ArgumentError(
+            f"train: the {name} is {value} at step {self.run.step}",
+            why=f"the run has diverged; {saved}",
+            fix="lower --learning_rate; go on with --init_from=resume, or from one checkpoint's weights: "
+            f"--init_from={self.run.folder}/step_N --out_dir=NEW",
+        )
+
+    def _save(self, *, best: bool = False) -> None:
+        weights = [p.detach() for p in self.run.model.parameters()]
+        self._check_finite("norm of the weights", float(tt.grad_norm(weights)))
+        self.run.save(best=best)
 
     # ---- the loop ---------------------------------------------------------------------------------------
 
@@ -109,7 +124,7 @@ class Trainer:
                 self._between(show)
                 begun += time.perf_counter() - before  # what is between steps does not count as training
         if self.stop_asked:
-            run.save()
+            self._save()
             self._say(
                 f"\nstopped at step {run.step}, saved in {run.folder}"
                 f"\ngo on with: python -m gpt train --init_from=resume --out_dir={run.folder}"
@@ -126,12 +141,13 @@ class Trainer:
         best = False
         if evaluating and run.val_tokens is not None:
             val_loss = evaluate(run.model, run.val_tokens, max(config.batch_size, 16), config.eval_batches)
+            self._check_finite("validation loss", val_loss)
             best = run.best_loss is None or val_loss < run.best_loss
             run.best_loss = val_loss if best else run.best_loss
             self.log.write(step=run.step, val_loss=val_loss)
             show({"step": run.step, "val_loss": val_loss})
         if saving:
-            run.save(best=best)
+            self._save(best=best)
             self.log.draw()
         if config.sample_interval and run.step % config.sample_interval == 0 and run.tokenizer is not None:
             self._say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
@@ -279,7 +295,8 @@ def main(argv: Sequence[str]) -> int:
         ArgumentError: an unknown field, or a value of a wrong type.
     """
     if any(word in ("-h", "--help") for word in argv):
-        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(GPTConfig, TrainConfig)}")
+        fields = describe_fields(*configs_from([], default="shakespeare-char-cpu"))
+        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
     run = train(*_configs(argv))
     print(f"run    {run.folder}: {', '.join(sorted(p.name for p in run.folder.iterdir()))}")

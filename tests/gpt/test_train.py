@@ -1,5 +1,6 @@
 """Training: learns, resumes with equal bits, stops on Ctrl-C, accumulates, logs, and says what is wrong."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from gpt.__main__ import main as command_line
 from gpt.batches import Batches
 from gpt.config import GPTConfig, TrainConfig
 from gpt.evaluate import evaluate
@@ -205,3 +207,52 @@ def test_batches_come_in_the_order_asked_for(text, tmp_path, words):
         np.testing.assert_array_equal(inputs, [ids[i * step : i * step + 32] for i in range(len(inputs))])
     with pytest.raises(tt.ArgumentError, match="batch_stride"):
         configs(text, tmp_path / "other", "--batch_order=random", "--batch_stride=2")
+
+
+def test_a_resumed_run_obeys_the_command_line(text, tmp_path):
+    words = ("--max_steps=4", "--weight_decay=0.1")
+    first = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    again = Run(*configs(text, first.folder, "--init_from=resume", "--weight_decay=0", "--beta1=0.5"))
+    assert [g["weight_decay"] for g in again.optimizer.param_groups] == [0, 0]
+    assert all(g["betas"][0] == 0.5 for g in again.optimizer.param_groups)
+    with pytest.raises(tt.ArgumentError, match="started with"):
+        Run(*configs(text.with_name("other.txt"), first.folder, "--init_from=resume"))
+
+
+def test_tokens_that_are_gone_are_not_made_anew(text, tmp_path):
+    first = train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    (first.folder / "data" / "train.bin").unlink()
+    with pytest.raises(tt.ArgumentError, match=r"train\.bin"):
+        Run(*configs(text, first.folder, "--init_from=resume"))
+
+
+def test_a_run_that_diverges_saves_nothing_of_it(text, tmp_path):
+    first = train(*configs(text, tmp_path / "run", "--max_steps=3"), quiet=True)
+    wild = ("--init_from=resume", "--max_steps=9", "--learning_rate=1e30", "--min_learning_rate=1e30")
+    with pytest.raises(tt.ArgumentError, match="diverged"):
+        train(*configs(text, first.folder, *wild, "--eval_interval=1"), quiet=True)
+    model, _ = load_model(first.folder, "latest")
+    assert all(np.isfinite(p.detach().numpy()).all() for p in model.parameters())
+    assert (first.folder / "latest").read_text().strip() == "step_3"
+
+
+def test_a_broken_line_in_the_log_does_not_stop_the_picture(tmp_path):
+    log = RunLog(tmp_path)
+    log.path.write_text('{"loss": 1}\n{"step": 1, "loss": [1]}\n7\n{"step": 1, "loss": 2.0}\n{"st')
+    assert log.draw().is_file()
+
+
+@pytest.mark.parametrize("command", ["train", "demo", "sample", "plan", "trace", "tokenizer", "data"])
+def test_every_command_has_a_help_page(command, capsys):
+    with contextlib.suppress(SystemExit):  # argparse leaves that way
+        assert command_line([command, "--help"]) == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+def test_a_step_can_be_sampled(text, tmp_path, capsys):
+    words = ("--max_steps=4", "--checkpoint_interval=2", "--eval_interval=0", "--keep_checkpoints=5")
+    run = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    assert (
+        command_line(["sample", str(run.folder), "--checkpoint=2", "--max_new_tokens=3", "--prompt=The"]) == 0
+    )
+    assert capsys.readouterr().out.startswith("The")
