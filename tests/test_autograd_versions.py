@@ -63,9 +63,12 @@ def test_an_operand_that_shares_memory_with_the_target_is_saved_as_a_copy():
     assert (x.tolist(), x.grad.tolist()) == ([1.0, 1.0], [-0.5, -0.25])
 
 
-def test_integers_take_values_but_no_history():
+def test_integers_take_no_fractions_and_no_history():
     i = tt.zeros(2, dtype=tt.int32)
-    i.copy_(tt.tensor([1.5, 2.5], requires_grad=True))
+    x = tt.tensor([1.5, 2.5], requires_grad=True)
+    with pytest.raises(tt.DTypeError, match="fractions"):
+        i.copy_(x)
+    i.copy_(x.astype(tt.int32))
     assert (i.tolist(), i.requires_grad) == ([1, 2], False)
 
 

@@ -50,6 +50,7 @@ from .dtypes import (
     bool_ as bool,
 )
 from .errors import (
+    AllocationError,
     ArgumentError,
     DeviceError,
     DTypeError,
@@ -57,6 +58,7 @@ from .errors import (
     GradError,
     IndexRangeError,
     KernelError,
+    NumberRangeError,
     ShapeError,
     TinyTensorError,
 )
@@ -217,6 +219,7 @@ __version__ = "0.1.0"
 from . import nn, optim
 
 __all__ = [
+    "AllocationError",
     "ArgumentError",
     "DType",
     "DTypeError",
@@ -230,6 +233,7 @@ __all__ = [
     "KernelError",
     "Layout",
     "Node",
+    "NumberRangeError",
     "ShapeError",
     "Storage",
     "Tensor",

@@ -10,7 +10,7 @@ from .device import as_device, require_cpu
 from .dispatch import arr, from_array, wrap
 from .dispatch import empty as empty_of
 from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64
-from .errors import ArgumentError, DTypeError
+from .errors import ArgumentError, DTypeError, GradError, NumberRangeError
 from .layout import Layout, check_shape, contiguous
 from .runtime.host import NUMPY, Array, dtype_of, narrow
 from .storage import wrap_foreign
@@ -53,7 +53,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     Raises:
         DTypeError: the data are not numbers, or the dtype does not exist.
         ArgumentError: nested sequences of different lengths.
-        OverflowError: a Python integer does not fit into the dtype.
+        NumberRangeError: a Python integer does not fit into the dtype.
 
     Example:
         >>> tt.tensor([[1, 2], [3, 4]]).dtype
@@ -62,26 +62,38 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     _device(device, "tensor")
     wanted = None if dtype is None else as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
+        if data.dtype.kind == "complex" and wanted is not None and wanted.kind != "complex":
+            raise DTypeError(
+                f"tensor: complex data for dtype {wanted}",
+                why="the imaginary part would be lost",
+                fix="pass x.real, or dtype=tt.complex64",
+            )
         made = data.detach().astype(wanted or data.dtype)
     else:
         array = _read(data, "tensor")
         chosen = wanted or _default_dtype(array, data)
+        if array.dtype.kind == "c" and chosen.kind != "complex":
+            raise DTypeError(
+                f"tensor: complex data for dtype {chosen}",
+                why="the imaginary part would be lost",
+                fix="pass the real part, or dtype=tt.complex64",
+            )
         if array.dtype.kind in "iu" and chosen.rank == 1 and not isinstance(data, np.ndarray):
-            _check_range(array, chosen)
+            _check_range(array, chosen, "tensor")
         made = _store(array, chosen)
     return made.requires_grad_() if requires_grad else made
 
 
-def _check_range(array: Array, dtype: DType) -> None:
-    """OverflowError for Python integers that the dtype cannot hold; NumPy would let them wrap around."""
+def _check_range(array: Array, dtype: DType, what: str) -> None:
+    """NumberRangeError for Python integers that the dtype cannot hold; NumPy would let them wrap around."""
     if not array.size:
         return
     low, high, limits = int(array.min()), int(array.max()), iinfo(dtype)
     if low < limits.min or high > limits.max:
-        raise OverflowError(
-            f"tensor: the number {low if low < limits.min else high} does not fit into {dtype}\n"
-            f"  why: {dtype} holds {limits.min} to {limits.max}\n"
-            f"  fix: choose a wider dtype, or dtype=tt.float64"
+        raise NumberRangeError(
+            f"{what}: the number {low if low < limits.min else high} does not fit into {dtype}",
+            why=f"{dtype} holds {limits.min} to {limits.max}",
+            fix="choose a wider dtype, or dtype=tt.float64",
         )
 
 
@@ -89,6 +101,12 @@ def _read(data: Any, what: str) -> Array:
     """Python data as an array of numbers."""
     if isinstance(data, (list, tuple)) and _holds_tensor(data):
         data = _unwrap(data)
+    if isinstance(data, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{what}: the data are a masked array",
+            why="a tensor has no mask, so the hidden values would show",
+            fix="fill them first: array.filled(0)",
+        )
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, OverflowError) as error:
@@ -112,6 +130,12 @@ def _holds_tensor(data: Any) -> bool:
 
 def _unwrap(data: Any) -> Any:
     if isinstance(data, Tensor):
+        if data.requires_grad:
+            raise GradError(
+                f"tensor: a tensor of shape {data.shape} among the data requires grad",
+                why="its values would be copied without their history",
+                fix="join recorded tensors with tt.stack([...]), or detach() them",
+            )
         return data.tolist()
     return [_unwrap(x) for x in data] if isinstance(data, (list, tuple)) else data
 
@@ -333,7 +357,7 @@ def full(
 
     Raises:
         ShapeError: a size is negative or too large.
-        OverflowError: the number does not fit into the dtype.
+        NumberRangeError: the number does not fit into the dtype.
 
     Example:
         >>> tt.full((2,), 1.5).tolist()
@@ -500,7 +524,10 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
     whole = all(isinstance(x, int) for x in bounds)
     wanted = as_dtype(dtype, "arange") if dtype is not None else int64 if whole else float32
     check_shape((max(0, int(-(-(bounds[1] - bounds[0]) // bounds[2]))),), "arange")
-    return _store(np.arange(*bounds), wanted)
+    numbers = np.arange(*bounds)
+    if wanted.rank == 1 and whole:
+        _check_range(numbers, wanted, "arange")
+    return _store(numbers, wanted)
 
 
 def linspace(

@@ -14,7 +14,7 @@ import numpy as np
 from .config import config
 from .dispatch import Op, arr, edge_of, from_array, new, record, wrap
 from .dtypes import DType, bool_, complex64, complex128, float32, float64, promote
-from .errors import DTypeError, GradError
+from .errors import DTypeError, GradError, NumberRangeError
 from .grad_mode import grad_enabled
 from .layout import broadcast_shapes, contiguous
 from .runtime.host import NUMPY, Array, narrow, silent, widen
@@ -231,10 +231,10 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
 
 
 def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
-    return OverflowError(
-        f"{what}: the Python number {x} does not fit into {dtype}\n"
-        f"  why: a Python number takes the dtype of the tensor that it meets\n"
-        f"  fix: cast the tensor first, for example x.astype(tt.int64)"
+    return NumberRangeError(
+        f"{what}: the Python number {x} does not fit into {dtype}",
+        why="a Python number takes the dtype of the tensor that it meets",
+        fix="cast the tensor first, for example x.astype(tt.int64)",
     )
 
 

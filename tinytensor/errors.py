@@ -5,6 +5,8 @@ TinyTensorError
 │  └─ IndexRangeError (IndexError)    an index outside its axis
 ├─ DTypeError  (TypeError)            dtype rules and casts, operands of a wrong type
 ├─ ArgumentError (ValueError)         a parameter outside its domain
+│  └─ NumberRangeError (OverflowError) a number that its dtype cannot hold
+├─ AllocationError (MemoryError)      more memory than there is
 ├─ DeviceError (RuntimeError)         missing or mixed devices
 ├─ GradError   (RuntimeError)         no history, freed graph, overwritten saved tensor
 ├─ KernelError (RuntimeError)         compile or launch failure
@@ -12,6 +14,7 @@ TinyTensorError
 """
 
 __all__ = [
+    "AllocationError",
     "ArgumentError",
     "DTypeError",
     "DeviceError",
@@ -19,6 +22,7 @@ __all__ = [
     "GradError",
     "IndexRangeError",
     "KernelError",
+    "NumberRangeError",
     "ShapeError",
     "TinyTensorError",
 ]
@@ -59,6 +63,14 @@ class DTypeError(TinyTensorError, TypeError):
 
 class ArgumentError(TinyTensorError, ValueError):
     """A parameter lies outside its domain."""
+
+
+class NumberRangeError(ArgumentError, OverflowError):
+    """A number does not fit into its dtype."""
+
+
+class AllocationError(TinyTensorError, MemoryError):
+    """There is not enough memory."""
 
 
 class DeviceError(TinyTensorError, RuntimeError):

@@ -241,11 +241,16 @@ def _check_copy(x: Tensor, value: Tensor) -> None:
             why="the value may be repeated, the target may not grow",
             fix=f"index or sum the value so that it broadcasts to {target}",
         )
-    if value.storage.dtype.kind == "complex" and x.storage.dtype.kind != "complex":
+    check_value_dtype(x.storage.dtype, value.storage.dtype, "copy_")
+
+
+def check_value_dtype(have: DType, got: DType, what: str) -> None:
+    """A value's kind may not be higher than the target's; integers may be written into bool."""
+    if got.rank > have.rank and not (got.rank == 1 and have.rank == 0):
         raise DTypeError(
-            f"copy_: complex values cannot be written into a tensor of dtype {x.storage.dtype}",
-            why="the imaginary part would be lost",
-            fix="write value.real, or cast the target",
+            f"{what}: {got} values cannot be written into a tensor of dtype {have}",
+            why="the imaginary part would be lost" if got.rank == 3 else "the fractions would be cut off",
+            fix=f"say so: value.{'real' if got.rank == 3 else f'astype(tt.{have})'}, or cast the target",
         )
 
 

@@ -26,6 +26,7 @@ __all__ = [
 Shape = tuple[int, ...]
 Key = tuple[int | slice | None, ...]
 
+MAX_AXES = 64
 MAX_SIZE = 2**63 - 1  # elements; offsets are 64-bit signed integers on every device
 
 
@@ -57,6 +58,12 @@ def _sizes(shape: object, what: str) -> list[int]:
 def check_shape(shape: int | Sequence[int], what: str) -> Shape:
     """Shape as a tuple of ints; ShapeError if a size is negative or the product exceeds 2**63 - 1."""
     sizes = tuple(_sizes(shape, what))
+    if len(sizes) > MAX_AXES:
+        raise ShapeError(
+            f"{what}: a shape with {len(sizes)} axes",
+            why=f"there are at most {MAX_AXES}, as in NumPy",
+            fix="join axes with reshape",
+        )
     total = 1
     for length in sizes:
         total *= length

@@ -143,7 +143,12 @@ def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") 
         np.copyto(out, a, where=condition)
         return out
     kind = f"i{a.itemsize}"
-    mask, bits, a, b = np.negative(condition.view("i1")), out.view(kind), a.view(kind), b.view(kind)
+    mask, bits, a, b = (
+        np.negative(condition.view("i1"), out=np.empty(condition.shape, "i1")),
+        out.view(kind),
+        a.view(kind),
+        b.view(kind),
+    )
     if not b.ndim and not b:  # often the other value is 0
         np.bitwise_and(a, mask, out=bits)
     elif not a.ndim and not a:

@@ -19,7 +19,7 @@ from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, regis
 from ..dtypes import DType, bool_, float32, int64, uint64
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..grad_mode import grad_enabled
-from ..inplace import check_target, copy_, has_history, rebase
+from ..inplace import check_target, check_value_dtype, copy_, has_history, rebase
 from ..layout import Shape, as_int, broadcast_shapes, normalize_key
 from ..runtime.host import Array
 from .manipulation import broadcast_to, cast
@@ -439,6 +439,7 @@ def _as_value(value: Any, dtype: DType, shape: Shape) -> Tensor:
     if not is_tensor(value):
         scratch = from_array(np.zeros((), np.bool_), bool_)
         value = copy_(cast(scratch, dtype), value)  # checks that the number fits the dtype
+    check_value_dtype(dtype, value.storage.dtype, "setitem")
     return broadcast_to(cast(value, dtype), shape)
 
 

@@ -110,6 +110,8 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
         >>> tt.masked_fill(x, tt.triu(x, 1) != 0, float("-inf")).tolist()
         [[1.0, -inf], [1.0, 1.0]]
     """
+    if isinstance(value, np.generic):
+        value = value.item()
     shape, dtype = x.layout.shape, x.storage.dtype
     if not is_tensor(mask) or mask.storage.dtype is not bool_:
         have = mask.storage.dtype if is_tensor(mask) else type(mask).__name__

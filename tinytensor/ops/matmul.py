@@ -14,6 +14,7 @@ import numpy as np
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, apply_all, from_array, is_tensor, record, register, same_dtype
 from ..dtypes import float32, promote
+from ..elementwise import reflected
 from ..errors import DTypeError, ShapeError
 from ..grad_mode import grad_enabled
 from ..layout import Shape, broadcast_shapes
@@ -358,4 +359,5 @@ class MatmulMethods:
     __slots__ = ()
 
     __matmul__ = matmul
+    __rmatmul__ = reflected(matmul)
     matmul = matmul

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from .. import dtypes
 from ..dtypes import DType
-from ..errors import ArgumentError
+from ..errors import AllocationError, ArgumentError
 
 Array = npt.NDArray[Any]
 
@@ -153,9 +153,16 @@ class Pool:
         block.size_class = size_class
         try:
             block.bytes = np.empty(size_class + 64, np.uint8)
-        except MemoryError:
+        except (MemoryError, ValueError):  # ValueError: more bytes than there are addresses
             self.release()
-            block.bytes = np.empty(size_class + 64, np.uint8)
+            try:
+                block.bytes = np.empty(size_class + 64, np.uint8)
+            except (MemoryError, ValueError):
+                raise AllocationError(
+                    f"allocation: {size_class:,} bytes are not to be had",
+                    why=f"the pool holds {self.statistics.live:,} bytes in use, and the system gives no more",
+                    fix="make smaller tensors, or let go of some",
+                ) from None
         block.offset = -block.bytes.ctypes.data % 64
         return block
 
