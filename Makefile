@@ -13,7 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo "$$p" && break; done)
 
-# Each process of the tests has one BLAS thread: two processes with two threads each would fight for cores.
+# Each process of the tests has one BLAS thread: two processes with two threads each would fight for cores. So has
+# the demo: its matrices are small, and threads that wait for a busy core by spinning make it ten times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -q $(PARALLEL)
@@ -23,7 +24,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 demo: .venv/installed ## train a small GPT on Shakespeare: about 3 minutes
-	@.venv/bin/python -m gpt demo
+	@$(ONE_THREAD) .venv/bin/python -m gpt demo
 
 check: lint ## format, lint, types, rules of the repository
 	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/test_architecture.py tests/test_repository.py
