@@ -12,7 +12,7 @@ from gpt.config import describe_fields
 from gpt.evaluate import evaluate
 from gpt.presets import configs_from, preset
 from gpt.run import Run, load_model
-from gpt.train import Trainer, describe
+from gpt.train import Trainer, describe, files_of
 
 __all__ = ["main"]
 
@@ -48,6 +48,6 @@ def main(argv: Sequence[str]) -> int:
     guess = math.log(run.model_config.vocab_size)
     print(f"loss   training {train_loss:.3f}, validation {val}; guessing evenly would give {guess:.3f}")
     print(f"time   {time.perf_counter() - begun:.0f} s")
-    print(f"files  {folder}/: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+    print(f"files  {folder}/: {', '.join(files_of(folder))}")
     print(f"next   python -m gpt sample {folder} --prompt='To be'")
     return 0

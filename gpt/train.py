@@ -107,6 +107,10 @@ class Trainer:
 
     def train(self) -> Run:
         """Train until `max_steps`, or until asked to stop; the run, with its last checkpoint saved."""
+        with _alone_in(self.run.folder):
+            return self._train()
+
+    def _train(self) -> Run:
         run, config = self.run, self.config
         run.write_config()
         truncate_log(self.log.path, run.step)
@@ -213,6 +217,27 @@ class Trainer:
 
 
 @contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the run directory: two runs in one would mix their logs and remove each other's files."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a") as file:  # the system lets go of it, however the process ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise tt.ArgumentError(
+                f"train: another run is writing into {folder}",
+                why="two runs in one folder would mix their logs and checkpoints",
+                fix="wait for it, or choose another --out_dir",
+            ) from None
+        yield
+
+
+@contextmanager
 def _ctrl_c(trainer: Trainer) -> Iterator[None]:
     """The first Ctrl-C lets the step end and saves; the second one interrupts at once."""
 
@@ -267,6 +292,11 @@ def train(model_config: GPTConfig, train_config: TrainConfig, *, quiet: bool = F
     return Trainer(run, quiet=quiet).train()
 
 
+def files_of(folder: Path) -> list[str]:
+    """The names of a run's files, hidden ones left out."""
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+
+
 def describe(run: Run) -> str:
     """What is about to be trained, in four lines."""
     model, config = run.model_config, run.train_config
@@ -299,7 +329,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
     run = train(*_configs(argv))
-    print(f"run    {run.folder}: {', '.join(sorted(p.name for p in run.folder.iterdir()))}")
+    print(f"run    {run.folder}: {', '.join(files_of(run.folder))}")
     return 0
 
 

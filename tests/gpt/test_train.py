@@ -256,3 +256,22 @@ def test_a_step_can_be_sampled(text, tmp_path, capsys):
         command_line(["sample", str(run.folder), "--checkpoint=2", "--max_new_tokens=3", "--prompt=The"]) == 0
     )
     assert capsys.readouterr().out.startswith("The")
+
+
+def test_two_runs_do_not_share_a_folder(text, tmp_path):
+    words = ("--max_steps=2", "--eval_interval=0")
+    trainer = Trainer(Run(*configs(text, tmp_path / "run", *words)), quiet=True)
+    other = Trainer(Run(*configs(text, tmp_path / "run", *words)), quiet=True)
+    refused = []
+    step = trainer.step
+
+    def step_while_another_tries():
+        with pytest.raises(tt.ArgumentError, match="another run"):
+            other.train()
+        refused.append(True)
+        return step()
+
+    trainer.step = step_while_another_tries
+    trainer.train()
+    assert refused == [True, True]
+    assert (tmp_path / "run" / "step_2").is_dir()
