@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
+import shlex
 import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from gpt.config import describe_fields
@@ -33,7 +34,9 @@ def main(argv: Sequence[str]) -> int:
     folder = Path(config.out_dir)
     own = config.out_dir == preset("demo")[1].out_dir
     if own and config.init_from == "scratch" and (folder / "latest").exists():
-        shutil.rmtree(folder)  # the demo's own run of an earlier time; any other folder is refused by Run
+        aside = next(p for k in count(1) if not (p := folder.with_name(f"{folder.name}.{k}")).exists())
+        folder.rename(aside)
+        print(f"an earlier run is kept as {aside}")
     begun = time.perf_counter()
     run = Run(model_config, config)
     print(describe(run), flush=True)
@@ -49,5 +52,5 @@ def main(argv: Sequence[str]) -> int:
     print(f"loss   training {train_loss:.3f}, validation {val}; guessing evenly would give {guess:.3f}")
     print(f"time   {time.perf_counter() - begun:.0f} s")
     print(f"files  {folder}/: {', '.join(files_of(folder))}")
-    print(f"next   python -m gpt sample {folder} --prompt='To be'")
+    print(f"next   python -m gpt sample {shlex.quote(str(folder))} --prompt='To be'")
     return 0

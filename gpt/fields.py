@@ -391,7 +391,9 @@ def _example(rule: Any) -> str:
 
 def _suggestion(name: str, names: Iterable[str], prefix: str) -> str:
     """Write the fix for an unknown name."""
-    near = closest(name, names) or sorted(names)
+    near = closest(name, names)
+    if not near:
+        return "see --help for all of them" if prefix else f"there are {', '.join(sorted(names))}"
     return f"did you mean {' or '.join(prefix + n for n in near)}?"
 
 

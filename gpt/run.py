@@ -6,6 +6,7 @@ step_N/ (checkpoints), latest and best. Knows nothing of the training loop.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from gpt.batches import Batches
 from gpt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.data import embedded_shakespeare
+from gpt.errors import MissingLibraryError
 from gpt.files import atomic_write, read_json
 from gpt.model import GPT
 from gpt.prepare import prepare, prepare_text, read_texts
@@ -54,6 +56,12 @@ class Run:
 
     def __init__(self, model_config: GPTConfig, train_config: TrainConfig) -> None:
         self.train_config = train_config
+        if importlib.util.find_spec("safetensors") is None:
+            raise MissingLibraryError(
+                "train: the safetensors library is missing",
+                why="checkpoints are written through it, so nothing of the run could be kept",
+                fix='pip install "tinytensor[gpt]", in a clone: pip install ".[gpt]"',
+            )
         tt.zeros(0, device=train_config.device)  # a device that is not there is said before the data are read
         self.folder = Path(train_config.out_dir)
         self.step = 0
@@ -95,7 +103,9 @@ class Run:
         source = Path(config.data)
         if config.data != "shakespeare" and (source / "train.bin").is_file():
             saved = source / TOKENIZER
-            tokenizer = load_tokenizer(saved) if saved.is_file() else None
+            named = config.tokenizer not in ("char", "word")
+            path = saved if saved.is_file() else Path(config.tokenizer) if named else None
+            tokenizer = None if path is None else load_tokenizer(path)
             val = open_split(source, "val") if (source / "val.bin").is_file() else None
             return tokenizer, open_split(source, "train"), val
         prepared = self.folder / "data"
@@ -200,7 +210,8 @@ def _with_vocabulary(config: GPTConfig, tokenizer: Tokenizer | None, tokens: Tok
     raise tt.ArgumentError(
         f"train: the vocabulary of {tokens.path} is not known",
         why="the token files come without meta.json and without a tokenizer",
-        fix="say it: --vocab_size=50257",
+        fix="say how many tokens there are (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
+        "or name the tokenizer: --tokenizer=tokenizer.json",
     )
 
 

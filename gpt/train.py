@@ -8,6 +8,7 @@ and says how to go on.
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import sys
 import time
@@ -131,7 +132,8 @@ class Trainer:
             self._save()
             self._say(
                 f"\nstopped at step {run.step}, saved in {run.folder}"
-                f"\ngo on with: python -m gpt train --init_from=resume --out_dir={run.folder}"
+                "\ngo on with: python -m gpt train --init_from=resume "
+                f"--out_dir={shlex.quote(str(run.folder))}"
             )
         self.log.draw()
         return run

@@ -113,3 +113,10 @@ def test_the_array_api_finds_its_namespace():
     assert x.to_device("cpu") is x
     with pytest.raises(tt.ArgumentError):
         x.__array_namespace__(api_version="1999.01")
+
+
+def test_one_element_formats_like_a_number():
+    assert f"{tt.tensor(2.5):.2f}" == "2.50"
+    assert f"{tt.tensor([1.0])}" == "tensor([1.])"
+    with pytest.raises(tt.ShapeError):
+        f"{tt.ones(2):.2f}"

@@ -96,8 +96,9 @@ class Context:
 class Function:
     """An operation of your own: subclass it, write `forward` and `backward`, call `apply`.
 
-    `forward(ctx, *args)` computes with tensors or NumPy, unrecorded, and returns a tensor or a tuple of
-    tensors. `backward(ctx, *grads)` gets one gradient per output (zeros where none arrived) and returns one
+    `forward(ctx, *args)` computes with tensors, unrecorded (for NumPy: x.detach().numpy()), and returns a
+    tensor or a tuple of tensors. `backward(ctx, *grads)` gets one gradient per output (zeros where none
+    arrived) and returns one
     per argument of forward: None where there is none, as for arguments that are not tensors. What backward
     does with tensor operations can be differentiated again; tensors inside lists are not seen as arguments.
 

@@ -345,6 +345,10 @@ class Tensor(
     def __complex__(self) -> complex:
         return complex(self.item())
 
+    def __format__(self, spec: str) -> str:
+        """f"{loss:.4f}" formats the one element."""
+        return format(self.item(), spec) if spec else repr(self)
+
     def __index__(self) -> int:
         if self.dtype.kind not in ("int", "uint") or self.layout.size != 1:
             raise DTypeError(

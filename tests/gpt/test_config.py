@@ -140,7 +140,7 @@ def test_optional_and_literal_fields():
     ("words", "what", "fix"),
     [
         (["--n_lyer=3"], "--n_lyer: no such field", "--n_layer"),
-        (["--zzzzzz=3"], "--zzzzzz: no such field", "--activation"),
+        (["--zzzzzz=3"], "--zzzzzz: no such field", "see --help"),
         (["--n_layer=3", "--n-layer=3"], "--n_layer: given twice", "keep one"),
         (["--n_layer"], "--n_layer: has no value", "--n_layer=64"),
         (["--n_layer", "--seed=1"], "--n_layer: has no value", "--n_layer=64"),
