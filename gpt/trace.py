@@ -140,12 +140,20 @@ def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
 
 def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
     attn = block.attn
+    plus_b = "" if attn.c_attn.bias is None else " + b"
     at = block.ln_1(x) if block.pre_norm else x
     if block.pre_norm:
         note(f"block {i}: ln_1", "each token to mean 0 and deviation 1, scaled and shifted", at, "T", "C")
     q, k, v = attn.heads(at)  # each (1, nh, T, hs)
     for name, value in (("queries", q), ("keys", k), ("values", v)):
-        note(f"block {i}: {name}", f"{name[0]} = x W_{name[0]} + b, cut into heads", value, "head", "T", "hs")
+        note(
+            f"block {i}: {name}",
+            f"{name[0]} = x W_{name[0]}{plus_b}, cut into heads",
+            value,
+            "head",
+            "T",
+            "hs",
+        )
     scores = q @ k.mT / sqrt(q.shape[-1])  # (1, nh, T, T)
     note(f"block {i}: scores", "q · k / sqrt(hs)", scores, "head", "T query", "T key")
     y, weights = tt.scaled_dot_product_attention(q, k, v, causal=True, need_weights=True)
@@ -162,7 +170,7 @@ def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
     note(f"block {i}: attention output", "weights · values, heads joined, times c_proj", attended, "T", "C")
     x = x + attended if block.pre_norm else block.ln_1(x + attended)
     fed = block.mlp(block.ln_2(x) if block.pre_norm else x)
-    note(f"block {i}: feed-forward output", "activation(x W_1 + b_1) W_2 + b_2", fed, "T", "C")
+    note(f"block {i}: feed-forward output", f"activation(x W_1{plus_b}) W_2{plus_b}", fed, "T", "C")
     x = x + fed if block.pre_norm else block.ln_2(x + fed)
     note(f"block {i}: output", "input + attention output + feed-forward output", x, "T", "C")
     return x
