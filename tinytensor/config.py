@@ -13,7 +13,8 @@ class Config:
     Attributes:
         strict_layout: raise where an op would copy an input only because of its layout (default False).
         debug: fill fresh results with NaN and hand read-only inputs to ops, so that an element that an op
-            forgot to write, or an input that it wrote to, is seen (default False; the tests run with it).
+            forgot to write, or an input that it wrote to, is seen (default False; the tests of the op table
+            run with it).
 
     Example:
         >>> tt.config.strict_layout

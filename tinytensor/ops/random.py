@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..device import as_device, cpu
+from ..device import as_device, require_cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import DType, as_dtype, bool_, finfo, float16, float32, float64, iinfo, int64
-from ..errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layout import Shape, as_int, check_shape
 from ..random import Generator, default_generator
 from ..runtime.host import Array
@@ -182,10 +182,8 @@ def _number(value: Any, dtype: DType, what: str, noun: str) -> float:
 
 
 def _on_cpu(device: Any, what: str) -> None:
-    if device is not None and as_device(device, what) is not cpu:
-        raise DeviceError(
-            f"{what}: device {device} is not available", why="this release runs on the CPU", fix="cpu"
-        )
+    if device is not None:
+        require_cpu(as_device(device, what), what)
 
 
 def _numel(shape: Shape) -> int:
