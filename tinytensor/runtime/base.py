@@ -1,0 +1,106 @@
+"""What a device runtime offers: memory, copies, kernels. Two implementations: `emulated_runtime` (the kernels
+compiled for the CPU) and `cupy_runtime` (a GPU). Host memory (`host.py`) needs none of this.
+
+An address is a plain integer; who holds a `Buffer` keeps its bytes alive. Nothing here knows of shapes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..device import Device
+from ..dtypes import DType
+from .host import Array
+
+__all__ = ["Argument", "Buffer", "DeviceStatistics", "Dim", "Kernel", "Runtime", "Source", "TemplateArgument"]
+
+TemplateArgument = DType | int | bool | str  # in an instance name; see `signature.instance`
+Argument = Any  # Buffer, anything with an integer `ptr`, None (a null pointer), a number, bytes (a struct)
+Dim = int | tuple[int, ...]  # grid or block: up to three sizes, x first
+Source = str | Path  # the stem of a file in `kernels/`, or the path of any other .cu file
+
+
+class Buffer:
+    """Bytes on a device. Give it back with `runtime.returned.append(buffer)`: no lock, so also in finalisers.
+
+    Attributes:
+        ptr: address of the first byte, aligned to 256.
+        nbytes: bytes that may be used.
+        runtime: who lent it.
+        owner: whatever the runtime keeps with it (a memory pool's block, a mapping).
+    """
+
+    __slots__ = ("nbytes", "owner", "ptr", "runtime")
+
+    def __init__(self, ptr: int, nbytes: int, runtime: Runtime, owner: Any = None) -> None:
+        self.ptr, self.nbytes, self.runtime, self.owner = ptr, nbytes, runtime, owner
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.nbytes} bytes at {self.ptr:#x} on {self.runtime.device})"
+
+
+@dataclass(slots=True)
+class DeviceStatistics:
+    """What a runtime did, in bytes unless it says calls."""
+
+    live: int = 0
+    peak: int = 0
+    cached: int = 0
+    fresh_calls: int = 0
+    reused_calls: int = 0
+    launch_calls: int = 0
+    copy_in_bytes: int = 0
+    copy_out_bytes: int = 0
+
+
+class Kernel(Protocol):
+    """One compiled instance of a kernel. Its arguments are typed by its signature in the source."""
+
+    name: str  # the instance, such as layer_norm_forward<float>
+
+    def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
+        """Launch on the current stream. `shared` is the size of dynamic shared memory in bytes."""
+
+
+class Runtime(Protocol):
+    """One device. All work is ordered by the current stream; on `emulated` it is done when a call returns."""
+
+    device: Device
+    returned: deque[Buffer]  # finalisers append; the next `alloc` sorts
+    statistics: DeviceStatistics
+    architecture: int  # compute capability times ten: 90 for sm_90; the emulator says 80
+    multiprocessors: int
+
+    def alloc(self, nbytes: int) -> Buffer:
+        """Uninitialized bytes; AllocationError if there are no more."""
+
+    def copy_in(self, ptr: int, source: Array) -> None:
+        """Host to device; `source` is C-contiguous and may be written again when the call returns."""
+
+    def copy_out(self, target: Array, ptr: int) -> None:
+        """Device to host, waiting for all work queued before; `target` is C-contiguous."""
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Within the device; the ranges do not overlap."""
+
+    def memset(self, ptr: int, value: int, nbytes: int) -> None:
+        """Set bytes."""
+
+    def kernel(
+        self,
+        source: Source,
+        name: str,
+        *arguments: TemplateArgument,
+        together: Sequence[tuple[str, tuple[TemplateArgument, ...]]] = (),
+    ) -> Kernel:
+        """The instance `name<arguments>` of a kernel, compiled on first use and cached in memory and on disk.
+        `together` names instances of the same file to be compiled with it, since starting a compiler costs
+        more than an instance. KernelError with the compiler's words if it does not compile.
+        """
+
+    def synchronize(self) -> None:
+        """Wait for all work."""
