@@ -1,0 +1,129 @@
+// What all kernels share: the types they compute in, limits, vectors of 16 bytes, loops over a grid, positions.
+// Compiles under NVRTC, nvcc and the CPU compiler of the emulator; so nothing here comes from a standard header.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+// ---- types -----------------------------------------------------------------------------------------------
+
+template <class A, class B> struct is_same { static constexpr bool value = false; };
+template <class A> struct is_same<A, A> { static constexpr bool value = true; };
+template <class A, class B> constexpr bool same = is_same<A, B>::value;
+
+template <bool condition, class A, class B> struct choose_type { using type = A; };
+template <class A, class B> struct choose_type<false, A, B> { using type = B; };
+template <bool condition, class A, class B> using choose = typename choose_type<condition, A, B>::type;
+
+template <class T> constexpr bool is_narrow = same<T, __half> || same<T, __nv_bfloat16>;
+template <class T> constexpr bool is_floating = is_narrow<T> || same<T, float> || same<T, double>;
+template <class T> constexpr bool is_signed = is_floating<T> || T(-1) < T(0);
+template <> inline constexpr bool is_signed<__half> = true;
+template <> inline constexpr bool is_signed<__nv_bfloat16> = true;
+template <> inline constexpr bool is_signed<bool> = false;
+
+// The type in which elements are computed: float for 16-bit floats, else T itself.
+template <class T> using acc_t = choose<is_narrow<T>, float, T>;
+
+// The type in which they are summed: integers and bools are counted in 64 bits.
+template <class T> using sum_t = choose<is_floating<T>, acc_t<T>, long long>;
+
+// The unsigned integer of the same size, at least 32 bits wide; floats stay. Signed overflow is undefined in C++,
+// and so is the product of two unsigned shorts, which are promoted to int: integers add and multiply in this type.
+template <class T>
+using wrapping = choose<is_floating<T>, T, choose<sizeof(T) == 8, unsigned long long, unsigned>>;
+
+// The bits of a value as another type of the same size.
+template <class To, class From> __device__ __forceinline__ To bit_cast(From from) {
+    static_assert(sizeof(To) == sizeof(From), "bit_cast keeps the size");
+    To to;
+    memcpy(&to, &from, sizeof(To));
+    return to;
+}
+
+template <class T> __device__ __forceinline__ acc_t<T> to_acc(T x) { return static_cast<acc_t<T>>(x); }
+
+// A computed value as it is stored; floats are rounded to nearest even.
+template <class R, class A> __device__ __forceinline__ R from_acc(A x) {
+    if constexpr (is_narrow<R>) return R(static_cast<float>(x));
+    else return static_cast<R>(x);
+}
+
+// ---- limits ----------------------------------------------------------------------------------------------
+
+template <class A> __device__ __forceinline__ A infinity() {
+    if constexpr (same<A, double>) return bit_cast<double>(0x7ff0000000000000ULL);
+    else return bit_cast<float>(0x7f800000U);
+}
+
+template <class A> __device__ __forceinline__ A nan() {
+    if constexpr (same<A, double>) return bit_cast<double>(0x7ff8000000000000ULL);
+    else return bit_cast<float>(0x7fc00000U);
+}
+
+// Where a maximum starts: no value lies below.
+template <class A> __device__ __forceinline__ A lowest() {
+    if constexpr (is_floating<A>) return -infinity<A>();
+    else if constexpr (is_signed<A>) return static_cast<A>(1ULL << (8 * sizeof(A) - 1));
+    else return A(0);
+}
+
+// Where a minimum starts: no value lies above.
+template <class A> __device__ __forceinline__ A highest() {
+    if constexpr (is_floating<A>) return infinity<A>();
+    else if constexpr (same<A, bool>) return true;
+    else if constexpr (is_signed<A>) return static_cast<A>((1ULL << (8 * sizeof(A) - 1)) - 1);
+    else return static_cast<A>(~0ULL);
+}
+
+// ---- vectors ---------------------------------------------------------------------------------------------
+
+// W neighboring elements that are loaded and stored by one instruction; W is a power of two.
+template <class T, int W = 16 / sizeof(T)> struct alignas(W * sizeof(T)) Vec {
+    static constexpr int width = W;
+    T at[W];
+};
+
+template <int W, class T> __device__ __forceinline__ bool is_aligned(const T* p) {
+    return reinterpret_cast<unsigned long long>(p) % (W * sizeof(T)) == 0;
+}
+
+// The address must be aligned to the size of the vector: see is_aligned.
+template <int W, class T> __device__ __forceinline__ Vec<T, W> load(const T* p) {
+    return *reinterpret_cast<const Vec<T, W>*>(p);
+}
+
+template <int W, class T> __device__ __forceinline__ void store(T* p, const Vec<T, W>& v) {
+    *reinterpret_cast<Vec<T, W>*>(p) = v;
+}
+
+// ---- loops and positions ---------------------------------------------------------------------------------
+
+// For `for (auto i = grid_start<I>(); i < n; i += grid_step<I>())`: every size works with every grid. The counter is
+// unsigned, so that the last step cannot overflow while n fits into I.
+template <class I> using counter = choose<sizeof(I) == 8, unsigned long long, unsigned>;
+
+template <class I> __device__ __forceinline__ counter<I> grid_start() {
+    return static_cast<counter<I>>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+template <class I> __device__ __forceinline__ counter<I> grid_step() {
+    return static_cast<counter<I>>(gridDim.x) * blockDim.x;
+}
+
+// Positions in K operands of the element whose number in C order is i. The loops are unrolled, since a struct that is
+// passed by value would be copied to the stack to be indexed at run time.
+template <int ND, int K, class I>
+__device__ __forceinline__ void unravel(counter<I> i, const I (&shape)[ND], const I (&strides)[K][ND], I (&at)[K]) {
+#pragma unroll
+    for (int k = 0; k < K; k++) at[k] = 0;
+#pragma unroll
+    for (int d = ND - 1; d > 0; d--) {
+        const counter<I> size = static_cast<counter<I>>(shape[d]), rest = i / size;
+        const I index = static_cast<I>(i - rest * size);
+#pragma unroll
+        for (int k = 0; k < K; k++) at[k] += index * strides[k][d];
+        i = rest;
+    }
+#pragma unroll
+    for (int k = 0; k < K; k++) at[k] += static_cast<I>(i) * strides[k][0];
+}

@@ -1,0 +1,56 @@
+// Reductions of one value per thread over a warp or a block: every thread gets the result.
+// Mapping: 5 exchanges between lanes; for a block, one value per warp goes through shared memory.
+// Order: fixed by the size of the block, so sums are the same in every run. A maximum or minimum with a nan is nan.
+#pragma once
+#include "common.cuh"
+
+namespace tt_reduce {
+
+struct Sum {
+    template <class A> static __device__ A start() { return A(0); }
+    template <class A> __device__ A operator()(A a, A b) const { return A(wrapping<A>(a) + wrapping<A>(b)); }
+};
+
+struct Max {
+    template <class A> static __device__ A start() { return lowest<A>(); }
+    template <class A> __device__ A operator()(A a, A b) const { return a > b || a != a ? a : b; }
+};
+
+struct Min {
+    template <class A> static __device__ A start() { return highest<A>(); }
+    template <class A> __device__ A operator()(A a, A b) const { return a < b || a != a ? a : b; }
+};
+
+}  // namespace tt_reduce
+
+// Number of this thread in its block, x fastest.
+__device__ __forceinline__ int thread_rank() {
+    return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+}
+
+// All 32 lanes of the warp must take part. F is associative and commutative.
+template <class F, class A> __device__ __forceinline__ A warp_reduce(A x) {
+#pragma unroll
+    for (int lane = 16; lane > 0; lane /= 2) x = F()(x, static_cast<A>(__shfl_xor_sync(0xffffffffU, x, lane)));
+    return x;
+}
+
+// All threads of the block must take part; its size is a multiple of 32. The barrier at the end lets the next call
+// write where slower warps still read.
+template <class F, class A> __device__ __forceinline__ A block_reduce(A x) {
+    __shared__ A parts[32];
+    const int rank = thread_rank(), lane = rank % 32, warps = blockDim.x * blockDim.y * blockDim.z / 32;
+    x = warp_reduce<F>(x);
+    if (lane == 0) parts[rank / 32] = x;
+    __syncthreads();
+    x = warp_reduce<F>(lane < warps ? parts[lane] : F::template start<A>());
+    __syncthreads();
+    return x;
+}
+
+template <class A> __device__ __forceinline__ A warp_sum(A x) { return warp_reduce<tt_reduce::Sum>(x); }
+template <class A> __device__ __forceinline__ A warp_max(A x) { return warp_reduce<tt_reduce::Max>(x); }
+template <class A> __device__ __forceinline__ A warp_min(A x) { return warp_reduce<tt_reduce::Min>(x); }
+template <class A> __device__ __forceinline__ A block_sum(A x) { return block_reduce<tt_reduce::Sum>(x); }
+template <class A> __device__ __forceinline__ A block_max(A x) { return block_reduce<tt_reduce::Max>(x); }
+template <class A> __device__ __forceinline__ A block_min(A x) { return block_reduce<tt_reduce::Min>(x); }
