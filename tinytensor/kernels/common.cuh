@@ -1,5 +1,5 @@
-// What all kernels share: the types they compute in, limits, vectors of 16 bytes, loops over a grid, positions.
-// Compiles under NVRTC, nvcc and the CPU compiler of the emulator; so nothing here comes from a standard header.
+// What all kernels share: types to compute in, limits, vectors of 16 bytes, loops over a grid, positions.
+// Compiles under NVRTC, nvcc and the CPU compiler of the emulator: nothing here comes from a standard header.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -27,8 +27,8 @@ template <class T> using acc_t = choose<is_narrow<T>, float, T>;
 // The type in which they are summed: integers and bools are counted in 64 bits.
 template <class T> using sum_t = choose<is_floating<T>, acc_t<T>, long long>;
 
-// The unsigned integer of the same size, at least 32 bits wide; floats stay. Signed overflow is undefined in C++,
-// and so is the product of two unsigned shorts, which are promoted to int: integers add and multiply in this type.
+// The unsigned integer of the same size, at least 32 bits wide; floats stay. Integers add and multiply in it:
+// signed overflow is undefined in C++, even in a product of unsigned shorts, since they become ints.
 template <class T>
 using wrapping = choose<is_floating<T>, T, choose<sizeof(T) == 8, unsigned long long, unsigned>>;
 
@@ -98,8 +98,8 @@ template <int W, class T> __device__ __forceinline__ void store(T* p, const Vec<
 
 // ---- loops and positions ---------------------------------------------------------------------------------
 
-// For `for (auto i = grid_start<I>(); i < n; i += grid_step<I>())`: every size works with every grid. The counter is
-// unsigned, so that the last step cannot overflow while n fits into I.
+// For `for (auto i = grid_start<I>(); i < n; i += grid_step<I>())`: every size works with every grid. The
+// counter is unsigned, so that the last step cannot overflow while n fits into I.
 template <class I> using counter = choose<sizeof(I) == 8, unsigned long long, unsigned>;
 
 template <class I> __device__ __forceinline__ counter<I> grid_start() {
@@ -110,10 +110,11 @@ template <class I> __device__ __forceinline__ counter<I> grid_step() {
     return static_cast<counter<I>>(gridDim.x) * blockDim.x;
 }
 
-// Positions in K operands of the element whose number in C order is i. The loops are unrolled, since a struct that is
-// passed by value would be copied to the stack to be indexed at run time.
+// Positions in K operands of the element whose number in C order is i. The loops are unrolled, since a struct
+// that is passed by value would be copied to the stack to be indexed at run time.
 template <int ND, int K, class I>
-__device__ __forceinline__ void unravel(counter<I> i, const I (&shape)[ND], const I (&strides)[K][ND], I (&at)[K]) {
+__device__ __forceinline__ void unravel(
+    counter<I> i, const I (&shape)[ND], const I (&strides)[K][ND], I (&at)[K]) {
 #pragma unroll
     for (int k = 0; k < K; k++) at[k] = 0;
 #pragma unroll

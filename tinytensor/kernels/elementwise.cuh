@@ -1,28 +1,28 @@
 // The kernels of all elementwise ops: out = F(operand 0, operand 1, ...), element by element.
-// Mapping: a grid-stride loop; a thread takes W neighbors at once where all pointers and strides allow, else one.
-// Traffic: reads every operand once and writes the result once; numbers and repeated elements cost nothing.
-// Specification: tinytensor/elementwise.py; each functor's is the `ufunc` of the op class of the same name.
+// Mapping: a grid-stride loop; a thread takes W neighbors at once where pointers and strides allow, else one.
+// Traffic: reads every operand once, writes the result once; numbers and repeated elements cost nothing.
+// Specification: tinytensor/elementwise.py; of a functor the `ufunc` of the op class of the same name.
 //
-// A functor gets and gives values as they are computed (acc_t): `template <class A> A operator()(A a, A b) const`.
-// F functor; R, C, T stored types of the result, of operand 0 and of the other operands (C differs from T in `Where`
-// alone); N number of operands; ND number of axes; I type of a position: int, or long long for large tensors.
-// In place: the result may be exactly one of the operands, since a thread reads its elements before it writes them.
+// A functor gets and gives values as they are computed: `template <class A> A operator()(A a, A b) const`.
+// F functor; R, C, T stored types of the result, of operand 0 and of the other operands (C differs from T in
+// `Where` alone); N number of operands; ND number of axes; I type of a position: int, or long long if need be.
+// In place: the result may be exactly one of the operands; a thread reads its elements before it writes them.
 #pragma once
 #include "common.cuh"
 
-// By value, 8-byte aligned, without holes: pointers (N + 1), numbers (N), shape (ND), strides ((N + 1) * ND), then
-// zeros up to a multiple of 8. Python: struct.Struct("@" + "P" * (N + 1) + "Q" * N + i * ND * (N + 2) + "0q") with
-// i = "i" or "q".
+// By value, aligned to 8, without holes: pointers (N + 1), numbers (N), shape (ND), strides ((N + 1) * ND), then
+// zeros up to a multiple of 8. In Python, with i = "i" or "q":
+//   struct.Struct("@" + "P" * (N + 1) + "8s" * N + i * ND * (N + 2) + "0q")
 template <int N, int ND, class I> struct Operands {
-    void* out;                      // position 0 of the result: the offset is in it
-    const void* in[N];              // likewise of operand k; null if operand k is a Python number,
-    unsigned long long number[N];   // whose value then stands here, in its first bytes: acc_t of the operand's type
+    void* out;                     // element 0 of the result: the offset is in it
+    const void* in[N];             // of operand k; null if that is a Python number,
+    unsigned long long number[N];  // whose bytes then stand here, in the type it is computed in (acc_t)
     I shape[ND];
-    I strides[N + 1][ND];           // in elements; [0] of the result, [1 + k] of operand k
+    I strides[N + 1][ND];  // in elements; [0] of the result, [1 + k] of operand k
 };
 
-// Neighbors that a thread takes at once: 16 bytes of the widest type, but at most 8, lest the code of a long functor
-// be unrolled 16 times for single bytes.
+// Neighbors that a thread takes at once: 16 bytes of the widest type, but at most 8, lest a long functor be
+// unrolled 16 times for single bytes.
 template <class A, class B> using wider = choose<(sizeof(A) > sizeof(B)), A, B>;
 template <class R, class C, class T>
 constexpr int neighbors = sizeof(wider<R, wider<C, T>>) == 1 ? 8 : 16 / sizeof(wider<R, wider<C, T>>);
@@ -37,23 +37,22 @@ template <class A> __device__ __forceinline__ A number_value(unsigned long long 
 
 // W neighbors of one operand: a number, one element W times (step 0), or W elements (step 1).
 template <int W, class T, class I>
-__device__ __forceinline__ void read(acc_t<T> (&x)[W], const void* in, unsigned long long number, I at, I step) {
-    if (in == nullptr) {
-        const acc_t<T> value = number_value<acc_t<T>>(number);
-#pragma unroll
-        for (int j = 0; j < W; j++) x[j] = value;
-    } else if (W == 1 || step == 0) {
-        const acc_t<T> value = to_acc(static_cast<const T*>(in)[at]);
-#pragma unroll
-        for (int j = 0; j < W; j++) x[j] = value;
-    } else {
+__device__ __forceinline__ void read(
+    acc_t<T> (&x)[W], const void* in, unsigned long long number, I at, I step) {
+    if (in != nullptr && W > 1 && step != 0) {
         const Vec<T, W> v = load<W>(static_cast<const T*>(in) + at);
 #pragma unroll
         for (int j = 0; j < W; j++) x[j] = to_acc(v.at[j]);
+        return;
     }
+    acc_t<T> value;
+    if (in == nullptr) value = number_value<acc_t<T>>(number);
+    else value = to_acc(static_cast<const T*>(in)[at]);
+#pragma unroll
+    for (int j = 0; j < W; j++) x[j] = value;
 }
 
-// The functor on W neighbors, whose first ones stand at the positions `at`.
+// The functor on W neighbors, the first of which stand at the positions `at`.
 template <class F, class R, class C, class T, int W, int N, int ND, class I>
 __device__ __forceinline__ void compute(const Operands<N, ND, I>& o, const I (&at)[N + 1]) {
     acc_t<C> first[W];
@@ -72,33 +71,35 @@ __device__ __forceinline__ void compute(const Operands<N, ND, I>& o, const I (&a
     store<W>(static_cast<R*>(o.out) + at[0], y);
 }
 
-// Whether every W-th element along the last axis starts an aligned vector, in all operands. The same for all threads.
+// Whether every W-th element along the last axis starts an aligned vector.
 template <int W, class T, int ND, class I>
-__device__ __forceinline__ bool rows_of_vectors(const void* in, const I (&strides)[ND]) {
-    bool whole = is_aligned<W>(static_cast<const T*>(in)) && strides[ND - 1] == 1;
+__device__ __forceinline__ bool has_vectors(const void* p, const I (&strides)[ND]) {
+    bool all = is_aligned<W>(static_cast<const T*>(p)) && strides[ND - 1] == 1;
 #pragma unroll
-    for (int d = 0; d < ND - 1; d++) whole = whole && strides[d] % W == 0;
-    return whole;
+    for (int d = 0; d < ND - 1; d++) all = all && strides[d] % W == 0;
+    return all;
 }
 
+// Whether that holds for the result and for all operands that do not repeat one element along the last axis.
+// The answer is the same for all threads.
 template <class R, class C, class T, int W, int N, int ND, class I>
-__device__ __forceinline__ bool in_vectors(const Operands<N, ND, I>& o) {
-    bool whole = rows_of_vectors<W, R>(o.out, o.strides[0]);
-    whole = whole && (o.in[0] == nullptr || o.strides[1][ND - 1] == 0 || rows_of_vectors<W, C>(o.in[0], o.strides[1]));
+__device__ __forceinline__ bool all_have_vectors(const Operands<N, ND, I>& o) {
+    bool all = has_vectors<W, R>(o.out, o.strides[0]);
+    all = all && (o.in[0] == nullptr || o.strides[1][ND - 1] == 0 || has_vectors<W, C>(o.in[0], o.strides[1]));
 #pragma unroll
     for (int k = 1; k < N; k++) {
         const bool repeats = o.in[k] == nullptr || o.strides[1 + k][ND - 1] == 0;
-        whole = whole && (repeats || rows_of_vectors<W, T>(o.in[k], o.strides[1 + k]));
+        all = all && (repeats || has_vectors<W, T>(o.in[k], o.strides[1 + k]));
     }
-    return whole;
+    return all;
 }
 
-// All operands are dense in the same order, or numbers: strides are 1; n elements. The last ones may fill no vector.
+// Operands that are dense in the same order (strides are 1) or numbers; n elements, not always whole vectors.
 template <class F, class R, class C, class T, int N, class I>
 __global__ void elementwise_contiguous(Operands<N, 1, I> o, I n) {
     constexpr int W = neighbors<R, C, T>;
     const counter<I> first = grid_start<I>(), step = grid_step<I>();
-    const counter<I> vectors = in_vectors<R, C, T, W>(o) ? static_cast<counter<I>>(n) / W : 0;
+    const counter<I> vectors = all_have_vectors<R, C, T, W>(o) ? static_cast<counter<I>>(n) / W : 0;
     I at[N + 1];
     for (counter<I> v = first; v < vectors; v += step) {
 #pragma unroll
@@ -112,13 +113,13 @@ __global__ void elementwise_contiguous(Operands<N, 1, I> o, I n) {
     }
 }
 
-// Any strides: also 0, negative, and of the result; n elements. Rows that are dense or repeated go in vectors.
+// Any strides, also 0, negative, and of the result; n elements. Rows that are dense or repeated go in vectors.
 template <class F, class R, class C, class T, int N, int ND, class I>
 __global__ void elementwise_strided(Operands<N, ND, I> o, I n) {
     constexpr int W = neighbors<R, C, T>;
     const counter<I> first = grid_start<I>(), step = grid_step<I>();
     I at[N + 1];
-    if (o.shape[ND - 1] % W == 0 && in_vectors<R, C, T, W>(o)) {
+    if (o.shape[ND - 1] % W == 0 && all_have_vectors<R, C, T, W>(o)) {
         for (counter<I> v = first; v < static_cast<counter<I>>(n) / W; v += step) {
             unravel<ND, N + 1, I>(v * W, o.shape, o.strides, at);
             compute<F, R, C, T, W>(o, at);

@@ -1,6 +1,6 @@
 // Reductions of one value per thread over a warp or a block: every thread gets the result.
 // Mapping: 5 exchanges between lanes; for a block, one value per warp goes through shared memory.
-// Order: fixed by the size of the block, so sums are the same in every run. A maximum or minimum with a nan is nan.
+// Order: fixed by the size of the block, so sums are the same in every run. A nan makes maximum and minimum nan.
 #pragma once
 #include "common.cuh"
 
@@ -31,15 +31,18 @@ __device__ __forceinline__ int thread_rank() {
 // All 32 lanes of the warp must take part. F is associative and commutative.
 template <class F, class A> __device__ __forceinline__ A warp_reduce(A x) {
 #pragma unroll
-    for (int lane = 16; lane > 0; lane /= 2) x = F()(x, static_cast<A>(__shfl_xor_sync(0xffffffffU, x, lane)));
+    for (int distance = 16; distance > 0; distance /= 2) {
+        x = F()(x, static_cast<A>(__shfl_xor_sync(0xffffffffU, x, distance)));
+    }
     return x;
 }
 
-// All threads of the block must take part; its size is a multiple of 32. The barrier at the end lets the next call
-// write where slower warps still read.
+// All threads of the block must take part; its size is a multiple of 32. The barrier at the end keeps the next
+// call from writing where slower warps still read.
 template <class F, class A> __device__ __forceinline__ A block_reduce(A x) {
     __shared__ A parts[32];
-    const int rank = thread_rank(), lane = rank % 32, warps = blockDim.x * blockDim.y * blockDim.z / 32;
+    const int rank = thread_rank(), lane = rank % 32;
+    const int warps = blockDim.x * blockDim.y * blockDim.z / 32;
     x = warp_reduce<F>(x);
     if (lane == 0) parts[rank / 32] = x;
     __syncthreads();
