@@ -5,12 +5,12 @@
 //
 // A functor gets and gives values as they are computed: `template <class A> A operator()(A a, A b) const`.
 // F functor; R, C, T stored types of the result, of operand 0 and of the other operands (C differs from T in
-// `Where` alone); N number of operands; ND number of axes; I type of a position: int, or long long if need be.
+// `Where` alone); N number of operands; ND number of axes; I type of a position: int, or long long.
 // In place: the result may be exactly one of the operands; a thread reads its elements before it writes them.
 #pragma once
 #include "common.cuh"
 
-// By value, aligned to 8, without holes: pointers (N + 1), numbers (N), shape (ND), strides ((N + 1) * ND), then
+// By value, aligned to 8, without holes: pointers (N + 1), numbers (N), shape (ND), strides ((N + 1) * ND), and
 // zeros up to a multiple of 8. In Python, with i = "i" or "q":
 //   struct.Struct("@" + "P" * (N + 1) + "8s" * N + i * ND * (N + 2) + "0q")
 template <int N, int ND, class I> struct Operands {
@@ -59,7 +59,9 @@ __device__ __forceinline__ void compute(const Operands<N, ND, I>& o, const I (&a
     acc_t<T> rest[N][W];  // row 0 stands empty, and vanishes
     read<W, C>(first, o.in[0], o.number[0], at[1], o.strides[1][ND - 1]);
 #pragma unroll
-    for (int k = 1; k < N; k++) read<W, T>(rest[k], o.in[k], o.number[k], at[1 + k], o.strides[1 + k][ND - 1]);
+    for (int k = 1; k < N; k++) {
+        read<W, T>(rest[k], o.in[k], o.number[k], at[1 + k], o.strides[1 + k][ND - 1]);
+    }
     Vec<R, W> y;
 #pragma unroll
     for (int j = 0; j < W; j++) {
@@ -85,7 +87,8 @@ __device__ __forceinline__ bool has_vectors(const void* p, const I (&strides)[ND
 template <class R, class C, class T, int W, int N, int ND, class I>
 __device__ __forceinline__ bool all_have_vectors(const Operands<N, ND, I>& o) {
     bool all = has_vectors<W, R>(o.out, o.strides[0]);
-    all = all && (o.in[0] == nullptr || o.strides[1][ND - 1] == 0 || has_vectors<W, C>(o.in[0], o.strides[1]));
+    const bool first_repeats = o.in[0] == nullptr || o.strides[1][ND - 1] == 0;
+    all = all && (first_repeats || has_vectors<W, C>(o.in[0], o.strides[1]));
 #pragma unroll
     for (int k = 1; k < N; k++) {
         const bool repeats = o.in[k] == nullptr || o.strides[1 + k][ND - 1] == 0;
@@ -113,7 +116,7 @@ __global__ void elementwise_contiguous(Operands<N, 1, I> o, I n) {
     }
 }
 
-// Any strides, also 0, negative, and of the result; n elements. Rows that are dense or repeated go in vectors.
+// Any strides, also 0, negative, and of the result; n elements. Rows that are dense or repeat go in vectors.
 template <class F, class R, class C, class T, int N, int ND, class I>
 __global__ void elementwise_strided(Operands<N, ND, I> o, I n) {
     constexpr int W = neighbors<R, C, T>;
