@@ -19,6 +19,8 @@ LAYERS = [
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
     ["tinytensor.reuse", "tinytensor.op"],
+    ["tinytensor.launching"],
+    ["tinytensor.arrays"],
     ["tinytensor.dispatch"],
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],
     ["tinytensor.ops", "tinytensor.explain"],

@@ -25,6 +25,7 @@ from .op_table.row import FLOATS, as_tuple
 RANDOM = "no reference for its numbers: tests/test_random_ops.py"
 ELSEWHERE = {
     "alias": "a second name for a value, inside the derivatives of fused ops",
+    "transfer": "moves between devices: tests/test_on_device.py",
     **dict.fromkeys(["bernoulli", "multinomial", "normal", "permutation", "randint", "uniform"], RANDOM),
 }
 NO_ROW = {

@@ -6,20 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from .device import as_device, require_cpu
-from .dispatch import arr, from_array, wrap
+from .device import Device, as_device, cpu
+from .dispatch import arr, from_array, upload, wrap
 from .dispatch import empty as empty_of
 from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64
 from .errors import ArgumentError, DTypeError, GradError, NumberRangeError
+from .inplace import store
 from .layout import Layout, check_shape, contiguous
+from .ops.manipulation import transfer
+from .runtime import runtime_of
 from .runtime.host import NUMPY, Array, dtype_of, narrow
 from .storage import wrap_foreign
 from .tensor import Tensor
 
 
-def _device(device: Any, what: str) -> None:
-    if device is not None:
-        require_cpu(as_device(device), what)
+def _device(device: Any, what: str) -> Device:
+    """The device a caller named, present on this machine; the CPU by default."""
+    place = cpu if device is None else as_device(device, what)
+    if place is not cpu:
+        runtime_of(place)
+    return place
 
 
 def _shape(args: tuple[Any, ...], what: str) -> tuple[int, ...]:
@@ -27,7 +33,7 @@ def _shape(args: tuple[Any, ...], what: str) -> tuple[int, ...]:
     return check_shape(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, what)
 
 
-def _store(array: Array, dtype: DType) -> Tensor:
+def _store(array: Array, dtype: DType, device: Device = cpu) -> Tensor:
     """A tensor of this dtype with a copy of these values."""
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.narrow:
@@ -35,7 +41,8 @@ def _store(array: Array, dtype: DType) -> Tensor:
             narrow(np.asarray(array, np.float32), dtype, stored)
         else:
             stored = np.array(array, NUMPY[dtype], order="C", copy=True)
-    return from_array(stored, dtype)
+    made = from_array(stored, dtype)
+    return made if device is cpu else upload(made, device)
 
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -44,7 +51,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     Args:
         data: number, nested sequence, NumPy array or tensor.
         dtype: default: float32 for Python floats, int64 for integers, bool, complex64; arrays keep theirs.
-        device: where the bytes go; "cpu".
+        device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
 
     Returns:
@@ -59,7 +66,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         >>> tt.tensor([[1, 2], [3, 4]]).dtype
         tinytensor.int64
     """
-    _device(device, "tensor")
+    place = _device(device, "tensor")
     wanted = None if dtype is None else as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
         if data.dtype.kind == "complex" and wanted is not None and wanted.kind != "complex":
@@ -69,6 +76,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
                 fix="pass x.real, or dtype=tt.complex64",
             )
         made = data.detach().astype(wanted or data.dtype)
+        made = transfer(made, made.device if device is None else place)
     else:
         array = _read(data, "tensor")
         chosen = wanted or _default_dtype(array, data)
@@ -80,7 +88,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
             )
         if array.dtype.kind in "iu" and chosen.rank == 1 and not isinstance(data, np.ndarray):
             _check_range(array, chosen, "tensor")
-        made = _store(array, chosen)
+        made = _store(array, chosen, place)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -153,7 +161,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
     Args:
         obj: tensor, NumPy array, object with `__dlpack__` or the buffer protocol, number or nested sequence.
         dtype: the wanted dtype; None keeps it.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
         copy: True always copies, False never (ArgumentError if it must), None only where needed.
 
     Returns:
@@ -170,8 +178,13 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         >>> t.tolist()
         [7.0, 0.0, 0.0]
     """
-    _device(device, "asarray")
+    place = _device(device, "asarray")
     wanted = None if dtype is None else as_dtype(dtype, "asarray")
+    moves = device is not None and place is not (obj.device if isinstance(obj, Tensor) else cpu)
+    if moves:
+        if copy is False:
+            raise _needs_copy(f"a move to {place}")
+        return transfer(asarray(obj, dtype=dtype), place)
     if isinstance(obj, Tensor):
         changes = wanted is not None and wanted is not obj.dtype
         if copy is False and changes:
@@ -284,7 +297,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 
     Args:
         x: object with `__dlpack__` and `__dlpack_device__`.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
         copy: True copies; None and False share.
 
     Returns:
@@ -298,7 +311,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         >>> tt.from_dlpack(np.arange(3.0)).tolist()
         [0.0, 1.0, 2.0]
     """
-    _device(device, "from_dlpack")
+    place = _device(device, "from_dlpack")
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(
             f"from_dlpack: {type(x).__name__} has no __dlpack__",
@@ -313,7 +326,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
             why="it is on another device, requires a gradient, or has a dtype that NumPy does not have",
             fix="move it to the CPU and detach it there first",
         ) from None
-    return tensor(array) if copy else from_numpy(array)
+    return transfer(tensor(array) if copy else from_numpy(array), place)
 
 
 def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -322,7 +335,7 @@ def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: default float32.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
 
     Returns:
@@ -335,8 +348,9 @@ def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
         >>> tt.empty(2, 3).shape
         (2, 3)
     """
-    _device(device, "empty")
-    made = empty_of(_shape(shape, "empty"), float32 if dtype is None else as_dtype(dtype, "empty"))
+    place = _device(device, "empty")
+    wanted = float32 if dtype is None else as_dtype(dtype, "empty")
+    made = empty_of(_shape(shape, "empty"), wanted, device=place)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -349,7 +363,7 @@ def full(
         shape: sizes as a tuple or one integer.
         fill_value: a number (or a 0-d tensor).
         dtype: default: by the number, as `tt.tensor` does.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
 
     Returns:
@@ -363,10 +377,13 @@ def full(
         >>> tt.full((2,), 1.5).tolist()
         [1.5, 1.5]
     """
-    _device(device, "full")
+    place = _device(device, "full")
     value = tensor(fill_value, dtype=dtype)
-    made = empty_of(check_shape(shape, "full"), value.dtype)
-    arr(made)[...] = arr(value)
+    made = empty_of(check_shape(shape, "full"), value.dtype, device=place)
+    if place is cpu:
+        arr(made)[...] = arr(value)
+    else:
+        store(made, value.item())
     return made.requires_grad_() if requires_grad else made
 
 
@@ -376,7 +393,7 @@ def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: default float32.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
 
     Returns:
@@ -398,7 +415,7 @@ def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: default float32.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
 
     Returns:
@@ -424,7 +441,7 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     Args:
         x: gives shape and dtype.
         dtype: instead of x's.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
 
     Returns:
         A contiguous leaf tensor.
@@ -433,7 +450,7 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.empty_like(tt.ones(2, 3)).shape
         (2, 3)
     """
-    return empty(x.shape, dtype=_like(x, dtype), device=device)
+    return empty(x.shape, dtype=_like(x, dtype), device=device or x.device)
 
 
 def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -442,7 +459,7 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     Args:
         x: gives shape and dtype.
         dtype: instead of x's.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
 
     Returns:
         A contiguous leaf tensor.
@@ -451,7 +468,7 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.zeros_like(tt.ones(2)).tolist()
         [0.0, 0.0]
     """
-    return full(x.shape, 0, dtype=_like(x, dtype), device=device)
+    return full(x.shape, 0, dtype=_like(x, dtype), device=device or x.device)
 
 
 def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -460,7 +477,7 @@ def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     Args:
         x: gives shape and dtype.
         dtype: instead of x's.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
 
     Returns:
         A contiguous leaf tensor.
@@ -469,7 +486,7 @@ def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.ones_like(tt.zeros(2)).tolist()
         [1.0, 1.0]
     """
-    return full(x.shape, 1, dtype=_like(x, dtype), device=device)
+    return full(x.shape, 1, dtype=_like(x, dtype), device=device or x.device)
 
 
 def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -479,7 +496,7 @@ def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = No
         x: gives shape and dtype.
         fill_value: the number.
         dtype: instead of x's.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
 
     Returns:
         A contiguous leaf tensor.
@@ -488,7 +505,7 @@ def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = No
         >>> tt.full_like(tt.zeros(2), 3).tolist()
         [3.0, 3.0]
     """
-    return full(x.shape, fill_value, dtype=_like(x, dtype), device=device)
+    return full(x.shape, fill_value, dtype=_like(x, dtype), device=device or x.device)
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -499,7 +516,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
         stop: end, not included.
         step: distance; may be negative, not zero.
         dtype: default int64 if all are integers, else float32.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
 
     Returns:
         shape (ceil((stop - start) / step),).
@@ -511,7 +528,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
         >>> tt.arange(1, 7, 2).tolist()
         [1, 3, 5]
     """
-    _device(device, "arange")
+    place = _device(device, "arange")
     if stop is None:
         start, stop = 0, start
     bounds = [x.item() if isinstance(x, (Tensor, np.generic)) else x for x in (start, stop, step)]
@@ -527,7 +544,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
     numbers = np.arange(*bounds)
     if wanted.rank == 1 and whole:
         _check_range(numbers, wanted, "arange")
-    return _store(numbers, wanted)
+    return _store(numbers, wanted, place)
 
 
 def linspace(
@@ -539,7 +556,7 @@ def linspace(
         start, stop: the ends.
         num: how many.
         dtype: default float32.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
         endpoint: whether stop is the last one.
 
     Returns:
@@ -552,11 +569,12 @@ def linspace(
         >>> tt.linspace(0, 1, 5).tolist()
         [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    _device(device, "linspace")
+    place = _device(device, "linspace")
     (count,) = check_shape(num, "linspace")
     return _store(
         np.linspace(float(start), float(stop), count, endpoint=endpoint),
         float32 if dtype is None else as_dtype(dtype, "linspace"),
+        place,
     )
 
 
@@ -569,7 +587,7 @@ def eye(
         n_rows, n_cols: sizes; square by default.
         k: which diagonal; positive lies above the main one.
         dtype: default float32.
-        device: "cpu".
+        device: where the bytes go; default "cpu".
 
     Returns:
         shape (n_rows, n_cols).
@@ -581,6 +599,6 @@ def eye(
         >>> tt.eye(2).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    _device(device, "eye")
+    place = _device(device, "eye")
     rows, columns = check_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
-    return _store(np.eye(rows, columns, k), float32 if dtype is None else as_dtype(dtype, "eye"))
+    return _store(np.eye(rows, columns, k), float32 if dtype is None else as_dtype(dtype, "eye"), place)

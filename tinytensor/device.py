@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from .errors import DeviceError
 
-__all__ = ["DEVICE_TYPES", "Device", "as_device", "cpu", "require_cpu"]
+__all__ = ["DEVICE_TYPES", "Device", "as_device", "cpu"]
 
 DEVICE_TYPES = ("cpu", "cuda", "emulated", "checked")
 
@@ -89,13 +89,3 @@ def _unknown(obj: object, what: str) -> DeviceError:
 
 
 cpu = as_device("cpu")
-
-
-def require_cpu(device: Device, what: str) -> None:
-    """DeviceError for a device that this release cannot run on."""
-    if device is not cpu:
-        raise DeviceError(
-            f"{what}: device {device} is not available",
-            why="this release runs on the CPU; a device never silently stands in for another",
-            fix='use device="cpu"',
-        )

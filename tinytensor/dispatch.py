@@ -7,25 +7,34 @@ their own (`elementwise.py`), and so do views (`viewing.py`) and writes into exi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import launching
+from .arrays import arr as arr
+from .arrays import constant as constant
+from .arrays import download as download
+from .arrays import empty as empty
+from .arrays import from_array as from_array
+from .arrays import is_tensor as is_tensor
+from .arrays import same_memory as same_memory
+from .arrays import upload as upload
+from .arrays import values as values
+from .arrays import wrap as wrap
 from .autograd import Algebra, Node, Output, follow
 from .config import config
-from .device import cpu
+from .device import Device, cpu
 from .dtypes import DType
 from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .grad_mode import grad_enabled, retaining
-from .layout import Layout, contiguous, ordered
 from .op import Op as Op
 from .op import Spec as Spec
 from .op import Specs as Specs
 from .op import register as register
 from .op import registry as registry
 from .reuse import ATTACHED, reusable
-from .runtime.host import NUMPY, Array, check_writeable, narrow, silent, widen
-from .storage import Storage, adopt, alloc, view_buffer
+from .runtime.host import check_writeable, narrow, silent, widen
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -33,57 +42,13 @@ if TYPE_CHECKING:
 new = object.__new__
 Shape = tuple[int, ...]
 
-
-# ---- tensors -----------------------------------------------------------------------------------------------
-
-_Tensor: type[Tensor]  # the class of all results, given once by tensor.py
+_Tensor: type[Tensor]  # the class of all results
 
 
 def use_result_class(cls: type[Tensor]) -> None:
-    """tensor.py says here what results are made of: dispatch stands below it and cannot import it."""
+    """As in `arrays`; a global here, too, since every op compares with it."""
     global _Tensor
     _Tensor = cls
-
-
-def is_tensor(x: object) -> TypeGuard[Tensor]:
-    """Whether x is a Tensor of this engine."""
-    return isinstance(x, _Tensor)
-
-
-def wrap(array: Array | None, layout: Layout, storage: Storage) -> Tensor:
-    """A tensor without history."""
-    t = new(_Tensor)
-    t.storage = storage
-    t.layout = layout
-    t.grad = None
-    t._array = array
-    t._requires = False
-    t._edge = t._base = t._hooks = None
-    return t
-
-
-def from_array(array: Array, dtype: DType) -> Tensor:
-    """A tensor over a C-contiguous array that nobody else will write to."""
-    return wrap(array, contiguous(array.shape), adopt(array, dtype))
-
-
-def arr(t: Tensor) -> Array:
-    """The NumPy view of a tensor, as stored; built once."""
-    array = t._array
-    if array is None:
-        layout, storage = t.layout, t.storage
-        if layout.size:
-            array = view_buffer(storage, layout.shape, layout.strides, layout.offset)
-        else:
-            array = np.empty(layout.shape, NUMPY[storage.dtype])
-        t._array = array
-    return array
-
-
-def values(t: Tensor) -> Array:
-    """The elements of a tensor in a dtype that NumPy computes in (16-bit floats become float32)."""
-    dtype = t.storage.dtype
-    return widen(arr(t), dtype) if dtype.narrow else arr(t)
 
 
 def attach(record: Any, edge: Any) -> Tensor:
@@ -204,29 +169,48 @@ def record(
 def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     """check → infer → allocate → run → record: the visible outputs of op, one tensor or a tuple of them."""
     looking = not op.writes and grad_enabled()
-    edges, specs_in, arrays, recording = _inputs(op, ins, looking)
+    edges, specs_in, arrays, recording, device = _inputs(op, ins, looking)
+    if not ins:
+        device = params.pop("device", cpu)
     specs = op.infer(*specs_in, **params)
     if recording and op.visible == 1 and (first := specs[0]) is not None and not first.dtype.is_inexact:
         recording = False  # no gradient passes through integers
+    outs: list[Any] = []
+    for k, spec in enumerate(specs):
+        if spec is None or (k >= op.visible and not recording):
+            outs.append(None)
+            continue
+        t = _reused(op, k, ins, spec) if op.may_reuse and not retaining() else None
+        outs.append(empty(*spec, device) if t is None else t)
+    if device is cpu:
+        _run_on_host(op, outs, ins, arrays, params)
+    else:
+        launching.run(op, device, outs, ins, params)
+    if recording:
+        record(op, ins, tuple(edges), outs, params)
+    if op.writes:
+        for name, x in zip(op.inputs, ins, strict=False):
+            if x is not None and name in op.writes:
+                x.storage.bump(op.name)
+    return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
+
+
+def _run_on_host(
+    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
+) -> None:
+    """Fill the outputs by the op's NumPy code, in float32 where they are 16-bit floats."""
     if op.contiguous:
         _require_contiguous(op, arrays)
     if op.writes:
         _check_writes(op, ins)
-    outs: list[Any] = []
     places: list[Any] = []
     narrowed = False
-    for k, spec in enumerate(specs):
-        if spec is None or (k >= op.visible and not recording):
-            outs.append(None)
-            places.append(None)
-            continue
-        t = _reused(op, k, ins, spec) if op.may_reuse and not retaining() else None
+    for t in outs:
         if t is None:
-            t = empty(*spec)
-        outs.append(t)
-        if spec.dtype.narrow and not op.raw:
+            places.append(None)
+        elif t.storage.dtype.narrow and not op.raw:
             narrowed = True
-            places.append(np.empty(spec.shape, np.float32))
+            places.append(np.empty(t.layout.shape, np.float32))
         else:
             places.append(arr(t) if t._array is None else t._array)
     if config.debug:
@@ -236,15 +220,17 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
         for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:
                 narrow(place, t.storage.dtype, arr(t))
-    if recording:
-        record(op, ins, tuple(edges), outs, params)
     if op.writes:
-        _finish_writes(op, ins, arrays)
-    return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
+        _narrow_writes(op, ins, arrays)
 
 
-def _inputs(op: type[Op], ins: Sequence[Any], looking: bool) -> tuple[list[Any], list[Any], list[Any], bool]:
-    """Edges, specs and arrays of the inputs, and whether one of them has a history (if anyone is looking)."""
+def _inputs(
+    op: type[Op], ins: Sequence[Any], looking: bool
+) -> tuple[list[Any], list[Any], list[Any], bool, Device]:
+    """Edges, specs and arrays of the inputs (no arrays off the CPU), whether one of them has a history (if
+    anyone is looking), and their device.
+    """
+    device = cpu
     edges: list[Any] = []
     specs: list[Any] = []
     arrays: list[Any] = []
@@ -271,9 +257,35 @@ def _inputs(op: type[Op], ins: Sequence[Any], looking: bool) -> tuple[list[Any],
         specs.append(_as_spec(Spec, (x.layout.shape, dtype, None)))
         array = x._array
         if array is None:
+            if x.storage.device is not cpu:
+                device = x.storage.device
+                continue
             array = arr(x)
         arrays.append(widen(array, dtype) if dtype.narrow and not raw else array)
-    return edges, specs, arrays, recording
+    if device is not cpu:
+        common_device(op.name, ins)
+    return edges, specs, arrays, recording, device
+
+
+def common_device(what: str, items: Sequence[Any]) -> Device:
+    """The device of all tensors among the items; DeviceError if they are on several."""
+    device: Device | None = None
+    for x in items:
+        if isinstance(x, _Tensor):
+            here = x.storage.device
+            if device is not None and here is not device:
+                raise _mixed_devices(what, items)
+            device = here
+    return cpu if device is None else device
+
+
+def _mixed_devices(what: str, items: Sequence[Any]) -> DeviceError:
+    places = [f"{x.layout.shape} on {x.storage.device}" for x in items if isinstance(x, _Tensor)]
+    return DeviceError(
+        f"{what}: the tensors are on different devices: {', '.join(places)}",
+        why="nothing is copied between devices behind your back",
+        fix="move them to one device: x.to(y.device)",
+    )
 
 
 _as_spec = tuple.__new__  # half the time of Spec(…): no Python code runs
@@ -281,20 +293,6 @@ _as_spec = tuple.__new__  # half the time of Spec(…): no Python code runs
 
 apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
-
-
-def empty(shape: Shape, dtype: DType, order: Shape | None = None) -> Tensor:
-    """An uninitialized tensor; `order` lists its axes as they lie in memory, slowest first."""
-    layout = contiguous(shape) if order is None else ordered(shape, order)
-    if layout.small:
-        storage = new(Storage)
-        storage.buffer = array = np.empty(shape, NUMPY[dtype])
-        storage.dtype = dtype
-        storage.device = cpu
-        storage.version = 0
-        return wrap(array, layout, storage)
-    array, storage = alloc(shape, dtype)
-    return wrap(array if order is None else None, layout, storage)
 
 
 def _require_contiguous(op: type[Op], arrays: list[Any]) -> None:
@@ -316,12 +314,10 @@ def _check_writes(op: type[Op], ins: Sequence[Any]) -> None:
             check_writeable(arr(x), op.name)
 
 
-def _finish_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> None:
+def _narrow_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> None:
     for name, x, array in zip(op.inputs, ins, arrays, strict=False):
-        if name in op.writes:
-            if x.storage.dtype.narrow and not op.raw:
-                narrow(array, x.storage.dtype, arr(x))
-            x.storage.bump(op.name)
+        if name in op.writes and x.storage.dtype.narrow and not op.raw:
+            narrow(array, x.storage.dtype, arr(x))
 
 
 def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | None:
@@ -333,7 +329,7 @@ def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | No
     if not reusable(x, spec.shape, spec.dtype):
         return None
     x.storage.bump(op.name)
-    return wrap(arr(x), x.layout, x.storage)
+    return same_memory(x)
 
 
 def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
@@ -374,14 +370,4 @@ def floating(what: str, spec: Spec) -> None:
             f"{what}: the input of shape {spec.shape} has dtype {spec.dtype}",
             why="the result has fractions, so a floating dtype is needed",
             fix="cast with .astype(tt.float32)",
-        )
-
-
-def on_host(t: Tensor, what: str) -> None:
-    """DeviceError unless the tensor lives in host memory."""
-    if t.storage.device is not cpu:
-        raise DeviceError(
-            f"{what}: the tensor is on {t.storage.device}",
-            why="only host memory can be read here",
-            fix='.to("cpu")',
         )

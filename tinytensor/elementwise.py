@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from . import launching
 from .config import config
-from .dispatch import Op, arr, edge_of, from_array, new, record, wrap
+from .device import Device, cpu
+from .dispatch import Op, arr, common_device, edge_of, empty, from_array, new, record, wrap
 from .dtypes import DType, bool_, complex64, complex128, float32, float64, promote
 from .errors import DTypeError, GradError, NumberRangeError
 from .grad_mode import grad_enabled
+from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
 from .runtime.host import NUMPY, Array, narrow, silent, widen
 from .storage import Storage, adopt, alloc
@@ -230,6 +233,27 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
         raise _out_of_range(what, x, dtype) from None
 
 
+def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyped: int = 0) -> None:
+    """out = op(*items) by the functor of op's name, computed in this dtype; items of another are cast."""
+    device = out.storage.device
+    launch = launching.launch_for(op, device)
+    operands: list[View | bytes] = []
+    for i, x in enumerate(items):
+        if not isinstance(x, _Tensor):
+            operands.append(number(op.name, x, dtype))
+        elif i < untyped or x.storage.dtype is dtype:
+            operands.append(view_of(x))
+        else:
+            operands.append(launch.dense(view_of(x), dtype))
+    first = operands[0].dtype if untyped and isinstance(operands[0], View) else dtype
+    launching.elementwise(launch.runtime, launch.stem, op.__name__, out, operands, dtype, first)
+
+
+def number(what: str, x: Scalar, dtype: DType) -> bytes:
+    """A Python number as kernels take it: 8 bytes, its stored form first (of 16-bit floats, a float32)."""
+    return bytes(np.asarray(convert(what, x, dtype)).tobytes().ljust(8, b"\0"))
+
+
 def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
     return NumberRangeError(
         f"{what}: the Python number {x} does not fit into {dtype}",
@@ -242,6 +266,9 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
     """The general road: any dtypes, layouts and sizes."""
     items, dtypes, kinds, shape = operands(op, xs)
     dtype = result_dtype(op, dtypes, kinds)
+    device = common_device(op.name, xs)
+    if device is not cpu:
+        return _elementwise_on_device(op, items, dtype, shape, device)
     skip = op.untyped
     arrays = [
         arr(x) if i < skip and isinstance(x, _Tensor) else convert(op.name, x, dtype)
@@ -262,6 +289,17 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
             r.fill(np.nan)
         silent().run(op.ufunc, *arrays, out=r)
         t = wrap(r, layout, s)
+    if out_dtype.is_inexact and grad_enabled():
+        _record(op, items, t, shape, out_dtype)
+    return t
+
+
+def _elementwise_on_device(
+    op: type[Elementwise], items: list[Any], dtype: DType, shape: tuple[int, ...], device: Device
+) -> Tensor:
+    out_dtype = bool_ if op.result == "bool" else dtype
+    t = empty(shape, out_dtype, device=device)
+    on_device(op, items, view_of(t), dtype, op.untyped)
     if out_dtype.is_inexact and grad_enabled():
         _record(op, items, t, shape, out_dtype)
     return t

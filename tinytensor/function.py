@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .autograd import Grads, Needs, Output, Saved, extra_of, fetch_all
 from .creation import zeros
-from .dispatch import Op, arr, edge_of, is_tensor, new_node, wrap
+from .dispatch import Op, edge_of, is_tensor, new_node, same_memory
 from .dtypes import DType
 from .errors import DTypeError, GradError
 from .grad_mode import grad_enabled, no_grad
@@ -201,7 +201,7 @@ def _new_tensors(raw: list[Tensor], args: Sequence[Any]) -> list[Tensor]:
                 t = make_view(o, o.layout, None, None)
             t._origin = _ORIGIN
         else:
-            t = wrap(arr(o), o.layout, o.storage)
+            t = same_memory(o)
         taken.add(id(o.storage))
         outs.append(t)
     return outs

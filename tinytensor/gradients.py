@@ -9,7 +9,7 @@ import numpy as np
 
 from . import autograd
 from .autograd import Node, Output, extra_of, retain
-from .dispatch import edge_of, from_array, is_tensor
+from .dispatch import constant, edge_of, is_tensor
 from .dtypes import float32
 from .errors import DTypeError, GradError, ShapeError
 from .hooks import Removable, replaced
@@ -29,7 +29,7 @@ def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor
                 why="only a single number has an obvious one, 1",
                 fix="reduce it with .sum(), or pass a gradient of the output's shape",
             )
-        return cast(from_array(np.ones(output.shape, NUMPY[float32]), float32), output.dtype)
+        return cast(constant(np.ones(output.shape, NUMPY[float32]), float32, output.device), output.dtype)
     if not is_tensor(gradient):
         raise DTypeError(
             f"{what}: the gradient is a {type(gradient).__name__}",

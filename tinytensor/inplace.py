@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import launching
 from .autograd import follow
-from .dispatch import apply, arr, edge_of, new_node, registry, requires, values
+from .device import cpu
+from .dispatch import apply, arr, common_device, edge_of, new_node, registry, requires, values
 from .dtypes import DType, float32, promote
-from .elementwise import Elementwise, convert, elementwise, operands, result_dtype
+from .elementwise import Elementwise, Scalar, convert, elementwise, number, on_device, operands, result_dtype
 from .errors import DTypeError, GradError, ShapeError
 from .grad_mode import grad_enabled
+from .launching import View, view_of
 from .layout import broadcast_shapes
+from .runtime import runtime_of
 from .runtime.host import NUMPY, check_writeable, narrow, silent
 from .storage import Storage
 
@@ -49,7 +53,8 @@ def check_target(x: Tensor, needs: bool, what: str) -> None:
             why="several of its elements share one place in memory",
             fix="write to a copy: x.clone()",
         )
-    check_writeable(arr(x), what)
+    if x.storage.device is cpu:
+        check_writeable(arr(x), what)
     if not needs:
         return
     base = x._base
@@ -135,14 +140,19 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
             fix="use the operator that is not in place: x = x + y",
         )
     _check_kind(what, have, result_dtype(op, dtypes, kinds))
-    target = arr(x)
+    device = common_device(what, (x, *others))
     if not needs:
-        arrays = [convert(what, item, have) for item in items]
-        # overlapping operands: NumPy's ufuncs make a temporary where memory is shared, whatever the strides
-        if have.narrow:
-            narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
+        if device is not cpu:
+            apart = [item if item is x else _apart(x, item) for item in items]
+            on_device(op, apart, view_of(x), have, op.untyped)
         else:
-            silent().run(op.ufunc, *arrays, out=target)
+            target = arr(x)
+            arrays = [convert(what, item, have) for item in items]
+            # NumPy's ufuncs make a temporary where memory is shared, whatever the strides
+            if have.narrow:
+                narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
+            else:
+                silent().run(op.ufunc, *arrays, out=target)
         x.storage.bump(what)
         return x
     ins = [x, *others]
@@ -152,9 +162,31 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     value = elementwise(op, *ins)
     if value.storage.dtype is not have:
         value = registry["cast"].fn(value, have)  # type: ignore[attr-defined]  # ops/manipulation.py
-    np.copyto(target, arr(value))
+    store(x, value)
     rebase(x, value, what)
     return x
+
+
+def _apart(x: Tensor, item: Any) -> Any:
+    """The operand, or a copy of it if it shares memory with x: a kernel reads while it writes."""
+    if not isinstance(item, _Tensor) or item.storage is not x.storage:
+        return item
+    return apply(registry["copy"], item)
+
+
+def store(x: Tensor, value: Any) -> None:
+    """Write the elements of a tensor, or a number, into x, broadcast and cast; no history, no version."""
+    have, device = x.storage.dtype, x.storage.device
+    if device is cpu:
+        _store(arr(x), values(value) if isinstance(value, _Tensor) else convert("copy_", value, have), have)
+        return
+    if isinstance(value, _Tensor):
+        if value.storage.device is not device:
+            value = registry["transfer"].fn(value, device)  # type: ignore[attr-defined]
+        source: View | bytes = view_of(_apart(x, value))
+    else:
+        source = number("copy_", value, have)
+    launching.write(runtime_of(device), view_of(x), source)
 
 
 def _check_kind(what: str, have: DType, got: DType) -> None:
@@ -211,13 +243,14 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     have = x.storage.dtype
     if tensor:
         _check_copy(x, value)
+        if needs and value.storage.device is not x.storage.device:
+            value = registry["transfer"].fn(value, x.storage.device)  # type: ignore[attr-defined]
         edge = edge_of(value) if needs else None
-        source = values(value)
     else:
         edge = None
-        source = _constant(x, value)
+        value = _checked_number(x, value)
     previous = edge_of(x) if needs else None
-    _store(arr(x), source, have)
+    store(x, value)
     x.storage.bump("copy_")
     if needs:
         base = x if x._base is None else x._base
@@ -254,7 +287,7 @@ def check_value_dtype(have: DType, got: DType, what: str) -> None:
         )
 
 
-def _constant(x: Tensor, value: Any) -> Any:
+def _checked_number(x: Tensor, value: Any) -> Scalar:
     dtype = x.storage.dtype
     if isinstance(value, np.generic):
         value = value.item()
@@ -271,7 +304,7 @@ def _constant(x: Tensor, value: Any) -> Any:
             why="its kind is higher than the tensor's, so its value would be cut",
             fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(type(value),))})",
         )
-    return convert("copy_", value, dtype)
+    return value
 
 
 def _store(target: Any, source: Any, dtype: DType) -> None:

@@ -386,6 +386,22 @@ def contiguous(shape: Shape) -> Layout:
     return layout
 
 
+_not_small: dict[Shape, Layout] = {}
+
+
+def large(layout: Layout) -> Layout:
+    """An equal layout that is not `small`: for memory that the fast roads of the CPU must not take."""
+    if not layout.small:
+        return layout
+    found = _not_small.get(layout.shape)
+    if found is None:
+        if len(_not_small) >= MAX_INTERNED:
+            _not_small.clear()
+        made = Layout(layout.shape, layout.strides, layout.offset)
+        found = _not_small.setdefault(layout.shape, made)
+    return found
+
+
 def ordered(shape: Shape, order: Sequence[int]) -> Layout:
     """Dense layout whose axes follow each other in memory as `order` says, slowest first."""
     steps = contiguous_strides(tuple([shape[axis] for axis in order]))

@@ -44,11 +44,13 @@ class Op:
         may_reuse: output → input whose memory it may take over when nobody else can see it.
         contiguous: inputs that must be C-contiguous; dispatch copies them if they are not.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
+        dense: inputs that the kernels of `cuda` read as one block (("*",): all); dispatch copies others.
 
     Static methods:
         infer(*specs, **params) → Specs: the only place with the shape rule; None for an output nobody asks
         for.
         cpu(*outputs, *inputs, **params): fills the outputs; the specification of the op.
+        cuda(launch, *outputs, *inputs, **params): the same by kernels of the twin file, on `launching.View`s.
         backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
     """
 
@@ -60,6 +62,7 @@ class Op:
     may_reuse: ClassVar[dict[str, str]] = {}
     contiguous: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False
+    dense: ClassVar[tuple[str, ...]] = ()
 
     name: ClassVar[str]
     slots: ClassVar[dict[str, int]]
@@ -67,6 +70,7 @@ class Op:
 
     infer: ClassVar[Callable[..., Specs]]
     cpu: ClassVar[Callable[..., None]]
+    cuda: ClassVar[Callable[..., None]]
     backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
 
 

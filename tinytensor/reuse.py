@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dtypes import DType
 from .runtime.host import NUMPY
-from .storage import PooledStorage, alloc
+from .storage import DeviceStorage, PooledStorage, alloc
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -19,6 +19,14 @@ ATTACHED = "from what forward saved"  # as `_origin`: made for one backward, not
 def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:
     """Whether a result of this shape and dtype may lie in x's memory: all of it, held by nobody else."""
     s = x.storage
+    if type(s) is DeviceStorage:
+        return (
+            getattr(x, "_origin", None) is ATTACHED
+            and x.layout.is_contiguous
+            and x.layout.size == s.size
+            and (x.layout.shape, s.dtype) == (shape, dtype)
+            and sys.getrefcount(s) <= _HELD_TWICE
+        )
     return (
         type(s) is PooledStorage
         and getattr(x, "_origin", None) is ATTACHED

@@ -1,7 +1,8 @@
 """Storage: one flat typed buffer on one device, with a version. Knows nothing of shapes or gradients.
 
-A storage holds its bytes in one of three ways: a block lent by the pool (`alloc`), an array that NumPy just
-allocated for a small result (`adopt`), or memory that belongs to somebody else (`wrap_foreign`).
+A storage holds its bytes in one of four ways: a block lent by the pool (`alloc`), an array that NumPy just
+allocated for a small result (`adopt`), memory that belongs to somebody else (`wrap_foreign`), or a buffer on
+a device (`alloc_on`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .config import config
 from .device import Device, cpu
 from .dtypes import DType
+from .errors import DeviceError
+from .runtime.base import Buffer, Runtime
 from .runtime.host import NUMPY, Array, Block, pool
 
 _new = object.__new__
@@ -22,8 +26,8 @@ class Storage:
     """One flat buffer.
 
     Attributes:
-        buffer: C-contiguous array over all bytes, of any shape (who made it chose); read through byte
-            offsets.
+        buffer: C-contiguous array over all bytes, of any shape (who made it chose), read through byte
+            offsets; off the CPU, a Buffer of the runtime.
         dtype: type of one element.
         device: where the bytes live.
         version: number of in-place writes so far; backward refuses a saved tensor whose version moved on.
@@ -35,7 +39,7 @@ class Storage:
 
     locate: ClassVar[Callable[[], str] | None] = None  # anomaly mode: " at file:line" of the caller, or ""
 
-    buffer: Array
+    buffer: Any  # an Array; a Buffer in a DeviceStorage
     dtype: DType
     device: Device
     version: int
@@ -45,12 +49,14 @@ class Storage:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.buffer.size
+        size: int = self.buffer.size
+        return size
 
     @property
     def nbytes(self) -> int:
         """Number of bytes."""
-        return self.buffer.nbytes
+        nbytes: int = self.buffer.nbytes
+        return nbytes
 
     def bump(self, why: str) -> None:
         """Count an in-place write."""
@@ -77,6 +83,41 @@ class PooledStorage(Storage):
 
     def __del__(self) -> None:
         pool.returned.append(self.block)  # no lock, no work: a finaliser may run anywhere
+
+
+class DeviceStorage(Storage):
+    """A storage on a device other than the CPU; its buffer goes back to the runtime with it."""
+
+    __slots__ = ()
+
+    buffer: Buffer
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.buffer.nbytes // self.dtype.itemsize
+
+    def __del__(self) -> None:
+        self.buffer.runtime.returned.append(self.buffer)
+
+
+def alloc_on(runtime: Runtime, size: int, dtype: DType) -> DeviceStorage:
+    """An uninitialized storage of so many elements on a device."""
+    if dtype.kind == "complex":
+        raise DeviceError(
+            f"dtype {dtype} on {runtime.device}",
+            why="complex numbers live on the CPU only: no kernel computes with them",
+            fix='keep the tensor on the CPU, or move its parts: x.real.to("cuda"), x.imag.to("cuda")',
+        )
+    buffer = runtime.alloc(size * dtype.itemsize)
+    if config.debug:  # an element that no kernel writes shows as NaN, or as a large integer
+        runtime.memset(buffer.ptr, 0xFF if dtype.is_inexact else 0x7F, buffer.nbytes)
+    storage = _new(DeviceStorage)
+    storage.buffer = buffer
+    storage.dtype = dtype
+    storage.device = runtime.device
+    storage.version = 0
+    return storage
 
 
 def alloc(shape: tuple[int, ...], dtype: DType) -> tuple[Array, Storage]:

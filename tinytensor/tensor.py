@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from . import dispatch, elementwise, inplace, viewing
+from . import arrays, dispatch, elementwise, inplace, viewing
 from .autograd import Node, Output
-from .device import Device, as_device, cpu, require_cpu
+from .device import Device, as_device, cpu
 from .dispatch import arr, edge_of, requires, values
 from .dtypes import BY_NAME, DType, bfloat16
 from .errors import ArgumentError, DeviceError, DTypeError, GradError, ShapeError
@@ -30,7 +30,7 @@ from .ops.gathering import GatheringMethods
 from .ops.gelu import GeluMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
-from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
+from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape, transfer
 from .ops.masking import MaskingMethods
 from .ops.matmul import MatmulMethods
 from .ops.parts import PartsMethods
@@ -45,6 +45,7 @@ from .ops.splitting import SplittingMethods
 from .ops.statistics import StatisticsMethods
 from .ops.trigonometric import TrigonometricMethods
 from .representation import represent
+from .runtime import runtime_of
 from .runtime.host import Array
 from .storage import Storage
 
@@ -202,7 +203,9 @@ class Tensor(
 
     def shares_memory(self, other: Tensor) -> bool:
         """Whether some element of one is also an element of the other (exact)."""
-        return bool(self.layout.size and other.layout.size and np.shares_memory(arr(self), arr(other)))
+        if self.storage.device is cpu and other.storage.device is cpu:
+            return bool(self.layout.size and other.layout.size and np.shares_memory(arr(self), arr(other)))
+        return self.storage is other.storage and _meet(self.storage.size, self.layout, other.layout)
 
     @property
     def T(self) -> Tensor:  # noqa: N802 - the name that NumPy and the array API give it
@@ -384,7 +387,7 @@ class Tensor(
         """The same values on another device or in another dtype; itself if nothing changes.
 
         Args:
-            target: a device ("cpu") or a dtype.
+            target: a device ("cpu", "cuda", "emulated", "checked") or a dtype.
 
         Raises:
             DeviceError: the device does not exist here.
@@ -394,14 +397,20 @@ class Tensor(
             tinytensor.float64
         """
         if isinstance(target, Device) or (isinstance(target, str) and target not in BY_NAME):
-            require_cpu(as_device(target), "to")
-            return self
+            return transfer(self, _present(target, "to"))
         return self.astype(target, copy=False)
+
+    def cpu(self) -> Tensor:
+        """The same values on the CPU: itself if it is there, else a copy."""
+        return transfer(self, cpu)
+
+    def cuda(self, index: int = 0) -> Tensor:
+        """The same values on a GPU: itself if it is there, else a copy."""
+        return transfer(self, _present(f"cuda:{index}" if index else "cuda", "cuda"))
 
     def to_device(self, device: Any, /, *, stream: None = None) -> Tensor:
         """The array API's name for `to`; streams belong to other devices than the CPU."""
-        require_cpu(as_device(device, "to_device"), "to_device")
-        return self
+        return transfer(self, _present(device, "to_device"))
 
     def reshape(self, *shape: Any, copy: bool | None = None) -> Tensor:
         """See `tt.reshape`; sizes may be given one by one."""
@@ -433,6 +442,21 @@ class Tensor(
         )
 
 
+def _present(device: Any, what: str) -> Device:
+    """A device that this machine has, from its name."""
+    place = as_device(device, what)
+    if place is not cpu:
+        runtime_of(place)
+    return place
+
+
+def _meet(size: int, a: Layout, b: Layout) -> bool:
+    """Whether two layouts of one storage reach a common element: NumPy decides it on memory never touched."""
+    flat = np.empty(size, np.uint8)
+    x, y = [np.ndarray(view.shape, np.uint8, flat, view.offset, view.strides) for view in (a, b)]
+    return bool(a.size and b.size and np.shares_memory(x, y))
+
+
 def _ml_bfloat16() -> Any:
     try:
         import ml_dtypes
@@ -445,5 +469,5 @@ def _ml_bfloat16() -> Any:
     return ml_dtypes.bfloat16
 
 
-for _module in (dispatch, elementwise, viewing, inplace):
+for _module in (arrays, dispatch, elementwise, viewing, inplace):
     _module.use_result_class(Tensor)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .device import cpu
 from .dispatch import Op, edge_of, new, new_node
 from .grad_mode import grad_enabled
-from .layout import Layout, contiguous
+from .layout import Layout, contiguous, large
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -77,7 +78,9 @@ def make_view(
 ) -> Tensor:
     """A tensor over x's memory. `origin` says why it may not be written to in grad mode, if so."""
     storage = x.storage
-    if layout.is_contiguous and not layout.small and layout.offset == 0 and layout.size:
+    if storage.device is not cpu:
+        layout = large(layout)
+    elif layout.is_contiguous and not layout.small and layout.offset == 0 and layout.size:
         layout = contiguous(layout.shape)  # interned: comparing by identity works again
     base = x._base
     t = new(_Tensor)

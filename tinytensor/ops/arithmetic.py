@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Algebra, Grads, Needs, Saved
+from ..device import cpu
 from ..dispatch import arr, empty, register
 from ..dtypes import iinfo
 from ..elementwise import (
@@ -21,13 +22,15 @@ from ..elementwise import (
     Operand,
     binary,
     elementwise,
+    on_device,
     operands,
     reflected,
     result_dtype,
     unary,
 )
 from ..errors import ArgumentError
-from ..inplace import copy_, in_place, inplace
+from ..inplace import copy_, in_place, inplace, store
+from ..launching import view_of
 from ..runtime.host import narrow, silent, widen
 from .comparison import equal, greater, greater_equal, less, less_equal, logical_and, logical_or, where
 from .manipulation import cast, clone, sum_to
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
 
 def flat(grad: Tensor) -> Tensor:
     """The gradient of a function that is made of steps: zeros, whatever comes in."""
-    zeros = empty(grad.layout.shape, grad.storage.dtype)
-    arr(zeros).fill(0)
+    zeros = empty(grad.layout.shape, grad.storage.dtype, device=grad.storage.device)
+    store(zeros, 0)
     return zeros
 
 
@@ -467,7 +470,12 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
 
 def _add_into(total: Tensor, grad: Tensor) -> None:
     """total += grad, without history; grad may be strided, total never overlaps itself."""
-    target, dtype = arr(total), total.storage.dtype
+    dtype = total.storage.dtype
+    if total.storage.device is not cpu:
+        on_device(Add, (total, grad), view_of(total), dtype)
+        total.storage.bump("gradient accumulation")
+        return
+    target = arr(total)
     if dtype.narrow:
         narrow(silent().run(np.add, widen(target, dtype), widen(arr(grad), dtype)), dtype, target)
     else:

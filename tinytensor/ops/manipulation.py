@@ -13,17 +13,23 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..config import config
+from ..device import Device, cpu
 from ..dispatch import (
     Op,
     Spec,
     Specs,
     apply,
-    arr,
+    download,
+    edge_of,
+    record,
     register,
-    wrap,
+    same_memory,
+    upload,
 )
 from ..dtypes import DType, as_dtype
 from ..errors import ShapeError
+from ..grad_mode import grad_enabled
+from ..launching import Launch, View, write
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, narrow, widen
 from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
@@ -137,8 +143,41 @@ class Copy(Op):
         np.copyto(y, x)
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View) -> None:
+        write(launch.runtime, y, x)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         return grads
+
+
+@register
+class Transfer(Op):
+    """The same elements on another device; run by `transfer`."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, source: Device) -> Grads:
+        return (transfer(_g(grads), source),)
+
+    @staticmethod
+    def fn(x: Tensor, device: Device) -> Tensor:
+        """For layers below this one."""
+        return transfer(x, device)
+
+
+def transfer(x: Tensor, device: Device) -> Tensor:
+    """x on a device: itself if it is there, else a C-contiguous copy, differentiable."""
+    source = x.storage.device
+    if source is device:
+        return x
+    t = download(x) if source is not cpu else x
+    if device is not cpu:
+        t = upload(t, device)
+    if grad_enabled() and (edge := edge_of(x)) is not None:
+        record(Transfer, (x,), (edge,), (t,), {"source": source})
+    return t
 
 
 @register
@@ -162,6 +201,10 @@ class Cast(Op):
                 np.copyto(y, wide.real, casting="unsafe")
             else:
                 np.copyto(y, wide, casting="unsafe")
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, dtype: DType, source: DType) -> None:
+        write(launch.runtime, y, x)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, dtype: DType, source: DType) -> Grads:
@@ -266,7 +309,7 @@ def detach(x: Tensor) -> Tensor:
         >>> x.detach().requires_grad
         False
     """
-    return wrap(arr(x), x.layout, x.storage)
+    return same_memory(x)
 
 
 def alias(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..device import as_device, require_cpu
+from ..device import Device, as_device, cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import DType, as_dtype, bool_, finfo, float16, float32, float64, iinfo, int64
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -181,9 +181,8 @@ def _number(value: Any, dtype: DType, what: str, noun: str) -> float:
     return float(value)
 
 
-def _on_cpu(device: Any, what: str) -> None:
-    if device is not None:
-        require_cpu(as_device(device, what), what)
+def _device(device: Any, what: str) -> Device:
+    return cpu if device is None else as_device(device, what)
 
 
 def _numel(shape: Shape) -> int:
@@ -209,7 +208,7 @@ def uniform(
         low, high: the ends; float32 results are multiples of 2**-24 of the range. Where the range is not
             [0, 1) the scaling rounds, and may reach high.
         dtype: floating; default float32.
-        device: "cpu".
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
         generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
 
     Returns:
@@ -224,7 +223,7 @@ def uniform(
         >>> bool((u >= 0).all() & (u < 1).all())
         True
     """
-    _on_cpu(device, "uniform")
+    place = _device(device, "uniform")
     sizes = check_shape(shape, "uniform")
     kind, words = _float_dtype(dtype, "uniform")
     low, high = _number(low, kind, "uniform", "low"), _number(high, kind, "uniform", "high")
@@ -238,7 +237,9 @@ def uniform(
         )
     g = _generator(generator, "uniform")
     offset = g.advance(philox.blocks_needed(_numel(sizes), words))
-    return apply(Uniform, shape=sizes, dtype=kind, low=low, high=high, seed=g.seed, offset=offset)
+    return apply(
+        Uniform, device=place, shape=sizes, dtype=kind, low=low, high=high, seed=g.seed, offset=offset
+    )
 
 
 def normal(
@@ -257,7 +258,7 @@ def normal(
         mean: center.
         std: standard deviation, not negative.
         dtype: floating; default float32.
-        device: "cpu".
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
         generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
 
     Returns:
@@ -273,7 +274,7 @@ def normal(
         >>> tt.normal((3,), generator=tt.Generator(0)).shape
         (3,)
     """
-    _on_cpu(device, "normal")
+    place = _device(device, "normal")
     sizes = check_shape(shape, "normal")
     kind, words = _float_dtype(dtype, "normal")
     mean, std = _number(mean, kind, "normal", "mean"), _number(std, kind, "normal", "std")
@@ -281,7 +282,9 @@ def normal(
         raise ArgumentError(f"normal: std is {std}", why="a deviation is not negative", fix=f"std={-std}")
     g = _generator(generator, "normal")
     offset = g.advance(philox.blocks_needed(_numel(sizes), words))
-    return apply(Normal, shape=sizes, dtype=kind, mean=mean, std=std, seed=g.seed, offset=offset)
+    return apply(
+        Normal, device=place, shape=sizes, dtype=kind, mean=mean, std=std, seed=g.seed, offset=offset
+    )
 
 
 def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
@@ -335,7 +338,7 @@ def randint(
         low, high: the ends; high is not drawn.
         shape: sizes as a tuple or one integer.
         dtype: default int64.
-        device: "cpu".
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
         generator: default: tinytensor's own.
 
     Returns:
@@ -350,7 +353,7 @@ def randint(
         >>> bool((x >= 0).all() & (x < 10).all())
         True
     """
-    _on_cpu(device, "randint")
+    place = _device(device, "randint")
     sizes = check_shape(shape, "randint")
     kind = int64 if dtype is None else as_dtype(dtype, "randint")
     if kind.kind not in ("int", "uint"):
@@ -373,7 +376,9 @@ def randint(
         )
     g = _generator(generator, "randint")
     offset = g.advance(philox.blocks_needed(_numel(sizes), 2))
-    return apply(Randint, shape=sizes, dtype=kind, low=first, high=last, seed=g.seed, offset=offset)
+    return apply(
+        Randint, device=place, shape=sizes, dtype=kind, low=first, high=last, seed=g.seed, offset=offset
+    )
 
 
 def permutation(n: int, *, generator: Generator | None = None) -> Tensor:

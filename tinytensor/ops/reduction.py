@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
+from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, arr, edge_of, from_array, record, register, wrap
 from ..dtypes import as_dtype, float32
 from ..errors import DTypeError
@@ -62,7 +63,7 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     """
     kept = reduced_shape(shape, axes, True)
     layout = contiguous(shape)
-    if not layout.small:
+    if not layout.small or grad.storage.device is not cpu:
         return expand(reshape(grad, kept), shape)
     a = arr(grad)
     y = np.empty(shape, a.dtype)
@@ -234,7 +235,7 @@ def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
     layout = x.layout
     last = len(layout.shape) - 1
     return (
-        layout.small
+        layout.small  # so it is on the CPU
         and (axis is None or (type(axis) is int and axis in (-1, last) and last >= 0))
         and not keepdims
         and x._base is None

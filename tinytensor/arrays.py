@@ -1,0 +1,124 @@
+"""Tensors and the memory behind them: made without history, read as NumPy arrays, carried between devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
+
+from .device import Device, cpu
+from .dtypes import DType
+from .errors import DeviceError
+from .launching import dense
+from .layout import Layout, contiguous, large, ordered
+from .runtime import runtime_of
+from .runtime.host import NUMPY, Array, widen
+from .storage import Storage, adopt, alloc, alloc_on, view_buffer
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+new = object.__new__
+Shape = tuple[int, ...]
+
+_Tensor: type[Tensor]  # the class of all results, given once by tensor.py
+
+
+def use_result_class(cls: type[Tensor]) -> None:
+    """tensor.py says here what results are made of: the layers below it cannot import it."""
+    global _Tensor
+    _Tensor = cls
+
+
+def is_tensor(x: object) -> TypeGuard[Tensor]:
+    """Whether x is a Tensor of this engine."""
+    return isinstance(x, _Tensor)
+
+
+def wrap(array: Array | None, layout: Layout, storage: Storage) -> Tensor:
+    """A tensor without history."""
+    t = new(_Tensor)
+    t.storage = storage
+    t.layout = layout
+    t.grad = None
+    t._array = array
+    t._requires = False
+    t._edge = t._base = t._hooks = None
+    return t
+
+
+def from_array(array: Array, dtype: DType) -> Tensor:
+    """A tensor over a C-contiguous array that nobody else will write to."""
+    return wrap(array, contiguous(array.shape), adopt(array, dtype))
+
+
+def constant(array: Array, dtype: DType, device: Device) -> Tensor:
+    """A tensor on any device with the elements of a C-contiguous array that nobody else will write to."""
+    return from_array(array, dtype) if device is cpu else upload(from_array(array, dtype), device)
+
+
+def upload(t: Tensor, device: Device) -> Tensor:
+    """A copy of a C-contiguous tensor of the CPU on a device, without history."""
+    made = empty(t.layout.shape, t.storage.dtype, device=device)
+    if t.layout.size:
+        runtime_of(device).copy_in(made.storage.buffer.ptr, np.ascontiguousarray(arr(t)))
+    return made
+
+
+def download(t: Tensor) -> Tensor:
+    """A copy of a tensor of a device on the CPU, without history; waits for the device."""
+    made = empty(t.layout.shape, t.storage.dtype)
+    if t.layout.size:
+        view = dense(t)
+        runtime_of(t.storage.device).copy_out(arr(made), view.ptr)
+    return made
+
+
+def same_memory(t: Tensor) -> Tensor:
+    """A tensor over the same memory, read in the same way, without history."""
+    return wrap(arr(t) if t.storage.device is cpu else None, t.layout, t.storage)
+
+
+def arr(t: Tensor) -> Array:
+    """The NumPy view of a tensor of the CPU, as stored; built once."""
+    array = t._array
+    if array is None:
+        layout, storage = t.layout, t.storage
+        if storage.device is not cpu:
+            raise DeviceError(
+                f"the tensor of shape {layout.shape} is on {storage.device}",
+                why="this step reads host memory, and the host does not see the memory of a device",
+                fix='copy it first: x.to("cpu")',
+            )
+        if layout.size:
+            array = view_buffer(storage, layout.shape, layout.strides, layout.offset)
+        else:
+            array = np.empty(layout.shape, NUMPY[storage.dtype])
+        t._array = array
+    return array
+
+
+def values(t: Tensor) -> Array:
+    """The elements of a tensor in a dtype that NumPy computes in (16-bit floats become float32); from a
+    device, a copy.
+    """
+    dtype = t.storage.dtype
+    if t.storage.device is not cpu:
+        t = download(t)
+    return widen(arr(t), dtype) if dtype.narrow else arr(t)
+
+
+def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device = cpu) -> Tensor:
+    """An uninitialized tensor; `order` lists its axes as they lie in memory, slowest first."""
+    layout = contiguous(shape) if order is None else ordered(shape, order)
+    if device is not cpu:
+        return wrap(None, large(layout), alloc_on(runtime_of(device), layout.size, dtype))
+    if layout.small:
+        storage = new(Storage)
+        storage.buffer = array = np.empty(shape, NUMPY[dtype])
+        storage.dtype = dtype
+        storage.device = cpu
+        storage.version = 0
+        return wrap(array, layout, storage)
+    array, storage = alloc(shape, dtype)
+    return wrap(array if order is None else None, layout, storage)
