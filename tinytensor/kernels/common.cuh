@@ -40,6 +40,10 @@ template <class To, class From> __device__ __forceinline__ To bit_cast(From from
     return to;
 }
 
+// A product that is rounded by itself: the compiler must not fuse it with a sum that follows.
+__device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
+__device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
+
 template <class T> __device__ __forceinline__ acc_t<T> to_acc(T x) { return static_cast<acc_t<T>>(x); }
 
 // A computed value as it is stored; floats are rounded to nearest even.

@@ -10,8 +10,8 @@
 #pragma once
 #include "common.cuh"
 
-// By value, aligned to 8, without holes: pointers (N + 1), numbers (N), shape (ND), strides ((N + 1) * ND), and
-// zeros up to a multiple of 8. In Python, with i = "i" or "q":
+// By value, aligned to 8, without holes: pointers (N + 1), numbers (N), shape (ND), strides (N + 1 times ND),
+// and zeros up to a multiple of 8. In Python, with i = "i" or "q":
 //   struct.Struct("@" + "P" * (N + 1) + "8s" * N + i * ND * (N + 2) + "0q")
 template <int N, int ND, class I> struct Operands {
     void* out;                     // element 0 of the result: the offset is in it

@@ -1,0 +1,16 @@
+// Activations with a corner: functors of tinytensor/ops/activation.py.
+// Mapping and traffic: elementwise.cuh.
+#include "elementwise.cuh"
+
+// nan for nan, and 0 for -0.
+struct Relu {
+    template <class A> __device__ A operator()(A x) const { return x > A(0) || x != x ? x : A(0); }
+};
+
+// 0 below 0, 1 above, `value` at 0; nan for nan.
+struct Heaviside {
+    template <class A> __device__ A operator()(A x, A value) const {
+        if (x != x) return x;
+        return x == 0 ? value : A(x > 0);
+    }
+};
