@@ -39,7 +39,8 @@ def evaluate(model: GPT, tokens: Tokens, batch_size: int, batches: int = 0) -> f
         with tt.no_grad():
             blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
             for inputs, targets in islice(blocks, batches or None):
-                loss = model.loss(tt.from_numpy(inputs), tt.from_numpy(targets)).item()
+                ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
+                loss = model.loss(ids, wanted).item()
                 total += loss * targets.size
                 count += targets.size
     finally:

@@ -138,7 +138,7 @@ def _generate(
     use_cache: bool,
 ) -> Iterator[int]:
     context = model.config.block_size
-    cache = KVCache(model.config, batch_size=1) if use_cache else None
+    cache = KVCache(model.config, 1, model.device) if use_cache else None
     unread = ids[-context:]
     for _ in range(count):
         with tt.no_grad():
@@ -146,8 +146,8 @@ def _generate(
                 cache = None  # full: from here on the window slides
             if cache is None:
                 unread = ids[-context:]
-            logits = model(tt.tensor([unread]), cache, last_only=True)[0, -1]  # (V,)
-        p = next_probabilities(logits.numpy(), temperature=temperature, top_k=top_k, top_p=top_p)
+            logits = model(tt.tensor([unread], device=model.device), cache, last_only=True)[0, -1]  # (V,)
+        p = next_probabilities(logits.cpu().numpy(), temperature=temperature, top_k=top_k, top_p=top_p)
         if temperature == 0:
             drawn = int(p.argmax())
         else:

@@ -50,6 +50,7 @@ class KVCache:
     Args:
         config: sizes of the model.
         batch_size: B, sequences that are continued side by side.
+        device: where the model is.
 
     Attributes:
         length: tokens seen so far, at most `config.block_size`.
@@ -60,10 +61,10 @@ class KVCache:
         (0, (1, 1, 8, 4))
     """
 
-    def __init__(self, config: GPTConfig, batch_size: int) -> None:
+    def __init__(self, config: GPTConfig, batch_size: int, device: tt.Device | str = "cpu") -> None:
         shape = (batch_size, config.n_head, config.block_size, config.head_size)  # (B, nh, T, hs)
-        self.keys = [tt.zeros(shape) for _ in range(config.n_layer)]
-        self.values = [tt.zeros(shape) for _ in range(config.n_layer)]
+        self.keys = [tt.zeros(shape, device=device) for _ in range(config.n_layer)]
+        self.values = [tt.zeros(shape, device=device) for _ in range(config.n_layer)]
         self.length = 0
 
     def append(self, layer: int, k: tt.Tensor, v: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
@@ -232,6 +233,11 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=std, generator=generator)
             elif name.endswith(".bias"):
                 nn.init.zeros_(parameter)
+
+    @property
+    def device(self) -> tt.Device:
+        """Where the weights are; token ids must be there, too."""
+        return self.wte.weight.device
 
     def embed(self, idx: tt.Tensor, start: int = 0) -> tt.Tensor:
         """Token plus position embeddings of ids (B, T) whose first stands at position start: (B, T, C)."""

@@ -132,7 +132,7 @@ class Run:
 
     def save(self, *, best: bool = False) -> Path:
         """Save a checkpoint of this moment: atomic, and enough to go on with equal bits."""
-        weights = {name: p.numpy() for name, p in self.model.state_dict().items()}
+        weights = {name: p.cpu().numpy() for name, p in self.model.state_dict().items()}
         arrays, scalars = _split_state(self.optimizer.state_dict())
         state = {
             "model": to_dict(self.model_config),
@@ -222,7 +222,7 @@ def _split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, 
     for index, values in state["state"].items():
         for key, value in values.items():
             if isinstance(value, tt.Tensor):
-                arrays[f"{index}.{key}"] = value.numpy()
+                arrays[f"{index}.{key}"] = value.cpu().numpy()
             else:
                 scalars.setdefault(str(index), {})[key] = value
     return arrays, {"state": scalars, "param_groups": state["param_groups"]}

@@ -123,9 +123,9 @@ def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
     ]
 
     def note(name: str, formula: str, value: tt.Tensor, *axes: str) -> None:
-        found.append(Station(name, formula, value[0].numpy().copy(), axes))
+        found.append(Station(name, formula, value[0].cpu().numpy().copy(), axes))
 
-    idx = tt.tensor([ids])  # (1, T)
+    idx = tt.tensor([ids], device=model.device)  # (1, T)
     x = model.embed(idx)
     tokens = model.wte(idx)
     note("token embeddings", "row `id` of the table wte (V, C)", tokens, "T", "C")
