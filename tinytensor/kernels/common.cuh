@@ -32,14 +32,6 @@ template <class T> using sum_t = choose<is_floating<T>, acc_t<T>, long long>;
 template <class T>
 using wrapping = choose<is_floating<T>, T, choose<sizeof(T) == 8, unsigned long long, unsigned>>;
 
-// The bits of a value as another type of the same size.
-template <class To, class From> __device__ __forceinline__ To bit_cast(From from) {
-    static_assert(sizeof(To) == sizeof(From), "bit_cast keeps the size");
-    To to;
-    memcpy(&to, &from, sizeof(To));
-    return to;
-}
-
 // A product that is rounded by itself: the compiler must not fuse it with a sum that follows.
 __device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
 __device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
@@ -55,13 +47,13 @@ template <class R, class A> __device__ __forceinline__ R from_acc(A x) {
 // ---- limits ----------------------------------------------------------------------------------------------
 
 template <class A> __device__ __forceinline__ A infinity() {
-    if constexpr (same<A, double>) return bit_cast<double>(0x7ff0000000000000ULL);
-    else return bit_cast<float>(0x7f800000U);
+    if constexpr (same<A, double>) return __longlong_as_double(0x7ff0000000000000LL);
+    else return __uint_as_float(0x7f800000U);
 }
 
 template <class A> __device__ __forceinline__ A nan() {
-    if constexpr (same<A, double>) return bit_cast<double>(0x7ff8000000000000ULL);
-    else return bit_cast<float>(0x7fc00000U);
+    if constexpr (same<A, double>) return __longlong_as_double(0x7ff8000000000000LL);
+    else return __uint_as_float(0x7fc00000U);
 }
 
 // Where a maximum starts: no value lies below.

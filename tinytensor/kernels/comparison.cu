@@ -64,8 +64,8 @@ struct Isnan {
 
 struct Signbit {
     template <class A> __device__ bool operator()(A x) const {
-        if constexpr (same<A, float>) return bit_cast<int>(x) < 0;
-        else if constexpr (same<A, double>) return bit_cast<long long>(x) < 0;
+        if constexpr (same<A, float>) return __float_as_int(x) < 0;
+        else if constexpr (same<A, double>) return __double_as_longlong(x) < 0;
         else return x < A(0);
     }
 };

@@ -29,8 +29,8 @@ constexpr int neighbors = sizeof(wider<R, wider<C, T>>) == 1 ? 8 : 16 / sizeof(w
 
 // The value of a Python number.
 template <class A> __device__ __forceinline__ A number_value(unsigned long long bits) {
-    if constexpr (same<A, double>) return bit_cast<double>(bits);
-    else if constexpr (same<A, float>) return bit_cast<float>(static_cast<unsigned>(bits));
+    if constexpr (same<A, double>) return __longlong_as_double(static_cast<long long>(bits));
+    else if constexpr (same<A, float>) return __uint_as_float(static_cast<unsigned>(bits));
     else if constexpr (same<A, bool>) return (bits & 0xff) != 0;
     else return static_cast<A>(bits);
 }
