@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
+from .bounds import raise_reported
 from .device import Device, cpu
 from .dtypes import DType
 from .errors import DeviceError
@@ -66,11 +67,15 @@ def upload(t: Tensor, device: Device) -> Tensor:
 
 
 def download(t: Tensor) -> Tensor:
-    """A copy of a tensor of a device on the CPU, without history; waits for the device."""
+    """A copy of a tensor of a device on the CPU, without history; waits for the device, and raises
+    what its kernels reported.
+    """
     made = empty(t.layout.shape, t.storage.dtype)
     if t.layout.size:
         view = dense(t)
-        runtime_of(t.storage.device).copy_out(arr(made), view.ptr)
+        runtime = runtime_of(t.storage.device)
+        runtime.copy_out(arr(made), view.ptr)
+        raise_reported(runtime)
     return made
 
 

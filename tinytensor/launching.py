@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import dtypes
+from .bounds import Describe, bounds, raise_reported
 from .config import config
 from .device import Device
 from .dtypes import DType
@@ -140,6 +141,12 @@ class Launch:
         if view.nbytes:
             self.runtime.memset(view.ptr, 0, view.nbytes)
 
+    def bounds(self, low: int, high: int, describe: Describe, *arguments: Any) -> bytes:
+        """For a parameter `Bounds` (bounds.cuh): low <= number < high is fine, all else raises
+        `describe(number, *arguments)`, later on a GPU. See `bounds.py`.
+        """
+        return bounds(self.runtime, low, high, describe, *arguments)
+
     def dense(self, view: View, dtype: DType | None = None) -> View:
         """The View, or a C-contiguous copy of it if it is none or has another dtype."""
         wanted = dtype or view.dtype
@@ -200,6 +207,8 @@ def run(
                 _check_strict(op.name, name, v)
                 views[i] = launch.dense(v)
     cuda(launch, *places, *views, **params)
+    if device.type != "cuda":  # the work is done, so what kernels reported can be raised where it happened
+        raise_reported(launch.runtime)
 
 
 def _check_strict(what: str, name: str, v: View) -> None:

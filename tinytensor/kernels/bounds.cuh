@@ -1,0 +1,24 @@
+// Checks of numbers that come from data: an index outside its axis, a class that does not exist.
+// The first bad number since the host last looked goes into a report of the device (tinytensor/bounds.py), and
+// the host raises at its next read-back. Good numbers cost two comparisons and no memory access.
+#pragma once
+#include "common.cuh"
+
+// By value: what is fine, and where to report what is not. In Python: launch.bounds(low, high, describe, ...).
+struct Bounds {
+    unsigned long long* report;  // number of the check (0: nothing to report), the bad number, whether it is < 0
+    long long low, high;         // low <= number < high is fine
+    unsigned long long check;
+};
+
+// Whether the number is fine. If not, the kernel must go on with one that is, or leave the element out.
+template <class T> __device__ __forceinline__ bool in_bounds(const Bounds& bounds, T number) {
+    const long long i = static_cast<long long>(number);
+    const bool beyond = !is_signed<T> && i < 0;  // above 2^63
+    if (!beyond && i >= bounds.low && i < bounds.high) return true;
+    if (atomicCAS(bounds.report, 0ULL, bounds.check) == 0) {
+        bounds.report[1] = static_cast<unsigned long long>(i);
+        bounds.report[2] = i < 0 && !beyond;
+    }
+    return false;
+}
