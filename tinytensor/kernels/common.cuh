@@ -94,6 +94,11 @@ template <int W, class T> __device__ __forceinline__ void store(T* p, const Vec<
 
 // ---- loops and positions ---------------------------------------------------------------------------------
 
+// Number of this thread in its block, x fastest; lanes of a warp are neighbors in it.
+__device__ __forceinline__ int thread_rank() {
+    return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+}
+
 // For `for (auto i = grid_start<I>(); i < n; i += grid_step<I>())`: every size works with every grid. The
 // counter is unsigned, so that the last step cannot overflow while n fits into I.
 template <class I> using counter = choose<sizeof(I) == 8, unsigned long long, unsigned>;

@@ -23,11 +23,6 @@ struct Min {
 
 }  // namespace tt_reduce
 
-// Number of this thread in its block, x fastest.
-__device__ __forceinline__ int thread_rank() {
-    return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
-}
-
 // All 32 lanes of the warp must take part. F is associative and commutative.
 template <class F, class A> __device__ __forceinline__ A warp_reduce(A x) {
 #pragma unroll
