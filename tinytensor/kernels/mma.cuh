@@ -1,14 +1,14 @@
 // Tensor cores and asynchronous copies: the only place with PTX. The emulator has its own versions (mma.h).
-// Mapping: one warp, all 32 lanes, holds matrices in registers, element (row, column), with g = lane / 4 and
-// t = lane % 4:
-//   A, 16 bits  a[0] (g, 2t)  a[1] (g + 8, 2t)  a[2] (g, 2t + 8)  a[3] (g + 8, 2t + 8), each with its neighbor
-//   B, 16 bits  b[0] (2t, g)  b[1] (2t + 8, g), each with its neighbor below; the first one in the low half
+// Mapping: one warp, all 32 lanes, holds matrices in registers, element (row, column), with g = lane / 4, t =
+// lane % 4:
+//   A, 16 bits  a[0] (g, 2t)  a[1] (g + 8, 2t)  a[2] (g, 2t + 8)  a[3] (g + 8, 2t + 8), and their neighbors
+//   B, 16 bits  b[0] (2t, g)  b[1] (2t + 8, g), and their neighbors below; the first in the low half
 //   A, tf32     a[0] (g, t)   a[1] (g + 8, t)   a[2] (g, t + 4)   a[3] (g + 8, t + 4)
 //   B, tf32     b[0] (t, g)   b[1] (t + 4, g)
 //   C, D float  c[0] (g, 2t)  c[1] (g, 2t + 1)  c[2] (g + 8, 2t)  c[3] (g + 8, 2t + 1)
 // Traffic: registers and shared memory; cp.async reads global memory, 16 bytes a lane.
-// Architecture: sm_80 and later. On sm_75 copies are made at once, half runs as two products of 8; bfloat16 and
-// tf32, which its tensor cores lack, run on the ordinary ones: right, but slow.
+// Architecture: sm_80 and later. On sm_75 copies are made at once, half runs as two products of 8; bfloat16
+// and tf32, which its tensor cores lack, run on the ordinary ones: right, but slow.
 // Source: PTX ISA, chapters on ldmatrix, mma and cp.async.
 #pragma once
 #include "common.cuh"
