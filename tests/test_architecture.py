@@ -18,7 +18,7 @@ LAYERS = [
     ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random"],
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
-    ["tinytensor.reuse", "tinytensor.op", "tinytensor.bounds"],
+    ["tinytensor.reuse", "tinytensor.op", "tinytensor.bounds", "tinytensor.random_state"],
     ["tinytensor.launching"],
     ["tinytensor.arrays"],
     ["tinytensor.dispatch"],

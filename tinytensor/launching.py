@@ -18,6 +18,7 @@ from .dtypes import DType
 from .errors import DeviceError, ShapeError
 from .layout import Layout, contiguous
 from .op import Op
+from .random_state import stream
 from .runtime import runtime_of
 from .runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
 from .storage import alloc_on
@@ -146,6 +147,10 @@ class Launch:
         `describe(number, *arguments)`, later on a GPU. See `bounds.py`.
         """
         return bounds(self.runtime, low, high, describe, *arguments)
+
+    def stream(self, seed: int, offset: int) -> bytes:
+        """For a parameter `Stream` (stream.cuh): a draw of random numbers, also in a captured graph."""
+        return stream(self.runtime, seed, offset)
 
     def dense(self, view: View, dtype: DType | None = None) -> View:
         """The View, or a C-contiguous copy of it if it is none or has another dtype."""

@@ -15,7 +15,7 @@ leaves words of its last block unused; so two draws never share a block. All sum
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import SupportsIndex
 
 from .errors import ArgumentError, FormatError
@@ -109,6 +109,8 @@ class Generator:
         with self._lock:
             before = self._offset
             self._offset = (before + count) % _MODULUS
+        for observe in tuple(observers):
+            observe(self, before, count)
         return before
 
     def get_state(self) -> dict[str, int]:
@@ -151,6 +153,10 @@ class Generator:
 
     def __repr__(self) -> str:
         return "Generator(seed={seed}, offset={offset})".format(**self.get_state())
+
+
+# who captures a graph watches what is drawn: (generator, offset before, blocks)
+observers: list[Callable[[Generator, int, int], None]] = []
 
 
 def manual_seed(seed: SupportsIndex) -> Generator:

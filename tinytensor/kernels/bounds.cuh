@@ -1,12 +1,12 @@
 // Checks of numbers that come from data: an index outside its axis, a class that does not exist.
-// The first bad number since the host last looked goes into a report of the device (tinytensor/bounds.py), and
-// the host raises at its next read-back. Good numbers cost two comparisons and no memory access.
+// The first bad number since the host last looked goes into a report of the device, and the host raises at
+// its next read-back (tinytensor/bounds.py). Good numbers cost two comparisons and no memory access.
 #pragma once
 #include "common.cuh"
 
-// By value: what is fine, and where to report what is not. In Python: launch.bounds(low, high, describe, ...).
+// By value: what is fine, and where to report the rest. In Python: launch.bounds(low, high, describe, ...).
 struct Bounds {
-    unsigned long long* report;  // number of the check (0: nothing to report), the bad number, whether it is < 0
+    unsigned long long* report;  // number of the check (0: nothing to say), the bad number, whether it is < 0
     long long low, high;         // low <= number < high is fine
     unsigned long long check;
 };
