@@ -2,7 +2,7 @@
 
 A draw is a seed and an offset, and outside of a captured graph a kernel gets both as numbers. A graph would
 repeat those at every replay. So the kernels of a graph read {seed, offset} of the generator from a small
-buffer that the host writes before each replay, and get the distance of their draw from there; then each replay
+buffer that the host writes before each replay, and get the distance of their draw from there. So each replay
 draws what the same calls would have drawn without a graph. Knows nothing of tensors.
 """
 
