@@ -10,6 +10,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 
 EXTRAS = {
+    "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++
     "gpt": ["tqdm>=4.60", "safetensors>=0.7"],
     "plot": ["matplotlib>=3.8"],
     "dev": [

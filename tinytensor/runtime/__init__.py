@@ -1,29 +1,47 @@
-"""Runtimes: who owns the bytes of a device, and compiles and starts kernels there."""
+"""Runtimes: who owns the bytes of a device. `host.py` is imported with us, the others when asked for."""
 
 from __future__ import annotations
 
-from .. import device as _device
+import importlib as _importlib
+
+from ..device import Device as _Device
 from ..errors import DeviceError as _DeviceError
-from . import base as _base
+from .base import Runtime as _Runtime
 
 __all__ = ["runtime_of"]
 
+_runtimes: dict[_Device, _Runtime] = {}
 
-def runtime_of(device: _device.Device) -> _base.Runtime:
-    """The runtime of a device other than the CPU.
 
-    Args:
-        device: for tensors of any shape.
+def runtime_of(device: _Device) -> _Runtime:
+    """The one runtime of a device.
 
     Raises:
-        DeviceError: the device is not present.
-
-    Example:
-        >>> tt.Device("emulated")
-        device('emulated')
+        DeviceError: the device is not there.
     """
+    found = _runtimes.get(device)
+    return found if found is not None else _runtimes.setdefault(device, _start(device))
+
+
+def _start(device: _Device) -> _Runtime:
+    if device.type == "emulated":
+        from .emulated_runtime import EmulatedRuntime
+
+        return EmulatedRuntime()
+    if device.type == "cuda":
+        try:
+            runtime = _importlib.import_module(".cupy_runtime", __package__)
+        except ImportError as error:
+            raise _DeviceError(
+                f"device {device}: CuPy cannot be imported",
+                why=str(error),
+                fix="pip install 'tinytensor[gpu13]' on a machine with an NVIDIA GPU; or use device "
+                '"emulated": the same kernels, compiled for the CPU',
+            ) from error
+        started: _Runtime = runtime.CupyRuntime(device)
+        return started
     raise _DeviceError(
-        f"runtime_of: device {device} is not available",
-        why="this release runs on the CPU; a device never silently stands in for another",
-        fix='use device="cpu"',
+        f"device {device}: it has no runtime",
+        why="memory of the host is NumPy's; kernels run on cuda and emulated",
+        fix='use device "emulated" or "cuda"',
     )

@@ -1,0 +1,294 @@
+"""The compiler of the machine: shared libraries from C++ text, kept on disk by a hash of all they depend on.
+
+Safe with several processes at once: a library is built beside its place and moved there, under a lock that
+the system drops when a process is killed. Knows nothing of kernels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import logging
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ..errors import KernelError
+
+__all__ = ["Compiler", "Recipe", "cache_folder", "find_compiler", "shared_library"]
+
+logger = logging.getLogger(__name__)
+
+BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=hidden")
+# The language of a kernel: no exceptions, integers that wrap around, float4 made of floats; products are
+# fused into sums as nvcc does it, and nothing of -ffast-math, which would break infinities.
+KERNEL_FLAGS = (
+    *("-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fno-threadsafe-statics"),
+    *("-fwrapv", "-fno-strict-aliasing", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-w"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A C++ compiler.
+
+    Attributes:
+        command: what to run, before the flags.
+        identity: changes when another compiler is installed. Taken from the file, since asking the compiler
+            for its version takes longer than loading a library from the cache.
+    """
+
+    command: tuple[str, ...]
+    identity: str
+
+    @property
+    def is_gcc(self) -> bool:
+        """Whether it takes the flags that only GCC knows; runs the compiler once."""
+        return not _is_clang(self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a library is made of.
+
+    Attributes:
+        name: begins the name of its file.
+        text: C++ to compile; it may include files of `folders`.
+        folders: where its `#include "…"` are looked for.
+        flags: for any compiler.
+        gcc_flags: for GCC alone.
+        libraries: to be linked, such as -lm.
+    """
+
+    name: str
+    text: str
+    folders: tuple[Path, ...] = ()
+    flags: tuple[str, ...] = ()
+    gcc_flags: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+# ---- which compiler ----------------------------------------------------------------------------------------
+
+
+@cache
+def find_compiler(asked: str | None = None) -> Compiler:
+    """The compiler of $CXX (`asked`), else g++, clang++ or that of the package ziglang.
+
+    Raises:
+        KernelError: there is none.
+    """
+    asked = asked or os.environ.get("CXX")
+    for words in [shlex.split(asked)] if asked else [["g++"], ["clang++"], ["c++"]]:
+        if words and (path := shutil.which(words[0])):
+            return Compiler((path, *words[1:]), _identity(path, words))
+    if asked:
+        raise KernelError(
+            f"compiler: {asked!r} was not found",
+            why="the environment variable CXX names it, and it is not on PATH",
+            fix="set CXX to a C++ compiler, or unset it",
+        )
+    if spec := importlib.util.find_spec("ziglang"):
+        return Compiler((sys.executable, "-m", "ziglang", "c++"), _identity(str(spec.origin), ["ziglang"]))
+    raise KernelError(
+        "compiler: there is no C++ compiler",
+        why="kernels are compiled for this machine when they are first used; g++, clang++ and the package "
+        "ziglang were looked for",
+        fix="apt install g++, or pip install 'tinytensor[compiler]'",
+    )
+
+
+def _identity(path: str, words: Sequence[str]) -> str:
+    parts = [*words]
+    for file in (path, *(found for word in words[1:] if (found := shutil.which(word)))):
+        real = os.path.realpath(file)
+        status = os.stat(real)
+        parts += [real, str(status.st_size), str(status.st_mtime_ns)]
+    return "\n".join(parts)
+
+
+@cache
+def _is_clang(command: tuple[str, ...]) -> bool:
+    answer = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    return "clang" in answer.stdout + answer.stderr
+
+
+@cache
+def _processor() -> str:
+    """What -march=native depends on."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith(("flags", "Features")):
+                return platform.machine() + line
+    return f"{platform.machine()} {platform.processor()} {platform.node()}"
+
+
+# ---- where libraries are kept ------------------------------------------------------------------------------
+
+
+def cache_folder(part: str) -> Path:
+    """A folder for files of one kind: in $TINYTENSOR_CACHE, else in the user's cache. Where that cannot be
+    written, a private folder among the temporary files, with a warning.
+    """
+    named = os.environ.get("TINYTENSOR_CACHE")
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    home = Path(xdg) if xdg else Path.home() / ".cache"
+    folder = (Path(named) if named else home / "tinytensor") / part
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+        reason = "it is read-only"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    return _temporary_folder(folder, reason) / part
+
+
+@cache
+def _temporary_folder(instead_of: Path, reason: str) -> Path:
+    folder = Path(tempfile.gettempdir()) / f"tinytensor-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
+        # Somebody else's libraries must not be loaded.
+        folder = Path(tempfile.mkdtemp(prefix="tinytensor-"))
+    logger.warning("compiled kernels are kept in %s: %s cannot be used, %s", folder, instead_of, reason)
+    return folder
+
+
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]', re.MULTILINE)
+
+
+@cache
+def _read(path: Path, modified: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """Text of a file and what it includes; the other arguments make a changed file another key."""
+    text = path.read_text(encoding="utf-8")
+    return text, tuple(_INCLUDE.findall(text))
+
+
+def _contents(recipe: Recipe) -> Iterator[str]:
+    """The text of a recipe and of all files that it includes and that lie in its folders."""
+    yield recipe.text
+    waiting, seen = _INCLUDE.findall(recipe.text), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for path in (folder / name for folder in recipe.folders):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            text, included = _read(path, status.st_mtime_ns, status.st_size)
+            yield name
+            yield text
+            waiting += included
+            break
+
+
+def fingerprint(recipe: Recipe, compiler: Compiler) -> str:
+    """Hash of all that a library depends on."""
+    hashed = hashlib.sha256()
+    parts = (*_contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.libraries)
+    for part in (*parts, compiler.identity, _processor(), sys.platform):
+        hashed.update(part.encode())
+        hashed.update(b"\0")
+    return hashed.hexdigest()[:24]
+
+
+# ---- building ----------------------------------------------------------------------------------------------
+
+
+def shared_library(recipe: Recipe, part: str) -> Path:
+    """The library of a recipe, compiled unless the folder `part` of the cache has it.
+
+    Raises:
+        KernelError: there is no compiler, or the text does not compile: with the lines of the compiler.
+    """
+    compiler = find_compiler(os.environ.get("CXX"))
+    target = cache_folder(part) / f"{recipe.name}-{fingerprint(recipe, compiler)}.so"
+    if target.exists():
+        return target
+    try:
+        with _lock(target.with_suffix(".lock")):
+            if not target.exists():
+                _build(recipe, compiler, target)
+    except OSError as error:
+        raise KernelError(
+            f"compiler: {recipe.name} cannot be written to {target.parent}",
+            why=error.strerror or str(error),
+            fix="make room there, or name another folder in the environment variable TINYTENSOR_CACHE",
+        ) from error
+    return target
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process at a time build a library, or several where files cannot be locked: that costs time."""
+    with open(path, "w", encoding="utf-8") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
+    _remove_leftovers(target.parent)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
+        built = Path(folder) / target.name
+        command = [
+            *(*compiler.command, *BASE_FLAGS, *recipe.flags, *(recipe.gcc_flags if compiler.is_gcc else ())),
+            *(f"-I{folder}" for folder in recipe.folders),
+            *("-x", "c++", "-", "-o", str(built), *recipe.libraries),
+        ]
+        start = time.perf_counter()
+        done = subprocess.run(
+            command,
+            input=recipe.text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env={**os.environ, "LC_ALL": "C", "TMPDIR": folder},
+        )
+        if done.returncode or not built.exists():
+            raise KernelError(
+                f"compiler: {recipe.name} does not compile",
+                why=_shortened(done.stderr or f"the compiler ended with {done.returncode} and said nothing"),
+                fix="mend the lines that the compiler names",
+            )
+        logger.debug("compiled %s in %.2f s", target.name, time.perf_counter() - start)
+        os.replace(built, target)
+
+
+def _shortened(said: str) -> str:
+    """The words of a compiler, from the first error on, and not all of them."""
+    lines = said.strip().splitlines()
+    first = next((i for i, line in enumerate(lines) if "error" in line), 0)
+    shown = [line[:300] for line in lines[first : first + 24]]
+    left = len(lines) - first - len(shown)
+    return "\n       ".join([*shown, *([f"and {left} more lines"] if left > 0 else [])])
+
+
+def _remove_leftovers(folder: Path, older_than: float = 24 * 3600) -> None:
+    """Folders of compilers that were killed."""
+    for path in folder.glob(".build-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > older_than:
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,184 @@
+"""From a .cu file to a library for the CPU: the text behind `cuda_emu.h`, and one entry per instance.
+
+Each instance has its own name in the cache, so a launch that asks for one finds it in whichever unit it was
+compiled with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import KernelError
+from .base import Source
+from .compiler import KERNEL_FLAGS, Recipe, cache_folder, find_compiler, fingerprint, shared_library
+from .signature import Packer, Signature, parse
+
+__all__ = ["SourceFile", "core_library", "library_of", "locate"]
+
+KERNELS = Path(__file__).parent.parent / "kernels"
+EMULATOR = Path(__file__).parent / "emulator"
+PART = "emulated"  # of the cache
+
+# -O2 takes no longer than -O1 for small kernels and runs matrix products three times as fast; -O3 takes up to
+# twice as long and gains little.
+UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib")
+CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if os.uname().machine == "x86_64" else "-O2")
+LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
+
+_LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$')
+_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
+_UNROLL = re.compile(r"^([ \t]*)#[ \t]*pragma[ \t]+unroll\b[ \t]*\(?(\w*)\)?[ \t]*$")
+_DYNAMIC = re.compile(
+    r"\bextern\s+__shared__\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?([\w:<>\s]*?[\w>])\s+(\w+)\s*\[\s*\]"
+)
+
+
+def locate(source: Source) -> Path:
+    """The path of a file in `kernels/`, by its stem, or of any other .cu file."""
+    path = (
+        Path(source) if isinstance(source, Path) or str(source).endswith(".cu") else KERNELS / f"{source}.cu"
+    )
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in KERNELS.glob("*.cu"))) or "none"
+        raise KernelError(
+            f"kernel: there is no file {path}",
+            why=f"kernels are named by the stem of a file in tinytensor/kernels ({known}) or by a path",
+            fix="check the name",
+        )
+    return path
+
+
+def core_library() -> Path:
+    """The emulator's core, compiled once per machine."""
+    gcc = ("-fno-ipa-ra", "-static-libgcc")
+    libraries = ("-lpthread", "-ldl", "-lm")
+    return shared_library(
+        Recipe("core", '#include "core.cpp"\n', (EMULATOR,), CORE_FLAGS, gcc, libraries), PART
+    )
+
+
+@dataclass(slots=True)
+class SourceFile:
+    """A .cu file, ready to be compiled.
+
+    Attributes:
+        text: its text and that of the files it includes, as the emulator takes it.
+        signatures: of its kernels.
+        key: hash of all that an instance depends on, but for its name.
+    """
+
+    path: Path
+    text: str
+    signatures: dict[str, Signature] = field(init=False)
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signatures = parse(self.text)
+        compiler = find_compiler(os.environ.get("CXX"))
+        self.key = fingerprint(self.recipe(()), compiler)
+
+    def signature(self, name: str) -> Signature:
+        """KernelError if the file has no such kernel."""
+        if name in self.signatures:
+            return self.signatures[name]
+        raise KernelError(
+            f"kernel {name}: {self.path.name} has no kernel of this name",
+            why=f"its kernels are {', '.join(sorted(self.signatures)) or 'none'}",
+            fix="check the name, or declare it as __global__",
+        )
+
+    def recipe(self, instances: Sequence[Packer]) -> Recipe:
+        """What a unit with these instances is made of."""
+        exports = "".join(_export(packer) for packer in instances)
+        extra = tuple(shlex.split(os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")))
+        return Recipe(
+            name=self.path.stem,
+            text=f'#include "cuda_emu.h"\n{self.text}\n#line 1 "instances"\n{exports}',
+            folders=(EMULATOR,),
+            flags=(*UNIT_FLAGS, *extra, *LOADED_NOW),
+            gcc_flags=("-fno-gnu-unique",),
+            libraries=("-lm", "-lc"),
+        )
+
+
+def symbol(packer: Packer) -> str:
+    """The name under which a unit exports an instance."""
+    return f"tt_kernel_{hashlib.sha256(packer.name.encode()).hexdigest()[:16]}"
+
+
+def _export(packer: Packer) -> str:
+    signature, name = packer.signature, symbol(packer)
+    bound = signature.bounds or "0"
+    text = ""
+    if signature.template and signature.bounds:
+        template = ", ".join(f"{p.kind} {p.name}" for p in signature.template)
+        text = (
+            f"template <{template}> struct {name}_bound {{ static constexpr unsigned value = ({bound}); }};\n"
+        )
+        bound = packer.name.replace(signature.name, f"{name}_bound", 1) + "::value"
+    return f"{text}TT_EXPORT({name}, ({bound}), {packer.name})\n"
+
+
+def read(path: Path) -> SourceFile:
+    """Read a .cu file and what it includes."""
+    return SourceFile(path, "\n".join(_lines(path, set())))
+
+
+def _lines(path: Path, seen: set[Path]) -> list[str]:
+    """The lines of a file, with those of included files in their place, each file once."""
+    seen.add(path.resolve())
+    # Names alone, so that a copy of the folder finds the same library; a debugger needs the way.
+    debugging = "-g" in os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")
+    shown = str(path.resolve()) if debugging else path.name
+    lines = [f'#line 1 "{shown}"']
+    for number, line in enumerate(_rewritten(path.read_text(encoding="utf-8")).split("\n"), 1):
+        match = _LOCAL_INCLUDE.match(line)
+        included = path.parent / match[1] if match else None
+        if included is not None and included.is_file():
+            lines += [] if included.resolve() in seen else _lines(included, seen)
+            lines.append(f'#line {number + 1} "{shown}"')
+        else:
+            lines.append("" if _ONCE.match(line) else line)
+    return lines
+
+
+def _rewritten(text: str) -> str:
+    """The two changes that macros cannot make; lines stay where they are."""
+    text = _DYNAMIC.sub(lambda m: f"TT_DYNAMIC_SHARED({m[1]}, {m[2]})" + "\n" * m[0].count("\n"), text)
+    return "\n".join(_UNROLL.sub(r"\1TT_UNROLL(\2)", line) for line in text.split("\n"))
+
+
+def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -> Path:
+    """A library that exports `wanted`, compiled with those of `together` that the cache lacks."""
+    folder = cache_folder(PART)
+    places = {packer.name: _place(folder, source, packer) for packer in (wanted, *together)}
+    place = places[wanted.name]
+    if place.exists():
+        return place
+    missing = {p.name: p for p in (wanted, *together) if not places[p.name].exists()}
+    unit = shared_library(source.recipe([missing[name] for name in sorted(missing)]), PART)
+    for name in missing:
+        _link(places[name], unit)
+    return unit
+
+
+def _place(folder: Path, source: SourceFile, packer: Packer) -> Path:
+    key = hashlib.sha256(f"{source.key} {packer.name}".encode()).hexdigest()[:24]
+    return folder / f"{source.path.stem}-{key}.so"
+
+
+def _link(place: Path, unit: Path) -> None:
+    """Let an instance be found by its own name. Where that fails it will be compiled again, no more."""
+    temporary = place.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(unit.name)
+        os.replace(temporary, place)

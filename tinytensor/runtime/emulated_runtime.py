@@ -1,0 +1,228 @@
+"""The device `emulated`: the .cu files compiled by the compiler of the machine and run on the CPU.
+
+Synchronous: work is done when a call returns. Knows nothing of shapes; what a kernel may write is in
+`emulator/cuda_emu.h`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+from ..device import Device, as_device
+from ..errors import KernelError
+from .base import Argument, Buffer, DeviceStatistics, Dim, Source, TemplateArgument
+from .emulated_kernels import SourceFile, core_library, library_of, locate, read, symbol
+from .guarded_memory import GuardedMemory
+from .host import Array
+from .signature import Packer
+
+__all__ = ["EmulatedKernel", "EmulatedRuntime"]
+
+THRESHOLD = 300e-6  # seconds of work that are worth waking other threads
+
+HEADER = struct.Struct("<8I")  # grid, block, shared, one unused: struct Packed of launches.h
+DONE, REFUSED, FAULT = 0, 1, 2
+
+
+class Core:
+    """The functions of the emulator's core."""
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(str(core_library()), mode=ctypes.RTLD_GLOBAL)
+        self.load = library.tt_emu_load
+        self.load.restype, self.load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]
+        self.parameter = library.tt_emu_parameter
+        self.parameter.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+        self.launch = library.tt_emu_launch
+        self.launch.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        self.report = library.tt_emu_report
+        self.report.restype = ctypes.c_char_p
+        self.report_address = library.tt_emu_report_address
+        self.report_address.restype = ctypes.c_void_p
+        self.set_order = library.tt_emu_set_order
+        self.set_order.argtypes = [ctypes.c_ulonglong]
+        self.set_workers = library.tt_emu_set_workers
+        self.set_workers.argtypes = [ctypes.c_uint, ctypes.c_double]
+
+
+class EmulatedKernel:
+    """One compiled instance of a kernel."""
+
+    __slots__ = ("_core", "_handle", "_packer", "_runtime", "name")
+
+    def __init__(
+        self, runtime: EmulatedRuntime, core: Core, packer: Packer, library: Path, symbol: str
+    ) -> None:
+        self.name = packer.name
+        self._runtime, self._core, self._packer = runtime, core, packer
+        self._handle: int | None = core.load(os.fsencode(os.path.realpath(library)), symbol.encode())
+        if self._handle is None:
+            raise KernelError(
+                f"kernel {self.name}: the compiled library cannot be loaded",
+                why=core.report().decode(errors="replace"),
+                fix=f"remove {library} and try again",
+            )
+        packer.check_sizes([abs(core.parameter(self._handle, i)) for i in range(len(packer.kinds))])
+
+    def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
+        """Run all threads. KernelError for sizes a GPU refuses, for faults, deadlocks and failed asserts."""
+        arguments, _ = self._packer.pack(args)
+        try:
+            gx, gy, gz = (grid, 1, 1) if isinstance(grid, int) else _three(grid)
+            bx, by, bz = (block, 1, 1) if isinstance(block, int) else _three(block)
+            packed = HEADER.pack(gx, gy, gz, bx, by, bz, shared, 0) + arguments
+        except (struct.error, TypeError, ValueError):
+            self._fail("grid and block are up to three sizes, shared is one", (grid, block, shared))
+        result = self._core.launch(self._handle, packed)
+        self._runtime.statistics.launch_calls += 1
+        if result != DONE:
+            self._explain(result, (grid, block, shared), args)
+
+    def _explain(self, result: int, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]) -> NoReturn:
+        said = self._core.report().decode(errors="replace")
+        address = self._core.report_address()
+        if result == FAULT and address is not None:
+            said += self._whose(address, args)
+        fix = "give sizes that a GPU takes" if result == REFUSED else None
+        self._fail(said, sizes, fix or 'find the line with device "checked", or with a printf in the kernel')
+
+    def _whose(self, address: int, args: Sequence[Argument]) -> str:
+        """Which argument an address belongs to."""
+        memory = self._runtime.memory
+        found = memory.near(address)
+        if found is None:
+            return ""
+        start, nbytes = found
+        names = [f"`{name}`" for name, at in self._packer.pointers(args) if memory.near(at) == found]
+        past = address - start - nbytes
+        side = f"{past} bytes past the end" if past >= 0 else f"{start - address} bytes before the start"
+        return f"; that is {side} of a buffer of {nbytes} bytes" + (f", {names[0]}" if names else "")
+
+    def _fail(self, why: str, sizes: tuple[Dim, Dim, int], fix: str = "give ints") -> NoReturn:
+        grid, block, shared = sizes
+        raise KernelError(
+            f"kernel {self.name}: launch with grid {grid}, block {block}"
+            + (f", shared {shared}" if shared else ""),
+            why=why,
+            fix=fix,
+        )
+
+
+def _three(sizes: Sequence[int]) -> tuple[int, int, int]:
+    if not 1 <= len(sizes) <= 3:
+        raise ValueError
+    x, y, z = (*sizes, 1, 1)[:3]
+    return x, y, z
+
+
+@cache
+def the_core() -> Core:
+    """One core for the process, compiled on first use."""
+    core = Core()
+    core.set_workers(processors(), THRESHOLD)
+    return core
+
+
+@cache
+def processors() -> int:
+    """How many workers run the blocks of a big launch."""
+    asked = os.environ.get("TINYTENSOR_EMULATOR_WORKERS", "")
+    if asked.isdigit():
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class EmulatedRuntime:
+    """The runtime of the device `emulated`; see `base.Runtime`."""
+
+    def __init__(self) -> None:
+        self.device: Device = as_device("emulated")
+        self.memory = GuardedMemory()
+        self.returned: deque[Buffer] = self.memory.returned
+        self.statistics: DeviceStatistics = self.memory.statistics
+        self.architecture = 80
+        self.multiprocessors = processors()
+        self._kernels: dict[tuple[object, ...], EmulatedKernel] = {}
+        self._sources: dict[Path, SourceFile] = {}
+        self._lock = threading.RLock()
+
+    # ---- memory
+
+    def alloc(self, nbytes: int) -> Buffer:
+        """Bytes full of 0xff; the end, rounded up to 256, touches an inaccessible page."""
+        return self.memory.alloc(nbytes, self)
+
+    def copy_in(self, ptr: int, source: Array) -> None:
+        """Host to device."""
+        self.memory.check("copy_in", ptr, source.nbytes)
+        ctypes.memmove(ptr, source.ctypes.data, source.nbytes)
+        self.statistics.copy_in_bytes += source.nbytes
+
+    def copy_out(self, target: Array, ptr: int) -> None:
+        """Device to host."""
+        self.memory.check("copy_out", ptr, target.nbytes)
+        ctypes.memmove(target.ctypes.data, ptr, target.nbytes)
+        self.statistics.copy_out_bytes += target.nbytes
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Within the device."""
+        self.memory.check("copy to", target, nbytes)
+        self.memory.check("copy from", source, nbytes)
+        ctypes.memmove(target, source, nbytes)
+
+    def memset(self, ptr: int, value: int, nbytes: int) -> None:
+        """Set bytes."""
+        self.memory.check("memset", ptr, nbytes)
+        ctypes.memset(ptr, value, nbytes)
+
+    # ---- kernels
+
+    def kernel(
+        self,
+        source: Source,
+        name: str,
+        *arguments: TemplateArgument,
+        together: Sequence[tuple[str, tuple[TemplateArgument, ...]]] = (),
+    ) -> EmulatedKernel:
+        """The instance `name<arguments>`, compiled if the caches lack it."""
+        key = (source, name, arguments)
+        found = self._kernels.get(key)
+        if found is not None:
+            return found
+        with self._lock:
+            path = locate(source)
+            file = self._sources.get(path) or self._sources.setdefault(path, read(path))
+            packer = Packer(file.signature(name), arguments)
+            others = [Packer(file.signature(n), a) for n, a in together]
+            library = library_of(file, packer, others)
+            return self._kernels.setdefault(
+                key, EmulatedKernel(self, the_core(), packer, library, symbol(packer))
+            )
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    @contextlib.contextmanager
+    def schedule(self, *, order: int = 0, workers: int | None = None) -> Iterator[None]:
+        """Run threads and blocks in another order: 1 backwards, any other number drawn by it. A kernel whose
+        result depends on the order lacks a barrier. `workers`, if given, is how many operating system threads
+        every launch runs on. For tests: it holds for the whole process.
+        """
+        core = the_core()
+        core.set_order(order)
+        if workers is not None:
+            core.set_workers(workers, 0.0)
+        try:
+            yield
+        finally:
+            core.set_order(0)
+            core.set_workers(processors(), THRESHOLD)

@@ -1,0 +1,70 @@
+// What a compiled kernel file (a unit) and the core of the emulator know of each other.
+//
+// The core is compiled once per machine: fibers, barriers, warp operations, worker threads, faults
+// (core.cpp). A unit is one .cu file behind cuda_emu.h. It keeps threadIdx and its kin, and all __shared__
+// variables, as plain static data, so an address costs nothing; blocks run in parallel in several loaded
+// copies of the unit. No standard header here: parsing those would take ten times as long as compiling a
+// small kernel.
+#pragma once
+
+#define TT_API extern "C" __attribute__((visibility("default")))
+
+namespace tt_emu {
+
+struct Worker;  // one operating system thread that runs blocks, with its fibers; private to the core
+
+// One block, as the unit sees it. The core keeps one per worker and changes `index` from block to block.
+struct Job {
+    Worker* worker;
+    unsigned grid[3], block[3], index[3];
+    bool alone;                      // no other worker runs blocks of this launch: atomics may be plain
+    unsigned char* dynamic_shared;   // its end touches an inaccessible page
+    const unsigned char* arguments;  // packed, each at a multiple of its size (structs: of 16)
+};
+
+// Runs the threads first..last-1 of a block one after another until one of them has waited at a barrier or in
+// a warp operation (other threads have run meanwhile, on other stacks). Gives the number of that thread, or
+// last.
+using Run = unsigned (*)(const Job&, unsigned first, unsigned last);
+
+struct Parameter {
+    unsigned size;
+    bool is_struct;
+};
+
+struct Kernel {  // exported by a unit, one for each instance
+    Run run;
+    const Parameter* parameters;
+    unsigned count;
+    unsigned bound;  // of __launch_bounds__, or 0
+};
+
+enum class Reduce : int { add, smallest, largest, smallest_unsigned, largest_unsigned, both, either, one };
+enum class Matrix : int { half, bfloat16, tf32 };
+
+struct Site {  // a place in a .cu file
+    const char* file;
+    int line;
+};
+
+}  // namespace tt_emu
+
+// All of these may run other threads before they return. `self` is the number of the calling thread.
+TT_API int tt_emu_barrier(tt_emu::Worker*, unsigned self, int predicate, int* arrived, tt_emu::Site);
+TT_API void tt_emu_sync_warp(tt_emu::Worker*, unsigned self, unsigned mask, tt_emu::Site);
+TT_API unsigned long long tt_emu_shuffle(tt_emu::Worker*, unsigned self, unsigned mask,
+                                         unsigned long long bits, int source, tt_emu::Site);
+TT_API unsigned tt_emu_ballot(tt_emu::Worker*, unsigned self, unsigned mask, int predicate, tt_emu::Site);
+TT_API unsigned tt_emu_match(tt_emu::Worker*, unsigned self, unsigned mask, unsigned long long bits,
+                             tt_emu::Site);
+TT_API unsigned tt_emu_reduce(tt_emu::Worker*, unsigned self, unsigned mask, tt_emu::Reduce, unsigned value,
+                              tt_emu::Site);
+TT_API void tt_emu_ldmatrix(tt_emu::Worker*, unsigned self, unsigned* registers, int count, bool transposed,
+                            const void* row, tt_emu::Site);
+TT_API void tt_emu_mma(tt_emu::Worker*, unsigned self, tt_emu::Matrix, float* d, const unsigned* a,
+                       const unsigned* b, const float* c, tt_emu::Site);
+
+// These two do not return.
+TT_API void tt_emu_assert(tt_emu::Worker*, unsigned self, const char* condition, tt_emu::Site);
+TT_API void tt_emu_trap(tt_emu::Worker*, unsigned self, tt_emu::Site);
+TT_API int tt_emu_printf(const char* format, ...);

@@ -1,0 +1,78 @@
+// CUDA C++ as plain C++17: what a .cu file sees instead of NVRTC's built-in names.
+//
+// Included before the text of the file, in which two things are changed: `extern __shared__` (see below) and
+// `#pragma unroll`. Nothing that NVRTC lacks is declared: no INFINITY, no uint32_t, no std.
+#pragma once
+#include "core.h"
+
+#define TT_EMULATED 1
+
+#define __global__ inline  // a kernel that is not asked for is not compiled
+#define __device__
+#define __host__
+#define __constant__ static
+#define __shared__ static
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+#define __grid_constant__
+#define __managed__
+
+// What the runtime itself reads and writes is no access of the kernel; the checked build leaves it out.
+#ifdef TT_CHECKED
+#define TT_NOSAN __attribute__((no_sanitize("thread")))
+#else
+#define TT_NOSAN
+#endif
+#define TT_INLINE TT_NOSAN static inline
+
+// `extern __shared__ T name[];` becomes this: a name for memory whose end, at the size that the launch gave,
+// touches an inaccessible page.
+#define TT_DYNAMIC_SHARED(T, name) static T* const& name = reinterpret_cast<T* const&>(tt_emu::dynamic_shared)
+
+// `#pragma unroll N` becomes this.
+#define TT_UNROLL(N)
+
+typedef decltype(sizeof(0)) size_t;
+typedef decltype((char*)0 - (char*)0) ptrdiff_t;
+
+#include "vector_types.h"
+
+static uint3 threadIdx, blockIdx;
+static dim3 blockDim, gridDim;
+static constexpr int warpSize = 32;
+
+namespace tt_emu {
+// State of the running thread and block. Never exported by address, so the compiler knows that no pointer of
+// a kernel reaches it. Each operation that may run other threads saves threadIdx and puts it back.
+static Worker* worker;
+static unsigned char* dynamic_shared;
+static bool alone;
+static bool waited;  // the running thread has been in the scheduler
+
+TT_INLINE unsigned self() { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
+
+// Makes `operation` a point where other threads run.
+struct Pause {
+    uint3 thread;
+    TT_NOSAN __attribute__((always_inline)) Pause() : thread(threadIdx) {}
+    TT_NOSAN __attribute__((always_inline)) ~Pause() {
+        threadIdx = thread;
+        waited = true;
+    }
+};
+}  // namespace tt_emu
+
+// The last parameters of operations that the core reports by file and line.
+#define TT_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+#define TT_HERE \
+    tt_emu::Site { file, line }
+
+#include "warp.h"
+#include "half_bits.h"
+#include "maths.h"
+#include "half.h"
+#include "atomics.h"
+#include "mma.h"
+#include "launch.h"

@@ -1,0 +1,98 @@
+// Faults of a kernel: a signal during a launch ends that launch, not the process.
+#pragma once
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler.h"
+
+namespace tt_emu {
+
+static __thread Worker* here __attribute__((tls_model("initial-exec")));
+static __thread char report[1536];  // of the last launch of this thread
+static __thread const void* report_address;
+
+static Worker& running_worker() { return *here; }
+
+static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE};
+static struct sigaction former[3];
+
+static void on_fault(int signal, siginfo_t* info, void*) {
+    Worker* w = here;
+    if (w && w->guarded) {
+        w->guarded = false;
+        w->failed = true;
+        w->fault = signal;
+        w->fault_code = info->si_code;
+        w->fault_address = info->si_addr;
+        switch_stack(&w->nowhere, w->main_stack);
+    }
+    for (int i = 0; i < 3; i++)  // not ours: put the former handler back, and let it happen again
+        if (signals[i] == signal) sigaction(signal, &former[i], nullptr);
+    if (info->si_code <= 0) raise(signal);
+}
+
+// Another library may have taken the signals since the last launch (faulthandler does), so look each time.
+static void catch_faults() {
+    for (int i = 0; i < 3; i++) {
+        struct sigaction current;
+        sigaction(signals[i], nullptr, &current);
+        if (current.sa_sigaction == on_fault) continue;
+        former[i] = current;
+        struct sigaction ours = {};
+        ours.sa_sigaction = on_fault;
+        ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+        sigaction(signals[i], &ours, nullptr);
+    }
+}
+
+static pthread_key_t signal_stack;
+static void free_signal_stack(void* memory) {
+    stack_t off = {};
+    off.ss_flags = SS_DISABLE;
+    sigaltstack(&off, nullptr);
+    free(memory);
+}
+
+// A stack that overflowed cannot take the signal.
+static void need_signal_stack() {
+    static __thread bool done;
+    if (done) return;
+    done = true;
+    stack_t current;
+    if (sigaltstack(nullptr, &current) == 0 && !(current.ss_flags & SS_DISABLE) && current.ss_size >= 16384)
+        return;
+    stack_t ours = {};
+    ours.ss_size = 65536;
+    ours.ss_sp = malloc(ours.ss_size);
+    if (!ours.ss_sp) return;
+    sigaltstack(&ours, nullptr);
+    pthread_setspecific(signal_stack, ours.ss_sp);
+}
+
+static void describe_fault(Worker& w, bool sure) {
+    const char* what = "illegal memory access";
+    char where[160] = "";
+    report_address = nullptr;
+    if (w.fault == SIGFPE) {
+        what = "integer division by zero or overflow";
+    } else if (w.stacks.overflowed(w.fault_address)) {
+        what = "stack overflow: the local variables of a thread take more than 120 KiB";
+    } else if ((uintptr_t)w.fault_address < 4096 && w.fault_code > 0 && w.fault_code != 0x80) {
+        snprintf(where, sizeof where, " at address %#zx, a null pointer", (size_t)w.fault_address);
+    } else if (w.fault_code == 0x80) {  // SI_KERNEL: the processor gave no address
+        what = "misaligned memory access, or an address that no memory can have";
+    } else {
+        snprintf(where, sizeof where, " at address %#zx", (size_t)w.fault_address);
+        report_address = w.fault_address;
+    }
+    const unsigned* i = w.job.index;
+    char who[160];
+    if (sure)
+        snprintf(who, sizeof who, "%s", Name(w, w.current).text);
+    else
+        snprintf(who, sizeof who, "a thread from %s on", Name(w, w.first).text);
+    snprintf(report, sizeof report, "%s%s in block (%u, %u, %u), %s", what, where, i[0], i[1], i[2], who);
+}
+
+}  // namespace tt_emu

@@ -1,0 +1,63 @@
+// float16 and bfloat16, rounding to nearest, ties to even. Conversions only: arithmetic on them is refused,
+// since kernels compute in acc_t<T>.
+#pragma once
+
+// The member is named as in CUDA's headers, which say nothing else of it either.
+#define TT_HALF(T, ENCODE, DECODE)                                                 \
+    struct alignas(2) T {                                                          \
+        unsigned short __x;                                                        \
+        T() = default;                                                             \
+        TT_NOSAN T(float f) : __x(tt_emu::ENCODE(f)) {}                            \
+        TT_NOSAN T(double f) : __x(tt_emu::ENCODE(tt_emu::sticky(f))) {}           \
+        TT_NOSAN T(int i) : T((double)i) {}                                        \
+        TT_NOSAN T(unsigned i) : T((double)i) {}                                   \
+        TT_NOSAN T(short i) : T((float)i) {}                                       \
+        TT_NOSAN T(unsigned short i) : T((float)i) {}                              \
+        TT_NOSAN T(long long i) : T((double)i) {}                                  \
+        TT_NOSAN T(unsigned long long i) : T((double)i) {}                         \
+        TT_NOSAN operator float() const { return tt_emu::DECODE(__x); }            \
+        TT_NOSAN explicit operator bool() const { return (__x & 0x7fff) != 0; }    \
+        friend T operator+(T, T) = delete;                                         \
+        friend T operator-(T, T) = delete;                                         \
+        friend T operator*(T, T) = delete;                                         \
+        friend T operator/(T, T) = delete;                                         \
+        TT_NOSAN friend bool operator==(T a, T b) { return float(a) == float(b); } \
+        TT_NOSAN friend bool operator!=(T a, T b) { return float(a) != float(b); } \
+        TT_NOSAN friend bool operator<(T a, T b) { return float(a) < float(b); }   \
+        TT_NOSAN friend bool operator>(T a, T b) { return float(a) > float(b); }   \
+        TT_NOSAN friend bool operator<=(T a, T b) { return float(a) <= float(b); } \
+        TT_NOSAN friend bool operator>=(T a, T b) { return float(a) >= float(b); } \
+    };                                                                             \
+    struct alignas(4) T##_pair {                                                   \
+        T x, y;                                                                    \
+    };
+TT_HALF(__half, half_bits, half_value)
+TT_HALF(__nv_bfloat16, bfloat16_bits, bfloat16_value)
+#undef TT_HALF
+
+typedef __half half;
+typedef __nv_bfloat16 nv_bfloat16;
+typedef __half_pair __half2;
+typedef __half_pair half2;
+typedef __nv_bfloat16_pair __nv_bfloat162;
+typedef __nv_bfloat16_pair nv_bfloat162;
+
+#define TT_CONVERSIONS(T, T2, NAME, NAME2)                                          \
+    TT_INLINE float __##NAME##2float(T x) { return float(x); }                      \
+    TT_INLINE T __float2##NAME(float x) { return T(x); }                            \
+    TT_INLINE T __float2##NAME##_rn(float x) { return T(x); }                       \
+    TT_INLINE T __double2##NAME(double x) { return T(x); }                          \
+    TT_INLINE unsigned short __##NAME##_as_ushort(T x) { return x.__x; }            \
+    TT_INLINE short __##NAME##_as_short(T x) { return (short)x.__x; }               \
+    TT_INLINE T __ushort_as_##NAME(unsigned short x) { return tt_emu::bits<T>(x); } \
+    TT_INLINE T __short_as_##NAME(short x) { return tt_emu::bits<T>(x); }           \
+    TT_INLINE float2 __##NAME2##2float2(T2 x) { return {float(x.x), float(x.y)}; }  \
+    TT_INLINE T2 __floats2##NAME2##_rn(float x, float y) { return {T(x), T(y)}; }   \
+    TT_INLINE T2 __float22##NAME2##_rn(float2 x) { return {T(x.x), T(x.y)}; }       \
+    TT_INLINE T2 make_##NAME2(T x, T y) { return {x, y}; }                          \
+    TT_INLINE bool __hisnan(T x) { return isnan(float(x)); }                        \
+    TT_INLINE float __low2float(T2 x) { return float(x.x); }                        \
+    TT_INLINE float __high2float(T2 x) { return float(x.y); }
+TT_CONVERSIONS(__half, __half2, half, half2)
+TT_CONVERSIONS(__nv_bfloat16, __nv_bfloat162, bfloat16, bfloat162)
+#undef TT_CONVERSIONS

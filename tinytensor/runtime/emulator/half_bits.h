@@ -1,0 +1,62 @@
+// The bits of float16 and bfloat16 from floats and back; for kernels and for the core.
+#pragma once
+
+namespace tt_emu {
+template <class To, class From>
+TT_INLINE To bits(From from) {
+    static_assert(sizeof(To) == sizeof(From), "of one size");
+    To to;
+    __builtin_memcpy((void*)&to, &from, sizeof to);
+    return to;
+}
+
+// A double as a float whose last bit remembers whether anything was cut off, so that rounding it once more to
+// half the width gives what rounding the double at once would give.
+TT_INLINE float sticky(double x) {
+    float f = (float)x;
+    if (f != f || (double)f == x) return f;
+    unsigned u = bits<unsigned>(f);
+    if (__builtin_fabs((double)f) > __builtin_fabs(x)) u--;  // towards zero
+    return bits<float>(u | 1);
+}
+
+TT_INLINE unsigned short half_bits(float f) {
+#if defined(__F16C__)
+    typedef float V4 __attribute__((vector_size(16)));
+    typedef short V8 __attribute__((vector_size(16)));
+    V8 h = (V8)__builtin_ia32_vcvtps2ph((V4){f, 0, 0, 0}, 0);
+    return (unsigned short)h[0];
+#else
+    unsigned u = bits<unsigned>(f), sign = u >> 16 & 0x8000;
+    u &= 0x7fffffff;
+    if (u > 0x7f800000) return (unsigned short)(sign | 0x7e00 | (u >> 13 & 0x3ff));  // NaN, made quiet
+    if (u >= 0x47800000) return (unsigned short)(sign | 0x7c00);
+    // Below the smallest normal number the hardware's addition rounds: the last place of 0.5 is half's last
+    // place.
+    if (u < 0x38800000) return (unsigned short)(sign | (bits<unsigned>(bits<float>(u) + 0.5f) - 0x3f000000));
+    u += 0xfff + (u >> 13 & 1);
+    return (unsigned short)(sign | (u - 0x38000000) >> 13);
+#endif
+}
+
+TT_INLINE float half_value(unsigned short h) {
+#if defined(__F16C__)
+    typedef float V4 __attribute__((vector_size(16)));
+    typedef short V8 __attribute__((vector_size(16)));
+    V4 f = (V4)__builtin_ia32_vcvtph2ps((V8){(short)h, 0, 0, 0, 0, 0, 0, 0});
+    return f[0];
+#else
+    unsigned sign = (unsigned)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
+    if (exponent == 31) return bits<float>(sign | 0x7f800000 | fraction << 13 | (fraction ? 0x400000 : 0));
+    if (exponent) return bits<float>(sign | (exponent + 112) << 23 | fraction << 13);
+    return bits<float>(sign | bits<unsigned>((float)fraction * 0x1p-24f));
+#endif
+}
+
+TT_INLINE unsigned short bfloat16_bits(float f) {
+    unsigned u = bits<unsigned>(f);
+    if ((u & 0x7fffffff) > 0x7f800000) return 0x7fff;
+    return (unsigned short)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+TT_INLINE float bfloat16_value(unsigned short b) { return bits<float>((unsigned)b << 16); }
+}  // namespace tt_emu

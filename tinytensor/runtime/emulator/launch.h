@@ -1,0 +1,95 @@
+// From a kernel to a function that runs the threads of a block; its address and the sizes of its parameters.
+#pragma once
+
+namespace tt_emu {
+
+template <class T>
+struct IsHalf {
+    static constexpr bool value = false;
+};
+template <>
+struct IsHalf<__half> {
+    static constexpr bool value = true;
+};
+template <>
+struct IsHalf<__nv_bfloat16> {
+    static constexpr bool value = true;
+};
+
+template <class T>
+constexpr bool is_struct = __is_class(T) && !IsHalf<T>::value;
+
+template <unsigned... I>
+struct Indices {};
+template <unsigned N, unsigned... I>
+struct Count : Count<N - 1, N - 1, I...> {};
+template <unsigned... I>
+struct Count<0, I...> {
+    using type = Indices<I...>;
+};
+
+template <auto F>
+struct Instance;
+
+template <class... A, void (*F)(A...)>
+struct Instance<F> {
+    static constexpr unsigned count = sizeof...(A);
+    static constexpr Parameter parameters[count + 1] = {Parameter{sizeof(A), is_struct<A>}...,
+                                                        Parameter{0, false}};
+
+    static constexpr unsigned place(unsigned wanted) {
+        unsigned offset = 0;
+        for (unsigned i = 0;; offset += parameters[i++].size) {
+            unsigned step = parameters[i].is_struct ? 16 : parameters[i].size;
+            if (i < count) offset = (offset + step - 1) / step * step;
+            if (i == wanted) return offset;
+        }
+    }
+
+    template <class T>
+    TT_NOSAN static T load(const unsigned char* from) {
+        T value;
+        __builtin_memcpy((void*)&value, from, sizeof(T));
+        return value;
+    }
+
+    // The arguments are copies that nothing points at, so stores of the kernel cannot change them.
+    TT_NOSAN static unsigned threads(unsigned first, unsigned last, A... arguments) {
+        const unsigned width = blockDim.x, height = blockDim.y;
+        unsigned x = first % width, y = first / width % height, z = first / width / height;
+        for (unsigned t = first; t < last; x = 0) {
+            const unsigned end = last - t < width - x ? x + (last - t) : width;
+            for (; x < end; x++, t++) {
+                threadIdx = {x, y, z};
+                F(arguments...);
+                if (waited) return t;
+            }
+            if (++y == height) y = 0, z++;
+        }
+        return last;
+    }
+
+    template <unsigned... I>
+    TT_NOSAN static unsigned call(const unsigned char* from, unsigned first, unsigned last, Indices<I...>) {
+        return threads(first, last, load<A>(from + place(I))...);
+    }
+
+    TT_NOSAN static unsigned run(const Job& job, unsigned first, unsigned last) {
+        worker = job.worker;
+        alone = job.alone;
+        dynamic_shared = job.dynamic_shared;
+        waited = false;
+        gridDim = dim3(job.grid[0], job.grid[1], job.grid[2]);
+        blockDim = dim3(job.block[0], job.block[1], job.block[2]);
+        blockIdx = {job.index[0], job.index[1], job.index[2]};
+        return call(job.arguments, first, last, typename Count<count>::type());
+    }
+};
+
+}  // namespace tt_emu
+
+#define TT_EXPORT(SYMBOL, BOUND, ...)                                          \
+    TT_API const tt_emu::Kernel SYMBOL;                                        \
+    const tt_emu::Kernel SYMBOL = {tt_emu::Instance<&__VA_ARGS__>::run,        \
+                                   tt_emu::Instance<&__VA_ARGS__>::parameters, \
+                                   tt_emu::Instance<&__VA_ARGS__>::count, BOUND};

@@ -1,0 +1,52 @@
+// Tensor cores and asynchronous copies: the emulator's half of kernels/mma.cuh, by the lane layouts of the
+// PTX ISA.
+#pragma once
+
+namespace tt_mma {
+
+// Loads N 8x8 matrices of 16-bit elements; lane 8 j + r gives the address of row r of matrix j.
+template <int N, bool Transposed = false>
+TT_INLINE void ldmatrix(unsigned (&registers)[N], const void* row, TT_SITE) {
+    static_assert(N == 1 || N == 2 || N == 4, "ldmatrix loads 1, 2 or 4 matrices");
+    tt_emu::Pause pause;
+    tt_emu_ldmatrix(tt_emu::worker, tt_emu::self(), registers, N, Transposed, row, TT_HERE);
+}
+
+template <class E>
+struct Element;  // no other type has this product
+template <>
+struct Element<__half> {
+    static constexpr tt_emu::Matrix kind = tt_emu::Matrix::half;
+};
+template <>
+struct Element<__nv_bfloat16> {
+    static constexpr tt_emu::Matrix kind = tt_emu::Matrix::bfloat16;
+};
+
+// d = a b + c for a 16x16, b 16x8, c and d 16x8; products are added in float.
+template <class E>
+TT_INLINE void m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4],
+                        TT_SITE) {
+    tt_emu::Pause pause;
+    tt_emu_mma(tt_emu::worker, tt_emu::self(), Element<E>::kind, d, a, b, c, TT_HERE);
+}
+
+// d = a b + c for a 16x8, b 8x8, c and d 16x8; a and b are floats of which 10 bits of the fraction are used.
+TT_INLINE void m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],
+                            const float (&c)[4], TT_SITE) {
+    tt_emu::Pause pause;
+    tt_emu_mma(tt_emu::worker, tt_emu::self(), tt_emu::Matrix::tf32, d, a, b, c, TT_HERE);
+}
+
+// Copies are made at once; the hardware makes them before the matching wait.
+TT_INLINE void cp_async16(void* shared, const void* global) { *(uint4*)shared = *(const uint4*)global; }
+TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes) {
+    uint4 value = {};
+    __builtin_memcpy(&value, global, (size_t)(bytes < 0 ? 0 : bytes > 16 ? 16 : bytes));
+    *(uint4*)shared = value;
+}
+TT_INLINE void cp_async_commit() {}
+template <int N>
+TT_INLINE void cp_async_wait() {}
+
+}  // namespace tt_mma

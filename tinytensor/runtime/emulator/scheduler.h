@@ -1,0 +1,291 @@
+// The threads of a block as fibers.
+//
+// Fibers are made late: threads run one after another on one stack until one of them has to wait; only then
+// does the next thread get a stack of its own. A kernel without barriers never switches.
+//
+// Order 0 runs ready threads in ascending order, the lanes of the running warp first. Order 1 runs them in
+// descending order, any other number draws them: a kernel whose result depends on the order lacks a barrier.
+#pragma once
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core.h"
+#include "fibers.h"
+
+namespace tt_emu {
+
+constexpr unsigned MOST_THREADS = 1024, LANES = 32, WARPS = 32;
+
+struct Wait {  // what a lane published before it began to wait for its warp
+    int kind;
+    unsigned mask;
+    void* operand;
+};
+
+struct Worker {
+    Job job;
+    Run run;
+    uint64_t order, random;  // random: state of the numbers that other orders draw
+    bool single;             // give each thread a run of its own, so that a fault tells which one it was
+
+    unsigned threads, warps, live, current;
+    unsigned first, last;  // the run in progress
+    bool plain;            // no thread of that run has waited yet; `current` means nothing
+
+    unsigned ready[WARPS], finished[WARPS], started[WARPS], waiting[WARPS];
+    unsigned warps_ready;  // bit per warp: ready[warp] != 0
+
+    unsigned arrived, counted;           // at the block's barrier; counted: with a true predicate
+    unsigned first_arrived;              // the thread that came first
+    int result_counted, result_arrived;  // of the last barrier that was complete
+
+    unsigned in_warp[WARPS];  // lanes that wait for their warp
+    Wait wait[WARPS][LANES];
+    Site site[MOST_THREADS];  // where each thread waits
+
+    Stacks stacks;
+    unsigned char* shared_end;  // where the dynamic shared memory ends
+    int stack_of[MOST_THREADS];
+    void* saved[MOST_THREADS];  // stack pointers of waiting threads
+    void *main_stack, *nowhere;
+
+    uint64_t round;  // of the last launch that a worker thread has seen
+    bool failed;
+    bool guarded;    // a fault now belongs to the block that runs
+    int fault;       // the signal, or 0
+    int fault_code;  // its si_code
+    const void* fault_address;
+    char message[1024];
+};
+
+extern "C" void tt_emu_enter_fiber();
+static Worker& running_worker();
+static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes);
+
+// Ends the launch with a message; the other threads of the block are left where they are.
+[[noreturn]] static void fail(Worker& w, const char* format, ...) {
+    va_list values;
+    va_start(values, format);
+    vsnprintf(w.message, sizeof w.message, format, values);
+    va_end(values);
+    w.failed = true;
+    switch_stack(&w.nowhere, w.main_stack);
+    __builtin_unreachable();
+}
+
+struct Name {  // "thread (1, 2, 3)" of a thread's number
+    char text[64];
+    Name(const Worker& w, unsigned t) {
+        const unsigned* b = w.job.block;
+        snprintf(text, sizeof text, "thread (%u, %u, %u)", t % b[0], t / b[0] % b[1], t / b[0] / b[1]);
+    }
+};
+
+static inline unsigned lowest(unsigned mask) { return (unsigned)__builtin_ctz(mask); }
+static inline unsigned highest(unsigned mask) { return 31u - (unsigned)__builtin_clz(mask); }
+
+// ---- who runs next
+// -----------------------------------------------------------------------------------------
+
+static inline void make_ready(Worker& w, unsigned warp, unsigned lanes) {
+    w.ready[warp] |= lanes;
+    if (w.ready[warp]) w.warps_ready |= 1u << warp;
+}
+
+static inline void make_busy(Worker& w, unsigned thread) {
+    unsigned warp = thread / LANES;
+    w.ready[warp] &= ~(1u << thread % LANES);
+    if (!w.ready[warp]) w.warps_ready &= ~(1u << warp);
+}
+
+static uint64_t draw(Worker& w) {
+    uint64_t x = w.random;  // xorshift64
+    x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+    return w.random = x;
+}
+
+static unsigned nth_bit(unsigned mask, unsigned n) {
+    while (n--) mask &= mask - 1;
+    return lowest(mask);
+}
+
+static unsigned pick_in_other_order(Worker& w) {
+    if (w.order == 1) {
+        unsigned warp = highest(w.warps_ready);
+        return warp * LANES + highest(w.ready[warp]);
+    }
+    unsigned warp = nth_bit(w.warps_ready, (unsigned)(draw(w) % (unsigned)__builtin_popcount(w.warps_ready)));
+    unsigned lanes = w.ready[warp];
+    return warp * LANES + nth_bit(lanes, (unsigned)(draw(w) % (unsigned)__builtin_popcount(lanes)));
+}
+
+// Number of a ready thread, or -1. In order 0 threads that have not begun are always the last ones of the
+// block: each pick takes the next ready lane above the running one, and goes to the next warp when there is
+// none.
+static inline int pick(Worker& w) {
+    if (!w.warps_ready) return -1;
+    if (w.order) return (int)pick_in_other_order(w);
+    unsigned warp = w.current / LANES, lane = w.current % LANES, lanes = w.ready[warp];
+    if (!lanes) {
+        unsigned above = warp == 31 ? 0 : w.warps_ready & (~0u << (warp + 1));
+        warp = lowest(above ? above : w.warps_ready);
+        return (int)(warp * LANES + lowest(w.ready[warp]));
+    }
+    unsigned above = lane == 31 ? 0 : lanes & (~0u << (lane + 1));
+    return (int)(warp * LANES + lowest(above ? above : lanes));
+}
+
+static inline bool has_begun(const Worker& w, unsigned thread) {
+    return w.started[thread / LANES] >> (thread % LANES) & 1;
+}
+
+static inline void begin_run(Worker& w, unsigned thread) {
+    w.first = thread;
+    w.last = w.order || w.single ? thread + 1 : w.threads;
+    w.current = thread;
+    w.plain = true;
+}
+
+[[noreturn]] static void report_deadlock(Worker& w) {
+    int a = -1, b = -1;
+    for (unsigned t = 0; t < w.threads && b < 0; t++) {
+        if (w.finished[t / LANES] >> (t % LANES) & 1) continue;
+        if (a < 0)
+            a = (int)t;
+        else if (w.site[t].line != w.site[a].line || w.site[t].file != w.site[a].file)
+            b = (int)t;
+    }
+    Site at = w.site[a];
+    if (b < 0)
+        fail(w, "deadlock: %s waits at %s:%d for threads that never arrive", Name(w, (unsigned)a).text,
+             at.file, at.line);
+    fail(w, "deadlock: %s waits at %s:%d while %s waits at %s:%d", Name(w, (unsigned)a).text, at.file,
+         at.line, Name(w, (unsigned)b).text, w.site[b].file, w.site[b].line);
+}
+
+// The running thread cannot go on: run another one, and come back when this one is ready.
+static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
+    int next = pick(w);
+    if (next < 0) report_deadlock(w);
+    unsigned t = (unsigned)next;
+    make_busy(w, t);
+    if (has_begun(w, t)) {
+        w.current = t;
+    } else {
+        int stack = w.stacks.take();
+        w.stack_of[t] = stack;
+        w.saved[t] = new_stack(w.stacks.top(stack), tt_emu_enter_fiber);
+        begin_run(w, t);
+    }
+    switch_stack(&w.saved[self], w.saved[t]);
+    w.plain = false;
+}
+
+// ---- the block's barrier, and the ends of threads
+// ----------------------------------------------------------
+
+static void release_block(Worker& w) {
+    w.result_counted = (int)w.counted;
+    w.result_arrived = (int)w.arrived;
+    for (unsigned warp = 0; warp < w.warps; warp++) {
+        make_ready(w, warp, w.waiting[warp]);
+        w.waiting[warp] = 0;
+    }
+    w.arrived = w.counted = 0;
+}
+
+// Lanes that wait for one which has ended need not wait any more. Whether some of them could go on.
+static bool release_lanes(Worker& w, unsigned warp) {
+    for (unsigned left = w.in_warp[warp]; left; left &= left - 1) {
+        unsigned lanes = w.wait[warp][lowest(left)].mask & ~w.finished[warp];
+        if ((w.in_warp[warp] & lanes) != lanes) continue;
+        w.in_warp[warp] &= ~lanes;
+        finish_warp_operation(w, warp, lanes);
+        make_ready(w, warp, lanes);
+        return true;
+    }
+    return false;
+}
+
+static void end_threads(Worker& w, unsigned first, unsigned last) {
+    if (first == last) return;
+    for (unsigned warp = first / LANES; warp <= (last - 1) / LANES; warp++) {
+        unsigned from = warp * LANES < first ? first - warp * LANES : 0;
+        unsigned to = last - warp * LANES < LANES ? last - warp * LANES : LANES;
+        unsigned lanes = (to == LANES ? ~0u : (1u << to) - 1) & (~0u << from);
+        w.finished[warp] |= lanes;
+        w.started[warp] |= lanes;
+        w.ready[warp] &= ~lanes;
+        if (!w.ready[warp]) w.warps_ready &= ~(1u << warp);
+        while (w.in_warp[warp] && release_lanes(w, warp)) {
+        }
+    }
+    w.live -= last - first;
+}
+
+// Called at the start of each operation: from now on the scheduler knows that this thread runs.
+static inline void enter(Worker& w, unsigned self, Site site) {
+    if (w.plain) {
+        end_threads(w, w.first, self);
+        w.plain = false;
+        w.current = self;
+        w.started[self / LANES] |= 1u << self % LANES;
+        make_busy(w, self);
+        w.stack_of[self] = w.stack_of[w.first];
+    }
+    w.site[self] = site;
+}
+
+// The life of a stack: runs threads until none is left that has not begun, then dies.
+void tt_emu_enter_fiber() {
+    Worker& w = running_worker();
+    int stack = w.stack_of[w.first];
+    for (;;) {
+        unsigned stopped = w.run(w.job, w.first, w.last);
+        if (w.plain) {
+            end_threads(w, w.first, w.last);
+            w.current = w.last - 1;
+        } else {
+            end_threads(w, stopped, stopped + 1);
+        }
+        if (w.live && w.arrived == w.live) release_block(w);
+        int next = pick(w);
+        if (next < 0) {
+            if (w.live) report_deadlock(w);
+            w.stacks.give(stack);
+            switch_stack(&w.nowhere, w.main_stack);
+        }
+        unsigned t = (unsigned)next;
+        make_busy(w, t);
+        if (!has_begun(w, t)) {
+            w.stack_of[t] = stack;
+            begin_run(w, t);
+            continue;
+        }
+        w.stacks.give(stack);
+        w.current = t;
+        switch_stack(&w.nowhere, w.saved[t]);
+    }
+}
+
+static void run_block(Worker& w) {
+    w.live = w.threads;
+    w.arrived = w.counted = 0;
+    w.warps_ready = w.warps == WARPS ? ~0u : (1u << w.warps) - 1;
+    for (unsigned warp = 0; warp < w.warps; warp++) {
+        unsigned left = w.threads - warp * LANES;
+        w.ready[warp] = left >= LANES ? ~0u : (1u << left) - 1;
+        w.waiting[warp] = w.finished[warp] = w.started[warp] = w.in_warp[warp] = 0;
+    }
+    unsigned t = w.order ? pick_in_other_order(w) : 0;
+    make_busy(w, t);
+    int stack = w.stacks.take();
+    w.stack_of[t] = stack;
+    void* sp = new_stack(w.stacks.top(stack), tt_emu_enter_fiber);
+    begin_run(w, t);
+    switch_stack(&w.main_stack, sp);
+    if (w.failed) w.stacks.reset();
+}
+
+}  // namespace tt_emu

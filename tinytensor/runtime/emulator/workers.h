@@ -1,0 +1,162 @@
+// Worker threads, and a copy of each unit for each of them.
+#pragma once
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+
+#include "blocks.h"
+
+namespace tt_emu {
+
+constexpr unsigned MOST_WORKERS = 256;
+
+struct Unit {  // one compiled file
+    char* path;
+    void* copies[MOST_WORKERS];  // one for each worker, since __shared__ variables are static data
+    unsigned count;              // of copies, those that could not be made included
+    Unit* next;
+};
+
+struct Loaded {  // one kernel of one unit
+    Unit* unit;
+    char* symbol;
+    const Kernel* copies[MOST_WORKERS];
+    unsigned count;
+    double block_seconds;  // learned; 0 if it never ran
+};
+
+struct Pool {
+    pthread_mutex_t launching, mutex;  // one launch at a time; guards what follows
+    pthread_cond_t work, idle;
+    Launch* launch;
+    uint64_t round;
+    unsigned threads, wanted, running;
+};
+static Pool pool = {PTHREAD_MUTEX_INITIALIZER,
+                    PTHREAD_MUTEX_INITIALIZER,
+                    PTHREAD_COND_INITIALIZER,
+                    PTHREAD_COND_INITIALIZER,
+                    nullptr,
+                    0,
+                    0,
+                    0,
+                    0};
+static Worker* workers[MOST_WORKERS];
+
+static Worker* worker_of(unsigned number) {
+    if (!workers[number]) workers[number] = (Worker*)calloc(1, sizeof(Worker));
+    Worker* w = workers[number];
+    return w && prepare(*w) ? w : nullptr;
+}
+
+static void* work(void* argument) {
+    unsigned number = (unsigned)(uintptr_t)argument;
+    need_signal_stack();
+    standard_arithmetic();
+    uint64_t seen = workers[number]->round;
+    pthread_mutex_lock(&pool.mutex);
+    for (;;) {
+        while (pool.round == seen || number > pool.wanted) {
+            if (pool.round != seen) seen = pool.round;
+            pthread_cond_wait(&pool.work, &pool.mutex);
+        }
+        seen = pool.round;
+        Launch& launch = *pool.launch;
+        pthread_mutex_unlock(&pool.mutex);
+        here = workers[number];
+        run_blocks(*here, launch);
+        pthread_mutex_lock(&pool.mutex);
+        if (--pool.running == 0) pthread_cond_signal(&pool.idle);
+    }
+}
+
+static bool start_thread(unsigned number) {
+    sigset_t all, before;
+    sigfillset(&all);
+    for (int s : signals) sigdelset(&all, s);
+    pthread_sigmask(SIG_SETMASK, &all, &before);  // signals of the process are for its other threads
+    pthread_t thread;
+    workers[number]->round = pool.round;
+    bool made = pthread_create(&thread, nullptr, work, (void*)(uintptr_t)number) == 0;
+    if (made) pthread_detach(thread);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return made;
+}
+
+static bool copy_file(const char* from, const char* to) {
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    char buffer[65536];
+    ssize_t got = -1;
+    if (in >= 0 && out >= 0)
+        while ((got = read(in, buffer, sizeof buffer)) > 0)
+            if (write(out, buffer, (size_t)got) != got) {
+                got = -1;
+                break;
+            }
+    if (in >= 0) close(in);
+    if (out >= 0) close(out);
+    return got == 0;
+}
+
+// Static data belong to a loaded file, so another worker needs another file. It is gone as soon as it is
+// loaded.
+static void* load_copy(const Unit& unit, unsigned number) {
+    const char* folder = getenv("TMPDIR");
+    const char* name = strrchr(unit.path, '/');
+    for (int attempt = 0; attempt < 2; attempt++) {
+        char path[4096];
+        if (attempt == 0)
+            snprintf(path, sizeof path, "%s.%d.%u", unit.path, (int)getpid(), number);
+        else
+            snprintf(path, sizeof path, "%s%s.%d.%u", folder ? folder : "/tmp", name, (int)getpid(), number);
+        bool copied = copy_file(unit.path, path);
+        void* library = copied ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+        if (copied) unlink(path);
+        if (library) return library;
+    }
+    return nullptr;
+}
+
+// Whether worker `number` can run a kernel, for which it may need a thread and a copy of the unit.
+static bool equip(Loaded& kernel, unsigned number) {
+    if (!worker_of(number)) return false;
+    if (number > pool.threads) {
+        if (!start_thread(number)) return false;
+        pool.threads = number;
+    }
+    Unit& unit = *kernel.unit;
+    if (number >= unit.count) unit.copies[number] = load_copy(unit, number), unit.count = number + 1;
+    if (!unit.copies[number]) return false;
+    if (number >= kernel.count) {
+        kernel.copies[number] = (const Kernel*)dlsym(unit.copies[number], kernel.symbol);
+        kernel.count = number + 1;
+    }
+    return true;
+}
+
+// ---- processes that fork
+// -----------------------------------------------------------------------------------
+
+static void before_fork() {
+    pthread_mutex_lock(&pool.launching);
+    pthread_mutex_lock(&pool.mutex);
+}
+static void after_fork_in_parent() {
+    pthread_mutex_unlock(&pool.mutex);
+    pthread_mutex_unlock(&pool.launching);
+}
+static void
+after_fork_in_child() {  // other threads are not there any more; the next big launch starts new ones
+    pthread_mutex_init(&pool.launching, nullptr);
+    pthread_mutex_init(&pool.mutex, nullptr);
+    pthread_cond_init(&pool.work, nullptr);
+    pthread_cond_init(&pool.idle, nullptr);
+    pool.threads = pool.running = 0;
+}
+
+__attribute__((constructor)) static void initialize() {
+    pthread_key_create(&signal_stack, free_signal_stack);
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+}  // namespace tt_emu

@@ -1,0 +1,175 @@
+"""Memory whose end touches an inaccessible page: the first byte too many is an error, not a wrong number.
+
+A mapping is [guard page][pages of data][guard page]; a buffer lies at the end of the data, rounded up to 256
+bytes. Mappings are used again, since making one costs more than a small kernel. Fresh buffers are filled with
+0xff (NaN, or -1): on a GPU nothing is zero by itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import threading
+from bisect import bisect_right, insort
+from collections import OrderedDict, deque
+
+from ..errors import AllocationError, ArgumentError
+from .base import Buffer, DeviceStatistics, Runtime
+
+__all__ = ["GuardedMemory"]
+
+PAGE = mmap.PAGESIZE
+ROUND = 256
+# Limits of what is kept for use again. The system allows 65,530 mappings, of which a buffer takes two.
+CACHED_BYTES, CACHED_MAPPINGS = 512 << 20, 4096
+
+_NONE, _READ_WRITE = 0, mmap.PROT_READ | mmap.PROT_WRITE
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_FAILED = ctypes.c_void_p(-1).value
+
+
+class Mapping:
+    """Pages of the system; the data lie at start ≤ address < end."""
+
+    __slots__ = ("buffer_bytes", "end", "start")
+
+    def __init__(self, size: int) -> None:
+        """Raises OSError."""
+        base = _libc.mmap(None, size + 2 * PAGE, _NONE, _PRIVATE, -1, 0)
+        if base == _FAILED:
+            raise OSError(ctypes.get_errno(), "mmap")
+        self.start, self.end = base + PAGE, base + PAGE + size
+        self.buffer_bytes = -1  # of the buffer that lies in it; -1: none
+        if _libc.mprotect(self.start, size, _READ_WRITE):
+            number = ctypes.get_errno()
+            self.unmap()
+            raise OSError(number, "mprotect")
+
+    def unmap(self) -> None:
+        """Give the pages back."""
+        _libc.munmap(self.start - PAGE, self.end - self.start + 2 * PAGE)
+
+
+class GuardedMemory:
+    """The allocator of the emulated devices."""
+
+    def __init__(self) -> None:
+        self.returned: deque[Buffer] = deque()
+        self.statistics = DeviceStatistics()
+        self._free: OrderedDict[int, list[Mapping]] = OrderedDict()  # by size; the one used last is last
+        self._cached_mappings = 0
+        self._starts: list[tuple[int, Mapping]] = []  # of all mappings, in ascending order
+        self._lock = threading.RLock()  # reentrant: a finaliser that allocates may run right here
+
+    def alloc(self, nbytes: int, runtime: Runtime) -> Buffer:
+        """A buffer of nbytes, filled with 0xff."""
+        size = max(PAGE, -(-nbytes // PAGE) * PAGE)
+        with self._lock:
+            self._drain()
+            mappings = self._free.get(size)
+            stats = self.statistics
+            if mappings:
+                mapping = mappings.pop()
+                self._cached_mappings -= 1
+                stats.cached -= size
+                stats.reused_calls += 1
+            else:
+                mapping = self._fresh(size, nbytes)
+                stats.fresh_calls += 1
+            mapping.buffer_bytes = nbytes
+            stats.live += nbytes
+            stats.peak = max(stats.peak, stats.live)
+        address = mapping.end - -(-nbytes // ROUND) * ROUND
+        ctypes.memset(address, 0xFF, nbytes)
+        return Buffer(address, nbytes, runtime, mapping)
+
+    def _fresh(self, size: int, nbytes: int) -> Mapping:
+        try:
+            try:
+                mapping = Mapping(size)
+            except OSError:
+                self.release()
+                mapping = Mapping(size)
+        except (OSError, OverflowError, ctypes.ArgumentError) as error:
+            count = len(self._starts)
+            many = getattr(error, "errno", 0) == errno.ENOMEM and count > 20_000
+            raise AllocationError(
+                f"allocation: {nbytes:,} bytes are not to be had",
+                why=f"{self.statistics.live:,} bytes in {count:,} buffers are in use; there are no more"
+                + (": it limits the number of mappings (vm.max_map_count)" if many else ""),
+                fix="make smaller tensors, or let go of some",
+            ) from None
+        insort(self._starts, (mapping.start, mapping))
+        return mapping
+
+    def _drain(self) -> None:
+        while self.returned:
+            buffer = self.returned.popleft()
+            mapping: Mapping = buffer.owner
+            size = mapping.end - mapping.start
+            self.statistics.live -= mapping.buffer_bytes
+            mapping.buffer_bytes = -1
+            self._free.setdefault(size, []).append(mapping)
+            self._free.move_to_end(size)
+            self._cached_mappings += 1
+            self.statistics.cached += size
+        while self._free and (
+            self.statistics.cached > CACHED_BYTES or self._cached_mappings > CACHED_MAPPINGS
+        ):
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        size, mappings = next(iter(self._free.items()))
+        if mappings:
+            mapping = mappings.pop()
+            self._cached_mappings -= 1
+            self.statistics.cached -= size
+            del self._starts[bisect_right(self._starts, mapping.start, key=lambda pair: pair[0]) - 1]
+            mapping.unmap()
+        else:
+            del self._free[size]
+
+    def release(self) -> int:
+        """Give all cached mappings back to the system; how many bytes that were."""
+        with self._lock:
+            self._drain()
+            given = self.statistics.cached
+            while self._free:
+                self._drop_oldest()
+            return given
+
+    def settle(self) -> DeviceStatistics:
+        """Sort what was returned so far and give the statistics."""
+        with self._lock:
+            self._drain()
+            return self.statistics
+
+    def near(self, address: int) -> tuple[int, int] | None:
+        """Address and size of the buffer whose pages or guards hold this address."""
+        with self._lock:
+            place = bisect_right(self._starts, address + PAGE, key=lambda pair: pair[0]) - 1
+            for _, mapping in self._starts[max(place - 1, 0) : place + 1]:
+                if mapping.start - PAGE <= address < mapping.end + PAGE and mapping.buffer_bytes >= 0:
+                    return mapping.end - -(-mapping.buffer_bytes // ROUND) * ROUND, mapping.buffer_bytes
+        return None
+
+    def check(self, what: str, address: int, nbytes: int) -> None:
+        """Raise unless these bytes lie in one buffer."""
+        if nbytes == 0:
+            return
+        found = self.near(address)
+        if found is None or nbytes < 0 or address < found[0] or address + nbytes > found[0] + found[1]:
+            raise ArgumentError(
+                f"{what}: {nbytes:,} bytes at {address:#x} do not lie in one buffer",
+                why="no buffer is there"
+                if found is None
+                else f"a buffer of {found[1]:,} bytes begins at {found[0]:#x}",
+                fix="stay within buffer.ptr and buffer.nbytes, and keep the buffer",
+            )

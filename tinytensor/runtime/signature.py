@@ -1,0 +1,416 @@
+"""Signatures of kernels, read from `__global__` declarations: names of instances, and arguments packed as
+exactly the declared types. One place for all runtimes; knows nothing of devices.
+
+C++ converts an int to a float by itself. Whoever passes bytes must do it, or the kernel reads garbage.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from .. import dtypes
+from ..dtypes import DType
+from ..errors import KernelError
+from .base import Argument, TemplateArgument
+
+__all__ = ["Packer", "Parameter", "Signature", "TemplateParameter", "instance", "parse"]
+
+CPP = {
+    **{dtypes.bool_: "bool", dtypes.float16: "__half", dtypes.bfloat16: "__nv_bfloat16"},
+    **{dtypes.float32: "float", dtypes.float64: "double"},
+    **{dtypes.int8: "signed char", dtypes.int16: "short", dtypes.int32: "int", dtypes.int64: "long long"},
+    **{dtypes.uint8: "unsigned char", dtypes.uint16: "unsigned short", dtypes.uint32: "unsigned"},
+    dtypes.uint64: "unsigned long long",
+}
+
+# Letters of the module struct. "pointer" and "bfloat16" are converted first.
+POINTER, STRUCT = "pointer", "struct"
+FORMATS = {
+    **{"bool": "?", "signed char": "b", "unsigned char": "B", "short": "h", "unsigned short": "H"},
+    **{"int": "i", "unsigned": "I", "long long": "q", "unsigned long long": "Q"},
+    **{"__half": "e", "__nv_bfloat16": "H", "float": "f", "double": "d", POINTER: "Q"},
+}
+INTEGERS = {kind for kind, letter in FORMATS.items() if letter in "bBhHiIqQ"} - {POINTER, "__nv_bfloat16"}
+ALIASES = {
+    **{"half": "__half", "nv_bfloat16": "__nv_bfloat16"},
+    **{"size_t": "unsigned long long", "ptrdiff_t": "long long"},
+}
+WORDS = {"unsigned", "signed", "char", "short", "int", "long", "float", "double", "bool"}
+QUALIFIERS = re.compile(r"\b(?:const|volatile|__restrict__|__restrict|__grid_constant__)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateParameter:
+    """One parameter of the template: `kind` is "class" or a type such as int."""
+
+    kind: str
+    name: str
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of the kernel, its type as it stands in the source."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a `__global__` declaration says.
+
+    Attributes:
+        bounds: first argument of `__launch_bounds__`, an expression of the template parameters; None without.
+    """
+
+    name: str
+    template: tuple[TemplateParameter, ...]
+    parameters: tuple[Parameter, ...]
+    bounds: str | None = None
+
+    def __str__(self) -> str:
+        template = ", ".join(f"{p.kind} {p.name}".strip() for p in self.template)
+        parameters = ", ".join(f"{p.type} {p.name}".strip() for p in self.parameters)
+        return (f"template <{template}> " if self.template else "") + f"{self.name}({parameters})"
+
+
+# ---- reading declarations ----------------------------------------------------------------------------------
+
+_COMMENT = re.compile(r"//(?:\\\n|[^\n])*|/\*.*?\*/|(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')", re.DOTALL)
+_DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
+_KERNEL = re.compile(r"\b__global__\b")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_PAIRS = {"(": ")", "[": "]", "<": ">", "{": "}"}
+
+
+def parse(text: str) -> dict[str, Signature]:
+    """The signatures of all kernels in a .cu text, by name. KernelError for one that is not understood."""
+    text = _COMMENT.sub(lambda m: m[1] or " ", text)
+    text = _DIRECTIVE.sub("", text)
+    found: dict[str, Signature] = {}
+    for match in _KERNEL.finditer(text):
+        start = max(text.rfind(mark, 0, match.start()) for mark in ";{}") + 1
+        signature = _read(text[start : match.start()], text, match.end())
+        found[signature.name] = signature
+    return found
+
+
+def _read(before: str, text: str, position: int) -> Signature:
+    """One declaration: what stands before `__global__`, and the rest from `position` on."""
+    template: tuple[TemplateParameter, ...] = ()
+    if match := re.search(r"\btemplate\s*<", before):
+        inside, _ = _enclosed(before, match.end() - 1)
+        template = tuple(_template_parameter(part) for part in _split(inside))
+    bounds = None
+    if match := re.search(r"\b__launch_bounds__\s*\(", before):
+        bounds = _split(_enclosed(before, match.end() - 1)[0])[0]
+    while match := _NAME.search(text, position):
+        word, position = match[0], match.end()
+        opening = re.compile(r"\s*\(").match(text, position)
+        if word == "__launch_bounds__" and opening:
+            inside, position = _enclosed(text, opening.end() - 1)
+            bounds = _split(inside)[0]
+        elif opening and word not in {"__attribute__", "__maxnreg__"}:
+            inside, _ = _enclosed(text, opening.end() - 1)
+            parameters = [] if inside.strip() in {"", "void"} else _split(inside)
+            return Signature(word, template, tuple(_parameter(p, word) for p in parameters), bounds)
+        elif opening:
+            _, position = _enclosed(text, opening.end() - 1)
+    raise KernelError(
+        "kernel: a __global__ without a declaration",
+        why="the text ends before a name and its parameters",
+        fix="write template <class T> __global__ void name(T* y, const T* x, int n)",
+    )
+
+
+def _enclosed(text: str, start: int) -> tuple[str, int]:
+    """The text between the bracket at `start` and its partner, and the position after that."""
+    depth, opening = 0, text[start]
+    angles = opening == "<"  # elsewhere < and > compare
+    for position in range(start, len(text)):
+        c = text[position]
+        if c in "([{" or (c == "<" and angles):
+            depth += 1
+        elif c in ")]}" or (c == ">" and angles):
+            depth -= 1
+            if depth == 0:
+                return text[start + 1 : position], position + 1
+    raise KernelError(
+        f"kernel: a bracket {opening!r} is not closed",
+        why=f"after {' '.join(text[start : start + 60].split())!r}",
+        fix=f"close it with {_PAIRS[opening]!r}",
+    )
+
+
+def _split(text: str) -> list[str]:
+    """Parts between commas that stand in no bracket."""
+    parts, depth, start = [], 0, 0
+    for position, c in enumerate(text):
+        depth += (c in "([{<") - (c in ")]}>")
+        if c == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [part for part in (*parts, text[start:]) if part.strip()]
+
+
+def _template_parameter(text: str) -> TemplateParameter:
+    declared, _, default = (" ".join(part.split()) for part in text.partition("="))
+    kind, _, name = declared.rpartition(" ")
+    if not kind:  # a parameter without a name
+        kind, name = name, ""
+    return TemplateParameter("class" if kind == "typename" else kind, name, default or None)
+
+
+def _parameter(text: str, kernel: str) -> Parameter:
+    declared = " ".join(QUALIFIERS.sub(lambda m: m[0] if m[0] == "const" else " ", text).split())
+    match = re.fullmatch(r"(.*[\s*>])([A-Za-z_]\w*)", declared)
+    kind, name = match.groups() if match and match[2] not in WORDS else (declared, "")
+    kind = re.sub(r"\s*\*\s*", "*", re.sub(r"\s*([<>,])\s*", r"\1", kind)).replace(",", ", ").strip()
+    kind = re.sub(r"\*\s*const$", "*", kind)
+    if not kind or re.search(r"[&()\[\]]|\blong\b(?! *long)(?<!long long)", kind):
+        raise KernelError(
+            f"kernel {kernel}: the parameter {declared!r} cannot be passed",
+            why="a parameter is a pointer, a number, a template type or a struct by value; long differs "
+            "between systems",
+            fix="write T*, int, long long, unsigned, float, double, bool, or a struct",
+        )
+    return Parameter(kind, name)
+
+
+# ---- instances ---------------------------------------------------------------------------------------------
+
+
+def spelled(argument: TemplateArgument) -> str:
+    """A template argument in C++. KernelError for complex dtypes, which kernels do not have."""
+    if isinstance(argument, DType):
+        if argument in CPP:
+            return CPP[argument]
+        raise KernelError(
+            f"kernel: there are no kernels for {argument}",
+            why="complex numbers are computed on the CPU alone",
+            fix='move the tensor: x.to("cpu")',
+        )
+    if isinstance(argument, bool):
+        return "true" if argument else "false"
+    return str(argument)
+
+
+def instance(name: str, arguments: Sequence[TemplateArgument] = ()) -> str:
+    """The C++ name of an instance.
+
+    Example:
+        >>> instance("layer_norm_forward", (dtypes.float32, 2, "int"))
+        'layer_norm_forward<float, 2, int>'
+    """
+    return f"{name}<{', '.join(spelled(a) for a in arguments)}>" if arguments else name
+
+
+def canonical(kind: str) -> str:
+    """One spelling for each type: `unsigned int` is `unsigned`; pointers and structs by their kind alone."""
+    if kind.endswith("*"):
+        return POINTER
+    words = QUALIFIERS.sub(" ", kind).split()
+    if words and set(words) <= WORDS:
+        return _number(words)
+    name = " ".join(words)
+    name = ALIASES.get(name, name)
+    return name if name in FORMATS else STRUCT
+
+
+def _number(words: list[str]) -> str:
+    sign = "unsigned " if "unsigned" in words else ""
+    if "char" in words:
+        return "unsigned char" if sign else "signed char"
+    for size in ("short", "long"):
+        if size in words:
+            return sign + ("short" if size == "short" else "long long")
+    rest = [word for word in words if word not in {"unsigned", "signed"}]
+    if not rest or rest == ["int"]:
+        return "unsigned" if sign else "int"
+    return rest[0]
+
+
+def accumulator(kind: str) -> str:
+    """What `acc_t` of common.cuh gives: 16-bit floats are added in float, all else in itself."""
+    return "float" if kind in {"__half", "__nv_bfloat16"} else kind
+
+
+# ---- arguments ---------------------------------------------------------------------------------------------
+
+
+class Packer:
+    """Packs the arguments of one instance of a kernel.
+
+    Each argument lies at a multiple of its size, a struct at a multiple of 16.
+
+    Attributes:
+        name: of the instance, such as layer_norm_forward<float>.
+        kinds: of the parameters, with the template arguments put in: a C++ type, "pointer" or "struct".
+    """
+
+    __slots__ = ("_convert", "_fixed", "_struct_sizes", "kinds", "name", "signature")
+
+    def __init__(self, signature: Signature, arguments: Sequence[TemplateArgument] = ()) -> None:
+        self.signature = signature
+        self.name = instance(signature.name, arguments)
+        self.kinds = self._substituted([spelled(a) for a in arguments])
+        self._convert: list[tuple[int, Callable[[Any], Any]]] = [
+            (i, CONVERT[kind]) for i, kind in enumerate(self.kinds) if kind in CONVERT
+        ]
+        self._fixed = None if STRUCT in self.kinds else layout(self.kinds, ())
+        self._struct_sizes: tuple[int, ...] | None = None
+
+    def _substituted(self, arguments: list[str]) -> tuple[str, ...]:
+        template = self.signature.template
+        needed = sum(p.default is None for p in template)
+        if not needed <= len(arguments) <= len(template):
+            raise KernelError(
+                f"kernel {self.signature.name}: {len(arguments)} template arguments were given",
+                why=f"the kernel is {self.signature}; given: {', '.join(arguments) or 'none'}",
+                fix=f"give {needed}" + (f" to {len(template)}" if len(template) > needed else ""),
+            )
+        given = dict(zip((p.name for p in template), arguments, strict=False))
+        values = {p.name: given.get(p.name, p.default or "") for p in template}
+        kinds = []
+        for parameter in self.signature.parameters:
+            kind = parameter.type.removeprefix("const ").removesuffix(" const")
+            if match := re.fullmatch(r"acc_t<(\w[\w ]*)>", kind):
+                kind = accumulator(canonical(values.get(match[1], match[1])))
+            kinds.append(canonical(values.get(kind, kind)))
+        return tuple(kinds)
+
+    def pack(self, args: Sequence[Argument]) -> tuple[bytes, tuple[int, ...]]:
+        """The bytes of all arguments, and where each begins. KernelError names the argument that is wrong."""
+        if len(args) != len(self.kinds):
+            self._refuse_count(args)
+        values = list(args)
+        try:
+            for i, convert in self._convert:
+                values[i] = convert(values[i])
+            if self._fixed is not None:
+                form, offsets = self._fixed
+            else:
+                sizes = tuple(len(v) for v, kind in zip(values, self.kinds, strict=True) if kind == STRUCT)
+                if self._struct_sizes not in (None, sizes):
+                    self._refuse_sizes(sizes)
+                form, offsets = layout(self.kinds, sizes)
+            return form.pack(*values), offsets
+        except (struct.error, OverflowError, TypeError, ValueError, AttributeError):
+            self._refuse(args)
+
+    def check_sizes(self, sizes: Sequence[int]) -> None:
+        """Raise unless the compiler gave the parameters the sizes packed here; remember those of structs."""
+        for kind, size, parameter in zip(self.kinds, sizes, self.signature.parameters, strict=True):
+            if kind != STRUCT and struct.calcsize("<" + FORMATS[kind]) != size:
+                raise KernelError(
+                    f"kernel {self.name}: `{parameter.type} {parameter.name}` has {size} bytes",
+                    why=f"it was read as {kind}, which has another size",
+                    fix="spell the type out; a name for it is taken for a struct",
+                )
+        self._struct_sizes = tuple(s for s, kind in zip(sizes, self.kinds, strict=True) if kind == STRUCT)
+
+    def pointers(self, args: Sequence[Argument]) -> list[tuple[str, int]]:
+        """Names and addresses of the arguments that are pointers."""
+        named = zip(self.signature.parameters, self.kinds, args, strict=True)
+        return [(parameter.name, _pointer(a)) for parameter, kind, a in named if kind == POINTER]
+
+    def _refuse_count(self, args: Sequence[Argument]) -> NoReturn:
+        raise KernelError(
+            f"kernel {self.name}: {len(args)} arguments for {len(self.kinds)} parameters",
+            why=f"the kernel is {self.signature}; given: {', '.join(type(a).__name__ for a in args)}",
+            fix="give one argument for each parameter, outputs first",
+        )
+
+    def _refuse_sizes(self, sizes: tuple[int, ...]) -> NoReturn:
+        raise KernelError(
+            f"kernel {self.name}: structs of {sizes} bytes were given, the kernel has {self._struct_sizes}",
+            why=f"the kernel is {self.signature}",
+            fix="pack the members as C++ lays them out, padding included",
+        )
+
+    def _refuse(self, args: Sequence[Argument]) -> NoReturn:
+        """Find the argument that does not fit."""
+        for argument, kind, parameter in zip(args, self.kinds, self.signature.parameters, strict=True):
+            try:
+                value = CONVERT[kind](argument) if kind in CONVERT else argument
+                layout((kind,), (len(value),) if kind == STRUCT else ())[0].pack(value)
+            except (struct.error, OverflowError, TypeError, ValueError, AttributeError):
+                plain = isinstance(argument, int | float | str)
+                shown = repr(argument)[:60] if plain else type(argument).__name__
+                raise KernelError(
+                    f"kernel {self.name}: {shown} is no argument for `{parameter.type} {parameter.name}`",
+                    why=f"it is packed as {kind}; {_TAKES.get(kind, _TAKES['number'])}",
+                    fix=f"the kernel is {self.signature}",
+                ) from None
+        raise AssertionError("each argument fits alone")
+
+
+_TAKES = {
+    **dict.fromkeys(INTEGERS, "an int within its range fits"),
+    "bool": "True or False fits",
+    POINTER: "a Buffer, anything with an integer ptr, an address or None (a null pointer) fits",
+    STRUCT: "bytes fit",
+    "number": "a number within its range fits",
+}
+
+
+def _pointer(argument: Any) -> int:
+    if argument is None:
+        return 0
+    if type(argument) is int:
+        return argument
+    address = argument.ptr
+    if type(address) is not int:
+        raise TypeError
+    return address
+
+
+def _bool(argument: Any) -> bool:
+    if argument is True or argument is False:
+        return argument is True
+    if type(argument).__name__ != "bool":  # NumPy's own
+        raise TypeError
+    return bool(argument)
+
+
+def _bfloat16(argument: Any) -> int:
+    """Bits of the nearest bfloat16, ties to even."""
+    bits = int.from_bytes(struct.pack("<f", argument), "little")
+    if bits & 0x7FFFFFFF > 0x7F800000:
+        return 0x7FFF
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+
+
+def _struct(argument: Any) -> bytes:
+    if not isinstance(argument, bytes | bytearray | memoryview):
+        raise TypeError
+    return bytes(argument)
+
+
+CONVERT: dict[str, Callable[[Any], Any]] = {
+    POINTER: _pointer,
+    STRUCT: _struct,
+    "bool": _bool,
+    "__nv_bfloat16": _bfloat16,
+}
+
+
+@lru_cache(maxsize=4096)
+def layout(kinds: tuple[str, ...], struct_sizes: tuple[int, ...]) -> tuple[struct.Struct, tuple[int, ...]]:
+    """The form in which arguments of these kinds are packed, and where each begins."""
+    sizes = iter(struct_sizes)
+    text, offset, offsets = "<", 0, []
+    for kind in kinds:
+        form = f"{next(sizes)}s" if kind == STRUCT else FORMATS[kind]
+        size = struct.calcsize("<" + form)
+        pad = -offset % (16 if kind == STRUCT else size)
+        text += f"{pad}x{form}" if pad else form
+        offsets.append(offset + pad)
+        offset += pad + size
+    return struct.Struct(text), tuple(offsets)
