@@ -14,10 +14,17 @@ _runtimes: dict[_Device, _Runtime] = {}
 
 
 def runtime_of(device: _Device) -> _Runtime:
-    """The one runtime of a device.
+    """The one runtime of a device, started on first use.
+
+    Args:
+        device: cuda, with its number, or emulated.
 
     Raises:
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or is the CPU, whose memory is NumPy's.
+
+    Example:
+        >>> runtime_of(tt.Device("emulated")).architecture
+        80
     """
     found = _runtimes.get(device)
     return found if found is not None else _runtimes.setdefault(device, _start(device))
