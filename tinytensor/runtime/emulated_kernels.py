@@ -71,12 +71,14 @@ class SourceFile:
 
     Attributes:
         text: its text and that of the files it includes, as the emulator takes it.
+        modified: when each of those files was last written.
         signatures: of its kernels.
         key: hash of all that an instance depends on, but for its name.
     """
 
     path: Path
     text: str
+    modified: dict[Path, int]
     signatures: dict[str, Signature] = field(init=False)
     key: str = field(init=False)
 
@@ -84,6 +86,15 @@ class SourceFile:
         self.signatures = parse(self.text)
         compiler = find_compiler(os.environ.get("CXX"))
         self.key = fingerprint(self.recipe(()), compiler)
+
+    def is_current(self) -> bool:
+        """Whether the files are what was read; those of the package are not looked at again."""
+        if self.path.parent == KERNELS:
+            return True
+        try:
+            return all(path.stat().st_mtime_ns == time for path, time in self.modified.items())
+        except OSError:
+            return False
 
     def signature(self, name: str) -> Signature:
         """KernelError if the file has no such kernel."""
@@ -129,12 +140,14 @@ def _export(packer: Packer) -> str:
 
 def read(path: Path) -> SourceFile:
     """Read a .cu file and what it includes."""
-    return SourceFile(path, "\n".join(_lines(path, set())))
+    modified: dict[Path, int] = {}
+    lines = _lines(path, modified)
+    return SourceFile(path, "\n".join(lines), modified)
 
 
-def _lines(path: Path, seen: set[Path]) -> list[str]:
+def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
     """The lines of a file, with those of included files in their place, each file once."""
-    seen.add(path.resolve())
+    seen[path.resolve()] = path.stat().st_mtime_ns
     # Names alone, so that a copy of the folder finds the same library; a debugger needs the way.
     debugging = "-g" in os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")
     shown = str(path.resolve()) if debugging else path.name

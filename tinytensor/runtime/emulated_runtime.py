@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import operator
 import os
 import struct
 import threading
@@ -57,14 +58,13 @@ class Core:
 class EmulatedKernel:
     """One compiled instance of a kernel."""
 
-    __slots__ = ("_core", "_handle", "_packer", "_runtime", "name")
+    __slots__ = ("_core", "_handle", "_packer", "_runtime", "name", "source")
 
-    def __init__(
-        self, runtime: EmulatedRuntime, core: Core, packer: Packer, library: Path, symbol: str
-    ) -> None:
-        self.name = packer.name
-        self._runtime, self._core, self._packer = runtime, core, packer
-        self._handle: int | None = core.load(os.fsencode(os.path.realpath(library)), symbol.encode())
+    def __init__(self, runtime: EmulatedRuntime, source: SourceFile, packer: Packer, library: Path) -> None:
+        self.name, self.source = packer.name, source
+        self._runtime, self._packer = runtime, packer
+        self._core = core = the_core()
+        self._handle: int | None = core.load(os.fsencode(os.path.realpath(library)), symbol(packer).encode())
         if self._handle is None:
             raise KernelError(
                 f"kernel {self.name}: the compiled library cannot be loaded",
@@ -117,7 +117,10 @@ class EmulatedKernel:
         )
 
 
-def _three(sizes: Sequence[int]) -> tuple[int, int, int]:
+def _three(sizes: Dim) -> tuple[int, int, int]:
+    """Sizes of three axes. Raises TypeError or ValueError."""
+    if not isinstance(sizes, Sequence):
+        return operator.index(sizes), 1, 1
     if not 1 <= len(sizes) <= 3:
         raise ValueError
     x, y, z = (*sizes, 1, 1)[:3]
@@ -196,17 +199,18 @@ class EmulatedRuntime:
         """The instance `name<arguments>`, compiled if the caches lack it."""
         key = (source, name, arguments)
         found = self._kernels.get(key)
-        if found is not None:
+        if found is not None and found.source.is_current():
             return found
         with self._lock:
             path = locate(source)
-            file = self._sources.get(path) or self._sources.setdefault(path, read(path))
+            file = self._sources.get(path)
+            if file is None or not file.is_current():
+                file = self._sources[path] = read(path)
             packer = Packer(file.signature(name), arguments)
             others = [Packer(file.signature(n), a) for n, a in together]
             library = library_of(file, packer, others)
-            return self._kernels.setdefault(
-                key, EmulatedKernel(self, the_core(), packer, library, symbol(packer))
-            )
+            made = self._kernels[key] = EmulatedKernel(self, file, packer, library)
+            return made
 
     def synchronize(self) -> None:
         """Nothing to wait for."""

@@ -23,6 +23,8 @@ PAGE = mmap.PAGESIZE
 ROUND = 256
 # Limits of what is kept for use again. The system allows 65,530 mappings, of which a buffer takes two.
 CACHED_BYTES, CACHED_MAPPINGS = 512 << 20, 4096
+# How much of a buffer is filled; to fill more would take memory that its owner may never touch.
+FILLED_BYTES = 64 << 20
 
 _NONE, _READ_WRITE = 0, mmap.PROT_READ | mmap.PROT_WRITE
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
@@ -70,6 +72,10 @@ class GuardedMemory:
 
     def alloc(self, nbytes: int, runtime: Runtime) -> Buffer:
         """A buffer of nbytes, filled with 0xff."""
+        if nbytes < 0:
+            raise ArgumentError(
+                f"allocation: {nbytes:,} bytes", why="a size is not negative", fix="give a size of 0 or more"
+            )
         size = max(PAGE, -(-nbytes // PAGE) * PAGE)
         with self._lock:
             self._drain()
@@ -87,7 +93,7 @@ class GuardedMemory:
             stats.live += nbytes
             stats.peak = max(stats.peak, stats.live)
         address = mapping.end - -(-nbytes // ROUND) * ROUND
-        ctypes.memset(address, 0xFF, nbytes)
+        ctypes.memset(mapping.start, 0xFF, min(size, FILLED_BYTES))
         return Buffer(address, nbytes, runtime, mapping)
 
     def _fresh(self, size: int, nbytes: int) -> Mapping:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -109,13 +109,13 @@ def _read(before: str, text: str, position: int) -> Signature:
         template = tuple(_template_parameter(part) for part in _split(inside))
     bounds = None
     if match := re.search(r"\b__launch_bounds__\s*\(", before):
-        bounds = _split(_enclosed(before, match.end() - 1)[0])[0]
+        bounds = _first(_enclosed(before, match.end() - 1)[0])
     while match := _NAME.search(text, position):
         word, position = match[0], match.end()
         opening = re.compile(r"\s*\(").match(text, position)
         if word == "__launch_bounds__" and opening:
             inside, position = _enclosed(text, opening.end() - 1)
-            bounds = _split(inside)[0]
+            bounds = _first(inside)
         elif opening and word not in {"__attribute__", "__maxnreg__"}:
             inside, _ = _enclosed(text, opening.end() - 1)
             parameters = [] if inside.strip() in {"", "void"} else _split(inside)
@@ -129,18 +129,25 @@ def _read(before: str, text: str, position: int) -> Signature:
     )
 
 
-def _enclosed(text: str, start: int) -> tuple[str, int]:
-    """The text between the bracket at `start` and its partner, and the position after that."""
-    depth, opening = 0, text[start]
-    angles = opening == "<"  # elsewhere < and > compare
+def _depths(text: str, start: int = 0) -> Iterator[tuple[int, str, int]]:
+    """Position, character and number of open brackets after it. Within ( ) the characters < and > compare."""
+    opened: list[str] = []
     for position in range(start, len(text)):
         c = text[position]
-        if c in "([{" or (c == "<" and angles):
-            depth += 1
-        elif c in ")]}" or (c == ">" and angles):
-            depth -= 1
-            if depth == 0:
-                return text[start + 1 : position], position + 1
+        in_types = not opened or opened[-1] == "<"
+        if c in "([{" or (c == "<" and in_types):
+            opened.append(c)
+        elif opened and (c in ")]}" or (c == ">" and in_types)):
+            opened.pop()
+        yield position, c, len(opened)
+
+
+def _enclosed(text: str, start: int) -> tuple[str, int]:
+    """The text between the bracket at `start` and its partner, and the position after that."""
+    opening = text[start]
+    for position, _, depth in _depths(text, start):
+        if depth == 0:
+            return text[start + 1 : position], position + 1
     raise KernelError(
         f"kernel: a bracket {opening!r} is not closed",
         why=f"after {' '.join(text[start : start + 60].split())!r}",
@@ -150,13 +157,19 @@ def _enclosed(text: str, start: int) -> tuple[str, int]:
 
 def _split(text: str) -> list[str]:
     """Parts between commas that stand in no bracket."""
-    parts, depth, start = [], 0, 0
-    for position, c in enumerate(text):
-        depth += (c in "([{<") - (c in ")]}>")
+    parts, start = [], 0
+    for position, c, depth in _depths(text):
         if c == "," and depth == 0:
             parts.append(text[start:position])
             start = position + 1
     return [part for part in (*parts, text[start:]) if part.strip()]
+
+
+def _first(text: str) -> str:
+    """The first argument of a call, in which < and > compare."""
+    call = f"({text})"
+    ends = (position for position, c, depth in _depths(call) if (c == "," and depth == 1) or depth == 0)
+    return call[1 : next(ends)].strip()
 
 
 def _template_parameter(text: str) -> TemplateParameter:

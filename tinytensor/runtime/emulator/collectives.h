@@ -9,10 +9,6 @@
 
 namespace tt_emu {
 
-enum Kind : int { SYNC, SHUFFLE, BALLOT, MATCH, REDUCE, LDMATRIX, MMA };
-static const char* const kind_names[] = {"__syncwarp", "shuffle",  "vote", "match",
-                                         "reduce",     "ldmatrix", "mma"};
-
 struct Shuffle {
     unsigned long long bits, result;
     int source;
@@ -204,9 +200,9 @@ TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arr
     enter(w, self, site);
     if (!w.arrived) {
         w.first_arrived = self;
-    } else if (Site other = w.site[w.first_arrived]; other.line != site.line || other.file != site.file) {
-        fail(w, "divergent barrier: %s waits at %s:%d while %s waits at %s:%d", Name(w, w.first_arrived).text,
-             other.file, other.line, Name(w, self).text, site.file, site.line);
+    } else if (unsigned other = w.first_arrived; !same_place(w, other, self)) {
+        fail(w, "divergent barrier: %s waits at %s:%d while %s waits at %s:%d", Name(w, other).text,
+             w.site[other].file, w.site[other].line, Name(w, self).text, site.file, site.line);
     }
     w.counted += predicate != 0;
     if (++w.arrived == w.live) {
@@ -232,7 +228,7 @@ TT_API unsigned long long tt_emu_shuffle(Worker* w, unsigned self, unsigned mask
 
 TT_API unsigned tt_emu_ballot(Worker* w, unsigned self, unsigned mask, int predicate, Site site) {
     Vote operand = {predicate, 0};
-    meet(*w, self, mask, BALLOT, &operand, site);
+    meet(*w, self, mask, VOTE, &operand, site);
     return operand.result;
 }
 

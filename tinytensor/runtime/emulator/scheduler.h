@@ -17,8 +17,12 @@ namespace tt_emu {
 
 constexpr unsigned MOST_THREADS = 1024, LANES = 32, WARPS = 32;
 
+enum Kind : int { SYNC, SHUFFLE, VOTE, MATCH, REDUCE, LDMATRIX, MMA };
+static const char* const kind_names[] = {"__syncwarp", "a shuffle", "a vote", "a match", "a reduction",
+                                         "ldmatrix",   "mma"};
+
 struct Wait {  // what a lane published before it began to wait for its warp
-    int kind;
+    Kind kind;
     unsigned mask;
     void* operand;
 };
@@ -120,9 +124,8 @@ static unsigned pick_in_other_order(Worker& w) {
     return warp * LANES + nth_bit(lanes, (unsigned)(draw(w) % (unsigned)__builtin_popcount(lanes)));
 }
 
-// Number of a ready thread, or -1. In order 0 threads that have not begun are always the last ones of the
-// block: each pick takes the next ready lane above the running one, and goes to the next warp when there is
-// none.
+// Number of a ready thread, or -1. In order 0 it is the next ready lane above the running one, or of the next
+// warp when there is none; so threads that have not begun are always the last ones of the block.
 static inline int pick(Worker& w) {
     if (!w.warps_ready) return -1;
     if (w.order) return (int)pick_in_other_order(w);
@@ -147,21 +150,30 @@ static inline void begin_run(Worker& w, unsigned thread) {
     w.plain = true;
 }
 
+// What a waiting thread waits in.
+static const char* operation(const Worker& w, unsigned t) {
+    bool in_block = w.waiting[t / LANES] >> (t % LANES) & 1;
+    return in_block ? "__syncthreads" : kind_names[w.wait[t / LANES][t % LANES].kind];
+}
+
+static bool same_place(const Worker& w, unsigned a, unsigned b) {
+    return w.site[a].line == w.site[b].line && w.site[a].file == w.site[b].file;
+}
+
+// Names two threads that wait in different places, if there are such.
 [[noreturn]] static void report_deadlock(Worker& w) {
-    int a = -1, b = -1;
-    for (unsigned t = 0; t < w.threads && b < 0; t++) {
+    unsigned a = w.threads, b = w.threads;
+    for (unsigned t = 0; t < w.threads && b == w.threads; t++) {
         if (w.finished[t / LANES] >> (t % LANES) & 1) continue;
-        if (a < 0)
-            a = (int)t;
-        else if (w.site[t].line != w.site[a].line || w.site[t].file != w.site[a].file)
-            b = (int)t;
+        if (a == w.threads) a = t;
+        else if (!same_place(w, a, t) || operation(w, a) != operation(w, t)) b = t;
     }
-    Site at = w.site[a];
-    if (b < 0)
-        fail(w, "deadlock: %s waits at %s:%d for threads that never arrive", Name(w, (unsigned)a).text,
-             at.file, at.line);
-    fail(w, "deadlock: %s waits at %s:%d while %s waits at %s:%d", Name(w, (unsigned)a).text, at.file,
-         at.line, Name(w, (unsigned)b).text, w.site[b].file, w.site[b].line);
+    if (b == w.threads)
+        fail(w, "deadlock: %s waits in %s at %s:%d for threads that never arrive", Name(w, a).text,
+             operation(w, a), w.site[a].file, w.site[a].line);
+    fail(w, "deadlock: %s waits in %s at %s:%d while %s waits in %s at %s:%d", Name(w, a).text,
+         operation(w, a), w.site[a].file, w.site[a].line, Name(w, b).text, operation(w, b), w.site[b].file,
+         w.site[b].line);
 }
 
 // The running thread cannot go on: run another one, and come back when this one is ready.
