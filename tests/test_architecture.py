@@ -19,7 +19,7 @@ LAYERS = [
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
     ["tinytensor.reuse", "tinytensor.op", "tinytensor.bounds", "tinytensor.random_state"],
-    ["tinytensor.launching"],
+    ["tinytensor.launching", "tinytensor.walks"],
     ["tinytensor.arrays"],
     ["tinytensor.dispatch"],
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],

@@ -15,13 +15,18 @@ from .row import ALL, FLOATS, Input, Row, Shape, bools, floats, ints, numbers
 PICK = ("select", "select_transpose")
 
 
+def beside(x: tt.Tensor, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A key with its index tensors on the device of x."""
+    return tuple(p.to(x.device) if isinstance(p, tt.Tensor) else p for p in parts)
+
+
 def read(name: str, key: Any, shape: Shape, ops: tuple[str, ...], *, contiguous: bool = True) -> Row:
     """A row for `x[key]` with a fixed key; NumPy arrays in it become tensors."""
     parts = key if isinstance(key, tuple) else (key,)
     ours = tuple(tt.tensor(k) if isinstance(k, np.ndarray) else k for k in parts)
     return Row(
         f"getitem:{name}",
-        lambda x: x[ours],
+        lambda x: x[beside(x, ours)],
         lambda x: x[parts],
         (numbers(shape),),
         ops=ops,
@@ -43,7 +48,7 @@ def write(name: str, key: Any, shape: Shape, value: Shape, ops: tuple[str, ...])
 
     def call(x: tt.Tensor, v: tt.Tensor) -> tt.Tensor:
         y = tt.clone(x)
-        y[ours] = v
+        y[beside(y, ours)] = v
         return y
 
     def reference(x: Any, v: Any) -> Any:
@@ -107,7 +112,7 @@ ROWS = [
     write("walking back by index", (slice(None, None, -2), np.array([1, 0])), (4, 3), (2,),
           ("put", "assign")),
     write("empty index", np.zeros(0, np.int64), (3, 4), (4,), ("put",)),
-    write("repeated index", np.array([1, 1, 0]), (3, 4), (3, 4), ("put",)),
+    write("repeated index", np.array([1, 1, 0]), (3, 4), (3, 4), ("put", "kept")),
     Row("take", lambda x, i: tt.take(x, i, 1), lambda x, i: np.take(x, i, 1),
         (numbers((3, 4)), places((2, 2), 4)), ops=PICK, dtypes=ALL, torch=lambda torch, x, i: x[:, i % 4]),
     Row("take:vector", tt.take, np.take, (numbers((5,)), places((2, 3), 5)), ops=PICK, dtypes=ALL,
@@ -125,6 +130,6 @@ ROWS = [
     Row("nonzero", tt.nonzero, np.nonzero, (bools((3, 4)),), ops=(), dtypes=("float64",), grad=False,
         torch=lambda torch, x: torch.nonzero(x, as_tuple=True), also=(((0, 2),),)),
     Row("one_hot", lambda i: tt.one_hot(i, 4), lambda i: np.eye(4, dtype=np.int64)[i], (ints((2, 3), 0, 4),),
-        ops=(), dtypes=("float64",), grad=False, torch=lambda torch, i: torch.nn.functional.one_hot(i, 4),
+        dtypes=("float64",), grad=False, torch=lambda torch, i: torch.nn.functional.one_hot(i, 4),
         also=(((),), ((0, 2),))),
 ]  # fmt: skip

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..dispatch import Op, Spec, Specs, apply, arr, from_array, is_tensor, register
+from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import DType, as_dtype, bool_, int64
 from ..errors import DTypeError, IndexRangeError, ShapeError
-from ..layout import Shape, as_int, broadcast_shapes, check_shape, normalize_axis
+from ..launching import BLOCK, Launch, View, blocks_for, index_type
+from ..layout import Shape, as_int, broadcast_shapes, check_shape, contiguous_strides, normalize_axis
 from ..runtime.host import Array
+from ..walks import walk
 from .arithmetic import add
-from .indexing import as_integers, places_on, select, select_transpose, wrapped
+from .keys import as_integers
 from .manipulation import broadcast_to, cast
+from .nonzero import true_indices
+from .selection import out_of_range, places_on, select, select_transpose, wrapped
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -53,6 +57,51 @@ class PlacesAlong(Op):
                 along[i] = index.shape[i]
                 places += np.arange(index.shape[i]).reshape(along)
 
+    @staticmethod
+    def cuda(launch: Launch, places: View, index: View, *, axis: int, shape: Shape, what: str) -> None:
+        size, steps = shape[axis], contiguous_strides(shape)
+        own = (*steps[:axis], 0, *steps[axis + 1 :])  # what an element's own position contributes
+        type_of_position = index_type(places, index) if max(steps[0], 1) * shape[0] < 1 << 31 else "long long"
+        rank, through = walk(what, index.shape, index.strides, own, index=type_of_position)
+        bounds = launch.bounds(-size, size, out_of_range, axis, shape, what)
+        args = (places, index, through, size, steps[axis], bounds, places.size)
+        grid = blocks_for(places.size, BLOCK)
+        launch("places_along_forward", index.dtype, rank, type_of_position, grid=grid, args=args)
+
+
+@register
+class OneHot(Op):
+    """A 1 at each index, zeros beside it."""
+
+    inputs = ("index",)
+    dense = ("index",)
+
+    @staticmethod
+    def infer(index: Spec, *, num_classes: int) -> Specs:
+        return (Spec((*index.shape, num_classes), int64),)
+
+    @staticmethod
+    def cpu(y: Array, index: Array, *, num_classes: int) -> None:
+        if index.size and not 0 <= index.min() <= index.max() < num_classes:
+            raise _no_class(int(index.min() if index.min() < 0 else index.max()), num_classes)
+        y[...] = 0
+        np.put_along_axis(y, index[..., None].astype(np.int64), 1, -1)  # (..., 1)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, index: View, *, num_classes: int) -> None:
+        bounds = launch.bounds(0, num_classes, _no_class, num_classes)
+        kind = index_type(y)
+        args = (y, index, num_classes, bounds, y.size)
+        launch("one_hot_forward", index.dtype, kind, grid=blocks_for(y.size, BLOCK), args=args)
+
+
+def _no_class(index: int, num_classes: int) -> IndexRangeError:
+    return IndexRangeError(
+        f"one_hot: index {index} for {num_classes} classes",
+        why=f"a row has the places 0 to {num_classes - 1}",
+        fix="correct the indices" if index < 0 else f"num_classes={index + 1}, or correct the indices",
+    )
+
 
 def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
     """Slices of x at the given indices of an axis.
@@ -79,7 +128,7 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
             f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
         )
     at = normalize_axis(0 if axis is None else axis, len(shape), "take")
-    places = places_on([as_integers(indices, "take")], (at,), shape, "take")
+    places = places_on([as_integers(indices, "take", x.storage.device)], (at,), shape, "take")
     return select(x, places, (at,))
 
 
@@ -106,7 +155,8 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
     """
     shape = x.layout.shape
     at = normalize_axis(axis, len(shape), "gather")
-    places = apply(PlacesAlong, as_integers(index, "gather"), axis=at, shape=shape, what="gather")
+    picked = as_integers(index, "gather", x.storage.device)
+    places = apply(PlacesAlong, picked, axis=at, shape=shape, what="gather")
     return select(x, places, tuple(range(len(shape))))
 
 
@@ -130,7 +180,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
         >>> tt.take_along_axis(x, tt.tensor([[1]]), axis=1).tolist()
         [[1], [9]]
     """
-    indices = as_integers(indices, "take_along_axis")
+    indices = as_integers(indices, "take_along_axis", x.storage.device)
     shape, have = x.layout.shape, indices.layout.shape
     at = normalize_axis(axis, len(shape), "take_along_axis")
     if len(have) != len(shape):
@@ -170,7 +220,7 @@ def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
     """
     shape = x.layout.shape
     at = normalize_axis(axis, len(shape), "scatter_add")
-    index = as_integers(index, "scatter_add")
+    index = as_integers(index, "scatter_add", x.storage.device)
     if not is_tensor(values) or values.storage.dtype is not x.storage.dtype:
         raise DTypeError(
             f"scatter_add: values of type {values.dtype if is_tensor(values) else type(values).__name__} "
@@ -196,7 +246,8 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
         x: any shape with at least one axis.
 
     Returns:
-        One int64 tensor of shape (n,) per axis. How many there are depends on the data.
+        One int64 tensor of shape (n,) per axis. How many there are depends on the data, so that a device is
+        waited for.
 
     Raises:
         ShapeError: x has no axes.
@@ -211,7 +262,7 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
             why="a single number has no index",
             fix="x.reshape(1).nonzero()",
         )
-    return tuple([from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(cast(x, bool_)))])
+    return tuple(true_indices(cast(x, bool_)))
 
 
 def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
@@ -233,17 +284,11 @@ def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) ->
         >>> tt.one_hot(tt.tensor([2, 0]), 3).tolist()
         [[0, 0, 1], [1, 0, 0]]
     """
-    index = arr(as_integers(indices, "one_hot"))
+    index = as_integers(indices, "one_hot")
     (n,) = check_shape((as_int(num_classes, "one_hot", "num_classes"),), "one_hot")
-    if index.size and not 0 <= index.min() <= index.max() < n:
-        raise IndexRangeError(
-            f"one_hot: indices from {index.min()} to {index.max()} for {n} classes",
-            why=f"a row has the places 0 to {n - 1}",
-            fix=f"num_classes={index.max() + 1}, or correct the indices",
-        )
-    hot = np.zeros((*index.shape, n), np.int64)
-    np.put_along_axis(hot, index[..., None].astype(np.int64), 1, -1)  # (..., 1)
-    t = from_array(hot, int64)
+    if n == 0 and index.layout.size:
+        raise _no_class(0, 0)
+    t = apply(OneHot, index, num_classes=n)
     return t if dtype is None else cast(t, as_dtype(dtype, "one_hot"))
 
 

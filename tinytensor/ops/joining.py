@@ -4,17 +4,18 @@ computed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, apply, from_array, is_tensor, register, values
+from ..dispatch import Op, Spec, Specs, apply, constant, is_tensor, register, values
 from ..dtypes import DType, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..layout import Shape, as_int, broadcast_shapes, normalize_axis
+from ..launching import Launch, View, write
+from ..layout import Layout, Shape, as_int, broadcast_shapes, contiguous_strides, normalize_axis
 from ..runtime.host import Array
 from .gathering import take
 from .manipulation import broadcast_to, cast, expand, reshape, sum_to
@@ -52,6 +53,24 @@ class Join(Op):
             for p, s in zip(parts, shapes, strict=True)
         ]
         np.concatenate(whole, axis, out=y)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        *parts: View | None,
+        axis: int,
+        shapes: Sequence[Shape],
+        dtype: DType,
+        drop: bool,
+    ) -> None:
+        start, zero = 0, bytes(8)
+        before: tuple[Any, ...] = (slice(None),) * axis
+        for part, shape in zip(parts, shapes, strict=True):
+            n = shape[axis]
+            key = (*before, start if drop else slice(start, start + n))
+            write(launch.runtime, y.read_through(y.layout.index(key)), zero if part is None else part)
+            start += n
 
     @staticmethod
     def backward(
@@ -92,6 +111,18 @@ class Repeat(Op):
         np.copyto(y.reshape(apart), np.expand_dims(x, new))
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, shape: Shape, apart: Shape, new: Shape) -> None:
+        once, steps = list(x.shape), list(x.strides)
+        for axis in new:
+            once.insert(axis, 1)
+            steps.insert(axis, 0)
+        write(
+            launch.runtime,
+            y.read_through(Layout(apart, contiguous_strides(apart), y.layout.offset)),
+            x.read_through(Layout(tuple(once), tuple(steps), x.layout.offset)),
+        )
+
+    @staticmethod
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, apart: Shape, new: Shape
     ) -> Grads:
@@ -115,18 +146,30 @@ class Roll(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> None:
-        cuts = [[(slice(None), slice(None))] for _ in x.shape]  # per axis: pairs (where in y, where in x)
-        for shift, axis in zip(shifts, axes):
-            n = x.shape[axis]
-            k = shift % n if n else 0
-            cuts[axis] = [(slice(k, None), slice(0, n - k)), (slice(0, k), slice(n - k, None))]
-        for blocks in product(*cuts):
-            y[tuple([to for to, _ in blocks])] = x[tuple([at for _, at in blocks])]
+        for to, at in _moves(x.shape, shifts, axes):
+            y[to] = x[at]
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, shifts: Shape, axes: Shape) -> None:
+        for to, at in _moves(x.shape, shifts, axes):
+            moved = x.read_through(x.layout.index(at))
+            write(launch.runtime, y.read_through(y.layout.index(to)), moved)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shifts: Shape, axes: Shape) -> Grads:
         back = tuple([-s for s in shifts])
         return (None if grads[0] is None else apply(Roll, grads[0], shifts=back, axes=axes),)
+
+
+def _moves(shape: Shape, shifts: Shape, axes: Shape) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """The blocks that `roll` moves: where each goes, and where it stands."""
+    cuts = [[(slice(0, n), slice(0, n))] for n in shape]  # per axis
+    for shift, axis in zip(shifts, axes):
+        n = shape[axis]
+        k = shift % n if n else 0
+        cuts[axis] = [(slice(k, n), slice(0, n - k)), (slice(0, k), slice(n - k, n))][: 2 if k else 1]
+    for blocks in product(*cuts):
+        yield tuple([to for to, _ in blocks]), tuple([at for _, at in blocks])
 
 
 # ---- concat and stack --------------------------------------------------------------------------------------
@@ -280,7 +323,8 @@ def _repeat_each(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
             fix=f"give a tensor of shape ({n},)",
         )
     _check_counts(int(counts.min()) if counts.size else 0, "repeat")
-    return take(x, from_array(np.repeat(np.arange(n), counts.astype(np.int64)), int64), axis)
+    index = np.repeat(np.arange(n), counts.astype(np.int64))
+    return take(x, constant(index, int64, x.storage.device), axis)
 
 
 def _check_counts(lowest: int, what: str) -> None:

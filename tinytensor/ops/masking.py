@@ -10,8 +10,10 @@ from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import bool_, promote
 from ..errors import DTypeError, ShapeError
+from ..launching import BLOCK, Launch, View, blocks_for, index_type
 from ..layout import as_int, broadcast_shapes
 from ..runtime.host import Array
+from ..walks import walk
 from .comparison import where
 
 if TYPE_CHECKING:
@@ -42,6 +44,15 @@ class Triangle(Op):
         lower = np.tri(rows, columns, k - upper, np.bool_)  # (rows, columns)
         y[...] = 0
         np.copyto(y, x, where=~lower if upper else lower)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, k: int, upper: bool) -> None:
+        rows, columns = x.shape[-2:]
+        k = max(-rows - 1, min(k, columns + 1))  # a diagonal further out is outside all the same
+        index = index_type(y, x)
+        rank, through = walk("triu" if upper else "tril", x.shape, x.strides, index=index)
+        args = (y.as_bits(), x.as_bits(), through, rows, columns, k, upper, y.size)
+        launch("triangle_forward", y.as_bits().dtype, rank, index, grid=blocks_for(y.size, BLOCK), args=args)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, k: int, upper: bool) -> Grads:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, apply, from_array, register
+from ..dispatch import Op, Spec, Specs, apply, constant, register
 from ..dtypes import DType, int64, promote
-from ..elementwise import NUMBERS, convert
+from ..elementwise import NUMBERS, convert, number
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..launching import Launch, View, write
 from ..layout import Shape, as_int
 from ..runtime.host import Array
 from .gathering import take
@@ -38,6 +39,17 @@ class Pad(Op):
     def cpu(y: Array, x: Array, *, widths: Widths, value: Any) -> None:
         y.fill(value)
         y[_interior(x.shape, widths)] = x
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, widths: Widths, value: Any) -> None:
+        filler = number("pad", value, y.dtype)
+        inside: tuple[slice, ...] = ()
+        for n, (before, after) in zip(x.shape, widths):  # the frame in slabs, each element of it once
+            for ends in (slice(0, before), slice(before + n, before + n + after)):
+                if ends.start < ends.stop:
+                    write(launch.runtime, y.read_through(y.layout.index((*inside, ends))), filler)
+            inside = (*inside, slice(before, before + n))
+        write(launch.runtime, y.read_through(y.layout.index(inside)), x)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, widths: Widths, value: Any) -> Grads:
@@ -122,7 +134,7 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
                     fix='use the mode "constant"',
                 )
             index = _BORDERS[mode](np.arange(-before, n + after), n)
-            y = take(y, from_array(index, int64), axis)
+            y = take(y, constant(index, int64, x.storage.device), axis)
     return y
 
 

@@ -8,6 +8,8 @@ order works.
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, register
+from ..errors import ShapeError
+from ..launching import BLOCK, RANKS, Launch, View, blocks_for, elementwise, index_type, merge, write
 from ..layout import Layout, contiguous
 from ..runtime.host import Array
 from ..viewing import ViewOp, view
@@ -22,6 +26,8 @@ from ..viewing import ViewOp, view
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+
+_ZERO = bytes(8)  # as kernels take a number
 
 # An add of a strided slice costs a microsecond and 1 ns per element, counting out 10 ns per element.
 MANY_STEPS, LONG_SLICE = 16, 256
@@ -85,6 +91,70 @@ def _add_through(buffer: Array, layout: Layout, values: Array, shift: int = 0) -
         target[at] += values[at]
 
 
+# ---- the same on a device ----------------------------------------------------------------------------------
+
+
+def _through(memory: View, layout: Layout, shift: int = 0) -> View:
+    """`strided` for Views: memory begins at position `shift` of the storage that the layout speaks of."""
+    start = memory.layout.offset + layout.offset - shift
+    return memory.read_through(Layout(layout.shape, layout.strides, start))
+
+
+def _write_through(launch: Launch, memory: View, layout: Layout, x: View, shift: int = 0) -> None:
+    """Write x through a layout; where elements share a place the last one stays."""
+    walked = _overlapping_axes(layout)
+    sizes = [layout.shape[a] for a in walked]
+    for at in np.ndindex(*sizes):
+        part, source = layout, x.layout
+        for axis, i in sorted(zip(walked, at), reverse=True):
+            key = (*(slice(None),) * axis, i)
+            part, source = part.index(key), source.index(key)
+        write(launch.runtime, _through(memory, part, shift), x.read_through(source))
+
+
+@lru_cache(maxsize=4096)
+def _region(layout: Layout, values: Layout, code: str) -> tuple[int, bytes, int, int]:
+    """A `Region` of kernels/region.cu: its rank, its bytes, the lowest position, the steps of the walk."""
+    low, walked = layout.extent[0], _overlapping_axes(layout)
+    axes = sorted(range(layout.ndim), key=lambda i: -abs(layout.strides[i]))
+    apart = [a for a in axes if a not in walked]
+    memory = [abs(s) for s in layout.strides]
+    beside = [v if s >= 0 else -v for s, v in zip(layout.strides, values.strides, strict=True)]
+    sizes, (far, near) = merge(
+        [layout.shape[a] for a in apart], [[memory[a] for a in apart], [beside[a] for a in apart]]
+    )
+    ranks = [r for r in RANKS if r >= max(len(sizes), len(walked))]
+    if not ranks:
+        raise ShapeError(
+            f"gradient of a view of shape {layout.shape} and strides {layout.strides}",
+            why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
+            fix="reshape the tensor before the view to one with fewer axes",
+        )
+    missing, none = ranks[0] - len(sizes), ranks[0] - len(walked)
+    numbers = [*sizes, *[1] * missing, *far, *[1] * missing, *near, *[0] * missing]
+    for row, fill in (([layout.shape[a] for a in walked], 1), ([memory[a] for a in walked], 0)):
+        numbers += [*[fill] * none, *row]
+    numbers += [*[0] * none, *[beside[a] for a in walked]]
+    steps = prod([layout.shape[a] for a in walked])
+    return ranks[0], struct.pack(f"{len(numbers)}{code}", *numbers), low, steps
+
+
+def _sum_through(launch: Launch, sums: View, layout: Layout, values: View | None, shift: int = 0) -> None:
+    """sums, contiguous, become zeros with values added through a layout; without values, with ones."""
+    if layout.size == 0:
+        launch.zero(sums)
+        return
+    seen = layout if values is None else values.layout.expand(layout.shape)
+    index = index_type(sums) if values is None else index_type(sums, values)
+    rank, region, low, steps = _region(layout, seen, "i" if index == "int" else "q")
+    first = 0  # values are walked from their lowest position in memory
+    for size, stride, step in zip(layout.shape, layout.strides, seen.strides, strict=True):
+        first += (size - 1) * step if stride < 0 else 0
+    start = None if values is None else values.ptr + first * values.itemsize
+    args = (sums, start, region, low - shift, steps, sums.size)
+    launch("region_add", sums.dtype, rank, index, grid=blocks_for(sums.size, BLOCK), args=args)
+
+
 @register
 class Scatter(Op):
     """The transpose of a view: zeros of the base's shape, and the gradient added through the strides."""
@@ -99,6 +169,10 @@ class Scatter(Op):
     def cpu(y: Array, grad: Array, *, view_op: type[ViewOp], params: dict[str, Any]) -> None:
         y[...] = 0
         _add_through(y, view_op.layout(contiguous(params["shape_in"]), **params), grad)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, grad: View, *, view_op: type[ViewOp], params: dict[str, Any]) -> None:
+        _sum_through(launch, y, view_op.layout(contiguous(params["shape_in"]), **params), grad)
 
     @staticmethod
     def backward(
@@ -118,9 +192,9 @@ def _frame(src: Layout, dst: Layout) -> tuple[int, int]:
     return min(a, c), max(b, d, a - 1, c - 1) + 1
 
 
-def _whole(x: Array, src: Layout, low: int, high: int) -> bool:
-    """Whether x is, byte for byte, the memory from low to high."""
-    return bool(src.is_contiguous and x.flags.c_contiguous and low == src.offset and high - low == src.size)
+def _whole(src: Layout, low: int, high: int) -> bool:
+    """Whether a contiguous tensor of src is, byte for byte, the memory from low to high."""
+    return src.is_contiguous and low == src.offset and high - low == src.size
 
 
 @register
@@ -136,12 +210,22 @@ class Reframe(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, src: Layout, dst: Layout) -> None:
         low, high = _frame(src, dst)
-        if _whole(x, src, low, high):
+        if _whole(src, low, high) and x.flags.c_contiguous:
             np.copyto(y, strided(x, dst, low))
             return
         buffer = np.zeros(high - low, x.dtype)
         np.copyto(strided(buffer, src, low), x)
         np.copyto(y, strided(buffer, dst, low))
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        memory = x
+        if not (_whole(src, low, high) and x.is_contiguous):
+            memory = launch.scratch((high - low,), x.dtype)
+            launch.zero(memory)
+            _write_through(launch, memory, src, x, low)
+        write(launch.runtime, y, _through(memory, dst, low))
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
@@ -169,6 +253,21 @@ class ReframeTranspose(Op):
         np.copyto(y, strided(buffer, src, low))
 
     @staticmethod
+    def cuda(launch: Launch, y: View, grad: View, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        if _whole(src, low, high):
+            _sum_through(launch, y, dst, grad, low)
+            return
+        memory = launch.scratch((high - low,), grad.dtype)
+        _sum_through(launch, memory, dst, grad, low)
+        if src.overlaps():
+            readers = launch.scratch((high - low,), grad.dtype)
+            _sum_through(launch, readers, src, None, low)
+            divided = (memory, readers)
+            elementwise(launch.runtime, "arithmetic", "Divide", memory, divided, grad.dtype, grad.dtype)
+        write(launch.runtime, y, _through(memory, src, low))
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
         return (None if grads[0] is None else apply(Reframe, grads[0], src=src, dst=dst),)
 
@@ -186,7 +285,7 @@ class Mask(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, src: Layout, dst: Layout) -> None:
         low, high = _frame(src, dst)
-        if src.is_contiguous and low == src.offset and high - low == src.size:
+        if _whole(src, low, high):
             np.copyto(y, x)
             strided(y, dst, low)[...] = 0
             return
@@ -195,6 +294,18 @@ class Mask(Op):
         np.copyto(seen, x)
         strided(buffer, dst, low)[...] = 0
         np.copyto(y, seen)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        if _whole(src, low, high):
+            write(launch.runtime, y, x)
+            write(launch.runtime, _through(y, dst, low), _ZERO)
+            return
+        memory = launch.scratch((high - low,), x.dtype)
+        _write_through(launch, memory, src, x, low)
+        write(launch.runtime, _through(memory, dst, low), _ZERO)
+        write(launch.runtime, y, _through(memory, src, low))
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:

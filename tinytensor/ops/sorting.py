@@ -12,8 +12,9 @@ from ..dtypes import DType, float32, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layout import Shape, as_int, normalize_axis
 from ..runtime.host import Array
-from .indexing import as_index, places_on, select, select_transpose
+from .keys import as_index
 from .manipulation import cast, detach
+from .selection import places_on, select, select_transpose
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

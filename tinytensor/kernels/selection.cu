@@ -1,0 +1,119 @@
+// Selecting by index tensors: places, the elements there, and sums of gradients there.
+// Mapping: a thread takes one element of the selection, or 16 bytes where rows lie densely.
+// Traffic: places reads the indices and writes 8 bytes per place; select reads a place per row and every
+// selected element, and writes them; its transpose reads grad once and writes y, and a sorted place and its
+// number per row.
+// Specification: tinytensor/ops/selection.py. A place is a row-major position on the axes selected from.
+// Elements move as integers of their size.
+#include "bounds.cuh"
+#include "walk.cuh"
+
+// ---- places ----------------------------------------------------------------------------------------------
+
+// K index tensors, and what they point into.
+template <class T, int K> struct Indices {
+    const T* at[K];
+    long long sizes[K];  // of the axes that they select from
+    Bounds bounds[K];
+};
+
+// `before`: places on the axes in front of these, to be continued; null if there are none.
+template <class T, int K, int ND, class I>
+__global__ void places_forward(
+    long long* places, const long long* before, Indices<T, K> indices, Walk<K, ND, I> walk, I n) {
+    for (counter<I> i = grid_start<I>(); i < static_cast<counter<I>>(n); i += grid_step<I>()) {
+        I at[K];
+        walk.at(i, at);
+        long long place = before == nullptr ? 0 : before[i];
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            const long long size = indices.sizes[k];
+            place = place * size + wrapped(indices.at[k][at[k]], size, indices.bounds[k]);
+        }
+        places[i] = place;
+    }
+}
+
+// ---- select ----------------------------------------------------------------------------------------------
+
+// `walk` has the shape of y; its operands are x without the selected axes, and the places.
+template <class T, int W, int ND, int NS, class I>
+__device__ __forceinline__ void select_rows(
+    T* y, const T* x, const long long* places, const Walk<2, ND, I>& walk, const Axes<NS, I>& axes, I n) {
+    for (counter<I> v = grid_start<I>(); v < static_cast<counter<I>>(n) / W; v += grid_step<I>()) {
+        I at[2];
+        walk.at(v * W, at);
+        const T* from = x + at[0] + axes.at(static_cast<counter<I>>(places[at[1]]));
+        store<W>(y + v * W, load<W>(from));
+    }
+}
+
+template <class T, int ND, int NS, class I>
+__global__ void select_forward(
+    T* y, const T* x, const long long* places, Walk<2, ND, I> walk, Axes<NS, I> axes, I n) {
+    constexpr int W = 16 / sizeof(T);
+    bool vectors = is_aligned<W>(y) && has_vectors<W, 0>(x, walk) && walk.strides[1][ND - 1] == 0;
+#pragma unroll
+    for (int d = 0; d < NS; d++) vectors = vectors && axes.strides[d] % W == 0;
+    if (vectors) select_rows<T, W>(y, x, places, walk, axes, n);
+    else select_rows<T, 1>(y, x, places, walk, axes, n);
+}
+
+// ---- the transpose of select -----------------------------------------------------------------------------
+
+// y is zero; grad is added at the places. These come sorted: `keys` ascend, equal ones make a run, and
+// `order` says which pick each was, in ascending order inside a run. A thread adds one element of grad's rows
+// over a chunk of `length` keys. Runs that lie in one chunk go to y; of the others each chunk keeps its part,
+// two at most: parts[2 * chunk] of a run that began in front of the chunk, parts[2 * chunk + 1] of one that
+// goes on behind it. `walk` has the shape of the axes that are not selected from; its operands are y and grad.
+template <class T, class K, int ND, int NS, class I>
+__global__ void select_transpose_chunks(
+    T* y, sum_t<T>* parts, const T* grad, const K* keys, const long long* order, Walk<2, ND, I> walk,
+    Axes<NS, I> axes, I step, I picks, I rest, int length) {
+    using C = counter<I>;
+    const C chunks = (static_cast<C>(picks) + length - 1) / length;
+    for (C i = grid_start<I>(); i < chunks * rest; i += grid_step<I>()) {
+        const C chunk = i / rest, element = i % rest;
+        const C first = chunk * length, end = first + length < C(picks) ? first + length : C(picks);
+        I at[2];
+        walk.at(element, at);
+        K key = keys[first];
+        bool began_before = first > 0 && keys[first - 1] == key;
+        sum_t<T> sum = 0;
+        for (C j = first; j < end; j++) {
+            if (keys[j] != key) {
+                if (began_before) parts[2 * chunk * rest + element] = sum;
+                else y[at[0] + axes.at(static_cast<C>(key))] = from_acc<T>(sum);
+                began_before = false;
+                sum = 0;
+                key = keys[j];
+            }
+            sum += to_acc(grad[at[1] + static_cast<I>(order[j]) * step]);
+        }
+        if (began_before) parts[2 * chunk * rest + element] = sum;
+        else if (end < C(picks) && keys[end] == key) parts[(2 * chunk + 1) * rest + element] = sum;
+        else y[at[0] + axes.at(static_cast<C>(key))] = from_acc<T>(sum);
+    }
+}
+
+// The parts of runs that several chunks share, added up by the chunk in which the run begins.
+template <class T, class K, int ND, int NS, class I>
+__global__ void select_transpose_joined(
+    T* y, const sum_t<T>* parts, const K* keys, Walk<2, ND, I> walk, Axes<NS, I> axes, I picks, I rest,
+    int length) {
+    using C = counter<I>;
+    const C chunks = (static_cast<C>(picks) + length - 1) / length;
+    for (C i = grid_start<I>(); i < (chunks - 1) * rest; i += grid_step<I>()) {
+        const C chunk = i / rest, element = i % rest;
+        const C first = chunk * length, end = first + length;
+        const K key = keys[end - 1];
+        if (keys[end] != key || (first > 0 && keys[first - 1] == key)) continue;
+        sum_t<T> sum = parts[(2 * chunk + 1) * rest + element];
+        for (C next = chunk + 1; next < chunks && keys[next * length] == key; next++) {
+            sum += parts[2 * next * rest + element];
+        }
+        I at[2];
+        walk.at(element, at);
+        y[at[0] + axes.at(static_cast<C>(key))] = from_acc<T>(sum);
+    }
+}

@@ -1,0 +1,244 @@
+"""Selecting by index tensors: indices become places, places select elements, and gradients are added there.
+
+A place is a row-major position on the axes that are selected from, so one tensor of places stands for any
+number of index tensors.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..autograd import Grads, Needs, Saved
+from ..dispatch import Op, Spec, Specs, apply, register
+from ..dtypes import int64
+from ..errors import IndexRangeError
+from ..launching import BLOCK, Launch, View, blocks_for, index_type
+from ..layout import Shape, broadcast_shapes, contiguous_strides
+from ..runtime.host import Array
+from ..walks import axes as axes_struct
+from ..walks import walk
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+Axes = tuple[int, ...]
+
+
+# ---- places: many indices as one ---------------------------------------------------------------------------
+
+
+def out_of_range(index: int, axis: int, shape: Shape, what: str) -> IndexRangeError:
+    """The error that names an index."""
+    return IndexRangeError(
+        f"{what}: index {index} is out of range for axis {axis} of shape {shape}",
+        why=f"the axis has {shape[axis]} elements, so indices run from {-shape[axis]} to {shape[axis] - 1}",
+        fix="correct the index tensor",
+    )
+
+
+def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
+    """Indices from 0 to size - 1 as int64; negative ones count from the end, others raise."""
+    if not index.size:
+        return index
+    low, high = int(index.min()), int(index.max())
+    if low < -size or high >= size:
+        raise out_of_range(high if high >= size else low, axis, shape, what)
+    index = index.astype(np.int64, copy=False)  # int8 may not hold index + size, and uint64 not add to int64
+    return np.where(index < 0, index + size, index) if low < 0 else index
+
+
+@register
+class Places(Op):
+    """Broadcast index tensors as row-major positions on the axes that they select from."""
+
+    inputs = ("index",)  # one per axis
+    outputs = ("places",)
+
+    @staticmethod
+    def infer(*indices: Spec, axes: Axes, shape: Shape, what: str) -> Specs:
+        return (Spec(broadcast_shapes(*[i.shape for i in indices], what=what), int64),)
+
+    @staticmethod
+    def cpu(places: Array, *indices: Array, axes: Axes, shape: Shape, what: str) -> None:
+        places[...] = 0
+        for index, axis in zip(indices, axes, strict=True):
+            places *= shape[axis]
+            places += wrapped(index, shape[axis], axis, shape, what)
+
+    @staticmethod
+    def cuda(launch: Launch, places: View, *indices: View, axes: Axes, shape: Shape, what: str) -> None:
+        kind = indices[0].dtype
+        if any([i.dtype is not kind for i in indices]):
+            kind = int64
+            indices = tuple([launch.dense(i, kind) for i in indices])
+        n, before = places.size, None
+        for start in range(0, len(indices), _TOGETHER):
+            group, at = indices[start : start + _TOGETHER], axes[start : start + _TOGETHER]
+            sizes = [shape[a] for a in at]
+            bounds = [launch.bounds(-m, m, out_of_range, a, shape, what) for m, a in zip(sizes, at)]
+            index = index_type(places, *group)
+            strides = [i.layout.expand(places.shape).strides for i in group]
+            rank, through = walk(what, places.shape, *strides, index=index)
+            k = len(group)
+            packed = struct.pack(f"@{k}P{k}q", *[i.ptr for i in group], *sizes) + b"".join(bounds)
+            args = (places, before, packed, through, n)
+            launch("places_forward", kind, k, rank, index, grid=blocks_for(n, BLOCK), args=args)
+            before = places
+
+
+_TOGETHER = 4  # index tensors that one kernel takes
+
+
+# ---- select, and its transpose ------------------------------------------------------------------------
+
+
+def selection(shape: Shape, axes: Axes, picked: Shape) -> tuple[Shape, int]:
+    """Shape of a selection, and where the picked axes stand in it: in place of the selected axes if those are
+    neighbors, else in front (NumPy's rule).
+    """
+    at = picked_at(axes)
+    rest = tuple([n for i, n in enumerate(shape) if i not in axes])
+    return rest[:at] + picked + rest[at:], at
+
+
+def picked_at(axes: Axes) -> int:
+    """Where the picked axes stand in a selection."""
+    return axes[0] if axes == tuple(range(axes[0], axes[0] + len(axes))) else 0
+
+
+def rest_steps(x: View, axes: Axes, n: int) -> Shape:
+    """Strides of x along a selection with n picked axes, which step through x by places alone."""
+    rest = tuple([s for i, s in enumerate(x.strides) if i not in axes])
+    at = picked_at(axes)
+    return (*rest[:at], *(0,) * n, *rest[at:])
+
+
+def place_steps(ndim: int, axes: Axes, places: View) -> Shape:
+    """Strides of contiguous places along a selection from ndim axes."""
+    at = picked_at(axes)
+    return (*(0,) * at, *contiguous_strides(places.shape), *(0,) * (ndim - len(axes) - at))
+
+
+def selected_axes(x: View, axes: Axes, index: str) -> tuple[int, bytes]:
+    """The selected axes of x as an `Axes` (walk.cuh)."""
+    return axes_struct(
+        "select", tuple([x.shape[a] for a in axes]), tuple([x.strides[a] for a in axes]), index
+    )
+
+
+def _rows(x: Array, axes: Axes) -> Array:
+    """x with the selected axes merged in front, (places, ...rest): a view where strides allow."""
+    rest = [i for i in range(x.ndim) if i not in axes]
+    merged = prod([x.shape[a] for a in axes])
+    return x.transpose(*axes, *rest).reshape(merged, *[x.shape[i] for i in rest])
+
+
+def picked_first(y: Array, at: int, n: int) -> Array:
+    """A selection with its n picked axes moved to the front: a view."""
+    return y if at == 0 else np.moveaxis(y, range(at, at + n), range(n))
+
+
+@register
+class Select(Op):
+    """The elements of x at the given places of the given axes."""
+
+    inputs = ("x", "places")
+    saves = ("places",)
+    raw = True
+    dense = ("places",)
+
+    @staticmethod
+    def infer(x: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
+        return (Spec(selection(x.shape, axes, places.shape)[0], x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+        if not y.size:
+            return
+        out = picked_first(y, selection(x.shape, axes, places.shape)[1], places.ndim)  # (...picked, ...rest)
+        if out.flags.c_contiguous:
+            np.take(_rows(x, axes), places, axis=0, out=out, mode="clip")  # Places checked the range
+        else:
+            out[...] = _rows(x, axes)[places]
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
+        if x.size == 0:  # every index is out of range, as Places reported
+            launch.zero(y)
+            return
+        index, n = index_type(y, x, places), y.size
+        steps = rest_steps(x, axes, places.ndim)
+        rank, through = walk("select", y.shape, steps, place_steps(x.ndim, axes, places), index=index)
+        selected, at = selected_axes(x, axes, index)
+        args = (y.as_bits(), x.as_bits(), places, through, at, n)
+        grid = blocks_for(n * y.itemsize, BLOCK * 16)
+        launch("select_forward", y.as_bits().dtype, rank, selected, index, grid=grid, args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        return select_transpose(grads[0], saved.places, axes, shape_in), None
+
+
+@register
+class SelectTranspose(Op):
+    """Zeros of x's shape, with grad added at the places: in a fixed order, so equal bits in every run."""
+
+    inputs = ("grad", "places")
+    saves = ("places",)
+
+    @staticmethod
+    def infer(grad: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
+        return (Spec(shape_in, grad.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, grad: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+        y[...] = 0
+        if not grad.size:
+            return
+        picked = picked_first(grad, selection(shape_in, axes, places.shape)[1], places.ndim)
+        rows = picked.reshape(places.size, -1)  # (picked, rest)
+        if axes == tuple(range(len(axes))):  # the selected axes stand in front: add straight into y
+            _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)
+            return
+        sums = np.zeros((prod([shape_in[a] for a in axes]), rows.shape[1]), y.dtype)
+        _add_rows(sums, places.reshape(-1), rows)
+        target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
+        target[...] = sums.reshape(target.shape)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        return select(grads[0], saved.places, axes), None
+
+
+def _add_rows(out: Array, places: Array, rows: Array) -> None:
+    """out[places[i]] += rows[i]; out is zero. Sorting and adding runs beats np.add.at several times over."""
+    if rows.shape[1] == 1 and out.dtype.kind == "f":
+        out[:, 0] = np.bincount(places, rows[:, 0], len(out))  # summed in float64
+        return
+    order = np.argsort(places, kind="stable")
+    where = places[order]
+    first = np.flatnonzero(np.concatenate(([True], where[1:] != where[:-1])))
+    if len(first) == len(where):
+        out[places] = rows
+    else:
+        out[where[first]] = np.add.reduceat(rows[order], first, axis=0)
+
+
+def places_on(indices: Sequence[Tensor], axes: Axes, shape: Shape, what: str) -> Tensor:
+    """Index tensors, one per axis of a tensor of this shape, as one tensor of places."""
+    return apply(Places, *indices, axes=axes, shape=shape, what=what)
+
+
+def select(x: Tensor, places: Tensor, axes: Axes) -> Tensor:
+    """The elements of x at the places, which stand for all of `axes`."""
+    return apply(Select, x, places, axes=axes, shape_in=x.layout.shape)
+
+
+def select_transpose(values: Tensor, places: Tensor, axes: Axes, shape: Shape) -> Tensor:
+    """Zeros of this shape with values added at the places: the transpose of `select`."""
+    return apply(SelectTranspose, values, places, axes=axes, shape_in=shape)
