@@ -9,8 +9,9 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, register
-from ..dtypes import bool_, int64
+from ..dtypes import accumulator, bool_, int64
 from ..errors import DTypeError, ShapeError
+from ..launching import Launch, View, elementwise
 from ..layout import Shape, normalize_axis
 from ..runtime.host import Array
 from .arithmetic import multiply
@@ -24,6 +25,7 @@ from .reduction import (
     short_rows,
     spread,
 )
+from .reduction_grid import launch_reduction, with_kept_axes
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -75,6 +77,10 @@ class Extreme(Op):
         else:
             cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
 
+    @classmethod
+    def cuda(cls, launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, cls.__name__, y, x, axes)
+
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
         if grads[0] is None:
@@ -100,6 +106,7 @@ class TieShare(Op):
 
     inputs = ("x", "y")
     outputs = ("share",)
+    dense = ("y",)
 
     @staticmethod
     def infer(x: Spec, y: Spec, *, axes: Axes) -> Specs:
@@ -115,6 +122,14 @@ class TieShare(Op):
         ties = np.empty(y.shape, share.dtype)
         add_up(ties, share, axes)
         share /= ties
+
+    @staticmethod
+    def cuda(launch: Launch, share: View, x: View, y: View, *, axes: Axes) -> None:
+        kept = reduced_shape(x.shape, axes, True)
+        ties = launch.scratch(kept, accumulator(x.dtype))
+        launch_reduction(launch, "Ties", ties, x, axes, beside=y)
+        operands = (ties, x, with_kept_axes(y, x.shape, axes))
+        elementwise(launch.runtime, launch.stem, "TieShare", share, operands, x.dtype, ties.dtype)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
@@ -192,6 +207,11 @@ class Place(Op):
     def cpu(cls, y: Array, x: Array, *, axis: int | None, keepdims: bool) -> None:
         cls.function(x, axis, out=y, keepdims=keepdims)
 
+    @classmethod
+    def cuda(cls, launch: Launch, y: View, x: View, *, axis: int | None, keepdims: bool) -> None:
+        axes = tuple(range(x.ndim)) if axis is None else (axis,)
+        launch_reduction(launch, cls.__name__, y, x, axes, in_order=True)
+
 
 @register
 class Argmax(Place):
@@ -266,6 +286,10 @@ class Truth(Op):
     def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
         cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
 
+    @classmethod
+    def cuda(cls, launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, cls.__name__, y, x, axes)
+
 
 @register
 class AnyTrue(Truth):
@@ -288,6 +312,10 @@ class CountNonzero(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
         y[...] = np.count_nonzero(x, axes, keepdims=keepdims)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, "CountNonzero", y, x, axes)
 
 
 def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:

@@ -33,6 +33,7 @@ from ..launching import Launch, View, write
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, narrow, widen
 from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
+from .reduction_grid import launch_reduction
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -99,9 +100,8 @@ class SumTo(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, shape: Shape, shape_in: Shape) -> None:
-        lead = x.ndim - len(shape)
-        axes = tuple([i for i, n in enumerate(x.shape) if i < lead or (shape[i - lead] == 1 and n != 1)])
-        padded = y.reshape((1,) * lead + shape)
+        axes = _repeated(x.shape, shape)
+        padded = y.reshape((1,) * (x.ndim - len(shape)) + shape)
         if axes == (0,) and x.ndim == 2 and x.size > 4096 and x.dtype.kind == "f" and x.flags.c_contiguous:
             np.matmul(
                 np.ones(x.shape[0], x.dtype), x, out=padded[0]
@@ -110,8 +110,18 @@ class SumTo(Op):
             np.add.reduce(x, axes, out=padded, keepdims=True)
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, shape: Shape, shape_in: Shape) -> None:
+        launch_reduction(launch, "Sum", y, x, _repeated(x.shape, shape), file="reduction")
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
         return (view(Expand, _g(grads), shape=shape_in),)
+
+
+def _repeated(big: Shape, small: Shape) -> Shape:
+    """The axes that `expand` adds or repeats on the way from small to big."""
+    lead = len(big) - len(small)
+    return tuple([i for i, n in enumerate(big) if i < lead or (small[i - lead] == 1 and n != 1)])
 
 
 @register

@@ -19,12 +19,14 @@ from ..dispatch import Op, Spec, Specs, apply, arr, edge_of, from_array, record,
 from ..dtypes import as_dtype, float32
 from ..errors import DTypeError
 from ..grad_mode import grad_enabled
+from ..launching import Launch, View
 from ..layout import Shape, contiguous, normalize_axes
 from ..runtime.host import Array, silent
 from ..storage import adopt
 from .arithmetic import multiply
 from .indexing import getitem
 from .manipulation import cast, expand, flip, permute, reshape, sum_to
+from .reduction_grid import launch_reduction
 from .scan import cumulative_prod, total_dtype
 
 if TYPE_CHECKING:
@@ -178,6 +180,10 @@ class Sum(Op):
         add_up(y, x, axes)
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        launch_reduction(launch, "Sum", y, x, axes)
+
+    @staticmethod
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
     ) -> Grads:
@@ -204,6 +210,10 @@ class Mean(Op):
         y /= reduced_count(shape, axes)  # an empty mean is nan
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        launch_reduction(launch, "Mean", y, x, axes, scalar=reduced_count(shape, axes))
+
+    @staticmethod
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
     ) -> Grads:
@@ -216,7 +226,7 @@ def _quick(op: type[Op], x: Tensor, axis: AxisLike) -> Tensor:
     layout = x.layout
     shape = layout.shape
     a = x._array
-    assert a is not None, "small tensors that own their memory have it"
+    assert a is not None, "small tensors that own their memory have it, but for those on a device"
     if axis is None:
         n, axes = layout.size, _ALL[len(shape)]
         r = silent().run(a.ravel().dot, ones(n, a.dtype))
@@ -235,7 +245,8 @@ def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
     layout = x.layout
     last = len(layout.shape) - 1
     return (
-        layout.small  # so it is on the CPU
+        layout.small
+        and x._array is not None  # so it is on the CPU
         and (axis is None or (type(axis) is int and axis in (-1, last) and last >= 0))
         and not keepdims
         and x._base is None
@@ -315,6 +326,10 @@ class Prod(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
         np.multiply.reduce(x, axes, out=y, keepdims=keepdims, dtype=y.dtype)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        launch_reduction(launch, "Prod", y, x, axes)
 
     @staticmethod
     def backward(

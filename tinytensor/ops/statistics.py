@@ -15,6 +15,8 @@ from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, floating, register
 from ..elementwise import Elementwise, elementwise
 from ..errors import ArgumentError, ShapeError
+from ..launching import Launch, View
+from ..launching import elementwise as launch_elementwise
 from ..layout import Shape
 from ..runtime.host import Array
 from .arithmetic import multiply, negative, subtract
@@ -23,6 +25,7 @@ from .manipulation import cast
 from .parts import abs, sign
 from .power import pow
 from .reduction import add_up, mean, reduced_axes, reduced_count, reduced_shape, spread, sum
+from .reduction_grid import launch_reduction, with_kept_axes
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -127,6 +130,12 @@ class Var(Op):
         _variance(y, x, axes, correction)
 
     @staticmethod
+    def cuda(
+        launch: Launch, y: View, x: View, *, axes: Axes, correction: float, keepdims: bool, shape: Shape
+    ) -> None:
+        launch_reduction(launch, "Var", y, x, axes, scalar=_freedom(reduced_count(shape, axes), correction))
+
+    @staticmethod
     def backward(
         grads: Grads,
         saved: Saved,
@@ -157,6 +166,12 @@ class Std(Op):
     def cpu(y: Array, x: Array, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> None:
         _variance(y, x, axes, correction)
         np.sqrt(y, out=y)
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, x: View, *, axes: Axes, correction: float, keepdims: bool, shape: Shape
+    ) -> None:
+        launch_reduction(launch, "Std", y, x, axes, scalar=_freedom(reduced_count(shape, axes), correction))
 
     @staticmethod
     def backward(
@@ -255,6 +270,10 @@ class Logsumexp(Op):
         y += shift
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, "Logsumexp", y, x, axes)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
         if grads[0] is None:
             return (None,)
@@ -270,6 +289,7 @@ class LogsumexpWeights(Op):
     inputs = ("x", "y")
     outputs = ("w",)
     saves = ("w",)
+    dense = ("y",)
 
     @staticmethod
     def infer(x: Spec, y: Spec, *, axes: Axes, keepdims: bool) -> Specs:
@@ -280,6 +300,11 @@ class LogsumexpWeights(Op):
         y = _kept(y, x, axes)
         np.subtract(x, np.where(y == -np.inf, 0, y), out=w, casting="same_kind")
         np.exp(w, out=w)
+
+    @staticmethod
+    def cuda(launch: Launch, w: View, x: View, y: View, *, axes: Axes, keepdims: bool) -> None:
+        operands = (x, with_kept_axes(y, x.shape, axes))
+        launch_elementwise(launch.runtime, launch.stem, "LogsumexpWeights", w, operands, x.dtype, x.dtype)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
@@ -345,6 +370,11 @@ class VectorNorm(Op):
         else:
             _sum_terms(y, x, axes, lambda b: np.abs(b) ** p)
             np.power(y, 1 / p, out=y)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, p: float) -> None:
+        functor = {1.0: "Norm1", 2.0: "Norm2"}.get(p, "NormP")
+        launch_reduction(launch, functor, y, x, axes, scalar=p)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, p: float) -> Grads:
