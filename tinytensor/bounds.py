@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import IndexRangeError
+from .errors import IndexRangeError, TinyTensorError
 from .runtime.base import Buffer, Runtime
 
-Describe = Callable[..., IndexRangeError]  # (number, *arguments) → the error that names it
+Describe = Callable[..., TinyTensorError]  # (number, *arguments) → the error that names it
 
 _BOUNDS = struct.Struct("@PqqQ")  # Bounds of kernels/bounds.cuh
 _MAX_CHECKS = 65_536  # kinds of checks that are remembered: an older one is reported without its name

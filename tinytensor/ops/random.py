@@ -6,6 +6,8 @@ equal bits whatever the number of threads.
 
 from __future__ import annotations
 
+import struct
+from math import prod
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from ..device import Device, as_device, cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import DType, as_dtype, bool_, finfo, float16, float32, float64, iinfo, int64
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..launching import BLOCK, Launch, View, blocks_for, index_type
 from ..layout import Shape, as_int, check_shape
 from ..random import Generator, default_generator
 from ..runtime.host import Array
@@ -51,6 +54,28 @@ class Uniform(Op):
             y *= y.dtype.type(high - low)
             y += y.dtype.type(low)
 
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        *,
+        shape: Shape,
+        dtype: DType,
+        low: float,
+        high: float,
+        seed: int,
+        offset: int,
+    ) -> None:
+        is_unit = (low, high) == (0.0, 1.0)
+        _launch_fill(launch, "uniform_forward", y, seed, offset, low, high - low, is_unit)
+
+
+def _launch_fill(launch: Launch, name: str, y: View, seed: int, offset: int, *numbers: Any) -> None:
+    """Fill y by a kernel of which each thread writes 16 bytes or less."""
+    args = (y, launch.stream(seed, offset), *numbers, y.size)
+    each = 2 if y.itemsize == 8 or name == "randint_forward" else 4
+    launch(name, y.dtype, index_type(y), grid=blocks_for(y.size, BLOCK * each), args=args)
+
 
 @register
 class Normal(Op):
@@ -67,6 +92,20 @@ class Normal(Op):
             y *= y.dtype.type(std)
             y += y.dtype.type(mean)
 
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        *,
+        shape: Shape,
+        dtype: DType,
+        mean: float,
+        std: float,
+        seed: int,
+        offset: int,
+    ) -> None:
+        _launch_fill(launch, "normal_forward", y, seed, offset, mean, std, (mean, std) == (0.0, 1.0))
+
 
 @register
 class Randint(Op):
@@ -79,6 +118,12 @@ class Randint(Op):
     @staticmethod
     def cpu(y: Array, *, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> None:
         y[...] = philox.randint(seed, offset, low, high, y.size).reshape(y.shape)
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, *, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int
+    ) -> None:
+        _launch_fill(launch, "randint_forward", y, seed, offset, low, (high - low) % (1 << 64))
 
 
 @register
@@ -97,6 +142,7 @@ class Permutation(Op):
 @register
 class Bernoulli(Op):
     inputs = ("p",)
+    dense = ("p",)
 
     @staticmethod
     def infer(p: Spec, *, seed: int, offset: int) -> Specs:
@@ -108,12 +154,19 @@ class Bernoulli(Op):
         philox.uniform_float32(seed, offset, u)
         np.less(u, p, out=y)
 
+    @staticmethod
+    def cuda(launch: Launch, y: View, p: View, *, seed: int, offset: int) -> None:
+        bounds = launch.bounds(0, 0, _no_probability, "bernoulli", True)
+        args = (y, p, launch.stream(seed, offset), bounds, y.size)
+        launch("bernoulli_forward", p.dtype, index_type(p), grid=blocks_for(y.size, BLOCK * 4), args=args)
+
 
 @register
 class Multinomial(Op):
     """Indices drawn by weight: by inverting sums, or, without replacement, by exponential races."""
 
     inputs = ("p",)
+    dense = ("p",)
 
     @staticmethod
     def infer(p: Spec, *, num_samples: int, replacement: bool, seed: int, offset: int) -> Specs:
@@ -139,6 +192,39 @@ class Multinomial(Op):
             time = -np.log1p(-u) / rows  # the first arrivals of exponential clocks
         time[p.reshape(rows.shape) == 0] = np.nan  # never: sorted behind the latest, which may be inf
         out[...] = np.argsort(time, axis=-1, kind="stable")[:, :num_samples]
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, p: View, *, num_samples: int, replacement: bool, seed: int, offset: int
+    ) -> None:
+        if y.size == 0:
+            return
+        width, stream = p.shape[-1], launch.stream(seed, offset)
+        rows = p.size // width
+        fine = launch.bounds(0, 0, _no_probability, "multinomial", False)
+        enough = launch.bounds(_needed(num_samples, replacement), 1 << 62, _too_few, num_samples)
+        scratch = launch.scratch((rows, width), float64)
+        if replacement:
+            launch("multinomial_sums", p.dtype, grid=rows, args=(scratch, p, fine, enough, width))
+            args = (y, scratch, p, stream, width, num_samples, y.size)
+            launch("multinomial_draw", p.dtype, grid=blocks_for(y.size, BLOCK), args=args)
+        else:
+            launch("multinomial_times", p.dtype, grid=rows, args=(scratch, p, stream, fine, enough, width))
+
+
+def _needed(count: int, replacement: bool) -> int:
+    """How many weights of a row must be positive."""
+    return min(count, 1) if replacement else count
+
+
+def _too_few(positive: int, count: int) -> ArgumentError:
+    return ArgumentError(
+        f"multinomial: {count} samples from a row with {positive} positive weights",
+        why="without replacement each index is drawn once at most"
+        if positive
+        else "there is nothing to draw",
+        fix="draw fewer, or with replacement=True" if positive else "give each row a positive weight",
+    )
 
 
 def _generator(generator: Generator | None, what: str) -> Generator:
@@ -185,13 +271,6 @@ def _device(device: Any, what: str) -> Device:
     return cpu if device is None else as_device(device, what)
 
 
-def _numel(shape: Shape) -> int:
-    n = 1
-    for size in shape:
-        n *= size
-    return n
-
-
 def uniform(
     shape: Any,
     low: float = 0.0,
@@ -236,7 +315,7 @@ def uniform(
             fix=f"2 * tt.uniform(shape, {low / 2}, {high / 2})",
         )
     g = _generator(generator, "uniform")
-    offset = g.advance(philox.blocks_needed(_numel(sizes), words))
+    offset = g.advance(philox.blocks_needed(prod(sizes), words))
     return apply(
         Uniform, device=place, shape=sizes, dtype=kind, low=low, high=high, seed=g.seed, offset=offset
     )
@@ -281,18 +360,19 @@ def normal(
     if std < 0:
         raise ArgumentError(f"normal: std is {std}", why="a deviation is not negative", fix=f"std={-std}")
     g = _generator(generator, "normal")
-    offset = g.advance(philox.blocks_needed(_numel(sizes), words))
+    offset = g.advance(philox.blocks_needed(prod(sizes), words))
     return apply(
         Normal, device=place, shape=sizes, dtype=kind, mean=mean, std=std, seed=g.seed, offset=offset
     )
 
 
-def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+def rand(*shape: Any, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:
     """PyTorch's name for `uniform` on [0, 1).
 
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: floating; default float32.
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
         generator: default: tinytensor's own.
 
     Returns:
@@ -302,15 +382,17 @@ def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> 
         >>> tt.rand(2, 3).shape
         (2, 3)
     """
-    return uniform(shape[0] if len(shape) == 1 else shape, dtype=dtype, generator=generator)
+    sizes = shape[0] if len(shape) == 1 else shape
+    return uniform(sizes, dtype=dtype, device=device, generator=generator)
 
 
-def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+def randn(*shape: Any, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:
     """PyTorch's name for `normal` with mean 0 and deviation 1.
 
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: floating; default float32.
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
         generator: default: tinytensor's own.
 
     Returns:
@@ -320,7 +402,8 @@ def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) ->
         >>> tt.randn(2, 3).shape
         (2, 3)
     """
-    return normal(shape[0] if len(shape) == 1 else shape, dtype=dtype, generator=generator)
+    sizes = shape[0] if len(shape) == 1 else shape
+    return normal(sizes, dtype=dtype, device=device, generator=generator)
 
 
 def randint(
@@ -375,17 +458,18 @@ def randint(
             fix="choose a wider dtype, for example dtype=tt.int64",
         )
     g = _generator(generator, "randint")
-    offset = g.advance(philox.blocks_needed(_numel(sizes), 2))
+    offset = g.advance(philox.blocks_needed(prod(sizes), 2))
     return apply(
         Randint, device=place, shape=sizes, dtype=kind, low=first, high=last, seed=g.seed, offset=offset
     )
 
 
-def permutation(n: int, *, generator: Generator | None = None) -> Tensor:
+def permutation(n: int, *, device: Any = None, generator: Generator | None = None) -> Tensor:
     """The numbers 0 … n - 1 in random order.
 
     Args:
         n: how many.
+        device: where they are drawn; the order is the same everywhere. Default "cpu".
         generator: default: tinytensor's own.
 
     Returns:
@@ -398,9 +482,11 @@ def permutation(n: int, *, generator: Generator | None = None) -> Tensor:
         >>> sorted(tt.permutation(5).tolist())
         [0, 1, 2, 3, 4]
     """
+    place = _device(device, "permutation")
     (count,) = check_shape((as_int(n, "permutation", "n"),), "permutation")
     g = _generator(generator, "permutation")
-    return apply(Permutation, n=count, seed=g.seed, offset=g.advance(philox.blocks_needed(count, 2)))
+    offset = g.advance(philox.blocks_needed(count, 2))
+    return apply(Permutation, device=place, n=count, seed=g.seed, offset=offset)
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -426,19 +512,30 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     return apply(Bernoulli, p.detach(), seed=g.seed, offset=g.advance(philox.blocks_needed(p.layout.size, 1)))
 
 
+def _no_probability(bits: int, what: str, at_most_one: bool) -> ArgumentError:
+    """The error for a number that is none; kernels report its bits."""
+    return _not_probabilities(what, f"the value {struct.unpack('d', struct.pack('Q', bits))[0]}", at_most_one)
+
+
+def _not_probabilities(what: str, values: str, at_most_one: bool) -> ArgumentError:
+    return ArgumentError(
+        f"{what}: {values}",
+        why="probabilities lie in [0, 1]" if at_most_one else "weights are finite and not negative",
+        fix="normalize them, for example with tt.softmax",
+    )
+
+
 def _probabilities(p: Tensor, what: str, *, at_most_one: bool) -> None:
     if not is_tensor(p) or not p.storage.dtype.is_floating:
         kind = p.storage.dtype if is_tensor(p) else type(p).__name__
         raise DTypeError(
             f"{what}: probabilities of type {kind}", why="they are floating", fix="tt.tensor([0.5, 0.5])"
         )
+    if p.storage.device is not cpu:
+        return  # kernels look at each number as they use it
     low, high = (float(p.min()), float(p.max())) if p.layout.size else (0.0, 0.0)
     if not (low >= 0 and (high <= 1 if at_most_one else high < float("inf"))):
-        raise ArgumentError(
-            f"{what}: values from {low} to {high}",
-            why="probabilities lie in [0, 1]" if at_most_one else "weights are finite and not negative",
-            fix="normalize them, for example with tt.softmax",
-        )
+        raise _not_probabilities(what, f"values from {low} to {high}", at_most_one)
 
 
 def multinomial(
@@ -470,18 +567,16 @@ def multinomial(
     _probabilities(p, "multinomial", at_most_one=False)
     count = as_int(num_samples, "multinomial", "the number of samples")
     check_shape((count,), "multinomial")
-    positive = (p.detach() > 0).sum(-1)
-    least = int(positive.min()) if positive.layout.size else count
-    if least < (min(count, 1) if replacement else count):
-        raise ArgumentError(
-            f"multinomial: {count} samples from a row with {least} positive weights",
-            why="without replacement each index is drawn once at most"
-            if least
-            else "there is nothing to draw",
-            fix="draw fewer, or with replacement=True" if least else "give each row a positive weight",
-        )
+    rows = prod(p.layout.shape[:-1])
+    if p.storage.device is cpu:
+        positive = (p.detach() > 0).sum(-1)
+        least = int(positive.min()) if positive.layout.size else count
+        if least < _needed(count, replacement):
+            raise _too_few(least, count)
+    elif rows and count and p.layout.size == 0:
+        raise _too_few(0, count)
     g = _generator(generator, "multinomial")
-    n = _numel(p.layout.shape[:-1]) * (count if replacement else p.layout.shape[-1])
+    n = rows * (count if replacement else p.layout.shape[-1])
     offset = g.advance(philox.blocks_needed(n, 2))
     return apply(
         Multinomial, p.detach(), num_samples=count, replacement=bool(replacement), seed=g.seed, offset=offset
