@@ -32,6 +32,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"file order: --order={config.getoption('--order')}, limit: {SECONDS:g} s per test", *left_out]
 
 
+def _why_no_gpu() -> str:
+    """What tests marked `gpu` miss here; nothing where there is a GPU."""
+    cupy_runtime = importlib.import_module("tinytensor.runtime.cupy_runtime")
+    try:
+        cupy_runtime.device_count()
+    except RuntimeError as error:  # a DeviceError
+        return str(getattr(error, "what", error))
+    return ""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shuffle the files, so that no file can lean on another; leave slow tests to `make full`."""
     rank: dict[str, float] = {}
@@ -39,6 +49,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for path in sorted({item.nodeid.partition("::")[0] for item in items}):
         rank[path] = draw.random()
     items.sort(key=lambda item: rank[item.nodeid.partition("::")[0]])
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if on_gpu and (reason := _why_no_gpu()):
+        for item in on_gpu:
+            item.add_marker(pytest.mark.skip(reason=reason))
     if not FULL:
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib as _importlib
-
 from ..device import Device as _Device
 from ..errors import DeviceError as _DeviceError
 from .base import Runtime as _Runtime
@@ -36,17 +34,9 @@ def _start(device: _Device) -> _Runtime:
 
         return EmulatedRuntime()
     if device.type == "cuda":
-        try:
-            runtime = _importlib.import_module(".cupy_runtime", __package__)
-        except ImportError as error:
-            raise _DeviceError(
-                f"device {device}: CuPy cannot be imported",
-                why=str(error),
-                fix="pip install 'tinytensor[gpu13]' on a machine with an NVIDIA GPU; or use device "
-                '"emulated": the same kernels, compiled for the CPU',
-            ) from error
-        started: _Runtime = runtime.CupyRuntime(device)
-        return started
+        from .cupy_runtime import CupyRuntime
+
+        return CupyRuntime(device)
     raise _DeviceError(
         f"device {device}: it has no runtime",
         why="memory of the host is NumPy's; kernels run on cuda and emulated",

@@ -179,7 +179,7 @@ def _read(path: Path, modified: int, size: int) -> tuple[str, tuple[str, ...]]:
     return text, tuple(_INCLUDE.findall(text))
 
 
-def _contents(recipe: Recipe) -> Iterator[str]:
+def contents(recipe: Recipe) -> Iterator[str]:
     """The text of a recipe and of all files that it includes and that lie in its folders."""
     yield recipe.text
     waiting, seen = _INCLUDE.findall(recipe.text), set()
@@ -203,7 +203,7 @@ def _contents(recipe: Recipe) -> Iterator[str]:
 def fingerprint(recipe: Recipe, compiler: Compiler) -> str:
     """Hash of all that a library depends on."""
     hashed = hashlib.sha256()
-    parts = (*_contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.libraries)
+    parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.libraries)
     for part in (*parts, compiler.identity, _processor(), sys.platform):
         hashed.update(part.encode())
         hashed.update(b"\0")

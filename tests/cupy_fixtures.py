@@ -1,0 +1,85 @@
+"""Fixtures of the tests of the GPU's runtime: one over a CuPy that pretends, one on a GPU if there is one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytensor.device import as_device
+from tinytensor.runtime import nvrtc
+from tinytensor.runtime.base import Buffer
+from tinytensor.runtime.cupy_runtime import CupyRuntime
+
+from .fake_cupy import FakeCupy
+
+Array = np.ndarray[Any, Any]
+needs_nvrtc = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not installed (extra [dev])")
+
+SOURCE = """
+struct Pair { double a; int b; };
+template <class T> __global__ void scale(T* y, const T* x, float by, long long n, bool add, Pair pair) {
+    for (long long i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
+        y[i] = T(x[i] * by + (add ? pair.a * pair.b : 0));
+    }
+}
+__global__ void fill(int* y, int value) {
+    extern __shared__ unsigned char smem[];
+    smem[threadIdx.x] = 1;
+    y[blockIdx.x * blockDim.x + threadIdx.x] = value * smem[threadIdx.x];
+}
+"""
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
+    return install(FakeCupy(), monkeypatch)
+
+
+def install(fake: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
+    """Let `import cupy` give the fake, and tell it what NVRTC compiles."""
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    build = nvrtc.build
+
+    def watched(path: Path, instances: list[str], target: str) -> nvrtc.Compiled:
+        compiled = build(path, instances, target)
+        fake.remember(path, compiled)
+        return compiled
+
+    monkeypatch.setattr(nvrtc, "build", watched)
+    return fake
+
+
+@pytest.fixture
+def pretended(cupy: FakeCupy) -> CupyRuntime:
+    return CupyRuntime(as_device("cuda"))
+
+
+@pytest.fixture(params=["pretended", pytest.param("cuda", marks=pytest.mark.gpu)])
+def runtime(request: pytest.FixtureRequest) -> CupyRuntime:
+    if request.param == "pretended":
+        found: CupyRuntime = request.getfixturevalue("pretended")
+        return found
+    return CupyRuntime(as_device("cuda"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    file = tmp_path / "scale.cu"
+    file.write_text(SOURCE)
+    return file
+
+
+def put(runtime: CupyRuntime, array: Array) -> Buffer:
+    buffer = runtime.alloc(array.nbytes)
+    runtime.copy_in(buffer.ptr, array)
+    return buffer
+
+
+def get(runtime: CupyRuntime, buffer: Buffer, like: Array) -> Array:
+    out = np.zeros_like(like)
+    runtime.copy_out(out, buffer.ptr)
+    return out

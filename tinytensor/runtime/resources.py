@@ -1,0 +1,148 @@
+"""What a compiled kernel takes from a GPU: registers, shared memory, stack; and how many blocks of it fit.
+
+Read from what ptxas says while it compiles, so no GPU is needed. The limits are those of NVIDIA's
+`cuda_occupancy.h`; they say what fits at once, not how fast it runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["LIMITS", "Limits", "Occupancy", "Resources", "markdown_table", "occupancy", "resources_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Resources of one kernel; registers count per thread, shared memory per block, the rest per thread.
+
+    A stack frame or a spill lives in memory that is as far away as any other: a good kernel has neither.
+    """
+
+    registers: int = 0
+    shared: int = 0  # bytes, without what a launch adds
+    stack: int = 0  # bytes
+    spill_stores: int = 0  # bytes
+    spill_loads: int = 0  # bytes
+    constant: int = 0  # bytes of the constant bank, parameters included; 0 where ptxas does not say
+    barriers: int = 0
+
+
+_ENTRY = re.compile(r"Compiling entry function '(\S+)'")
+_FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+
+
+def resources_of(log: str, symbols: Mapping[str, str]) -> dict[str, Resources]:
+    """Resources of each instance, from the log of a compilation with `--ptxas-options=-v`.
+
+    Args:
+        log: what ptxas said.
+        symbols: instance → its mangled name; see `nvrtc.Compiled`.
+    """
+    _, *parts = _ENTRY.split(log)
+    texts = dict(zip(parts[::2], parts[1::2], strict=True))
+    return {instance: _read(texts[symbol], symbol) for instance, symbol in symbols.items() if symbol in texts}
+
+
+def _read(text: str, symbol: str) -> Resources:
+    used = text.partition(" Used ")[2].partition("\n")[0]
+
+    def number(unit: str) -> int:
+        found = re.search(rf"(\d+) {unit}", used)
+        return int(found[1]) if found else 0
+
+    own = text.partition(f"Function properties for {symbol}\n")[2]  # functions that it calls are listed, too
+    frame = _FRAME.search(own or text)
+    stack, stores, loads = map(int, frame.groups()) if frame else (0, 0, 0)
+    return Resources(
+        registers=number("registers"),
+        shared=number("bytes smem"),
+        stack=max(stack, number("bytes cumulative stack size")),
+        spill_stores=stores,
+        spill_loads=loads,
+        constant=number(r"bytes cmem\[0\]"),
+        barriers=number("barriers"),
+    )
+
+
+# ---- occupancy ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one multiprocessor offers."""
+
+    warps: int
+    blocks: int
+    shared: int  # bytes for all blocks together
+    reserved: int = 1024  # bytes of it that the system keeps for itself in each block
+    unit: int = 128  # shared memory is given out in multiples of this
+    registers: int = 65_536
+
+
+LIMITS = {
+    75: Limits(32, 16, 65_536, reserved=0, unit=256),
+    80: Limits(64, 32, 167_936),
+    86: Limits(48, 16, 102_400),
+    89: Limits(48, 24, 102_400),
+    90: Limits(64, 32, 233_472),
+    100: Limits(64, 32, 233_472),
+    120: Limits(48, 24, 102_400),
+}
+_SCHEDULERS = 4  # registers are divided among them
+_REGISTER_UNIT = 256  # a warp gets multiples of this
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """How many blocks fit on one multiprocessor; `limiter` is what ran out first."""
+
+    blocks: int
+    share: float  # of the warps that a multiprocessor can hold
+    limiter: str
+
+
+def occupancy(architecture: int, threads: int, registers: int, shared: int = 0) -> Occupancy:
+    """Blocks that one multiprocessor holds at the same time.
+
+    Args:
+        architecture: one of LIMITS.
+        threads: of a block.
+        registers: of a thread.
+        shared: bytes of a block, static and dynamic.
+    """
+    limits = LIMITS[architecture]
+    warps = -(-threads // 32)
+    per_warp = _up(registers * 32, _REGISTER_UNIT)
+    resident = limits.registers // _SCHEDULERS // per_warp * _SCHEDULERS if per_warp else limits.warps
+    taken = _up(shared + limits.reserved, limits.unit)
+    fits = {
+        "warps": limits.warps // warps,
+        "blocks": limits.blocks,
+        "registers": resident // warps if _up(warps, _SCHEDULERS) * per_warp <= limits.registers else 0,
+        "shared memory": limits.shared // taken if taken else limits.blocks,
+    }
+    limiter = min(fits, key=fits.__getitem__)
+    return Occupancy(fits[limiter], fits[limiter] * warps / limits.warps, limiter)
+
+
+def _up(n: int, unit: int) -> int:
+    return -(-n // unit) * unit
+
+
+# ---- tables ------------------------------------------------------------------------------------------------
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table for a document; columns of numbers are set to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in (list(columns), *cells)) for i in range(len(columns))]
+    right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    return "\n".join([line(columns), line(rule), *map(line, cells)]) + "\n"
