@@ -38,10 +38,14 @@ __device__ __forceinline__ double product(double a, double b) { return __dmul_rn
 
 template <class T> __device__ __forceinline__ acc_t<T> to_acc(T x) { return static_cast<acc_t<T>>(x); }
 
-// A computed value as it is stored; floats are rounded to nearest even.
+// A computed value as it is stored. Floats are rounded to nearest even; an integer keeps the low bits of the
+// whole part, so -1 is all ones in unsigned ones, as on the CPU (a GPU alone would make it 0). nan, and what
+// does not fit into 64 bits, give any integer.
 template <class R, class A> __device__ __forceinline__ R from_acc(A x) {
     if constexpr (is_narrow<R>) return R(static_cast<float>(x));
-    else return static_cast<R>(x);
+    else if constexpr (!is_floating<A> || is_floating<R> || same<R, bool>) return static_cast<R>(x);
+    else if constexpr (same<R, unsigned long long>) return x < 0 ? R(static_cast<long long>(x)) : R(x);
+    else return static_cast<R>(static_cast<long long>(x));
 }
 
 // ---- limits ----------------------------------------------------------------------------------------------
