@@ -95,6 +95,7 @@ from .ops.bitwise import (
     bitwise_xor,
 )
 from .ops.causal_self_attention import causal_self_attention
+from .ops.choice import bernoulli, multinomial, permutation
 from .ops.comparison import (
     allclose,
     equal,
@@ -172,7 +173,7 @@ from .ops.padding import (
 )
 from .ops.parts import abs, conj, copysign, imag, nextafter, real, sign
 from .ops.power import hypot, pow, reciprocal, rsqrt, sqrt, square
-from .ops.random import bernoulli, multinomial, normal, permutation, rand, randint, randn, uniform
+from .ops.random import normal, rand, randint, randn, uniform
 from .ops.reduction import (
     mean,
     prod,

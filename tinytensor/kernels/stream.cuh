@@ -16,3 +16,27 @@ struct Stream {
         return philox::words(state[0], state[1] + offset + k);
     }
 };
+
+// Fill the n elements of y with what F makes of one word, or, if F::pairs, of two. y is aligned to 16 bytes.
+template <class T, class F, class I>
+__device__ __forceinline__ void fill(T* y, const Stream& stream, I n, const F& make) {
+    using C = counter<I>;
+    constexpr int W = F::pairs ? 2 : 4;
+    for (C k = grid_start<I>(); k * W < static_cast<C>(n); k += grid_step<I>()) {
+        const philox::Words words = stream.words(k);
+        Vec<T, W> part;
+#pragma unroll
+        for (int e = 0; e < W; e++) {
+            if constexpr (F::pairs) part.at[e] = make(words.pair(e), k * W + e);
+            else part.at[e] = make(words.at[e], k * W + e);
+        }
+        if (k * W + W <= static_cast<C>(n)) {
+            store<W>(y + k * W, part);
+            continue;
+        }
+#pragma unroll
+        for (int e = 0; e < W; e++) {
+            if (k * W + e < static_cast<C>(n)) y[k * W + e] = part.at[e];
+        }
+    }
+}
