@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import from_array, values
+from .device import Device
+from .dispatch import constant, values
 from .dtypes import float64
 from .errors import ArgumentError, DTypeError, GradError
 from .grad_mode import enable_grad, no_grad
@@ -125,12 +126,13 @@ def gradgradcheck(
     xs, rng = _as_list(inputs), np.random.default_rng(seed)
     checked = _checked(xs, settings)
     with no_grad():
-        starts = [_leaf(_normal(rng, y.shape)) for y in _floating(fn(*xs), settings.what)]
+        starts = [_leaf(_normal(rng, y.shape), y.device) for y in _floating(fn(*xs), settings.what)]
 
     def first_order(*arguments: Tensor) -> list[Tensor]:
         at, gradients = list(arguments[: len(xs)]), arguments[len(xs) :]
         with enable_grad():
-            at = [_leaf(values(x)) if i in checked and not x.requires_grad else x for i, x in enumerate(at)]
+            fresh = [i in checked and not x.requires_grad for i, x in enumerate(at)]
+            at = [_leaf(values(x), x.device) if new else x for new, x in zip(fresh, at, strict=True)]
             outputs = _floating(fn(*at), settings.what)
             return _gradients(outputs, [at[i] for i in checked], gradients, create=True)
 
@@ -148,7 +150,7 @@ def _check(
     _must_repeat(fn, xs, at_x, settings)
     worst = 0.0
     for weights in _weights(at_x, complete, rng):
-        starts = [from_array(w, float64) for w in weights]
+        starts = [constant(w, float64, y.device) for w, y in zip(weights, outputs, strict=True)]
         gradients = _gradients(outputs, [xs[i] for i in checked], starts, create=False)
         for i, gradient in zip(checked, gradients, strict=True):
             if gradient.shape != xs[i].shape or gradient.dtype is not float64:
@@ -231,7 +233,7 @@ def _evaluate(
     with no_grad():
         arguments = [x.detach() for x in xs]
         if moved is not None:
-            arguments[i] = from_array(np.array(moved, np.float64, order="C"), float64)
+            arguments[i] = constant(np.array(moved, np.float64, order="C"), float64, xs[i].device)
         return [values(y).copy() for y in _floating(fn(*arguments), settings.what)]
 
 
@@ -259,7 +261,8 @@ def _gradients(
         ys, ws = zip(*pairs, strict=True)
         found = grad(ys, xs, ws, retain_graph=True, create_graph=create, allow_unused=True)
     return [
-        from_array(np.zeros(x.shape), float64) if g is None else g for g, x in zip(found, xs, strict=True)
+        constant(np.zeros(x.shape), float64, x.device) if g is None else g
+        for g, x in zip(found, xs, strict=True)
     ]
 
 
@@ -338,8 +341,8 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.asarray(rng.standard_normal(shape))
 
 
-def _leaf(array: Array) -> Tensor:
-    return from_array(np.array(array, np.float64, order="C"), float64).requires_grad_()
+def _leaf(array: Array, device: Device) -> Tensor:
+    return constant(np.array(array, np.float64, order="C"), float64, device).requires_grad_()
 
 
 def _as_list(inputs: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -83,7 +83,8 @@ def uniform_(
         >>> bool((w >= -1).all() & (w < 1).all())
         True
     """
-    return _fill(tensor, tt.uniform(tensor.shape, low, high, dtype=tensor.dtype, generator=generator))
+    drawn = tt.uniform(tensor.shape, low, high, dtype=tensor.dtype, device=tensor.device, generator=generator)
+    return _fill(tensor, drawn)
 
 
 def normal_(
@@ -107,7 +108,8 @@ def normal_(
         >>> round(float(w.numpy().std()), 3)
         0.02
     """
-    return _fill(tensor, tt.normal(tensor.shape, mean, std, dtype=tensor.dtype, generator=generator))
+    drawn = tt.normal(tensor.shape, mean, std, dtype=tensor.dtype, device=tensor.device, generator=generator)
+    return _fill(tensor, drawn)
 
 
 def trunc_normal_(
@@ -145,9 +147,10 @@ def trunc_normal_(
             why=f"a share of {max(inside, 0.0):.1g} lies inside, and what lies outside is drawn again",
             fix="low and high are values, not multiples of std: low=mean - 2 * std, high=mean + 2 * std",
         )
-    values = tt.normal((tensor.numel,), mean, std, dtype=tensor.dtype, generator=generator)
+    dtype, device = tensor.dtype, tensor.device
+    values = tt.normal((tensor.numel,), mean, std, dtype=dtype, device=device, generator=generator)
     while (bad := ((values < low) | (values > high)).nonzero()[0]).numel:
-        values[bad] = tt.normal(bad.shape, mean, std, dtype=tensor.dtype, generator=generator)
+        values[bad] = tt.normal(bad.shape, mean, std, dtype=dtype, device=device, generator=generator)
     return _fill(tensor, values.reshape(tensor.shape))
 
 

@@ -259,7 +259,7 @@ class Module:
         A tensor that changes is replaced, and its gradient dropped; so make the optimizer afterwards.
 
         Args:
-            target: a device ("cpu") or a floating dtype.
+            target: a device ("cpu", "cuda", "emulated") or a floating dtype.
 
         Returns:
             self.

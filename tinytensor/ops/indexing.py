@@ -29,6 +29,7 @@ from ..dispatch import (
     requires,
 )
 from ..dtypes import DType, bool_, float32, int32, int64
+from ..elementwise import on_device
 from ..grad_mode import grad_enabled
 from ..inplace import check_target, check_value_dtype, copy_, has_history, rebase, store
 from ..launching import BLOCK, Launch, View, blocks_for, dense, index_type, launch_for, view_of, write
@@ -239,6 +240,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
         >>> x.tolist()
         [[0.0, 5.0, 5.0], [0.0, 0.0, 0.0]]
     """
+    if x.storage.device is not cpu and _write_masked(x, key, value):
+        return
     v, places, axes = _parse(x, key, "index")
     if places is None:
         if not _write_number(x, v, value):
@@ -250,7 +253,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     needs = grad_enabled() and (has_history(v) or requires(value))
     check_target(v, needs, "setitem")
     if v.storage.device is not cpu and not needs:
-        _write_inpicked_at(v, value, places, axes)
+        _write_in_place(v, value, places, axes)
     else:
         result = apply(Put, v, value, places, axes=axes)
         store(v, result)
@@ -267,12 +270,40 @@ def _as_value(value: Any, dtype: DType, shape: Shape, device: Device) -> Tensor:
     return broadcast_to(cast(value, dtype), shape)
 
 
-def _write_inpicked_at(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> None:
+def _write_in_place(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> None:
     """On a device: no copy of v is needed where nothing is recorded."""
     device = common_device("setitem", (v, value, places))
     if value.storage is v.storage:
         value = apply(registry["copy"], value)
     _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
+
+
+def _write_masked(x: Tensor, key: Any, value: Any) -> bool:
+    """x[mask] = value on a device, where the value does not depend on how many elements the mask selects: so
+    nobody waits until they are counted. False for all else.
+    """
+    if not is_tensor(key) or key.storage.dtype is not bool_ or not key.layout.shape:
+        return False
+    shape, rest = x.layout.shape, len(x.layout.shape) - len(key.layout.shape)
+    if key.layout.shape != shape[: len(key.layout.shape)]:
+        return False
+    if is_tensor(value) and len(value.layout.shape) > rest:
+        return False
+    value = _as_value(value, x.storage.dtype, shape, x.storage.device)
+    common_device("setitem", (x, key, value))
+    needs = grad_enabled() and (has_history(x) or requires(value))
+    check_target(x, needs, "setitem")
+    mask = reshape(key, (*key.layout.shape, *(1,) * rest))
+    if needs:
+        result = where(mask, value, x)
+        store(x, result)
+        rebase(x, result, "setitem")
+        return True
+    copy = registry["copy"]
+    apart = [apply(copy, t) if t.storage is x.storage else t for t in (mask, value)]
+    on_device(registry["where"], (*apart, x), view_of(x), x.storage.dtype, untyped=1)
+    x.storage.bump("setitem")
+    return True
 
 
 class IndexingMethods:
