@@ -102,7 +102,8 @@ def find_compiler(asked: str | None = None) -> Compiler:
             fix="set CXX to a C++ compiler, or unset it",
         )
     if spec := importlib.util.find_spec("ziglang"):
-        return Compiler((sys.executable, "-m", "ziglang", "c++"), _identity(str(spec.origin), ["ziglang"]))
+        # Not c++, which would begin by building a C++ library that nothing here needs.
+        return Compiler((sys.executable, "-m", "ziglang", "cc"), _identity(str(spec.origin), ["ziglang"]))
     raise KernelError(
         "compiler: there is no C++ compiler",
         why="kernels are compiled for this machine when they are first used; g++, clang++ and the package "
@@ -154,7 +155,16 @@ def cache_folder(part: str) -> Path:
         reason = "it is read-only"
     except OSError as error:
         reason = error.strerror or str(error)
-    return _temporary_folder(folder, reason) / part
+    try:
+        folder = _temporary_folder(folder, reason) / part
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise KernelError(
+            f"compiler: neither {folder} nor the folder for temporary files can be written",
+            why=f"the first: {reason}; the second: {error.strerror or error}",
+            fix="name a folder in the environment variable TINYTENSOR_CACHE",
+        ) from error
+    return folder
 
 
 @cache
@@ -278,9 +288,9 @@ def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
 
 
 def _shortened(said: str) -> str:
-    """The words of a compiler, from the first error on, and not all of them."""
-    lines = said.strip().splitlines()
-    first = next((i for i, line in enumerate(lines) if "error" in line), 0)
+    """The words of a compiler, from a little before the first error on, and not all of them."""
+    lines = [line for line in said.strip().splitlines() if "In file included" not in line]
+    first = max(next((i for i, line in enumerate(lines) if "error" in line), 0) - 4, 0)
     shown = [line[:300] for line in lines[first : first + 24]]
     left = len(lines) - first - len(shown)
     return "\n       ".join([*shown, *([f"and {left} more lines"] if left > 0 else [])])

@@ -29,7 +29,7 @@ PART = "emulated"  # of the cache
 
 # -O2 takes no longer than -O1 for small kernels and runs matrix products three times as fast; -O3 takes up to
 # twice as long and gains little.
-UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib")
+UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc")
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if os.uname().machine == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
 

@@ -71,7 +71,7 @@ class EmulatedKernel:
                 why=core.report().decode(errors="replace"),
                 fix=f"remove {library} and try again",
             )
-        packer.check_sizes([abs(core.parameter(self._handle, i)) for i in range(len(packer.kinds))])
+        packer.check_sizes([core.parameter(self._handle, i) for i in range(len(packer.kinds))])
 
     def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
         """Run all threads. KernelError for sizes a GPU refuses, for faults, deadlocks and failed asserts."""

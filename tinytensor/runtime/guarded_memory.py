@@ -1,8 +1,9 @@
-"""Memory whose end touches an inaccessible page: the first byte too many is an error, not a wrong number.
+"""Memory whose end touches inaccessible pages: the first byte too many is an error, not a wrong number.
 
-A mapping is [guard page][pages of data][guard page]; a buffer lies at the end of the data, rounded up to 256
-bytes. Mappings are used again, since making one costs more than a small kernel. Fresh buffers are filled with
-0xff (NaN, or -1): on a GPU nothing is zero by itself.
+A mapping is [guard][pages of data][guard]; a buffer lies at the end of the data, rounded up to 256 bytes.
+Guards take addresses, not memory, and are wide, so that a wrong index does not reach other memory. Mappings
+are used again, since making one costs more than a small kernel. Fresh buffers are filled with 0xff (NaN, or
+-1): on a GPU nothing is zero by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = ["GuardedMemory"]
 
 PAGE = mmap.PAGESIZE
 ROUND = 256
+GUARDS = 16 << 20, PAGE  # bytes; the second where the system limits addresses (ulimit -v)
 # Limits of what is kept for use again. The system allows 65,530 mappings, of which a buffer takes two.
 CACHED_BYTES, CACHED_MAPPINGS = 512 << 20, 4096
 # How much of a buffer is filled; to fill more would take memory that its owner may never touch.
@@ -40,14 +42,20 @@ _FAILED = ctypes.c_void_p(-1).value
 class Mapping:
     """Pages of the system; the data lie at start ≤ address < end."""
 
-    __slots__ = ("buffer_bytes", "end", "start")
+    __slots__ = ("buffer_bytes", "end", "guard", "start")
 
     def __init__(self, size: int) -> None:
         """Raises OSError."""
-        base = _libc.mmap(None, size + 2 * PAGE, _NONE, _PRIVATE, -1, 0)
-        if base == _FAILED:
+        base = _FAILED
+        if size >= 1 << 56:  # ctypes would cut it off
+            raise OSError(errno.ENOMEM, "mmap")
+        for self.guard in GUARDS:
+            base = _libc.mmap(None, size + 2 * self.guard, _NONE, _PRIVATE, -1, 0)
+            if base != _FAILED:
+                break
+        else:
             raise OSError(ctypes.get_errno(), "mmap")
-        self.start, self.end = base + PAGE, base + PAGE + size
+        self.start, self.end = base + self.guard, base + self.guard + size
         self.buffer_bytes = -1  # of the buffer that lies in it; -1: none
         if _libc.mprotect(self.start, size, _READ_WRITE):
             number = ctypes.get_errno()
@@ -56,7 +64,7 @@ class Mapping:
 
     def unmap(self) -> None:
         """Give the pages back."""
-        _libc.munmap(self.start - PAGE, self.end - self.start + 2 * PAGE)
+        _libc.munmap(self.start - self.guard, self.end - self.start + 2 * self.guard)
 
 
 class GuardedMemory:
@@ -103,9 +111,9 @@ class GuardedMemory:
             except OSError:
                 self.release()
                 mapping = Mapping(size)
-        except (OSError, OverflowError, ctypes.ArgumentError) as error:
+        except OSError as error:
             count = len(self._starts)
-            many = getattr(error, "errno", 0) == errno.ENOMEM and count > 20_000
+            many = error.errno == errno.ENOMEM and count > 20_000
             raise AllocationError(
                 f"allocation: {nbytes:,} bytes are not to be had",
                 why=f"{self.statistics.live:,} bytes in {count:,} buffers are in use; there are no more"
@@ -160,9 +168,10 @@ class GuardedMemory:
     def near(self, address: int) -> tuple[int, int] | None:
         """Address and size of the buffer whose pages or guards hold this address."""
         with self._lock:
-            place = bisect_right(self._starts, address + PAGE, key=lambda pair: pair[0]) - 1
-            for _, mapping in self._starts[max(place - 1, 0) : place + 1]:
-                if mapping.start - PAGE <= address < mapping.end + PAGE and mapping.buffer_bytes >= 0:
+            place = bisect_right(self._starts, address, key=lambda pair: pair[0]) - 1
+            for _, mapping in self._starts[max(place, 0) : place + 2]:  # the one below, and the one above
+                guard = mapping.guard
+                if mapping.start - guard <= address < mapping.end + guard and mapping.buffer_bytes >= 0:
                     return mapping.end - -(-mapping.buffer_bytes // ROUND) * ROUND, mapping.buffer_bytes
         return None
 

@@ -318,15 +318,16 @@ class Packer:
             self._refuse(args)
 
     def check_sizes(self, sizes: Sequence[int]) -> None:
-        """Raise unless the compiler gave the parameters the sizes packed here; remember those of structs."""
+        """Raise unless the compiler gave the parameters these sizes; structs have negative ones."""
         for kind, size, parameter in zip(self.kinds, sizes, self.signature.parameters, strict=True):
-            if kind != STRUCT and struct.calcsize("<" + FORMATS[kind]) != size:
+            if size > 0 if kind == STRUCT else size != struct.calcsize("<" + FORMATS[kind]):
+                declared = f"{parameter.type} {parameter.name}"
                 raise KernelError(
-                    f"kernel {self.name}: `{parameter.type} {parameter.name}` has {size} bytes",
-                    why=f"it was read as {kind}, which has another size",
-                    fix="spell the type out; a name for it is taken for a struct",
+                    f"kernel {self.name}: the compiler gives `{declared}` {abs(size)} bytes",
+                    why=f"it was read as {kind}: other names of types are not known here",
+                    fix="spell the type out, or use acc_t<T>",
                 )
-        self._struct_sizes = tuple(s for s, kind in zip(sizes, self.kinds, strict=True) if kind == STRUCT)
+        self._struct_sizes = tuple(-s for s, kind in zip(sizes, self.kinds, strict=True) if kind == STRUCT)
 
     def pointers(self, args: Sequence[Argument]) -> list[tuple[str, int]]:
         """Names and addresses of the arguments that are pointers."""

@@ -88,8 +88,7 @@ static void reduce(unsigned lanes, Wait* wait) {
     each<Reduction>(lanes, wait, [=](unsigned, Reduction& lane) { lane.result = result; });
 }
 
-// ---- tensor cores: the lane layouts of the PTX ISA
-// ---------------------------------------------------------
+// ---- tensor cores: the lane layouts of the PTX ISA --------------------------------------------------------
 
 // Lane l holds elements 2 (l % 4) and the next of row l / 4 of each matrix; transposed, of column l / 4.
 static void load_matrix(unsigned lanes, Wait* wait) {
@@ -144,8 +143,7 @@ static void multiply(unsigned lanes, Wait* wait) {
     });
 }
 
-// ---- meeting
-// -----------------------------------------------------------------------------------------------
+// ---- meeting ----------------------------------------------------------------------------------------------
 
 static void check_agreement(Worker& w, unsigned warp, unsigned lanes) {
     const Wait& first = w.wait[warp][lowest(lanes)];
@@ -179,8 +177,8 @@ static void meet(Worker& w, unsigned self, unsigned mask, Kind kind, void* opera
     enter(w, self, site);
     unsigned warp = self / LANES, bit = 1u << self % LANES, left = w.threads - warp * LANES;
     if (!(mask & bit))
-        fail(w, "%s is not in the mask %#x of the %s that it calls at %s:%d", Name(w, self).text, mask,
-             kind_names[kind], site.file, site.line);
+        fail(w, "%s calls %s at %s:%d with the mask %#x, which leaves it out", Name(w, self).text,
+             kind_names[kind], site.file, site.line, mask);
     mask &= left >= LANES ? ~0u : (1u << left) - 1;  // lanes that the block does not have
     w.wait[warp][self % LANES] = {kind, mask, operand};
     w.in_warp[warp] |= bit;

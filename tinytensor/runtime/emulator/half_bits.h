@@ -21,18 +21,17 @@ TT_INLINE float sticky(double x) {
 }
 
 TT_INLINE unsigned short half_bits(float f) {
-#if defined(__F16C__)
-    typedef float V4 __attribute__((vector_size(16)));
-    typedef short V8 __attribute__((vector_size(16)));
-    V8 h = (V8)__builtin_ia32_vcvtps2ph((V4){f, 0, 0, 0}, 0);
-    return (unsigned short)h[0];
+#if defined(__F16C__) && defined(__clang__)
+    return bits<unsigned short>((_Float16)f);
+#elif defined(__F16C__)  // GCC's _Float16 needs functions of its own library
+    typedef float Floats __attribute__((vector_size(16)));
+    return (unsigned short)__builtin_ia32_vcvtps2ph((Floats){f, 0, 0, 0}, 0)[0];
 #else
     unsigned u = bits<unsigned>(f), sign = u >> 16 & 0x8000;
     u &= 0x7fffffff;
     if (u > 0x7f800000) return (unsigned short)(sign | 0x7e00 | (u >> 13 & 0x3ff));  // NaN, made quiet
     if (u >= 0x47800000) return (unsigned short)(sign | 0x7c00);
-    // Below the smallest normal number the hardware's addition rounds: the last place of 0.5 is half's last
-    // place.
+    // Below the smallest normal number an addition rounds: the last place of 0.5f is that of such halfs.
     if (u < 0x38800000) return (unsigned short)(sign | (bits<unsigned>(bits<float>(u) + 0.5f) - 0x3f000000));
     u += 0xfff + (u >> 13 & 1);
     return (unsigned short)(sign | (u - 0x38000000) >> 13);
@@ -40,11 +39,11 @@ TT_INLINE unsigned short half_bits(float f) {
 }
 
 TT_INLINE float half_value(unsigned short h) {
-#if defined(__F16C__)
-    typedef float V4 __attribute__((vector_size(16)));
-    typedef short V8 __attribute__((vector_size(16)));
-    V4 f = (V4)__builtin_ia32_vcvtph2ps((V8){(short)h, 0, 0, 0, 0, 0, 0, 0});
-    return f[0];
+#if defined(__F16C__) && defined(__clang__)
+    return (float)bits<_Float16>(h);
+#elif defined(__F16C__)
+    typedef short Shorts __attribute__((vector_size(16)));
+    return __builtin_ia32_vcvtph2ps((Shorts){(short)h, 0, 0, 0, 0, 0, 0, 0})[0];
 #else
     unsigned sign = (unsigned)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
     if (exponent == 31) return bits<float>(sign | 0x7f800000 | fraction << 13 | (fraction ? 0x400000 : 0));

@@ -102,8 +102,7 @@ static bool check(const Loaded& kernel, const Packed& p) {
 
 }  // namespace tt_emu
 
-// ---- what Python calls
-// -------------------------------------------------------------------------------------
+// ---- what Python calls ------------------------------------------------------------------------------------
 
 static Unit* load_unit(const char* path) {
     for (Unit* unit = units; unit; unit = unit->next)

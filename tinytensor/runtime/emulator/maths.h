@@ -4,8 +4,7 @@
 // are not less accurate here. Denormal numbers are kept, as NVRTC does with -ftz=false.
 #pragma once
 
-// ---- the C library
-// -----------------------------------------------------------------------------------------
+// ---- the C library ----------------------------------------------------------------------------------------
 
 #define TT_MATH1(NAME)               \
     extern "C" double NAME(double);  \
@@ -16,15 +15,14 @@
     extern "C" float NAME##f(float, float); \
     TT_INLINE float NAME(float x, float y) { return NAME##f(x, y); }
 
-TT_MATH1(sqrt)
-TT_MATH1(cbrt)
-TT_MATH1(fabs) TT_MATH1(exp) TT_MATH1(exp2) TT_MATH1(expm1) TT_MATH1(log) TT_MATH1(log2) TT_MATH1(log10)
-    TT_MATH1(log1p) TT_MATH1(logb) TT_MATH1(sin) TT_MATH1(cos) TT_MATH1(tan) TT_MATH1(asin) TT_MATH1(acos)
-        TT_MATH1(atan) TT_MATH1(sinh) TT_MATH1(cosh) TT_MATH1(tanh) TT_MATH1(asinh) TT_MATH1(acosh)
-            TT_MATH1(atanh) TT_MATH1(erf) TT_MATH1(erfc) TT_MATH1(lgamma) TT_MATH1(tgamma) TT_MATH1(floor)
-                TT_MATH1(ceil) TT_MATH1(trunc) TT_MATH1(round) TT_MATH1(rint) TT_MATH1(nearbyint)
-                    TT_MATH2(pow) TT_MATH2(atan2) TT_MATH2(hypot) TT_MATH2(fmod) TT_MATH2(remainder)
-                        TT_MATH2(fmin) TT_MATH2(fmax) TT_MATH2(fdim) TT_MATH2(copysign) TT_MATH2(nextafter)
+TT_MATH1(sqrt) TT_MATH1(cbrt) TT_MATH1(fabs)
+TT_MATH1(exp) TT_MATH1(exp2) TT_MATH1(expm1) TT_MATH1(log) TT_MATH1(log2) TT_MATH1(log10) TT_MATH1(log1p)
+TT_MATH1(sin) TT_MATH1(cos) TT_MATH1(tan) TT_MATH1(asin) TT_MATH1(acos) TT_MATH1(atan)
+TT_MATH1(sinh) TT_MATH1(cosh) TT_MATH1(tanh) TT_MATH1(asinh) TT_MATH1(acosh) TT_MATH1(atanh)
+TT_MATH1(erf) TT_MATH1(erfc) TT_MATH1(lgamma) TT_MATH1(tgamma) TT_MATH1(logb)
+TT_MATH1(floor) TT_MATH1(ceil) TT_MATH1(trunc) TT_MATH1(round) TT_MATH1(rint) TT_MATH1(nearbyint)
+TT_MATH2(pow) TT_MATH2(atan2) TT_MATH2(hypot) TT_MATH2(fmod) TT_MATH2(remainder) TT_MATH2(nextafter)
+TT_MATH2(fmin) TT_MATH2(fmax) TT_MATH2(fdim) TT_MATH2(copysign)
 #undef TT_MATH1
 #undef TT_MATH2
 
@@ -60,14 +58,10 @@ TT_INLINE void sincosf(float x, float* s, float* c) { *s = sinf(x), *c = cosf(x)
 #define TT_PREDICATE(NAME)                                        \
     TT_INLINE bool NAME(double x) { return __builtin_##NAME(x); } \
     TT_INLINE bool NAME(float x) { return __builtin_##NAME(x); }
-TT_PREDICATE(isnan)
-TT_PREDICATE(isinf)
-TT_PREDICATE(isfinite) TT_PREDICATE(signbit)
+TT_PREDICATE(isnan) TT_PREDICATE(isinf) TT_PREDICATE(isfinite) TT_PREDICATE(signbit)
 #undef TT_PREDICATE
 
-    TT_INLINE int abs(int x) {
-    return x < 0 ? -x : x;
-}
+TT_INLINE int abs(int x) { return x < 0 ? -x : x; }
 TT_INLINE long long abs(long long x) { return x < 0 ? -x : x; }
 TT_INLINE long long llabs(long long x) { return x < 0 ? -x : x; }
 TT_INLINE float abs(float x) { return fabsf(x); }
@@ -85,37 +79,25 @@ TT_INLINE double max(double a, float b) { return fmax(a, (double)b); }
 #define TT_EXTREMES(RESULT, A, B)                                                            \
     TT_INLINE RESULT min(A a, B b) { return (RESULT)a < (RESULT)b ? (RESULT)a : (RESULT)b; } \
     TT_INLINE RESULT max(A a, B b) { return (RESULT)a > (RESULT)b ? (RESULT)a : (RESULT)b; }
-TT_EXTREMES(int, int, int)
-TT_EXTREMES(unsigned, unsigned, unsigned)
+TT_EXTREMES(int, int, int) TT_EXTREMES(unsigned, unsigned, unsigned)
 TT_EXTREMES(unsigned, int, unsigned) TT_EXTREMES(unsigned, unsigned, int)
-    TT_EXTREMES(long long, long long, long long)
-        TT_EXTREMES(unsigned long long, unsigned long long, unsigned long long)
-            TT_EXTREMES(unsigned long long, long long, unsigned long long)
-                TT_EXTREMES(unsigned long long, unsigned long long, long long)
+TT_EXTREMES(long long, long long, long long)
+TT_EXTREMES(unsigned long long, unsigned long long, unsigned long long)
+TT_EXTREMES(unsigned long long, long long, unsigned long long)
+TT_EXTREMES(unsigned long long, unsigned long long, long long)
 #undef TT_EXTREMES
 
-    // ---- fast intrinsics, and those that say how they round
-    // ----------------------------------------------------
+// ---- fast intrinsics, and those that say how they round ---------------------------------------------------
 
-    namespace tt_emu {
-    // A value that the compiler does not look through: a product that was rounded stays so, no fused
-    // multiply-add.
-    TT_INLINE float rounded(float x) {
+namespace tt_emu {
+// A value that the compiler does not look through: what was rounded stays so, no fused multiply-add.
 #if defined(__x86_64__)
-        asm("" : "+x"(x));
+TT_INLINE float rounded(float x) { asm("" : "+x"(x)); return x; }
+TT_INLINE double rounded(double x) { asm("" : "+x"(x)); return x; }
 #else
-        asm("" : "+w"(x));
+TT_INLINE float rounded(float x) { asm("" : "+w"(x)); return x; }
+TT_INLINE double rounded(double x) { asm("" : "+w"(x)); return x; }
 #endif
-        return x;
-    }
-    TT_INLINE double rounded(double x) {
-#if defined(__x86_64__)
-        asm("" : "+x"(x));
-#else
-        asm("" : "+w"(x));
-#endif
-        return x;
-    }
 }  // namespace tt_emu
 
 TT_INLINE float __expf(float x) { return expf(x); }
@@ -145,8 +127,7 @@ TT_ROUNDED(float, f, __fmaf_rn)
 TT_ROUNDED(double, d, __fma_rn)
 #undef TT_ROUNDED
 
-// ---- floats and integers: conversions that saturate, NaN becomes 0
-// -----------------------------------------
+// ---- floats and integers: conversions that saturate, NaN becomes 0 ----------------------------------------
 
 namespace tt_emu {
 template <class I, class F>
@@ -185,8 +166,7 @@ TT_INLINE double __ll2double_rn(long long x) { return (double)x; }
 TT_INLINE double __ull2double_rn(unsigned long long x) { return (double)x; }
 TT_INLINE float __double2float_rn(double x) { return (float)x; }
 
-// ---- bits
-// --------------------------------------------------------------------------------------------------
+// ---- bits -------------------------------------------------------------------------------------------------
 
 TT_INLINE float __int_as_float(int x) { return tt_emu::bits<float>(x); }
 TT_INLINE int __float_as_int(float x) { return tt_emu::bits<int>(x); }

@@ -89,8 +89,7 @@ struct Name {  // "thread (1, 2, 3)" of a thread's number
 static inline unsigned lowest(unsigned mask) { return (unsigned)__builtin_ctz(mask); }
 static inline unsigned highest(unsigned mask) { return 31u - (unsigned)__builtin_clz(mask); }
 
-// ---- who runs next
-// -----------------------------------------------------------------------------------------
+// ---- who runs next ----------------------------------------------------------------------------------------
 
 static inline void make_ready(Worker& w, unsigned warp, unsigned lanes) {
     w.ready[warp] |= lanes;
@@ -194,8 +193,7 @@ static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
     w.plain = false;
 }
 
-// ---- the block's barrier, and the ends of threads
-// ----------------------------------------------------------
+// ---- the block's barrier, and the ends of threads ---------------------------------------------------------
 
 static void release_block(Worker& w) {
     w.result_counted = (int)w.counted;

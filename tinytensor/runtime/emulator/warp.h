@@ -1,8 +1,7 @@
 // Barriers and warp operations: each hands over to the core, which runs other threads until it can answer.
 #pragma once
 
-// ---- the block
-// ---------------------------------------------------------------------------------------------
+// ---- the block --------------------------------------------------------------------------------------------
 
 TT_INLINE void __syncthreads(TT_SITE) {
     tt_emu::Pause pause;
@@ -24,8 +23,7 @@ TT_INLINE int __syncthreads_or(int predicate, TT_SITE) {
     return tt_emu_barrier(tt_emu::worker, tt_emu::self(), predicate, &arrived, TT_HERE) != 0;
 }
 
-// ---- the warp
-// ----------------------------------------------------------------------------------------------
+// ---- the warp ---------------------------------------------------------------------------------------------
 
 namespace tt_emu {
 TT_INLINE int lane() { return self() & 31; }
@@ -116,8 +114,7 @@ TT_REDUCE(__reduce_or_sync, unsigned, either)
 TT_REDUCE(__reduce_xor_sync, unsigned, one)
 #undef TT_REDUCE
 
-// ---- order of memory, ends of a thread
-// ---------------------------------------------------------------------
+// ---- order of memory, ends of a thread --------------------------------------------------------------------
 
 TT_INLINE void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 TT_INLINE void __threadfence_block() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }

@@ -134,8 +134,7 @@ static bool equip(Loaded& kernel, unsigned number) {
     return true;
 }
 
-// ---- processes that fork
-// -----------------------------------------------------------------------------------
+// ---- processes that fork ----------------------------------------------------------------------------------
 
 static void before_fork() {
     pthread_mutex_lock(&pool.launching);

@@ -1,0 +1,219 @@
+"""The compiler and its cache: what a library depends on, and what happens when something goes wrong."""
+
+import ctypes
+import importlib.util
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulated import compiled
+from tests.test_runtime import SCALE, USE, finish, python
+from tinytensor.errors import KernelError
+from tinytensor.runtime import compiler, emulated_kernels
+from tinytensor.runtime.compiler import Recipe, cache_folder, find_compiler, fingerprint, shared_library
+
+ANSWER = 'extern "C" __attribute__((visibility("default"))) int answer() { return %d; }\n'
+
+
+def recipe(answer: int = 42, **changes: Any) -> Recipe:
+    return Recipe(**{"name": "answer", "text": ANSWER % answer, **changes})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of its own for each test, and nothing remembered."""
+    monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "cache"))
+    find_compiler.cache_clear()
+    compiler._temporary_folder.cache_clear()
+    yield tmp_path / "cache"
+    find_compiler.cache_clear()
+    compiler._temporary_folder.cache_clear()
+
+
+def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shared_library(recipe(), "part")
+    assert path.parent == cache / "part"
+    assert ctypes.CDLL(str(path)).answer() == 42
+    assert ctypes.CDLL(str(shared_library(recipe(43), "part"))).answer() == 43
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("a compiler was started"))
+    assert shared_library(recipe(), "part") == path
+    assert [p.suffix for p in path.parent.iterdir()] == [".so", ".so"]
+
+
+def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = tmp_path / "header.h"
+    header.write_text('#include "deeper.h"\n')
+    (tmp_path / "deeper.h").write_text("int x;")
+    text = '#include "header.h"\n#include <nowhere.h>\n'
+    base = recipe(text=text, folders=(tmp_path,))
+    found = find_compiler()
+
+    def key(made: Recipe, by: compiler.Compiler = found) -> str:
+        return fingerprint(made, by)
+
+    keys = [key(base)]
+    assert key(recipe(text=text, folders=(tmp_path,))) == keys[0]
+    keys.append(key(recipe(text=text + " ", folders=(tmp_path,))))
+    keys.append(key(recipe(text=text, folders=(tmp_path,), flags=("-O1",))))
+    keys.append(key(recipe(text=text, folders=(tmp_path,), libraries=("-lm",))))
+    keys.append(key(base, compiler.Compiler(found.command, "another")))
+    (tmp_path / "deeper.h").write_text("int x, y;")
+    keys.append(key(base))
+    monkeypatch.setattr(compiler, "_processor", lambda: "another")
+    keys.append(key(base))
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_folder_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder("part") == tmp_path / "cache" / "part"
+    monkeypatch.delenv("TINYTENSOR_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder("part") == tmp_path / "xdg" / "tinytensor" / "part"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder("part") == tmp_path / "home" / ".cache" / "tinytensor" / "part"
+
+
+# ---- no compiler -------------------------------------------------------------------------------------------
+
+
+def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(KernelError, match=r"apt install g\+\+, or pip install 'tinytensor\[compiler\]'"):
+        shared_library(recipe(), "part")
+
+
+def test_the_package_with_a_compiler_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "__init__.py").touch()
+    spec = importlib.util.spec_from_file_location("ziglang", tmp_path / "__init__.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "ziglang" else None)
+    assert find_compiler().command == (sys.executable, "-m", "ziglang", "cc")
+
+
+def test_the_compiler_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    wrapper = tmp_path / "my compiler"
+    wrapper.write_text(f'#!/bin/sh\necho run >> "{log}"\nshift\nexec g++ "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("CXX", f"'{wrapper}' first-word")
+    assert ctypes.CDLL(str(shared_library(recipe(7), "part"))).answer() == 7
+    assert log.read_text().count("run") >= 1
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(KernelError, match="'no-such-compiler' was not found"):
+        shared_library(recipe(7), "part")
+
+
+# ---- folders that cannot be written ------------------------------------------------------------------------
+
+
+def test_a_cache_that_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Libraries then go to a folder of this user among the temporary files, and a warning says so."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            path = shared_library(recipe(), "part")
+    assert path.parent.parent == tmp_path / "temporary" / f"tinytensor-{os.getuid()}"
+    assert path.parent.parent.stat().st_mode & 0o777 == 0o700
+    assert len(caplog.records) == 1
+    assert "cannot be used, Not a directory" in caplog.text
+
+
+def test_a_temporary_folder_of_others_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    open_to_all = tmp_path / f"tinytensor-{os.getuid()}"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    folder = cache_folder("part").parent
+    assert folder != open_to_all
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(KernelError, match="No space left on device") as caught:
+            shared_library(recipe(), "part")
+    assert "TINYTENSOR_CACHE" in str(caught.value)
+    assert not list(cache_folder("part").iterdir())
+    assert shared_library(recipe(), "part").exists()
+
+
+def test_links_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance without its own name in the cache works, and is compiled once more next time."""
+
+    def refuse(*arguments: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    compiled(tmp_path / "scale.cu", SCALE, ("scale", ()))
+
+
+# ---- mistakes and accidents --------------------------------------------------------------------------------
+
+
+def test_mistakes_in_the_text() -> None:
+    text = "\n".join(f"int f{i}() {{ return undeclared{i}; }}" for i in range(60))
+    with pytest.raises(KernelError, match=r"answer does not compile\n(.*\n)*.*undeclared0") as caught:
+        shared_library(recipe(text=text), "part")
+    lines = str(caught.value).splitlines()
+    assert "more lines" in lines[-2]
+    assert len(lines) < 40
+    assert not list(cache_folder("part").iterdir())
+
+
+def test_a_process_that_is_killed_while_it_compiles(tmp_path: Path, cache: Path) -> None:
+    """Whoever comes later compiles by himself; what was left lying goes after a day."""
+    source, slow, started = tmp_path / "scale.cu", tmp_path / "slow", tmp_path / "started"
+    source.write_text(SCALE)
+    slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ echo $$ > "{started}"; exec sleep 100; }}\n')
+    slow.chmod(0o755)
+    text = USE.format(path=str(source))
+    victim = python(text, TINYTENSOR_CACHE=str(cache), CXX=str(slow))
+    while not (started.exists() and started.read_text().endswith("\n")):
+        time.sleep(0.01)
+    victim.kill()
+    os.kill(int(started.read_text()), signal.SIGKILL)
+    victim.communicate(timeout=10)
+    left = [p.name for p in (cache / "emulated").iterdir()]
+    assert any(name.startswith(".build-") for name in left)
+    assert not any(name.endswith(".so") for name in left)
+    for folder in (cache / "emulated").glob(".build-*"):
+        os.utime(folder, (1, 1))
+    finish(python(text, TINYTENSOR_CACHE=str(cache)))
+    assert not list((cache / "emulated").glob(".build-*"))
+
+
+def test_a_library_that_is_broken(tmp_path: Path, cache: Path) -> None:
+    source = tmp_path / "scale.cu"
+    source.write_text(SCALE)
+    emulated_kernels.core_library()
+    text = USE.format(path=str(source))
+    finish(python(text, TINYTENSOR_CACHE=str(cache)))
+    for path in (cache / "emulated").glob("scale*.so"):
+        path.write_bytes(b"not a library")
+    process = python(text, TINYTENSOR_CACHE=str(cache))
+    said = process.communicate(timeout=60)[0]
+    assert "the compiled library cannot be loaded" in said
+    assert "fix: remove" in said
