@@ -1,6 +1,6 @@
 """tinytensor: a tensor engine that a person can see through."""
 
-from . import errors
+from . import cuda, errors
 from .anomaly import detect_anomaly
 from .autograd import Node
 from .boundary import guarded as _guarded
@@ -295,6 +295,7 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cross_entropy",
+    "cuda",
     "cumulative_prod",
     "cumulative_sum",
     "default_generator",

@@ -33,12 +33,16 @@ def _start(device: _Device) -> _Runtime:
         from .emulated_runtime import EmulatedRuntime
 
         return EmulatedRuntime()
+    if device.type == "checked":
+        from .checked_runtime import CheckedRuntime
+
+        return CheckedRuntime()
     if device.type == "cuda":
         from .cupy_runtime import CupyRuntime
 
         return CupyRuntime(device)
     raise _DeviceError(
         f"device {device}: it has no runtime",
-        why="memory of the host is NumPy's; kernels run on cuda and emulated",
+        why="memory of the host is NumPy's; kernels run on cuda, emulated and checked",
         fix='use device "emulated" or "cuda"',
     )

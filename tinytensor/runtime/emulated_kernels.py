@@ -25,11 +25,14 @@ __all__ = ["SourceFile", "core_library", "library_of", "locate"]
 
 KERNELS = Path(__file__).parent.parent / "kernels"
 EMULATOR = Path(__file__).parent / "emulator"
-PART = "emulated"  # of the cache
-
 # -O2 takes no longer than -O1 for small kernels and runs matrix products three times as fast; -O3 takes up to
 # twice as long and gains little.
 UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc")
+# The compiler calls the checked core before each access, so accesses must stay what and where they are.
+WATCHED_FLAGS = (
+    *(*KERNEL_FLAGS, "-O1", "-g", "-nostdlib", "-nostdinc", "-fno-omit-frame-pointer"),
+    *("-fsanitize=thread", "-DTT_CHECKED"),
+)
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if os.uname().machine == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
 
@@ -56,13 +59,41 @@ def locate(source: Source) -> Path:
     return path
 
 
-def core_library() -> Path:
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How kernels are compiled.
+
+    Attributes:
+        part: of the cache.
+        core: the file of the core that runs them.
+        flags, gcc_flags: of their units.
+        core_flags: of the core.
+    """
+
+    part: str
+    core: str
+    flags: tuple[str, ...]
+    gcc_flags: tuple[str, ...]
+    core_flags: tuple[str, ...]
+
+
+FAST = Build("emulated", "core.cpp", UNIT_FLAGS, ("-fno-gnu-unique",), CORE_FLAGS)
+WATCHED = Build(
+    part="checked",
+    core="checked.cpp",
+    flags=WATCHED_FLAGS,
+    gcc_flags=("-fno-gnu-unique", "-fno-tree-sra", "-fno-ipa-sra"),
+    core_flags=(*CORE_FLAGS, "-DTT_CHECKED"),
+)
+
+
+def core_library(build: Build = FAST) -> Path:
     """The emulator's core, compiled once per machine."""
     gcc = ("-fno-ipa-ra", "-static-libgcc")
     libraries = ("-lpthread", "-ldl", "-lm")
-    return shared_library(
-        Recipe("core", '#include "core.cpp"\n', (EMULATOR,), CORE_FLAGS, gcc, libraries), PART
-    )
+    text = f'#include "{build.core}"\n'
+    recipe = Recipe(Path(build.core).stem, text, (EMULATOR,), build.core_flags, gcc, libraries)
+    return shared_library(recipe, build.part)
 
 
 @dataclass(slots=True)
@@ -72,6 +103,7 @@ class SourceFile:
     Attributes:
         text: its text and that of the files it includes, as the emulator takes it.
         modified: when each of those files was last written.
+        build: how its kernels are compiled.
         signatures: of its kernels.
         key: hash of all that an instance depends on, but for its name.
     """
@@ -79,6 +111,7 @@ class SourceFile:
     path: Path
     text: str
     modified: dict[Path, int]
+    build: Build
     signatures: dict[str, Signature] = field(init=False)
     key: str = field(init=False)
 
@@ -114,8 +147,8 @@ class SourceFile:
             name=self.path.stem,
             text=f'#include "cuda_emu.h"\n{self.text}\n#line 1 "instances"\n{exports}',
             folders=(EMULATOR,),
-            flags=(*UNIT_FLAGS, *extra, *LOADED_NOW),
-            gcc_flags=("-fno-gnu-unique",),
+            flags=(*self.build.flags, *extra, *LOADED_NOW),
+            gcc_flags=self.build.gcc_flags,
             libraries=("-lm", "-lc"),
         )
 
@@ -138,11 +171,11 @@ def _export(packer: Packer) -> str:
     return f"{text}TT_EXPORT({name}, ({bound}), {packer.name})\n"
 
 
-def read(path: Path) -> SourceFile:
+def read(path: Path, build: Build = FAST) -> SourceFile:
     """Read a .cu file and what it includes."""
     modified: dict[Path, int] = {}
     lines = _lines(path, modified)
-    return SourceFile(path, "\n".join(lines), modified)
+    return SourceFile(path, "\n".join(lines), modified, build)
 
 
 def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
@@ -171,13 +204,14 @@ def _rewritten(text: str) -> str:
 
 def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -> Path:
     """A library that exports `wanted`, compiled with those of `together` that the cache lacks."""
-    folder = cache_folder(PART)
+    folder = cache_folder(source.build.part)
     places = {packer.name: _place(folder, source, packer) for packer in (wanted, *together)}
     place = places[wanted.name]
     if place.exists():
         return place
     missing = {p.name: p for p in (wanted, *together) if not places[p.name].exists()}
-    unit = shared_library(source.recipe([missing[name] for name in sorted(missing)]), PART)
+    recipe = source.recipe([missing[name] for name in sorted(missing)])
+    unit = shared_library(recipe, source.build.part)
     for name in missing:
         _link(places[name], unit)
     return unit

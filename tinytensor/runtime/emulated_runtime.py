@@ -13,7 +13,7 @@ import os
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -21,7 +21,7 @@ from typing import NoReturn
 from ..device import Device, as_device
 from ..errors import KernelError
 from .base import Argument, Buffer, DeviceStatistics, Dim, Source, TemplateArgument
-from .emulated_kernels import SourceFile, core_library, library_of, locate, read, symbol
+from .emulated_kernels import FAST, Build, SourceFile, core_library, library_of, locate, read, symbol
 from .guarded_memory import GuardedMemory
 from .host import Array
 from .signature import Packer
@@ -35,35 +35,44 @@ DONE, REFUSED, FAULT = 0, 1, 2
 
 
 class Core:
-    """The functions of the emulator's core."""
+    """The functions of the emulator's core: the fast one, or the one that watches every access."""
 
-    def __init__(self) -> None:
-        library = ctypes.CDLL(str(core_library()), mode=ctypes.RTLD_GLOBAL)
-        self.load = library.tt_emu_load
+    def __init__(self, build: Build = FAST) -> None:
+        library = ctypes.CDLL(str(core_library(build)), mode=ctypes.RTLD_GLOBAL)
+        self.library = library
+        names = "emu" if build is FAST else "checked"
+        self.load = library[f"tt_{names}_load"]
         self.load.restype, self.load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]
-        self.parameter = library.tt_emu_parameter
+        self.parameter = library[f"tt_{names}_parameter"]
         self.parameter.argtypes = [ctypes.c_void_p, ctypes.c_uint]
-        self.launch = library.tt_emu_launch
+        self.launch = library[f"tt_{names}_launch"]
         self.launch.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-        self.report = library.tt_emu_report
+        self.report = library[f"tt_{names}_report"]
         self.report.restype = ctypes.c_char_p
-        self.report_address = library.tt_emu_report_address
+        self.report_address = library[f"tt_{names}_report_address"]
         self.report_address.restype = ctypes.c_void_p
-        self.set_order = library.tt_emu_set_order
+        self.set_order = library[f"tt_{names}_set_order"]
         self.set_order.argtypes = [ctypes.c_ulonglong]
-        self.set_workers = library.tt_emu_set_workers
+        self.set_workers = library[f"tt_{names}_set_workers"]
         self.set_workers.argtypes = [ctypes.c_uint, ctypes.c_double]
 
 
 class EmulatedKernel:
     """One compiled instance of a kernel."""
 
-    __slots__ = ("_core", "_handle", "_packer", "_runtime", "name", "source")
+    __slots__ = ("_core", "_handle", "_packer", "_runtime", "arguments", "library", "name", "source")
 
-    def __init__(self, runtime: EmulatedRuntime, source: SourceFile, packer: Packer, library: Path) -> None:
-        self.name, self.source = packer.name, source
+    def __init__(
+        self,
+        runtime: EmulatedRuntime,
+        source: SourceFile,
+        packer: Packer,
+        arguments: tuple[TemplateArgument, ...],
+        library: Path,
+    ) -> None:
+        self.name, self.source, self.arguments, self.library = packer.name, source, arguments, library
         self._runtime, self._packer = runtime, packer
-        self._core = core = the_core()
+        self._core = core = runtime.core
         self._handle: int | None = core.load(os.fsencode(os.path.realpath(library)), symbol(packer).encode())
         if self._handle is None:
             raise KernelError(
@@ -75,6 +84,13 @@ class EmulatedKernel:
 
     def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
         """Run all threads. KernelError for sizes a GPU refuses, for faults, deadlocks and failed asserts."""
+        if self._runtime.instead is not None:
+            self._runtime.instead(self, grid, block, args, shared)
+            return
+        self.run(grid, block, args, shared)
+
+    def run(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int) -> None:
+        """As a call, here and by this build."""
         arguments, _ = self._packer.pack(args)
         try:
             gx, gy, gz = (grid, 1, 1) if isinstance(grid, int) else _three(grid)
@@ -147,6 +163,9 @@ def processors() -> int:
 class EmulatedRuntime:
     """The runtime of the device `emulated`; see `base.Runtime`."""
 
+    build = FAST
+    kernel_class: type[EmulatedKernel] = EmulatedKernel
+
     def __init__(self) -> None:
         self.device: Device = as_device("emulated")
         self.memory = GuardedMemory()
@@ -157,6 +176,11 @@ class EmulatedRuntime:
         self._kernels: dict[tuple[object, ...], EmulatedKernel] = {}
         self._sources: dict[Path, SourceFile] = {}
         self._lock = threading.RLock()
+        self.core = self._make_core()
+        self.instead: Callable[..., None] | None = None  # what runs kernels in place of this runtime
+
+    def _make_core(self) -> Core:
+        return the_core()
 
     # ---- memory
 
@@ -205,11 +229,11 @@ class EmulatedRuntime:
             path = locate(source)
             file = self._sources.get(path)
             if file is None or not file.is_current():
-                file = self._sources[path] = read(path)
+                file = self._sources[path] = read(path, self.build)
             packer = Packer(file.signature(name), arguments)
             others = [Packer(file.signature(n), a) for n, a in together]
             library = library_of(file, packer, others)
-            made = self._kernels[key] = EmulatedKernel(self, file, packer, library)
+            made = self._kernels[key] = self.kernel_class(self, file, packer, arguments, library)
             return made
 
     def synchronize(self) -> None:

@@ -165,6 +165,13 @@ class GuardedMemory:
             self._drain()
             return self.statistics
 
+    def live(self) -> list[tuple[int, int]]:
+        """Address and size of all buffers."""
+        with self._lock:
+            self._drain()
+            found = [mapping for _, mapping in self._starts if mapping.buffer_bytes >= 0]
+        return [(m.end - -(-m.buffer_bytes // ROUND) * ROUND, m.buffer_bytes) for m in found]
+
     def near(self, address: int) -> tuple[int, int] | None:
         """Address and size of the buffer whose pages or guards hold this address."""
         with self._lock:

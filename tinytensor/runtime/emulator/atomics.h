@@ -21,7 +21,8 @@ TT_INLINE T replace(T* at, F next) {
 }  // namespace tt_emu
 
 #define TT_ATOMIC(NAME, T, U, RESULT)                                 \
-    TT_INLINE T NAME(T* at, T value) {                                \
+    TT_INLINE T NAME(T* at, T value, TT_SITE) {                       \
+        TT_CHECK(tt_checked_access(at, sizeof(T), 2, TT_HERE);)       \
         return tt_emu::replace<U>(at, [=](T old) { return RESULT; }); \
     }
 #define TT_INTEGERS(NAME, RESULT)               \
@@ -51,7 +52,8 @@ TT_ATOMIC(atomicDec, unsigned, unsigned, (old == 0 || old > value ? value : old 
 #undef TT_INTEGERS
 
 #define TT_EXCHANGE(T, U)                                                                    \
-    TT_INLINE T atomicCAS(T* at, T expected, T value) {                                      \
+    TT_INLINE T atomicCAS(T* at, T expected, T value, TT_SITE) {                             \
+        TT_CHECK(tt_checked_access(at, sizeof(T), 2, TT_HERE);)                              \
         return tt_emu::replace<U>(at, [=](T old) { return old == expected ? value : old; }); \
     }
 TT_EXCHANGE(int, unsigned)
@@ -61,21 +63,21 @@ TT_EXCHANGE(unsigned short, unsigned short)
 #undef TT_EXCHANGE
 
 // Each half of a pair is added by itself, as on the hardware.
-TT_INLINE __half2 atomicAdd(__half2* at, __half2 value) {
-    return {atomicAdd(&at->x, value.x), atomicAdd(&at->y, value.y)};
+TT_INLINE __half2 atomicAdd(__half2* at, __half2 value, TT_SITE) {
+    return {atomicAdd(&at->x, value.x, file, line), atomicAdd(&at->y, value.y, file, line)};
 }
-TT_INLINE __nv_bfloat162 atomicAdd(__nv_bfloat162* at, __nv_bfloat162 value) {
-    return {atomicAdd(&at->x, value.x), atomicAdd(&at->y, value.y)};
+TT_INLINE __nv_bfloat162 atomicAdd(__nv_bfloat162* at, __nv_bfloat162 value, TT_SITE) {
+    return {atomicAdd(&at->x, value.x, file, line), atomicAdd(&at->y, value.y, file, line)};
 }
 
 #define TT_LOAD(NAME)               \
     template <class T>              \
-    TT_INLINE T NAME(const T* at) { \
+    static inline T NAME(const T* at) { \
         return *at;                 \
     }
 #define TT_STORE(NAME)                    \
     template <class T>                    \
-    TT_INLINE void NAME(T* at, T value) { \
+    static inline void NAME(T* at, T value) { \
         *at = value;                      \
     }
 TT_LOAD(__ldg)

@@ -50,7 +50,7 @@ static void prepare_launch(Worker& w, const Launch& launch, const Kernel& kernel
     w.run = kernel.run;
     w.order = order;
     w.random = order * 0x9e3779b97f4a7c15ull | 1;
-    w.single = false;
+    w.single = false TT_CHECK(|| true);  // so that `current` is always the running thread
     w.threads = packed.block[0] * packed.block[1] * packed.block[2];
     w.warps = (w.threads + LANES - 1) / LANES;
     w.failed = false;

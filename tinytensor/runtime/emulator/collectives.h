@@ -202,6 +202,7 @@ TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arr
         fail(w, "divergent barrier: %s waits at %s:%d while %s waits at %s:%d", Name(w, other).text,
              w.site[other].file, w.site[other].line, Name(w, self).text, site.file, site.line);
     }
+    TT_CHECK(pass_barrier(self);)
     w.counted += predicate != 0;
     if (++w.arrived == w.live) {
         release_block(w);
@@ -214,6 +215,7 @@ TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arr
 }
 
 TT_API void tt_emu_sync_warp(Worker* w, unsigned self, unsigned mask, Site site) {
+    TT_CHECK(pass_warp_barrier(self);)
     meet(*w, self, mask, SYNC, nullptr, site);
 }
 

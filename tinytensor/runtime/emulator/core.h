@@ -7,6 +7,14 @@
 // small kernel.
 #pragma once
 
+// In the checked build, of units and core alike.
+#ifdef TT_CHECKED
+#include "checked_names.h"
+#define TT_CHECK(...) __VA_ARGS__
+#else
+#define TT_CHECK(...)
+#endif
+
 #define TT_API extern "C" __attribute__((visibility("default")))
 
 namespace tt_emu {
@@ -68,3 +76,11 @@ TT_API void tt_emu_mma(tt_emu::Worker*, unsigned self, tt_emu::Matrix, float* d,
 TT_API void tt_emu_assert(tt_emu::Worker*, unsigned self, const char* condition, tt_emu::Site);
 TT_API void tt_emu_trap(tt_emu::Worker*, unsigned self, tt_emu::Site);
 TT_API int tt_emu_printf(const char* format, ...);
+
+#ifdef TT_CHECKED
+// Accesses that the compiler does not see as such; way: 0 read, 1 write, 2 atomic operation.
+TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_emu::Site);
+TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site);
+TT_API void tt_checked_commit(unsigned self);
+TT_API void tt_checked_wait(unsigned self, unsigned left);
+#endif

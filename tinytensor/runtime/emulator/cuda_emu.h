@@ -22,8 +22,10 @@
 // What the runtime itself reads and writes is no access of the kernel; the checked build leaves it out.
 #ifdef TT_CHECKED
 #define TT_NOSAN __attribute__((no_sanitize("thread")))
+#define TT_PRIVATE __attribute__((section("tt_private")))  // apart from __shared__ variables
 #else
 #define TT_NOSAN
+#define TT_PRIVATE
 #endif
 #define TT_INLINE TT_NOSAN static inline
 
@@ -39,17 +41,17 @@ typedef decltype((char*)0 - (char*)0) ptrdiff_t;
 
 #include "vector_types.h"
 
-static uint3 threadIdx, blockIdx;
-static dim3 blockDim, gridDim;
+TT_PRIVATE static uint3 threadIdx, blockIdx;
+TT_PRIVATE static dim3 blockDim, gridDim;
 static constexpr int warpSize = 32;
 
 namespace tt_emu {
 // State of the running thread and block. Never exported by address, so the compiler knows that no pointer of
 // a kernel reaches it. Each operation that may run other threads saves threadIdx and puts it back.
-static Worker* worker;
-static unsigned char* dynamic_shared;
-static bool alone;
-static bool waited;  // the running thread has been in the scheduler
+TT_PRIVATE static Worker* worker;
+TT_PRIVATE static unsigned char* dynamic_shared;
+TT_PRIVATE static bool alone;
+TT_PRIVATE static bool waited;  // the running thread has been in the scheduler
 
 TT_INLINE unsigned self() { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
 

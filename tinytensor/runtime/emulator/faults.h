@@ -8,7 +8,11 @@
 
 namespace tt_emu {
 
+#ifdef TT_CHECKED  // there is room for the fast core alone in what the system keeps for quick access
+static __thread Worker* here;
+#else
 static __thread Worker* here __attribute__((tls_model("initial-exec")));
+#endif
 static __thread char report[1536];  // of the last launch of this thread
 static __thread const void* report_address;
 

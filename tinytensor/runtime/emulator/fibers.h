@@ -112,6 +112,10 @@ class Stacks {
         return (char*)((uintptr_t)end & ~(uintptr_t)63);
     }
 
+    bool holds(const void* address) const {
+        return (const char*)address >= base && (const char*)address < base + size * most;
+    }
+
     // Whether an address lies in the inaccessible page below a stack.
     bool overflowed(const void* address) const {
         if (!base || (const char*)address < base || (const char*)address >= base + size * most) return false;

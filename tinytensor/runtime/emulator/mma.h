@@ -8,6 +8,7 @@ namespace tt_mma {
 template <int N, bool Transposed = false>
 TT_INLINE void ldmatrix(unsigned (&registers)[N], const void* row, TT_SITE) {
     static_assert(N == 1 || N == 2 || N == 4, "ldmatrix loads 1, 2 or 4 matrices");
+    TT_CHECK(if (tt_emu::lane() < 8 * N) tt_checked_access(row, 16, 0, TT_HERE);)
     tt_emu::Pause pause;
     tt_emu_ldmatrix(tt_emu::worker, tt_emu::self(), registers, N, Transposed, row, TT_HERE);
 }
@@ -38,6 +39,20 @@ TT_INLINE void m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigne
     tt_emu_mma(tt_emu::worker, tt_emu::self(), tt_emu::Matrix::tf32, d, a, b, c, TT_HERE);
 }
 
+#ifdef TT_CHECKED
+// Copies are made by the matching wait: what is read before is not there.
+TT_INLINE void cp_async16(void* shared, const void* global, TT_SITE) {
+    tt_checked_copy(tt_emu::self(), shared, global, 16, TT_HERE);
+}
+TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes, TT_SITE) {
+    tt_checked_copy(tt_emu::self(), shared, global, bytes < 0 ? 0 : (unsigned)bytes, TT_HERE);
+}
+TT_INLINE void cp_async_commit() { tt_checked_commit(tt_emu::self()); }
+template <int N>
+TT_INLINE void cp_async_wait() {
+    tt_checked_wait(tt_emu::self(), N);
+}
+#else
 // Copies are made at once; the hardware makes them before the matching wait.
 TT_INLINE void cp_async16(void* shared, const void* global) { *(uint4*)shared = *(const uint4*)global; }
 TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes) {
@@ -48,5 +63,6 @@ TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes) {
 TT_INLINE void cp_async_commit() {}
 template <int N>
 TT_INLINE void cp_async_wait() {}
+#endif
 
 }  // namespace tt_mma

@@ -66,6 +66,12 @@ struct Worker {
 extern "C" void tt_emu_enter_fiber();
 static Worker& running_worker();
 static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes);
+#ifdef TT_CHECKED  // races.h
+static void begin_checked_block(Worker& w);
+static void end_checked_block(Worker& w);
+static void pass_barrier(unsigned thread);
+static void pass_warp_barrier(unsigned thread);
+#endif
 
 // Ends the launch with a message; the other threads of the block are left where they are.
 [[noreturn]] static void fail(Worker& w, const char* format, ...) {
@@ -280,6 +286,7 @@ void tt_emu_enter_fiber() {
 }
 
 static void run_block(Worker& w) {
+    TT_CHECK(begin_checked_block(w);)
     w.live = w.threads;
     w.arrived = w.counted = 0;
     w.warps_ready = w.warps == WARPS ? ~0u : (1u << w.warps) - 1;
@@ -296,6 +303,7 @@ static void run_block(Worker& w) {
     begin_run(w, t);
     switch_stack(&w.main_stack, sp);
     if (w.failed) w.stacks.reset();
+    TT_CHECK(end_checked_block(w);)
 }
 
 }  // namespace tt_emu

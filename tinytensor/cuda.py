@@ -1,0 +1,285 @@
+"""Own kernels: CUDA C++ goes in, a function on tensors comes out; for `cuda`, `emulated` and `checked` alike.
+
+Nothing here is needed to use the engine on a GPU; it is the door for people who write kernels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .device import Device, as_device, cpu
+from .dispatch import common_device, is_tensor
+from .errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
+from .grad_mode import grad_enabled
+from .inplace import check_target, has_history
+from .launching import View, view_of
+from .runtime import runtime_of
+from .runtime.base import TemplateArgument
+from .runtime.check_report import CheckReport
+from .runtime.compiler import cache_folder
+from .runtime.signature import CPP, Signature, canonical, parse, spelled
+from .tensor import Tensor
+
+__all__ = ["CheckReport", "Kernel", "check", "is_available", "kernel", "pointer", "synchronize"]
+
+
+class Pointer:
+    """The address of a tensor's first element, whatever its layout; made by `pointer`."""
+
+    __slots__ = ("view",)
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+
+def pointer(x: Tensor) -> Pointer:
+    """A tensor of any layout as a pointer argument: the kernel must read it through strides that you pass.
+
+    Without it, a launch refuses a tensor that is not contiguous, since a kernel sees nothing but an address.
+
+    Args:
+        x: a tensor on a device, of any shape.
+
+    Returns:
+        An argument for a kernel: the address of x's first element.
+
+    Raises:
+        DeviceError: x is on the CPU.
+
+    Example:
+        >>> k = tt.cuda.kernel('''
+        ... __global__ void column(float* y, const float* x, int n, int stride) {
+        ...     if (threadIdx.x < n) y[threadIdx.x] = x[threadIdx.x * stride];
+        ... }''')
+        >>> x = tt.arange(6, dtype=tt.float32).reshape(3, 2).to("emulated")[:, 1]
+        >>> y = tt.empty(3, device="emulated")
+        >>> k[1, 32](y, tt.cuda.pointer(x), 3, x.strides[0])
+        >>> y.tolist()
+        [1.0, 3.0, 5.0]
+    """
+    _refuse_cpu("pointer", x.device)
+    return Pointer(view_of(x))
+
+
+class Kernel:
+    """A kernel of one's own, made by `kernel`: launched by `k[grid, block](*arguments)`, or with bytes of
+    dynamic shared memory by `k[grid, block, shared](*arguments)`.
+
+    Grid and block are integers or tuples of up to three, x first. Arguments follow the signature in the
+    source: tensors for pointers, None for a null pointer, Python numbers for scalars, bytes for structs.
+    Tensors passed for pointers without `const` count as written in place.
+
+    Attributes:
+        source: the file it comes from.
+        signature: its declaration.
+
+    Example:
+        >>> k = tt.cuda.kernel("__global__ void put(int* y, int v) { y[threadIdx.x] = v; }")
+        >>> y = tt.empty(2, dtype=tt.int32, device="emulated")
+        >>> k[1, 2](y, 7)
+        >>> y.tolist()
+        [7, 7]
+    """
+
+    def __init__(self, source: Path, signature: Signature, template: tuple[TemplateArgument, ...]) -> None:
+        self.source, self.signature, self.template = source, signature, template
+        self._elements = [_element(p.type, signature, template) for p in signature.parameters]
+
+    def __repr__(self) -> str:
+        return f"Kernel({self.signature})"
+
+    def __getitem__(self, sizes: Any) -> Launcher:
+        if not isinstance(sizes, tuple) or len(sizes) not in (2, 3):
+            raise ArgumentError(
+                f"kernel {self.signature.name}: [{sizes}] is no launch configuration",
+                why="a launch needs the grid and the block, and may have bytes of shared memory",
+                fix="k[grid, block](...), k[(gx, gy), (bx, by)](...) or k[grid, block, shared](...)",
+            )
+        return Launcher(self, *sizes)
+
+
+class Launcher:
+    """A kernel with its grid and block, ready to be called."""
+
+    __slots__ = ("block", "grid", "kernel", "shared")
+
+    def __init__(self, kernel: Kernel, grid: Any, block: Any, shared: int = 0) -> None:
+        self.kernel, self.grid, self.block, self.shared = kernel, grid, block, shared
+
+    def __call__(self, *arguments: Any) -> None:
+        """Launch. The work is ordered with that of tensors on the same device."""
+        k, name = self.kernel, f"kernel {self.kernel.signature.name}"
+        tensors = [a for a in arguments if is_tensor(a)]
+        device = common_device(name, tensors)
+        views = [a.view for a in arguments if isinstance(a, Pointer)]
+        if not tensors and views:
+            device = views[0].storage.device
+        _refuse_cpu(name, device)
+        written = []
+        for i, argument in enumerate(arguments[: len(k._elements)]):
+            element, constant = k._elements[i]
+            if is_tensor(argument) or isinstance(argument, Pointer):
+                _check_element(name, k.signature.parameters[i].name, element, argument)
+                if not constant and is_tensor(argument):
+                    check_target(argument, grad_enabled() and has_history(argument), name)
+                    written.append(argument)
+        packed = [view_of(a) if is_tensor(a) else a.view if isinstance(a, Pointer) else a for a in arguments]
+        instance = runtime_of(device).kernel(k.source, k.signature.name, *k.template)
+        instance(self.grid, self.block, packed, self.shared)
+        for x in written:
+            x.storage.bump(name)
+
+
+def _element(kind: str, signature: Signature, template: Sequence[TemplateArgument]) -> tuple[str, bool]:
+    """The element type behind a pointer parameter ("" for anything else), and whether it is const."""
+    if not kind.rstrip().endswith("*"):
+        return "", True
+    element = kind.rstrip()[:-1].strip()
+    constant = "const" in element.split()
+    bare = element.replace("const", "").strip()
+    given = dict(zip([p.name for p in signature.template], [spelled(a) for a in template], strict=False))
+    return canonical(given.get(bare, bare)), constant
+
+
+def _check_element(what: str, parameter: str, element: str, argument: Any) -> None:
+    view = argument.view if isinstance(argument, Pointer) else view_of(argument)
+    have = CPP.get(view.dtype, "")
+    if element != have and element not in ("struct", "pointer"):  # void*, or a struct of the user's
+        raise DTypeError(
+            f"{what}: a tensor of dtype {view.dtype} for the parameter {parameter!r}",
+            why=f"the kernel declares it as {element or 'no pointer'}, and would read the bytes as such",
+            fix="cast the tensor with .astype(...), or change the declaration",
+        )
+    if not isinstance(argument, Pointer) and not view.is_contiguous:
+        raise ShapeError(
+            f"{what}: the tensor of shape {view.shape} for {parameter!r} has strides {view.strides}",
+            why="a kernel sees the address of the first element and knows nothing of strides",
+            fix="pass x.contiguous(), or tt.cuda.pointer(x) with x.strides as further arguments",
+        )
+
+
+def _refuse_cpu(what: str, device: Device) -> None:
+    if device is cpu:
+        raise DeviceError(
+            f"{what}: the tensors are on the CPU",
+            why="kernels run on devices: cuda, emulated (the CPU, by the same source) or checked",
+            fix='move them first: x.to("emulated")',
+        )
+
+
+def kernel(source: str | Path, name: str | None = None, *template: TemplateArgument) -> Kernel:
+    """A kernel from CUDA C++ source; compiled for a device when it is first launched there.
+
+    Args:
+        source: the text, or the path of a .cu file. It may include what `tinytensor/kernels` offers
+            ("common.cuh", "reduce.cuh", "mma.cuh", …); `docs/kernels.md` says what a kernel may use.
+        name: which kernel of the source; may be left out if there is one. Its tensors may have any shape:
+            what it reads follows from the arguments.
+        template: template arguments: dtypes, integers, bools, or text.
+
+    Returns:
+        The kernel; launch it with `k[grid, block](*arguments)`.
+
+    Raises:
+        KernelError: there is no such kernel; at the first launch also: it does not compile.
+
+    Example:
+        >>> k = tt.cuda.kernel('''
+        ... __global__ void axpy(float* y, const float* x, float a, int n) {
+        ...     int i = blockIdx.x * blockDim.x + threadIdx.x;
+        ...     if (i < n) y[i] += a * x[i];
+        ... }''')
+        >>> x, y = tt.ones(1000, device="emulated"), tt.zeros(1000, device="emulated")
+        >>> k[4, 256](y, x, 2.0, 1000)
+        >>> y[:3].tolist()
+        [2.0, 2.0, 2.0]
+    """
+    path = source if isinstance(source, Path) else _file_of(source)
+    try:
+        found = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise KernelError(
+            f"kernel: {path} cannot be read ({error.strerror})",
+            why="a source is CUDA C++ text, or the path of a file with it",
+            fix="check the path",
+        ) from None
+    if name is None and len(found) == 1:
+        name = next(iter(found))
+    if name is None or name not in found:
+        wanted = name or "no name was given, and the source"
+        raise KernelError(
+            f"kernel: {wanted} {'is not there' if name else 'has not just one'}",
+            why=f"the source has the kernels {', '.join(sorted(found)) or '(none)'}",
+            fix="tt.cuda.kernel(source, name)" if found else "declare one: __global__ void name(...) { ... }",
+        )
+    return Kernel(path, found[name], template)
+
+
+@cache
+def _file_of(text: str) -> Path:
+    """The text as a file, so that messages and debuggers can show its lines."""
+    path = cache_folder("sources") / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}.cu"
+    if not path.exists():
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    return path
+
+
+@contextmanager
+def check(*, blocks: int = 4) -> Iterator[CheckReport]:
+    """Watch every access of the kernels that run inside, on `emulated` and `checked`: races, accesses outside
+    of buffers, misaligned ones, reads of memory that nobody wrote, divergent barriers, deadlocks; and count what
+    each source line asks of memory. About seventy times slower than `emulated`, so for small shapes.
+
+    Args:
+        blocks: how many blocks of each launch are counted; the findings are of all blocks.
+
+    Returns:
+        The report, filled while the block runs; print it, or look at `findings` and `lines`.
+
+    Example:
+        >>> x = tt.arange(64, dtype=tt.float32, device="emulated")
+        >>> with tt.cuda.check() as report:
+        ...     y = x + 1.0
+        >>> report.findings, report.launches
+        ([], 1)
+    """
+    checked: Any = runtime_of(as_device("checked"))
+    with checked.check(runtime_of(as_device("emulated")), blocks) as report:
+        yield report
+
+
+def is_available() -> bool:
+    """Whether there is a GPU that the device "cuda" can use; tensors of any shape then move there.
+
+    Example:
+        >>> tt.cuda.is_available() in (True, False)
+        True
+    """
+    try:
+        runtime_of(as_device("cuda"))
+    except DeviceError:
+        return False
+    return True
+
+
+def synchronize(device: Device | str = "cuda") -> None:
+    """Wait for all work of a device, and raise what its kernels reported.
+
+    Args:
+        device: "cuda", "cuda:1", "emulated" or "checked"; work on tensors of any shape.
+
+    Raises:
+        DeviceError: the device is not there.
+
+    Example:
+        >>> tt.cuda.synchronize("emulated")
+    """
+    runtime_of(as_device(device)).synchronize()
