@@ -43,9 +43,8 @@ def test_the_host_has_no_runtime() -> None:
 
 def test_cuda_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setitem(sys.modules, "tinytensor.runtime.cupy_runtime", None)
     monkeypatch.setattr("tinytensor.runtime._runtimes", {})
-    with pytest.raises(DeviceError, match='device "emulated"'):
+    with pytest.raises(DeviceError, match="emulated"):
         runtime_of(tt.Device("cuda"))
 
 

@@ -80,7 +80,8 @@ class EmulatedKernel:
                 why=core.report().decode(errors="replace"),
                 fix=f"remove {library} and try again",
             )
-        packer.check_sizes([core.parameter(self._handle, i) for i in range(len(packer.kinds))])
+        sizes = [core.parameter(self._handle, i) for i in range(len(packer.kinds))]  # negative for structs
+        packer.check_sizes([abs(size) for size in sizes], [size < 0 for size in sizes])
 
     def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
         """Run all threads. KernelError for sizes a GPU refuses, for faults, deadlocks and failed asserts."""

@@ -317,17 +317,21 @@ class Packer:
         except (struct.error, OverflowError, TypeError, ValueError, AttributeError):
             self._refuse(args)
 
-    def check_sizes(self, sizes: Sequence[int]) -> None:
-        """Raise unless the compiler gave the parameters these sizes; structs have negative ones."""
-        for kind, size, parameter in zip(self.kinds, sizes, self.signature.parameters, strict=True):
-            if size > 0 if kind == STRUCT else size != struct.calcsize("<" + FORMATS[kind]):
-                declared = f"{parameter.type} {parameter.name}"
+    def check_sizes(self, sizes: Sequence[int], structs: Sequence[bool] | None = None) -> None:
+        """Raise unless the compiler gave the parameters the sizes packed here, and took for structs what was
+        taken for structs. Remembers the sizes of those.
+        """
+        is_struct = [kind == STRUCT for kind in self.kinds]
+        for i, (kind, size) in enumerate(zip(self.kinds, sizes, strict=True)):
+            expected = size if is_struct[i] else struct.calcsize("<" + FORMATS[kind])
+            if size != expected or (structs is not None and structs[i] != is_struct[i]):
+                parameter = self.signature.parameters[i]
                 raise KernelError(
-                    f"kernel {self.name}: the compiler gives `{declared}` {abs(size)} bytes",
+                    f"kernel {self.name}: the compiler gives `{parameter.type} {parameter.name}` {size} bytes",
                     why=f"it was read as {kind}: other names of types are not known here",
                     fix="spell the type out, or use acc_t<T>",
                 )
-        self._struct_sizes = tuple(-s for s, kind in zip(sizes, self.kinds, strict=True) if kind == STRUCT)
+        self._struct_sizes = tuple(s for s, found in zip(sizes, is_struct, strict=True) if found)
 
     def pointers(self, args: Sequence[Argument]) -> list[tuple[str, int]]:
         """Names and addresses of the arguments that are pointers."""
