@@ -235,8 +235,8 @@ def _file_of(text: str) -> Path:
 @contextmanager
 def check(*, blocks: int = 4) -> Iterator[CheckReport]:
     """Watch every access of the kernels that run inside, on `emulated` and `checked`: races, accesses outside
-    of buffers, misaligned ones, reads of memory that nobody wrote, divergent barriers, deadlocks; and count what
-    each source line asks of memory. About seventy times slower than `emulated`, so for small shapes.
+    of buffers, misaligned ones, reads of memory that nobody wrote, divergent barriers, deadlocks; and count
+    what each source line asks of memory. About seventy times slower than `emulated`, so for small shapes.
 
     Args:
         blocks: how many blocks of each launch are counted; the findings are of all blocks.
