@@ -187,13 +187,18 @@ def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
     lines = [f'#line 1 "{shown}"']
     for number, line in enumerate(_rewritten(path.read_text(encoding="utf-8")).split("\n"), 1):
         match = _LOCAL_INCLUDE.match(line)
-        included = path.parent / match[1] if match else None
-        if included is not None and included.is_file():
+        included = _found(path, match[1]) if match else None
+        if included is not None:
             lines += [] if included.resolve() in seen else _lines(included, seen)
             lines.append(f'#line {number + 1} "{shown}"')
         else:
             lines.append("" if _ONCE.match(line) else line)
     return lines
+
+
+def _found(path: Path, name: str) -> Path | None:
+    """A file that a .cu file includes: beside it, or among the kernels of the package."""
+    return next((place for place in (path.parent / name, KERNELS / name) if place.is_file()), None)
 
 
 def _rewritten(text: str) -> str:
