@@ -91,7 +91,7 @@ _PAIRS = {"(": ")", "[": "]", "<": ">", "{": "}"}
 
 def parse(text: str) -> dict[str, Signature]:
     """The signatures of all kernels in a .cu text, by name. KernelError for one that is not understood."""
-    text = _COMMENT.sub(lambda m: m[1] or " ", text)
+    text = _COMMENT.sub(lambda m: '""' if m[1] and m[1][0] == '"' else m[1] or " ", text)
     text = _DIRECTIVE.sub("", text)
     found: dict[str, Signature] = {}
     for match in _KERNEL.finditer(text):
@@ -325,9 +325,9 @@ class Packer:
         for i, (kind, size) in enumerate(zip(self.kinds, sizes, strict=True)):
             expected = size if is_struct[i] else struct.calcsize("<" + FORMATS[kind])
             if size != expected or (structs is not None and structs[i] != is_struct[i]):
-                parameter = self.signature.parameters[i]
+                declared = self.signature.parameters[i]
                 raise KernelError(
-                    f"kernel {self.name}: the compiler gives `{parameter.type} {parameter.name}` {size} bytes",
+                    f"kernel {self.name}: the compiler gives `{declared.type} {declared.name}` {size} bytes",
                     why=f"it was read as {kind}: other names of types are not known here",
                     fix="spell the type out, or use acc_t<T>",
                 )
@@ -354,15 +354,13 @@ class Packer:
 
     def _refuse(self, args: Sequence[Argument]) -> NoReturn:
         """Find the argument that does not fit."""
-        for argument, kind, parameter in zip(args, self.kinds, self.signature.parameters, strict=True):
+        for argument, kind, declared in zip(args, self.kinds, self.signature.parameters, strict=True):
             try:
                 value = CONVERT[kind](argument) if kind in CONVERT else argument
                 layout((kind,), (len(value),) if kind == STRUCT else ())[0].pack(value)
             except (struct.error, OverflowError, TypeError, ValueError, AttributeError):
-                plain = isinstance(argument, int | float | str)
-                shown = repr(argument)[:60] if plain else type(argument).__name__
                 raise KernelError(
-                    f"kernel {self.name}: {shown} is no argument for `{parameter.type} {parameter.name}`",
+                    f"kernel {self.name}: {_shown(argument)} is no argument for `{declared.type} {declared.name}`",
                     why=f"it is packed as {kind}; {_TAKES.get(kind, _TAKES['number'])}",
                     fix=f"the kernel is {self.signature}",
                 ) from None
@@ -376,6 +374,12 @@ _TAKES = {
     STRUCT: "bytes fit",
     "number": "a number within its range fits",
 }
+
+
+def _shown(argument: Any) -> str:
+    if isinstance(argument, int) and argument.bit_length() > 128:
+        return f"an int of {argument.bit_length()} bits"
+    return repr(argument)[:60] if isinstance(argument, int | float | str) else type(argument).__name__
 
 
 def _pointer(argument: Any) -> int:
