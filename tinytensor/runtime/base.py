@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,17 @@ from ..device import Device
 from ..dtypes import DType
 from .host import Array
 
-__all__ = ["Argument", "Buffer", "DeviceStatistics", "Dim", "Kernel", "Runtime", "Source", "TemplateArgument"]
+__all__ = [
+    "Argument",
+    "Buffer",
+    "DeviceStatistics",
+    "Dim",
+    "Graph",
+    "Kernel",
+    "Runtime",
+    "Source",
+    "TemplateArgument",
+]
 
 TemplateArgument = DType | int | bool | str  # in an instance name; see `signature.instance`
 Argument = Any  # Buffer, anything with an integer `ptr`, None (a null pointer), a number, bytes (a struct)
@@ -66,6 +77,15 @@ class Kernel(Protocol):
         """Launch on the current stream. `shared` is the size of dynamic shared memory in bytes."""
 
 
+class Graph(Protocol):
+    """Captured work, at fixed addresses. Its memory goes back to the pool with it."""
+
+    launches: int  # number of kernels in it
+
+    def launch(self) -> None:
+        """Do the work again."""
+
+
 class Runtime(Protocol):
     """One device. All work is ordered by the current stream; on `emulated` it is done when a call returns."""
 
@@ -104,3 +124,9 @@ class Runtime(Protocol):
 
     def synchronize(self) -> None:
         """Wait for all work."""
+
+    def capture(self) -> AbstractContextManager[Graph]:
+        """Record the work of the block into a graph instead of doing it. What the block makes lives in an
+        arena of the graph; what it copies from the host is a constant of the graph. DeviceError, in the
+        block, for what cannot be replayed: reading on the host, waiting.
+        """

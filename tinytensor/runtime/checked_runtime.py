@@ -68,7 +68,7 @@ class CheckedKernel(EmulatedKernel):
     _runtime: CheckedRuntime
     _core: CheckedCore
 
-    def run(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int) -> None:
+    def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
         """Run all threads, one after another. Findings go into the report of the running `check`, or else are
         raised.
         """
@@ -78,10 +78,10 @@ class CheckedKernel(EmulatedKernel):
             core.begin(self._handle)
             failure: KernelError | None = None
             try:
-                super().run(grid, block, args, shared)
+                super().start(packed, sizes, args)
             except KernelError as error:
                 failure = error
-            names = {at: name for name, at in self._packer.pointers(args)}
+            names = {at: name for name, at in self._packer.pointers(args)} if args else {}
             found = read_findings(core.text(core.findings), self.name, self.library, names)
             if failure is not None and not found:
                 found = [Finding("launch failed", self.name, "", "", failure.why, 1)]
@@ -93,7 +93,7 @@ class CheckedKernel(EmulatedKernel):
             elif found:
                 raise KernelError(
                     f"kernel {self.name}: {found[0]}",
-                    why=f"device checked watches every access; grid {grid}, block {block}"
+                    why=f"device checked watches every access; grid {sizes[0]}, block {sizes[1]}"
                     + (f"; {len(found) - 1} more findings" if len(found) > 1 else ""),
                     fix="mend the line; `python -m tinytensor check` shows all findings",
                 ) from None
@@ -180,7 +180,7 @@ class CheckedRuntime(EmulatedRuntime):
             self.report, self._guest, guest.instead = before
 
     def _run_for_guest(
-        self, kernel: EmulatedKernel, grid: Dim, block: Dim, args: Sequence[Argument], shared: int
+        self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]
     ) -> None:
         name = kernel.name.partition("<")[0]
-        self.kernel(kernel.source.path, name, *kernel.arguments)(grid, block, args, shared)
+        self.kernel(kernel.source.path, name, *kernel.arguments).start(packed, sizes, args)

@@ -14,13 +14,14 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn
 
 from ..device import Device, as_device
-from ..errors import KernelError
+from ..errors import DeviceError, KernelError
 from .base import Argument, Buffer, DeviceStatistics, Dim, Source, TemplateArgument
+from .emulated_graph import EmulatedGraph
 from .emulated_kernels import FAST, Build, SourceFile, core_library, library_of, locate, read, symbol
 from .guarded_memory import GuardedMemory
 from .host import Array
@@ -85,13 +86,6 @@ class EmulatedKernel:
 
     def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
         """Run all threads. KernelError for sizes a GPU refuses, for faults, deadlocks and failed asserts."""
-        if self._runtime.instead is not None:
-            self._runtime.instead(self, grid, block, args, shared)
-            return
-        self.run(grid, block, args, shared)
-
-    def run(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int) -> None:
-        """As a call, here and by this build."""
         arguments, _ = self._packer.pack(args)
         try:
             gx, gy, gz = (grid, 1, 1) if isinstance(grid, int) else _three(grid)
@@ -99,10 +93,21 @@ class EmulatedKernel:
             packed = HEADER.pack(gx, gy, gz, bx, by, bz, shared, 0) + arguments
         except (struct.error, TypeError, ValueError):
             self._fail("grid and block are up to three sizes, shared is one", (grid, block, shared))
+        graph = self._runtime.graph
+        if graph is not None:
+            graph.add(partial(self.start, packed, (grid, block, shared)), is_launch=True)
+            return
+        self.start(packed, (grid, block, shared), args)
+
+    def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
+        """Run all threads, given the packed launch; `args` are for messages."""
+        if self._runtime.instead is not None:
+            self._runtime.instead(self, packed, sizes, args)
+            return
         result = self._core.launch(self._handle, packed)
         self._runtime.statistics.launch_calls += 1
         if result != DONE:
-            self._explain(result, (grid, block, shared), args)
+            self._explain(result, sizes, args)
 
     def _explain(self, result: int, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]) -> NoReturn:
         said = self._core.report().decode(errors="replace")
@@ -119,7 +124,8 @@ class EmulatedKernel:
         if found is None:
             return ""
         start, nbytes = found
-        names = [f"`{name}`" for name, at in self._packer.pointers(args) if memory.near(at) == found]
+        pointers = self._packer.pointers(args) if args else []
+        names = [f"`{name}`" for name, at in pointers if memory.near(at) == found]
         past = address - start - nbytes
         side = f"{past} bytes past the end" if past >= 0 else f"{start - address} bytes before the start"
         return f"; that is {side} of a buffer of {nbytes} bytes" + (f", {names[0]}" if names else "")
@@ -178,6 +184,7 @@ class EmulatedRuntime:
         self._sources: dict[Path, SourceFile] = {}
         self._lock = threading.RLock()
         self.core = self._make_core()
+        self.graph: EmulatedGraph | None = None  # the one that is being captured
         self.instead: Callable[..., None] | None = None  # what runs kernels in place of this runtime
 
     def _make_core(self) -> Core:
@@ -192,12 +199,15 @@ class EmulatedRuntime:
     def copy_in(self, ptr: int, source: Array) -> None:
         """Host to device."""
         self.memory.check("copy_in", ptr, source.nbytes)
+        if self.graph is not None:  # a constant of the graph: copied now, and never again
+            self.memory.pin(ptr)
         ctypes.memmove(ptr, source.ctypes.data, source.nbytes)
         self.statistics.copy_in_bytes += source.nbytes
 
     def copy_out(self, target: Array, ptr: int) -> None:
         """Device to host."""
         self.memory.check("copy_out", ptr, target.nbytes)
+        self._refuse_in_capture("reading a tensor on the host")
         ctypes.memmove(target.ctypes.data, ptr, target.nbytes)
         self.statistics.copy_out_bytes += target.nbytes
 
@@ -205,11 +215,17 @@ class EmulatedRuntime:
         """Within the device."""
         self.memory.check("copy to", target, nbytes)
         self.memory.check("copy from", source, nbytes)
+        if self.graph is not None:
+            self.graph.add(partial(ctypes.memmove, target, source, nbytes))
+            return
         ctypes.memmove(target, source, nbytes)
 
     def memset(self, ptr: int, value: int, nbytes: int) -> None:
         """Set bytes."""
         self.memory.check("memset", ptr, nbytes)
+        if self.graph is not None:
+            self.graph.add(partial(ctypes.memset, ptr, value, nbytes))
+            return
         ctypes.memset(ptr, value, nbytes)
 
     # ---- kernels
@@ -239,6 +255,29 @@ class EmulatedRuntime:
 
     def synchronize(self) -> None:
         """Nothing to wait for."""
+        self._refuse_in_capture("waiting for the device")
+
+    # ---- graphs
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[EmulatedGraph]:
+        """Record the work of the block into a graph instead of doing it; see `CupyRuntime.capture`."""
+        self._refuse_in_capture("capturing")
+        with self.memory.arena() as arena:
+            self.graph = graph = EmulatedGraph(self, arena)
+            try:
+                yield graph
+                graph.ended = True
+            finally:
+                self.graph = None
+
+    def _refuse_in_capture(self, what: str) -> None:
+        if self.graph is not None:
+            raise DeviceError(
+                f"{self.device}: {what} is not possible while a graph is captured",
+                why="nothing runs during capture, and a replayed graph repeats device work alone",
+                fix="do it before or after the captured function; let the function take and return tensors",
+            )
 
     @contextlib.contextmanager
     def schedule(self, *, order: int = 0, workers: int | None = None) -> Iterator[None]:

@@ -8,17 +8,19 @@ are used again, since making one costs more than a small kernel. Fresh buffers a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
 import threading
 from bisect import bisect_right, insort
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 
 from ..errors import AllocationError, ArgumentError
 from .base import Buffer, DeviceStatistics, Runtime
 
-__all__ = ["GuardedMemory"]
+__all__ = ["Arena", "GuardedMemory"]
 
 PAGE = mmap.PAGESIZE
 ROUND = 256
@@ -42,7 +44,9 @@ _FAILED = ctypes.c_void_p(-1).value
 class Mapping:
     """Pages of the system; the data lie at start ≤ address < end."""
 
-    __slots__ = ("buffer_bytes", "end", "guard", "start")
+    __slots__ = ("arena", "buffer_bytes", "end", "guard", "start")
+
+    arena: Arena | None  # of the captured graph that it serves
 
     def __init__(self, size: int) -> None:
         """Raises OSError."""
@@ -57,6 +61,7 @@ class Mapping:
             raise OSError(ctypes.get_errno(), "mmap")
         self.start, self.end = base + self.guard, base + self.guard + size
         self.buffer_bytes = -1  # of the buffer that lies in it; -1: none
+        self.arena = None
         if _libc.mprotect(self.start, size, _READ_WRITE):
             number = ctypes.get_errno()
             self.unmap()
@@ -67,11 +72,31 @@ class Mapping:
         _libc.munmap(self.start - self.guard, self.end - self.start + 2 * self.guard)
 
 
+class Arena:
+    """The memory of one captured graph, which reads and writes the same addresses at each replay: what was
+    lent while it was captured, and what was given back meanwhile and may still be read by it.
+    """
+
+    __slots__ = ("free", "mappings", "pinned")
+
+    def __init__(self) -> None:
+        self.free: dict[int, list[Mapping]] = {}  # by size, for use within the graph
+        self.mappings: dict[int, Mapping] = {}  # by their start
+        self.pinned: set[int] = set()  # starts of those that hold constants of the graph
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that belong to the graph."""
+        return sum(m.end - m.start for m in self.mappings.values())
+
+
 class GuardedMemory:
     """The allocator of the emulated devices."""
 
     def __init__(self) -> None:
         self.returned: deque[Buffer] = deque()
+        self.retired: deque[Arena] = deque()  # of graphs that are gone
+        self._arena: Arena | None = None  # of the graph that is being captured
         self.statistics = DeviceStatistics()
         self._free: OrderedDict[int, list[Mapping]] = OrderedDict()  # by size; the one used last is last
         self._cached_mappings = 0
@@ -87,9 +112,13 @@ class GuardedMemory:
         size = max(PAGE, -(-nbytes // PAGE) * PAGE)
         with self._lock:
             self._drain()
+            arena = self._arena
             mappings = self._free.get(size)
             stats = self.statistics
-            if mappings:
+            if arena is not None and (own := arena.free.get(size)):
+                mapping = own.pop()
+                stats.reused_calls += 1
+            elif mappings:
                 mapping = mappings.pop()
                 self._cached_mappings -= 1
                 stats.cached -= size
@@ -97,6 +126,9 @@ class GuardedMemory:
             else:
                 mapping = self._fresh(size, nbytes)
                 stats.fresh_calls += 1
+            if arena is not None:
+                mapping.arena = arena
+                arena.mappings[mapping.start] = mapping
             mapping.buffer_bytes = nbytes
             stats.live += nbytes
             stats.peak = max(stats.peak, stats.live)
@@ -130,14 +162,50 @@ class GuardedMemory:
             size = mapping.end - mapping.start
             self.statistics.live -= mapping.buffer_bytes
             mapping.buffer_bytes = -1
-            self._free.setdefault(size, []).append(mapping)
-            self._free.move_to_end(size)
-            self._cached_mappings += 1
-            self.statistics.cached += size
+            arena = self._arena
+            if mapping.arena is None and arena is None:
+                self._keep(mapping)
+            elif mapping.arena is None and arena is not None:  # the graph may read it
+                arena.mappings[mapping.start] = mapping
+                mapping.arena = arena
+            elif mapping.arena is arena and arena is not None and mapping.start not in arena.pinned:
+                arena.free.setdefault(size, []).append(mapping)
+        while self.retired:
+            for mapping in self.retired.popleft().mappings.values():
+                mapping.arena = None
+                if mapping.buffer_bytes < 0:
+                    self._keep(mapping)
         while self._free and (
             self.statistics.cached > CACHED_BYTES or self._cached_mappings > CACHED_MAPPINGS
         ):
             self._drop_oldest()
+
+    def _keep(self, mapping: Mapping) -> None:
+        size = mapping.end - mapping.start
+        self._free.setdefault(size, []).append(mapping)
+        self._free.move_to_end(size)
+        self._cached_mappings += 1
+        self.statistics.cached += size
+
+    @contextlib.contextmanager
+    def arena(self) -> Iterator[Arena]:
+        """Lend to a new arena, until the end of the block."""
+        with self._lock:
+            self._drain()
+            self._arena = arena = Arena()
+        try:
+            yield arena
+        finally:
+            with self._lock:
+                self._drain()
+                self._arena = None
+
+    def pin(self, address: int) -> None:
+        """Keep the bytes at this address for the graph that is being captured, once they are given back."""
+        with self._lock:
+            if self._arena is not None:
+                place = bisect_right(self._starts, address, key=lambda pair: pair[0]) - 1
+                self._arena.pinned.add(self._starts[place][0])
 
     def _drop_oldest(self) -> None:
         size, mappings = next(iter(self._free.items()))
