@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .bounds import raise_reported
 from .device import Device, as_device, cpu
 from .dispatch import common_device, is_tensor
 from .errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
@@ -278,8 +279,11 @@ def synchronize(device: Device | str = "cuda") -> None:
 
     Raises:
         DeviceError: the device is not there.
+        IndexRangeError: a kernel met an index that is out of range.
 
     Example:
         >>> tt.cuda.synchronize("emulated")
     """
-    runtime_of(as_device(device)).synchronize()
+    runtime = runtime_of(as_device(device))
+    runtime.synchronize()
+    raise_reported(runtime)

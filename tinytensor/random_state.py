@@ -37,7 +37,7 @@ class GraphStreams:
     nothing: at its end the generators stand where they stood before.
 
     Args:
-        runtime: the device of the graph.
+        runtime: the device of the graph; it gives memory here, so make this before the capture begins.
     """
 
     __slots__ = ("_before", "_drawn", "_generators", "_thread", "buffer", "draws", "runtime")
@@ -61,6 +61,9 @@ class GraphStreams:
         random.observers.remove(self._observe)
         for generator, before in zip(self._generators, self._before, strict=True):
             generator.set_state(before)
+
+    def __del__(self) -> None:
+        self.runtime.returned.append(self.buffer)
 
     def _observe(self, generator: Generator, before: int, count: int) -> None:
         """Called by `Generator.advance`."""
