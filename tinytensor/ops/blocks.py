@@ -1,11 +1,14 @@
-"""What fused ops share: rows in pieces that stay in the cache, sums by BLAS, a check of their operands."""
+"""What fused ops share: rows in pieces that stay in the cache, sums by BLAS, a check of their operands; on a
+device, threads for rows.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..dispatch import is_tensor
-from ..errors import DTypeError
+from ..dtypes import DType, accumulator
+from ..errors import DTypeError, ShapeError
 from ..runtime.host import Array
 
 BLOCK = 65_536  # elements, 256 KiB of float32: a chain of ufuncs stays in the L2 cache, and a call is cheap
@@ -40,6 +43,33 @@ def column_sum(a: Array) -> Array:
     """Sum of each column of (rows, C), shape (C,)."""
     result: Array = np.matmul(np.ones(len(a), a.dtype), a)
     return result
+
+
+def held(dtype: DType) -> int:
+    """Numbers of a row that a thread holds in kernels of `rows.cuh`: 128 bytes as they are computed."""
+    return 128 // accumulator(dtype).itemsize
+
+
+def team(width: int, dtype: DType, at_most: int = 512) -> tuple[int, int]:
+    """The block for kernels of `rows.cuh`: (threads of a row, rows of a block).
+
+    Args:
+        width: numbers in a row.
+        dtype: of the row.
+        at_most: the largest block of the kernel.
+    """
+    if width > 1 << 30:
+        raise ShapeError(
+            f"a row of {width} numbers",
+            why="kernels count the columns of a row in 32 bits",
+            fix='reshape it to rows of at most 2**30 numbers, or compute on the CPU: x.to("cpu")',
+        )
+    neighbors = 16 // dtype.itemsize
+    reach = width if width % neighbors == 0 else width + neighbors - 1  # rows begin between vectors
+    threads = 32
+    while threads < at_most and threads * held(dtype) < reach:
+        threads *= 2
+    return threads, 8 if threads == 32 else 1
 
 
 def need_tensors(what: str, *operands: object) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, apply_all, floating, register, same_dtype
-from ..dtypes import accumulator
+from ..dtypes import DType, accumulator
 from ..errors import ShapeError
+from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array, scratch
 from .arithmetic import add, multiply, subtract
-from .blocks import as_rows, column_sum, need_tensors, row_blocks, row_sum
+from .blocks import as_rows, column_sum, held, need_tensors, row_blocks, row_sum, team
 from .plain import partial_vjp
 from .power import pow
 from .reduction import mean, sum
@@ -34,6 +36,18 @@ def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
             )
 
 
+def backward_plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, int, tuple[int, int]]:
+    """(vectors of a thread, grid, block) for a backward kernel of norm.cuh. A block adds up its columns over
+    many rows, so there are as many blocks as run at once: with all vectors, 256 threads of a multiprocessor.
+    """
+    threads, rows = team(width, dtype, at_most=256)
+    vectors, at_once = held(dtype) * dtype.itemsize // 16, 256
+    if 2 * width <= 32 * held(dtype):
+        vectors, at_once = vectors // 2, 512
+    blocks = launch.runtime.multiprocessors * (at_once // (threads * rows))
+    return vectors, min(blocks_for(count, rows), blocks), (threads, rows)
+
+
 @register
 class LayerNorm(Op):
     """Hidden: mean and 1 / standard deviation of each row."""
@@ -41,6 +55,7 @@ class LayerNorm(Op):
     inputs = ("x", "weight", "bias")
     outputs = ("y", "mean", "rstd")
     saves = ("x", "weight", "mean", "rstd")
+    dense = ("*",)
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float) -> Specs:
@@ -82,6 +97,23 @@ class LayerNorm(Op):
                 means[r], rstds[r] = m, s
 
     @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        mean: View | None,
+        rstd: View | None,
+        x: View,
+        weight: View | None,
+        bias: View | None,
+        *,
+        eps: float,
+    ) -> None:
+        width = x.shape[-1]
+        count, block = prod(x.shape[:-1]), team(width, x.dtype)
+        args = (y, mean, rstd, x, weight, bias, count, width, eps)
+        launch("layer_norm_forward", x.dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float) -> Grads:
         x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
         return apply_all(LayerNormBackward, grads[0], x, weight, mean, rstd, eps=eps, wanted=needs)
@@ -97,6 +129,7 @@ class LayerNormBackward(Op):
     outputs = ("dx", "dweight", "dbias")
     visible = 3
     saves = ("grad", "x", "weight")
+    dense = ("*",)
 
     @staticmethod
     def infer(
@@ -142,6 +175,32 @@ class LayerNormBackward(Op):
                 c += (np.matmul(g, ones) / len(ones))[:, None]
                 out = np.subtract(out, c, out=d2[r])
                 out *= s[:, None]
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dx: View | None,
+        dweight: View | None,
+        dbias: View | None,
+        grad: View,
+        x: View,
+        weight: View | None,
+        mean: View,
+        rstd: View,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> None:
+        count, width, dtype = mean.size, x.shape[-1], x.dtype
+        vectors, grid, block = backward_plan(launch, count, width, dtype)
+        shape, wide = (grid, width), accumulator(dtype)  # (blocks, C)
+        weight_sums = None if dweight is None else launch.scratch(shape, wide)
+        bias_sums = None if dbias is None else launch.scratch(shape, wide)
+        args = (dx, weight_sums, bias_sums, grad, x, weight, mean, rstd, count, width)
+        launch("layer_norm_backward", dtype, vectors, grid=grid, block=block, args=args)
+        columns = (blocks_for(width, 32), 2)
+        sums = (dweight, dbias, weight_sums, bias_sums, grid, width)
+        launch("layer_norm_backward_columns", dtype, grid=columns, block=(32, 16), args=sums)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, apply_all, register
 from ..dtypes import accumulator
+from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array, scratch
 from .arithmetic import add, multiply, subtract
-from .blocks import as_rows, need_tensors, row_blocks
-from .layer_norm import check_norm
+from .blocks import as_rows, need_tensors, row_blocks, team
+from .layer_norm import backward_plan, check_norm
 from .plain import partial_vjp
 from .power import pow
 from .reduction import mean, sum
@@ -28,6 +30,7 @@ class RmsNorm(Op):
     inputs = ("x", "weight")
     outputs = ("y", "rrms")
     saves = ("x", "weight", "rrms")
+    dense = ("*",)
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, *, eps: float) -> Specs:
@@ -51,6 +54,13 @@ class RmsNorm(Op):
                 kept[r] = s
 
     @staticmethod
+    def cuda(launch: Launch, y: View, rrms: View | None, x: View, weight: View | None, *, eps: float) -> None:
+        width = x.shape[-1]
+        count, block = prod(x.shape[:-1]), team(width, x.dtype)
+        args = (y, rrms, x, weight, count, width, eps)
+        launch("rms_norm_forward", x.dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float) -> Grads:
         return apply_all(RmsNormBackward, grads[0], saved.x, saved.weight, saved.rrms, eps=eps, wanted=needs)
 
@@ -65,6 +75,7 @@ class RmsNormBackward(Op):
     outputs = ("dx", "dweight")
     visible = 2
     saves = ("grad", "x", "weight")
+    dense = ("*",)
 
     @staticmethod
     def infer(grad: Spec, x: Spec, weight: Spec | None, rrms: Spec, *, eps: float, wanted: Needs) -> Specs:
@@ -99,6 +110,29 @@ class RmsNormBackward(Op):
                 out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
                 out = np.subtract(out, t, out=d2[r])
                 out *= s[:, None]
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dx: View | None,
+        dweight: View | None,
+        grad: View,
+        x: View,
+        weight: View | None,
+        rrms: View,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> None:
+        count, width, dtype = rrms.size, x.shape[-1], x.dtype
+        vectors, grid, block = backward_plan(launch, count, width, dtype)
+        sums = None if dweight is None else launch.scratch((grid, width), accumulator(dtype))  # (blocks, C)
+        args = (dx, sums, grad, x, weight, rrms, count, width)
+        launch("rms_norm_backward", dtype, vectors, grid=grid, block=block, args=args)
+        if dweight is not None:
+            columns = blocks_for(width, 32)
+            totals = (dweight, sums, grid, width)
+            launch("rms_norm_backward_columns", dtype, grid=columns, block=(32, 16), args=totals)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, floating, register
+from ..launching import Launch, View, blocks_for
 from ..layout import normalize_axis
 from ..runtime.host import Array, scratch
 from .arithmetic import multiply, subtract
-from .blocks import as_rows, need_tensors, row_blocks, row_sum
+from .blocks import as_rows, need_tensors, row_blocks, row_sum, team
 from .exponential import exp
 from .plain import partial_vjp
 from .reduction import sum
@@ -26,10 +28,27 @@ def _is_rows(axis: int, *arrays: Array) -> bool:
     return first.size > 2048 and axis == first.ndim - 1 and all([a.flags.c_contiguous for a in arrays])
 
 
+def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, axis: int) -> None:
+    """The kernel for rows where the axis is the last one (of more than one number), else that for lines."""
+    if not y.size:
+        return
+    width, inner = y.shape[axis], prod(y.shape[axis + 1 :])
+    args = [y, *inputs, y.size // width, width]
+    if inner == 1:
+        block = team(width, y.dtype)
+        grid = blocks_for(y.size // width, block[1])
+        launch(f"softmax_{part}", y.dtype, logarithm, grid=grid, block=block, args=args)
+    else:
+        block = 32, 1 << min(max(width - 1, 1).bit_length(), 4)
+        grid = blocks_for(y.size // width, 32)
+        launch(f"softmax_{part}_lines", y.dtype, logarithm, grid=grid, block=block, args=[*args, inner])
+
+
 @register
 class Softmax(Op):
     inputs = ("x",)
     saves = ("y",)
+    dense = ("x",)
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -53,6 +72,10 @@ class Softmax(Op):
             y /= np.add.reduce(y, axis, keepdims=True)
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
+        _launch(launch, "forward", False, y, x, axis=axis)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
         return (apply(SoftmaxBackward, grads[0], saved.y, axis=axis),)
 
@@ -64,6 +87,7 @@ class SoftmaxBackward(Op):
     inputs = ("grad", "y")
     outputs = ("dx",)
     saves = ("grad", "y")
+    dense = ("*",)
 
     @staticmethod
     def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
@@ -82,6 +106,10 @@ class SoftmaxBackward(Op):
             dx *= y
 
     @staticmethod
+    def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
+        _launch(launch, "backward", False, dx, grad, y, axis=axis)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
         return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
 
@@ -95,6 +123,7 @@ def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
 class LogSoftmax(Op):
     inputs = ("x",)
     saves = ("y",)
+    dense = ("x",)
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -117,6 +146,10 @@ class LogSoftmax(Op):
             y -= np.log(np.add.reduce(np.exp(y), axis, keepdims=True))
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
+        _launch(launch, "forward", True, y, x, axis=axis)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
         return (apply(LogSoftmaxBackward, grads[0], saved.y, axis=axis),)
 
@@ -128,6 +161,7 @@ class LogSoftmaxBackward(Op):
     inputs = ("grad", "y")
     outputs = ("dx",)
     saves = ("grad", "y")
+    dense = ("*",)
 
     @staticmethod
     def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
@@ -145,6 +179,10 @@ class LogSoftmaxBackward(Op):
             np.exp(y, out=dx)
             dx *= np.add.reduce(grad, axis, keepdims=True)
             np.subtract(grad, dx, out=dx)
+
+    @staticmethod
+    def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
+        _launch(launch, "backward", True, dx, grad, y, axis=axis)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:

@@ -1,0 +1,115 @@
+// Rows of numbers, each walked over by a team of threads: what softmax, norms and cross-entropy share.
+// Mapping: a team is a warp (blockDim.x is 32, and blockDim.y teams share a block) or the whole block
+// (blockDim.y is 1). A thread takes vectors of 16 bytes, neighbors of those of the next thread; all that a
+// team takes at once is a piece. Teams take rows in turns: every number of rows works with every grid.
+// Traffic: a row of one piece is read once, however often it is walked over: it stays in registers. Of longer
+// rows, all but one piece are read again by each walk, mostly from the cache.
+// In Python: ops/blocks.py, team.
+#pragma once
+#include "reduce.cuh"
+
+namespace rows {
+
+template <class T> constexpr int neighbors = 16 / sizeof(T);  // numbers of a vector
+template <class T> constexpr int vectors = 128 / sizeof(acc_t<T>) / neighbors<T>;  // of a thread, in a piece
+
+__device__ __forceinline__ long long first() {
+    return static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
+}
+__device__ __forceinline__ long long step() { return static_cast<long long>(gridDim.x) * blockDim.y; }
+
+// Over all threads of the team, which must all take part; each gets the result.
+template <class F, class A> __device__ __forceinline__ A team_reduce(A x) {
+    return blockDim.x == 32 ? warp_reduce<F>(x) : block_reduce<F>(x);
+}
+template <class A> __device__ __forceinline__ A team_sum(A x) { return team_reduce<tt_reduce::Sum>(x); }
+template <class A> __device__ __forceinline__ A team_max(A x) { return team_reduce<tt_reduce::Max>(x); }
+
+__device__ __forceinline__ bool inside(int column, int width) {
+    return static_cast<unsigned>(column) < static_cast<unsigned>(width);
+}
+
+// The vector that begins at a column; a row of null is all `fill`. Columns outside of the row give `fill`.
+template <class T>
+__device__ __forceinline__ Vec<T> read(const T* row, int column, int width, float fill = 0) {
+    constexpr int W = neighbors<T>;
+    if (row != nullptr && column >= 0 && column <= width - W && is_aligned<W>(row + column)) {
+        return load<W>(row + column);
+    }
+    Vec<T> v;
+#pragma unroll
+    for (int e = 0; e < W; e++) {
+        v.at[e] = row != nullptr && inside(column + e, width) ? row[column + e] : from_acc<T>(fill);
+    }
+    return v;
+}
+
+template <class T> __device__ __forceinline__ void write(T* row, int column, int width, const Vec<T>& v) {
+    constexpr int W = neighbors<T>;
+    if (column >= 0 && column <= width - W && is_aligned<W>(row + column)) {
+        store<W>(row + column, v);
+        return;
+    }
+#pragma unroll
+    for (int e = 0; e < W; e++) {
+        if (inside(column + e, width)) row[column + e] = v.at[e];
+    }
+}
+
+// What a thread holds of N rows that are walked over together: V vectors of each, its part of one piece.
+template <class T, int N, int V = vectors<T>> struct Pieces {
+    static constexpr int W = neighbors<T>;
+
+    const T* row[N];
+    int width;
+    int shift;   // vectors lie on 16-byte boundaries: the first one begins so many elements before the row
+    int pieces;  // of a row
+    int held;    // the piece that is in `part`
+    Vec<T> part[V][N];
+
+    // Vectors begin with the row where it is not `on_boundaries`.
+    __device__ __forceinline__ void begin(int columns, bool on_boundaries) {
+        const unsigned long long before = reinterpret_cast<unsigned long long>(row[0]) / sizeof(T) % W;
+        width = columns;
+        shift = on_boundaries ? static_cast<int>(before) : 0;
+        const int size = blockDim.x * V * W;
+        pieces = (width + shift + size - 1) / size;
+        held = -1;
+    }
+
+    __device__ __forceinline__ int column(int piece, int v) const {
+        return ((piece * V + v) * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x)) * W - shift;
+    }
+
+    // f(vectors of the N rows, number of the vector, column where they begin) for all that this thread takes.
+    // The piece that is still held comes first. Columns outside of the row hold 0.
+    template <class F> __device__ __forceinline__ void walk(F f) {
+        const int start = held < 0 ? 0 : held;
+        for (int i = 0; i < pieces; i++) {
+            const int piece = start + i < pieces ? start + i : start + i - pieces;
+            if (piece != held) {
+#pragma unroll
+                for (int v = 0; v < V; v++) {
+#pragma unroll
+                    for (int n = 0; n < N; n++) part[v][n] = read(row[n], column(piece, v), width);
+                }
+                held = piece;
+            }
+#pragma unroll
+            for (int v = 0; v < V; v++) {
+                const int c = column(piece, v);
+                if (c < width) f(part[v], v, c);
+            }
+        }
+    }
+};
+
+template <class T>
+__device__ __forceinline__ Pieces<T, 1> pieces_of(const T* row, int width) {
+    Pieces<T, 1> p;
+    p.row[0] = row;
+    p.begin(width, true);
+    return p;
+}
+
+}  // namespace rows
