@@ -326,7 +326,7 @@ def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | No
     if name is None:
         return None
     x = ins[op.inputs.index(name)]
-    if not reusable(x, spec.shape, spec.dtype):
+    if x is None or not reusable(x, spec.shape, spec.dtype):
         return None
     x.storage.bump(op.name)
     return same_memory(x)

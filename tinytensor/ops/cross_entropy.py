@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, apply, arr, floating, from_array, register
-from ..dtypes import accumulator
+from ..dispatch import Op, Spec, Specs, apply, constant, floating, register
+from ..dtypes import accumulator, float64, int64
 from ..errors import ArgumentError, ShapeError
-from ..runtime.host import NUMPY, Array, scratch
-from .arithmetic import multiply, subtract
-from .blocks import as_rows, need_tensors, row_blocks, row_sum
+from ..launching import Launch, View, blocks_for, write
+from ..runtime.host import Array, scratch
+from .arithmetic import add, divide, maximum, multiply, subtract
+from .blocks import as_rows, need_tensors, row_blocks, row_sum, team
+from .comparison import equal, not_equal
 from .manipulation import cast, unsqueeze
 from .plain import partial_vjp
+from .reduction import sum
 from .softmax import softmax
-from .targets import check_integers, check_reduction, flat_indices
+from .targets import check_integers, check_reduction, flat_indices, on_device
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -48,6 +51,7 @@ class CrossEntropy(Op):
     inputs = ("logits", "targets")
     outputs = ("loss", "lse")
     saves = ("logits", "targets", "lse")
+    dense = ("logits",)
 
     @staticmethod
     def infer(
@@ -102,6 +106,30 @@ class CrossEntropy(Op):
             loss[...] = total64 / np.count_nonzero(counted) if reduction == "mean" else total64
 
     @staticmethod
+    def cuda(
+        launch: Launch,
+        loss: View,
+        lse: View | None,
+        logits: View,
+        targets: View,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        dtype, width, count = logits.dtype, logits.shape[-1], targets.size
+        labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
+        losses = launch.scratch(targets.shape, accumulator(dtype))
+        block = team(width, dtype)
+        args = (losses, lse, logits, labels, count, width, ignore_index, label_smoothing, bounds)
+        launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+        if reduction == "none":
+            write(launch.runtime, loss, losses)
+        else:
+            total = (loss, losses, labels, count, ignore_index, reduction == "mean")
+            launch("cross_entropy_forward_reduce", dtype, grid=1, block=1024, args=total)
+
+    @staticmethod
     def backward(
         grads: Grads,
         saved: Saved,
@@ -126,6 +154,7 @@ class CrossEntropyBackward(Op):
     inputs = ("grad", "logits", "targets", "lse")
     outputs = ("dlogits",)
     saves = ("grad", "logits", "targets")
+    dense = ("grad", "logits", "lse")
     may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
 
     @staticmethod
@@ -167,6 +196,41 @@ class CrossEntropyBackward(Op):
             d[~counted] = 0  # also where the logits are inf or nan
 
     @staticmethod
+    def cuda(
+        launch: Launch,
+        dlogits: View,
+        grad: View,
+        logits: View,
+        targets: View,
+        lse: View,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        dtype, width, count = logits.dtype, logits.shape[-1], targets.size
+        labels, _ = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
+        factor = launch.scratch((), float64) if reduction == "mean" else None
+        if factor is not None:
+            number = (factor, labels, count, ignore_index)
+            launch("cross_entropy_backward_factor", grid=1, block=1024, args=number)
+        block, per_row = team(width, dtype), reduction == "none"
+        args = (
+            dlogits,
+            grad,
+            logits,
+            labels,
+            lse,
+            factor,
+            count,
+            width,
+            per_row,
+            ignore_index,
+            label_smoothing,
+        )
+        launch("cross_entropy_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
     def backward(
         grads: Grads,
         saved: Saved,
@@ -199,16 +263,15 @@ def _cross_entropy_backward(
     reduction: str,
 ) -> tuple[Tensor]:
     """CrossEntropyBackward in ordinary ops, for its own gradient."""
-    shape, dtype = logits.layout.shape, logits.storage.dtype
-    wide = accumulator(dtype)
-    labels, counted = _labels(arr(targets), shape[-1], ignore_index)
-    hot = np.full((len(labels), shape[-1]), label_smoothing / shape[-1], NUMPY[wide])
-    hot[np.arange(len(labels)), labels] += 1.0 - label_smoothing
-    factors = _row_weights(counted, reduction).astype(NUMPY[wide])
-    target = cast(from_array(hot.reshape(shape), wide), dtype)
-    factor = cast(from_array(factors.reshape((*shape[:-1], 1)), wide), dtype)
+    width, dtype = logits.layout.shape[-1], logits.storage.dtype
+    classes = constant(np.arange(width), int64, logits.storage.device)
+    hit = cast(equal(unsqueeze(cast(targets, int64), -1), classes), accumulator(dtype))  # (..., V)
+    target = cast(add(multiply(hit, 1.0 - label_smoothing), label_smoothing / width), dtype)
+    factor = cast(not_equal(targets, ignore_index), accumulator(dtype))  # (...)
+    if reduction == "mean":
+        factor = divide(factor, maximum(sum(factor), 1.0))
     g = unsqueeze(grad, -1) if reduction == "none" else grad
-    return (multiply(subtract(softmax(logits), target), multiply(factor, g)),)
+    return (multiply(subtract(softmax(logits), target), multiply(unsqueeze(cast(factor, dtype), -1), g)),)
 
 
 def cross_entropy(
@@ -237,7 +300,7 @@ def cross_entropy(
     Raises:
         ShapeError: the shapes do not fit.
         DTypeError: logits are not floating, or targets not integers.
-        IndexRangeError: a target is no class number.
+        IndexRangeError: a target is no class number; on a GPU at the next read-back, and its loss is nan.
         ArgumentError: an unknown reduction, or label_smoothing outside [0, 1].
 
     Memory: keeps the logits and one number per row; forward makes no second array of their size, and backward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, floating, register
 from ..errors import ArgumentError, DTypeError
+from ..launching import Launch, View, blocks_for
 from ..random import Generator, default_generator
 from ..runtime.host import Array
 from .blocks import need_tensors
@@ -25,6 +27,7 @@ class Dropout(Op):
     """y = x * keep / (1 - p). It is linear and its own transpose: backward is the same op on the gradient."""
 
     inputs = ("x",)
+    dense = ("x",)
 
     @staticmethod
     def infer(x: Spec, *, p: float, seed: int, offset: int) -> Specs:
@@ -40,6 +43,12 @@ class Dropout(Op):
             keep = dropout_keep(seed, (offset + i // 4) % 2**64, p, len(out))
             np.multiply(source[i : i + STEP], keep, out=out)
             out *= scale
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, p: float, seed: int, offset: int) -> None:
+        scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
+        args = (y, x, x.size, ceil(p * (1 << 24)), scale, launch.stream(seed, offset))
+        launch("dropout_forward", x.dtype, grid=blocks_for(x.size, 256 * 8), args=args)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, p: float, seed: int, offset: int) -> Grads:

@@ -8,13 +8,17 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, floating, register
+from ..dtypes import int64
 from ..errors import ShapeError
+from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array
 from .blocks import as_rows, need_tensors
-from .targets import check_integers, flat_indices
+from .targets import check_integers, flat_indices, on_device
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+
+MOST_OWNED = 4096  # rows of the table that a block of the backward kernel sums up, see embedding.cu
 
 
 @register
@@ -23,6 +27,7 @@ class Embedding(Op):
 
     inputs = ("weight", "indices")
     saves = ("indices",)
+    dense = ("weight",)
 
     @staticmethod
     def infer(weight: Spec, indices: Spec, *, rows: int) -> Specs:
@@ -42,6 +47,18 @@ class Embedding(Op):
         np.take(weight, flat, 0, out=y.reshape(len(flat), weight.shape[1]), mode="clip")
 
     @staticmethod
+    def cuda(launch: Launch, y: View, weight: View, indices: View, *, rows: int) -> None:
+        ids, bounds = on_device(launch, "embedding", "indices", indices, rows)
+        count, width = ids.size, weight.shape[1]
+        threads = 4
+        while threads < 32 and threads * 16 < width * weight.itemsize:
+            threads *= 2
+        block = (threads, 256 // threads)
+        args = (y, weight, ids, count, width, bounds)
+        bits = weight.as_bits().dtype
+        launch("embedding_forward", bits, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
         return apply(EmbeddingBackward, grads[0], saved.indices, rows=rows), None
 
@@ -53,6 +70,7 @@ class EmbeddingBackward(Op):
     inputs = ("grad", "indices")
     outputs = ("dweight",)
     saves = ("indices",)
+    dense = ("grad",)
 
     @staticmethod
     def infer(grad: Spec, indices: Spec, *, rows: int) -> Specs:
@@ -68,6 +86,19 @@ class EmbeddingBackward(Op):
         ordered = flat[order]
         first = np.flatnonzero(np.diff(ordered, prepend=-1))  # where a run of equal indices begins
         dweight[ordered[first]] = np.add.reduceat(as_rows(grad)[order], first, 0)
+
+    @staticmethod
+    def cuda(launch: Launch, dweight: View, grad: View, indices: View, *, rows: int) -> None:
+        width = dweight.shape[1]
+        if not dweight.size:
+            return
+        strips = blocks_for(width, 32 * (16 // grad.itemsize))  # of columns; each has 32 vectors
+        at_once = 4 * launch.runtime.multiprocessors  # blocks, each of which reads all indices
+        owned = min(blocks_for(rows, at_once), MOST_OWNED)
+        across = blocks_for(rows, owned)
+        grid = (across, max(1, min(strips, at_once // across)))
+        args = (dweight, grad, launch.dense(indices, int64), indices.size, rows, width, owned)
+        launch("embedding_backward", grad.dtype, grid=grid, block=(32, 8), args=args)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
@@ -87,10 +118,11 @@ def embedding(weight: Tensor, indices: Tensor) -> Tensor:
     Raises:
         ShapeError: weight has not two axes.
         DTypeError: weight is not floating, or indices are not integers.
-        IndexRangeError: an index is outside 0 … V - 1; negative ones are, too.
+        IndexRangeError: an index is outside 0 … V - 1; negative ones are, too. On a GPU at the next
+            read-back, and its row is nan.
 
     Memory: keeps the indices. The gradient has the size of the whole table.
-    Accuracy: the gradients of one row are added in the order of their positions: equal bits in each run.
+    Accuracy: the gradients of one row are added in a fixed order: equal bits in each run.
 
     Example:
         >>> tt.embedding(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([1, 1, 0])).tolist()

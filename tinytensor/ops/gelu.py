@@ -1,4 +1,6 @@
-"""gelu and silu: x times a smooth gate. Forward also computes the slope, while x is in the cache."""
+"""gelu and silu: x times a smooth gate. On the CPU forward also computes the slope, while x is in the cache;
+on a device backward does, since reading it from memory would take longer.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
+from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, floating, register
 from ..dtypes import accumulator
 from ..errors import ArgumentError
+from ..launching import Launch, View, elementwise
 from ..runtime.host import Array, scratch
 from .arithmetic import add, divide, multiply, negative
 from .blocks import flat_blocks, need_tensors
@@ -78,23 +82,24 @@ def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
 
 
 _FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
+_FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
 
 
 @register
 class Gated(Op):
-    """Hidden: the slope at each x, so that backward is one multiplication."""
+    """Hidden: the slope at each x if it is kept, so that backward is one multiplication."""
 
     inputs = ("x",)
     outputs = ("y", "slope")
     saves = ("x", "slope")
 
     @staticmethod
-    def infer(x: Spec, *, gate: str) -> Specs:
+    def infer(x: Spec, *, gate: str, keeps_slope: bool) -> Specs:
         floating(gate.partition("_")[0], x)
-        return x, Spec(x.shape, accumulator(x.dtype))
+        return x, Spec(x.shape, accumulator(x.dtype)) if keeps_slope else None
 
     @staticmethod
-    def cpu(y: Array, slope: Array | None, x: Array, *, gate: str) -> None:
+    def cpu(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> None:
         fill = _FILL[gate]
         flat, out = x.reshape(-1), y.reshape(-1)
         slopes = None if slope is None else slope.reshape(-1)
@@ -104,13 +109,17 @@ class Gated(Op):
             fill(out[r], None if slopes is None else slopes[r], v, t, u)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
+    def cuda(launch: Launch, y: View, slope: None, x: View, *, gate: str, keeps_slope: bool) -> None:
+        elementwise(launch.runtime, launch.stem, _FUNCTORS[gate], y, (x,), x.dtype, x.dtype)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str, keeps_slope: bool) -> Grads:
         return (apply(GatedBackward, grads[0], saved.x, saved.slope, gate=gate),)
 
 
 @register
 class GatedBackward(Op):
-    """dx = grad * slope, in the memory of the slope where it may."""
+    """dx = grad * slope, in the memory of the slope where it may. Without a slope it comes from x."""
 
     inputs = ("grad", "x", "slope")
     outputs = ("dx",)
@@ -118,12 +127,17 @@ class GatedBackward(Op):
     may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}
 
     @staticmethod
-    def infer(grad: Spec, x: Spec, slope: Spec, *, gate: str) -> Specs:
+    def infer(grad: Spec, x: Spec, slope: Spec | None, *, gate: str) -> Specs:
         return (x,)
 
     @staticmethod
     def cpu(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> None:
         np.multiply(grad, slope, out=dx)
+
+    @staticmethod
+    def cuda(launch: Launch, dx: View, grad: View, x: View, slope: None, *, gate: str) -> None:
+        functor = f"{_FUNCTORS[gate]}Backward"
+        elementwise(launch.runtime, launch.stem, functor, dx, (grad, x), x.dtype, x.dtype)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
@@ -149,6 +163,10 @@ def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
     return (multiply(grad, slope),)
 
 
+def _gated(x: Tensor, gate: str) -> Tensor:
+    return apply(Gated, x, gate=gate, keeps_slope=x.storage.device is cpu)
+
+
 def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
     """Gaussian error linear unit: x times the probability that a standard normal number is below x.
 
@@ -166,7 +184,8 @@ def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
         DTypeError: x is not floating.
         ArgumentError: approximate is neither.
 
-    Memory: keeps x and the slope at each x (float32 or wider); the gradient takes over the slope's memory.
+    Memory: keeps x, and on the CPU the slope at each x (float32 or wider), whose memory the gradient takes
+        over.
     Accuracy: 16-bit floats are computed in float32.
     Differs from: torch.nn.functional.gelu, whose default is "none".
     Source: Hendrycks, Gimpel 2016, arXiv:1606.08415.
@@ -182,7 +201,7 @@ def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
             fix='pass "tanh" (as in GPT-2) or "none" (exact)',
         )
     need_tensors("gelu", x)
-    return apply(Gated, x, gate="gelu_tanh" if approximate == "tanh" else "gelu_erf")
+    return _gated(x, "gelu_tanh" if approximate == "tanh" else "gelu_erf")
 
 
 def silu(x: Tensor) -> Tensor:
@@ -197,7 +216,8 @@ def silu(x: Tensor) -> Tensor:
     Raises:
         DTypeError: x is not floating.
 
-    Memory: keeps x and the slope at each x (float32 or wider); the gradient takes over the slope's memory.
+    Memory: keeps x, and on the CPU the slope at each x (float32 or wider), whose memory the gradient takes
+        over.
     Accuracy: 16-bit floats are computed in float32.
     Source: Elfwing, Uchibe, Doya 2017, arXiv:1702.03118.
 
@@ -206,7 +226,7 @@ def silu(x: Tensor) -> Tensor:
         [0.0, 0.7311]
     """
     need_tensors("silu", x)
-    return apply(Gated, x, gate="silu")
+    return _gated(x, "silu")
 
 
 class GeluMethods:

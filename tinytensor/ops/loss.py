@@ -8,14 +8,16 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, floating, register
+from ..dtypes import accumulator, float64
 from ..errors import ShapeError
+from ..launching import Launch, View, blocks_for, write
 from ..layout import Shape
 from ..runtime.host import Array
 from .arithmetic import multiply, subtract
-from .blocks import as_rows, need_tensors
+from .blocks import as_rows, need_tensors, team
 from .exponential import softplus
 from .reduction import mean, sum
-from .targets import check_integers, check_reduction, flat_indices
+from .targets import check_integers, check_reduction, flat_indices, on_device
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -39,6 +41,7 @@ class NllLoss(Op):
     inputs = ("log_probs", "targets")
     outputs = ("loss",)
     saves = ("targets",)
+    dense = ("log_probs",)
 
     @staticmethod
     def infer(log_probs: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
@@ -67,6 +70,28 @@ class NllLoss(Op):
             loss[...] = total / np.float64(len(rows)) if reduction == "mean" else total
 
     @staticmethod
+    def cuda(
+        launch: Launch,
+        loss: View,
+        log_probs: View,
+        targets: View,
+        *,
+        ignore_index: int,
+        reduction: str,
+        shape: Shape,
+    ) -> None:
+        dtype, count = log_probs.dtype, targets.size
+        labels, bounds = on_device(launch, "nll_loss", "targets", targets, shape[-1], ignore_index)
+        losses = launch.scratch(targets.shape, accumulator(dtype))
+        args = (losses, log_probs, labels, count, shape[-1], ignore_index, bounds)
+        launch("nll_loss_forward", dtype, grid=blocks_for(count, 256), args=args)
+        if reduction == "none":
+            write(launch.runtime, loss, losses)
+        else:
+            total = (loss, losses, labels, count, ignore_index, reduction == "mean")
+            launch("nll_loss_forward_reduce", dtype, grid=1, block=1024, args=total)
+
+    @staticmethod
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, ignore_index: int, reduction: str, shape: Shape
     ) -> Grads:
@@ -79,6 +104,7 @@ class NllLossBackward(Op):
     inputs = ("grad", "targets")
     outputs = ("dlog_probs",)
     saves = ("targets",)
+    dense = ("grad",)
 
     @staticmethod
     def infer(grad: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
@@ -93,6 +119,26 @@ class NllLossBackward(Op):
         g = -grad.reshape(-1)
         value = g[counted] if reduction == "none" else g / len(rows) if reduction == "mean" else g
         as_rows(dlog_probs)[rows, labels] = value
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dlog_probs: View,
+        grad: View,
+        targets: View,
+        *,
+        ignore_index: int,
+        reduction: str,
+        shape: Shape,
+    ) -> None:
+        count, width, dtype = targets.size, shape[-1], grad.dtype
+        labels, _ = on_device(launch, "nll_loss", "targets", targets, width, ignore_index)
+        factor = launch.scratch((), float64) if reduction == "mean" else None
+        if factor is not None:
+            launch("nll_loss_backward_factor", grid=1, block=1024, args=(factor, labels, count, ignore_index))
+        block = team(width, dtype)
+        args = (dlog_probs, grad, labels, factor, count, width, reduction == "none", ignore_index)
+        launch("nll_loss_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
 
     @staticmethod
     def backward(
@@ -119,7 +165,7 @@ def nll_loss(
     Raises:
         ShapeError: the shapes do not fit.
         DTypeError: log_probs are not floating, or targets not integers.
-        IndexRangeError: a target is no class number.
+        IndexRangeError: a target is no class number; on a GPU at the next read-back, and its loss is nan.
         ArgumentError: an unknown reduction.
 
     Differs from: torch.nn.functional.nll_loss, where the classes are on axis 1.

@@ -1,11 +1,13 @@
-"""Class numbers as they are given to losses and embeddings: checked, and flat."""
+"""Class numbers as they are given to losses and embeddings: checked, and flat; on a device, of one dtype."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..dispatch import Spec
+from ..dtypes import int64
 from ..errors import ArgumentError, DTypeError, IndexRangeError
+from ..launching import Launch, View
 from ..runtime.host import Array
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -43,11 +45,24 @@ def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | 
         return flat
     at = np.unravel_index(int(wrong.argmax()), indices.shape)
     position = f"[{', '.join([str(int(i)) for i in at])}]" if at else ""
+    raise _outside(int(indices[at]), what, name + position, name, size, ignore)
+
+
+def on_device(
+    launch: Launch, what: str, name: str, indices: View, size: int, ignore: int | None = None
+) -> tuple[View, bytes]:
+    """(the indices, dense and int64; `Bounds` of the kernel that looks at each)."""
+    bounds = launch.bounds(0, size, _outside, what, f"one of {name}", name, size, ignore)
+    return launch.dense(indices, int64), bounds
+
+
+def _outside(number: int, what: str, which: str, name: str, size: int, ignore: int | None) -> IndexRangeError:
+    """The error for a number that is neither in 0 … size - 1 nor `ignore`."""
     ignored = "" if ignore is None else f", and {ignore} marks what is ignored"
-    raise IndexRangeError(
-        f"{what}: {name}{position} is {int(indices[at])}",
+    return IndexRangeError(
+        f"{what}: {which} is {number}",
         why=f"there are {size} rows or classes, numbered 0 to {size - 1}{ignored}",
-        fix=f"correct {name}, or make room for {int(indices[at]) + 1}"
-        if indices[at] >= size
+        fix=f"correct {name}, or make room for {number + 1}"
+        if number >= size
         else f"correct {name}: negative numbers do not count from the end here",
     )
