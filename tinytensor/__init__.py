@@ -4,6 +4,7 @@ from . import cuda, errors
 from .anomaly import detect_anomaly
 from .autograd import Node
 from .boundary import guarded as _guarded
+from .captured_graph import CapturedGraph, before_replay, capture
 from .checkpointing import checkpoint
 from .config import config
 from .creation import (
@@ -162,6 +163,7 @@ from .ops.manipulation import (
 )
 from .ops.manipulation import permute as permute_dims
 from .ops.manipulation import unsqueeze as expand_dims
+from .ops.many import scale_all_, zero_all_
 from .ops.masking import (
     masked_fill,
     tril,
@@ -222,6 +224,7 @@ from . import nn, optim
 __all__ = [
     "AllocationError",
     "ArgumentError",
+    "CapturedGraph",
     "DType",
     "DTypeError",
     "Device",
@@ -263,6 +266,7 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "bce_with_logits",
+    "before_replay",
     "bernoulli",
     "bfloat16",
     "bitwise_and",
@@ -275,6 +279,7 @@ __all__ = [
     "broadcast_arrays",
     "broadcast_to",
     "can_cast",
+    "capture",
     "cat",
     "causal_self_attention",
     "ceil",
@@ -426,6 +431,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "scale_all_",
     "scaled_dot_product_attention",
     "scatter_add",
     "searchsorted",
@@ -478,6 +484,7 @@ __all__ = [
     "vecdot",
     "vector_norm",
     "where",
+    "zero_all_",
     "zeros",
     "zeros_like",
 ]

@@ -14,7 +14,7 @@ LR, BETAS, EPS, DECAY, STEP = 0.01, (0.9, 0.99), 1e-8, 0.1, 3
 def adamw_step(p: tt.Tensor, g: tt.Tensor, m: tt.Tensor, v: tt.Tensor) -> tuple[tt.Tensor, ...]:
     """The step writes to its tensors; here to copies."""
     p, m, v = p.clone(), m.clone(), v.clone()
-    hyper = tt.adamw_hyper(lr=LR, step=STEP, betas=BETAS, eps=EPS, weight_decay=DECAY)
+    hyper = tt.adamw_hyper(lr=LR, step=STEP, betas=BETAS, eps=EPS, weight_decay=DECAY, device=p.device)
     tt.adamw_step([p], [g], [m], [v], hyper)
     return p, m, v
 

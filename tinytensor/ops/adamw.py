@@ -1,7 +1,8 @@
 """The AdamW step: a writing op, without gradient; and the global norm of gradients.
 
 The numbers of a step travel in one small float32 tensor, `hyper`, which lives where the parameters do: so a
-scale that comes from the gradients' norm is never read back by the host.
+scale that comes from the gradients' norm is never read back by the host, and a captured step reads what the
+host wrote there before each replay. On a device all parameters move in one launch for each dtype.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
+from ..device import Device, as_device, cpu
 from ..dispatch import (
     Op,
     Spec,
@@ -19,18 +21,27 @@ from ..dispatch import (
     apply,
     apply_all,
     arr,
+    common_device,
+    constant,
+    edge_of,
+    empty,
     floating,
     from_array,
     is_tensor,
     register,
-    values,
+    wrap,
 )
-from ..dtypes import accumulator, float32
+from ..dtypes import accumulator, float32, float64
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..grad_mode import grad_enabled
+from ..inplace import store
+from ..launching import Launch, View, blocks_for, launch_for, view_of
+from ..layout import Layout
 from ..runtime.host import Array, scratch
 from .arithmetic import add, multiply
 from .blocks import flat_blocks, need_tensors
-from .manipulation import cast
+from .manipulation import cast, contiguous
+from .many import CHUNK, addresses, by_dtype, table_of
 from .power import sqrt
 
 if TYPE_CHECKING:
@@ -41,7 +52,9 @@ HYPER = 10  # numbers of a step, in the order that adamw_hyper documents
 
 @register
 class Adamw(Op):
-    """One parameter. m and v are the running means of the gradient and of its square."""
+    """One parameter. m and v are the running means of the gradient and of its square. If `coupled`, weight
+    decay is a part of the gradient.
+    """
 
     inputs = ("param", "grad", "m", "v", "hyper")
     outputs = ()
@@ -49,7 +62,7 @@ class Adamw(Op):
     writes = ("param", "m", "v")
 
     @staticmethod
-    def infer(param: Spec, grad: Spec, m: Spec, v: Spec, hyper: Spec) -> Specs:
+    def infer(param: Spec, grad: Spec, m: Spec, v: Spec, hyper: Spec, *, coupled: bool) -> Specs:
         floating("adamw_step", param)
         if not param.shape == grad.shape == m.shape == v.shape or hyper.shape != (HYPER,):
             raise ShapeError(
@@ -68,14 +81,16 @@ class Adamw(Op):
         return ()
 
     @staticmethod
-    def cpu(param: Array, grad: Array, m: Array, v: Array, hyper: Array) -> None:
+    def cpu(param: Array, grad: Array, m: Array, v: Array, hyper: Array, *, coupled: bool) -> None:
         lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, decay, scale = hyper.tolist()
         root = correction2**0.5  # lr * m / c1 / (sqrt(v / c2) + eps) = rate * m / (sqrt(v) + eps * root)
-        rate, eps, shrink = lr * root / correction1, eps * root, 1.0 - lr * decay
+        rate, eps, shrink = lr * root / correction1, eps * root, 1.0 if coupled else 1.0 - lr * decay
         flat = [a.reshape(-1) for a in (param, grad, m, v)]
         for r in flat_blocks(param.size):
             P, G, M, V = [a[r] for a in flat]
             t = np.multiply(G, scale * rest1, out=scratch("adamw", P.shape, P.dtype))
+            if coupled and decay:
+                t += np.multiply(P, decay * rest1, out=scratch("adamw.decay", P.shape, P.dtype))
             M *= beta1
             M += t
             t *= rest2**0.5 / rest1
@@ -90,6 +105,15 @@ class Adamw(Op):
                 P *= shrink
             P -= t
 
+    @staticmethod
+    def cuda(
+        launch: Launch, param: View, grad: View, m: View, v: View, hyper: View, *, coupled: bool
+    ) -> None:
+        grad = launch.dense(grad)
+        table = table_of(launch, (param.size,), [(x.ptr,) for x in (param, grad, m, v)])
+        args = (table.entries, table.chunks, hyper, coupled)
+        launch("adamw", param.dtype, grid=table.blocks, args=args)
+
 
 def adamw_hyper(
     *,
@@ -99,6 +123,7 @@ def adamw_hyper(
     eps: float = 1e-8,
     weight_decay: float = 0.01,
     scale: float | Tensor = 1.0,
+    device: Device | str | None = None,
 ) -> Tensor:
     """The numbers of one AdamW step as a small tensor, for `adamw_step`.
 
@@ -109,6 +134,7 @@ def adamw_hyper(
         eps: added to the root of the second mean.
         weight_decay: share of the parameter that is taken off, times lr.
         scale: factor of all gradients, for example from clipping; a number or a 0-d tensor.
+        device: where the parameters are; default that of scale, else the CPU.
 
     Returns:
         shape (10,), float32: lr, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**step, 1 - beta2**step, eps,
@@ -129,11 +155,14 @@ def adamw_hyper(
             fix="for example adamw_hyper(lr=3e-4, step=1, betas=(0.9, 0.95))",
         )
     number = 1.0 if is_tensor(scale) else scale
+    place = as_device(device) if device is not None else scale.storage.device if is_tensor(scale) else cpu
     corrections = (1.0 - beta1**step, 1.0 - beta2**step)
     row = [lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2, *corrections, eps, weight_decay, number]
-    hyper = from_array(np.array(row, np.float32), float32)
+    hyper = constant(np.array(row, np.float32), float32, place)
     if is_tensor(scale):
-        arr(hyper)[-1] = values(scale)
+        store(
+            wrap(None, Layout((), (), HYPER - 1), hyper.storage), scale
+        )  # on a device no number is read back
     return hyper
 
 
@@ -143,6 +172,9 @@ def adamw_step(
     ms: Sequence[Tensor],
     vs: Sequence[Tensor],
     hyper: Tensor,
+    *,
+    rows: Sequence[int] | None = None,
+    coupled: bool = False,
 ) -> None:
     """Move many parameters by one step of AdamW, in their memory.
 
@@ -150,11 +182,13 @@ def adamw_step(
     p = p - lr * weight_decay * p - lr * (m / (1 - beta1**step)) / (sqrt(v / (1 - beta2**step)) + eps)
 
     Args:
-        params: contiguous floating tensors of any shapes; written to.
+        params: contiguous floating tensors of any shapes, all on one device; written to.
         grads: one per parameter, of its shape and dtype.
         ms, vs: running means of gradient and squared gradient, of the parameters' shapes, at least float32;
             written to. Zeros before the first step.
-        hyper: shape (10,), from adamw_hyper.
+        hyper: shape (10,), float32, from adamw_hyper; or (R, 10), several of those.
+        rows: which row of hyper is that of each parameter, if there are several.
+        coupled: weight decay is part of the gradient, as in Adam: g = scale * gradient + weight_decay * p.
 
     Returns:
         None; params, ms and vs hold the new values, and their versions moved on.
@@ -163,8 +197,10 @@ def adamw_step(
         ShapeError: the lists differ in length, shapes do not fit, or a tensor to be written to is not
             contiguous.
         DTypeError: a dtype does not fit.
+        DeviceError: the tensors are on different devices.
 
-    Memory: nothing but a block of scratch; parameters need no float32 copy.
+    Memory: nothing but a block of scratch; parameters need no float32 copy. On a device a table of addresses,
+        which is copied there when one of them has changed.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
     Source: Loshchilov, Hutter 2019, arXiv:1711.05101; Kingma, Ba 2015, arXiv:1412.6980.
 
@@ -182,7 +218,18 @@ def adamw_step(
             fix="leave out parameters without a gradient, with their m and v",
         )
     need_tensors("adamw_step", *params, *grads, *ms, *vs, hyper)
+    which = _checked_rows(hyper, len(params)) if rows is None else _checked_rows(hyper, len(params), rows)
+    device = common_device("adamw_step", (*params, *grads, *ms, *vs, hyper))
+    one = Spec((HYPER,), hyper.storage.dtype)
     for p, g, m, v in zip(params, grads, ms, vs, strict=True):
+        shape, dtype = p.layout.shape, p.storage.dtype
+        if not (
+            shape == g.layout.shape == m.layout.shape == v.layout.shape
+            and dtype is g.storage.dtype is m.storage.dtype is v.storage.dtype
+            and dtype.is_floating
+        ):  # 16-bit floats, or an error
+            param, grad, mean, square = [Spec(x.layout.shape, x.storage.dtype) for x in (p, g, m, v)]
+            Adamw.infer(param, grad, mean, square, one, coupled=coupled)
         for name, x in (("param", p), ("m", m), ("v", v)):
             if not x.layout.is_contiguous:
                 raise ShapeError(
@@ -190,7 +237,62 @@ def adamw_step(
                     why="the step walks over memory as one block",
                     fix=f"keep {name} as a contiguous tensor: {name}.contiguous()",
                 )
-        apply_all(Adamw, p, g, m, v, hyper)
+    if device is not cpu:
+        _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
+        return
+    numbers = arr(hyper).reshape(-1, HYPER)
+    hypers = [from_array(np.ascontiguousarray(row), float32) for row in numbers]
+    for p, g, m, v, row in zip(params, grads, ms, vs, which, strict=True):
+        apply_all(Adamw, p, g, m, v, hypers[row], coupled=coupled)
+
+
+def _checked_rows(hyper: Tensor, count: int, rows: Sequence[int] | None = None) -> Sequence[int]:
+    """The row of hyper for each parameter."""
+    shape = hyper.layout.shape
+    if hyper.storage.dtype is not float32:
+        raise DTypeError(
+            f"adamw_step: hyper has dtype {hyper.storage.dtype}",
+            why="kernels read the numbers of a step as float32",
+            fix="make it with adamw_hyper(...)",
+        )
+    if rows is None and shape == (HYPER,):
+        return [0] * count
+    if rows is None or len(shape) != 2 or shape[1] != HYPER:
+        raise ShapeError(
+            f"adamw_step: hyper has shape {shape}, with rows {'None' if rows is None else 'given'}",
+            why=f"hyper has {HYPER} numbers for all parameters, or rows of {HYPER} and one row per parameter",
+            fix="hyper=adamw_hyper(...), or hyper=tt.stack([...]) with rows=[...]",
+        )
+    if len(rows) != count or any([not 0 <= row < shape[0] for row in rows]):
+        raise ShapeError(
+            f"adamw_step: rows {list(rows)} for {count} parameters and hyper of shape {shape}",
+            why="each parameter has one row of hyper",
+            fix=f"give {count} numbers from 0 to {shape[0] - 1}",
+        )
+    return rows
+
+
+def _step_on_device(
+    launch: Launch,
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    ms: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    hyper: Tensor,
+    rows: Sequence[int],
+    coupled: bool,
+) -> None:
+    """One launch for each dtype."""
+    dense = [contiguous(g) for g in grads]  # themselves, as a rule
+    numbers = view_of(contiguous(hyper))
+    for dtype, places in by_dtype(params).items():
+        columns = [addresses([column[i] for i in places]) for column in (params, dense, ms, vs)]
+        sizes = tuple([params[i].layout.size for i in places])
+        table = table_of(launch, sizes, columns, tuple([rows[i] for i in places]))
+        launch("adamw", dtype, grid=table.blocks, args=(table.entries, table.chunks, numbers, coupled))
+    for written in (params, ms, vs):
+        for x in written:
+            x.storage.bump(Adamw.name)
 
 
 @register
@@ -199,6 +301,7 @@ class SumOfSquares(Op):
 
     inputs = ("x",)
     saves = ("x",)
+    dense = ("x",)
 
     @staticmethod
     def infer(x: Spec) -> Specs:
@@ -211,6 +314,13 @@ class SumOfSquares(Op):
         for r in flat_blocks(flat.size):  # BLAS adds one block in float32, Python the blocks in float64
             total += float(np.dot(flat[r], flat[r]))
         y[...] = total
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View) -> None:
+        blocks = blocks_for(x.size, CHUNK)
+        sums = launch.scratch((blocks,), float64)
+        launch("sum_of_squares", x.dtype, grid=blocks, args=(sums, x, x.size))
+        launch("sum_of_squares_total", y.dtype, grid=1, block=1024, args=(y, sums, blocks, False))
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -233,7 +343,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         ArgumentError: there is no tensor.
         DTypeError: a tensor is not floating.
 
-    Accuracy: blocks of 65,536 squares are added in the dtype, the blocks in float64.
+    Accuracy: blocks of 65,536 squares (on a device 8,192) are added in the dtype, the blocks in float64.
 
     Example:
         >>> tt.grad_norm([tt.tensor([3.0]), tt.tensor([[4.0]])]).item()
@@ -242,7 +352,33 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
     if not tensors:
         raise ArgumentError("grad_norm: no tensor", why="a norm is of something", fix="pass the gradients")
     need_tensors("grad_norm", *tensors)
+    device = common_device("grad_norm", tensors)
+    if device is not cpu and not (grad_enabled() and any([edge_of(x) is not None for x in tensors])):
+        return _norm_on_device(device, tensors)
     total = apply(SumOfSquares, tensors[0])
     for x in tensors[1:]:
         total = add(total, apply(SumOfSquares, x))
     return sqrt(total)
+
+
+def _norm_on_device(device: Device, tensors: Sequence[Tensor]) -> Tensor:
+    """Two launches (one more for each further dtype), without a history."""
+    launch = launch_for(SumOfSquares, device)
+    for x in tensors:
+        SumOfSquares.infer(Spec(x.layout.shape, x.storage.dtype))
+    dense = [contiguous(x) for x in tensors]
+    tables = []
+    for dtype, places in by_dtype(dense).items():
+        members = [dense[i] for i in places]
+        sizes = tuple([x.layout.size for x in members])
+        tables.append((dtype, table_of(launch, sizes, [addresses(members)])))
+    blocks = sum([table.blocks for _, table in tables])
+    sums, start = launch.scratch((blocks,), float64), 0
+    for dtype, table in tables:
+        part = sums.read_through(Layout((table.blocks,), (1,), start))
+        launch("sum_of_squares_many", dtype, grid=table.blocks, args=(part, table.entries, table.chunks))
+        start += table.blocks
+    norm = empty((), float64 if any([dtype is float64 for dtype, _ in tables]) else float32, device=device)
+    args = (view_of(norm), sums, blocks, True)
+    launch("sum_of_squares_total", norm.storage.dtype, grid=1, block=1024, args=args)
+    return norm

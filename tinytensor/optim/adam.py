@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
-
-import tinytensor as tt
+from typing import ClassVar
 
 from .adamw import AdamW
-from .optimizer import Params, move
+from .optimizer import Params
 
 __all__ = ["Adam"]
 
@@ -17,7 +13,7 @@ __all__ = ["Adam"]
 class Adam(AdamW):
     """As AdamW, but weight decay is an L2 penalty: a part of the gradient, and scaled like it.
 
-    g = gradient + weight_decay * p
+    g = scale * gradient + weight_decay * p
     m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g
     p = p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
@@ -44,6 +40,8 @@ class Adam(AdamW):
         [1.5, -1.5]
     """
 
+    coupled: ClassVar[bool] = True
+
     def __init__(
         self,
         params: Params,
@@ -54,24 +52,3 @@ class Adam(AdamW):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-    def update(self, params: Sequence[tt.Tensor], group: dict[str, Any]) -> None:
-        """One step: AdamW's without decay, on gradients that have the penalty in them."""
-        decay = group["weight_decay"]
-        if not decay:
-            super().update(params, group)
-            return
-        for p in params:
-            grad: Any = p.grad
-            state = self.started(p)
-            state["step"] += 1
-            hyper = tt.adamw_hyper(
-                lr=group["lr"], step=state["step"], betas=group["betas"], eps=group["eps"], weight_decay=0.0
-            )
-            move(p, grad, state["m"], state["v"], formula=partial(_penalized, decay=decay, hyper=hyper))
-
-
-def _penalized(
-    P: tt.Tensor, G: tt.Tensor, M: tt.Tensor, V: tt.Tensor, *, decay: float, hyper: tt.Tensor
-) -> None:
-    tt.adamw_step([P], [G + P * decay], [M], [V], hyper)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tinytensor as tt
 
@@ -15,10 +14,10 @@ __all__ = ["AdamW"]
 class AdamW(Optimizer):
     """Adam with weight decay apart from the gradient: the usual optimizer of transformers.
 
-    m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g
+    m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g, with g = scale * gradient
     p = p - lr * weight_decay * p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    The step is one fused op, `tt.adamw_step`.
+    The step is one fused op, `tt.adamw_step`; on a device it moves all parameters in one launch.
 
     Args:
         params: contiguous tensors, or groups of them, see Optimizer. Usually only matrices decay.
@@ -45,6 +44,7 @@ class AdamW(Optimizer):
 
     buffers = ("m", "v")
     counts = True
+    coupled: ClassVar[bool] = False  # whether weight decay is a part of the gradient
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class AdamW(Optimizer):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+        self._together: dict[tt.Device, _Together] | None = None  # what `advance` has prepared
 
     def check(self, group: dict[str, Any]) -> None:
         """Ranges of the options."""
@@ -64,21 +65,97 @@ class AdamW(Optimizer):
         good = len(betas) == 2 and all([0 <= beta < 1 for beta in betas])
         self.require(good, group, "betas", "they are two numbers in [0, 1)", "(0.9, 0.999)")
 
-    def update(self, params: Sequence[tt.Tensor], group: dict[str, Any]) -> None:
-        """One step; parameters that have taken equally many steps go together."""
-        by_step: dict[int, list[tt.Tensor]] = {}
-        for p in params:
-            state = self.started(p)
-            state["step"] += 1
-            by_step.setdefault(state["step"], []).append(p)
-        for step, members in by_step.items():
-            grads: list[Any] = [p.grad for p in members]
-            states = [self.state[p] for p in members]
-            hyper = tt.adamw_hyper(
-                lr=group["lr"],
-                step=step,
-                betas=group["betas"],
-                eps=group["eps"],
-                weight_decay=group["weight_decay"],
+    def step(self, scale: tt.Tensor | float | None = None) -> None:
+        """Move every parameter that has a gradient, in its memory: `advance()`, then `apply(scale)`.
+
+        Args:
+            scale: factor of all gradients, as in `apply`.
+
+        Raises:
+            ArgumentError: an option was changed to something that is not allowed.
+            GradError: a gradient has another shape or dtype than its parameter.
+        """
+        tt.before_replay(self.advance)
+        self.apply(scale)
+
+    def advance(self) -> None:
+        """Count one step of every parameter that has a gradient, and write the numbers of that step (lr,
+        betas, bias corrections, eps, weight decay) to where the parameters are: a few numbers, always to the
+        same memory of a device. That is all that the host does in a step. So where a captured graph holds
+        `apply()`, call `advance()` before each replay: it moves the parameters as the options then say.
+
+        Raises:
+            ArgumentError, GradError: see `step`.
+        """
+        with tt.no_grad():
+            together: dict[tt.Device, _Together] = {}
+            for params, group in self.ready():
+                for p in params:
+                    state = self.started(p)
+                    state["step"] += 1
+                    together.setdefault(p.device, _Together()).add(p, state["step"], group)
+            for device, members in together.items():
+                members.write((self._together or {}).get(device), device)
+            self._together = together
+
+    def apply(self, scale: tt.Tensor | float | None = None) -> None:
+        """Move the parameters by the step that `advance` has prepared: on a device without waiting for it,
+        and in one launch for each dtype.
+
+        Args:
+            scale: factor of all gradients, such as the second result of `clip_scale`; a number, or a tensor
+                without axes on the parameters' device, which is not read back.
+
+        Raises:
+            ArgumentError: `advance` was never called.
+        """
+        if self._together is None:
+            raise tt.ArgumentError(
+                f"{self._name}: apply() before the first advance()",
+                why="there are no numbers of a step yet",
+                fix="call step(), which does both, or advance() first",
             )
-            tt.adamw_step(members, grads, [s["m"] for s in states], [s["v"] for s in states], hyper)
+        with tt.no_grad():
+            for members in self._together.values():
+                if scale is not None:
+                    members.hyper[:, -1].copy_(scale)
+                states = [self.state[p] for p in members.params]
+                grads: list[Any] = [p.grad for p in members.params]
+                ms, vs = [s["m"] for s in states], [s["v"] for s in states]
+                tt.adamw_step(
+                    members.params, grads, ms, vs, members.hyper, rows=members.rows, coupled=self.coupled
+                )
+
+
+class _Together:
+    """Parameters of one device that move in one call, and the numbers of their step.
+
+    Attributes:
+        params: the parameters.
+        rows: which row of `hyper` is that of each.
+        hyper: shape (R, 10), on the device: a row for each group and number of steps.
+    """
+
+    def __init__(self) -> None:
+        self.params: list[tt.Tensor] = []
+        self.rows: list[int] = []
+        self.hyper: tt.Tensor
+        self._made: dict[tuple[int, int], int] = {}  # (group, step) → row
+        self._numbers: list[tt.Tensor] = []
+
+    def add(self, p: tt.Tensor, step: int, group: dict[str, Any]) -> None:
+        """Take in a parameter."""
+        row = self._made.setdefault((id(group), step), len(self._made))
+        if row == len(self._numbers):
+            options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+            self._numbers.append(tt.adamw_hyper(step=step, **options))
+        self.params.append(p)
+        self.rows.append(row)
+
+    def write(self, before: _Together | None, device: tt.Device) -> None:
+        """Make `hyper`, in the memory of the last step's where it fits."""
+        numbers = tt.stack(self._numbers)
+        if before is None or before.hyper.shape != numbers.shape:
+            self.hyper = numbers.to(device)
+        else:
+            self.hyper = before.hyper.copy_(numbers)

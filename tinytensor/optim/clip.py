@@ -9,7 +9,7 @@ import tinytensor as tt
 
 from .optimizer import move
 
-__all__ = ["clip_grad_norm_"]
+__all__ = ["clip_grad_norm_", "clip_scale"]
 
 
 def clip_grad_norm_(
@@ -23,7 +23,7 @@ def clip_grad_norm_(
         parameters: a tensor or tensors; those without a gradient are left out.
         max_norm: the highest norm, above 0; infinity only measures.
         error_if_nonfinite: raise, before anything is written, if the norm is infinite or nan. Otherwise such
-            gradients become 0 and nan.
+            gradients become 0 and nan. To find out, the host waits for a device.
 
     Returns:
         shape (): the norm before clipping, at least float32.
@@ -41,20 +41,7 @@ def clip_grad_norm_(
         >>> float(tt.optim.clip_grad_norm_([w], 1.0)), w.grad.tolist()
         (10.0, [0.6, 0.8])
     """
-    if not max_norm > 0:
-        raise tt.ArgumentError(
-            f"clip_grad_norm_: max_norm is {max_norm}",
-            why="a norm of 0 would throw all gradients away",
-            fix="max_norm=1.0, or math.inf to measure only",
-        )
-    params = [parameters] if isinstance(parameters, tt.Tensor) else list(parameters)
-    grads = [p.grad.detach() for p in params if p.grad is not None]
-    if not grads:
-        raise tt.GradError(
-            f"clip_grad_norm_: none of {len(params)} parameters has a gradient",
-            why="there is nothing to measure; an iterator is empty the second time",
-            fix="call loss.backward() first, and pass model.parameters() anew",
-        )
+    grads = _gradients("clip_grad_norm_", parameters, max_norm)
     with tt.no_grad():
         norm = tt.grad_norm(grads)
         if error_if_nonfinite and not bool(tt.isfinite(norm)):
@@ -64,9 +51,66 @@ def clip_grad_norm_(
                 fix="look for its origin with tt.detect_anomaly(), or lower the learning rate",
             )
         if max_norm < inf:
-            scale = (max_norm / (norm + 1e-6)).clip(max=1.0)  # stays where the gradients are
-            if norm.device.type == "cpu" and float(scale) == 1.0:
+            scale = _scale(norm, max_norm)
+            if norm.device.type != "cpu":
+                tt.scale_all_(grads, scale)
+                return norm
+            if float(scale) == 1.0:
                 return norm  # in host memory a look at the number costs less than a pass over the gradients
             for grad in grads:
                 move(grad, formula=lambda G: G.mul_(scale))
     return norm
+
+
+def clip_scale(parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float) -> tuple[tt.Tensor, tt.Tensor]:
+    """The norm of all gradients, and the factor by which `clip_grad_norm_` would multiply them.
+
+    Nothing is written: `AdamW.step(scale)` multiplies while it reads the gradients anyway.
+
+    Args:
+        parameters: a tensor or tensors; those without a gradient are left out.
+        max_norm: the highest norm, above 0; infinity gives the factor 1.
+
+    Returns:
+        (norm, factor), both of shape (), where the gradients are: no number is read back.
+
+    Raises:
+        ArgumentError: max_norm is not positive.
+        GradError: no parameter has a gradient.
+
+    Example:
+        >>> w = tt.tensor([3.0, 4.0], requires_grad=True)
+        >>> (w * w).sum().backward()
+        >>> [float(x) for x in tt.optim.clip_scale([w], 1.0)]
+        [10.0, 0.1]
+    """
+    grads = _gradients("clip_scale", parameters, max_norm)
+    with tt.no_grad():
+        norm = tt.grad_norm(grads)
+        return norm, _scale(norm, max_norm)
+
+
+def _gradients(what: str, parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float) -> list[tt.Tensor]:
+    """The gradients that are there, without history."""
+    if not max_norm > 0:
+        raise tt.ArgumentError(
+            f"{what}: max_norm is {max_norm}",
+            why="a norm of 0 would throw all gradients away",
+            fix="max_norm=1.0, or math.inf to measure only",
+        )
+    params = [parameters] if isinstance(parameters, tt.Tensor) else list(parameters)
+    grads = [p.grad.detach() for p in params if p.grad is not None]
+    if grads:
+        return grads
+    raise tt.GradError(
+        f"{what}: none of {len(params)} parameters has a gradient",
+        why="there is nothing to measure; an iterator is empty the second time",
+        fix="call loss.backward() first, and pass model.parameters() anew",
+    )
+
+
+def _scale(norm: tt.Tensor, max_norm: float) -> tt.Tensor:
+    """On the device of the norm."""
+    if max_norm == inf:
+        return tt.ones(norm.shape, dtype=norm.dtype, device=norm.device)
+    return (max_norm / (norm + 1e-6)).clip(max=1.0)

@@ -166,13 +166,20 @@ class Optimizer:
             GradError: a gradient has another shape or dtype than its parameter.
         """
         with tt.no_grad():
-            for group in self.param_groups:
-                self._check_group(group)
-                params = [p for p in group["params"] if p.grad is not None]
-                for p in params:
-                    self._check_gradient(p, p.grad)
-                if params:
-                    self.update(params, group)
+            for params, group in self.ready():
+                self.update(params, group)
+
+    def ready(self) -> list[tuple[list[tt.Tensor], Group]]:
+        """The parameters that have a gradient, with their group; raises what `step` raises."""
+        found = []
+        for group in self.param_groups:
+            self._check_group(group)
+            params = [p for p in group["params"] if p.grad is not None]
+            for p in params:
+                self._check_gradient(p, p.grad)
+            if params:
+                found.append((params, group))
+        return found
 
     def _check_gradient(self, p: tt.Tensor, grad: tt.Tensor) -> None:
         if grad.shape != p.shape or grad.dtype is not p.dtype:
@@ -201,13 +208,12 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or set them to zero in place."""
-        with tt.no_grad():
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if set_to_none or p.grad is None:
-                        p.grad = None
-                    else:
-                        p.grad.copy_(0)
+        if set_to_none:
+            for p in self._parameters():
+                p.grad = None
+        else:
+            with tt.no_grad():
+                tt.zero_all_([p.grad for p in self._parameters() if p.grad is not None])
 
     # ---- saving -----------------------------------------------------------------------------------------
 
@@ -305,9 +311,12 @@ def wide(dtype: tt.DType) -> tt.DType:
 
 
 def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor, ...]]:
-    """Matching flat pieces (views) of tensors of one shape; a single piece if they are small."""
+    """Matching flat pieces (views) of tensors of one shape; a single piece if they are small, or on a device,
+    which has no small cache to stay in.
+    """
     tensors = [t.detach() for t in (target, *others)]
-    if target.numel <= BLOCK or not target.is_contiguous():  # a flat copy of the target would not be written
+    whole = target.numel <= BLOCK or target.device.type != "cpu"
+    if whole or not target.is_contiguous():  # a flat copy of the target would not be written
         yield tuple(tensors)
         return
     flat = [t.reshape(-1) for t in tensors]

@@ -66,6 +66,7 @@ class SGD(Optimizer):
             weight_decay=weight_decay,
             nesterov=nesterov,
         )
+        self._rates: dict[tuple[int, tt.Device], tt.Tensor] = {}
 
     def check(self, group: dict[str, Any]) -> None:
         """Ranges of the options."""
@@ -78,7 +79,8 @@ class SGD(Optimizer):
 
     def update(self, params: Sequence[tt.Tensor], group: dict[str, Any]) -> None:
         """One step."""
-        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+        momentum, decay = group["momentum"], group["weight_decay"]
+        lr: Any = group["lr"]
 
         def plain(P: tt.Tensor, G: tt.Tensor) -> None:
             P -= (G + P * decay if decay else G) * lr
@@ -96,8 +98,19 @@ class SGD(Optimizer):
 
         for p in params:
             grad: Any = p.grad
+            lr = self._rate(group, p.device)
             if momentum:
                 formula = later if p in self.state else first
                 move(p, grad, self.started(p)["momentum"], formula=formula)
             else:
                 move(p, grad, formula=plain)
+
+    def _rate(self, group: dict[str, Any], device: tt.Device) -> Any:
+        """The learning rate: a number, or on a device a tensor there, so that a captured step follows it. The
+        other options are fixed at the capture.
+        """
+        if device.type == "cpu":
+            return group["lr"]
+        rate = self._rates.setdefault((id(group), device), tt.zeros((), device=device))
+        tt.before_replay(lambda: rate.copy_(group["lr"]))
+        return rate
