@@ -26,7 +26,7 @@ LAYERS = [
     ["tinytensor.ops", "tinytensor.explain"],
     ["tinytensor.gradients", "tinytensor.representation", "tinytensor.namespace"],
     ["tinytensor.tensor"],
-    ["tinytensor.creation", "tinytensor.gradcheck", "tinytensor.cuda"],
+    ["tinytensor.creation", "tinytensor.gradcheck", "tinytensor.cuda", "tinytensor.captured_graph"],
     ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly", "tinytensor.boundary"],
     ["tinytensor", "tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"],
     ["tinytensor.__main__"],

@@ -60,12 +60,18 @@ def expect(runtime: Runtime) -> None:
     _report(runtime).expected = True
 
 
+def is_expected(runtime: Runtime) -> bool:
+    """Whether a kernel with checks was started since the host last looked."""
+    report = _reports.get(runtime)
+    return report is not None and report.expected
+
+
 def raise_reported(runtime: Runtime) -> None:
     """Raise what kernels reported since the last call, if anything; waits for the device. The report is then
     empty again.
     """
     report = _reports.get(runtime)
-    if report is None or not report.expected:
+    if report is None or not report.expected or runtime.capturing:
         return
     report.expected = False
     words = np.empty(3, np.uint64)

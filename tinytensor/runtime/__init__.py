@@ -6,7 +6,7 @@ from ..device import Device as _Device
 from ..errors import DeviceError as _DeviceError
 from .base import Runtime as _Runtime
 
-__all__ = ["runtime_of"]
+__all__ = ["runtime_of", "started"]
 
 _runtimes: dict[_Device, _Runtime] = {}
 
@@ -26,6 +26,19 @@ def runtime_of(device: _Device) -> _Runtime:
     """
     found = _runtimes.get(device)
     return found if found is not None else _runtimes.setdefault(device, _start(device))
+
+
+def started() -> dict[_Device, _Runtime]:
+    """The runtimes that are in use, by device.
+
+    Args: none; it does not matter what shapes their tensors have.
+
+    Example:
+        >>> from tinytensor.runtime import started
+        >>> tt.Device("cpu") in started()
+        False
+    """
+    return dict(_runtimes)
 
 
 def _start(device: _Device) -> _Runtime:

@@ -95,6 +95,10 @@ class Runtime(Protocol):
     architecture: int  # compute capability times ten: 90 for sm_90; the emulator says 80
     multiprocessors: int
 
+    @property
+    def capturing(self) -> bool:
+        """Whether a graph is being captured: work is recorded, not done."""
+
     def alloc(self, nbytes: int) -> Buffer:
         """Uninitialized bytes; AllocationError if there are no more."""
 

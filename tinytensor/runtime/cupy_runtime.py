@@ -115,7 +115,7 @@ class CupyRuntime:
         self._staging = Staging(self.call, self.cupy.cuda)
         self._kernels: dict[object, CupyKernel] = {}
         self._lock = threading.Lock()
-        self._capturing = False
+        self.capturing = False
 
     def __repr__(self) -> str:
         return f"CupyRuntime({self.device}, sm_{self.architecture}, {self.multiprocessors} multiprocessors)"
@@ -321,7 +321,7 @@ class CupyRuntime:
         graph = Graph(self)
         with self._pool.arena() as graph.arena:
             self.call(stream.begin_capture)
-            self._capturing = True
+            self.capturing = True
             before = self.statistics.launch_calls
             try:
                 yield graph
@@ -333,7 +333,7 @@ class CupyRuntime:
                 graph.executable = self.call(stream.end_capture)
                 graph.launches = self.statistics.launch_calls - before
             finally:
-                self._capturing = False
+                self.capturing = False
                 self.statistics.launch_calls = before
 
     def retire(self, arena: Arena) -> None:
@@ -341,7 +341,7 @@ class CupyRuntime:
         self._pool.retired.append(arena)
 
     def _refuse_in_capture(self, what: str) -> None:
-        if self._capturing:
+        if self.capturing:
             raise DeviceError(
                 f"{self.device}: {what} is not possible while a graph is captured",
                 why="nothing runs during capture, and a replayed graph repeats device work alone",

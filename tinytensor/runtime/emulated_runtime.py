@@ -199,8 +199,10 @@ class EmulatedRuntime:
     def copy_in(self, ptr: int, source: Array) -> None:
         """Host to device."""
         self.memory.check("copy_in", ptr, source.nbytes)
-        if self.graph is not None:  # a constant of the graph: copied now, and never again
-            self.memory.pin(ptr)
+        if self.graph is not None:  # a constant of the graph, which keeps it: its place may be used again
+            kept = source.copy()
+            self.graph.add(lambda: ctypes.memmove(ptr, kept.ctypes.data, kept.nbytes))
+            return
         ctypes.memmove(ptr, source.ctypes.data, source.nbytes)
         self.statistics.copy_in_bytes += source.nbytes
 
@@ -270,6 +272,11 @@ class EmulatedRuntime:
                 graph.ended = True
             finally:
                 self.graph = None
+
+    @property
+    def capturing(self) -> bool:
+        """Whether work is recorded, not done."""
+        return self.graph is not None
 
     def _refuse_in_capture(self, what: str) -> None:
         if self.graph is not None:

@@ -77,12 +77,11 @@ class Arena:
     lent while it was captured, and what was given back meanwhile and may still be read by it.
     """
 
-    __slots__ = ("free", "mappings", "pinned")
+    __slots__ = ("free", "mappings")
 
     def __init__(self) -> None:
         self.free: dict[int, list[Mapping]] = {}  # by size, for use within the graph
         self.mappings: dict[int, Mapping] = {}  # by their start
-        self.pinned: set[int] = set()  # starts of those that hold constants of the graph
 
     @property
     def nbytes(self) -> int:
@@ -168,7 +167,7 @@ class GuardedMemory:
             elif mapping.arena is None and arena is not None:  # the graph may read it
                 arena.mappings[mapping.start] = mapping
                 mapping.arena = arena
-            elif mapping.arena is arena and arena is not None and mapping.start not in arena.pinned:
+            elif mapping.arena is arena and arena is not None:
                 arena.free.setdefault(size, []).append(mapping)
         while self.retired:
             for mapping in self.retired.popleft().mappings.values():
@@ -199,13 +198,6 @@ class GuardedMemory:
             with self._lock:
                 self._drain()
                 self._arena = None
-
-    def pin(self, address: int) -> None:
-        """Keep the bytes at this address for the graph that is being captured, once they are given back."""
-        with self._lock:
-            if self._arena is not None:
-                place = bisect_right(self._starts, address, key=lambda pair: pair[0]) - 1
-                self._arena.pinned.add(self._starts[place][0])
 
     def _drop_oldest(self) -> None:
         size, mappings = next(iter(self._free.items()))
