@@ -163,6 +163,7 @@ from .ops.manipulation import (
 )
 from .ops.manipulation import permute as permute_dims
 from .ops.manipulation import unsqueeze as expand_dims
+from .ops.many import scale_all_, zero_all_
 from .ops.masking import (
     masked_fill,
     tril,
@@ -430,6 +431,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "scale_all_",
     "scaled_dot_product_attention",
     "scatter_add",
     "searchsorted",
@@ -482,6 +484,7 @@ __all__ = [
     "vecdot",
     "vector_norm",
     "where",
+    "zero_all_",
     "zeros",
     "zeros_like",
 ]
