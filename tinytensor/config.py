@@ -1,6 +1,8 @@
-"""The few switches of the engine, typed, in one place. Nothing here changes a result."""
+"""The few switches of the engine, typed, in one place. None changes what is computed, only how."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from .errors import ArgumentError
 
@@ -15,38 +17,60 @@ class Config:
         debug: fill fresh results with NaN and hand read-only inputs to ops, so that an element that an op
             forgot to write, or an input that it wrote to, is seen (default False; the tests of the op table
             run with it).
+        matmul: who multiplies matrices on a GPU: "own" kernels, the "vendor" (cuBLAS; not in a captured
+            graph), or "auto", which takes the faster one by a table in `ops/gemm.py`: so far, always our own.
+            On "emulated" and "checked", "vendor" raises DeviceError; on the CPU products are NumPy's, and
+            nothing else is to be had (default "auto").
+        tf32: let products of float32 matrices on devices run on tensor cores, which round each factor to 11
+            bits: several times as fast, with errors of 0.0005 instead of 0.00000006. Needs sm_80; the CPU and
+            older GPUs compute in float32 as before (default False).
 
     Example:
         >>> tt.config.strict_layout
         False
+        >>> tt.config.matmul
+        'auto'
     """
 
-    __slots__ = ("debug", "strict_layout")
+    __slots__ = ("debug", "matmul", "strict_layout", "tf32")
+
+    strict_layout: bool
+    debug: bool
+    matmul: Literal["auto", "own", "vendor"]
+    tf32: bool
 
     def __init__(self) -> None:
-        object.__setattr__(self, "strict_layout", False)
-        object.__setattr__(self, "debug", False)
+        for name, values in VALUES.items():
+            object.__setattr__(self, name, values[0])
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in self.__slots__:
+        if name not in VALUES:
             raise ArgumentError(
                 f"config: there is no switch {name!r}",
                 why=f"the switches are {', '.join(self.__slots__)}",
                 fix=f"set one of them, e.g. tt.config.{self.__slots__[0]} = True",
             )
-        if not isinstance(value, bool):
+        values = VALUES[name]
+        if type(value) is not type(values[0]) or value not in values:
+            on_off = values is ON_OFF
             raise ArgumentError(
-                f"config.{name}: {value!r} is not a bool",
-                why="each switch is on or off",
-                fix=f"tt.config.{name} = True",
+                f"config.{name}: {value!r} is not {'a bool' if on_off else 'one of its values'}",
+                why="this switch is on or off" if on_off else f"they are {', '.join(map(repr, values))}",
+                fix=f"tt.config.{name} = {values[-1]!r}",
             )
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        return "config(" + ", ".join(f"{k}={getattr(self, k)}" for k in self.__slots__) + ")"
+        return "config(" + ", ".join(f"{k}={getattr(self, k)!r}" for k in self.__slots__) + ")"
 
-    strict_layout: bool
-    debug: bool
 
+ON_OFF = (False, True)
+# What each switch can be set to, the default first.
+VALUES: dict[str, tuple[object, ...]] = {
+    "strict_layout": ON_OFF,
+    "debug": ON_OFF,
+    "matmul": ("auto", "own", "vendor"),
+    "tf32": ON_OFF,
+}
 
 config = Config()

@@ -7,6 +7,7 @@ pass makes no view objects.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from ..dtypes import float32, promote
 from ..elementwise import reflected
 from ..errors import DTypeError, ShapeError
 from ..grad_mode import grad_enabled
-from ..layout import Shape, broadcast_shapes
+from ..launching import Launch, View
+from ..layout import Shape, broadcast_shapes, contiguous
 from ..runtime.host import Array, silent
+from .gemm import multiply, sum_columns
 from .manipulation import cast, reshape, unsqueeze
 from .plain import partial_vjp
 from .reduction import sum
@@ -53,6 +56,10 @@ class Matmul(Op):
     @staticmethod
     def cpu(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> None:
         np.matmul(_t(a, ta), _t(b, tb), out=y)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, a: View, b: View, *, ta: bool, tb: bool) -> None:
+        multiply(launch, y, a, b, ta=ta, tb=tb)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, ta: bool, tb: bool) -> Grads:
@@ -187,6 +194,7 @@ class Linear(Op):
 
     inputs = ("x", "weight", "bias")
     saves = ("x?weight", "weight?x")
+    dense = ("bias",)
 
     @staticmethod
     def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:
@@ -213,6 +221,12 @@ class Linear(Op):
             y2 += bias
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, weight: View, bias: View | None, *, transposed: bool) -> None:
+        if x.ndim == 1:
+            x = x.read_through(x.layout.unsqueeze(0))  # (1, K)
+        multiply(launch, y, x, weight, bias, tb=transposed)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool) -> Grads:
         # a gradient that nobody needs is neither computed nor allocated
         g = grads[0]
@@ -226,6 +240,16 @@ class Linear(Op):
 def _rows(a: Array) -> Array:
     """(..., C) as (rows, C); a view unless the leading axes do not merge."""
     return a.reshape(-1, a.shape[-1]) if a.size else a.reshape(int(np.prod(a.shape[:-1])), a.shape[-1])
+
+
+def _row_view(launch: Launch, v: View) -> View:
+    """(..., C) as (rows, C); a dense copy if the leading axes do not merge."""
+    shape = (prod(v.shape[:-1]), v.shape[-1])
+    found = v.layout.reshape(shape)
+    if found is None:
+        v = launch.dense(v)
+        found = contiguous(shape)
+    return v.read_through(found)
 
 
 @register
@@ -271,6 +295,28 @@ class LinearBackward(Op):
                 np.matmul(np.ones(len(g), g.dtype), g, out=dbias)  # BLAS sums columns faster than ufuncs do
             else:
                 np.add.reduce(g, 0, out=dbias)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dx: View | None,
+        dweight: View | None,
+        dbias: View | None,
+        grad: View,
+        x: View | None,
+        weight: View | None,
+        *,
+        transposed: bool,
+        needs_bias: bool,
+    ) -> None:
+        g = _row_view(launch, grad)  # (rows, N)
+        if dx is not None and weight is not None:
+            multiply(launch, dx, g, weight, tb=not transposed)
+        if dweight is not None and x is not None:
+            x = _row_view(launch, x)  # (rows, K)
+            multiply(launch, dweight, *((g, x) if transposed else (x, g)), ta=True)
+        if dbias is not None:
+            sum_columns(launch, dbias, g)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool) -> Grads:
