@@ -254,8 +254,8 @@ def multiply(
     Args:
         launch: of any op.
         y: (..., M, N), C-contiguous; may have another shape with as many elements.
-        a, b: (..., M, K) and (..., K, N), or, where `ta` or `tb` says so, with these two axes swapped. Leading
-            axes broadcast. Any strides, but if neither of the two is 1, a dense copy is made first.
+        a, b: (..., M, K) and (..., K, N), or, where `ta` or `tb` says so, with these two axes swapped.
+            Leading axes broadcast. Any strides, but if neither of the two is 1, a dense copy is made first.
         bias: (N,), C-contiguous.
     """
     need_real("matmul", a)
