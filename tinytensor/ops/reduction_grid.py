@@ -21,7 +21,7 @@ THREADS = 256  # of a block
 BLOCKS = 1024  # as many of them keep any GPU busy: a constant, so that sums do not depend on its size
 LONGEST = 4096  # elements that one thread takes, before several blocks share a row
 STATE_BYTES = 24  # of the largest State
-_INT_MAX = (1 << 31) - 1
+INT_MAX = (1 << 31) - 1
 
 
 class Plan(NamedTuple):
@@ -62,12 +62,7 @@ def launch_reduction(
         in_order: the functor needs to know which element it sees: its number in C order over the axes.
         file: the .cu file with the functor, if it is not the op's twin.
     """
-    if x.dtype.kind == "complex":
-        raise DTypeError(
-            f"{functor}: the input of shape {x.shape} has dtype {x.dtype}",
-            why="kernels compute with real numbers only",
-            fix='copy it: x.to("cpu")',
-        )
+    need_real(functor, x)
     if y.size == 0:
         return
     aligned = x.ptr % 16 == 0
@@ -105,9 +100,9 @@ def _plan(layout: Layout, axes: tuple[int, ...], itemsize: int, aligned: bool, i
     rows, n = prod(outer), prod([shape[a] for a in axes])
     if n == 0:
         inner, steps = (0,), (1,)
-    rank = _rank(shape, len(outer), len(inner))
+    rank = unrolled_rank("reduction", shape, max(len(outer), len(inner)))
     low, high = layout.extent
-    wide = max(rows, n, high - low + 1) > _INT_MAX
+    wide = max(rows, n, high - low + 1) > INT_MAX
     parts_of_axes = [(outer, 1), (y_steps, 0), (x_steps, 0), (inner, 1), (steps, 0)]
     numbers = [i for values, fill in parts_of_axes for i in (*[fill] * (rank - len(values)), *values)]
     packed = struct.pack("@" + ("q" if wide else "i") * (5 * rank), *numbers)
@@ -119,24 +114,34 @@ def _plan(layout: Layout, axes: tuple[int, ...], itemsize: int, aligned: bool, i
     return Plan(0, rank, index, *_rows(rows, n), packed, rows, n)
 
 
-def _rank(shape: Shape, *ranks: int) -> int:
-    """How many axes the kernel walks: the first of RANKS that is enough."""
+def unrolled_rank(what: str, shape: Shape, needed: int) -> int:
+    """How many axes the kernel walks: the first of RANKS that is enough for an input of a shape."""
     for rank in RANKS:
-        if rank >= max(ranks):
+        if rank >= needed:
             return rank
     raise ShapeError(
-        f"reduction: an input of shape {shape} steps through memory in {max(ranks)} different ways",
+        f"{what}: an input of shape {shape} steps through memory in {needed} different ways",
         why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
         fix="make it contiguous first: x.contiguous()",
     )
+
+
+def need_real(what: str, x: View) -> None:
+    """DTypeError for complex numbers, which kernels do not know."""
+    if x.dtype.kind == "complex":
+        raise DTypeError(
+            f"{what}: the input of shape {x.shape} has dtype {x.dtype}",
+            why="kernels compute with real numbers only",
+            fix='copy it: x.to("cpu")',
+        )
 
 
 def _walks_columns(rows: int, n: int, x_steps: Shape, steps: Shape) -> bool:
     """Whether neighboring threads should stand at neighboring columns rather than in one row."""
     if rows == 1 or n <= 1:
         return n <= 1
-    near = abs(x_steps[-1]) or _INT_MAX
-    along = abs(steps[-1]) or _INT_MAX
+    near = abs(x_steps[-1]) or INT_MAX
+    along = abs(steps[-1]) or INT_MAX
     return near < along or n < 16
 
 
@@ -150,7 +155,7 @@ def _width(outer: Shape, x_steps: Shape, steps: Shape, itemsize: int) -> int:
 
 def _rows(rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Grid and block of reduce_rows."""
-    lanes = THREADS if n >= 2048 else _power_of_two(-(-n // 8), 8, 32)
+    lanes = THREADS if n >= 2048 else power_of_two(-(-n // 8), 8, 32)
     block = (lanes, THREADS // lanes)
     blocks = blocks_for(rows, block[1])
     return (blocks, _parts(blocks, n, lanes) if lanes == THREADS else 1), block
@@ -158,16 +163,16 @@ def _rows(rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def _columns(groups: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Grid and block of reduce_columns."""
-    across = _power_of_two(groups, 1, 32)
-    down = _power_of_two(-(-n // 8), 1, THREADS // across)
-    across = _power_of_two(groups, 1, THREADS // down)
+    across = power_of_two(groups, 1, 32)
+    down = power_of_two(-(-n // 8), 1, THREADS // across)
+    across = power_of_two(groups, 1, THREADS // down)
     blocks = blocks_for(groups, across)
     return (blocks, _parts(blocks, n, down)), (across, down)
 
 
 def _finishing_block(parts: int) -> tuple[int, int]:
     """Block of reduce_partials."""
-    lanes = _power_of_two(parts, 1, THREADS)
+    lanes = power_of_two(parts, 1, THREADS)
     return lanes, THREADS // lanes if lanes <= 32 else 1
 
 
@@ -177,7 +182,7 @@ def _parts(blocks: int, n: int, lanes: int) -> int:
     return min(max(fill, -(-n // (lanes * LONGEST)), 1), 65_535)
 
 
-def _power_of_two(n: int, low: int, high: int) -> int:
+def power_of_two(n: int, low: int, high: int) -> int:
     """The smallest power of two that is at least n, within two others."""
     return min(max(1 << max(n - 1, 0).bit_length(), low), high)
 

@@ -10,6 +10,7 @@ from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, register
 from ..dtypes import DType, accumulator, as_dtype
 from ..errors import DTypeError, ShapeError
+from ..launching import Launch, View
 from ..layout import as_int, normalize_axis
 from ..runtime.host import Array
 from .arithmetic import multiply, subtract
@@ -17,6 +18,7 @@ from .indexing import getitem
 from .joining import concat, roll
 from .manipulation import cast, flip
 from .padding import pad
+from .scan_grid import launch_scan
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -52,6 +54,10 @@ class CumulativeSum(Op):
         np.add.accumulate(x, axis, y.dtype, out=y)
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int, reverse: bool) -> None:
+        launch_scan(launch, "CumulativeSum", y, x, None, axis, reverse)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, reverse: bool) -> Grads:
         g = grads[0]
         return (None if g is None else apply(CumulativeSum, g, axis=axis, reverse=not reverse),)
@@ -77,6 +83,10 @@ class CumulativeProd(Op):
         np.multiply.accumulate(x, axis, y.dtype, out=y)
 
     @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
+        launch_scan(launch, "CumulativeProd", y, x, None, axis)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
         if grads[0] is None:
             return (None,)
@@ -99,6 +109,10 @@ class Recurrence(Op):
     @staticmethod
     def cpu(s: Array, a: Array, b: Array, *, axis: int) -> None:
         _solve(np.moveaxis(s, axis, 0), np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0))
+
+    @staticmethod
+    def cuda(launch: Launch, s: View, a: View, b: View, *, axis: int) -> None:
+        launch_scan(launch, "Recurrence", s, a, b, axis)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:

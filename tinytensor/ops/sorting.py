@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, apply, apply_all, from_array, register, registry, values
+from ..dispatch import Op, Spec, Specs, apply, apply_all, constant, register, registry, values
 from ..dtypes import DType, float32, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..launching import Launch, View, blocks_for
 from ..layout import Shape, as_int, normalize_axis
 from ..runtime.host import Array
 from .keys import as_index
 from .manipulation import cast, detach
 from .selection import places_on, select, select_transpose
+from .sort_grid import launch_sort
 
 if TYPE_CHECKING:
+    from ..device import Device
     from ..tensor import Tensor
 
 Kind = Literal["stable", "quicksort"]
@@ -74,6 +77,20 @@ class Sort(Op):
             y[...] = np.flip(y, axis)
 
     @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        order: View | None,
+        x: View,
+        *,
+        axis: int,
+        descending: bool,
+        kind: Kind,
+        shape: Shape,
+    ) -> None:
+        launch_sort(launch, y, order, x, axis, shape[axis], descending)
+
+    @staticmethod
     def backward(
         grads: Grads,
         saved: Saved,
@@ -100,6 +117,10 @@ class Argsort(Op):
     @staticmethod
     def cpu(order: Array, x: Array, *, axis: int, descending: bool, kind: Kind) -> None:
         order[...] = _order(x, axis, descending, kind)
+
+    @staticmethod
+    def cuda(launch: Launch, order: View, x: View, *, axis: int, descending: bool, kind: Kind) -> None:
+        launch_sort(launch, None, order, x, axis, x.shape[axis], descending)
 
 
 @register
@@ -143,6 +164,20 @@ class Topk(Op):
         np.moveaxis(values, axis, -1)[...] = np.take_along_axis(x, found, -1)
 
     @staticmethod
+    def cuda(
+        launch: Launch,
+        values: View,
+        indices: View,
+        x: View,
+        *,
+        k: int,
+        axis: int,
+        largest: bool,
+        shape: Shape,
+    ) -> None:
+        launch_sort(launch, values, indices, x, axis, k, largest)
+
+    @staticmethod
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, k: int, axis: int, largest: bool, shape: Shape
     ) -> Grads:
@@ -153,6 +188,7 @@ class Topk(Op):
 class Searchsorted(Op):
     inputs = ("x1", "x2")
     outputs = ("places",)
+    dense = ("x1", "x2")
 
     @staticmethod
     def infer(x1: Spec, x2: Spec, *, side: Literal["left", "right"]) -> Specs:
@@ -162,6 +198,11 @@ class Searchsorted(Op):
     @staticmethod
     def cpu(places: Array, x1: Array, x2: Array, *, side: Literal["left", "right"]) -> None:
         places[...] = np.searchsorted(x1, x2, side)
+
+    @staticmethod
+    def cuda(launch: Launch, places: View, x1: View, x2: View, *, side: Literal["left", "right"]) -> None:
+        args = (places, x1, x2, x1.size, x2.size, side == "right")
+        launch("searchsorted", x1.dtype, grid=blocks_for(x2.size, 256), args=args)
 
 
 # ---- functions ---------------------------------------------------------------------------------------------
@@ -338,17 +379,21 @@ def unique_all(x: Tensor) -> UniqueAll:
         >>> u.values.tolist(), u.indices.tolist(), u.inverse_indices.tolist(), u.counts.tolist()
         ([3, 7], [1, 0], [1, 0, 1], [1, 2])
     """
-    dtype = x.storage.dtype
+    dtype, device = x.storage.dtype, x.storage.device
     found, first, inverse, counts = np.unique(
         values(x), return_index=True, return_inverse=True, return_counts=True, equal_nan=False
     )
-    wide = from_array(found, float32 if dtype.narrow else dtype)
     return UniqueAll(
-        cast(wide, dtype),
-        from_array(first.astype(np.int64), int64),
-        from_array(inverse.astype(np.int64).reshape(x.layout.shape), int64),
-        from_array(counts.astype(np.int64), int64),
+        _elements(found, dtype, device),
+        constant(first.astype(np.int64), int64, device),
+        constant(inverse.astype(np.int64).reshape(x.layout.shape), int64, device),
+        constant(counts.astype(np.int64), int64, device),
     )
+
+
+def _elements(found: Array, dtype: DType, device: Device) -> Tensor:
+    """Elements of a tensor of a dtype that `values` had read."""
+    return cast(constant(found, float32 if dtype.narrow else dtype, device), dtype)
 
 
 def unique_counts(x: Tensor) -> UniqueCounts:
@@ -402,9 +447,7 @@ def unique_values(x: Tensor) -> Tensor:
         >>> tt.unique_values(tt.tensor([7, 3, 7])).tolist()
         [3, 7]
     """
-    dtype = x.storage.dtype
-    found = from_array(np.unique(values(x), equal_nan=False), float32 if dtype.narrow else dtype)
-    return cast(found, dtype)
+    return _elements(np.unique(values(x), equal_nan=False), x.storage.dtype, x.storage.device)
 
 
 unique = unique_values
