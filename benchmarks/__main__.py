@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import tinytensor as tt
 from benchmarks import bench_dispatch, compare
 from benchmarks.contestants import BenchmarkError, has_torch
 from benchmarks.harness import RESULTS, Plan, Report
@@ -45,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     nanogpt.add_argument("--steps", type=int, help="in place of the recipe's 2000: a multiple of 10")
     nanogpt.add_argument("--threads", type=int, default=2, help="of BLAS (%(default)s)")
     nanogpt.add_argument("--with-torch", action="store_true", help="train with PyTorch, too")
+    lab = commands.add_parser(
+        "kernels_lab", parents=[common], help="ladders of kernels: traffic counted, or timed on a GPU"
+    )
+    lab.add_argument("ladder", nargs="?", default="all", help="one ladder, or all (%(default)s)")
+    lab.add_argument("--time", action="store_true", help="time on the GPU in place of counting")
     both = commands.add_parser("compare", help="two reports: what changed by more than the noise")
     both.add_argument("old", type=Path)
     both.add_argument("new", type=Path)
@@ -92,6 +98,27 @@ def _nanogpt(options: argparse.Namespace) -> Report:
     )
 
 
+def kernels_lab(options: argparse.Namespace) -> int:
+    """Climb ladders of kernels; tables go to the terminal and into one file."""
+    from benchmarks.kernels_lab import lab
+    from benchmarks.kernels_lab.ladders import LADDERS
+
+    if options.ladder not in (*LADDERS, "all"):
+        raise BenchmarkError(
+            f"kernels_lab: {options.ladder!r} is no ladder; there are {', '.join(LADDERS)}, all"
+        )
+    if options.time and not tt.cuda.is_available():
+        raise BenchmarkError("kernels_lab: --time needs a GPU; without it, traffic is counted on any machine")
+    report = Report("kernels_lab")
+    for name in LADDERS if options.ladder == "all" else [options.ladder]:
+        ladder = LADDERS[name]
+        found = lab.time_rungs(ladder) if options.time else lab.count(ladder)
+        report.findings[name] = {"timed": options.time, "rungs": lab.as_json(found)}
+        print(lab.table(ladder, found), end="\n\n", flush=True)
+    print(f"written: {report.write(options.out)}")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -106,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "compare":
             print(compare.compare(compare.load(options.old), compare.load(options.new)))
             return 0
+        if options.command == "kernels_lab":
+            return kernels_lab(options)
         for report in reports(options):
             print(report.table())
             print(f"\nwritten: {report.write(options.out)}\n", flush=True)

@@ -107,7 +107,7 @@ static void access(const void* where, unsigned size, Way way, Place place) {
     if (w.stacks.holds(address)) return;  // local variables
     if (address >= image.start && address < image.end) {
         touched = nullptr;
-        if (address >= image.shared_start && address < image.shared_end)
+        if (address >= image.shared_start && address < image.shared_end && !is_guard(address))
             shared_access(w, image.shared_start, 0, address, size, way, place, "static shared memory");
         return;  // else constants
     }

@@ -97,9 +97,42 @@ static int find_image(dl_phdr_info* info, size_t, void* wanted) {
     return 1;
 }
 
+// A __shared__ array of __half is a static variable of a class, so C++ keeps beside it whether it was
+// constructed. No kernel knows of these guards.
+static List<const char*> guards;
+
+static void find_guards(const char* path, const char* base) {
+    guards.clear();
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return;
+    const size_t size = (size_t)lseek(file, 0, SEEK_END);
+    void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+    close(file);
+    if (mapped == MAP_FAILED) return;
+    const char* data = (const char*)mapped;
+    const auto* head = (const ElfW(Ehdr)*)data;
+    const auto* sections = (const ElfW(Shdr)*)(data + head->e_shoff);
+    for (int i = 0; i < head->e_shnum; i++) {
+        if (sections[i].sh_type != SHT_SYMTAB) continue;
+        const auto* symbols = (const ElfW(Sym)*)(data + sections[i].sh_offset);
+        const char* names = data + sections[sections[i].sh_link].sh_offset;
+        for (size_t k = 0; k < sections[i].sh_size / sizeof *symbols; k++)
+            if (strncmp(names + symbols[k].st_name, "_ZGV", 4) == 0) guards.add(base + symbols[k].st_value);
+    }
+    munmap(mapped, size);
+}
+
+static bool is_guard(const char* address) {
+    for (size_t i = 0; i < guards.count; i++)
+        if (address >= guards[i] && address < guards[i] + 8) return true;
+    return false;
+}
+
 static void look_at(const Kernel& kernel) {
     Dl_info info;
-    if (dladdr((const void*)kernel.run, &info)) dl_iterate_phdr(find_image, info.dli_fbase);
+    if (!dladdr((const void*)kernel.run, &info)) return;
+    dl_iterate_phdr(find_image, info.dli_fbase);
+    find_guards(info.dli_fname, (const char*)info.dli_fbase);
 }
 
 }  // namespace tt_emu

@@ -1,0 +1,183 @@
+"""Climbs a ladder: every rung must agree with NumPy; then its traffic is counted (without a GPU), or timed.
+
+Counting runs on the device `checked`: what each kernel asks of memory, exact and repeatable, on any machine.
+It says nothing of seconds. Timing needs a GPU; emulated seconds are never shown beside real ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from benchmarks.contestants import BenchmarkError
+from benchmarks.kernels_lab.ladders import Ladder, Rung, Sizes, Tensors
+
+__all__ = ["Count", "Timing", "check", "count", "table", "time_rungs"]
+
+
+def inputs_of(ladder: Ladder, sizes: Sizes, device: str) -> tuple[Tensors, np.ndarray[Any, Any]]:
+    """The inputs of a ladder on a device, and NumPy's answer."""
+    arrays = ladder.inputs(np.random.default_rng(0), sizes)
+    return {name: tt.asarray(a, device=device) for name, a in arrays.items()}, ladder.reference(arrays)
+
+
+def error_of(rung: Rung, result: tt.Tensor, reference: np.ndarray[Any, Any]) -> float:
+    """The largest difference, as a share of the largest value; BenchmarkError where it is too large."""
+    actual = result.cpu().numpy()
+    if actual.shape != reference.shape:
+        raise BenchmarkError(f"{rung.title}: shape {actual.shape}, expected {reference.shape}")
+    largest = float(np.abs(reference).max(initial=0.0))
+    error = float(np.abs(actual - reference).max(initial=0.0)) / (largest or 1.0)
+    if not error <= rung.rtol:
+        raise BenchmarkError(f"{rung.title}: differs by {error:.2e}, allowed are {rung.rtol:.0e}")
+    return error
+
+
+def check(ladder: Ladder, device: str, sizes: Sizes | None = None) -> dict[str, float]:
+    """The error of each rung on a device."""
+    sizes = ladder.small if sizes is None else sizes
+    tensors, reference = inputs_of(ladder, sizes, device)
+    return {rung.title: error_of(rung, rung.run(tensors, sizes), reference) for rung in ladder.rungs}
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one rung asks of memory.
+
+    Attributes:
+        rung: its title.
+        launches: kernels.
+        moved: bytes that global memory moves: 32 per sector.
+        floor: bytes that any version must move.
+        used: share of the moved bytes that was asked for.
+        sectors: per request of a warp.
+        ways: turns per request that shared memory takes; 1 without bank conflicts, 0 if it is not used.
+        lanes: of 32 that take part in a request.
+        error: the difference from NumPy.
+    """
+
+    rung: str
+    launches: int
+    moved: int
+    floor: int
+    used: float
+    sectors: float
+    ways: float
+    lanes: float
+    error: float
+
+
+def count(ladder: Ladder, sizes: Sizes | None = None) -> list[Count]:
+    """Counters of each rung, over all blocks."""
+    sizes = ladder.small if sizes is None else sizes
+    tensors, reference = inputs_of(ladder, sizes, "emulated")
+    counts = []
+    for rung in ladder.rungs:
+        with tt.cuda.check(blocks=1_000_000) as report:
+            result = rung.run(tensors, sizes)
+        error = error_of(rung, result, reference)
+        if report.findings:
+            raise BenchmarkError(f"{ladder.name}, {rung.title}: {report.findings[0]}")
+        in_global = [line for line in report.lines if line.space == "global"]
+        in_shared = [line for line in report.lines if line.space == "shared"]
+        sectors, requests = (sum(getattr(x, name) for x in in_global) for name in ("sectors", "requests"))
+        ideal = sum(x.ideal for x in in_shared)
+        counts.append(
+            Count(
+                rung=rung.title,
+                launches=report.launches,
+                moved=32 * sectors,
+                floor=ladder.floor(sizes),
+                used=sum(x.bytes for x in in_global) / (32 * sectors or 1),
+                sectors=sectors / (requests or 1),
+                ways=sum(x.wavefronts for x in in_shared) / ideal if ideal else 0.0,
+                lanes=sum(x.lanes for x in report.lines) / (sum(x.requests for x in report.lines) or 1),
+                error=error,
+            )
+        )
+    return counts
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one rung takes on a GPU: median and quartiles of the rounds, in seconds."""
+
+    rung: str
+    seconds: float
+    low: float
+    high: float
+    error: float
+
+
+def time_rungs(ladder: Ladder, *, device: str = "cuda", rounds: int = 9, calls: int = 20) -> list[Timing]:
+    """Time all rungs in turns, `calls` launches per window. DeviceError without a GPU."""
+    if device in ("emulated", "checked"):
+        raise BenchmarkError(f"{device} is not timed: its seconds say nothing about a GPU")
+    tensors, reference = inputs_of(ladder, ladder.large, device)
+    errors = {r.title: error_of(r, r.run(tensors, ladder.large), reference) for r in ladder.rungs}
+    windows: dict[str, list[float]] = {rung.title: [] for rung in ladder.rungs}
+    for turn in range(rounds):
+        for rung in (*ladder.rungs[turn % len(ladder.rungs) :], *ladder.rungs[: turn % len(ladder.rungs)]):
+            tt.cuda.synchronize(device)
+            start = time.perf_counter()
+            for _ in range(calls):
+                rung.run(tensors, ladder.large)
+            tt.cuda.synchronize(device)
+            windows[rung.title].append((time.perf_counter() - start) / calls)
+    return [
+        Timing(title, median(taken), *np.quantile(taken, (0.25, 0.75)).tolist(), errors[title])
+        for title, taken in windows.items()
+    ]
+
+
+def table(ladder: Ladder, found: Sequence[Count | Timing]) -> str:
+    """The rungs as a table, with what to learn from each."""
+    lessons = {rung.title: rung.lesson for rung in ladder.rungs}
+    if isinstance(found[0], Timing):
+        head = ("rung", "ms", "spread", "GB/s of the floor", "GFLOP/s", "lesson")
+        rows = [_timed(ladder, t, lessons[t.rung]) for t in found if isinstance(t, Timing)]
+    else:
+        head = (
+            "rung",
+            "launches",
+            "moved / floor",
+            "used",
+            "sectors/request",
+            "bank ways",
+            "lanes",
+            "lesson",
+        )
+        rows = [_counted(c, lessons[c.rung]) for c in found if isinstance(c, Count)]
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
+    ]
+    return "\n".join([f"{ladder.name}: {ladder.question}", *lines])
+
+
+def _counted(c: Count, lesson: str) -> tuple[str, ...]:
+    ways = f"{c.ways:.2f}" if c.ways else "-"
+    return (
+        *(c.rung, str(c.launches), f"{c.moved / c.floor:.2f}", f"{c.used:.0%}"),
+        *(f"{c.sectors:.2f}", ways, f"{c.lanes:.1f}", lesson),
+    )
+
+
+def _timed(ladder: Ladder, t: Timing, lesson: str) -> tuple[str, ...]:
+    flops = ladder.flops(ladder.large) / t.seconds / 1e9
+    return (
+        *(t.rung, f"{t.seconds * 1e3:.3f}", f"{(t.high - t.low) / t.seconds:.1%}"),
+        *(f"{ladder.floor(ladder.large) / t.seconds / 1e9:.0f}", f"{flops:.0f}" if flops else "-", lesson),
+    )
+
+
+def as_json(found: Sequence[Count | Timing]) -> list[dict[str, Any]]:
+    """The rows for a report."""
+    return [asdict(row) for row in found]

@@ -1,0 +1,82 @@
+"""The kernels lab: every rung agrees with NumPy on odd sizes, in two orders; counters of plain rungs are worked
+out by hand.
+"""
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from benchmarks.contestants import BenchmarkError
+from benchmarks.kernels_lab import lab
+from benchmarks.kernels_lab.ladders import LADDERS, TRANSPOSE, Rung
+from tinytensor.runtime import runtime_of
+
+ODD = {
+    "transpose": {"M": 37, "N": 70},
+    "reduction": {"N": 1003},
+    "scan": {"N": 70_001},
+    "histogram": {"N": 5003},
+    "stencil": {"H": 33, "W": 35},
+    "softmax": {"rows": 3, "width": 300},
+    "layer_norm": {"rows": 11, "width": 100},
+    "attention": {"T": 33, "D": 64},
+}
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("name", LADDERS)
+def test_rungs_agree_with_numpy(name: str, order: int) -> None:
+    runtime = runtime_of(tt.Device("emulated"))
+    with runtime.schedule(order=order):  # type: ignore[attr-defined]
+        errors = lab.check(LADDERS[name], "emulated", ODD.get(name))
+    assert len(errors) == len(LADDERS[name].rungs)
+
+
+def test_counters_of_the_transpose() -> None:
+    m, n = TRANSPOSE.small["M"], TRANSPOSE.small["N"]
+    counts = {c.rung: c for c in lab.count(TRANSPOSE)}
+    floor = 2 * 4 * m * n
+    naive = counts["naive"]
+    assert naive.moved == 4 * m * n + 32 * m * n, "a sector for each element that is written"
+    assert naive.sectors == (4 + 32) / 2
+    for title in ("shared memory", "padded", "swizzled"):
+        assert (counts[title].moved, counts[title].sectors) == (floor, 4.0)
+    assert counts["shared memory"].ways == (1 + 32) / 2, "rows are written in one turn, columns read in 32"
+    assert counts["padded"].ways == counts["swizzled"].ways == 1.0
+
+
+def test_a_softmax_in_registers_reads_its_rows_once() -> None:
+    ladder = LADDERS["softmax"]
+    sizes = {"rows": 4, "width": 1024}
+    counts = {c.rung: c for c in lab.count(ladder, sizes)}
+    in_full = 4 * 1024 * 4
+    first = 4 * 32 * 8  # each warp also looks at the first element of its row: one sector each, twice counted
+    assert in_full * 2 <= counts["registers"].moved <= in_full * 2 + 2 * first
+    assert in_full * 3 <= counts["online"].moved <= in_full * 3 + 2 * first
+    assert in_full * 4 <= counts["three passes"].moved <= in_full * 4 + 2 * first
+
+
+def test_layer_norm_in_one_pass_loses_digits() -> None:
+    ladder = LADDERS["layer_norm"]
+    sizes = {"rows": 8, "width": 256}
+    tensors, _ = lab.inputs_of(ladder, sizes, "emulated")
+    arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
+    arrays["x"] += 3000.0
+    tensors["x"] = tt.asarray(arrays["x"], device="emulated")
+    reference = ladder.reference(arrays)
+    worst = {
+        rung.title: float(np.abs(rung.run(tensors, sizes).cpu().numpy() - reference).max())
+        for rung in ladder.rungs
+    }
+    assert worst["registers"] < 1e-2
+    assert not worst["one pass"] < 1e-1, "even a variance below zero, so NaN"
+
+
+def test_a_wrong_rung_is_named() -> None:
+    wrong = Rung("wrong", lambda x, sizes: x["x"] * 2.0, "")
+    with pytest.raises(BenchmarkError, match="wrong: shape"):
+        lab.error_of(wrong, tt.zeros(2, 3), np.zeros((3, 2)))
+    with pytest.raises(BenchmarkError, match="differs"):
+        lab.error_of(wrong, tt.ones(2), np.zeros(2))
+    with pytest.raises(BenchmarkError, match="emulated is not timed"):
+        lab.time_rungs(TRANSPOSE, device="emulated")
