@@ -180,6 +180,7 @@ class FakeCupy:
         self.broken_capture = False
         self.runtime = self._runtime()
         self.cuda = self._cuda()
+        self.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=int)
 
     def _runtime(self) -> SimpleNamespace:
         return SimpleNamespace(
@@ -195,6 +196,7 @@ class FakeCupy:
             setDevice=self._set_device,
             deviceGetAttribute=lambda attribute, device: 132,
             memGetInfo=self._memory,
+            deviceSynchronize=self._wait_for_all,
             memcpyAsync=self._copy,
             memcpyPeerAsync=self._copy_peer,
             memsetAsync=self._memset,
@@ -229,10 +231,6 @@ class FakeCupy:
     def ndarray(shape: Any, dtype: Any, memptr: Any, strides: Any) -> SimpleNamespace:
         return SimpleNamespace(shape=shape, dtype=dtype, pointer=memptr, strides=strides)
 
-    @staticmethod
-    def get_default_memory_pool() -> SimpleNamespace:
-        return SimpleNamespace(free_all_blocks=int)
-
     # ---- devices and streams
 
     def _count(self) -> int:
@@ -247,6 +245,11 @@ class FakeCupy:
     def _memory(self) -> tuple[int, int]:
         self.here.context = True
         return self.capacity - self._used(self.here.device), self.capacity
+
+    def _wait_for_all(self) -> None:
+        for stream in self.streams.values():
+            if stream.device_id == self.here.device:
+                stream.synchronize()
 
     def _stream(self, null: bool, non_blocking: bool) -> Stream:
         assert not null
@@ -288,7 +291,7 @@ class FakeCupy:
         device = self.here.device
         self.check(target, nbytes, -1 if kind == 2 else device)
         self.check(source, nbytes, -1 if kind == 1 else device)
-        if self.streams[stream].captured is not None and kind != 3:
+        if self.streams[stream].captured is not None and kind == 2:
             raise CUDARuntimeError(CAPTURE)
         self.streams[stream].add(lambda: ctypes.memmove(target, source, nbytes) and None)
 

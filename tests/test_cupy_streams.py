@@ -103,7 +103,6 @@ def test_what_cannot_be_replayed_is_refused_by_name(runtime: CupyRuntime, source
     buffer = runtime.alloc(64)
     data = np.zeros(64, np.uint8)
     refused = {
-        "copying from the host": lambda: runtime.copy_in(buffer.ptr, data),
         "reading on the host": lambda: runtime.copy_out(data, buffer.ptr),
         "waiting for the device": runtime.synchronize,
         "loading the kernel fill": lambda: runtime.kernel(source, "fill"),
@@ -113,6 +112,28 @@ def test_what_cannot_be_replayed_is_refused_by_name(runtime: CupyRuntime, source
             with pytest.raises(DeviceError, match=f"cuda: {what} is not possible while a graph is captured"):
                 call()
     runtime.synchronize()
+
+
+def test_what_a_graph_copies_from_the_host_is_a_constant(runtime: CupyRuntime) -> None:
+    data = np.arange(100, dtype=np.int32)
+    out = runtime.alloc(data.nbytes)
+    with runtime.capture() as graph:
+        scratch = runtime.alloc(data.nbytes)
+        runtime.copy_in(scratch.ptr, data)
+        runtime.copy(out.ptr, scratch.ptr, data.nbytes)
+        runtime.memset(scratch.ptr, 0, data.nbytes)
+    expected = data.copy()
+    data.fill(0)
+    for _ in range(2):
+        runtime.memset(out.ptr, 0, data.nbytes)
+        graph.launch()
+        assert np.array_equal(get(runtime, out, data), expected)
+    runtime.memset(out.ptr, 0, data.nbytes)
+    graph.launch()
+    del graph
+    gc.collect()
+    runtime.alloc(8)  # waits for the last replay, which still reads the constant
+    assert np.array_equal(get(runtime, out, data), expected)
 
 
 def test_a_broken_capture_leaves_the_runtime_whole(pretended: CupyRuntime, cupy: FakeCupy) -> None:

@@ -110,12 +110,12 @@ class CupyRuntime:
         self.recent: deque[tuple[str, Dim, Dim]] = deque(maxlen=4)  # launches, for messages
         self.main = self.call(self.cupy.cuda.Stream, False, True)  # null=False, non_blocking=True
         self._thread = PerThread(self)
-        self._pool = DevicePool(self, self._fresh, self._describe)
+        self._pool = DevicePool(self, self._fresh, self._describe, self._wait_for_all)
         self.statistics, self.returned = self._pool.statistics, self._pool.returned
         self._staging = Staging(self.call, self.cupy.cuda)
         self._kernels: dict[object, CupyKernel] = {}
         self._lock = threading.Lock()
-        self.capturing = False
+        self._graph: Graph | None = None  # the one that is being captured
 
     def __repr__(self) -> str:
         return f"CupyRuntime({self.device}, sm_{self.architecture}, {self.multiprocessors} multiprocessors)"
@@ -180,9 +180,14 @@ class CupyRuntime:
     # ---- copies
 
     def copy_in(self, ptr: int, source: Array) -> None:
-        """Host to device, through pinned memory; does not wait for the device."""
-        self._refuse_in_capture("copying from the host")
-        self._staging.send(ptr, source.reshape(-1).view(np.uint8), self._thread.stream)
+        """Host to device, through pinned memory; does not wait for the device. While a graph is captured, the
+        bytes become a constant of the graph.
+        """
+        flat, stream = source.reshape(-1).view(np.uint8), self._thread.stream
+        if self._graph is not None:
+            self._graph.arena.constants.append(self._staging.send_constant(ptr, flat, stream))
+            return
+        self._staging.send(ptr, flat, stream)
         self.statistics.copy_in_bytes += source.nbytes
 
     def copy_out(self, target: Array, ptr: int) -> None:
@@ -217,6 +222,9 @@ class CupyRuntime:
         """Wait for all work of this thread's stream."""
         self._refuse_in_capture("waiting for the device")
         self.call(self._thread.stream.synchronize)
+
+    def _wait_for_all(self) -> None:
+        self.call(self._api.deviceSynchronize)
 
     def event(self) -> Event:
         """A mark behind what this thread has queued so far."""
@@ -321,7 +329,7 @@ class CupyRuntime:
         graph = Graph(self)
         with self._pool.arena() as graph.arena:
             self.call(stream.begin_capture)
-            self.capturing = True
+            self._graph = graph
             before = self.statistics.launch_calls
             try:
                 yield graph
@@ -333,15 +341,20 @@ class CupyRuntime:
                 graph.executable = self.call(stream.end_capture)
                 graph.launches = self.statistics.launch_calls - before
             finally:
-                self.capturing = False
+                self._graph = None
                 self.statistics.launch_calls = before
+
+    @property
+    def capturing(self) -> bool:
+        """Whether work is recorded, not done."""
+        return self._graph is not None
 
     def retire(self, arena: Arena) -> None:
         """Take back the memory of a graph; for finalisers."""
         self._pool.retired.append(arena)
 
     def _refuse_in_capture(self, what: str) -> None:
-        if self.capturing:
+        if self._graph is not None:
             raise DeviceError(
                 f"{self.device}: {what} is not possible while a graph is captured",
                 why="nothing runs during capture, and a replayed graph repeats device work alone",

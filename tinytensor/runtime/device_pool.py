@@ -40,14 +40,16 @@ class Block:
 class Arena:
     """The memory of one captured graph. A graph reads and writes fixed addresses, so blocks lent while it is
     captured serve it alone, as long as it lives; what was given back meanwhile from outside is kept, too.
+    `constants` is memory of the host that the graph copies from.
     """
 
-    __slots__ = ("blocks", "free", "kept")
+    __slots__ = ("blocks", "constants", "free", "kept")
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.free: dict[tuple[int, int], list[Block]] = {}
         self.kept: list[Block] = []
+        self.constants: list[Any] = []
 
     @property
     def nbytes(self) -> int:
@@ -62,13 +64,16 @@ class DevicePool:
         runtime: whose buffers these are.
         fresh: gets memory from the system.
         describe: what the device says of its memory, for the message when there is no more.
+        wait: waits for all work of the device.
     """
 
-    def __init__(self, runtime: Runtime, fresh: Fresh, describe: Callable[[], str]) -> None:
+    def __init__(
+        self, runtime: Runtime, fresh: Fresh, describe: Callable[[], str], wait: Callable[[], None]
+    ) -> None:
         self.statistics = DeviceStatistics()
         self.returned: deque[Buffer] = deque()
         self.retired: deque[Arena] = deque()  # of graphs that are gone
-        self._runtime, self._fresh, self._describe = runtime, fresh, describe
+        self._runtime, self._fresh, self._describe, self._wait = runtime, fresh, describe, wait
         self._free: dict[tuple[int, int], list[Block]] = {}
         self._arena: Arena | None = None
         self._lock = threading.RLock()  # reentrant: the collector may run a finaliser that allocates here
@@ -131,13 +136,15 @@ class DevicePool:
                 self._arena.kept.append(block)
             else:
                 self._keep(block)
-        while self.retired:
+        while self.retired and self._arena is None:
             arena = self.retired.popleft()
+            if arena.constants:  # the last replay may still read them
+                self._wait()
             for block in arena.blocks:
                 block.arena = None
             for block in (*arena.kept, *(b for blocks in arena.free.values() for b in blocks)):
                 self._keep(block)
-            arena.blocks, arena.kept, arena.free = [], [], {}
+            arena.blocks, arena.kept, arena.constants, arena.free = [], [], [], {}
 
     def _keep(self, block: Block) -> None:
         self._free.setdefault((block.stream, block.size_class), []).append(block)

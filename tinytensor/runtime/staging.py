@@ -53,6 +53,16 @@ class Staging:
                 slot.bytes[: part.size] = part
                 self._copy(ptr + start, slot.ptr, part.size, self._api.memcpyHostToDevice, slot, stream)
 
+    def send_constant(self, ptr: int, source: Array, stream: Any) -> Any:
+        """Host to device within a captured graph: from memory of its own, which the caller must keep."""
+        if not source.size:
+            return None
+        memory = self._call(self._cuda.alloc_pinned_memory, source.size)
+        np.frombuffer(memory, np.uint8, source.size)[:] = source
+        kind = self._api.memcpyHostToDevice
+        self._call(self._api.memcpyAsync, ptr, memory.ptr, source.size, kind, stream.ptr)
+        return memory
+
     def receive(self, target: Array, ptr: int, stream: Any) -> None:
         """Device to host; the target is complete when this returns."""
         with self._lock:
