@@ -1,5 +1,5 @@
-"""The kernels lab: every rung agrees with NumPy on odd sizes, in two orders; counters of plain rungs are worked
-out by hand.
+"""The kernels lab: every rung agrees with NumPy on odd sizes, in two orders; counters of plain rungs are
+worked out by hand.
 """
 
 import numpy as np
