@@ -65,9 +65,7 @@ def test_a_step_is_one_launch_for_each_dtype_and_reads_nothing_back() -> None:
     statistics = RUNTIME.statistics
     read, written = statistics.copy_out_bytes, statistics.copy_in_bytes
     assert launches(optimizer.step) == 2
-    assert (
-        statistics.copy_in_bytes - written == 2 * 10 * 4
-    )  # two groups: the table of addresses is there already
+    assert statistics.copy_in_bytes - written == len(params) * 10 * 4  # the addresses are there already
     norm, scale = optim.clip_scale(params, 1.0)
     assert launches(lambda: tt.grad_norm([p.grad for p in params if p.grad is not None])) == 3
     assert launches(lambda: optimizer.step(scale)) == 3
@@ -98,6 +96,34 @@ def test_apply_reads_what_advance_wrote() -> None:
     close(results[1], host(results[0]))
     with pytest.raises(tt.ArgumentError, match=r"apply\(\) before the first advance"):
         optim.AdamW(params).apply()
+
+
+def test_a_captured_step_keeps_what_it_reads() -> None:
+    """The tables of addresses that were made before may give way to others."""
+    results = []
+    norms: list[float] = []
+    for place in ("cpu", "emulated"):
+        params = parameters(place, "float32")
+        give_gradients(params, 1)
+        optimizer = optim.AdamW(groups(params))
+
+        def step(params: list[tt.Tensor] = params, optimizer: optim.AdamW = optimizer) -> tt.Tensor:
+            norm, scale = optim.clip_scale(params, 2.0)
+            optimizer.step(scale)
+            return norm
+
+        if place == "cpu":
+            norms = [step().item() for _ in range(4)]
+        else:
+            graph = tt.capture(step, warmup=2)
+            others = [tt.ones(i + 1, device=DEVICE) for i in range(70)]
+            for i in range(70):
+                tt.scale_all_(others[: i + 1], 2.0)
+            norms[:2] = norms[2:] = [graph.replay().item() for _ in range(2)]
+        results.append([*params, tt.tensor(norms)])
+    for expected, actual in zip(*results, strict=True):
+        close(actual, host(expected))
+    assert all(optimizer.state[p]["step"] == 4 for p in optimizer.state)
 
 
 def test_scale_is_a_factor_of_the_gradients() -> None:

@@ -60,8 +60,8 @@ def table_of(
 ) -> Table:
     """The table of some tensors, or of as many pairs, triples or quadruples of tensors of one shape.
 
-    It is copied to the device when an address has changed since the last time, else found again. Who starts
-    kernels that outlive this call (a captured graph) keeps the Views.
+    It is copied to the device when an address has changed since the last time, else found again. A captured
+    graph gets tables of its own, and copies them at each replay.
 
     Args:
         launch: of the device.
@@ -69,12 +69,19 @@ def table_of(
         columns: up to four times the addresses of contiguous tensors.
         groups: one number for each place, for the kernel.
     """
+    if launch.runtime.capturing:
+        return _written(launch, sizes, columns, groups, _shared_out(launch, sizes))
     key = launch.runtime, sizes, *columns, groups
     found = _tables.pop(key, None)
     if found is None:
+        chunks = _chunks.get((launch.runtime, sizes))
+        if chunks is None:
+            if len(_chunks) >= _MAX_TABLES:
+                _chunks.clear()
+            chunks = _chunks[launch.runtime, sizes] = _shared_out(launch, sizes)
         if len(_tables) >= _MAX_TABLES:
             del _tables[next(iter(_tables))]
-        found = _written(launch, sizes, columns, groups)
+        found = _written(launch, sizes, columns, groups, chunks)
     _tables[key] = found
     return found
 
@@ -84,6 +91,7 @@ def _written(
     sizes: tuple[int, ...],
     columns: Sequence[tuple[int, ...]],
     groups: tuple[int, ...] | None,
+    chunks: View,
 ) -> Table:
     entries: Array = np.zeros((len(sizes), 6), np.int64)
     for k, column in enumerate(columns):
@@ -91,15 +99,15 @@ def _written(
     entries[:, 4] = sizes
     if groups is not None:
         entries[:, 5] = groups
-    chunks = _chunks.get((launch.runtime, sizes))
-    if chunks is None:
-        if len(_chunks) >= _MAX_TABLES:
-            _chunks.clear()
-        counts = -(-np.array(sizes, np.int64) // CHUNK)
-        numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        pairs = np.stack([np.repeat(np.arange(len(sizes)), counts), numbers], 1).astype(np.int32)
-        chunks = _chunks[launch.runtime, sizes] = _uploaded(launch, pairs, int32)
     return Table(_uploaded(launch, entries, int64), chunks, chunks.shape[0])
+
+
+def _shared_out(launch: Launch, sizes: tuple[int, ...]) -> View:
+    """The chunks of tensors of these sizes."""
+    counts = -(-np.array(sizes, np.int64) // CHUNK)
+    numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    pairs = np.stack([np.repeat(np.arange(len(sizes)), counts), numbers], 1).astype(np.int32)
+    return _uploaded(launch, pairs, int32)
 
 
 def _uploaded(launch: Launch, array: Array, dtype: DType) -> View:

@@ -80,20 +80,24 @@ class AdamW(Optimizer):
 
     def advance(self) -> None:
         """Count one step of every parameter that has a gradient, and write the numbers of that step (lr,
-        betas, bias corrections, eps, weight decay) to where the parameters are: a few numbers, always to the
-        same memory of a device. That is all that the host does in a step. So where a captured graph holds
-        `apply()`, call `advance()` before each replay: it moves the parameters as the options then say.
+        betas, bias corrections, eps, weight decay) to where the parameters are: 10 numbers for each, always
+        to the same memory of a device. A captured `step` does this before each replay, and moves the
+        parameters as the options then say; who captures `apply` alone calls it himself.
 
         Raises:
             ArgumentError, GradError: see `step`.
         """
         with tt.no_grad():
+            moving = {p for params, _ in self.ready() for p in params}
             together: dict[tt.Device, _Together] = {}
-            for params, group in self.ready():
-                for p in params:
-                    state = self.started(p)
-                    state["step"] += 1
-                    together.setdefault(p.device, _Together()).add(p, state["step"], group)
+            for number, group in enumerate(self.param_groups):
+                options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+                for p in group["params"]:
+                    if p in moving:
+                        self.started(p)["step"] += 1
+                    step = self.state[p]["step"] if p in self.state else 1
+                    members = together.setdefault(p.device, _Together())
+                    members.add(p, p in moving, number, step, options)
             for device, members in together.items():
                 members.write((self._together or {}).get(device), device)
             self._together = together
@@ -131,30 +135,33 @@ class _Together:
     """Parameters of one device that move in one call, and the numbers of their step.
 
     Attributes:
-        params: the parameters.
+        params: those that have a gradient.
         rows: which row of `hyper` is that of each.
-        hyper: shape (R, 10), on the device: a row for each group and number of steps.
+        hyper: shape (R, 10), on the device: a row for each parameter, whether or not it has a gradient; so a
+            captured graph, which has rows and address built in, finds there what it looks for.
     """
 
     def __init__(self) -> None:
         self.params: list[tt.Tensor] = []
         self.rows: list[int] = []
         self.hyper: tt.Tensor
-        self._made: dict[tuple[int, int], int] = {}  # (group, step) → row
-        self._numbers: list[tt.Tensor] = []
+        self._numbers: list[tt.Tensor] = []  # that differ
+        self._made: dict[tuple[int, int], int] = {}  # (group, step) → place among them
+        self._places: list[int] = []  # of each parameter
 
-    def add(self, p: tt.Tensor, step: int, group: dict[str, Any]) -> None:
+    def add(self, p: tt.Tensor, moves: bool, group: int, step: int, options: dict[str, Any]) -> None:
         """Take in a parameter."""
-        row = self._made.setdefault((id(group), step), len(self._made))
-        if row == len(self._numbers):
-            options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+        place = self._made.setdefault((group, step), len(self._numbers))
+        if place == len(self._numbers):
             self._numbers.append(tt.adamw_hyper(step=step, **options))
-        self.params.append(p)
-        self.rows.append(row)
+        if moves:
+            self.params.append(p)
+            self.rows.append(len(self._places))
+        self._places.append(place)
 
     def write(self, before: _Together | None, device: tt.Device) -> None:
         """Make `hyper`, in the memory of the last step's where it fits."""
-        numbers = tt.stack(self._numbers)
+        numbers = tt.stack(self._numbers)[tt.tensor(self._places)]
         if before is None or before.hyper.shape != numbers.shape:
             self.hyper = numbers.to(device)
         else:

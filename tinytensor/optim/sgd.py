@@ -7,7 +7,7 @@ from typing import Any
 
 import tinytensor as tt
 
-from .optimizer import Optimizer, Params, move
+from .optimizer import Optimizer, Params, move, wide
 
 __all__ = ["SGD"]
 
@@ -66,7 +66,7 @@ class SGD(Optimizer):
             weight_decay=weight_decay,
             nesterov=nesterov,
         )
-        self._rates: dict[tuple[int, tt.Device], tt.Tensor] = {}
+        self._rates: dict[Any, tt.Tensor] = {}  # (group, device, dtype) → learning rate
 
     def check(self, group: dict[str, Any]) -> None:
         """Ranges of the options."""
@@ -96,21 +96,24 @@ class SGD(Optimizer):
             B += G * (1 - group["dampening"])
             P -= (G + B * momentum if group["nesterov"] else B) * lr
 
+        rates = {key: self._rate(group, *key) for key in {(p.device, wide(p.dtype)): None for p in params}}
         for p in params:
             grad: Any = p.grad
-            lr = self._rate(group, p.device)
+            lr = rates[p.device, wide(p.dtype)]
             if momentum:
                 formula = later if p in self.state else first
                 move(p, grad, self.started(p)["momentum"], formula=formula)
             else:
                 move(p, grad, formula=plain)
 
-    def _rate(self, group: dict[str, Any], device: tt.Device) -> Any:
+    def _rate(self, group: dict[str, Any], device: tt.Device, dtype: tt.DType) -> Any:
         """The learning rate: a number, or on a device a tensor there, so that a captured step follows it. The
         other options are fixed at the capture.
         """
         if device.type == "cpu":
             return group["lr"]
-        rate = self._rates.setdefault((id(group), device), tt.zeros((), device=device))
+        rate = self._rates.get((id(group), device, dtype))
+        if rate is None:
+            rate = self._rates[id(group), device, dtype] = tt.zeros((), dtype=dtype, device=device)
         tt.before_replay(lambda: rate.copy_(group["lr"]))
         return rate
