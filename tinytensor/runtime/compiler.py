@@ -37,7 +37,7 @@ BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=h
 KERNEL_FLAGS = (
     *("-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fno-threadsafe-statics"),
     *("-fwrapv", "-fno-strict-aliasing", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
-    *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-w"),
+    *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-UNDEBUG", "-w"),
 )
 
 

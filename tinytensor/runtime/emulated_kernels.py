@@ -142,15 +142,19 @@ class SourceFile:
     def recipe(self, instances: Sequence[Packer]) -> Recipe:
         """What a unit with these instances is made of."""
         exports = "".join(_export(packer) for packer in instances)
-        extra = tuple(shlex.split(os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")))
         return Recipe(
             name=self.path.stem,
             text=f'#include "cuda_emu.h"\n{self.text}\n#line 1 "instances"\n{exports}',
             folders=(EMULATOR,),
-            flags=(*self.build.flags, *extra, *LOADED_NOW),
+            flags=(*self.build.flags, *_extra_flags(), *LOADED_NOW),
             gcc_flags=self.build.gcc_flags,
-            libraries=("-lm", "-lc"),
+            libraries=("-lm", "-lc", "-lgcc") if sys.platform == "linux" else ("-lm", "-lc"),
         )
+
+
+def _extra_flags() -> tuple[str, ...]:
+    """More flags for units, such as -O1, or -g -O0 for a debugger."""
+    return tuple(shlex.split(os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")))
 
 
 def symbol(packer: Packer) -> str:
@@ -182,8 +186,7 @@ def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
     """The lines of a file, with those of included files in their place, each file once."""
     seen[path.resolve()] = path.stat().st_mtime_ns
     # Names alone, so that a copy of the folder finds the same library; a debugger needs the way.
-    debugging = "-g" in os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")
-    shown = str(path.resolve()) if debugging else path.name
+    shown = str(path.resolve()) if any(flag.startswith("-g") for flag in _extra_flags()) else path.name
     lines = [f'#line 1 "{shown}"']
     for number, line in enumerate(_rewritten(path.read_text(encoding="utf-8")).split("\n"), 1):
         match = _LOCAL_INCLUDE.match(line)

@@ -354,13 +354,14 @@ class Packer:
 
     def _refuse(self, args: Sequence[Argument]) -> NoReturn:
         """Find the argument that does not fit."""
-        for argument, kind, declared in zip(args, self.kinds, self.signature.parameters, strict=True):
+        for argument, kind, parameter in zip(args, self.kinds, self.signature.parameters, strict=True):
             try:
                 value = CONVERT[kind](argument) if kind in CONVERT else argument
                 layout((kind,), (len(value),) if kind == STRUCT else ())[0].pack(value)
             except (struct.error, OverflowError, TypeError, ValueError, AttributeError):
+                declared = f"{parameter.type} {parameter.name}"
                 raise KernelError(
-                    f"kernel {self.name}: {_shown(argument)} is no argument for `{declared.type} {declared.name}`",
+                    f"kernel {self.name}: {_shown(argument)} is no argument for `{declared}`",
                     why=f"it is packed as {kind}; {_TAKES.get(kind, _TAKES['number'])}",
                     fix=f"the kernel is {self.signature}",
                 ) from None

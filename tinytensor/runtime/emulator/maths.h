@@ -50,10 +50,13 @@ TT_INLINE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 TT_INLINE float rsqrt(float x) { return rsqrtf(x); }
 TT_INLINE double rcbrt(double x) { return 1.0 / cbrt(x); }
 TT_INLINE float rcbrtf(float x) { return 1.0f / cbrtf(x); }
+TT_INLINE float rcbrt(float x) { return rcbrtf(x); }
 TT_INLINE double exp10(double x) { return pow(10.0, x); }
 TT_INLINE float exp10f(float x) { return powf(10.0f, x); }
+TT_INLINE float exp10(float x) { return exp10f(x); }
 TT_INLINE void sincos(double x, double* s, double* c) { *s = sin(x), *c = cos(x); }
 TT_INLINE void sincosf(float x, float* s, float* c) { *s = sinf(x), *c = cosf(x); }
+TT_INLINE void sincos(float x, float* s, float* c) { sincosf(x, s, c); }
 
 #define TT_PREDICATE(NAME)                                        \
     TT_INLINE bool NAME(double x) { return __builtin_##NAME(x); } \
