@@ -271,9 +271,10 @@ def multiply(
             return multiply(launch, y, dense_a, dense_b, bias, ta=ta, tb=tb)
         if len(_plans) >= _MAX_PLANS:
             _plans.clear()
-        turned = p.columns == 1 and p.rows > 1 and bias is None  # a column of y is a row of its transpose
+        # A column of y is a row of its transpose.
+        turned = p.columns == 1 and p.rows > 1 and bias is None and not vendor
         p = p.turned() if turned else p
-        plan = _plans[key] = _plan(p, y.dtype, choose(p, y.dtype, launch.runtime), turned)
+        plan = _plans[key] = plan_of(p, y.dtype, choose(p, y.dtype, launch.runtime), turned)
     if vendor:
         _multiply_by_vendor(launch, plan.p, y, a, b, bias)
         return
@@ -311,15 +312,17 @@ def _copied(launch: Launch, v: View) -> View:
     return launch.dense(v)
 
 
-def _plan(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> Plan:
+def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> Plan:
+    """A launch of the chosen kernel, which computes a product of this dtype."""
     if max(p.rows, p.columns, p.inner) > LARGEST:
         raise ShapeError(
             f"matmul: a product of {p.rows} × {p.inner} by {p.inner} × {p.columns} elements",
             why=f"kernels count the elements of an axis in 32 bits, up to {LARGEST}",
             fix="cut the operands, and join the results",
         )
-    part = -(-p.inner // (64 * choice.parts)) * 64 if choice.parts > 1 else max(p.inner, 1)
-    parts = max(1, -(-p.inner // part))
+    inner = max(p.inner, 1)
+    part = -(-inner // (64 * choice.parts)) * 64 if choice.parts > 1 else inner  # vectors stay aligned
+    parts = -(-inner // part)
     target = float32 if parts > 1 and dtype.narrow else dtype
     return Plan(p, turned, choice._replace(parts=parts), p.packed(part, parts), choice.grid * parts, target)
 
@@ -351,7 +354,7 @@ def sum_columns(launch: Launch, y: View, x: View) -> None:
     p = Product(1, n, m, 1, (), 0, 1, row if m > 1 else 0, 1, (), ())
     start(
         launch,
-        _plan(p, y.dtype, _row_by_columns(p, y.dtype, launch.runtime.multiprocessors)),
+        plan_of(p, y.dtype, _row_by_columns(p, y.dtype, launch.runtime.multiprocessors)),
         y,
         None,
         x,
