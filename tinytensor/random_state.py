@@ -51,9 +51,6 @@ class GraphStreams:
         self._before: list[dict[str, int]] = []  # their states before the capture
         self._drawn: list[int] = []  # blocks that one replay draws
 
-    def __del__(self) -> None:
-        self.runtime.returned.append(self.buffer)
-
     def __enter__(self) -> GraphStreams:
         random.observers.append(self._observe)
         _capturing.append(self)

@@ -23,10 +23,10 @@ template <class T> __device__ __forceinline__ bool in_bounds(const Bounds& bound
     return false;
 }
 
-// An index that may count from the end, as one that does not; 0 for one that is out of range.
+// An index that may count from the end, as one that does not; -1 for one that is out of range.
 template <class T>
 __device__ __forceinline__ long long wrapped(T index, long long size, const Bounds& bounds) {
-    if (!in_bounds(bounds, index)) return 0;
+    if (!in_bounds(bounds, index)) return -1;
     const long long i = static_cast<long long>(index);
     return i < 0 ? i + size : i;
 }

@@ -1,7 +1,7 @@
 // Choices at random: bits to sort by, coins, indices drawn by weight.
 // Mapping: a thread writes 16 bytes of bits, or 4 coins; a block of threads takes a row of weights.
-// Traffic: writes every element once. Weights are read once for the sums (float64 twice, to be scaled), which
-// take 8 bytes each; a draw searches them.
+// Traffic: writes every element once. Weights are read once for the sums (float64 twice, to be scaled), of
+// which one in 4 is written, 8 bytes; a draw searches them.
 // Specification: tinytensor/ops/choice.py and philox.py; equal bits on every device, but for draws by weight
 // that fall on a border of the rounded sums.
 #include "bounds.cuh"
@@ -30,23 +30,26 @@ __device__ __forceinline__ void report(const Bounds& bounds, double number) {
     }
 }
 
-template <class T> struct Coin {
-    static constexpr bool pairs = false;
-    const T* p;
-    unsigned long long n;
-    Bounds bounds;
-
-    template <class C> __device__ __forceinline__ bool operator()(unsigned word, C i) const {
-        if (i >= n) return false;
-        const acc_t<T> chance = to_acc(p[i]);
-        if (!(chance >= 0 && chance <= 1)) report(bounds, static_cast<double>(chance));
-        return philox::uniform(word) < chance;
-    }
-};
-
 template <class T, class I>
 __global__ void bernoulli_forward(bool* y, const T* p, Stream stream, Bounds bounds, I n) {
-    fill(y, stream, n, Coin<T>{p, static_cast<unsigned long long>(n), bounds});
+    using C = counter<I>;
+    const C quads = is_aligned<4>(p) ? static_cast<C>(n) / 4 : 0;  // y is aligned
+    for (C k = grid_start<I>(); k * 4 < static_cast<C>(n); k += grid_step<I>()) {
+        const philox::Words words = stream.words(k);
+        Vec<T, 4> chances;
+        Vec<bool, 4> coins;
+        if (k < quads) chances = load<4>(p + k * 4);
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const bool inside = k * 4 + e < static_cast<C>(n);
+            if (k >= quads) chances.at[e] = inside ? p[k * 4 + e] : T(0.0f);
+            const acc_t<T> chance = to_acc(chances.at[e]);
+            if (!(chance >= 0 && chance <= 1)) report(bounds, static_cast<double>(chance));
+            coins.at[e] = philox::uniform(words.at[e]) < chance;
+            if (k >= quads && inside) y[k * 4 + e] = coins.at[e];
+        }
+        if (k < quads) store<4>(y + k * 4, coins);
+    }
 }
 
 // ---- by weight -------------------------------------------------------------------------------------------
@@ -101,53 +104,62 @@ __device__ __forceinline__ double sum_in_front(double x, double& total) {
     return lane == 0 ? front : front + own;
 }
 
-// sums[row, i] = p[row, 0] + … + p[row, i], up to a power of two. `enough`: how many must be positive.
+constexpr int each = 4;  // neighboring weights of which only the sum is kept
+
+// Of a row of c = ceil(width / 4) sums, sums[i] = p[0] + … + p[4 i + 3], scaled by an exponent: sums[c].
+// `enough`: how many weights must be positive.
 template <class T>
 __global__ void multinomial_sums(double* sums, const T* p, Bounds fine, Bounds enough, long long width) {
-    constexpr int each = 4;
+    const long long count = (width + each - 1) / each;
     const T* row = p + blockIdx.x * width;
+    double* to = sums + blockIdx.x * (count + 1);
     const int exponent = largest_exponent(row, width);
     double before = 0;
     int positive = 0;
-    for (long long first = 0; first < width; first += block_size * each) {
-        const long long begin = first + threadIdx.x * each;
-        double inside[each], sum = 0;
+    for (long long first = 0; first < count; first += block_size) {
+        const long long here = first + threadIdx.x;
+        double sum = 0;
 #pragma unroll
         for (int e = 0; e < each; e++) {
-            if (begin + e < width) {
-                checked(row[begin + e], fine, positive);
-                sum += scaled(row[begin + e], exponent);
-            }
-            inside[e] = sum;
+            if (here * each + e >= width) continue;
+            checked(row[here * each + e], fine, positive);
+            sum += scaled(row[here * each + e], exponent);
         }
         double total;
         const double front = before + sum_in_front(sum, total);
-#pragma unroll
-        for (int e = 0; e < each; e++) {
-            if (begin + e < width) sums[blockIdx.x * width + begin + e] = front + inside[e];
-        }
+        if (here < count) to[here] = front + sum;
         before += total;
     }
     positive = block_sum(positive);
-    if (threadIdx.x == 0) in_bounds(enough, positive);
+    if (threadIdx.x == 0) {
+        to[count] = exponent;
+        in_bounds(enough, positive);
+    }
 }
 
-// The first index whose sum lies above u times the sum of all; rounded sums must not lead to a weight of 0.
+// The first index at which the sums exceed u times the sum of all; never one whose weight is 0, whatever was
+// rounded.
 template <class T>
 __device__ __forceinline__ long long drawn(const double* sums, const T* p, double u, long long width) {
-    const double target = product(u, sums[width - 1]);
-    long long low = 0, high = width;
+    const long long count = (width + each - 1) / each;
+    const int exponent = static_cast<int>(sums[count]);
+    const double target = product(u, sums[count - 1]);
+    long long low = 0, high = count - 1;
     while (low < high) {
         const long long middle = low + (high - low) / 2;
         if (sums[middle] > target) high = middle;
         else low = middle + 1;
     }
-    long long at = low;
-    while (at < width && !(to_acc(p[at]) > 0)) at++;
-    if (at < width) return at;
-    at = width - 1;
-    while (at > 0 && !(to_acc(p[at]) > 0)) at--;
-    return at;
+    double sum = low > 0 ? sums[low - 1] : 0;
+    long long at = low * each, last = -1;  // last: the last possible index so far
+    for (; at < width; at++) {
+        if (!(to_acc(p[at]) > 0)) continue;
+        sum += scaled(p[at], exponent);
+        last = at;
+        if (sum > target || at >= (low + 1) * each) return at;
+    }
+    for (at = low * each; last < 0 && at > 0; at--) last = to_acc(p[at - 1]) > 0 ? at - 1 : -1;
+    return last < 0 ? 0 : last;  // there is no possible index at all: this was reported
 }
 
 template <class T>
@@ -155,10 +167,11 @@ __global__ void multinomial_draw(
     long long* y, const double* sums, const T* p, Stream stream, long long width, long long samples,
     long long n) {
     using C = counter<long long>;
+    const long long count = (width + each - 1) / each;
     for (C i = grid_start<long long>(); i < static_cast<C>(n); i += grid_step<long long>()) {
         const double u = philox::uniform(stream.words(i / 2).pair(static_cast<int>(i % 2)));
         const long long row = static_cast<long long>(i) / samples;
-        y[i] = drawn(sums + row * width, p + row * width, u, width);
+        y[i] = drawn(sums + row * (count + 1), p + row * width, u, width);
     }
 }
 

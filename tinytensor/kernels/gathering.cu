@@ -15,7 +15,8 @@ __global__ void places_along_forward(
     for (counter<I> i = grid_start<I>(); i < static_cast<counter<I>>(n); i += grid_step<I>()) {
         I at[2];
         walk.at(i, at);
-        places[i] = at[1] + wrapped(index[at[0]], size, bounds) * step;
+        const long long here = wrapped(index[at[0]], size, bounds);
+        places[i] = here < 0 ? -1 : at[1] + here * step;
     }
 }
 

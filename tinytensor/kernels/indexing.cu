@@ -2,20 +2,21 @@
 // Mapping: a thread takes one element of the selection, or 16 bytes where rows lie densely.
 // Traffic: reads a place per row and the value, and writes what was selected; where places may repeat, 4
 // bytes more per place and per element of the selected axes.
-// Specification: tinytensor/ops/indexing.py, Put. Elements move as integers of their size.
+// Specification: tinytensor/ops/indexing.py, Put. Elements move as integers of their size. A place below 0
+// came from an index out of range, and is not written.
 #include "walk.cuh"
 
 // The last of the n places that is the same decides: `last` holds -1 for every place at first.
 template <class I> __global__ void put_last(I* last, const long long* places, I n) {
     for (counter<I> i = grid_start<I>(); i < static_cast<counter<I>>(n); i += grid_step<I>()) {
-        atomicMax(last + places[i], static_cast<I>(i));
+        if (places[i] >= 0) atomicMax(last + places[i], static_cast<I>(i));
     }
 }
 
 template <class I>
 __global__ void put_kept(bool* kept, const I* last, const long long* places, I n) {
     for (counter<I> i = grid_start<I>(); i < static_cast<counter<I>>(n); i += grid_step<I>()) {
-        kept[i] = last[places[i]] == static_cast<I>(i);
+        kept[i] = places[i] >= 0 && last[places[i]] == static_cast<I>(i);
     }
 }
 
@@ -29,7 +30,7 @@ __device__ __forceinline__ void put_rows(
         I at[3];
         walk.at(v * W, at);
         const long long place = places[at[2]];
-        if (last != nullptr && last[place] != at[2]) continue;
+        if (place < 0 || (last != nullptr && last[place] != at[2])) continue;
         T* to = y + at[0] + axes.at(static_cast<counter<I>>(place));
         store<W>(to, load<W>(value + at[1]));
     }

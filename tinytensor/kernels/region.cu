@@ -24,13 +24,12 @@ __device__ __forceinline__ sum_t<T> landing(
     using C = counter<I>;
     I at[2];
     unravel<ND, 2, I>(static_cast<C>(step), region.walked, region.steps, at);
-    I left = position - at[0];
-    if (left < 0) return 0;
+    C left = static_cast<C>(position - at[0]);  // below 0 becomes so large that no axis reaches it
 #pragma unroll
     for (int d = 0; d < ND; d++) {
-        const C index = static_cast<C>(left) / static_cast<C>(region.strides[0][d]);
+        const C stride = static_cast<C>(region.strides[0][d]), index = left / stride;
         if (index >= static_cast<C>(region.shape[d])) return 0;
-        left -= static_cast<I>(index) * region.strides[0][d];
+        left -= index * stride;
         at[1] += static_cast<I>(index) * region.strides[1][d];
     }
     if (left != 0) return 0;

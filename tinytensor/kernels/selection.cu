@@ -28,7 +28,8 @@ __global__ void places_forward(
 #pragma unroll
         for (int k = 0; k < K; k++) {
             const long long size = indices.sizes[k];
-            place = place * size + wrapped(indices.at[k][at[k]], size, indices.bounds[k]);
+            const long long index = wrapped(indices.at[k][at[k]], size, indices.bounds[k]);
+            place = place < 0 || index < 0 ? -1 : place * size + index;
         }
         places[i] = place;
     }
@@ -36,15 +37,20 @@ __global__ void places_forward(
 
 // ---- select ----------------------------------------------------------------------------------------------
 
-// `walk` has the shape of y; its operands are x without the selected axes, and the places.
+// `walk` has the shape of y; its operands are x without the selected axes, and the places. What an index out
+// of range selects has all bits set: floats are nan.
 template <class T, int W, int ND, int NS, class I>
 __device__ __forceinline__ void select_rows(
     T* y, const T* x, const long long* places, const Walk<2, ND, I>& walk, const Axes<NS, I>& axes, I n) {
     for (counter<I> v = grid_start<I>(); v < static_cast<counter<I>>(n) / W; v += grid_step<I>()) {
         I at[2];
         walk.at(v * W, at);
-        const T* from = x + at[0] + axes.at(static_cast<counter<I>>(places[at[1]]));
-        store<W>(y + v * W, load<W>(from));
+        const long long place = places[at[1]];
+        Vec<T, W> row;
+#pragma unroll
+        for (int e = 0; e < W; e++) row.at[e] = static_cast<T>(~0ULL);
+        if (place >= 0) row = load<W>(x + at[0] + axes.at(static_cast<counter<I>>(place)));
+        store<W>(y + v * W, row);
     }
 }
 
@@ -65,11 +71,16 @@ __global__ void select_forward(
 // `order` says which pick each was, in ascending order inside a run. A thread adds one element of grad's rows
 // over a chunk of `length` keys. Runs that lie in one chunk go to y; of the others each chunk keeps its part,
 // two at most: parts[2 * chunk] of a run that began in front of the chunk, parts[2 * chunk + 1] of one that
-// goes on behind it. `walk` has the shape of the axes that are not selected from; its operands are y and grad.
+// goes on behind it. `walk` has the shape of the axes that are not selected from; its operands are y and
+// grad. Keys that are not below `size` came from indices out of range, and are left out.
+template <class K> __device__ __forceinline__ bool is_place(K key, unsigned long long size) {
+    return static_cast<unsigned long long>(key) < size;
+}
+
 template <class T, class K, int ND, int NS, class I>
 __global__ void select_transpose_chunks(
     T* y, sum_t<T>* parts, const T* grad, const K* keys, const long long* order, Walk<2, ND, I> walk,
-    Axes<NS, I> axes, I step, I picks, I rest, int length) {
+    Axes<NS, I> axes, unsigned long long size, I step, I picks, I rest, int length) {
     using C = counter<I>;
     const C chunks = (static_cast<C>(picks) + length - 1) / length;
     for (C i = grid_start<I>(); i < chunks * rest; i += grid_step<I>()) {
@@ -83,7 +94,7 @@ __global__ void select_transpose_chunks(
         for (C j = first; j < end; j++) {
             if (keys[j] != key) {
                 if (began_before) parts[2 * chunk * rest + element] = sum;
-                else y[at[0] + axes.at(static_cast<C>(key))] = from_acc<T>(sum);
+                else if (is_place(key, size)) y[at[0] + axes.at(static_cast<C>(key))] = from_acc<T>(sum);
                 began_before = false;
                 sum = 0;
                 key = keys[j];
@@ -92,22 +103,22 @@ __global__ void select_transpose_chunks(
         }
         if (began_before) parts[2 * chunk * rest + element] = sum;
         else if (end < C(picks) && keys[end] == key) parts[(2 * chunk + 1) * rest + element] = sum;
-        else y[at[0] + axes.at(static_cast<C>(key))] = from_acc<T>(sum);
+        else if (is_place(key, size)) y[at[0] + axes.at(static_cast<C>(key))] = from_acc<T>(sum);
     }
 }
 
 // The parts of runs that several chunks share, added up by the chunk in which the run begins.
 template <class T, class K, int ND, int NS, class I>
 __global__ void select_transpose_joined(
-    T* y, const sum_t<T>* parts, const K* keys, Walk<2, ND, I> walk, Axes<NS, I> axes, I picks, I rest,
-    int length) {
+    T* y, const sum_t<T>* parts, const K* keys, Walk<2, ND, I> walk, Axes<NS, I> axes,
+    unsigned long long size, I picks, I rest, int length) {
     using C = counter<I>;
     const C chunks = (static_cast<C>(picks) + length - 1) / length;
     for (C i = grid_start<I>(); i < (chunks - 1) * rest; i += grid_step<I>()) {
         const C chunk = i / rest, element = i % rest;
         const C first = chunk * length, end = first + length;
         const K key = keys[end - 1];
-        if (keys[end] != key || (first > 0 && keys[first - 1] == key)) continue;
+        if (!is_place(key, size) || keys[end] != key || (first > 0 && keys[first - 1] == key)) continue;
         sum_t<T> sum = parts[(2 * chunk + 1) * rest + element];
         for (C next = chunk + 1; next < chunks && keys[next * length] == key; next++) {
             sum += parts[2 * next * rest + element];

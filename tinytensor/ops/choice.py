@@ -10,14 +10,15 @@ import numpy as np
 
 from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
-from ..dtypes import bool_, float64, int64
+from ..dtypes import bool_, float64, int64, uint64
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..launching import BLOCK, Launch, View, blocks_for, index_type
-from ..layout import as_int, check_shape
+from ..layout import as_int, check_shape, contiguous
 from ..random import Generator
 from ..runtime.host import Array
 from . import philox
 from .random import device_of, generator_of
+from .sort_grid import launch_sort
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -34,6 +35,13 @@ class Permutation(Op):
     @staticmethod
     def cpu(y: Array, *, n: int, seed: int, offset: int) -> None:
         y[...] = philox.permutation(seed, offset, n)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, *, n: int, seed: int, offset: int) -> None:
+        keys = launch.scratch((n,), uint64)
+        args = (keys, launch.stream(seed, offset), n)
+        launch("random_bits", index_type(keys), grid=blocks_for(n, BLOCK * 2), args=args)
+        launch_sort(Launch(launch.runtime, "sorting"), None, y, keys, 0, n, False)
 
 
 @register
@@ -100,13 +108,16 @@ class Multinomial(Op):
         rows = p.size // width
         fine = launch.bounds(0, 0, _no_probability, "multinomial", False)
         enough = launch.bounds(_needed(num_samples, replacement), 1 << 62, _too_few, num_samples)
-        scratch = launch.scratch((rows, width), float64)
         if replacement:
-            launch("multinomial_sums", p.dtype, grid=rows, args=(scratch, p, fine, enough, width))
-            args = (y, scratch, p, stream, width, num_samples, y.size)
+            sums = launch.scratch((rows, -(-width // 4) + 1), float64)
+            launch("multinomial_sums", p.dtype, grid=rows, args=(sums, p, fine, enough, width))
+            args = (y, sums, p, stream, width, num_samples, y.size)
             launch("multinomial_draw", p.dtype, grid=blocks_for(y.size, BLOCK), args=args)
         else:
-            launch("multinomial_times", p.dtype, grid=rows, args=(scratch, p, stream, fine, enough, width))
+            times = launch.scratch((rows, width), float64)
+            launch("multinomial_times", p.dtype, grid=rows, args=(times, p, stream, fine, enough, width))
+            first = y.read_through(contiguous((rows, num_samples)))  # (rows, samples)
+            launch_sort(Launch(launch.runtime, "sorting"), None, first, times, 1, num_samples, False)
 
 
 def _needed(count: int, replacement: bool) -> int:

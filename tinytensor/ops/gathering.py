@@ -153,10 +153,13 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
         >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
         [[2], [3]]
     """
+    at = normalize_axis(axis, len(x.layout.shape), "gather")
+    return _gather(x, as_integers(index, "gather", x.storage.device), at, "gather")
+
+
+def _gather(x: Tensor, index: Tensor, axis: int, what: str) -> Tensor:
     shape = x.layout.shape
-    at = normalize_axis(axis, len(shape), "gather")
-    picked = as_integers(index, "gather", x.storage.device)
-    places = apply(PlacesAlong, picked, axis=at, shape=shape, what="gather")
+    places = apply(PlacesAlong, index, axis=axis, shape=shape, what=what)
     return select(x, places, tuple(range(len(shape))))
 
 
@@ -194,7 +197,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
     )
     full_x = (*common[:at], shape[at], *common[at + 1 :])
     full_i = (*common[:at], have[at], *common[at + 1 :])
-    return gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at)
+    return _gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at, "take_along_axis")
 
 
 def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:

@@ -15,13 +15,14 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, register
-from ..dtypes import int64
+from ..dtypes import DType, float32, int64, uint32
 from ..errors import IndexRangeError
 from ..launching import BLOCK, Launch, View, blocks_for, index_type
-from ..layout import Shape, broadcast_shapes, contiguous_strides
+from ..layout import Layout, Shape, broadcast_shapes, contiguous_strides
 from ..runtime.host import Array
 from ..walks import axes as axes_struct
 from ..walks import walk
+from .sort_grid import launch_sort
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -168,9 +169,6 @@ class Select(Op):
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
-        if x.size == 0:  # every index is out of range, as Places reported
-            launch.zero(y)
-            return
         index, n = index_type(y, x, places), y.size
         steps = rest_steps(x, axes, places.ndim)
         rank, through = walk("select", y.shape, steps, place_steps(x.ndim, axes, places), index=index)
@@ -190,6 +188,7 @@ class SelectTranspose(Op):
 
     inputs = ("grad", "places")
     saves = ("places",)
+    dense = ("grad", "places")
 
     @staticmethod
     def infer(grad: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
@@ -211,8 +210,53 @@ class SelectTranspose(Op):
         target[...] = sums.reshape(target.shape)
 
     @staticmethod
+    def cuda(launch: Launch, y: View, grad: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
+        launch.zero(y)
+        picks = places.size
+        if grad.size == 0 or y.size == 0:
+            return
+        size = prod([shape_in[a] for a in axes])
+        keys, order = _sorted(launch, places, size)
+        steps, at = grad.strides, picked_at(axes)
+        rest = tuple([n for i, n in enumerate(shape_in) if i not in axes])
+        own = tuple([s for i, s in enumerate(y.strides) if i not in axes])
+        others = (*steps[:at], *steps[at + places.ndim :])
+        index = index_type(y, grad, places)
+        rank, through = walk("select_transpose", rest, own, others, index=index)
+        selected, on_axes = selected_axes(y, axes, index)
+        step = prod(grad.shape[at + places.ndim :])  # from pick to pick in grad
+        width, chunks = grad.size // picks, -(-picks // _CHUNK)
+        parts = launch.scratch((2 * chunks, width), _sum_dtype(grad.dtype)) if chunks > 1 else None
+        instance = (grad.dtype, keys.dtype, rank, selected, index)
+        args = (y, parts, grad, keys, order, through, on_axes, size, step, picks, width, _CHUNK)
+        launch("select_transpose_chunks", *instance, grid=blocks_for(chunks * width, BLOCK), args=args)
+        if chunks > 1:
+            joined = (y, parts, keys, through, on_axes, size, picks, width, _CHUNK)
+            grid = blocks_for((chunks - 1) * width, BLOCK)
+            launch("select_transpose_joined", *instance, grid=grid, args=joined)
+
+    @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
         return select(grads[0], saved.places, axes), None
+
+
+_CHUNK = 64  # sorted places that one thread adds up
+
+
+def _sorted(launch: Launch, places: View, size: int) -> tuple[View, View]:
+    """Places below size in ascending order, and where each stood; equal ones stay in their order."""
+    flat = places.read_through(Layout((places.size,), (1,), places.layout.offset))
+    found = launch.dense(flat, uint32) if size < 1 << 32 else flat
+    keys, order = launch.scratch(found.shape, found.dtype), launch.scratch(found.shape, int64)
+    launch_sort(Launch(launch.runtime, "sorting"), keys, order, found, 0, places.size, False)
+    return keys, order
+
+
+def _sum_dtype(dtype: DType) -> DType:
+    """The dtype that kernels add up in: `sum_t` of common.cuh."""
+    if not dtype.is_floating:
+        return int64
+    return float32 if dtype.narrow else dtype
 
 
 def _add_rows(out: Array, places: Array, rows: Array) -> None:
