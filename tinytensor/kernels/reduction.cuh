@@ -9,7 +9,7 @@
 // like those of pairwise summation.
 // Specification: the `cpu` of the op classes in tinytensor/ops/{reduction,extremes,statistics}.py.
 //
-// A reduction F says how: `typename F::template On<T, I>` has a State (at most 24 bytes, trivial, with
+// A reduction F says how: `typename F::template On<T, I>` has a State (at most 32 bytes, trivial, with
 // `from_lane`), `start()` (of no elements), `one(x, i)` (of element number i), `merge(a, b)`, `result<R>(state)`; and
 // `several(x, i, step)` of N elements, if that is cheaper than a tree of merges (`batches` is true).
 // R, T stored types of y and x; ND number of kept and of reduced axes; I type of a position.
@@ -27,6 +27,7 @@ template <int ND, class I> struct Axes {
 // What every reduction has.
 template <class T, class S> struct Reduction {
     using State = S;
+    static_assert(sizeof(S) <= 32, "partials have room for that: see reduction_grid.py");
     static constexpr bool batches = false;
     acc_t<T> beside;  // what the elements of this k are compared with, where the launch gave it
     double scalar;    // a count, a power: see the reduction

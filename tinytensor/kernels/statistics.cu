@@ -12,13 +12,16 @@ struct DivideOrZero {
 // ---- variance --------------------------------------------------------------------------------------------
 
 // Mean, sum of squared distances from it, and count of some elements. Two such sets merge without cancellation:
-// Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+// Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances". The
+// mean is kept as a sum of two numbers: rounded to one, its error times the distances would spoil the squares of
+// elements that are close together and far from 0.
 template <class A> struct Moments {
-    A mean, squares, count;
+    A mean, rest, squares, count;
 };
 
 template <class A> __device__ __forceinline__ Moments<A> from_lane(Moments<A> s, int distance) {
-    return {from_lane(s.mean, distance), from_lane(s.squares, distance), from_lane(s.count, distance)};
+    return {from_lane(s.mean, distance), from_lane(s.rest, distance), from_lane(s.squares, distance),
+            from_lane(s.count, distance)};
 }
 
 // The scalar is what the sum of squares is divided by: 0 if there are too few elements.
@@ -31,26 +34,30 @@ struct Var {
         using A = acc_t<T>;
         using S = Moments<A>;
         static constexpr bool batches = true;
-        static __device__ S start() { return {A(0), A(0), A(0)}; }
-        __device__ S one(A x, I) const { return {x, A(0), A(1)}; }
+        static __device__ S start() { return {A(0), A(0), A(0), A(0)}; }
+        __device__ S one(A x, I) const { return {x, A(0), A(0), A(1)}; }
+        // Two passes, and what the mean was off by. N is a power of two: x / N is exact.
         template <int N> __device__ S several(const A (&x)[N], I, I) const {
-            A mean = 0, squares = 0;
+            A mean = 0, off = 0, squares = 0;
 #pragma unroll
-            for (int j = 0; j < N; j++) mean += x[j] / N;  // N is a power of two: exact, and never overflows
+            for (int j = 0; j < N; j++) mean += x[j] / N;
 #pragma unroll
-            for (int j = 0; j < N; j++) squares += (x[j] - mean) * (x[j] - mean);
-            return {mean, squares, A(N)};
+            for (int j = 0; j < N; j++) {
+                off += x[j] - mean;
+                squares += (x[j] - mean) * (x[j] - mean);
+            }
+            return {mean, off / N, squares - off * (off / N), A(N)};
         }
         __device__ S merge(S a, S b) const {
             if (a.count == 0) return b;
             if (b.count == 0) return a;
-            const A count = a.count + b.count, distance = b.mean - a.mean, share = b.count / count;
-            const A squares = a.squares + b.squares + distance * distance * a.count * share;
-            return {a.mean + distance * share, squares, count};
+            const A count = a.count + b.count, share = b.count / count;
+            const A distance = (b.mean - a.mean) + (b.rest - a.rest), step = a.rest + distance * share;
+            const A mean = a.mean + step, added = mean - a.mean;
+            const A rest = (a.mean - (mean - added)) + (step - added);  // a.mean + step - mean, exactly
+            return {mean, rest, a.squares + b.squares + distance * distance * a.count * share, count};
         }
-        template <class R> __device__ R result(S s) const {
-            return from_acc<R>(variance(s, this->scalar));
-        }
+        template <class R> __device__ R result(S s) const { return from_acc<R>(variance(s, this->scalar)); }
     };
 };
 

@@ -20,7 +20,7 @@ RANKS = (1, 2, 4, 8)  # numbers of axes that the kernels are unrolled for
 THREADS = 256  # of a block
 BLOCKS = 1024  # as many of them keep any GPU busy: a constant, so that sums do not depend on its size
 LONGEST = 4096  # elements that one thread takes, before several blocks share a row
-STATE_BYTES = 24  # of the largest State
+STATE_BYTES = 32  # of the largest State
 INT_MAX = (1 << 31) - 1
 
 
@@ -122,7 +122,7 @@ def unrolled_rank(what: str, shape: Shape, needed: int) -> int:
     raise ShapeError(
         f"{what}: an input of shape {shape} steps through memory in {needed} different ways",
         why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
-        fix="make it contiguous first: x.contiguous()",
+        fix="take it apart along one axis: tt.stack([... for part in x])",
     )
 
 

@@ -87,8 +87,8 @@ def launch_sort(
 def _sort_tiles(
     job: _Job, source: View | None, length: int, tile: int, keep: int, to: View | None = None, kept: int = 0
 ) -> None:
-    """Sort tiles of the elements of x, or of `length` items per row that are left of them (`source`). The first
-    `keep` of each tile go to `to`, `kept` per row; without it they are the results.
+    """Sort tiles of the elements of x, or of `length` items per row that are left of them (`source`). Of each
+    tile the first `keep` go to `to`, `kept` per row; without it they are the results.
     """
     tiles, together = -(-length // tile), max(BLOCK_ITEMS, tile)
     results = (job.values, job.order) if to is None else (None, None)
