@@ -83,13 +83,25 @@ template <class T, int LINES, int DEPTH, int THREADS> struct Slab {
     }
 };
 
-// N elements in groups of 4, `step` apart.
-template <int N, class A> __device__ __forceinline__ void read_groups(A (&to)[N], const A* from, int step) {
+// N elements in groups of 4, `step` apart. A template and no loop, as the next one, so that all compilers keep
+// the elements in registers: that of the emulator unrolls nothing by itself.
+template <int I = 0, int N, class A>
+__device__ __forceinline__ void read_groups(A (&to)[N], const A* from, int step) {
+    if constexpr (I < N) {
+        const Vec<A, 4> v = load<4>(from);
 #pragma unroll
-    for (int i = 0; i < N; i += 4) {
-        const Vec<A, 4> v = load<4>(from + i / 4 * step);
+        for (int j = 0; j < 4; j++) to[I + j] = v.at[j];
+        read_groups<I + 4>(to, from + step, step);
+    }
+}
+
+// sums[i][j] += u[i] * v[j]
+template <int I = 0, int TM, int TN, class A>
+__device__ __forceinline__ void add_products(A (&sums)[TM][TN], const A (&u)[TM], const A (&v)[TN]) {
+    if constexpr (I < TM) {
 #pragma unroll
-        for (int j = 0; j < 4; j++) to[i + j] = v.at[j];
+        for (int j = 0; j < TN; j++) sums[I][j] += u[I] * v[j];
+        add_products<I + 1>(sums, u, v);
     }
 }
 
@@ -147,11 +159,7 @@ __global__ void __launch_bounds__(
             total_t<T> u[TM], v[TN];
             read_groups(u, &lefts[now][k][row], BM / TM * 4);
             read_groups(v, &rights[now][k][column], ACROSS * 4);
-#pragma unroll
-            for (int i = 0; i < TM; i++) {
-#pragma unroll
-                for (int j = 0; j < TN; j++) sums[i][j] += u[i] * v[j];
-            }
+            add_products(sums, u, v);
         }
         if (more) {  // the other slab was read before the last barrier
             now ^= 1;
