@@ -1,4 +1,4 @@
-"""A GPT on a device that runs kernels: the losses of the CPU, in every dtype, called or replayed from a graph."""
+"""A GPT on a device that runs kernels: the losses of the CPU, called or replayed from a graph."""
 
 from dataclasses import replace
 from typing import Any
