@@ -12,11 +12,11 @@ from .dispatch import empty as empty_of
 from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64
 from .errors import ArgumentError, DTypeError, GradError, NumberRangeError
 from .inplace import store
-from .layout import Layout, check_shape, contiguous
+from .layout import Layout, check_shape, contiguous, large
 from .ops.manipulation import transfer
 from .runtime import runtime_of
 from .runtime.host import NUMPY, Array, dtype_of, narrow
-from .storage import wrap_foreign
+from .storage import borrow, wrap_foreign
 from .tensor import Tensor
 
 
@@ -185,6 +185,9 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         if copy is False:
             raise _needs_copy(f"a move to {place}")
         return transfer(asarray(obj, dtype=dtype), place)
+    if _gpu_of(obj) is not None:
+        there = from_dlpack(obj, copy=copy)
+        return there if wanted is None else there.astype(wanted, copy=False)
     if isinstance(obj, Tensor):
         changes = wanted is not None and wanted is not obj.dtype
         if copy is False and changes:
@@ -312,6 +315,9 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         [0.0, 1.0, 2.0]
     """
     place = _device(device, "from_dlpack")
+    if (there := _gpu_of(x)) is not None:
+        shared = _borrow(x, there)
+        return transfer(shared.clone() if copy else shared, there if device is None else place)
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(
             f"from_dlpack: {type(x).__name__} has no __dlpack__",
@@ -327,6 +333,24 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
             fix="move it to the CPU and detach it there first",
         ) from None
     return transfer(tensor(array) if copy else from_numpy(array), place)
+
+
+def _gpu_of(x: Any) -> Device | None:
+    """The GPU that holds an object of another library, by DLPack or `__cuda_array_interface__`."""
+    if isinstance(x, Tensor):
+        return None
+    kind, index = x.__dlpack_device__() if hasattr(x, "__dlpack_device__") else (0, 0)
+    if int(kind) in (2, 13):  # kDLCUDA, kDLCUDAManaged
+        return as_device(f"cuda:{index}")
+    return as_device("cuda") if kind == 0 and hasattr(x, "__cuda_array_interface__") else None
+
+
+def _borrow(x: Any, device: Device) -> Tensor:
+    """A tensor on the memory of an object on a GPU, without a copy."""
+    runtime: Any = runtime_of(device)
+    found = runtime.borrow(x)
+    layout = large(Layout(found.shape, found.strides, found.offset))
+    return wrap(None, layout, borrow(found.buffer, found.dtype))
 
 
 def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 from . import launching
 from .arrays import arr as arr
 from .arrays import constant as constant
+from .arrays import copy_between_gpus as copy_between_gpus
 from .arrays import download as download
 from .arrays import empty as empty
 from .arrays import from_array as from_array

@@ -101,6 +101,25 @@ class DeviceStorage(Storage):
         self.buffer.runtime.returned.append(self.buffer)
 
 
+class BorrowedStorage(DeviceStorage):
+    """A storage over memory of another library, on a GPU; the buffer keeps the owner alive."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        """The memory is not the pool's."""
+
+
+def borrow(buffer: Buffer, dtype: DType) -> BorrowedStorage:
+    """A storage over a buffer that another library owns."""
+    storage = _new(BorrowedStorage)
+    storage.buffer = buffer
+    storage.dtype = dtype
+    storage.device = buffer.runtime.device
+    storage.version = 0
+    return storage
+
+
 def alloc_on(runtime: Runtime, size: int, dtype: DType) -> DeviceStorage:
     """An uninitialized storage of so many elements on a device."""
     if dtype.kind == "complex":
@@ -110,7 +129,7 @@ def alloc_on(runtime: Runtime, size: int, dtype: DType) -> DeviceStorage:
             fix='keep the tensor on the CPU, or move its parts: x.real.to("cuda"), x.imag.to("cuda")',
         )
     buffer = runtime.alloc(size * dtype.itemsize)
-    if config.debug:  # an element that no kernel writes shows as NaN, or as a large integer
+    if config.debug and runtime.device.type == "cuda":  # elsewhere fresh memory is full of these bytes anyway
         runtime.memset(buffer.ptr, 0xFF if dtype.is_inexact else 0x7F, buffer.nbytes)
     storage = _new(DeviceStorage)
     storage.buffer = buffer

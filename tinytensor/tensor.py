@@ -302,9 +302,35 @@ class Tensor(
         return array.copy() if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
+        if self.storage.device.type == "cuda":
+            return self._lent("__dlpack__").__dlpack__(**options)
         return self.numpy().__dlpack__(**options)
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.storage.device.type != "cuda":
+            raise AttributeError("__cuda_array_interface__: the tensor is not on a GPU")
+        interface: dict[str, Any] = self._lent("__cuda_array_interface__").__cuda_array_interface__
+        return interface
+
+    def _lent(self, what: str) -> Any:
+        """A tensor of a GPU as an array of CuPy on the same memory."""
+        if self.requires_grad:
+            raise GradError(
+                f"{what}: the tensor of shape {self.shape} requires grad",
+                why="what another library does to it would not be recorded",
+                fix="call x.detach() first",
+            )
+        runtime: Any = runtime_of(self.storage.device)
+        layout, storage = self.layout, self.storage
+        with runtime.stream:
+            return runtime.lend(
+                storage.buffer, storage.dtype, layout.shape, layout.strides, layout.offset, storage
+            )
+
     def __dlpack_device__(self) -> tuple[int, int]:
+        if self.storage.device.type == "cuda":
+            return 2, self.storage.device.index  # kDLCUDA
         self._on_cpu("__dlpack_device__")
         return 1, 0  # kDLCPU
 

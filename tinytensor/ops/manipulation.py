@@ -19,6 +19,7 @@ from ..dispatch import (
     Spec,
     Specs,
     apply,
+    copy_between_gpus,
     download,
     edge_of,
     record,
@@ -182,9 +183,12 @@ def transfer(x: Tensor, device: Device) -> Tensor:
     source = x.storage.device
     if source is device:
         return x
-    t = download(x) if source is not cpu else x
-    if device is not cpu:
-        t = upload(t, device)
+    if source.type == device.type == "cuda":
+        t = copy_between_gpus(x, device)
+    else:
+        t = download(x) if source is not cpu else x
+        if device is not cpu:
+            t = upload(t, device)
     if grad_enabled() and (edge := edge_of(x)) is not None:
         record(Transfer, (x,), (edge,), (t,), {"source": source})
     return t

@@ -43,7 +43,7 @@ def _cupy() -> Any:
         import cupy
     except ImportError as error:
         raise DeviceError(
-            "device cuda needs CuPy, which cannot be imported",
+            "device cuda: CuPy cannot be imported",
             why=str(error),
             fix='pip install "tinytensor[gpu13]" (driver 580 or newer) or "tinytensor[gpu12]"; or use '
             'device="emulated", which runs the same kernels on the CPU',
@@ -263,10 +263,16 @@ class CupyRuntime:
         return borrow(self, obj)
 
     def lend(
-        self, buffer: Buffer, dtype: DType, shape: Sequence[int], strides: Sequence[int], offset: int
+        self,
+        buffer: Buffer,
+        dtype: DType,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        offset: int,
+        owner: object = None,
     ) -> Any:
         """A buffer as an array of CuPy, without a copy; see `foreign.lend`."""
-        return lend(self, buffer, dtype, shape, strides, offset)
+        return lend(self, buffer, dtype, shape, strides, offset, owner)
 
     # ---- kernels
 

@@ -82,15 +82,16 @@ def lend(
     shape: Sequence[int],
     strides: Sequence[int],
     offset: int,
+    owner: object = None,
 ) -> Any:
-    """A CuPy array over a buffer, which it keeps alive; strides and offset count elements.
+    """A CuPy array over a buffer; strides and offset count elements. It keeps the owner alive.
 
     It has `__dlpack__` and `__cuda_array_interface__`. CuPy orders its work by its own current stream: let it
     wait for `runtime.stream`, or run under `with runtime.stream`.
     """
     cupy = runtime.cupy
     kind = _bfloat16() if dtype is dtypes.bfloat16 else NUMPY[dtype]
-    memory = cupy.cuda.UnownedMemory(buffer.ptr, buffer.nbytes, buffer, runtime.index)
+    memory = cupy.cuda.UnownedMemory(buffer.ptr, buffer.nbytes, owner or buffer, runtime.index)
     pointer = cupy.cuda.MemoryPointer(memory, offset * dtype.itemsize)
     steps = tuple(step * dtype.itemsize for step in strides)
     return cupy.ndarray(tuple(shape), kind, pointer, steps)
