@@ -1,43 +1,17 @@
-"""What a checked run found and counted, by source line: read from the checked core, printed as a report."""
+"""What a checked run found and counted, by launch and by source line."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
-__all__ = ["CheckReport", "Finding", "LineCount"]
+from .check_findings import Finding
+from .check_lines import Code, places_of
 
+__all__ = ["CheckReport", "Finding", "KernelCount", "LineCount"]
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One defect of a kernel, at one place.
-
-    Attributes:
-        kind: out of bounds, misaligned access, uninitialized shared read, uninitialized global read, shared
-            race, global race, or launch failed (deadlock, divergent barrier, assertion, …).
-        kernel: the instance.
-        place: file:line of the access.
-        other: file:line of the access that it collides with; "" if there is none.
-        text: what, in which block and thread.
-        count: how often.
-    """
-
-    kind: str
-    kernel: str
-    place: str
-    other: str
-    text: str
-    count: int
-
-    def __str__(self) -> str:
-        at = f"{self.place} and {self.other}" if self.other else self.place
-        times = f" ({self.count} times)" if self.count > 1 else ""
-        return f"{self.kind} at {at}: {self.text}{times}" if at else f"{self.kind}: {self.text}"
+AccessKey = tuple[Code, str, str, int]  # place, "global" or "shared", "load" or "store", bytes per lane
 
 
 @dataclass(slots=True)
@@ -88,6 +62,73 @@ class LineCount:
         """Share of the moved bytes that were asked for (global memory)."""
         return self.bytes / (32 * self.sectors) if self.sectors else 0.0
 
+    def add(self, numbers: Sequence[int]) -> None:
+        """Add what another address of the same line counted."""
+        self.requests += numbers[0]
+        self.lanes += numbers[1]
+        self.bytes += numbers[2]
+        self.sectors += numbers[3]
+        self.wavefronts += numbers[4]
+        self.ideal += numbers[5]
+
+
+@dataclass(slots=True)
+class KernelCount:
+    """Launches of one kernel with one configuration.
+
+    Attributes:
+        kernel: the instance.
+        grid, block, shared: the configuration.
+        times: how many launches.
+        blocks: of all these launches.
+        counted: blocks whose accesses and operations were counted.
+        cut: whether a block asked for more than can be counted, so that counting ended.
+        read_bytes, written_bytes: of global memory, by all blocks, each byte once in a launch.
+        library: the compiled unit.
+        accesses: counters by place in the unit.
+    """
+
+    kernel: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared: int
+    library: Path
+    times: int = 0
+    blocks: int = 0
+    counted: int = 0
+    cut: bool = False
+    read_bytes: int = 0
+    written_bytes: int = 0
+    accesses: dict[AccessKey, list[int]] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that global memory must move at least: each byte that is read, each one that is written."""
+        return self.read_bytes + self.written_bytes
+
+    @property
+    def sectors(self) -> int:
+        """Of global memory, in the counted blocks."""
+        return sum(numbers[3] for numbers in self.accesses.values())
+
+    @property
+    def wavefronts(self) -> int:
+        """Of shared memory, in the counted blocks."""
+        return sum(numbers[4] for numbers in self.accesses.values())
+
+    def add(self, other: KernelCount) -> None:
+        """Add another launch of the same kernel and configuration."""
+        self.times += other.times
+        self.blocks += other.blocks
+        self.counted += other.counted
+        self.cut |= other.cut
+        self.read_bytes += other.read_bytes
+        self.written_bytes += other.written_bytes
+        for key, numbers in other.accesses.items():
+            have = self.accesses.setdefault(key, [0] * len(numbers))
+            for i, number in enumerate(numbers):
+                have[i] += number
+
 
 @dataclass(slots=True)
 class CheckReport:
@@ -95,35 +136,46 @@ class CheckReport:
 
     Attributes:
         findings: defects; empty is good.
-        lines: counters per source line.
-        launches: launches that were checked.
+        kernels: what was checked, by kernel and configuration.
     """
 
     findings: list[Finding] = field(default_factory=list)
-    lines: list[LineCount] = field(default_factory=list)
-    launches: int = 0
+    kernels: list[KernelCount] = field(default_factory=list)
+
+    @property
+    def launches(self) -> int:
+        """How many launches were checked."""
+        return sum(kernel.times for kernel in self.kernels)
+
+    @property
+    def lines(self) -> list[LineCount]:
+        """Counters of the accesses of each source line."""
+        found: dict[tuple[str, str, str, str, int], LineCount] = {}
+        for launch in self.kernels:
+            places = places_of(launch.library, [key[0] for key in launch.accesses])
+            for (code, space, way, size), numbers in launch.accesses.items():
+                key = launch.kernel, places[code], space, way, size
+                found.setdefault(key, LineCount(*key)).add(numbers)
+        return sorted(found.values(), key=lambda x: (x.kernel, _natural(x.place)))
 
     @property
     def global_bytes(self) -> int:
         """Bytes that global memory moves in the counted blocks: 32 per sector."""
-        return 32 * sum(line.sectors for line in self.lines)
+        return 32 * sum(launch.sectors for launch in self.kernels)
 
-    def add_lines(self, counted: Iterable[LineCount]) -> None:
-        """Add counters to those of the same line."""
-        known = {_key(line): line for line in self.lines}
-        for line in counted:
-            have = known.get(_key(line))
-            if have is None:
-                known[_key(line)] = line
-                self.lines.append(line)
-                continue
-            for name in ("requests", "lanes", "bytes", "sectors", "wavefronts", "ideal"):
-                setattr(have, name, getattr(have, name) + getattr(line, name))
+    def add(self, findings: Iterable[Finding], launch: KernelCount) -> None:
+        """Add what one launch gave."""
+        self.findings += findings
+        for known in self.kernels:
+            if _same(known, launch):
+                known.add(launch)
+                return
+        self.kernels.append(launch)
 
     def __str__(self) -> str:
-        head = f"{self.launches} launches, {len(self.findings)} findings"
-        rows = [_row(line) for line in sorted(self.lines, key=lambda x: (x.kernel, _natural(x.place)))]
-        parts = [head, *[f"  {finding}" for finding in self.findings]]
+        parts = [f"{self.launches:,} launches, {len(self.findings)} findings"]
+        parts += [f"  {finding}" for finding in self.findings]
+        rows = [_row(line) for line in self.lines]
         if rows:
             parts += [
                 "",
@@ -132,12 +184,18 @@ class CheckReport:
         return "\n".join(parts)
 
 
-def _key(line: LineCount) -> tuple[str, str, str, str, int]:
-    return line.kernel, line.place, line.space, line.way, line.size
+def _same(a: KernelCount, b: KernelCount) -> bool:
+    return (a.kernel, a.grid, a.block, a.shared, a.library) == (
+        b.kernel,
+        b.grid,
+        b.block,
+        b.shared,
+        b.library,
+    )
 
 
 def _natural(place: str) -> tuple[str, int]:
-    name, _, number = place.rpartition(":")
+    name, _, number = place.partition(" ")[0].rpartition(":")
     return name, int(number) if number.isdigit() else 0
 
 
@@ -161,51 +219,12 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-# ---- from the core's words ---------------------------------------------------------------------------------
-
-
-def read_findings(text: str, kernel: str, library: Path, names: dict[int, str]) -> list[Finding]:
-    """The findings that the core printed; `names` of the buffers by address."""
-    found = []
-    for row in text.splitlines():
-        kind, count, buffer, code, file, line, code2, file2, line2, words = row.split("\t", 9)
-        name = names.get(int(buffer, 16))
-        if name is not None:
-            words = re.sub(r"\ba buffer\b", f"`{name}`, a buffer", words, count=1)
-        places = [_place(library, *at) for at in ((code, file, line), (code2, file2, line2))]
-        found.append(Finding(kind, kernel, places[0], places[1], words, int(count)))
-    return found
-
-
-def read_lines(text: str, kernel: str, library: Path) -> list[LineCount]:
+def read_accesses(text: str) -> dict[AccessKey, list[int]]:
     """The counters that the core printed."""
-    found = []
+    found: dict[AccessKey, list[int]] = {}
     for row in text.splitlines():
         space, way, size, code, file, line, *numbers = row.split("\t")
-        place = _place(library, code, file, line)
-        found.append(LineCount(kernel, place, space, way, int(size), *[int(n) for n in numbers]))
+        have = found.setdefault(((code, file, line), space, way, int(size)), [0] * len(numbers))
+        for i, number in enumerate(numbers):
+            have[i] += int(number)
     return found
-
-
-def _place(library: Path, code: str, file: str, line: str) -> str:
-    if file:
-        return f"{file}:{line}"
-    return source_line(library, int(code, 16)) if int(code, 16) else ""
-
-
-@cache
-def source_line(library: Path, code: int) -> str:
-    """file:line of an address in a compiled unit, in the kernel's own text."""
-    tool = shutil.which("addr2line") or shutil.which("llvm-symbolizer")
-    if tool is None:
-        return f"{library.name}+{code:#x}"
-    command = [tool, "-i", "-e", str(library), hex(code - 1)]
-    if tool.endswith("llvm-symbolizer"):
-        command = [tool, "--inlining", "--functions=none", f"--obj={library}", hex(code - 1)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    frames = re.findall(r"([^\s/]+):(\d+)", said)
-    own = [f"{file}:{line}" for file, line in frames if file.endswith((".cu", ".cuh"))]
-    if not own:
-        return f"{library.name}+{code:#x}"
-    inside = own[0].partition(":")[0].endswith(".cuh") and len(own) > 1  # a shared function: say who calls it
-    return f"{own[0]} from {own[1]}" if inside else own[0]

@@ -1,27 +1,30 @@
 """The device `checked`: the emulated kernels with every access watched. Finds accesses outside of buffers,
 misaligned ones, reads of what nobody wrote, races, and counts what each source line asks of memory.
 
-About seventy times slower than `emulated`: for small shapes.
+Much slower than `emulated` (`tinytensor.cuda.check` says how much): for small shapes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 from ..device import as_device
 from ..errors import KernelError
 from .base import Argument, Buffer, Dim
-from .check_report import CheckReport, Finding, read_findings, read_lines
+from .check_findings import Finding, Named, read_failure, read_findings
+from .check_lines import places_of
+from .check_report import CheckReport, KernelCount, read_accesses
 from .emulated_kernels import WATCHED
-from .emulated_runtime import Core, EmulatedKernel, EmulatedRuntime
-from .host import Array
+from .emulated_runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
 
 __all__ = ["CheckedRuntime"]
 
-ROOM = 1 << 20  # bytes for what the core prints
+REFUSED = 4  # among the totals: whether a finding ended the launch
 
 
 class CheckedCore(Core):
@@ -29,27 +32,35 @@ class CheckedCore(Core):
 
     def __init__(self) -> None:
         super().__init__(WATCHED)
-        pointer, size = ctypes.c_void_p, ctypes.c_size_t
-        self.watch = self.library.tt_checked_watch
-        self.watch.argtypes = [pointer, size, ctypes.c_int]
-        self.forget = self.library.tt_checked_forget
-        self.forget.argtypes = [pointer]
-        self.fill = self.library.tt_checked_fill
-        self.fill.argtypes = [pointer, size]
-        self.begin = self.library.tt_checked_begin
-        self.begin.argtypes = [pointer]
-        self.count_blocks = self.library.tt_checked_count_blocks
-        self.count_blocks.argtypes = [ctypes.c_uint]
-        self.findings = self.library.tt_checked_findings
-        self.lines = self.library.tt_checked_lines
-        for function in (self.findings, self.lines):
-            function.argtypes, function.restype = [ctypes.c_char_p, size], size
-        self.room = ctypes.create_string_buffer(ROOM)
+        pointer, size, unsigned = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint
+        self.watch = self._function("watch", pointer, size, ctypes.c_int)
+        self.forget = self._function("forget", pointer)
+        self.fill = self._function("fill", pointer, size)
+        self.move = self._function("move", pointer, pointer, size)
+        self.begin = self._function("begin", pointer, unsigned)
+        self.count_blocks = self._function("count_blocks", unsigned)
+        self._totals = self._function("totals", pointer)
+        self.faulty_code = self._function("faulty_code")
+        self.findings = self._function("findings", ctypes.c_char_p, size)
+        self.lines = self._function("lines", ctypes.c_char_p, size)
+        self._room = ctypes.create_string_buffer(1 << 16)
+
+    def _function(self, name: str, *types: type) -> Callable[..., int]:
+        function = self.library[f"tt_checked_{name}"]
+        function.argtypes, function.restype = types, ctypes.c_size_t
+        return function
+
+    def totals(self) -> list[int]:
+        """What the last launch did as a whole."""
+        numbers = (ctypes.c_uint64 * 5)()
+        self._totals(numbers)
+        return list(numbers)
 
     def text(self, function: Callable[..., int]) -> str:
         """What one of the printing functions writes."""
-        used = function(self.room, ROOM)
-        return self.room.raw[:used].decode(errors="replace")
+        while (used := function(self._room, len(self._room))) >= len(self._room):
+            self._room = ctypes.create_string_buffer(2 * used)
+        return self._room.raw[:used].decode(errors="replace")
 
 
 @cache
@@ -69,41 +80,72 @@ class CheckedKernel(EmulatedKernel):
     _core: CheckedCore
 
     def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
-        """Run all threads, one after another. Findings go into the report of the running `check`, or else are
+        """Run all threads, one after another. Findings go into the reports of all running checks, or else are
         raised.
         """
         runtime, core = self._runtime, self._core
         with runtime.watching:
             runtime.follow_memory()
-            core.begin(self._handle)
+            core.begin(self._handle, max(sizes[2], 0))
             failure: KernelError | None = None
             try:
                 super().start(packed, sizes, args)
             except KernelError as error:
                 failure = error
-            names = {at: name for name, at in self._packer.pointers(args)} if args else {}
-            found = read_findings(core.text(core.findings), self.name, self.library, names)
-            if failure is not None and not found:
-                found = [Finding("launch failed", self.name, "", "", failure.why, 1)]
-            report = runtime.report
-            if report is not None:
-                report.launches += 1
-                report.findings += found
-                report.add_lines(read_lines(core.text(core.lines), self.name, self.library))
+            found = self._findings(failure, args)
+            if runtime.checks:
+                count = self._counts(packed)
+                for check in runtime.checks:
+                    check.report.add(found, count)
             elif found:
                 raise KernelError(
                     f"kernel {self.name}: {found[0]}",
                     why=f"device checked watches every access; grid {sizes[0]}, block {sizes[1]}"
                     + (f"; {len(found) - 1} more findings" if len(found) > 1 else ""),
-                    fix="mend the line; `python -m tinytensor check` shows all findings",
+                    fix="mend the line; `with tt.cuda.check() as report` collects all findings",
                 ) from None
+
+    def _findings(self, failure: KernelError | None, args: Sequence[Argument]) -> list[Finding]:
+        core, names = self._core, self._names(args)
+        found = read_findings(core.text(core.findings), self.name, self.library, names)
+        if failure is not None and not core.totals()[REFUSED]:  # else the access that ended it is among them
+            code = f"{core.faulty_code():x}", "", ""
+            found.append(read_failure(failure.why, self.name, places_of(self.library, [code])[code]))
+        return found
+
+    def _names(self, args: Sequence[Argument]) -> dict[int, Named]:
+        """Which buffers the pointers among the arguments lie in."""
+        names: dict[int, Named] = {}
+        for name, at in self._packer.pointers(args) if args else ():
+            start = self._runtime.start_of(at)
+            if start is not None:
+                names.setdefault(start, Named(name, at - start))
+        return names
+
+    def _counts(self, packed: bytes) -> KernelCount:
+        core = self._core
+        gx, gy, gz, bx, by, bz, shared, _ = HEADER.unpack_from(packed)
+        count = KernelCount(self.name, (gx, gy, gz), (bx, by, bz), shared, self.library)
+        count.times, count.blocks = 1, gx * gy * gz
+        count.counted, cut, count.read_bytes, count.written_bytes, _ = core.totals()
+        count.cut = bool(cut)
+        count.accesses = read_accesses(core.text(core.lines))
+        return count
+
+
+class Check:
+    """One `tt.cuda.check` that is on."""
+
+    def __init__(self, blocks: int) -> None:
+        self.blocks = blocks
+        self.report = CheckReport()
 
 
 class CheckedRuntime(EmulatedRuntime):
     """The runtime of the device `checked`; see `base.Runtime`.
 
     Attributes:
-        report: where findings go while a check is on; None: they are raised.
+        checks: that are on, in any thread: findings go into their reports. If none is, they are raised.
     """
 
     build = WATCHED
@@ -113,29 +155,43 @@ class CheckedRuntime(EmulatedRuntime):
     def __init__(self) -> None:
         super().__init__()
         self.device = as_device("checked")
-        self.report: CheckReport | None = None
+        self.checks: list[Check] = []
         self.watching = self._lock
+        self.watcher = self
         self._guest: EmulatedRuntime | None = None
         self._known: dict[int, int] = {}
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """Whoever held the lock is not there in a forked process."""
+        self.watching = self._lock = threading.RLock()
 
     def _make_core(self) -> CheckedCore:
         return the_checked_core()
 
-    # ---- memory
+    # ---- memory, of this device and, while a check is on, of the emulated one
 
-    def alloc(self, nbytes: int) -> Buffer:
+    def allocated(self, buffer: Buffer) -> None:
         """Bytes that nobody has written yet: to read one is a finding."""
-        buffer = super().alloc(nbytes)
         with self.watching:
             if self._known.pop(buffer.ptr, None) is not None:
                 self.core.forget(buffer.ptr)
-            if nbytes:
-                self.core.watch(buffer.ptr, nbytes, 0)
-                self._known[buffer.ptr] = nbytes
-        return buffer
+            if buffer.nbytes:
+                self.core.watch(buffer.ptr, buffer.nbytes, 0)
+                self._known[buffer.ptr] = buffer.nbytes
+
+    def written(self, ptr: int, nbytes: int) -> None:
+        """The host has written bytes."""
+        with self.watching:
+            self.core.fill(ptr, nbytes)
+
+    def moved(self, target: int, source: int, nbytes: int) -> None:
+        """Bytes were copied within the device."""
+        with self.watching:
+            self.core.move(target, source, nbytes)
 
     def follow_memory(self) -> None:
-        """Tell the core which buffers exist: buffers come and go without telling it."""
+        """Tell the core which buffers exist: they go without telling anybody."""
         live = {at: n for at, n in self.memory.live() if n}
         if self._guest is not None:
             live |= {at: n for at, n in self._guest.memory.live() if n}
@@ -148,20 +204,13 @@ class CheckedRuntime(EmulatedRuntime):
                 self.core.watch(at, nbytes, 1)
                 self._known[at] = nbytes
 
-    def copy_in(self, ptr: int, source: Array) -> None:
-        """Host to device."""
-        super().copy_in(ptr, source)
-        self.core.fill(ptr, source.nbytes)
-
-    def copy(self, target: int, source: int, nbytes: int) -> None:
-        """Within the device."""
-        super().copy(target, source, nbytes)
-        self.core.fill(target, nbytes)
-
-    def memset(self, ptr: int, value: int, nbytes: int) -> None:
-        """Set bytes."""
-        super().memset(ptr, value, nbytes)
-        self.core.fill(ptr, nbytes)
+    def start_of(self, address: int) -> int | None:
+        """Where the buffer with this address begins."""
+        for runtime in (self, self._guest):
+            found = runtime.memory.near(address) if runtime is not None else None
+            if found is not None:
+                return found[0]
+        return None
 
     # ---- checks
 
@@ -170,14 +219,26 @@ class CheckedRuntime(EmulatedRuntime):
         """Collect what is found, also in kernels of the emulated device, which run here meanwhile. The first
         `blocks` blocks of each launch are counted.
         """
-        before = self.report, self._guest, guest.instead
-        report = CheckReport()
-        self.report, self._guest, guest.instead = report, guest, self._run_for_guest
-        self.core.count_blocks(blocks)
+        check = Check(blocks)
+        with self.watching:
+            self.checks.append(check)
+            self._follow_checks(guest)
         try:
-            yield report
+            yield check.report
         finally:
-            self.report, self._guest, guest.instead = before
+            with self.watching:
+                self.checks.remove(check)
+                self._follow_checks(guest)
+
+    def _follow_checks(self, guest: EmulatedRuntime) -> None:
+        if len(self.checks) <= 1:  # the first begins, or the last has ended: nobody told us of its memory
+            for at in self._known.keys() - {at for at, _ in self.memory.live()}:
+                self.core.forget(at)
+                del self._known[at]
+        self._guest = guest if self.checks else None
+        guest.instead = self._run_for_guest if self.checks else None
+        guest.watcher = self if self.checks else None
+        self.core.count_blocks(max((check.blocks for check in self.checks), default=0))
 
     def _run_for_guest(
         self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]

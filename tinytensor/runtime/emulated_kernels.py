@@ -31,7 +31,7 @@ UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc")
 # The compiler calls the checked core before each access, so accesses must stay what and where they are.
 WATCHED_FLAGS = (
     *(*KERNEL_FLAGS, "-O1", "-g", "-nostdlib", "-nostdinc", "-fno-omit-frame-pointer"),
-    *("-fsanitize=thread", "-DTT_CHECKED"),
+    *("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc", "-DTT_CHECKED"),
 )
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if os.uname().machine == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from ..device import Device, as_device
 from ..errors import DeviceError, KernelError
@@ -167,6 +167,19 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class Watcher(Protocol):
+    """Is told what happens to memory."""
+
+    def allocated(self, buffer: Buffer) -> None:
+        """It is new; nobody has written its bytes."""
+
+    def written(self, ptr: int, nbytes: int) -> None:
+        """The host writes bytes."""
+
+    def moved(self, target: int, source: int, nbytes: int) -> None:
+        """Bytes are copied within the device."""
+
+
 class EmulatedRuntime:
     """The runtime of the device `emulated`; see `base.Runtime`."""
 
@@ -186,6 +199,7 @@ class EmulatedRuntime:
         self.core = self._make_core()
         self.graph: EmulatedGraph | None = None  # the one that is being captured
         self.instead: Callable[..., None] | None = None  # what runs kernels in place of this runtime
+        self.watcher: Watcher | None = None
 
     def _make_core(self) -> Core:
         return the_core()
@@ -194,11 +208,16 @@ class EmulatedRuntime:
 
     def alloc(self, nbytes: int) -> Buffer:
         """Bytes full of 0xff; the end, rounded up to 256, touches an inaccessible page."""
-        return self.memory.alloc(nbytes, self)
+        buffer = self.memory.alloc(nbytes, self)
+        if self.watcher is not None:
+            self.watcher.allocated(buffer)
+        return buffer
 
     def copy_in(self, ptr: int, source: Array) -> None:
         """Host to device."""
         self.memory.check("copy_in", ptr, source.nbytes)
+        if self.watcher is not None:
+            self.watcher.written(ptr, source.nbytes)
         if self.graph is not None:  # a constant of the graph, which keeps it: its place may be used again
             kept = source.copy()
             self.graph.add(lambda: ctypes.memmove(ptr, kept.ctypes.data, kept.nbytes))
@@ -217,6 +236,8 @@ class EmulatedRuntime:
         """Within the device."""
         self.memory.check("copy to", target, nbytes)
         self.memory.check("copy from", source, nbytes)
+        if self.watcher is not None:
+            self.watcher.moved(target, source, nbytes)
         if self.graph is not None:
             self.graph.add(partial(ctypes.memmove, target, source, nbytes))
             return
@@ -225,6 +246,8 @@ class EmulatedRuntime:
     def memset(self, ptr: int, value: int, nbytes: int) -> None:
         """Set bytes."""
         self.memory.check("memset", ptr, nbytes)
+        if self.watcher is not None:
+            self.watcher.written(ptr, nbytes)
         if self.graph is not None:
             self.graph.add(partial(ctypes.memset, ptr, value, nbytes))
             return

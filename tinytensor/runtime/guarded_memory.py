@@ -226,11 +226,13 @@ class GuardedMemory:
             return self.statistics
 
     def live(self) -> list[tuple[int, int]]:
-        """Address and size of all buffers."""
+        """Address and size of all buffers, and of what a captured graph uses."""
         with self._lock:
             self._drain()
-            found = [mapping for _, mapping in self._starts if mapping.buffer_bytes >= 0]
-        return [(m.end - -(-m.buffer_bytes // ROUND) * ROUND, m.buffer_bytes) for m in found]
+            of_graphs = [m for _, m in self._starts if m.buffer_bytes < 0 and m.arena is not None]
+            lent = [m for _, m in self._starts if m.buffer_bytes >= 0]
+        found = [(m.end - -(-m.buffer_bytes // ROUND) * ROUND, m.buffer_bytes) for m in lent]
+        return found + [(m.start, m.end - m.start) for m in of_graphs]
 
     def near(self, address: int) -> tuple[int, int] | None:
         """Address and size of the buffer whose pages or guards hold this address."""

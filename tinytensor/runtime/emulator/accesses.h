@@ -1,128 +1,174 @@
 // Every access of a checked kernel arrives here: bounds and alignment, then races and uninitialized reads,
 // then counters.
 #pragma once
+#include "flops.h"
 #include "races.h"
 
 namespace tt_emu {
 
-enum Way : int { READ, WRITE, ATOMIC };
-static const char* const way_names[] = {"read", "write", "atomic operation"};
+static Shadow static_shadow, dynamic_shadow;
+static unsigned dynamic_bytes;  // as the launch asked; the memory is rounded up
 
-[[noreturn]] static void refuse_access(Worker& w, const char* kind, Place place, const char* text) {
-    const uint64_t block = numbers[serial - launch_serial];
-    found(kind, place, {}, "%s by %s", text, Who(w, block, w.current).text);
+[[noreturn]] static void refuse_access(Worker& w, const char* kind, const Place& place, const char* text) {
+    refused = true;
+    found(kind, place, {}, "%s by %s", text, Who(w).text);
     fail(w, "%s: %s", kind, text);
 }
 
-[[noreturn]] static void refuse_bounds(Worker& w, const char* address, unsigned size, Way way, Place place) {
-    char text[200];
-    const Range* nearest = nullptr;
-    size_t best = (size_t)1 << 40, at = place_of(address);
-    for (size_t i = at > 0 ? at - 1 : 0; i < ranges.count && i <= at; i++) {
-        const Range& r = ranges[i];
-        size_t distance = (size_t)(address < r.start ? r.start - address : address - r.end);
-        if (distance < best) best = distance, nearest = &r;
+static const char* dynamic_start(const Worker& w) { return (const char*)w.job.dynamic_shared; }
+
+// Says what lies near an address that no buffer has.
+static void describe_outside(const Worker& w, const Access& a, char (&text)[240]) {
+    const int used = snprintf(text, sizeof text, "%u-byte %s at ", a.size, way_names[a.way]);
+    char* to = text + used;
+    const size_t room = sizeof text - (size_t)used;
+    const char *address = a.address, *end = (const char*)w.shared_end;
+    if (address < end && address >= end - MOST_SHARED) {
+        snprintf(to, room, "byte %td of dynamic shared memory, of which the launch asked for %u bytes",
+                 address - dynamic_start(w), dynamic_bytes);
+        return;
     }
-    const char* dynamic = (const char*)w.job.dynamic_shared;
-    if (address < (const char*)w.shared_end && address >= (const char*)w.shared_end - MOST_SHARED) {
-        snprintf(text, sizeof text, "%u-byte %s at byte %ld of dynamic shared memory, which has %ld bytes",
-                 size, way_names[way], (long)(address - dynamic),
-                 (long)((const char*)w.shared_end - dynamic));
-    } else if (nearest && best < 1 << 20) {
+    const Variable* variable = nullptr;  // the last one that begins before the address
+    if (address >= image.shared_start && address < image.shared_end + 65536)
+        for (const Variable& v : image.variables)
+            if (v.shared && v.start <= address && (!variable || v.start > variable->start)) variable = &v;
+    if (variable) {
+        snprintf(to, room, "byte %td of `%s`, shared memory of %td bytes", address - variable->start,
+                 variable->name, variable->end - variable->start);
+        return;
+    }
+    for (const auto& b : freed) {
+        if (address < b.start || address >= b.end) continue;
+        snprintf(to, room, "byte %td of a buffer of %td bytes that was freed", address - b.start,
+                 b.end - b.start);
+        return;
+    }
+    const Buffer* nearest = nullptr;
+    size_t best = 1 << 20, at = place_of(address);
+    for (size_t i = at > 0 ? at - 1 : 0; i < buffers.count && i <= at; i++) {
+        const Buffer& b = buffers[i];
+        const size_t distance = (size_t)(address < b.start ? b.start - address : address - b.end);
+        if (distance < best) best = distance, nearest = &b;
+    }
+    if (nearest) {
         touched = nearest->start;
-        snprintf(text, sizeof text, "%u-byte %s at byte %ld of a buffer of %ld bytes", size, way_names[way],
-                 (long)(address - nearest->start), (long)(nearest->end - nearest->start));
+        snprintf(to, room, "byte %td of a buffer of %zu bytes", address - nearest->start, nearest->size());
     } else {
-        snprintf(text, sizeof text, "%u-byte %s at address %p, where no buffer is", size, way_names[way],
-                 (const void*)address);
+        snprintf(to, room, "address %p, where no buffer is", (const void*)address);
     }
-    refuse_access(w, "out of bounds", place, text);
 }
 
-static void check_alignment(Worker& w, const char* address, unsigned size, Way way, Place place) {
-    bool power = size == 2 || size == 4 || size == 8 || size == 16;
-    if (!power || (uintptr_t)address % size == 0) return;
+[[noreturn]] static void refuse_bounds(Worker& w, const Access& a) {
+    char text[240];
+    describe_outside(w, a, text);
+    refuse_access(w, "out of bounds", a.place, text);
+}
+
+static void check_alignment(Worker& w, const Access& a) {
+    const bool power = a.size == 2 || a.size == 4 || a.size == 8 || a.size == 16;
+    if (!power || (uintptr_t)a.address % a.size == 0) return;
     char text[160];
-    snprintf(text, sizeof text, "%u-byte %s at address %p, which is no multiple of %u", size, way_names[way],
-             (const void*)address, size);
-    refuse_access(w, "misaligned access", place, text);
+    snprintf(text, sizeof text, "%u-byte %s at byte %zu of %s, at an address that is no multiple of %u",
+             a.size, way_names[a.way], a.offset, a.name, a.size);
+    refuse_access(w, "misaligned access", a.place, text);
 }
 
-// The bytes of each word that an access touches; word 0 begins at `base`.
-template <class F>
-static void each_word(const char* base, const char* address, unsigned size, F f) {
-    const size_t from = (size_t)(address - base), to = from + size;
-    for (size_t word = from / 4; word * 4 < to; word++) {
-        const size_t low = from > word * 4 ? from - word * 4 : 0;
-        const size_t high = to - word * 4 < 4 ? to - word * 4 : 4;
-        f(word, (unsigned)((1u << high) - (1u << low)));
+// Whether all bytes of a word of global memory were written before.
+static bool is_initialized(const Buffer& b, size_t word, unsigned granule) {
+    if (!b.initialized) return true;
+    const unsigned bits = ((1u << granule) - 1) << word * granule % 4;
+    const size_t left = b.size() - word * granule;
+    const unsigned there = left < granule ? bits & ((1u << left) - 1) : bits;
+    return (b.initialized[word * granule / 4] & there) == there;
+}
+
+// `at`: where the shadow's memory begins. b: null for shared memory.
+static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* at, Buffer* b) {
+    const size_t from = (size_t)(a.address - at);
+    if (!shadow.prepare(shadow.bytes, granule_of(from, a.size)))
+        fail(w, "the launch touches more memory than the device checked can watch: it keeps 32 bytes for "
+                "each 4, and at most 8 GiB");
+    const unsigned granule = shadow.granule;
+    bool raced = false, unwritten = false;
+    for (size_t i = from / granule; i * granule < from + a.size; i++) {
+        Word& word = shadow.words[i];
+        if (a.way != WRITE && !unwritten) {
+            unwritten = b ? !is_initialized(*b, i, granule) : word.write_phase < first_of_block;
+            if (unwritten)
+                found(b ? "uninitialized global read" : "uninitialized shared read", a.place, {},
+                      "%s + %zu bytes, %u of them read by %s before anything wrote them", a.name, a.offset,
+                      a.size, Who(w).text);
+        }
+        if (!raced) raced = check_word(w, a, word);
+        if (b && a.way != WRITE && word.write_phase < first_of_launch && word.read_phase < first_of_launch)
+            read_bytes += granule;
+        if (b && a.way != READ && word.write_phase < first_of_launch) written_bytes += granule;
+        if (a.way == READ) remember_read(w, a, word);
+        else remember_write(w, a, word);
     }
+    if (b && a.way != READ) set_bits(*b, from, from + a.size, nullptr, 0);
 }
 
-static void shared_access(Worker& w, const char* base, size_t first, const char* address, unsigned size,
-                          Way way, Place place, const char* name) {
-    check_alignment(w, address, size, way, place);
-    if (way != ATOMIC) count_access(w, SHARED, (uint64_t)address, size, way == WRITE, place);
-    each_word(base, address, size, [&](size_t i, unsigned bytes) {
-        if (first + i >= shared_count) return;
-        Word& word = shared_words[first + i];
-        if (way != WRITE && (word.initialized & bytes) != bytes) {
-            found("uninitialized shared read", place, {},
-                  "%s + %ld bytes, read by %s before anything wrote it", name, (long)(i * 4),
-                  Who(w, numbers[serial - launch_serial], w.current).text);
-        }
-        word.initialized |= (unsigned char)bytes;
-        check_word(w, word, bytes, way == WRITE, way == ATOMIC, place, SHARED, {name, (long)(i * 4)});
-    });
+static void check_shared(Worker& w, Access& a, Shadow& shadow, const char* at, bool aligned) {
+    a.space = SHARED;
+    a.since = first_of_block;
+    if (aligned) check_alignment(w, a);
+    if (counting && a.way != ATOMIC) count_access(w, a.number, SHARED, a.address, a.size, a.way == WRITE);
+    check_words(w, a, shadow, at, nullptr);
 }
 
-static void global_access(Worker& w, Range& range, const char* address, unsigned size, Way way,
-                          Place place) {
-    touched = range.start;
-    check_alignment(w, address, size, way, place);
-    if (address + size > range.end) refuse_bounds(w, address, size, way, place);
-    if (way != ATOMIC) count_access(w, GLOBAL, (uint64_t)address, size, way == WRITE, place);
-    if (!range.words) range.words = (Word*)pages(range.count() * sizeof(Word));
-    if (!range.words) return;
-    each_word(range.start, address, size, [&](size_t i, unsigned bytes) {
-        if (range.initialized) {
-            if (way != WRITE && (range.initialized[i] & bytes) != bytes) {
-                found("uninitialized global read", place, {},
-                      "byte %ld of a buffer of %ld bytes, read by %s before anything wrote it", (long)(i * 4),
-                      (long)(range.end - range.start),
-                      Who(w, numbers[serial - launch_serial], w.current).text);
-            }
-            range.initialized[i] |= (unsigned char)bytes;
-        }
-        check_word(w, range.words[i], bytes, way == WRITE, way == ATOMIC, place, GLOBAL,
-                   {"a buffer", (long)(i * 4)});
-    });
+static void check_static(Worker& w, Access& a, bool aligned) {
+    char name[64] = "static shared memory";
+    const char* start = image.shared_start;
+    if (image.variables.count) {
+        const Variable* v = variable_at(a.address);
+        if (v && !v->shared) return;
+        if (!v || a.address + a.size > v->end) refuse_bounds(w, a);
+        snprintf(name, sizeof name, "`%s`", v->name);
+        start = v->start;
+    }
+    a.name = name;
+    a.offset = (size_t)(a.address - start);
+    check_shared(w, a, static_shadow, (const char*)((uintptr_t)image.shared_start & ~(uintptr_t)15), aligned);
 }
 
-static void access(const void* where, unsigned size, Way way, Place place) {
+static void check_global(Worker& w, Access& a, bool aligned) {
+    Buffer* b = buffer_of(a.address);
+    if (!b || a.size > (size_t)(b->end - a.address)) refuse_bounds(w, a);
+    touched = b->start;
+    a.space = GLOBAL;
+    a.since = first_of_launch;
+    a.name = "a buffer";
+    a.offset = (size_t)(a.address - b->start);
+    if (aligned) check_alignment(w, a);
+    if (counting && a.way != ATOMIC) count_access(w, a.number, GLOBAL, a.address, a.size, a.way == WRITE);
+    if (a.way == ATOMIC) meet_at_flag(w.current, a.address);
+    b->shadow.bytes = b->size();
+    check_words(w, a, b->shadow, b->start, b);
+}
+
+// `aligned`: whether the address must be a multiple of the size.
+static void access(const void* where, unsigned size, Way way, const Place& place, bool aligned = true) {
     Worker* worker = here;
     if (!worker || !worker->guarded || !size) return;  // not in a launch
     Worker& w = *worker;
     const char* address = (const char*)where;
     if (w.stacks.holds(address)) return;  // local variables
-    if (address >= image.start && address < image.end) {
-        touched = nullptr;
-        if (address >= image.shared_start && address < image.shared_end && !is_guard(address))
-            shared_access(w, image.shared_start, 0, address, size, way, place, "static shared memory");
-        return;  // else constants
-    }
+    const bool in_image = address >= image.start && address < image.end;
+    if (in_image && (address < image.shared_start || address >= image.shared_end)) return;  // constants
     touched = nullptr;
-    const char* dynamic = (const char*)w.job.dynamic_shared;
-    if (address >= dynamic && address + size <= (const char*)w.shared_end) {
-        size_t first = (size_t)(image.shared_end - image.shared_start) / 4 + 1;
-        return shared_access(w, dynamic, first, address, size, way, place, "dynamic shared memory");
-    }
-    Range* range = range_of(address);
-    if (!range) refuse_bounds(w, address, size, way, place);
-    global_access(w, *range, address, size, way, place);
+    Access a = {address, size, way, place, number_of(place), GLOBAL, 0, "", 0};
+    if (in_image) return check_static(w, a, aligned);
+    const char* dynamic = dynamic_start(w);
+    if (address < dynamic || address >= (const char*)w.shared_end) return check_global(w, a, aligned);
+    a.name = "dynamic shared memory";
+    a.offset = (size_t)(address - dynamic);
+    if (a.offset + size > dynamic_bytes) refuse_bounds(w, a);
+    dynamic_shadow.bytes = MOST_SHARED;
+    check_shared(w, a, dynamic_shadow, (const char*)w.shared_end - MOST_SHARED, aligned);
 }
 
-// ---- asynchronous copies
+// ---- asynchronous copies ----------------------------------------------------------------------------------
 
 // Made when the thread waits for them and not before, so that a missing wait shows as an uninitialized read.
 struct Copy {
@@ -154,8 +200,7 @@ TT_API void tt_checked_wait(unsigned self, unsigned left) {
     using namespace tt_emu;
     List<Copy>& list = copies[self];
     size_t kept = 0;
-    for (size_t i = 0; i < list.count; i++) {
-        Copy copy = list[i];
+    for (const Copy& copy : list) {
         if (copy.group + left >= groups[self]) {
             list[kept++] = copy;
             continue;
@@ -172,39 +217,74 @@ TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_em
     tt_emu::access(address, size, (tt_emu::Way)way, {nullptr, site});
 }
 
-// ---- what the compiler calls before each access
+// Before each launch, with the size of its dynamic shared memory.
+TT_API void tt_checked_begin(const tt_emu::Loaded* kernel, unsigned shared) {
+    using namespace tt_emu;
+    faulty_code = nullptr;
+    refused = false;
+    forget_work();
+    look_at(*kernel->copies[0]);
+    prepare_work();
+    first_of_launch = ++phase;
+    dynamic_bytes = shared;
+    begun.clear();
+    findings.clear();
+    reset_clocks();
+    forget_flags();
+    forget_lines();
+    forget_places();
+    if (shadow_bytes > KEPT_SHADOW) drop_shadows();
+    const size_t size = (size_t)(image.shared_end - image.shared_start) + 16;
+    if (size > static_shadow.bytes) static_shadow.drop();
+    static_shadow.prepare(size, 4);
+}
+
+// ---- what the compiler calls before each access -----------------------------------------------------------
 
 #define TT_CALLER tt_emu::Place{__builtin_return_address(0), {}}
-#define TT_ACCESSES(SIZE)                                                                               \
-    TT_API void __tsan_read##SIZE(void* at) { tt_emu::access(at, SIZE, tt_emu::READ, TT_CALLER); }      \
-    TT_API void __tsan_write##SIZE(void* at) { tt_emu::access(at, SIZE, tt_emu::WRITE, TT_CALLER); }    \
-    TT_API void __tsan_unaligned_read##SIZE(void* at) {                                                 \
-        tt_emu::access(at, SIZE, tt_emu::READ, TT_CALLER);                                              \
-    }                                                                                                   \
-    TT_API void __tsan_unaligned_write##SIZE(void* at) {                                                \
-        tt_emu::access(at, SIZE, tt_emu::WRITE, TT_CALLER);                                             \
-    }
+#define TT_ACCESS(NAME, SIZE, WAY, ALIGNED) \
+    TT_API void __tsan_##NAME##SIZE(void* at) { tt_emu::access(at, SIZE, tt_emu::WAY, TT_CALLER, ALIGNED); }
+#define TT_ACCESSES(SIZE)                 \
+    TT_ACCESS(read, SIZE, READ, true)     \
+    TT_ACCESS(write, SIZE, WRITE, true)   \
+    TT_ACCESS(unaligned_read, SIZE, READ, false) \
+    TT_ACCESS(unaligned_write, SIZE, WRITE, false)
 TT_ACCESSES(1)
 TT_ACCESSES(2)
 TT_ACCESSES(4)
 TT_ACCESSES(8)
 TT_ACCESSES(16)
 TT_API void __tsan_read_range(void* at, size_t n) {
-    tt_emu::access(at, (unsigned)n, tt_emu::READ, TT_CALLER);
+    tt_emu::access(at, (unsigned)n, tt_emu::READ, TT_CALLER, false);
 }
 TT_API void __tsan_write_range(void* at, size_t n) {
-    tt_emu::access(at, (unsigned)n, tt_emu::WRITE, TT_CALLER);
+    tt_emu::access(at, (unsigned)n, tt_emu::WRITE, TT_CALLER, false);
 }
 TT_API void* __tsan_memset(void* to, int value, size_t n) {
-    tt_emu::access(to, (unsigned)n, tt_emu::WRITE, TT_CALLER);
+    tt_emu::access(to, (unsigned)n, tt_emu::WRITE, TT_CALLER, false);
     return memset(to, value, n);
 }
 TT_API void* __tsan_memcpy(void* to, const void* from, size_t n) {
-    tt_emu::access(from, (unsigned)n, tt_emu::READ, TT_CALLER);
-    tt_emu::access(to, (unsigned)n, tt_emu::WRITE, TT_CALLER);
+    tt_emu::access(from, (unsigned)n, tt_emu::READ, TT_CALLER, false);
+    tt_emu::access(to, (unsigned)n, tt_emu::WRITE, TT_CALLER, false);
     return memcpy(to, from, n);
 }
 TT_API void* __tsan_memmove(void* to, const void* from, size_t n) { return __tsan_memcpy(to, from, n); }
 TT_API void __tsan_init() {}
 TT_API void __tsan_func_entry(void*) {}
 TT_API void __tsan_func_exit() {}
+
+// An index of an array whose size the compiler knows is outside of it.
+struct UndefinedIndex {
+    const char* file;
+    unsigned line, column;
+    const void *array, *index;
+};
+TT_API void __ubsan_handle_out_of_bounds(const UndefinedIndex* where, size_t index) {
+    using namespace tt_emu;
+    if (!here || !here->guarded) return;
+    char text[160];
+    snprintf(text, sizeof text, "index %td of an array that has no such element", (ptrdiff_t)index);
+    touched = nullptr;
+    refuse_access(*here, "out of bounds", {nullptr, {where->file, (int)where->line}}, text);
+}

@@ -4,12 +4,4 @@
 #include "collectives.h"
 #include "launches.h"
 
-#include "places.h"
-
-#include "findings.h"
-
-#include "counters.h"
-
-#include "races.h"
-
 #include "accesses.h"

@@ -170,6 +170,7 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     if (!lanes) return;
     check_agreement(w, warp, lanes);
     int kind = w.wait[warp][lowest(lanes)].kind;
+    TT_CHECK(if (kind == SYNC) meet_in_warp(warp, lanes);)
     if (answers[kind]) answers[kind](lanes, w.wait[warp]);
 }
 
@@ -202,7 +203,6 @@ TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arr
         fail(w, "divergent barrier: %s waits at %s:%d while %s waits at %s:%d", Name(w, other).text,
              w.site[other].file, w.site[other].line, Name(w, self).text, site.file, site.line);
     }
-    TT_CHECK(pass_barrier(self);)
     w.counted += predicate != 0;
     if (++w.arrived == w.live) {
         release_block(w);
@@ -215,7 +215,6 @@ TT_API int tt_emu_barrier(Worker* worker, unsigned self, int predicate, int* arr
 }
 
 TT_API void tt_emu_sync_warp(Worker* w, unsigned self, unsigned mask, Site site) {
-    TT_CHECK(pass_warp_barrier(self);)
     meet(*w, self, mask, SYNC, nullptr, site);
 }
 
@@ -258,6 +257,7 @@ TT_API void tt_emu_ldmatrix(Worker* w, unsigned self, unsigned* registers, int c
 
 TT_API void tt_emu_mma(Worker* w, unsigned self, Matrix kind, float* d, const unsigned* a, const unsigned* b,
                        const float* c, Site site) {
+    TT_CHECK(count_product(kind, site);)
     Product operand = {kind, d, a, b, c};
     meet(*w, self, ~0u, MMA, &operand, site);
 }

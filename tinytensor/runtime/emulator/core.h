@@ -83,4 +83,5 @@ TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_em
 TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site);
 TT_API void tt_checked_commit(unsigned self);
 TT_API void tt_checked_wait(unsigned self, unsigned left);
+TT_API void tt_checked_fence(unsigned self);
 #endif

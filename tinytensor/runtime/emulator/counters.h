@@ -1,9 +1,9 @@
 // Counters per source line: what the accesses of a warp cost the memory system.
 //
-// Lanes that execute an access for the n-th time in a block are taken for one request: exact where the warp
-// runs together. Global memory moves sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and gives
-// each bank's words one after another. What is counted are the accesses of the source: a compiler may merge
-// neighbors.
+// Lanes that execute an access for the n-th time since they last met (at a barrier of the block, in a
+// __syncwarp of the whole warp) are taken for one request: exact where the warp runs together. Global memory
+// moves sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and gives each bank's words one after
+// another. What is counted are the accesses of the source: a compiler may merge neighbors.
 #pragma once
 #include "findings.h"
 
@@ -17,48 +17,55 @@ struct Request {
 };
 
 struct Line {
-    Place place;
+    uint16_t place;
     Space space;
     bool write;
     unsigned size;  // bytes per lane
     uint64_t requests, lanes, bytes, sectors, wavefronts, ideal;
-    List<Request> made[WARPS];
+    List<Request> made[WARPS];  // since the lanes met
     unsigned times[MOST_THREADS];
+    Line* next;  // of the same place
 };
 
-constexpr unsigned LINES = 4096;  // a power of two
-static Line* lines[LINES];
-static unsigned counted_blocks, blocks_to_count = 4;
-static bool counting;
+constexpr size_t MOST_WAITING = 1 << 18;  // requests of lanes that have not met: 70 MB
+static List<Line*> lines;
+static Line* lines_at[MOST_PLACES];
+static unsigned blocks_to_count = 4;
+static uint64_t counted_blocks;
+static bool counting, cut;  // cut: there were more requests than may wait
+static size_t waiting;
+static uint64_t read_bytes, written_bytes;  // of global memory by all blocks, each byte once
 
-static Line* line_of(Place place, Space space, bool write, unsigned size) {
-    size_t hash = (size_t)place.code * 31 + (size_t)place.site.line * 1009 + (size_t)place.site.file;
-    hash = (hash * 8 + (size_t)space * 4 + write * 2) * 0x9e3779b97f4a7c15ull >> 40;
-    for (unsigned i = 0; i < LINES; i++) {
-        Line*& line = lines[(hash + i) % LINES];
-        if (!line) {
-            line = (Line*)calloc(1, sizeof(Line));
-            if (!line) return nullptr;
-            line->place = place, line->space = space, line->write = write, line->size = size;
-            return line;
-        }
-        if (line->place == place && line->space == space && line->write == write && line->size == size)
-            return line;
-    }
-    return nullptr;
+static Line* line_of(uint16_t place, Space space, bool write, unsigned size) {
+    for (Line* line = lines_at[place]; line; line = line->next)
+        if (line->space == space && line->write == write && line->size == size) return line;
+    Line* line = (Line*)calloc(1, sizeof(Line));
+    if (!line) abort();
+    line->place = place, line->space = space, line->write = write, line->size = size;
+    line->next = lines_at[place];
+    lines_at[place] = line;
+    return lines.add(line);
 }
 
-static void count_access(const Worker& w, Space space, uint64_t address, unsigned size, bool write,
-                         Place place) {
-    if (!counting) return;
-    Line* line = line_of(place, space, write, size);
-    if (!line) return;
-    List<Request>& made = line->made[w.current / LANES];
-    unsigned n = line->times[w.current]++;
-    while (made.count <= n) made.add({});
+static void forget_requests(Line& line, unsigned warp) {
+    waiting -= line.made[warp].count;
+    line.made[warp].clear();
+    memset(line.times + warp * LANES, 0, LANES * sizeof(unsigned));
+}
+
+static void count_access(const Worker& w, uint16_t place, Space space, const char* address, unsigned size,
+                         bool write) {
+    if (waiting >= MOST_WAITING) {
+        counting = false;
+        cut = true;
+        return;
+    }
+    Line& line = *line_of(place, space, write, size);
+    List<Request>& made = line.made[w.current / LANES];
+    const unsigned n = line.times[w.current]++;
+    for (; made.count <= n; waiting++) made.add({});
     made[n].lanes |= 1u << w.current % LANES;
-    made[n].address[w.current % LANES] = address;
-    line->lanes++;
+    made[n].address[w.current % LANES] = (uint64_t)address;
 }
 
 static size_t sort_unique(uint64_t* values, size_t count) {
@@ -110,59 +117,64 @@ static void count_shared(Line& line, const Request& request) {
     line.bytes += (uint64_t)__builtin_popcount(request.lanes) * line.size;
 }
 
-static void begin_counting() {
-    counting = counted_blocks < blocks_to_count;
-    counted_blocks += counting;
+// The lanes of these warps have met: what they asked for is complete.
+static void flush(unsigned first, unsigned last) {
+    for (Line* line : lines) {
+        for (unsigned warp = first; warp < last; warp++) {
+            for (const Request& request : line->made[warp]) {
+                if (!request.lanes) continue;
+                line->requests++;
+                line->lanes += (unsigned)__builtin_popcount(request.lanes);
+                if (line->space == GLOBAL) count_global(*line, request);
+                else count_shared(*line, request);
+            }
+            if (line->made[warp].count) forget_requests(*line, warp);
+        }
+    }
 }
 
+static void begin_counting() { counting = !cut && counted_blocks < blocks_to_count; }
+
 static void end_counting() {
-    if (!counting) return;
+    if (counting) flush(0, WARPS), counted_blocks++;
     counting = false;
-    for (Line* line : lines) {
-        if (!line) continue;
-        for (List<Request>& made : line->made) {
-            for (size_t i = 0; i < made.count; i++) {
-                if (!made[i].lanes) continue;
-                line->requests++;
-                if (line->space == GLOBAL) count_global(*line, made[i]);
-                else count_shared(*line, made[i]);
-            }
-            made.clear();
-        }
-        memset(line->times, 0, sizeof line->times);
-    }
 }
 
 static void forget_lines() {
-    for (Line*& line : lines) {
-        if (!line) continue;
-        for (List<Request>& made : line->made) free((void*)made.items);
+    for (Line* line : lines) {
+        for (List<Request>& made : line->made) made.drop();
+        lines_at[line->place] = nullptr;
         free((void*)line);
-        line = nullptr;
     }
-    counted_blocks = 0;
+    lines.clear();
+    counted_blocks = waiting = read_bytes = written_bytes = 0;
+    counting = cut = false;
 }
 
 }  // namespace tt_emu
 
 // How many blocks of a launch are counted; 0 for none.
 TT_API void tt_checked_count_blocks(unsigned blocks) { tt_emu::blocks_to_count = blocks; }
-TT_API unsigned tt_checked_counted_blocks() { return tt_emu::counted_blocks; }
 
-TT_API size_t tt_checked_lines(char* text, size_t room) {
+// What the last launch did as a whole.
+TT_API void tt_checked_totals(uint64_t* totals) {
     using namespace tt_emu;
-    size_t used = 0;
+    totals[0] = counted_blocks, totals[1] = cut, totals[2] = read_bytes, totals[3] = written_bytes;
+    totals[4] = refused;
+}
+
+TT_API size_t tt_checked_lines(char* to, size_t room) {
+    using namespace tt_emu;
+    Text text = {to, room, 0};
     for (const Line* line : lines) {
-        if (!line || used + 1024 > room) continue;
-        used += (size_t)snprintf(text + used, room - used, "%s\t%s\t%u",
-                                 line->space == GLOBAL ? "global" : "shared", line->write ? "store" : "load",
-                                 line->size);
-        used += print_place(text + used, room - used, line->place);
+        if (!line->requests) continue;
+        text.add("%s\t%s\t%u", line->space == GLOBAL ? "global" : "shared", line->write ? "store" : "load",
+                 line->size);
+        print_place(text, places[line->place]);
         const uint64_t numbers[] = {line->requests, line->lanes,      line->bytes,
                                     line->sectors,  line->wavefronts, line->ideal};
-        for (uint64_t number : numbers)
-            used += (size_t)snprintf(text + used, room - used, "\t%llu", (unsigned long long)number);
-        used += (size_t)snprintf(text + used, room - used, "\n");
+        for (uint64_t number : numbers) text.add("\t%llu", (unsigned long long)number);
+        text.add("\n");
     }
-    return used;
+    return text.used;
 }

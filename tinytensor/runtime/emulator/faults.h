@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <ucontext.h>
 
 #include "scheduler.h"
 
@@ -18,10 +19,25 @@ static __thread const void* report_address;
 
 static Worker& running_worker() { return *here; }
 
+#ifdef TT_CHECKED
+static const void* faulty_code;  // the instruction that made the last fault
+
+static const void* code_of(void* context) {
+#if defined(__linux__) && defined(__x86_64__)
+    return (const void*)((ucontext_t*)context)->uc_mcontext.gregs[REG_RIP];
+#elif defined(__linux__) && defined(__aarch64__)
+    return (const void*)((ucontext_t*)context)->uc_mcontext.pc;
+#else
+    (void)context;
+    return nullptr;
+#endif
+}
+#endif
+
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE};
 static struct sigaction former[3];
 
-static void on_fault(int signal, siginfo_t* info, void*) {
+static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context) {
     Worker* w = here;
     if (w && w->guarded) {
         w->guarded = false;
@@ -29,6 +45,7 @@ static void on_fault(int signal, siginfo_t* info, void*) {
         w->fault = signal;
         w->fault_code = info->si_code;
         w->fault_address = info->si_addr;
+        TT_CHECK(faulty_code = code_of(context);)
         switch_stack(&w->nowhere, w->main_stack);
     }
     for (int i = 0; i < 3; i++)  // not ours: put the former handler back, and let it happen again

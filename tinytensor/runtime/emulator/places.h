@@ -1,23 +1,13 @@
-// Places in the source, and the memory that a checked kernel may touch.
+// Places in the source, by number; lists and text, since the core has no C++ library.
 #pragma once
 #include <elf.h>
 #include <link.h>
+#include <sys/stat.h>
 
 #include "launches.h"
 
 namespace tt_emu {
 
-// Where an access stands: an address in the code of the unit, or a file and line where the emulator knows
-// them.
-struct Place {
-    const void* code;
-    Site site;
-    bool operator==(const Place& other) const {
-        return code == other.code && site.line == other.site.line && site.file == other.site.file;
-    }
-};
-
-// A list that grows. The core has no C++ library.
 template <class T>
 struct List {
     T* items = nullptr;
@@ -32,144 +22,60 @@ struct List {
         return items[count++] = item;
     }
     T& operator[](size_t i) { return items[i]; }
+    T* begin() { return items; }
+    T* end() { return items + count; }
     void clear() { count = 0; }
+    void drop() {
+        free((void*)items);
+        items = nullptr;
+        count = room = 0;
+    }
 };
 
-// ---- memory of the device
-
-struct Word;  // what is known of 4 bytes, in this launch (races.h)
-
-struct Range {  // one buffer
-    const char *start, *end;
-    unsigned char* initialized;  // per word 4 bits: which of its bytes were written; null: all
-    Word* words;                 // made when the first access is seen
-    size_t count() const { return ((size_t)(end - start) + 3) / 4; }
+// What the host reads: lines with fields between tabs. `used` may exceed `room`: then it asks again.
+struct Text {
+    char* to;
+    size_t room, used;
+    __attribute__((format(printf, 2, 3))) void add(const char* format, ...) {
+        va_list values;
+        va_start(values, format);
+        const size_t left = used < room ? room - used : 0;
+        used += (size_t)vsnprintf(to + (left ? used : 0), left, format, values);
+        va_end(values);
+    }
 };
 
-static List<Range> ranges;  // by ascending address
-static Range* last_range;
-
-static void* pages(size_t bytes) {
-    void* memory =
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? nullptr : memory;
-}
-
-// The first range that ends behind an address.
-static size_t place_of(const char* address) {
-    size_t low = 0, high = ranges.count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (ranges[middle].end <= address) low = middle + 1;
-        else high = middle;
+// Where an access stands: an address in the code of the unit, or a file and line where the emulator knows
+// them.
+struct Place {
+    const void* code;
+    Site site;
+    bool operator==(const Place& other) const {
+        return code == other.code && site.line == other.site.line && site.file == other.site.file;
     }
-    return low;
-}
-
-static Range* range_of(const char* address) {
-    if (last_range && address >= last_range->start && address < last_range->end) return last_range;
-    size_t at = place_of(address);
-    if (at == ranges.count || ranges[at].start > address) return nullptr;
-    return last_range = &ranges[at];
-}
-
-// ---- memory of the running unit
-
-struct Image {
-    const char *start, *end;              // all of the library
-    const char *shared_start, *shared_end;  // zeroed data: the __shared__ variables
 };
-static Image image;
 
-static int find_image(dl_phdr_info* info, size_t, void* wanted) {
-    const char* base = (const char*)info->dlpi_addr;
-    if (base != (const char*)wanted) return 0;
-    image = {base, base, base, base};
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const auto& part = info->dlpi_phdr[i];
-        if (part.p_type != PT_LOAD) continue;
-        const char* end = base + part.p_vaddr + part.p_memsz;
-        if (end > image.end) image.end = end;
-        if (!(part.p_flags & PF_W)) continue;
-        image.shared_start = base + part.p_vaddr + part.p_filesz;
-        image.shared_end = end;
+constexpr unsigned MOST_PLACES = 1 << 16;
+static List<Place> places;                   // of this launch; number 0 is no place
+static uint16_t place_table[MOST_PLACES];  // numbers, by hash
+
+static uint16_t number_of(const Place& place) {
+    const size_t key = (size_t)place.code + (size_t)place.site.line * 1009 + (size_t)place.site.file;
+    size_t at = key * 0x9e3779b97f4a7c15ull >> 48;
+    for (;; at = (at + 1) % MOST_PLACES) {
+        const uint16_t number = place_table[at];
+        if (!number) break;
+        if (places[number] == place) return number;
     }
-    return 1;
+    if (places.count >= MOST_PLACES / 2) return 0;  // more than any file has
+    places.add(place);
+    return place_table[at] = (uint16_t)(places.count - 1);
 }
 
-// A __shared__ array of __half is a static variable of a class, so C++ keeps beside it whether it was
-// constructed. No kernel knows of these guards.
-static List<const char*> guards;
-
-static void find_guards(const char* path, const char* base) {
-    guards.clear();
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return;
-    const size_t size = (size_t)lseek(file, 0, SEEK_END);
-    void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
-    close(file);
-    if (mapped == MAP_FAILED) return;
-    const char* data = (const char*)mapped;
-    const auto* head = (const ElfW(Ehdr)*)data;
-    const auto* sections = (const ElfW(Shdr)*)(data + head->e_shoff);
-    for (int i = 0; i < head->e_shnum; i++) {
-        if (sections[i].sh_type != SHT_SYMTAB) continue;
-        const auto* symbols = (const ElfW(Sym)*)(data + sections[i].sh_offset);
-        const char* names = data + sections[sections[i].sh_link].sh_offset;
-        for (size_t k = 0; k < sections[i].sh_size / sizeof *symbols; k++)
-            if (strncmp(names + symbols[k].st_name, "_ZGV", 4) == 0) guards.add(base + symbols[k].st_value);
-    }
-    munmap(mapped, size);
-}
-
-static bool is_guard(const char* address) {
-    for (size_t i = 0; i < guards.count; i++)
-        if (address >= guards[i] && address < guards[i] + 8) return true;
-    return false;
-}
-
-static void look_at(const Kernel& kernel) {
-    Dl_info info;
-    if (!dladdr((const void*)kernel.run, &info)) return;
-    dl_iterate_phdr(find_image, info.dli_fbase);
-    find_guards(info.dli_fname, (const char*)info.dli_fbase);
+static void forget_places() {
+    if (places.count > 1) memset(place_table, 0, sizeof place_table);
+    places.clear();
+    places.add({});
 }
 
 }  // namespace tt_emu
-
-// Buffers of nbytes at address; `initialized` says whether the host has filled it already.
-TT_API void tt_checked_watch(const char* address, size_t nbytes, int initialized) {
-    using namespace tt_emu;
-    last_range = nullptr;
-    Range range = {address, address + nbytes, nullptr, nullptr};
-    if (!initialized) range.initialized = (unsigned char*)pages(range.count());
-    ranges.add(range);
-    size_t at = ranges.count - 1;
-    for (; at > 0 && ranges[at - 1].start > address; at--) ranges[at] = ranges[at - 1];
-    ranges[at] = range;
-}
-
-TT_API void tt_checked_forget(const char* address) {
-    using namespace tt_emu;
-    last_range = nullptr;
-    for (size_t i = 0; i < ranges.count; i++) {
-        if (ranges[i].start != address) continue;
-        size_t count = ranges[i].count();
-        if (ranges[i].initialized) munmap(ranges[i].initialized, count);
-        if (ranges[i].words) munmap((void*)ranges[i].words, count * 48);
-        for (size_t j = i + 1; j < ranges.count; j++) ranges[j - 1] = ranges[j];
-        ranges.count--;
-        return;
-    }
-}
-
-// The host has written these bytes.
-TT_API void tt_checked_fill(const char* address, size_t nbytes) {
-    using namespace tt_emu;
-    Range* range = range_of(address);
-    if (!range || !range->initialized) return;
-    for (size_t i = 0; i < nbytes; i++) {
-        size_t at = (size_t)(address + i - range->start);
-        range->initialized[at / 4] |= (unsigned char)(1 << at % 4);
-    }
-}

@@ -1,144 +1,114 @@
-// Races and uninitialized reads: what is known of every 4 bytes of memory.
-//
-// Two accesses of one word, one of them a write, need something between them: the same thread, a barrier of
-// the block, or __syncwarp within a warp. Blocks of one launch have nothing between them at all. Two atomic
-// operations never race.
+// Races: two accesses of the same bytes, one of them a write, with nothing between them. Two atomic
+// operations never race. For each word the last write is remembered, and enough of the reads since: one read,
+// or the lanes of one warp, or two threads of different warps, or one read in an earlier block.
 #pragma once
 #include "counters.h"
 
 namespace tt_emu {
 
-struct Access {
-    uint64_t block;  // serial number over all launches, from 1; 0: none
-    unsigned short thread, barriers, warp_barriers;
-    unsigned char bytes, atomic;  // which of the 4 bytes
+enum Way : int { READ, WRITE, ATOMIC };
+static const char* const way_names[] = {"read", "write", "atomic operation"};
+
+struct Access {  // the running one
+    const char* address;
+    unsigned size;
+    Way way;
+    Place place;
+    uint16_t number;  // of the place
+    Space space;
+    uint64_t since;    // the first phase of which something may be in the way
+    const char* name;  // of what it touches: "`tile`"
+    size_t offset;     // in that
 };
 
-enum Readers : unsigned char { ONE, WARP, BLOCK, BLOCKS };
-
-struct Word {
-    Access write, read;
-    unsigned write_place;  // number in `known`, from 1
-    unsigned read_place;
-    Readers readers;
-    unsigned char initialized;  // of shared memory
-};
-static_assert(sizeof(Word) <= 48, "see tt_checked_forget");
-
-static List<Place> known;
-static uint64_t serial, launch_serial;  // of the running block, and of the first one of its launch
-static List<uint64_t> numbers;               // of the blocks of this launch, in the order in which they run
-static unsigned short barriers[MOST_THREADS], warp_barriers[MOST_THREADS];
-static Word* shared_words;
-static size_t shared_count;
-
-static unsigned number_of(Place place) {
-    for (size_t i = known.count; i > 0 && i + 64 > known.count; i--)
-        if (known[i - 1] == place) return (unsigned)i;
-    known.add(place);
-    return (unsigned)known.count;
+// A thread whose read of a word nothing separates from the running thread; MOST_THREADS if there is none.
+static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& word) {
+    const unsigned me = w.current, reader = word.read_thread;
+    if (word.read_phase < a.since) return MOST_THREADS;
+    if (word.read_phase < first_of_block)
+        return was_released(w, word.read_phase, reader) ? MOST_THREADS : reader;
+    if (word.read_phase != phase) return MOST_THREADS;
+    if (word.several) return reader / LANES == me / LANES ? word.read_lanes : reader;
+    if (reader / LANES != me / LANES) return reader;
+    for (unsigned left = word.read_lanes & ~(1u << me % LANES); left; left &= left - 1)
+        if (seen[me][lowest(left)] < word.read_clock) return me / LANES * LANES + lowest(left);
+    return MOST_THREADS;
 }
 
-// Whether something stands between an access and the running thread.
-static bool is_ordered(const Worker& w, const Access& before) {
-    if (before.block < launch_serial) return true;
-    if (before.block != serial) return false;
-    unsigned t = w.current;
-    if (before.thread == t || before.barriers != barriers[t]) return true;
-    return before.thread / LANES == t / LANES && before.warp_barriers != warp_barriers[t];
-}
-
-static bool reads_are_ordered(const Worker& w, const Word& word) {
-    const Access& read = word.read;
-    if (read.block < launch_serial) return true;
-    if (word.readers == BLOCKS || !is_ordered(w, read)) return false;
-    if (word.readers == ONE || read.barriers != barriers[w.current]) return true;
-    return word.readers == WARP && read.warp_barriers != warp_barriers[w.current];
-}
-
-static void remember_read(const Worker& w, Word& word, Access now, Place place) {
-    Access& read = word.read;
-    bool recent = read.block >= launch_serial && read.block != 0;
-    if (recent && read.block != now.block) {
-        word.readers = BLOCKS;
-    } else if (recent && word.readers != BLOCKS && read.barriers == now.barriers) {
-        if (read.thread / LANES != now.thread / LANES) word.readers = BLOCK;
-        else if (read.thread != now.thread && word.readers == ONE) word.readers = WARP;
-        now.bytes |= read.bytes;
-    } else if (!recent || word.readers != BLOCKS) {
-        word.readers = ONE;
-    }
-    read = now;
-    word.read_place = number_of(place);
-}
-
-struct Where {  // "x + 16 bytes" in a message
-    const char* name;
-    long offset;
-};
-
-static void check_word(Worker& w, Word& word, unsigned bytes, bool write, bool atomic, Place place,
-                       Space space, Where where) {
-    unsigned t = w.current;
-    const uint64_t block = numbers[serial - launch_serial];
-    const char* kind = space == SHARED ? "shared race" : "global race";
-    if (word.write.block && (word.write.bytes & bytes) && !(word.write.atomic && atomic) &&
-        !is_ordered(w, word.write)) {
-        const uint64_t other = numbers[word.write.block - launch_serial];
-        found(kind, place, known[word.write_place - 1],
-              "%s of %s + %ld bytes by %s after a write by %s, with no barrier between",
-              atomic ? "atomic operation" : write ? "write" : "read", where.name, where.offset,
-              Who(w, block, t).text, Who(w, other, word.write.thread).text);
-    }
-    if ((write || atomic) && word.read.block && (word.read.bytes & bytes) && !reads_are_ordered(w, word)) {
-        const uint64_t other = numbers[word.read.block - launch_serial];
-        found(kind, place, known[word.read_place - 1],
-              "write of %s + %ld bytes by %s after a read by %s%s, with no barrier between", where.name,
-              where.offset, Who(w, block, t).text, Who(w, other, word.read.thread).text,
-              word.readers == ONE ? "" : " and others");
-    }
-    Access now = {serial, (unsigned short)t, barriers[t], warp_barriers[t], (unsigned char)bytes, atomic};
-    if (write || atomic) {
-        word.write = now;
-        word.write_place = number_of(place);
+static void remember_read(const Worker& w, const Access& a, Word& word) {
+    const unsigned me = w.current, before = word.read_thread;
+    const uint32_t clock = seen[me][me % LANES];
+    if (reader_in_the_way(w, a, word) == MOST_THREADS) {
+        word.read_phase = phase;
+        word.read_thread = me & 1023;
+        word.several = 0;
+        word.read_clock = clock;
+        word.read_lanes = 1u << me % LANES;
+        word.read_place = a.number;
+    } else if (word.read_phase != phase || word.several) {
+        return;  // who writes is in the way of those already
+    } else if (before / LANES != me / LANES) {
+        word.several = 1;
+        word.read_lanes = me;
     } else {
-        remember_read(w, word, now, place);
+        word.read_lanes |= 1u << me % LANES;
+        if (clock < word.read_clock) word.read_clock = clock;
     }
 }
+
+static void remember_write(const Worker& w, const Access& a, Word& word) {
+    word.write_phase = phase;
+    word.write_thread = w.current & 1023;
+    word.write_clock = seen[w.current][w.current % LANES];
+    word.write_place = a.number;
+    word.atomic = a.way == ATOMIC;
+}
+
+static void report_race(const Worker& w, const Access& a, uint64_t then, unsigned thread, const char* what,
+                        uint16_t other) {
+    const bool same_block = then >= first_of_block;
+    found(a.space == SHARED ? "shared race" : "global race", a.place, places[other],
+          "%s of %s + %zu bytes by %s after a %s by %s, with %s between", way_names[a.way], a.name, a.offset,
+          Who(w).text, what, Who(w, then, thread).text, same_block ? "no barrier" : "nothing");
+}
+
+// Whether the access has a race in this word.
+static bool check_word(const Worker& w, const Access& a, const Word& word) {
+    const bool both_atomic = word.atomic && a.way == ATOMIC;
+    if (word.write_phase && !both_atomic &&
+        !is_ordered(w, a.since, word.write_phase, word.write_thread, word.write_clock)) {
+        report_race(w, a, word.write_phase, word.write_thread, word.atomic ? way_names[ATOMIC] : "write",
+                    word.write_place);
+        return true;
+    }
+    if (a.way == READ || !word.read_phase) return false;
+    const unsigned reader = reader_in_the_way(w, a, word);
+    if (reader == MOST_THREADS) return false;
+    report_race(w, a, word.read_phase, reader, "read", word.read_place);
+    return true;
+}
+
+// ---- the life of a block ----------------------------------------------------------------------------------
 
 static void forget_copies();
 
-// ---- the life of a block
-
 static void begin_checked_block(Worker& w) {
-    serial++;
-    numbers.add(block_number(w));
+    first_of_block = ++phase;
+    begun.add({phase, block_number(w)});
     forget_copies();
-    memset(barriers, 0, sizeof barriers);
-    memset(warp_barriers, 0, sizeof warp_barriers);
-    memset((void*)shared_words, 0, shared_count * sizeof(Word));
     begin_counting();
 }
 
 static void end_checked_block(Worker&) { end_counting(); }
-static void pass_barrier(unsigned thread) { barriers[thread]++; }
-static void pass_warp_barrier(unsigned thread) { warp_barriers[thread]++; }
+
+static void pass_barrier() {
+    phase++;
+    if (counting) flush(0, WARPS);
+}
+
+static void meet_in_warp(unsigned warp, unsigned lanes) {
+    pass_warp_barrier(warp, lanes);
+    if (counting && lanes == ~0u) flush(warp, warp + 1);
+}
 
 }  // namespace tt_emu
-
-// Before each launch.
-TT_API void tt_checked_begin(const tt_emu::Loaded* kernel) {
-    using namespace tt_emu;
-    look_at(*kernel->copies[0]);
-    launch_serial = serial + 1;
-    numbers.clear();
-    findings.clear();
-    forget_lines();
-    known.clear();
-    known.add({});
-    size_t need = (size_t)(image.shared_end - image.shared_start + MOST_SHARED) / 4 + 8;
-    if (need <= shared_count) return;
-    free((void*)shared_words);
-    shared_words = (Word*)calloc(need, sizeof(Word));
-    shared_count = shared_words ? need : 0;
-}

@@ -69,8 +69,9 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes);
 #ifdef TT_CHECKED  // races.h
 static void begin_checked_block(Worker& w);
 static void end_checked_block(Worker& w);
-static void pass_barrier(unsigned thread);
-static void pass_warp_barrier(unsigned thread);
+static void pass_barrier();
+static void meet_in_warp(unsigned warp, unsigned lanes);
+static void count_product(Matrix kind, Site site);
 #endif
 
 // Ends the launch with a message; the other threads of the block are left where they are.
@@ -202,6 +203,7 @@ static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
 // ---- the block's barrier, and the ends of threads ---------------------------------------------------------
 
 static void release_block(Worker& w) {
+    TT_CHECK(pass_barrier();)
     w.result_counted = (int)w.counted;
     w.result_arrived = (int)w.arrived;
     for (unsigned warp = 0; warp < w.warps; warp++) {

@@ -116,9 +116,12 @@ TT_REDUCE(__reduce_xor_sync, unsigned, one)
 
 // ---- order of memory, ends of a thread --------------------------------------------------------------------
 
-TT_INLINE void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+TT_INLINE void __threadfence() {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    TT_CHECK(tt_checked_fence(tt_emu::self());)
+}
 TT_INLINE void __threadfence_block() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
-TT_INLINE void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+TT_INLINE void __threadfence_system() { __threadfence(); }
 TT_INLINE void __trap(TT_SITE) { tt_emu_trap(tt_emu::worker, tt_emu::self(), TT_HERE); }
 
 #define printf(...) tt_emu_printf(__VA_ARGS__)

@@ -1,0 +1,63 @@
+"""From what the checked core prints to places in the source: file and line of addresses in compiled units."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["Code", "places_of"]
+
+Code = tuple[str, str, str]  # of a place: offset in the unit (hexadecimal, "0" for none), file, line
+
+_known: dict[tuple[Path, int], str] = {}
+_FRAME = re.compile(r"([^\s/]+):(\d+)")
+
+
+def places_of(library: Path, codes: Iterable[Code]) -> dict[Code, str]:
+    """file:line of each place, in the kernel's own text; "" for none."""
+    codes = set(codes)
+    offsets = {int(code, 16) - 1 for code, file, _ in codes if not file and code != "0"}
+    resolve(library, offsets)
+    return {
+        c: f"{c[1]}:{c[2]}" if c[1] else "" if c[0] == "0" else _known[library, int(c[0], 16) - 1]
+        for c in codes
+    }
+
+
+def resolve(library: Path, offsets: Iterable[int]) -> dict[int, str]:
+    """file:line of instructions. A line of a header comes with that of the kernel file that calls it."""
+    offsets = list(offsets)
+    missing = [o for o in offsets if (library, o) not in _known]
+    if missing:
+        found = _ask(library, missing)
+        for offset in missing:
+            own = found.get(offset, [])
+            inside = len(own) > 1 and own[0].partition(":")[0].endswith(".cuh")
+            text = f"{own[0]} from {own[-1]}" if inside else own[0] if own else f"{library.name}+{offset:#x}"
+            _known[library, offset] = text
+    return {o: _known[library, o] for o in offsets}
+
+
+def _ask(library: Path, offsets: list[int]) -> dict[int, list[str]]:
+    """The lines of kernel files that lead to each instruction, the innermost first."""
+    tool = shutil.which("addr2line") or shutil.which("llvm-addr2line")
+    if tool is None:
+        return {}
+    said = subprocess.run(
+        [tool, "-a", "-i", "-e", str(library)],
+        input="".join(f"{offset:#x}\n" for offset in offsets),
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    found: dict[int, list[str]] = {}
+    own: list[str] = []
+    for line in said.splitlines():
+        if line.startswith("0x"):
+            own = found[int(line, 16)] = []
+        elif (frame := _FRAME.search(line)) and frame[1].endswith((".cu", ".cuh")):
+            own.append(f"{frame[1]}:{frame[2]}")
+    return found

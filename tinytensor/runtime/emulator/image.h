@@ -1,0 +1,102 @@
+// The memory of the running unit: its shared variables, by the symbols of its file.
+#pragma once
+#include "places.h"
+
+namespace tt_emu {
+
+struct Variable {
+    const char *start, *end;
+    bool shared;  // else a variable of the file: constants
+    char name[48];
+};
+
+struct Image {
+    const char *start, *end;                // all of the library
+    const char *shared_start, *shared_end;  // zeroed data, where __shared__ variables lie
+    List<Variable> variables;
+};
+static List<Image> images;
+static Image image;  // of the running kernel
+
+static int find_image(dl_phdr_info* info, size_t, void* wanted) {
+    const char* base = (const char*)info->dlpi_addr;
+    if (base != (const char*)wanted) return 0;
+    image = {base, base, base, base, {}};
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const auto& part = info->dlpi_phdr[i];
+        if (part.p_type != PT_LOAD) continue;
+        const char* end = base + part.p_vaddr + part.p_memsz;
+        if (end > image.end) image.end = end;
+        if (!(part.p_flags & PF_W)) continue;
+        image.shared_start = base + part.p_vaddr + part.p_filesz;
+        image.shared_end = end;
+    }
+    return 1;
+}
+
+// A variable of a function is called _ZZ<function>E<length><name>; one of the file is not.
+static void name_variable(Variable& v, const char* symbol) {
+    v.shared = strncmp(symbol, "_ZZ", 3) == 0;
+    const char* name = symbol;
+    size_t length = strlen(symbol);
+    for (const char* at = symbol; v.shared && *at; at++) {
+        if (*at != 'E' || at[1] < '1' || at[1] > '9') continue;
+        char* rest;
+        const size_t given = strtoul(at + 1, &rest, 10);
+        if (strlen(rest) >= given) name = rest, length = given;
+    }
+    snprintf(v.name, sizeof v.name, "%.*s", (int)length, name);
+}
+
+// The symbols of objects, from the file.
+static void read_variables(const char* path) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (file < 0) return;
+    if (fstat(file, &status) == 0) {
+        const size_t size = (size_t)status.st_size;
+        const char* elf = (const char*)mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+        if (elf != MAP_FAILED) {
+            const auto* head = (const ElfW(Ehdr)*)elf;
+            const auto* sections = (const ElfW(Shdr)*)(elf + head->e_shoff);
+            for (unsigned s = 0; s < head->e_shnum; s++) {
+                if (sections[s].sh_type != SHT_SYMTAB) continue;
+                const auto* symbols = (const ElfW(Sym)*)(elf + sections[s].sh_offset);
+                const char* names = elf + sections[sections[s].sh_link].sh_offset;
+                for (size_t i = 0; i < sections[s].sh_size / sizeof *symbols; i++) {
+                    const char* start = image.start + symbols[i].st_value;
+                    if ((symbols[i].st_info & 15) != STT_OBJECT || start < image.shared_start ||
+                        start >= image.shared_end)
+                        continue;
+                    Variable v = {start, start + symbols[i].st_size, false, {}};
+                    name_variable(v, names + symbols[i].st_name);
+                    image.variables.add(v);
+                }
+            }
+            munmap((void*)elf, size);
+        }
+    }
+    close(file);
+}
+
+static void look_at(const Kernel& kernel) {
+    const char* code = (const char*)kernel.run;
+    if (code >= image.start && code < image.end) return;
+    for (Image& known : images) {
+        if (code < known.start || code >= known.end) continue;
+        image = known;
+        return;
+    }
+    Dl_info info;
+    if (!dladdr(code, &info) || !dl_iterate_phdr(find_image, info.dli_fbase)) return;
+    read_variables(info.dli_fname);
+    images.add(image);
+}
+
+static const Variable* variable_at(const char* address) {
+    for (const Variable& v : image.variables)
+        if (address >= v.start && address < v.end) return &v;
+    return nullptr;
+}
+
+}  // namespace tt_emu
