@@ -236,13 +236,15 @@ def _file_of(text: str) -> Path:
 @contextmanager
 def check(*, blocks: int = 4) -> Iterator[CheckReport]:
     """Watch every access of the kernels that run inside, in any thread, on `emulated` and `checked`, and
-    count what each source line asks of memory. About seventy times slower than `emulated`, so for small shapes.
+    count what each source line asks of memory. For small shapes: it is about seventy times slower than
+    `emulated`.
 
     What is found: "out of bounds" (of buffers, of arrays whose size the compiler knows), "misaligned
     access", "uninitialized shared read", "uninitialized global read", "shared race", "global race",
     "divergent barrier", "divergent warp operation", "wrong mask", "deadlock", "failed assertion", "trap",
-    "division by zero", and "launch failed" for the rest. A launch ends at an access that a GPU could not make, and at whatever stops
-    its threads; other findings let it go on. A launch that fails here raises nothing.
+    "division by zero", and "launch failed" for the rest. A launch ends at an access that a GPU could not
+    make, and at whatever stops its threads; other findings let it go on. A launch that fails here raises
+    nothing.
 
     What is not: order between blocks by other means than __threadfence and atomic operations on both sides;
     an index that leaves one array and meets another through a pointer; what a weak memory model allows.
