@@ -26,6 +26,8 @@ PLAIN = (
         "votes",
         "reductions",
         "halves",
+        "ended_lanes",
+        "plain_atomics",
     ),
     *("integer_atomics", "sum_by_last_block", "write_at", "write_after_barrier", "divergent", "deadlock"),
     *("outside_mask", "disagree", "overflow", "divide", "asserts", "traps", "prints", "bounded"),
@@ -190,18 +192,37 @@ def test_parts_of_a_warp_go_their_own_ways(order: None) -> None:
     assert np.array_equal(out, np.repeat(expected, 16))
 
 
+@pytest.mark.parametrize("there", [18, 17])
+def test_lanes_that_ended_hold_up_nobody(order: None, there: int) -> None:
+    out = zeros(2, 64, dtype=np.float32)
+    run(kernel("ended_lanes"), 1, 64, out, there)
+    lanes = np.arange(64) % 32 < there
+    expected = np.repeat([17.0, 49.0], 32) if there > 17 else np.full(64, np.nan)
+    assert np.array_equal(out[0][lanes], expected[lanes], equal_nan=True)
+    assert np.array_equal(out[1], np.where(lanes, np.repeat([2.0**there - 1, 255.0], 32), 0))
+
+
 # ---- atomics -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("dtype", [dtypes.int32, *FLOATS], ids=str)
 def test_atomic_sums(dtype: dtypes.DType, workers: int) -> None:
-    limit = {dtypes.float16: 2048, dtypes.bfloat16: 256}.get(dtype, 100_000)  # from there on x + 1 == x
+    limit = {dtypes.float16: 2048, dtypes.bfloat16: 256}.get(dtype, 1_000_000)  # from there on x + 1 == x
     out = np.zeros(1, dtype.code)
     with emulated().schedule(workers=workers):
         run(kernel("sums", dtype), 64, 64, out, limit + 50)
     value = (out.astype(np.uint32) << 16).view(np.float32) if dtype is dtypes.bfloat16 else out
     assert value[0] == (limit if dtype.narrow else limit + 50)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_atomics_are_plain_only_where_one_worker_runs(workers: int) -> None:
+    out = zeros(8)
+    with emulated().schedule(workers=workers):
+        for _ in range(2):
+            run(kernel("plain_atomics"), 8, 1, out)
+    assert (out == (workers == 1)).all()
 
 
 @pytest.mark.parametrize("workers", [1, 4])

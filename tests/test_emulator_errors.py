@@ -2,6 +2,7 @@
 
 import platform
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from tests.emulated import compiled, emulated, run
 from tests.test_emulator import kernel, zeros
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import Dim
+
+OVERFLOW = ("overflow", 1, 1, zeros(1), 100_000)
 
 
 def message(name: str, grid: Dim, block: Dim, *args: object, shared: int = 0) -> str:
@@ -100,11 +103,11 @@ def test_warp_operations_that_do_not_meet() -> None:
 
 
 def test_stack_overflow() -> None:
-    out = zeros(1)
-    run(kernel("overflow"), 1, 1, out, 20)
-    assert "stack overflow: the local variables of a thread take more than" in message(
-        "overflow", 1, 1, out, 100_000
-    )
+    """Also in a thread of its own, which has no other stack for signals than what the emulator gives it."""
+    run(kernel("overflow"), 1, 1, zeros(1), 20)
+    with ThreadPoolExecutor(1) as pool:
+        for text in (pool.submit(message, *OVERFLOW).result(), message(*OVERFLOW)):
+            assert "stack overflow: the local variables of a thread take more than" in text
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors divide by zero without a word")

@@ -259,12 +259,17 @@ assert (x == 3 * np.arange(40)).all()
 
 
 def test_processes_compile_at_once(tmp_path: Path) -> None:
-    source = tmp_path / "scale.cu"
+    """Each library is compiled by one of them, for which the others wait."""
+    source, log, logged = tmp_path / "scale.cu", tmp_path / "log", tmp_path / "logged"
     source.write_text(SCALE)
+    logged.write_text(f'#!/bin/sh\n[ "$1" = --version ] || echo compiles >> "{log}"\nexec g++ "$@"\n')
+    logged.chmod(0o755)
     cache = tmp_path / "cache"
-    processes = [python(USE.format(path=str(source)), TINYTENSOR_CACHE=str(cache)) for _ in range(3)]
+    environment = {"TINYTENSOR_CACHE": str(cache), "CXX": str(logged)}
+    processes = [python(USE.format(path=str(source)), **environment) for _ in range(3)]
     for process in processes:
         finish(process)
+    assert log.read_text().split() == ["compiles"] * 2
     names = sorted(p.name.partition("-")[0] for p in (cache / "emulated").iterdir())
     assert names == ["core", "scale", "scale"]  # the unit, and a link for its instance; nothing is left over
 

@@ -112,6 +112,14 @@ __global__ void halves(int* out) {
     out[threadIdx.x] = x;
 }
 
+// Lanes that have ended are not waited for; what they would give is no number.
+__global__ void ended_lanes(float* out, int there) {
+    if (threadIdx.x % 32 >= there) return;
+    __syncwarp();
+    out[threadIdx.x] = __shfl_sync(0xffffffffu, (float)threadIdx.x, 17);
+    out[64 + threadIdx.x] = (float)__ballot_sync(0xffffffffu, threadIdx.x < 40);
+}
+
 // ---- atomics ---------------------------------------------------------------------------------------------
 
 template <class T>
@@ -141,6 +149,9 @@ __global__ void integer_atomics(int* out, unsigned* wrapped, unsigned long long*
     } while (old != seen);
     if (atomicExch(&wrapped[2], 7u) != 7u) atomicAdd(&wide[1], 1ull);
 }
+
+// Whether the emulator takes plain reads and writes for atomic operations.
+__global__ void plain_atomics(int* out) { out[blockIdx.x] = tt_emu::alone; }
 
 // The last block to arrive adds up what the others wrote.
 __global__ void sum_by_last_block(float* sum, float* parts, unsigned* arrived, const float* in, int n) {

@@ -147,8 +147,12 @@ class GuardedMemory:
             many = error.errno == errno.ENOMEM and count > 20_000
             raise AllocationError(
                 f"allocation: {nbytes:,} bytes are not to be had",
-                why=f"{self.statistics.live:,} bytes in {count:,} buffers are in use; there are no more"
-                + (": it limits the number of mappings (vm.max_map_count)" if many else ""),
+                why=f"{self.statistics.live:,} bytes in {count:,} buffers are in use"
+                + (
+                    "; the system limits their number (vm.max_map_count)"
+                    if many
+                    else "; the system has no more"
+                ),
                 fix="make smaller tensors, or let go of some",
             ) from None
         insort(self._starts, (mapping.start, mapping))
