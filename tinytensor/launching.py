@@ -352,8 +352,34 @@ def write(runtime: Runtime, target: View, source: View | bytes) -> None:
                 runtime.copy(target.ptr, source.ptr, source.nbytes)
             return
         source, target = source.as_bits(), target.as_bits()
+        if source.shape == target.shape and _copy_transposed(runtime, target, source):
+            return
     kind = source.dtype if type(source) is View else target.dtype
     elementwise(runtime, "manipulation", "Cast", target, (source,), kind, kind)
+
+
+_LEAST = 8  # shorter rows and columns gain nothing from a tile
+
+
+def _copy_transposed(runtime: Runtime, target: View, source: View) -> bool:
+    """Copy by tiles where one axis is dense in the target and another in the source; whether that was so."""
+    sizes, (to, of) = merge(target.shape, (target.strides, source.strides))
+    if not 2 <= len(sizes) <= 4 or 1 not in to or 1 not in of:
+        return False
+    column, row = to.index(1), of.index(1)  # the dense axes of target and source
+    if column == row or min(sizes[column], sizes[row]) < _LEAST:
+        return False
+    others = [axis for axis in range(len(sizes)) if axis not in (row, column)]
+    outer, inner = [(1, 0, 0)] * (2 - len(others)) + [(sizes[a], to[a], of[a]) for a in others]
+    batches = outer[0] * inner[0]
+    grid = (-(-sizes[column] // 32), -(-sizes[row] // 32), min(batches, 65_535))
+    if grid[1] > 65_535:
+        return False
+    kernel = runtime.kernel("manipulation", "copy_transposed", target.dtype, index_type(target, source))
+    steps = (outer[1], outer[2], inner[1], inner[2])
+    shape = (sizes[row], sizes[column], to[row], of[column], batches, inner[0])
+    kernel(grid, (32, 8), (target, source, *shape, *steps))
+    return True
 
 
 def dense(t: Tensor) -> View:
