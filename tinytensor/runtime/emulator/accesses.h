@@ -102,11 +102,11 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
         if (!raced) raced = check_word(w, a, word);
         if (b && a.way != WRITE && word.write_phase < first_of_launch && word.read_phase < first_of_launch)
             read_bytes += granule;
-        if (b && a.way != READ && word.write_phase < first_of_launch) written_bytes += granule;
-        if (a.way == READ) remember_read(w, a, word);
+        if (b && !reads(a.way) && word.write_phase < first_of_launch) written_bytes += granule;
+        if (reads(a.way)) remember_read(w, a, word);
         else remember_write(w, a, word);
     }
-    if (b && a.way != READ) set_bits(*b, from, from + a.size, nullptr, 0);
+    if (b && !reads(a.way)) set_bits(*b, from, from + a.size, nullptr, 0);
 }
 
 static void check_shared(Worker& w, Access& a, Shadow& shadow, const char* at, bool aligned) {
@@ -166,6 +166,18 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     if (a.offset + size > dynamic_bytes) refuse_bounds(w, a);
     dynamic_shadow.bytes = MOST_SHARED;
     check_shared(w, a, dynamic_shadow, (const char*)w.shared_end - MOST_SHARED, aligned);
+}
+
+// The lanes of a warp have met in ldmatrix: those that gave an address read a row of 16 bytes.
+static void read_rows(Worker& w, unsigned warp) {
+    const unsigned running = w.current;
+    const LoadMatrix* operands[LANES];
+    for (unsigned i = 0; i < LANES; i++) operands[i] = (const LoadMatrix*)w.wait[warp][i].operand;
+    for (unsigned i = 0; i < 8 * (unsigned)operands[0]->count; i++) {
+        w.current = warp * LANES + i;
+        access(operands[i]->row, 16, READ_TOGETHER, {nullptr, w.site[w.current]});
+    }
+    w.current = running;
 }
 
 // ---- asynchronous copies ----------------------------------------------------------------------------------

@@ -51,21 +51,32 @@ static void set_bits(Buffer& b, size_t from, size_t to, const Buffer* values, si
     }
 }
 
+static void remove_buffer(size_t at) {
+    Buffer& b = buffers[at];
+    freed[freed_next++ % REMEMBERED] = {b.start, b.end};
+    if (b.initialized) munmap(b.initialized, b.words());
+    b.shadow.drop();
+    for (size_t j = at + 1; j < buffers.count; j++) buffers[j - 1] = buffers[j];
+    buffers.count--;
+}
+
 static void drop_shadows() {
     for (Buffer& b : buffers) b.shadow.drop();
 }
 
 }  // namespace tt_emu
 
-// Buffers of nbytes at address; `initialized` says whether somebody has filled it already.
+// Buffers of nbytes at address; `initialized` says whether somebody has filled it already. What was there
+// before is gone.
 TT_API void tt_checked_watch(const char* address, size_t nbytes, int initialized) {
     using namespace tt_emu;
     last_buffer = nullptr;
     Buffer buffer = {address, address + nbytes, nullptr, {}};
     if (!initialized) buffer.initialized = (unsigned char*)pages(buffer.words());
+    size_t at = place_of(address);
+    while (at < buffers.count && buffers[at].start < buffer.end) remove_buffer(at);
     buffers.add(buffer);
-    size_t at = buffers.count - 1;
-    for (; at > 0 && buffers[at - 1].start > address; at--) buffers[at] = buffers[at - 1];
+    for (size_t i = buffers.count - 1; i > at; i--) buffers[i] = buffers[i - 1];
     buffers[at] = buffer;
 }
 
@@ -73,13 +84,7 @@ TT_API void tt_checked_forget(const char* address) {
     using namespace tt_emu;
     last_buffer = nullptr;
     const size_t at = place_of(address);
-    if (at == buffers.count || buffers[at].start != address) return;
-    Buffer& b = buffers[at];
-    freed[freed_next++ % REMEMBERED] = {b.start, b.end};
-    if (b.initialized) munmap(b.initialized, b.words());
-    b.shadow.drop();
-    for (size_t j = at + 1; j < buffers.count; j++) buffers[j - 1] = buffers[j];
-    buffers.count--;
+    if (at < buffers.count && buffers[at].start == address) remove_buffer(at);
 }
 
 // The host has written these bytes.
@@ -90,11 +95,12 @@ TT_API void tt_checked_fill(const char* address, size_t nbytes) {
     if (b && nbytes <= b->size() - from) set_bits(*b, from, from + nbytes, nullptr, 0);
 }
 
-// Bytes were copied within the device: those that nobody wrote are still that.
+// Bytes were copied within the device: those that nobody wrote are still that. Buffers that are not known
+// yet, since no kernel has run with them, count as written.
 TT_API void tt_checked_move(const char* to, const char* from, size_t nbytes) {
     using namespace tt_emu;
     Buffer *target = buffer_of(to), *source = buffer_of(from);
-    if (!target || !source) return;
+    if (!target) return;
     const size_t at = (size_t)(to - target->start);
-    set_bits(*target, at, at + nbytes, source, (size_t)(from - source->start));
+    set_bits(*target, at, at + nbytes, source, source ? (size_t)(from - source->start) : 0);
 }

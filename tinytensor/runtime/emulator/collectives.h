@@ -171,6 +171,7 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     check_agreement(w, warp, lanes);
     int kind = w.wait[warp][lowest(lanes)].kind;
     TT_CHECK(if (kind == SYNC) meet_in_warp(warp, lanes);)
+    TT_CHECK(if (kind == LDMATRIX) read_rows(w, warp);)
     if (answers[kind]) answers[kind](lanes, w.wait[warp]);
 }
 

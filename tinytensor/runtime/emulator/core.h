@@ -78,7 +78,7 @@ TT_API void tt_emu_trap(tt_emu::Worker*, unsigned self, tt_emu::Site);
 TT_API int tt_emu_printf(const char* format, ...);
 
 #ifdef TT_CHECKED
-// Accesses that the compiler does not see as such; way: 0 read, 1 write, 2 atomic operation.
+// Accesses that the compiler does not see as such; way: 2, an atomic operation.
 TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_emu::Site);
 TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site);
 TT_API void tt_checked_commit(unsigned self);

@@ -8,7 +8,6 @@ namespace tt_mma {
 template <int N, bool Transposed = false>
 TT_INLINE void ldmatrix(unsigned (&registers)[N], const void* row, TT_SITE) {
     static_assert(N == 1 || N == 2 || N == 4, "ldmatrix loads 1, 2 or 4 matrices");
-    TT_CHECK(if (tt_emu::lane() < 8 * N) tt_checked_access(row, 16, 0, TT_HERE);)
     tt_emu::Pause pause;
     tt_emu_ldmatrix(tt_emu::worker, tt_emu::self(), registers, N, Transposed, row, TT_HERE);
 }

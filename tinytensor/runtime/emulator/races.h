@@ -6,8 +6,10 @@
 
 namespace tt_emu {
 
-enum Way : int { READ, WRITE, ATOMIC };
-static const char* const way_names[] = {"read", "write", "atomic operation"};
+// A warp reads a matrix as one: what its lanes do afterwards comes after the reads of all of them.
+enum Way : int { READ, WRITE, ATOMIC, READ_TOGETHER };
+static const char* const way_names[] = {"read", "write", "atomic operation", "read"};
+static bool reads(Way way) { return way == READ || way == READ_TOGETHER; }
 
 struct Access {  // the running one
     const char* address;
@@ -37,7 +39,7 @@ static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& 
 
 static void remember_read(const Worker& w, const Access& a, Word& word) {
     const unsigned me = w.current, before = word.read_thread;
-    const uint32_t clock = seen[me][me % LANES];
+    const uint32_t clock = a.way == READ_TOGETHER ? 0 : seen[me][me % LANES];
     if (reader_in_the_way(w, a, word) == MOST_THREADS) {
         word.read_phase = phase;
         word.read_thread = me & 1023;
@@ -81,7 +83,7 @@ static bool check_word(const Worker& w, const Access& a, const Word& word) {
                     word.write_place);
         return true;
     }
-    if (a.way == READ || !word.read_phase) return false;
+    if (reads(a.way) || !word.read_phase) return false;
     const unsigned reader = reader_in_the_way(w, a, word);
     if (reader == MOST_THREADS) return false;
     report_race(w, a, word.read_phase, reader, "read", word.read_place);
