@@ -7,7 +7,6 @@ the system drops when a process is killed. Knows nothing of kernels.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import logging
@@ -26,6 +25,9 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import KernelError
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["Compiler", "Recipe", "cache_folder", "find_compiler", "shared_library"]
 
@@ -169,10 +171,11 @@ def cache_folder(part: str) -> Path:
 
 @cache
 def _temporary_folder(instead_of: Path, reason: str) -> Path:
-    folder = Path(tempfile.gettempdir()) / f"tinytensor-{os.getuid()}"
+    user = os.getuid() if sys.platform != "win32" else 0
+    folder = Path(tempfile.gettempdir()) / f"tinytensor-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
+    if status.st_uid != user or status.st_mode & 0o077 or folder.is_symlink():
         # Somebody else's libraries must not be loaded.
         folder = Path(tempfile.mkdtemp(prefix="tinytensor-"))
     logger.warning("compiled kernels are kept in %s: %s cannot be used, %s", folder, instead_of, reason)
@@ -250,8 +253,9 @@ def shared_library(recipe: Recipe, part: str) -> Path:
 def _lock(path: Path) -> Iterator[None]:
     """Let one process at a time build a library, or several where files cannot be locked: that costs time."""
     with open(path, "w", encoding="utf-8") as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import re
 import shlex
 import sys
@@ -33,7 +34,7 @@ WATCHED_FLAGS = (
     *(*KERNEL_FLAGS, "-O1", "-g", "-nostdlib", "-nostdinc", "-fno-omit-frame-pointer"),
     *("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc", "-DTT_CHECKED"),
 )
-CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if os.uname().machine == "x86_64" else "-O2")
+CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
 
 _LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$')
