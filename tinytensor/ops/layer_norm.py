@@ -38,12 +38,14 @@ def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
 
 def backward_plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, int, tuple[int, int]]:
     """(vectors of a thread, grid, block) for a backward kernel of norm.cuh. A block adds up its columns over
-    many rows, so there are as many blocks as run at once: with all vectors, 256 threads of a multiprocessor.
+    many rows, so there are as many blocks as run at once: their registers allow a multiprocessor about 256
+    threads with all vectors, 384 with half of them.
     """
     threads, rows = team(width, dtype, at_most=256)
+    rows = min(rows, 4)
     vectors, at_once = held(dtype) * dtype.itemsize // 16, 256
     if 2 * width <= 32 * held(dtype):
-        vectors, at_once = vectors // 2, 512
+        vectors, at_once = vectors // 2, 384
     blocks = launch.runtime.multiprocessors * (at_once // (threads * rows))
     return vectors, min(blocks_for(count, rows), blocks), (threads, rows)
 

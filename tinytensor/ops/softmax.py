@@ -35,7 +35,7 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
     width, inner = y.shape[axis], prod(y.shape[axis + 1 :])
     args = [y, *inputs, y.size // width, width]
     if inner == 1:
-        block = team(width, y.dtype)
+        block = team(width, y.dtype, at_most=512 if part == "forward" else 256)
         grid = blocks_for(y.size // width, block[1])
         launch(f"softmax_{part}", y.dtype, logarithm, grid=grid, block=block, args=args)
     else:
