@@ -24,7 +24,7 @@ LAYERS = [
     ["tinytensor.dispatch"],
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],
     ["tinytensor.ops", "tinytensor.explain"],
-    ["tinytensor.gradients", "tinytensor.representation", "tinytensor.namespace"],
+    ["tinytensor.gradients", "tinytensor.representation", "tinytensor.namespace", "tinytensor.exchange"],
     ["tinytensor.tensor"],
     ["tinytensor.creation", "tinytensor.gradcheck", "tinytensor.cuda", "tinytensor.captured_graph"],
     ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly", "tinytensor.boundary"],

@@ -13,7 +13,7 @@ from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo,
 from .errors import ArgumentError, DTypeError, GradError, NumberRangeError
 from .inplace import store
 from .layout import Layout, check_shape, contiguous, large
-from .ops.manipulation import transfer
+from .ops.transfer import transfer
 from .runtime import runtime_of
 from .runtime.host import NUMPY, Array, dtype_of, narrow
 from .storage import borrow, wrap_foreign

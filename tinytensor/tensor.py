@@ -13,8 +13,9 @@ from . import arrays, dispatch, elementwise, inplace, viewing
 from .autograd import Node, Output
 from .device import Device, as_device, cpu
 from .dispatch import arr, edge_of, requires, values
-from .dtypes import BY_NAME, DType, bfloat16
-from .errors import ArgumentError, DeviceError, DTypeError, GradError, ShapeError
+from .dtypes import BY_NAME, DType
+from .errors import ArgumentError, DTypeError, GradError, ShapeError
+from .exchange import ExchangeMethods
 from .gradients import GradientMethods
 from .inplace import copy_
 from .layout import Layout
@@ -30,7 +31,7 @@ from .ops.gathering import GatheringMethods
 from .ops.gelu import GeluMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
-from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape, transfer
+from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
 from .ops.masking import MaskingMethods
 from .ops.matmul import MatmulMethods
 from .ops.parts import PartsMethods
@@ -43,6 +44,7 @@ from .ops.softmax import SoftmaxMethods
 from .ops.sorting import SortingMethods
 from .ops.splitting import SplittingMethods
 from .ops.statistics import StatisticsMethods
+from .ops.transfer import transfer
 from .ops.trigonometric import TrigonometricMethods
 from .representation import represent
 from .runtime import runtime_of
@@ -51,6 +53,7 @@ from .storage import Storage
 
 
 class Tensor(
+    ExchangeMethods,
     SoftmaxMethods,
     GeluMethods,
     GradientMethods,
@@ -258,82 +261,6 @@ class Tensor(
 
     # ---- to and from Python and NumPy ---------------------------------------------------------------------
 
-    def numpy(self) -> Array:
-        """A NumPy array on the same memory, for tensors on the CPU without history.
-
-        Writes through it reach the tensor, but do not count as in-place operations: the version stays.
-
-        Returns:
-            The array, strided like the tensor; read-only if the tensor's memory is.
-
-        Raises:
-            GradError: the tensor requires grad.
-            DTypeError: bfloat16, unless ml_dtypes is installed.
-
-        Example:
-            >>> tt.arange(3).numpy()
-            array([0, 1, 2])
-        """
-        if self.requires_grad:
-            raise GradError(
-                f"numpy: the tensor of shape {self.shape} requires grad",
-                why="what NumPy does to it would not be recorded",
-                fix="call x.detach().numpy()",
-            )
-        self._on_cpu("numpy")
-        if self.dtype is bfloat16:
-            return arr(self).view(_ml_bfloat16())
-        return arr(self)
-
-    def _on_cpu(self, what: str) -> None:
-        if self.storage.device is not cpu:
-            raise DeviceError(
-                f"{what}: the tensor is on {self.device}",
-                why="NumPy reads host memory only",
-                fix=f'copy it first: x.to("cpu").{what}()',
-            )
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ValueError(f"__array__: a cast from {array.dtype} to {dtype} needs a copy")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __dlpack__(self, **options: Any) -> Any:
-        if self.storage.device.type == "cuda":
-            return self._lent("__dlpack__").__dlpack__(**options)
-        return self.numpy().__dlpack__(**options)
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        if self.storage.device.type != "cuda":
-            raise AttributeError("__cuda_array_interface__: the tensor is not on a GPU")
-        interface: dict[str, Any] = self._lent("__cuda_array_interface__").__cuda_array_interface__
-        return interface
-
-    def _lent(self, what: str) -> Any:
-        """A tensor of a GPU as an array of CuPy on the same memory."""
-        if self.requires_grad:
-            raise GradError(
-                f"{what}: the tensor of shape {self.shape} requires grad",
-                why="what another library does to it would not be recorded",
-                fix="call x.detach() first",
-            )
-        runtime: Any = runtime_of(self.storage.device)
-        layout, storage = self.layout, self.storage
-        with runtime.stream:
-            return runtime.lend(
-                storage.buffer, storage.dtype, layout.shape, layout.strides, layout.offset, storage
-            )
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        if self.storage.device.type == "cuda":
-            return 2, self.storage.device.index  # kDLCUDA
-        self._on_cpu("__dlpack_device__")
-        return 1, 0  # kDLCPU
-
     def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
         if api_version not in (None, "2021.12", "2022.12", "2023.12", __array_api_version__):
             raise ArgumentError(
@@ -481,18 +408,6 @@ def _meet(size: int, a: Layout, b: Layout) -> bool:
     flat = np.empty(size, np.uint8)
     x, y = [np.ndarray(view.shape, np.uint8, flat, view.offset, view.strides) for view in (a, b)]
     return bool(a.size and b.size and np.shares_memory(x, y))
-
-
-def _ml_bfloat16() -> Any:
-    try:
-        import ml_dtypes
-    except ImportError:
-        raise DTypeError(
-            "numpy: NumPy has no bfloat16",
-            why="the dtype comes from the package ml_dtypes, which is not installed",
-            fix="cast first: x.astype(tt.float32).numpy(), or pip install ml_dtypes",
-        ) from None
-    return ml_dtypes.bfloat16
 
 
 for _module in (arrays, dispatch, elementwise, viewing, inplace):

@@ -13,23 +13,16 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..config import config
-from ..device import Device, cpu
 from ..dispatch import (
     Op,
     Spec,
     Specs,
     apply,
-    copy_between_gpus,
-    download,
-    edge_of,
-    record,
     register,
     same_memory,
-    upload,
 )
 from ..dtypes import DType, as_dtype
 from ..errors import ShapeError
-from ..grad_mode import grad_enabled
 from ..launching import Launch, View, write
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, narrow, widen
@@ -160,38 +153,6 @@ class Copy(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         return grads
-
-
-@register
-class Transfer(Op):
-    """The same elements on another device; run by `transfer`."""
-
-    inputs = ("x",)
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, source: Device) -> Grads:
-        return (transfer(_g(grads), source),)
-
-    @staticmethod
-    def fn(x: Tensor, device: Device) -> Tensor:
-        """For layers below this one."""
-        return transfer(x, device)
-
-
-def transfer(x: Tensor, device: Device) -> Tensor:
-    """x on a device: itself if it is there, else a C-contiguous copy, differentiable."""
-    source = x.storage.device
-    if source is device:
-        return x
-    if source.type == device.type == "cuda":
-        t = copy_between_gpus(x, device)
-    else:
-        t = download(x) if source is not cpu else x
-        if device is not cpu:
-            t = upload(t, device)
-    if grad_enabled() and (edge := edge_of(x)) is not None:
-        record(Transfer, (x,), (edge,), (t,), {"source": source})
-    return t
 
 
 @register

@@ -1,0 +1,45 @@
+"""Copies from one device to another, with history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..autograd import Grads, Needs, Saved
+from ..device import Device, cpu
+from ..dispatch import Op, copy_between_gpus, download, edge_of, record, register, upload
+from ..grad_mode import grad_enabled
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+@register
+class Transfer(Op):
+    """The same elements on another device; run by `transfer`."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, source: Device) -> Grads:
+        return (transfer(grads[0], source),)
+
+    @staticmethod
+    def fn(x: Tensor, device: Device) -> Tensor:
+        """For layers below this one."""
+        return transfer(x, device)
+
+
+def transfer(x: Tensor, device: Device) -> Tensor:
+    """x on a device: itself if it is there, else a C-contiguous copy, differentiable."""
+    source = x.storage.device
+    if source is device:
+        return x
+    if source.type == device.type == "cuda":
+        t = copy_between_gpus(x, device)
+    else:
+        t = download(x) if source is not cpu else x
+        if device is not cpu:
+            t = upload(t, device)
+    if grad_enabled() and (edge := edge_of(x)) is not None:
+        record(Transfer, (x,), (edge,), (t,), {"source": source})
+    return t
