@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tinytensor as tt
-from benchmarks import bench_dispatch, compare
+from benchmarks import bench_dispatch, bench_traffic, compare
 from benchmarks.contestants import BenchmarkError, has_torch
 from benchmarks.harness import RESULTS, Plan, Report
 
@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     lab.add_argument("ladder", nargs="?", default="all", help="one ladder, or all (%(default)s)")
     lab.add_argument("--time", action="store_true", help="time on the GPU in place of counting")
+    commands.add_parser("kernel_traffic", parents=[common], help="bytes that kernels move, beside the least")
     both = commands.add_parser("compare", help="two reports: what changed by more than the noise")
     both.add_argument("old", type=Path)
     both.add_argument("new", type=Path)
@@ -132,6 +133,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "compare":
             print(compare.compare(compare.load(options.old), compare.load(options.new)))
+            return 0
+        if options.command == "kernel_traffic":
+            counted = bench_traffic.run()
+            print(bench_traffic.table(counted))
+            print(f"\nwritten: {counted.write(options.out)}")
             return 0
         if options.command == "kernels_lab":
             return kernels_lab(options)
