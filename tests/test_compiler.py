@@ -19,6 +19,7 @@ from tests.test_runtime import SCALE, USE, finish, python
 from tinytensor.errors import KernelError
 from tinytensor.runtime import compiler, emulated_kernels
 from tinytensor.runtime.compiler import Recipe, cache_folder, find_compiler, fingerprint, shared_library
+from tinytensor.runtime.emulated_runtime import EmulatedRuntime
 
 ANSWER = 'extern "C" __attribute__((visibility("default"))) int answer() { return %d; }\n'
 
@@ -80,6 +81,26 @@ def test_the_folder_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_folder("part") == tmp_path / "home" / ".cache" / "tinytensor" / "part"
+
+
+def test_libraries_that_nobody_uses_go(cache: Path, tmp_path: Path) -> None:
+    """The one that was used today stays, and so does the link to it."""
+    compiled(tmp_path / "scale.cu", SCALE, ("scale", ()))
+    emulated_kernels.core_library()
+    folder = cache / "emulated"
+    used = {path.name for path in folder.iterdir()}
+    old = time.time() - 100 * compiler.DAY
+    (folder / "old.so").touch()
+    (folder / "dangling.so").symlink_to("gone.so")
+    for path in folder.iterdir():
+        os.utime(path, (old, old), follow_symlinks=False)
+    emulated_kernels.core_library()
+    EmulatedRuntime().kernel(tmp_path / "scale.cu", "scale")
+    compiler._clean.cache_clear()
+    shared_library(recipe(), "emulated")
+    left = {path.name for path in folder.iterdir()}
+    assert used < left
+    assert len(left) == len(used) + 1
 
 
 # ---- no compiler -------------------------------------------------------------------------------------------

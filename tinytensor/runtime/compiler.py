@@ -29,9 +29,12 @@ from ..errors import KernelError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Compiler", "Recipe", "cache_folder", "find_compiler", "shared_library"]
+__all__ = ["Compiler", "Recipe", "cache_folder", "find_compiler", "in_use", "shared_library"]
 
 logger = logging.getLogger(__name__)
+
+DAY = 24 * 3600.0  # seconds
+UNUSED = 60 * DAY  # after which a library goes
 
 BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=hidden")
 # The language of a kernel: no exceptions, integers that wrap around, float4 made of floats; products are
@@ -234,7 +237,7 @@ def shared_library(recipe: Recipe, part: str) -> Path:
     """
     compiler = find_compiler(os.environ.get("CXX"))
     target = cache_folder(part) / f"{recipe.name}-{fingerprint(recipe, compiler)}.so"
-    if target.exists():
+    if in_use(target):
         return target
     try:
         with _lock(target.with_suffix(".lock")):
@@ -263,7 +266,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
-    _remove_leftovers(target.parent)
+    _clean(target.parent)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         built = Path(folder) / target.name
         command = [
@@ -300,9 +303,24 @@ def _shortened(said: str) -> str:
     return "\n       ".join([*shown, *([f"and {left} more lines"] if left > 0 else [])])
 
 
-def _remove_leftovers(folder: Path, older_than: float = 24 * 3600) -> None:
-    """Folders of compilers that were killed."""
-    for path in folder.glob(".build-*"):
+@cache
+def _clean(folder: Path) -> None:
+    """Once in a process: remove what killed compilers left, and libraries that nobody uses any more."""
+    for path in folder.iterdir():
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > older_than:
+            age = time.time() - path.lstat().st_mtime
+            if path.name.startswith(".build-") and age > DAY:
                 shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix == ".so" and (age > UNUSED or not path.exists()):
+                path.unlink()
+
+
+def in_use(path: Path) -> bool:
+    """Whether a library is there; if so, remember the day."""
+    try:
+        if time.time() - path.lstat().st_mtime > DAY:
+            os.utime(path)
+            os.utime(path, follow_symlinks=False)
+        return path.exists()
+    except OSError:
+        return False

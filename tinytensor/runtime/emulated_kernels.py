@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..errors import KernelError
 from .base import Source
-from .compiler import KERNEL_FLAGS, Recipe, cache_folder, find_compiler, fingerprint, shared_library
+from .compiler import KERNEL_FLAGS, Recipe, cache_folder, find_compiler, fingerprint, in_use, shared_library
 from .signature import Packer, Signature, parse
 
 __all__ = ["SourceFile", "core_library", "library_of", "locate"]
@@ -216,7 +216,7 @@ def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -
     folder = cache_folder(source.build.part)
     places = {packer.name: _place(folder, source, packer) for packer in (wanted, *together)}
     place = places[wanted.name]
-    if place.exists():
+    if in_use(place):
         return place
     missing = {p.name: p for p in (wanted, *together) if not places[p.name].exists()}
     recipe = source.recipe([missing[name] for name in sorted(missing)])

@@ -70,19 +70,11 @@ TT_INLINE __nv_bfloat162 atomicAdd(__nv_bfloat162* at, __nv_bfloat162 value, TT_
     return {atomicAdd(&at->x, value.x, file, line), atomicAdd(&at->y, value.y, file, line)};
 }
 
-#define TT_LOAD(NAME)               \
-    template <class T>              \
-    static inline T NAME(const T* at) { \
-        return *at;                 \
-    }
-#define TT_STORE(NAME)                    \
-    template <class T>                    \
-    static inline void NAME(T* at, T value) { \
-        *at = value;                      \
-    }
-TT_LOAD(__ldg)
-TT_LOAD(__ldca)
-TT_LOAD(__ldcg) TT_LOAD(__ldcs) TT_LOAD(__ldlu) TT_LOAD(__ldcv) TT_STORE(__stcs) TT_STORE(__stcg)
-    TT_STORE(__stwb) TT_STORE(__stwt)
+#define TT_LOAD(NAME) \
+    template <class T> static inline T NAME(const T* at) { return *at; }
+#define TT_STORE(NAME) \
+    template <class T> static inline void NAME(T* at, T value) { *at = value; }
+TT_LOAD(__ldg) TT_LOAD(__ldca) TT_LOAD(__ldcg) TT_LOAD(__ldcs) TT_LOAD(__ldlu) TT_LOAD(__ldcv)
+TT_STORE(__stcs) TT_STORE(__stcg) TT_STORE(__stwb) TT_STORE(__stwt)
 #undef TT_LOAD
 #undef TT_STORE
