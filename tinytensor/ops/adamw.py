@@ -39,7 +39,7 @@ from ..launching import Launch, View, blocks_for, launch_for, view_of
 from ..layout import Layout
 from ..runtime.host import Array, scratch
 from .arithmetic import add, multiply
-from .blocks import flat_blocks, need_tensors
+from .blocks import flat_blocks, need_tensors, one_block
 from .manipulation import cast, contiguous
 from .many import CHUNK, addresses, by_dtype, table_of
 from .power import sqrt
@@ -320,7 +320,9 @@ class SumOfSquares(Op):
         blocks = blocks_for(x.size, CHUNK)
         sums = launch.scratch((blocks,), float64)
         launch("sum_of_squares", x.dtype, grid=blocks, args=(sums, x, x.size))
-        launch("sum_of_squares_total", y.dtype, grid=1, block=1024, args=(y, sums, blocks, False))
+        launch(
+            "sum_of_squares_total", y.dtype, grid=1, block=one_block(blocks), args=(y, sums, blocks, False)
+        )
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -380,5 +382,5 @@ def _norm_on_device(device: Device, tensors: Sequence[Tensor]) -> Tensor:
         start += table.blocks
     norm = empty((), float64 if any([dtype is float64 for dtype, _ in tables]) else float32, device=device)
     args = (view_of(norm), sums, blocks, True)
-    launch("sum_of_squares_total", norm.storage.dtype, grid=1, block=1024, args=args)
+    launch("sum_of_squares_total", norm.storage.dtype, grid=1, block=one_block(blocks), args=args)
     return norm

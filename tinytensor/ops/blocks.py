@@ -72,6 +72,11 @@ def team(width: int, dtype: DType, at_most: int = 512) -> tuple[int, int]:
     return threads, 8 if threads == 32 else 1
 
 
+def one_block(count: int) -> int:
+    """Threads of the only block of a kernel that adds up `count` numbers."""
+    return 1 << min(max((count - 1).bit_length() - 2, 5), 10)
+
+
 def need_tensors(what: str, *operands: object) -> None:
     """DTypeError unless each operand is a tensor, or None where it was left out."""
     for x in operands:

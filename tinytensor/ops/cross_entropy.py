@@ -17,7 +17,7 @@ from ..errors import ArgumentError, ShapeError
 from ..launching import Launch, View, blocks_for, write
 from ..runtime.host import Array, scratch
 from .arithmetic import add, divide, maximum, multiply, subtract
-from .blocks import as_rows, need_tensors, row_blocks, row_sum, team
+from .blocks import as_rows, need_tensors, one_block, row_blocks, row_sum, team
 from .comparison import equal, not_equal
 from .manipulation import cast, unsqueeze
 from .plain import partial_vjp
@@ -127,7 +127,7 @@ class CrossEntropy(Op):
             write(launch.runtime, loss, losses)
         else:
             total = (loss, losses, labels, count, ignore_index, reduction == "mean")
-            launch("cross_entropy_forward_reduce", dtype, grid=1, block=1024, args=total)
+            launch("cross_entropy_forward_reduce", dtype, grid=1, block=one_block(count), args=total)
 
     @staticmethod
     def backward(
@@ -213,7 +213,7 @@ class CrossEntropyBackward(Op):
         factor = launch.scratch((), float64) if reduction == "mean" else None
         if factor is not None:
             number = (factor, labels, count, ignore_index)
-            launch("cross_entropy_backward_factor", grid=1, block=1024, args=number)
+            launch("cross_entropy_backward_factor", grid=1, block=one_block(count), args=number)
         block, per_row = team(width, dtype), reduction == "none"
         args = (
             dlogits,

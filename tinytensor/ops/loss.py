@@ -14,7 +14,7 @@ from ..launching import Launch, View, blocks_for, write
 from ..layout import Shape
 from ..runtime.host import Array
 from .arithmetic import multiply, subtract
-from .blocks import as_rows, need_tensors, team
+from .blocks import as_rows, need_tensors, one_block, team
 from .exponential import softplus
 from .reduction import mean, sum
 from .targets import check_integers, check_reduction, flat_indices, on_device
@@ -89,7 +89,7 @@ class NllLoss(Op):
             write(launch.runtime, loss, losses)
         else:
             total = (loss, losses, labels, count, ignore_index, reduction == "mean")
-            launch("nll_loss_forward_reduce", dtype, grid=1, block=1024, args=total)
+            launch("nll_loss_forward_reduce", dtype, grid=1, block=one_block(count), args=total)
 
     @staticmethod
     def backward(
@@ -135,7 +135,12 @@ class NllLossBackward(Op):
         labels, _ = on_device(launch, "nll_loss", "targets", targets, width, ignore_index)
         factor = launch.scratch((), float64) if reduction == "mean" else None
         if factor is not None:
-            launch("nll_loss_backward_factor", grid=1, block=1024, args=(factor, labels, count, ignore_index))
+            launch(
+                "nll_loss_backward_factor",
+                grid=1,
+                block=one_block(count),
+                args=(factor, labels, count, ignore_index),
+            )
         block = team(width, dtype)
         args = (dlog_probs, grad, labels, factor, count, width, reduction == "none", ignore_index)
         launch("nll_loss_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)

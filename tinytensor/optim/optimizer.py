@@ -232,7 +232,8 @@ class Optimizer:
         return {"state": {numbers[p]: dict(s) for p, s in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict()` was taken. Nothing changes if something is wrong.
+        """Go on where `state_dict()` was taken. Nothing changes if something is wrong. A captured step keeps
+        the memory that it was captured with: capture it anew.
 
         Args:
             state: of an optimizer of the same class, with groups of the same sizes in the same order.
