@@ -1,4 +1,5 @@
-// Tensor cores and asynchronous copies: the only place with PTX. The emulator has its own versions (mma.h).
+// Tensor cores, asynchronous copies, fast powers of 2: the only place with PTX. The emulator has its own half
+// (mma.h).
 // Mapping: one warp, all 32 lanes, holds matrices in registers, element (row, column), with g = lane / 4, t =
 // lane % 4:
 //   A, 16 bits  a[0] (g, 2t)  a[1] (g + 8, 2t)  a[2] (g, 2t + 8)  a[3] (g + 8, 2t + 8), and their neighbors
@@ -45,6 +46,13 @@ __device__ __forceinline__ void ldmatrix(unsigned (&r)[N], const void* row) {
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
     }
+}
+
+// 2^x in one instruction, to 2 units in the last place; 0 below 2^-126.
+__device__ __forceinline__ float exp2_approx(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 #if __CUDA_ARCH__ >= 800

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, overload
-
-import numpy as np
+import math
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, apply, apply_all, floating, from_array, register, requires, same_dtype
-from ..dispatch import values as values_of
-from ..dtypes import accumulator, bool_, finfo, float32
+from ..device import Device, cpu
+from ..dispatch import Op, Spec, Specs, apply, apply_all, empty, floating, register, requires, same_dtype
+from ..dtypes import accumulator, bool_, finfo
 from ..errors import DTypeError, ShapeError
 from ..grad_mode import grad_enabled
+from ..inplace import store
+from ..launching import Launch, View
 from ..layout import Shape, broadcast_shapes
-from ..runtime.host import Array
-from . import attention_blocks
+from . import attention_blocks, attention_tiles
 from .arithmetic import add, multiply
 from .blocks import need_tensors
-from .comparison import where
+from .comparison import greater, logical_and, where
 from .dropout import dropout as drop
+from .extremes import any as any_of
 from .manipulation import cast, reshape
+from .masking import tril
 from .matmul import product
 from .plain import partial_vjp
 from .softmax import softmax
@@ -32,12 +34,30 @@ KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, bey
 INTERLEAVED = (0, 2, 1, 3)  # results lie in memory as (B, T, H, D), so that merging the heads is a view
 
 
-def row_caches(batch: Shape, Tq: int, Tk: int, like: Spec, *, causal: bool) -> Specs:
+def kept_scores(device: Device, batch: Shape, Tq: int, Tk: int, *, causal: bool) -> int:
+    """How many scores forward keeps for backward; 0: none, backward forms them again. Kernels keep none."""
+    if device is not cpu:
+        return 0
+    count = attention_blocks.scores(batch[0], batch[1], Tq, Tk, causal)
+    return count if count <= KEEP else 0
+
+
+def row_caches(batch: Shape, Tq: int, like: Spec, *, keep: int) -> Specs:
     """Specs of the hidden outputs: (kept scores, 1 / row sums, None) or (None, None, logsumexp)."""
     wide = accumulator(like.dtype)
     rows = Spec((*batch, Tq), wide)
-    count = attention_blocks.scores(batch[0], batch[1], Tq, Tk, causal)
-    return (Spec((count,), wide), rows, None) if count <= KEEP else (None, None, rows)
+    return (Spec((keep,), wide), rows, None) if keep else (None, None, rows)
+
+
+def problem(q: View, k: View, v: View, *, causal: bool, scale: float) -> attention_tiles.Problem:
+    """What kernels are asked for."""
+    B, H, Tq, D = q.shape
+    return attention_tiles.Problem(q.dtype, B, H, Tq, k.shape[2], D, v.shape[3], causal, scale)
+
+
+def heads(**views: View) -> dict[str, attention_tiles.Heads]:
+    """Where operands (B, H, T, D) are."""
+    return {name: attention_tiles.Heads(view.ptr, view.strides) for name, view in views.items()}
 
 
 @register
@@ -49,14 +69,37 @@ class Attention(Op):
     saves = ("q", "k", "v", "mask", "y", "kept", "inv", "lse")
 
     @staticmethod
-    def infer(q: Spec, k: Spec, v: Spec, mask: Spec | None, *, causal: bool, scale: float) -> Specs:
+    def infer(
+        q: Spec, k: Spec, v: Spec, mask: Spec | None, *, causal: bool, scale: float, keep: int
+    ) -> Specs:
         y = Spec((*q.shape[:3], v.shape[3]), q.dtype, INTERLEAVED)
-        return y, *row_caches(q.shape[:2], q.shape[2], k.shape[2], q, causal=causal)
-
-    cpu = staticmethod(attention_blocks.forward)
+        return y, *row_caches(q.shape[:2], q.shape[2], q, keep=keep)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float) -> Grads:
+    def cpu(*arrays: Any, causal: bool, scale: float, keep: int) -> None:
+        attention_blocks.forward(*arrays, causal=causal, scale=scale)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View | None,
+        q: View,
+        k: View,
+        v: View,
+        mask: View | None,
+        *,
+        causal: bool,
+        scale: float,
+        keep: int,
+    ) -> None:
+        at = heads(y=y, q=q, k=k, v=v)
+        attention_tiles.forward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, keep: int) -> Grads:
         ins = (saved.q, saved.k, saved.v, saved.mask, saved.y, saved.kept, saved.inv, saved.lse)
         return (*apply_all(AttentionBackward, grads[0], *ins, causal=causal, scale=scale), None)
 
@@ -73,6 +116,28 @@ class AttentionBackward(Op):
         return tuple([Spec(x.shape, x.dtype, INTERLEAVED) for x in (q, k, v)])
 
     cpu = staticmethod(attention_blocks.backward)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dq: View,
+        dk: View,
+        dv: View,
+        grad: View,
+        q: View,
+        k: View,
+        v: View,
+        mask: View | None,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View,
+        *,
+        causal: bool,
+        scale: float,
+    ) -> None:
+        at = heads(dq=dq, dk=dk, dv=dv, grad=grad, q=q, k=k, v=v, y=y)
+        attention_tiles.backward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float) -> Grads:
@@ -108,27 +173,27 @@ def plain_attention(
 ) -> tuple[Tensor, Tensor]:
     """(y, weights) in ordinary ops: all scores in memory, differentiable in the mask, too."""
     s = multiply(product(q, k, False, True), scale)  # (B, H, Tq, Tk)
-    allowed = _allowed(q.layout.shape[2], k.layout.shape[2], mask, causal)
-    if mask is not None and mask.storage.dtype is not bool_:
-        s = add(s, where(from_array(values_of(mask) > -np.inf, bool_), mask, 0.0))
+    allowed = None
+    if mask is not None:
+        allowed = mask if mask.storage.dtype is bool_ else greater(mask, -math.inf)
+        if mask.storage.dtype is not bool_:
+            s = add(s, where(allowed, mask, 0.0))
+    if causal:
+        past = _past(q.layout.shape[2], k.layout.shape[2], q.storage.device)
+        allowed = past if allowed is None else logical_and(allowed, past)
     if allowed is not None:  # the lowest number in place of -inf: a row that sees nothing must not give nan
-        lowest = finfo(s.storage.dtype).min
-        s = where(from_array(allowed, bool_), s, lowest)
+        s = where(allowed, s, finfo(s.storage.dtype).min)
     w = softmax(s)
-    if allowed is not None and not (seeing := np.any(allowed, -1, keepdims=True)).all():
-        w = multiply(w, cast(from_array(np.asarray(seeing, np.float32), float32), w.storage.dtype))
+    if allowed is not None and mask is not None:
+        w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
     return product(drop(w, dropout, generator=generator), v), w
 
 
-def _allowed(Tq: int, Tk: int, mask: Tensor | None, causal: bool) -> Array | None:
-    """Which query may see which key, (…, Tq, Tk) or a shape that broadcasts to it; None: each sees all."""
-    allowed = None if mask is None else values_of(mask)
-    if allowed is not None and allowed.dtype != bool:
-        allowed = allowed > -np.inf
-    if causal:
-        past = np.tri(Tq, Tk, Tk - Tq, dtype=bool)
-        return past if allowed is None else allowed & past
-    return None if allowed is None else np.ascontiguousarray(allowed)
+def _past(Tq: int, Tk: int, device: Device) -> Tensor:
+    """Which query may see which key: (Tq, Tk), aligned at the end."""
+    pairs = empty((Tq, Tk), bool_, device=device)
+    store(pairs, True)
+    return tril(pairs, Tk - Tq)
 
 
 def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool) -> None:
@@ -263,9 +328,12 @@ def scaled_dot_product_attention(
     if scale is None:
         scale = max(q.layout.shape[3], 1) ** -0.5
     learned = mask is not None and grad_enabled() and requires(mask)
-    if dropout or need_weights or learned:
+    device, (B, H, Tq, D), (Tk, Dv) = q.storage.device, q.layout.shape, v.layout.shape[2:]
+    too_large = not attention_tiles.fit(device, q.storage.dtype, max(D, Dv))
+    if dropout or need_weights or learned or too_large:
         y, weights = plain_attention(
             q, k, v, mask=mask, causal=causal, scale=scale, dropout=dropout, generator=generator
         )
         return (y, weights) if need_weights else y
-    return apply(Attention, q, k, v, mask, causal=causal, scale=scale)
+    keep = kept_scores(device, (B, H), Tq, Tk, causal=causal)
+    return apply(Attention, q, k, v, mask, causal=causal, scale=scale, keep=keep)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, floating, register
 from ..errors import ShapeError
+from ..launching import Launch, View
 from ..layout import Shape
 from ..runtime.host import Array
-from . import attention_blocks
-from .attention import plain_attention, row_caches
+from . import attention_blocks, attention_tiles
+from .attention import kept_scores, plain_attention, row_caches
 from .blocks import need_tensors
 from .manipulation import permute, reshape
 from .plain import partial_vjp
@@ -34,6 +36,23 @@ def _qkv(a: Array, n_head: int) -> tuple[Array, Array, Array]:
     return _heads(a[..., :C], n_head), _heads(a[..., C : 2 * C], n_head), _heads(a[..., 2 * C :], n_head)
 
 
+def _places(a: View, names: Sequence[str], n_head: int) -> dict[str, attention_tiles.Heads]:
+    """(B, T, C) in memory as an operand (B, H, T, D) for each name, side by side along the last axis."""
+    batch, row, column = a.strides
+    C = a.shape[2] // len(names)
+    steps = (batch, C // n_head * column, row, column)
+    return {
+        name: attention_tiles.Heads(a.ptr + i * C * column * a.itemsize, steps)
+        for i, name in enumerate(names)
+    }
+
+
+def _problem(qkv: View, n_head: int) -> attention_tiles.Problem:
+    B, T, C3 = qkv.shape
+    D = C3 // 3 // n_head
+    return attention_tiles.Problem(qkv.dtype, B, n_head, T, T, D, D, True, _scale(qkv.shape, n_head))
+
+
 def _scale(shape: Shape, n_head: int) -> float:
     return 1 / math.sqrt(shape[2] // 3 // n_head)
 
@@ -47,21 +66,43 @@ class CausalSelfAttention(Op):
     saves = ("qkv", "y", "kept", "inv", "lse")
 
     @staticmethod
-    def infer(qkv: Spec, *, n_head: int) -> Specs:
+    def infer(qkv: Spec, *, n_head: int, keep: int) -> Specs:
         floating("causal_self_attention", qkv)
         B, T, C3 = qkv.shape
-        return Spec((B, T, C3 // 3), qkv.dtype), *row_caches((B, n_head), T, T, qkv, causal=True)
+        return Spec((B, T, C3 // 3), qkv.dtype), *row_caches((B, n_head), T, qkv, keep=keep)
 
     @staticmethod
     def cpu(
-        y: Array, kept: Array | None, inv: Array | None, lse: Array | None, qkv: Array, *, n_head: int
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        qkv: Array,
+        *,
+        n_head: int,
+        keep: int,
     ) -> None:
         q, k, v = _qkv(qkv, n_head)
         scale = _scale(qkv.shape, n_head)
         attention_blocks.forward(_heads(y, n_head), kept, inv, lse, q, k, v, None, causal=True, scale=scale)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int) -> Grads:
+    def cuda(
+        launch: Launch,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View | None,
+        qkv: View,
+        *,
+        n_head: int,
+        keep: int,
+    ) -> None:
+        at = {**_places(y, ["y"], n_head), **_places(qkv, ["q", "k", "v"], n_head)}
+        attention_tiles.forward(launch, _problem(qkv, n_head), at, lse, None)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int, keep: int) -> Grads:
         ins = (saved.qkv, saved.y, saved.kept, saved.inv, saved.lse)
         return (apply(CausalSelfAttentionBackward, grads[0], *ins, n_head=n_head),)
 
@@ -96,6 +137,23 @@ class CausalSelfAttentionBackward(Op):
         attention_blocks.backward(
             *_qkv(dqkv, n_head), g, q, k, v, None, y, kept, inv, lse, causal=True, scale=scale
         )
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dqkv: View,
+        grad: View,
+        qkv: View,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View,
+        *,
+        n_head: int,
+    ) -> None:
+        at = {**_places(grad, ["grad"], n_head), **_places(y, ["y"], n_head)}
+        at |= _places(dqkv, ["dq", "dk", "dv"], n_head) | _places(qkv, ["q", "k", "v"], n_head)
+        attention_tiles.backward(launch, _problem(qkv, n_head), at, lse, None)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int) -> Grads:
@@ -155,6 +213,8 @@ def causal_self_attention(
             why="qkv is (B, T, 3 C), and C must be a multiple of n_head, which is at least 1",
             fix="make the last axis 3 * n_head * (size of a head)",
         )
-    if dropout:
+    device, (B, T, C3) = qkv.storage.device, shape
+    if dropout or not attention_tiles.fit(device, qkv.storage.dtype, C3 // 3 // n_head):
         return _plain_packed(qkv, n_head=n_head, dropout=dropout, generator=generator)[0]
-    return apply(CausalSelfAttention, qkv, n_head=n_head)
+    keep = kept_scores(device, (B, n_head), T, T, causal=True)
+    return apply(CausalSelfAttention, qkv, n_head=n_head, keep=keep)

@@ -1,5 +1,5 @@
-// Tensor cores and asynchronous copies: the emulator's half of kernels/mma.cuh, by the lane layouts of the
-// PTX ISA.
+// Tensor cores, asynchronous copies, fast powers of 2: the emulator's half of kernels/mma.cuh, by the lane
+// layouts of the PTX ISA.
 #pragma once
 
 namespace tt_mma {
@@ -37,6 +37,8 @@ TT_INLINE void m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigne
     tt_emu::Pause pause;
     tt_emu_mma(tt_emu::worker, tt_emu::self(), tt_emu::Matrix::tf32, d, a, b, c, TT_HERE);
 }
+
+TT_INLINE float exp2_approx(float x) { return exp2f(x); }
 
 #ifdef TT_CHECKED
 // Copies are made by the matching wait: what is read before is not there.

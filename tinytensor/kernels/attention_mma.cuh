@@ -1,0 +1,122 @@
+// Tiles of attention on tensor cores: operands in shared memory, products in registers.
+// Mapping: a warp has 16 rows of scores and of results, in the layout of mma.cuh: with g = lane / 4 and t =
+//   lane % 4, number 2 h + e of a product of 16x8 stands in row g + 8 h, column 2 t + e.
+#pragma once
+#include "attention.cuh"
+#include "mma.cuh"
+
+// Rows of HS elements stand HS + 8 apart, so that 8 rows of 16 bytes lie in different banks.
+template <int HS> constexpr int pitch = HS + 8;
+
+// N rows into shared memory, zeros beyond the ends. Asynchronous where rows begin at multiples of 16 bytes.
+template <int N, int HS, class T>
+__device__ __forceinline__ void load_tile(T* to, const Rows<const T>& rows, int first) {
+    for (int i = threadIdx.x; i < N * (HS / 8); i += blockDim.x) {
+        const int n = i / (HS / 8), d = i % (HS / 8) * 8;
+        T* const place = to + n * pitch<HS> + d;
+        if (rows.vectors) {
+            const int inside = first + n < rows.count ? min(max(rows.size - d, 0), 8) : 0;
+            const T* const from = inside > 0 ? rows.first + (first + n) * rows.row + d : rows.first;
+            tt_mma::cp_async16_zfill(place, from, inside * static_cast<int>(sizeof(T)));
+        } else {
+            store<8>(place, load_row<8>(rows, first + n, d));
+        }
+    }
+}
+
+// The left operand of a product: 16 rows and columns of a tile.
+template <int HS, class T> __device__ __forceinline__ void load_left(unsigned (&a)[4], const T* tile) {
+    const int lane = threadIdx.x % 32;
+    tt_mma::ldmatrix<4>(a, tile + lane % 16 * pitch<HS> + lane / 16 * 8);
+}
+
+template <class T> __device__ __forceinline__ unsigned rounded_pair(float x, float y) {
+    if constexpr (same<T, __half>) {
+        const __half2 v = __floats2half2_rn(x, y);
+        return reinterpret_cast<const unsigned&>(v);
+    } else {
+        const __nv_bfloat162 v = __floats2bfloat162_rn(x, y);
+        return reinterpret_cast<const unsigned&>(v);
+    }
+}
+
+// The left operand from other products, n and n + 1, rounded to T.
+template <class T, int N>
+__device__ __forceinline__ void round_left(unsigned (&a)[4], const float (&s)[N][4], int n) {
+    a[0] = rounded_pair<T>(s[n][0], s[n][1]), a[1] = rounded_pair<T>(s[n][2], s[n][3]);
+    a[2] = rounded_pair<T>(s[n + 1][0], s[n + 1][1]), a[3] = rounded_pair<T>(s[n + 1][2], s[n + 1][3]);
+}
+
+// sum[m] += a[m] b, in the first `count` columns of 8 C. The right operand b has 16 rows; the tile holds it
+// as it is, or transposed.
+template <int HS, bool TRANSPOSED, int M, int C, class T>
+__device__ __forceinline__ void add_products(
+    float (&sum)[M][C][4], const unsigned (&a)[M][4], const T* tile, int count = 8 * C) {
+    constexpr int P = pitch<HS>;
+    const int lane = threadIdx.x % 32;
+    tile += TRANSPOSED ? (lane / 16 * 8 + lane % 8) * P + lane / 8 % 2 * 8 : lane % 16 * P + lane / 16 * 8;
+#pragma unroll
+    for (int c = 0; c < C; c += 2) {
+        if (8 * c >= count) break;
+        unsigned b[4];
+        tt_mma::ldmatrix<4, !TRANSPOSED>(b, tile + 8 * c * (TRANSPOSED ? P : 1));
+        const unsigned left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            tt_mma::m16n8k16<T>(sum[m][c], a[m], left, sum[m][c]);
+            tt_mma::m16n8k16<T>(sum[m][c + 1], a[m], right, sum[m][c + 1]);
+        }
+    }
+}
+
+template <int M, int C> __device__ __forceinline__ void clear(float (&sum)[M][C][4]) {
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) sum[m][c][e] = 0.0f;
+        }
+    }
+}
+
+// s = a b', for 16 rows of a and the first `count` rows of b.
+template <int HS, int N, class T>
+__device__ __forceinline__ void multiply_rows(float (&s)[1][N][4], const T* a, const T* b, int count) {
+    clear(s);
+#pragma unroll
+    for (int d = 0; d < HS; d += 16) {
+        unsigned left[1][4];
+        load_left<HS>(left[0], a + d);
+        add_products<HS, true>(s, left, b + d, count);
+    }
+}
+
+// Over the 4 lanes that share rows.
+__device__ __forceinline__ float lanes_sum(float x) {
+    x += __shfl_xor_sync(0xffffffffU, x, 1);
+    return x + __shfl_xor_sync(0xffffffffU, x, 2);
+}
+
+__device__ __forceinline__ float lanes_max(float x) {
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffU, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffU, x, 2));
+}
+
+// 16 rows of a result from row n on, times `upper` (rows 0 to 7) or `lower`, by way of 16 rows of shared
+// memory that belong to the warp; its columns begin with `column`.
+template <int HS, int C, class T>
+__device__ __forceinline__ void store_rows(
+    const Rows<T>& to, int n, int column, T* room, const float (&sum)[C][4], float upper, float lower) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int c = 0; c < C; c++) {
+        unsigned* const place = reinterpret_cast<unsigned*>(room + g * pitch<HS> + 8 * c + 2 * t);
+        place[0] = rounded_pair<T>(sum[c][0] * upper, sum[c][1] * upper);
+        place[4 * pitch<HS>] = rounded_pair<T>(sum[c][2] * lower, sum[c][3] * lower);
+    }
+    __syncwarp();
+    for (int i = lane; i < 16 * C; i += 32) {
+        store_row(to, n + i / C, column + i % C * 8, load<8>(room + i / C * pitch<HS> + i % C * 8));
+    }
+}
