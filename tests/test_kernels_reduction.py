@@ -114,6 +114,33 @@ def test_sums_through_strides(strides: tuple[int, int], axis: int | None) -> Non
     np.testing.assert_array_equal(x.sum(axis=axis).cpu().numpy(), memory[at].sum(axis=axis))
 
 
+@pytest.mark.parametrize("width", [7, 8, 9, 12])
+def test_sums_over_planes_cut_out_of_larger_ones(width: int) -> None:
+    """Rows of eight elements, aligned or not."""
+    values = whole((50, 6, width + 4))
+    x = on_device(values)
+    for start in range(4):
+        cut = (slice(None), slice(None, None, 2), slice(start, start + 8))
+        np.testing.assert_array_equal(x[cut].sum(axis=(0, 2)).cpu().numpy(), values[cut].sum(axis=(0, 2)))
+
+
+@pytest.mark.parametrize("order", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((9, 3000), 1), ((200, 50), 1), ((40, 5000), 0), ((20_000, 6), 0)], ids=str
+)
+def test_few_blocks_take_many_rows(
+    shape: tuple[int, ...], axis: int, order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they do where there are more rows than a grid may have blocks."""
+    monkeypatch.setattr(reduction_grid, "blocks_for", lambda n, per_block: min(-(-n // per_block), 2))
+    reduction_grid._plan.cache_clear()
+    values = whole(shape)
+    with emulated().schedule(order=order):
+        np.testing.assert_array_equal(on_device(values).sum(axis=axis).cpu().numpy(), values.sum(axis=axis))
+        np.testing.assert_array_equal(on_device(values).argmax(axis=axis).cpu().numpy(), values.argmax(axis))
+    reduction_grid._plan.cache_clear()
+
+
 def test_axes_are_walked_as_they_lie_in_memory() -> None:
     """A transposed tensor is summed like the tensor it came from: bit for bit."""
     values = np.random.default_rng(0).normal(size=(6, 70, 50)).astype(np.float32)

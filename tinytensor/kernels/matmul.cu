@@ -52,11 +52,16 @@ template <class T, int LINES, int DEPTH, int THREADS> struct Slab {
 
     // Loads the next slab, of which `left` inner elements exist; zeros stand for the others.
     __device__ __forceinline__ void fetch(int left, long long inner_step) {
+        const bool inside = vectors && lines >= LINES && left >= DEPTH;
 #pragma unroll
         for (int v = 0; v < VECTORS; v++) {
+            const T* from = next + v * jump;
+            if (inside) {  // mostly; in few instructions
+                held[v] = load<4>(from);
+                continue;
+            }
             const int down = lines - line(v), deep = left - depth(v);
             const int fit = down <= 0 || deep <= 0 ? 0 : along ? deep : down;
-            const T* from = next + v * jump;
             if (vectors && fit >= 4) {
                 held[v] = load<4>(from);
             } else {
@@ -83,8 +88,8 @@ template <class T, int LINES, int DEPTH, int THREADS> struct Slab {
     }
 };
 
-// N elements in groups of 4, `step` apart. A template and no loop, as the next one, so that all compilers keep
-// the elements in registers: that of the emulator unrolls nothing by itself.
+// N elements in groups of 4, `step` apart. A template and no loop, as the next one, so that every compiler
+// keeps the elements in registers: the emulator unrolls no loops.
 template <int I = 0, int N, class A>
 __device__ __forceinline__ void read_groups(A (&to)[N], const A* from, int step) {
     if constexpr (I < N) {

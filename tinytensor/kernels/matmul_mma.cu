@@ -47,19 +47,27 @@ template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
         else return r * ROW + (c ^ (r % 4 * 2));
     }
 
-    // Starts to copy the next slab, of which `left` inner elements exist; zeros stand for the others.
+    // Starts to copy the next slab, of which `left` inner elements exist; zeros stand for the others. Also
+    // where none of 16 bytes is copied, their address must be a good one: `operand` will do, rounded down.
     __device__ __forceinline__ void fetch(Memory& to, int left, long long row_step, const T* operand) {
         const int c = threadIdx.x % ROW;
+        const bool inside = aligned && lines >= LINES && left >= LINE_CHUNKS * chunk<T>;
 #pragma unroll
         for (int v = 0; v < CHUNKS / THREADS; v++) {
             const int r = threadIdx.x / ROW + v * (THREADS / ROW);
+            if (inside) {  // mostly; in few instructions
+                tt_mma::cp_async16(&to[place(r, c)], next + v * (THREADS / ROW) * row_step);
+                continue;
+            }
             const int down = lines - (ALONG ? r : c * chunk<T>), deep = left - (ALONG ? c * chunk<T> : r);
             const int fit = down <= 0 || deep <= 0 ? 0 : ALONG ? deep : down;
             const T* from = next + v * (THREADS / ROW) * row_step;
             uint4* chunk_place = &to[place(r, c)];
             if (aligned) {
                 const int bytes = fit >= chunk<T> ? 16 : fit * static_cast<int>(sizeof(T));
-                tt_mma::cp_async16_zfill(chunk_place, fit > 0 ? from : operand, bytes);
+                const unsigned long long nothing = reinterpret_cast<unsigned long long>(operand) & ~15ULL;
+                tt_mma::cp_async16_zfill(
+                    chunk_place, fit > 0 ? from : reinterpret_cast<const T*>(nothing), bytes);
             } else {
                 Vec<T, chunk<T>> x;
 #pragma unroll
@@ -70,19 +78,21 @@ template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
         next += ALONG ? LINE_CHUNKS * chunk<T> : LINE_CHUNKS * chunk<T> * row_step;
     }
 
-    // The registers that a warp holds of 16 lines and 32 bytes along `inner`, as matrix A of the product: of
-    // the first 8 lines r[0] and r[2], of the other 8 lines r[1] and r[3]; each pair is a matrix B.
+    // The registers that a warp holds of 16 lines and 32 bytes along `inner`: the matrix A of a product, or,
+    // with the inner two registers swapped, the matrices B of two products, of 8 lines each.
+    template <bool IS_A>
     static __device__ __forceinline__ void read(unsigned (&r)[4], const Memory& from, int line, int step) {
         const int lane = threadIdx.x % 32;
+        const int eight = IS_A ? lane / 8 % 2 : lane / 16, half = IS_A ? lane / 16 : lane / 8 % 2;
         if constexpr (ALONG) {
-            tt_mma::ldmatrix<4>(r, &from[place(line + lane % 16, step * 2 + lane / 16)]);
+            tt_mma::ldmatrix<4>(r, &from[place(line + eight * 8 + lane % 8, step * 2 + half)]);
         } else if constexpr (sizeof(T) == 2) {
-            const int inner = step * 16 + lane / 16 * 8 + lane % 8;
-            tt_mma::ldmatrix<4, true>(r, &from[place(inner, line / 8 + lane / 8 % 2)]);
+            tt_mma::ldmatrix<4, true>(r, &from[place(step * 16 + half * 8 + lane % 8, line / 8 + eight)]);
         } else {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                const int inner = step * 8 + i / 2 * 4 + lane % 4, at = line + i % 2 * 8 + lane / 4;
+                const int inner = step * 8 + (IS_A ? i / 2 : i % 2) * 4 + lane % 4;
+                const int at = line + (IS_A ? i % 2 : i / 2) * 8 + lane / 4;
                 r[i] = reinterpret_cast<const unsigned*>(&from[place(inner, at / 4)])[at % 4];
             }
         }
@@ -177,14 +187,16 @@ __global__ void __launch_bounds__(
         for (int step = 0; step < LINE_CHUNKS / 2; step++) {
             unsigned v[WN / 16][4];
 #pragma unroll
-            for (int j = 0; j < WN / 16; j++) Right::read(v[j], stages[now].right, column + j * 16, step);
+            for (int j = 0; j < WN / 16; j++) {
+                Right::template read<false>(v[j], stages[now].right, column + j * 16, step);
+            }
 #pragma unroll
             for (int i = 0; i < WM / 16; i++) {
                 unsigned u[4];
-                Left::read(u, stages[now].left, row + i * 16, step);
+                Left::template read<true>(u, stages[now].left, row + i * 16, step);
 #pragma unroll
                 for (int j = 0; j < WN / 16; j++) {
-                    const unsigned first[2] = {v[j][0], v[j][2]}, second[2] = {v[j][1], v[j][3]};
+                    const unsigned first[2] = {v[j][0], v[j][1]}, second[2] = {v[j][2], v[j][3]};
                     multiply<T>(sums[i][2 * j], u, first);
                     multiply<T>(sums[i][2 * j + 1], u, second);
                 }

@@ -1,5 +1,6 @@
 // Sums, means and products over axes: the reductions of tinytensor/ops/reduction.py.
-// Mapping, traffic, order: reduction.cuh. Floats are summed in float32 or wider, integers in 64 bits, wrapping.
+// Mapping, traffic, order: reduction.cuh. Floats are summed in float32 or wider, integers in 64 bits,
+// wrapping.
 #include "reduction.cuh"
 
 struct Sum {

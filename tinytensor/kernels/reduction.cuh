@@ -1,17 +1,18 @@
-// Reductions: y[k] is what the elements x[k, i] amount to, i over the reduced axes, for every k of the kept axes.
+// Reductions: y[k] is what the elements x[k, i] amount to; k over the kept axes, i over the reduced axes.
 // Mapping, chosen in tinytensor/ops/reduction_grid.py by how x lies in memory:
-//   reduce_rows      threads next to each other walk along the reduced axes (8 lanes to a whole block per row)
+//   reduce_rows      threads next to each other walk along the reduced axes: 8 lanes up to a block per row
 //   reduce_columns   threads next to each other stand at different k, and each walks down the reduced axes
 //   reduce_partials  where a row or column was shared by several blocks: merges what they left
 // Traffic: reads x once, writes y once; partials are at most 1/64 of that.
 // Order: fixed by shape, strides and alignment, so results are the same in every run, on every GPU. Sums are
-// trees over at most 16 elements, runs of at most 256 such trees, and trees over threads and blocks: errors grow
-// like those of pairwise summation.
+// trees over at most 16 elements, runs of at most 256 such trees, and trees over threads and blocks: errors
+// grow like those of pairwise summation.
 // Specification: the `cpu` of the op classes in tinytensor/ops/{reduction,extremes,statistics}.py.
 //
 // A reduction F says how: `typename F::template On<T, I>` has a State (at most 32 bytes, trivial, with
-// `from_lane`), `start()` (of no elements), `one(x, i)` (of element number i), `merge(a, b)`, `result<R>(state)`; and
-// `several(x, i, step)` of N elements, if that is cheaper than a tree of merges (`batches` is true).
+// `from_lane`), `start()` (of no elements), `one(x, i)` (of element number i), `merge(a, b)`,
+// `result<R>(state)`; and `several(x, i, step)` of N elements, if that is cheaper than a tree of merges
+// (`batches` is true).
 // R, T stored types of y and x; ND number of kept and of reduced axes; I type of a position.
 #pragma once
 #include "common.cuh"
@@ -62,8 +63,8 @@ __device__ __forceinline__ typename On::State batch(const On& on, const acc_t<T>
     }
 }
 
-// The state of all threads along x, in the first of them. blockDim.x is a power of two; above 32 the block has
-// one row. All threads of the block take part.
+// The state of all threads along x, in the first of them. blockDim.x is a power of two; above 32 the block
+// has one row. All threads of the block take part.
 template <class On> __device__ __forceinline__ typename On::State across(const On& on, typename On::State s) {
     __shared__ typename On::State parts[32];
     const int lanes = blockDim.x;
@@ -73,7 +74,7 @@ template <class On> __device__ __forceinline__ typename On::State across(const O
     if (lanes <= 32) return s;
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = s;
     __syncthreads();
-    s = threadIdx.x < lanes / 32 ? parts[threadIdx.x] : On::start();
+    s = parts[threadIdx.x % (lanes / 32)];
     for (int distance = lanes / 64; distance > 0; distance /= 2) s = on.merge(s, from_lane(s, distance));
     __syncthreads();  // the next row must not write where slower warps still read
     return s;
@@ -127,11 +128,9 @@ __device__ __forceinline__ typename On::State row_state(
     }
 
     // Elements: what is in front of the vectors and behind them, or everything.
-    if (!has_vectors) head = 0;
     const C rest = n - vectors * W;
     C i = lane;
-    for (; i + (FLIGHT - 1) * lanes < rest; i += FLIGHT * lanes) {
-        if (vectors > 0) break;  // a few
+    for (; vectors == 0 && i + (FLIGHT - 1) * lanes < rest; i += FLIGHT * lanes) {
         acc_t<T> few[FLIGHT];
 #pragma unroll
         for (int u = 0; u < FLIGHT; u++) few[u] = to_acc(x[place(i + u * lanes)]);
@@ -169,8 +168,8 @@ __global__ void reduce_rows(
     }
 }
 
-// blockDim (groups of W neighboring columns, lanes of a column), 256 threads at most; gridDim.x blocks over the
-// columns, gridDim.y blocks share a column. W > 1 asks that all positions of every W-th column are aligned.
+// blockDim (groups of W neighboring columns, lanes of a column), 256 threads at most; gridDim.x blocks over
+// the columns, gridDim.y blocks share a column. W > 1 asks that every W-th column is aligned everywhere.
 template <class F, class R, class T, int W, int ND, class I>
 __global__ void reduce_columns(
     R* y, void* partials, const T* x, const T* beside, Axes<ND, I> axes, I columns, I n, double scalar) {
@@ -246,9 +245,10 @@ __global__ void reduce_columns(
     }
 }
 
-// The blocks of reduce_rows or reduce_columns that shared a row left `parts` states of it, one after the other.
+// The blocks of reduce_rows or reduce_columns that shared a row left `parts` states of it, side by side.
 template <class F, class R, class T, int ND, class I>
-__global__ void reduce_partials(R* y, const void* partials, Axes<ND, I> axes, I rows, int parts, double scalar) {
+__global__ void reduce_partials(
+    R* y, const void* partials, Axes<ND, I> axes, I rows, int parts, double scalar) {
     using On = typename F::template On<T, I>;
     using C = counter<I>;
     On on;

@@ -1,14 +1,17 @@
 // Running sums, products and linear recurrences along an axis: the op classes of tinytensor/ops/scan.py.
-// Mapping: scan_rows gives a line (the elements along the axis) to 8 lanes up to a whole block, W neighbors to a
-// thread, tile after tile; scan_columns gives it to one thread, and neighboring lines to neighboring threads.
-// Lines that are too few to fill the GPU are cut into chunks: a first launch finds the total of every chunk, then
-// scan_carries what stands before it, and a second launch starts from there. No block waits for another.
+// Mapping: scan_rows gives a line (the elements along the axis) to 8 lanes up to a whole block, W neighbors
+// to a thread, tile after tile; scan_columns gives it to one thread, and neighboring lines to neighboring
+// threads. Lines that are too few to fill the GPU are cut into chunks: a first launch finds the total of
+// every chunk, then scan_carries what stands before it, and a second launch starts from there. No block waits
+// for another.
 // Traffic: reads the input once and writes the result once; cut into chunks, it reads the input twice.
 // Order: fixed by shape and strides, so results are the same in every run.
-// Formula: Blelloch 1990, "Prefix sums and their applications"; a recurrence is a scan of pairs (section 1.4).
+// Formula: Blelloch 1990, "Prefix sums and their applications"; a recurrence is a scan of pairs (section
+// 1.4).
 //
-// A scan F says how: On<T> has a State, `of(a, b, first)` of one element, `merge(left, right)`, and
-// `result<R>(state)`; `start()` may stand to the right of others only. `pairs`: whether there is an operand b.
+// A scan F says how: On<T> has a State, `of(a, b)` of one element, `merge(left, right)`, and
+// `result<R>(state)`; `start()` may stand to the right of others only, lest 0 meet an infinite factor.
+// `pairs`: there is an operand b.
 #include "common.cuh"
 
 // By value: 4 ND + 3 numbers. Where the lines begin, slowest axis first, and the steps along a line.
@@ -23,7 +26,7 @@ struct CumulativeSum {
         using State = sum_t<T>;
         static constexpr bool pairs = false;
         static __device__ State start() { return State(0); }
-        static __device__ State of(acc_t<T> a, acc_t<T>, bool) { return static_cast<State>(a); }
+        static __device__ State of(acc_t<T> a, acc_t<T>) { return static_cast<State>(a); }
         static __device__ State merge(State left, State right) {
             return static_cast<State>(wrapping<State>(left) + wrapping<State>(right));
         }
@@ -36,7 +39,7 @@ struct CumulativeProd {
         using State = sum_t<T>;
         static constexpr bool pairs = false;
         static __device__ State start() { return State(1); }
-        static __device__ State of(acc_t<T> a, acc_t<T>, bool) { return static_cast<State>(a); }
+        static __device__ State of(acc_t<T> a, acc_t<T>) { return static_cast<State>(a); }
         static __device__ State merge(State left, State right) {
             return static_cast<State>(wrapping<State>(left) * wrapping<State>(right));
         }
@@ -54,8 +57,7 @@ struct Recurrence {
         using State = Affine<acc_t<T>>;
         static constexpr bool pairs = true;
         static __device__ State start() { return {acc_t<T>(1), acc_t<T>(0)}; }
-        // The first factor meets 0: it has no say, even if it is infinite.
-        static __device__ State of(acc_t<T> a, acc_t<T> b, bool first) { return {first ? acc_t<T>(0) : a, b}; }
+        static __device__ State of(acc_t<T> a, acc_t<T> b) { return {a, b}; }
         static __device__ State merge(State left, State right) {
             return {left.a * right.a, right.a * left.b + right.b};
         }
@@ -84,8 +86,9 @@ template <class On, class S> __device__ __forceinline__ void append(Before<S>& b
     before.any = true;
 }
 
-// What stands before this thread, of a line whose threads lie along x with one state each; `carry` is what stands
-// before them all, and then takes them up. All threads of the block take part; above 32 it has one line.
+// What stands before this thread, of a line whose threads lie along x with one state each; `carry` is what
+// stands before them all, and then takes them up. All threads of the block take part; above 32 it has one
+// line.
 template <class On, class S>
 __device__ __forceinline__ Before<S> scan_threads(S mine, Before<S>& carry) {
     __shared__ S warps[32];
@@ -153,9 +156,9 @@ __device__ __forceinline__ void write_along(const R (&y)[W], R* p, I step, I lef
 
 // ---- kernels ---------------------------------------------------------------------------------------------
 
-// `totals`, one state per line and chunk: null where there is one chunk. Without y the total of each chunk goes
-// there; with y, it holds what stands before the chunk.
-// blockDim (lanes of a line, lines); gridDim.x blocks over the lines, gridDim.y chunks of `chunk` elements.
+// `totals`, one state per line and chunk: null where there is one chunk. Without y the total of each chunk
+// goes there; with y, it holds what stands before the chunk. blockDim (lanes of a line, lines); gridDim.x
+// blocks over the lines, gridDim.y chunks of `chunk` elements.
 template <class F, class R, class T, int ND, class I>
 __global__ void scan_rows(
     R* y, void* totals, const T* a, const T* b, Lines<ND, I> lines, I count, I n, I chunk) {
@@ -177,11 +180,13 @@ __global__ void scan_rows(
             const I i = static_cast<I>(tile + threadIdx.x * W), left = exists ? static_cast<I>(end) - i : 0;
             acc_t<T> as[W], bs[W] = {};
             read_along<W, T>(as, a + (at[1] + i * lines.step[1]), lines.step[1], left);
-            if constexpr (On::pairs) read_along<W, T>(bs, b + (at[2] + i * lines.step[2]), lines.step[2], left);
+            if constexpr (On::pairs) {
+                read_along<W, T>(bs, b + (at[2] + i * lines.step[2]), lines.step[2], left);
+            }
             S s[W];
 #pragma unroll
             for (int j = 0; j < W; j++) {
-                s[j] = j < left ? On::of(as[j], bs[j], i + j == 0) : On::start();
+                s[j] = j < left ? On::of(as[j], bs[j]) : On::start();
                 if (j > 0) s[j] = On::merge(s[j - 1], s[j]);
             }
             const Before<S> before = scan_threads<On>(s[W - 1], carry);
@@ -226,7 +231,7 @@ __global__ void scan_columns(
 #pragma unroll
             for (int j = 0; j < FLIGHT; j++) {
                 if (tile + j >= end) continue;
-                append<On>(carry, On::of(as[j], bs[j], i + j == 0));
+                append<On>(carry, On::of(as[j], bs[j]));
                 if (y != nullptr) y[at[0] + (i + j) * lines.step[0]] = On::template result<R>(carry.state);
             }
         }

@@ -1,12 +1,14 @@
 // Sorting, the k largest, places in sorted rows: the op classes of tinytensor/ops/sorting.py.
-// What is sorted are items: a key that has the order of the elements, and the element's index. No two items are
-// equal, so every method is stable. Nan comes last; 0 and -0 are equal.
-// Mapping: sort_tiles sorts up to 2,048 items in shared memory by Batcher's bitonic network, several short rows
-// per block. Longer rows are merged, twice as long runs in each pass, 1,024 items per block, whose borders come
-// from a binary search along a diagonal. For few of many, each tile keeps its best, and these are sorted again.
-// Traffic per element of s bytes, item of t = 8 bytes (16 for s = 8): one tile reads s, writes s + 8; longer rows
-// read s and write t, then 2 t per pass, then read t + s and write s + 8. The k best read s and write k t / 2048.
-// Formula: Batcher 1968, "Sorting networks and their applications"; Green, McColl, Bader 2012, "GPU merge path".
+// What is sorted are items: a key that has the order of the elements, and the element's index. No two items
+// are equal, so every method is stable. Nan comes last; 0 and -0 are equal.
+// Mapping: sort_tiles sorts up to 2,048 items in shared memory by Batcher's bitonic network, several short
+// rows per block. Longer rows are merged, twice as long runs in each pass, 1,024 items per block, whose
+// borders come from a binary search along a diagonal. For few of many, each tile keeps its best, and these
+// are sorted again.
+// Traffic per element of s bytes, item of t = 8 bytes (16 for s = 8): one tile reads s, writes s + 8; longer
+// rows read s and write t, then 2 t per pass, then read t + s and write s + 8. The search for the k best
+// reads s and writes k t / 2048.
+// Formula: Batcher 1968, "Sorting networks and their applications"; Green and others 2012, "GPU merge path".
 #include "common.cuh"
 
 // By value: 3 ND + 2 numbers. Where the rows begin, slowest axis first, and the steps along a row.
@@ -79,9 +81,9 @@ template <class Item> __device__ __forceinline__ void sort_shared(Item* items, i
     __syncthreads();
 }
 
-// Rows are cut into tiles of `tile` items, several to a block; each is sorted and keeps its first `keep` items.
-// A row of one tile is done: its results go to y and order (either may be null). Others leave items, `kept` per
-// row. The items come from x, or from a pass before (`from`).
+// Rows are cut into tiles of `tile` items, several to a block; each is sorted and keeps its first `keep`
+// items. A row of one tile is done: its results go to y and order (either may be null). Others leave items,
+// `kept` per row. The items come from x, or from a pass before (`from`).
 template <class T, int ND, class I>
 __global__ void sort_tiles(
     T* y, long long* order, void* to, const void* from, const T* x, Rows<ND, I> rows, I count, I n, I kept,
@@ -136,9 +138,10 @@ __device__ __forceinline__ C merge_path(const Item* left, C lefts, const Item* r
     return low;
 }
 
-// Rows of n items hold sorted runs of `run` items; each two neighbors become one run. `run` is a multiple of the
-// blockDim.x * EACH items that a block writes; `blocks` of them make a row.
-template <class Item, class I> __global__ void sort_merge(Item* to, const Item* from, I n, I run, int blocks) {
+// Rows of n items hold sorted runs of `run` items; each two neighbors become one run. `run` is a multiple of
+// the blockDim.x * EACH items that a block writes; `blocks` of them make a row.
+template <class Item, class I>
+__global__ void sort_merge(Item* to, const Item* from, I n, I run, int blocks) {
     using C = counter<I>;
     constexpr int EACH = 4;
     __shared__ C splits[2];
@@ -152,7 +155,9 @@ template <class Item, class I> __global__ void sort_merge(Item* to, const Item* 
     const Item* left = from + row + pair;
     const Item* right = left + lefts;
     const C begin = start - pair, end = begin + tile < lefts + rights ? begin + tile : lefts + rights;
-    if (threadIdx.x < 2) splits[threadIdx.x] = merge_path(left, lefts, right, rights, threadIdx.x ? end : begin);
+    if (threadIdx.x < 2) {
+        splits[threadIdx.x] = merge_path(left, lefts, right, rights, threadIdx.x == 0 ? begin : end);
+    }
     __syncthreads();
     const C from_left = splits[0], from_right = begin - from_left;
     const int of_left = static_cast<int>(splits[1] - from_left), all = static_cast<int>(end - begin);
@@ -198,7 +203,8 @@ __global__ void sort_gather(
 
 // For each element of x2 the first place in x1 that it is not after (left), or that is after it (right).
 template <class T>
-__global__ void searchsorted(long long* places, const T* x1, const T* x2, long long n, long long count, bool right) {
+__global__ void searchsorted(
+    long long* places, const T* x1, const T* x2, long long n, long long count, bool right) {
     for (long long e = grid_start<long long>(); e < count; e += grid_step<long long>()) {
         const auto key = sort_key(x2[e], false);
         long long low = 0, high = n;

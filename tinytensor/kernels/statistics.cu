@@ -11,10 +11,10 @@ struct DivideOrZero {
 
 // ---- variance --------------------------------------------------------------------------------------------
 
-// Mean, sum of squared distances from it, and count of some elements. Two such sets merge without cancellation:
-// Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances". The
-// mean is kept as a sum of two numbers: rounded to one, its error times the distances would spoil the squares of
-// elements that are close together and far from 0.
+// Mean, sum of squared distances from it, and count of some elements. Two such sets merge without
+// cancellation: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
+// variances". The mean is kept as a sum of two numbers: rounded to one, its error times the distances would
+// spoil the squares of elements that are close together and far from 0.
 template <class A> struct Moments {
     A mean, rest, squares, count;
 };
