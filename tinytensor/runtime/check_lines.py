@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["Code", "places_of"]
+__all__ = ["Code", "can_resolve", "is_own", "places_of", "resolve"]
 
 Code = tuple[str, str, str]  # of a place: offset in the unit (hexadecimal, "0" for none), file, line
 
@@ -41,9 +41,23 @@ def resolve(library: Path, offsets: Iterable[int]) -> dict[int, str]:
     return {o: _known[library, o] for o in offsets}
 
 
+def is_own(place: str) -> bool:
+    """Whether it is a line of a kernel file."""
+    return ".cu:" in place or ".cuh:" in place
+
+
+def can_resolve() -> bool:
+    """Whether instructions can be traced to lines on this machine."""
+    return _tool() is not None
+
+
+def _tool() -> str | None:
+    return shutil.which("addr2line") or shutil.which("llvm-addr2line")
+
+
 def _ask(library: Path, offsets: list[int]) -> dict[int, list[str]]:
     """The lines of kernel files that lead to each instruction, the innermost first."""
-    tool = shutil.which("addr2line") or shutil.which("llvm-addr2line")
+    tool = _tool()
     if tool is None:
         return {}
     said = subprocess.run(

@@ -16,9 +16,10 @@ from functools import cache
 from ..device import as_device
 from ..errors import KernelError
 from .base import Argument, Buffer, Dim
+from .check_counts import KernelCount, read_accesses, read_work
 from .check_findings import Finding, Named, read_failure, read_findings
 from .check_lines import places_of
-from .check_report import CheckReport, KernelCount, read_accesses
+from .check_report import CheckReport
 from .emulated_kernels import WATCHED
 from .emulated_runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
 
@@ -43,6 +44,7 @@ class CheckedCore(Core):
         self.faulty_code = self._function("faulty_code")
         self.findings = self._function("findings", ctypes.c_char_p, size)
         self.lines = self._function("lines", ctypes.c_char_p, size)
+        self.work = self._function("work", ctypes.c_char_p, size)
         self._room = ctypes.create_string_buffer(1 << 16)
 
     def _function(self, name: str, *types: type) -> Callable[..., int]:
@@ -130,6 +132,7 @@ class CheckedKernel(EmulatedKernel):
         count.counted, cut, count.read_bytes, count.written_bytes, _ = core.totals()
         count.cut = bool(cut)
         count.accesses = read_accesses(core.text(core.lines))
+        count.passes, count.products = read_work(core.text(core.work))
         return count
 
 
