@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check lint test oracle full bench clean distclean
+.PHONY: help demo check lint test oracle full bench kernels kernels-full clean distclean
 
 CODE := tinytensor gpt
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -21,7 +21,7 @@ PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -q $(PARALLEL)
 PYTEST_ORACLE := $(ONE_THREAD) .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 demo: .venv/installed ## train a small GPT on Shakespeare: about 3 minutes
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
@@ -42,6 +42,12 @@ full: lint .venv-oracle/installed ## every test at full size, with PyTorch: hour
 
 bench: .venv/installed ## time the engine on this machine, beside PyTorch once make oracle has installed it
 	@if [ -e .venv-oracle/installed ]; then p=.venv-oracle; else p=.venv; fi; $$p/bin/python -m benchmarks quick
+
+kernels: .venv/installed ## docs/kernel_resources.md: what the kernels take from a GPU (needs none): minutes
+	@.venv/bin/python -m tests.kernel_table --main
+
+kernels-full: .venv/installed ## the same for all dtypes and 64-bit positions, compiling everything: an hour
+	@.venv/bin/python -m tests.kernel_table
 
 clean: ## remove what tools left behind (environments and runs stay)
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

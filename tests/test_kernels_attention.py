@@ -4,6 +4,7 @@ masks, rows that see nothing, strides, large scores, other orders of threads, me
 
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,6 +139,15 @@ def test_heads_that_no_kernel_takes() -> None:
         close(actual, wanted, "float32", 10.0)
     assert not attention_tiles.fit(DEVICE, tt.float32, 264)
     assert attention_tiles.fit(DEVICE, tt.float32, 256)
+
+
+def test_what_turing_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no tensor cores for bfloat16, and less shared memory."""
+    monkeypatch.setattr(attention_tiles, "runtime_of", lambda device: SimpleNamespace(architecture=75))
+    assert attention_tiles.fit(DEVICE, tt.float32, 64)
+    assert attention_tiles.fit(DEVICE, tt.float16, 64)
+    assert not attention_tiles.fit(DEVICE, tt.bfloat16, 64)
+    assert not attention_tiles.fit(DEVICE, tt.float32, 256)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..device import Device, cpu
-from ..dtypes import DType, bool_
+from ..dtypes import DType, bfloat16, bool_
 from ..launching import Launch, View
 from ..runtime import runtime_of
 
@@ -110,9 +110,10 @@ def fit(device: Device, dtype: DType, size: int) -> bool:
         return True
     if size > SIZES[-1]:
         return False
-    return runtime_of(device).architecture >= 80 or all(
-        s.shared <= SMALL for s in instances(dtype.itemsize, size, False)
-    )
+    if runtime_of(device).architecture >= 80:
+        return True
+    # Without tensor cores for bfloat16 a tile in registers does not pay: it fills them all, and more.
+    return dtype is not bfloat16 and all(s.shared <= SMALL for s in instances(dtype.itemsize, size, False))
 
 
 def forward(
