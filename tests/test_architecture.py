@@ -29,6 +29,7 @@ LAYERS = [
     ["tinytensor.creation", "tinytensor.gradcheck", "tinytensor.cuda", "tinytensor.captured_graph"],
     ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly", "tinytensor.boundary"],
     ["tinytensor", "tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"],
+    ["tinytensor.commands"],
     ["tinytensor.__main__"],
     ["gpt"],
 ]

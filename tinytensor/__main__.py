@@ -1,0 +1,84 @@
+"""`python -m tinytensor COMMAND …`: finds the command, and turns errors and Ctrl-C into exit codes."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from tinytensor.errors import ArgumentError, TinyTensorError
+
+__all__ = ["main"]
+
+EXIT_ERROR, EXIT_PIPE, EXIT_INTERRUPT = 2, 1, 130
+
+# By name: the module, and the line in the help.
+COMMANDS = {
+    "info": ("tinytensor.commands.info", "versions, devices, compilers, caches and switches"),
+    "check": ("tinytensor.commands.check", "kernels, or a script, with every access watched and counted"),
+    "selftest": ("tinytensor.commands.selftest", "every kernel on every device, compared with NumPy"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words of the command line; those of this process if None.
+
+    Returns:
+        The exit code: that of the command, 2 after an error that was explained, 130 after Ctrl-C.
+
+    Example:
+        >>> main(["--help"])  # doctest: +ELLIPSIS
+        python -m tinytensor: look into the engine...
+        0
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPT
+    except BrokenPipeError:  # `… | head` has seen enough
+        sys.stderr.close()
+        return EXIT_PIPE
+    except TinyTensorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    return code
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        raise ArgumentError(
+            f"{name}: no such command",
+            why=f"there are {', '.join(COMMANDS)}",
+            fix="see python -m tinytensor --help",
+        )
+    return int(importlib.import_module(COMMANDS[name][0]).main(rest))
+
+
+def _help() -> str:
+    """Write the page that fits on one screen."""
+    commands = "\n".join(f"  {name:<9} {about}" for name, (_, about) in COMMANDS.items())
+    return f"""python -m tinytensor: look into the engine.
+
+usage: python -m tinytensor COMMAND [options]
+
+commands
+{commands}
+
+examples
+  python -m tinytensor check softmax
+  python -m tinytensor check all
+  python -m tinytensor check my_script.py
+  python -m tinytensor selftest --device cuda
+
+python -m tinytensor COMMAND --help explains a command."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

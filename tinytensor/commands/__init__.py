@@ -1,0 +1,1 @@
+"""The commands of `python -m tinytensor`: each is the `main(words)` of a module."""

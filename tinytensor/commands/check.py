@@ -1,0 +1,147 @@
+"""`python -m tinytensor check`: run kernels on watched memory, and print what was found and counted."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tinytensor as tt
+from tinytensor.errors import ArgumentError
+from tinytensor.runtime.check_report import CheckReport, KernelCount
+from tinytensor.runtime.nvrtc import signatures
+
+from .exercises import EXERCISES, run
+
+__all__ = ["main"]
+
+KERNELS = Path(tt.__file__).parent / "kernels"
+MMA = "_mma"  # ends the names of files with tensor cores
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+
+def main(words: Sequence[str]) -> int:
+    """Check what was named.
+
+    Args:
+        words: those of the command line.
+
+    Returns:
+        The exit code: 0, or 1 if something was found.
+    """
+    options = _parser().parse_args(list(words))
+    if options.kernel.endswith(".py"):
+        return _check_script(options.kernel, options.arguments, options.blocks)
+    if options.arguments:
+        raise ArgumentError(
+            f"check: {options.arguments} behind {options.kernel}",
+            why="only a script has arguments of its own",
+            fix="python -m tinytensor check --help",
+        )
+    whole = options.kernel == "all"
+    wanted = dict.fromkeys(EXERCISES, "") if whole else _found(options.kernel)
+    dtype = options.dtype or ("bfloat16" if options.kernel.endswith(MMA) else "float32")
+    findings = 0
+    for exercise, kernel in wanted.items():
+        with tt.cuda.check(blocks=options.blocks) as report:
+            run(EXERCISES[exercise], "emulated", getattr(tt, dtype))
+        if kernel:
+            report = _only(report, kernel)
+        findings += len(report.findings)
+        if report.kernels:
+            print(_summary(exercise, report) if whole else report, flush=True)
+    if whole:
+        print(f"\n{len(wanted)} exercises, {findings} finding{'' if findings == 1 else 's'}")
+    return 1 if findings else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tinytensor check",
+        description="Run kernels with every access watched: bad accesses, races, barriers; and what each "
+        "source line costs. Needs a C++ compiler, and no GPU.",
+    )
+    parser.add_argument(
+        "kernel",
+        help="a kernel (softmax_forward), a file of tinytensor/kernels (softmax), all, or a script (my.py) "
+        'that uses device "emulated" or "checked"',
+    )
+    parser.add_argument("arguments", nargs="*", help="arguments of the script")
+    parser.add_argument(
+        "--dtype",
+        choices=FLOATS,
+        help=f"of the inputs (default: float32; for files that end in {MMA} bfloat16)",
+    )
+    parser.add_argument(
+        "--blocks", type=int, default=4, help="blocks of each launch that are counted (default: 4)"
+    )
+    return parser
+
+
+def _found(name: str) -> dict[str, str]:
+    """The exercises that launch a kernel, or those of a file; with the kernel that is asked for."""
+    stem = name.removesuffix(".cu").removesuffix(MMA)
+    if stem in EXERCISES:
+        return {stem: ""}
+    files = [file for file in sorted(KERNELS.glob("*.cu")) if name in signatures(file)]
+    if found := {file.stem.removesuffix(MMA): name for file in files}:
+        return found
+    raise ArgumentError(
+        f"check: there is no kernel {name!r}",
+        why=f"the files are {', '.join(EXERCISES)}",
+        fix="name one of them, a kernel in one of them, all, or a script that ends in .py",
+    )
+
+
+def _only(report: CheckReport, kernel: str) -> CheckReport:
+    """The part of a report that is about one kernel, in all its instances."""
+    kernels = [count for count in report.kernels if _bare(count.kernel) == kernel]
+    return CheckReport([f for f in report.findings if _bare(f.kernel) == kernel], kernels)
+
+
+def _bare(instance: str) -> str:
+    return instance.partition("<")[0]
+
+
+def _summary(exercise: str, report: CheckReport) -> str:
+    """One line for each kernel of a file."""
+    by_name: dict[str, list[KernelCount]] = {}
+    for count in report.kernels:
+        by_name.setdefault(_bare(count.kernel), []).append(count)
+    parts = [f"{exercise}.cu", *[f"  {finding}" for finding in report.findings]]
+    for name, counts in by_name.items():
+        lines = CheckReport(kernels=counts).lines
+        moved = 32 * sum(line.sectors for line in lines)
+        asked = sum(line.bytes for line in lines if line.space == "global")
+        wavefronts, ideal = sum(line.wavefronts for line in lines), sum(line.ideal for line in lines)
+        lanes, requests = sum(line.lanes for line in lines), sum(line.requests for line in lines)
+        parts.append(
+            f"  {name:<28} {sum(c.times for c in counts):>4} launches"
+            f"  {sum(c.bytes for c in counts):>10,} bytes"
+            + (f"  {asked / moved:>5.0%} of sectors used" if moved else "")
+            + (f"  {wavefronts / ideal:.2f} bank ways" if ideal else "")
+            + (f"  {lanes / requests:.1f} lanes" if requests else "")
+        )
+    return "\n".join(parts)
+
+
+def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:
+    """Run a script as if it were called by itself, watched."""
+    if not Path(path).is_file():
+        raise ArgumentError(
+            f"check: {path} is not there", why="a name that ends in .py is a script", fix="check the path"
+        )
+    before = sys.argv, list(sys.path)
+    sys.argv, sys.path[0] = [path, *arguments], str(Path(path).resolve().parent)
+    code = 0
+    try:
+        with tt.cuda.check(blocks=blocks) as report:
+            runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.argv, sys.path[:] = before
+        print(report)
+    return code or (1 if report.findings else 0)

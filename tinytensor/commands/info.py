@@ -1,0 +1,81 @@
+"""`python -m tinytensor info`: versions, devices, compilers, caches and switches of this installation."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+import tinytensor as tt
+from tinytensor.device import as_device
+from tinytensor.errors import TinyTensorError
+from tinytensor.runtime import nvrtc, runtime_of
+from tinytensor.runtime.compiler import cache_folder, find_compiler
+
+__all__ = ["main"]
+
+LIBRARIES = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "ziglang", "safetensors", "tqdm", "matplotlib", "torch")
+CACHES = ("emulated", "nvrtc", "host", "sources")
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the report.
+
+    Args:
+        words: those of the command line: there are no options.
+
+    Returns:
+        The exit code: 0.
+    """
+    argparse.ArgumentParser(
+        prog="python -m tinytensor info", description="Versions, devices, compilers, caches and switches."
+    ).parse_args(list(words))
+    for name, text in _rows():
+        print(f"{name:<12} {text}")
+    return 0
+
+
+def _rows() -> Iterator[tuple[str, str]]:
+    yield "tinytensor", f"{_version('tinytensor') or 'not installed: run from its folder'}"
+    yield "Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    libraries = {name: _version(name) for name in LIBRARIES}
+    yield "libraries", ", ".join(f"{name} {found}" for name, found in libraries.items() if found)
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    yield "cpu", f"{os.cpu_count()} CPUs; matrix products by {blas['name']} {blas.get('version', '')}"
+    yield "compiler", _or_error(lambda: " ".join(find_compiler().command))
+    yield "emulated", _or_error(lambda: _device("emulated"))
+    yield "checked", "as emulated, watched"
+    yield "cuda", _or_error(lambda: _device("cuda"))
+    yield "NVRTC", _or_error(lambda: ".".join(map(str, nvrtc.version())))
+    for part in CACHES:
+        folder = cache_folder(part)
+        sizes = [file.stat().st_size for file in folder.iterdir() if file.is_file()]
+        yield "cache", f"{folder}: {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"
+    yield "config", ", ".join(f"{name}={getattr(tt.config, name)!r}" for name in tt.config.__slots__)
+    own = {name: value for name, value in sorted(os.environ.items()) if name.startswith("TINYTENSOR_")}
+    yield "environment", ", ".join(f"{name}={value}" for name, value in own.items()) or "nothing is set"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _device(name: str) -> str:
+    runtime = runtime_of(as_device(name))
+    return f"{runtime.multiprocessors} multiprocessors of sm_{runtime.architecture}"
+
+
+def _or_error(look: Callable[[], str]) -> str:
+    """What was found, or the first two lines of why not."""
+    try:
+        return look()
+    except TinyTensorError as error:
+        what, *rest = str(error).splitlines()
+        return f"none ({what}{';' + rest[0].partition(':')[2] if rest else ''})"

@@ -1,0 +1,100 @@
+"""`python -m tinytensor selftest`: do the devices of this machine compute what NumPy computes?"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+import tinytensor as tt
+from tinytensor.errors import KernelError, TinyTensorError
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.compiler import find_compiler
+
+from .exercises import EXERCISES, run
+
+__all__ = ["main"]
+
+# Largest allowed difference, in units of the largest number of a result.
+BOUNDS = {"float32": 2e-5, "float64": 1e-12, "float16": 1e-2, "bfloat16": 6e-2}
+
+
+def main(words: Sequence[str]) -> int:
+    """Compare the results and gradients of all exercises on each device with those of the CPU.
+
+    Args:
+        words: those of the command line.
+
+    Returns:
+        The exit code: 0, or 1 if something differs.
+    """
+    options = _parser().parse_args(list(words))
+    devices = options.device or _devices()
+    if not devices:
+        print("nothing to compare: there is no GPU, and no C++ compiler for the device emulated")
+        return 1
+    for device in devices:
+        runtime_of(tt.Device(device))  # an error that says why, if it is not there
+    failures = 0
+    for device in devices:
+        for dtype in options.dtype or ("float32",):
+            start, failed = time.perf_counter(), 0
+            for name in EXERCISES:
+                said = _compared(name, device, dtype)
+                failed += bool(said)
+                print(f"{device} {dtype} {name}: {said or 'good'}", flush=True)
+            seconds = time.perf_counter() - start
+            print(f"{device} {dtype}: {len(EXERCISES) - failed} good, {failed} failed, {seconds:.1f} s\n")
+            failures += failed
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tinytensor selftest",
+        description="Run every kernel on every device of this machine and compare with NumPy. The first run "
+        "on emulated compiles the kernels: minutes; then seconds.",
+    )
+    parser.add_argument("--device", action="append", help="cuda, cuda:1, emulated, checked (default: all)")
+    parser.add_argument("--dtype", action="append", choices=BOUNDS, help="of the inputs (default: float32)")
+    return parser
+
+
+def _devices() -> list[str]:
+    found = ["cuda"] if tt.cuda.is_available() else []
+    try:
+        find_compiler()
+    except KernelError:
+        return found
+    return ["emulated", *found]
+
+
+def _compared(name: str, device: str, dtype: str) -> str:
+    """What is wrong with an exercise on a device, or nothing."""
+    exercise, kind = EXERCISES[name], getattr(tt, dtype)
+    expected = run(exercise, "cpu", kind)
+    try:
+        found = run(exercise, device, kind)
+    except TinyTensorError as error:
+        return f"FAILED: {error}"
+    for what, ours, theirs in zip(("result", "gradient"), found, expected, strict=True):
+        for i, (y, reference) in enumerate(zip(ours, theirs, strict=True)):
+            difference = _difference(y, reference)
+            if not difference <= BOUNDS[dtype]:
+                return (
+                    f"FAILED: {what} {i} of shape {y.shape} differs by {difference:.2e} of its largest number"
+                )
+    return ""
+
+
+def _difference(y: tt.Tensor, reference: tt.Tensor) -> float:
+    """The largest difference, in units of the largest number; inf where dtypes, shapes or nans differ."""
+    if y.dtype is not reference.dtype or y.shape != reference.shape:
+        return float("inf")
+    a, b = (np.asarray(x.detach().cpu().astype(tt.float64).numpy()) for x in (y, reference))
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return float("inf")
+    a, b = (np.where(np.isfinite(x), x, 0.0) for x in (a, b))
+    return float(np.abs(a - b).max(initial=0.0) / max(np.abs(b).max(initial=0.0), 1e-30))
