@@ -1,0 +1,242 @@
+"""The calls whose traffic `bench_traffic` counts: ops that wait for memory, and all that moves data.
+
+The floor of a case reads each byte that is needed once, and writes each byte of the results once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+
+__all__ = ["GROUPS", "Case", "Draw", "cases", "optimizer_cases"]
+
+ROWS, COLUMNS, TOKENS = 64, 1024, 128
+DEVICE = "emulated"
+FROM_CACHE = "each row reads weight and bias again, from the cache"
+APART = "elements that lie apart take a sector of 32 bytes each"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call whose traffic is counted.
+
+    Attributes:
+        name: of the row.
+        call: runs the kernels.
+        floor: bytes that any version must move.
+        reason: why more may be asked of the caches; "" if not more than a tenth may be.
+    """
+
+    name: str
+    call: Callable[[], Any]
+    floor: int
+    reason: str = ""
+
+
+class Draw:
+    """Random tensors of one dtype on the device, always the same ones.
+
+    Attributes:
+        dtype: of the floats.
+    """
+
+    def __init__(self, dtype: tt.DType) -> None:
+        self.dtype, self._rng = dtype, np.random.default_rng(0)
+
+    def normal(self, *shape: int) -> tt.Tensor:
+        """Floats."""
+        return tt.tensor(self._rng.normal(size=shape), dtype=self.dtype, device=DEVICE)
+
+    def leaf(self, *shape: int) -> tt.Tensor:
+        """Floats that require grad."""
+        return self.normal(*shape).requires_grad_()
+
+    def below(self, high: int, *shape: int) -> tt.Tensor:
+        """Indices."""
+        return tt.tensor(self._rng.integers(0, high, shape), device=DEVICE)
+
+    def distinct(self, rows: int, high: int, count: int) -> tt.Tensor:
+        """Rows of `count` different indices."""
+        found = [self._rng.permutation(high)[:count] for _ in range(rows)]
+        return tt.tensor(np.array(found), device=DEVICE)
+
+    def mask(self, *shape: int) -> tt.Tensor:
+        """Half of it true."""
+        return tt.tensor(self._rng.random(shape) < 0.5, device=DEVICE)
+
+
+def _backward(y: tt.Tensor, grad: tt.Tensor, *leaves: tt.Tensor) -> Callable[[], Any]:
+    return lambda: tt.grad(y, list(leaves), grad if grad.shape == y.shape else None, retain_graph=True)
+
+
+def elementwise(draw: Draw) -> list[Case]:
+    """One result per element."""
+    x, y, w = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS), draw.normal(COLUMNS)
+    mask, leaf = draw.mask(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS)
+    n, m, size = x.nbytes, mask.nbytes, x.size
+    other = tt.float32 if draw.dtype is not tt.float32 else tt.bfloat16
+    gelu = tt.gelu(leaf)
+    return [
+        Case("x + y", lambda: x + y, 3 * n),
+        Case("x * 2.0", lambda: x * 2.0, 2 * n),
+        Case("x + bias", lambda: x + w, 2 * n + w.nbytes, "each row reads the bias again, from the cache"),
+        Case("where", lambda: tt.where(mask, x, y), m + 3 * n),
+        Case("masked fill", lambda: x.masked_fill(mask, 0.0), m + 2 * n),
+        Case("cast", lambda: x.astype(other), n + size * other.itemsize),
+        Case("gelu", lambda: tt.gelu(x), 2 * n),
+        Case("gelu backward", _backward(gelu, y, leaf), 3 * n),
+        Case("dropout", lambda: tt.dropout(x, 0.1), 2 * n),
+    ]
+
+
+def moved(draw: Draw) -> list[Case]:
+    """Copies."""
+    x, y = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS)
+    n, side = x.nbytes, ROWS
+    square = draw.normal(16, side, side)
+    half = square.nbytes * (side + 1) // (2 * side)
+    return [
+        Case("x.T.contiguous()", lambda: x.T.contiguous(), 2 * n),
+        Case("x[:, ::-1].contiguous()", lambda: x[:, ::-1].contiguous(), 2 * n),
+        Case("concat of columns", lambda: tt.concat([x, y], axis=1), 4 * n),
+        Case("tril", lambda: tt.tril(square), half + square.nbytes),
+        Case("zeros", lambda: tt.zeros(ROWS, COLUMNS, dtype=draw.dtype, device=DEVICE), n),
+        Case("full", lambda: tt.full((ROWS, COLUMNS), 2.5, dtype=draw.dtype, device=DEVICE), n),
+    ]
+
+
+def reduced(draw: Draw) -> list[Case]:
+    """Sums and extremes."""
+    x, grad, leaf = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS)
+    n, classes = x.nbytes, draw.below(COLUMNS, ROWS)
+    softmax, loss = tt.softmax(leaf), tt.cross_entropy(leaf, classes)
+    return [
+        Case("sum of rows", lambda: x.sum(axis=1), n),
+        Case("sum of columns", lambda: x.sum(axis=0), n),
+        Case("sum", lambda: x.sum(), n),
+        Case("max of rows", lambda: x.max(axis=1), n),
+        Case("argmax of rows", lambda: x.argmax(axis=1), n),
+        Case("var of rows", lambda: x.var(axis=1), n),
+        Case("softmax", lambda: tt.softmax(x), 2 * n),
+        Case("softmax backward", _backward(softmax, grad, leaf), 3 * n),
+        Case("cross-entropy", lambda: tt.cross_entropy(x, classes), n),
+        Case("cross-entropy backward", _backward(loss, x, leaf), 2 * n),
+    ]
+
+
+def normalized(draw: Draw) -> list[Case]:
+    """Norms of rows."""
+    many = 4 * ROWS  # of few rows, the sums of the blocks would count
+    x, grad = draw.normal(many, COLUMNS), draw.normal(many, COLUMNS)
+    w, b = draw.normal(COLUMNS), draw.normal(COLUMNS)
+    leaf, weight, bias = draw.leaf(many, COLUMNS), draw.leaf(COLUMNS), draw.leaf(COLUMNS)
+    layer, rms = tt.layer_norm(leaf, weight, bias), tt.rms_norm(leaf, weight)
+    n, v = x.nbytes, w.nbytes
+    return [
+        Case("layer norm", lambda: tt.layer_norm(x, w, b), 2 * (n + v), FROM_CACHE),
+        Case("layer norm backward", _backward(layer, grad, leaf, weight, bias), 3 * (n + v), FROM_CACHE),
+        Case("rms norm", lambda: tt.rms_norm(x, w), 2 * n + v, FROM_CACHE),
+        Case("rms norm backward", _backward(rms, grad, leaf, weight), 3 * n + 2 * v, FROM_CACHE),
+    ]
+
+
+def embedded(draw: Draw) -> list[Case]:
+    """Rows of a table; no row is asked for twice."""
+    table, grad = draw.leaf(2 * TOKENS, COLUMNS), draw.normal(TOKENS, COLUMNS)
+    tokens = draw.distinct(1, 2 * TOKENS, TOKENS)[0]
+    found = tt.embedding(table, tokens)
+    n, t = grad.nbytes, tokens.nbytes
+    return [
+        Case("embedding", lambda: tt.embedding(table.detach(), tokens), 2 * n + t),
+        Case("embedding backward", _backward(found, grad, table), n + t + table.nbytes),
+    ]
+
+
+def selected(draw: Draw) -> list[Case]:
+    """Elements by index; none is asked for twice."""
+    x, rows, few = draw.normal(ROWS, COLUMNS), draw.distinct(1, ROWS, ROWS)[0], draw.below(64, ROWS)
+    once = "each warp reads the index of its row, from the cache"
+    return [
+        Case("index select", lambda: x[rows], 2 * x.nbytes + rows.nbytes),
+        Case("one-hot", lambda: tt.one_hot(few, 64), few.nbytes + 64 * 8 * few.size, once),
+    ]
+
+
+def scanned(draw: Draw) -> list[Case]:
+    """Along rows."""
+    x, short = draw.normal(ROWS, COLUMNS), draw.normal(ROWS * 8, COLUMNS // 8)
+    n, order = x.nbytes, 8 * x.size
+    return [
+        Case("cumulative sum", lambda: x.cumulative_sum(axis=1), 2 * n),
+        Case(
+            "sort of short rows",
+            lambda: short.sort(axis=1),
+            2 * n,
+            "elements are picked by their sorted places, from the cache",
+        ),
+        Case("argsort of short rows", lambda: short.argsort(axis=1), n + order),
+        Case(
+            "top 8 of rows",
+            lambda: x.topk(8),
+            n + 8 * ROWS * (x.itemsize + 8),
+            "few results of a row take whole sectors",
+        ),
+    ]
+
+
+def drawn(draw: Draw) -> list[Case]:
+    """Random numbers."""
+    n = ROWS * COLUMNS * draw.dtype.itemsize
+    like: Any = {"dtype": draw.dtype, "device": DEVICE}
+    return [
+        Case("rand", lambda: tt.rand(ROWS, COLUMNS, **like), n),
+        Case("randn", lambda: tt.randn(ROWS, COLUMNS, **like), n),
+    ]
+
+
+def attended(draw: Draw) -> list[Case]:
+    """Flash attention: q, k, v and y pass once."""
+    q, k, v = (draw.normal(2, 2, 256, 64) for _ in "qkv")
+    reason = "each tile of queries reads the keys and values again, from the cache"
+    return [
+        Case(
+            "attention",
+            lambda: tt.scaled_dot_product_attention(q, k, v, causal=True),
+            4 * q.nbytes,
+            reason,
+        ),
+    ]
+
+
+GROUPS = (elementwise, moved, reduced, normalized, embedded, selected, scanned, drawn, attended)
+
+
+def cases(dtype: tt.DType) -> list[Case]:
+    """All of one dtype."""
+    return [case for group in GROUPS for case in group(Draw(dtype))]
+
+
+def optimizer_cases() -> list[Case]:
+    """One step over many parameters."""
+    rng = np.random.default_rng(1)
+    p, g, m, v = (
+        [tt.tensor(rng.random((100, 100)), dtype=tt.float32, device=DEVICE) for _ in range(6)] for _ in "pgmv"
+    )
+    hyper, n = tt.adamw_hyper(lr=1e-3, step=1, device=DEVICE), 6 * 40_000
+    for x, grad in zip(p, g, strict=True):
+        x.requires_grad_().grad = grad
+    return [
+        Case("adamw, 6 tensors", lambda: _step(p, g, m, v, hyper), 7 * n),
+        Case("norm of gradients, 6 tensors", lambda: tt.grad_norm(g), n),
+        Case("clip of gradients, 6 tensors", lambda: tt.optim.clip_grad_norm_(p, 1.0), 3 * n),
+    ]
+
+
+def _step(*tensors: Any) -> None:
+    with tt.no_grad():
+        tt.adamw_step(*tensors)
