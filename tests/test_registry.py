@@ -164,7 +164,7 @@ def rows_of(family: str) -> list[Row]:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Collects the names of the ops that run: their cpu, ufunc, layout or backward is called."""
+    """Collects the names of the ops that run: their cpu, host, ufunc, layout or backward is called."""
     names: set[str] = set()
 
     def counted(name: str, function: Callable[..., Any]) -> Any:
@@ -177,8 +177,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     for name in own_ops():
         op = registry[name]
         forward = "ufunc" if issubclass(op, Elementwise) else "layout" if issubclass(op, ViewOp) else "cpu"
-        for part in (forward, "backward"):
-            if hasattr(op, part):
+        for part in (forward, "host", "backward"):
+            if getattr(op, part, None) is not None:
                 monkeypatch.setattr(op, part, counted(name, getattr(op, part)))
     return names
 

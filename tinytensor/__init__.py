@@ -213,6 +213,7 @@ from .ops.statistics import (
 )
 from .ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan
 from .random import Generator, default_generator, initial_seed, manual_seed
+from .runtime.host_threads import get_num_threads, set_num_threads
 from .storage import Storage
 from .tensor import Tensor
 
@@ -337,6 +338,7 @@ __all__ = [
     "full_like",
     "gather",
     "gelu",
+    "get_num_threads",
     "grad",
     "grad_norm",
     "gradcheck",
@@ -436,6 +438,7 @@ __all__ = [
     "scatter_add",
     "searchsorted",
     "set_grad_enabled",
+    "set_num_threads",
     "sigmoid",
     "sign",
     "signbit",

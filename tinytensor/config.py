@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from .errors import ArgumentError
@@ -17,6 +18,10 @@ class Config:
         debug: fill fresh results with NaN and hand read-only inputs to ops, so that an element that an op
             forgot to write, or an input that it wrote to, is seen (default False; the tests of the op table
             run with it).
+        host_kernels: whether the CPU computes hot ops by compiled C++ ("auto") or all by NumPy ("off"). A
+            kernel is compiled when it is first needed, once per machine; where there is no compiler NumPy
+            does its work. The environment variable TINYTENSOR_HOST_KERNELS sets what it is at first
+            (default "auto").
         matmul: who multiplies matrices on a GPU: "own" kernels, the "vendor" (cuBLAS; not in a captured
             graph), or "auto", which takes the faster one by a table in `ops/gemm.py`: so far, always our own.
             On "emulated" and "checked", "vendor" raises DeviceError; on the CPU products are NumPy's, and
@@ -32,16 +37,18 @@ class Config:
         'auto'
     """
 
-    __slots__ = ("debug", "matmul", "strict_layout", "tf32")
+    __slots__ = ("debug", "host_kernels", "matmul", "strict_layout", "tf32")
 
     strict_layout: bool
     debug: bool
+    host_kernels: Literal["auto", "off"]
     matmul: Literal["auto", "own", "vendor"]
     tf32: bool
 
     def __init__(self) -> None:
         for name, values in VALUES.items():
             object.__setattr__(self, name, values[0])
+        self.host_kernels = os.environ.get("TINYTENSOR_HOST_KERNELS") or "auto"  # type: ignore[assignment]
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in VALUES:
@@ -69,6 +76,7 @@ ON_OFF = (False, True)
 VALUES: dict[str, tuple[object, ...]] = {
     "strict_layout": ON_OFF,
     "debug": ON_OFF,
+    "host_kernels": ("auto", "off"),
     "matmul": ("auto", "own", "vendor"),
     "tf32": ON_OFF,
 }

@@ -199,7 +199,9 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
 def _run_on_host(
     op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
 ) -> None:
-    """Fill the outputs by the op's NumPy code, in float32 where they are 16-bit floats."""
+    """Fill the outputs by the op's kernel of the host or its NumPy code, in float32 where they are 16-bit
+    floats.
+    """
     if op.contiguous:
         _require_contiguous(op, arrays)
     if op.writes:
@@ -216,7 +218,9 @@ def _run_on_host(
             places.append(arr(t) if t._array is None else t._array)
     if config.debug:
         _poison(op, places, arrays)
-    silent().run(op.cpu, *places, *arrays, **params)
+    host = op.host
+    if host is None or config.host_kernels == "off" or not host(*places, *arrays, **params):
+        silent().run(op.cpu, *places, *arrays, **params)
     if narrowed:
         for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:

@@ -50,6 +50,8 @@ class Op:
         infer(*specs, **params) → Specs: the only place with the shape rule; None for an output nobody asks
         for.
         cpu(*outputs, *inputs, **params): fills the outputs; the specification of the op.
+        host(*outputs, *inputs, **params) → bool: the same by a compiled kernel of the host; False, with
+        nothing written, where it leaves this case to `cpu`. None: there is no such kernel.
         cuda(launch, *outputs, *inputs, **params): the same by kernels of the twin file, on `launching.View`s.
         backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
     """
@@ -70,6 +72,7 @@ class Op:
 
     infer: ClassVar[Callable[..., Specs]]
     cpu: ClassVar[Callable[..., None]]
+    host: ClassVar[Callable[..., bool] | None] = None
     cuda: ClassVar[Callable[..., None]]
     backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
 
@@ -90,7 +93,7 @@ def register(op: type[Op]) -> type[Op]:
     op.name = snake_case(op.__name__)
     if op.name in registry:
         raise ValueError(f"two ops are called {op.name}")
-    for method in ("infer", "cpu"):
+    for method in ("infer", "cpu", "host"):
         code = getattr(getattr(op, method, None), "__code__", None)
         if code is None:
             continue

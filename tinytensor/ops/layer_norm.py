@@ -13,6 +13,7 @@ from ..dtypes import DType, accumulator
 from ..errors import ShapeError
 from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array, scratch
+from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, multiply, subtract
 from .blocks import as_rows, column_sum, held, need_tensors, row_blocks, row_sum, team
 from .plain import partial_vjp
@@ -21,6 +22,8 @@ from .reduction import mean, sum
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+
+kernels = HostKernels("layer_norm")
 
 
 def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
@@ -97,6 +100,19 @@ class LayerNorm(Op):
                 out += bias
             if means is not None and rstds is not None:
                 means[r], rstds[r] = m, s
+
+    @staticmethod
+    def host(
+        y: Array,
+        mean: Array | None,
+        rstd: Array | None,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        *,
+        eps: float,
+    ) -> bool:
+        return kernels.layer_norm_forward(y, mean, rstd, x, weight, bias, eps)
 
     @staticmethod
     def cuda(
@@ -177,6 +193,22 @@ class LayerNormBackward(Op):
                 c += (np.matmul(g, ones) / len(ones))[:, None]
                 out = np.subtract(out, c, out=d2[r])
                 out *= s[:, None]
+
+    @staticmethod
+    def host(
+        dx: Array | None,
+        dweight: Array | None,
+        dbias: Array | None,
+        grad: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        rstd: Array,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> bool:
+        return kernels.layer_norm_backward(dx, dweight, dbias, grad, x, weight, mean, rstd)
 
     @staticmethod
     def cuda(

@@ -1,0 +1,115 @@
+// NumPy arrays as host kernels see them. Python passes the array objects themselves: asking them for address
+// and shape in Python takes longer than a small kernel. The loader checks that they are laid out as written
+// here.
+//
+// A kernel is declared as HOST_KERNEL bool name(Array y, Array x, int n, double eps): outputs first;
+// parameters of the types Array, bool, int, Index, double. It gives true if it filled the outputs, and false
+// if it leaves that to NumPy: then it must not have written anything. It runs without the interpreter's lock,
+// so it must not touch the objects in any other way. Only C headers are to be had, since the C++ library may
+// be missing.
+#pragma once
+#include "threads.h"
+
+#define HOST_KERNEL extern "C" __attribute__((visibility("default")))
+
+extern "C" {
+// Python's None, set by the loader.
+__attribute__((visibility("default"), used)) const void* tt_none = nullptr;
+}
+
+// Type numbers of NumPy.
+enum : int {
+    BOOL = 0,
+    INT32 = 5,
+    LONG = 7,
+    LONGLONG = 9,
+    FLOAT32 = 11,
+    FLOAT64 = 12,
+};
+
+template <class T>
+constexpr bool is_type(int number) = delete;
+template <>
+constexpr bool is_type<float>(int number) {
+    return number == FLOAT32;
+}
+template <>
+constexpr bool is_type<double>(int number) {
+    return number == FLOAT64;
+}
+template <>
+constexpr bool is_type<bool>(int number) {
+    return number == BOOL;
+}
+template <>
+constexpr bool is_type<int>(int number) {
+    return number == INT32 || (number == LONG && sizeof(long) == sizeof(int));
+}
+template <>
+constexpr bool is_type<Index>(int number) {
+    return number == LONGLONG || (number == LONG && sizeof(long) == sizeof(Index));
+}
+
+class Array {
+    struct Type {  // PyArray_Descr; TT_OBJECT_HEAD is the size of a bare Python object
+        char head[TT_OBJECT_HEAD];
+        void* scalar;
+        char kind, letter, byteorder, flags;
+        int number;
+    };
+    struct Object {  // PyArrayObject
+        char head[TT_OBJECT_HEAD];
+        char* data;
+        int ndim;
+        const Index *shape, *strides;  // strides in bytes
+        void* base;
+        const Type* type;
+        int flags;
+    };
+    const Object* object;
+
+    bool has(int flags) const { return (object->flags & flags) == flags; }
+
+   public:
+    explicit operator bool() const { return object != tt_none; }  // false for None
+    template <class T>
+    T* data() const {
+        return (T*)object->data;
+    }
+    int ndim() const { return object->ndim; }
+    Index shape(int axis) const { return object->shape[axis < 0 ? axis + object->ndim : axis]; }
+    // In bytes.
+    Index stride(int axis) const { return object->strides[axis < 0 ? axis + object->ndim : axis]; }
+    int type() const { return object->type->number; }
+    // Whether the elements are numbers of type T in the byte order of this machine, at addresses that fit T.
+    template <class T>
+    bool is() const {
+        char order = object->type->byteorder;
+        return is_type<T>(type()) && order != '>' && order != '<' && has(0x100);
+    }
+    Index size() const {
+        Index n = 1;
+        for (int axis = 0; axis < object->ndim; axis++) n *= object->shape[axis];
+        return n;
+    }
+    bool contiguous() const { return has(0x1); }  // in C order
+    // The address where the array is given, else nullptr.
+    template <class T>
+    T* data_or_null() const {
+        return *this ? (T*)object->data : nullptr;
+    }
+};
+
+// Whether each array that is given has numbers of type T, side by side in C order.
+template <class T, class... Arrays>
+bool dense(const Arrays&... arrays) {
+    return ((!arrays || (arrays.template is<T>() && arrays.contiguous())) && ...);
+}
+
+// Whether an array is what Python says it is: address, ndim, last length, first stride, type number, in C
+// order, float32.
+HOST_KERNEL bool tt_check_array(Array a, Index address, int ndim, Index last, Index stride, int type,
+                                bool dense, bool single) {
+    return (Index)a.data<char>() == address && a.ndim() == ndim && a.shape(-1) == last &&
+           a.stride(0) == stride && a.type() == type && a.contiguous() == dense && a.is<float>() == single;
+}

@@ -1,0 +1,104 @@
+// Vectors of float32, as wide as the registers of the processor that compiles this.
+//
+// A loop over a row does whole vectors and then, where the length is no multiple of LANES, a part of one; its
+// body is written once, for both:
+//
+//     each_vector(width, [&](Index i, auto lanes) { store(y + i, load(x + i, lanes) * 2, lanes); });
+//
+// Missing lanes of a part are read as 0 and never written.
+#pragma once
+#include <string.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+using Index = long long;
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef int Ints __attribute__((vector_size(4 * LANES)));
+
+struct Whole {};  // all lanes
+struct Part {     // the first `count` lanes
+    int count;
+};
+
+inline Floats all(float x) { return Floats{} + x; }
+
+inline Floats load(const float* p, Whole = {}) {
+    typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+    return *(const Anywhere*)p;
+}
+inline void store(float* p, Floats v, Whole = {}) {
+    typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+    *(Anywhere*)p = v;
+}
+
+#if defined(__AVX512F__)
+inline __mmask16 mask_of(Part part) { return (__mmask16)((1u << part.count) - 1); }
+inline Floats load(const float* p, Part part) { return (Floats)_mm512_maskz_loadu_ps(mask_of(part), p); }
+inline void store(float* p, Floats v, Part part) { _mm512_mask_storeu_ps(p, mask_of(part), (__m512)v); }
+#else
+inline Floats load(const float* p, Part part) {
+    Floats v = {};
+    for (int i = 0; i < part.count; i++) v[i] = p[i];
+    return v;
+}
+inline void store(float* p, Floats v, Part part) {
+    for (int i = 0; i < part.count; i++) p[i] = v[i];
+}
+#endif
+
+// v where there are lanes, and `other` elsewhere.
+inline Floats only(Floats v, Whole, Floats = Floats()) { return v; }
+inline Floats only(Floats v, Part part, Floats other = Floats()) {
+    Ints lane;
+    for (int i = 0; i < LANES; i++) lane[i] = i;
+    return lane < part.count ? v : other;
+}
+
+inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+
+// Sum of all lanes, by halves.
+inline float total(Floats v) {
+    float lane[LANES];
+    memcpy(lane, &v, sizeof v);
+    for (int half = LANES / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    }
+    return lane[0];
+}
+
+// body(i, lanes) for each vector of n numbers.
+template <class Body>
+inline void each_vector(Index n, const Body& body) {
+    Index i = 0;
+    for (; i + LANES <= n; i += LANES) body(i, Whole{});
+    if (i < n) body(i, Part{(int)(n - i)});
+}
+
+// The sum over a row of term(i, lanes), a vector. Four sums run at once, since one would wait for itself.
+template <class Term>
+inline float sum_of(Index n, const Term& term) {
+    Floats a = {}, b = {}, c = {}, d = {};
+    Index i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        a += term(i, Whole{});
+        b += term(i + LANES, Whole{});
+        c += term(i + 2 * LANES, Whole{});
+        d += term(i + 3 * LANES, Whole{});
+    }
+    for (; i + LANES <= n; i += LANES) a += term(i, Whole{});
+    if (i < n) {
+        Part part{(int)(n - i)};
+        b += only(term(i, part), part);
+    }
+    return total((a + b) + (c + d));
+}
