@@ -18,15 +18,14 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.model import GPT
 from tinytensor import bounds, launching
-from tinytensor.arrays import wrap
 from tinytensor.device import Device, as_device
 from tinytensor.errors import TinyTensorError
-from tinytensor.layout import contiguous
 from tinytensor.runtime import _runtimes as runtimes
 from tinytensor.runtime import nvrtc
 from tinytensor.runtime.base import Argument, Buffer, DeviceStatistics, Dim, Source, TemplateArgument
 from tinytensor.runtime.signature import STRUCT, Packer, Signature, instance
 
+from .drivers import placed
 from .layouts import layouts_of, prepared, tensors
 from .op_table import ROWS, Row
 from .op_table.row import COMPLEX, FLOATS, as_tuple
@@ -259,7 +258,7 @@ def _jobs() -> Iterator[tuple[str, Job]]:
 def _run(row: Row, dtype: str) -> None:
     """Forward, then backward."""
     for layout in layouts_of(row):
-        inputs = [_placed(x) for x in tensors(row, prepared(row, dtype, layout), dtype, layout)]
+        inputs = [placed(x, "cuda") for x in tensors(row, prepared(row, dtype, layout), dtype, layout)]
         with suppress(TinyTensorError):
             row.call(*inputs)
         if row.grad and dtype in FLOATS:
@@ -269,12 +268,6 @@ def _run(row: Row, dtype: str) -> None:
                 outputs = [y for y in as_tuple(row.call(*inputs)) if y.requires_grad]
                 starts = [(y * 0.0 + 0.5).detach() for y in outputs]
                 tt.grad(outputs, [inputs[i] for i in row.differentiable()], starts, allow_unused=True)
-
-
-def _placed(t: tt.Tensor) -> tt.Tensor:
-    """The same tensor on the recorder, in the same layout."""
-    flat = wrap(None, contiguous((t.storage.size,)), t.storage)
-    return flat.to("cuda").as_strided(t.shape, t.strides, t.offset).detach()
 
 
 # ---- instances ---------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.dispatch import registry, wrap
+from tinytensor.dispatch import registry
 from tinytensor.elementwise import Elementwise
-from tinytensor.layout import contiguous
 from tinytensor.viewing import ViewOp
 
+from .drivers import gradients, outputs, placed
 from .layouts import layouts_of, prepared, read, tensors
 from .op_table import ROWS, Row
 from .op_table.row import COMPLEX, FLOATS, as_tuple, silent
@@ -43,16 +43,6 @@ def debug() -> Iterator[None]:
     tt.config.debug = before
 
 
-def placed(t: tt.Tensor, device: str) -> tt.Tensor:
-    """The same tensor with the whole of its storage on a device, in the same layout."""
-    flat = wrap(None, contiguous((t.storage.size,)), t.storage)
-    return flat.to(device).as_strided(t.shape, t.strides, t.offset).detach()
-
-
-def call(row: Row, inputs: list[tt.Tensor]) -> list[tt.Tensor]:
-    return list(as_tuple(row.call(*inputs)))
-
-
 def value_cases() -> list[Any]:
     found = []
     for at, row in enumerate(ROWS):
@@ -74,14 +64,14 @@ def test_value(row: Row, dtype: str, layout: str, device: str) -> None:
     with silent():
         references = [np.asarray(r) for r in as_tuple(row.reference(*[v.copy() for v in values]))]
     host = tensors(row, values, dtype, layout)
-    expected = call(row, host)
+    expected = outputs(row, host)
     inputs = [placed(x, device) for x in host]
-    outputs = call(row, inputs)
-    assert [y.shape for y in outputs] == [y.shape for y in expected]
-    assert [y.dtype for y in outputs] == [y.dtype for y in expected]
-    assert [str(y.device) for y in outputs] == [device] * len(outputs)
+    results = outputs(row, inputs)
+    assert [y.shape for y in results] == [y.shape for y in expected]
+    assert [y.dtype for y in results] == [y.dtype for y in expected]
+    assert [str(y.device) for y in results] == [device] * len(results)
     largest = max([v.size for v in values], default=1)
-    for k, (y, reference) in enumerate(zip(outputs, references, strict=True)):
+    for k, (y, reference) in enumerate(zip(results, references, strict=True)):
         terms = largest if row.terms is None else row.terms
         assert_close(
             read(y.cpu()),
@@ -106,22 +96,6 @@ def gradient_cases() -> list[Any]:
                 if FULL or sampled or (layout == "packed" and at % len(dtypes) == i):
                     found.append(pytest.param(row, dtype, layout, id=f"{row.name}-{dtype}-{layout}"))
     return found
-
-
-def gradients(row: Row, inputs: list[tt.Tensor], order: int) -> list[tt.Tensor]:
-    """Gradients, or the gradients of the sum of their squares, in all inputs that have one."""
-    which = row.differentiable()
-    leaves = [x.detach().requires_grad_() if i in which else x for i, x in enumerate(inputs)]
-    outputs = [y for y in call(row, leaves) if y.requires_grad]
-    starts = [(y * 0.0 + 0.5).detach() for y in outputs]
-    wanted = [leaves[i] for i in which]
-    first = tt.grad(outputs, wanted, starts, create_graph=order > 1, allow_unused=True)
-    if order == 1:
-        return [g for g in first if g is not None]
-    second = [(g * g).sum() for g in first if g is not None and g.requires_grad]
-    if not second:
-        return []
-    return [g for g in tt.grad(second, wanted, allow_unused=True) if g is not None]
 
 
 @pytest.mark.parametrize("device", devices())
