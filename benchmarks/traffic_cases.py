@@ -159,10 +159,14 @@ def embedded(draw: Draw) -> list[Case]:
 
 def selected(draw: Draw) -> list[Case]:
     """Elements by index; none is asked for twice."""
-    x, rows, few = draw.normal(ROWS, COLUMNS), draw.distinct(1, ROWS, ROWS)[0], draw.below(64, ROWS)
+    x, leaf, grad = draw.normal(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS)
+    rows, along = draw.distinct(1, ROWS, ROWS)[0], draw.distinct(ROWS, COLUMNS, COLUMNS)
+    picked, few, n = leaf.gather(along, 1), draw.below(64, ROWS), x.nbytes
     once = "each warp reads the index of its row, from the cache"
     return [
-        Case("index select", lambda: x[rows], 2 * x.nbytes + rows.nbytes),
+        Case("gather", lambda: x.gather(along, 1), 2 * n + along.nbytes, APART),
+        Case("gather backward", _backward(picked, grad, leaf), 2 * n + along.nbytes),
+        Case("index select", lambda: x[rows], 2 * n + rows.nbytes),
         Case("one-hot", lambda: tt.one_hot(few, 64), few.nbytes + 64 * 8 * few.size, once),
     ]
 

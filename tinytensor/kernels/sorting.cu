@@ -1,15 +1,13 @@
 // Sorting, the k largest, places in sorted rows: the op classes of tinytensor/ops/sorting.py.
-// What is sorted are items: a key that has the order of the elements, and the element's index. No two items
-// are equal, so every method is stable. Nan comes last; 0 and -0 are equal.
-// Mapping: sort_tiles sorts up to 2,048 items in shared memory by Batcher's bitonic network, several short
-// rows per block. Longer rows are merged, twice as long runs in each pass, 1,024 items per block, whose
-// borders come from a binary search along a diagonal. For few of many, each tile keeps its best, and these
-// are sorted again.
+// What is sorted are items: sorting.cuh.
+// Mapping: sort_tiles sorts up to 2,048 items in shared memory, several short rows per block. Longer rows are
+// merged, twice as long runs in each pass, 1,024 items per block, whose borders come from a binary search
+// along a diagonal. For few of many, each tile keeps its best, and these are sorted again.
 // Traffic per element of s bytes, item of t = 8 bytes (16 for s = 8): one tile reads s, writes s + 8; longer
 // rows read s and write t, then 2 t per pass, then read t + s and write s + 8. The search for the k best
 // reads s and writes k t / 2048.
-// Formula: Batcher 1968, "Sorting networks and their applications"; Green and others 2012, "GPU merge path".
-#include "common.cuh"
+// Formula: Green and others 2012, "GPU merge path".
+#include "sorting.cuh"
 
 // By value: 3 ND + 2 numbers. Where the rows begin, slowest axis first, and the steps along a row.
 template <int ND, class I> struct Rows {
@@ -18,68 +16,7 @@ template <int ND, class I> struct Rows {
     I step[2];
 };
 
-// ---- items -----------------------------------------------------------------------------------------------
-
-// A key of 32 bits and an index in one word, or a key of 64 bits beside an index.
-struct Pair {
-    unsigned long long key;
-    unsigned long long index;
-};
-
-template <class T> using sort_key_t = choose<sizeof(T) == 8, unsigned long long, unsigned>;
-template <class T> using item_t = choose<sizeof(T) == 8, Pair, unsigned long long>;
-
-__device__ __forceinline__ unsigned long long item(unsigned key, unsigned index) {
-    return static_cast<unsigned long long>(key) << 32 | index;
-}
-__device__ __forceinline__ Pair item(unsigned long long key, unsigned index) { return {key, index}; }
-__device__ __forceinline__ bool is_before(unsigned long long a, unsigned long long b) { return a < b; }
-__device__ __forceinline__ bool is_before(Pair a, Pair b) {
-    return a.key < b.key || (a.key == b.key && a.index < b.index);
-}
-__device__ __forceinline__ unsigned index_of(unsigned long long a) { return static_cast<unsigned>(a); }
-__device__ __forceinline__ unsigned index_of(Pair a) { return static_cast<unsigned>(a.index); }
-
-// The order of the keys is that of the elements, or its reverse.
-template <class T> __device__ __forceinline__ sort_key_t<T> sort_key(T x, bool descending) {
-    using K = sort_key_t<T>;
-    constexpr K sign = K(1) << (8 * sizeof(K) - 1);
-    K key;
-    if constexpr (is_floating<T>) {
-        const acc_t<T> value = to_acc(x);
-        if constexpr (same<T, double>) key = static_cast<K>(__double_as_longlong(value));
-        else key = __float_as_uint(value);
-        key = key & sign ? ~key : key | sign;
-        if (value == 0) key = sign;
-        if (value != value) key = ~K(0);
-    } else if constexpr (is_signed<T>) {
-        key = static_cast<K>(x) ^ sign;
-    } else {
-        key = static_cast<K>(x);
-    }
-    return descending ? ~key : key;
-}
-
-// ---- in shared memory ------------------------------------------------------------------------------------
-
-// Segments of `tile` items (a power of two) in ascending order; there are `count` items, a multiple of it.
-template <class Item> __device__ __forceinline__ void sort_shared(Item* items, int count, int tile) {
-    for (int size = 2; size <= tile; size *= 2) {
-        for (int distance = size / 2; distance > 0; distance /= 2) {
-            __syncthreads();
-            for (int pair = threadIdx.x; pair < count / 2; pair += blockDim.x) {
-                const int i = 2 * pair - (pair & (distance - 1));
-                const bool ascending = (i & (tile - 1) & size) == 0;
-                const Item a = items[i], b = items[i + distance];
-                if (is_before(b, a) == ascending) {
-                    items[i] = b;
-                    items[i + distance] = a;
-                }
-            }
-        }
-    }
-    __syncthreads();
-}
+// ---- tiles -----------------------------------------------------------------------------------------------
 
 // Rows are cut into tiles of `tile` items, several to a block; each is sorted and keeps its first `keep`
 // items. A row of one tile is done: its results go to y and order (either may be null). Others leave items,

@@ -10,63 +10,17 @@ from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import DType, as_dtype, bool_, int64
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..launching import BLOCK, Launch, View, blocks_for, index_type
-from ..layout import Shape, as_int, broadcast_shapes, check_shape, contiguous_strides, normalize_axis
+from ..layout import as_int, broadcast_shapes, check_shape, normalize_axis
 from ..runtime.host import Array
-from ..walks import walk
+from . import along
 from .arithmetic import add
 from .keys import as_integers
 from .manipulation import broadcast_to, cast
 from .nonzero import true_indices
-from .selection import out_of_range, places_on, select, select_transpose, wrapped
+from .selection import places_on, select
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
-
-
-@register
-class PlacesAlong(Op):
-    """The positions in a whole tensor that `gather` reads: the index on one axis, its own place on the
-    others.
-    """
-
-    inputs = ("index",)
-    outputs = ("places",)
-
-    @staticmethod
-    def infer(index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
-        fits = index.ndim == len(shape) and all(
-            [i == axis or n <= m for i, (n, m) in enumerate(zip(index.shape, shape, strict=False))]
-        )
-        if not fits:
-            raise ShapeError(
-                f"{what}: an index of shape {index.shape} for a tensor of shape {shape}",
-                why=f"it needs as many axes, and at most the tensor's size on each axis but {axis}",
-                fix="expand or slice the index",
-            )
-        return (Spec(index.shape, int64),)
-
-    @staticmethod
-    def cpu(places: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
-        places[...] = 0
-        for i, n in enumerate(shape):
-            places *= n
-            if i == axis:
-                places += wrapped(index, n, axis, shape, what)
-            else:
-                along = [1] * len(shape)
-                along[i] = index.shape[i]
-                places += np.arange(index.shape[i]).reshape(along)
-
-    @staticmethod
-    def cuda(launch: Launch, places: View, index: View, *, axis: int, shape: Shape, what: str) -> None:
-        size, steps = shape[axis], contiguous_strides(shape)
-        own = (*steps[:axis], 0, *steps[axis + 1 :])  # what an element's own position contributes
-        type_of_position = index_type(places, index) if max(steps[0], 1) * shape[0] < 1 << 31 else "long long"
-        rank, through = walk(what, index.shape, index.strides, own, index=type_of_position)
-        bounds = launch.bounds(-size, size, out_of_range, axis, shape, what)
-        args = (places, index, through, size, steps[axis], bounds, places.size)
-        grid = blocks_for(places.size, BLOCK)
-        launch("places_along_forward", index.dtype, rank, type_of_position, grid=grid, args=args)
 
 
 @register
@@ -154,13 +108,7 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
         [[2], [3]]
     """
     at = normalize_axis(axis, len(x.layout.shape), "gather")
-    return _gather(x, as_integers(index, "gather", x.storage.device), at, "gather")
-
-
-def _gather(x: Tensor, index: Tensor, axis: int, what: str) -> Tensor:
-    shape = x.layout.shape
-    places = apply(PlacesAlong, index, axis=axis, shape=shape, what=what)
-    return select(x, places, tuple(range(len(shape))))
+    return along.gather(x, as_integers(index, "gather", x.storage.device), at, "gather")
 
 
 def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
@@ -197,7 +145,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
     )
     full_x = (*common[:at], shape[at], *common[at + 1 :])
     full_i = (*common[:at], have[at], *common[at + 1 :])
-    return _gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at, "take_along_axis")
+    return along.gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at, "take_along_axis")
 
 
 def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
@@ -237,9 +185,7 @@ def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
             why="there is one value per index",
             fix="expand one of them to the shape of the other",
         )
-    places = apply(PlacesAlong, index, axis=at, shape=shape, what="scatter_add")
-    axes = tuple(range(len(shape)))
-    return add(x, select_transpose(values, places, axes, shape))
+    return add(x, along.gather_transpose(values, index, at, shape, "scatter_add"))
 
 
 def nonzero(x: Tensor) -> tuple[Tensor, ...]:

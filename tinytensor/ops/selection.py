@@ -196,44 +196,11 @@ class SelectTranspose(Op):
 
     @staticmethod
     def cpu(y: Array, grad: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
-        y[...] = 0
-        if not grad.size:
-            return
-        picked = picked_first(grad, selection(shape_in, axes, places.shape)[1], places.ndim)
-        rows = picked.reshape(places.size, -1)  # (picked, rest)
-        if axes == tuple(range(len(axes))):  # the selected axes stand in front: add straight into y
-            _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)
-            return
-        sums = np.zeros((prod([shape_in[a] for a in axes]), rows.shape[1]), y.dtype)
-        _add_rows(sums, places.reshape(-1), rows)
-        target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
-        target[...] = sums.reshape(target.shape)
+        add_at(y, grad, places, axes)
 
     @staticmethod
     def cuda(launch: Launch, y: View, grad: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
-        launch.zero(y)
-        picks = places.size
-        if grad.size == 0 or y.size == 0:
-            return
-        size = prod([shape_in[a] for a in axes])
-        keys, order = _sorted(launch, places, size)
-        steps, at = grad.strides, picked_at(axes)
-        rest = tuple([n for i, n in enumerate(shape_in) if i not in axes])
-        own = tuple([s for i, s in enumerate(y.strides) if i not in axes])
-        others = (*steps[:at], *steps[at + places.ndim :])
-        index = index_type(y, grad, places)
-        rank, through = walk("select_transpose", rest, own, others, index=index)
-        selected, on_axes = selected_axes(y, axes, index)
-        step = prod(grad.shape[at + places.ndim :])  # from pick to pick in grad
-        width, chunks = grad.size // picks, -(-picks // _CHUNK)
-        parts = launch.scratch((2 * chunks, width), _sum_dtype(grad.dtype)) if chunks > 1 else None
-        instance = (grad.dtype, keys.dtype, rank, selected, index)
-        args = (y, parts, grad, keys, order, through, on_axes, size, step, picks, width, _CHUNK)
-        launch("select_transpose_chunks", *instance, grid=blocks_for(chunks * width, BLOCK), args=args)
-        if chunks > 1:
-            joined = (y, parts, keys, through, on_axes, size, picks, width, _CHUNK)
-            grid = blocks_for((chunks - 1) * width, BLOCK)
-            launch("select_transpose_joined", *instance, grid=grid, args=joined)
+        launch_add_at(launch, y, grad, places, axes)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
@@ -241,6 +208,49 @@ class SelectTranspose(Op):
 
 
 _CHUNK = 64  # sorted places that one thread adds up
+
+
+def add_at(y: Array, grad: Array, places: Array, axes: Axes) -> None:
+    """y becomes zeros with grad added at places of the given axes."""
+    y[...] = 0
+    if not grad.size:
+        return
+    picked = picked_first(grad, selection(y.shape, axes, places.shape)[1], places.ndim)
+    rows = picked.reshape(places.size, -1)  # (picked, rest)
+    if axes == tuple(range(len(axes))):  # the selected axes stand in front: add straight into y
+        _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)
+        return
+    sums = np.zeros((prod([y.shape[a] for a in axes]), rows.shape[1]), y.dtype)
+    _add_rows(sums, places.reshape(-1), rows)
+    target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
+    target[...] = sums.reshape(target.shape)
+
+
+def launch_add_at(launch: Launch, y: View, grad: View, places: View, axes: Axes) -> None:
+    """The same by kernels of selection.cu; all three are contiguous."""
+    launch.zero(y)
+    picks = places.size
+    if grad.size == 0 or y.size == 0:
+        return
+    size = prod([y.shape[a] for a in axes])
+    keys, order = _sorted(launch, places, size)
+    steps, at = grad.strides, picked_at(axes)
+    rest = tuple([n for i, n in enumerate(y.shape) if i not in axes])
+    own = tuple([s for i, s in enumerate(y.strides) if i not in axes])
+    others = (*steps[:at], *steps[at + places.ndim :])
+    index = index_type(y, grad, places)
+    rank, through = walk("select_transpose", rest, own, others, index=index)
+    selected, on_axes = selected_axes(y, axes, index)
+    step = prod(grad.shape[at + places.ndim :])  # from pick to pick in grad
+    width, chunks = grad.size // picks, -(-picks // _CHUNK)
+    parts = launch.scratch((2 * chunks, width), sum_dtype(grad.dtype)) if chunks > 1 else None
+    instance = (grad.dtype, keys.dtype, rank, selected, index)
+    args = (y, parts, grad, keys, order, through, on_axes, size, step, picks, width, _CHUNK)
+    launch("select_transpose_chunks", *instance, grid=blocks_for(chunks * width, BLOCK), args=args)
+    if chunks > 1:
+        joined = (y, parts, keys, through, on_axes, size, picks, width, _CHUNK)
+        grid = blocks_for((chunks - 1) * width, BLOCK)
+        launch("select_transpose_joined", *instance, grid=grid, args=joined)
 
 
 def _sorted(launch: Launch, places: View, size: int) -> tuple[View, View]:
@@ -252,7 +262,7 @@ def _sorted(launch: Launch, places: View, size: int) -> tuple[View, View]:
     return keys, order
 
 
-def _sum_dtype(dtype: DType) -> DType:
+def sum_dtype(dtype: DType) -> DType:
     """The dtype that kernels add up in: `sum_t` of common.cuh."""
     if not dtype.is_floating:
         return int64

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
-from ..dispatch import Op, Spec, Specs, apply, apply_all, constant, register, registry, values
+from ..dispatch import Op, Spec, Specs, apply, apply_all, constant, register, values
 from ..dtypes import DType, float32, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..launching import Launch, View, blocks_for
 from ..layout import Shape, as_int, normalize_axis
 from ..runtime.host import Array
+from .along import gather_transpose
 from .keys import as_index
 from .manipulation import cast, detach
-from .selection import places_on, select, select_transpose
+from .selection import places_on, select
 from .sort_grid import launch_sort
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def _order(x: Array, axis: int, descending: bool, kind: Kind = "stable") -> Arra
 
 def _put_back(grad: Tensor, indices: Tensor, axis: int, shape: Shape) -> Tensor:
     """Zeros of x's shape with the gradients of the chosen elements where these came from."""
-    places = apply(registry["places_along"], indices, axis=axis, shape=shape, what="sort")
-    return select_transpose(grad, places, tuple(range(len(shape))), shape)
+    return gather_transpose(grad, indices, axis, shape, "sort")
 
 
 def _check_order(what: str, dtype: DType, shape: Shape) -> None:
