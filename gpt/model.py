@@ -134,18 +134,19 @@ class MLP(nn.Module):
         super().__init__()
         self.activation = config.activation
         self.dropout = config.dropout
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
-
-    def activate(self, x: tt.Tensor) -> tt.Tensor:
-        """The activation that the config names."""
-        if self.activation == "relu":
-            return tt.relu(x)
-        return tt.gelu(x, approximate="tanh" if self.activation == "gelu" else "none")
+        C, bias = config.n_embd, config.bias
+        formula = "tanh" if self.activation == "gelu" else "none"
+        self.c_fc: nn.Linear = (
+            nn.Linear(C, 4 * C, bias=bias)
+            if self.activation == "relu"
+            else nn.LinearGelu(C, 4 * C, bias=bias, approximate=formula)
+        )
+        self.c_proj = nn.Linear(4 * C, C, bias=bias)
 
     def forward(self, x_BTC: tt.Tensor) -> tt.Tensor:
         """(B, T, C) → (B, T, C)."""
-        y = self.c_proj(self.activate(self.c_fc(x_BTC)))  # (B, T, 4C) inside
+        h = self.c_fc(x_BTC)  # (B, T, 4C)
+        y = self.c_proj(tt.relu(h) if self.activation == "relu" else h)
         return tt.dropout(y, self.dropout, training=True) if self.training and self.dropout else y
 
 

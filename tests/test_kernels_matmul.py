@@ -46,8 +46,8 @@ def exact(a: tt.Tensor, b: tt.Tensor) -> Array:
 def run(choice: Choice, p: Product, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None) -> tt.Tensor:
     """One product by one kernel."""
     y = tt.empty(*((p.matrices,) if p.batch else ()), p.rows, p.columns, dtype=a.dtype, device=DEVICE)
-    views = view_of(y), view_of(a), view_of(b), None if bias is None else view_of(bias)
-    gemm.start(LAUNCH, gemm.plan_of(p, a.dtype, choice), *views)
+    operands = view_of(a), view_of(b), None if bias is None else view_of(bias)
+    gemm.start(LAUNCH, gemm.plan_of(p, a.dtype, choice), view_of(y), operands)
     return y
 
 
@@ -232,6 +232,27 @@ def test_a_column_is_a_row_of_the_transposed_product() -> None:
     close(a @ x, exact(a, x), factor=4)
     close(a.mT.contiguous().mT @ x, exact(a, x), factor=4)
     close(a @ x[:, 0], exact(a, x)[:, 0], factor=4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_gate_at_the_end_changes_no_bit(dtype: str) -> None:
+    """Of what linear and gelu give one after the other: in tiles, in parts, and in one row."""
+    for m, k, n in ((70, 33, 66), (3, 4000, 5), (1, 70, 64), (1, 1, 1)):
+        x, w, b = matrix(m, k, dtype), matrix(k, n, dtype), matrix(1, n, dtype)[0]
+        for approximate in ("tanh", "none"):
+            for t in (False, True):
+                weight = w.mT.contiguous() if t else w
+                z = tt.linear(x, weight, b, transposed=t).requires_grad_()
+                y = tt.gelu(z, approximate=approximate)
+                with tt.no_grad():  # nothing is kept
+                    found = tt.linear_gelu(x, weight, b, approximate=approximate, transposed=t)
+                np.testing.assert_array_equal(host(found), host(y))
+                kept = tt.linear_gelu(x, weight, bias := b.clone().requires_grad_(),
+                                      approximate=approximate, transposed=t)  # fmt: skip
+                np.testing.assert_array_equal(host(kept), host(y))
+                (slope,), (expected,) = tt.grad(kept.sum(), bias), tt.grad(y.sum(), z)
+                close(slope, host(expected).sum(0), dtype, 4)
+    assert launches(lambda: tt.linear_gelu(x, w, b)) == 1
 
 
 # ---- layouts and batches -----------------------------------------------------------------------------------

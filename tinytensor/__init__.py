@@ -144,6 +144,7 @@ from .ops.joining import (
     tile,
 )
 from .ops.layer_norm import layer_norm
+from .ops.linear_gelu import linear_gelu
 from .ops.loss import bce_with_logits, mse_loss, nll_loss
 from .ops.manipulation import (
     astype,
@@ -366,6 +367,7 @@ __all__ = [
     "less",
     "less_equal",
     "linear",
+    "linear_gelu",
     "linspace",
     "log",
     "log1p",

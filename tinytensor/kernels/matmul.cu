@@ -110,9 +110,9 @@ __device__ __forceinline__ void add_products(A (&sums)[TM][TN], const A (&u)[TM]
     }
 }
 
-template <int TM, int TN, class R, class T, class A>
+template <int TM, int TN, class R, class Gate, class T, class A>
 __device__ __forceinline__ void write_tile(
-    R* out, const T* bias, const Product& p, int row, int column, int down, int across,
+    const Output<R, Gate>& out, const T* bias, const Product& p, int row, int column, int down, int across,
     const A (&sums)[TM][TN]) {
 #pragma unroll
     for (int i = 0; i < TM; i++) {
@@ -125,10 +125,10 @@ __device__ __forceinline__ void write_tile(
 }
 
 // 128 registers a thread for 4-byte sums, so that 512 threads fit on a multiprocessor.
-template <class R, class T, int BM, int BN, int DEPTH, int TM, int TN>
+template <class R, class T, int BM, int BN, int DEPTH, int TM, int TN, class Gate>
 __global__ void __launch_bounds__(
     BM / TM * (BN / TN), sizeof(total_t<T>) == 4 ? 512 / (BM / TM * (BN / TN)) : 1)
-    matmul_tiles(R* y, const T* a, const T* b, const T* bias, Product p) {
+    matmul_tiles(R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
     constexpr int ACROSS = BN / TN, THREADS = BM / TM * ACROSS;
     constexpr int WARP_ACROSS = ACROSS < 8 ? ACROSS : 8, WARP_DOWN = 32 / WARP_ACROSS;
     using Left = Slab<T, BM, DEPTH, THREADS>;
@@ -173,14 +173,16 @@ __global__ void __launch_bounds__(
             __syncthreads();
         }
     }
-    write_tile(y + at.y, bias, p, at.row + row, at.column + column, BM / TM * 4, ACROSS * 4, sums);
+    const Output<R, Gate> out = {y, before};
+    write_tile(out.from(at.y), bias, p, at.row + row, at.column + column, BM / TM * 4, ACROSS * 4, sums);
 }
 
 // ---- one row ---------------------------------------------------------------------------------------------
 
 // b is dense along `inner`. LANES threads (8, or the whole block) add up one element of y, or of a part.
-template <class R, class T, int LANES>
-__global__ void matmul_row_by_lines(R* y, const T* a, const T* b, const T* bias, Product p) {
+template <class R, class T, int LANES, class Gate>
+__global__ void matmul_row_by_lines(
+    R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
     constexpr int W = 16 / sizeof(T);
     const long long last = p.size * p.parts - 1;
     const long long wanted = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) / LANES;
@@ -211,13 +213,15 @@ __global__ void matmul_row_by_lines(R* y, const T* a, const T* b, const T* bias,
 #pragma unroll
         for (int d = LANES / 2; d > 0; d /= 2) sum[0] += __shfl_xor_sync(0xffffffffU, sum[0], d);
     }
-    if (lane == 0 && wanted <= last) write_sums(y + at.y, bias, p, 0, column, sum);
+    const Output<R, Gate> out = {y, before};
+    if (lane == 0 && wanted <= last) write_sums(out.from(at.y), bias, p, 0, column, sum);
 }
 
 // b is dense along columns. 8 lanes of 4 columns times up to 128 groups, each of which takes every n-th inner
 // element. Without `a` all its elements are 1: the sums of the columns of b.
-template <class R, class T>
-__global__ void matmul_row_by_columns(R* y, const T* a, const T* b, const T* bias, Product p) {
+template <class R, class T, class Gate>
+__global__ void matmul_row_by_columns(
+    R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
     constexpr int LANES = 8, WIDTH = 4 * LANES, MOST = 128;
     __shared__ __align__(32) total_t<T> found[MOST][WIDTH];
     const unsigned across = (p.columns - 1) / WIDTH + 1, matrix = blockIdx.x / across;
@@ -249,7 +253,8 @@ __global__ void matmul_row_by_columns(R* y, const T* a, const T* b, const T* bia
 #pragma unroll 8
         for (int g = 0; g < groups; g++) sum[0] += found[g][threadIdx.x];
         if (start + static_cast<int>(threadIdx.x) < p.columns) {
-            write_sums(y + at.y, bias, p, 0, start + threadIdx.x, sum);
+            const Output<R, Gate> out = {y, before};
+            write_sums(out.from(at.y), bias, p, 0, start + threadIdx.x, sum);
         }
     }
 }
@@ -257,9 +262,9 @@ __global__ void matmul_row_by_columns(R* y, const T* a, const T* b, const T* bia
 // ---- parts -----------------------------------------------------------------------------------------------
 
 // W neighbors of y, the first of which is element i.
-template <int W, class T>
+template <int W, class T, class Gate>
 __device__ __forceinline__ void add_parts(
-    T* y, const acc_t<T>* parts, const T* bias, const Product& p, long long i) {
+    const Output<T, Gate>& out, const acc_t<T>* parts, const T* bias, const Product& p, long long i) {
     total_t<T> sums[W] = {};
 #pragma unroll 4
     for (int part = 0; part < p.parts; part++) {
@@ -268,15 +273,16 @@ __device__ __forceinline__ void add_parts(
         for (int j = 0; j < W; j++) sums[j] += static_cast<total_t<T>>(v.at[j]);
     }
     const long long row = i / p.columns;
-    write_sums(y + row * p.columns, bias, p, 0, static_cast<int>(i - row * p.columns), sums);
+    write_sums(out.from(row * p.columns), bias, p, 0, static_cast<int>(i - row * p.columns), sums);
 }
 
-template <class T>
-__global__ void matmul_sum(T* y, const acc_t<T>* parts, const T* bias, Product p) {
+template <class T, class Gate>
+__global__ void matmul_sum(T* y, T* before, const acc_t<T>* parts, const T* bias, Product p) {
+    const Output<T, Gate> out = {y, before};
     const long long first = grid_start<long long>(), step = grid_step<long long>();
     if (p.columns % 4 == 0) {
-        for (long long v = first; v < p.size / 4; v += step) add_parts<4>(y, parts, bias, p, v * 4);
+        for (long long v = first; v < p.size / 4; v += step) add_parts<4>(out, parts, bias, p, v * 4);
     } else {
-        for (long long i = first; i < p.size; i += step) add_parts<1>(y, parts, bias, p, i);
+        for (long long i = first; i < p.size; i += step) add_parts<1>(out, parts, bias, p, i);
     }
 }

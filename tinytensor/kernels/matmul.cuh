@@ -1,14 +1,14 @@
 // What the kernels of matrix products share: the operands, which block computes what, how results are
 // written.
 //
-// y = a @ b (+ bias) for every index of the batch axes: a is rows × inner, b is inner × columns, y is dense
-// in C order. The operands are read through their strides, one of which along each matrix is 1. So a
+// y = gate(a @ b + bias) for every index of the batch axes: a is rows × inner, b is inner × columns, y is
+// dense in C order; bias and gate may be missing. The operands are read through their strides, one of which along each matrix is 1. So a
 // transposed operand takes no copy, and one that is repeated along the batch has stride 0 there.
 //
 // Grid: one axis. Tiles of y come first, 8 tiles down by all tiles across, so that blocks that run together
 // share operands in the L2 cache; then the parts into which `inner` is cut; then the batch.
 #pragma once
-#include "common.cuh"
+#include "gelu.cuh"
 
 // By value. In Python: struct.Struct("@8i13q").
 struct Product {
@@ -60,26 +60,51 @@ template <int ROWS, int COLUMNS> __device__ __forceinline__ Place place_of_tile(
     return at;
 }
 
-// W neighbors of row `row` of a matrix in y, as far as they lie inside.
+// A gate that changes nothing.
+struct Plain {};
+
+// Where results go: y = gate(z), and z to `before`, unless that is null. The gate sees z as it is written.
+template <class R, class Gate> struct Output {
+    R *y, *before;
+    __device__ __forceinline__ Output from(long long offset) const {
+        return {y + offset, before == nullptr ? nullptr : before + offset};
+    }
+};
+
+// W neighbors, of which `inside` exist.
 template <int W, class R>
-__device__ __forceinline__ void write_neighbors(
-    R* out, const Product& p, int row, int column, const Vec<R, W>& values) {
-    if (row >= p.rows) return;
-    R* to = out + static_cast<long long>(row) * p.columns + column;
-    if (column + W <= p.columns && is_aligned<W>(to)) {
+__device__ __forceinline__ void write_inside(R* to, int inside, const Vec<R, W>& values) {
+    if (inside >= W && is_aligned<W>(to)) {
         store<W>(to, values);
     } else {
 #pragma unroll
         for (int j = 0; j < W; j++) {
-            if (column + j < p.columns) to[j] = values.at[j];
+            if (j < inside) to[j] = values.at[j];
         }
     }
 }
 
+// Ends the sums z of W neighbors of row `row` of a matrix in y, as far as they lie inside.
+template <int W, class R, class Gate>
+__device__ __forceinline__ void write_neighbors(
+    const Output<R, Gate>& out, const Product& p, int row, int column, const Vec<R, W>& z) {
+    if (row >= p.rows) return;
+    const long long at = static_cast<long long>(row) * p.columns + column;
+    if constexpr (same<Gate, Plain>) {
+        write_inside(out.y + at, p.columns - column, z);
+    } else {
+        if (out.before != nullptr) write_inside(out.before + at, p.columns - column, z);
+        Vec<R, W> y;
+#pragma unroll
+        for (int j = 0; j < W; j++) y.at[j] = from_acc<R>(Gate()(to_acc(z.at[j])));
+        write_inside(out.y + at, p.columns - column, y);
+    }
+}
+
 // Likewise W sums, to which the bias is added.
-template <int W, class R, class T, class A>
+template <int W, class R, class Gate, class T, class A>
 __device__ __forceinline__ void write_sums(
-    R* out, const T* bias, const Product& p, int row, int column, const A (&sums)[W]) {
+    const Output<R, Gate>& out, const T* bias, const Product& p, int row, int column, const A (&sums)[W]) {
     Vec<R, W> values;
 #pragma unroll
     for (int j = 0; j < W; j++) {

@@ -111,10 +111,10 @@ __device__ __forceinline__ void multiply(float (&sums)[4], const unsigned (&a)[4
 
 // Of each 16 × 8 product of its warp, a lane has 2 neighbors in row lane / 4 and 2 in row lane / 4 + 8.
 // Pairs of float fill whole sectors of memory; of 16-bit numbers 8 neighbors are brought together first.
-template <int BM, int BN, int WM, int WN, int THREADS, class R, class T>
+template <int BM, int BN, int WM, int WN, int THREADS, class R, class Gate, class T>
 __device__ __forceinline__ void write_tile(
-    R* out, const T* bias, const Product& p, int row0, int column0, const float (&sums)[WM / 16][WN / 8][4],
-    R* staged) {
+    const Output<R, Gate>& out, const T* bias, const Product& p, int row0, int column0,
+    const float (&sums)[WM / 16][WN / 8][4], R* staged) {
     constexpr int PITCH = BN + 8;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int down = warp % (BM / WM) * WM + lane / 4, across = warp / (BM / WM) * WN + lane % 4 * 2;
@@ -151,10 +151,10 @@ __device__ __forceinline__ void write_tile(
 }
 
 // Registers for 512 threads on a multiprocessor; TF32 with both operands transposed needs more of them.
-template <class R, class T, int BM, int BN, int WM, int WN, bool A_ALONG, bool B_ALONG>
+template <class R, class T, int BM, int BN, int WM, int WN, bool A_ALONG, bool B_ALONG, class Gate>
 __global__ void __launch_bounds__(
     BM / WM * (BN / WN) * 32, sizeof(T) == 4 && !A_ALONG && B_ALONG ? 1 : 512 / (BM / WM * (BN / WN) * 32))
-    matmul_tensor_cores(R* y, const T* a, const T* b, const T* bias, Product p) {
+    matmul_tensor_cores(R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
     constexpr int THREADS = BM / WM * (BN / WN) * 32, DEPTH = LINE_CHUNKS * chunk<T>;
     using Left = Slab<T, BM, A_ALONG, THREADS>;
     using Right = Slab<T, BN, B_ALONG, THREADS>;
@@ -211,5 +211,7 @@ __global__ void __launch_bounds__(
     __syncthreads();
     // Of the tile; at.row and at.column would take registers all the way down to here.
     const int row0 = p.rows - left.lines, column0 = p.columns - right.lines;
-    write_tile<BM, BN, WM, WN, THREADS>(y + at.y, bias, p, row0, column0, sums, reinterpret_cast<R*>(stages));
+    const Output<R, Gate> out = {y, before};
+    R* staged = reinterpret_cast<R*>(stages);
+    write_tile<BM, BN, WM, WN, THREADS>(out.from(at.y), bias, p, row0, column0, sums, staged);
 }

@@ -7,7 +7,7 @@ from .container import ModuleList, Sequential
 from .convolution import AvgPool2d, Conv1d, Conv2d, Flatten, MaxPool2d
 from .dropout import Dropout
 from .embedding import Embedding
-from .linear import Linear
+from .linear import Linear, LinearGelu
 from .loss import CrossEntropyLoss, MSELoss
 from .module import Module
 from .normalization import LayerNorm, RMSNorm
@@ -24,6 +24,7 @@ __all__ = [
     "Flatten",
     "LayerNorm",
     "Linear",
+    "LinearGelu",
     "MSELoss",
     "MaxPool2d",
     "Module",

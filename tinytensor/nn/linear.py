@@ -1,4 +1,4 @@
-"""Linear: an affine map of the last axis."""
+"""Linear: an affine map of the last axis; LinearGelu: with a gelu behind it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .checks import check_size
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "LinearGelu"]
 
 
 class Linear(Module):
@@ -66,3 +66,42 @@ class Linear(Module):
     def forward(self, x: tt.Tensor) -> tt.Tensor:
         """(..., K) → (..., N)."""
         return tt.linear(x, self.weight, self.bias)
+
+
+class LinearGelu(Linear):
+    """An affine map and gelu in one op: y = gelu(x @ weight + bias), as in the feed-forward part of GPT-2.
+
+    Args:
+        in_features: K, the size of the last axis of the input.
+        out_features: N, that of the output.
+        bias: whether there is one.
+        approximate: "tanh" or "none", the formula of `tt.gelu`.
+        generator: of the initial weights, which are those of Linear.
+
+    Shapes:
+        x (..., K) → (..., N); weight (K, N), bias (N,).
+
+    Raises:
+        ArgumentError: a size is not positive; when called: there is no such formula.
+
+    Example:
+        >>> layer = tt.nn.LinearGelu(3, 4)
+        >>> layer(tt.ones(2, 3)).shape
+        (2, 4)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        approximate: str = "tanh",
+        generator: tt.Generator | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias, generator=generator)
+        self.approximate = approximate
+
+    def forward(self, x: tt.Tensor) -> tt.Tensor:
+        """(..., K) → (..., N)."""
+        return tt.linear_gelu(x, self.weight, self.bias, approximate=self.approximate)

@@ -82,7 +82,7 @@ def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
 
 
 _FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
-_FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
+FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
 
 
 @register
@@ -100,17 +100,11 @@ class Gated(Op):
 
     @staticmethod
     def cpu(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> None:
-        fill = _FILL[gate]
-        flat, out = x.reshape(-1), y.reshape(-1)
-        slopes = None if slope is None else slope.reshape(-1)
-        for r in flat_blocks(flat.size):
-            v = flat[r]
-            t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
-            fill(out[r], None if slopes is None else slopes[r], v, t, u)
+        gate_array(y, slope, x, gate)
 
     @staticmethod
     def cuda(launch: Launch, y: View, slope: None, x: View, *, gate: str, keeps_slope: bool) -> None:
-        elementwise(launch.runtime, launch.stem, _FUNCTORS[gate], y, (x,), x.dtype, x.dtype)
+        elementwise(launch.runtime, launch.stem, FUNCTORS[gate], y, (x,), x.dtype, x.dtype)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str, keeps_slope: bool) -> Grads:
@@ -136,7 +130,7 @@ class GatedBackward(Op):
 
     @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, x: View, slope: None, *, gate: str) -> None:
-        functor = f"{_FUNCTORS[gate]}Backward"
+        functor = f"{FUNCTORS[gate]}Backward"
         elementwise(launch.runtime, launch.stem, functor, dx, (grad, x), x.dtype, x.dtype)
 
     @staticmethod
@@ -163,8 +157,40 @@ def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
     return (multiply(grad, slope),)
 
 
+def gated_gradient(grad: Tensor, x: Tensor, slope: Tensor | None, gate: str) -> Tensor:
+    """grad times the slope of the gate at x, without history; beside a slope x is not looked at."""
+    found: Tensor = apply(GatedBackward, grad, x, slope, gate=gate)
+    return found
+
+
+def gated_gradient_by_ops(grad: Tensor, x: Tensor, gate: str) -> Tensor:
+    """The same in ordinary ops, differentiable in both."""
+    return _gated_backward(grad, x, gate=gate)[0]
+
+
+def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
+    """y = gate(x), and the slope at each x; y may be x. All are contiguous."""
+    flat, out = x.reshape(-1), y.reshape(-1)
+    slopes = None if slope is None else slope.reshape(-1)
+    for r in flat_blocks(flat.size):
+        v = flat[r]
+        t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
+        _FILL[gate](out[r], None if slopes is None else slopes[r], v, t, u)
+
+
 def _gated(x: Tensor, gate: str) -> Tensor:
     return apply(Gated, x, gate=gate, keeps_slope=x.storage.device is cpu)
+
+
+def gelu_gate(what: str, approximate: str) -> str:
+    """The gate that `approximate` names."""
+    if approximate not in ("tanh", "none"):
+        raise ArgumentError(
+            f"{what}: approximate is {approximate!r}",
+            why="there are two formulas",
+            fix='pass "tanh" (as in GPT-2) or "none" (exact)',
+        )
+    return "gelu_tanh" if approximate == "tanh" else "gelu_erf"
 
 
 def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
@@ -194,14 +220,8 @@ def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
         >>> tt.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
         [-0.1588, 0.0, 0.8412]
     """
-    if approximate not in ("tanh", "none"):
-        raise ArgumentError(
-            f"gelu: approximate is {approximate!r}",
-            why="there are two formulas",
-            fix='pass "tanh" (as in GPT-2) or "none" (exact)',
-        )
     need_tensors("gelu", x)
-    return _gated(x, "gelu_tanh" if approximate == "tanh" else "gelu_erf")
+    return _gated(x, gelu_gate("gelu", approximate))
 
 
 def silu(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..config import config
 from ..dtypes import DType, float16, float32
 from ..errors import DeviceError, DTypeError, ShapeError
-from ..launching import Launch, View, blocks_for, merge, write
+from ..launching import Launch, View, blocks_for, elementwise, merge, write
 from ..layout import Layout, Shape, broadcast_shapes
 from ..runtime import cublas
 from ..runtime.base import Runtime
@@ -165,11 +165,13 @@ def tile_count(p: Product, tile: Tile) -> int:
 ROW_BLOCK, ROW_LANES = 256, 8  # threads of matmul_row_by_lines, and how many of them share an element of y
 BLOCK_COLUMNS, MOST_GROUPS = 32, 128  # of matmul_row_by_columns, whose groups of threads have 8 each
 
+PLAIN = "Plain"  # the gate of kernels that leave sums as they are
+
 Instance = tuple[str, tuple[Any, ...]]
 
 
 class Choice(NamedTuple):
-    """A kernel for a product. `template` lacks its first argument, the type that it writes."""
+    """A kernel for a product. `template` lacks the first argument, what it writes, and the last, the gate."""
 
     file: str
     kernel: str
@@ -224,8 +226,8 @@ def _training(dtype: DType) -> tuple[Instance, ...]:
     """Instances that a training step in float32 needs sooner or later: one start of the compiler for all."""
     if dtype is not float32:
         return ()
-    tiles = [("matmul_tiles", (dtype, dtype, t.rows, t.columns, *t.shape)) for t in ORDINARY]
-    return (*tiles, ("matmul_row_by_columns", (dtype, dtype)))
+    tiles = [("matmul_tiles", (dtype, dtype, t.rows, t.columns, *t.shape, PLAIN)) for t in ORDINARY]
+    return (*tiles, ("matmul_row_by_columns", (dtype, dtype, PLAIN)))
 
 
 # ---- launches ----------------------------------------------------------------------------------------------
@@ -242,18 +244,30 @@ class Plan(NamedTuple):
     target: DType  # of what the first kernel writes
 
 
+Operands = tuple[View | None, View, View | None]  # a, b, bias
 _plans: dict[Any, Plan] = {}
 _MAX_PLANS = 10_000
 
 
 def multiply(
-    launch: Launch, y: View, a: View, b: View, bias: View | None = None, *, ta: bool = False, tb: bool = False
+    launch: Launch,
+    y: View,
+    a: View,
+    b: View,
+    bias: View | None = None,
+    *,
+    ta: bool = False,
+    tb: bool = False,
+    gate: str = PLAIN,
+    before: View | None = None,
 ) -> None:
-    """y = a @ b + bias.
+    """y = gate(a @ b + bias).
 
     Args:
         launch: of any op.
         y: (..., M, N), C-contiguous; may have another shape with as many elements.
+        gate: a functor of kernels/gelu.cuh, or nothing.
+        before: gets a @ b + bias, if it is wanted beside y; with as many elements.
         a, b: (..., M, K) and (..., K, N), or, where `ta` or `tb` says so, with these two axes swapped.
             Leading axes broadcast. Any strides, but if neither of the two is 1, a dense copy is made first.
         bias: (N,), C-contiguous.
@@ -268,7 +282,7 @@ def multiply(
         p = product_of(a.layout, b.layout, ta, tb)
         dense_a, dense_b = _readable(launch, p, a, b, blas=vendor)
         if dense_a is not a or dense_b is not b:
-            return multiply(launch, y, dense_a, dense_b, bias, ta=ta, tb=tb)
+            return multiply(launch, y, dense_a, dense_b, bias, ta=ta, tb=tb, gate=gate, before=before)
         if len(_plans) >= _MAX_PLANS:
             _plans.clear()
         # A column of y is a row of its transpose.
@@ -276,11 +290,14 @@ def multiply(
         p = p.turned() if turned else p
         plan = _plans[key] = plan_of(p, y.dtype, choose(p, y.dtype, launch.runtime), turned)
     if vendor:
-        _multiply_by_vendor(launch, plan.p, y, a, b, bias)
+        z = y if before is None else before
+        _multiply_by_vendor(launch, plan.p, z, a, b, bias)
+        if gate != PLAIN:
+            elementwise(launch.runtime, "gelu", gate, y, (z,), y.dtype, y.dtype)
         return
     if plan.turned:
         a, b = b, a
-    start(launch, plan, y, a, b, bias)
+    start(launch, plan, y, (a, b, bias), gate, before)
 
 
 def _readable(launch: Launch, p: Product, a: View, b: View, *, blas: bool) -> tuple[View, View]:
@@ -327,20 +344,23 @@ def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> P
     return Plan(p, turned, choice._replace(parts=parts), p.packed(part, parts), choice.grid * parts, target)
 
 
-def start(launch: Launch, plan: Plan, y: View, a: View | None, b: View, bias: View | None) -> None:
+def start(
+    launch: Launch, plan: Plan, y: View, operands: Operands, gate: str = PLAIN, before: View | None = None
+) -> None:
     """Launch the kernel of a plan, and the one that adds up the parts if there are several."""
+    a, b, bias = operands
     choice, runtime = plan.choice, launch.runtime
-    file, name, template = choice.file, choice.kernel, (plan.target, *choice.template)
-    kernel = runtime.kernel(
-        file, name, *template, together=_training(y.dtype) if name == "matmul_tiles" else ()
-    )
-    if choice.parts == 1:
-        kernel(plan.grid, choice.block, (y, a, b, bias, plan.packed))
+    in_parts = choice.parts > 1
+    template = (plan.target, *choice.template, PLAIN if in_parts else gate)
+    together = _training(y.dtype) if choice.kernel == "matmul_tiles" else ()
+    kernel = runtime.kernel(choice.file, choice.kernel, *template, together=together)
+    if not in_parts:
+        kernel(plan.grid, choice.block, (y, before, a, b, bias, plan.packed))
         return
     sums = launch.scratch((choice.parts, y.layout.size), plan.target)
-    kernel(plan.grid, choice.block, (sums, a, b, None, plan.packed))
-    add = runtime.kernel("matmul", "matmul_sum", y.dtype)
-    add(blocks_for(y.layout.size, 1024), 256, (y, sums, bias, plan.packed))
+    kernel(plan.grid, choice.block, (sums, None, a, b, None, plan.packed))
+    add = runtime.kernel("matmul", "matmul_sum", y.dtype, gate)
+    add(blocks_for(y.layout.size, 1024), 256, (y, before, sums, bias, plan.packed))
 
 
 def sum_columns(launch: Launch, y: View, x: View) -> None:
@@ -352,14 +372,8 @@ def sum_columns(launch: Launch, y: View, x: View) -> None:
         x = _copied(launch, x)
     (m, n), row = x.shape, x.strides[0]
     p = Product(1, n, m, 1, (), 0, 1, row if m > 1 else 0, 1, (), ())
-    start(
-        launch,
-        plan_of(p, y.dtype, _row_by_columns(p, y.dtype, launch.runtime.multiprocessors)),
-        y,
-        None,
-        x,
-        None,
-    )
+    plan = plan_of(p, y.dtype, _row_by_columns(p, y.dtype, launch.runtime.multiprocessors))
+    start(launch, plan, y, (None, x, None))
 
 
 def _multiply_by_vendor(launch: Launch, p: Product, y: View, a: View, b: View, bias: View | None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
+from ..config import config
 from ..dispatch import Op, Spec, Specs, apply, apply_all, from_array, is_tensor, record, register, same_dtype
 from ..dtypes import float32, promote
 from ..elementwise import reflected
@@ -21,6 +22,7 @@ from ..grad_mode import grad_enabled
 from ..launching import Launch, View
 from ..layout import Shape, broadcast_shapes, contiguous
 from ..runtime.host import Array, silent
+from ..runtime.host_kernels import HostKernels
 from .gemm import multiply, sum_columns
 from .manipulation import cast, reshape, unsqueeze
 from .plain import partial_vjp
@@ -28,6 +30,8 @@ from .reduction import sum
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+
+kernels = HostKernels("matmul")
 
 
 def _t(a: Array, flag: bool) -> Array:
@@ -56,6 +60,11 @@ class Matmul(Op):
     @staticmethod
     def cpu(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> None:
         np.matmul(_t(a, ta), _t(b, tb), out=y)
+
+    @staticmethod
+    def host(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> bool:
+        who = config.matmul
+        return who != "vendor" and kernels.matmul(y, a, b, ta, tb, False, who == "own")
 
     @staticmethod
     def cuda(launch: Launch, y: View, a: View, b: View, *, ta: bool, tb: bool) -> None:
@@ -198,20 +207,7 @@ class Linear(Op):
 
     @staticmethod
     def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:
-        dtype = same_dtype("linear", x, weight, bias)
-        if dtype.kind == "bool":
-            raise DTypeError(
-                "linear: the inputs are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
-            )
-        k, n = weight.shape[::-1] if transposed else weight.shape
-        if not x.shape or x.shape[-1] != k or (bias is not None and bias.shape != (n,)):
-            raise ShapeError(
-                f"linear: x {x.shape}, weight {weight.shape}{' (transposed)' if transposed else ''} and bias "
-                f"{None if bias is None else bias.shape} do not fit",
-                why=f"the last axis of x must have size {k}, and the bias the shape ({n},)",
-                fix="check the sizes of the layer; weight is (in, out), or (out, in) with transposed=True",
-            )
-        return (Spec((*x.shape[:-1], n), dtype),)
+        return (linear_spec("linear", x, weight, bias, transposed),)
 
     @staticmethod
     def cpu(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> None:
@@ -221,6 +217,11 @@ class Linear(Op):
             y2 += bias
 
     @staticmethod
+    def host(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> bool:
+        who = config.matmul
+        return who != "vendor" and kernels.linear(y, x, weight, bias, transposed, who == "own")
+
+    @staticmethod
     def cuda(launch: Launch, y: View, x: View, weight: View, bias: View | None, *, transposed: bool) -> None:
         if x.ndim == 1:
             x = x.read_through(x.layout.unsqueeze(0))  # (1, K)
@@ -228,13 +229,36 @@ class Linear(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool) -> Grads:
-        # a gradient that nobody needs is neither computed nor allocated
-        g = grads[0]
-        x = saved.x if needs[1] else None
-        weight = saved.weight if needs[0] else None
-        return apply_all(
-            LinearBackward, g, x, weight, transposed=transposed, needs_bias=len(needs) > 2 and needs[2]
+        return linear_gradients(grads[0], saved.x, saved.weight, needs, transposed)
+
+
+def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed: bool) -> Spec:
+    """The result of an affine map; an error if the operands do not fit."""
+    dtype = same_dtype(what, x, weight, bias)
+    if dtype.kind == "bool":
+        raise DTypeError(
+            f"{what}: the inputs are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
         )
+    if len(weight.shape) != 2:
+        raise ShapeError(
+            f"{what}: weight has shape {weight.shape}", why="it is a matrix (in, out)", fix="pass two axes"
+        )
+    k, n = weight.shape[::-1] if transposed else weight.shape
+    if not x.shape or x.shape[-1] != k or (bias is not None and bias.shape != (n,)):
+        raise ShapeError(
+            f"{what}: x {x.shape}, weight {weight.shape}{' (transposed)' if transposed else ''} and bias "
+            f"{None if bias is None else bias.shape} do not fit",
+            why=f"the last axis of x must have size {k}, and the bias the shape ({n},)",
+            fix="check the sizes of the layer; weight is (in, out), or (out, in) with transposed=True",
+        )
+    return Spec((*x.shape[:-1], n), dtype)
+
+
+def linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, needs: Needs, transposed: bool) -> Grads:
+    """The gradients of an affine map that are needed; `needs` is in the order of x, weight and bias."""
+    needs_bias = len(needs) > 2 and needs[2]
+    operands = x if needs[1] else None, weight if needs[0] else None  # what nobody needs is not computed
+    return apply_all(LinearBackward, grad, *operands, transposed=transposed, needs_bias=needs_bias)
 
 
 def _rows(a: Array) -> Array:
@@ -295,6 +319,23 @@ class LinearBackward(Op):
                 np.matmul(np.ones(len(g), g.dtype), g, out=dbias)  # BLAS sums columns faster than ufuncs do
             else:
                 np.add.reduce(g, 0, out=dbias)
+
+    @staticmethod
+    def host(
+        dx: Array | None,
+        dweight: Array | None,
+        dbias: Array | None,
+        grad: Array,
+        x: Array | None,
+        weight: Array | None,
+        *,
+        transposed: bool,
+        needs_bias: bool,
+    ) -> bool:
+        who = config.matmul
+        return who != "vendor" and kernels.linear_backward(
+            dx, dweight, dbias, grad, x, weight, transposed, who == "own"
+        )
 
     @staticmethod
     def cuda(
@@ -363,12 +404,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed:
         >>> tt.linear(tt.ones(1, 2), tt.eye(2), tt.tensor([1.0, 2.0])).tolist()
         [[2.0, 3.0]]
     """
-    if is_tensor(weight) and len(weight.layout.shape) != 2:
-        raise ShapeError(
-            f"linear: weight has shape {weight.layout.shape}",
-            why="it is a matrix (in, out)",
-            fix="pass two axes",
-        )
     return apply(Linear, x, weight, bias, transposed=transposed)
 
 
