@@ -1,0 +1,24 @@
+// Which products are computed here, and which are left to NumPy's BLAS when tt.config.matmul is "auto": a
+// table of measurements, not a trial on the machine that runs it. `python -m benchmarks matmul_cpu` measures
+// it again.
+//
+// AVX-512: measured on a Xeon with 2 and an EPYC (Zen 4) with 1 such multiply-add a cycle, against OpenBLAS
+// 0.3.31. Where no numbers are known, BLAS has the work: it may have been made for that processor.
+#pragma once
+#include "matmul_vectors.h"
+
+enum Kind { TINY, ROW, THIN, BROAD, KINDS };
+
+// TINY: calling BLAS takes less time than looking at strides. ROW: one row or column. THIN: too few rows or
+// columns to fill tiles.
+inline Kind kind_of(Index rows, Index columns, Index depth) {
+    if (rows * columns * depth <= 512) return TINY;
+    if (rows == 1 || columns == 1) return ROW;
+    return rows < 4 || columns < 4 ? THIN : BROAD;
+}
+
+#if defined(__AVX512F__)
+constexpr bool OURS[KINDS] = {false, true, true, true};
+#else
+constexpr bool OURS[KINDS] = {false, false, false, false};
+#endif
