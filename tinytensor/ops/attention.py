@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ..autograd import Grads, Needs, Saved
 from ..device import Device, cpu
 from ..dispatch import Op, Spec, Specs, apply, apply_all, empty, floating, register, requires, same_dtype
-from ..dtypes import accumulator, bool_, finfo
+from ..dtypes import DType, accumulator, bool_, finfo, float32
 from ..errors import DTypeError, ShapeError
 from ..grad_mode import grad_enabled
 from ..inplace import store
 from ..launching import Launch, View
 from ..layout import Shape, broadcast_shapes
+from ..runtime.host import Array
+from ..runtime.host_kernels import HostKernels
 from . import attention_blocks, attention_tiles
 from .arithmetic import add, multiply
 from .blocks import need_tensors
@@ -30,13 +32,16 @@ if TYPE_CHECKING:
     from ..random import Generator
     from ..tensor import Tensor
 
+kernels = HostKernels("attention")
 KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, beyond backward forms them again
 INTERLEAVED = (0, 2, 1, 3)  # results lie in memory as (B, T, H, D), so that merging the heads is a view
 
 
-def kept_scores(device: Device, batch: Shape, Tq: int, Tk: int, *, causal: bool) -> int:
+def kept_scores(
+    device: Device, dtype: DType, batch: Shape, Tq: int, Tk: int, *, causal: bool, masked: bool = False
+) -> int:
     """How many scores forward keeps for backward; 0: none, backward forms them again. Kernels keep none."""
-    if device is not cpu:
+    if device is not cpu or (not masked and accumulator(dtype) is float32 and kernels.usable()):
         return 0
     count = attention_blocks.scores(batch[0], batch[1], Tq, Tk, causal)
     return count if count <= KEEP else 0
@@ -80,6 +85,24 @@ class Attention(Op):
         attention_blocks.forward(*arrays, causal=causal, scale=scale)
 
     @staticmethod
+    def host(
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        q: Array,
+        k: Array,
+        v: Array,
+        mask: Array | None,
+        *,
+        causal: bool,
+        scale: float,
+        keep: int,
+    ) -> bool:
+        plain = kept is None and mask is None
+        return plain and kernels.attention_forward(y, lse, q, k, v, causal, scale)
+
+    @staticmethod
     def cuda(
         launch: Launch,
         y: View,
@@ -116,6 +139,27 @@ class AttentionBackward(Op):
         return tuple([Spec(x.shape, x.dtype, INTERLEAVED) for x in (q, k, v)])
 
     cpu = staticmethod(attention_blocks.backward)
+
+    @staticmethod
+    def host(
+        dq: Array,
+        dk: Array,
+        dv: Array,
+        grad: Array,
+        q: Array,
+        k: Array,
+        v: Array,
+        mask: Array | None,
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        *,
+        causal: bool,
+        scale: float,
+    ) -> bool:
+        plain = lse is not None and mask is None
+        return plain and kernels.attention_backward(dq, dk, dv, grad, q, k, v, y, lse, causal, scale)
 
     @staticmethod
     def cuda(
@@ -302,10 +346,9 @@ def scaled_dot_product_attention(
         ShapeError: the shapes do not fit, or causal with more queries than keys.
         DTypeError: q is not floating, or the dtypes differ.
 
-    Memory: keeps q, k, v, y, and for backward either the exponentials of the scores, where there are at most
-        2**22 of them, or one number per query: beyond that memory grows with Tq + Tk, not with Tq * Tk, and
-        backward forms the scores again. With dropout, need_weights, or a mask that requires grad, all
-        scores are in memory.
+    Memory: keeps q, k, v, y, and for backward one number per query, from which it forms the scores again:
+        memory grows with Tq + Tk, not with Tq * Tk. Where NumPy computes, up to 2**22 exponentials of scores
+        are kept instead. With dropout, need_weights, or a mask that requires grad, all scores are in memory.
     Accuracy: large scores are safe: where they could overflow, the maximum of each row is taken off. 16-bit
         floats are computed in float32.
     Differs from: torch.nn.functional.scaled_dot_product_attention, whose is_causal is aligned at the start
@@ -335,5 +378,5 @@ def scaled_dot_product_attention(
             q, k, v, mask=mask, causal=causal, scale=scale, dropout=dropout, generator=generator
         )
         return (y, weights) if need_weights else y
-    keep = kept_scores(device, (B, H), Tq, Tk, causal=causal)
+    keep = kept_scores(device, q.storage.dtype, (B, H), Tq, Tk, causal=causal, masked=mask is not None)
     return apply(Attention, q, k, v, mask, causal=causal, scale=scale, keep=keep)

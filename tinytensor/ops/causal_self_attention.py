@@ -13,7 +13,7 @@ from ..launching import Launch, View
 from ..layout import Shape
 from ..runtime.host import Array
 from . import attention_blocks, attention_tiles
-from .attention import kept_scores, plain_attention, row_caches
+from .attention import kept_scores, kernels, plain_attention, row_caches
 from .blocks import need_tensors
 from .manipulation import permute, reshape
 from .plain import partial_vjp
@@ -87,6 +87,20 @@ class CausalSelfAttention(Op):
         attention_blocks.forward(_heads(y, n_head), kept, inv, lse, q, k, v, None, causal=True, scale=scale)
 
     @staticmethod
+    def host(
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        qkv: Array,
+        *,
+        n_head: int,
+        keep: int,
+    ) -> bool:
+        scale = _scale(qkv.shape, n_head)
+        return kept is None and kernels.attention_packed_forward(y, lse, qkv, n_head, scale)
+
+    @staticmethod
     def cuda(
         launch: Launch,
         y: View,
@@ -137,6 +151,21 @@ class CausalSelfAttentionBackward(Op):
         attention_blocks.backward(
             *_qkv(dqkv, n_head), g, q, k, v, None, y, kept, inv, lse, causal=True, scale=scale
         )
+
+    @staticmethod
+    def host(
+        dqkv: Array,
+        grad: Array,
+        qkv: Array,
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        *,
+        n_head: int,
+    ) -> bool:
+        scale = _scale(qkv.shape, n_head)
+        return lse is not None and kernels.attention_packed_backward(dqkv, grad, qkv, y, lse, n_head, scale)
 
     @staticmethod
     def cuda(
@@ -216,5 +245,5 @@ def causal_self_attention(
     device, (B, T, C3) = qkv.storage.device, shape
     if dropout or not attention_tiles.fit(device, qkv.storage.dtype, C3 // 3 // n_head):
         return _plain_packed(qkv, n_head=n_head, dropout=dropout, generator=generator)[0]
-    keep = kept_scores(device, (B, n_head), T, T, causal=True)
+    keep = kept_scores(device, qkv.storage.dtype, (B, n_head), T, T, causal=True)
     return apply(CausalSelfAttention, qkv, n_head=n_head, keep=keep)

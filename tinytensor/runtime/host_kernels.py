@@ -11,11 +11,13 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..config import config
 from ..errors import KernelError
 from .host_library import load
 from .host_threads import pool_address
@@ -45,12 +47,18 @@ class HostKernels:
     def __init__(self, stem: str) -> None:
         self._path = KERNELS / f"{stem}.cpp"
 
+    def usable(self) -> bool:
+        """Whether they compute at all, or leave everything to NumPy; compiles them."""
+        if config.host_kernels == "off":
+            return False
+        with _lock:
+            return _left_to_numpy not in _kernels(self._path).values()
+
     def __getattr__(self, name: str) -> Kernel:
         """Called for a kernel that was not asked for before, and not again afterwards."""
         if not name.startswith("_"):
             with _lock:
-                if name not in self.__dict__:
-                    self.__dict__.update(_kernels(self._path))
+                self.__dict__.update(_kernels(self._path))
         try:
             found: Kernel = self.__dict__[name]
         except KeyError:
@@ -58,6 +66,7 @@ class HostKernels:
         return found
 
 
+@cache
 def _kernels(path: Path) -> dict[str, Kernel]:
     declared = _declared(path)
     try:

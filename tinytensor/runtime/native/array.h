@@ -70,7 +70,7 @@ class Array {
 
     bool has(int flags) const { return (object->flags & flags) == flags; }
 
-   public:
+ public:
     explicit operator bool() const { return object != tt_none; }  // false for None
     template <class T>
     T* data() const {
@@ -89,7 +89,8 @@ class Array {
     }
     Index size() const {
         Index n = 1;
-        for (int axis = 0; axis < object->ndim; axis++) n *= object->shape[axis];
+        for (int axis = 0; axis < object->ndim; axis++)
+            n *= object->shape[axis];
         return n;
     }
     bool contiguous() const { return has(0x1); }  // in C order

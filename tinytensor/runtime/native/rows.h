@@ -13,7 +13,7 @@ class ColumnSums {
     float *target, *parts = nullptr;
     Index rows, width, count;
 
-   public:
+ public:
     const Index grain;  // rows of a part
 
     ColumnSums(float* target, Index rows, Index width)
@@ -36,7 +36,8 @@ class ColumnSums {
         if (!target) return;
         each_vector(width, [&](Index i, auto lanes) {
             Floats sum = {};
-            for (Index part = 0; part < count; part++) sum += load(parts + part * width + i, lanes);
+            for (Index part = 0; part < count; part++)
+                sum += load(parts + part * width + i, lanes);
             store(target + i, sum, lanes);
         });
     }

@@ -97,7 +97,8 @@ void* work(void* first) {
         if (!spin([&] { return load(pool.round) != seen; })) {
             pthread_mutex_lock(&pool.mutex);
             pool.sleeping++;
-            while (pool.round == seen) pthread_cond_wait(&pool.wake, &pool.mutex);
+            while (pool.round == seen)
+                pthread_cond_wait(&pool.wake, &pool.mutex);
             pool.sleeping--;
             pthread_mutex_unlock(&pool.mutex);
         }
@@ -126,7 +127,8 @@ void keep_off_this_core() {
     int cores = CPU_COUNT(&allowed);
     if (cores < 2 || cores > 8) return;
     CPU_CLR(here, &allowed);
-    for (int i = 0; i < pool.started; i++) pthread_setaffinity_np(pool.workers[i], sizeof allowed, &allowed);
+    for (int i = 0; i < pool.started; i++)
+        pthread_setaffinity_np(pool.workers[i], sizeof allowed, &allowed);
     pool.kept_off = here;
 #endif
 }
@@ -142,7 +144,8 @@ void next_round(Index most) {
     if (most >= sleeping) {
         pthread_cond_broadcast(&pool.wake);
     } else {
-        for (Index i = 0; i < most; i++) pthread_cond_signal(&pool.wake);
+        for (Index i = 0; i < most; i++)
+            pthread_cond_signal(&pool.wake);
     }
 }
 
@@ -162,7 +165,8 @@ void start_workers() {
 void end_workers() {
     store(pool.stop, true);
     next_round(MOST);
-    for (int i = 0; i < pool.started; i++) pthread_join(pool.workers[i], nullptr);
+    for (int i = 0; i < pool.started; i++)
+        pthread_join(pool.workers[i], nullptr);
     pool.started = 0;
     store(pool.stop, false);
 }
@@ -171,7 +175,8 @@ int count() { return load(pool.wanted); }
 
 void run(Task task, void* context, Index parts) {
     if (parts <= 1 || working || load(pool.wanted) == 1 || pthread_mutex_trylock(&pool.caller)) {
-        for (Index part = 0; part < parts; part++) task(context, part);
+        for (Index part = 0; part < parts; part++)
+            task(context, part);
         return;
     }
     if (pool.started < pool.wanted - 1) start_workers();
@@ -184,7 +189,8 @@ void run(Task task, void* context, Index parts) {
     if (!spin(done)) {
         pthread_mutex_lock(&pool.mutex);
         store(pool.waiting, true);
-        while (!done()) pthread_cond_wait(&pool.done, &pool.mutex);
+        while (!done())
+            pthread_cond_wait(&pool.done, &pool.mutex);
         store(pool.waiting, false);
         pthread_mutex_unlock(&pool.mutex);
     }
@@ -218,5 +224,4 @@ __attribute__((visibility("default"))) void tt_set_threads(int wanted) {
     store(pool.wanted, wanted < 1 ? 1 : wanted > MOST ? MOST : wanted);
     pthread_mutex_unlock(&pool.caller);
 }
-
 }

@@ -30,6 +30,14 @@ struct Part {     // the first `count` lanes
     int count;
 };
 
+// Answers as types: `if constexpr (answer())`.
+struct Yes {
+    constexpr bool operator()() const { return true; }
+};
+struct No {
+    constexpr bool operator()() const { return false; }
+};
+
 inline Floats all(float x) { return Floats{} + x; }
 
 inline Floats load(const float* p, Whole = {}) {
@@ -48,11 +56,13 @@ inline void store(float* p, Floats v, Part part) { _mm512_mask_storeu_ps(p, mask
 #else
 inline Floats load(const float* p, Part part) {
     Floats v = {};
-    for (int i = 0; i < part.count; i++) v[i] = p[i];
+    for (int i = 0; i < part.count; i++)
+        v[i] = p[i];
     return v;
 }
 inline void store(float* p, Floats v, Part part) {
-    for (int i = 0; i < part.count; i++) p[i] = v[i];
+    for (int i = 0; i < part.count; i++)
+        p[i] = v[i];
 }
 #endif
 
@@ -60,18 +70,50 @@ inline void store(float* p, Floats v, Part part) {
 inline Floats only(Floats v, Whole, Floats = Floats()) { return v; }
 inline Floats only(Floats v, Part part, Floats other = Floats()) {
     Ints lane;
-    for (int i = 0; i < LANES; i++) lane[i] = i;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
     return lane < part.count ? v : other;
 }
 
+// Element by element, b where one of them is nan: that is what the instruction does.
+#if defined(__AVX512F__)
+inline Floats larger(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
+inline Floats smaller(Floats a, Floats b) { return (Floats)_mm512_min_ps((__m512)a, (__m512)b); }
+#else
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+#endif
+
+// The exponential function, with an error of less than 2 units in the last place; numbers below the smallest
+// normal one included, and nan of nan.
+inline Floats exponential(Floats x) {
+    x = larger(all(-104), smaller(all(89), x));
+    constexpr float MAGIC = 12582912;  // 1.5 * 2^23: a number added to it is rounded to an integer
+    Floats shifted = x * 1.44269504f + MAGIC;
+    Floats n = shifted - MAGIC;
+    Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // x - n log(2), in two steps
+    Floats p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1;
+#if defined(__AVX512F__)
+    return (Floats)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    Ints power = (Ints)shifted - 0x4B400000;  // the bits of MAGIC
+    Ints half = power >> 1;                   // 2^power in two factors, since one may be no normal number
+    return p * (Floats)((half + 127) << 23) * (Floats)((power - half + 127) << 23);
+#endif
+}
 
 // Sum of all lanes, by halves.
 inline float total(Floats v) {
     float lane[LANES];
     memcpy(lane, &v, sizeof v);
     for (int half = LANES / 2; half; half /= 2) {
-        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
     }
     return lane[0];
 }
@@ -80,7 +122,8 @@ inline float total(Floats v) {
 template <class Body>
 inline void each_vector(Index n, const Body& body) {
     Index i = 0;
-    for (; i + LANES <= n; i += LANES) body(i, Whole{});
+    for (; i + LANES <= n; i += LANES)
+        body(i, Whole{});
     if (i < n) body(i, Part{(int)(n - i)});
 }
 
@@ -95,7 +138,8 @@ inline float sum_of(Index n, const Term& term) {
         c += term(i + 2 * LANES, Whole{});
         d += term(i + 3 * LANES, Whole{});
     }
-    for (; i + LANES <= n; i += LANES) a += term(i, Whole{});
+    for (; i + LANES <= n; i += LANES)
+        a += term(i, Whole{});
     if (i < n) {
         Part part{(int)(n - i)};
         b += only(term(i, part), part);
