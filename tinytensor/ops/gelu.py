@@ -16,6 +16,7 @@ from ..dtypes import accumulator
 from ..errors import ArgumentError
 from ..launching import Launch, View, elementwise
 from ..runtime.host import Array, scratch
+from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, divide, multiply, negative
 from .blocks import flat_blocks, need_tensors
 from .exponential import erf, erf_array, exp, tanh
@@ -24,6 +25,7 @@ from .plain import partial_vjp
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+kernels = HostKernels("gelu")
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 
@@ -83,6 +85,7 @@ def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
 
 _FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
 FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
+_PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp
 
 
 @register
@@ -101,6 +104,10 @@ class Gated(Op):
     @staticmethod
     def cpu(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> None:
         gate_array(y, slope, x, gate)
+
+    @staticmethod
+    def host(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> bool:
+        return gate_on_host(y, slope, x, None, gate)
 
     @staticmethod
     def cuda(launch: Launch, y: View, slope: None, x: View, *, gate: str, keeps_slope: bool) -> None:
@@ -127,6 +134,10 @@ class GatedBackward(Op):
     @staticmethod
     def cpu(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> None:
         np.multiply(grad, slope, out=dx)
+
+    @staticmethod
+    def host(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> bool:
+        return kernels.gelu_backward(dx, grad, slope)
 
     @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, x: View, slope: None, *, gate: str) -> None:
@@ -176,6 +187,11 @@ def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
         v = flat[r]
         t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
         _FILL[gate](out[r], None if slopes is None else slopes[r], v, t, u)
+
+
+def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, gate: str) -> bool:
+    """The same of x + bias by a kernel of the host, if it takes these arrays."""
+    return kernels.gelu_forward(y, slope, x, bias, _PLACES[gate])
 
 
 def _gated(x: Tensor, gate: str) -> Tensor:

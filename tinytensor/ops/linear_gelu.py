@@ -14,9 +14,10 @@ from ..dispatch import Op, Spec, Specs, apply, floating, register
 from ..dtypes import accumulator
 from ..grad_mode import grad_enabled
 from ..launching import Launch, View
-from ..runtime.host import Array
+from ..runtime.host import Array, silent
 from .blocks import as_rows, need_tensors, row_blocks
-from .gelu import FUNCTORS, gate_array, gated_gradient, gated_gradient_by_ops, gelu_gate
+from .gelu import FUNCTORS, gate_array, gate_on_host, gated_gradient, gated_gradient_by_ops, gelu_gate
+from .gelu import kernels as gates
 from .gemm import multiply
 from .matmul import linear, linear_gradients, linear_spec
 
@@ -61,6 +62,24 @@ class LinearGelu(Op):
             if bias is not None:
                 rows[r] += bias
             gate_array(rows[r], None if slopes is None else slopes[r], rows[r], gate)
+
+    @staticmethod
+    def host(
+        y: Array,
+        before: None,
+        slope: Array | None,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        *,
+        gate: str,
+        transposed: bool,
+        keeps: str,
+    ) -> bool:
+        if not y.size or y.dtype != np.float32 or not gates.usable():
+            return False
+        silent().run(np.matmul, as_rows(x), weight.T if transposed else weight, out=as_rows(y))
+        return gate_on_host(y, slope, y, bias, gate)
 
     @staticmethod
     def cuda(
