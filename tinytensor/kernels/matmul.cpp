@@ -54,15 +54,15 @@ template <class T>
 bool compute(const Array& y, const Array& a, const Array& b, bool ta, bool tb, const T* start, bool add,
              bool always) {
     if (!fits<T>(y) || !fits<T>(a) || !fits<T>(b)) return false;
+    if (!y.size()) return true;
     Matrix<T> to(y, false);
     const Matrix<T> left(a, ta), right(b, tb);
     Batch<T> batch;
     batch.add = add;
     batch.ndim = y.ndim() > 2 ? y.ndim() - 2 : 0;
-    Index count = 1;
     for (int axis = 0; axis < batch.ndim; axis++) {
         const int of_a = axis - y.ndim() + a.ndim(), of_b = axis - y.ndim() + b.ndim();
-        count *= batch.shape[axis] = y.shape(axis);
+        batch.shape[axis] = y.shape(axis);
         batch.y[axis] = step<T>(y, axis);
         batch.a[axis] = of_a < 0 ? 0 : step<T>(a, of_a);
         batch.b[axis] = of_b < 0 ? 0 : step<T>(b, of_b);

@@ -99,7 +99,13 @@ _FLAGS = {(ta, tb): {"ta": ta, "tb": tb} for ta in (False, True) for tb in (Fals
 def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
     """a @ b of tensors with at least two axes and one dtype, each possibly transposed."""
     la, lb = a.layout, b.layout
-    if la.small and lb.small and len(la.shape) == 2 == len(lb.shape) and a._base is None is b._base:
+    if (
+        la.small
+        and lb.small
+        and len(la.shape) == 2 == len(lb.shape)
+        and a._base is None is b._base
+        and config.matmul != "own"
+    ):
         x, y = a._array, b._array
         if x is not None and y is not None and a.storage.dtype is float32 is b.storage.dtype:
             return _small(a, b, x, y, ta, tb)
