@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
+from ..config import config
 from ..device import Device, as_device, cpu
 from ..dispatch import (
     Op,
@@ -37,7 +38,8 @@ from ..grad_mode import grad_enabled
 from ..inplace import store
 from ..launching import Launch, View, blocks_for, launch_for, view_of
 from ..layout import Layout
-from ..runtime.host import Array, scratch
+from ..runtime.host import Array, check_writeable, scratch
+from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, multiply
 from .blocks import flat_blocks, need_tensors, one_block
 from .manipulation import cast, contiguous
@@ -47,6 +49,7 @@ from .power import sqrt
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+kernels = HostKernels("adamw")
 HYPER = 10  # numbers of a step, in the order that adamw_hyper documents
 
 
@@ -240,6 +243,8 @@ def adamw_step(
     if device is not cpu:
         _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
         return
+    if _step_on_host(params, grads, ms, vs, hyper, which, coupled):
+        return
     numbers = arr(hyper).reshape(-1, HYPER)
     hypers = [from_array(np.ascontiguousarray(row), float32) for row in numbers]
     for p, g, m, v, row in zip(params, grads, ms, vs, which, strict=True):
@@ -270,6 +275,30 @@ def _checked_rows(hyper: Tensor, count: int, rows: Sequence[int] | None = None) 
             fix=f"give {count} numbers from 0 to {shape[0] - 1}",
         )
     return rows
+
+
+def _step_on_host(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    ms: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    hyper: Tensor,
+    rows: Sequence[int],
+    coupled: bool,
+) -> bool:
+    """One call of a kernel, if it takes them."""
+    if config.host_kernels == "off":
+        return False
+    columns = [[arr(x) for x in column] for column in (params, grads, ms, vs)]
+    for written in (params, ms, vs):
+        for x in written:
+            check_writeable(arr(x), Adamw.name)
+    if not kernels.adamw(*columns, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
+        return False
+    for written in (params, ms, vs):
+        for x in written:
+            x.storage.bump(Adamw.name)
+    return True
 
 
 def _step_on_device(
@@ -345,7 +374,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         ArgumentError: there is no tensor.
         DTypeError: a tensor is not floating.
 
-    Accuracy: blocks of 65,536 squares (on a device 8,192) are added in the dtype, the blocks in float64.
+    Accuracy: blocks of at most 65,536 squares are added in the dtype, the blocks in float64.
 
     Example:
         >>> tt.grad_norm([tt.tensor([3.0]), tt.tensor([[4.0]])]).item()
@@ -355,8 +384,12 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         raise ArgumentError("grad_norm: no tensor", why="a norm is of something", fix="pass the gradients")
     need_tensors("grad_norm", *tensors)
     device = common_device("grad_norm", tensors)
-    if device is not cpu and not (grad_enabled() and any([edge_of(x) is not None for x in tensors])):
-        return _norm_on_device(device, tensors)
+    if not (grad_enabled() and any([edge_of(x) is not None for x in tensors])):
+        if device is not cpu:
+            return _norm_on_device(device, tensors)
+        norm = np.empty((), np.float32)
+        if config.host_kernels == "auto" and kernels.euclidean_norm(norm, [arr(x) for x in tensors]):
+            return from_array(norm, float32)
     total = apply(SumOfSquares, tensors[0])
     for x in tensors[1:]:
         total = add(total, apply(SumOfSquares, x))

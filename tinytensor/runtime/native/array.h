@@ -101,16 +101,38 @@ class Array {
     }
 };
 
+// A list of arrays.
+class Arrays {
+    struct Object {  // PyListObject
+        char head[TT_OBJECT_HEAD];
+        Index size;
+        const Array* items;
+    };
+    const Object* object;
+
+ public:
+    Index count() const { return object->size; }
+    const Array& operator[](Index i) const { return object->items[i]; }
+};
+
 // Whether each array that is given has numbers of type T, side by side in C order.
 template <class T, class... Arrays>
 bool dense(const Arrays&... arrays) {
     return ((!arrays || (arrays.template is<T>() && arrays.contiguous())) && ...);
 }
 
-// Whether an array is what Python says it is: address, ndim, last length, first stride, type number, in C
-// order, float32.
-HOST_KERNEL bool tt_check_array(Array a, Index address, int ndim, Index last, Index stride, int type,
-                                bool dense, bool single) {
+template <class T>
+bool all_dense(const Arrays& arrays) {
+    for (Index i = 0; i < arrays.count(); i++)
+        if (!dense<T>(arrays[i])) return false;
+    return true;
+}
+
+// Whether an array is what Python says it is, alone and as the last one of a list: address, ndim, last
+// length, first stride, type number, in C order, float32.
+HOST_KERNEL bool tt_check_array(Arrays list, Array a, Index address, int ndim, Index last, Index stride,
+                                int type, bool dense, bool single) {
     return (Index)a.data<char>() == address && a.ndim() == ndim && a.shape(-1) == last &&
-           a.stride(0) == stride && a.type() == type && a.contiguous() == dense && a.is<float>() == single;
+           a.stride(0) == stride && a.type() == type && a.contiguous() == dense && a.is<float>() == single &&
+           list.count() == 2 && list[1].data<char>() == a.data<char>();
 }
