@@ -37,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", parents=[common, contest], help="one training step of a GPT")
     train.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
     train.add_argument("--threads", default="2,1", help="2 threads, or 1 on one CPU (%(default)s)")
+    train.add_argument(
+        "--others", default="", metavar="NAMES", help="who else takes part: NumPy alone, torch.compile"
+    )
     train.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
     nanogpt = commands.add_parser(
         "nanogpt-cpu", parents=[common], help="nanoGPT's CPU recipe, trained to the end"
@@ -72,11 +75,17 @@ def reports(options: argparse.Namespace) -> list[Report]:
     shapes = options.shapes.split(",")
     names = {"2": "2 threads", "1": "1 thread"}
     threads = options.threads.split(",")
-    if unknown := [s for s in shapes if s not in bench_train.SHAPES] + [t for t in threads if t not in names]:
-        raise BenchmarkError(f"train: {unknown[0]} is unknown; shapes are S, M, L, threads 2 and 1")
+    others = [name.strip() for name in options.others.split(",") if name.strip()]
+    known = {*bench_train.SHAPES, *names, *bench_train.OTHERS}
+    if unknown := [word for word in (*shapes, *threads, *others) if word not in known]:
+        raise BenchmarkError(
+            f"train: {unknown[0]} is unknown; shapes are S, M, L, threads 2 and 1, others "
+            + ", ".join(bench_train.OTHERS)
+        )
     plan = Plan(options.rounds, options.retries, options.seconds)
     variants = [names[t] for t in threads]
-    return [bench_train.run(plan, shapes=shapes, variants=variants, alone=options.alone)]
+    who = {"alone": options.alone, "others": others}
+    return [bench_train.run(plan, shapes=shapes, variants=variants, **who)]
 
 
 def _nanogpt(options: argparse.Namespace) -> Report:

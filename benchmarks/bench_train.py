@@ -7,14 +7,14 @@ batches are the same; the losses of the first steps must be equal before anythin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from benchmarks.contestants import Case, Suite, contestants
-from benchmarks.harness import Plan, Report
+from benchmarks.contestants import Case, Contender, Suite, contestants
+from benchmarks.harness import Plan, Report, ratio_text
 from benchmarks.probes import peaks
 from gpt.batches import Batches
 from gpt.config import GPTConfig, TrainConfig
@@ -27,6 +27,11 @@ SHAPES: dict[str, tuple[dict[str, Any], int]] = {
     "L": ({"n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 256, "vocab_size": 50257}, 1),
 }
 VARIANTS = {"2 threads": {"threads": 2}, "1 thread": {"threads": 1, "pinned": True}}
+COMPILED = "torch.compile"
+OTHERS = {
+    "NumPy alone": Contender(environment={"TINYTENSOR_HOST_KERNELS": "off"}),
+    COMPILED: Contender(mode={"compiled": True}, is_peer=True),
+}
 STEPS_THAT_AGREE = 4
 LEARNING_RATE = 3e-4
 
@@ -83,12 +88,13 @@ def ours(shape: str) -> Suite:
     return {shape: Case(step, lambda: [step() for _ in range(STEPS_THAT_AGREE)])}
 
 
-def peer(shape: str) -> Suite:
-    """A step with PyTorch."""
+def peer(shape: str, compiled: bool = False) -> Suite:
+    """A step with PyTorch, as it is or through torch.compile."""
     from benchmarks.torch_gpt import TorchTrainer
 
     config, train = configs(shape)
-    trainer = TorchTrainer(config, replace(train, learning_rate=LEARNING_RATE), weights(config))
+    recipe = replace(train, learning_rate=LEARNING_RATE)
+    trainer = TorchTrainer(config, recipe, weights(config), compiled=compiled)
     source = batches(config, train)
 
     def step() -> float:
@@ -103,6 +109,7 @@ def run(
     shapes: Sequence[str] = ("S", "M"),
     variants: Sequence[str] = tuple(VARIANTS),
     alone: bool = False,
+    others: Sequence[str] = (),
 ) -> Report:
     """Measure steps, and the peaks of the machine.
 
@@ -111,6 +118,7 @@ def run(
         shapes: keys of SHAPES.
         variants: keys of VARIANTS.
         alone: without PyTorch, also where it is installed.
+        others: keys of OTHERS, who take part beside tinytensor and PyTorch.
     """
     report = Report("train", "PyTorch")
     agreeing = replace(rounds, rtol=1e-4)
@@ -122,10 +130,14 @@ def run(
                 "benchmarks.bench_train:ours",
                 "benchmarks.bench_train:peer",
                 alone=alone,
+                more={name: OTHERS[name] for name in others},
                 arguments={"shape": shape},
                 **options,
             ) as both:
                 (result,) = report.compete(both, agreeing, label=f"{{}}, {variant}")
+            if COMPILED in both:
+                ratio = result.ratio("tinytensor", COMPILED)
+                report.findings[f"{shape}, {variant}, tinytensor : {COMPILED}"] = ratio_text(asdict(ratio))
             for name in both:
                 report.findings[f"{shape}, {variant}, {name}"] = derived(
                     shape, result.times(name).median, peak["matmul_gflops"]

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +21,10 @@ from typing import Any, Protocol
 from benchmarks.windows import Window, group_for, measure, memory, reset_peak
 
 ROOT = Path(__file__).resolve().parent.parent
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREAD_VARIABLES = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+    "TINYTENSOR_NUM_THREADS",
+)
 
 
 class BenchmarkError(Exception):
@@ -90,6 +93,7 @@ class Process:
         threads: of BLAS and OpenMP.
         pinned: stay on one CPU.
         imports: modules whose memory is not counted as the suite's.
+        environment: variables that are set for it alone.
     """
 
     suite: str
@@ -97,9 +101,10 @@ class Process:
     threads: int = 1
     pinned: bool = False
     imports: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        env = os.environ | {name: str(self.threads) for name in THREAD_VARIABLES}
+        env = os.environ | {name: str(self.threads) for name in THREAD_VARIABLES} | self.environment
         env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
         settings = json.dumps({"arguments": self.arguments, "pinned": self.pinned, "imports": self.imports})
         command = [sys.executable, "-m", "benchmarks.contestants", self.suite, settings]
@@ -153,21 +158,54 @@ def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+@dataclass(frozen=True)
+class Contender:
+    """One more that takes part: tinytensor or PyTorch in another mode.
+
+    Attributes:
+        mode: arguments that the suite gets besides those of all.
+        environment: variables that are set for it alone.
+        is_peer: whether it runs on PyTorch.
+    """
+
+    mode: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    is_peer: bool = False
+
+
 @contextmanager
-def contestants(ours: str, peer: str, *, alone: bool = False, **options: Any) -> Iterator[dict[str, Process]]:
+def contestants(
+    ours: str,
+    peer: str,
+    *,
+    alone: bool = False,
+    more: Mapping[str, Contender] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[dict[str, Process]]:
     """Start tinytensor and, where it is installed, PyTorch, each in a process of its own.
 
     Args:
         ours, peer: suites, as "module:function".
         alone: without PyTorch.
+        more: others that take part, by name.
+        arguments: of the suites.
         options: of Process.
     """
-    suites = {"tinytensor": ours} | ({} if alone or not has_torch() else {"PyTorch": peer})
-    imports = {"tinytensor": ("tinytensor",), "PyTorch": ("torch",)}
+    everyone = {"tinytensor": Contender(), "PyTorch": Contender(is_peer=True)} | dict(more or {})
     with ExitStack() as stack:
         yield {
-            name: stack.enter_context(Process(suite, imports=imports[name], **options))
-            for name, suite in suites.items()
+            name: stack.enter_context(
+                Process(
+                    peer if c.is_peer else ours,
+                    arguments={**(arguments or {}), **c.mode},
+                    imports=("torch",) if c.is_peer else ("tinytensor",),
+                    environment=c.environment,
+                    **options,
+                )
+            )
+            for name, c in everyone.items()
+            if not c.is_peer or not (alone or not has_torch())
         }
 
 

@@ -90,10 +90,20 @@ class TorchGPT(nn.Module):
 
 
 class TorchTrainer:
-    """One training step after the other, as gpt.train takes them."""
+    """One training step after the other, as gpt.train takes them; `compiled`: loss and gradients by
+    torch.compile.
+    """
 
-    def __init__(self, config: GPTConfig, train: TrainConfig, weights: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self,
+        config: GPTConfig,
+        train: TrainConfig,
+        weights: Mapping[str, np.ndarray],
+        *,
+        compiled: bool = False,
+    ) -> None:
         self.model = TorchGPT(config, weights)
+        self.loss = torch.compile(self.model.loss) if compiled else self.model.loss
         self.clip = train.grad_clip
         matrices = [p for p in self.model.parameters() if p.ndim >= 2]
         others = [p for p in self.model.parameters() if p.ndim < 2]
@@ -109,7 +119,7 @@ class TorchTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad()
-        loss = self.model.loss(torch.from_numpy(inputs), torch.from_numpy(targets))
+        loss = self.loss(torch.from_numpy(inputs), torch.from_numpy(targets))
         loss.backward()
         value = float(loss.item())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
