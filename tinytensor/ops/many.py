@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..config import config
 from ..device import cpu
-from ..dispatch import Spec, constant, edge_of, floating, is_tensor
+from ..dispatch import Spec, arr, constant, edge_of, floating, is_tensor
 from ..dtypes import DType, float64, int32, int64
 from ..errors import GradError, ShapeError
 from ..grad_mode import grad_enabled
@@ -18,13 +19,14 @@ from ..inplace import check_target, copy_
 from ..launching import Launch, View, view_of
 from ..runtime import runtime_of
 from ..runtime.host import Array
-from .arithmetic import multiply
+from ..runtime.host_kernels import HostKernels
 from .blocks import need_tensors
 from .manipulation import cast
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+kernels = HostKernels("many")
 CHUNK = 8192  # elements that a block takes: `chunk` of many.cuh
 _MAX_TABLES = 64
 
@@ -182,8 +184,9 @@ def scale_all_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
         )
     for launch, members in _writable("scale_all_", tensors):
         if launch is None:
-            for t in members:
-                copy_(t, multiply(t, factor))
+            if not _scale_on_host(members, factor):
+                for t in members:
+                    t.mul_(factor)
             continue
         number: Tensor
         if is_tensor(factor):
@@ -214,10 +217,19 @@ def zero_all_(tensors: Sequence[Tensor]) -> None:
     """
     for launch, members in _writable("zero_all_", tensors):
         if launch is None:
-            for t in members:
-                copy_(t, 0.0)
+            if not _scale_on_host(members, None):
+                for t in members:
+                    copy_(t, 0.0)
         else:
             _scale(launch, members, None)
+
+
+def _scale_on_host(members: list[Tensor], factor: Tensor | float | None) -> bool:
+    """One call of a kernel of the host, if it takes them."""
+    if config.host_kernels == "off" or any([t.storage.device is not cpu for t in members]):
+        return False
+    number = 0.0 if factor is None else float(arr(factor)) if is_tensor(factor) else factor
+    return kernels.scale_many([arr(t) for t in members], number, factor is None)
 
 
 def _scale(launch: Launch, members: list[Tensor], factor: View | None) -> None:

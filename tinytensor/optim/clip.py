@@ -7,8 +7,6 @@ from math import inf
 
 import tinytensor as tt
 
-from .optimizer import move
-
 __all__ = ["clip_grad_norm_", "clip_scale"]
 
 
@@ -52,13 +50,9 @@ def clip_grad_norm_(
             )
         if max_norm < inf:
             scale = _scale(norm, max_norm)
-            if norm.device.type != "cpu":
+            # in host memory a look at the number costs less than a pass over the gradients
+            if norm.device.type != "cpu" or float(scale) != 1.0:
                 tt.scale_all_(grads, scale)
-                return norm
-            if float(scale) == 1.0:
-                return norm  # in host memory a look at the number costs less than a pass over the gradients
-            for grad in grads:
-                move(grad, formula=lambda G: G.mul_(scale))
     return norm
 
 
