@@ -1,7 +1,7 @@
 """Matrix products of the host: sizes, strides, batches, additions and threads against NumPy in float64."""
 
+import math
 from collections.abc import Iterator
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def cases(draw: Any) -> tuple[Array, Array, Array, bool, bool, bool]:
     dtype = draw(st.sampled_from(["f4", "f8"]))
     ta, tb, add = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     batch = tuple(draw(st.lists(st.integers(0, 3), max_size=3)))
-    if prod(batch) * m * n * k > 1 << 22:
+    if math.prod(batch) * m * n * k > 1 << 22:
         batch = ()
 
     def of_operand() -> tuple[int, ...]:
@@ -197,6 +197,35 @@ def test_linear_and_its_gradients(data: Any) -> None:
             "the leading axes of both merge, so it had to be computed"
         )
         assert all([np.isnan(out).all() for out in (dx, dweight, dbias)])
+
+
+@pytest.mark.parametrize("slopes", [False, True])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(70, 900, 410), (1, 90, 300), (300, 20, 1), (20, 7000, 20), (5, 0, 40)]
+)
+def test_gates_behind_a_product(m: int, k: int, n: int, place: int, slopes: bool) -> None:
+    rng = np.random.default_rng(place)
+    x, weight = rng.normal(size=(m, k)).astype("f4"), rng.normal(size=(n, k)).astype("f4") / max(k, 1) ** 0.5
+    bias = rng.normal(size=n).astype("f4")
+    z = x.astype("f8") @ weight.T.astype("f8") + bias
+    if place == 0:
+        inner, growth = z + 0.044715 * z**3, 1 + 3 * 0.044715 * z**2
+        gate = 0.5 * (1 + np.tanh((2 / np.pi) ** 0.5 * inner))
+        slope = 2 * gate * (1 - gate) * (2 / np.pi) ** 0.5 * growth
+    elif place == 1:
+        gate = np.array([0.5 * math.erfc(-v / 2**0.5) for v in z.ravel()]).reshape(z.shape)
+        slope = np.exp(-z * z / 2) / (2 * np.pi) ** 0.5
+    else:
+        gate = 1 / (1 + np.exp(-z))
+        slope = gate * (1 - gate)
+    y, kept = np.full((m, n), np.nan, "f4"), np.full((m, n), np.nan, "f4")
+    for threads in (1, 2):
+        tt.set_num_threads(threads)
+        run("linear_gelu", y, kept if slopes else None, x, weight, bias, place, True, True)
+        np.testing.assert_allclose(y, z * gate, rtol=1e-5, atol=1e-5)
+        if slopes:
+            np.testing.assert_allclose(kept, gate + z * slope, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("who", ["own", "vendor", "auto"])

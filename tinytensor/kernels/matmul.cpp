@@ -8,6 +8,7 @@
 //
 // Each sum runs along `depth` in order, in pieces of at most DEPTH that are added one after the other. How
 // the work is cut for threads changes none of them.
+#include "gelu.h"
 #include "matmul_choice.h"
 #include "matmul_whole.h"
 
@@ -17,6 +18,12 @@ namespace {
 template <class T>
 Index step(const Array& x, int axis) {
     return x.shape(axis) == 1 ? 0 : x.stride(axis) / (Index)sizeof(T);
+}
+
+void swap(Index& x, Index& y) {
+    const Index kept = x;
+    x = y;
+    y = kept;
 }
 
 // Whether x has numbers of type T, a whole number of them apart.
@@ -30,29 +37,23 @@ bool fits(const Array& x) {
 
 // A matrix in the last two axes of an array, or a row in its only one; with `t` it is read transposed.
 template <class T>
-struct Matrix {
-    T* data;
-    Index rows, columns, row, column;
+struct Matrix : Factor<T> {
+    Index rows, columns;
 
     Matrix(const Array& x, bool t)
-        : data(x.data<T>()), rows(1), columns(x.shape(-1)), row(0), column(step<T>(x, -1)) {
-        if (x.ndim() > 1) rows = x.shape(-2), row = step<T>(x, -2);
-        if (t) swap(rows, columns), swap(row, column);
+        : Factor<T>{x.data<T>(), 0, step<T>(x, -1)}, rows(1), columns(x.shape(-1)) {
+        if (x.ndim() > 1) rows = x.shape(-2), this->row = step<T>(x, -2);
+        if (t) swap(rows, columns), swap(this->row, this->column);
         // Along an axis of size 1 nobody steps: a stride that is no obstacle.
-        if (columns == 1 && row != 1) column = 1;
-        if (rows == 1 && column != 1) row = 1;
-    }
-    static void swap(Index& x, Index& y) {
-        const Index kept = x;
-        x = y;
-        y = kept;
+        if (columns == 1 && this->row != 1) this->column = 1;
+        if (rows == 1 && this->column != 1) this->row = 1;
     }
 };
 
 // y = start + a @ b, with leading axes. False, and nothing written, if it is left to NumPy.
 template <class T>
 bool compute(const Array& y, const Array& a, const Array& b, bool ta, bool tb, const T* start, bool add,
-             bool always) {
+             bool always, Finish<T> finish = {}) {
     if (!fits<T>(y) || !fits<T>(a) || !fits<T>(b)) return false;
     if (!y.size()) return true;
     Matrix<T> to(y, false);
@@ -68,18 +69,29 @@ bool compute(const Array& y, const Array& a, const Array& b, bool ta, bool tb, c
         batch.b[axis] = of_b < 0 ? 0 : step<T>(b, of_b);
     }
     if (!always && !OURS[kind_of(to.rows, to.columns, left.columns)]) return false;
+    if (to.columns == 1) to.column = 1;
     const bool lies_transposed = to.column != 1 && to.row == 1;
     if ((to.column != 1 && !lies_transposed) || (lies_transposed && start)) return false;
-    batch.p = {to.rows,    to.columns, left.columns, left.data, left.row, left.column,
-               right.data, right.row,  right.column, to.data,   to.row,   start,
-               0};
+    batch.p = {to.rows, to.columns, left.columns, left, right, y.data<T>(), to.row, start, 0, finish};
     if (lies_transposed) {
         batch.p = turned(batch.p);
         batch.p.y_row = to.column;
-        for (int axis = 0; axis < batch.ndim; axis++) Matrix<T>::swap(batch.a[axis], batch.b[axis]);
+        for (int axis = 0; axis < batch.ndim; axis++) swap(batch.a[axis], batch.b[axis]);
     }
     compute(batch);
     return true;
+}
+
+// y = gate(y). The slope of y[i] goes to y[i + *slopes], if that is given.
+template <class Gates>
+void gated(const void* slopes, float* y, Index columns) {
+    const Index to = slopes ? *(const Index*)slopes : 0;
+    each_vector(columns, [&](Index i, auto lanes) {
+        const Floats x = load(y + i, lanes);
+        const Gate gate = Gates::at(x);
+        store(y + i, x * gate.value, lanes);
+        if (slopes) store(y + to + i, x * gate.slope + gate.value, lanes);
+    });
 }
 
 // (..., C) as rows of a matrix. False if the leading axes do not step on evenly.
@@ -108,18 +120,25 @@ bool backward(const Array& dx, const Array& dweight, const Array& dbias, const A
     if (!always && !OURS[kind_of(g.rows, g.columns, other)]) return false;
     if (dx) {
         const Matrix<T> w(weight, !transposed);
-        compute(Product<T>{g.rows, w.columns, w.rows, g.data, g.row, g.column, w.data, w.row, w.column,
-                           dx.data<T>(), w.columns, nullptr, 0});
+        compute(Product<T>{g.rows, w.columns, w.rows, g, w, dx.data<T>(), w.columns, nullptr, 0, {}});
     }
     if (dweight) {
         const Matrix<T>&left = transposed ? g : in, &right = transposed ? in : g;
-        compute(Product<T>{left.columns, right.columns, g.rows, left.data, left.column, left.row, right.data,
-                           right.row, right.column, dweight.data<T>(), right.columns, nullptr, 0});
+        compute(Product<T>{left.columns,
+                           right.columns,
+                           g.rows,
+                           left.transposed(),
+                           right,
+                           dweight.data<T>(),
+                           right.columns,
+                           nullptr,
+                           0,
+                           {}});
     }
     if (dbias) {
         const T one = 1;  // a row of ones
-        compute(Product<T>{1, g.columns, g.rows, &one, 0, 0, g.data, g.row, g.column, dbias.data<T>(),
-                           g.columns, nullptr, 0});
+        compute(
+            Product<T>{1, g.columns, g.rows, {&one, 0, 0}, g, dbias.data<T>(), g.columns, nullptr, 0, {}});
     }
     return true;
 }
@@ -140,6 +159,17 @@ HOST_KERNEL bool linear(Array y, Array x, Array weight, Array bias, bool transpo
                compute(y, x, weight, false, transposed, bias.data_or_null<double>(), false, always);
     return dense<float>(bias) &&
            compute(y, x, weight, false, transposed, bias.data_or_null<float>(), false, always);
+}
+
+// z = x @ weight + bias, y = gate(z), and the slope of the gate if it is given. `function` is the place of
+// the gate in FUNCTORS of ops/gelu.py.
+HOST_KERNEL bool linear_gelu(Array y, Array slope, Array x, Array weight, Array bias, int function,
+                             bool transposed, bool always) {
+    if (!dense<float>(y, slope, bias)) return false;
+    constexpr void (*gates[])(const void*, float*, Index) = {gated<GeluTanh>, gated<GeluErf>, gated<Silu>};
+    const Index slopes = slope ? slope.data<float>() - y.data<float>() : 0;
+    const Finish<float> finish = {gates[function], slope ? &slopes : nullptr};
+    return compute(y, x, weight, false, transposed, bias.data_or_null<float>(), false, always, finish);
 }
 
 // dx = grad @ weight.T, dweight = x.T @ grad, dbias = the sums of the columns of grad; those that are given.

@@ -12,18 +12,34 @@
 #pragma once
 #include "matmul_pack.h"
 
-// y = start + a @ b. Strides in elements; the columns of y and of `start` lie side by side.
+// What is done to each row of y, or a piece of it, when its sums are complete: while they are in the cache.
+template <class T>
+struct Finish {
+    void (*apply)(const void* context, T* y, Index columns);
+    const void* context;
+    void operator()(T* y, Index columns) const {
+        if (apply) apply(context, y, columns);
+    }
+};
+
+// A matrix that is read, and how far its rows and its columns are apart, in elements.
+template <class T>
+struct Factor {
+    const T* data;
+    Index row, column;
+    Factor transposed() const { return {data, column, row}; }
+};
+
+// y = finish(start + a @ b). Strides in elements; the columns of y and of `start` lie side by side.
 template <class T>
 struct Product {
     Index rows, columns, depth;
-    const T* a;
-    Index a_row, a_step;
-    const T* b;
-    Index b_step, b_column;
+    Factor<T> a, b;
     T* y;
     Index y_row;
     const T* start;  // y itself (to add to it), a bias (start_row 0), or nullptr: zeros
     Index start_row;
+    Finish<T> finish;
 };
 
 // ---- a block of b, and who packs which panel --------------------------------------------------------------
@@ -48,15 +64,15 @@ struct Block {
 
     Index width(Index panel) const { return least(columns - panel * PANEL<T>, PANEL<T>); }
     const T* source(Index panel) const {
-        return p.b + first_step * p.b_step + (first_column + panel * PANEL<T>)*p.b_column;
+        return p.b.data + first_step * p.b.row + (first_column + panel * PANEL<T>)*p.b.column;
     }
     bool in_place(Index panel) const {
-        return p.b_column == 1 && pieces(p.rows, STRIP) <= STRIPS_IN_PLACE && width(panel) % WIDTH<T> == 0;
+        return p.b.column == 1 && pieces(p.rows, STRIP) <= STRIPS_IN_PLACE && width(panel) % WIDTH<T> == 0;
     }
     // Address of a panel and how far its rows are apart.
     const T* panel(Index n, Index* step) {
         if (in_place(n)) {
-            *step = p.b_step;
+            *step = p.b.row;
             return source(n);
         }
         T* to = packed + n * PANEL<T> * depth;
@@ -65,7 +81,7 @@ struct Block {
         if (found == PACKED) return to;
         if (found == AS_IT_LIES && __atomic_compare_exchange_n(&state[n], &found, (unsigned char)BEING_PACKED,
                                                                false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
-            pack_panel(source(n), p.b_step, p.b_column, depth, width(n), to);
+            pack_panel(source(n), p.b.row, p.b.column, depth, width(n), to);
             __atomic_store_n(&state[n], (unsigned char)PACKED, __ATOMIC_RELEASE);
         } else {
             while (__atomic_load_n(&state[n], __ATOMIC_ACQUIRE) != PACKED) relax();
@@ -101,7 +117,7 @@ class Strips {
 
     Index row(Index strip) const { return p.rows * strip / count; }
     const T* source(Index strip, Index k) const {
-        return p.a + row(strip) * p.a_row + (first_step + k) * p.a_step;
+        return p.a.data + row(strip) * p.a.row + (first_step + k) * p.a.column;
     }
 
  public:
@@ -117,11 +133,11 @@ class Strips {
     // `place`: how many strips of the part came before.
     Strip<T> get(Index strip, Index place) {
         const Index first = row(strip), rows = row(strip + 1) - first;
-        if (p.a_step == 1) {
-            pack_rows(source(strip, 0), p.a_row, rows, depth, memory);
+        if (p.a.column == 1) {
+            pack_rows(source(strip, 0), p.a.row, rows, depth, memory);
             return {first, rows, memory, 0, true};
         }
-        if (in_place) return {first, rows, source(strip, 0), p.a_step, false};
+        if (in_place) return {first, rows, source(strip, 0), p.a.column, false};
         if (place % STRIPS_TOGETHER == 0) pack_together(strip);
         return {first, rows, memory + place % STRIPS_TOGETHER * STRIP_STEP<T> * depth, STRIP_STEP<T>, false};
     }
@@ -132,7 +148,7 @@ class Strips {
         const Index some = least(end - strip, STRIPS_TOGETHER);
         for (Index k = 0; k < depth; k += 16)
             for (Index i = 0; i < some; i++)
-                pack_columns(source(strip + i, k), p.a_row, p.a_step, row(strip + i + 1) - row(strip + i),
+                pack_columns(source(strip + i, k), p.a.row, p.a.column, row(strip + i + 1) - row(strip + i),
                              least(depth - k, 16), memory + (i * depth + k) * STRIP_STEP<T>);
     }
 };
@@ -141,7 +157,7 @@ template <class T>
 void part(Block<T>& block, Range strips, Range panels, Index first) {
     const Product<T>& p = block.p;
     const bool starts = block.first_step == 0;
-    const bool a_in_place = p.a_row == 1 && pieces(p.columns, PANEL<T>) <= PANELS_IN_PLACE;
+    const bool a_in_place = p.a.row == 1 && pieces(p.columns, PANEL<T>) <= PANELS_IN_PLACE;
     Strips<T> of_a(block, strips.end, a_in_place);
     const Index across = panels.end - panels.begin;
     for (Index s = strips.begin; s < strips.end; s++) {
@@ -163,6 +179,10 @@ void part(Block<T>& block, Range strips, Range panels, Index first) {
             (wide ? full : half)(block.depth, strip.a, strip.a_step, b, b_step, y, p.y_row, start, start_row,
                                  tail);
         }
+        if (block.first_step + block.depth < p.depth) continue;
+        const Index column = panels.begin * PANEL<T>, end = least(panels.end * PANEL<T>, block.columns);
+        T* y = p.y + strip.row * p.y_row + block.first_column + column;
+        for (Index i = 0; i < strip.rows; i++) p.finish(y + i * p.y_row, end - column);
     }
 }
 
@@ -170,9 +190,11 @@ void part(Block<T>& block, Range strips, Range panels, Index first) {
 
 template <class T>
 void fill_with_start(const Product<T>& p) {
-    for (Index i = 0; i < p.rows; i++)
-        for (Index j = 0; j < p.columns; j++)
-            p.y[i * p.y_row + j] = p.start ? p.start[i * p.start_row + j] : T(0);
+    for (Index i = 0; i < p.rows; i++) {
+        T* y = p.y + i * p.y_row;
+        for (Index j = 0; j < p.columns; j++) y[j] = p.start ? p.start[i * p.start_row + j] : T(0);
+        p.finish(y, p.columns);
+    }
 }
 
 // Blocks follow each other, since each adds to what the one before has written; the parts of a block are

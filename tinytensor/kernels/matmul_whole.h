@@ -16,7 +16,7 @@ Index depth_pieces(const Product<T>& p) {
 
 template <class T>
 void multiply_piece(const Product<T>& p) {
-    is_row(p.rows, p.b_step, p.b_column) ? multiply_row(p) : multiply(p);
+    is_row(p.rows, p.b.row, p.b.column) ? multiply_row(p) : multiply(p);
 }
 
 template <class T>
@@ -27,26 +27,29 @@ void multiply_deep(const Product<T>& p, Index count) {
         const Range some = share(p.depth, n, count);
         Product<T> piece = p;
         piece.depth = some.end - some.begin;
-        piece.a += some.begin * p.a_step;
-        piece.b += some.begin * p.b_step;
+        piece.a.data += some.begin * p.a.column;
+        piece.b.data += some.begin * p.b.row;
         piece.y = sums + n * size;
         piece.y_row = p.columns;
         piece.start = nullptr;
+        piece.finish = {};
         multiply_piece(piece);
     });
-    for (Index i = 0; i < p.rows; i++)
+    for (Index i = 0; i < p.rows; i++) {
+        T* y = p.y + i * p.y_row;
         each_lanes<T>(p.columns, [&](Index j, auto lanes) {
             Vector<T> sum = p.start ? load(p.start + i * p.start_row + j, lanes) : Vector<T>{};
             for (Index n = 0; n < count; n++) sum += load(sums + n * size + i * p.columns + j, lanes);
-            store(p.y + i * p.y_row + j, sum, lanes);
+            store(y + j, sum, lanes);
         });
+        p.finish(y, p.columns);
+    }
 }
 
 // The same elements as the product of the transposed operands, the second one first.
 template <class T>
 Product<T> turned(const Product<T>& p) {
-    return {p.columns, p.rows,  p.depth, p.b, p.b_column, p.b_step, p.a,
-            p.a_step,  p.a_row, p.y,     1,   p.start,    1};
+    return {p.columns, p.rows, p.depth, p.b.transposed(), p.a.transposed(), p.y, 1, p.start, 1, p.finish};
 }
 
 template <class T>
@@ -81,10 +84,10 @@ void fold_rows(Batch<T>& batch) {
         const int last = batch.ndim - 1;
         const Index n = batch.shape[last];
         const bool even =
-            p.rows == 1 || (batch.a[last] == p.rows * p.a_row && batch.y[last] == p.rows * p.y_row);
+            p.rows == 1 || (batch.a[last] == p.rows * p.a.row && batch.y[last] == p.rows * p.y_row);
         if (n != 1 && (batch.b[last] != 0 || !even)) return;
         if (n != 1) {
-            if (p.rows == 1) p.a_row = batch.a[last], p.y_row = batch.y[last];
+            if (p.rows == 1) p.a.row = batch.a[last], p.y_row = batch.y[last];
             p.rows *= n;
         }
         batch.ndim--;
@@ -101,8 +104,8 @@ void compute(Batch<T> batch) {
         for (int axis = batch.ndim - 1; axis >= 0; axis--) {
             const Index i = n % batch.shape[axis];
             n /= batch.shape[axis];
-            p.a += i * batch.a[axis];
-            p.b += i * batch.b[axis];
+            p.a.data += i * batch.a[axis];
+            p.b.data += i * batch.b[axis];
             p.y += i * batch.y[axis];
         }
         if (batch.add) p.start = p.y, p.start_row = p.y_row;

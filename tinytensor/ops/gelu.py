@@ -85,7 +85,7 @@ def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
 
 _FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
 FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
-_PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp
+PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp and matmul.cpp
 
 
 @register
@@ -191,7 +191,7 @@ def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
 
 def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, gate: str) -> bool:
     """The same of x + bias by a kernel of the host, if it takes these arrays."""
-    return kernels.gelu_forward(y, slope, x, bias, _PLACES[gate])
+    return kernels.gelu_forward(y, slope, x, bias, PLACES[gate])
 
 
 def _gated(x: Tensor, gate: str) -> Tensor:

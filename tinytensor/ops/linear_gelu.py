@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
+from ..config import config
 from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, floating, register
 from ..dtypes import accumulator
@@ -16,9 +17,10 @@ from ..grad_mode import grad_enabled
 from ..launching import Launch, View
 from ..runtime.host import Array, silent
 from .blocks import as_rows, need_tensors, row_blocks
-from .gelu import FUNCTORS, gate_array, gate_on_host, gated_gradient, gated_gradient_by_ops, gelu_gate
+from .gelu import FUNCTORS, PLACES, gate_array, gate_on_host, gated_gradient, gated_gradient_by_ops, gelu_gate
 from .gelu import kernels as gates
 from .gemm import multiply
+from .matmul import kernels as products
 from .matmul import linear, linear_gradients, linear_spec
 
 if TYPE_CHECKING:
@@ -76,6 +78,11 @@ class LinearGelu(Op):
         transposed: bool,
         keeps: str,
     ) -> bool:
+        who = config.matmul
+        if who != "vendor" and products.linear_gelu(
+            y, slope, x, weight, bias, PLACES[gate], transposed, who == "own"
+        ):
+            return True
         if not y.size or y.dtype != np.float32 or not gates.usable():
             return False
         silent().run(np.matmul, as_rows(x), weight.T if transposed else weight, out=as_rows(y))
