@@ -15,7 +15,8 @@ from ..dispatch import Op, Spec, Specs, apply, constant, floating, register
 from ..dtypes import accumulator, float64, int64
 from ..errors import ArgumentError, ShapeError
 from ..launching import Launch, View, blocks_for, write
-from ..runtime.host import Array, scratch
+from ..runtime.host import Array, scratch, silent
+from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, divide, maximum, multiply, subtract
 from .blocks import as_rows, need_tensors, one_block, row_blocks, row_sum, team
 from .comparison import equal, not_equal
@@ -27,6 +28,8 @@ from .targets import check_integers, check_reduction, flat_indices, on_device
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+
+kernels = HostKernels("cross_entropy")
 
 
 def _labels(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:
@@ -42,6 +45,15 @@ def _row_weights(counted: Array, reduction: str) -> Array:
     if reduction == "mean":
         weights /= max(int(np.count_nonzero(counted)), 1)
     return weights
+
+
+def _reduce(loss: Array, rows: Array, counted: Array, reduction: str) -> None:
+    """The result from the loss of each row, which is 0 where it does not count."""
+    if reduction == "none":
+        loss[...] = rows.reshape(loss.shape)
+    else:
+        total = np.add.reduce(rows, dtype=np.float64)
+        loss[...] = total / np.count_nonzero(counted) if reduction == "mean" else total
 
 
 @register
@@ -99,11 +111,25 @@ class CrossEntropy(Op):
                 total -= row_sum(v) / v.shape[1]
                 rows[r] += label_smoothing * total
         rows[~counted] = 0
-        if reduction == "none":
-            loss[...] = rows.reshape(loss.shape)
-        else:
-            total64 = np.add.reduce(rows, dtype=np.float64)
-            loss[...] = total64 / np.count_nonzero(counted) if reduction == "mean" else total64
+        _reduce(loss, rows, counted, reduction)
+
+    @staticmethod
+    def host(
+        loss: Array,
+        lse: Array | None,
+        logits: Array,
+        targets: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> bool:
+        labels = flat_indices("cross_entropy", "targets", targets, logits.shape[-1], ignore_index)
+        rows = np.empty(len(labels), np.float32)
+        done = kernels.cross_entropy_forward(rows, lse, logits, labels, ignore_index, label_smoothing)
+        if done:
+            silent().run(_reduce, loss, rows, labels != ignore_index, reduction)
+        return done
 
     @staticmethod
     def cuda(
@@ -194,6 +220,25 @@ class CrossEntropyBackward(Op):
             out *= factors[r]
         if not counted.all():
             d[~counted] = 0  # also where the logits are inf or nan
+
+    @staticmethod
+    def host(
+        dlogits: Array,
+        grad: Array,
+        logits: Array,
+        targets: Array,
+        lse: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> bool:
+        labels = flat_indices("cross_entropy", "targets", targets, logits.shape[-1], ignore_index)
+        weights = _row_weights(labels != ignore_index, reduction)
+        factors = (weights * grad.reshape(-1)).astype(np.float32)
+        return kernels.cross_entropy_backward(
+            dlogits, factors, logits, labels, lse, ignore_index, label_smoothing
+        )
 
     @staticmethod
     def cuda(

@@ -13,12 +13,14 @@ from ..errors import ArgumentError, DTypeError
 from ..launching import Launch, View, blocks_for
 from ..random import Generator, default_generator
 from ..runtime.host import Array
+from ..runtime.host_kernels import HostKernels
 from .blocks import need_tensors
 from .philox import blocks_needed, dropout_keep
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+kernels = HostKernels("dropout")
 STEP = 32_768  # elements at a time: a multiple of 4, since a block of the generator has 4 words
 
 
@@ -43,6 +45,11 @@ class Dropout(Op):
             keep = dropout_keep(seed, (offset + i // 4) % 2**64, p, len(out))
             np.multiply(source[i : i + STEP], keep, out=out)
             out *= scale
+
+    @staticmethod
+    def host(y: Array, x: Array, *, p: float, seed: int, offset: int) -> bool:
+        scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
+        return kernels.dropout_forward(y, x, ceil(p * (1 << 24)), scale, seed, offset)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, p: float, seed: int, offset: int) -> None:

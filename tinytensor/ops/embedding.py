@@ -12,12 +12,14 @@ from ..dtypes import int64
 from ..errors import ShapeError
 from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array
+from ..runtime.host_kernels import HostKernels
 from .blocks import as_rows, need_tensors
 from .targets import check_integers, flat_indices, on_device
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+kernels = HostKernels("embedding")
 MOST_OWNED = 4096  # rows of the table that a block of the backward kernel sums up, see embedding.cu
 
 
@@ -45,6 +47,11 @@ class Embedding(Op):
     def cpu(y: Array, weight: Array, indices: Array, *, rows: int) -> None:
         flat = flat_indices("embedding", "indices", indices, rows)
         np.take(weight, flat, 0, out=y.reshape(len(flat), weight.shape[1]), mode="clip")
+
+    @staticmethod
+    def host(y: Array, weight: Array, indices: Array, *, rows: int) -> bool:
+        flat = flat_indices("embedding", "indices", indices, rows)
+        return kernels.embedding_forward(y, weight, flat)
 
     @staticmethod
     def cuda(launch: Launch, y: View, weight: View, indices: View, *, rows: int) -> None:
@@ -86,6 +93,10 @@ class EmbeddingBackward(Op):
         ordered = flat[order]
         first = np.flatnonzero(np.diff(ordered, prepend=-1))  # where a run of equal indices begins
         dweight[ordered[first]] = np.add.reduceat(as_rows(grad)[order], first, 0)
+
+    @staticmethod
+    def host(dweight: Array, grad: Array, indices: Array, *, rows: int) -> bool:
+        return kernels.embedding_backward(dweight, grad, np.ascontiguousarray(indices, np.int64))
 
     @staticmethod
     def cuda(launch: Launch, dweight: View, grad: View, indices: View, *, rows: int) -> None:

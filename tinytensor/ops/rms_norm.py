@@ -12,6 +12,7 @@ from ..dispatch import Op, Spec, Specs, apply, apply_all, register
 from ..dtypes import accumulator
 from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array, scratch
+from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, multiply, subtract
 from .blocks import as_rows, need_tensors, row_blocks, team
 from .layer_norm import backward_plan, check_norm
@@ -21,6 +22,8 @@ from .reduction import mean, sum
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+
+kernels = HostKernels("rms_norm")
 
 
 @register
@@ -52,6 +55,10 @@ class RmsNorm(Op):
                 y[r] *= weight
             if kept is not None:
                 kept[r] = s
+
+    @staticmethod
+    def host(y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float) -> bool:
+        return kernels.rms_norm_forward(y, rrms, x, weight, eps)
 
     @staticmethod
     def cuda(launch: Launch, y: View, rrms: View | None, x: View, weight: View | None, *, eps: float) -> None:
@@ -110,6 +117,20 @@ class RmsNormBackward(Op):
                 out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
                 out = np.subtract(out, t, out=d2[r])
                 out *= s[:, None]
+
+    @staticmethod
+    def host(
+        dx: Array | None,
+        dweight: Array | None,
+        grad: Array,
+        x: Array,
+        weight: Array | None,
+        rrms: Array,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> bool:
+        return kernels.rms_norm_backward(dx, dweight, grad, x, weight, rrms)
 
     @staticmethod
     def cuda(

@@ -12,6 +12,7 @@ from ..dispatch import Op, Spec, Specs, apply, floating, register
 from ..launching import Launch, View, blocks_for
 from ..layout import normalize_axis
 from ..runtime.host import Array, scratch
+from ..runtime.host_kernels import HostKernels
 from .arithmetic import multiply, subtract
 from .blocks import as_rows, need_tensors, row_blocks, row_sum, team
 from .exponential import exp
@@ -20,6 +21,8 @@ from .reduction import sum
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+
+kernels = HostKernels("softmax")
 
 
 def _is_rows(axis: int, *arrays: Array) -> bool:
@@ -72,6 +75,10 @@ class Softmax(Op):
             y /= np.add.reduce(y, axis, keepdims=True)
 
     @staticmethod
+    def host(y: Array, x: Array, *, axis: int) -> bool:
+        return axis == x.ndim - 1 and kernels.softmax_forward(y, x, False)
+
+    @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
         _launch(launch, "forward", False, y, x, axis=axis)
 
@@ -104,6 +111,10 @@ class SoftmaxBackward(Op):
             np.multiply(grad, y, out=dx)
             np.subtract(grad, np.add.reduce(dx, axis, keepdims=True), out=dx)
             dx *= y
+
+    @staticmethod
+    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> bool:
+        return axis == y.ndim - 1 and kernels.softmax_backward(dx, grad, y, False)
 
     @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
@@ -146,6 +157,10 @@ class LogSoftmax(Op):
             y -= np.log(np.add.reduce(np.exp(y), axis, keepdims=True))
 
     @staticmethod
+    def host(y: Array, x: Array, *, axis: int) -> bool:
+        return axis == x.ndim - 1 and kernels.softmax_forward(y, x, True)
+
+    @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
         _launch(launch, "forward", True, y, x, axis=axis)
 
@@ -179,6 +194,10 @@ class LogSoftmaxBackward(Op):
             np.exp(y, out=dx)
             dx *= np.add.reduce(grad, axis, keepdims=True)
             np.subtract(grad, dx, out=dx)
+
+    @staticmethod
+    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> bool:
+        return axis == y.ndim - 1 and kernels.softmax_backward(dx, grad, y, True)
 
     @staticmethod
     def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:

@@ -146,3 +146,16 @@ inline float sum_of(Index n, const Term& term) {
     }
     return total((a + b) + (c + d));
 }
+
+// The largest of n numbers, nan left out; -inf if there is none.
+inline float largest_of(const float* x, Index n) {
+    Floats top = all(-__builtin_inff());
+    each_vector(n, [&](Index i, auto lanes) { top = larger(only(load(x + i, lanes), lanes, top), top); });
+    float lane[LANES];
+    memcpy(lane, &top, sizeof top);
+    for (int half = LANES / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++)
+            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+    }
+    return lane[0];
+}
