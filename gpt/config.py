@@ -119,6 +119,8 @@ class TrainConfig:
         out_dir: folder of the run.
         seed: of initial weights, batches, dropout and samples.
         device: where the tensors live: cpu, cuda, cuda:1, emulated, checked.
+        dtype: what matrix products and attention are computed in; weights and sums stay in float32
+            (tt.autocast). float16 scales the loss, and skips the steps that overflow.
         batch_size: sequences per forward pass.
         batch_order: where the windows of a batch come from: random places, consecutive ones, or every
             batch_stride tokens one (stride: a sliding window).
@@ -159,6 +161,7 @@ class TrainConfig:
     out_dir: str = "runs/gpt"
     seed: int = 1337
     device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch_size: int = 12
     batch_order: Literal["random", "consecutive", "stride"] = "random"
     batch_stride: int = 0

@@ -29,7 +29,7 @@ from gpt.safetensors_file import Array, read_safetensors
 from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
-from tinytensor.optim import AdamW
+from tinytensor.optim import AdamW, GradScaler
 
 __all__ = ["Run", "load_model", "load_weights"]
 
@@ -44,7 +44,7 @@ class Run:
         train_config: data, seeds and sizes; `init_from` decides where the weights come from.
 
     Attributes:
-        model, optimizer, batches: what a step works on.
+        model, optimizer, scaler, batches: what a step works on.
         train_tokens, val_tokens: the splits; val_tokens is None if there is no validation split.
         tokenizer: None for token files that come without one (nanoGPT's).
         step: optimizer steps done.
@@ -85,6 +85,7 @@ class Run:
             lr=train_config.learning_rate,
             betas=(train_config.beta1, train_config.beta2),
         )
+        self.scaler = GradScaler(enabled=train_config.dtype == "float16")
         self.batches = Batches(
             self.train_tokens,
             train_config.batch_size,
@@ -140,6 +141,7 @@ class Run:
             "batches": self.batches.state_dict(),
             "generator": tt.default_generator.get_state(),
             "optimizer": scalars,
+            "scaler": self.scaler.state_dict(),
             "best_loss": self.best_loss,
             "sha256": self.train_tokens.sha256,
         }
@@ -160,6 +162,8 @@ class Run:
         self.optimizer.load_state_dict(_join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
         for group, (weight_decay, betas) in zip(self.optimizer.param_groups, wanted, strict=True):
             group["weight_decay"], group["betas"] = weight_decay, betas  # as the command line says today
+        if "scaler" in checkpoint.state:  # not in runs of version 0.1.0
+            self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])
         tt.default_generator.set_state(checkpoint.state["generator"])
 

@@ -63,7 +63,7 @@ class Trainer:
 
     # ---- one step ---------------------------------------------------------------------------------------
 
-    def step(self) -> dict[str, float]:
+    def step(self) -> dict[str, float | None]:
         """One optimizer step over `gradient_accumulation_steps` batches; its numbers, for the log."""
         run, config = self.run, self.config
         lr = self.lr.lr_at(run.step)
@@ -74,15 +74,25 @@ class Trainer:
         total = 0.0
         for _ in range(parts):
             inputs, targets = self.first_batch or next(run.batches)
-            loss = run.model.loss(*[tt.from_numpy(ids).to(config.device) for ids in (inputs, targets)])
-            (loss / parts if parts > 1 else loss).backward()
+            ids = [tt.from_numpy(x).to(config.device) for x in (inputs, targets)]
+            with self.precision():
+                loss = run.model.loss(*ids)
+            run.scaler.scale(loss / parts if parts > 1 else loss).backward()
             total += loss.item() / parts
-        norm = clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf)
+        run.scaler.unscale_(run.optimizer)
+        norm = float(clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf))
         self._check_finite("loss", total)
-        self._check_finite("norm of the gradient", float(norm))
-        run.optimizer.step()
+        if not run.scaler.enabled or run.scaler.get_scale() < 1:  # else the scaler skips the step
+            self._check_finite("norm of the gradient", norm)
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
         run.step += 1
-        return {"step": run.step, "loss": total, "lr": lr, "grad_norm": float(norm)}
+        return {"step": run.step, "loss": total, "lr": lr, "grad_norm": norm if math.isfinite(norm) else None}
+
+    def precision(self) -> tt.autocast:
+        """The context of forward passes that the config's dtype asks for."""
+        dtype = tt.float16 if self.config.dtype == "float16" else tt.bfloat16
+        return tt.autocast(dtype, enabled=self.config.dtype != "float32")
 
     def _check_finite(self, name: str, value: float) -> None:
         """Stop before a number that is none reaches the weights, or a checkpoint."""
@@ -146,7 +156,9 @@ class Trainer:
         saving = evaluating or (config.checkpoint_interval and run.step % config.checkpoint_interval == 0)
         best = False
         if evaluating and run.val_tokens is not None:
-            val_loss = evaluate(run.model, run.val_tokens, max(config.batch_size, 16), config.eval_batches)
+            rows = max(config.batch_size, 16)
+            with self.precision():
+                val_loss = evaluate(run.model, run.val_tokens, rows, config.eval_batches)
             self._check_finite("validation loss", val_loss)
             best = run.best_loss is None or val_loss < run.best_loss
             run.best_loss = val_loss if best else run.best_loss
@@ -309,7 +321,7 @@ def describe(run: Run) -> str:
         f"data   {len(run.train_tokens):,} training tokens, {val} validation tokens\n"
         f"run    steps {run.step} to {config.max_steps}, {config.sequences_per_step} sequences a step, "
         f"seed {config.seed}, into {run.folder}\n"
-        f"device {config.device}"
+        f"device {config.device}, products in {config.dtype}"
     )
 
 

@@ -14,7 +14,7 @@ FILE_LINES, FUNCTION_LINES, LINE_LENGTH = 400, 60, 110
 # A package stands for all modules in it.
 LAYERS = [
     ["tinytensor.errors"],
-    ["tinytensor.shapes", "tinytensor.config", "tinytensor.grad_mode"],
+    ["tinytensor.shapes", "tinytensor.config", "tinytensor.grad_mode", "tinytensor.precision"],
     ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random"],
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
@@ -27,6 +27,7 @@ LAYERS = [
     ["tinytensor.gradients", "tinytensor.representation", "tinytensor.namespace", "tinytensor.exchange"],
     ["tinytensor.tensor"],
     ["tinytensor.creation", "tinytensor.gradcheck", "tinytensor.cuda", "tinytensor.captured_graph"],
+    ["tinytensor.autocasting"],
     ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly", "tinytensor.boundary"],
     ["tinytensor", "tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"],
     ["tinytensor.commands"],

@@ -2,6 +2,7 @@
 
 from . import cuda, errors
 from .anomaly import detect_anomaly
+from .autocasting import autocast, is_autocast_enabled
 from .autograd import Node
 from .boundary import guarded as _guarded
 from .captured_graph import CapturedGraph, before_replay, capture
@@ -265,6 +266,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autocast",
     "avg_pool1d",
     "avg_pool2d",
     "bce_with_logits",
@@ -357,6 +359,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "isclose",
     "isdtype",

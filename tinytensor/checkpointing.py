@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -16,6 +17,7 @@ from .autograd import Node
 from .dispatch import is_tensor, observers
 from .errors import GradError
 from .grad_mode import backward_mode, grad_enabled
+from .precision import casting, using
 from .random import default_generator
 
 __all__ = ["checkpoint"]
@@ -70,6 +72,8 @@ class Region(Watch):
     ) -> None:
         super().__init__()
         self.call = function, args, kwargs
+        cast = casting()
+        self.precision = nullcontext if cast is None else lambda: using(cast.afresh())
         self.random = default_generator.get_state() if preserve_rng else None
         self.tensors = list(_tensors((args, tuple(kwargs.values()))))
         self.versions = [t.storage.version for t in self.tensors]
@@ -100,7 +104,7 @@ class Region(Watch):
     def run(self) -> Any:
         """The first run: the function's result."""
         function, args, kwargs = self.call
-        with self:
+        with self, self.precision():
             result = function(*args, **kwargs)
         self.check_arguments("the function could not be run again on the same values")
         self.complete = True
@@ -126,7 +130,7 @@ class Region(Watch):
         try:
             if self.random is not None:
                 default_generator.set_state(self.random)
-            with backward_mode(create=True, retain=True), again:
+            with backward_mode(create=True, retain=True), self.precision(), again:
                 function(*args, **kwargs)
         finally:
             if self.random is not None:

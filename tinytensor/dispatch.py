@@ -34,6 +34,7 @@ from .op import Spec as Spec
 from .op import Specs as Specs
 from .op import register as register
 from .op import registry as registry
+from .precision import casting
 from .reuse import ATTACHED, reusable
 from .runtime.host import check_writeable, narrow, silent, widen
 
@@ -169,6 +170,8 @@ def record(
 
 def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     """check → infer → allocate → run → record: the visible outputs of op, one tensor or a tuple of them."""
+    if (cast := casting()) is not None:
+        ins = tuple(cast(op.name, ins))
     looking = not op.writes and grad_enabled()
     edges, specs_in, arrays, recording, device = _inputs(op, ins, looking)
     if not ins:

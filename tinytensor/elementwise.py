@@ -20,6 +20,7 @@ from .errors import DTypeError, GradError, NumberRangeError
 from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
+from .precision import casting
 from .runtime.host import NUMPY, Array, narrow, silent, widen
 from .storage import Storage, adopt, alloc
 
@@ -264,6 +265,8 @@ def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
 
 def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
     """The general road: any dtypes, layouts and sizes."""
+    if (cast := casting()) is not None:
+        xs = tuple(cast(op.name, xs))
     items, dtypes, kinds, shape = operands(op, xs)
     dtype = result_dtype(op, dtypes, kinds)
     device = common_device(op.name, xs)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator
 from contextvars import ContextVar, Token
 from typing import Any, TypeVar
 
+from .precision import using
+
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -136,14 +138,17 @@ def is_grad_enabled() -> bool:
 class backward_mode:  # noqa: N801
     """The mode inside a backward pass: record it or not, keep the graph or not."""
 
-    __slots__ = ("_create", "_retain", "_tokens")
+    __slots__ = ("_create", "_precision", "_retain", "_tokens")
 
     def __init__(self, create: bool, retain: bool) -> None:
         self._create, self._retain = create, retain
 
     def __enter__(self) -> None:
         self._tokens = _grad.set(self._create), _retaining.set(self._retain)
+        self._precision = using(None)  # gradients have the dtypes of what they are gradients of
+        self._precision.__enter__()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self._precision.__exit__(*error)
         _grad.reset(self._tokens[0])
         _retaining.reset(self._tokens[1])

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ..dtypes import DType, float32, iinfo
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layout import Shape, as_int
+from ..precision import inputs_of, using
 from .arithmetic import add
 from .extremes import max
 from .manipulation import cast, permute, reshape
@@ -128,7 +129,14 @@ def _check_channels(what: str, x: Shape, weight: Shape, bias: Shape | None, grou
         )
 
 
-def _convolve(
+def _convolve(what: str, x: Tensor, weight: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
+    """Convolution over the last n axes; in autocast with operands of 16 bits and one rounding at the end."""
+    x, weight, bias = inputs_of("convolution", x, weight, bias)
+    with using(None):
+        return _convolved(what, x, weight, bias, *sizes)
+
+
+def _convolved(
     what: str,
     x: Tensor,
     weight: Tensor,
@@ -139,7 +147,7 @@ def _convolve(
     groups: Any,
     n: int,
 ) -> Tensor:
-    """Convolution over the last n axes."""
+    """The same in the precision of the operands."""
     x, weight, *rest = numeric(what, x, weight, *(() if bias is None else (bias,)))
     (g,) = _numbers(what, "groups", groups, 1, 1)
     _check_channels(what, x.layout.shape, weight.layout.shape, rest[0].layout.shape if rest else None, g, n)

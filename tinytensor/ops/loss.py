@@ -12,6 +12,7 @@ from ..dtypes import accumulator, float64
 from ..errors import ShapeError
 from ..launching import Launch, View, blocks_for, write
 from ..layout import Shape
+from ..precision import inputs_of
 from ..runtime.host import Array
 from .arithmetic import multiply, subtract
 from .blocks import as_rows, need_tensors, one_block, team
@@ -217,6 +218,7 @@ def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
         2.0
     """
     check_reduction("mse_loss", reduction)
+    x, targets = inputs_of("mse_loss", x, targets)
     _same_shape("mse_loss", x, targets)
     d = subtract(x, targets)
     return _reduce(multiply(d, d), reduction)
@@ -248,4 +250,5 @@ def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
     """
     check_reduction("bce_with_logits", reduction)
     _same_shape("bce_with_logits", logits, targets)
+    logits, targets = inputs_of("bce_with_logits", logits, targets)
     return _reduce(subtract(softplus(logits), multiply(logits, targets)), reduction)

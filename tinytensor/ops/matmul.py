@@ -21,6 +21,7 @@ from ..errors import DTypeError, ShapeError
 from ..grad_mode import grad_enabled
 from ..launching import Launch, View
 from ..layout import Shape, broadcast_shapes, contiguous
+from ..precision import casting
 from ..runtime.host import Array, silent
 from ..runtime.host_kernels import HostKernels
 from .gemm import multiply, sum_columns
@@ -105,6 +106,7 @@ def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
         and len(la.shape) == 2 == len(lb.shape)
         and a._base is None is b._base
         and config.matmul != "own"
+        and casting() is None
     ):
         x, y = a._array, b._array
         if x is not None and y is not None and a.storage.dtype is float32 is b.storage.dtype:

@@ -4,8 +4,19 @@ from . import schedule
 from .adam import Adam
 from .adamw import AdamW
 from .clip import clip_grad_norm_, clip_scale
+from .grad_scaler import GradScaler
 from .optimizer import Optimizer
 from .schedule import Scheduler
 from .sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "Scheduler", "clip_grad_norm_", "clip_scale", "schedule"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "GradScaler",
+    "Optimizer",
+    "Scheduler",
+    "clip_grad_norm_",
+    "clip_scale",
+    "schedule",
+]

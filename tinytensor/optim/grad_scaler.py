@@ -1,0 +1,142 @@
+"""GradScaler: keeps the gradients of float16 products away from 0, and skips steps where they overflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinytensor as tt
+
+from .optimizer import Optimizer
+
+__all__ = ["GradScaler"]
+
+
+class GradScaler:
+    """Multiplies the loss by a factor, and the gradients by its inverse; finds the largest one that fits.
+
+    The smallest float16 is 6e-8, and many gradients are smaller. So backward starts from `scale(loss)`, and
+    `step` divides before the optimizer looks. Where a gradient has overflowed the step is skipped, and
+    `update` lowers the factor; after `growth_interval` good steps in a row it raises it.
+
+    Args:
+        init_scale: the first factor.
+        growth_factor: raises it, above 1.
+        backoff_factor: lowers it, between 0 and 1.
+        growth_interval: good steps between two raises.
+        enabled: False: all methods hand through.
+
+    Raises:
+        ArgumentError: an option is out of its range.
+
+    Differs from: PyTorch's, which keeps the factor on the GPU; here the host reads one number per step, so a
+        step with it cannot be captured.
+    Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2; PyTorch, torch.amp.GradScaler.
+
+    Example:
+        >>> layer = tt.nn.Linear(3, 2)
+        >>> optimizer, scaler = tt.optim.SGD(layer.parameters(), lr=0.1), tt.optim.GradScaler()
+        >>> with tt.autocast(tt.float16):
+        ...     loss = layer(tt.ones(4, 3)).sum()
+        >>> scaler.scale(loss).backward()
+        >>> scaler.step(optimizer), scaler.update()
+        (True, None)
+        >>> scaler.get_scale()
+        65536.0
+    """
+
+    def __init__(
+        self,
+        init_scale: float = 65536.0,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+        *,
+        enabled: bool = True,
+    ) -> None:
+        if not (init_scale > 0 and growth_factor > 1 and 0 < backoff_factor < 1 and growth_interval >= 1):
+            raise tt.ArgumentError(
+                f"GradScaler: init_scale={init_scale}, growth_factor={growth_factor}, "
+                f"backoff_factor={backoff_factor}, growth_interval={growth_interval}",
+                why="the factors are positive, one raises and one lowers, and steps are counted from 1",
+                fix="GradScaler(65536.0, 2.0, 0.5, 2000)",
+            )
+        self.enabled = enabled
+        self.growth_factor, self.backoff_factor = growth_factor, backoff_factor
+        self.growth_interval = growth_interval
+        self._scale, self._good = float(init_scale), 0
+        self._unscaled: dict[int, bool] = {}  # by optimizer of this step: whether its gradients are finite
+
+    def scale(self, loss: tt.Tensor) -> tt.Tensor:
+        """The loss, of any shape, times the factor: call backward on that."""
+        return loss * self._scale if self.enabled else loss
+
+    def get_scale(self) -> float:
+        """The factor."""
+        return self._scale if self.enabled else 1.0
+
+    def unscale_(self, optimizer: Optimizer) -> None:
+        """Divide its gradients by the factor, in place: before they are clipped or looked at.
+
+        Raises:
+            GradError: it was done already since the last update.
+        """
+        if not self.enabled:
+            return
+        if id(optimizer) in self._unscaled:
+            raise tt.GradError(
+                "GradScaler.unscale_: the gradients of this optimizer are unscaled already",
+                why="dividing twice would make them too small",
+                fix="call unscale_ once before step, and update once after it",
+            )
+        grads = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        finite = True
+        if grads:
+            with tt.no_grad():
+                factor = tt.tensor(1 / self._scale, dtype=tt.float32, device=grads[0].device)
+                tt.scale_all_(grads, factor)
+                finite = bool(tt.isfinite(tt.grad_norm(grads)))
+        self._unscaled[id(optimizer)] = finite
+
+    def step(self, optimizer: Optimizer) -> bool:
+        """Divide the gradients if that was not done yet, and take the step unless one of them overflowed.
+
+        Returns:
+            Whether the step was taken.
+        """
+        if self.enabled:
+            if id(optimizer) not in self._unscaled:
+                self.unscale_(optimizer)
+            if not self._unscaled[id(optimizer)]:
+                return False
+        optimizer.step()
+        return True
+
+    def update(self) -> None:
+        """Lower the factor after an overflow, raise it after enough good steps; once after each step.
+
+        Raises:
+            GradError: there was no step.
+        """
+        if not self.enabled:
+            return
+        if not self._unscaled:
+            raise tt.GradError(
+                "GradScaler.update: no gradients were looked at since the last update",
+                why="the factor follows what the gradients did",
+                fix="call step(optimizer) before it",
+            )
+        if all(self._unscaled.values()):
+            self._good += 1
+            if self._good == self.growth_interval:
+                self._scale, self._good = self._scale * self.growth_factor, 0
+        else:
+            self._scale, self._good = self._scale * self.backoff_factor, 0
+        self._unscaled.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The factor and the count of good steps: what a checkpoint needs."""
+        return {"scale": self._scale, "good_steps": self._good}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self._scale, self._good = float(state["scale"]), int(state["good_steps"])
