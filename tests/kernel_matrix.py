@@ -118,6 +118,9 @@ class Launched:
 class Recorder:
     """A runtime whose memory is nowhere and whose kernels do nothing. What is read back is 1: a kernel that
     counts has always found something.
+
+    Attributes:
+        was_read: whether the host has read from it, so that other numbers might have led elsewhere.
     """
 
     def __init__(self, architecture: int) -> None:
@@ -128,6 +131,7 @@ class Recorder:
         self.capturing = False
         self.launched: defaultdict[tuple[str, str, Arguments], Launched] = defaultdict(Launched)
         self.dtype = ""
+        self.was_read = False
         self._asked = False
         self._kernels: dict[tuple[str, str, Arguments], RecordedKernel] = {}
         self._architecture = architecture
@@ -154,6 +158,7 @@ class Recorder:
 
     def copy_out(self, target: Any, ptr: int) -> None:
         target.fill(1)
+        self.was_read = True
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
         pass
