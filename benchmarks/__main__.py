@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
         "--others", default="", metavar="NAMES", help="who else takes part: NumPy alone, torch.compile"
     )
     train.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
+    writing = commands.add_parser("generate", parents=[common, contest], help="tokens that a GPT writes")
+    writing.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
+    writing.add_argument("--threads", default="2,1", help="2 threads, or 1 on one CPU (%(default)s)")
+    writing.add_argument("--others", default="", metavar="NAMES", help="who else takes part: NumPy alone")
+    writing.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
     nanogpt = commands.add_parser(
         "nanogpt-cpu", parents=[common], help="nanoGPT's CPU recipe, trained to the end"
     )
@@ -68,6 +73,8 @@ def reports(options: argparse.Namespace) -> list[Report]:
         return [bench_dispatch.run(plan, alone=options.alone, only=options.only)]
     if options.command == "nanogpt-cpu":
         return [_nanogpt(options)]
+    if options.command == "generate":
+        return [_generate(options)]
     from benchmarks import bench_train
 
     if options.command == "quick":
@@ -86,6 +93,23 @@ def reports(options: argparse.Namespace) -> list[Report]:
     variants = [names[t] for t in threads]
     who = {"alone": options.alone, "others": others}
     return [bench_train.run(plan, shapes=shapes, variants=variants, **who)]
+
+
+def _generate(options: argparse.Namespace) -> Report:
+    from benchmarks import bench_generate
+
+    shapes, threads = options.shapes.split(","), options.threads.split(",")
+    others = [name.strip() for name in options.others.split(",") if name.strip()]
+    names = {"2": "2 threads", "1": "1 thread"}
+    known = {*bench_generate.SHAPES, *names, *bench_generate.OTHERS}
+    if unknown := [word for word in (*shapes, *threads, *others) if word not in known]:
+        raise BenchmarkError(
+            f"generate: {unknown[0]} is unknown; shapes are S, M, L, threads 2 and 1, others "
+            + ", ".join(bench_generate.OTHERS)
+        )
+    plan = Plan(options.rounds, options.retries, options.seconds)
+    variants = [names[t] for t in threads]
+    return bench_generate.run(plan, shapes=shapes, variants=variants, alone=options.alone, others=others)
 
 
 def _nanogpt(options: argparse.Namespace) -> Report:
