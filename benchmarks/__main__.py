@@ -54,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
     nanogpt.add_argument("--steps", type=int, help="in place of the recipe's 2000: a multiple of 10")
     nanogpt.add_argument("--threads", type=int, default=2, help="of BLAS (%(default)s)")
     nanogpt.add_argument("--with-torch", action="store_true", help="train with PyTorch, too")
+    products = commands.add_parser(
+        "matmul_cpu", parents=[common, contest], help="matrix products of a training step, on the CPU"
+    )
+    products.add_argument("--shapes", default="S,M,L", help="of S, M, L (%(default)s)")
+    products.add_argument("--threads", default="1,2", help="2 threads, or 1 on one CPU (%(default)s)")
+    products.add_argument("--seconds", type=float, default=0.05, help="length of a window (%(default)s)")
+    products.add_argument("--only", default="", metavar="TEXT", help="products whose name contains TEXT")
     lab = commands.add_parser(
         "kernels_lab", parents=[common], help="ladders of kernels: traffic counted, or timed on a GPU"
     )
@@ -75,22 +82,25 @@ def reports(options: argparse.Namespace) -> list[Report]:
         return [_nanogpt(options)]
     if options.command == "generate":
         return [_generate(options)]
-    from benchmarks import bench_train
+    from benchmarks import bench_matmul_cpu, bench_train
 
     if options.command == "quick":
         return [bench_dispatch.run(QUICK), bench_train.run(QUICK, shapes=["S"], variants=["2 threads"])]
     shapes = options.shapes.split(",")
     names = {"2": "2 threads", "1": "1 thread"}
     threads = options.threads.split(",")
-    others = [name.strip() for name in options.others.split(",") if name.strip()]
+    others = [name.strip() for name in getattr(options, "others", "").split(",") if name.strip()]
     known = {*bench_train.SHAPES, *names, *bench_train.OTHERS}
     if unknown := [word for word in (*shapes, *threads, *others) if word not in known]:
         raise BenchmarkError(
-            f"train: {unknown[0]} is unknown; shapes are S, M, L, threads 2 and 1, others "
+            f"{options.command}: {unknown[0]} is unknown; shapes are S, M, L, threads 2 and 1, others "
             + ", ".join(bench_train.OTHERS)
         )
     plan = Plan(options.rounds, options.retries, options.seconds)
     variants = [names[t] for t in threads]
+    if options.command == "matmul_cpu":
+        which = {"alone": options.alone, "only": options.only}
+        return [bench_matmul_cpu.run(plan, shapes=shapes, variants=variants, **which)]
     who = {"alone": options.alone, "others": others}
     return [bench_train.run(plan, shapes=shapes, variants=variants, **who)]
 

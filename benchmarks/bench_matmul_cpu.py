@@ -1,0 +1,279 @@
+"""How fast are the matrix products of a GPT's training step on the CPU: our kernels, NumPy's BLAS, PyTorch's?
+
+Every product of a step (attention by full squares, as its plain formula has it), with the transposes that
+training has, into memory that is there already. Each result is checked against float64 before it is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench_train import SHAPES, VARIANTS
+from benchmarks.contestants import BenchmarkError, Case, Process, Suite, has_torch
+from benchmarks.harness import Plan, Report, Result, number, ratio_text, value_text
+
+OURS, NUMPY, TORCH = "tinytensor", "NumPy", "PyTorch"
+SAID = ("cpu", "blas", "libraries", "date")  # of the machine, above the table
+EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of product in a step.
+
+    Attributes:
+        name: of the layer and the pass.
+        rows, inner, columns: (rows, inner) @ (inner, columns).
+        ta, tb: whether an operand lies transposed in memory.
+        matrices: of a batch; 1: no batch axis.
+        count: how often a step has it.
+    """
+
+    name: str
+    rows: int
+    inner: int
+    columns: int
+    ta: bool = False
+    tb: bool = False
+    matrices: int = 1
+    count: int = 1
+
+    @property
+    def flops(self) -> int:
+        """Operations of one call."""
+        return 2 * self.rows * self.inner * self.columns * self.matrices
+
+    def __str__(self) -> str:
+        batch = f"{self.matrices} x " if self.matrices > 1 else ""
+        layout = ("T" if self.ta else "N") + ("T" if self.tb else "N")
+        return f"{self.name}: {batch}{self.rows} x {self.inner} x {self.columns} {layout}"
+
+
+def layer(name: str, rows: int, inner: int, columns: int, count: int, tied: bool = False) -> list[Work]:
+    """The three products of a linear layer with weight (inner, columns), or, if it is tied, its transpose."""
+    to_weight = (columns, rows, inner) if tied else (inner, rows, columns)
+    return [
+        Work(f"{name} forward", rows, inner, columns, tb=tied, count=count),
+        Work(f"{name} dx", rows, columns, inner, tb=not tied, count=count),
+        Work(f"{name} dw", *to_weight, ta=True, count=count),
+    ]
+
+
+def products(shape: str) -> list[Work]:
+    """All products of one step."""
+    sizes, batch = SHAPES[shape]
+    n, heads, wide, context, vocabulary = (
+        sizes[key] for key in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")
+    )
+    tokens, head = batch * context, wide // heads
+    squares = {"matrices": batch * heads, "count": n}
+    return [
+        *layer(f"{shape} qkv", tokens, wide, 3 * wide, n),
+        *layer(f"{shape} out", tokens, wide, wide, n),
+        *layer(f"{shape} up", tokens, wide, 4 * wide, n),
+        *layer(f"{shape} down", tokens, 4 * wide, wide, n),
+        *layer(f"{shape} head", tokens, wide, vocabulary, 1, tied=True),
+        Work(f"{shape} scores", context, head, context, tb=True, **squares),
+        Work(f"{shape} values", context, context, head, **squares),
+        Work(f"{shape} dscores", context, head, context, tb=True, **squares),
+        Work(f"{shape} dq", context, context, head, **squares),
+        Work(f"{shape} dk", context, context, head, ta=True, **squares),
+        Work(f"{shape} dv", context, context, head, ta=True, **squares),
+    ]
+
+
+# ---- contestants -------------------------------------------------------------------------------------------
+
+
+class Operands:
+    """The arrays of a product, made when they are first asked for: those of L need a gigabyte together."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def _draw(self, rows: int, columns: int, lies_transposed: bool, seed: int) -> Array:
+        shape = (columns, rows) if lies_transposed else (rows, columns)
+        batch = (self.work.matrices,) if self.work.matrices > 1 else ()
+        return np.random.default_rng(seed).standard_normal((*batch, *shape), dtype=np.float32)
+
+    @cached_property
+    def a(self) -> Array:
+        """As it lies in memory."""
+        return self._draw(self.work.rows, self.work.inner, self.work.ta, 1)
+
+    @cached_property
+    def b(self) -> Array:
+        """As it lies in memory."""
+        return self._draw(self.work.inner, self.work.columns, self.work.tb, 2)
+
+    @cached_property
+    def y(self) -> Array:
+        """Where the result goes."""
+        batch = (self.work.matrices,) if self.work.matrices > 1 else ()
+        return np.full((*batch, self.work.rows, self.work.columns), np.nan, np.float32)
+
+    def check(self, y: Array, a: Array, b: Array, eps: float) -> list[float]:
+        """Some numbers of the result. BenchmarkError unless y times a random vector is a times (b times it),
+        in float64: a single wrong element would show.
+        """
+        work = self.work
+        a, b = a.swapaxes(-1, -2) if work.ta else a, b.swapaxes(-1, -2) if work.tb else b
+        v = np.random.default_rng(3).standard_normal((work.columns, 1))
+        bound = 8 * eps * sqrt(work.inner) * sqrt(work.columns) * 8
+        error = np.abs(_by_vector(y, v) - _by_vector(a, _by_vector(b, v))).max(initial=0.0)
+        if not error <= bound:
+            raise BenchmarkError(f"{work}: the result is off by {error:.2e}, allowed are {bound:.2e}")
+        sample = np.random.default_rng(4).integers(0, y.size, 64)
+        return [float(x) for x in y.reshape(-1)[sample] / sqrt(work.inner)]
+
+
+def _by_vector(matrix: Array, v: Array) -> Array:
+    """matrix @ v in float64, some rows at a time: a copy of L's largest matrix would take 300 MB."""
+    made = np.empty((*matrix.shape[:-1], 1))
+    for begin in range(0, matrix.shape[-2], 1024):
+        rows = slice(begin, begin + 1024)
+        made[..., rows, :] = matrix[..., rows, :].astype(np.float64) @ v
+    return made
+
+
+def _suite(shape: str, make: Callable[[Operands], tuple[Callable[[], Any], Callable[[], Any]]]) -> Suite:
+    suite: Suite = {}
+    for work in products(shape):
+        call, check = make(Operands(work))
+        suite[str(work)] = Case(call, check)
+    return suite
+
+
+def ours(shape: str) -> Suite:
+    """Our kernels."""
+    from tinytensor.ops.matmul import kernels
+
+    def make(x: Operands) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        def call() -> None:
+            if not kernels.matmul(x.y, x.a, x.b, x.work.ta, x.work.tb, False, True):
+                raise BenchmarkError("matmul_cpu: there are no host kernels; the log says why")
+
+        def check() -> list[float]:
+            call()
+            return x.check(x.y, x.a, x.b, EPS["float32"])
+
+        return call, check
+
+    return _suite(shape, make)
+
+
+def numpy(shape: str) -> Suite:
+    """NumPy's BLAS."""
+
+    def make(x: Operands) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        def call() -> None:
+            a = x.a.swapaxes(-1, -2) if x.work.ta else x.a
+            np.matmul(a, x.b.swapaxes(-1, -2) if x.work.tb else x.b, out=x.y)
+
+        def check() -> list[float]:
+            call()
+            return x.check(x.y, x.a, x.b, EPS["float32"])
+
+        return call, check
+
+    return _suite(shape, make)
+
+
+def torch(shape: str) -> Suite:
+    """PyTorch, which multiplies by MKL or what it was built with."""
+    import torch as t
+
+    def make(x: Operands) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        def call() -> None:
+            a, b = t.from_numpy(x.a), t.from_numpy(x.b)
+            t.matmul(a.mT if x.work.ta else a, b.mT if x.work.tb else b, out=t.from_numpy(x.y))
+
+        def check() -> list[float]:
+            call()
+            return x.check(x.y, x.a, x.b, EPS["float32"])
+
+        return call, check
+
+    return _suite(shape, make)
+
+
+# ---- the contest -------------------------------------------------------------------------------------------
+
+
+class ProductReport(Report):
+    """A report whose table has GFLOP/s."""
+
+    def table(self) -> str:
+        """GFLOP/s of each product and how many times as fast ours is: medians of the rounds, quartiles."""
+        names = list(self.results[0].rounds[0]) if self.results else []
+        rivals = [name for name in names if name != OURS]
+        rows = [["GFLOP/s", *names, *(f"{OURS} : {name}" for name in rivals), "clean"]]
+        flops = {str(work): work.flops for shape in SHAPES for work in products(shape)}
+        for r in self.results:
+            speed = [number(flops[r.case.split(", ", 1)[1]] / r.times(n).median / 1e9) for n in names]
+            ratios = [ratio_text(vars(r.ratio(OURS, name))) for name in rivals]
+            clean = f"{len(r.clean())}/{len(r.rounds)}" + (" noisy" if r.noisy else "")
+            rows.append([r.case, *speed, *ratios, clean])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)) for row in rows]
+        head = [
+            f"{self.name}: {self.machine[key]}" if key == "cpu" else str(self.machine[key]) for key in SAID
+        ]
+        found = [f"{key}: {value_text(value)}" for key, value in self.findings.items()]
+        return "\n".join([", ".join(head), "", *(line.rstrip() for line in lines), "", *found])
+
+
+def run(
+    rounds: Plan,
+    *,
+    shapes: Sequence[str] = tuple(SHAPES),
+    variants: Sequence[str] = tuple(VARIANTS),
+    alone: bool = False,
+    only: str = "",
+) -> ProductReport:
+    """Measure all products, one after the other: contestants take turns at each.
+
+    Args:
+        rounds: rounds and windows.
+        shapes: keys of SHAPES.
+        variants: keys of VARIANTS.
+        alone: without PyTorch, also where it is installed.
+        only: products whose name contains it.
+    """
+    report = ProductReport("matmul-cpu", NUMPY)
+    suites = {OURS: "ours", NUMPY: "numpy"} | ({} if alone or not has_torch() else {TORCH: "torch"})
+    agreeing = replace(rounds, rtol=1e-4, atol=1e-5)
+    for variant in variants:
+        for shape in shapes:
+            with ExitStack() as stack:
+                everyone = {
+                    name: stack.enter_context(
+                        Process(f"benchmarks.bench_matmul_cpu:{suite}", {"shape": shape}, **VARIANTS[variant])
+                    )
+                    for name, suite in suites.items()
+                }
+                works = [work for work in products(shape) if only in work.name]
+                for work in works:
+                    report.compete(everyone, agreeing, cases=[str(work)], label=f"{variant}, {{}}")
+            if works:
+                report.findings[f"{shape}, {variant}"] = totals(report.results[-len(works) :], works)
+    return report
+
+
+def totals(results: Sequence[Result], works: Sequence[Work]) -> dict[str, Any]:
+    """Milliseconds that all products of a step take, and how many times as fast ours are."""
+    names = list(results[0].rounds[0])
+    took = {
+        name: sum(r.times(name).median * w.count for r, w in zip(results, works, strict=True))
+        for name in names
+    }
+    found: dict[str, Any] = {f"{name} ms": round(seconds * 1e3, 2) for name, seconds in took.items()}
+    return found | {f"{OURS} : {name}": round(took[name] / took[OURS], 3) for name in names if name != OURS}
