@@ -103,7 +103,7 @@ class CheckedKernel(EmulatedKernel):
                 raise KernelError(
                     f"kernel {self.name}: {found[0]}",
                     why=f"device checked watches every access; grid {sizes[0]}, block {sizes[1]}"
-                    + (f"; {len(found) - 1} more findings" if len(found) > 1 else ""),
+                    + (f"; findings besides: {len(found) - 1}" if len(found) > 1 else ""),
                     fix="mend the line; `with tt.cuda.check() as report` collects all findings",
                 ) from None
 
@@ -247,4 +247,5 @@ class CheckedRuntime(EmulatedRuntime):
         self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]
     ) -> None:
         name = kernel.name.partition("<")[0]
+        self.statistics.launch_calls -= 1  # the guest has counted it
         self.kernel(kernel.source.path, name, *kernel.arguments).start(packed, sizes, args)

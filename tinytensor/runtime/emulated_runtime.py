@@ -101,11 +101,11 @@ class EmulatedKernel:
 
     def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
         """Run all threads, given the packed launch; `args` are for messages."""
+        self._runtime.statistics.launch_calls += 1
         if self._runtime.instead is not None:
             self._runtime.instead(self, packed, sizes, args)
             return
         result = self._core.launch(self._handle, packed)
-        self._runtime.statistics.launch_calls += 1
         if result != DONE:
             self._explain(result, sizes, args)
 

@@ -230,11 +230,13 @@ class GuardedMemory:
             return self.statistics
 
     def live(self) -> list[tuple[int, int]]:
-        """Address and size of all buffers, and of what a captured graph uses."""
+        """Address and size of all buffers. Of memory that a captured graph uses, whole mappings: in its course
+        several buffers lie in one.
+        """
         with self._lock:
             self._drain()
-            of_graphs = [m for _, m in self._starts if m.buffer_bytes < 0 and m.arena is not None]
-            lent = [m for _, m in self._starts if m.buffer_bytes >= 0]
+            of_graphs = [m for _, m in self._starts if m.arena is not None]
+            lent = [m for _, m in self._starts if m.buffer_bytes >= 0 and m.arena is None]
         found = [(m.end - -(-m.buffer_bytes // ROUND) * ROUND, m.buffer_bytes) for m in lent]
         return found + [(m.start, m.end - m.start) for m in of_graphs]
 

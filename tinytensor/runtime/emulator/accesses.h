@@ -38,7 +38,9 @@ static void describe_outside(const Worker& w, const Access& a, char (&text)[240]
         return;
     }
     for (const auto& b : freed) {
-        if (address < b.start || address >= b.end) continue;
+        const size_t next = place_of(b.start);
+        const bool reused = next < buffers.count && buffers[next].start < b.end;
+        if (address < b.start || address >= b.end || reused) continue;
         snprintf(to, room, "byte %td of a buffer of %td bytes that was freed", address - b.start,
                  b.end - b.start);
         return;

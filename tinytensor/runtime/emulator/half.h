@@ -1,5 +1,8 @@
 // float16 and bfloat16, rounding to nearest, ties to even. Conversions only: arithmetic on them is refused,
 // since kernels compute in acc_t<T>.
+//
+// What reads a number where it lies (`this`, a reference) is compiled with the checks of a kernel, so that the
+// access is seen; g++ does not see one that passes a number by value.
 #pragma once
 
 // The member is named as in CUDA's headers, which say nothing else of it either.
@@ -15,18 +18,30 @@
         TT_NOSAN T(unsigned short i) : T((float)i) {}                              \
         TT_NOSAN T(long long i) : T((double)i) {}                                  \
         TT_NOSAN T(unsigned long long i) : T((double)i) {}                         \
-        TT_NOSAN operator float() const { return tt_emu::DECODE(__x); }            \
-        TT_NOSAN explicit operator bool() const { return (__x & 0x7fff) != 0; }    \
+        operator float() const { return tt_emu::DECODE(__x); }                     \
+        explicit operator bool() const { return (__x & 0x7fff) != 0; }             \
         friend T operator+(T, T) = delete;                                         \
         friend T operator-(T, T) = delete;                                         \
         friend T operator*(T, T) = delete;                                         \
         friend T operator/(T, T) = delete;                                         \
-        TT_NOSAN friend bool operator==(T a, T b) { return float(a) == float(b); } \
-        TT_NOSAN friend bool operator!=(T a, T b) { return float(a) != float(b); } \
-        TT_NOSAN friend bool operator<(T a, T b) { return float(a) < float(b); }   \
-        TT_NOSAN friend bool operator>(T a, T b) { return float(a) > float(b); }   \
-        TT_NOSAN friend bool operator<=(T a, T b) { return float(a) <= float(b); } \
-        TT_NOSAN friend bool operator>=(T a, T b) { return float(a) >= float(b); } \
+        friend bool operator==(const T& a, const T& b) {                           \
+            return float(a) == float(b);                                           \
+        }                                                                          \
+        friend bool operator!=(const T& a, const T& b) {                           \
+            return float(a) != float(b);                                           \
+        }                                                                          \
+        friend bool operator<(const T& a, const T& b) {                           \
+            return float(a) < float(b);                                           \
+        }                                                                          \
+        friend bool operator>(const T& a, const T& b) {                           \
+            return float(a) > float(b);                                           \
+        }                                                                          \
+        friend bool operator<=(const T& a, const T& b) {                           \
+            return float(a) <= float(b);                                           \
+        }                                                                          \
+        friend bool operator>=(const T& a, const T& b) {                           \
+            return float(a) >= float(b);                                           \
+        }                                                                          \
     };                                                                             \
     struct alignas(4) T##_pair {                                                   \
         T x, y;                                                                    \
@@ -42,22 +57,26 @@ typedef __half_pair half2;
 typedef __nv_bfloat16_pair __nv_bfloat162;
 typedef __nv_bfloat16_pair nv_bfloat162;
 
+#define TT_READS static inline
 #define TT_CONVERSIONS(T, T2, NAME, NAME2)                                          \
-    TT_INLINE float __##NAME##2float(T x) { return float(x); }                      \
+    TT_READS float __##NAME##2float(const T& x) { return float(x); }                \
     TT_INLINE T __float2##NAME(float x) { return T(x); }                            \
     TT_INLINE T __float2##NAME##_rn(float x) { return T(x); }                       \
     TT_INLINE T __double2##NAME(double x) { return T(x); }                          \
-    TT_INLINE unsigned short __##NAME##_as_ushort(T x) { return x.__x; }            \
-    TT_INLINE short __##NAME##_as_short(T x) { return (short)x.__x; }               \
+    TT_READS unsigned short __##NAME##_as_ushort(const T& x) { return x.__x; }      \
+    TT_READS short __##NAME##_as_short(const T& x) { return (short)x.__x; }         \
     TT_INLINE T __ushort_as_##NAME(unsigned short x) { return tt_emu::bits<T>(x); } \
     TT_INLINE T __short_as_##NAME(short x) { return tt_emu::bits<T>(x); }           \
-    TT_INLINE float2 __##NAME2##2float2(T2 x) { return {float(x.x), float(x.y)}; }  \
+    TT_READS float2 __##NAME2##2float2(const T2& x) {                               \
+        return {float(x.x), float(x.y)};                                            \
+    }                                                                               \
     TT_INLINE T2 __floats2##NAME2##_rn(float x, float y) { return {T(x), T(y)}; }   \
     TT_INLINE T2 __float22##NAME2##_rn(float2 x) { return {T(x.x), T(x.y)}; }       \
     TT_INLINE T2 make_##NAME2(T x, T y) { return {x, y}; }                          \
-    TT_INLINE bool __hisnan(T x) { return isnan(float(x)); }                        \
-    TT_INLINE float __low2float(T2 x) { return float(x.x); }                        \
-    TT_INLINE float __high2float(T2 x) { return float(x.y); }
+    TT_READS bool __hisnan(const T& x) { return isnan(float(x)); }                  \
+    TT_READS float __low2float(const T2& x) { return float(x.x); }                  \
+    TT_READS float __high2float(const T2& x) { return float(x.y); }
 TT_CONVERSIONS(__half, __half2, half, half2)
 TT_CONVERSIONS(__nv_bfloat16, __nv_bfloat162, bfloat16, bfloat162)
 #undef TT_CONVERSIONS
+#undef TT_READS

@@ -1,0 +1,69 @@
+"""What the device `checked` sees of 16-bit floats, of atomic operations and of captured graphs."""
+
+import pytest
+
+import tinytensor as tt
+
+HALF = """
+__global__ void turn(float* y, const TYPE* x) {
+    __shared__ TYPE s[64];
+    s[threadIdx.x] = x[threadIdx.x];
+    y[threadIdx.x] = READ(s[63 - threadIdx.x]);
+    if (threadIdx.x == 63) y[0] = READ(x[64]);
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "read"),
+    [
+        (tt.float16, "__half", "(float)"),
+        (tt.float16, "__half", "__half2float"),
+        (tt.float16, "__half", "1.0f + bool"),
+        (tt.float16, "__half", "__half(1.0f) < "),
+        (tt.float16, "__half", "__half_as_ushort"),
+        (tt.bfloat16, "__nv_bfloat16", "(float)"),
+        (tt.bfloat16, "__nv_bfloat16", "__bfloat162float"),
+        (tt.float32, "float", "(float)"),
+    ],
+)
+def test_reads_of_halves_are_seen(dtype: tt.DType, name: str, read: str) -> None:
+    x, y = tt.ones(64, dtype=dtype, device="emulated"), tt.empty(64, device="emulated")
+    with tt.cuda.check() as report:
+        tt.cuda.kernel(HALF.replace("TYPE", name).replace("READ", read))[1, 64](y, x)
+    kinds = {f.kind for f in report.findings}
+    assert kinds == {"shared race", "uninitialized shared read", "out of bounds"}, str(report)
+    (outside,) = [f for f in report.findings if f.kind == "out of bounds"]
+    assert f"byte {64 * dtype.itemsize} of `x`, a buffer of {64 * dtype.itemsize} bytes" in outside.text
+
+
+@pytest.mark.parametrize("device", ["emulated", "checked"])
+def test_a_captured_step_is_checked(device: str) -> None:
+    """Where several tensors of the step have the same memory, one after the other."""
+    layer = tt.nn.Linear(8, 4).to(device)
+    x, optimizer = tt.ones(16, 8, device=device), tt.optim.AdamW(layer.parameters(), lr=1e-2)
+
+    def step() -> tt.Tensor:
+        optimizer.zero_grad()
+        loss = tt.mse_loss(tt.tanh(layer(x)), tt.zeros(16, 4, device=device))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    graph = tt.capture(step)
+    first = graph.replay().item()
+    with tt.cuda.check() as report:
+        for _ in range(3):
+            loss = graph.replay()
+    assert not report.findings, str(report)
+    assert report.launches == 3 * graph.launches
+    assert loss.item() < first
+
+
+def test_a_step_is_captured_while_a_check_is_on() -> None:
+    w = tt.ones(64, device="emulated")
+    with tt.cuda.check() as report:
+        graph = tt.capture(lambda: ((w - 1.0) * 2.0).sum())
+        assert graph.replay().item() == 0.0
+    assert graph.device == tt.Device("emulated")
+    assert not report.findings, str(report)
