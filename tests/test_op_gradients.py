@@ -7,7 +7,7 @@ are checked to second order; TINYTENSOR_FULL=1 checks all.
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -27,9 +27,10 @@ Array = np.ndarray[Any, Any]
 @pytest.fixture(autouse=True)
 def debug() -> Iterator[None]:
     """Fresh results start as NaN, and inputs are read-only."""
-    before, tt.config.debug = tt.config.debug, True
+    before, mode = tt.config.debug, tt.config.host_kernels
+    tt.config.debug = True
     yield
-    tt.config.debug = before
+    tt.config.debug, tt.config.host_kernels = before, mode
 
 
 def wanted(row: Row) -> list[tuple[int, ...]]:
@@ -95,16 +96,20 @@ def row_weights(row: Row, values: list[Array]) -> list[Array]:
 
 
 @pytest.mark.parametrize(
-    ("row", "dtype"),
+    ("row", "dtype", "mode"),
     [
-        pytest.param(row, dtype, id=f"{row.name}-{dtype}")
+        pytest.param(row, dtype, mode, id=f"{row.name}-{dtype}{'' if mode == 'auto' else '-numpy'}")
         for row in CHECKED
         for dtype in FLOATS[1:]
+        for mode in (("auto", "off") if row.has_host_kernel() else ("auto",))
         if dtype in row.dtypes
     ],
 )
-def test_narrower_gradients_agree_with_float64(row: Row, dtype: str) -> None:
-    """In the narrow dtypes every op of a backward pass rounds, so its intermediate sizes count."""
+def test_narrower_gradients_agree_with_float64(row: Row, dtype: str, mode: Literal["auto", "off"]) -> None:
+    """In the narrow dtypes every op of a backward pass rounds, so its intermediate sizes count. Kernels of
+    the host compute them in float32.
+    """
+    tt.config.host_kernels = mode
     values = row.sample(dtype)
     weights = row_weights(row, values)
     which = tuple(row.differentiable())

@@ -1,12 +1,12 @@
 """Every row of the op table × dtype × layout: values, shapes, dtypes, untouched inputs, repeatable bits.
 
-By default a fixed sample runs: each dtype with packed inputs, each layout with two dtypes. TINYTENSOR_FULL=1
-runs all of it.
+By default a fixed sample runs: each dtype with packed inputs, each layout with two dtypes. Rows of ops that
+have a kernel of the host run once more with NumPy alone, packed. TINYTENSOR_FULL=1 runs all of it.
 """
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,15 +19,16 @@ from .op_table.row import COMPLEX, FLOATS, as_tuple, silent
 from .tolerance import assert_close, tolerance
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
-Case = tuple[Row, str, str]
+Case = tuple[Row, str, str, str]
 
 
 @pytest.fixture(autouse=True)
 def debug() -> Iterator[None]:
     """Fresh results start as NaN, and inputs are read-only."""
-    before, tt.config.debug = tt.config.debug, True
+    before, mode = tt.config.debug, tt.config.host_kernels
+    tt.config.debug = True
     yield
-    tt.config.debug = before
+    tt.config.debug, tt.config.host_kernels = before, mode
 
 
 def cases() -> list[Any]:
@@ -38,13 +39,23 @@ def cases() -> list[Any]:
             for j, layout in enumerate(layouts):
                 sampled = layout == "packed" or i == 0 or (at + j) % len(row.dtypes) == i
                 if FULL or sampled:
-                    found.append(pytest.param(row, dtype, layout, id=f"{row.name}-{dtype}-{layout}"))
+                    found.append(case(row, dtype, layout))
+                if row.has_host_kernel() and (FULL or layout == "packed"):
+                    found.append(case(row, dtype, layout, mode="off"))
         for shapes in row.also:
             for i, dtype in enumerate(row.dtypes):
-                if FULL or i == 0 or at % len(row.dtypes) == i:
-                    name = f"{row.name}-{dtype}-{','.join(map(str, shapes))}".replace(" ", "")
-                    found.append(pytest.param(row.reshaped(shapes), dtype, "packed", id=name))
+                reshaped, name = row.reshaped(shapes), ",".join(map(str, shapes)).replace(" ", "")
+                single = row.has_host_kernel() and dtype == "float32"  # what kernels of the host take
+                if FULL or single or i == 0 or at % len(row.dtypes) == i:
+                    found.append(case(reshaped, dtype, "packed", name))
+                if single:
+                    found.append(case(reshaped, dtype, "packed", name, mode="off"))
     return found
+
+
+def case(row: Row, dtype: str, layout: str, shapes: str = "", mode: str = "auto") -> Any:
+    name = f"{row.name}-{dtype}-{shapes or layout}{'' if mode == 'auto' else '-numpy'}"
+    return pytest.param(row, dtype, layout, mode, id=name)
 
 
 def expected_dtypes(row: Row, dtype: str, references: list[np.ndarray[Any, Any]]) -> list[str]:
@@ -58,8 +69,9 @@ def expected_dtypes(row: Row, dtype: str, references: list[np.ndarray[Any, Any]]
     return [kinds.get(r.dtype.name, r.dtype.name) for r in references]
 
 
-@pytest.mark.parametrize(("row", "dtype", "layout"), cases())
-def test_value(row: Row, dtype: str, layout: str) -> None:
+@pytest.mark.parametrize(("row", "dtype", "layout", "mode"), cases())
+def test_value(row: Row, dtype: str, layout: str, mode: Literal["auto", "off"]) -> None:
+    tt.config.host_kernels = mode
     values = prepared(row, dtype, layout)
     with silent():
         references = [np.asarray(r) for r in as_tuple(row.reference(*[v.copy() for v in values]))]

@@ -12,6 +12,8 @@ from zlib import crc32
 
 import numpy as np
 
+from tinytensor.dispatch import registry
+
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
@@ -199,6 +201,10 @@ class Row:
         """One array per input, as the reference gets them."""
         rng = self.rng()
         return [i.sample(rng, dtype) for i in self.inputs]
+
+    def has_host_kernel(self) -> bool:
+        """Whether one of its ops may be computed by a kernel of the host."""
+        return any(registry[name].host is not None for name in self.ops or () if name in registry)
 
     def differentiable(self) -> list[int]:
         """Positions of the inputs that have a gradient."""
