@@ -17,8 +17,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 # the demo: its matrices are small, and threads that wait for a busy core by spinning make it ten times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -q $(PARALLEL)
-PYTEST_ORACLE := $(ONE_THREAD) .venv-oracle/bin/python -m pytest -q $(PARALLEL)
+PYTEST := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv/bin/python -m pytest -q $(PARALLEL)
+PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
