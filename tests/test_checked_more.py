@@ -67,3 +67,25 @@ def test_a_step_is_captured_while_a_check_is_on() -> None:
         assert graph.replay().item() == 0.0
     assert graph.device == tt.Device("emulated")
     assert not report.findings, str(report)
+
+
+def test_atomic_operations_are_counted() -> None:
+    """Lanes that change one number of shared memory take turns; a sector of global memory moves once."""
+    k = tt.cuda.kernel("""
+__global__ void count(int* y, const int* x, int same) {
+    __shared__ int s[32];
+    s[threadIdx.x] = 0;
+    __syncwarp();
+    atomicAdd(&s[same ? 0 : x[threadIdx.x]], 1);
+    __syncwarp();
+    atomicAdd(y + threadIdx.x, s[threadIdx.x]);
+}""")
+    x = tt.arange(32, dtype=tt.int32, device="emulated")
+    for same, ways in ((1, 32.0), (0, 1.0)):
+        y = tt.zeros(32, dtype=tt.int32, device="emulated")
+        with tt.cuda.check() as report:
+            k[1, 32](y, x, same)
+        atomics = {line.space: line for line in report.lines if line.way == "atomic"}
+        assert atomics["shared"].bank_conflict_ways == ways
+        assert atomics["global"].sectors_per_request == 4.0
+        assert sum(y.tolist()) == 32

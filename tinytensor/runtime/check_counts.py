@@ -11,7 +11,7 @@ from .check_lines import Code, places_of, resolve
 
 __all__ = ["KernelCount", "LineCount", "LineWork", "lines_of", "read_accesses", "read_work", "work_of"]
 
-AccessKey = tuple[Code, str, str, int]  # place, "global" or "shared", "load" or "store", bytes per lane
+AccessKey = tuple[Code, str, str, int]  # place, space, way and bytes per lane, as in LineCount
 TENSOR_KINDS = {"float16": "half", "bfloat16": "half", "tf32": "tf32"}
 
 
@@ -22,7 +22,7 @@ class LineCount:
     Attributes:
         kernel, place: the instance, and file:line.
         space: "global" or "shared".
-        way: "load" or "store".
+        way: "load", "store" or "atomic".
         size: bytes per lane.
         requests: accesses of warps.
         lanes: accesses of lanes.

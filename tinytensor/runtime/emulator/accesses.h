@@ -111,11 +111,13 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
     if (b && !reads(a.way)) set_bits(*b, from, from + a.size, nullptr, 0);
 }
 
+static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : way == WRITE ? STORE : LOAD; }
+
 static void check_shared(Worker& w, Access& a, Shadow& shadow, const char* at, bool aligned) {
     a.space = SHARED;
     a.since = first_of_block;
     if (aligned) check_alignment(w, a);
-    if (counting && a.way != ATOMIC) count_access(w, a.number, SHARED, a.address, a.size, a.way == WRITE);
+    if (counting) count_access(w, a.number, SHARED, a.address, a.size, motion_of(a.way));
     check_words(w, a, shadow, at, nullptr);
 }
 
@@ -143,7 +145,7 @@ static void check_global(Worker& w, Access& a, bool aligned) {
     a.name = "a buffer";
     a.offset = (size_t)(a.address - b->start);
     if (aligned) check_alignment(w, a);
-    if (counting && a.way != ATOMIC) count_access(w, a.number, GLOBAL, a.address, a.size, a.way == WRITE);
+    if (counting) count_access(w, a.number, GLOBAL, a.address, a.size, motion_of(a.way));
     if (a.way == ATOMIC) meet_at_flag(w.current, a.address);
     b->shadow.bytes = b->size();
     check_words(w, a, b->shadow, b->start, b);

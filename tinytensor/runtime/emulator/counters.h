@@ -10,6 +10,8 @@
 namespace tt_emu {
 
 enum Space : int { GLOBAL, SHARED };
+enum Motion : int { LOAD, STORE, UPDATE };  // the last one by an atomic operation
+static const char* const motion_names[] = {"load", "store", "atomic"};
 
 struct Request {
     unsigned lanes;
@@ -19,7 +21,7 @@ struct Request {
 struct Line {
     uint16_t place;
     Space space;
-    bool write;
+    Motion motion;
     unsigned size;  // bytes per lane
     uint64_t requests, lanes, bytes, sectors, wavefronts, ideal;
     List<Request> made[WARPS];  // since the lanes met
@@ -36,12 +38,12 @@ static bool counting, cut;  // cut: there were more requests than may wait
 static size_t waiting;
 static uint64_t read_bytes, written_bytes;  // of global memory by all blocks, each byte once
 
-static Line* line_of(uint16_t place, Space space, bool write, unsigned size) {
+static Line* line_of(uint16_t place, Space space, Motion motion, unsigned size) {
     for (Line* line = lines_at[place]; line; line = line->next)
-        if (line->space == space && line->write == write && line->size == size) return line;
+        if (line->space == space && line->motion == motion && line->size == size) return line;
     Line* line = (Line*)calloc(1, sizeof(Line));
     if (!line) abort();
-    line->place = place, line->space = space, line->write = write, line->size = size;
+    line->place = place, line->space = space, line->motion = motion, line->size = size;
     line->next = lines_at[place];
     lines_at[place] = line;
     return lines.add(line);
@@ -54,13 +56,13 @@ static void forget_requests(Line& line, unsigned warp) {
 }
 
 static void count_access(const Worker& w, uint16_t place, Space space, const char* address, unsigned size,
-                         bool write) {
+                         Motion motion) {
     if (waiting >= MOST_WAITING) {
         counting = false;
         cut = true;
         return;
     }
-    Line& line = *line_of(place, space, write, size);
+    Line& line = *line_of(place, space, motion, size);
     List<Request>& made = line.made[w.current / LANES];
     const unsigned n = line.times[w.current]++;
     for (; made.count <= n; waiting++) made.add({});
@@ -94,7 +96,8 @@ static void count_global(Line& line, const Request& request) {
     line.bytes += sort_unique(starts, lanes) * line.size;
 }
 
-// Accesses of 8 bytes are served for 16 lanes at a time, of 16 bytes for 8.
+// Accesses of 8 bytes are served for 16 lanes at a time, of 16 bytes for 8. Lanes that load one word get it in
+// one turn; those that change one by atomic operations take a turn each.
 static void count_shared(Line& line, const Request& request) {
     unsigned together = line.size >= 16 ? 8 : line.size == 8 ? 16 : 32;
     for (unsigned from = 0; from < LANES; from += together) {
@@ -105,7 +108,7 @@ static void count_shared(Line& line, const Request& request) {
                 for (unsigned byte = 0; byte < (line.size < 4 ? 4 : line.size); byte += 4)
                     words[n++] = request.address[lane] / 4 + byte / 4;
         if (!n) continue;
-        n = sort_unique(words, n);
+        if (line.motion != UPDATE) n = sort_unique(words, n);
         unsigned banks[32] = {}, most = 0;
         for (size_t i = 0; i < n; i++) {
             unsigned in_bank = ++banks[words[i] % 32];
@@ -168,7 +171,7 @@ TT_API size_t tt_checked_lines(char* to, size_t room) {
     Text text = {to, room, 0};
     for (const Line* line : lines) {
         if (!line->requests) continue;
-        text.add("%s\t%s\t%u", line->space == GLOBAL ? "global" : "shared", line->write ? "store" : "load",
+        text.add("%s\t%s\t%u", line->space == GLOBAL ? "global" : "shared", motion_names[line->motion],
                  line->size);
         print_place(text, places[line->place]);
         const uint64_t numbers[] = {line->requests, line->lanes,      line->bytes,
