@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import tinytensor as tt
@@ -144,16 +145,22 @@ def _nanogpt(options: argparse.Namespace) -> Report:
 
 def kernels_lab(options: argparse.Namespace) -> int:
     """Climb ladders of kernels; tables go to the terminal and into one file."""
-    from benchmarks.kernels_lab import lab
+    from benchmarks.kernels_lab import host, lab
     from benchmarks.kernels_lab.ladders import LADDERS
 
-    if options.ladder not in (*LADDERS, "all"):
-        raise BenchmarkError(
-            f"kernels_lab: {options.ladder!r} is no ladder; there are {', '.join(LADDERS)}, all"
-        )
+    if options.ladder not in (*LADDERS, *host.LADDERS, "all"):
+        known = ", ".join([*LADDERS, *host.LADDERS])
+        raise BenchmarkError(f"kernels_lab: {options.ladder!r} is no ladder; there are {known}, all")
+    report = Report("kernels_lab")
+    if options.ladder in host.LADDERS:
+        ladder_of_host = host.LADDERS[options.ladder]
+        timed = host.time_rungs(ladder_of_host)
+        report.findings[options.ladder] = {"timed": True, "rungs": [asdict(t) for t in timed]}
+        print(host.table(ladder_of_host, timed), end="\n\n")
+        print(f"written: {report.write(options.out)}")
+        return 0
     if options.time and not tt.cuda.is_available():
         raise BenchmarkError("kernels_lab: --time needs a GPU; without it, traffic is counted on any machine")
-    report = Report("kernels_lab")
     for name in LADDERS if options.ladder == "all" else [options.ladder]:
         ladder = LADDERS[name]
         found = lab.time_rungs(ladder) if options.time else lab.count(ladder)

@@ -2,12 +2,15 @@
 worked out by hand.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from benchmarks.contestants import BenchmarkError
-from benchmarks.kernels_lab import lab
+from benchmarks.kernels_lab import host, lab
+from benchmarks.kernels_lab.host import HostLadder, HostRung
 from benchmarks.kernels_lab.ladders import LADDERS, TRANSPOSE, Rung
 from tinytensor.runtime import runtime_of
 
@@ -80,3 +83,28 @@ def test_a_wrong_rung_is_named() -> None:
         lab.error_of(wrong, tt.ones(2), np.zeros(2))
     with pytest.raises(BenchmarkError, match="emulated is not timed"):
         lab.time_rungs(TRANSPOSE, device="emulated")
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1), (37, 70, 400), (14, 32, 384), (6, 16, 385), (15, 33, 800), (3, 5, 0)]
+)
+def test_rungs_on_the_host_agree_with_numpy(sizes: tuple[int, int, int]) -> None:
+    assert len(host.check(host.MATMUL, sizes)) == len(host.MATMUL.rungs)
+
+
+def test_a_wrong_rung_on_the_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = HostRung("wrong", "matmul_naive", "")
+    ladder = dataclasses.replace(host.MATMUL, rungs=(wrong,))
+    kernels = ladder.kernels()
+    kernels.__dict__["matmul_naive"] = lambda c, a, b: c.fill(1.0) is None
+    monkeypatch.setattr(HostLadder, "kernels", lambda self: kernels)
+    with pytest.raises(BenchmarkError, match="wrong: off by"):
+        host.check(ladder)
+
+
+def test_rungs_on_the_host_are_timed_beside_blas() -> None:
+    ladder = dataclasses.replace(host.MATMUL, large=(20, 30, 40))
+    found = host.time_rungs(ladder, rounds=1, seconds=0.0)
+    assert [t.rung for t in found] == [rung.title for rung in ladder.rungs] + ["NumPy's BLAS"]
+    assert found[0].gflops == pytest.approx(2 * 20 * 30 * 40 / found[0].seconds / 1e9)
+    assert "20 x 40 x 30" in host.table(ladder, found)
