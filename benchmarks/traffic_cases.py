@@ -29,13 +29,15 @@ class Case:
         name: of the row.
         call: runs the kernels.
         floor: bytes that any version must move.
-        reason: why more may be asked of the caches; "" if not more than a tenth may be.
+        reason: why more is asked of the caches; "" if it is not more than a tenth.
+        most: how often the bytes of the floor may be moved, each byte once in a launch.
     """
 
     name: str
     call: Callable[[], Any]
     floor: int
     reason: str = ""
+    most: float = 1.1
 
 
 class Draw:
@@ -158,15 +160,29 @@ def embedded(draw: Draw) -> list[Case]:
 
 
 def selected(draw: Draw) -> list[Case]:
-    """Elements by index; none is asked for twice."""
+    """Elements by index and by mask; none is asked for twice."""
     x, leaf, grad = draw.normal(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS)
+    n, s, size = x.nbytes, x.itemsize, x.size
     rows, along = draw.distinct(1, ROWS, ROWS)[0], draw.distinct(ROWS, COLUMNS, COLUMNS)
-    picked, few, n = leaf.gather(along, 1), draw.below(64, ROWS), x.nbytes
+    places, mask, few = draw.distinct(1, size, size // 2)[0], draw.mask(ROWS, COLUMNS), draw.below(64, ROWS)
+    i, j = places // COLUMNS, places % COLUMNS
+    picked, pairs, masked = leaf.gather(along, 1), leaf[i, j], leaf[mask]
+    pair_grad, masked_grad = draw.normal(*pairs.shape), draw.normal(*masked.shape)
     once = "each warp reads the index of its row, from the cache"
+    in_order = "places are sorted first, so that sums have one order"
     return [
         Case("gather", lambda: x.gather(along, 1), 2 * n + along.nbytes, APART),
         Case("gather backward", _backward(picked, grad, leaf), 2 * n + along.nbytes),
-        Case("index select", lambda: x[rows], 2 * n + rows.nbytes),
+        Case("x[i]", lambda: x[rows], 2 * n + rows.nbytes),
+        Case("x[i, j]", lambda: x[i, j], 2 * s * i.size + 2 * i.nbytes, APART),
+        Case("x[i, j] backward", _backward(pairs, pair_grad, leaf), n + (s + 8) * i.size, in_order, 9.5),
+        Case("x[mask]", lambda: x[mask], mask.nbytes + 2 * masked_grad.nbytes, APART),
+        Case(
+            "x[mask] backward",
+            _backward(masked, masked_grad, leaf),
+            size // 8 + masked_grad.nbytes + n,
+            "what 32 neighbors read begins and ends within sectors",
+        ),
         Case("one-hot", lambda: tt.one_hot(few, 64), few.nbytes + 64 * 8 * few.size, once),
     ]
 

@@ -66,6 +66,7 @@ def more(dtype: str, device: str) -> Iterator[Callable[[], object]]:
         yield partial(tt.multinomial, new(2, 8), 3, replacement=False)
         yield partial(tt.multinomial, new(2, 8), 3, replacement=True)
         yield partial(_pick_many, new(50, 8).requires_grad_())
+        yield partial(_gather_long, new(2, 4096).requires_grad_())
         yield partial(_step_of_a_gpt, dtype, device)
         for size in (32, 64, 128, 256):
             yield partial(_attend, new(1, 100, 3 * size).requires_grad_())
@@ -87,6 +88,11 @@ def _step_of_a_gpt(dtype: str, device: str) -> None:
 def _pick_many(x: tt.Tensor) -> None:
     """So many rows that the gradient is added up in several chunks."""
     x[tt.zeros(1000, dtype=tt.int64, device=x.device)].sum().backward()
+
+
+def _gather_long(x: tt.Tensor) -> None:
+    """Rows that are too long for one block to add up a gradient."""
+    x.gather(tt.zeros(2, 3, dtype=tt.int64, device=x.device), 1).sum().backward()
 
 
 def _attend(qkv: tt.Tensor) -> None:

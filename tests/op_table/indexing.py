@@ -12,7 +12,8 @@ import tinytensor as tt
 
 from .row import ALL, FLOATS, Input, Row, Shape, bools, floats, ints, numbers
 
-PICK = ("select", "select_transpose")
+PICK = ("pick", "select", "select_transpose")
+MASK = ("select", "select_transpose")
 
 
 def beside(x: tt.Tensor, parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -93,20 +94,22 @@ ROWS = [
          contiguous=False),
     read("index", np.array([2, 0, 2]), (3, 4), PICK),
     read("index behind", (slice(None), np.array([[1, -1], [0, 1]])), (3, 2, 4), PICK),
-    read("two indices", (np.array([[0], [2]]), np.array([1, 0, 1])), (3, 2, 4), ("places", *PICK)),
-    read("indices apart", (np.array([0, 2]), slice(1, 3), np.array([1, 0])), (3, 4, 2), ("places", *PICK)),
-    read("mask", np.array([[True, False], [False, True], [True, True]]), (3, 2, 2), PICK),
-    read("mask behind", (slice(None), np.array([True, False, True])), (2, 3), PICK),
-    read("integer and index", (slice(None), 1, np.array([3, 0])), (2, 3, 4), ("places", *PICK)),
+    read("two indices", (np.array([[0], [2]]), np.array([1, 0, 1])), (3, 2, 4), PICK),
+    read("indices apart", (np.array([0, 2]), slice(1, 3), np.array([1, 0])), (3, 4, 2), PICK),
+    read("mask", np.array([[True, False], [False, True], [True, True]]), (3, 2, 2), MASK),
+    read("mask of all", np.array([[True, False], [False, True], [True, True]]), (3, 2),
+         ("compress", "compress_transpose")),
+    read("mask behind", (slice(None), np.array([True, False, True])), (2, 3), MASK),
+    read("integer and index", (slice(None), 1, np.array([3, 0])), (2, 3, 4), PICK),
     read("walking back by index", (slice(None, None, -1), np.array([1, 1, 0]), None), (3, 2, 2), PICK),
     read("index under dots", (..., None, np.array([[2, -1]])), (2, 1, 3), PICK),
-    read("mask and index", (np.array([True, False, True]), np.array([1, 1])), (3, 2), ("places", *PICK)),
-    read("bools", (True, slice(1, None), False), (3, 2), ("places", *PICK)),
+    read("mask and index", (np.array([True, False, True]), np.array([1, 1])), (3, 2), PICK),
+    read("bools", (True, slice(1, None), False), (3, 2), PICK),
     read("empty index", np.zeros(0, np.int64), (3, 4), PICK),
     write("slices", (slice(1, None), slice(None, None, 2)), (3, 4), (2,), ("assign", "mask", "reframe")),
     write("walking back", slice(None, None, -1), (3, 4), (3, 1), ("assign", "mask", "reframe")),
     write("index", np.array([2, 0]), (3, 4), (2, 4), ("put",)),
-    write("two indices", (np.array([[0], [2]]), np.array([1, 0])), (3, 2, 4), (2, 1, 4), ("put",)),
+    write("two indices", (np.array([[0], [2]]), np.array([1, 0])), (3, 2, 4), (2, 1, 4), ("places", "put")),
     write("mask", np.array([True, False, True]), (3, 4), (4,), ("put",)),
     write("mask of elements", np.array([[True, False], [True, True]]), (2, 2), (), ("put",)),
     write("walking back by index", (slice(None, None, -2), np.array([1, 0])), (4, 3), (2,),

@@ -16,7 +16,7 @@ def pad(mode: str, width: Any = ((1, 2), (2, 0)), **more: Any) -> Row:
         lambda x: tt.pad(x, width, mode),
         lambda x: np.pad(x, width, mode),
         (numbers((3, 4)),),
-        ops=("places", "select"),
+        ops=("pick",),
         dtypes=ALL,
         **more,
     )
@@ -127,7 +127,7 @@ ROWS = [
         lambda x: tt.repeat(x, tt.tensor([2, 0, 1]), axis=1),
         lambda x: np.repeat(x, [2, 0, 1], axis=1),
         (numbers((2, 3)),),
-        ops=("places", "select"),
+        ops=("pick",),
         dtypes=ALL,
         torch=lambda torch, x: x.repeat_interleave(torch.tensor([2, 0, 1]), 1),
     ),

@@ -1,9 +1,13 @@
-// The places of the true elements of a mask, in row-major order.
-// Mapping: a block takes a stretch of 4,096 neighbors, a thread 16 of them. The blocks count first; then one
-// block adds the counts up; then each block writes its places from where its stretch begins.
-// Traffic: reads the mask twice, one byte per element, and writes 8 bytes per place.
-// Specification: tinytensor/ops/nonzero.py, numpy.flatnonzero.
+// Where a mask is true: as bits, as places in row-major order, and the elements there.
+// Mapping: a block takes a stretch of 4,096 neighbors. In the mask a thread reads 16 of them; the blocks
+// count first, then one block adds the counts up, so each stretch knows where its elements begin. To move
+// elements, neighboring threads take neighbors, and 32 of them share a word of bits.
+// Traffic: counting reads the mask, one byte per element, and writes one bit; all else reads the bits.
+// nonzero_write writes 8 bytes per place. compress reads and writes what is marked; its transpose reads that
+// and writes all elements.
+// Specification: tinytensor/ops/nonzero.py. compress moves elements as integers of their size.
 #include "reduce.cuh"
+#include "walk.cuh"
 
 constexpr int block_size = 256, share = 16, stretch = block_size * share;
 
@@ -21,10 +25,13 @@ __device__ __forceinline__ unsigned read_share(const bool* mask, counter<I> firs
     return bits;
 }
 
-// starts[b] = number of true elements in stretch b.
-template <class I> __global__ void nonzero_count(long long* starts, const bool* mask, I n) {
-    const counter<I> first = static_cast<counter<I>>(blockIdx.x) * stretch + threadIdx.x * share;
-    const int count = block_sum(__popc(read_share<I>(mask, first, n)));
+// starts[b] = number of true elements in stretch b; bits = the mask, 16 elements in each number.
+template <class I>
+__global__ void nonzero_count(long long* starts, unsigned short* bits, const bool* mask, I n) {
+    const counter<I> thread = static_cast<counter<I>>(blockIdx.x) * block_size + threadIdx.x;
+    const unsigned own = read_share<I>(mask, thread * share, n);
+    bits[thread] = static_cast<unsigned short>(own);
+    const int count = block_sum(__popc(own));
     if (threadIdx.x == 0) starts[blockIdx.x] = count;
 }
 
@@ -65,15 +72,59 @@ __global__ void nonzero_add_up(long long* starts, int stretches) {
     if (threadIdx.x == 0) starts[stretches] = before;
 }
 
-template <class I>
-__global__ void nonzero_write(long long* places, const bool* mask, const long long* starts, I n) {
-    const counter<I> first = static_cast<counter<I>>(blockIdx.x) * stretch + threadIdx.x * share;
-    const unsigned bits = read_share<I>(mask, first, n);
-    int total;
-    long long* to = places + starts[blockIdx.x] + sum_in_front(__popc(bits), total);
-    for (unsigned left = bits; left != 0; left &= left - 1) {
-        *to++ = static_cast<long long>(first + __ffs(static_cast<int>(left)) - 1);
+// f(element, its number among the true ones or -1) for each of the n elements; whole blocks must take part.
+template <class I, class F>
+__device__ __forceinline__ void walk_marks(
+    const long long* starts, const unsigned short* bits, counter<I> n, F f) {
+    __shared__ unsigned words[stretch / 32];
+    __shared__ int before[stretch / 32];
+    const counter<I> first = static_cast<counter<I>>(blockIdx.x) * stretch;
+    const long long start = starts[blockIdx.x];
+    unsigned own = 0;
+    if (threadIdx.x < stretch / 32) {
+        const Vec<unsigned short, 2> pair = load<2>(bits + first / share + 2 * threadIdx.x);
+        own = pair.at[0] | static_cast<unsigned>(pair.at[1]) << share;
     }
+    int total;
+    const int front = sum_in_front(__popc(own), total);
+    if (threadIdx.x < stretch / 32) {
+        words[threadIdx.x] = own;
+        before[threadIdx.x] = front;
+    }
+    __syncthreads();
+    for (int e = threadIdx.x; e < stretch; e += block_size) {
+        const unsigned word = words[e / 32], bit = 1U << e % 32;
+        const long long number = start + before[e / 32] + __popc(word & (bit - 1));
+        if (first + e < n) f(first + e, word & bit ? number : -1);
+        __syncwarp();  // lanes that had nothing to do wait, so that neighbors are read together
+    }
+}
+
+template <class I>
+__global__ void nonzero_write(long long* places, const long long* starts, const unsigned short* bits, I n) {
+    walk_marks<I>(starts, bits, n, [&](counter<I> i, long long number) {
+        if (number >= 0) places[number] = static_cast<long long>(i);
+    });
+}
+
+// `walk` has the shape of x, its operand.
+template <class T, int ND, class I>
+__global__ void compress_forward(
+    T* y, const T* x, const long long* starts, const unsigned short* bits, Walk<1, ND, I> walk, I n) {
+    walk_marks<I>(starts, bits, n, [&](counter<I> i, long long number) {
+        if (number < 0) return;
+        I at[1];
+        walk.at(i, at);
+        y[number] = x[at[0]];
+    });
+}
+
+template <class T, class I>
+__global__ void compress_transpose(
+    T* y, const T* grad, const long long* starts, const unsigned short* bits, I n) {
+    walk_marks<I>(starts, bits, n, [&](counter<I> i, long long number) {
+        y[i] = number < 0 ? T(0) : grad[number];
+    });
 }
 
 // The index of each place on one axis, which has `size` elements with `inner` elements behind each.

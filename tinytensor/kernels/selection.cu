@@ -1,8 +1,8 @@
 // Selecting by index tensors: places, the elements there, and sums of gradients there.
 // Mapping: a thread takes one element of the selection, or 16 bytes where rows lie densely.
 // Traffic: places reads the indices and writes 8 bytes per place; select reads a place per row and every
-// selected element, and writes them; its transpose reads grad once and writes y, and a sorted place and its
-// number per row.
+// selected element, and writes them; pick reads the indices in place of the place; the transpose reads grad
+// once and writes y, and a sorted place and its number per row.
 // Specification: tinytensor/ops/selection.py. A place is a row-major position on the axes selected from.
 // Elements move as integers of their size.
 #include "bounds.cuh"
@@ -63,6 +63,53 @@ __global__ void select_forward(
     for (int d = 0; d < NS; d++) vectors = vectors && axes.strides[d] % W == 0;
     if (vectors) select_rows<T, W>(y, x, places, walk, axes, n);
     else select_rows<T, 1>(y, x, places, walk, axes, n);
+}
+
+// ---- pick ------------------------------------------------------------------------------------------------
+
+template <int K> struct Steps {
+    long long at[K];  // along the selected axes of x
+};
+
+// The same straight from the indices. `walk` has the shape of y; its operands are the indices, and x without
+// the selected axes. `places`, if not null, gets the places; then nothing is left of x but selected axes.
+template <class T, int W, class X, int K, int ND, class I>
+__device__ __forceinline__ void pick_rows(
+    T* y, long long* places, const T* x, const Indices<X, K>& indices, const Steps<K>& steps,
+    const Walk<K + 1, ND, I>& walk, I n) {
+    for (counter<I> v = grid_start<I>(); v < static_cast<counter<I>>(n) / W; v += grid_step<I>()) {
+        I at[K + 1];
+        walk.at(v * W, at);
+        long long place = 0;
+        I position = at[K];
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            const long long size = indices.sizes[k];
+            const long long index = wrapped(indices.at[k][at[k]], size, indices.bounds[k]);
+            place = place < 0 || index < 0 ? -1 : place * size + index;
+            position += static_cast<I>(index * steps.at[k]);
+        }
+        Vec<T, W> row;
+#pragma unroll
+        for (int e = 0; e < W; e++) row.at[e] = static_cast<T>(~0ULL);
+        if (place >= 0) row = load<W>(x + position);
+        store<W>(y + v * W, row);
+        if (places != nullptr) places[v] = place;
+    }
+}
+
+template <class T, class X, int K, int ND, class I>
+__global__ void pick_forward(
+    T* y, long long* places, const T* x, Indices<X, K> indices, Steps<K> steps, Walk<K + 1, ND, I> walk,
+    I n) {
+    constexpr int W = 16 / sizeof(T);
+    bool vectors = is_aligned<W>(y) && has_vectors<W, K>(x, walk);
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        vectors = vectors && walk.strides[k][ND - 1] == 0 && steps.at[k] % W == 0;
+    }
+    if (vectors) pick_rows<T, W>(y, places, x, indices, steps, walk, n);
+    else pick_rows<T, 1>(y, places, x, indices, steps, walk, n);
 }
 
 // ---- the transpose of select -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .arithmetic import add
 from .keys import as_integers
 from .manipulation import broadcast_to, cast
 from .nonzero import true_indices
-from .selection import places_on, select
+from .selection import pick
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -82,8 +82,7 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
             f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
         )
     at = normalize_axis(0 if axis is None else axis, len(shape), "take")
-    places = places_on([as_integers(indices, "take", x.storage.device)], (at,), shape, "take")
-    return select(x, places, (at,))
+    return pick(x, [as_integers(indices, "take", x.storage.device)], (at,), "take")
 
 
 def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:

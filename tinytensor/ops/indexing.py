@@ -2,12 +2,14 @@
 
 Integers, slices, Ellipsis and None make a view. Integer tensors and boolean masks select elements and copy;
 their gradient adds up where an element was selected more than once. A mixed key is taken apart: first the
-slices and None, as a view whose axes are either kept or selected from; then the indices, merged into one
-tensor of *places* (row-major positions on the selected axes); then one `Select`.
+slices and None, as a view whose axes are either kept or selected from; then the indices pick from these. To
+write, and to add gradients up, they are merged into one tensor of *places*: row-major positions on the
+selected axes. A mask of all elements stays a mask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,9 @@ from ..walks import walk
 from .comparison import where
 from .keys import as_index, is_advanced, take_apart
 from .manipulation import broadcast_to, cast, reshape
+from .nonzero import compress, true_places
 from .selection import (
+    pick,
     picked_at,
     picked_first,
     place_steps,
@@ -164,15 +168,14 @@ def _write_at(
 # ---- keys --------------------------------------------------------------------------------------------------
 
 
-def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Tensor | None, Axes]:
-    """A key as a view of x, and (for keys with tensors) the places to select from it on some axes."""
+def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Sequence[Tensor], Tensor | None, Axes]:
+    """A key as a view of x, and what it selects from some axes of the view, as `take_apart` says."""
     parts = key if type(key) is tuple else (key,)
     asked = plain_question(parts)
     if asked is not None or not any([is_advanced(p) for p in parts]):
-        return basic_index(x, parts, asked, what), None, ()
+        return basic_index(x, parts, asked, what), (), None, ()
     parts = tuple([as_index(p, what, x.storage.device) if is_advanced(p) else p for p in parts])
-    v, indices, places, axes = take_apart(x, parts, what)
-    return v, places_on(indices, axes, v.layout.shape, what) if places is None else places, axes
+    return take_apart(x, parts, what)
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -202,8 +205,13 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         >>> x[:, ::-1].tolist(), x[x > 3].tolist()
         ([[2, 1, 0], [5, 4, 3]], [4, 5])
     """
-    v, places, axes = _parse(x, key, "index")
-    return v if places is None else select(v, places, axes)
+    v, indices, mask, axes = _parse(x, key, "index")
+    if not axes:
+        return v
+    if mask is None:
+        return pick(v, indices, axes, "index")
+    whole = mask.layout.shape == v.layout.shape
+    return compress(v, mask) if whole else select(v, true_places(mask), axes)
 
 
 def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
@@ -242,11 +250,12 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     """
     if x.storage.device is not cpu and _write_masked(x, key, value):
         return
-    v, places, axes = _parse(x, key, "index")
-    if places is None:
+    v, indices, mask, axes = _parse(x, key, "index")
+    if not axes:
         if not _write_number(x, v, value):
             copy_(v, value)
         return
+    places = places_on(indices, axes, v.layout.shape, "index") if mask is None else true_places(mask)
     dtype = x.storage.dtype
     shape = selection(v.layout.shape, axes, places.layout.shape)[0]
     value = _as_value(value, dtype, shape, x.storage.device)

@@ -11,7 +11,7 @@ from ..dispatch import constant, is_tensor, values
 from ..dtypes import bool_, int64, uint64
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from ..layout import Shape, as_int, normalize_key
-from .nonzero import true_indices, true_places
+from .nonzero import true_indices
 from .slicing import index_view
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def take_apart(
     """What a key with tensors means.
 
     Returns:
-        The view that the basic parts of the key make; the index tensors; their places, if they are known
-        already (the key has a mask, and no other tensor); the view's axes that are selected from.
+        The view that the basic parts of the key make; the index tensors; in place of them the mask, if the
+        key has just one and no index; the view's axes that are selected from.
     """
     shape = x.layout.shape
     normalize_key(tuple([part for part in key if part is Ellipsis]), shape, what)  # refuses a second one
@@ -110,7 +110,7 @@ def take_apart(
     alone = len([part for part in key if not (part is None or part is Ellipsis or isinstance(part, slice))])
     basic: list[Any] = []
     indices: list[Tensor] = []
-    places: Tensor | None = None
+    mask: Tensor | None = None
     axes: list[int] = []
     axis = 0  # of x
     for part in key:
@@ -134,14 +134,16 @@ def take_apart(
             else:
                 check_mask(part, shape, axis, what)
                 if alone == 1:
-                    places = true_places(part)
+                    mask = part
                 else:
                     indices += true_indices(part)
             axes += range(len(basic), len(basic) + n)
             basic += [slice(None)] * n
             axis += n
+    if len(basic) <= len(shape) and all([part == slice(None) for part in basic]):  # it would be x itself
+        return x, indices, mask, tuple(axes)
     v = index_view(x, normalize_key(tuple(basic), shape, what))
-    return v, indices, places, tuple(axes)
+    return v, indices, mask, tuple(axes)
 
 
 def _is_mask(part: Any) -> bool:

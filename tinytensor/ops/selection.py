@@ -66,33 +66,50 @@ class Places(Op):
 
     @staticmethod
     def cpu(places: Array, *indices: Array, axes: Axes, shape: Shape, what: str) -> None:
-        places[...] = 0
-        for index, axis in zip(indices, axes, strict=True):
-            places *= shape[axis]
-            places += wrapped(index, shape[axis], axis, shape, what)
+        _fill_places(places, indices, axes, shape, what)
 
     @staticmethod
     def cuda(launch: Launch, places: View, *indices: View, axes: Axes, shape: Shape, what: str) -> None:
-        kind = indices[0].dtype
-        if any([i.dtype is not kind for i in indices]):
-            kind = int64
-            indices = tuple([launch.dense(i, kind) for i in indices])
-        n, before = places.size, None
-        for start in range(0, len(indices), _TOGETHER):
-            group, at = indices[start : start + _TOGETHER], axes[start : start + _TOGETHER]
-            sizes = [shape[a] for a in at]
-            bounds = [launch.bounds(-m, m, out_of_range, a, shape, what) for m, a in zip(sizes, at)]
-            index = index_type(places, *group)
-            strides = [i.layout.expand(places.shape).strides for i in group]
-            rank, through = walk(what, places.shape, *strides, index=index)
-            k = len(group)
-            packed = struct.pack(f"@{k}P{k}q", *[i.ptr for i in group], *sizes) + b"".join(bounds)
-            args = (places, before, packed, through, n)
-            launch("places_forward", kind, k, rank, index, grid=blocks_for(n, BLOCK), args=args)
-            before = places
+        _launch_places(launch, places, _same_kind(launch, indices), axes, shape, what)
 
 
 _TOGETHER = 4  # index tensors that one kernel takes
+
+
+def _fill_places(places: Array, indices: Sequence[Array], axes: Axes, shape: Shape, what: str) -> None:
+    places[...] = 0
+    for index, axis in zip(indices, axes, strict=True):
+        places *= shape[axis]
+        places += wrapped(index, shape[axis], axis, shape, what)
+
+
+def _launch_places(
+    launch: Launch, places: View, indices: Sequence[View], axes: Axes, shape: Shape, what: str
+) -> None:
+    n, before = places.size, None
+    for start in range(0, len(indices), _TOGETHER):
+        group, at = indices[start : start + _TOGETHER], axes[start : start + _TOGETHER]
+        index = index_type(places, *group)
+        strides = [i.layout.expand(places.shape).strides for i in group]
+        rank, through = walk(what, places.shape, *strides, index=index)
+        args = (places, before, _packed(launch, group, at, shape, what), through, n)
+        kind = indices[0].dtype
+        launch("places_forward", kind, len(group), rank, index, grid=blocks_for(n, BLOCK), args=args)
+        before = places
+
+
+def _same_kind(launch: Launch, indices: Sequence[View]) -> Sequence[View]:
+    """Index tensors of one dtype."""
+    if all([i.dtype is indices[0].dtype for i in indices]):
+        return indices
+    return [launch.dense(i, int64) for i in indices]
+
+
+def _packed(launch: Launch, indices: Sequence[View], axes: Axes, shape: Shape, what: str) -> bytes:
+    """`Indices` of selection.cu."""
+    k, sizes = len(indices), [shape[a] for a in axes]
+    bounds = [launch.bounds(-m, m, out_of_range, a, shape, what) for m, a in zip(sizes, axes)]
+    return struct.pack(f"@{k}P{k}q", *[i.ptr for i in indices], *sizes) + b"".join(bounds)
 
 
 # ---- select, and its transpose ------------------------------------------------------------------------
@@ -159,27 +176,97 @@ class Select(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
-        if not y.size:
-            return
-        out = picked_first(y, selection(x.shape, axes, places.shape)[1], places.ndim)  # (...picked, ...rest)
-        if out.flags.c_contiguous:
-            np.take(_rows(x, axes), places, axis=0, out=out, mode="clip")  # Places checked the range
-        else:
-            out[...] = _rows(x, axes)[places]
+        _read_places(y, x, places, axes)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
-        index, n = index_type(y, x, places), y.size
-        steps = rest_steps(x, axes, places.ndim)
-        rank, through = walk("select", y.shape, steps, place_steps(x.ndim, axes, places), index=index)
-        selected, at = selected_axes(x, axes, index)
-        args = (y.as_bits(), x.as_bits(), places, through, at, n)
-        grid = blocks_for(n * y.itemsize, BLOCK * 16)
-        launch("select_forward", y.as_bits().dtype, rank, selected, index, grid=grid, args=args)
+        _launch_read(launch, y, x, places, axes)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
         return select_transpose(grads[0], saved.places, axes, shape_in), None
+
+
+def _read_places(y: Array, x: Array, places: Array, axes: Axes) -> None:
+    if not y.size:
+        return
+    out = picked_first(y, selection(x.shape, axes, places.shape)[1], places.ndim)  # (...picked, ...rest)
+    if out.flags.c_contiguous:
+        np.take(_rows(x, axes), places, axis=0, out=out, mode="clip")  # places are in range
+    else:
+        out[...] = _rows(x, axes)[places]
+
+
+def _launch_read(launch: Launch, y: View, x: View, places: View, axes: Axes) -> None:
+    index, n = index_type(y, x, places), y.size
+    steps = rest_steps(x, axes, places.ndim)
+    rank, through = walk("select", y.shape, steps, place_steps(x.ndim, axes, places), index=index)
+    selected, at = selected_axes(x, axes, index)
+    args = (y.as_bits(), x.as_bits(), places, through, at, n)
+    grid = blocks_for(n * y.itemsize, BLOCK * 16)
+    launch("select_forward", y.as_bits().dtype, rank, selected, index, grid=grid, args=args)
+
+
+@register
+class Pick(Op):
+    """The elements of x that index tensors name, one for each of the given axes."""
+
+    inputs = ("x", "index")  # one index per axis
+    outputs = ("y", "places")
+    saves = ("places",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, *indices: Spec, axes: Axes, shape_in: Shape, what: str) -> Specs:
+        picked = broadcast_shapes(*[i.shape for i in indices], what=what)
+        return Spec(selection(x.shape, axes, picked)[0], x.dtype), Spec(picked, int64)
+
+    @staticmethod
+    def cpu(
+        y: Array, places: Array | None, x: Array, *indices: Array, axes: Axes, shape_in: Shape, what: str
+    ) -> None:
+        if places is None:
+            places = np.empty(np.broadcast_shapes(*[i.shape for i in indices]), np.int64)
+        _fill_places(places, indices, axes, shape_in, what)
+        _read_places(y, x, places, axes)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        places: View | None,
+        x: View,
+        *indices: View,
+        axes: Axes,
+        shape_in: Shape,
+        what: str,
+    ) -> None:
+        indices = tuple(_same_kind(launch, indices))
+        picked, k = broadcast_shapes(*[i.shape for i in indices], what=what), len(axes)
+        if k > _TOGETHER:
+            places = places or launch.scratch(picked, int64)
+            _launch_places(launch, places, indices, axes, shape_in, what)
+            _launch_read(launch, y, x, places, axes)
+            return
+        if places is not None and k < x.ndim:  # many elements have the same place
+            _launch_places(launch, places, indices, axes, shape_in, what)
+            places = None
+        at, index = picked_at(axes), index_type(y, x, *indices)
+        beside = (0,) * at, (0,) * (x.ndim - k - at)
+        steps = [(*beside[0], *i.layout.expand(picked).strides, *beside[1]) for i in indices]
+        rank, through = walk(what, y.shape, *steps, rest_steps(x, axes, len(picked)), index=index)
+        along = struct.pack(f"@{k}q", *[x.strides[a] for a in axes])
+        named = _packed(launch, indices, axes, shape_in, what)
+        args = (y.as_bits(), places, x.as_bits(), named, along, through, y.size)
+        instance = (y.as_bits().dtype, indices[0].dtype, k, rank, index)
+        launch("pick_forward", *instance, grid=blocks_for(y.nbytes, BLOCK * 16), args=args)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape, what: str
+    ) -> Grads:
+        dx = select_transpose(grads[0], saved.places, axes, shape_in) if needs[0] else None
+        return dx, *[None] * len(axes)
 
 
 @register
@@ -286,6 +373,11 @@ def _add_rows(out: Array, places: Array, rows: Array) -> None:
 def places_on(indices: Sequence[Tensor], axes: Axes, shape: Shape, what: str) -> Tensor:
     """Index tensors, one per axis of a tensor of this shape, as one tensor of places."""
     return apply(Places, *indices, axes=axes, shape=shape, what=what)
+
+
+def pick(x: Tensor, indices: Sequence[Tensor], axes: Axes, what: str) -> Tensor:
+    """The elements of x that index tensors name, one per axis."""
+    return apply(Pick, x, *indices, axes=axes, shape_in=x.layout.shape, what=what)
 
 
 def select(x: Tensor, places: Tensor, axes: Axes) -> Tensor:

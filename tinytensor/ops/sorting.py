@@ -16,7 +16,7 @@ from ..runtime.host import Array
 from .along import gather_transpose
 from .keys import as_index
 from .manipulation import cast, detach
-from .selection import places_on, select
+from .selection import pick
 from .sort_grid import launch_sort
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor |
     dtype = promote(x1.storage.dtype, x2.storage.dtype, what="searchsorted")
     x1, x2 = cast(detach(x1), dtype), cast(detach(x2), dtype)
     if sorter is not None:
-        x1 = select(x1, places_on([as_index(sorter, "searchsorted")], (0,), shape, "searchsorted"), (0,))
+        x1 = pick(x1, [as_index(sorter, "searchsorted")], (0,), "searchsorted")
     return apply(Searchsorted, x1, x2, side=side)
 
 
