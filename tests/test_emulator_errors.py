@@ -2,6 +2,8 @@
 
 import platform
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -198,3 +200,30 @@ def test_mistakes_are_shown_by_file_and_line(tmp_path: Path, line: str, named: s
 def test_standard_headers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match=r"standard\.cu"):
         compiled(tmp_path / "standard.cu", "#include <cmath>\n__global__ void k() {}\n", ("k", ()))
+
+
+SPIN = """
+import os, signal, sys, threading, time
+import tinytensor as tt
+
+k = tt.cuda.kernel("__global__ void wait(volatile int* y) { while (y[0] == 0) { } }")
+y = tt.ones(1, dtype=tt.int32, device="emulated")
+k[1, 32](y)
+y.copy_(tt.zeros(1, dtype=tt.int32))
+for grid in (1, 64):
+    threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT))).start()
+    try:
+        k[grid, 32](y)
+    except KeyboardInterrupt:
+        print("interrupted")
+y.copy_(tt.ones(1, dtype=tt.int32))
+k[64, 32](y)
+print("and on")
+"""
+
+
+def test_ctrl_c_ends_a_kernel_that_would_never_end() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", SPIN], capture_output=True, text=True, check=True, timeout=100
+    )
+    assert said.stdout.splitlines() == ["interrupted", "interrupted", "and on"]

@@ -2,8 +2,9 @@
 // written.
 //
 // y = gate(a @ b + bias) for every index of the batch axes: a is rows × inner, b is inner × columns, y is
-// dense in C order; bias and gate may be missing. The operands are read through their strides, one of which along each matrix is 1. So a
-// transposed operand takes no copy, and one that is repeated along the batch has stride 0 there.
+// dense in C order; bias and gate may be missing. The operands are read through their strides, one of which
+// along each matrix is 1. So a transposed operand takes no copy, and one that is repeated along the batch has
+// stride 0 there.
 //
 // Grid: one axis. Tiles of y come first, 8 tiles down by all tiles across, so that blocks that run together
 // share operands in the L2 cache; then the parts into which `inner` is cut; then the batch.

@@ -43,6 +43,7 @@ KERNEL_FLAGS = (
     *("-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fno-threadsafe-statics"),
     *("-fwrapv", "-fno-strict-aliasing", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-UNDEBUG", "-w"),
+    "-fno-delete-null-pointer-checks",  # an access through a null pointer is to fail, not to be left out
 )
 
 
@@ -74,7 +75,7 @@ class Recipe:
         text: C++ to compile; it may include files of `folders`.
         folders: where its `#include "…"` are looked for.
         flags: for any compiler.
-        gcc_flags: for GCC alone.
+        gcc_flags, clang_flags: for one of them alone.
         libraries: to be linked, such as -lm.
     """
 
@@ -83,6 +84,7 @@ class Recipe:
     folders: tuple[Path, ...] = ()
     flags: tuple[str, ...] = ()
     gcc_flags: tuple[str, ...] = ()
+    clang_flags: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
 
 
@@ -219,7 +221,7 @@ def contents(recipe: Recipe) -> Iterator[str]:
 def fingerprint(recipe: Recipe, compiler: Compiler) -> str:
     """Hash of all that a library depends on."""
     hashed = hashlib.sha256()
-    parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.libraries)
+    parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.clang_flags, *recipe.libraries)
     for part in (*parts, compiler.identity, _processor(), sys.platform):
         hashed.update(part.encode())
         hashed.update(b"\0")
@@ -270,7 +272,8 @@ def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         built = Path(folder) / target.name
         command = [
-            *(*compiler.command, *BASE_FLAGS, *recipe.flags, *(recipe.gcc_flags if compiler.is_gcc else ())),
+            *(*compiler.command, *BASE_FLAGS, *recipe.flags),
+            *(recipe.gcc_flags if compiler.is_gcc else recipe.clang_flags),
             *(f"-I{folder}" for folder in recipe.folders),
             *("-x", "c++", "-", "-o", str(built), *recipe.libraries),
         ]

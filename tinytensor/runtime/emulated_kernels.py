@@ -31,8 +31,26 @@ EMULATOR = Path(__file__).parent / "emulator"
 UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc")
 # The compiler calls the checked core before each access, so accesses must stay what and where they are.
 WATCHED_FLAGS = (
-    *(*KERNEL_FLAGS, "-O1", "-g", "-nostdlib", "-nostdinc", "-fno-omit-frame-pointer"),
-    *("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc", "-DTT_CHECKED"),
+    *KERNEL_FLAGS,
+    "-O1",
+    "-g",
+    "-nostdlib",
+    "-nostdinc",
+    "-fno-omit-frame-pointer",
+    "-DTT_CHECKED",
+)
+NO_TRAPS = ("-fno-sanitize=undefined",)  # zig switches that on
+GCC_WATCHED_FLAGS = ("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc")
+# Told to the compiler proper: clang's driver would link the sanitizer's library, of which we take the place.
+CLANG_WATCHED_FLAGS = NO_TRAPS + tuple(
+    word
+    for flag in (
+        *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
+        *("-fsanitize-coverage-trace-pc", "-fsanitize-recover=array-bounds"),
+        # y += 1 reads before it writes, which clang would leave out; atomic operations tell us themselves.
+        *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
+    )
+    for word in ("-Xclang", flag)
 )
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
@@ -67,7 +85,7 @@ class Build:
     Attributes:
         part: of the cache.
         core: the file of the core that runs them.
-        flags, gcc_flags: of their units.
+        flags, gcc_flags, clang_flags: of their units.
         core_flags: of the core.
     """
 
@@ -75,15 +93,17 @@ class Build:
     core: str
     flags: tuple[str, ...]
     gcc_flags: tuple[str, ...]
+    clang_flags: tuple[str, ...]
     core_flags: tuple[str, ...]
 
 
-FAST = Build("emulated", "core.cpp", UNIT_FLAGS, ("-fno-gnu-unique",), CORE_FLAGS)
+FAST = Build("emulated", "core.cpp", UNIT_FLAGS, ("-fno-gnu-unique",), NO_TRAPS, CORE_FLAGS)
 WATCHED = Build(
     part="checked",
     core="checked.cpp",
     flags=WATCHED_FLAGS,
-    gcc_flags=("-fno-gnu-unique", "-fno-tree-sra", "-fno-ipa-sra"),
+    gcc_flags=(*GCC_WATCHED_FLAGS, "-fno-gnu-unique", "-fno-tree-sra", "-fno-ipa-sra"),
+    clang_flags=CLANG_WATCHED_FLAGS,
     core_flags=(*CORE_FLAGS, "-DTT_CHECKED"),
 )
 
@@ -93,7 +113,7 @@ def core_library(build: Build = FAST) -> Path:
     gcc = ("-fno-ipa-ra", "-static-libgcc")
     libraries = ("-lpthread", "-ldl", "-lm")
     text = f'#include "{build.core}"\n'
-    recipe = Recipe(Path(build.core).stem, text, (EMULATOR,), build.core_flags, gcc, libraries)
+    recipe = Recipe(Path(build.core).stem, text, (EMULATOR,), build.core_flags, gcc, libraries=libraries)
     return shared_library(recipe, build.part)
 
 
@@ -149,6 +169,7 @@ class SourceFile:
             folders=(EMULATOR,),
             flags=(*self.build.flags, *_extra_flags(), *LOADED_NOW),
             gcc_flags=self.build.gcc_flags,
+            clang_flags=self.build.clang_flags,
             libraries=("-lm", "-lc", "-lgcc") if sys.platform == "linux" else ("-lm", "-lc"),
         )
 

@@ -230,8 +230,8 @@ class GuardedMemory:
             return self.statistics
 
     def live(self) -> list[tuple[int, int]]:
-        """Address and size of all buffers. Of memory that a captured graph uses, whole mappings: in its course
-        several buffers lie in one.
+        """Address and size of all buffers. Of memory that a captured graph uses, whole mappings: several of
+        its buffers lie in one, at different times.
         """
         with self._lock:
             self._drain()

@@ -26,7 +26,9 @@ def load(path: Path) -> ctypes.CDLL:
         KernelError: there is no compiler, the text does not compile, or what it makes cannot be loaded.
     """
     folders = tuple(dict.fromkeys((path.parent, NATIVE)))
-    recipe = Recipe(path.stem, f'#include "{path.name}"\n', folders, FLAGS, GCC_FLAGS, ("-lpthread", "-lm"))
+    recipe = Recipe(
+        path.stem, f'#include "{path.name}"\n', folders, FLAGS, GCC_FLAGS, libraries=("-lpthread", "-lm")
+    )
     library = shared_library(recipe, PART)
     try:
         return ctypes.CDLL(str(library))

@@ -87,6 +87,7 @@ static void run_index(Worker& w, const Launch& launch, uint64_t i) {
 
 static void run_blocks(Worker& w, Launch& launch) {
     while (!__atomic_load_n(&launch.stop, __ATOMIC_RELAXED)) {
+        if (__atomic_load_n(&interrupted, __ATOMIC_RELAXED)) return;
         uint64_t from = __atomic_fetch_add(&launch.next, launch.chunk, __ATOMIC_RELAXED);
         if (from >= launch.blocks) return;
         uint64_t to = launch.blocks - from < launch.chunk ? launch.blocks : from + launch.chunk;

@@ -96,8 +96,8 @@ static void count_global(Line& line, const Request& request) {
     line.bytes += sort_unique(starts, lanes) * line.size;
 }
 
-// Accesses of 8 bytes are served for 16 lanes at a time, of 16 bytes for 8. Lanes that load one word get it in
-// one turn; those that change one by atomic operations take a turn each.
+// Accesses of 8 bytes are served for 16 lanes at a time, of 16 bytes for 8. Lanes that load one word get it
+// in one turn; those that change one by atomic operations take a turn each.
 static void count_shared(Line& line, const Request& request) {
     unsigned together = line.size >= 16 ? 8 : line.size == 8 ? 16 : 32;
     for (unsigned from = 0; from < LANES; from += together) {

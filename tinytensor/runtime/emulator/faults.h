@@ -34,11 +34,57 @@ static const void* code_of(void* context) {
 }
 #endif
 
-static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE};
-static struct sigaction former[3];
+static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+constexpr int SIGNALS = sizeof signals / sizeof *signals;
+static struct sigaction former[SIGNALS];
+
+static bool interrupted;  // whether the user wants the launch to end
+static struct sigaction former_interrupt;
+static void interrupt_workers();
+
+// Leaves the kernel that this thread runs, wherever it is.
+static void leave_kernel(Worker& w) {
+    w.guarded = false;
+    w.failed = true;
+    w.fault = 0;
+    strcpy(w.message, "interrupted");
+    switch_stack(&w.nowhere, w.main_stack);
+}
+
+// Ctrl-C: tells whoever listened before (Python will raise KeyboardInterrupt), and ends the launch.
+static void on_interrupt(int signal, siginfo_t* info, void* context) {
+    static __thread bool inside;  // two cores at the same time may take each other for the one before
+    if (inside) return;
+    inside = true;
+    if (former_interrupt.sa_flags & SA_SIGINFO) former_interrupt.sa_sigaction(signal, info, context);
+    else former_interrupt.sa_handler(signal);
+    inside = false;
+    if (!here) return;
+    __atomic_store_n(&interrupted, true, __ATOMIC_RELAXED);
+    interrupt_workers();
+    if (here->guarded) leave_kernel(*here);
+}
+
+// During a launch alone; whether it was possible.
+static bool catch_interrupts() {
+    struct sigaction current;
+    sigaction(SIGINT, nullptr, &current);
+    const bool handled = current.sa_flags & SA_SIGINFO ||
+                         (current.sa_handler != SIG_DFL && current.sa_handler != SIG_IGN);
+    if (!handled || current.sa_sigaction == on_interrupt) return false;
+    former_interrupt = current;
+    struct sigaction ours = {};
+    ours.sa_sigaction = on_interrupt;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    return sigaction(SIGINT, &ours, nullptr) == 0;
+}
 
 static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context) {
     Worker* w = here;
+    if (info->si_code <= 0 && __atomic_load_n(&interrupted, __ATOMIC_RELAXED)) {  // from interrupt_workers
+        if (w && w->guarded) leave_kernel(*w);
+        return;
+    }
     if (w && w->guarded) {
         w->guarded = false;
         w->failed = true;
@@ -48,14 +94,14 @@ static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context
         TT_CHECK(faulty_code = code_of(context);)
         switch_stack(&w->nowhere, w->main_stack);
     }
-    for (int i = 0; i < 3; i++)  // not ours: put the former handler back, and let it happen again
+    for (int i = 0; i < SIGNALS; i++)  // not ours: put the former handler back, and let it happen again
         if (signals[i] == signal) sigaction(signal, &former[i], nullptr);
     if (info->si_code <= 0) raise(signal);
 }
 
 // Another library may have taken the signals since the last launch (faulthandler does), so look each time.
 static void catch_faults() {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < SIGNALS; i++) {
         struct sigaction current;
         sigaction(signals[i], nullptr, &current);
         if (current.sa_sigaction == on_fault) continue;
@@ -95,7 +141,9 @@ static void describe_fault(Worker& w, bool sure) {
     const char* what = "illegal memory access";
     char where[160] = "";
     report_address = nullptr;
-    if (w.fault == SIGFPE) {
+    if (w.fault == SIGILL) {
+        what = "undefined behavior: the compiler has put an illegal instruction there";
+    } else if (w.fault == SIGFPE) {
         what = "integer division by zero or overflow";
     } else if (w.stacks.overflowed(w.fault_address)) {
         what = "stack overflow: the local variables of a thread take more than 120 KiB";

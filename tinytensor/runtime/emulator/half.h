@@ -1,8 +1,8 @@
 // float16 and bfloat16, rounding to nearest, ties to even. Conversions only: arithmetic on them is refused,
 // since kernels compute in acc_t<T>.
 //
-// What reads a number where it lies (`this`, a reference) is compiled with the checks of a kernel, so that the
-// access is seen; g++ does not see one that passes a number by value.
+// What reads a number where it lies (`this`, a reference) is compiled with the checks of a kernel, so that
+// the access is seen; g++ does not see one that passes a number by value.
 #pragma once
 
 // The member is named as in CUDA's headers, which say nothing else of it either.

@@ -152,9 +152,14 @@ TT_API int tt_emu_launch(Loaded* kernel, const void* packed) {
     if (worker_of(0)) {
         need_signal_stack();
         catch_faults();
+        interrupted = false;
+        const bool catching = catch_interrupts();
         auto arithmetic = standard_arithmetic();
         result = run_launch(launch);
         former_arithmetic(arithmetic);
+        if (catching) sigaction(SIGINT, &former_interrupt, nullptr);
+        if (interrupted) result = FAILED, refuse("it was interrupted");
+        interrupted = false;
     } else {
         refuse("there is no memory for the stacks of the threads");
     }

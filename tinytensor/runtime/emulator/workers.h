@@ -31,6 +31,7 @@ struct Pool {
     Launch* launch;
     uint64_t round;
     unsigned threads, wanted, running;
+    pthread_t ids[MOST_WORKERS];
 };
 static Pool pool = {PTHREAD_MUTEX_INITIALIZER,
                     PTHREAD_MUTEX_INITIALIZER,
@@ -40,7 +41,8 @@ static Pool pool = {PTHREAD_MUTEX_INITIALIZER,
                     0,
                     0,
                     0,
-                    0};
+                    0,
+                    {}};
 static Worker* workers[MOST_WORKERS];
 
 static Worker* worker_of(unsigned number) {
@@ -70,6 +72,11 @@ static void* work(void* argument) {
     }
 }
 
+// A signal that they do not block, in place of SIGINT, which is for the threads of the process.
+static void interrupt_workers() {
+    for (unsigned i = 1; i <= pool.threads; i++) pthread_kill(pool.ids[i], SIGFPE);
+}
+
 static bool start_thread(unsigned number) {
     sigset_t all, before;
     sigfillset(&all);
@@ -79,6 +86,7 @@ static bool start_thread(unsigned number) {
     workers[number]->round = pool.round;
     bool made = pthread_create(&thread, nullptr, work, (void*)(uintptr_t)number) == 0;
     if (made) pthread_detach(thread);
+    pool.ids[number] = thread;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return made;
 }
