@@ -45,12 +45,14 @@ def sinusoidal_positions(block_size: int, n_embd: int) -> tt.Tensor:
 
 
 class KVCache:
-    """Keys and values of the tokens seen so far, per layer, in memory allocated once.
+    """Keys and values of the tokens seen so far, per layer, in memory allocated once. For evaluation: nothing
+    written here has a gradient, and attention to it drops no weights.
 
     Args:
         config: sizes of the model.
         batch_size: B, sequences that are continued side by side.
         device: where the model is.
+        dtype: of the keys and values, in which attention computes.
 
     Attributes:
         length: tokens seen so far, at most `config.block_size`.
@@ -61,18 +63,46 @@ class KVCache:
         (0, (1, 1, 8, 4))
     """
 
-    def __init__(self, config: GPTConfig, batch_size: int, device: tt.Device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: GPTConfig,
+        batch_size: int,
+        device: tt.Device | str = "cpu",
+        dtype: tt.DType = tt.float32,
+    ) -> None:
         shape = (batch_size, config.n_head, config.block_size, config.head_size)  # (B, nh, T, hs)
-        self.keys = [tt.zeros(shape, device=device) for _ in range(config.n_layer)]
-        self.values = [tt.zeros(shape, device=device) for _ in range(config.n_layer)]
+        self.keys = [tt.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
+        self.values = [tt.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
         self.length = 0
+        self._start = tt.zeros(1, dtype=tt.int64, device=device)  # position of the first new token
+        self._steps = tt.arange(config.block_size, device=device)
 
-    def append(self, layer: int, k: tt.Tensor, v: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
-        """Write k, v (B, nh, T_new, hs) behind what is there; views of all keys and values of the layer."""
-        start, end = self.length, self.length + k.shape[2]
-        self.keys[layer][:, :, start:end] = k
-        self.values[layer][:, :, start:end] = v
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]  # (B, nh, T_all, hs)
+    def claim(self, count: int) -> tt.Tensor:
+        """Take the next places for `count` new tokens: their positions (T,). A captured step takes them at
+        each replay.
+        """
+
+        def take() -> None:
+            check_context(self.length + count, len(self._steps))
+            self._start.copy_(self.length)
+            self.length += count
+
+        tt.before_replay(take)
+        return self._start + self._steps[:count]
+
+    def attend(self, layer: int, qkv: tt.Tensor) -> tt.Tensor:
+        """Keep the keys and values of the new tokens, (B, T, 3C), and attend to all: (B, T, C)."""
+        return tt.cached_self_attention(qkv, self.keys[layer], self.values[layer], self._start)
+
+
+def check_context(count: int, block_size: int) -> None:
+    """ShapeError if so many tokens have no positions."""
+    if count > block_size:
+        raise tt.ShapeError(
+            f"GPT: {count} tokens are longer than the context of {block_size}",
+            why=f"there are {block_size} position embeddings",
+            fix="pass the last tokens only: idx[:, -model.config.block_size:]",
+        )
 
 
 class CausalSelfAttention(nn.Module):
@@ -103,19 +133,14 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0) -> tt.Tensor:
         """(B, T, C) → (B, T, C); with a cache, also looks at the tokens in it."""
-        B, T, C = x_BTC.shape
-        dropping = self.training and self.dropout > 0
-        if cache is None and not dropping:
-            y = tt.causal_self_attention(self.c_attn(x_BTC), self.n_head)  # (B, T, C)
+        p = self.dropout if self.training else 0.0
+        qkv = self.c_attn(x_BTC)  # (B, T, 3C)
+        if cache is None:
+            y = tt.causal_self_attention(qkv, self.n_head, dropout=p)  # (B, T, C)
         else:
-            q, k, v = self.heads(x_BTC)
-            if cache is not None:
-                k, v = cache.append(layer, k, v)  # (B, nh, T_all, hs)
-            p = self.dropout if dropping else 0.0
-            y = tt.scaled_dot_product_attention(q, k, v, causal=True, dropout=p)  # (B, nh, T, hs)
-            y = y.permute(0, 2, 1, 3).reshape(B, T, C)
+            y = cache.attend(layer, qkv)  # (B, T, C)
         y = self.c_proj(y)
-        return tt.dropout(y, self.dropout, training=True) if dropping else y
+        return tt.dropout(y, p, training=True) if p else y
 
 
 class MLP(nn.Module):
@@ -240,23 +265,21 @@ class GPT(nn.Module):
         """Where the weights are; token ids must be there, too."""
         return self.wte.weight.device
 
-    def embed(self, idx: tt.Tensor, start: int = 0) -> tt.Tensor:
-        """Token plus position embeddings of ids (B, T) whose first stands at position start: (B, T, C)."""
+    def embed(self, idx: tt.Tensor, cache: KVCache | None = None) -> tt.Tensor:
+        """Token plus position embeddings (B, T, C) of ids (B, T), which come behind those in the cache."""
         if idx.ndim != 2:
             raise tt.ShapeError(
                 f"GPT: ids of shape {idx.shape}",
                 why="they come as (B, T): sequences of tokens",
                 fix="a single sequence is ids.reshape(1, -1)",
             )
-        end = start + idx.shape[1]
-        if end > self.config.block_size:
-            raise tt.ShapeError(
-                f"GPT: {end} tokens are longer than the context of {self.config.block_size}",
-                why=f"there are {self.config.block_size} position embeddings",
-                fix="pass the last tokens only: idx[:, -model.config.block_size:]",
-            )
         table = self.wpe.weight if self.config.position == "learned" else self.positions  # (block_size, C)
-        x_BTC: tt.Tensor = self.wte(idx) + table[start:end]
+        if cache is None:
+            check_context(idx.shape[1], self.config.block_size)
+            places = table[: idx.shape[1]]  # (T, C)
+        else:
+            places = tt.embedding(table, cache.claim(idx.shape[1]))  # (T, C)
+        x_BTC: tt.Tensor = self.wte(idx) + places
         if self.training and self.config.dropout:
             x_BTC = tt.dropout(x_BTC, self.config.dropout, training=True)
         return x_BTC
@@ -283,11 +306,9 @@ class GPT(nn.Module):
             ShapeError: idx is not (B, T), or longer than the context.
             IndexRangeError: an id is not in the vocabulary.
         """
-        x_BTC = self.embed(idx, 0 if cache is None else cache.length)
+        x_BTC = self.embed(idx, cache)
         for layer, block in enumerate(self.h):
             x_BTC = block(x_BTC, cache, layer)
-        if cache is not None:
-            cache.length += idx.shape[1]
         return self.head(x_BTC[:, -1:] if last_only else x_BTC)
 
     def loss(self, idx: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:

@@ -96,6 +96,7 @@ from .ops.bitwise import (
     bitwise_right_shift,
     bitwise_xor,
 )
+from .ops.cached_attention import cached_self_attention
 from .ops.causal_self_attention import causal_self_attention
 from .ops.choice import bernoulli, multinomial, permutation
 from .ops.comparison import (
@@ -282,6 +283,7 @@ __all__ = [
     "bool",
     "broadcast_arrays",
     "broadcast_to",
+    "cached_self_attention",
     "can_cast",
     "capture",
     "cat",

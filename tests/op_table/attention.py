@@ -44,6 +44,21 @@ def row(name: str, call: Any, reference: Any, inputs: Any = (Q, K, V), ops: Any 
     return Row(name, call, reference, inputs, ops=ops, contiguous=False, roundings=2, **more)
 
 
+def cached(x: tt.Tensor, keys: tt.Tensor, values: tt.Tensor) -> tuple[tt.Tensor, ...]:
+    """The step writes to the cache; here to a copy that already has one token."""
+    keys, values = keys.clone(), values.clone()
+    return tt.cached_self_attention(x, keys, values, tt.tensor([1], device=x.device)), keys, values
+
+
+def cached_reference(x: Any, keys: Any, values: Any) -> tuple[Any, ...]:
+    (B, T), (H, D) = x.shape[:2], keys.shape[1::2]
+    q, k, v = (a.reshape(B, T, H, D).swapaxes(1, 2) for a in np.split(x, 3, -1))
+    keys, values = keys.copy(), values.copy()
+    keys[:, :, 1 : T + 1], values[:, :, 1 : T + 1] = k, v
+    seen = keys[:, :, : T + 1], values[:, :, : T + 1]
+    return attention(q, *seen, past(q, seen[0]))[0].swapaxes(1, 2).reshape(B, T, H * D), keys, values
+
+
 ROWS = [
     row("", tt.scaled_dot_product_attention, lambda q, k, v: attention(q, k, v)[0], torch=of_torch(),
         also=(((1, 1, 1, 1),) * 3, ((2, 1, 0, 3), (2, 1, 2, 3), (2, 1, 2, 3)), ((0, 1, 2, 3),) * 3,
@@ -63,4 +78,9 @@ ROWS = [
     Row("causal_self_attention", lambda x: tt.causal_self_attention(x, 2),
         lambda x: causal_self_attention(x, 2), (floats((2, 5, 12)),), ops=PACKED, roundings=2,
         also=(((1, 1, 6),), ((0, 2, 6),), ((2, 0, 6),), ((1, 130, 12),))),
+    Row("cached_self_attention", cached, cached_reference,
+        (floats((2, 3, 30)), floats((2, 2, 6, 5)), floats((2, 2, 6, 5))), ops=("cached_self_attention",),
+        grad=False, roundings=2,
+        also=(((1, 1, 6), *[(1, 1, 2, 2)] * 2), ((0, 2, 6), *[(0, 1, 3, 2)] * 2),
+              ((1, 70, 60), *[(1, 1, 90, 20)] * 2))),
 ]  # fmt: skip

@@ -140,6 +140,13 @@ def _bitwise(d: Data) -> list[tt.Tensor]:
     return [*_each(both, a, b), tt.bitwise_invert(a)]
 
 
+def _cached_attention(d: Data) -> list[tt.Tensor]:
+    keys, values = d.floats(2, 3, 45, 24).detach(), d.floats(2, 3, 45, 24).detach()
+    start = tt.tensor([5], device=keys.device)
+    new = d.floats(2, 4, 3 * 72).detach()
+    return [tt.cached_self_attention(new, keys, values, start), keys, values]
+
+
 def _choice(d: Data) -> list[tt.Tensor]:
     p = d.positive(5, COLUMNS).detach()
     found = [tt.multinomial(p, 9, replacement=r, generator=d.generator()) for r in (True, False)]
@@ -331,6 +338,7 @@ EXERCISES: dict[str, Exercise] = {
     "arithmetic": _arithmetic,
     "attention": _attention,
     "bitwise": _bitwise,
+    "cached_attention": _cached_attention,
     "choice": _choice,
     "comparison": _comparison,
     "cross_entropy": _cross_entropy,

@@ -24,19 +24,23 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
-def _heads(a: Array, n_head: int) -> Array:
+def heads_of(a: Array, n_head: int) -> Array:
     """(B, T, C) as (B, H, T, D), without a copy."""
     B, T, C = a.shape
     return a.reshape(B, T, n_head, C // n_head).transpose(0, 2, 1, 3)
 
 
-def _qkv(a: Array, n_head: int) -> tuple[Array, Array, Array]:
+def qkv_of(a: Array, n_head: int) -> tuple[Array, Array, Array]:
     """(B, T, 3 C) as q, k, v of (B, H, T, D) each, without a copy."""
     C = a.shape[2] // 3
-    return _heads(a[..., :C], n_head), _heads(a[..., C : 2 * C], n_head), _heads(a[..., 2 * C :], n_head)
+    return (
+        heads_of(a[..., :C], n_head),
+        heads_of(a[..., C : 2 * C], n_head),
+        heads_of(a[..., 2 * C :], n_head),
+    )
 
 
-def _places(a: View, names: Sequence[str], n_head: int) -> dict[str, attention_tiles.Heads]:
+def places(a: View, names: Sequence[str], n_head: int) -> dict[str, attention_tiles.Heads]:
     """(B, T, C) in memory as an operand (B, H, T, D) for each name, side by side along the last axis."""
     batch, row, column = a.strides
     C = a.shape[2] // len(names)
@@ -82,9 +86,9 @@ class CausalSelfAttention(Op):
         n_head: int,
         keep: int,
     ) -> None:
-        q, k, v = _qkv(qkv, n_head)
+        q, k, v = qkv_of(qkv, n_head)
         scale = _scale(qkv.shape, n_head)
-        attention_blocks.forward(_heads(y, n_head), kept, inv, lse, q, k, v, None, causal=True, scale=scale)
+        attention_blocks.forward(heads_of(y, n_head), kept, inv, lse, q, k, v, None, causal=True, scale=scale)
 
     @staticmethod
     def host(
@@ -112,7 +116,7 @@ class CausalSelfAttention(Op):
         n_head: int,
         keep: int,
     ) -> None:
-        at = {**_places(y, ["y"], n_head), **_places(qkv, ["q", "k", "v"], n_head)}
+        at = {**places(y, ["y"], n_head), **places(qkv, ["q", "k", "v"], n_head)}
         attention_tiles.forward(launch, _problem(qkv, n_head), at, lse, None)
 
     @staticmethod
@@ -145,11 +149,11 @@ class CausalSelfAttentionBackward(Op):
         *,
         n_head: int,
     ) -> None:
-        g, y = _heads(grad, n_head), _heads(y, n_head)
-        q, k, v = _qkv(qkv, n_head)
+        g, y = heads_of(grad, n_head), heads_of(y, n_head)
+        q, k, v = qkv_of(qkv, n_head)
         scale = _scale(qkv.shape, n_head)
         attention_blocks.backward(
-            *_qkv(dqkv, n_head), g, q, k, v, None, y, kept, inv, lse, causal=True, scale=scale
+            *qkv_of(dqkv, n_head), g, q, k, v, None, y, kept, inv, lse, causal=True, scale=scale
         )
 
     @staticmethod
@@ -180,8 +184,8 @@ class CausalSelfAttentionBackward(Op):
         *,
         n_head: int,
     ) -> None:
-        at = {**_places(grad, ["grad"], n_head), **_places(y, ["y"], n_head)}
-        at |= _places(dqkv, ["dq", "dk", "dv"], n_head) | _places(qkv, ["q", "k", "v"], n_head)
+        at = {**places(grad, ["grad"], n_head), **places(y, ["y"], n_head)}
+        at |= places(dqkv, ["dq", "dk", "dv"], n_head) | places(qkv, ["q", "k", "v"], n_head)
         attention_tiles.backward(launch, _problem(qkv, n_head), at, lse, None)
 
     @staticmethod

@@ -1,0 +1,157 @@
+"""Attention of new tokens to those in a cache, which gets the new keys and values: a step of generation."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from ..device import cpu
+from ..dispatch import Op, Spec, Specs, apply, floating, register, requires, same_dtype
+from ..dtypes import bool_, int64
+from ..errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
+from ..grad_mode import grad_enabled
+from ..launching import BLOCK, Launch, View, blocks_for
+from ..layout import contiguous
+from ..runtime.host import Array
+from ..runtime.host_kernels import HostKernels
+from . import attention_blocks, attention_tiles
+from .blocks import need_tensors
+from .causal_self_attention import heads_of, places, qkv_of
+from .manipulation import cast
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+kernels = HostKernels("cached_attention")
+_STEPS = struct.Struct("@4q")  # Steps in cached_attention.cu
+
+
+@register
+class CachedSelfAttention(Op):
+    """`start` is read where the work is done: a captured step goes on from wherever the cache then ends."""
+
+    inputs = ("qkv", "keys", "values", "start")
+    writes = ("keys", "values")
+    dense = ("qkv", "start")
+
+    @staticmethod
+    def infer(qkv: Spec, keys: Spec, values: Spec, start: Spec) -> Specs:
+        floating("cached_self_attention", qkv)
+        same_dtype("cached_self_attention", qkv, keys, values)
+        if start.dtype is not int64:
+            raise DTypeError(
+                f"cached_self_attention: start has dtype {start.dtype}",
+                why="it is a position in the cache",
+                fix="start.astype(tt.int64)",
+            )
+        fits = (
+            qkv.ndim == 3
+            and keys.ndim == 4
+            and keys.shape == values.shape
+            and qkv.shape[0] == keys.shape[0]
+            and qkv.shape[2] == 3 * keys.shape[1] * keys.shape[3]
+            and 1 <= qkv.shape[1] <= keys.shape[2]
+            and start.shape == (1,)
+        )
+        if not fits:
+            raise ShapeError(
+                f"cached_self_attention: qkv {qkv.shape}, keys {keys.shape}, values {values.shape} and start "
+                f"{start.shape} do not fit",
+                why="they are (B, T, 3 H D), twice (B, H, N, D) with N at least T, T at least 1, and (1,)",
+                fix="make a cache with room for all tokens: tt.zeros(B, H, N, D)",
+            )
+        return (Spec((*qkv.shape[:2], qkv.shape[2] // 3), qkv.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, qkv: Array, keys: Array, values: Array, start: Array) -> None:
+        H, N, D = keys.shape[1:]
+        begin = int(start[0])
+        end = begin + qkv.shape[1]
+        if begin < 0 or end > N:
+            raise _outside(begin, qkv.shape[1], N)
+        q, k, v = qkv_of(qkv, H)
+        keys[:, :, begin:end], values[:, :, begin:end] = k, v
+        seen = keys[:, :, :end], values[:, :, :end], None
+        attention_blocks.forward(heads_of(y, H), None, None, None, q, *seen, causal=True, scale=D**-0.5)
+
+    @staticmethod
+    def host(y: Array, qkv: Array, keys: Array, values: Array, start: Array) -> bool:
+        return kernels.cached_attention(y, qkv, keys, values, start, keys.shape[3] ** -0.5)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, qkv: View, keys: View, values: View, start: View) -> None:
+        (B, T, _), (H, N, D) = qkv.shape, keys.shape[1:]
+        if not y.size:
+            return
+        seen = launch.scratch((T, N), bool_)
+        room = launch.bounds(0, N - T + 1, _outside, T, N)
+        steps = _STEPS.pack(*keys.strides), _STEPS.pack(*values.strides)
+        args = (keys, values, seen, qkv, start, room, *steps, T, H, D, N, B * T * H * D)
+        grid = blocks_for(max(B * T * H * D, T * N), BLOCK)
+        launch("cache_append", qkv.as_bits().dtype, grid=grid, args=args)
+        at = {**places(y, ["y"], H), "q": places(qkv, ["q", "k", "v"], H)["q"]}
+        at |= {name: attention_tiles.Heads(v.ptr, v.strides) for name, v in (("k", keys), ("v", values))}
+        problem = attention_tiles.Problem(qkv.dtype, B, H, T, N, D, D, False, D**-0.5)
+        mask = seen.read_through(contiguous((1, 1, T, N)))
+        attention_tiles.forward(launch, problem, at, None, mask)
+
+
+def _outside(begin: int, count: int, room: int) -> IndexRangeError:
+    return IndexRangeError(
+        f"cached_self_attention: start is {begin}, with {count} new tokens",
+        why=f"the cache has room for positions 0 to {room - 1}",
+        fix="begin anew with the last tokens, or make the cache larger",
+    )
+
+
+def cached_self_attention(qkv: Tensor, keys: Tensor, values: Tensor, start: Tensor) -> Tensor:
+    """Attend from new tokens to themselves and all tokens before them, whose keys and values are in a cache.
+
+    Writes the keys and values of the new tokens to keys[:, :, start:start + T] and values[:, :, start:start +
+    T]. Then token t of the new ones gathers values from all tokens up to start + t, as causal_self_attention
+    does it for a whole sequence.
+
+    Args:
+        qkv: shape (B, T, 3 H D): queries, keys and values of the new tokens side by side, in each the heads
+            side by side; floating, and cast to the dtype of the cache.
+        keys: the cache, shape (B, H, N, D), floating; written to.
+        values: likewise.
+        start: shape (1,), int64: the position of the first new token, which is the number of tokens in the
+            cache. In a captured step each replay reads it.
+
+    Returns:
+        shape (B, T, H D), dtype of the cache.
+
+    Raises:
+        ShapeError: the sizes do not fit.
+        DTypeError: qkv or the cache is not floating, keys and values differ, or start is not int64.
+        IndexRangeError: the new tokens do not fit into the cache. On a GPU at the next read-back; nothing is
+            written there then.
+        GradError: qkv has a history: what is written into a cache has no gradient.
+        DeviceError: on a device, heads are larger than its kernels take (256).
+
+    Memory: on a device T * N bytes of scratch; its kernel looks at the whole cache.
+
+    Example:
+        >>> keys, values = tt.zeros(1, 2, 8, 2), tt.zeros(1, 2, 8, 2)
+        >>> y = tt.cached_self_attention(tt.ones(1, 3, 12), keys, values, tt.tensor([0]))
+        >>> y.shape, keys[0, 0, :, 0].tolist()
+        ((1, 3, 4), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    """
+    need_tensors("cached_self_attention", qkv, keys, values, start)
+    if grad_enabled() and any([requires(t) for t in (qkv, keys, values)]):
+        raise GradError(
+            "cached_self_attention: an operand requires grad",
+            why="the cache is written over, and what is written there has no gradient",
+            fix="call it under tt.no_grad(), or use tt.causal_self_attention",
+        )
+    device, size = qkv.storage.device, keys.layout.shape[-1] if keys.layout.shape else 0
+    if device is not cpu and not attention_tiles.fit(device, qkv.storage.dtype, size):
+        raise DeviceError(
+            f"cached_self_attention: heads of size {size} on {device}",
+            why="its attention kernels keep a row of a head in registers and shared memory",
+            fix="use more and smaller heads",
+        )
+    if qkv.storage.dtype.is_floating and keys.storage.dtype.is_floating:
+        qkv = cast(qkv, keys.storage.dtype)
+    return apply(CachedSelfAttention, qkv, keys, values, start)
