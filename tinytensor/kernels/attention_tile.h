@@ -9,11 +9,6 @@ constexpr int VECTORS = QUERIES / LANES;
 
 #define INLINE inline __attribute__((always_inline))
 
-template <int N>
-struct Number {
-    static constexpr int value = N;
-};
-
 // The left operand of a product, whose numbers are taken one by one: six rows anywhere,
 struct ByRows {
     const float* row[ROWS];

@@ -8,22 +8,28 @@ HOST_KERNEL bool rms_norm_forward(Array y, Array rrms, Array x, Array weight, do
     Index width = x.shape(-1), rows = width ? x.size() / width : 0;
     float* kept = rrms.data_or_null<float>();
     const float* w = weight.data_or_null<float>();
-    parallel_for(rows, rows_at_once(width), [&](Index begin, Index end) {
-        for (Index row = begin; row < end; row++) {
-            const float* in = x.data<float>() + row * width;
-            float* out = y.data<float>() + row * width;
-            float square = sum_of(width, [&](Index i, auto lanes) {
-                Floats v = load(in + i, lanes);
-                return v * v;
-            });
-            float r = 1 / sqrtf(square / width + (float)eps);
-            each_vector(width, [&](Index i, auto lanes) {
-                Floats h = load(in + i, lanes) * r;
-                store(out + i, w ? h * load(w + i, lanes) : h, lanes);
-            });
-            if (kept) kept[row] = r;
-        }
-    });
+    auto some = [&](Index row, auto number) {
+        constexpr int R = number.value;
+        const float* in = x.data<float>() + row * width;
+        float *out = y.data<float>() + row * width, s[R];
+        Floats square[R] = {};
+        each_vector(width, [&](Index i, auto lanes) {
+            for (int r = 0; r < R; r++) {
+                Floats v = load(in + r * width + i, lanes);
+                square[r] += v * v;
+            }
+        });
+        for (int r = 0; r < R; r++)
+            s[r] = 1 / sqrtf(total(square[r]) / width + (float)eps);
+        each_vector(width, [&](Index i, auto lanes) {
+            Floats scale = w ? load(w + i, lanes) : all(1);
+            for (int r = 0; r < R; r++)
+                store(out + r * width + i, load(in + r * width + i, lanes) * s[r] * scale, lanes);
+        });
+        for (int r = 0; kept && r < R; r++)
+            kept[row + r] = s[r];
+    };
+    parallel_for(rows, rows_at_once(width), [&](Index begin, Index end) { by_fours(begin, end, some); });
     return true;
 }
 
@@ -34,30 +40,30 @@ HOST_KERNEL bool rms_norm_backward(Array dx, Array dweight, Array grad, Array x,
     const float* w = weight.data_or_null<float>();
     ColumnSums weights(dweight.data_or_null<float>(), rows, width);
     if (!weights) return false;
-    parallel_for(rows, weights.grain, [&](Index begin, Index end) {
-        float* to_weight = weights.of(begin);
-        for (Index row = begin; row < end; row++) {
-            const float *g = grad.data<float>() + row * width, *in = x.data<float>() + row * width;
-            float r = rrms.data<float>()[row];
-            auto scaled = [&](Index i, auto lanes) {
-                return w ? load(g + i, lanes) * load(w + i, lanes) : load(g + i, lanes);
-            };
-            if (d) {
-                auto product = [&](Index i, auto lanes) { return scaled(i, lanes) * load(in + i, lanes); };
-                float slope = sum_of(width, product) / width * r * r;
-                each_vector(width, [&](Index i, auto lanes) {
-                    Floats centered = scaled(i, lanes) - load(in + i, lanes) * slope;
-                    store(d + row * width + i, centered * r, lanes);
-                });
+    auto some = [&](Index row, auto number) {
+        constexpr int R = number.value;
+        const float *g = grad.data<float>() + row * width, *in = x.data<float>() + row * width;
+        const float* s = rrms.data<float>() + row;
+        float *to_weight = weights.of(row), slope[R];
+        Floats slopes[R] = {};
+        each_vector(d ? width : 0, [&](Index i, auto lanes) {
+            Floats scale = w ? load(w + i, lanes) : all(1);
+            for (int r = 0; r < R; r++)
+                slopes[r] += load(g + r * width + i, lanes) * scale * load(in + r * width + i, lanes);
+        });
+        for (int r = 0; r < R; r++)
+            slope[r] = total(slopes[r]) / width * s[r] * s[r];
+        each_vector(width, [&](Index i, auto lanes) {
+            Floats scale = w ? load(w + i, lanes) : all(1), weight_sum = {};
+            for (int r = 0; r < R; r++) {
+                Floats part = load(g + r * width + i, lanes), v = load(in + r * width + i, lanes);
+                if (d) store(d + (row + r) * width + i, (part * scale - v * slope[r]) * s[r], lanes);
+                weight_sum += part * (v * s[r]);
             }
-            if (to_weight) {
-                each_vector(width, [&](Index i, auto lanes) {
-                    Floats add = load(g + i, lanes) * load(in + i, lanes) * r;
-                    store(to_weight + i, load(to_weight + i, lanes) + add, lanes);
-                });
-            }
-        }
-    });
+            if (to_weight) store(to_weight + i, load(to_weight + i, lanes) + weight_sum, lanes);
+        });
+    };
+    parallel_for(rows, weights.grain, [&](Index begin, Index end) { by_fours(begin, end, some); });
     weights.add_up();
     return true;
 }

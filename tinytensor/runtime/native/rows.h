@@ -7,6 +7,17 @@
 // How many rows of so many numbers are worth a part of their own: some 16,000 numbers.
 inline Index rows_at_once(Index width) { return width < 16384 ? 16384 / (width ? width : 1) : 1; }
 
+// body(row, how many) for the rows [begin, end), four at a time as long as there are four: their sums do not
+// wait for each other, and what belongs to columns is loaded and stored once.
+template <class Body>
+inline void by_fours(Index begin, Index end, const Body& body) {
+    Index row = begin;
+    for (; row + 4 <= end; row += 4)
+        body(row, Number<4>());
+    for (; row < end; row++)
+        body(row, Number<1>());
+}
+
 // Sums of the columns of a matrix, wanted if `target` is given: parts of the rows have sums of their own,
 // which are added in order, so that the number of threads changes no bit. False if there is no memory.
 class ColumnSums {

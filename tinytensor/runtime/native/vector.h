@@ -30,7 +30,11 @@ struct Part {     // the first `count` lanes
     int count;
 };
 
-// Answers as types: `if constexpr (answer())`.
+// Numbers and answers as types: `float sum[number.value]`, `if constexpr (answer())`.
+template <int N>
+struct Number {
+    static constexpr int value = N;
+};
 struct Yes {
     constexpr bool operator()() const { return true; }
 };
@@ -107,16 +111,28 @@ inline Floats exponential(Floats x) {
 #endif
 }
 
-// Sum of all lanes, by halves.
-inline float total(Floats v) {
+// Sum and largest of all lanes, by halves.
+#if defined(__AVX512F__)
+inline float total(Floats v) { return _mm512_reduce_add_ps((__m512)v); }
+inline float highest(Floats v) { return _mm512_reduce_max_ps((__m512)v); }
+#else
+template <class Join>
+inline float halved(Floats v, const Join& join) {
     float lane[LANES];
     memcpy(lane, &v, sizeof v);
     for (int half = LANES / 2; half; half /= 2) {
         for (int i = 0; i < half; i++)
-            lane[i] += lane[i + half];
+            lane[i] = join(lane[i], lane[i + half]);
     }
     return lane[0];
 }
+inline float total(Floats v) {
+    return halved(v, [](float a, float b) { return a + b; });
+}
+inline float highest(Floats v) {
+    return halved(v, [](float a, float b) { return a > b ? a : b; });
+}
+#endif
 
 // body(i, lanes) for each vector of n numbers.
 template <class Body>
@@ -151,11 +167,5 @@ inline float sum_of(Index n, const Term& term) {
 inline float largest_of(const float* x, Index n) {
     Floats top = all(-__builtin_inff());
     each_vector(n, [&](Index i, auto lanes) { top = larger(only(load(x + i, lanes), lanes, top), top); });
-    float lane[LANES];
-    memcpy(lane, &top, sizeof top);
-    for (int half = LANES / 2; half; half /= 2) {
-        for (int i = 0; i < half; i++)
-            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-    }
-    return lane[0];
+    return highest(top);
 }
