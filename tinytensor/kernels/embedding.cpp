@@ -1,12 +1,15 @@
-// Rows of a table by number on the host, and the sums of gradients of each row. Numbers are in range: Python
-// has checked them.
+// Rows of a table by number on the host, and the sums of gradients of each row.
 #include "array.h"
 #include "rows.h"
 
 HOST_KERNEL bool embedding_forward(Array y, Array weight, Array indices) {
     if (!dense<float>(y, weight) || !dense<Index>(indices)) return false;
-    Index width = weight.shape(1);
-    parallel_for(indices.size(), rows_at_once(width), [&](Index begin, Index end) {
+    Index width = weight.shape(1), rows = weight.shape(0), count = indices.size();
+    for (Index i = 0; i < count; i++) {
+        Index row = indices.data<Index>()[i];
+        if (row < 0 || row >= rows) return false;  // NumPy's code says which
+    }
+    parallel_for(count, rows_at_once(width), [&](Index begin, Index end) {
         for (Index i = begin; i < end; i++) {
             const float* row = weight.data<float>() + indices.data<Index>()[i] * width;
             memcpy(y.data<float>() + i * width, row, width * sizeof(float));

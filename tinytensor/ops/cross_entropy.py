@@ -15,7 +15,7 @@ from ..dispatch import Op, Spec, Specs, apply, constant, floating, register
 from ..dtypes import accumulator, float64, int64
 from ..errors import ArgumentError, ShapeError
 from ..launching import Launch, View, blocks_for, write
-from ..runtime.host import Array, scratch, silent
+from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, divide, maximum, multiply, subtract
 from .blocks import as_rows, need_tensors, one_block, row_blocks, row_sum, team
@@ -45,15 +45,6 @@ def _row_weights(counted: Array, reduction: str) -> Array:
     if reduction == "mean":
         weights /= max(int(np.count_nonzero(counted)), 1)
     return weights
-
-
-def _reduce(loss: Array, rows: Array, counted: Array, reduction: str) -> None:
-    """The result from the loss of each row, which is 0 where it does not count."""
-    if reduction == "none":
-        loss[...] = rows.reshape(loss.shape)
-    else:
-        total = np.add.reduce(rows, dtype=np.float64)
-        loss[...] = total / np.count_nonzero(counted) if reduction == "mean" else total
 
 
 @register
@@ -111,7 +102,11 @@ class CrossEntropy(Op):
                 total -= row_sum(v) / v.shape[1]
                 rows[r] += label_smoothing * total
         rows[~counted] = 0
-        _reduce(loss, rows, counted, reduction)
+        if reduction == "none":
+            loss[...] = rows.reshape(loss.shape)
+        else:
+            total64 = np.add.reduce(rows, dtype=np.float64)
+            loss[...] = total64 / np.count_nonzero(counted) if reduction == "mean" else total64
 
     @staticmethod
     def host(
@@ -124,12 +119,9 @@ class CrossEntropy(Op):
         label_smoothing: float,
         reduction: str,
     ) -> bool:
-        labels = flat_indices("cross_entropy", "targets", targets, logits.shape[-1], ignore_index)
-        rows = np.empty(len(labels), np.float32)
-        done = kernels.cross_entropy_forward(rows, lse, logits, labels, ignore_index, label_smoothing)
-        if done:
-            silent().run(_reduce, loss, rows, labels != ignore_index, reduction)
-        return done
+        sums = reduction == "none", reduction == "mean"
+        labels = np.ascontiguousarray(targets, np.int64)
+        return kernels.cross_entropy_forward(loss, lse, logits, labels, ignore_index, label_smoothing, *sums)
 
     @staticmethod
     def cuda(
@@ -233,11 +225,10 @@ class CrossEntropyBackward(Op):
         label_smoothing: float,
         reduction: str,
     ) -> bool:
-        labels = flat_indices("cross_entropy", "targets", targets, logits.shape[-1], ignore_index)
-        weights = _row_weights(labels != ignore_index, reduction)
-        factors = (weights * grad.reshape(-1)).astype(np.float32)
+        sums = reduction == "none", reduction == "mean"
+        labels = np.ascontiguousarray(targets, np.int64)
         return kernels.cross_entropy_backward(
-            dlogits, factors, logits, labels, lse, ignore_index, label_smoothing
+            dlogits, grad, logits, labels, lse, ignore_index, label_smoothing, *sums
         )
 
     @staticmethod

@@ -50,8 +50,7 @@ class Embedding(Op):
 
     @staticmethod
     def host(y: Array, weight: Array, indices: Array, *, rows: int) -> bool:
-        flat = flat_indices("embedding", "indices", indices, rows)
-        return kernels.embedding_forward(y, weight, flat)
+        return kernels.embedding_forward(y, weight, np.ascontiguousarray(indices, np.int64))
 
     @staticmethod
     def cuda(launch: Launch, y: View, weight: View, indices: View, *, rows: int) -> None:
