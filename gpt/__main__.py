@@ -108,7 +108,7 @@ def _run(words: list[str]) -> int:
         raise MissingLibraryError(
             f"{name}: the library {error.name} is missing",
             why="this command is built on it",
-            fix='pip install "tinytensor[gpt,plot]"',
+            fix='pip install ".[gpt,plot]"',
         ) from None
     return int(module.main(rest) or 0)
 

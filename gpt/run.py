@@ -60,7 +60,7 @@ class Run:
             raise MissingLibraryError(
                 "train: the safetensors library is missing",
                 why="checkpoints are written through it, so nothing of the run could be kept",
-                fix='pip install "tinytensor[gpt]", in a clone: pip install ".[gpt]"',
+                fix='pip install ".[gpt]"',
             )
         tt.zeros(0, device=train_config.device)  # a device that is not there is said before the data are read
         self.folder = Path(train_config.out_dir)

@@ -380,7 +380,7 @@ def _serialize(entries: Mapping[str, Entry], path: Path, metadata: dict[str, str
         raise MissingLibraryError(
             "write_safetensors: the safetensors library is missing",
             why="weight files are written through it",
-            fix='pip install "tinytensor[gpt]"',
+            fix='pip install ".[gpt]"',
         ) from None
     by_address = getattr(safetensors, "TensorSpec", None)  # since version 0.8, without a copy
     specs: dict[str, Any] = {}

@@ -110,7 +110,7 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(KernelError, match=r"apt install g\+\+, or pip install 'tinytensor\[compiler\]'"):
+    with pytest.raises(KernelError, match=r"apt install g\+\+, or pip install '\.\[compiler\]'"):
         shared_library(recipe(), "part")
 
 

@@ -178,7 +178,8 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
     """A kernel from CUDA C++ source; compiled for a device when it is first launched there.
 
     Args:
-        source: the text, or the path of a .cu file. It may include what `tinytensor/kernels` offers
+        source: the text, or the path of a .cu file (a string that ends in .cu). It may include what
+            `tinytensor/kernels` offers
             ("common.cuh", "reduce.cuh", "mma.cuh", …); `docs/kernels.md` says what a kernel may use.
         name: which kernel of the source; may be left out if there is one. Its tensors may have any shape:
             what it reads follows from the arguments.
@@ -201,7 +202,8 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
         >>> y[:3].tolist()
         [2.0, 2.0, 2.0]
     """
-    path = source if isinstance(source, Path) else _file_of(source)
+    is_path = isinstance(source, Path) or (source.endswith(".cu") and "\n" not in source)
+    path = Path(source) if is_path else _file_of(str(source))
     try:
         found = parse(path.read_text(encoding="utf-8"))
     except OSError as error:

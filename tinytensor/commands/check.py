@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a kernel (softmax_forward), a file of tinytensor/kernels (softmax), all, or a script (my.py) "
         'that uses device "emulated" or "checked"',
     )
-    parser.add_argument("arguments", nargs="*", help="arguments of the script")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     parser.add_argument(
         "--dtype",
         choices=FLOATS,
@@ -141,6 +142,9 @@ def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:  # whatever the script did not catch, as Python shows it
+        traceback.print_exc()
+        code = 1
     finally:
         sys.argv, sys.path[:] = before
         print(report)

@@ -57,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Run every kernel on every device of this machine and compare with NumPy. The first run "
         "on emulated compiles the kernels: minutes; then seconds.",
     )
-    parser.add_argument("--device", action="append", help="cuda, cuda:1, emulated, checked (default: all)")
+    parser.add_argument(
+        "--device",
+        action="append",
+        help="cuda, cuda:1, emulated, checked (default: emulated, and cuda if there is one)",
+    )
     parser.add_argument("--dtype", action="append", choices=BOUNDS, help="of the inputs (default: float32)")
     return parser
 

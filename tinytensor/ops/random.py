@@ -266,13 +266,20 @@ def normal(
     )
 
 
-def rand(*shape: Any, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:
+def rand(
+    *shape: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
     """PyTorch's name for `uniform` on [0, 1).
 
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: floating; default float32.
         device: where they are drawn; the bits are the same everywhere. Default "cpu".
+        requires_grad: whether backward leaves a gradient in it.
         generator: default: tinytensor's own.
 
     Returns:
@@ -283,16 +290,24 @@ def rand(*shape: Any, dtype: Any = None, device: Any = None, generator: Generato
         (2, 3)
     """
     sizes = shape[0] if len(shape) == 1 else shape
-    return uniform(sizes, dtype=dtype, device=device, generator=generator)
+    found = uniform(sizes, dtype=dtype, device=device, generator=generator)
+    return found.requires_grad_() if requires_grad else found
 
 
-def randn(*shape: Any, dtype: Any = None, device: Any = None, generator: Generator | None = None) -> Tensor:
+def randn(
+    *shape: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
     """PyTorch's name for `normal` with mean 0 and deviation 1.
 
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: floating; default float32.
         device: where they are drawn; the bits are the same everywhere. Default "cpu".
+        requires_grad: whether backward leaves a gradient in it.
         generator: default: tinytensor's own.
 
     Returns:
@@ -303,7 +318,8 @@ def randn(*shape: Any, dtype: Any = None, device: Any = None, generator: Generat
         (2, 3)
     """
     sizes = shape[0] if len(shape) == 1 else shape
-    return normal(sizes, dtype=dtype, device=device, generator=generator)
+    found = normal(sizes, dtype=dtype, device=device, generator=generator)
+    return found.requires_grad_() if requires_grad else found
 
 
 def randint(

@@ -115,7 +115,7 @@ def find_compiler(asked: str | None = None) -> Compiler:
         "compiler: there is no C++ compiler",
         why="kernels are compiled for this machine when they are first used; g++, clang++ and the package "
         "ziglang were looked for",
-        fix="apt install g++, or pip install 'tinytensor[compiler]'",
+        fix="apt install g++, or pip install '.[compiler]' in the clone",
     )
 
 

@@ -45,14 +45,14 @@ def _cupy() -> Any:
         raise DeviceError(
             "device cuda: CuPy cannot be imported",
             why=str(error),
-            fix='pip install "tinytensor[gpu13]" (driver 580 or newer) or "tinytensor[gpu12]"; or use '
+            fix='pip install ".[gpu13]" (driver 580 or newer) or ".[gpu12]"; or use '
             'device="emulated", which runs the same kernels on the CPU',
         ) from None
     if int(cupy.__version__.partition(".")[0]) < _OLDEST_CUPY or cupy.cuda.runtime.is_hip:
         raise DeviceError(
             f"device cuda: CuPy {cupy.__version__} cannot be used",
             why=f"tinytensor needs CuPy {_OLDEST_CUPY} or newer, made for CUDA",
-            fix='pip install --upgrade "tinytensor[gpu13]"',
+            fix='pip install --upgrade ".[gpu13]"',
         )
     return cupy
 
@@ -309,7 +309,7 @@ class CupyRuntime:
             raise KernelError(
                 f"{path.name}: the driver does not load the code for {target}",
                 why=f"{error}; NVRTC {'.'.join(map(str, nvrtc.version()))} made it",
-                fix='update the driver, or install an older CUDA: pip install "tinytensor[gpu12]"',
+                fix='update the driver, or install an older CUDA: pip install ".[gpu12]"',
             ) from None
         for key, packer in packers.items():
             packer.check_sizes(compiled.parameters[packer.name])

@@ -115,7 +115,9 @@ class EmulatedKernel:
         if result == FAULT and address is not None:
             said += self._whose(address, args)
         fix = "give sizes that a GPU takes" if result == REFUSED else None
-        self._fail(said, sizes, fix or 'find the line with device "checked", or with a printf in the kernel')
+        if ".cu:" not in said:
+            fix = fix or 'find the line with device "checked", or with a printf in the kernel'
+        self._fail(said, sizes, fix or "mend the line that it names")
 
     def _whose(self, address: int, args: Sequence[Argument]) -> str:
         """Which argument an address belongs to."""

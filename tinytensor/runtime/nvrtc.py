@@ -110,7 +110,7 @@ def toolkit() -> Toolkit:
         "NVRTC, the compiler for GPU kernels, was not found",
         why="it comes with NVIDIA's Python wheels or with a CUDA installation; none of them was found "
         "(looked into site-packages/nvidia, CUDA_PATH, CUDA_HOME, /usr/local/cuda)",
-        fix='pip install "tinytensor[gpu13]" (driver 580 or newer), or "tinytensor[gpu12]"',
+        fix='pip install ".[gpu13]" (driver 580 or newer), or ".[gpu12]"',
     )
 
 
@@ -132,7 +132,7 @@ def _library() -> ctypes.CDLL:
         raise DeviceError(
             f"NVRTC: {path} cannot be loaded",
             why=str(error),
-            fix='install it again: pip install --force-reinstall "tinytensor[gpu13]"',
+            fix='install it again: pip install --force-reinstall ".[gpu13]"',
         ) from None
     library.nvrtcGetErrorString.restype = ctypes.c_char_p
     return library
@@ -173,7 +173,7 @@ def target_for(architecture: int) -> str:
             f"NVRTC {'.'.join(map(str, version()))} does not compile for compute capability "
             f"{architecture / 10:.1f}",
             why=f"it starts at {known[0] / 10:.1f}",
-            fix="install an older CUDA: pip install tinytensor[gpu12]"
+            fix="install an older CUDA: pip install .[gpu12]"
             if version()[0] > 12
             else "use a newer GPU",
         )
