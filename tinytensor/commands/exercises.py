@@ -116,6 +116,11 @@ def _adamw(d: Data) -> list[tt.Tensor]:
     return [*p, *m, *v]
 
 
+def _along(d: Data) -> list[tt.Tensor]:
+    x, at = d.matrix(), d.ints(COLUMNS, ROWS, 20)
+    return [tt.take_along_axis(x, at, axis=1), tt.gather(x, d.ints(ROWS, 20, COLUMNS), 0)]
+
+
 def _arithmetic(d: Data) -> list[tt.Tensor]:
     x, y, row = d.matrix(), d.positive(ROWS, COLUMNS), d.positive(COLUMNS)
     binary = (tt.add, tt.subtract, tt.multiply, tt.divide, tt.maximum, tt.minimum)
@@ -335,6 +340,7 @@ def _trigonometric(d: Data) -> list[tt.Tensor]:
 EXERCISES: dict[str, Exercise] = {
     "activation": _activation,
     "adamw": _adamw,
+    "along": _along,
     "arithmetic": _arithmetic,
     "attention": _attention,
     "bitwise": _bitwise,
