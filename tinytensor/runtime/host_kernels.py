@@ -39,7 +39,7 @@ _TYPES: dict[str, Any] = {
     "double": ctypes.c_double,
 }
 _lock = threading.RLock()
-_failed = False  # whether the log has been told
+_told: set[str] = set()  # what the log has said
 
 
 class HostKernels:
@@ -73,13 +73,13 @@ def _kernels(path: Path) -> dict[str, Kernel]:
     try:
         library = load(path)
         ctypes.c_void_p.in_dll(library, "tt_threads").value = pool_address()
-        ctypes.c_void_p.in_dll(library, "tt_none").value = id(None)
+        for name, thing in (("tt_none", None), ("tt_array", np.ndarray), ("tt_list", list)):
+            ctypes.c_void_p.in_dll(library, name).value = id(thing)
         _check_layout(library)
     except KernelError as error:
-        global _failed
-        if not _failed:
-            _failed = True
-            logger.warning("host kernels are off, NumPy computes instead: %s", error)
+        if str(error) not in _told:
+            _told.add(str(error))
+            logger.warning("without kernels of the host NumPy computes: %s", error)
         return dict.fromkeys(declared, _left_to_numpy)
     return {name: _function(library, name, types) for name, types in declared.items()}
 

@@ -13,8 +13,9 @@
 #define HOST_KERNEL extern "C" __attribute__((visibility("default")))
 
 extern "C" {
-// Python's None, set by the loader.
-__attribute__((visibility("default"), used)) const void* tt_none = nullptr;
+// Python's None, and the types of arrays and lists, set by the loader.
+__attribute__((visibility("default"), used)) const void *tt_none = nullptr, *tt_array = nullptr,
+                                                        *tt_list = nullptr;
 }
 
 // Type numbers of NumPy.
@@ -50,6 +51,11 @@ constexpr bool is_type<Index>(int number) {
     return number == LONGLONG || (number == LONG && sizeof(long) == sizeof(Index));
 }
 
+// The type of a Python object: the last thing in its head.
+inline const void* type_of(const char* head) {
+    return *(const void* const*)(head + TT_OBJECT_HEAD - sizeof(void*));
+}
+
 class Array {
     struct Type {  // PyArray_Descr; TT_OBJECT_HEAD is the size of a bare Python object
         char head[TT_OBJECT_HEAD];
@@ -68,6 +74,7 @@ class Array {
     };
     const Object* object;
 
+    bool is_array() const { return type_of(object->head) == tt_array; }
     bool has(int flags) const { return (object->flags & flags) == flags; }
 
  public:
@@ -81,9 +88,11 @@ class Array {
     // In bytes.
     Index stride(int axis) const { return object->strides[axis < 0 ? axis + object->ndim : axis]; }
     int type() const { return object->type->number; }
-    // Whether the elements are numbers of type T in the byte order of this machine, at addresses that fit T.
+    // Whether this is an array, of numbers of type T in the byte order of this machine, at addresses that fit
+    // T.
     template <class T>
     bool is() const {
+        if (!is_array()) return false;
         char order = object->type->byteorder;
         return is_type<T>(type()) && order != '>' && order != '<' && has(0x100);
     }
@@ -111,6 +120,7 @@ class Arrays {
     const Object* object;
 
  public:
+    bool is_list() const { return type_of(object->head) == tt_list; }
     Index count() const { return object->size; }
     const Array& operator[](Index i) const { return object->items[i]; }
 };
@@ -123,6 +133,7 @@ bool dense(const Arrays&... arrays) {
 
 template <class T>
 bool all_dense(const Arrays& arrays) {
+    if (!arrays.is_list()) return false;
     for (Index i = 0; i < arrays.count(); i++)
         if (!dense<T>(arrays[i])) return false;
     return true;
@@ -134,5 +145,5 @@ HOST_KERNEL bool tt_check_array(Arrays list, Array a, Index address, int ndim, I
                                 int type, bool dense, bool single) {
     return (Index)a.data<char>() == address && a.ndim() == ndim && a.shape(-1) == last &&
            a.stride(0) == stride && a.type() == type && a.contiguous() == dense && a.is<float>() == single &&
-           list.count() == 2 && list[1].data<char>() == a.data<char>();
+           list.is_list() && list.count() == 2 && list[1].data<char>() == a.data<char>();
 }
