@@ -205,6 +205,25 @@ def test_dropout_draws_the_bits_of_its_specification() -> None:
                 assert bits[0] == bits[1]
 
 
+@pytest.mark.parametrize("name", ["add", "multiply"])
+@pytest.mark.parametrize("shape", [(33, 40, 61), (40, 61), (61,), (1, 40, 61), (33, 1, 1), (1,)])
+def test_large_sums_and_products(name: str, shape: tuple[int, ...], ran: list[str]) -> None:
+    """The bits of NumPy, on any number of threads; numbers that repeat on the right are taken if they are the
+    last axes.
+    """
+    a, b = normal(33, 40, 61), normal(*shape, seed=1)
+    a[0, 0, :4], b.reshape(-1)[0] = [np.nan, np.inf, -np.inf, -0.0], np.inf
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(a, b)
+    for threads in (1, 2, 3):
+        tt.set_num_threads(threads)
+        for x, y in ((a, b), (b, a)):
+            actual = getattr(tt, name)(tt.tensor(x), tt.tensor(y)).numpy()
+            assert actual.tobytes() == expected.tobytes()
+    whole, suffix = shape == a.shape, shape in [(40, 61), (61,)]
+    assert ran == [name] * (6 if whole else 3 if suffix else 0)
+
+
 # ---- many tensors ------------------------------------------------------------------------------------------
 
 SIZES = [(3,), (), (0, 4), (40_000,), (129, 130), (16_384,), (1,)]
@@ -274,5 +293,5 @@ def test_rows_of_the_table_reach_kernels(ran: list[str]) -> None:
             leaves = [x for x in values if x.requires_grad]
             if ys:
                 tt.grad(ys, leaves, [tt.ones(*y.shape) for y in ys], allow_unused=True)
-    left_to_blas = {"linear", "linear_backward"}  # products as small as these
-    assert {name for name, op in registry.items() if op.host} - set(ran) <= left_to_blas
+    for_large_ones = {"add", "multiply", "linear", "linear_backward", "matmul"}
+    assert {name for name, op in registry.items() if op.host} - set(ran) <= for_large_ones

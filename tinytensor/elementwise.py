@@ -50,6 +50,7 @@ class Elementwise(Op):
         of_float32: the dtype of the result for float32 operands: bool_ where result is "bool".
         accepts: kinds of dtype that make sense; others raise DTypeError.
         untyped: number of leading inputs that keep their dtype (the condition of `where`).
+        host: asked first where the result is large.
     """
 
     ufunc: ClassVar[Callable[..., Any]]
@@ -290,7 +291,9 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
         r, s = alloc(shape, out_dtype)
         if config.debug and r.dtype.kind in "fc":
             r.fill(np.nan)
-        silent().run(op.ufunc, *arrays, out=r)
+        host = op.host
+        if host is None or config.host_kernels == "off" or not host(r, *arrays):
+            silent().run(op.ufunc, *arrays, out=r)
         t = wrap(r, layout, s)
     if out_dtype.is_inexact and grad_enabled():
         _record(op, items, t, shape, out_dtype)

@@ -31,7 +31,8 @@ from ..elementwise import (
 from ..errors import ArgumentError
 from ..inplace import copy_, in_place, inplace, store
 from ..launching import view_of
-from ..runtime.host import narrow, silent, widen
+from ..runtime.host import Array, narrow, silent, widen
+from ..runtime.host_kernels import HostKernels
 from .comparison import equal, greater, greater_equal, less, less_equal, logical_and, logical_or, where
 from .manipulation import cast, clone, sum_to
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from ..dtypes import DType
     from ..layout import Shape
     from ..tensor import Tensor
+
+kernels = HostKernels("arithmetic")
 
 
 def flat(grad: Tensor) -> Tensor:
@@ -52,6 +55,10 @@ def flat(grad: Tensor) -> Tensor:
 class Add(Elementwise):
     inputs = ("a", "b")
     ufunc = np.add
+
+    @staticmethod
+    def host(y: Array, a: Array, b: Array) -> bool:
+        return kernels.add(y, a, b)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -75,6 +82,10 @@ class Multiply(Elementwise):
     inputs = ("a", "b")
     saves = ("a?b", "b?a")
     ufunc = np.multiply
+
+    @staticmethod
+    def host(y: Array, a: Array, b: Array) -> bool:
+        return kernels.multiply(y, a, b)
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
