@@ -108,6 +108,27 @@ def scanned(name: str, dtype: str, device: str) -> Tensors:
     return [*with_gradients(call, along), *with_gradients(partial(call, axis=0), across)]
 
 
+def normalized(dtype: str, device: str) -> Tensors:
+    """Rows that several warps share, with and without room for them in registers; columns."""
+    results = []
+    for shape in [(3, 2101), (1, 16_501)]:
+        x, weight = drawn(device, dtype, *shape), drawn(device, dtype, shape[1], seed=1)
+        results += [*with_gradients(tt.softmax, x), *with_gradients(tt.log_softmax, x)]
+        results += [
+            *with_gradients(tt.layer_norm, x, weight, weight),
+            *with_gradients(tt.rms_norm, x, weight),
+        ]
+        classes = tt.arange(shape[0], device=device) * 700
+        results += with_gradients(lambda x, classes=classes: tt.cross_entropy(x, classes), x)
+    return results + with_gradients(lambda x: tt.softmax(x, 0), drawn(device, dtype, 70, 5))
+
+
+def found_by_mask(dtype: str, device: str) -> Tensors:
+    """More elements than one block counts."""
+    x = drawn(device, dtype, 9001)
+    return [*tt.nonzero(x > 1.0), *with_gradients(lambda x: x[x > 1.0], x)]
+
+
 def sorted_in_tiles(dtype: str, device: str) -> Tensors:
     """More than one block can sort."""
     x = drawn(device, dtype, 2, 2501)
@@ -202,6 +223,8 @@ def larger() -> Iterator[Call]:
     calls: list[tuple[str, Callable[..., Tensors], tuple[str, ...]]] = [
         *[(n, partial(reduced, n), ("float32",)) for n in ("sum", "max", "argmin", "any", "var")],
         *[(n, partial(scanned, n), ("float32",)) for n in ("cumulative_sum", "cumulative_prod")],
+        ("rows", normalized, ("float32", "bfloat16")),
+        ("mask", found_by_mask, ("float32",)),
         ("sort", sorted_in_tiles, ("float32", "int64")),
         ("getitem", picked_often, ("float32",)),
         ("gather", gathered, ("float32",)),

@@ -243,6 +243,7 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
 
     What is found: "out of bounds" (of buffers, of arrays whose size the compiler knows), "misaligned
     access", "uninitialized shared read", "uninitialized global read", "shared race", "global race",
+    "unfinished copy" (an access to the target of an asynchronous copy that nobody has waited for),
     "divergent barrier", "divergent warp operation", "wrong mask", "deadlock", "failed assertion", "trap",
     "division by zero", and "launch failed" for the rest. A launch ends at an access that a GPU could not
     make, and at whatever stops its threads; other findings let it go on. A launch that fails here raises

@@ -431,7 +431,7 @@ template <bool Bug> __global__ void missing_wait(float* y, const float* x, int n
     tt_mma::cp_async16(s + 4 * t, x + 4 * t);
     tt_mma::cp_async_commit();
     if (!Bug) tt_mma::cp_async_wait<0>();
-    y[t] = s[4 * t];  // expect: uninitialized shared read, block 0, thread 0
+    y[t] = s[4 * t];  // expect: unfinished copy, block 0, thread 0
 }
 
 template <bool Bug> __global__ void missing_commit(float* y, const float* x, int n) {
@@ -440,7 +440,7 @@ template <bool Bug> __global__ void missing_commit(float* y, const float* x, int
     tt_mma::cp_async16(s + 4 * t, x + 4 * t);
     if (!Bug) tt_mma::cp_async_commit();
     tt_mma::cp_async_wait<0>();
-    y[t] = s[4 * t];  // expect: uninitialized shared read, block 0, thread 0
+    y[t] = s[4 * t];  // expect: unfinished copy, block 0, thread 0
 }
 
 template <bool Bug> __global__ void waits_for_too_few(float* y, const float* x, int n) {
@@ -453,7 +453,58 @@ template <bool Bug> __global__ void waits_for_too_few(float* y, const float* x, 
     tt_mma::cp_async_wait<Bug ? 1 : 0>();
     __syncthreads();
     y[t] = s[0][t];
-    y[t] += s[1][t];  // expect: uninitialized shared read, block 0, thread 63
+    y[t] += s[1][t];  // expect: unfinished copy, block 0, thread 63
+}
+
+// The last tile is read too early; what stands there is an older one.
+template <bool Bug> __global__ void last_wait_for_too_few(float* y, const float* x, int n) {
+    __shared__ __align__(16) float s[2][64];
+    int t = threadIdx.x;
+    float sum = 0;
+    for (int k = 0; k <= 4; k++) {
+        if (k < 4) {
+            if (t < 16) tt_mma::cp_async16(s[k % 2] + 4 * t, x + 64 * k + 4 * t);
+            tt_mma::cp_async_commit();
+        }
+        if (k == 0) continue;
+        if (k < 4 || Bug) tt_mma::cp_async_wait<1>();
+        else tt_mma::cp_async_wait<0>();
+        __syncthreads();
+        sum += s[(k - 1) % 2][t];  // expect: unfinished copy, block 0, thread 63
+        __syncthreads();
+    }
+    y[t] = sum;
+}
+
+template <bool Bug> __global__ void refilled_too_early(float* y, const float* x, int n) {
+    __shared__ __align__(16) float s[2][64];
+    int t = threadIdx.x;
+    float sum = 0;
+    for (int k = 0; k <= 4; k++) {
+        if (k < 4 && t < 16) {
+            float* to = s[k % 2] + 4 * t;
+            tt_mma::cp_async16(to, x + 64 * k + 4 * t);  // expect: shared race, block 0, thread 0
+        }
+        tt_mma::cp_async_commit();
+        if (k == 0) continue;
+        tt_mma::cp_async_wait<1>();
+        __syncthreads();
+        sum += s[(k - 1) % 2][63 - t];  // expect: unfinished copy, block 0, thread 13
+        if (!Bug) __syncthreads();
+    }
+    y[t] = sum;
+}
+
+// What no thread waits for arrives nevertheless.
+template <bool Bug> __global__ void memory_of_a_copy_used_again(float* y, const float* x, int n) {
+    __shared__ __align__(16) float s[64];
+    int t = threadIdx.x;
+    if (t < 16) tt_mma::cp_async16(s + 4 * t, x + 4 * t);
+    tt_mma::cp_async_commit();
+    if (!Bug) tt_mma::cp_async_wait<0>();
+    __syncthreads();
+    s[t] = 1;  // expect: unfinished copy, block 0, thread 63
+    y[t] = s[t];
 }
 
 template <bool Bug> __global__ void copy_without_barrier(float* y, const float* x, int n) {

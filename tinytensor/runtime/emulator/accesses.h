@@ -94,7 +94,8 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
     bool raced = false, unwritten = false;
     for (size_t i = from / granule; i * granule < from + a.size; i++) {
         Word& word = shadow.words[i];
-        if (a.way != WRITE && !unwritten) {
+        if (!raced) raced = check_pending(w, a, word);
+        if (needs_value(a.way) && !unwritten) {
             unwritten = b ? !is_initialized(*b, i, granule) : word.write_phase < first_of_block;
             if (unwritten)
                 found(b ? "uninitialized global read" : "uninitialized shared read", a.place, {},
@@ -102,8 +103,8 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
                       a.size, Who(w).text);
         }
         if (!raced) raced = check_word(w, a, word);
-        if (b && a.way != WRITE && word.write_phase < first_of_launch && word.read_phase < first_of_launch)
-            read_bytes += granule;
+        const bool is_first_touch = word.write_phase < first_of_launch && word.read_phase < first_of_launch;
+        if (b && needs_value(a.way) && is_first_touch) read_bytes += granule;
         if (b && !reads(a.way) && word.write_phase < first_of_launch) written_bytes += granule;
         if (reads(a.way)) remember_read(w, a, word);
         else remember_write(w, a, word);
@@ -111,13 +112,14 @@ static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* 
     if (b && !reads(a.way)) set_bits(*b, from, from + a.size, nullptr, 0);
 }
 
-static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : way == WRITE ? STORE : LOAD; }
+static Motion motion_of(Way way) { return way == ATOMIC ? UPDATE : reads(way) ? LOAD : STORE; }
 
 static void check_shared(Worker& w, Access& a, Shadow& shadow, const char* at, bool aligned) {
     a.space = SHARED;
     a.since = first_of_block;
     if (aligned) check_alignment(w, a);
-    if (counting) count_access(w, a.number, SHARED, a.address, a.size, motion_of(a.way));
+    if (counting && a.way != BEGIN_COPY)
+        count_access(w, a.number, SHARED, a.address, a.size, motion_of(a.way));
     check_words(w, a, shadow, at, nullptr);
 }
 
@@ -186,7 +188,7 @@ static void read_rows(Worker& w, unsigned warp) {
 
 // ---- asynchronous copies ----------------------------------------------------------------------------------
 
-// Made when the thread waits for them and not before, so that a missing wait shows as an uninitialized read.
+// Made when the thread waits for them and not before, so that a missing wait also shows in the results.
 struct Copy {
     char* to;
     const char* from;
@@ -206,6 +208,7 @@ static void forget_copies() {
 TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site site) {
     using namespace tt_emu;
     bytes = bytes > 16 ? 16 : bytes;
+    access(to, 16, BEGIN_COPY, {nullptr, site});
     copies[self].add({(char*)to, (const char*)from, bytes, groups[self], {nullptr, site}});
 }
 
@@ -222,7 +225,7 @@ TT_API void tt_checked_wait(unsigned self, unsigned left) {
             continue;
         }
         access(copy.from, copy.bytes, READ, copy.place);
-        access(copy.to, 16, WRITE, copy.place);
+        access(copy.to, 16, END_COPY, copy.place);
         memcpy(copy.to, copy.from, copy.bytes);
         memset(copy.to + copy.bytes, 0, 16 - copy.bytes);
     }

@@ -1,15 +1,20 @@
 // Races: two accesses of the same bytes, one of them a write, with nothing between them. Two atomic
 // operations never race. For each word the last write is remembered, and enough of the reads since: one read,
 // or the lanes of one warp, or two threads of different warps, or one read in an earlier block.
+//
+// An asynchronous copy is a write that begins where it is asked for, and ends where its thread waits for it:
+// whoever touches its target in between meets a word that is pending.
 #pragma once
 #include "counters.h"
 
 namespace tt_emu {
 
 // A warp reads a matrix as one: what its lanes do afterwards comes after the reads of all of them.
-enum Way : int { READ, WRITE, ATOMIC, READ_TOGETHER };
-static const char* const way_names[] = {"read", "write", "atomic operation", "read"};
+enum Way : int { READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY };
+static const char* const way_names[] = {"read", "write", "atomic operation", "read", "asynchronous copy",
+                                        "asynchronous copy"};
 static bool reads(Way way) { return way == READ || way == READ_TOGETHER; }
+static bool needs_value(Way way) { return reads(way) || way == ATOMIC; }
 
 struct Access {  // the running one
     const char* address;
@@ -64,6 +69,7 @@ static void remember_write(const Worker& w, const Access& a, Word& word) {
     word.write_clock = seen[w.current][w.current % LANES];
     word.write_place = a.number;
     word.atomic = a.way == ATOMIC;
+    word.pending = a.way == BEGIN_COPY;
 }
 
 static void report_race(const Worker& w, const Access& a, uint64_t then, unsigned thread, const char* what,
@@ -72,6 +78,15 @@ static void report_race(const Worker& w, const Access& a, uint64_t then, unsigne
     found(a.space == SHARED ? "shared race" : "global race", a.place, places[other],
           "%s of %s + %zu bytes by %s after a %s by %s, with %s between", way_names[a.way], a.name, a.offset,
           Who(w).text, what, Who(w, then, thread).text, same_block ? "no barrier" : "nothing");
+}
+
+// Whether a copy into the word has begun and not ended, and something else comes between.
+static bool check_pending(const Worker& w, const Access& a, const Word& word) {
+    if (!word.pending || a.way == END_COPY || word.write_phase < first_of_block) return false;
+    found("unfinished copy", a.place, places[word.write_place],
+          "%s of %s + %zu bytes by %s, which an asynchronous copy by %s may not have filled yet",
+          way_names[a.way], a.name, a.offset, Who(w).text, Who(w, word.write_phase, word.write_thread).text);
+    return true;
 }
 
 // Whether the access has a race in this word.

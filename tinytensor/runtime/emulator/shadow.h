@@ -6,7 +6,7 @@ namespace tt_emu {
 
 struct Word {
     // Phases (order.h) never come again, so what an earlier launch left here needs no cleaning.
-    uint64_t write_phase : 48, write_thread : 10, atomic : 1;
+    uint64_t write_phase : 48, write_thread : 10, atomic : 1, pending : 1;  // pending: see races.h
     uint64_t read_phase : 48, read_thread : 10, several : 1;  // several: warps have read
     uint32_t write_clock, read_clock;
     uint32_t read_lanes;  // of one warp; or a thread of another warp than read_thread, if `several`
