@@ -173,9 +173,7 @@ def target_for(architecture: int) -> str:
             f"NVRTC {'.'.join(map(str, version()))} does not compile for compute capability "
             f"{architecture / 10:.1f}",
             why=f"it starts at {known[0] / 10:.1f}",
-            fix="install an older CUDA: pip install .[gpu12]"
-            if version()[0] > 12
-            else "use a newer GPU",
+            fix="install an older CUDA: pip install .[gpu12]" if version()[0] > 12 else "use a newer GPU",
         )
     return f"compute_{older[-1]}"
 
