@@ -250,7 +250,8 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
     nothing.
 
     What is not: order between blocks by other means than __threadfence and atomic operations on both sides;
-    an index that leaves one array and meets another through a pointer; what a weak memory model allows.
+    an index that leaves one array and meets another through a pointer; what a weak memory model allows; where
+    clang compiles, copies of whole structs to or from a misaligned address.
 
     Args:
         blocks: how many blocks of each launch are counted; the findings are of all blocks.

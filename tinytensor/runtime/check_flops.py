@@ -48,7 +48,8 @@ _INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(\S+)\s*(.*)$")
 _ARITHMETIC = re.compile(r"^v?(add|sub|mul|div|sqrt|fn?m(?:add|sub)(?:132|213|231))([sp])([sd])$")
 _TARGET = re.compile(r"^([0-9a-f]+)\b")
 _CALLED = re.compile(r"<([^>@+]+)")
-_MANGLED = re.compile(r"^_ZL?(\d+)(\w+)$")
+_MANGLED = re.compile(r"_Z(N?)")
+_LENGTH = re.compile(r"L?(\d+)")
 
 
 @cache
@@ -115,14 +116,23 @@ def _operation(offset: int, name: str, operands: str) -> Operation | None:
     return Operation(offset, "single" if match[3] == "s" else "double", each * lanes)
 
 
+def _demangled(symbol: str) -> tuple[str, str]:
+    """The bare name of a function, and the types of its parameters as they are written there; "" in C."""
+    mangled = _MANGLED.match(symbol)
+    if mangled is None:
+        return symbol, ""
+    name, rest = "", symbol[mangled.end() :]
+    while (found := _LENGTH.match(rest)) and (mangled[1] or not name):
+        end = found.end() + int(found[1])
+        name, rest = rest[found.end() : end], rest[end:]
+    return name, rest.removeprefix("E") if mangled[1] else rest
+
+
 def _call(offset: int, operands: str) -> Operation | None:
     called = _CALLED.search(operands)
     if called is None:
         return None
-    name, types = called[1], ""
-    if mangled := _MANGLED.match(name):
-        length = int(mangled[1])
-        name, types = mangled[2][:length], mangled[2][length:]
+    name, types = _demangled(called[1])
     if name == "atomicAdd":
         single = types.startswith(("Pf", "P6__half", "P13__nv_bfloat16"))
         return Operation(offset, "single" if single else "double", 1) if single or types[:2] == "Pd" else None

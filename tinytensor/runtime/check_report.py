@@ -36,7 +36,9 @@ class CheckReport:
 
     @property
     def work(self) -> list[LineWork] | None:
-        """Floating-point operations of each source line; None where objdump is missing, or no x86-64."""
+        """Floating-point operations of each source line; None where objdump or addr2line is missing, or the
+        processor is no x86-64.
+        """
         return work_of(self.kernels)
 
     @property
@@ -77,7 +79,7 @@ def _described(kernel: KernelCount) -> list[str]:
     counted += f"{kernel.counted:,} of {_number(kernel.blocks, 'block')} counted"
     bytes_once = f"{kernel.read_bytes:,} bytes read and {kernel.written_bytes:,} written"
     flops = kernel.flops
-    work = "FLOPs not counted (objdump is missing)"
+    work = "FLOPs not counted: that takes objdump and addr2line, and an x86-64 processor"
     if flops is not None:
         per_byte = f", {flops / kernel.moved_bytes:.2f} per byte moved" if kernel.moved_bytes else ""
         work = f"{_number(flops, 'FLOP')}{per_byte}"

@@ -1,8 +1,10 @@
 """Lower bounds of the time that a kernel takes on some GPUs, from what a checked run counted.
 
 A model, not a measurement: each part of the GPU is taken to work at its peak from the first moment to the
-last, and nothing else to take time. Peaks are those of the data sheets; a multiprocessor is taken to get at
-most 64 bytes per clock from the L2 cache and to serve one wavefront of shared memory per clock.
+last, and nothing else to take time. Peaks are those of the data sheets. A multiprocessor is taken to serve
+one line of 128 bytes per clock from its L1 cache, as if all of it were there, and one wavefront of shared
+memory per clock. Blocks that were not counted are taken to do as much as those that were, and what a kernel
+reads to lie in memory, not in the L2 cache, where small tensors of the kernel before may still be.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Bound:
 
     Attributes:
         card: where.
-        parts: seconds of each part by itself: "memory", "L2", "shared memory", and operations by precision.
+        parts: seconds of each part by itself: "memory", "L1", "shared memory", and operations by precision.
     """
 
     card: Card
@@ -70,7 +72,7 @@ def bounds_of(count: KernelCount) -> list[Bound]:
         busy = min(blocks, card.multiprocessors)
         parts = {
             "memory": count.bytes / count.times / card.bandwidth,
-            "L2": scale * count.moved_bytes / (64 * busy * card.clock),
+            "L1": scale * count.moved_bytes / (128 * busy * card.clock),
             "shared memory": scale * count.wavefronts / (busy * card.clock),
         }
         for kind, operations in flops.items():

@@ -46,7 +46,8 @@ CLANG_WATCHED_FLAGS = NO_TRAPS + tuple(
     word
     for flag in (
         *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
-        *("-fsanitize-coverage-trace-pc", "-fsanitize-recover=array-bounds"),
+        *("-fsanitize-coverage-trace-pc", "-fsanitize-coverage-no-prune"),  # all pieces of code, for counting
+        "-fsanitize-recover=array-bounds",
         # y += 1 reads before it writes, which clang would leave out; atomic operations tell us themselves.
         *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
     )

@@ -1,7 +1,6 @@
 // Every access of a checked kernel arrives here: bounds and alignment, then races and uninitialized reads,
 // then counters.
 #pragma once
-#include "flops.h"
 #include "races.h"
 
 namespace tt_emu {

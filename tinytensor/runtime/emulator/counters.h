@@ -18,12 +18,16 @@ struct Request {
     uint64_t address[LANES];
 };
 
+struct Costs {
+    uint64_t requests, lanes, bytes, sectors, wavefronts, ideal;
+};
+
 struct Line {
     uint16_t place;
     Space space;
     Motion motion;
     unsigned size;  // bytes per lane
-    uint64_t requests, lanes, bytes, sectors, wavefronts, ideal;
+    Costs running, counted;  // of the running block, of those before it
     List<Request> made[WARPS];  // since the lanes met
     unsigned times[MOST_THREADS];
     Line* next;  // of the same place
@@ -92,8 +96,8 @@ static void count_global(Line& line, const Request& request) {
         sectors[n++] = at / 32;
         if ((at + line.size - 1) / 32 != at / 32) sectors[n++] = (at + line.size - 1) / 32;
     }
-    line.sectors += sort_unique(sectors, n);
-    line.bytes += sort_unique(starts, lanes) * line.size;
+    line.running.sectors += sort_unique(sectors, n);
+    line.running.bytes += sort_unique(starts, lanes) * line.size;
 }
 
 // Accesses of 8 bytes are served for 16 lanes at a time, of 16 bytes for 8. Lanes that load one word get it
@@ -114,10 +118,10 @@ static void count_shared(Line& line, const Request& request) {
             unsigned in_bank = ++banks[words[i] % 32];
             if (in_bank > most) most = in_bank;
         }
-        line.wavefronts += most;
-        line.ideal++;
+        line.running.wavefronts += most;
+        line.running.ideal++;
     }
-    line.bytes += (uint64_t)__builtin_popcount(request.lanes) * line.size;
+    line.running.bytes += (uint64_t)__builtin_popcount(request.lanes) * line.size;
 }
 
 // The lanes of these warps have met: what they asked for is complete.
@@ -126,8 +130,8 @@ static void flush(unsigned first, unsigned last) {
         for (unsigned warp = first; warp < last; warp++) {
             for (const Request& request : line->made[warp]) {
                 if (!request.lanes) continue;
-                line->requests++;
-                line->lanes += (unsigned)__builtin_popcount(request.lanes);
+                line->running.requests++;
+                line->running.lanes += (unsigned)__builtin_popcount(request.lanes);
                 if (line->space == GLOBAL) count_global(*line, request);
                 else count_shared(*line, request);
             }
@@ -138,9 +142,17 @@ static void flush(unsigned first, unsigned last) {
 
 static void begin_counting() { counting = !cut && counted_blocks < blocks_to_count; }
 
-static void end_counting() {
-    if (counting) flush(0, WARPS), counted_blocks++;
-    counting = false;
+// At the end of a block that was counted to its end. Where counting was cut off, what has run does not count.
+static void keep_costs() {
+    flush(0, WARPS);
+    for (Line* line : lines) {
+        const Costs &from = line->running, to = line->counted;
+        line->counted = {to.requests + from.requests, to.lanes + from.lanes,
+                         to.bytes + from.bytes,       to.sectors + from.sectors,
+                         to.wavefronts + from.wavefronts, to.ideal + from.ideal};
+        line->running = {};
+    }
+    counted_blocks++;
 }
 
 static void forget_lines() {
@@ -170,12 +182,13 @@ TT_API size_t tt_checked_lines(char* to, size_t room) {
     using namespace tt_emu;
     Text text = {to, room, 0};
     for (const Line* line : lines) {
-        if (!line->requests) continue;
+        const Costs& costs = line->counted;
+        if (!costs.requests) continue;
         text.add("%s\t%s\t%u", line->space == GLOBAL ? "global" : "shared", motion_names[line->motion],
                  line->size);
         print_place(text, places[line->place]);
-        const uint64_t numbers[] = {line->requests, line->lanes,      line->bytes,
-                                    line->sectors,  line->wavefronts, line->ideal};
+        const uint64_t numbers[] = {costs.requests, costs.lanes,      costs.bytes,
+                                    costs.sectors,  costs.wavefronts, costs.ideal};
         for (uint64_t number : numbers) text.add("\t%llu", (unsigned long long)number);
         text.add("\n");
     }

@@ -39,6 +39,19 @@
 typedef decltype(sizeof(0)) size_t;
 typedef decltype((char*)0 - (char*)0) ptrdiff_t;
 
+#if defined(TT_CHECKED) && defined(__clang__) && __clang_major__ < 16
+// These call memcpy and memset for copies of structs, where others call what the core watches.
+extern "C" void* __tsan_memcpy(void*, const void*, size_t);
+extern "C" void* __tsan_memset(void*, int, size_t);
+extern "C" TT_NOSAN __attribute__((used, visibility("hidden"))) void* memcpy(void* to, const void* from,
+                                                                             size_t n) {
+    __attribute__((musttail)) return __tsan_memcpy(to, from, n);  // so that the caller's line is seen
+}
+extern "C" TT_NOSAN __attribute__((used, visibility("hidden"))) void* memset(void* to, int value, size_t n) {
+    __attribute__((musttail)) return __tsan_memset(to, value, n);
+}
+#endif
+
 #include "vector_types.h"
 
 TT_PRIVATE static uint3 threadIdx, blockIdx;

@@ -6,14 +6,18 @@
 
 namespace tt_emu {
 
+struct Passes {
+    uint64_t running, counted;  // in the running block, in those before it
+    bool is_known;
+};
 static List<const char*> passed;  // where it was called from
-static uint64_t* passes;          // how often, by the distance from the start of the unit
+static Passes* passes;            // how often, by the distance from the start of the unit
 static size_t passes_size;
 
 struct Products {
     Matrix kind;
     uint16_t place;
-    uint64_t operations;
+    uint64_t running, counted;  // operations
 };
 static List<Products> products;
 
@@ -23,14 +27,27 @@ static void count_product(Matrix kind, Site site) {
     const unsigned each = (kind == Matrix::tf32 ? 2 * 16 * 8 * 8 : 2 * 16 * 8 * 16) / LANES;
     for (Products& p : products)
         if (p.kind == kind && p.place == place) {
-            p.operations += each;
+            p.running += each;
             return;
         }
-    products.add({kind, place, each});
+    products.add({kind, place, each, 0});
+}
+
+// At the end of a block that was counted to its end.
+static void keep_work() {
+    for (const char* code : passed) {
+        Passes& p = passes[code - image.start];
+        p.counted += p.running;
+        p.running = 0;
+    }
+    for (Products& p : products) {
+        p.counted += p.running;
+        p.running = 0;
+    }
 }
 
 static void forget_work() {
-    for (const char* code : passed) passes[code - image.start] = 0;
+    for (const char* code : passed) passes[code - image.start] = {};
     passed.clear();
     products.clear();
 }
@@ -38,8 +55,8 @@ static void forget_work() {
 static void prepare_work() {
     const size_t size = (size_t)(image.end - image.start);
     if (size <= passes_size) return;
-    if (passes) munmap((void*)passes, passes_size * sizeof(uint64_t));
-    passes = (uint64_t*)pages(size * sizeof(uint64_t));
+    if (passes) munmap((void*)passes, passes_size * sizeof(Passes));
+    passes = (Passes*)pages(size * sizeof(Passes));
     passes_size = passes ? size : 0;
 }
 
@@ -50,7 +67,10 @@ TT_API void __sanitizer_cov_trace_pc() {
     if (!counting) return;
     const char* code = (const char*)__builtin_return_address(0);
     if (code < image.start || code >= image.start + passes_size) return;
-    if (passes[code - image.start]++ == 0) passed.add(code);
+    Passes& p = passes[code - image.start];
+    p.running++;
+    if (!p.is_known) passed.add(code);
+    p.is_known = true;
 }
 
 // Lines of "code, how often", then of "kind, place, operations" of tensor cores.
@@ -59,11 +79,11 @@ TT_API size_t tt_checked_work(char* to, size_t room) {
     static const char* const kinds[] = {"float16", "bfloat16", "tf32"};
     Text text = {to, room, 0};
     for (const char* code : passed)
-        text.add("%tx\t%llu\n", code - image.start, (unsigned long long)passes[code - image.start]);
+        text.add("%tx\t%llu\n", code - image.start, (unsigned long long)passes[code - image.start].counted);
     for (const Products& p : products) {
         text.add("%s", kinds[(int)p.kind]);
         print_place(text, places[p.place]);
-        text.add("\t%llu\n", (unsigned long long)p.operations);
+        text.add("\t%llu\n", (unsigned long long)p.counted);
     }
     return text.used;
 }

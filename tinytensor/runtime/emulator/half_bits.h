@@ -21,9 +21,9 @@ TT_INLINE float sticky(double x) {
 }
 
 TT_INLINE unsigned short half_bits(float f) {
-#if defined(__F16C__) && defined(__clang__)
+#if defined(__F16C__) && __clang_major__ >= 15
     return bits<unsigned short>((_Float16)f);
-#elif defined(__F16C__)  // GCC's _Float16 needs functions of its own library
+#elif defined(__F16C__)  // _Float16 of GCC needs functions of its own library, that of older clang AVX512
     typedef float Floats __attribute__((vector_size(16)));
     return (unsigned short)__builtin_ia32_vcvtps2ph((Floats){f, 0, 0, 0}, 0)[0];
 #else
@@ -39,7 +39,7 @@ TT_INLINE unsigned short half_bits(float f) {
 }
 
 TT_INLINE float half_value(unsigned short h) {
-#if defined(__F16C__) && defined(__clang__)
+#if defined(__F16C__) && __clang_major__ >= 15
     return (float)bits<_Float16>(h);
 #elif defined(__F16C__)
     typedef short Shorts __attribute__((vector_size(16)));

@@ -5,7 +5,7 @@
 // An asynchronous copy is a write that begins where it is asked for, and ends where its thread waits for it:
 // whoever touches its target in between meets a word that is pending.
 #pragma once
-#include "counters.h"
+#include "flops.h"
 
 namespace tt_emu {
 
@@ -116,7 +116,10 @@ static void begin_checked_block(Worker& w) {
     begin_counting();
 }
 
-static void end_checked_block(Worker&) { end_counting(); }
+static void end_checked_block(Worker&) {
+    if (counting) keep_costs(), keep_work();
+    counting = false;
+}
 
 static void pass_barrier() {
     phase++;
