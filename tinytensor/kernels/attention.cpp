@@ -51,12 +51,19 @@ struct Block {
 
 Index blocks(const Problem& p) { return (p.Tq + QUERIES - 1) / QUERIES; }
 
-// to[c][i] = factor * from[i][c] for the queries of a block; 0 for queries that are not there.
+// to[c][i] = factor * from[i][c] for the queries of a block; queries that are not there repeat the last one.
 void turn(float* to, const Rows& from, const Block& block, Index width, float factor) {
-    for (Index i = 0; i < QUERIES; i++) {
-        const float* row = from.at(block.first + i);
-        for (Index c = 0; c < width; c++)
-            to[c * QUERIES + i] = i < block.count ? row[c] * factor : 0;
+    for (Index i = 0; i < QUERIES; i += LANES) {
+        each_vector(width, [&](Index c, auto lanes) {
+            Floats square[LANES];
+            for (int r = 0; r < LANES; r++) {
+                Index row = i + r < block.count ? i + r : block.count - 1;
+                square[r] = load(from.at(block.first + row) + c, lanes) * factor;
+            }
+            transpose(square);
+            for (int r = 0; r < LANES && c + r < width; r++)
+                store(to + (c + r) * QUERIES + i, square[r]);
+        });
     }
 }
 
@@ -118,8 +125,10 @@ void forward(const Problem& p, const Block& block, Rows q, Rows k, Rows v, Rows 
     float inverse[QUERIES + ROWS] = {};
     for (int v = 0; v < VECTORS; v++)
         store(inverse + v * LANES, 1 / sum[v]);
-    for (Index i = 0; lse && i < block.count; i++) {
-        lse[block.first + i] = logf(sum[i / LANES][i % LANES]) + top[i / LANES][i % LANES];
+    if (lse) {
+        each_vector(block.count, [&](Index i, auto lanes) {
+            store(lse + block.first + i, logarithm(sum[i / LANES]) + top[i / LANES], lanes);
+        });
     }
     for (Index i = 0; i < block.count; i += ROWS) {
         by_columns(p.Dv, [&](Index c, auto number, auto last) {

@@ -111,6 +111,57 @@ inline Floats exponential(Floats x) {
 #endif
 }
 
+// The natural logarithm of numbers that are positive and not below the smallest normal one, or of inf or nan;
+// with an error of less than 2 units in the last place.
+inline Floats logarithm(Floats x) {
+    Ints bits = (Ints)x, power = (bits - 0x3F3504F3) >> 23;  // x = m 2^power, m from sqrt(1/2) to sqrt(2)
+    Floats m = (Floats)(bits - (power << 23)) - 1, n = __builtin_convertvector(power, Floats);
+    Floats p = m * 7.0376836292e-2f - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    Floats square = m * m;
+    Floats log = n * 0.693359375f + (m + (p * m * square - square * 0.5f + n * -2.12194440e-4f));
+    return x < __builtin_inff() ? log : x;
+}
+
+// a0 b0 a1 b1 …, from the first or the second halves of a and b.
+#if defined(__AVX512F__)
+inline Floats mixed(Floats a, Floats b, bool second) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    __m512i places = _mm512_add_epi32(first, _mm512_set1_epi32(second ? 8 : 0));
+    return (Floats)_mm512_permutex2var_ps((__m512)a, places, (__m512)b);
+}
+#elif defined(__AVX__)
+inline Floats mixed(Floats a, Floats b, bool second) {
+    __m256 low = _mm256_unpacklo_ps((__m256)a, (__m256)b), high = _mm256_unpackhi_ps((__m256)a, (__m256)b);
+    return (Floats)(second ? _mm256_permute2f128_ps(low, high, 0x31)
+                           : _mm256_permute2f128_ps(low, high, 0x20));
+}
+#else
+inline Floats mixed(Floats a, Floats b, bool second) {
+    Floats v = {};
+    for (int i = 0; i < LANES; i++)
+        v[i] = (i % 2 ? b : a)[i / 2 + (second ? LANES / 2 : 0)];
+    return v;
+}
+#endif
+
+// Turn a square of numbers around: rows become columns.
+inline void transpose(Floats (&rows)[LANES]) {
+    for (int stage = 1; stage < LANES; stage *= 2) {
+        Floats from[LANES];
+        for (int i = 0; i < LANES; i++)
+            from[i] = rows[i];
+        for (int i = 0; i < LANES; i++)
+            rows[i] = mixed(from[i / 2], from[i / 2 + LANES / 2], i % 2);
+    }
+}
+
 // Sum and largest of all lanes, by halves.
 #if defined(__AVX512F__)
 inline float total(Floats v) { return _mm512_reduce_add_ps((__m512)v); }
