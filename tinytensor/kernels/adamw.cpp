@@ -52,7 +52,8 @@ void move(float* p, const float* g, float* m, float* v, Index size, const Step& 
 HOST_KERNEL bool adamw(Arrays params, Arrays grads, Arrays ms, Arrays vs, Array hyper, Array rows,
                        bool coupled) {
     if (!dense<float>(hyper) || !dense<Index>(rows) || !all_dense<float>(params) ||
-        !all_dense<float>(grads) || !all_dense<float>(ms) || !all_dense<float>(vs)) {
+        !all_dense<float>(grads) || !all_dense<float>(ms) || !all_dense<float>(vs) ||
+        !all_writeable(params) || !all_writeable(ms) || !all_writeable(vs)) {
         return false;
     }
     Pieces pieces(params);

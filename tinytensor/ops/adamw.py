@@ -38,7 +38,7 @@ from ..grad_mode import grad_enabled
 from ..inplace import store
 from ..launching import Launch, View, blocks_for, launch_for, view_of
 from ..layout import Layout
-from ..runtime.host import Array, check_writeable, scratch
+from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, multiply
 from .blocks import flat_blocks, need_tensors, one_block
@@ -290,9 +290,6 @@ def _step_on_host(
     if config.host_kernels == "off":
         return False
     columns = [[arr(x) for x in column] for column in (params, grads, ms, vs)]
-    for written in (params, ms, vs):
-        for x in written:
-            check_writeable(arr(x), Adamw.name)
     if not kernels.adamw(*columns, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
         return False
     for written in (params, ms, vs):

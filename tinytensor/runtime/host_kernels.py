@@ -107,7 +107,7 @@ def _function(library: ctypes.CDLL, name: str, types: list[str]) -> Kernel:
 
 def _check_layout(library: ctypes.CDLL) -> None:
     """KernelError unless kernels find in an array object what is there."""
-    types = ["Arrays", "Array", "Index", "int", "Index", "Index", "int", "bool", "bool"]
+    types = ["Arrays", "Array", "Index", "int", "Index", "Index", "int", "bool", "bool", "bool"]
     check = _function(library, "tt_check_array", types)
     whole = np.zeros((3, 4), np.float32)
     for a, dense, single in (
@@ -117,9 +117,8 @@ def _check_layout(library: ctypes.CDLL) -> None:
         (np.ones(2, ">f4"), True, False),
         (np.ndarray(2, np.float32, bytes(9), 1), True, False),
     ):
-        if not check(
-            [None, a], a, a.ctypes.data, a.ndim, a.shape[-1], a.strides[0], a.dtype.num, dense, single
-        ):
+        facts = (a.ctypes.data, a.ndim, a.shape[-1], a.strides[0], a.dtype.num)
+        if not check([None, a], a, *facts, dense, single, a.flags.writeable):
             raise KernelError(
                 f"host kernels: array objects of NumPy {np.__version__} are laid out in an unknown way",
                 why="kernels read address, shape, strides and dtype of an array from its object",

@@ -103,6 +103,7 @@ class Array {
         return n;
     }
     bool contiguous() const { return has(0x1); }  // in C order
+    bool writeable() const { return has(0x400); }
     // The address where the array is given, else nullptr.
     template <class T>
     T* data_or_null() const {
@@ -139,11 +140,18 @@ bool all_dense(const Arrays& arrays) {
     return true;
 }
 
+inline bool all_writeable(const Arrays& arrays) {
+    for (Index i = 0; i < arrays.count(); i++)
+        if (!arrays[i].writeable()) return false;
+    return true;
+}
+
 // Whether an array is what Python says it is, alone and as the last one of a list: address, ndim, last
 // length, first stride, type number, in C order, float32.
 HOST_KERNEL bool tt_check_array(Arrays list, Array a, Index address, int ndim, Index last, Index stride,
-                                int type, bool dense, bool single) {
+                                int type, bool dense, bool single, bool writeable) {
     return (Index)a.data<char>() == address && a.ndim() == ndim && a.shape(-1) == last &&
            a.stride(0) == stride && a.type() == type && a.contiguous() == dense && a.is<float>() == single &&
-           list.is_list() && list.count() == 2 && list[1].data<char>() == a.data<char>();
+           a.writeable() == writeable && list.is_list() && list.count() == 2 &&
+           list[1].data<char>() == a.data<char>();
 }
