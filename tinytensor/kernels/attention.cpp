@@ -34,12 +34,14 @@ struct Problem {
 // Some queries of one head.
 struct Block {
     Index first, count;  // queries
+    Index vectors;       // that they fill
     Index shift;         // its query i sees the keys up to i + shift
     Index end;           // keys that its last query sees
 
     Block(const Problem& p, Index number) {
         first = number * QUERIES;
         count = p.Tq - first < QUERIES ? p.Tq - first : QUERIES;
+        vectors = (count + LANES - 1) / LANES;
         shift = p.causal ? first + p.Tk - p.Tq : p.Tk;
         end = p.causal ? shift + count : p.Tk;
     }
@@ -53,7 +55,7 @@ Index blocks(const Problem& p) { return (p.Tq + QUERIES - 1) / QUERIES; }
 
 // to[c][i] = factor * from[i][c] for the queries of a block; queries that are not there repeat the last one.
 void turn(float* to, const Rows& from, const Block& block, Index width, float factor) {
-    for (Index i = 0; i < QUERIES; i += LANES) {
+    for (Index i = 0; i < block.count; i += LANES) {
         each_vector(width, [&](Index c, auto lanes) {
             Floats square[LANES];
             for (int r = 0; r < LANES; r++) {
@@ -78,8 +80,8 @@ INLINE void products(const Block& block, const Rows& keys, const float* turned, 
             for (Index v = 0; v < at; v++)
                 store(target + (j + r - begin) * QUERIES + v * LANES, Floats{});
         ByRows left(keys.at(j), keys.step, rows);
-        for (Index next; at < VECTORS; at = next) {
-            next = at + WIDE < VECTORS ? at + WIDE : VECTORS;
+        for (Index next; at < block.vectors; at = next) {
+            next = at + WIDE < block.vectors ? at + WIDE : block.vectors;
             by_number(next - at, [&](auto number) {
                 constexpr int V = decltype(number)::value;
                 Floats tile[ROWS][V];
@@ -116,14 +118,14 @@ void forward(const Problem& p, const Block& block, Rows q, Rows k, Rows v, Rows 
     });
     for (Index j = 0; j < block.end; j++) {
         float* row = weights + j * QUERIES;
-        for (Index v = block.sees(j / ROWS * ROWS) / LANES; v < VECTORS; v++) {
+        for (Index v = block.sees(j / ROWS * ROWS) / LANES; v < block.vectors; v++) {
             Floats e = exponential(load(row + v * LANES) - top[v]);
             sum[v] += e;
             store(row + v * LANES, e);
         }
     }
     float inverse[QUERIES + ROWS] = {};
-    for (int v = 0; v < VECTORS; v++)
+    for (Index v = 0; v < block.vectors; v++)
         store(inverse + v * LANES, 1 / sum[v]);
     if (lse) {
         each_vector(block.count, [&](Index i, auto lanes) {
