@@ -11,7 +11,9 @@
 
 namespace {
 
-constexpr Index KEYS = 512;  // that backward looks at together: their scores stay in the L2 cache
+constexpr Index FEW = 4;               // queries
+constexpr Index LEAST_WORK = 500'000;  // products that are worth a part of their own
+constexpr Index KEYS = 512;            // that backward looks at together: their scores stay in the L2 cache
 
 struct Rows {  // of one head
     float* data;
@@ -145,6 +147,38 @@ void forward(const Problem& p, const Block& block, Rows q, Rows k, Rows v, Rows 
     }
 }
 
+// The same for one query: where there are few, as in generation, most lanes would be empty.
+void forward_one(const Problem& p, const Block& block, Index i, Rows q, Rows k, Rows v, Rows y, float* lse,
+                 float* weights) {
+    const float* query = q.at(block.first + i);
+    Index keys = block.until(i);
+    for (Index j = 0; j < keys; j++) {
+        const float* key = k.at(j);
+        auto term = [&](Index c, auto lanes) { return load(query + c, lanes) * load(key + c, lanes); };
+        weights[j] = sum_of(p.D, term) * p.scale;
+    }
+    float top = largest_of(weights, keys);
+    float sum = sum_of(keys, [&](Index j, auto lanes) {
+        Floats e = exponential(load(weights + j, lanes) - top);
+        store(weights + j, e, lanes);
+        return e;
+    });
+    if (lse) lse[block.first + i] = logf(sum) + top;
+    by_columns(p.Dv, [&](Index c, auto number, auto last) {
+        constexpr int V = decltype(number)::value;
+        Floats result[V] = {};
+        for (Index j = 0; j < keys; j++) {
+            const float* value = v.at(j) + c;
+            for (int n = 0; n < V - 1; n++)
+                result[n] += load(value + n * LANES) * weights[j];
+            result[V - 1] += load(value + (V - 1) * LANES, last) * weights[j];
+        }
+        each(result, last, [&](Index at, Floats numbers, auto lanes) {
+            store(y.at(block.first + i) + c + at, numbers / sum, lanes);
+        });
+    });
+}
+
 // target[j] += sum over the queries i of the block of weights[j][i] * rows[i], for the keys [begin, end).
 void add_up(const Block& block, Rows target, const float* weights, Rows rows, Index width, Index begin,
             Index end) {
@@ -208,17 +242,22 @@ void backward(const Problem& p, const Block& block, Rows dq, Rows dk, Rows dv, R
 
 bool run_forward(const Problem& p, Heads y, float* lse, Heads q, Heads k, Heads v) {
     bool failed = false;
-    Index count = blocks(p);
-    run_parts(p.B * p.H * count, [&](Index part) {
-        Index head = part / count, b = head / p.H, h = head % p.H;
-        Block block(p, count - 1 - part % count);  // the longest first
-        Scratch memory((p.D + block.end + ROWS) * QUERIES + ROWS);
+    Index count = blocks(p), work = count ? p.Tq * p.Tk * (p.D + p.Dv) / count + 1 : 1;  // of a block
+    parallel_for(p.B * p.H * count, (LEAST_WORK + work - 1) / work, [&](Index begin, Index end) {
+        Scratch memory((p.D + p.Tk + ROWS) * QUERIES + ROWS);
         if (!memory) {
             failed = true;
             return;
         }
-        float* logs = lse ? lse + head * p.Tq : nullptr;
-        forward(p, block, q.of(b, h), k.of(b, h), v.of(b, h), y.of(b, h), logs, memory.data());
+        for (Index part = begin; part < end; part++) {
+            Index head = part / count, b = head / p.H, h = head % p.H;
+            Block block(p, count - 1 - part % count);  // the longest first
+            Rows queries = q.of(b, h), keys = k.of(b, h), values = v.of(b, h), results = y.of(b, h);
+            float* logs = lse ? lse + head * p.Tq : nullptr;
+            if (block.count > FEW) forward(p, block, queries, keys, values, results, logs, memory.data());
+            for (Index i = 0; i < block.count && block.count <= FEW; i++)
+                forward_one(p, block, i, queries, keys, values, results, logs, memory.data());
+        }
     });
     return !failed;
 }
