@@ -39,7 +39,7 @@ void draw(Word* words, unsigned long long seed, unsigned long long block) {
 HOST_KERNEL bool dropout_forward(Array y, Array x, Index threshold, double scale, Index seed, Index offset) {
     if (!dense<float>(y, x)) return false;
     constexpr Index STEP = 4 * TOGETHER;
-    parallel_for(x.size(), 16 * STEP, [&](Index begin, Index end) {
+    parallel_for(x.size(), 64 * STEP, [&](Index begin, Index end) {
         for (Index at = begin; at < end; at += STEP) {
             Word words[STEP];
             float keep[STEP];
