@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from tests.tolerance import tolerance
 from tinytensor.ops.matmul import kernels
+from tinytensor.runtime.host import narrow, widen
 
 Array = np.ndarray[Any, Any]
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([63, 64, 65, 97, 130, 400]))
@@ -54,6 +55,25 @@ def check(actual: Array, expected: Array, terms: int) -> None:
     assert actual.shape == expected.shape
     rtol, atol = tolerance(str(actual.dtype), terms + 1)
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol * max(terms, 1) ** 0.5)
+
+
+def bits(a: Array) -> Array:
+    """float32 rounded to bfloat16, as the engine stores it."""
+    out = np.empty(a.shape, np.uint16)
+    narrow(np.asarray(a, np.float32), tt.bfloat16, out)
+    return out
+
+
+def wide(a: Array) -> Array:
+    """Exactly, in float64."""
+    return widen(a, tt.bfloat16).astype("f8") if a.dtype == np.uint16 else a.astype("f8")
+
+
+def check_bits(actual: Array, expected: Array, terms: int) -> None:
+    """Equal, but for the rounding of float32 sums to bfloat16."""
+    assert actual.shape == expected.shape
+    rtol, atol = tolerance("bfloat16", terms + 1)
+    np.testing.assert_allclose(wide(actual), expected, rtol=rtol, atol=atol * max(terms, 1) ** 0.5)
 
 
 def run(name: str, *arguments: Any) -> None:
@@ -197,6 +217,92 @@ def test_linear_and_its_gradients(data: Any) -> None:
             "the leading axes of both merge, so it had to be computed"
         )
         assert all([np.isnan(out).all() for out in (dx, dweight, dbias)])
+
+
+@given(st.data())
+def test_bfloat16_of_any_layout(data: Any) -> None:
+    draw = data.draw
+    m, n, k = draw(SIZES), draw(SIZES), draw(SIZES)
+    ta, tb, batch = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([(), (), (2,), (3, 1)]))
+    if math.prod(batch) * m * n * k > 1 << 22:
+        batch = ()
+    a, b = (
+        laid_out(draw, (*batch, *((k, m) if ta else (m, k))), "f4"),
+        laid_out(draw, (n, k) if tb else (k, n), "f4"),
+    )
+    # the strides of the float32 arrays halved: the same layout in 16 bits
+    a, b = [like(v) for v in (a, b)]
+    tt.set_num_threads(draw(st.sampled_from([1, 2])))
+    y = np.full((*batch, m, n), 0x7FC0, np.uint16)
+    run("matmul", y, a, b, ta, tb, False, False)
+    check_bits(y, turned(wide(a), ta) @ turned(wide(b), tb), k)
+    bias = bits(np.linspace(-1, 1, n))
+    if not ta:
+        run("linear", y, a, b, bias, tb, False)
+        check_bits(y, wide(a) @ turned(wide(b), tb) + wide(bias), k)
+
+
+def like(a: Array) -> Array:
+    """The bits of an array in one with the same layout."""
+    if not a.size or 0 in a.strides:
+        return np.broadcast_to(
+            bits(a[tuple(slice(0, 1) if s == 0 else slice(None) for s in a.strides)]), a.shape
+        )
+    order = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
+    base = np.zeros([a.shape[axis] * 3 for axis in order], np.uint16).transpose(np.argsort(order))
+    steps = tuple(slice(None, None, -3) if s < 0 else slice(None, None, 3) for s in a.strides)
+    dense = tuple(
+        slice(None, size) if abs(s) == 4 else step for size, s, step in zip(a.shape, a.strides, steps)
+    )
+    made = base[dense]
+    made[...] = bits(a)
+    return made
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(300, 700, 1900), (33, 40, 9000), (1, 1000, 300), (1000, 1, 301)])
+def test_threads_change_no_bit_of_bfloat16(m: int, n: int, k: int) -> None:
+    rng = np.random.default_rng(m)
+    a, b = bits(rng.uniform(-1, 1, (m, k))), bits(rng.uniform(-1, 1, (k, n)))
+    wanted = wide(a) @ wide(b)
+    for ta in (False, True):
+        for tb in (False, True):
+            x, z = [np.ascontiguousarray(turned(v, t)) for v, t in ((a, ta), (b, tb))]
+            results = []
+            for threads in (1, 2, 5):
+                tt.set_num_threads(threads)
+                y = np.full((m, n), 0x7FC0, np.uint16)
+                run("matmul", y, x, z, ta, tb, False, False)
+                results.append(y.tobytes())
+            check_bits(y, wanted, k)
+            assert results[0] == results[1] == results[2]
+
+
+def test_bfloat16_rounds_to_even_and_keeps_infinities_and_nan() -> None:
+    tie = 2.0**-8  # half a unit in the last place of 1
+    terms = np.array(
+        [[1, 1 + 2**-7, -1, 3e38, np.inf, np.nan, 1], [tie, tie, -tie, 3e38, 1, 1, -np.inf]], np.float32
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = bits(terms[0] + terms[1])
+    for rows in (1, 2):  # one row, and a tile
+        y = np.zeros((rows, 7), np.uint16)
+        run("matmul", y, bits(np.ones((rows, 2))), bits(terms), False, False, False, False)
+        np.testing.assert_array_equal(y, np.broadcast_to(expected, y.shape))
+    assert wide(expected)[:3].tolist() == [1.0, 1 + 2**-6, -1.0]
+
+
+@given(st.data())
+def test_gradients_of_linear_in_bfloat16(data: Any) -> None:
+    rows, k, n = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70))
+    transposed = data.draw(st.booleans())
+    rng = np.random.default_rng(rows)
+    x, g = bits(rng.uniform(-1, 1, (rows, k))), bits(rng.uniform(-1, 1, (rows, n)))
+    weight = bits(rng.uniform(-1, 1, (n, k) if transposed else (k, n)))
+    dx, dweight, dbias = np.empty_like(x), np.empty_like(weight), np.empty(n, np.uint16)
+    run("linear_backward", dx, dweight, dbias, g, x, weight, transposed, False)
+    check_bits(dx, wide(g) @ turned(wide(weight), transposed).T, n)
+    check_bits(dweight, turned(wide(x).T @ wide(g), transposed), rows)
+    check_bits(dbias, wide(g).sum(0), rows)
 
 
 @pytest.mark.parametrize("slopes", [False, True])

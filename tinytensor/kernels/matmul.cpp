@@ -9,6 +9,7 @@
 // Each sum runs along `depth` in order, in pieces of at most DEPTH that are added one after the other. How
 // the work is cut for threads changes none of them.
 #include "gelu.h"
+#include "matmul_bf16.h"
 #include "matmul_choice.h"
 #include "matmul_whole.h"
 
@@ -50,49 +51,86 @@ struct Matrix : Factor<T> {
     }
 };
 
-// y = start + a @ b, with leading axes. False, and nothing written, if it is left to NumPy.
+// How products of numbers of a type are computed.
+template <class N>
+struct KindOf {
+    using type = Plain<N, N>;
+};
+template <>
+struct KindOf<Bf16> {
+    using type = OfBf16;
+};
+
+// A vector in the type of sums, or nullptr if it is not given.
 template <class T>
-bool compute(const Array& y, const Array& a, const Array& b, bool ta, bool tb, const T* start, bool add,
-             bool always, Finish<T> finish = {}) {
-    if (!fits<T>(y) || !fits<T>(a) || !fits<T>(b)) return false;
+const T* as_sums(const T* x, Index) {
+    return x;
+}
+inline const float* as_sums(const Bf16* x, Index n) {
+    if (!x) return nullptr;
+    float* wide = kept<float>(BIAS, n);
+    for (Index i = 0; i < n; i++) wide[i] = value(x[i]);
+    return wide;
+}
+
+// What an op asks for besides the product.
+template <class N>
+struct Asked {
+    const N* bias = nullptr;
+    bool add = false;     // to what y holds
+    bool always = false;  // also what is left to BLAS otherwise
+    GateRow gate = nullptr;
+    float* slope = nullptr;
+};
+
+// y = gate(bias + a @ b), with leading axes. False, and nothing written, if it is left to NumPy.
+template <class N, class E>
+bool compute_as(const Array& y, const Array& a, const Array& b, bool ta, bool tb, const Asked<N>& asked) {
+    if (!fits<N>(y) || !fits<N>(a) || !fits<N>(b)) return false;
     if (!y.size()) return true;
-    Matrix<T> to(y, false);
-    const Matrix<T> left(a, ta), right(b, tb);
-    Batch<T> batch;
-    batch.add = add;
+    Matrix<N> to(y, false);
+    const Matrix<N> left(a, ta), right(b, tb);
+    Batch<E, N> batch;
+    batch.add = asked.add;
     batch.ndim = y.ndim() > 2 ? y.ndim() - 2 : 0;
     for (int axis = 0; axis < batch.ndim; axis++) {
         const int of_a = axis - y.ndim() + a.ndim(), of_b = axis - y.ndim() + b.ndim();
         batch.shape[axis] = y.shape(axis);
-        batch.y[axis] = step<T>(y, axis);
-        batch.a[axis] = of_a < 0 ? 0 : step<T>(a, of_a);
-        batch.b[axis] = of_b < 0 ? 0 : step<T>(b, of_b);
+        batch.y[axis] = step<N>(y, axis);
+        batch.a[axis] = of_a < 0 ? 0 : step<N>(a, of_a);
+        batch.b[axis] = of_b < 0 ? 0 : step<N>(b, of_b);
     }
-    if (!always && !OURS[kind_of(to.rows, to.columns, left.columns)]) return false;
+    if (!asked.always && !OURS<N>[kind_of(to.rows, to.columns, left.columns)]) return false;
     if (to.columns == 1) to.column = 1;
     const bool lies_transposed = to.column != 1 && to.row == 1;
-    if ((to.column != 1 && !lies_transposed) || (lies_transposed && start)) return false;
-    batch.p = {to.rows, to.columns, left.columns, left, right, y.data<T>(), to.row, start, 0, finish};
+    if ((to.column != 1 && !lies_transposed) || (lies_transposed && (asked.bias || asked.gate))) return false;
+    const auto* bias = as_sums(asked.bias, to.columns);
+    batch.p = {to.rows, to.columns, left.columns, left, right, nullptr, 0, bias, 0, {}};
+    batch.out = {y.data<N>(), to.row, asked.gate, asked.slope};
     if (lies_transposed) {
         batch.p = turned(batch.p);
-        batch.p.y_row = to.column;
+        batch.out.row = to.column;
         for (int axis = 0; axis < batch.ndim; axis++) swap(batch.a[axis], batch.b[axis]);
     }
     compute(batch);
     return true;
 }
 
-// y = gate(y). The slope of y[i] goes to y[i + *slopes], if that is given.
+template <class N>
+bool compute(const Array& y, const Array& a, const Array& b, bool ta, bool tb, const Asked<N>& asked) {
+    return compute_as<N, typename KindOf<N>::type>(y, a, b, ta, tb, asked);
+}
+
 template <class Gates>
-void gated(const void* slopes, float* y, Index columns) {
-    const Index to = slopes ? *(const Index*)slopes : 0;
+void gated(float* y, float* slope, Index columns) {
     each_vector(columns, [&](Index i, auto lanes) {
         const Floats x = load(y + i, lanes);
         const Gate gate = Gates::at(x);
         store(y + i, x * gate.value, lanes);
-        if (slopes) store(y + to + i, x * gate.slope + gate.value, lanes);
+        if (slope) store(slope + i, x * gate.slope + gate.value, lanes);
     });
 }
+constexpr GateRow GATES[] = {gated<GeluTanh>, gated<GeluErf>, gated<Silu>};  // as in FUNCTORS of ops/gelu.py
 
 // (..., C) as rows of a matrix. False if the leading axes do not step on evenly.
 template <class T>
@@ -110,71 +148,87 @@ bool as_rows(const Array& x, Matrix<T>* found) {
     return true;
 }
 
-template <class T>
+template <class N>
 bool backward(const Array& dx, const Array& dweight, const Array& dbias, const Array& grad, const Array& x,
               const Array& weight, bool transposed, bool always) {
-    Matrix<T> g(grad, false), in(grad, false);
-    if (!as_rows(grad, &g) || (dweight && !as_rows(x, &in)) || !dense<T>(dx, dweight, dbias)) return false;
-    if (dx && !fits<T>(weight)) return false;
+    using E = typename KindOf<N>::type;
+    Matrix<N> g(grad, false), in(grad, false);
+    if (!as_rows(grad, &g) || (dweight && !as_rows(x, &in)) || !dense<N>(dx, dweight, dbias)) return false;
+    if (dx && !fits<N>(weight)) return false;
     const Index other = dx ? dx.shape(-1) : dweight ? in.columns : 4;
-    if (!always && !OURS[kind_of(g.rows, g.columns, other)]) return false;
+    if (!always && !OURS<N>[kind_of(g.rows, g.columns, other)]) return false;
+    auto multiply = [](const Array& y, Index rows, Index columns, Index depth, Factor<N> a, Factor<N> b) {
+        const Output<N> out = {y.data<N>(), columns, nullptr, nullptr};
+        compute(Product<E>{rows, columns, depth, a, b, nullptr, 0, nullptr, 0, {}}, out);
+    };
     if (dx) {
-        const Matrix<T> w(weight, !transposed);
-        compute(Product<T>{g.rows, w.columns, w.rows, g, w, dx.data<T>(), w.columns, nullptr, 0, {}});
+        const Matrix<N> w(weight, !transposed);
+        multiply(dx, g.rows, w.columns, w.rows, g, w);
     }
     if (dweight) {
-        const Matrix<T>&left = transposed ? g : in, &right = transposed ? in : g;
-        compute(Product<T>{left.columns,
-                           right.columns,
-                           g.rows,
-                           left.transposed(),
-                           right,
-                           dweight.data<T>(),
-                           right.columns,
-                           nullptr,
-                           0,
-                           {}});
+        const Matrix<N>&left = transposed ? g : in, &right = transposed ? in : g;
+        multiply(dweight, left.columns, right.columns, g.rows, left.transposed(), right);
     }
     if (dbias) {
-        const T one = 1;  // a row of ones
-        compute(
-            Product<T>{1, g.columns, g.rows, {&one, 0, 0}, g, dbias.data<T>(), g.columns, nullptr, 0, {}});
+        const N one = number<N>(1);  // a row of ones
+        multiply(dbias, 1, g.columns, g.rows, {&one, 0, 0}, g);
     }
     return true;
+}
+
+// body(N()) for the type of the numbers of x.
+template <class Body>
+bool by_type(const Array& x, const Body& body) {
+    return x.is<double>() ? body(double()) : x.is<Bf16>() ? body(Bf16()) : body(float());
 }
 
 }  // namespace
 
 // y = a @ b, or, with `add`, y += a @ b. `ta`, `tb`: a, b are read with their last two axes swapped.
-// `always`: also what is left to BLAS otherwise.
+// `always`: also what is left to BLAS otherwise. Numbers of 16 bits are bfloat16.
 HOST_KERNEL bool matmul(Array y, Array a, Array b, bool ta, bool tb, bool add, bool always) {
-    return y.is<double>() ? compute<double>(y, a, b, ta, tb, nullptr, add, always)
-                          : compute<float>(y, a, b, ta, tb, nullptr, add, always);
+    if (add && y.is<Bf16>()) return false;
+    return by_type(y, [&](auto number) {
+        Asked<decltype(number)> asked;
+        asked.add = add;
+        asked.always = always;
+        return compute(y, a, b, ta, tb, asked);
+    });
 }
 
 // y = x @ weight + bias; `transposed`: weight is (out, in).
 HOST_KERNEL bool linear(Array y, Array x, Array weight, Array bias, bool transposed, bool always) {
-    if (y.is<double>())
-        return dense<double>(bias) &&
-               compute(y, x, weight, false, transposed, bias.data_or_null<double>(), false, always);
-    return dense<float>(bias) &&
-           compute(y, x, weight, false, transposed, bias.data_or_null<float>(), false, always);
+    return by_type(y, [&](auto number) {
+        using N = decltype(number);
+        if (!dense<N>(bias)) return false;
+        Asked<N> asked;
+        asked.bias = bias.data_or_null<N>();
+        asked.always = always;
+        return compute(y, x, weight, false, transposed, asked);
+    });
 }
 
-// z = x @ weight + bias, y = gate(z), and the slope of the gate if it is given. `function` is the place of
-// the gate in FUNCTORS of ops/gelu.py.
+// z = x @ weight + bias, y = gate(z), and the slope of the gate, in float32, if it is given.
 HOST_KERNEL bool linear_gelu(Array y, Array slope, Array x, Array weight, Array bias, int function,
                              bool transposed, bool always) {
-    if (!dense<float>(y, slope, bias)) return false;
-    constexpr void (*gates[])(const void*, float*, Index) = {gated<GeluTanh>, gated<GeluErf>, gated<Silu>};
-    const Index slopes = slope ? slope.data<float>() - y.data<float>() : 0;
-    const Finish<float> finish = {gates[function], slope ? &slopes : nullptr};
-    return compute(y, x, weight, false, transposed, bias.data_or_null<float>(), false, always, finish);
+    if (y.is<double>() || !dense<float>(slope)) return false;
+    auto run = [&](auto number) {
+        using N = decltype(number);
+        if (!dense<N>(y, bias)) return false;
+        Asked<N> asked;
+        asked.bias = bias.data_or_null<N>();
+        asked.always = always;
+        asked.gate = GATES[function];
+        asked.slope = slope.data_or_null<float>();
+        return compute(y, x, weight, false, transposed, asked);
+    };
+    return y.is<Bf16>() ? run(Bf16()) : run(float());
 }
 
 // dx = grad @ weight.T, dweight = x.T @ grad, dbias = the sums of the columns of grad; those that are given.
 HOST_KERNEL bool linear_backward(Array dx, Array dweight, Array dbias, Array grad, Array x, Array weight,
                                  bool transposed, bool always) {
-    return grad.is<double>() ? backward<double>(dx, dweight, dbias, grad, x, weight, transposed, always)
-                             : backward<float>(dx, dweight, dbias, grad, x, weight, transposed, always);
+    return by_type(grad, [&](auto number) {
+        return backward<decltype(number)>(dx, dweight, dbias, grad, x, weight, transposed, always);
+    });
 }

@@ -9,14 +9,14 @@
 #endif
 #include "matmul_tile.h"
 
-INLINE Index least(Index a, Index b) { return a < b ? a : b; }
-INLINE Index most(Index a, Index b) { return a > b ? a : b; }
+constexpr Index least(Index a, Index b) { return a < b ? a : b; }
+constexpr Index most(Index a, Index b) { return a > b ? a : b; }
 INLINE Index pieces(Index whole, Index piece) { return (whole + piece - 1) / piece; }
 INLINE Index rounded_up(Index n, Index to) { return pieces(n, to) * to; }
 
 // ---- memory that a thread keeps between products: fresh pages would cost more than a small product --------
 
-enum Use { STRIPS, PANELS, SUMS, USES };
+enum Use { STRIPS, PANELS, SUMS, NARROWED, BIAS, USES };
 
 struct Kept {
     void* data[USES];
@@ -51,66 +51,57 @@ T* kept(Use use, Index count) {
     return (T*)mine->data[use];
 }
 
-// ---- strips of a: `rows` <= STRIP rows, `depth` <= DEPTH steps --------------------------------------------
+// ---- strips of a: at most STRIP rows, UNITS deep ----------------------------------------------------------
 
-// Between steps of a strip that lies in columns.
-template <class T>
-constexpr Index STRIP_STEP = (STRIP + WIDTH<T> - 1) / WIDTH<T> * WIDTH<T>;
-template <class T>
-constexpr Index STRIP_SIZE =
-    STRIP * STRIP_ROW<T> > STRIP_STEP<T>* DEPTH<T> ? STRIP * STRIP_ROW<T> : STRIP_STEP<T> * DEPTH<T>;
+// Between the units of a strip that lies in columns.
+template <class E>
+constexpr Index STRIP_STEP = (E::STRIP + LANES_OF<E> - 1) / LANES_OF<E> * LANES_OF<E>;
+template <class E>
+constexpr Index STRIP_SIZE = most(E::STRIP * STRIP_ROW<E>, STRIP_STEP<E>* E::UNITS);
 
 // Row i at to + i * STRIP_ROW, as `tile` reads it IN_ROWS. The rows of a are dense: each is copied as it
 // lies.
-template <class T>
-void pack_rows(const T* a, Index a_row, Index rows, Index depth, T* to) {
-    for (Index i = 0; i < rows; i++, a += a_row, to += STRIP_ROW<T>) {
-        Index k = 0;
-        for (; k + WIDTH<T> <= depth; k += WIDTH<T>) store(to + k, load(a + k));
-        if (k < depth) store(to + k, load(a + k, Part{int(depth - k)}));
+template <class E>
+struct Packing {
+    using Number = typename E::Number;
+    using Unit = typename E::Unit;
+
+    static void rows(const Number* a, Index a_row, Index rows, Index depth, Unit* to) {
+        for (Index i = 0; i < rows; i++, a += a_row, to += STRIP_ROW<E>)
+            each_lanes<Unit>(depth, [&](Index k, auto lanes) { store(to + k, load(a + k, lanes)); });
     }
-}
 
-// Step k at to + k * STRIP_STEP. Where the columns of a are dense, its transpose is what lies in rows.
-template <class T>
-void pack_columns(const T* a, Index a_row, Index a_step, Index rows, Index depth, T* to) {
-    for (Index k = 0; k < depth; k++, a += a_step, to += STRIP_STEP<T>) {
-        if (a_row == 1)
-            for (Index i = 0; i < rows; i += WIDTH<T>)
-                store(to + i, load(a + i, Part{int(least(rows - i, WIDTH<T>))}));
-        else
-            for (Index i = 0; i < rows; i++) to[i] = a[i * a_row];
+    // Step k at to + k * STRIP_STEP. Where the columns of a are dense, its transpose is what lies in rows.
+    static void columns(const Number* a, Index a_row, Index a_column, Index rows, Index depth, Unit* to) {
+        for (Index k = 0; k < depth; k++, a += a_column, to += STRIP_STEP<E>) {
+            if (a_row == 1)
+                each_lanes<Unit>(rows, [&](Index i, auto lanes) { store(to + i, load(a + i, lanes)); });
+            else
+                for (Index i = 0; i < rows; i++) to[i] = value(a[i * a_row]);
+        }
     }
-}
 
-// ---- panels of b: `columns` <= PANEL columns --------------------------------------------------------------
-
-// How far the rows of a packed panel are apart: whole vectors, padded with zeros.
-template <class T>
-INLINE Index panel_width(Index columns) {
-    return rounded_up(columns, WIDTH<T>);
-}
-
-// Row k at to + k * panel_width(columns).
-template <class T>
-void pack_panel(const T* b, Index b_step, Index b_column, Index depth, Index columns, T* to) {
-    const Index width = panel_width<T>(columns);
-    for (Index j = 0; j < width; j += WIDTH<T>, to += WIDTH<T>, b += WIDTH<T> * b_column) {
-        const Index some = least(columns - j, WIDTH<T>);
-        Index k = 0;
-        if (b_column == 1 && some == WIDTH<T>)
-            for (; k < depth; k++) store(to + k * width, load(b + k * b_step));
-        else if (b_column == 1)
-            for (; k < depth; k++) store(to + k * width, load(b + k * b_step, Part{int(some)}));
-        else if (b_step == 1 && some == WIDTH<T>)
-            for (; k + 4 <= depth; k += 4) {
-                // The lines of the next LANES rows: too far apart for the processor to foresee them.
-                for (Index i = 0; i < 4; i++)
-                    __builtin_prefetch(b + k + (WIDTH<T> + i + k % WIDTH<T>)*b_column, 0, 2);
-                transpose4(b + k, b_column, to + k * width, width);
-            }
-        for (; k < depth; k++)
-            for (Index i = 0; i < WIDTH<T>; i++)
-                to[k * width + i] = i < some ? b[k * b_step + i * b_column] : T(0);
+    // Step k at to + k * width, where the width is `columns` and zeros up to whole vectors.
+    static void panel(const Number* b, Index b_row, Index b_column, Index depth, Index columns, Unit* to) {
+        constexpr Index LANES = LANES_OF<E>;
+        const Index width = rounded_up(columns, LANES);
+        for (Index j = 0; j < width; j += LANES, to += LANES, b += LANES * b_column) {
+            const Index some = least(columns - j, LANES);
+            Index k = 0;
+            if (b_column == 1 && some == LANES)
+                for (; k < depth; k++) store(to + k * width, load(b + k * b_row));
+            else if (b_column == 1)
+                for (; k < depth; k++) store(to + k * width, load(b + k * b_row, Part{int(some)}));
+            else if (b_row == 1 && some == LANES)
+                for (; k + 4 <= depth; k += 4) {
+                    // The lines of the next columns: too far apart for the processor to foresee them.
+                    for (Index i = 0; i < 4; i++)
+                        __builtin_prefetch(b + k + (LANES + i + k % LANES) * b_column, 0, 2);
+                    transpose4(b + k, b_column, to + k * width, width);
+                }
+            for (; k < depth; k++)
+                for (Index i = 0; i < LANES; i++)
+                    to[k * width + i] = i < some ? value(b[k * b_row + i * b_column]) : Unit(0);
+        }
     }
-}
+};

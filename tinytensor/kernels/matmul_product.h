@@ -23,23 +23,24 @@ struct Finish {
 };
 
 // A matrix that is read, and how far its rows and its columns are apart, in elements.
-template <class T>
+template <class N>
 struct Factor {
-    const T* data;
+    const N* data;
     Index row, column;
     Factor transposed() const { return {data, column, row}; }
 };
 
 // y = finish(start + a @ b). Strides in elements; the columns of y and of `start` lie side by side.
-template <class T>
+template <class E>
 struct Product {
+    using Sum = typename E::Sum;
     Index rows, columns, depth;
-    Factor<T> a, b;
-    T* y;
+    Factor<typename E::Number> a, b;
+    Sum* y;
     Index y_row;
-    const T* start;  // y itself (to add to it), a bias (start_row 0), or nullptr: zeros
+    const Sum* start;  // y itself (to add to it), a bias (start_row 0), or nullptr: zeros
     Index start_row;
-    Finish<T> finish;
+    Finish<Sum> finish;
 };
 
 // ---- a block of b, and who packs which panel --------------------------------------------------------------
@@ -53,35 +54,43 @@ constexpr Index PANELS_IN_PLACE = 2;   // a that lies in columns is not packed i
 constexpr Index STRIPS_TOGETHER = 8;   // strips of an a that lies in columns are packed side by side
 constexpr Index LEAST_PART = 1 << 20;  // multiply-adds: some 10 microseconds
 
-template <class T>
+template <class E>
+Index units_of(Index depth) {
+    return rounded_up(pieces(depth, E::GROUP), E::STEPS);
+}
+
+template <class E>
 struct Block {
-    const Product<T>& p;
+    using Number = typename E::Number;
+    using Unit = typename E::Unit;
+    const Product<E>& p;
     Index first_column, columns, first_step, depth;
-    T* packed;
+    Unit* packed;
     unsigned char state[MOST_PANELS];
 
     enum : unsigned char { AS_IT_LIES, BEING_PACKED, PACKED };
 
-    Index width(Index panel) const { return least(columns - panel * PANEL<T>, PANEL<T>); }
-    const T* source(Index panel) const {
-        return p.b.data + first_step * p.b.row + (first_column + panel * PANEL<T>)*p.b.column;
+    Index width(Index panel) const { return least(columns - panel * PANEL<E>, PANEL<E>); }
+    const Number* source(Index panel) const {
+        return p.b.data + first_step * p.b.row + (first_column + panel * PANEL<E>)*p.b.column;
     }
     bool in_place(Index panel) const {
-        return p.b.column == 1 && pieces(p.rows, STRIP) <= STRIPS_IN_PLACE && width(panel) % WIDTH<T> == 0;
+        return E::IN_PLACE && p.b.column == 1 && pieces(p.rows, E::STRIP) <= STRIPS_IN_PLACE &&
+               width(panel) % LANES_OF<E> == 0;
     }
     // Address of a panel and how far its rows are apart.
-    const T* panel(Index n, Index* step) {
+    const Unit* panel(Index n, Index* step) {
         if (in_place(n)) {
             *step = p.b.row;
-            return source(n);
+            return (const Unit*)source(n);
         }
-        T* to = packed + n * PANEL<T> * depth;
-        *step = panel_width<T>(width(n));
+        Unit* to = packed + n * PANEL<E> * units_of<E>(depth);
+        *step = rounded_up(width(n), LANES_OF<E>);
         unsigned char found = __atomic_load_n(&state[n], __ATOMIC_ACQUIRE);
         if (found == PACKED) return to;
         if (found == AS_IT_LIES && __atomic_compare_exchange_n(&state[n], &found, (unsigned char)BEING_PACKED,
                                                                false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
-            pack_panel(source(n), p.b.row, p.b.column, depth, width(n), to);
+            Packing<E>::panel(source(n), p.b.row, p.b.column, depth, width(n), to);
             __atomic_store_n(&state[n], (unsigned char)PACKED, __ATOMIC_RELEASE);
         } else {
             while (__atomic_load_n(&state[n], __ATOMIC_ACQUIRE) != PACKED) relax();
@@ -98,122 +107,128 @@ struct Range {
 // The n-th of `count` nearly equal ranges that make up [0, size).
 INLINE Range share(Index size, Index n, Index count) { return {size * n / count, size * (n + 1) / count}; }
 
-template <class T>
+template <class E>
 struct Strip {
     Index row, rows;
-    const T* a;
+    const typename E::Unit* a;
     Index a_step;
     bool in_rows;
 };
 
 // The strips of a part, packed as they are needed. All strips of a product are nearly equally high: a small
 // one at the end would take as long as a full one.
-template <class T>
+template <class E>
 class Strips {
-    const Product<T>& p;
-    Index first_step, depth, count, end;
-    bool in_place;
-    T* memory;
+    using Number = typename E::Number;
+    using Unit = typename E::Unit;
+    const Product<E>& p;
+    Index first_step, depth, units, count, end;
+    Unit* memory;
 
     Index row(Index strip) const { return p.rows * strip / count; }
-    const T* source(Index strip, Index k) const {
+    const Number* source(Index strip, Index k) const {
         return p.a.data + row(strip) * p.a.row + (first_step + k) * p.a.column;
+    }
+    bool in_place() const {
+        return E::IN_PLACE && p.a.row == 1 && pieces(p.columns, PANEL<E>) <= PANELS_IN_PLACE;
     }
 
  public:
-    Strips(const Block<T>& block, Index end, bool in_place)
+    Strips(const Block<E>& block, Index end)
         : p(block.p),
           first_step(block.first_step),
           depth(block.depth),
-          count(pieces(p.rows, STRIP)),
+          units(units_of<E>(depth)),
+          count(pieces(p.rows, E::STRIP)),
           end(end),
-          in_place(in_place),
-          memory(kept<T>(STRIPS, STRIPS_TOGETHER * STRIP_SIZE<T>)) {}
+          memory(kept<Unit>(STRIPS, STRIPS_TOGETHER * STRIP_SIZE<E>)) {}
 
     // `place`: how many strips of the part came before.
-    Strip<T> get(Index strip, Index place) {
+    Strip<E> get(Index strip, Index place) {
         const Index first = row(strip), rows = row(strip + 1) - first;
         if (p.a.column == 1) {
-            pack_rows(source(strip, 0), p.a.row, rows, depth, memory);
+            Packing<E>::rows(source(strip, 0), p.a.row, rows, depth, memory);
             return {first, rows, memory, 0, true};
         }
-        if (in_place) return {first, rows, source(strip, 0), p.a.column, false};
+        if (in_place()) return {first, rows, (const Unit*)source(strip, 0), p.a.column, false};
         if (place % STRIPS_TOGETHER == 0) pack_together(strip);
-        return {first, rows, memory + place % STRIPS_TOGETHER * STRIP_STEP<T> * depth, STRIP_STEP<T>, false};
+        const Index size = E::ROWS_ALONE ? STRIP_SIZE<E> : STRIP_STEP<E> * units;
+        return {first, rows, memory + place % STRIPS_TOGETHER * size, STRIP_STEP<E>, E::ROWS_ALONE};
     }
 
  private:
     // A few steps of all strips, then the next few: what is read lies side by side then, over many strips.
     void pack_together(Index strip) {
-        const Index some = least(end - strip, STRIPS_TOGETHER);
-        for (Index k = 0; k < depth; k += 16)
-            for (Index i = 0; i < some; i++)
-                pack_columns(source(strip + i, k), p.a.row, p.a.column, row(strip + i + 1) - row(strip + i),
-                             least(depth - k, 16), memory + (i * depth + k) * STRIP_STEP<T>);
+        constexpr Index SOME = 16 * E::GROUP * E::STEPS;
+        const Index size = E::ROWS_ALONE ? STRIP_SIZE<E> : STRIP_STEP<E> * units;
+        for (Index k = 0; k < depth; k += SOME)
+            for (Index i = 0; i < least(end - strip, STRIPS_TOGETHER); i++)
+                Packing<E>::columns(source(strip + i, k), p.a.row, p.a.column,
+                                    row(strip + i + 1) - row(strip + i), least(depth - k, SOME),
+                                    memory + i * size + k / E::GROUP * (E::ROWS_ALONE ? 1 : STRIP_STEP<E>));
     }
 };
 
-template <class T>
-void part(Block<T>& block, Range strips, Range panels, Index first) {
-    const Product<T>& p = block.p;
-    const bool starts = block.first_step == 0;
-    const bool a_in_place = p.a.row == 1 && pieces(p.columns, PANEL<T>) <= PANELS_IN_PLACE;
-    Strips<T> of_a(block, strips.end, a_in_place);
-    const Index across = panels.end - panels.begin;
+template <class E>
+void part(Block<E>& block, Range strips, Range panels, Index first) {
+    using Sum = typename E::Sum;
+    const Product<E>& p = block.p;
+    const bool starts = block.first_step == 0, ends = block.first_step + block.depth >= p.depth;
+    const Index across = panels.end - panels.begin, units = units_of<E>(block.depth);
+    Strips<E> of_a(block, strips.end);
+    E::begin();
     for (Index s = strips.begin; s < strips.end; s++) {
-        const Strip<T> strip = of_a.get(s, s - strips.begin);
-        const Tile<T> full =
-            strip.in_rows ? tile_of<T, 2, true>(strip.rows) : tile_of<T, 2, false>(strip.rows);
-        const Tile<T> half =
-            strip.in_rows ? tile_of<T, 1, true>(strip.rows) : tile_of<T, 1, false>(strip.rows);
+        const Strip<E> strip = of_a.get(s, s - strips.begin);
+        const Tile<E> full = tile_for<E, 2>(strip.rows, strip.in_rows);
+        const Tile<E> half = tile_for<E, 1>(strip.rows, strip.in_rows);
+        Sum* rows = p.y + strip.row * p.y_row + block.first_column;
         for (Index j = 0; j < across; j++) {
-            const Index n = panels.begin + (j + first) % across;
+            const Index n = panels.begin + (j + first) % across, column = n * PANEL<E>;
             Index b_step;
-            const T* b = block.panel(n, &b_step);
-            const Index column = block.first_column + n * PANEL<T>, width = block.width(n);
-            T* y = p.y + strip.row * p.y_row + column;
-            const T* start = starts ? (p.start ? p.start + strip.row * p.start_row + column : nullptr) : y;
-            const Index start_row = starts ? p.start_row : p.y_row;
-            const bool wide = width > WIDTH<T>;
-            const int tail = int(width - (wide ? WIDTH<T> : 0));
-            (wide ? full : half)(block.depth, strip.a, strip.a_step, b, b_step, y, p.y_row, start, start_row,
-                                 tail);
+            const typename E::Unit* b = block.panel(n, &b_step);
+            const Sum* start = rows + column;
+            if (starts)
+                start = p.start ? p.start + strip.row * p.start_row + block.first_column + column : nullptr;
+            const Index start_row = starts ? p.start_row : p.y_row, width = block.width(n);
+            const bool wide = width > LANES_OF<E>;
+            const int tail = int(width - (wide ? LANES_OF<E> : 0));
+            (wide ? full : half)(strip.rows, units, strip.a, strip.a_step, b, b_step, rows + column, p.y_row,
+                                 start, start_row, tail);
         }
-        if (block.first_step + block.depth < p.depth) continue;
-        const Index column = panels.begin * PANEL<T>, end = least(panels.end * PANEL<T>, block.columns);
-        T* y = p.y + strip.row * p.y_row + block.first_column + column;
-        for (Index i = 0; i < strip.rows; i++) p.finish(y + i * p.y_row, end - column);
+        const Index begin = panels.begin * PANEL<E>, end = least(panels.end * PANEL<E>, block.columns);
+        for (Index i = 0; ends && i < strip.rows; i++) p.finish(rows + i * p.y_row + begin, end - begin);
     }
+    E::end();
 }
 
 // ---- the whole --------------------------------------------------------------------------------------------
 
-template <class T>
-void fill_with_start(const Product<T>& p) {
+template <class E>
+void fill_with_start(const Product<E>& p) {
     for (Index i = 0; i < p.rows; i++) {
-        T* y = p.y + i * p.y_row;
-        for (Index j = 0; j < p.columns; j++) y[j] = p.start ? p.start[i * p.start_row + j] : T(0);
+        typename E::Sum* y = p.y + i * p.y_row;
+        for (Index j = 0; j < p.columns; j++) y[j] = p.start ? p.start[i * p.start_row + j] : 0;
         p.finish(y, p.columns);
     }
 }
 
 // Blocks follow each other, since each adds to what the one before has written; the parts of a block are
 // free.
-template <class T>
-void multiply(const Product<T>& p) {
+template <class E>
+void multiply(const Product<E>& p) {
     if (p.depth == 0) return fill_with_start(p);
-    const Index depth = rounded_up(pieces(p.depth, pieces(p.depth, DEPTH<T>)), 4);
-    const Index room = BLOCK_BYTES / (depth * PANEL<T> * (Index)sizeof(T));
-    const Index all = pieces(p.columns, PANEL<T>), fit = most(1, least(room, MOST_PANELS));
-    const Index columns = pieces(all, pieces(all, fit)) * PANEL<T>;
-    T* packed = kept<T>(PANELS, depth * columns);
+    constexpr Index MOST = E::UNITS * E::GROUP, EVEN = most(4, E::GROUP * E::STEPS);
+    const Index depth = rounded_up(pieces(p.depth, pieces(p.depth, MOST)), EVEN), units = units_of<E>(depth);
+    const Index room = BLOCK_BYTES / (units * PANEL<E> * (Index)sizeof(typename E::Unit));
+    const Index all = pieces(p.columns, PANEL<E>), fit = most(1, least(room, MOST_PANELS));
+    const Index columns = pieces(all, pieces(all, fit)) * PANEL<E>;
+    auto* packed = kept<typename E::Unit>(PANELS, units * columns);
     for (Index column = 0; column < p.columns; column += columns)
         for (Index step = 0; step < p.depth; step += depth) {
-            Block<T> block = {
-                p,      column, least(columns, p.columns - column), step, least(depth, p.depth - step),
-                packed, {}};
-            const Index strips = pieces(p.rows, STRIP), panels = pieces(block.columns, PANEL<T>);
-            const Index work = p.rows * block.columns * block.depth / LEAST_PART;
+            const Index wide = least(columns, p.columns - column), deep = least(depth, p.depth - step);
+            Block<E> block = {p, column, wide, step, deep, packed, {}};
+            const Index strips = pieces(p.rows, E::STRIP), panels = pieces(wide, PANEL<E>);
+            const Index work = p.rows * wide * deep / LEAST_PART;
             const Index wanted = thread_count() == 1 ? 1 : most(1, least(work, 4 * thread_count()));
             const Index down = least(strips, wanted), across = least(panels, pieces(wanted, down));
             run_parts(down * across, [&](Index n) {

@@ -8,46 +8,72 @@
 #pragma once
 #include "matmul_vectors.h"
 
-constexpr int STRIP = REGISTERS / 2 - 2;  // rows: two registers are left for b, one for a
+// How a tile computes. Plain<N, T>: numbers are stored as N, packed and added up as T. matmul_bf16.h has
+// other kinds, which pack pairs of numbers.
+template <class N, class T>
+struct Plain {
+    using Number = N;                                // of the operands
+    using Unit = T;                                  // of packed operands
+    using Sum = T;                                   // of the result
+    static constexpr int STRIP = REGISTERS / 2 - 2;  // rows: two registers are left for b, one for a
+    static constexpr Index UNITS =
+        1536 / sizeof(Unit);           // a strip of so many steps, 21 KB, stays in the cache
+    static constexpr Index GROUP = 1;  // numbers in a unit
+    static constexpr Index STEPS = 1;  // a strip has a multiple of so many units
+    static constexpr bool IN_PLACE = sizeof(N) == sizeof(T);  // operands may be read as they lie
+    static constexpr bool ROWS_ALONE = false;                 // whether strips lie in rows always
+
+    static INLINE Vector<Sum> row(const Unit* b) { return load(b); }
+    // In all lanes x. Not 0 + x, which makes -0 to 0 and so is an addition.
+    static INLINE Vector<Sum> add(Vector<Sum> sum, Unit x, Vector<Sum> row) {
+        return sum + (x - Vector<Sum>{}) * row;
+    }
+    static void begin() {}
+    static void end() {}
+};
+
 constexpr int PANEL_VECTORS = 2;
-template <class T>
-constexpr int PANEL = PANEL_VECTORS * WIDTH<T>;  // columns
-template <class T>
-constexpr Index DEPTH = 1536 / sizeof(T);  // a strip of so many steps, 21 KB, stays in the first cache
-// Rows of a packed strip are this far apart: not a power of two, whose rows would fight for places in the
-// cache.
-template <class T>
-constexpr Index STRIP_ROW = DEPTH<T> + 64 / sizeof(T);
+template <class E>
+constexpr Index LANES_OF = WIDTH<typename E::Sum>;
+template <class E>
+constexpr Index PANEL = PANEL_VECTORS * LANES_OF<E>;  // columns
+// Rows of a packed strip are so many units apart: not a power of two, whose rows would fight for places in
+// the cache.
+template <class E>
+constexpr Index STRIP_ROW = E::UNITS + 64 / sizeof(typename E::Unit);
 
-// y[i][j] = start[i][j] + sum over k of a[i][k] * b[k][j]. a is read as a[i * STRIP_ROW + k] if its strip
-// lies in rows, else as a[k * a_step + i]; row k of b begins at b + k * b_step and is as long as the tile is
-// wide. Without `start` sums begin with 0. The last vector of y has `tail` columns.
-template <class T>
-using Tile = void (*)(Index depth, const T* a, Index a_step, const T* b, Index b_step, T* y, Index y_row,
-                      const T* start, Index start_row, int tail);
+// y[i][j] = start[i][j] + sum over k of a[i][k] * b[k][j], for k < `units`. a is read as a[i * STRIP_ROW + k]
+// if its strip lies in rows, else as a[k * a_step + i]; row k of b begins at b + k * b_step and is as long as
+// the tile is wide. Without `start` sums begin with 0. The last vector of y has `tail` columns.
+template <class E>
+using Tile = void (*)(Index rows, Index units, const typename E::Unit* a, Index a_step,
+                      const typename E::Unit* b, Index b_step, typename E::Sum* y, Index y_row,
+                      const typename E::Sum* start, Index start_row, int tail);
 
-template <class T, int ROWS, int VECTORS, bool IN_ROWS>
-void tile(Index depth, const T* __restrict a, Index a_step, const T* __restrict b, Index b_step, T* y,
-          Index y_row, const T* start, Index start_row, int tail) {
-    Vector<T> sums[ROWS][VECTORS];
+template <class E, int ROWS, int VECTORS, bool IN_ROWS>
+void tile(Index, Index units, const typename E::Unit* __restrict a, Index a_step,
+          const typename E::Unit* __restrict b, Index b_step, typename E::Sum* y, Index y_row,
+          const typename E::Sum* start, Index start_row, int tail) {
+    using Sums = Vector<typename E::Sum>;
+    constexpr Index LANES = LANES_OF<E>;
+    Sums sums[ROWS][VECTORS];
     UNROLL
     for (int i = 0; i < ROWS; i++) {
         UNROLL
-        for (int j = 0; j < VECTORS; j++) sums[i][j] = Vector<T>{};
+        for (int j = 0; j < VECTORS; j++) sums[i][j] = Sums{};
         __builtin_prefetch(y + i * y_row, 1);  // on its way while the sums are formed
-        __builtin_prefetch(y + i * y_row + (VECTORS - 1) * WIDTH<T>, 1);
+        __builtin_prefetch(y + i * y_row + (VECTORS - 1) * LANES, 1);
     }
 #pragma GCC unroll 4
-    for (Index k = 0; k < depth; k++) {
-        Vector<T> row[VECTORS];
+    for (Index k = 0; k < units; k++) {
+        decltype(E::row(b)) row[VECTORS];
         UNROLL
-        for (int j = 0; j < VECTORS; j++) row[j] = load(b + j * WIDTH<T>);
+        for (int j = 0; j < VECTORS; j++) row[j] = E::row(b + j * LANES);
         UNROLL
         for (int i = 0; i < ROWS; i++) {
-            // In all lanes. Not 0 + a, which makes -0 to 0 and so is an addition.
-            const Vector<T> x = a[IN_ROWS ? i * STRIP_ROW<T> : i] - Vector<T>{};
+            const typename E::Unit x = a[IN_ROWS ? i * STRIP_ROW<E> : i];
             UNROLL
-            for (int j = 0; j < VECTORS; j++) sums[i][j] += x * row[j];
+            for (int j = 0; j < VECTORS; j++) sums[i][j] = E::add(sums[i][j], x, row[j]);
         }
         a += IN_ROWS ? 1 : a_step;
         b += b_step;
@@ -56,9 +82,9 @@ void tile(Index depth, const T* __restrict a, Index a_step, const T* __restrict 
     for (int i = 0; i < ROWS; i++) {
         UNROLL
         for (int j = 0; j < VECTORS; j++) {
-            T* to = y + i * y_row + j * WIDTH<T>;
-            const T* from = start + i * start_row + j * WIDTH<T>;
-            if (j < VECTORS - 1 || tail == WIDTH<T>)
+            typename E::Sum* to = y + i * y_row + j * LANES;
+            const typename E::Sum* from = start + i * start_row + j * LANES;
+            if (j < VECTORS - 1 || tail == LANES)
                 store(to, start ? load(from) + sums[i][j] : sums[i][j]);
             else
                 store(to, start ? load(from, Part{tail}) + sums[i][j] : sums[i][j], Part{tail});
@@ -67,10 +93,18 @@ void tile(Index depth, const T* __restrict a, Index a_step, const T* __restrict 
 }
 
 // The tile of a height from 1 to STRIP: rows that are left over cost no more than they must.
-template <class T, int VECTORS, bool IN_ROWS, int ROWS = STRIP>
-Tile<T> tile_of(Index rows) {
+template <class E, int VECTORS, bool IN_ROWS, int ROWS = E::STRIP>
+Tile<E> tile_of(Index rows) {
     if constexpr (ROWS > 1) {
-        if (rows < ROWS) return tile_of<T, VECTORS, IN_ROWS, ROWS - 1>(rows);
+        if (rows < ROWS) return tile_of<E, VECTORS, IN_ROWS, ROWS - 1>(rows);
     }
-    return tile<T, ROWS, VECTORS, IN_ROWS>;
+    return tile<E, ROWS, VECTORS, IN_ROWS>;
+}
+
+template <class E, int VECTORS>
+Tile<E> tile_for(Index rows, bool in_rows) {
+    if constexpr (E::ROWS_ALONE)
+        return E::template tile<VECTORS>;
+    else
+        return in_rows ? tile_of<E, VECTORS, true>(rows) : tile_of<E, VECTORS, false>(rows);
 }

@@ -1,4 +1,5 @@
-// What matrix products on the host need of a processor beyond vector.h: vectors of float64, how many vectors
+// What matrix products on the host need of a processor beyond vector.h: vectors of float64 and of
+// bfloat16, how many vectors
 // its registers hold, and the transpose of a small piece.
 //
 // All else is plain C++ on the vector types of GCC and clang. Which instructions there are is known when this
@@ -67,6 +68,61 @@ INLINE double total(Doubles v) {
     return sum;
 }
 
+// bfloat16: the upper half of a float32.
+struct Bf16 {
+    unsigned short bits;
+};
+template <>
+constexpr bool is_type<Bf16>(int number) {
+    return number == 4;  // NumPy's uint16, as which the engine stores it
+}
+typedef unsigned short Halves __attribute__((vector_size(2 * LANES)));
+typedef unsigned Words __attribute__((vector_size(4 * LANES)));
+
+INLINE float value(float x) { return x; }
+INLINE double value(double x) { return x; }
+INLINE float value(Bf16 x) {
+    const unsigned bits = (unsigned)x.bits << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+template <class N>
+INLINE N number(int x) {
+    return (N)x;
+}
+template <>
+INLINE Bf16 number<Bf16>(int x) {  // exact for small numbers
+    const float wide = (float)x;
+    unsigned bits;
+    memcpy(&bits, &wide, sizeof bits);
+    return {(unsigned short)(bits >> 16)};
+}
+INLINE Floats load(const Bf16* p, Whole = {}) {
+    Halves half;
+    memcpy(&half, p, sizeof half);
+    return (Floats)(__builtin_convertvector(half, Words) << 16);
+}
+INLINE Floats load(const Bf16* p, Part part) {
+    Halves half = {};
+    memcpy(&half, p, part.count * sizeof(Bf16));
+    return (Floats)(__builtin_convertvector(half, Words) << 16);
+}
+// Rounds to nearest, ties to even; nan stays nan.
+INLINE Halves narrowed(Floats v) {
+    const Words bits = (Words)v;
+    const Words up = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    return __builtin_convertvector((Words)(v == v ? (Ints)up : (Ints)Words{} + 0x7FC0), Halves);
+}
+INLINE void store(Bf16* p, Floats v, Whole = {}) {
+    const Halves half = narrowed(v);
+    memcpy(p, &half, sizeof half);
+}
+INLINE void store(Bf16* p, Floats v, Part part) {
+    const Halves half = narrowed(v);
+    memcpy(p, &half, part.count * sizeof(Bf16));
+}
+
 // body(i, lanes) for each vector of n numbers of type T.
 template <class T, class Body>
 INLINE void each_lanes(Index n, const Body& body) {
@@ -77,10 +133,10 @@ INLINE void each_lanes(Index n, const Body& body) {
 
 // WIDTH rows of 4 elements, `row` apart, become 4 rows of WIDTH elements, `to_row` apart: how a matrix that
 // lies transposed is packed.
-template <class T>
-INLINE void transpose4(const T* from, Index row, T* to, Index to_row) {
+template <class N, class T>
+INLINE void transpose4(const N* from, Index row, T* to, Index to_row) {
     for (int k = 0; k < 4; k++)
-        for (int i = 0; i < WIDTH<T>; i++) to[k * to_row + i] = from[i * row + k];
+        for (int i = 0; i < WIDTH<T>; i++) to[k * to_row + i] = value(from[i * row + k]);
 }
 #if defined(__AVX512F__)
 // Four rows, 4 apart, lie side by side in each register; then four transposes of 4 x 4 run at once.

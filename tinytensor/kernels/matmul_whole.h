@@ -8,24 +8,25 @@
 constexpr Index FEW_TILES = 16;
 constexpr Index MOST_PIECES = 16;
 
-template <class T>
-Index depth_pieces(const Product<T>& p) {
-    const Index tiles = pieces(p.rows, STRIP) * pieces(p.columns, PANEL<T>);
-    return tiles > FEW_TILES ? 1 : most(1, least(MOST_PIECES, p.depth / (4 * DEPTH<T>)));
+template <class E>
+Index depth_pieces(const Product<E>& p) {
+    const Index tiles = pieces(p.rows, E::STRIP) * pieces(p.columns, PANEL<E>);
+    return tiles > FEW_TILES ? 1 : most(1, least(MOST_PIECES, p.depth / (4 * E::UNITS * E::GROUP)));
 }
 
-template <class T>
-void multiply_piece(const Product<T>& p) {
-    is_row(p.rows, p.b.row, p.b.column) ? multiply_row(p) : multiply(p);
+template <class E>
+void multiply_piece(const Product<E>& p) {
+    is_row(p) ? multiply_row(p) : multiply(p);
 }
 
-template <class T>
-void multiply_deep(const Product<T>& p, Index count) {
+template <class E>
+void multiply_deep(const Product<E>& p, Index count) {
+    using Sum = typename E::Sum;
     const Index size = p.rows * p.columns;
-    T* sums = kept<T>(SUMS, count * size);
+    Sum* sums = kept<Sum>(SUMS, count * size);
     run_parts(count, [&](Index n) {
         const Range some = share(p.depth, n, count);
-        Product<T> piece = p;
+        Product<E> piece = p;
         piece.depth = some.end - some.begin;
         piece.a.data += some.begin * p.a.column;
         piece.b.data += some.begin * p.b.row;
@@ -36,9 +37,9 @@ void multiply_deep(const Product<T>& p, Index count) {
         multiply_piece(piece);
     });
     for (Index i = 0; i < p.rows; i++) {
-        T* y = p.y + i * p.y_row;
-        each_lanes<T>(p.columns, [&](Index j, auto lanes) {
-            Vector<T> sum = p.start ? load(p.start + i * p.start_row + j, lanes) : Vector<T>{};
+        Sum* y = p.y + i * p.y_row;
+        each_lanes<Sum>(p.columns, [&](Index j, auto lanes) {
+            Vector<Sum> sum = p.start ? load(p.start + i * p.start_row + j, lanes) : Vector<Sum>{};
             for (Index n = 0; n < count; n++) sum += load(sums + n * size + i * p.columns + j, lanes);
             store(y + j, sum, lanes);
         });
@@ -47,13 +48,13 @@ void multiply_deep(const Product<T>& p, Index count) {
 }
 
 // The same elements as the product of the transposed operands, the second one first.
-template <class T>
-Product<T> turned(const Product<T>& p) {
+template <class E>
+Product<E> turned(const Product<E>& p) {
     return {p.columns, p.rows, p.depth, p.b.transposed(), p.a.transposed(), p.y, 1, p.start, 1, p.finish};
 }
 
-template <class T>
-void compute(const Product<T>& p) {
+template <class E>
+void compute(const Product<E>& p) {
     if (p.rows == 0 || p.columns == 0) return;
     // A column is a row of the transposed product, if it lies in memory as a row does.
     if (p.columns == 1 && p.rows > 1 && p.y_row == 1 && (!p.start || p.start_row == 1))
@@ -62,54 +63,130 @@ void compute(const Product<T>& p) {
     count > 1 ? multiply_deep(p, count) : multiply_piece(p);
 }
 
+// ---- where results go -------------------------------------------------------------------------------------
+
+// y = gate(y), and its slope if there is a place for it.
+using GateRow = void (*)(float* y, float* slope, Index columns);
+
+// Columns lie side by side, rows are `row` apart. Slopes lie as y does.
+template <class Y>
+struct Output {
+    Y* y;
+    Index row;
+    GateRow gate;
+    float* slope;
+};
+
+// Results that are stored as they were added up.
+template <class E>
+void compute(Product<E> p, const Output<typename E::Sum>& out) {
+    p.y = out.y;
+    p.y_row = out.row;
+    if constexpr (sizeof(typename E::Sum) == sizeof(float))
+        if (out.gate)
+            p.finish = {[](const void* context, float* y, Index columns) {
+                            const auto& to = *(const Output<float>*)context;
+                            to.gate(y, to.slope ? to.slope + (y - to.y) : nullptr, columns);
+                        },
+                        &out};
+    compute(p);
+}
+
+// Results in 16 bits: sums are kept in float32, for as many columns at a time as stay in the cache, and each
+// row is rounded when it is complete.
+struct Narrowing {
+    const float* sums;
+    Index columns;
+    Output<Bf16> out;
+};
+constexpr Index NARROWED_BYTES = 4 << 20;
+
+template <class E>
+void compute(Product<E> p, const Output<Bf16>& out) {
+    if (p.rows == 0 || p.columns == 0) return;
+    const Index room = NARROWED_BYTES / (p.rows * (Index)sizeof(float)) / PANEL<E>;
+    const Index at_once = least(p.columns, most(8, room) * PANEL<E>);
+    float* sums = kept<float>(NARROWED, p.rows * at_once);
+    for (Index column = 0; column < p.columns; column += at_once) {
+        Product<E> some = p;
+        some.columns = least(at_once, p.columns - column);
+        some.b.data += column * p.b.column;
+        some.start = p.start ? p.start + column : nullptr;
+        some.y = sums;
+        some.y_row = some.columns;
+        const Narrowing context = {
+            sums,
+            some.columns,
+            {out.y + column, out.row, out.gate, out.slope ? out.slope + column : nullptr}};
+        some.finish = {[](const void* context, float* y, Index columns) {
+                           const auto& to = *(const Narrowing*)context;
+                           const Index row = (y - to.sums) / to.columns, first = (y - to.sums) % to.columns;
+                           const Index at = row * to.out.row + first;
+                           if (to.out.gate)
+                               to.out.gate(y, to.out.slope ? to.out.slope + at : nullptr, columns);
+                           each_lanes<float>(columns, [&](Index j, auto lanes) {
+                               store(to.out.y + at + j, load(y + j, lanes), lanes);
+                           });
+                       },
+                       &context};
+        compute(some);
+    }
+}
+
 // ---- batches ----------------------------------------------------------------------------------------------
 
 constexpr int MOST_AXES = 64;  // of a NumPy array
 
 // Products for each index of some leading axes. Strides in elements; 0 where an operand is the same for all.
 // Where `add` says so, each begins with what y holds; else with p.start, the same for all.
-template <class T>
+template <class E, class Y>
 struct Batch {
-    Product<T> p;
+    Product<E> p;
+    Output<Y> out;
     bool add;
     int ndim;
     Index shape[MOST_AXES], y[MOST_AXES], a[MOST_AXES], b[MOST_AXES];
 };
 
 // A last axis along which b is the same and the rows of a and y step on evenly is more rows.
-template <class T>
-void fold_rows(Batch<T>& batch) {
-    Product<T>& p = batch.p;
+template <class E, class Y>
+void fold_rows(Batch<E, Y>& batch) {
+    Product<E>& p = batch.p;
     while (batch.ndim) {
         const int last = batch.ndim - 1;
         const Index n = batch.shape[last];
         const bool even =
-            p.rows == 1 || (batch.a[last] == p.rows * p.a.row && batch.y[last] == p.rows * p.y_row);
+            p.rows == 1 || (batch.a[last] == p.rows * p.a.row && batch.y[last] == p.rows * batch.out.row);
         if (n != 1 && (batch.b[last] != 0 || !even)) return;
         if (n != 1) {
-            if (p.rows == 1) p.a.row = batch.a[last], p.y_row = batch.y[last];
+            if (p.rows == 1) p.a.row = batch.a[last], batch.out.row = batch.y[last];
             p.rows *= n;
         }
         batch.ndim--;
     }
 }
 
-template <class T>
-void compute(Batch<T> batch) {
+template <class E, class Y>
+void compute(Batch<E, Y> batch) {
     fold_rows(batch);
     Index count = 1;
     for (int axis = 0; axis < batch.ndim; axis++) count *= batch.shape[axis];
     auto one = [&](Index n) {
-        Product<T> p = batch.p;
+        Product<E> p = batch.p;
+        Index to = 0;
         for (int axis = batch.ndim - 1; axis >= 0; axis--) {
             const Index i = n % batch.shape[axis];
             n /= batch.shape[axis];
             p.a.data += i * batch.a[axis];
             p.b.data += i * batch.b[axis];
-            p.y += i * batch.y[axis];
+            to += i * batch.y[axis];
         }
-        if (batch.add) p.start = p.y, p.start_row = p.y_row;
-        compute(p);
+        Output<Y> out = batch.out;
+        out.y += to;
+        if (out.slope) out.slope += to;
+        if constexpr (sizeof(Y) == sizeof(typename E::Sum))
+            if (batch.add) p.start = out.y, p.start_row = out.row;
+        compute(p, out);
     };
     // Threads share the products if there are enough of them, else each product.
     if (count >= 2 * thread_count()) {
