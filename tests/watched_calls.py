@@ -177,11 +177,12 @@ def multiplied_in_tf32(device: str) -> Tensors:
 
 
 def attended(size: int, dtype: str, device: str) -> Tensors:
-    """Several tiles of queries and keys with ragged edges, with and without a mask; a short one."""
+    """Several tiles of queries and keys with ragged edges, with and without a mask; no query; a short one."""
     attention = tt.scaled_dot_product_attention
     q, k, v = (drawn(device, dtype, 1, 1, n, size, seed=i) for i, n in enumerate((37, 70, 70)))
     mask = drawn(device, "float32", 37, 70, seed=3) > -0.5
     results = with_gradients(partial(attention, mask=mask), q, k, v)
+    results += with_gradients(attention, q[:, :, :0], k, v)
     for tokens in (69, 5):
         qkv = drawn(device, dtype, 1, tokens, 3 * size)
         results += with_gradients(lambda x: tt.causal_self_attention(x, 1), qkv)
