@@ -28,6 +28,7 @@ from .op_table import ROWS, Row
 from .op_table.row import COMPLEX, FLOATS
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+UNIT = 40  # instances that are compiled at once
 Tensors = list[tt.Tensor]
 
 
@@ -253,7 +254,8 @@ CALLS = [*of_rows(), *larger()]
 
 # ---- which kernels they launch -----------------------------------------------------------------------------
 
-Kernels = set[tuple[str, str]]  # file and instance
+Instance = tuple[str, Arguments]  # a kernel and its template arguments
+Kernels = set[tuple[str, str]]  # file and name of an instance
 
 
 @dataclass
@@ -265,7 +267,7 @@ class Plan:
         is_sure: whether no number that is computed on the way may change them.
     """
 
-    instances: dict[str, set[tuple[str, Arguments]]]
+    instances: dict[str, set[Instance]]
     is_sure: bool
 
     @property
@@ -282,7 +284,7 @@ def plans() -> dict[str, Plan]:
 
 def _recorded(call: Call) -> Plan:
     real = emulator("emulated")
-    found: dict[str, set[tuple[str, Arguments]]] = {}
+    found: dict[str, set[Instance]] = {}
     with recording(real.architecture) as recorder:
         recorder.multiprocessors = real.multiprocessors
         recorder.run("", partial(call.run, "cuda"))
@@ -292,17 +294,27 @@ def _recorded(call: Call) -> Plan:
 
 
 @cache
-def compiled(stem: str, device: str) -> None:
-    """Compile all instances of a file that the calls launch: that is much faster than one by one."""
-    instances = set().union(*[plan.instances.get(stem, set()) for plan in plans().values()])
-    ordered = sorted(instances, key=str)
-    emulator(device).kernel(stem, ordered[0][0], *ordered[0][1], together=ordered)
+def units(stem: str) -> dict[Instance, tuple[Instance, ...]]:
+    """The instances of a file that the calls launch, each with those that it is compiled with: together that
+    is much faster than one by one.
+    """
+    found = set().union(*[plan.instances.get(stem, set()) for plan in plans().values()])
+    ordered = sorted(found, key=str)
+    parts = [tuple(ordered[i : i + UNIT]) for i in range(0, len(ordered), UNIT)]
+    return {one: part for part in parts for one in part}
+
+
+@cache
+def compiled(stem: str, part: tuple[Instance, ...], device: str) -> None:
+    """Compile instances of a file."""
+    emulator(device).kernel(stem, part[0][0], *part[0][1], together=part)
 
 
 def prepare(call: Call, device: str) -> None:
     """Compile what a call needs."""
-    for stem in plans()[call.name].instances:
-        compiled(stem, device)
+    for stem, wanted in plans()[call.name].instances.items():
+        for one in wanted:
+            compiled(stem, units(stem)[one], device)
 
 
 def watch(call: Call) -> tuple[list[Finding], Kernels]:
