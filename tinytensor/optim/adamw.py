@@ -96,7 +96,7 @@ class AdamW(Optimizer):
                     if p in moving:
                         self.started(p)["step"] += 1
                     step = self.state[p]["step"] if p in self.state else 1
-                    members = together.setdefault(p.device, _Together())
+                    members = together.get(p.device) or together.setdefault(p.device, _Together())
                     members.add(p, p in moving, number, step, options)
             for device, members in together.items():
                 members.write((self._together or {}).get(device), device)
