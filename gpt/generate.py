@@ -7,6 +7,7 @@ Each step: logits of the next token → temperature → top-k → top-p → soft
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from gpt.tokenizer import Tokenizer
 __all__ = ["generate", "main", "next_probabilities", "stream_text"]
 
 Floats = npt.NDArray[np.floating[Any]]
+Tokens = npt.NDArray[np.intp]
+ROW = 64  # neighbors in the vocabulary that are compared at once
 
 
 def next_probabilities(
@@ -49,23 +52,68 @@ def next_probabilities(
         [0.625, 0.375, 0.0]
     """
     _check(temperature, top_k, top_p)
-    scores: Floats = np.asarray(logits, np.float64)
+    tokens, p = _candidates(np.asarray(logits), temperature, top_k, top_p)
+    whole = np.zeros(len(logits))
+    whole[tokens] = p
+    return whole
+
+
+def _candidates(
+    logits: Floats, temperature: float, top_k: int | None, top_p: float | None
+) -> tuple[Tokens, Floats]:
+    """The tokens that can be drawn, ascending, and their probabilities. Never sorts the whole vocabulary."""
+    likeliest = int(logits.argmax())
+    top = float(logits[likeliest])
+    if not math.isfinite(top):
+        raise tt.ArgumentError(
+            f"generate: the largest logit is {top}",
+            why="no probabilities come of it: the weights or the logits overflowed, or are not a number",
+            fix="look at the weights, and at the loss of the training",
+        )
     if temperature == 0:
-        chosen = np.zeros(len(scores))
-        chosen[int(scores.argmax())] = 1.0
-        return chosen
-    scores = scores / temperature
-    if top_k is not None and top_k < len(scores):
-        threshold = np.partition(scores, -top_k)[-top_k]  # no sort of the whole vocabulary
-        scores = np.where(scores < threshold, -np.inf, scores)
-    p: Floats = np.exp(scores - scores.max())
+        return np.array([likeliest]), np.ones(1)
+    if top_k is None or top_k >= len(logits):
+        tokens, p = np.arange(len(logits)), logits.astype(np.float64)
+    else:
+        tokens = _largest(logits, top_k)
+        p = logits[tokens].astype(np.float64)
+    p /= temperature
+    p -= p.max()
+    np.exp(p, out=p)
     p /= p.sum()
     if top_p is not None and top_p < 1:
-        order = np.argsort(-p, kind="stable")
-        before = np.cumsum(p[order]) - p[order]  # mass ahead of each: 0 for the likeliest, which always stays
-        p[order[before >= top_p]] = 0.0
+        kept = _mass(p, top_p)
+        tokens, p = tokens[kept], p[kept]
         p /= p.sum()
-    return p
+    return tokens, p
+
+
+def _largest(x: Floats, k: int) -> Tokens:
+    """Where the k largest numbers of x are, and all that equal the least of them; ascending.
+
+    Of numbers in rows, the k-th largest of the rows' maxima is no larger than the k-th largest of all: so few
+    are left to look at.
+    """
+    rows = len(x) // ROW
+    if rows <= 2 * k:
+        return np.flatnonzero(x >= np.partition(x, -k)[-k])
+    tops = x[: rows * ROW].reshape(rows, ROW).max(1)  # (rows,)
+    few: Tokens = np.flatnonzero(x >= np.partition(tops, -k)[-k])
+    likely: Tokens = few[x[few] >= np.partition(x[few], -k)[-k]]
+    return likely
+
+
+def _mass(p: Floats, least: float) -> Tokens:
+    """Where the fewest likeliest probabilities are that add up to `least`; ascending."""
+    count = len(p)
+    few = min(ROW, count)
+    while True:
+        likely = _largest(p, few)
+        order = likely[np.argsort(-p[likely], kind="stable")]
+        before = np.cumsum(p[order]) - p[order]  # mass ahead of each: 0 for the likeliest, which always stays
+        if before[-1] >= least or len(order) == count:
+            return np.sort(order[before < least])
+        few = min(8 * few, count)
 
 
 def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
@@ -138,23 +186,82 @@ def _generate(
     use_cache: bool,
 ) -> Iterator[int]:
     context = model.config.block_size
-    cache = KVCache(model.config, 1, model.device) if use_cache else None
+    reader = Reader(model) if use_cache else None
     unread = ids[-context:]
     for _ in range(count):
         with tt.no_grad():
-            if cache is not None and cache.length + len(unread) > context:
-                cache = None  # full: from here on the window slides
-            if cache is None:
-                unread = ids[-context:]
-            logits = model(tt.tensor([unread], device=model.device), cache, last_only=True)[0, -1]  # (V,)
-        p = next_probabilities(logits.cpu().numpy(), temperature=temperature, top_k=top_k, top_p=top_p)
-        if temperature == 0:
-            drawn = int(p.argmax())
-        else:
-            drawn = int(tt.multinomial(tt.tensor(p), 1, generator=generator)[0])
+            if reader is not None and reader.length + len(unread) > context:
+                reader = None  # full: from here on the window slides
+            if reader is not None:
+                logits = reader.read(unread)  # (V,)
+            else:
+                window = tt.tensor([ids[-context:]], device=model.device)
+                logits = model(window, last_only=True)[0, -1]
+        tokens, p = _candidates(_numbers(logits), temperature, top_k, top_p)
+        drawn = int(tokens[_draw(p, generator)]) if temperature else int(tokens[0])
         ids.append(drawn)
         unread = [drawn]
         yield drawn
+
+
+class Reader:
+    """A model that reads on, and keeps keys and values of what it has read.
+
+    One token after another is always the same work, so it is captured once and then replayed: the engine
+    would take longer than the kernels of a small model.
+
+    Args:
+        model: in evaluation mode.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> with tt.no_grad():
+        ...     reader = Reader(model)
+        ...     reader.read([1, 2]).shape, reader.read([3]).shape, reader.length
+        ((5,), (5,), 3)
+    """
+
+    def __init__(self, model: GPT) -> None:
+        self._model = model
+        self._cache = KVCache(model.config, 1, model.device, model.wte.weight.dtype)
+        self._token = tt.zeros(1, 1, dtype=tt.int64, device=model.device)
+        self._step: tt.CapturedGraph | None = None
+        self._ran = False  # whether a token was read alone, so that kernels are compiled
+
+    @property
+    def length(self) -> int:
+        """Tokens read so far."""
+        return self._cache.length
+
+    def read(self, ids: Sequence[int]) -> tt.Tensor:
+        """Logits (V,) of the token after these; the next call may write over them."""
+        if len(ids) > 1 or not self._ran:
+            self._ran = len(ids) == 1
+            return self._logits(tt.tensor([ids], device=self._model.device))
+        if self._step is None:
+            self._step = tt.capture(lambda: self._logits(self._token), device=self._model.device, warmup=0)
+        self._token.copy_(ids[0])
+        logits: tt.Tensor = self._step.replay()
+        return logits
+
+    def _logits(self, idx: tt.Tensor) -> tt.Tensor:
+        logits: tt.Tensor = self._model(idx, self._cache, last_only=True)[0, -1]
+        return logits
+
+
+def _numbers(logits: tt.Tensor) -> Floats:
+    """In float32 at least, on the host."""
+    on_host = logits.cpu()
+    return (on_host.astype(tt.float32) if on_host.itemsize == 2 else on_host).numpy()
+
+
+def _draw(p: Floats, generator: tt.Generator | None) -> int:
+    """A position, drawn by these probabilities: as tt.multinomial draws it, without its checks."""
+    sums = np.cumsum(p)
+    u: float = tt.uniform(1, dtype=tt.float64, generator=generator).item()
+    at = int(np.searchsorted(sums, u * sums[-1], side="right"))
+    return at if at < len(p) else int(np.flatnonzero(p)[-1])  # rounding may lead past the last possible one
 
 
 def stream_text(tokenizer: Tokenizer, ids: Iterator[int]) -> Iterator[str]:

@@ -21,6 +21,7 @@ LAYERS = [
     ["tinytensor.reuse", "tinytensor.op", "tinytensor.bounds", "tinytensor.random_state"],
     ["tinytensor.launching", "tinytensor.walks"],
     ["tinytensor.arrays"],
+    ["tinytensor.host_work"],
     ["tinytensor.dispatch"],
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],
     ["tinytensor.ops", "tinytensor.explain"],

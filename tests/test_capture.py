@@ -136,10 +136,12 @@ def test_what_cannot_be_replayed_is_refused(fn: Any, word: str) -> None:
     assert (x + 1.0).tolist() == [2.0] * 4, "the device works as before"
 
 
-def test_work_on_the_cpu_cannot_be_captured() -> None:
-    x = tt.ones(4)
-    with pytest.raises(tt.DeviceError, match="no device"):
-        tt.capture(lambda: x + 1.0)
+def test_a_graph_belongs_to_one_device() -> None:
+    x, y, z = (tt.ones(4, device=device) for device in ("cpu", DEVICE, "checked"))
+    with pytest.raises(tt.DeviceError, match="computed nothing on emulated"):
+        tt.capture(lambda: x + 1.0, device=DEVICE)
+    with pytest.raises(tt.DeviceError, match="on emulated, checked"):
+        tt.capture(lambda: (y + 1.0, z + 1.0))
     with pytest.raises(tt.ArgumentError, match="warmup"):
         tt.capture(lambda: x + 1.0, warmup=0)
 

@@ -38,6 +38,19 @@ def test_a_seed_fixes_the_numbers_and_the_generator_moves_on(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("seed", "offset"), [(0, 0), (2**64 - 1, 2**64 - 3), (2**63 + 7, 2**32 - 1)])
+def test_a_few_numbers_begin_as_many_do(seed: int, offset: int, dtype: str) -> None:
+    """A few blocks of the stream are computed in another way than many."""
+
+    def draw(count: int) -> bytes:
+        g = tt.Generator()
+        g.set_state({"seed": seed, "offset": offset})
+        return bits(tt.uniform(count, dtype=dtype, generator=g))
+
+    assert [draw(n) for n in range(20)] == [draw(50)[: len(draw(n))] for n in range(20)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(), (7,), (2, 3), (0, 4)])
 def test_uniform_and_normal_are_the_stream_scaled(dtype: str, shape: tuple[int, ...]) -> None:
     for draw, call in (("uniform", tt.uniform), ("normal", tt.normal)):

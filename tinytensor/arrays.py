@@ -14,6 +14,7 @@ from .launching import dense
 from .layout import Layout, contiguous, large, ordered
 from .runtime import runtime_of
 from .runtime.host import NUMPY, Array, widen
+from .runtime.host_graph import refuse
 from .storage import Storage, adopt, alloc, alloc_on, view_buffer
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def constant(array: Array, dtype: DType, device: Device) -> Tensor:
 
 def upload(t: Tensor, device: Device) -> Tensor:
     """A copy of a C-contiguous tensor of the CPU on a device, without history."""
+    refuse("a copy to a device")
     made = empty(t.layout.shape, t.storage.dtype, device=device)
     if t.layout.size:
         runtime_of(device).copy_in(made.storage.buffer.ptr, np.ascontiguousarray(arr(t)))
@@ -70,6 +72,7 @@ def download(t: Tensor) -> Tensor:
     """A copy of a tensor of a device on the CPU, without history; waits for the device, and raises
     what its kernels reported.
     """
+    refuse("a copy from a device")
     made = empty(t.layout.shape, t.storage.dtype)
     if t.layout.size:
         view = dense(t)
@@ -117,6 +120,7 @@ def values(t: Tensor) -> Array:
     """The elements of a tensor in a dtype that NumPy computes in (16-bit floats become float32); from a
     device, a copy.
     """
+    refuse("reading a result")
     dtype = t.storage.dtype
     if t.storage.device is not cpu:
         t = download(t)

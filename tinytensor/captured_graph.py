@@ -1,16 +1,18 @@
-"""A step of device work as one graph: captured once, replayed without Python between its kernels."""
+"""A step as one graph: captured once, replayed without the engine between its kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from . import bounds
-from .device import Device, as_device
+from . import bounds, random
+from .device import Device, as_device, cpu
 from .errors import ArgumentError, DeviceError
+from .random import Generator
 from .random_state import GraphStreams
 from .runtime import runtime_of, started
+from .runtime.host_graph import HostGraph, capturing, refuse
 
 __all__ = ["CapturedGraph", "before_replay", "capture"]
 
@@ -35,27 +37,22 @@ class CapturedGraph:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.outputs: Any = None
-        self._runtime = runtime_of(device)
-        self._streams = GraphStreams(self._runtime)
+        self._work = HostWork() if device is cpu else DeviceWork(device)
         self._prologue: list[Callable[[], object]] = []
-        self._graph: Any = None
-        self._checks_bounds = False
 
     @property
     def launches(self) -> int:
-        """Number of kernels in the graph."""
-        count: int = self._graph.launches
-        return count
+        """Number of kernels in the graph; on the CPU, of ops."""
+        return self._work.launches
 
     def record(self, fn: Callable[[], Any]) -> None:
-        """Capture one call of fn, which runs nothing on the device."""
-        with ExitStack() as stack:
-            self._graph = stack.enter_context(self._runtime.capture())
-            stack.enter_context(self._streams)
+        """Capture one call of fn, which computes nothing."""
+        with self._work.capture():
             _capturing.append(self)
-            stack.callback(_capturing.remove, self)
-            self.outputs = fn()
-        self._checks_bounds = bounds.is_expected(self._runtime)
+            try:
+                self.outputs = fn()
+            finally:
+                _capturing.remove(self)
 
     def add_prologue(self, fn: Callable[[], object]) -> None:
         """Let the host do something before each replay."""
@@ -69,11 +66,71 @@ class CapturedGraph:
         """
         for fn in self._prologue:
             fn()
+        self._work.replay()
+        return self.outputs
+
+
+class DeviceWork:
+    """Kernels of a device, and the place of their random numbers."""
+
+    def __init__(self, device: Device) -> None:
+        self._runtime = runtime_of(device)
+        self._streams = GraphStreams(self._runtime)
+        self._graph: Any = None
+        self._checks_bounds = False
+
+    @property
+    def launches(self) -> int:
+        """Number of kernels."""
+        count: int = self._graph.launches
+        return count
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        """Record what the block launches, and run nothing."""
+        with self._runtime.capture() as self._graph, self._streams:
+            yield
+        self._checks_bounds = bounds.is_expected(self._runtime)
+
+    def replay(self) -> None:
+        """Launch all of it, with the next random numbers."""
         self._streams.advance()
         self._graph.launch()
         if self._checks_bounds:
             bounds.expect(self._runtime)
-        return self.outputs
+
+
+class HostWork:
+    """What ops compute on the CPU."""
+
+    def __init__(self) -> None:
+        self._graph = HostGraph()
+
+    @property
+    def launches(self) -> int:
+        """Number of ops."""
+        return self._graph.launches
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        """Note what the block computes, and compute nothing."""
+        random.observers.append(_no_draws)
+        try:
+            with self._graph:
+                yield
+        finally:
+            random.observers.remove(_no_draws)
+
+    def replay(self) -> None:
+        """Compute all of it."""
+        self._graph.launch()
+
+
+def _no_draws(generator: Generator, before: int, count: int) -> None:
+    """Called by `Generator.advance`: a replay would draw the same numbers again."""
+    if capturing() is not None:
+        generator.set_state({"seed": generator.seed, "offset": before})
+        refuse("drawing random numbers")
 
 
 def before_replay(fn: Callable[[], object]) -> None:
@@ -99,7 +156,7 @@ def before_replay(fn: Callable[[], object]) -> None:
 
 
 def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup: int = 2) -> CapturedGraph:
-    """Capture the device work of a function as a graph.
+    """Capture the work of a function as a graph.
 
     The function is called `warmup` times as usual (kernels are compiled, optimizers make their state), and
     once more while its work is recorded instead of done. Each `replay()` then does the work of one call. What
@@ -108,17 +165,21 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
     replays. Random numbers go on as if the function were called. Nothing may be read back inside (`item`,
     `tolist`, boolean masks whose result has a size that depends on data).
 
+    On the CPU a graph is a list of calls of kernels and NumPy functions on fixed arrays: the engine, which
+    takes longer than small kernels do, is left out. Its results have no history, so capture under `no_grad`;
+    random draws are refused there.
+
     Args:
-        fn: no arguments; its tensors, of any shapes, are on one device other than the CPU.
-        device: which one; default: where fn launched kernels while it warmed up.
-        warmup: calls before the capture, at least 1.
+        fn: no arguments; its tensors, of any shapes, are on one device.
+        device: which one; default: where fn launched kernels while it warmed up, else the CPU.
+        warmup: calls before the capture; 0 for a function that has run before.
 
     Returns:
         The graph, with the outputs of fn: valid after the first replay.
 
     Raises:
-        DeviceError: fn launches nothing, works on the CPU, or does what cannot be replayed.
-        ArgumentError: warmup is below 1.
+        DeviceError: fn computes nothing, on several devices, or does what cannot be replayed.
+        ArgumentError: warmup is below 0, or 0 without a device.
 
     Example:
         >>> w = tt.ones(3, device="emulated", requires_grad=True)
@@ -133,23 +194,22 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
         >>> w.tolist()
         [0.0, 0.0, 0.0]
     """
-    if warmup < 1:
+    if warmup < (1 if device is None else 0):
         raise ArgumentError(
             f"capture: warmup is {warmup}",
-            why="kernels are compiled, and optimizers make their state, when they first run",
-            fix="warmup=2",
+            why="when fn runs, kernels are compiled, optimizers make their state, and it shows its device",
+            fix="warmup=2; or warmup=0 and a device, where the function has run before",
         )
     before = _launches()
     for _ in range(warmup):
-        result = fn()
-    del result
+        fn()
     graph = CapturedGraph(as_device(device) if device is not None else _worked(before))
     graph.record(fn)
     if not graph.launches:
         raise DeviceError(
-            f"capture: the function launched nothing on {graph.device}",
-            why="a graph holds kernels, and work on the CPU is no part of it",
-            fix="move the tensors of the function to one device, and return from it without reading them",
+            f"capture: the function computed nothing on {graph.device}",
+            why="a graph holds work of one device",
+            fix="move the tensors of the function to that device, and return from it without reading them",
         )
     return graph
 
@@ -159,13 +219,12 @@ def _launches() -> dict[Device, int]:
 
 
 def _worked(before: dict[Device, int]) -> Device:
-    """The one device that has launched something since."""
+    """The one device that has launched something since; the CPU if none has."""
     worked = [device for device, count in _launches().items() if count != before.get(device, 0)]
-    if len(worked) != 1:
-        names = ", ".join(map(str, worked))
+    if len(worked) > 1:
         raise DeviceError(
-            f"capture: the function launched kernels on {names or 'no device'}",
-            why="a graph belongs to one device; work on the CPU cannot be captured",
-            fix="move all tensors of the function to one device such as cuda or emulated",
+            f"capture: the function launched kernels on {', '.join(map(str, worked))}",
+            why="a graph belongs to one device",
+            fix="move all tensors of the function to one device",
         )
-    return worked[0]
+    return worked[0] if worked else cpu

@@ -16,6 +16,7 @@ from .layout import Layout, check_shape, contiguous, large
 from .ops.transfer import transfer
 from .runtime import runtime_of
 from .runtime.host import NUMPY, Array, dtype_of, narrow
+from .runtime.host_graph import do
 from .storage import borrow, wrap_foreign
 from .tensor import Tensor
 
@@ -405,7 +406,7 @@ def full(
     value = tensor(fill_value, dtype=dtype)
     made = empty_of(check_shape(shape, "full"), value.dtype, device=place)
     if place is cpu:
-        arr(made)[...] = arr(value)
+        do(lambda: np.copyto(arr(made), arr(value)))
     else:
         store(made, value.item())
     return made.requires_grad_() if requires_grad else made

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from . import launching
+from . import host_work, launching
 from .arrays import arr as arr
 from .arrays import constant as constant
 from .arrays import copy_between_gpus as copy_between_gpus
@@ -24,10 +22,9 @@ from .arrays import upload as upload
 from .arrays import values as values
 from .arrays import wrap as wrap
 from .autograd import Algebra, Node, Output, follow
-from .config import config
 from .device import Device, cpu
 from .dtypes import DType
-from .errors import DeviceError, DTypeError, GradError, ShapeError
+from .errors import DeviceError, DTypeError, GradError
 from .grad_mode import grad_enabled, retaining
 from .op import Op as Op
 from .op import Spec as Spec
@@ -36,7 +33,8 @@ from .op import register as register
 from .op import registry as registry
 from .precision import casting
 from .reuse import ATTACHED, reusable
-from .runtime.host import check_writeable, narrow, silent, widen
+from .runtime.host import widen
+from .runtime.host_graph import capturing, graphs, refuse
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -134,6 +132,8 @@ def record(
     specs: Any = None,
 ) -> Node:
     """One node for `outs` (tensors, hidden ones included); `ins` may hold Python numbers."""
+    if graphs:
+        refuse("recording history")
     node = new(Node)
     node.op = op
     node.parents = edges
@@ -186,10 +186,12 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
             continue
         t = _reused(op, k, ins, spec) if op.may_reuse and not retaining() else None
         outs.append(empty(*spec, device) if t is None else t)
-    if device is cpu:
-        _run_on_host(op, outs, ins, arrays, params)
-    else:
+    if device is not cpu:
         launching.run(op, device, outs, ins, params)
+    elif graphs and (graph := capturing()) is not None:
+        host_work.note(graph, op, outs, ins, params)
+    else:
+        host_work.run(op, outs, ins, arrays, params)
     if recording:
         record(op, ins, tuple(edges), outs, params)
     if op.writes:
@@ -197,39 +199,6 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
             if x is not None and name in op.writes:
                 x.storage.bump(op.name)
     return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
-
-
-def _run_on_host(
-    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
-) -> None:
-    """Fill the outputs by the op's kernel of the host or its NumPy code, in float32 where they are 16-bit
-    floats.
-    """
-    if op.contiguous:
-        _require_contiguous(op, arrays)
-    if op.writes:
-        _check_writes(op, ins)
-    places: list[Any] = []
-    narrowed = False
-    for t in outs:
-        if t is None:
-            places.append(None)
-        elif t.storage.dtype.narrow and not op.raw:
-            narrowed = True
-            places.append(np.empty(t.layout.shape, np.float32))
-        else:
-            places.append(arr(t) if t._array is None else t._array)
-    if config.debug:
-        _poison(op, places, arrays)
-    host = op.host
-    if host is None or config.host_kernels == "off" or not host(*places, *arrays, **params):
-        silent().run(op.cpu, *places, *arrays, **params)
-    if narrowed:
-        for t, place in zip(outs, places):
-            if t is not None and t.storage.dtype.narrow:
-                narrow(place, t.storage.dtype, arr(t))
-    if op.writes:
-        _narrow_writes(op, ins, arrays)
 
 
 def _inputs(
@@ -303,31 +272,6 @@ apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
-def _require_contiguous(op: type[Op], arrays: list[Any]) -> None:
-    for i, name in enumerate(op.inputs):
-        a = arrays[i]
-        if name in op.contiguous and a is not None and not a.flags.c_contiguous:
-            if config.strict_layout:
-                raise ShapeError(
-                    f"{op.name}: the input {name!r} of shape {a.shape} is not contiguous",
-                    why="the op reads it as one block, and tt.config.strict_layout forbids a hidden copy",
-                    fix=f"pass {name}.contiguous(), or switch strict_layout off",
-                )
-            arrays[i] = np.ascontiguousarray(a)
-
-
-def _check_writes(op: type[Op], ins: Sequence[Any]) -> None:
-    for name, x in zip(op.inputs, ins, strict=False):
-        if name in op.writes:
-            check_writeable(arr(x), op.name)
-
-
-def _narrow_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> None:
-    for name, x, array in zip(op.inputs, ins, arrays, strict=False):
-        if name in op.writes and x.storage.dtype.narrow and not op.raw:
-            narrow(array, x.storage.dtype, arr(x))
-
-
 def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | None:
     """The input whose memory output k takes over, if the graph is being freed and nobody else can see it."""
     name = op.may_reuse.get(op.outputs[k])
@@ -338,23 +282,6 @@ def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | No
         return None
     x.storage.bump(op.name)
     return same_memory(x)
-
-
-def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
-    """Debug mode: an element that nobody writes shows as NaN (or a large integer), a write to an input
-    raises.
-    """
-    reused = {a.ctypes.data for a in arrays if a is not None}
-    for place in places:
-        if place is not None and place.ctypes.data not in reused:
-            if place.dtype.kind in "fc":
-                place.fill(np.nan)
-            elif place.dtype.kind in "iu":
-                place.fill(np.iinfo(place.dtype).max)
-    for i, a in enumerate(arrays):
-        if a is not None and op.inputs[min(i, len(op.inputs) - 1)] not in op.writes and not op.may_reuse:
-            arrays[i] = a = a.view()
-            a.flags.writeable = False
 
 
 def same_dtype(what: str, *specs: Spec | None) -> DType:

@@ -22,6 +22,7 @@ from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
 from .precision import casting
 from .runtime.host import NUMPY, Array, narrow, silent, widen
+from .runtime.host_graph import capturing, graphs
 from .storage import Storage, adopt, alloc
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
 
 def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, specs: Any) -> Tensor:
     """Let NumPy allocate the result; NumPy broadcasts, and the engine sums the gradient back (`specs`)."""
+    if graphs:
+        return elementwise(op, a, b)
     try:
         r = silent().run(op.ufunc, x, y, out=...)
     except (ValueError, OverflowError, TypeError):
@@ -152,7 +155,13 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
 
 def unary(op: type[Elementwise], x: Tensor) -> Tensor:
     """The fast road for one operand."""
-    if type(x) is _Tensor and x._base is None and (layout := x.layout).small and x.storage.dtype is float32:
+    if (
+        type(x) is _Tensor
+        and x._base is None
+        and (layout := x.layout).small
+        and x.storage.dtype is float32
+        and not graphs
+    ):
         r = silent().run(op.ufunc, x._array, out=...)
         t = new(_Tensor)
         s = new(Storage)
@@ -273,14 +282,13 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
     device = common_device(op.name, xs)
     if device is not cpu:
         return _elementwise_on_device(op, items, dtype, shape, device)
-    skip = op.untyped
-    arrays = [
-        arr(x) if i < skip and isinstance(x, _Tensor) else convert(op.name, x, dtype)
-        for i, x in enumerate(items)
-    ]
     out_dtype = bool_ if op.result == "bool" else _PARTS.get(dtype, dtype) if op.result == "real" else dtype
     layout = contiguous(shape)
-    if out_dtype.narrow:
+    arrays = _arrays(op, items, dtype)
+    if graphs and (graph := capturing()) is not None:
+        t = empty(shape, out_dtype)
+        graph.add(_step(op, items, arrays, dtype, t))
+    elif out_dtype.narrow:
         t = _narrow_result(op, arrays, shape, out_dtype)
     elif layout.small:
         r = silent().run(op.ufunc, *arrays, out=..., order="C")
@@ -300,6 +308,33 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
     return t
 
 
+def _arrays(op: type[Elementwise], items: list[Any], dtype: DType) -> list[Any]:
+    """What NumPy computes on."""
+    skip = op.untyped
+    return [
+        arr(x) if i < skip and isinstance(x, _Tensor) else convert(op.name, x, dtype)
+        for i, x in enumerate(items)
+    ]
+
+
+def _step(
+    op: type[Elementwise], items: list[Any], arrays: list[Any], dtype: DType, t: Tensor
+) -> Callable[[], object]:
+    """What each replay of a captured graph does."""
+    place, out_dtype = arr(t), t.storage.dtype
+    if all([a is x._array for x, a in zip(items, arrays, strict=True) if isinstance(x, _Tensor)]):
+        return lambda: silent().run(op.ufunc, *arrays, out=place)
+
+    def step() -> None:  # operands are cast anew
+        operands = _arrays(op, items, dtype)
+        if out_dtype.narrow:
+            _compute_narrow(op, operands, out_dtype, place)
+        else:
+            silent().run(op.ufunc, *operands, out=place)
+
+    return step
+
+
 def _elementwise_on_device(
     op: type[Elementwise], items: list[Any], dtype: DType, shape: tuple[int, ...], device: Device
 ) -> Tensor:
@@ -313,10 +348,13 @@ def _elementwise_on_device(
 
 def _narrow_result(op: type[Elementwise], arrays: list[Any], shape: tuple[int, ...], dtype: DType) -> Tensor:
     """Compute in float32, round to the 16-bit dtype."""
-    wide = np.asarray(silent().run(op.ufunc, *arrays, out=..., order="C"), np.float32)
     r: Array = np.empty(shape, NUMPY[dtype])
-    narrow(wide, dtype, r)
+    _compute_narrow(op, arrays, dtype, r)
     return from_array(r, dtype)
+
+
+def _compute_narrow(op: type[Elementwise], arrays: list[Any], dtype: DType, place: Array) -> None:
+    narrow(np.asarray(silent().run(op.ufunc, *arrays, out=..., order="C"), np.float32), dtype, place)
 
 
 def _record(op: type[Op], items: list[Any], t: Tensor, shape: tuple[int, ...], dtype: DType) -> None:

@@ -10,6 +10,7 @@ from .dtypes import bfloat16
 from .errors import DeviceError, DTypeError, GradError
 from .runtime import runtime_of
 from .runtime.host import Array
+from .runtime.host_graph import refuse
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -44,6 +45,7 @@ def numpy(x: Tensor) -> Array:
 
 
 def _on_cpu(x: Tensor, what: str) -> None:
+    refuse(what)
     if x.storage.device is not cpu:
         raise DeviceError(
             f"{what}: the tensor is on {x.device}",

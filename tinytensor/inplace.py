@@ -25,6 +25,7 @@ from .launching import View, view_of
 from .layout import broadcast_shapes
 from .runtime import runtime_of
 from .runtime.host import NUMPY, check_writeable, narrow, silent
+from .runtime.host_graph import do, graphs
 from .storage import Storage
 
 if TYPE_CHECKING:
@@ -87,7 +88,13 @@ def _leaf(what: str, target: str) -> GradError:
 
 def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     """x = op(x, *others), in x's own memory, differentiably."""
-    if x._base is None and (layout := x.layout).small and x.storage.dtype is float32 and len(others) == 1:
+    if (
+        x._base is None
+        and (layout := x.layout).small
+        and x.storage.dtype is float32
+        and len(others) == 1
+        and not graphs
+    ):
         o = others[0]  # the fast road: nothing to record
         y: Any = None
         if type(o) is _Tensor:
@@ -146,13 +153,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
             apart = [item if item is x else _apart(x, item) for item in items]
             on_device(op, apart, view_of(x), have, op.untyped)
         else:
-            target = arr(x)
-            arrays = [convert(what, item, have) for item in items]
-            # NumPy's ufuncs make a temporary where memory is shared, whatever the strides
-            if have.narrow:
-                narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
-            else:
-                silent().run(op.ufunc, *arrays, out=target)
+            do(lambda: _compute(op, items, x, have), x.storage)
         x.storage.bump(what)
         return x
     ins = [x, *others]
@@ -167,6 +168,15 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     return x
 
 
+def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) -> None:
+    target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
+    # NumPy's ufuncs make a temporary where memory is shared, whatever the strides
+    if have.narrow:
+        narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
+    else:
+        silent().run(op.ufunc, *arrays, out=target)
+
+
 def _apart(x: Tensor, item: Any) -> Any:
     """The operand, or a copy of it if it shares memory with x: a kernel reads while it writes."""
     if not isinstance(item, _Tensor) or item.storage is not x.storage:
@@ -178,7 +188,7 @@ def store(x: Tensor, value: Any) -> None:
     """Write the elements of a tensor, or a number, into x, broadcast and cast; no history, no version."""
     have, device = x.storage.dtype, x.storage.device
     if device is cpu:
-        _store(arr(x), values(value) if isinstance(value, _Tensor) else convert("copy_", value, have), have)
+        do(lambda: _store(arr(x), _values_of(value, have), have), x.storage)
         return
     if isinstance(value, _Tensor):
         if value.storage.device is not device:
@@ -187,6 +197,10 @@ def store(x: Tensor, value: Any) -> None:
     else:
         source = number("copy_", value, have)
     launching.write(runtime_of(device), view_of(x), source)
+
+
+def _values_of(value: Any, have: DType) -> Any:
+    return values(value) if isinstance(value, _Tensor) else convert("copy_", value, have)
 
 
 def _check_kind(what: str, have: DType, got: DType) -> None:

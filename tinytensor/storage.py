@@ -18,6 +18,7 @@ from .dtypes import DType
 from .errors import DeviceError
 from .runtime.base import Buffer, Runtime
 from .runtime.host import NUMPY, Array, Block, pool
+from .runtime.host_graph import capturing, graphs
 
 _new = object.__new__
 
@@ -62,6 +63,8 @@ class Storage:
         """Count an in-place write."""
         if Storage.locate is not None:
             why += Storage.locate()
+        if graphs and (graph := capturing()) is not None:
+            graph.check_write(self, why)
         self.version += 1
         self.last_op = why
         for member in getattr(self, "members", ()):
@@ -162,6 +165,8 @@ def adopt(array: Array, dtype: DType) -> Storage:
     storage.dtype = dtype
     storage.device = cpu
     storage.version = 0
+    if graphs and (graph := capturing()) is not None:
+        graph.note_constant(storage)
     return storage
 
 

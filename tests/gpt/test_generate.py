@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.generate import generate, next_probabilities, stream_text
+from gpt.generate import Reader, generate, next_probabilities, stream_text
 from gpt.model import GPT
 
 CONFIG = GPTConfig(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
@@ -37,6 +37,37 @@ def test_cached_equals_uncached_also_beyond_the_context(model, temperature):
     assert len(runs[0]) == 14
 
 
+@pytest.mark.parametrize("pieces", [[1] * 8, [3, 1, 1, 2, 1], [1, 1, 6], [8]])
+def test_logits_of_a_reader_are_those_of_the_whole_text(model, pieces):
+    ids = [1, 7, 7, 0, 12, 3, 5, 2]
+    with tt.no_grad():
+        whole, reader, at = model(tt.tensor([ids]))[0].numpy(), Reader(model), 0
+        for size in pieces:
+            logits = reader.read(ids[at : at + size])
+            at += size
+            np.testing.assert_allclose(logits.numpy(), whole[at - 1], rtol=2e-5, atol=1e-5)
+            assert reader.length == at
+        with pytest.raises(tt.ShapeError, match="9 tokens are longer than the context of 8"):
+            reader.read([1])
+
+
+def test_two_readers_do_not_meet(model):
+    with tt.no_grad():
+        a, b = Reader(model), Reader(model)
+        for i in range(5):
+            found = a.read([i]).tolist()
+            b.read([12 - i])
+            assert found == pytest.approx(model(tt.tensor([list(range(i + 1))]))[0, -1].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_models_of_other_dtypes_write(dtype):
+    model = GPT(CONFIG, tt.Generator(3)).to(dtype).eval()
+    runs = [list(generate(model, [1, 2], 5, temperature=0, use_cache=cache)) for cache in (True, False)]
+    assert len(runs[0]) == 5
+    assert dtype == "bfloat16" or runs[0] == runs[1]
+
+
 def test_low_temperature_approaches_the_likeliest(model):
     greedy = list(generate(model, [4], 6, temperature=0))
     assert list(generate(model, [4], 6, temperature=1e-4, generator=tt.Generator(1))) == greedy
@@ -56,9 +87,9 @@ def test_top_k_keeps_the_k_likeliest(logits, k, temperature):
     scores = np.array(logits)
     p = next_probabilities(scores, temperature=temperature, top_k=k)
     assert p.sum() == pytest.approx(1)
-    kth = np.sort(scores / temperature)[::-1][min(k, len(scores)) - 1]
+    kth = np.sort(scores)[::-1][min(k, len(scores)) - 1]
     full = np.exp(scores / temperature - (scores / temperature).max())
-    expected = np.where(scores / temperature >= kth, full, 0)
+    expected = np.where(scores >= kth, full, 0)
     np.testing.assert_allclose(p, expected / expected.sum(), atol=1e-12)
 
 
@@ -75,6 +106,44 @@ def test_top_p_keeps_the_fewest_that_reach_p(logits, top_p):
     outside = np.setdiff1d(np.arange(len(scores)), kept)
     if len(outside):
         assert full[outside].max() <= full[kept].min() + 1e-12
+
+
+@pytest.mark.parametrize("V", [65, 20_000])
+@pytest.mark.parametrize("how", [{"top_k": 1}, {"top_k": 40}, {"top_p": 0.9}, {"top_p": 0.999, "top_k": 700}])
+@pytest.mark.parametrize("levels", [3, 200, 10**6])
+def test_filters_equal_those_of_a_whole_sort(V, how, levels):
+    """Few levels: many tokens tie, also with the last one that stays."""
+    rng = np.random.default_rng(V + levels)
+    logits = np.round(rng.standard_normal(V) * levels / 6).astype(np.float32) * np.float32(36 / levels)
+    p = np.exp(logits.astype(np.float64) - logits.max())
+    if "top_k" in how:
+        p[logits < np.sort(logits)[::-1][min(how["top_k"], V) - 1]] = 0
+    p /= p.sum()
+    if "top_p" in how:
+        order = np.argsort(-p, kind="stable")
+        p[order[np.cumsum(p[order]) - p[order] >= how["top_p"]]] = 0
+    found = next_probabilities(logits, **how)
+    np.testing.assert_array_equal(found > 0, p > 0)
+    np.testing.assert_allclose(found, p / p.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"top_k": 4}, {"top_p": 0.8}])
+def test_draws_are_those_of_multinomial(model, how):
+    """A seed gives the text that drawing from all probabilities gives."""
+    for seed in range(20):
+        generator, ids = tt.Generator(seed), [1, 2]
+        for drawn in generate(model, ids, 5, generator=tt.Generator(seed), **how):
+            with tt.no_grad():
+                p = next_probabilities(model(tt.tensor([ids]))[0, -1].numpy(), **how)
+            assert drawn == tt.multinomial(tt.tensor(p), 1, generator=generator).item()
+            ids = [*ids, drawn]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("how", [{"temperature": 0}, {}, {"top_k": 2}, {"top_p": 0.5}])
+def test_logits_that_give_no_probabilities(bad, how):
+    with pytest.raises(tt.ArgumentError, match="the largest logit is"):
+        next_probabilities(np.array([0.0, bad, 1.0]), **how)
 
 
 def test_draws_follow_the_probabilities(model):

@@ -39,6 +39,7 @@ from ..inplace import store
 from ..launching import Launch, View, blocks_for, launch_for, view_of
 from ..layout import Layout
 from ..runtime.host import Array, scratch
+from ..runtime.host_graph import graphs, refuse
 from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, multiply
 from .blocks import flat_blocks, need_tensors, one_block
@@ -243,6 +244,7 @@ def adamw_step(
     if device is not cpu:
         _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
         return
+    refuse("a step of an optimizer")
     if _step_on_host(params, grads, ms, vs, hyper, which, coupled):
         return
     numbers = arr(hyper).reshape(-1, HYPER)
@@ -385,7 +387,8 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         if device is not cpu:
             return _norm_on_device(device, tensors)
         norm = np.empty((), np.float32)
-        if config.host_kernels == "auto" and kernels.euclidean_norm(norm, [arr(x) for x in tensors]):
+        in_one_call = config.host_kernels == "auto" and not graphs
+        if in_one_call and kernels.euclidean_norm(norm, [arr(x) for x in tensors]):
             return from_array(norm, float32)
     total = apply(SumOfSquares, tensors[0])
     for x in tensors[1:]:

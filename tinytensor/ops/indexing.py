@@ -37,6 +37,7 @@ from ..inplace import check_target, check_value_dtype, copy_, has_history, rebas
 from ..launching import BLOCK, Launch, View, blocks_for, dense, index_type, launch_for, view_of, write
 from ..layout import Shape
 from ..runtime.host import Array
+from ..runtime.host_graph import graphs
 from ..walks import walk
 from .comparison import where
 from .keys import as_index, is_advanced, take_apart
@@ -220,7 +221,7 @@ def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
         return False
     if v.storage.dtype is not float32 or not x.layout.is_contiguous or not -1e38 < value < 1e38:
         return False
-    if v.storage.device is not cpu:
+    if v.storage.device is not cpu or graphs:
         return False
     target = arr(v)
     if not target.flags.writeable or (grad_enabled() and has_history(v)):

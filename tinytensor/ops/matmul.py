@@ -23,6 +23,7 @@ from ..launching import Launch, View
 from ..layout import Shape, broadcast_shapes, contiguous
 from ..precision import casting
 from ..runtime.host import Array, silent
+from ..runtime.host_graph import graphs
 from ..runtime.host_kernels import HostKernels
 from .gemm import multiply, sum_columns
 from .manipulation import cast, reshape, unsqueeze
@@ -107,6 +108,7 @@ def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
         and a._base is None is b._base
         and config.matmul != "own"
         and casting() is None
+        and not graphs
     ):
         x, y = a._array, b._array
         if x is not None and y is not None and a.storage.dtype is float32 is b.storage.dtype:

@@ -19,6 +19,7 @@ from ..launching import BLOCK, Launch, View, blocks_for, dense, index_type, view
 from ..layout import Layout, Shape
 from ..runtime import runtime_of
 from ..runtime.host import Array
+from ..runtime.host_graph import refuse
 from ..viewing import make_view
 from ..walks import walk
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 _STRETCH = 4096  # elements that one block takes, as in kernels/nonzero.cu
+_BY_DATA = "a result whose size depends on data"
 
 
 class Marks(NamedTuple):
@@ -48,6 +50,7 @@ def marks_of(mask: Tensor) -> Marks:
     """What a mask says."""
     device, n = mask.storage.device, mask.layout.size
     if device is cpu:
+        refuse(_BY_DATA)
         bits = arr(mask).flatten()  # a copy: the mask may change before the gradient is computed
         return Marks(from_array(bits, bool_), None, int(np.count_nonzero(bits)))
     stretches = -(-n // _STRETCH)
@@ -66,6 +69,7 @@ def true_places(mask: Tensor) -> Tensor:
     """The row-major positions of the True elements of a mask: int64, shape (n,), ascending."""
     device, n = mask.storage.device, mask.layout.size
     if device is cpu:
+        refuse(_BY_DATA)
         return from_array(np.flatnonzero(arr(mask)).astype(np.int64, copy=False), int64)
     bits, starts, count = marks_of(mask)
     places = empty((count,), int64, device=device)
@@ -81,6 +85,7 @@ def true_indices(mask: Tensor) -> list[Tensor]:
     """The same as one index tensor per axis."""
     shape, device = mask.layout.shape, mask.storage.device
     if device is cpu:
+        refuse(_BY_DATA)
         return [from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(mask))]
     places = true_places(mask)
     launch, n = Launch(runtime_of(device), "nonzero"), places.layout.size

@@ -22,6 +22,7 @@ from ..grad_mode import grad_enabled
 from ..launching import Launch, View
 from ..layout import Shape, contiguous, normalize_axes
 from ..runtime.host import Array, silent
+from ..runtime.host_graph import graphs
 from ..storage import adopt
 from .arithmetic import multiply
 from .indexing import getitem
@@ -247,6 +248,7 @@ def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
     return (
         layout.small
         and x._array is not None  # so it is on the CPU
+        and not graphs
         and (axis is None or (type(axis) is int and axis in (-1, last) and last >= 0))
         and not keepdims
         and x._base is None

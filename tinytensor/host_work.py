@@ -1,0 +1,121 @@
+"""How ops run on the CPU: now, or, while a graph is captured, at each of its replays.
+
+The twin of `launching.py`, which does it on devices. Knows nothing of gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .arrays import arr
+from .config import config
+from .errors import ShapeError
+from .op import Op
+from .runtime.host import check_writeable, narrow, silent, widen
+from .runtime.host_graph import HostGraph
+
+
+def run(
+    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
+) -> None:
+    """Fill the outputs by the op's kernel of the host or its NumPy code, in float32 where they are 16-bit
+    floats.
+    """
+    if op.contiguous:
+        _make_contiguous(op, arrays)
+    if op.writes:
+        _check_writes(op, ins)
+    places: list[Any] = []
+    narrowed = False
+    for t in outs:
+        if t is None:
+            places.append(None)
+        elif t.storage.dtype.narrow and not op.raw:
+            narrowed = True
+            places.append(np.empty(t.layout.shape, np.float32))
+        else:
+            places.append(arr(t) if t._array is None else t._array)
+    if config.debug:
+        _poison(op, places, arrays)
+    host = op.host
+    if host is None or config.host_kernels == "off" or not host(*places, *arrays, **params):
+        silent().run(op.cpu, *places, *arrays, **params)
+    if narrowed:
+        for t, place in zip(outs, places):
+            if t is not None and t.storage.dtype.narrow:
+                narrow(place, t.storage.dtype, arr(t))
+    if op.writes:
+        _narrow_writes(op, ins, arrays)
+
+
+def note(
+    graph: HostGraph, op: type[Op], outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
+) -> None:
+    """Let each replay of the graph do what `run` would do now."""
+    written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
+    places = [None if t is None else arr(t) for t in outs]
+    arrays = [None if x is None else arr(x) for x in ins]
+    host, cpu = None if config.host_kernels == "off" else op.host, op.cpu
+
+    def as_they_lie() -> None:
+        if host is None or not host(*places, *arrays, **params):
+            silent().run(cpu, *places, *arrays, **params)
+
+    def anew() -> None:  # 16-bit floats are widened, and what must be contiguous is copied, at each replay
+        run(op, outs, ins, [_wide(op, x) for x in ins], params)
+
+    _check_writes(op, ins)
+    copies = any([t is not None and t.storage.dtype.narrow and not op.raw for t in (*outs, *ins)])
+    graph.add(anew if copies or op.contiguous else as_they_lie, *written)
+
+
+def _wide(op: type[Op], x: Any) -> Any:
+    if x is None:
+        return None
+    dtype = x.storage.dtype
+    return widen(arr(x), dtype) if dtype.narrow and not op.raw else arr(x)
+
+
+def _make_contiguous(op: type[Op], arrays: list[Any]) -> None:
+    for i, name in enumerate(op.inputs):
+        a = arrays[i]
+        if name in op.contiguous and a is not None and not a.flags.c_contiguous:
+            if config.strict_layout:
+                raise ShapeError(
+                    f"{op.name}: the input {name!r} of shape {a.shape} is not contiguous",
+                    why="the op reads it as one block, and tt.config.strict_layout forbids a hidden copy",
+                    fix=f"pass {name}.contiguous(), or switch strict_layout off",
+                )
+            arrays[i] = np.ascontiguousarray(a)
+
+
+def _check_writes(op: type[Op], ins: Sequence[Any]) -> None:
+    for name, x in zip(op.inputs, ins, strict=False):
+        if name in op.writes:
+            check_writeable(arr(x), op.name)
+
+
+def _narrow_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> None:
+    for name, x, array in zip(op.inputs, ins, arrays, strict=False):
+        if name in op.writes and x.storage.dtype.narrow and not op.raw:
+            narrow(array, x.storage.dtype, arr(x))
+
+
+def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
+    """Debug mode: an element that nobody writes shows as NaN (or a large integer), a write to an input
+    raises.
+    """
+    reused = {a.ctypes.data for a in arrays if a is not None}
+    for place in places:
+        if place is not None and place.ctypes.data not in reused:
+            if place.dtype.kind in "fc":
+                place.fill(np.nan)
+            elif place.dtype.kind in "iu":
+                place.fill(np.iinfo(place.dtype).max)
+    for i, a in enumerate(arrays):
+        if a is not None and op.inputs[min(i, len(op.inputs) - 1)] not in op.writes and not op.may_reuse:
+            arrays[i] = a = a.view()
+            a.flags.writeable = False
