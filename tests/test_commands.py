@@ -128,9 +128,11 @@ def test_info_names_versions_devices_and_switches() -> None:
         "Python",
         "libraries",
         "compiler",
+        "host",
         "emulated",
         "cuda",
         "config",
         "cache",
     }
     assert "matmul='auto'" in rows["config"]
+    assert rows["host"].endswith(f"threads: {tt.get_num_threads()}")

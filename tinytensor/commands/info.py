@@ -15,6 +15,7 @@ from tinytensor.device import as_device
 from tinytensor.errors import TinyTensorError
 from tinytensor.runtime import nvrtc, runtime_of
 from tinytensor.runtime.compiler import cache_folder, find_compiler
+from tinytensor.runtime.host_kernels import KERNELS
 
 __all__ = ["main"]
 
@@ -47,6 +48,7 @@ def _rows() -> Iterator[tuple[str, str]]:
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     yield "cpu", f"{os.cpu_count()} CPUs; matrix products by {blas['name']} {blas.get('version', '')}"
     yield "compiler", _or_error(lambda: " ".join(find_compiler().command))
+    yield "host", _or_error(_host)
     yield "emulated", _or_error(lambda: _device("emulated"))
     yield "checked", "as emulated, watched"
     yield "cuda", _or_error(lambda: _device("cuda"))
@@ -65,6 +67,16 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
+
+
+def _host() -> str:
+    if tt.config.host_kernels == "off":
+        return "kernels of the CPU are off: NumPy computes"
+    find_compiler()
+    count = len(list(KERNELS.glob("*.cpp")))
+    return (
+        f"{count} files of kernels for the CPU, compiled when they are used; threads: {tt.get_num_threads()}"
+    )
 
 
 def _device(name: str) -> str:
