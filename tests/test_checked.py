@@ -12,9 +12,17 @@ import tinytensor as tt
 from tinytensor.cuda import CheckReport
 from tinytensor.runtime import runtime_of
 
-SOURCE = Path(__file__).parent / "device_code" / "bugs.cu"
+SOURCES = [Path(__file__).parent / "device_code" / name for name in ("bugs.cu", "bugs_of_warps.cu")]
 KERNEL = re.compile(r"(?P<twins>template <bool Bug> )?__global__ void (?P<name>\w+)\(")
 EXPECTED = re.compile(r"// expect: (?P<kind>[a-z ]+), block (?P<block>\d+), thread (?P<thread>\d+)$")
+
+
+class Kernel(NamedTuple):
+    """A kernel of a file: whether it has a twin; of what must be found kind and place, block and thread."""
+
+    source: Path
+    twins: bool
+    expected: dict[tuple[str, str], tuple[str, str]]
 
 
 class Launch(NamedTuple):
@@ -57,40 +65,41 @@ LAUNCHES = {
 
 
 @cache
-def kernels() -> dict[str, tuple[bool, dict[tuple[str, str], tuple[str, str]]]]:
-    """Of each kernel of the file: whether it has a twin; of what must be found kind and place, block and
-    thread.
-    """
-    found: dict[str, tuple[bool, dict[tuple[str, str], tuple[str, str]]]] = {}
+def kernels() -> dict[str, Kernel]:
+    """All kernels, by name."""
+    found: dict[str, Kernel] = {}
     name = ""
-    for number, line in enumerate(SOURCE.read_text(encoding="utf-8").splitlines(), 1):
-        if match := KERNEL.match(line):
-            name = match["name"]
-            found[name] = match["twins"] is not None, {}
-        if match := EXPECTED.search(line):
-            found[name][1][match["kind"], f"{SOURCE.name}:{number}"] = (
-                f"block ({match['block']}, 0, 0)",
-                f"thread ({match['thread']}, 0, 0)",
-            )
+    for source in SOURCES:
+        for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+            if match := KERNEL.match(line):
+                name = match["name"]
+                found[name] = Kernel(source, match["twins"] is not None, {})
+            if match := EXPECTED.search(line):
+                found[name].expected[match["kind"], f"{source.name}:{number}"] = (
+                    f"block ({match['block']}, 0, 0)",
+                    f"thread ({match['thread']}, 0, 0)",
+                )
     return found
 
 
 @cache
-def compiled() -> None:
-    """Compile all kernels at once: that is much faster than one by one."""
+def compiled(source: Path) -> None:
+    """Compile all kernels of a file at once: that is much faster than one by one."""
     instances: list[tuple[str, tuple[Any, ...]]] = []
-    for name, (twins, _) in kernels().items():
-        instances += [(name, (bug,)) for bug in (False, True)] if twins else [(name, ())]
+    for name, kernel in kernels().items():
+        if kernel.source == source:
+            instances += [(name, (bug,)) for bug in (False, True)] if kernel.twins else [(name, ())]
     for device in ("checked", "emulated"):
-        runtime_of(tt.Device(device)).kernel(SOURCE, instances[0][0], *instances[0][1], together=instances)
+        runtime_of(tt.Device(device)).kernel(source, instances[0][0], *instances[0][1], together=instances)
 
 
 def launch(name: str, *template: bool, device: str = "emulated") -> CheckReport:
     """Launch a kernel under a check, on fresh tensors."""
-    compiled()
+    source = kernels()[name].source
+    compiled(source)
     how = LAUNCHES.get(name, Launch())
     x = tt.arange(how.n, dtype=tt.float32, device=device)
-    k = tt.cuda.kernel(SOURCE, name, *template)[how.grid, how.block, how.shared]
+    k = tt.cuda.kernel(source, name, *template)[how.grid, how.block, how.shared]
     with tt.cuda.check() as report:
         y = (tt.zeros if how.zeros else tt.empty)(how.n, dtype=how.dtype, device=device)
         if name in ("through_a_struct", "freed"):
@@ -103,9 +112,9 @@ def launch(name: str, *template: bool, device: str = "emulated") -> CheckReport:
     return report
 
 
-@pytest.mark.parametrize("name", [name for name, (_, expected) in kernels().items() if expected])
+@pytest.mark.parametrize("name", [name for name, kernel in kernels().items() if kernel.expected])
 def test_a_bug_is_found(name: str) -> None:
-    _, expected = kernels()[name]
+    expected = kernels()[name].expected
     report = launch(name, True)
     assert {(f.kind, f.place) for f in report.findings} == expected.keys(), str(report)
     for key, (block, thread) in expected.items():
@@ -116,5 +125,5 @@ def test_a_bug_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", kernels())
 def test_a_right_kernel_is_silent(name: str) -> None:
-    report = launch(name, *([False] if kernels()[name][0] else []))
+    report = launch(name, *([False] if kernels()[name].twins else []))
     assert not report.findings, str(report)
