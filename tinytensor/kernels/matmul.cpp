@@ -9,7 +9,7 @@
 // Each sum runs along `depth` in order, in pieces of at most DEPTH that are added one after the other. How
 // the work is cut for threads changes none of them.
 #include "gelu.h"
-#include "matmul_bf16.h"
+#include "matmul_amx.h"
 #include "matmul_choice.h"
 #include "matmul_whole.h"
 
@@ -51,15 +51,18 @@ struct Matrix : Factor<T> {
     }
 };
 
-// How products of numbers of a type are computed.
-template <class N>
-struct KindOf {
-    using type = Plain<N, N>;
-};
-template <>
-struct KindOf<Bf16> {
-    using type = OfBf16;
-};
+// body(E()) for the kind of products of numbers of a type that this processor is best at.
+template <class N, class Body>
+bool by_kind(const Body& body) {
+    if constexpr (sizeof(N) > sizeof(Bf16)) {
+        return body(Plain<N, N>());
+    } else {
+#if HAS_AMX
+        if (Amx::allowed()) return body(Amx());
+#endif
+        return body(OfBf16());
+    }
+}
 
 // A vector in the type of sums, or nullptr if it is not given.
 template <class T>
@@ -118,7 +121,7 @@ bool compute_as(const Array& y, const Array& a, const Array& b, bool ta, bool tb
 
 template <class N>
 bool compute(const Array& y, const Array& a, const Array& b, bool ta, bool tb, const Asked<N>& asked) {
-    return compute_as<N, typename KindOf<N>::type>(y, a, b, ta, tb, asked);
+    return by_kind<N>([&](auto kind) { return compute_as<N, decltype(kind)>(y, a, b, ta, tb, asked); });
 }
 
 template <class Gates>
@@ -151,7 +154,6 @@ bool as_rows(const Array& x, Matrix<T>* found) {
 template <class N>
 bool backward(const Array& dx, const Array& dweight, const Array& dbias, const Array& grad, const Array& x,
               const Array& weight, bool transposed, bool always) {
-    using E = typename KindOf<N>::type;
     Matrix<N> g(grad, false), in(grad, false);
     if (!as_rows(grad, &g) || (dweight && !as_rows(x, &in)) || !dense<N>(dx, dweight, dbias)) return false;
     if (dx && !fits<N>(weight)) return false;
@@ -159,7 +161,10 @@ bool backward(const Array& dx, const Array& dweight, const Array& dbias, const A
     if (!always && !OURS<N>[kind_of(g.rows, g.columns, other)]) return false;
     auto multiply = [](const Array& y, Index rows, Index columns, Index depth, Factor<N> a, Factor<N> b) {
         const Output<N> out = {y.data<N>(), columns, nullptr, nullptr};
-        compute(Product<E>{rows, columns, depth, a, b, nullptr, 0, nullptr, 0, {}}, out);
+        by_kind<N>([&](auto kind) {
+            compute(Product<decltype(kind)>{rows, columns, depth, a, b, nullptr, 0, nullptr, 0, {}}, out);
+            return true;
+        });
     };
     if (dx) {
         const Matrix<N> w(weight, !transposed);
