@@ -314,7 +314,7 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingLibraryError, match=r"pip install \"tinytensor\[gpt\]\""):
+    with pytest.raises(MissingLibraryError, match=r"pip install \"\.\[gpt\]\""):
         write_safetensors(tmp_path / "a", {"w": np.zeros(2)})
 
 

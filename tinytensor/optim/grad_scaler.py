@@ -36,7 +36,7 @@ class GradScaler:
         >>> layer = tt.nn.Linear(3, 2)
         >>> optimizer, scaler = tt.optim.SGD(layer.parameters(), lr=0.1), tt.optim.GradScaler()
         >>> with tt.autocast(tt.float16):
-        ...     loss = layer(tt.ones(4, 3)).sum()
+        ...     loss = layer(tt.ones(4, 3)).mean()
         >>> scaler.scale(loss).backward()
         >>> scaler.step(optimizer), scaler.update()
         (True, None)
