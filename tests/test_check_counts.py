@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,45 @@ def test_tensor_cores(dtype: tt.DType) -> None:
         line_of("m16n8k16<T>"): (0, 0, warps * 3 * 2 * 16 * 8 * 16, 0),
         line_of("m16n8k8_tf32"): (0, 0, 0, warps * 2 * 16 * 8 * 8),
     }
+    assert only(report).flops == warps * 2 * 16 * 8 * (3 * 16 + 8)
 
 
 @needs_tools
 def test_an_atomic_sum_is_an_operation_for_each_lane() -> None:
     report = watched("total", 1, 64, tt.zeros(2, device=DEVICE), numbers(64))
     assert work(report) == {line_of("atomicAdd(y,"): (64, 0, 0, 0)}
+
+
+DISASSEMBLED = """
+0000000000001000 <kernel>:
+    1000:\tcall   900 <__sanitizer_cov_trace_pc@plt>
+    1005:\tvmulss %xmm0,%xmm1,%xmm1
+    1009:\tjp     1020 <kernel+0x20>
+    100b:\tvfmadd231sd (%rax),%xmm1,%xmm0
+    100f:\tjmp    1030 <kernel+0x30>
+    1014:\tvdivss %xmm0,%xmm1,%xmm1
+    1020:\tvaddps %ymm0,%ymm1,%ymm1
+    1024:\tcall   900 <__sanitizer_cov_trace_pc@plt>
+    1029:\tvsqrtss %xmm0,%xmm1,%xmm1
+    102d:\tret
+    1030:\tcall   910 <expf@plt>
+0000000000002000 <other>:
+    2000:\tvsubss %xmm0,%xmm1,%xmm1
+"""
+
+
+def test_code_belongs_to_the_piece_that_leads_to_it() -> None:
+    """By falling through or by a jump; what nothing leads to does not count."""
+    found = check_flops._blocks(DISASSEMBLED.splitlines())
+    assert {block: [(o.offset, o.kind, o.count) for o in run] for block, run in found.items()} == {
+        0x1005: [
+            (0x1005, "single", 1),
+            (0x100B, "double", 2),
+            (0x1020, "single", 8),
+            (0x1030, "single", 1),
+        ],
+        0x1029: [(0x1029, "single", 1)],
+    }
 
 
 # ---- bytes -------------------------------------------------------------------------------------------------
@@ -280,19 +314,51 @@ def test_other_compilers_count_alike() -> None:
         assert done.returncode == 0, f"{compiler}: {done.stdout[-4000:]}"
 
 
+@pytest.fixture
+def fresh_tools() -> Iterator[None]:
+    """What tools said is asked again, before and after."""
+    known, check_lines._known = check_lines._known, {}
+    check_flops.operations_of.cache_clear()
+    yield
+    check_flops.operations_of.cache_clear()
+    check_lines._known = known
+
+
+@pytest.mark.skipif(shutil.which("llvm-addr2line") is None, reason="LLVM is not installed")
+@needs_tools
+@pytest.mark.usefixtures("fresh_tools")
+def test_lines_come_from_the_tool_of_llvm_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "addr2line" else which(name))
+    test_loops_and_branches()
+    test_functions_count_at_their_own_lines()
+
+
+@pytest.mark.usefixtures("fresh_tools")
+def test_a_tool_that_does_not_name_what_is_called_counts_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As that of LLVM 14: not 0 operations, but no number."""
+    tool = tmp_path / "objdump"
+    tool.write_text(
+        "#!/bin/sh\necho 'k.so: file format elf64-x86-64'\necho '    1000:\tcall 900 <k+0x900>'\n"
+    )
+    tool.chmod(0o755)
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: str(tool) if name == "objdump" else which(name))
+    report = watched("axpy", 1, 32, tt.zeros(32, device=DEVICE), numbers(32), 2.0, 32)
+    assert only(report).flops is None
+
+
 @pytest.mark.parametrize("missing", ["objdump", "addr2line"])
+@pytest.mark.usefixtures("fresh_tools")
 def test_where_a_tool_is_missing_the_report_says_so(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name.endswith(missing) else which(name))
-    check_flops.operations_of.cache_clear()
-    monkeypatch.setattr(check_lines, "_known", {})
-    try:
-        report = watched("axpy", 1, 32, tt.zeros(32, device=DEVICE), numbers(32), 2.0, 32)
-        assert report.work is None
-        assert (only(report).flops, only(report).flops_by_kind()) == (None, None)
-        said = str(report)
-        assert "FLOPs not counted: that takes objdump and addr2line, and an x86-64 processor" in said
-        assert "arithmetic" not in said
-        assert only(report).bytes == 3 * 4 * 32
-    finally:
-        check_flops.operations_of.cache_clear()
+    report = watched("axpy", 1, 32, tt.zeros(32, device=DEVICE), numbers(32), 2.0, 32)
+    assert report.work is None
+    assert (only(report).flops, only(report).flops_by_kind()) == (None, None)
+    said = str(report)
+    assert "FLOPs not counted: that takes objdump and addr2line, and an x86-64 processor" in said
+    assert "arithmetic" not in said
+    assert only(report).bytes == 3 * 4 * 32

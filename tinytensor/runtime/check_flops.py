@@ -19,6 +19,7 @@ from .check_lines import can_resolve, is_own, resolve
 
 __all__ = ["KINDS", "Operation", "operations_of"]
 
+TOLD = "__sanitizer_cov_trace_pc"  # what a piece of code calls first
 KINDS = ("single", "double", "half", "tf32")  # precisions; the last two of products on tensor cores
 
 
@@ -57,12 +58,12 @@ def operations_of(library: Path) -> dict[int, tuple[Operation, ...]] | None:
     """What a unit computes each time after it has told the core where it is, by the place that it told; None
     where that cannot be found out.
     """
-    tool = shutil.which("objdump") or shutil.which("llvm-objdump")
+    tool = shutil.which("objdump")
     if tool is None or not can_resolve():
         return None
     command = [tool, "-d", "--no-show-raw-insn", "--section=.text", str(library)]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    if "x86-64" not in said:
+    if "x86-64" not in said or TOLD not in said:  # the objdump of LLVM may not say what is called
         return None
     found = _blocks(said.splitlines())
     places = resolve(library, [o.offset for operations in found.values() for o in operations])
@@ -88,7 +89,7 @@ def _blocks(lines: Iterable[str]) -> dict[int, tuple[Operation, ...]]:
             block, told = offset, False
         elif block is None:
             block = reached.get(offset)
-        if name == "call" and "__sanitizer_cov_trace_pc" in operands:
+        if name == "call" and TOLD in operands:
             told = True
         elif name.startswith("j"):
             target = _TARGET.match(operands)
