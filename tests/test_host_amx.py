@@ -50,14 +50,14 @@ def test_tiles_of_any_size(kernels: HostKernels, m: int, n: int, k: int, ta: boo
     for threads in (1, 2):
         tt.set_num_threads(threads)
         y = np.full((m, n), 0x7FC0, np.uint16)
-        assert kernels.matmul(y, a, b, ta, tb, False, False)
+        assert kernels.matmul_bf16(y, a, b, ta, tb)
         check_bits(y, wanted, k)
     tt.set_num_threads(before)
     gaps = np.zeros((2 * m, 3 * k), np.uint16)[::2, ::3]  # neither rows nor columns are dense
     gaps[...] = turned(a, ta)
-    assert kernels.matmul(y, gaps, b, False, tb, False, False)
+    assert kernels.matmul_bf16(y, gaps, b, False, tb)
     check_bits(y, wanted, k)
-    assert kernels.linear(y, np.ascontiguousarray(turned(a, ta)), b, bits(np.arange(n)), tb, False)
+    assert kernels.linear_bf16(y, np.ascontiguousarray(turned(a, ta)), b, bits(np.arange(n)), tb)
     check_bits(y, wanted + wide(bits(np.arange(n))), k)
 
 

@@ -21,10 +21,10 @@ STEPS = (1, 1, 1, 2, 3, -1, -2)
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    threads, mode = tt.get_num_threads(), tt.config.matmul
+    threads, who, mode = tt.get_num_threads(), tt.config.matmul, tt.config.host_kernels
     yield
     tt.set_num_threads(threads)
-    tt.config.matmul = mode
+    tt.config.matmul, tt.config.host_kernels = who, mode
 
 
 def laid_out(draw: Any, shape: tuple[int, ...], dtype: str, *, repeats: bool = True) -> Array:
@@ -234,11 +234,11 @@ def test_bfloat16_of_any_layout(data: Any) -> None:
     a, b = [like(v) for v in (a, b)]
     tt.set_num_threads(draw(st.sampled_from([1, 2])))
     y = np.full((*batch, m, n), 0x7FC0, np.uint16)
-    run("matmul", y, a, b, ta, tb, False, False)
+    run("matmul_bf16", y, a, b, ta, tb)
     check_bits(y, turned(wide(a), ta) @ turned(wide(b), tb), k)
     bias = bits(np.linspace(-1, 1, n))
     if not ta:
-        run("linear", y, a, b, bias, tb, False)
+        run("linear_bf16", y, a, b, bias, tb)
         check_bits(y, wide(a) @ turned(wide(b), tb) + wide(bias), k)
 
 
@@ -271,7 +271,7 @@ def test_threads_change_no_bit_of_bfloat16(m: int, n: int, k: int) -> None:
             for threads in (1, 2, 5):
                 tt.set_num_threads(threads)
                 y = np.full((m, n), 0x7FC0, np.uint16)
-                run("matmul", y, x, z, ta, tb, False, False)
+                run("matmul_bf16", y, x, z, ta, tb)
                 results.append(y.tobytes())
             check_bits(y, wanted, k)
             assert results[0] == results[1] == results[2]
@@ -286,7 +286,7 @@ def test_bfloat16_rounds_to_even_and_keeps_infinities_and_nan() -> None:
         expected = bits(terms[0] + terms[1])
     for rows in (1, 2):  # one row, and a tile
         y = np.zeros((rows, 7), np.uint16)
-        run("matmul", y, bits(np.ones((rows, 2))), bits(terms), False, False, False, False)
+        run("matmul_bf16", y, bits(np.ones((rows, 2))), bits(terms), False, False)
         np.testing.assert_array_equal(y, np.broadcast_to(expected, y.shape))
     assert wide(expected)[:3].tolist() == [1.0, 1 + 2**-6, -1.0]
 
@@ -299,7 +299,7 @@ def test_gradients_of_linear_in_bfloat16(data: Any) -> None:
     x, g = bits(rng.uniform(-1, 1, (rows, k))), bits(rng.uniform(-1, 1, (rows, n)))
     weight = bits(rng.uniform(-1, 1, (n, k) if transposed else (k, n)))
     dx, dweight, dbias = np.empty_like(x), np.empty_like(weight), np.empty(n, np.uint16)
-    run("linear_backward", dx, dweight, dbias, g, x, weight, transposed, False)
+    run("linear_backward_bf16", dx, dweight, dbias, g, x, weight, transposed)
     check_bits(dx, wide(g) @ turned(wide(weight), transposed).T, n)
     check_bits(dweight, turned(wide(x).T @ wide(g), transposed), rows)
     check_bits(dbias, wide(g).sum(0), rows)
@@ -346,6 +346,29 @@ def test_who_multiplies(who: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     check(y.numpy(), a @ b, 80)
     assert bool(called) is (who != "vendor")
     assert who != "own" or called == [True]
+
+
+def test_bfloat16_is_not_widened_and_uint16_is_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    original = kernels.matmul_bf16
+    monkeypatch.setitem(kernels.__dict__, "matmul_bf16", lambda *x: called.append(x[1].dtype) or original(*x))
+    rng = np.random.default_rng(0)
+    a, b = bits(rng.uniform(-1, 1, (70, 80))), bits(rng.uniform(-1, 1, (80, 90)))
+    x, z = (tt.tensor(wide(v), dtype=tt.bfloat16) for v in (a, b))
+    for who, mode, times in (
+        ("auto", "auto", 1),
+        ("own", "auto", 2),
+        ("vendor", "auto", 2),
+        ("auto", "off", 2),
+    ):
+        tt.config.matmul, tt.config.host_kernels = who, mode  # type: ignore[assignment]
+        check_bits(bits((x @ z).astype(tt.float32).numpy()), wide(a) @ wide(b), 80)
+        assert called == [np.uint16] * times
+    tt.config.host_kernels = "auto"
+    whole = tt.tensor([[3, 4]], dtype=tt.uint16) @ tt.tensor([[5], [6]], dtype=tt.uint16)
+    half = tt.tensor([[3, 4]], dtype=tt.float16) @ tt.tensor([[5], [6]], dtype=tt.float16)
+    assert whole.tolist() == half.tolist() == [[39]]
+    assert len(called) == 2
 
 
 def test_additions_begin_with_what_is_there() -> None:

@@ -212,7 +212,7 @@ def _inputs(
     specs: list[Any] = []
     arrays: list[Any] = []
     recording = False
-    raw = op.raw
+    raw = op.raw or op.host_bf16 is not None
     for x in ins:
         if x is None:
             edges.append(None)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .arrays import arr
 from .config import config
+from .dtypes import float16
 from .errors import ShapeError
 from .op import Op
 from .runtime.host import check_writeable, narrow, silent, widen
@@ -22,8 +23,12 @@ def run(
     op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
 ) -> None:
     """Fill the outputs by the op's kernel of the host or its NumPy code, in float32 where they are 16-bit
-    floats.
+    floats. `arrays` are the inputs as `given`.
     """
+    if op.host_bf16 is not None and any([x is not None and x.storage.dtype.narrow for x in ins]):
+        if _ran_as_stored(op, outs, ins, arrays, params):
+            return
+        arrays = [_wide(op, x) for x in ins]
     if op.contiguous:
         _make_contiguous(op, arrays)
     if op.writes:
@@ -65,11 +70,34 @@ def note(
             silent().run(cpu, *places, *arrays, **params)
 
     def anew() -> None:  # 16-bit floats are widened, and what must be contiguous is copied, at each replay
-        run(op, outs, ins, [_wide(op, x) for x in ins], params)
+        run(op, outs, ins, [given(op, x) for x in ins], params)
 
     _check_writes(op, ins)
     copies = any([t is not None and t.storage.dtype.narrow and not op.raw for t in (*outs, *ins)])
-    graph.add(anew if copies or op.contiguous else as_they_lie, *written)
+    if copies or op.contiguous:
+        graph.add(anew, *written)
+    else:
+        graph.add(as_they_lie, *written, operands=[a for a in (*places, *arrays) if a is not None])
+
+
+def given(op: type[Op], x: Any) -> Any:
+    """The array of an input that `run` takes: 16-bit floats are widened, unless the op may read them."""
+    return arr(x) if x is not None and op.host_bf16 is not None else _wide(op, x)
+
+
+def _ran_as_stored(
+    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
+) -> bool:
+    """Whether the kernel of the host took bfloat16 numbers as they are."""
+    if config.host_kernels == "off" or op.host_bf16 is None:
+        return False
+    if any([x is not None and x.storage.dtype is float16 for x in ins]):
+        return False
+    places = [None if t is None else arr(t) for t in outs]
+    if config.debug:
+        arrays = list(arrays)
+        _poison(op, places, arrays)
+    return op.host_bf16(*places, *arrays, **params)
 
 
 def _wide(op: type[Op], x: Any) -> Any:

@@ -52,6 +52,8 @@ class Op:
         cpu(*outputs, *inputs, **params): fills the outputs; the specification of the op.
         host(*outputs, *inputs, **params) → bool: the same by a compiled kernel of the host; False, with
         nothing written, where it leaves this case to `cpu`. None: there is no such kernel.
+        host_bf16(*outputs, *inputs, **params) → bool: as `host`, for bfloat16 as it is stored; where it gives
+        False, and for float16, the inputs are widened for `host` and `cpu`.
         cuda(launch, *outputs, *inputs, **params): the same by kernels of the twin file, on `launching.View`s.
         backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
     """
@@ -73,6 +75,7 @@ class Op:
     infer: ClassVar[Callable[..., Specs]]
     cpu: ClassVar[Callable[..., None]]
     host: ClassVar[Callable[..., bool] | None] = None
+    host_bf16: ClassVar[Callable[..., bool] | None] = None
     cuda: ClassVar[Callable[..., None]]
     backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
 
@@ -93,7 +96,7 @@ def register(op: type[Op]) -> type[Op]:
     op.name = snake_case(op.__name__)
     if op.name in registry:
         raise ValueError(f"two ops are called {op.name}")
-    for method in ("infer", "cpu", "host"):
+    for method in ("infer", "cpu", "host", "host_bf16"):
         code = getattr(getattr(op, method, None), "__code__", None)
         if code is None:
             continue

@@ -103,7 +103,7 @@ bool compute_as(const Array& y, const Array& a, const Array& b, bool ta, bool tb
         batch.a[axis] = of_a < 0 ? 0 : step<N>(a, of_a);
         batch.b[axis] = of_b < 0 ? 0 : step<N>(b, of_b);
     }
-    if (!asked.always && !OURS<N>[kind_of(to.rows, to.columns, left.columns)]) return false;
+    if (!asked.always && !OURS[kind_of(to.rows, to.columns, left.columns)]) return false;
     if (to.columns == 1) to.column = 1;
     const bool lies_transposed = to.column != 1 && to.row == 1;
     if ((to.column != 1 && !lies_transposed) || (lies_transposed && (asked.bias || asked.gate))) return false;
@@ -133,7 +133,7 @@ void gated(float* y, float* slope, Index columns) {
         if (slope) store(slope + i, x * gate.slope + gate.value, lanes);
     });
 }
-constexpr GateRow GATES[] = {gated<GeluTanh>, gated<GeluErf>, gated<Silu>};  // as in FUNCTORS of ops/gelu.py
+constexpr GateRow GATES[] = {gated<GeluTanh>, gated<GeluErf>, gated<Silu>};
 
 // (..., C) as rows of a matrix. False if the leading axes do not step on evenly.
 template <class T>
@@ -158,7 +158,7 @@ bool backward(const Array& dx, const Array& dweight, const Array& dbias, const A
     if (!as_rows(grad, &g) || (dweight && !as_rows(x, &in)) || !dense<N>(dx, dweight, dbias)) return false;
     if (dx && !fits<N>(weight)) return false;
     const Index other = dx ? dx.shape(-1) : dweight ? in.columns : 4;
-    if (!always && !OURS<N>[kind_of(g.rows, g.columns, other)]) return false;
+    if (!always && !OURS[kind_of(g.rows, g.columns, other)]) return false;
     auto multiply = [](const Array& y, Index rows, Index columns, Index depth, Factor<N> a, Factor<N> b) {
         const Output<N> out = {y.data<N>(), columns, nullptr, nullptr};
         by_kind<N>([&](auto kind) {
@@ -181,59 +181,60 @@ bool backward(const Array& dx, const Array& dweight, const Array& dbias, const A
     return true;
 }
 
-// body(N()) for the type of the numbers of x.
-template <class Body>
-bool by_type(const Array& x, const Body& body) {
-    return x.is<double>() ? body(double()) : x.is<Bf16>() ? body(Bf16()) : body(float());
+// y = gate(x @ weight + bias).
+template <class N>
+bool affine(const Array& y, const Array& x, const Array& weight, const Array& bias, bool transposed,
+            bool always, GateRow gate = nullptr, const Array* slope = nullptr) {
+    if (!dense<N>(bias) || (gate && !dense<N>(y)) || (slope && !dense<float>(*slope))) return false;
+    Asked<N> asked;
+    asked.bias = bias.data_or_null<N>();
+    asked.always = always;
+    asked.gate = gate;
+    asked.slope = slope ? slope->data_or_null<float>() : nullptr;
+    return compute(y, x, weight, false, transposed, asked);
 }
 
 }  // namespace
 
+// Numbers are float32 or float64; kernels with bf16 in their names have their twins' parameters but the last.
+// `always`: also what is left to BLAS otherwise.
+
 // y = a @ b, or, with `add`, y += a @ b. `ta`, `tb`: a, b are read with their last two axes swapped.
-// `always`: also what is left to BLAS otherwise. Numbers of 16 bits are bfloat16.
 HOST_KERNEL bool matmul(Array y, Array a, Array b, bool ta, bool tb, bool add, bool always) {
-    if (add && y.is<Bf16>()) return false;
-    return by_type(y, [&](auto number) {
-        Asked<decltype(number)> asked;
-        asked.add = add;
-        asked.always = always;
-        return compute(y, a, b, ta, tb, asked);
-    });
+    return y.is<double>() ? compute<double>(y, a, b, ta, tb, {nullptr, add, always})
+                          : compute<float>(y, a, b, ta, tb, {nullptr, add, always});
+}
+HOST_KERNEL bool matmul_bf16(Array y, Array a, Array b, bool ta, bool tb) {
+    return compute<Bf16>(y, a, b, ta, tb, {nullptr, false, true});
 }
 
 // y = x @ weight + bias; `transposed`: weight is (out, in).
 HOST_KERNEL bool linear(Array y, Array x, Array weight, Array bias, bool transposed, bool always) {
-    return by_type(y, [&](auto number) {
-        using N = decltype(number);
-        if (!dense<N>(bias)) return false;
-        Asked<N> asked;
-        asked.bias = bias.data_or_null<N>();
-        asked.always = always;
-        return compute(y, x, weight, false, transposed, asked);
-    });
+    return y.is<double>() ? affine<double>(y, x, weight, bias, transposed, always)
+                          : affine<float>(y, x, weight, bias, transposed, always);
+}
+HOST_KERNEL bool linear_bf16(Array y, Array x, Array weight, Array bias, bool transposed) {
+    return affine<Bf16>(y, x, weight, bias, transposed, true);
 }
 
-// z = x @ weight + bias, y = gate(z), and the slope of the gate, in float32, if it is given.
+// z = x @ weight + bias, y = gate(z), and the slope of the gate, in float32, if it is given. `function` is
+// the place of the gate in FUNCTORS of ops/gelu.py.
 HOST_KERNEL bool linear_gelu(Array y, Array slope, Array x, Array weight, Array bias, int function,
                              bool transposed, bool always) {
-    if (y.is<double>() || !dense<float>(slope)) return false;
-    auto run = [&](auto number) {
-        using N = decltype(number);
-        if (!dense<N>(y, bias)) return false;
-        Asked<N> asked;
-        asked.bias = bias.data_or_null<N>();
-        asked.always = always;
-        asked.gate = GATES[function];
-        asked.slope = slope.data_or_null<float>();
-        return compute(y, x, weight, false, transposed, asked);
-    };
-    return y.is<Bf16>() ? run(Bf16()) : run(float());
+    return affine<float>(y, x, weight, bias, transposed, always, GATES[function], &slope);
+}
+HOST_KERNEL bool linear_gelu_bf16(Array y, Array slope, Array x, Array weight, Array bias, int function,
+                                  bool transposed) {
+    return affine<Bf16>(y, x, weight, bias, transposed, true, GATES[function], &slope);
 }
 
 // dx = grad @ weight.T, dweight = x.T @ grad, dbias = the sums of the columns of grad; those that are given.
 HOST_KERNEL bool linear_backward(Array dx, Array dweight, Array dbias, Array grad, Array x, Array weight,
                                  bool transposed, bool always) {
-    return by_type(grad, [&](auto number) {
-        return backward<decltype(number)>(dx, dweight, dbias, grad, x, weight, transposed, always);
-    });
+    return grad.is<double>() ? backward<double>(dx, dweight, dbias, grad, x, weight, transposed, always)
+                             : backward<float>(dx, dweight, dbias, grad, x, weight, transposed, always);
+}
+HOST_KERNEL bool linear_backward_bf16(Array dx, Array dweight, Array dbias, Array grad, Array x, Array weight,
+                                      bool transposed) {
+    return backward<Bf16>(dx, dweight, dbias, grad, x, weight, transposed, true);
 }

@@ -18,13 +18,7 @@ inline Kind kind_of(Index rows, Index columns, Index depth) {
 }
 
 #if defined(__AVX512F__)
-constexpr bool MEASURED[KINDS] = {false, true, true, true};
+constexpr bool OURS[KINDS] = {false, true, true, true};
 #else
-constexpr bool MEASURED[KINDS] = {false, false, false, false};
+constexpr bool OURS[KINDS] = {false, false, false, false};
 #endif
-template <class N>
-constexpr const bool (&OURS)[KINDS] = MEASURED;
-// BLAS has no bfloat16: NumPy would widen the operands.
-constexpr bool ALL[KINDS] = {true, true, true, true};
-template <>
-constexpr const bool (&OURS<Bf16>)[KINDS] = ALL;

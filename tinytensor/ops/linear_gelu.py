@@ -89,6 +89,24 @@ class LinearGelu(Op):
         return gate_on_host(y, slope, y, bias, gate)
 
     @staticmethod
+    def host_bf16(
+        y: Array,
+        before: None,
+        slope: Array | None,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        *,
+        gate: str,
+        transposed: bool,
+        keeps: str,
+    ) -> bool:
+        place = PLACES[gate]
+        return config.matmul != "vendor" and products.linear_gelu_bf16(
+            y, slope, x, weight, bias, place, transposed
+        )
+
+    @staticmethod
     def cuda(
         launch: Launch,
         y: View,

@@ -69,6 +69,10 @@ class Matmul(Op):
         return who != "vendor" and kernels.matmul(y, a, b, ta, tb, False, who == "own")
 
     @staticmethod
+    def host_bf16(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> bool:
+        return config.matmul != "vendor" and kernels.matmul_bf16(y, a, b, ta, tb)
+
+    @staticmethod
     def cuda(launch: Launch, y: View, a: View, b: View, *, ta: bool, tb: bool) -> None:
         multiply(launch, y, a, b, ta=ta, tb=tb)
 
@@ -232,6 +236,10 @@ class Linear(Op):
         return who != "vendor" and kernels.linear(y, x, weight, bias, transposed, who == "own")
 
     @staticmethod
+    def host_bf16(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> bool:
+        return config.matmul != "vendor" and kernels.linear_bf16(y, x, weight, bias, transposed)
+
+    @staticmethod
     def cuda(launch: Launch, y: View, x: View, weight: View, bias: View | None, *, transposed: bool) -> None:
         if x.ndim == 1:
             x = x.read_through(x.layout.unsqueeze(0))  # (1, K)
@@ -331,21 +339,13 @@ class LinearBackward(Op):
                 np.add.reduce(g, 0, out=dbias)
 
     @staticmethod
-    def host(
-        dx: Array | None,
-        dweight: Array | None,
-        dbias: Array | None,
-        grad: Array,
-        x: Array | None,
-        weight: Array | None,
-        *,
-        transposed: bool,
-        needs_bias: bool,
-    ) -> bool:
+    def host(*arrays: Array | None, transposed: bool, needs_bias: bool) -> bool:
         who = config.matmul
-        return who != "vendor" and kernels.linear_backward(
-            dx, dweight, dbias, grad, x, weight, transposed, who == "own"
-        )
+        return who != "vendor" and kernels.linear_backward(*arrays, transposed, who == "own")
+
+    @staticmethod
+    def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool) -> bool:
+        return config.matmul != "vendor" and kernels.linear_backward_bf16(*arrays, transposed)
 
     @staticmethod
     def cuda(
