@@ -96,14 +96,15 @@ bool compute_as(const Array& y, const Array& a, const Array& b, bool ta, bool tb
     Batch<E, N> batch;
     batch.add = asked.add;
     batch.ndim = y.ndim() > 2 ? y.ndim() - 2 : 0;
+    Index matrices = 1;
     for (int axis = 0; axis < batch.ndim; axis++) {
         const int of_a = axis - y.ndim() + a.ndim(), of_b = axis - y.ndim() + b.ndim();
-        batch.shape[axis] = y.shape(axis);
+        matrices *= batch.shape[axis] = y.shape(axis);
         batch.y[axis] = step<N>(y, axis);
         batch.a[axis] = of_a < 0 ? 0 : step<N>(a, of_a);
         batch.b[axis] = of_b < 0 ? 0 : step<N>(b, of_b);
     }
-    if (!asked.always && !OURS[kind_of(to.rows, to.columns, left.columns)]) return false;
+    if (!asked.always && !OURS[kind_of(to.rows, to.columns, left.columns, matrices)]) return false;
     if (to.columns == 1) to.column = 1;
     const bool lies_transposed = to.column != 1 && to.row == 1;
     if ((to.column != 1 && !lies_transposed) || (lies_transposed && (asked.bias || asked.gate))) return false;
@@ -158,7 +159,7 @@ bool backward(const Array& dx, const Array& dweight, const Array& dbias, const A
     if (!as_rows(grad, &g) || (dweight && !as_rows(x, &in)) || !dense<N>(dx, dweight, dbias)) return false;
     if (dx && !fits<N>(weight)) return false;
     const Index other = dx ? dx.shape(-1) : dweight ? in.columns : 4;
-    if (!always && !OURS[kind_of(g.rows, g.columns, other)]) return false;
+    if (!always && !OURS[kind_of(g.rows, g.columns, other, 1)]) return false;
     auto multiply = [](const Array& y, Index rows, Index columns, Index depth, Factor<N> a, Factor<N> b) {
         const Output<N> out = {y.data<N>(), columns, nullptr, nullptr};
         by_kind<N>([&](auto kind) {

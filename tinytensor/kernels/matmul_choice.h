@@ -7,18 +7,16 @@
 #pragma once
 #include "matmul_vectors.h"
 
-enum Kind { TINY, ROW, THIN, BROAD, KINDS };
+enum Kind { TINY, ROW, BROAD, KINDS };
 
-// TINY: calling BLAS takes less time than looking at strides. ROW: one row or column. THIN: too few rows or
-// columns to fill tiles.
-inline Kind kind_of(Index rows, Index columns, Index depth) {
-    if (rows * columns * depth <= 512) return TINY;
-    if (rows == 1 || columns == 1) return ROW;
-    return rows < 4 || columns < 4 ? THIN : BROAD;
+// TINY: calling BLAS takes less time than looking at strides. ROW: one row or column.
+inline Kind kind_of(Index rows, Index columns, Index depth, Index matrices) {
+    if (rows * columns * depth * matrices <= 32 * 32 * 32) return TINY;
+    return rows == 1 || columns == 1 ? ROW : BROAD;
 }
 
 #if defined(__AVX512F__)
-constexpr bool OURS[KINDS] = {false, true, true, true};
+constexpr bool OURS[KINDS] = {false, true, true};
 #else
-constexpr bool OURS[KINDS] = {false, false, false, false};
+constexpr bool OURS[KINDS] = {false, false, false};
 #endif

@@ -47,20 +47,53 @@ void multiply_deep(const Product<E>& p, Index count) {
     }
 }
 
+template <class E>
+void compute(const Product<E>& p);
+
 // The same elements as the product of the transposed operands, the second one first.
 template <class E>
 Product<E> turned(const Product<E>& p) {
     return {p.columns, p.rows, p.depth, p.b.transposed(), p.a.transposed(), p.y, 1, p.start, 1, p.finish};
 }
 
+// Few columns would leave most lanes of a vector unused. The transposed product has few rows instead, which
+// cost no more than they must; its sums are carried over to y afterwards. One column that lies in memory as a
+// row does needs no carrying.
+constexpr Index SLIM = 4;
+
+template <class E>
+bool is_slim(const Product<E>& p) {
+    return p.columns <= SLIM && p.rows > 2 * SLIM && p.depth;
+}
+
+template <class E>
+void multiply_slim(const Product<E>& p) {
+    using Sum = typename E::Sum;
+    const bool in_place = p.columns == 1 && p.y_row == 1 && (!p.start || p.start_row == 1);
+    Product<E> across = turned(p);
+    if (!in_place) {
+        across.y = kept<Sum>(SLIM_SUMS, p.rows * p.columns);
+        across.y_row = p.rows;
+        across.start = nullptr;
+        across.finish = {};
+    }
+    compute(across);
+    for (Index i = 0; !in_place && i < p.rows; i++) {
+        Sum* y = p.y + i * p.y_row;
+        for (Index j = 0; j < p.columns; j++)
+            y[j] = across.y[j * p.rows + i] + (p.start ? p.start[i * p.start_row + j] : 0);
+        p.finish(y, p.columns);
+    }
+}
+
 template <class E>
 void compute(const Product<E>& p) {
     if (p.rows == 0 || p.columns == 0) return;
-    // A column is a row of the transposed product, if it lies in memory as a row does.
-    if (p.columns == 1 && p.rows > 1 && p.y_row == 1 && (!p.start || p.start_row == 1))
-        return compute(turned(p));
     const Index count = depth_pieces(p);
-    count > 1 ? multiply_deep(p, count) : multiply_piece(p);
+    if (is_slim(p))
+        multiply_slim(p);
+    else
+        count > 1 ? multiply_deep(p, count) : multiply_piece(p);
 }
 
 // ---- where results go -------------------------------------------------------------------------------------

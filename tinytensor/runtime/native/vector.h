@@ -57,6 +57,13 @@ inline void store(float* p, Floats v, Whole = {}) {
 inline __mmask16 mask_of(Part part) { return (__mmask16)((1u << part.count) - 1); }
 inline Floats load(const float* p, Part part) { return (Floats)_mm512_maskz_loadu_ps(mask_of(part), p); }
 inline void store(float* p, Floats v, Part part) { _mm512_mask_storeu_ps(p, mask_of(part), (__m512)v); }
+#elif defined(__AVX__)
+inline __m256i mask_of(Part part) {
+    static const int ones[2 * LANES] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i*)(ones + LANES - part.count));
+}
+inline Floats load(const float* p, Part part) { return (Floats)_mm256_maskload_ps(p, mask_of(part)); }
+inline void store(float* p, Floats v, Part part) { _mm256_maskstore_ps(p, mask_of(part), (__m256)v); }
 #else
 inline Floats load(const float* p, Part part) {
     Floats v = {};
