@@ -153,7 +153,11 @@ expected = run()
 for _ in range(5):
     child = os.fork()
     if not child:
-        os._exit(run() != expected)
+        same = run() == expected
+        tasks = "/proc/self/task"
+        has_workers = not os.path.exists(tasks) or len(os.listdir(tasks)) >= 3
+        tt.set_num_threads(2)  # ends them
+        os._exit(not (same and has_workers and run() == expected))
     assert os.waitpid(child, 0)[1] == 0
     assert run() == expected
 """
@@ -188,7 +192,7 @@ def test_no_compiler(tmp_path: Path) -> None:
     """NumPy computes, and the log has one line."""
     text = (
         "import tinytensor as tt; x = tt.arange(6.0).reshape(2, 3).requires_grad_()\n"
-        "y = tt.layer_norm(x); y.sum().backward(); print(y.tolist()[0]); tt.layer_norm(x)"
+        "y = tt.layer_norm(x); y.sum().backward(); tt.rms_norm(x); tt.softmax(x); print(y.tolist()[0])"
     )
     said = finish(python(text, CXX="no-such-compiler", TINYTENSOR_CACHE=str(tmp_path)))
     assert said.count("without kernels of the host NumPy computes") == 1

@@ -41,7 +41,6 @@ struct Pool {
     Job job = {};
 };
 Pool pool;
-thread_local bool working = false;  // whether this thread runs a part
 
 template <class T>
 T load(const T& x) {
@@ -82,13 +81,11 @@ bool spin(const Condition& condition) {
 }
 
 void take_parts(Job& job) {
-    working = true;
     for (;;) {
         Index part = __atomic_fetch_add(&job.next, 1, __ATOMIC_RELAXED);
         if (part >= job.parts) break;
         job.task(job.context, part);
     }
-    working = false;
 }
 
 void* work(void* first) {
@@ -174,7 +171,8 @@ void end_workers() {
 int count() { return load(pool.wanted); }
 
 void run(Task task, void* context, Index parts) {
-    if (parts <= 1 || working || load(pool.wanted) == 1 || pthread_mutex_trylock(&pool.caller)) {
+    // The lock is taken while a job runs: also for who calls from within a part.
+    if (parts <= 1 || load(pool.wanted) == 1 || pthread_mutex_trylock(&pool.caller)) {
         for (Index part = 0; part < parts; part++)
             task(context, part);
         return;
