@@ -211,11 +211,14 @@ def scanned(draw: Draw) -> list[Case]:
 
 def drawn(draw: Draw) -> list[Case]:
     """Random numbers."""
-    n = ROWS * COLUMNS * draw.dtype.itemsize
+    p = tt.softmax(draw.normal(ROWS, COLUMNS))
+    n, results = p.nbytes, 8 * ROWS
     like: Any = {"dtype": draw.dtype, "device": DEVICE}
     return [
         Case("rand", lambda: tt.rand(ROWS, COLUMNS, **like), n),
         Case("randn", lambda: tt.randn(ROWS, COLUMNS, **like), n),
+        Case("multinomial", lambda: tt.multinomial(p, 1), n + results),
+        Case("multinomial, no index twice", lambda: tt.multinomial(p, 8, False), n + 8 * results),
     ]
 
 

@@ -77,20 +77,31 @@ def test_draws_by_weight_are_those_of_the_cpu(shape: tuple[int, ...], dtype: str
     """Where no draw falls on a border of the rounded sums, as here."""
     p = weights(shape, dtype)
     both(lambda device, g: tt.multinomial(p.to(device), 50, generator=g))
-    few = min(shape[-1], 4) if shape[-1] > 1 else 1
-    both(lambda device, g: tt.multinomial(p.to(device), few, replacement=False, generator=g))
+    both(lambda device, g: tt.multinomial(p.to(device), 1100, generator=g))  # several blocks for a row
+    for few in {1, min(shape[-1] // 2 + 1, 4), min(shape[-1] // 2, 600)}:  # 600: of more than a tile each
+        both(lambda device, g, n=few: tt.multinomial(p.to(device), n, replacement=False, generator=g))
 
 
 def test_sums_that_were_rounded_up_lead_to_no_weight_of_zero() -> None:
-    """Sums of four weights each, and an exponent; as if rounding had lifted all but the first."""
-    p = on_device([0.0] * 4 + [1.0, 0.0, 0.0, 0.0] + [0.0] * 4 + [0.0, 1.0, 0.0, 0.0] + [0.0] * 3)
-    sums = tt.tensor([0.5, 1.0, 1.5, 2.0, 2.5, 0.0], dtype="float64", device=DEVICE)
-    y, launch = tt.empty(4000, dtype=tt.int64, device=DEVICE), Launch(emulated(), "choice")
-    args = (view_of(y), view_of(sums), view_of(p), launch.stream(1, 0), 19, 4000, 4000)
-    launch("multinomial_draw", tt.float32, grid=16, args=args)
-    found, shares = np.unique(read(y.cpu()), return_counts=True)
-    assert found.tolist() == [4, 13]
-    np.testing.assert_allclose(shares / 4000, [0.4, 0.6], atol=5 * math.sqrt(0.25 / 4000))
+    """Sums of groups of 32 weights; as if rounding had lifted all but the second and the fourth."""
+    draw = tt.cuda.kernel(
+        """#include "choice.cu"
+        __global__ void draw(long long* y, const double* sums, const float* p, const double* u) {
+            const long long found = drawn(sums, 5, p, 0, u[blockIdx.x], 32, 150);
+            if (threadIdx.x == 0) y[blockIdx.x] = found;
+        }""",
+        "draw",
+    )
+    p = np.zeros(150, np.float32)
+    p[[40, 45, 110]] = 1.0
+    y, sums = tt.empty(7, dtype=tt.int64, device=DEVICE), [0.5, 2.5, 3.0, 4.0, 5.0]
+    u = [0.05, 0.11, 0.31, 0.55, 0.65, 0.9, 1.0 - 2.0**-53]  # of 5: 0.25 … 5
+    draw[7, 32](y, f64(sums), on_device(p), f64(u))
+    assert y.tolist() == [40, 40, 45, 110, 110, 110, 110]
+
+
+def f64(values: Any) -> tt.Tensor:
+    return tt.tensor(values, dtype="float64", device=DEVICE)
 
 
 def on_device(values: Any) -> tt.Tensor:
@@ -109,9 +120,12 @@ def test_weights_of_zero_are_never_drawn() -> None:
 @pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e300])
 def test_weights_of_any_size(scale: float) -> None:
     p = tt.tensor(np.array([[1.0, 0.0, 3.0, 4.0]]) * scale, device=DEVICE)
-    drawn = read(tt.multinomial(p, 20_000, generator=tt.Generator(2)).cpu())
-    shares = np.bincount(drawn[0], minlength=4) / 20_000
-    np.testing.assert_allclose(shares, [1 / 8, 0, 3 / 8, 1 / 2], atol=5 * math.sqrt(0.25 / 20_000))
+    drawn = read(tt.multinomial(p, 20_000, generator=tt.Generator(2)).cpu())[0]
+    rows = p.expand(20_000, 4)
+    first = read(tt.multinomial(rows, 1, replacement=False, generator=tt.Generator(2)).cpu())[:, 0]
+    for found in (drawn, first):
+        shares = np.bincount(found, minlength=4) / 20_000
+        np.testing.assert_allclose(shares, [1 / 8, 0, 3 / 8, 1 / 2], atol=5 * math.sqrt(0.25 / 20_000))
 
 
 def test_an_infinite_sum_of_finite_weights() -> None:

@@ -193,7 +193,7 @@ def attended(size: int, dtype: str, device: str) -> Tensors:
 def drawn_at_random(dtype: str, device: str) -> Tensors:
     """All draws."""
     generator = tt.Generator(7)
-    p = tt.abs(drawn(device, dtype, 3, 9)).clip(0.1, 0.9)
+    p, long = (tt.abs(drawn(device, dtype, *shape)).clip(0.1, 0.9) for shape in ((3, 9), (2, 2100)))
     return [
         tt.rand(1003, dtype=dtype, device=device, generator=generator),
         tt.randn(1003, dtype=dtype, device=device, generator=generator),
@@ -202,6 +202,8 @@ def drawn_at_random(dtype: str, device: str) -> Tensors:
         tt.bernoulli(p, generator=generator),
         tt.multinomial(p, 7, replacement=True, generator=generator),
         tt.multinomial(p, 7, replacement=False, generator=generator),
+        tt.multinomial(long, 600, replacement=True, generator=generator),
+        *[tt.multinomial(long, n, replacement=False, generator=generator) for n in (5, 600)],
     ]
 
 
@@ -235,7 +237,7 @@ def larger() -> Iterator[Call]:
         ("attention of 16", partial(attended, 16), ("float32", "bfloat16")),
         ("attention of 64", partial(attended, 60), ("float32", "float16")),
         ("attention of 128", partial(attended, 100), ("bfloat16",)),
-        ("random", drawn_at_random, ("float32",)),
+        ("random", drawn_at_random, ("float32", "float64")),
         ("gpt", trained, ("float32", "bfloat16")),
     ]
     every: dict[str, tuple[str, ...]] = {

@@ -18,9 +18,8 @@ template <int ND, class I> struct Rows {
 
 // ---- tiles -----------------------------------------------------------------------------------------------
 
-// Rows are cut into tiles of `tile` items, several to a block; each is sorted and keeps its first `keep`
-// items. A row of one tile is done: its results go to y and order (either may be null). Others leave items,
-// `kept` per row. The items come from x, or from a pass before (`from`).
+// A row of one tile is done: its results go to y and order (either may be null). Others leave items, `kept`
+// per row. The items come from x, or from a pass before (`from`).
 template <class T, int ND, class I>
 __global__ void sort_tiles(
     T* y, long long* order, void* to, const void* from, const T* x, Rows<ND, I> rows, I count, I n, I kept,
@@ -28,37 +27,26 @@ __global__ void sort_tiles(
     using Item = item_t<T>;
     using C = counter<I>;
     extern __shared__ unsigned char smem[];
-    Item* items = reinterpret_cast<Item*>(smem);
-    const int together = tile < 512 ? 512 : tile;  // items in a block
-    const C segment = static_cast<C>(blockIdx.x) * (together / tile);
-    for (int e = threadIdx.x; e < together; e += blockDim.x) {
-        const C row = (segment + e / tile) / tiles;
-        const C i = (segment + e / tile) % tiles * tile + e % tile;
-        Item here = item(~sort_key_t<T>(0), ~0U);  // after all others
-        if (row < count && i < n) {
-            I at[2];
-            unravel<ND, 2, I>(row, rows.shape, rows.strides, at);
-            if (from != nullptr) here = static_cast<const Item*>(from)[row * n + i];
-            else here = item(sort_key(x[at[1] + static_cast<I>(i) * rows.step[1]], descending), unsigned(i));
-        }
-        items[e] = here;
-    }
-    sort_shared(items, together, tile);
-    for (int e = threadIdx.x; e < together; e += blockDim.x) {
-        const C row = (segment + e / tile) / tiles, number = (segment + e / tile) % tiles;
-        const int slot = e % tile;
-        if (row >= count || slot >= keep || number * tile + slot >= n) continue;
+    const Item last = item(~sort_key_t<T>(0), ~0U);  // after all others
+    const auto read = [&](C row, C i) -> Item {
+        if (from != nullptr) return static_cast<const Item*>(from)[row * n + i];
+        I at[2];
+        unravel<ND, 2, I>(row, rows.shape, rows.strides, at);
+        return item(sort_key(x[at[1] + static_cast<I>(i) * rows.step[1]], descending), unsigned(i));
+    };
+    const auto write = [&](C row, C number, int slot, const Item* found) {
         if (to != nullptr) {
-            static_cast<Item*>(to)[row * kept + number * keep + slot] = items[e];
-            continue;
+            static_cast<Item*>(to)[row * kept + number * keep + slot] = *found;
+            return;
         }
         I at[2];
         unravel<ND, 2, I>(row, rows.shape, rows.strides, at);
-        const unsigned index = index_of(items[e]);
+        const unsigned index = index_of(*found);
         const I place = at[0] + slot * rows.step[0];
         if (y != nullptr) y[place] = x[at[1] + static_cast<I>(index) * rows.step[1]];
         if (order != nullptr) order[place] = index;
-    }
+    };
+    sort_tiles_of<Item, C>(reinterpret_cast<Item*>(smem), count, n, tile, tiles, keep, last, read, write);
 }
 
 // ---- merging ---------------------------------------------------------------------------------------------

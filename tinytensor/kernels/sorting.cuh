@@ -66,3 +66,26 @@ template <class Item> __device__ __forceinline__ void sort_shared(Item* items, i
     }
     __syncthreads();
 }
+
+// Rows are cut into tiles of `tile` items, several to a block; each is sorted, and its first `keep` items are
+// written. read(row, i) gives item i of a row of n, write(row, number of the tile, slot, &item) takes it.
+// `items`: shared memory for 512 items, or for `tile` if that is more. All threads must take part.
+template <class Item, class C, class Read, class Write>
+__device__ __forceinline__ void sort_tiles_of(
+    Item* items, C count, C n, int tile, int tiles, int keep, Item last, Read read, Write write) {
+    const int together = tile < 512 ? 512 : tile;
+    const C segment = static_cast<C>(blockIdx.x) * (together / tile);
+    for (int e = threadIdx.x; e < together; e += blockDim.x) {
+        const C row = (segment + e / tile) / tiles;
+        const C i = (segment + e / tile) % tiles * tile + e % tile;
+        Item here = last;
+        if (row < count && i < n) here = read(row, i);
+        items[e] = here;
+    }
+    sort_shared(items, together, tile);
+    for (int e = threadIdx.x; e < together; e += blockDim.x) {
+        const C row = (segment + e / tile) / tiles, number = (segment + e / tile) % tiles;
+        const int slot = e % tile;
+        if (row < count && slot < keep && number * tile + slot < n) write(row, number, slot, items + e);
+    }
+}

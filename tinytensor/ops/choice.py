@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
-from ..dtypes import bool_, float64, int64, uint64
+from ..dtypes import bool_, float64, int8, int32, int64, uint64
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..launching import BLOCK, Launch, View, blocks_for, index_type
 from ..layout import as_int, check_shape, contiguous
@@ -18,7 +19,8 @@ from ..random import Generator
 from ..runtime.host import Array
 from . import philox
 from .random import device_of, generator_of
-from .sort_grid import launch_sort
+from .reduction_grid import power_of_two
+from .sort_grid import BLOCK_ITEMS, FEW, TILE, launch_sort
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -109,15 +111,45 @@ class Multinomial(Op):
         fine = launch.bounds(0, 0, _no_probability, "multinomial", False)
         enough = launch.bounds(_needed(num_samples, replacement), 1 << 62, _too_few, num_samples)
         if replacement:
-            sums = launch.scratch((rows, -(-width // 4) + 1), float64)
-            launch("multinomial_sums", p.dtype, grid=rows, args=(sums, p, fine, enough, width))
-            args = (y, sums, p, stream, width, num_samples, y.size)
-            launch("multinomial_draw", p.dtype, grid=blocks_for(y.size, BLOCK), args=args)
-        else:
-            times = launch.scratch((rows, width), float64)
-            launch("multinomial_times", p.dtype, grid=rows, args=(times, p, stream, fine, enough, width))
-            first = y.read_through(contiguous((rows, num_samples)))  # (rows, samples)
-            launch_sort(Launch(launch.runtime, "sorting"), None, first, times, 1, num_samples, False)
+            size, parts = power_of_two(-(-width // BLOCK), 32, 1 << 62), -(-num_samples // _DRAWS)
+            args = (y, p, stream, fine, enough, width, num_samples, size, parts)
+            launch("multinomial_forward", p.dtype, grid=rows * parts, args=args)
+            return
+        exponents = launch.scratch((rows,), int32) if p.dtype is float64 else None
+        if exponents is not None:
+            launch("multinomial_exponents", p.dtype, grid=rows, args=(exponents, p, width))
+        weights = (p, exponents, stream, fine, enough)
+        if num_samples <= FEW or width <= TILE:
+            _race(launch, y, weights, rows, width, num_samples)
+            return
+        times = launch.scratch((rows, width), float64)
+        launch("multinomial_times", p.dtype, grid=rows, args=(times, *weights, width))
+        first = y.read_through(contiguous((rows, num_samples)))  # (rows, samples)
+        launch_sort(Launch(launch.runtime, "sorting"), None, first, times, 1, num_samples, False)
+
+
+_DRAWS = 512  # of a block that adds up a row
+
+
+def _race(launch: Launch, y: View, weights: Sequence[Any], rows: int, length: int, keep: int) -> None:
+    """The first `keep` arrivals of each row: those of each tile, and so on until one tile is left."""
+    arrived = None
+    while True:
+        tile = power_of_two(length, 2, TILE)
+        tiles, together = -(-length // tile), max(tile, BLOCK_ITEMS)
+        full, last = divmod(length, tile)
+        kept = full * keep + min(last, keep)
+        left = launch.scratch((rows * kept * 16,), int8) if tiles > 1 else None
+        to = (None, left) if left is not None else (y, None)
+        launch(
+            *("multinomial_race", weights[0].dtype),
+            grid=-(-rows * tiles // (together // tile)),
+            args=(*to, arrived, *weights, rows, length, kept, tile, tiles, keep),
+            shared=together * 16,
+        )
+        if left is None:
+            return
+        arrived, length = left, kept
 
 
 def _needed(count: int, replacement: bool) -> int:
@@ -239,7 +271,8 @@ def multinomial(
     count = as_int(num_samples, "multinomial", "the number of samples")
     check_shape((count,), "multinomial")
     rows = prod(p.layout.shape[:-1])
-    if p.storage.device is cpu:
+    impossible = not replacement and count > p.layout.shape[-1]
+    if p.storage.device is cpu or impossible:
         positive = (p.detach() > 0).sum(-1)
         least = int(positive.min()) if positive.layout.size else count
         if least < _needed(count, replacement):
