@@ -48,11 +48,11 @@ struct Product {
 // Fits the second cache of a large server core and the third one of any. Smaller blocks cost more: then
 // strips are packed and y is read more often.
 constexpr Index BLOCK_BYTES = 5 << 18;
-constexpr Index MOST_PANELS = 256;     // of a block
-constexpr Index STRIPS_IN_PLACE = 6;   // b is not packed if so few strips use it
-constexpr Index PANELS_IN_PLACE = 2;   // a that lies in columns is not packed if so few panels use it
-constexpr Index STRIPS_TOGETHER = 8;   // strips of an a that lies in columns are packed side by side
-constexpr Index LEAST_PART = 1 << 20;  // multiply-adds: some 10 microseconds
+constexpr Index MOST_PANELS = 256;      // of a block
+constexpr Index STRIPS_IN_PLACE = 6;    // b is not packed if so few strips use it
+constexpr Index COLUMNS_IN_PLACE = 64;  // a that lies in columns is not packed for so few columns of b
+constexpr Index STRIPS_TOGETHER = 8;    // strips of an a that lies in columns are packed side by side
+constexpr Index LEAST_PART = 1 << 20;   // multiply-adds: some 10 microseconds
 
 template <class E>
 Index units_of(Index depth) {
@@ -129,9 +129,7 @@ class Strips {
     const Number* source(Index strip, Index k) const {
         return p.a.data + row(strip) * p.a.row + (first_step + k) * p.a.column;
     }
-    bool in_place() const {
-        return E::IN_PLACE && p.a.row == 1 && pieces(p.columns, PANEL<E>) <= PANELS_IN_PLACE;
-    }
+    bool in_place() const { return E::IN_PLACE && p.a.row == 1 && p.columns <= COLUMNS_IN_PLACE; }
 
  public:
     Strips(const Block<E>& block, Index end)
