@@ -259,7 +259,7 @@ def _numbers(logits: tt.Tensor) -> Floats:
 def _draw(p: Floats, generator: tt.Generator | None) -> int:
     """A position, drawn by these probabilities: as tt.multinomial draws it, without its checks."""
     sums = np.cumsum(p)
-    u: float = tt.uniform(1, dtype=tt.float64, generator=generator).item()
+    u = (tt.default_generator if generator is None else generator).random()
     at = int(np.searchsorted(sums, u * sums[-1], side="right"))
     return at if at < len(p) else int(np.flatnonzero(p)[-1])  # rounding may lead past the last possible one
 

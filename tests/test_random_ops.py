@@ -37,6 +37,15 @@ def test_a_seed_fixes_the_numbers_and_the_generator_moves_on(name: str) -> None:
     assert not first.requires_grad
 
 
+def test_one_number_on_the_host_is_that_of_uniform() -> None:
+    a, b = tt.Generator(2**63 + 5), tt.Generator(2**63 + 5)
+    many = [a.random() for _ in range(100)]
+    assert many == [tt.uniform(1, dtype=tt.float64, generator=b).item() for _ in range(100)]
+    assert a.offset == b.offset == 100
+    assert type(many[0]) is float
+    assert 0 <= min(many) < 0.1 < 0.9 < max(many) < 1
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("seed", "offset"), [(0, 0), (2**64 - 1, 2**64 - 3), (2**63 + 7, 2**32 - 1)])
 def test_a_few_numbers_begin_as_many_do(seed: int, offset: int, dtype: str) -> None:

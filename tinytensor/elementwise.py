@@ -22,7 +22,7 @@ from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
 from .precision import casting
 from .runtime.host import NUMPY, Array, narrow, silent, widen
-from .runtime.host_graph import capturing, graphs
+from .runtime.host_graph import HostGraph, capturing, graphs
 from .storage import Storage, adopt, alloc
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
     arrays = _arrays(op, items, dtype)
     if graphs and (graph := capturing()) is not None:
         t = empty(shape, out_dtype)
-        graph.add(_step(op, items, arrays, dtype, t))
+        _note(graph, op, items, arrays, dtype, t)
     elif out_dtype.narrow:
         t = _narrow_result(op, arrays, shape, out_dtype)
     elif layout.small:
@@ -317,22 +317,28 @@ def _arrays(op: type[Elementwise], items: list[Any], dtype: DType) -> list[Any]:
     ]
 
 
-def _step(
-    op: type[Elementwise], items: list[Any], arrays: list[Any], dtype: DType, t: Tensor
-) -> Callable[[], object]:
-    """What each replay of a captured graph does."""
+def _note(
+    graph: HostGraph, op: type[Elementwise], items: list[Any], arrays: list[Any], dtype: DType, t: Tensor
+) -> None:
+    """Let each replay of the graph compute t."""
     place, out_dtype = arr(t), t.storage.dtype
-    if all([a is x._array for x, a in zip(items, arrays, strict=True) if isinstance(x, _Tensor)]):
-        return lambda: silent().run(op.ufunc, *arrays, out=place)
+    host = None if config.host_kernels == "off" else op.host
 
-    def step() -> None:  # operands are cast anew
+    def as_they_lie() -> None:
+        if host is None or not host(place, *arrays):
+            silent().run(op.ufunc, *arrays, out=place)
+
+    def anew() -> None:  # operands are cast at each replay
         operands = _arrays(op, items, dtype)
         if out_dtype.narrow:
             _compute_narrow(op, operands, out_dtype, place)
         else:
             silent().run(op.ufunc, *operands, out=place)
 
-    return step
+    if all([a is x._array for x, a in zip(items, arrays, strict=True) if isinstance(x, _Tensor)]):
+        graph.add(as_they_lie, operands=[place, *arrays] if host is not None else None)
+    else:
+        graph.add(anew)
 
 
 def _elementwise_on_device(

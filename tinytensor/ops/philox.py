@@ -40,6 +40,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError
+from ..random import MULTIPLIERS as _MULTIPLIERS
+from ..random import ROUNDS, WEYL, block
 from .inverse_normal import inverse_normal
 
 __all__ = [
@@ -62,9 +64,7 @@ U64 = NDArray[np.uint64]
 CHUNK = 8192  # blocks; 64 bytes of scratch for each, 512 KiB in all, per call
 FEW = 4  # blocks, up to which Python is faster than 80 calls of NumPy
 
-MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)  # (2, 1), for words 0 and 2 of a counter
-WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the two halves of the key after each round
-ROUNDS = 10
+MULTIPLIERS = np.array(_MULTIPLIERS, np.uint64)[:, None]  # (2, 1), for words 0 and 2 of a counter
 LOW_32 = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
 
@@ -116,17 +116,6 @@ def _encrypt(even: U64, odd: U64, spare: U64, keys: U64, packed: U64) -> None:
     np.bitwise_or(even, odd, out=packed.T)
 
 
-def _block(seed: int, k: int) -> tuple[int, int]:
-    """The 4 words of block k as two pairs: the same rounds in integers of Python."""
-    key_0, key_1 = seed & 0xFFFFFFFF, seed >> 32
-    c0, c1, c2, c3 = k & 0xFFFFFFFF, k >> 32, 0, 0
-    for _ in range(ROUNDS):
-        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
-        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ key_0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ key_1, p0 & 0xFFFFFFFF
-        key_0, key_1 = (key_0 + WEYL[0]) & 0xFFFFFFFF, (key_1 + WEYL[1]) & 0xFFFFFFFF
-    return c0 | c1 << 32, c2 | c3 << 32
-
-
 def blocks_needed(n: int, words_per_element: int) -> int:
     """Return how many blocks of 4 words a draw of n elements takes."""
     return -(-n * words_per_element // 4)
@@ -136,7 +125,7 @@ def _chunks(seed: int, offset: int, n: int, words_per_element: int) -> Iterator[
     """Yield (elements, their uint32 words or uint64 pairs); the next step overwrites the words."""
     blocks = blocks_needed(n, words_per_element)
     if blocks <= FEW:
-        pairs = [word for k in range(blocks) for word in _block(seed, (offset + k) % (1 << 64))]
+        pairs = [word for k in range(blocks) for word in block(seed, offset + k)]
         words = np.array(pairs, np.uint64)  # (2 blocks,)
         yield slice(0, n), (words if words_per_element == 2 else words.view(np.uint32))[:n]
         return

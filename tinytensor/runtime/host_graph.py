@@ -7,14 +7,13 @@ could not repeat is refused: reading a result, random draws, writes that nobody 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import DeviceError
+from .host_chain import Step, run_and_chain
 
 __all__ = ["HostGraph", "capturing", "do", "graphs", "refuse"]
-
-Step = Callable[[], object]
 
 
 class HostGraph:
@@ -24,10 +23,11 @@ class HostGraph:
         ended: whether the capture has ended; only then it can be launched.
     """
 
-    __slots__ = ("_constants", "_steps", "_thread", "_written", "ended")
+    __slots__ = ("_again", "_constants", "_steps", "_thread", "_written", "ended")
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
+        self._again: list[Callable[[], object]] = []  # the same, made at the first launch
         self._constants: list[Any] = []  # storages that are filled once, at the capture
         self._written: list[Any] = []  # storages that the last steps write
         self._thread = threading.get_ident()  # of who captures
@@ -43,12 +43,12 @@ class HostGraph:
         """Whether it is captured by this thread."""
         return self._thread == threading.get_ident()
 
-    def add(self, step: Step, *written: Any) -> None:
-        """Note a step, and the storages, made before it, that it writes."""
+    def add(self, run: Callable[[], object], *written: Any, operands: Sequence[Any] | None = None) -> None:
+        """Note a step; the storages, made before it, that it writes; the arrays of an op with kernels."""
         for storage in written:
             if any([storage is constant for constant in self._constants]):
                 raise _impossible("writing to a tensor made from numbers of Python within the function")
-        self._steps.append(step)
+        self._steps.append(Step(run, operands))
         self._written += written
 
     def note_constant(self, storage: Any) -> None:
@@ -80,8 +80,11 @@ class HostGraph:
                 why="the capture has not ended, or it failed",
                 fix="launch the graph afterwards",
             )
-        for step in self._steps:
-            step()
+        if not self._again:
+            self._again = run_and_chain(self._steps)
+            return
+        for run in self._again:
+            run()
 
 
 graphs: list[HostGraph] = []  # those that are being captured, at most one for each thread
@@ -95,13 +98,13 @@ def capturing() -> HostGraph | None:
     return None
 
 
-def do(step: Step, *written: Any) -> None:
+def do(run: Callable[[], object], *written: Any) -> None:
     """Do a step, which writes to these storages, or note it."""
     graph = capturing() if graphs else None
     if graph is None:
-        step()
+        run()
     else:
-        graph.add(step, *written)
+        graph.add(run, *written)
 
 
 def refuse(what: str) -> None:

@@ -10,10 +10,12 @@ import ctypes
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from ..errors import KernelError
 from .host_library import load
 from .host_threads import pool_address
 
-__all__ = ["HostKernels"]
+__all__ = ["HostKernels", "KernelCall", "watched"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ _TYPES: dict[str, Any] = {
 }
 _lock = threading.RLock()
 _told: set[str] = set()  # what the log has said
+_all: WeakSet[HostKernels] = WeakSet()
 
 
 class HostKernels:
@@ -47,6 +50,7 @@ class HostKernels:
 
     def __init__(self, stem: str) -> None:
         self._path = KERNELS / f"{stem}.cpp"
+        _all.add(self)
 
     def usable(self) -> bool:
         """Whether they compute at all, or leave everything to NumPy; compiles them."""
@@ -57,21 +61,71 @@ class HostKernels:
 
     def __getattr__(self, name: str) -> Kernel:
         """Called for a kernel that was not asked for before, and not again afterwards."""
+        kernels: dict[str, Kernel] = {}
         if not name.startswith("_"):
             with _lock:
-                self.__dict__.update(_kernels(self._path))
+                kernels = _kernels(self._path)
+                if _watcher is None:
+                    self.__dict__.update(kernels)
+        if name not in kernels:
+            raise AttributeError(f"{self._path.name} declares no kernel {name}")
+        watcher = _watcher
+        return kernels[name] if watcher is None else watcher.watch(kernels[name])
+
+
+class KernelCall(NamedTuple):
+    """What was called, with which arguments, and whether it filled its outputs."""
+
+    kernel: Any  # has `types`, of its parameters, and `step`, the address of its twin of native/steps.h
+    arguments: tuple[Any, ...]
+    filled: bool
+
+
+class _Watcher:
+    """Notes the calls of one thread."""
+
+    def __init__(self) -> None:
+        self.calls: list[KernelCall] = []
+        self._thread = threading.get_ident()
+
+    def watch(self, kernel: Kernel) -> Kernel:
+        if threading.get_ident() != self._thread or kernel is _left_to_numpy:
+            return kernel
+
+        def noted(*arguments: Any) -> bool:
+            filled = kernel(*arguments)
+            self.calls.append(KernelCall(kernel, arguments, filled))
+            return filled
+
+        return noted
+
+
+_watcher: _Watcher | None = None
+_watching = threading.Lock()
+
+
+@contextmanager
+def watched() -> Iterator[list[KernelCall]]:
+    """A list that gets each call of a kernel that this thread makes in the block."""
+    global _watcher
+    with _watching:
         try:
-            found: Kernel = self.__dict__[name]
-        except KeyError:
-            raise AttributeError(f"{self._path.name} declares no kernel {name}") from None
-        return found
+            with _lock:
+                _watcher = _Watcher()
+                for each in tuple(_all):  # their kernels are looked up anew
+                    for name in [n for n in each.__dict__ if not n.startswith("_")]:
+                        del each.__dict__[name]
+            yield _watcher.calls
+        finally:
+            _watcher = None
 
 
 @cache
 def _kernels(path: Path) -> dict[str, Kernel]:
     declared = _declared(path)
     try:
-        library = load(path)
+        steps = "".join([f"STEP({name})\n" for name in declared])
+        library = load(path, f'#include "steps.h"\n{steps}')
         ctypes.c_void_p.in_dll(library, "tt_threads").value = pool_address()
         for name, thing in (("tt_none", None), ("tt_array", np.ndarray), ("tt_list", list)):
             ctypes.c_void_p.in_dll(library, name).value = id(thing)
@@ -101,6 +155,9 @@ def _function(library: ctypes.CDLL, name: str, types: list[str]) -> Kernel:
     function = getattr(library, name)
     function.restype = ctypes.c_bool
     function.argtypes = [_TYPES[each] for each in types]
+    function.types = types
+    if hasattr(library, f"tt_step_{name}"):
+        function.step = ctypes.cast(getattr(library, f"tt_step_{name}"), ctypes.c_void_p).value
     kernel: Kernel = function
     return kernel
 

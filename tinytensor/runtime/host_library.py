@@ -19,15 +19,21 @@ GCC_FLAGS = ("-fno-gnu-unique", "-static-libgcc")
 PART = "host"  # of the cache
 
 
-def load(path: Path) -> ctypes.CDLL:
-    """The library of a .cpp file. A file of the cache that cannot be loaded is made again, once.
+def load(path: Path, more: str = "") -> ctypes.CDLL:
+    """The library of a .cpp file, with more text behind it. A file of the cache that cannot be loaded is made
+    again, once.
 
     Raises:
         KernelError: there is no compiler, the text does not compile, or what it makes cannot be loaded.
     """
     folders = tuple(dict.fromkeys((path.parent, NATIVE)))
     recipe = Recipe(
-        path.stem, f'#include "{path.name}"\n', folders, FLAGS, GCC_FLAGS, libraries=("-lpthread", "-lm")
+        path.stem,
+        f'#include "{path.name}"\n{more}',
+        folders,
+        FLAGS,
+        GCC_FLAGS,
+        libraries=("-lpthread", "-lm"),
     )
     library = shared_library(recipe, PART)
     try:
