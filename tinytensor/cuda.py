@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +21,7 @@ from .dispatch import common_device, is_tensor
 from .errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from .grad_mode import grad_enabled
 from .inplace import check_target, has_history
-from .launching import View, view_of
+from .launching import view_of
 from .runtime import runtime_of
 from .runtime.base import TemplateArgument
 from .runtime.check_report import CheckReport
@@ -30,13 +32,17 @@ from .tensor import Tensor
 __all__ = ["CheckReport", "Kernel", "check", "is_available", "kernel", "pointer", "synchronize"]
 
 
+# Pointers to these take tensors of any dtype: the built-in vectors are how bytes are moved.
+RAW = re.compile(r"void|(u?(char|short|int|long|longlong)|float|double|half|(__)?nv_bfloat16|__half)[1-4]+")
+
+
 class Pointer:
     """The address of a tensor's first element, whatever its layout; made by `pointer`."""
 
-    __slots__ = ("view",)
+    __slots__ = ("tensor", "view")
 
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.view = tensor, view_of(tensor)
 
 
 def pointer(x: Tensor) -> Pointer:
@@ -65,7 +71,7 @@ def pointer(x: Tensor) -> Pointer:
         [1.0, 3.0, 5.0]
     """
     _refuse_cpu("pointer", x.device)
-    return Pointer(view_of(x))
+    return Pointer(x)
 
 
 class Kernel:
@@ -127,9 +133,10 @@ class Launcher:
             element, constant = k._elements[i]
             if is_tensor(argument) or isinstance(argument, Pointer):
                 _check_element(name, k.signature.parameters[i].name, element, argument)
-                if not constant and is_tensor(argument):
-                    check_target(argument, grad_enabled() and has_history(argument), name)
-                    written.append(argument)
+                if not constant:
+                    target = argument.tensor if isinstance(argument, Pointer) else argument
+                    check_target(target, grad_enabled() and has_history(target), name)
+                    written.append(target)
         packed = [view_of(a) if is_tensor(a) else a.view if isinstance(a, Pointer) else a for a in arguments]
         instance = runtime_of(device).kernel(k.source, k.signature.name, *k.template)
         instance(self.grid, self.block, packed, self.shared)
@@ -138,24 +145,33 @@ class Launcher:
 
 
 def _element(kind: str, signature: Signature, template: Sequence[TemplateArgument]) -> tuple[str, bool]:
-    """The element type behind a pointer parameter ("" for anything else), and whether it is const."""
+    """The element type behind a pointer parameter, and whether it is const; "" for bytes of any type, and
+    "no pointer" for anything else.
+    """
     if not kind.rstrip().endswith("*"):
-        return "", True
+        return "no pointer", True
     element = kind.rstrip()[:-1].strip()
     constant = "const" in element.split()
     bare = element.replace("const", "").strip()
     given = dict(zip([p.name for p in signature.template], [spelled(a) for a in template], strict=False))
-    return canonical(given.get(bare, bare)), constant
+    name = given.get(bare, bare)
+    return "" if RAW.fullmatch(name) else canonical(name), constant
 
 
 def _check_element(what: str, parameter: str, element: str, argument: Any) -> None:
     view = argument.view if isinstance(argument, Pointer) else view_of(argument)
     have = CPP.get(view.dtype, "")
-    if element != have and element not in ("struct", "pointer"):  # void*, or a struct of the user's
+    # A name of the source, or void: only the caller can know that the bytes are right.
+    unknown = element in ("struct", "pointer")
+    if element not in (have, "") and not (unknown and isinstance(argument, Pointer)):
         raise DTypeError(
             f"{what}: a tensor of dtype {view.dtype} for the parameter {parameter!r}",
-            why=f"the kernel declares it as {element or 'no pointer'}, and would read the bytes as such",
-            fix="cast the tensor with .astype(...), or change the declaration",
+            why="its type in the source is no dtype"
+            if unknown
+            else f"the kernel declares it as {element}, and would read the bytes as such",
+            fix="tt.cuda.pointer(x) passes the address whatever the type"
+            if unknown
+            else "cast the tensor with .astype(...), or change the declaration",
         )
     if not isinstance(argument, Pointer) and not view.is_contiguous:
         raise ShapeError(
@@ -229,7 +245,7 @@ def _file_of(text: str) -> Path:
     """The text as a file, so that messages and debuggers can show its lines."""
     path = cache_folder("sources") / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}.cu"
     if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     return path
@@ -267,6 +283,12 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
         >>> report.findings, report.launches
         ([], 1)
     """
+    if type(blocks) is not int or not 0 <= blocks < 1 << 31:
+        raise ArgumentError(
+            f"check: blocks={blocks!r}",
+            why="so many blocks of each launch are counted: an integer from 0 on",
+            fix="check(blocks=4)",
+        )
     checked: Any = runtime_of(as_device("checked"))
     with checked.check(runtime_of(as_device("emulated")), blocks) as report:
         yield report

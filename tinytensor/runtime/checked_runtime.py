@@ -166,8 +166,11 @@ class CheckedRuntime(EmulatedRuntime):
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
-        """Whoever held the lock is not there in a forked process."""
+        """Whoever held the lock, or reads a report, is not there in a forked process."""
         self.watching = self._lock = threading.RLock()
+        if self._guest is not None:
+            self._guest.instead = self._guest.watcher = None
+        self.checks, self._guest = [], None
 
     def _make_core(self) -> CheckedCore:
         return the_checked_core()

@@ -28,7 +28,8 @@ KERNELS = Path(__file__).parent.parent / "kernels"
 EMULATOR = Path(__file__).parent / "emulator"
 # -O2 takes no longer than -O1 for small kernels and runs matrix products three times as fast; -O3 takes up to
 # twice as long and gains little.
-UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc")
+# Large local arrays must not step over the guard page of a stack.
+UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc", "-fstack-clash-protection")
 # The compiler calls the checked core before each access, so accesses must stay what and where they are.
 WATCHED_FLAGS = (
     *KERNEL_FLAGS,
@@ -37,6 +38,7 @@ WATCHED_FLAGS = (
     "-nostdlib",
     "-nostdinc",
     "-fno-omit-frame-pointer",
+    "-fstack-clash-protection",
     "-DTT_CHECKED",
 )
 NO_TRAPS = ("-fno-sanitize=undefined",)  # zig switches that on
@@ -56,6 +58,8 @@ CLANG_WATCHED_FLAGS = NO_TRAPS + tuple(
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
 
+# A variable in global memory: `__device__` and no parenthesis before the end, the value or the size.
+_VARIABLE = re.compile(r"\b__device__\b(?![^;={}()\[]*\boperator\b)[^;={}()\[]*[;=\[]")
 _LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$')
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
 _UNROLL = re.compile(r"^([ \t]*)#[ \t]*pragma[ \t]+unroll\b[ \t]*\(?(\w*)\)?[ \t]*$")
@@ -141,6 +145,11 @@ class SourceFile:
         self.signatures = parse(self.text)
         compiler = find_compiler(os.environ.get("CXX"))
         self.key = fingerprint(self.recipe(()), compiler)
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether it declares variables in global memory, of which there must be one for all threads."""
+        return _VARIABLE.search(self.text) is not None
 
     def is_current(self) -> bool:
         """Whether the files are what was read; those of the package are not looked at again."""

@@ -46,6 +46,8 @@ class Core:
         self.load.restype, self.load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]
         self.parameter = library[f"tt_{names}_parameter"]
         self.parameter.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+        self.keep_alone = library[f"tt_{names}_keep_alone"]
+        self.keep_alone.argtypes = [ctypes.c_void_p]
         self.launch = library[f"tt_{names}_launch"]
         self.launch.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         self.report = library[f"tt_{names}_report"]
@@ -81,6 +83,8 @@ class EmulatedKernel:
                 why=core.report().decode(errors="replace"),
                 fix=f"remove {library} and try again",
             )
+        if source.has_variables:
+            core.keep_alone(self._handle)
         sizes = [core.parameter(self._handle, i) for i in range(len(packer.kinds))]  # negative for structs
         packer.check_sizes([abs(size) for size in sizes], [size < 0 for size in sizes])
 
@@ -95,6 +99,8 @@ class EmulatedKernel:
             self._fail("grid and block are up to three sizes, shared is one", (grid, block, shared))
         graph = self._runtime.graph
         if graph is not None:
+            for _, at in self._packer.pointers(args):
+                self._runtime.memory.keep(at)
             graph.add(partial(self.start, packed, (grid, block, shared)), is_launch=True)
             return
         self.start(packed, (grid, block, shared), args)
@@ -199,7 +205,7 @@ class EmulatedRuntime:
         self._sources: dict[Path, SourceFile] = {}
         self._lock = threading.RLock()
         self.core = self._make_core()
-        self.graph: EmulatedGraph | None = None  # the one that is being captured
+        self._captured: tuple[EmulatedGraph, int] | None = None  # what is being captured, by which thread
         self.instead: Callable[..., None] | None = None  # what runs kernels in place of this runtime
         self.watcher: Watcher | None = None
 
@@ -222,6 +228,7 @@ class EmulatedRuntime:
             self.watcher.written(ptr, source.nbytes)
         if self.graph is not None:  # a constant of the graph, which keeps it: its place may be used again
             kept = source.copy()
+            self.memory.keep(ptr)
             self.graph.add(lambda: ctypes.memmove(ptr, kept.ctypes.data, kept.nbytes))
             return
         ctypes.memmove(ptr, source.ctypes.data, source.nbytes)
@@ -241,6 +248,8 @@ class EmulatedRuntime:
         if self.watcher is not None:
             self.watcher.moved(target, source, nbytes)
         if self.graph is not None:
+            self.memory.keep(target)
+            self.memory.keep(source)
             self.graph.add(partial(ctypes.memmove, target, source, nbytes))
             return
         ctypes.memmove(target, source, nbytes)
@@ -251,6 +260,7 @@ class EmulatedRuntime:
         if self.watcher is not None:
             self.watcher.written(ptr, nbytes)
         if self.graph is not None:
+            self.memory.keep(ptr)
             self.graph.add(partial(ctypes.memset, ptr, value, nbytes))
             return
         ctypes.memset(ptr, value, nbytes)
@@ -291,12 +301,19 @@ class EmulatedRuntime:
         """Record the work of the block into a graph instead of doing it; see `CupyRuntime.capture`."""
         self._refuse_in_capture("capturing")
         with self.memory.arena() as arena:
-            self.graph = graph = EmulatedGraph(self, arena)
+            graph = EmulatedGraph(self, arena)
+            self._captured = graph, threading.get_ident()
             try:
                 yield graph
                 graph.ended = True
             finally:
-                self.graph = None
+                self._captured = None
+
+    @property
+    def graph(self) -> EmulatedGraph | None:
+        """The one that this thread is capturing: work of other threads is done, not recorded."""
+        captured = self._captured
+        return captured[0] if captured is not None and captured[1] == threading.get_ident() else None
 
     @property
     def capturing(self) -> bool:

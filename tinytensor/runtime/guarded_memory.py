@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import mmap
+import os
 import threading
 from bisect import bisect_right, insort
 from collections import OrderedDict, deque
@@ -77,9 +78,10 @@ class Arena:
     lent while it was captured, and what was given back meanwhile and may still be read by it.
     """
 
-    __slots__ = ("free", "mappings")
+    __slots__ = ("free", "mappings", "own")
 
     def __init__(self) -> None:
+        self.own: set[int] = set()  # starts of what was lent while it was captured
         self.free: dict[int, list[Mapping]] = {}  # by size, for use within the graph
         self.mappings: dict[int, Mapping] = {}  # by their start
 
@@ -101,6 +103,11 @@ class GuardedMemory:
         self._cached_mappings = 0
         self._starts: list[tuple[int, Mapping]] = []  # of all mappings, in ascending order
         self._lock = threading.RLock()  # reentrant: a finaliser that allocates may run right here
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """Whoever held the lock is not there in a forked process."""
+        self._lock = threading.RLock()
 
     def alloc(self, nbytes: int, runtime: Runtime) -> Buffer:
         """A buffer of nbytes, filled with 0xff."""
@@ -128,6 +135,7 @@ class GuardedMemory:
             if arena is not None:
                 mapping.arena = arena
                 arena.mappings[mapping.start] = mapping
+                arena.own.add(mapping.start)
             mapping.buffer_bytes = nbytes
             stats.live += nbytes
             stats.peak = max(stats.peak, stats.live)
@@ -171,7 +179,7 @@ class GuardedMemory:
             elif mapping.arena is None and arena is not None:  # the graph may read it
                 arena.mappings[mapping.start] = mapping
                 mapping.arena = arena
-            elif mapping.arena is arena and arena is not None:
+            elif mapping.arena is arena and arena is not None and mapping.start in arena.own:
                 arena.free.setdefault(size, []).append(mapping)
         while self.retired:
             for mapping in self.retired.popleft().mappings.values():
@@ -228,6 +236,18 @@ class GuardedMemory:
         with self._lock:
             self._drain()
             return self.statistics
+
+    def keep(self, address: int) -> None:
+        """The memory at this address is not lent again before the graph that is captured is gone."""
+        with self._lock:
+            arena = self._arena
+            place = bisect_right(self._starts, address, key=lambda pair: pair[0]) - 1
+            if arena is None or place < 0:
+                return
+            mapping = self._starts[place][1]
+            if mapping.arena is None and address < mapping.end:
+                mapping.arena = arena
+                arena.mappings[mapping.start] = mapping
 
     def live(self) -> list[tuple[int, int]]:
         """Address and size of all buffers. Of memory that a captured graph uses, whole mappings: several of

@@ -35,7 +35,8 @@ static void run_parallel(Launch& launch) {
 
 static unsigned useful_workers(Launch& launch) {
     uint64_t left = launch.blocks - launch.next;
-    if (order || most_workers < 2 || left < 2 || launch.kernel->block_seconds * (double)left < threshold)
+    if (order || launch.kernel->alone || most_workers < 2 || left < 2) return 1;
+    if (launch.kernel->block_seconds * (double)left < threshold)
         return 1;
     unsigned count = 1;
     while (count < most_workers && count < left && equip(*launch.kernel, count)) count++;
@@ -141,6 +142,8 @@ TT_API int tt_emu_parameter(const Loaded* kernel, unsigned i) {
     if (i >= k.count) return 0;
     return k.parameters[i].is_struct ? -(int)k.parameters[i].size : (int)k.parameters[i].size;
 }
+
+TT_API void tt_emu_keep_alone(Loaded* kernel) { kernel->alone = true; }
 
 TT_API int tt_emu_launch(Loaded* kernel, const void* packed) {
     Launch launch = {kernel, (const Packed*)packed, 0, 0, 1, 1, false};

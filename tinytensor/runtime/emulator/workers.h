@@ -23,6 +23,7 @@ struct Loaded {  // one kernel of one unit
     const Kernel* copies[MOST_WORKERS];
     unsigned count;
     double block_seconds;  // learned; 0 if it never ran
+    bool alone;            // on one worker, since each has variables of its own
 };
 
 struct Pool {
