@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     products.add_argument("--shapes", default="S,M,L", help="of S, M, L (%(default)s)")
     products.add_argument("--threads", default="1,2", help="2 threads, or 1 on one CPU (%(default)s)")
     products.add_argument("--seconds", type=float, default=0.05, help="length of a window (%(default)s)")
+    products.add_argument("--dtype", default="float32", help="or bfloat16 (%(default)s)")
     products.add_argument("--only", default="", metavar="TEXT", help="products whose name contains TEXT")
     lab = commands.add_parser(
         "kernels_lab", parents=[common], help="ladders of kernels: traffic counted, or timed on a GPU"
@@ -100,7 +101,7 @@ def reports(options: argparse.Namespace) -> list[Report]:
     plan = Plan(options.rounds, options.retries, options.seconds)
     variants = [names[t] for t in threads]
     if options.command == "matmul_cpu":
-        which = {"alone": options.alone, "only": options.only}
+        which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
         return [bench_matmul_cpu.run(plan, shapes=shapes, variants=variants, **which)]
     who = {"alone": options.alone, "others": others}
     return [bench_train.run(plan, shapes=shapes, variants=variants, **who)]

@@ -22,6 +22,7 @@ from benchmarks.harness import Plan, Report, Result, number, ratio_text, value_t
 OURS, NUMPY, TORCH = "tinytensor", "NumPy", "PyTorch"
 SAID = ("cpu", "blas", "libraries", "date")  # of the machine, above the table
 EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
+NAN = 0x7FC0  # of bfloat16
 Array = np.ndarray[Any, Any]
 
 
@@ -94,15 +95,19 @@ def products(shape: str) -> list[Work]:
 
 
 class Operands:
-    """The arrays of a product, made when they are first asked for: those of L need a gigabyte together."""
+    """The arrays of a product, made when they are first asked for: those of L need a gigabyte together.
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    Numbers of bfloat16 are kept as their bits, in uint16.
+    """
+
+    def __init__(self, work: Work, dtype: str = "float32") -> None:
+        self.work, self.dtype = work, dtype
+        self._batch = (work.matrices,) if work.matrices > 1 else ()
 
     def _draw(self, rows: int, columns: int, lies_transposed: bool, seed: int) -> Array:
         shape = (columns, rows) if lies_transposed else (rows, columns)
-        batch = (self.work.matrices,) if self.work.matrices > 1 else ()
-        return np.random.default_rng(seed).standard_normal((*batch, *shape), dtype=np.float32)
+        drawn = np.random.default_rng(seed).standard_normal((*self._batch, *shape), dtype=np.float32)
+        return drawn if self.dtype == "float32" else as_bits(drawn)
 
     @cached_property
     def a(self) -> Array:
@@ -116,23 +121,42 @@ class Operands:
 
     @cached_property
     def y(self) -> Array:
-        """Where the result goes."""
-        batch = (self.work.matrices,) if self.work.matrices > 1 else ()
-        return np.full((*batch, self.work.rows, self.work.columns), np.nan, np.float32)
+        """Where the result goes: nan so far."""
+        shape = (*self._batch, self.work.rows, self.work.columns)
+        return (
+            np.full(shape, np.nan, np.float32) if self.dtype == "float32" else np.full(shape, NAN, np.uint16)
+        )
 
-    def check(self, y: Array, a: Array, b: Array, eps: float) -> list[float]:
+    def check(self) -> list[float]:
         """Some numbers of the result. BenchmarkError unless y times a random vector is a times (b times it),
         in float64: a single wrong element would show.
         """
         work = self.work
-        a, b = a.swapaxes(-1, -2) if work.ta else a, b.swapaxes(-1, -2) if work.tb else b
+        a, b = turned(self.a, work.ta), turned(self.b, work.tb)
         v = np.random.default_rng(3).standard_normal((work.columns, 1))
-        bound = 8 * eps * sqrt(work.inner) * sqrt(work.columns) * 8
-        error = np.abs(_by_vector(y, v) - _by_vector(a, _by_vector(b, v))).max(initial=0.0)
+        bound = 64 * EPS[self.dtype] * sqrt(work.inner) * sqrt(work.columns)
+        error = np.abs(_by_vector(self.y, v) - _by_vector(a, _by_vector(b, v))).max(initial=0.0)
         if not error <= bound:
             raise BenchmarkError(f"{work}: the result is off by {error:.2e}, allowed are {bound:.2e}")
-        sample = np.random.default_rng(4).integers(0, y.size, 64)
-        return [float(x) for x in y.reshape(-1)[sample] / sqrt(work.inner)]
+        sample = np.random.default_rng(4).integers(0, self.y.size, 64)
+        return [float(x) for x in wide(self.y.reshape(-1)[sample]) / sqrt(work.inner)]
+
+
+def turned(x: Array, t: bool) -> Array:
+    """With the last two axes swapped, if t says so."""
+    return x.swapaxes(-1, -2) if t else x
+
+
+def as_bits(x: Array) -> Array:
+    """float32 numbers as the bits of bfloat16, cut off: the value does not matter here."""
+    return (x.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def wide(x: Array) -> Array:
+    """In float64, exactly."""
+    if x.dtype == np.uint16:
+        x = (x.astype(np.uint32) << 16).view(np.float32)
+    return x.astype(np.float64)
 
 
 def _by_vector(matrix: Array, v: Array) -> Array:
@@ -140,69 +164,56 @@ def _by_vector(matrix: Array, v: Array) -> Array:
     made = np.empty((*matrix.shape[:-1], 1))
     for begin in range(0, matrix.shape[-2], 1024):
         rows = slice(begin, begin + 1024)
-        made[..., rows, :] = matrix[..., rows, :].astype(np.float64) @ v
+        made[..., rows, :] = wide(matrix[..., rows, :]) @ v
     return made
 
 
-def _suite(shape: str, make: Callable[[Operands], tuple[Callable[[], Any], Callable[[], Any]]]) -> Suite:
-    suite: Suite = {}
-    for work in products(shape):
-        call, check = make(Operands(work))
-        suite[str(work)] = Case(call, check)
-    return suite
+def _suite(shape: str, dtype: str, multiply: Callable[[Operands], Any]) -> Suite:
+    """A case for each product, which `multiply` computes."""
+
+    def case(x: Operands) -> Case:
+        def check() -> list[float]:
+            multiply(x)
+            return x.check()
+
+        return Case(lambda: multiply(x), check)
+
+    return {str(work): case(Operands(work, dtype)) for work in products(shape)}
 
 
-def ours(shape: str) -> Suite:
+def ours(shape: str, dtype: str) -> Suite:
     """Our kernels."""
     from tinytensor.ops.matmul import kernels
 
-    def make(x: Operands) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        def call() -> None:
-            if not kernels.matmul(x.y, x.a, x.b, x.work.ta, x.work.tb, False, True):
-                raise BenchmarkError("matmul_cpu: there are no host kernels; the log says why")
+    def multiply(x: Operands) -> None:
+        arguments = (x.y, x.a, x.b, x.work.ta, x.work.tb)
+        done = (
+            kernels.matmul(*arguments, False, True) if dtype == "float32" else kernels.matmul_bf16(*arguments)
+        )
+        if not done:
+            raise BenchmarkError("matmul_cpu: there are no host kernels; the log says why")
 
-        def check() -> list[float]:
-            call()
-            return x.check(x.y, x.a, x.b, EPS["float32"])
-
-        return call, check
-
-    return _suite(shape, make)
+    return _suite(shape, dtype, multiply)
 
 
-def numpy(shape: str) -> Suite:
-    """NumPy's BLAS."""
-
-    def make(x: Operands) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        def call() -> None:
-            a = x.a.swapaxes(-1, -2) if x.work.ta else x.a
-            np.matmul(a, x.b.swapaxes(-1, -2) if x.work.tb else x.b, out=x.y)
-
-        def check() -> list[float]:
-            call()
-            return x.check(x.y, x.a, x.b, EPS["float32"])
-
-        return call, check
-
-    return _suite(shape, make)
+def numpy(shape: str, dtype: str) -> Suite:
+    """NumPy's BLAS, which has no bfloat16."""
+    assert dtype == "float32"
+    return _suite(shape, dtype, lambda x: np.matmul(turned(x.a, x.work.ta), turned(x.b, x.work.tb), out=x.y))
 
 
-def torch(shape: str) -> Suite:
-    """PyTorch, which multiplies by MKL or what it was built with."""
+def torch(shape: str, dtype: str) -> Suite:
+    """PyTorch, which multiplies by MKL and oneDNN or what it was built with."""
     import torch as t
 
-    def make(x: Operands) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        def call() -> None:
-            a, b = t.from_numpy(x.a), t.from_numpy(x.b)
-            t.matmul(a.mT if x.work.ta else a, b.mT if x.work.tb else b, out=t.from_numpy(x.y))
+    def tensor(x: Array) -> Any:
+        return t.from_numpy(x) if dtype == "float32" else t.from_numpy(x.view(np.int16)).view(t.bfloat16)
 
-        def check() -> list[float]:
-            call()
-            return x.check(x.y, x.a, x.b, EPS["float32"])
+    def multiply(x: Operands) -> None:
+        a, b = tensor(x.a), tensor(x.b)
+        t.matmul(a.mT if x.work.ta else a, b.mT if x.work.tb else b, out=tensor(x.y))
 
-        return call, check
-
-    return _suite(shape, make)
+    return _suite(shape, dtype, multiply)
 
 
 # ---- the contest -------------------------------------------------------------------------------------------
@@ -218,7 +229,7 @@ class ProductReport(Report):
         rows = [["GFLOP/s", *names, *(f"{OURS} : {name}" for name in rivals), "clean"]]
         flops = {str(work): work.flops for shape in SHAPES for work in products(shape)}
         for r in self.results:
-            speed = [number(flops[r.case.split(", ", 1)[1]] / r.times(n).median / 1e9) for n in names]
+            speed = [number(flops[r.case.split(", ", 2)[2]] / r.times(n).median / 1e9) for n in names]
             ratios = [ratio_text(vars(r.ratio(OURS, name))) for name in rivals]
             clean = f"{len(r.clean())}/{len(r.rounds)}" + (" noisy" if r.noisy else "")
             rows.append([r.case, *speed, *ratios, clean])
@@ -236,6 +247,7 @@ def run(
     *,
     shapes: Sequence[str] = tuple(SHAPES),
     variants: Sequence[str] = tuple(VARIANTS),
+    dtype: str = "float32",
     alone: bool = False,
     only: str = "",
 ) -> ProductReport:
@@ -245,26 +257,31 @@ def run(
         rounds: rounds and windows.
         shapes: keys of SHAPES.
         variants: keys of VARIANTS.
+        dtype: of operands and results; "bfloat16" has sums in float32, and NumPy does not take part.
         alone: without PyTorch, also where it is installed.
         only: products whose name contains it.
     """
-    report = ProductReport("matmul-cpu", NUMPY)
-    suites = {OURS: "ours", NUMPY: "numpy"} | ({} if alone or not has_torch() else {TORCH: "torch"})
-    agreeing = replace(rounds, rtol=1e-4, atol=1e-5)
+    report = ProductReport("matmul-cpu", NUMPY if dtype == "float32" else TORCH)
+    if dtype not in EPS:
+        raise BenchmarkError(f"matmul_cpu: dtype {dtype!r} is none of {', '.join(EPS)}")
+    suites = {OURS: "ours"} | ({NUMPY: "numpy"} if dtype == "float32" else {})
+    suites |= {} if alone or not has_torch() else {TORCH: "torch"}
+    agreeing = replace(rounds, rtol=1e-4 + 2 * EPS[dtype], atol=1e-5)
     for variant in variants:
         for shape in shapes:
+            arguments = {"shape": shape, "dtype": dtype}
             with ExitStack() as stack:
                 everyone = {
                     name: stack.enter_context(
-                        Process(f"benchmarks.bench_matmul_cpu:{suite}", {"shape": shape}, **VARIANTS[variant])
+                        Process(f"benchmarks.bench_matmul_cpu:{suite}", arguments, **VARIANTS[variant])
                     )
                     for name, suite in suites.items()
                 }
                 works = [work for work in products(shape) if only in work.name]
                 for work in works:
-                    report.compete(everyone, agreeing, cases=[str(work)], label=f"{variant}, {{}}")
+                    report.compete(everyone, agreeing, cases=[str(work)], label=f"{dtype}, {variant}, {{}}")
             if works:
-                report.findings[f"{shape}, {variant}"] = totals(report.results[-len(works) :], works)
+                report.findings[f"{shape}, {dtype}, {variant}"] = totals(report.results[-len(works) :], works)
     return report
 
 

@@ -4,25 +4,24 @@ import numpy as np
 import pytest
 
 from benchmarks import bench_matmul_cpu
-from benchmarks.bench_matmul_cpu import NUMPY, OURS, Operands, Work, products
+from benchmarks.bench_matmul_cpu import NUMPY, OURS, Operands, Work, as_bits, products, turned, wide
 from benchmarks.contestants import BenchmarkError, Local
 from benchmarks.harness import Plan
 from tinytensor.ops.matmul import kernels
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])
-def test_a_wrong_element_is_found(ta: bool, tb: bool) -> None:
-    x = Operands(Work("small", 30, 40, 50, ta=ta, tb=tb))
-    a, b = x.a.T if ta else x.a, x.b.T if tb else x.b
-    y = (a.astype(float) @ b).astype(np.float32)
-    assert len(x.check(y, x.a, x.b, 2.0**-23)) == 64
-    y[17, 31] += 0.01
-    with pytest.raises(BenchmarkError, match="off by"):
-        x.check(y, x.a, x.b, 2.0**-23)
-    y[17, 31] = np.nan
-    with pytest.raises(BenchmarkError, match="off by"):
-        x.check(y, x.a, x.b, 2.0**-23)
+def test_a_wrong_element_is_found(ta: bool, tb: bool, dtype: str) -> None:
+    x = Operands(Work("small", 30, 40, 50, ta=ta, tb=tb), dtype)
+    y = (turned(wide(x.a), ta) @ turned(wide(x.b), tb)).astype(np.float32)
+    x.y[...] = y if dtype == "float32" else as_bits(y)
+    assert len(x.check()) == 64
+    for wrong in (100.0, np.nan):
+        x.y[17, 31] = wrong if dtype == "float32" else as_bits(np.array(wrong, np.float32))
+        with pytest.raises(BenchmarkError, match="off by"):
+            x.check()
 
 
 @pytest.mark.parametrize(
@@ -46,16 +45,20 @@ def test_contestants_agree_and_are_compared(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         bench_matmul_cpu,
         "Process",
-        lambda suite, arguments, **options: Here(getattr(bench_matmul_cpu, suite.partition(":")[2])("S")),
+        lambda suite, arguments, **options: Here(
+            getattr(bench_matmul_cpu, suite.partition(":")[2])("S", "float32")
+        ),
     )
     plan = Plan(rounds=2, retries=0, calls=2, foreign_limit=1e9)
     report = bench_matmul_cpu.run(plan, shapes=["S"], variants=["1 thread"], alone=True)
-    assert [r.case for r in report.results] == [f"1 thread, {work}" for work in small]
+    assert [r.case for r in report.results] == [f"float32, 1 thread, {work}" for work in small]
     ours, numpy = (
         sum(r.times(n).median * w.count for r, w in zip(report.results, small)) for n in (OURS, NUMPY)
     )
-    assert report.findings["S, 1 thread"]["tinytensor : NumPy"] == pytest.approx(numpy / ours, abs=1e-3)
-    assert "1 thread, S batch: 4 x 5 x 6 x 7 TN" in report.table()
+    assert report.findings["S, float32, 1 thread"]["tinytensor : NumPy"] == pytest.approx(
+        numpy / ours, abs=1e-3
+    )
+    assert "float32, 1 thread, S batch: 4 x 5 x 6 x 7 TN" in report.table()
 
 
 class Here(Local):

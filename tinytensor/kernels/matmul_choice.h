@@ -2,10 +2,10 @@
 // table of measurements, not a trial on the machine that runs it. `python -m benchmarks matmul_cpu` measures
 // it again.
 //
-// AVX-512: measured on a Xeon that does two such multiply-adds in a cycle and an EPYC (Zen 4) that does one.
-// AVX2: on the EPYC with AVX-512 switched off in both libraries. Against OpenBLAS 0.3.31. Where no numbers
-// are known BLAS has the work: it may have been made for that processor. BLAS has no bfloat16, so such
-// products are always ours.
+// AVX-512: measured on an EPYC (Zen 4), which does one such multiply-add in a cycle, and in an earlier form
+// on a Xeon that does two. AVX2: on the EPYC with AVX-512 switched off in both libraries. Against OpenBLAS
+// 0.3.31. Where no numbers are known BLAS has the work: it may have been made for that processor. BLAS has no
+// bfloat16, so such products are always ours.
 #pragma once
 #include "matmul_vectors.h"
 
