@@ -186,17 +186,13 @@ def _generate(
     use_cache: bool,
 ) -> Iterator[int]:
     context = model.config.block_size
-    reader = Reader(model) if use_cache else None
-    unread = ids[-context:]
+    cache = KVCache(model.config, 1, model.device, model.wte.weight.dtype) if use_cache else None
+    read, unread = Reader(model, cache), ids[-context:]
     for _ in range(count):
         with tt.no_grad():
-            if reader is not None and reader.length + len(unread) > context:
-                reader = None  # full: from here on the window slides
-            if reader is not None:
-                logits = reader.read(unread)  # (V,)
-            else:
-                window = tt.tensor([ids[-context:]], device=model.device)
-                logits = model(window, last_only=True)[0, -1]
+            if cache is not None and cache.length + len(unread) > context:
+                cache, read = None, Reader(model)  # full: from here on the window slides
+            logits = read(ids[-context:] if cache is None else unread)  # (V,)
         tokens, p = _candidates(_numbers(logits), temperature, top_k, top_p)
         drawn = int(tokens[_draw(p, generator)]) if temperature else int(tokens[0])
         ids.append(drawn)
@@ -205,48 +201,42 @@ def _generate(
 
 
 class Reader:
-    """A model that reads on, and keeps keys and values of what it has read.
+    """Logits of the token after those of each call. With a cache, calls continue each other.
 
-    One token after another is always the same work, so it is captured once and then replayed: the engine
-    would take longer than the kernels of a small model.
+    As many tokens again are the same work again, so it is captured then, and replayed from there on: the
+    engine would take longer than the kernels of a small model.
 
     Args:
         model: in evaluation mode.
+        cache: keys and values of what was read.
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)
+        >>> read = Reader(GPT(config).eval(), KVCache(config, 1))
         >>> with tt.no_grad():
-        ...     reader = Reader(model)
-        ...     reader.read([1, 2]).shape, reader.read([3]).shape, reader.length
-        ((5,), (5,), 3)
+        ...     [read(ids).shape for ids in ([1, 2], [3], [4])]
+        [(5,), (5,), (5,)]
     """
 
-    def __init__(self, model: GPT) -> None:
-        self._model = model
-        self._cache = KVCache(model.config, 1, model.device, model.wte.weight.dtype)
-        self._token = tt.zeros(1, 1, dtype=tt.int64, device=model.device)
+    def __init__(self, model: GPT, cache: KVCache | None = None) -> None:
+        self._model, self._cache = model, cache
+        self._idx = tt.zeros(1, 0, dtype=tt.int64, device=model.device)  # what a replay reads
         self._step: tt.CapturedGraph | None = None
-        self._ran = False  # whether a token was read alone, so that kernels are compiled
 
-    @property
-    def length(self) -> int:
-        """Tokens read so far."""
-        return self._cache.length
-
-    def read(self, ids: Sequence[int]) -> tt.Tensor:
-        """Logits (V,) of the token after these; the next call may write over them."""
-        if len(ids) > 1 or not self._ran:
-            self._ran = len(ids) == 1
-            return self._logits(tt.tensor([ids], device=self._model.device))
-        if self._step is None:
-            self._step = tt.capture(lambda: self._logits(self._token), device=self._model.device, warmup=0)
-        self._token.copy_(ids[0])
-        logits: tt.Tensor = self._step.replay()
+    def __call__(self, ids: Sequence[int]) -> tt.Tensor:
+        """Logits (V,); the next call may write over them."""
+        again = len(ids) == self._idx.shape[1]
+        if again and self._step is None:
+            self._step = tt.capture(self._logits, device=self._model.device, warmup=0)
+        elif not again:
+            self._idx, self._step = tt.zeros(1, len(ids), dtype=tt.int64, device=self._model.device), None
+        self._idx.copy_(ids[0] if len(ids) == 1 else tt.tensor([ids]))
+        logits: tt.Tensor = self._logits() if self._step is None else self._step.replay()
         return logits
 
-    def _logits(self, idx: tt.Tensor) -> tt.Tensor:
-        logits: tt.Tensor = self._model(idx, self._cache, last_only=True)[0, -1]
+    def _logits(self) -> tt.Tensor:
+        logits: tt.Tensor = self._model(self._idx, self._cache, last_only=True)[0, -1]
         return logits
 
 

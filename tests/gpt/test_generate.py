@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.generate import Reader, generate, next_probabilities, stream_text
-from gpt.model import GPT
+from gpt.model import GPT, KVCache
 
 CONFIG = GPTConfig(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
 
@@ -37,27 +37,39 @@ def test_cached_equals_uncached_also_beyond_the_context(model, temperature):
     assert len(runs[0]) == 14
 
 
-@pytest.mark.parametrize("pieces", [[1] * 8, [3, 1, 1, 2, 1], [1, 1, 6], [8]])
+@pytest.mark.parametrize("pieces", [[1] * 8, [3, 1, 1, 2, 1], [1, 1, 6], [8], [2] * 4])
 def test_logits_of_a_reader_are_those_of_the_whole_text(model, pieces):
     ids = [1, 7, 7, 0, 12, 3, 5, 2]
+    cache, at = KVCache(model.config, 1), 0
+    read = Reader(model, cache)
     with tt.no_grad():
-        whole, reader, at = model(tt.tensor([ids]))[0].numpy(), Reader(model), 0
+        whole = model(tt.tensor([ids]))[0].numpy()
         for size in pieces:
-            logits = reader.read(ids[at : at + size])
+            logits = read(ids[at : at + size])
             at += size
             np.testing.assert_allclose(logits.numpy(), whole[at - 1], rtol=2e-5, atol=1e-5)
-            assert reader.length == at
-        with pytest.raises(tt.ShapeError, match="9 tokens are longer than the context of 8"):
-            reader.read([1])
+            assert cache.length == at
+        with pytest.raises(tt.ShapeError, match="longer than the context of 8"):
+            read([1])
+
+
+def test_a_reader_without_a_cache_begins_anew(model):
+    read, rng = Reader(model), np.random.default_rng(1)
+    with tt.no_grad():
+        for size in (3, 8, 8, 8, 1, 1, 1):
+            ids = rng.integers(0, 13, size).tolist()
+            expected = model(tt.tensor([ids]))[0, -1].numpy()
+            np.testing.assert_allclose(read(ids).numpy(), expected, rtol=2e-5, atol=1e-5)
 
 
 def test_two_readers_do_not_meet(model):
     with tt.no_grad():
-        a, b = Reader(model), Reader(model)
+        a, b = (Reader(model, KVCache(model.config, 1)) for _ in range(2))
         for i in range(5):
-            found = a.read([i]).tolist()
-            b.read([12 - i])
-            assert found == pytest.approx(model(tt.tensor([list(range(i + 1))]))[0, -1].tolist(), rel=1e-4)
+            found = a([i]).tolist()
+            b([12 - i])
+            expected = model(tt.tensor([list(range(i + 1))]))[0, -1].tolist()
+            assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
