@@ -13,6 +13,7 @@ from .parameter import Parameter, is_parameter
 __all__ = ["Module"]
 
 T = TypeVar("T")
+_KINDS = ("_parameters", "_modules", "_buffers")  # of attributes; no name is in two of them
 Hook = Callable[..., Any]
 
 
@@ -61,6 +62,8 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The result of forward, with the hooks around it."""
+        if not self._pre_hooks and not self._hooks:
+            return self.forward(*args, **kwargs)
         for before in tuple(self._pre_hooks):
             replaced = before(self, args)
             if replaced is not None:
@@ -102,10 +105,10 @@ class Module:
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        for kind in ("_parameters", "_buffers", "_modules"):
-            found = self.__dict__.get(kind, {})
-            if name in found:
-                return found[name]
+        own = self.__dict__
+        for kind in _KINDS:
+            if kind in own and name in own[kind]:
+                return own[kind][name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
