@@ -122,6 +122,8 @@ class Event:
         self.fake = fake
         self.mark: tuple[Stream | None, int] = None, 0
 
+    done = property(lambda self: self.mark[0] is None or self.mark[0].done >= self.mark[1])
+
     def record(self, stream: Stream) -> None:
         if stream.device_id != self.fake.here.device:
             raise CUDARuntimeError(HANDLE)
@@ -252,8 +254,7 @@ class FakeCupy:
                 stream.synchronize()
 
     def _stream(self, null: bool, non_blocking: bool) -> Stream:
-        assert not null
-        assert non_blocking
+        assert (null, non_blocking) == (False, True)
         made = Stream(self, 0x100 + len(self.streams), self.here.device)
         return self.streams.setdefault(made.ptr, made)
 

@@ -26,7 +26,7 @@ LAYERS = [
     ["tinytensor.elementwise", "tinytensor.viewing", "tinytensor.inplace"],
     ["tinytensor.ops", "tinytensor.explain"],
     ["tinytensor.gradients", "tinytensor.representation", "tinytensor.namespace", "tinytensor.exchange"],
-    ["tinytensor.tensor"],
+    ["tinytensor.tensor", "tinytensor.streams"],
     ["tinytensor.creation", "tinytensor.gradcheck", "tinytensor.cuda", "tinytensor.captured_graph"],
     ["tinytensor.autocasting"],
     ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly", "tinytensor.boundary"],

@@ -27,9 +27,21 @@ from .runtime.base import TemplateArgument
 from .runtime.check_report import CheckReport
 from .runtime.compiler import cache_folder
 from .runtime.signature import CPP, Signature, canonical, parse, spelled
+from .streams import Stream, copy_async, pinned
 from .tensor import Tensor
 
-__all__ = ["CheckReport", "Kernel", "check", "is_available", "kernel", "pointer", "synchronize"]
+__all__ = [
+    "CheckReport",
+    "Kernel",
+    "Stream",
+    "check",
+    "copy_async",
+    "is_available",
+    "kernel",
+    "pinned",
+    "pointer",
+    "synchronize",
+]
 
 
 # Pointers to these take tensors of any dtype: the built-in vectors are how bytes are moved.

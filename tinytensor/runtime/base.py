@@ -129,6 +129,36 @@ class Runtime(Protocol):
     def synchronize(self) -> None:
         """Wait for all work."""
 
+    # ---- several streams; on `emulated` they are one
+
+    def make_stream(self) -> Any:
+        """A stream: work in it keeps its order, and knows none with other streams."""
+
+    def enter(self, stream: Any) -> None:
+        """Send this thread's work to a stream, behind what is queued on its own so far."""
+
+    def leave(self) -> None:
+        """Send it where it went before `enter`; nothing waits."""
+
+    def order(self, later: Any | None, earlier: Any | None) -> None:
+        """What comes next in one stream waits for what is queued in another; None is this thread's own."""
+
+    def wait(self, stream: Any) -> None:
+        """Wait on the host for all work of a stream."""
+
+    def pinned(self, nbytes: int) -> Array:
+        """Bytes of host memory for `send` and `receive`, at least one."""
+
+    def send(self, ptr: int, source: Array, keep: object) -> None:
+        """Host to device without waiting; `source` is C-contiguous and pinned, and stays as it is until the
+        copy is done. `keep` lives as long.
+        """
+
+    def receive(self, target: Array, ptr: int, keep: object) -> None:
+        """Device to host without waiting: `target`, C-contiguous and pinned, is complete once its stream was
+        waited for. `keep` lives as long.
+        """
+
     def capture(self) -> AbstractContextManager[Graph]:
         """Record the work of the block into a graph instead of doing it. What the block makes lives in an
         arena of the graph; what it copies from the host is a constant of the graph. DeviceError, in the

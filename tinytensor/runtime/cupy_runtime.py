@@ -21,7 +21,7 @@ from ..errors import DeviceError, KernelError
 from . import nvrtc
 from .base import Buffer, DeviceStatistics, Dim, Source, TemplateArgument
 from .cupy_kernel import CupyKernel
-from .cupy_stream import Event, Graph, PerThread
+from .cupy_stream import Graph, PerThread, StreamWork
 from .device_pool import Arena, DevicePool
 from .emulated_kernels import locate
 from .foreign import Foreign, borrow, lend
@@ -81,7 +81,7 @@ def device_count() -> int:
     return int(count)
 
 
-class CupyRuntime:
+class CupyRuntime(StreamWork):
     """One GPU; see `base.Runtime` for what each method promises."""
 
     def __init__(self, device: Device) -> None:
@@ -116,6 +116,7 @@ class CupyRuntime:
         self._kernels: dict[object, CupyKernel] = {}
         self._lock = threading.Lock()
         self._graph: Graph | None = None  # the one that is being captured
+        self._in_flight = deque()
 
     def __repr__(self) -> str:
         return f"CupyRuntime({self.device}, sm_{self.architecture}, {self.multiprocessors} multiprocessors)"
@@ -216,7 +217,7 @@ class CupyRuntime:
         """Set bytes."""
         self.call(self._api.memsetAsync, ptr, value, nbytes, self._thread.stream.ptr)
 
-    # ---- streams and events
+    # ---- waiting; streams and events are in `StreamWork`
 
     def synchronize(self) -> None:
         """Wait for all work of this thread's stream."""
@@ -225,36 +226,6 @@ class CupyRuntime:
 
     def _wait_for_all(self) -> None:
         self.call(self._api.deviceSynchronize)
-
-    def event(self) -> Event:
-        """A mark behind what this thread has queued so far."""
-        handle = self.call(self.cupy.cuda.Event)
-        self.call(handle.record, self._thread.stream)
-        return Event(self, handle)
-
-    @property
-    def stream(self) -> Any:
-        """The stream of this thread: an object of CuPy, with `ptr`."""
-        return self._thread.stream
-
-    @contextmanager
-    def using(self, stream: Any) -> Iterator[None]:
-        """Send this thread's work to another stream: behind what is queued on its own, which then waits.
-
-        Args:
-            stream: a stream of CuPy or, through `__cuda_stream__`, of another library.
-        """
-        if not hasattr(stream, "ptr"):
-            stream = self.call(self.cupy.cuda.Stream.from_external, stream)
-        before = self._thread.stream
-        self.call(stream.wait_event, self.event().handle)
-        self._thread.stream = stream
-        try:
-            yield
-        finally:
-            last = self.event()
-            self._thread.stream = before
-            self.call(before.wait_event, last.handle)
 
     # ---- memory that is shared with other libraries
 

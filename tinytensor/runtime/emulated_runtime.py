@@ -18,6 +18,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+import numpy as np
+
 from ..device import Device, as_device
 from ..errors import DeviceError, KernelError
 from .base import Argument, Buffer, DeviceStatistics, Dim, Source, TemplateArgument
@@ -293,6 +295,40 @@ class EmulatedRuntime:
     def synchronize(self) -> None:
         """Nothing to wait for."""
         self._refuse_in_capture("waiting for the device")
+
+    # ---- several streams: all work is done when a call returns, so their order is that of the calls
+
+    def make_stream(self) -> object:
+        """A stream."""
+        return object()
+
+    def enter(self, stream: object) -> None:
+        """Go on with its work."""
+        self._refuse_in_capture("work on another stream")
+
+    def leave(self) -> None:
+        """Go on with the work of the stream before."""
+
+    def order(self, later: object | None, earlier: object | None) -> None:
+        """Nothing to wait for."""
+
+    def wait(self, stream: object) -> None:
+        """Nothing to wait for."""
+        self._refuse_in_capture("waiting for a stream")
+
+    def pinned(self, nbytes: int) -> Array:
+        """Bytes of host memory, which are all alike here."""
+        return np.empty(nbytes, np.uint8)
+
+    def send(self, ptr: int, source: Array, keep: object) -> None:
+        """Host to device."""
+        self._refuse_in_capture("a copy from or to pinned memory")
+        self.copy_in(ptr, source)
+
+    def receive(self, target: Array, ptr: int, keep: object) -> None:
+        """Device to host."""
+        self._refuse_in_capture("a copy from or to pinned memory")
+        self.copy_out(target, ptr)
 
     # ---- graphs
 
