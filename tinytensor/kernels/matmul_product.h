@@ -210,8 +210,24 @@ void fill_with_start(const Product<E>& p) {
     }
 }
 
-// Blocks follow each other, since each adds to what the one before has written; the parts of a block are
-// free.
+// How many parts of the rows and of the columns a block is cut into.
+struct Grid {
+    Index down, across;
+};
+
+// Of a tall block threads take strips, and share the panels. Of a broad one they take panels, since a panel
+// that another core has packed takes longer to fetch than the few strips that it is used for take to compute;
+// then each part packs the strips for itself, so there are fewer parts.
+inline Grid grid_of(Index products, Index strips, Index panels, bool broad) {
+    const Index threads = thread_count();
+    if (threads == 1) return {1, 1};
+    const Index parts = most(1, least(products / LEAST_PART, (broad ? 2 : 4) * threads));
+    const Index most_across = least(panels, parts), most_down = least(strips, parts);
+    if (broad) return {least(strips, pieces(parts, most_across)), most_across};
+    return {most_down, least(panels, pieces(parts, most_down))};
+}
+
+// Blocks follow each other: each adds to what the one before has written. The parts of a block are free.
 template <class E>
 void multiply(const Product<E>& p) {
     if (p.depth == 0) return fill_with_start(p);
@@ -226,15 +242,12 @@ void multiply(const Product<E>& p) {
             const Index wide = least(columns, p.columns - column), deep = least(depth, p.depth - step);
             Block<E> block = {p, column, wide, step, deep, packed, {}};
             const Index strips = pieces(p.rows, E::STRIP), panels = pieces(wide, PANEL<E>);
-            const Index work = p.rows * wide * deep / LEAST_PART;
-            const Index wanted = thread_count() == 1 ? 1 : most(1, least(work, 4 * thread_count()));
-            const Index down = least(strips, wanted), across = least(panels, pieces(wanted, down));
-            run_parts(down * across, [&](Index n) {
-                const Range mine = share(panels, n % across, across);
-                // Parts begin with panels far from each other's, so that no two threads want to pack the
-                // same.
-                const Index first = Index(n / across * 0.618 * panels);
-                part(block, share(strips, n / across, down), mine, first);
+            const Grid grid = grid_of(p.rows * wide * deep, strips, panels, wide > p.rows);
+            run_parts(grid.down * grid.across, [&](Index n) {
+                const Range mine = share(panels, n % grid.across, grid.across);
+                // Parts begin with panels far from each other's: no two threads want to pack the same one.
+                const Index first = Index(n / grid.across * 0.618 * panels);
+                part(block, share(strips, n / grid.across, grid.down), mine, first);
             });
         }
 }

@@ -1,6 +1,5 @@
-// What matrix products on the host need of a processor beyond vector.h: vectors of float64 and of
-// bfloat16, how many vectors
-// its registers hold, and the transpose of a small piece.
+// What matrix products on the host need of a processor beyond vector.h: vectors of float64 and of bfloat16,
+// how many vectors its registers hold, and the transpose of a small piece.
 //
 // All else is plain C++ on the vector types of GCC and clang. Which instructions there are is known when this
 // is compiled, since that happens on the machine that runs it.
