@@ -146,11 +146,11 @@ def _nanogpt(options: argparse.Namespace) -> Report:
 
 def kernels_lab(options: argparse.Namespace) -> int:
     """Climb ladders of kernels; tables go to the terminal and into one file."""
-    from benchmarks.kernels_lab import host, lab
+    from benchmarks.kernels_lab import host, lab, overlap
     from benchmarks.kernels_lab.ladders import LADDERS
 
-    if options.ladder not in (*LADDERS, *host.LADDERS, "all"):
-        known = ", ".join([*LADDERS, *host.LADDERS])
+    if options.ladder not in (*LADDERS, overlap.LADDER, *host.LADDERS, "all"):
+        known = ", ".join([*LADDERS, overlap.LADDER, *host.LADDERS])
         raise BenchmarkError(f"kernels_lab: {options.ladder!r} is no ladder; there are {known}, all")
     report = Report("kernels_lab")
     if options.ladder in host.LADDERS:
@@ -162,7 +162,12 @@ def kernels_lab(options: argparse.Namespace) -> int:
         return 0
     if options.time and not tt.cuda.is_available():
         raise BenchmarkError("kernels_lab: --time needs a GPU; without it, traffic is counted on any machine")
-    for name in LADDERS if options.ladder == "all" else [options.ladder]:
+    for name in [*LADDERS, overlap.LADDER] if options.ladder == "all" else [options.ladder]:
+        if name == overlap.LADDER:
+            streams = overlap.time_rungs() if options.time else overlap.count()
+            report.findings[name] = {"timed": options.time, "rungs": [asdict(row) for row in streams]}
+            print(overlap.table(streams), end="\n\n", flush=True)
+            continue
         ladder = LADDERS[name]
         found = lab.time_rungs(ladder) if options.time else lab.count(ladder)
         report.findings[name] = {"timed": options.time, "rungs": lab.as_json(found)}

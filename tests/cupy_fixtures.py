@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinytensor import launching
 from tinytensor.device import as_device
+from tinytensor.runtime import _runtimes as runtimes
 from tinytensor.runtime import nvrtc
 from tinytensor.runtime.base import Buffer
 from tinytensor.runtime.cupy_runtime import CupyRuntime
@@ -64,6 +66,28 @@ def runtime(request: pytest.FixtureRequest) -> CupyRuntime:
         found: CupyRuntime = request.getfixturevalue("pretended")
         return found
     return CupyRuntime(as_device("cuda"))
+
+
+@pytest.fixture
+def lazy(pretended: CupyRuntime, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The device `cuda` over a CuPy that does work only when it is waited for."""
+    monkeypatch.setitem(runtimes, as_device("cuda"), pretended)
+    monkeypatch.setattr(launching, "_launches", {})  # those of another test know its runtime
+    return "cuda"
+
+
+@pytest.fixture(
+    params=[
+        "emulated",
+        "checked",
+        pytest.param("lazy", marks=needs_nvrtc),
+        pytest.param("cuda", marks=pytest.mark.gpu),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> str:
+    """Devices that have streams."""
+    found: str = request.getfixturevalue("lazy") if request.param == "lazy" else request.param
+    return found
 
 
 @pytest.fixture

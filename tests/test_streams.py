@@ -13,35 +13,13 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor import launching
-from tinytensor.device import as_device
-from tinytensor.runtime import _runtimes as runtimes
 from tinytensor.runtime.cupy_runtime import CupyRuntime
 
 from . import cupy_fixtures
 from .cupy_fixtures import needs_nvrtc
 
-cupy, pretended = cupy_fixtures.cupy, cupy_fixtures.pretended  # fixtures
-
-
-@pytest.fixture
-def lazy(pretended: CupyRuntime, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The device `cuda` over a CuPy that does work only when it is waited for."""
-    monkeypatch.setitem(runtimes, as_device("cuda"), pretended)
-    monkeypatch.setattr(launching, "_launches", {})  # those of another test know its runtime
-    return "cuda"
-
-
-@pytest.fixture(
-    params=[
-        "emulated",
-        "checked",
-        pytest.param("lazy", marks=needs_nvrtc),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ]
-)
-def device(request: pytest.FixtureRequest) -> str:
-    return request.getfixturevalue("lazy") if request.param == "lazy" else request.param
+cupy, pretended, lazy = cupy_fixtures.cupy, cupy_fixtures.pretended, cupy_fixtures.lazy  # fixtures
+device = cupy_fixtures.device
 
 
 def filled(values: Any, device: str) -> tt.Tensor:

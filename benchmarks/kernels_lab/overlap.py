@@ -1,0 +1,319 @@
+"""The ladder `overlap`: copies to a GPU, kernels, and copies back, one after another or at the same time.
+
+Every rung must give what NumPy gives, and the bits of the first rung. On a GPU it is timed. Elsewhere it is
+counted what a rung asks for (copies, launches, streams), and a timeline is computed from that: a model with
+stated rates, in which a copy in, a copy out and a kernel can run at the same time, but no two of one kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from benchmarks.contestants import BenchmarkError
+from benchmarks.kernels_lab.timeline import Timeline
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.check_roofline import CARDS
+
+__all__ = [
+    "LADDER",
+    "RUNGS",
+    "Job",
+    "Overlap",
+    "OverlapTiming",
+    "Timeline",
+    "check",
+    "count",
+    "table",
+    "time_rungs",
+]
+
+LADDER = "overlap"
+QUESTION = "y = x after some steps of a recurrence; x and y are in the memory of the host"
+SMALL, LARGE = (4000, 3), (1 << 24, 4000)  # elements, steps of the recurrence
+PARTS = 8
+WORK = tt.cuda.kernel(Path(__file__).with_name("overlap.cu"), "overlap_work")
+
+CARD = next(card for card in CARDS if card.name.startswith("H100"))
+PINNED, ORDINARY = 25e9, 10e9  # bytes per second: PCIe 4.0 x16, and what the CPU brings to pinned memory
+MODEL = (
+    f"a model, not a measurement: copies of {PINNED / 1e9:.0f} GB/s each way (of ordinary memory "
+    f"{ORDINARY / 1e9:.0f}), {CARD.single / 1e12:.0f} TFLOP/s, and nothing takes time to start;\n"
+    f"{LARGE[0]:,} elements, {LARGE[1]:,} steps, {PARTS} parts"
+)
+
+
+class Job:
+    """What all rungs work on.
+
+    Attributes:
+        device: where kernels run.
+        size, rounds: elements, and steps of the recurrence.
+        x: the input in ordinary memory.
+        source, result: the same in pinned memory, and room for y there.
+        there, made: room for x and y on the device.
+    """
+
+    def __init__(self, device: str, size: int, rounds: int) -> None:
+        self.device, self.size, self.rounds = device, size, rounds
+        numbers = np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32)
+        self.x = tt.tensor(numbers)
+        self.source, self.result = (tt.cuda.pinned(size, device=device) for _ in "xy")
+        self.source.copy_(self.x)
+        self.there, self.made = (tt.empty(size, device=device) for _ in "xy")
+
+    def work(self, y: tt.Tensor, x: tt.Tensor) -> None:
+        """y = x after all steps."""
+        WORK[-(-x.size // 256), 256](y, x, x.size, self.rounds)
+
+    def parts(self) -> list[slice]:
+        """x in PARTS pieces, the last one shorter."""
+        each = -(-self.size // PARTS)
+        return [slice(first, first + each) for first in range(0, self.size, each)]
+
+
+# ---- rungs -------------------------------------------------------------------------------------------------
+
+
+def ordinary(job: Job) -> tt.Tensor:
+    """The engine's own copies: each passes pinned memory on its way, and the last one lets the host wait."""
+    there = job.x.to(job.device)
+    made = tt.empty_like(there)
+    job.work(made, there)
+    return made.cpu()
+
+
+def one_stream(job: Job) -> tt.Tensor:
+    """The GPU copies by itself, and does one thing after another."""
+    tt.cuda.copy_async(job.there, job.source)
+    job.work(job.made, job.there)
+    tt.cuda.copy_async(job.result, job.made)
+    tt.cuda.synchronize(job.device)
+    return job.result
+
+
+def in_turns(number: int) -> Callable[[Job], tt.Tensor]:
+    """Parts go to so many streams in turns."""
+
+    def run(job: Job) -> tt.Tensor:
+        streams = [tt.cuda.Stream(job.device) for _ in range(number)]
+        for i, part in enumerate(job.parts()):
+            with streams[i % number]:
+                tt.cuda.copy_async(job.there[part], job.source[part])
+                job.work(job.made[part], job.there[part])
+                tt.cuda.copy_async(job.result[part], job.made[part])
+        for stream in streams:
+            stream.synchronize()
+        return job.result
+
+    return run
+
+
+def by_role(job: Job) -> tt.Tensor:
+    """One stream copies in, one computes, one copies out; each waits for the part that it takes over."""
+    into, compute, back = (tt.cuda.Stream(job.device) for _ in range(3))
+    for part in job.parts():
+        with into:
+            tt.cuda.copy_async(job.there[part], job.source[part])
+        compute.wait(into)
+        with compute:
+            job.work(job.made[part], job.there[part])
+        back.wait(compute)
+        with back:
+            tt.cuda.copy_async(job.result[part], job.made[part])
+    back.synchronize()
+    return job.result
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One version, and what to learn from it."""
+
+    title: str
+    run: Callable[[Job], tt.Tensor]
+    lesson: str
+
+
+RUNGS = (
+    Rung("ordinary memory", ordinary, "the CPU moves every byte once more; nothing overlaps"),
+    Rung("pinned", one_stream, "the GPU copies by itself; one thing after another"),
+    Rung("parts, 1 stream", in_turns(1), "parts alone change nothing: a stream keeps its order"),
+    Rung("parts, 2 streams", in_turns(2), "one part is copied while another computes"),
+    Rung("parts, 3 streams", in_turns(3), "both ways of copying and kernels at once"),
+    Rung("parts, 4 streams", in_turns(4), "there are no more than three engines to keep busy"),
+    Rung("streams by role", by_role, "the same overlap; order is said by waits, buffers could be shared"),
+)
+
+
+def check(device: str, size: tuple[int, int] = SMALL) -> dict[str, float]:
+    """The largest difference of each rung from NumPy; BenchmarkError above 1e-5, or if bits differ."""
+    job, errors = Job(device, *size), {}
+    wanted = job.x.numpy().astype(np.float64)
+    for _ in range(job.rounds):
+        wanted = wanted * float(np.float32(0.999)) + float(np.float32(0.001))
+    first: np.ndarray[Any, Any] | None = None
+    for rung in RUNGS:
+        job.result.copy_(tt.zeros(job.size))
+        found = rung.run(job).numpy().copy()
+        errors[rung.title] = float(np.abs(found - wanted).max(initial=0.0))
+        if not errors[rung.title] <= 1e-5:
+            raise BenchmarkError(f"{LADDER}, {rung.title}: differs by {errors[rung.title]:.2e}")
+        if first is None:
+            first = found
+        if not np.array_equal(found, first):
+            raise BenchmarkError(f"{LADDER}, {rung.title}: other bits than {RUNGS[0].title}")
+    return errors
+
+
+# ---- counting ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def traced(job: Job) -> Iterator[Timeline]:
+    """What the runtime of a device that needs no GPU is asked for, as a timeline of the large problem."""
+    runtime: Any = runtime_of(tt.Device(job.device))
+    timeline, numbers = Timeline(), {}
+    make_stream, kernel, copy_in, copy_out = (
+        getattr(runtime, name) for name in ("make_stream", "kernel", "copy_in", "copy_out")
+    )
+
+    def new_stream() -> Any:
+        stream = make_stream()
+        numbers[stream] = timeline.streams
+        timeline.streams += 1
+        return stream
+
+    def loaded(*arguments: Any, **options: Any) -> Any:
+        found = kernel(*arguments, **options)
+
+        def launch(grid: Any, block: Any, args: Sequence[Any], shared: int = 0) -> None:
+            timeline.add("kernel", 2 * LARGE[0] * LARGE[1] / CARD.single * args[1].size / job.size)
+            found(grid, block, args, shared)
+
+        return launch
+
+    def moving(engine: str, rate: float, array: np.ndarray[Any, Any]) -> None:
+        timeline.add(engine, 4 * LARGE[0] / rate * array.size / job.size, host_waits=rate == ORDINARY)
+
+    def sent(rate: float, ptr: int, source: np.ndarray[Any, Any], keep: object = None) -> None:
+        moving("in", rate, source)
+        copy_in(ptr, source)
+
+    def received(rate: float, target: np.ndarray[Any, Any], ptr: int, keep: object = None) -> None:
+        moving("out", rate, target)
+        copy_out(target, ptr)
+
+    def number(stream: Any) -> int:
+        return timeline.current if stream is None else numbers[stream]
+
+    replaced = {
+        "make_stream": new_stream,
+        "enter": lambda stream: timeline.enter(number(stream)),
+        "leave": timeline.leave,
+        "order": lambda later, earlier: timeline.order(number(later), number(earlier)),
+        "wait": lambda stream: timeline.wait(number(stream)),
+        "synchronize": lambda: timeline.wait(timeline.current),
+        "kernel": loaded,
+        "copy_in": partial(sent, ORDINARY),
+        "send": partial(sent, PINNED),
+        "copy_out": partial(received, ORDINARY),
+        "receive": partial(received, PINNED),
+    }
+    vars(runtime).update(replaced)
+    try:
+        yield timeline
+    finally:
+        for name in replaced:
+            del vars(runtime)[name]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a rung asks for, and the model's time for the large problem in seconds."""
+
+    rung: str
+    streams: int
+    copies: int
+    launches: int
+    seconds: float
+    drawing: tuple[str, ...]
+
+
+def count(size: tuple[int, int] = SMALL) -> list[Overlap]:
+    """All rungs, on the device `emulated`."""
+    check("emulated", size)
+    job, timelines = Job("emulated", *size), []
+    for rung in RUNGS:
+        with traced(job) as timeline:
+            rung.run(job)
+        timelines.append(timeline)
+    scale = timelines[1].seconds  # the first rung is longer, and has nothing to show
+    found = []
+    for rung, t in zip(RUNGS, timelines, strict=True):
+        launches = [engine for engine, _, _ in t.steps].count("kernel")
+        used = len(t.used)
+        drawing = tuple(t.drawing(scale)) if t.seconds <= scale else ()
+        found.append(Overlap(rung.title, used, len(t.steps) - launches, launches, t.seconds, drawing))
+    return found
+
+
+# ---- timing ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OverlapTiming:
+    """How long a rung takes on a GPU: median and quartiles of the rounds, in seconds."""
+
+    rung: str
+    seconds: float
+    low: float
+    high: float
+
+
+def time_rungs(*, device: str = "cuda", rounds: int = 9) -> list[OverlapTiming]:
+    """Check all rungs on a GPU, then time them in turns."""
+    if device in ("emulated", "checked"):
+        raise BenchmarkError(f"{device} is not timed: its seconds say nothing about a GPU")
+    check(device)
+    job = Job(device, *LARGE)
+    windows: dict[str, list[float]] = {rung.title: [] for rung in RUNGS}
+    for turn in range(rounds + 1):
+        for rung in (*RUNGS[turn % len(RUNGS) :], *RUNGS[: turn % len(RUNGS)]):
+            tt.cuda.synchronize(device)
+            start = time.perf_counter()
+            rung.run(job)
+            if turn:  # the first turn warms up
+                windows[rung.title].append(time.perf_counter() - start)
+    return [
+        OverlapTiming(title, median(taken), *map(float, np.quantile(taken, (0.25, 0.75))))
+        for title, taken in windows.items()
+    ]
+
+
+def table(found: Sequence[Overlap | OverlapTiming]) -> str:
+    """The rungs, and what to learn from each; below a count, the timelines of the model."""
+    lessons = {rung.title: rung.lesson for rung in RUNGS}
+    first, counted = found[0].seconds, [row for row in found if isinstance(row, Overlap)]
+    head = ("rung", "streams", "copies", "launches", "ms, model") if counted else ("rung", "ms", "spread")
+    rows: list[tuple[str, ...]] = [(*head, "times as fast", "lesson")]
+    for row in found:
+        ms, cells = f"{row.seconds * 1e3:.2f}", [row.rung]
+        if isinstance(row, Overlap):
+            cells += [str(row.streams), str(row.copies), str(row.launches), ms]
+        else:
+            cells += [ms, f"{(row.high - row.low) / row.seconds:.1%}"]
+        rows.append((*cells, f"{first / row.seconds:.2f}", lessons[row.rung]))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for row in counted:
+        lines += [f"{row.rung}:", *row.drawing] if row.drawing else []
+    return "\n".join([f"{LADDER}: {QUESTION}", *([MODEL] if counted else []), *lines])
