@@ -149,6 +149,18 @@ def test_threads_change_no_bit(m: int, n: int, k: int, dtype: str) -> None:
             assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("batch", [(), (1,), (4,), (3, 1), (3, 4), (1, 4)])
+def test_batches_of_dense_matrices(batch: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.uniform(-1, 1, (3, 4, 20, 30)).astype("f4")
+    b = rng.uniform(-1, 1, (*batch, 30, 40)).astype("f4")
+    for threads in (1, 3):
+        tt.set_num_threads(threads)
+        y = np.full((3, 4, 20, 40), np.nan, "f4")
+        run("matmul", y, a, b, False, False, False, True)
+        check(y, a.astype("f8") @ b.astype("f8"), 30)
+
+
 @pytest.mark.parametrize("shape", [(20, 40, 500), (1, 70, 33), (40, 1, 50), (90, 33, 20)])
 def test_infinities_and_nan_go_where_they_belong(shape: tuple[int, int, int]) -> None:
     m, n, k = shape
