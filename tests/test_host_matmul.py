@@ -126,6 +126,7 @@ def test_products_of_any_layout(case: tuple[Array, Array, Array, bool, bool, boo
         (14, 2500, 400),  # one strip
         (1000, 3, 50),  # one narrow panel
         (33, 40, 9000),  # few sums of many terms
+        (70_000, 2, 3),
         (1, 5000, 700),
         (5000, 1, 700),
         (1, 1, 20_000),
@@ -271,7 +272,9 @@ def like(a: Array) -> Array:
     return made
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(300, 700, 1900), (33, 40, 9000), (1, 1000, 300), (1000, 1, 301)])
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(9000, 257, 3), (300, 700, 1900), (33, 40, 9000), (1, 1000, 300), (1000, 1, 301)]
+)
 def test_threads_change_no_bit_of_bfloat16(m: int, n: int, k: int) -> None:
     rng = np.random.default_rng(m)
     a, b = bits(rng.uniform(-1, 1, (m, k))), bits(rng.uniform(-1, 1, (k, n)))

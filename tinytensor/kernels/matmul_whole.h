@@ -59,7 +59,7 @@ Product<E> turned(const Product<E>& p) {
 // Few columns would leave most lanes of a vector unused. The transposed product has few rows instead, which
 // cost no more than they must; its sums are carried over to y afterwards. One column that lies in memory as a
 // row does needs no carrying.
-constexpr Index SLIM = 4;
+constexpr Index SLIM = 4, SLIM_ROWS = 1 << 16;
 
 template <class E>
 bool is_slim(const Product<E>& p) {
@@ -70,19 +70,24 @@ template <class E>
 void multiply_slim(const Product<E>& p) {
     using Sum = typename E::Sum;
     const bool in_place = p.columns == 1 && p.y_row == 1 && (!p.start || p.start_row == 1);
-    Product<E> across = turned(p);
-    if (!in_place) {
-        across.y = kept<Sum>(SLIM_SUMS, p.rows * p.columns);
-        across.y_row = p.rows;
+    if (in_place) return compute(turned(p));
+    Sum* sums = kept<Sum>(SLIM_SUMS, least(p.rows, SLIM_ROWS) * p.columns);
+    for (Index begin = 0; begin < p.rows; begin += SLIM_ROWS) {
+        Product<E> some = p;
+        some.rows = least(SLIM_ROWS, p.rows - begin);
+        some.a.data += begin * p.a.row;
+        Product<E> across = turned(some);
+        across.y = sums;
+        across.y_row = some.rows;
         across.start = nullptr;
         across.finish = {};
-    }
-    compute(across);
-    for (Index i = 0; !in_place && i < p.rows; i++) {
-        Sum* y = p.y + i * p.y_row;
-        for (Index j = 0; j < p.columns; j++)
-            y[j] = across.y[j * p.rows + i] + (p.start ? p.start[i * p.start_row + j] : 0);
-        p.finish(y, p.columns);
+        compute(across);
+        for (Index i = 0; i < some.rows; i++) {
+            Sum* y = p.y + (begin + i) * p.y_row;
+            for (Index j = 0; j < p.columns; j++)
+                y[j] = sums[j * some.rows + i] + (p.start ? p.start[(begin + i) * p.start_row + j] : 0);
+            p.finish(y, p.columns);
+        }
     }
 }
 
@@ -125,45 +130,48 @@ void compute(Product<E> p, const Output<typename E::Sum>& out) {
     compute(p);
 }
 
-// Results in 16 bits: sums are kept in float32, for as many columns at a time as stay in the cache, and each
-// row is rounded when it is complete.
+// Results in 16 bits: sums are kept in float32, for as many rows and columns at a time as stay in the cache,
+// and each row is rounded when it is complete.
 struct Narrowing {
     const float* sums;
-    Index columns;
+    Index row;
     Output<Bf16> out;
+
+    static void apply(const void* context, float* y, Index columns) {
+        const auto& to = *(const Narrowing*)context;
+        const Index place = y - to.sums, at = place / to.row * to.out.row + place % to.row;
+        if (to.out.gate) to.out.gate(y, to.out.slope ? to.out.slope + at : nullptr, columns);
+        each_lanes<float>(columns,
+                          [&](Index j, auto lanes) { store(to.out.y + at + j, load(y + j, lanes), lanes); });
+    }
 };
-constexpr Index NARROWED_BYTES = 4 << 20;
+constexpr Index NARROWED_ROWS = 4096, NARROWED_SUMS = 1 << 20;
 
 template <class E>
-void compute(Product<E> p, const Output<Bf16>& out) {
+void compute(const Product<E>& p, const Output<Bf16>& out) {
     if (p.rows == 0 || p.columns == 0) return;
-    const Index room = NARROWED_BYTES / (p.rows * (Index)sizeof(float)) / PANEL<E>;
-    const Index at_once = least(p.columns, most(8, room) * PANEL<E>);
-    float* sums = kept<float>(NARROWED, p.rows * at_once);
-    for (Index column = 0; column < p.columns; column += at_once) {
-        Product<E> some = p;
-        some.columns = least(at_once, p.columns - column);
-        some.b.data += column * p.b.column;
-        some.start = p.start ? p.start + column : nullptr;
-        some.y = sums;
-        some.y_row = some.columns;
-        const Narrowing context = {
-            sums,
-            some.columns,
-            {out.y + column, out.row, out.gate, out.slope ? out.slope + column : nullptr}};
-        some.finish = {[](const void* context, float* y, Index columns) {
-                           const auto& to = *(const Narrowing*)context;
-                           const Index row = (y - to.sums) / to.columns, first = (y - to.sums) % to.columns;
-                           const Index at = row * to.out.row + first;
-                           if (to.out.gate)
-                               to.out.gate(y, to.out.slope ? to.out.slope + at : nullptr, columns);
-                           each_lanes<float>(columns, [&](Index j, auto lanes) {
-                               store(to.out.y + at + j, load(y + j, lanes), lanes);
-                           });
-                       },
-                       &context};
-        compute(some);
-    }
+    const Index rows = least(p.rows, NARROWED_ROWS), room = most(8, NARROWED_SUMS / rows / PANEL<E>);
+    const Index columns = least(p.columns, room * PANEL<E>);
+    // One column is computed as a row, but its numbers are not side by side where those of the result are
+    // not.
+    auto row_of = [&](Index columns) { return columns == 1 && out.row != 1 ? 2 : columns; };
+    float* sums = kept<float>(NARROWED, rows * most(2, columns));
+    for (Index i = 0; i < p.rows; i += rows)
+        for (Index j = 0; j < p.columns; j += columns) {
+            Product<E> some = p;
+            some.rows = least(rows, p.rows - i);
+            some.columns = least(columns, p.columns - j);
+            some.a.data += i * p.a.row;
+            some.b.data += j * p.b.column;
+            some.start = p.start ? p.start + j : nullptr;
+            some.y = sums;
+            some.y_row = row_of(some.columns);
+            const Index at = i * out.row + j;
+            const Narrowing context = {
+                sums, some.y_row, {out.y + at, out.row, out.gate, out.slope ? out.slope + at : nullptr}};
+            some.finish = {Narrowing::apply, &context};
+            compute(some);
+        }
 }
 
 // ---- batches ----------------------------------------------------------------------------------------------
