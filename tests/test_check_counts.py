@@ -246,6 +246,12 @@ def test_bytes_that_several_blocks_read_count_once_by_all_and_for_each_request()
     assert load.sectors == m * k * (1 + 4)
 
 
+def test_vectors_are_seen() -> None:
+    """Whatever the compiler makes of them: clang may call functions, or load a vector in halves."""
+    count = only(watched("vectors", 2, 32, tt.empty(512, device=DEVICE), numbers(512), 2))
+    assert (count.read_bytes, count.written_bytes) == (2048, 2048)
+
+
 @pytest.mark.parametrize(("pitch", "turns"), [(32, 32), (33, 1)])
 def test_turns_of_shared_memory(pitch: int, turns: int) -> None:
     x = numbers(1024)

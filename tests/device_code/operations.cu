@@ -63,6 +63,14 @@ __global__ void total(float* y, const float* x) {
     atomicAdd((int*)y + 1, 1);
 }
 
+// Through an array that the compiler cannot keep in registers, since n is not known.
+__global__ void vectors(float* y, const float* x, int n) {
+    const int i = 8 * (blockIdx.x * blockDim.x + threadIdx.x);
+    Vec<float, 4> v[2];
+    for (int k = 0; k < n; k++) v[k] = load<4>(x + i + 4 * k);
+    for (int k = 0; k < n; k++) store<4>(y + i + 4 * k, v[k]);
+}
+
 // Columns of shared memory: the banks of rows of 32 are all one, of rows of 33 all different.
 template <int PITCH> __global__ void columns(float* y, const float* x) {
     __shared__ float s[32 * PITCH];

@@ -44,16 +44,16 @@ WATCHED_FLAGS = (
 NO_TRAPS = ("-fno-sanitize=undefined",)  # zig switches that on
 GCC_WATCHED_FLAGS = ("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc")
 # Told to the compiler proper: clang's driver would link the sanitizer's library, of which we take the place.
-CLANG_WATCHED_FLAGS = NO_TRAPS + tuple(
-    word
-    for flag in (
-        *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
-        *("-fsanitize-coverage-trace-pc", "-fsanitize-coverage-no-prune"),  # all pieces of code, for counting
-        "-fsanitize-recover=array-bounds",
-        # y += 1 reads before it writes, which clang would leave out; atomic operations tell us themselves.
-        *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
-    )
-    for word in ("-Xclang", flag)
+_CLANG_PROPER_FLAGS = (
+    *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
+    *("-fsanitize-coverage-trace-pc", "-fsanitize-coverage-no-prune"),  # all pieces of code, for counting
+    "-fsanitize-recover=array-bounds",
+    # y += 1 reads before it writes, which clang would leave out; atomic operations tell us themselves.
+    *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
+)
+CLANG_WATCHED_FLAGS = (
+    *(*NO_TRAPS, "-fno-vectorize", "-fno-slp-vectorize"),  # it tells of no access wider than 16 bytes
+    *(word for flag in _CLANG_PROPER_FLAGS for word in ("-Xclang", flag)),
 )
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)

@@ -40,16 +40,18 @@ typedef decltype(sizeof(0)) size_t;
 typedef decltype((char*)0 - (char*)0) ptrdiff_t;
 
 #if defined(TT_CHECKED) && defined(__clang__) && __clang_major__ < 16
-// These call memcpy and memset for copies of structs, where others call what the core watches.
-extern "C" void* __tsan_memcpy(void*, const void*, size_t);
-extern "C" void* __tsan_memset(void*, int, size_t);
-extern "C" TT_NOSAN __attribute__((used, visibility("hidden"))) void* memcpy(void* to, const void* from,
-                                                                             size_t n) {
-    __attribute__((musttail)) return __tsan_memcpy(to, from, n);  // so that the caller's line is seen
-}
-extern "C" TT_NOSAN __attribute__((used, visibility("hidden"))) void* memset(void* to, int value, size_t n) {
-    __attribute__((musttail)) return __tsan_memset(to, value, n);
-}
+// For copies of structs these call memcpy and its kin, where others call what the core watches. Tail calls,
+// so that the line of the caller is seen.
+#define TT_WATCHED(NAME, SECOND)                                                                 \
+    extern "C" void* __tsan_##NAME(void*, SECOND, size_t);                                       \
+    extern "C" TT_NOSAN __attribute__((used, visibility("hidden")))                              \
+    void* NAME(void* to, SECOND x, size_t n) {                                                   \
+        __attribute__((musttail)) return __tsan_##NAME(to, x, n);                                \
+    }
+TT_WATCHED(memcpy, const void*)
+TT_WATCHED(memmove, const void*)
+TT_WATCHED(memset, int)
+#undef TT_WATCHED
 #endif
 
 #include "vector_types.h"
