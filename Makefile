@@ -23,7 +23,7 @@ PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
-demo: .venv/installed ## train a small GPT on Shakespeare: about 3 minutes
+demo: .venv/installed ## train a small GPT on Shakespeare: a minute or two
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
 
 check: lint ## format, lint, types, rules of the repository

@@ -162,7 +162,7 @@ class Run:
         self.optimizer.load_state_dict(_join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
         for group, (weight_decay, betas) in zip(self.optimizer.param_groups, wanted, strict=True):
             group["weight_decay"], group["betas"] = weight_decay, betas  # as the command line says today
-        if "scaler" in checkpoint.state:  # not in runs of version 0.1.0
+        if "scaler" in checkpoint.state:  # older runs have none
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])
         tt.default_generator.set_state(checkpoint.state["generator"])

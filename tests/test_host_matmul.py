@@ -187,8 +187,9 @@ def test_what_is_left_to_numpy() -> None:
     for other in (a.astype("f8"), a.astype("i4"), a.astype(">f4"), odd, fields):
         assert kernels.matmul(y[:4, :40], other, b, False, False, False, True) is False
     assert kernels.matmul(y[::2, ::2], a, b, False, False, False, True) is False, "neither axis of y is dense"
-    tiny = np.ones((2, 2), "f4")
-    assert kernels.matmul(y[:2, :2], tiny, tiny, False, False, False, False) is False
+    many, tiny = np.zeros((3, 2, 2), "f4"), np.ones((3, 2, 2), "f4")
+    assert kernels.matmul(many, tiny, tiny, False, False, False, False) is False
+    assert not many.any()
     assert not y.any()
     assert kernels.linear(y[:4, :40], a, b, np.ones(80, "f4")[::2], False, True) is False
     assert not y.any()

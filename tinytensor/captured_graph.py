@@ -162,8 +162,8 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
     once more while its work is recorded instead of done. Each `replay()` then does the work of one call. What
     Python computes inside is fixed at the capture: shapes, branches, numbers, tensors made from Python data.
     What changes from step to step lies in tensors made before: write into them (`x.copy_(batch)`) between
-    replays. Random numbers go on as if the function were called. Nothing may be read back inside (`item`,
-    `tolist`, boolean masks whose result has a size that depends on data).
+    replays; they must live as long as the graph. Random numbers go on as if the function were called. Nothing
+    may be read back inside (`item`, `tolist`, boolean masks whose result has a size that depends on data).
 
     On the CPU a graph is a list of calls of kernels and NumPy functions on fixed arrays: the engine, which
     takes longer than small kernels do, is left out. Its results have no history, so capture under `no_grad`;
