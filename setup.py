@@ -13,11 +13,14 @@ HERE = Path(__file__).parent
 # Any 13.x, since PyTorch asks for one of them exactly.
 NVRTC = ["nvidia-cuda-nvrtc>=13,<14", "nvidia-cuda-runtime>=13,<14"]
 
+MPI = ["mpi4py>=4", "mpich>=4"]  # the wheel of mpich brings mpiexec; there is none for Windows
+
 EXTRAS = {
     "gpu12": ["cupy-cuda12x>=14", "nvidia-cuda-nvrtc-cu12>=12.8", "nvidia-cuda-runtime-cu12>=12.8"],
     "gpu13": ["cupy-cuda13x>=14", *NVRTC],
     "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++
-    "gpt": ["tqdm>=4.60", "safetensors>=0.7"],
+    "gpt": ["tqdm>=4.60", "safetensors>=0.7", "sentencepiece>=0.2", "gguf>=0.17"],
+    "mpi": MPI,
     "plot": ["matplotlib>=3.8"],
     "dev": [
         "setuptools>=65",
@@ -28,10 +31,11 @@ EXTRAS = {
         "regex>=2023.12",
         "ruff>=0.17.6,<0.18",  # another minor version may format differently
         "mypy>=2.4,<3",
+        *[f"{name}; sys_platform != 'win32'" for name in MPI],
         # 66 MB; there are none for macOS, where the tests that need them are skipped
         *[f"{name}; sys_platform != 'darwin'" for name in (*NVRTC, "nvidia-cuda-nvdisasm>=13,<14")],
     ],
-    "oracle": ["torch>=2.6", "transformers>=4.48"],
+    "oracle": ["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
 }
 
 setup(
