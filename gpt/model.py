@@ -142,6 +142,12 @@ class CausalSelfAttention(nn.Module):
         y = self.c_proj(y)
         return tt.dropout(y, p, training=True) if p else y
 
+    def forward_with_weights(self, x_BTC: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
+        """What `forward` gives in evaluation, (B, T, C), and the weights of its averages, (B, nh, T, T)."""
+        q, k, v = self.heads(x_BTC)
+        y, weights = tt.scaled_dot_product_attention(q, k, v, causal=True, need_weights=True)
+        return self.c_proj(y.permute(0, 2, 1, 3).reshape(x_BTC.shape)), weights
+
 
 class MLP(nn.Module):
     """The feed-forward part: each token by itself, through 4 C hidden neurons.

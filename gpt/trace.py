@@ -156,7 +156,7 @@ def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
         )
     scores = q @ k.mT / sqrt(q.shape[-1])  # (1, nh, T, T)
     note(f"block {i}: scores", "q · k / sqrt(hs)", scores, "head", "T query", "T key")
-    y, weights = tt.scaled_dot_product_attention(q, k, v, causal=True, need_weights=True)
+    attended, weights = attn.forward_with_weights(at)
     note(
         f"block {i}: attention weights",
         "softmax of the scores up to the token itself",
@@ -165,8 +165,6 @@ def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
         "T query",
         "T key",
     )
-    y = y.permute(0, 2, 1, 3).reshape(x.shape)  # (1, T, C)
-    attended = attn.c_proj(y)
     note(f"block {i}: attention output", "weights · values, heads joined, times c_proj", attended, "T", "C")
     x = x + attended if block.pre_norm else block.ln_1(x + attended)
     fed = block.mlp(block.ln_2(x) if block.pre_norm else x)
