@@ -22,6 +22,7 @@ from gpt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.data import embedded_shakespeare
 from gpt.errors import MissingLibraryError
+from gpt.evaluate import evaluate
 from gpt.files import atomic_write, read_json
 from gpt.model import GPT
 from gpt.prepare import prepare, prepare_text, read_texts
@@ -31,7 +32,7 @@ from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
 from tinytensor.optim import AdamW, GradScaler
 
-__all__ = ["Run", "load_model", "load_weights"]
+__all__ = ["Run", "join_state", "load_model", "load_weights", "split_state"]
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
@@ -53,6 +54,8 @@ class Run:
     Raises:
         ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used.
     """
+
+    command = "train"  # what goes on with it
 
     def __init__(self, model_config: GPTConfig, train_config: TrainConfig) -> None:
         self.train_config = train_config
@@ -120,6 +123,21 @@ class Run:
         tokenizer = choose(config.tokenizer, read_texts(config.data))
         return (tokenizer, *prepare(config.data, tokenizer, prepared))
 
+    def loss(self, inputs: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
+        """The loss of a batch, (B, T) each, with its history."""
+        return self.model.loss(inputs, targets)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether `evaluate` has anything to look at."""
+        return self.val_tokens is not None
+
+    def evaluate(self) -> float:
+        """The loss of the validation split, or of its first `eval_batches`."""
+        assert self.val_tokens is not None
+        rows = max(self.train_config.batch_size, 16)
+        return evaluate(self.model, self.val_tokens, rows, self.train_config.eval_batches)
+
     def write_config(self) -> None:
         """Write both configs and the tokenizer into the run directory, so that it can be read by itself."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +152,7 @@ class Run:
     def save(self, *, best: bool = False) -> Path:
         """Save a checkpoint of this moment: atomic, and enough to go on with equal bits."""
         weights = {name: p.cpu().numpy() for name, p in self.model.state_dict().items()}
-        arrays, scalars = _split_state(self.optimizer.state_dict())
+        arrays, scalars = split_state(self.optimizer.state_dict())
         state = {
             "model": to_dict(self.model_config),
             "train": to_dict(self.train_config),
@@ -159,7 +177,7 @@ class Run:
         self.best_loss = checkpoint.state["best_loss"]
         self.model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
         wanted = [(g["weight_decay"], g["betas"]) for g in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(_join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
+        self.optimizer.load_state_dict(join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
         for group, (weight_decay, betas) in zip(self.optimizer.param_groups, wanted, strict=True):
             group["weight_decay"], group["betas"] = weight_decay, betas  # as the command line says today
         if "scaler" in checkpoint.state:  # older runs have none
@@ -219,7 +237,7 @@ def _with_vocabulary(config: GPTConfig, tokenizer: Tokenizer | None, tokens: Tok
     )
 
 
-def _split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
     """An optimizer's state as arrays by name and JSON values."""
     arrays: dict[str, Array] = {}
     scalars: dict[str, dict[str, Any]] = {}
@@ -232,7 +250,8 @@ def _split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, 
     return arrays, {"state": scalars, "param_groups": state["param_groups"]}
 
 
-def _join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[str, Any]:
+def join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's state from what `split_state` gave."""
     state: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in saved["state"].items()}
     for name, array in arrays.items():
         index, key = name.split(".", 1)

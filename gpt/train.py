@@ -21,7 +21,6 @@ import tinytensor as tt
 from gpt.batches import Batch
 from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
-from gpt.evaluate import evaluate
 from gpt.generate import generate
 from gpt.plan import matmul_speed, plan
 from gpt.presets import configs_from, describe_presets
@@ -73,10 +72,8 @@ class Trainer:
         parts = config.gradient_accumulation_steps
         total = 0.0
         for _ in range(parts):
-            inputs, targets = self.first_batch or next(run.batches)
-            ids = [tt.from_numpy(x).to(config.device) for x in (inputs, targets)]
             with self.precision():
-                loss = run.model.loss(*ids)
+                loss = self.next_loss()
             run.scaler.scale(loss / parts if parts > 1 else loss).backward()
             total += loss.item() / parts
         run.scaler.unscale_(run.optimizer)
@@ -88,6 +85,12 @@ class Trainer:
         run.scaler.update()
         run.step += 1
         return {"step": run.step, "loss": total, "lr": lr, "grad_norm": norm if math.isfinite(norm) else None}
+
+    def next_loss(self) -> tt.Tensor:
+        """The loss of the next batch, with its history."""
+        batch = self.first_batch or next(self.run.batches)
+        loss: tt.Tensor = self.run.loss(*[tt.from_numpy(x).to(self.config.device) for x in batch])
+        return loss
 
     def precision(self) -> tt.autocast:
         """The context of forward passes that the config's dtype asks for."""
@@ -131,7 +134,7 @@ class Trainer:
             while run.step < config.max_steps and not self.stop_asked:
                 numbers: dict[str, Any] = self.step()
                 if run.step % config.log_interval == 0 or run.step == config.max_steps:
-                    numbers |= self._speed(run.step - since, time.perf_counter() - begun)
+                    numbers |= self.speed(run.step - since, time.perf_counter() - begun)
                     self.log.write(**numbers)
                     show(numbers)
                     since, begun = run.step, time.perf_counter()
@@ -142,7 +145,7 @@ class Trainer:
             self._save()
             self._say(
                 f"\nstopped at step {run.step}, saved in {run.folder}"
-                "\ngo on with: python -m gpt train --init_from=resume "
+                f"\ngo on with: python -m gpt {run.command} --init_from=resume "
                 f"--out_dir={shlex.quote(str(run.folder))}"
             )
         self.log.draw()
@@ -155,10 +158,9 @@ class Trainer:
         evaluating = last or (config.eval_interval and run.step % config.eval_interval == 0)
         saving = evaluating or (config.checkpoint_interval and run.step % config.checkpoint_interval == 0)
         best = False
-        if evaluating and run.val_tokens is not None:
-            rows = max(config.batch_size, 16)
+        if evaluating and run.has_validation:
             with self.precision():
-                val_loss = evaluate(run.model, run.val_tokens, rows, config.eval_batches)
+                val_loss = run.evaluate()
             self._check_finite("validation loss", val_loss)
             best = run.best_loss is None or val_loss < run.best_loss
             run.best_loss = val_loss if best else run.best_loss
@@ -181,7 +183,8 @@ class Trainer:
         run.model.train(training)
         return run.tokenizer.decode(prompt + list(ids))
 
-    def _speed(self, steps: int, seconds: float) -> dict[str, float]:
+    def speed(self, steps: int, seconds: float) -> dict[str, float]:
+        """Tokens per second, and their share of the peak, for the log."""
         tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
         rate = tokens / max(seconds, 1e-9)
         if rate * self.flops_per_token > self.peak_flops:  # the peak was measured while the machine was busy
