@@ -76,6 +76,16 @@ def test_a_generator_repeats_initial_values():
     assert tt.default_generator.get_state() == state
 
 
+def test_skipped_fills_nothing_and_draws_nothing():
+    fills = [nn.init.ones_, nn.init.uniform_, nn.init.normal_, nn.init.trunc_normal_, nn.init.xavier_normal_]
+    state = tt.default_generator.get_state()
+    with nn.init.skipped():
+        for fill in fills:
+            assert (fill(tt.full((3, 3), 7.0)) == 7.0).all()
+    assert tt.default_generator.get_state() == state
+    assert (nn.init.ones_(tt.zeros(2)) == 1.0).all()
+
+
 def test_fans_of_matrices_and_windows():
     assert nn.init.fans((6, 8)) == (6, 8)
     assert nn.init.fans((8, 6, 3)) == (18, 24)

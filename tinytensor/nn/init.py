@@ -6,6 +6,9 @@ from the shape: (in, out) for a matrix, as Linear stores it, and (out, in, k, â€
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import erf, prod, sqrt
 from typing import Literal
 
@@ -17,6 +20,7 @@ __all__ = [
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "skipped",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -27,8 +31,30 @@ __all__ = [
 Generator = tt.Generator | None
 Mode = Literal["fan_in", "fan_out"]
 
+_skipping: ContextVar[bool] = ContextVar("tinytensor_init_skipping", default=False)
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Leave tensors as they are where these functions would fill them: for a module whose weights come from a
+    file, which would draw millions of numbers for nothing. Holds in this thread.
+
+    Example:
+        >>> with tt.nn.init.skipped():
+        ...     layer = tt.nn.Linear(1000, 1000)  # whatever the memory held
+        >>> layer.weight.shape
+        (1000, 1000)
+    """
+    token = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(token)
+
 
 def _fill(tensor: tt.Tensor, value: tt.Tensor | float) -> tt.Tensor:
+    if _skipping.get():
+        return tensor
     with tt.no_grad():
         return tensor.copy_(value)
 
@@ -83,6 +109,8 @@ def uniform_(
         >>> bool((w >= -1).all() & (w < 1).all())
         True
     """
+    if _skipping.get():
+        return tensor
     drawn = tt.uniform(tensor.shape, low, high, dtype=tensor.dtype, device=tensor.device, generator=generator)
     return _fill(tensor, drawn)
 
@@ -108,6 +136,8 @@ def normal_(
         >>> round(float(w.numpy().std()), 3)
         0.02
     """
+    if _skipping.get():
+        return tensor
     drawn = tt.normal(tensor.shape, mean, std, dtype=tensor.dtype, device=tensor.device, generator=generator)
     return _fill(tensor, drawn)
 
@@ -147,6 +177,8 @@ def trunc_normal_(
             why=f"a share of {max(inside, 0.0):.1g} lies inside, and what lies outside is drawn again",
             fix="low and high are values, not multiples of std: low=mean - 2 * std, high=mean + 2 * std",
         )
+    if _skipping.get():
+        return tensor
     dtype, device = tensor.dtype, tensor.device
     values = tt.normal((tensor.numel,), mean, std, dtype=dtype, device=device, generator=generator)
     while (bad := ((values < low) | (values > high)).nonzero()[0]).numel:
