@@ -51,6 +51,28 @@ def test_twenty_steps(name: str, options: dict[str, Any]) -> None:
             np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_is_pytorchs(nesterov: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self.clone())  # ours computes in float32
+    rng = np.random.default_rng(0)
+    arrays = [np.asarray(rng.normal(size=shape), np.float32) for shape in ((8, 24), (24, 8), (8, 8))]
+    ours, theirs = (
+        [tt.tensor(a, requires_grad=True) for a in arrays],
+        [torch.tensor(a, requires_grad=True) for a in arrays],
+    )
+    options: dict[str, Any] = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.2, "nesterov": nesterov}
+    mine = optim.Muon(ours, **options)
+    other = torch.optim.Muon(theirs, adjust_lr_fn="match_rms_adamw", **options)
+    for _ in range(20):
+        for p, q in zip(ours, theirs, strict=True):
+            g = np.asarray(rng.normal(size=p.shape), np.float32)
+            p.grad, q.grad = tt.tensor(g), torch.tensor(g)
+        mine.step()
+        other.step()
+        for p, q in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("max_norm", [0.5, 100.0])
 def test_clipping(max_norm: float) -> None:
     ours, theirs = pairs(1)

@@ -5,6 +5,8 @@ from .adam import Adam
 from .adamw import AdamW
 from .clip import clip_grad_norm_, clip_scale
 from .grad_scaler import GradScaler
+from .joint import Joint
+from .muon import Muon, orthogonalize
 from .optimizer import Optimizer
 from .schedule import Scheduler
 from .sgd import SGD
@@ -14,9 +16,12 @@ __all__ = [
     "Adam",
     "AdamW",
     "GradScaler",
+    "Joint",
+    "Muon",
     "Optimizer",
     "Scheduler",
     "clip_grad_norm_",
     "clip_scale",
+    "orthogonalize",
     "schedule",
 ]

@@ -49,6 +49,7 @@ class Optimizer:
         self.defaults = options
         self.param_groups: list[Group] = []
         self.state: dict[tt.Tensor, dict[str, Any]] = {}  # tensors are equal as keys if they are the same
+        self._rates: dict[Any, tt.Tensor] = {}  # (group, device, dtype) → learning rate
         given: list[Any] = self._listed(params)
         for group in given if all([isinstance(g, dict) for g in given]) else [{"params": given}]:
             self.add_param_group(group)
@@ -205,6 +206,18 @@ class Optimizer:
             for name in self.buffers:
                 state[name] = tt.zeros(p.shape, dtype=wide(p.dtype), device=p.device)
         return state
+
+    def rate(self, group: Group, device: tt.Device, dtype: tt.DType) -> Any:
+        """The learning rate: a number, or on a device a tensor there, so that a captured step follows it. The
+        other options are fixed at the capture.
+        """
+        if device.type == "cpu":
+            return group["lr"]
+        rate = self._rates.get((id(group), device, dtype))
+        if rate is None:
+            rate = self._rates[id(group), device, dtype] = tt.zeros((), dtype=dtype, device=device)
+        tt.before_replay(lambda: rate.copy_(group["lr"]))
+        return rate
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or set them to zero in place."""

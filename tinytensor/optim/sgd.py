@@ -66,7 +66,6 @@ class SGD(Optimizer):
             weight_decay=weight_decay,
             nesterov=nesterov,
         )
-        self._rates: dict[Any, tt.Tensor] = {}  # (group, device, dtype) → learning rate
 
     def check(self, group: dict[str, Any]) -> None:
         """Ranges of the options."""
@@ -96,7 +95,7 @@ class SGD(Optimizer):
             B += G * (1 - group["dampening"])
             P -= (G + B * momentum if group["nesterov"] else B) * lr
 
-        rates = {key: self._rate(group, *key) for key in {(p.device, wide(p.dtype)): None for p in params}}
+        rates = {key: self.rate(group, *key) for key in {(p.device, wide(p.dtype)): None for p in params}}
         for p in params:
             grad: Any = p.grad
             lr = rates[p.device, wide(p.dtype)]
@@ -105,15 +104,3 @@ class SGD(Optimizer):
                 move(p, grad, self.started(p)["momentum"], formula=formula)
             else:
                 move(p, grad, formula=plain)
-
-    def _rate(self, group: dict[str, Any], device: tt.Device, dtype: tt.DType) -> Any:
-        """The learning rate: a number, or on a device a tensor there, so that a captured step follows it. The
-        other options are fixed at the capture.
-        """
-        if device.type == "cpu":
-            return group["lr"]
-        rate = self._rates.get((id(group), device, dtype))
-        if rate is None:
-            rate = self._rates[id(group), device, dtype] = tt.zeros((), dtype=dtype, device=device)
-        tt.before_replay(lambda: rate.copy_(group["lr"]))
-        return rate
