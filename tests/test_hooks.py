@@ -3,6 +3,7 @@
 import pytest
 
 import tinytensor as tt
+from tinytensor.graph import Algebra
 
 
 def raises(word, error=tt.GradError):
@@ -210,3 +211,65 @@ def test_hooks_need_something_that_requires_grad():
     for register in (lambda t: t.register_hook(print), lambda t: t.retain_grad()):
         with raises("does not require grad"):
             register(tt.ones(2))
+
+
+def test_a_leaf_is_told_as_soon_as_its_gradient_is_complete():
+    told = []
+    first, last = [tt.tensor([1.0, 2.0], requires_grad=True) for _ in range(2)]
+    for name, leaf in (("first", first), ("last", last)):
+        leaf.register_post_accumulate_grad_hook(lambda x, name=name: told.append((name, x.grad.tolist())))
+    y = first * first + first  # three contributions
+    y.register_hook(lambda g: told.append(("y", g.tolist())))
+    z = (y * last).sum()
+    z.backward(retain_graph=True)
+    assert told == [("last", [2.0, 6.0]), ("y", [1.0, 2.0]), ("first", [3.0, 10.0])]
+    z.backward()
+    assert told[3:] == [("last", [4.0, 12.0]), ("y", [1.0, 2.0]), ("first", [6.0, 20.0])]
+
+
+def test_a_leaf_that_waits_gets_what_the_others_get():
+    plain, watched = [tt.tensor([1.0, -2.0, 3.0], requires_grad=True) for _ in range(2)]
+    calls = []
+    handle = watched.register_post_accumulate_grad_hook(calls.append)
+    for x in (plain, watched):
+        for _ in range(2):  # also where a leaf is the root, a view is used, or a function runs again
+            (tt.checkpoint(lambda x: (x * x).exp(), x) * x[1:].sum() + x.flip(0)).sum().backward()
+            x.backward(tt.ones(3))
+    assert len(calls) == 4
+    assert all(leaf is watched for leaf in calls)
+    assert watched.grad.tolist() == plain.grad.tolist()
+    handle.remove()
+    watched.sum().backward()
+    tt.grad(watched.sum(), watched)
+    assert len(calls) == 4
+
+
+def test_a_leaf_is_not_told_where_nothing_reaches_it_or_nothing_is_accumulated():
+    x, y = tt.ones(3, requires_grad=True), tt.ones(3, requires_grad=True)
+    for leaf in (x, y):
+        leaf.register_post_accumulate_grad_hook(lambda leaf: pytest.fail("called"))
+    tt.grad((x * y).sum(), [x, y])
+    with raises("not a leaf"):
+        (x * 2).register_post_accumulate_grad_hook(print)
+
+    class OneSided(tt.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            return a * b
+
+        @staticmethod
+        def backward(ctx, grad):
+            return None, None
+
+    OneSided.apply(x, y).sum().backward()
+    assert x.grad is None
+    assert y.grad is None
+
+
+def test_a_gradient_that_nobody_else_holds_is_taken_over_without_a_copy(monkeypatch):
+    w, x = tt.ones(64, 64, requires_grad=True), tt.ones(64, 64)
+    seen = []
+    w.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf.grad.storage.nbytes))
+    monkeypatch.setattr(Algebra, "clone", lambda grad: pytest.fail("copied"))
+    (w @ x).sum().backward()
+    assert seen == [w.grad.nbytes]

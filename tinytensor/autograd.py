@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import GradError
 from .grad_mode import backward_mode, grad_enabled
-from .graph import Algebra, Edge, Needs, Node, Output, extra_of, key_of, node_of
+from .graph import Algebra, Edge, Needs, Node, Output, count_edges, extra_of, key_of, leads_to, node_of
 from .hooks import Grads, replaced_all, run_tensor_hooks
 
 if TYPE_CHECKING:
@@ -39,53 +39,6 @@ FREED: Any = object()
 _ONE: Needs = (True,)
 
 
-def _count_edges(roots: Iterable[Node]) -> dict[Node, int]:
-    """Number of edges into each node that can be reached."""
-    count: dict[Node, int] = {}
-    stack: list[Node] = []
-    for node in roots:
-        if node not in count:
-            count[node] = 0
-            stack.append(node)
-    while stack:
-        for p in stack.pop().parents:
-            if p is None:
-                continue
-            kind = type(p)
-            if kind is Output:
-                p = p.node
-            elif kind is not Node:
-                continue
-            if p in count:
-                count[p] += 1
-            else:
-                count[p] = 1
-                stack.append(p)
-    return count
-
-
-def _leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> set[Node]:
-    """Nodes from which one of the wanted edges can be reached."""
-    left, order = dict(count), []
-    ready = [n for n in dict.fromkeys(roots) if count[n] == 0]
-    while ready:
-        node = ready.pop()
-        order.append(node)
-        for p in node.parents:
-            parent = node_of(p)
-            if parent is not None:
-                left[parent] -= 1
-                if not left[parent]:
-                    ready.append(parent)
-    good: set[Node] = set()
-    for node in reversed(order):
-        for p in node.parents:
-            if p is not None and (key_of(p) in keys or node_of(p) in good):
-                good.add(node)
-                break
-    return good
-
-
 class Pass:
     """One backward pass over the graph behind `roots`.
 
@@ -95,6 +48,7 @@ class Pass:
     """
 
     __slots__ = (
+        "complete",
         "count",
         "create",
         "found",
@@ -106,15 +60,16 @@ class Pass:
         "owned",
         "retain",
         "shown",
+        "waiting",
     )
 
     def __init__(
         self, roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
     ) -> None:
         starts = [n for n in (node_of(e) for e, _ in roots) if n is not None]
-        self.count = _count_edges(starts)
+        self.count, self.waiting = count_edges(starts)
         self.keys = None if wanted is None else {key_of(e) for e in wanted}
-        self.good = None if self.keys is None else _leads_to(starts, self.count, self.keys)
+        self.good = None if self.keys is None else leads_to(starts, self.count, self.keys)
         self.retain, self.create = retain, create
         self.shown = False  # whether code of the user saw gradients, and may hold NumPy arrays on them
         self.grads: dict[Any, Tensor] = {}
@@ -122,6 +77,9 @@ class Pass:
         self.keep: dict[int, Tensor] = {}  # the leaf tensors behind the ids in `leaves`
         self.owned: set[Any] = set()  # keys whose gradient is a sum that this pass made: safe to add into
         self.found: dict[Any, Tensor | None] = {}
+        if wanted is not None:
+            self.waiting.clear()  # this pass touches no .grad
+        self.complete: list[Tensor] = []  # leaves that wait for no further contribution, to be accumulated
         for edge, grad in roots:
             self.give(edge, grad)
 
@@ -173,7 +131,19 @@ class Pass:
                             left = count[p.node] = count[p.node] - 1
                             if not left:
                                 ready.append(p.node)
-            back = g = None
+                        elif id(p) in self.waiting:
+                            self._count_down(p)
+            back = g = None  # what is accumulated now is held by nobody else
+            while self.complete:
+                self._accumulate(id(self.complete.pop()))
+
+    def _count_down(self, leaf: Tensor) -> None:
+        """One contribution fewer to wait for; there may have been none in it."""
+        left = self.waiting[id(leaf)] = self.waiting[id(leaf)] - 1
+        if not left:
+            del self.waiting[id(leaf)]
+            if id(leaf) in self.leaves:
+                self.complete.append(leaf)
 
     def _backward(self, node: Node) -> Sequence[Tensor | None] | None:
         """Gradients of the node's inputs, or None where nothing flows."""
@@ -250,15 +220,23 @@ class Pass:
 
     def accumulate(self) -> None:
         """Add the leaves' gradients to their `.grad`."""
-        for key, leaf in self.keep.items():
-            if not leaf._requires:
-                continue
-            copy = self.create or self.shown
-            if leaf._hooks:
-                self.leaves[key] = run_tensor_hooks(leaf._hooks, self.leaves[key])
-                copy = True
-            with _accumulating:
-                _accumulate(leaf, self.leaves.pop(key), copy)
+        for key in tuple(self.leaves):
+            self._accumulate(key)
+
+    def _accumulate(self, key: int) -> None:
+        """Add the gradient of one leaf, and tell those who wait for it."""
+        leaf = self.keep[key]
+        if not leaf._requires:
+            return
+        copy = self.create or self.shown
+        if leaf._hooks:
+            self.leaves[key] = run_tensor_hooks(leaf._hooks, self.leaves[key])
+            copy = True
+        with _accumulating:
+            _accumulate(leaf, self.leaves.pop(key), copy)
+        if leaf._hooks is not None:
+            for hook in tuple(leaf._hooks.after):
+                hook(leaf)
 
 
 def run(

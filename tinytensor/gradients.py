@@ -12,7 +12,7 @@ from .autograd import Node, Output, extra_of, retain
 from .dispatch import constant, edge_of, is_tensor
 from .dtypes import float32
 from .errors import DTypeError, GradError, ShapeError
-from .hooks import Removable, replaced
+from .hooks import LeafHooks, Removable, replaced
 from .ops.manipulation import cast
 from .runtime.host import NUMPY
 
@@ -50,8 +50,9 @@ def backward(
 ) -> None:
     """Add d(x)/d(leaf) to `.grad` of every leaf that x was computed from.
 
-    A pass that raises on its way has added nothing yet. Threads may run backward on graphs of their own at
-    once, also down to shared leaves: contributions add up, in the order in which the passes end.
+    A pass that raises on its way has added nothing yet, except to leaves with a hook that is called after
+    accumulation: they get theirs as soon as it is complete. Threads may run backward on graphs of their own
+    at once, also down to shared leaves: contributions add up, in the order in which the passes end.
 
     Args:
         gradient: the gradient to start from, of x's shape; may be left out if x has one element.
@@ -171,7 +172,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
             fix="set requires_grad_() on it or on an input",
         )
     if edge is x:
-        x._hooks = x._hooks or []
+        x._hooks = LeafHooks() if x._hooks is None else x._hooks
         return Removable(x._hooks, hook)
     index = edge.index if type(edge) is Output else 0
     node: Node = edge.node if type(edge) is Output else edge
@@ -183,6 +184,36 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
         return (*grads[:index], replaced("register_hook", grad, new), *grads[index + 1 :])
 
     return Removable(extra_of(node).before, on_node)
+
+
+def register_post_accumulate_grad_hook(x: Tensor, hook: Callable[[Tensor], None]) -> Removable:
+    """Call `hook(x)` in each backward pass as soon as `x.grad` is complete, while the pass goes on.
+
+    The hook may read, change or replace `x.grad`: what trains on several machines sends it from here.
+
+    Args:
+        hook: is called with the leaf, without recording; not called where no gradient reaches it.
+
+    Returns:
+        A handle; `handle.remove()` takes the hook out.
+
+    Raises:
+        GradError: the tensor is not a leaf that requires grad.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad.tolist()))
+        >>> (x * 3).sum().backward()
+        [3.0, 3.0]
+    """
+    if edge_of(x) is not x:
+        raise GradError(
+            "register_post_accumulate_grad_hook: the tensor is not a leaf that requires grad",
+            why="gradients are accumulated in leaves alone",
+            fix="use register_hook for results, and requires_grad_() for leaves",
+        )
+    x._hooks = LeafHooks() if x._hooks is None else x._hooks
+    return Removable(x._hooks.after, hook)
 
 
 def retain_grad(x: Tensor) -> None:
@@ -217,4 +248,5 @@ class GradientMethods:
 
     backward = backward
     register_hook = register_hook
+    register_post_accumulate_grad_hook = register_post_accumulate_grad_hook
     retain_grad = retain_grad

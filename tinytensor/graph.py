@@ -7,7 +7,7 @@ output that is re-attached and the result that the user holds share one gradient
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .hooks import Extra, Grads, Removable
@@ -104,3 +104,55 @@ def node_of(edge: Edge) -> Node | None:
     """The node behind an edge; None for a leaf and for no edge."""
     kind = type(edge)
     return edge.node if kind is Output else edge if kind is Node else None
+
+
+def count_edges(roots: Iterable[Node]) -> tuple[dict[Node, int], dict[int, int]]:
+    """Number of edges into each node that can be reached, and, by id, into each leaf that wants to know when
+    its gradient is complete.
+    """
+    count: dict[Node, int] = {}
+    waiting: dict[int, int] = {}
+    stack: list[Node] = []
+    for node in roots:
+        if node not in count:
+            count[node] = 0
+            stack.append(node)
+    while stack:
+        for p in stack.pop().parents:
+            if p is None:
+                continue
+            kind = type(p)
+            if kind is Output:
+                p = p.node
+            elif kind is not Node:
+                if p._hooks is not None and p._hooks.after:
+                    waiting[id(p)] = waiting.get(id(p), 0) + 1
+                continue
+            if p in count:
+                count[p] += 1
+            else:
+                count[p] = 1
+                stack.append(p)
+    return count, waiting
+
+
+def leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> set[Node]:
+    """Nodes from which one of the wanted edges can be reached."""
+    left, order = dict(count), []
+    ready = [n for n in dict.fromkeys(roots) if count[n] == 0]
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        for p in node.parents:
+            parent = node_of(p)
+            if parent is not None:
+                left[parent] -= 1
+                if not left[parent]:
+                    ready.append(parent)
+    good: set[Node] = set()
+    for node in reversed(order):
+        for p in node.parents:
+            if p is not None and (key_of(p) in keys or node_of(p) in good):
+                good.add(node)
+                break
+    return good

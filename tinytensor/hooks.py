@@ -30,6 +30,18 @@ class Removable:
         self.remove()
 
 
+class LeafHooks(list[Callable[[Any], Any]]):
+    """Hooks of a leaf: those that see the gradient of a pass, and those that are called after it was added.
+
+    Attributes:
+        after: called with the leaf as soon as its `.grad` has all that a pass brings.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after: list[Callable[[Any], None]] = []
+
+
 class Extra:
     """What few nodes have: hooks, results that retain their gradient, where forward ran (anomaly mode)."""
 

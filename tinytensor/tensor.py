@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +17,7 @@ from .dtypes import BY_NAME, DType
 from .errors import ArgumentError, DTypeError, GradError, ShapeError
 from .exchange import ExchangeMethods
 from .gradients import GradientMethods
+from .hooks import LeafHooks
 from .inplace import copy_
 from .layout import Layout
 from .namespace import __array_api_version__
@@ -125,7 +126,7 @@ class Tensor(
     _base: Tensor | None
     _seen: int
     _origin: str | None
-    _hooks: list[Callable[[Tensor], Tensor | None]] | None
+    _hooks: LeafHooks | None
     _parameter: bool
 
     __array_ufunc__ = None  # ndarray * tensor reaches our reflected method, which says what to do
