@@ -33,6 +33,7 @@ COMMANDS = {
     "sample": Command("gpt.generate", "let a trained model write"),
     "plan": Command("gpt.plan", "parameters, memory, FLOPs and minutes of a run, before it runs"),
     "trace": Command("gpt.trace", "follow a text through the model, with numbers and shapes"),
+    "attention": Command("gpt.attention_maps", "where each token looks, in any layer and head"),
     "tokenizer": Command("gpt.tokenizer", "train a tokenizer, or look at what it does"),
     "data": Command("gpt.data", "turn texts into token files"),
 }

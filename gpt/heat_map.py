@@ -1,0 +1,123 @@
+"""A matrix as a picture: one colored cell per number, labels at its rows and columns. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpt.html import SVG_STYLE, Html, signed, tag
+
+__all__ = ["heat_map", "picture"]
+
+Array = npt.NDArray[Any]
+CELL, LETTER, GAP = 18, 6.7, 6  # pixels: side of a cell, width of a letter, between labels and cells
+FONT = "11px ui-monospace, monospace"
+
+
+def heat_map(
+    values: Array, rows: Sequence[str], columns: Sequence[str], *, title: str, most: float | None = None
+) -> Html:
+    """A matrix as SVG; hovering a cell shows its labels and its number.
+
+    Args:
+        values: shape (R, C); a cell that is not a number is left out.
+        rows: R labels.
+        columns: C labels, written upwards if they are long.
+        title: what the picture shows, for the heading and for readers of the screen.
+        most: the number that gets the full color; default: the largest absolute value.
+
+    Returns:
+        One `svg` element.
+
+    Example:
+        >>> heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity").count("<rect")
+        5
+    """
+    height, width = values.shape
+    finite = np.abs(values[np.isfinite(values)])
+    scale = most if most is not None else float(finite.max(initial=0.0))
+    longest = max([len(label) for label in columns], default=0)
+    left = 2 * GAP + LETTER * max([len(label) for label in rows], default=0)
+    top = 20 + 2 * GAP + (LETTER * longest if longest > 2 else CELL / 2)
+    cells = [
+        _cell(float(values[i, j]), rows[i], columns[j], left + CELL * j, top + CELL * i, scale)
+        for i in range(height)
+        for j in range(width)
+        if not np.isnan(values[i, j])
+    ]
+    labels = [
+        tag("text", label, x=_px(left - GAP), y=_px(top + CELL * i + 13), text_anchor="end")
+        for i, label in enumerate(rows)
+    ] + [
+        _column(label, left + CELL * (j + 0.5), top - GAP, upwards=longest > 2)
+        for j, label in enumerate(columns)
+    ]
+    size = (max(left + CELL * width, LETTER * 1.1 * len(title)) + GAP, top + CELL * height + GAP)
+    return tag(
+        "svg",
+        tag("title", title),
+        tag("text", title, x=GAP, y=14, style="font-weight:bold"),
+        *labels,
+        tag("g", *cells, class_="cells"),
+        tag("rect", x=_px(left), y=_px(top), width=CELL * width, height=CELL * height, class_="frame"),
+        viewBox=f"0 0 {_px(size[0])} {_px(size[1])}",
+        width=_px(size[0]),
+        height=_px(size[1]),
+        role="img",
+        aria_label=title,
+        style=f"font:{FONT}",
+    )
+
+
+def _column(label: str, x: float, y: float, upwards: bool) -> Html:
+    if upwards:
+        return tag("text", label, transform=f"translate({_px(x + 4)},{_px(y)})rotate(-90)")
+    return tag("text", label, x=_px(x), y=_px(y), text_anchor="middle")
+
+
+def _cell(value: float, row: str, column: str, x: float, y: float, most: float) -> Html:
+    return tag(
+        "rect",
+        tag("title", f"{row} → {column}: {value:.4g}"),
+        x=_px(x + 1),
+        y=_px(y + 1),
+        width=CELL - 2,
+        height=CELL - 2,
+        **signed(value, most),
+    )
+
+
+def _px(number: float) -> str:
+    return f"{number:.6g}"
+
+
+def picture(maps: Sequence[Html]) -> str:
+    """SVG elements one below the other, as one file.
+
+    Args:
+        maps: what `heat_map` returned.
+
+    Returns:
+        A document of SVG.
+
+    Example:
+        >>> picture([heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity")])[:5]
+        '<?xml'
+    """
+    sizes = [[float(n) for n in m.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split()] for m in maps]
+    tops = np.cumsum([0.0] + [height for _, height in sizes])
+    width = max([width for width, _ in sizes], default=0.0)
+    placed = [Html(m.replace("<svg", f'<svg y="{_px(y)}"', 1)) for m, y in zip(maps, tops, strict=False)]
+    whole = tag(
+        "svg",
+        tag("style", Html(SVG_STYLE)),
+        *placed,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {_px(width)} {_px(tops[-1])}",
+        width=_px(width),
+        height=_px(float(tops[-1])),
+    )
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'

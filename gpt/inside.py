@@ -1,0 +1,156 @@
+"""A forward pass watched from inside: the residual stream between the blocks, and where each token looks.
+
+The numbers are taken by hooks while the model computes, so they are its own, whatever its variant.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.model import GPT
+from gpt.run import load_model
+from gpt.tokenizer import Tokenizer
+from tinytensor import nn
+
+__all__ = ["Inside", "look_inside", "open_model", "to_numpy", "tokens_of"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a model computed on its way.
+
+    Args:
+        ids: of the tokens, T of them.
+        tokens: their texts.
+        streams: the residual stream before the first block and after each, n_layer + 1 arrays (T, C).
+        weights: of attention, per layer, n_layer arrays (n_head, T, T); empty if they were not asked for.
+        logits: shape (T, V).
+    """
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    streams: tuple[Array, ...]
+    weights: tuple[Array, ...]
+    logits: Array
+
+
+def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool = False) -> Inside:
+    """Run a text through a model, and keep what passes by.
+
+    Args:
+        model: any GPT; run without dropout, and left in the mode it had.
+        tokenizer: its tokenizer.
+        text: at least one token, at most the context.
+        attention: keep the weights of attention, too; each layer's attention is computed twice then.
+
+    Returns:
+        Its numbers.
+
+    Raises:
+        ArgumentError: the text has no tokens, or a character that the tokenizer does not know.
+        ShapeError: it is longer than the context.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> from gpt.tokenizer import CharTokenizer
+        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
+        >>> inside = look_inside(model, CharTokenizer("abc"), "abca", attention=True)
+        >>> len(inside.streams), inside.weights[0].shape
+        (3, (2, 4, 4))
+    """
+    ids = tokenizer.encode(text)
+    if not ids:
+        raise tt.ArgumentError(
+            "look_inside: the text has no tokens", why="there is nothing to follow", fix="give a word"
+        )
+    streams: list[Array] = []
+    weights: list[Array] = []
+
+    def before(block: nn.Module, args: Any) -> None:
+        streams.append(to_numpy(args[0][0]))
+
+    def after(block: nn.Module, args: Any, result: tt.Tensor) -> None:
+        streams.append(to_numpy(result[0]))
+
+    def attend(attn: Any, args: Any) -> None:
+        weights.append(to_numpy(attn.forward_with_weights(args[0])[1][0]))
+
+    training = model.training
+    model.eval()
+    try:
+        with tt.no_grad(), ExitStack() as hooks:
+            hooks.enter_context(model.h[0].register_forward_pre_hook(before))
+            for block in model.h:
+                hooks.enter_context(block.register_forward_hook(after))
+                if attention:
+                    hooks.enter_context(block.attn.register_forward_pre_hook(attend))
+            logits = to_numpy(model(tt.tensor([ids], device=model.device))[0])
+    finally:
+        model.train(training)
+    return Inside(tuple(ids), tokens_of(tokenizer, ids), tuple(streams), tuple(weights), logits)
+
+
+def to_numpy(x: tt.Tensor) -> Array:
+    """A copy of a tensor on the host; 16-bit floats become float32.
+
+    Args:
+        x: any tensor, without history.
+
+    Returns:
+        Its numbers.
+
+    Example:
+        >>> to_numpy(tt.tensor([1.5], dtype=tt.bfloat16))
+        array([1.5], dtype=float32)
+    """
+    on_host = x.cpu()
+    return np.array(on_host.astype(tt.float32).numpy() if x.dtype in (tt.bfloat16, tt.float16) else on_host)
+
+
+def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
+    """The text of each id by itself; a token that ends within a character shows U+FFFD.
+
+    Args:
+        tokenizer: what decodes.
+        ids: token ids.
+
+    Returns:
+        As many texts.
+
+    Example:
+        >>> from gpt.tokenizer import CharTokenizer
+        >>> tokens_of(CharTokenizer("ab"), [1, 0])
+        ('b', 'a')
+    """
+    return tuple([tokenizer.decode([i]) for i in ids])
+
+
+def open_model(path: str) -> tuple[GPT, Tokenizer]:
+    """The model and the tokenizer of a run directory.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        model in evaluation mode, tokenizer.
+
+    Raises:
+        FormatError: there is no usable checkpoint.
+        ArgumentError: the run has no tokenizer.
+    """
+    model, tokenizer = load_model(path)
+    if tokenizer is None:
+        raise tt.ArgumentError(
+            f"open_model: {path} has no tokenizer.json",
+            why="without it a text cannot be cut into tokens",
+            fix=f"copy the tokenizer to {path}/tokenizer.json",
+        )
+    return model, tokenizer
