@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runtime.host import Array, scratch
+from ..runtime.host_ranks import in_ranks
 
 STEP = 64  # query rows in a block; a causal block computes at most STEP - 1 scores too many in a row
 BLOCK = 1 << 18  # scores in a block of several heads: 1 MiB of float32
@@ -125,7 +126,8 @@ def forward(
 ) -> None:
     """y = softmax(scale * q k' + mask) v; fills what of kept, inv and lse is not None."""
     B, H, Tq, _ = q.shape
-    for pieces in plan(B, H, Tq, k.shape[2], causal):
+
+    def group(pieces: tuple[Piece, ...]) -> None:
         for piece in pieces:
             b, h, i, j, end, _ = piece
             if j == Tq:  # the first piece of a group
@@ -152,6 +154,8 @@ def forward(
             if lse is not None:
                 np.log(s, out=s)
                 lse[b, h, i:j] = s if top is None else s + top
+
+    in_ranks(group, plan(B, H, Tq, k.shape[2], causal), B * H * Tq * k.shape[2])
 
 
 def _is_moderate(e: Array) -> bool:
@@ -183,7 +187,8 @@ def backward(
     for gradient in (dk, dv):
         if not Tq:
             gradient[...] = 0
-    for pieces in plan(B, H, Tq, k.shape[2], causal):
+
+    def group(pieces: tuple[Piece, ...]) -> None:
         for piece in pieces:
             b, h, i, j, end, _ = piece
             if j == Tq:
@@ -205,6 +210,8 @@ def backward(
             dq[b, h, i:j] *= scale
             _accumulate(dk[b, h], ds, queries[:, :, i:j], first=j == Tq)
             _accumulate(dv[b, h], e, g, first=j == Tq)
+
+    in_ranks(group, plan(B, H, Tq, k.shape[2], causal), B * H * Tq * k.shape[2])
 
 
 def _accumulate(total: Array, weights: Array, rows: Array, first: bool) -> None:

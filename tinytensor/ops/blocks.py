@@ -23,9 +23,10 @@ def as_rows(a: Array) -> Array:
 
 
 def row_blocks(rows: int, width: int, block: int = BLOCK) -> list[slice]:
-    """Slices of the rows of a (rows, width) array, about `block` elements each."""
-    step = max(1, block // max(width, 1))
-    return [slice(i, min(i + step, rows)) for i in range(0, rows, step)]
+    """Slices of the rows of a (rows, width) array, at most about `block` elements each, and equally many."""
+    count = -(-rows // max(1, block // max(width, 1)))
+    step = -(-rows // max(1, count))
+    return [slice(i, min(i + step, rows)) for i in range(0, rows, max(1, step))]
 
 
 def flat_blocks(size: int) -> list[slice]:

@@ -17,6 +17,7 @@ from ..errors import ArgumentError
 from ..launching import Launch, View, elementwise
 from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
+from ..runtime.host_ranks import in_ranks
 from .arithmetic import add, divide, multiply, negative
 from .blocks import flat_blocks, need_tensors
 from .exponential import erf, erf_array, exp, tanh
@@ -183,10 +184,13 @@ def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
     """y = gate(x), and the slope at each x; y may be x. All are contiguous."""
     flat, out = x.reshape(-1), y.reshape(-1)
     slopes = None if slope is None else slope.reshape(-1)
-    for r in flat_blocks(flat.size):
+
+    def fill(r: slice) -> None:
         v = flat[r]
         t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
         _FILL[gate](out[r], None if slopes is None else slopes[r], v, t, u)
+
+    in_ranks(fill, flat_blocks(flat.size), flat.size)
 
 
 def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, gate: str) -> bool:

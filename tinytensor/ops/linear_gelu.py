@@ -16,6 +16,7 @@ from ..dtypes import accumulator
 from ..grad_mode import grad_enabled
 from ..launching import Launch, View
 from ..runtime.host import Array, silent
+from ..runtime.host_ranks import in_ranks
 from .blocks import as_rows, need_tensors, row_blocks
 from .gelu import FUNCTORS, PLACES, gate_array, gate_on_host, gated_gradient, gated_gradient_by_ops, gelu_gate
 from .gelu import kernels as gates
@@ -60,10 +61,13 @@ class LinearGelu(Op):
             return
         rows, slopes = as_rows(y), None if slope is None else as_rows(slope)
         np.matmul(as_rows(x), weight.T if transposed else weight, out=rows)
-        for r in row_blocks(*rows.shape):
+
+        def fill(r: slice) -> None:
             if bias is not None:
                 rows[r] += bias
             gate_array(rows[r], None if slopes is None else slopes[r], rows[r], gate)
+
+        in_ranks(fill, row_blocks(*rows.shape), rows.size)
 
     @staticmethod
     def host(
