@@ -35,6 +35,10 @@ COMMANDS = {
     "trace": Command("gpt.trace", "follow a text through the model, with numbers and shapes"),
     "attention": Command("gpt.attention_maps", "where each token looks, in any layer and head"),
     "tokenizer": Command("gpt.tokenizer", "train a tokenizer, or look at what it does"),
+    "import": Command(
+        "gpt.import_model", "make a run of a model from elsewhere: safetensors, GGUF, a hub name"
+    ),
+    "export": Command("gpt.export_model", "write a trained model for transformers, or into one file"),
     "data": Command("gpt.data", "turn texts into token files"),
 }
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from tinytensor.errors import ArgumentError, FormatError
 
 __all__ = [
     "PathLike",
+    "atomic_folder",
     "atomic_write",
     "not_utf8",
     "read_bytes",
@@ -71,6 +73,52 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)  # gone already, unless something went wrong
+
+
+@contextmanager
+def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
+    """Fill a temporary neighbor; it becomes the folder `path` when the block ends without an exception.
+
+    Args:
+        path: the folder to make; what is above it is made, too. An empty one may be there already.
+        who: the function that the user called, for errors.
+
+    Returns:
+        context manager of the temporary folder.
+
+    Raises:
+        ArgumentError: there is something at `path`.
+        SaveError: no permission, no room; nothing is left of the folder.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from gpt.files import atomic_folder
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "new"
+        >>> with atomic_folder(target, "example") as folder:
+        ...     _ = (folder / "note.txt").write_text("all or nothing")
+        >>> (target / "note.txt").read_text()
+        'all or nothing'
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ArgumentError(
+            f"{who}: {str(path)!r} is there already",
+            why="what is in it would be lost or mixed with something else",
+            fix=f"name a new folder, or remove {str(path)!r}",
+        )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rmdir()  # empty
+        temporary.rename(path)
+    except SaveError as error:  # of a file in it
+        raise SaveError(f"cannot write {str(path)!r}", why=error.why, fix=error.fix) from None
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def unwritable(path: PathLike, error: OSError) -> SaveError:

@@ -7,13 +7,14 @@ without overlap and without holes. Nothing in such a file can run, and a reader 
 be led outside the file. Knows arrays, not tensors or models.
 """
 
+import contextlib
 import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,14 +87,15 @@ class WeightFile:
         return {name: entry.array for name, entry in self.entries.items()}
 
 
-def read_safetensors(path: str | os.PathLike[str]) -> WeightFile:
+def read_safetensors(path: str | os.PathLike[str], *, writable: bool = False) -> WeightFile:
     """Open a weight file: check it, and map its tensors into memory without reading them.
 
     Args:
         path: the file.
+        writable: arrays that may be written to: the system copies the pages, the file stays as it is.
 
     Returns:
-        The tensors as read-only arrays over the mapped file, and the metadata.
+        The tensors as arrays over the mapped file, read-only unless writable, and the metadata.
 
     Raises:
         FormatError: no such file, or any rule of the format is broken.
@@ -113,7 +115,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> WeightFile:
         ('F32', (2, 3), '7')
     """
     path = Path(path)
-    data = _mapped(path)
+    data = _mapped(path, "c" if writable else "r")
     header, begin = _header(path, data)
     metadata = _metadata(path, header.pop("__metadata__", {}))
     body = data[begin:]
@@ -161,7 +163,8 @@ def write_safetensors(
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there may be no such folder
+            temporary.unlink()
         raise SaveError(
             f"write_safetensors: {path} could not be written",
             why=str(error),
@@ -213,12 +216,12 @@ def _broken(path: Path, why: str) -> FormatError:
     )
 
 
-def _mapped(path: Path) -> NDArray[np.uint8]:
-    """Map a file into memory, read-only."""
+def _mapped(path: Path, mode: Literal["r", "c"]) -> NDArray[np.uint8]:
+    """Map a file into memory, read-only or copied on writing."""
     try:
         if path.stat().st_size < _LENGTH_BYTES:
             raise _broken(path, f"it has {path.stat().st_size} bytes; the length of the header alone takes 8")
-        return np.memmap(path, np.uint8, mode="r")
+        return np.memmap(path, np.uint8, mode=mode)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrinks meanwhile
         if isinstance(error, FormatError):
             raise
@@ -332,8 +335,9 @@ def _view(path: Path, span: _Span, body: NDArray[np.uint8]) -> Array:
     # np.asarray drops the memmap class, not the mapping: the array's base keeps it open.
     array: Array = np.asarray(raw).view(_DTYPES[span.dtype]).reshape(span.shape)
     if not array.flags.aligned:
+        writable = array.flags.writeable
         array = array.copy()
-        array.flags.writeable = False
+        array.flags.writeable = writable
     return array
 
 

@@ -56,6 +56,8 @@ LIBRARIES = {
     "tinytensor.runtime.cupy_runtime": {"numpy", "cupy"},
     "tinytensor.distributed.nccl": {"numpy", "cupy"},
     "tinytensor.distributed.mpi": {"numpy", "mpi4py"},
+    "gpt.gguf_file": {"numpy", "gguf"},
+    "gpt.weight_source": {"numpy", "huggingface_hub"},
     "gpt": {"numpy", "tqdm", "regex", "safetensors", "matplotlib"},
 }
 # Layers and optimizers use the engine by its public names alone, so its face imports them last: no cycle, as
