@@ -126,6 +126,8 @@ class TrainConfig:
             batch_stride tokens one (stride: a sliding window).
         batch_stride: tokens from one window's start to the next; for batch_order=stride only.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
+        checkpoint_blocks: forget what is inside so many blocks in a row, and compute it again in backward:
+            less memory, a third more work; 0: keep everything.
         max_steps: optimizer steps.
         learning_rate: the highest, reached after the warmup.
         min_learning_rate: the lowest, reached at the end of the decay.
@@ -133,13 +135,22 @@ class TrainConfig:
         decay_steps: cosine and linear: the step at which the decay ends (0: max_steps); wsd: the length
             of the decay at the end (0: a fifth of max_steps).
         schedule: form of the learning rate: cosine, linear, wsd (warmup, stable, decay), constant.
-        weight_decay: AdamW's, on matrices only.
+        optimizer: adamw for all weights, or muon for the matrices of the blocks and AdamW for the others.
+        weight_decay: of AdamW and Muon, on matrices only.
         beta1: AdamW's average of gradients.
         beta2: AdamW's average of squared gradients.
+        muon_momentum: Muon's average of gradients.
         grad_clip: largest norm of the whole gradient; 0: no limit.
+        spike_deviations: leave a step out if its loss or gradient norm lies so many standard deviations above
+            the mean of the last spike_window steps; 0: take every step. 6 leaves only accidents out.
+        spike_window: steps that such a mean is of; before there are so many, none is left out.
+        ema_decay: keep a moving average of the weights, and evaluate, sample and save as the model that one:
+            share of it that stays in each step, such as 0.999; 0: none.
         eval_interval: steps between evaluations; 0: only at the end.
         eval_batches: batches per evaluation; 0: the whole validation split in consecutive blocks.
         log_interval: steps between lines of the log.
+        health_interval: steps between looks at each block: gradient norm, update/weight ratio, attention
+            entropy, dead units; 0: none.
         sample_interval: steps between printed samples; 0: none.
         sample_tokens: length of a sample.
         sample_prompt: text that a sample continues.
@@ -166,19 +177,26 @@ class TrainConfig:
     batch_order: Literal["random", "consecutive", "stride"] = "random"
     batch_stride: int = 0
     gradient_accumulation_steps: int = 1
+    checkpoint_blocks: int = 0
     max_steps: int = 2000
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-4
     warmup_steps: int = 100
     decay_steps: int = 0
     schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.99
+    muon_momentum: float = 0.95
     grad_clip: float = 1.0
+    spike_deviations: float = 0.0
+    spike_window: int = 50
+    ema_decay: float = 0.0
     eval_interval: int = 250
     eval_batches: int = 0
     log_interval: int = 10
+    health_interval: int = 0
     sample_interval: int = 0
     sample_tokens: int = 200
     sample_prompt: str = "\n"
@@ -198,9 +216,11 @@ class TrainConfig:
             )
         _at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
         _at_least(self, 1, "keep_checkpoints", "sample_tokens")
+        _at_least(self, 2, "spike_window")
         _at_least(self, 0, "seed", "warmup_steps", "decay_steps", "weight_decay", "grad_clip")
         _at_least(self, 0, "eval_interval", "eval_batches", "sample_interval", "checkpoint_interval")
-        _in_unit_interval(self, "beta1", "beta2")
+        _at_least(self, 0, "checkpoint_blocks", "spike_deviations", "health_interval")
+        _in_unit_interval(self, "beta1", "beta2", "muon_momentum", "ema_decay")
         _require(
             (self.batch_stride > 0) == (self.batch_order == "stride"),
             f"TrainConfig: batch_stride={self.batch_stride} with batch_order={self.batch_order}",

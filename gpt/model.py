@@ -253,6 +253,7 @@ class GPT(nn.Module):
             self.ln_f = nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias)
         if not config.tied_head:
             self.lm_head = nn.Embedding(config.vocab_size, config.n_embd)  # (V, C), used as a matrix
+        self.checkpoint_blocks = 0  # so many in a row are computed again in backward instead of kept; 0: none
         self.init_weights(generator)
 
     def init_weights(self, generator: tt.Generator | None = None) -> None:
@@ -313,9 +314,19 @@ class GPT(nn.Module):
             IndexRangeError: an id is not in the vocabulary.
         """
         x_BTC = self.embed(idx, cache)
-        for layer, block in enumerate(self.h):
-            x_BTC = block(x_BTC, cache, layer)
+        together, L = self.checkpoint_blocks, len(self.h)
+        if together and cache is None:
+            for first in range(0, L, together):
+                x_BTC = tt.checkpoint(self.through, x_BTC, cache, first, first + together)
+        else:
+            x_BTC = self.through(x_BTC, cache, 0, L)
         return self.head(x_BTC[:, -1:] if last_only else x_BTC)
+
+    def through(self, x_BTC: tt.Tensor, cache: KVCache | None, first: int, end: int) -> tt.Tensor:
+        """The residual stream (B, T, C) after the blocks from `first` to before `end`."""
+        for layer, block in list(enumerate(self.h))[first:end]:
+            x_BTC = block(x_BTC, cache, layer)
+        return x_BTC
 
     def loss(self, idx: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
         """Mean cross-entropy, in nats, of the targets (B, T) after the ids (B, T); a target of -100 is left

@@ -26,15 +26,17 @@ from gpt.evaluate import evaluate
 from gpt.files import atomic_write, read_json
 from gpt.model import GPT
 from gpt.prepare import prepare, prepare_text, read_texts
+from gpt.recipe import SpikeGuard, optimizer_of
 from gpt.safetensors_file import Array, read_safetensors
 from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
-from tinytensor.optim import AdamW, GradScaler
+from tinytensor.optim import GradScaler
 
 __all__ = ["Run", "join_state", "load_model", "load_weights", "split_state"]
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+_RAW = "weights."  # what training goes on with, beside the optimizer's state, where the average is kept
 
 
 class Run:
@@ -46,6 +48,8 @@ class Run:
 
     Attributes:
         model, optimizer, scaler, batches: what a step works on.
+        average: the moving average of the weights, or None.
+        spikes: what leaves accidents out, or None.
         train_tokens, val_tokens: the splits; val_tokens is None if there is no validation split.
         tokenizer: None for token files that come without one (nanoGPT's).
         step: optimizer steps done.
@@ -56,6 +60,8 @@ class Run:
     """
 
     command = "train"  # what goes on with it
+    average: GPT | None = None
+    spikes: SpikeGuard | None = None
 
     def __init__(self, model_config: GPTConfig, train_config: TrainConfig) -> None:
         self.train_config = train_config
@@ -72,7 +78,7 @@ class Run:
         resumed = load_checkpoint(self.folder) if train_config.init_from == "resume" else None
         if resumed is not None:
             model_config = _resumed_model(resumed, model_config)
-            _refuse_other_data(resumed, train_config)
+            _refuse_other_ways(resumed, train_config)
         elif train_config.init_from == "scratch":
             _refuse_to_overwrite(self.folder)
         self.tokenizer, self.train_tokens, self.val_tokens = self._data(resumed is not None)
@@ -83,11 +89,13 @@ class Run:
         self.model = GPT(self.model_config).to(train_config.device)
         if resumed is None and train_config.init_from != "scratch":
             load_weights(self.model, Path(train_config.init_from))
-        self.optimizer = AdamW(
-            self.model.parameter_groups(train_config.weight_decay),
-            lr=train_config.learning_rate,
-            betas=(train_config.beta1, train_config.beta2),
-        )
+        self.model.checkpoint_blocks = train_config.checkpoint_blocks
+        self.optimizer = optimizer_of(self.model, train_config)
+        if train_config.spike_deviations:
+            self.spikes = SpikeGuard(train_config.spike_deviations, train_config.spike_window)
+        if train_config.ema_decay:
+            self.average = GPT(self.model_config, tt.Generator(0)).to(train_config.device)
+            self.average.load_state_dict(self.model.state_dict())
         self.scaler = GradScaler(enabled=train_config.dtype == "float16")
         self.batches = Batches(
             self.train_tokens,
@@ -136,7 +144,23 @@ class Run:
         """The loss of the validation split, or of its first `eval_batches`."""
         assert self.val_tokens is not None
         rows = max(self.train_config.batch_size, 16)
-        return evaluate(self.model, self.val_tokens, rows, self.train_config.eval_batches)
+        return evaluate(self.shown, self.val_tokens, rows, self.train_config.eval_batches)
+
+    @property
+    def shown(self) -> GPT:
+        """The model that is evaluated, sampled and kept: the average of the weights if there is one."""
+        return self.model if self.average is None else self.average
+
+    def follow(self) -> None:
+        """Move the average towards the weights, where there is one. The first steps weigh more than the decay
+        says: else the initial weights would stay in it for long.
+        """
+        if self.average is None:
+            return
+        share = 1 - min(self.train_config.ema_decay, (1 + self.step) / (10 + self.step))
+        with tt.no_grad():
+            for mean, p in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean += (p - mean) * share
 
     def write_config(self) -> None:
         """Write both configs and the tokenizer into the run directory, so that it can be read by itself."""
@@ -151,8 +175,10 @@ class Run:
 
     def save(self, *, best: bool = False) -> Path:
         """Save a checkpoint of this moment: atomic, and enough to go on with equal bits."""
-        weights = {name: p.cpu().numpy() for name, p in self.model.state_dict().items()}
+        weights = {name: p.cpu().numpy() for name, p in self.shown.state_dict().items()}
         arrays, scalars = split_state(self.optimizer.state_dict())
+        if self.average is not None:
+            arrays |= {f"{_RAW}{name}": p.cpu().numpy() for name, p in self.model.state_dict().items()}
         state = {
             "model": to_dict(self.model_config),
             "train": to_dict(self.train_config),
@@ -160,6 +186,7 @@ class Run:
             "generator": tt.default_generator.get_state(),
             "optimizer": scalars,
             "scaler": self.scaler.state_dict(),
+            "spikes": None if self.spikes is None else self.spikes.state_dict(),
             "best_loss": self.best_loss,
             "sha256": self.train_tokens.sha256,
         }
@@ -175,11 +202,17 @@ class Run:
             )
         self.step = checkpoint.step
         self.best_loss = checkpoint.state["best_loss"]
-        self.model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
-        wanted = [(g["weight_decay"], g["betas"]) for g in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
-        for group, (weight_decay, betas) in zip(self.optimizer.param_groups, wanted, strict=True):
-            group["weight_decay"], group["betas"] = weight_decay, betas  # as the command line says today
+        raw = {k.removeprefix(_RAW): a for k, a in checkpoint.optimizer.items() if k.startswith(_RAW)}
+        for model, arrays in ((self.model, raw or checkpoint.weights), (self.average, checkpoint.weights)):
+            if model is not None:
+                model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in arrays.items()})
+        wanted = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        kept = {k: a for k, a in checkpoint.optimizer.items() if not k.startswith(_RAW)}
+        self.optimizer.load_state_dict(join_state(kept, checkpoint.state["optimizer"]))
+        for group, options in zip(self.optimizer.param_groups, wanted, strict=True):
+            group.update(options)  # as the command line says today
+        if self.spikes is not None and checkpoint.state.get("spikes"):
+            self.spikes.load_state_dict(checkpoint.state["spikes"])
         if "scaler" in checkpoint.state:  # older runs have none
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])
@@ -195,14 +228,14 @@ def _refuse_to_overwrite(folder: Path) -> None:
         )
 
 
-def _refuse_other_data(checkpoint: Checkpoint, config: TrainConfig) -> None:
-    """A run is resumed on the data that it was started with."""
-    saved = checkpoint.state["train"]
-    for name in ("data", "tokenizer"):
+def _refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
+    """A run is resumed on the data, and with the optimizer, that it was started with."""
+    saved = {"optimizer": "adamw", **checkpoint.state["train"]}  # older runs had no choice
+    for name in ("data", "tokenizer", "optimizer"):
         if saved.get(name) != getattr(config, name):
             raise tt.ArgumentError(
                 f"train: --{name}={getattr(config, name)}, but the run was started with {saved.get(name)}",
-                why="the same step of other data would be another run",
+                why="the same step would be another one",
                 fix=f"leave --{name} out, or start a new run from its weights: "
                 f"--init_from={checkpoint.folder} --out_dir=NEW",
             )

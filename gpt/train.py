@@ -22,11 +22,13 @@ from gpt.batches import Batch
 from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
 from gpt.generate import generate
+from gpt.health import HealthProbe, health_table
 from gpt.plan import matmul_speed, plan
 from gpt.presets import configs_from, describe_presets
+from gpt.recipe import schedule_of
 from gpt.run import Run, read_configs
 from gpt.run_log import RunLog, summary
-from tinytensor.optim import clip_grad_norm_, schedule
+from tinytensor.optim import clip_grad_norm_
 
 __all__ = ["Trainer", "main", "train"]
 
@@ -58,6 +60,8 @@ class Trainer:
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
         self.flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
         self.peak_flops = matmul_speed(run.model_config, self.config, seconds=0.3)
+        self.ids: tt.Tensor  # the inputs of the last batch, (B, T)
+        self.health: dict[str, Any] | None = None  # the last look, as it is in the log
         self.first_batch: Batch | None = run.batches.batch(0) if self.config.overfit_one_batch else None
 
     # ---- one step ---------------------------------------------------------------------------------------
@@ -69,27 +73,56 @@ class Trainer:
         for group in run.optimizer.param_groups:
             group["lr"] = lr
         run.optimizer.zero_grad()
-        parts = config.gradient_accumulation_steps
-        total = 0.0
+        loss = self._gradients()
+        run.scaler.unscale_(run.optimizer)
+        looking = config.health_interval and (run.step + 1) % config.health_interval == 0
+        probe = HealthProbe(run.model) if looking else None  # before the gradients are clipped
+        norm = float(clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf))
+        self._check_finite("loss", loss)
+        if not run.scaler.enabled or run.scaler.get_scale() < 1:  # else the scaler skips the step
+            self._check_finite("norm of the gradient", norm)
+        accident = run.spikes is not None and math.isfinite(norm) and not run.spikes.accepts(loss, norm)
+        if not accident:
+            run.scaler.step(run.optimizer)
+        run.scaler.update()
+        run.follow()
+        run.step += 1
+        if accident:
+            self._report_accident(loss, norm)
+        if probe is not None and math.isfinite(norm):
+            self._report_health(probe)
+        numbers = {
+            "step": run.step,
+            "loss": loss,
+            "lr": lr,
+            "grad_norm": norm if math.isfinite(norm) else None,
+        }
+        return numbers if run.spikes is None else {**numbers, "skipped": run.spikes.skipped}
+
+    def _gradients(self) -> float:
+        """Forward and backward passes over the batches of one step; their mean loss."""
+        parts, total = self.config.gradient_accumulation_steps, 0.0
         for _ in range(parts):
             with self.precision():
                 loss = self.next_loss()
-            run.scaler.scale(loss / parts if parts > 1 else loss).backward()
+            self.run.scaler.scale(loss / parts if parts > 1 else loss).backward()
             total += loss.item() / parts
-        run.scaler.unscale_(run.optimizer)
-        norm = float(clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf))
-        self._check_finite("loss", total)
-        if not run.scaler.enabled or run.scaler.get_scale() < 1:  # else the scaler skips the step
-            self._check_finite("norm of the gradient", norm)
-        run.scaler.step(run.optimizer)
-        run.scaler.update()
-        run.step += 1
-        return {"step": run.step, "loss": total, "lr": lr, "grad_norm": norm if math.isfinite(norm) else None}
+        return total
+
+    def _report_accident(self, loss: float, norm: float) -> None:
+        step = self.run.step
+        self.log.write(step=step, skipped_loss=loss, skipped_grad_norm=norm)
+        self._say(f"step {step:>6}  left out: loss {loss:.4f}, |g| {norm:.2f} lie far above the last ones")
+
+    def _report_health(self, probe: HealthProbe) -> None:
+        self.health = {"step": self.run.step, "health": probe.measure(self.ids)}
+        self.log.write(**self.health)
 
     def next_loss(self) -> tt.Tensor:
         """The loss of the next batch, with its history."""
         batch = self.first_batch or next(self.run.batches)
-        loss: tt.Tensor = self.run.loss(*[tt.from_numpy(x).to(self.config.device) for x in batch])
+        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in batch]
+        loss: tt.Tensor = self.run.loss(self.ids, *others)
         return loss
 
     def precision(self) -> tt.autocast:
@@ -148,6 +181,8 @@ class Trainer:
                 f"\ngo on with: python -m gpt {run.command} --init_from=resume "
                 f"--out_dir={shlex.quote(str(run.folder))}"
             )
+        if self.health is not None:
+            self._say(health_table(self.health))
         self.log.draw()
         return run
 
@@ -178,9 +213,9 @@ class Trainer:
         assert run.tokenizer is not None
         generator = tt.Generator(config.seed + run.step)
         prompt = run.tokenizer.encode(config.sample_prompt)
-        training = run.model.training
-        ids = generate(run.model.eval(), prompt, config.sample_tokens, generator=generator)
-        run.model.train(training)
+        training = run.shown.training
+        ids = generate(run.shown.eval(), prompt, config.sample_tokens, generator=generator)
+        run.shown.train(training)
         return run.tokenizer.decode(prompt + list(ids))
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:
@@ -272,19 +307,6 @@ def _ctrl_c(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def schedule_of(config: TrainConfig) -> Any:
-    """The learning rate over steps that the config describes."""
-    peak, low, warmup = config.learning_rate, config.min_learning_rate, config.warmup_steps
-    if config.schedule == "constant":
-        return schedule.Constant(peak, warmup_steps=warmup)
-    if config.schedule == "wsd":
-        return schedule.WarmupStableDecay(
-            peak, low, warmup_steps=warmup, total_steps=config.max_steps, decay_steps=config.decay_length
-        )
-    kind = schedule.WarmupCosine if config.schedule == "cosine" else schedule.WarmupLinear
-    return kind(peak, low, warmup_steps=warmup, decay_steps=config.decay_length)
 
 
 def train(model_config: GPTConfig, train_config: TrainConfig, *, quiet: bool = False) -> Run:

@@ -183,7 +183,7 @@ def test_wrong_words_say_so(text, tmp_path, word, error):
 
 def test_the_schedules_reach_their_ends():
     for kind in ("cosine", "linear", "wsd", "constant"):
-        from gpt.train import schedule_of
+        from gpt.recipe import schedule_of
 
         config = TrainConfig(
             max_steps=100, warmup_steps=10, schedule=kind, learning_rate=1.0, min_learning_rate=0.1
