@@ -11,7 +11,19 @@ import re
 
 from gpt.files import PathLike, atomic_write
 
-__all__ = ["DARK", "LIGHT", "SVG_STYLE", "Html", "heat", "page", "signed", "tag", "visible", "write"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "SVG_STYLE",
+    "Html",
+    "heat",
+    "page",
+    "signed",
+    "skip_link",
+    "tag",
+    "visible",
+    "write",
+]
 
 # paper and ink; soft ink and lines; plus and minus of colored numbers; most: the share of color behind text.
 LIGHT = {
@@ -73,6 +85,23 @@ def tag(name: str, *children: str, **attributes: str | float) -> Html:
 def _escape(text: str) -> str:
     """Text for HTML and XML; characters that no XML may hold become U+FFFD."""
     return html.escape(_NOT_XML.sub("\ufffd", text))
+
+
+def skip_link(target: str, text: str) -> Html:
+    """A link over many things that the Tab key stops at; seen when it has the focus.
+
+    Args:
+        target: "#" and the id of an element.
+        text: where it leads.
+
+    Returns:
+        A paragraph.
+
+    Example:
+        >>> skip_link("#words", "To the words")
+        '<p class="skip"><a href="#words">To the words</a></p>'
+    """
+    return tag("p", tag("a", text, href=target), class_="skip")
 
 
 def visible(token: str) -> str:
@@ -172,6 +201,8 @@ span.heat{border-radius:.2em;padding:.15em 0}
 [data-tip]:hover::after,[data-tip]:focus::after{content:attr(data-tip);position:fixed;left:1rem;bottom:1rem;
   z-index:1;max-width:calc(100vw - 4rem);background:var(--ink);color:var(--paper);padding:.5rem .75rem;
   border-radius:.4rem;font:14px/1.4 ui-monospace,monospace;white-space:pre-wrap;text-align:left}
+.skip{margin:0;height:0;overflow:hidden}.skip:focus-within{height:auto;margin-bottom:1rem}
+section,details{margin-top:1rem}ol{columns:16rem}
 a{color:inherit}summary{cursor:pointer}:focus-visible{outline:2px solid var(--minus)}
 """
 )

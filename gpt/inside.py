@@ -18,9 +18,19 @@ from gpt.run import load_model
 from gpt.tokenizer import Tokenizer
 from tinytensor import nn
 
-__all__ = ["Inside", "look_inside", "open_model", "to_numpy", "tokens_of"]
+__all__ = [
+    "Choices",
+    "Inside",
+    "choices",
+    "log_softmax",
+    "look_inside",
+    "open_model",
+    "to_numpy",
+    "tokens_of",
+]
 
 Array = npt.NDArray[Any]
+Choices = tuple[tuple[str, float], ...]  # tokens and their probabilities, the likeliest first
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,46 @@ def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
         ('b', 'a')
     """
     return tuple([tokenizer.decode([i]) for i in ids])
+
+
+def log_softmax(logits: Array) -> Array:
+    """Logarithms of probabilities.
+
+    Args:
+        logits: shape (…, V).
+
+    Returns:
+        shape (…, V), float64.
+
+    Example:
+        >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(3).tolist()
+        [0.25, 0.75]
+    """
+    shifted = logits - logits.max(-1, keepdims=True).astype(np.float64)
+    lengths: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return lengths
+
+
+def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
+    """The likeliest tokens.
+
+    Args:
+        log_p: shape (V,), logarithms of probabilities.
+        tokenizer: what decodes.
+        count: how many.
+
+    Returns:
+        Texts and probabilities, the likeliest first; equal ones in the order of their ids.
+
+    Example:
+        >>> from gpt.tokenizer import CharTokenizer
+        >>> choices(np.log([0.2, 0.5, 0.3]), CharTokenizer("abc"), 2)
+        (('b', 0.5), ('c', 0.3))
+    """
+    least = np.partition(log_p, -count)[-count] if count < len(log_p) else -np.inf
+    few = np.flatnonzero(log_p >= least)  # no need to sort the whole vocabulary
+    best = few[np.argsort(-log_p[few], kind="stable")][:count]
+    return tuple([(tokenizer.decode([int(i)]), float(np.exp(log_p[i]))) for i in best])
 
 
 def open_model(path: str) -> tuple[GPT, Tokenizer]:
