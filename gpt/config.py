@@ -1,5 +1,6 @@
 """The two configs of a run: what the model is, and how it is trained. Knows nothing of tensors."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,13 +27,25 @@ class GPTConfig:
         n_layer: number of blocks.
         n_head: attention heads per block; must divide n_embd.
         n_embd: channels of the residual stream.
+        n_kv_head: heads of keys and values, each shared by n_head / n_kv_head heads of queries (grouped
+            queries; 1: multi-query); 0: as many as n_head.
+        n_inner: hidden neurons of the feed-forward part; 0: 4 n_embd.
+        n_expert: feed-forward parts among which each token chooses; 0: one, for all tokens.
+        n_expert_active: how many of them a token goes through.
         dropout: probability of dropping an activation while training.
         bias: biases in linear layers and layer norms.
-        position: position embedding, a learned table or fixed waves.
-        norm_position: layer norm before each sublayer (GPT-2) or after its sum (the 2017 transformer).
-        activation: gelu (tanh form, GPT-2), gelu_erf (exact) or relu.
+        position: learned (a table added to the tokens), sinusoidal (fixed waves added), rope (queries and
+            keys turned by their position), alibi (scores fall with the distance), or none.
+        rope_theta: the wavelengths of rope grow from 2 pi to nearly 2 pi rope_theta tokens.
+        norm: layer_norm, or rms_norm: no mean is taken off, and there is no bias.
+        norm_position: norm before each sublayer (GPT-2) or after its sum (the 2017 transformer).
+        activation: gelu (tanh form, GPT-2), gelu_erf (exact), relu, relu2 (its square), or swiglu (silu of
+            one product times another).
+        sliding_window: how many tokens a token sees, itself and the last before it; 0: the whole context.
+        qk_norm: RMS norm of each query and key, before rope.
+        logit_soft_cap: logits become cap tanh(logits / cap); 0: they stay.
         tied_head: use the token embedding as output matrix.
-        norm_eps: added to the variance in layer norms.
+        norm_eps: added to the variance in norms.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain.
@@ -47,18 +60,62 @@ class GPTConfig:
     n_layer: int
     n_head: int
     n_embd: int
+    n_kv_head: int = 0
+    n_inner: int = 0
+    n_expert: int = 0
+    n_expert_active: int = 2
     dropout: float = 0.0
     bias: bool = True
-    position: Literal["learned", "sinusoidal"] = "learned"
+    position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = "learned"
+    rope_theta: float = 10000.0
+    norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
     norm_position: Literal["pre", "post"] = "pre"
-    activation: Literal["gelu", "gelu_erf", "relu"] = "gelu"
+    activation: Literal["gelu", "gelu_erf", "relu", "relu2", "swiglu"] = "gelu"
+    sliding_window: int = 0
+    qk_norm: bool = False
+    logit_soft_cap: float = 0.0
     tied_head: bool = True
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
         check_types(self)
-        _at_least(self, 0, "vocab_size")
-        _at_least(self, 1, "block_size", "n_layer", "n_head", "n_embd")
+        _at_least(
+            self, 0, "vocab_size", "n_kv_head", "n_inner", "n_expert", "sliding_window", "logit_soft_cap"
+        )
+        _at_least(self, 1, "block_size", "n_layer", "n_head", "n_embd", "n_expert_active")
+        _in_unit_interval(self, "dropout")
+        self._check_heads()
+        _require(
+            self.position != "sinusoidal" or self.n_embd % 2 == 0,
+            f"GPTConfig: n_embd={self.n_embd} is odd with position='sinusoidal'",
+            why="channels come in pairs of sine and cosine",
+            fix=f"use n_embd={self.n_embd + self.n_head} or position='learned'",
+        )
+        _require(
+            self.sliding_window <= self.block_size,
+            f"GPTConfig: sliding_window={self.sliding_window} with block_size={self.block_size}",
+            why="a token cannot see more tokens than the context has",
+            fix="use sliding_window=0 for the whole context",
+        )
+        _require(
+            self.n_expert == 0 or self.n_expert_active <= self.n_expert,
+            f"GPTConfig: n_expert_active={self.n_expert_active} with n_expert={self.n_expert}",
+            why="a token cannot go through more experts than there are",
+            fix=f"use n_expert_active={min(2, self.n_expert)}",
+        )
+        for name, fix in (("norm_eps", "1e-5"), ("rope_theta", "10000.0")):
+            value = getattr(self, name)
+            _require(
+                0 < value < math.inf,
+                f"GPTConfig: {name}={value}",
+                why="a row of equal numbers has variance 0, and would be divided by 0"
+                if name == "norm_eps"
+                else "wavelengths are powers of it",
+                fix=f"use {name}={fix}",
+            )
+
+    def _check_heads(self) -> None:
+        """Check that channels split into heads, and heads of queries into groups."""
         _require(
             self.n_embd % self.n_head == 0,
             f"GPTConfig: n_head={self.n_head} does not divide n_embd={self.n_embd}",
@@ -66,23 +123,44 @@ class GPTConfig:
             fix=f"use n_embd={(self.n_embd // self.n_head + 1) * self.n_head} or another n_head",
         )
         _require(
-            self.position == "learned" or self.n_embd % 2 == 0,
-            f"GPTConfig: n_embd={self.n_embd} is odd with position='sinusoidal'",
-            why="channels come in pairs of sine and cosine",
-            fix=f"use n_embd={self.n_embd + self.n_head} or position='learned'",
+            self.n_head % self.kv_heads == 0,
+            f"GPTConfig: n_kv_head={self.n_kv_head} does not divide n_head={self.n_head}",
+            why="each head of keys and values serves equally many heads of queries",
+            fix="use n_kv_head=1 (multi-query), or 0 for as many as n_head",
         )
-        _in_unit_interval(self, "dropout")
         _require(
-            self.norm_eps > 0,
-            f"GPTConfig: norm_eps={self.norm_eps}",
-            why="a row of equal numbers has variance 0, and would be divided by 0",
-            fix="use norm_eps=1e-5",
+            self.position != "rope" or self.head_size % 2 == 0,
+            f"GPTConfig: heads of {self.head_size} channels with position='rope'",
+            why="channels are turned in pairs",
+            fix=f"use n_embd={self.n_embd + self.n_head} or another n_head",
         )
 
     @property
     def head_size(self) -> int:
         """Channels per head."""
         return self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values: n_kv_head with its 0 replaced."""
+        return self.n_kv_head or self.n_head
+
+    @property
+    def inner_size(self) -> int:
+        """Hidden neurons of the feed-forward part: n_inner with its 0 replaced."""
+        return self.n_inner or 4 * self.n_embd
+
+    @property
+    def positions_end(self) -> bool:
+        """Whether there are positions for block_size tokens only. Without a table of them, a text may be
+        longer: each token then sees the last ones.
+        """
+        return self.position in ("learned", "sinusoidal")
+
+    @property
+    def window(self) -> int:
+        """How many tokens a token sees at most: sliding_window with its 0 replaced by the context."""
+        return self.sliding_window or self.block_size
 
     def with_vocab_size(self, tokenizer_size: int) -> "GPTConfig":
         """Settle the vocabulary once the tokenizer is known.

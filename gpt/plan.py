@@ -127,23 +127,44 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"wte.weight": (V, C)}
     if model.position == "learned":
         shapes["wpe.weight"] = (T, C)
-    block = {
-        "ln_1": (C,),
-        "attn.c_attn": (C, 3 * C),
-        "attn.c_proj": (C, C),
-        "ln_2": (C,),
-        "mlp.c_fc": (C, 4 * C),
-        "mlp.c_proj": (4 * C, C),
-    }
+    block = _block_shapes(model)
     layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
-    last = {"ln_f": (C,)} if model.norm_position == "pre" else {}  # a post-norm block ends with a norm
-    for name, shape in (layers | last).items():
-        shapes[f"{name}.weight"] = shape
-        if model.bias:
-            shapes[f"{name}.bias"] = shape[-1:]
+    last = (
+        _norm_shapes(model, "ln_f") if model.norm_position == "pre" else {}
+    )  # a post-norm block ends with one
+    shapes |= layers | last
     if not model.tied_head:
         shapes["lm_head.weight"] = (V, C)
     return shapes
+
+
+def _block_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The tensors of one block."""
+    C, F, E, hs = model.n_embd, model.inner_size, model.n_expert, model.head_size
+    shapes = _norm_shapes(model, "ln_1")
+    shapes |= _linear_shapes(model, "attn.c_attn", (C, (model.n_head + 2 * model.kv_heads) * hs))
+    shapes |= _linear_shapes(model, "attn.c_proj", (C, C))
+    if model.qk_norm:
+        shapes |= {"attn.q_norm.weight": (hs,), "attn.k_norm.weight": (hs,)}
+    shapes |= _norm_shapes(model, "ln_2")
+    if E:
+        shapes["mlp.router.weight"] = (C, E)
+    stack = (E,) if E else ()
+    for name in ("c_fc", "c_gate") if model.activation == "swiglu" else ("c_fc",):
+        shapes |= _linear_shapes(model, f"mlp.{name}", (*stack, C, F))
+    return shapes | _linear_shapes(model, "mlp.c_proj", (*stack, F, C))
+
+
+def _linear_shapes(model: GPTConfig, name: str, weight: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """A matrix (…, in, out), and its bias."""
+    bias = {f"{name}.bias": (*weight[:-2], weight[-1])} if model.bias else {}
+    return {f"{name}.weight": weight} | bias
+
+
+def _norm_shapes(model: GPTConfig, name: str) -> dict[str, tuple[int, ...]]:
+    """The scales of a norm, and what a layer norm adds."""
+    bias = {f"{name}.bias": (model.n_embd,)} if model.bias and model.norm == "layer_norm" else {}
+    return {f"{name}.weight": (model.n_embd,)} | bias
 
 
 def plan(

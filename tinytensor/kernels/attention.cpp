@@ -29,6 +29,7 @@ struct Heads {  // q, k, v, y or a gradient: (B, H, T, D), strides in numbers, t
 
 struct Problem {
     Index B, H, Tq, Tk, D, Dv;
+    Index shared;  // by so many heads of queries: each head of keys and values
     bool causal;
     float scale;
 };
@@ -252,7 +253,8 @@ bool run_forward(const Problem& p, Heads y, float* lse, Heads q, Heads k, Heads 
         for (Index part = begin; part < end; part++) {
             Index head = part / count, b = head / p.H, h = head % p.H;
             Block block(p, count - 1 - part % count);  // the longest first
-            Rows queries = q.of(b, h), keys = k.of(b, h), values = v.of(b, h), results = y.of(b, h);
+            Rows queries = q.of(b, h), results = y.of(b, h);
+            Rows keys = k.of(b, h / p.shared), values = v.of(b, h / p.shared);
             float* logs = lse ? lse + head * p.Tq : nullptr;
             if (block.count > FEW) forward(p, block, queries, keys, values, results, logs, memory.data());
             for (Index i = 0; i < block.count && block.count <= FEW; i++)
@@ -281,7 +283,8 @@ bool run_backward(const Problem& p, Heads dq, Heads dk, Heads dv, Heads grad, He
         clear(dv.of(b, h), p.Tk, p.Dv);
         for (Index number = 0; number < blocks(p); number++) {
             backward(p, Block(p, number), dq.of(b, h), dk.of(b, h), dv.of(b, h), grad.of(b, h), q.of(b, h),
-                     k.of(b, h), v.of(b, h), y.of(b, h), lse + head * p.Tq, memory.data());
+                     k.of(b, h / p.shared), v.of(b, h / p.shared), y.of(b, h), lse + head * p.Tq,
+                     memory.data());
         }
     });
     return !failed;
@@ -299,12 +302,14 @@ Heads heads(const Array& a, Index D, Index first = 0) {  // (B, T, heads side by
 }
 
 Problem problem(const Array& q, const Array& k, const Array& v, bool causal, double scale) {
-    return {q.shape(0), q.shape(1), q.shape(2), k.shape(2), q.shape(3), v.shape(3), causal, (float)scale};
+    Index shared = k.shape(1) ? q.shape(1) / k.shape(1) : 1;
+    return {q.shape(0), q.shape(1), q.shape(2), k.shape(2), q.shape(3), v.shape(3), shared,
+            causal,     (float)scale};
 }
 
 Problem packed(const Array& qkv, Index H, double scale) {
     Index T = qkv.shape(1), D = qkv.shape(2) / 3 / H;
-    return {qkv.shape(0), H, T, T, D, D, true, (float)scale};
+    return {qkv.shape(0), H, T, T, D, D, 1, true, (float)scale};
 }
 
 }  // namespace

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..autograd import Grads, Needs, Saved
 from ..device import Device, cpu
-from ..dispatch import Op, Spec, Specs, apply, apply_all, empty, floating, register, requires, same_dtype
-from ..dtypes import DType, accumulator, bool_, finfo, float32
-from ..errors import DTypeError, ShapeError
+from ..dispatch import Op, Spec, Specs, apply, apply_all, floating, register, requires, same_dtype
+from ..dtypes import DType, accumulator, bool_, float32
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..grad_mode import grad_enabled
-from ..inplace import store
 from ..launching import Launch, View
 from ..layout import Shape, broadcast_shapes
 from ..runtime.host import Array
 from ..runtime.host_kernels import HostKernels
 from . import attention_blocks, attention_tiles
-from .arithmetic import add, multiply
+from .attention_plain import for_all_heads, plain_attention, sum_of_groups
 from .blocks import need_tensors
-from .comparison import greater, logical_and, where
-from .dropout import dropout as drop
-from .extremes import any as any_of
-from .manipulation import cast, reshape
-from .masking import tril
-from .matmul import product
+from .manipulation import reshape
 from .plain import partial_vjp
-from .softmax import softmax
 
 if TYPE_CHECKING:
     from ..random import Generator
@@ -38,12 +30,20 @@ INTERLEAVED = (0, 2, 1, 3)  # results lie in memory as (B, T, H, D), so that mer
 
 
 def kept_scores(
-    device: Device, dtype: DType, batch: Shape, Tq: int, Tk: int, *, causal: bool, masked: bool = False
+    device: Device,
+    dtype: DType,
+    batch: Shape,
+    Tq: int,
+    Tk: int,
+    *,
+    causal: bool,
+    masked: bool = False,
+    window: int = 0,
 ) -> int:
     """How many scores forward keeps for backward; 0: none, backward forms them again. Kernels keep none."""
     if device is not cpu or (not masked and accumulator(dtype) is float32 and kernels.usable()):
         return 0
-    count = attention_blocks.scores(batch[0], batch[1], Tq, Tk, causal)
+    count = attention_blocks.scores(batch[0], batch[1], Tq, Tk, causal, window)
     return count if count <= KEEP else 0
 
 
@@ -69,20 +69,29 @@ def heads(**views: View) -> dict[str, attention_tiles.Heads]:
 class Attention(Op):
     """Hidden: what backward needs of the scores, kept if they are few, else one logsumexp per row."""
 
-    inputs = ("q", "k", "v", "mask")
+    inputs = ("q", "k", "v", "mask", "slopes")
     outputs = ("y", "kept", "inv", "lse")
-    saves = ("q", "k", "v", "mask", "y", "kept", "inv", "lse")
+    saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
 
     @staticmethod
     def infer(
-        q: Spec, k: Spec, v: Spec, mask: Spec | None, *, causal: bool, scale: float, keep: int
+        q: Spec,
+        k: Spec,
+        v: Spec,
+        mask: Spec | None,
+        slopes: Spec | None,
+        *,
+        causal: bool,
+        scale: float,
+        window: int,
+        keep: int,
     ) -> Specs:
         y = Spec((*q.shape[:3], v.shape[3]), q.dtype, INTERLEAVED)
         return y, *row_caches(q.shape[:2], q.shape[2], q, keep=keep)
 
     @staticmethod
-    def cpu(*arrays: Any, causal: bool, scale: float, keep: int) -> None:
-        attention_blocks.forward(*arrays, causal=causal, scale=scale)
+    def cpu(*arrays: Any, causal: bool, scale: float, window: int, keep: int) -> None:
+        attention_blocks.forward(*arrays, causal=causal, scale=scale, window=window)
 
     @staticmethod
     def host(
@@ -94,12 +103,14 @@ class Attention(Op):
         k: Array,
         v: Array,
         mask: Array | None,
+        slopes: Array | None,
         *,
         causal: bool,
         scale: float,
+        window: int,
         keep: int,
     ) -> bool:
-        plain = kept is None and mask is None
+        plain = kept is None and mask is None and slopes is None and not window
         return plain and kernels.attention_forward(y, lse, q, k, v, causal, scale)
 
     @staticmethod
@@ -113,30 +124,48 @@ class Attention(Op):
         k: View,
         v: View,
         mask: View | None,
+        slopes: View | None,
         *,
         causal: bool,
         scale: float,
+        window: int,
         keep: int,
     ) -> None:
         at = heads(y=y, q=q, k=k, v=v)
         attention_tiles.forward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, keep: int) -> Grads:
-        ins = (saved.q, saved.k, saved.v, saved.mask, saved.y, saved.kept, saved.inv, saved.lse)
-        return (*apply_all(AttentionBackward, grads[0], *ins, causal=causal, scale=scale), None)
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int, keep: int
+    ) -> Grads:
+        masks, rows = (saved.mask, saved.slopes), (saved.y, saved.kept, saved.inv, saved.lse)
+        ins = (saved.q, saved.k, saved.v, *masks, *rows)
+        dq, dk, dv = apply_all(AttentionBackward, grads[0], *ins, causal=causal, scale=scale, window=window)
+        shared = saved.k.layout.shape[1]
+        return dq, sum_of_groups(dk, shared), sum_of_groups(dv, shared), None, None
 
 
 @register
 class AttentionBackward(Op):
-    inputs = ("grad", "q", "k", "v", "mask", "y", "kept", "inv", "lse")
+    """dk and dv are those of each head of queries, also where heads share keys: no two add to one number."""
+
+    inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
     outputs = ("dq", "dk", "dv")
     visible = 3
-    saves = ("grad", "q", "k", "v", "mask")
+    saves = ("grad", "q", "k", "v", "mask", "slopes")
 
     @staticmethod
-    def infer(grad: Spec, q: Spec, k: Spec, v: Spec, *_: Spec | None, causal: bool, scale: float) -> Specs:
-        return tuple([Spec(x.shape, x.dtype, INTERLEAVED) for x in (q, k, v)])
+    def infer(
+        grad: Spec,
+        q: Spec,
+        k: Spec,
+        v: Spec,
+        *_: Spec | None,
+        causal: bool,
+        scale: float,
+        window: int,
+    ) -> Specs:
+        return tuple([Spec((*q.shape[:2], *x.shape[2:]), x.dtype, INTERLEAVED) for x in (q, k, v)])
 
     cpu = staticmethod(attention_blocks.backward)
 
@@ -150,6 +179,7 @@ class AttentionBackward(Op):
         k: Array,
         v: Array,
         mask: Array | None,
+        slopes: Array | None,
         y: Array,
         kept: Array | None,
         inv: Array | None,
@@ -157,8 +187,9 @@ class AttentionBackward(Op):
         *,
         causal: bool,
         scale: float,
+        window: int,
     ) -> bool:
-        plain = lse is not None and mask is None
+        plain = lse is not None and mask is None and slopes is None and not window
         return plain and kernels.attention_backward(dq, dk, dv, grad, q, k, v, y, lse, causal, scale)
 
     @staticmethod
@@ -172,6 +203,7 @@ class AttentionBackward(Op):
         k: View,
         v: View,
         mask: View | None,
+        slopes: View | None,
         y: View,
         kept: View | None,
         inv: View | None,
@@ -179,65 +211,35 @@ class AttentionBackward(Op):
         *,
         causal: bool,
         scale: float,
+        window: int,
     ) -> None:
         at = heads(dq=dq, dk=dk, dv=dv, grad=grad, q=q, k=k, v=v, y=y)
         attention_tiles.backward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
 
     @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float) -> Grads:
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int
+    ) -> Grads:
         inputs = (saved.grad, saved.q, saved.k, saved.v)
-        params = {"mask": saved.mask, "causal": causal, "scale": scale}
-        return (*partial_vjp(_attention_backward, inputs, grads, needs[:4], **params), *[None] * 5)
+        params = {
+            "mask": saved.mask,
+            "slopes": saved.slopes,
+            "causal": causal,
+            "scale": scale,
+            "window": window,
+        }
+        return (*partial_vjp(_attention_backward, inputs, grads, needs[:4], **params), *[None] * 6)
 
 
-def _attention_backward(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool, scale: float
-) -> Grads:
+def _attention_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, **params: Any) -> Grads:
     """AttentionBackward in ordinary ops, for its own gradient."""
-    every = (True, True, True)
-    return partial_vjp(_plain_result, (q, k, v), (grad,), every, mask=mask, causal=causal, scale=scale)
+    every, H = (True, True, True), q.layout.shape[1]
+    inputs = (q, for_all_heads(k, H), for_all_heads(v, H))
+    return partial_vjp(_plain_result, inputs, (grad,), every, **params)
 
 
-def _plain_result(
-    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool, scale: float
-) -> tuple[Tensor]:
-    return (plain_attention(q, k, v, mask=mask, causal=causal, scale=scale)[0],)
-
-
-def plain_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    mask: Tensor | None,
-    causal: bool,
-    scale: float,
-    dropout: float = 0.0,
-    generator: Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(y, weights) in ordinary ops: all scores in memory, differentiable in the mask, too."""
-    s = multiply(product(q, k, False, True), scale)  # (B, H, Tq, Tk)
-    allowed = None
-    if mask is not None:
-        allowed = mask if mask.storage.dtype is bool_ else greater(mask, -math.inf)
-        if mask.storage.dtype is not bool_:
-            s = add(s, where(allowed, mask, 0.0))
-    if causal:
-        past = _past(q.layout.shape[2], k.layout.shape[2], q.storage.device)
-        allowed = past if allowed is None else logical_and(allowed, past)
-    if allowed is not None:  # the lowest number in place of -inf: a row that sees nothing must not give nan
-        s = where(allowed, s, finfo(s.storage.dtype).min)
-    w = softmax(s)
-    if allowed is not None and mask is not None:
-        w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
-    return product(drop(w, dropout, generator=generator), v), w
-
-
-def _past(Tq: int, Tk: int, device: Device) -> Tensor:
-    """Which query may see which key: (Tq, Tk), aligned at the end."""
-    pairs = empty((Tq, Tk), bool_, device=device)
-    store(pairs, True)
-    return tril(pairs, Tk - Tq)
+def _plain_result(q: Tensor, k: Tensor, v: Tensor, **params: Any) -> tuple[Tensor]:
+    return (plain_attention(q, k, v, **params)[0],)
 
 
 def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool) -> None:
@@ -247,14 +249,18 @@ def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool)
     same_dtype(what, q, k, v)
     fits = (
         q.ndim == k.ndim == v.ndim == 4
-        and q.shape[:2] == k.shape[:2] == v.shape[:2]
+        and q.shape[0] == k.shape[0]
+        and k.shape[:2] == v.shape[:2]
+        and k.shape[1] > 0
+        and q.shape[1] % k.shape[1] == 0
         and q.shape[3] == k.shape[3]
         and k.shape[2] == v.shape[2]
     )
     if not fits:
         raise ShapeError(
             f"{what}: q {q.shape}, k {k.shape} and v {v.shape} do not fit",
-            why="they are (B, H, Tq, D), (B, H, Tk, D) and (B, H, Tk, Dv) with the same B, H, Tk and D",
+            why="they are (B, H, Tq, D), (B, G, Tk, D) and (B, G, Tk, Dv) with the same B, G, Tk and D, and "
+            "H a multiple of G",
             fix="split the heads first: x.reshape(B, T, H, D).transpose(1, 2)",
         )
     Tq, Tk = q.shape[2], k.shape[2]
@@ -281,6 +287,25 @@ def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool)
         )
 
 
+def check_past(what: str, H: int, causal: bool, window: int, slopes: Tensor | None) -> None:
+    """An error unless window and slopes mean something for H heads."""
+    if window < 0 or ((window or slopes is not None) and not causal):
+        raise ArgumentError(
+            f"{what}: window={window}{'' if slopes is None else ' and slopes'} with causal={causal}",
+            why="a window counts the last keys that a query may see, and slopes go with the distance to them",
+            fix="use causal=True, and window=0 for all keys",
+        )
+    if slopes is None:
+        return
+    floating(what, Spec(slopes.layout.shape, slopes.storage.dtype))
+    if slopes.layout.shape != (H,):
+        raise ShapeError(
+            f"{what}: slopes of shape {slopes.layout.shape}",
+            why=f"there is one for each of the {H} heads of queries",
+            fix=f"give shape ({H},)",
+        )
+
+
 @overload
 def scaled_dot_product_attention(
     q: Tensor,
@@ -290,6 +315,8 @@ def scaled_dot_product_attention(
     mask: Tensor | None = ...,
     causal: bool = ...,
     scale: float | None = ...,
+    window: int = ...,
+    slopes: Tensor | None = ...,
     dropout: float = ...,
     generator: Generator | None = ...,
     need_weights: Literal[False] = ...,
@@ -303,6 +330,8 @@ def scaled_dot_product_attention(
     mask: Tensor | None = ...,
     causal: bool = ...,
     scale: float | None = ...,
+    window: int = ...,
+    slopes: Tensor | None = ...,
     dropout: float = ...,
     generator: Generator | None = ...,
     need_weights: Literal[True],
@@ -315,6 +344,8 @@ def scaled_dot_product_attention(
     mask: Tensor | None = None,
     causal: bool = False,
     scale: float | None = None,
+    window: int = 0,
+    slopes: Tensor | None = None,
     dropout: float = 0.0,
     generator: Generator | None = None,
     need_weights: bool = False,
@@ -328,12 +359,15 @@ def scaled_dot_product_attention(
 
     Args:
         q: queries, shape (B, H, Tq, D); floating.
-        k: keys, shape (B, H, Tk, D).
-        v: values, shape (B, H, Tk, Dv).
+        k: keys, shape (B, G, Tk, D), with H a multiple of G: each serves H / G neighboring heads of queries.
+        v: values, shape (B, G, Tk, Dv).
         mask: broadcasts to (B, H, Tq, Tk). bool: True where a query may see a key; floating: added to the
             scores. A query that may see no key gives 0.
         causal: no query sees a key after it, in addition to the mask.
         scale: factor of the scores; default 1 / sqrt(D).
+        window: with causal, a query sees that many keys, the last ones that it may see; 0: all of them.
+        slopes: with causal, shape (H,), floating: slope times the distance is taken off the scores, and the
+            last key that a query may see is at distance 0 (ALiBi).
         dropout: probability of dropping a weight; 0 outside of training.
         generator: of the dropout; default the global one.
         need_weights: return the weights, too.
@@ -344,7 +378,8 @@ def scaled_dot_product_attention(
 
     Raises:
         ShapeError: the shapes do not fit, or causal with more queries than keys.
-        DTypeError: q is not floating, or the dtypes differ.
+        DTypeError: q or the slopes are not floating, or the dtypes of q, k and v differ.
+        ArgumentError: window is negative; window or slopes without causal.
 
     Memory: keeps q, k, v, y, and for backward one number per query, from which it forms the scores again:
         memory grows with Tq + Tk, not with Tq * Tk. Where NumPy computes, up to 2**22 exponentials of scores
@@ -353,7 +388,8 @@ def scaled_dot_product_attention(
         floats are computed in float32.
     Differs from: torch.nn.functional.scaled_dot_product_attention, whose is_causal is aligned at the start
         (query i sees keys up to i) and excludes a mask.
-    Source: Vaswani et al. 2017, arXiv:1706.03762; recomputation: Rabe, Staats 2021, arXiv:2112.05682.
+    Source: Vaswani et al. 2017, arXiv:1706.03762; recomputation: Rabe, Staats 2021, arXiv:2112.05682; groups:
+        Ainslie et al. 2023, arXiv:2305.13245; slopes: Press et al. 2022, arXiv:2108.12409.
 
     Example:
         >>> q = tt.zeros(1, 1, 2, 4)
@@ -362,21 +398,34 @@ def scaled_dot_product_attention(
         [[[[1.0], [2.0]]]]
     """
     what = "scaled_dot_product_attention"
-    need_tensors(what, q, k, v, mask)
+    need_tensors(what, q, k, v, mask, slopes)
     checked = [Spec(x.layout.shape, x.storage.dtype) for x in (q, k, v)]
-    masked = None if mask is None else Spec(mask.layout.shape, mask.storage.dtype)
-    check_attention(what, checked, masked, causal)
+    mask_spec = None if mask is None else Spec(mask.layout.shape, mask.storage.dtype)
+    check_attention(what, checked, mask_spec, causal)
+    check_past(what, q.layout.shape[1], causal, window, slopes)
     if mask is not None:
         mask = reshape(mask, (1,) * (4 - len(mask.layout.shape)) + mask.layout.shape)
     if scale is None:
         scale = max(q.layout.shape[3], 1) ** -0.5
-    learned = mask is not None and grad_enabled() and requires(mask)
     device, (B, H, Tq, D), (Tk, Dv) = q.storage.device, q.layout.shape, v.layout.shape[2:]
+    learned = grad_enabled() and any([x is not None and requires(x) for x in (mask, slopes)])
     too_large = not attention_tiles.fit(device, q.storage.dtype, max(D, Dv))
-    if dropout or need_weights or learned or too_large:
+    rare = device is not cpu and (window or slopes is not None or k.layout.shape[1] != H)
+    if dropout or need_weights or learned or too_large or rare:
         y, weights = plain_attention(
-            q, k, v, mask=mask, causal=causal, scale=scale, dropout=dropout, generator=generator
+            q,
+            k,
+            v,
+            mask=mask,
+            causal=causal,
+            scale=scale,
+            window=window,
+            slopes=slopes,
+            dropout=dropout,
+            generator=generator,
         )
         return (y, weights) if need_weights else y
-    keep = kept_scores(device, q.storage.dtype, (B, H), Tq, Tk, causal=causal, masked=mask is not None)
-    return apply(Attention, q, k, v, mask, causal=causal, scale=scale, keep=keep)
+    masked = any([mask is not None, slopes is not None, window])
+    batch = (device, q.storage.dtype, (B, H))
+    keep = kept_scores(*batch, Tq, Tk, causal=causal, masked=masked, window=window)
+    return apply(Attention, q, k, v, mask, slopes, causal=causal, scale=scale, window=window, keep=keep)

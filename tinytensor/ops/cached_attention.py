@@ -15,8 +15,9 @@ from ..layout import contiguous
 from ..runtime.host import Array
 from ..runtime.host_kernels import HostKernels
 from . import attention_blocks, attention_tiles
+from .attention import check_past
 from .blocks import need_tensors
-from .causal_self_attention import heads_of, places, qkv_of
+from .causal_self_attention import heads_of, places
 from .manipulation import cast
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ _STEPS = struct.Struct("@4q")  # Steps in cached_attention.cu
 class CachedSelfAttention(Op):
     """`start` is read where the work is done: a captured step goes on from wherever the cache then ends."""
 
-    inputs = ("qkv", "keys", "values", "start")
+    inputs = ("qkv", "keys", "values", "start", "slopes")
     writes = ("keys", "values")
-    dense = ("qkv", "start")
+    dense = ("qkv", "start", "slopes")
 
     @staticmethod
-    def infer(qkv: Spec, keys: Spec, values: Spec, start: Spec) -> Specs:
+    def infer(qkv: Spec, keys: Spec, values: Spec, start: Spec, slopes: Spec | None, *, window: int) -> Specs:
         floating("cached_self_attention", qkv)
         same_dtype("cached_self_attention", qkv, keys, values)
         if start.dtype is not int64:
@@ -49,7 +50,7 @@ class CachedSelfAttention(Op):
             and keys.ndim == 4
             and keys.shape == values.shape
             and qkv.shape[0] == keys.shape[0]
-            and qkv.shape[2] == 3 * keys.shape[1] * keys.shape[3]
+            and _heads(qkv.shape[2], *keys.shape[1::2]) > 0
             and 1 <= qkv.shape[1] <= keys.shape[2]
             and start.shape == (1,)
         )
@@ -57,29 +58,49 @@ class CachedSelfAttention(Op):
             raise ShapeError(
                 f"cached_self_attention: qkv {qkv.shape}, keys {keys.shape}, values {values.shape} and start "
                 f"{start.shape} do not fit",
-                why="they are (B, T, 3 H D), twice (B, H, N, D) with N at least T, T at least 1, and (1,)",
-                fix="make a cache with room for all tokens: tt.zeros(B, H, N, D)",
+                why="they are (B, T, (H + 2 G) D), twice (B, G, N, D) with N at least T, T at least 1, H a "
+                "multiple of G, and (1,)",
+                fix="make a cache with room for all tokens: tt.zeros(B, G, N, D)",
             )
-        return (Spec((*qkv.shape[:2], qkv.shape[2] // 3), qkv.dtype),)
+        H = _heads(qkv.shape[2], *keys.shape[1::2])
+        return (Spec((*qkv.shape[:2], H * keys.shape[3]), qkv.dtype),)
 
     @staticmethod
-    def cpu(y: Array, qkv: Array, keys: Array, values: Array, start: Array) -> None:
-        H, N, D = keys.shape[1:]
+    def cpu(
+        y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
+    ) -> None:
+        B, T, _ = qkv.shape
+        G, N, D = keys.shape[1:]
         begin = int(start[0])
-        end = begin + qkv.shape[1]
+        end = begin + T
         if begin < 0 or end > N:
-            raise _outside(begin, qkv.shape[1], N)
-        q, k, v = qkv_of(qkv, H)
-        keys[:, :, begin:end], values[:, :, begin:end] = k, v
-        seen = keys[:, :, :end], values[:, :, :end], None
-        attention_blocks.forward(heads_of(y, H), None, None, None, q, *seen, causal=True, scale=D**-0.5)
+            raise _outside(begin, T, N)
+        heads = qkv.reshape(B, T, qkv.shape[2] // D, D).transpose(0, 2, 1, 3)  # (B, H + 2 G, T, D)
+        H = heads.shape[1] - 2 * G
+        keys[:, :, begin:end], values[:, :, begin:end] = heads[:, H : H + G], heads[:, H + G :]
+        seen = keys[:, :, :end], values[:, :, :end], None, slopes
+        sight = {"causal": True, "scale": D**-0.5, "window": window}
+        attention_blocks.forward(heads_of(y, H), None, None, None, heads[:, :H], *seen, **sight)
 
     @staticmethod
-    def host(y: Array, qkv: Array, keys: Array, values: Array, start: Array) -> bool:
-        return kernels.cached_attention(y, qkv, keys, values, start, keys.shape[3] ** -0.5)
+    def host(
+        y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
+    ) -> bool:
+        plain = y.shape[2] == keys.shape[1] * keys.shape[3] and slopes is None and not window
+        return plain and kernels.cached_attention(y, qkv, keys, values, start, keys.shape[3] ** -0.5)
 
     @staticmethod
-    def cuda(launch: Launch, y: View, qkv: View, keys: View, values: View, start: View) -> None:
+    def cuda(
+        launch: Launch,
+        y: View,
+        qkv: View,
+        keys: View,
+        values: View,
+        start: View,
+        slopes: View | None,
+        *,
+        window: int,
+    ) -> None:
         (B, T, _), (H, N, D) = qkv.shape, keys.shape[1:]
         if not y.size:
             return
@@ -96,6 +117,12 @@ class CachedSelfAttention(Op):
         attention_tiles.forward(launch, problem, at, None, mask)
 
 
+def _heads(width: int, G: int, D: int) -> int:
+    """Heads of queries beside 2 G others of size D in rows of this width; 0: they do not fit."""
+    H = width // max(D, 1) - 2 * G
+    return H if G > 0 and H > 0 and H % G == 0 and width == (H + 2 * G) * D else 0
+
+
 def _outside(begin: int, count: int, room: int) -> IndexRangeError:
     return IndexRangeError(
         f"cached_self_attention: start is {begin}, with {count} new tokens",
@@ -104,7 +131,15 @@ def _outside(begin: int, count: int, room: int) -> IndexRangeError:
     )
 
 
-def cached_self_attention(qkv: Tensor, keys: Tensor, values: Tensor, start: Tensor) -> Tensor:
+def cached_self_attention(
+    qkv: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    start: Tensor,
+    *,
+    window: int = 0,
+    slopes: Tensor | None = None,
+) -> Tensor:
     """Attend from new tokens to themselves and all tokens before them, whose keys and values are in a cache.
 
     Writes the keys and values of the new tokens to keys[:, :, start:start + T] and values[:, :, start:start +
@@ -112,19 +147,23 @@ def cached_self_attention(qkv: Tensor, keys: Tensor, values: Tensor, start: Tens
     does it for a whole sequence.
 
     Args:
-        qkv: shape (B, T, 3 H D): queries, keys and values of the new tokens side by side, in each the heads
-            side by side; floating, and cast to the dtype of the cache.
-        keys: the cache, shape (B, H, N, D), floating; written to.
+        qkv: shape (B, T, (H + 2 G) D): queries, keys and values of the new tokens side by side, in each the
+            heads side by side; floating, and cast to the dtype of the cache.
+        keys: the cache, shape (B, G, N, D), floating; written to. H is a multiple of G.
         values: likewise.
         start: shape (1,), int64: the position of the first new token, which is the number of tokens in the
             cache. In a captured step each replay reads it.
+        window: how many tokens a token sees, itself and the last before it; 0: all.
+        slopes: shape (H,), floating: slope times the distance is taken off the scores (ALiBi).
 
     Returns:
         shape (B, T, H D), dtype of the cache.
 
     Raises:
         ShapeError: the sizes do not fit.
-        DTypeError: qkv or the cache is not floating, keys and values differ, or start is not int64.
+        DTypeError: qkv, the slopes or the cache are not floating, keys and values differ, or start is not
+            int64.
+        ArgumentError: window is negative.
         IndexRangeError: the new tokens do not fit into the cache. On a GPU at the next read-back; nothing is
             written there then.
         GradError: qkv has a history: what is written into a cache has no gradient.
@@ -138,7 +177,7 @@ def cached_self_attention(qkv: Tensor, keys: Tensor, values: Tensor, start: Tens
         >>> y.shape, keys[0, 0, :, 0].tolist()
         ((1, 3, 4), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     """
-    need_tensors("cached_self_attention", qkv, keys, values, start)
+    need_tensors("cached_self_attention", qkv, keys, values, start, slopes)
     if grad_enabled() and any([requires(t) for t in (qkv, keys, values)]):
         raise GradError(
             "cached_self_attention: an operand requires grad",
@@ -146,6 +185,13 @@ def cached_self_attention(qkv: Tensor, keys: Tensor, values: Tensor, start: Tens
             fix="call it under tt.no_grad(), or use tt.causal_self_attention",
         )
     device, size = qkv.storage.device, keys.layout.shape[-1] if keys.layout.shape else 0
+    grouped = qkv.layout.shape[-1:] != (3 * keys.layout.shape[1] * size,) if keys.layout.shape[1:] else False
+    if device is not cpu and (window or slopes is not None or grouped):
+        raise DeviceError(
+            f"cached_self_attention: a window, slopes or shared keys on {device}",
+            why="its kernels take as many heads of keys as of queries, and look at all tokens",
+            fix="generate on the CPU",
+        )
     if device is not cpu and not attention_tiles.fit(device, qkv.storage.dtype, size):
         raise DeviceError(
             f"cached_self_attention: heads of size {size} on {device}",
@@ -154,4 +200,7 @@ def cached_self_attention(qkv: Tensor, keys: Tensor, values: Tensor, start: Tens
         )
     if qkv.storage.dtype.is_floating and keys.storage.dtype.is_floating:
         qkv = cast(qkv, keys.storage.dtype)
-    return apply(CachedSelfAttention, qkv, keys, values, start)
+    if slopes is not None or window:
+        H = _heads(qkv.layout.shape[-1], keys.layout.shape[1], size)
+        check_past("cached_self_attention", H, True, window, slopes)
+    return apply(CachedSelfAttention, qkv, keys, values, start, slopes, window=window)

@@ -13,7 +13,8 @@ from ..launching import Launch, View
 from ..layout import Shape
 from ..runtime.host import Array
 from . import attention_blocks, attention_tiles
-from .attention import kept_scores, kernels, plain_attention, row_caches
+from .attention import kept_scores, kernels, row_caches, scaled_dot_product_attention
+from .attention_plain import plain_attention
 from .blocks import need_tensors
 from .manipulation import permute, reshape
 from .plain import partial_vjp
@@ -153,7 +154,7 @@ class CausalSelfAttentionBackward(Op):
         q, k, v = qkv_of(qkv, n_head)
         scale = _scale(qkv.shape, n_head)
         attention_blocks.backward(
-            *qkv_of(dqkv, n_head), g, q, k, v, None, y, kept, inv, lse, causal=True, scale=scale
+            *qkv_of(dqkv, n_head), g, q, k, v, None, None, y, kept, inv, lse, causal=True, scale=scale
         )
 
     @staticmethod
@@ -212,7 +213,14 @@ def _plain_packed(
 
 
 def causal_self_attention(
-    qkv: Tensor, n_head: int, *, dropout: float = 0.0, generator: Generator | None = None
+    qkv: Tensor,
+    n_head: int,
+    *,
+    n_kv_head: int = 0,
+    window: int = 0,
+    slopes: Tensor | None = None,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Attend from each token to itself and all before it, in all heads at once.
 
@@ -220,17 +228,22 @@ def causal_self_attention(
     merging the heads; but in one node, reading and writing the packed memory.
 
     Args:
-        qkv: shape (B, T, 3 C): queries, keys and values side by side, in each the heads side by side.
-        n_head: number of heads H; C is H times the size D of a head.
+        qkv: shape (B, T, (H + 2 G) D): queries, keys and values side by side, in each the heads side by side.
+        n_head: number of heads H.
+        n_kv_head: number G of heads of keys and values, a divisor of H; 0: H, so qkv is (B, T, 3 H D).
+        window: how many tokens a token sees, itself and the last before it; 0: all.
+        slopes: shape (H,), floating: slope times the distance is taken off the scores (ALiBi).
         dropout: probability of dropping a weight; 0 outside of training.
         generator: of the dropout; default the global one.
 
     Returns:
-        shape (B, T, C), dtype of qkv.
+        shape (B, T, H D), dtype of qkv.
 
     Raises:
-        ShapeError: qkv has no three axes, or its last axis does not split into 3 * n_head parts.
-        DTypeError: qkv is not floating.
+        ShapeError: qkv has no three axes, or its last axis does not split into so many heads; the slopes do
+            not fit.
+        DTypeError: qkv or the slopes are not floating.
+        ArgumentError: window is negative.
 
     Memory: as scaled_dot_product_attention; with dropout all scores are in memory.
 
@@ -238,16 +251,30 @@ def causal_self_attention(
         >>> tt.causal_self_attention(tt.ones(1, 2, 12), 2).shape
         (1, 2, 4)
     """
-    need_tensors("causal_self_attention", qkv)
-    shape = qkv.layout.shape
-    if len(shape) != 3 or n_head < 1 or not shape[2] or shape[2] % (3 * n_head):
+    need_tensors("causal_self_attention", qkv, slopes)
+    shape, G = qkv.layout.shape, n_kv_head or n_head
+    every = n_head + 2 * G
+    if len(shape) != 3 or n_head < 1 or G < 1 or n_head % G or not shape[2] or shape[2] % every:
         raise ShapeError(
-            f"causal_self_attention: qkv has shape {shape}, n_head is {n_head}",
-            why="qkv is (B, T, 3 C), and C must be a multiple of n_head, which is at least 1",
-            fix="make the last axis 3 * n_head * (size of a head)",
+            f"causal_self_attention: qkv has shape {shape}, n_head is {n_head}, n_kv_head {n_kv_head}",
+            why="qkv is (B, T, (H + 2 G) D) with H at least 1, and G a divisor of it",
+            fix="make the last axis (n_head + 2 * n_kv_head) * (size of a head)",
         )
-    device, (B, T, C3) = qkv.storage.device, shape
-    if dropout or not attention_tiles.fit(device, qkv.storage.dtype, C3 // 3 // n_head):
+    device, (B, T, _) = qkv.storage.device, shape
+    if window or slopes is not None or n_head != G:
+        B, T, width = shape
+        heads = permute(reshape(qkv, (B, T, every, width // every)), (0, 2, 1, 3))  # (B, H + 2 G, T, D)
+        y = scaled_dot_product_attention(
+            *split(heads, [n_head, G, G], 1),
+            causal=True,
+            window=window,
+            slopes=slopes,
+            dropout=dropout,
+            generator=generator,
+        )
+        return reshape(permute(y, (0, 2, 1, 3)), (B, T, width // every * n_head))
+    device, (B, T, _) = qkv.storage.device, shape
+    if dropout or not attention_tiles.fit(device, qkv.storage.dtype, shape[2] // every):
         return _plain_packed(qkv, n_head=n_head, dropout=dropout, generator=generator)[0]
     keep = kept_scores(device, qkv.storage.dtype, (B, n_head), T, T, causal=True)
     return apply(CausalSelfAttention, qkv, n_head=n_head, keep=keep)

@@ -1,0 +1,86 @@
+"""Attention in ordinary ops: the readable form, for all that is rarer than what the fused ops take."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ..device import Device
+from ..dispatch import empty
+from ..dtypes import bool_, finfo, int64
+from ..inplace import store
+from .arithmetic import add, multiply, subtract
+from .comparison import greater, greater_equal, less, logical_and, where
+from .dropout import dropout as drop
+from .extremes import any as any_of
+from .manipulation import cast, expand, reshape
+from .matmul import product
+from .reduction import sum
+from .scan import cumulative_sum
+from .softmax import softmax
+
+if TYPE_CHECKING:
+    from ..random import Generator
+    from ..tensor import Tensor
+
+
+def plain_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    window: int = 0,
+    slopes: Tensor | None = None,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(y, weights) in ordinary ops: all scores in memory, differentiable in the mask and the slopes, too."""
+    (H, Tq), Tk = q.layout.shape[1:3], k.layout.shape[2]
+    k, v = [for_all_heads(x, H) for x in (k, v)]
+    s = multiply(product(q, k, False, True), scale)  # (B, H, Tq, Tk)
+    distances = _distances(Tq, Tk, q.storage.device)
+    if slopes is not None:
+        falls = multiply(reshape(cast(slopes, s.storage.dtype), (H, 1, 1)), cast(distances, s.storage.dtype))
+        s = subtract(s, falls)
+    allowed = None
+    if mask is not None:
+        allowed = mask if mask.storage.dtype is bool_ else greater(mask, -math.inf)
+        if mask.storage.dtype is not bool_:
+            s = add(s, where(allowed, mask, 0.0))
+    if causal:
+        past = greater_equal(distances, 0)
+        allowed = past if allowed is None else logical_and(allowed, past)
+    if window:
+        near = less(distances, window)
+        allowed = near if allowed is None else logical_and(allowed, near)
+    if allowed is not None:  # the lowest number in place of -inf: a row that sees nothing must not give nan
+        s = where(allowed, s, finfo(s.storage.dtype).min)
+    w = softmax(s)
+    if allowed is not None and mask is not None:
+        w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
+    return product(drop(w, dropout, generator=generator), v), w
+
+
+def for_all_heads(x: Tensor, H: int) -> Tensor:
+    """Keys or values (B, Hkv, Tk, D) of groups of heads, for each head: (B, H, Tk, D)."""
+    B, shared, Tk, D = x.layout.shape
+    if shared == H:
+        return x
+    return reshape(expand(reshape(x, (B, shared, 1, Tk, D)), (B, shared, H // shared, Tk, D)), (B, H, Tk, D))
+
+
+def sum_of_groups(x: Tensor, shared: int) -> Tensor:
+    """The transpose of `for_all_heads`: (B, H, Tk, D), added up in groups of heads, (B, shared, Tk, D)."""
+    B, H, Tk, D = x.layout.shape
+    return x if shared == H else sum(reshape(x, (B, shared, H // shared, Tk, D)), 2)
+
+
+def _distances(Tq: int, Tk: int, device: Device) -> Tensor:
+    """How far each query is behind each key, (Tq, Tk), aligned at the end."""
+    ones = empty((Tk,), int64, device=device)
+    store(ones, 1)
+    places = cumulative_sum(ones)  # on the device itself, so that it can be captured
+    return subtract(reshape(places[Tk - Tq :], (Tq, 1)), places)
