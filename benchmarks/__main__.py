@@ -39,8 +39,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
     train.add_argument("--threads", default="2,1", help="2 threads, or 1 on one CPU (%(default)s)")
     train.add_argument(
-        "--others", default="", metavar="NAMES", help="who else takes part: NumPy alone, torch.compile"
+        "--others",
+        default="",
+        metavar="NAMES",
+        help="who else takes part, with commas: NumPy alone, torch.compile, JAX, tinygrad",
     )
+    train.add_argument("--dtype", default="float32", help="or bfloat16, under autocast (%(default)s)")
     train.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
     writing = commands.add_parser("generate", parents=[common, contest], help="tokens that a GPT writes")
     writing.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
@@ -103,7 +107,7 @@ def reports(options: argparse.Namespace) -> list[Report]:
     if options.command == "matmul_cpu":
         which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
         return [bench_matmul_cpu.run(plan, shapes=shapes, variants=variants, **which)]
-    who = {"alone": options.alone, "others": others}
+    who = {"alone": options.alone, "others": others, "dtype": options.dtype}
     return [bench_train.run(plan, shapes=shapes, variants=variants, **who)]
 
 

@@ -1,6 +1,7 @@
 """What does one small operation cost, with its graph recorded, beside PyTorch's? One thread each.
 
-The tensors have about ten elements, so nearly all of the time is what the engine does around the arithmetic.
+The tensors have about ten elements, so nearly all of the time is what the engine does around the arithmetic;
+some cases stand there for one element and for a thousand, too. Two small networks take a whole training step.
 Each case is written once and given both libraries; the call of a Python function (0.05 µs) is included.
 """
 
@@ -16,6 +17,7 @@ from benchmarks.contestants import Case, Suite, contestants
 from benchmarks.harness import Plan, Report
 
 HIDDEN, SAMPLES, LEARNING_RATE, MLP_STEPS = 16, 100, 0.05, 5
+SIZES, DIGITS = (1, 1000), 64
 
 
 class Library(NamedTuple):
@@ -25,6 +27,7 @@ class Library(NamedTuple):
     no_grad: Callable[[], Any]
     linear: Callable[[Any, Any, Any], Any]
     softmax: Callable[[Any], Any]
+    cross_entropy: Callable[[Any, Any], Any]
     mlp: Callable[[list[np.ndarray]], tuple[Any, Any]]  # weights (in, out) → layers, optimizer
 
 
@@ -41,7 +44,9 @@ def ours() -> Suite:
             layers.append(layer)
         return layers, optim.SGD([p for layer in layers for p in layer.parameters()], lr=LEARNING_RATE)
 
-    return small_ops(Library(tt.tensor, tt.no_grad, tt.linear, lambda x: tt.softmax(x, axis=-1), mlp))
+    return small_ops(
+        Library(tt.tensor, tt.no_grad, tt.linear, lambda x: tt.softmax(x, axis=-1), tt.cross_entropy, mlp)
+    )
 
 
 def peer() -> Suite:
@@ -61,7 +66,9 @@ def peer() -> Suite:
     def linear(x: Any, weight: Any, bias: Any) -> Any:
         return functional.linear(x, weight, bias)
 
-    lib = Library(torch.tensor, torch.no_grad, linear, lambda x: torch.softmax(x, dim=-1), mlp)
+    lib = Library(
+        torch.tensor, torch.no_grad, linear, lambda x: torch.softmax(x, dim=-1), functional.cross_entropy, mlp
+    )
     return small_ops(lib, transposed=True)
 
 
@@ -118,8 +125,61 @@ def small_ops(lib: Library, *, transposed: bool = False) -> Suite:
         "5 ops, forward": expression,
         "5 ops, forward and backward": backward,
     }
+    for size in SIZES:
+        calls |= sized_ops(lib, rng, size)
     suite = {name: Case(call, lambda call=call: call().tolist()) for name, call in calls.items()}
-    return suite | {f"MLP 2-{HIDDEN}-{HIDDEN}-1, {SAMPLES} samples, SGD step": mlp_step(lib, rng)}
+    return suite | {
+        f"MLP 2-{HIDDEN}-{HIDDEN}-1, {SAMPLES} samples, SGD step": mlp_step(lib, rng),
+        f"MLP 784-128-10, {DIGITS} samples, SGD step": digits_step(lib, rng),
+    }
+
+
+def sized_ops(lib: Library, rng: np.random.Generator, size: int) -> dict[str, Callable[[], Any]]:
+    """Cases on `size` elements."""
+
+    def made(*shape: int, grad: bool = False) -> Any:
+        # small, so that tanh keeps off 1, where its slope loses digits
+        return lib.tensor(rng.random(shape, dtype=np.float32) - np.float32(0.5), requires_grad=grad)
+
+    x, y = made(size, grad=True), made(size)
+    rows = max(1, size // 100)
+    a, b = made(rows, size // rows, grad=True), made(size // rows, rows)
+
+    def backward() -> Any:
+        x.grad = None
+        ((x * y + y).tanh() * y).sum().backward()
+        return x.grad
+
+    calls = {
+        "x + y": lambda: x + y,
+        "tanh": lambda: x.tanh(),
+        f"matmul {a.shape[0], a.shape[1]} @ {b.shape[0], b.shape[1]}": lambda: a @ b,
+        "slice": lambda: x[: (size + 1) // 2],
+        "sum": lambda: x.sum(),
+        "softmax": lambda: lib.softmax(x),
+        "5 ops, forward and backward": backward,
+    }
+    return {f"{name}, {size} element{'s' * (size > 1)}": call for name, call in calls.items()}
+
+
+def digits_step(lib: Library, rng: np.random.Generator) -> Case:
+    """A whole training step of a classifier of digits: forward, cross-entropy, backward, SGD."""
+    widths = [784, 128, 10]
+    images = lib.tensor(rng.random((DIGITS, 784), dtype=np.float32))
+    labels = lib.tensor(rng.integers(0, 10, DIGITS))
+    weights = [
+        rng.standard_normal((m, n), dtype=np.float32) / np.float32(m**0.5) for m, n in pairwise(widths)
+    ]
+    layers, optimizer = lib.mlp(weights)
+
+    def step() -> float:
+        loss = lib.cross_entropy(layers[1](layers[0](images).relu()), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return Case(step, lambda: [step() for _ in range(MLP_STEPS)])
 
 
 def mlp_step(lib: Library, rng: np.random.Generator) -> Case:

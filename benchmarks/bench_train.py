@@ -6,14 +6,14 @@ batches are the same; the losses of the first steps must be equal before anythin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from benchmarks.contestants import Case, Contender, Suite, contestants
+from benchmarks.contestants import BenchmarkError, Case, Contender, Suite, contestants
 from benchmarks.harness import Plan, Report, ratio_text
 from benchmarks.probes import peaks
 from gpt.batches import Batches
@@ -30,8 +30,11 @@ VARIANTS = {"2 threads": {"threads": 2}, "1 thread": {"threads": 1, "pinned": Tr
 COMPILED = "torch.compile"
 OTHERS = {
     "NumPy alone": Contender(environment={"TINYTENSOR_HOST_KERNELS": "off"}),
-    COMPILED: Contender(mode={"compiled": True}, is_peer=True),
+    COMPILED: Contender(mode={"compiled": True}, library="torch"),
+    "JAX": Contender(library="jax", suite="benchmarks.bench_train:jax_peer"),
+    "tinygrad": Contender(library="tinygrad", suite="benchmarks.bench_train:tinygrad_peer"),
 }
+ROUNDING = {"float32": 1e-4, "bfloat16": 5e-3}  # by which losses may differ
 STEPS_THAT_AGREE = 4
 LEARNING_RATE = 3e-4
 
@@ -62,8 +65,8 @@ def batches(config: GPTConfig, train: TrainConfig) -> Batches:
     return Batches(ids, train.batch_size, config.block_size)
 
 
-def ours(shape: str) -> Suite:
-    """A step with tinytensor, as gpt.train takes it."""
+def ours(shape: str, dtype: str = "float32") -> Suite:
+    """A step with tinytensor, as gpt.train takes it; in bfloat16: under autocast."""
     import tinytensor as tt
     from gpt.model import GPT
     from tinytensor.optim import AdamW, clip_grad_norm_
@@ -78,28 +81,52 @@ def ours(shape: str) -> Suite:
     def step() -> float:
         inputs, targets = next(source)
         optimizer.zero_grad()
-        loss = model.loss(tt.from_numpy(inputs), tt.from_numpy(targets))
+        with tt.autocast(tt.bfloat16, enabled=dtype == "bfloat16"):
+            loss = model.loss(tt.from_numpy(inputs), tt.from_numpy(targets))
         loss.backward()
         value = float(loss.item())
         clip_grad_norm_(model.parameters(), train.grad_clip)
         optimizer.step()
         return value
 
-    return {shape: Case(step, lambda: [step() for _ in range(STEPS_THAT_AGREE)])}
+    return _stepping(shape, step)
 
 
-def peer(shape: str, compiled: bool = False) -> Suite:
-    """A step with PyTorch, as it is or through torch.compile."""
+def peer(shape: str, dtype: str = "float32", compiled: bool = False) -> Suite:
+    """A step with PyTorch, as it is or through torch.compile; in bfloat16: under autocast."""
     from benchmarks.torch_gpt import TorchTrainer
 
-    config, train = configs(shape)
-    recipe = replace(train, learning_rate=LEARNING_RATE)
-    trainer = TorchTrainer(config, recipe, weights(config), compiled=compiled)
-    source = batches(config, train)
+    config, recipe = configs(shape)
+    recipe = replace(recipe, learning_rate=LEARNING_RATE)
+    trainer = TorchTrainer(config, recipe, weights(config), compiled=compiled, dtype=dtype)
+    source = batches(config, recipe)
+    return _stepping(shape, lambda: trainer.step(*next(source), lr=LEARNING_RATE))
 
-    def step() -> float:
-        return trainer.step(*next(source), lr=LEARNING_RATE)
 
+def jax_peer(shape: str, dtype: str = "float32") -> Suite:
+    """A step with JAX."""
+    from benchmarks.jax_gpt import JaxTrainer
+
+    return _rival(shape, dtype, JaxTrainer)
+
+
+def tinygrad_peer(shape: str, dtype: str = "float32") -> Suite:
+    """A step with tinygrad."""
+    from benchmarks.tinygrad_gpt import TinygradTrainer
+
+    return _rival(shape, dtype, TinygradTrainer)
+
+
+def _rival(shape: str, dtype: str, trainer_class: Any) -> Suite:
+    if dtype != "float32":
+        raise BenchmarkError(f"train: {trainer_class.__name__} takes part in float32 alone")
+    config, recipe = configs(shape)
+    trainer = trainer_class(config, replace(recipe, learning_rate=LEARNING_RATE), weights(config))
+    source = batches(config, recipe)
+    return _stepping(shape, lambda: trainer.step(*next(source)))
+
+
+def _stepping(shape: str, step: Callable[[], float]) -> Suite:
     return {shape: Case(step, lambda: [step() for _ in range(STEPS_THAT_AGREE)])}
 
 
@@ -110,6 +137,7 @@ def run(
     variants: Sequence[str] = tuple(VARIANTS),
     alone: bool = False,
     others: Sequence[str] = (),
+    dtype: str = "float32",
 ) -> Report:
     """Measure steps, and the peaks of the machine.
 
@@ -119,9 +147,12 @@ def run(
         variants: keys of VARIANTS.
         alone: without PyTorch, also where it is installed.
         others: keys of OTHERS, who take part beside tinytensor and PyTorch.
+        dtype: what products and attention are computed in, a key of ROUNDING.
     """
     report = Report("train", "PyTorch")
-    agreeing = replace(rounds, rtol=1e-4)
+    if dtype not in ROUNDING:
+        raise BenchmarkError(f"train: dtype {dtype!r} is none of {', '.join(ROUNDING)}")
+    agreeing = replace(rounds, rtol=ROUNDING[dtype])
     for variant in variants:
         options: dict[str, Any] = VARIANTS[variant]
         peak = peaks(report, plan=rounds, **options)
@@ -131,15 +162,16 @@ def run(
                 "benchmarks.bench_train:peer",
                 alone=alone,
                 more={name: OTHERS[name] for name in others},
-                arguments={"shape": shape},
+                arguments={"shape": shape, "dtype": dtype},
                 **options,
             ) as both:
-                (result,) = report.compete(both, agreeing, label=f"{{}}, {variant}")
-            if COMPILED in both:
-                ratio = result.ratio("tinytensor", COMPILED)
-                report.findings[f"{shape}, {variant}, tinytensor : {COMPILED}"] = ratio_text(asdict(ratio))
+                label = variant if dtype == "float32" else f"{variant}, {dtype}"
+                (result,) = report.compete(both, agreeing, label=f"{{}}, {label}")
+            for name in (name for name in both if name not in ("tinytensor", "PyTorch", "NumPy alone")):
+                ratio = result.ratio("tinytensor", name)
+                report.findings[f"{shape}, {label}, tinytensor : {name}"] = ratio_text(asdict(ratio))
             for name in both:
-                report.findings[f"{shape}, {variant}, {name}"] = derived(
+                report.findings[f"{shape}, {label}, {name}"] = derived(
                     shape, result.times(name).median, peak["matmul_gflops"]
                 ) | _memory(result.about[name])
     return report

@@ -153,24 +153,31 @@ class Process:
         return {"suite": self.suite, "threads": self.threads, "pinned": self.pinned, **said}
 
 
+def installed(library: str) -> bool:
+    """Whether a library is here."""
+    return importlib.util.find_spec(library) is not None
+
+
 def has_torch() -> bool:
     """Whether PyTorch is installed here."""
-    return importlib.util.find_spec("torch") is not None
+    return installed("torch")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One more that takes part: tinytensor or PyTorch in another mode.
+    """One more that takes part: tinytensor or PyTorch in another mode, or another library.
 
     Attributes:
         mode: arguments that the suite gets besides those of all.
         environment: variables that are set for it alone.
-        is_peer: whether it runs on PyTorch.
+        library: what it runs on; its memory after import is not counted as the suite's.
+        suite: "module:function", where it is neither our suite nor the peer's.
     """
 
     mode: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    is_peer: bool = False
+    library: str = "tinytensor"
+    suite: str = ""
 
 
 @contextmanager
@@ -192,20 +199,20 @@ def contestants(
         arguments: of the suites.
         options: of Process.
     """
-    everyone = {"tinytensor": Contender(), "PyTorch": Contender(is_peer=True)} | dict(more or {})
+    everyone = {"tinytensor": Contender(), "PyTorch": Contender(library="torch")} | dict(more or {})
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(
                 Process(
-                    peer if c.is_peer else ours,
+                    c.suite or (ours if c.library == "tinytensor" else peer),
                     arguments={**(arguments or {}), **c.mode},
-                    imports=("torch",) if c.is_peer else ("tinytensor",),
+                    imports=(c.library,),
                     environment=c.environment,
                     **options,
                 )
             )
             for name, c in everyone.items()
-            if not c.is_peer or not (alone or not has_torch())
+            if c.library == "tinytensor" or not (alone or not installed(c.library))
         }
 
 

@@ -91,7 +91,7 @@ class TorchGPT(nn.Module):
 
 class TorchTrainer:
     """One training step after the other, as gpt.train takes them; `compiled`: loss and gradients by
-    torch.compile.
+    torch.compile; `dtype` bfloat16: under autocast.
     """
 
     def __init__(
@@ -101,7 +101,9 @@ class TorchTrainer:
         weights: Mapping[str, np.ndarray],
         *,
         compiled: bool = False,
+        dtype: str = "float32",
     ) -> None:
+        self.narrow = dtype == "bfloat16"
         self.model = TorchGPT(config, weights)
         self.loss = torch.compile(self.model.loss) if compiled else self.model.loss
         self.clip = train.grad_clip
@@ -119,7 +121,8 @@ class TorchTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad()
-        loss = self.loss(torch.from_numpy(inputs), torch.from_numpy(targets))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.narrow):
+            loss = self.loss(torch.from_numpy(inputs), torch.from_numpy(targets))
         loss.backward()
         value = float(loss.item())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
