@@ -20,10 +20,12 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.console import Parser
 from gpt.data import embedded_shakespeare
+from gpt.html import write
 from gpt.generate import next_probabilities
 from gpt.model import GPT, Block
 from gpt.run import load_model
 from gpt.tokenizer import CharTokenizer, Tokenizer
+from gpt.trace_page import trace_page
 
 __all__ = ["Station", "Trace", "main", "render", "trace"]
 
@@ -233,18 +235,24 @@ def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt trace TEXT`.
 
     Args:
-        argv: the text, and `--run=FOLDER` for a trained model.
+        argv: the text, `--run=FOLDER` for a trained model, and `--html=FILE` for a page.
 
     Returns:
         Exit code 0.
 
     Raises:
         FormatError: the run has no usable checkpoint.
+        SaveError: the page cannot be written.
     """
     args = _parser().parse_args(argv)
     model, tokenizer, about = _model(args.run)
+    result = trace(model, tokenizer, args.text, top=args.top)
+    if args.html:
+        write(args.html, trace_page(result, tokenizer, about))
+        print(f"wrote {args.html}")
+        return 0
     print(f"model   {about}")
-    print(render(trace(model, tokenizer, args.text, top=args.top)))
+    print(render(result))
     return 0
 
 
@@ -278,4 +286,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("text", help='for example "The cat sat"')
     parser.add_argument("--run", help="run directory (default: runs/demo if it exists)")
     parser.add_argument("--top", type=int, default=5, help="how many next tokens to list; default 5")
+    parser.add_argument("--html", metavar="FILE", help="write a page, with the numbers as colors")
     return parser
