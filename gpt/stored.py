@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.safetensors_file import Array, Entry
+from gpt.safetensors_file import Array, Entry, WeightFile
 from tinytensor.errors import DTypeError
 
-__all__ = ["DTYPES", "Stored", "as_float32", "as_stored", "stored"]
+__all__ = ["DTYPES", "Stored", "as_float32", "as_stored", "stored", "tensors_of"]
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # name of ours → its name in a weight file
 
@@ -40,6 +40,18 @@ class Stored:
         if self.array.shape != self.shape:
             return None
         return tuple(step // self.array.itemsize for step in self.array.strides)
+
+
+def tensors_of(file: WeightFile) -> dict[str, Stored]:
+    """The tensors of a safetensors file.
+
+    Args:
+        file: as `read_safetensors` gives it.
+
+    Returns:
+        Name → tensor.
+    """
+    return {name: stored(entry, name) for name, entry in file.entries.items()}
 
 
 def stored(entry: Entry, name: str) -> Stored:

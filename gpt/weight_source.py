@@ -22,8 +22,8 @@ from gpt.files import read_json
 from gpt.gguf_file import read_gguf
 from gpt.hf_config import config_from_hf
 from gpt.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
-from gpt.safetensors_file import Array, WeightFile, read_safetensors
-from gpt.stored import Stored, stored
+from gpt.safetensors_file import Array, read_safetensors
+from gpt.stored import Stored, tensors_of
 from gpt.tokenizer import Tokenizer
 from gpt.tokenizer import load as load_tokenizer
 from tinytensor.errors import ArgumentError, FormatError
@@ -140,12 +140,13 @@ class Source:
         raise FormatError(f"{self.path} does not hold the weights of its model", why=why, fix=fix)
 
 
-def open_source(path: str | os.PathLike[str]) -> Source:
+def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Source:
     """Open a folder, a file or a hub name: find out what model it is, and map its tensors.
 
     Args:
         path: a folder with config.json and safetensors (one file, or several with an index), a .safetensors
             file, a .gguf file, a run directory or checkpoint of ours, or a name on the Hugging Face hub.
+        writable: arrays that may be written to, which leaves the files as they are.
 
     Returns:
         The source; no weights were read.
@@ -157,12 +158,12 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     """
     found = Path(path) if os.path.exists(path) else _from_hub(str(path))
     if found.is_dir():
-        return _from_run(found) if is_run(found) else _from_folder(found)
+        return _from_run(found, writable) if is_run(found) else _from_folder(found, writable)
     if found.suffix == ".gguf":
         return Source(found, *read_gguf(found))
     if found.suffix in _PICKLED:
         raise _pickled(found)
-    return _from_file(found)
+    return _from_file(found, writable)
 
 
 def is_run(folder: Path) -> bool:
@@ -173,7 +174,7 @@ def is_run(folder: Path) -> bool:
 # ---- what there is ----------------------------------------------------------------------------------------
 
 
-def _from_run(folder: Path) -> Source:
+def _from_run(folder: Path, writable: bool) -> Source:
     """A run directory (its best checkpoint, or its last one), or a checkpoint in it."""
     if (folder / "state.json").is_file():
         run, step = folder.parent, folder
@@ -186,13 +187,13 @@ def _from_run(folder: Path) -> Source:
     model = state.get("model") if isinstance(state, dict) else None
     config = from_dict(GPTConfig, model, source=str(step / "state.json"))
     number = int(step.name.removeprefix("step_")) if step.name.removeprefix("step_").isdecimal() else 0
-    tensors = _tensors(read_safetensors(step / WEIGHTS, writable=True))
+    tensors = tensors_of(read_safetensors(step / WEIGHTS, writable=writable))
     return Source(
         folder, config, OURS, tensors, lambda: _tokenizer(run), lambda: load_checkpoint(run, number)
     )
 
 
-def _from_folder(folder: Path) -> Source:
+def _from_folder(folder: Path, writable: bool) -> Source:
     """A folder as Hugging Face's save_pretrained writes it."""
     if not (folder / CONFIG).is_file():
         raise FormatError(
@@ -202,9 +203,9 @@ def _from_folder(folder: Path) -> Source:
         )
     config, naming = _read_config(folder / CONFIG)
     if (folder / INDEX).is_file():
-        tensors = _sharded(folder / INDEX)
+        tensors = _sharded(folder / INDEX, writable)
     elif (folder / WEIGHTS).is_file():
-        tensors = _tensors(read_safetensors(folder / WEIGHTS, writable=True))
+        tensors = tensors_of(read_safetensors(folder / WEIGHTS, writable=writable))
     else:
         pickled = [file for file in sorted(folder.iterdir()) if file.suffix in _PICKLED]
         if pickled:
@@ -217,12 +218,12 @@ def _from_folder(folder: Path) -> Source:
     return Source(folder, config, naming, tensors, lambda: _tokenizer(folder))
 
 
-def _from_file(path: Path) -> Source:
+def _from_file(path: Path, writable: bool) -> Source:
     """A single file: ours, which keeps its config inside, or one beside its config.json or state.json."""
     folder = path.parent
     if path.name == WEIGHTS and (folder / "state.json").is_file():
-        return _from_run(folder)
-    file = read_safetensors(path, writable=True)
+        return _from_run(folder, writable)
+    file = read_safetensors(path, writable=writable)
     if METADATA in file.metadata:
         try:
             values = json.loads(file.metadata[METADATA])
@@ -239,7 +240,7 @@ def _from_file(path: Path) -> Source:
             why="weights alone do not say how many heads a model has",
             fix=f"put its {CONFIG} into the same folder",
         )
-    return Source(path, config, naming, _tensors(file), lambda: _tokenizer(folder))
+    return Source(path, config, naming, tensors_of(file), lambda: _tokenizer(folder))
 
 
 def _read_config(path: Path) -> tuple[GPTConfig, Naming]:
@@ -248,11 +249,7 @@ def _read_config(path: Path) -> tuple[GPTConfig, Naming]:
     return config, GPT2 if values["model_type"] == "gpt2" else LLAMA
 
 
-def _tensors(file: WeightFile) -> dict[str, Stored]:
-    return {name: stored(entry, name) for name, entry in file.entries.items()}
-
-
-def _sharded(index: Path) -> dict[str, Stored]:
+def _sharded(index: Path, writable: bool) -> dict[str, Stored]:
     """The tensors of several files, by the index that says which file holds which."""
     table = read_json(index, "from_pretrained").get("weight_map")
     if not isinstance(table, dict) or not all(
@@ -265,7 +262,7 @@ def _sharded(index: Path) -> dict[str, Stored]:
         )
     tensors: dict[str, Stored] = {}
     for shard in sorted(set(table.values())):
-        held = _tensors(read_safetensors(index.parent / shard, writable=True))
+        held = tensors_of(read_safetensors(index.parent / shard, writable=writable))
         if held.keys() != {name for name, file in table.items() if file == shard}:
             raise FormatError(
                 f"{index.parent / shard} does not hold what {index.name} says",

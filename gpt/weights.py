@@ -67,7 +67,7 @@ def from_pretrained(
         >>> bool((again.wte.weight == model.wte.weight).all())
         True
     """
-    source = open_source(path)
+    source = open_source(path, writable=True)
     config = replace(source.config, dropout=dropout, block_size=block_size or source.config.block_size)
     if config.block_size > source.config.block_size:
         raise tt.ArgumentError(
