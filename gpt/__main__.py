@@ -31,6 +31,8 @@ COMMANDS = {
     "demo": Command("gpt.demo", "train a small GPT on the embedded Shakespeare, and let it write"),
     "train": Command("gpt.train", "train a model: presets, any field as --field=value, resume"),
     "sample": Command("gpt.generate", "let a trained model write"),
+    "eval": Command("gpt.scores", "how well a trained model predicts a text: loss, perplexity, bits per byte"),
+    "health": Command("gpt.health", "how the parts of a model fared in training"),
     "plan": Command("gpt.plan", "parameters, memory, FLOPs and minutes of a run, before it runs"),
     "trace": Command("gpt.trace", "follow a text through the model, with numbers and shapes"),
     "attention": Command("gpt.attention_maps", "where each token looks, in any layer and head"),
