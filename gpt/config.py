@@ -206,6 +206,8 @@ class TrainConfig:
         gradient_accumulation_steps: forward and backward passes per optimizer step.
         checkpoint_blocks: forget what is inside so many blocks in a row, and compute it again in backward:
             less memory, a third more work; 0: keep everything.
+        shard_optimizer: with several ranks (mpiexec), let each keep the optimizer's state of its share of the
+            weights alone.
         max_steps: optimizer steps.
         learning_rate: the highest, reached after the warmup.
         min_learning_rate: the lowest, reached at the end of the decay.
@@ -256,6 +258,7 @@ class TrainConfig:
     batch_stride: int = 0
     gradient_accumulation_steps: int = 1
     checkpoint_blocks: int = 0
+    shard_optimizer: bool = False
     max_steps: int = 2000
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-4

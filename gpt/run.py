@@ -31,6 +31,7 @@ from gpt.safetensors_file import Array, read_safetensors
 from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
+from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
 from tinytensor.optim import GradScaler
 
 __all__ = ["Run", "join_state", "load_model", "load_weights", "split_state"]
@@ -45,6 +46,7 @@ class Run:
     Args:
         model_config: shape of the model; a vocab_size of 0 takes the tokenizer's.
         train_config: data, seeds and sizes; `init_from` decides where the weights come from.
+        ranks: who trains it together; rank 0 prepares the data before the others come here.
 
     Attributes:
         model, optimizer, scaler, batches: what a step works on.
@@ -62,9 +64,13 @@ class Run:
     command = "train"  # what goes on with it
     average: GPT | None = None
     spikes: SpikeGuard | None = None
+    ranks: Communicator = LocalCommunicator()
 
-    def __init__(self, model_config: GPTConfig, train_config: TrainConfig) -> None:
+    def __init__(
+        self, model_config: GPTConfig, train_config: TrainConfig, ranks: Communicator | None = None
+    ) -> None:
         self.train_config = train_config
+        self.ranks = self.ranks if ranks is None else ranks
         if importlib.util.find_spec("safetensors") is None:
             raise MissingLibraryError(
                 "train: the safetensors library is missing",
@@ -81,7 +87,9 @@ class Run:
             _refuse_other_ways(resumed, train_config)
         elif train_config.init_from == "scratch":
             _refuse_to_overwrite(self.folder)
-        self.tokenizer, self.train_tokens, self.val_tokens = self._data(resumed is not None)
+        self.tokenizer, self.train_tokens, self.val_tokens = self._data(
+            resumed is not None or self.ranks.rank > 0
+        )
         if train_config.sample_interval and self.tokenizer is not None:
             self.tokenizer.encode(train_config.sample_prompt)  # what it does not know is said now, not later
         self.model_config = _with_vocabulary(model_config, self.tokenizer, self.train_tokens)
@@ -91,6 +99,8 @@ class Run:
             load_weights(self.model, Path(train_config.init_from))
         self.model.checkpoint_blocks = train_config.checkpoint_blocks
         self.optimizer = optimizer_of(self.model, train_config)
+        if train_config.shard_optimizer:
+            self.optimizer = ShardedOptimizer(self.optimizer, self.ranks)
         if train_config.spike_deviations:
             self.spikes = SpikeGuard(train_config.spike_deviations, train_config.spike_window)
         if train_config.ema_decay:
@@ -109,7 +119,7 @@ class Run:
         if resumed is not None:
             self._restore(resumed)
 
-    def _data(self, resumed: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
+    def _data(self, prepared_before: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
         """The tokenizer and the two splits; text is turned into token files once."""
         config = self.train_config
         source = Path(config.data)
@@ -121,7 +131,7 @@ class Run:
             val = open_split(source, "val") if (source / "val.bin").is_file() else None
             return tokenizer, open_split(source, "train"), val
         prepared = self.folder / "data"
-        if resumed:
+        if prepared_before:
             val = open_split(prepared, "val") if (prepared / "val.bin").is_file() else None
             return load_tokenizer(prepared / TOKENIZER), open_split(prepared, "train"), val
         if config.data == "shakespeare":
@@ -174,9 +184,13 @@ class Run:
     # ---- checkpoints ------------------------------------------------------------------------------------
 
     def save(self, *, best: bool = False) -> Path:
-        """Save a checkpoint of this moment: atomic, and enough to go on with equal bits."""
+        """Save a checkpoint of this moment: atomic, and enough to go on with equal bits, on any number of
+        ranks. All ranks call this, and the first one writes.
+        """
         weights = {name: p.cpu().numpy() for name, p in self.shown.state_dict().items()}
         arrays, scalars = split_state(self.optimizer.state_dict())
+        if self.ranks.rank > 0:
+            return self.folder / f"step_{self.step}"
         if self.average is not None:
             arrays |= {f"{_RAW}{name}": p.cpu().numpy() for name, p in self.model.state_dict().items()}
         state = {

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ import tinytensor as tt
 from gpt.batches import Batch
 from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.data_parallel import Team, ends_all, first_one_first
 from gpt.generate import generate
 from gpt.health import HealthProbe, health_table
 from gpt.plan import matmul_speed, plan
 from gpt.presets import configs_from, describe_presets
 from gpt.recipe import schedule_of
 from gpt.run import Run, read_configs
-from gpt.run_log import RunLog, summary
+from gpt.run_log import summary
+from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
 
 __all__ = ["Trainer", "main", "train"]
@@ -52,14 +54,15 @@ class Trainer:
     """
 
     def __init__(self, run: Run, *, quiet: bool = False) -> None:
-        self.run, self.quiet = run, quiet
+        self.run, self.quiet = run, quiet or run.ranks.rank > 0
         self.config = run.train_config
-        self.log = RunLog(run.folder)
+        self.team = Team(run)
+        self.log = self.team.log(run.folder)
         self.lr = schedule_of(self.config)
         self.stop_asked = False
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
         self.flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
-        self.peak_flops = matmul_speed(run.model_config, self.config, seconds=0.3)
+        self.peak_flops = self.team.size * matmul_speed(run.model_config, self.config, seconds=0.3)
         self.ids: tt.Tensor  # the inputs of the last batch, (B, T)
         self.health: dict[str, Any] | None = None  # the last look, as it is in the log
         self.first_batch: Batch | None = run.batches.batch(0) if self.config.overfit_one_batch else None
@@ -100,14 +103,16 @@ class Trainer:
         return numbers if run.spikes is None else {**numbers, "skipped": run.spikes.skipped}
 
     def _gradients(self) -> float:
-        """Forward and backward passes over the batches of one step; their mean loss."""
+        """Forward and backward passes over the batches of one step, on all ranks; their mean loss."""
         parts, total = self.config.gradient_accumulation_steps, 0.0
-        for _ in range(parts):
+        divisor = parts / self.team.share
+        for part in range(parts):
             with self.precision():
                 loss = self.next_loss()
-            self.run.scaler.scale(loss / parts if parts > 1 else loss).backward()
-            total += loss.item() / parts
-        return total
+            with self.team.accumulating(part + 1 < parts):
+                self.run.scaler.scale(loss / divisor if divisor != 1 else loss).backward()
+            total += loss.item() / divisor
+        return self.team.end_of_backward(total, self.stop_asked)
 
     def _report_accident(self, loss: float, norm: float) -> None:
         step = self.run.step
@@ -121,7 +126,7 @@ class Trainer:
     def next_loss(self) -> tt.Tensor:
         """The loss of the next batch, with its history."""
         batch = self.first_batch or next(self.run.batches)
-        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in batch]
+        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.team.rows(batch)]
         loss: tt.Tensor = self.run.loss(self.ids, *others)
         return loss
 
@@ -148,23 +153,25 @@ class Trainer:
     def _save(self, *, best: bool = False) -> None:
         weights = [p.detach() for p in self.run.model.parameters()]
         self._check_finite("norm of the weights", float(tt.grad_norm(weights)))
+        self.team.check_equal()
         self.run.save(best=best)
 
     # ---- the loop ---------------------------------------------------------------------------------------
 
     def train(self) -> Run:
         """Train until `max_steps`, or until asked to stop; the run, with its last checkpoint saved."""
-        with _alone_in(self.run.folder):
+        with _alone_in(self.run.folder) if self.team.leads else nullcontext():
             return self._train()
 
     def _train(self) -> Run:
         run, config = self.run, self.config
-        run.write_config()
-        truncate_log(self.log.path, run.step)
+        if self.team.leads:
+            run.write_config()
+            truncate_log(self.log.path, run.step)
         run.model.train()
         with self._progress() as show, _ctrl_c(self):
             since, begun = run.step, time.perf_counter()
-            while run.step < config.max_steps and not self.stop_asked:
+            while run.step < config.max_steps and not self.team.stops(self.stop_asked):
                 numbers: dict[str, Any] = self.step()
                 if run.step % config.log_interval == 0 or run.step == config.max_steps:
                     numbers |= self.speed(run.step - since, time.perf_counter() - begun)
@@ -174,7 +181,7 @@ class Trainer:
                 before = time.perf_counter()
                 self._between(show)
                 begun += time.perf_counter() - before  # what is between steps does not count as training
-        if self.stop_asked:
+        if self.team.stops(self.stop_asked):
             self._save()
             self._say(
                 f"\nstopped at step {run.step}, saved in {run.folder}"
@@ -204,7 +211,8 @@ class Trainer:
         if saving:
             self._save(best=best)
             self.log.draw()
-        if config.sample_interval and run.step % config.sample_interval == 0 and run.tokenizer is not None:
+        sampling = config.sample_interval and run.step % config.sample_interval == 0 and self.team.leads
+        if sampling and run.tokenizer is not None:
             self._say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
 
     def sample(self) -> str:
@@ -223,7 +231,7 @@ class Trainer:
         tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
         rate = tokens / max(seconds, 1e-9)
         if rate * self.flops_per_token > self.peak_flops:  # the peak was measured while the machine was busy
-            again = matmul_speed(self.run.model_config, self.config, seconds=0.1)
+            again = self.team.size * matmul_speed(self.run.model_config, self.config, seconds=0.1)
             self.peak_flops = max(self.peak_flops, again, rate * self.flops_per_token)
         return {
             "tokens_per_second": round(rate, 1),
@@ -310,7 +318,7 @@ def _ctrl_c(trainer: Trainer) -> Iterator[None]:
 
 
 def train(model_config: GPTConfig, train_config: TrainConfig, *, quiet: bool = False) -> Run:
-    """Train a model as two configs say.
+    """Train a model as two configs say; together with the other processes where `mpiexec` started several.
 
     Args:
         model_config: shape of the model.
@@ -324,11 +332,15 @@ def train(model_config: GPTConfig, train_config: TrainConfig, *, quiet: bool = F
         ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used, or the loss is not
             finite.
         SaveError: the run directory cannot be written.
+        CommunicationError: several processes were started, and cannot find each other.
     """
-    run = Run(model_config, train_config)
-    if not quiet:
-        print(describe(run), flush=True)
-    return Trainer(run, quiet=quiet).train()
+    ranks = init()
+    with ends_all(ranks):
+        with first_one_first(ranks):
+            run = Run(model_config, train_config, ranks)
+        if not quiet and ranks.rank == 0:
+            print(describe(run), flush=True)
+        return Trainer(run, quiet=quiet).train()
 
 
 def files_of(folder: Path) -> list[str]:
@@ -347,6 +359,7 @@ def describe(run: Run) -> str:
         f"run    steps {run.step} to {config.max_steps}, {config.sequences_per_step} sequences a step, "
         f"seed {config.seed}, into {run.folder}\n"
         f"device {config.device}, products in {config.dtype}"
+        + (f", {run.ranks.size} ranks of {tt.get_num_threads()} threads" if run.ranks.size > 1 else "")
     )
 
 
@@ -368,7 +381,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
     run = train(*_configs(argv))
-    print(f"run    {run.folder}: {', '.join(files_of(run.folder))}")
+    if run.ranks.rank == 0:
+        print(f"run    {run.folder}: {', '.join(files_of(run.folder))}")
     return 0
 
 

@@ -7,7 +7,7 @@ order; each call starts one and gives a handle, so that work goes on meanwhile.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, Protocol
 
 import tinytensor as tt
 
@@ -173,9 +173,10 @@ class Communicator:
             fix="use init(), or define start",
         )
 
-    def abort(self, code: int) -> NoReturn:
-        """End the programs of all ranks, now: for a rank that has failed and said why."""
-        raise SystemExit(code)
+    def abort(self, code: int) -> None:
+        """End the processes of all ranks, now: for a rank that has failed and said why. Where ranks are
+        threads it returns, and the exception of one ends the others.
+        """
 
     def share_of_cores(self) -> float:
         """Which part of the cores that this program may use is its own: 1 where no other rank uses them."""
