@@ -104,6 +104,7 @@ class KVCache:
     Attributes:
         length: tokens seen so far; at most `config.block_size` where positions end there.
         room: tokens whose keys and values are kept.
+        step: so many tokens at once always find room, where positions do not end.
         positions: those of the newest tokens, (T,).
 
     Example:
@@ -121,7 +122,9 @@ class KVCache:
     ) -> None:
         self.config = config
         # moving the keys costs as much as looking at them once, so it is done for many tokens at a time
-        self.room = config.block_size if config.positions_end else config.window + (config.window + 3) // 4
+        more = 0 if config.positions_end else max(config.window // 4, 16)
+        self.room = (config.block_size if config.positions_end else config.window) + more
+        self.step = more + 1
         shape = (batch_size, config.kv_heads, self.room, config.head_size)  # (B, nkv, N, hs)
         self.keys = [tt.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
         self.values = [tt.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
@@ -157,6 +160,15 @@ class KVCache:
             self._angles = rotary.angles(self.positions)
         return self._angles
 
+    def pieces(self, count: int) -> list[int]:
+        """How `count` tokens are read: at once where there is room, else one piece after the other."""
+        first = self.room - (self.length - self._dropped)
+        if self.config.positions_end or count <= first:
+            return [count]
+        rest = count - first
+        sizes = [first, *[self.step] * (rest // self.step), rest % self.step]
+        return [size for size in sizes if size]
+
     def _make_room(self, count: int) -> None:
         """Drop tokens that no new one sees, if `count` more have no place."""
         used = self.length - self._dropped
@@ -167,7 +179,7 @@ class KVCache:
             raise tt.ShapeError(
                 f"KVCache: {count} tokens at once behind {self.length} others",
                 why=f"there is room for {self.room}, and the first of them sees {kept} others",
-                fix=f"read at most {self.room - self.config.window + 1} tokens at a time",
+                fix=f"read at most {self.step} tokens at a time",
             )
         with tt.no_grad():
             for memory in (*self.keys, *self.values):

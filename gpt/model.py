@@ -203,6 +203,9 @@ class GPT(nn.Module):
             ShapeError: idx is not (B, T), or longer than the context where positions end there.
             IndexRangeError: an id is not in the vocabulary.
         """
+        if cache is not None and idx.ndim == 2 and len(sizes := cache.pieces(idx.shape[1])) > 1:
+            found = [self(piece, cache, last_only=last_only) for piece in idx.split(sizes, 1)]
+            return found[-1] if last_only else tt.concat(found, axis=1)
         x_BTC = self.embed(idx, cache)
         together, L = self.checkpoint_blocks, len(self.h)
         if together and cache is None:
