@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -145,14 +144,14 @@ def save_single(model: GPT, path: str | os.PathLike[str], *, dtype: Dtype = "flo
     write_safetensors(path, _named(model, OURS, dtype), {METADATA: json.dumps(to_dict(model.config))})
 
 
-def _build(config: GPTConfig, weights: Mapping[str, Array]) -> GPT:
-    """A model on these arrays: those that are packed are not copied."""
+def _build(config: GPTConfig, weights: dict[str, Array]) -> GPT:
+    """A model on these arrays, which are taken out of `weights`: those that are packed are not copied."""
     with init.skipped():
         model = GPT(config)
     owners = dict(model.named_modules())
-    for name, array in weights.items():
+    for name in list(weights):
         owner, _, kind = name.rpartition(".")
-        setattr(owners[owner], kind, Parameter(tt.from_numpy(array)))
+        setattr(owners[owner], kind, Parameter(tt.from_numpy(weights.pop(name))))
     return model
 
 

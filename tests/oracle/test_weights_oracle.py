@@ -37,10 +37,22 @@ def gpt2(**changes: Any) -> Build:
     return lambda: transformers.GPT2LMHeadModel(config)
 
 
+def llama(kind: str = "Llama", **changes: Any) -> Build:
+    config = getattr(transformers, f"{kind}Config")(**LLAMA_SIZES | changes)
+    return lambda: getattr(transformers, f"{kind}ForCausalLM")(config)
+
+
 MODELS: dict[str, Build] = {
     "gpt2": gpt2(),
     "gpt2, exact gelu, untied": gpt2(activation_function="gelu", tie_word_embeddings=False),
-    "gpt2, relu": gpt2(activation_function="relu"),
+    "gpt2, relu, narrow": gpt2(activation_function="relu", n_inner=48),
+    "llama": llama(),
+    "llama, grouped and tied": llama(
+        num_key_value_heads=2, tie_word_embeddings=True, rope_theta=500.0, rms_norm_eps=1e-5
+    ),
+    "llama, one key": llama(num_key_value_heads=1, intermediate_size=128),
+    "mistral": llama("Mistral", num_key_value_heads=2, sliding_window=9),
+    "qwen3": llama("Qwen3", num_key_value_heads=2, head_dim=8),
 }
 
 
@@ -138,7 +150,8 @@ def test_halved_files_both_ways(pair, dtype, tmp_path):
     mine, _ = from_pretrained(tmp_path / "theirs")
     for name, p in from_pretrained(tmp_path / "ours")[0].named_parameters():
         assert (p == dict(mine.named_parameters())[name]).all(), name  # rounded alike
-    assert difference(mine, half.float().eval()) < 3e-6
+    read = type(theirs).from_pretrained(tmp_path / "theirs", dtype=torch.float32)
+    assert difference(mine, read.eval()) < 3e-6
 
 
 def test_shards(pair, tmp_path):
