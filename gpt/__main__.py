@@ -31,11 +31,16 @@ COMMANDS = {
     "demo": Command("gpt.demo", "train a small GPT on the embedded Shakespeare, and let it write"),
     "train": Command("gpt.train", "train a model: presets, any field as --field=value, resume"),
     "sample": Command("gpt.generate", "let a trained model write"),
-    "eval": Command("gpt.scores", "how well a trained model predicts a text: loss, perplexity, bits per byte"),
+    "eval": Command(
+        "gpt.scores", "how well a trained model predicts a text: loss, perplexity, bits per byte"
+    ),
     "health": Command("gpt.health", "how the parts of a model fared in training"),
     "plan": Command("gpt.plan", "parameters, memory, FLOPs and minutes of a run, before it runs"),
     "trace": Command("gpt.trace", "follow a text through the model, with numbers and shapes"),
     "attention": Command("gpt.attention_maps", "where each token looks, in any layer and head"),
+    "finetune": Command(
+        "gpt.finetune", "train a trained model further: text, instructions, labels, preferences"
+    ),
     "tokenizer": Command("gpt.tokenizer", "train a tokenizer, or look at what it does"),
     "import": Command(
         "gpt.import_model", "make a run of a model from elsewhere: safetensors, GGUF, a hub name"

@@ -1,0 +1,164 @@
+"""Examples for fine-tuning: records from JSONL files, and batches of like lengths. Knows no models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpt.files import PathLike, read_text
+from tinytensor.errors import ArgumentError, FormatError
+
+__all__ = ["IGNORED", "LikeLengths", "completion", "padded", "read_records", "split"]
+
+IGNORED = -100  # a target that adds nothing to the loss
+Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
+
+
+def read_records(path: PathLike, fields: Mapping[str, str | None]) -> list[dict[str, str]]:
+    r"""Read a file of JSON objects, one a line.
+
+    Args:
+        path: the file; empty lines are skipped.
+        fields: name → text that stands in where the field is missing; None: it must be there.
+
+    Returns:
+        The records, with these fields alone.
+
+    Raises:
+        ArgumentError: the file cannot be read.
+        FormatError: a line is no object, lacks a field, or has another value than a text in it; or there is
+            no record.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "pairs.jsonl"
+        >>> _ = path.write_text('{"instruction": "Add", "output": "3"}\n')
+        >>> read_records(path, {"instruction": None, "input": "", "output": None})
+        [{'instruction': 'Add', 'input': '', 'output': '3'}]
+    """
+    found = []
+    for number, line in enumerate(read_text(path, "read_records").splitlines(), 1):
+        if line.strip():
+            found.append(_record(f"{path}, line {number}", line, fields))
+    if not found:
+        raise FormatError(f"read_records: {path} is empty", why="there is no record", fix=_form(fields))
+    return found
+
+
+def _record(place: str, line: str, fields: Mapping[str, str | None]) -> dict[str, str]:
+    try:
+        value: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"read_records: {place}", why=f"no JSON: {error}", fix=_form(fields)) from None
+    if not isinstance(value, dict):
+        raise FormatError(f"read_records: {place}", why="it is no object", fix=_form(fields))
+    record: dict[str, Any] = {name: value.get(name, instead) for name, instead in fields.items()}
+    for name, text in record.items():
+        if not isinstance(text, str):
+            why = f"{name!r} is missing" if name not in value else f"{name!r} is not a text"
+            raise FormatError(f"read_records: {place}", why=why, fix=_form(fields))
+    return record
+
+
+def _form(fields: Mapping[str, str | None]) -> str:
+    form = json.dumps(dict.fromkeys(fields, "…"), ensure_ascii=False)
+    return f"each line is an object of texts: {form}"
+
+
+def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list[T]]:
+    """Hold a share of the items out, by chance.
+
+    Args:
+        items: at least two.
+        fraction: share of those held out; at least one is, and one is not.
+        seed: of the choice.
+
+    Returns:
+        Those to train with, and those held out, each in their old order.
+
+    Raises:
+        ArgumentError: fewer than two items.
+
+    Example:
+        >>> [len(part) for part in split(range(10), 0.2, seed=0)]
+        [8, 2]
+    """
+    if len(items) < 2:
+        raise ArgumentError(
+            f"finetune: {len(items)} examples", why="one part is held out, to measure by", fix="bring more"
+        )
+    count = min(max(round(fraction * len(items)), 1), len(items) - 1)
+    held = set(_shuffled(len(items), seed, 0)[:count].tolist())
+    return [x for i, x in enumerate(items) if i not in held], [items[i] for i in sorted(held)]
+
+
+def _shuffled(count: int, seed: int, number: int) -> Ints:
+    """An order of 0 … count - 1 that (seed, number) decide; raw bits of Philox, the same in all NumPys."""
+    bits = np.random.Philox(key=np.array([seed, number], np.uint64)).random_raw(count)
+    return np.argsort(bits, kind="stable").astype(np.int64)
+
+
+class LikeLengths:
+    """Batches of examples of like lengths: there is little padding. Each epoch takes every example once.
+
+    Batch k is a function of k alone: any batch can be made again.
+
+    Args:
+        lengths: one for each example, at least one.
+        batch_size: B; the last batch of an epoch by length may be smaller.
+        seed: of the order.
+
+    Example:
+        >>> batches = LikeLengths([5, 1, 5, 1], batch_size=2, seed=0)
+        >>> sorted(sorted(batches.batch(k).tolist()) for k in range(2))
+        [[0, 2], [1, 3]]
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = np.asarray(lengths), batch_size, seed
+        self.per_epoch = -(-len(lengths) // batch_size)
+
+    def batch(self, step: int) -> Ints:
+        """Numbers of the examples in a batch, (B,)."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = _shuffled(len(self.lengths), self.seed, 2 * epoch)
+        by_length = order[np.argsort(self.lengths[order], kind="stable")]  # ties in another order each time
+        first = int(_shuffled(self.per_epoch, self.seed, 2 * epoch + 1)[place]) * self.batch_size
+        return by_length[first : first + self.batch_size]
+
+
+def padded(rows: Sequence[Ints], fill: int) -> Ints:
+    """Rows of different lengths as one array, filled up at their ends: (B, longest).
+
+    Example:
+        >>> padded([np.array([1, 2]), np.array([3])], fill=0).tolist()
+        [[1, 2], [3, 0]]
+    """
+    whole = np.full((len(rows), max(map(len, rows))), fill, np.int64)
+    for row, values in zip(whole, rows, strict=True):
+        row[: len(values)] = values
+    return whole
+
+
+def completion(prompt: Sequence[int], answer: Sequence[int], *, masked: bool = True) -> tuple[Ints, Ints]:
+    """Inputs and targets of an answer to a prompt, (T,) each: a target is the token after its input.
+
+    Args:
+        prompt: token ids, at least one.
+        answer: token ids.
+        masked: the prompt's own tokens are no targets: they are -100, which the loss leaves out.
+
+    Example:
+        >>> [x.tolist() for x in completion([1, 2, 3], [4, 5])]
+        [[1, 2, 3, 4], [-100, -100, 4, 5]]
+    """
+    ids = np.array([*prompt, *answer], np.int64)
+    targets = ids[1:].copy()
+    if masked:
+        targets[: len(prompt) - 1] = IGNORED
+    return ids[:-1], targets
