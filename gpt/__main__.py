@@ -38,6 +38,8 @@ COMMANDS = {
     "plan": Command("gpt.plan", "parameters, memory, FLOPs and minutes of a run, before it runs"),
     "trace": Command("gpt.trace", "follow a text through the model, with numbers and shapes"),
     "attention": Command("gpt.attention_maps", "where each token looks, in any layer and head"),
+    "lens": Command("gpt.lens", "what the model would say after each of its layers"),
+    "loss-map": Command("gpt.loss_map", "which tokens of a text the model expected, as colors"),
     "finetune": Command(
         "gpt.finetune", "train a trained model further: text, instructions, labels, preferences"
     ),
