@@ -46,6 +46,14 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--dtype", default="float32", help="or bfloat16, under autocast (%(default)s)")
     train.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
+    where = commands.add_parser(
+        "profile",
+        parents=[common, contest],
+        help="where the time of a step goes, and what each technique gains",
+    )
+    where.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
+    where.add_argument("--threads", default="2", help="2 threads, or 1 on one CPU (%(default)s)")
+    where.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
     writing = commands.add_parser("generate", parents=[common, contest], help="tokens that a GPT writes")
     writing.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
     writing.add_argument("--threads", default="2,1", help="2 threads, or 1 on one CPU (%(default)s)")
@@ -104,6 +112,10 @@ def reports(options: argparse.Namespace) -> list[Report]:
         )
     plan = Plan(options.rounds, options.retries, options.seconds)
     variants = [names[t] for t in threads]
+    if options.command == "profile":
+        from benchmarks import bench_profile
+
+        return [bench_profile.run(plan, shapes=shapes, variants=variants)]
     if options.command == "matmul_cpu":
         which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
         return [bench_matmul_cpu.run(plan, shapes=shapes, variants=variants, **which)]

@@ -54,6 +54,8 @@ class Op:
         nothing written, where it leaves this case to `cpu`. None: there is no such kernel.
         host_bf16(*outputs, *inputs, **params) → bool: as `host`, for bfloat16 as it is stored; where it gives
         False, and for float16, the inputs are widened for `host` and `cpu`.
+        many(…) → bool: by one call of a kernel of the host for many tensors; there is one where steps of
+        optimizers are.
         cuda(launch, *outputs, *inputs, **params): the same by kernels of the twin file, on `launching.View`s.
         backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
     """

@@ -116,6 +116,18 @@ class Adamw(Op):
         in_ranks(move, flat_blocks(param.size), param.size)
 
     @staticmethod
+    def many(
+        params: list[Array],
+        grads: list[Array],
+        ms: list[Array],
+        vs: list[Array],
+        hyper: Array,
+        rows: Array,
+        coupled: bool,
+    ) -> bool:
+        return kernels.adamw(params, grads, ms, vs, hyper, rows, coupled)
+
+    @staticmethod
     def cuda(
         launch: Launch, param: View, grad: View, m: View, v: View, hyper: View, *, coupled: bool
     ) -> None:
@@ -333,7 +345,7 @@ def _step_on_host(
     if config.host_kernels == "off":
         return False
     columns = [[arr(x) for x in column] for column in (params, grads, ms, vs)]
-    if not kernels.adamw(*columns, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
+    if not Adamw.many(*columns, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
         return False
     for written in (params, ms, vs):
         for x in written:
@@ -385,6 +397,11 @@ class SumOfSquares(Op):
         y[...] = total
 
     @staticmethod
+    def many(norm: Array, xs: list[Array]) -> bool:
+        """Here already the root of the sum over all arrays."""
+        return kernels.euclidean_norm(norm, xs)
+
+    @staticmethod
     def cuda(launch: Launch, y: View, x: View) -> None:
         blocks = blocks_for(x.size, CHUNK)
         sums = launch.scratch((blocks,), float64)
@@ -429,7 +446,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
             return _norm_on_device(device, tensors)
         norm = np.empty((), np.float32)
         in_one_call = config.host_kernels == "auto" and not graphs
-        if in_one_call and kernels.euclidean_norm(norm, [arr(x) for x in tensors]):
+        if in_one_call and SumOfSquares.many(norm, [arr(x) for x in tensors]):
             return from_array(norm, float32)
     total = apply(SumOfSquares, tensors[0])
     for x in tensors[1:]:

@@ -1,0 +1,81 @@
+"""The profiler counts what ran, adds up to the whole, and leaves no trace."""
+
+import time
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor import lab
+from tinytensor.errors import ArgumentError
+from tinytensor.op import registry
+
+
+def test_calls_and_bytes_are_those_of_the_program() -> None:
+    x = tt.ones(100, 50, requires_grad=True)
+    with lab.profile() as p:
+        for _ in range(3):
+            (tt.exp(x) * x).sum().backward()
+    assert p.ops["exp"].calls == 3
+    assert p.ops["exp"].nbytes == 3 * 2 * x.nbytes
+    assert p.ops["multiply"].calls >= 6  # twice more in each backward
+    assert 0 < p.in_ops < p.seconds
+
+
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_an_op_counts_once_whoever_computes_it(kernels, monkeypatch) -> None:
+    monkeypatch.setattr(tt.config, "host_kernels", kernels)
+    x = tt.ones(64, 64)
+    with lab.profile() as p:
+        tt.softmax(x, axis=-1)
+    assert p.ops["softmax"].calls == 1
+
+
+def test_a_step_of_an_optimizer_is_seen() -> None:
+    p = tt.ones(1000, requires_grad=True)
+    p.grad = tt.ones(1000)
+    optimizer = tt.optim.AdamW([p])
+    with lab.profile() as found:
+        optimizer.step()
+    assert found.ops["adamw"].calls == 1
+    assert found.ops["adamw"].nbytes >= 4 * p.nbytes
+
+
+def test_time_is_that_of_the_clock(monkeypatch) -> None:
+    monkeypatch.setattr(registry["exp"], "ufunc", staticmethod(_slow))
+    with lab.profile() as p:
+        tt.exp(tt.ones(3))
+    assert p.longest()[0].name == "exp"
+    assert 0.05 <= p.ops["exp"].seconds <= p.seconds
+
+
+def _slow(x: np.ndarray, out: object = None, order: str = "K") -> np.ndarray:
+    time.sleep(0.05)
+    return np.exp(x)
+
+
+def test_nothing_stays_wrapped_after_an_error() -> None:
+    before = {(n, a): op.__dict__.get(a) for n, op in registry.items() for a in ("cpu", "host", "ufunc")}
+    with pytest.raises(ZeroDivisionError), lab.profile():
+        _ = 1 / 0
+    after = {(n, a): op.__dict__.get(a) for n, op in registry.items() for a in ("cpu", "host", "ufunc")}
+    assert before == after
+
+
+def test_only_one_profile_at_a_time() -> None:
+    with lab.profile(), pytest.raises(ArgumentError, match="another profile is open"), lab.profile():
+        pass
+    with lab.profile():
+        pass
+
+
+def test_the_table_adds_up() -> None:
+    x = tt.ones(10)
+    with lab.profile() as p:
+        x + x
+        x * x
+    text = p.table(rows=1)
+    assert "other ops" in text
+    assert "100.0%" in text.splitlines()[-1]
+    with pytest.raises(ArgumentError):
+        p.table(per=0)
