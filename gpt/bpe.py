@@ -1,4 +1,4 @@
-"""Byte-level byte-pair encoding as in GPT-2: any text, any bytes, nothing is ever unknown.
+"""Byte-level byte-pair encoding as in GPT-2 and GPT-4: any text, any bytes, nothing is ever unknown.
 
 A text is cut into pieces (`gpt/pretokens.py`); each piece starts as its UTF-8 bytes; again and again the two
 adjacent tokens whose merge was learned first become one. Knows nothing of training data files and models.
@@ -7,13 +7,16 @@ adjacent tokens whose merge was learned first become one. Knows nothing of train
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
 
 from gpt.bpe_merge import merge_long, merge_short
 from gpt.bpe_train import BYTE_TOKENS, learn_merges
+from gpt.bpe_vocabulary import check_special_tokens, tokens_by_id
 from gpt.files import PathLike
-from gpt.pretokens import NAME_BYTES, pieces, printable, unprintable
-from gpt.tokenizer_json import Merge, write_tokenizer_json
-from gpt.vocabulary import Ids, Texts, as_texts, check_ids, check_text
+from gpt.pretokens import check_split, pieces, printable
+from gpt.rank_files import read_ranks
+from gpt.tokenizer_json import Merge, Parts, write_tokenizer_json
+from gpt.vocabulary import Ids, Texts, as_texts, check_ids, check_text, check_utf8
 from tinytensor.errors import ArgumentError, DTypeError
 
 __all__ = ["END_OF_TEXT", "BPETokenizer"]
@@ -28,16 +31,19 @@ Progress = Callable[[Iterable[tuple[int, int]]], Iterable[tuple[int, int]]]
 
 
 class BPETokenizer:
-    """Byte-level BPE tokenizer with GPT-2's cutting rule.
+    """Byte-level BPE tokenizer with the cutting rule of GPT-2 or another one.
 
     Args:
         vocab: bytes of each ordinary token → id. Holds all 256 single bytes.
         merges: pairs of tokens in the order of their rank.
-        special_tokens: text of each special token → id. They have no merges and stand for themselves.
+        special_tokens: text of each special token → id. They have no merges and stand for themselves. Between
+            the ids of special tokens behind the ordinary ones there may be holes, as in GPT-4's vocabulary.
+        split: the rule that cuts a text into pieces: "gpt2", "cl100k", "llama3", "o200k" or "smollm".
+        whole_pieces: whether a piece that is a token becomes that token, also where merges do not lead to it.
 
     Raises:
-        ArgumentError: the ids are not 0 … vocab_size - 1, a byte is missing, a merge names or makes a token
-            that the vocabulary lacks, or a special token is empty or collides with an ordinary one.
+        ArgumentError: the ids are not 0, 1, 2, …, a byte is missing, a merge names or makes a token that the
+            vocabulary lacks, a special token is empty or collides with an ordinary one, or an unknown rule.
 
     Example:
         >>> from gpt.bpe import BPETokenizer
@@ -49,23 +55,20 @@ class BPETokenizer:
     """
 
     def __init__(
-        self, vocab: Mapping[bytes, int], merges: Iterable[Merge], special_tokens: Mapping[str, int]
+        self,
+        vocab: Mapping[bytes, int],
+        merges: Iterable[Merge],
+        special_tokens: Mapping[str, int],
+        split: str = "gpt2",
+        whole_pieces: bool = False,
     ) -> None:
-        self.special_tokens = dict(special_tokens)
-        _check_special(self.special_tokens, vocab)
-        by_id = {token_id: token for token, token_id in vocab.items()}
-        by_id |= {token_id: text.encode("utf-8") for text, token_id in self.special_tokens.items()}
-        count = len(vocab) + len(self.special_tokens)
-        if by_id.keys() != set(range(count)):
-            absent = next(token_id for token_id in range(count + 1) if token_id not in by_id)
-            raise ArgumentError(
-                f"BPETokenizer: {count} tokens, but none has the id {absent}",
-                why="ids are rows of the embedding table: 0, 1, 2, … without holes and repetitions",
-                fix="number the tokens from 0 without gaps",
-            )
-        self.tokens: list[bytes] = [by_id[token_id] for token_id in range(count)]
+        self.vocab, self.special_tokens = dict(vocab), dict(special_tokens)
+        self.split, self.whole_pieces = check_split(split, "BPETokenizer"), whole_pieces
+        check_special_tokens(self.special_tokens, vocab)
+        self.tokens: list[bytes] = tokens_by_id(
+            self.vocab, self.special_tokens
+        )  # b"" where an id has no token
         self.merges: list[Merge] = list(merges)
-        self.vocab = dict(vocab)
         self._byte_ids = [self._id(token, "vocab") for token in map(bytes, zip(range(256)))]
         self._made: list[int] = []  # rank → the token that the merge makes
         self._ranks: dict[tuple[int, int], int] = {}
@@ -73,7 +76,7 @@ class BPETokenizer:
             where = f"merge {rank}"
             self._made.append(self._id(first + second, where))
             self._ranks.setdefault((self._id(first, where), self._id(second, where)), rank)
-        self._cache: dict[str, list[int]] = {}
+        self._cache = _Pieces(self._encode_piece)
 
     def __repr__(self) -> str:
         special = ", ".join(self.special_tokens) or "none"
@@ -86,6 +89,7 @@ class BPETokenizer:
         vocab_size: int,
         *,
         special_tokens: Collection[str] = (END_OF_TEXT,),
+        split: str = "gpt2",
         min_count: int = 2,
         progress: Progress = iter,
     ) -> "BPETokenizer":
@@ -98,6 +102,7 @@ class BPETokenizer:
             texts: one text, or an iterable of texts; no token spans two of them.
             vocab_size: number of tokens wanted, the special ones included.
             special_tokens: they get the last ids. Where their text occurs in `texts` it is ordinary text.
+            split: the rule that cuts the texts into pieces, as for the constructor.
             min_count: pairs that occur less often are not merged; the vocabulary can end up smaller.
             progress: wraps the iterator of merges, for example `tqdm.tqdm`.
 
@@ -105,7 +110,8 @@ class BPETokenizer:
             tokenizer with `vocab_size` tokens, or fewer if the texts do not hold so many pairs.
 
         Raises:
-            ArgumentError: `vocab_size` has no room for the bytes and special tokens, or `min_count` < 1.
+            ArgumentError: `vocab_size` has no room for the bytes and special tokens, a special token comes
+                twice, `min_count` < 1, or an unknown `split`.
             DTypeError: a text is not a str.
 
         Memory: about 150 bytes per byte of *distinct* pieces; the texts themselves are not kept.
@@ -127,18 +133,56 @@ class BPETokenizer:
             raise ArgumentError(
                 f"train: min_count={min_count}", why="a pair must occur to be merged", fix="use min_count=2"
             )
-        pairs = learn_merges(_count_pieces(texts), vocab_size - len(special_tokens), min_count)
+        if twice := [text for text, count in Counter(special_tokens).items() if count > 1]:
+            raise ArgumentError(
+                f"train: the special token {twice[0]!r} comes twice",
+                why="each token has one id",
+                fix="list each special token once",
+            )
+        counts = _count_pieces(texts, check_split(split, "train"))
+        pairs = learn_merges(counts, vocab_size - len(special_tokens), min_count)
         tokens = list(BYTE_TOKENS)
         merges: list[Merge] = []
         for first, second in progress(pairs):
             merges.append((tokens[first], tokens[second]))
             tokens.append(tokens[first] + tokens[second])
         vocab = {token: token_id for token_id, token in enumerate(tokens)}
-        return cls(vocab, merges, {text: len(tokens) + i for i, text in enumerate(special_tokens)})
+        return cls(vocab, merges, {text: len(tokens) + i for i, text in enumerate(special_tokens)}, split)
+
+    @classmethod
+    def from_ranks(
+        cls, path: PathLike, *, special_tokens: Mapping[str, int] | None = None, split: str = ""
+    ) -> "BPETokenizer":
+        r"""Read a rank file of `tiktoken`: lines of a token in base64 and its id, which is its rank, too.
+
+        Args:
+            path: the file, also with gzip around it.
+            special_tokens: text of each special token → id; by default those that go with the file's name.
+            split: the cutting rule; by default the one that goes with the file's name.
+
+        Returns:
+            tokenizer that gives tiktoken's ids.
+
+        Raises:
+            ArgumentError: the file cannot be read, or its name (such as cl100k_base.tiktoken) is not known
+                and `special_tokens` or `split` was left out.
+            FormatError: it is damaged.
+
+        Example:
+            >>> import base64, pathlib, tempfile
+            >>> from gpt.bpe import BPETokenizer
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "small.tiktoken"
+            >>> tokens = [*map(bytes, zip(range(256))), b"lo", b"low"]
+            >>> lines = [base64.b64encode(token).decode() + f" {i}" for i, token in enumerate(tokens)]
+            >>> _ = path.write_text("\n".join(lines))
+            >>> BPETokenizer.from_ranks(path, special_tokens={}, split="cl100k").encode("low!")
+            [257, 33]
+        """
+        return cls(*read_ranks(path, special_tokens, split))
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, the special ones included."""
+        """Number of ids: one more than the last one."""
         return len(self.tokens)
 
     @property
@@ -170,7 +214,7 @@ class BPETokenizer:
             13
         """
         check_text(text, "encode")
-        _check_surrogates(text, "encode")
+        check_utf8(text, "encode")
         allowed = self._allowed(allowed_special)
         if not allowed:
             return self._encode(text)
@@ -217,7 +261,7 @@ class BPETokenizer:
             text.
 
         Raises:
-            ArgumentError: an id outside the vocabulary.
+            ArgumentError: an id outside the vocabulary, or one that has no token.
             DTypeError: ids that are no integers.
 
         Example:
@@ -226,7 +270,7 @@ class BPETokenizer:
             >>> tokenizer.decode(tokenizer.encode("é")[:1]) == "\ufffd"
             True
         """
-        return self._join(check_ids(ids, self.vocab_size, "decode")).decode("utf-8", "replace")
+        return self._join(ids, "decode").decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Ids) -> bytes:
         r"""Turn ids into exactly the bytes that they stand for.
@@ -247,7 +291,7 @@ class BPETokenizer:
             >>> tokenizer.decode_bytes(tokenizer.encode("é"))
             b'\xc3\xa9'
         """
-        return self._join(check_ids(ids, self.vocab_size, "decode_bytes"))
+        return self._join(ids, "decode_bytes")
 
     def save(self, path: PathLike) -> None:
         """Write the tokenizer in the `tokenizer.json` format of Hugging Face's `tokenizers`.
@@ -265,7 +309,8 @@ class BPETokenizer:
             >>> gpt.tokenizer.load(path)
             BPETokenizer(vocab_size=259, merges=2, special: <|endoftext|>)
         """
-        write_tokenizer_json(path, self.vocab, self.merges, self.special_tokens)
+        parts = Parts(self.vocab, self.merges, self.special_tokens, self.split, self.whole_pieces)
+        write_tokenizer_json(path, parts)
 
     def _id(self, token: bytes, where: str) -> int:
         """The id of an ordinary token that must be there."""
@@ -290,59 +335,51 @@ class BPETokenizer:
                 )
         return set(names)
 
-    def _join(self, ids: list[int]) -> bytes:
-        return b"".join([self.tokens[token_id] for token_id in ids])
+    def _join(self, ids: Ids, who: str) -> bytes:
+        plain = check_ids(ids, self.vocab_size, who)
+        found = [self.tokens[token_id] for token_id in plain]
+        if b"" in found:
+            raise ArgumentError(
+                f"{who}: id {plain[found.index(b'')]} at position {found.index(b'')} has no token",
+                why="this vocabulary has holes between its special tokens",
+                fix="use the tokenizer that made these ids",
+            )
+        return b"".join(found)
 
     def _encode(self, text: str) -> list[int]:
         """The ids of ordinary text, in which lone surrogates stand for bytes that are no UTF-8."""
-        cached = self._cache.get
-        ids: list[int] = []
-        for piece in pieces(text):
-            ids += cached(piece) or self._encode_piece(piece)
-        return ids
+        return list(chain.from_iterable(map(self._cache.__getitem__, pieces(text, self.split))))
 
     def _encode_piece(self, piece: str) -> list[int]:
-        ids = [self._byte_ids[byte] for byte in piece.encode("utf-8", "surrogateescape")]
+        data = piece.encode("utf-8", "surrogateescape")
+        if self.whole_pieces and data in self.vocab:
+            return [self.vocab[data]]
+        ids = [self._byte_ids[byte] for byte in data]
         merge = merge_short if len(ids) < _LONG else merge_long
-        ids = merge(ids, self._ranks, self._made)
+        return merge(ids, self._ranks, self._made)
+
+
+class _Pieces(dict[str, list[int]]):
+    """The ids of pieces that were seen lately, and those of others when asked for."""
+
+    def __init__(self, encode: Callable[[str], list[int]]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, piece: str) -> list[int]:
+        ids = self._encode(piece)
         if len(piece) <= _CACHED_LENGTH:
-            if len(self._cache) >= _CACHED_PIECES:
-                self._cache.clear()
-            self._cache[piece] = ids
+            if len(self) >= _CACHED_PIECES:
+                self.clear()
+            self[piece] = ids
         return ids
 
 
-def _count_pieces(texts: Texts) -> dict[bytes, int]:
+def _count_pieces(texts: Texts, split: str) -> dict[bytes, int]:
     """How often each piece occurs in the texts, as UTF-8."""
     counts: Counter[str] = Counter()
     for text in as_texts(texts):
         check_text(text, "train")
-        _check_surrogates(text, "train")
-        counts.update(pieces(text))
+        check_utf8(text, "train")
+        counts.update(pieces(text, split))
     return {piece.encode("utf-8"): count for piece, count in counts.items()}
-
-
-def _check_surrogates(text: str, who: str) -> None:
-    """Refuse text that has no UTF-8."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ArgumentError(
-            f"{who}: lone surrogate {text[error.start]!r} at position {error.start}",
-            why="half of a surrogate pair is no character and has no UTF-8 bytes",
-            fix="clean the text: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
-        ) from None
-
-
-def _check_special(special_tokens: Mapping[str, int], vocab: Mapping[bytes, int]) -> None:
-    """Special tokens must be text that no ordinary token is written as in vocabulary files."""
-    for text in special_tokens:
-        check_text(text, "special_tokens")
-        _check_surrogates(text, "special_tokens")
-        taken = all(character in NAME_BYTES for character in text) and unprintable(text) in vocab
-        if not text or taken:
-            raise ArgumentError(
-                f"BPETokenizer: {text!r} cannot be a special token",
-                why="it is empty, or an ordinary token has this name in the vocabulary",
-                fix=f"use a name that no text contains, such as {END_OF_TEXT!r}",
-            )

@@ -32,7 +32,8 @@ __all__ = [
 
 PathLike = str | os.PathLike[str]
 
-_CHUNK_END = re.compile(r".*\S(?=[ \n])", re.DOTALL)
+# GPT-4's rule joins a line end with punctuation before it, not with a letter or digit.
+_CHUNK_END = re.compile(r".*(?:\S(?= )|[^\W_](?=\n))", re.DOTALL)
 
 
 @contextmanager
@@ -167,7 +168,8 @@ def read_text(path: PathLike, who: str) -> str:
 def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
     """The text of a UTF-8 file of any length, in chunks that tokenizers may treat one by one.
 
-    A chunk ends before a space or newline that follows something visible: no token of ours crosses that.
+    A chunk ends before a space that follows something visible, or a newline that follows a letter or digit:
+    no token of ours crosses that.
 
     Args:
         path: the file.

@@ -1,70 +1,130 @@
-"""What GPT-2 does to a text before any merge: split it into words, and give each byte a printable name.
+"""What comes before any merge: cut a text into pieces, and give each byte a printable name.
 
-A merge never crosses the border of a piece. Knows nothing of vocabularies.
+A merge never crosses the border of a piece. The cutting rules are those of GPT-2, GPT-4, Llama 3 and SmolLM2,
+as patterns of the standard library. Knows nothing of vocabularies.
 """
 
 import functools
-import itertools
 import re
-import unicodedata
+from pathlib import Path
 
-__all__ = ["BYTE_NAMES", "NAME_BYTES", "gpt2_pattern", "pieces", "printable", "unprintable"]
+from tinytensor.errors import ArgumentError
+
+__all__ = [
+    "BYTE_NAMES",
+    "NAME_BYTES",
+    "SPLITS",
+    "check_split",
+    "pieces",
+    "printable",
+    "split_pattern",
+    "unprintable",
+]
 
 # White_Space of Unicode. Not Python's \s, which counts the control characters U+001C to U+001F, too.
 _SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# All letters and numbers lie in planes 0 to 3; the rest of Unicode is empty, private, or marks.
-_ALL = 0x40000
+# Kept here, since versions of Python differ in their version of Unicode, and other ids would follow.
+_CATEGORIES = Path(__file__).parent / "text" / "unicode16.txt"
+_ALL, _BASIC, _ASCII = 0x110000, 0x10000, 0x80
 
-
-def _members(category: str, limit: int) -> str:
-    """The inside of [...] for the characters below `limit` of a category: "L" letters, "N" numbers."""
-    ranges = []
-    inside = (code for code in range(limit) if unicodedata.category(chr(code))[0] == category)
-    for _, run in itertools.groupby(enumerate(inside), lambda pair: pair[1] - pair[0]):
-        codes = [code for _, code in run]
-        ranges.append(f"\\U{codes[0]:08x}-\\U{codes[-1]:08x}")
-    return "".join(ranges)
+_ENDINGS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+# The rules, with s for white space, L for letters, N for numbers. In o200k, where marks belong to words, U is
+# upper case and what has no case, W is lower case and what has no case.
+SPLITS = {
+    "gpt2": r"'(?:[sdmt]|ll|ve|re)| ?[{L}]+| ?[{N}]+| ?[^{s}{L}{N}]+|[{s}]+(?![^{s}])|[{s}]+",
+    "cl100k": _ENDINGS + r"|[^\r\n{L}{N}]?[{L}]+|[{N}]{{1,3}}| ?[^{s}{L}{N}]+[\r\n]*"
+    r"|[{s}]++\Z|[{s}]*[\r\n]+|[{s}]+(?![^{s}])|[{s}]+",
+    "llama3": _ENDINGS + r"|[^\r\n{L}{N}]?[{L}]+|[{N}]{{1,3}}| ?[^{s}{L}{N}]+[\r\n]*"
+    r"|[{s}]*[\r\n]+|[{s}]+(?![^{s}])|[{s}]+",
+    "o200k": rf"[^\r\n{{L}}{{N}}]?[{{U}}]*[{{W}}]+{_ENDINGS}?|[^\r\n{{L}}{{N}}]?[{{U}}]+[{{W}}]*{_ENDINGS}?"
+    r"|[{N}]{{1,3}}| ?[^{s}{L}{N}]+[\r\n/]*|[{s}]*[\r\n]+|[{s}]+(?![^{s}])|[{s}]+",
+    # Each digit is cut out first, and GPT-2's rule sees what lies between.
+    "smollm": r"[{N}]|'(?:[sdmt]|ll|ve|re)| ?[{L}]+| ?[^{s}{L}{N}]+|[{s}]+(?![^{s}{N}])|[{s}]+",
+}
 
 
 @functools.cache
-def gpt2_pattern(limit: int = _ALL) -> re.Pattern[str]:
-    r"""GPT-2's rule for cutting text into pieces, as a pattern of the standard library.
+def _ranges() -> dict[str, list[tuple[int, int]]]:
+    """First and last code points of the runs of each category."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    name = ""
+    for line in _CATEGORIES.read_text("ascii").splitlines():
+        if line.startswith(" "):
+            for run in line.split():
+                first, _, last = run.partition("-")
+                found[name].append((int(first, 16), int(last or first, 16)))
+        elif not line.startswith("#"):
+            name = line
+            found[name] = []
+    return found
 
-    's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
-    Every character lands in exactly one piece. A word takes one space before it along; of several spaces, the
-    last goes with the word.
+def _members(categories: str, limit: int) -> str:
+    """The inside of [...] for the characters below `limit` of some categories."""
+    return "".join(
+        f"\\U{first:08x}-\\U{min(last, limit - 1):08x}"
+        for category in categories.split()
+        for first, last in _ranges()[category]
+        if first < limit
+    )
+
+
+@functools.cache
+def split_pattern(split: str = "gpt2", limit: int = _ALL) -> re.Pattern[str]:
+    r"""A rule for cutting text into pieces, as a pattern of the standard library.
+
+    Every character lands in exactly one piece. GPT-2's rule: a word, a number or a row of other characters
+    takes one space before it along; of several spaces, the last goes with the word.
+
+        's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+
+    "cl100k" (GPT-4) lets any one character, not only a space, go with the word after it, cuts numbers into
+    three digits, and keeps line ends together; "llama3" differs from it only in white space at the very end,
+    which it cuts after the last line end; "o200k" (GPT-4o) also cuts where upper case follows lower case, and
+    counts marks to words; "smollm" is GPT-2's rule with each digit alone.
 
     Args:
+        split: a key of SPLITS.
         limit: letters and numbers from this code point on are left out. The pattern is right for texts whose
             characters are all smaller, and several times faster.
 
     Returns:
         compiled pattern; `findall` gives the pieces.
 
-    Differs from: the `regex` module and other implementations only for characters that were added to Unicode
-        after the tables of the running Python (`unicodedata.unidata_version`): these count as neither letter
-        nor number here. The text comes back exactly in any case.
-    Source: Radford et al. 2019, the pattern of GPT-2's encoder.
+    Differs from: implementations with tables of another version of Unicode than 16.0, for characters that
+        only one of the two has: they count as neither letter nor number. The text comes back in any case.
+    Source: Radford et al. 2019, the pattern of GPT-2's encoder; cl100k_base and o200k_base of tiktoken.
 
     Example:
-        >>> from gpt.pretokens import gpt2_pattern
-        >>> gpt2_pattern().findall("We'll  see 42!")
-        ['We', "'ll", ' ', ' see', ' 42', '!']
+        >>> from gpt.pretokens import split_pattern
+        >>> split_pattern().findall("We'll  see 1234!")
+        ['We', "'ll", ' ', ' see', ' 1234', '!']
+        >>> split_pattern("cl100k").findall("We'll  see 1234!")
+        ['We', "'ll", ' ', ' see', ' ', '123', '4', '!']
     """
-    letter, number = _members("L", limit), _members("N", limit)
+    sets = {"L": "Lu Ll Lt Lm Lo", "N": "N", "U": "Lu Lt Lm Lo M", "W": "Ll Lm Lo M"}
     return re.compile(
-        rf"'(?:[sdmt]|ll|ve|re)| ?[{letter}]+| ?[{number}]+| ?[^{_SPACE}{letter}{number}]+"
-        rf"|[{_SPACE}]+(?![^{_SPACE}])|[{_SPACE}]+"
+        SPLITS[split].format(s=_SPACE, **{name: _members(kinds, limit) for name, kinds in sets.items()})
     )
 
 
-def pieces(text: str) -> list[str]:
-    """Cut a text by GPT-2's rule; joined, the pieces are the text."""
+def pieces(text: str, split: str = "gpt2") -> list[str]:
+    """Cut a text by a rule; joined, the pieces are the text."""
     if text.isascii():
-        return gpt2_pattern(0x80).findall(text)
+        return split_pattern(split, _ASCII).findall(text)
     # A set of characters beyond U+FFFF is searched range by range: four times slower, so only where needed.
-    return gpt2_pattern(0x10000 if max(text) < "\U00010000" else _ALL).findall(text)
+    return split_pattern(split, _BASIC if max(text) < "\U00010000" else _ALL).findall(text)
+
+
+def check_split(split: str, who: str) -> str:
+    """The name of a cutting rule, if it is one; `who` is the function that the user called."""
+    if split not in SPLITS:
+        raise ArgumentError(
+            f"{who}: split={split!r}",
+            why="there is no cutting rule of this name",
+            fix=f"choose one of {', '.join(SPLITS)}",
+        )
+    return split
 
 
 def _byte_names() -> dict[int, str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from gpt.bpe import END_OF_TEXT, BPETokenizer
 from gpt.console import Parser, progress_bar
-from gpt.files import PathLike, read_json, text_chunks
+from gpt.files import PathLike, read_bytes, read_json, text_chunks
 from gpt.plain_tokenizers import UNKNOWN, CharTokenizer, WordTokenizer
+from gpt.rank_files import is_rank_file
 from gpt.tokenizer_json import parse_tokenizer_json, read_gpt2_files
 from gpt.vocabulary import Texts, Tokenizer
 from tinytensor.errors import ArgumentError, FormatError
@@ -27,8 +28,9 @@ def load(path: PathLike) -> Tokenizer:
     """Read a saved tokenizer of any kind.
 
     Args:
-        path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, or a folder with
-            `tokenizer.json`, or with GPT-2's `vocab.bpe` and `encoder.json`.
+        path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, a rank file of
+            `tiktoken` (`cl100k_base.tiktoken`, also with .gz), or a folder with `tokenizer.json`, or with
+            GPT-2's `vocab.bpe` and `encoder.json`.
 
     Returns:
         CharTokenizer, WordTokenizer or BPETokenizer.
@@ -53,6 +55,9 @@ def load(path: PathLike) -> Tokenizer:
                 return BPETokenizer(*parts)
     if path.is_dir():
         path = path / "tokenizer.json"
+    if is_rank_file(read_bytes(path, "load")):
+        with _complaints_about(path):
+            return BPETokenizer.from_ranks(path)
     description = read_json(path, "load")
     with _complaints_about(path):
         return _from_json(description, path)

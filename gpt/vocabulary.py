@@ -6,7 +6,7 @@ from typing import Protocol, SupportsIndex
 from gpt.files import PathLike
 from tinytensor.errors import ArgumentError, DTypeError
 
-__all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text"]
+__all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text", "check_utf8"]
 
 Ids = Iterable[SupportsIndex]  # lists, ranges, NumPy arrays of integers
 Texts = str | Iterable[str]  # one text, or many that are never joined
@@ -46,6 +46,18 @@ def check_text(text: object, who: str) -> None:
             why="tokens are made from text",
             fix="pass a str; bytes become one with data.decode('utf-8')",
         )
+
+
+def check_utf8(text: str, who: str) -> None:
+    """Refuse text that has no UTF-8; `who` is the function that the user called."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ArgumentError(
+            f"{who}: lone surrogate {text[error.start]!r} at position {error.start}",
+            why="half of a surrogate pair is no character and has no UTF-8 bytes",
+            fix="clean the text: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
+        ) from None
 
 
 def check_ids(ids: Ids, vocab_size: int, who: str) -> list[int]:
