@@ -30,7 +30,7 @@ class Command:
 COMMANDS = {
     "demo": Command("gpt.demo", "train a small GPT on the embedded Shakespeare, and let it write"),
     "train": Command("gpt.train", "train a model: presets, any field as --field=value, resume"),
-    "sample": Command("gpt.generate", "let a trained model write"),
+    "sample": Command("gpt.sample", "let a trained model write"),
     "eval": Command(
         "gpt.scores", "how well a trained model predicts a text: loss, perplexity, bits per byte"
     ),

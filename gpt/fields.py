@@ -1,6 +1,7 @@
 """Typed fields of a frozen dataclass, read from the command line or from JSON. Knows no field by name.
 
-A field's annotation is its rule: int, float, bool, str, `Literal[...]`, or one of these `| None`.
+A field's annotation is its rule: int, float, bool, str, `Literal[...]`, or one of these `| None`; or
+`tuple[str, ...]`, whose option may be given several times.
 Its line under `Args:` in the docstring of the class is its help text.
 """
 
@@ -13,6 +14,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any, Literal, TypeVar, TypeVarTuple, Union, cast
 
 from tinytensor.errors import ArgumentError, FormatError
@@ -30,7 +32,8 @@ __all__ = [
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_EXAMPLES: dict[object, str] = {int: "64", float: "3e-4", bool: "true", str: "text"}
+Texts = tuple[str, ...]
+_EXAMPLES: dict[object, str] = {int: "64", float: "3e-4", bool: "true", str: "text", Texts: "text"}
 _BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 _MAX_EXPONENT = 18  # 9e18 fits into 64 bits; all digits of 1e999999999 would fill the memory
 
@@ -59,17 +62,21 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
         (1000, 'wsd')
     """
     owners = _owners(configs)
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     words = list(argv)
     while words:
         name, text = _next_override(words, owners)
+        rule = _rules(type(owners[name]))[name]
+        if rule == Texts:
+            changes[name] = (*changes.get(name, ()), text)
+            continue
         if name in changes:
             raise ArgumentError(
                 f"--{name}: given twice",
                 why="the meaning would depend on the order",
                 fix=f"keep one: --{name}={text}",
             )
-        changes[name] = _option_value(name, _rules(type(owners[name]))[name], text)
+        changes[name] = _option_value(name, rule, text)
     changed = [_changed(config, changes, owners) for config in configs]
     return cast("tuple[*Ts]", tuple(changed))
 
@@ -239,6 +246,11 @@ def closest(name: str, names: Iterable[str]) -> list[str]:
 
 def _rules(cls: type) -> dict[str, Any]:
     """Return the resolved annotation of each field of a dataclass."""
+    return _annotations(cast(Any, cls))
+
+
+@cache
+def _annotations(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
@@ -343,6 +355,7 @@ def _int_from_text(text: str) -> int:
 # --- types -----------------------------------------------------------------------------------------------
 
 
+@cache
 def _without_none(rule: Any) -> tuple[Any, bool]:
     """Split `X | None` into X and True; any other rule into itself and False."""
     if typing.get_origin(rule) in (Union, types.UnionType):
@@ -365,6 +378,9 @@ def _mismatch(rule: Any, value: object) -> str | None:
         return None if abs(value) < 2**63 else "the number must be below 2^63"
     if type(value) is float and inner is float:
         return None if math.isfinite(value) else "the number must be finite"
+    if inner == Texts:
+        right = isinstance(value, tuple) and all(isinstance(text, str) for text in value)
+        return None if right else "it is not a tuple of texts"
     return None if type(value) is inner else f"it is of type {type(value).__name__}"
 
 
@@ -379,7 +395,7 @@ def _described(rule: Any) -> str:
     if typing.get_origin(inner) is Literal:
         words = f"one of {', '.join(map(str, typing.get_args(inner)))}"
     else:
-        words = {int: "an int", float: "a float", bool: "a bool", str: "a text"}[inner]
+        words = {int: "an int", float: "a float", bool: "a bool", str: "a text", Texts: "texts"}[inner]
     return f"{words} or none" if optional else words
 
 
@@ -401,6 +417,8 @@ def _as_text(value: object) -> str:
     """Write a value as the command line would take it."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
+    if isinstance(value, tuple):
+        return " ".join(map(_as_text, value))
     return repr(value) if isinstance(value, str) and not value.isprintable() else str(value)
 
 

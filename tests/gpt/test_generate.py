@@ -1,14 +1,13 @@
-"""Generation: with and without cache, filters of the distribution, streaming, and the command."""
+"""Generation: with and without cache, one text or several side by side."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.generate import Reader, generate, next_probabilities, stream_text
+from gpt.generate import Reader, generate, generate_rows
 from gpt.model import GPT, KVCache
+from gpt.sampling import Sampler, SamplingConfig, next_probabilities
 
 CONFIG = GPTConfig(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
 
@@ -23,14 +22,23 @@ def model(request):
     return model
 
 
-@pytest.mark.parametrize("temperature", [0, 1.0])
-def test_cached_equals_uncached_also_beyond_the_context(model, temperature):
+EVERY_WAY = [
+    {"temperature": 0},
+    {},
+    {"temperature": 0.7, "top_k": 5},
+    {"top_p": 0.9},
+    {"min_p": 0.1},
+    {"typical_p": 0.8},
+    {"repetition_penalty": 1.5},
+    {"temperature": 0, "presence_penalty": 2.0, "frequency_penalty": 1.0},
+    {"logit_bias": "3:-inf,4:2", "top_k": 8, "top_p": 0.95, "min_p": 0.01, "typical_p": 0.9},
+]
+
+
+@pytest.mark.parametrize("how", EVERY_WAY)
+def test_cached_equals_uncached_also_beyond_the_context(model, how):
     runs = [
-        list(
-            generate(
-                model, [1, 2, 3], 14, temperature=temperature, generator=tt.Generator(5), use_cache=cache
-            )
-        )
+        list(generate(model, [1, 2, 3], 14, generator=tt.Generator(5), use_cache=cache, **how))
         for cache in (True, False)
     ]
     assert runs[0] == runs[1]
@@ -45,12 +53,12 @@ def test_logits_of_a_reader_are_those_of_the_whole_text(model, pieces):
     with tt.no_grad():
         whole = model(tt.tensor([ids]))[0].numpy()
         for size in pieces:
-            logits = read(ids[at : at + size])
+            logits = read([ids[at : at + size]])[0]
             at += size
             np.testing.assert_allclose(logits.numpy(), whole[at - 1], rtol=2e-5, atol=1e-5)
             assert cache.length == at
         with pytest.raises(tt.ShapeError, match="longer than the context of 8"):
-            read([1])
+            read([[1]])
 
 
 def test_a_reader_without_a_cache_begins_anew(model):
@@ -59,15 +67,15 @@ def test_a_reader_without_a_cache_begins_anew(model):
         for size in (3, 8, 8, 8, 1, 1, 1):
             ids = rng.integers(0, 13, size).tolist()
             expected = model(tt.tensor([ids]))[0, -1].numpy()
-            np.testing.assert_allclose(read(ids).numpy(), expected, rtol=2e-5, atol=1e-5)
+            np.testing.assert_allclose(read([ids])[0].numpy(), expected, rtol=2e-5, atol=1e-5)
 
 
 def test_two_readers_do_not_meet(model):
     with tt.no_grad():
         a, b = (Reader(model, KVCache(model.config, 1)) for _ in range(2))
         for i in range(5):
-            found = a([i]).tolist()
-            b([12 - i])
+            found = a([[i]])[0].tolist()
+            b([[12 - i]])
             expected = model(tt.tensor([list(range(i + 1))]))[0, -1].tolist()
             assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
@@ -91,54 +99,6 @@ def test_a_long_prompt_is_read_from_its_end(model):
     assert a == list(generate(model, prompt[-8:], 3, temperature=0))
 
 
-logit_rows = st.lists(st.floats(-20, 20), min_size=2, max_size=30)
-
-
-@given(logit_rows, st.integers(1, 30), st.floats(0.05, 5))
-def test_top_k_keeps_the_k_likeliest(logits, k, temperature):
-    scores = np.array(logits)
-    p = next_probabilities(scores, temperature=temperature, top_k=k)
-    assert p.sum() == pytest.approx(1)
-    kth = np.sort(scores)[::-1][min(k, len(scores)) - 1]
-    full = np.exp(scores / temperature - (scores / temperature).max())
-    expected = np.where(scores >= kth, full, 0)
-    np.testing.assert_allclose(p, expected / expected.sum(), atol=1e-12)
-
-
-@given(logit_rows, st.floats(0.01, 1))
-def test_top_p_keeps_the_fewest_that_reach_p(logits, top_p):
-    scores = np.array(logits)
-    full = next_probabilities(scores)
-    p = next_probabilities(scores, top_p=top_p)
-    kept = np.flatnonzero(p)
-    assert p.sum() == pytest.approx(1)
-    assert full[kept].sum() >= top_p - 1e-9
-    if len(kept) > 1:  # without the least likely of them it would not be enough
-        assert full[kept].sum() - full[kept].min() < top_p + 1e-9
-    outside = np.setdiff1d(np.arange(len(scores)), kept)
-    if len(outside):
-        assert full[outside].max() <= full[kept].min() + 1e-12
-
-
-@pytest.mark.parametrize("V", [65, 20_000])
-@pytest.mark.parametrize("how", [{"top_k": 1}, {"top_k": 40}, {"top_p": 0.9}, {"top_p": 0.999, "top_k": 700}])
-@pytest.mark.parametrize("levels", [3, 200, 10**6])
-def test_filters_equal_those_of_a_whole_sort(V, how, levels):
-    """Few levels: many tokens tie, also with the last one that stays."""
-    rng = np.random.default_rng(V + levels)
-    logits = np.round(rng.standard_normal(V) * levels / 6).astype(np.float32) * np.float32(36 / levels)
-    p = np.exp(logits.astype(np.float64) - logits.max())
-    if "top_k" in how:
-        p[logits < np.sort(logits)[::-1][min(how["top_k"], V) - 1]] = 0
-    p /= p.sum()
-    if "top_p" in how:
-        order = np.argsort(-p, kind="stable")
-        p[order[np.cumsum(p[order]) - p[order] >= how["top_p"]]] = 0
-    found = next_probabilities(logits, **how)
-    np.testing.assert_array_equal(found > 0, p > 0)
-    np.testing.assert_allclose(found, p / p.sum(), rtol=1e-12)
-
-
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"top_k": 4}, {"top_p": 0.8}])
 def test_draws_are_those_of_multinomial(model, how):
     """A seed gives the text that drawing from all probabilities gives."""
@@ -149,13 +109,6 @@ def test_draws_are_those_of_multinomial(model, how):
                 p = next_probabilities(model(tt.tensor([ids]))[0, -1].numpy(), **how)
             assert drawn == tt.multinomial(tt.tensor(p), 1, generator=generator).item()
             ids = [*ids, drawn]
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("how", [{"temperature": 0}, {}, {"top_k": 2}, {"top_p": 0.5}])
-def test_logits_that_give_no_probabilities(bad, how):
-    with pytest.raises(tt.ArgumentError, match="the largest logit is"):
-        next_probabilities(np.array([0.0, bad, 1.0]), **how)
 
 
 def test_draws_follow_the_probabilities(model):
@@ -181,12 +134,45 @@ def test_an_empty_prompt_is_refused(model):
         generate(model, [], 1)
 
 
-def test_streamed_pieces_join_to_the_text():
-    class Bytes:
-        def decode(self, ids):
-            return bytes(ids).decode("utf-8", errors="replace")
+PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11], [12] * 30, [4]]
 
-    data = "naïve 猫 🐈 ok".encode()
-    assert "".join(stream_text(Bytes(), iter(data))) == data.decode()
-    broken = b"a\xff\xffb\xe7"
-    assert "".join(stream_text(Bytes(), iter(broken))).startswith("a")
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("count", [1, 3, 14])
+@pytest.mark.parametrize("how", EVERY_WAY)
+def test_each_row_is_the_row_generated_alone(model, how, count, use_cache):
+    """Prompts of different length: shorter than the context of 8, longer, and twice the same."""
+    found = [[] for _ in PROMPTS]
+    sampler, generators = Sampler(SamplingConfig(**how), 13), [tt.Generator(row) for row in range(5)]
+    rows = generate_rows(model, PROMPTS, count, sampler, generators=generators, use_cache=use_cache)
+    for row, token in rows:
+        found[row].append(token)
+    for row, prompt in enumerate(PROMPTS):
+        assert found[row] == list(generate(model, prompt, count, generator=tt.Generator(row), **how))
+
+
+def test_rows_read_no_more_often_than_they_must(model, monkeypatch):
+    """While the short text is written the long prompt is read along; then the rest of it at once."""
+    sizes = []
+    call = Reader.__call__
+
+    def counted(self, rows):
+        sizes.append(len(rows[0]))
+        return call(self, rows)
+
+    monkeypatch.setattr(Reader, "__call__", counted)
+    rows = generate_rows(model, [[1], [1, 2, 3, 4, 5, 6]], 2, Sampler(SamplingConfig(), 13))
+    assert [row for row, _ in rows] == [0, 0, 1, 1]
+    assert sizes == [1, 1, 4, 1]
+
+
+def test_wrong_rows_say_so(model):
+    sampler = Sampler(SamplingConfig(), 13)
+    for prompts in ([], [[1], []]):
+        with pytest.raises(tt.ArgumentError, match="at least one token"):
+            generate_rows(model, prompts, 1, sampler)
+    with pytest.raises(tt.ArgumentError, match="-1 new ones"):
+        generate_rows(model, [[1]], -1, sampler)
+    with pytest.raises(tt.ShapeError, match="2 generators for 1 prompts"):
+        generate_rows(model, [[1]], 1, sampler, generators=[tt.Generator(1)] * 2)
+    assert list(generate_rows(model, [[1], [2, 3]], 0, sampler)) == []
