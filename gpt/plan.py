@@ -30,13 +30,15 @@ class Plan:
         parameters_per_block: count per group in one block: attn, mlp, norms.
         weight_bytes: the weights in float32.
         gradient_bytes: one gradient per weight.
-        optimizer_bytes: AdamW's two moments per weight.
+        optimizer_bytes: AdamW's two moments per weight; Muon has one.
+        average_bytes: the moving average of the weights, where there is one.
         activation_bytes: values kept for backward, in one forward pass of batch_size sequences, with fused
-            attention.
+            attention; with checkpoints of blocks the most that there are at a time.
         attention_matrix_bytes: what a plain attention, which keeps its weights, adds to that.
         forward_flops_per_token: matrix products of a forward pass, counted one by one; 2 FLOPs per
             multiply-add, attention over the whole context.
         backward_flops_per_token: the same for backward: each product has two gradients.
+        again_flops_per_token: what checkpoints of blocks compute a second time.
         palm_flops_per_token: forward and backward by the usual estimate.
         tokens_per_step: tokens behind one optimizer step.
         total_flops: of the whole training, by the exact count.
@@ -51,10 +53,12 @@ class Plan:
     weight_bytes: int
     gradient_bytes: int
     optimizer_bytes: int
+    average_bytes: int
     activation_bytes: int
     attention_matrix_bytes: int
     forward_flops_per_token: int
     backward_flops_per_token: int
+    again_flops_per_token: int
     palm_flops_per_token: int
     tokens_per_step: int
     total_flops: int
@@ -74,8 +78,9 @@ class Plan:
 
     @property
     def training_bytes(self) -> int:
-        """Weights, gradients, moments and activations together, with fused attention."""
-        return self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
+        """Weights, gradients, moments, average and activations together, with fused attention."""
+        kept = self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.average_bytes
+        return kept + self.activation_bytes
 
     @property
     def minutes(self) -> float:
@@ -195,8 +200,8 @@ def plan(
 
     Memory: a few kB, for GPT-3 too.
     Accuracy: parameters and FLOPs of matrix products are exact. Activations are those of fused layer norm,
-        GELU, attention and cross-entropy, dropout masks made again in backward, and no checkpointing;
-        scratch and the pool's rounding come on top.
+        GELU, attention and cross-entropy, dropout masks made again in backward; scratch and the pool's
+        rounding come on top. Not counted: what an optimizer computes.
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
 
     Example:
@@ -218,7 +223,8 @@ def plan(
     forward = L * (24 * C * C + 4 * C * T) + 2 * C * V
     matmul_parameters = total - groups["wpe"] - (0 if model.tied_head else groups["wte"])
     tokens_per_step = train.sequences_per_step * T
-    fused, matrix = _activations(model, train.batch_size)
+    fused, matrix = _activations(model, train)
+    again = forward - 2 * C * V if train.checkpoint_blocks else 0
     return Plan(
         model=model,
         train=train,
@@ -226,14 +232,16 @@ def plan(
         parameters_per_block={name: groups[name] // L for name in ("attn", "mlp")} | {"norms": _norms(model)},
         weight_bytes=total * FLOAT_BYTES,
         gradient_bytes=total * FLOAT_BYTES,
-        optimizer_bytes=2 * total * FLOAT_BYTES,
+        optimizer_bytes=(2 * total - _moved_by_muon(model, train)) * FLOAT_BYTES,
+        average_bytes=total * FLOAT_BYTES if train.ema_decay else 0,
         activation_bytes=fused * FLOAT_BYTES,
         attention_matrix_bytes=matrix * FLOAT_BYTES,
         forward_flops_per_token=forward,
         backward_flops_per_token=2 * forward,
+        again_flops_per_token=again,
         palm_flops_per_token=6 * matmul_parameters + 12 * L * C * T,
         tokens_per_step=tokens_per_step,
-        total_flops=3 * forward * tokens_per_step * train.max_steps,
+        total_flops=(3 * forward + again) * tokens_per_step * train.max_steps,
         flops_per_second=speed,
         utilization=utilization,
     )
@@ -326,18 +334,30 @@ def _norms(model: GPTConfig) -> int:
     return 2 * model.n_embd * (2 if model.bias else 1)
 
 
-def _activations(model: GPTConfig, batch_size: int) -> tuple[int, int]:
+def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
+    """Weights that have one moment instead of two."""
+    if train.optimizer != "muon":
+        return 0
+    shapes = parameter_shapes(model)
+    return sum([math.prod(s) for name, s in shapes.items() if name.startswith("h.") and len(s) >= 2])
+
+
+def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:
     """Floats kept for backward: with fused attention, and what the attention weights would add.
 
     Per block and token: inputs and outputs of both norms (4 C), qkv (3 C), the attention's output (C), the
     feed-forward's inner values before and after the activation (8 C; ReLU needs those after only), logsumexp
     (nh), mean and 1/std of both norms (4). Then the last norm (2 C + 2) and the logits (V), whose gradient
-    takes their place.
+    takes their place. With checkpoints of k blocks, only the inputs (C) of every k are kept, and besides what
+    k blocks keep while backward is there.
     """
     L, T, C, V, nh = model.n_layer, model.block_size, model.n_embd, model.vocab_size, model.n_head
     channels = 12 if model.activation == "relu" else 16
-    per_token = L * (channels * C + nh + 4) + 2 * C + 2 + V
-    return batch_size * T * per_token, batch_size * L * nh * T * T
+    blocks, regions = L, 0
+    if train.checkpoint_blocks:
+        blocks, regions = min(train.checkpoint_blocks, L), -(-L // train.checkpoint_blocks)
+    per_token = blocks * (channels * C + nh + 4) + regions * C + 2 * C + 2 + V
+    return train.batch_size * T * per_token, train.batch_size * blocks * nh * T * T
 
 
 # --- text ---------------------------------------------------------------------------------------------
@@ -366,7 +386,8 @@ def _memory_lines(p: Plan) -> list[str]:
     rows = {
         "weights": p.weight_bytes,
         "gradients": p.gradient_bytes,
-        "AdamW moments": p.optimizer_bytes,
+        "moments of the optimizer": p.optimizer_bytes,
+        **({"average of the weights": p.average_bytes} if p.average_bytes else {}),
         "activations": p.activation_bytes,
         "together": p.training_bytes,
     }
@@ -376,8 +397,10 @@ def _memory_lines(p: Plan) -> list[str]:
         f"  {'attention weights, if they are kept':<38}{'+ ' + _bytes(p.attention_matrix_bytes):>22}"
     )
     factor = 12 if p.model.activation == "relu" else 16
+    k = p.train.checkpoint_blocks
+    inside = f"{k} ({factor} C + nh + 4) + ⌈L/{k}⌉ C" if k else f"{factor} L C + L nh + 4 L"
     lines.append(
-        f"  activations = B T ({factor} L C + L nh + 4 L + 2 C + 2 + V) floats, attention weights B L nh T²,"
+        f"  activations = B T ({inside} + 2 C + 2 + V) floats, attention weights B {k or 'L'} nh T²,"
     )
     lines.append(
         f"  at B = {p.train.batch_size} sequences per forward pass; without dropout masks and scratch"
@@ -387,11 +410,13 @@ def _memory_lines(p: Plan) -> list[str]:
 
 def _compute_lines(p: Plan) -> list[str]:
     exact = p.forward_flops_per_token + p.backward_flops_per_token
+    again = [f"  {'forward again, in checkpointed blocks':<38}{p.again_flops_per_token:>22,}"]
     return [
         "FLOPs per token",
         f"  {'forward, L (24 C² + 4 C T) + 2 C V':<38}{p.forward_flops_per_token:>22,}",
         f"  {'backward, twice that':<38}{p.backward_flops_per_token:>22,}",
         f"  {'both':<38}{exact:>22,}",
+        *(again if p.again_flops_per_token else []),
         f"  {'both by 6 N + 12 L C T (PaLM)':<38}{p.palm_flops_per_token:>22,}",
     ]
 

@@ -5,8 +5,9 @@ import pytest
 
 import tinytensor as tt
 from gpt.batches import Batches
-from gpt.config import GPTConfig
+from gpt.config import GPTConfig, TrainConfig
 from gpt.model import GPT
+from gpt.plan import plan
 from gpt.presets import configs_from
 from gpt.recipe import SpikeGuard
 from gpt.run import Run, load_model
@@ -158,6 +159,20 @@ def test_checkpoints_keep_the_inputs_of_regions_alone():
     assert kept_4 < (2 + 4) * stream
     assert peak_1 < peak - 5 * per_block
     assert peak_1 < peak_4 < peak - 2 * per_block
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 4])
+def test_the_plan_counts_them(blocks):
+    config = GPTConfig(23, block_size=64, n_layer=8, n_head=2, n_embd=64)
+    recipe = TrainConfig(batch_size=8, checkpoint_blocks=blocks)
+    planned = plan(config, recipe, flops_per_second=1e9)
+    _, peak = bytes_of(blocks, n_layer=8, block_size=64, n_embd=64, batch=8)
+    most = (
+        planned.activation_bytes + planned.gradient_bytes
+    )  # not all gradients are there at the worst moment
+    assert 0.75 * most < peak < most
+    assert (planned.again_flops_per_token > 0) == (blocks > 0)
+    assert "forward again" in planned.table() or not blocks
 
 
 def test_a_run_checkpoints_its_blocks(tmp_path):
