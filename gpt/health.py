@@ -101,13 +101,19 @@ def _watch(look: dict[str, float], block: Block) -> list[Any]:
         surprise = weights * weights.clip(min=1e-30).log()
         look["attention_entropy"] = -surprise.sum(-1).mean().item()
 
-    def silence(module: Any, args: tuple[tt.Tensor, ...]) -> None:
-        largest = abs(args[0]).max(axis=tuple(range(args[0].ndim - 1)))  # of each unit
+    def silence(module: Any, args: tuple[Any, ...]) -> None:
+        parts = args[0] if isinstance(args[0], list) else [args[0]]  # experts have units of their own
+        largest = tt.concat([_largest(units) for units in parts])
         look["dead_units"] = (largest < largest.max() * SILENT).astype(tt.float32).mean().item()
 
-    handles = [block.attn.register_forward_pre_hook(entropy)]
-    last: Any = getattr(block.mlp, "c_proj", None)  # a mixture of experts has no units of its own
-    return handles if last is None else [*handles, last.register_forward_pre_hook(silence)]
+    mlp: Any = block.mlp
+    return [block.attn.register_forward_pre_hook(entropy), mlp.c_proj.register_forward_pre_hook(silence)]
+
+
+def _largest(units: tt.Tensor) -> tt.Tensor:
+    """How far each unit (..., F) goes from 0 over all tokens: (F,); 0 where there is no token."""
+    rows = abs(units).reshape(-1, units.shape[-1])
+    return rows.max(axis=0) if len(rows) else tt.zeros(rows.shape[1], dtype=rows.dtype, device=rows.device)
 
 
 def health_table(line: Mapping[str, Any]) -> str:

@@ -168,8 +168,8 @@ def _linear_shapes(model: GPTConfig, name: str, weight: tuple[int, ...]) -> dict
 
 def _norm_shapes(model: GPTConfig, name: str) -> dict[str, tuple[int, ...]]:
     """The scales of a norm, and what a layer norm adds."""
-    bias = {f"{name}.bias": (model.n_embd,)} if model.bias and model.norm == "layer_norm" else {}
-    return {f"{name}.weight": (model.n_embd,)} | bias
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (model.n_embd,)}
+    return shapes | ({f"{name}.bias": (model.n_embd,)} if model.bias and model.norm == "layer_norm" else {})
 
 
 def plan(
@@ -339,7 +339,8 @@ def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
     if train.optimizer != "muon":
         return 0
     shapes = parameter_shapes(model)
-    return sum([math.prod(s) for name, s in shapes.items() if name.startswith("h.") and len(s) >= 2])
+    inside = {n: s for n, s in shapes.items() if n.startswith("h.") and n.endswith("weight")}
+    return sum([math.prod(shape) for shape in inside.values() if len(shape) >= 2])
 
 
 def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:

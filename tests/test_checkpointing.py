@@ -392,3 +392,10 @@ def test_an_exception_leaves_nothing_behind():
     with pytest.raises(ZeroDivisionError):
         y.sum().backward()
     assert (observers, tt.is_grad_enabled(), tt.default_generator.get_state()) == ([], True, state)
+
+
+def test_a_result_that_outlives_the_second_run_keeps_nothing():
+    kept = []
+    x, before = tt.tensor(data(512, 512).astype(np.float32), requires_grad=True), pool.settle().live
+    tt.checkpoint(lambda x: kept.append(block(x).sum()) or kept[-1] * x, x).sum().backward()
+    assert pool.settle().live - before < 1.5 * MEGABYTE  # the gradient alone

@@ -168,6 +168,7 @@ class Again(Watch):
                     fix="call backward() before the write, or write to a clone",
                 )
         self.found[at] = node.saved
+        node.saved = ()  # nobody goes back through this run: what outlives it must keep nothing
 
 
 class Dropped:

@@ -135,6 +135,17 @@ def test_health_is_that_of_numpy(activation):
             x = block(x)
 
 
+def test_units_of_experts_that_get_no_token_are_dead():
+    sizes = {"vocab_size": 23, "block_size": 12, "n_layer": 1, "n_head": 2, "n_embd": 8}
+    model = GPT(GPTConfig(**sizes, n_expert=4, n_expert_active=1, activation="swiglu"), tt.Generator(0))
+    ids = tt.tensor(np.random.default_rng(0).integers(0, 23, (3, 12)))
+    with tt.no_grad():
+        model.h[0].ln_2.bias += 1.0  # so that all tokens have something in common
+        model.h[0].mlp.router.weight[:, 2] = 9.0
+    model.loss(ids, ids).backward()
+    assert HealthProbe(model).measure(ids)[2]["dead_units"] == 3 / 4
+
+
 def test_health_costs_nothing_but_at_its_interval_and_is_shown(run, capsys):
     lines = [line for line in RunLog(run.folder).read() if "health" in line]
     assert [line["step"] for line in lines] == [2, 4, 6]

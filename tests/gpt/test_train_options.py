@@ -77,6 +77,20 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, tmp_path):
         assert resumed.spikes.state_dict() == whole.spikes.state_dict()
 
 
+@pytest.mark.parametrize("words", [(), ("--n_expert=3", "--activation=swiglu"), ("--tied_head=false",)])
+def test_muon_moves_the_matrices_of_blocks_alone(words, tmp_path):
+    run = Run(*configs(tmp_path / "run", "--optimizer=muon", *words))
+    muon, adamw = [
+        {id(p) for group in part.param_groups for p in group["params"]} for part in run.optimizer.parts
+    ]
+    for name, p in run.model.named_parameters():
+        inside = name.startswith("h.") and ("c_" in name or "router" in name) and name.endswith("weight")
+        assert (id(p) in muon, id(p) in adamw) == (inside, not inside), name
+    counted = sum(p.numel for group in run.optimizer.parts[0].param_groups for p in group["params"])
+    planned = plan(run.model_config, run.train_config, flops_per_second=1e9)
+    assert planned.optimizer_bytes == 4 * (2 * run.model.num_parameters() - counted)
+
+
 def test_a_run_is_resumed_with_its_optimizer(tmp_path):
     train(*configs(tmp_path / "run", "--max_steps=2"), quiet=True)
     with pytest.raises(tt.ArgumentError, match="optimizer"):
@@ -135,6 +149,28 @@ def test_checkpoints_change_no_bit_of_the_gradients(blocks, dropout, narrow):
     (plain, drawn), (less, drawn_then) = [gradients(b, narrow, dropout) for b in (0, blocks)]
     assert_equal(less, plain)
     assert drawn == drawn_then
+
+
+VARIANTS = [
+    {"position": "rope", "norm": "rms_norm", "activation": "swiglu", "n_kv_head": 1, "sliding_window": 6},
+    {"position": "alibi", "norm_position": "post", "logit_soft_cap": 5.0, "qk_norm": True},
+    {"n_expert": 3, "activation": "relu2"},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_nor_of_the_variants(variant):
+    config = GPTConfig(23, block_size=16, n_layer=3, n_head=2, n_embd=16, dropout=0.2, **variant)
+    ids = tt.tensor(np.random.default_rng(0).integers(0, 23, (3, 16)))
+    found = []
+    for blocks in (0, 1, 2):
+        model = GPT(config, tt.Generator(0)).train()
+        model.checkpoint_blocks = blocks
+        tt.manual_seed(7)
+        model.loss(ids, ids).backward()
+        found.append({n: p.grad.numpy() for n, p in model.named_parameters()})
+    assert_equal(found[1], found[0])
+    assert_equal(found[2], found[0])
 
 
 def bytes_of(blocks, **sizes):
