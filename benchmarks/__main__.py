@@ -6,85 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import tinytensor as tt
 from benchmarks import bench_dispatch, bench_traffic, compare
+from benchmarks.command_line import parser
 from benchmarks.contestants import BenchmarkError, has_torch
-from benchmarks.harness import RESULTS, Plan, Report
+from benchmarks.harness import Plan, Report
 
 QUICK = Plan(rounds=3, retries=2, seconds=0.1)
 OP_SECONDS = 0.1  # a window of small ops has thousands of calls
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--out", type=Path, default=RESULTS, help="folder of the reports")
-    contest = argparse.ArgumentParser(add_help=False)
-    contest.add_argument("--rounds", type=int, default=9, help="clean rounds that are wanted (%(default)s)")
-    contest.add_argument(
-        "--retries", type=int, default=9, help="rounds added for disturbed ones (%(default)s)"
-    )
-    contest.add_argument("--alone", action="store_true", help="without PyTorch, also where it is installed")
-
-    commands.add_parser("quick", parents=[common], help="small ops and the step of a small GPT: a minute")
-    dispatch = commands.add_parser(
-        "dispatch", parents=[common, contest], help=bench_dispatch.__doc__.split("?")[0]
-    )
-    dispatch.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
-    train = commands.add_parser("train", parents=[common, contest], help="one training step of a GPT")
-    train.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
-    train.add_argument("--threads", default="2,1", help="2 threads, or 1 on one CPU (%(default)s)")
-    train.add_argument(
-        "--others",
-        default="",
-        metavar="NAMES",
-        help="who else takes part, with commas: NumPy alone, torch.compile, JAX, tinygrad",
-    )
-    train.add_argument("--dtype", default="float32", help="or bfloat16, under autocast (%(default)s)")
-    train.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
-    where = commands.add_parser(
-        "profile",
-        parents=[common, contest],
-        help="where the time of a step goes, and what each technique gains",
-    )
-    where.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
-    where.add_argument("--threads", default="2", help="2 threads, or 1 on one CPU (%(default)s)")
-    where.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
-    writing = commands.add_parser("generate", parents=[common, contest], help="tokens that a GPT writes")
-    writing.add_argument("--shapes", default="S,M", help="of S, M, L (%(default)s)")
-    writing.add_argument("--threads", default="2,1", help="2 threads, or 1 on one CPU (%(default)s)")
-    writing.add_argument("--others", default="", metavar="NAMES", help="who else takes part: NumPy alone")
-    writing.add_argument("--seconds", type=float, default=1.0, help="length of a window (%(default)s)")
-    nanogpt = commands.add_parser(
-        "nanogpt-cpu", parents=[common], help="nanoGPT's CPU recipe, trained to the end"
-    )
-    nanogpt.add_argument("--text", type=Path, required=True, help="a text file, such as tinyshakespeare")
-    nanogpt.add_argument("--seeds", type=int, default=3, help="how many (%(default)s)")
-    nanogpt.add_argument("--steps", type=int, help="in place of the recipe's 2000: a multiple of 10")
-    nanogpt.add_argument("--threads", type=int, default=2, help="of BLAS (%(default)s)")
-    nanogpt.add_argument("--with-torch", action="store_true", help="train with PyTorch, too")
-    products = commands.add_parser(
-        "matmul_cpu", parents=[common, contest], help="matrix products of a training step, on the CPU"
-    )
-    products.add_argument("--shapes", default="S,M,L", help="of S, M, L (%(default)s)")
-    products.add_argument("--threads", default="1,2", help="2 threads, or 1 on one CPU (%(default)s)")
-    products.add_argument("--seconds", type=float, default=0.05, help="length of a window (%(default)s)")
-    products.add_argument("--dtype", default="float32", help="or bfloat16 (%(default)s)")
-    products.add_argument("--only", default="", metavar="TEXT", help="products whose name contains TEXT")
-    lab = commands.add_parser(
-        "kernels_lab", parents=[common], help="ladders of kernels: traffic counted, or timed on a GPU"
-    )
-    lab.add_argument("ladder", nargs="?", default="all", help="one ladder, or all (%(default)s)")
-    lab.add_argument("--time", action="store_true", help="time on the GPU in place of counting")
-    commands.add_parser("kernel_traffic", parents=[common], help="bytes that kernels move, beside the least")
-    both = commands.add_parser("compare", help="two reports: what changed by more than the noise")
-    both.add_argument("old", type=Path)
-    both.add_argument("new", type=Path)
-    return top
 
 
 def reports(options: argparse.Namespace) -> list[Report]:
@@ -201,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code 0; 2 if contestants disagree or a file cannot be used.
     """
-    options = parser().parse_args(argv)
+    options = parser(__doc__).parse_args(argv)
     try:
         if options.command == "compare":
             print(compare.compare(compare.load(options.old), compare.load(options.new)))
