@@ -344,8 +344,8 @@ def _step_on_host(
     """One call of a kernel, if it takes them."""
     if config.host_kernels == "off":
         return False
-    columns = [[arr(x) for x in column] for column in (params, grads, ms, vs)]
-    if not Adamw.many(*columns, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
+    p, g, m, v = ([arr(x) for x in column] for column in (params, grads, ms, vs))
+    if not Adamw.many(p, g, m, v, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
         return False
     for written in (params, ms, vs):
         for x in written:
