@@ -10,9 +10,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpt.errors import MissingLibraryError
 from gpt.fields import closest
-from tinytensor.errors import ArgumentError, TinyTensorError
+from tinytensor.errors import ArgumentError, MissingLibraryError, TinyTensorError
 
 __all__ = ["COMMANDS", "Command", "main"]
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import tinytensor as tt
 from gpt.console import Parser
 from gpt.heat_map import heat_map, picture
-from gpt.html import Html, page, tag, visible, write
 from gpt.inside import look_inside, open_model
 from gpt.model import GPT
 from gpt.tokenizer import Tokenizer
+from tinytensor.lab.html import Html, page, tag, visible, write
 
 __all__ = ["AttentionMap", "attention_maps", "attention_page", "attention_picture", "main", "render"]
 

@@ -12,12 +12,12 @@ from itertools import chain
 from gpt.bpe_merge import merge_long, merge_short
 from gpt.bpe_train import BYTE_TOKENS, learn_merges
 from gpt.bpe_vocabulary import check_special_tokens, tokens_by_id
-from gpt.files import PathLike
 from gpt.pretokens import check_split, pieces, printable
 from gpt.rank_files import read_ranks
 from gpt.tokenizer_json import Merge, Parts, write_tokenizer_json
 from gpt.vocabulary import Ids, Texts, as_texts, check_ids, check_text, check_utf8
 from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.files import PathLike
 
 __all__ = ["END_OF_TEXT", "BPETokenizer"]
 

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt.errors import SaveError
 from gpt.safetensors_file import Array, read_safetensors, sync_folder, write_safetensors
-from tinytensor.errors import ArgumentError, FormatError, TinyTensorError
+from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
 
 __all__ = ["Checkpoint", "list_checkpoints", "load_checkpoint", "save_checkpoint", "truncate_log"]
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpt.files import PathLike, read_text
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, read_text
 
 __all__ = ["IGNORED", "LikeLengths", "completion", "padded", "read_records", "split"]
 

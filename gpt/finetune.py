@@ -23,7 +23,6 @@ from gpt.dpo import FIELDS as DPO_FIELDS
 from gpt.dpo import DpoConfig, Preferring
 from gpt.examples import read_records, split
 from gpt.fields import closest, from_dict, take_option, to_dict
-from gpt.files import read_json, read_text
 from gpt.instruct import FIELDS as INSTRUCT_FIELDS
 from gpt.instruct import InstructConfig, Instructing
 from gpt.lora import LoraConfig
@@ -35,6 +34,7 @@ from gpt.train import files_of, train
 from gpt.tune import Task, TuneConfig, Tuner, TuneRun, choose_trained
 from gpt.tuning_examples import capitals, exclamations, scrambled_lines, word_tasks
 from gpt.weights import from_pretrained
+from tinytensor.files import read_json, read_text
 
 __all__ = ["METHODS", "Method", "begin", "main"]
 

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig, from_dict
-from gpt.errors import MissingLibraryError
 from gpt.hf_names import GGUF_GPT2, GGUF_LLAMA, Naming
 from gpt.pretokens import unprintable
 from gpt.stored import Stored
 from gpt.tokenizer import Tokenizer
-from tinytensor.errors import FormatError
+from tinytensor.errors import FormatError, MissingLibraryError
 
 __all__ = ["read_gguf"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpt.html import SVG_STYLE, Html, signed, tag
+from tinytensor.lab.html import SVG_STYLE, Html, signed, tag
 
 __all__ = ["heat_map", "picture"]
 

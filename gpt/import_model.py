@@ -7,10 +7,10 @@ from dataclasses import replace
 from gpt.checkpoint import save_checkpoint
 from gpt.config import TrainConfig, to_dict
 from gpt.console import Parser
-from gpt.files import PathLike, atomic_folder, atomic_write
 from gpt.model import GPT
 from gpt.tokenizer import Tokenizer
 from gpt.weights import from_pretrained
+from tinytensor.files import PathLike, atomic_folder, atomic_write
 
 __all__ = ["main", "write_run"]
 

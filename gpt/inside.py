@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.model import GPT
-from gpt.run import load_model
 from gpt.tokenizer import Tokenizer
+from gpt.weights import from_pretrained
 from tinytensor import nn
 
 __all__ = [
@@ -184,19 +184,19 @@ def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
 
 
 def open_model(path: str) -> tuple[GPT, Tokenizer]:
-    """The model and the tokenizer of a run directory.
+    """A trained model and its tokenizer.
 
     Args:
-        path: the folder.
+        path: a run directory, or what else `gpt.weights.from_pretrained` reads.
 
     Returns:
         model in evaluation mode, tokenizer.
 
     Raises:
-        FormatError: there is no usable checkpoint.
-        ArgumentError: the run has no tokenizer.
+        FormatError: there are no usable weights.
+        ArgumentError: they come without a tokenizer.
     """
-    model, tokenizer = load_model(path)
+    model, tokenizer = from_pretrained(path)
     if tokenizer is None:
         raise tt.ArgumentError(
             f"open_model: {path} has no tokenizer.json",

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.console import Parser
-from gpt.html import Html, heat, page, skip_link, tag, visible, write
 from gpt.inside import Choices, choices, log_softmax, look_inside, open_model, to_numpy, tokens_of
 from gpt.model import GPT
 from gpt.tokenizer import Tokenizer
+from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
 
 __all__ = ["Lens", "lens_page", "logit_lens", "main", "render"]
 

@@ -20,9 +20,9 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.fields import check_types, from_dict, to_dict
-from gpt.files import atomic_write, read_json
 from gpt.safetensors_file import Array, read_safetensors, write_safetensors
 from tinytensor import nn
+from tinytensor.files import atomic_write, read_json
 
 __all__ = [
     "AdaptedLinear",

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import tinytensor as tt
 from gpt.console import Parser
-from gpt.html import Html, heat, page, skip_link, tag, visible, write
 from gpt.inside import Choices, choices, log_softmax, open_model, to_numpy, tokens_of
 from gpt.model import GPT
 from gpt.tokenizer import Tokenizer
+from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
 
 __all__ = ["LossMap", "TokenLoss", "loss_map", "loss_page", "main", "render", "render_table"]
 

@@ -5,9 +5,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from gpt.files import PathLike, atomic_write
 from gpt.vocabulary import Ids, Texts, as_texts, check_ids, check_text
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, atomic_write
 
 __all__ = ["UNKNOWN", "CharTokenizer", "WordTokenizer"]
 

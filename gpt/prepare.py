@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gpt.errors import SaveError
-from gpt.files import PathLike, text_chunks, unwritable
 from gpt.token_file import META_FORMAT, TokenFile
 from gpt.vocabulary import Tokenizer, check_text
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, SaveError
+from tinytensor.files import PathLike, text_chunks, unwritable
 
 __all__ = ["prepare", "prepare_text", "read_texts"]
 

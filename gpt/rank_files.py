@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from gpt.bpe_merge import merge_short
-from gpt.files import PathLike, read_bytes
 from gpt.tokenizer_json import Merge, Parts
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, read_bytes
 
 __all__ = ["ENCODINGS", "is_rank_file", "read_ranks"]
 

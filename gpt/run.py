@@ -21,9 +21,7 @@ from gpt.batches import Batches
 from gpt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.data import embedded_shakespeare
-from gpt.errors import MissingLibraryError
 from gpt.evaluate import evaluate
-from gpt.files import atomic_write, read_json
 from gpt.model import GPT
 from gpt.prepare import prepare, prepare_text, read_texts
 from gpt.recipe import SpikeGuard, optimizer_of
@@ -32,6 +30,8 @@ from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
+from tinytensor.errors import MissingLibraryError
+from tinytensor.files import atomic_write, read_json
 from tinytensor.optim import GradScaler
 
 __all__ = ["Run", "join_state", "load_model", "load_weights", "split_state"]

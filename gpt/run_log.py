@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt.files import atomic_write, unwritable
+from tinytensor.files import atomic_write, unwritable
 
 __all__ = ["RunLog", "summary"]
 

@@ -19,8 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.errors import MissingLibraryError, SaveError
-from tinytensor.errors import DTypeError, FormatError
+from tinytensor.errors import DTypeError, FormatError, MissingLibraryError, SaveError
 
 __all__ = ["Array", "Entry", "WeightFile", "read_safetensors", "sync_folder", "write_safetensors"]
 

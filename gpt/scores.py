@@ -14,11 +14,11 @@ import numpy.typing as npt
 import tinytensor as tt
 from gpt.batches import Tokens, consecutive_blocks
 from gpt.console import Parser, progress_bar
-from gpt.files import read_text
 from gpt.model import GPT
 from gpt.run import load_model, read_configs
 from gpt.token_file import TokenFile, open_split
 from gpt.vocabulary import Tokenizer
+from tinytensor.files import read_text
 
 __all__ = ["Scores", "main", "score"]
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gpt.files import PathLike, read_json, unreadable
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, read_json, unreadable
 
 __all__ = ["DTYPES", "META_FORMAT", "TokenFile", "check_range", "open_split"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from gpt.bpe import END_OF_TEXT, BPETokenizer
 from gpt.console import Parser, progress_bar
-from gpt.files import PathLike, read_bytes, read_json, text_chunks
 from gpt.plain_tokenizers import UNKNOWN, CharTokenizer, WordTokenizer
 from gpt.rank_files import is_rank_file
 from gpt.tokenizer_json import parse_tokenizer_json, read_gpt2_files
 from gpt.vocabulary import Texts, Tokenizer
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, read_bytes, read_json, text_chunks
 
 __all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "choose", "load", "main"]
 

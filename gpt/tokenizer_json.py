@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
-from gpt.files import PathLike, atomic_write, read_json, read_text
 from gpt.pretokens import printable, unprintable
 from tinytensor.errors import FormatError
+from tinytensor.files import PathLike, atomic_write, read_json, read_text
 
 __all__ = [
     "Merge",

@@ -20,12 +20,12 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.console import Parser
 from gpt.data import embedded_shakespeare
-from gpt.html import write
-from gpt.generate import next_probabilities
 from gpt.model import GPT, Block
 from gpt.run import load_model
+from gpt.sampling import next_probabilities
 from gpt.tokenizer import CharTokenizer, Tokenizer
 from gpt.trace_page import trace_page
+from tinytensor.lab.html import write
 
 __all__ = ["Station", "Trace", "main", "render", "trace"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpt.heat_map import heat_map
-from gpt.html import Html, heat, page, tag, visible
 from gpt.tokenizer import Tokenizer
+from tinytensor.lab.html import Html, heat, page, tag, visible
 
 if TYPE_CHECKING:
     from gpt.trace import Station, Trace

@@ -19,7 +19,6 @@ import tinytensor as tt
 from gpt.checkpoint import load_checkpoint, save_checkpoint
 from gpt.config import TrainConfig, to_dict
 from gpt.fields import check_types
-from gpt.files import atomic_write
 from gpt.lora import LoraConfig, add_adapters, matches, merged_weights, save_adapters
 from gpt.model import GPT
 from gpt.plan import parameter_shapes
@@ -27,6 +26,7 @@ from gpt.run import Run, join_state, split_state
 from gpt.run_log import RunLog
 from gpt.tokenizer import Tokenizer
 from gpt.train import Trainer
+from tinytensor.files import atomic_write
 from tinytensor.optim import AdamW, GradScaler
 
 __all__ = ["Task", "TuneConfig", "TuneRun", "Tuner", "choose_trained", "trained_weights"]

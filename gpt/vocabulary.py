@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Protocol, SupportsIndex
 
-from gpt.files import PathLike
 from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.files import PathLike
 
 __all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text", "check_utf8"]
 

@@ -17,8 +17,6 @@ import numpy as np
 
 from gpt.checkpoint import list_checkpoints, load_checkpoint
 from gpt.config import GPTConfig, from_dict
-from gpt.errors import MissingLibraryError
-from gpt.files import read_json
 from gpt.gguf_file import read_gguf
 from gpt.hf_config import config_from_hf
 from gpt.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
@@ -26,7 +24,8 @@ from gpt.safetensors_file import Array, read_safetensors
 from gpt.stored import Stored, tensors_of
 from gpt.tokenizer import Tokenizer
 from gpt.tokenizer import load as load_tokenizer
-from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
+from tinytensor.files import read_json
 
 __all__ = ["CONFIG", "METADATA", "WEIGHTS", "Source", "is_run", "open_source"]
 

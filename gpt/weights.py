@@ -13,7 +13,6 @@ from typing import Literal
 
 import tinytensor as tt
 from gpt.config import GPTConfig, to_dict
-from gpt.files import atomic_folder
 from gpt.hf_config import config_to_hf, naming_for
 from gpt.hf_names import OURS, Naming, places
 from gpt.model import GPT
@@ -21,6 +20,7 @@ from gpt.safetensors_file import Array, Entry, sync_folder, write_safetensors
 from gpt.stored import DTYPES, as_stored
 from gpt.tokenizer import BPETokenizer, Tokenizer
 from gpt.weight_source import CONFIG, METADATA, WEIGHTS, open_source
+from tinytensor.files import atomic_folder
 from tinytensor.nn import Parameter, init
 
 __all__ = ["from_pretrained", "save_pretrained", "save_single"]

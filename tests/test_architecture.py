@@ -15,7 +15,7 @@ FILE_LINES, FUNCTION_LINES, LINE_LENGTH = 400, 60, 110
 LAYERS = [
     ["tinytensor.errors"],
     ["tinytensor.shapes", "tinytensor.config", "tinytensor.grad_mode", "tinytensor.precision"],
-    ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random"],
+    ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random", "tinytensor.files"],
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
     ["tinytensor.reuse", "tinytensor.op", "tinytensor.bounds", "tinytensor.random_state"],
@@ -46,6 +46,7 @@ AUTOGRAD_MAY_IMPORT = {"tinytensor.errors", "tinytensor.grad_mode"} | TAPE
 GPT_MAY_IMPORT = {
     "tinytensor",
     "tinytensor.errors",
+    "tinytensor.files",
     "tinytensor.nn",
     "tinytensor.optim",
     "tinytensor.distributed",

@@ -10,7 +10,9 @@ TinyTensorError
 ├─ DeviceError (RuntimeError)         missing or mixed devices
 ├─ GradError   (RuntimeError)         no history, freed graph, overwritten saved tensor
 ├─ KernelError (RuntimeError)         compile or launch failure
-└─ FormatError (ValueError)           broken or hostile files
+├─ FormatError (ValueError)           broken or hostile files
+├─ SaveError   (OSError)              a file could not be written
+└─ MissingLibraryError (ImportError)  an optional library is not installed
 """
 
 __all__ = [
@@ -22,7 +24,9 @@ __all__ = [
     "GradError",
     "IndexRangeError",
     "KernelError",
+    "MissingLibraryError",
     "NumberRangeError",
+    "SaveError",
     "ShapeError",
     "TinyTensorError",
 ]
@@ -87,3 +91,11 @@ class KernelError(TinyTensorError, RuntimeError):
 
 class FormatError(TinyTensorError, ValueError):
     """A file is broken, or not what it claims to be."""
+
+
+class SaveError(TinyTensorError, OSError):
+    """A file could not be written: full disk, no permission, no such folder."""
+
+
+class MissingLibraryError(TinyTensorError, ImportError):
+    """An optional library is missing; the fix names the extra that brings it."""

@@ -9,9 +9,9 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.attention_maps import attention_maps, attention_page, attention_picture, render
 from gpt.config import GPTConfig
-from gpt.html import visible
 from gpt.model import GPT
-from tests.gpt.pages import TOKENS, OddTokenizer, parse
+from tests.pages import TOKENS, OddTokenizer, parse
+from tinytensor.lab.html import visible
 
 TEXT = "0123456789"
 SVG = "{http://www.w3.org/2000/svg}"

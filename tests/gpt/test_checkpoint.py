@@ -16,8 +16,7 @@ import pytest
 
 import gpt.checkpoint as module
 from gpt.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from gpt.errors import SaveError
-from tinytensor.errors import ArgumentError, DTypeError, FormatError
+from tinytensor.errors import ArgumentError, DTypeError, FormatError, SaveError
 
 ROOT = Path(__file__).parents[2]
 
@@ -328,7 +327,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path):
         import resource, sys
         import numpy as np
         from gpt.checkpoint import save_checkpoint
-        from gpt.errors import SaveError
+        from tinytensor.errors import SaveError
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
             save_checkpoint(sys.argv[1], 2, {"w": np.zeros(9)}, {"m": np.zeros(9_000)}, {})

@@ -136,7 +136,7 @@ class TestPrepare:
             return original(chunk)
 
         monkeypatch.setattr(tokenizer, "encode", encode)
-        monkeypatch.setattr("gpt.files.text_chunks.__defaults__", (1000,))
+        monkeypatch.setattr("tinytensor.files.text_chunks.__defaults__", (1000,))
         train, _ = prepare(tmp_path / "a.txt", tokenizer, tmp_path / "out", val_fraction=0)
         assert max(asked) < 3000
         assert train.ids.tolist() == whole

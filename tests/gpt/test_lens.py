@@ -5,11 +5,11 @@ import pytest
 
 import tinytensor as tt
 from gpt.__main__ import main
-from gpt.html import visible
 from gpt.inside import choices, look_inside
 from gpt.lens import lens_page, logit_lens, render
-from tests.gpt.pages import TOKENS, OddTokenizer, parse
 from tests.gpt.test_attention_maps import make_model
+from tests.pages import TOKENS, OddTokenizer, parse
+from tinytensor.lab.html import visible
 
 TEXT = "0123456789"
 IDS = [int(d) for d in TEXT]

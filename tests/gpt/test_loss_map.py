@@ -7,10 +7,10 @@ import pytest
 
 import tinytensor as tt
 from gpt.__main__ import main
-from gpt.html import visible
 from gpt.loss_map import LossMap, TokenLoss, loss_map, loss_page, render, render_table
-from tests.gpt.pages import TOKENS, OddTokenizer, parse
 from tests.gpt.test_attention_maps import make_model
+from tests.pages import TOKENS, OddTokenizer, parse
+from tinytensor.lab.html import visible
 
 TEXT = "0123456789"
 

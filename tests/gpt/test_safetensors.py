@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gpt.errors import MissingLibraryError, SaveError
 from gpt.safetensors_file import Entry, read_safetensors, write_safetensors
-from tinytensor.errors import DTypeError, FormatError
+from tinytensor.errors import DTypeError, FormatError, MissingLibraryError, SaveError
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8"]
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda n: n != "__metadata__")
@@ -331,7 +330,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     code = """
         import resource, sys
         import numpy as np
-        from gpt.errors import SaveError
+        from tinytensor.errors import SaveError
         from gpt.safetensors_file import write_safetensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:

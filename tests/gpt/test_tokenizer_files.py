@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt import BPETokenizer, load_tokenizer
-from gpt.files import atomic_write, text_chunks
 from gpt.pretokens import printable
 from tests.gpt.test_tokenizer import MAKERS, TEXT, every_kind
 from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import atomic_write, text_chunks
 
 
 class TestDamagedFiles:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from gpt.__main__ import main
-from gpt.html import visible
 from gpt.trace import trace
 from gpt.trace_page import trace_page
-from tests.gpt.pages import TOKENS, OddTokenizer, parse
 from tests.gpt.test_attention_maps import make_model
+from tests.pages import TOKENS, OddTokenizer, parse
+from tinytensor.lab.html import visible
 
 TEXT = "0123456789"
 

@@ -16,13 +16,12 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig, to_dict
-from gpt.errors import MissingLibraryError, SaveError
 from gpt.model import GPT
 from gpt.run import load_model
 from gpt.tokenizer import CharTokenizer
 from gpt.weights import from_pretrained, save_pretrained, save_single
 from tests.gpt.test_model import GOLDEN
-from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError, SaveError
 
 ARRAYS = load_file(GOLDEN)
 WEIGHTS = {name.removeprefix("weight."): a for name, a in ARRAYS.items() if name.startswith("weight.")}

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from gpt.errors import SaveError
-from tinytensor.errors import ArgumentError, FormatError
+from .errors import ArgumentError, FormatError, SaveError
 
 __all__ = [
     "PathLike",
@@ -51,7 +50,7 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
 
     Example:
         >>> import tempfile, pathlib
-        >>> from gpt.files import atomic_write
+        >>> from tinytensor.files import atomic_write
         >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
         >>> with atomic_write(target) as file:
         ...     _ = file.write(b"whole or not at all")
@@ -93,7 +92,7 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
 
     Example:
         >>> import tempfile, pathlib
-        >>> from gpt.files import atomic_folder
+        >>> from tinytensor.files import atomic_folder
         >>> target = pathlib.Path(tempfile.mkdtemp()) / "new"
         >>> with atomic_folder(target, "example") as folder:
         ...     _ = (folder / "note.txt").write_text("all or nothing")
@@ -187,7 +186,7 @@ def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
 
     Example:
         >>> import tempfile, pathlib
-        >>> from gpt.files import text_chunks
+        >>> from tinytensor.files import text_chunks
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "text.txt"
         >>> _ = path.write_text("to be or not to be")
         >>> list(text_chunks(path, "example", size=8))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gpt.heat_map import heat_map, picture
-from gpt.html import DARK, LIGHT, SVG_STYLE, Html, heat, page, signed, tag, visible, write
-from tests.gpt.pages import TOKENS, parse
+from tests.pages import TOKENS, parse
+from tinytensor.lab.html import DARK, LIGHT, SVG_STYLE, Html, heat, page, signed, tag, visible, write
 
 
 @pytest.mark.parametrize("token", [*TOKENS, "\x00", "\ufffe", "]]>", "<!--", "\u202e", "&#60;"], ids=ascii)
