@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -49,7 +50,7 @@ li{margin:.2rem 0}ol{columns:auto}
 def title_of(path: Path) -> str:
     """The heading of a lesson or a document."""
     return next(
-        line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if re.match("(# )?# ", line)
+        line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"(# )?# (?!%%)", line)
     )
 
 
@@ -117,7 +118,8 @@ def main(argv: Sequence[str]) -> int:
         0.
     """
     (OUT / "notebooks").mkdir(parents=True, exist_ok=True)
-    (OUT / "notebooks" / "lesson.py").write_text(_bridge(), encoding="utf-8")
+    shutil.copy(HERE / "lesson.py", OUT / "notebooks")
+    shutil.copytree(HERE / "solutions", OUT / "notebooks" / "solutions", dirs_exist_ok=True)
     for source, name in (("README.md", "index"), ("glossary.md", "glossary")):
         text = (HERE / source).read_text(encoding="utf-8")
         contents = tag("nav", tag("a", "Contents", href="index.html"))
@@ -128,11 +130,6 @@ def main(argv: Sequence[str]) -> int:
             print(OUT / f"{name}.html", flush=True)
     print(OUT / "index.html")
     return 0
-
-
-def _bridge() -> str:
-    """What notebooks import as `lesson`: the module of the guide."""
-    return f'import sys\n\nsys.path.insert(0, {str(HERE)!r})\ndel sys.modules["lesson"]\nfrom lesson import *\n'
 
 
 if __name__ == "__main__":
