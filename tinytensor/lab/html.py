@@ -208,12 +208,13 @@ a{color:inherit}summary{cursor:pointer}:focus-visible{outline:2px solid var(--mi
 )
 
 
-def page(title: str, *body: str) -> str:
+def page(title: str, *body: str, style: str = "") -> str:
     """A page that needs nothing but itself.
 
     Args:
         title: the heading.
         body: text, which is escaped, and Html.
+        style: rules of CSS for this page alone.
 
     Returns:
         A document of HTML.
@@ -227,7 +228,7 @@ def page(title: str, *body: str) -> str:
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"{tag('title', title)}\n<style>\n{_STYLE}</style>"
+        f"{tag('title', title)}\n<style>\n{_STYLE}{style}</style>"
     )
     main = tag("main", tag("h1", title), "\n", *body)
     return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{main}\n</body>\n</html>\n'
