@@ -12,13 +12,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.windows import Window, group_for, measure, memory, reset_peak
+from benchmarks.windows import DeviceClock, Window, group_for, measure, memory, reset_peak
 
 ROOT = Path(__file__).resolve().parent.parent
 THREAD_VARIABLES = (
@@ -38,19 +38,50 @@ class Case:
     Attributes:
         call: what is timed.
         check: gives numbers (nested lists) that all contestants must agree on; default: those of call.
+        device: where the work is done: "cpu", "cuda", "emulated".
+        clock: of that device, if the host goes on while it works.
     """
 
     call: Callable[[], Any]
     check: Callable[[], Any] | None = None
+    device: str = "cpu"
+    clock: DeviceClock | None = None
 
 
-Suite = dict[str, Case]
+Suite = Mapping[str, Case]
+
+
+class LazySuite(Mapping[str, Case]):
+    """Many cases that are made when they are asked for, and of which one alone is kept: they need memory.
+
+    Args:
+        names: of the cases.
+        make: makes one.
+        device: where all of them work.
+    """
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], Case], device: str) -> None:
+        self._names, self._make, self.device = list(names), make, device
+        self._kept: dict[str, Case] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, name: str) -> Case:
+        if name not in self._kept:
+            self._kept.clear()  # first: there may be no room for two
+            self._kept[name] = self._make(name)
+        return self._kept[name]
 
 
 class Contestant(Protocol):
     """What a contest asks of those who take part."""
 
     def cases(self) -> list[str]: ...
+    def devices(self) -> list[str]: ...
     def check(self, case: str) -> Any: ...
     def window(self, case: str, *, seconds: float = 0.0, calls: int | None = None) -> Window: ...
     def about(self) -> dict[str, Any]: ...
@@ -66,18 +97,24 @@ class Local:
     def cases(self) -> list[str]:
         return list(self.suite)
 
+    def devices(self) -> list[str]:
+        whole = getattr(self.suite, "device", None)  # of a LazySuite: its cases are not made to be asked
+        if whole is not None:
+            return [whole]
+        return sorted({case.device for case in self.suite.values()})
+
     def check(self, case: str) -> Any:
         entry = self.suite[case]
         return entry.check() if entry.check is not None else entry.call().tolist()
 
     def window(self, case: str, *, seconds: float = 0.0, calls: int | None = None) -> Window:
-        call = self.suite[case].call
+        call, clock = self.suite[case].call, self.suite[case].clock
         if calls is not None:
-            return measure(call, calls=calls)
+            return measure(call, calls=calls, clock=clock)
         if case not in self.groups:
             self.groups[case] = group_for(call)  # the warm-up, too
         call()  # wakes threads, and fills caches that another contestant has emptied
-        return measure(call, seconds=seconds, group=self.groups[case])
+        return measure(call, seconds=seconds, group=self.groups[case], clock=clock)
 
     def about(self) -> dict[str, Any]:
         return {"memory_mib": memory()}
@@ -141,6 +178,9 @@ class Process:
 
     def cases(self) -> list[str]:
         return list(self._ask("cases"))
+
+    def devices(self) -> list[str]:
+        return list(self._ask("devices"))
 
     def check(self, case: str) -> Any:
         return self._ask("check", case=case)

@@ -24,6 +24,7 @@ from benchmarks.windows import Window
 
 RESULTS = ROOT / "benchmarks" / "results"
 Round = dict[str, Window]  # contestant → window
+PRETENDED = {"emulated", "checked"}  # devices that the CPU plays: their seconds say nothing of a real one
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class Report:
         self.machine = machine.describe()
         self.results: list[Result] = []
         self.findings: dict[str, Any] = {}
+        self.clock = ""  # "real" or "emulated", once something was measured
 
     def compete(
         self,
@@ -145,8 +147,9 @@ class Report:
             quiet: show no progress on standard error.
 
         Raises:
-            BenchmarkError: they disagree.
+            BenchmarkError: they disagree, or emulated time would stand beside real time.
         """
+        self._one_clock(contestants)
         cases = list(cases if cases is not None else next(iter(contestants.values())).cases())
         for case in cases:
             agree(label.format(case), {name: c.check(case) for name, c in contestants.items()}, plan)
@@ -165,11 +168,26 @@ class Report:
         self.results += results
         return results
 
+    def _one_clock(self, contestants: Mapping[str, Contestant]) -> None:
+        """Raise BenchmarkError unless all contestants of the whole report have one kind of time."""
+        kinds = {self.clock: "the report"} if self.clock else {}
+        for name, contestant in contestants.items():
+            for device in contestant.devices():
+                kind = "emulated" if device in PRETENDED else "real"
+                kinds.setdefault(kind, f"{name} ({device})")
+        if len(kinds) > 1:
+            raise BenchmarkError(
+                f"{self.name}: emulated time of {kinds['emulated']} beside real time of {kinds['real']}: the "
+                "seconds of an emulator say nothing of a device; count its traffic, and time on a real one"
+            )
+        (self.clock,) = kinds
+
     def to_dict(self) -> dict[str, Any]:
         """The whole report for JSON: statistics, and the windows that they come from."""
         return {
             "benchmark": self.name,
             "peer": self.peer,
+            "clock": self.clock or "real",
             "machine": self.machine,
             "findings": self.findings,
             "results": [self._result(result) for result in self.results],
@@ -183,11 +201,21 @@ class Report:
             "noisy": result.noisy,
             "clean": len(result.clean()),
             "rounds": len(result.rounds),
-            "seconds": {name: asdict(result.times(name)) for name in names},
-            "ratio": {name: asdict(result.ratio(name, str(self.peer))) for name in rivals},
-            "windows": {name: [astuple(r[name]) for r in result.rounds] for name in names},
+            "seconds": {name: short(asdict(result.times(name))) for name in names},
+            "ratio": {name: short(asdict(result.ratio(name, str(self.peer)))) for name in rivals},
+            **self._on_devices(result, names),
+            "windows": {name: [short(_numbers(r[name])) for r in result.rounds] for name in names},
             "about": result.about,
         }
+
+    def _on_devices(self, result: Result, names: Sequence[str]) -> dict[str, Any]:
+        """Of those that work on a device: seconds of the host to queue a call, of the device to do it."""
+        found = {}
+        for kind in ("host", "device"):
+            spent = {n: [w for r in result.used() if (w := getattr(r[n], kind)) is not None] for n in names}
+            of_kind = {n: short(asdict(statistics_of(numbers))) for n, numbers in spent.items() if numbers}
+            found |= {f"{kind}_seconds": of_kind} if of_kind else {}
+        return found
 
     def write(self, folder: Path = RESULTS) -> Path:
         """Write the report as JSON; the path."""
@@ -195,13 +223,39 @@ class Report:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
         path = folder / f"{self.name}-{now}.json"
         text = json.dumps(self.to_dict(), indent=1)
-        text = re.sub(r"\[[^\[\]{}]+\]", lambda row: " ".join(row[0].split()), text)  # one line a window
+        text = re.sub(r"\[[^\[\]{}]+\]|\{[^\[\]{}]+\}", _on_one_line, text)
         path.write_text(text + "\n", encoding="utf-8")
         return path
 
     def table(self) -> str:
         """One table of all results; times are medians with quartiles, ratios are how many times as fast."""
         return table(self.to_dict())
+
+
+def short(numbers: Any) -> Any:
+    """Floats of a dict or a list with seven digits: clocks have no more.
+
+    Example:
+        >>> short([1.23456789e-6, 10, None])
+        [1.234568e-06, 10, None]
+    """
+    if isinstance(numbers, dict):
+        return {key: short(value) for key, value in numbers.items()}
+    if isinstance(numbers, list | tuple):
+        return [short(value) for value in numbers]
+    return float(f"{numbers:.7g}") if isinstance(numbers, float) else numbers
+
+
+def _numbers(window: Window) -> tuple[Any, ...]:
+    """The fields of a window; what only devices have is left out for the CPU."""
+    fields = astuple(window)
+    return fields if window.device is not None else fields[:4]
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    """A list or an object of numbers and names, if it is short. JSON has no line ends inside of strings."""
+    line = re.sub(r"\n *", " ", found[0])
+    return line if len(line) <= 200 else found[0]
 
 
 def one_round(contestants: Mapping[str, Contestant], case: str, plan: Plan, *, first: int) -> Round:

@@ -13,6 +13,7 @@ from benchmarks.harness import Plan, Report
 COPY_MIB = 64  # far more than the caches hold
 MATMUL = 1024
 COPY, PRODUCT = f"copy {COPY_MIB} MiB", f"matmul {MATMUL}"
+RATES = tuple(1 << n for n in range(14, 27, 2))  # bytes of both arrays of a copy: from the cache to memory
 
 
 def suite() -> Suite:
@@ -49,3 +50,28 @@ def peaks(report: Report, threads: int, plan: Plan, *, pinned: bool = False) -> 
     }
     report.findings[f"peaks, {threads} thread{'s' * (threads > 1)}"] = found
     return found
+
+
+def copies() -> Suite:
+    """Copies of more and more bytes."""
+    arrays = {n: (np.ones(n // 8, np.float32), np.zeros(n // 8, np.float32)) for n in RATES}
+    return {str(n): Case(lambda a=a, b=b: np.copyto(b, a), lambda: []) for n, (a, b) in arrays.items()}
+
+
+def copy_rates(report: Report, plan: Plan, *, pinned: bool = True) -> dict[int, float]:
+    """How fast one thread copies what fits into caches, and what does not; a finding of the report, too.
+
+    Args:
+        report: gets one finding.
+        plan: rounds and windows.
+        pinned: on one CPU.
+
+    Returns:
+        bytes read and written by one copy → bytes a second; the median of the windows.
+    """
+    with Process("benchmarks.probes:copies", pinned=pinned) as probe:
+        results = Report("probes").compete({"NumPy": probe}, plan)
+    rates = {int(r.case): int(r.case) / r.times("NumPy").median for r in results}
+    shown = {f"{n >> 10} KiB": round(rate / 1e9, 2) for n, rate in rates.items()}
+    report.findings["copy, GB/s by bytes"] = shown
+    return rates

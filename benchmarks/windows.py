@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 TICK = 0.01  # seconds: the grain of the times in /proc/stat
 _USER, _NICE, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL = 0, 1, 2, 5, 6, 7
@@ -27,12 +27,16 @@ class Window:
         calls: how many there were.
         wall: seconds that the window took.
         foreign: seconds of CPU time that other processes took on our CPUs; None where unknown.
+        host: where a device does the work: seconds in which the host queued one call.
+        device: the same: seconds that the device took for one call, by its own clock.
     """
 
     seconds: float
     calls: int
     wall: float
     foreign: float | None
+    host: float | None = None
+    device: float | None = None
 
     def clean(self, limit: float) -> bool:
         """Whether others took less than `limit` of a CPU, give or take the grain of the clock."""
@@ -80,8 +84,29 @@ class Load:
         return None if now is None or self._begun is None else max(0.0, now - self._begun)
 
 
+class DeviceClock(Protocol):
+    """The clock of a device that works on while the host goes on."""
+
+    def mark(self) -> Any:
+        """A mark behind what is queued so far."""
+        ...
+
+    def seconds(self, begin: Any, end: Any) -> float:
+        """Time of the device between two marks; waits for the second one."""
+        ...
+
+    def wait(self) -> None:
+        """Wait for all that is queued."""
+        ...
+
+
 def measure(
-    call: Callable[[], Any], *, seconds: float = 0.0, calls: int | None = None, group: int = 1
+    call: Callable[[], Any],
+    *,
+    seconds: float = 0.0,
+    calls: int | None = None,
+    group: int = 1,
+    clock: DeviceClock | None = None,
 ) -> Window:
     """Call again and again for some seconds, or exactly `calls` times.
 
@@ -90,18 +115,28 @@ def measure(
         seconds: how long, at least; there is always one group.
         calls: this many calls, whatever they take.
         group: calls between two looks at the clock, where one call is too short to be timed.
+        clock: of the device that does the work, if it is not the host; each group is waited for.
     """
-    times: list[float] = []
+    if clock is not None:
+        clock.wait()
+    times: list[tuple[float, float, float]] = []  # whole, host, device
     load, begun = Load(), time.perf_counter()
     while True:
         before = time.perf_counter()
+        first = clock.mark() if clock is not None else None
         for _ in repeat(None, group):
             call()
-        after = time.perf_counter()
-        times.append((after - before) / group)
+        queued = after = time.perf_counter()
+        device = 0.0
+        if clock is not None:
+            device = clock.seconds(first, clock.mark())
+            after = time.perf_counter()
+        times.append(((after - before) / group, (queued - before) / group, device / group))
         if len(times) * group >= calls if calls is not None else after - begun >= seconds:
             break
-    return Window(median(times), len(times) * group, after - begun, load.seconds())
+    whole, host, on_device = (median(column) for column in zip(*times, strict=True))
+    both = () if clock is None else (host, on_device)
+    return Window(whole, len(times) * group, after - begun, load.seconds(), *both)
 
 
 def group_for(call: Callable[[], Any], seconds: float = 0.0005) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import bench_dispatch, compare, machine, probes, windows
 from benchmarks.__main__ import main
-from benchmarks.contestants import BenchmarkError, Case, Local, Process
+from benchmarks.contestants import BenchmarkError, Case, LazySuite, Local, Process
 from benchmarks.harness import Plan, Report, Result, agree, statistics_of, table
 from benchmarks.windows import Window
 
@@ -17,13 +17,22 @@ from benchmarks.windows import Window
 class Fake:
     """A contestant that takes the seconds it is given, one window after the other."""
 
-    def __init__(self, seconds: list[float], foreign: list[float] | None = None, says: Any = 1.0) -> None:
-        self.seconds, self.says = seconds, says
+    def __init__(
+        self,
+        seconds: list[float],
+        foreign: list[float] | None = None,
+        says: Any = 1.0,
+        device: str = "cpu",
+    ) -> None:
+        self.seconds, self.says, self.device = seconds, says, device
         self.foreign = foreign or [0.0] * len(seconds)
         self.windows = 0
 
     def cases(self) -> list[str]:
         return ["work"]
+
+    def devices(self) -> list[str]:
+        return [self.device]
 
     def check(self, case: str) -> Any:
         return self.says
@@ -126,6 +135,60 @@ def test_each_round_begins_with_another_contestant() -> None:
     assert turns == ["1.0", "1.0000001", "1.0000001", "1.0"]
 
 
+# ---- devices -----------------------------------------------------------------------------------------------
+
+
+class Ticking:
+    """The clock of a device that takes a quarter of a second from mark to mark."""
+
+    def __init__(self) -> None:
+        self.marks = self.waits = 0
+
+    def mark(self) -> int:
+        self.marks += 1
+        return self.marks
+
+    def seconds(self, begin: int, end: int) -> float:
+        self.waits += 1
+        return 0.25 * (end - begin)
+
+    def wait(self) -> None:
+        self.waits += 1
+
+
+def test_time_of_the_host_and_of_the_device_stand_beside_each_other() -> None:
+    clock = Ticking()
+    contestant = Local({"work": Case(lambda: None, lambda: 1.0, "cuda", clock)})
+    report = Report("on a device")
+    report.compete({"ours": contestant}, Plan(rounds=2, retries=0, calls=3), quiet=True)
+    (result,) = report.to_dict()["results"]
+    assert result["device_seconds"]["ours"]["median"] == 0.25
+    assert 0 <= result["host_seconds"]["ours"]["median"] <= result["seconds"]["ours"]["median"]
+    assert clock.marks == 2 * clock.waits - 2 * 2  # two marks and a wait for each call, one more for a window
+    assert all(len(window) == 6 for window in result["windows"]["ours"])
+
+
+def test_the_cpu_has_no_device_time() -> None:
+    (result,) = held(Fake([1.0]), Fake([1.0]), Plan(rounds=1))[0].to_dict()["results"]
+    assert not {"device_seconds", "host_seconds"} & result.keys()
+
+
+@pytest.mark.parametrize("device", ["emulated", "checked"])
+def test_emulated_time_never_stands_beside_real_time(device: str) -> None:
+    emulated, real = Fake([1.0], device=device), Fake([1.0])
+    with pytest.raises(BenchmarkError, match="emulated time of ours"):
+        held(emulated, real, Plan(rounds=1))
+    assert emulated.windows == real.windows == 0
+    report = Report("one after the other")
+    report.compete({"ours": real}, Plan(rounds=1), quiet=True)
+    with pytest.raises(BenchmarkError, match="emulated time"):
+        report.compete({"ours": emulated}, Plan(rounds=1), quiet=True)
+    alone = Report("alone")
+    alone.compete({"ours": emulated}, Plan(rounds=1), quiet=True)
+    assert alone.to_dict()["clock"] == "emulated"
+    assert report.to_dict()["clock"] == "real"
+
+
 # ---- one process -------------------------------------------------------------------------------------------
 
 
@@ -151,6 +214,20 @@ def test_a_local_contestant_checks_what_it_calls() -> None:
     assert local.cases() == ["one", "two"]
     assert (local.check("one"), local.check("two")) == (4.0, [5.0])
     assert local.window("one", calls=3).calls == 3
+
+
+def test_of_a_lazy_suite_one_case_is_kept() -> None:
+    made: list[str] = []
+
+    def make(name: str) -> Case:
+        made.append(name)
+        return Case(lambda: None, lambda: [1.0])
+
+    local = Local(LazySuite(["a", "b"], make, "cpu"))
+    assert (local.cases(), local.devices()) == (["a", "b"], ["cpu"])
+    for name in ("a", "a", "b", "b", "a"):
+        local.window(name, calls=1)
+    assert made == ["a", "b", "a"]
 
 
 def suite(factor: float) -> dict[str, Case]:
