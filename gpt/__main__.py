@@ -29,7 +29,9 @@ class Command:
 COMMANDS = {
     "demo": Command("gpt.demo", "train a small GPT on the embedded Shakespeare, and let it write"),
     "train": Command("gpt.train", "train a model: presets, any field as --field=value, resume"),
-    "sample": Command("gpt.sample", "let a trained model write"),
+    "sample": Command("gpt.sample", "let a trained model write; --explain tells why these tokens"),
+    "chat": Command("gpt.chat", "talk with a model that was tuned for it, such as smollm2"),
+    "incontext": Command("gpt.incontext", "examples in the prompt change a model's answer"),
     "eval": Command(
         "gpt.scores", "how well a trained model predicts a text: loss, perplexity, bits per byte"
     ),

@@ -6,7 +6,9 @@ hs = C / nh channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log2
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from tinytensor import nn
 
-__all__ = ["CausalSelfAttention", "KVCache", "Rotary", "alibi_slopes", "check_context"]
+__all__ = ["CausalSelfAttention", "KVCache", "Rotary", "SelfAttention", "alibi_slopes", "check_context"]
 
 
 def alibi_slopes(n_head: int) -> tt.Tensor:
@@ -100,6 +102,7 @@ class KVCache:
         batch_size: B, sequences that are continued side by side.
         device: where the model is.
         dtype: of the keys and values, in which attention computes.
+        room: so many tokens are kept at least, also where nobody sees them any more.
 
     Attributes:
         length: tokens seen so far; at most `config.block_size` where positions end there.
@@ -119,11 +122,12 @@ class KVCache:
         batch_size: int,
         device: tt.Device | str = "cpu",
         dtype: tt.DType = tt.float32,
+        room: int = 0,
     ) -> None:
         self.config = config
         # moving the keys costs as much as looking at them once, so it is done for many tokens at a time
         more = 0 if config.positions_end else max(config.window // 4, 16)
-        self.room = (config.block_size if config.positions_end else config.window) + more
+        self.room = max(room, (config.block_size if config.positions_end else config.window) + more)
         self.step = more + 1
         shape = (batch_size, config.kv_heads, self.room, config.head_size)  # (B, nkv, N, hs)
         self.keys = [tt.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]
@@ -186,6 +190,34 @@ class KVCache:
                 memory[:, :, :kept] = memory[:, :, used - kept : used].clone()
         self._dropped = self.length - kept
 
+    def rewind(self, length: int) -> None:
+        """Forget the tokens from position `length` on: what comes next takes their places."""
+        if not 0 <= length <= self.length or (self._dropped and length < self.length):
+            raise tt.ArgumentError(
+                f"KVCache: rewind to {length} of {self.length} tokens",
+                why="there are no more, or earlier ones have already made room for later ones",
+                fix="begin anew with an empty cache",
+            )
+        self.length = length
+
+    def repeated(self, times: int) -> KVCache:
+        """A new cache of `times` rows that all go on from the first row of this one."""
+        wide = KVCache(self.config, times, self.keys[0].device, self.keys[0].dtype, self.room)
+        wide.length, wide._dropped = self.length, self._dropped
+        used = self.length - self._dropped
+        with tt.no_grad():
+            for new, old in zip((*wide.keys, *wide.values), (*self.keys, *self.values), strict=True):
+                new[:, :, :used] = old[:1, :, :used]
+        return wide
+
+    def choose(self, rows: Sequence[int]) -> None:
+        """Let row i go on from what row rows[i] has seen."""
+        picked = tt.tensor(list(rows), device=self.keys[0].device)
+        used = self.length - self._dropped
+        with tt.no_grad():
+            for memory in (*self.keys, *self.values):
+                memory[:, :, :used] = tt.take(memory[:, :, :used], picked, 0)
+
     def attend(self, layer: int, qkv: tt.Tensor, slopes: tt.Tensor | None = None) -> tt.Tensor:
         """Keep the keys and values of new tokens, (B, T, (nh + 2 nkv) hs), and attend to all: (B, T, C)."""
         window = self.config.window if self.config.window < self.room else 0
@@ -203,16 +235,11 @@ def check_context(count: int, block_size: int) -> None:
         )
 
 
-class CausalSelfAttention(nn.Module):
-    """Each token gathers values from itself and the tokens before it, in several heads.
+class SelfAttention(nn.Module):
+    """What both kinds of self-attention have: queries, keys and values of each token, in several heads.
 
     Args:
         config: sizes, positions, bias and dropout.
-
-    Example:
-        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
-        >>> CausalSelfAttention(config)(tt.ones(1, 3, 4)).shape
-        (1, 3, 4)
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -224,8 +251,6 @@ class CausalSelfAttention(nn.Module):
         self.rotary = Rotary(config) if config.position == "rope" else None
         self.q_norm = nn.RMSNorm(hs, eps=config.norm_eps) if config.qk_norm else None
         self.k_norm = nn.RMSNorm(hs, eps=config.norm_eps) if config.qk_norm else None
-        slopes = alibi_slopes(config.n_head) if config.position == "alibi" else None
-        self.register_buffer("slopes", slopes, persistent=False)  # (nh,)
 
     def pack(self, x_BTC: tt.Tensor, cache: KVCache | None = None) -> tt.Tensor:
         """Queries, keys and values side by side, (B, T, (nh + 2 nkv) hs): normed and turned."""
@@ -251,6 +276,45 @@ class CausalSelfAttention(nn.Module):
         q, k, v = every.split([nh, nkv, nkv], axis=1)
         return q, k, v
 
+    def sight(self, count: int) -> dict[str, Any]:
+        """Which of `count` tokens a token sees, as options of scaled_dot_product_attention: all of them."""
+        return {}
+
+    def merge(self, y_BHTD: tt.Tensor) -> tt.Tensor:
+        """What the heads gathered, (B, nh, T, hs), through the last matrix: (B, T, C)."""
+        B, nh, T, hs = y_BHTD.shape
+        y: tt.Tensor = self.c_proj(y_BHTD.permute(0, 2, 1, 3).reshape(B, T, nh * hs))
+        return y
+
+    def forward_with_weights(self, x_BTC: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
+        """What `forward` gives in evaluation, (B, T, C), and the weights of its averages, (B, nh, T, T)."""
+        q, k, v = self.heads(x_BTC)
+        sight = self.sight(x_BTC.shape[1])
+        y, weights = tt.scaled_dot_product_attention(q, k, v, **sight, need_weights=True)
+        return self.merge(y), weights
+
+
+class CausalSelfAttention(SelfAttention):
+    """Each token gathers values from itself and the tokens before it, in several heads.
+
+    Args:
+        config: sizes, positions, bias and dropout.
+
+    Example:
+        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
+        >>> CausalSelfAttention(config)(tt.ones(1, 3, 4)).shape
+        (1, 3, 4)
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        slopes = alibi_slopes(config.n_head) if config.position == "alibi" else None
+        self.register_buffer("slopes", slopes, persistent=False)  # (nh,)
+
+    def sight(self, count: int) -> dict[str, Any]:
+        """Which of `count` tokens a token sees: those up to itself, of them the last ones of a window."""
+        return {"causal": True, "window": self._window(count), "slopes": self.slopes}
+
     def _window(self, count: int) -> int:
         """The window, if some of so many tokens see less than all before them."""
         return self.config.window if count > self.config.window else 0
@@ -272,12 +336,3 @@ class CausalSelfAttention(nn.Module):
             y = cache.attend(layer, qkv, self.slopes)  # (B, T, C)
         y = self.c_proj(y)
         return tt.dropout(y, p, training=True) if p else y
-
-    def forward_with_weights(self, x_BTC: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
-        """What `forward` gives in evaluation, (B, T, C), and the weights of its averages, (B, nh, T, T)."""
-        q, k, v = self.heads(x_BTC)
-        window = self._window(x_BTC.shape[1])
-        y, weights = tt.scaled_dot_product_attention(
-            q, k, v, causal=True, window=window, slopes=self.slopes, need_weights=True
-        )
-        return self.c_proj(y.permute(0, 2, 1, 3).reshape(x_BTC.shape)), weights

@@ -34,7 +34,7 @@ class BPETokenizer:
     """Byte-level BPE tokenizer with the cutting rule of GPT-2 or another one.
 
     Args:
-        vocab: bytes of each ordinary token → id. Holds all 256 single bytes.
+        vocab: bytes of each ordinary token → id. A text with a byte that is not among them has no ids.
         merges: pairs of tokens in the order of their rank.
         special_tokens: text of each special token → id. They have no merges and stand for themselves. Between
             the ids of special tokens behind the ordinary ones there may be holes, as in GPT-4's vocabulary.
@@ -42,8 +42,8 @@ class BPETokenizer:
         whole_pieces: whether a piece that is a token becomes that token, also where merges do not lead to it.
 
     Raises:
-        ArgumentError: the ids are not 0, 1, 2, …, a byte is missing, a merge names or makes a token that the
-            vocabulary lacks, a special token is empty or collides with an ordinary one, or an unknown rule.
+        ArgumentError: the ids are not 0, 1, 2, …, a merge names or makes a token that the vocabulary
+            lacks, a special token is empty or collides with an ordinary one, or an unknown rule.
 
     Example:
         >>> from gpt.bpe import BPETokenizer
@@ -69,7 +69,7 @@ class BPETokenizer:
             self.vocab, self.special_tokens
         )  # b"" where an id has no token
         self.merges: list[Merge] = list(merges)
-        self._byte_ids = [self._id(token, "vocab") for token in map(bytes, zip(range(256)))]
+        self._byte_ids = {token[0]: token_id for token, token_id in self.vocab.items() if len(token) == 1}
         self._made: list[int] = []  # rank → the token that the merge makes
         self._ranks: dict[tuple[int, int], int] = {}
         for rank, (first, second) in enumerate(self.merges):
@@ -202,7 +202,7 @@ class BPETokenizer:
             ids.
 
         Raises:
-            ArgumentError: a lone surrogate, or an unknown name in `allowed_special`.
+            ArgumentError: a lone surrogate, a byte without a token, or an unknown name in `allowed_special`.
             DTypeError: not a str.
 
         Example:
@@ -317,7 +317,7 @@ class BPETokenizer:
         if token not in self.vocab:
             raise ArgumentError(
                 f"BPETokenizer: {where} needs the token {printable(token)!r}, which is not in the vocabulary",
-                why="all 256 bytes, and both parts and the result of each merge, are tokens",
+                why="both parts and the result of each merge are tokens",
                 fix="give it an id, or use the merges and the vocabulary of the same training",
             )
         return self.vocab[token]
@@ -354,7 +354,14 @@ class BPETokenizer:
         data = piece.encode("utf-8", "surrogateescape")
         if self.whole_pieces and data in self.vocab:
             return [self.vocab[data]]
-        ids = [self._byte_ids[byte] for byte in data]
+        try:
+            ids = [self._byte_ids[byte] for byte in data]
+        except KeyError as error:
+            raise ArgumentError(
+                f"encode: {piece[:40]!r} holds the byte {error.args[0]:#04x}, which has no token",
+                why="this vocabulary lacks bytes that its training text did not have",
+                fix="leave the character out",
+            ) from None
         merge = merge_short if len(ids) < _LONG else merge_long
         return merge(ids, self._ranks, self._made)
 

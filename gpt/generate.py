@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import tinytensor as tt
 from gpt.model import GPT, KVCache
 from gpt.sampling import Past, Sampler, SamplingConfig
 
-__all__ = ["Reader", "generate", "generate_rows"]
+__all__ = ["Context", "Reader", "cache_for", "generate", "generate_rows", "on_host"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -118,20 +119,12 @@ def _rows(
     generators: Sequence[tt.Generator],
     use_cache: bool,
 ) -> Iterator[tuple[int, int]]:
-    context = model.config.block_size
-    cache = KVCache(model.config, len(prompts), model.device, model.wte.weight.dtype) if use_cache else None
-    read = Reader(model, cache)
-    texts = [prompt[-context:] for prompt in prompts]
+    texts = [prompt[-model.config.block_size :] for prompt in prompts]
     pasts = [Past(prompt, []) for prompt in prompts]
     longest = max(map(len, texts)) + count
-    begin = 0  # of what is read next
+    context = Context(model, len(texts), longest, use_cache=use_cache)
     while count and (end := min(map(len, texts))) < longest:
-        if cache is not None and end > context:
-            cache, read = None, Reader(model)  # full: from here on the window slides
-        if cache is None:
-            begin = max(0, end - context)
-        with tt.no_grad():
-            logits = _numbers(read([text[begin:end] for text in texts]))  # (B, V)
+        logits = context.logits(texts, end)  # (B, V)
         for row, text in enumerate(texts):
             if len(text) > end:
                 continue  # its prompt goes on, or it has ended
@@ -142,7 +135,70 @@ def _rows(
             if len(past.answer) == count:  # it goes on with zeros, which nobody looks at
                 text += [0] * (longest - len(text))
             yield row, token
-        begin = end
+
+
+class Context:
+    """What a model sees of texts that grow, with a cache for as long as they fit; then the window slides.
+
+    Args:
+        model: in evaluation mode.
+        rows: B, texts side by side.
+        tokens: how long they become; the cache has room for so many, at most for the context.
+        use_cache: keep keys and values of what was read; the logits are the same without.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> context = Context(model, 1, 6)
+        >>> [context.logits([[1, 2, 3, 4, 0, 1]], end).shape for end in (2, 3, 6)]
+        [(1, 5), (1, 5), (1, 5)]
+    """
+
+    def __init__(self, model: GPT, rows: int, tokens: int, *, use_cache: bool = True) -> None:
+        self._model, self._size = model, model.config.block_size
+        self._cache = cache_for(model, rows, tokens) if use_cache else None
+        self._read = Reader(model, self._cache)
+        self._begin = 0  # of what is read next
+
+    def logits(self, texts: Sequence[Sequence[int]], end: int) -> Floats:
+        """Logits (B, V) after the first `end` tokens of each text. With a cache, only those are read that
+        came since the last call; the texts before must be the same.
+        """
+        if self._cache is not None and end > self._size:
+            self._cache, self._read = None, Reader(self._model)  # full: from here on the window slides
+        begin = max(0, end - self._size) if self._cache is None else self._begin
+        with tt.no_grad():
+            logits = on_host(self._read([text[begin:end] for text in texts]))
+        self._begin = end
+        return logits
+
+    def repeated(self, times: int) -> Context:
+        """A context of `times` texts that all go on from the first text of this one."""
+        wide = Context(self._model, times, 0, use_cache=False)
+        wide._begin = self._begin
+        wide._cache = None if self._cache is None else self._cache.repeated(times)
+        wide._read = Reader(self._model, wide._cache)
+        return wide
+
+    def choose(self, rows: Sequence[int]) -> None:
+        """Let text i go on from what text rows[i] was."""
+        if self._cache is not None:
+            self._cache.choose(rows)
+
+
+def cache_for(model: GPT, rows: int, tokens: int, *, keep: bool = False) -> KVCache:
+    """An empty cache for texts that become so long, or as long as the context: no larger than it must be.
+
+    Args:
+        model: what it is for.
+        rows: texts side by side.
+        tokens: how long they become.
+        keep: keep all tokens, so that the last ones can be taken back, also where a window hides the first.
+    """
+    config = model.config
+    length = min(config.block_size, max(tokens, 1))
+    small = replace(config, block_size=max(length, config.sliding_window))
+    return KVCache(small, rows, model.device, model.wte.weight.dtype, room=length if keep else 0)
 
 
 class Reader:
@@ -154,6 +210,7 @@ class Reader:
     Args:
         model: in evaluation mode.
         cache: keys and values of what was read.
+        every: give the logits after each token of a call, not only after the last.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -164,31 +221,38 @@ class Reader:
         [(1, 5), (1, 5), (1, 5)]
     """
 
-    def __init__(self, model: GPT, cache: KVCache | None = None) -> None:
-        self._model, self._cache = model, cache
-        self._shape = (0, 0)  # of the ids of the last call
-        self._idx = tt.zeros(0, 0, dtype=tt.int64, device=model.device)  # what a replay reads
-        self._step: tt.CapturedGraph | None = None
+    def __init__(self, model: GPT, cache: KVCache | None = None, *, every: bool = False) -> None:
+        self._model, self._cache, self._every = model, cache, every
+        self._last = (0, 0)  # shape of the ids of the last call
+        self._steps: dict[tuple[int, int], tuple[tt.Tensor, tt.CapturedGraph]] = {}  # by the shape of the ids
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> tt.Tensor:
-        """Logits (B, V) after the ids (B, T); the next call may write over them."""
-        shape = len(rows), len(rows[0])
-        again = shape == self._shape
-        if again and self._step is None:
-            self._step = tt.capture(self._logits, device=self._model.device, warmup=0)
-        elif not again:
-            self._idx, self._step = tt.zeros(shape, dtype=tt.int64, device=self._model.device), None
-            self._shape = shape
-        self._idx.copy_(rows[0][0] if shape == (1, 1) else tt.tensor(rows))
-        logits: tt.Tensor = self._logits() if self._step is None else self._step.replay()
+        """Logits (B, V), or (B, T, V) of every token, after the ids (B, T); the next call may write over
+        them.
+        """
+        shape, device = (len(rows), len(rows[0])), self._model.device
+        if shape == self._last and shape not in self._steps and self._repeats(*shape):
+            idx = tt.zeros(shape, dtype=tt.int64, device=device)
+            self._steps[shape] = idx, tt.capture(lambda: self._logits(idx), device=device, warmup=0)
+        self._last = shape
+        if shape not in self._steps:
+            return self._logits(tt.tensor(rows, dtype=tt.int64, device=device))
+        idx, step = self._steps[shape]
+        idx.copy_(rows[0][0] if shape == (1, 1) else tt.tensor(rows))
+        logits: tt.Tensor = step.replay()
         return logits
 
-    def _logits(self) -> tt.Tensor:
-        logits: tt.Tensor = self._model(self._idx, self._cache, last_only=True)[:, -1]
-        return logits
+    def _logits(self, idx: tt.Tensor) -> tt.Tensor:
+        logits: tt.Tensor = self._model(idx, self._cache, last_only=not self._every)
+        return logits if self._every else logits[:, -1]
+
+    def _repeats(self, B: int, T: int) -> bool:
+        """Whether so many tokens are the same work each time: experts sort theirs, if there are many."""
+        config = self._model.config
+        return not config.n_expert or B * T * config.n_expert_active <= config.n_expert
 
 
-def _numbers(logits: tt.Tensor) -> Floats:
-    """In float32 at least, on the host."""
-    on_host = logits.cpu()
-    return (on_host.astype(tt.float32) if on_host.itemsize == 2 else on_host).numpy()
+def on_host(logits: tt.Tensor) -> Floats:
+    """Numbers of a tensor in float32 at least, on the host; the tensor's own memory where it can be."""
+    there = logits.cpu()
+    return (there.astype(tt.float32) if there.itemsize == 2 else there).numpy()

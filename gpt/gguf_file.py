@@ -32,6 +32,7 @@ _SIZES = {
     "feed_forward_length": "n_inner",
 }
 _CONTROL, _USER = 3, 4  # types of tokens that stand for themselves
+_SPLITS = {"gpt-2": "gpt2", "default": "gpt2", "smollm": "smollm"}  # tokenizer.ggml.pre → our cutting rule
 
 Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
 
@@ -197,8 +198,8 @@ def _tokenizer(values: _Values) -> Tokenizer | None:
     if kind != "gpt2":
         values.refuse(f"its tokenizer is {kind!r}; there is gpt2, which is byte-level BPE")
     cut = values.text("tokenizer.ggml.pre", "gpt-2")
-    if cut not in ("gpt-2", "default"):
-        values.refuse(f"its tokenizer cuts texts by the rule {cut!r}; there is gpt-2")
+    if cut not in _SPLITS:
+        values.refuse(f"its tokenizer cuts texts by the rule {cut!r}; there are {', '.join(_SPLITS)}")
     names, kinds = values.texts("tokenizer.ggml.tokens"), values.get("tokenizer.ggml.token_type", [])
     if len(kinds) != len(names):
         values.refuse("tokenizer.ggml.token_type does not tell the kind of each token")
@@ -209,6 +210,7 @@ def _tokenizer(values: _Values) -> Tokenizer | None:
             {unprintable(name): i for i, name in enumerate(names) if name not in special},
             [(unprintable(first), unprintable(second)) for first, second in merges],
             special,
+            _SPLITS[cut],
         )
     except (KeyError, ValueError, TypeError) as error:  # a character that is no byte; merges of one or three
         values.refuse(f"its tokenizer is damaged: {error!r}")

@@ -25,6 +25,7 @@ __all__ = [
     "Past",
     "Sampler",
     "SamplingConfig",
+    "draw",
     "filters",
     "next_probabilities",
     "softmax",
@@ -243,7 +244,7 @@ class Sampler:
 
     Args:
         config: how.
-        vocab_size: V, number of logits.
+        vocab_size: ids that can be drawn; a padded model has more logits.
 
     Raises:
         ArgumentError: the bias of a token that is not in the vocabulary.
@@ -267,8 +268,8 @@ class Sampler:
         self._all = np.arange(vocab_size)
 
     def whole(self, logits: Floats) -> Candidates:
-        """All tokens, with the logits (V,) of a model."""
-        return Candidates(self._all, logits)
+        """All tokens, with the logits of a model."""
+        return Candidates(self._all[: len(logits)], logits[: len(self._all)])
 
     def candidates(self, logits: Floats, past: Past) -> Candidates:
         """What the filters leave of the logits (V,)."""

@@ -20,6 +20,7 @@ from gpt.config import GPTConfig, from_dict
 from gpt.gguf_file import read_gguf
 from gpt.hf_config import config_from_hf
 from gpt.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
+from gpt.packages import is_package, weights_in
 from gpt.safetensors_file import Array, read_safetensors
 from gpt.stored import Stored, tensors_of
 from gpt.tokenizer import Tokenizer
@@ -144,7 +145,8 @@ def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Sour
 
     Args:
         path: a folder with config.json and safetensors (one file, or several with an index), a .safetensors
-            file, a .gguf file, a run directory or checkpoint of ours, or a name on the Hugging Face hub.
+            file, a .gguf file, a run directory or checkpoint of ours, `smollm2` or another package with
+            weights (`package:NAME`), or a name on the Hugging Face hub.
         writable: arrays that may be written to, which leaves the files as they are.
 
     Returns:
@@ -153,9 +155,9 @@ def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Sour
     Raises:
         ArgumentError: there is no such file, folder or name.
         FormatError: damaged or pickled weights, or an architecture that our model does not have.
-        MissingLibraryError: gguf or huggingface_hub is needed and not installed.
+        MissingLibraryError: gguf, huggingface_hub or the package that was named is not installed.
     """
-    found = Path(path) if os.path.exists(path) else _from_hub(str(path))
+    found = Path(path) if os.path.exists(path) else _named(str(path))
     if found.is_dir():
         return _from_run(found, writable) if is_run(found) else _from_folder(found, writable)
     if found.suffix == ".gguf":
@@ -284,6 +286,11 @@ def _pickled(path: Path) -> FormatError:
         fix="take the .safetensors of the same model; where you trust the file, transformers writes one: "
         "model.save_pretrained(folder, safe_serialization=True)",
     )
+
+
+def _named(name: str) -> Path:
+    """What a name means that is no path here."""
+    return weights_in(name) if is_package(name) else _from_hub(name)
 
 
 def _from_hub(name: str) -> Path:

@@ -1,13 +1,16 @@
 """Generation: with and without cache, one text or several side by side."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.generate import Reader, generate, generate_rows
+from gpt.generate import Reader, cache_for, generate, generate_rows
 from gpt.model import GPT, KVCache
 from gpt.sampling import Sampler, SamplingConfig, next_probabilities
+from tests.gpt.test_variants import SMALL, VARIANTS, model_of
 
 CONFIG = GPTConfig(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
 
@@ -176,3 +179,30 @@ def test_wrong_rows_say_so(model):
     with pytest.raises(tt.ShapeError, match="2 generators for 1 prompts"):
         generate_rows(model, [[1]], 1, sampler, generators=[tt.Generator(1)] * 2)
     assert list(generate_rows(model, [[1], [2, 3]], 0, sampler)) == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_model(variant):
+    """Cached and not, alone and side by side, within the context and beyond: the same tokens."""
+    model = model_of(replace(SMALL, **VARIANTS[variant]))
+    prompts = [[1, 2, 3], [4], [5] * 30]
+    for how in ({"temperature": 0}, {"top_k": 5, "repetition_penalty": 1.3}):
+        alone = [
+            list(generate(model, p, 12, generator=tt.Generator(i), **how)) for i, p in enumerate(prompts)
+        ]
+        for use_cache in (True, False):
+            found = [[] for _ in prompts]
+            sampler, generators = Sampler(SamplingConfig(**how), 11), [tt.Generator(i) for i in range(3)]
+            rows = generate_rows(model, prompts, 12, sampler, generators=generators, use_cache=use_cache)
+            for row, token in rows:
+                found[row].append(token)
+            assert found == alone
+
+
+def test_a_cache_is_no_larger_than_the_text():
+    config = GPTConfig(vocab_size=5, block_size=4096, n_layer=1, n_head=1, n_embd=4, position="rope")
+    model = GPT(config).eval()
+    assert cache_for(model, 2, 20).room < 50
+    assert cache_for(GPT(replace(config, position="learned")), 1, 20).room == 20
+    assert cache_for(GPT(replace(config, block_size=16)), 1, 10**9).room == 32
+    assert cache_for(GPT(replace(config, sliding_window=64)), 1, 20).config.window == 64

@@ -1,0 +1,144 @@
+"""GGUF files of the architecture llama, written by the gguf library: weights, rotations, tokens, refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.bpe import BPETokenizer
+from gpt.config import GPTConfig
+from gpt.model import GPT
+from gpt.pretokens import printable
+from gpt.weights import from_pretrained
+from tests.gpt.test_variants import model_of
+from tinytensor.errors import FormatError
+
+gguf = pytest.importorskip("gguf")
+
+WORDS = BPETokenizer.train("low lower lowest 2024", 264, special_tokens=["<|endoftext|>"], split="smollm")
+CONFIG = GPTConfig(
+    vocab_size=WORDS.vocab_size, block_size=32, n_layer=2, n_head=4, n_kv_head=2, n_embd=64, n_inner=96,
+    bias=False, position="rope", rope_theta=500.0, norm="rms_norm", activation="swiglu", tied_head=False,
+)  # fmt: skip
+IDS = tt.tensor(np.random.default_rng(0).integers(0, WORDS.vocab_size, (2, 20)))
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    return model_of(CONFIG)
+
+
+def pairs(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of queries or keys in GGUF's order: channels i and i + half of a head become neighbors."""
+    halves = rows.reshape(heads, 2, -1, rows.shape[1])
+    return np.stack([halves[:, 0], halves[:, 1]], axis=2).reshape(rows.shape)
+
+
+def tensors_of(model: GPT) -> dict[str, np.ndarray]:
+    own = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    found = {
+        "token_embd.weight": own["wte.weight"],
+        "output.weight": own["lm_head.weight"],
+        "output_norm.weight": own["ln_f.weight"],
+    }
+    for n in range(CONFIG.n_layer):
+        h, blk = f"h.{n}.", f"blk.{n}."
+        q, k, v = np.split(own[f"{h}attn.c_attn.weight"].T, [64, 96])  # (out, in)
+        found |= {
+            f"{blk}attn_norm.weight": own[f"{h}ln_1.weight"],
+            f"{blk}ffn_norm.weight": own[f"{h}ln_2.weight"],
+            f"{blk}attn_q.weight": pairs(q, 4),
+            f"{blk}attn_k.weight": pairs(k, 2),
+            f"{blk}attn_v.weight": v,
+            f"{blk}attn_output.weight": own[f"{h}attn.c_proj.weight"].T,
+            f"{blk}ffn_gate.weight": own[f"{h}mlp.c_gate.weight"].T,
+            f"{blk}ffn_up.weight": own[f"{h}mlp.c_fc.weight"].T,
+            f"{blk}ffn_down.weight": own[f"{h}mlp.c_proj.weight"].T,
+        }
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+
+
+def written(
+    path: Path,
+    model: GPT,
+    *,
+    architecture: str = "llama",
+    pre: str = "smollm",
+    kind: str = "F32",
+    **more: Any,
+) -> Path:
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_context_length(CONFIG.block_size)
+    writer.add_block_count(CONFIG.n_layer)
+    writer.add_embedding_length(CONFIG.n_embd)
+    writer.add_feed_forward_length(CONFIG.inner_size)
+    writer.add_head_count(CONFIG.n_head)
+    writer.add_head_count_kv(CONFIG.kv_heads)
+    writer.add_rope_freq_base(CONFIG.rope_theta)
+    writer.add_layer_norm_rms_eps(CONFIG.norm_eps)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    special = set(WORDS.special_tokens.values())
+    names = [t.decode() if i in special else printable(t) for i, t in enumerate(WORDS.tokens)]
+    writer.add_token_list(names)
+    writer.add_token_types([3 if i in special else 1 for i in range(len(names))])
+    writer.add_token_merges([f"{printable(a)} {printable(b)}" for a, b in WORDS.merges])
+    for name, number in more.items():
+        writer.add_uint32(f"{architecture}.{name}", number)
+    quantised = gguf.GGMLQuantizationType[kind]
+    for name, array in tensors_of(model).items():
+        as_floats = kind == "F32" or array.ndim == 1
+        data = array if as_floats else gguf.quants.quantize(array, quantised)
+        writer.add_tensor(name, data, raw_dtype=None if as_floats else quantised)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def logits(model: GPT) -> np.ndarray:
+    with tt.no_grad():
+        return model(IDS).numpy()
+
+
+def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
+    again, tokenizer = from_pretrained(written(tmp_path / "m.gguf", model))
+    assert again.config == CONFIG
+    np.testing.assert_allclose(logits(again), logits(model), atol=1e-5)
+    assert isinstance(tokenizer, BPETokenizer)
+    for text in ("low lowest 20245", "été 7", "<|endoftext|>"):
+        assert tokenizer.encode(text) == WORDS.encode(text)
+        assert tokenizer.encode(text, allowed_special="all") == WORDS.encode(text, allowed_special="all")
+
+
+@pytest.mark.parametrize(("kind", "off"), [("Q8_0", 0.02), ("Q4_1", 0.3), ("BF16", 0.02)])
+def test_quantised_weights(model: GPT, tmp_path: Path, kind: str, off: float) -> None:
+    again, _ = from_pretrained(written(tmp_path / "m.gguf", model, kind=kind))
+    found = again.h[1].mlp.c_proj.weight.detach().numpy()
+    expected = model.h[1].mlp.c_proj.weight.detach().numpy()
+    assert 0 < np.abs(found - expected).max() < off * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pre": "qwen2"}, "cuts texts by the rule 'qwen2'; there are gpt-2, default, smollm"),
+        ({"architecture": "qwen2"}, "its architecture is 'qwen2'"),
+        ({"expert_count": 4}, "mixture of experts"),
+        ({"rope.dimension_count": 8}, "its rope.dimension_count is 8"),
+    ],
+)
+def test_other_models_are_refused(model: GPT, tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        from_pretrained(written(tmp_path / "m.gguf", model, **changes))
+
+
+def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
+    data = written(tmp_path / "m.gguf", model).read_bytes()
+    for length in (0, 3, 100, 5000, len(data) - 100):
+        (tmp_path / "cut.gguf").write_bytes(data[:length])
+        with pytest.raises(FormatError):
+            from_pretrained(tmp_path / "cut.gguf")
