@@ -89,7 +89,7 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["chekc"], "info, check, selftest"),
+        (["chekc"], "info, explain, check, selftest"),
         (["check", "sofmax"], "no kernel 'sofmax'"),
         (["check", "softmax", "more"], "only a script"),
         (["check", "missing.py"], "check the path"),

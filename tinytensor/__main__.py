@@ -13,8 +13,10 @@ EXIT_ERROR, EXIT_PIPE, EXIT_INTERRUPT = 2, 1, 130
 # By name: the module, and the line in the help.
 COMMANDS = {
     "info": ("tinytensor.commands.info", "versions, devices, compilers, caches and switches"),
+    "explain": ("tinytensor.commands.explain", "how a tensor lies in memory, call by call"),
     "check": ("tinytensor.commands.check", "kernels, or a script, with every access watched and counted"),
     "selftest": ("tinytensor.commands.selftest", "every kernel on every device, compared with NumPy"),
+    "kernel": ("tinytensor.commands.kernel", "the kernels behind an op: source, registers, memory accesses"),
 }
 
 
@@ -72,6 +74,7 @@ commands
 {commands}
 
 examples
+  python -m tinytensor explain "arange(12).reshape(3, 4).T[1:, ::2]"
   python -m tinytensor check softmax
   python -m tinytensor check all
   python -m tinytensor check my_script.py

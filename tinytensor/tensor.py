@@ -16,6 +16,7 @@ from .dispatch import arr, edge_of, requires, values
 from .dtypes import BY_NAME, DType
 from .errors import ArgumentError, DTypeError, GradError, ShapeError
 from .exchange import ExchangeMethods
+from .explain import ExplainMethods
 from .gradients import GradientMethods
 from .hooks import LeafHooks
 from .inplace import copy_
@@ -81,6 +82,7 @@ class Tensor(
     MaskingMethods,
     SortingMethods,
     StatisticsMethods,
+    ExplainMethods,
 ):
     """A flat buffer read through shape, strides and offset, with a place in the graph.
 

@@ -1,0 +1,226 @@
+"""Explanations as page, fragment and picture: well-formed, quiet, and what belongs together lights up."""
+
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.pages import every, parse
+from tinytensor import lab
+from tinytensor.lab.explanation import Explanation
+from tinytensor.lab.html import page
+from tinytensor.layout import Layout
+
+EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
+RULE = re.compile(r"\.tt-layout:has\(\.(b\d+p\d+):is\(:hover,:focus\)\) \.(b\d+p\d+)")
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+def fragment_in_page(x):
+    return page("notebook", lab.html.Html(x._repr_html_()))
+
+
+def marks(element):
+    return [name for name in element.attributes.get("class", "").split() if re.fullmatch(r"b\d+p\d+", name)]
+
+
+def place_of(element):
+    (name,) = marks(element)
+    return int(name.partition("p")[2])
+
+
+def lit_names(document):
+    """Names with a rule, each of which lights up itself."""
+    found = RULE.findall("".join(style.text for style in document.all("style")))
+    assert all(a == b for a, b in found)
+    return {a for a, _ in found}
+
+
+def cases():
+    x = tt.arange(24, dtype=tt.float32).reshape(2, 3, 4)
+    return {
+        "transposed": x.permute(2, 0, 1),
+        "backwards": x[:, ::-1, ::-2],
+        "windows": tt.arange(8).unfold(0, 3, 1),
+        "repeated": tt.arange(3, dtype=tt.int8).unsqueeze(1).expand(3, 4),
+        "number": tt.tensor(2.5),
+        "empty": tt.zeros(3, 0, 2),
+        "axes": tt.arange(16).reshape(2, 1, 2, 2, 1, 2),
+        "bool": tt.arange(9).reshape(3, 3) % 2 == 0,
+        "complex": tt.tensor([[1 + 2j, 3j]]).T,
+        "bfloat16": tt.arange(6, dtype=tt.bfloat16).reshape(2, 3).T,
+        "leaf": tt.ones(2, 2, requires_grad=True),
+        "large": tt.zeros(300, 300)[::3, 5:],
+    }
+
+
+@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("whole", [True, False], ids=["page", "fragment"])
+def test_elements_and_cells_light_each_other(name, whole):
+    x = cases()[name]
+    document = parse(x.explain().html() if whole else fragment_in_page(x))
+    elements = [td for td in document.all("td") if "in" in td.attributes.get("class", "").split()]
+    named = [td for td in document.all("td") if marks(td)]
+    assert all(td.attributes["tabindex"] == "0" for td in named)
+    assert {m for td in named for m in marks(td)} == lit_names(document)
+    assert bool(elements) == bool(x.size)
+    tips = ["data-tip" if whole else "title"]
+    assert all(td.attributes.get(tips[0]) for td in named)
+    if name == "large":
+        return
+    at = np.arange(x.storage.size)
+    strides = [8 * stride for stride in x.strides]
+    places = np.lib.stride_tricks.as_strided(at[x.offset :], x.shape, strides) if x.size else at[:0]
+    tables = {t.all("caption")[0].text.split()[0]: [] for t in document.all("table") if t.all("caption")}
+    for table in document.all("table"):
+        if table.all("caption"):
+            found = [(place_of(td), td) for td in table.all("td") if marks(td)]
+            tables[table.all("caption")[0].text.split()[0]] += found
+    shown = [p for p, _ in tables.get("elements", [])]
+    everything = places.ravel().tolist()
+    assert shown == everything if len(shown) == x.size else set(shown) < set(everything)
+    assert [p for p, _ in tables["buffer"]] == at.tolist()
+    marked = [p for p, td in tables["buffer"] if "in" in td.attributes["class"].split()]
+    assert marked == np.unique(places).tolist()
+
+
+def test_the_page_has_a_step_for_each_call():
+    document = parse(lab.explain_expression(EXPRESSION).html())
+    sections = [s for s in document.all("section") if s.attributes.get("id", "").startswith("step-")]
+    assert [s.all("h2")[0].all("code")[0].text for s in sections] == [
+        "arange(12)",
+        ".reshape(3, 4)",
+        ".T",
+        "[1:, ::2]",
+    ]
+    assert "shape (4, 3)  strides (1, 4)  offset 0" in sections[2].text
+    for section in sections:  # the same buffer in each of them, so a number is followed through all
+        assert len([td for td in section.all("td") if "b0p9" in marks(td)]) == 2
+    (tip,) = {
+        td.attributes["data-tip"]
+        for td in sections[3].all("td")
+        if td.attributes.get("data-tip", "").startswith("[2, 1]")
+    }
+    assert tip == "[2, 1]: 1 + 2*1 + 1*8 = 11\nvalue 11"
+    (cell,) = [
+        td for td in sections[3].all("td") if td.attributes.get("data-tip", "").startswith("position 11:")
+    ]
+    assert cell.attributes["data-tip"] == (
+        "position 11: bytes 88 to 95 of the buffer, cache line 1, sector 2\nread as [2, 1]"
+    )
+    assert document.all("h1")[0].text == EXPRESSION
+
+
+def test_a_copy_has_a_buffer_of_its_own():
+    document = parse(lab.explain_expression("arange(4).reshape(2, 2).T.contiguous()").html())
+    last = document.all("section", id="step-4")[0]
+    assert {m[:2] for td in last.all("td") for m in marks(td)} == {"b1"}
+
+
+def test_the_tree_of_live_tensors_is_on_the_page():
+    document = parse(tt.zeros(2, 3)[1].explain().html())
+    (outer, inner) = document.all("ul", class_="tree")
+    assert outer.all("li")[0].all("code")[0].text == "without a name  shape (2, 3)  strides (3, 1)  offset 0"
+    assert inner.text == "without a name  shape (3,)  strides (1,)  offset 3 (this one)"
+
+
+def test_titles_are_escaped():
+    step = lab.explain_layout(Layout((2,), (1,), 0)).steps[0]
+    hostile = Explanation("</title><script>alert(1)</script>", (step,))
+    assert parse(hostile.html()).all("h1")[0].text == hostile.title
+    assert ET.fromstring(hostile.svg())[0].text == hostile.title
+    parse(page("notebook", lab.html.Html(hostile._repr_html_())))
+
+
+def test_rules_of_a_fragment_stay_in_it():
+    (style,) = parse(page("notebook", lab.html.Html(tt.zeros(2)._repr_html_()))).all("div")[0].all("style")
+    rules = re.sub(r"@media[^{]*\{(.*?\})\}", r"\1", style.text, flags=re.DOTALL)
+    for selectors in re.findall(r"([^{}]+)\{[^}]*\}", rules):
+        for selector in re.sub(r"\([^()]*\)", "", selectors).split(","):
+            assert selector.strip().startswith(".tt-layout"), selector
+
+
+def test_a_fragment_is_small_and_leaves_the_device_alone(monkeypatch):
+    x = tt.rand(1000, 1000)
+    assert len(x._repr_html_()) < 60_000
+    there = tt.arange(12, dtype=tt.float32).to("emulated").reshape(3, 4).T
+    monkeypatch.setattr("tinytensor.lab.steps.values", None)
+    document = parse(fragment_in_page(there))
+    assert "emulated" in document.all("p")[0].text
+    assert [td.text for td in document.all("table")[0].all("td")] == [
+        str(p) for p in (0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11)
+    ]
+
+
+def test_a_device_is_read_when_asked():
+    x = tt.tensor([[1.5, 2.5], [3.5, 4.5]]).to("emulated").T
+    assert x.explain().steps[0].values == {0: "1.5", 1: "2.5", 2: "3.5", 3: "4.5"}
+    assert x.explain().steps[0].buffer.device == "emulated"
+    assert x.explain(values=False).steps[0].values == {}
+
+
+@pytest.mark.parametrize("name", cases())
+def test_pictures_are_well_formed(name):
+    x = cases()[name]
+    root = ET.fromstring(x.explain().svg())
+    space = "{http://www.w3.org/2000/svg}"
+    boxes = [r for r in root.iter(f"{space}rect") if r.get("class", "") != "frame"]
+    (step,) = x.explain().steps
+    assert len(boxes) == len(step.positions())
+    width, height = float(root.get("width")), float(root.get("height"))
+    for box in boxes:
+        assert float(box.get("x")) + float(box.get("width")) <= width
+        assert float(box.get("y")) + float(box.get("height")) <= height
+        assert box[0].text
+    assert "url(" not in root.find(f"{space}style").text
+
+
+def test_no_page_asks_for_anything():
+    for name, x in cases().items():
+        for text in (x.explain().html(), x.explain().svg(), x._repr_html_()):
+            assert not re.search(
+                r"(?i)\b(?:src|href)=[\"'](?!#)|url\(|@import|<script|https?://(?!www\.w3\.org/)", text
+            ), name
+        assert not [e for e in every(parse(x.explain().html())) if e.name in ("script", "img", "link")]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look at the page with")
+def test_in_a_browser_focus_lights_up_the_partners(tmp_path):
+    """The script is the test's alone, without the policy of the page: it focuses cells and reads outlines."""
+    text = lab.explain_expression(EXPRESSION).html()
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    script = """<script>
+const all = [...document.querySelectorAll("td[tabindex]")];
+const place = td => td.className.match(/b0p\\d+/)[0];
+const said = all.map(td => {
+  td.focus();
+  const lit = all.filter(other => getComputedStyle(other).outlineStyle == "solid");
+  return lit.length + "/" + lit.every(other => place(other) == place(td));
+});
+document.body.setAttribute("data-said", said.join(" "));
+</script></body>"""
+    file = tmp_path / "page.html"
+    file.write_text(text.replace("</body>", script), encoding="utf-8")
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=2000",
+        "--dump-dom",
+    ]
+    dom = subprocess.run(
+        [*command, file.as_uri()], capture_output=True, text=True, timeout=100, check=True
+    ).stdout
+    said = re.search(r'data-said="([^"]*)"', dom)[1].split()
+    positions = {
+        p: 7 + (p in (1, 2, 3, 9, 10, 11)) for p in range(12)
+    }  # a cell in 4 steps, an element in 3 or 4
+    assert len(said) == sum(positions.values())
+    assert sorted(said) == sorted(f"{count}/true" for count in positions.values() for _ in range(count))

@@ -1,0 +1,64 @@
+"""`python -m tinytensor explain EXPR`: how a tensor lies in memory, call by call."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+from tinytensor.lab.explanation import explain_expression
+from tinytensor.lab.expression import MAKERS, METHODS, PROPERTIES
+from tinytensor.lab.html import write
+
+__all__ = ["main"]
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the explanation, or write it to files.
+
+    Args:
+        words: those of the command line.
+
+    Returns:
+        The exit code: 0.
+
+    Raises:
+        ArgumentError: the expression is not one of those that are understood.
+        SaveError: a file cannot be written.
+    """
+    options = _parser().parse_args(list(words))
+    explanation = explain_expression(options.expression)
+    if options.svg:
+        write(options.svg, explanation.svg())
+        print(f"wrote {options.svg}")
+    if options.html:
+        write(options.html, explanation.html())
+        print(f"wrote {options.html}")
+    if not (options.svg or options.html):
+        color = options.color == "always" or (
+            options.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        )
+        print(explanation.text(shutil.get_terminal_size((100, 24)).columns, color))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tinytensor explain",
+        description="Show how a tensor lies in memory, for each call of an expression. "
+        f"It begins with {', '.join(MAKERS)}; {', '.join((*METHODS, *PROPERTIES))} and indices follow.",
+    )
+    parser.add_argument("expression", help='for example "arange(12).reshape(3, 4).T[1:, ::2]"')
+    parser.add_argument("--svg", metavar="FILE", help="write a picture instead")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write a page instead: point at an element to see its place"
+    )
+    parser.add_argument(
+        "--color",
+        choices=["auto", "always", "never"],
+        default="auto",
+        help="default auto: colors on a terminal, unless NO_COLOR is set",
+    )
+    return parser

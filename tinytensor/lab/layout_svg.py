@@ -1,0 +1,130 @@
+"""Explanations as a picture: for each step its elements, and below them the buffer. Browsers light it up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .facts import summary, tip_of_cell, tip_of_element
+from .html import DARK, LIGHT, SVG_STYLE, Html, tag
+from .layout_html import CLASS, lit, mark
+from .steps import Block, Step, bracketed
+
+__all__ = ["explanation_picture"]
+
+LETTER, HEIGHT, GAP = 7.2, 22, 10  # pixels: width of a letter, height of a cell, between things
+FONT = "12px ui-monospace, monospace"
+CELLS_OF_LINE = 16
+
+
+class _Canvas:
+    """Collects shapes from top to bottom."""
+
+    def __init__(self) -> None:
+        self.shapes: list[Html] = []
+        self.y = float(GAP)
+        self.width = 0.0
+
+    def text(self, text: str, x: float = GAP, **attributes: str | float) -> None:
+        """A line of text, and the next one below it."""
+        self.shapes.append(tag("text", text, x=x, y=self.y + 14, **attributes))
+        self.width = max(self.width, x + LETTER * len(text))
+        self.y += HEIGHT
+
+    def word(self, text: str, right: float) -> None:
+        """Text in the line of the cells, ending at `right`."""
+        self.shapes.append(tag("text", text, x=_px(right), y=self.y + 15, text_anchor="end"))
+
+    def cell(self, text: str, x: float, width: float, *, inside: bool, name: str, tip: str) -> None:
+        """A cell of the present line."""
+        box: dict[str, str | float] = {"x": _px(x), "y": self.y, "width": _px(width), "height": HEIGHT}
+        color: dict[str, str | float] = {"class_": f"minus {name}"} if inside else {"class_": f"plain {name}"}
+        self.shapes += [
+            tag("rect", tag("title", tip), **box, **color, fill_opacity="0.25" if inside else "0"),
+            tag("rect", **box, class_="frame", pointer_events="none"),
+            tag(
+                "text", text, x=_px(x + width / 2), y=self.y + 15, text_anchor="middle", pointer_events="none"
+            ),
+        ]
+        self.width = max(self.width, x + width)
+
+
+def explanation_picture(title: str, steps: Sequence[Step]) -> str:
+    """An explanation as one file of SVG.
+
+    Args:
+        title: what is explained.
+        steps: its history.
+
+    Returns:
+        A document of SVG.
+    """
+    canvas = _Canvas()
+    canvas.text(title, style="font-weight:bold")
+    for number, step in enumerate(steps, 1):
+        canvas.y += GAP
+        name = f"{number}  {step.call}  {step.made}  " if len(steps) > 1 else ""
+        canvas.text(name + summary(step.layout))
+        cell = LETTER * max([len(step.label(p)) for p in step.positions()], default=1) + 10
+        for block in step.blocks:
+            _matrix(canvas, step, block, cell)
+        _buffer(canvas, step, cell)
+    style = SVG_STYLE + lit(steps, ":hover", f"stroke:{LIGHT['plus']};stroke-width:3")
+    dark = lit(steps, ":hover", f"stroke:{DARK['plus']};stroke-width:3")
+    width, height = canvas.width + GAP, canvas.y + GAP
+    whole = tag(
+        "svg",
+        tag("title", title),
+        tag("style", Html(f"{style}@media (prefers-color-scheme:dark){{{dark}}}")),
+        *canvas.shapes,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {_px(width)} {_px(height)}",
+        width=_px(width),
+        height=_px(height),
+        class_=CLASS,
+        role="img",
+        style=f"font:{FONT}",
+    )
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'
+
+
+def _matrix(canvas: _Canvas, step: Step, block: Block | None, cell: float) -> None:
+    if block is None:
+        canvas.text("…")
+        return
+    if block.lead:
+        canvas.text(bracketed([*block.lead, ":", ":"]))
+    for row in block.rows:
+        if row is None:
+            canvas.text("…")
+            continue
+        for column, e in enumerate(row):
+            x = GAP + cell * column
+            if e is None:
+                canvas.word("…", x + cell / 2)
+            else:
+                name, tip = mark(step, e.position), tip_of_element(step, e)
+                canvas.cell(step.label(e.position), x, cell, inside=True, name=name, tip=tip)
+        canvas.y += HEIGHT
+    canvas.y += GAP
+
+
+def _buffer(canvas: _Canvas, step: Step, cell: float) -> None:
+    buffer = step.buffer
+    canvas.text(f"buffer {buffer.number}: {buffer.size} elements of {buffer.dtype.itemsize} bytes")
+    lines = step.lines_of_cells(CELLS_OF_LINE)
+    left = GAP + LETTER * len(str(buffer.size)) + GAP
+    for line in lines:
+        if isinstance(line, int):
+            canvas.text(f"… {line} elements", left)
+            continue
+        canvas.word(str(next(p for p in line if p is not None)), left - GAP / 2)
+        for column, p in enumerate(line):
+            if p is not None:
+                inside = bool(step.reach.covers(p))
+                x, tip = left + cell * column, tip_of_cell(step, p, ())
+                canvas.cell(step.label(p), x, cell, inside=inside, name=mark(step, p), tip=tip)
+        canvas.y += HEIGHT
+
+
+def _px(number: float) -> str:
+    return f"{number:.6g}"
