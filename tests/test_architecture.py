@@ -19,6 +19,7 @@ LAYERS = [
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
     ["tinytensor.reuse", "tinytensor.op", "tinytensor.bounds", "tinytensor.random_state"],
+    ["tinytensor.copies"],
     ["tinytensor.launching", "tinytensor.walks"],
     ["tinytensor.arrays"],
     ["tinytensor.host_work"],
@@ -58,6 +59,7 @@ LIBRARIES = {
     "tinytensor.distributed.nccl": {"numpy", "cupy"},
     "tinytensor.distributed.mpi": {"numpy", "mpi4py"},
     "gpt.gguf_file": {"numpy", "gguf"},
+    "gpt.sentencepiece_file": {"numpy", "sentencepiece"},
     "gpt.weight_source": {"numpy", "huggingface_hub"},
     "gpt": {"numpy", "tqdm", "regex", "safetensors", "matplotlib"},
 }

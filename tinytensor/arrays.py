@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from . import copies
 from .bounds import raise_reported
 from .device import Device, cpu
 from .dtypes import DType
 from .errors import DeviceError
-from .launching import dense
+from .launching import dense_for_transfer
 from .layout import Layout, contiguous, large, ordered
 from .runtime import runtime_of
 from .runtime.host import NUMPY, Array, widen
@@ -60,11 +61,18 @@ def constant(array: Array, dtype: DType, device: Device) -> Tensor:
 
 
 def upload(t: Tensor, device: Device) -> Tensor:
-    """A copy of a C-contiguous tensor of the CPU on a device, without history."""
+    """A copy of a tensor of the CPU on a device, without history."""
     refuse("a copy to a device")
     made = empty(t.layout.shape, t.storage.dtype, device=device)
     if t.layout.size:
-        runtime_of(device).copy_in(made.storage.buffer.ptr, np.ascontiguousarray(arr(t)))
+        array = arr(t)
+        if not array.flags.c_contiguous:
+            if copies.listener is not None:
+                lies = copies.describe(t.layout.shape, t.layout.strides)
+                copies.note("to", "layout", array.nbytes, f"elements travel as one block: x is {lies}")
+            array = np.ascontiguousarray(array)
+        runtime_of(device).copy_in(made.storage.buffer.ptr, array)
+        _note_transfer(t, device)
     return made
 
 
@@ -75,10 +83,11 @@ def download(t: Tensor) -> Tensor:
     refuse("a copy from a device")
     made = empty(t.layout.shape, t.storage.dtype)
     if t.layout.size:
-        view = dense(t)
+        view = dense_for_transfer(t)
         runtime = runtime_of(t.storage.device)
         runtime.copy_out(arr(made), view.ptr)
         raise_reported(runtime)
+        _note_transfer(t, cpu)
     return made
 
 
@@ -86,10 +95,17 @@ def copy_between_gpus(t: Tensor, device: Device) -> Tensor:
     """A copy of a tensor of one GPU on another one, not by way of the host, without history."""
     made = empty(t.layout.shape, t.storage.dtype, device=device)
     if t.layout.size:
-        view = dense(t)
+        view = dense_for_transfer(t)
         target: Any = runtime_of(device)
         target.copy_from(made.storage.buffer.ptr, runtime_of(t.storage.device), view.ptr, view.nbytes)
+        _note_transfer(t, device)
     return made
+
+
+def _note_transfer(t: Tensor, device: Device) -> None:
+    if copies.listener is not None:
+        nbytes = t.layout.size * t.storage.dtype.itemsize
+        copies.note("to", "device", nbytes, f"from {t.storage.device} to {device}")
 
 
 def same_memory(t: Tensor) -> Tensor:
@@ -124,7 +140,14 @@ def values(t: Tensor) -> Array:
     dtype = t.storage.dtype
     if t.storage.device is not cpu:
         t = download(t)
-    return widen(arr(t), dtype) if dtype.narrow else arr(t)
+    return widened("values", arr(t), dtype) if dtype.narrow else arr(t)
+
+
+def widened(op: str, array: Array, dtype: DType) -> Array:
+    """Stored 16-bit floats as float32, for what computes in it."""
+    if copies.listener is not None:
+        copies.note(op, "dtype", 2 * array.nbytes, f"{dtype} is computed in float32")
+    return widen(array, dtype)
 
 
 def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device = cpu) -> Tensor:

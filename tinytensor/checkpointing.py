@@ -33,9 +33,11 @@ class Watch:
         self._alone = alone  # the watches around are not told
 
     def __enter__(self) -> Watch:
-        around = () if self._alone else _active.get()
-        self._token: Token[tuple[Watch, ...]] = _active.set((self, *around))
-        observers.insert(0, self._observe)
+        told = () if self._alone else _active.get()
+        self._token: Token[tuple[Watch, ...]] = _active.set((self, *told))
+        # behind the others, which see what a node saved before it is dropped; in front of the watches around
+        around = [i for i, o in enumerate(observers) if getattr(o, "__func__", None) is Watch._observe]
+        observers.insert(around[0] if around else len(observers), self._observe)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import copies
 from .device import Device, as_device, cpu
 from .dispatch import arr, from_array, upload, wrap
 from .dispatch import empty as empty_of
@@ -89,6 +90,10 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
             )
         if array.dtype.kind in "iu" and chosen.rank == 1 and not isinstance(data, np.ndarray):
             _check_range(array, chosen, "tensor")
+        if copies.listener is not None and isinstance(data, np.ndarray):
+            copies.note(
+                "tensor", "asked", array.size * chosen.itemsize, "tensor() shares memory with no array"
+            )
         made = _store(array, chosen, place)
     return made.requires_grad_() if requires_grad else made
 

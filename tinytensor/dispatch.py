@@ -20,6 +20,7 @@ from .arrays import is_tensor as is_tensor
 from .arrays import same_memory as same_memory
 from .arrays import upload as upload
 from .arrays import values as values
+from .arrays import widened
 from .arrays import wrap as wrap
 from .autograd import Algebra, Node, Output, follow
 from .device import Device, cpu
@@ -33,10 +34,10 @@ from .op import register as register
 from .op import registry as registry
 from .precision import casting
 from .reuse import ATTACHED, reusable
-from .runtime.host import widen
 from .runtime.host_graph import capturing, graphs, refuse
 
 if TYPE_CHECKING:
+    from .layout import Layout
     from .tensor import Tensor
 
 new = object.__new__
@@ -79,13 +80,19 @@ def edge_of(t: Tensor) -> Any:
 
 
 def new_node(
-    op: type[Op], parents: tuple[Any, ...], params: dict[str, Any] | None, saved: Any = (), outs: Any = None
+    op: type[Op],
+    parents: tuple[Any, ...],
+    params: dict[str, Any] | None,
+    layout: Layout | None,
+    saved: Any = (),
+    outs: Any = None,
 ) -> Node:
     """A node for what no op computed; `saved` are records as `record` makes them."""
     node = new(Node)
     node.op = op
     node.parents = parents
     node.params = params
+    node.layout = layout
     node.saved = saved
     node.outs = outs
     node.specs = node.extra = None
@@ -111,7 +118,7 @@ def _refresh(view: Tensor) -> None:
             )
         params = {"src": base.layout, "dst": view.layout}
         old = view._edge
-        view._edge = new_node(registry["reframe"], (edge_of(base),), params)
+        view._edge = new_node(registry["reframe"], (edge_of(base),), params, view.layout)
         view._requires = True
         follow(view, old)
     view._seen = view.storage.version
@@ -150,10 +157,12 @@ def record(
     node.saved = saved
     if op.visible == 1:
         t = outs[0]
+        node.layout = t.layout
         t._edge = node
         t._requires = True
     else:
         visible = outs[: op.visible]
+        node.layout = None
         node.outs = tuple([None if o is None else (o.layout.shape, o.storage.dtype) for o in visible])
         for i, o in enumerate(visible):
             if o is not None and o.storage.dtype.is_inexact:
@@ -238,7 +247,7 @@ def _inputs(
                 device = x.storage.device
                 continue
             array = arr(x)
-        arrays.append(widen(array, dtype) if dtype.narrow and not raw else array)
+        arrays.append(widened(op.name, array, dtype) if dtype.narrow and not raw else array)
     if device is not cpu:
         common_device(op.name, ins)
     return edges, specs, arrays, recording, device

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from . import launching
+from . import copies, launching
+from .arrays import widened
 from .config import config
 from .device import Device, cpu
 from .dispatch import Op, arr, common_device, edge_of, empty, from_array, new, record, wrap
@@ -21,7 +22,7 @@ from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
 from .precision import casting
-from .runtime.host import NUMPY, Array, narrow, silent, widen
+from .runtime.host import NUMPY, Array, narrow, silent
 from .runtime.host_graph import HostGraph, capturing, graphs
 from .storage import Storage, adopt, alloc
 
@@ -235,9 +236,13 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
         a = arr(x)
         have = x.storage.dtype
         if have.narrow:
-            a = widen(a, have)
+            a = widened(what, a, have)
             have = float32
-        return a if have is wide else a.astype(kind)
+        if have is wide:
+            return a
+        if copies.listener is not None:
+            copies.note(what, "dtype", a.size * kind.itemsize, f"an operand becomes {wide}")
+        return a.astype(kind)
     try:
         return silent().run(np.asarray, x, kind) if wide.is_inexact else kind.type(x)
     except OverflowError:
@@ -255,7 +260,7 @@ def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyp
         elif i < untyped or x.storage.dtype is dtype:
             operands.append(view_of(x))
         else:
-            operands.append(launch.dense(view_of(x), dtype))
+            operands.append(launch.dense(view_of(x), dtype, op=op.name))
     first = operands[0].dtype if untyped and isinstance(operands[0], View) else dtype
     launching.elementwise(launch.runtime, launch.stem, op.__name__, out, operands, dtype, first)
 
@@ -293,6 +298,8 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
     elif layout.small:
         r = silent().run(op.ufunc, *arrays, out=..., order="C")
         if r.dtype != NUMPY[out_dtype]:
+            if copies.listener is not None:
+                copies.note(op.name, "dtype", r.nbytes, f"the result becomes {out_dtype}")
             r = r.astype(NUMPY[out_dtype])
         t = wrap(r, layout, adopt(r, out_dtype))
     else:
@@ -360,6 +367,8 @@ def _narrow_result(op: type[Elementwise], arrays: list[Any], shape: tuple[int, .
 
 
 def _compute_narrow(op: type[Elementwise], arrays: list[Any], dtype: DType, place: Array) -> None:
+    if copies.listener is not None:
+        copies.note(op.name, "dtype", place.nbytes, f"the result is rounded to {dtype}")
     narrow(np.asarray(silent().run(op.ufunc, *arrays, out=..., order="C"), np.float32), dtype, place)
 
 

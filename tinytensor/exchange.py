@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import copies
 from .arrays import arr
 from .device import cpu
 from .dtypes import bfloat16
@@ -60,8 +61,14 @@ def as_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Array:
     if dtype is not None and array.dtype != dtype:
         if copy is False:
             raise ValueError(f"__array__: a cast from {array.dtype} to {dtype} needs a copy")
-        return array.astype(dtype)
-    return array.copy() if copy else array
+        return _noted(array.astype(dtype), "dtype", f"NumPy asks for {dtype}")
+    return _noted(array.copy(), "asked", "NumPy asks for a copy") if copy else array
+
+
+def _noted(array: Array, kind: str, why: str) -> Array:
+    if copies.listener is not None:
+        copies.note("__array__", kind, array.nbytes, why)
+    return array
 
 
 def dlpack(x: Tensor, **options: Any) -> Any:

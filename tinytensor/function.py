@@ -254,7 +254,8 @@ def _record(
     ctx._kept = ctx._fixed = ()
     ctx._outs = tuple([(o.shape, o.dtype) for o in raw])
     several = ctx._outs if len(raw) > 1 else None
-    node = new_node(cls._op, edges, {"context": ctx}, saved, several)
+    layout = raw[0].layout if several is None else None
+    node = new_node(cls._op, edges, {"context": ctx}, layout, saved, several)
     extra_of(node)  # as with hooks: code of the user sees the gradients
     for i, (t, without) in enumerate(zip(outs, fixed, strict=True)):
         if not without:

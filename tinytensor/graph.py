@@ -15,6 +15,7 @@ from .hooks import Extra, Grads, Removable
 if TYPE_CHECKING:
     from .dispatch import Op
     from .dtypes import DType
+    from .layout import Layout
     from .tensor import Tensor
 
 Needs = tuple[bool, ...]
@@ -31,18 +32,20 @@ class Node:
         params: keyword arguments of the op, or None.
         specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
             it.
+        layout: of the visible output if there is one alone, else None.
         outs: (shape, dtype) of the visible outputs if there are several (None for one not computed), else
             None.
         extra: hooks and the forward trace, or None.
     """
 
-    __slots__ = ("__weakref__", "extra", "op", "outs", "params", "parents", "saved", "specs")
+    __slots__ = ("__weakref__", "extra", "layout", "op", "outs", "params", "parents", "saved", "specs")
 
     op: type[Op]
     parents: tuple[Edge, ...]
     saved: Any
     params: dict[str, Any] | None
     specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
+    layout: Layout | None
     outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
     extra: Extra | None
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import arr
+from . import copies
+from .arrays import arr, widened
 from .config import config
 from .dtypes import float16
-from .errors import ShapeError
 from .op import Op
-from .runtime.host import check_writeable, narrow, silent, widen
+from .runtime.host import check_writeable, narrow, silent
 from .runtime.host_graph import HostGraph
 
 
@@ -51,6 +51,8 @@ def run(
     if narrowed:
         for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:
+                if copies.listener is not None:
+                    copies.note(op.name, "dtype", t.nbytes, f"the result is rounded to {t.storage.dtype}")
                 narrow(place, t.storage.dtype, arr(t))
     if op.writes:
         _narrow_writes(op, ins, arrays)
@@ -104,19 +106,15 @@ def _wide(op: type[Op], x: Any) -> Any:
     if x is None:
         return None
     dtype = x.storage.dtype
-    return widen(arr(x), dtype) if dtype.narrow and not op.raw else arr(x)
+    return widened(op.name, arr(x), dtype) if dtype.narrow and not op.raw else arr(x)
 
 
 def _make_contiguous(op: type[Op], arrays: list[Any]) -> None:
     for i, name in enumerate(op.inputs):
         a = arrays[i]
         if name in op.contiguous and a is not None and not a.flags.c_contiguous:
-            if config.strict_layout:
-                raise ShapeError(
-                    f"{op.name}: the input {name!r} of shape {a.shape} is not contiguous",
-                    why="the op reads it as one block, and tt.config.strict_layout forbids a hidden copy",
-                    fix=f"pass {name}.contiguous(), or switch strict_layout off",
-                )
+            steps, need = [s // a.itemsize for s in a.strides], "the op reads it as one block"
+            copies.hidden(op.name, f"the input {name!r}", a.shape, steps, a.nbytes, need)
             arrays[i] = np.ascontiguousarray(a)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import launching
+from . import copies, launching
 from .autograd import follow
 from .device import cpu
 from .dispatch import apply, arr, common_device, edge_of, new_node, registry, requires, values
@@ -150,7 +150,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     device = common_device(what, (x, *others))
     if not needs:
         if device is not cpu:
-            apart = [item if item is x else _apart(x, item) for item in items]
+            apart = [item if item is x else apart_from(x, item, what) for item in items]
             on_device(op, apart, view_of(x), have, op.untyped)
         else:
             do(lambda: _compute(op, items, x, have), x.storage)
@@ -159,7 +159,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     ins = [x, *others]
     for at, _ in op.plan:  # what the op saves must not be the memory that is about to be overwritten
         if at >= 0 and isinstance(t := ins[at], _Tensor) and t.storage is x.storage:
-            ins[at] = apply(registry["copy"], t)
+            ins[at] = _copied(what, t, "backward needs what is about to be overwritten")
     value = elementwise(op, *ins)
     if value.storage.dtype is not have:
         value = registry["cast"].fn(value, have)  # type: ignore[attr-defined]  # ops/manipulation.py
@@ -170,6 +170,10 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
 
 def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) -> None:
     target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
+    if copies.listener is not None:
+        for item, a in zip(items, arrays, strict=True):
+            if isinstance(item, _Tensor) and item.storage is x.storage and item.layout != x.layout:
+                copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
     # NumPy's ufuncs make a temporary where memory is shared, whatever the strides
     if have.narrow:
         narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
@@ -177,11 +181,17 @@ def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) ->
         silent().run(op.ufunc, *arrays, out=target)
 
 
-def _apart(x: Tensor, item: Any) -> Any:
+def apart_from(x: Tensor, item: Any, what: str) -> Any:
     """The operand, or a copy of it if it shares memory with x: a kernel reads while it writes."""
     if not isinstance(item, _Tensor) or item.storage is not x.storage:
         return item
-    return apply(registry["copy"], item)
+    return _copied(what, item, "an operand shares memory with the target")
+
+
+def _copied(what: str, x: Tensor, why: str) -> Tensor:
+    if copies.listener is not None:
+        copies.note(what, "memory", x.layout.size * x.storage.dtype.itemsize, why)
+    return apply(registry["copy"], x)
 
 
 def store(x: Tensor, value: Any) -> None:
@@ -193,7 +203,7 @@ def store(x: Tensor, value: Any) -> None:
     if isinstance(value, _Tensor):
         if value.storage.device is not device:
             value = registry["transfer"].fn(value, device)  # type: ignore[attr-defined]
-        source: View | bytes = view_of(_apart(x, value))
+        source: View | bytes = view_of(apart_from(x, value, "copy_"))
     else:
         source = number("copy_", value, have)
     launching.write(runtime_of(device), view_of(x), source)
@@ -223,7 +233,7 @@ def rebase(x: Tensor, value: Tensor, what: str) -> None:
     if base is not None:
         before = base._edge
         params = {"src": base.layout, "dst": x.layout}
-        base._edge = new_node(registry["assign"], (edge_of(base), edge), params)
+        base._edge = new_node(registry["assign"], (edge_of(base), edge), params, base.layout)
         base._requires = True
         x._seen = x.storage.version if edge is not None else -1
         follow(base, before)
@@ -269,7 +279,9 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     if needs:
         base = x if x._base is None else x._base
         parent = previous if base is x else edge_of(base)
-        node = new_node(registry["assign"], (parent, edge), {"src": base.layout, "dst": x.layout})
+        node = new_node(
+            registry["assign"], (parent, edge), {"src": base.layout, "dst": x.layout}, base.layout
+        )
         if tensor and (value.layout.shape != x.layout.shape or value.storage.dtype is not have):
             node.specs = (None, (value.layout.shape, value.storage.dtype))
         before, base._edge = base._edge, node
@@ -324,9 +336,21 @@ def _checked_number(x: Tensor, value: Any) -> Scalar:
 def _store(target: Any, source: Any, dtype: DType) -> None:
     """Write (wide) values into stored form; overlapping source and target go through a temporary."""
     if np.shape(source) and np.may_share_memory(target, source):
+        if copies.listener is not None:
+            copies.note("copy_", "memory", source.nbytes, "source and target share memory")
         source = np.array(source)
     if dtype.narrow:
         narrow(np.broadcast_to(np.asarray(source, np.float32), target.shape), dtype, target)
     else:
         with np.errstate(invalid="ignore", over="ignore"):
-            np.copyto(target, np.asarray(source).astype(NUMPY[dtype], copy=False), casting="unsafe")
+            np.copyto(target, _as_stored(source, dtype), casting="unsafe")
+
+
+def _as_stored(source: Any, dtype: DType) -> Any:
+    """The values in the dtype that memory holds."""
+    given, kind = np.asarray(source), NUMPY[dtype]
+    if given.dtype == kind:
+        return given
+    if copies.listener is not None and given.ndim:
+        copies.note("copy_", "dtype", given.size * kind.itemsize, f"{given.dtype} becomes {dtype}")
+    return given.astype(kind)

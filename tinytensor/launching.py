@@ -10,9 +10,8 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import dtypes
+from . import copies, dtypes
 from .bounds import Describe, bounds, raise_reported
-from .config import config
 from .device import Device
 from .dtypes import DType
 from .errors import DeviceError, ShapeError
@@ -152,12 +151,29 @@ class Launch:
         """For a parameter `Stream` (stream.cuh): a draw of random numbers, also in a captured graph."""
         return stream(self.runtime, seed, offset)
 
-    def dense(self, view: View, dtype: DType | None = None) -> View:
-        """The View, or a C-contiguous copy of it if it is none or has another dtype."""
+    def dense(
+        self, view: View, dtype: DType | None = None, *, op: str = "", operand: str = "an operand"
+    ) -> View:
+        """The View, or a C-contiguous copy of it if it is none or has another dtype.
+
+        Raises:
+            ShapeError: only its strides ask for the copy, and `tt.config.strict_layout` is on.
+        """
         wanted = dtype or view.dtype
-        if view.layout.is_contiguous and view.dtype is wanted:
+        if view.dtype is not wanted:
+            if copies.listener is not None:
+                nbytes = view.size * wanted.itemsize
+                copies.note(op, "dtype", nbytes, f"the kernel reads {wanted}, {operand} is {view.dtype}")
+        elif view.layout.is_contiguous:
             return view
-        copy = self.scratch(view.shape, wanted)
+        else:
+            need = "the kernel reads it as one block"
+            copies.hidden(op, operand, view.shape, view.strides, view.nbytes, need)
+        return self.packed(view, wanted)
+
+    def packed(self, view: View, dtype: DType) -> View:
+        """A C-contiguous copy of the View in a dtype."""
+        copy = self.scratch(view.shape, dtype)
         write(self.runtime, copy, view)
         return copy
 
@@ -209,20 +225,10 @@ def run(
         for i, name in enumerate(op.inputs):
             v = views[i]
             if v is not None and not v.layout.is_contiguous and (name in op.dense or op.dense == ("*",)):
-                _check_strict(op.name, name, v)
-                views[i] = launch.dense(v)
+                views[i] = launch.dense(v, op=op.name, operand=f"the input {name!r}")
     cuda(launch, *places, *views, **params)
     if device.type != "cuda":  # the work is done, so what kernels reported can be raised where it happened
         raise_reported(launch.runtime)
-
-
-def _check_strict(what: str, name: str, v: View) -> None:
-    if config.strict_layout:
-        raise ShapeError(
-            f"{what}: the input {name!r} of shape {v.shape} is not contiguous",
-            why="the op reads it as one block, and tt.config.strict_layout forbids a hidden copy",
-            fix=f"pass {name}.contiguous(), or switch strict_layout off",
-        )
 
 
 # ---- elementwise -------------------------------------------------------------------------------------------
@@ -385,3 +391,14 @@ def _copy_transposed(runtime: Runtime, target: View, source: View) -> bool:
 def dense(t: Tensor) -> View:
     """A C-contiguous View of a tensor's elements; a copy where the tensor is strided."""
     return Launch(runtime_of(t.storage.device), "manipulation").dense(view_of(t))
+
+
+def dense_for_transfer(t: Tensor) -> View:
+    """The same before the elements leave the device, which was asked for: `strict_layout` has no say."""
+    view = view_of(t)
+    if view.is_contiguous:
+        return view
+    if copies.listener is not None:
+        lies = copies.describe(view.shape, view.strides)
+        copies.note("to", "layout", view.nbytes, f"elements travel as one block: x is {lies}")
+    return Launch(runtime_of(t.storage.device), "manipulation").packed(view, view.dtype)

@@ -95,7 +95,7 @@ def make_view(
         if x._requires or base is not None:
             edge = edge_of(x)
             if edge is not None and op is not None and storage.dtype.is_inexact:
-                t._edge = new_node(op, (edge,), params)
+                t._edge = new_node(op, (edge,), params, layout)
                 t._requires = True
         if base is not None and origin is None:
             t._origin = x._origin

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..config import config
 from ..device import Device, as_device, cpu
@@ -44,8 +45,8 @@ from ..runtime.host_graph import graphs, refuse
 from ..runtime.host_kernels import HostKernels
 from ..runtime.host_ranks import in_ranks
 from .arithmetic import add, multiply
-from .blocks import flat_blocks, need_tensors, one_block
-from .manipulation import cast, contiguous
+from .blocks import flat_blocks, need_tensors, one_block, reshaped
+from .manipulation import cast, copied
 from .many import CHUNK, addresses, by_dtype, table_of
 from .power import sqrt
 
@@ -92,7 +93,7 @@ class Adamw(Op):
         lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, decay, scale = hyper.tolist()
         root = correction2**0.5  # lr * m / c1 / (sqrt(v / c2) + eps) = rate * m / (sqrt(v) + eps * root)
         rate, eps, shrink = lr * root / correction1, eps * root, 1.0 if coupled else 1.0 - lr * decay
-        flat = [a.reshape(-1) for a in (param, grad, m, v)]
+        flat = [param.reshape(-1), reshaped(grad, -1), m.reshape(-1), v.reshape(-1)]
 
         def move(r: slice) -> None:
             P, G, M, V = [a[r] for a in flat]
@@ -131,7 +132,7 @@ class Adamw(Op):
     def cuda(
         launch: Launch, param: View, grad: View, m: View, v: View, hyper: View, *, coupled: bool
     ) -> None:
-        grad = launch.dense(grad)
+        grad = launch.dense(grad, operand="the gradient")
         table = table_of(launch, (param.size,), [(x.ptr,) for x in (param, grad, m, v)])
         args = (table.entries, table.chunks, hyper, coupled)
         launch("adamw", param.dtype, grid=table.blocks, args=args)
@@ -295,6 +296,9 @@ def _step_together(columns: Sequence[Sequence[Tensor]], hyper: Tensor, coupled: 
     for written in (columns[0], *columns[2:]):
         for x in written:
             check_writeable(arr(x), Adamw.name)
+    if copies.listener is not None:
+        nbytes = sum([x.layout.size * x.storage.dtype.itemsize for column in columns for x in column])
+        copies.note("adamw", "join", nbytes, "small parameters move together, and are put back")
     p, g, m, v = [np.concatenate([arr(x).reshape(-1) for x in column]) for column in columns]
     silent().run(partial(Adamw.cpu, p, g, m, v, arr(hyper), coupled=coupled))
     for column, moved in ((columns[0], p), (columns[2], m), (columns[3], v)):
@@ -353,6 +357,16 @@ def _step_on_host(
     return True
 
 
+def _as_block(op: str, x: Tensor) -> Tensor:
+    """x, or a copy in C order for kernels that walk over many tensors at once."""
+    layout = x.layout
+    if layout.is_contiguous:
+        return x
+    nbytes = layout.size * x.storage.dtype.itemsize
+    copies.hidden(op, "a gradient", layout.shape, layout.strides, nbytes, "the kernel reads it as one block")
+    return copied(x)
+
+
 def _step_on_device(
     launch: Launch,
     params: Sequence[Tensor],
@@ -364,8 +378,8 @@ def _step_on_device(
     coupled: bool,
 ) -> None:
     """One launch for each dtype."""
-    dense = [contiguous(g) for g in grads]  # themselves, as a rule
-    numbers = view_of(contiguous(hyper))
+    dense = [_as_block("adamw", g) for g in grads]  # themselves, as a rule
+    numbers = view_of(_as_block("adamw", hyper))
     for dtype, places in by_dtype(params).items():
         columns = [addresses([column[i] for i in places]) for column in (params, dense, ms, vs)]
         sizes = tuple([params[i].layout.size for i in places])
@@ -391,7 +405,7 @@ class SumOfSquares(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array) -> None:
-        flat, total = x.reshape(-1), 0.0
+        flat, total = reshaped(x, -1), 0.0
         for r in flat_blocks(flat.size):  # BLAS adds one block in float32, Python the blocks in float64
             total += float(np.dot(flat[r], flat[r]))
         y[...] = total
@@ -459,7 +473,7 @@ def _norm_on_device(device: Device, tensors: Sequence[Tensor]) -> Tensor:
     launch = launch_for(SumOfSquares, device)
     for x in tensors:
         SumOfSquares.infer(Spec(x.layout.shape, x.storage.dtype))
-    dense = [contiguous(x) for x in tensors]
+    dense = [_as_block("grad_norm", x) for x in tensors]
     tables = []
     for dtype, places in by_dtype(dense).items():
         members = [dense[i] for i in places]

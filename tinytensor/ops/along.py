@@ -16,7 +16,7 @@ from ..layout import Shape, contiguous_strides
 from ..runtime.host import Array
 from ..walks import walk
 from .reduction_grid import power_of_two
-from .selection import add_at, launch_add_at, out_of_range, sum_dtype, wrapped
+from .selection import add_at, launch_add_at, note_picked, out_of_range, sum_dtype, wrapped
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -56,11 +56,13 @@ class Gather(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
+        note_picked(y)
         beside = tuple([slice(None if i == axis else n) for i, n in enumerate(index.shape)])
         y[...] = np.take_along_axis(x[beside], wrapped(index, shape[axis], axis, shape, what), axis)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, index: View, *, axis: int, shape: Shape, what: str) -> None:
+        note_picked(y)
         position = index_type(y, x, index)
         own = (*x.strides[:axis], 0, *x.strides[axis + 1 :])
         rank, through = walk(what, index.shape, index.strides, own, index=position)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Algebra, Grads, Needs, Saved
 from ..device import cpu
 from ..dispatch import arr, empty, register
@@ -34,7 +35,7 @@ from ..launching import view_of
 from ..runtime.host import Array, narrow, silent, widen
 from ..runtime.host_kernels import HostKernels
 from .comparison import equal, greater, greater_equal, less, less_equal, logical_and, logical_or, where
-from .manipulation import cast, clone, sum_to
+from .manipulation import cast, copied, sum_to
 
 if TYPE_CHECKING:
     from ..dtypes import DType
@@ -498,10 +499,18 @@ def _fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:
     return cast(sum_to(grad, shape), dtype)
 
 
+def _kept(grad: Tensor) -> Tensor:
+    """A gradient as `.grad` may hold it, where the memory of the gradient itself may not be taken over."""
+    if copies.listener is not None:
+        nbytes = grad.layout.size * grad.storage.dtype.itemsize
+        copies.note("backward", "memory", nbytes, "a leaf keeps a gradient whose memory it may not take over")
+    return copied(grad)
+
+
 Algebra.add = staticmethod(add)
 Algebra.add_into = staticmethod(_add_into)
 Algebra.fit = staticmethod(_fit)
-Algebra.clone = staticmethod(clone)
+Algebra.clone = staticmethod(_kept)
 
 
 def _zero(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import copies
 from ..dispatch import is_tensor
 from ..dtypes import DType, accumulator
 from ..errors import DTypeError, ShapeError
@@ -19,7 +20,22 @@ def as_rows(a: Array) -> Array:
     if a.ndim == 2:
         return a
     width = a.shape[-1]
-    return a.reshape(-1, width) if a.size else np.empty((0, width), a.dtype)
+    return reshaped(a, -1, width) if a.size else np.empty((0, width), a.dtype)
+
+
+def reshaped(a: Array, *shape: int) -> Array:
+    """An array of an operand in another shape: a view, or a hidden copy where its strides ask for one.
+
+    Raises:
+        ShapeError: they do, and `tt.config.strict_layout` is on.
+    """
+    if a.flags.c_contiguous:
+        return a.reshape(shape)
+    try:
+        return a.reshape(shape, copy=False)
+    except ValueError:
+        copies.hidden_in(a, "NumPy's code walks over it in one step")
+        return a.reshape(shape)
 
 
 def row_blocks(rows: int, width: int, block: int = BLOCK) -> list[slice]:

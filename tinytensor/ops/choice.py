@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import bool_, float64, int8, int32, int64, uint64
@@ -83,6 +84,8 @@ class Multinomial(Op):
     def cpu(y: Array, p: Array, *, num_samples: int, replacement: bool, seed: int, offset: int) -> None:
         if not y.size:
             return
+        if copies.listener is not None and p.dtype != np.float64:
+            copies.note("", "dtype", p.size * 8, "sums of weights are formed in float64")
         rows, out = p.reshape(-1, p.shape[-1]).astype(np.float64), y.reshape(-1, num_samples)
         np.ldexp(rows, -np.frexp(rows.max(1, keepdims=True))[1], out=rows)  # the largest lies in [1/2, 1)
         if replacement:

@@ -24,7 +24,7 @@ from .manipulation import cast, unsqueeze
 from .plain import partial_vjp
 from .reduction import sum
 from .softmax import softmax
-from .targets import check_integers, check_reduction, flat_indices, on_device
+from .targets import as_int64, check_integers, check_reduction, flat_indices, on_device
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -120,7 +120,7 @@ class CrossEntropy(Op):
         reduction: str,
     ) -> bool:
         sums = reduction == "none", reduction == "mean"
-        labels = np.ascontiguousarray(targets, np.int64)
+        labels = as_int64(targets)
         return kernels.cross_entropy_forward(loss, lse, logits, labels, ignore_index, label_smoothing, *sums)
 
     @staticmethod
@@ -226,7 +226,7 @@ class CrossEntropyBackward(Op):
         reduction: str,
     ) -> bool:
         sums = reduction == "none", reduction == "mean"
-        labels = np.ascontiguousarray(targets, np.int64)
+        labels = as_int64(targets)
         return kernels.cross_entropy_backward(
             dlogits, grad, logits, labels, lse, ignore_index, label_smoothing, *sums
         )

@@ -14,7 +14,7 @@ from ..launching import Launch, View, blocks_for
 from ..random import Generator, default_generator
 from ..runtime.host import Array
 from ..runtime.host_kernels import HostKernels
-from .blocks import need_tensors
+from .blocks import need_tensors, reshaped
 from .philox import blocks_needed, dropout_keep
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Dropout(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, p: float, seed: int, offset: int) -> None:
-        source, target = x.reshape(-1), y.reshape(-1)
+        source, target = reshaped(x, -1), y.reshape(-1)
         scale = target.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0)
         for i in range(0, len(source), STEP):
             out = target[i : i + STEP]

@@ -13,8 +13,8 @@ from ..errors import ShapeError
 from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array
 from ..runtime.host_kernels import HostKernels
-from .blocks import as_rows, need_tensors
-from .targets import check_integers, flat_indices, on_device
+from .blocks import as_rows, need_tensors, reshaped
+from .targets import as_int64, check_integers, flat_indices, on_device
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -50,7 +50,7 @@ class Embedding(Op):
 
     @staticmethod
     def host(y: Array, weight: Array, indices: Array, *, rows: int) -> bool:
-        return kernels.embedding_forward(y, weight, np.ascontiguousarray(indices, np.int64))
+        return kernels.embedding_forward(y, weight, as_int64(indices))
 
     @staticmethod
     def cuda(launch: Launch, y: View, weight: View, indices: View, *, rows: int) -> None:
@@ -87,7 +87,7 @@ class EmbeddingBackward(Op):
         dweight[...] = 0
         if not grad.size:
             return
-        flat = indices.reshape(-1).astype(np.intp)
+        flat = reshaped(indices, -1).astype(np.intp, copy=False)
         order = np.argsort(flat, kind="stable")
         ordered = flat[order]
         first = np.flatnonzero(np.diff(ordered, prepend=-1))  # where a run of equal indices begins
@@ -95,7 +95,7 @@ class EmbeddingBackward(Op):
 
     @staticmethod
     def host(dweight: Array, grad: Array, indices: Array, *, rows: int) -> bool:
-        return kernels.embedding_backward(dweight, grad, np.ascontiguousarray(indices, np.int64))
+        return kernels.embedding_backward(dweight, grad, as_int64(indices))
 
     @staticmethod
     def cuda(launch: Launch, dweight: View, grad: View, indices: View, *, rows: int) -> None:

@@ -19,7 +19,7 @@ from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
 from ..runtime.host_ranks import in_ranks
 from .arithmetic import add, divide, multiply, negative
-from .blocks import flat_blocks, need_tensors
+from .blocks import flat_blocks, need_tensors, reshaped
 from .exponential import erf, erf_array, exp, tanh
 from .plain import partial_vjp
 
@@ -181,8 +181,8 @@ def gated_gradient_by_ops(grad: Tensor, x: Tensor, gate: str) -> Tensor:
 
 
 def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
-    """y = gate(x), and the slope at each x; y may be x. All are contiguous."""
-    flat, out = x.reshape(-1), y.reshape(-1)
+    """y = gate(x), and the slope at each x; y may be x. y and slope are contiguous."""
+    flat, out = reshaped(x, -1), y.reshape(-1)
     slopes = None if slope is None else slope.reshape(-1)
 
     def fill(r: slice) -> None:

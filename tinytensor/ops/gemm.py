@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .. import copies
 from ..config import config
 from ..dtypes import DType, float16, float32
 from ..errors import DeviceError, DTypeError, ShapeError
@@ -319,14 +320,11 @@ def _is_matrix(lines: int, line: int, inner: int, step: int, blas: bool) -> bool
 
 
 def _copied(launch: Launch, v: View) -> View:
-    if config.strict_layout:
-        raise ShapeError(
-            f"matmul: an operand of shape {v.shape} has strides {v.strides}",
-            why="kernels read matrices with a stride of 1 along rows or columns, and tt.config.strict_layout "
-            "forbids a hidden copy",
-            fix="pass x.contiguous(), or switch strict_layout off",
-        )
-    return launch.dense(v)
+    if v.is_contiguous:
+        return v
+    need = "kernels read matrices with a stride of 1 along rows or columns"
+    copies.hidden("matmul", "an operand", v.shape, v.strides, v.nbytes, need)
+    return launch.packed(v, v.dtype)
 
 
 def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> Plan:

@@ -33,7 +33,7 @@ from ..dispatch import (
 from ..dtypes import DType, bool_, float32, int32, int64
 from ..elementwise import on_device
 from ..grad_mode import grad_enabled
-from ..inplace import check_target, check_value_dtype, copy_, has_history, rebase, store
+from ..inplace import apart_from, check_target, check_value_dtype, copy_, has_history, rebase, store
 from ..launching import BLOCK, Launch, View, blocks_for, dense, index_type, launch_for, view_of, write
 from ..layout import Shape
 from ..runtime.host import Array
@@ -283,8 +283,7 @@ def _as_value(value: Any, dtype: DType, shape: Shape, device: Device) -> Tensor:
 def _write_in_place(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> None:
     """On a device: no copy of v is needed where nothing is recorded."""
     device = common_device("setitem", (v, value, places))
-    if value.storage is v.storage:
-        value = apply(registry["copy"], value)
+    value = apart_from(v, value, "setitem")
     _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
 
 
@@ -309,8 +308,7 @@ def _write_masked(x: Tensor, key: Any, value: Any) -> bool:
         store(x, result)
         rebase(x, result, "setitem")
         return True
-    copy = registry["copy"]
-    apart = [apply(copy, t) if t.storage is x.storage else t for t in (mask, value)]
+    apart = [apart_from(x, t, "setitem") for t in (mask, value)]
     on_device(registry["where"], (*apart, x), view_of(x), x.storage.dtype, untyped=1)
     x.storage.bump("setitem")
     return True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, constant, is_tensor, register, values
 from ..dtypes import DType, int64, promote
@@ -23,6 +24,11 @@ from .splitting import split
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+
+
+def _note(y: Array | View) -> None:
+    if copies.listener is not None:
+        copies.note("", "join", y.nbytes, "parts that lie apart are written one behind the other")
 
 
 # ---- ops ---------------------------------------------------------------------------------------------------
@@ -47,6 +53,7 @@ class Join(Op):
     def cpu(
         y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
     ) -> None:
+        _note(y)
         zero = np.zeros((), y.dtype)
         whole = [
             np.broadcast_to(zero, s) if p is None else p.reshape(s)
@@ -64,6 +71,7 @@ class Join(Op):
         dtype: DType,
         drop: bool,
     ) -> None:
+        _note(y)
         start, zero = 0, bytes(8)
         before: tuple[Any, ...] = (slice(None),) * axis
         for part, shape in zip(parts, shapes, strict=True):
@@ -108,10 +116,12 @@ class Repeat(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, shape: Shape, apart: Shape, new: Shape) -> None:
+        _note(y)
         np.copyto(y.reshape(apart), np.expand_dims(x, new))
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, shape: Shape, apart: Shape, new: Shape) -> None:
+        _note(y)
         once, steps = list(x.shape), list(x.strides)
         for axis in new:
             once.insert(axis, 1)
@@ -146,11 +156,13 @@ class Roll(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> None:
+        _note(y)
         for to, at in _moves(x.shape, shifts, axes):
             y[to] = x[at]
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, shifts: Shape, axes: Shape) -> None:
+        _note(y)
         for to, at in _moves(x.shape, shifts, axes):
             moved = x.read_through(x.layout.index(at))
             write(launch.runtime, y.read_through(y.layout.index(to)), moved)

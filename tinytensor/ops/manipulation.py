@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..config import config
 from ..dispatch import (
@@ -204,6 +205,8 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
         return x
     if not (source.is_inexact and dtype.is_inexact) and x._requires:
         x = detach(x)  # no gradient passes through integers
+    if copies.listener is not None:
+        copies.note("cast", "dtype", x.layout.size * dtype.itemsize, f"{source} becomes {dtype}")
     return apply(Cast, x, dtype=dtype, source=source)
 
 
@@ -234,6 +237,11 @@ def astype(x: Tensor, dtype: Any, *, copy: bool = True) -> Tensor:
     return cast(x, wanted)
 
 
+def copied(x: Tensor) -> Tensor:
+    """For callers that say themselves why they copy: a copy in fresh, contiguous memory."""
+    return apply(Copy, x)
+
+
 def clone(x: Tensor) -> Tensor:
     """A copy in fresh, contiguous memory.
 
@@ -250,7 +258,9 @@ def clone(x: Tensor) -> Tensor:
         >>> x.tolist()
         [1.0, 2.0]
     """
-    return apply(Copy, x)
+    if copies.listener is not None:
+        copies.note("clone", "asked", x.layout.size * x.storage.dtype.itemsize, "the program asks for a copy")
+    return copied(x)
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -267,7 +277,16 @@ def contiguous(x: Tensor) -> Tensor:
         >>> x.is_contiguous(), x.contiguous().is_contiguous()
         (False, True)
     """
-    return x if x.layout.is_contiguous else apply(Copy, x)
+    if x.layout.is_contiguous:
+        return x
+    _note_layout("contiguous", "asked", x, "C order is asked for")
+    return copied(x)
+
+
+def _note_layout(op: str, kind: str, x: Tensor, why: str) -> None:
+    if copies.listener is not None:
+        layout, nbytes = x.layout, x.layout.size * x.storage.dtype.itemsize
+        copies.note(op, kind, nbytes, f"{why}: x is {copies.describe(layout.shape, layout.strides)}")
 
 
 def detach(x: Tensor) -> Tensor:
@@ -323,7 +342,8 @@ def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
     if found is None:
         if copy is False or config.strict_layout:
             raise _no_view("reshape", x, wanted)
-        return reshape(clone(x), wanted)
+        _note_layout("reshape", "layout", x, f"no view has the shape {wanted}")
+        return reshape(copied(x), wanted)
     params = {"shape": wanted, "shape_in": x.layout.shape}
     t = make_view(x, found, Reshape, params)
     return remember(x, "reshape", shape, t, Reshape, params) if plain else t

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..config import config
 from ..dispatch import Op, Spec, Specs, apply, apply_all, from_array, is_tensor, record, register, same_dtype
@@ -25,6 +26,7 @@ from ..precision import casting
 from ..runtime.host import Array, silent
 from ..runtime.host_graph import graphs
 from ..runtime.host_kernels import HostKernels
+from .blocks import reshaped
 from .gemm import multiply, sum_columns
 from .manipulation import cast, reshape, unsqueeze
 from .plain import partial_vjp
@@ -131,11 +133,19 @@ def _small(a: Tensor, b: Tensor, x: Array, y: Array, ta: bool, tb: bool) -> Tens
     if x.shape[1] != y.shape[0]:
         return apply(Matmul, a, b, ta=ta, tb=tb)  # raises
     r = silent().run(np.matmul, x, y)
-    out = from_array(r if r.flags.c_contiguous else np.ascontiguousarray(r), float32)
+    out = from_array(_in_c_order(r), float32)
     if (a._requires or b._requires) and grad_enabled():
         edges = ((a._edge or a) if a._requires else None, (b._edge or b) if b._requires else None)
         record(Matmul, (a, b), edges, (out,), _FLAGS[ta, tb])
     return out
+
+
+def _in_c_order(r: Array) -> Array:
+    if r.flags.c_contiguous:
+        return r
+    if copies.listener is not None:
+        copies.note("matmul", "layout", r.nbytes, "NumPy gave the product of a transposed operand transposed")
+    return np.ascontiguousarray(r)
 
 
 def numeric(what: str, *xs: Any) -> Sequence[Tensor]:
@@ -217,6 +227,7 @@ class Linear(Op):
 
     inputs = ("x", "weight", "bias")
     saves = ("x?weight", "weight?x")
+    quick = True
     dense = ("bias",)
 
     @staticmethod
@@ -281,7 +292,7 @@ def linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, needs: Needs, tran
 
 def _rows(a: Array) -> Array:
     """(..., C) as (rows, C); a view unless the leading axes do not merge."""
-    return a.reshape(-1, a.shape[-1]) if a.size else a.reshape(int(np.prod(a.shape[:-1])), a.shape[-1])
+    return reshaped(a, -1, a.shape[-1]) if a.size else a.reshape(int(np.prod(a.shape[:-1])), a.shape[-1])
 
 
 def _row_view(launch: Launch, v: View) -> View:
@@ -302,6 +313,7 @@ class LinearBackward(Op):
     outputs = ("dx", "dweight", "dbias")
     visible = 3
     saves = ("grad", "x", "weight")
+    quick = True
 
     @staticmethod
     def infer(

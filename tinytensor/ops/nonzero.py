@@ -22,6 +22,8 @@ from ..runtime.host import Array
 from ..runtime.host_graph import refuse
 from ..viewing import make_view
 from ..walks import walk
+from .blocks import reshaped
+from .selection import note_picked
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -116,10 +118,12 @@ class Compress(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, bits: Array, starts: None, *, count: int, shape: Shape) -> None:
-        np.take(x, np.flatnonzero(bits), out=y, mode="clip")  # faster than x[bits]
+        note_picked(y)
+        np.take(reshaped(x, -1), np.flatnonzero(bits), out=y, mode="clip")  # faster than x[bits]
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, bits: View, starts: View, *, count: int, shape: Shape) -> None:
+        note_picked(y)
         index = index_type(x)
         rank, through = walk("index", x.shape, x.strides, index=index)
         args = (y.as_bits(), x.as_bits(), starts, bits, through, x.size)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, register
 from ..dtypes import DType, float32, int64, uint32
@@ -22,6 +23,7 @@ from ..layout import Layout, Shape, broadcast_shapes, contiguous_strides
 from ..runtime.host import Array
 from ..walks import axes as axes_struct
 from ..walks import walk
+from .blocks import reshaped
 from .sort_grid import launch_sort
 
 if TYPE_CHECKING:
@@ -153,7 +155,13 @@ def _rows(x: Array, axes: Axes) -> Array:
     """x with the selected axes merged in front, (places, ...rest): a view where strides allow."""
     rest = [i for i in range(x.ndim) if i not in axes]
     merged = prod([x.shape[a] for a in axes])
-    return x.transpose(*axes, *rest).reshape(merged, *[x.shape[i] for i in rest])
+    return reshaped(x.transpose(*axes, *rest), merged, *[x.shape[i] for i in rest])
+
+
+def note_picked(y: Array | View) -> None:
+    """Say that an op copies the elements that index tensors or a mask pick."""
+    if copies.listener is not None:
+        copies.note("", "index", y.nbytes, "picked elements do not lie at even steps, so no view has them")
 
 
 def picked_first(y: Array, at: int, n: int) -> Array:
@@ -176,10 +184,12 @@ class Select(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+        note_picked(y)
         _read_places(y, x, places, axes)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
+        note_picked(y)
         _launch_read(launch, y, x, places, axes)
 
     @staticmethod
@@ -225,6 +235,7 @@ class Pick(Op):
     def cpu(
         y: Array, places: Array | None, x: Array, *indices: Array, axes: Axes, shape_in: Shape, what: str
     ) -> None:
+        note_picked(y)
         if places is None:
             places = np.empty(np.broadcast_shapes(*[i.shape for i in indices]), np.int64)
         _fill_places(places, indices, axes, shape_in, what)
@@ -241,6 +252,7 @@ class Pick(Op):
         shape_in: Shape,
         what: str,
     ) -> None:
+        note_picked(y)
         indices = tuple(_same_kind(launch, indices))
         picked, k = broadcast_shapes(*[i.shape for i in indices], what=what), len(axes)
         if k > _TOGETHER:
@@ -303,7 +315,7 @@ def add_at(y: Array, grad: Array, places: Array, axes: Axes) -> None:
     if not grad.size:
         return
     picked = picked_first(grad, selection(y.shape, axes, places.shape)[1], places.ndim)
-    rows = picked.reshape(places.size, -1)  # (picked, rest)
+    rows = reshaped(picked, places.size, -1)  # (picked, rest)
     if axes == tuple(range(len(axes))):  # the selected axes stand in front: add straight into y
         _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)
         return

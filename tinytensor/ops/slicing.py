@@ -194,7 +194,7 @@ def as_strided(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: 
     root = x if x._base is None else x._base  # the view may reach outside x: only the base sees everything
     edge = edge_of(root) if grad_enabled() else None
     if edge is not None and x.storage.dtype.is_inexact:
-        t._edge = new_node(registry["reframe"], (edge,), {"src": root.layout, "dst": t.layout})
+        t._edge = new_node(registry["reframe"], (edge,), {"src": root.layout, "dst": t.layout}, t.layout)
         t._requires = True
     return t
 

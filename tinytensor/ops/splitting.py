@@ -145,7 +145,7 @@ def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, .
         shape = x.layout.shape
         shapes = tuple([(*shape[:axis], n, *shape[axis + 1 :]) for n in sizes])
         params = {"axis": axis, "shapes": shapes, "dtype": x.storage.dtype, "drop": drop}
-        node = new_node(Split, (edge,), params)
+        node = new_node(Split, (edge,), params, None)
         node.outs = tuple([(o.layout.shape, o.storage.dtype) for o in outs])
         for i, o in enumerate(outs):
             o._edge = Output(node, i)

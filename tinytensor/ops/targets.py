@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from .. import copies
 from ..dispatch import Spec
 from ..dtypes import int64
 from ..errors import ArgumentError, DTypeError, IndexRangeError
 from ..launching import Launch, View
 from ..runtime.host import Array
+from .blocks import reshaped
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -35,7 +39,10 @@ def check_reduction(what: str, reduction: str) -> None:
 
 def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | None = None) -> Array:
     """All indices, shape (N,), as intp; IndexRangeError where one is neither in 0 … size - 1 nor `ignore`."""
-    flat = indices.reshape(-1).astype(np.intp)
+    flat = reshaped(indices, -1)
+    if flat.dtype != np.intp:
+        _note_cast(flat, np.intp)
+        flat = flat.astype(np.intp)
     if not flat.size or (np.minimum.reduce(flat) >= 0 and np.maximum.reduce(flat) < size):
         return flat
     wrong = (flat < 0) | (flat >= size)
@@ -46,6 +53,21 @@ def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | 
     at = np.unravel_index(int(wrong.argmax()), indices.shape)
     position = f"[{', '.join([str(int(i)) for i in at])}]" if at else ""
     raise _outside(int(indices[at]), what, name + position, name, size, ignore)
+
+
+def as_int64(indices: Array) -> Array:
+    """The indices as kernels of the host read them: int64, in C order."""
+    if indices.dtype != np.int64:
+        _note_cast(indices, np.int64)
+    elif not indices.flags.c_contiguous:
+        copies.hidden_in(indices, "the kernel reads indices as one block")
+    return np.ascontiguousarray(indices, np.int64)
+
+
+def _note_cast(indices: Array, kind: type[np.signedinteger[Any]]) -> None:
+    if copies.listener is not None:
+        nbytes = indices.size * np.dtype(kind).itemsize
+        copies.note("", "dtype", nbytes, f"indices become {np.dtype(kind)}")
 
 
 def on_device(
