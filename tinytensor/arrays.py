@@ -156,11 +156,16 @@ def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device
     if device is not cpu:
         return wrap(None, large(layout), alloc_on(runtime_of(device), layout.size, dtype))
     if layout.small:
-        storage = new(Storage)
-        storage.buffer = array = np.empty(shape, NUMPY[dtype])
-        storage.dtype = dtype
-        storage.device = cpu
-        storage.version = 0
-        return wrap(array, layout, storage)
+        return small(layout, dtype)
     array, storage = alloc(shape, dtype)
     return wrap(array if order is None else None, layout, storage)
+
+
+def small(layout: Layout, dtype: DType) -> Tensor:
+    """An uninitialized tensor of a small layout, in memory of NumPy's."""
+    storage = new(Storage)
+    storage.buffer = array = np.empty(layout.shape, NUMPY[dtype])
+    storage.dtype = dtype
+    storage.device = cpu
+    storage.version = 0
+    return wrap(array, layout, storage)

@@ -111,7 +111,7 @@ class Pass:
         ready = [n for n in count if count[n] == 0]
         while ready:
             node = ready.pop()
-            back = self._backward(node)
+            back = self.visit(node)
             for at, p in enumerate(node.parents):
                 if p is not None:
                     g = None if back is None else back[at]
@@ -145,7 +145,7 @@ class Pass:
             if id(leaf) in self.leaves:
                 self.complete.append(leaf)
 
-    def _backward(self, node: Node) -> Sequence[Tensor | None] | None:
+    def visit(self, node: Node) -> Sequence[Tensor | None] | None:
         """Gradients of the node's inputs, or None where nothing flows."""
         grads = self.grads
         out: Grads

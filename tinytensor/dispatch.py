@@ -18,15 +18,17 @@ from .arrays import empty as empty
 from .arrays import from_array as from_array
 from .arrays import is_tensor as is_tensor
 from .arrays import same_memory as same_memory
+from .arrays import small, widened
 from .arrays import upload as upload
 from .arrays import values as values
-from .arrays import widened
 from .arrays import wrap as wrap
 from .autograd import Algebra, Node, Output, follow
+from .config import config
 from .device import Device, cpu
-from .dtypes import DType
+from .dtypes import DType, float32
 from .errors import DeviceError, DTypeError, GradError
 from .grad_mode import grad_enabled, retaining
+from .layout import Layout, contiguous
 from .op import Op as Op
 from .op import Spec as Spec
 from .op import Specs as Specs
@@ -37,7 +39,6 @@ from .reuse import ATTACHED, reusable
 from .runtime.host_graph import capturing, graphs, refuse
 
 if TYPE_CHECKING:
-    from .layout import Layout
     from .tensor import Tensor
 
 new = object.__new__
@@ -179,7 +180,12 @@ def record(
 
 def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     """check → infer → allocate → run → record: the visible outputs of op, one tensor or a tuple of them."""
-    if (cast := casting()) is not None:
+    cast = casting()
+    if op.quick and cast is None and not graphs and not config.debug:
+        result = _run_small(op, ins, params)
+        if result is not _NOT_SMALL:
+            return result
+    if cast is not None:
         ins = tuple(cast(op.name, ins))
     looking = not op.writes and grad_enabled()
     edges, specs_in, arrays, recording, device = _inputs(op, ins, looking)
@@ -208,6 +214,74 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
             if x is not None and name in op.writes:
                 x.storage.bump(op.name)
     return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
+
+
+# By op, layouts and parameters: what the results are, and the layouts, which keep their ids in the key alive.
+_small_results: dict[Any, Any] = {}
+_MOST_SMALL = 4096
+_NOT_SMALL = object()
+
+
+def _run_small(op: type[Op], ins: Sequence[Any], params: dict[str, Any]) -> Any:
+    """`run_op` for small float32 tensors that own their memory, without the questions of the first call."""
+    key: list[Any] = [op, *params.items()]
+    arrays: list[Any] = []
+    edges: list[Any] = []
+    recording = False
+    looking = grad_enabled()
+    for x in ins:
+        edge = None
+        if x is None:
+            key.append(None)
+            arrays.append(None)
+        elif (
+            type(x) is _Tensor
+            and x._base is None
+            and x.storage.dtype is float32
+            and (layout := x.layout).small
+        ):
+            key.append(id(layout))
+            array = x._array
+            arrays.append(arr(x) if array is None else array)
+            if looking and x._requires:
+                edge = x._edge or x
+                recording = True
+        else:
+            return _NOT_SMALL
+        edges.append(edge)
+    fixed = tuple(key)
+    known = _small_results.get(fixed)
+    if known is None:
+        known = _small_results_of(op, fixed, ins, params)
+    if known is _NOT_SMALL:
+        return known
+    outs: list[Any] = []
+    places: list[Any] = []
+    visible = op.visible
+    for result in known[0]:
+        if result is None or (not recording and len(outs) >= visible):
+            outs.append(None)
+            places.append(None)
+        else:
+            t = small(*result)
+            outs.append(t)
+            places.append(t._array)
+    host_work.run_plain(op, places, arrays, params)
+    if recording:
+        record(op, ins, tuple(edges), outs, params)
+    return outs[0] if visible == 1 else tuple(outs[:visible])
+
+
+def _small_results_of(op: type[Op], key: Any, ins: Sequence[Any], params: dict[str, Any]) -> Any:
+    """Ask the op once what its results are."""
+    specs = op.infer(*[None if x is None else Spec(x.layout.shape, float32) for x in ins], **params)
+    if len(_small_results) >= _MOST_SMALL:
+        _small_results.clear()
+    results = [None if s is None else (contiguous(s.shape), s.dtype) for s in specs]
+    layouts = [None if x is None else x.layout for x in ins]
+    fits = all([r is None or r[0].small for r in results])
+    known = _small_results[key] = (results, layouts) if fits else _NOT_SMALL
+    return known
 
 
 def _inputs(

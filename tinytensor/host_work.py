@@ -45,9 +45,7 @@ def run(
             places.append(arr(t) if t._array is None else t._array)
     if config.debug:
         _poison(op, places, arrays)
-    host = op.host
-    if host is None or config.host_kernels == "off" or not host(*places, *arrays, **params):
-        silent().run(op.cpu, *places, *arrays, **params)
+    run_plain(op, places, arrays, params)
     if narrowed:
         for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:
@@ -56,6 +54,13 @@ def run(
                 narrow(place, t.storage.dtype, arr(t))
     if op.writes:
         _narrow_writes(op, ins, arrays)
+
+
+def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
+    """Fill arrays by the op's kernel of the host, or else by its NumPy code."""
+    host = op.host
+    if host is None or config.host_kernels == "off" or not host(*places, *arrays, **params):
+        silent().run(op.cpu, *places, *arrays, **params)
 
 
 def note(

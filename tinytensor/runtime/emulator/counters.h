@@ -5,18 +5,9 @@
 // moves sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and gives each bank's words one after
 // another. What is counted are the accesses of the source: a compiler may merge neighbors.
 #pragma once
-#include "findings.h"
+#include "requests.h"
 
 namespace tt_emu {
-
-enum Space : int { GLOBAL, SHARED };
-enum Motion : int { LOAD, STORE, UPDATE };  // the last one by an atomic operation
-static const char* const motion_names[] = {"load", "store", "atomic"};
-
-struct Request {
-    unsigned lanes;
-    uint64_t address[LANES];
-};
 
 struct Costs {
     uint64_t requests, lanes, bytes, sectors, wavefronts, ideal;
@@ -134,6 +125,8 @@ static void flush(unsigned first, unsigned last) {
                 line->running.lanes += (unsigned)__builtin_popcount(request.lanes);
                 if (line->space == GLOBAL) count_global(*line, request);
                 else count_shared(*line, request);
+                keep_request({line->place, line->space, line->motion, line->size,
+                              (unsigned)counted_blocks, warp, request});
             }
             if (line->made[warp].count) forget_requests(*line, warp);
         }
@@ -162,6 +155,7 @@ static void forget_lines() {
         free((void*)line);
     }
     lines.clear();
+    kept.clear();
     counted_blocks = waiting = read_bytes = written_bytes = 0;
     counting = cut = false;
 }
@@ -184,8 +178,7 @@ TT_API size_t tt_checked_lines(char* to, size_t room) {
     for (const Line* line : lines) {
         const Costs& costs = line->counted;
         if (!costs.requests) continue;
-        text.add("%s\t%s\t%u", line->space == GLOBAL ? "global" : "shared", motion_names[line->motion],
-                 line->size);
+        text.add("%s\t%s\t%u", space_names[line->space], motion_names[line->motion], line->size);
         print_place(text, places[line->place]);
         const uint64_t numbers[] = {costs.requests, costs.lanes,      costs.bytes,
                                     costs.sectors,  costs.wavefronts, costs.ideal};

@@ -1,0 +1,344 @@
+"""The profiler beyond one thread of the CPU: devices, modules, lines, backward passes; files and pictures."""
+
+import json
+import threading
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.pages import parse
+from tinytensor import lab, launching
+from tinytensor.autograd import Pass
+from tinytensor.errors import ArgumentError
+from tinytensor.lab.costs import COSTS, flops_of
+from tinytensor.lab.flame import tree
+from tinytensor.lab.peaks import Peaks
+from tinytensor.lab.svg import document
+from tinytensor.launching import Launch
+from tinytensor.op import registry
+from tinytensor.viewing import ViewOp
+
+from .cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
+
+PEAKS = {"cpu": Peaks(copy=1e10, matmul=1e11)}
+
+
+class Two(tt.nn.Module):
+    """Two layers in a list, as in a GPT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.h = tt.nn.ModuleList([tt.nn.Linear(8, 8), tt.nn.Linear(8, 8)])
+
+    def forward(self, x: tt.Tensor) -> tt.Tensor:
+        for layer in self.h:
+            x = tt.tanh(layer(x))
+        return x
+
+
+def profiled(device: str = "cpu", peaks: dict[str, Peaks] = PEAKS) -> lab.Profile:
+    model = Two().to(device)
+    x = tt.ones(4, 8, device=device)
+    with lab.profile(peaks=peaks) as p:
+        model(x).sum().backward()
+    return p
+
+
+# ---- work --------------------------------------------------------------------------------------------------
+
+
+def test_every_op_has_a_formula() -> None:
+    computed = {name for name, op in registry.items() if not issubclass(op, ViewOp)}
+    assert computed <= COSTS.keys(), f"add to lab/costs.py: {computed - COSTS.keys()}"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("window", [0, 3])
+@pytest.mark.parametrize(("Tq", "Tk"), [(5, 5), (2, 7), (7, 2), (1, 1), (0, 4), (4, 0)])
+def test_attention_counts_the_scores_that_are_seen(causal: bool, window: int, Tq: int, Tk: int) -> None:
+    places = np.arange(Tk) - (np.arange(Tq)[:, None] + Tk - Tq)  # of a key, seen from a query
+    seen = (places <= 0) & (places > -window if window else True) if causal else places == places
+    shapes = [(2, 3, Tq, 16), (2, 3, Tk, 16), (2, 3, Tk, 8)]
+    found = flops_of("attention", [None], shapes, {"causal": causal, "window": window if causal else 0})
+    assert found == 2 * 3 * seen.sum() * (2 * 16 + 2 * 8 + 4)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_have_two_operations_for_each_pair(transposed: bool) -> None:
+    a, b = (np.ones(s) for s in ((3, 4, 5), (3, 5, 6)))
+    work = 2 * np.einsum("bij,bjk->bik", a, b).sum()
+    shapes = [a.swapaxes(1, 2).shape if transposed else a.shape, b.shape]
+    assert flops_of("matmul", [(3, 4, 6)], shapes, {"ta": transposed, "tb": False}) == work
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "exp", "sqrt", "maximum", "matmul", "linear"])
+def test_the_table_agrees_with_what_kernels_were_counted_to_do(name: str) -> None:
+    x, y, bias = tt.ones(64, 64, device="emulated"), tt.ones(64, 64, device="emulated"), tt.zeros(64)
+    operands = {"linear": (x, y, bias.to("emulated"))}.get(name, (x, y)[: len(registry[name].inputs)])
+    with tt.cuda.check(blocks=10**6) as report:
+        getattr(tt, name)(*operands)
+    counted = [kernel.flops for kernel in report.kernels]
+    if None in counted:
+        pytest.skip("operations of kernels cannot be counted here")
+    with lab.profile() as p:
+        getattr(tt, name)(*operands)
+    assert p.ops[f"{name} on emulated"].flops == sum(n for n in counted if n is not None)
+
+
+# ---- where -------------------------------------------------------------------------------------------------
+
+
+def test_modules_lines_and_backward_are_those_of_the_forward() -> None:
+    p = profiled()
+    paths = {c.path for c in p.calls if c.op == "linear_backward"}
+    assert paths == {("Two", "h.0"), ("Two", "h.1")}
+    assert all(c.backward and c.node == "linear" for c in p.calls if c.op == "linear_backward")
+    file, line = next(c.lines[-1] for c in p.calls if c.op == "linear_backward")
+    assert file == __file__
+    assert "tt.tanh(layer(x))" in Path(file).read_text().splitlines()[line - 1]
+    assert not any(c.backward for c in p.calls if c.op == "linear")
+
+
+def test_small_tensors_take_short_roads_and_are_seen() -> None:
+    x, y = tt.ones(3, 4), tt.ones(4, 5)
+    with lab.profile() as p:
+        (x @ y).sum()
+        x.mean(axis=-1)
+    found = {c.op: (c.ins, c.outs, c.flops) for c in p.calls}
+    assert found["matmul"] == (((3, 4), (4, 5)), ((3, 5),), 2 * 3 * 4 * 5)
+    assert found["sum"][:2] == (((3, 5),), ((),))
+    assert found["mean"][:2] == (((3, 4),), ((3,),))
+
+
+def test_sums_of_gradients_belong_to_the_backward_pass() -> None:
+    x = tt.ones(100, 100, requires_grad=True)
+    with lab.profile() as p:
+        (x * 2.0 + x * 3.0 + x * 4.0).sum().backward()
+    sums = [c for c in p.calls if c.op == "add" and c.backward and not c.node]
+    assert len(sums) == 2
+    assert {c.ins for c in sums} == {((100, 100), (100, 100))}
+
+
+def test_groups_by_shape_keep_calls_apart() -> None:
+    with lab.profile() as p:
+        for n in (3, 3, 5):
+            tt.ones(n, 2) + tt.ones(2)
+    found = {g.name: g.calls for g in p.groups("shape")}
+    assert found["add 3×2, 2"] == 2
+    assert found["add 5×2, 2"] == 1
+    with pytest.raises(ArgumentError, match="by='color'"):
+        p.groups("color")
+
+
+def test_ops_of_other_threads_are_seen_as_theirs() -> None:
+    with lab.profile() as p:
+        other = threading.Thread(target=lambda: tt.exp(tt.ones(3)))
+        other.start()
+        other.join()
+        tt.log(tt.ones(3))
+    by_op = {c.op: c.thread for c in p.calls}
+    assert by_op["exp"] != by_op["log"] == threading.get_ident()
+    assert "on other threads" in p.table()
+    assert p.in_ops <= p.seconds
+
+
+def test_empty_tensors_and_those_without_axes() -> None:
+    with lab.profile(peaks=PEAKS) as p:
+        tt.exp(tt.ones(0, 3)) + 1.0
+        tt.exp(tt.ones(())) * 2.0
+        tt.ones(0, 4) @ tt.ones(4, 0)
+    assert {c.op for c in p.calls} >= {"exp", "matmul"}
+    assert "exp 0×3" in p.table(by="shape", peaks=True)
+    parse(p.html())
+
+
+def test_nothing_at_all() -> None:
+    with lab.profile(peaks=PEAKS) as p:
+        pass
+    assert "100.0%" in str(p)
+    parse(p.html())
+    assert p.flame().startswith("<svg")
+    assert p.roofline().startswith("<svg")
+
+
+# ---- devices -----------------------------------------------------------------------------------------------
+
+
+def test_time_of_the_emulator_stands_apart() -> None:
+    x = tt.ones(64, 64)
+    with lab.profile(peaks=PEAKS) as p:
+        tt.softmax(x)
+        y = tt.softmax(x.to("emulated"))
+        y @ y
+    assert p.devices == ["cpu", "emulated"]
+    assert {op.name for op in p.groups()} == {"softmax"}
+    assert p.ops["softmax"].device == "cpu"
+    assert p.ops["softmax on emulated"].calls == 1
+    emulated = sum(c.own for c in p.calls if c.is_emulated)
+    (row,) = [line for line in p.table().splitlines() if line.startswith("in the emulator")]
+    assert float(row.split()[-2]) == pytest.approx(emulated * 1e3, abs=1e-3)
+    assert "say nothing about a GPU" in p.table(device="emulated")
+    for call in (lambda: p.table(device="emulated", peaks=True), lambda: p.roofline("emulated")):
+        with pytest.raises(ArgumentError, match="peaks of emulated"):
+            call()
+
+
+@needs_nvrtc
+def test_a_gpu_is_timed_by_its_own_marks(lazy: str) -> None:  # noqa: F811 - a fixture; its clock says 2.5 ms
+    p = profiled(lazy, {"cuda": Peaks(copy=1e12, matmul=1e13)})
+    ops = {op.name: op for op in p.groups(device="cuda")}
+    assert ops["linear"].device_seconds == pytest.approx(2 * 2.5e-3)
+    assert ops["linear"].busy == ops["linear"].device_seconds
+    assert "device ms" in p.table()
+    assert p.roofline("cuda").count("<circle") >= 2
+
+
+@pytest.mark.gpu
+def test_a_gpu_takes_longer_for_more() -> None:
+    x, y = tt.ones(256, 256, device="cuda"), tt.ones(4096, 4096, device="cuda")
+    x @ x, y @ y
+    with lab.profile() as p:
+        x @ x
+        y @ y
+    small, large = (c.device_seconds for c in p.calls if c.op == "matmul")
+    assert 0 < small < large
+
+
+def test_an_optimizer_on_a_device_is_seen_by_its_kernel() -> None:
+    w = tt.ones(100, device="emulated", requires_grad=True)
+    w.grad = tt.ones(100, device="emulated")
+    optimizer = tt.optim.AdamW([w])
+    with lab.profile() as p:
+        optimizer.step()
+    assert p.ops["adamw on emulated"].calls == 1
+
+
+def test_own_kernels_are_seen() -> None:
+    k = tt.cuda.kernel("__global__ void put(float* y) { y[threadIdx.x] = 1; }")
+    y = tt.empty(32, device="emulated")
+    with lab.profile() as p:
+        k[1, 32](y)
+    assert p.ops["put on emulated"].nbytes == y.nbytes
+
+
+def test_a_graph_that_was_captured_meanwhile_goes_on_without_the_profile() -> None:
+    x = tt.ones(1000, 100)
+    with lab.profile() as p, tt.no_grad():
+        graph = tt.capture(lambda: tt.softmax(x), device="cpu")
+    before = len(p.calls)
+    assert np.allclose(graph.replay().numpy(), 0.01)
+    assert len(p.calls) == before
+
+
+def test_the_engine_is_as_it_was_after_an_error() -> None:
+    owners = [*registry.values(), launching, Launch, tt.nn.Module, Pass]
+    before = [dict(vars(owner)) for owner in owners]
+    with pytest.raises(ZeroDivisionError), lab.profile():
+        _ = Two()(tt.ones(2, 8)).sum().backward(), 1 / 0
+    assert [dict(vars(owner)) for owner in owners] == before
+
+
+# ---- files and pictures ------------------------------------------------------------------------------------
+
+
+def trace(p: lab.Profile, folder: Path) -> list[dict]:
+    p.save_trace(folder / "trace.json")
+    found = json.loads((folder / "trace.json").read_text())
+    assert found.keys() == {"traceEvents", "displayTimeUnit"}
+    assert found["displayTimeUnit"] in ("ms", "ns")
+    events: list[dict] = found["traceEvents"]
+    return events
+
+
+def test_a_trace_has_the_fields_of_the_format(tmp_path: Path) -> None:
+    events = trace(profiled(), tmp_path)
+    named = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
+    for event in events:
+        assert event["ph"] in ("X", "M")
+        assert type(event["pid"]) is type(event["tid"]) is int
+        if event["ph"] == "M":
+            assert event["name"] in ("process_name", "thread_name")
+            assert type(event["args"]["name"]) is str
+        else:
+            assert type(event["name"]) is type(event["cat"]) is str
+            assert event["ts"] >= 0
+            assert event["dur"] >= 0
+            assert (event["pid"], event["tid"]) in named
+    assert {"linear", "h.0", "linear backward", "linear_backward"} <= {e["name"] for e in events}
+
+
+def test_events_of_one_thread_nest(tmp_path: Path) -> None:
+    events = [e for e in trace(profiled(), tmp_path) if e["ph"] == "X"]
+    spans = sorted([(e["ts"], -e["dur"], e["ts"] + e["dur"]) for e in events])
+    open_until: list[float] = []
+    for start, _, end in spans:
+        while open_until and open_until[-1] <= start + 2e-3:  # the file has nanoseconds
+            open_until.pop()
+        assert not open_until or end <= open_until[-1] + 2e-3
+        open_until.append(end)
+
+
+def test_devices_are_processes_of_their_own(tmp_path: Path) -> None:
+    names = [e["args"]["name"] for e in trace(profiled("emulated"), tmp_path) if e["name"] == "process_name"]
+    assert any("time of the emulator" in name for name in names)
+    assert any(name.startswith("host") for name in names)
+
+
+@needs_nvrtc
+def test_ops_of_a_gpu_stand_on_the_host_and_on_the_gpu(lazy: str, tmp_path: Path) -> None:  # noqa: F811
+    events = trace(profiled(lazy, {}), tmp_path)
+    (gpu,) = [e["pid"] for e in events if e["name"] == "process_name" and e["args"]["name"] == "cuda"]
+    ours = [e for e in events if e["name"] == "linear"]
+    assert {e["pid"] == gpu for e in ours} == {True, False}
+    assert {e["dur"] for e in ours if e["pid"] == gpu} == {2500.0}
+
+
+def test_boxes_are_as_wide_as_their_time() -> None:
+    p = profiled()
+    for by in ("module", "line"):
+        root = tree(p.calls, by)
+        assert root.seconds == pytest.approx(sum(c.own for c in p.calls))
+        boxes = [root]
+        while boxes:
+            box = boxes.pop()
+            assert sum(inner.seconds for inner in box.inside.values()) <= box.seconds * (1 + 1e-9)
+            boxes += box.inside.values()
+    image = ET.fromstring(document(p.flame()))
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for rect in image.iter("{http://www.w3.org/2000/svg}rect"):
+        rows.setdefault(rect.attrib["y"], []).append((float(rect.attrib["x"]), float(rect.attrib["width"])))
+    assert len(rows) >= 4  # all, Two, h.0, linear
+    for boxes_of_row in rows.values():
+        for (x, width), (after, _) in pairwise(sorted(boxes_of_row)):
+            assert x + width <= after + 0.01
+    with pytest.raises(ArgumentError, match="by='op'"):
+        p.flame("op")
+
+
+def test_dots_stand_where_their_numbers_say() -> None:
+    p = profiled()
+    image = ET.fromstring(document(p.roofline()))
+    circles = list(image.iter("{http://www.w3.org/2000/svg}circle"))
+    shown = {op.name: op for op in p.groups() if op.flops and op.busy}
+    assert len(circles) == len(shown)
+    places = {}
+    for circle in circles:
+        (title,) = circle
+        places[(title.text or "").partition(":")[0]] = float(circle.attrib["cx"]), -float(circle.attrib["cy"])
+    names = sorted(shown)
+    for i, value in enumerate([lambda op: op.flops / op.nbytes, lambda op: op.flops / op.busy]):
+        logs = np.log10([value(shown[name]) for name in names])
+        pixels = np.array([places[name][i] for name in names])
+        slope, start = np.polyfit(logs, pixels, 1)
+        assert slope > 0
+        np.testing.assert_allclose(pixels, slope * logs + start, atol=0.01)
+
+
+def test_the_page_is_whole() -> None:
+    document_ = parse(profiled().html())
+    assert len(document_.all("svg")) == 3
+    assert "of matmul" in document_.text
