@@ -44,6 +44,7 @@ class Op:
         may_reuse: output → input whose memory it may take over when nobody else can see it.
         contiguous: inputs that must be C-contiguous; dispatch copies them if they are not.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
+        quick: where all is small, dispatch takes the shapes of the results from the last such call.
         dense: inputs that the kernels of `cuda` read as one block (("*",): all); dispatch copies others.
 
     Static methods:
@@ -68,6 +69,7 @@ class Op:
     may_reuse: ClassVar[dict[str, str]] = {}
     contiguous: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False
+    quick: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
 
     name: ClassVar[str]

@@ -8,7 +8,7 @@ from .row import REAL_NUMERIC, Row, away_from, floats, numbers
 
 ROWS = [
     Row("relu", tt.relu, lambda x: np.maximum(x, 0), (away_from(0.0, (3, 4)),), torch="torch.relu",
-        ops=("relu", "less_equal", "where"), also=(((),), ((0, 3),))),
+        ops=("relu", "relu_backward"), also=(((),), ((0, 3),))),
     Row("relu:numbers", tt.relu, lambda x: np.maximum(x, 0), (numbers((3, 4)),), dtypes=REAL_NUMERIC,
         grad=False),
     Row("heaviside", tt.heaviside, np.heaviside, (away_from(0.0, (3, 4)), floats((3, 4))),

@@ -18,6 +18,20 @@ bool compute(Array y, Array a, Array b, const Function& f) {
     if (!dense<float>(y, a, b) || a.size() != y.size() || !repeats(y, b)) return false;
     Index period = b.size();
     if (!period) return true;
+    if (period == 1) {
+        Floats right;
+        for (int lane = 0; lane < LANES; lane++)
+            right[lane] = *b.data<float>();
+        parallel_for(y.size(), 32768, [&](Index begin, Index end) {
+            const float* left = a.data<float>() + begin;
+            float* out = y.data<float>() + begin;
+            each_vector(end - begin, [&](Index i, auto lanes) {
+                store(out + i, f(load(left + i, lanes), right), lanes);
+            });
+        });
+        return true;
+    }
+    if (period < LANES) return false;  // a call for each period costs more than the loop of NumPy
     parallel_for(y.size(), 32768, [&](Index begin, Index end) {
         while (begin < end) {
             Index at = begin % period, count = end - begin < period - at ? end - begin : period - at;

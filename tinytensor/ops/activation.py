@@ -7,19 +7,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
+from ..config import config
 from ..dispatch import register
 from ..elementwise import REAL, REAL_NUMERIC, Elementwise, Operand, binary, unary
 from ..inplace import in_place
 from ..runtime.host import Array
+from ..runtime.host_kernels import HostKernels
 from .arithmetic import flat
-from .comparison import less_equal, where
+from .comparison import choose
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
+kernels = HostKernels("activation")
+
+
 def _relu(x: Array, out: Any = None, order: Any = "K") -> Any:
     return np.maximum(x, 0, out=out, order=order)
+
+
+def _passed(grad: Array, y: Array, out: Any = None, order: Any = "K") -> Any:
+    """grad where y is not 0 or less, as a ufunc."""
+    result = out if isinstance(out, np.ndarray) else np.empty(y.shape, grad.dtype)
+    if config.host_kernels == "off" or not ReluBackward.host(result, grad, y):
+        choose(np.less_equal(y, 0), grad.dtype.type(0), grad, out=result)
+    return result
 
 
 @register
@@ -31,7 +44,26 @@ class Relu(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        return (where(less_equal(saved.y, 0.0), 0.0, grads[0]),)
+        return (binary(ReluBackward, grads[0], saved.y),)
+
+
+@register
+class ReluBackward(Elementwise):
+    """grad where y is above 0, or nan, and 0 elsewhere."""
+
+    inputs = ("grad", "y")
+    saves = ("y",)
+    ufunc = staticmethod(_passed)
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def host(dx: Array, grad: Array, y: Array) -> bool:
+        return kernels.relu_backward(dx, grad, y)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        y = saved.y
+        return binary(ReluBackward, grads[0], y) if needs[0] else None, flat(y) if needs[1] else None
 
 
 @register

@@ -51,6 +51,7 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
 class Softmax(Op):
     inputs = ("x",)
     saves = ("y",)
+    quick = True
     dense = ("x",)
 
     @staticmethod
@@ -94,6 +95,7 @@ class SoftmaxBackward(Op):
     inputs = ("grad", "y")
     outputs = ("dx",)
     saves = ("grad", "y")
+    quick = True
     dense = ("*",)
 
     @staticmethod
@@ -134,6 +136,7 @@ def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
 class LogSoftmax(Op):
     inputs = ("x",)
     saves = ("y",)
+    quick = True
     dense = ("x",)
 
     @staticmethod
@@ -176,6 +179,7 @@ class LogSoftmaxBackward(Op):
     inputs = ("grad", "y")
     outputs = ("dx",)
     saves = ("grad", "y")
+    quick = True
     dense = ("*",)
 
     @staticmethod

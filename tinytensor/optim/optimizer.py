@@ -340,8 +340,11 @@ def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor
 
 def move(target: tt.Tensor, *others: tt.Tensor, formula: Callable[..., None]) -> None:
     """Call formula(target, *others), which may write all but 16-bit others, piece by piece, in float32 at
-    least.
+    least. Without recording.
     """
+    if target.numel <= BLOCK and target.dtype.itemsize >= 4:
+        formula(target, *others)
+        return
     for T, *rest in in_blocks(target, *others):
         if T.dtype is wide(T.dtype):
             formula(T, *rest)
