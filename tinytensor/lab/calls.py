@@ -43,10 +43,7 @@ class Call:
         seconds: that the host spent in it.
         own: those without the ops that it called.
         parent: the op whose code called it.
-        path: the modules around it, outermost first; of backward, those around the forward op.
-        node: in a backward pass, the op whose gradient this is part of; "" for sums of gradients.
-        backward: whether it ran in a backward pass.
-        lines: file and line of the calls in the user's code that led to it, outermost first.
+        path, lines, node, backward: where it ran, as in `context.Place`.
         outs, ins: shapes; None for what was not there.
         dtype: of its first array.
         nbytes: of all its arrays, each once.
@@ -60,9 +57,9 @@ class Call:
     thread: int
     begin: float
     path: tuple[str, ...]
+    lines: tuple[Line, ...]
     node: str
     backward: bool
-    lines: tuple[Line, ...]
     parent: Call | None
     seconds: float = 0.0
     own: float = 0.0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .check_flops import KINDS, operations_of
 from .check_lines import Code, places_of, resolve
+from .check_requests import Request
 
 __all__ = ["KernelCount", "LineCount", "LineWork", "lines_of", "read_accesses", "read_work", "work_of"]
 
@@ -112,6 +113,7 @@ class KernelCount:
         accesses: counters by place in the unit.
         passes: how often each piece of code ran.
         products: operations of tensor cores, by place and kind.
+        requests: those of the first blocks of the first launch, where a check keeps them.
     """
 
     kernel: str
@@ -128,6 +130,7 @@ class KernelCount:
     accesses: dict[AccessKey, list[int]] = field(default_factory=dict)
     passes: dict[int, int] = field(default_factory=dict)
     products: dict[tuple[Code, str], int] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:

@@ -20,6 +20,7 @@ from .check_counts import KernelCount, read_accesses, read_work
 from .check_findings import Finding, Named, read_failure, read_findings
 from .check_lines import places_of
 from .check_report import CheckReport
+from .check_requests import read_requests
 from .emulated_kernels import WATCHED
 from .emulated_runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
 
@@ -40,11 +41,13 @@ class CheckedCore(Core):
         self.move = self._function("move", pointer, pointer, size)
         self.begin = self._function("begin", pointer, unsigned)
         self.count_blocks = self._function("count_blocks", unsigned)
+        self.keep_blocks = self._function("keep_blocks", unsigned)
         self._totals = self._function("totals", pointer)
         self.faulty_code = self._function("faulty_code")
         self.findings = self._function("findings", ctypes.c_char_p, size)
         self.lines = self._function("lines", ctypes.c_char_p, size)
         self.work = self._function("work", ctypes.c_char_p, size)
+        self.requests = self._function("requests", ctypes.c_char_p, size)
         self._room = ctypes.create_string_buffer(1 << 16)
 
     def _function(self, name: str, *types: type) -> Callable[..., int]:
@@ -133,14 +136,15 @@ class CheckedKernel(EmulatedKernel):
         count.cut = bool(cut)
         count.accesses = read_accesses(core.text(core.lines))
         count.passes, count.products = read_work(core.text(core.work))
+        count.requests = read_requests(core.text(core.requests), self.library)
         return count
 
 
 class Check:
     """One `tt.cuda.check` that is on."""
 
-    def __init__(self, blocks: int) -> None:
-        self.blocks = blocks
+    def __init__(self, blocks: int, keep: int) -> None:
+        self.blocks, self.keep = blocks, keep
         self.report = CheckReport()
 
 
@@ -221,11 +225,11 @@ class CheckedRuntime(EmulatedRuntime):
     # ---- checks
 
     @contextlib.contextmanager
-    def check(self, guest: EmulatedRuntime, blocks: int) -> Iterator[CheckReport]:
+    def check(self, guest: EmulatedRuntime, blocks: int, keep: int = 0) -> Iterator[CheckReport]:
         """Collect what is found, also in kernels of the emulated device, which run here meanwhile. The first
-        `blocks` blocks of each launch are counted.
+        `blocks` blocks of each launch are counted; of the first `keep` of these each request is kept.
         """
-        check = Check(blocks)
+        check = Check(blocks, keep)
         with self.watching:
             self.checks.append(check)
             self._follow_checks(guest)
@@ -245,6 +249,7 @@ class CheckedRuntime(EmulatedRuntime):
         guest.instead = self._run_for_guest if self.checks else None
         guest.watcher = self if self.checks else None
         self.core.count_blocks(max((check.blocks for check in self.checks), default=0))
+        self.core.keep_blocks(max((check.keep for check in self.checks), default=0))
 
     def _run_for_guest(
         self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]

@@ -1,0 +1,114 @@
+"""`python -m tinytensor kernel OP`: the kernels behind an op, in a terminal or as a page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+import tinytensor as tt
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.lab.html import write
+from tinytensor.lab.kernels import Kernels, kernel
+from tinytensor.op import registry
+from tinytensor.runtime.resources import LIMITS
+
+__all__ = ["main"]
+
+LAYOUTS = ("packed", "transposed", "sliced", "step", "reversed", "repeated")
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
+
+
+def main(words: Sequence[str]) -> int:
+    """Show the kernels of one op.
+
+    Args:
+        words: those of the command line.
+
+    Returns:
+        The exit code: 0, or 1 if the watched run found a defect.
+    """
+    options = _parser().parse_args(list(words))
+    shapes = [_shape(text) for text in options.shape or ["64,64"]]
+    count = len(registry[options.op].inputs) if options.op in registry else 1
+    if len(shapes) == 1:  # one shape for all operands; those that may be left out are left out
+        shapes *= 1 if options.op not in _OPERANDS else count
+    inputs = [_input(i, shape, options.layout, options.dtype) for i, shape in enumerate(shapes)]
+    try:
+        found = kernel(options.op, *inputs, backward=options.backward)
+    except (ShapeError, DTypeError, TypeError) as error:
+        raise ArgumentError(
+            f"kernel: {options.op} does not take tensors of shape {', '.join(map(str, shapes))}",
+            why=str(error),
+            fix="give --shape once for each operand, or pass what the op needs in Python: "
+            f"lab.kernel({options.op!r}, …)",
+        ) from None
+    _show(found, options.html, options.arch)
+    return 1 if found.findings else 0
+
+
+# Public functions of two tensors, so that one --shape is enough.
+_OPERANDS = frozenset(
+    name
+    for name, op in registry.items()
+    if len(op.inputs) == 2 and name in tt.__all__ and not name.startswith(("embedding", "cross"))
+)
+
+
+def _show(found: Kernels, path: str | None, architecture: int) -> None:
+    if path is None:
+        print(found)
+        return
+    write(path, found.html(architecture))
+    print(f"written: {path}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tinytensor kernel",
+        description="Source, launch, registers, PTX and memory accesses of the kernels that an op launches. "
+        "The op runs on the emulator, watched: needs a C++ compiler, and no GPU.",
+    )
+    parser.add_argument("op", help="a public function of tinytensor, such as softmax or matmul")
+    parser.add_argument(
+        "--shape", action="append", help="of an operand, such as 64,128; once for each (default: 64,64)"
+    )
+    parser.add_argument("--layout", choices=LAYOUTS, default="packed", help="how the operands lie in memory")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the operands")
+    parser.add_argument("--backward", action="store_true", help="show the kernels of the gradient, too")
+    parser.add_argument(
+        "--arch", type=int, choices=sorted(LIMITS), default=90, help="whose registers are shown (default: 90)"
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page with pictures in place of text")
+    return parser
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.replace("x", ",").split(",") if word)
+    except ValueError:
+        raise ArgumentError(
+            f"kernel: --shape {text}", why="a shape is integers with commas between", fix="--shape 64,128"
+        ) from None
+
+
+def _input(seed: int, shape: tuple[int, ...], layout: str, dtype: str) -> tt.Tensor:
+    """Numbers between 0.5 and 1.5, where most functions are defined, in a layout."""
+    rng = np.random.default_rng(seed)
+
+    def drawn(*sizes: int) -> tt.Tensor:
+        return tt.tensor(rng.uniform(0.5, 1.5, sizes)).astype(dtype)
+
+    if layout == "packed" or not shape:
+        return drawn(*shape)
+    *outer, last = shape
+    if layout == "transposed":
+        return drawn(*reversed(shape)).permute(*reversed(range(len(shape))))
+    if layout == "sliced":  # every row begins and ends inside of a longer one
+        return drawn(*outer, last + 3)[..., 1 : last + 1]
+    if layout == "step":
+        return drawn(*outer, 2 * last)[..., ::2]
+    if layout == "reversed":
+        return drawn(*shape)[..., ::-1]
+    return drawn(*outer, 1).expand(*shape)

@@ -1,0 +1,156 @@
+"""Where in a program an op runs: module, line, forward or backward, on each thread.
+
+Ops of a backward pass belong to the module and the line of the forward op whose gradient they are.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NamedTuple
+
+from ..autograd import Node, Pass
+from ..dispatch import observers
+from ..nn import Module
+from .watching import Line, replaced, user_lines
+
+__all__ = ["Context", "Place"]
+
+
+class Place(NamedTuple):
+    """Where an op runs.
+
+    Attributes:
+        path: modules around it, outermost first.
+        lines: the user's lines that led to it, outermost first.
+        node: in a backward pass, the op whose gradient this is part of; "" for sums of gradients.
+        backward: whether it is in a backward pass.
+    """
+
+    path: tuple[str, ...]
+    lines: tuple[Line, ...]
+    node: str
+    backward: bool
+
+
+@dataclass(slots=True)
+class _Running:
+    """What is running on one thread."""
+
+    modules: list[tuple[Module, tuple[str, ...]]] = field(default_factory=list)
+    nodes: list[Place] = field(default_factory=list)
+    passes: int = 0
+
+
+@contextmanager
+def _unseen(kind: str, name: str) -> Iterator[None]:
+    """A span that nobody times."""
+    yield
+
+
+class Context:
+    """Follows modules and backward passes of all threads while it listens.
+
+    Args:
+        span: entered around each call of a module ("module") and each node of a backward pass ("backward"),
+            with its name.
+    """
+
+    def __init__(self, span: Callable[[str, str], Any] = _unseen) -> None:
+        self._span = span
+        self._open = False
+        self._opener: FrameType | None = None
+        self._running: dict[int, _Running] = {}
+        self._names: dict[int, tuple[Module, dict[int, str]]] = {}
+        self._forward: weakref.WeakKeyDictionary[Node, Place] = weakref.WeakKeyDictionary()
+
+    @contextmanager
+    def listening(self, opener: FrameType | None) -> Iterator[None]:
+        """Follow while the block runs; lines are noted from the frame `opener` on."""
+        self._opener = opener
+        taken = [
+            (Module, "__call__", self._module(Module.__call__)),
+            (Pass, "run", self._pass(Pass.run)),
+            (Pass, "visit", self._visit(Pass.visit)),
+        ]
+        with replaced(taken):
+            observers.append(self._note)
+            self._open = True
+            try:
+                yield
+            finally:
+                self._open = False
+                observers.remove(self._note)
+                self._opener = None
+                self._names.clear()
+
+    def place(self) -> Place:
+        """Where the calling thread is."""
+        here = self._here()
+        if here.nodes:
+            return here.nodes[-1]
+        path = here.modules[-1][1] if here.modules else ()
+        return Place(path, user_lines(self._opener), "", here.passes > 0)
+
+    def _here(self) -> _Running:
+        ident = threading.get_ident()
+        found = self._running.get(ident)
+        return found if found is not None else self._running.setdefault(ident, _Running())
+
+    def _note(self, node: Node, outs: Sequence[Any]) -> None:
+        """Called with each node that is made: where its forward ran."""
+        self._forward[node] = self.place()
+
+    def _module(self, code: Callable[..., Any]) -> Callable[..., Any]:
+        def called(module: Module, *args: Any, **kwargs: Any) -> Any:
+            if not self._open:
+                return code(module, *args, **kwargs)
+            here = self._here()
+            outer, path = here.modules[-1] if here.modules else (None, ())
+            path = (*path, self._name(outer, module))
+            here.modules.append((module, path))
+            with self._span("module", path[-1]):
+                try:
+                    return code(module, *args, **kwargs)
+                finally:
+                    here.modules.pop()
+
+        return called
+
+    def _name(self, outer: Module | None, module: Module) -> str:
+        """What the outer module calls it, such as blocks.0; its class where it is in no other."""
+        if outer is None:
+            return type(module).__name__
+        if id(outer) not in self._names:  # kept with the module, whose id would be given away
+            self._names[id(outer)] = outer, {id(m): name for name, m in outer.named_modules()}
+        return self._names[id(outer)][1].get(id(module)) or type(module).__name__
+
+    def _pass(self, code: Callable[..., Any]) -> Callable[..., Any]:
+        def run(work: Pass) -> None:
+            here = self._here()
+            here.passes += 1
+            try:
+                code(work)
+            finally:
+                here.passes -= 1
+
+        return run
+
+    def _visit(self, code: Callable[..., Any]) -> Callable[..., Any]:
+        def visit(work: Pass, node: Node) -> Any:
+            if not self._open:
+                return code(work, node)
+            here = self._here()
+            made = self._forward.get(node) or Place((), user_lines(self._opener), "", True)
+            here.nodes.append(Place(made.path, made.lines, node.name, True))
+            with self._span("backward", f"{node.name} backward"):
+                try:
+                    return code(work, node)
+                finally:
+                    here.nodes.pop()
+
+        return visit

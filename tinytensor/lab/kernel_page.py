@@ -1,0 +1,107 @@
+"""A page about the kernels of an op: facts, source with counts beside it, pictures of threads, PTX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import DeviceError, KernelError
+from .html import Html, heat, page, tag
+from .kernel_source import Piece, caller_of, split_place
+
+if TYPE_CHECKING:
+    from .kernels import KernelLaunch, Kernels
+
+__all__ = ["kernel_page"]
+
+PICTURES = 6  # lines of a kernel that are drawn
+IDEAL_SECTORS = 0.99  # share of the moved bytes that were asked for; less gets a color
+HEAD = ("", "accesses", "sectors/request", "used", "bank ways", "lanes", "FLOPs", "source")
+STYLE = "body{max-width:100rem}.code td{padding:0 .45rem;border-width:0 1px;line-height:1.35}"
+
+
+def kernel_page(kernels: Kernels, architecture: int) -> str:
+    """The page; see `Kernels.html`."""
+    intro = (
+        "Counts are those of the source's accesses in a watched run on the emulator, not times. A sector is "
+        "32 bytes of global memory: 32 neighboring floats of a warp take 4. One bank way is a turn of shared "
+        "memory without conflicts. Colored cells ask for more than they need. What a function of a header "
+        "asks for stands there, and at the line of the kernel that calls it."
+    )
+    body: list[str] = [tag("p", intro)]
+    if kernels.findings:
+        body += [tag("h2", "Findings"), tag("pre", "\n".join(map(str, kernels.findings)))]
+    for launch in kernels:
+        body += _section(launch, architecture)
+    return page(f"Kernels of {kernels.op}", *body, style=STYLE)
+
+
+def _section(launch: KernelLaunch, architecture: int) -> Iterator[Html]:
+    facts = launch.facts(architecture)
+    yield tag("h2", facts[0])
+    yield tag("pre", "\n".join(facts[1:]), class_="scroll")
+    for piece in launch.source:
+        yield tag("div", _listing(launch, piece), class_="scroll")
+    for picture in _pictures(launch):
+        yield tag("div", picture, class_="scroll")
+    yield tag("details", tag("summary", f"PTX for compute_{architecture}"), _ptx(launch, architecture))
+
+
+def _ptx(launch: KernelLaunch, architecture: int) -> Html:
+    try:
+        return tag("pre", launch.ptx(architecture), class_="scroll")
+    except (DeviceError, KernelError) as error:
+        return tag("p", str(error))
+
+
+def _listing(launch: KernelLaunch, piece: Piece) -> Html:
+    """A table of lines; what was counted at a line stands beside it."""
+    title = f"{piece.file.name}:{piece.first}–{piece.last} ({piece.what})"
+    head = tag("tr", *[tag("th", text) for text in HEAD])
+    rows = [_row(launch, piece, number) for number in range(piece.first, piece.last + 1)]
+    return tag("table", tag("caption", title), head, *rows, class_="code")
+
+
+def _row(launch: KernelLaunch, piece: Piece, number: int) -> Html:
+    place = piece.file.name, number
+    lines = [x for x in launch.lines if place in (split_place(x.place), caller_of(x.place))]
+    flops = sum(x.flops for x in launch.work if place in (split_place(x.place), caller_of(x.place)))
+    in_global = [line for line in lines if line.space == "global"]
+    in_shared = [line for line in lines if line.space == "shared"]
+    sectors = sum(line.sectors for line in in_global)
+    used = sum(line.bytes for line in in_global) / (32 * sectors) if sectors else 1.0
+    requests = sum(line.requests for line in in_global)
+    ideal = sum(line.ideal for line in in_shared)
+    ways = sum(line.wavefronts for line in in_shared) / ideal if ideal else 1.0
+    asked = sum(line.requests for line in lines)
+    cells = [
+        tag("td", str(number), class_="number"),
+        tag("td", "\n".join(dict.fromkeys([f"{x.space} {x.way} {x.size} B" for x in lines]))),
+        _number(f"{sectors / requests:.2f}" if requests else "", 1 - used if used < IDEAL_SECTORS else 0.0),
+        _number(f"{used:.0%}" if sectors else ""),
+        _number(f"{ways:.2f}" if ideal else "", min((ways - 1) / 4, 1.0)),
+        _number(f"{sum(x.lanes for x in lines) / asked:.1f}" if asked else ""),
+        _number(f"{flops:,}" if flops else ""),
+        tag("td", piece.lines[number - piece.first]),
+    ]
+    return tag("tr", *cells)
+
+
+def _number(text: str, warning: float = 0.0) -> Html:
+    if warning <= 0.0:
+        return tag("td", text, class_="number")
+    attributes = heat(warning)
+    return tag("td", text, class_=f"number {attributes['class_']}", style=attributes["style"])
+
+
+def _pictures(launch: KernelLaunch) -> Iterator[Html]:
+    """Of lines of global memory one warp, and the block; of lines of shared memory the banks of one warp."""
+    drawn: set[tuple[str, str]] = set()
+    for line in launch.lines:
+        asked = launch.requests(line.place, space=line.space)
+        if not asked or (line.place, line.space) in drawn or len(drawn) == PICTURES:
+            continue
+        drawn.add((line.place, line.space))
+        yield launch.threads(line.place, min(r.warp for r in asked), line.space)
+        if line.space == "global" and len(asked) > 1:
+            yield launch.threads(line.place, None, line.space)
