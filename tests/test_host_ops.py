@@ -11,6 +11,7 @@ from tests.fused import Array, leaf, normal
 from tests.op_table import ROWS
 from tests.op_table.row import as_tuple
 from tinytensor.dispatch import registry
+from tinytensor.runtime.host import narrow, widen
 from tinytensor.runtime.host_kernels import KERNELS, HostKernels
 
 Call = Callable[..., Any]
@@ -295,3 +296,21 @@ def test_rows_of_the_table_reach_kernels(ran: list[str]) -> None:
                 tt.grad(ys, leaves, [tt.ones(*y.shape) for y in ys], allow_unused=True)
     for_large_ones = {"add", "multiply", "linear", "linear_backward", "matmul"}
     assert {name for name, op in registry.items() if op.host} - set(ran) <= for_large_ones
+
+
+def test_bfloat16_has_the_bits_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pattern of the upper half with hard lower halves: ties, carries, infinities, all kinds of nan."""
+    lower = np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
+    wide = ((np.arange(1 << 16, dtype=np.uint32) << 16)[:, None] | lower).view(np.float32)
+    raw: list[np.ndarray] = []
+    back: list[bytes] = []
+    for kernels in ("auto", "off"):
+        monkeypatch.setattr(tt.config, "host_kernels", kernels)
+        raw.append(np.empty(wide.shape, np.uint16))
+        narrow(wide, tt.bfloat16, raw[-1])
+        narrow(wide.T, tt.bfloat16, turned := np.empty(wide.T.shape, np.uint16))
+        assert np.array_equal(turned.T, raw[-1])
+        back.append(widen(raw[0], tt.bfloat16).tobytes())
+        assert widen(raw[0].T, tt.bfloat16).T.tobytes() == back[0]
+    assert np.array_equal(*raw)
+    assert back[0] == back[1]

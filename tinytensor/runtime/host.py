@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import dtypes
+from ..config import config
 from ..dtypes import DType
 from ..errors import AllocationError, ArgumentError
+from .host_kernels import HostKernels
 
 Array = npt.NDArray[Any]
 
@@ -44,10 +46,17 @@ silent = _silent.copy
 
 # ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------
 
+_kernels = HostKernels("bfloat16")
+_FEW = 64  # elements; NumPy takes as long for as many as a kernel
+
 
 def widen(raw: Array, dtype: DType) -> Array:
     """Stored 16-bit floats as float32."""
     if dtype is dtypes.bfloat16:
+        if raw.size > _FEW and config.host_kernels != "off":
+            result: Array = np.empty(raw.shape, np.float32)
+            if _kernels.widen(result, raw):
+                return result
         wide = raw.astype(np.uint32)
         wide <<= np.uint32(16)
         return wide.view(np.float32)
@@ -60,6 +69,8 @@ def narrow(wide: Array, dtype: DType, out: Array) -> None:
         silent().run(np.copyto, out, wide, casting="same_kind")
         return
     source = np.asarray(wide, np.float32, order="C")
+    if source.size > _FEW and config.host_kernels != "off" and _kernels.narrow(out, source):
+        return
     bits = source.view(np.uint32)
     up: Array = np.right_shift(bits, np.uint32(16), out=np.empty_like(bits))  # an array also without axes
     up &= np.uint32(1)
