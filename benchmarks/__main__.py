@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import tinytensor as tt
-from benchmarks import bench_dispatch, bench_traffic, compare
+from benchmarks import bench_dispatch, bench_traffic, commands, compare
 from benchmarks.command_line import parser
 from benchmarks.contestants import BenchmarkError, has_torch
 from benchmarks.harness import Plan, Report
 
-QUICK = Plan(rounds=3, retries=2, seconds=0.1)
 OP_SECONDS = 0.1  # a window of small ops has thousands of calls
 
 
 def reports(options: argparse.Namespace) -> list[Report]:
     """Run what the command line asks for."""
+    if options.command in commands.COMMANDS:
+        return commands.COMMANDS[options.command](options)
     if options.command == "dispatch":
         plan = Plan(options.rounds, options.retries, OP_SECONDS)
         return [bench_dispatch.run(plan, alone=options.alone, only=options.only)]
@@ -26,10 +27,10 @@ def reports(options: argparse.Namespace) -> list[Report]:
         return [_nanogpt(options)]
     if options.command == "generate":
         return [_generate(options)]
+    if options.command == "smollm2":
+        return [_smollm2(options)]
     from benchmarks import bench_matmul_cpu, bench_train
 
-    if options.command == "quick":
-        return [bench_dispatch.run(QUICK), bench_train.run(QUICK, shapes=["S"], variants=["2 threads"])]
     shapes = options.shapes.split(",")
     names = {"2": "2 threads", "1": "1 thread"}
     threads = options.threads.split(",")
@@ -68,6 +69,18 @@ def _generate(options: argparse.Namespace) -> Report:
     plan = Plan(options.rounds, options.retries, options.seconds)
     variants = [names[t] for t in threads]
     return bench_generate.run(plan, shapes=shapes, variants=variants, alone=options.alone, others=others)
+
+
+def _smollm2(options: argparse.Namespace) -> Report:
+    from benchmarks import bench_smollm2
+
+    names = {"2": "2 threads", "1": "1 thread"}
+    if unknown := [word for word in options.threads.split(",") if word not in names]:
+        raise BenchmarkError(f"smollm2: {unknown[0]} is unknown; threads are 2 and 1")
+    plan = Plan(options.rounds, options.retries, options.seconds)
+    variants = [names[word] for word in options.threads.split(",")]
+    dtypes = options.dtypes.split(",")
+    return bench_smollm2.run(plan, variants=variants, dtypes=dtypes, alone=options.alone)
 
 
 def _nanogpt(options: argparse.Namespace) -> Report:
@@ -134,7 +147,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser(__doc__).parse_args(argv)
     try:
         if options.command == "compare":
-            print(compare.compare(compare.load(options.old), compare.load(options.new)))
+            for old, new in compare.pairs(options.old, options.new):
+                print(compare.compare(compare.load(old), compare.load(new)), end="\n\n")
+            return 0
+        if options.command == "report":
+            print("\n".join(f"written: {path}" for path in commands.report(options.out, options.files)))
             return 0
         if options.command == "kernel_traffic":
             counted = bench_traffic.run()
@@ -146,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for report in reports(options):
             print(report.table())
             print(f"\nwritten: {report.write(options.out)}\n", flush=True)
+        if options.command == "quick":
+            print(f"written: {commands.report(options.out, [])[0]}")
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import bench_dispatch
@@ -36,7 +37,7 @@ def parser(about: str) -> argparse.ArgumentParser:
     def add(name: str, about: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return commands.add_parser(name, parents=[common, *parents], help=about)
 
-    add("quick", "small ops and the step of a small GPT: a minute")
+    add("quick", "a little of everything, and a page of it: three minutes on two cores")
     dispatch = add("dispatch", bench_dispatch.__doc__.split("?")[0], contest)
     dispatch.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
     _add_training(
@@ -44,6 +45,10 @@ def parser(about: str) -> argparse.ArgumentParser:
         add("profile", "where the time of a step goes, and what each technique gains", contest),
         add("generate", "tokens that a GPT writes", contest),
     )
+    smollm2 = add("smollm2", "tokens that SmolLM2-135M reads and writes, beside transformers", contest)
+    for (flag, about), default in zip((THREADS, SECONDS), ("2,1", 1.0), strict=True):
+        smollm2.add_argument(flag, default=default, type=type(default), help=about)
+    smollm2.add_argument("--dtypes", default="float32,bfloat16", help="of the weights (%(default)s)")
     _add_recipe(add("nanogpt-cpu", "nanoGPT's CPU recipe, trained to the end"))
     products = add("matmul_cpu", "matrix products of a training step, on the CPU", contest)
     _add_contest(products, "S,M,L", "1,2", 0.05)
@@ -53,10 +58,38 @@ def parser(about: str) -> argparse.ArgumentParser:
     lab.add_argument("ladder", nargs="?", default="all", help="one ladder, or all (%(default)s)")
     lab.add_argument("--time", action="store_true", help="time on the GPU in place of counting")
     add("kernel_traffic", "bytes that kernels move, beside the least")
+    _add_more(add, contest)
+    page = add("report", "one HTML page of the newest results, and its pictures")
+    page.add_argument(
+        "files", nargs="*", type=Path, help="these files (the newest of each benchmark in --out)"
+    )
     both = commands.add_parser("compare", help="two reports: what changed by more than the noise")
-    both.add_argument("old", type=Path)
+    both.add_argument("old", type=Path, help="a file, or a folder: its newest file of each benchmark")
     both.add_argument("new", type=Path)
     return top
+
+
+def _add_more(add: Callable[..., argparse.ArgumentParser], contest: argparse.ArgumentParser) -> None:
+    ops = add("ops", "each op over sizes and layouts, on the CPU and on a GPU", contest)
+    ops.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
+    ops.add_argument("--sizes", default="1024,65536,1048576,4194304", help="elements (%(default)s)")
+    ops.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
+    ops.add_argument("--others", default="", metavar="NAMES", help="who else takes part: JAX")
+    ops.add_argument(SECONDS[0], type=float, default=0.02, help=SECONDS[1])
+    ops.set_defaults(rounds=5, retries=3)
+    tokens = add("tokenizer", "byte-level BPE: training and encoding", contest)
+    tokens.add_argument("--text", type=Path, help="a file (the embedded Shakespeare)")
+    tokens.add_argument("--kb", type=int, default=200, help="thousands of characters; 0: all (%(default)s)")
+    tokens.add_argument("--vocab-size", type=int, default=512, help="tokens (%(default)s)")
+    tokens.add_argument(SECONDS[0], type=float, default=0.3, help=SECONDS[1])
+    tokens.set_defaults(rounds=3, retries=3)
+    memory = add("memory", "bytes that a training step of a GPT keeps", contest)
+    memory.add_argument(SHAPES[0], default="S,M", help=SHAPES[1])
+    ranks = add("distributed", "several ranks train one GPT: speed, and what hides behind backward", contest)
+    ranks.add_argument(SHAPES[0], default="S,M", help=SHAPES[1])
+    ranks.add_argument("--ranks", type=int, default=2, help="processes of one thread each (%(default)s)")
+    ranks.add_argument("--steps", type=int, default=20, help="of a window (%(default)s)")
+    ranks.set_defaults(rounds=5, retries=5)
 
 
 def _add_contest(command: argparse.ArgumentParser, shapes: str, threads: str, seconds: float) -> None:

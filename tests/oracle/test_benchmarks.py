@@ -2,9 +2,11 @@
 
 import pytest
 
-from benchmarks import bench_dispatch, bench_train
+from benchmarks import bench_dispatch, bench_memory, bench_tokenizer, bench_train
 from benchmarks.contestants import Local
 from benchmarks.harness import Plan, agree
+from benchmarks.op_cases import LAYOUTS, catalogue
+from benchmarks.op_libraries import Engine, Torch, case_of
 
 pytestmark = pytest.mark.oracle
 
@@ -19,3 +21,32 @@ def test_small_ops_agree() -> None:
 def test_training_steps_agree() -> None:
     ours, peer = Local(bench_train.ours("S")), Local(bench_train.peer("S"))
     agree("S", {"tinytensor": ours.check("S"), "PyTorch": peer.check("S")}, Plan(rtol=1e-5))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_ops_agree(layout: str) -> None:
+    cases = [c for c in catalogue().values() if c.torch and (c.layouts or layout == "contiguous")]
+    assert len(cases) > 50
+    for case in cases:
+        ours, peer = (case_of(library, case, 1024, layout).check for library in (Engine(), Torch()))
+        assert ours is not None
+        assert peer is not None
+        agree(f"{case.name}, {layout}", {"tinytensor": ours(), "PyTorch": peer()}, Plan(rtol=1e-4, atol=1e-5))
+
+
+def test_tokenizers_agree() -> None:
+    arguments = {"text": "", "kilobytes": 5, "vocab_size": 300}
+    everyone = {
+        name: Local(getattr(bench_tokenizer, suite)(**arguments))
+        for name, suite in bench_tokenizer.SUITES.items()
+    }
+    for case, names in bench_tokenizer.CASES.items():
+        agree(case, {name: everyone[name].check(case) for name in names}, Plan())
+
+
+def test_steps_keep_as_much_for_backward() -> None:
+    ours, peer = (
+        Local(make("S")).check(bench_memory.COUNTED) for make in (bench_memory.ours, bench_memory.peer)
+    )
+    assert ours[0] == peer[0]
+    assert ours[1] == pytest.approx(peer[1], rel=0.02)

@@ -1,0 +1,83 @@
+"""`python -m benchmarks report`: one page of the newest file of each benchmark, and its pictures as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import png_charts
+from benchmarks.compare import load, newest
+from benchmarks.contestants import BenchmarkError
+from benchmarks.report_ops import ops_part
+from benchmarks.report_parts import Part, machine_part, parts_of
+from benchmarks.svg_charts import draw
+from gpt.heat_map import picture
+from tinytensor.lab.html import Html, page, tag, write
+
+__all__ = ["collect", "page_of", "save"]
+
+TITLE = "Benchmarks of tinytensor"
+
+
+def collect(files: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
+    """Reports by file name: the files that are named, or the newest of each benchmark in a folder.
+
+    Raises:
+        BenchmarkError: there is none, one cannot be read, or emulated time would stand beside real time.
+    """
+    paths = list(files) or list(newest(folder).values())
+    if not paths:
+        raise BenchmarkError(f"report: no results in {folder}: run a benchmark first, for example quick")
+    found = {path.name: load(path) for path in paths}
+    if len(kinds := {r.get("clock", "real") for r in found.values()}) > 1:
+        raise BenchmarkError(f"report: {' and '.join(sorted(kinds))} time do not stand on one page")
+    return found
+
+
+def sections(reports: Mapping[str, Mapping[str, Any]]) -> list[Part]:
+    """All parts of the page."""
+    return [*parts_of(reports, {"ops": ops_part}), machine_part(reports)]
+
+
+def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page, which needs nothing but itself.
+
+    Args:
+        reports: by the name of their file.
+    """
+    made = []
+    for part in sections(reports):
+        drawings = [tag("figure", draw(chart)) for chart in part.charts.values()]
+        maps = [tag("div", *drawings, class_="maps scroll")] if drawings else []
+        made.append(tag("section", tag("h2", part.heading), *maps, *part.body))
+    first = tag(
+        "p",
+        "Medians of windows of which contestants take turns; results are compared before anything is timed. "
+        "How it is measured: benchmarks/README.md.",
+    )
+    return page(TITLE, first, *made)
+
+
+def save(reports: Mapping[str, Mapping[str, Any]], html: Path) -> list[Path]:
+    """Write the page, and beside it a folder `pictures` with each chart as SVG and, with matplotlib, as PNG.
+
+    Args:
+        reports: by the name of their file.
+        html: the page.
+
+    Returns:
+        the files that were written.
+    """
+    pictures = html.parent / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    write(html, page_of(reports))
+    written = [html]
+    for part in sections(reports):
+        for name, chart in part.charts.items():
+            write(pictures / f"{name}.svg", picture([Html(draw(chart))]))
+            written.append(pictures / f"{name}.svg")
+            if png_charts.available():
+                png_charts.write(chart, pictures / f"{name}.png")
+                written.append(pictures / f"{name}.png")
+    return written

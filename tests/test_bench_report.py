@@ -1,0 +1,153 @@
+"""The page of the benchmarks shows the numbers of the files, stands alone, and says what is missing."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import png_charts, report
+from benchmarks.__main__ import main
+from benchmarks.bench_ops import NO_GPU
+from benchmarks.charts import Bars, Lines
+from benchmarks.compare import load
+from benchmarks.contestants import BenchmarkError
+from benchmarks.harness import RESULTS
+from benchmarks.svg_charts import COLORS, HEIGHT, LENGTH, draw
+from tests.pages import TOKENS, parse
+from tests.test_bench_ops import COPIES, CUDA, OURS, pretended
+
+TRAIN = RESULTS / "train-20261125-131538.json"
+
+
+def shown(reports: dict[str, Any]) -> Any:
+    return parse(report.page_of(json.loads(json.dumps(reports))))
+
+
+def drawn(chart: Bars | Lines) -> ET.Element:
+    return ET.fromstring(draw(chart))
+
+
+# ---- charts ------------------------------------------------------------------------------------------------
+
+
+def test_bars_are_as_long_as_their_numbers() -> None:
+    values = {"tinytensor": [2.0, 1.0], "PyTorch": [4.0, None]}
+    chart = Bars("t", "s", ["a", "b"], values, {"tinytensor": ["2 s", "1 s"], "PyTorch": ["4 s", ""]}, 1.0)
+    svg = drawn(chart)
+    legend, rest = list(svg.iter("rect"))[:2], list(svg.iter("rect"))[2:]
+    assert [float(r.attrib["width"]) / LENGTH for r in rest] == [0.5, 1.0, 0.25]
+    assert [r[0].text for r in rest] == ["a, tinytensor: 2 s", "a, PyTorch: 4 s", "b, tinytensor: 1 s"]
+    assert len({r.attrib["class"] for r in legend}) == 2
+    (mark,) = [line for line in svg.iter("line") if line.attrib["class"] == "mark"]
+    assert float(mark.attrib["x1"]) == pytest.approx(float(rest[0].attrib["x"]) + LENGTH / 4)
+
+
+def test_points_stand_at_their_logarithms() -> None:
+    svg = drawn(Lines("t", "x", "y", {"line": [(1.0, 1.0), (10.0, 100.0), (100.0, 10.0)]}))
+    at = [(float(c.attrib["cx"]), float(c.attrib["cy"])) for c in svg.iter("circle")]
+    assert at[1][0] - at[0][0] == pytest.approx(at[2][0] - at[1][0])
+    assert at[0][1] - at[1][1] == pytest.approx(HEIGHT)
+    assert at[0][1] - at[2][1] == pytest.approx(HEIGHT / 2)
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=ascii)
+def test_names_may_be_anything(token: str) -> None:
+    values, labels = {token: [1.0]}, {token: [token]}
+    for chart in (Bars(token, token, [token], values, labels), Lines(token, token, token, {token: [(1, 2)]})):
+        root = drawn(chart)
+        assert root[0].text == token.replace("\x1b", "\ufffd")
+
+
+def test_strangers_get_colors_too() -> None:
+    names = [f"library {i}" for i in range(len(COLORS))]
+    chart = Bars("t", "s", ["a"], {n: [1.0] for n in names}, {n: [""] for n in names})
+    assert drawn(chart) is not None
+    assert drawn(Lines("nothing", "x", "y", {})) is not None
+
+
+@pytest.mark.skipif(not png_charts.available(), reason="matplotlib is not installed (extra [plot])")
+def test_png_files_are_pictures(tmp_path: Path) -> None:
+    for i, chart in enumerate(
+        [
+            Bars("t", "s", ["a"], {"PyTorch": [1.0], "x": [None]}, {"PyTorch": ["1"], "x": [""]}, 1.0),
+            Lines("t", "x", "y", {"line": [(1.0, 2.0), (3.0, 4.0)]}, {"here": (2.0, 2.0)}),
+        ]
+    ):
+        png_charts.write(chart, tmp_path / f"{i}.png")
+        assert (tmp_path / f"{i}.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---- the page ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_the_numbers_of_a_file() -> None:
+    saved = load(TRAIN)
+    page = shown({TRAIN.name: saved})
+    text = page.text
+    for result in saved["results"]:
+        assert result["case"] in text
+    assert f"{saved['findings']['S, 2 threads, tinytensor']['tokens_per_second']:,}" in text
+    assert saved["machine"]["cpu"] in text
+    assert saved["machine"]["commit"][:10] in text
+    first = saved["results"][0]
+    ratio = first["seconds"]["PyTorch"]["median"] / first["seconds"]["tinytensor"]["median"]
+    bars = [r.text for r in page.all("rect") if r.text.startswith(f"{first['case']}, tinytensor: ")]
+    assert float(bars[0].split()[-1].rstrip("×")) == pytest.approx(
+        ratio, rel=0.05
+    )  # of medians, or their median
+
+
+def test_every_committed_result_can_be_shown() -> None:
+    for path in sorted(RESULTS.glob("*.json")):
+        assert shown({path.name: load(path)}).all("h2")
+
+
+def test_without_a_gpu_the_page_says_so() -> None:
+    page = shown({"ops.json": pretended({OURS: 0.0, "PyTorch": 1e-3}).to_dict()})
+    assert NO_GPU in page.text
+
+
+def test_the_map_of_crossovers_shows_where_the_gpu_is_faster() -> None:
+    saved = pretended({OURS: 0.0, "PyTorch": 0.0, CUDA: 1e-2, COPIES: 2.0})
+    page = shown({"ops.json": saved.to_dict()})
+    assert f"{saved.findings['elements from which the GPU is faster'][CUDA]['add']:,}" in page.text
+    assert "never, up to the largest size" in page.text
+    assert NO_GPU not in page.text
+
+
+def test_the_roof_is_what_was_measured() -> None:
+    saved = pretended({OURS: 0.0, "PyTorch": 0.0}).to_dict()
+    charts = report.ops_part(saved).charts
+    roof = charts["roofline"]
+    assert isinstance(roof, Lines)
+    assert (
+        max(y for _, y in roof.series["roof, from memory"]) == 100.0
+    )  # what pretended() says of the machine
+    x, y = roof.series["roof, from memory"][0]
+    assert y / x == pytest.approx(10.0)
+    n = 1 << 20  # one operation and twelve bytes for each element, which takes a microsecond
+    assert roof.points["add"] == (pytest.approx(1 / 12), pytest.approx(1e-3))
+    assert charts["sweep_add"].series[OURS][-1] == (n, pytest.approx(n))  # type: ignore[union-attr]
+
+
+def test_emulated_time_does_not_stand_on_a_page_with_real_time(tmp_path: Path) -> None:
+    (tmp_path / "real-20260101-000000.json").write_text(json.dumps(load(TRAIN)))
+    (tmp_path / "other-20260101-000000.json").write_text(json.dumps(load(TRAIN) | {"clock": "emulated"}))
+    with pytest.raises(BenchmarkError, match="emulated and real time"):
+        report.collect([], tmp_path)
+
+
+def test_the_command_writes_page_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--out", str(tmp_path)]) == 2
+    assert "run a benchmark first" in capsys.readouterr().err
+    (tmp_path / TRAIN.name).write_bytes(TRAIN.read_bytes())
+    (tmp_path / "train-20200101-000000.json").write_text("{}")  # an old one is not read
+    assert main(["report", "--out", str(tmp_path)]) == 0
+    written = {Path(line.split(": ", 1)[1]).name for line in capsys.readouterr().out.splitlines()}
+    assert written >= {"report.html", "train.svg"}
+    picture = ET.parse(tmp_path / "pictures" / "train.svg").getroot()
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert (tmp_path / "pictures" / "train.svg").stat().st_size < 200_000
+    assert main(["report", str(tmp_path / "train-20200101-000000.json"), "--out", str(tmp_path)]) == 2
