@@ -20,7 +20,14 @@ from typing import Any
 from gpt.safetensors_file import Array, read_safetensors, sync_folder, write_safetensors
 from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
 
-__all__ = ["Checkpoint", "list_checkpoints", "load_checkpoint", "save_checkpoint", "truncate_log"]
+__all__ = [
+    "Checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
+    "require_kind",
+    "save_checkpoint",
+    "truncate_log",
+]
 
 _VERSION = 1
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -161,6 +168,30 @@ def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
     except OSError:
         return []
     return sorted({int(match[1]) for match in map(_FOLDER.fullmatch, names) if match})
+
+
+def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
+    """Refuse a model of another kind, whose weights may have the same names.
+
+    Args:
+        state: of the checkpoint.
+        kind: the class of the model that is wanted.
+        folder: where it lies, for the message.
+
+    Raises:
+        FormatError: it holds another kind of model.
+
+    Example:
+        >>> require_kind({"kind": "Encoder"}, "Encoder", Path("runs/masked/step_1"))
+    """
+    found = state.get("kind", "GPT")  # older runs do not say
+    if found != kind:
+        commands = {"GPT": "train or sample", "Encoder": "masked", "EncoderDecoder": "translate"}
+        raise FormatError(
+            f"{folder} holds a model of kind {found}, not {kind}",
+            why="each kind looks at other tokens, so the same weights mean something else",
+            fix=f"use python -m gpt {commands.get(found, 'train')}",
+        )
 
 
 def truncate_log(path: str | os.PathLike[str], step: int) -> int:

@@ -132,7 +132,7 @@ class LikeLengths:
         return by_length[first : first + self.batch_size]
 
 
-def padded(rows: Sequence[Ints], fill: int) -> Ints:
+def padded(rows: Sequence[Ints | Sequence[int]], fill: int) -> Ints:
     """Rows of different lengths as one array, filled up at their ends: (B, longest).
 
     Example:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from gpt.attention import CausalSelfAttention, KVCache, check_context
+from gpt.attention import CausalSelfAttention, KVCache, SelfAttention, check_context
 from gpt.config import GPTConfig
 from gpt.feed_forward import MLP, MixtureOfExperts
 from tinytensor import nn
@@ -56,7 +56,7 @@ def norm(config: GPTConfig) -> nn.Module:
 
     Example:
         >>> norm(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4, norm="rms_norm"))
-        RMSNorm(weight (4,), eps=1e-05)  # 4 parameters
+        RMSNorm(eps=1e-05; weight (4,))  # 4 parameters
     """
     if config.norm == "rms_norm":
         return nn.RMSNorm(config.n_embd, eps=config.norm_eps)
@@ -72,29 +72,34 @@ class Block(nn.Module):
     Args:
         config: sizes and variants.
 
+    Attributes:
+        attention: the kind of self-attention, which the blocks of encoder.py replace.
+
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
         >>> Block(config)(tt.ones(1, 3, 4)).shape
         (1, 3, 4)
     """
 
+    attention: type[SelfAttention] = CausalSelfAttention
+
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.pre_norm = config.norm_position == "pre"
         self.ln_1 = norm(config)
-        self.attn = CausalSelfAttention(config)
+        self.attn = self.attention(config)
         self.ln_2 = norm(config)
         self.mlp = MixtureOfExperts(config) if config.n_expert else MLP(config)
 
     def forward(self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0) -> tt.Tensor:
         """(B, T, C) → (B, T, C)."""
-        if self.pre_norm:
-            x_BTC = x_BTC + self.attn(self.ln_1(x_BTC), cache, layer)
-            x_BTC = x_BTC + self.mlp(self.ln_2(x_BTC))
-        else:
-            x_BTC = self.ln_1(x_BTC + self.attn(x_BTC, cache, layer))
-            x_BTC = self.ln_2(x_BTC + self.mlp(x_BTC))
-        return x_BTC
+        x_BTC = self.add(x_BTC, self.ln_1, self.attn, cache, layer)
+        return self.add(x_BTC, self.ln_2, self.mlp)
+
+    def add(self, x_BTC: tt.Tensor, norm: nn.Module, part: nn.Module, *more: Any) -> tt.Tensor:
+        """The stream with what a part makes of it added, (B, T, C); `more` goes to the part."""
+        y: tt.Tensor = x_BTC + part(norm(x_BTC), *more) if self.pre_norm else norm(x_BTC + part(x_BTC, *more))
+        return y
 
 
 class GPT(nn.Module):
@@ -107,6 +112,9 @@ class GPT(nn.Module):
     Raises:
         ArgumentError: the vocabulary is not settled yet (vocab_size is 0).
 
+    Attributes:
+        block: the kind of blocks, which the models of encoder.py and seq2seq.py replace.
+
     Source: Radford et al. 2019 (GPT-2), section 2.3; the released code for initial weights.
 
     Example:
@@ -114,6 +122,8 @@ class GPT(nn.Module):
         >>> model(tt.tensor([[1, 2, 3]])).shape
         (1, 3, 5)
     """
+
+    block: type[Block] = Block
 
     def __init__(self, config: GPTConfig, generator: tt.Generator | None = None) -> None:
         super().__init__()
@@ -130,7 +140,7 @@ class GPT(nn.Module):
         elif config.position == "sinusoidal":
             waves = sinusoidal_positions(config.block_size, config.n_embd)
             self.register_buffer("positions", waves, persistent=False)
-        self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
+        self.h = nn.ModuleList([self.block(config) for _ in range(config.n_layer)])
         if config.norm_position == "pre":  # after the last sum; a post-norm block ends with one already
             self.ln_f = norm(config)
         if not config.tied_head:

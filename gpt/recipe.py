@@ -36,9 +36,9 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
     betas = (config.beta1, config.beta2)
     if config.optimizer == "adamw":
         return AdamW(groups, lr=config.learning_rate, betas=betas)
-    named = model.h.named_parameters()
+    blocks = [(name, p) for name, p in model.named_parameters() if name.startswith(("h.", "encoder."))]
     matrices = [
-        p for name, p in named if p.ndim >= 2 and name.endswith("weight")
+        p for name, p in blocks if p.ndim >= 2 and name.endswith("weight")
     ]  # biases of experts are stacked
     inside = {id(p) for p in matrices}
     others = [{**group, "params": [p for p in group["params"] if id(p) not in inside]} for group in groups]

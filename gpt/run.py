@@ -9,16 +9,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 import tinytensor as tt
-from gpt.batches import Batches
-from gpt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gpt.batches import Batches, IntArray
+from gpt.checkpoint import Checkpoint, load_checkpoint, require_kind, save_checkpoint
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.data import embedded_shakespeare
 from gpt.evaluate import evaluate
@@ -34,14 +34,32 @@ from tinytensor.errors import MissingLibraryError
 from tinytensor.files import atomic_write, read_json
 from tinytensor.optim import GradScaler
 
-__all__ = ["Run", "join_state", "load_model", "load_weights", "split_state"]
+__all__ = ["BatchSource", "Run", "join_state", "load_model", "load_weights", "refuse_fields", "split_state"]
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 _RAW = "weights."  # what training goes on with, beside the optimizer's state, where the average is kept
 
 
+class BatchSource(Protocol):
+    """Endless batches, each a function of its number: arrays with a row for each example."""
+
+    def __next__(self) -> tuple[IntArray, ...]:
+        """The next batch."""
+
+    def batch(self, step: int) -> tuple[IntArray, ...]:
+        """The batch of a step."""
+
+    def state_dict(self) -> dict[str, int | str]:
+        """The position, and what it is a position in."""
+
+    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
+        """Go on where `state_dict` was taken."""
+
+
 class Run:
     """Everything that training needs, made from two configs or read from a run directory.
+
+    Other kinds of models are trained by subclasses: see masked.py and translate.py.
 
     Args:
         model_config: shape of the model; a vocab_size of 0 takes the tokenizer's.
@@ -62,6 +80,9 @@ class Run:
     """
 
     command = "train"  # what goes on with it
+    kind: type[GPT] = GPT  # what is trained
+    extra_tokens = 0  # ids behind those of the tokenizer
+    batches: BatchSource
     average: GPT | None = None
     spikes: SpikeGuard | None = None
     ranks: Communicator = LocalCommunicator()
@@ -83,18 +104,17 @@ class Run:
         self.best_loss: float | None = None
         resumed = load_checkpoint(self.folder) if train_config.init_from == "resume" else None
         if resumed is not None:
+            require_kind(resumed.state, self.kind.__name__, resumed.folder)
             model_config = _resumed_model(resumed, model_config)
             _refuse_other_ways(resumed, train_config)
         elif train_config.init_from == "scratch":
             _refuse_to_overwrite(self.folder)
-        self.tokenizer, self.train_tokens, self.val_tokens = self._data(
-            resumed is not None or self.ranks.rank > 0
-        )
+        self.read_data(resumed is not None or self.ranks.rank > 0)
         if train_config.sample_interval and self.tokenizer is not None:
             self.tokenizer.encode(train_config.sample_prompt)  # what it does not know is said now, not later
-        self.model_config = _with_vocabulary(model_config, self.tokenizer, self.train_tokens)
+        self.model_config = self._with_vocabulary(model_config)
         tt.manual_seed(train_config.seed)
-        self.model = GPT(self.model_config).to(train_config.device)
+        self.model = self.kind(self.model_config).to(train_config.device)
         if resumed is None and train_config.init_from != "scratch":
             load_weights(self.model, Path(train_config.init_from))
         self.model.checkpoint_blocks = train_config.checkpoint_blocks
@@ -104,20 +124,53 @@ class Run:
         if train_config.spike_deviations:
             self.spikes = SpikeGuard(train_config.spike_deviations, train_config.spike_window)
         if train_config.ema_decay:
-            self.average = GPT(self.model_config, tt.Generator(0)).to(train_config.device)
+            self.average = self.kind(self.model_config, tt.Generator(0)).to(train_config.device)
             self.average.load_state_dict(self.model.state_dict())
         self.scaler = GradScaler(enabled=train_config.dtype == "float16")
-        self.batches = Batches(
-            self.train_tokens,
-            train_config.batch_size,
-            self.model_config.block_size,
-            train_config.batch_order,
-            stride=train_config.batch_stride or None,
-            seed=train_config.seed,
-            vocab_size=self.model_config.vocab_size,
-        )
+        self.batches = self.make_batches()
         if resumed is not None:
             self._restore(resumed)
+
+    def read_data(self, prepared_before: bool) -> None:
+        """Set the tokenizer and the data; text is turned into token files once."""
+        self.tokenizer, self.train_tokens, self.val_tokens = self._data(prepared_before)
+
+    def make_batches(self) -> BatchSource:
+        """Batches of the training data, from the first on."""
+        config = self.train_config
+        return Batches(
+            self.train_tokens,
+            config.batch_size,
+            self.model_config.block_size,
+            config.batch_order,
+            stride=config.batch_stride or None,
+            seed=config.seed,
+            vocab_size=self.model_config.vocab_size,
+        )
+
+    @property
+    def checksum(self) -> str | None:
+        """Of the training data; None where they came without one."""
+        return self.train_tokens.sha256
+
+    def describe_data(self) -> str:
+        """How much there is, in a few words."""
+        val = f"{len(self.val_tokens):,}" if self.val_tokens is not None else "no"
+        return f"{len(self.train_tokens):,} training tokens, {val} validation tokens"
+
+    def _with_vocabulary(self, config: GPTConfig) -> GPTConfig:
+        """The config with the size of the vocabulary settled."""
+        size = self.train_tokens.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
+        if size is not None:
+            return config.with_vocab_size(size + self.extra_tokens)
+        if config.vocab_size:
+            return config
+        raise tt.ArgumentError(
+            f"train: the vocabulary of {self.train_tokens.path} is not known",
+            why="the token files come without meta.json and without a tokenizer",
+            fix="say how many tokens there are (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
+            "or name the tokenizer: --tokenizer=tokenizer.json",
+        )
 
     def _data(self, prepared_before: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
         """The tokenizer and the two splits; text is turned into token files once."""
@@ -141,9 +194,9 @@ class Run:
         tokenizer = choose(config.tokenizer, read_texts(config.data))
         return (tokenizer, *prepare(config.data, tokenizer, prepared))
 
-    def loss(self, inputs: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
-        """The loss of a batch, (B, T) each, with its history."""
-        return self.model.loss(inputs, targets)
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """The loss of a batch, inputs and targets of (B, T) each, with its history."""
+        return self.model.loss(*batch)
 
     @property
     def has_validation(self) -> bool:
@@ -194,6 +247,7 @@ class Run:
         if self.average is not None:
             arrays |= {f"{_RAW}{name}": p.cpu().numpy() for name, p in self.model.state_dict().items()}
         state = {
+            "kind": self.kind.__name__,
             "model": to_dict(self.model_config),
             "train": to_dict(self.train_config),
             "batches": self.batches.state_dict(),
@@ -202,16 +256,16 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "spikes": None if self.spikes is None else self.spikes.state_dict(),
             "best_loss": self.best_loss,
-            "sha256": self.train_tokens.sha256,
+            "sha256": self.checksum,
         }
         keep = self.train_config.keep_checkpoints
         return save_checkpoint(self.folder, self.step, weights, arrays, state, keep=keep, best=best)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.state.get("sha256") != self.train_tokens.sha256:
+        if checkpoint.state.get("sha256") != self.checksum:
             raise tt.FormatError(
-                f"train: {self.train_tokens.path} is not the file that the run was started with",
-                why="its checksum differs from the one in the checkpoint",
+                f"{self.command}: the data are not those that the run in {self.folder} was started with",
+                why="their checksum differs from the one in the checkpoint",
                 fix="restore the file, or start a new run from the weights",
             )
         self.step = checkpoint.step
@@ -231,6 +285,18 @@ class Run:
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])
         tt.default_generator.set_state(checkpoint.state["generator"])
+
+
+def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> None:
+    """ArgumentError if a field is set that a command has no use for."""
+    for name in names:
+        default = getattr(TrainConfig, name)
+        if getattr(config, name) != default:
+            raise tt.ArgumentError(
+                f"--{name}={getattr(config, name)}: {command} has no use for it",
+                why="it would be ignored",
+                fix=f"leave it out, or set --{name}={default}",
+            )
 
 
 def _refuse_to_overwrite(folder: Path) -> None:
@@ -268,20 +334,6 @@ def _resumed_model(checkpoint: Checkpoint, wanted: GPTConfig) -> GPTConfig:
             f"--init_from={checkpoint.folder} --out_dir=NEW",
         )
     return saved
-
-
-def _with_vocabulary(config: GPTConfig, tokenizer: Tokenizer | None, tokens: TokenFile) -> GPTConfig:
-    size = tokenizer.vocab_size if tokenizer is not None else tokens.vocab_size
-    if size is not None:
-        return config.with_vocab_size(size)
-    if config.vocab_size:
-        return config
-    raise tt.ArgumentError(
-        f"train: the vocabulary of {tokens.path} is not known",
-        why="the token files come without meta.json and without a tokenizer",
-        fix="say how many tokens there are (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
-        "or name the tokenizer: --tokenizer=tokenizer.json",
-    )
 
 
 def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -327,25 +379,29 @@ def load_weights(model: GPT, path: Path) -> None:
     model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()})
 
 
-def load_model(run_dir: str | os.PathLike[str], which: str | int = "best") -> tuple[GPT, Tokenizer | None]:
+def load_model(
+    run_dir: str | os.PathLike[str], which: str | int = "best", kind: type[GPT] = GPT
+) -> tuple[GPT, Tokenizer | None]:
     """The trained model of a run directory, in evaluation mode, and its tokenizer.
 
     Args:
         run_dir: folder of a run.
         which: "best", "latest", or a step.
+        kind: what the run trained.
 
     Returns:
         model, tokenizer; the tokenizer is None if the run has none.
 
     Raises:
-        FormatError: there is no usable checkpoint, or its config is damaged.
+        FormatError: there is no usable checkpoint, its config is damaged, or its model is of another kind.
     """
     folder = Path(run_dir)
     if which == "best" and not (folder / "best").exists():
         which = "latest"
     checkpoint = load_checkpoint(folder, which)
+    require_kind(checkpoint.state, kind.__name__, checkpoint.folder)
     config = from_dict(GPTConfig, checkpoint.state["model"], source=str(checkpoint.folder))
-    model = GPT(config)
+    model = kind(config)
     model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
     saved = folder / TOKENIZER
     return model.eval(), load_tokenizer(saved) if saved.is_file() else None

@@ -1,8 +1,7 @@
 """Training: `python -m gpt train [--preset=NAME] [--field=value …]`.
 
 The loop is here: forward, backward, clip, step; evaluation, log, samples and checkpoints in between. Ctrl-C
-    saves
-and says how to go on.
+saves and says how to go on.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
-from gpt.batches import Batch
 from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
 from gpt.data_parallel import Team, ends_all, first_one_first
+from gpt.fields import parse_overrides, take_option
 from gpt.generate import generate
 from gpt.health import HealthProbe, health_table
 from gpt.plan import matmul_speed, plan
-from gpt.presets import configs_from, describe_presets
+from gpt.presets import describe_presets, preset
 from gpt.recipe import schedule_of
 from gpt.run import Run, read_configs
 from gpt.run_log import summary
 from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
 
-__all__ = ["Trainer", "main", "train"]
+__all__ = ["Trainer", "configs_of", "describe", "files_of", "main", "train"]
 
 
 _SHOWN = (("loss", "loss", ".3f"), ("val_loss", "val", ".3f"), ("tokens_per_second", "tok/s", ",.0f"))
@@ -65,7 +64,7 @@ class Trainer:
         self.peak_flops = self.team.size * matmul_speed(run.model_config, self.config, seconds=0.3)
         self.ids: tt.Tensor  # the inputs of the last batch, (B, T)
         self.health: dict[str, Any] | None = None  # the last look, as it is in the log
-        self.first_batch: Batch | None = run.batches.batch(0) if self.config.overfit_one_batch else None
+        self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
 
     # ---- one step ---------------------------------------------------------------------------------------
 
@@ -317,13 +316,22 @@ def _ctrl_c(trainer: Trainer) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def train(model_config: GPTConfig, train_config: TrainConfig, *, quiet: bool = False) -> Run:
+def train(
+    model_config: GPTConfig,
+    train_config: TrainConfig,
+    *,
+    quiet: bool = False,
+    kind: type[Run] = Run,
+    loop: type[Trainer] = Trainer,
+) -> Run:
     """Train a model as two configs say; together with the other processes where `mpiexec` started several.
 
     Args:
         model_config: shape of the model.
         train_config: data and recipe.
         quiet: print nothing.
+        kind: the kind of run.
+        loop: what trains it.
 
     Returns:
         The run after its last step; its folder holds weights, configs, log and picture.
@@ -337,10 +345,10 @@ def train(model_config: GPTConfig, train_config: TrainConfig, *, quiet: bool = F
     ranks = init()
     with ends_all(ranks):
         with first_one_first(ranks):
-            run = Run(model_config, train_config, ranks)
+            run = kind(model_config, train_config, ranks)
         if not quiet and ranks.rank == 0:
             print(describe(run), flush=True)
-        return Trainer(run, quiet=quiet).train()
+        return loop(run, quiet=quiet).train()
 
 
 def files_of(folder: Path) -> list[str]:
@@ -351,11 +359,10 @@ def files_of(folder: Path) -> list[str]:
 def describe(run: Run) -> str:
     """What is about to be trained, in four lines."""
     model, config = run.model_config, run.train_config
-    val = f"{len(run.val_tokens):,}" if run.val_tokens is not None else "no"
     return (
         f"model  {run.model.num_parameters():,} parameters: {model.n_layer} layers, {model.n_head} heads, "
         f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
-        f"data   {len(run.train_tokens):,} training tokens, {val} validation tokens\n"
+        f"data   {run.describe_data()}\n"
         f"run    steps {run.step} to {config.max_steps}, {config.sequences_per_step} sequences a step, "
         f"seed {config.seed}, into {run.folder}\n"
         f"device {config.device}, products in {config.dtype}"
@@ -377,24 +384,39 @@ def main(argv: Sequence[str]) -> int:
         ArgumentError: an unknown field, or a value of a wrong type.
     """
     if any(word in ("-h", "--help") for word in argv):
-        fields = describe_fields(*configs_from([], default="shakespeare-char-cpu"))
+        fields = describe_fields(*preset("shakespeare-char-cpu"))
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
-    run = train(*_configs(argv))
+    run = train(*configs_of(argv, preset("shakespeare-char-cpu")))
     if run.ranks.rank == 0:
         print(f"run    {run.folder}: {', '.join(files_of(run.folder))}")
     return 0
 
 
-def _configs(argv: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
-    """The configs of the command line; a resumed run begins with its own."""
-    from gpt.fields import parse_overrides, take_option
+def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: Any) -> tuple[Any, ...]:
+    """The configs that a command line describes.
 
-    resuming = any(word.replace("=", " ").split()[:2] == ["--init_from", "resume"] for word in argv) or (
-        "--init_from" in argv and "resume" in argv
-    )
-    folder, _ = take_option(list(argv), "out_dir")
-    preset_name, _ = take_option(list(argv), "preset")
-    if resuming and preset_name is None and folder is not None and Path(folder).is_dir():
-        return parse_overrides(argv, *read_configs(folder))
-    return configs_from(argv, default="shakespeare-char-cpu")
+    Args:
+        argv: `--preset=NAME`, or `--init_from=resume --out_dir=RUN`, and `--field=value …`.
+        begin: what the fields change where neither a preset nor a run is named.
+        own: further configs.
+
+    Returns:
+        model config, training config, and the further ones.
+
+    Raises:
+        ArgumentError: see `preset` and `parse_overrides`.
+
+    Example:
+        >>> model, train = configs_of(["--preset=tiny", "--n_layer=3"], preset("demo"))
+        >>> model.n_layer, train.max_steps
+        (3, 20)
+    """
+    name, words = take_option(argv, "preset")
+    origin, _ = take_option(words, "init_from")
+    folder, _ = take_option(words, "out_dir")
+    if name is not None:
+        begin = preset(name)
+    elif origin == "resume" and folder is not None and Path(folder).is_dir():
+        begin = read_configs(folder)
+    return parse_overrides(words, *begin, *own)

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from gpt.checkpoint import list_checkpoints, load_checkpoint
+from gpt.checkpoint import list_checkpoints, load_checkpoint, require_kind
 from gpt.config import GPTConfig, from_dict
 from gpt.gguf_file import read_gguf
 from gpt.hf_config import config_from_hf
@@ -186,6 +186,7 @@ def _from_run(folder: Path, writable: bool) -> Source:
         run, step = folder, folder / name
     state = read_json(step / "state.json", "open_source").get("state")
     model = state.get("model") if isinstance(state, dict) else None
+    require_kind(state if isinstance(state, dict) else {}, "GPT", step)
     config = from_dict(GPTConfig, model, source=str(step / "state.json"))
     number = int(step.name.removeprefix("step_")) if step.name.removeprefix("step_").isdecimal() else 0
     tensors = tensors_of(read_safetensors(step / WEIGHTS, writable=writable))

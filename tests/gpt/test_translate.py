@@ -1,0 +1,223 @@
+"""Pairs of texts and the command that learns them: exact where held out, resumed with equal bits."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main as command_line
+from gpt.checkpoint import load_checkpoint
+from gpt.pairs import TASKS, PairBatches, checksum, number_words, pairs_of, toy_pairs
+from gpt.plain_tokenizers import CharTokenizer
+from gpt.run import load_model
+from gpt.run_log import RunLog
+from gpt.seq2seq import EncoderDecoder
+from gpt.train import configs_of, train
+from gpt.translate import _BEGIN, TranslateRun, Translator, main, translate
+
+TINY = (
+    "--n_layer=1", "--n_embd=48", "--block_size=8", "--batch_size=32",
+    "--learning_rate=5e-3", "--min_learning_rate=5e-4", "--eval_interval=0", "--log_interval=20",
+)  # fmt: skip
+
+
+@pytest.fixture
+def capitals(tmp_path):
+    """A file of all words of up to five letters of an alphabet of three, and the same in capitals."""
+    words = ["".join(w) for n in range(1, 6) for w in itertools.product("abc", repeat=n)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"source": w, "target": w.upper()}) + "\n" for w in words))
+    return path
+
+
+def configs_for(path, folder, *words):
+    return configs_of([f"--data={path}", f"--out_dir={folder}", "--warmup_steps=2", *TINY, *words], _BEGIN)
+
+
+def trained(path, folder, *words):
+    return train(*configs_for(path, folder, *words), quiet=True, kind=TranslateRun, loop=Translator)
+
+
+# ---- pairs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [
+        (0, "zero"), (7, "seven"), (13, "thirteen"), (20, "twenty"), (21, "twenty-one"), (99, "ninety-nine"),
+        (100, "one hundred"), (110, "one hundred ten"), (999, "nine hundred ninety-nine"),
+        (1000, "one thousand"), (1001, "one thousand one"),
+        (12_345, "twelve thousand three hundred forty-five"), (400_019, "four hundred thousand nineteen"),
+        (777_777, "seven hundred seventy-seven thousand seven hundred seventy-seven"),
+    ],
+)  # fmt: skip
+def test_numbers_in_words(n, words):
+    assert number_words(n) == words
+
+
+def test_words_add_up_to_their_number():
+    values = {number_words(n): n for n in range(100)}
+
+    def value(words):
+        total = part = 0
+        for word in words.split():
+            if word == "hundred":
+                part *= 100
+            elif word == "thousand":
+                total, part = total + 1000 * part, 0
+            else:
+                part += values[word]
+        return total + part
+
+    for n in [*range(2000), *range(2000, 1_000_000, 997), 999_999]:
+        assert value(number_words(n)) == n
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_toy_languages(task):
+    pairs = toy_pairs(task, seed=3, count=500)
+    assert pairs == toy_pairs(task, seed=3, count=500) != toy_pairs(task, seed=4, count=500)
+    sources = [source for source, _ in pairs]
+    assert len(set(sources)) == 500
+    lengths = {len(source) for source in sources}
+    assert lengths == (set(range(1, 7)) if task == "numbers" else set(range(1, 13)))
+    for source, target in pairs:
+        if task == "numbers":
+            assert re.fullmatch("0|[1-9][0-9]*", source)
+            assert target == number_words(int(source))
+        else:
+            assert target == (source if task == "copy" else "".join(reversed(source)))
+    longest = max(len(target) for _, target in toy_pairs(task))
+    assert longest < _BEGIN[0].block_size
+
+
+def test_batches_of_pairs():
+    pairs = [("ab", "cba"), ("c", "a"), ("bca", ""), ("aa", "bb")]
+    batches = PairBatches(pairs, CharTokenizer("|abc"), 0, 2, 8, seed=1)
+    seen = []
+    for inputs, targets, source, lengths in itertools.islice(batches, 2):  # one epoch
+        for row, target, ids, length in zip(inputs, targets, source, lengths, strict=True):
+            text = CharTokenizer("|abc").decode(ids[: length - 1])
+            assert ids[length - 1] == 0
+            counted = target != -100
+            assert (~counted[counted.argmin() or len(target) :]).all()  # padding stands at the end
+            answer = target[counted]
+            assert answer[-1] == 0
+            np.testing.assert_array_equal(row[: len(answer)], [0, *answer[:-1]])
+            seen.append((text, CharTokenizer("|abc").decode(answer[:-1])))
+    assert sorted(seen) == sorted(pairs)
+    state = batches.state_dict()
+    following = next(batches)
+    again = PairBatches(pairs, CharTokenizer("|abc"), 0, 2, 8, seed=1)
+    again.load_state_dict(state)
+    for a, b in zip(next(again), following, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(tt.ArgumentError, match="does not fit"):
+        PairBatches(pairs, CharTokenizer("|abc"), 0, 3, 8).load_state_dict(state)
+    for bad, message in ((("abcabcab", ""), "too long"), (("a|b", ""), "end of texts")):
+        with pytest.raises(tt.ArgumentError, match=message):
+            PairBatches([bad], CharTokenizer("|abc"), 0, 2, 8)
+
+
+def test_the_order_of_pairs_is_in_their_checksum(capitals):
+    pairs = pairs_of(str(capitals))
+    assert pairs[4] == ("ab", "AB")
+    assert checksum(pairs) != checksum(pairs[::-1])
+    with pytest.raises(tt.ArgumentError, match="reverse"):
+        pairs_of("shakespeare")
+
+
+# ---- the command ------------------------------------------------------------------------------------------
+
+
+def test_held_out_texts_come_out_exactly(capitals, tmp_path, capsys):
+    words = (
+        f"--data={capitals}",
+        f"--out_dir={tmp_path / 'run'}",
+        *TINY,
+        "--max_steps=400",
+        "--warmup_steps=20",
+    )
+    assert main([*words, "--text=abcab", "--sample_interval=400"]) == 0
+    said = capsys.readouterr().out
+    assert "exact  100.00% of 36 held-out texts" in said
+    assert "'abcab' → 'ABCAB'" in said
+    assert "--- sample at step 400 ---" in said
+    log = RunLog(tmp_path / "run").read()
+    assert [line["exact"] for line in log if "exact" in line] == [1.0]
+    assert main([str(tmp_path / "run"), "--text=cba", "--text=a"]) == 0
+    assert capsys.readouterr().out == "'cba' → 'CBA'\n'a' → 'A'\n"
+    run = TranslateRun(*configs_of([*words, "--init_from=resume"], _BEGIN))
+    assert not {source for source, _ in run.held_pairs} & {source for source, _ in run.pairs}
+    assert (len(run.held_pairs), run.exact()) == (36, 1.0)
+
+
+def test_translations_side_by_side_are_those_of_each_alone(capitals, tmp_path):
+    run = trained(capitals, tmp_path / "run", "--max_steps=60")
+    model, tokenizer = load_model(run.folder, "latest", EncoderDecoder)
+    texts = ["abc", "a", "ccccc", "ba"]
+    assert translate(model, tokenizer, texts) == [translate(model, tokenizer, [text])[0] for text in texts]
+
+
+@pytest.mark.parametrize("words", [("--dropout=0.1",), ("--optimizer=muon", "--ema_decay=0.9")])
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(capitals, tmp_path, words):
+    words = (*words, "--max_steps=12", "--checkpoint_interval=6", "--health_interval=6")
+    whole = trained(capitals, tmp_path / "whole", *words)
+    trainer = Translator(TranslateRun(*configs_for(capitals, tmp_path / "parts", *words)), quiet=True)
+    step = trainer.step
+
+    def step_and_stop():
+        numbers = step()
+        trainer.stop_asked = numbers["step"] == 6
+        return numbers
+
+    trainer.step = step_and_stop
+    trainer.train()
+    tt.manual_seed(999)  # whatever happened in between
+    again = trained(capitals, tmp_path / "parts", *words, "--init_from=resume")
+    assert again.step == whole.step == 12
+    ours, theirs = [load_checkpoint(run.folder) for run in (again, whole)]
+    for name in ("weights", "optimizer"):
+        for key, array in getattr(theirs, name).items():
+            np.testing.assert_array_equal(getattr(ours, name)[key], array, err_msg=key)
+    health = [line["health"] for line in RunLog(whole.folder).read() if "health" in line]
+    assert {"h.0", "encoder", "wte"} <= {part["part"] for part in health[0]}
+
+
+def test_a_run_of_translations_is_no_gpt(capitals, tmp_path, capsys):
+    run = trained(capitals, tmp_path / "run", "--max_steps=2")
+    assert command_line(["sample", str(run.folder)]) == 2
+    assert "python -m gpt translate" in capsys.readouterr().err
+    assert command_line(["masked", str(run.folder)]) == 2
+    assert command_line(["train", "--init_from=resume", f"--out_dir={run.folder}"]) == 2
+    assert "EncoderDecoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "message"), [
+    ("--batch_order=consecutive", "no use"), ("--checkpoint_blocks=1", "no use"),
+    ("--n_expert=2", "n_expert"), ("--position=alibi", "alibi"), ("--block_size=5", "block_size=6"),
+    ("--data=/no/file", "no/file"),
+    ("--data=shakespeare", "reverse"), ("--txt=abc", "did you mean --text"),
+])  # fmt: skip
+def test_wrong_words_say_so(capitals, tmp_path, capsys, word, message):
+    words = [
+        f"--data={capitals}",
+        f"--out_dir={tmp_path / 'run'}",
+        *TINY,
+        "--max_steps=2",
+        "--warmup_steps=2",
+    ]
+    words = [w for w in words if w.split("=")[0] != word.split("=")[0]]
+    assert command_line(["translate", *words, word]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_pairs_under_the_same_name_are_noticed(capitals, tmp_path):
+    trained(capitals, tmp_path / "run", "--max_steps=2")
+    lines = capitals.read_text().splitlines()
+    capitals.write_text("\n".join(lines[::-1]))
+    with pytest.raises(tt.FormatError, match="not those"):
+        trained(capitals, tmp_path / "run", "--max_steps=4", "--init_from=resume")
