@@ -31,7 +31,7 @@ bool compute(Array y, Array a, Array b, const Function& f) {
         });
         return true;
     }
-    if (period < LANES && period < y.size()) return false;  // a call for each period costs more than the loop of NumPy
+    if (period < LANES && period < y.size()) return false;  // a call for each costs more than NumPy
     parallel_for(y.size(), 32768, [&](Index begin, Index end) {
         while (begin < end) {
             Index at = begin % period, count = end - begin < period - at ? end - begin : period - at;
