@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 1. Vocabulary
 #
-# **Goal.** Know what a [vocabulary](glossary.md#vocabulary) is, build one from the characters of a story, and see by
-# numbers why real models take neither single characters nor whole words.
+# **Goal.** Know what a [vocabulary](glossary.md#vocabulary) is, build one from the characters of a story, and
+# see by numbers why real models take neither single characters nor whole words.
 #
-# A computer calculates with numbers, and a language model is a large calculation. So before anything else a text has
-# to become numbers. The agreement which piece of text gets which number is the vocabulary: a list of pieces, each
-# called a [token](glossary.md#token). The place of a token in the list is its number, its
-# [token id](glossary.md#token-id).
+# A computer calculates with numbers, and a language model is a large calculation. So before anything else a
+# text has to become numbers. The agreement which piece of text gets which number is the vocabulary: a list of
+# pieces, each called a [token](glossary.md#token). The place of a token in the list is its number, its [token
+# id](glossary.md#token-id).
 
 # %%
 import re
@@ -24,8 +24,8 @@ exercises = Exercises("01_vocabulary")
 # %% [markdown]
 # ## The characters of a story
 #
-# All lessons use the same small story. Its simplest vocabulary holds every character that occurs in it, once, in the
-# order of Unicode. The space and the full stop are characters like any other, and `T` is not `t`.
+# All lessons use the same small story. Its simplest vocabulary holds every character that occurs in it, once,
+# in the order of Unicode. The space and the full stop are characters like any other, and `T` is not `t`.
 
 # %%
 print(STORY)
@@ -66,9 +66,9 @@ assert "unknown character 'z'" in refusal
 # %% [markdown]
 # ## Why not stay with characters?
 #
-# Because the texts get long. A model reads a limited number of tokens at a time (lesson 3), and it takes one step of
-# calculation for each token that it writes. Whole words make the same text shorter. Let us count both in eight plays
-# of Shakespeare.
+# Because the texts get long. A model reads a limited number of tokens at a time (lesson 3), and it takes one
+# step of calculation for each token that it writes. Whole words make the same text shorter. Let us count both
+# in eight plays of Shakespeare.
 
 # %%
 plays = embedded_shakespeare()[: pick(None, 300_000)]
@@ -83,8 +83,9 @@ assert len(set(words)) > 50 * len(set(plays))  # as words, the vocabulary is ove
 # %% [markdown]
 # ## Why not whole words?
 #
-# Because there is no end to them. The picture follows the plays from their first word on, and counts what was new so
-# far. Characters stop coming: nearly all of them are there on the first page. Words keep coming, to the last page.
+# Because there is no end to them. The picture follows the plays from their first word on, and counts what was
+# new so far. Characters stop coming: nearly all of them are there on the first page. Words keep coming, to
+# the last page.
 
 # %%
 steps = [len(words) * k // 40 for k in range(1, 41)]
@@ -101,8 +102,8 @@ right.set(title="Words", xlabel="text read (thousand words)", ylabel="distinct w
 right.set_ylim(0)
 show(
     picture,
-    "How a vocabulary grows while plays of Shakespeare are read. Left: distinct characters, complete after the first "
-    "part. Right: distinct words, which never stop coming.",
+    "How a vocabulary grows while plays of Shakespeare are read. Left: distinct characters, complete after "
+    "the first part. Right: distinct words, which never stop coming.",
 )
 
 new_characters = distinct_characters[-1] - distinct_characters[19]
@@ -113,7 +114,8 @@ assert new_characters <= 5
 assert new_words > 1000
 
 # %% [markdown]
-# So a model that knows the words of the first nine tenths meets strangers in the last tenth, and cannot read them:
+# So a model that knows the words of the first nine tenths meets strangers in the last tenth, and cannot read
+# them:
 
 # %%
 known = set(words[: len(words) * 9 // 10])
@@ -124,8 +126,8 @@ print(f"{len(strangers) / len(last):.1%} of the last words are unknown, for exam
 assert len(strangers) > len(last) / 100
 
 # %% [markdown]
-# A large vocabulary also costs memory: each token has a row of numbers in the model's first table (lesson 5), as wide
-# as the model. GPT-2 has 50,257 tokens, and 768 numbers for each.
+# A large vocabulary also costs memory: each token has a row of numbers in the model's first table (lesson 5),
+# as wide as the model. GPT-2 has 50,257 tokens, and 768 numbers for each.
 
 # %%
 gpt2: GPTConfig = preset("gpt2")[0]
@@ -136,9 +138,9 @@ assert (rows, width) == (50_257, 768)
 assert rows * width == 38_597_376
 
 # %% [markdown]
-# Real models stand in the middle: their tokens are *pieces* of words. Frequent words are one token, rare ones a few,
-# and nothing is ever unknown, because in the worst case a word is spelled letter by letter. How such pieces are found
-# is lesson 2.
+# Real models stand in the middle: their tokens are *pieces* of words. Frequent words are one token, rare ones
+# a few, and nothing is ever unknown, because in the worst case a word is spelled letter by letter. How such
+# pieces are found is lesson 2.
 #
 # ## Exercises
 #
@@ -149,16 +151,16 @@ answer = None  # write a number
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** Which characters of `"The quick brown fox"` does the vocabulary of the story lack? Answer with a set of
-# characters, such as `{"a", "b"}`.
+# **Exercise 2.** Which characters of `"The quick brown fox"` does the vocabulary of the story lack? Answer
+# with a set of characters, such as `{"a", "b"}`.
 
 # %%
 answer = None
 exercises.check(2, answer)
 
 # %% [markdown]
-# **Exercise 3.** Write a function that turns a text into ids. `vocabulary` is a list of characters, and an id is a place
-# in it.
+# **Exercise 3.** Write a function that turns a text into ids. `vocabulary` is a list of characters, and an id
+# is a place in it.
 
 
 # %%

@@ -1,12 +1,14 @@
 # %% [markdown]
 # # 2. Tokenization
 #
-# **Goal.** Do [byte-pair encoding](glossary.md#byte-pair-encoding) by hand on "The cat sat", write it in twenty lines, and
-# see that the tokenizer of GPT-2 is the same idea, applied to bytes and repeated fifty thousand times.
+# **Goal.** Do [byte-pair encoding](glossary.md#byte-pair-encoding) by hand on "The cat sat", write it in
+# twenty lines, and see that the tokenizer of GPT-2 is the same idea, applied to bytes and repeated fifty
+# thousand times.
 #
-# [Tokenization](glossary.md#tokenization) cuts a text into tokens and gives their ids. To *encode* is to go from text to
-# ids, to *decode* is to go back. Lesson 1 ended between two extremes: characters make long texts, words make endless
-# vocabularies. Byte-pair encoding starts with characters and joins what often stands together.
+# [Tokenization](glossary.md#tokenization) cuts a text into tokens and gives their ids. To *encode* is to go
+# from text to ids, to *decode* is to go back. Lesson 1 ended between two extremes: characters make long
+# texts, words make endless vocabularies. Byte-pair encoding starts with characters and joins what often
+# stands together.
 
 # %%
 import base64
@@ -27,7 +29,8 @@ exercises = Exercises("02_tokenization")
 # %% [markdown]
 # ## By hand
 #
-# Begin with the characters of "The cat sat", and count which two stand side by side how often. One pair comes twice.
+# Begin with the characters of "The cat sat", and count which two stand side by side how often. One pair comes
+# twice.
 
 # %%
 tokens = list("The cat sat")
@@ -40,8 +43,8 @@ assert pairs["a", "t"] == 2
 assert all(count == 1 for pair, count in pairs.items() if pair != ("a", "t"))
 
 # %% [markdown]
-# So `a` and `t` become one token `at`, wherever they stand together. That is a [merge](glossary.md#merge), and it is the
-# only thing that byte-pair encoding ever does.
+# So `a` and `t` become one token `at`, wherever they stand together. That is a [merge](glossary.md#merge),
+# and it is the only thing that byte-pair encoding ever does.
 
 
 # %%
@@ -62,8 +65,8 @@ print(tokens)
 assert tokens == ["T", "h", "e", " ", "c", "at", " ", "s", "at"]
 
 # %% [markdown]
-# Nine tokens instead of eleven. Now count again. In so short a text all pairs come once from here on, and a rule must
-# say which is first. Take the one that stands first in the text: `T` and `h`, then `Th` and `e`.
+# Nine tokens instead of eleven. Now count again. In so short a text all pairs come once from here on, and a
+# rule must say which is first. Take the one that stands first in the text: `T` and `h`, then `Th` and `e`.
 
 # %%
 for _ in range(2):
@@ -79,8 +82,8 @@ assert "".join(tokens) == "The cat sat"  # merging loses nothing
 # %% [markdown]
 # ## Learned from a story
 #
-# In a longer text the counts decide. Learning is a loop: count, merge the most frequent pair, remember it, repeat.
-# What is remembered, the list of merges in their order, *is* the tokenizer.
+# In a longer text the counts decide. Learning is a loop: count, merge the most frequent pair, remember it,
+# repeat. What is remembered, the list of merges in their order, *is* the tokenizer.
 
 
 # %%
@@ -111,8 +114,8 @@ assert len(encode("The cat ran", merges)) < len("The cat ran")
 assert "".join(encode("zebra", merges)) == "zebra"  # unknown words fall back to their characters
 
 # %% [markdown]
-# Each merge makes the vocabulary one longer and the text shorter. A vocabulary of 22 characters and 20 merges reads the
-# story in less than half the tokens.
+# Each merge makes the vocabulary one longer and the text shorter. A vocabulary of 22 characters and 20 merges
+# reads the story in less than half the tokens.
 
 # %%
 lengths = [len(encode(STORY, merges[:n])) for n in range(len(merges) + 1)]
@@ -121,7 +124,10 @@ picture, axes = figure()
 axes.plot(range(len(lengths)), lengths, marker="o", color="tab:blue")
 axes.set(title="The story gets shorter", xlabel="merges learned", ylabel="tokens of the story")
 axes.set_ylim(0)
-show(picture, "Tokens of the story after each merge. Without merges it has one token for each of its 149 characters.")
+show(
+    picture,
+    "Tokens of the story after each merge. Without merges it has one token for each of its 149 characters.",
+)
 
 assert lengths[0] == 149
 assert all(later < earlier for earlier, later in pairwise(lengths))
@@ -130,10 +136,10 @@ assert lengths[-1] < lengths[0] / 2
 # %% [markdown]
 # ## Bytes instead of characters
 #
-# There are over 150,000 characters in Unicode; a vocabulary that starts with all of them is too large, and one that
-# starts with some has unknown ones. GPT-2 starts with [bytes](glossary.md#byte) instead: every text in a computer
-# already *is* a row of bytes, numbers from 0 to 255, in a code named UTF-8. So 256 tokens spell everything.
-# Letters of English take one byte, others two to four.
+# There are over 150,000 characters in Unicode; a vocabulary that starts with all of them is too large, and
+# one that starts with some has unknown ones. GPT-2 starts with [bytes](glossary.md#byte) instead: every text
+# in a computer already *is* a row of bytes, numbers from 0 to 255, in a code named UTF-8. So 256 tokens spell
+# everything. Letters of English take one byte, others two to four.
 
 # %%
 for character in ("e", "é", "猫", "🙂"):
@@ -142,8 +148,9 @@ for character in ("e", "é", "猫", "🙂"):
 assert [len(c.encode("utf-8")) for c in ("e", "é", "猫", "🙂")] == [1, 2, 3, 4]
 
 # %% [markdown]
-# `gpt.BPETokenizer` is that [byte-level](glossary.md#byte-level-bpe) tokenizer. On "The cat sat" it finds the merge
-# that we found by hand (it merges only what comes twice), and it decodes what it encoded, whatever it is.
+# `gpt.BPETokenizer` is that [byte-level](glossary.md#byte-level-bpe) tokenizer. On "The cat sat" it finds the
+# merge that we found by hand (it merges only what comes twice), and it decodes what it encoded, whatever it
+# is.
 
 # %%
 by_hand = BPETokenizer.train("The cat sat", 300, special_tokens=[])
@@ -158,9 +165,9 @@ assert len(by_hand.encode("🙂")) == 4  # no merge fits, so there are four byte
 assert len(by_hand.encode("that rat")) == 6  # t h at ␣ r at
 
 # %% [markdown]
-# One difference to our twenty lines: a text is first cut into words, each with the space before it, and no merge goes
-# across a border. Otherwise "cat." and "cat!" and "cat," would all become tokens of their own. So most tokens of GPT-2
-# begin with a space.
+# One difference to our twenty lines: a text is first cut into words, each with the space before it, and no
+# merge goes across a border. Otherwise "cat." and "cat!" and "cat," would all become tokens of their own. So
+# most tokens of GPT-2 begin with a space.
 
 # %%
 plays = embedded_shakespeare()[: pick(400_000, 100_000)]
@@ -173,43 +180,43 @@ assert b" the" in tokenizer.tokens
 # %% [markdown]
 # ## How large should the vocabulary be?
 #
-# Larger is shorter, but each further merge helps less: it joins a pair that is rarer than all before. GPT-2 stopped
-# at 50,257 tokens: 256 bytes, 50,000 merges, and one [special token](glossary.md#special-token) that stands between
-# documents.
+# Larger is shorter, but each further merge helps less: it joins a pair that is rarer than all before. GPT-2
+# stopped at 50,257 tokens: 256 bytes, 50,000 merges, and one [special token](glossary.md#special-token) that
+# stands between documents.
 
 # %%
 sample = plays[:20_000]
-sizes = [256, 272, 288, 320, 384, 512]
-pairs_of_ids = [(a, b) for a, b in tokenizer.merges]
+numbers = [0, 16, 32, 64, 128, len(tokenizer.merges)]  # of merges
 counts = []
-for size in sizes:
-    small = BPETokenizer(
-        {token: i for i, token in enumerate(tokenizer.tokens[:size]) if i < 256 + len(pairs_of_ids)},
-        pairs_of_ids[: size - 256],
-        {},
-    )
-    counts.append(len(small.encode(sample)))
+for n in numbers:
+    vocabulary = {token: i for i, token in enumerate(tokenizer.tokens[: 256 + n])}
+    counts.append(len(BPETokenizer(vocabulary, tokenizer.merges[:n], {}).encode(sample)))
 
 picture, axes = figure()
-axes.plot(sizes, [len(sample) / n for n in counts], marker="o", color="tab:green")
+axes.plot(
+    [256 + n for n in numbers], [len(sample) / count for count in counts], marker="o", color="tab:green"
+)
 axes.set(
     title="Characters in a token",
     xlabel="size of the vocabulary (256 bytes and so many merges)",
     ylabel="characters per token",
 )
-show(picture, "How many characters a token holds on average, by the size of the vocabulary: more merges, longer tokens.")
+show(
+    picture,
+    "How many characters a token holds on average, by the size of the vocabulary: longer with more merges.",
+)
 
 assert counts[0] == len(sample)
 assert all(later < earlier for earlier, later in pairwise(counts))
-gains = [(counts[k] - counts[k + 1]) / (sizes[k + 1] - sizes[k]) for k in range(len(sizes) - 1)]
+gains = [(counts[k] - counts[k + 1]) / (numbers[k + 1] - numbers[k]) for k in range(len(numbers) - 1)]
 assert all(later < earlier for earlier, later in pairwise(gains))  # tokens saved by one more merge
 
 gpt2 = preset("gpt2")[0]
 assert gpt2.vocab_size == 256 + 50_000 + 1
 
 # %% [markdown]
-# A text may hold the letters of a special token without meaning it. So they are ordinary text, unless the program
-# says that they count.
+# A text may hold the letters of a special token without meaning it. So they are ordinary text, unless the
+# program says that they count.
 
 # %%
 assert tokenizer.encode("<|endoftext|>", allowed_special="all") == [tokenizer.separator]
@@ -218,9 +225,9 @@ assert len(tokenizer.encode("<|endoftext|>")) > 1
 # %% [markdown]
 # ## The files of others
 #
-# OpenAI publishes its vocabularies as files for its program `tiktoken`: one line for each token, its bytes in base64
-# and its rank. `BPETokenizer.from_ranks` reads them (`gpt2.tiktoken`, `cl100k_base.tiktoken`, …). Here we write such a
-# file ourselves, and read it back.
+# OpenAI publishes its vocabularies as files for its program `tiktoken`: one line for each token, its bytes in
+# base64 and its rank. `BPETokenizer.from_ranks` reads them (`gpt2.tiktoken`, `cl100k_base.tiktoken`, …). Here
+# we write such a file ourselves, and read it back.
 
 # %%
 ordinary = [token for token in tokenizer.tokens if token != b"<|endoftext|>"]
@@ -234,9 +241,9 @@ print(lines[256], "is", base64.b64decode(lines[256].split()[0]))
 assert again.encode(sample) == tokenizer.encode(sample)
 
 # %% [markdown]
-# [SentencePiece](glossary.md#sentencepiece), which Llama 2, Mistral and T5 use, is the other well-known program. It does
-# not cut at spaces first: the space is a character like others, written `▁`. `gpt.load_tokenizer` reads its `.model`
-# files. We train a small one on the story.
+# [SentencePiece](glossary.md#sentencepiece), which Llama 2, Mistral and T5 use, is the other well-known
+# program. It does not cut at spaces first: the space is a character like others, written `▁`.
+# `gpt.load_tokenizer` reads its `.model` files. We train a small one on the story.
 
 # %%
 model = io.BytesIO()
@@ -257,8 +264,8 @@ assert len(pieces.encode("The cat sat")) < len(CharTokenizer.train(STORY).encode
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** Which pair does byte-pair encoding merge first in `"low lower lowest"`? Answer with a pair such as
-# `("l", "o")`.
+# **Exercise 1.** Which pair does byte-pair encoding merge first in `"low lower lowest"`? Answer with a pair
+# such as `("l", "o")`.
 
 # %%
 answer = None
@@ -272,8 +279,9 @@ answer = None
 exercises.check(2, answer)
 
 # %% [markdown]
-# **Exercise 3.** Write `decode(ids, vocabulary)`: `vocabulary` is a list of tokens, each of them `bytes`, and the result is
-# a text. A character may be cut in two by the border of two tokens: `[0, 1]` with `[b"\xc3", b"\xa9"]` is `"é"`.
+# **Exercise 3.** Write `decode(ids, vocabulary)`: `vocabulary` is a list of tokens, each of them `bytes`, and
+# the result is a text. A character may be cut in two by the border of two tokens: `[0, 1]` with `[b"\xc3",
+# b"\xa9"]` is `"é"`.
 
 
 # %%

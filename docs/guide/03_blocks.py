@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 3. Blocks
 #
-# **Goal.** Know what a [block](glossary.md#block) of text is and what its size counts, and see the four steps that all
-# training repeats: show, predict, compare, adjust.
+# **Goal.** Know what a [block](glossary.md#block) of text is and what its size counts, and see the four steps
+# that all training repeats: show, predict, compare, adjust.
 #
-# No model reads a whole library at once. It reads a window of so many tokens, the block (or
-# [context window](glossary.md#context-window)), and learns from many of them. The longest block that a model can read is
-# its [block size](glossary.md#block-size), here T.
+# No model reads a whole library at once. It reads a window of so many tokens, the block (or [context
+# window](glossary.md#context-window)), and learns from many of them. The longest block that a model can read
+# is its [block size](glossary.md#block-size), here T.
 
 # %%
 from math import exp, log
@@ -27,7 +27,8 @@ tt.manual_seed(3)
 # %% [markdown]
 # ## Windows over the story
 #
-# The story as ids is one long row. A block is a piece of it; the next one begins one token later, or anywhere else.
+# The story as ids is one long row. A block is a piece of it; the next one begins one token later, or anywhere
+# else.
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
@@ -39,8 +40,9 @@ for start in (0, 1, 2):
 assert [tokenizer.decode(ids[s : s + T]) for s in (0, 1)] == ["The cat ", "he cat s"]
 
 # %% [markdown]
-# What a model has to tell is which token comes next. So each block comes with its [targets](glossary.md#target): the same
-# window, one token later. `gpt.Batches` draws such pairs, several at a time ([a batch](glossary.md#batch), B blocks).
+# What a model has to tell is which token comes next. So each block comes with its
+# [targets](glossary.md#target): the same window, one token later. `gpt.Batches` draws such pairs, several at
+# a time ([a batch](glossary.md#batch), B blocks).
 
 # %%
 batches = Batches(ids, batch_size=4, block_size=T, seed=0)
@@ -55,7 +57,8 @@ assert batches.n_windows == len(ids) - T  # each window needs one more token, fo
 # %% [markdown]
 # ## The size counts tokens
 #
-# Not characters, not words. With tokens of several characters (lesson 2), a block of the same size covers more text.
+# Not characters, not words. With tokens of several characters (lesson 2), a block of the same size covers
+# more text.
 
 # %%
 plays = embedded_shakespeare()[: pick(400_000, 100_000)]
@@ -68,9 +71,9 @@ print(f"64 pieces:     {of_pieces!r}")
 assert len(of_pieces) > 1.5 * len(of_characters)
 
 # %% [markdown]
-# Small models for learning have blocks of 64 to 512 tokens, GPT-2 has 1,024, GPT-3 has 2,048, and later models 8,192 and
-# more. Why not simply more? Because each token looks at each token before it (lesson 9): a block twice as long has four
-# times as many pairs to look at.
+# Small models for learning have blocks of 64 to 512 tokens, GPT-2 has 1,024, GPT-3 has 2,048, and later
+# models 8,192 and more. Why not simply more? Because each token looks at each token before it (lesson 9): a
+# block twice as long has four times as many pairs to look at.
 
 # %%
 sizes = {name: preset(name)[0].block_size for name in ("shakespeare-char", "gpt2", "gpt3")}
@@ -93,7 +96,7 @@ small = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=T, n_layer=1, 
 logits = small(tt.tensor([ids[:T].tolist()]))
 try:
     small(tt.tensor([ids[: T + 1].tolist()]))
-except tt.ArgumentError as error:
+except tt.ShapeError as error:
     refusal = str(error)
 print(refusal)
 
@@ -103,15 +106,15 @@ assert "longer than the context of 8" in refusal
 # %% [markdown]
 # ## Show, predict, compare, adjust
 #
-# Training is one loop around these four steps. To see it whole, take the smallest model there is: a table with one row
-# for each token. The row holds a number for each token that may come next, its [logit](glossary.md#logit). It looks at
-# one token only, and knows nothing of those before.
+# Training is one loop around these four steps. To see it whole, take the smallest model there is: a table
+# with one row for each token. The row holds a number for each token that may come next, its
+# [logit](glossary.md#logit). It looks at one token only, and knows nothing of those before.
 #
 # 1. **Show** the model a batch of blocks.
-# 2. It **predicts**: logits for each place. `softmax` makes [probabilities](glossary.md#softmax) of them, positive
-#    numbers that add up to 1.
-# 3. **Compare** with the targets. The [loss](glossary.md#loss) is small where the right token had a high probability:
-#    its negative logarithm, averaged over all places.
+# 2. It **predicts**: logits for each place. `softmax` makes [probabilities](glossary.md#softmax) of them,
+#    positive numbers that add up to 1.
+# 3. **Compare** with the targets. The [loss](glossary.md#loss) is small where the right token had a high
+#    probability: its negative logarithm, averaged over all places.
 # 4. **Adjust** each number of the table a little, in the direction in which the loss falls (lesson 12).
 
 # %%
@@ -137,8 +140,9 @@ assert abs(losses[0] - log(V)) < 1e-5  # knowing nothing: every token equally li
 assert np.mean(losses[-20:]) < losses[0] / 2
 
 # %% [markdown]
-# At first all 22 tokens were equally likely, a loss of ln 22 = 3.09. What does the table know now? After `T` comes `h`,
-# always, in this story. After `a` comes `t`, or something else; and since the table sees one token only, it cannot know.
+# At first all 22 tokens were equally likely, a loss of ln 22 = 3.09. What does the table know now? After `T`
+# comes `h`, always, in this story. After `a` comes `t`, or something else; and since the table sees one token
+# only, it cannot know.
 
 # %%
 
@@ -155,7 +159,8 @@ print("after T:", next_of("T"))
 print("after a:", next_of("a"))
 
 counts = {c: STORY.count("a" + c) for c in set(STORY)}
-assert next_of("T")[0][0] == "h" and next_of("T")[0][1] > 0.9
+assert next_of("T")[0][0] == "h"
+assert next_of("T")[0][1] > 0.9
 assert next_of("a")[0][0] == max(counts, key=counts.get) == "t"
 assert next_of("a")[0][1] < 0.9
 
@@ -168,15 +173,17 @@ axes.set_ylim(0)
 axes.legend()
 show(
     picture,
-    "The loss of a table that predicts the next character from the one before, while it learns the story. It starts at "
-    "ln 22, where all characters are equally likely, and stops falling where one character is not enough to know more.",
+    "The loss of a table that predicts the next character from the one before, while it learns the story. It "
+    "starts at ln 22, where all characters are equally likely, and stops falling where one character is not "
+    "enough to know more.",
 )
 
 # %% [markdown]
 # ## Why a block helps
 #
-# The table stops at a loss well above 0: after `e` alone the story goes on in several ways. With a longer block behind it the
-# next character is nearly certain. Count it: for each run of n characters in the story, how sure is the next one?
+# The table stops at a loss well above 0: after `e` alone the story goes on in several ways. With a longer
+# block behind it the next character is nearly certain. Count it: for each run of n characters in the story,
+# how sure is the next one?
 
 
 # %%
@@ -203,8 +210,8 @@ axes.set(
 )
 show(
     picture,
-    "The lowest loss that any model can reach on this story, by how many of the characters before it sees. With none, it "
-    "knows only which characters are frequent; with eight, there is hardly a doubt left.",
+    "The lowest loss that any model can reach on this story, by how many of the characters before it sees. "
+    "With none, it knows only which characters are frequent; with eight, there is hardly a doubt left.",
 )
 
 assert floor[0] > floor[1] > floor[2] > floor[4] > floor[8]
@@ -215,22 +222,24 @@ print(f"perplexity with one character: {exp(floor[1]):.1f}, as unsure as among s
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** A text has 20 tokens. How many different blocks of 8 tokens *with their targets* does it have?
+# **Exercise 1.** A text has 20 tokens. How many different blocks of 8 tokens *with their targets* does it
+# have?
 
 # %%
 answer = None
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** Put the four steps in their order: a list of the words `"adjust"`, `"compare"`, `"predict"`, `"show"`.
+# **Exercise 2.** Put the four steps in their order: a list of the words `"adjust"`, `"compare"`, `"predict"`,
+# `"show"`.
 
 # %%
 answer = None
 exercises.check(2, answer)
 
 # %% [markdown]
-# **Exercise 3.** Write `windows(ids, T)`: a list of all pairs (block, targets), both lists of T ids, in the order of
-# the text.
+# **Exercise 3.** Write `windows(ids, T)`: a list of all pairs (block, targets), both lists of T ids, in the
+# order of the text.
 
 
 # %%

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 4. Tensors
 #
-# **Goal.** See through the object that all models are made of: a flat row of numbers, and a few integers that say how to
-# read it. At the end you can tell which operations copy and which only look at the same memory in another way.
+# **Goal.** See through the object that all models are made of: a flat row of numbers, and a few integers that
+# say how to read it. At the end you can tell which operations copy and which only look at the same memory in
+# another way.
 #
-# Data, weights, results and gradients: all numbers of a model live in [tensors](glossary.md#tensor). A tensor has any
-# number of axes. None: a single number (a scalar). One: a row (a vector). Two: a table (a matrix). A batch of blocks
-# after the embedding has three, and attention works with four.
+# Data, weights, results and gradients: all numbers of a model live in [tensors](glossary.md#tensor). A tensor
+# has any number of axes. None: a single number (a scalar). One: a row (a vector). Two: a table (a matrix). A
+# batch of blocks after the embedding has three, and attention works with four.
 
 # %%
 import numpy as np
@@ -32,13 +33,25 @@ assert [x.ndim for x in examples.values()] == [0, 1, 2, 3, 4]
 # %% [markdown]
 # ## The object
 #
-# A tensor of this engine owns three things: a [storage](glossary.md#storage), which is one flat row of numbers of one
-# kind on one device; a layout, which is [shape](glossary.md#shape), [strides](glossary.md#strides) and offset; and its
-# place in the calculation, if gradients are wanted. Everything else is a question that these answer.
+# A tensor of this engine owns three things: a [storage](glossary.md#storage), which is one flat row of
+# numbers of one kind on one device; a layout, which is [shape](glossary.md#shape),
+# [strides](glossary.md#strides) and offset; and its place in the calculation, if gradients are wanted.
+# Everything else is a question that these answer.
 
 # %%
 x = tt.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
-for name in ("shape", "strides", "offset", "ndim", "numel", "dtype", "itemsize", "nbytes", "device", "requires_grad"):
+for name in (
+    "shape",
+    "strides",
+    "offset",
+    "ndim",
+    "numel",
+    "dtype",
+    "itemsize",
+    "nbytes",
+    "device",
+    "requires_grad",
+):
     print(f"{name:<14} {getattr(x, name)}")
 print("is_contiguous ", x.is_contiguous())
 print("storage       ", x.storage)
@@ -50,8 +63,9 @@ assert x.storage.size == 6
 # %% [markdown]
 # ## Memory is always a flat row
 #
-# The table above has two rows on the screen. In memory there is one: 1 2 3 4 5 6. The strides say how far to walk in it
-# for one step along each axis: 3 to the next row, 1 to the next column. So element (i, j) stands at
+# The table above has two rows on the screen. In memory there is one: 1 2 3 4 5 6. The strides say how far to
+# walk in it for one step along each axis: 3 to the next row, 1 to the next column. So element (i, j) stands
+# at
 #
 #     offset + i · strides[0] + j · strides[1]
 
@@ -76,25 +90,27 @@ assert all(flat(x)[position(x, i, j)] == x[i, j].item() for i in range(2) for j 
 # %% [markdown]
 # ## Views: other numbers, same memory
 #
-# Transpose the table: rows become columns. No number moves. The two strides change places, and that is all. Such a tensor
-# is a [view](glossary.md#view). Slices are views, too, also backwards (a negative stride) and repeated (a stride of 0).
+# Transpose the table: rows become columns. No number moves. The two strides change places, and that is all.
+# Such a tensor is a [view](glossary.md#view). Slices are views, too, also backwards (a negative stride) and
+# repeated (a stride of 0).
 
 # %%
 views = {
     "x": x,
     "x.T": x.T,
     "x[:, 1:]": x[:, 1:],
-    "x[::-1]": x.flip(0),
+    "x[::-1]": x[::-1],
     "x[0] three times": x[0].expand(3, 3),
     "x.reshape(3, 2)": x.reshape(3, 2),
 }
 for name, view in views.items():
-    print(f"{name:<17} shape {view.shape!s:<7} strides {view.strides!s:<8} offset {view.offset}   {view.tolist()}")
+    where = f"shape {view.shape!s:<7} strides {view.strides!s:<8} offset {view.offset}"
+    print(f"{name:<17} {where}   {view.tolist()}")
 
 assert all(view.shares_memory(x) for view in views.values())
 assert (x.T.shape, x.T.strides) == ((3, 2), (1, 3))
 assert x[:, 1:].offset == 1
-assert x.flip(0).strides[0] == -3
+assert x[::-1].strides == (-3, 1)
 assert x[0].expand(3, 3).strides == (0, 1)
 assert all(flat(x)[position(x.T, j, i)] == x[i, j].item() for i in range(2) for j in range(3))
 
@@ -112,15 +128,17 @@ for panel, name in zip(panels, ("x", "x.T", "x.reshape(3, 2)"), strict=True):
     panel.set(xticks=range(columns), yticks=range(rows))
 show(
     picture,
-    "Three ways to read the same six numbers. In each cell: the number, and its place in the flat row. The color is the "
-    "place, from light (0) to dark (5). x.T walks down where x walks right; reshape walks in the order of memory.",
+    "Three ways to read the same six numbers. In each cell: the number, and its place in the flat row. The "
+    "color is the place, from light (0) to dark (5). x.T walks down where x walks right; reshape walks in "
+    "the order of memory.",
 )
 
 # %% [markdown]
 # ## When memory has to be copied
 #
-# A tensor is [contiguous](glossary.md#contiguous) when reading it row by row walks through memory without a jump. `x.T`
-# is not. Reshape it, and there is no stride that could give the new order: the numbers must be copied.
+# A tensor is [contiguous](glossary.md#contiguous) when reading it row by row walks through memory without a
+# jump. `x.T` is not. Reshape it, and there is no stride that could give the new order: the numbers must be
+# copied.
 
 # %%
 assert x.is_contiguous()
@@ -143,11 +161,12 @@ assert table.tolist() == [[0, 7, 0], [0, 8, 0]]
 # %% [markdown]
 # ## What a GPU sees
 #
-# A GPU knows no tables. A program for it, a [kernel](glossary.md#kernel), gets the address of the flat row and some
-# integers. It runs in thousands of [threads](glossary.md#thread) at once. Each knows its own number, and takes the
-# elements that belong to it. This engine runs the same kernels on the CPU, on the device `emulated`, so you need no GPU
-# to watch (a C++ compiler is enough). Let each thread write its number where it works: 3 groups (*blocks* of threads;
-# they have nothing to do with blocks of text) of 4 threads share 10 elements.
+# A GPU knows no tables. A program for it, a [kernel](glossary.md#kernel), gets the address of the flat row
+# and some integers. It runs in thousands of [threads](glossary.md#thread) at once. Each knows its own number,
+# and takes the elements that belong to it. This engine runs the same kernels on the CPU, on the device
+# `emulated`, so you need no GPU to watch (a C++ compiler is enough). Let each thread write its number where
+# it works: 3 groups (*blocks* of threads; they have nothing to do with blocks of text) of 4 threads share 10
+# elements.
 
 # %%
 who = tt.cuda.kernel("""
@@ -184,14 +203,15 @@ print(columns.tolist(), rows.tolist())
 
 assert columns.tolist() == [5, 7, 9]
 assert rows.tolist() == [6, 15]
-assert data.device.type == "emulated" and data.to("cpu").tolist() == [[1, 2, 3], [4, 5, 6]]
+assert data.device.type == "emulated"
+assert data.to("cpu").tolist() == [[1, 2, 3], [4, 5, 6]]
 
 # %% [markdown]
 # ## Everything is such a row
 #
-# One step of training, looked at from here: the data, the weights, the [activations](glossary.md#activation) between the
-# layers, and the [gradients](glossary.md#gradient), which say how the loss changes with each weight. All are flat rows,
-# read through shape and strides. A weight and its gradient have the same shape.
+# One step of training, looked at from here: the data, the weights, the [activations](glossary.md#activation)
+# between the layers, and the [gradients](glossary.md#gradient), which say how the loss changes with each
+# weight. All are flat rows, read through shape and strides. A weight and its gradient have the same shape.
 
 # %%
 layer = nn.Linear(3, 2)
@@ -215,15 +235,16 @@ assert all(t.storage.size >= t.numel for t in (batch, layer.weight, activations,
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** Which strides has a contiguous tensor of shape (4, 5, 6)? Answer with a tuple of three numbers.
+# **Exercise 1.** Which strides has a contiguous tensor of shape (4, 5, 6)? Answer with a tuple of three
+# numbers.
 
 # %%
 answer = None
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** Write `position_of(index, strides, offset)`: where in the flat row the element with these indices
-# stands, for any number of axes.
+# **Exercise 2.** Write `position_of(index, strides, offset)`: where in the flat row the element with these
+# indices stands, for any number of axes.
 
 
 # %%
@@ -235,8 +256,9 @@ def position_of(index, strides, offset):
 exercises.check(2, position_of)
 
 # %% [markdown]
-# **Exercise 3.** Let `x` have shape (4, 6) and be contiguous. Which of these copy: `"x.T"`, `"x[1:3]"`, `"x[:, ::2]"`,
-# `"x.reshape(2, 12)"`, `"x.T.reshape(24)"`, `"x.T.contiguous()"`? Answer with a set of these texts.
+# **Exercise 3.** Let `x` have shape (4, 6) and be contiguous. Which of these copy: `"x.T"`, `"x[1:3]"`,
+# `"x[:, ::2]"`, `"x.reshape(2, 12)"`, `"x.T.reshape(24)"`, `"x.T.contiguous()"`? Answer with a set of these
+# texts.
 
 # %%
 answer = None

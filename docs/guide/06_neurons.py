@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 6. Neurons and activations
 #
-# **Goal.** Know what one artificial [neuron](glossary.md#neuron) computes, why it needs a bend in its curve and why a step
-# will not do, build a small network that reads digits, and find the neurons inside a GPT.
+# **Goal.** Know what one artificial [neuron](glossary.md#neuron) computes, why it needs a bend in its curve
+# and why a step will not do, build a small network that reads digits, and find the neurons inside a GPT.
 #
 # A neuron takes numbers, weighs them, adds a [bias](glossary.md#bias), and bends the result:
 #
 #     output = activation(weight₁ · input₁ + weight₂ · input₂ + … + bias)
 #
-# A [layer](glossary.md#layer) is many neurons on the same inputs, which is one matrix product: `activation(x @ W + b)`.
+# A [layer](glossary.md#layer) is many neurons on the same inputs, which is one matrix product:
+# `activation(x @ W + b)`.
 
 # %%
 from math import erf, sqrt
@@ -28,8 +29,8 @@ tt.manual_seed(6)
 # %% [markdown]
 # ## The perceptron
 #
-# The first artificial neuron (Rosenblatt, 1958) bends as hard as possible: 1 if the sum is above zero, else 0. With the
-# right weights it computes AND and OR of two inputs.
+# The first artificial neuron (Rosenblatt, 1958) bends as hard as possible: 1 if the sum is above zero,
+# else 0. With the right weights it computes AND and OR of two inputs.
 
 # %%
 CASES = tt.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -47,9 +48,10 @@ assert perceptron(CASES, [1.0, 1.0], -1.5).tolist() == [0, 0, 0, 1]
 assert perceptron(CASES, [1.0, 1.0], -0.5).tolist() == [0, 1, 1, 1]
 
 # %% [markdown]
-# One perceptron can never compute XOR, "one or the other, but not both". It would need: bias ≤ 0 (for 0, 0), w₁ + bias > 0,
-# w₂ + bias > 0, and w₁ + w₂ + bias ≤ 0. Add the two in the middle: w₁ + w₂ + 2 bias > 0. Add the outer two: w₁ + w₂ + 2 bias
-# ≤ 0. Both cannot be. A search finds none, as it must; two layers do it at once: OR, but not AND.
+# One perceptron can never compute XOR, "one or the other, but not both". It would need: bias ≤ 0 (for 0, 0),
+# w₁ + bias > 0, w₂ + bias > 0, and w₁ + w₂ + bias ≤ 0. Add the two in the middle: w₁ + w₂ + 2 bias > 0. Add
+# the outer two: w₁ + w₂ + 2 bias ≤ 0. Both cannot be. A search finds none, as it must; two layers do it at
+# once: OR, but not AND.
 
 # %%
 XOR = [0, 1, 1, 0]
@@ -61,16 +63,20 @@ found = [
     for bias in grid
     if [float(w1 * a + w2 * b + bias > 0) for a, b in CASES.tolist()] == XOR
 ]
-hidden = tt.stack([perceptron(CASES, [1.0, 1.0], -0.5), perceptron(CASES, [1.0, 1.0], -1.5)], axis=1)  # OR, AND
+either, both = perceptron(CASES, [1.0, 1.0], -0.5), perceptron(CASES, [1.0, 1.0], -1.5)  # OR, AND
+hidden = tt.stack([either, both], axis=1)
 two_layers = perceptron(hidden, [1.0, -1.0], -0.5)
-print(f"{len(grid) ** 3:,} perceptrons tried, {len(found)} compute XOR; two layers give {two_layers.tolist()}")
+print(
+    f"{len(grid) ** 3:,} perceptrons tried, {len(found)} compute XOR; two layers give {two_layers.tolist()}"
+)
 
 assert not found
 assert two_layers.tolist() == XOR
 
 # %% [markdown]
-# So several layers are needed. But how to find their weights? By gradients (lesson 12): how does the error change when a
-# weight changes a little? With a step: not at all, almost everywhere. Its slope is zero, and nothing can be learned.
+# So several layers are needed. But how to find their weights? By gradients (lesson 12): how does the error
+# change when a weight changes a little? With a step: not at all, almost everywhere. Its slope is zero, and
+# nothing can be learned.
 
 # %%
 z = tt.tensor([-2.0, -0.5, 0.5, 2.0], requires_grad=True)
@@ -87,8 +93,8 @@ assert z.grad.tolist() == [0, 0, 0, 0]
 # - [sigmoid](glossary.md#sigmoid) 1 / (1 + e⁻ᶻ): a soft step from 0 to 1;
 # - tanh: the same shape from −1 to 1;
 # - [ReLU](glossary.md#relu) max(0, z): nothing below zero, everything above;
-# - [GELU](glossary.md#gelu) z · Φ(z), where Φ(z) is the share of normally distributed numbers below z: a soft ReLU, and
-#   GPT's choice (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+# - [GELU](glossary.md#gelu) z · Φ(z), where Φ(z) is the share of normally distributed numbers below z: a soft
+#   ReLU, and GPT's choice (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 #
 # The engine gives curve and slope.
 
@@ -112,29 +118,32 @@ left.legend()
 right.legend()
 show(
     picture,
-    "Left: what a neuron gives for its weighted sum z. Right: the slope of that curve, which is what learning works with. "
-    "Sigmoid and tanh are flat on both sides; ReLU and GELU keep a slope near 1 for all positive z.",
+    "Left: what a neuron gives for its weighted sum z. Right: the slope of that curve, which is what "
+    "learning works with. Sigmoid and tanh are flat on both sides; ReLU and GELU keep a slope near 1 for all "
+    "positive z.",
 )
 
 assert abs(slopes["sigmoid"].max() - 0.25) < 1e-6  # never steeper than a quarter, at z = 0
 assert abs(slopes["tanh"].max() - 1) < 1e-6
-assert slopes["sigmoid"][-1] < 0.01 and slopes["tanh"][-1] < 0.001  # flat at z = 5
-assert set(slopes["ReLU"][points < 0]) == {0.0} and set(slopes["ReLU"][points > 0]) == {1.0}
+assert slopes["sigmoid"][-1] < 0.01  # flat at z = 5
+assert slopes["tanh"][-1] < 0.001
+assert set(slopes["ReLU"][points < 0]) == {0.0}
+assert set(slopes["ReLU"][points > 0]) == {1.0}
 assert slopes["GELU"][-1] > 0.99
 assert curves["GELU"].min() < -0.15  # unlike ReLU, it dips below zero
 
 normal = np.array([z * (1 + erf(z / sqrt(2))) / 2 for z in points])  # z · Φ(z)
-assert np.abs(tt.gelu(tt.tensor(points), approximate="none").numpy() - normal).max() < 1e-6
+assert np.abs(tt.gelu(tt.tensor(points), approximate="none").numpy() - normal).max() < 2e-6
 assert np.abs(curves["GELU"] - normal).max() < 5e-4  # GPT-2 takes a formula with tanh that is nearly the same
 
 # %% [markdown]
 # ## Gradients that vanish
 #
-# To reach the first of many layers, the gradient passes through all the others, and is multiplied by their slopes on the
-# way. With sigmoids each factor is at most ¼: after 20 layers at most 0.25²⁰, a millionth of a millionth. The first
-# layers then learn nothing. This is the [vanishing gradient](glossary.md#vanishing-gradient). Let us measure it: 20 layers
-# of 64 neurons, random weights (scaled so that the numbers keep their size), and the gradient of the first layer beside
-# that of the last.
+# To reach the first of many layers, the gradient passes through all the others, and is multiplied by their
+# slopes on the way. With sigmoids each factor is at most ¼: after 20 layers at most 0.25²⁰, a millionth of a
+# millionth. The first layers then learn nothing. This is the [vanishing
+# gradient](glossary.md#vanishing-gradient). Let us measure it: 20 layers of 64 neurons, random weights
+# (scaled so that the numbers keep their size), and the gradient of the first layer beside that of the last.
 
 # %%
 DEPTH, WIDTH = 20, 64
@@ -144,7 +153,8 @@ def first_to_last(activation, gain):
     """The size of the gradient at the first layer, as a share of that at the last."""
     generator = tt.Generator(0)
     weights = [
-        tt.normal((WIDTH, WIDTH), std=sqrt(gain / WIDTH), generator=generator).requires_grad_() for _ in range(DEPTH)
+        tt.normal((WIDTH, WIDTH), std=sqrt(gain / WIDTH), generator=generator).requires_grad_()
+        for _ in range(DEPTH)
     ]
     x = tt.normal((32, WIDTH), generator=generator)
     for weight in weights:
@@ -154,13 +164,15 @@ def first_to_last(activation, gain):
     return norms[0] / norms[-1]
 
 
-shares = {name: first_to_last(ACTIVATIONS[name], gain) for name, gain in zip(ACTIVATIONS, (1, 1, 2, 2), strict=True)}
+shares = {
+    name: first_to_last(ACTIVATIONS[name], gain) for name, gain in zip(ACTIVATIONS, (1, 1, 2, 2), strict=True)
+}
 for name, share in shares.items():
     print(f"{name:<8} {share:.1e}")
 
 assert shares["sigmoid"] < 1e-8
 assert all(shares[name] > 1e-3 for name in ("tanh", "ReLU", "GELU"))
-assert 0.25**20 < 1e-12
+assert slopes["sigmoid"].max() ** DEPTH < 1e-11  # no product of so many slopes can be larger
 
 picture, axes = figure()
 axes.bar(list(shares), list(shares.values()), color=["tab:blue", "tab:orange", "tab:green", "tab:red"])
@@ -172,15 +184,15 @@ axes.set(
 )
 show(
     picture,
-    "The size of the gradient at the first layer, as a share of that at the last, on a logarithmic scale. With sigmoids "
-    "hardly anything arrives; with the others, the first layer can learn.",
+    "The size of the gradient at the first layer, as a share of that at the last, on a logarithmic scale. "
+    "With sigmoids hardly anything arrives; with the others, the first layer can learn.",
 )
 
 # %% [markdown]
 # ## Reading digits
 #
-# Enough to build a network. The images are made here: digits in the dots of an old display, 5 by 7, put somewhere on
-# 12 by 12 points, with uneven ink and noise.
+# Enough to build a network. The images are made here: digits in the dots of an old display, 5 by 7, put
+# somewhere on 12 by 12 points, with uneven ink and noise.
 
 # %%
 DIGITS = """
@@ -195,7 +207,9 @@ DIGITS = """
 .###. #...# #...# .###. #...# #...# .###.
 .###. #...# #...# .#### ....# ....# .###.
 """
-FONT = np.array([[[dot == "#" for dot in row] for row in digit.split()] for digit in DIGITS.strip().splitlines()])
+FONT = np.array(
+    [[[dot == "#" for dot in row] for row in digit.split()] for digit in DIGITS.strip().splitlines()]
+)
 SIDE = 12
 
 
@@ -203,7 +217,7 @@ def draw(count, seed):
     """So many images (N, 1, 12, 12), and which digits they show (N,)."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, count)
-    images = rng.normal(0, 0.3, (count, 1, SIDE, SIDE)).astype(np.float32)
+    images = rng.normal(0, 0.15, (count, 1, SIDE, SIDE)).astype(np.float32)
     for image, label in zip(images, labels, strict=True):
         top, left = rng.integers(0, SIDE - 7 + 1), rng.integers(0, SIDE - 5 + 1)
         image[0, top : top + 7, left : left + 5] += FONT[label] * rng.uniform(0.5, 1.2, (7, 5))
@@ -224,9 +238,10 @@ assert FONT.shape == (10, 7, 5)
 assert train_images.shape == (2000, 1, 12, 12)
 
 # %% [markdown]
-# Two networks. The first is [dense](glossary.md#dense-layer): each neuron sees all points. It has to learn each digit anew at each
-# place. The second is [convolutional](glossary.md#convolution): its neurons see 3 by 3 points, and the same neuron slides over the whole
-# image, so that a stroke is the same stroke everywhere; then only the strongest answer of each 2 by 2 places is kept.
+# Two networks. The first is [dense](glossary.md#dense-layer): each neuron sees all points. It has to learn
+# each digit anew at each place. The second is [convolutional](glossary.md#convolution): its neurons see 3 by
+# 3 points, and the same neuron slides over the whole image, so that a stroke is the same stroke everywhere;
+# then only the strongest answer of each 2 by 2 places is kept.
 
 # %%
 dense = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -251,7 +266,7 @@ def accuracy(network, images, labels):
 def learn(network, steps):
     """Test accuracy, at first and at the end."""
     rng = np.random.default_rng(0)
-    optimizer = tt.optim.Adam(network.parameters(), lr=0.003)
+    optimizer = tt.optim.Adam(network.parameters(), lr=0.01)
     before = accuracy(network, test_images, test_labels)
     for _ in range(steps):
         chosen = tt.tensor(rng.integers(0, len(train_labels), 64))
@@ -265,22 +280,24 @@ def learn(network, steps):
 results = {}
 for name, network in (("dense", dense), ("convolutional", convolutional)):
     before, results[name] = learn(network, pick(800, 300))
-    print(f"{name:<14} {network.num_parameters():>6,} weights   {before:.0%} → {results[name]:.1%} of new images right")
+    size = f"{network.num_parameters():,} weights"
+    print(f"{name:<14} {size:>13}: {before:.0%} → {results[name]:.1%} of new images read rightly")
     assert before < 0.3  # guessing is right once in ten
 
 assert results["dense"] > 0.6
-assert results["convolutional"] > 0.8
+assert results["convolutional"] > pick(0.85, 0.75)
 assert results["convolutional"] > results["dense"]
 assert convolutional.num_parameters() < dense.num_parameters() / 2
 
 # %% [markdown]
-# The convolutional network reads better with far fewer weights: what it knows about images, that things look the same
-# everywhere, need not be learned.
+# The convolutional network reads better with far fewer weights: what it knows about images, that things look
+# the same everywhere, need not be learned.
 #
 # ## The neurons of a GPT
 #
-# Where in a GPT are neurons, in the sense of this lesson? Only in the [feed-forward part](glossary.md#feed-forward) of each
-# block: FFN(x) = GELU(x W₁ + b₁) W₂ + b₂. GPT-2 has 12 blocks with 3,072 of them.
+# Where in a GPT are neurons, in the sense of this lesson? Only in the [feed-forward
+# part](glossary.md#feed-forward) of each block: FFN(x) = GELU(x W₁ + b₁) W₂ + b₂. GPT-2 has 12 blocks with
+# 3,072 of them.
 
 # %%
 gpt = GPT(GPTConfig(vocab_size=50, block_size=8, n_layer=2, n_head=2, n_embd=16))
@@ -298,10 +315,10 @@ print(f"GPT-2: {gpt2.n_layer} blocks with {gpt2.inner_size:,} neurons: {neurons:
 assert neurons == 12 * 3072 == 36_864
 
 # %% [markdown]
-# All other matrices have no activation behind them: queries, keys and values of the attention, its output, and the last step to the logits
-# are plain products. (Attention bends by its softmax, norms by dividing; neither is a neuron.) A plain product treats a
-# sum as the sum of its parts; the feed-forward part does not. And two plain products in a row are one: without an
-# activation between them, depth would be for nothing.
+# All other matrices have no activation behind them: queries, keys and values of the attention, its output,
+# and the last step to the logits are plain products. (Attention bends by its softmax, norms by dividing;
+# neither is a neuron.) A plain product treats a sum as the sum of its parts; the feed-forward part does not.
+# And two plain products in a row are one: without an activation between them, depth would be for nothing.
 
 # %%
 a, b = tt.randn(1, 8, 16), tt.randn(1, 8, 16)
@@ -317,24 +334,24 @@ assert tt.allclose((a @ W1) @ W2, a @ (W1 @ W2), atol=1e-3)
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** A neuron has the weights (2, −1), the bias 1 and the activation ReLU. What does it give for the input
-# (1, 4)?
+# **Exercise 1.** A neuron has the weights (2, −1), the bias 1 and the activation ReLU. What does it give for
+# the input (1, 4)?
 
 # %%
 answer = None
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** Find weights and bias of a perceptron that computes NAND: 0 if both inputs are 1, else 1. Answer with
-# three numbers `(weight1, weight2, bias)`.
+# **Exercise 2.** Find weights and bias of a perceptron that computes NAND: 0 if both inputs are 1, else 1.
+# Answer with three numbers `(weight1, weight2, bias)`.
 
 # %%
 answer = None
 exercises.check(2, answer)
 
 # %% [markdown]
-# **Exercise 3.** Write GELU for a single number: z times the share of normally distributed numbers below z, which is
-# (1 + erf(z / √2)) / 2.
+# **Exercise 3.** Write GELU for a single number: z times the share of normally distributed numbers below z,
+# which is (1 + erf(z / √2)) / 2.
 
 
 # %%

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 7. Positions
 #
-# **Goal.** See that attention alone cannot tell "dog bites man" from "man bites dog", and two ways to give tokens a place:
-# a table that is learned (GPT), and waves that are calculated (the first transformer, 2017).
+# **Goal.** See that attention alone cannot tell "dog bites man" from "man bites dog", and two ways to give
+# tokens a place: a table that is learned (GPT), and waves that are calculated (the first transformer, 2017).
 #
-# An embedding says what a token is, not where it stands: "cat" has the same vector at the beginning and at the end of a
-# sentence. Then the model mixes vectors by [attention](glossary.md#attention) (lesson 9), which is a weighted average.
-# An average does not know the order of what it averages.
+# An embedding says what a token is, not where it stands: "cat" has the same vector at the beginning and at
+# the end of a sentence. Then the model mixes vectors by [attention](glossary.md#attention) (lesson 9), which
+# is a weighted average. An average does not know the order of what it averages.
 
 # %%
 from math import cos, sin
@@ -26,8 +26,9 @@ tt.manual_seed(7)
 # %% [markdown]
 # ## Without positions, order is lost
 #
-# Six random vectors, an attention layer, and the same six in another order. Each vector gets the same result as before;
-# only the results stand in the other order, too. No neighbour, no "before" and no "after" made a difference.
+# Six random vectors, an attention layer, and the same six in another order. Each vector gets the same result
+# as before; only the results stand in the other order, too. No neighbour, no "before" and no "after" made a
+# difference.
 
 # %%
 x = tt.randn(1, 6, 16)  # (B, T, C)
@@ -39,8 +40,9 @@ print(f"largest difference: {float(abs(before[:, order] - after).max()):.1e}")
 assert tt.allclose(before[:, order], after, atol=1e-6)
 
 # %% [markdown]
-# Now a GPT with one block and without positions. What it says about the next token depends on *which* tokens stand before
-# the last one, not on their order. The prediction after "dog bites man ." and after "man bites dog ." is the same.
+# Now a GPT with one block and without positions. What it says about the next token depends on *which* tokens
+# stand before the last one, not on their order. The prediction after "dog bites man ." and after "man bites
+# dog ." is the same.
 
 # %%
 WORDS = ["dog", "bites", "man", "."]
@@ -51,10 +53,10 @@ SIZES = {"vocab_size": len(WORDS), "block_size": 8, "n_head": 2, "n_embd": 16}
 def difference(position, layers):
     """How far apart the predictions after the two sentences are."""
     config = GPTConfig(**SIZES, n_layer=layers, position=position)
-    model = GPT(config, tt.Generator(1))
-    for parameter in model.parameters():  # larger weights than at the start of a training, so that all can be seen
-        if parameter.ndim == 2:
-            nn.init.normal_(parameter, std=0.3, generator=tt.Generator(parameter.numel))
+    model, generator = GPT(config), tt.Generator(1)
+    for parameter in model.parameters():
+        if parameter.ndim == 2:  # larger than at the start of a training, so that differences are seen
+            nn.init.normal_(parameter, std=0.3, generator=generator)
     with tt.no_grad():
         logits = model(tt.tensor([DOG_FIRST, MAN_FIRST]), last_only=True)[:, 0]  # (2, V)
     return float(abs(logits[0] - logits[1]).max())
@@ -68,9 +70,9 @@ assert difference("learned", layers=1) > 1e-2
 assert difference("sinusoidal", layers=1) > 1e-2
 
 # %% [markdown]
-# To be exact: with two blocks the tie is broken even without positions. A GPT's tokens see only those before them, so the
-# first block tells each token a little about how many those are, and the second block can use it (Haviv et al. 2022,
-# arXiv:2203.16634). It is a weak hint, and models are given positions.
+# To be exact: with two blocks the tie is broken even without positions. A GPT's tokens see only those before
+# them, so the first block tells each token a little about how many those are, and the second block can use it
+# (Haviv et al. 2022, arXiv:2203.16634). It is a weak hint, and models are given positions.
 
 # %%
 print(f"none, two blocks: {difference('none', layers=2):.1e}")
@@ -80,9 +82,10 @@ assert difference("none", layers=2) > 100 * difference("none", layers=1)
 # %% [markdown]
 # ## Learned positions
 #
-# GPT's way is as simple as can be: a second [embedding](glossary.md#embedding) table with one row for each place in the
-# block, the [positional embedding](glossary.md#positional-embedding). The row of the token and the row of the place are
-# added. Both are learned. There is no row for a place beyond the block, so a longer text cannot be read (lesson 3).
+# GPT's way is as simple as can be: a second [embedding](glossary.md#embedding) table with one row for each
+# place in the block, the [positional embedding](glossary.md#positional-embedding). The row of the token and
+# the row of the place are added. Both are learned. There is no row for a place beyond the block, so a longer
+# text cannot be read (lesson 3).
 
 # %%
 learned = GPT(GPTConfig(**SIZES, n_layer=1))
@@ -101,19 +104,20 @@ print(f"GPT-2: {gpt2.block_size} places of {gpt2.n_embd} numbers")
 assert (gpt2.position, gpt2.block_size, gpt2.n_embd) == ("learned", 1024, 768)
 
 # %% [markdown]
-# Why *add* them; does that not blur both? There is room enough: in many dimensions two random directions are nearly at right angles
-# (lesson 5), so a later matrix can read the token and hardly notice the place, or the other way round.
+# Why *add* them; does that not blur both? There is room enough: in many dimensions two random directions are
+# nearly at right angles (lesson 5), so a later matrix can read the token and hardly notice the place, or the
+# other way round.
 #
 # ## Sinusoidal positions
 #
-# The first transformer used a table that nobody has to learn (Vaswani et al. 2017, arXiv:1706.03762, section 3.5). Place t
-# gets in each pair of channels 2i and 2i + 1 the hand of a clock:
+# The first transformer used a table that nobody has to learn (Vaswani et al. 2017, arXiv:1706.03762, section
+# 3.5). Place t gets in each pair of channels 2i and 2i + 1 the hand of a clock:
 #
 #     p[t, 2i]     = sin(t / 10000^(2i/C))
 #     p[t, 2i + 1] = cos(t / 10000^(2i/C))
 #
-# The first clock turns fast, by one radian a token; the next ones ever more slowly. Seconds, minutes and hours, so to
-# speak: together the hands tell any time.
+# The first clock turns fast, by one radian a token; the next ones ever more slowly. Seconds, minutes and
+# hours, so to speak: together the hands tell any time.
 
 # %%
 T, C = 64, 32
@@ -136,14 +140,15 @@ right.set(title="Three of the channels", xlabel="position t", ylabel="value adde
 right.legend(loc="lower right")
 show(
     picture,
-    "Left: what is added to the embedding at each position (from top to bottom) in each channel (from left to right). Right: "
-    "three channels as curves. The further to the right a channel is, the slower it swings.",
+    "Left: what is added to the embedding at each position (from top to bottom) in each channel (from left "
+    "to right). Right: three channels as curves. The further to the right a channel is, the slower it "
+    "swings.",
 )
 
 # %% [markdown]
-# Clocks have a fine property: to go k tokens further, all hands turn by fixed angles, whatever the time is. So "three
-# places before me" is the same linear map everywhere, one that a matrix can learn. And how alike two places are depends
-# only on how far apart they are.
+# Clocks have a fine property: to go k tokens further, all hands turn by fixed angles, whatever the time is.
+# So "three places before me" is the same linear map everywhere, one that a matrix can learn. And how alike
+# two places are depends only on how far apart they are.
 
 # %%
 k = 5
@@ -164,11 +169,14 @@ for distance in (1, 5, 20):
 assert likeness[0, 0] > likeness[0, 1] > likeness[0, 2] > likeness[0, 3]
 
 # %% [markdown]
-# Nothing to learn, and no end: the formula has a value for every place. Learned tables did as well in the 2017 paper, and
-# GPT took those. The table of places is the only difference in the number of weights:
+# Nothing to learn, and no end: the formula has a value for every place. Learned tables did as well in the
+# 2017 paper, and GPT took those. The table of places is the only difference in the number of weights:
 
 # %%
-sizes = {p: GPT(GPTConfig(**SIZES, n_layer=1, position=p)).num_parameters() for p in ("none", "learned", "sinusoidal")}
+sizes = {
+    p: GPT(GPTConfig(**SIZES, n_layer=1, position=p)).num_parameters()
+    for p in ("none", "learned", "sinusoidal")
+}
 print(sizes)
 
 assert sizes["none"] == sizes["sinusoidal"]
@@ -177,7 +185,9 @@ assert sizes["learned"] - sizes["none"] == 8 * 16
 # %% [markdown]
 # ## Does it matter?
 #
-# A task that needs places: a model sees eight random letters, and is to tell the third one. One block, a few hundred steps.
+# A task that needs places: a model sees eight random letters, and is to tell the third one. One block, a few
+# hundred steps. The embeddings of the letters begin as large as the waves: beside waves from −1 to 1, GPT's
+# usual 0.02 would hardly be seen at first. (The 2017 paper multiplies embeddings by √C, for the same reason.)
 
 # %%
 LETTERS, LENGTH, WANTED = 10, 8, 2
@@ -185,12 +195,15 @@ LETTERS, LENGTH, WANTED = 10, 8, 2
 
 def train(position):
     """The losses of a small GPT on the task."""
-    config = GPTConfig(vocab_size=LETTERS, block_size=LENGTH, n_layer=1, n_head=2, n_embd=32, position=position)
+    config = GPTConfig(
+        vocab_size=LETTERS, block_size=LENGTH, n_layer=1, n_head=2, n_embd=32, position=position
+    )
     model = GPT(config, tt.Generator(0))
+    nn.init.normal_(model.wte.weight, std=0.5, generator=tt.Generator(1))
     optimizer = tt.optim.AdamW(model.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
     losses = []
-    for _ in range(pick(500, 250)):
+    for _ in range(pick(400, 150)):
         batch = rng.integers(0, LETTERS, (64, LENGTH))
         logits = model(tt.from_numpy(batch), last_only=True)[:, 0]
         loss = tt.cross_entropy(logits, tt.tensor(batch[:, WANTED]))
@@ -218,17 +231,20 @@ axes.set_ylim(0)
 axes.legend()
 show(
     picture,
-    "The loss of a small GPT that is to tell the third of eight letters. With positions, learned or sinusoidal, it learns to; "
-    "without, it can only guess among the letters that are there, however long it trains.",
+    "The loss of a small GPT that is to tell the third of eight letters. With positions, learned or "
+    "sinusoidal, it learns to; without, it can only guess among the letters that are there, however long it "
+    "trains.",
 )
 
 # %% [markdown]
-# Later models turn queries and keys by an angle that grows with the position (`position="rope"`), or lower the scores with
-# the distance (`position="alibi"`); both put the place into the attention itself instead of the embedding.
+# Later models turn queries and keys by an angle that grows with the position (`position="rope"`), or lower
+# the scores with the distance (`position="alibi"`); both put the place into the attention itself instead of
+# the embedding.
 #
 # ## Exercises
 #
-# **Exercise 1.** Which four numbers does the sinusoidal table add at position 0, for C = 4? Answer with a list.
+# **Exercise 1.** Which four numbers does the sinusoidal table add at position 0, for C = 4? Answer with a
+# list.
 
 # %%
 answer = None

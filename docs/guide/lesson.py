@@ -1,10 +1,12 @@
-"""What all lessons share: the story, fast mode, pictures that explain themselves, exercises that check answers.
+"""What all lessons share: the story, fast mode, pictures with captions, exercises that check answers.
 
-Lessons are Python files with cells (`# %%`), to be run as they are, in an editor that knows cells, or as notebooks.
+Lessons are Python files with cells (`# %%`): run them as they are, in an editor that knows cells, or as
+notebooks.
 """
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import inspect
 import io
@@ -61,8 +63,8 @@ def show(picture: Figure | str, caption: str) -> None:
         return
     from IPython.display import HTML, display
 
-    words = "" if isinstance(picture, Figure) else f"<figcaption>{caption}</figcaption>"
-    display(HTML(f'<figure role="img" aria-label="{caption}">{markup}{words}</figure>'))
+    words = "" if isinstance(picture, Figure) else f"<figcaption>{html.escape(caption)}</figcaption>"
+    display(HTML(f'<figure role="img" aria-label="{html.escape(caption)}">{markup}{words}</figure>'))
 
 
 def _svg(picture: Figure, caption: str) -> str:
@@ -129,7 +131,8 @@ class Exercises:
     def __init__(self, lesson: str) -> None:
         path = HERE / "solutions" / f"{lesson}.py"
         spec = importlib.util.spec_from_file_location(f"solutions_{lesson}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.all: list[Exercise] = module.EXERCISES

@@ -1,7 +1,7 @@
-"""Build the pages of the guide: `python docs/guide/pages.py [LESSON…]` writes docs/build/index.html and its kin.
+"""Build the pages of the guide: `python docs/guide/pages.py [LESSON…]` writes docs/build/index.html.
 
-Each lesson becomes a notebook, runs from its first cell to its last, and is written twice: as a page, with what it
-printed and drew, and as a notebook to work in. Needs the extra `docs`, which `make docs` installs.
+Each lesson becomes a notebook, runs from its first cell to its last, and is written twice: as a page, with
+what it printed and drew, and as a notebook to work in. Needs the extra `docs`, which `make docs` installs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ li{margin:.2rem 0}ol{columns:auto}
 def title_of(path: Path) -> str:
     """The heading of a lesson or a document."""
     return next(
-        line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"(# )?# (?!%%)", line)
+        line.lstrip("# ")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"(# )?# (?!%%)", line)
     )
 
 
@@ -100,6 +102,7 @@ def build(path: Path) -> str:
         CellExecutionError: a cell of it failed.
     """
     notebook = jupytext.read(path, fmt="py:percent")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, OUT / "notebooks" / f"{path.stem}.ipynb")  # without outputs
     NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(HERE)}}).execute()
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)

@@ -1,7 +1,7 @@
 """Run lessons as plain scripts: `python docs/guide/run.py [LESSON…]`, all of them if none is named.
 
-A lesson passes if it ends without an error and a warning, reaches each of its claims (its assert statements), and
-asks no network. `TINYTENSOR_DOCS_FAST=1` makes them small.
+A lesson passes if it ends without an error and a warning, reaches each of its claims (its assert
+statements), and asks no network. `TINYTENSOR_DOCS_FAST=1` makes them small.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def _run_apart(path: Path) -> tuple[bool, str]:
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
     if done.returncode:
-        return False, f"{path.stem:<24} FAILED after {seconds:.1f} s\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        return (
+            False,
+            f"{path.stem:<24} FAILED after {seconds:.1f} s\n{done.stdout[-2000:]}{done.stderr[-4000:]}",
+        )
     return True, f"{path.stem:<24} {done.stdout.splitlines()[-1]}, {seconds:.1f} s"
 
 

@@ -49,7 +49,7 @@ EXERCISES = [
     Exercise(
         first_pair,
         solution=("l", "o"),
-        why="Both (l, o) and (o, w) come three times, more than any other; a fixed rule decides between equals.",
+        why="(l, o) and (o, w) both come three times, more than any other; a fixed rule says which is first.",
         wrong=[("l", "w"), ("w", "e"), ("e", "s"), "x", 3],
     ),
     Exercise(

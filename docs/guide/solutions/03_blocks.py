@@ -12,7 +12,9 @@ def how_many(answer):
         return "so many windows fit, but the last one has no token after it, so its last target is missing"
     if answer == 2:
         return "blocks may overlap: the next one begins one token later"
-    return "the first begins at token 0; at which token does the last one begin that still has all its targets?"
+    return (
+        "the first begins at token 0; at which token does the last one begin that still has all its targets?"
+    )
 
 
 def order(answer):
@@ -56,8 +58,13 @@ EXERCISES = [
     Exercise(
         order,
         solution=STEPS,
-        why="Without a prediction there is nothing to compare, and without the comparison no direction to adjust in.",
-        wrong=[["predict", "show", "compare", "adjust"], ["show"], ["show", "predict", "adjust", "compare"], 4],
+        why="Without a prediction there is nothing to compare; without comparing, no way to adjust.",
+        wrong=[
+            ["predict", "show", "compare", "adjust"],
+            ["show"],
+            ["show", "predict", "adjust", "compare"],
+            4,
+        ],
     ),
     Exercise(
         cutter,
