@@ -232,8 +232,14 @@ def pegasus(tied: bool) -> tuple[EncoderDecoder, Any]:
     waves = theirs.model.decoder.embed_positions.weight.detach().numpy().copy()
     scattered(theirs)
     with torch.no_grad():
+        theirs.model.shared.weight *= (
+            8  # tokens matter more than their places, and each source says another text
+        )
+        for layer in theirs.model.decoder.layers:
+            layer.encoder_attn.q_proj.weight *= 10
         for half in (theirs.model.encoder, theirs.model.decoder):
             half.embed_positions.weight.copy_(torch.from_numpy(waves))
+            half.embed_tokens = theirs.model.shared  # as ours: both halves share the table, tied head or not
     ours = EncoderDecoder(GPTConfig(**OURS, activation="gelu_erf", tied_head=tied)).eval()
     load(ours, {**pegasus_names(arrays(dict(theirs.named_parameters()))), "wpe.weight": waves})
     return ours, theirs
