@@ -91,9 +91,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         if array.dtype.kind in "iu" and chosen.rank == 1 and not isinstance(data, np.ndarray):
             _check_range(array, chosen, "tensor")
         if copies.listener is not None and isinstance(data, np.ndarray):
-            copies.note(
-                "tensor", "asked", array.size * chosen.itemsize, "tensor() shares memory with no array"
-            )
+            copies.note("tensor", "asked", array.size * chosen.itemsize, "a tensor of its own is asked for")
         made = _store(array, chosen, place)
     return made.requires_grad_() if requires_grad else made
 

@@ -130,7 +130,8 @@ class Function:
         def backward(grads: Grads, saved: Saved, needs: Needs, *, context: Context) -> Sequence[Any]:
             return _backward(cls, context, grads, saved, needs)
 
-        cls._op = type(cls.__name__, (Op,), {"backward": staticmethod(backward), "name": cls.__name__})
+        of_op = {"backward": staticmethod(backward), "name": cls.__name__, "function": cls}
+        cls._op = type(cls.__name__, (Op,), of_op)
 
     def __init__(self) -> None:
         raise GradError(

@@ -1,21 +1,41 @@
 """Looking inside the engine: how tensors lie in memory, and where time goes."""
 
+from .autograd_graph import Graph, GraphNode, SavedTensor, graph
+from .backward_steps import Step, backward_steps
+from .copy_log import Copied, CopyLog, trace_copies
 from .explanation import Explanation, explain, explain_expression, explain_layout
 from .kernels import KernelLaunch, Kernels, kernel
+from .ledger import Ledger, Point, Usage
+from .listening import memory
 from .peaks import Peaks, measure_peaks
 from .profiler import OpTime, Profile, profile
+from .recompute import Recomputed
 
 __all__ = [
+    "Copied",
+    "CopyLog",
     "Explanation",
+    "Graph",
+    "GraphNode",
     "KernelLaunch",
     "Kernels",
+    "Ledger",
     "OpTime",
     "Peaks",
+    "Point",
     "Profile",
+    "Recomputed",
+    "SavedTensor",
+    "Step",
+    "Usage",
+    "backward_steps",
     "explain",
     "explain_expression",
     "explain_layout",
+    "graph",
     "kernel",
     "measure_peaks",
+    "memory",
     "profile",
+    "trace_copies",
 ]

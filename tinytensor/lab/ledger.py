@@ -12,25 +12,21 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import arrays, elementwise, storage
 from ..autograd import Node
 from ..checkpointing import Dropped, Region
-from ..device import Device, as_device
-from ..dispatch import is_tensor, observers
-from ..errors import ArgumentError
+from ..device import Device
+from ..dispatch import is_tensor
 from ..nn import Module
 from ..optim import Optimizer
-from ..storage import BorrowedStorage, DeviceStorage, PooledStorage, Storage
+from ..storage import BorrowedStorage, Storage
 from ..tensor import Tensor
 from .memory_picture import memory_page, memory_picture, memory_table
 from .recompute import Recomputed, Recorded, Sizes, predict
-from .watching import replaced
 
-__all__ = ["CATEGORIES", "Ledger", "Point", "Usage", "memory"]
+__all__ = ["CATEGORIES", "Ledger", "Point", "Usage"]
 
 CATEGORIES = (
     "parameters",
@@ -41,8 +37,6 @@ CATEGORIES = (
     "other",
 )
 _PARAMETERS, _GRADIENTS, _STATE, _SAVED, _ACTIVATIONS, _OTHER = CATEGORIES
-_MAKERS = ((storage, "_new"), (arrays, "new"), (elementwise, "new"))  # what makes Storage objects
-_open = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -92,6 +86,7 @@ class _Keep:
     """What one node saved, or a checkpointed region: keeps things alive for backward as long as it lives."""
 
     things: list[_Thing]
+    node: weakref.ref[Node] | None = None
     alive: Any = None  # a weak reference with a callback
 
 
@@ -126,7 +121,6 @@ class Ledger:
         self._things: dict[int, _Thing] = {}  # by id of the storage
         self._keeps: set[_Keep] = set()
         self._regions: weakref.WeakSet[Region] = weakref.WeakSet()
-        self._new_nodes: list[weakref.ref[Node]] = []
         self._leaves: dict[int, weakref.ref[Tensor]] = {}
         self._roles: dict[int, str] = {}  # id of a storage → the category that its tensors give it
         self._bytes = dict.fromkeys(CATEGORIES, 0)
@@ -134,6 +128,7 @@ class Ledger:
         self._pooled = self._adopted = self._made = 0
         self._recorded = Recorded(len(self.blocks))
         self._closed = False
+        self._most, self._most_saved_by = dict.fromkeys(CATEGORIES, 0), dict[str, int]()
         self._peak = self._usage()
 
     # ---- what the user asks
@@ -151,6 +146,20 @@ class Ledger:
         with self._lock:
             self._settle()
             return self._peak
+
+    @property
+    def at_most(self) -> dict[str, int]:
+        """The largest number of bytes that each category had, whenever that was."""
+        with self._lock:
+            self._settle()
+            return dict(self._most)
+
+    @property
+    def most_saved_by(self) -> dict[str, int]:
+        """What was saved for backward when that was the most, by op."""
+        with self._lock:
+            self._settle()
+            return dict(self._most_saved_by)
 
     def mark(self, label: str) -> None:
         """Name this moment in the timeline, such as "backward".
@@ -221,14 +230,13 @@ class Ledger:
         """A node was recorded."""
         with self._lock:
             self._settle()
-            self._new_nodes.append(weakref.ref(node))
             if self.model is None and self.optimizer is None:
                 self._meet(p for p in node.parents if is_tensor(p))
             if type(node.saved) is list and (
                 things := self._saved_things(r[0] for r in node.saved if type(r) is tuple)
             ):
                 node.saved = _SavedList(node.saved)
-                self._keep(things, node.name, node.saved)
+                self._keep(things, node.name, node.saved, node)
                 self._recorded.node(_sizes(things))
 
     def look_around(self) -> None:
@@ -279,7 +287,7 @@ class Ledger:
             if what == "made":
                 new = about()
                 self._enter(key, self._last_words(key) if new is None else self._look(new), before=False)
-                self._assign_roles()
+                self._assign_roles(pending=True)
                 self._draw()
             elif what == "gone":
                 if (thing := self._things.pop(key, None)) is not None:
@@ -287,8 +295,8 @@ class Ledger:
                     self._move(thing, "")
             else:
                 self._drop(about)
-        self._look_at_new_nodes()
         self._assign_roles()
+        self._note_most()
 
     def _look(self, found: Storage) -> tuple[int, bool] | None:
         """Bytes of a storage, and whether they are the pool's; None for what is not counted here."""
@@ -331,8 +339,10 @@ class Ledger:
                 self._adopted += sign * thing.nbytes
         thing.category = category
 
-    def _assign_roles(self) -> None:
-        """See which storages are those of parameters, gradients and the optimizer now."""
+    def _assign_roles(self, *, pending: bool = False) -> None:
+        """See which storages are those of parameters, gradients and the optimizer now. While events are
+        pending, what lost its role keeps it: it may just be going.
+        """
         roles: dict[int, str] = {}
         for category, tensors in (
             (_STATE, self._state()),
@@ -341,6 +351,8 @@ class Ledger:
         ):
             for t in tensors:
                 roles[id(t.storage)] = category
+        if pending:
+            roles = self._roles | roles
         before, self._roles = self._roles, roles
         for key in before.keys() | roles.keys():
             if before.get(key) != roles.get(key) and (thing := self._things.get(key)) is not None:
@@ -372,8 +384,8 @@ class Ledger:
         known = (self._things.get(id(s)) for s in storages)
         return list(dict.fromkeys([thing for thing in known if thing is not None]))
 
-    def _keep(self, things: list[_Thing], op: str, keeper: Any) -> _Keep:
-        keep = _Keep(things)
+    def _keep(self, things: list[_Thing], op: str, keeper: Any, node: Node | None = None) -> None:
+        keep = _Keep(things, None if node is None else weakref.ref(node))
         note = self._events.append
         keep.alive = weakref.ref(keeper, lambda _: note(("dropped", 0, keep)))
         self._keeps.add(keep)
@@ -382,137 +394,46 @@ class Ledger:
             if thing.keepers == 1:
                 thing.saved_by = op
             self._sort(thing)
-        return keep
 
     def _drop(self, keep: _Keep) -> None:
         self._keeps.discard(keep)
         for thing in keep.things:
             thing.keepers -= 1
             self._sort(thing)
+        node = None if keep.node is None else keep.node()
+        if node is not None and isinstance(node.saved, Dropped):
+            self._meet_region(node.saved.region)
+
+    def _meet_region(self, region: Region) -> None:
+        """A checkpointed call, which keeps its arguments in place of what its nodes saved."""
+        if region not in self._regions:
+            self._recorded.recomputes = True
+            self._regions.add(region)
+            self._keep(self._saved_things(t.storage for t in region.tensors), "checkpoint", region)
 
     def _sort(self, thing: _Thing) -> None:
         """Count a thing that is there by whether something keeps it; roles of its tensors come first."""
         if thing.category in (_SAVED, _ACTIVATIONS, _OTHER):
             self._move(thing, _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS)
 
-    def _look_at_new_nodes(self) -> None:
-        """Find the checkpointed regions of nodes whose values were dropped: they keep their arguments."""
-        new, self._new_nodes = self._new_nodes, []
-        for ref in new:
-            node = ref()
-            saved = None if node is None else node.saved
-            if isinstance(saved, Dropped) and saved.region not in self._regions:
-                self._recorded.recomputes = True
-                self._regions.add(saved.region)
-                arguments = self._saved_things(t.storage for t in saved.region.tensors)
-                self._keep(arguments, "checkpoint", saved.region)
-
     def _draw(self) -> None:
         self.timeline.append(Point(tuple(self._bytes.values())))
+        self._note_most()
         if self._pooled + self._adopted > self._peak.total:
             self._peak = self._usage()
 
+    def _note_most(self) -> None:
+        if self._bytes[_SAVED] > self._most[_SAVED]:
+            self._most_saved_by = self._saved_now()
+        self._most = {name: max(n, self._bytes[name]) for name, n in self._most.items()}
+
+    def _saved_now(self) -> dict[str, int]:
+        return {op: nbytes for op, nbytes in self._saved_by.items() if nbytes}
+
     def _usage(self) -> Usage:
-        saved = {op: nbytes for op, nbytes in self._saved_by.items() if nbytes}
-        return Usage(dict(self._bytes), saved, self._pooled, self._adopted)
+        return Usage(dict(self._bytes), self._saved_now(), self._pooled, self._adopted)
 
 
 def _sizes(things: list[_Thing]) -> Sizes:
     """Numbers and bytes of what is no parameter."""
     return [(thing.number, thing.nbytes) for thing in things if thing.category != _PARAMETERS]
-
-
-@contextmanager
-def memory(
-    model: Module | None = None,
-    optimizer: Optimizer | None = None,
-    *,
-    device: Any = "cpu",
-    blocks: Iterable[Module] = (),
-) -> Iterator[Ledger]:
-    """Keep a ledger of all tensors' memory on a device while the code inside runs.
-
-    Its total is that of the pool and of the small results that NumPy allocated, at every moment and to the
-    byte. What ops use inside of their own code (scratch, temporaries of NumPy) is not tensors' memory, nor is
-    memory of other libraries that tensors share.
-
-    Args:
-        model: its parameters and buffers are "parameters"; their `.grad` are "gradients".
-        optimizer: the tensors of its state are "optimizer state"; its parameters count as the model's do.
-            With neither of the two, leaves that require grad are parameters as soon as an op records them.
-        device: whose memory.
-        blocks: modules that run one after the other, such as the blocks of a GPT: for
-            `Ledger.with_checkpoints`.
-
-    Returns:
-        A context manager that gives a Ledger, to be asked within the block and afterwards.
-
-    Raises:
-        ArgumentError: another ledger is open.
-        DeviceError: there is no such device.
-
-    Example:
-        >>> from tinytensor import lab
-        >>> w = tt.ones(1000, requires_grad=True)
-        >>> with lab.memory() as ledger:
-        ...     y = tt.exp(w * 2.0)
-        >>> ledger.now.by_category["parameters"], ledger.now.saved_by
-        (4000, {'exp': 4000})
-    """
-    ledger = Ledger(as_device(device, "memory"), model, optimizer, tuple(blocks))
-    if not _open.acquire(blocking=False):
-        raise ArgumentError(
-            "memory: another ledger is open",
-            why="memory belongs to the process, so both would count the same",
-            fix="end it first; its `mark` names a moment, its `now` says what is in use",
-        )
-    try:
-        with ExitStack() as listening:
-            listening.enter_context(replaced([(*maker, _heard(ledger)) for maker in _MAKERS]))
-            listening.enter_context(
-                replaced(
-                    [
-                        (kind, "__del__", _told(ledger, kind))
-                        for kind in (Storage, PooledStorage, DeviceStorage)
-                    ]
-                )
-            )
-            observers.insert(0, ledger.recorded)
-            listening.callback(observers.remove, ledger.recorded)
-            for number, block in enumerate(ledger.blocks):
-                for hook in (
-                    block.register_forward_pre_hook(ledger.enter_block(number)),
-                    block.register_forward_hook(ledger.leave_block),
-                ):
-                    listening.callback(hook.remove)
-            ledger.look_around()
-            try:
-                yield ledger
-            finally:
-                ledger.close()
-    finally:
-        _open.release()
-
-
-def _heard(ledger: Ledger) -> Callable[[type[Any]], Any]:
-    """`object.__new__`, as the engine's modules use it, of which the ledger hears."""
-
-    def make(kind: type[Any]) -> Any:
-        new = object.__new__(kind)
-        if issubclass(kind, Storage):
-            ledger.made(new)
-        return new
-
-    return make
-
-
-def _told(ledger: Ledger, kind: type[Storage]) -> Callable[[Any], None]:
-    """The finaliser of a class of storages, of which the ledger hears."""
-    before = kind.__dict__.get("__del__")
-
-    def finalise(old: Any) -> None:
-        ledger.gone(old)
-        if before is not None:
-            before(old)
-
-    return finalise

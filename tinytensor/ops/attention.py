@@ -147,7 +147,10 @@ class Attention(Op):
 
 @register
 class AttentionBackward(Op):
-    """dk and dv are those of each head of queries, also where heads share keys: no two add to one number."""
+    """With P = softmax(scale * q @ k.T + mask) and dP = grad @ v.T: dv = P.T @ grad,
+    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q. dk and dv are those of each head
+    of queries, also where heads share keys: no two add to one number.
+    """
 
     inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
     outputs = ("dq", "dk", "dv")

@@ -128,7 +128,9 @@ class CausalSelfAttention(Op):
 
 @register
 class CausalSelfAttentionBackward(Op):
-    """The three gradients, written into one array."""
+    """With P = softmax(scale * q @ k.T), causal, and dP = grad @ v.T: dv = P.T @ grad,
+    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q; all written into one array.
+    """
 
     inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
     outputs = ("dqkv",)

@@ -307,7 +307,9 @@ def _row_view(launch: Launch, v: View) -> View:
 
 @register
 class LinearBackward(Op):
-    """All gradients of linear in one op; those whose operand is missing are not computed."""
+    """dx = grad @ weight.T, dweight = x.T @ grad, dbias = the sum of grad over rows; with `transposed`, those
+    of weight.T. What has no operand is not computed.
+    """
 
     inputs = ("grad", "x", "weight")
     outputs = ("dx", "dweight", "dbias")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, arr, edge_of, from_array, record, register, wrap
@@ -69,6 +70,8 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     if not layout.small or grad.storage.device is not cpu:
         return expand(reshape(grad, kept), shape)
     a = arr(grad)
+    if copies.listener is not None:
+        copies.note("sum", "join", layout.size * a.itemsize, "a small gradient is repeated in memory")
     y = np.empty(shape, a.dtype)
     y[...] = a.reshape(kept) if a.ndim else a
     t = from_array(y, grad.storage.dtype)

@@ -1,0 +1,43 @@
+"""The formula of an op's gradient, from where it is written down: a docstring, or the code itself."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+
+from ..op import Op, registry
+
+__all__ = ["gradient_text"]
+
+
+def gradient_text(op: type[Op]) -> str:
+    """How the gradients of an op's inputs are computed.
+
+    Args:
+        op: a registered op, or that of a `tt.Function`.
+
+    Returns:
+        The docstring of its `backward`; else the formula in that of the op that computes the gradients, which
+        is named after it; else the statements of `backward`.
+
+    Example:
+        >>> from tinytensor.op import registry
+        >>> gradient_text(registry["softmax"])
+        'dx = y * (grad - sum(grad * y)).'
+        >>> gradient_text(registry["add"])
+        'return grads[0], grads[0]'
+    """
+    backward = getattr(op, "function", op).backward
+    if backward.__doc__:
+        return inspect.cleandoc(backward.__doc__)
+    behind = registry.get(f"{op.name}_backward")
+    if behind is not None and behind.__doc__ and " = " in behind.__doc__:
+        return inspect.cleandoc(behind.__doc__)
+    try:
+        source = textwrap.dedent(inspect.getsource(backward))
+    except OSError:  # typed in at a prompt
+        return "(its source cannot be read)"
+    (function,) = ast.parse(source).body
+    assert isinstance(function, ast.FunctionDef)
+    return textwrap.dedent("\n".join(source.splitlines()[function.body[0].lineno - 1 :])).strip()

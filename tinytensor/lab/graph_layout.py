@@ -1,0 +1,154 @@
+"""Where the nodes of a graph stand in a picture: layers, an order in each, and places. Knows only numbers.
+
+Layers are longest paths. An edge over several layers gets a point in each, so it runs between nodes and not
+through them. Order and places in a layer follow the means of the neighbors, a few times up and down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+__all__ = ["Placed", "place"]
+
+Edge = tuple[int, int]  # from a node to one that comes later
+SWEEPS = 8
+GAP, POINT = 24.0, 8.0  # between two nodes, and the width of a point of an edge
+STRAIGHT, LEAF = 8.0, 0.25  # how strongly points of edges and leaves insist on their places; nodes: 1
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A drawing.
+
+    Attributes:
+        layer: of each node; 0 is the first.
+        center: of each node, in pixels from the left.
+        routes: for each edge the centers in all layers that it passes, its ends included.
+        width: of the widest layer.
+    """
+
+    layer: tuple[int, ...]
+    center: tuple[float, ...]
+    routes: dict[Edge, tuple[float, ...]]
+    width: float
+
+
+def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
+    """Place nodes in layers.
+
+    Args:
+        widths: of the nodes, in pixels.
+        edges: pairs (before, behind); before < behind.
+
+    Returns:
+        Layers and centers.
+
+    Example:
+        >>> placed = place([40.0, 40.0, 40.0], [(0, 2), (1, 2)])
+        >>> placed.layer, placed.center[2] == sum(placed.center[:2]) / 2
+        ((0, 0, 1), True)
+    """
+    layer = _layers(len(widths), edges)
+    sizes, chains = list(widths), {}
+    rows: list[list[int]] = [[] for _ in range(max(layer, default=-1) + 1)]
+    for node, row in enumerate(layer):
+        rows[row].append(node)
+    above: list[list[int]] = [[] for _ in sizes]
+    for edge in dict.fromkeys(edges):
+        chain = [edge[0]]
+        for row in range(layer[edge[0]] + 1, layer[edge[1]]):
+            chain.append(len(sizes))
+            rows[row].append(len(sizes))
+            sizes.append(POINT)
+            above.append([])
+        chains[edge] = [*chain, edge[1]]
+        for one, other in pairwise(chains[edge]):
+            above[other].append(one)
+    center = _centers(rows, sizes, *_guides(above, chains))
+    left = min([c - s / 2 for c, s in zip(center, sizes, strict=True)], default=0.0)
+    center = [c - left for c in center]
+    width = max([c + s / 2 for c, s in zip(center, sizes, strict=True)], default=0.0)
+    routes = {edge: tuple([center[item] for item in chain]) for edge, chain in chains.items()}
+    return Placed(tuple(layer), tuple(center[: len(widths)]), routes, width)
+
+
+def _guides(above: list[list[int]], chains: dict[Edge, list[int]]) -> tuple[list[list[int]], list[list[int]]]:
+    """By whom each item is guided from above and from below. What is computed stands below what it was
+    computed from, and its leaves beside that: they follow it, so it does not follow them.
+    """
+    below: list[list[int]] = [[] for _ in above]
+    for item, others in enumerate(above):
+        for other in others:
+            below[other].append(item)
+    computed = {behind for _, behind in chains}
+    for (source, behind), chain in chains.items():
+        if source not in computed and len(above[behind]) > 1:
+            above[behind] = [item for item in above[behind] if item != chain[-2]] or above[behind][:1]
+    return above, below
+
+
+def _layers(count: int, edges: Sequence[Edge]) -> list[int]:
+    """The longest path to each node; what nothing leads to stands just above what it leads to."""
+    behind: list[list[int]] = [[] for _ in range(count)]
+    before: list[list[int]] = [[] for _ in range(count)]
+    for one, other in edges:
+        behind[one].append(other)
+        before[other].append(one)
+    layer = [0] * count
+    for node in range(count):
+        layer[node] = max([layer[b] + 1 for b in before[node]], default=0)
+    for node in range(count):
+        if not before[node] and behind[node]:
+            layer[node] = min([layer[b] for b in behind[node]]) - 1
+    return layer
+
+
+def _centers(
+    rows: list[list[int]], sizes: Sequence[float], above: list[list[int]], below: list[list[int]]
+) -> list[float]:
+    """Order the items of each row, then place them, by the means of their neighbors in the row before."""
+    center = [0.0] * len(sizes)
+    weights = [STRAIGHT if size == POINT else 1.0 if above[i] else LEAF for i, size in enumerate(sizes)]
+    for row in rows:
+        _pack(row, [0.0] * len(row), sizes, center, weights)
+    for sweep in range(2 * SWEEPS):
+        down = sweep % 2 == 0
+        sides = above if down else below
+        for row in rows if down else reversed(rows):
+            wanted = {item: _mean([center[n] for n in sides[item]], center[item]) for item in row}
+            if sweep < SWEEPS:
+                row.sort(key=wanted.__getitem__)
+            _pack(row, [wanted[item] for item in row], sizes, center, weights)
+    return center
+
+
+def _mean(numbers: list[float], otherwise: float) -> float:
+    return sum(numbers) / len(numbers) if numbers else otherwise
+
+
+def _pack(
+    row: Sequence[int],
+    wanted: Sequence[float],
+    sizes: Sequence[float],
+    center: list[float],
+    weights: Sequence[float],
+) -> None:
+    """Put the items of a row, in their order and without overlaps, as near to their wishes as they can be:
+    neighbors that would overlap form a block, which stands at the weighted mean of its wishes.
+    """
+    blocks: list[tuple[float, float, int]] = []  # place, weight, number of items
+    offset, offsets = 0.0, []
+    for i, (item, wish) in enumerate(zip(row, wanted, strict=True)):
+        offset += sizes[item] / 2 + (sizes[row[i - 1]] / 2 + GAP if i else 0.0)
+        offsets.append(offset)
+        place, weight, count = wish - offset, weights[item], 1
+        while blocks and blocks[-1][0] > place:
+            other, heavy, several = blocks.pop()
+            place = (place * weight + other * heavy) / (weight + heavy)
+            weight, count = weight + heavy, count + several
+        blocks.append((place, weight, count))
+    places = [place for place, _, count in blocks for _ in range(count)]
+    for item, place, shift in zip(row, places, offsets, strict=True):
+        center[item] = place + shift
