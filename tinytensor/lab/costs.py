@@ -52,7 +52,7 @@ def _linear_gelu(outs: Shapes, ins: Shapes, params: Params) -> float:
 
 
 def _linear_backward(outs: Shapes, ins: Shapes, params: Params) -> float:
-    dx, dweight, dbias = outs
+    dx, dweight, dbias = outs[:3]
     grad = ins[0] or (0,)
     # Each element of dx is a sum over the columns of grad, each of dweight one over its rows.
     rows = _size(grad[:-1])

@@ -191,8 +191,9 @@ class KernelLaunch:
             f"dynamic shared memory, {self.times} time{'s' * (self.times != 1)}",
             *([f"  template  {template}"] if template else []),
             *[f"  {text}" for text in self._compiled(architecture)],
-            f"  traffic   {'together ' * (self.times > 1)}{self.count.read_bytes:,} bytes read and {self.count.written_bytes:,} written, each "
-            f"once; {self.count.counted} of {self.count.blocks} blocks counted",
+            f"  traffic   {'together ' * (self.times > 1)}{self.count.read_bytes:,} bytes read and "
+            f"{self.count.written_bytes:,} written, each once; {self.count.counted} of {self.count.blocks} "
+            "blocks counted",
         ]
 
     def _compiled(self, architecture: int) -> list[str]:
@@ -201,8 +202,8 @@ class KernelLaunch:
         except (DeviceError, KernelError) as error:
             return [f"sm_{architecture}     {str(error).splitlines()[0]}"]
         return [
-            f"sm_{architecture}     {used.registers} registers, {used.shared:,} bytes of static shared memory, "
-            f"{used.stack} bytes of stack, {used.spill_stores + used.spill_loads} bytes of spills",
+            f"sm_{architecture}     {used.registers} registers, {used.shared:,} bytes of static shared "
+            f"memory, {used.stack} bytes of stack, {used.spill_stores + used.spill_loads} bytes of spills",
             f"          occupancy {fits.share:.0%}: {fits.blocks} blocks on a multiprocessor, limited by "
             f"{fits.limiter} (formula: NVIDIA's cuda_occupancy.h)",
         ]
