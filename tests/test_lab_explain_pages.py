@@ -1,14 +1,13 @@
 """Explanations as page, fragment and picture: well-formed, quiet, and what belongs together lights up."""
 
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.browser import CHROMIUM, Browser
 from tests.pages import every, parse
 from tinytensor import lab
 from tinytensor.lab.explanation import Explanation
@@ -17,9 +16,6 @@ from tinytensor.layout import Layout
 
 EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
 RULE = re.compile(r"\.tt-layout:has\(\.(b\d+p\d+):is\(:hover,:focus\)\) \.(b\d+p\d+)")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 def fragment_in_page(x):
@@ -190,37 +186,37 @@ def test_no_page_asks_for_anything():
         assert not [e for e in every(parse(x.explain().html())) if e.name in ("script", "img", "link")]
 
 
+LIT = """[...document.querySelectorAll("[class*=b0p]")]
+  .filter(e => getComputedStyle(e).outlineStyle == "solid" || getComputedStyle(e).strokeWidth == "3px")
+  .map(e => e.getAttribute("class").match(/b0p\\d+/)[0])"""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look at the page with")
-def test_in_a_browser_focus_lights_up_the_partners(tmp_path):
-    """The script is the test's alone, without the policy of the page: it focuses cells and reads outlines."""
-    text = lab.explain_expression(EXPRESSION).html()
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    script = """<script>
-const all = [...document.querySelectorAll("td[tabindex]")];
-const place = td => td.className.match(/b0p\\d+/)[0];
-const said = all.map(td => {
-  td.focus();
-  const lit = all.filter(other => getComputedStyle(other).outlineStyle == "solid");
-  return lit.length + "/" + lit.every(other => place(other) == place(td));
-});
-document.body.setAttribute("data-said", said.join(" "));
-</script></body>"""
-    file = tmp_path / "page.html"
-    file.write_text(text.replace("</body>", script), encoding="utf-8")
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=2000",
-        "--dump-dom",
-    ]
-    dom = subprocess.run(
-        [*command, file.as_uri()], capture_output=True, text=True, timeout=100, check=True
-    ).stdout
-    said = re.search(r'data-said="([^"]*)"', dom)[1].split()
-    positions = {
-        p: 7 + (p in (1, 2, 3, 9, 10, 11)) for p in range(12)
-    }  # a cell in 4 steps, an element in 3 or 4
-    assert len(said) == sum(positions.values())
-    assert sorted(said) == sorted(f"{count}/true" for count in positions.values() for _ in range(count))
+def test_in_a_browser_what_belongs_together_lights_up(tmp_path):
+    explanation = lab.explain_expression(EXPRESSION)
+    html, svg = tmp_path / "a.html", tmp_path / "a.svg"
+    html.write_text(explanation.html(), encoding="utf-8")
+    svg.write_text(explanation.svg(), encoding="utf-8")
+    with Browser(tmp_path / "profile") as browser:
+        for path in (html, svg):
+            browser.open(path)
+            assert browser.run(LIT) == []
+            for p in (0, 8, 9):
+                places = 7 + (p == 9)  # a cell in each of four steps, an element in three or four
+                for which in range(places):
+                    browser.point(f"document.querySelectorAll('.b0p{p}')[{which}]")
+                    assert browser.run(LIT) == [f"b0p{p}"] * places, (path, p, which)
+        browser.open(html)
+        browser.press_tab()
+        assert browser.run("document.activeElement.textContent") == "To the facts"
+        for p in range(12):
+            browser.press_tab()
+            assert set(browser.run(LIT)) == {f"b0p{p}"}
+        browser.run("document.querySelector('#step-4 td.b0p11').focus()")
+        assert browser.run(LIT) == ["b0p11"] * 8
+        said = "getComputedStyle(document.activeElement, '::after').content"
+        assert "[2, 1]: 1 + 2*1 + 1*8 = 11" in browser.run(said)
+        seen = "document.querySelector('.tt-layout').scrollWidth <= window.innerWidth"
+        for width in (1200, 480, 320):
+            browser.open(html, width=width)
+            assert browser.run(seen)

@@ -36,6 +36,7 @@ def touched(layout, itemsize, block, start):
 @given(layouts(), st.sampled_from([1, 2, 4, 8, 16]), st.sampled_from([32, 64]), st.integers(0, 63))
 @example(Layout((6, 4), (100, 32), 0), 4, 64, 0)  # the last line of a row is the first one of the next
 @example(Layout((3, 3), (2, 3), 0), 4, 64, 0)  # axes that interleave
+@example(Layout((2, 2, 2), (2, 3, 5), 0), 4, 64, 0)  # 5 is reached in two ways
 def test_counts_are_those_of_brute_force(layout, itemsize, block, start):
     reach = Reach(layout)
     there = set(positions(layout).ravel().tolist())

@@ -3,6 +3,7 @@
 from .autograd_graph import Graph, GraphNode, SavedTensor, graph
 from .backward_steps import Step, backward_steps
 from .copy_log import Copied, CopyLog, trace_copies
+from .diverge import Divergence, divergence
 from .explanation import Explanation, explain, explain_expression, explain_layout
 from .kernels import KernelLaunch, Kernels, kernel
 from .ledger import Ledger, Point, Usage
@@ -14,6 +15,7 @@ from .recompute import Recomputed
 __all__ = [
     "Copied",
     "CopyLog",
+    "Divergence",
     "Explanation",
     "Graph",
     "GraphNode",
@@ -29,6 +31,7 @@ __all__ = [
     "Step",
     "Usage",
     "backward_steps",
+    "divergence",
     "explain",
     "explain_expression",
     "explain_layout",

@@ -92,7 +92,9 @@ def _lines(step: Step) -> str:
     buffer = step.buffer
     found = step.reach.blocks(buffer.dtype.itemsize, LINE, buffer.start)
     text = f"{_count(found)} of the buffer's {buffer.blocks(LINE)}, {LINE} bytes each"
-    return text + (f"; the buffer begins {buffer.start} bytes into one" if buffer.start else "")
+    return text + (
+        f"; the buffer begins {buffer.start} bytes into one" if buffer.start and buffer.size else ""
+    )
 
 
 def _sectors(step: Step) -> str:

@@ -29,18 +29,27 @@ _STYLE = """
 .tt-layout table{border-collapse:collapse;border:0;margin:.25rem 0;width:auto;
   font:13px/1.4 ui-monospace,monospace}
 .tt-layout tr{background:none!important}
-.tt-layout caption{caption-side:top;text-align:left;padding:0;color:inherit;opacity:.7}
+.tt-layout caption{caption-side:top;text-align:left;padding:0;color:inherit;opacity:.7;
+  white-space:nowrap}
 .tt-layout th,.tt-layout td{border:1px solid color-mix(in srgb,currentColor 25%,transparent);
-  padding:.15em .45em;text-align:right;white-space:pre;min-width:1ch;font-weight:400}
+  padding:.15em .45em;text-align:right;white-space:pre;font-weight:400}
 .tt-layout th{border:0;opacity:.7}
+.tt-layout td{min-width:var(--w)}
 .tt-layout td.in{background:color-mix(in srgb,var(--in) 22%,transparent);font-weight:600}
 .tt-layout td.sector{border-left:2px solid currentColor}
-.tt-layout td.gap{border:0;text-align:left}
+.tt-layout td.gap{border:0;text-align:left;min-width:0}
 """
 _LIT = (
     "background:color-mix(in srgb,var(--lit) 40%,transparent);"
     "outline:2px solid var(--lit);outline-offset:-2px"
 )
+_MADE = {
+    "": "reads buffer",
+    "new buffer": "new buffer",
+    "view": "view of buffer",
+    "copy": "copy into new buffer",
+    "same tensor": "the same tensor: buffer",
+}
 _PAGE_STYLE = """
 .facts td{white-space:normal}.facts th{vertical-align:top}ul.tree{list-style:none;padding-left:1.2rem}
 h2 code{font-size:1rem}
@@ -124,7 +133,7 @@ def _lighting(steps: Sequence[Step], *children: Html) -> Html:
 
 def _section(number: int, step: Step) -> Html:
     heading = [f"{number}  ", tag("code", step.call)] if step.call else ["The tensor"]
-    about = f"{step.made or 'view'} of buffer {step.buffer.number}: {summary(step.layout)}"
+    about = f"{_MADE[step.made]} {step.buffer.number}: {summary(step.layout)}"
     return tag(
         "section",
         tag("h2", *heading),
@@ -159,7 +168,13 @@ def _matrix(step: Step, block: Block, tip: str) -> Html:
         label = str(first.index[-2]) if first and step.layout.ndim > 1 else ""
         cells = [_element(step, e, tip) if e else tag("td", "…", class_="gap") for e in row]
         rows.append(tag("tr", tag("th", label, scope="row"), *cells))
-    return tag("table", tag("caption", name), *rows)
+    return _table(step, name, rows)
+
+
+def _table(step: Step, name: str, rows: Sequence[Html]) -> Html:
+    """Rows of cells that are all as wide as the widest."""
+    letters = max([len(step.label(p)) for p in step.positions()], default=1)
+    return tag("table", tag("caption", name), *rows, style=f"--w:{letters}ch")
 
 
 def _head(step: Step, block: Block) -> Html:
@@ -186,9 +201,7 @@ def _buffer(step: Step, tip: str) -> Html:
         first = next(p for p in line if p is not None)
         cells = [tag("td", "", class_="gap") if p is None else _cell(step, p, named, tip) for p in line]
         rows.append(tag("tr", tag("th", str(first), scope="row"), *cells))
-    buffer = step.buffer
-    name = f"buffer {buffer.number}: {buffer.size} elements of {buffer.dtype.itemsize} bytes"
-    return tag("table", tag("caption", name), *rows)
+    return _table(step, str(step.buffer), rows)
 
 
 def _cell(step: Step, position: int, named: dict[int, list[str]], tip: str) -> Html:

@@ -11,7 +11,8 @@ from .steps import Block, Step, bracketed
 
 __all__ = ["explanation_picture"]
 
-LETTER, HEIGHT, GAP = 7.2, 22, 10  # pixels: width of a letter, height of a cell, between things
+# Pixels: width of a letter, height of a cell, between things, and between sectors.
+LETTER, HEIGHT, GAP, SPACE = 7.2, 22, 10, 6
 FONT = "12px ui-monospace, monospace"
 CELLS_OF_LINE = 16
 
@@ -109,20 +110,20 @@ def _matrix(canvas: _Canvas, step: Step, block: Block | None, cell: float) -> No
 
 
 def _buffer(canvas: _Canvas, step: Step, cell: float) -> None:
-    buffer = step.buffer
-    canvas.text(f"buffer {buffer.number}: {buffer.size} elements of {buffer.dtype.itemsize} bytes")
-    lines = step.lines_of_cells(CELLS_OF_LINE)
-    left = GAP + LETTER * len(str(buffer.size)) + GAP
-    for line in lines:
+    canvas.text(str(step.buffer))
+    left = GAP + LETTER * len(str(step.buffer.size)) + GAP
+    for line in step.lines_of_cells(CELLS_OF_LINE):
         if isinstance(line, int):
             canvas.text(f"… {line} elements", left)
             continue
         canvas.word(str(next(p for p in line if p is not None)), left - GAP / 2)
+        x = left
         for column, p in enumerate(line):
+            x += SPACE * (column > 0 and p is not None and step.begins_sector(p))
             if p is not None:
-                inside = bool(step.reach.covers(p))
-                x, tip = left + cell * column, tip_of_cell(step, p, ())
+                inside, tip = bool(step.reach.covers(p)), tip_of_cell(step, p, ())
                 canvas.cell(step.label(p), x, cell, inside=inside, name=mark(step, p), tip=tip)
+            x += cell
         canvas.y += HEIGHT
 
 

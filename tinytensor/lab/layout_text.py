@@ -113,12 +113,11 @@ def _middle_out(row: Sequence[Element | None], width: int, cell: int) -> Sequenc
 
 
 def _buffer(step: Step, width: int, ink: _Ink) -> str:
-    buffer = step.buffer
-    item = buffer.dtype.itemsize
-    head = f"buffer {buffer.number}: {buffer.size} elements of {item} bytes; [ ] are elements of the view"
+    item = step.buffer.dtype.itemsize
+    head = f"{step.buffer}; [ ] are elements of the view"
     shown = [p for run in step.cells for p in run]
     if not shown:
-        return ink(SOFT, f"buffer {buffer.number}: no elements")
+        return ink(SOFT, _cut(str(step.buffer), width))
     cell = max([len(step.label(p)) for p in shown])
     place = len(str(shown[-1]))
     lines = step.lines_of_cells((width - place - 4) // (cell + 3))

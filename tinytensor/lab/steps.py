@@ -50,6 +50,11 @@ class Buffer:
     device: str
     start: int = 0
 
+    def __str__(self) -> str:
+        item = self.dtype.itemsize
+        things = f"{self.size} element{'s' * (self.size != 1)} of {item} byte{'s' * (item != 1)}"
+        return f"buffer {self.number}: {things}"
+
     def blocks(self, block: int) -> int:
         """How many blocks of so many bytes it lies in."""
         first, nbytes = self.start % block, self.size * self.dtype.itemsize
@@ -78,7 +83,7 @@ class Step:
 
     Attributes:
         call: as it was written, for example ".T".
-        made: what the call did: "new buffer", "view", "copy" or "same tensor"; empty if there was none.
+        made: what the call did: "new buffer", "view", "copy" or "same tensor"; empty if there was no call.
         buffer: the memory.
         layout: how it is read.
         blocks: the elements that are shown; None stands for those that are left out.
@@ -229,14 +234,17 @@ def _cells(buffer: Buffer, layout: Layout, most: int) -> tuple[range, ...]:
     if buffer.size <= most:
         return (range(buffer.size),) if buffer.size else ()
     width = LINE // buffer.dtype.itemsize
-    skew = buffer.start // buffer.dtype.itemsize
+    skew = buffer.start // buffer.dtype.itemsize  # cells of the first line that belong to others
     low, high = layout.extent
     low = min(low, buffer.size - 1)
-    begin = max((low + skew) // width * width - skew, 0)
-    end = min((max(high, low) + skew) // width * width - skew + width, buffer.size)
-    if end - begin <= most:
-        return (range(begin, end),)
-    return range(begin, begin + most // 2), range(end - most // 2, end)
+    first, last = [(position + skew) // width for position in (low, max(low, high))]
+    half = max(most // 2 // width, 1)
+    runs = (
+        [(first, last + 1)]
+        if last - first < 2 * half
+        else [(first, first + half), (last + 1 - half, last + 1)]
+    )
+    return tuple([range(max(a * width - skew, 0), min(b * width - skew, buffer.size)) for a, b in runs])
 
 
 def _read(storage: Storage, positions: list[int]) -> dict[int, str]:
