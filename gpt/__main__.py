@@ -41,6 +41,8 @@ COMMANDS = {
     "attention": Command("gpt.attention_maps", "where each token looks, in any layer and head"),
     "lens": Command("gpt.lens", "what the model would say after each of its layers"),
     "loss-map": Command("gpt.loss_map", "which tokens of a text the model expected, as colors"),
+    "neighbours": Command("gpt.neighbours", "which words have similar vectors, and what is to king as …"),
+    "skipgram": Command("gpt.skipgram", "vectors of words from a text"),
     "ablate": Command("gpt.ablate", "train variants of a model on the same batches, and compare them"),
     "masked": Command("gpt.masked", "train an encoder that fills gaps, or fill those of a text"),
     "translate": Command("gpt.translate", "train an encoder-decoder on pairs of texts, or translate"),

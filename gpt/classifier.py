@@ -170,10 +170,11 @@ class Classifying(Task):
 
     def logits(self) -> AnyArray:
         """Logits of the held-out texts, (N, K)."""
-        parts = [
-            self.classifier(*self.classifier.arrays(self.held_texts[first : first + self.batch_size]))
-            for first in range(0, len(self.held_texts), self.batch_size)
-        ]
+        with tt.no_grad():
+            parts = [
+                self.classifier(*self.classifier.arrays(self.held_texts[first : first + self.batch_size]))
+                for first in range(0, len(self.held_texts), self.batch_size)
+            ]
         return np.concatenate([part.cpu().numpy() for part in parts])
 
     def metrics(self) -> dict[str, float]:
@@ -187,8 +188,7 @@ class Classifying(Task):
     def confusion(self) -> Ints:
         """How often label i was taken for label j among the held-out texts, (K, K)."""
         count = len(self.classifier.labels)
-        with tt.no_grad():
-            said = self.logits().argmax(1)
+        said = self.logits().argmax(1)
         cells = np.bincount(self.held_labels * count + said, minlength=count * count)
         return cells.reshape(count, count).astype(np.int64)
 

@@ -1,6 +1,6 @@
 """Tokenizers: text to ids and back. This module gathers them, reads any saved one, and is a command.
 
-`python -m gpt tokenizer train | encode | decode | info`. Knows nothing of models and training data files.
+`python -m gpt tokenizer train | encode | decode | split | info`. Knows nothing of models and training data.
 """
 
 import argparse
@@ -13,12 +13,23 @@ from gpt.bpe import END_OF_TEXT, BPETokenizer
 from gpt.console import Parser, progress_bar
 from gpt.plain_tokenizers import UNKNOWN, CharTokenizer, WordTokenizer
 from gpt.rank_files import is_rank_file
+from gpt.sentencepiece_file import SentencePieceTokenizer
 from gpt.tokenizer_json import parse_tokenizer_json, read_gpt2_files
+from gpt.tokenizer_split import render_split
 from gpt.vocabulary import Texts, Tokenizer
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_bytes, read_json, text_chunks
 
-__all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "choose", "load", "main"]
+__all__ = [
+    "BPETokenizer",
+    "CharTokenizer",
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "choose",
+    "load",
+    "main",
+]
 
 # Names of the pair of files that GPT-2's vocabulary comes in.
 _GPT2_FILES = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")]
@@ -29,15 +40,16 @@ def load(path: PathLike) -> Tokenizer:
 
     Args:
         path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, a rank file of
-            `tiktoken` (`cl100k_base.tiktoken`, also with .gz), or a folder with `tokenizer.json`, or with
-            GPT-2's `vocab.bpe` and `encoder.json`.
+            `tiktoken` (`cl100k_base.tiktoken`, also with .gz), a `.model` of SentencePiece, or a folder with
+            `tokenizer.json`, with `tokenizer.model`, or with GPT-2's `vocab.bpe` and `encoder.json`.
 
     Returns:
-        CharTokenizer, WordTokenizer or BPETokenizer.
+        CharTokenizer, WordTokenizer, BPETokenizer or SentencePieceTokenizer.
 
     Raises:
         ArgumentError: the file cannot be read.
         FormatError: it is damaged, or a kind of tokenizer that would give other ids here.
+        MissingLibraryError: a `.model`, and sentencepiece is not installed.
 
     Example:
         >>> import pathlib, tempfile
@@ -54,10 +66,13 @@ def load(path: PathLike) -> Tokenizer:
             with _complaints_about(path):
                 return BPETokenizer(*parts)
     if path.is_dir():
-        path = path / "tokenizer.json"
-    if is_rank_file(read_bytes(path, "load")):
+        models = [path / name for name in ("tokenizer.json", "tokenizer.model")]
+        path = next((model for model in models if model.exists()), models[0])
+    if is_rank_file(read_bytes(path, "load")):  # Llama 3's tokenizer.model is one
         with _complaints_about(path):
             return BPETokenizer.from_ranks(path)
+    if path.suffix == ".model":
+        return SentencePieceTokenizer.from_file(path)
     description = read_json(path, "load")
     with _complaints_about(path):
         return _from_json(description, path)
@@ -81,6 +96,8 @@ def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
         return CharTokenizer.from_json(description, path)
     if kind == WordTokenizer.FORMAT:
         return WordTokenizer.from_json(description, path)
+    if kind == SentencePieceTokenizer.FORMAT:
+        return SentencePieceTokenizer.from_json(description, path)
     if "model" in description:
         return BPETokenizer(*parse_tokenizer_json(description, path))
     raise FormatError(
@@ -119,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
 
     Args:
         argv: `train FILE… --vocab-size N --out tokenizer.json`, `encode TOKENIZER [TEXT]`,
-            `decode TOKENIZER [ID…]`, `info TOKENIZER [FILE…]`, `--help`.
+            `decode TOKENIZER [ID…]`, `split TOKENIZER [TEXT]`, `info TOKENIZER [FILE…]`, `--help`.
 
     Returns:
         The exit code.
@@ -138,7 +155,7 @@ def main(argv: Sequence[str]) -> int:
         0
     """
     args = _parser().parse_args(argv)
-    commands = {"train": _train, "encode": _encode, "decode": _decode, "info": _info}
+    commands = {"train": _train, "encode": _encode, "decode": _decode, "split": _split, "info": _info}
     commands[args.command](args)
     return 0
 
@@ -159,6 +176,9 @@ def _parser() -> Parser:
     decode = commands.add_parser("decode", help="print the text of ids")
     decode.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
     decode.add_argument("ids", nargs="*", metavar="ID", help="standard input if left out")
+    split = commands.add_parser("split", help="show how a text is cut, and the merges that make each token")
+    split.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
+    split.add_argument("text", nargs="?", metavar="TEXT", help="standard input if left out")
     info = commands.add_parser("info", help="what is in a tokenizer, and how well it fits a text")
     info.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
     info.add_argument("files", nargs="*", metavar="FILE", help="UTF-8 text to measure it on")
@@ -222,6 +242,11 @@ def _decode(args: argparse.Namespace) -> None:
     print(tokenizer.decode(ids), end="\n" if sys.stdout.isatty() else "")
 
 
+def _split(args: argparse.Namespace) -> None:
+    tokenizer = load(args.tokenizer)
+    print(render_split(tokenizer, _stdin() if args.text is None else args.text))
+
+
 def _info(args: argparse.Namespace) -> None:
     tokenizer = load(args.tokenizer)
     print(tokenizer)
@@ -236,6 +261,8 @@ def _info(args: argparse.Namespace) -> None:
         print("alphabet:", repr(tokenizer.alphabet[:200]))
     elif isinstance(tokenizer, WordTokenizer):
         print("first words:", *map(repr, tokenizer.words[:20]))
+    elif isinstance(tokenizer, SentencePieceTokenizer):
+        print("first pieces:", *map(repr, tokenizer.pieces[:20]))
     for file in args.files:
         tokens = unknown = nbytes = 0
         for text in text_chunks(file, "info"):
