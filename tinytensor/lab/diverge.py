@@ -24,7 +24,8 @@ from ..errors import ArgumentError
 from ..runtime.host import Array
 from .costs import flops_of
 from .rounding import STEPS, Difference, compare, move
-from .taps import Arrays, Seen, rounded, watching
+from .specification import Arrays, rounded
+from .taps import Seen, watching
 from .watching import opener
 
 __all__ = ["Divergence", "Step", "divergence"]
@@ -229,7 +230,7 @@ def drift(before: Arrays, now: Arrays) -> float | None:
             continue
         with np.errstate(all="ignore"):
             a, b = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (x, y))
-            size = np.abs(a[np.isfinite(a)]).max(initial=0.0)
+            size = float(np.abs(a[np.isfinite(a)]).max(initial=0.0))
             apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
             most = float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
         found.append(most / size if size else (0.0 if most == 0.0 else float("inf")))

@@ -19,22 +19,18 @@ import numpy as np
 import tinytensor as tt
 
 from .. import elementwise, host_work, launching
-from ..arrays import values, wrap
 from ..autograd import Algebra
 from ..dtypes import DType
 from ..elementwise import Elementwise
 from ..launching import View
 from ..op import Op, registry, snake_case
 from ..ops import matmul, reduction
-from ..ops.gelu import gate_array
-from ..runtime.host import NUMPY, Array, dtype_of, narrow, silent, widen
+from ..runtime.host import Array, silent, widen
 from .context import Context, Place
+from .specification import Arrays, Spec, copied_into, dtypes_of, like, number, of_op, of_ufunc, own, own_view
 from .watching import Replacement, replaced
 
-__all__ = ["Arrays", "Seen", "watching"]
-
-Arrays = list[Array | None]
-Spec = Callable[[Arrays], Sequence[Array | None]]
+__all__ = ["Seen", "watching"]
 
 
 @dataclass(slots=True)
@@ -155,16 +151,16 @@ class _Taps:
         self, op: type[Op], device: str, outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
     ) -> Callable[[Any], None]:
         """An op on tensors; what it writes counts as its results."""
-        given: Arrays = [None if x is None else _own(x) for x in ins]
+        given: Arrays = [None if x is None else own(x) for x in ins]
 
         def behind(_: Any) -> None:
             results = list(outs)
             if op.writes:
                 results += [x if name in op.writes else None for name, x in zip(op.inputs, ins, strict=False)]
-            made: Arrays = [None if t is None else _own(t) for t in results]
+            made: Arrays = [None if t is None else own(t) for t in results]
             dtypes = [None if t is None else t.dtype for t in results]
             names = [*op.outputs, *op.inputs][: len(results)]
-            spec = _specification(op, made, len(outs), params)
+            spec = of_op(op, made, len(outs), params)
             self._tell(op.name, device, names, given, made, dtypes, spec, params)
 
         return behind
@@ -177,8 +173,8 @@ class _Taps:
 
             def behind(_: Any) -> None:
                 made: Arrays = [None if t is None else t.copy() for t in places]
-                spec = _specification(op, made, len(places), params)
-                self._tell(op.name, "cpu", op.outputs, given, made, _dtypes(made), spec, params)
+                spec = of_op(op, made, len(places), params)
+                self._tell(op.name, "cpu", op.outputs, given, made, dtypes_of(made), spec, params)
 
             return behind
 
@@ -191,7 +187,7 @@ class _Taps:
             runtime: Any, stem: str, functor: str, out: View, operands: Any, dtype: DType, first: DType
         ) -> Callable[[Any], None]:
             given: Arrays = [
-                _own_view(x) if isinstance(x, View) else _number(x, first if i == 0 else dtype)
+                own_view(x) if isinstance(x, View) else number(x, first if i == 0 else dtype)
                 for i, x in enumerate(operands)
             ]
             op = registry.get(snake_case(functor))
@@ -199,8 +195,8 @@ class _Taps:
 
             def spec(ins: Arrays) -> Sequence[Array | None]:
                 if ufunc is None:  # Cast
-                    return (_like(ins[0], out),)
-                return (_like(silent().run(ufunc, *ins), out),)
+                    return (like(ins[0], out),)
+                return (like(silent().run(ufunc, *ins), out),)
 
             def behind(_: Any) -> None:
                 known = spec if ufunc is not None or functor == "Cast" else None
@@ -211,7 +207,7 @@ class _Taps:
                     device,
                     ("y",),
                     given,
-                    [_own_view(out)],
+                    [own_view(out)],
                     [out.storage.dtype],
                     known,
                     elementwise=True,
@@ -229,7 +225,7 @@ class _Taps:
 
             def behind(result: Any) -> None:
                 made: Arrays = [np.array(result)]
-                self._tell(op.name, "cpu", ("y",), given, made, _dtypes(made), None, elementwise=True)
+                self._tell(op.name, "cpu", ("y",), given, made, dtypes_of(made), None, elementwise=True)
 
             return behind
 
@@ -245,7 +241,7 @@ class _Taps:
                 if ran:
                     made: Arrays = [out.copy()]
                     self._tell(
-                        op.name, "cpu", ("y",), given, made, _dtypes(made), _ufunc_of(op), elementwise=True
+                        op.name, "cpu", ("y",), given, made, dtypes_of(made), of_ufunc(op), elementwise=True
                     )
 
             return behind
@@ -260,7 +256,7 @@ class _Taps:
 
             def behind(_: Any) -> None:
                 made: Arrays = [widen(place, dtype)]
-                self._tell(op.name, "cpu", ("y",), given, made, [dtype], _ufunc_of(op), elementwise=True)
+                self._tell(op.name, "cpu", ("y",), given, made, [dtype], of_ufunc(op), elementwise=True)
 
             return behind
 
@@ -270,11 +266,11 @@ class _Taps:
 
     def _write(self, code: Callable[..., None]) -> Callable[..., None]:
         def look(runtime: Any, target: View, source: Any) -> Callable[[Any], None]:
-            given: Arrays = [_own_view(source) if isinstance(source, View) else _number(source, target.dtype)]
+            given: Arrays = [own_view(source) if isinstance(source, View) else number(source, target.dtype)]
 
             def behind(_: Any) -> None:
-                device, made = str(runtime.device), [_own_view(target)]
-                spec = _copy_into(target)
+                device, made = str(runtime.device), [own_view(target)]
+                spec = copied_into(target)
                 self._tell(
                     "copy", device, ("y",), given, list(made), [target.storage.dtype], spec, elementwise=True
                 )
@@ -288,9 +284,9 @@ class _Taps:
             given: Arrays = [x.copy(), y.copy()]
 
             def behind(result: Any) -> None:
-                made: Arrays = [_own(result)]
-                spec = _specification(registry["matmul"], made, 1, {"ta": ta, "tb": tb})
-                self._tell("matmul", "cpu", ("y",), given, made, _dtypes(made), spec, {"ta": ta, "tb": tb})
+                made: Arrays = [own(result)]
+                spec = of_op(registry["matmul"], made, 1, {"ta": ta, "tb": tb})
+                self._tell("matmul", "cpu", ("y",), given, made, dtypes_of(made), spec, {"ta": ta, "tb": tb})
 
             return behind
 
@@ -298,13 +294,13 @@ class _Taps:
 
     def _quick(self, code: Callable[..., Any]) -> Callable[..., Any]:
         def look(op: type[Op], x: Any, axis: Any) -> Callable[[Any], None]:
-            given: Arrays = [_own(x)]
+            given: Arrays = [own(x)]
             function = np.sum if op.name == "sum" else np.mean
 
             def behind(result: Any) -> None:
-                made: Arrays = [_own(result)]
+                made: Arrays = [own(result)]
                 self._tell(
-                    *(op.name, "cpu", ("y",), given, made, _dtypes(made)),
+                    *(op.name, "cpu", ("y",), given, made, dtypes_of(made)),
                     lambda ins: (np.asarray(function(np.asarray(ins[0]), axis=axis)),),
                 )
 
@@ -314,11 +310,11 @@ class _Taps:
 
     def _sum(self, code: Callable[..., None]) -> Callable[..., None]:
         def look(total: Any, grad: Any) -> Callable[[Any], None]:
-            given: Arrays = [_own(total), _own(grad)]
+            given: Arrays = [own(total), own(grad)]
 
             def behind(_: Any) -> None:
-                made: Arrays = [_own(total)]
-                spec = _ufunc_of(registry["add"])
+                made: Arrays = [own(total)]
+                spec = of_ufunc(registry["add"])
                 device = str(total.device)
                 self._tell("add", device, ("y",), given, made, [total.dtype], spec, elementwise=True)
 
@@ -331,118 +327,19 @@ class _Taps:
             params: Any, grads: Any, ms: Any, vs: Any, hyper: Any, *, rows: Any = None, coupled: bool = False
         ) -> Callable[[Any], None]:
             columns = list(zip(params, grads, ms, vs, strict=True))
-            numbers = _own(hyper).reshape(-1, hyper.shape[-1])
+            numbers = own(hyper).reshape(-1, hyper.shape[-1])
             which = [0] * len(columns) if rows is None else rows
-            given = [[*[_own(x) for x in row], numbers[i]] for row, i in zip(columns, which, strict=True)]
+            given = [[*[own(x) for x in row], numbers[i]] for row, i in zip(columns, which, strict=True)]
 
             def behind(_: Any) -> None:
                 for before, (p, _g, m, v) in zip(given, columns, strict=True):
                     results = [p, None, m, v]
-                    made: Arrays = [None if t is None else _own(t) for t in results]
+                    made: Arrays = [None if t is None else own(t) for t in results]
                     dtypes = [None if t is None else t.dtype for t in results]
-                    spec = _specification(registry["adamw"], made, 0, {"coupled": coupled})
+                    spec = of_op(registry["adamw"], made, 0, {"coupled": coupled})
                     names, device = ("param", "grad", "m", "v"), str(p.device)
                     self._tell("adamw", device, names, list(before), made, dtypes, spec, {"coupled": coupled})
 
             return behind
 
         return self._road(code, look)
-
-
-# ---- arrays ------------------------------------------------------------------------------------------------
-
-
-def _own(t: Any) -> Array:
-    """The elements of a tensor as an array of its own; 16-bit floats in float32."""
-    return np.array(values(t), order="C")
-
-
-def _own_view(view: View) -> Array:
-    return _own(wrap(None, view.layout, view.storage))
-
-
-def _number(bits: bytes, dtype: DType) -> Array:
-    """A Python number as kernels take it."""
-    kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
-    return np.frombuffer(bits, kind, 1).reshape(()).copy()
-
-
-def _like(result: Any, out: View) -> Array:
-    """A result in the dtype and shape of a View, 16-bit floats in float32."""
-    dtype = out.storage.dtype
-    kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
-    with np.errstate(all="ignore"):
-        return np.broadcast_to(np.asarray(result).astype(kind), out.shape)
-
-
-def _dtypes(arrays: Arrays) -> list[DType | None]:
-    return [None if a is None else dtype_of(a) for a in arrays]
-
-
-def _copy_into(target: View) -> Spec:
-    return lambda ins: (_like(ins[0], target),)
-
-
-def _ufunc_of(op: Any) -> Spec:
-    return lambda ins: (np.asarray(silent().run(op.ufunc, *ins)),)
-
-
-def _gated_backward(dx: Array, grad: Array, x: Array, slope: Array | None, *, gate: str) -> None:
-    """A device keeps no slope, and the CPU wants one."""
-    if slope is None:
-        slope = np.empty_like(x)
-        gate_array(np.empty_like(x), slope, x, gate)
-    np.multiply(grad, slope, out=dx)
-
-
-def _linear_gelu(
-    y: Array,
-    before: Array | None,
-    slope: Array | None,
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    **how: Any,
-) -> None:
-    """A device keeps what the gate got, the CPU its slope."""
-    registry["linear_gelu"].cpu(y, None, slope, x, weight, bias, **how)
-    if before is not None:
-        registry["linear"].cpu(before, x, weight, bias, transposed=how["transposed"])
-
-
-def _cast(y: Array, x: Array, **_: Any) -> None:
-    """The NumPy code takes bits of 16-bit floats, and here they are floats."""
-    np.copyto(y, x, casting="unsafe")
-
-
-# Where devices are asked for other caches than the CPU, or where arrays would be bits.
-_OTHERWISE: dict[str, Callable[..., None]] = {
-    "cast": _cast,
-    "gated_backward": _gated_backward,
-    "linear_gelu": _linear_gelu,
-}
-
-
-def _specification(op: type[Op], made: Arrays, outputs: int, params: dict[str, Any]) -> Spec | None:
-    """The NumPy code of an op on inputs that it may overwrite: results, then inputs that it writes."""
-    code = _OTHERWISE.get(op.name) or getattr(op, "cpu", None)
-    if code is None:
-        return None
-
-    def spec(ins: Arrays) -> Sequence[Array | None]:
-        places = [None if t is None else np.empty_like(t) for t in made[:outputs]]
-        given = [None if x is None else np.array(x) for x in ins]
-        silent().run(code, *places, *given, **params)
-        written = [None if t is None else given[i] for i, t in enumerate(made[outputs:])]
-        return [*places, *written]
-
-    return spec
-
-
-def rounded(array: Array, dtype: DType) -> Array:
-    """A result as it would be stored, widened again."""
-    if not dtype.narrow or array.dtype != np.float32:
-        return array
-    stored: Array = np.empty(array.shape, NUMPY[dtype])
-    narrow(array, dtype, stored)
-    return widen(stored, dtype)
