@@ -208,13 +208,14 @@ a{color:inherit}summary{cursor:pointer}:focus-visible{outline:2px solid var(--mi
 )
 
 
-def page(title: str, *body: str, style: str = "") -> str:
+def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
     """A page that needs nothing but itself.
 
     Args:
         title: the heading.
         body: text, which is escaped, and Html.
         style: rules of CSS for this page alone.
+        images: whether the body holds images, as data inside of it.
 
     Returns:
         A document of HTML.
@@ -224,7 +225,7 @@ def page(title: str, *body: str, style: str = "") -> str:
         <!doctype html>
         <html lang="en">
     """
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'{'; img-src data:' if images else ''}"
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
