@@ -204,6 +204,14 @@ def test_an_error_in_the_op_leaves_nothing_behind() -> None:
     assert (x + 1.0).tolist() == [2.0] * 3
 
 
+def test_tensors_in_lists_are_moved_and_named() -> None:
+    x, y = tt.ones(3, 4), tt.zeros(2, 4).T.contiguous().T
+    found = kernel("concat", [x, y], backward=True)
+    shapes = {m.name: (m.layout.shape, m.layout.strides) for launch in found for m in launch.memory}
+    named = [shape for name, shape in shapes.items() if not name.startswith(("y", "d"))]
+    assert named == [((3, 4), (4, 1)), ((2, 4), (1, 2))]
+
+
 def test_findings_are_shown() -> None:
     k = tt.cuda.kernel("__global__ void race(float* y) { y[0] = threadIdx.x; }")
     found = kernel(k[1, 64], tt.empty(4, device="emulated"))

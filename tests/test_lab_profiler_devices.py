@@ -187,6 +187,14 @@ def test_time_of_the_emulator_stands_apart() -> None:
             call()
 
 
+def test_wrong_names_and_numbers() -> None:
+    p = profiled()
+    with pytest.raises(tt.errors.DeviceError):
+        p.groups(device="tpu")
+    with pytest.raises(ArgumentError, match="both are rates"):
+        Peaks(copy=0.0, matmul=1.0)
+
+
 @needs_nvrtc
 def test_a_gpu_is_timed_by_its_own_marks(lazy: str) -> None:  # noqa: F811 - a fixture; its clock says 2.5 ms
     p = profiled(lazy, {"cuda": Peaks(copy=1e12, matmul=1e13)})

@@ -31,9 +31,8 @@ def main(words: Sequence[str]) -> int:
     """
     options = _parser().parse_args(list(words))
     shapes = [_shape(text) for text in options.shape or ["64,64"]]
-    count = len(registry[options.op].inputs) if options.op in registry else 1
-    if len(shapes) == 1:  # one shape for all operands; those that may be left out are left out
-        shapes *= 1 if options.op not in _OPERANDS else count
+    if len(shapes) == 1 and options.op in _PAIRS:
+        shapes *= 2
     inputs = [_input(i, shape, options.layout, options.dtype) for i, shape in enumerate(shapes)]
     try:
         found = kernel(options.op, *inputs, backward=options.backward)
@@ -49,11 +48,7 @@ def main(words: Sequence[str]) -> int:
 
 
 # Public functions of two tensors, so that one --shape is enough.
-_OPERANDS = frozenset(
-    name
-    for name, op in registry.items()
-    if len(op.inputs) == 2 and name in tt.__all__ and not name.startswith(("embedding", "cross"))
-)
+_PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 and name in tt.__all__)
 
 
 def _show(found: Kernels, path: str | None, architecture: int) -> None:

@@ -347,9 +347,9 @@ def kernel(
         (8.0, 1.0)
     """
     name, function = _function(op)
-    tensors = [_moved(a) if isinstance(a, tt.Tensor) else a for a in args]
-    params = {key: _moved(a) if isinstance(a, tt.Tensor) else a for key, a in params.items()}
-    leaves = [a for a in (*tensors, *params.values()) if isinstance(a, tt.Tensor) and a.dtype.is_floating]
+    tensors = [_moved(a) for a in args]
+    params = {key: _moved(a) for key, a in params.items()}
+    leaves = [a for a in _flat([*tensors, *params.values()]) if a.dtype.is_floating]
     if backward:
         for leaf in leaves:
             leaf.requires_grad_()
@@ -357,8 +357,7 @@ def kernel(
     with checked.check(runtime_of(tt.Device("emulated")), blocks, keep=1) as report, _launches() as launched:
         with nullcontext() if backward else tt.no_grad():
             results = function(*tensors, **params)
-        several = results if isinstance(results, tuple | list) else [results]
-        outputs = [y for y in several if isinstance(y, tt.Tensor)]
+        outputs = _flat([results])
         grads: Sequence[tt.Tensor | None] = ()
         if backward:
             ends = [y for y in outputs if y.requires_grad]
@@ -400,8 +399,18 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
     return op, found
 
 
-def _moved(x: tt.Tensor) -> tt.Tensor:
-    """A copy on the emulator with the same strides, without history."""
+def _flat(things: Sequence[Any]) -> list[tt.Tensor]:
+    """The tensors among some things, and in their lists and tuples."""
+    parts = [a for x in things for a in (x if isinstance(x, tuple | list) else [x])]
+    return [a for a in parts if isinstance(a, tt.Tensor)]
+
+
+def _moved(x: Any) -> Any:
+    """A copy of a tensor on the emulator with the same strides, without history; of lists each tensor."""
+    if isinstance(x, tuple | list):
+        return type(x)([_moved(a) for a in x])
+    if not isinstance(x, tt.Tensor):
+        return x
     x = x.detach().to("cpu")
     if not x.size:
         return x.to("emulated")

@@ -38,6 +38,14 @@ class Peaks:
     copy: float
     matmul: float
 
+    def __post_init__(self) -> None:
+        if not (self.copy > 0 and self.matmul > 0):
+            raise ArgumentError(
+                f"Peaks: copy is {self.copy}, matmul is {self.matmul}",
+                why="both are rates, and others are shares of them",
+                fix="for example Peaks(copy=2e10, matmul=1e11), or lab.measure_peaks()",
+            )
+
 
 _known: dict[tuple[str, int], Peaks] = {}
 

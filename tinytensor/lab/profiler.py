@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from ..device import as_device
 from ..errors import ArgumentError
 from ..files import PathLike
 from .calls import EMULATED, Call, Span
@@ -132,6 +133,7 @@ class Profile:
 
         Raises:
             ArgumentError: there is no such grouping.
+            DeviceError: there is no device of this name.
         """
         if by not in GROUPS:
             raise ArgumentError(
@@ -146,7 +148,10 @@ class Profile:
 
     def _of(self, device: str | None) -> list[Call]:
         """The calls on one device, or on all real ones."""
-        return [c for c in self.calls if c.device == device or (device is None and not c.is_emulated)]
+        if device is None:
+            return [c for c in self.calls if not c.is_emulated]
+        name = str(as_device(device))
+        return [c for c in self.calls if c.device == name]
 
     @property
     def ops(self) -> dict[str, OpTime]:
