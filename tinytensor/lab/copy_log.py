@@ -134,8 +134,7 @@ def trace_copies() -> Iterator[CopyLog]:
         >>> from tinytensor import lab
         >>> x = tt.zeros(2, 3)
         >>> with lab.trace_copies() as log:
-        ...     x.T.reshape(6)
-        ...     x.T.reshape(3, 2)
+        ...     y, z = x.T.reshape(6), x.T.reshape(3, 2)
         >>> [(entry.op, entry.kind, entry.nbytes) for entry in log.entries]
         [('reshape', 'layout', 24)]
         >>> log.entries[0].why

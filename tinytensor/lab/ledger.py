@@ -186,13 +186,15 @@ class Ledger:
 
         Example:
             >>> from tinytensor import lab
-            >>> layers = [tt.nn.Linear(8, 8) for _ in range(4)]
-            >>> with lab.memory(blocks=layers) as ledger:
+            >>> blocks = [tt.nn.Sequential(tt.nn.Linear(8, 8), tt.nn.Tanh()) for _ in range(4)]
+            >>> with lab.memory(blocks=blocks) as ledger:
             ...     y = tt.ones(2, 8, requires_grad=True) * 1
-            ...     for layer in layers:
-            ...         y = tt.tanh(layer(y))
+            ...     for block in blocks:
+            ...         y = block(y)
+            >>> ledger.now.by_category["saved for backward"]
+            320
             >>> [ledger.with_checkpoints(k).saved for k in (1, 2, 4)]
-            [512, 384, 320]
+            [256, 128, 64]
         """
         with self._lock:
             self._settle()
