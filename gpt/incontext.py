@@ -183,10 +183,14 @@ def render(shots: Sequence[Shot], examples: Sequence[str], answers: Sequence[str
     heads = [f"p({visible(answer)})" for answer in answers]
     lines = ["  ".join([f"{'examples':<{width}}", *[f"{head:>7}" for head in heads], "the model says"])]
     for name, shot in zip(names, shots, strict=True):
-        numbers = [f"{p:>{max(7, len(head))}.1%}" for p, head in zip(shot.asked, heads, strict=True)]
-        said = f"{visible(shot.answer)} ({shot.probability:.1%})"
+        numbers = [f"{_share(p):>{max(7, len(head))}}" for p, head in zip(shot.asked, heads, strict=True)]
+        said = f"{visible(shot.answer) or 'nothing'} ({_share(shot.probability)})"
         lines.append("  ".join([f"{name:<{width}}", *numbers, said]))
     return "\n".join(lines)
+
+
+def _share(p: float) -> str:
+    return f"{p:.1%}" if p >= 0.0005 or p == 0 else "<0.1%"
 
 
 def visible_line(text: str) -> str:

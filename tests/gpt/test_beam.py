@@ -92,17 +92,29 @@ def test_rows_of_a_cache_change_places() -> None:
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 
 
+def always(*logits: float) -> GPT:
+    """A model with these logits after any text."""
+    model = model_of(replace(SMALL, vocab_size=V, n_layer=1, tied_head=False))
+    with tt.no_grad():
+        model.ln_f.bias[0], model.ln_f.weight[0] = 1.0, 0.0  # channel 0 is 1
+        model.lm_head.weight[:] = 0.0
+        model.lm_head.weight[:, 0] = tt.tensor(logits)
+    return model
+
+
 def test_a_beam_that_ends_leaves_its_place() -> None:
     """The end is always the likeliest token: the best text is the end alone, and others are found, too."""
-    model = model_of(replace(SMALL, vocab_size=V, n_layer=1, tied_head=False, bias=True))
-    with tt.no_grad():
-        model.lm_head.weight[0] = 0.0  # logit 0
-        model.lm_head.weight[1:] = 0.0
-        model.ln_f.bias[0], model.ln_f.weight[0] = 1.0, 0.0  # channel 0 is 1
-        model.lm_head.weight[:, 0] = tt.tensor([3.0, 1.0, 0.5, 0.0])
+    model = always(3.0, 1.0, 0.5, 0.0)
     found = beam_search(model, [1], 3, 3, length_penalty=0.0, end=0)
     assert [h.tokens for h in found] == [(0,), (1, 0), (2, 0)]
     assert beam_search(model, [1], 3, 1, length_penalty=0.0, end=0)[0].tokens == (0,)
+
+
+def test_an_end_behind_the_best_is_pruned() -> None:
+    """Likelier than any whole text, it is not among the best continuations of its step."""
+    found = beam_search(always(1.0, 0.9, 0.8, -5.0), [1], 3, 2, length_penalty=0.0, end=2)
+    assert [len(h.tokens) for h in found] == [3, 3]
+    assert found[0].tokens == (0, 0, 0)
 
 
 def test_hostile_arguments(model: GPT) -> None:

@@ -17,7 +17,9 @@ from tinytensor.errors import FormatError
 
 gguf = pytest.importorskip("gguf")
 
-WORDS = BPETokenizer.train("low lower lowest 2024", 264, special_tokens=["<|endoftext|>"], split="smollm")
+# With merges of digits, which this rule never lets happen.
+LEARNED = BPETokenizer.train("low lower lowest 2024 2024 2024", 264, special_tokens=["<|endoftext|>"])
+WORDS = BPETokenizer(LEARNED.vocab, LEARNED.merges, LEARNED.special_tokens, split="smollm")
 CONFIG = GPTConfig(
     vocab_size=WORDS.vocab_size, block_size=32, n_layer=2, n_head=4, n_kv_head=2, n_embd=64, n_inner=96,
     bias=False, position="rope", rope_theta=500.0, norm="rms_norm", activation="swiglu", tied_head=False,

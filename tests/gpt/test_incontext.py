@@ -63,7 +63,9 @@ def test_the_command(model: GPT, tmp_path, capsys) -> None:
     assert lines[0].startswith(f"{run} completes the line 'c:'")
     assert [line.split("  ")[0] for line in lines[2:]] == ["examples", "none", "+ a: b", "+ b: c"]
     shots = few_shots(model, WORDS, ["a: b", "b: c"], "c:", [" d"])
-    assert [f"{shot.asked[0]:.1%}" in line for shot, line in zip(shots, lines[3:], strict=True)] == [True] * 3
+    for shot, line in zip(shots, lines[3:], strict=True):
+        p = shot.asked[0]
+        assert (f"{p:.1%}" if p >= 0.0005 else "<0.1%") in line
     assert main(["incontext", "--help"]) == 0
     assert "usage: python -m gpt incontext" in capsys.readouterr().out
     assert main(["incontext", run, "--example=a: b"]) == 2
