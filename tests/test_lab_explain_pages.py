@@ -14,6 +14,7 @@ from tinytensor.lab.explanation import Explanation
 from tinytensor.lab.html import page
 from tinytensor.layout import Layout
 
+SVG = "{http://www.w3.org/2000/svg}"
 EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
 RULE = re.compile(r"\.tt-layout:has\(\.(b\d+p\d+):is\(:hover,:focus\)\) \.(b\d+p\d+)")
 
@@ -130,7 +131,7 @@ def test_titles_are_escaped():
     step = lab.explain_layout(Layout((2,), (1,), 0)).steps[0]
     hostile = Explanation("</title><script>alert(1)</script>", (step,))
     assert parse(hostile.html()).all("h1")[0].text == hostile.title
-    assert ET.fromstring(hostile.svg())[0].text == hostile.title
+    assert next(ET.fromstring(hostile.svg()).iter(f"{SVG}title")).text == hostile.title
     parse(page("notebook", lab.html.Html(hostile._repr_html_())))
 
 
@@ -146,7 +147,7 @@ def test_a_fragment_is_small_and_leaves_the_device_alone(monkeypatch):
     x = tt.rand(1000, 1000)
     assert len(x._repr_html_()) < 60_000
     there = tt.arange(12, dtype=tt.float32).to("emulated").reshape(3, 4).T
-    monkeypatch.setattr("tinytensor.lab.steps.values", None)
+    monkeypatch.setattr("tinytensor.lab.layout_steps.values", None)
     document = parse(fragment_in_page(there))
     assert "emulated" in document.all("p")[0].text
     assert [td.text for td in document.all("table")[0].all("td")] == [
@@ -165,8 +166,7 @@ def test_a_device_is_read_when_asked():
 def test_pictures_are_well_formed(name):
     x = cases()[name]
     root = ET.fromstring(x.explain().svg())
-    space = "{http://www.w3.org/2000/svg}"
-    boxes = [r for r in root.iter(f"{space}rect") if r.get("class", "") != "frame"]
+    boxes = [r for r in root.iter(f"{SVG}rect") if r.get("class", "") != "frame"]
     (step,) = x.explain().steps
     assert len(boxes) == len(step.positions())
     width, height = float(root.get("width")), float(root.get("height"))
@@ -174,7 +174,13 @@ def test_pictures_are_well_formed(name):
         assert float(box.get("x")) + float(box.get("width")) <= width
         assert float(box.get("y")) + float(box.get("height")) <= height
         assert box[0].text
-    assert "url(" not in root.find(f"{space}style").text
+    assert not any("url(" in style.text for style in root.iter(f"{SVG}style"))
+
+
+def test_a_picture_says_where_elements_stand():
+    said = [text.text for text in ET.fromstring(lab.explain_expression(EXPRESSION).svg()).iter(f"{SVG}text")]
+    assert "3  .T (view): shape (4, 3)  strides (1, 4)  offset 0" in said
+    assert "[i, j] stands at 1 + i*1 + j*8" in said
 
 
 def test_no_page_asks_for_anything():

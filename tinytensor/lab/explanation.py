@@ -15,9 +15,9 @@ from . import expression
 from .aliases import Alias, aliases_of
 from .html import Html
 from .layout_html import explanation_page, fragment
+from .layout_steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
 from .layout_svg import explanation_picture
 from .layout_text import render
-from .steps import FULL, LINE, SMALL, Buffer, Step, make_step
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -42,7 +42,7 @@ class Explanation:
     """
 
     title: str
-    steps: tuple[Step, ...]
+    steps: tuple[LayoutStep, ...]
     aliases: tuple[Alias, ...] = ()
 
     def text(self, width: int = 100, color: bool = False) -> str:
@@ -156,7 +156,7 @@ def explain_expression(text: str) -> Explanation:
         >>> [(step.call, step.made) for step in found.steps]
         [('zeros(2, 3)', 'new buffer'), ('.T', 'view'), ('.contiguous()', 'copy')]
     """
-    steps: list[Step] = []
+    steps: list[LayoutStep] = []
     storages: list[Storage] = []
     before: Tensor | None = None
     for call, x in expression.run(text):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .aliases import Alias
-from .facts import facts, summary, tip_of_cell, tip_of_element
 from .html import Html, page, skip_link, tag
-from .steps import Block, Element, Step, bracketed
+from .layout_facts import facts, summary, tip_of_cell, tip_of_element
+from .layout_steps import Block, Element, LayoutStep, bracketed
 
 __all__ = ["CLASS", "explanation_page", "fragment", "lit", "mark"]
 
@@ -56,12 +56,12 @@ h2 code{font-size:1rem}
 """
 
 
-def mark(step: Step, position: int) -> str:
+def mark(step: LayoutStep, position: int) -> str:
     """The class of everything that stands for a position of a buffer."""
     return f"b{step.buffer.number}p{position}"
 
 
-def lit(steps: Iterable[Step], state: str, look: str) -> str:
+def lit(steps: Iterable[LayoutStep], state: str, look: str) -> str:
     """Rules that make all of a class look alike when one of them is in a state.
 
     Args:
@@ -77,7 +77,7 @@ def lit(steps: Iterable[Step], state: str, look: str) -> str:
     return ",".join(selectors) + f"{{{look}}}" if selectors else ""
 
 
-def fragment(title: str, steps: Sequence[Step]) -> Html:
+def fragment(title: str, steps: Sequence[LayoutStep]) -> Html:
     """An explanation in a notebook: the figures alone.
 
     Args:
@@ -97,7 +97,7 @@ def fragment(title: str, steps: Sequence[Step]) -> Html:
     return _lighting(steps, tag("p", tag("code", about)), *figures)
 
 
-def explanation_page(title: str, steps: Sequence[Step], aliases: Sequence[Alias]) -> str:
+def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> str:
     """An explanation as a page.
 
     Args:
@@ -125,13 +125,13 @@ def explanation_page(title: str, steps: Sequence[Step], aliases: Sequence[Alias]
     )
 
 
-def _lighting(steps: Sequence[Step], *children: Html) -> Html:
+def _lighting(steps: Sequence[LayoutStep], *children: Html) -> Html:
     """What lights up together, with its style."""
     style = _STYLE + lit(steps, ":is(:hover,:focus)", _LIT)
     return tag("div", tag("style", Html(style)), *children, class_=CLASS)
 
 
-def _section(number: int, step: Step) -> Html:
+def _section(number: int, step: LayoutStep) -> Html:
     heading = [f"{number}  ", tag("code", step.call)] if step.call else ["The tensor"]
     about = f"{_MADE[step.made]} {step.buffer.number}: {summary(step.layout)}"
     return tag(
@@ -146,7 +146,7 @@ def _section(number: int, step: Step) -> Html:
 # ---- one step ----------------------------------------------------------------------------------------------
 
 
-def _figure(step: Step, tip: str) -> Html:
+def _figure(step: LayoutStep, tip: str) -> Html:
     """Elements, and buffer; `tip` is the attribute that holds what is said about a cell."""
     matrices = [_matrix(step, block, tip) if block else tag("p", "…") for block in step.blocks]
     return tag(
@@ -157,7 +157,7 @@ def _figure(step: Step, tip: str) -> Html:
     )
 
 
-def _matrix(step: Step, block: Block, tip: str) -> Html:
+def _matrix(step: LayoutStep, block: Block, tip: str) -> Html:
     name = f"elements {bracketed([*block.lead, ':', ':'])}" if block.lead else "elements"
     rows = [_head(step, block)] if step.layout.ndim else []
     for row in block.rows:
@@ -171,25 +171,25 @@ def _matrix(step: Step, block: Block, tip: str) -> Html:
     return _table(step, name, rows)
 
 
-def _table(step: Step, name: str, rows: Sequence[Html]) -> Html:
+def _table(step: LayoutStep, name: str, rows: Sequence[Html]) -> Html:
     """Rows of cells that are all as wide as the widest."""
     letters = max([len(step.label(p)) for p in step.positions()], default=1)
     return tag("table", tag("caption", name), *rows, style=f"--w:{letters}ch")
 
 
-def _head(step: Step, block: Block) -> Html:
+def _head(step: LayoutStep, block: Block) -> Html:
     """The indices along the last axis."""
     row = next((row for row in block.rows if row), ())
     heads = [tag("th", str(e.index[-1]) if e else "", scope="col") for e in row]
     return tag("tr", tag("th", ""), *heads)
 
 
-def _element(step: Step, e: Element, tip: str) -> Html:
+def _element(step: LayoutStep, e: Element, tip: str) -> Html:
     said = {tip: tip_of_element(step, e)}
     return tag("td", step.label(e.position), class_=f"in {mark(step, e.position)}", tabindex=0, **said)
 
 
-def _buffer(step: Step, tip: str) -> Html:
+def _buffer(step: LayoutStep, tip: str) -> Html:
     rows = []
     named = _names(step)
     for line in step.lines_of_cells(CELLS_OF_LINE):
@@ -204,7 +204,7 @@ def _buffer(step: Step, tip: str) -> Html:
     return _table(step, str(step.buffer), rows)
 
 
-def _cell(step: Step, position: int, named: dict[int, list[str]], tip: str) -> Html:
+def _cell(step: LayoutStep, position: int, named: dict[int, list[str]], tip: str) -> Html:
     inside = step.reach.covers(position)
     classes = [mark(step, position)] + ["in"] * bool(inside) + ["sector"] * step.begins_sector(position)
     said = {tip: tip_of_cell(step, position, named.get(position, []))}
@@ -212,7 +212,7 @@ def _cell(step: Step, position: int, named: dict[int, list[str]], tip: str) -> H
     return tag("td", label, class_=" ".join(classes), tabindex=0, **said)
 
 
-def _names(step: Step) -> dict[int, list[str]]:
+def _names(step: LayoutStep) -> dict[int, list[str]]:
     """The indices that lead to each position, as far as they are shown."""
     found: dict[int, list[str]] = {}
     for element in step.elements():
@@ -223,7 +223,7 @@ def _names(step: Step) -> dict[int, list[str]]:
 # ---- in words ----------------------------------------------------------------------------------------------
 
 
-def _facts(step: Step) -> Html:
+def _facts(step: LayoutStep) -> Html:
     rows = [tag("tr", tag("th", name, scope="row"), tag("td", said)) for name, said in facts(step)]
     return tag("div", tag("table", *rows, class_="facts"), class_="scroll")
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .facts import summary, tip_of_cell, tip_of_element
-from .html import DARK, LIGHT, SVG_STYLE, Html, tag
+from .html import DARK, LIGHT, Html, tag
+from .layout_facts import summary, tip_of_cell, tip_of_element
 from .layout_html import CLASS, lit, mark
-from .steps import Block, Step, bracketed
+from .layout_steps import Block, LayoutStep, bracketed
+from .svg import document, px, svg
 
 __all__ = ["explanation_picture"]
 
 # Pixels: width of a letter, height of a cell, between things, and between sectors.
-LETTER, HEIGHT, GAP, SPACE = 7.2, 22, 10, 6
-FONT = "12px ui-monospace, monospace"
+LETTER, HEIGHT, GAP, SPACE = 6.7, 22, 10, 6
 CELLS_OF_LINE = 16
 
 
@@ -22,34 +22,34 @@ class _Canvas:
 
     def __init__(self) -> None:
         self.shapes: list[Html] = []
-        self.y = float(GAP)
+        self.y = 24.0 + GAP  # below the heading
         self.width = 0.0
 
-    def text(self, text: str, x: float = GAP, **attributes: str | float) -> None:
+    def text(self, text: str, x: float = GAP) -> None:
         """A line of text, and the next one below it."""
-        self.shapes.append(tag("text", text, x=x, y=self.y + 14, **attributes))
+        self.shapes.append(tag("text", text, x=px(x), y=self.y + 14))
         self.width = max(self.width, x + LETTER * len(text))
         self.y += HEIGHT
 
     def word(self, text: str, right: float) -> None:
         """Text in the line of the cells, ending at `right`."""
-        self.shapes.append(tag("text", text, x=_px(right), y=self.y + 15, text_anchor="end"))
+        self.shapes.append(tag("text", text, x=px(right), y=self.y + 15, text_anchor="end"))
 
     def cell(self, text: str, x: float, width: float, *, inside: bool, name: str, tip: str) -> None:
         """A cell of the present line."""
-        box: dict[str, str | float] = {"x": _px(x), "y": self.y, "width": _px(width), "height": HEIGHT}
+        box: dict[str, str | float] = {"x": px(x), "y": self.y, "width": px(width), "height": HEIGHT}
         color: dict[str, str | float] = {"class_": f"minus {name}"} if inside else {"class_": f"plain {name}"}
         self.shapes += [
             tag("rect", tag("title", tip), **box, **color, fill_opacity="0.25" if inside else "0"),
             tag("rect", **box, class_="frame", pointer_events="none"),
             tag(
-                "text", text, x=_px(x + width / 2), y=self.y + 15, text_anchor="middle", pointer_events="none"
+                "text", text, x=px(x + width / 2), y=self.y + 15, text_anchor="middle", pointer_events="none"
             ),
         ]
         self.width = max(self.width, x + width)
 
 
-def explanation_picture(title: str, steps: Sequence[Step]) -> str:
+def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> str:
     """An explanation as one file of SVG.
 
     Args:
@@ -60,35 +60,23 @@ def explanation_picture(title: str, steps: Sequence[Step]) -> str:
         A document of SVG.
     """
     canvas = _Canvas()
-    canvas.text(title, style="font-weight:bold")
     for number, step in enumerate(steps, 1):
-        canvas.y += GAP
-        name = f"{number}  {step.call}  {step.made}  " if len(steps) > 1 else ""
+        name = f"{number}  {step.call} ({step.made}): " if len(steps) > 1 else ""
         canvas.text(name + summary(step.layout))
+        if step is steps[-1] and step.layout.size:
+            canvas.text(f"{bracketed(step.letters)} stands at {step.formula(step.letters)}")
         cell = LETTER * max([len(step.label(p)) for p in step.positions()], default=1) + 10
         for block in step.blocks:
             _matrix(canvas, step, block, cell)
         _buffer(canvas, step, cell)
-    style = SVG_STYLE + lit(steps, ":hover", f"stroke:{LIGHT['plus']};stroke-width:3")
-    dark = lit(steps, ":hover", f"stroke:{DARK['plus']};stroke-width:3")
-    width, height = canvas.width + GAP, canvas.y + GAP
-    whole = tag(
-        "svg",
-        tag("title", title),
-        tag("style", Html(f"{style}@media (prefers-color-scheme:dark){{{dark}}}")),
-        *canvas.shapes,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_px(width)} {_px(height)}",
-        width=_px(width),
-        height=_px(height),
-        class_=CLASS,
-        role="img",
-        style=f"font:{FONT}",
-    )
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'
+        canvas.y += GAP
+    light, dark = [lit(steps, ":hover", f"stroke:{c['plus']};stroke-width:3") for c in (LIGHT, DARK)]
+    style = tag("style", Html(f"{light}@media (prefers-color-scheme:dark){{{dark}}}"))
+    shapes = tag("g", *canvas.shapes, class_=CLASS)
+    return document(svg(title, canvas.width + GAP, canvas.y + GAP, style, shapes))
 
 
-def _matrix(canvas: _Canvas, step: Step, block: Block | None, cell: float) -> None:
+def _matrix(canvas: _Canvas, step: LayoutStep, block: Block | None, cell: float) -> None:
     if block is None:
         canvas.text("…")
         return
@@ -109,7 +97,7 @@ def _matrix(canvas: _Canvas, step: Step, block: Block | None, cell: float) -> No
     canvas.y += GAP
 
 
-def _buffer(canvas: _Canvas, step: Step, cell: float) -> None:
+def _buffer(canvas: _Canvas, step: LayoutStep, cell: float) -> None:
     canvas.text(str(step.buffer))
     left = GAP + LETTER * len(str(step.buffer.size)) + GAP
     for line in step.lines_of_cells(CELLS_OF_LINE):
@@ -125,7 +113,3 @@ def _buffer(canvas: _Canvas, step: Step, cell: float) -> None:
                 canvas.cell(step.label(p), x, cell, inside=inside, name=mark(step, p), tip=tip)
             x += cell
         canvas.y += HEIGHT
-
-
-def _px(number: float) -> str:
-    return f"{number:.6g}"

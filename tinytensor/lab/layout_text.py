@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
 from .aliases import Alias
-from .facts import facts, summary
-from .steps import LINE, SECTOR, Block, Element, Step, bracketed
+from .layout_facts import facts, summary
+from .layout_steps import LINE, SECTOR, Block, Element, LayoutStep, bracketed
 
 __all__ = ["render"]
 
@@ -26,7 +26,7 @@ class _Ink:
         return f"\x1b[{code}m{text}\x1b[0m" if self._color and text.strip() else text
 
 
-def render(title: str, steps: Sequence[Step], aliases: Sequence[Alias], width: int, color: bool) -> str:
+def render(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias], width: int, color: bool) -> str:
     """An explanation as text.
 
     Args:
@@ -49,7 +49,7 @@ def render(title: str, steps: Sequence[Step], aliases: Sequence[Alias], width: i
     return "\n\n".join([part for part in parts if part])
 
 
-def _history(steps: Sequence[Step], width: int, ink: _Ink) -> str:
+def _history(steps: Sequence[LayoutStep], width: int, ink: _Ink) -> str:
     calls = [f"{number}  {step.call}" for number, step in enumerate(steps, 1)]
     column = max(map(len, calls)) + 2
     lines = []
@@ -66,7 +66,7 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
 
 
-def _elements(step: Step, width: int, ink: _Ink) -> str:
+def _elements(step: LayoutStep, width: int, ink: _Ink) -> str:
     """The elements by index; beside or below them their positions, where these say something else."""
     found = step.elements()
     if not found:
@@ -112,7 +112,7 @@ def _middle_out(row: Sequence[Element | None], width: int, cell: int) -> Sequenc
     return [*row[:half], None, *row[len(row) - half :]]
 
 
-def _buffer(step: Step, width: int, ink: _Ink) -> str:
+def _buffer(step: LayoutStep, width: int, ink: _Ink) -> str:
     item = step.buffer.dtype.itemsize
     head = f"{step.buffer}; [ ] are elements of the view"
     shown = [p for run in step.cells for p in run]
@@ -147,7 +147,7 @@ def _fold(lines: list[list[int | None] | int]) -> list[list[int | None] | int]:
     return [*lines[:half], sum(left_out), *lines[-half:]]
 
 
-def _cells(step: Step, line: Sequence[int | None], cell: int, ink: _Ink) -> Iterator[str]:
+def _cells(step: LayoutStep, line: Sequence[int | None], cell: int, ink: _Ink) -> Iterator[str]:
     for number, p in enumerate(line):
         if p is None:
             yield " " * (cell + 3)
@@ -159,7 +159,7 @@ def _cells(step: Step, line: Sequence[int | None], cell: int, ink: _Ink) -> Iter
         yield bar + marked[inside]
 
 
-def _facts(step: Step, width: int, ink: _Ink) -> str:
+def _facts(step: LayoutStep, width: int, ink: _Ink) -> str:
     lines = []
     for name, sentence in facts(step):
         first, *more = textwrap.wrap(sentence, max(width - NAME, 12)) or [""]

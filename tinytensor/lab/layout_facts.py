@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from ..layout import Layout, contiguous_strides
-from .steps import LINE, SECTOR, Element, Step, bracketed
+from .layout_steps import LINE, SECTOR, Element, LayoutStep, bracketed
 
 __all__ = ["facts", "summary", "tip_of_cell", "tip_of_element"]
 
@@ -18,7 +18,7 @@ def summary(layout: Layout) -> str:
     return f"shape {layout.shape}  strides {layout.strides}  offset {layout.offset}"
 
 
-def facts(step: Step) -> Iterator[tuple[str, str]]:
+def facts(step: LayoutStep) -> Iterator[tuple[str, str]]:
     """Everything about a step.
 
     Args:
@@ -48,7 +48,7 @@ def _last(layout: Layout) -> Element:
     return Element(index, layout.offset + sum([i * s for i, s in zip(index, layout.strides, strict=True)]))
 
 
-def _contiguous(step: Step) -> str:
+def _contiguous(step: LayoutStep) -> str:
     layout, reach = step.layout, step.reach
     if layout.is_contiguous:
         return "yes, in C order: the last axis is the fastest" if layout.size > 1 else "yes"
@@ -74,7 +74,7 @@ def _axes(layout: Layout) -> str:
     return "; ".join(parts)
 
 
-def _elements(step: Step) -> str:
+def _elements(step: LayoutStep) -> str:
     layout, reach, size = step.layout, step.reach, step.buffer.size
     if not layout.size:
         return "none: an axis has size 0"
@@ -88,7 +88,7 @@ def _elements(step: Step) -> str:
     return f"{layout.size} indices reach {reach.distinct} of the {size} in the buffer ({why}): {span}"
 
 
-def _lines(step: Step) -> str:
+def _lines(step: LayoutStep) -> str:
     buffer = step.buffer
     found = step.reach.blocks(buffer.dtype.itemsize, LINE, buffer.start)
     text = f"{_count(found)} of the buffer's {buffer.blocks(LINE)}, {LINE} bytes each"
@@ -97,7 +97,7 @@ def _lines(step: Step) -> str:
     )
 
 
-def _sectors(step: Step) -> str:
+def _sectors(step: LayoutStep) -> str:
     buffer, item = step.buffer, step.buffer.dtype.itemsize
     found, distinct = step.reach.blocks(item, SECTOR, buffer.start), step.reach.distinct
     text = f"{_count(found)} of the buffer's {buffer.blocks(SECTOR)}, {SECTOR} bytes each"
@@ -111,13 +111,13 @@ def _count(found: int | None) -> str:
     return "uncounted (the axes interleave)" if found is None else str(found)
 
 
-def tip_of_element(step: Step, element: Element) -> str:
+def tip_of_element(step: LayoutStep, element: Element) -> str:
     """Where an element stands, and what it is."""
     value = step.values.get(element.position)
     return step.place(element) + ("" if value is None else f"\nvalue {value}")
 
 
-def tip_of_cell(step: Step, position: int, names: Sequence[str]) -> str:
+def tip_of_cell(step: LayoutStep, position: int, names: Sequence[str]) -> str:
     """Where a cell of the buffer lies; `names` are the indices that lead to it."""
     item = step.buffer.dtype.itemsize
     first = step.buffer.start + position * item

@@ -14,7 +14,18 @@ from ..layout import Layout
 from ..storage import Storage
 from .reach import Reach
 
-__all__ = ["FULL", "LINE", "SECTOR", "SMALL", "Block", "Buffer", "Element", "Limits", "Step", "make_step"]
+__all__ = [
+    "FULL",
+    "LINE",
+    "SECTOR",
+    "SMALL",
+    "Block",
+    "Buffer",
+    "Element",
+    "LayoutStep",
+    "Limits",
+    "make_step",
+]
 
 LINE, SECTOR = 64, 32  # bytes that a CPU, and a GPU, fetches at once
 LETTERS = "ijklmn"
@@ -78,7 +89,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Step:
+class LayoutStep:
     """One layout, and the call that led to it.
 
     Attributes:
@@ -175,18 +186,20 @@ def make_step(
     layout: Layout,
     limits: Limits,
     storage: Storage | None = None,
-) -> Step:
+) -> LayoutStep:
     """Choose what is shown, and read it.
 
     Args:
-        call, made, buffer, layout: see `Step`.
+        call, made, buffer, layout: see `LayoutStep`.
         limits: how much is shown.
         storage: where to read the values; None does not read them.
 
     Returns:
         The step.
     """
-    step = Step(call, made, buffer, layout, _blocks(layout, limits), _cells(buffer, layout, limits.cells), {})
+    step = LayoutStep(
+        call, made, buffer, layout, _blocks(layout, limits), _cells(buffer, layout, limits.cells), {}
+    )
     if storage is None:
         return step
     return replace(step, values=_read(storage, sorted(set(step.positions()))))
