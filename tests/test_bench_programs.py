@@ -1,7 +1,9 @@
 """Benchmarks of tokenizers, memory and ranks measure what they say: equal results, counted bytes."""
 
 import itertools
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +12,14 @@ from benchmarks import bench_distributed, bench_memory, bench_tokenizer
 from benchmarks.bench_distributed import Launched, hidden
 from benchmarks.bench_tokenizer import CASES, OURS, PLAIN, plain_merges
 from benchmarks.bench_train import SHAPES, configs
-from benchmarks.contestants import BenchmarkError, Local
+from benchmarks.contestants import BenchmarkError, Local, installed
 from benchmarks.harness import Plan, agree
 from benchmarks.windows import Window
 from gpt import BPETokenizer, embedded_shakespeare
 from gpt.plan import plan
 from gpt.presets import preset
-from tests.gpt.test_data_parallel import MISSING
+
+MPI = installed("mpi4py") and Path(sys.executable).with_name("mpiexec").is_file()
 
 
 class Here(Local):
@@ -114,7 +117,7 @@ def test_speed_and_overlap_of_ranks_follow_from_the_times(monkeypatch: pytest.Mo
 
 
 @pytest.mark.mpi
-@pytest.mark.skipif(MISSING, reason="mpi4py and the mpiexec of MPICH are not installed (extra [mpi])")
+@pytest.mark.skipif(not MPI, reason="mpi4py and the mpiexec of MPICH are not installed (extra [mpi])")
 def test_ranks_have_the_losses_of_one_process() -> None:
     everyone = {"1": Launched("S", 1), "2": Launched("S", 2), "late": Launched("S", 2, overlap=False)}
     agree("S", {name: ranks.check("S") for name, ranks in everyone.items()}, Plan(rtol=1e-4))
