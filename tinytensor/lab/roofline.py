@@ -1,9 +1,8 @@
 """A roofline: each op as a dot under what the machine can do, both axes logarithmic.
 
-To the right stand operations per byte, upwards operations per second. No dot can lie above the slanted line
-(bytes per second times operations per byte) or the flat one. A dot under the slanted line waits for memory;
-one under the flat line computes. Caches may lift small tensors above the slanted line, which is that of
-memory.
+To the right stand operations per byte, upwards operations per second. The slanted line is bytes per second
+times operations per byte: under it an op waits for memory; under the flat line it computes. Caches may lift
+small tensors above the slanted line, which is that of memory.
 """
 
 from __future__ import annotations
@@ -64,9 +63,11 @@ def roofline(ops: Sequence[Dot], peaks: Peaks) -> Html:
     left_out = len(ops) - len(shown)
     note = f"{left_out} ops without arithmetic, or of unknown work, are not shown. " if left_out else ""
     note += "A dot's area is its share of the time of those shown."
+    if any(_rate(op) > min(peaks.matmul, _intensity(op) * peaks.copy) for op in shown):
+        note += " Above the roof: caches served it, or others had the machine while the roof was measured."
     return svg(
         "Roofline: measured ceilings, and the ops under them",
-        LEFT + WIDTH + 20,
+        max(LEFT + WIDTH + 20, LEFT + LETTER * len(note)),
         TOP + HEIGHT + 62,
         tag("g", *_axes(x, y)),
         *_ceilings(x, y, peaks),
