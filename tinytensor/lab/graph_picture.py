@@ -23,7 +23,7 @@ def _lines(node: GraphNode) -> list[str]:
     shapes = ", ".join([str(s) for s in node.shapes if s is not None])
     if node.state == "leaf":
         return [node.name, shapes]
-    kept = f"saves {size_of(node.nbytes)}" if node.nbytes else "saves nothing"
+    kept = f"saves {size_of(node.nbytes)}" if node.nbytes else "saves nothing" + " new" * bool(node.saved)
     return [node.name, shapes, kept if node.state == "recorded" else node.state]
 
 
@@ -95,7 +95,10 @@ def _box(node: GraphNode, text: list[str], width: float, placed: Placed) -> Html
 
 
 _BOLD = {"font_weight": "bold"}
-_STYLE = "svg a{text-decoration:none}tr:target{outline:2px solid var(--ink)}td pre{margin:0}"
+_STYLE = (
+    "svg a{text-decoration:none}tr:target{outline:2px solid var(--ink)}"
+    "td pre{margin:0;white-space:pre-wrap;width:40rem}"
+)
 
 
 def graph_page(graph: Graph) -> str:

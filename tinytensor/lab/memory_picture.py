@@ -129,7 +129,7 @@ def memory_page(ledger: Ledger) -> str:
                 saved,
             )
         )
-    return page("Memory of a block of code", *body)
+    return page("Memory of a block of code", *body, style="table{margin-bottom:1rem}")
 
 
 def _table(caption: str, rows: Sequence[Row]) -> Html:

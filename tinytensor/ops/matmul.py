@@ -80,6 +80,7 @@ class Matmul(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, ta: bool, tb: bool) -> Grads:
+        """da = grad @ b.T, db = a.T @ grad; where an operand is read transposed, the transpose of that."""
         (g,) = grads
         da = db = None
         if needs[0]:
