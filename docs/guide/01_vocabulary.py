@@ -15,7 +15,6 @@ import re
 from lesson import STORY, Exercises, figure, pick, show
 
 from gpt import CharTokenizer, embedded_shakespeare
-from gpt.config import GPTConfig
 from gpt.presets import preset
 from tinytensor.errors import ArgumentError
 
@@ -96,7 +95,7 @@ distinct_characters = [len(set(plays[:n])) for n in places]
 picture, (left, right) = figure(1, 2, size=(8, 3.4))
 left.plot([n / 1000 for n in places], distinct_characters, color="tab:blue")
 left.set(title="Characters", xlabel="text read (thousand characters)", ylabel="distinct characters so far")
-left.set_ylim(0)
+left.set_ylim(0, 70)
 right.plot([n / 1000 for n in steps], distinct_words, color="tab:orange")
 right.set(title="Words", xlabel="text read (thousand words)", ylabel="distinct words so far")
 right.set_ylim(0)
@@ -130,7 +129,7 @@ assert len(strangers) > len(last) / 100
 # as wide as the model. GPT-2 has 50,257 tokens, and 768 numbers for each.
 
 # %%
-gpt2: GPTConfig = preset("gpt2")[0]
+gpt2 = preset("gpt2")[0]
 rows, width = gpt2.vocab_size, gpt2.n_embd
 print(f"{rows:,} rows of {width} numbers: {rows * width:,}")
 

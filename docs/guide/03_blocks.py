@@ -207,6 +207,7 @@ axes.set(
     title="The more it sees, the surer it can be",
     xlabel="characters in view",
     ylabel="lowest possible loss",
+    xticks=range(9),
 )
 show(
     picture,

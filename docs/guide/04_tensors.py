@@ -14,7 +14,7 @@ import numpy as np
 from lesson import Exercises, figure, show
 
 import tinytensor as tt
-from tinytensor import nn
+from tinytensor import lab, nn
 
 exercises = Exercises("04_tensors")
 
@@ -88,7 +88,7 @@ assert flat(x).tolist() == [1, 2, 3, 4, 5, 6]
 assert all(flat(x)[position(x, i, j)] == x[i, j].item() for i in range(2) for j in range(3))
 
 # %% [markdown]
-# ## Views: other numbers, same memory
+# ## Views: other shapes, same memory
 #
 # Transpose the table: rows become columns. No number moves. The two strides change places, and that is all.
 # Such a tensor is a [view](glossary.md#view). Slices are views, too, also backwards (a negative stride) and
@@ -146,6 +146,24 @@ assert not x.T.is_contiguous()
 assert x.reshape(6).shares_memory(x)  # a view
 assert not x.T.reshape(6).shares_memory(x)  # a copy
 assert x.T.contiguous().strides == (2, 1)  # in its own order, at the price of a copy
+
+# %% [markdown]
+# The engine's lab shows all that for any expression, call by call: what is a view and what is a copy, where
+# the elements stand in the row, and how many lines of the processor's cache they touch. (`lab.explain(x)`
+# does it for a tensor that is there.)
+
+# %%
+explained = lab.explain_expression("arange(6).reshape(2, 3).T.contiguous()")
+print(explained)
+show(
+    lab.explain_expression("arange(6).reshape(2, 3).T").svg(),
+    "The transpose of a table of six numbers. Above: the calls, and the elements as rows and columns. Below: "
+    "the flat row in memory, in which nothing has moved.",
+)
+
+assert [step.made for step in explained.steps] == ["new buffer", "view", "view", "copy"]
+assert explained.steps[2].layout.strides == (1, 3)
+assert explained.steps[3].layout.strides == (2, 1)
 
 # %% [markdown]
 # Because views share memory, writing through one is seen by all:

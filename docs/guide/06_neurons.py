@@ -8,8 +8,8 @@
 #
 #     output = activation(weight₁ · input₁ + weight₂ · input₂ + … + bias)
 #
-# A [layer](glossary.md#layer) is many neurons on the same inputs, which is one matrix product:
-# `activation(x @ W + b)`.
+# A [layer](glossary.md#layer) is many neurons on the same inputs, which is one matrix product: `activation(x
+# @ W + b)`.
 
 # %%
 from math import erf, sqrt
@@ -29,8 +29,8 @@ tt.manual_seed(6)
 # %% [markdown]
 # ## The perceptron
 #
-# The first artificial neuron (Rosenblatt, 1958) bends as hard as possible: 1 if the sum is above zero,
-# else 0. With the right weights it computes AND and OR of two inputs.
+# The first artificial neuron (Rosenblatt, 1958) bends as hard as possible: 1 if the sum is above zero, else
+# 0. With the right weights it computes AND and OR of two inputs.
 
 # %%
 CASES = tt.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])

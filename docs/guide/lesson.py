@@ -54,10 +54,10 @@ def show(picture: Figure | str, caption: str) -> None:
     The caption becomes a part of the picture, so that the picture explains itself wherever it is seen.
 
     Args:
-        picture: a Figure whose axes have a title and names for x and y, or the markup of an SVG.
+        picture: a Figure whose axes have a title and names for x and y, or an SVG.
         caption: what is to be seen, in full sentences.
     """
-    markup = _svg(picture, caption) if isinstance(picture, Figure) else picture
+    markup = _svg(picture, caption) if isinstance(picture, Figure) else picture[picture.index("<svg") :]
     if "IPython" not in sys.modules:
         print(f"[picture: {caption}]")
         return

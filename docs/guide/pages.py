@@ -29,20 +29,23 @@ __all__ = ["build", "main"]
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "build"
-HEADING = re.compile(r"<h1[^>]*>.*?</h1>", re.DOTALL)
+TITLE = re.compile(r"<h1[^>]*>.*?</h1>", re.DOTALL)
+HEADING = re.compile(r'(?<=<h[2-6] id=")[^"]+')
+MARK = re.compile(r'<a class="anchor-link".*?</a>')
 STYLE = (
     HtmlFormatter(style="default").get_style_defs(".highlight")
     + "@media (prefers-color-scheme:dark){"
     + HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     + "}"
     + """
-main{max-width:52rem;margin:0 auto}nav{display:flex;gap:1.5rem;margin:0 0 1.5rem}
-.highlight{background:none}pre{overflow-x:auto;font-size:.85rem;line-height:1.4;margin:.25rem 0 1rem}
-.jp-InputArea pre,.solution pre{border-left:3px solid var(--line);padding:.4rem .8rem}
-.jp-OutputArea pre{padding:0 .8rem;color:var(--soft)}
-.anchor-link{display:none}figure{margin:0 0 1.5rem}figure svg{max-width:100%;height:auto}
-figcaption{color:var(--soft);font-size:.9rem}table{margin:.5rem 0 1rem}td,th{white-space:normal}
-li{margin:.2rem 0}ol{columns:auto}
+main{max-width:58rem;margin:0 auto}nav{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin:1rem 0 1.5rem}
+pre{overflow-x:auto;font-size:.8rem;line-height:1.45;margin:.25rem 0 1rem}
+.highlight{background:none}.highlight pre,.solution pre{padding:.6rem .8rem;border-radius:.3rem;
+  background:color-mix(in srgb,var(--line) 30%,transparent)}
+.output_text pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:0 .8rem;
+  border-left:3px solid var(--line);color:var(--soft)}
+figure{margin:0 0 1.5rem}figure svg{max-width:100%;height:auto}figcaption{color:var(--soft);font-size:.9rem}
+table{margin:.5rem 0 1rem}td,th{white-space:normal;font-family:inherit}li{margin:.2rem 0}ol{columns:auto}
 """
 )
 
@@ -57,16 +60,15 @@ def title_of(path: Path) -> str:
 
 
 def _links(markup: str) -> str:
-    """Links between the sources, as links between the pages."""
-    markup = re.sub(r'href="README\.md', 'href="index.html', markup)
+    """Links between the sources, as links between the pages; headings by their names in those links."""
+    markup = re.sub(r'href="README\.md', 'href="index.html', MARK.sub("", markup))
     markup = re.sub(r'href="([\w-]+)\.(?:md|py)(#[^"]*)?"', r'href="\1.html\2"', markup)
-    return re.sub(r'id="[^"]+"', lambda found: found[0].lower(), markup)  # as they are named in links
+    return HEADING.sub(lambda found: found[0].lower(), markup)
 
 
 def _write(name: str, title: str, markup: str, *around: Html) -> None:
-    body = Html(_links(HEADING.sub("", markup, count=1)))
-    style = tag("style", Html(STYLE))
-    write(OUT / f"{name}.html", page(title, style, *around[:1], body, *around))
+    body = Html(_links(TITLE.sub("", markup, count=1)))
+    write(OUT / f"{name}.html", page(title, *around[:1], body, *around[::-1], style=STYLE, images=True))
 
 
 def _navigation(path: Path) -> Html:
@@ -104,7 +106,8 @@ def build(path: Path) -> str:
     notebook = jupytext.read(path, fmt="py:percent")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, OUT / "notebooks" / f"{path.stem}.ipynb")  # without outputs
-    NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(HERE)}}).execute()
+    options = {"timeout": 1800, "extra_arguments": ["--log-level=ERROR"]}
+    NotebookClient(notebook, resources={"metadata": {"path": str(HERE)}}, **options).execute()
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     markup, _ = exporter.from_notebook_node(notebook)
     _write(path.stem, title_of(path), markup, _navigation(path), _solutions(path))
@@ -125,8 +128,8 @@ def main(argv: Sequence[str]) -> int:
     shutil.copytree(HERE / "solutions", OUT / "notebooks" / "solutions", dirs_exist_ok=True)
     for source, name in (("README.md", "index"), ("glossary.md", "glossary")):
         text = (HERE / source).read_text(encoding="utf-8")
-        contents = tag("nav", tag("a", "Contents", href="index.html"))
-        _write(name, title_of(HERE / source), markdown2html(text), contents)
+        around = [] if name == "index" else [tag("nav", tag("a", "Contents", href="index.html"))]
+        _write(name, title_of(HERE / source), markdown2html(text), *around)
     chosen = [path for path in lessons() if not argv or path.name.startswith(tuple(argv))]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name in pool.map(build, chosen):
