@@ -122,13 +122,16 @@ def between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Between:
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any], name: str, rest: Between) -> str:
-    """The verdict on one contestant of a case; "" unless it holds beside the peer, too, if there is one.
+    """The verdict on one contestant of a case; "" unless it holds beside the peer, too, if there is one, and
+    for a case that is noisy.
 
     Args:
         old, new: the case in both reports.
         name: of the contestant.
         rest: what is between the reports.
     """
+    if old["noisy"] or new["noisy"]:
+        return ""  # rounds that others disturbed had to be used
     if name in OUTSIDE:
         return ""  # its code is the same: what it changed by is what `between` measures
     seconds = old["seconds"][name]
@@ -137,7 +140,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any], name: str, rest: Bet
     if name in old["ratio"] and name in new["ratio"]:  # a ratio is a speed: slower is less
         beside = verdict(new["ratio"][name], old["ratio"][name], rest.noise)
         said = said if beside == said else ""
-    return f"{said}, but noisy" if said and (old["noisy"] or new["noisy"]) else said
+    return said
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -158,6 +161,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         before, after = old["machine"].get(key), new["machine"].get(key)
         if before != after:
             head.append(f"not the same {key}: {before} and {after}")
+    if not old["results"] and not new["results"]:
+        return "\n".join([*head, *counted(old["findings"], new["findings"])])
     rest = between(old, new)
     head.append(
         f"by the other libraries the machine takes {rest.drift:.2f} times as long as before, and "
@@ -173,6 +178,22 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([*head, "", *(line.rstrip() for line in lines)])
+
+
+def counted(old: Any, new: Any, name: str = "") -> list[str]:
+    """Lines for the counted numbers that both have and that differ by more than a hundredth.
+
+    Example:
+        >>> counted({"S": {"bytes": 200, "rounds": 3}}, {"S": {"bytes": 100, "rounds": 3}})
+        ['S, bytes: 200 → 100']
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        both = [(key, old[key], new[key]) for key in new if key in old]
+        return [line for key, a, b in both for line in counted(a, b, f"{name}, {key}" if name else key)]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [line for i, (a, b) in enumerate(zip(old, new)) for line in counted(a, b, f"{name}, {i}")]
+    numbers = isinstance(old, int | float) and isinstance(new, int | float)
+    return [f"{name}: {old:,} → {new:,}"] if numbers and abs(new - old) > 0.01 * abs(old) else []
 
 
 def _rows(old: Mapping[str, Any], new: Mapping[str, Any], rest: Between) -> list[list[str]]:
@@ -191,7 +212,7 @@ def _rows(old: Mapping[str, Any], new: Mapping[str, Any], rest: Between) -> list
                 time_text(after),
                 f"{before['median'] / after['median']:.2f}",
                 " → ".join(beside) if len(beside) == 2 else "",
-                changed(old, new, name, rest),
+                "noisy" if old["noisy"] or new["noisy"] else changed(old, new, name, rest),
             ]
         )
     return rows

@@ -83,9 +83,9 @@ def test_a_change_of_the_code_is_seen_though_the_machine_changed_too(
         for seed in range(5)
         for v in verdicts(another_run(file, seed), another_run(file, 100 + seed, slower=factor), OURS)
     ]
-    seen = sum(v.startswith(word) for v in said)
-    assert seen >= (0.6 if measured(file)["machine"]["load_average"] > 1.5 else 0.9) * len(said)
-    assert not [v for v in said if v and not v.startswith(word)]
+    # others worked while the matrix products were measured: some of its cases are noisy
+    assert said.count(word) >= (0.5 if measured(file)["machine"]["load_average"] > 1.5 else 0.9) * len(said)
+    assert set(said) <= {word, ""}
 
 
 def test_without_other_libraries_the_floor_is_higher() -> None:
@@ -133,3 +133,30 @@ def test_folders_are_compared_by_their_newest_files(
     assert main(["compare", str(tmp_path / "a"), str(RESULTS / FILES[0])]) == 2
     (tmp_path / "c").mkdir()
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 2
+
+
+def test_counted_numbers_that_changed_are_listed() -> None:
+    def report(kept: float) -> dict[str, Any]:
+        made = Report("memory")
+        made.findings = {
+            "S, tinytensor": {"kept_for_backward_mib": kept, "weights_mib": 3.1},
+            "rows": [{"bytes": 7}],
+        }
+        return made.to_dict()
+
+    said = compare.compare(report(25.0), report(12.5))
+    assert "S, tinytensor, kept_for_backward_mib: 25.0 → 12.5" in said.splitlines()
+    assert "weights_mib" not in said
+    assert "→" not in compare.compare(report(25.0), report(25.1))
+
+
+def test_noisy_cases_have_no_verdict() -> None:
+    old, new = another_run(FILES[0], 0), another_run(FILES[0], 1, slower=3.0)
+    assert "slower" in verdicts(old, new, OURS)
+    for result in new["results"]:
+        result["noisy"] = True
+    assert set(verdicts(old, new)) == {""}
+    rows = [
+        line for line in compare.compare(old, new).splitlines() if line.startswith(new["results"][0]["case"])
+    ]
+    assert all(line.endswith("noisy") for line in rows)
