@@ -157,7 +157,7 @@ _DECISIONS = """abs argmax argmin argsort all_true any_true bernoulli bitwise_an
     logical_not logical_or logical_xor max maximum min minimum negative nextafter not_equal positive randint
     real relu relu_backward round searchsorted sign signbit sort tie_share topk trunc where"""
 _ONE = """acos acosh add asin asinh atan atan2 atanh cos cosh divide divide_or_zero erf exp expm1 floor_divide
-    log log10 log1p log2 multiply pow reciprocal remainder sin sinh sqrt square subtract tan tanh"""
+    hypot log log10 log1p log2 multiply pow reciprocal remainder sin sinh sqrt square subtract tan tanh"""
 _ONE_PER_INPUT = """compress_transpose cumulative_prod cumulative_sum embedding_backward gather_transpose mean
     prod reframe_transpose select_transpose sum sum_to"""
 
@@ -176,7 +176,6 @@ COSTS: dict[str, Cost] = {
     "dropout": per_output(1.0),
     "gated": lambda outs, ins, params: _GATES[params["gate"]][0] * _size(outs[0]),
     "gated_backward": _gated_backward,
-    "hypot": per_output(4.0),
     "layer_norm": _normalized(5.0),
     "layer_norm_backward": _normalized_backward(10.0, 1.5),
     "linear": _linear,

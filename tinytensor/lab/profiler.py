@@ -371,7 +371,7 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     Raises:
         ArgumentError: another profile is open.
 
-    Memory: about 1 KB for each op that runs, with its shapes and lines.
+    Memory: 1 to 2 KB for each op that runs, with its shapes and lines.
 
     Example:
         >>> from tinytensor import lab
