@@ -5,10 +5,12 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import tinytensor as tt
 from tests.browser import CHROMIUM, Browser
 from tests.pages import every, parse
+from tests.test_lab_expression import programs
 from tinytensor import lab
 from tinytensor.lab.explanation import Explanation
 from tinytensor.lab.html import page
@@ -181,6 +183,16 @@ def test_a_picture_says_where_elements_stand():
     said = [text.text for text in ET.fromstring(lab.explain_expression(EXPRESSION).svg()).iter(f"{SVG}text")]
     assert "3  .T (view): shape (4, 3)  strides (1, 4)  offset 0" in said
     assert "[i, j] stands at 1 + i*1 + j*8" in said
+
+
+@given(programs())
+@settings(max_examples=30)
+def test_any_expression_can_be_shown(text):
+    explanation = lab.explain_expression(text)
+    document = parse(explanation.html())
+    assert {m for td in document.all("td") for m in marks(td)} == lit_names(document)
+    ET.fromstring(explanation.svg())
+    assert max(map(len, explanation.text(60).splitlines())) <= 60
 
 
 def test_no_page_asks_for_anything():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "explain", "explain_expression", "explain_layout", "tensor_fragment"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """A layout and the buffer behind it, with the calls that led there.
 
@@ -73,7 +73,7 @@ class Explanation:
         """
         return explanation_page(self.title, self.steps, self.aliases)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
