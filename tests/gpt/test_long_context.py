@@ -1,10 +1,6 @@
-"""A long context: loss and gradients against plain attention in float64, and memory that grows with T alone.
-
-Reduced here; TINYTENSOR_FULL=1 takes T = 4096.
-"""
+"""A context of 4096: loss and gradients against plain attention in float64, and memory linear in T."""
 
 import gc
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +14,7 @@ from tests.fused import Array, normal
 from tinytensor.ops.attention import KEEP, kernels
 from tinytensor.runtime.host import pool
 
-FULL = os.environ.get("TINYTENSOR_FULL") == "1"
-T = 4096 if FULL else 1024
+T = 4096
 PIECE = 256  # query rows of which plain attention has its scores at a time
 H, D = 2, 16
 
@@ -111,11 +106,10 @@ def test_memory_grows_with_the_length(config: GPTConfig) -> None:
 def test_numpy_keeps_no_scores_beyond_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without kernels of the host: what forward keeps, beside q, k, v and y, is one number per query."""
     monkeypatch.setattr(tt.config, "host_kernels", "off")
-    count = 4096
-    assert count * count // 2 * H > KEEP
-    x = tt.tensor(normal(1, count, 3 * H * D), requires_grad=True)
+    assert T * T // 2 * H > KEEP
+    x = tt.tensor(normal(1, T, 3 * H * D), requires_grad=True)
     gc.collect()
     before = pool.settle().live
     y = tt.causal_self_attention(x, H)
     kept = pool.settle().live - before
-    assert kept < 1.1 * (y.nbytes + H * count * 4)
+    assert kept < 1.1 * (y.nbytes + H * T * 4)
