@@ -192,6 +192,44 @@ def allocated(run, x):
     return most
 
 
+MOVES = {
+    "pad": lambda x: tt.pad(x, 1),
+    "pad with the border": lambda x: tt.pad(x, 1, "edge"),
+    "roll": lambda x: tt.roll(x, 1, 0),
+    "repeat": lambda x: tt.repeat(x, 2, axis=0),
+    "tile": lambda x: tt.tile(x, (2, 1, 1)),
+    "stack": lambda x: tt.stack([x, x]),
+    "take": lambda x: tt.take(x, tt.tensor([0, 1], device=x.device), 1),
+    "take_along_axis": lambda x: tt.take_along_axis(x, tt.zeros(6, 8, 1, dtype=tt.int64, device=x.device), 2),
+    "index": lambda x: x[:, [1, 2]],
+    "mask": lambda x: x[x > 0],
+    "flip and copy": lambda x: x.flip(0).contiguous(),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_moves_elements_says_so(name, device) -> None:
+    x = like(A, device)
+    with lab.trace_copies() as log:
+        y = MOVES[name](x)
+    assert y.nbytes in [e.nbytes for e in log.entries], log
+    assert not log.of("layout")
+
+
+def test_writes_at_indices(device) -> None:
+    x, w = like(A, device), tt.ones(10, requires_grad=True, device=device)
+    y = x * 1
+    with lab.trace_copies() as log:
+        y[[1, 3]] = w
+    assert ("put", "memory", A.nbytes) in [(e.op, e.kind, e.nbytes) for e in log.entries]
+    with lab.trace_copies() as log:
+        x[np.array([1, 3])]
+    assert {(e.op, e.kind, e.nbytes) for e in log.of("index")} >= {
+        ("index", "index", 16),
+        ("pick", "index", 2 * 8 * 10 * 4),
+    }
+
+
 def test_a_product_packs_an_operand_without_a_stride_of_1() -> None:
     x = like(VIEWS["step 2"](A), "emulated")[0]
     with lab.trace_copies() as log:

@@ -23,8 +23,8 @@ KINDS = {
     "dtype": "elements are written in another dtype: astype, promotion, autocast, 16-bit floats",
     "device": "elements go to another device",
     "index": "index tensors or masks pick elements: no strides lead to them",
-    "join": "parts are written one behind the other: concat, stack, repeat, roll",
-    "memory": "somebody else sees the same memory: in-place ops on it, gradients that are kept",
+    "join": "parts are written into one tensor: concat, stack, repeat, roll, pad",
+    "memory": "others see the same memory: in-place ops, masks, gradients that are kept",
 }
 
 Listener = Callable[[str, str, int, str], None]  # op, kind, bytes, why

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..device import Device, cpu
 from ..dispatch import (
@@ -80,6 +81,7 @@ class Put(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, value: Array, places: Array, *, axes: Axes) -> None:
+        _note_put(y)
         np.copyto(y, x)
         shape, at = selection(x.shape, axes, places.shape)
         indices = np.unravel_index(places, [x.shape[a] for a in axes])
@@ -88,6 +90,7 @@ class Put(Op):
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, value: View, places: View, *, axes: Axes) -> None:
+        _note_put(y)
         write(launch.runtime, y, x)
         _write_at(launch, y, value, places, axes)
 
@@ -101,6 +104,11 @@ class Put(Op):
         behind = len(g.layout.shape) - len(axes) - picked_at(axes)
         kept = reshape(kept, (*places.layout.shape, *(1,) * behind))
         return dx, where(kept, select(g, places, axes), 0.0), None
+
+
+def _note_put(y: Array | View) -> None:
+    if copies.listener is not None:
+        copies.note("", "memory", y.nbytes, "backward may need x as it was before the write")
 
 
 @register

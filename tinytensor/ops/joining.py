@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
-def _note(y: Array | View) -> None:
+def note_joined(y: Array | View) -> None:
+    """Say that an op writes parts that lie apart into one tensor."""
     if copies.listener is not None:
         copies.note("", "join", y.nbytes, "parts that lie apart are written one behind the other")
 
@@ -53,7 +54,7 @@ class Join(Op):
     def cpu(
         y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
     ) -> None:
-        _note(y)
+        note_joined(y)
         zero = np.zeros((), y.dtype)
         whole = [
             np.broadcast_to(zero, s) if p is None else p.reshape(s)
@@ -71,7 +72,7 @@ class Join(Op):
         dtype: DType,
         drop: bool,
     ) -> None:
-        _note(y)
+        note_joined(y)
         start, zero = 0, bytes(8)
         before: tuple[Any, ...] = (slice(None),) * axis
         for part, shape in zip(parts, shapes, strict=True):
@@ -116,12 +117,12 @@ class Repeat(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, shape: Shape, apart: Shape, new: Shape) -> None:
-        _note(y)
+        note_joined(y)
         np.copyto(y.reshape(apart), np.expand_dims(x, new))
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, shape: Shape, apart: Shape, new: Shape) -> None:
-        _note(y)
+        note_joined(y)
         once, steps = list(x.shape), list(x.strides)
         for axis in new:
             once.insert(axis, 1)
@@ -156,13 +157,13 @@ class Roll(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> None:
-        _note(y)
+        note_joined(y)
         for to, at in _moves(x.shape, shifts, axes):
             y[to] = x[at]
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, shifts: Shape, axes: Shape) -> None:
-        _note(y)
+        note_joined(y)
         for to, at in _moves(x.shape, shifts, axes):
             moved = x.read_through(x.layout.index(at))
             write(launch.runtime, y.read_through(y.layout.index(to)), moved)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import copies
 from ..device import Device, cpu
 from ..dispatch import constant, is_tensor, values
 from ..dtypes import bool_, int64, uint64
@@ -43,6 +44,10 @@ def as_index(part: Any, what: str, device: Device = cpu) -> Tensor:
         if array.dtype.kind not in "biu":
             raise _not_an_index(what, array.dtype)
         dtype = {"b": bool_, "i": int64, "u": uint64}[array.dtype.kind]
+        if copies.listener is not None and isinstance(part, np.ndarray):
+            copies.note(
+                what, "index", array.size * dtype.itemsize, "an array that may change is no index tensor"
+            )
         t = constant(np.array(array, dtype.code), dtype, device)
     if t.storage.dtype is not bool_ and t.storage.dtype.kind not in ("int", "uint"):
         raise _not_an_index(what, t.storage.dtype)

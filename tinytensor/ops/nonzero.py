@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..device import cpu
 from ..dispatch import Op, Spec, Specs, apply, arr, empty, from_array, register, values
@@ -53,7 +54,11 @@ def marks_of(mask: Tensor) -> Marks:
     device, n = mask.storage.device, mask.layout.size
     if device is cpu:
         refuse(_BY_DATA)
-        bits = arr(mask).flatten()  # a copy: the mask may change before the gradient is computed
+        if copies.listener is not None:
+            copies.note(
+                "index", "memory", mask.layout.size, "the mask may change before the gradient is computed"
+            )
+        bits = arr(mask).flatten()
         return Marks(from_array(bits, bool_), None, int(np.count_nonzero(bits)))
     stretches = -(-n // _STRETCH)
     starts = empty((stretches + 1,), int64, device=device)

@@ -17,6 +17,7 @@ from ..layout import Shape, as_int
 from ..runtime.host import Array
 from .gathering import take
 from .indexing import getitem
+from .joining import note_joined
 from .manipulation import clone
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ class Pad(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array, *, widths: Widths, value: Any) -> None:
+        note_joined(y)
         y.fill(value)
         y[_interior(x.shape, widths)] = x
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, widths: Widths, value: Any) -> None:
+        note_joined(y)
         filler = number("pad", value, y.dtype)
         inside: tuple[slice, ...] = ()
         for n, (before, after) in zip(x.shape, widths):  # the frame in slabs, each element of it once

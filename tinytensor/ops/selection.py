@@ -51,7 +51,10 @@ def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Arra
     low, high = int(index.min()), int(index.max())
     if low < -size or high >= size:
         raise out_of_range(high if high >= size else low, axis, shape, what)
-    index = index.astype(np.int64, copy=False)  # int8 may not hold index + size, and uint64 not add to int64
+    if index.dtype != np.int64:  # int8 may not hold index + size, and uint64 not add to int64
+        if copies.listener is not None:
+            copies.note("", "dtype", index.size * 8, f"indices of dtype {index.dtype} become int64")
+        index = index.astype(np.int64)
     return np.where(index < 0, index + size, index) if low < 0 else index
 
 
