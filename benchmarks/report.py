@@ -1,4 +1,4 @@
-"""`python -m benchmarks report`: one page of the newest file of each benchmark, and its pictures as files."""
+"""`python -m benchmarks report`: one page of the newest results of each benchmark, and pictures as files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import png_charts
-from benchmarks.compare import load, newest
+from benchmarks.compare import load
 from benchmarks.contestants import BenchmarkError
 from benchmarks.report_ops import ops_part
 from benchmarks.report_parts import Part, machine_part, parts_of
@@ -21,18 +21,45 @@ TITLE = "Benchmarks of tinytensor"
 
 
 def collect(files: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
-    """Reports by file name: the files that are named, or the newest of each benchmark in a folder.
+    """Reports by the names of their files: the files that are named, or those of a folder.
+
+    Of each benchmark there is one report: the newest file, and what older ones of its commit have besides.
 
     Raises:
         BenchmarkError: there is none, one cannot be read, or emulated time would stand beside real time.
     """
-    paths = list(files) or list(newest(folder).values())
+    paths = list(files) or sorted(folder.glob("*.json"))
     if not paths:
         raise BenchmarkError(f"report: no results in {folder}: run a benchmark first, for example quick")
-    found = {path.name: load(path) for path in paths}
-    if len(kinds := {r.get("clock", "real") for r in found.values()}) > 1:
+    loaded = sorted(
+        ((path.name, load(path)) for path in paths), key=lambda item: _date(item[1]), reverse=True
+    )
+    if len(kinds := {r.get("clock", "real") for _, r in loaded}) > 1:
         raise BenchmarkError(f"report: {' and '.join(sorted(kinds))} time do not stand on one page")
+    found: dict[str, dict[str, Any]] = {}
+    for name, saved in loaded:
+        same = [key for key, newer in found.items() if newer["benchmark"] == saved["benchmark"]]
+        if not same:
+            found[name] = saved
+        elif files or found[same[0]]["machine"]["commit"] == saved["machine"]["commit"]:
+            newer = found.pop(same[0])
+            found[f"{same[0]}, {name}"] = together(newer, saved)
     return found
+
+
+def _date(report: Mapping[str, Any]) -> str:
+    return str(report["machine"]["date"])
+
+
+def together(newer: Mapping[str, Any], older: Mapping[str, Any]) -> dict[str, Any]:
+    """One report of two files; where both have a case or a finding, that of the newer one."""
+    cases = {result["case"] for result in newer["results"]}
+    more = [result for result in older["results"] if result["case"] not in cases]
+    return {
+        **newer,
+        "results": [*more, *newer["results"]],
+        "findings": {**older["findings"], **newer["findings"]},
+    }
 
 
 def sections(reports: Mapping[str, Mapping[str, Any]]) -> list[Part]:

@@ -10,7 +10,7 @@ from benchmarks.bench_ops import BETWEEN, COPIES, CUDA, NO_GPU, OURS, parts
 from benchmarks.charts import Bars, Chart, Lines
 from benchmarks.harness import number
 from benchmarks.op_cases import LAYOUTS, QUICK
-from benchmarks.report_parts import Part, Saved, data_table, paragraph, time_label
+from benchmarks.report_parts import Part, Saved, data_table, heading, paragraph, time_label
 from tinytensor.lab.html import Html, heat, tag
 
 __all__ = ["ops_part"]
@@ -134,11 +134,11 @@ def ops_part(report: Saved) -> Part:
     charts |= {"roofline": roof} if roof is not None else {}
     charts |= {f"sweep_{_file(name)}": sweep(name, times, predicted) for name in quick}
     body: list[Any] = [
-        tag("h3", "CPU and GPU"),
+        heading("CPU and GPU"),
         *crossover_map(report),
-        tag("h3", "Layouts: time as a multiple of contiguous inputs"),
+        heading("Layouts: time as a multiple of contiguous inputs"),
         layouts(report),
-        tag("h3", "All ops, by elements of the largest input"),
+        heading("All ops, by elements of the largest input"),
         paragraph(
             "Predicted is what copying as many bytes takes (whole cache lines of inputs, and the results), "
             "or the operations of a matrix product at the measured peak, whichever is longer."

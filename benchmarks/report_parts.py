@@ -10,7 +10,17 @@ from benchmarks.charts import Bars, Chart
 from benchmarks.harness import ratio_text, time_text, value_text
 from tinytensor.lab.html import Html, tag
 
-__all__ = ["Part", "data_table", "generic", "machine_part", "paragraph", "parts_of", "relative", "time_label"]
+__all__ = [
+    "Part",
+    "data_table",
+    "generic",
+    "heading",
+    "machine_part",
+    "paragraph",
+    "parts_of",
+    "relative",
+    "time_label",
+]
 
 Saved = Mapping[str, Any]  # a report as its file holds it
 OURS = "tinytensor"
@@ -26,7 +36,7 @@ NAMES = {
     "nanogpt-cpu": "nanoGPT's CPU recipe, to the end",
     "profile": "What each technique gains",
     "kernel_traffic": "Bytes that kernels move, counted",
-    "kernels_lab": "Ladders of kernels, counted",
+    "kernels_lab": "Ladders of kernels",
 }
 
 
@@ -48,6 +58,11 @@ class Part:
 def paragraph(text: str) -> Html:
     """Words between pictures."""
     return tag("p", text)
+
+
+def heading(text: str) -> Html:
+    """A heading inside a section."""
+    return tag("h3", text, style="font-size:1rem;margin:1rem 0 .25rem")
 
 
 def data_table(head: Sequence[str], rows: Iterable[Sequence[str | Html]]) -> Html:
@@ -165,16 +180,60 @@ def memory(report: Saved) -> Part:
     return Part(NAMES["memory"], {"memory": chart}, [data_table(head, rows)])
 
 
+def products(report: Saved) -> Part:
+    """Matrix products: of the many, the sums over a step."""
+    found = {key: value for key, value in report["findings"].items() if isinstance(value, Mapping)}
+    names = list(dict.fromkeys(k.removesuffix(" ms") for v in found.values() for k in v if k.endswith(" ms")))
+    values: dict[str, list[float | None]] = {name: [] for name in names}
+    labels: dict[str, list[str]] = {name: [] for name in names}
+    for sums in found.values():
+        base = sums.get(f"{report['peer']} ms")
+        for name in names:
+            own = sums.get(f"{name} ms")
+            known = own is not None and base is not None
+            values[name].append(base / own if known else None)
+            labels[name].append(f"{time_label(own / 1e3)}  {base / own:.2f}×" if known else "")
+    unit = f"times as fast as {report['peer']}; longer is faster"
+    chart = Bars("All matrix products of a training step", unit, list(found), values, labels, mark=1.0)
+    return Part(NAMES["matmul-cpu"], {"matmul-cpu": chart}, [of_contestants(report)])
+
+
+def traffic(report: Saved) -> Part:
+    """Bytes that kernels move, as multiples of the least; counted, not timed."""
+    rows = [
+        [r["name"], r["dtype"], str(r["launches"]), f"{r['least']:.2f}", f"{r['most']:.2f}", r["reason"]]
+        for r in report["findings"]["rows"]
+    ]
+    head = ["op", "dtype", "launches", "distinct bytes : floor", "requested : floor", "why"]
+    return Part(NAMES["kernel_traffic"], {}, [data_table(head, rows)])
+
+
+def ladders(report: Saved) -> Part:
+    """Ladders of kernels, rung by rung: what was counted, or timed."""
+    body = []
+    for name, found in report["findings"].items():
+        rungs = found["rungs"]
+        keys = [key for key, value in rungs[0].items() if not isinstance(value, list)]
+        rows = [[value_text(rung[key]) for key in keys] for rung in rungs]
+        body += [heading(f"{name}, {'timed' if found['timed'] else 'counted'}"), data_table(keys, rows)]
+        if "seconds" in keys and not found["timed"]:
+            body.append(
+                paragraph("These seconds come from a model of a GPU with stated rates; none were measured.")
+            )
+    return Part(NAMES["kernels_lab"], {}, body)
+
+
 def machine_part(reports: Mapping[str, Saved]) -> Part:
     """What was measured where: a row for each file, and the machine of the newest one."""
     rows = [
         [
-            name,
+            file,
             r["benchmark"],
             r["machine"]["date"],
             (r["machine"]["commit"] or "none")[:10] + (" + changes" if r["machine"]["dirty"] else ""),
         ]
         for name, r in reports.items()
+        for file in name.split(", ")
     ]
     newest = max(reports.values(), key=lambda r: str(r["machine"]["date"]))["machine"]
     about = [
@@ -198,7 +257,13 @@ def parts_of(reports: Mapping[str, Saved], special: Mapping[str, Callable[[Saved
         reports: by the name of their file.
         special: benchmarks that have sections of another form.
     """
-    known = {"memory": memory, **special}
+    known = {
+        "memory": memory,
+        "matmul-cpu": products,
+        "kernel_traffic": traffic,
+        "kernels_lab": ladders,
+        **special,
+    }
     order = ["train", "generate", "memory", "distributed", "tokenizer", "ops", "dispatch", "matmul-cpu"]
 
     def place(report: Saved) -> tuple[int, str]:

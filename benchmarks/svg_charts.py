@@ -10,7 +10,7 @@ from tinytensor.lab.html import Html, tag
 
 __all__ = ["COLORS", "color_of", "draw"]
 
-# Of contestants, on light and on dark paper; others take turns with the last four.
+# Of contestants, on light and on dark paper; others take those that are left.
 COLORS = {
     "tinytensor": ("#d9570f", "#ff8f57"),
     "PyTorch": ("#2457d6", "#7aa5ff"),
@@ -20,6 +20,7 @@ COLORS = {
     "CUDA": ("#0b7a88", "#4cc5d6"),
     "tokenizers": ("#a3690a", "#e0a93e"),
     "tiktoken": ("#b0307a", "#f07bbd"),
+    "torch.compile": ("#5f6b00", "#b9c94f"),
 }
 FONT = "11px ui-monospace, monospace"
 LETTER, BAR, GAP = 6.7, 14, 8  # pixels: width of a letter, height of a bar, between things
@@ -28,11 +29,16 @@ WIDTH, HEIGHT = 460, 280  # between the axes of lines
 
 
 def color_of(name: str, others: Sequence[str]) -> int:
-    """The place in COLORS of a contestant; one of the last four for a name that is not there."""
+    """The place in COLORS of a contestant; for a name that is not there, one that no other takes if possible.
+
+    Example:
+        >>> color_of("PyTorch", ["PyTorch", "abc"]), color_of("abc", ["PyTorch", "abc"])
+        (1, 0)
+    """
     if name in COLORS:
         return list(COLORS).index(name)
-    strangers = [n for n in others if n not in COLORS]
-    return len(COLORS) - 4 + strangers.index(name) % 4
+    free = [i for i, known in enumerate(COLORS) if known not in others] or list(range(len(COLORS)))
+    return free[[n for n in others if n not in COLORS].index(name) % len(free)]
 
 
 def _style() -> Html:

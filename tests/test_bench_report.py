@@ -14,11 +14,12 @@ from benchmarks.charts import Bars, Lines
 from benchmarks.compare import load
 from benchmarks.contestants import BenchmarkError
 from benchmarks.harness import RESULTS
-from benchmarks.svg_charts import COLORS, HEIGHT, LENGTH, draw
+from benchmarks.svg_charts import COLORS, HEIGHT, LENGTH, color_of, draw
 from tests.pages import TOKENS, parse
+from tests.test_bench_compare import MEASURED
 from tests.test_bench_ops import COPIES, CUDA, OURS, pretended
 
-TRAIN = RESULTS / "train-20261125-131538.json"
+TRAIN = MEASURED / "train-20261125-131538.json"
 
 
 def shown(reports: dict[str, Any]) -> Any:
@@ -63,7 +64,9 @@ def test_names_may_be_anything(token: str) -> None:
 def test_strangers_get_colors_too() -> None:
     names = [f"library {i}" for i in range(len(COLORS))]
     chart = Bars("t", "s", ["a"], {n: [1.0] for n in names}, {n: [""] for n in names})
-    assert drawn(chart) is not None
+    assert len({r.attrib["class"] for r in drawn(chart).iter("rect")}) == len(COLORS)
+    known = ["JAX", "torch.compile", "one more"]
+    assert len({color_of(name, known) for name in known}) == 3
     assert drawn(Lines("nothing", "x", "y", {})) is not None
 
 
@@ -88,7 +91,7 @@ def test_the_page_has_the_numbers_of_a_file() -> None:
     text = page.text
     for result in saved["results"]:
         assert result["case"] in text
-    assert f"{saved['findings']['S, 2 threads, tinytensor']['tokens_per_second']:,}" in text
+    assert f"{saved['findings']['S, 2 threads, tinytensor']['tokens_per_second']:,}" in text  # 20,191
     assert saved["machine"]["cpu"] in text
     assert saved["machine"]["commit"][:10] in text
     first = saved["results"][0]
@@ -132,6 +135,33 @@ def test_the_roof_is_what_was_measured() -> None:
     assert charts["sweep_add"].series[OURS][-1] == (n, pytest.approx(n))  # type: ignore[union-attr]
 
 
+def test_files_of_one_commit_are_shown_as_one(tmp_path: Path) -> None:
+    whole = load(TRAIN)
+    machine = whole["machine"]
+    first, last = (whole | {"results": part} for part in (whole["results"][:3], whole["results"][2:]))
+    first["machine"] = machine | {"date": "2026-01-01"}
+    first["findings"] = {"peaks": 1.0, "S": 2.0}
+    other = whole | {"machine": machine | {"date": "2025-01-01", "commit": "another"}}
+    for name, saved in (("train-a", first), ("train-b", last), ("train-c", other)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(saved))
+    ((name, found),) = report.collect([], tmp_path).items()
+    assert name == "train-b.json, train-a.json"
+    assert {r["case"] for r in found["results"]} == {r["case"] for r in whole["results"]}
+    assert len(found["results"]) == len(whole["results"])
+    assert found["findings"] == {**first["findings"], **whole["findings"]}
+    assert found["machine"]["commit"] == machine["commit"]
+
+
+def test_matrix_products_are_shown_by_their_sums() -> None:
+    saved = load(MEASURED / "matmul-cpu-20261125-121724.json")
+    (chart,) = report.sections({"m": saved})[0].charts.values()
+    assert isinstance(chart, Bars)
+    sums = saved["findings"]["S, float32, 1 thread"]
+    at = list(chart.groups).index("S, float32, 1 thread")
+    assert chart.values["tinytensor"][at] == pytest.approx(sums["NumPy ms"] / sums["tinytensor ms"])
+    assert chart.values["NumPy"][at] == 1.0
+
+
 def test_emulated_time_does_not_stand_on_a_page_with_real_time(tmp_path: Path) -> None:
     (tmp_path / "real-20260101-000000.json").write_text(json.dumps(load(TRAIN)))
     (tmp_path / "other-20260101-000000.json").write_text(json.dumps(load(TRAIN) | {"clock": "emulated"}))
@@ -143,11 +173,10 @@ def test_the_command_writes_page_and_pictures(tmp_path: Path, capsys: pytest.Cap
     assert main(["report", "--out", str(tmp_path)]) == 2
     assert "run a benchmark first" in capsys.readouterr().err
     (tmp_path / TRAIN.name).write_bytes(TRAIN.read_bytes())
-    (tmp_path / "train-20200101-000000.json").write_text("{}")  # an old one is not read
     assert main(["report", "--out", str(tmp_path)]) == 0
     written = {Path(line.split(": ", 1)[1]).name for line in capsys.readouterr().out.splitlines()}
     assert written >= {"report.html", "train.svg"}
     picture = ET.parse(tmp_path / "pictures" / "train.svg").getroot()
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
     assert (tmp_path / "pictures" / "train.svg").stat().st_size < 200_000
-    assert main(["report", str(tmp_path / "train-20200101-000000.json"), "--out", str(tmp_path)]) == 2
+    assert main(["report", str(tmp_path / "no such file.json"), "--out", str(tmp_path)]) == 2
