@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tinytensor as tt
+from gpt.beam import beam_search
 from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides
 from gpt.examples import padded, split
 from gpt.fields import check_types
@@ -46,22 +47,21 @@ _BEGIN = (
 )
 
 
-def translate(
-    model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], sampling: SamplingConfig | None = None
-) -> list[str]:
-    r"""Translate texts side by side, with a cache of keys and values of both languages.
+def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], beams: int = 1) -> list[str]:
+    r"""Translate texts, with a cache of keys and values of both languages.
 
     Args:
         model: in evaluation mode.
         tokenizer: of both languages.
         texts: at least one.
-        sampling: how tokens are chosen; None: the likeliest one each time.
+        beams: translations of a text that are followed side by side; 1: the likeliest token each time, which
+            is done for all texts at once.
 
     Returns:
         The translations; of one that does not end as much as the context holds.
 
     Raises:
-        ArgumentError: a character that the tokenizer does not know.
+        ArgumentError: a character that the tokenizer does not know, or beams is below 1.
         ShapeError: a text is longer than the context where positions end there.
 
     Example:
@@ -71,23 +71,44 @@ def translate(
         2
     """
     mark = end_of(tokenizer)[0]
+    if beams != 1:
+        found = [_by_beams(model, tokenizer, text, mark, beams) for text in texts]
+    else:
+        found = _likeliest(model, tokenizer, texts, mark)
+    return [tokenizer.decode(ids) for ids in found]
+
+
+def _read(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], mark: int) -> None:
     sources = [[*tokenizer.encode(text), mark] for text in texts]
-    lengths = [len(ids) for ids in sources]
+    ids, lengths = [
+        tt.tensor(x, device=model.device) for x in (padded(sources, 0), [len(s) for s in sources])
+    ]
     with tt.no_grad():
-        model.read(
-            tt.tensor(padded(sources, 0), device=model.device), tt.tensor(lengths, device=model.device)
-        )
-    sampler = Sampler(sampling or SamplingConfig(temperature=0), tokenizer.vocab_size)
+        model.read(ids, lengths)
+
+
+def _by_beams(model: EncoderDecoder, tokenizer: Tokenizer, text: str, mark: int, beams: int) -> list[int]:
+    _read(model, tokenizer, [text], mark)
+    size, vocab_size = model.config.block_size, tokenizer.vocab_size
+    best = beam_search(model, [mark], size, beams, end=mark, vocab_size=vocab_size)[0].tokens
+    return list(best[:-1] if best[-1] == mark else best)
+
+
+def _likeliest(
+    model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], mark: int
+) -> list[list[int]]:
+    _read(model, tokenizer, texts, mark)
+    greedy = Sampler(SamplingConfig(temperature=0), tokenizer.vocab_size)
     found: list[list[int]] = [[] for _ in texts]
     going_on = set(range(len(texts)))
-    for row, token in generate_rows(model, [[mark]] * len(texts), model.config.block_size, sampler):
+    for row, token in generate_rows(model, [[mark]] * len(texts), model.config.block_size, greedy):
         if row in going_on and token == mark:
             going_on.remove(row)
             if not going_on:
                 break
         elif row in going_on:
             found[row].append(token)
-    return [tokenizer.decode(ids) for ids in found]
+    return found
 
 
 class TranslateRun(Run):
@@ -240,12 +261,14 @@ class TranslateConfig:
 
     Args:
         text: a text to translate; there may be several.
+        beams: translations that are followed side by side; 1: the likeliest token each time.
 
     Raises:
         ArgumentError: a field of a wrong type.
     """
 
     text: tuple[str, ...] = ()
+    beams: int = 1
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -283,7 +306,8 @@ def main(argv: Sequence[str]) -> int:
     assert isinstance(model, EncoderDecoder)
     assert tokenizer is not None
     if config.text:
-        for text, said in zip(config.text, translate(model, tokenizer, config.text), strict=True):
+        said_of = translate(model, tokenizer, config.text, config.beams)
+        for text, said in zip(config.text, said_of, strict=True):
             print(f"{text!r} → {said!r}")
     return 0
 

@@ -10,6 +10,7 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.checkpoint import load_checkpoint
+from gpt.config import GPTConfig
 from gpt.pairs import TASKS, PairBatches, checksum, number_words, pairs_of, toy_pairs
 from gpt.plain_tokenizers import CharTokenizer
 from gpt.run import load_model
@@ -148,7 +149,7 @@ def test_held_out_texts_come_out_exactly(capitals, tmp_path, capsys):
     assert "--- sample at step 400 ---" in said
     log = RunLog(tmp_path / "run").read()
     assert [line["exact"] for line in log if "exact" in line] == [1.0]
-    assert main([str(tmp_path / "run"), "--text=cba", "--text=a"]) == 0
+    assert main([str(tmp_path / "run"), "--text=cba", "--text=a", "--beams=3"]) == 0
     assert capsys.readouterr().out == "'cba' → 'CBA'\n'a' → 'A'\n"
     run = TranslateRun(*configs_of([*words, "--init_from=resume"], _BEGIN))
     assert not {source for source, _ in run.held_pairs} & {source for source, _ in run.pairs}
@@ -160,6 +161,30 @@ def test_translations_side_by_side_are_those_of_each_alone(capitals, tmp_path):
     model, tokenizer = load_model(run.folder, "latest", EncoderDecoder)
     texts = ["abc", "a", "ccccc", "ba"]
     assert translate(model, tokenizer, texts) == [translate(model, tokenizer, [text])[0] for text in texts]
+
+
+def test_beams_find_the_likeliest_text():
+    """With as many beams as there are texts, against the probabilities of all texts one by one."""
+    tokenizer = CharTokenizer("ab\n")
+    config = GPTConfig(3, block_size=4, n_layer=1, n_head=2, n_embd=8, tied_head=False)
+    different = 0
+    for seed, source in itertools.product(range(3), ("a", "bba")):
+        model, scores = EncoderDecoder(config, tt.Generator(seed)).eval(), {}
+        with tt.no_grad():
+            for p in model.parameters():
+                p *= 5 if p.ndim > 1 else 1
+            model.read(tt.tensor([tokenizer.encode(source + "\n")]))
+            for said in itertools.product("ab\n", repeat=4):
+                text = "".join(said).partition("\n")[0]
+                ids = tokenizer.encode((text + "\n")[:4])
+                log_p = tt.log_softmax(model(tt.tensor([tokenizer.encode("\n" + text[:3])])), -1).numpy()[0]
+                scores[text] = sum(log_p[t, i] for t, i in enumerate(ids)) / len(ids)
+        best = max(scores, key=lambda text: scores[text])
+        assert translate(model, tokenizer, [source], beams=81) == [best]
+        different += translate(model, tokenizer, [source]) != [best]
+    assert different  # the likeliest token each time leads elsewhere
+    with pytest.raises(tt.ArgumentError, match="beams"):
+        translate(model, tokenizer, ["a"], beams=0)
 
 
 @pytest.mark.parametrize("words", [("--dropout=0.1",), ("--optimizer=muon", "--ema_decay=0.9")])
