@@ -27,8 +27,6 @@ def reports(options: argparse.Namespace) -> list[Report]:
         return [_nanogpt(options)]
     if options.command == "generate":
         return [_generate(options)]
-    if options.command == "smollm2":
-        return [_smollm2(options)]
     from benchmarks import bench_matmul_cpu, bench_train
 
     shapes = options.shapes.split(",")
@@ -69,18 +67,6 @@ def _generate(options: argparse.Namespace) -> Report:
     plan = Plan(options.rounds, options.retries, options.seconds)
     variants = [names[t] for t in threads]
     return bench_generate.run(plan, shapes=shapes, variants=variants, alone=options.alone, others=others)
-
-
-def _smollm2(options: argparse.Namespace) -> Report:
-    from benchmarks import bench_smollm2
-
-    names = {"2": "2 threads", "1": "1 thread"}
-    if unknown := [word for word in options.threads.split(",") if word not in names]:
-        raise BenchmarkError(f"smollm2: {unknown[0]} is unknown; threads are 2 and 1")
-    plan = Plan(options.rounds, options.retries, options.seconds)
-    variants = [names[word] for word in options.threads.split(",")]
-    dtypes = options.dtypes.split(",")
-    return bench_smollm2.run(plan, variants=variants, dtypes=dtypes, alone=options.alone)
 
 
 def _nanogpt(options: argparse.Namespace) -> Report:

@@ -45,10 +45,6 @@ def parser(about: str) -> argparse.ArgumentParser:
         add("profile", "where the time of a step goes, and what each technique gains", contest),
         add("generate", "tokens that a GPT writes", contest),
     )
-    smollm2 = add("smollm2", "tokens that SmolLM2-135M reads and writes, beside transformers", contest)
-    for (flag, about), default in zip((THREADS, SECONDS), ("2,1", 1.0), strict=True):
-        smollm2.add_argument(flag, default=default, type=type(default), help=about)
-    smollm2.add_argument("--dtypes", default="float32,bfloat16", help="of the weights (%(default)s)")
     _add_recipe(add("nanogpt-cpu", "nanoGPT's CPU recipe, trained to the end"))
     products = add("matmul_cpu", "matrix products of a training step, on the CPU", contest)
     _add_contest(products, "S,M,L", "1,2", 0.05)
@@ -90,6 +86,11 @@ def _add_more(add: Callable[..., argparse.ArgumentParser], contest: argparse.Arg
     ranks.add_argument("--ranks", type=int, default=2, help="processes of one thread each (%(default)s)")
     ranks.add_argument("--steps", type=int, default=20, help="of a window (%(default)s)")
     ranks.set_defaults(rounds=5, retries=5)
+    smollm2 = add("smollm2", "tokens that SmolLM2-135M reads and writes, beside transformers", contest)
+    smollm2.add_argument(THREADS[0], default="2,1", help=THREADS[1])
+    smollm2.add_argument(SECONDS[0], type=float, default=1.0, help=SECONDS[1])
+    smollm2.add_argument("--dtypes", default="float32,bfloat16", help="of the weights (%(default)s)")
+    smollm2.set_defaults(rounds=5, retries=5)
 
 
 def _add_contest(command: argparse.ArgumentParser, shapes: str, threads: str, seconds: float) -> None:

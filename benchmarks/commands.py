@@ -67,6 +67,19 @@ def distributed(options: argparse.Namespace) -> list[Report]:
     return [bench_distributed.run(plan, shapes=_shapes(options), **counts)]
 
 
+def smollm2(options: argparse.Namespace) -> list[Report]:
+    """A real model reads and writes."""
+    from benchmarks import bench_smollm2
+
+    names = {"2": "2 threads", "1": "1 thread"}
+    threads = options.threads.split(",")
+    if unknown := [word for word in threads if word not in names]:
+        raise BenchmarkError(f"smollm2: {unknown[0]} is unknown; threads are 2 and 1")
+    plan = Plan(options.rounds, options.retries, options.seconds)
+    which = {"variants": [names[word] for word in threads], "dtypes": options.dtypes.split(",")}
+    return [bench_smollm2.run(plan, alone=options.alone, **which)]
+
+
 def quick(options: argparse.Namespace) -> list[Report]:
     """A little of everything: small ops, a GPT's step, some ops over sizes, memory, a tokenizer."""
     from benchmarks import bench_dispatch, bench_memory, bench_ops, bench_tokenizer, bench_train
@@ -93,5 +106,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], list[Report]]] = {
     "tokenizer": tokenizer,
     "memory": memory,
     "distributed": distributed,
+    "smollm2": smollm2,
     "quick": quick,
 }
