@@ -96,6 +96,24 @@ def test_what_was_recorded_before_counts() -> None:
         assert ledger.now.saved_by == {}
 
 
+def test_a_checkpoint_before_the_ledger_counts_too() -> None:
+    w = big(requires_grad=True)
+    y = tt.checkpoint(lambda x: tt.tanh(x @ w), big() * 1)
+    with lab.memory() as ledger:
+        assert ledger.now.saved_by == {"checkpoint": K}
+        y.backward(big())
+        assert ledger.now.saved_by == {}
+
+
+def test_a_storage_that_another_thread_is_making_waits() -> None:
+    with lab.memory() as ledger:
+        half = elementwise.new(Storage)  # its maker was interrupted here
+        after = tt.zeros(10)
+        assert ledger.now.adopted == 0
+        half.buffer, half.device = np.zeros(5, np.float32), tt.Device("cpu")
+        assert ledger.now.adopted == 20 + after.nbytes
+
+
 def test_a_retained_graph_stays() -> None:
     w = big(requires_grad=True)
     with lab.memory() as ledger:

@@ -225,7 +225,7 @@ class Ledger:
 
     def gone(self, old: Storage) -> None:
         """A storage goes: called by finalisers, at any moment, so nothing but this note."""
-        if getattr(old, "buffer", None) is not None:
+        if _is_complete(old):
             self._events.append(("gone", id(old), self._look(old)))
 
     def recorded(self, node: Node, outs: Sequence[Any]) -> None:
@@ -240,13 +240,15 @@ class Ledger:
                 node.saved = _SavedList(node.saved)
                 self._keep(things, node.name, node.saved, node)
                 self._recorded.node(_sizes(things))
+            elif isinstance(node.saved, Dropped):  # before the ledger was opened
+                self._meet_region(node.saved.region)
 
     def look_around(self) -> None:
         """Take in what is there when the ledger is opened."""
         there = gc.get_objects()
         with self._lock:
             for found in there:
-                if isinstance(found, Storage):
+                if isinstance(found, Storage) and _is_complete(found):
                     self._enter(id(found), self._look(found), before=True)
             for found in there:
                 if type(found) is Node:
@@ -288,6 +290,9 @@ class Ledger:
             what, key, about = self._events.popleft()
             if what == "made":
                 new = about()
+                if new is not None and not _is_complete(new):  # another thread is making it
+                    self._events.appendleft((what, key, about))
+                    break
                 self._enter(key, self._last_words(key) if new is None else self._look(new), before=False)
                 self._assign_roles(pending=True)
                 self._draw()
@@ -379,8 +384,12 @@ class Ledger:
     def _meet(self, leaves: Iterable[Tensor]) -> None:
         """Leaves that require grad count as parameters where nobody named any."""
         for leaf in leaves:
-            self._leaves.setdefault(id(leaf), weakref.ref(leaf))
-        self._assign_roles()
+            known = self._leaves.get(id(leaf))
+            if known is None or known() is not leaf:
+                self._leaves[id(leaf)] = weakref.ref(leaf)
+                self._roles[id(leaf.storage)] = _PARAMETERS
+                if (thing := self._things.get(id(leaf.storage))) is not None:
+                    self._move(thing, _PARAMETERS)
 
     def _saved_things(self, storages: Iterable[Storage]) -> list[_Thing]:
         known = (self._things.get(id(s)) for s in storages)
@@ -434,6 +443,11 @@ class Ledger:
 
     def _usage(self) -> Usage:
         return Usage(dict(self._bytes), self._saved_now(), self._pooled, self._adopted)
+
+
+def _is_complete(found: Storage) -> bool:
+    """Whether its maker has filled it in."""
+    return hasattr(found, "buffer") and hasattr(found, "device")
 
 
 def _sizes(things: list[_Thing]) -> Sizes:
