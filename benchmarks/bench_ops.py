@@ -24,7 +24,7 @@ from benchmarks.traffic_model import predicted, touched
 SIZES = (1 << 10, 1 << 16, 1 << 20, 1 << 22)  # elements of the largest input: squares
 LAYOUT_SIZE = 1 << 20
 OURS, KERNELS_OFF, NUMPY, TORCH = "tinytensor", "NumPy alone", "NumPy", "PyTorch"
-CUDA, COPIES = "CUDA", "CUDA with copies"
+CUDA, COPIES, TORCH_CUDA = "CUDA", "CUDA with copies", "PyTorch on CUDA"
 OTHERS = ("JAX",)
 NO_GPU = "no GPU here"
 BETWEEN = " | "
@@ -68,7 +68,7 @@ def suite(library: str) -> Suite:
 
 def takes_part(library: str, case: OpCase, layout: str) -> bool:
     """Whether a library has a case: its call, gradients, layouts, writing in place."""
-    if library == TORCH:
+    if library in (TORCH, TORCH_CUDA):
         return case.torch is not None
     if library in (NUMPY, "CuPy"):
         return case.numpy is not None
@@ -88,8 +88,18 @@ def libraries(alone: bool, others: Sequence[str]) -> list[str]:
             raise BenchmarkError(f"ops: {name} is not installed (pip install '.[rivals]')")
         found.append(name)
     if tt.cuda.is_available():
-        found += [CUDA, COPIES] + ([] if alone else ["CuPy"])
+        found += [CUDA, COPIES]
+        found += [] if alone else ["CuPy", *([TORCH_CUDA] if torch_has_cuda() else [])]
     return found
+
+
+def torch_has_cuda() -> bool:
+    """Whether PyTorch is here, and can use the GPU."""
+    if not installed("torch"):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 # ---- what follows from the times ---------------------------------------------------------------------------
@@ -234,7 +244,7 @@ def table(report: Mapping[str, Any]) -> str:
         "times of tinytensor by elements, median [quartiles]; beside others at the most elements: above 1 "
         "tinytensor is faster;",
         ": predicted is measured / time to move the bytes; layouts as multiples of contiguous",
-        "" if "GPU" not in findings else f"CUDA and CuPy: {findings['GPU']}",
+        "" if "GPU" not in findings else f"CUDA, CuPy, PyTorch on CUDA: {findings['GPU']}",
     ]
     return "\n".join(
         above + ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
@@ -277,7 +287,7 @@ def run(
     rates = copy_rates(report, plan, pinned=pinned)
     peak = peaks(report, threads, plan, pinned=pinned)["matmul_gflops"] * 1e9
     agreeing = replace(plan, rtol=1e-4, atol=1e-5)
-    off = {"TINYTENSOR_HOST_KERNELS": "off"}
+    own = {KERNELS_OFF: {"TINYTENSOR_HOST_KERNELS": "off"}, "JAX": {"JAX_PLATFORMS": "cpu"}}
     with ExitStack() as stack:
         everyone = {
             name: stack.enter_context(
@@ -286,7 +296,7 @@ def run(
                     {"library": OURS if name == KERNELS_OFF else name},
                     threads=threads,
                     pinned=pinned,
-                    environment=off if name == KERNELS_OFF else {},
+                    environment=own.get(name, {}),
                 )
             )
             for name in libraries(alone, others)

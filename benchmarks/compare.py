@@ -20,7 +20,17 @@ from benchmarks.harness import time_text
 FLOOR = 0.05  # a smaller change is never called one
 FLOOR_ALONE = 0.1  # the same where others took part in fewer than
 FEW = 5  # cases
-OUTSIDE = ("PyTorch", "torch.compile", "JAX", "tinygrad", "CuPy", "NumPy", "tiktoken", "tokenizers")
+OUTSIDE = (
+    "PyTorch",
+    "PyTorch on CUDA",
+    "torch.compile",
+    "JAX",
+    "tinygrad",
+    "CuPy",
+    "NumPy",
+    "tiktoken",
+    "tokenizers",
+)
 SAME_MACHINE = ("cpu", "cpus", "blas", "python", "libraries", "environment")
 
 

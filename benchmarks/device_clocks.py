@@ -12,7 +12,7 @@ from benchmarks.harness import PRETENDED
 from tinytensor.device import as_device
 from tinytensor.runtime import runtime_of
 
-__all__ = ["CupyClock", "EngineClock"]
+__all__ = ["CupyClock", "EngineClock", "TorchClock"]
 
 
 class EngineClock:
@@ -62,3 +62,26 @@ class CupyClock:
 
     def wait(self) -> None:
         self._cuda.get_current_stream().synchronize()
+
+
+class TorchClock:
+    """The clock of the GPU in the stream that PyTorch uses.
+
+    Args:
+        torch: the library.
+    """
+
+    def __init__(self, torch: Any) -> None:
+        self._cuda = torch.cuda
+
+    def mark(self) -> Any:
+        event = self._cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, begin: Any, end: Any) -> float:
+        end.synchronize()
+        return float(begin.elapsed_time(end)) / 1e3
+
+    def wait(self) -> None:
+        self._cuda.synchronize()

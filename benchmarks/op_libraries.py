@@ -10,7 +10,7 @@ import numpy as np
 
 import tinytensor as tt
 from benchmarks.contestants import Case
-from benchmarks.device_clocks import CupyClock, EngineClock
+from benchmarks.device_clocks import CupyClock, EngineClock, TorchClock
 from benchmarks.harness import PRETENDED
 from benchmarks.op_cases import OpCase, laid_out
 from benchmarks.windows import DeviceClock
@@ -98,21 +98,26 @@ class Engine(Library):
 
 
 class Torch(Library):
-    """PyTorch on the CPU."""
+    """PyTorch on a device.
 
-    def __init__(self) -> None:
+    Args:
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
         import torch
 
-        self.module = torch
+        self.module, self.device = torch, device
+        self.clock = TorchClock(torch) if device == "cuda" else None
 
     def made(self, x: Array) -> Any:
-        return self.module.tensor(x)
+        return self.module.tensor(x, device=self.device)
 
     def function(self, case: OpCase) -> Callable[..., Any] | None:
         return None if case.torch is None else partial(case.torch, self.module)
 
     def array(self, y: Any) -> Array:
-        return np.asarray(y.detach())
+        return np.asarray(y.detach().cpu())
 
     def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
         leaves = [x.requires_grad_() for x in inputs if x.is_floating_point()]
@@ -160,6 +165,7 @@ LIBRARIES: dict[str, Callable[[], Library]] = {
     "PyTorch": Torch,
     "JAX": Jax,
     "CuPy": Cupy,
+    "PyTorch on CUDA": lambda: Torch("cuda"),
     "CUDA": lambda: Engine("cuda"),
     "CUDA with copies": lambda: Engine("cuda", copies=True),
     "emulated": lambda: Engine("emulated"),

@@ -1,9 +1,11 @@
 """The clocks of GPUs over a CuPy that pretends: 2.5 ms from mark to mark."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from benchmarks.contestants import BenchmarkError, Case, Local
-from benchmarks.device_clocks import CupyClock, EngineClock
+from benchmarks.device_clocks import CupyClock, EngineClock, TorchClock
 from benchmarks.windows import measure
 from tests.cupy_fixtures import cupy, lazy, needs_nvrtc, pretended
 from tests.fake_cupy import FakeCupy
@@ -29,6 +31,31 @@ def test_the_clock_of_cupy_counts_in_its_own_stream(cupy: FakeCupy) -> None:
     window = local.window("work", calls=3)
     assert window.device == pytest.approx(ELAPSED)
     assert len(done) == 3  # the window has waited for all of it
+
+
+def test_the_clock_of_pytorch_asks_its_events() -> None:
+    events: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            events.append("mark")
+
+        def synchronize(self) -> None:
+            events.append("wait")
+
+        def elapsed_time(self, later: object) -> float:
+            assert events[-1] == "wait"
+            return 4.0  # milliseconds
+
+    torch = SimpleNamespace(
+        cuda=SimpleNamespace(Event=Event, synchronize=lambda: events.append("wait for all"))
+    )
+    window = measure(lambda: events.append("work"), calls=2, group=2, clock=TorchClock(torch))
+    assert events == ["wait for all", "mark", "work", "work", "mark", "wait"]
+    assert window.device == pytest.approx(2e-3)
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
