@@ -14,7 +14,6 @@ from tinytensor import lab
 from tinytensor.autograd import Node
 from tinytensor.errors import DTypeError, GradError
 from tinytensor.lab.graph_layout import place
-from tinytensor.lab.svg import document
 from tinytensor.op import registry
 
 A = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
@@ -324,11 +323,11 @@ def test_lines_are_known_in_anomaly_mode() -> None:
 def test_the_page_shows_every_node(name) -> None:
     w, u = leaves("cpu")
     graph = lab.graph(FUNCTIONS[name](w, u), names={"w": w, "<u>": u})
-    page = parse(graph.page())
+    page = parse(graph.html())
     rows = {row.attributes["id"]: row for row in page.all("tr") if "id" in row.attributes}
     assert list(rows) == [f"node{n.number}" for n in graph.nodes]
     assert {a.attributes["href"] for a in page.all("a")} == {f"#{row}" for row in rows}
-    root = ET.fromstring(document(graph.picture()))
+    root = ET.fromstring(graph.svg())
     texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
     for node in graph.nodes:
         assert node.name in texts

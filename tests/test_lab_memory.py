@@ -13,7 +13,6 @@ from tests.pages import parse
 from tinytensor import arrays, elementwise, lab, storage
 from tinytensor.dispatch import observers
 from tinytensor.errors import ArgumentError
-from tinytensor.lab.svg import document
 from tinytensor.runtime.host import pool
 from tinytensor.storage import PooledStorage, Storage
 
@@ -326,11 +325,11 @@ def test_the_table_and_the_page_show_the_numbers() -> None:
         y.backward(big())
     line = next(line for line in str(ledger).splitlines() if line.startswith("gradients"))
     assert line.split()[1:] == [f"{K:,}", f"{ledger.peak.by_category['gradients']:,}", f"{K:,}"]
-    page = parse(ledger.page())
+    page = parse(ledger.html())
     cells = [[cell.text for cell in row.children] for row in page.all("tr")]
     assert ["gradients", *line.split()[1:]] in cells
     assert [row[0] for row in cells].count("exp") == 1
-    root = ET.fromstring(document(ledger.picture()))
+    root = ET.fromstring(ledger.svg())
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"<forward>", "backward", "saved for backward"} <= set(texts)
     assert any(text.startswith("peak") for text in texts)
@@ -341,8 +340,8 @@ def test_a_picture_of_many_storages_keeps_the_peak() -> None:
         small = [tt.zeros(1) for _ in range(5000)]
         tt.zeros(1 << 20)
         small += [tt.zeros(1) for _ in range(5000)]
-    root = ET.fromstring(ledger.picture())
-    (area,) = [p for p in root.iter("path") if p.attrib["class"] == "hue6"]
+    root = ET.fromstring(ledger.svg())
+    (area,) = [p for p in root.iter("{http://www.w3.org/2000/svg}path") if p.attrib["class"] == "hue6"]
     heights = [float(corner.split()[1]) for corner in area.attrib["d"][1:-1].split("L")]
     assert len(heights) < 2000
     assert min(heights) == pytest.approx(56, abs=1)  # the top of the picture: no peak was thinned out

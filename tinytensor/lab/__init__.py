@@ -1,7 +1,7 @@
-"""Looking inside the engine: how tensors lie in memory, and where time goes."""
+"""Looking inside the engine: how tensors lie in memory, where memory and time go, what backward does."""
 
 from .autograd_graph import Graph, GraphNode, SavedTensor, graph
-from .backward_steps import Step, backward_steps
+from .backward_steps import BackwardStep, backward_steps
 from .copy_log import Copied, CopyLog, trace_copies
 from .diverge import Divergence, divergence
 from .explanation import Explanation, explain, explain_expression, explain_layout
@@ -13,6 +13,7 @@ from .profiler import OpTime, Profile, profile
 from .recompute import Recomputed
 
 __all__ = [
+    "BackwardStep",
     "Copied",
     "CopyLog",
     "Divergence",
@@ -28,7 +29,6 @@ __all__ = [
     "Profile",
     "Recomputed",
     "SavedTensor",
-    "Step",
     "Usage",
     "backward_steps",
     "divergence",

@@ -17,6 +17,7 @@ from ..op import Op
 from ..tensor import Tensor
 from .gradient_text import gradient_text
 from .graph_picture import dot_text, graph_page, graph_picture
+from .svg import document
 
 __all__ = ["Graph", "GraphNode", "SavedTensor", "graph"]
 
@@ -105,16 +106,20 @@ class Graph:
         """The graph in the language of Graphviz: `dot -Tsvg graph.dot`."""
         return dot_text(self)
 
-    def picture(self) -> str:
-        """The graph as a picture (SVG), forward from top to bottom."""
-        return graph_picture(self)
+    def svg(self) -> str:
+        """The graph as a picture, forward from top to bottom."""
+        return document(graph_picture(self))
 
-    def page(self) -> str:
-        """Picture, saved tensors and formulas as a page that needs nothing but itself (HTML)."""
+    def html(self) -> str:
+        """Picture, saved tensors and formulas as a page that needs nothing but itself."""
         return graph_page(self)
 
     def __str__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return graph_picture(self)
 
 
 @dataclass

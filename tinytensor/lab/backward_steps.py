@@ -21,11 +21,11 @@ from ..graph import node_of
 from ..tensor import Tensor
 from .autograd_graph import input_name, saved_name
 
-__all__ = ["Step", "backward_steps"]
+__all__ = ["BackwardStep", "backward_steps"]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class BackwardStep:
     """What one node did.
 
     Attributes:
@@ -58,7 +58,7 @@ class _Stepwise(Pass):
 
     __slots__ = ("ready",)
 
-    def step(self) -> Step:
+    def step(self) -> BackwardStep:
         """Visit the next node, and hand its gradients on."""
         node = self.ready.pop()
         incoming = self._incoming(node)
@@ -81,7 +81,7 @@ class _Stepwise(Pass):
         gradients = (None,) * len(node.parents) if back is None else back
         outgoing = [(input_name(node, at), g) for at, g in enumerate(gradients)]
         freed = [(name, nbytes) for name, nbytes, storage in held if storage() is None]
-        return Step(node, incoming, tuple(outgoing), tuple(freed), recomputed)
+        return BackwardStep(node, incoming, tuple(outgoing), tuple(freed), recomputed)
 
     def begin(self) -> None:
         """Find the nodes that wait for nobody."""
@@ -111,7 +111,7 @@ def _held(node: Node) -> list[tuple[str, int, weakref.ref[Any]]]:
 
 def backward_steps(
     output: Tensor, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
-) -> Iterator[Step]:
+) -> Iterator[BackwardStep]:
     """`output.backward()`, one node at a time.
 
     When the last step was taken, all leaves have their gradients, with the same bits as after `backward()`. A
@@ -151,7 +151,7 @@ def backward_steps(
     return _steps(edge, root, retain_graph or create_graph, create_graph)
 
 
-def _steps(edge: Any, root: Tensor, retain: bool, create: bool) -> Iterator[Step]:
+def _steps(edge: Any, root: Tensor, retain: bool, create: bool) -> Iterator[BackwardStep]:
     work = _Stepwise([(edge, root)], None, retain, create)
     work.begin()
     while work.ready:

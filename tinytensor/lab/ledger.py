@@ -25,6 +25,7 @@ from ..storage import BorrowedStorage, Storage
 from ..tensor import Tensor
 from .memory_picture import memory_page, memory_picture, memory_table
 from .recompute import Recomputed, Recorded, Sizes, predict
+from .svg import document
 
 __all__ = ["CATEGORIES", "Ledger", "Point", "Usage"]
 
@@ -204,16 +205,20 @@ class Ledger:
         """Bytes by category, now and at the peak, and what is saved by op, as lines of text."""
         return memory_table(self)
 
-    def picture(self) -> str:
-        """The timeline as a picture (SVG): categories on each other, with the peak and the marks."""
-        return memory_picture(self)
+    def svg(self) -> str:
+        """The timeline as a picture: categories on each other, with the peak and the marks."""
+        return document(memory_picture(self))
 
-    def page(self) -> str:
-        """Picture and tables as a page that needs nothing but itself (HTML); `lab.html.write` saves it."""
+    def html(self) -> str:
+        """Picture and tables as a page that needs nothing but itself; `lab.html.write` saves it."""
         return memory_page(self)
 
     def __str__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return memory_picture(self)
 
     # ---- what it hears
 
