@@ -217,6 +217,15 @@ def test_a_false_claim_fails(tmp_path, which):
     assert "AssertionError" in done.stderr
 
 
+@pytest.mark.slow
+@each_lesson
+def test_the_last_claim_of_each_lesson_can_fail(tmp_path, path):
+    last = max(claim.lineno for claim in claims(ast.parse(path.read_text(encoding="utf-8"))))
+    done = run_text(tmp_path, falsified(path, last))
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [

@@ -21,8 +21,8 @@ from gpt.model import GPT
 from gpt.presets import preset
 from tinytensor import nn
 
-exercises = Exercises("03_blocks")
 tt.manual_seed(3)
+exercises = Exercises("03_blocks")
 
 # %% [markdown]
 # ## Windows over the story

@@ -19,8 +19,8 @@ from gpt.presets import preset
 from gpt.skipgram import SkipGramConfig, train, words_of
 from tinytensor import nn
 
-exercises = Exercises("05_embeddings")
 tt.manual_seed(5)
+exercises = Exercises("05_embeddings")
 
 # %% [markdown]
 # ## A table

@@ -23,8 +23,8 @@ from gpt.model import GPT
 from gpt.presets import preset
 from tinytensor import nn
 
-exercises = Exercises("06_neurons")
 tt.manual_seed(6)
+exercises = Exercises("06_neurons")
 
 # %% [markdown]
 # ## The perceptron

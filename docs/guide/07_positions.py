@@ -20,8 +20,8 @@ from gpt.model import GPT, sinusoidal_positions
 from gpt.presets import preset
 from tinytensor import nn
 
-exercises = Exercises("07_positions")
 tt.manual_seed(7)
+exercises = Exercises("07_positions")
 
 # %% [markdown]
 # ## Without positions, order is lost

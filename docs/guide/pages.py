@@ -106,7 +106,7 @@ def build(path: Path) -> str:
     notebook = jupytext.read(path, fmt="py:percent")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, OUT / "notebooks" / f"{path.stem}.ipynb")  # without outputs
-    options = {"timeout": 1800, "extra_arguments": ["--log-level=ERROR"]}
+    options = {"timeout": 1800, "coalesce_streams": True, "extra_arguments": ["--log-level=ERROR"]}
     NotebookClient(notebook, resources={"metadata": {"path": str(HERE)}}, **options).execute()
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     markup, _ = exporter.from_notebook_node(notebook)
