@@ -27,9 +27,10 @@ from gpt.checkpoint import list_checkpoints
 from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides, to_dict
 from gpt.fields import check_types
 from gpt.presets import describe_presets, preset
-from gpt.run import read_configs
+from gpt.run import read_configs, refuse_ranks
 from gpt.run_log import RunLog
 from gpt.train import configs_of, train
+from tinytensor.distributed import init
 from tinytensor.files import atomic_write, read_json
 
 __all__ = ["AblateConfig", "Cell", "cells", "main", "one_at_a_time", "table", "train_cell"]
@@ -268,6 +269,7 @@ def main(argv: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(AblateConfig(), *_BEGIN)}")
         return 0
+    refuse_ranks(init(), "ablate")
     model, config, own = configs_of(argv, _BEGIN, AblateConfig())
     variants, rows = cells(model, config, own.grid), []
     print(f"{len(variants)} variants, {_describe(model, config)}", flush=True)

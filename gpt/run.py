@@ -34,7 +34,16 @@ from tinytensor.errors import MissingLibraryError
 from tinytensor.files import atomic_write, read_json
 from tinytensor.optim import GradScaler
 
-__all__ = ["BatchSource", "Run", "join_state", "load_model", "load_weights", "refuse_fields", "split_state"]
+__all__ = [
+    "BatchSource",
+    "Run",
+    "join_state",
+    "load_model",
+    "load_weights",
+    "refuse_fields",
+    "refuse_ranks",
+    "split_state",
+]
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 _RAW = "weights."  # what training goes on with, beside the optimizer's state, where the average is kept
@@ -297,6 +306,14 @@ def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> No
                 why="it would be ignored",
                 fix=f"leave it out, or set --{name}={default}",
             )
+
+
+def refuse_ranks(ranks: Communicator, command: str) -> None:
+    """ArgumentError if several ranks would do what only one can."""
+    if ranks.size > 1:
+        raise tt.ArgumentError(
+            f"{command}: started on {ranks.size} ranks", why="it trains on one", fix="leave mpiexec out"
+        )
 
 
 def _refuse_to_overwrite(folder: Path) -> None:

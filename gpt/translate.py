@@ -20,7 +20,7 @@ from gpt.generate import generate_rows
 from gpt.instruct import end_of
 from gpt.model import GPT
 from gpt.pairs import PairBatches, checksum, pairs_of
-from gpt.run import Run, load_model, refuse_fields
+from gpt.run import Run, load_model, refuse_fields, refuse_ranks
 from gpt.run_log import RunLog
 from gpt.sampling import Sampler, SamplingConfig
 from gpt.seq2seq import EncoderDecoder
@@ -136,6 +136,7 @@ class TranslateRun(Run):
     ) -> None:
         unused = ["batch_order", "batch_stride", "checkpoint_blocks", "sample_prompt", "sample_tokens"]
         refuse_fields(train_config, unused, self.command)
+        refuse_ranks(ranks or self.ranks, self.command)  # the last batch of an epoch may have too few rows
         super().__init__(model_config, train_config, ranks)
         self.held_out = self._batches_of(self.held_pairs)
 

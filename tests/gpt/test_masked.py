@@ -53,6 +53,13 @@ def test_at_least_one_token_is_hidden():
         assert inputs.shape == (1, 2)
 
 
+def test_it_hides_the_same_tokens_on_every_device():
+    ids = np.random.default_rng(0).integers(0, 9, (4, 30))
+    there = hide(tt.tensor(ids).to("emulated"), 9, 9, tt.Generator(1))
+    for a, b in zip(hide(tt.tensor(ids), 9, 9, tt.Generator(1)), there, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.cpu().numpy())
+
+
 def test_scores_against_counting():
     """Of a model that always says token 2 the accuracy is the share of twos, and the loss is known."""
     config = GPTConfig(vocab_size=5, block_size=10, n_layer=1, n_head=1, n_embd=4, tied_head=False)

@@ -18,6 +18,7 @@ from gpt.run_log import RunLog
 from gpt.seq2seq import EncoderDecoder
 from gpt.train import configs_of, train
 from gpt.translate import _BEGIN, TranslateRun, Translator, main, translate
+from tinytensor.distributed import LocalCommunicator
 
 TINY = (
     "--n_layer=1", "--n_embd=48", "--block_size=8", "--batch_size=32",
@@ -238,6 +239,21 @@ def test_wrong_words_say_so(capitals, tmp_path, capsys, word, message):
     words = [w for w in words if w.split("=")[0] != word.split("=")[0]]
     assert command_line(["translate", *words, word]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_it_trains_on_one_rank(capitals, tmp_path):
+    two = LocalCommunicator()
+    two.size = 2
+    with pytest.raises(tt.ArgumentError, match="2 ranks"):
+        TranslateRun(*configs_for(capitals, tmp_path, "--max_steps=2"), two)
+
+
+@pytest.mark.parametrize("command", ["translate", "masked", "ablate"])
+def test_there_is_a_help_page(command, capsys):
+    assert command_line([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"python -m gpt {command}" in said
+    assert "--max_steps=" in said
 
 
 def test_other_pairs_under_the_same_name_are_noticed(capitals, tmp_path):
