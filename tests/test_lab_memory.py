@@ -142,6 +142,7 @@ def test_a_checkpoint_keeps_its_arguments() -> None:
     with lab.memory() as ledger:
         y = tt.checkpoint(function, big() * 1)
         assert ledger.now.saved_by == {"checkpoint": K}
+        assert lab.graph(y).nbytes == K
         y.sum().backward()
         assert ledger.now.saved_by == {}
     assert ledger.at_most["saved for backward"] == 2 * K  # the argument of the inner one, and what tanh gives

@@ -167,6 +167,7 @@ def test_checkpoints_save_what_was_predicted(every) -> None:
     with lab.memory(model) as ledger:
         loss = training.loss()
         saved = ledger.now.by_category["saved for backward"]
+        assert lab.graph(loss).nbytes == saved
         loss.backward()
     assert saved == predicted.saved < predicted.without
     assert ledger.at_most["saved for backward"] == predicted.peak

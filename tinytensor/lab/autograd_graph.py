@@ -52,7 +52,7 @@ class GraphNode:
         shapes: of its outputs; None for one that was not computed.
         inputs: for each input with a gradient: its name, the number of the node that it comes from, and which
             output of that.
-        saved: what it keeps.
+        saved: what it keeps; the first node of a checkpointed call keeps the call's arguments.
         state: "leaf", "recorded", "freed" by a backward pass, or "recomputed" where a checkpoint dropped what
             it kept.
         gradient: the formula of its gradients, or the code that computes them.
@@ -97,6 +97,8 @@ class Graph:
         for node in self.nodes:
             inputs = ", ".join([f"{name} ← {number}" for name, number, _ in node.inputs])
             saved = {"recorded": f"{node.nbytes:,}", "leaf": ""}.get(node.state, node.state)
+            if node.state == "recomputed" and node.saved:
+                saved = f"{node.nbytes:,}"
             shapes = ", ".join(map(str, node.shapes))
             lines.append(f"{node.number:>4} {node.name:<24} {shapes:<22} {saved:>12}  {inputs}".rstrip())
         lines.append(f"{'':>4} {'in all':<24} {'':<22} {self.nbytes:>12,}")
@@ -130,6 +132,7 @@ class _Reader:
     numbers: dict[int, int] = field(default_factory=dict)  # by id of a node or leaf
     nodes: list[GraphNode] = field(default_factory=list)
     counted: set[int] = field(default_factory=set)  # ids of storages
+    regions: set[int] = field(default_factory=set)  # ids of checkpointed calls
     texts: dict[int, str] = field(default_factory=dict)  # of gradients, by id of the op
 
     def read(self, root: Any) -> int:
@@ -164,7 +167,7 @@ class _Reader:
             name=node.name,
             shapes=shapes,
             inputs=tuple(self._inputs(node)),
-            saved=tuple(self._saved(node)) if state == "recorded" else (),
+            saved=tuple([self._saved(*kept) for kept in self._kept(node, state)]),
             state=state,
             gradient=self._gradient(node.op),
             where="" if node.extra is None else node.extra.trace,
@@ -183,13 +186,23 @@ class _Reader:
                 index = parent.index if type(parent) is Output else 0
                 yield input_name(node, at), self.numbers[id(_behind(parent))], index
 
-    def _saved(self, node: Node) -> Iterator[SavedTensor]:
-        for at, record in enumerate(node.saved):
-            if type(record) is tuple:
-                storage, layout = record[0], record[1]
-                new = id(storage) not in self.counted
-                self.counted.add(id(storage))
-                yield SavedTensor(saved_name(node, at), layout.shape, storage.nbytes, new)
+    def _kept(self, node: Node, state: str) -> Iterator[tuple[str, Any, Any]]:
+        """Name, storage and layout of what a node keeps. The first node of a checkpointed call keeps the
+        arguments of that call, in place of what all its nodes saved.
+        """
+        if state == "recorded":
+            for at, record in enumerate(node.saved):
+                if type(record) is tuple:
+                    yield saved_name(node, at), record[0], record[1]
+        elif state == "recomputed" and id(region := node.saved.region) not in self.regions:
+            self.regions.add(id(region))
+            for at, t in enumerate(region.tensors):
+                yield f"argument {at} of the checkpoint", t.storage, t.layout
+
+    def _saved(self, name: str, storage: Any, layout: Any) -> SavedTensor:
+        new = id(storage) not in self.counted
+        self.counted.add(id(storage))
+        return SavedTensor(name, layout.shape, storage.nbytes, new)
 
 
 def _behind(edge: Any) -> Any:

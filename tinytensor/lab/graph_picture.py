@@ -24,7 +24,9 @@ def _lines(node: GraphNode) -> list[str]:
     if node.state == "leaf":
         return [node.name, shapes]
     kept = f"saves {size_of(node.nbytes)}" if node.nbytes else "saves nothing" + " new" * bool(node.saved)
-    return [node.name, shapes, kept if node.state == "recorded" else node.state]
+    if node.state != "recorded":
+        kept = f"{node.state}, {kept}" if node.nbytes else node.state
+    return [node.name, shapes, kept]
 
 
 def dot_text(graph: Graph) -> str:
@@ -126,7 +128,7 @@ def _row(node: GraphNode) -> Html:
         f"{s.name} {s.shape}: {s.nbytes:,} bytes" + ("" if s.counted else ", held by others, too")
         for s in node.saved
     ]
-    state = saved if node.state == "recorded" else [node.state]
+    state = saved if node.state == "recorded" else [*saved, node.state]
     cells = [node.name, ", ".join(map(str, node.shapes)), inputs, "\n".join(state)]
     where = [node.where] if node.where else []
     return tag(
