@@ -87,9 +87,13 @@ class SampleConfig:
             (self.beams and self.draft, "beams with a draft", "a search draws nothing"),
             (self.draft and self.no_cache, "no_cache with a draft", "what it proposes is taken back there"),
             (0 < self.beams < self.num_samples, "more samples than beams", "a search ends with its beams"),
+            (self.length_penalty != 1 and not self.beams, "length_penalty without beams", "it ranks beams"),
+            (self.ahead != 4 and not self.draft, "ahead without a draft", "a draft is ahead"),
         ):
             if wrong:
-                raise tt.ArgumentError(f"SampleConfig: {what}", why=why, fix="leave one of them out")
+                raise tt.ArgumentError(
+                    f"SampleConfig: {what}", why=why, fix="leave out one, or add the other"
+                )
 
     @property
     def texts(self) -> int:

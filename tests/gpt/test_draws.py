@@ -117,6 +117,8 @@ def test_the_command(run: str, capsys) -> None:
         (["--beams=2", "--num_samples=3"], "more samples than beams"),
         (["--beams=2", "--top_k=3"], "beams with temperature, filters"),
         (["--draft=x", "--no_cache"], "no_cache with a draft"),
+        (["--length_penalty=2"], "length_penalty without beams"),
+        (["--ahead=2"], "ahead without a draft"),
         (["--beams=-1"], "beams=-1"),
         (["--ahead=0"], "ahead=0"),
         (["--prompt="], "at least one token"),
