@@ -187,7 +187,7 @@ assert sizes["learned"] - sizes["none"] == 8 * 16
 #
 # A task that needs places: a model sees eight random letters, and is to tell the third one. One block, a few
 # hundred steps. The embeddings of the letters begin as large as the waves: beside waves from −1 to 1, GPT's
-# usual 0.02 would hardly be seen at first. (The 2017 paper multiplies embeddings by √C, for the same reason.)
+# usual 0.02 would hardly be seen at first. (The 2017 paper multiplies its embeddings by √C.)
 
 # %%
 LETTERS, LENGTH, WANTED = 10, 8, 2
