@@ -61,9 +61,11 @@ def test_a_step_copies_what_the_document_says(road, monkeypatch) -> None:
     assert all(e.nbytes < bound for e in log.entries if e.op != "adamw"), log
 
 
-def test_a_step_runs_under_strict_layout(monkeypatch) -> None:
+@pytest.mark.parametrize("road", ["auto", "off", "emulated"])
+def test_a_step_runs_under_strict_layout(road, monkeypatch) -> None:
+    monkeypatch.setattr(tt.config, "host_kernels", "off" if road == "off" else "auto")
     monkeypatch.setattr(tt.config, "strict_layout", True)
-    Training().step()
+    Training("emulated" if road == "emulated" else "cpu").step()
 
 
 # ---- memory
