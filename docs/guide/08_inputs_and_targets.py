@@ -87,7 +87,8 @@ axes.set_xticks(range(V), vocabulary, rotation=90)
 axes.set_yticks(range(V), vocabulary)
 axes.set(title="Pairs of neighbors in the story", xlabel="target", ylabel="input")
 for row, column in np.argwhere(counts):
-    axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=8)
+    count = counts[row, column]
+    axes.text(column, row, count, ha="center", va="center", color="white" if count > 2 else "black")
 show(picture, "How often each token (column) follows each other one (row). Most rows have one target only.")
 
 assert counts.sum() == len(words) - 1  # one pair fewer than tokens: the last token has no target

@@ -269,7 +269,14 @@ for axes, m in zip(both, maps, strict=True):
     axes.set_yticks(range(4), m.tokens)
     axes.set(title=f"head {m.head}", xlabel="looked at", ylabel="looks")
     for i, j in zip(*np.tril_indices(4), strict=True):
-        axes.text(j, i, f"{m.weights[i, j]:.2f}", ha="center", va="center", fontsize=8)
+        axes.text(
+            j,
+            i,
+            f"{m.weights[i, j]:.2f}",
+            ha="center",
+            va="center",
+            color="white" if m.weights[i, j] > 0.5 else "black",
+        )
 show(picture, "Where each token of 'The cat liked the' looks, in the two heads. The future is left out.")
 to_cat = max([m.weights[3, 1] for m in maps])
 print(f"the last 'the' gives 'cat' up to {to_cat:.0%} of its attention")

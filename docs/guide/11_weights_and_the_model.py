@@ -57,7 +57,7 @@ for i in range(3):
 left.scatter([0] * 3 + [1] * 2, [2, 1, 0, 1.5, 0.5], s=400, color="white", edgecolor="black", zorder=2)
 left.set(title="as a graph", xlim=(-0.3, 1.3), ylim=(-0.5, 2.5))
 left.axis("off")
-right.imshow(W.numpy(), cmap="bwr_r", vmin=-1, vmax=1)
+right.imshow(W.numpy(), cmap="bwr_r", vmin=-2, vmax=2)
 for i in range(3):
     for j in range(2):
         right.text(j, i, f"{W[i, j].item():.1f}", ha="center", va="center")

