@@ -129,16 +129,15 @@ class Conversation:
                 why=f"the context of {self._size} has room for {max(room, 0)} beside the system's message",
                 fix="shorten it, or use a longer context: --context=0 takes all that the model has",
             )
+        return self._answer(message, new)
+
+    def _answer(self, message: str, new: list[int]) -> Generator[str, None, None]:
         self._make_room(len(new) + 1)
         self._begins.append(len(self._ids))
-        self.messages.append(("user", message))
         self._ids += new
-        return self._answer()
-
-    def _answer(self) -> Generator[str, None, None]:
-        stream, past, text = TextStream(self._tokenizer), Past(self._ids.copy(), []), ""
-        self.messages.append(("assistant", text))
+        self.messages += [("user", message), ("assistant", "")]
         self.cut = False
+        stream, past, text = TextStream(self._tokenizer), Past(self._ids.copy(), []), ""
         try:
             while not self.cut:
                 logits = self._context.logits([self._ids], len(self._ids))[0]
@@ -254,8 +253,6 @@ def _say(talk: Conversation, message: str) -> None:
     except tt.ArgumentError as error:  # of this message; the conversation goes on
         print(f"error: {error}", file=sys.stderr, flush=True)
         return
-    if talk.forgotten > forgotten:
-        _note(f"the first {talk.forgotten} messages no longer fit into the context, and are forgotten")
     with interrupts() as pressed, closing(pieces):
         for piece in pieces:
             sys.stdout.write(piece)
@@ -263,6 +260,8 @@ def _say(talk: Conversation, message: str) -> None:
             if pressed():
                 break
     print(flush=True)
+    if talk.forgotten > forgotten:
+        _note(f"the first {talk.forgotten} messages no longer fit into the context, and are forgotten")
     if talk.cut:
         _note("the answer was cut off: it has reached its longest, or the end of the context")
 

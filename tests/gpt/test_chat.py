@@ -135,6 +135,13 @@ def test_who_stops_listening_ends_the_answer(model: GPT) -> None:
     assert answer == WORDS.decode(list(generate(model, ids, 20, temperature=0, logit_bias=NEVER)))
 
 
+def test_an_answer_that_nobody_listens_to_is_not_given(model: GPT) -> None:
+    talk = talk_with(model, "")
+    talk.answer("hello").close()
+    assert talk.messages == []
+    assert talk._ids == []
+
+
 def test_the_oldest_messages_make_room(model: GPT) -> None:
     talk = talk_with(model, count=10, context=90)
     for number in range(6):
