@@ -202,7 +202,8 @@ def digest(parts: Sequence[Array]) -> list[float]:
     """Numbers that are equal where results are equal: all of them, or, of many, weighted sums of pieces.
 
     Weights have both signs, so that one number among many still counts: of four million, it shows if it is
-    off by a hundredth. The size of the numbers is added, since equality is a matter of proportion.
+    off by two hundredths. Some times the size of the numbers is added: then no sum is near 0, and equality is
+    a matter of proportion.
     """
     real = [np.stack([part.real, part.imag]) if part.dtype.kind == "c" else part for part in parts]
     flat = np.concatenate([part.reshape(-1).astype(np.float64) for part in real])
@@ -211,4 +212,4 @@ def digest(parts: Sequence[Array]) -> list[float]:
     flat = np.pad(flat, (0, -flat.size % CHUNKS)).reshape(CHUNKS, -1)
     weights = np.random.default_rng(2).choice([-1.0, 1.0], flat.shape[1]) / np.sqrt(flat.shape[1])
     size = np.sqrt((flat * flat).mean(axis=1))
-    return [float(x) for x in flat @ weights + 2 * size]
+    return [float(x) for x in flat @ weights + 6 * size]
