@@ -266,7 +266,7 @@ class SelfAttention(nn.Module):
         if self.rotary is not None:
             angles = self.rotary.first(T) if cache is None else cache.angles(self.rotary)
             qk = self.rotary.turn(qk, angles)
-        return tt.concat([qk.reshape(B, T, (nh + nkv) * hs).astype(v.dtype), v], axis=-1)
+        return tt.concat([qk.reshape(B, T, (nh + nkv) * hs).to(v.dtype), v], axis=-1)
 
     def heads(self, x_BTC: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor, tt.Tensor]:
         """Queries (B, nh, T, hs), keys and values (B, nkv, T, hs): three views of `pack`."""
