@@ -324,10 +324,14 @@ def time_text(seconds: Mapping[str, float]) -> str:
         >>> time_text({"median": 1.5e-6, "q1": 1.25e-6, "q3": 2e-6})
         '1.50 [1.25 2.00] µs'
     """
-    middle = seconds["median"]
-    scale, unit = (1e6, "µs") if middle < 1e-3 else (1e3, "ms") if middle < 1 else (1.0, "s")
+    scale, unit = unit_of(seconds["median"])
     shown, low, high = (number(seconds[key] * scale) for key in ("median", "q1", "q3"))
     return f"{shown} [{low} {high}] {unit}"
+
+
+def unit_of(seconds: float) -> tuple[float, str]:
+    """The unit in which a time is shown, and how many of it a second has."""
+    return (1e6, "µs") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1.0, "s")
 
 
 def ratio_text(ratio: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.charts import Bars, Chart
-from benchmarks.harness import ratio_text, time_text, value_text
+from benchmarks.harness import number, ratio_text, time_text, unit_of, value_text
 from tinytensor.lab.html import Html, tag
 
 __all__ = [
@@ -89,12 +89,13 @@ def time_label(seconds: float) -> str:
         >>> time_label(0.0516)
         '51.6 ms'
     """
-    return time_text({"median": seconds, "q1": 0.0, "q3": 0.0}).replace(" [0.00 0.00]", "")
+    scale, unit = unit_of(seconds)
+    return f"{number(seconds * scale)} {unit}"
 
 
-def relative(report: Saved, title: str, wanted: Callable[[str], bool] = lambda case: True) -> Bars:
+def relative(report: Saved, title: str) -> Bars:
     """How many times as fast each contestant is as the peer, or as tinytensor where there is no peer."""
-    results = [r for r in report["results"] if wanted(r["case"])]
+    results = report["results"]
     names = list(dict.fromkeys(name for r in results for name in r["seconds"]))
     peer = report["peer"] if report["peer"] in names else OURS if OURS in names else names[0]
     values: dict[str, list[float | None]] = {name: [] for name in names}
@@ -103,11 +104,14 @@ def relative(report: Saved, title: str, wanted: Callable[[str], bool] = lambda c
         base = r["seconds"].get(peer)
         for name in names:
             own = r["seconds"].get(name)
-            known = own is not None and base is not None
-            ratio = r["ratio"].get(name, {}).get("median") if name in r["ratio"] else None
-            values[name].append((ratio or base["median"] / own["median"]) if known else None)
-            said = f"{time_label(own['median'])}  {values[name][-1]:.2f}×" if known else ""
-            labels[name].append(said)
+            if own is None or base is None:
+                values[name].append(None)
+                labels[name].append("")
+                continue
+            within = r["ratio"].get(name)  # the ratio of each round
+            times = within["median"] if within else base["median"] / own["median"]
+            values[name].append(times)
+            labels[name].append(f"{time_label(own['median'])}  {times:.2f}×")
     unit = f"times as fast as {peer}; longer is faster"
     return Bars(title, unit, [r["case"] for r in results], values, labels, mark=1.0)
 
