@@ -133,7 +133,7 @@ def _small(a: Tensor, b: Tensor, x: Array, y: Array, ta: bool, tb: bool) -> Tens
     x, y = x.T if ta else x, y.T if tb else y
     if x.shape[1] != y.shape[0]:
         return apply(Matmul, a, b, ta=ta, tb=tb)  # raises
-    r = silent().run(np.matmul, x, y)
+    r = silent().run(x.dot, y)  # half the time of np.matmul, which looks for batches
     out = from_array(_in_c_order(r), float32)
     if (a._requires or b._requires) and grad_enabled():
         edges = ((a._edge or a) if a._requires else None, (b._edge or b) if b._requires else None)
