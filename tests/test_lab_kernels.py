@@ -9,8 +9,8 @@ import tinytensor as tt
 from tests.pages import parse
 from tinytensor.__main__ import main
 from tinytensor.errors import ArgumentError, DeviceError
-from tinytensor.lab.kernels import KernelLaunch, kernel
 from tinytensor.lab.kernel_source import caller_of, pieces_of
+from tinytensor.lab.kernels import KernelLaunch, kernel
 from tinytensor.lab.thread_map import NamedMemory, touched
 from tinytensor.layout import Layout
 from tinytensor.runtime import nvrtc
@@ -145,10 +145,29 @@ def test_registers_and_occupancy_are_those_of_the_compiler() -> None:
     assert launch.resources(80) == used
     assert launch.occupancy(80) == occupancy(80, 256, used.registers, used.shared)
     assert f"{used.registers} registers" in "\n".join(launch.facts(80))
-    assert ".entry" in launch.ptx(80)
-    assert ".target sm_80" in launch.ptx(80)
+    ptx = launch.ptx(80)
+    assert ".target sm_80" in ptx
+    assert ptx.count(".entry") == 1
+    assert ptx.endswith("}")
+    assert ptx.count("{") == ptx.count("}")
+    assert "st.global.f32" in ptx
     with pytest.raises(ArgumentError, match="architecture 12"):
         launch.occupancy(12)
+
+
+@needs_nvrtc
+def test_kernels_of_one_file_are_compiled_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, build = [], nvrtc.build
+
+    def counted(path: Path, instances: list[str], target: str) -> nvrtc.Compiled:
+        asked.append((path.stem, target, len(instances)))
+        return build(path, instances, target)
+
+    monkeypatch.setattr(nvrtc, "build", counted)
+    found = kernel(lambda x: (tt.exp(x), tt.log(x), tt.tanh(x)), tt.ones(8))
+    texts = {launch.ptx(80) for launch in found}
+    assert len(texts) == 3
+    assert set(asked) == {("exponential", "compute_80", 3)}
 
 
 def test_without_nvrtc_the_rest_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

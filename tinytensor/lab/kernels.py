@@ -7,6 +7,7 @@ come from NVRTC, where it is installed. Nothing here is a time. Pages are in `ke
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -52,6 +53,8 @@ class KernelLaunch:
         times: how often it was launched so.
         count: what the watched run counted.
         memory: the tensors of the op on the device.
+        together: the instances of the same file that the op launched: compiled at once, since starting a
+            compiler costs more than an instance.
     """
 
     instance: str
@@ -64,6 +67,7 @@ class KernelLaunch:
     times: int
     count: KernelCount
     memory: list[NamedMemory] = field(repr=False)
+    together: list[str] = field(default_factory=list, repr=False)
 
     @cached_property
     def lines(self) -> list[LineCount]:
@@ -88,17 +92,25 @@ class KernelLaunch:
             architecture: compute capability times ten.
 
         Returns:
-            PTX text.
+            The entry of this kernel in the PTX of its file.
 
         Raises:
             DeviceError: NVRTC is not installed.
             KernelError: it does not compile for this architecture.
         """
-        return nvrtc.build(self.file, [self.instance], f"compute_{architecture}").image.decode().rstrip("\0")
+        compiled = self._compiled(f"compute_{architecture}")
+        text = compiled.image.decode().rstrip("\0")
+        symbol = re.escape(compiled.symbols[self.instance])
+        target = re.search(r"^\.version.*?^\.address_size \d+$", text, re.DOTALL | re.MULTILINE)
+        entry = re.search(rf"^[^\n]*\.entry {symbol}\(.*?^\}}$", text, re.DOTALL | re.MULTILINE)
+        return "\n\n".join([found[0] for found in (target, entry) if found])
+
+    def _compiled(self, target: str) -> nvrtc.Compiled:
+        return nvrtc.build(self.file, self.together or [self.instance], target)
 
     def resources(self, architecture: int = ARCHITECTURE) -> Resources:
         """Registers, shared memory, stack and spills; arguments and errors as for `ptx`."""
-        return nvrtc.build(self.file, [self.instance], f"sm_{architecture}").resources[self.instance]
+        return self._compiled(f"sm_{architecture}").resources[self.instance]
 
     def occupancy(self, architecture: int = ARCHITECTURE) -> Occupancy:
         """How many of its blocks one multiprocessor holds; arguments and errors as for `ptx`.
@@ -190,13 +202,13 @@ class KernelLaunch:
             f"  launch    grid {_sizes(self.grid)}, block {_sizes(self.block)}, {self.shared:,} bytes of "
             f"dynamic shared memory, {self.times} time{'s' * (self.times != 1)}",
             *([f"  template  {template}"] if template else []),
-            *[f"  {text}" for text in self._compiled(architecture)],
+            *[f"  {text}" for text in self._needs(architecture)],
             f"  traffic   {'together ' * (self.times > 1)}{self.count.read_bytes:,} bytes read and "
             f"{self.count.written_bytes:,} written, each once; {self.count.counted} of {self.count.blocks} "
             "blocks counted",
         ]
 
-    def _compiled(self, architecture: int) -> list[str]:
+    def _needs(self, architecture: int) -> list[str]:
         try:
             used, fits = self.resources(architecture), self.occupancy(architecture)
         except (DeviceError, KernelError) as error:
@@ -381,6 +393,8 @@ def kernel(
             found[one.key].times += 1
         elif one.key in counts:
             found[one.key] = _launch(one, counts[one.key], memory)
+    for launch in found.values():
+        launch.together = sorted({one.instance for one in found.values() if one.file == launch.file})
     return Kernels(name, list(found.values()), report.findings)
 
 

@@ -5,8 +5,9 @@ Nothing here knows how a kernel indexes: addresses are those that the emulated t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,11 +119,12 @@ def thread_map(requests: Sequence[Request], memory: NamedMemory | None, title: s
     threads, sectors = touched(requests, memory)
     rows, columns = _window(sectors >= 0, ROWS, 0), _window(sectors >= 0, COLUMNS, 1)
     order = {number: i for i, number in enumerate(dict.fromkeys(sectors[sectors >= 0].tolist()))}
-    cells: list[Html] = []
+    cells = []
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
-            thread, sector = int(threads[row, column]), int(sectors[row, column])
-            cells += _cell(i, j, thread, order.get(sector), f"[{row}, {column}]")
+            thread, sector = int(threads[row, column]), order.get(int(sectors[row, column]))
+            if sector is not None:
+                cells.append(_Cell(i, j, thread, sector, f"[{row}, {column}], sector {sector}"))
     lanes = sum(a is not None for r in requests for a in r.addresses)
     asked = len({s for r in requests for s in r.sectors})
     about = (
@@ -132,11 +134,8 @@ def thread_map(requests: Sequence[Request], memory: NamedMemory | None, title: s
     )
     whole = len(rows) == threads.shape[0] and len(columns) == threads.shape[1]
     note = "number: thread; color: sector of 32 bytes; pale: moved, and asked for by nobody"
-    note += (
-        ""
-        if whole
-        else f"; {len(rows)} of {threads.shape[0]} rows, {len(columns)} of {threads.shape[1]} columns"
-    )
+    if not whole:
+        note += f"; {len(rows)} of {threads.shape[0]} rows, {len(columns)} of {threads.shape[1]} columns"
     return _grid(title or about, about if title else "", note, rows, columns, cells)
 
 
@@ -148,34 +147,44 @@ def _window(moved: npt.NDArray[np.bool_], most: int, axis: int) -> list[int]:
     return [int(i) for i in np.flatnonzero(moved.any(axis=1 - axis))[:most]]
 
 
-def _cell(i: int, j: int, thread: int, sector: int | None, index: str) -> Iterable[Html]:
-    if sector is None:
-        return
-    x, y = LEFT + CELL * j, TOP + CELL * i
-    box = {"x": x + 1, "y": y + 1, "width": CELL - 2, "height": CELL - 2}
-    who = f"thread {thread}" if thread >= 0 else "moved, and asked for by nobody"
-    about = f"{index}: {who}, sector {sector}"
-    opacity = 0.85 if thread >= 0 else 0.25
-    yield tag("rect", tag("title", about), **box, class_=f"hue{sector % HUES}", fill_opacity=opacity)
-    if thread >= 0:
-        yield _number(thread, x, y)
+class _Cell(NamedTuple):
+    """Row and column, the thread that touches it (-1: nobody), number of its color, and what it is."""
+
+    row: int
+    column: int
+    thread: int
+    color: int
+    name: str
 
 
-def _number(thread: int, x: float, y: float) -> Html:
-    size = "10px" if thread < 100 else "8px"
+def _drawn(cells: Sequence[_Cell]) -> Iterator[Html]:
+    """Boxes, pale where nobody asked, and above them numbers: in groups, since there are thousands."""
+    for asked, opacity in ((False, 0.25), (True, 0.85)):
+        boxes = [_box(cell) for cell in cells if (cell.thread >= 0) is asked]
+        yield tag("g", *boxes, class_="cells", fill_opacity=opacity)
+    numbers = [
+        tag("text", str(c.thread), x=LEFT + CELL * c.column + CELL // 2, y=TOP + CELL * c.row + 15)
+        for c in cells
+        if c.thread >= 0
+    ]
+    yield tag("g", *numbers, text_anchor="middle", pointer_events="none", style="font-size:9px")
+
+
+def _box(cell: _Cell) -> Html:
+    who = f"thread {cell.thread}" if cell.thread >= 0 else "moved"
     return tag(
-        "text",
-        str(thread),
-        x=px(x + CELL / 2),
-        y=y + 15,
-        text_anchor="middle",
-        style=f"font-size:{size}",
-        pointer_events="none",
+        "rect",
+        tag("title", f"{cell.name}: {who}"),
+        x=LEFT + CELL * cell.column + 1,
+        y=TOP + CELL * cell.row + 1,
+        width=CELL - 2,
+        height=CELL - 2,
+        class_=f"hue{cell.color % HUES}",
     )
 
 
 def _grid(
-    title: str, about: str, note: str, rows: Sequence[int], columns: Sequence[int], cells: Sequence[Html]
+    title: str, about: str, note: str, rows: Sequence[int], columns: Sequence[int], cells: Sequence[_Cell]
 ) -> Html:
     labels = [
         tag("text", str(row), x=LEFT - 6, y=TOP + CELL * i + 15, text_anchor="end", class_="soft")
@@ -197,7 +206,7 @@ def _grid(
         tag("text", about, x=6, y=31, class_="soft"),
         *labels,
         tag("path", d="".join(lines), class_="line"),
-        tag("g", *cells, class_="cells"),
+        *_drawn(cells),
         tag("text", note, x=6, y=bottom + 17, class_="soft"),
     )
 
@@ -218,11 +227,8 @@ def bank_map(request: Request, title: str = "") -> Html:
             for word in range(address // WORD, (address + request.size - 1) // WORD + 1):
                 words.setdefault(word, 32 * request.warp + lane)
     rows = sorted({word // BANKS for word in words})[:ROWS]
-    cells: list[Html] = []
-    for i, row in enumerate(rows):
-        for bank in range(BANKS):
-            thread = words.get(BANKS * row + bank, -1)
-            cells += _cell(i, bank, thread, None if thread < 0 else i, f"bank {bank}, row {row - rows[0]}")
+    places = [(i, bank, BANKS * row + bank) for i, row in enumerate(rows) for bank in range(BANKS)]
+    cells = [_Cell(i, bank, words[w], i, f"bank {bank}") for i, bank, w in places if w in words]
     busiest = max(sum(word % BANKS == bank for word in words) for bank in range(BANKS))
     about = f"{len(words)} words of 4 bytes; the busiest bank has {busiest}, one after another"
     note = "column: bank; number: thread; color: row of 128 bytes"
