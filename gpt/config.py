@@ -34,8 +34,9 @@ class GPTConfig:
         n_expert_active: how many of them a token goes through.
         dropout: probability of dropping an activation while training.
         bias: biases in linear layers and layer norms.
-        position: learned (a table added to the tokens), sinusoidal (fixed waves added), rope (queries and
-            keys turned by their position), alibi (scores fall with the distance), or none.
+        position: learned (a table added to the tokens), sinusoidal (fixed waves added to sqrt(n_embd) times
+            the tokens), rope (queries and keys turned by their position), alibi (scores fall with the
+            distance), or none.
         rope_theta: the wavelengths of rope grow from 2 pi to nearly 2 pi rope_theta tokens.
         norm: layer_norm, or rms_norm: no mean is taken off, and there is no bias.
         norm_position: norm before each sublayer (GPT-2) or after its sum (the 2017 transformer).
@@ -196,7 +197,8 @@ class TrainConfig:
         tokenizer: char, word, or the path of a tokenizer file.
         out_dir: folder of the run.
         seed: of initial weights, batches, dropout and samples.
-        device: where the tensors live: cpu, cuda, cuda:1, emulated, checked.
+        device: where the tensors live: cpu, cuda, cuda:1, emulated, checked. With several ranks, cuda is a
+            GPU for each.
         dtype: what matrix products and attention are computed in; weights and sums stay in float32
             (tt.autocast). float16 scales the loss, and skips the steps that overflow.
         batch_size: sequences per forward pass.

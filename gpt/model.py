@@ -114,6 +114,8 @@ class GPT(nn.Module):
 
     Attributes:
         block: the kind of blocks, which the models of encoder.py and seq2seq.py replace.
+        token_scale: factor of token embeddings: sqrt(C) beside fixed waves, which would drown them (Vaswani
+            et al. 2017, section 3.4); else 1.
 
     Source: Radford et al. 2019 (GPT-2), section 2.3; the released code for initial weights.
 
@@ -135,6 +137,7 @@ class GPT(nn.Module):
             )
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.token_scale = sqrt(config.n_embd) if config.position == "sinusoidal" else 1.0
         if config.position == "learned":
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
         elif config.position == "sinusoidal":
@@ -175,6 +178,8 @@ class GPT(nn.Module):
                 fix="a single sequence is ids.reshape(1, -1)",
             )
         x_BTC: tt.Tensor = self.wte(idx)
+        if self.token_scale != 1:
+            x_BTC = x_BTC * self.token_scale
         places = None if cache is None else cache.claim(idx.shape[1])  # (T,)
         if self.config.positions_end:
             table = (

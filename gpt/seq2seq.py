@@ -118,7 +118,6 @@ class EncoderDecoder(GPT):
     Raises:
         ArgumentError: as GPT and TwoWayAttention; experts.
 
-    Differs from: the paper, which multiplies embeddings by sqrt(C) before it adds the waves of positions.
     Source: Vaswani et al. 2017, arXiv:1706.03762; with its choices norm_position="post", activation="relu",
         position="sinusoidal".
 

@@ -129,8 +129,9 @@ def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
 
     idx = tt.tensor([ids], device=model.device)  # (1, T)
     x = model.embed(idx)
-    tokens = model.wte(idx)
-    note("token embeddings", "row `id` of the table wte (V, C)", tokens, "T", "C")
+    tokens = model.wte(idx) * model.token_scale
+    scaled = "" if model.token_scale == 1 else ", times the root of C"
+    note("token embeddings", f"row `id` of the table wte (V, C){scaled}", tokens, "T", "C")
     note("position embeddings", "row `position` of the table wpe", x - tokens, "T", "C")
     note("input of the first block", "token + position embedding", x, "T", "C")
     for i, block in enumerate(model.h):

@@ -122,6 +122,13 @@ def test_sinusoidal_positions_against_the_formula():
             assert table[t, 2 * i + 1] == pytest.approx(np.cos(angle), abs=1e-6)
 
 
+def test_waves_are_added_to_tokens_of_their_size():
+    model = GPT(GPTConfig(**{**TINY.__dict__, "position": "sinusoidal"}), tt.Generator(0))
+    table, C = model.wte.weight.detach().numpy(), TINY.n_embd
+    wanted = np.sqrt(C) * table[[[3, 1, 3]]] + sinusoidal_positions(3, C).numpy()
+    np.testing.assert_allclose(model.embed(tt.tensor([[3, 1, 3]])).detach().numpy(), wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize(("ids", "error"), [
     (tt.tensor([1, 2]), tt.ShapeError), (tt.tensor([[0] * 9]), tt.ShapeError),
     (tt.tensor([[11]]), tt.IndexRangeError),

@@ -71,7 +71,7 @@ def against_differences(model: GPT, loss: Any) -> None:
 
 
 def test_an_encoder_has_the_parameters_of_a_gpt_and_sees_both_sides(config: GPTConfig) -> None:
-    model, ids = enlarged(Encoder(config)), some_ids(2, 8)
+    model, ids = enlarged(Encoder(config, tt.Generator(1))), some_ids(2, 8)
     assert {n: p.shape for n, p in model.named_parameters()} == {
         n: p.shape for n, p in GPT(config).named_parameters()
     }
@@ -83,7 +83,7 @@ def test_an_encoder_has_the_parameters_of_a_gpt_and_sees_both_sides(config: GPTC
 
 def test_a_causal_mask_makes_an_encoder_a_gpt() -> None:
     """The one difference between both: with the mask of the past, the same weights give the same numbers."""
-    encoder, decoder = enlarged(Encoder(SMALL)), enlarged(GPT(SMALL))
+    encoder, decoder = enlarged(Encoder(SMALL, tt.Generator(1))), enlarged(GPT(SMALL, tt.Generator(1)))
     decoder.load_state_dict(encoder.state_dict())
     ids = tt.tensor(some_ids(2, 8))
     with tt.no_grad():
@@ -94,14 +94,14 @@ def test_a_causal_mask_makes_an_encoder_a_gpt() -> None:
 
 
 def test_gradients_of_the_encoder(config: GPTConfig) -> None:
-    model = enlarged(Encoder(replace(config, n_layer=1)), tt.float64)
+    model = enlarged(Encoder(replace(config, n_layer=1), tt.Generator(1)), tt.float64)
     ids, targets = tt.tensor(some_ids(2, 6)), some_ids(2, 6, seed=1)
     targets[:, ::2] = -100
     against_differences(model, lambda: model.loss(ids, tt.tensor(targets)))
 
 
 def test_checkpointed_blocks_give_the_same_gradients() -> None:
-    model, ids = enlarged(Encoder(SMALL), tt.float64), tt.tensor(some_ids(2, 8))
+    model, ids = enlarged(Encoder(SMALL, tt.Generator(1)), tt.float64), tt.tensor(some_ids(2, 8))
     model.loss(ids, ids).backward()
     whole = [p.grad.numpy().copy() for p in model.parameters()]
     model.zero_grad()
@@ -155,7 +155,7 @@ def test_cross_attention_against_the_formula(heads: int) -> None:
 
 def test_who_sees_whom(config: GPTConfig) -> None:
     """The target sees all of the source, padding left out, and of itself what came before."""
-    model = enlarged(EncoderDecoder(config))
+    model = enlarged(EncoderDecoder(config, tt.Generator(1)))
     source, ids, lengths = some_ids(2, 7), some_ids(2, 6, seed=1), np.array([7, 4])
     whole = logits(model, ids, source, lengths)
     changed = ids.copy()
@@ -174,7 +174,7 @@ def test_who_sees_whom(config: GPTConfig) -> None:
 
 
 def test_gradients_of_the_encoder_decoder(config: GPTConfig) -> None:
-    model = enlarged(EncoderDecoder(replace(config, n_layer=1)), tt.float64)
+    model = enlarged(EncoderDecoder(replace(config, n_layer=1), tt.Generator(1)), tt.float64)
     source, lengths = tt.tensor(some_ids(2, 5)), tt.tensor([5, 3])
     ids, targets = tt.tensor(some_ids(2, 6, seed=1)), tt.tensor(some_ids(2, 6, seed=2))
 
@@ -186,7 +186,7 @@ def test_gradients_of_the_encoder_decoder(config: GPTConfig) -> None:
 
 
 def test_cached_equals_uncached(config: GPTConfig) -> None:
-    model, ids = enlarged(EncoderDecoder(config)), some_ids(2, 8, seed=1)
+    model, ids = enlarged(EncoderDecoder(config, tt.Generator(1))), some_ids(2, 8, seed=1)
     whole = logits(model, ids, some_ids(2, 6), np.array([6, 2]))
     for sizes in ([8], [1] * 8, [3, 1, 4]):
         cache, found = KVCache(config, 2), []
@@ -197,7 +197,10 @@ def test_cached_equals_uncached(config: GPTConfig) -> None:
 
 
 def test_generation_reads_the_source_and_several_targets_may_share_one(config: GPTConfig) -> None:
-    model, sampler = enlarged(EncoderDecoder(config)), Sampler(SamplingConfig(temperature=0.3), 11)
+    model, sampler = (
+        enlarged(EncoderDecoder(config, tt.Generator(1))),
+        Sampler(SamplingConfig(temperature=0.3), 11),
+    )
     with tt.no_grad():
         for block in model.h:  # what was read matters more than what was said
             block.cross.c_proj.weight *= 10
@@ -227,7 +230,10 @@ def test_generation_reads_the_source_and_several_targets_may_share_one(config: G
 
 
 def test_it_runs_on_an_emulated_device() -> None:
-    model, moved = enlarged(EncoderDecoder(SMALL)), enlarged(EncoderDecoder(SMALL))
+    model, moved = (
+        enlarged(EncoderDecoder(SMALL, tt.Generator(1))),
+        enlarged(EncoderDecoder(SMALL, tt.Generator(1))),
+    )
     moved.load_state_dict(model.state_dict())
     moved = moved.to("emulated")
     batch = [some_ids(2, 5, seed=1), some_ids(2, 5, seed=2), some_ids(2, 6), np.array([6, 3])]

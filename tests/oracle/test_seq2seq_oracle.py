@@ -145,8 +145,8 @@ def test_encoder_decoder_against_torch(pre: bool) -> None:
     source, target, wanted = ids(3, 9, 0), ids(3, 7, 1), ids(3, 7, 2)
     padding = torch.from_numpy(np.arange(9) >= LENGTHS[:, None])
     states = theirs(
-        table[torch.from_numpy(source)] + waves[:9],
-        table[torch.from_numpy(target)] + waves[:7],
+        table[torch.from_numpy(source)] * C**0.5 + waves[:9],
+        table[torch.from_numpy(target)] * C**0.5 + waves[:7],
         tgt_mask=torch.nn.Transformer.generate_square_subsequent_mask(7),
         src_key_padding_mask=padding,
         memory_key_padding_mask=padding,
