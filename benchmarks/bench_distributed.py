@@ -58,8 +58,6 @@ class Steps:
         self.optimizer = AdamW(groups, lr=LEARNING_RATE, betas=(self.train.beta1, self.train.beta2))
         self.source = batches(config, self.train)
         size, rank, rows = self.ranks.size, self.ranks.rank, self.train.batch_size
-        if rows % size:
-            raise BenchmarkError(f"distributed: a batch of {rows} does not split into {size} equal parts")
         self.rows = slice(rows * rank // size, rows * (rank + 1) // size)
         self.parallel = distributed.DataParallel(self.model, self.ranks) if size > 1 else None
 
@@ -231,6 +229,11 @@ def run(
     """
     if ranks < 2:
         raise BenchmarkError(f"distributed: --ranks {ranks}: at least 2")
+    for shape in shapes:
+        if (rows := configs(shape)[1].batch_size) % ranks:
+            raise BenchmarkError(
+                f"distributed: the batch of {shape}, {rows}, does not split into {ranks} parts"
+            )
     mpiexec()
     report = Report("distributed", ONE)
     plan = replace(plan, calls=steps, rtol=1e-4)

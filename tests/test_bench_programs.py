@@ -114,6 +114,8 @@ def test_speed_and_overlap_of_ranks_follow_from_the_times(monkeypatch: pytest.Mo
     assert found["hidden"] == 0.75
     with pytest.raises(BenchmarkError, match="at least 2"):
         bench_distributed.run(Plan(), ranks=1)
+    with pytest.raises(BenchmarkError, match="batch of L, 1, does not split into 2"):
+        bench_distributed.run(Plan(), shapes=["L"])
 
 
 @pytest.mark.mpi
