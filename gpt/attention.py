@@ -63,15 +63,17 @@ class Rotary(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        half = config.head_size // 2
-        rates = config.rope_theta ** -(np.arange(half) / half)
-        self.register_buffer("rates", tt.from_numpy(rates.astype(np.float32)), persistent=False)  # (hs/2,)
+        self.theta = config.rope_theta
+        # Integers, since a cast of the model to 16 bits must not round angles.
+        self.register_buffer("pairs", tt.arange(config.head_size // 2), persistent=False)  # (hs/2,)
         table = self.angles(tt.arange(config.block_size))
         self.register_buffer("table", table, persistent=False)  # (2, block_size, hs)
 
     def angles(self, positions: tt.Tensor) -> tt.Tensor:
-        """Cosines and signed sines of positions (T,), for each channel: (2, T, hs)."""
-        angles = positions.astype(self.rates.dtype).reshape(-1, 1) * self.rates  # (T, hs/2)
+        """Cosines and signed sines of positions (T,), for each channel: (2, T, hs), float32."""
+        pairs: tt.Tensor = self.pairs
+        rates = (self.theta ** (pairs.astype(tt.float64) / -len(pairs))).astype(tt.float32)  # (hs/2,)
+        angles = positions.astype(tt.float32).reshape(-1, 1) * rates  # (T, hs/2)
         cos, sin = tt.cos(angles), tt.sin(angles)
         return tt.stack([tt.concat([cos, cos], axis=-1), tt.concat([-sin, sin], axis=-1)])
 
@@ -80,7 +82,7 @@ class Rotary(nn.Module):
         table: tt.Tensor = self.table
         if count <= table.shape[1]:
             return table[:, :count]
-        return self.angles(tt.arange(count, device=table.device))
+        return self.angles(tt.arange(count, device=table.device)).astype(table.dtype)
 
     @staticmethod
     def turn(x_BTnd: tt.Tensor, angles: tt.Tensor) -> tt.Tensor:
@@ -161,7 +163,7 @@ class KVCache:
     def angles(self, rotary: Rotary) -> tt.Tensor:
         """RoPE's angles of the newest tokens, (2, T, hs): the same in all layers."""
         if self._angles is None:
-            self._angles = rotary.angles(self.positions)
+            self._angles = rotary.angles(self.positions).astype(rotary.table.dtype)
         return self._angles
 
     def pieces(self, count: int) -> list[int]:

@@ -199,6 +199,19 @@ def test_every_variant_of_the_model(variant):
             assert found == alone
 
 
+def test_rotations_of_a_narrow_model_are_exact():
+    """bfloat16 has 8 bits: cosines may be rounded to it, but neither positions beyond 256 nor angles."""
+    config = replace(SMALL, position="rope", block_size=600, n_layer=1)
+    rotary = GPT(config).to("bfloat16").h[0].attn.rotary
+    cache = KVCache(config, 1, dtype=tt.bfloat16)
+    cache.claim(700)
+    expected = np.cos(np.arange(700)[:, None] * 10000.0 ** -(np.arange(2) / 2))  # heads of 4 channels
+    for angles in (rotary.first(600), rotary.first(700), cache.angles(rotary)):
+        assert angles.dtype is tt.bfloat16
+        found = angles[0, :, :2].astype(tt.float32).numpy()
+        np.testing.assert_allclose(found, expected[: len(found)], atol=2**-8)
+
+
 def test_a_cache_is_no_larger_than_the_text():
     config = GPTConfig(vocab_size=5, block_size=4096, n_layer=1, n_head=1, n_embd=4, position="rope")
     model = GPT(config).eval()
