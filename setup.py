@@ -18,6 +18,8 @@ MPI = ["mpi4py>=4", "mpich>=4"]  # the wheel of mpich brings mpiexec; there is n
 EXTRAS = {
     "gpu12": ["cupy-cuda12x>=14", "nvidia-cuda-nvrtc-cu12>=12.8", "nvidia-cuda-runtime-cu12>=12.8"],
     "gpu13": ["cupy-cuda13x>=14", *NVRTC],
+    "nccl12": ["nvidia-nccl-cu12>=2.27.7,<3; sys_platform == 'linux'"],  # for several GPUs
+    "nccl13": ["nvidia-nccl-cu13>=2.27.7,<3; sys_platform == 'linux'"],
     "compiler": ["ziglang>=0.13"],  # for device "emulated" where there is no g++ or clang++
     "gpt": ["tqdm>=4.60", "safetensors>=0.7", "sentencepiece>=0.2", "gguf>=0.17"],
     "mpi": MPI,

@@ -1,4 +1,5 @@
-"""One run on several ranks: `mpiexec -n 2 python -m gpt train …`. Each rank has the whole model.
+"""One run on several ranks: `mpiexec -n 2 python -m gpt train …`. Each rank has the whole model; with
+`--device=cuda` each has a GPU, and gradients travel through NCCL (not yet run on a GPU).
 
 A batch has as many windows as without ranks; each rank takes its rows of it, and gradients are averaged while
 backward runs. Rank 0 alone writes: log, checkpoints, samples.
@@ -12,16 +13,18 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
+from gpt.config import TrainConfig
 from gpt.run import Run
 from gpt.run_log import RunLog
 from gpt.safetensors_file import Array
-from tinytensor.distributed import Communicator, DataParallel
+from tinytensor.distributed import Communicator, DataParallel, init
 
-__all__ = ["Team", "ends_all", "first_one_first"]
+__all__ = ["Team", "each_on_its_device", "ends_all", "first_one_first"]
 
 _STRIDE = 0x9E3779B97F4A7C15  # between the seeds of ranks: odd, and far from small numbers
 
@@ -119,6 +122,38 @@ class _NoLog(RunLog):
 
     def draw(self) -> None:
         """Nothing."""
+
+
+def each_on_its_device(ranks: Communicator, config: TrainConfig) -> tuple[Communicator, TrainConfig]:
+    """The communicator for the device of a config, and the config of this rank: of several, each has a GPU.
+
+    Args:
+        ranks: those that `init` found.
+        config: its device is what the command line says to all ranks.
+
+    Returns:
+        Both as they are, unless several ranks train on "cuda".
+
+    Raises:
+        ArgumentError: the device is one of the GPUs, and there are several ranks.
+        DeviceError, CommunicationError: there are fewer GPUs than ranks, or no NCCL.
+
+    Example:
+        >>> from tinytensor.distributed import init
+        >>> ranks, config = each_on_its_device(init(), TrainConfig(device="cuda:1"))
+        >>> ranks.size, config.device
+        (1, 'cuda:1')
+    """
+    if ranks.size == 1 or not config.device.startswith("cuda"):
+        return ranks, config
+    if config.device != "cuda":
+        raise tt.ArgumentError(
+            f"train: device={config.device} with {ranks.size} ranks",
+            why="each rank takes the GPU of its own number",
+            fix="--device=cuda",
+        )
+    ranks = init("nccl")
+    return ranks, replace(config, device=str(ranks.device))
 
 
 @contextmanager

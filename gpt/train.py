@@ -19,7 +19,7 @@ from typing import Any
 import tinytensor as tt
 from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
-from gpt.data_parallel import Team, ends_all, first_one_first
+from gpt.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.fields import parse_overrides, take_option
 from gpt.generate import generate
 from gpt.health import HealthProbe, health_table
@@ -342,8 +342,9 @@ def train(
         SaveError: the run directory cannot be written.
         CommunicationError: several processes were started, and cannot find each other.
     """
-    ranks = init()
-    with ends_all(ranks):
+    started = init()
+    with ends_all(started):
+        ranks, train_config = each_on_its_device(started, train_config)
         with first_one_first(ranks):
             run = kind(model_config, train_config, ranks)
         if not quiet and ranks.rank == 0:

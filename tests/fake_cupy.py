@@ -279,7 +279,7 @@ class FakeCupy:
 
     def check(self, ptr: int, nbytes: int, device: int) -> None:
         """The bytes lie within one region of this device."""
-        for region in self.regions:
+        for region in list(self.regions):  # other threads add and remove some
             if (
                 region.device_id == device
                 and region.ptr <= ptr

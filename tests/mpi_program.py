@@ -1,4 +1,4 @@
-"""What a rank of `mpiexec` does in the tests: `python -m tests.mpi_program operations | fail HOW WORDS`."""
+"""What a rank of `mpiexec` does in the tests: `python -m tests.mpi_program operations | overlap | fail …`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,27 @@ def operations() -> int:
     return 0
 
 
+def overlap() -> int:
+    """In the middle of backward, wait for the gradient of what comes last in the model."""
+    ranks = distributed.init()
+    first, last = tt.nn.Linear(6, 8), tt.nn.Linear(8, 3)
+    parallel = distributed.DataParallel([*first.parameters(), *last.parameters()], ranks, bucket_bytes=1)
+    seen = []
+
+    def look(_: tt.Tensor) -> None:
+        handle = parallel.buckets[0].handle
+        assert handle is not None
+        handle.wait()
+        seen.append(first.weight.grad is None and last.bias.grad.tolist() == [4.5] * 3)
+
+    hidden = first(tt.ones(3, 6))
+    hidden.register_hook(look)
+    (last(hidden) * (1.0 + ranks.rank)).sum().backward()  # 3 rows, times the mean of 1 and 2
+    parallel.synchronize()
+    os.write(1, f"arrived before backward ended: {seen[0]}\n".encode())
+    return 0
+
+
 def fail(how: str, *arguments: str) -> int:
     """Train, and let the second rank fail at the fourth step."""
     step = gpt.train.Trainer.step
@@ -77,4 +98,4 @@ def fail(how: str, *arguments: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit({"operations": operations, "fail": fail}[sys.argv[1]](*sys.argv[2:]))
+    sys.exit({"operations": operations, "overlap": overlap, "fail": fail}[sys.argv[1]](*sys.argv[2:]))

@@ -166,7 +166,8 @@ def train(
 ):
     """Losses of the whole batch, weights at the end, the optimizer's state."""
     rank, size = (0, 1) if ranks is None else (ranks.rank, ranks.size)
-    model = Network(seed + rank)  # rank 0's weights count
+    device = "cpu" if ranks is None else ranks.device
+    model = Network(seed + rank).to(device)  # rank 0's weights count
     parallel = None if ranks is None else DataParallel(model, ranks, bucket_bytes=bucket_bytes)
     optimizer = optimizer_of(kind, model)
     if sharded:
@@ -177,10 +178,10 @@ def train(
     losses, rows = [], 24 // (size * parts)
     for step in range(steps):
         optimizer.zero_grad()
-        mean = tt.zeros(1)
+        mean = tt.zeros(1, device=device)
         for part in range(parts):
             first = (part * size + rank) * rows
-            x, y = examples(step, slice(first, first + rows))
+            x, y = [a.to(device) for a in examples(step, slice(first, first + rows))]
             loss = ((model(x) - y) ** 2).mean() / parts
             if parallel is not None and part < parts - 1:
                 with parallel.accumulating():
@@ -197,7 +198,7 @@ def train(
     if parallel is not None:
         parallel.check_equal()
     kept = sum([t.numel for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor)])
-    weights = {name: p.detach().numpy().copy() for name, p in model.state_dict().items()}
+    weights = {name: p.detach().cpu().numpy().copy() for name, p in model.state_dict().items()}
     full = optimizer.state_dict()
     return {"losses": losses, "weights": weights, "state": full, "kept": kept}
 
@@ -333,6 +334,22 @@ def test_sharded_is_unsharded(size, kind):
                 assert got == value if isinstance(value, int) else np.array_equal(got.numpy(), value.numpy())
     assert sum(found["kept"] for found in sharded) == whole["kept"]
     assert max(found["kept"] for found in sharded) < whole["kept"]
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_each_rank_keeps_its_share_of_the_bytes(size):
+    def bytes_kept(ranks, sharded):
+        params = [tt.ones(16, 8, requires_grad=True) for _ in range(8)]
+        optimizer = tt.optim.AdamW(params, lr=0.1)
+        optimizer = ShardedOptimizer(optimizer, ranks) if sharded else optimizer
+        sum(((p * p).sum() for p in params), tt.zeros(())).backward()
+        optimizer.step()
+        tensors = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor)]
+        return sum([t.nbytes for t in tensors])
+
+    (whole,) = run_local(1, lambda ranks: bytes_kept(ranks, False))
+    assert whole == 2 * 8 * 16 * 8 * 4  # two moments, 8 parameters of 128 numbers
+    assert run_local(size, lambda ranks: bytes_kept(ranks, True)) == [whole // size] * size
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1), (1, 4)])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gpt.checkpoint import load_checkpoint
+from tests.cupy_fixtures import needs_nvrtc
 from tests.source import ROOT
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -43,8 +44,8 @@ def run(ranks, *words, code=0, **more):
     return done.stdout + done.stderr
 
 
-def train(ranks, folder, *words):
-    said = run(ranks, "gpt", *TRAIN, f"--out_dir={folder}", *words)
+def train(ranks, folder, *words, program="gpt"):
+    said = run(ranks, program, *TRAIN, f"--out_dir={folder}", *words)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return said, log, load_checkpoint(folder)
 
@@ -86,6 +87,40 @@ def test_sharded_state_is_resumed_by_one_process(alone, tmp_path):
     assert len(losses(first)) == 10
     np.testing.assert_allclose(losses(both), losses(log), rtol=1e-5)
     assert_equal_weights(found, checkpoint)
+
+
+@needs_nvrtc
+def test_ranks_with_a_gpu_each_are_one_process_on_the_joined_batch(tmp_path):
+    """Over a CuPy and an NCCL that pretend; resumed by one process on the CPU."""
+    words = ["--n_layer=1", "--decay_steps=6"]
+    _, log, checkpoint = train(1, tmp_path / "alone", *words, "--max_steps=6")
+    gpus = ["--device=cuda", "--shard_optimizer=true", "--max_steps=4"]
+    said, _, half = train(2, tmp_path / "run", *words, *gpus, program="tests.nccl_program")
+    assert said.count("calls of NCCL") == 2
+    assert "0 calls of NCCL" not in said.splitlines()
+    assert half.state["train"]["device"] == "cuda"
+    more = ["--init_from=resume", "--device=cpu", "--shard_optimizer=false", "--max_steps=6"]
+    _, both, found = train(1, tmp_path / "run", *words, *more)
+    np.testing.assert_allclose(losses(both), losses(log), rtol=1e-5)
+    np.testing.assert_allclose(losses(both, "grad_norm"), losses(log, "grad_norm"), rtol=1e-4)
+    assert_equal_weights(found, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "device", "words"),
+    [
+        (3, "cuda", "init: 3 ranks on this machine, and 2 GPUs"),
+        (2, "cuda:1", "train: device=cuda:1 with 2 ranks"),
+    ],
+)
+def test_gpus_that_ranks_cannot_have_are_refused_in_one_voice(ranks, device, words, tmp_path):
+    asked = [*TRAIN, f"--device={device}", f"--out_dir={tmp_path / 'run'}"]
+    said = run(ranks, "tests.nccl_program", *asked, code=1)
+    assert said.count(words) == 1
+
+
+def test_a_bucket_has_arrived_before_backward_ends():
+    assert run(2, "tests.mpi_program", "overlap").count("arrived before backward ended: True") == 2
 
 
 def test_operations_are_those_of_numpy_and_cores_are_shared():

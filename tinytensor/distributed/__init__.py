@@ -7,6 +7,7 @@ from .communicator import CommunicationError, Communicator, Handle, Operation, R
 from .data_parallel import DataParallel
 from .local import LocalCommunicator, run_local
 from .mpi import MpiCommunicator
+from .nccl import NcclCommunicator
 from .sharded import ShardedOptimizer
 from .start import init, started_ranks
 
@@ -17,6 +18,7 @@ __all__ = [
     "Handle",
     "LocalCommunicator",
     "MpiCommunicator",
+    "NcclCommunicator",
     "Operation",
     "Reduction",
     "ShardedOptimizer",

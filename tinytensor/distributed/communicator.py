@@ -62,6 +62,8 @@ class Communicator:
     Attributes:
         rank: which one this is, from 0.
         size: how many there are.
+        local_rank, local_size: the same among the ranks of this machine.
+        device: where this rank computes.
 
     Example:
         >>> from tinytensor import distributed
@@ -74,6 +76,9 @@ class Communicator:
 
     rank: int
     size: int
+    local_rank: int
+    local_size: int
+    device: tt.Device = tt.Device("cpu")
 
     def all_reduce(self, x: tt.Tensor, reduction: Reduction = "sum") -> Handle:
         """Let x become the sum (or mean, maximum, minimum) over all ranks, in its memory.

@@ -115,7 +115,7 @@ class LocalCommunicator(Communicator):
 
     def __init__(self, group: Group | None = None, rank: int = 0) -> None:
         self._group = Group(1) if group is None else group
-        self.rank, self.size = rank, self._group.size
+        self.rank, self.size = self.local_rank, self.local_size = rank, self._group.size
         self._count = 0  # operations so far: the same number is the same operation on every rank
 
     def start(self, operation: Operation) -> LocalHandle:

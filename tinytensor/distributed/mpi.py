@@ -90,6 +90,8 @@ class MpiCommunicator(Communicator):
         self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()  # our messages, apart from others'
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
+        self._here = self._comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine
+        self.local_rank, self.local_size = self._here.Get_rank(), self._here.Get_size()
         self._sums: dict[str, Any] = {"sum": MPI.SUM, "mean": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
         self.waiting = 0
         self._jobs: SimpleQueue[MpiHandle] = SimpleQueue()
@@ -162,7 +164,5 @@ class MpiCommunicator(Communicator):
         mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
         users = np.zeros(max(65_536, mine[-1] + 1), np.int32)
         users[mine] = 1
-        here = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED)
-        here.Allreduce(self._mpi.IN_PLACE, users)
-        here.Free()
+        self._here.Allreduce(self._mpi.IN_PLACE, users)
         return float((1 / users[mine]).mean())

@@ -12,10 +12,11 @@ from ..runtime.host_threads import VARIABLE, usable_cores
 from .communicator import CommunicationError, Communicator
 from .local import LocalCommunicator
 from .mpi import MpiCommunicator
+from .nccl import NcclCommunicator
 
 __all__ = ["init", "started_ranks"]
 
-Backend = Literal["auto", "local", "mpi"]
+Backend = Literal["auto", "local", "mpi", "nccl"]
 # Where MPICH (and Intel's and Microsoft's MPI), Open MPI and MVAPICH tell a process how many there are.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
@@ -43,14 +44,16 @@ def init(backend: Backend = "auto") -> Communicator:
 
     Args:
         backend: "mpi", the processes of one `mpiexec`; "local", this program alone; "auto", the first where
-            `mpiexec` started several processes.
+            `mpiexec` started several processes; "nccl", the ranks of "auto" with a GPU each: the
+            one of the rank's number on its machine, which `device` of the communicator names.
 
     Returns:
-        The communicator; the same object each time for MPI.
+        The communicator; the same object each time for MPI and NCCL.
 
     Raises:
         ArgumentError: there is no such backend.
-        CommunicationError: MPI cannot be used.
+        CommunicationError: MPI or NCCL cannot be used.
+        DeviceError: a rank finds no GPU for itself.
 
     Example:
         >>> from tinytensor import distributed
@@ -63,9 +66,16 @@ def init(backend: Backend = "auto") -> Communicator:
         return LocalCommunicator()
     if backend == "mpi":
         return _all_of_mpi()
+    if backend == "nccl":
+        return _with_gpus()
     raise tt.ArgumentError(
-        f"init: backend={backend!r}", why="there are auto, local and mpi", fix='init("auto")'
+        f"init: backend={backend!r}", why="there are auto, local, mpi and nccl", fix='init("auto")'
     )
+
+
+@cache
+def _with_gpus() -> NcclCommunicator:
+    return NcclCommunicator(init())
 
 
 @cache

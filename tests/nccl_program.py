@@ -1,0 +1,33 @@
+"""`python -m gpt …` as a rank of `mpiexec` sees it on a machine with two GPUs, over a CuPy and an NCCL that
+pretend: `python -m tests.nccl_program WORDS`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from gpt.__main__ import main
+
+from .cupy_fixtures import install
+from .fake_cupy import FakeCupy
+from .fake_nccl import FakeNccl
+
+
+def meet(key: object, rank: int, size: int, mine: Any) -> list[Any]:
+    """What all ranks contribute, by way of MPI."""
+    from mpi4py import MPI
+
+    found: list[Any] = MPI.COMM_WORLD.allgather(mine)
+    return found
+
+
+if __name__ == "__main__":
+    fake = install(FakeCupy(gpus=("90", "90")), pytest.MonkeyPatch())
+    fake.cuda.nccl = FakeNccl(fake, meet)
+    sys.modules["cupy.cuda"] = fake.cuda  # type: ignore[assignment]
+    code = main(sys.argv[1:])
+    print(f"{len(fake.launches)} launches, {len(fake.cuda.nccl.calls)} calls of NCCL", flush=True)
+    sys.exit(code)
