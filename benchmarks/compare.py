@@ -169,6 +169,10 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     ]
     for key in SAME_MACHINE:
         before, after = old["machine"].get(key), new["machine"].get(key)
+        if key == "libraries":  # an older file may not know of all
+            before, after = (
+                {k: v for k, v in r.items() if k in before and k in after} for r in (before, after)
+            )
         if before != after:
             head.append(f"not the same {key}: {before} and {after}")
     if not old["results"] and not new["results"]:

@@ -14,7 +14,10 @@ from typing import Any
 from benchmarks.contestants import ROOT
 from benchmarks.windows import cpus
 
-LIBRARIES = ("numpy", "torch", "transformers")
+LIBRARIES = (
+    *("numpy", "torch", "transformers", "tokenizers", "tiktoken", "jax", "tinygrad", "mpi4py"),
+    *("cupy-cuda12x", "cupy-cuda13x"),
+)
 SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "GOTO_", "KMP_", "MALLOC_", "LD_PRELOAD", "TINYTENSOR_")
 
 

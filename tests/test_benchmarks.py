@@ -306,6 +306,10 @@ def test_compare_says_that_machines_differ() -> None:
     old, new = (held(Fake([1.0]), Fake([1.0]), Plan(rounds=1))[0].to_dict() for _ in range(2))
     new["machine"] = new["machine"] | {"cpu": "another one"}
     assert "not the same cpu" in compare.compare(old, new)
+    new["machine"]["libraries"] = new["machine"]["libraries"] | {"a new one": "1.0"}
+    assert "not the same libraries" not in compare.compare(old, new)
+    new["machine"]["libraries"] |= {"numpy": "0.1"}
+    assert "not the same libraries" in compare.compare(old, new)
 
 
 def test_wrong_files_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
