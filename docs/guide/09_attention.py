@@ -17,7 +17,7 @@ import numpy as np
 from lesson import STORY, Exercises, figure, pick, show
 
 import tinytensor as tt
-from gpt.attention_maps import attention_maps
+from gpt.attention_maps import attention_maps, render
 from gpt.config import GPTConfig
 from gpt.model import GPT
 
@@ -86,9 +86,8 @@ print("shares", share.detach().numpy().round(3), "slopes of the first", row.grad
 assert np.isclose((share[0] / share[1]).item(), np.exp(2.0 - 1.0))
 assert np.allclose(tt.softmax(row + 100.0).detach().numpy(), share.detach().numpy(), atol=1e-6)
 assert (row.grad != 0).all()
-assert tt.argmax(tt.tensor([2.0, 1.0, -1.0])) == tt.argmax(
-    tt.tensor([2.01, 1.0, -1.0])
-)  # a hard choice stays
+hard = [tt.argmax(tt.tensor([first, 1.0, -1.0])).item() for first in (2.0, 2.01)]
+assert hard[0] == hard[1]  # a hard choice does not notice
 
 # %% [markdown]
 # ## Why the scale?
@@ -108,11 +107,8 @@ for d in sizes:
     products = (q @ k.mT).reshape(count, keys)
     largest = [tt.softmax(s).max(1).mean().item() for s in (products, products / sqrt(d))]
     table.append((products.var().item(), (products / sqrt(d)).var().item(), *largest))
-    print(
-        "d = {:<5} variance {:7.1f}, scaled {:.2f}; largest of 16 shares {:.2f}, scaled {:.2f}".format(
-            d, *table[-1]
-        )
-    )
+    numbers = "d = {:<5} variance {:7.1f}, scaled {:.2f}; largest of 16 shares {:.2f}, scaled {:.2f}"
+    print(numbers.format(d, *table[-1]))
 
 picture, axes = figure(size=(6, 3.4))
 axes.plot(sizes, [r[2] for r in table], marker="o", label="without a scale")
@@ -131,6 +127,11 @@ show(
 for d, (plain, scaled, _, _) in zip(sizes, table, strict=True):
     assert abs(plain / d - 1) < 0.15
     assert abs(scaled - 1) < 0.15
+both = [tt.softmax(s) for s in (products, products / sqrt(d))]  # of the widest
+slopes = [(p * (1.0 - p)).max(1).mean().item() for p in both]  # how a share moves with its own score
+print("slope of a share, d = 1024: {:.3f}, scaled {:.3f}".format(*slopes))
+
+assert slopes[0] < 0.3 * slopes[1]
 assert table[-1][2] > 0.9  # nearly all for one key
 assert table[-1][3] < 0.4
 assert abs(table[-1][3] - table[1][3]) < 0.05  # the same for all widths
@@ -260,6 +261,7 @@ assert next_word(model, "The dog liked the")[0] == "park"  # the same three word
 # Who looks at whom? Each row is a token, each column a token that it may look at, and a row adds up to 1.
 
 # %%
+print(render(attention_maps(model, Words(), "The cat sat")))
 text = "The cat liked the"
 maps = attention_maps(model, Words(), text)
 picture, both = figure(1, 2, size=(8, 3.8))

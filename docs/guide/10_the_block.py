@@ -146,12 +146,12 @@ assert np.allclose(top.numpy(), deep(ids).detach().numpy(), atol=1e-5)
 # %% [markdown]
 # ## Pre-norm and post-norm
 #
-# The transformer of 2017 put the norm behind the sum: `norm(x + f(x))`. GPT-2 put it before the part: `x +
-# f(norm(x))`. With the norm before the part, the stream itself is never divided by anything on its way up.
-# It grows with each sum, and the last norm divides by its size, once. So in a deep pre-norm model each
-# block gets a smaller gradient, and the steps stay gentle. With the norm behind each sum the last blocks
-# get the full gradient, however deep the model is (Xiong et al. 2020). Let us measure it, with weights as
-# in 2017: random, of variance 1 / inputs.
+# The transformer of 2017 put the norm behind the sum: `norm(x + f(x))`. GPT-2 put it before the part:
+# `x + f(norm(x))`. With the norm before the part, the stream itself is never divided by anything on its way
+# up. It grows with each sum, and the last norm divides by its size, once. So the deeper a pre-norm model
+# is, the smaller is the gradient of its last blocks, and the more gentle are the steps. With the norm
+# behind each sum the last blocks get the full gradient, however deep the model is (Xiong et al. 2020,
+# arXiv:2002.04745). Let us measure it, with weights as in 2017: random, of variance 1 / inputs.
 
 
 # %%
@@ -193,45 +193,46 @@ assert max(found["post"]) < 1.8 * min(found["post"])
 
 # %% [markdown]
 # Now train both, 8 blocks deep, at a learning rate that suits the pre-norm model, and at full rate from the
-# first step on. The other one never gets further than knowing how frequent each character is. It can be
-# trained, but it needs a low rate, or a warmup: a rate that begins low and rises.
+# first step on. The post-norm model never gets further than knowing how frequent each character is. At a
+# third of the rate it learns. (Or with a warmup: a rate that begins low and rises.)
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
 frequency = np.bincount(tokenizer.encode(STORY)) / len(STORY)
 only_frequencies = -(frequency * np.log(frequency)).sum()
-curves = {}
-for kind in ("pre", "post"):
-    model, _ = untrained(kind, n_layer=8, vocab_size=tokenizer.vocab_size)
-    optimizer = tt.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+
+
+def learn(norm_position, lr):
+    """Losses on the way."""
+    model, _ = untrained(norm_position, n_layer=8, vocab_size=tokenizer.vocab_size)
+    optimizer = tt.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
     batches = Batches(tokenizer.encode(2 * STORY), batch_size=8, block_size=32, seed=0)
-    curves[kind] = []
-    for _ in range(pick(150, 80)):
+    losses = []
+    for _ in range(pick(250, 150)):
         x, y = map(tt.from_numpy, next(batches))
         optimizer.zero_grad()
         loss = model.loss(x, y)
         loss.backward()
         optimizer.step()
-        curves[kind].append(loss.item())
+        losses.append(loss.item())
+    return losses
 
+
+curves = {(kind, lr): learn(kind, lr) for kind, lr in (("pre", 3e-3), ("post", 3e-3), ("post", 1e-3))}
 picture, axes = figure()
-for kind, losses in curves.items():
-    axes.plot(losses, label=f"{kind}-norm")
+for (kind, lr), losses in curves.items():
+    axes.plot(losses, label=f"{kind}-norm, learning rate {lr:g}")
 axes.axhline(only_frequencies, color="gray", linestyle=":", label="knows frequencies only")
 axes.set(title="Eight blocks, no warmup", xlabel="step", ylabel="loss (nats)")
 axes.legend()
-show(
-    picture,
-    "The same model and the same learning rate. With the norm behind the sum it does not begin to learn.",
-)
+show(picture, "The same model, trained three times. With the norm behind the sum it bears a low rate only.")
 print(
-    {kind: round(losses[-1], 2) for kind, losses in curves.items()},
-    "frequencies only:",
-    only_frequencies.round(2),
+    {key: round(losses[-1], 2) for key, losses in curves.items()}, "frequencies:", only_frequencies.round(2)
 )
 
-assert curves["pre"][-1] < 0.6 * only_frequencies
-assert min(curves["post"]) > 0.85 * only_frequencies
+assert curves["pre", 3e-3][-1] < 0.5 * only_frequencies
+assert min(curves["post", 3e-3]) > 0.85 * only_frequencies
+assert curves["post", 1e-3][-1] < 0.75 * only_frequencies
 
 # %% [markdown]
 # There is a price: nothing bounds the stream. So a pre-norm model has one norm more, `ln_f`, before its

@@ -196,7 +196,7 @@ assert told == STORY
 
 # %% [markdown]
 # It has learned this story by heart, and nothing else. To learn language rather than one text takes far
-# more text than weights. But the steps are the same: these three lines are what trained every large model.
+# more text than weights. But the steps stay the same: forward, backward, and a step against the gradient.
 #
 # ## Exercises
 #

@@ -21,8 +21,8 @@ exercises = Exercises("14_a_kernel_and_strides")
 #
 # A kernel is a function that thousands of threads run at once. Threads come in **blocks** of equal size,
 # and all blocks together are the **grid**. Each thread knows the number of its block and its own number in
-# it, and makes of the two the number of the element that it works on: `i = blockIdx.x * blockDim.x +
-# threadIdx.x`.
+# it, and makes of the two the number of the element that it works on:
+# `i = blockIdx.x * blockDim.x + threadIdx.x`.
 #
 # The last block may be too large for the data, so each thread asks whether there is something to do.
 
@@ -204,8 +204,8 @@ exercises.check(2, sectors_of)
 # number for each column, and `y` is packed: `y[r, c] = x[r, c] + b[c]`. The function returns the source as
 # a string.
 #
-# `__global__ void add_bias(float* y, const float* x, const float* b, int rows, int columns, int row_stride,
-# int column_stride)`
+#     __global__ void add_bias(float* y, const float* x, const float* b, int rows, int columns,
+#                              int row_stride, int column_stride)
 
 
 # %%

@@ -184,8 +184,8 @@ assert set(flops.values()) in (
 # A modern GPU does about 20 operations in the time in which its memory moves one byte. The plain kernel on
 # columns does 2 · 64³ operations and moves 1.3 MB: 0.4 for each byte, so it waits nearly all the time
 # (caches help it, but not enough). With tiles there are 6.4 for each byte at `n = 64`, and more for larger
-# matrices, up to 8. Larger tiles, and more results for each thread, go on from here: `python -m benchmarks
-# kernels_lab matmul` climbs eight steps, to tensor cores.
+# matrices, up to 8. Larger tiles, and more results for each thread, go on from here:
+# `python -m benchmarks kernels_lab matmul` climbs eight steps, to tensor cores.
 
 # %%
 per_byte = {name: 2 * n**3 / value for name, value in moved.items()}

@@ -170,7 +170,7 @@ show(
     "512 threads, 7 counters. Without atomic additions the threads of a bar overwrite each other.",
 )
 
-assert "global race" in results["plain"][1]
+assert results["plain"] == (expected, {"global race"})  # right by luck: here each thread ran undisturbed
 assert results["atomic"] == (expected, set())
 
 # %% [markdown]
@@ -241,8 +241,8 @@ exercises.check(2, turn)
 
 # %% [markdown]
 # **Exercise 3.** Write a kernel that finds the largest of `n` integers, with any number of blocks:
-# `largest[0]` begins as the least integer that there is. `__global__ void find(int* largest, const int* x,
-# int n)`
+# `largest[0]` begins as the least integer that there is.
+# `__global__ void find(int* largest, const int* x, int n)`
 
 
 # %%
