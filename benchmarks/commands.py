@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from math import isqrt
 from pathlib import Path
 
 from benchmarks.contestants import BenchmarkError
@@ -28,8 +29,10 @@ def ops(options: argparse.Namespace) -> list[Report]:
     from benchmarks import bench_ops
 
     sizes = options.sizes.split(",")
-    if not all(word.isdecimal() and int(word) >= 16 for word in sizes):
-        raise BenchmarkError(f"ops: --sizes {options.sizes}: numbers of elements from 16 on, with commas")
+    if not all(word.isdecimal() and int(word) >= 16 and isqrt(int(word)) ** 2 == int(word) for word in sizes):
+        raise BenchmarkError(
+            f"ops: --sizes {options.sizes}: squares from 16 on, with commas, such as 1024,65536"
+        )
     return [
         bench_ops.run(
             Plan(options.rounds, options.retries, options.seconds),

@@ -8,6 +8,7 @@ import pytest
 
 import tinytensor as tt
 from benchmarks import bench_ops
+from benchmarks.__main__ import main
 from benchmarks.bench_ops import COPIES, CUDA, NO_GPU, OURS, OpsReport, crossover, key, moved_bytes, suite
 from benchmarks.contestants import BenchmarkError, Local
 from benchmarks.harness import Plan, Report, Result, agree
@@ -234,6 +235,7 @@ def test_a_run_measures_sizes_and_layouts(monkeypatch: pytest.MonkeyPatch) -> No
         *(f"sum of rows | 1024 | {layout}" for layout in LAYOUTS),
     ]
     assert set(report.results[0].rounds[0]) >= {OURS, "NumPy alone", "NumPy"}
+    assert main(["ops", "--sizes", "1000"]) == 2  # inputs are squares
     with pytest.raises(BenchmarkError, match="no case has"):
         bench_ops.run(plan, only="no such op")
     with pytest.raises(BenchmarkError, match="is unknown"):
