@@ -70,7 +70,7 @@ def show(picture: Figure | str, caption: str) -> None:
 def _svg(picture: Figure, caption: str) -> str:
     for axes in picture.axes:
         _check_words(axes)
-    width = int(picture.get_size_inches()[0] * 15)  # letters that fit into a line
+    width = int(picture.get_size_inches()[0] * 14)  # letters that fit into a line
     words = textwrap.fill(caption, width)
     picture.supxlabel(words, x=0.01, ha="left", fontsize=9)
     buffer = io.StringIO()
