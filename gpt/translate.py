@@ -197,8 +197,7 @@ class TranslateRun(Run):
                 count += targets
         exact = self.exact()
         model.train(training)
-        if self.ranks.rank == 0:
-            RunLog(self.folder).write(step=self.step, exact=round(exact, 4))
+        RunLog(self.folder).write(step=self.step, exact=round(exact, 4))
         return total / count
 
     @property
@@ -299,7 +298,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         *configs, config = configs_of(argv, _BEGIN, TranslateConfig())
         run = train(*configs, kind=TranslateRun, loop=Translator)
-        if run.step < run.train_config.max_steps or run.ranks.rank > 0:
+        if run.step < run.train_config.max_steps:
             return 0
         folder = run.folder
         _report(run)
