@@ -148,6 +148,25 @@ def test_sums_of_gradients_belong_to_the_backward_pass() -> None:
     assert {c.ins for c in sums} == {((100, 100), (100, 100))}
 
 
+def test_only_one_thread_watches_at_a_time() -> None:
+    caught: list[Exception] = []
+
+    def look() -> None:
+        try:
+            lab.kernel("exp", tt.ones(3))
+        except ArgumentError as error:
+            caught.append(error)
+
+    with lab.profile():
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+        assert lab.kernel("exp", tt.ones(3))[0].template["F"] == "Exp"  # within the same thread it may
+    assert "another thread is watching" in str(caught[0])
+    look()
+    assert len(caught) == 1
+
+
 def test_groups_by_shape_keep_calls_apart() -> None:
     with lab.profile() as p:
         for n in (3, 3, 5):

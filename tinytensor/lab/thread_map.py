@@ -65,7 +65,7 @@ def _flat(requests: Sequence[Request]) -> NamedMemory:
     count = (max(addresses) + size - first + size - 1) // size
     rows = -(-count // COLUMNS)
     shape = (rows, COLUMNS) if rows > 1 else (1, count)
-    return NamedMemory("scratch", first, Layout(shape, (shape[1], 1), 0), size, count * size)
+    return NamedMemory("unnamed memory", first, Layout(shape, (shape[1], 1), 0), size, count * size)
 
 
 def touched(requests: Sequence[Request], memory: NamedMemory) -> tuple[Ints, Ints]:

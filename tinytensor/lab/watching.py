@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
+
+from ..errors import ArgumentError
 
 __all__ = ["Line", "Replacement", "opener", "replaced", "user_lines"]
 
@@ -23,9 +26,43 @@ _of_user: dict[CodeType, bool] = {}
 _INHERITED = object()
 
 
+class _Watch:
+    """Which thread watches, and how many blocks deep: two at once could not put back what they found."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread, self._depth = 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._depth and self._thread != threading.get_ident():
+                raise ArgumentError(
+                    "lab: another thread is watching the engine",
+                    why="both would take the place of the same functions, and put back each other's",
+                    fix="end the other one first, or watch from one thread; lab.profile sees all threads",
+                )
+            self._thread, self._depth = threading.get_ident(), self._depth + 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._depth -= 1
+
+
+_watch = _Watch()
+
+
 @contextmanager
 def replaced(replacements: Iterable[Replacement]) -> Iterator[None]:
-    """Set attributes while the block runs; those that a class inherits become its own meanwhile."""
+    """Set attributes while the block runs; those that a class inherits become its own meanwhile.
+
+    Raises:
+        ArgumentError: another thread is in such a block.
+    """
+    with _watch:
+        yield from _replaced(replacements)
+
+
+def _replaced(replacements: Iterable[Replacement]) -> Iterator[None]:
     before: list[Replacement] = []
     try:
         for owner, attribute, value in list(replacements):
