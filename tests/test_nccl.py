@@ -16,6 +16,7 @@ from tinytensor.distributed import (
     CommunicationError,
     Communicator,
     DataParallel,
+    LocalCommunicator,
     NcclCommunicator,
     run_local,
     start,
@@ -126,6 +127,20 @@ def test_one_process_is_a_rank_too(nccl: FakeNccl) -> None:
     x = tt.ones(2, device="cuda")
     ranks.all_reduce(x, "mean").wait()
     assert x.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.gpu
+def test_one_rank_on_a_gpu() -> None:
+    try:
+        ranks = NcclCommunicator(LocalCommunicator())
+    except CommunicationError as error:
+        pytest.skip(str(error))
+    x = tt.arange(6, dtype=tt.bfloat16, device=ranks.device) + 1.0
+    target = tt.zeros(6, dtype=tt.bfloat16, device=ranks.device)
+    handles = [ranks.all_gather(target, x), ranks.reduce_scatter(target, x), ranks.broadcast(target)]
+    for handle in [*handles, ranks.all_reduce(target, "mean")]:
+        handle.wait()
+    assert target.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
 # ---- order -----------------------------------------------------------------------------------------------
