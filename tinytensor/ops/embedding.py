@@ -30,6 +30,7 @@ class Embedding(Op):
     inputs = ("weight", "indices")
     saves = ("indices",)
     dense = ("weight",)
+    raw = True  # rows are moved: a table of 16-bit floats is not widened for a few of them
 
     @staticmethod
     def infer(weight: Spec, indices: Spec, *, rows: int) -> Specs:
