@@ -31,7 +31,18 @@ CHOSEN = 0.15  # share of tokens that are to be found
 REPLACED, RANDOM = 0.8, 0.1  # share of those that the mask, or any token, stands in for
 EXAMPLE = "To be, or n__ to be, that is the quest___"
 _MODEL, _TRAIN = preset("shakespeare-char-cpu")
-_BEGIN = _MODEL, replace(_TRAIN, out_dir="runs/masked")
+_BEGIN = (
+    replace(_MODEL, position="rope"),
+    replace(
+        _TRAIN,
+        out_dir="runs/masked",
+        batch_size=24,  # a batch has few targets
+        max_steps=1500,
+        learning_rate=2e-3,
+        min_learning_rate=2e-4,
+        eval_interval=500,
+    ),
+)
 
 
 def hide(
@@ -173,15 +184,9 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> s
         >>> filled[0], len(filled), filled[-1]
         ('a', 4, 'b')
     """
-    parts = text.split(blank)
-    if len(parts) < 2:
-        raise tt.ArgumentError(
-            f"masked: no gap in {text[:40]!r}",
-            why=f"gaps are written as {blank!r}",
-            fix=f"for example {EXAMPLE.replace('_', blank)!r}",
-        )
+    _require_gap(text, blank)
     mask = model.config.vocab_size - 1
-    ids = [i for part in parts for i in [*tokenizer.encode(part), mask]][:-1]
+    ids = [i for part in text.split(blank) for i in [*tokenizer.encode(part), mask]][:-1]
     while mask in ids:
         gaps = [place for place, i in enumerate(ids) if i == mask]
         with tt.no_grad():
@@ -190,6 +195,15 @@ def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> s
         surest = np.unravel_index(int(p.argmax()), p.shape)
         ids[gaps[surest[0]]] = int(surest[1])
     return tokenizer.decode(ids)
+
+
+def _require_gap(text: str, blank: str) -> None:
+    if blank not in text:
+        raise tt.ArgumentError(
+            f"masked: no gap in {text[:40]!r}",
+            why=f"gaps are written as {blank!r}",
+            fix=f"for example {EXAMPLE.replace('_', blank)!r}",
+        )
 
 
 @dataclass(frozen=True)
@@ -201,7 +215,7 @@ class FillConfig:
         blank: what marks a gap of one token.
 
     Raises:
-        ArgumentError: an empty blank.
+        ArgumentError: an empty blank, or a text without one.
     """
 
     text: tuple[str, ...] = ()
@@ -211,6 +225,8 @@ class FillConfig:
         check_types(self)
         if not self.blank:
             raise tt.ArgumentError("masked: --blank is empty", why="it marks a gap", fix="--blank=_")
+        for text in self.text:
+            _require_gap(text, self.blank)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -230,6 +246,10 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if argv and not argv[0].startswith("--"):
         folder, (config,) = argv[0], parse_overrides(argv[1:], FillConfig())
+        if not config.text:
+            raise tt.ArgumentError(
+                "masked: no --text", why="its gaps are what is filled", fix=f"--text='{EXAMPLE}'"
+            )
     else:
         *configs, config = configs_of(argv, _BEGIN, FillConfig())
         run = train(*configs, kind=MaskedRun)
@@ -245,7 +265,7 @@ def main(argv: Sequence[str]) -> int:
             why="gaps are in a text",
             fix=f"copy it to {folder}/tokenizer.json",
         )
-    for text in config.text or (EXAMPLE.replace("_", config.blank),):
+    for text in config.text:
         print(f"{text!r}\n→ {fill(model, tokenizer, text, config.blank)!r}")
     return 0
 

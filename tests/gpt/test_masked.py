@@ -154,6 +154,8 @@ def test_an_encoder_is_no_gpt(text, tmp_path, capsys):
     ):
         assert command_line(words) == 2
         assert "holds a model of kind Encoder" in capsys.readouterr().err
+    assert command_line(["masked", str(run.folder)]) == 2
+    assert "no --text" in capsys.readouterr().err
     with pytest.raises(tt.FormatError, match="Encoder"):
         from_pretrained(run.folder)
     with pytest.raises(tt.FormatError, match="Encoder"):
@@ -163,6 +165,7 @@ def test_an_encoder_is_no_gpt(text, tmp_path, capsys):
 @pytest.mark.parametrize(("word", "message"), [
     ("--sample_interval=5", "no use"), ("--position=alibi", "TwoWayAttention"), ("--blank=", "blank"),
     ("--sliding_window=8", "TwoWayAttention"), ("--tex=a_", "did you mean --text"),
+    ("--text=The cat", "no gap"),
 ])  # fmt: skip
 def test_wrong_words_say_so(text, tmp_path, capsys, word, message):
     words = ["--preset=tiny", f"--data={text}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2"]

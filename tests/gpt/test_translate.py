@@ -217,7 +217,7 @@ def test_a_run_of_translations_is_no_gpt(capitals, tmp_path, capsys):
     run = trained(capitals, tmp_path / "run", "--max_steps=2")
     assert command_line(["sample", str(run.folder)]) == 2
     assert "python -m gpt translate" in capsys.readouterr().err
-    assert command_line(["masked", str(run.folder)]) == 2
+    assert command_line(["masked", str(run.folder), "--text=_"]) == 2
     assert command_line(["train", "--init_from=resume", f"--out_dir={run.folder}"]) == 2
     assert "EncoderDecoder" in capsys.readouterr().err
 
