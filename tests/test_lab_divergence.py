@@ -18,6 +18,8 @@ from tinytensor.lab.diverge import Divergence, divergence, drift
 from tinytensor.lab.rounding import compare, move
 from tinytensor.op import registry
 
+from .cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
+
 
 def step_of_a_gpt(device: str, dtype: tt.DType = tt.float32) -> list[tt.Tensor]:
     tt.manual_seed(3)
@@ -73,6 +75,29 @@ def test_bfloat16_beside_float32_only_drifts() -> None:
     assert found.first is None, str(found)
     drifts = [step.drift for step in found.runs[1] if step.drift is not None and not step.backward]
     assert max(drifts) > 2.0**-9  # they differ by bfloat16's rounding
+
+
+def small_program(device: str) -> list[tt.Tensor]:
+    x = tt.arange(32, dtype=tt.float32, device=device).reshape(4, 8).requires_grad_()
+    y = tt.softmax(tt.layer_norm(x, tt.ones(8, device=device), tt.zeros(8, device=device)) * 0.5)
+    (y @ y.T).sum().backward()
+    assert x.grad is not None
+    return [y, x.grad]
+
+
+@needs_nvrtc
+def test_the_roads_of_a_gpu_are_watched(lazy: str) -> None:  # noqa: F811 - a fixture: CuPy over the emulator
+    found = divergence(small_program, "cpu", lazy)
+    assert found.first is None, str(found)
+    assert {"layer_norm_backward", "softmax_backward", "matmul"} <= {step.op for step in found.runs[1]}
+    assert {step.device for step in found.runs[1]} == {"cuda"}
+
+
+@pytest.mark.gpu
+def test_a_gpu_computes_as_the_cpu_does() -> None:
+    for program in (small_program, step_of_a_gpt):
+        found = divergence(program, "cpu", "cuda")
+        assert found.first is None, str(found)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3)])
