@@ -391,6 +391,8 @@ def test_dots_stand_where_their_numbers_say() -> None:
 
 
 def test_the_page_is_whole() -> None:
-    document_ = parse(profiled().html())
+    p = profiled()
+    assert len(repr(p)) < 400  # not every call
+    document_ = parse(p.html())
     assert len(document_.all("svg")) == 3
     assert "of matmul" in document_.text

@@ -65,7 +65,7 @@ class KernelLaunch:
     block: Sizes
     shared: int
     times: int
-    count: KernelCount
+    count: KernelCount = field(repr=False)
     memory: list[NamedMemory] = field(repr=False)
     together: list[str] = field(default_factory=list, repr=False)
 

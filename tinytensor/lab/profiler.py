@@ -109,8 +109,8 @@ class Profile:
         given: peaks that were given, by device.
     """
 
-    calls: list[Call] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list, repr=False)
+    spans: list[Span] = field(default_factory=list, repr=False)
     seconds: float = 0.0
     overhead: float = 0.0
     begun: float = 0.0
