@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DeviceError, KernelError
+from ..runtime.check_counts import LineCount
 from .html import Html, heat, page, tag
 from .kernel_source import Piece, caller_of, split_place
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["kernel_page"]
 
 PICTURES = 6  # lines of a kernel that are drawn
-IDEAL_SECTORS = 0.99  # share of the moved bytes that were asked for; less gets a color
+IDEAL = 0.99  # share of the moved bytes that were asked for; less gets a color
 HEAD = ("", "accesses", "sectors/request", "used", "bank ways", "lanes", "FLOPs", "source")
 STYLE = "body{max-width:100rem}.code td{padding:0 .45rem;border-width:0 1px;line-height:1.35}"
 
@@ -64,31 +65,55 @@ def _listing(launch: KernelLaunch, piece: Piece) -> Html:
 
 def _row(launch: KernelLaunch, piece: Piece, number: int) -> Html:
     place = piece.file.name, number
-    lines = [x for x in launch.lines if place in (split_place(x.place), caller_of(x.place))]
+    kinds: dict[tuple[str, str, int], list[LineCount]] = {}
+    for line in launch.lines:
+        if place in (split_place(line.place), caller_of(line.place)):
+            kinds.setdefault((line.space, line.way, line.size), []).append(line)
     flops = sum(x.flops for x in launch.work if place in (split_place(x.place), caller_of(x.place)))
-    in_global = [line for line in lines if line.space == "global"]
-    in_shared = [line for line in lines if line.space == "shared"]
-    sectors = sum(line.sectors for line in in_global)
-    used = sum(line.bytes for line in in_global) / (32 * sectors) if sectors else 1.0
-    requests = sum(line.requests for line in in_global)
-    ideal = sum(line.ideal for line in in_shared)
-    ways = sum(line.wavefronts for line in in_shared) / ideal if ideal else 1.0
-    asked = sum(line.requests for line in lines)
+    costs = [_Cost.of(lines) for lines in kinds.values()]
     cells = [
         tag("td", str(number), class_="number"),
-        tag("td", "\n".join(dict.fromkeys([f"{x.space} {x.way} {x.size} B" for x in lines]))),
-        _number(f"{sectors / requests:.2f}" if requests else "", 1 - used if used < IDEAL_SECTORS else 0.0),
-        _number(f"{used:.0%}" if sectors else ""),
-        _number(f"{ways:.2f}" if ideal else "", min((ways - 1) / 4, 1.0)),
-        _number(f"{sum(x.lanes for x in lines) / asked:.1f}" if asked else ""),
-        _number(f"{flops:,}" if flops else ""),
+        tag("td", "\n".join([f"{space} {way} {size} B" for space, way, size in kinds])),
+        _number([c.sectors for c in costs], max([1 - c.share for c in costs], default=0.0)),
+        _number([f"{c.share:.0%}" if c.sectors else "" for c in costs]),
+        _number([c.ways for c in costs], max([c.conflicts for c in costs], default=0.0)),
+        _number([c.lanes for c in costs]),
+        _number([f"{flops:,}" if flops else ""]),
         tag("td", piece.lines[number - piece.first]),
     ]
     return tag("tr", *cells)
 
 
-def _number(text: str, warning: float = 0.0) -> Html:
-    if warning <= 0.0:
+class _Cost(NamedTuple):
+    """Texts of one kind of access at a line; the share of moved bytes that was asked for, and how much turns
+    of shared memory exceed what is needed, from 0 to 1.
+    """
+
+    sectors: str
+    share: float
+    ways: str
+    conflicts: float
+    lanes: str
+
+    @staticmethod
+    def of(lines: Sequence[LineCount]) -> _Cost:
+        """Of several callers together."""
+        requests, sectors = sum(x.requests for x in lines), sum(x.sectors for x in lines)
+        share = sum(x.bytes for x in lines) / (32 * sectors) if sectors else 1.0
+        ideal = sum(x.ideal for x in lines)
+        ways = sum(x.wavefronts for x in lines) / ideal if ideal else 1.0
+        return _Cost(
+            f"{sectors / requests:.2f}" if sectors else "",
+            share,
+            f"{ways:.2f}" if ideal else "",
+            min((ways - 1) / 4, 1.0),
+            f"{sum(x.lanes for x in lines) / requests:.1f}",
+        )
+
+
+def _number(texts: Sequence[str], warning: float = 0.0) -> Html:
+    text = "\n".join(texts)
+    if warning <= 1 - IDEAL or not text.strip():
         return tag("td", text, class_="number")
     attributes = heat(warning)
     return tag("td", text, class_=f"number {attributes['class_']}", style=attributes["style"])
