@@ -1,5 +1,6 @@
-"""`python -m gpt …` as a rank of `mpiexec` sees it on a machine with two GPUs, over a CuPy and an NCCL that
-pretend: `python -m tests.nccl_program WORDS`.
+"""`python -m gpt WORDS` on a rank of `mpiexec` that has two GPUs: over a CuPy and an NCCL that pretend.
+
+`python -m tests.nccl_program WORDS | fail HOW WORDS`
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from gpt.__main__ import main
 from .cupy_fixtures import install
 from .fake_cupy import FakeCupy
 from .fake_nccl import FakeNccl
+from .mpi_program import fail
 
 
 def meet(key: object, rank: int, size: int, mine: Any) -> list[Any]:
@@ -28,6 +30,7 @@ if __name__ == "__main__":
     fake = install(FakeCupy(gpus=("90", "90")), pytest.MonkeyPatch())
     fake.cuda.nccl = FakeNccl(fake, meet)
     sys.modules["cupy.cuda"] = fake.cuda  # type: ignore[assignment]
-    code = main(sys.argv[1:])
+    words = sys.argv[1:]
+    code = fail(*words[1:]) if words[0] == "fail" else main(words)
     print(f"{len(fake.launches)} launches, {len(fake.cuda.nccl.calls)} calls of NCCL", flush=True)
     sys.exit(code)

@@ -144,8 +144,11 @@ def test_operations_are_those_of_numpy_and_cores_are_shared():
 @pytest.mark.parametrize(
     ("how", "words"), [("raise", "error on rank 1 of 2, which ends all"), ("kill", "signal 9")]
 )
-def test_a_rank_that_fails_ends_all(how, words, tmp_path):
-    said = run(2, "tests.mpi_program", "fail", how, *TRAIN, f"--out_dir={tmp_path}", "--max_steps=99", code=1)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_nvrtc)])
+def test_a_rank_that_fails_ends_all(how, words, device, tmp_path):
+    program = "tests.mpi_program" if device == "cpu" else "tests.nccl_program"
+    asked = [*TRAIN, f"--device={device}", f"--out_dir={tmp_path}", "--max_steps=99"]
+    said = run(2, program, "fail", how, *asked, code=1)
     assert words in said
     assert ("bad luck" in said) is (how == "raise")
     assert "step      3  loss" in said
