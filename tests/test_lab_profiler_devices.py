@@ -14,6 +14,7 @@ from tests.pages import parse
 from tinytensor import lab, launching
 from tinytensor.autograd import Pass
 from tinytensor.errors import ArgumentError
+from tinytensor.lab import peaks
 from tinytensor.lab.costs import COSTS, flops_of
 from tinytensor.lab.flame import tree
 from tinytensor.lab.peaks import Peaks
@@ -40,10 +41,10 @@ class Two(tt.nn.Module):
         return x
 
 
-def profiled(device: str = "cpu", peaks: dict[str, Peaks] = PEAKS) -> lab.Profile:
+def profiled(device: str = "cpu", given: dict[str, Peaks] = PEAKS) -> lab.Profile:
     model = Two().to(device)
     x = tt.ones(4, 8, device=device)
-    with lab.profile(peaks=peaks) as p:
+    with lab.profile(peaks=given) as p:
         model(x).sum().backward()
     return p
 
@@ -237,6 +238,30 @@ def test_wrong_names_and_numbers() -> None:
         p.groups(device="tpu")
     with pytest.raises(ArgumentError, match="both are rates"):
         Peaks(copy=0.0, matmul=1.0)
+
+
+@pytest.fixture
+def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MATMUL": 64, "COPY": 1 << 12, "SECONDS": 0.0, "_known": {}}.items():
+        monkeypatch.setattr(peaks, name, value)
+
+
+def test_peaks_of_the_cpu_are_measured_once(small_probes: None) -> None:
+    found = lab.measure_peaks()
+    assert found.copy > 0
+    assert found.matmul > 0
+    assert lab.measure_peaks("cpu") is found
+    with lab.profile() as p:
+        tt.exp(tt.ones(3))
+    assert p.peaks == {"cpu": found}
+    assert lab.profile(peaks=p.peaks) is not None
+
+
+@needs_nvrtc
+def test_peaks_of_a_gpu_are_those_of_its_clock(small_probes: None, lazy: str) -> None:  # noqa: F811
+    found = lab.measure_peaks(lazy)
+    assert found.copy == pytest.approx(8 * (1 << 12) / 2.5e-3)
+    assert found.matmul == pytest.approx(2 * 64**3 / 2.5e-3)
 
 
 @needs_nvrtc
