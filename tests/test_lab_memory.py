@@ -106,11 +106,12 @@ def test_a_checkpoint_before_the_ledger_counts_too() -> None:
 
 def test_a_storage_that_another_thread_is_making_waits() -> None:
     with lab.memory() as ledger:
+        before = ledger.now.adopted
         half = elementwise.new(Storage)  # its maker was interrupted here
         after = tt.zeros(10)
-        assert ledger.now.adopted == 0
+        assert ledger.now.adopted == before
         half.buffer, half.device = np.zeros(5, np.float32), tt.Device("cpu")
-        assert ledger.now.adopted == 20 + after.nbytes
+        assert ledger.now.adopted == before + 20 + after.nbytes
 
 
 def test_a_retained_graph_stays() -> None:
@@ -342,8 +343,9 @@ def test_a_picture_of_many_storages_keeps_the_peak() -> None:
         tt.zeros(1 << 20)
         small += [tt.zeros(1) for _ in range(5000)]
     root = ET.fromstring(ledger.svg())
-    (area,) = [p for p in root.iter("{http://www.w3.org/2000/svg}path") if p.attrib["class"] == "hue6"]
-    heights = [float(corner.split()[1]) for corner in area.attrib["d"][1:-1].split("L")]
-    assert len(heights) < 2000
-    assert min(heights) == pytest.approx(56, abs=1)  # the top of the picture: no peak was thinned out
+    areas = [p for p in root.iter("{http://www.w3.org/2000/svg}path") if p.attrib["class"].startswith("hue")]
+    heights = [[float(corner.split()[1]) for corner in a.attrib["d"][1:-1].split("L")] for a in areas]
+    assert max(map(len, heights)) < 2000
+    # the top of the picture: no peak was thinned out, of whatever lies above it (tensors of other tests)
+    assert min(map(min, heights)) == pytest.approx(56, abs=1)
     assert len(small) == 10_000
