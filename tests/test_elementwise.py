@@ -326,3 +326,21 @@ def test_wrong_calls(call: Call, error: type[Exception], start: str) -> None:
         call()
     assert str(caught.value).startswith(start)
     assert I8.tolist() == [1, 0], "an operand was written before the error"
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 1), (2, 1, 0), (2, 0, 1)])
+def test_large_operands_that_lie_across_are_read_in_strips(order: tuple[int, ...]) -> None:
+    """The bits of NumPy, also beside operands that broadcast; widths that are no multiple of a strip."""
+    data = np.random.default_rng(0).standard_normal((45, 37, 61)).astype(np.float32)
+    x, expected = tt.tensor(data).permute(*order), data.transpose(order)
+    row, column = expected[:1, :1], expected[..., :1]
+    for actual, wanted in (
+        (x + x, expected + expected),
+        (x * tt.tensor(row), expected * row),
+        (tt.tensor(column) - x, column - expected),
+        (x.contiguous(), expected),
+        (tt.where(x > 0, x, 2.0), np.where(expected > 0, expected, np.float32(2))),
+        (tt.flip(x, (2,)) * 2.0, np.flip(expected, 2) * 2),
+    ):
+        assert actual.is_contiguous()
+        assert actual.numpy().tobytes() == wanted.tobytes()

@@ -22,7 +22,7 @@ from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
 from .precision import casting
-from .runtime.host import NUMPY, Array, narrow, silent
+from .runtime.host import NUMPY, Array, fill, narrow, silent
 from .runtime.host_graph import HostGraph, capturing, graphs
 from .storage import Storage, adopt, alloc
 
@@ -308,7 +308,7 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
             r.fill(np.nan)
         host = op.host
         if host is None or config.host_kernels == "off" or not host(r, *arrays):
-            silent().run(op.ufunc, *arrays, out=r)
+            fill(op.ufunc, r, *arrays)
         t = wrap(r, layout, s)
     if out_dtype.is_inexact and grad_enabled():
         _record(op, items, t, shape, out_dtype)

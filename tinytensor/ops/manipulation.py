@@ -26,7 +26,7 @@ from ..dtypes import DType, as_dtype
 from ..errors import ShapeError
 from ..launching import Launch, View, write
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
-from ..runtime.host import Array, narrow, widen
+from ..runtime.host import Array, fill, narrow, widen
 from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
 from .reduction_grid import launch_reduction
 
@@ -132,6 +132,10 @@ class Alias(ViewOp):
         return grads
 
 
+def _copied(x: Array, out: Array) -> None:
+    np.copyto(out, x)
+
+
 @register
 class Copy(Op):
     """The same elements in fresh, C-contiguous memory."""
@@ -145,7 +149,7 @@ class Copy(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array) -> None:
-        np.copyto(y, x)
+        fill(_copied, y, x)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View) -> None:

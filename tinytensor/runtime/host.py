@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,36 @@ def dtype_of(array: Array) -> DType:
 _silent = Context()
 _silent.run(np.seterr, all="ignore")
 silent = _silent.copy
+
+
+# ---- operands that lie across ------------------------------------------------------------------------------
+
+_STRIP = 32  # columns
+_ACROSS = 1 << 16  # elements
+
+
+def fill(function: Callable[..., Any], y: Array, *xs: Any) -> None:
+    """function(*xs, out=y). A large operand whose elements do not lie side by side along the last axis is
+    read in strips: row by row, each number would come from another line of the cache, and lines would be
+    gone before their other numbers are asked for.
+    """
+    if y.size < _ACROSS or y.ndim < 2 or not any([_lies_across(x) for x in xs]):
+        silent().run(function, *xs, out=y)
+        return
+    run = silent().run
+    for j in range(0, y.shape[-1], _STRIP):
+        strip = (..., slice(j, j + _STRIP))
+        run(function, *[x[strip] if _has_columns(x) else x for x in xs], out=y[strip])
+
+
+def _has_columns(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[-1] > 1
+
+
+def _lies_across(x: Any) -> bool:
+    if not _has_columns(x) or abs(x.strides[-1]) < 64:
+        return False
+    return any([abs(s) == x.itemsize and n > 1 for s, n in zip(x.strides, x.shape, strict=True)])
 
 
 # ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------

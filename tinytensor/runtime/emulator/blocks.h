@@ -106,7 +106,7 @@ static void run_blocks(Worker& w, Launch& launch) {
 static int describe_failure(Worker& w) {
     const unsigned* i = w.job.index;
     if (!w.fault) {
-        snprintf(report, sizeof report, "%s, in block (%u, %u, %u)", w.message, i[0], i[1], i[2]);
+        snprintf(report(), REPORT, "%s, in block (%u, %u, %u)", w.message, i[0], i[1], i[2]);
         report_address = nullptr;
         return FAILED;
     }

@@ -14,7 +14,22 @@ static __thread Worker* here;
 #else
 static __thread Worker* here __attribute__((tls_model("initial-exec")));
 #endif
-static __thread char report[1536];  // of the last launch of this thread
+constexpr size_t REPORT = 1536;  // bytes
+static pthread_key_t report_memory;
+
+// What is said of the last launch of this thread. On the heap: what the system keeps for quick access to
+// variables of threads is as small, and other libraries have some of it.
+static char* report() {
+    static __thread char* text;
+    if (text) return text;
+    text = (char*)calloc(1, REPORT);
+    if (!text) {
+        static char for_all[REPORT];  // better than none
+        return for_all;
+    }
+    pthread_setspecific(report_memory, text);  // so that it goes with the thread
+    return text;
+}
 static __thread const void* report_address;
 
 static Worker& running_worker() { return *here; }
@@ -161,7 +176,7 @@ static void describe_fault(Worker& w, bool sure) {
         snprintf(who, sizeof who, "%s", Name(w, w.current).text);
     else
         snprintf(who, sizeof who, "a thread from %s on", Name(w, w.first).text);
-    snprintf(report, sizeof report, "%s%s in block (%u, %u, %u), %s", what, where, i[0], i[1], i[2], who);
+    snprintf(report(), REPORT, "%s%s in block (%u, %u, %u), %s", what, where, i[0], i[1], i[2], who);
 }
 
 }  // namespace tt_emu

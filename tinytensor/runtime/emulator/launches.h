@@ -76,7 +76,7 @@ static int run_launch(Launch& launch) {
 static bool refuse(const char* format, ...) {
     va_list values;
     va_start(values, format);
-    vsnprintf(report, sizeof report, format, values);
+    vsnprintf(report(), REPORT, format, values);
     va_end(values);
     return false;
 }
@@ -171,7 +171,7 @@ TT_API int tt_emu_launch(Loaded* kernel, const void* packed) {
     return result;
 }
 
-TT_API const char* tt_emu_report() { return report; }
+TT_API const char* tt_emu_report() { return report(); }
 TT_API const void* tt_emu_report_address() { return report_address; }
 TT_API void tt_emu_set_order(unsigned long long value) { order = value; }
 TT_API void tt_emu_set_workers(unsigned count, double seconds) {

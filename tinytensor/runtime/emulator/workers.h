@@ -164,6 +164,7 @@ after_fork_in_child() {  // other threads are not there any more; the next big l
 
 __attribute__((constructor)) static void initialize() {
     pthread_key_create(&signal_stack, free_signal_stack);
+    pthread_key_create(&report_memory, free);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
