@@ -79,3 +79,12 @@ def test_the_table_adds_up() -> None:
     assert "100.0%" in text.splitlines()[-1]
     with pytest.raises(ArgumentError):
         p.table(per=0)
+
+
+def test_reductions_by_methods_of_a_ufunc_are_seen() -> None:
+    x = tt.ones(4, 5)
+    with lab.profile() as p:
+        x.max(axis=1)
+        tt.any(x > 0, axis=1)
+    assert (p.ops["max"].calls, p.ops["any_true"].calls) == (1, 1)
+    assert isinstance(registry["max"].ufunc, np.ufunc)

@@ -19,6 +19,7 @@ import numpy as np
 from .. import launching
 from ..autograd import Algebra
 from ..cuda import Launcher
+from ..elementwise import Elementwise
 from ..launching import Launch, View
 from ..op import Op, registry, snake_case
 from ..ops import matmul, reduction
@@ -76,6 +77,8 @@ class Recorder:
         """Who gets which attribute."""
         for name, op in registry.items():
             for attribute in IMPLEMENTATIONS:
+                if attribute == "ufunc" and not issubclass(op, Elementwise):
+                    continue  # of a reduction: a part of its code, whose `reduce` it calls
                 if getattr(op, attribute, None) is not None:
                     yield op, attribute, staticmethod(self._on_host(name, op, attribute))
             if getattr(op, "cuda", None) is not None:
