@@ -10,6 +10,7 @@ import pytest
 
 from tests.pages import parse
 from tinytensor import lab
+from tinytensor.errors import ArgumentError
 from tinytensor.lab.flame import tree
 from tinytensor.lab.svg import document
 
