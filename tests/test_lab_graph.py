@@ -291,6 +291,15 @@ def test_a_long_chain_is_read() -> None:
     assert len(lab.graph(y).nodes) == 20_001
 
 
+def test_a_weight_of_a_long_loop_is_drawn() -> None:
+    w = y = tt.ones(1, requires_grad=True)
+    for _ in range(3000):
+        y = y * w  # edges to w from 3,000 layers: 4.5 million points, if each had one in all that it passes
+    picture = lab.graph(y).svg()
+    assert picture.count('class="edge"') == 2 * 3000 - 1  # the first step reads w twice: one edge
+    assert len(picture) < 10_000_000
+
+
 def test_every_op_says_how_its_gradient_is_computed() -> None:
     texts = {
         name: lab.gradient_text.gradient_text(op) for name, op in registry.items() if hasattr(op, "backward")

@@ -65,8 +65,19 @@ def test_nothing_stays_wrapped_after_an_error() -> None:
 def test_only_one_profile_at_a_time() -> None:
     with lab.profile(), pytest.raises(ArgumentError, match="another profile is open"), lab.profile():
         pass
+    with pytest.raises(TypeError), lab.profile(peaks=3):
+        pass
     with lab.profile():
         pass
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_bytes_of_views_that_begin_alike(device) -> None:
+    x = tt.ones(4, 6, device=device)
+    with lab.profile() as p:
+        x[:1] + x
+    (add,) = p.groups(device=device)
+    assert add.nbytes == 4 * (6 + 24 + 24)
 
 
 def test_the_table_adds_up() -> None:

@@ -98,7 +98,7 @@ def describe(
     everything = [*outs, *ins, (params or {}).get("out")]
     lists = [a for x in everything if isinstance(x, list) for a in x]
     arrays = [x for x in (*everything, *lists) if isinstance(x, np.ndarray | View)]
-    distinct = {x.ptr if isinstance(x, View) else id(x): x for x in arrays}
+    distinct = {(x.ptr, x.shape, x.strides) if isinstance(x, View) else id(x): x for x in arrays}
     call.outs, call.ins = tuple([_shape(x) for x in outs]), tuple([_shape(x) for x in ins])
     call.nbytes = sum([x.nbytes for x in distinct.values()])
     call.dtype = dtype or (_name(arrays[0].dtype) if arrays else "")

@@ -1,7 +1,9 @@
 """Where the nodes of a graph stand in a picture: layers, an order in each, and places. Knows only numbers.
 
 Layers are longest paths. An edge over several layers gets a point in each, so it runs between nodes and not
-through them. Order and places in a layer follow the means of the neighbors, a few times up and down.
+through them; where that would be too many points, as of a weight that every step of a long loop reads, the
+longest edges have none. Order and places in a layer follow the means of the neighbors, a few times up and
+down.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ __all__ = ["Placed", "place"]
 
 Edge = tuple[int, int]  # from a node to one that comes later
 SWEEPS = 8
+MOST_POINTS = 20_000  # of all edges together: a second of work
 GAP, POINT = 24.0, 8.0  # between two nodes, and the width of a point of an edge
 STRAIGHT, LEAF = 8.0, 0.25  # how strongly points of edges and leaves insist on their places; nodes: 1
 
@@ -25,7 +28,8 @@ class Placed:
     Attributes:
         layer: of each node; 0 is the first.
         center: of each node, in pixels from the left.
-        routes: for each edge the centers in all layers that it passes, its ends included.
+        routes: for each edge the centers in all layers that it passes, its ends included; of those that are
+            too long the ends alone.
         width: of the widest layer.
     """
 
@@ -56,9 +60,11 @@ def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
     for node, row in enumerate(layer):
         rows[row].append(node)
     above: list[list[int]] = [[] for _ in sizes]
-    for edge in dict.fromkeys(edges):
+    edges = list(dict.fromkeys(edges))
+    straight = _straight(edges, layer)
+    for edge in edges:
         chain = [edge[0]]
-        for row in range(layer[edge[0]] + 1, layer[edge[1]]):
+        for row in range(layer[edge[0]] + 1, 0 if edge in straight else layer[edge[1]]):
             chain.append(len(sizes))
             rows[row].append(len(sizes))
             sizes.append(POINT)
@@ -72,6 +78,16 @@ def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
     width = max([c + s / 2 for c, s in zip(center, sizes, strict=True)], default=0.0)
     routes = {edge: tuple([center[item] for item in chain]) for edge, chain in chains.items()}
     return Placed(tuple(layer), tuple(center[: len(widths)]), routes, width)
+
+
+def _straight(edges: Sequence[Edge], layer: Sequence[int]) -> set[Edge]:
+    """The longest edges, those for whose points there is no room."""
+    points, found = 0, set()
+    for one, other in sorted(edges, key=lambda edge: layer[edge[1]] - layer[edge[0]]):
+        points += layer[other] - layer[one] - 1
+        if points > MOST_POINTS:
+            found.add((one, other))
+    return found
 
 
 def _guides(above: list[list[int]], chains: dict[Edge, list[int]]) -> tuple[list[list[int]], list[list[int]]]:

@@ -63,15 +63,17 @@ def graph_picture(graph: Graph, *, links: bool = False) -> Html:
 
 def _curve(placed: Placed, edge: tuple[int, int]) -> Html:
     """An edge from the foot of a box, by its points in the layers between, to the head of another."""
-    first, route = placed.layer[edge[0]], placed.routes[edge]
+    first, last = [placed.layer[node] for node in edge]
+    route = placed.routes[edge]
     y = TOP + ROW * first + BOX
     path = f"M{px(10 + route[0])} {px(y)}"
-    for step, (x, to) in enumerate(pairwise(route), first + 1):
+    layers = range(first + 1, last + 1) if len(route) > 2 else (last,)
+    for step, (x, to) in zip(layers, pairwise(route), strict=True):
         end = TOP + ROW * step
         bend = (end - y) / 2
         path += f"C{px(10 + x)} {px(y + bend)} {px(10 + to)} {px(end - bend)} {px(10 + to)} {px(end)}"
         y = end
-        if step < placed.layer[edge[1]]:  # straight past the boxes of a layer
+        if step < last:  # straight past the boxes of a layer
             y += BOX
             path += f"V{px(y)}"
     return tag("path", class_="edge", stroke_opacity=0.5, d=path)

@@ -381,14 +381,14 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
         >>> sorted((op.name, op.calls) for op in p.ops.values())
         [('add', 1), ('multiply', 1)]
     """
+    recorder = Recorder()
+    found = Profile(recorder.calls, recorder.spans, thread=recorder.thread, given=dict(peaks or {}))
     if not _open.acquire(blocking=False):
         raise ArgumentError(
             "profile: another profile is open",
             why="both would wrap the same ops",
             fix="end it first; one profile sees everything",
         )
-    recorder = Recorder()
-    found = Profile(recorder.calls, recorder.spans, thread=recorder.thread, given=dict(peaks or {}))
     try:
         with recorder.recording(opener()):
             found.begun = perf_counter()
