@@ -40,7 +40,8 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
     """Open a temporary neighbor for writing; it becomes `path` when the block ends without an exception.
 
     Args:
-        path: the file to write. Its folder must exist; an existing file is replaced in one step.
+        path: the file to write. Its folder must exist; an existing file is replaced in one step, a link stays
+            and its file is replaced. Devices, pipes and folders are refused: they would be lost.
 
     Returns:
         context manager of a binary file.
@@ -57,8 +58,14 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
         >>> target.read_text()
         'whole or not at all'
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise SaveError(
+            f"cannot write {str(path)!r}",
+            why="it is a folder" if target.is_dir() else "it is a device or a pipe",
+            fix="name a file",
+        )
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         file = temporary.open("xb")
     except OSError as error:
@@ -68,7 +75,7 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:

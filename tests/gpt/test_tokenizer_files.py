@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from gpt import BPETokenizer, load_tokenizer
 from gpt.pretokens import printable
 from tests.gpt.test_tokenizer import MAKERS, TEXT, every_kind
-from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.errors import ArgumentError, FormatError, SaveError
 from tinytensor.files import atomic_write, text_chunks
 
 
@@ -187,6 +188,22 @@ class TestChunks:
             patch.setattr("builtins.open", lambda *_: stream)
             with pytest.raises(FormatError, match=f"offset {content.index(0xFF)} "):
                 list(text_chunks("x", "test", size))
+
+    def test_what_is_no_file_is_never_replaced(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        for path in (pipe, tmp_path, tmp_path / "..", "", "/"):
+            with pytest.raises(SaveError), atomic_write(path) as file:
+                file.write(b"lost")
+        assert pipe.is_fifo()
+
+    def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to("file")
+        for text in (b"made", b"replaced"):
+            with atomic_write(tmp_path / "link") as file:
+                file.write(text)
+            assert (tmp_path / "link").is_symlink()
+            assert (tmp_path / "file").read_bytes() == text
 
     def test_nothing_is_written_after_an_exception(self, tmp_path: Path) -> None:
         def interrupted() -> None:
