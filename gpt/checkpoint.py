@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorE
 
 __all__ = [
     "Checkpoint",
+    "checkpoint_folder",
     "list_checkpoints",
     "load_checkpoint",
+    "reading_state",
     "require_kind",
     "save_checkpoint",
     "truncate_log",
@@ -137,17 +139,35 @@ def load_checkpoint(run_dir: str | os.PathLike[str], which: str | int = "latest"
         ([2, 2], 1)
     """
     run_dir = Path(run_dir)
-    try:
+    with _usable(run_dir, which):
         step = _step_of(run_dir, which)
         return _read(_folder_of(run_dir, step), step)
-    except ArgumentError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:  # FormatError and JSON's errors are ValueErrors
-        raise FormatError(
-            f"load_checkpoint: no usable checkpoint {which!r} in {run_dir}",
-            why=_reason(error),
-            fix=f"load another one; {_existing_steps(run_dir)}",
-        ) from None
+
+
+def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Path:
+    """Find the folder of a checkpoint, without a look into it.
+
+    Args:
+        run_dir: folder of the run.
+        which: "latest", "best", or a step.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArgumentError: `which` is something else.
+        FormatError: it is missing; the message names the checkpoints that exist.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> save_checkpoint(run, 1, {"w": np.ones(2)}, {}, {}) == checkpoint_folder(run)
+        True
+    """
+    run_dir = Path(run_dir)
+    with _usable(run_dir, which):
+        return _folder_of(run_dir, _step_of(run_dir, which))
 
 
 def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
@@ -190,8 +210,39 @@ def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
         raise FormatError(
             f"{folder} holds a model of kind {found}, not {kind}",
             why="each kind looks at other tokens, so the same weights mean something else",
-            fix=f"use python -m gpt {commands.get(found, 'train')}",
+            fix=f"use python -m gpt {commands.get(str(found), 'train')}",
         )
+
+
+@contextlib.contextmanager
+def reading_state(folder: Path) -> Iterator[None]:
+    """Explain a state in which something is missing, or is of another kind than a run writes.
+
+    Args:
+        folder: of the checkpoint, or of its run, for the message.
+
+    Raises:
+        FormatError: what was done with the state failed for such a reason.
+
+    Example:
+        >>> with reading_state(Path("runs/demo")):
+        ...     {}["batches"]
+        Traceback (most recent call last):
+        ...
+        tinytensor.errors.FormatError: runs/demo holds a state that no run has written
+          why: KeyError: 'batches'
+          fix: restore the file state.json, or go on from an earlier checkpoint
+    """
+    try:
+        yield
+    except TinyTensorError:  # some are KeyErrors or TypeErrors, too
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{folder} holds a state that no run has written",
+            why=f"{type(error).__name__}: {error}",
+            fix=f"restore the file {_STATE}, or go on from an earlier checkpoint",
+        ) from error
 
 
 def truncate_log(path: str | os.PathLike[str], step: int) -> int:
@@ -347,6 +398,21 @@ def _replace_text(path: Path, text: str) -> None:
 
 
 # --- loading ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _usable(run_dir: Path, which: str | int) -> Iterator[None]:
+    """Explain what keeps a checkpoint from being read."""
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # FormatError and JSON's errors are ValueErrors
+        raise FormatError(
+            f"load_checkpoint: no usable checkpoint {which!r} in {run_dir}",
+            why=_reason(error),
+            fix=f"load another one; {_existing_steps(run_dir)}",
+        ) from None
 
 
 def _step_of(run_dir: Path, which: str | int) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.batches import Batches, IntArray
-from gpt.checkpoint import Checkpoint, load_checkpoint, require_kind, save_checkpoint
+from gpt.checkpoint import Checkpoint, load_checkpoint, reading_state, require_kind, save_checkpoint
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.data import embedded_shakespeare
 from gpt.evaluate import evaluate
@@ -114,8 +114,9 @@ class Run:
         resumed = load_checkpoint(self.folder) if train_config.init_from == "resume" else None
         if resumed is not None:
             require_kind(resumed.state, self.kind.__name__, resumed.folder)
-            model_config = _resumed_model(resumed, model_config)
-            _refuse_other_ways(resumed, train_config)
+            with reading_state(resumed.folder):
+                model_config = _resumed_model(resumed, model_config)
+                _refuse_other_ways(resumed, train_config)
         elif train_config.init_from == "scratch":
             _refuse_to_overwrite(self.folder)
         self.read_data(resumed is not None or self.ranks.rank > 0)
@@ -138,7 +139,8 @@ class Run:
         self.scaler = GradScaler(enabled=train_config.dtype == "float16")
         self.batches = self.make_batches()
         if resumed is not None:
-            self._restore(resumed)
+            with reading_state(resumed.folder):
+                self._restore(resumed)
 
     def read_data(self, prepared_before: bool) -> None:
         """Set the tokenizer and the data; text is turned into token files once."""
@@ -417,7 +419,7 @@ def load_model(
         which = "latest"
     checkpoint = load_checkpoint(folder, which)
     require_kind(checkpoint.state, kind.__name__, checkpoint.folder)
-    config = from_dict(GPTConfig, checkpoint.state["model"], source=str(checkpoint.folder))
+    config = from_dict(GPTConfig, checkpoint.state.get("model"), source=str(checkpoint.folder))
     model = kind(config)
     model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
     saved = folder / TOKENIZER

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
-from gpt.checkpoint import load_checkpoint, save_checkpoint
+from gpt.checkpoint import load_checkpoint, reading_state, save_checkpoint
 from gpt.config import TrainConfig, to_dict
 from gpt.fields import check_types
 from gpt.lora import LoraConfig, add_adapters, matches, merged_weights, save_adapters
@@ -219,7 +219,8 @@ class TuneRun(Run):
         self.batch_number, self.tokens = 0, 0
         tt.manual_seed(config.seed)
         if resume:
-            self._go_on()
+            with reading_state(self.folder):
+                self._go_on()
 
     def next_batch(self) -> tuple[AnyArray, ...]:
         """The arrays of the next batch; counts batches and tokens."""

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from gpt.checkpoint import list_checkpoints, load_checkpoint, require_kind
+from gpt.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint, require_kind
 from gpt.config import GPTConfig, from_dict
 from gpt.gguf_file import read_gguf
 from gpt.hf_config import config_from_hf
@@ -181,9 +181,7 @@ def _from_run(folder: Path, writable: bool) -> Source:
         run, step = folder.parent, folder
     else:
         which = "best" if (folder / "best").is_file() else "latest"
-        pointer = folder / which
-        name = pointer.read_text().strip() if pointer.is_file() else f"step_{list_checkpoints(folder)[-1]}"
-        run, step = folder, folder / name
+        run, step = folder, checkpoint_folder(folder, which)
     state = read_json(step / "state.json", "open_source").get("state")
     model = state.get("model") if isinstance(state, dict) else None
     require_kind(state if isinstance(state, dict) else {}, "GPT", step)

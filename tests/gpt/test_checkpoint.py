@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gpt.checkpoint as module
-from gpt.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from gpt.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint, save_checkpoint
 from tinytensor.errors import ArgumentError, DTypeError, FormatError, SaveError
 
 ROOT = Path(__file__).parents[2]
@@ -179,8 +179,9 @@ def test_weights_that_match_a_forged_checksum_are_still_checked(tmp_path):
 def test_a_wrong_pointer(tmp_path, content):
     save(tmp_path, 1)
     (tmp_path / "latest").write_text(content)
-    with pytest.raises(FormatError, match=r"instead of step_N[^$]*complete checkpoints there: 1"):
-        load_checkpoint(tmp_path)
+    for look in (load_checkpoint, checkpoint_folder):
+        with pytest.raises(FormatError, match=r"instead of step_N[^$]*complete checkpoints there: 1"):
+            look(tmp_path)
     (tmp_path / "best").write_text(content)  # nothing is removed while the best is unknown
     save(tmp_path, 2, keep=1)
     assert list_checkpoints(tmp_path) == [1, 2]

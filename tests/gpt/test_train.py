@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import product
 
 import numpy as np
 import pytest
@@ -217,6 +218,18 @@ def test_a_resumed_run_obeys_the_command_line(text, tmp_path):
     assert all(g["betas"][0] == 0.5 for g in again.optimizer.param_groups)
     with pytest.raises(tt.ArgumentError, match="started with"):
         Run(*configs(text.with_name("other.txt"), first.folder, "--init_from=resume"))
+
+
+def test_a_state_that_no_run_has_written_is_explained(text, tmp_path):
+    run = train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    path = run.folder / "step_2" / "state.json"
+    record = json.loads(path.read_text())
+    for name, value in product(["kind", "model", "train", "batches", "generator", "optimizer"], [3, [], {}]):
+        path.write_text(json.dumps(record | {"state": record["state"] | {name: value}}))
+        with pytest.raises(tt.TinyTensorError):
+            Run(*configs(text, run.folder, "--init_from=resume"))
+    path.write_text(json.dumps(record))
+    assert Run(*configs(text, run.folder, "--init_from=resume")).step == 2
 
 
 def test_tokens_that_are_gone_are_not_made_anew(text, tmp_path):
