@@ -16,6 +16,8 @@ __all__ = [
     "to_dict",
 ]
 
+_MOST_PARTS = 10_000  # blocks, or experts in one
+
 
 @dataclass(frozen=True)
 class GPTConfig:
@@ -104,6 +106,13 @@ class GPTConfig:
             why="a token cannot go through more experts than there are",
             fix=f"use n_expert_active={min(2, self.n_expert)}",
         )
+        for name in ("n_layer", "n_expert"):  # a damaged file must not keep us making names for ever
+            _require(
+                getattr(self, name) <= _MOST_PARTS,
+                f"GPTConfig: {name}={getattr(self, name)}",
+                why="each of them is an object with tensors of its own, and no model has so many",
+                fix=f"use at most {_MOST_PARTS}",
+            )
         for name, fix in (("norm_eps", "1e-5"), ("rope_theta", "10000.0")):
             value = getattr(self, name)
             _require(

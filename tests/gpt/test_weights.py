@@ -162,6 +162,7 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (spoiled(-np.inf), "h.1.mlp.c_fc.weight holds NaN or infinity"),
     (change(n_head=3), "n_head=3 does not divide"),
     (change(n_layer=3), "12 tensors are missing"),
+    (change(n_layer=10**12), "no model has so many"),
     (change(n_layer="2"), "its n_layer is '2', not a positive integer"),
     (change(n_layer=None), "its n_layer is None"),
     (change(model_type="bert"), "model_type is 'bert'"),
