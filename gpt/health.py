@@ -155,13 +155,14 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError: the log has no health, or none of this step.
+        ArgumentError: there is no such run, its log has no health, or none of this step.
     """
     parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
     parser.add_argument("run", help="run directory, trained with --health_interval=N")
     parser.add_argument("--step", type=int, default=None, help="default: the last one in the log")
     args = parser.parse_args(argv)
-    lines = {line["step"]: line for line in RunLog(args.run).read() if "health" in line}
+    even = even_entropy(read_configs(args.run)[0].block_size)
+    lines = {line["step"]: line for line in RunLog(args.run).read() if "health" in line and "step" in line}
     if not lines:
         raise tt.ArgumentError(
             f"health: the log of {args.run} says nothing of it",
@@ -176,7 +177,6 @@ def main(argv: Sequence[str]) -> int:
             fix=f"use --step={max(lines)}",
         )
     print(health_table(lines[step]))
-    even = even_entropy(read_configs(args.run)[0].block_size)
     print(f"attention that looks at all tokens before it evenly has an entropy of {even:.2f} nats")
     return 0
 

@@ -42,17 +42,19 @@ class RunLog:
             raise unwritable(self.path, error) from None
 
     def read(self) -> list[dict[str, Any]]:
-        """All lines; one that a killed process left unfinished is skipped."""
+        """All lines; one that is no object, as a killed process leaves the last one, is skipped."""
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         found = []
         for line in lines:
             try:
-                found.append(json.loads(line))
-            except ValueError:
+                values = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if isinstance(values, dict):
+                found.append(values)
         return found
 
     def draw(self) -> Path | None:

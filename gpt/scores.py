@@ -88,7 +88,7 @@ def score(
         The scores.
 
     Raises:
-        ArgumentError: fewer than two tokens.
+        ArgumentError: fewer than two tokens, or a number of batches below 0.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -97,6 +97,12 @@ def score(
         >>> scores.tokens, scores.by_place.shape
         (39, (8,))
     """
+    if len(tokens) < 2 or batches < 0:
+        raise tt.ArgumentError(
+            f"score: {len(tokens)} tokens, batches={batches}",
+            why="each token but the first is predicted, in so many batches, or in all of them (0)",
+            fix="bring a longer text" if len(tokens) < 2 else "use batches=0",
+        )
     T = min(model.config.block_size, len(tokens) - 1)
     losses, counts = np.zeros(T), np.zeros(T, np.int64)
     right, text_bytes, training = 0, 0, model.training

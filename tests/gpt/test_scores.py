@@ -173,3 +173,23 @@ def test_health_changes_no_bit_of_the_training(tmp_path):
     ]  # fmt: skip
     for a, b in zip(*[r.model.parameters() for r in runs], strict=True):
         np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+
+
+def test_what_cannot_be_scored_is_explained(run, tmp_path, capsys):
+    (tmp_path / "short.txt").write_text("T")
+    for words, said in (
+        ([f"--data={tmp_path / 'short.txt'}"], "1 tokens"),
+        (["--batches=-1"], "batches=-1"),
+        (["--batch_size=0"], "batch_size=0"),
+    ):
+        assert command_line(["eval", str(run.folder), *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"[1]", b'{"health": []}', b"[" * 100_000])
+def test_health_passes_over_what_is_no_line_of_a_log(run, capsys, line):
+    log = run.folder / "log.jsonl"
+    log.write_bytes(line + b"\n" + log.read_bytes())
+    assert command_line(["health", str(run.folder)]) == 0
+    assert command_line(["health", str(run.folder / "nowhere")]) == 2
+    assert "read_configs" in capsys.readouterr().err
