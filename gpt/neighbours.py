@@ -99,6 +99,10 @@ class Embeddings:
         return self._best(self[b] - self[a] + self[c], count, [a, b, c])
 
     def _best(self, target: Array, count: int, without: Sequence[str]) -> Similar:
+        if count < 1:
+            raise tt.ArgumentError(
+                f"neighbours: {count} words", why="they are listed", fix="ask for 1 or more"
+            )
         cosines = self.units @ (target / np.linalg.norm(target))
         cosines[[self._rows[word] for word in without]] = -np.inf
         best = np.argsort(-cosines, kind="stable")[: min(count, len(self) - len(set(without)))]
@@ -219,10 +223,16 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError: a word that has no vector.
+        ArgumentError: no word, or one that has no vector.
         FormatError: the source is damaged.
     """
     args = _parser().parse_args(argv)
+    if not (args.words or args.analogy or args.test):
+        raise tt.ArgumentError(
+            "neighbours: no word",
+            why="the words near to one are listed",
+            fix=f"for example: neighbours {args.source} king, or with --analogy man king woman, or --test",
+        )
     embeddings = open_embeddings(args.source)
     for word in args.words:
         print(f"nearest to {visible(word)}")

@@ -93,9 +93,11 @@ class SamplingConfig:
         for part in filter(None, self.logit_bias.split(",")):
             token, _, bias = part.partition(":")
             try:
+                twice = int(token) in found
                 found[int(token)] = float(bias)
             except ValueError:
                 _require(False, self, "logit_bias", f"{part!r} is not a token id and a number", "13:-5,7:2")
+            _require(not twice, self, "logit_bias", f"token {token} comes twice", "13:-5,7:2")
             right = int(token) >= 0 and float(bias) < math.inf
             _require(
                 right, self, "logit_bias", f"{part!r}: ids begin at 0, biases are finite or -inf", "13:-5"

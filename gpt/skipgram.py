@@ -184,6 +184,9 @@ def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None
 
     Returns:
         the trained tables.
+
+    Raises:
+        ArgumentError: no two words are left beside each other, or the loss is no number.
     """
     model = SkipGram(vocab_size, config.size, tt.Generator(config.seed))
     optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
@@ -199,6 +202,14 @@ def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.item())
+        if not np.isfinite(losses).all() or not losses:
+            raise ArgumentError(
+                f"skipgram: the loss of epoch {epoch + 1} is {losses[-1] if losses else 'of no words'}",
+                why="the learning rate is too high" if losses else "subsample has left no words side by side",
+                fix=f"the default is --learning_rate={SkipGramConfig.learning_rate}"
+                if losses
+                else f"the default is --subsample={SkipGramConfig.subsample}",
+            )
         if tell is not None:
             tell(epoch + 1, float(np.mean(losses)))
     return model

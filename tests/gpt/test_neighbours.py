@@ -105,7 +105,11 @@ def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
         (learn, "there already"),
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--window=0"], "window=0"),
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--at_least=999"], "longer text"),
+        ([*learn[:2], f"--out={tmp_path / 'b'}", "--subsample=1e-30"], "no words side by side"),
+        ([*learn[:2], f"--out={tmp_path / 'b'}", "--learning_rate=1e38"], "rate is too high"),
         (["neighbours", str(folder), "quene"], "did you mean 'queen'"),
+        (["neighbours", str(folder), "king", "--top=0"], "ask for 1 or more"),
+        (["neighbours", str(folder)], "no word"),
     ):
         assert main(bad) == 2
         assert words in capsys.readouterr().err

@@ -153,6 +153,7 @@ def test_filters_leave_their_arguments_alone():
     ("typical_p", 2.0), ("repetition_penalty", 0.0), ("repetition_penalty", -1.0),
     ("presence_penalty", float("inf")), ("logit_bias", "3"), ("logit_bias", "x:1"), ("logit_bias", "3:nan"),
     ("logit_bias", "3:inf"), ("logit_bias", "-1:2"), ("logit_bias", "1:2:3"),
+    ("logit_bias", "1:2,01:3"),
 ])  # fmt: skip
 def test_the_config_refuses(field, value):
     with pytest.raises(tt.ArgumentError, match=f"SamplingConfig: {field}"):
