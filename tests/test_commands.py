@@ -1,5 +1,6 @@
 """`python -m tinytensor …`: what the commands print, and their exit codes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,7 +93,10 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
         (["chekc"], "info, explain, check, selftest"),
         (["check", "sofmax"], "no kernel 'sofmax'"),
         (["check", "softmax", "more"], "only a script"),
+        (["check", "softmax", "--blocks", "2"], "options stand before"),
         (["check", "missing.py"], "check the path"),
+        (["kernel", "exp", "--shape", "99999999999999999999,4"], "elements at most"),
+        (["kernel", "exp", "--shape=-3,4"], "0 or more"),
         (["selftest", "--device", "gpu"], "gpu"),
     ],
 )
@@ -136,3 +140,17 @@ def test_info_names_versions_devices_and_switches() -> None:
     }
     assert "matmul='auto'" in rows["config"]
     assert rows["host"].endswith(f"threads: {tt.get_num_threads()}")
+
+
+@pytest.mark.parametrize(
+    ("target", "encoding", "code"), [("/dev/full", "utf-8", 2), ("/dev/null", "ascii", 0), ("&-", "utf-8", 0)]
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written(target: str, encoding: str, code: int) -> None:
+    command = f"'{sys.executable}' -m tinytensor explain 'zeros(2, 3).T' >{target}"
+    done = subprocess.run(
+        ["sh", "-c", command], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, text=True
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("No space left" in done.stderr) == (target == "/dev/full")

@@ -1,6 +1,8 @@
 """`python -m tinytensor COMMAND …`: finds the command, and turns errors and Ctrl-C into exit codes."""
 
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -35,18 +37,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         0
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no µ still shows the rest
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(words)
-        sys.stdout.flush()
+        print(end="", flush=True)  # which knows of a standard output that is closed
     except KeyboardInterrupt:
         return EXIT_INTERRUPT
     except BrokenPipeError:  # `… | head` has seen enough
-        sys.stderr.close()
+        _forget_output()
         return EXIT_PIPE
     except TinyTensorError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
+    except OSError as error:
+        print(
+            f"error: {words[0]}: {error}\n"
+            "  why: the file system refused\n"
+            "  fix: check the path, its permissions, and the space on the disk",
+            file=sys.stderr,
+        )
+        _forget_output()
+        return EXIT_ERROR
     return code
+
+
+def _forget_output() -> None:
+    """What cannot be printed goes nowhere: Python would fail on it once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:

@@ -38,8 +38,8 @@ def main(words: Sequence[str]) -> int:
     if options.arguments:
         raise ArgumentError(
             f"check: {options.arguments} behind {options.kernel}",
-            why="only a script has arguments of its own",
-            fix="python -m tinytensor check --help",
+            why="only a script has arguments of its own, and options stand before the kernel",
+            fix=f"python -m tinytensor check [options] {options.kernel}",
         )
     whole = options.kernel == "all"
     wanted = dict.fromkeys(EXERCISES, "") if whole else _found(options.kernel)

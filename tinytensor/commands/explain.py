@@ -37,8 +37,9 @@ def main(words: Sequence[str]) -> int:
         write(options.html, explanation.html())
         print(f"wrote {options.html}")
     if not (options.svg or options.html):
+        terminal = sys.stdout is not None and sys.stdout.isatty()  # None: closed
         color = options.color == "always" or (
-            options.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+            options.color == "auto" and terminal and not os.environ.get("NO_COLOR")
         )
         print(explanation.text(shutil.get_terminal_size((100, 24)).columns, color))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tinytensor.runtime.resources import LIMITS
 __all__ = ["main"]
 
 LAYOUTS = ("packed", "transposed", "sliced", "step", "reversed", "repeated")
+MOST = 1 << 24  # elements of an operand: minutes for the emulator
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 
 
@@ -81,11 +83,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _shape(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(word) for word in text.replace("x", ",").split(",") if word)
+        shape = tuple(int(word) for word in text.replace("x", ",").split(",") if word)
     except ValueError:
         raise ArgumentError(
             f"kernel: --shape {text}", why="a shape is integers with commas between", fix="--shape 64,128"
         ) from None
+    if min(shape, default=0) < 0 or prod(shape) > MOST:
+        raise ArgumentError(
+            f"kernel: --shape {text}",
+            why=f"sizes are 0 or more, and the emulator computes {MOST:,} elements at most here",
+            fix="--shape 64,128",
+        )
+    return shape
 
 
 def _input(seed: int, shape: tuple[int, ...], layout: str, dtype: str) -> tt.Tensor:
