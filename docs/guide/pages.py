@@ -124,7 +124,8 @@ def main(argv: Sequence[str]) -> int:
         0.
     """
     (OUT / "notebooks").mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "lesson.py", OUT / "notebooks")
+    for name in ("lesson.py", "glossary.md"):  # which notebooks import, and link to
+        shutil.copy(HERE / name, OUT / "notebooks")
     shutil.copytree(HERE / "solutions", OUT / "notebooks" / "solutions", dirs_exist_ok=True)
     for source, name in (("README.md", "index"), ("glossary.md", "glossary")):
         text = (HERE / source).read_text(encoding="utf-8")
