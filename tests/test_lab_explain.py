@@ -225,10 +225,18 @@ def test_nothing_is_kept_alive():
     storage = weakref.ref(x.storage)
     explanation = x.explain()
     assert repr(explanation) == str(explanation) == explanation.text()
-    del x
-    gc.collect()
-    assert storage() is None
+    gc.disable()  # it must not be needed
+    try:
+        del x
+        assert storage() is None
+    finally:
+        gc.enable()
     assert explanation.text()
+
+
+def test_what_is_no_tensor_is_refused():
+    with pytest.raises(tt.errors.DTypeError, match="explain: an operand of type list"):
+        lab.explain([1.0])
 
 
 # ---- the terminal ------------------------------------------------------------------------------------------
@@ -259,6 +267,11 @@ def test_lines_fit_the_terminal(width):
         assert max(map(len, text.splitlines())) <= width, text
         assert ANSI.sub("", explanation.text(width, color=True)) == text
         assert "\x1b" not in text
+
+
+def test_no_width_is_too_small():
+    explanation = lab.explain_expression("zeros(3).flip()")
+    assert explanation.text(-5) == explanation.text(0) == explanation.text(1)
 
 
 def test_marks_stand_at_the_elements():

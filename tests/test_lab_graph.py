@@ -198,6 +198,8 @@ def test_steps_refuse_what_backward_refuses() -> None:
             lab.backward_steps(bad)
     with pytest.raises(tt.ShapeError):
         lab.backward_steps(w * 2, tt.ones(2))
+    with pytest.raises(DTypeError, match="backward_steps: an operand of type list"):
+        lab.backward_steps([w])
 
 
 # ---- graphs

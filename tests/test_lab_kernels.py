@@ -206,6 +206,8 @@ def test_what_has_no_kernel_or_no_element() -> None:
         kernel("exp", tt.ones(0, 3))
     with pytest.raises(ArgumentError, match="there is no op 'sofmax'"):
         kernel("sofmax", tt.ones(3))
+    with pytest.raises(ArgumentError, match="there is no op None"):
+        kernel(None, tt.ones(3))
     (launch,) = kernel("exp", tt.ones(()))
     assert launch.threads(launch.lines[0].place).startswith("<svg")
     with pytest.raises(ArgumentError, match="made no request there"):

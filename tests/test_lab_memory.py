@@ -353,3 +353,15 @@ def test_a_picture_of_many_storages_keeps_the_peak() -> None:
     # the top of the picture: no peak was thinned out, of whatever lies above it (tensors of other tests)
     assert min(map(min, heights)) == pytest.approx(56, abs=1)
     assert len(small) == 10_000
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="a str where a Module is expected"), lab.memory("cpu"):
+        pass
+    with (
+        pytest.raises(ArgumentError, match="a Linear where a Optimizer"),
+        lab.memory(None, tt.nn.Linear(1, 1)),
+    ):
+        pass
+    with lab.memory():
+        pass

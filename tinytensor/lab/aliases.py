@@ -63,12 +63,14 @@ def aliases_of(x: Tensor) -> tuple[Alias, ...]:
     live: list[Tensor] = [t for t in gc.get_referrers(x.storage) if is_tensor(t) and t.storage is x.storage]
     live.sort(key=lambda t: (t.offset, t.shape, t.strides))
     names = _names({id(t) for t in live})
+    return tuple(
+        [_alias(t, [view for view in live if view.base is t], x, names) for t in live if t.base is None]
+    )
 
-    def alias(t: Tensor, views: Sequence[Tensor]) -> Alias:
-        below = tuple([alias(view, ()) for view in views])
-        return Alias(names.get(id(t), ()), t.layout, t is x, meet(x.layout, t.layout, x.storage.size), below)
 
-    return tuple([alias(t, [view for view in live if view.base is t]) for t in live if t.base is None])
+def _alias(t: Tensor, views: Sequence[Tensor], x: Tensor, names: Mapping[int, tuple[str, ...]]) -> Alias:
+    below = tuple([_alias(view, (), x, names) for view in views])
+    return Alias(names.get(id(t), ()), t.layout, t is x, meet(x.layout, t.layout, x.storage.size), below)
 
 
 def meet(a: Layout, b: Layout, size: int) -> bool | None:

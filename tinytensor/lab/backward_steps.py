@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autograd import Node, Pass
+from ..boundary import guarded
 from ..checkpointing import Dropped
 from ..dispatch import edge_of
 from ..errors import GradError
@@ -109,6 +110,7 @@ def _held(node: Node) -> list[tuple[str, int, weakref.ref[Any]]]:
     return list(found.values())
 
 
+@guarded
 def backward_steps(
     output: Tensor, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
 ) -> Iterator[BackwardStep]:
@@ -129,6 +131,7 @@ def backward_steps(
     Raises:
         GradError: the output does not require grad, needs a gradient argument, or its graph was already used.
         ShapeError: the gradient does not have its shape.
+        DTypeError: the output is no tensor.
 
     Example:
         >>> from tinytensor import lab

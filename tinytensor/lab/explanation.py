@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..boundary import guarded
 from ..device import cpu
 from ..dtypes import as_dtype
 from ..errors import ShapeError
@@ -80,6 +81,7 @@ class Explanation:
         return fragment(self.title, self.steps)
 
 
+@guarded
 def explain(x: Tensor, *, values: bool = True) -> Explanation:
     """Explain how a tensor lies in memory.
 
@@ -90,6 +92,9 @@ def explain(x: Tensor, *, values: bool = True) -> Explanation:
 
     Returns:
         The explanation; print it, or write what its `svg()` and `html()` return.
+
+    Raises:
+        DTypeError: x is no tensor.
 
     Memory: keeps neither x nor its storage alive.
 

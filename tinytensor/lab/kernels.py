@@ -399,12 +399,12 @@ def kernel(
 
 
 def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
-    if not isinstance(op, str):
+    if callable(op):
         launcher = getattr(op, "kernel", None)
         name = launcher.signature.name if isinstance(launcher, tt.cuda.Kernel) else ""
         return name or getattr(op, "__name__", type(op).__name__), op
-    found = getattr(tt, op, None)
-    if op not in tt.__all__ or not inspect.isfunction(found):
+    found = getattr(tt, op, None) if op in tt.__all__ else None
+    if not inspect.isfunction(found):
         raise ArgumentError(
             f"kernel: there is no op {op!r}",
             why="an op goes by the name of a public function of tinytensor",

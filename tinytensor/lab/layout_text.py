@@ -39,7 +39,7 @@ def render(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias], wi
     Returns:
         Lines of at most `width` columns, where that is possible at all.
     """
-    ink, last = _Ink(color), steps[-1]
+    ink, last, width = _Ink(color), steps[-1], max(width, 1)
     parts = ["\n".join(ink(BOLD, line) for line in textwrap.wrap(title, width))]
     if len(steps) > 1:
         parts.append(_history(steps, width, ink))

@@ -49,7 +49,7 @@ def memory(
         A context manager that gives a Ledger, to be asked within the block and afterwards.
 
     Raises:
-        ArgumentError: another ledger is open.
+        ArgumentError: another ledger is open, or model or optimizer is none.
         DeviceError: there is no such device.
 
     Example:
@@ -60,6 +60,8 @@ def memory(
         >>> ledger.now.by_category["parameters"], ledger.now.saved_by
         (4000, {'exp': 4000})
     """
+    _check(model, Module)
+    _check(optimizer, Optimizer)
     ledger = Ledger(as_device(device, "memory"), model, optimizer, tuple(blocks))
     if not _open.acquire(blocking=False):
         raise ArgumentError(
@@ -93,6 +95,15 @@ def memory(
                 ledger.close()
     finally:
         _open.release()
+
+
+def _check(given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise ArgumentError(
+            f"memory: a {type(given).__name__} where a {kind.__name__} is expected",
+            why="it is asked for tensors, to tell what they are",
+            fix='memory(model, optimizer, device="cpu"), each of which may be left out',
+        )
 
 
 def _heard(ledger: Ledger) -> Callable[[type[Any]], Any]:
