@@ -1,4 +1,4 @@
-"""Where each token looks: `python -m gpt attention RUN "text" --layer 0 --head 1 --out map.html`.
+"""Where each token looks: `python -m gpt attention RUN "text" --layer 0 --head 1 --html map.html`.
 
 A map has a row for each token and a column for each token that it may look at; a row's weights add up to 1.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
-from gpt.console import Parser
+from gpt.console import Parser, counted
 from gpt.heat_map import heat_map, picture
 from gpt.inside import look_inside, open_model
 from gpt.model import GPT
@@ -225,20 +225,23 @@ def main(argv: Sequence[str]) -> int:
         SaveError: the file cannot be written.
     """
     args = _parser().parse_args(argv)
-    if args.out and Path(args.out).suffix not in (".svg", ".html"):
+    kind = Path(args.out or "").suffix
+    if args.out and kind not in (".svg", ".html"):
         raise tt.ArgumentError(
             f"attention: --out={args.out}",
             why="a map is written as .svg or as .html",
             fix=f"--out={args.out}.html",
         )
+    files = ((args.html, ".html"), (args.svg, ".svg"), (args.out, kind))
+    written = [(name, kind) for name, kind in files if name]
     model, tokenizer = open_model(args.run)
     maps = attention_maps(model, tokenizer, args.text, layer=args.layer, head=args.head)
-    if not args.out:
+    if not written:
         print(render(maps))
-        return 0
     about = f"{args.run}: {model.num_parameters():,} parameters"
-    write(args.out, attention_picture(maps) if args.out.endswith(".svg") else attention_page(maps, about))
-    print(f"wrote {args.out}: {len(maps)} maps of {len(maps[0].tokens)} tokens")
+    for name, kind in written:
+        write(name, attention_picture(maps) if kind == ".svg" else attention_page(maps, about))
+        print(f"wrote {name}: {counted(len(maps), 'map')} of {counted(len(maps[0].tokens), 'token')}")
     return 0
 
 
@@ -248,5 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("text", help='for example "The cat sat"')
     parser.add_argument("--layer", type=int, help="only this layer, from 0; default all")
     parser.add_argument("--head", type=int, help="only this head, from 0; default all")
-    parser.add_argument("--out", metavar="FILE", help="a .svg or .html to write; else it is printed")
+    parser.add_argument("--html", metavar="FILE", help="write a page instead")
+    parser.add_argument("--svg", metavar="FILE", help="write a picture instead")
+    parser.add_argument("--out", metavar="FILE", help="one of both, by the end of its name: .html or .svg")
     return parser

@@ -1,4 +1,4 @@
-"""What commands with sub-commands share: a parser whose complaints are our errors, and a progress bar."""
+"""What commands share: a parser whose complaints are our errors, a progress bar, and words for numbers."""
 
 import argparse
 import importlib.util
@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Parser", "progress_bar"]
+__all__ = ["Parser", "counted", "progress_bar"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,23 @@ class Parser(argparse.ArgumentParser):
             why=" ".join(self.format_usage().split()),
             fix=f"see {self.prog} --help",
         )
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, in words.
+
+    Args:
+        number: how many.
+        what: one of them; its plural ends with s.
+
+    Returns:
+        Both, with commas between thousands.
+
+    Example:
+        >>> counted(1, "token"), counted(1000, "token")
+        ('1 token', '1,000 tokens')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

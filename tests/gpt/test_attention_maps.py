@@ -114,6 +114,11 @@ def test_the_command_writes_files_and_explains_errors(tmp_path, capsys, monkeypa
     for name, begin in (("a.svg", "<?xml"), ("a.html", "<!doctype html>")):
         assert main(["attention", "run", TEXT, "--layer=1", "--head=2", f"--out={tmp_path / name}"]) == 0
         assert (tmp_path / name).read_text().startswith(begin)
+    pair = [f"--html={tmp_path}/c.html", "--svg", f"{tmp_path}/c.any"]
+    assert main(["attention", "run", TEXT, "--layer=1", "--head=2", *pair]) == 0
+    assert (tmp_path / "c.html").read_bytes() == (tmp_path / "a.html").read_bytes()
+    assert (tmp_path / "c.any").read_bytes() == (tmp_path / "a.svg").read_bytes()
+    assert capsys.readouterr().out.count("1 map of 10 tokens") == 4
     assert main(["attention", "run", TEXT, "--layer=0"]) == 0
     assert "layer 0, head 3" in capsys.readouterr().out
     for wrong in (["--layer=2"], ["--head=-1"], ["--out=a.png"]):
