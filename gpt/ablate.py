@@ -146,6 +146,12 @@ def _values(word: str) -> list[str]:
             why="a field is followed by its values, with commas between, and no spaces",
             fix='--grid="position=learned,rope activation=gelu,swiglu"',
         )
+    if name.replace("-", "_") in ("out_dir", "init_from"):
+        raise tt.ArgumentError(
+            f"ablate: {word!r} in the grid",
+            why="each variant has a folder of its own, and begins from scratch there or goes on",
+            fix="leave it out of the grid",
+        )
     return [f"{name}={value}" for value in values.split(",")]
 
 

@@ -120,8 +120,13 @@ class Run:
         elif train_config.init_from == "scratch":
             _refuse_to_overwrite(self.folder)
         self.read_data(resumed is not None or self.ranks.rank > 0)
-        if train_config.sample_interval and self.tokenizer is not None:
-            self.tokenizer.encode(train_config.sample_prompt)  # what it does not know is said now, not later
+        prompt = train_config.sample_prompt  # what is wrong with it is said now, not later
+        if train_config.sample_interval and self.tokenizer is not None and not self.tokenizer.encode(prompt):
+            raise tt.ArgumentError(
+                "train: --sample_prompt is empty",
+                why="a sample continues at least one token",
+                fix="leave it out, or set --sample_interval=0",
+            )
         self.model_config = self._with_vocabulary(model_config)
         tt.manual_seed(train_config.seed)
         self.model = self.kind(self.model_config).to(train_config.device)

@@ -124,7 +124,20 @@ def write(
     Raises:
         ArgumentError: an empty prompt, or one with characters that the tokenizer does not know.
     """
+    # At once, not when the first token is asked for: what cannot be read is said before anything is printed.
     prompts = [tokenizer.encode(text) for text in config.prompt for _ in range(config.num_samples)]
+    return _written(model, tokenizer, config, sampler, speculation, prompts)
+
+
+def _written(
+    model: GPT,
+    tokenizer: Tokenizer,
+    config: SampleConfig,
+    sampler: Sampler,
+    speculation: Speculation | None,
+    prompts: list[list[int]],
+) -> Iterator[tuple[int, str]]:
+    """Continue prompts, one for each text."""
     generators = [tt.Generator(config.seed + row) for row in range(len(prompts))]
     streams = {row: TextStream(tokenizer, config.stop) for row in range(len(prompts))}  # those that go on
     end = None if config.ignore_end else tokenizer.separator

@@ -106,3 +106,20 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     command = f'"{sys.executable}" -m gpt plan --preset=gpt3 --flops=1e12 | true'
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its shell closes no streams")
+def test_closed_streams_are_empty_ones(tmp_path):
+    (tmp_path / "text").write_text("to be")
+    made = run("tokenizer", "train", str(tmp_path / "text"), "--kind=char", f"--out={tmp_path / 'tokenizer'}")
+    assert made.returncode == 0
+    command = f'"$0" -m gpt tokenizer encode "{tmp_path / "tokenizer"}" <&- "$@"'
+    for closed, said in (("", "\n"), (">&-", ""), ("2>&-", "\n")):
+        ended = subprocess.run(
+            ["sh", "-c", f"{command} {closed}", sys.executable],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, said, "")

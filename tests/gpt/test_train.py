@@ -269,6 +269,13 @@ def test_a_step_can_be_sampled(text, tmp_path, capsys):
         command_line(["sample", str(run.folder), "--checkpoint=2", "--max_new_tokens=3", "--prompt=The"]) == 0
     )
     assert capsys.readouterr().out.startswith("The")
+    assert command_line(["sample", str(tmp_path / "run"), "--prompt=§"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_an_empty_prompt_is_refused_before_the_training(text, tmp_path):
+    with pytest.raises(tt.ArgumentError, match="sample_prompt is empty"):
+        Run(*configs(text, tmp_path / "run", "--sample_prompt=", "--sample_interval=1"))
 
 
 def test_two_runs_do_not_share_a_folder(text, tmp_path):
