@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinytensor as tt
 from tests.pages import parse
 from tinytensor import lab
 from tinytensor.errors import ArgumentError
@@ -117,3 +118,14 @@ def test_the_page_is_whole() -> None:
     document_ = parse(p.html())
     assert len(document_.all("svg")) == 3
     assert "of matmul" in document_.text
+
+
+def test_a_program_that_calls_deeply_has_a_flame() -> None:
+    def grow(x: tt.Tensor, depth: int) -> tt.Tensor:
+        return grow(x + 1.0, depth - 1) if depth else x
+
+    with lab.profile() as p:
+        grow(tt.ones(2), 700)
+    root = ET.fromstring(document(p.flame("line")))
+    rows = {float(rect.attrib["y"]) for rect in root.iter("{*}rect") if "height" in rect.attrib}
+    assert len(rows) > 100  # of 700: the innermost calls take too small a part to be seen

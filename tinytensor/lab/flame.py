@@ -83,8 +83,9 @@ def _frames(call: Call, by: str) -> Iterator[Frame]:
 def flame(calls: Iterable[Call], by: str = "module") -> Html:
     """The picture; see `Profile.flame`."""
     root = tree(calls, by)
-    shapes = list(_drawn(root, 6.0, 24.0, WIDTH / root.seconds if root.seconds else 0.0, root.seconds))
-    depth = _depth(root)
+    boxes = list(_placed(root, WIDTH / root.seconds if root.seconds else 0.0))
+    shapes = [shape for box in boxes for shape in _drawn(*box, root.seconds)]
+    depth = 1 + max([row for _, _, row, _ in boxes], default=0)
     legend = "orange: forward; blue: backward; gray: " + ("modules" if by == "module" else "lines")
     height = 24 + ROW * depth + 24
     return svg(
@@ -96,18 +97,28 @@ def flame(calls: Iterable[Call], by: str = "module") -> Html:
     )
 
 
-def _depth(box: Box) -> int:
-    return 1 + max([_depth(inner) for inner in box.inside.values()], default=0)
+def _placed(root: Box, scale: float) -> Iterator[tuple[Box, float, int, float]]:
+    """Boxes that are wide enough to be seen, with their place, row and width; `scale` is pixels per second.
+    Iteratively, since programs may call deeply.
+    """
+    stack = [(root, 6.0, 0)]
+    while stack:
+        box, x, row = stack.pop()
+        width = box.seconds * scale
+        if width < LEAST:
+            continue
+        yield box, x, row, width
+        for inner in sorted(box.inside.values(), key=lambda b: -b.seconds):
+            stack.append((inner, x, row + 1))
+            x += inner.seconds * scale
 
 
 _CLASSES = {"frame": ("box", 0.6), "op": ("plus", 0.45), "backward": ("minus", 0.45)}
 
 
-def _drawn(box: Box, x: float, y: float, scale: float, whole: float) -> Iterator[Html]:
-    """A box and those below it; `scale` is pixels per second."""
-    width = box.seconds * scale
-    if width < LEAST:
-        return
+def _drawn(box: Box, x: float, row: int, width: float, whole: float) -> Iterator[Html]:
+    """A box and its name, if there is room for some of it."""
+    y = 24 + ROW * row
     kind, opacity = _CLASSES[box.kind]
     about = f"{box.name}: {_time(box.seconds)}, {box.seconds / whole:.1%}, {box.calls:,} calls of ops"
     yield tag(
@@ -124,9 +135,6 @@ def _drawn(box: Box, x: float, y: float, scale: float, whole: float) -> Iterator
     if letters >= 3:
         text = box.name if len(box.name) <= letters else box.name[: letters - 1] + "…"
         yield tag("text", text, x=px(x + 3), y=px(y + 13), pointer_events="none")
-    for inner in sorted(box.inside.values(), key=lambda b: -b.seconds):
-        yield from _drawn(inner, x, y + ROW, scale, whole)
-        x += inner.seconds * scale
 
 
 def _time(seconds: float) -> str:

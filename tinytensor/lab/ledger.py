@@ -356,10 +356,11 @@ class Ledger:
         pending, what lost its role keeps it: it may just be going.
         """
         roles: dict[int, str] = {}
+        parameters = list(self._parameters())
         for category, tensors in (
             (_STATE, self._state()),
-            (_GRADIENTS, (p.grad for p in self._parameters() if p.grad is not None)),
-            (_PARAMETERS, self._parameters()),
+            (_GRADIENTS, (p.grad for p in parameters if p.grad is not None)),
+            (_PARAMETERS, parameters),
         ):
             for t in tensors:
                 roles[id(t.storage)] = category
