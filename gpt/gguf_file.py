@@ -71,7 +71,10 @@ class _Values:
     def get(self, key: str, default: object = None) -> Any:
         """A value of the metadata; {arch} in the key stands for the architecture."""
         found = self._fields.get(key.replace("{arch}", getattr(self, "architecture", "")))
-        return default if found is None else found.contents()
+        try:
+            return default if found is None else found.contents()
+        except (ValueError, IndexError, TypeError) as error:  # UnicodeDecodeError is a ValueError
+            self.refuse(f"{key} cannot be read: {error}")
 
     def text(self, key: str, default: str = "") -> str:
         """A text."""

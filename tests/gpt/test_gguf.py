@@ -144,3 +144,10 @@ def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
         (tmp_path / "cut.gguf").write_bytes(data[:length])
         with pytest.raises(FormatError):
             from_pretrained(tmp_path / "cut.gguf")
+
+
+def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
+    file = written(tmp_path / "tiny.gguf", model)
+    file.write_bytes(file.read_bytes().replace(b"smollm", b"\xffmollm"))
+    with pytest.raises(FormatError, match=r"tokenizer\.ggml\.pre cannot be read"):
+        from_pretrained(file)
