@@ -23,11 +23,12 @@ from gpt.data_parallel import Team, each_on_its_device, ends_all, first_one_firs
 from gpt.fields import parse_overrides, take_option
 from gpt.generate import generate
 from gpt.health import HealthProbe, health_table
-from gpt.plan import matmul_speed, plan
+from gpt.plan import plan
 from gpt.presets import describe_presets, preset
 from gpt.recipe import schedule_of
 from gpt.run import Run, read_configs
 from gpt.run_log import summary
+from gpt.utilization import Utilization
 from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
 
@@ -60,8 +61,8 @@ class Trainer:
         self.lr = schedule_of(self.config)
         self.stop_asked = False
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
-        self.flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
-        self.peak_flops = self.team.size * matmul_speed(run.model_config, self.config, seconds=0.3)
+        flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
+        self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
         self.ids: tt.Tensor  # the inputs of the last batch, (B, T)
         self.health: dict[str, Any] | None = None  # the last look, as it is in the log
         self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
@@ -226,16 +227,15 @@ class Trainer:
         return run.tokenizer.decode(prompt + list(ids))
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Tokens per second, and their share of the peak, for the log."""
+        """Tokens per second, and their share of the CPU's peak, for the log."""
         tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
         rate = tokens / max(seconds, 1e-9)
-        if rate * self.flops_per_token > self.peak_flops:  # the peak was measured while the machine was busy
-            again = self.team.size * matmul_speed(self.run.model_config, self.config, seconds=0.1)
-            self.peak_flops = max(self.peak_flops, again, rate * self.flops_per_token)
-        return {
-            "tokens_per_second": round(rate, 1),
-            "mfu": round(rate * self.flops_per_token / self.peak_flops, 4),
-        }
+        found = {"tokens_per_second": round(rate, 1)}
+        if self.used is not None:
+            with tt.no_grad(), self.precision():
+                share = self.used.share(rate)
+            found |= {} if share is None else {"mfu": round(share, 4)}
+        return found
 
     # ---- the terminal -----------------------------------------------------------------------------------
 
