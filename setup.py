@@ -60,4 +60,7 @@ setup(
         "gpt": ["py.typed", "text/*"],
     },
     zip_safe=False,
+    # `pip install -e .` puts this folder on Python's path. With a finder, which is the default, a program
+    # next to a clone called tinytensor would get the clone itself, as a package without code.
+    options={"editable_wheel": {"mode": "compat"}},
 )

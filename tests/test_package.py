@@ -90,3 +90,20 @@ def test_one_training_step_runs(installed: Path, tmp_path: Path) -> None:
     words = ["--preset=tiny", "--max_steps=1", "--warmup_steps=0", "--out_dir=run"]
     run("-m", "gpt", "train", *words, cwd=tmp_path, path=installed)
     assert list((tmp_path / "run").rglob("*.safetensors"))
+
+
+def test_a_program_beside_an_editable_clone_imports_it(tmp_path: Path) -> None:
+    clone = tmp_path / "tinytensor"  # as git names it: Python could take the folder itself for the package
+    for package in ("tinytensor", "gpt"):
+        (clone / package).mkdir(parents=True)
+        (clone / package / "__init__.py").write_text("here = True")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    build = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
+    run("-c", build, tmp_path, cwd=clone)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as built:
+        built.extractall(tmp_path / "site")
+    look = "import site, sys; site.addsitedir(sys.argv[1]); import tinytensor; print(tinytensor.__file__)"
+    found = run("-S", "-c", look, tmp_path / "site", cwd=tmp_path)
+    assert Path(found.strip()) == clone / "tinytensor" / "__init__.py"
