@@ -5,6 +5,7 @@ refused, since the model would be another one.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from gpt.config import GPTConfig, from_dict, to_dict
@@ -60,24 +61,29 @@ def naming_for(config: GPTConfig) -> tuple[str, Naming]:
         >>> naming_for(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))[0]
         'gpt2'
     """
-    for kind, naming in (("gpt2", GPT2), *((kind, LLAMA) for kind in _LLAMA_KINDS)):
-        if _fits(config, kind):
-            return kind, naming
+    kinds: dict[str, Naming] = {"gpt2": GPT2, **dict.fromkeys(_LLAMA_KINDS, LLAMA)}
+    differences = {kind: _differences(config, kind) for kind in kinds}
+    nearest = min(differences, key=lambda kind: len(differences[kind]))
+    if not differences[nearest]:
+        return nearest, kinds[nearest]
     raise ArgumentError(
         "naming_for: no architecture of Hugging Face is this model",
-        why="GPT-2 has learned positions, layer norm and biases; Llama RoPE, RMS norm and SwiGLU, no biases; "
-        f"this is {to_dict(config)}",
+        why=f"{nearest} comes nearest, but has {', '.join(differences[nearest])}",
         fix="write our own names: --format=safetensors",
     )
 
 
-def _fits(config: GPTConfig, kind: str) -> bool:
-    """Whether reading the config that we would write gives this one back."""
+def _differences(config: GPTConfig, kind: str) -> list[str]:
+    """What differs when the config that we would write is read back: `field=value, not ours`."""
+    if kind == "gpt2":
+        config = replace(config, bias=True)  # zeros are written for biases that a model does not have
+    known = kind != "gpt2" or config.activation in _GELUS.values()
+    written = config if known else replace(config, activation="gelu")
     try:
-        again = config_from_hf(_described(config, kind), "config.json", dropout=config.dropout)
-    except FormatError:
-        return False
-    return _plain(again) == _plain(config)
+        again = _plain(config_from_hf(_described(written, kind), "config.json", dropout=config.dropout))
+    except FormatError as error:
+        return [error.why or error.what] * len(to_dict(config))  # further off than any other
+    return [f"{name}={again[name]}, not {own}" for name, own in _plain(config).items() if again[name] != own]
 
 
 def _plain(config: GPTConfig) -> dict[str, Any]:

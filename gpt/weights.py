@@ -11,14 +11,16 @@ import os
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+
 import tinytensor as tt
 from gpt.config import GPTConfig, to_dict
 from gpt.hf_config import config_to_hf, naming_for
-from gpt.hf_names import OURS, Naming, places
+from gpt.hf_names import GPT2, OURS, Naming, places
 from gpt.model import GPT
 from gpt.safetensors_file import Array, Entry, sync_folder, write_safetensors
 from gpt.stored import DTYPES, as_stored
-from gpt.tokenizer import BPETokenizer, Tokenizer
+from gpt.tokenizer import Tokenizer
 from gpt.weight_source import CONFIG, METADATA, WEIGHTS, open_source
 from tinytensor.files import atomic_folder
 from tinytensor.nn import Parameter, init
@@ -93,9 +95,9 @@ def save_pretrained(
     """Write a model so that transformers reads it: config.json, model.safetensors, tokenizer.json.
 
     Args:
-        model: of GPT-2's or Llama's architecture.
+        model: of GPT-2's or Llama's architecture; biases that it lacks for GPT-2 are written as zeros.
         folder: a new one; it appears when it is complete.
-        tokenizer: written beside it if it is byte-level BPE, which transformers reads, too.
+        tokenizer: written beside it; transformers reads it, too, if it is byte-level BPE.
         dtype: of the written weights.
 
     Raises:
@@ -118,7 +120,7 @@ def save_pretrained(
     with atomic_folder(folder, "save_pretrained") as new:
         (new / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         write_safetensors(new / WEIGHTS, _named(model, naming, dtype), {"format": "pt"})
-        if isinstance(tokenizer, BPETokenizer):
+        if tokenizer is not None:
             tokenizer.save(new / "tokenizer.json")
         sync_folder(new)
 
@@ -162,8 +164,11 @@ def _named(model: GPT, naming: Naming, dtype: Dtype) -> dict[str, Entry]:
             f"save_pretrained: dtype={dtype!r}", why=f"there are {', '.join(DTYPES)}", fix='use "float32"'
         )
     state = model.state_dict()
+    config = replace(model.config, bias=True) if naming is GPT2 else model.config  # GPT-2 always has biases
     return {
         naming.full(part): as_stored(array, dtype)
-        for name, place in places(model.config, naming).items()
-        for part, array in place.scatter(state[name].cpu().numpy()).items()
+        for name, place in places(config, naming).items()
+        for part, array in place.scatter(
+            state[name].cpu().numpy() if name in state else np.zeros(place.shape, np.float32)
+        ).items()
     }

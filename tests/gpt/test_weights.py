@@ -16,6 +16,7 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig, to_dict
+from gpt.hf_config import naming_for
 from gpt.model import GPT
 from gpt.run import load_model
 from gpt.tokenizer import CharTokenizer
@@ -273,7 +274,26 @@ def test_any_variant_fits_into_a_file_of_ours(tmp_path):
     with pytest.raises(ArgumentError, match="no architecture of Hugging Face") as caught:
         save_pretrained(model, tmp_path / "folder")
     assert "--format=safetensors" in caught.value.fix
+    differing = "position=learned, not sinusoidal, norm_position=pre, not post"
+    assert caught.value.why == f"gpt2 comes nearest, but has {differing}"
     assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "differing"),
+    [
+        ({"activation": "relu2"}, "gpt2 comes nearest, but has activation=gelu, not relu2"),
+        ({"bias": False, "logit_soft_cap": 5.0}, "gpt2 comes nearest, but has logit_soft_cap=0.0, not 5.0"),
+        (
+            {"bias": True, "position": "rope", "norm": "rms_norm", "activation": "swiglu"},
+            "llama comes nearest, but has bias=False, not True",
+        ),
+    ],
+)
+def test_the_error_names_the_field_that_does_not_fit(fields, differing):
+    with pytest.raises(ArgumentError) as caught:
+        naming_for(small(**fields).config)
+    assert caught.value.why == differing
 
 
 def test_what_is_there_is_never_overwritten(folder):
@@ -320,7 +340,8 @@ def test_import_sample_and_export(folder, tmp_path, capsys):
     assert len(capsys.readouterr().out) == len("A") + 5 + len("\n")
     assert main(["export", str(run), f"--out={out}", "--dtype=float16"]) == 0
     assert load_file(out / "model.safetensors")["transformer.wte.weight"].dtype == np.float16
-    assert not (out / "tokenizer.json").exists()  # characters are nothing that transformers reads
+    assert main(["import", str(out), f"--out_dir={tmp_path / 'back'}"]) == 0
+    assert (tmp_path / "back" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
 
 
 def test_an_imported_run_can_be_imported_again(folder, tmp_path):

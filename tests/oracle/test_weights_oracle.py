@@ -11,6 +11,7 @@ import torch
 import transformers
 
 import tinytensor as tt
+from gpt.config import GPTConfig
 from gpt.generate import generate
 from gpt.model import GPT
 from gpt.weights import from_pretrained, save_pretrained
@@ -198,3 +199,22 @@ def test_training_leaves_the_file_alone(tmp_path: Path):
         for p in ours.parameters():
             p.copy_(0.0)
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_model_without_biases_becomes_gpt2_with_zeros(tmp_path):
+    config = GPTConfig(V, T, n_layer=2, n_head=4, n_embd=32, bias=False)  # as nanoGPT trains them
+    ours = GPT(config, tt.Generator(3)).eval()
+    with tt.no_grad():
+        for p in ours.parameters():
+            p *= 4.0
+    save_pretrained(ours, tmp_path / "ours")
+    theirs, report = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert all(not p.any() for name, p in theirs.named_parameters() if name.endswith("bias"))
+    assert difference(ours, theirs.eval()) < 3e-6
+    again, _ = from_pretrained(tmp_path / "ours")
+    assert again.config.bias
+    ids = tt.tensor(batches(1)[0, 0])
+    with tt.no_grad():
+        np.testing.assert_array_equal(again(ids).numpy(), ours(ids).numpy())
