@@ -28,12 +28,15 @@ from gpt.instruct import InstructConfig, Instructing
 from gpt.lora import LoraConfig
 from gpt.model import GPT
 from gpt.presets import configs_from
+from gpt.run import refuse_ranks
+from gpt.safetensors_file import require_writer
 from gpt.text_task import Reading
 from gpt.tokenizer import Tokenizer
 from gpt.train import files_of, train
 from gpt.tune import Task, TuneConfig, Tuner, TuneRun, choose_trained
 from gpt.tuning_examples import capitals, exclamations, scrambled_lines, word_tasks
 from gpt.weights import from_pretrained
+from tinytensor.distributed import init
 from tinytensor.files import read_json, read_text
 
 __all__ = ["METHODS", "Method", "begin", "main"]
@@ -153,6 +156,8 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
     Raises:
         ArgumentError, FormatError: a field, the data, the weights or a checkpoint that cannot be used.
     """
+    require_writer("finetune")
+    refuse_ranks(init(), "finetune")
     method = METHODS[name]
     origin, words = take_option(list(argv), "init_from")
     resume = origin == "resume"

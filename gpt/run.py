@@ -6,7 +6,6 @@ step_N/ (checkpoints), latest and best. Knows nothing of the training loop.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -25,12 +24,11 @@ from gpt.evaluate import evaluate
 from gpt.model import GPT
 from gpt.prepare import prepare, prepare_text, read_texts
 from gpt.recipe import SpikeGuard, optimizer_of
-from gpt.safetensors_file import Array, read_safetensors
+from gpt.safetensors_file import Array, read_safetensors, require_writer
 from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
-from tinytensor.errors import MissingLibraryError
 from tinytensor.files import atomic_write, read_json
 from tinytensor.optim import GradScaler
 
@@ -101,12 +99,7 @@ class Run:
     ) -> None:
         self.train_config = train_config
         self.ranks = self.ranks if ranks is None else ranks
-        if importlib.util.find_spec("safetensors") is None:
-            raise MissingLibraryError(
-                "train: the safetensors library is missing",
-                why="checkpoints are written through it, so nothing of the run could be kept",
-                fix='pip install ".[gpt]"',
-            )
+        require_writer("train")
         tt.zeros(0, device=train_config.device)  # a device that is not there is said before the data are read
         self.folder = Path(train_config.out_dir)
         self.step = 0

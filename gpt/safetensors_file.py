@@ -8,6 +8,7 @@ be led outside the file. Knows arrays, not tensors or models.
 """
 
 import contextlib
+import importlib.util
 import json
 import math
 import os
@@ -21,7 +22,15 @@ from numpy.typing import NDArray
 
 from tinytensor.errors import DTypeError, FormatError, MissingLibraryError, SaveError
 
-__all__ = ["Array", "Entry", "WeightFile", "read_safetensors", "sync_folder", "write_safetensors"]
+__all__ = [
+    "Array",
+    "Entry",
+    "WeightFile",
+    "read_safetensors",
+    "require_writer",
+    "sync_folder",
+    "write_safetensors",
+]
 
 Array = NDArray[Any]
 
@@ -169,6 +178,26 @@ def write_safetensors(
             why=str(error),
             fix="free some space or choose another folder; an earlier file of this name is unharmed",
         ) from None
+
+
+def require_writer(who: str) -> None:
+    """Say that weight files cannot be written before the work whose result they would hold.
+
+    Args:
+        who: the function or command that the user called.
+
+    Raises:
+        MissingLibraryError: the safetensors library is not installed.
+
+    Example:
+        >>> require_writer("example")
+    """
+    if importlib.util.find_spec("safetensors") is None:
+        raise MissingLibraryError(
+            f"{who}: the safetensors library is missing",
+            why="weight files are written through it, so nothing could be kept",
+            fix='pip install ".[gpt]"',
+        )
 
 
 def sync_folder(folder: Path) -> None:
@@ -377,14 +406,9 @@ def _packed(name: str, tensor: Array | Entry) -> Entry:
 
 def _serialize(entries: Mapping[str, Entry], path: Path, metadata: dict[str, str] | None) -> None:
     """Write through the library; OSError if that fails."""
-    try:
-        import safetensors
-    except ImportError:
-        raise MissingLibraryError(
-            "write_safetensors: the safetensors library is missing",
-            why="weight files are written through it",
-            fix='pip install ".[gpt]"',
-        ) from None
+    require_writer("write_safetensors")
+    import safetensors
+
     by_address = getattr(safetensors, "TensorSpec", None)  # since version 0.8, without a copy
     specs: dict[str, Any] = {}
     for name, entry in entries.items():

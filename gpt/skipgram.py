@@ -21,7 +21,7 @@ from gpt.console import Parser
 from gpt.fields import check_types
 from gpt.neighbours import VECTORS
 from gpt.plain_tokenizers import WordTokenizer
-from gpt.safetensors_file import write_safetensors
+from gpt.safetensors_file import require_writer, write_safetensors
 from tinytensor import nn
 from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_folder, read_text
@@ -250,6 +250,7 @@ def main(argv: Sequence[str]) -> int:
         SaveError: the folder cannot be written.
     """
     args = _parser().parse_args(argv)
+    require_writer("skipgram")
     config = SkipGramConfig(**{f.name: getattr(args, f.name) for f in fields(SkipGramConfig)})
     tokenizer, ids = words_of(read_text(args.text, "skipgram"), config.at_least)
     print(f"{len(ids):,} words of the text, {tokenizer.vocab_size - 1:,} different ones")

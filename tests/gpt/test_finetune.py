@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,3 +90,20 @@ def test_what_cannot_be_done_is_explained(words, said, base, tmp_path, monkeypat
     extra = [f"--init_from={base}"] if len(words) == 2 and "init_from" not in words[1] else []
     assert main(["finetune", *words, *extra]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_could_not_be_kept_is_not_begun(base, tmp_path, monkeypatch, capsys):
+    (tmp_path / "text").write_text("the cat sat " * 9)
+    learn = ["skipgram", str(tmp_path / "text"), f"--out={tmp_path / 'vectors'}"]
+    monkeypatch.setitem(sys.modules, "safetensors", None)  # how Python marks what cannot be imported
+    for begun in (tune("lora", base, tmp_path / "run"), main(learn)):
+        assert begun == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("the safetensors library is missing") == 2
+
+
+def test_one_rank_alone_is_tuned(base, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("gpt.finetune.init", lambda: SimpleNamespace(size=2))
+    assert tune("lora", base, tmp_path / "run") == 2
+    assert "started on 2 ranks" in capsys.readouterr().err
