@@ -298,7 +298,9 @@ def test_the_command(capsys, tmp_path):
     assert picture.read_text(encoding="utf-8") == lab.explain_expression(EXPRESSION).svg()
     assert main(["explain", "open('x')"]) == 2
     assert "fix:" in capsys.readouterr().err
-    assert main(["explain", EXPRESSION, "--html", str(tmp_path / "none" / "a.html")]) == 2
+    for nowhere in (str(tmp_path / "none" / "a.html"), str(tmp_path / ("a" * 300)), str(tmp_path), ""):
+        assert main(["explain", EXPRESSION, "--html", nowhere]) == 2
+        assert f"cannot write {nowhere!r}" in capsys.readouterr().err
 
 
 class Terminal:

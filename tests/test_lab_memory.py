@@ -365,3 +365,15 @@ def test_what_is_no_model_is_refused() -> None:
         pass
     with lab.memory():
         pass
+
+
+def test_a_block_that_raised_predicts_nothing() -> None:
+    class Broken(tt.nn.Module):
+        def forward(self, x: tt.Tensor) -> tt.Tensor:
+            raise ZeroDivisionError
+
+    block = Broken()
+    with lab.memory(blocks=[block]) as ledger, pytest.raises(ZeroDivisionError):
+        block(tt.ones(3))
+    with pytest.raises(ArgumentError, match="one forward in which each block runs once"):
+        ledger.with_checkpoints(1)

@@ -59,7 +59,7 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
         'whole or not at all'
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):  # False also for names that are too long
         raise SaveError(
             f"cannot write {str(path)!r}",
             why="it is a folder" if target.is_dir() else "it is a device or a pipe",

@@ -30,13 +30,13 @@ def main(words: Sequence[str]) -> int:
     """
     options = _parser().parse_args(list(words))
     explanation = explain_expression(options.expression)
-    if options.svg:
+    if options.svg is not None:
         write(options.svg, explanation.svg())
         print(f"wrote {options.svg}")
-    if options.html:
+    if options.html is not None:
         write(options.html, explanation.html())
         print(f"wrote {options.html}")
-    if not (options.svg or options.html):
+    if options.svg is None and options.html is None:
         terminal = sys.stdout is not None and sys.stdout.isatty()  # None: closed
         color = options.color == "always" or (
             options.color == "auto" and terminal and not os.environ.get("NO_COLOR")

@@ -100,7 +100,8 @@ def _check(recorded: Recorded, every: int) -> None:
             why="what its blocks save was dropped before anybody could count it once",
             fix="record a step without checkpoints",
         )
-    if not recorded.count or not recorded.in_order or len(recorded.inputs) != recorded.count:
+    complete = recorded.in_order and not recorded.running  # a block that raised never ended
+    if not recorded.count or not complete or len(recorded.inputs) != recorded.count:
         raise ArgumentError(
             f"with_checkpoints: {len(recorded.inputs)} calls of {recorded.count} blocks were recorded",
             why="the prediction needs one forward in which each block runs once, in order",
