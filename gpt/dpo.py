@@ -122,11 +122,18 @@ class Preferring(Task):
         for pair in pairs:
             prompt = encode(pair["prompt"])
             both = tuple(completion(prompt, encode(pair[name])) for name in ("chosen", "rejected"))
-            if max(len(x) for x, _ in both) > self.model.config.block_size or not prompt:
+            place, size = (
+                f"finetune: the pair of the prompt {pair['prompt'][:40]!r}",
+                self.model.config.block_size,
+            )
+            if not prompt:
                 raise tt.ArgumentError(
-                    f"finetune: the pair of the prompt {pair['prompt'][:40]!r} has no prompt, or is longer "
-                    f"than the context of {self.model.config.block_size}",
-                    why="prompt and completion stand in the context together",
+                    f"{place} has no prompt", why="a completion completes something", fix="give it one"
+                )
+            if (longest := max(len(x) for x, _ in both)) > size:
+                raise tt.ArgumentError(
+                    f"{place} has {longest} tokens",
+                    why=f"prompt and completion stand together in the context of {size}",
                     fix="shorten it, or begin with a model of a longer context",
                 )
             found.append(both)

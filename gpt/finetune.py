@@ -95,7 +95,8 @@ def _classify(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: Classif
 
 def _dpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: DpoConfig) -> Task:
     if config.data == "builtin":
-        pairs = exclamations(embedded_shakespeare(), config.seed)
+        longest = max(model.config.block_size - 2, 1)  # tokens are characters, or more than one of them
+        pairs = exclamations(embedded_shakespeare(), config.seed, longest=longest)
     else:
         pairs = read_records(config.data, DPO_FIELDS)
     return Preferring(model, tokenizer, *split(pairs, 0.1, config.seed), own, config.batch_size, config.seed)

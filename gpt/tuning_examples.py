@@ -35,11 +35,14 @@ def word_tasks(text: str, seed: int = 0, count: int = 600) -> list[list[dict[str
     ]
 
 
-def exclamations(text: str, seed: int = 0, count: int = 600) -> list[dict[str, str]]:
-    """Preference pairs: a sentence is better with an exclamation mark at its end than with a full stop."""
+def exclamations(text: str, seed: int = 0, count: int = 600, longest: int = 100) -> list[dict[str, str]]:
+    """Preference pairs: a sentence is better with an exclamation mark at its end than with a full stop.
+
+    Of sentences of more than `longest` characters the ends are taken: a context may be short.
+    """
     found = re.findall(r"[A-Z][a-z,' \n]{20,80}(?=\.)", text)
     chosen = _rng(seed).permutation(len(found))[:count]
-    return [{"prompt": "\n" + found[i], "chosen": "!\n", "rejected": ".\n"} for i in chosen]
+    return [{"prompt": f"\n{found[i]}"[-longest:], "chosen": "!\n", "rejected": ".\n"} for i in chosen]
 
 
 def scrambled_lines(text: str, seed: int = 0, count: int = 1500) -> list[dict[str, str]]:

@@ -141,8 +141,11 @@ def test_pairs_are_compared_with_the_model_as_it_was(model):
 
 def test_a_pair_without_room_says_so(model):
     long = [{"prompt": "a" * 50, "chosen": "b", "rejected": "c"}]
-    with pytest.raises(tt.ArgumentError, match="context"):
+    with pytest.raises(tt.ArgumentError, match="has 50 tokens") as caught:
         Preferring(model, TOKENIZER, long, PAIRS, DpoConfig(), 2, 0)
+    assert caught.value.why.endswith(f"in the context of {model.config.block_size}")
+    with pytest.raises(tt.ArgumentError, match="has no prompt"):
+        Preferring(model, TOKENIZER, [{**long[0], "prompt": ""}], PAIRS, DpoConfig(), 2, 0)
     with pytest.raises(tt.ArgumentError, match="beta"):
         DpoConfig(beta=0.0)
 
