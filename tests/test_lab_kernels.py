@@ -208,6 +208,8 @@ def test_what_has_no_kernel_or_no_element() -> None:
         kernel("sofmax", tt.ones(3))
     with pytest.raises(ArgumentError, match="there is no op None"):
         kernel(None, tt.ones(3))
+    with pytest.raises(ArgumentError, match="argmax has no gradient"):
+        kernel("argmax", tt.ones(3), backward=True)
     (launch,) = kernel("exp", tt.ones(()))
     assert launch.threads(launch.lines[0].place).startswith("<svg")
     with pytest.raises(ArgumentError, match="made no request there"):

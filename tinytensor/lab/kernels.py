@@ -346,7 +346,7 @@ def kernel(
         (sm_80).
 
     Raises:
-        ArgumentError: there is no such op, or it launches no kernel.
+        ArgumentError: there is no such op, it launches no kernel, or has no gradient that is asked for.
         KernelError: there is no C++ compiler, or a kernel fails.
 
     Example:
@@ -372,9 +372,7 @@ def kernel(
         outputs = _flat([results])
         grads: Sequence[tt.Tensor | None] = ()
         if backward:
-            ends = [y for y in outputs if y.requires_grad]
-            ones = [tt.ones(*y.shape, dtype=y.dtype, device=y.device) for y in ends]
-            grads = tt.grad(ends, leaves, ones, allow_unused=True) if ends else ()
+            grads = _gradients(name, outputs, leaves)
     if not launched:
         raise ArgumentError(
             f"kernel: {name} launches no kernel",
@@ -396,6 +394,21 @@ def kernel(
     for launch in found.values():
         launch.together = sorted({one.instance for one in found.values() if one.file == launch.file})
     return Kernels(name, list(found.values()), report.findings)
+
+
+def _gradients(
+    name: str, outputs: Sequence[tt.Tensor], leaves: Sequence[tt.Tensor]
+) -> Sequence[tt.Tensor | None]:
+    """Of the sum of the outputs in each leaf."""
+    ends = [y for y in outputs if y.requires_grad]
+    if not ends:
+        raise ArgumentError(
+            f"kernel: {name} has no gradient",
+            why="none of its results requires grad: arguments or results are no floating numbers",
+            fix="leave backward out",
+        )
+    ones = [tt.ones(*y.shape, dtype=y.dtype, device=y.device) for y in ends]
+    return tt.grad(ends, leaves, ones, allow_unused=True)
 
 
 def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
