@@ -178,6 +178,7 @@ import os, sys
 import numpy as np
 from tests.emulated import emulated, run
 from tests.test_emulator import kernel, zeros
+from tinytensor.errors import KernelError
 
 def check():
     for workers in (4, 1):
@@ -230,6 +231,7 @@ import ctypes, faulthandler
 import numpy as np
 from tests.emulated import run
 from tests.test_emulator import kernel, zeros
+from tinytensor.errors import KernelError
 for change in (faulthandler.enable, faulthandler.disable, faulthandler.enable):
     change()
     try:
