@@ -302,3 +302,11 @@ def test_the_engine_is_as_it_was_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError):
         divergence(program, "cpu", "emulated")
     assert [dict(vars(owner)) for owner in owners] == before
+
+
+@pytest.mark.parametrize("sizes", [{"cpu": [3], "emulated": [4]}, {"cpu": [3], "emulated": [3, 3]}])
+def test_results_that_do_not_correspond_are_infinitely_apart(sizes) -> None:
+    d = divergence(lambda at: [tt.ones(n, device=at) * 2 for n in sizes[at]], "cpu", "emulated")
+    assert d.results == float("inf")
+    with pytest.raises(ArgumentError, match="rows is 0"):
+        d.table(rows=0)

@@ -91,7 +91,8 @@ class Divergence:
     Attributes:
         sides: what the program was given.
         runs: the ops of each run, in their order.
-        results: largest relative difference of the tensors that the program returned; None if there are none.
+        results: largest relative difference of the tensors that the program returned; None if there are none,
+            infinity where the runs returned different shapes.
     """
 
     sides: tuple[str, str]
@@ -132,7 +133,14 @@ class Divergence:
 
         Returns:
             Lines of text.
+
+        Raises:
+            ArgumentError: rows is below 1.
         """
+        if rows < 1:
+            raise ArgumentError(
+                f"table: rows is {rows}", why="it is a count", fix="for example table(rows=10)"
+            )
         drifted = [s for s in self.runs[1] if s.drift is not None]
         shown = sorted(sorted(drifted, key=lambda s: -(s.drift or 0.0))[:rows], key=lambda s: s.number)
         lines = [f"{'op':<28} {'drift':>9} {'own / rounding':>15}  where"]
@@ -303,7 +311,9 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
             why="no op ran on this thread in either call, and no tensor was returned",
             fix="compute inside of fn, and return the result",
         )
-    return Divergence(sides, (first.steps, second.steps), drift(result_a, result_b))
+    alike = [_shape(y) for y in result_a] == [_shape(y) for y in result_b]
+    results = drift(result_a, result_b) if alike else float("inf")
+    return Divergence(sides, (first.steps, second.steps), results)
 
 
 def _arrays(result: Any) -> Arrays:
