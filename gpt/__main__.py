@@ -10,12 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gpt.console import EXIT_INTERRUPT
 from gpt.fields import closest
 from tinytensor.errors import ArgumentError, MissingLibraryError, TinyTensorError
 
 __all__ = ["COMMANDS", "Command", "main"]
 
-EXIT_ERROR, EXIT_PIPE, EXIT_INTERRUPT = 2, 1, 130
+EXIT_ERROR, EXIT_PIPE = 2, 1
 
 
 @dataclass(frozen=True)

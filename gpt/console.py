@@ -9,7 +9,9 @@ from typing import NoReturn, TypeVar
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Parser", "counted", "progress_bar"]
+__all__ = ["EXIT_INTERRUPT", "Parser", "counted", "progress_bar"]
+
+EXIT_INTERRUPT = 130  # as shells say of a program that Ctrl-C ended
 
 T = TypeVar("T")
 

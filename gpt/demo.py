@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from gpt.config import describe_fields
+from gpt.console import EXIT_INTERRUPT
 from gpt.evaluate import evaluate
 from gpt.presets import configs_from, preset
 from gpt.run import Run, load_model
@@ -25,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
         argv: `--field=value …`.
 
     Returns:
-        Exit code 0.
+        Exit code 0; 130 if it was stopped by Ctrl-C.
     """
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\n{describe_fields(*preset('demo'))}")
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     trainer = Trainer(run)
     trainer.train()
     if trainer.stop_asked:
-        return 0
+        return EXIT_INTERRUPT
     run.model, _ = load_model(folder)
     train_loss = evaluate(run.model, run.train_tokens.ids[: len(run.val_tokens or run.train_tokens.ids)], 32)
     print(f"\n--- what it writes ---\n{trainer.sample()}\n---")

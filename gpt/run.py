@@ -22,6 +22,7 @@ from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.data import embedded_shakespeare
 from gpt.evaluate import evaluate
 from gpt.model import GPT
+from gpt.origins import no_such_run, require_data, require_origin
 from gpt.prepare import prepare, prepare_text, read_texts
 from gpt.recipe import SpikeGuard, optimizer_of
 from gpt.safetensors_file import Array, read_safetensors, require_writer
@@ -104,13 +105,14 @@ class Run:
         self.folder = Path(train_config.out_dir)
         self.step = 0
         self.best_loss: float | None = None
+        require_origin(train_config)
         resumed = load_checkpoint(self.folder) if train_config.init_from == "resume" else None
         if resumed is not None:
             require_kind(resumed.state, self.kind.__name__, resumed.folder)
             with reading_state(resumed.folder):
                 model_config = _resumed_model(resumed, model_config)
                 _refuse_other_ways(resumed, train_config)
-        elif train_config.init_from == "scratch":
+        else:
             _refuse_to_overwrite(self.folder)
         self.read_data(resumed is not None or self.ranks.rank > 0)
         prompt = train_config.sample_prompt  # what is wrong with it is said now, not later
@@ -184,6 +186,7 @@ class Run:
     def _data(self, prepared_before: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
         """The tokenizer and the two splits; text is turned into token files once."""
         config = self.train_config
+        require_data(config)
         source = Path(config.data)
         if config.data != "shakespeare" and (source / "train.bin").is_file():
             saved = source / TOKENIZER
@@ -320,7 +323,7 @@ def _refuse_to_overwrite(folder: Path) -> None:
     if (folder / "latest").exists():
         raise tt.ArgumentError(
             f"train: {folder} holds a run already",
-            why="beginning from scratch would mix its checkpoints and log with new ones",
+            why="its checkpoints and log would be mixed with new ones",
             fix=f"go on with --init_from=resume, choose another --out_dir, or remove {folder}",
         )
 
@@ -410,9 +413,12 @@ def load_model(
         model, tokenizer; the tokenizer is None if the run has none.
 
     Raises:
+        ArgumentError: there is no such folder.
         FormatError: there is no usable checkpoint, its config is damaged, or its model is of another kind.
     """
     folder = Path(run_dir)
+    if not folder.is_dir():
+        raise no_such_run(str(run_dir), "load_model")
     if which == "best" and not (folder / "best").exists():
         which = "latest"
     checkpoint = load_checkpoint(folder, which)
@@ -437,6 +443,8 @@ def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfi
         ArgumentError, FormatError: there is no config.json, or it is damaged.
     """
     path = Path(run_dir) / CONFIG
+    if not path.is_file():
+        raise no_such_run(str(run_dir), "read_configs")
     saved = read_json(path, "read_configs")
     model, train = saved.get("model"), saved.get("train")
     if not isinstance(model, dict) or not isinstance(train, dict):

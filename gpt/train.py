@@ -19,10 +19,12 @@ from typing import Any
 import tinytensor as tt
 from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.console import EXIT_INTERRUPT, counted
 from gpt.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.fields import parse_overrides, take_option
 from gpt.generate import generate
 from gpt.health import HealthProbe, health_table
+from gpt.origins import run_of, with_tokenizer_of
 from gpt.plan import plan
 from gpt.presets import describe_presets, preset
 from gpt.recipe import schedule_of
@@ -140,14 +142,15 @@ class Trainer:
         if math.isfinite(value):
             return
         steps = list_checkpoints(self.run.folder)
-        saved = (
-            f"the checkpoints {steps} in {self.run.folder} are unharmed" if steps else "none was saved yet"
+        saved = f"the checkpoints {steps} in {self.run.folder} are unharmed" if steps else "nothing was saved"
+        go_on = (
+            "; go on with --init_from=resume, or from one checkpoint's weights: "
+            f"--init_from={self.run.folder}/step_N --out_dir=NEW"
         )
         raise tt.ArgumentError(
             f"train: the {name} is {value} at step {self.run.step}",
             why=f"the run has diverged; {saved}",
-            fix="lower --learning_rate; go on with --init_from=resume, or from one checkpoint's weights: "
-            f"--init_from={self.run.folder}/step_N --out_dir=NEW",
+            fix=f"lower --learning_rate{go_on if steps else ', and begin again'}",
         )
 
     def _save(self, *, best: bool = False) -> None:
@@ -168,6 +171,8 @@ class Trainer:
         if self.team.leads:
             run.write_config()
             truncate_log(self.log.path, run.step)
+        if run.step >= config.max_steps:
+            self._say(f"finished: step {run.step} of {config.max_steps}; go on with --max_steps=N above it")
         run.model.train()
         with self._progress() as show, _ctrl_c(self):
             since, begun = run.step, time.perf_counter()
@@ -361,13 +366,18 @@ def describe(run: Run) -> str:
     """What is about to be trained, in four lines."""
     model, config = run.model_config, run.train_config
     return (
-        f"model  {run.model.num_parameters():,} parameters: {model.n_layer} layers, {model.n_head} heads, "
+        f"model  {counted(run.model.num_parameters(), 'parameter')}: {counted(model.n_layer, 'layer')}, "
+        f"{counted(model.n_head, 'head')}, "
         f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
         f"data   {run.describe_data()}\n"
-        f"run    steps {run.step} to {config.max_steps}, {config.sequences_per_step} sequences a step, "
-        f"seed {config.seed}, into {run.folder}\n"
+        f"run    steps {run.step} to {config.max_steps}, "
+        f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, into {run.folder}\n"
         f"device {config.device}, products in {config.dtype}"
-        + (f", {run.ranks.size} ranks of {tt.get_num_threads()} threads" if run.ranks.size > 1 else "")
+        + (
+            f", {run.ranks.size} ranks of {counted(tt.get_num_threads(), 'thread')}"
+            if run.ranks.size > 1
+            else ""
+        )
     )
 
 
@@ -379,7 +389,7 @@ def main(argv: Sequence[str]) -> int:
             run are the defaults.
 
     Returns:
-        Exit code 0.
+        Exit code 0; 130 if it was stopped by Ctrl-C.
 
     Raises:
         ArgumentError: an unknown field, or a value of a wrong type.
@@ -389,8 +399,12 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
     run = train(*configs_of(argv, preset("shakespeare-char-cpu")))
+    if run.step < run.train_config.max_steps:
+        return EXIT_INTERRUPT
     if run.ranks.rank == 0:
-        print(f"run    {run.folder}: {', '.join(files_of(run.folder))}")
+        print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
+        does = "sample" if run.tokenizer is not None else "info"  # which needs no text
+        print(f"next   python -m gpt {does} {shlex.quote(str(run.folder))}")
     return 0
 
 
@@ -398,7 +412,8 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
     """The configs that a command line describes.
 
     Args:
-        argv: `--preset=NAME`, or `--init_from=resume --out_dir=RUN`, and `--field=value …`.
+        argv: `--preset=NAME`, or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
+            `--init_from=RUN` model and tokenizer are those of the run.
         begin: what the fields change where neither a preset nor a run is named.
         own: further configs.
 
@@ -420,4 +435,7 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
         begin = preset(name)
     elif origin == "resume" and folder is not None and Path(folder).is_dir():
         begin = read_configs(folder)
+    run = run_of(origin) if origin is not None else None
+    if run is not None:  # trained on: what the command line leaves open is as it was
+        begin = (begin[0] if name else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
     return parse_overrides(words, *begin, *own)

@@ -20,6 +20,7 @@ from gpt.config import GPTConfig, from_dict
 from gpt.gguf_file import read_gguf
 from gpt.hf_config import config_from_hf
 from gpt.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
+from gpt.origins import no_such_run
 from gpt.packages import is_package, weights_in
 from gpt.safetensors_file import Array, read_safetensors
 from gpt.stored import Stored, tensors_of
@@ -294,6 +295,8 @@ def _named(name: str) -> Path:
 
 def _from_hub(name: str) -> Path:
     """The folder that a name on the hub was downloaded to."""
+    if Path(name).parent != Path() and Path(name).parent.is_dir():  # a path, where a folder has this name
+        raise no_such_run(name, "from_pretrained")
     missing = f"there is no file or folder {name!r} here"
     if not _HUB_NAME.fullmatch(name) or name.endswith((".safetensors", ".gguf", *_PICKLED)):
         raise ArgumentError(f"from_pretrained: {missing}", why="it does not exist", fix="check the path")

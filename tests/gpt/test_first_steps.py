@@ -1,5 +1,7 @@
 """What a new user tries: built-in examples on any model, one's own text, other programs' names of fields."""
 
+import shutil
+
 import pytest
 
 from gpt.__main__ import main
@@ -21,3 +23,66 @@ def test_built_in_examples_fit_a_short_context(name, short, tmp_path, capsys):
     words = [f"--init_from={short}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2", "--warmup_steps=1"]
     assert main(["finetune", name, *words, "--eval_interval=0"]) == 0
     assert "--- at step 2 ---" in capsys.readouterr().out
+
+
+@pytest.fixture
+def place(short, tmp_path, monkeypatch):
+    """A folder with a run in runs/ and a text of other characters than that one begins with."""
+    shutil.copytree(short, tmp_path / "runs" / "demo")
+    (tmp_path / "my.txt").write_text("abcabcaab " * 400)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+STEPS = ("--max_steps=2", "--warmup_steps=1", "--eval_interval=0", "--eval_batches=2")
+
+
+@pytest.mark.parametrize("origin", ["runs/demo", "runs/demo/step_2"])
+def test_a_run_is_trained_on_with_ones_own_text(origin, place, capsys):
+    assert main(["train", f"--init_from={origin}", "--data=my.txt", "--out_dir=runs/mine", *STEPS]) == 0
+    said = capsys.readouterr().out
+    assert "context 40, vocabulary 64" in said
+    assert said.splitlines()[-1] == "next   python -m gpt sample runs/mine"
+    assert (place / "runs/mine/tokenizer.json").read_bytes() == (
+        place / "runs/demo/tokenizer.json"
+    ).read_bytes()
+    assert main(["train", "--init_from=runs/demo", "--data=my.txt", "--out_dir=runs/demo", *STEPS]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--init_from=gpt2"], "python -m gpt import gpt2 --out_dir=runs/gpt2"),
+        (["--init_from=runs/dmo"], "did you mean runs/demo?"),
+        (["--init_from=resume", "--out_dir=runs/dmo"], "did you mean runs/demo?"),
+        (["--preset=gpt2"], "prepare TEXTS --tokenizer=tokenizer.json --out data/openwebtext"),
+        (["--preset=gpt2", "--data=my.txt"], "tokenizer train FILE --vocab-size 1024"),
+    ],
+)
+def test_what_a_run_begins_with_is_looked_for_first(words, said, place, capsys):
+    assert main(["train", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["sample"], ["health"], ["eval"], ["export", "--out=x"]])
+def test_a_misspelled_run_is_answered_with_those_that_are_there(words, place, capsys):
+    assert main([words[0], "runs/dmo", *words[1:]]) == 2
+    said = capsys.readouterr().err
+    assert "those in runs/ are runs/demo" in said
+    assert "did you mean runs/demo?" in said
+    assert "hub" not in said
+
+
+def test_a_finished_run_says_how_it_goes_on(place, capsys):
+    assert main(["train", "--init_from=resume", "--out_dir=runs/demo"]) == 0
+    assert "finished: step 2 of 2; go on with --max_steps=N" in capsys.readouterr().out
+
+
+def test_a_run_that_diverged_before_it_saved_is_begun_again(place, capsys):
+    wild = ["--learning_rate=1e30", "--min_learning_rate=1e29", "--grad_clip=0"]
+    assert main(["train", "--preset=tiny", *wild, "--out_dir=runs/wild"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing was saved" in said
+    assert "begin again" in said
+    assert "resume" not in said

@@ -130,7 +130,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
             if "step      5" in line:
                 process.send_signal(signal.SIGINT)
     timer.cancel()
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert "--init_from=resume" in said
     assert (folder / "latest").is_file()
     before = int((folder / "latest").read_text().split("_")[1])

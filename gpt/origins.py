@@ -1,0 +1,109 @@
+"""What a run begins with, looked for before anything is read: what is missing is said, and how to get it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gpt.checkpoint import list_checkpoints
+from gpt.config import TrainConfig
+from gpt.fields import closest
+from tinytensor.errors import ArgumentError
+
+__all__ = ["no_such_run", "require_data", "require_origin", "run_of", "runs_here", "with_tokenizer_of"]
+
+RUNS = Path("runs")  # where commands put runs unless they are told otherwise
+
+
+def runs_here() -> list[str]:
+    """The runs in `runs/`, by name."""
+    return sorted([str(path) for path in RUNS.iterdir() if list_checkpoints(path)]) if RUNS.is_dir() else []
+
+
+def no_such_run(path: str, who: str) -> ArgumentError:
+    """The error for a run that is not there; it names those that are.
+
+    Args:
+        path: what was named.
+        who: the function or command that the user called.
+
+    Example:
+        >>> no_such_run("runs/none", "sample").what
+        "sample: there is no run 'runs/none'"
+    """
+    here = runs_here()
+    near = closest(path, here)
+    return ArgumentError(
+        f"{who}: there is no run {path!r}",
+        why=f"those in {RUNS}/ are {_some(here)}" if here else "none was trained here yet",
+        fix=f"did you mean {near[0]}?" if near else "check the path, or train one: python -m gpt demo",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+
+
+def run_of(origin: str) -> Path | None:
+    """The run directory that `init_from` names by itself, or by one of its checkpoints; None if neither."""
+    path = Path(origin)
+    folders = [folder for folder in (path, path.parent) if (folder / "config.json").is_file()]
+    return folders[0] if folders and list_checkpoints(folders[0]) else None
+
+
+def with_tokenizer_of(run: Path, config: TrainConfig) -> TrainConfig:
+    """The config with a run's tokenizer, if it has one: its weights know no other."""
+    path = run / "tokenizer.json"
+    return replace(config, tokenizer=str(path)) if path.is_file() else config
+
+
+def require_origin(config: TrainConfig) -> None:
+    """Look for what `init_from` names.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        ArgumentError: there is no run to go on with, or no such weights.
+    """
+    origin = config.init_from
+    if origin == "resume" and not list_checkpoints(config.out_dir):
+        raise no_such_run(config.out_dir, "train --init_from=resume")
+    if origin in ("scratch", "resume") or Path(origin).exists():
+        return
+    if origin.startswith(f"{RUNS}/"):
+        raise no_such_run(origin, "train")
+    place = RUNS / Path(origin).stem
+    raise ArgumentError(
+        f"train: --init_from={origin}: there is no such run, folder or file",
+        why="training on begins with weights that are here",
+        fix=f"a model from elsewhere becomes a run first: python -m gpt import {origin} --out_dir={place}, "
+        f"then --init_from={place}",
+    )
+
+
+def require_data(config: TrainConfig) -> None:
+    """Look for the data and the tokenizer that a config names.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        ArgumentError: one of them is not there.
+    """
+    if config.data != "shakespeare" and not Path(config.data).exists():
+        raise ArgumentError(
+            f"train: --data={config.data}: there is no such file or folder",
+            why="a run reads a text, a folder of texts, or token files",
+            fix="--data=FILE --tokenizer=char trains on a text; token files are made by python -m gpt data "
+            f"prepare TEXTS --tokenizer=tokenizer.json --out {config.data}",
+        )
+    tokenized = (Path(config.data) / "tokenizer.json").is_file()
+    if config.tokenizer not in ("char", "word") and not tokenized and not Path(config.tokenizer).exists():
+        raise ArgumentError(
+            f"train: --tokenizer={config.tokenizer}: there is no such file",
+            why="it is char, word, or a saved tokenizer",
+            fix="--tokenizer=char, or make one: python -m gpt tokenizer train FILE --vocab-size 1024 "
+            "--out tokenizer.json",
+        )
