@@ -175,6 +175,7 @@ def test_multi_head_attention(causal, bias):
 )
 def test_initial_values_have_the_same_distribution(ours, theirs, shape):
     torch.manual_seed(0)
+    tt.manual_seed(0)
     mine = ours(tt.empty(shape)).numpy().ravel()
     other = torch.empty(shape[::-1] if len(shape) == 2 else shape)  # theirs is (out, in)
     other = theirs(other).numpy().ravel()
