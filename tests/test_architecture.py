@@ -15,6 +15,7 @@ FILE_LINES, FUNCTION_LINES, LINE_LENGTH = 400, 60, 110
 LAYERS = [
     ["tinytensor.errors"],
     ["tinytensor.shapes", "tinytensor.config", "tinytensor.grad_mode", "tinytensor.precision"],
+    ["tinytensor.pytorch_names"],
     ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random", "tinytensor.files"],
     ["tinytensor.runtime", "tinytensor.kernels"],
     ["tinytensor.storage", "tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"],
@@ -66,8 +67,8 @@ LIBRARIES = {
 # Layers and optimizers use the engine by its public names alone, so its face imports them last: no cycle, as
 # long as nothing else of the engine imports them.
 WRITTEN_WITH_THE_FACE = {"tinytensor.nn", "tinytensor.optim"}
-# Handles of hooks are the same for tensors and modules.
-THEY_MAY_IMPORT = {"tinytensor", "tinytensor.hooks"}
+# Handles of hooks are the same for tensors and modules; names of PyTorch stand in one table.
+THEY_MAY_IMPORT = {"tinytensor", "tinytensor.hooks", "tinytensor.pytorch_names"}
 # Commands start faster, and devices are looked for only when asked for.
 LATE_IMPORTS = {"tinytensor.__main__", "tinytensor.runtime"}
 
@@ -260,8 +261,13 @@ def named_in(module: Module) -> set[str]:
     return {name for name in known() if name in texts} if module.name.endswith("__main__") else set()
 
 
+FOR_PROGRAMS_ALONE = {"tinytensor.nn.functional"}  # which learn from it where its functions are
+
+
 def test_no_module_is_dead() -> None:
-    used = {i.target for module in product() for i in imports(module) if i.target != module.name}
+    used = FOR_PROGRAMS_ALONE | {
+        i.target for module in product() for i in imports(module) if i.target != module.name
+    }
     used |= {name for module in product() for name in named_in(module)}
     report(
         [

@@ -1,10 +1,13 @@
 """tinytensor: a tensor engine that a person can see through."""
 
+from typing import TYPE_CHECKING
+
 from . import cuda, errors
 from .anomaly import detect_anomaly
 from .autocasting import autocast, is_autocast_enabled
 from .autograd import Node
 from .boundary import guarded as _guarded
+from .boundary import takes_axis as _takes_axis
 from .captured_graph import CapturedGraph, before_replay, capture
 from .checkpointing import checkpoint
 from .config import config
@@ -215,6 +218,8 @@ from .ops.statistics import (
     vector_norm,
 )
 from .ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan
+from .pytorch_names import FUNCTIONS as _FUNCTIONS
+from .pytorch_names import missing as _missing
 from .random import Generator, default_generator, initial_seed, manual_seed
 from .runtime.host_threads import get_num_threads, set_num_threads
 from .storage import Storage
@@ -503,4 +508,13 @@ for _name in __all__:  # at the border, what is not a tensor is named; see bound
     _thing = globals()[_name]
     if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") and not isinstance(_thing, type):
         globals()[_name] = _guarded(_thing)
+for _name in dir(Tensor):
+    if _takes_axis(_thing := getattr(Tensor, _name, None)):
+        setattr(Tensor, _name, _guarded(_thing))
 del _name, _thing
+
+if not TYPE_CHECKING:  # a type checker shall miss what is missing
+    globals().pop("device")  # the module; who calls tt.device means tt.Device
+
+    def __getattr__(name):  # only for names that are not there
+        _missing(__name__, _FUNCTIONS, name)

@@ -162,7 +162,7 @@ def promote(*dtypes: DType, scalars: tuple[type, ...] = (), what: str = "promoti
         pass
     result = _promote_tensors(dtypes, what) if dtypes else bool_
     for scalar in scalars:
-        weak = _BY_PYTHON_TYPE[scalar]
+        weak = next(_BY_PYTHON_TYPE[t] for t in scalar.__mro__ if t in _BY_PYTHON_TYPE)  # an enum is an int
         if weak.rank > result.rank:
             result = complex128 if weak is complex64 and result is float64 else weak
     return _promoted.setdefault((dtypes, scalars), result)

@@ -12,7 +12,8 @@ TinyTensorError
 ├─ KernelError (RuntimeError)         compile or launch failure
 ├─ FormatError (ValueError)           broken or hostile files
 ├─ SaveError   (OSError)              a file could not be written
-└─ MissingLibraryError (ImportError)  an optional library is not installed
+├─ MissingLibraryError (ImportError)  an optional library is not installed
+└─ MissingNameError (AttributeError)  a name of PyTorch, for which there is another here
 """
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "IndexRangeError",
     "KernelError",
     "MissingLibraryError",
+    "MissingNameError",
     "NumberRangeError",
     "SaveError",
     "ShapeError",
@@ -99,3 +101,7 @@ class SaveError(TinyTensorError, OSError):
 
 class MissingLibraryError(TinyTensorError, ImportError):
     """An optional library is missing; the fix names the extra that brings it."""
+
+
+class MissingNameError(TinyTensorError, AttributeError):
+    """There is no such name; the fix gives the one that is here for it."""

@@ -48,6 +48,7 @@ from .ops.splitting import SplittingMethods
 from .ops.statistics import StatisticsMethods
 from .ops.transfer import transfer
 from .ops.trigonometric import TrigonometricMethods
+from .pytorch_names import METHODS, Count, Elsewhere
 from .representation import represent
 from .runtime import runtime_of
 from .runtime.host import Array
@@ -166,12 +167,12 @@ class Tensor(
     @property
     def size(self) -> int:
         """Number of elements (the array API's name for `numel`)."""
-        return self.layout.size
+        return Count(self.layout.size)
 
     @property
     def numel(self) -> int:
         """Number of elements."""
-        return self.layout.size
+        return Count(self.layout.size)
 
     @property
     def dtype(self) -> DType:
@@ -378,6 +379,9 @@ class Tensor(
     def __repr__(self) -> str:
         return represent(self)
 
+    def __dir__(self) -> list[str]:
+        return [name for name in object.__dir__(self) if name not in METHODS]
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._edge is not None:
             raise GradError(
@@ -413,5 +417,7 @@ def _meet(size: int, a: Layout, b: Layout) -> bool:
     return bool(a.size and b.size and np.shares_memory(x, y))
 
 
+for _name in METHODS:  # no __getattr__, which would make each access to an attribute slower
+    setattr(Tensor, _name, Elsewhere(_name))
 for _module in (arrays, dispatch, elementwise, viewing, inplace):
     _module.use_result_class(Tensor)

@@ -1,5 +1,9 @@
 """Layers and their trees. Written with nothing but the public functions of tinytensor."""
 
+from typing import TYPE_CHECKING
+
+from ..pytorch_names import NN as _NN
+from ..pytorch_names import missing as _missing
 from . import init
 from .activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .attention import MultiHeadAttention
@@ -40,3 +44,8 @@ __all__ = [
     "Tanh",
     "init",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # only for names that are not there
+        _missing(__name__, _NN, name)

@@ -1,5 +1,9 @@
 """Optimizers, learning rates over time, and clipping of gradients."""
 
+from typing import TYPE_CHECKING
+
+from ..pytorch_names import OPTIM as _OPTIM
+from ..pytorch_names import missing as _missing
 from . import schedule
 from .adam import Adam
 from .adamw import AdamW
@@ -25,3 +29,8 @@ __all__ = [
     "orthogonalize",
     "schedule",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # only for names that are not there
+        _missing(__name__, _OPTIM, name)

@@ -1,0 +1,100 @@
+"""Names and keywords of PyTorch: each is answered with one that is here."""
+
+import enum
+import importlib
+import json
+import re
+import types
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor.errors import ArgumentError, MissingNameError
+from tinytensor.pytorch_names import FUNCTIONS, METHODS, NN, OPTIM
+
+x = tt.arange(6.0).reshape(2, 3)
+TABLES = {"x": (METHODS, x), "tt": (FUNCTIONS, tt), "nn": (NN, tt.nn), "optim": (OPTIM, tt.optim)}
+NAMES = [(where, name) for where, (table, _) in TABLES.items() for name in table]
+
+
+@pytest.mark.parametrize(("where", "name"), NAMES)
+def test_a_name_is_answered_with_one_that_is_here(where: str, name: str) -> None:
+    table, owner = TABLES[where]
+    with pytest.raises(MissingNameError, match=re.escape(table[name])):
+        getattr(owner, name)
+    assert not hasattr(owner, name)
+    for path in re.findall(r"\b(?:x|tt)(?:\.\w+)+", table[name]):
+        thing = {"x": x, "tt": tt}[path.partition(".")[0]]
+        for part in path.split(".")[1:]:
+            thing = getattr(thing, part)
+
+
+def test_what_is_nowhere_stays_pythons_error() -> None:
+    for owner in (tt, tt.nn, tt.optim, x, importlib.import_module("tinytensor.nn.functional")):
+        with pytest.raises(AttributeError, match="has no attribute 'no_such_name'") as caught:
+            _ = owner.no_such_name
+        assert not isinstance(caught.value, MissingNameError)
+
+
+def test_completion_offers_only_what_is_there() -> None:
+    assert not set(dir(x)) & set(METHODS)
+    assert {"sum", "ndim", "layout"} <= set(dir(x))
+
+
+def test_functional_leads_to_the_functions() -> None:
+    F = importlib.import_module("tinytensor.nn.functional")
+    assert isinstance(F, types.ModuleType)
+    for name, ours in {
+        "softmax": "tt.softmax",
+        "binary_cross_entropy_with_logits": "tt.bce_with_logits",
+    }.items():
+        with pytest.raises(MissingNameError, match=rf"write {ours}"):
+            getattr(F, name)
+
+
+KEYWORDS = {
+    "method": (lambda: x.mean(dim=1), "mean: there is no argument dim", "write axis=1"),
+    "two": (lambda: x.sum(dim=1, keepdim=True), "dim, keepdim", "write axis=1, keepdims=True"),
+    "only one": (lambda: x.sum(axis=1, keepdim=True), "argument keepdim", "write keepdims=True"),
+    "function": (lambda: tt.softmax(x, dim=-1), "softmax: there is no argument dim", "write axis=-1"),
+    "list": (lambda: tt.stack([x, x], dim=0), "stack: there is no argument dim", "write axis=0"),
+    "view": (lambda: x.unsqueeze(dim=0), "unsqueeze: there is no argument dim", "write axis=0"),
+    "numbered": (lambda: x.transpose(dim0=0, dim1=1), "dim0, dim1", "write x, axis1, axis2"),
+    "tensor": (lambda: tt.relu(input=x), "relu: there is no argument input", "write x"),
+    "size": (lambda: x.size(), "the number 6, which is no method", "x.shape"),
+    "numel": (lambda: x.numel(), "the number 6, which is no method", "without brackets"),
+}
+
+
+@pytest.mark.parametrize("case", KEYWORDS)
+def test_a_keyword_is_answered_with_ours(case: str) -> None:
+    call, what, fix = KEYWORDS[case]
+    with pytest.raises(ArgumentError) as caught:
+        call()
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+
+
+def test_other_wrong_calls_stay_pythons_errors() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        x.sum(colour=1)
+    with pytest.raises(TypeError, match="missing"):
+        tt.softmax()
+
+
+def test_a_count_of_elements_is_an_integer() -> None:
+    n = x.size
+    assert isinstance(n, int)
+    assert (repr(n), json.dumps(n), n + 1, hash(n), len(range(n))) == ("6", "6", 7, hash(6), 6)
+    assert x.reshape(n).shape == tt.zeros(n).shape == (6,)
+    assert type(x.reshape(n).shape[0]) is int
+    a = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal((x * n - n).numpy(), a * 6 - 6)
+    assert (tt.arange(3) * n).dtype is tt.int64
+    np.testing.assert_array_equal(tt.ones(2).mul_(n).numpy(), [6.0, 6.0])
+
+
+def test_an_enum_of_integers_is_a_number() -> None:
+    side = enum.IntEnum("side", {"left": 2})
+    assert (x * side.left).tolist() == [[0.0, 2.0, 4.0], [6.0, 8.0, 10.0]]

@@ -1,0 +1,13 @@
+"""What a program for PyTorch imports as F. The functions are in `tinytensor`; this says under which names."""
+
+from typing import TYPE_CHECKING
+
+import tinytensor as tt
+
+from ..pytorch_names import FUNCTIONS, missing
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        ours = {"binary_cross_entropy_with_logits": "tt.bce_with_logits", "nll_loss": "tt.nll_loss"}
+        missing(__name__, FUNCTIONS | ours | {name: f"tt.{name}" for name in tt.__all__}, name)
