@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Literal, TypeVar, TypeVarTuple, Union, cast
 
+from gpt.other_names import advice
 from tinytensor.errors import ArgumentError, FormatError
 
 __all__ = [
@@ -278,13 +279,17 @@ def _next_override(words: list[str], owners: Mapping[str, object]) -> tuple[str,
         raise ArgumentError(
             f"{word}: unexpected word",
             why="options are written --field=value",
-            fix=f"write --{name.lstrip('_')}={text}" if known else "leave it out, or see --help",
+            fix=f"write --{name.lstrip('_')}={text}"
+            if known
+            else "nanoGPT's config files are presets: --preset=shakespeare-char"
+            if word.endswith(".py")
+            else "leave it out, or see --help",
         )
     if name not in owners:
         raise ArgumentError(
             f"--{typed}: no such field",
             why=f"none of the {len(owners)} fields has this name",
-            fix=_suggestion(name, owners, "--"),
+            fix=advice(name, owners) or _suggestion(name, owners, "--"),
         )
     if equals:
         return name, text

@@ -188,7 +188,12 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
         return 0
-    run, config, sampling = argv[0], *parse_overrides(argv[1:], SampleConfig(), DEFAULT)
+    run, words = _model_of(argv)
+    config, sampling = parse_overrides(words, SampleConfig(), DEFAULT)
+    if not run:
+        raise tt.ArgumentError(
+            "sample: no model", why="it is the word without dashes", fix="python -m gpt sample runs/demo"
+        )
     model, tokenizer = _load(run, config.checkpoint)
     if config.beams:
         _print_beams(model, tokenizer, config, sampling)
@@ -212,6 +217,17 @@ def main(argv: Sequence[str]) -> int:
     if speculation is not None:
         print(f"{config.draft}: {speculation}", file=sys.stderr)
     return 0
+
+
+def _model_of(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The first word that is neither an option nor its value, and the other words."""
+    place = 0
+    while place < len(argv) and argv[place].startswith("--"):
+        name, equals, _ = argv[place].removeprefix("--").partition("=")
+        switch = getattr(SampleConfig, name.replace("-", "_"), None) is False
+        value = argv[place + 1 : place + 2]
+        place += 1 if equals or (switch and value not in (["true"], ["false"])) else 2
+    return "".join(argv[place : place + 1]), [*argv[:place], *argv[place + 1 :]]
 
 
 def _print_all(config: SampleConfig, texts: Iterator[tuple[int, str]]) -> None:

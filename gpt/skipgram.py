@@ -263,7 +263,7 @@ def main(argv: Sequence[str]) -> int:
         write_safetensors(
             folder / VECTORS, {name: table.weight.detach().numpy() for name, table in tables.items()}
         )
-    print(f"written: {args.out}; see python -m gpt neighbours {args.out} --test")
+    print(f"wrote {args.out}; see python -m gpt neighbours {args.out} --test")
     return 0
 
 

@@ -86,3 +86,39 @@ def test_a_run_that_diverged_before_it_saved_is_begun_again(place, capsys):
     assert "nothing was saved" in said
     assert "begin again" in said
     assert "resume" not in said
+
+
+def test_the_model_may_stand_anywhere(place, capsys):
+    options = ["--max_new_tokens", "3", "--explain", "--prompt=To"]
+    said = set()
+    for at in (0, 2, 3, 4):
+        assert main(["sample", *options[:at], "runs/demo", *options[at:]]) == 0
+        said.add(capsys.readouterr().out)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "--out_dir=runs/demo"], "python -m gpt COMMAND runs/demo"),
+        (["sample", "runs/demo", "--start=To"], "nanoGPT's start is --prompt"),
+        (["sample", "--prompt=To"], "sample: no model"),
+        (["train", "config/train_shakespeare_char.py"], "--preset=shakespeare-char"),
+        (["train", "--max_iters=5"], "--max_steps"),
+        (["train", "--warmup_iters=5"], "--warmup_steps"),
+        (["train", "--lr_decay_iters=5"], "--decay_steps"),
+        (["train", "--min_lr=5"], "--min_learning_rate"),
+        (["train", "--dataset=x"], "--data"),
+        (["train", "--eval_iters=5"], "--eval_batches"),
+        (["train", "--eval_only"], "python -m gpt eval RUN"),
+        (["train", "--compile=False"], "kernels are compiled"),
+    ],
+)
+def test_habits_of_nanogpt_are_answered(words, said, place, capsys):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_prompt_that_cannot_be_read_is_not_echoed(place, capsys):
+    assert main(["sample", "runs/demo", "--prompt=€"]) == 2
+    assert capsys.readouterr().out == ""

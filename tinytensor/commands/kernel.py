@@ -58,7 +58,7 @@ def _show(found: Kernels, path: str | None, architecture: int) -> None:
         print(found)
         return
     write(path, found.html(architecture))
-    print(f"written: {path}")
+    print(f"wrote {path}")
 
 
 def _parser() -> argparse.ArgumentParser:
