@@ -57,6 +57,8 @@ def stale_view():
 S, D, A, G, V = tt.ShapeError, tt.DTypeError, tt.ArgumentError, tt.GradError, tt.DeviceError
 Range = tt.IndexRangeError
 
+PUT = tt.cuda.kernel("__global__ void put(int* y, int v) { y[threadIdx.x] = v; }")
+
 CALLS = {
     # making tensors
     "ragged": (lambda: tt.tensor([[1, 2], [3]]), A, "equal lengths"),
@@ -69,6 +71,12 @@ CALLS = {
     "bool size": (lambda: tt.zeros((True, 2)), D, "integer"),
     "too large": (lambda: tt.empty(2**40, 2**40), S, ""),
     "no such device": (lambda: tt.zeros(2, device="gpu"), V, "cuda"),
+    "no such device, the maker": (lambda: tt.ones(2, device="gpu"), V, "ones: there is no device 'gpu'"),
+    "no such device, the name": (lambda: tt.ones(2, device="gpu"), V, 'did you mean "cuda"'),
+    "view of a transposed": (lambda: f(2, 3).T.view(6), S, "view: shape (3, 2)"),
+    "view of a wrong size": (lambda: f(2, 3).view(4), S, "view: 6 elements"),
+    "kernel without sizes": (lambda: PUT(f(2)), A, "k[grid, block]"),
+    "kernel without tensors": (lambda: PUT[1, 1](), A, "no argument is a tensor"),
     "device absent": (lambda: tt.zeros(2, device="cuda"), V, "CPU"),
     "device index": (lambda: tt.Device("cpu:1"), V, ""),
     "class called": (lambda: tt.Tensor([1.0]), D, "tt.tensor"),

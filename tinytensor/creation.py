@@ -434,7 +434,9 @@ def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
         >>> tt.zeros(2).tolist()
         [0.0, 0.0]
     """
-    return full(_shape(shape, "zeros"), 0, dtype=dtype or float32, device=device, requires_grad=requires_grad)
+    place = _device(device, "zeros")
+    wanted = float32 if dtype is None else as_dtype(dtype, "zeros")
+    return full(_shape(shape, "zeros"), 0, dtype=wanted, device=place, requires_grad=requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -456,7 +458,9 @@ def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         >>> tt.ones(2).tolist()
         [1.0, 1.0]
     """
-    return full(_shape(shape, "ones"), 1, dtype=dtype or float32, device=device, requires_grad=requires_grad)
+    place = _device(device, "ones")
+    wanted = float32 if dtype is None else as_dtype(dtype, "ones")
+    return full(_shape(shape, "ones"), 1, dtype=wanted, device=place, requires_grad=requires_grad)
 
 
 def _like(x: Tensor, dtype: Any) -> DType:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .bounds import raise_reported
 from .device import Device, as_device, cpu
@@ -122,6 +122,14 @@ class Kernel:
             )
         return Launcher(self, *sizes)
 
+    def __call__(self, *arguments: Any) -> NoReturn:
+        """Refuse: a launch needs its sizes."""
+        raise ArgumentError(
+            f"kernel {self.signature.name}: called without grid and block",
+            why="a launch needs to know how many blocks, and how many threads in each",
+            fix="k[grid, block](...), for example k[(n + 255) // 256, 256](...)",
+        )
+
 
 class Launcher:
     """A kernel with its grid and block, ready to be called."""
@@ -137,7 +145,13 @@ class Launcher:
         tensors = [a for a in arguments if is_tensor(a)]
         device = common_device(name, tensors)
         views = [a.view for a in arguments if isinstance(a, Pointer)]
-        if not tensors and views:
+        if not tensors and not views:
+            raise ArgumentError(
+                f"{name}: no argument is a tensor",
+                why="a kernel runs on the device of its tensors",
+                fix=f"pass what it declares: {k.signature}",
+            )
+        if not tensors:
             device = views[0].storage.device
         _refuse_cpu(name, device)
         written = []

@@ -80,7 +80,8 @@ def _unknown(obj: object, what: str) -> DeviceError:
             why="a device is a tinytensor.Device or its name",
             fix='write "cpu", "cuda", "cuda:1", "emulated" or "checked"',
         )
-    near = get_close_matches(obj.lower().partition(":")[0], DEVICE_TYPES, n=1)
+    kind = obj.lower().partition(":")[0]
+    near = ["cuda"] if kind == "gpu" else get_close_matches(kind, DEVICE_TYPES, n=1)
     return DeviceError(
         f"{what}: there is no device {obj!r}",
         why=f"the devices are {', '.join(DEVICE_TYPES)}; a number follows a colon, as in cuda:1",

@@ -23,7 +23,7 @@ from ..dispatch import (
     same_memory,
 )
 from ..dtypes import DType, as_dtype
-from ..errors import ShapeError
+from ..errors import ShapeError, TinyTensorError
 from ..launching import Launch, View, write
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, fill, narrow, widen
@@ -370,7 +370,11 @@ def view_as_shape(x: Tensor, *shape: Any) -> Tensor:
         >>> tt.arange(6).view(3, 2).shape
         (3, 2)
     """
-    return reshape(x, _sizes(shape), copy=False)
+    try:
+        return reshape(x, _sizes(shape), copy=False)
+    except TinyTensorError as error:
+        what = error.what.replace("reshape:", "view:", 1)
+        raise type(error)(what, why=error.why, fix=error.fix) from None
 
 
 def _no_view(what: str, x: Tensor, shape: Shape) -> ShapeError:
