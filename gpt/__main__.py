@@ -50,6 +50,7 @@ COMMANDS = {
     "finetune": Command(
         "gpt.finetune", "train a trained model further: text, instructions, labels, preferences"
     ),
+    "classify": Command("gpt.classify", "label texts by a run of finetune classify"),
     "tokenizer": Command("gpt.tokenizer", "train a tokenizer, or look at what it does"),
     "import": Command(
         "gpt.import_model", "make a run of a model from elsewhere: safetensors, GGUF, a hub name"

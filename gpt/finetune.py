@@ -273,4 +273,6 @@ def _run(run: TuneRun) -> None:
     for key, value in after.items():
         print(f"{key:<15} {before[key]:>8.4f} {value:>11.4f}")
     print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    print(f"next   python -m gpt sample {shlex.quote(str(run.folder))}")
+    folder = shlex.quote(str(run.folder))
+    goes_on = f"classify {folder} 'a text'" if run.about["task"] == "classify" else f"sample {folder}"
+    print(f"next   python -m gpt {goes_on}")

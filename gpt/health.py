@@ -167,7 +167,7 @@ def main(argv: Sequence[str]) -> int:
         raise tt.ArgumentError(
             f"health: the log of {args.run} says nothing of it",
             why="only runs with a health_interval look at it",
-            fix="train with --health_interval=100",
+            fix=f"python -m gpt train --init_from={args.run} --out_dir=NEW --health_interval=100",
         )
     step = max(lines) if args.step is None else args.step
     if step not in lines:

@@ -6,6 +6,7 @@ like `train`, with its fields; or, given a run, only fills the gaps of --text.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,6 +16,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.batches import Tokens, consecutive_blocks
 from gpt.config import GPTConfig, TrainConfig
+from gpt.console import EXIT_INTERRUPT
 from gpt.encoder import Encoder
 from gpt.examples import IGNORED
 from gpt.fields import check_types, describe_fields, parse_overrides
@@ -254,7 +256,7 @@ def main(argv: Sequence[str]) -> int:
         *configs, config = configs_of(argv, _BEGIN, FillConfig())
         run = train(*configs, kind=MaskedRun)
         if run.step < run.train_config.max_steps or run.ranks.rank > 0:
-            return 0
+            return EXIT_INTERRUPT if run.step < run.train_config.max_steps else 0
         folder = str(run.folder)
         _report(run)
     model, tokenizer = load_model(folder, kind=Encoder)
@@ -277,4 +279,5 @@ def _report(run: Run) -> None:
             f"found  {found['accuracy']:.1%} of the hidden tokens of the validation text, loss "
             f"{found['loss']:.3f}; saying always the commonest would find {found['commonest']:.1%}"
         )
-    print(f"run    {run.folder}: {', '.join(files_of(run.folder))}")
+    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
+    print(f"next   python -m gpt masked {shlex.quote(str(run.folder))} --text='{EXAMPLE}'")

@@ -104,7 +104,14 @@ _CHAR: dict[str, Preset] = {
     "demo": Preset(
         "a first run: embedded Shakespeare by characters, minutes on two CPU cores",
         _CPU_MODEL,
-        replace(_CPU_TRAIN, out_dir="runs/demo", max_steps=1500, eval_interval=375, sample_interval=500),
+        replace(
+            _CPU_TRAIN,
+            out_dir="runs/demo",
+            max_steps=1500,
+            eval_interval=375,
+            sample_interval=500,
+            health_interval=500,
+        ),
     ),
     "tiny": Preset(
         "seconds: to see whether everything works",

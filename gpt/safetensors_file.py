@@ -166,7 +166,10 @@ def write_safetensors(
     entries = {name: _packed(name, tensor) for name, tensor in tensors.items()}
     temporary = path.with_name(f"{path.name}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask says; the library lets nobody else read
         _serialize(entries, temporary, dict(metadata) if metadata else None)
+        temporary.chmod(mode)
         _sync_file(temporary)
         os.replace(temporary, path)
         sync_folder(path.parent)

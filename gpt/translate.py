@@ -14,6 +14,7 @@ from pathlib import Path
 import tinytensor as tt
 from gpt.beam import beam_search
 from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides
+from gpt.console import EXIT_INTERRUPT
 from gpt.examples import padded, split
 from gpt.fields import check_types
 from gpt.generate import generate_rows
@@ -299,7 +300,7 @@ def main(argv: Sequence[str]) -> int:
         *configs, config = configs_of(argv, _BEGIN, TranslateConfig())
         run = train(*configs, kind=TranslateRun, loop=Translator)
         if run.step < run.train_config.max_steps:
-            return 0
+            return EXIT_INTERRUPT
         folder = run.folder
         _report(run)
     model, tokenizer = load_model(folder, kind=EncoderDecoder)

@@ -1,12 +1,18 @@
 """What a new user tries: built-in examples on any model, one's own text, other programs' names of fields."""
 
+import os
 import shutil
+import stat
+import sys
 
+import numpy as np
 import pytest
 
 from gpt.__main__ import main
+from gpt.classifier import load_classifier
 from gpt.finetune import METHODS
-from gpt.presets import configs_from
+from gpt.presets import configs_from, preset
+from gpt.safetensors_file import write_safetensors
 from gpt.train import train
 
 
@@ -122,3 +128,36 @@ def test_habits_of_nanogpt_are_answered(words, said, place, capsys):
 def test_a_prompt_that_cannot_be_read_is_not_echoed(place, capsys):
     assert main(["sample", "runs/demo", "--prompt=€"]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_a_tuned_classifier_labels_texts(short, tmp_path, capsys):
+    run = tmp_path / "run"
+    steps = ["--max_steps=2", "--warmup_steps=1", "--eval_interval=0"]
+    assert main(["finetune", "classify", f"--init_from={short}", f"--out_dir={run}", *steps]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next   python -m gpt classify {run} 'a text'"
+    texts = ["To be, or not to be", "oT eb, ro tno ot eb"]
+    assert main(["classify", str(run), *texts]) == 0
+    classifier, tokenizer = load_classifier(run)
+    said = capsys.readouterr().out.splitlines()
+    for text, line, row in zip(texts, said, classifier.probabilities(texts, tokenizer), strict=True):
+        best = int(row.argmax())
+        assert line.startswith(f"{text!r}: {classifier.labels[best]} {row[best]:.1%}")
+    assert main(["classify", str(short), "a"]) == 2
+    assert "finetune classify" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its files have no such modes")
+def test_files_of_weights_have_the_mode_of_others(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_safetensors(tmp_path / "w.safetensors", {"w": np.zeros(2, np.float32)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == 0o640
+
+
+def test_the_health_of_a_run_without_any_names_the_whole_command(place, capsys):
+    assert main(["health", "runs/demo"]) == 2
+    command = "python -m gpt train --init_from=runs/demo --out_dir=NEW --health_interval=100"
+    assert command in capsys.readouterr().err
+    assert preset("demo")[1].health_interval > 0
