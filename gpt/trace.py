@@ -219,12 +219,14 @@ def _numbers(station: Station, tokens: tuple[str, ...]) -> list[str]:
     lines = []
     for head in range(min(len(value), 2)):
         lines += [f"head {head}", *[f"  {line}" for line in _table(value[head], tokens)]]
-    return lines + ([f"… {len(value) - 2} more heads"] if len(value) > 2 else [])
+    more = len(value) - 2
+    return lines + ([f"… {more} more head{'' if more == 1 else 's'}"] if more > 0 else [])
 
 
 def _table(value: Array, tokens: tuple[str, ...]) -> list[str]:
     lines = [_row(f"{tokens[i]!r:<8}", value[i]) for i in range(min(len(value), SHOWN))]
-    return lines + ([f"… {len(value) - SHOWN} more rows"] if len(value) > SHOWN else [])
+    more = len(value) - SHOWN
+    return lines + ([f"… {more} more row{'' if more == 1 else 's'}"] if more > 0 else [])
 
 
 def _row(label: str, numbers: Array) -> str:

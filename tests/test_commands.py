@@ -63,6 +63,21 @@ def test_check_of_one_kernel_is_about_that_one(capsys: pytest.CaptureFixture[str
     assert all(line.startswith("triangle_forward<") for line in kernels)
 
 
+def test_options_stand_on_either_side_of_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for words in (["--dtype", "float16", "masking"], ["masking", "--dtype", "float16"]):
+        assert main(["check", *words]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert "half" in said[0]
+
+
+def test_check_alone_asks_for_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check"])
+    assert "required: kernel\n" in capsys.readouterr().err
+
+
 def test_files_with_tensor_cores_are_checked_with_16_bits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "matmul_mma"]) == 0
     assert "__nv_bfloat16" in capsys.readouterr().out
@@ -93,7 +108,7 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
         (["chekc"], "info, explain, check, selftest"),
         (["check", "sofmax"], "no kernel 'sofmax'"),
         (["check", "softmax", "more"], "only a script"),
-        (["check", "softmax", "--blocks", "2"], "options stand before"),
+        (["check", "softmax", "--blocks", "2", "more"], "only a script"),
         (["check", "missing.py"], "check the path"),
         (["kernel", "exp", "--shape", "99999999999999999999,4"], "elements at most"),
         (["kernel", "exp", "--shape=-3,4"], "0 or more"),

@@ -219,6 +219,7 @@ CALLS = {
     "softmax of integers": (lambda: tt.softmax(tt.arange(3)), D, "float"),
     "layer_norm weight": (lambda: tt.layer_norm(f(2, 3), f(4), f(4)), S, "(3,)"),
     "gelu form": (lambda: tt.gelu(f(2), approximate="fast"), A, "tanh"),
+    "cross_entropy floats": (lambda: tt.cross_entropy(f(2, 3), f(2)), D, "(2,) and dtype float32"),
     "cross_entropy classes": (lambda: tt.cross_entropy(f(2, 3), tt.tensor([0, 3])), Range, "3"),
     "cross_entropy shapes": (lambda: tt.cross_entropy(f(2, 3), tt.tensor([0])), S, ""),
     "cross_entropy float targets": (lambda: tt.cross_entropy(f(2, 3), f(2)), D, ""),

@@ -32,14 +32,14 @@ def main(words: Sequence[str]) -> int:
     Returns:
         The exit code: 0, or 1 if something was found.
     """
-    options = _parser().parse_args(list(words))
+    options = _options(list(words))
     if options.kernel.endswith(".py"):
         return _check_script(options.kernel, options.arguments, options.blocks)
     if options.arguments:
         raise ArgumentError(
             f"check: {options.arguments} behind {options.kernel}",
-            why="only a script has arguments of its own, and options stand before the kernel",
-            fix=f"python -m tinytensor check [options] {options.kernel}",
+            why="only a script has arguments of its own",
+            fix=f"python -m tinytensor check {options.kernel} [options]",
         )
     whole = options.kernel == "all"
     wanted = dict.fromkeys(EXERCISES, "") if whole else _found(options.kernel)
@@ -58,6 +58,15 @@ def main(words: Sequence[str]) -> int:
     return 1 if findings else 0
 
 
+def _options(words: list[str]) -> argparse.Namespace:
+    """What the words say. Options may stand behind a kernel; behind a script they are the script's own."""
+    options = _parser().parse_args(words)
+    behind = options.arguments
+    if not options.kernel.endswith(".py") and behind and behind[0].startswith("-"):
+        return _parser().parse_args([*behind, *words[: -len(behind)]])
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tinytensor check",
@@ -69,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a kernel (softmax_forward), a file of tinytensor/kernels (softmax), all, or a script (my.py) "
         'that uses device "emulated" or "checked"',
     )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    script = parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    script.required = False
     parser.add_argument(
         "--dtype",
         choices=FLOATS,
@@ -119,13 +129,17 @@ def _summary(exercise: str, report: CheckReport) -> str:
         wavefronts, ideal = sum(line.wavefronts for line in lines), sum(line.ideal for line in lines)
         lanes, requests = sum(line.lanes for line in lines), sum(line.requests for line in lines)
         parts.append(
-            f"  {name:<28} {sum(c.times for c in counts):>4} launches"
+            f"  {name:<28} {_launches(sum(c.times for c in counts))}"
             f"  {sum(c.bytes for c in counts):>10,} bytes"
             + (f"  {asked / moved:>5.0%} of sectors used" if moved else "")
             + (f"  {wavefronts / ideal:.2f} bank ways" if ideal else "")
             + (f"  {lanes / requests:.1f} lanes" if requests else "")
         )
     return "\n".join(parts)
+
+
+def _launches(times: int) -> str:
+    return f"{times:>4} launch{'  ' if times == 1 else 'es'}"
 
 
 def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:

@@ -111,7 +111,8 @@ class Divergence:
 
     def __str__(self) -> str:
         a, b = self.sides
-        counts = f"{len(self.runs[0])} ops on {a}, {len(self.runs[1])} on {b}"
+        first, second = map(len, self.runs)
+        counts = f"{first} op{'' if first == 1 else 's'} on {a}, {second} on {b}"
         results = (
             "" if self.results is None else f"; results differ by {self.results:.2g} of the largest number"
         )

@@ -21,7 +21,7 @@ def check_integers(what: str, name: str, indices: Spec) -> None:
     """DTypeError unless the indices are integers."""
     if indices.dtype.kind not in ("int", "uint"):
         raise DTypeError(
-            f"{what}: {name} of shape {indices.shape} has dtype {indices.dtype}",
+            f"{what}: {name} of shape {indices.shape} and dtype {indices.dtype}",
             why=f"{name} holds whole numbers that name rows or classes",
             fix=f"{name}.astype(tt.int64)",
         )
