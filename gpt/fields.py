@@ -10,6 +10,8 @@ import difflib
 import inspect
 import math
 import re
+import shutil
+import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -120,7 +122,7 @@ def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
 
 
 def describe_fields(*configs: object) -> str:
-    """List every field with its value and its help, one a line.
+    """List every field with its value and its help, as wide as the terminal.
 
     Args:
         configs: dataclasses whose docstrings explain their fields under `Args:`.
@@ -134,11 +136,15 @@ def describe_fields(*configs: object) -> str:
         True
     """
     lines: list[str] = []
+    width = max(shutil.get_terminal_size().columns, 72)
     for config in configs:
         helps = _field_helps(type(config))
         for name, value in to_dict(config).items():
             option = f"--{name}={_as_text(value)}"
-            lines.append(f"  {option:<34} {helps.get(name, '')}".rstrip())
+            line = f"  {option:<34} {helps.get(name, '')}"
+            lines += textwrap.wrap(
+                line, width, subsequent_indent=" " * 37, break_long_words=False, break_on_hyphens=False
+            )
     return "\n".join(lines)
 
 

@@ -183,7 +183,8 @@ def test_take_option():
             take_option(words, "preset")
 
 
-def test_help_names_every_field_with_its_docstring():
+def test_help_names_every_field_with_its_docstring(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # nothing is wrapped
     text = describe_fields(SMALL, TrainConfig())
     lines = text.splitlines()
     assert len(lines) == len(to_dict(SMALL)) + len(to_dict(TrainConfig()))

@@ -161,3 +161,12 @@ def test_the_health_of_a_run_without_any_names_the_whole_command(place, capsys):
     command = "python -m gpt train --init_from=runs/demo --out_dir=NEW --health_interval=100"
     assert command in capsys.readouterr().err
     assert preset("demo")[1].health_interval > 0
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_help_is_as_wide_as_the_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["sample", "--help"]) == 0
+    lines = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert columns - 20 < max(map(len, lines)) <= columns
+    assert all(line.startswith(("  --", " " * 37)) for line in lines if line)
