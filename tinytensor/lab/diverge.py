@@ -111,8 +111,8 @@ class Divergence:
 
     def __str__(self) -> str:
         a, b = self.sides
-        first, second = map(len, self.runs)
-        counts = f"{first} op{'' if first == 1 else 's'} on {a}, {second} on {b}"
+        ran, also = map(len, self.runs)
+        counts = f"{ran} op{'' if ran == 1 else 's'} on {a}, {also} on {b}"
         results = (
             "" if self.results is None else f"; results differ by {self.results:.2g} of the largest number"
         )
