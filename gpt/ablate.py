@@ -25,6 +25,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.checkpoint import list_checkpoints
 from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides, to_dict
+from gpt.console import counted
 from gpt.fields import check_types
 from gpt.presets import describe_presets, preset
 from gpt.run import read_configs, refuse_ranks
@@ -237,7 +238,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def _describe(model: GPTConfig, config: TrainConfig) -> str:
     """What all variants have in common, and what they were trained with."""
     return (
-        f"{model.n_layer} layers, {model.n_head} heads, {model.n_embd} wide, context {model.block_size}; "
+        f"{counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')}, {model.n_embd} wide, "
+        f"context {model.block_size}; "
         f"{config.data}, {config.max_steps} steps of {config.sequences_per_step} sequences, seed "
         f"{config.seed}; "
         f"Python {platform.python_version()}, NumPy {np.__version__}, tinytensor {tt.__version__}, "

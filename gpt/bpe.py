@@ -12,6 +12,7 @@ from itertools import chain
 from gpt.bpe_merge import merge_long, merge_short
 from gpt.bpe_train import BYTE_TOKENS, learn_merges
 from gpt.bpe_vocabulary import check_special_tokens, tokens_by_id
+from gpt.console import counted
 from gpt.pretokens import check_split, pieces, printable
 from gpt.rank_files import read_ranks
 from gpt.tokenizer_json import Merge, Parts, write_tokenizer_json
@@ -126,7 +127,7 @@ class BPETokenizer:
         if vocab_size < least:
             raise ArgumentError(
                 f"train: vocab_size={vocab_size} is too small",
-                why=f"256 bytes and {len(special_tokens)} special tokens need {least} ids",
+                why=f"256 bytes and {counted(len(special_tokens), 'special token')} need {least} ids",
                 fix=f"choose vocab_size >= {least}, for example 1024",
             )
         if min_count < 1:

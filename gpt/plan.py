@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.console import counted
 from gpt.fields import take_option
 from gpt.presets import configs_from, describe_presets
 from tinytensor.errors import ArgumentError
@@ -367,8 +368,8 @@ def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:
 def _model_lines(p: Plan) -> list[str]:
     m, total = p.model, p.total_parameters
     lines = [
-        f"model: {m.n_layer} layers × {m.n_head} heads × {m.n_embd:,} channels, "
-        f"context {m.block_size:,}, vocabulary {m.vocab_size:,}",
+        f"model: {counted(m.n_layer, 'layer')} × {counted(m.n_head, 'head')} × "
+        f"{counted(m.n_embd, 'channel')}, context {m.block_size:,}, vocabulary {m.vocab_size:,}",
         "",
         f"{'parameters':<22}{'per block':>18}{'all':>22}{'share':>9}",
     ]

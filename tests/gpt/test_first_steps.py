@@ -170,3 +170,8 @@ def test_help_is_as_wide_as_the_terminal(columns, monkeypatch, capsys):
     lines = capsys.readouterr().out.split("\n\n")[-1].splitlines()
     assert columns - 20 < max(map(len, lines)) <= columns
     assert all(line.startswith(("  --", " " * 37)) for line in lines if line)
+
+
+def test_one_is_not_many(capsys):
+    assert main(["plan", "--n_layer=1", "--n_head=1", "--flops=1e12"]) == 0
+    assert "model: 1 layer × 1 head × 128 channels" in capsys.readouterr().out
