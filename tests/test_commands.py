@@ -110,6 +110,7 @@ def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture
         (["check", "softmax", "more"], "only a script"),
         (["check", "softmax", "--blocks", "2", "more"], "only a script"),
         (["check", "missing.py"], "check the path"),
+        (["kernel", "softmx"], "did you mean softmax?"),
         (["kernel", "exp", "--shape", "99999999999999999999,4"], "elements at most"),
         (["kernel", "exp", "--shape=-3,4"], "0 or more"),
         (["selftest", "--device", "gpu"], "gpu"),

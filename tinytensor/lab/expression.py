@@ -19,7 +19,7 @@ from ..dtypes import BY_NAME, as_dtype
 from ..errors import ArgumentError, TinyTensorError
 from ..shapes import as_int
 
-__all__ = ["MAKERS", "METHODS", "PROPERTIES", "run"]
+__all__ = ["ALSO", "MAKERS", "METHODS", "PROPERTIES", "run"]
 
 MOST_ELEMENTS = 1 << 20  # in one buffer: 16 MB of complex128 numbers
 MOST_LETTERS, MOST_STEPS = 1000, 32
@@ -54,6 +54,7 @@ def _of_data(data: Any) -> int:
 # How many elements a call makes.
 MAKERS: dict[str, Callable[..., Any]] = {
     "arange": _of_range,
+    "empty": _of_shape,
     "eye": _of_eye,
     "full": _of_full,
     "linspace": _of_line,
@@ -63,11 +64,17 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "zeros": _of_shape,
 }
 PROPERTIES = ("T", "mT")
+# By the names of NumPy and PyTorch: the views that they are.
+ALSO: dict[str, Callable[..., tt.Tensor]] = {
+    "flatten": lambda x: x.reshape(-1),
+    "swapaxes": tt.transpose,
+}
 COPIES = ("astype", "clone", "contiguous")
 METHODS = (
     *("as_strided", "broadcast_to", "detach", "diagonal", "expand", "flip", "moveaxis", "permute", "reshape"),
     *("squeeze", "transpose", "unfold", "unsqueeze", "view"),
     *COPIES,
+    *ALSO,
 )
 WORDS = (
     *(
@@ -142,7 +149,7 @@ def _chain(node: ast.expr) -> list[ast.expr]:
         elif isinstance(node, ast.Attribute | ast.Subscript):
             node = node.value
         else:
-            raise _unknown(node)
+            raise _arithmetic(node) if isinstance(node, ast.BinOp | ast.Compare) else _unknown(node)
         chain.append(node)
     if len(chain) > MOST_STEPS:
         raise _refused(f"{len(chain)} calls in a row", f"at most {MOST_STEPS} are shown")
@@ -197,6 +204,12 @@ def _key(node: ast.expr) -> Any:
         return slice(*[None if bound is None else _literal(bound) for bound in bounds])
     if isinstance(node, ast.Constant) and node.value is Ellipsis:
         return Ellipsis
+    if isinstance(node, ast.List):
+        raise _refused(
+            f"the index [{ast.unparse(node)}]",
+            "a list of indices picks and copies; explain shows views of one buffer",
+            "use a slice, for example [0:4:2]",
+        )
     value = _literal(node)
     if value is None or type(value) is int:
         return value
@@ -244,6 +257,10 @@ def _apply(node: Any, x: tt.Tensor) -> tt.Tensor:
         _check_size(name, x.size)
     elif name == "reshape" and x.size > MOST_ELEMENTS:
         words["copy"] = False
+    elif name in ALSO:
+        if name == "flatten" and not x.is_contiguous():
+            _check_size(name, x.size)
+        return ALSO[name](x, *positional, **words)
     result: tt.Tensor = getattr(x, name)(*positional, **words)
     return result
 
@@ -263,6 +280,14 @@ def _unknown(node: ast.expr) -> ArgumentError:
         f"{ast.unparse(node)!r} is not understood",
         f"an expression begins with a call of {', '.join(MAKERS)}, methods and indices follow; arguments are "
         "numbers, None, dtypes, and tuples of these",
+    )
+
+
+def _arithmetic(node: ast.expr) -> ArgumentError:
+    return _refused(
+        f"{ast.unparse(node)!r} is arithmetic",
+        "it makes new numbers in memory of their own; explain shows how one buffer is read",
+        "leave it out: layouts do not depend on the numbers",
     )
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -418,10 +419,13 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
         return name or getattr(op, "__name__", type(op).__name__), op
     found = getattr(tt, op, None) if op in tt.__all__ else None
     if not inspect.isfunction(found):
+        near = get_close_matches(op, tt.__all__, n=1)
         raise ArgumentError(
             f"kernel: there is no op {op!r}",
             why="an op goes by the name of a public function of tinytensor",
-            fix='lab.kernel("softmax", x), or pass a function: lab.kernel(lambda x: x @ x.T, x)',
+            fix=f"did you mean {near[0]}?"
+            if near
+            else 'lab.kernel("softmax", x), or pass a function: lab.kernel(lambda x: x @ x.T, x)',
         )
     return op, found
 
