@@ -172,7 +172,7 @@ def test_ctrl_c_saves_once(tmp_path):
                 os.killpg(process.pid, signal.SIGINT)  # as a terminal does
                 break
         said = process.stdout.read()
-        assert process.wait(60) == 0
+        assert process.wait(60) == 130
     finally:
         process.kill()
         process.wait()
