@@ -206,6 +206,7 @@ SPIN = """
 import os, signal, sys, threading, time
 import tinytensor as tt
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 k = tt.cuda.kernel("__global__ void wait(volatile int* y) { while (y[0] == 0) { } }")
 y = tt.ones(1, dtype=tt.int32, device="emulated")
 k[1, 32](y)

@@ -21,6 +21,8 @@ NAMES = [(where, name) for where, (table, _) in TABLES.items() for name in table
 @pytest.mark.parametrize(("where", "name"), NAMES)
 def test_a_name_is_answered_with_one_that_is_here(where: str, name: str) -> None:
     table, owner = TABLES[where]
+    if (where, name) == ("nn", "functional"):  # a module once somebody has imported it
+        vars(owner).pop(name, None)
     with pytest.raises(MissingNameError, match=re.escape(table[name])):
         getattr(owner, name)
     assert not hasattr(owner, name)

@@ -67,7 +67,7 @@ def exported() -> set[Callable[..., Any]]:
     offered = [
         inspect.unwrap(f) if isinstance(f := getattr(tt, name), FunctionType) else f for name in tt.__all__
     ]
-    methods = [getattr(tt.Tensor, name) for name in dir(tt.Tensor)]
+    methods = [getattr(tt.Tensor, name, None) for name in dir(tt.Tensor)]
     methods += [m.fget for m in methods if isinstance(m, property)]
     return {f for f in offered + methods if isinstance(f, FunctionType)}
 

@@ -156,6 +156,7 @@ class MpiCommunicator(Communicator):
 
     def abort(self, code: int) -> NoReturn:
         """End all processes of this mpiexec."""
+        time.sleep(0.2)  # mpiexec passes on what was said, which the end would overtake
         self._mpi.COMM_WORLD.Abort(code)
         os._exit(code)  # where MPI lets us live
 

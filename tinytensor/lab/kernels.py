@@ -419,7 +419,7 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
         return name or getattr(op, "__name__", type(op).__name__), op
     found = getattr(tt, op, None) if op in tt.__all__ else None
     if not inspect.isfunction(found):
-        near = get_close_matches(op, tt.__all__, n=1)
+        near = get_close_matches(str(op), tt.__all__, n=1)
         raise ArgumentError(
             f"kernel: there is no op {op!r}",
             why="an op goes by the name of a public function of tinytensor",
