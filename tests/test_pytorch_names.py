@@ -2,11 +2,9 @@
 
 import enum
 import importlib
-import json
 import re
 import types
 
-import numpy as np
 import pytest
 
 import tinytensor as tt
@@ -64,8 +62,6 @@ KEYWORDS = {
     "view": (lambda: x.unsqueeze(dim=0), "unsqueeze: there is no argument dim", "write axis=0"),
     "numbered": (lambda: x.transpose(dim0=0, dim1=1), "dim0, dim1", "write x, axis1, axis2"),
     "tensor": (lambda: tt.relu(input=x), "relu: there is no argument input", "write x"),
-    "size": (lambda: x.size(), "the number 6, which is no method", "x.shape"),
-    "numel": (lambda: x.numel(), "the number 6, which is no method", "without brackets"),
 }
 
 
@@ -85,16 +81,9 @@ def test_other_wrong_calls_stay_pythons_errors() -> None:
         tt.softmax()
 
 
-def test_a_count_of_elements_is_an_integer() -> None:
-    n = x.size
-    assert isinstance(n, int)
-    assert (repr(n), json.dumps(n), n + 1, hash(n), len(range(n))) == ("6", "6", 7, hash(6), 6)
-    assert x.reshape(n).shape == tt.zeros(n).shape == (6,)
-    assert type(x.reshape(n).shape[0]) is int
-    a = np.arange(6.0).reshape(2, 3)
-    np.testing.assert_array_equal((x * n - n).numpy(), a * 6 - 6)
-    assert (tt.arange(3) * n).dtype is tt.int64
-    np.testing.assert_array_equal(tt.ones(2).mul_(n).numpy(), [6.0, 6.0])
+def test_a_count_of_elements_is_pythons_integer() -> None:
+    """A class of its own could answer `x.size()`, and would send `y / x.size` down a slower road."""
+    assert type(x.size) is type(x.numel) is int
 
 
 def test_an_enum_of_integers_is_a_number() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from .errors import ArgumentError, MissingNameError
 
-__all__ = ["FUNCTIONS", "METHODS", "NN", "OPTIM", "Count", "Elsewhere", "missing", "other_keyword"]
+__all__ = ["FUNCTIONS", "METHODS", "NN", "OPTIM", "Elsewhere", "missing", "other_keyword"]
 
 _DTYPES = {
     **{"double": "float64", "float": "float32", "half": "float16"},
@@ -139,20 +139,6 @@ class Elsewhere:
 
     def __get__(self, obj: object, owner: type) -> NoReturn:
         raise _named_otherwise(f"x.{self.name}", METHODS[self.name])
-
-
-class Count(int):
-    """A number of elements, which says what it is to those who call it: `x.size()`, `x.numel()`."""
-
-    __slots__ = ()
-
-    def __call__(self, *_: object) -> NoReturn:
-        """Refuse, as Python does for any integer."""
-        raise ArgumentError(
-            f"x.size, x.numel: the number {self}, which is no method",
-            why="both are the number of elements here; PyTorch's size() is the shape",
-            fix="write x.size without brackets, or x.shape, x.shape[0]",
-        )
 
 
 def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> ArgumentError | None:

@@ -48,7 +48,7 @@ from .ops.splitting import SplittingMethods
 from .ops.statistics import StatisticsMethods
 from .ops.transfer import transfer
 from .ops.trigonometric import TrigonometricMethods
-from .pytorch_names import METHODS, Count, Elsewhere
+from .pytorch_names import METHODS, Elsewhere
 from .representation import represent
 from .runtime import runtime_of
 from .runtime.host import Array
@@ -167,12 +167,12 @@ class Tensor(
     @property
     def size(self) -> int:
         """Number of elements (the array API's name for `numel`)."""
-        return Count(self.layout.size)
+        return self.layout.size
 
     @property
     def numel(self) -> int:
         """Number of elements."""
-        return Count(self.layout.size)
+        return self.layout.size
 
     @property
     def dtype(self) -> DType:
