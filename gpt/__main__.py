@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from gpt.console import EXIT_INTERRUPT
 from gpt.fields import closest
@@ -27,36 +28,30 @@ class Command:
     about: str
 
 
-COMMANDS = {
-    "demo": Command("gpt.demo", "train a small GPT on the embedded Shakespeare, and let it write"),
-    "train": Command("gpt.train", "train a model: presets, any field as --field=value, resume"),
-    "sample": Command("gpt.sample", "let a trained model write; --explain tells why these tokens"),
-    "chat": Command("gpt.chat", "talk with a model that was tuned for it, such as smollm2"),
-    "incontext": Command("gpt.incontext", "examples in the prompt change a model's answer"),
-    "eval": Command(
-        "gpt.scores", "how well a trained model predicts a text: loss, perplexity, bits per byte"
-    ),
-    "health": Command("gpt.health", "how the parts of a model fared in training"),
-    "plan": Command("gpt.plan", "parameters, memory, FLOPs and minutes of a run, before it runs"),
-    "trace": Command("gpt.trace", "follow a text through the model, with numbers and shapes"),
-    "attention": Command("gpt.attention_maps", "where each token looks, in any layer and head"),
-    "lens": Command("gpt.lens", "what the model would say after each of its layers"),
-    "loss-map": Command("gpt.loss_map", "which tokens of a text the model expected, as colors"),
-    "neighbours": Command("gpt.neighbours", "which words have similar vectors, and what is to king as …"),
+COMMANDS = {  # each line of the help has two
+    "demo": Command("gpt.demo", "train on Shakespeare, and write"),
+    "train": Command("gpt.train", "train a model, or go on"),
+    "sample": Command("gpt.sample", "let a trained model write"),
+    "chat": Command("gpt.chat", "talk with a model such as smollm2"),
+    "incontext": Command("gpt.incontext", "examples in a prompt change answers"),
+    "eval": Command("gpt.scores", "loss, perplexity, bits per byte"),
+    "health": Command("gpt.health", "how a model's parts fared"),
+    "plan": Command("gpt.plan", "memory, FLOPs, minutes of a run"),
+    "trace": Command("gpt.trace", "follow a text, number by number"),
+    "attention": Command("gpt.attention_maps", "where each token looks"),
+    "lens": Command("gpt.lens", "what each layer would say"),
+    "loss-map": Command("gpt.loss_map", "which tokens were expected"),
+    "neighbours": Command("gpt.neighbours", "words with similar vectors"),
     "skipgram": Command("gpt.skipgram", "vectors of words from a text"),
-    "ablate": Command("gpt.ablate", "train variants of a model on the same batches, and compare them"),
-    "masked": Command("gpt.masked", "train an encoder that fills gaps, or fill those of a text"),
-    "translate": Command("gpt.translate", "train an encoder-decoder on pairs of texts, or translate"),
-    "finetune": Command(
-        "gpt.finetune", "train a trained model further: text, instructions, labels, preferences"
-    ),
-    "classify": Command("gpt.classify", "label texts by a run of finetune classify"),
-    "tokenizer": Command("gpt.tokenizer", "train a tokenizer, or look at what it does"),
-    "import": Command(
-        "gpt.import_model", "make a run of a model from elsewhere: safetensors, GGUF, a hub name"
-    ),
-    "export": Command("gpt.export_model", "write a trained model for transformers, or into one file"),
-    "info": Command("gpt.inventory", "the tensors in a model's file: shapes, strides, bytes, parameters"),
+    "ablate": Command("gpt.ablate", "train variants, and compare them"),
+    "masked": Command("gpt.masked", "an encoder that fills gaps"),
+    "translate": Command("gpt.translate", "an encoder-decoder on pairs"),
+    "finetune": Command("gpt.finetune", "train a trained model further"),
+    "classify": Command("gpt.classify", "labels, by a run of finetune"),
+    "tokenizer": Command("gpt.tokenizer", "train one, or see what it does"),
+    "import": Command("gpt.import_model", "a model from files or the hub"),
+    "export": Command("gpt.export_model", "a model for transformers"),
+    "info": Command("gpt.inventory", "the tensors in a model's file"),
     "data": Command("gpt.data", "turn texts into token files"),
 }
 
@@ -141,19 +136,20 @@ def _run(words: list[str]) -> int:
 
 def _help() -> str:
     """Write the page that fits on one screen."""
-    commands = "\n".join(f"  {name:<11} {command.about}" for name, command in COMMANDS.items())
+    cells = [f"{name:<11} {command.about:<36}" for name, command in COMMANDS.items()]
+    half = -(-len(cells) // 2)
+    pairs = zip_longest(cells[:half], cells[half:], fillvalue="")
+    rows = "\n".join([f"  {left}  {right}".rstrip() for left, right in pairs])
     return f"""python -m gpt: train a GPT and look inside.
 
 usage: python -m gpt COMMAND [--field=value ...]
 
 commands
-{commands}
+{rows}
 
 examples
   python -m gpt demo
   python -m gpt train --preset=shakespeare-char-cpu --max_steps=500 --out_dir=runs/first
-  python -m gpt train --preset=shakespeare-char-cpu --out_dir=runs/first --init_from=resume
-  python -m gpt plan --preset=gpt2
   python -m gpt trace "The cat sat"
 
 python -m gpt COMMAND --help explains a command and lists its fields."""

@@ -29,7 +29,7 @@ def test_the_help_fits_on_a_screen(capsys, words):
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in entry.COMMANDS)
     assert "python -m gpt demo" in out
-    assert len(out.splitlines()) <= 40
+    assert len(out.splitlines()) <= 24
     assert max(map(len, out.splitlines())) <= 100
 
 
