@@ -16,6 +16,8 @@ from gpt.sampling import softmax
 
 __all__ = ["Hypothesis", "beam_search"]
 
+_STRONGEST = 10  # power of the length; much more would leave the range of a float
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -54,7 +56,7 @@ def beam_search(
         max_new_tokens: longest continuation.
         beams: texts that are followed side by side.
         length_penalty: power of the length by which log p is divided: above 0 longer texts gain, 0 compares
-            the probabilities themselves.
+            the probabilities themselves; -10 to 10.
         end: token that ends a text; None: all have max_new_tokens.
         vocab_size: ids below it can be drawn; a padded model has more logits. None: all.
         use_cache: keep keys and values of what was read.
@@ -79,6 +81,16 @@ def beam_search(
             f"beam_search: a prompt of {len(prompt)} tokens, {max_new_tokens} new ones, {beams} beams",
             why="at least one beam continues at least one token",
             fix="begin with a separator or newline token, and use beams=4",
+        )
+    if not abs(length_penalty) <= _STRONGEST:
+        raise tt.ArgumentError(
+            f"beam_search: length_penalty={length_penalty}",
+            why=f"beyond ±{_STRONGEST} the length alone would decide",
+            fix="for example length_penalty=1",
+        )
+    if vocab_size is not None and vocab_size < 1:
+        raise tt.ArgumentError(
+            f"beam_search: vocab_size={vocab_size}", why="one id can be drawn at least", fix="leave it out"
         )
     search = _Search(beams, length_penalty, max_new_tokens)
     text = list(prompt)[-model.config.block_size :]

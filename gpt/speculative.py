@@ -91,11 +91,11 @@ class Speculation:
             they are the same.
 
         Raises:
-            ArgumentError: an empty prompt.
+            ArgumentError: an empty prompt, or a negative number of tokens.
         """
-        if not len(prompt):
+        if not len(prompt) or max_new_tokens < 0:
             raise tt.ArgumentError(
-                "Speculation: an empty prompt",
+                f"Speculation: a prompt of {len(prompt)} tokens, {max_new_tokens} new ones",
                 why="the model continues at least one token",
                 fix="begin with a separator or newline token",
             )

@@ -121,6 +121,11 @@ def test_hostile_arguments(model: GPT) -> None:
     for wrong in (([], 3, 2), ([1], -1, 2), ([1], 3, 0)):
         with pytest.raises(tt.ArgumentError, match="beam_search"):
             beam_search(model, *wrong)
+    for penalty in (float("nan"), float("inf"), 1e3, -1e3):
+        with pytest.raises(tt.ArgumentError, match="length_penalty"):
+            beam_search(model, [1], 3, 2, length_penalty=penalty)
+    with pytest.raises(tt.ArgumentError, match="vocab_size=0"):
+        beam_search(model, [1], 3, 2, vocab_size=0)
     assert [h.tokens for h in beam_search(model, [1], 0, 2)] == [()]
     with pytest.raises(tt.IndexRangeError):
         beam_search(model, [V], 2, 2)

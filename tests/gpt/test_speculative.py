@@ -116,8 +116,9 @@ def test_hostile_arguments() -> None:
         Speculation(model, GPT(replace(DRAFT, vocab_size=12)))
     with pytest.raises(tt.ArgumentError, match="ahead=0"):
         Speculation(model, model, 0)
-    with pytest.raises(tt.ArgumentError, match="an empty prompt"):
-        Speculation(model, model).generate([], 3, greedy())
+    for prompt, count in ([], 3), ([1], -1):
+        with pytest.raises(tt.ArgumentError, match=f"a prompt of {len(prompt)} tokens, {count} new"):
+            Speculation(model, model).generate(prompt, count, greedy())
     assert list(Speculation(model, model).generate([1], 0, greedy())) == []
     broken = model_of(DRAFT)
     with tt.no_grad():
