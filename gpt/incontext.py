@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import exp
 
 import numpy as np
 
 import tinytensor as tt
 from gpt.fields import check_types, describe_fields, parse_overrides
-from gpt.generate import generate
+from gpt.generate import generate_rows
 from gpt.inside import log_softmax, open_model, to_numpy
 from gpt.model import GPT
+from gpt.sampling import Sampler, SamplingConfig
+from gpt.text_stream import stream_text
 from gpt.tokenizer import Tokenizer
 from tinytensor.lab.html import visible
 
@@ -65,7 +68,7 @@ class Shot:
     Args:
         examples: their number.
         prompt: examples and question.
-        answer: what the model says, up to the end of the line, the likeliest token each time.
+        answer: what the model says, up to the end of the line or document, the likeliest token each time.
         probability: of this answer and the end of the line.
         asked: the probability of each answer that was asked for, with the end of the line.
     """
@@ -117,13 +120,10 @@ def few_shots(
 
 
 def _said(model: GPT, tokenizer: Tokenizer, prompt: str) -> str:
-    tokens: list[int] = []
-    for token in generate(model, tokenizer.encode(prompt), LONGEST, temperature=0):
-        tokens.append(token)
-        text = tokenizer.decode(tokens)
-        if "\n" in text or token == tokenizer.separator:
-            return text.partition("\n")[0]
-    return text
+    greedy = Sampler(SamplingConfig(temperature=0), tokenizer.vocab_size)
+    drawn = (token for _, token in generate_rows(model, [tokenizer.encode(prompt)], LONGEST, greedy))
+    said = takewhile(lambda token: token != tokenizer.separator, drawn)
+    return "".join(stream_text(tokenizer, said, stop=["\n"]))
 
 
 def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> float:

@@ -166,7 +166,7 @@ def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
 
     Args:
         log_p: shape (V,), logarithms of probabilities.
-        tokenizer: what decodes.
+        tokenizer: what decodes; ids that only pad the vocabulary are no choice.
         count: how many.
 
     Returns:
@@ -177,6 +177,7 @@ def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
         >>> choices(np.log([0.2, 0.5, 0.3]), CharTokenizer("abc"), 2)
         (('b', 0.5), ('c', 0.3))
     """
+    log_p = log_p[: tokenizer.vocab_size]
     least = np.partition(log_p, -count)[-count] if count < len(log_p) else -np.inf
     few = np.flatnonzero(log_p >= least)  # no need to sort the whole vocabulary
     best = few[np.argsort(-log_p[few], kind="stable")][:count]

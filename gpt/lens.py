@@ -74,13 +74,14 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
         (('embedding', 'block 0', 'block 1'), (3, 4), [1, 1, 1, 1])
     """
     inside = look_inside(model, tokenizer, text)
-    answer = inside.logits.argmax(-1)  # (T,)
+    V = tokenizer.vocab_size  # ids behind it only pad the vocabulary, and are no answers
+    answer = inside.logits[:, :V].argmax(-1)  # (T,)
     places = np.arange(len(answer))
     probability, rank, best = [], [], []
     for stream in inside.streams:
         with tt.no_grad():
             x = tt.from_numpy(stream).to(model.device).astype(model.wte.weight.dtype)
-            log_p = log_softmax(to_numpy(model.head(x.reshape(1, *x.shape))[0]))  # (T, V)
+            log_p = log_softmax(to_numpy(model.head(x.reshape(1, *x.shape))[0]))[:, :V]  # (T, V)
         own = log_p[places, answer]
         probability.append(np.exp(own))
         rank.append(1 + (log_p > own[:, None]).sum(-1))

@@ -59,9 +59,9 @@ class Embeddings:
         """Name the rows (V, C) of a token table.
 
         A word with a space before it, as it stands in a sentence, goes by its name without the space; the
-        token of the same name that has none is left out then.
+        token of the same name that has none is left out then, and so are rows that only pad the table.
         """
-        texts = [tokenizer.decode([i]) for i in range(len(table))]
+        texts = [tokenizer.decode([i]) for i in range(min(len(table), tokenizer.vocab_size))]
         rows: dict[str, int] = {}
         for spaced in (True, False):
             for i, text in enumerate(texts):
@@ -103,7 +103,7 @@ class Embeddings:
             raise tt.ArgumentError(
                 f"neighbours: {count} words", why="they are listed", fix="ask for 1 or more"
             )
-        cosines = self.units @ (target / np.linalg.norm(target))
+        cosines = self.units @ (target / max(np.linalg.norm(target), 1e-12))
         cosines[[self._rows[word] for word in without]] = -np.inf
         best = np.argsort(-cosines, kind="stable")[: min(count, len(self) - len(set(without)))]
         return [(self.words[i], float(cosines[i])) for i in best]
@@ -198,7 +198,7 @@ def render(scores: Sequence[Score], candidates: int) -> str:
         relation        asked   right  in first 5  nearest alone
         plural              4   50.0%       75.0%          25.0%
         all                 4   50.0%       75.0%          25.0%
-        chance: 1.00% right, one of 100 words
+        chance: one in 100
     """
     total = Score("all", *[sum([getattr(s, f) for s in scores]) for f in _COUNTS])
     lines = [f"{'relation':<14} {'asked':>6}  {'right':>6}  {'in first 5':>10}  {'nearest alone':>13}"]
@@ -207,7 +207,7 @@ def render(scores: Sequence[Score], candidates: int) -> str:
         parts = [f"{s.right / n:6.1%}", f"{s.among_five / n:10.1%}", f"{s.without_relation / n:13.1%}"]
         lines.append(f"{s.relation:<14} {s.asked:>6}  {'  '.join(parts)}")
     others = max(candidates - 3, 1)  # the three words of the question are no answers
-    return "\n".join([*lines, f"chance: {1 / others:.2%} right, one of {others:,} words"])
+    return "\n".join([*lines, f"chance: one in {others:,}"])
 
 
 _COUNTS = ("asked", "right", "among_five", "without_relation")

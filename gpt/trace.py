@@ -109,7 +109,7 @@ def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace
     stations.append(
         Station("probabilities of the next token", "softmax(logits of the last token)", p, ("V",))
     )
-    best = np.argsort(-p, kind="stable")[:top]
+    best = np.argsort(-p[: tokenizer.vocab_size], kind="stable")[:top]
     return Trace(
         text,
         tuple([tokenizer.decode([i]) for i in ids]),

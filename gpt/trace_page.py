@@ -99,7 +99,7 @@ def _columns(axis: str, matrix: Array) -> Array:
 
 def _name(axis: str, column: int, tokens: tuple[str, ...], tokenizer: Tokenizer) -> str:
     """The label of a column: a token of the vocabulary or of the text, else the number of the channel."""
-    if axis == "V":
+    if axis == "V" and column < tokenizer.vocab_size:  # ids behind it only pad the vocabulary
         return visible(tokenizer.decode([column]))
     return visible(tokens[column]) if axis.startswith("T") else str(column)
 

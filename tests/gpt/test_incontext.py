@@ -5,6 +5,7 @@ import pytest
 
 import tinytensor as tt
 from gpt.__main__ import main
+from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig
 from gpt.generate import generate
 from gpt.import_model import write_run
@@ -42,6 +43,18 @@ def test_shots(model: GPT) -> None:
         assert shot.probability == pytest.approx(probability(model, WORDS, shot.prompt, f"{shot.answer}\n"))
         asked = [probability(model, WORDS, shot.prompt, f"{answer}\n") for answer in (" d", " a")]
         assert shot.asked == pytest.approx(asked)
+
+
+def test_the_end_of_a_document_ends_an_answer_and_is_none_of_it() -> None:
+    words = BPETokenizer.train("", 257, special_tokens=["<|endoftext|>"])
+    ended = model_of(GPTConfig(257, 48, n_layer=1, n_head=1, n_embd=8, tied_head=False))
+    with tt.no_grad():
+        ended.ln_f.bias[0], ended.ln_f.weight[0] = 1.0, 0.0  # channel 0 is 1
+        ended.lm_head.weight[:] = 0.0
+        ended.lm_head.weight[words.separator, 0] = 5.0
+    (shot,) = few_shots(ended, words, [], "a:")
+    assert shot.answer == ""
+    assert shot.probability == pytest.approx(1 / (256 + np.exp(5)))
 
 
 def test_hostile_texts(model: GPT) -> None:

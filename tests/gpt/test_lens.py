@@ -5,8 +5,12 @@ import pytest
 
 import tinytensor as tt
 from gpt.__main__ import main
+from gpt.config import GPTConfig
+from gpt.import_model import write_run
 from gpt.inside import choices, look_inside
 from gpt.lens import lens_page, logit_lens, render
+from gpt.model import GPT
+from gpt.tokenizer import CharTokenizer
 from tests.gpt.test_attention_maps import make_model
 from tests.pages import TOKENS, OddTokenizer, parse
 from tinytensor.lab.html import visible
@@ -54,6 +58,21 @@ def test_each_layer_is_the_head_of_its_stream():
         if layer < 2:
             with tt.no_grad():
                 x = model.h[layer](x)
+
+
+def test_ids_that_only_pad_the_vocabulary_are_never_named(tmp_path, capsys):
+    """The model has 16 rows, the tokenizer 5 tokens."""
+    config = GPTConfig(vocab_size=16, block_size=16, n_layer=1, n_head=2, n_embd=8)
+    run = str(tmp_path / "run")
+    write_run(GPT(config, tt.Generator(3)), CharTokenizer("abc:\n"), run)
+    for words in (
+        ["lens", run, "abc", "--all", "--top=9"],
+        ["loss-map", run, "abc", "--top=9", "--color=never"],
+        ["trace", "abc", f"--run={run}", "--top=9", f"--html={tmp_path / 'trace.html'}"],
+        ["neighbours", run, "a", "--top=9"],
+        ["incontext", run, "--query=a:", "--answer=b"],
+    ):
+        assert main(words) == 0, capsys.readouterr().err
 
 
 def test_looking_changes_neither_the_model_nor_its_mode():

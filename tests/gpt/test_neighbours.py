@@ -87,6 +87,11 @@ def test_analogies_leave_out_their_own_words_and_are_counted():
     assert "100.0%" in render(list(scores.values()), len(words))
 
 
+def test_a_vector_of_zeros_is_near_to_none():
+    e = Embeddings(["none", "up", "top"], np.array([[0, 0], [0, 1], [0.1, 1]]))
+    assert e.nearest("none", 2) == [("up", 0.0), ("top", 0.0)]
+
+
 def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text("The king and the queen. The King rules; the queen rules. " * 30)
