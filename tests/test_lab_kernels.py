@@ -267,6 +267,16 @@ def test_the_command_shows_the_kernels_of_each_layout(layout, capsys) -> None:
     assert "sectors/request" in text
 
 
+@needs_nvrtc
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_the_command_shows_registers_of_the_architecture(architecture: int, capsys) -> None:
+    assert main(["kernel", "exp", "--shape", "8", "--arch", str(architecture)]) == 0
+    (launch,) = kernel("exp", tt.ones(8))
+    shown = capsys.readouterr().out.splitlines()
+    assert next(line for line in launch.facts(architecture) if line.strip().startswith("sm_")) in shown
+    assert not any(line.strip().startswith(f"sm_{170 - architecture} ") for line in shown)
+
+
 def test_the_command_writes_a_page(tmp_path: Path, capsys) -> None:
     file = tmp_path / "kernel.html"
     words = ["--shape", "8,16", "--shape", "16,4", "--backward", "--arch", "80", "--html", str(file)]

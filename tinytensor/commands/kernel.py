@@ -55,7 +55,7 @@ _PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 
 
 def _show(found: Kernels, path: str | None, architecture: int) -> None:
     if path is None:
-        print(found)
+        print(found.text(architecture))
         return
     write(path, found.html(architecture))
     print(f"wrote {path}")

@@ -188,11 +188,19 @@ class KernelLaunch:
 
     # ---- text
 
+    def text(self, architecture: int = ARCHITECTURE) -> str:
+        """Facts and source with counts beside it; arguments as for `facts`."""
+        return "\n".join([*self.facts(architecture), "", *self._listing()])
+
     def __str__(self) -> str:
-        return "\n".join([*self.facts(), "", *self._listing()])
+        return self.text()
 
     def facts(self, architecture: int = ARCHITECTURE) -> list[str]:
-        """Launch, template arguments, registers and occupancy, as lines of text."""
+        """Launch, template arguments, registers and occupancy, as lines of text.
+
+        Args:
+            architecture: whose registers are shown; compute capability times ten.
+        """
         where = self.source[0] if self.source else None
         lines = f":{where.first}–{where.last}" if where else ""
         template = ", ".join(f"{name} = {value}" for name, value in self.template.items())
@@ -278,8 +286,16 @@ class Kernels:
     def __getitem__(self, i: int) -> KernelLaunch:
         return self.launches[i]
 
+    def text(self, architecture: int = ARCHITECTURE) -> str:
+        """For the terminal.
+
+        Args:
+            architecture: whose registers are shown; compute capability times ten.
+        """
+        return "\n".join([*map(str, self.findings), *[launch.text(architecture) for launch in self]])
+
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.findings), *map(str, self.launches)])
+        return self.text()
 
     def html(self, architecture: int = ARCHITECTURE) -> str:
         """One page that needs nothing but itself: facts, source with counts, thread pictures, PTX.
