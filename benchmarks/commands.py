@@ -1,27 +1,105 @@
-"""Commands that measure ops and parts of a training: from the words of the command line to reports."""
+"""Commands that measure: from the words of the command line to reports."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import isqrt
 from pathlib import Path
 
-from benchmarks.contestants import BenchmarkError
+from benchmarks.contestants import BenchmarkError, has_torch
 from benchmarks.harness import Plan, Report
 
 __all__ = ["COMMANDS", "quick", "report"]
 
 QUICK = Plan(rounds=3, retries=2, seconds=0.1)
+OP_SECONDS = 0.1  # a window of small ops has thousands of calls
+THREADS = {"2": "2 threads", "1": "1 thread"}
+
+
+def _words(options: argparse.Namespace, name: str, known: Iterable[str]) -> list[str]:
+    """The words of an option, which commas part; BenchmarkError if one of them is not known.
+
+    `others` may be empty: nobody else takes part.
+    """
+    words = [word.strip() for word in getattr(options, name).split(",") if word.strip()]
+    known = list(known)
+    if unknown := [word for word in words if word not in known]:
+        raise BenchmarkError(f"{options.command}: {unknown[0]} is unknown; {name} are {', '.join(known)}")
+    if not words and name != "others":
+        raise BenchmarkError(f"{options.command}: --{name} names none of {', '.join(known)}")
+    return words
 
 
 def _shapes(options: argparse.Namespace) -> list[str]:
     from benchmarks.bench_train import SHAPES
 
-    shapes = [word for word in options.shapes.split(",") if word]
-    if unknown := [word for word in shapes if word not in SHAPES]:
-        raise BenchmarkError(f"{options.command}: {unknown[0]} is unknown; shapes are {', '.join(SHAPES)}")
-    return shapes
+    return _words(options, "shapes", SHAPES)
+
+
+def _variants(options: argparse.Namespace) -> list[str]:
+    return [THREADS[word] for word in _words(options, "threads", THREADS)]
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    return Plan(options.rounds, options.retries, options.seconds)
+
+
+def dispatch(options: argparse.Namespace) -> list[Report]:
+    """Small ops."""
+    from benchmarks import bench_dispatch
+
+    plan = Plan(options.rounds, options.retries, OP_SECONDS)
+    return [bench_dispatch.run(plan, alone=options.alone, only=options.only)]
+
+
+def train(options: argparse.Namespace) -> list[Report]:
+    """Steps of a training."""
+    from benchmarks import bench_train
+
+    who = {"alone": options.alone, "others": _words(options, "others", bench_train.OTHERS)}
+    which = {"shapes": _shapes(options), "variants": _variants(options), "dtype": options.dtype}
+    return [bench_train.run(_plan(options), **which, **who)]
+
+
+def profile(options: argparse.Namespace) -> list[Report]:
+    """Where the time of a step goes."""
+    from benchmarks import bench_profile
+
+    return [bench_profile.run(_plan(options), shapes=_shapes(options), variants=_variants(options))]
+
+
+def generate(options: argparse.Namespace) -> list[Report]:
+    """Tokens that a GPT writes."""
+    from benchmarks import bench_generate
+
+    who = {"alone": options.alone, "others": _words(options, "others", bench_generate.OTHERS)}
+    return [bench_generate.run(_plan(options), shapes=_shapes(options), variants=_variants(options), **who)]
+
+
+def nanogpt_cpu(options: argparse.Namespace) -> list[Report]:
+    """A recipe, trained to the end."""
+    from benchmarks import bench_nanogpt_cpu
+
+    if not options.text.is_file():
+        raise BenchmarkError(f"nanogpt-cpu: there is no file {options.text}")
+    if options.with_torch and not has_torch():
+        raise BenchmarkError(
+            "nanogpt-cpu: PyTorch is not installed; use .venv-oracle/bin/python, or leave out --with-torch"
+        )
+    if options.steps is not None and (options.steps < 20 or options.steps % 10):
+        raise BenchmarkError("nanogpt-cpu: --steps is a multiple of 10, at least 20")
+    counts = {"seeds": options.seeds, "steps": options.steps, "threads": options.threads}
+    return [bench_nanogpt_cpu.run(options.text, torch=options.with_torch, **counts)]
+
+
+def matmul_cpu(options: argparse.Namespace) -> list[Report]:
+    """Matrix products."""
+    from benchmarks import bench_matmul_cpu
+
+    which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
+    shapes, variants = _shapes(options), _variants(options)
+    return [bench_matmul_cpu.run(_plan(options), shapes=shapes, variants=variants, **which)]
 
 
 def ops(options: argparse.Namespace) -> list[Report]:
@@ -35,12 +113,12 @@ def ops(options: argparse.Namespace) -> list[Report]:
         )
     return [
         bench_ops.run(
-            Plan(options.rounds, options.retries, options.seconds),
+            _plan(options),
             only=options.only,
             sizes=sorted(int(word) for word in sizes),
             threads=options.threads,
             alone=options.alone,
-            others=[name.strip() for name in options.others.split(",") if name.strip()],
+            others=_words(options, "others", bench_ops.OTHERS),
         )
     ]
 
@@ -50,8 +128,7 @@ def tokenizer(options: argparse.Namespace) -> list[Report]:
     from benchmarks import bench_tokenizer
 
     what = {"text": str(options.text or ""), "kilobytes": options.kb, "vocab_size": options.vocab_size}
-    plan = Plan(options.rounds, options.retries, options.seconds)
-    return [bench_tokenizer.run(plan, alone=options.alone, **what)]
+    return [bench_tokenizer.run(_plan(options), alone=options.alone, **what)]
 
 
 def memory(options: argparse.Namespace) -> list[Report]:
@@ -74,13 +151,8 @@ def smollm2(options: argparse.Namespace) -> list[Report]:
     """A real model reads and writes."""
     from benchmarks import bench_smollm2
 
-    names = {"2": "2 threads", "1": "1 thread"}
-    threads = options.threads.split(",")
-    if unknown := [word for word in threads if word not in names]:
-        raise BenchmarkError(f"smollm2: {unknown[0]} is unknown; threads are 2 and 1")
-    plan = Plan(options.rounds, options.retries, options.seconds)
-    which = {"variants": [names[word] for word in threads], "dtypes": options.dtypes.split(",")}
-    return [bench_smollm2.run(plan, alone=options.alone, **which)]
+    which = {"variants": _variants(options), "dtypes": _words(options, "dtypes", bench_smollm2.TOLERANCE)}
+    return [bench_smollm2.run(_plan(options), alone=options.alone, **which)]
 
 
 def quick(options: argparse.Namespace) -> list[Report]:
@@ -105,6 +177,12 @@ def report(folder: Path, files: list[Path]) -> list[Path]:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], list[Report]]] = {
+    "dispatch": dispatch,
+    "train": train,
+    "profile": profile,
+    "generate": generate,
+    "nanogpt-cpu": nanogpt_cpu,
+    "matmul_cpu": matmul_cpu,
     "ops": ops,
     "tokenizer": tokenizer,
     "memory": memory,
