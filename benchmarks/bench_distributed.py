@@ -23,11 +23,8 @@ from benchmarks.contestants import ROOT, THREAD_VARIABLES, BenchmarkError
 from benchmarks.harness import Plan, Report
 from benchmarks.windows import Load, Window
 
-WARM_UP, CHECKED, ALONE = (
-    3,
-    4,
-    5,
-)  # steps, steps whose losses are compared, exchanges with nothing beside them
+WARM_UP, CHECKED = 3, 4  # steps that are not timed, and steps whose losses are compared
+ALONE = 5  # exchanges with nothing beside them
 ONE, ONE_WIDE = "1 rank", "1 rank, {} threads"
 MANY, LATE = "{} ranks", "{} ranks, no overlap"
 

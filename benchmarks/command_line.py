@@ -14,6 +14,20 @@ THREADS = ("--threads", "2 threads, or 1 on one CPU (%(default)s)")
 SECONDS = ("--seconds", "length of a window (%(default)s)")
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that counts."""
+
+    def count(word: str) -> int:
+        if not word.isdecimal() or int(word) < least:
+            raise argparse.ArgumentTypeError(f"{word!r} is no number from {least} on")
+        return int(word)
+
+    return count
+
+
+ONE, ZERO = _at_least(1), _at_least(0)
+
+
 def parser(about: str) -> argparse.ArgumentParser:
     """The command line.
 
@@ -27,12 +41,14 @@ def parser(about: str) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--out", type=Path, default=RESULTS, help="folder of the reports")
-    contest = argparse.ArgumentParser(add_help=False)
-    contest.add_argument("--rounds", type=int, default=9, help="clean rounds that are wanted (%(default)s)")
-    contest.add_argument(
-        "--retries", type=int, default=9, help="rounds added for disturbed ones (%(default)s)"
+    rounds = argparse.ArgumentParser(add_help=False)
+    rounds.add_argument("--rounds", type=ONE, default=9, help="clean rounds that are wanted (%(default)s)")
+    rounds.add_argument(
+        "--retries", type=ZERO, default=9, help="rounds added for disturbed ones (%(default)s)"
     )
-    contest.add_argument("--alone", action="store_true", help="without PyTorch, also where it is installed")
+    alone = argparse.ArgumentParser(add_help=False)
+    alone.add_argument("--alone", action="store_true", help="without PyTorch, also where it is installed")
+    contest = argparse.ArgumentParser(add_help=False, parents=[rounds, alone])
 
     def add(name: str, about: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return commands.add_parser(name, parents=[common, *parents], help=about)
@@ -44,7 +60,7 @@ def parser(about: str) -> argparse.ArgumentParser:
     dispatch.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
     _add_training(
         add("train", "one training step of a GPT", contest),
-        add("profile", "where the time of a step goes, and what each technique gains", contest),
+        add("profile", "where the time of a step goes, and what each technique gains", rounds),
         add("generate", "tokens that a GPT writes", contest),
     )
     _add_recipe(add("nanogpt-cpu", "nanoGPT's CPU recipe, trained to the end"))
@@ -57,6 +73,7 @@ def parser(about: str) -> argparse.ArgumentParser:
     lab.add_argument("--time", action="store_true", help="time on the GPU in place of counting")
     add("kernel_traffic", "bytes that kernels move, beside the least")
     _add_more(add, contest)
+    _add_counted(add, rounds, alone)
     page = add("report", "one HTML page of the newest results, and its pictures")
     page.add_argument(
         "files", nargs="*", type=Path, help="these files (the newest of each benchmark in --out)"
@@ -71,28 +88,35 @@ def _add_more(add: Callable[..., argparse.ArgumentParser], contest: argparse.Arg
     ops = add("ops", "each op over sizes and layouts, on the CPU and on a GPU", contest)
     ops.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
     ops.add_argument("--sizes", default="1024,65536,1048576,4194304", help="elements (%(default)s)")
-    ops.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
+    ops.add_argument("--threads", type=ONE, default=1, help="of the CPU (%(default)s)")
     ops.add_argument("--others", default="", metavar="NAMES", help="who else takes part: JAX")
     ops.add_argument(SECONDS[0], type=float, default=0.02, help=SECONDS[1])
     ops.set_defaults(rounds=5, retries=3)
     tokens = add("tokenizer", "byte-level BPE: training and encoding", contest)
     tokens.add_argument("--text", type=Path, help="a file (the embedded Shakespeare)")
-    tokens.add_argument("--kb", type=int, default=200, help="thousands of characters; 0: all (%(default)s)")
-    tokens.add_argument("--vocab-size", type=int, default=512, help="tokens (%(default)s)")
+    tokens.add_argument("--kb", type=ZERO, default=200, help="thousands of characters; 0: all (%(default)s)")
+    tokens.add_argument("--vocab-size", type=ONE, default=512, help="tokens (%(default)s)")
     tokens.add_argument(SECONDS[0], type=float, default=0.3, help=SECONDS[1])
     tokens.set_defaults(rounds=3, retries=3)
-    memory = add("memory", "bytes that a training step of a GPT keeps", contest)
-    memory.add_argument(SHAPES[0], default="S,M", help=SHAPES[1])
-    ranks = add("distributed", "several ranks train one GPT: speed, and what hides behind backward", contest)
-    ranks.add_argument(SHAPES[0], default="S,M", help=SHAPES[1])
-    ranks.add_argument("--ranks", type=int, default=2, help="processes of one thread each (%(default)s)")
-    ranks.add_argument("--steps", type=int, default=20, help="of a window (%(default)s)")
-    ranks.set_defaults(rounds=5, retries=5)
     smollm2 = add("smollm2", "tokens that SmolLM2-135M reads and writes, beside transformers", contest)
     smollm2.add_argument(THREADS[0], default="2,1", help=THREADS[1])
     smollm2.add_argument(SECONDS[0], type=float, default=1.0, help=SECONDS[1])
     smollm2.add_argument("--dtypes", default="float32,bfloat16", help="of the weights (%(default)s)")
     smollm2.set_defaults(rounds=5, retries=5)
+
+
+def _add_counted(
+    add: Callable[..., argparse.ArgumentParser],
+    rounds: argparse.ArgumentParser,
+    alone: argparse.ArgumentParser,
+) -> None:
+    memory = add("memory", "bytes that a training step of a GPT keeps", alone)
+    memory.add_argument(SHAPES[0], default="S,M", help=SHAPES[1])
+    ranks = add("distributed", "several ranks train one GPT: speed, and what hides behind backward", rounds)
+    ranks.add_argument(SHAPES[0], default="S,M", help=SHAPES[1])
+    ranks.add_argument("--ranks", type=ONE, default=2, help="processes of one thread each (%(default)s)")
+    ranks.add_argument("--steps", type=ONE, default=20, help="of a window (%(default)s)")
+    ranks.set_defaults(rounds=5, retries=5)
 
 
 def _add_contest(command: argparse.ArgumentParser, shapes: str, threads: str, seconds: float) -> None:
@@ -115,7 +139,7 @@ def _add_training(
 
 def _add_recipe(nanogpt: argparse.ArgumentParser) -> None:
     nanogpt.add_argument("--text", type=Path, required=True, help="a text file, such as tinyshakespeare")
-    nanogpt.add_argument("--seeds", type=int, default=3, help="how many (%(default)s)")
-    nanogpt.add_argument("--steps", type=int, help="in place of the recipe's 2000: a multiple of 10")
-    nanogpt.add_argument("--threads", type=int, default=2, help="of BLAS (%(default)s)")
+    nanogpt.add_argument("--seeds", type=ONE, default=3, help="how many (%(default)s)")
+    nanogpt.add_argument("--steps", type=ONE, help="in place of the recipe's 2000: a multiple of 10")
+    nanogpt.add_argument("--threads", type=ONE, default=2, help="of BLAS (%(default)s)")
     nanogpt.add_argument("--with-torch", action="store_true", help="train with PyTorch, too")

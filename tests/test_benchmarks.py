@@ -320,6 +320,40 @@ def test_wrong_files_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "there is no file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dispatch", "--rounds", "0"],
+        ["distributed", "--steps", "0"],
+        ["tokenizer", "--kb", "-1"],
+        ["ops", "--threads", "none"],
+        ["memory", "--rounds", "3"],  # counted once
+        ["distributed", "--alone"],  # PyTorch takes no part
+        ["profile", "--alone"],
+    ],
+)
+def test_options_that_mean_nothing_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert words[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--shapes", "S,X"], "train: X is unknown; shapes are S, M, L"),
+        (["profile", "--threads", "3"], "profile: 3 is unknown; threads are 2, 1"),
+        (["generate", "--others", "JAX"], "generate: JAX is unknown; others are NumPy alone"),
+        (["smollm2", "--dtypes", "int8"], "smollm2: int8 is unknown; dtypes are float32, bfloat16"),
+        (["memory", "--shapes", ","], "memory: --shapes names none of S, M, L"),
+    ],
+)
+def test_unknown_words_are_explained(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
 # ---- what is measured --------------------------------------------------------------------------------------
 
 
