@@ -248,11 +248,14 @@ def test_a_process_of_its_own_has_its_own_threads() -> None:
         assert process.about()["threads"] == 3
 
 
-def test_a_process_that_breaks_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("before", [False, True])
+def test_a_process_that_breaks_is_an_error(before: bool, capfd: pytest.CaptureFixture[str]) -> None:
     with (
         pytest.raises(BenchmarkError, match="the process ended"),
         Process("tests.test_benchmarks:broken") as p,
     ):
+        if before:  # it is asked
+            p._process.wait()
         p.cases()
     assert "broken on purpose" in capfd.readouterr().err
 
