@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_PIPE
     except OSError as error:
         print(
-            f"error: {words[0]}: {error}\n"
+            f"error: {' '.join(words[:1]) or 'help'}: {error}\n"
             "  why: the file system refused\n"
             "  fix: check the path, its permissions, and the space on the disk",
             file=sys.stderr,

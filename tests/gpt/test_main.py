@@ -108,6 +108,17 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written_gets_no_traceback():
+    for words in ("", "plan --preset=gpt3 --flops=1e12"):
+        command = f'"{sys.executable}" -m gpt {words} > /dev/full'
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {words.partition(' ')[0] or 'help'}: ")
+        assert "No space left" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="its shell closes no streams")
 def test_closed_streams_are_empty_ones(tmp_path):
     (tmp_path / "text").write_text("to be")
