@@ -4,7 +4,6 @@ Kudo and Richardson 2018, arXiv:1808.06226. The only file that imports the libra
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -57,7 +56,7 @@ class SentencePieceTokenizer:
         """Rebuild a saved tokenizer from the object in its file; FormatError if it is broken."""
         try:
             return cls(base64.b64decode(str(description.get("proto")), validate=True), path)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error is one
             raise _broken(path, f"'proto' is not base64: {error}") from None
 
     def __repr__(self) -> str:

@@ -1,5 +1,7 @@
 """SentencePiece models against the library itself; how a text is split, against encode."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,15 @@ def test_a_file_that_is_no_model_is_refused(data, tmp_path):
     pytest.importorskip("sentencepiece")
     (tmp_path / "tokenizer.model").write_bytes(data)
     with pytest.raises(FormatError):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("proto", ["é", "a", "bm90IGEgbW9kZWw=", None])
+def test_a_saved_model_that_is_damaged_is_refused(proto, tmp_path):
+    pytest.importorskip("sentencepiece")
+    description = {"format": SentencePieceTokenizer.FORMAT, "proto": proto}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(description))
+    with pytest.raises(FormatError, match="not a usable SentencePiece model"):
         load(tmp_path)
 
 
