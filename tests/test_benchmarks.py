@@ -254,9 +254,7 @@ def test_a_process_that_breaks_is_an_error(before: bool, capfd: pytest.CaptureFi
         pytest.raises(BenchmarkError, match="the process ended"),
         Process("tests.test_benchmarks:broken") as p,
     ):
-        if before:  # it is asked
-            p._process.wait()
-        p.cases()
+        _ = (before and p._process.wait(), p.cases())  # or it ends after it was asked
     assert "broken on purpose" in capfd.readouterr().err
 
 
