@@ -314,6 +314,24 @@ def test_every_op_says_how_its_gradient_is_computed() -> None:
     assert lab.graph(Cube.apply(tt.ones(1, requires_grad=True))).nodes[-1].gradient == "dx = 3 * x**2 * grad."
 
 
+def test_a_gradient_may_be_a_lambda_or_an_object() -> None:
+    class Twice:
+        def __call__(self, ctx, grad):
+            return grad * 2
+
+    long = lambda ctx, grad: [  # noqa: E731 - no statement of its own
+        grad * 2
+    ][0]
+    texts = []
+    for backward in (lambda ctx, grad: grad * 2, long, Twice()):
+        members = {"forward": staticmethod(lambda ctx, x: x * 2), "backward": staticmethod(backward)}
+        double = type("Double", (tt.Function,), members)
+        texts.append(lab.graph(double.apply(tt.ones(1, requires_grad=True))).nodes[-1].gradient)
+    assert "lambda ctx, grad: grad * 2" in texts[0]
+    assert "lambda ctx, grad: [" in texts[1]
+    assert "cannot be read" in texts[2]
+
+
 def test_graphs_refuse_what_has_none() -> None:
     with pytest.raises(GradError, match="does not require grad"):
         lab.graph(tt.ones(2))

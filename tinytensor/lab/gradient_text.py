@@ -19,7 +19,7 @@ def gradient_text(op: type[Op]) -> str:
 
     Returns:
         The docstring of its `backward`; else the formula in that of the op that computes the gradients, which
-        is named after it; else the statements of `backward`.
+        is named after it; else the statements of `backward`; of a lambda the lines on which it stands.
 
     Example:
         >>> from tinytensor.op import registry
@@ -36,8 +36,10 @@ def gradient_text(op: type[Op]) -> str:
         return inspect.cleandoc(behind.__doc__)
     try:
         source = textwrap.dedent(inspect.getsource(backward))
-    except OSError:  # typed in at a prompt
+    except (OSError, TypeError):  # typed in at a prompt, or an object that can be called
         return "(its source cannot be read)"
+    if backward.__name__ == "<lambda>":  # the lines on which it stands may be no whole statement
+        return source.strip()
     (function,) = ast.parse(source).body
     assert isinstance(function, ast.FunctionDef)
     return textwrap.dedent("\n".join(source.splitlines()[function.body[0].lineno - 1 :])).strip()
