@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tinytensor as tt
-from gpt.fields import check_types, describe_fields, parse_overrides
+from gpt.fields import check_types, describe_fields, parse_overrides, take_word
 from gpt.generate import Context
 from gpt.inside import open_model
 from gpt.model import GPT
@@ -208,15 +208,20 @@ def main(argv: Sequence[str]) -> int:
         FormatError: there are no usable weights, or the input is not UTF-8.
         MissingLibraryError: the package with the weights is not installed.
     """
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or any(word in ("-h", "--help") for word in argv):
         print(_help())
         return 0
-    config, sampling = parse_overrides(argv[1:], ChatConfig(), DEFAULT)
-    model, tokenizer = open_model(argv[0])
+    name, words = take_word(argv, ChatConfig(), DEFAULT)
+    config, sampling = parse_overrides(words, ChatConfig(), DEFAULT)
+    if not name:
+        raise tt.ArgumentError(
+            "chat: no model", why="it is the word without dashes", fix="python -m gpt chat smollm2"
+        )
+    model, tokenizer = open_model(name)
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
     terminal = sys.stdin.isatty()
     if terminal:
-        print(f"{argv[0]}: {model.num_parameters():,} parameters. Ctrl-C ends an answer, Ctrl-D the talk.")
+        print(f"{name}: {model.num_parameters():,} parameters. Ctrl-C ends an answer, Ctrl-D the talk.")
     for message in _messages("> " if terminal else None):
         _say(talk, message)
     return 0

@@ -29,6 +29,7 @@ __all__ = [
     "from_dict",
     "parse_overrides",
     "take_option",
+    "take_word",
     "to_dict",
 ]
 
@@ -119,6 +120,34 @@ def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
             fix=f"write --{name}=VALUE once",
         )
     return (found[0] if found else None), rest
+
+
+def take_word(argv: Sequence[str], *configs: object) -> tuple[str, list[str]]:
+    """Take the first word that is neither an option nor its value out of a command line.
+
+    Args:
+        argv: the words of the command line.
+        configs: dataclasses whose bool fields are switches: they need no value.
+
+    Returns:
+        The word, empty if there is none, and the other words.
+
+    Example:
+        >>> from gpt.config import TrainConfig
+        >>> take_word(["--seed", "3", "--shard_optimizer", "runs/demo", "--max_steps=9"], TrainConfig())
+        ('runs/demo', ['--seed', '3', '--shard_optimizer', '--max_steps=9'])
+        >>> take_word(["--shard-optimizer", "yes", "runs/demo"], TrainConfig())[0]
+        'runs/demo'
+    """
+    owners = _owners(configs)
+    place = 0
+    while place < len(argv) and argv[place].startswith("--"):
+        typed, equals, _ = argv[place].removeprefix("--").partition("=")
+        name = typed.replace("-", "_")
+        switch = name in owners and _rules(type(owners[name]))[name] is bool
+        value = "".join(argv[place + 1 : place + 2]).lower()
+        place += 1 if equals or (switch and value not in _BOOLEANS) else 2
+    return "".join(argv[place : place + 1]), [*argv[:place], *argv[place + 1 :]]
 
 
 def describe_fields(*configs: object) -> str:

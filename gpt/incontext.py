@@ -14,7 +14,7 @@ from math import exp
 import numpy as np
 
 import tinytensor as tt
-from gpt.fields import check_types, describe_fields, parse_overrides
+from gpt.fields import check_types, describe_fields, parse_overrides, take_word
 from gpt.generate import generate_rows
 from gpt.inside import log_softmax, open_model, to_numpy
 from gpt.model import GPT
@@ -210,11 +210,12 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         ArgumentError, FormatError, MissingLibraryError: the model cannot be read.
     """
-    if argv and argv[0] in ("-h", "--help"):
+    if any(word in ("-h", "--help") for word in argv):
         print(_help())
         return 0
-    path, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("--") else ("smollm2", argv)
+    name, words = take_word(argv, InContextConfig())
     (config,) = parse_overrides(words, InContextConfig())
+    path = name or "smollm2"
     model, tokenizer = open_model(path)
     own = config.query != ""
     tasks = (config.example,) if own else TASKS

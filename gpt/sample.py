@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import tinytensor as tt
 from gpt.beam import beam_search
 from gpt.draws import ExplainingSampler, render
-from gpt.fields import check_types, describe_fields, parse_overrides
+from gpt.fields import check_types, describe_fields, parse_overrides, take_word
 from gpt.generate import generate_rows
 from gpt.inside import open_model
 from gpt.model import GPT
-from gpt.run import load_model
+from gpt.run import load_model, require_tokenizer
 from gpt.sampling import Sampler, SamplingConfig
 from gpt.speculative import Speculation
 from gpt.text_stream import TextStream, stream_text
@@ -185,10 +185,10 @@ def main(argv: Sequence[str]) -> int:
         FormatError: there is no usable checkpoint.
         ArgumentError: the model has no tokenizer, or a field is outside its domain.
     """
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or any(word in ("-h", "--help") for word in argv):
         print(_help())
         return 0
-    run, words = _model_of(argv)
+    run, words = take_word(argv, SampleConfig(), DEFAULT)
     config, sampling = parse_overrides(words, SampleConfig(), DEFAULT)
     if not run:
         raise tt.ArgumentError(
@@ -217,17 +217,6 @@ def main(argv: Sequence[str]) -> int:
     if speculation is not None:
         print(f"{config.draft}: {speculation}", file=sys.stderr)
     return 0
-
-
-def _model_of(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """The first word that is neither an option nor its value, and the other words."""
-    place = 0
-    while place < len(argv) and argv[place].startswith("--"):
-        name, equals, _ = argv[place].removeprefix("--").partition("=")
-        switch = getattr(SampleConfig, name.replace("-", "_"), None) is False
-        value = argv[place + 1 : place + 2]
-        place += 1 if equals or (switch and value not in (["true"], ["false"])) else 2
-    return "".join(argv[place : place + 1]), [*argv[:place], *argv[place + 1 :]]
 
 
 def _print_all(config: SampleConfig, texts: Iterator[tuple[int, str]]) -> None:
@@ -284,13 +273,7 @@ def _load(path: str, checkpoint: str) -> tuple[GPT, Tokenizer]:
     if checkpoint == "best":
         return open_model(path)
     model, tokenizer = load_model(path, int(checkpoint) if checkpoint.isdecimal() else checkpoint)
-    if tokenizer is None:
-        raise tt.ArgumentError(
-            f"sample: {path} has no tokenizer.json",
-            why="the run was trained on token files that came without one",
-            fix=f"copy the tokenizer to {path}/tokenizer.json",
-        )
-    return model, tokenizer
+    return model, require_tokenizer(tokenizer, "sample", path)
 
 
 def _help() -> str:

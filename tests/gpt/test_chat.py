@@ -210,7 +210,7 @@ HOW = ["--temperature=0", "--max_new_tokens=5", f"--logit_bias={NEVER}", "--syst
 
 def test_piped_messages(run: str, model: GPT, monkeypatch, capsys) -> None:
     typed(monkeypatch, "hello\n\n  \nça va?".encode())
-    assert main(["chat", run, *HOW]) == 0
+    assert main(["chat", *HOW, run]) == 0
     talk = talk_with(model, "", count=5)
     expected = ["".join(talk.answer(message)) for message in ("hello", "ça va?")]
     said = capsys.readouterr()
@@ -250,12 +250,14 @@ def test_ctrl_c_ends_an_answer_and_twice_the_program(model: GPT, capsys) -> None
 
 
 def test_wrong_words(run: str, capsys) -> None:
-    assert main(["chat"]) == 0
-    assert "usage: python -m gpt chat MODEL" in capsys.readouterr().out
+    for words in ([], [run, "--help"]):
+        assert main(["chat", *words]) == 0
+        assert "usage: python -m gpt chat MODEL" in capsys.readouterr().out
     for words, message in (
         ([run, "--max_new_tokens=0"], "max_new_tokens=0"),
         ([run, "--top_k=0"], "top_k=0"),
         ([run, "--sytem=x"], "did you mean --system"),
+        (["--context", "1_000", "--max_new_tokens=9"], "chat: no model"),
         (["package:no-such-package-at-all"], "the package 'no-such-package-at-all' is not installed"),
         (["package:"], "is not installed"),
         (["package:numpy"], "the package numpy holds no weights"),

@@ -79,6 +79,8 @@ def test_the_command(model: GPT, tmp_path, capsys) -> None:
     for shot, line in zip(shots, lines[3:], strict=True):
         p = shot.asked[0]
         assert (f"{p:.1%}" if p >= 0.0005 else "<0.1%") in line
+    assert main(["incontext", *words, run]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
     assert main(["incontext", "--help"]) == 0
     assert "usage: python -m gpt incontext" in capsys.readouterr().out
     assert main(["incontext", run, "--example=a: b"]) == 2
