@@ -29,6 +29,8 @@ def gradient_text(op: type[Op]) -> str:
         'return grads[0], grads[0]'
     """
     backward = getattr(op, "function", op).backward
+    if not inspect.isfunction(backward):  # an object that can be called, whose docstring is of its class
+        return "(its source cannot be read)"
     if backward.__doc__:
         return inspect.cleandoc(backward.__doc__)
     behind = registry.get(f"{op.name}_backward")
@@ -36,7 +38,7 @@ def gradient_text(op: type[Op]) -> str:
         return inspect.cleandoc(behind.__doc__)
     try:
         source = textwrap.dedent(inspect.getsource(backward))
-    except (OSError, TypeError):  # typed in at a prompt, or an object that can be called
+    except OSError:  # typed in at a prompt
         return "(its source cannot be read)"
     if backward.__name__ == "<lambda>":  # the lines on which it stands may be no whole statement
         return source.strip()
