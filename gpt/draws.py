@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import tinytensor as tt
+from gpt.console import counted
 from gpt.inside import Choices
 from gpt.sampling import Candidates, Floats, Past, Sampler, SamplingConfig, Tokens, softmax
 from gpt.vocabulary import Tokenizer
@@ -172,7 +173,7 @@ def render(draw: Draw) -> str:
           top-k 1            0.00 bits   took 1 token with 25.0%: b 25.0%
           1 candidate        a 100.0%
     """
-    count = f"{draw.left:,} candidate{'s' * (draw.left != 1)}"
+    count = counted(draw.left, "candidate")
     lines = [
         f"{visible(draw.token):<18}  {draw.probability:.1%} (the model gave it {draw.model_probability:.1%})"
     ]
@@ -185,8 +186,7 @@ def render(draw: Draw) -> str:
 def _taken(stage: Stage) -> str:
     if not stage.removed:
         return "took none"
-    tokens = f"{stage.removed:,} token{'s' * (stage.removed != 1)}"
-    return f"took {tokens} with {stage.mass:.1%}: {_words(stage.likeliest)}"
+    return f"took {counted(stage.removed, 'token')} with {stage.mass:.1%}: {_words(stage.likeliest)}"
 
 
 def _words(choices: Choices) -> str:

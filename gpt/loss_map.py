@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tinytensor as tt
-from gpt.console import Parser
+from gpt.console import Parser, counted
 from gpt.inside import Choices, choices, log_softmax, open_model, to_numpy, tokens_of
 from gpt.model import GPT
 from gpt.tokenizer import Tokenizer
@@ -100,7 +100,7 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
     ids = tokenizer.encode(text)
     if len(ids) < 2:
         raise tt.ArgumentError(
-            f"loss_map: {len(ids)} tokens",
+            f"loss_map: {counted(len(ids), 'token')}",
             why="the first has no loss: nothing stands before it",
             fix="give more",
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from gpt.bpe import BPETokenizer
+from gpt.console import counted
 from gpt.pretokens import pieces
 from gpt.vocabulary import Tokenizer
 from tinytensor.lab.html import visible
@@ -62,7 +63,7 @@ def render_split(tokenizer: Tokenizer, text: str) -> str:
     ids = tokenizer.encode(text)
     size = len(text.encode("utf-8"))
     ratio = f", {size / len(ids):.3f} bytes per token" if ids else ""
-    lines = [f"{size:,} bytes, {len(ids):,} tokens{ratio}"]
+    lines = [f"{counted(size, 'byte')}, {counted(len(ids), 'token')}{ratio}"]
     if not isinstance(tokenizer, BPETokenizer):
         return "\n".join([*lines, " ".join([f"{visible(tokenizer.decode([i]))}#{i}" for i in ids])])
     cut = pieces(text, tokenizer.split)

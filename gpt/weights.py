@@ -38,11 +38,12 @@ def from_pretrained(
     device: tt.Device | str = "cpu",
     tokenizer: bool = True,
 ) -> tuple[GPT, Tokenizer | None]:
-    """A trained model and its tokenizer, from a folder, a file, or a name on the Hugging Face hub.
+    """A trained model and its tokenizer, from a folder, a file, a package, or a name on the Hugging Face hub.
 
     Args:
         path: a folder with config.json and safetensors (one file, or several with an index), a .safetensors
-            file beside its config.json, a .gguf file, a run directory of ours, or a name such as gpt2.
+            file of ours or beside its config.json, a .gguf file, a run directory of ours, `smollm2` or
+            another package with weights (`package:NAME`), or a name on the hub such as gpt2.
         block_size: a shorter context than the model's; 0: that one.
         dropout: for training on; a file's own is not taken over.
         device: where the weights go.
@@ -54,7 +55,7 @@ def from_pretrained(
     Raises:
         ArgumentError: there is no such file, folder or name; or a longer context than the model's.
         FormatError: damaged or pickled weights, or an architecture that our model does not have.
-        MissingLibraryError: gguf or huggingface_hub is needed and not installed.
+        MissingLibraryError: gguf, huggingface_hub or the package that was named is not installed.
 
     Memory: float32 weights that lie in the file as ours do (GPT-2's) stay there, and the pages that are
         written to are copied. Others take 4 bytes a parameter.
