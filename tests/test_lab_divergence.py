@@ -220,13 +220,16 @@ def test_a_wrong_step_of_adamw_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     assert named(found) == ("adamw", False, "emulated")
 
 
-def test_float16_overflows_where_float32_does_not() -> None:
-    def program(dtype: tt.DType) -> tt.Tensor:
+@pytest.mark.parametrize(
+    "dtypes", [(tt.float32, tt.float16), ("float32", "float16")], ids=["dtypes", "names"]
+)
+def test_float16_overflows_where_float32_does_not(dtypes: tuple[Any, Any]) -> None:
+    def program(dtype: Any) -> tt.Tensor:
         x = tt.full((3,), 300.0).astype(dtype)
         y = x + 1.0
         return (y * y) * 0.001  # 90,601 is too large for float16
 
-    found = divergence(program, tt.float32, tt.float16)
+    found = divergence(program, *dtypes)
     assert named(found) == ("multiply", False, "float16")
     assert "inf" in str(found)
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import is_tensor, values
-from ..dtypes import DType
+from ..dtypes import BY_NAME
 from ..errors import ArgumentError
 from ..runtime.host import Array
 from .costs import flops_of
@@ -264,7 +264,7 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
     Args:
         fn: called with a, then with b; builds tensors of any shapes there, computes, and may call backward
             and step optimizers. Both calls must do the same: draw from a seed of their own, for example.
-        a, b: devices such as "cpu" and "emulated", or dtypes such as tt.float32 and tt.bfloat16.
+        a, b: devices such as "cpu" and "emulated", or dtypes such as tt.float32 and "bfloat16".
 
     Returns:
         What was found; print it, or look at `first`.
@@ -293,7 +293,7 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
             why="there would be nothing to compare",
             fix='divergence(fn, "cpu", "emulated"), or divergence(fn, tt.float32, tt.bfloat16)',
         )
-    rounds = not isinstance(a, DType)
+    rounds = sides[0] not in BY_NAME  # on devices; between dtypes what is too large for one is seen
     here = opener()
     first = _Run(sides[0], rounds, None)
     with watching(first.see, here):
