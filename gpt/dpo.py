@@ -122,10 +122,8 @@ class Preferring(Task):
         for pair in pairs:
             prompt = encode(pair["prompt"])
             both = tuple(completion(prompt, encode(pair[name])) for name in ("chosen", "rejected"))
-            place, size = (
-                f"finetune: the pair of the prompt {pair['prompt'][:40]!r}",
-                self.model.config.block_size,
-            )
+            place = f"finetune: the pair of the prompt {pair['prompt'][:40]!r}"
+            size = self.model.config.block_size
             if not prompt:
                 raise tt.ArgumentError(
                     f"{place} has no prompt", why="a completion completes something", fix="give it one"
