@@ -19,12 +19,14 @@ from typing import Any
 
 from gpt.safetensors_file import Array, read_safetensors, sync_folder, write_safetensors
 from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
+from tinytensor.files import read_json
 
 __all__ = [
     "Checkpoint",
     "checkpoint_folder",
     "list_checkpoints",
     "load_checkpoint",
+    "read_state",
     "reading_state",
     "require_kind",
     "save_checkpoint",
@@ -190,6 +192,27 @@ def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
     return sorted({int(match[1]) for match in map(_FOLDER.fullmatch, names) if match})
 
 
+def read_state(folder: Path) -> dict[str, Any]:
+    """What a run saved beside its weights, without a look at these; empty where that is no object.
+
+    Args:
+        folder: of the checkpoint.
+
+    Raises:
+        ArgumentError: the file cannot be read.
+        FormatError: it holds no JSON object.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> read_state(save_checkpoint(run, 1, {"w": np.ones(2)}, {}, {"kind": "GPT"}))
+        {'kind': 'GPT'}
+    """
+    state = read_json(folder / _STATE, "read_state").get("state")
+    return state if isinstance(state, dict) else {}
+
+
 def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
     """Refuse a model of another kind, whose weights may have the same names.
 
@@ -204,7 +227,7 @@ def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
     Example:
         >>> require_kind({"kind": "Encoder"}, "Encoder", Path("runs/masked/step_1"))
     """
-    found = state.get("kind", "GPT")  # older runs do not say
+    found = state.get("kind", "GPT")  # imported, fine-tuned and older runs do not say
     if found != kind:
         commands = {"GPT": "train or sample", "Encoder": "masked", "EncoderDecoder": "translate"}
         raise FormatError(

@@ -17,7 +17,14 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.batches import Batches, IntArray
-from gpt.checkpoint import Checkpoint, load_checkpoint, reading_state, require_kind, save_checkpoint
+from gpt.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    read_state,
+    reading_state,
+    require_kind,
+    save_checkpoint,
+)
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.data import embedded_shakespeare
 from gpt.evaluate import evaluate
@@ -388,12 +395,15 @@ def load_weights(model: GPT, path: Path) -> None:
 
     Raises:
         ArgumentError, ShapeError: the names or shapes are not the model's.
-        FormatError: the file is damaged.
+        FormatError: the file is damaged, or they are those of a model of another kind.
     """
     if path.is_dir() and not (path / "model.safetensors").is_file():
-        which = "best" if (path / "best").exists() else "latest"
-        arrays: Mapping[str, Array] = load_checkpoint(path, which).weights
+        checkpoint = load_checkpoint(path, "best" if (path / "best").exists() else "latest")
+        require_kind(checkpoint.state, type(model).__name__, checkpoint.folder)
+        arrays: Mapping[str, Array] = checkpoint.weights
     else:
+        if (path / "state.json").is_file():
+            require_kind(read_state(path), type(model).__name__, path)
         file = path / "model.safetensors" if path.is_dir() else path
         arrays = read_safetensors(file).arrays()
     model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()})

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from gpt.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint, require_kind
+from gpt.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint, read_state, require_kind
 from gpt.config import GPTConfig, from_dict
 from gpt.gguf_file import read_gguf
 from gpt.hf_config import config_from_hf
@@ -183,10 +183,9 @@ def _from_run(folder: Path, writable: bool) -> Source:
     else:
         which = "best" if (folder / "best").is_file() else "latest"
         run, step = folder, checkpoint_folder(folder, which)
-    state = read_json(step / "state.json", "open_source").get("state")
-    model = state.get("model") if isinstance(state, dict) else None
-    require_kind(state if isinstance(state, dict) else {}, "GPT", step)
-    config = from_dict(GPTConfig, model, source=str(step / "state.json"))
+    state = read_state(step)
+    require_kind(state, "GPT", step)
+    config = from_dict(GPTConfig, state.get("model"), source=str(step / "state.json"))
     number = int(step.name.removeprefix("step_")) if step.name.removeprefix("step_").isdecimal() else 0
     tensors = tensors_of(read_safetensors(step / WEIGHTS, writable=writable))
     return Source(

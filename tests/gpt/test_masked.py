@@ -160,6 +160,10 @@ def test_an_encoder_is_no_gpt(text, tmp_path, capsys):
         from_pretrained(run.folder)
     with pytest.raises(tt.FormatError, match="Encoder"):
         train(*configs(text, run.folder, "--init_from=resume", "--max_steps=3"), quiet=True)
+    size = f"--vocab_size={run.model_config.vocab_size}"
+    for origin in (run.folder, run.folder / "step_2"):
+        with pytest.raises(tt.FormatError, match="Encoder"):
+            train(*configs(text, tmp_path / "new", f"--init_from={origin}", size), quiet=True)
 
 
 @pytest.mark.parametrize(("word", "message"), [
