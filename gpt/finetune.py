@@ -28,7 +28,7 @@ from gpt.instruct import InstructConfig, Instructing
 from gpt.lora import LoraConfig
 from gpt.model import GPT
 from gpt.presets import configs_from
-from gpt.run import refuse_ranks
+from gpt.run import refuse_ranks, require_tokenizer
 from gpt.safetensors_file import require_writer
 from gpt.text_task import Reading
 from gpt.tokenizer import Tokenizer
@@ -175,12 +175,7 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
         _make_base()
     source = BASE if tune.init_from == "base" else tune.init_from
     model, tokenizer = from_pretrained(source, dropout=tune.dropout, device=tune.device)
-    if tokenizer is None:
-        raise tt.ArgumentError(
-            f"finetune: {source} has no tokenizer",
-            why="examples are texts",
-            fix="copy its tokenizer.json beside the weights",
-        )
+    tokenizer = require_tokenizer(tokenizer, "finetune", source)
     tt.manual_seed(tune.seed)
     choose_trained(model, tune.trainable, lora, tt.Generator(tune.seed))
     task = method.make(model, tokenizer, tune, *configs[2:])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.model import GPT
+from gpt.run import require_tokenizer
 from gpt.tokenizer import Tokenizer
 from gpt.weights import from_pretrained
 from tinytensor import nn
@@ -198,10 +199,4 @@ def open_model(path: str) -> tuple[GPT, Tokenizer]:
         ArgumentError: they come without a tokenizer.
     """
     model, tokenizer = from_pretrained(path)
-    if tokenizer is None:
-        raise tt.ArgumentError(
-            f"open_model: {path} has no tokenizer.json",
-            why="without it a text cannot be cut into tokens",
-            fix=f"copy the tokenizer to {path}/tokenizer.json",
-        )
-    return model, tokenizer
+    return model, require_tokenizer(tokenizer, "open_model", path)

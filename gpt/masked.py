@@ -21,7 +21,7 @@ from gpt.encoder import Encoder
 from gpt.examples import IGNORED
 from gpt.fields import check_types, describe_fields, parse_overrides
 from gpt.presets import describe_presets, preset
-from gpt.run import Run, load_model, refuse_fields
+from gpt.run import Run, load_model, refuse_fields, require_tokenizer
 from gpt.run_log import RunLog
 from gpt.tokenizer import Tokenizer
 from gpt.train import configs_of, files_of, train
@@ -261,12 +261,7 @@ def main(argv: Sequence[str]) -> int:
         _report(run)
     model, tokenizer = load_model(folder, kind=Encoder)
     assert isinstance(model, Encoder)
-    if tokenizer is None:
-        raise tt.ArgumentError(
-            f"masked: {folder} has no tokenizer",
-            why="gaps are in a text",
-            fix=f"copy it to {folder}/tokenizer.json",
-        )
+    tokenizer = require_tokenizer(tokenizer, "masked", folder)
     for text in config.text:
         print(f"{text!r}\n→ {fill(model, tokenizer, text, config.blank)!r}")
     return 0

@@ -48,6 +48,7 @@ __all__ = [
     "load_weights",
     "refuse_fields",
     "refuse_ranks",
+    "require_tokenizer",
     "split_state",
 ]
 
@@ -438,6 +439,26 @@ def load_model(
     model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
     saved = folder / TOKENIZER
     return model.eval(), load_tokenizer(saved) if saved.is_file() else None
+
+
+def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer of a model that reads texts.
+
+    Args:
+        tokenizer: what came with the model.
+        who: the command that the user called.
+        path: of the model.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if tokenizer is None:
+        raise tt.ArgumentError(
+            f"{who}: {path} has no {TOKENIZER}",
+            why="without it a text cannot be cut into tokens",
+            fix=f"copy the tokenizer to {path}/{TOKENIZER}",
+        )
+    return tokenizer
 
 
 def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfig]:

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.console import Parser
+from gpt.console import Parser, counted
 from gpt.data import embedded_shakespeare
 from gpt.model import GPT, Block
-from gpt.run import load_model
+from gpt.run import load_model, require_tokenizer
 from gpt.sampling import next_probabilities
 from gpt.tokenizer import CharTokenizer, Tokenizer
 from gpt.trace_page import trace_page
@@ -220,13 +220,13 @@ def _numbers(station: Station, tokens: tuple[str, ...]) -> list[str]:
     for head in range(min(len(value), 2)):
         lines += [f"head {head}", *[f"  {line}" for line in _table(value[head], tokens)]]
     more = len(value) - 2
-    return lines + ([f"… {more} more head{'' if more == 1 else 's'}"] if more > 0 else [])
+    return lines + ([f"… {counted(more, 'more head')}"] if more > 0 else [])
 
 
 def _table(value: Array, tokens: tuple[str, ...]) -> list[str]:
     lines = [_row(f"{tokens[i]!r:<8}", value[i]) for i in range(min(len(value), SHOWN))]
     more = len(value) - SHOWN
-    return lines + ([f"… {more} more row{'' if more == 1 else 's'}"] if more > 0 else [])
+    return lines + ([f"… {counted(more, 'more row')}"] if more > 0 else [])
 
 
 def _row(label: str, numbers: Array) -> str:
@@ -265,13 +265,11 @@ def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
         run = "runs/demo"
     if run is not None:
         model, tokenizer = load_model(run)
-        if tokenizer is None:
-            raise tt.ArgumentError(
-                f"trace: {run} has no tokenizer.json",
-                why="without it a text cannot be cut into tokens",
-                fix=f"copy the tokenizer to {run}/tokenizer.json",
-            )
-        return model, tokenizer, f"of {run}, {model.num_parameters():,} parameters"
+        return (
+            model,
+            require_tokenizer(tokenizer, "trace", run),
+            f"of {run}, {model.num_parameters():,} parameters",
+        )
     tokenizer = CharTokenizer.train(embedded_shakespeare())
     config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=32)
     model = GPT(config, tt.Generator(0))

@@ -7,6 +7,7 @@ of those come out exactly. Trains like `train`, with its fields; or, given a run
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from gpt.generate import generate_rows
 from gpt.instruct import end_of
 from gpt.model import GPT
 from gpt.pairs import PairBatches, checksum, pairs_of
-from gpt.run import Run, load_model, refuse_fields, refuse_ranks
+from gpt.run import Run, load_model, refuse_fields, refuse_ranks, require_tokenizer
 from gpt.run_log import RunLog
 from gpt.sampling import Sampler, SamplingConfig
 from gpt.seq2seq import EncoderDecoder
@@ -303,10 +304,10 @@ def main(argv: Sequence[str]) -> int:
             return EXIT_INTERRUPT
         folder = run.folder
         _report(run)
-    model, tokenizer = load_model(folder, kind=EncoderDecoder)
-    assert isinstance(model, EncoderDecoder)
-    assert tokenizer is not None
     if config.text:
+        model, tokenizer = load_model(folder, kind=EncoderDecoder)
+        assert isinstance(model, EncoderDecoder)
+        tokenizer = require_tokenizer(tokenizer, "translate", folder)
         said_of = translate(model, tokenizer, config.text, config.beams)
         for text, said in zip(config.text, said_of, strict=True):
             print(f"{text!r} → {said!r}")
@@ -320,4 +321,5 @@ def _report(run: Run) -> None:
     for (source, target), said in zip(texts, run.translate([s for s, _ in texts]), strict=True):
         print(f"{source!r} → {said!r}" + ("" if said == target else f", where {target!r} is right"))
     print(f"exact  {run.exact():.2%} of {run.evaluated:,} held-out texts")
-    print(f"run    {run.folder}: {', '.join(files_of(run.folder))}")
+    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
+    print(f"next   python -m gpt translate {shlex.quote(str(run.folder))} --text={shlex.quote(texts[0][0])}")

@@ -215,6 +215,10 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(capitals, tmp_path, wor
 
 def test_a_run_of_translations_is_no_gpt(capitals, tmp_path, capsys):
     run = trained(capitals, tmp_path / "run", "--max_steps=2")
+    (run.folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    assert command_line(["translate", str(run.folder), "--text=a"]) == 2
+    assert f"{run.folder} has no tokenizer.json" in capsys.readouterr().err
+    (tmp_path / "tokenizer.json").rename(run.folder / "tokenizer.json")
     assert command_line(["sample", str(run.folder)]) == 2
     assert "python -m gpt translate" in capsys.readouterr().err
     assert command_line(["masked", str(run.folder), "--text=_"]) == 2
