@@ -208,6 +208,7 @@ class Profile:
 
         Raises:
             ArgumentError: rows or per is below 1, there is no such grouping, or peaks of an emulator.
+            DeviceError: there is no device of this name.
         """
         if rows < 1 or per < 1:
             raise ArgumentError(
@@ -215,6 +216,7 @@ class Profile:
                 why="both are counts",
                 fix="for example table(rows=10)",
             )
+        device = None if device is None else str(as_device(device, "table"))
         groups = self.groups(by, device)
         of = self.peaks if peaks else {}
         if peaks and device in EMULATED:
@@ -279,12 +281,14 @@ class Profile:
 
         Raises:
             ArgumentError: the device is an emulated one, whose seconds say nothing.
+            DeviceError: there is no device of this name.
 
         Source: Williams, Waterman, Patterson 2009, Roofline: An Insightful Visual Performance Model.
         """
-        peaks = self.given.get(device) or measure_peaks(device)
-        self.given[device] = peaks
-        return roofline(self.groups(by, device), peaks)
+        name = str(as_device(device, "roofline"))
+        if name in EMULATED or name not in self.given:
+            self.given[name] = measure_peaks(name)  # raises for an emulated one
+        return roofline(self.groups(by, name), self.given[name])
 
     def save_trace(self, path: PathLike) -> None:
         """Write when what ran, for https://ui.perfetto.dev or chrome://tracing.
