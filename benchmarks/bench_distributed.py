@@ -18,10 +18,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.bench_train import LEARNING_RATE, batches, configs, weights
+import tinytensor as tt
+from benchmarks.bench_train import configs, trainer
 from benchmarks.contestants import ROOT, THREAD_VARIABLES, BenchmarkError
 from benchmarks.harness import Plan, Report
 from benchmarks.windows import Load, Window
+from tinytensor import distributed
+from tinytensor.optim import clip_grad_norm_
 
 WARM_UP, CHECKED = 3, 4  # steps that are not timed, and steps whose losses are compared
 ALONE = 5  # exchanges with nothing beside them
@@ -41,28 +44,15 @@ class Steps:
     """
 
     def __init__(self, shape: str, overlap: bool) -> None:
-        import tinytensor as tt
-        from gpt.model import GPT
-        from tinytensor import distributed
-        from tinytensor.optim import AdamW
-
         self.ranks = distributed.init()
         self.overlap = overlap
-        config, self.train = configs(shape)
-        self.model = GPT(config)
-        self.model.load_state_dict({n: tt.from_numpy(array) for n, array in weights(config).items()})
-        groups = self.model.parameter_groups(self.train.weight_decay)
-        self.optimizer = AdamW(groups, lr=LEARNING_RATE, betas=(self.train.beta1, self.train.beta2))
-        self.source = batches(config, self.train)
+        self.model, self.optimizer, self.source, self.train = trainer(shape)
         size, rank, rows = self.ranks.size, self.ranks.rank, self.train.batch_size
         self.rows = slice(rows * rank // size, rows * (rank + 1) // size)
         self.parallel = distributed.DataParallel(self.model, self.ranks) if size > 1 else None
 
     def step(self) -> float:
         """One step; the mean loss of the whole batch."""
-        import tinytensor as tt
-        from tinytensor.optim import clip_grad_norm_
-
         inputs, targets = (tt.from_numpy(array[self.rows]) for array in next(self.source))
         self.optimizer.zero_grad()
         loss = self.model.loss(inputs, targets)
@@ -96,8 +86,6 @@ class Steps:
 
     def of_others(self, mine: float) -> float:
         """The sum over all ranks of a number, without this rank's."""
-        import tinytensor as tt
-
         total = tt.tensor([mine], dtype=tt.float64)
         self.ranks.all_reduce(total).wait()
         return float(total.item()) - mine

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.bench_train import LEARNING_RATE, ROUNDING, VARIANTS, batches, configs, weights
+import tinytensor as tt
+from benchmarks.bench_train import LEARNING_RATE, ROUNDING, VARIANTS, batches, configs, trainer, weights
 from benchmarks.contestants import Case, Suite, contestants
 from benchmarks.harness import Plan, Report, agree
 from gpt.plan import plan
+from tinytensor.optim import clip_grad_norm_
 
 STEPS = 3  # the first one makes gradients and moments, and fills pools
 MIB = float(1 << 20)
@@ -22,17 +24,9 @@ COUNTED = "bytes"
 
 def ours(shape: str) -> Suite:
     """Steps with tinytensor; the engine's pool counts."""
-    import tinytensor as tt
-    from gpt.model import GPT
-    from tinytensor.optim import AdamW, clip_grad_norm_
     from tinytensor.runtime.host import pool
 
-    config, train = configs(shape)
-    model = GPT(config)
-    model.load_state_dict({name: tt.from_numpy(array) for name, array in weights(config).items()})
-    groups = model.parameter_groups(train.weight_decay)
-    optimizer = AdamW(groups, lr=LEARNING_RATE, betas=(train.beta1, train.beta2))
-    source = batches(config, train)
+    model, optimizer, source, train = trainer(shape)
 
     def forward() -> Any:
         inputs, targets = next(source)

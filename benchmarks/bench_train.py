@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
+import tinytensor as tt
 from benchmarks.contestants import BenchmarkError, Case, Contender, Suite, contestants
 from benchmarks.harness import Plan, Report, ratio_text
 from benchmarks.probes import peaks
 from gpt.batches import Batches
 from gpt.config import GPTConfig, TrainConfig
+from gpt.model import GPT
 from gpt.plan import parameter_shapes, plan
 from gpt.presets import preset
+from tinytensor.optim import AdamW, clip_grad_norm_
 
 SHAPES: dict[str, tuple[dict[str, Any], int]] = {
     "S": ({"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "vocab_size": 65}, 12),
@@ -65,18 +68,19 @@ def batches(config: GPTConfig, train: TrainConfig) -> Batches:
     return Batches(ids, train.batch_size, config.block_size)
 
 
-def ours(shape: str, dtype: str = "float32") -> Suite:
-    """A step with tinytensor, as gpt.train takes it; in bfloat16: under autocast."""
-    import tinytensor as tt
-    from gpt.model import GPT
-    from tinytensor.optim import AdamW, clip_grad_norm_
-
+def trainer(shape: str) -> tuple[GPT, AdamW, Batches, TrainConfig]:
+    """Model, optimizer, batches and recipe of a shape, with tinytensor."""
     config, train = configs(shape)
     model = GPT(config)
     model.load_state_dict({name: tt.from_numpy(array) for name, array in weights(config).items()})
     groups = model.parameter_groups(train.weight_decay)
     optimizer = AdamW(groups, lr=LEARNING_RATE, betas=(train.beta1, train.beta2))
-    source = batches(config, train)
+    return model, optimizer, batches(config, train), train
+
+
+def ours(shape: str, dtype: str = "float32") -> Suite:
+    """A step with tinytensor, as gpt.train takes it; in bfloat16: under autocast."""
+    model, optimizer, source, train = trainer(shape)
 
     def step() -> float:
         inputs, targets = next(source)
