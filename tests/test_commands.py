@@ -158,15 +158,28 @@ def test_info_names_versions_devices_and_switches() -> None:
     assert rows["host"].endswith(f"threads: {tt.get_num_threads()}")
 
 
+@pytest.mark.parametrize("words", ["explain 'zeros(2, 3).T'", ""])
 @pytest.mark.parametrize(
     ("target", "encoding", "code"), [("/dev/full", "utf-8", 2), ("/dev/null", "ascii", 0), ("&-", "utf-8", 0)]
 )
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_output_that_cannot_be_written(target: str, encoding: str, code: int) -> None:
-    command = f"'{sys.executable}' -m tinytensor explain 'zeros(2, 3).T' >{target}"
+def test_output_that_cannot_be_written(target: str, encoding: str, code: int, words: str) -> None:
+    command = f"'{sys.executable}' -m tinytensor {words} >{target}"
     done = subprocess.run(
         ["sh", "-c", command], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, text=True
     )
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert ("No space left" in done.stderr) == (target == "/dev/full")
+
+
+def test_a_file_that_cannot_be_read_without_a_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_: list[str]) -> int:
+        raise PermissionError(13, "Permission denied", "script.py")
+
+    monkeypatch.setattr("tinytensor.__main__._run", refused)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["check", "script.py"]) == 2
+    assert "error: check: [Errno 13] Permission denied: 'script.py'" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except OSError as error:
         print(
-            f"error: {words[0]}: {error}\n"
+            f"error: {' '.join(words[:1]) or 'help'}: {error}\n"
             "  why: the file system refused\n"
             "  fix: check the path, its permissions, and the space on the disk",
             file=sys.stderr,
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _forget_output() -> None:
     """What cannot be printed goes nowhere: Python would fail on it once more at exit."""
+    if sys.stdout is None:  # closed before Python started
+        return
     try:
         sys.stdout.flush()
     except OSError:
