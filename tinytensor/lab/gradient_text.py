@@ -29,7 +29,7 @@ def gradient_text(op: type[Op]) -> str:
         'return grads[0], grads[0]'
     """
     backward = getattr(op, "function", op).backward
-    if not inspect.isfunction(backward):  # an object that can be called, whose docstring is of its class
+    if not (inspect.isfunction(backward) or inspect.ismethod(backward)):  # an object with a call
         return "(its source cannot be read)"
     if backward.__doc__:
         return inspect.cleandoc(backward.__doc__)
