@@ -7,12 +7,43 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.dispatch import arr
+from tinytensor.dispatch import arr, registry
 from tinytensor.runtime.host import pool
 
 from .fused import leaf, normal, peak
 
 RNG = np.random.default_rng
+
+
+# ---- small calls -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (0, 3), (3, 0), (5, 2, 3), (64, 80)])
+def test_small_calls_known_from_the_last_are_those_of_the_general_road(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one twice, in any dtype; also where results are too large for it, and where the call is wrong."""
+
+    def compute(dtype: tt.DType, columns: int, biased: bool) -> list[tuple[object, ...]]:
+        x, weight = leaf(normal(*shape), dtype), leaf(normal(shape[-1], columns, seed=1), dtype)
+        bias = leaf(normal(columns, seed=2), dtype) if biased else None
+        ys = [tt.linear(x, weight, bias), tt.softmax(x, axis=0), tt.softmax(x, axis=-1), tt.log_softmax(x)]
+        for y in ys:
+            (y * tt.arange(y.shape[-1], dtype=dtype)).sum().backward()
+        leaves = [x, weight] if bias is None else [x, weight, bias]
+        return [(t.shape, t.dtype, t.tolist()) for t in [*ys, *[t.grad for t in leaves]]]
+
+    cases = [(dtype, n, b) for dtype in (tt.float32, tt.float64) for n in (4, 100) for b in (True, False)]
+    known = [compute(*case) for case in cases * 2]
+    for _ in range(2):
+        with pytest.raises(tt.ShapeError, match="linear"):
+            tt.linear(tt.ones(*shape), tt.ones(7, 4))
+        with pytest.raises(tt.ShapeError, match="softmax: axis 9"):
+            tt.softmax(tt.ones(*shape), axis=9)
+    for op in registry.values():
+        if op.quick:
+            monkeypatch.setattr(op, "quick", False)
+    assert known == [compute(*case) for case in cases] * 2
 
 
 # ---- softmax, norms, gelu ----------------------------------------------------------------------------------

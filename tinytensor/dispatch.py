@@ -216,7 +216,7 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
 
 
-# By op, layouts and parameters: what the results are, and the layouts, which keep their ids in the key alive.
+# By op, layouts and parameters: what the results are, and the layouts, whose ids in the key stay theirs so.
 _small_results: dict[Any, Any] = {}
 _MOST_SMALL = 4096
 _NOT_SMALL = object()
@@ -253,12 +253,13 @@ def _run_small(op: type[Op], ins: Sequence[Any], params: dict[str, Any]) -> Any:
     known = _small_results.get(fixed)
     if known is None:
         known = _small_results_of(op, fixed, ins, params)
-    if known is _NOT_SMALL:
-        return known
+    results = known[0]
+    if results is _NOT_SMALL:
+        return results
     outs: list[Any] = []
     places: list[Any] = []
     visible = op.visible
-    for result in known[0]:
+    for result in results:
         if result is None or (not recording and len(outs) >= visible):
             outs.append(None)
             places.append(None)
@@ -280,7 +281,7 @@ def _small_results_of(op: type[Op], key: Any, ins: Sequence[Any], params: dict[s
     results = [None if s is None else (contiguous(s.shape), s.dtype) for s in specs]
     layouts = [None if x is None else x.layout for x in ins]
     fits = all([r is None or r[0].small for r in results])
-    known = _small_results[key] = (results, layouts) if fits else _NOT_SMALL
+    known = _small_results[key] = results if fits else _NOT_SMALL, layouts
     return known
 
 
