@@ -126,6 +126,15 @@ def test_small_results_sums_and_products() -> None:
     assert [x.tolist() for x in graph.replay()] == [x.tolist() for x in expected]
 
 
+def test_large_operands_that_lie_across() -> None:
+    a = tt.arange(90_000.0).reshape(300, 300)
+    graph = replayed(lambda: (a.T * 2.0 + 1.0, a.T + tt.ones(300, 1, dtype=tt.float64)))
+    a.add_(0.5)
+    expected = a.numpy().T
+    for y, wanted in zip(graph.replay(), (expected * 2 + 1, expected + np.float64(1)), strict=True):
+        assert y.numpy().tobytes() == wanted.tobytes()
+
+
 def test_a_prologue_runs_before_each_replay() -> None:
     x, seen = tt.zeros(1), []
 

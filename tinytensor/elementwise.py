@@ -333,14 +333,14 @@ def _note(
 
     def as_they_lie() -> None:
         if host is None or not host(place, *arrays):
-            silent().run(op.ufunc, *arrays, out=place)
+            fill(op.ufunc, place, *arrays)
 
     def anew() -> None:  # operands are cast at each replay
         operands = _arrays(op, items, dtype)
         if out_dtype.narrow:
             _compute_narrow(op, operands, out_dtype, place)
         else:
-            silent().run(op.ufunc, *operands, out=place)
+            fill(op.ufunc, place, *operands)
 
     if all([a is x._array for x, a in zip(items, arrays, strict=True) if isinstance(x, _Tensor)]):
         graph.add(as_they_lie, operands=[place, *arrays] if host is not None else None)

@@ -80,8 +80,8 @@ def note(
         run(op, outs, ins, [given(op, x) for x in ins], params)
 
     _check_writes(op, ins)
-    copies = any([t is not None and t.storage.dtype.narrow and not op.raw for t in (*outs, *ins)])
-    if copies or op.contiguous:
+    narrow_ones = any([t is not None and t.storage.dtype.narrow and not op.raw for t in (*outs, *ins)])
+    if narrow_ones or op.contiguous:
         graph.add(anew, *written)
     else:
         graph.add(as_they_lie, *written, operands=[a for a in (*places, *arrays) if a is not None])
