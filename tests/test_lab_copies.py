@@ -74,6 +74,16 @@ def test_contiguous_and_clone_are_asked_for(name, device) -> None:
     assert [(e.op, e.kind, e.nbytes) for e in log.entries] == [(op, "asked", view.nbytes) for op in expected]
 
 
+def test_other_libraries_copy_where_they_ask_for_it() -> None:
+    x = tt.tensor(A)
+    with lab.trace_copies() as log:
+        assert np.shares_memory(np.asarray(x), np.from_dlpack(x))
+        assert not np.shares_memory(np.array(x, copy=True), np.from_dlpack(x, copy=True))
+    assert [(e.op, e.kind, e.nbytes) for e in log.entries] == [
+        (op, "asked", A.nbytes) for op in ("__array__", "__dlpack__")
+    ]
+
+
 def rows(x):
     return tt.layer_norm(x, None, None)
 

@@ -40,8 +40,9 @@ def note(op: str, kind: str, nbytes: int, why: str) -> None:
         nbytes: of the copy.
         why: for the log.
     """
-    if listener is not None:
-        listener(op or _running(), kind, nbytes, why)
+    heard = listener  # another thread may close it meanwhile
+    if heard is not None:
+        heard(op or _running(), kind, nbytes, why)
 
 
 def hidden(

@@ -73,6 +73,8 @@ def _noted(array: Array, kind: str, why: str) -> Array:
 
 def dlpack(x: Tensor, **options: Any) -> Any:
     """DLPack's protocol, for the memory of the CPU and of GPUs."""
+    if copies.listener is not None and options.get("copy"):
+        copies.note("__dlpack__", "asked", x.nbytes, "DLPack asks for a copy")
     if x.storage.device.type == "cuda":
         return _lent(x, "__dlpack__").__dlpack__(**options)
     return x.numpy().__dlpack__(**options)
