@@ -28,6 +28,7 @@ LONG = 40  # rows of a table that is folded up
 NAMES = {
     "train": "Training steps",
     "generate": "Generation",
+    "smollm2": "SmolLM2-135M, reading and writing",
     "dispatch": "Small operations",
     "matmul-cpu": "Matrix products on the CPU",
     "tokenizer": "Tokenizers",
@@ -268,7 +269,8 @@ def parts_of(reports: Mapping[str, Saved], special: Mapping[str, Callable[[Saved
         "kernels_lab": ladders,
         **special,
     }
-    order = ["train", "generate", "memory", "distributed", "tokenizer", "ops", "dispatch", "matmul-cpu"]
+    programs = ["train", "generate", "smollm2", "memory", "distributed", "tokenizer"]
+    order = [*programs, "ops", "dispatch", "matmul-cpu"]
 
     def place(report: Saved) -> tuple[int, str]:
         name = report["benchmark"]

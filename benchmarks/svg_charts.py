@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log10
 
 from benchmarks.charts import Bars, Chart, Lines, decades
@@ -127,11 +127,10 @@ def lines(chart: Lines) -> Html:
     return _whole(chart.title, made, left + WIDTH + 60, top + HEIGHT + 40)
 
 
-def _named(chart: Lines, place: object) -> list[Html]:
+def _named(chart: Lines, place: Callable[[float, float], tuple[float, float]]) -> list[Html]:
     """Points with their names; a name that would stand on another one moves down."""
     made: list[Html] = []
     taken: list[tuple[float, float]] = []
-    assert callable(place)
     for name, point in sorted(chart.points.items(), key=lambda item: -item[1][1]):  # from the top down
         x, y = place(*point)
         line = y + 4
