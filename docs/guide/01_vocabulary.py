@@ -83,7 +83,7 @@ assert len(set(words)) > 50 * len(set(plays))  # as words, the vocabulary is ove
 # ## Why not whole words?
 #
 # Because there is no end to them. The picture follows the plays from their first word on, and counts what was
-# new so far. Characters stop coming: nearly all of them are there on the first page. Words keep coming, to
+# new so far. Characters stop coming: nearly all of them are there after a few pages. Words keep coming, to
 # the last page.
 
 # %%
@@ -101,8 +101,8 @@ right.set(title="Words", xlabel="text read (thousand words)", ylabel="distinct w
 right.set_ylim(0)
 show(
     picture,
-    "How a vocabulary grows while plays of Shakespeare are read. Left: distinct characters, complete after "
-    "the first part. Right: distinct words, which never stop coming.",
+    "How a vocabulary grows while plays of Shakespeare are read. Left: distinct characters, nearly "
+    "complete after the first part. Right: distinct words, which never stop coming.",
 )
 
 new_characters = distinct_characters[-1] - distinct_characters[19]

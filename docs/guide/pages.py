@@ -121,8 +121,12 @@ def main(argv: Sequence[str]) -> int:
         argv: beginnings of names, such as 03; none: all.
 
     Returns:
-        0.
+        0; 1 if there is no such lesson.
     """
+    chosen = lessons(argv)
+    if not chosen:
+        print(f"no lesson begins with {' or '.join(argv)}")
+        return 1
     (OUT / "notebooks").mkdir(parents=True, exist_ok=True)
     for name in ("lesson.py", "glossary.md"):  # which notebooks import, and link to
         shutil.copy(HERE / name, OUT / "notebooks")
@@ -131,7 +135,6 @@ def main(argv: Sequence[str]) -> int:
         text = (HERE / source).read_text(encoding="utf-8")
         around = [] if name == "index" else [tag("nav", tag("a", "Contents", href="index.html"))]
         _write(name, title_of(HERE / source), markdown2html(text), *around)
-    chosen = [path for path in lessons() if not argv or path.name.startswith(tuple(argv))]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name in pool.map(build, chosen):
             print(OUT / f"{name}.html", flush=True)
