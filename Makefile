@@ -57,7 +57,7 @@ kernels-full: .venv/installed ## the same for all dtypes and 64-bit positions, c
 
 clean: ## remove what tools left behind (environments and runs stay)
 	@rm -rf build docs/build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find $(CODE) benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find $(CODE) benchmarks docs tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## clean, and remove the environments
 	@rm -rf .venv .venv-oracle .venv-docs
