@@ -192,6 +192,8 @@ def test_hidden_results_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_error_on_the_cpu_is_named_as_its(monkeypatch: pytest.MonkeyPatch) -> None:
     right = registry["softmax"].host
     assert right is not None
+    if not right(*np.ones((2, 64, 64), np.float32), axis=1):
+        pytest.skip("kernels of the host need a C++ compiler")
 
     def wrong(y: Any, x: Any, **params: Any) -> bool:
         ran = right(y, x, **params)
@@ -201,8 +203,6 @@ def test_an_error_on_the_cpu_is_named_as_its(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(registry["softmax"], "host", staticmethod(wrong))
     found = divergence(lambda device: tt.softmax(tt.ones(64, 64, device=device)), "cpu", "emulated")
-    if found.runs[0][-1].worst is not None and found.runs[0][-1].worst.size == 0:
-        pytest.skip("there is no kernel of the host here")
     assert named(found)[::2] == ("softmax", "cpu")
 
 
