@@ -340,7 +340,7 @@ def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor
 
 def move(target: tt.Tensor, *others: tt.Tensor, formula: Callable[..., None]) -> None:
     """Call formula(target, *others), which may write all but 16-bit others, piece by piece, in float32 at
-    least. Without recording.
+    least. To be called where nothing is recorded.
     """
     if target.numel <= BLOCK and target.dtype.itemsize >= 4:
         formula(target, *others)
