@@ -16,6 +16,7 @@ from gpt.presets import configs_from
 from gpt.run_log import RunLog
 from gpt.train import Trainer, train
 from gpt.weights import from_pretrained
+from tests.gpt.stopped import train_until
 
 TEXT = "The cat sat on the mat. The dog ran in the park. The cat and dog played together. " * 40
 
@@ -123,17 +124,7 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(text, tmp_path):
     words = ("--max_steps=8", "--checkpoint_interval=4", "--eval_interval=0", "--ema_decay=0.5")
     words = (*words, "--health_interval=4")
     whole = train(*configs(text, tmp_path / "whole", *words), quiet=True, kind=MaskedRun)
-    trainer = Trainer(MaskedRun(*configs(text, tmp_path / "parts", *words)), quiet=True)
-    step = trainer.step
-
-    def step_and_stop():
-        numbers = step()
-        trainer.stop_asked = numbers["step"] == 4
-        return numbers
-
-    trainer.step = step_and_stop
-    trainer.train()
-    tt.manual_seed(999)  # whatever happened in between
+    train_until(Trainer(MaskedRun(*configs(text, tmp_path / "parts", *words)), quiet=True), 4)
     again = train(
         *configs(text, tmp_path / "parts", *words, "--init_from=resume"), quiet=True, kind=MaskedRun
     )

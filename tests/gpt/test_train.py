@@ -22,6 +22,7 @@ from gpt.presets import configs_from
 from gpt.run import Run, load_model
 from gpt.run_log import RunLog
 from gpt.train import Trainer, main, train
+from tests.gpt.stopped import train_until
 
 TEXT = (
     "The cat sat on the mat. The dog ran in the park. The cat and dog played together. They became friends. "
@@ -75,18 +76,7 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(text, tmp_path, dropout
     whole = train(*configs(text, tmp_path / "whole", *words), quiet=True)
 
     model, config = configs(text, tmp_path / "parts", *words)
-    trainer = Trainer(Run(model, config), quiet=True)
-    step = trainer.step
-
-    def step_and_stop():
-        numbers = step()
-        trainer.stop_asked = numbers["step"] == 6
-        return numbers
-
-    trainer.step = step_and_stop
-    trainer.train()
-    assert trainer.run.step == 6
-    tt.manual_seed(999)  # whatever happened in between
+    train_until(Trainer(Run(model, config), quiet=True), 6)
     resumed = train(*configs(text, tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
     for name, array in weights(whole).items():
         np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)

@@ -13,6 +13,7 @@ from gpt.recipe import SpikeGuard
 from gpt.run import Run, load_model
 from gpt.run_log import RunLog
 from gpt.train import Trainer, train
+from tests.gpt.stopped import train_until
 from tinytensor.runtime.host import pool
 
 QUIET = ("--preset=tiny", "--eval_interval=0", "--sample_interval=0", "--keep_checkpoints=9")
@@ -54,17 +55,7 @@ OPTIONS = {
 def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, tmp_path):
     words = (*OPTIONS[name], "--max_steps=14", "--checkpoint_interval=7")
     whole = train(*configs(tmp_path / "whole", *words), quiet=True)
-    trainer = Trainer(Run(*configs(tmp_path / "parts", *words)), quiet=True)
-    step = trainer.step
-
-    def step_and_stop():
-        numbers = step()
-        trainer.stop_asked = numbers["step"] == 7
-        return numbers
-
-    trainer.step = step_and_stop
-    trainer.train()
-    tt.manual_seed(999)  # whatever happened in between
+    train_until(Trainer(Run(*configs(tmp_path / "parts", *words)), quiet=True), 7)
     resumed = train(*configs(tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
     assert_equal(weights(resumed.model), weights(whole.model))
     assert_equal(weights(resumed.shown), weights(whole.shown))

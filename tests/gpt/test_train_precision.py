@@ -8,6 +8,7 @@ from gpt.presets import configs_from
 from gpt.run import Run
 from gpt.run_log import RunLog
 from gpt.train import Trainer, train
+from tests.gpt.stopped import train_until
 
 WORDS = (
     *("--preset=tiny", "--max_steps=30", "--eval_interval=15", "--checkpoint_interval=15"),
@@ -35,16 +36,7 @@ def test_the_losses_follow_those_of_float32(dtype, bound, tmp_path):
 def test_resuming_goes_on_with_the_factor_of_the_loss(tmp_path):
     words = ("--dtype=float16",)
     whole = train(*configs(tmp_path / "whole", *words), quiet=True)
-    trainer = Trainer(Run(*configs(tmp_path / "parts", *words)), quiet=True)
-    step = trainer.step
-
-    def step_and_stop():
-        numbers = step()
-        trainer.stop_asked = numbers["step"] == 15
-        return numbers
-
-    trainer.step = step_and_stop
-    trainer.train()
+    train_until(Trainer(Run(*configs(tmp_path / "parts", *words)), quiet=True), 15)
     resumed = train(*configs(tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
     assert resumed.scaler.state_dict() == whole.scaler.state_dict()
     assert losses(resumed) == losses(whole)

@@ -18,6 +18,7 @@ from gpt.run_log import RunLog
 from gpt.seq2seq import EncoderDecoder
 from gpt.train import configs_of, train
 from gpt.translate import _BEGIN, TranslateRun, Translator, main, translate
+from tests.gpt.stopped import train_until
 from tinytensor.distributed import LocalCommunicator
 
 TINY = (
@@ -192,17 +193,7 @@ def test_beams_find_the_likeliest_text():
 def test_resuming_gives_the_bits_of_an_uninterrupted_run(capitals, tmp_path, words):
     words = (*words, "--max_steps=12", "--checkpoint_interval=6", "--health_interval=6")
     whole = trained(capitals, tmp_path / "whole", *words)
-    trainer = Translator(TranslateRun(*configs_for(capitals, tmp_path / "parts", *words)), quiet=True)
-    step = trainer.step
-
-    def step_and_stop():
-        numbers = step()
-        trainer.stop_asked = numbers["step"] == 6
-        return numbers
-
-    trainer.step = step_and_stop
-    trainer.train()
-    tt.manual_seed(999)  # whatever happened in between
+    train_until(Translator(TranslateRun(*configs_for(capitals, tmp_path / "parts", *words)), quiet=True), 6)
     again = trained(capitals, tmp_path / "parts", *words, "--init_from=resume")
     assert again.step == whole.step == 12
     ours, theirs = [load_checkpoint(run.folder) for run in (again, whole)]
