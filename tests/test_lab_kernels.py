@@ -210,6 +210,8 @@ def test_what_has_no_kernel_or_no_element() -> None:
         kernel(None, tt.ones(3))
     with pytest.raises(ArgumentError, match="argmax has no gradient"):
         kernel("argmax", tt.ones(3), backward=True)
+    with pytest.raises(ArgumentError, match="blocks=-1"):
+        kernel("exp", tt.ones(3), blocks=-1)
     (launch,) = kernel("exp", tt.ones(()))
     assert launch.threads(launch.lines[0].place).startswith("<svg")
     with pytest.raises(ArgumentError, match="made no request there"):

@@ -309,12 +309,6 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
         >>> report.findings, report.launches
         ([], 1)
     """
-    if type(blocks) is not int or not 0 <= blocks < 1 << 31:
-        raise ArgumentError(
-            f"check: blocks={blocks!r}",
-            why="so many blocks of each launch are counted: an integer from 0 on",
-            fix="check(blocks=4)",
-        )
     checked: Any = runtime_of(as_device("checked"))
     with checked.check(runtime_of(as_device("emulated")), blocks) as report:
         yield report

@@ -363,7 +363,8 @@ def kernel(
         (sm_80).
 
     Raises:
-        ArgumentError: there is no such op, it launches no kernel, or has no gradient that is asked for.
+        ArgumentError: there is no such op, it launches no kernel, has no gradient that is asked for, or
+            blocks is no count.
         KernelError: there is no C++ compiler, or a kernel fails.
 
     Example:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 from ..device import as_device
-from ..errors import KernelError
+from ..errors import ArgumentError, KernelError
 from .base import Argument, Buffer, Dim
 from .check_counts import KernelCount, read_accesses, read_work
 from .check_findings import Finding, Named, read_failure, read_findings
@@ -229,6 +229,12 @@ class CheckedRuntime(EmulatedRuntime):
         """Collect what is found, also in kernels of the emulated device, which run here meanwhile. The first
         `blocks` blocks of each launch are counted; of the first `keep` of these each request is kept.
         """
+        if type(blocks) is not int or not 0 <= blocks < 1 << 31:
+            raise ArgumentError(
+                f"check: blocks={blocks!r}",
+                why="so many blocks of each launch are counted: an integer from 0 on",
+                fix="blocks=4",
+            )
         check = Check(blocks, keep)
         with self.watching:
             self.checks.append(check)
