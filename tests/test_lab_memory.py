@@ -363,6 +363,8 @@ def test_what_is_no_model_is_refused() -> None:
         lab.memory(None, tt.nn.Linear(1, 1)),
     ):
         pass
+    with pytest.raises(ArgumentError, match="a int where a Module"), lab.memory(blocks=[3]):
+        pass
     with lab.memory():
         pass
 

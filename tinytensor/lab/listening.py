@@ -49,7 +49,7 @@ def memory(
         A context manager that gives a Ledger, to be asked within the block and afterwards.
 
     Raises:
-        ArgumentError: another ledger is open, or model or optimizer is none.
+        ArgumentError: another ledger is open, or model, optimizer or a block is none.
         DeviceError: there is no such device.
 
     Example:
@@ -62,7 +62,10 @@ def memory(
     """
     _check(model, Module)
     _check(optimizer, Optimizer)
-    ledger = Ledger(as_device(device, "memory"), model, optimizer, tuple(blocks))
+    several = tuple(blocks)
+    for block in several:
+        _check(block, Module)
+    ledger = Ledger(as_device(device, "memory"), model, optimizer, several)
     if not _open.acquire(blocking=False):
         raise ArgumentError(
             "memory: another ledger is open",
