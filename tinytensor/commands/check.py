@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         'that uses device "emulated" or "checked"',
     )
     script = parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
-    script.required = False
+    script.required = False  # else an error names it among what is missing
     parser.add_argument(
         "--dtype",
         choices=FLOATS,

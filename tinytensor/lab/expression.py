@@ -76,21 +76,9 @@ METHODS = (
     *COPIES,
     *ALSO,
 )
-WORDS = (
-    *(
-        "axes",
-        "axis",
-        "axis1",
-        "axis2",
-        "copy",
-        "data",
-        "destination",
-        "dtype",
-        "endpoint",
-        "fill_value",
-        "k",
-    ),
-    *("n_cols", "n_rows", "num", "offset", "shape", "size", "source", "start", "step", "stop", "strides"),
+WORDS = tuple(
+    """axes axis axis1 axis2 copy data destination dtype endpoint fill_value k n_cols n_rows num offset shape size
+    source start step stop strides""".split()
 )
 
 

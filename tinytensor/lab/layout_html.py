@@ -159,7 +159,7 @@ def _figure(step: LayoutStep, tip: str) -> Html:
 
 def _matrix(step: LayoutStep, block: Block, tip: str) -> Html:
     name = f"elements {bracketed([*block.lead, ':', ':'])}" if block.lead else "elements"
-    rows = [_head(step, block)] if step.layout.ndim else []
+    rows = [_head(block)] if step.layout.ndim else []
     for row in block.rows:
         if row is None:
             rows.append(tag("tr", tag("th", "…")))
@@ -177,7 +177,7 @@ def _table(step: LayoutStep, name: str, rows: Sequence[Html]) -> Html:
     return tag("table", tag("caption", name), *rows, style=f"--w:{letters}ch")
 
 
-def _head(step: LayoutStep, block: Block) -> Html:
+def _head(block: Block) -> Html:
     """The indices along the last axis."""
     row = next((row for row in block.rows if row), ())
     heads = [tag("th", str(e.index[-1]) if e else "", scope="col") for e in row]

@@ -123,12 +123,7 @@ def memory_page(ledger: Ledger) -> str:
     body = [tag("p", text), tag("div", memory_picture(ledger), class_="scroll")]
     body.append(_table(f"bytes on {ledger.device}", _rows(ledger)))
     if saved := _saved_rows(ledger):
-        body.append(
-            _table(
-                "saved for backward, by op; at most: when that was most",
-                saved,
-            )
-        )
+        body.append(_table("saved for backward, by op; at most: when that was most", saved))
     return page("Memory of a block of code", *body, style="table{margin-bottom:1rem}")
 
 

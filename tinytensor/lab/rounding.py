@@ -21,7 +21,6 @@ from ..dtypes import DType
 __all__ = ["Difference", "compare"]
 
 Array = npt.NDArray[Any]
-Again = Callable[[Sequence[Array | None]], Sequence[Array | None]]
 
 FACTOR = 8.0  # as in the tests of the engine: rounding of functions, and several roundings in a row
 STEPS = 3  # runs on moved inputs
