@@ -104,7 +104,8 @@ class KVCache:
         batch_size: B, sequences that are continued side by side.
         device: where the model is.
         dtype: of the keys and values, in which attention computes.
-        room: so many tokens are kept at least, also where nobody sees them any more.
+        room: so many tokens are kept at least, also where nobody sees them any more; where positions end, as
+            many as they allow.
 
     Attributes:
         length: tokens seen so far; at most `config.block_size` where positions end there.
@@ -129,7 +130,7 @@ class KVCache:
         self.config = config
         # moving the keys costs as much as looking at them once, so it is done for many tokens at a time
         more = 0 if config.positions_end else max(config.window // 4, 16)
-        self.room = max(room, (config.block_size if config.positions_end else config.window) + more)
+        self.room = config.block_size if config.positions_end else max(room, config.window + more)
         self.step = more + 1
         shape = (batch_size, config.kv_heads, self.room, config.head_size)  # (B, nkv, N, hs)
         self.keys = [tt.zeros(shape, dtype=dtype, device=device) for _ in range(config.n_layer)]

@@ -108,6 +108,9 @@ def test_what_was_read_can_be_taken_back() -> None:
         model(tt.tensor(ids), small)
     with pytest.raises(tt.ArgumentError, match="already made room"):
         small.rewind(25)
+    fixed = model_of(SMALL)
+    with pytest.raises(tt.ShapeError, match="context"), tt.no_grad():
+        fixed(tt.tensor(ids), KVCache(fixed.config, 1, room=40))  # more room is no longer context
 
 
 def test_hostile_arguments() -> None:
