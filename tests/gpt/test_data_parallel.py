@@ -98,7 +98,7 @@ def test_sharded_state_is_resumed_by_one_process(alone, tmp_path):
 def test_ranks_with_a_gpu_each_are_one_process_on_the_joined_batch(program, tmp_path):
     """Over a CuPy and an NCCL that pretend, or on two GPUs; resumed by one process on the CPU."""
     if program == "gpt" and device_count() < 2:
-        pytest.skip("there is one GPU")
+        pytest.skip("needs a second GPU")
     words = ["--n_layer=1", "--decay_steps=6"]
     _, log, checkpoint = train(1, tmp_path / "alone", *words, "--max_steps=6")
     gpus = ["--device=cuda", "--shard_optimizer=true", "--max_steps=4"]

@@ -94,7 +94,7 @@ def peak_bytes(model: GPT, count: int) -> int:
     return pool.settle().peak - before
 
 
-@pytest.mark.skipif(not kernels.usable(), reason="NumPy keeps some scores, up to 2**22: see the next test")
+@pytest.mark.skipif(not kernels.usable(), reason="needs a C++ compiler; without one see the next test")
 @pytest.mark.parametrize("config", [SMALL, ROPE], ids=["learned", "rope"])
 def test_memory_grows_with_the_length(config: GPTConfig) -> None:
     """Twice the tokens take twice the memory that each token takes; scores would take four times theirs."""
