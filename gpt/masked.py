@@ -255,8 +255,10 @@ def main(argv: Sequence[str]) -> int:
     else:
         *configs, config = configs_of(argv, _BEGIN, FillConfig())
         run = train(*configs, kind=MaskedRun)
-        if run.step < run.train_config.max_steps or run.ranks.rank > 0:
-            return EXIT_INTERRUPT if run.step < run.train_config.max_steps else 0
+        if run.step < run.train_config.max_steps:
+            return EXIT_INTERRUPT
+        if run.ranks.rank > 0:
+            return 0
         folder = str(run.folder)
         _report(run)
     model, tokenizer = load_model(folder, kind=Encoder)
