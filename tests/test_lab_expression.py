@@ -177,10 +177,10 @@ def test_what_is_not_understood_is_explained(text, said):
 
 
 WORDS = [
-    *"zeros arange full rand tensor eye reshape T mT expand as_strided x tt".split(),
-    *"( ) [ ] , . : ... -1 0 3 2.5 1e999 1j None True dtype= *".split(),
-    *"'a' float32 10**9 9999999999 lambda axis= if { } = \\ é".split(),
-    *("\n", "\x00"),
+    *("zeros", "arange", "full", "rand", "tensor", "eye", "reshape", "T", "mT", "expand"),
+    *("as_strided", "x", "tt", "(", ")", "[", "]", ",", ".", ":", "...", "-1", "0", "3"),
+    *("2.5", "1e999", "1j", "None", "True", "dtype=", "*", "'a'", "float32", "10**9"),
+    *("9999999999", "lambda", "axis=", "if", "{", "}", "=", "\\", "é", "\n", "\x00"),
 ]
 
 

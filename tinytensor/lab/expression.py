@@ -76,9 +76,10 @@ METHODS = (
     *COPIES,
     *ALSO,
 )
-WORDS = tuple(
-    """axes axis axis1 axis2 copy data destination dtype endpoint fill_value k n_cols n_rows num offset shape size
-    source start step stop strides""".split()
+WORDS = (
+    *("axes", "axis", "axis1", "axis2", "copy", "data", "destination", "dtype", "endpoint"),
+    *("fill_value", "k", "n_cols", "n_rows", "num", "offset", "shape", "size", "source"),
+    *("start", "step", "stop", "strides"),
 )
 
 
