@@ -247,7 +247,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m gpt attention", description="Show where each token looks.")
-    parser.add_argument("run", help="run directory, for example runs/demo")
+    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
     parser.add_argument("text", help='for example "The cat sat"')
     parser.add_argument("--layer", type=int, help="only this layer, from 0; default all")
     parser.add_argument("--head", type=int, help="only this head, from 0; default all")

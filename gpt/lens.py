@@ -213,7 +213,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m gpt lens", description="What the model would say after each layer.")
-    parser.add_argument("run", help="run directory, for example runs/demo")
+    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
     parser.add_argument("text", help='for example "To be, or not to b"')
     parser.add_argument("--top", type=int, default=5, help="how many tokens to list; default 5")
     parser.add_argument("--all", action="store_true", help="every position, not only the last")

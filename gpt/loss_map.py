@@ -275,7 +275,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m gpt loss-map", description="Show which tokens the model expected.")
-    parser.add_argument("run", help="run directory, for example runs/demo")
+    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
     parser.add_argument("text", nargs="?", help="standard input if left out")
     parser.add_argument("--top", type=int, default=5, help="how many alternatives to list; default 5")
     parser.add_argument("--html", metavar="FILE", help="write a page instead")

@@ -20,8 +20,8 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.console import Parser, counted
 from gpt.data import embedded_shakespeare
+from gpt.inside import open_model, to_numpy
 from gpt.model import GPT, Block
-from gpt.run import load_model, require_tokenizer
 from gpt.sampling import next_probabilities
 from gpt.tokenizer import CharTokenizer, Tokenizer
 from gpt.trace_page import trace_page
@@ -125,56 +125,89 @@ def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
     ]
 
     def note(name: str, formula: str, value: tt.Tensor, *axes: str) -> None:
-        found.append(Station(name, formula, value[0].cpu().numpy().copy(), axes))
+        found.append(Station(name, formula, to_numpy(value[0]), axes))
 
     idx = tt.tensor([ids], device=model.device)  # (1, T)
     x = model.embed(idx)
     tokens = model.wte(idx) * model.token_scale
     scaled = "" if model.token_scale == 1 else ", times the root of C"
     note("token embeddings", f"row `id` of the table wte (V, C){scaled}", tokens, "T", "C")
-    note("position embeddings", "row `position` of the table wpe", x - tokens, "T", "C")
-    note("input of the first block", "token + position embedding", x, "T", "C")
+    if model.config.positions_end:
+        learned = model.config.position == "learned"
+        rows = "row `position` of the table wpe" if learned else "sines and cosines of the position"
+        note("position embeddings", rows, x - tokens, "T", "C")
+        note("input of the first block", "token + position embedding", x, "T", "C")
     for i, block in enumerate(model.h):
         x = _follow_block(block, i, x, note)
-    logits = model.head(x)  # (1, T, V)
-    note("logits", "ln_f, then the product with each row of the token table", logits, "T", "V")
+    note("logits", _head(model.config), model.head(x), "T", "V")
     return found, found[-1].value[-1]
 
 
 def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
-    attn = block.attn
-    plus_b = "" if attn.c_attn.bias is None else " + b"
+    attn, config = block.attn, block.attn.config
+    plus_b = " + b" if config.bias else ""
     at = block.ln_1(x) if block.pre_norm else x
     if block.pre_norm:
-        note(f"block {i}: ln_1", "each token to mean 0 and deviation 1, scaled and shifted", at, "T", "C")
-    q, k, v = attn.heads(at)  # each (1, nh, T, hs)
+        note(f"block {i}: ln_1", _norm(config), at, "T", "C")
+    q, k, v = attn.heads(at)  # (1, nh, T, hs), keys and values (1, nkv, T, hs)
     for name, value in (("queries", q), ("keys", k), ("values", v)):
-        note(
-            f"block {i}: {name}",
-            f"{name[0]} = x W_{name[0]}{plus_b}, cut into heads",
-            value,
-            "head",
-            "T",
-            "hs",
-        )
-    scores = q @ k.mT / sqrt(q.shape[-1])  # (1, nh, T, T)
-    note(f"block {i}: scores", "q · k / sqrt(hs)", scores, "head", "T query", "T key")
+        after = "" if name == "values" else _after_heads(config)
+        formula = f"{name[0]} = x W_{name[0]}{plus_b}, cut into heads{after}"
+        note(f"block {i}: {name}", formula, value, "head", "T", "hs")
+    shared = config.n_head // config.kv_heads  # queries that look at the same keys
+    grouped = q.reshape(*k.shape[:2], shared, *q.shape[2:]) @ k.unsqueeze(2).mT  # (1, nkv, nh / nkv, T, T)
+    scores = grouped.reshape(*q.shape[:3], q.shape[2]) / sqrt(q.shape[-1])  # (1, nh, T, T)
+    each = f", each head of keys for {shared} of queries" if shared > 1 else ""
+    note(f"block {i}: scores", f"q · k / sqrt(hs){each}", scores, "head", "T query", "T key")
     attended, weights = attn.forward_with_weights(at)
-    note(
-        f"block {i}: attention weights",
-        "softmax of the scores up to the token itself",
-        weights,
-        "head",
-        "T query",
-        "T key",
-    )
+    note(f"block {i}: attention weights", _weights(config), weights, "head", "T query", "T key")
     note(f"block {i}: attention output", "weights · values, heads joined, times c_proj", attended, "T", "C")
     x = x + attended if block.pre_norm else block.ln_1(x + attended)
     fed = block.mlp(block.ln_2(x) if block.pre_norm else x)
-    note(f"block {i}: feed-forward output", f"activation(x W_1{plus_b}) W_2{plus_b}", fed, "T", "C")
+    note(f"block {i}: feed-forward output", _feed_forward(config), fed, "T", "C")
     x = x + fed if block.pre_norm else block.ln_2(x + fed)
-    note(f"block {i}: output", "input + attention output + feed-forward output", x, "T", "C")
+    whole = "input + attention output + feed-forward output"
+    normed = "ln_2(ln_1(input + attention output) + feed-forward output)"
+    note(f"block {i}: output", whole if block.pre_norm else normed, x, "T", "C")
     return x
+
+
+# ---- formulas of a model's variant ---------------------------------------------------------------------
+
+
+def _norm(config: GPTConfig) -> str:
+    if config.norm == "rms_norm":
+        return "each token to root mean square 1, scaled"
+    return f"each token to mean 0 and deviation 1, scaled{' and shifted' if config.bias else ''}"
+
+
+def _after_heads(config: GPTConfig) -> str:
+    normed = ", each to root mean square 1, scaled" if config.qk_norm else ""
+    return normed + (", turned by its position" if config.position == "rope" else "")
+
+
+def _weights(config: GPTConfig) -> str:
+    less = ", less the distance times the slope of the head," if config.position == "alibi" else ""
+    last = f", of the last {config.sliding_window} tokens" if config.sliding_window else ""
+    return f"softmax of the scores{less} up to the token itself{last}"
+
+
+def _feed_forward(config: GPTConfig) -> str:
+    b = " + b" if config.bias else ""
+    x = "ln_2(x)" if config.norm_position == "pre" else "x"
+    gated = config.activation == "swiglu"
+    inner = f"silu({x} W_g{b}) * ({x} W_1{b})" if gated else f"{config.activation}({x} W_1{b})"
+    formula = f"({inner}) W_2{b}" if gated else f"{inner} W_2{b}"
+    experts = config.n_expert and f"of {config.n_expert_active} of {config.n_expert} experts for each token: "
+    return f"{experts or ''}{formula}"
+
+
+def _head(config: GPTConfig) -> str:
+    normed = "ln_f, then the " if config.norm_position == "pre" else "the "
+    table = "token table" if config.tied_head else "matrix lm_head"
+    cap = f"{config.logit_soft_cap:g}"
+    capped = f"; {cap} tanh(x / {cap}) of each" if config.logit_soft_cap else ""
+    return f"{normed}product with each row of the {table}{capped}"
 
 
 # ---- the page ------------------------------------------------------------------------------------------
@@ -238,13 +271,14 @@ def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt trace TEXT`.
 
     Args:
-        argv: the text, `--run=FOLDER` for a trained model, and `--html=FILE` for a page.
+        argv: the text, `--run=MODEL` for a trained model, and `--html=FILE` for a page.
 
     Returns:
         Exit code 0.
 
     Raises:
         FormatError: the run has no usable checkpoint.
+        ArgumentError: there is no such model, or it has no tokenizer.
         SaveError: the page cannot be written.
     """
     args = _parser().parse_args(argv)
@@ -264,12 +298,8 @@ def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
     if run is None and (Path("runs/demo") / "latest").is_file():
         run = "runs/demo"
     if run is not None:
-        model, tokenizer = load_model(run)
-        return (
-            model,
-            require_tokenizer(tokenizer, "trace", run),
-            f"of {run}, {model.num_parameters():,} parameters",
-        )
+        model, tokenizer = open_model(run)
+        return model, tokenizer, f"of {run}, {model.num_parameters():,} parameters"
     tokenizer = CharTokenizer.train(embedded_shakespeare())
     config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=32)
     model = GPT(config, tt.Generator(0))
@@ -285,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m gpt trace", description="Follow a text through a model, number by number."
     )
     parser.add_argument("text", help='for example "The cat sat"')
-    parser.add_argument("--run", help="run directory (default: runs/demo if it exists)")
+    parser.add_argument("--run", help="run directory or another model; default: runs/demo if it exists")
     parser.add_argument("--top", type=int, default=5, help="how many next tokens to list; default 5")
     parser.add_argument("--html", metavar="FILE", help="write a page, with the numbers as colors")
     return parser
