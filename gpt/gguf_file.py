@@ -204,7 +204,7 @@ def _tokenizer(values: _Values) -> Tokenizer | None:
     if cut not in _SPLITS:
         values.refuse(f"its tokenizer cuts texts by the rule {cut!r}; there are {', '.join(_SPLITS)}")
     names, kinds = values.texts("tokenizer.ggml.tokens"), values.get("tokenizer.ggml.token_type", [])
-    if len(kinds) != len(names):
+    if not isinstance(kinds, list) or len(kinds) != len(names):
         values.refuse("tokenizer.ggml.token_type does not tell the kind of each token")
     special = {name: i for i, name in enumerate(names) if kinds[i] in (_CONTROL, _USER)}
     merges = [merge.split(" ") for merge in values.texts("tokenizer.ggml.merges")]

@@ -23,6 +23,7 @@ from gpt.inside import open_model, to_numpy
 from gpt.safetensors_file import read_safetensors
 from gpt.tokenizer import Tokenizer
 from gpt.tokenizer import load as load_tokenizer
+from gpt.vocabulary import every_text
 from tinytensor.lab.html import visible
 
 __all__ = ["VECTORS", "Embeddings", "Score", "ask_analogies", "main", "open_embeddings"]
@@ -61,11 +62,11 @@ class Embeddings:
         A word with a space before it, as it stands in a sentence, goes by its name without the space; the
         token of the same name that has none is left out then, and so are rows that only pad the table.
         """
-        texts = [tokenizer.decode([i]) for i in range(min(len(table), tokenizer.vocab_size))]
+        texts = every_text(tokenizer)[: len(table)]
         rows: dict[str, int] = {}
         for spaced in (True, False):
             for i, text in enumerate(texts):
-                if (text.startswith(" ") and len(text) > 1) == spaced:
+                if text is not None and (text.startswith(" ") and len(text) > 1) == spaced:
                     rows.setdefault(text[1:] if spaced else text, i)
         return cls(rows, table[list(rows.values())])
 

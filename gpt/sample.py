@@ -17,7 +17,7 @@ from gpt.run import load_model, require_tokenizer
 from gpt.sampling import Sampler, SamplingConfig
 from gpt.speculative import Speculation
 from gpt.text_stream import TextStream, stream_text
-from gpt.vocabulary import Tokenizer
+from gpt.vocabulary import Tokenizer, every_text
 
 __all__ = ["SampleConfig", "main", "write"]
 
@@ -257,10 +257,7 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
 def _speculation(model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> Speculation:
     """The model and its draft, if they mean the same by each id."""
     draft, words = open_model(config.draft)
-    same = words.vocab_size == tokenizer.vocab_size and all(
-        words.decode([i]) == tokenizer.decode([i]) for i in range(tokenizer.vocab_size)
-    )
-    if not same:
+    if every_text(words) != every_text(tokenizer):
         raise tt.ArgumentError(
             f"sample: the draft {config.draft} has another tokenizer than the model",
             why="a proposed id must mean the same token to both",

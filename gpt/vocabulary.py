@@ -6,7 +6,7 @@ from typing import Protocol, SupportsIndex
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.files import PathLike
 
-__all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text", "check_utf8"]
+__all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text", "check_utf8", "every_text"]
 
 Ids = Iterable[SupportsIndex]  # lists, ranges, NumPy arrays of integers
 Texts = str | Iterable[str]  # one text, or many that are never joined
@@ -31,6 +31,24 @@ class Tokenizer(Protocol):
 
     def save(self, path: PathLike) -> None:
         """Write a file that `gpt.tokenizer.load` reads."""
+
+
+def every_text(tokenizer: Tokenizer) -> list[str | None]:
+    """The text of each id by itself; None where a vocabulary has a hole, as GPT-4's between special tokens.
+
+    Example:
+        >>> from gpt.bpe import BPETokenizer
+        >>> every_text(BPETokenizer({b"a": 0}, [], {"<|begin|>": 1, "<|end|>": 3}))
+        ['a', '<|begin|>', None, '<|end|>']
+    """
+
+    def text(token: int) -> str | None:
+        try:
+            return tokenizer.decode([token])
+        except ArgumentError:
+            return None
+
+    return [text(token) for token in range(tokenizer.vocab_size)]
 
 
 def as_texts(texts: Texts) -> Iterable[str]:

@@ -1,6 +1,7 @@
 """What a draw is said to have been: against NumPy, and the same tokens as without a word."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.__main__ import main
+from gpt.bpe import BPETokenizer
 from gpt.draws import Draw, ExplainingSampler, explain, render
 from gpt.generate import generate_rows
 from gpt.import_model import write_run
@@ -147,6 +149,20 @@ def test_beams_and_drafts_from_the_command_line(run: str, tmp_path, capsys) -> N
     write_run(GPT(CONFIG, tt.Generator(9)), CharTokenizer("ABCDEFGHIJKL\n"), tmp_path / "other")
     assert main(["sample", run, *how, f"--draft={tmp_path / 'other'}"]) == 2
     assert "another tokenizer" in capsys.readouterr().err
+
+
+def test_a_vocabulary_with_holes(tmp_path, capsys) -> None:
+    """GPT-4's has ids between its special tokens that have no text."""
+    words = BPETokenizer({bytes([b]): b for b in range(256)}, [], {"<|endoftext|>": 256, "<|end|>": 258})
+    run = str(tmp_path / "run")
+    write_run(GPT(replace(CONFIG, vocab_size=259), tt.Generator(3)), words, run)
+    assert main(["neighbours", run, "a", "--top=300"]) == 0
+    assert capsys.readouterr().out.count("\n") == len({words.decode([i]) for i in range(259) if i != 257})
+    how = ["--prompt=ab", "--max_new_tokens=9", "--temperature=0", "--logit_bias=257:-inf"]
+    assert main(["sample", run, *how]) == 0
+    expected = capsys.readouterr().out
+    assert main(["sample", run, *how, f"--draft={run}"]) == 0
+    assert capsys.readouterr().out == expected
 
 
 def test_several_texts_with_a_draft_stop_where_they_should(run: str, capsys) -> None:
