@@ -291,6 +291,7 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys) -> None:
     ("words", "message"),
     [
         (["nothing"], "there is no op 'nothing'"),
+        (["Tensor"], "did you mean tensor?"),
         (["add", "--shape", "a,b"], "integers with commas"),
         (["matmul", "--shape", "2,3"], "does not take tensors of shape"),
         (["embedding", "--shape", "2,3", "--shape", "2,3"], "does not take tensors of shape"),

@@ -434,9 +434,9 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
         launcher = getattr(op, "kernel", None)
         name = launcher.signature.name if isinstance(launcher, tt.cuda.Kernel) else ""
         return name or getattr(op, "__name__", type(op).__name__), op
-    found = getattr(tt, op, None) if op in tt.__all__ else None
-    if not inspect.isfunction(found):
-        near = get_close_matches(str(op), tt.__all__, n=1)
+    known = [name for name in tt.__all__ if inspect.isfunction(getattr(tt, name))]
+    if op not in known:
+        near = get_close_matches(str(op), known, n=1)
         raise ArgumentError(
             f"kernel: there is no op {op!r}",
             why="an op goes by the name of a public function of tinytensor",
@@ -444,7 +444,7 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
             if near
             else 'lab.kernel("softmax", x), or pass a function: lab.kernel(lambda x: x @ x.T, x)',
         )
-    return op, found
+    return op, getattr(tt, op)
 
 
 def _flat(things: Sequence[Any]) -> list[tt.Tensor]:
