@@ -137,11 +137,12 @@ def health_table(line: Mapping[str, Any]) -> str:
         ("attention_entropy", "attention entropy", 20, ".2f"),
         ("dead_units", "dead units", 13, ".1%"),
     )
-    rows = [f"{'step ' + str(line['step']):<8}" + "".join([f"{c[1]:>{c[2]}}" for c in columns])]
+    width = max([8, *[len(part["part"]) + 1 for part in line["health"]]])
+    rows = [f"{'step ' + str(line['step']):<{width}}" + "".join([f"{c[1]:>{c[2]}}" for c in columns])]
     for part in line["health"]:
         shown = [f"{part[key]:{form}}" if key in part else "" for key, _, _, form in columns]
         cells = [f"{text:>{column[2]}}" for text, column in zip(shown, columns, strict=True)]
-        rows.append(f"{part['part']:<8}{''.join(cells)}".rstrip())
+        rows.append(f"{part['part']:<{width}}{''.join(cells)}".rstrip())
     return "\n".join(rows)
 
 
@@ -161,7 +162,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run", help="run directory, trained with --health_interval=N")
     parser.add_argument("--step", type=int, default=None, help="default: the last one in the log")
     args = parser.parse_args(argv)
-    even = even_entropy(read_configs(args.run)[0].block_size)
+    tokens = min(read_configs(args.run)[0].block_size, TOKENS)
     lines = {line["step"]: line for line in RunLog(args.run).read() if "health" in line and "step" in line}
     if not lines:
         raise tt.ArgumentError(
@@ -177,10 +178,13 @@ def main(argv: Sequence[str]) -> int:
             fix=f"use --step={max(lines)}",
         )
     print(health_table(lines[step]))
-    print(f"attention that looks at all tokens before it evenly has an entropy of {even:.2f} nats")
+    print(
+        "attention that looks at all tokens before it evenly has an entropy of "
+        f"{even_entropy(tokens):.2f} nats; at all {tokens}, as masked does, {log(tokens):.2f}"
+    )
     return 0
 
 
 def even_entropy(tokens: int) -> float:
     """The mean over positions of the entropy of even attention, in nats: the most that it can be."""
-    return sum([log(t) for t in range(1, min(tokens, TOKENS) + 1)]) / min(tokens, TOKENS)
+    return sum([log(t) for t in range(1, tokens + 1)]) / tokens
