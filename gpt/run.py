@@ -453,10 +453,11 @@ def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.Path
         ArgumentError: there is none.
     """
     if tokenizer is None:
+        folder = Path(path).parent if Path(path).is_file() else path
         raise tt.ArgumentError(
             f"{who}: {path} has no {TOKENIZER}",
             why="without it a text cannot be cut into tokens",
-            fix=f"copy the tokenizer to {path}/{TOKENIZER}",
+            fix=f"copy the tokenizer to {folder}/{TOKENIZER}",
         )
     return tokenizer
 

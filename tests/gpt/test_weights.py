@@ -17,6 +17,7 @@ from gpt.__main__ import main
 from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig, to_dict
 from gpt.hf_config import naming_for
+from gpt.inside import open_model
 from gpt.model import GPT
 from gpt.run import load_model
 from gpt.tokenizer import CharTokenizer
@@ -294,6 +295,15 @@ def test_the_error_names_the_field_that_does_not_fit(fields, differing):
     with pytest.raises(ArgumentError) as caught:
         naming_for(small(**fields).config)
     assert caught.value.why == differing
+
+
+def test_a_file_without_a_tokenizer_says_where_one_belongs(tmp_path):
+    save_single(small(), tmp_path / "tiny.safetensors")
+    with pytest.raises(ArgumentError, match=r"tiny\.safetensors has no tokenizer\.json") as caught:
+        open_model(str(tmp_path / "tiny.safetensors"))
+    assert caught.value.fix == f"copy the tokenizer to {tmp_path}/tokenizer.json"
+    CharTokenizer("abc").save(tmp_path / "tokenizer.json")
+    assert open_model(str(tmp_path / "tiny.safetensors"))[1].decode([0]) == "a"
 
 
 def test_what_is_there_is_never_overwritten(folder):
