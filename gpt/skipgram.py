@@ -6,7 +6,6 @@ around it, and a small one with those of words drawn at random.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
-from gpt.console import Parser
-from gpt.fields import check_types
+from gpt.fields import check_types, describe_fields, parse_overrides, take_option, take_word
 from gpt.neighbours import VECTORS
 from gpt.plain_tokenizers import WordTokenizer
 from gpt.safetensors_file import require_writer, write_safetensors
@@ -249,12 +247,22 @@ def main(argv: Sequence[str]) -> int:
         ArgumentError: a field outside its domain, no such text, or a folder that is there already.
         SaveError: the folder cannot be written.
     """
-    args = _parser().parse_args(argv)
+    if not argv or any(word in ("-h", "--help") for word in argv):
+        print(_help())
+        return 0
+    out, rest = take_option(argv, "out")
+    text, words = take_word(rest, SkipGramConfig())
+    (config,) = parse_overrides(words, SkipGramConfig())
+    if not text or out is None:
+        raise ArgumentError(
+            f"skipgram: no {'--out' if text else 'text'}",
+            why="a text is read, and a folder is made",
+            fix="python -m gpt skipgram TEXT --out=FOLDER",
+        )
     require_writer("skipgram")
-    config = SkipGramConfig(**{f.name: getattr(args, f.name) for f in fields(SkipGramConfig)})
-    tokenizer, ids = words_of(read_text(args.text, "skipgram"), config.at_least)
+    tokenizer, ids = words_of(read_text(text, "skipgram"), config.at_least)
     print(f"{len(ids):,} words of the text, {tokenizer.vocab_size - 1:,} different ones")
-    with atomic_folder(args.out, "skipgram") as folder:
+    with atomic_folder(out, "skipgram") as folder:
         model = train(
             ids, tokenizer.vocab_size, config, lambda n, loss: print(f"epoch {n:>3}  loss {loss:.4f}")
         )
@@ -263,19 +271,13 @@ def main(argv: Sequence[str]) -> int:
         write_safetensors(
             folder / VECTORS, {name: table.weight.detach().numpy() for name, table in tables.items()}
         )
-    print(f"wrote {args.out}; see python -m gpt neighbours {args.out} --test")
+    print(f"wrote {out}; see python -m gpt neighbours {out} --test")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m gpt skipgram", description="Vectors of words, learned from a text.")
-    parser.add_argument("text", help="a text file")
-    parser.add_argument("--out", required=True, help="the folder to make")
-    for field in fields(SkipGramConfig):
-        parser.add_argument(
-            f"--{field.name}",
-            type=type(field.default),
-            default=field.default,
-            help=f"default {field.default}",
-        )
-    return parser
+def _help() -> str:
+    return (
+        "usage: python -m gpt skipgram TEXT --out=FOLDER [--field=value ...]\n\n"
+        "Vectors of words, learned from a text file, for `python -m gpt neighbours FOLDER`.\n\n"
+        f"{describe_fields(SkipGramConfig())}"
+    )

@@ -108,6 +108,9 @@ def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
     assert "relation" in said
     for bad, words in (
         (learn, "there already"),
+        (learn[:2], "skipgram: no --out"),
+        (["skipgram", "--epochs", "1", "--out", "b"], "skipgram: no text"),
+        ([*learn, "--widow=3"], "did you mean --window"),
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--window=0"], "window=0"),
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--at_least=999"], "longer text"),
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--subsample=1e-30"], "no words side by side"),
@@ -119,3 +122,5 @@ def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
         assert main(bad) == 2
         assert words in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["text.txt", "vectors"]
+    assert main(["skipgram", "--help"]) == 0
+    assert "numbers of a vector" in capsys.readouterr().out
