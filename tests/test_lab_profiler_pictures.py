@@ -13,7 +13,6 @@ from tests.pages import parse
 from tinytensor import lab
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.flame import tree
-from tinytensor.lab.svg import document
 
 from .cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
 from .test_lab_profiler_devices import profiled
@@ -81,7 +80,7 @@ def test_boxes_are_as_wide_as_their_time() -> None:
             box = boxes.pop()
             assert sum(inner.seconds for inner in box.inside.values()) <= box.seconds * (1 + 1e-9)
             boxes += box.inside.values()
-    image = ET.fromstring(document(p.flame()))
+    image = ET.fromstring(p.flame())
     rows: dict[str, list[tuple[float, float]]] = {}
     for rect in image.iter("{http://www.w3.org/2000/svg}rect"):
         rows.setdefault(rect.attrib["y"], []).append((float(rect.attrib["x"]), float(rect.attrib["width"])))
@@ -95,7 +94,7 @@ def test_boxes_are_as_wide_as_their_time() -> None:
 
 def test_dots_stand_where_their_numbers_say() -> None:
     p = profiled()
-    image = ET.fromstring(document(p.roofline()))
+    image = ET.fromstring(p.roofline())
     circles = list(image.iter("{http://www.w3.org/2000/svg}circle"))
     shown = {op.name: op for op in p.groups() if op.flops and op.busy}
     assert len(circles) == len(shown)
@@ -126,6 +125,6 @@ def test_a_program_that_calls_deeply_has_a_flame() -> None:
 
     with lab.profile() as p:
         grow(tt.ones(2), 700)
-    root = ET.fromstring(document(p.flame("line")))
+    root = ET.fromstring(p.flame("line"))
     rows = {rect.attrib["y"] for rect in root.iter("{http://www.w3.org/2000/svg}rect")}
     assert len(rows) > 100  # of 700: the innermost calls take too small a part to be seen

@@ -17,7 +17,6 @@ from ..op import Op
 from ..tensor import Tensor
 from .gradient_text import gradient_text
 from .graph_picture import dot_text, graph_page, graph_picture
-from .svg import document
 
 __all__ = ["Graph", "GraphNode", "SavedTensor", "graph"]
 
@@ -110,7 +109,7 @@ class Graph:
 
     def svg(self) -> str:
         """The graph as a picture, forward from top to bottom."""
-        return document(graph_picture(self))
+        return graph_picture(self)
 
     def html(self) -> str:
         """Picture, saved tensors and formulas as a page that needs nothing but itself."""

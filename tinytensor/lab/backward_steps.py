@@ -22,10 +22,10 @@ from ..graph import node_of
 from ..tensor import Tensor
 from .autograd_graph import input_name, saved_name
 
-__all__ = ["BackwardStep", "backward_steps"]
+__all__ = ["BackwardStep", "BackwardSteps", "backward_steps"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BackwardStep:
     """What one node did.
 
@@ -48,6 +48,8 @@ class BackwardStep:
         went = ", ".join([f"{name} {_shape(g)}" for name, g in self.outgoing])
         freed = ", ".join([f"{name} {nbytes:,} B" for name, nbytes in self.freed])
         return f"{self.node.name}: {came} → {went}" + (f"; freed {freed}" if freed else "")
+
+    __repr__ = __str__
 
 
 def _shape(gradient: Tensor | None) -> str:
@@ -99,6 +101,29 @@ class _Stepwise(Pass):
         return tuple([self.grads.get((node, i)) for i in range(len(node.outs))])
 
 
+class BackwardSteps(Iterator[BackwardStep]):
+    """A pass that is taken step by step; `backward_steps` makes it.
+
+    Attributes:
+        taken: how many steps it has taken.
+    """
+
+    def __init__(self, name: str, steps: Iterator[BackwardStep]) -> None:
+        self.taken = 0
+        self._name, self._steps = name, steps
+
+    def __next__(self) -> BackwardStep:
+        step = next(self._steps)
+        self.taken += 1
+        return step
+
+    def __repr__(self) -> str:
+        return (
+            f"backward from {self._name}, steps taken: {self.taken}; "
+            "`for step in …: print(step)` or `next(…)` takes the others"
+        )
+
+
 def _held(node: Node) -> list[tuple[str, int, weakref.ref[Any]]]:
     """Name, bytes and a weak reference of each storage that a node saved."""
     found: dict[int, tuple[str, int, weakref.ref[Any]]] = {}
@@ -113,7 +138,7 @@ def _held(node: Node) -> list[tuple[str, int, weakref.ref[Any]]]:
 @guarded
 def backward_steps(
     output: Tensor, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
-) -> Iterator[BackwardStep]:
+) -> BackwardSteps:
     """`output.backward()`, one node at a time.
 
     When the last step was taken, all leaves have their gradients, with the same bits as after `backward()`. A
@@ -151,7 +176,9 @@ def backward_steps(
             fix="make an input with requires_grad=True, outside tt.no_grad()",
         )
     root = start_gradient(output, gradient, "backward_steps")
-    return _steps(edge, root, retain_graph or create_graph, create_graph)
+    behind = node_of(edge)
+    name = f"{'a leaf' if behind is None else behind.name} of shape {output.shape}"
+    return BackwardSteps(name, _steps(edge, root, retain_graph or create_graph, create_graph))
 
 
 def _steps(edge: Any, root: Tensor, retain: bool, create: bool) -> Iterator[BackwardStep]:

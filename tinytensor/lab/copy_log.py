@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from .. import copies
 from ..errors import ArgumentError
+from .html import preformatted
 from .watching import replaced, user_lines
 
 __all__ = ["Copied", "CopyLog", "trace_copies"]
@@ -46,7 +47,7 @@ class Copied:
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
-@dataclass
+@dataclass(repr=False)
 class CopyLog:
     """The copies of a block of code.
 
@@ -114,6 +115,12 @@ class CopyLog:
 
     def __str__(self) -> str:
         return self.table()
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return preformatted(str(self))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from ..dtypes import BY_NAME
 from ..errors import ArgumentError
 from ..runtime.host import Array
 from .costs import flops_of
+from .html import preformatted
 from .rounding import STEPS, Difference, compare, move
 from .specification import Arrays, rounded
 from .taps import Seen, watching
@@ -125,6 +126,10 @@ class Divergence:
             if len(self.wrong) > 1:
                 lines.append(f"{len(self.wrong)} ops are wrong in all: {_counted(self.wrong)}")
         return "\n".join([*lines, "", self.table()])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return preformatted(str(self))
 
     def table(self, rows: int = 12) -> str:
         """The ops with the largest drift between the runs, in their order.

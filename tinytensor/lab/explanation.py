@@ -15,7 +15,7 @@ from ..storage import Storage
 from . import expression
 from .aliases import Alias, aliases_of
 from .html import Html
-from .layout_html import explanation_page, fragment
+from .layout_html import explanation_page, fragment, in_words
 from .layout_steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
 from .layout_svg import explanation_picture
 from .layout_text import render
@@ -78,7 +78,7 @@ class Explanation:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return fragment(self.title, self.steps)
+        return fragment(self.title, self.steps, *in_words(self.steps, self.aliases))
 
 
 @guarded

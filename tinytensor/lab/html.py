@@ -18,8 +18,10 @@ __all__ = [
     "Html",
     "heat",
     "page",
+    "preformatted",
     "signed",
     "skip_link",
+    "svg_style",
     "tag",
     "visible",
     "write",
@@ -59,6 +61,10 @@ class Html(str):
 
     __slots__ = ()
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self
+
 
 def tag(name: str, *children: str, **attributes: str | float) -> Html:
     """An element.
@@ -85,6 +91,22 @@ def tag(name: str, *children: str, **attributes: str | float) -> Html:
 def _escape(text: str) -> str:
     """Text for HTML and XML; characters that no XML may hold become U+FFFD."""
     return html.escape(_NOT_XML.sub("\ufffd", text))
+
+
+def preformatted(text: str) -> Html:
+    """Lines of text as they are, in columns.
+
+    Args:
+        text: escaped here.
+
+    Returns:
+        One element, for a page or a notebook.
+
+    Example:
+        >>> preformatted("1 < 2")
+        '<pre style="line-height:1.3;overflow-x:auto">1 &lt; 2</pre>'
+    """
+    return tag("pre", text, style="line-height:1.3;overflow-x:auto")
 
 
 def skip_link(target: str, text: str) -> Html:
@@ -161,16 +183,34 @@ def _part(value: float) -> str:
     return f"{min(value, 1.0):.3g}" if value >= 0.0005 else "0"
 
 
-def _svg_rules(colors: dict[str, str]) -> str:
+def svg_style(scope: str) -> str:
+    """Rules for the shapes of a picture, light and dark. In colors, not in variables, since not everything
+    that draws an SVG knows those.
+
+    Args:
+        scope: a selector of the `svg` elements that they are for.
+
+    Returns:
+        CSS, each rule of which begins with the scope.
+
+    Example:
+        >>> svg_style("svg").startswith("svg{background:#ffffff}svg text{fill:#1b1d22}")
+        True
+    """
+    dark = _svg_rules(scope, DARK)
+    return f"{_svg_rules(scope, LIGHT)}@media (prefers-color-scheme:dark){{{dark}}}"
+
+
+def _svg_rules(scope: str, colors: dict[str, str]) -> str:
     return (
-        f"svg{{background:{colors['paper']}}}svg text{{fill:{colors['ink']}}}"
-        f".plus{{fill:{colors['plus']}}}.minus{{fill:{colors['minus']}}}"
-        f".frame{{fill:none;stroke:{colors['line']}}}.cells :hover{{stroke:{colors['ink']}}}"
+        f"{scope}{{background:{colors['paper']}}}{scope} text{{fill:{colors['ink']}}}"
+        f"{scope} .plus{{fill:{colors['plus']}}}{scope} .minus{{fill:{colors['minus']}}}"
+        f"{scope} .frame{{fill:none;stroke:{colors['line']}}}"
+        f"{scope} .cells :hover{{stroke:{colors['ink']}}}"
     )
 
 
-# In colors, not in variables, since not everything that draws an SVG knows those.
-SVG_STYLE = f"{_svg_rules(LIGHT)}@media (prefers-color-scheme:dark){{{_svg_rules(DARK)}}}"
+SVG_STYLE = svg_style("svg")
 
 
 def _variables(colors: dict[str, str]) -> str:
@@ -236,11 +276,11 @@ def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
 
 
 def write(path: PathLike, text: str) -> None:
-    """Write a page or a picture; nobody ever sees half of it.
+    """Write a page or a picture as a file that a browser shows; no reader ever sees half of it.
 
     Args:
         path: the file; its folder must exist.
-        text: what `page` or `picture` returned.
+        text: what a method called `html`, `svg`, `flame`, `roofline` or `threads` of the lab returned.
 
     Raises:
         SaveError: no such folder, no permission, no room.

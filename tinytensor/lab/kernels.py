@@ -28,7 +28,7 @@ from ..runtime.check_requests import Request
 from ..runtime.emulated_runtime import EmulatedKernel
 from ..runtime.resources import LIMITS, Occupancy, Resources, occupancy
 from ..runtime.signature import Signature, spelled
-from .html import Html
+from .html import Html, preformatted
 from .kernel_page import kernel_page
 from .kernel_source import Piece, pieces_of, split_place
 from .thread_map import NamedMemory, bank_map, thread_map
@@ -195,6 +195,10 @@ class KernelLaunch:
     def __str__(self) -> str:
         return self.text()
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return preformatted(str(self))
+
     def facts(self, architecture: int = ARCHITECTURE) -> list[str]:
         """Launch, template arguments, registers and occupancy, as lines of text.
 
@@ -263,7 +267,7 @@ def _sizes(sizes: Sizes) -> str:
     return str(sizes[0]) if sizes[1:] == (1, 1) else str(sizes)
 
 
-@dataclass
+@dataclass(repr=False)
 class Kernels:
     """All kernels that an op launched, in the order of their first launches; print it, or make a page of it.
 
@@ -296,6 +300,13 @@ class Kernels:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        return f"kernels of {self.op}: {', '.join([k.instance for k in self])}; print them for their source"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return preformatted(str(self))
 
     def html(self, architecture: int = ARCHITECTURE) -> str:
         """One page that needs nothing but itself: facts, source with counts, thread pictures, PTX.

@@ -13,7 +13,7 @@ from .html import Html, page, skip_link, tag
 from .layout_facts import facts, summary, tip_of_cell, tip_of_element
 from .layout_steps import Block, Element, LayoutStep, bracketed
 
-__all__ = ["CLASS", "explanation_page", "fragment", "lit", "mark"]
+__all__ = ["CLASS", "explanation_page", "fragment", "in_words", "lit", "mark"]
 
 CLASS = (
     "tt-layout"  # around what lights up together; all rules begin with it, since a notebook has many others
@@ -38,6 +38,8 @@ _STYLE = """
 .tt-layout td.in{background:color-mix(in srgb,var(--in) 22%,transparent);font-weight:600}
 .tt-layout td.sector{border-left:2px solid currentColor}
 .tt-layout td.gap{border:0;text-align:left;min-width:0}
+.tt-layout .facts :is(th,td){text-align:left;vertical-align:top;white-space:pre-wrap}
+.tt-layout ul{list-style:none;padding-left:1.2rem}
 """
 _LIT = (
     "background:color-mix(in srgb,var(--lit) 40%,transparent);"
@@ -77,12 +79,13 @@ def lit(steps: Iterable[LayoutStep], state: str, look: str) -> str:
     return ",".join(selectors) + f"{{{look}}}" if selectors else ""
 
 
-def fragment(title: str, steps: Sequence[LayoutStep]) -> Html:
-    """An explanation in a notebook: the figures alone.
+def fragment(title: str, steps: Sequence[LayoutStep], *words: Html) -> Html:
+    """An explanation in a notebook.
 
     Args:
         title: what it is.
         steps: its history.
+        words: what stands below the figures; see `in_words`.
 
     Returns:
         One element with a style of its own.
@@ -94,7 +97,12 @@ def fragment(title: str, steps: Sequence[LayoutStep]) -> Html:
         if step.call:
             figures.append(tag("p", tag("code", step.call)))
         figures.append(_figure(step, "title"))
-    return _lighting(steps, tag("p", tag("code", about)), *figures)
+    return _lighting(steps, tag("p", tag("code", about)), *figures, *words)
+
+
+def in_words(steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> tuple[Html, Html]:
+    """What is said below the figures: facts of the last step, and who else reads the buffer."""
+    return _facts(steps[-1]), _tree(aliases)
 
 
 def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> str:
@@ -119,8 +127,7 @@ def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[
         skip_link("#facts", "To the facts"),
         _lighting(steps, *[_section(number, step) for number, step in enumerate(steps, 1)]),
         tag("h2", "In words", id="facts"),
-        _facts(steps[-1]),
-        _tree(aliases),
+        *in_words(steps, aliases),
         style=_PAGE_STYLE,
     )
 
@@ -201,7 +208,9 @@ def _buffer(step: LayoutStep, tip: str) -> Html:
         first = next(p for p in line if p is not None)
         cells = [tag("td", "", class_="gap") if p is None else _cell(step, p, named, tip) for p in line]
         rows.append(tag("tr", tag("th", str(first), scope="row"), *cells))
-    return _table(step, str(step.buffer), rows)
+    start = step.buffer.start
+    into = f", the first one {start} bytes into a cache line" if start and step.buffer.size else ""
+    return _table(step, f"{step.buffer}{into}", rows)
 
 
 def _cell(step: LayoutStep, position: int, named: dict[int, list[str]], tip: str) -> Html:

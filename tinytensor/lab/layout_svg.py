@@ -8,7 +8,7 @@ from .html import DARK, LIGHT, Html, tag
 from .layout_facts import summary, tip_of_cell, tip_of_element
 from .layout_html import CLASS, lit, mark
 from .layout_steps import Block, LayoutStep, bracketed
-from .svg import document, px, svg
+from .svg import px, svg
 
 __all__ = ["explanation_picture"]
 
@@ -73,7 +73,7 @@ def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> str:
     light, dark = [lit(steps, ":hover", f"stroke:{c['plus']};stroke-width:3") for c in (LIGHT, DARK)]
     style = tag("style", Html(f"{light}@media (prefers-color-scheme:dark){{{dark}}}"))
     shapes = tag("g", *canvas.shapes, class_=CLASS)
-    return document(svg(title, canvas.width + GAP, canvas.y + GAP, style, shapes))
+    return svg(title, canvas.width + GAP, canvas.y + GAP, style, shapes)
 
 
 def _matrix(canvas: _Canvas, step: LayoutStep, block: Block | None, cell: float) -> None:

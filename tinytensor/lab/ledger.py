@@ -25,7 +25,6 @@ from ..storage import BorrowedStorage, Storage
 from ..tensor import Tensor
 from .memory_picture import memory_page, memory_picture, memory_table
 from .recompute import Recomputed, Recorded, Sizes, predict
-from .svg import document
 
 __all__ = ["CATEGORIES", "Ledger", "Point", "Usage"]
 
@@ -207,7 +206,7 @@ class Ledger:
 
     def svg(self) -> str:
         """The timeline as a picture: categories on each other, with the peak and the marks."""
-        return document(memory_picture(self))
+        return memory_picture(self)
 
     def html(self) -> str:
         """Picture and tables as a page that needs nothing but itself; `lab.html.write` saves it."""

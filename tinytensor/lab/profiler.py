@@ -19,7 +19,7 @@ from ..errors import ArgumentError
 from ..files import PathLike
 from .calls import EMULATED, Call, Span
 from .flame import flame
-from .html import Html, page, tag
+from .html import Html, page, preformatted, tag
 from .peaks import Peaks, measure_peaks
 from .recorder import Recorder
 from .roofline import roofline
@@ -96,7 +96,7 @@ GROUPS: dict[str, Callable[[Call], str]] = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class Profile:
     """What was measured; `profile` makes it, and it is complete when the block has ended.
 
@@ -251,6 +251,13 @@ class Profile:
         apart = [self.table(device=device) for device in self.devices if device in EMULATED]
         return "\n\n".join([self.table(), *apart])
 
+    def __repr__(self) -> str:
+        return f"profile of {len(self.calls):,} calls of ops in {self.seconds:.3g} s: print it for its table"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, and where the time of real devices went."""
+        return preformatted(str(self)) + self.flame()
+
     # ---- pictures and files
 
     def flame(self, by: str = "module", device: str | None = None) -> Html:
@@ -262,7 +269,7 @@ class Profile:
             device: of one device; None for all real ones.
 
         Returns:
-            One `svg` element; `lab.html.write` and `lab.svg.document` make a file of it.
+            One `svg` element, for a notebook, a page, or a file: `lab.html.write("flame.svg", p.flame())`.
 
         Raises:
             ArgumentError: by is something else.
@@ -277,7 +284,7 @@ class Profile:
             by: as in `groups`.
 
         Returns:
-            One `svg` element.
+            One `svg` element, as of `flame`.
 
         Raises:
             ArgumentError: the device is an emulated one, whose seconds say nothing.

@@ -1,24 +1,33 @@
-"""Pictures as SVG: one element for a page, or a file of its own."""
+"""Pictures as SVG: an element that stands in a page, in a notebook, or alone in a file."""
 
 from __future__ import annotations
 
-from .html import DARK, LIGHT, SVG_STYLE, Html, tag
+from .html import DARK, LIGHT, Html, svg_style, tag
 
-__all__ = ["HUES", "document", "px", "svg"]
+__all__ = ["HUES", "px", "svg"]
 
 FONT = "11px ui-monospace, monospace"
 HUES = 8  # colors that can be told apart: classes hue0 … hue7
 _DEGREES = (24, 215, 140, 330, 55, 270, 185, 0)
 
 
+_SCOPE = "tt-picture"  # all rules begin with it, since a notebook and a page hold other things, too
+
+
 def _style(colors: dict[str, str], light: str) -> str:
-    hues = "".join([f".hue{i}{{fill:hsl({h} 70% {light})}}" for i, h in enumerate(_DEGREES)])
-    return f"{hues}.soft{{fill:{colors['soft']}}}.line{{fill:none;stroke:{colors['line']}}}" + (
-        f".edge{{fill:none;stroke:{colors['ink']}}}.box{{fill:{colors['line']}}}"
+    fills = {f"hue{i}": f"hsl({h} 70% {light})" for i, h in enumerate(_DEGREES)}
+    fills |= {"soft": colors["soft"], "box": colors["line"]}
+    lines = {"line": colors["line"], "edge": colors["ink"]}
+    return "".join(
+        [f".{_SCOPE} .{name}{{fill:{color}}}" for name, color in fills.items()]
+        + [f".{_SCOPE} .{name}{{fill:none;stroke:{color}}}" for name, color in lines.items()]
     )
 
 
-_PICTURE_STYLE = f"{_style(LIGHT, '60%')}@media (prefers-color-scheme:dark){{{_style(DARK, '45%')}}}"
+_PICTURE_STYLE = (
+    svg_style(f".{_SCOPE}")
+    + f"{_style(LIGHT, '60%')}@media (prefers-color-scheme:dark){{{_style(DARK, '45%')}}}"
+)
 
 
 def px(number: float) -> str:
@@ -40,7 +49,7 @@ def svg(title: str, width: float, height: float, *children: Html) -> Html:
         children: its shapes; the first 24 pixels from above are the heading's.
 
     Returns:
-        One `svg` element.
+        One `svg` element with its style and its namespace.
 
     Example:
         >>> svg("nothing", 100, 24).startswith("<svg")
@@ -53,6 +62,8 @@ def svg(title: str, width: float, height: float, *children: Html) -> Html:
         tag("style", Html(_PICTURE_STYLE)),
         tag("text", title, x=6, y=14, style="font-weight:bold"),
         *children,
+        xmlns="http://www.w3.org/2000/svg",
+        class_=_SCOPE,
         viewBox=f"0 0 {px(width)} {px(height)}",
         width=px(width),
         height=px(height),
@@ -60,27 +71,3 @@ def svg(title: str, width: float, height: float, *children: Html) -> Html:
         aria_label=title,
         style=f"font:{FONT}",
     )
-
-
-def document(picture: Html) -> str:
-    """A picture as a file.
-
-    Args:
-        picture: one `svg` element.
-
-    Returns:
-        A document of SVG.
-
-    Example:
-        >>> document(svg("nothing", 100, 24))[:5]
-        '<?xml'
-    """
-    head = f'<svg xmlns="http://www.w3.org/2000/svg"><style>{SVG_STYLE}</style>'
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{_sized(head, picture)}{picture}</svg>\n'
-
-
-def _sized(head: str, picture: Html) -> str:
-    """The outer element is as large as the picture in it."""
-    box = picture.split('viewBox="', 1)[1].split('"', 1)[0]
-    _, _, width, height = box.split()
-    return head.replace("<svg", f'<svg viewBox="{box}" width="{width}" height="{height}"', 1)
