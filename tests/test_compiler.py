@@ -17,9 +17,10 @@ import pytest
 from tests.emulated import compiled
 from tests.test_runtime import SCALE, USE, finish, python
 from tinytensor.errors import KernelError
-from tinytensor.runtime import compiler, emulated_kernels
-from tinytensor.runtime.compiler import Recipe, cache_folder, find_compiler, fingerprint, shared_library
+from tinytensor.runtime import compiler, emulated_kernels, kernel_cache
+from tinytensor.runtime.compiler import Recipe, find_compiler, fingerprint, load_library, shared_library
 from tinytensor.runtime.emulated_runtime import EmulatedRuntime
+from tinytensor.runtime.kernel_cache import cache_folder
 
 ANSWER = 'extern "C" __attribute__((visibility("default"))) int answer() { return %d; }\n'
 
@@ -33,10 +34,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own for each test, and nothing remembered."""
     monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "cache"))
     find_compiler.cache_clear()
-    compiler._temporary_folder.cache_clear()
+    kernel_cache._temporary_folder.cache_clear()
     yield tmp_path / "cache"
     find_compiler.cache_clear()
-    compiler._temporary_folder.cache_clear()
+    kernel_cache._temporary_folder.cache_clear()
 
 
 def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,14 +90,14 @@ def test_libraries_that_nobody_uses_go(cache: Path, tmp_path: Path) -> None:
     emulated_kernels.core_library()
     folder = cache / "emulated"
     used = {path.name for path in folder.iterdir()}
-    old = time.time() - 100 * compiler.DAY
+    old = time.time() - 100 * kernel_cache.DAY
     (folder / "old.so").touch()
     (folder / "dangling.so").symlink_to("gone.so")
     for path in folder.iterdir():
         os.utime(path, (old, old), follow_symlinks=False)
     emulated_kernels.core_library()
     EmulatedRuntime().kernel(tmp_path / "scale.cu", "scale")
-    compiler._clean.cache_clear()
+    kernel_cache._clean.cache_clear()
     shared_library(recipe(), "emulated")
     left = {path.name for path in folder.iterdir()}
     assert used < left
@@ -226,15 +227,129 @@ def test_a_process_that_is_killed_while_it_compiles(tmp_path: Path, cache: Path)
     assert not list((cache / "emulated").glob(".build-*"))
 
 
-def test_a_library_that_is_broken(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("size", [0, 1, 64, 4096, 8192, -1])
+def test_a_library_that_is_cut_off_is_compiled_again(size: int, caplog: pytest.LogCaptureFixture) -> None:
+    """One whose last pages are missing would kill the process when it is loaded or used."""
+    path = shared_library(recipe(), "part")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:size])
+    assert load_library(recipe(), "part").answer() == 42
+    assert path.read_bytes()[:4] == b"\x7fELF"
+    assert f"{path} is damaged: it is compiled again" in caplog.text
+
+
+def test_a_library_of_zeros_or_of_another_name_is_compiled_again() -> None:
+    path, other = shared_library(recipe(), "part"), shared_library(recipe(43), "part")
+    path.write_bytes(other.read_bytes())
+    assert load_library(recipe(), "part").answer() == 42
+    other.write_bytes(other.read_bytes()[:4096] + bytes(4096) + other.read_bytes()[8192:])
+    assert load_library(recipe(43), "part").answer() == 43
+
+
+def test_a_folder_in_the_place_of_a_library() -> None:
+    path = shared_library(recipe(), "part")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(KernelError, match=f"Is a directory\n  fix: remove {path}$"):
+        shared_library(recipe(), "part")
+
+
+def test_units_and_the_core_that_are_broken(tmp_path: Path, cache: Path) -> None:
     source = tmp_path / "scale.cu"
     source.write_text(SCALE)
-    emulated_kernels.core_library()
     text = USE.format(path=str(source))
-    finish(python(text, TINYTENSOR_CACHE=str(cache)))
-    for path in (cache / "emulated").glob("scale*.so"):
-        path.write_bytes(b"not a library")
-    process = python(text, TINYTENSOR_CACHE=str(cache))
-    said = process.communicate(timeout=60)[0]
-    assert "the compiled library cannot be loaded" in said
-    assert "fix: remove" in said
+    for broken in (False, True):
+        said = finish(python(text, TINYTENSOR_CACHE=str(cache)))
+        assert said.count("it is compiled again") == (2 if broken else 0)  # core, unit
+        for path in (cache / "emulated").glob("*.so"):
+            path.write_bytes(b"")
+
+
+def test_a_library_that_cannot_be_loaded() -> None:
+    """Whole, but for another machine: made again, and the second time an error."""
+    text = ANSWER % 1 + "extern int nowhere(); int user = nowhere();"
+    with pytest.raises(KernelError, match=r"answer-\w+\.so cannot be loaded\n  why: .*nowhere"):
+        load_library(recipe(text=text), "part")
+
+
+# ---- other users -------------------------------------------------------------------------------------------
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="other rules of access")
+
+
+@posix
+def test_what_the_cache_makes_is_for_this_user_alone(cache: Path) -> None:
+    before = os.umask(0)
+    try:
+        library = shared_library(recipe(), "part")
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o077 for path in (cache, library.parent, library)] == [0, 0, 0]
+
+
+@posix
+@pytest.mark.parametrize("part", ["", "part"])
+def test_a_named_folder_that_others_can_write_to_is_refused(cache: Path, part: str) -> None:
+    shared_library(recipe(), "part")
+    (cache / part).chmod(0o777)
+    with pytest.raises(KernelError, match="can be written by other users") as caught:
+        shared_library(recipe(), "part")
+    assert str(caught.value).endswith(f"fix: chmod go-w {cache / part}")
+
+
+@posix
+def test_folders_and_files_of_other_users_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same files, seen by another user."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    path = shared_library(recipe(), "part")
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert kernel_cache.read_kept(path) is None
+    assert f"belongs to another user (uid {user}): it is compiled again" in caplog.text
+    with pytest.raises(KernelError, match=rf"belongs to another user \(uid {user}\)"):
+        shared_library(recipe(), "part")
+
+
+@posix
+def test_a_default_folder_that_others_can_write_to_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("TINYTENSOR_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    (tmp_path / "xdg" / "tinytensor").mkdir(parents=True)
+    (tmp_path / "xdg" / "tinytensor").chmod(0o775)
+    assert cache_folder("part") == tmp_path / f"tinytensor-{os.geteuid()}" / "part"
+    assert len(caplog.records) == 1
+    assert "tinytensor can be written by other users" in caplog.text
+
+
+@posix
+def test_a_library_that_others_can_write_to_is_compiled_again(caplog: pytest.LogCaptureFixture) -> None:
+    path = shared_library(recipe(), "part")
+    path.chmod(0o775)
+    assert shared_library(recipe(), "part") == path
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert f"{path} can be written by other users: it is compiled again" in caplog.text
+
+
+@posix
+def test_a_lock_that_is_never_released(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is waited for is told; then the library is compiled all the same."""
+    import fcntl
+
+    monkeypatch.setattr(kernel_cache, "TOLD", 0.0)
+    monkeypatch.setattr(kernel_cache, "PATIENCE", 0.05)
+    path = shared_library(recipe(), "part")
+    path.unlink()
+    with open(path.with_suffix(".lock"), "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert load_library(recipe(), "part").answer() == 42
+    first, second = caplog.messages
+    assert first == f"waiting for another process that compiles {path.name} and holds {path.stem}.lock"
+    assert second.endswith(f"for {path.name}: it is compiled here as well")

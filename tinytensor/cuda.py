@@ -6,9 +6,7 @@ Nothing here is needed to use the engine on a GPU; it is the door for people who
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -25,7 +23,7 @@ from .launching import view_of
 from .runtime import runtime_of
 from .runtime.base import TemplateArgument
 from .runtime.check_report import CheckReport
-from .runtime.compiler import cache_folder
+from .runtime.kernel_cache import cache_folder, write_private
 from .runtime.signature import CPP, Signature, canonical, parse, spelled
 from .streams import Stream, copy_async, pinned
 from .tensor import Tensor
@@ -270,10 +268,9 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
 def _file_of(text: str) -> Path:
     """The text as a file, so that messages and debuggers can show its lines."""
     path = cache_folder("sources") / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}.cu"
-    if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+    data = text.encode()
+    if not path.exists() or path.read_bytes() != data:  # one that a power cut has emptied is another kernel
+        write_private(path, data)
     return path
 
 

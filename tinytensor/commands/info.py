@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -14,8 +15,9 @@ import tinytensor as tt
 from tinytensor.device import as_device
 from tinytensor.errors import TinyTensorError
 from tinytensor.runtime import nvrtc, runtime_of
-from tinytensor.runtime.compiler import cache_folder, find_compiler
+from tinytensor.runtime.compiler import find_compiler
 from tinytensor.runtime.host_kernels import KERNELS
+from tinytensor.runtime.kernel_cache import cache_folder
 
 __all__ = ["main"]
 
@@ -54,9 +56,7 @@ def _rows() -> Iterator[tuple[str, str]]:
     yield "cuda", _or_error(lambda: _device("cuda"))
     yield "NVRTC", _or_error(lambda: ".".join(map(str, nvrtc.version())))
     for part in CACHES:
-        folder = cache_folder(part)
-        sizes = [file.stat().st_size for file in folder.iterdir() if file.is_file()]
-        yield "cache", f"{folder}: {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"
+        yield "cache", _or_error(partial(_cache, part))
     yield "config", ", ".join(f"{name}={getattr(tt.config, name)!r}" for name in tt.config.__slots__)
     own = {name: value for name, value in sorted(os.environ.items()) if name.startswith("TINYTENSOR_")}
     yield "environment", ", ".join(f"{name}={value}" for name, value in own.items()) or "nothing is set"
@@ -77,6 +77,12 @@ def _host() -> str:
     return (
         f"{count} files of kernels for the CPU, compiled when they are used; threads: {tt.get_num_threads()}"
     )
+
+
+def _cache(part: str) -> str:
+    folder = cache_folder(part)
+    sizes = [file.stat().st_size for file in folder.iterdir() if file.is_file()]
+    return f"{folder}: {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"
 
 
 def _device(name: str) -> str:

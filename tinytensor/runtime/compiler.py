@@ -1,12 +1,14 @@
 """The compiler of the machine: shared libraries from C++ text, kept on disk by a hash of all they depend on.
 
 Safe with several processes at once: a library is built beside its place and moved there, under a lock that
-the system drops when a process is killed. Knows nothing of kernels.
+the system drops when a process is killed. Where and how libraries are kept: `kernel_cache.py`. Knows nothing
+of kernels.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import importlib.util
 import logging
@@ -25,16 +27,11 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import KernelError
+from .kernel_cache import cache_folder, locked, read_kept, write_kept
 
-if sys.platform != "win32":
-    import fcntl
-
-__all__ = ["Compiler", "Recipe", "cache_folder", "find_compiler", "in_use", "shared_library"]
+__all__ = ["Compiler", "Recipe", "find_compiler", "load_library", "shared_library"]
 
 logger = logging.getLogger(__name__)
-
-DAY = 24 * 3600.0  # seconds
-UNUSED = 60 * DAY  # after which a library goes
 
 BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=hidden")
 # The language of a kernel: no exceptions, integers that wrap around, float4 made of floats; products are
@@ -144,48 +141,7 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()} {platform.node()}"
 
 
-# ---- where libraries are kept ------------------------------------------------------------------------------
-
-
-def cache_folder(part: str) -> Path:
-    """A folder for files of one kind: in $TINYTENSOR_CACHE, else in the user's cache. Where that cannot be
-    written, a private folder among the temporary files, with a warning.
-    """
-    named = os.environ.get("TINYTENSOR_CACHE")
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    home = Path(xdg) if xdg else Path.home() / ".cache"
-    folder = (Path(named) if named else home / "tinytensor") / part
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK | os.X_OK):
-            return folder
-        reason = "it is read-only"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    try:
-        folder = _temporary_folder(folder, reason) / part
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise KernelError(
-            f"compiler: neither {folder} nor the folder for temporary files can be written",
-            why=f"the first: {reason}; the second: {error.strerror or error}",
-            fix="name a folder in the environment variable TINYTENSOR_CACHE",
-        ) from error
-    return folder
-
-
-@cache
-def _temporary_folder(instead_of: Path, reason: str) -> Path:
-    user = os.getuid() if sys.platform != "win32" else 0
-    folder = Path(tempfile.gettempdir()) / f"tinytensor-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if status.st_uid != user or status.st_mode & 0o077 or folder.is_symlink():
-        # Somebody else's libraries must not be loaded.
-        folder = Path(tempfile.mkdtemp(prefix="tinytensor-"))
-    logger.warning("compiled kernels are kept in %s: %s cannot be used, %s", folder, instead_of, reason)
-    return folder
-
+# ---- what a library depends on -----------------------------------------------------------------------------
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]', re.MULTILINE)
 
@@ -222,7 +178,7 @@ def fingerprint(recipe: Recipe, compiler: Compiler) -> str:
     """Hash of all that a library depends on."""
     hashed = hashlib.sha256()
     parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.clang_flags, *recipe.libraries)
-    for part in (*parts, compiler.identity, _processor(), sys.platform):
+    for part in (*parts, compiler.identity, _processor(), sys.platform, "sealed"):
         hashed.update(part.encode())
         hashed.update(b"\0")
     return hashed.hexdigest()[:24]
@@ -239,36 +195,47 @@ def shared_library(recipe: Recipe, part: str) -> Path:
     """
     compiler = find_compiler(os.environ.get("CXX"))
     target = cache_folder(part) / f"{recipe.name}-{fingerprint(recipe, compiler)}.so"
-    if in_use(target):
+    if read_kept(target) is not None:
         return target
     try:
-        with _lock(target.with_suffix(".lock")):
-            if not target.exists():
+        with locked(target):
+            if read_kept(target) is None:
                 _build(recipe, compiler, target)
     except OSError as error:
         raise KernelError(
             f"compiler: {recipe.name} cannot be written to {target.parent}",
             why=error.strerror or str(error),
-            fix="make room there, or name another folder in the environment variable TINYTENSOR_CACHE",
+            fix=f"remove {target}"
+            if target.is_dir()
+            else "make room there, or name another folder in the environment variable TINYTENSOR_CACHE",
         ) from error
     return target
 
 
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process at a time build a library, or several where files cannot be locked: that costs time."""
-    with open(path, "w", encoding="utf-8") as file:
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
+    """The library of a recipe, loaded. One of the cache that cannot be loaded is made again, once.
+
+    Raises:
+        KernelError: there is no compiler, the text does not compile, or what it makes cannot be loaded.
+    """
+    library = shared_library(recipe, part)
+    try:
+        return ctypes.CDLL(str(library), mode)
+    except OSError as error:
+        logger.warning("%s cannot be loaded (%s): it is compiled again", library, error)
+    library.unlink(missing_ok=True)
+    library = shared_library(recipe, part)
+    try:
+        return ctypes.CDLL(str(library), mode)
+    except OSError as error:
+        raise KernelError(
+            f"compiler: {library} cannot be loaded",
+            why=str(error),
+            fix="check that the compiler makes libraries for this machine, or name another one in CXX",
+        ) from error
 
 
 def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
-    _clean(target.parent)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         built = Path(folder) / target.name
         command = [
@@ -294,7 +261,7 @@ def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
                 fix="mend the lines that the compiler names",
             )
         logger.debug("compiled %s in %.2f s", target.name, time.perf_counter() - start)
-        os.replace(built, target)
+        write_kept(target, built.read_bytes())
 
 
 def _shortened(said: str) -> str:
@@ -304,26 +271,3 @@ def _shortened(said: str) -> str:
     shown = [line[:300] for line in lines[first : first + 24]]
     left = len(lines) - first - len(shown)
     return "\n       ".join([*shown, *([f"and {left} more lines"] if left > 0 else [])])
-
-
-@cache
-def _clean(folder: Path) -> None:
-    """Once in a process: remove what killed compilers left, and libraries that nobody uses any more."""
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):
-            age = time.time() - path.lstat().st_mtime
-            if path.name.startswith(".build-") and age > DAY:
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.suffix == ".so" and (age > UNUSED or not path.exists()):
-                path.unlink()
-
-
-def in_use(path: Path) -> bool:
-    """Whether a library is there; if so, remember the day."""
-    try:
-        if time.time() - path.lstat().st_mtime > DAY:
-            os.utime(path)
-            os.utime(path, follow_symlinks=False)
-        return path.exists()
-    except OSError:
-        return False

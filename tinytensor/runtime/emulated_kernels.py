@@ -7,6 +7,7 @@ compiled with.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import platform
@@ -19,7 +20,8 @@ from pathlib import Path
 
 from ..errors import KernelError
 from .base import Source
-from .compiler import KERNEL_FLAGS, Recipe, cache_folder, find_compiler, fingerprint, in_use, shared_library
+from .compiler import KERNEL_FLAGS, Recipe, find_compiler, fingerprint, load_library, shared_library
+from .kernel_cache import cache_folder, read_kept
 from .signature import Packer, Signature, parse
 
 __all__ = ["SourceFile", "core_library", "library_of", "locate"]
@@ -113,13 +115,13 @@ WATCHED = Build(
 )
 
 
-def core_library(build: Build = FAST) -> Path:
-    """The emulator's core, compiled once per machine."""
+def core_library(build: Build = FAST) -> ctypes.CDLL:
+    """The emulator's core, compiled once per machine; units that are loaded later find its functions."""
     gcc = ("-fno-ipa-ra", "-static-libgcc")
     libraries = ("-lpthread", "-ldl", "-lm")
     text = f'#include "{build.core}"\n'
     recipe = Recipe(Path(build.core).stem, text, (EMULATOR,), build.core_flags, gcc, libraries=libraries)
-    return shared_library(recipe, build.part)
+    return load_library(recipe, build.part, ctypes.RTLD_GLOBAL)
 
 
 @dataclass(slots=True)
@@ -247,9 +249,9 @@ def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -
     folder = cache_folder(source.build.part)
     places = {packer.name: _place(folder, source, packer) for packer in (wanted, *together)}
     place = places[wanted.name]
-    if in_use(place):
+    if read_kept(place) is not None:
         return place
-    missing = {p.name: p for p in (wanted, *together) if not places[p.name].exists()}
+    missing = {p.name: p for p in (wanted, *together) if p is wanted or read_kept(places[p.name]) is None}
     recipe = source.recipe([missing[name] for name in sorted(missing)])
     unit = shared_library(recipe, source.build.part)
     for name in missing:

@@ -41,8 +41,7 @@ class Core:
     """The functions of the emulator's core: the fast one, or the one that watches every access."""
 
     def __init__(self, build: Build = FAST) -> None:
-        library = ctypes.CDLL(str(core_library(build)), mode=ctypes.RTLD_GLOBAL)
-        self.library = library
+        self.library = library = core_library(build)
         names = "emu" if build is FAST else "checked"
         self.load = library[f"tt_{names}_load"]
         self.load.restype, self.load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]

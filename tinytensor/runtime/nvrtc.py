@@ -12,7 +12,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from ..errors import DeviceError, KernelError
-from .compiler import Compiler, Recipe, cache_folder, contents, fingerprint
+from .compiler import Compiler, Recipe, contents, fingerprint
+from .kernel_cache import cache_folder, read_kept, write_kept
 from .resources import Resources, resources_of
 from .signature import Signature, parse
 
@@ -232,22 +232,17 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
 
 
 def _write(file: Path, compiled: Compiled) -> None:
-    """One line of JSON, then the image; moved to its place when it is complete."""
+    """One line of JSON, then the image."""
     fields = {"target": compiled.target, "symbols": compiled.symbols, "parameters": compiled.parameters}
-    head = json.dumps({**fields, "log": compiled.log, "nbytes": len(compiled.image)})
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".build-", delete=False) as part:
-        part.write(head.encode() + b"\n" + compiled.image)
-    os.replace(part.name, file)
+    write_kept(file, json.dumps({**fields, "log": compiled.log}).encode() + b"\n" + compiled.image)
 
 
 def _read(file: Path) -> Compiled | None:
-    try:
-        head, _, image = file.read_bytes().partition(b"\n")
-        fields = json.loads(head)
-    except (OSError, ValueError):  # not there, or not ours
+    kept = read_kept(file)
+    if kept is None:
         return None
-    if fields.pop("nbytes") != len(image):
-        return None
+    head, _, image = kept.partition(b"\n")
+    fields = json.loads(head)
     fields["parameters"] = {name: tuple(sizes) for name, sizes in fields["parameters"].items()}
     return Compiled(image=image, **fields)
 
