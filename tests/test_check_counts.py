@@ -184,6 +184,16 @@ def test_an_atomic_sum_is_an_operation_for_each_lane() -> None:
     assert work(report) == {line_of("atomicAdd(y,"): (64, 0, 0, 0)}
 
 
+@needs_tools
+def test_a_sum_in_a_loop_with_barriers_has_an_operation_for_each_pair() -> None:
+    """A compiler may put the sum before the jump that leads to it. 64 + 32 + … + 1 in each of 3 blocks."""
+    x = numbers(3 * 128)
+    y = tt.zeros(3, device=DEVICE)
+    report = watched("block_total", 3, 128, y, x)
+    assert y.tolist() == [sum(range(1 + 128 * b, 129 + 128 * b)) for b in range(3)]
+    assert work(report) == {line_of("s[t] += s[t + step]"): (3 * 127, 0, 0, 0)}
+
+
 DISASSEMBLED = """
 0000000000001000 <kernel>:
     1000:\tcall   900 <__sanitizer_cov_trace_pc@plt>
@@ -197,13 +207,21 @@ DISASSEMBLED = """
     1029:\tvsqrtss %xmm0,%xmm1,%xmm1
     102d:\tret
     1030:\tcall   910 <expf@plt>
+    1034:\tjmp    1024 <kernel+0x24>
+    1040:\tvaddss %xmm0,%xmm1,%xmm1
+    1044:\tjmp    1060 <kernel+0x60>
+    1048:\tcall   900 <__sanitizer_cov_trace_pc@plt>
+    104d:\tvmulsd %xmm0,%xmm1,%xmm1
+    1050:\tjb     1040 <kernel+0x40>
+    1054:\tret
+    1060:\tvsubsd %xmm0,%xmm1,%xmm1
 0000000000002000 <other>:
     2000:\tvsubss %xmm0,%xmm1,%xmm1
 """
 
 
 def test_code_belongs_to_the_piece_that_leads_to_it() -> None:
-    """By falling through or by a jump; what nothing leads to does not count."""
+    """By falling through or by a jump, forward or back; what nothing leads to does not count."""
     found = check_flops._blocks(DISASSEMBLED.splitlines())
     assert {block: [(o.offset, o.kind, o.count) for o in run] for block, run in found.items()} == {
         0x1005: [
@@ -213,6 +231,7 @@ def test_code_belongs_to_the_piece_that_leads_to_it() -> None:
             (0x1030, "single", 1),
         ],
         0x1029: [(0x1029, "single", 1)],
+        0x104D: [(0x1040, "single", 1), (0x104D, "double", 1), (0x1060, "double", 1)],
     }
 
 

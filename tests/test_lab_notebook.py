@@ -123,9 +123,8 @@ def test_each_picture_is_a_document_when_written(name, tmp_path):
     assert ".frame{fill:none" in "".join([style.text for style in root.iter(f"{SVG}style")])
 
 
-FILL = """(() => { const box = document.querySelector('rect.frame');
-  const text = document.querySelector('svg text:not([style])');
-  return [getComputedStyle(box).fill, getComputedStyle(text).fill, document.querySelectorAll('svg').length] })()"""
+FILL = """["rect.frame", "svg text:not([style])"].map(
+  chosen => getComputedStyle(document.querySelector(chosen)).fill)"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
@@ -136,4 +135,4 @@ def test_a_browser_draws_a_graph_in_a_notebook_and_in_a_file(tmp_path):
     with Browser(tmp_path / "profile") as browser:
         for name in ("a.html", "a.svg"):
             browser.open(tmp_path / name)
-            assert browser.run(FILL) == ["none", "rgb(27, 29, 34)", 1], name
+            assert browser.run(FILL) == ["none", "rgb(27, 29, 34)"], name

@@ -31,6 +31,17 @@ def test_an_op_counts_once_whoever_computes_it(kernels, monkeypatch) -> None:
     assert p.ops["softmax"].calls == 1
 
 
+@pytest.mark.parametrize("size", [16, 4096, 8192])
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_the_gradient_of_relu_counts_once_at_any_size(size, kernels, monkeypatch) -> None:
+    monkeypatch.setattr(tt.config, "host_kernels", kernels)
+    x = tt.ones(size, requires_grad=True)
+    with lab.profile() as p:
+        x.relu().backward(tt.ones(size))
+    assert (p.ops["relu"].calls, p.ops["relu_backward"].calls) == (1, 1)
+    assert p.ops["relu_backward"].nbytes == 3 * x.nbytes
+
+
 def test_a_step_of_an_optimizer_is_seen() -> None:
     p = tt.ones(1000, requires_grad=True)
     p.grad = tt.ones(1000)

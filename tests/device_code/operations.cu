@@ -89,3 +89,15 @@ __global__ void endless(float* y, int many) {
         sum = sum * 0.5f;
     }
 }
+
+__global__ void block_total(float* y, const float* x) {
+    __shared__ float s[128];
+    int t = threadIdx.x;
+    s[t] = x[blockIdx.x * blockDim.x + t];
+    __syncthreads();
+    for (int step = blockDim.x / 2; step > 0; step /= 2) {
+        if (t < step) s[t] += s[t + step];
+        __syncthreads();
+    }
+    if (t == 0) y[blockIdx.x] = s[0];
+}

@@ -126,6 +126,9 @@ class Recorder:
             if not self._open:  # a graph that was captured meanwhile still holds this code
                 return code(*args, **params)
             entered = perf_counter()
+            running = self._here().calls
+            if running and running[-1].op == name and running[-1].device == "cpu":  # a part of that call
+                return code(*args, **params)
             here, call = self._begin(name, "cpu")
             result: Any = False
             call.begin = perf_counter()

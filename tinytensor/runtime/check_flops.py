@@ -75,11 +75,22 @@ def operations_of(library: Path) -> dict[int, tuple[Operation, ...]] | None:
 
 
 def _blocks(lines: Iterable[str]) -> dict[int, tuple[Operation, ...]]:
+    """Instructions that compute, by the place that their piece of code told."""
+    code = list(lines)
+    reached: dict[int, int] = {}
+    known = -1
+    while len(reached) > known:  # a jump back leads to code that was passed before it
+        known = len(reached)
+        found = _pass(code, reached)
+    return {block: tuple(operations) for block, operations in found.items()}
+
+
+def _pass(code: Iterable[str], reached: dict[int, int]) -> dict[int, list[Operation]]:
+    """Go through the code once; `reached` has the block of each target of a jump, and gets more."""
     found: dict[int, list[Operation]] = {}
-    reached: dict[int, int] = {}  # by the target of a jump: the block that it comes from
     block: int | None = None  # the one that an instruction belongs to
     told = False
-    for line in lines:
+    for line in code:
         match = _INSTRUCTION.match(line)
         if match is None:
             block = None if _SYMBOL.match(line) else block
@@ -100,7 +111,7 @@ def _blocks(lines: Iterable[str]) -> dict[int, tuple[Operation, ...]]:
             block = None
         elif block is not None and (operation := _operation(offset, name, operands)):
             found.setdefault(block, []).append(operation)
-    return {block: tuple(operations) for block, operations in found.items()}
+    return found
 
 
 def _operation(offset: int, name: str, operands: str) -> Operation | None:
