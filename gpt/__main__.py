@@ -1,4 +1,4 @@
-"""`python -m gpt COMMAND …`: finds the command, and turns errors and Ctrl-C into exit codes.
+"""`python -m gpt COMMAND …`: finds the command, and turns errors and signals into exit codes.
 
 Each command is the `main(argv)` of a module, imported only when it is called.
 """
@@ -6,18 +6,19 @@ Each command is the `main(argv)` of a module, imported only when it is called.
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from gpt.console import EXIT_INTERRUPT
 from gpt.fields import closest
+from gpt.stopping import SIGPIPE, Stopped, exit_code
 from tinytensor.errors import ArgumentError, MissingLibraryError, TinyTensorError
 
 __all__ = ["COMMANDS", "Command", "main"]
 
-EXIT_ERROR, EXIT_PIPE = 2, 1
+EXIT_ERROR = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words of the command line; those of this process if None.
 
     Returns:
-        The exit code: 0, 2 after an error that was explained, 130 after Ctrl-C.
+        The exit code: 0, 2 after an error that was explained, 128 + its number after a signal: 130
+        after Ctrl-C, 141 when the reader of the output has left.
 
     Example:
         >>> main(["--help"])  # doctest: +ELLIPSIS
@@ -91,12 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_ERROR
+    except Stopped as stopped:
+        return exit_code(stopped.signum)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        return EXIT_INTERRUPT
+        return exit_code(signal.SIGINT)
     except BrokenPipeError:  # `… | head` has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
+        return exit_code(SIGPIPE)
     except OSError as error:
         print(
             f"error: {' '.join(words[:1]) or 'help'}: {error}\n"

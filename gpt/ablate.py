@@ -29,7 +29,9 @@ from gpt.console import counted
 from gpt.fields import check_types
 from gpt.presets import describe_presets, preset
 from gpt.run import read_configs, refuse_ranks
+from gpt.run_lock import alone_in
 from gpt.run_log import RunLog
+from gpt.stopping import Stopped
 from gpt.train import configs_of, train
 from tinytensor.distributed import init
 from tinytensor.files import atomic_write, read_json
@@ -168,7 +170,7 @@ def train_cell(cell: Cell) -> dict[str, Any]:
 
     Raises:
         ArgumentError: its folder holds a run with other settings, or the data have no validation split.
-        KeyboardInterrupt: Ctrl-C; what was trained is saved.
+        Stopped: Ctrl-C, or another signal; what was trained is saved.
     """
     if (cell.folder / "config.json").is_file():
         _require_same(cell)
@@ -176,8 +178,8 @@ def train_cell(cell: Cell) -> dict[str, Any]:
         return read_json(cell.folder / _RESULT, "ablate")
     begun = bool(list_checkpoints(cell.folder))
     run = train(cell.model, replace(cell.train, init_from="resume") if begun else cell.train, quiet=True)
-    if run.step < cell.train.max_steps:
-        raise KeyboardInterrupt
+    if run.stopped_by:
+        raise Stopped(run.stopped_by)
     lines = RunLog(run.folder).read()
     losses = [line["val_loss"] for line in lines if "val_loss" in line]
     if not losses:
@@ -272,15 +274,20 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError: an unknown field, a value that does not fit, or see `train_cell`.
+        ArgumentError, Stopped: an unknown field, a value that does not fit, or see `train_cell`.
     """
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(AblateConfig(), *_BEGIN)}")
         return 0
     refuse_ranks(init(), "ablate")
     model, config, own = configs_of(argv, _BEGIN, AblateConfig())
-    variants, rows = cells(model, config, own.grid), []
-    print(f"{len(variants)} variants, {_describe(model, config)}", flush=True)
+    with alone_in(config.out_dir, "ablate"):
+        return _train_all(cells(model, config, own.grid), _describe(model, config), Path(config.out_dir))
+
+
+def _train_all(variants: Sequence[Cell], about: str, folder: Path) -> int:
+    rows = []
+    print(f"{len(variants)} variants, {about}", flush=True)
     for number, cell in enumerate(variants, 1):
         try:
             rows.append(train_cell(cell))
@@ -293,6 +300,6 @@ def main(argv: Sequence[str]) -> int:
             f"{row['tokens_per_second']:>9,.0f} tok/s",
             flush=True,
         )
-        _write(Path(config.out_dir), _describe(model, config), rows)
-    print(f"\n{table(rows)}\n\nfiles  {config.out_dir}/: ablation.md, ablation.csv, ablation.json")
+        _write(folder, about, rows)
+    print(f"\n{table(rows)}\n\nfiles  {folder}/: ablation.md, ablation.csv, ablation.json")
     return 0

@@ -9,9 +9,7 @@ from typing import NoReturn, TypeVar
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["EXIT_INTERRUPT", "Parser", "counted", "progress_bar"]
-
-EXIT_INTERRUPT = 130  # as shells say of a program that Ctrl-C ended
+__all__ = ["Parser", "counted", "progress_bar"]
 
 T = TypeVar("T")
 

@@ -10,10 +10,11 @@ from itertools import count
 from pathlib import Path
 
 from gpt.config import describe_fields
-from gpt.console import EXIT_INTERRUPT
 from gpt.evaluate import evaluate
 from gpt.presets import configs_from, preset
 from gpt.run import Run, load_model
+from gpt.run_lock import alone_in
+from gpt.stopping import exit_code
 from gpt.train import Trainer, describe, files_of
 
 __all__ = ["main"]
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         argv: `--field=value …`.
 
     Returns:
-        Exit code 0; 130 if it was stopped by Ctrl-C.
+        Exit code 0; 128 + the signal's number if it was stopped: 130 by Ctrl-C.
     """
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\n{describe_fields(*preset('demo'))}")
@@ -34,17 +35,23 @@ def main(argv: Sequence[str]) -> int:
     model_config, config = configs_from(argv, default="demo")
     folder = Path(config.out_dir)
     own = config.out_dir == preset("demo")[1].out_dir
-    if own and config.init_from == "scratch" and (folder / "latest").exists():
-        aside = next(p for k in count(1) if not (p := folder.with_name(f"{folder.name}.{k}")).exists())
-        folder.rename(aside)
-        print(f"an earlier run is kept as {aside}")
-    begun = time.perf_counter()
-    run = Run(model_config, config)
+    with alone_in(folder, "demo"):
+        if own and config.init_from == "scratch" and (folder / "latest").exists():
+            aside = next(p for k in count(1) if not (p := folder.with_name(f"{folder.name}.{k}")).exists())
+            folder.rename(aside)
+            print(f"an earlier run is kept as {aside}")
+    with alone_in(folder, "demo"):
+        return _run(Run(model_config, config))
+
+
+def _run(run: Run) -> int:
+    """Train, with what there is to see afterwards; the exit code."""
+    folder, begun = run.folder, time.perf_counter()
     print(describe(run), flush=True)
     trainer = Trainer(run)
     trainer.train()
-    if trainer.stop_asked:
-        return EXIT_INTERRUPT
+    if run.stopped_by:
+        return exit_code(run.stopped_by)
     run.model, _ = load_model(folder)
     train_loss = evaluate(run.model, run.train_tokens.ids[: len(run.val_tokens or run.train_tokens.ids)], 32)
     print(f"\n--- what it writes ---\n{trainer.sample()}\n---")

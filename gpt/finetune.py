@@ -28,8 +28,10 @@ from gpt.instruct import InstructConfig, Instructing
 from gpt.lora import LoraConfig
 from gpt.model import GPT
 from gpt.presets import configs_from
-from gpt.run import refuse_ranks, require_tokenizer
+from gpt.run import refuse_ranks, refuse_to_overwrite, require_tokenizer
+from gpt.run_lock import alone_in
 from gpt.safetensors_file import require_writer
+from gpt.stopping import Stopped, exit_code
 from gpt.text_task import Reading
 from gpt.tokenizer import Tokenizer
 from gpt.train import files_of, train
@@ -157,20 +159,25 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
     Raises:
         ArgumentError, FormatError: a field, the data, the weights or a checkpoint that cannot be used.
     """
+    return _begun(name, *_configs(name, argv))
+
+
+def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], bool]:
+    """The configs of a command line, and whether it goes on with a run."""
     require_writer("finetune")
     refuse_ranks(init(), "finetune")
     method = METHODS[name]
     origin, words = take_option(list(argv), "init_from")
-    resume = origin == "resume"
     configs: tuple[Any, ...] = (method.tune, method.lora, *method.own)
-    configs = _resumed(name, words, configs) if resume else parse_overrides(argv, *configs)
+    resume = origin == "resume"
+    return _resumed(name, words, configs) if resume else parse_overrides(argv, *configs), resume
+
+
+def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
+    method = METHODS[name]
     tune, lora = configs[:2]
-    if not resume and list_checkpoints(tune.out_dir):
-        raise tt.ArgumentError(
-            f"finetune: {tune.out_dir} holds a run already",
-            why="its checkpoints and log would be mixed with new ones",
-            fix=f"go on with --init_from=resume, choose another --out_dir, or remove {tune.out_dir}",
-        )
+    if not resume:
+        refuse_to_overwrite(Path(tune.out_dir), "finetune")
     if tune.init_from == "base":
         _make_base()
     source = BASE if tune.init_from == "base" else tune.init_from
@@ -220,8 +227,8 @@ def _make_base() -> None:
         print(f"a small model to begin with is trained once, into {BASE}", flush=True)
         words = [*BASE_RECIPE, "--init_from=resume"] if steps else BASE_RECIPE
         run = train(*configs_from(words, default="demo"))
-        if run.step < configs[1].max_steps:
-            raise KeyboardInterrupt
+        if run.stopped_by:
+            raise Stopped(run.stopped_by)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -231,7 +238,7 @@ def main(argv: Sequence[str]) -> int:
         argv: the method, then `--field=value …`; `--help` after a method lists its fields.
 
     Returns:
-        Exit code 0.
+        Exit code 0; 128 + the signal's number if it was stopped.
 
     Raises:
         ArgumentError: an unknown method or field, or see `begin`.
@@ -250,11 +257,12 @@ def main(argv: Sequence[str]) -> int:
         print(f"finetune {name}: {method.about}\n--data: {method.data}\n")
         print(describe_fields(method.tune, method.lora, *method.own))
         return 0
-    _run(begin(name, words))
-    return 0
+    configs, resume = _configs(name, words)
+    with alone_in(configs[0].out_dir, "finetune"):
+        return _run(_begun(name, configs, resume))
 
 
-def _run(run: TuneRun) -> None:
+def _run(run: TuneRun) -> int:
     """Train, with what there is to see before and after."""
     trained, whole = sum(p.numel for p in run.trained.values()), run.model.num_parameters()
     share = f"{trained:,} of {whole:,} ({trained / whole:.1%})"
@@ -263,6 +271,8 @@ def _run(run: TuneRun) -> None:
     begun, before = run.step, run.metrics()
     print(f"--- at step {begun} ---\n{run.show()}\n---", flush=True)
     tuner.train()
+    if run.stopped_by:
+        return exit_code(run.stopped_by)
     after = run.metrics()
     print(f"--- at step {run.step} ---\n{run.show()}\n---\nheld-out    step {begun:>6} {run.step:>11}")
     for key, value in after.items():
@@ -271,3 +281,4 @@ def _run(run: TuneRun) -> None:
     folder = shlex.quote(str(run.folder))
     goes_on = f"classify {folder} 'a text'" if run.about["task"] == "classify" else f"sample {folder}"
     print(f"next   python -m gpt {goes_on}")
+    return 0

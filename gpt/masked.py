@@ -16,13 +16,13 @@ import numpy as np
 import tinytensor as tt
 from gpt.batches import Tokens, consecutive_blocks
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import EXIT_INTERRUPT
 from gpt.encoder import Encoder
 from gpt.examples import IGNORED
 from gpt.fields import check_types, describe_fields, parse_overrides
 from gpt.presets import describe_presets, preset
 from gpt.run import Run, load_model, refuse_fields, require_tokenizer
 from gpt.run_log import RunLog
+from gpt.stopping import exit_code
 from gpt.tokenizer import Tokenizer
 from gpt.train import configs_of, files_of, train
 from tinytensor.distributed import Communicator
@@ -238,7 +238,7 @@ def main(argv: Sequence[str]) -> int:
         argv: fields of `train`, or a run directory; and those of FillConfig.
 
     Returns:
-        Exit code 0.
+        Exit code 0; 128 + the signal's number if training was stopped.
 
     Raises:
         ArgumentError: an unknown field, a text without a gap, or one that the tokenizer does not know.
@@ -255,8 +255,8 @@ def main(argv: Sequence[str]) -> int:
     else:
         *configs, config = configs_of(argv, _BEGIN, FillConfig())
         run = train(*configs, kind=MaskedRun)
-        if run.step < run.train_config.max_steps:
-            return EXIT_INTERRUPT
+        if run.stopped_by:
+            return exit_code(run.stopped_by)
         if run.ranks.rank > 0:
             return 0
         folder = str(run.folder)

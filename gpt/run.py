@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ import tinytensor as tt
 from gpt.batches import Batches, IntArray
 from gpt.checkpoint import (
     Checkpoint,
+    list_checkpoints,
     load_checkpoint,
     read_state,
     reading_state,
@@ -32,6 +34,7 @@ from gpt.model import GPT
 from gpt.origins import no_such_run, require_data, require_origin
 from gpt.prepare import prepare, prepare_text, read_texts
 from gpt.recipe import SpikeGuard, optimizer_of
+from gpt.run_lock import alone_in
 from gpt.safetensors_file import Array, read_safetensors, require_writer
 from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
@@ -48,6 +51,7 @@ __all__ = [
     "load_weights",
     "refuse_fields",
     "refuse_ranks",
+    "refuse_to_overwrite",
     "require_tokenizer",
     "split_state",
 ]
@@ -90,6 +94,7 @@ class Run:
         tokenizer: None for token files that come without one (nanoGPT's).
         step: optimizer steps done.
         best_loss: lowest validation loss so far, or None.
+        stopped_by: number of the signal that ended the training before its last step, or 0.
 
     Raises:
         ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used.
@@ -99,6 +104,7 @@ class Run:
     kind: type[GPT] = GPT  # what is trained
     extra_tokens = 0  # ids behind those of the tokenizer
     batches: BatchSource
+    stopped_by = 0
     average: GPT | None = None
     spikes: SpikeGuard | None = None
     ranks: Communicator = LocalCommunicator()
@@ -120,9 +126,11 @@ class Run:
             with reading_state(resumed.folder):
                 model_config = _resumed_model(resumed, model_config)
                 _refuse_other_ways(resumed, train_config)
+            self.read_data(prepared_before=True)
         else:
-            _refuse_to_overwrite(self.folder)
-        self.read_data(resumed is not None or self.ranks.rank > 0)
+            with alone_in(self.folder, self.command) if self.ranks.rank == 0 else nullcontext():
+                refuse_to_overwrite(self.folder, self.command)
+                self.read_data(prepared_before=self.ranks.rank > 0)
         prompt = train_config.sample_prompt  # what is wrong with it is said now, not later
         if train_config.sample_interval and self.tokenizer is not None and not self.tokenizer.encode(prompt):
             raise tt.ArgumentError(
@@ -327,10 +335,11 @@ def refuse_ranks(ranks: Communicator, command: str) -> None:
         )
 
 
-def _refuse_to_overwrite(folder: Path) -> None:
-    if (folder / "latest").exists():
+def refuse_to_overwrite(folder: Path, command: str) -> None:
+    """ArgumentError if a folder, which the caller holds (see `alone_in`), has checkpoints already."""
+    if (folder / "latest").exists() or list_checkpoints(folder):
         raise tt.ArgumentError(
-            f"train: {folder} holds a run already",
+            f"{command}: {folder} holds a run already",
             why="its checkpoints and log would be mixed with new ones",
             fix=f"go on with --init_from=resume, choose another --out_dir, or remove {folder}",
         )

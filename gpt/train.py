@@ -1,7 +1,7 @@
 """Training: `python -m gpt train [--preset=NAME] [--field=value …]`.
 
-The loop is here: forward, backward, clip, step; evaluation, log, samples and checkpoints in between. Ctrl-C
-saves and says how to go on.
+The loop is here: forward, backward, clip, step; evaluation, log, samples and checkpoints in between. Ctrl-C,
+SIGTERM, SIGHUP and a reader of the output that leaves end it after the step: it saves and says how to go on.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 import shlex
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
 from gpt.checkpoint import list_checkpoints, truncate_log
 from gpt.config import GPTConfig, TrainConfig, describe_fields
-from gpt.console import EXIT_INTERRUPT, counted
+from gpt.console import counted
 from gpt.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.fields import parse_overrides, take_option
 from gpt.generate import generate
@@ -29,15 +28,14 @@ from gpt.plan import plan
 from gpt.presets import describe_presets, preset
 from gpt.recipe import schedule_of
 from gpt.run import Run, read_configs
-from gpt.run_log import summary
+from gpt.run_lock import alone_in
+from gpt.stopping import asked_to_stop, exit_code
+from gpt.terminal import Terminal
 from gpt.utilization import Utilization
 from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
 
 __all__ = ["Trainer", "configs_of", "describe", "files_of", "main", "train"]
-
-
-_SHOWN = (("loss", "loss", ".3f"), ("val_loss", "val", ".3f"), ("tokens_per_second", "tok/s", ",.0f"))
 
 
 class Trainer:
@@ -46,6 +44,9 @@ class Trainer:
     Args:
         run: what is trained.
         quiet: print nothing.
+
+    Attributes:
+        stop_asked: number of the signal that asked to stop after this step, or 0.
 
     Example:
         >>> import tempfile
@@ -56,12 +57,13 @@ class Trainer:
     """
 
     def __init__(self, run: Run, *, quiet: bool = False) -> None:
-        self.run, self.quiet = run, quiet or run.ranks.rank > 0
+        self.run = run
+        self.terminal = Terminal(quiet=quiet or run.ranks.rank > 0, ask=self.ask_to_stop)
         self.config = run.train_config
         self.team = Team(run)
         self.log = self.team.log(run.folder)
         self.lr = schedule_of(self.config)
-        self.stop_asked = False
+        self.stop_asked = 0
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
         flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
         self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
@@ -114,12 +116,14 @@ class Trainer:
             with self.team.accumulating(part + 1 < parts):
                 self.run.scaler.scale(loss / divisor if divisor != 1 else loss).backward()
             total += loss.item() / divisor
-        return self.team.end_of_backward(total, self.stop_asked)
+        return self.team.end_of_backward(total, bool(self.stop_asked))
 
     def _report_accident(self, loss: float, norm: float) -> None:
         step = self.run.step
         self.log.write(step=step, skipped_loss=loss, skipped_grad_norm=norm)
-        self._say(f"step {step:>6}  left out: loss {loss:.4f}, |g| {norm:.2f} lie far above the last ones")
+        self.terminal.say(
+            f"step {step:>6}  left out: loss {loss:.4f}, |g| {norm:.2f} lie far above the last ones"
+        )
 
     def _report_health(self, probe: HealthProbe) -> None:
         self.health = {"step": self.run.step, "health": probe.measure(self.ids)}
@@ -163,8 +167,20 @@ class Trainer:
 
     def train(self) -> Run:
         """Train until `max_steps`, or until asked to stop; the run, with its last checkpoint saved."""
-        with _alone_in(self.run.folder) if self.team.leads else nullcontext():
+        with alone_in(self.run.folder, self.run.command) if self.team.leads else nullcontext():
             return self._train()
+
+    def ask_to_stop(self, signum: int) -> None:
+        """Save after this step, and train no further.
+
+        Args:
+            signum: the signal that asks for it.
+        """
+        self.stop_asked = signum
+
+    @property
+    def _stops(self) -> bool:
+        return self.team.stops(bool(self.stop_asked))
 
     def _train(self) -> Run:
         run, config = self.run, self.config
@@ -172,33 +188,36 @@ class Trainer:
             run.write_config()
             truncate_log(self.log.path, run.step)
         if run.step >= config.max_steps:
-            self._say(f"finished: step {run.step} of {config.max_steps}; go on with --max_steps=N above it")
+            self.terminal.say(
+                f"finished: step {run.step} of {config.max_steps}; go on with --max_steps=N above it"
+            )
         run.model.train()
-        with self._progress() as show, _ctrl_c(self):
+        with self.terminal.progress(run.step, config.max_steps), asked_to_stop(self.ask_to_stop):
             since, begun = run.step, time.perf_counter()
-            while run.step < config.max_steps and not self.team.stops(self.stop_asked):
+            while run.step < config.max_steps and not self._stops:
                 numbers: dict[str, Any] = self.step()
                 if run.step % config.log_interval == 0 or run.step == config.max_steps:
                     numbers |= self.speed(run.step - since, time.perf_counter() - begun)
                     self.log.write(**numbers)
-                    show(numbers)
+                    self.terminal.show(numbers)
                     since, begun = run.step, time.perf_counter()
                 before = time.perf_counter()
-                self._between(show)
+                self._between()
                 begun += time.perf_counter() - before  # what is between steps does not count as training
-        if self.team.stops(self.stop_asked):
-            self._save()
-            self._say(
-                f"\nstopped at step {run.step}, saved in {run.folder}"
-                f"\ngo on with: python -m gpt {run.command} --init_from=resume "
-                f"--out_dir={shlex.quote(str(run.folder))}"
-            )
+            if self._stops and run.step < config.max_steps:
+                run.stopped_by = self.stop_asked or signal.SIGINT  # another rank was asked
+                self._save()
+                self.terminal.say(
+                    f"\nstopped at step {run.step}, saved in {run.folder}"
+                    f"\ngo on with: python -m gpt {run.command} --init_from=resume "
+                    f"--out_dir={shlex.quote(str(run.folder))}"
+                )
         if self.health is not None:
-            self._say(health_table(self.health))
+            self.terminal.say(health_table(self.health))
         self.log.draw()
         return run
 
-    def _between(self, show: Any) -> None:
+    def _between(self) -> None:
         """What happens after some steps: evaluation, checkpoint, sample."""
         run, config = self.run, self.config
         last = run.step == config.max_steps
@@ -212,13 +231,13 @@ class Trainer:
             best = run.best_loss is None or val_loss < run.best_loss
             run.best_loss = val_loss if best else run.best_loss
             self.log.write(step=run.step, val_loss=val_loss)
-            show({"step": run.step, "val_loss": val_loss})
+            self.terminal.show({"step": run.step, "val_loss": val_loss})
         if saving:
             self._save(best=best)
             self.log.draw()
         sampling = config.sample_interval and run.step % config.sample_interval == 0 and self.team.leads
         if sampling and run.tokenizer is not None:
-            self._say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
+            self.terminal.say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
 
     def sample(self) -> str:
         """A text in the model's own words, from a generator of its own: training is not disturbed."""
@@ -241,84 +260,6 @@ class Trainer:
                 share = self.used.share(rate)
             found |= {} if share is None else {"mfu": round(share, 4)}
         return found
-
-    # ---- the terminal -----------------------------------------------------------------------------------
-
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            print(text, flush=True)
-
-    @contextmanager
-    def _progress(self) -> Iterator[Any]:
-        """A function that shows a line of the log: a bar on a terminal (with tqdm), lines elsewhere."""
-        bar = None
-        if not self.quiet and sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                bar = None
-            else:
-                bar = tqdm(
-                    total=self.config.max_steps, initial=self.run.step, unit=" steps", dynamic_ncols=True
-                )
-        shown: dict[str, str] = {}
-
-        def show(values: dict[str, Any]) -> None:
-            if bar is None:
-                self._say(summary(values))
-                return
-            for key, label, form in _SHOWN:
-                if values.get(key) is not None:
-                    shown[label] = f"{values[key]:{form}}"
-            bar.set_postfix(shown, refresh=False)
-            bar.update(values["step"] - bar.n)
-
-        try:
-            yield show
-        finally:
-            if bar is not None:
-                bar.close()
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the run directory: two runs in one would mix their logs and remove each other's files."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a") as file:  # the system lets go of it, however the process ends
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise tt.ArgumentError(
-                f"train: another run is writing into {folder}",
-                why="two runs in one folder would mix their logs and checkpoints",
-                fix="wait for it, or choose another --out_dir",
-            ) from None
-        yield
-
-
-@contextmanager
-def _ctrl_c(trainer: Trainer) -> Iterator[None]:
-    """The first Ctrl-C lets the step end and saves; the second one interrupts at once."""
-
-    def ask(signum: int, frame: Any) -> None:
-        if trainer.stop_asked:
-            raise KeyboardInterrupt
-        trainer.stop_asked = True
-
-    try:
-        before = signal.signal(signal.SIGINT, ask)
-    except ValueError:  # not the main thread: leave the signal to whoever has it
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def train(
@@ -350,11 +291,12 @@ def train(
     started = init()
     with ends_all(started):
         ranks, train_config = each_on_its_device(started, train_config)
-        with first_one_first(ranks):
-            run = kind(model_config, train_config, ranks)
-        if not quiet and ranks.rank == 0:
-            print(describe(run), flush=True)
-        return loop(run, quiet=quiet).train()
+        with alone_in(train_config.out_dir, kind.command) if ranks.rank == 0 else nullcontext():
+            with first_one_first(ranks):
+                run = kind(model_config, train_config, ranks)
+            if not quiet and ranks.rank == 0:
+                print(describe(run), flush=True)
+            return loop(run, quiet=quiet).train()
 
 
 def files_of(folder: Path) -> list[str]:
@@ -389,7 +331,7 @@ def main(argv: Sequence[str]) -> int:
             run are the defaults.
 
     Returns:
-        Exit code 0; 130 if it was stopped by Ctrl-C.
+        Exit code 0; 128 + the signal's number if it was stopped: 130 by Ctrl-C, 143 by SIGTERM.
 
     Raises:
         ArgumentError: an unknown field, or a value of a wrong type.
@@ -399,8 +341,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
         return 0
     run = train(*configs_of(argv, preset("shakespeare-char-cpu")))
-    if run.step < run.train_config.max_steps:
-        return EXIT_INTERRUPT
+    if run.stopped_by:
+        return exit_code(run.stopped_by)
     if run.ranks.rank == 0:
         print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
         does = "sample" if run.tokenizer is not None else "info"  # which needs no text

@@ -15,7 +15,6 @@ from pathlib import Path
 import tinytensor as tt
 from gpt.beam import beam_search
 from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides
-from gpt.console import EXIT_INTERRUPT
 from gpt.examples import padded, split
 from gpt.fields import check_types
 from gpt.generate import generate_rows
@@ -26,6 +25,7 @@ from gpt.run import Run, load_model, refuse_fields, refuse_ranks, require_tokeni
 from gpt.run_log import RunLog
 from gpt.sampling import Sampler, SamplingConfig
 from gpt.seq2seq import EncoderDecoder
+from gpt.stopping import exit_code
 from gpt.tokenizer import Tokenizer, choose
 from gpt.train import Trainer, configs_of, files_of, train
 from tinytensor.distributed import Communicator
@@ -283,7 +283,7 @@ def main(argv: Sequence[str]) -> int:
         argv: fields of `train`, or a run directory; and those of TranslateConfig.
 
     Returns:
-        Exit code 0.
+        Exit code 0; 128 + the signal's number if training was stopped.
 
     Raises:
         ArgumentError: an unknown field, or a text with a character that was in no pair.
@@ -300,8 +300,8 @@ def main(argv: Sequence[str]) -> int:
     else:
         *configs, config = configs_of(argv, _BEGIN, TranslateConfig())
         run = train(*configs, kind=TranslateRun, loop=Translator)
-        if run.step < run.train_config.max_steps:
-            return EXIT_INTERRUPT
+        if run.stopped_by:
+            return exit_code(run.stopped_by)
         folder = run.folder
         _report(run)
     if config.text:

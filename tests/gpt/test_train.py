@@ -278,10 +278,15 @@ def test_two_runs_do_not_share_a_folder(text, tmp_path):
     refused = []
     step = trainer.step
 
-    def step_while_another_tries():
+    def another_tries():
         with pytest.raises(tt.ArgumentError, match="another run"):
             other.train()
         refused.append(True)
+
+    def step_while_another_tries():
+        thread = threading.Thread(target=another_tries)
+        thread.start()
+        thread.join()
         return step()
 
     trainer.step = step_while_another_tries

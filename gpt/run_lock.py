@@ -1,0 +1,94 @@
+"""One process at a time in a run directory. Knows nothing of what is in it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tinytensor.errors import ArgumentError
+from tinytensor.files import PathLike, unwritable
+
+__all__ = ["alone_in"]
+
+_LOCK = ".lock"
+_held: dict[str, int] = {}  # folders that this process holds, and the thread that does
+
+
+@contextmanager
+def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
+    """Hold a run directory: two runs in one would replace each other's data, logs and checkpoints.
+
+    The system lets go of it, however the process ends. A thread that holds a folder may hold it again. Where
+    nothing was written into a folder that was made for the lock, it is removed.
+
+    Args:
+        folder: made if it is not there.
+        who: the command that the user called.
+
+    Returns:
+        context manager.
+
+    Raises:
+        ArgumentError: another process, or another thread, holds it.
+        SaveError: the folder cannot be made or written to.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "run"
+        >>> with alone_in(folder):
+        ...     folder.is_dir()
+        True
+        >>> folder.exists()
+        False
+    """
+    key = os.path.realpath(folder)
+    if _held.get(key) == threading.get_ident():
+        yield
+        return
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    path = Path(folder)
+    made_here = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = _open(path / _LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ArgumentError(
+            f"{who}: another run is writing into {folder}",
+            why="two runs in one folder would replace each other's data, logs and checkpoints",
+            fix="wait for it, or choose another --out_dir",
+        ) from None
+    except OSError as error:
+        raise unwritable(path, error) from None
+    with file:
+        _held[key] = threading.get_ident()
+        try:
+            yield
+        finally:
+            del _held[key]
+            if made_here and os.listdir(path) == [_LOCK]:
+                (path / _LOCK).unlink()
+                path.rmdir()
+
+
+def _open(path: Path, how: int) -> IO[str]:
+    """The locked file; BlockingIOError if another one has it."""
+    import fcntl
+
+    while True:
+        file = open(path, "a")  # noqa: SIM115  the caller closes it
+        try:
+            fcntl.flock(file, how)
+        except OSError:
+            file.close()
+            raise
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # the one that held it has removed it
