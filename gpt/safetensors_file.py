@@ -12,6 +12,7 @@ import importlib.util
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -291,8 +292,8 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Make a dict of JSON's pairs; two readers could disagree on which of two equal names counts."""
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the name {twice!r} appears twice")
     return made
 

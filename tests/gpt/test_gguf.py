@@ -1,5 +1,6 @@
 """GGUF files of the architecture llama, written by the gguf library: weights, rotations, tokens, refusals."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,30 @@ def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b"smollm", b"\xffmollm"))
     with pytest.raises(FormatError, match=r"tokenizer\.ggml\.pre cannot be read"):
         from_pretrained(file)
+
+
+@pytest.mark.parametrize(
+    ("items", "kind", "why"),
+    [
+        (2**40, 0, "an array of 1099511627776 items; 4194304 are the most"),
+        (10**6, 0, "what begins at byte 49 would end at 50; the file has 49 bytes"),
+        (1, 9, "an array of arrays"),
+        (2**63, 8, "an array of 9223372036854775808 items"),
+    ],
+)
+def test_arrays_that_are_not_there(tmp_path: Path, items: int, kind: int, why: str) -> None:
+    """The library goes on behind the end of the file: 49 bytes took gigabytes."""
+    name = b"x"
+    head = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(name)) + name
+    path = tmp_path / "bomb.gguf"
+    path.write_bytes(head + struct.pack("<IIQ", 9, kind, items))
+    assert path.stat().st_size == 49
+    with pytest.raises(FormatError, match=why):
+        from_pretrained(path)
+
+
+def test_a_text_longer_than_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "long.gguf"
+    path.write_bytes(struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**40) + b"x")
+    with pytest.raises(FormatError, match="would end at 1099511627808; the file has 33 bytes"):
+        from_pretrained(path)
