@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 
-from gpt.bpe_merge import merge_long, merge_short
+from gpt.bpe_merge import merge
 from gpt.bpe_train import BYTE_TOKENS, learn_merges
 from gpt.bpe_vocabulary import check_special_tokens, tokens_by_id
 from gpt.console import counted
@@ -24,7 +24,6 @@ __all__ = ["END_OF_TEXT", "BPETokenizer"]
 
 END_OF_TEXT = "<|endoftext|>"
 
-_LONG = 64  # bytes; from here on a heap finds the next merge faster than a list
 _CACHED_PIECES = 1 << 18
 _CACHED_LENGTH = 64  # characters; longer pieces hardly ever come again
 
@@ -363,7 +362,6 @@ class BPETokenizer:
                 why="this vocabulary lacks bytes that its training text did not have",
                 fix="leave the character out",
             ) from None
-        merge = merge_short if len(ids) < _LONG else merge_long
         return merge(ids, self._ranks, self._made)
 
 

@@ -8,12 +8,32 @@ import heapq
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-__all__ = ["merge_long", "merge_short"]
+__all__ = ["merge", "merge_long", "merge_short"]
 
 Ranks = Mapping[tuple[int, int], int]
 
+_LONG = 64  # tokens; from here on a heap finds the next merge faster than a list
 _NEVER = 1 << 62  # the rank of a pair that does not merge
 _END, _GONE = -1, -2  # marks in the linked list: before the first and after the last token; swallowed
+
+
+def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
+    """Merge in the form that is faster for so many tokens. May change `ids`.
+
+    Args:
+        ids: tokens of one piece.
+        ranks: pair → rank.
+        made: rank → the token that the merge makes.
+
+    Returns:
+        the merged tokens.
+
+    Example:
+        >>> from gpt.bpe_merge import merge
+        >>> merge([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
+        [5, 4]
+    """
+    return (merge_short if len(ids) < _LONG else merge_long)(ids, ranks, made)
 
 
 def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:

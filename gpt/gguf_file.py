@@ -34,7 +34,9 @@ _SIZES = {
 _CONTROL, _USER = 3, 4  # types of tokens that stand for themselves
 _SPLITS = {"gpt-2": "gpt2", "default": "gpt2", "smollm": "smollm"}  # tokenizer.ggml.pre → our cutting rule
 
-_MOST_ITEMS = 1 << 22  # in all arrays of the metadata; a real file with its tokens and merges has a third of it
+_MOST_ITEMS = (
+    1 << 22
+)  # in all arrays of the metadata; a real file with its tokens and merges has a third of it
 
 Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
 
@@ -131,14 +133,18 @@ def _reader(path: Path) -> Any:
         def _get(self, offset: int, dtype: Any, count: Any = 1, *rest: Any, **more: Any) -> Any:
             end, size = offset + np.dtype(dtype).itemsize * int(count), len(self.data)
             if end > size:
-                raise ValueError(f"what begins at byte {offset} would end at {end}; the file has {size} bytes")
+                raise ValueError(
+                    f"what begins at byte {offset} would end at {end}; the file has {size} bytes"
+                )
             return super()._get(offset, dtype, count, *rest, **more)
 
         def _get_field_parts(self, offset: int, kind: int) -> Any:
             if kind == gguf.GGUFValueType.ARRAY:
                 items = int(self._get(offset + 4, np.uint64)[0])
                 if items > self.items_left:
-                    raise ValueError(f"its metadata have an array of {items} items; {_MOST_ITEMS} are the most")
+                    raise ValueError(
+                        f"its metadata have an array of {items} items; {_MOST_ITEMS} are the most"
+                    )
                 if self._get(offset, np.uint32)[0] == gguf.GGUFValueType.ARRAY:
                     raise ValueError("its metadata have an array of arrays")
                 self.items_left -= items

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from gpt.bpe_merge import merge_short
+from gpt.bpe_merge import merge
 from gpt.tokenizer_json import Merge, Parts
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_bytes
@@ -51,7 +51,8 @@ ENCODINGS: dict[str, tuple[str, dict[str, int]]] = {
 }
 _LINE = re.compile(rb"[A-Za-z0-9+/]*={0,2} +\d{1,9}")
 _LARGEST = 1 << 28  # bytes of a file; real ones have 4 MB
-_LONGEST = 4096  # bytes of a token; real ones have 128
+_LONGEST = 1024  # bytes of a token; real ones have 128
+_MOST_WAYS = 64  # to make a token of two others, on average; real ones have about one
 
 
 def is_rank_file(data: bytes) -> bool:
@@ -88,7 +89,7 @@ def read_ranks(path: PathLike, special_tokens: Mapping[str, int] | None = None, 
             )
         split = split or ENCODINGS[name][0]
         special_tokens = ENCODINGS[name][1] if special_tokens is None else special_tokens
-    return Parts(vocab, _merges(vocab), dict(special_tokens), split, whole_pieces=True)
+    return Parts(vocab, _merges(path, vocab), dict(special_tokens), split, whole_pieces=True)
 
 
 def _unpacked(path: PathLike, data: bytes) -> bytes:
@@ -111,9 +112,9 @@ def _vocabulary(path: PathLike, data: bytes) -> dict[bytes, int]:
             continue
         if not _LINE.fullmatch(line):
             _fail(path, f"line {number} is {ascii(line[:60])[1:]}, not a token in base64 and its rank")
-        word, rank = line.split()
+        word, _, rank = line.rpartition(b" ")
         try:
-            token = base64.b64decode(word, validate=True)
+            token = base64.b64decode(word.rstrip(), validate=True)
         except binascii.Error as error:
             _fail(path, f"line {number} is no base64: {error}")
         if not token or len(token) > _LONGEST or token in vocab:
@@ -122,7 +123,7 @@ def _vocabulary(path: PathLike, data: bytes) -> dict[bytes, int]:
     return vocab
 
 
-def _merges(vocab: Mapping[bytes, int]) -> list[Merge]:
+def _merges(path: PathLike, vocab: Mapping[bytes, int]) -> list[Merge]:
     """The pairs that make each token, in the order of ranks.
 
     A token that merges of lower ranks turn into two parts is made from these two and never otherwise: as long
@@ -135,9 +136,11 @@ def _merges(vocab: Mapping[bytes, int]) -> list[Merge]:
     for token, token_id in sorted(vocab.items(), key=lambda item: item[1]):
         cuts = [i for i in range(1, len(token)) if token[:i] in vocab and token[i:] in vocab]
         if len(cuts) > 1 and all(bytes([byte]) in vocab for byte in token):
-            parts = merge_short([vocab[bytes([byte])] for byte in token], ranks, made)
+            parts = merge([vocab[bytes([byte])] for byte in token], ranks, made)
             if len(parts) == 2:
                 cuts = [cut for cut in cuts if (vocab[token[:cut]], vocab[token[cut:]]) == tuple(parts)]
+        if len(merges) + len(cuts) > _MOST_WAYS * len(vocab):
+            _fail(path, f"its tokens can be made of two others in more than {_MOST_WAYS} ways each")
         for cut in cuts:
             merges.append((token[:cut], token[cut:]))
             ranks.setdefault((vocab[token[:cut]], vocab[token[cut:]]), len(made))

@@ -145,6 +145,10 @@ BROKEN = {
         file_bytes(f'{{"a": {json.dumps(entry())}, "a": {json.dumps(entry())}}}', EIGHT),
         "'a' appears twice",
     ),
+    "the last of many names": (
+        file_bytes("{" + ", ".join(f'"{min(i, 99_998)}": 0' for i in range(100_000)) + "}"),
+        "'99998' appears twice",
+    ),
     "duplicate dtype": (
         file_bytes('{"a": {"dtype": "F32", "dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', EIGHT),
         "'dtype' appears twice",

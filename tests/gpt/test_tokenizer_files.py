@@ -1,5 +1,6 @@
 """Files of tokenizers: damaged ones, foreign ones, GPT-2's pair; and reading texts chunk by chunk."""
 
+import base64
 import io
 import json
 import os
@@ -136,6 +137,47 @@ class TestDamagedFiles:
         for path in (tmp_path / "nothing.json", tmp_path):
             with pytest.raises(ArgumentError, match="cannot read"):
                 load_tokenizer(path)
+
+
+class TestRankFiles:
+    """The format of tiktoken: a token in base64 and its rank on each line."""
+
+    @staticmethod
+    def written(path: Path, tokens: list[bytes]) -> Path:
+        path.write_bytes(b"".join(b"%b %d\n" % (base64.b64encode(t), i) for i, t in enumerate(tokens)))
+        return path
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (b" 5", "the token of line 1 comes twice, or has 0 bytes"),
+            (b"YQ== 0\n  7", "the token of line 2 comes twice, or has 0 bytes"),
+            (b"YQ== 0\nYQ==   1", "the token of line 2 comes twice"),
+            (b"YQ== 0\nYQ=", "line 2 is 'YQ=', not a token in base64 and its rank"),
+        ],
+    )
+    def test_damaged(self, tmp_path: Path, content: bytes, why: str) -> None:
+        path = tmp_path / "t.tiktoken"
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match=why):
+            BPETokenizer.from_ranks(path, special_tokens={}, split="gpt2")
+
+    def test_tokens_of_one_letter(self, tmp_path: Path) -> None:
+        """Each could be made in as many ways as it has letters; the ranks choose one."""
+        tokens = [bytes([byte]) for byte in range(256)] + [b"a" * n for n in range(2, 300)]
+        made = BPETokenizer.from_ranks(self.written(tmp_path / "t", tokens), special_tokens={}, split="gpt2")
+        assert len(made.merges) == 298
+        assert [made.encode("a" * n) for n in (2, 3, 299)] == [[256], [257], [553]]
+
+    def test_tokens_that_take_quadratic_time_or_memory_are_refused(self, tmp_path: Path) -> None:
+        for name, tokens, why in (
+            ("long", [b"a" * 1025], "the token of line 1 comes twice, or has 1025 bytes"),
+            ("reversed", [b"a" * n for n in range(200, 0, -1)], "in more than 64 ways each"),
+        ):
+            with pytest.raises(FormatError, match=why):
+                BPETokenizer.from_ranks(
+                    self.written(tmp_path / name, tokens), special_tokens={}, split="gpt2"
+                )
 
 
 class TestGPT2Files:
