@@ -12,16 +12,13 @@ from .captured_graph import CapturedGraph, before_replay, capture
 from .checkpointing import checkpoint
 from .config import config
 from .creation import (
-    arange,
     asarray,
     empty,
     empty_like,
-    eye,
     from_dlpack,
     from_numpy,
     full,
     full_like,
-    linspace,
     ones,
     ones_like,
     tensor,
@@ -91,6 +88,7 @@ from .ops.arithmetic import (
     subtract,
 )
 from .ops.attention import scaled_dot_product_attention
+from .ops.axes import expand_dims, matrix_transpose, moveaxis, permute_dims
 from .ops.bitwise import (
     bitwise_and,
     bitwise_invert,
@@ -159,16 +157,12 @@ from .ops.manipulation import (
     detach,
     expand,
     flip,
-    matrix_transpose,
-    moveaxis,
     permute,
     reshape,
     squeeze,
     transpose,
     unsqueeze,
 )
-from .ops.manipulation import permute as permute_dims
-from .ops.manipulation import unsqueeze as expand_dims
 from .ops.many import scale_all_, zero_all_
 from .ops.masking import (
     masked_fill,
@@ -222,6 +216,7 @@ from .pytorch_names import FUNCTIONS as _FUNCTIONS
 from .pytorch_names import missing as _missing
 from .random import Generator, default_generator, initial_seed, manual_seed
 from .runtime.host_threads import get_num_threads, set_num_threads
+from .sequences import arange, eye, linspace
 from .storage import Storage
 from .tensor import Tensor
 

@@ -10,7 +10,7 @@ from . import copies
 from .bounds import raise_reported
 from .device import Device, cpu
 from .dtypes import DType
-from .errors import DeviceError
+from .errors import DeviceError, ShapeError
 from .launching import dense_for_transfer
 from .layout import Layout, contiguous, large, ordered
 from .runtime import runtime_of
@@ -125,7 +125,14 @@ def arr(t: Tensor) -> Array:
                 fix='copy it first: x.to("cpu")',
             )
         if layout.size:
-            array = view_buffer(storage, layout.shape, layout.strides, layout.offset)
+            try:
+                array = view_buffer(storage, layout.shape, layout.strides, layout.offset)
+            except ValueError:
+                raise ShapeError(
+                    f"the tensor of shape {layout.shape} and dtype {storage.dtype} is too large to be read",
+                    why="NumPy counts its bytes, repeated ones too, with 64-bit signed integers",
+                    fix="read a part of it: x[:10]",
+                ) from None
         else:
             array = np.empty(layout.shape, NUMPY[storage.dtype])
         t._array = array

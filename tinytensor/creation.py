@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from .device import Device, as_device, cpu
 from .dispatch import arr, from_array, upload, wrap
 from .dispatch import empty as empty_of
 from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64
-from .errors import ArgumentError, DTypeError, GradError, NumberRangeError
+from .errors import ArgumentError, DTypeError, GradError, NumberRangeError, shown
 from .inplace import store
 from .layout import Layout, check_shape, contiguous, large
 from .ops.transfer import transfer
@@ -22,7 +23,7 @@ from .storage import borrow, wrap_foreign
 from .tensor import Tensor
 
 
-def _device(device: Any, what: str) -> Device:
+def place_of(device: Any, what: str) -> Device:
     """The device a caller named, present on this machine; the CPU by default."""
     place = cpu if device is None else as_device(device, what)
     if place is not cpu:
@@ -30,13 +31,23 @@ def _device(device: Any, what: str) -> Device:
     return place
 
 
-def _shape(args: tuple[Any, ...], what: str) -> tuple[int, ...]:
-    """Sizes given as f(2, 3) or as f((2, 3))."""
+def _shape(args: tuple[Any, ...], shape: Any, what: str) -> tuple[int, ...]:
+    """Sizes given as f(2, 3), f((2, 3)) or f(shape=(2, 3))."""
+    if shape is not None:
+        if args:
+            raise ArgumentError(
+                f"{what}: sizes {shown(args)} and shape={shown(shape)}",
+                why="they say the same thing twice",
+                fix="leave out one of them",
+            )
+        return check_shape(shape, what)
     return check_shape(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, what)
 
 
-def _store(array: Array, dtype: DType, device: Device = cpu) -> Tensor:
-    """A tensor of this dtype with a copy of these values."""
+def stored(array: Array, dtype: DType, device: Device, what: str = "") -> Tensor:
+    """A tensor of this dtype with a copy of these values; `what` names the function whose floats must fit."""
+    if what and dtype.rank == 1 and array.dtype.kind == "f" and array.size:
+        check_range([array.min(), array.max()], dtype, what)
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.narrow:
             stored = np.empty(array.shape, NUMPY[dtype])
@@ -62,13 +73,13 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     Raises:
         DTypeError: the data are not numbers, or the dtype does not exist.
         ArgumentError: nested sequences of different lengths.
-        NumberRangeError: a Python integer does not fit into the dtype.
+        NumberRangeError: a Python number does not fit into the integer dtype.
 
     Example:
         >>> tt.tensor([[1, 2], [3, 4]]).dtype
         tinytensor.int64
     """
-    place = _device(device, "tensor")
+    place = place_of(device, "tensor")
     wanted = None if dtype is None else as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
         if data.dtype.kind == "complex" and wanted is not None and wanted.kind != "complex":
@@ -88,37 +99,37 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
                 why="the imaginary part would be lost",
                 fix="pass the real part, or dtype=tt.complex64",
             )
-        if array.dtype.kind in "iu" and chosen.rank == 1 and not isinstance(data, np.ndarray):
-            _check_range(array, chosen, "tensor")
+        ours = not isinstance(data, np.ndarray)  # of an array the values are cast, as by `astype`
+        if array.dtype.kind in "iuf" and array.size and chosen.rank == 1 and ours:
+            check_range([array.min(), array.max()], chosen, "tensor")
         if copies.listener is not None and isinstance(data, np.ndarray):
             copies.note("tensor", "asked", array.size * chosen.itemsize, "a tensor of its own is asked for")
-        made = _store(array, chosen, place)
+        made = stored(array, chosen, place)
     return made.requires_grad_() if requires_grad else made
 
 
-def _check_range(array: Array, dtype: DType, what: str) -> None:
-    """NumberRangeError for Python integers that the dtype cannot hold; NumPy would let them wrap around."""
-    if not array.size:
-        return
-    low, high, limits = int(array.min()), int(array.max()), iinfo(dtype)
-    if low < limits.min or high > limits.max:
-        raise NumberRangeError(
-            f"{what}: the number {low if low < limits.min else high} does not fit into {dtype}",
-            why=f"{dtype} holds {limits.min} to {limits.max}",
-            fix="choose a wider dtype, or dtype=tt.float64",
-        )
+def check_range(ends: list[Any], dtype: DType, what: str) -> None:
+    """NumberRangeError where the dtype cannot hold the smallest or largest number; NumPy would let them wrap
+    around. Of floats the whole part counts.
+    """
+    limits = iinfo(dtype)
+    for x in ends:
+        if isinstance(x, np.generic):
+            x = x.item()
+        whole = isinstance(x, int) or math.isfinite(x)
+        if not (whole and limits.min <= math.trunc(x) <= limits.max):
+            raise NumberRangeError(
+                f"{what}: the number {shown(x)} does not fit into {dtype}",
+                why=f"{dtype} holds {limits.min} to {limits.max}",
+                fix="choose a wider dtype, or dtype=tt.float64",
+            )
 
 
 def _read(data: Any, what: str) -> Array:
     """Python data as an array of numbers."""
     if isinstance(data, (list, tuple)) and _holds_tensor(data):
         data = _unwrap(data)
-    if isinstance(data, np.ma.MaskedArray):
-        raise DTypeError(
-            f"{what}: the data are a masked array",
-            why="a tensor has no mask, so the hidden values would show",
-            fix="fill them first: array.filled(0)",
-        )
+    _refuse_mask(data, what)
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, OverflowError) as error:
@@ -134,6 +145,15 @@ def _read(data: Any, what: str) -> Array:
             fix="convert the data to numbers first",
         )
     return array
+
+
+def _refuse_mask(data: Any, what: str) -> None:
+    if isinstance(data, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{what}: the data are a masked array",
+            why="a tensor has no mask, so the hidden values would show",
+            fix="fill them first: array.filled(0)",
+        )
 
 
 def _holds_tensor(data: Any) -> bool:
@@ -173,7 +193,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
 
     Raises:
         ArgumentError: copy=False, but a copy is needed.
-        DTypeError: the data are not numbers.
+        DTypeError: the data are not numbers, or a masked array.
 
     Example:
         >>> a = np.zeros(3)
@@ -182,13 +202,14 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         >>> t.tolist()
         [7.0, 0.0, 0.0]
     """
-    place = _device(device, "asarray")
+    place = place_of(device, "asarray")
     wanted = None if dtype is None else as_dtype(dtype, "asarray")
     moves = device is not None and place is not (obj.device if isinstance(obj, Tensor) else cpu)
     if moves:
         if copy is False:
             raise _needs_copy(f"a move to {place}")
         return transfer(asarray(obj, dtype=dtype), place)
+    _refuse_mask(obj, "asarray")
     if _gpu_of(obj) is not None:
         there = from_dlpack(obj, copy=copy)
         return there if wanted is None else there.astype(wanted, copy=False)
@@ -258,7 +279,7 @@ def from_numpy(array: Array) -> Tensor:
         A tensor of the array's shape and strides. The array's memory lives as long as the tensor.
 
     Raises:
-        DTypeError: it is not an array, or its dtype is not numeric or not native.
+        DTypeError: it is not an array, it is a masked one, or its dtype is not numeric or not native.
         ArgumentError: its elements do not lie on whole multiples of their size.
 
     Example:
@@ -271,6 +292,7 @@ def from_numpy(array: Array) -> Tensor:
             why="it shares the memory of an array",
             fix="tt.tensor(data)",
         )
+    _refuse_mask(array, "from_numpy")
     if array.dtype.name == "bfloat16":
         return _wrap_array(array.view(np.uint16), bfloat16)
     if array.dtype.kind not in "biufc" or not array.dtype.isnative or array.dtype.itemsize > 16:
@@ -318,10 +340,11 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         >>> tt.from_dlpack(np.arange(3.0)).tolist()
         [0.0, 1.0, 2.0]
     """
-    place = _device(device, "from_dlpack")
+    place = place_of(device, "from_dlpack")
     if (there := _gpu_of(x)) is not None:
         shared = _borrow(x, there)
         return transfer(shared.clone() if copy else shared, there if device is None else place)
+    _refuse_mask(x, "from_dlpack")
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(
             f"from_dlpack: {type(x).__name__} has no __dlpack__",
@@ -357,11 +380,14 @@ def _borrow(x: Any, device: Device) -> Tensor:
     return wrap(None, layout, borrow(found.buffer, found.dtype))
 
 
-def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *sizes: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of uninitialized memory.
 
     Args:
-        shape: sizes, one by one or as a tuple.
+        sizes: sizes of the axes, one by one or as a tuple.
+        shape: the same by name, as in the array API: shape=(2, 3).
         dtype: default float32.
         device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
@@ -371,14 +397,15 @@ def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
 
     Raises:
         ShapeError: a size is negative or too large.
+        AllocationError: there is not enough memory.
 
     Example:
         >>> tt.empty(2, 3).shape
         (2, 3)
     """
-    place = _device(device, "empty")
+    place = place_of(device, "empty")
     wanted = float32 if dtype is None else as_dtype(dtype, "empty")
-    made = empty_of(_shape(shape, "empty"), wanted, device=place)
+    made = empty_of(_shape(sizes, shape, "empty"), wanted, device=place)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -405,7 +432,7 @@ def full(
         >>> tt.full((2,), 1.5).tolist()
         [1.5, 1.5]
     """
-    place = _device(device, "full")
+    place = place_of(device, "full")
     value = tensor(fill_value, dtype=dtype)
     made = empty_of(check_shape(shape, "full"), value.dtype, device=place)
     if place is cpu:
@@ -415,11 +442,14 @@ def full(
     return made.requires_grad_() if requires_grad else made
 
 
-def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *sizes: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of zeros.
 
     Args:
-        shape: sizes, one by one or as a tuple.
+        sizes: sizes of the axes, one by one or as a tuple.
+        shape: the same by name, as in the array API: shape=(2, 3).
         dtype: default float32.
         device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
@@ -429,21 +459,25 @@ def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
 
     Raises:
         ShapeError: a size is negative or too large.
+        AllocationError: there is not enough memory.
 
     Example:
         >>> tt.zeros(2).tolist()
         [0.0, 0.0]
     """
-    place = _device(device, "zeros")
+    place = place_of(device, "zeros")
     wanted = float32 if dtype is None else as_dtype(dtype, "zeros")
-    return full(_shape(shape, "zeros"), 0, dtype=wanted, device=place, requires_grad=requires_grad)
+    return full(_shape(sizes, shape, "zeros"), 0, dtype=wanted, device=place, requires_grad=requires_grad)
 
 
-def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *sizes: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of ones.
 
     Args:
-        shape: sizes, one by one or as a tuple.
+        sizes: sizes of the axes, one by one or as a tuple.
+        shape: the same by name, as in the array API: shape=(2, 3).
         dtype: default float32.
         device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
@@ -453,14 +487,15 @@ def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
     Raises:
         ShapeError: a size is negative or too large.
+        AllocationError: there is not enough memory.
 
     Example:
         >>> tt.ones(2).tolist()
         [1.0, 1.0]
     """
-    place = _device(device, "ones")
+    place = place_of(device, "ones")
     wanted = float32 if dtype is None else as_dtype(dtype, "ones")
-    return full(_shape(shape, "ones"), 1, dtype=wanted, device=place, requires_grad=requires_grad)
+    return full(_shape(sizes, shape, "ones"), 1, dtype=wanted, device=place, requires_grad=requires_grad)
 
 
 def _like(x: Tensor, dtype: Any) -> DType:
@@ -538,99 +573,3 @@ def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = No
         [3.0, 3.0]
     """
     return full(x.shape, fill_value, dtype=_like(x, dtype), device=device or x.device)
-
-
-def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Evenly spaced numbers: start, start + step, … below stop.
-
-    Args:
-        start: first number; if stop is left out, 0 is the first and this is the stop.
-        stop: end, not included.
-        step: distance; may be negative, not zero.
-        dtype: default int64 if all are integers, else float32.
-        device: where the bytes go; default "cpu".
-
-    Returns:
-        shape (ceil((stop - start) / step),).
-
-    Raises:
-        ArgumentError: step is zero, or a bound is not finite.
-
-    Example:
-        >>> tt.arange(1, 7, 2).tolist()
-        [1, 3, 5]
-    """
-    place = _device(device, "arange")
-    if stop is None:
-        start, stop = 0, start
-    bounds = [x.item() if isinstance(x, (Tensor, np.generic)) else x for x in (start, stop, step)]
-    if not all(isinstance(x, (int, float)) and np.isfinite(x) for x in bounds) or bounds[2] == 0:
-        raise ArgumentError(
-            f"arange: start {start}, stop {stop}, step {step}",
-            why="the bounds must be finite numbers and the step not zero",
-            fix="for example tt.arange(0, 10, 2)",
-        )
-    whole = all(isinstance(x, int) for x in bounds)
-    wanted = as_dtype(dtype, "arange") if dtype is not None else int64 if whole else float32
-    check_shape((max(0, int(-(-(bounds[1] - bounds[0]) // bounds[2]))),), "arange")
-    numbers = np.arange(*bounds)
-    if wanted.rank == 1 and whole:
-        _check_range(numbers, wanted, "arange")
-    return _store(numbers, wanted, place)
-
-
-def linspace(
-    start: float, stop: float, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True
-) -> Tensor:
-    """num evenly spaced numbers from start to stop.
-
-    Args:
-        start, stop: the ends.
-        num: how many.
-        dtype: default float32.
-        device: where the bytes go; default "cpu".
-        endpoint: whether stop is the last one.
-
-    Returns:
-        shape (num,).
-
-    Raises:
-        ShapeError: num is negative.
-
-    Example:
-        >>> tt.linspace(0, 1, 5).tolist()
-        [0.0, 0.25, 0.5, 0.75, 1.0]
-    """
-    place = _device(device, "linspace")
-    (count,) = check_shape(num, "linspace")
-    return _store(
-        np.linspace(float(start), float(stop), count, endpoint=endpoint),
-        float32 if dtype is None else as_dtype(dtype, "linspace"),
-        place,
-    )
-
-
-def eye(
-    n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None
-) -> Tensor:
-    """Ones on a diagonal, zeros elsewhere.
-
-    Args:
-        n_rows, n_cols: sizes; square by default.
-        k: which diagonal; positive lies above the main one.
-        dtype: default float32.
-        device: where the bytes go; default "cpu".
-
-    Returns:
-        shape (n_rows, n_cols).
-
-    Raises:
-        ShapeError: a size is negative.
-
-    Example:
-        >>> tt.eye(2).tolist()
-        [[1.0, 0.0], [0.0, 1.0]]
-    """
-    place = _device(device, "eye")
-    rows, columns = check_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
-    return _store(np.eye(rows, columns, k), float32 if dtype is None else as_dtype(dtype, "eye"), place)

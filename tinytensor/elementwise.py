@@ -17,7 +17,7 @@ from .config import config
 from .device import Device, cpu
 from .dispatch import Op, arr, common_device, edge_of, empty, from_array, new, record, wrap
 from .dtypes import DType, bool_, complex64, complex128, float32, float64, promote
-from .errors import DTypeError, GradError, NumberRangeError
+from .errors import DTypeError, GradError, NumberRangeError, shown
 from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
@@ -272,7 +272,7 @@ def number(what: str, x: Scalar, dtype: DType) -> bytes:
 
 def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
     return NumberRangeError(
-        f"{what}: the Python number {x} does not fit into {dtype}",
+        f"{what}: the Python number {shown(x)} does not fit into {dtype}",
         why="a Python number takes the dtype of the tensor that it meets",
         fix="cast the tensor first, for example x.astype(tt.int64)",
     )

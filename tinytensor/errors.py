@@ -2,7 +2,7 @@
 
 TinyTensorError
 ├─ ShapeError  (ValueError)           shapes and axes
-│  └─ IndexRangeError (IndexError)    an index outside its axis
+│  └─ IndexRangeError (IndexError)    an index outside its axis, or an axis outside a shape
 ├─ DTypeError  (TypeError)            dtype rules and casts, operands of a wrong type
 ├─ ArgumentError (ValueError)         a parameter outside its domain
 │  └─ NumberRangeError (OverflowError) a number that its dtype cannot hold
@@ -51,6 +51,15 @@ class TinyTensorError(Exception):
         return _rebuild, (type(self), self.what, self.why, self.fix)
 
 
+def shown(value: object) -> str:
+    """A number or a tuple for a message; Python refuses to print integers of more than 4,300 digits."""
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return f"{'-' if value < 0 else ''}2**{value.bit_length() - 1} or more"
+    return str(value)
+
+
 def _rebuild(cls: type[TinyTensorError], what: str, why: str, fix: str) -> TinyTensorError:
     return cls(what, why=why, fix=fix)
 
@@ -60,7 +69,7 @@ class ShapeError(TinyTensorError, ValueError):
 
 
 class IndexRangeError(ShapeError, IndexError):
-    """An index lies outside its axis."""
+    """An index lies outside its axis, or an axis outside the shape."""
 
 
 class DTypeError(TinyTensorError, TypeError):

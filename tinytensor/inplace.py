@@ -19,7 +19,7 @@ from .device import cpu
 from .dispatch import apply, arr, common_device, edge_of, new_node, registry, requires, values
 from .dtypes import DType, float32, promote
 from .elementwise import Elementwise, Scalar, convert, elementwise, number, on_device, operands, result_dtype
-from .errors import DTypeError, GradError, ShapeError
+from .errors import DTypeError, GradError, ShapeError, shown
 from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes
@@ -326,7 +326,7 @@ def _checked_number(x: Tensor, value: Any) -> Scalar:
     rank = {bool: 0, int: 1, float: 2, complex: 3}[type(value)]
     if rank > dtype.rank and not (rank == 1 and dtype.rank == 0):
         raise DTypeError(
-            f"copy_: the number {value} cannot be written into a tensor of dtype {dtype}",
+            f"copy_: the number {shown(value)} cannot be written into a tensor of dtype {dtype}",
             why="its kind is higher than the tensor's, so its value would be cut",
             fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(type(value),))})",
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import prod
 
-from .errors import ArgumentError, IndexRangeError, ShapeError
+from .errors import ArgumentError, IndexRangeError, ShapeError, shown
 from .shapes import (
     Key,
     Shape,
@@ -211,7 +211,7 @@ class Layout:
         lead = len(shape) - len(self.shape)
         if lead < 0:
             raise ShapeError(
-                f"{what}: shape {self.shape} to {tuple(shape)}",
+                f"{what}: shape {self.shape} to {shown(shape)}",
                 why=f"the new shape has {len(shape)} axes, fewer than {len(self.shape)}",
                 fix=f"give at least {len(self.shape)} sizes, or use reshape or squeeze to drop axes",
             )
@@ -225,8 +225,8 @@ class Layout:
                 strides.append(0)
             else:
                 raise ShapeError(
-                    f"{what}: shape {self.shape} to {tuple(shape)}",
-                    why=f"axis {axis - lead} of size {length} cannot become {want}",
+                    f"{what}: shape {self.shape} to {shown(shape)}",
+                    why=f"axis {axis - lead} of size {length} cannot become {shown(want)}",
                     fix="only axes of size 1 can be repeated; give the present size or -1 for the others",
                 )
         return Layout(check_shape(sizes, what), tuple(strides), self.offset)
@@ -425,7 +425,7 @@ def _lengths_differ(shape: Shape, strides: Shape, what: str) -> ShapeError:
 def _index_out_of_range(index: int, axis: int, shape: Shape, what: str) -> IndexRangeError:
     length = shape[axis]
     return IndexRangeError(
-        f"{what}: index {index} is outside axis {axis} of size {length}",
+        f"{what}: index {shown(index)} is outside axis {axis} of size {length}",
         why=f"axis {axis} of shape {shape} "
         + (f"has indices {-length} to {length - 1}" if length else "has no elements"),
         fix="stay inside this range, or use a slice, which is cut to the axis",

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from math import prod
 
-from .errors import DTypeError, IndexRangeError, ShapeError
+from .errors import DTypeError, IndexRangeError, ShapeError, shown
 
 __all__ = [
     "MAX_SIZE",
@@ -28,6 +28,7 @@ Key = tuple[int | slice | None, ...]
 
 MAX_AXES = 64
 MAX_SIZE = 2**63 - 1  # elements; offsets are 64-bit signed integers on every device
+MAX_EMPTY = MAX_SIZE // 16  # product of the sizes other than 0 of an empty shape: NumPy counts their bytes
 
 
 def as_int(value: object, what: str, noun: str = "a size") -> int:
@@ -56,7 +57,9 @@ def _sizes(shape: object, what: str) -> list[int]:
 
 
 def check_shape(shape: int | Sequence[int], what: str) -> Shape:
-    """Shape as a tuple of ints; ShapeError if a size is negative or the product exceeds 2**63 - 1."""
+    """Shape as a tuple of ints; ShapeError if a size is negative or the product exceeds 2**63 - 1. In an
+    empty shape the other sizes count: strides and array libraries multiply them.
+    """
     sizes = tuple(_sizes(shape, what))
     if len(sizes) > MAX_AXES:
         raise ShapeError(
@@ -66,17 +69,18 @@ def check_shape(shape: int | Sequence[int], what: str) -> Shape:
         )
     total = 1
     for length in sizes:
-        total *= length
+        total *= length or 1
         if length < 0:
             raise ShapeError(
-                f"{what}: shape {sizes} has a negative size",
-                why=f"an axis cannot have {length} elements",
+                f"{what}: shape {shown(sizes)} has a negative size",
+                why=f"an axis cannot have {shown(length)} elements",
                 fix="give sizes of 0 or more",
             )
-    if total > MAX_SIZE:
+    if total > MAX_EMPTY and (0 in sizes or total > MAX_SIZE):
         raise ShapeError(
-            f"{what}: shape {sizes} is too large",
-            why=f"it has {total} elements; positions are 64-bit integers, at most {MAX_SIZE}",
+            f"{what}: shape {shown(sizes)} is too large",
+            why=f"its sizes multiply to {shown(total)}, with 1 for 0; positions in elements and bytes are "
+            f"64-bit integers, at most {MAX_SIZE}",
             fix="split the work into smaller tensors",
         )
     return sizes
@@ -90,13 +94,13 @@ def resolve_shape(shape: int | Sequence[int], size: int, what: str) -> Shape:
         others = prod(sizes[:axis] + sizes[axis + 1 :])
         if sizes.count(-1) > 1:
             raise ShapeError(
-                f"{what}: shape {tuple(sizes)} has -1 more than once",
+                f"{what}: shape {shown(sizes)} has -1 more than once",
                 why="only one size can be computed from the others",
                 fix="write out all sizes but one",
             )
         if others == 0:
             raise ShapeError(
-                f"{what}: shape {tuple(sizes)} leaves -1 open",
+                f"{what}: shape {shown(sizes)} leaves -1 open",
                 why="the other sizes multiply to 0, so every size would fit",
                 fix="write out all sizes",
             )
@@ -110,12 +114,12 @@ def resolve_shape(shape: int | Sequence[int], size: int, what: str) -> Shape:
 
 
 def normalize_axis(axis: object, ndim: int, what: str) -> int:
-    """Axis as an int from 0 to ndim - 1; negative axes count from the end."""
+    """Axis as an int from 0 to ndim - 1; negative axes count from the end, all else is an IndexRangeError."""
     number = as_int(axis, what, "an axis")
     if -ndim <= number < ndim:
         return number + ndim if number < 0 else number
-    raise ShapeError(
-        f"{what}: axis {number} is out of range for {ndim} axes",
+    raise IndexRangeError(
+        f"{what}: axis {shown(number)} is out of range for {ndim} axes",
         why=f"axes are numbered {-ndim} to {ndim - 1}" if ndim else "a single number has no axes",
         fix=f"use an axis from {-ndim} to {ndim - 1}" if ndim else "leave the axis out",
     )
@@ -198,7 +202,7 @@ def wrong_size(size: int, shape: Shape, what: str) -> ShapeError:
     """Error for a shape, perhaps with a -1, that cannot hold `size` elements."""
     known = prod(length for length in shape if length != -1)
     return ShapeError(
-        f"{what}: {size} elements do not fit shape {shape}",
-        why=f"the sizes {'other than -1 ' if -1 in shape else ''}multiply to {known}",
+        f"{what}: {size} elements do not fit shape {shown(shape)}",
+        why=f"the sizes {'other than -1 ' if -1 in shape else ''}multiply to {shown(known)}",
         fix=f"give sizes that multiply to {size}, or one -1 among sizes that divide {size}",
     )

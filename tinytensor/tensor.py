@@ -24,6 +24,7 @@ from .layout import Layout
 from .namespace import __array_api_version__
 from .ops.activation import ActivationMethods
 from .ops.arithmetic import ArithmeticMethods
+from .ops.axes import AxesMethods, matrix_transpose
 from .ops.bitwise import BitwiseMethods
 from .ops.comparison import ComparisonMethods
 from .ops.einsum import EinsumMethods
@@ -33,7 +34,7 @@ from .ops.gathering import GatheringMethods
 from .ops.gelu import GeluMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
-from .ops.manipulation import ManipulationMethods, matrix_transpose, permute, reshape
+from .ops.manipulation import ManipulationMethods, permute, reshape
 from .ops.masking import MaskingMethods
 from .ops.matmul import MatmulMethods
 from .ops.parts import PartsMethods
@@ -70,6 +71,7 @@ class Tensor(
     TrigonometricMethods,
     ActivationMethods,
     ManipulationMethods,
+    AxesMethods,
     ReductionMethods,
     MatmulMethods,
     IndexingMethods,

@@ -26,6 +26,8 @@ def windows(x: Any, size: int, axis: int, step: int) -> Any:
 ROWS = [
     view("reshape", lambda x: tt.reshape(x, (4, -1)), lambda x: x.reshape(4, -1), (2, 6),
          ops=("reshape", "copy"), torch=lambda torch, x: x.reshape(4, -1)),
+    view("permute_dims", lambda x: tt.permute_dims(x, axes=(2, 0, 1)), lambda x: x.transpose(2, 0, 1),
+         (2, 3, 4), ops=("permute",), torch=lambda torch, x: x.permute(2, 0, 1)),
     view("permute", lambda x: tt.permute(x, 2, 0, 1), lambda x: x.transpose(2, 0, 1), (2, 3, 4),
          torch=lambda torch, x: x.permute(2, 0, 1), also=(((0, 2, 3),), ((1, 1, 1),))),
     view("transpose", lambda x: tt.transpose(x, 0, -1), lambda x: x.swapaxes(0, -1), (2, 3, 4),
@@ -43,6 +45,8 @@ ROWS = [
          torch=lambda torch, x: x.flip(1)),
     view("squeeze", tt.squeeze, np.squeeze, (1, 3, 1), ops=("reshape",), torch="torch.squeeze",
          also=(((1, 1),), ((0, 1),), ((),))),
+    view("expand_dims", lambda x: tt.expand_dims(x, axis=1), lambda x: np.expand_dims(x, 1), (3, 4),
+         ops=("reshape",), torch=lambda torch, x: x.unsqueeze(1)),
     view("unsqueeze", lambda x: tt.unsqueeze(x, -2), lambda x: np.expand_dims(x, -2), (3, 4),
          ops=("reshape",), torch=lambda torch, x: x.unsqueeze(-2), also=(((0,),),)),
     view("diagonal", lambda x: tt.diagonal(x, 1, 0, 2), lambda x: np.diagonal(x, 1, 0, 2), (3, 2, 4),

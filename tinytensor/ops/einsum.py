@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layout import Shape, as_int, broadcast_shapes, normalize_axes, normalize_axis
 from .arithmetic import multiply
-from .manipulation import cast, moveaxis, permute, reshape, squeeze
+from .axes import moveaxis
+from .manipulation import cast, permute, reshape, squeeze
 from .matmul import numeric, product
 from .parts import conj
 from .reduction import sum

@@ -16,8 +16,8 @@ from ..dispatch import Op, Spec, Specs, apply, constant, is_tensor, register, va
 from ..dtypes import DType, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..launching import Launch, View, write
-from ..layout import Layout, Shape, as_int, broadcast_shapes, contiguous_strides, normalize_axis
-from ..runtime.host import Array
+from ..layout import Layout, Shape, as_int, broadcast_shapes, check_shape, contiguous_strides, normalize_axis
+from ..runtime.host import Array, allocating
 from .gathering import take
 from .manipulation import broadcast_to, cast, expand, reshape, sum_to
 from .splitting import split
@@ -297,7 +297,8 @@ def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
         x with the axis longer. The gradient of an element adds up over its repeats.
 
     Raises:
-        ShapeError: the axis is out of range, a number is negative, or there are not as many as elements.
+        ShapeError: the axis is out of range, a number is negative, their sum is too large, or there are not
+            as many as elements.
         DTypeError: the numbers are not integers.
 
     Differs from: torch.Tensor.repeat, which is called `tile` here; this is torch.repeat_interleave.
@@ -316,13 +317,14 @@ def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
         return _repeat_each(x, repeats, at)
     n = as_int(repeats, "repeat", "a number of repeats")
     _check_counts(n, "repeat")
-    apart = (*shape[: at + 1], n, *shape[at + 1 :])
+    apart = check_shape((*shape[: at + 1], n, *shape[at + 1 :]), "repeat")
     merged = (*shape[:at], shape[at] * n, *shape[at + 1 :])
     return apply(Repeat, x, shape=merged, apart=apart, new=(at + 1,))
 
 
 def _repeat_each(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
-    counts, n = values(repeats), x.layout.shape[axis]
+    counts, shape = values(repeats), x.layout.shape
+    n = shape[axis]
     if repeats.storage.dtype.kind not in ("int", "uint"):
         raise DTypeError(
             f"repeat: repeats of dtype {repeats.storage.dtype}",
@@ -331,13 +333,23 @@ def _repeat_each(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
         )
     if counts.ndim > 1 or counts.size not in (1, n):
         raise ShapeError(
-            f"repeat: repeats of shape {counts.shape} for axis {axis} of shape {x.layout.shape}",
+            f"repeat: repeats of shape {counts.shape} for axis {axis} of shape {shape}",
             why=f"there is one number for all, or one for each of the {n} elements of the axis",
             fix=f"give a tensor of shape ({n},)",
         )
     _check_counts(int(counts.min()) if counts.size else 0, "repeat")
-    index = np.repeat(np.arange(n), counts.astype(np.int64))
+    total = _exact_sum(counts) * (n if counts.size == 1 else 1)
+    check_shape((*shape[:axis], total, *shape[axis + 1 :]), "repeat")
+    with allocating("repeat", total * 8):
+        index = np.repeat(np.arange(n), counts.astype(np.int64))
     return take(x, constant(index, int64, x.storage.device), axis)
+
+
+def _exact_sum(counts: Array) -> int:
+    """The sum of integers of 0 or more. np.repeat lets it wrap around and then writes past its memory."""
+    wide = counts.astype(np.uint64)
+    high, low = wide >> np.uint64(32), wide & np.uint64(0xFFFFFFFF)
+    return (int(high.sum()) << 32) + int(low.sum())
 
 
 def _check_counts(lowest: int, what: str) -> None:
@@ -372,7 +384,7 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
     ndim = max(len(shape), len(times))
     shape = (1,) * (ndim - len(shape)) + shape
     times = [1] * (ndim - len(times)) + times
-    apart = tuple([n for pair in zip(times, shape) for n in pair])
+    apart = check_shape([n for pair in zip(times, shape) for n in pair], "tile")
     merged = tuple([r * n for r, n in zip(times, shape)])
     return apply(Repeat, reshape(x, shape), shape=merged, apart=apart, new=tuple(range(0, 2 * ndim, 2)))
 

@@ -10,7 +10,7 @@ from .. import copies
 from ..device import Device, cpu
 from ..dispatch import constant, is_tensor, values
 from ..dtypes import bool_, int64, uint64
-from ..errors import DTypeError, IndexRangeError, ShapeError
+from ..errors import DTypeError, IndexRangeError, ShapeError, shown
 from ..layout import Shape, as_int, normalize_key
 from .nonzero import true_indices
 from .slicing import index_view
@@ -79,7 +79,7 @@ def _number(part: Any, shape: Shape, what: str, device: Device) -> Tensor:
     index = as_int(part, what, "an index")
     if not -(2**63) <= index < 2**63:
         raise IndexRangeError(
-            f"{what}: index {index} is out of range for shape {shape}",
+            f"{what}: index {shown(index)} is out of range for shape {shape}",
             why="no axis has so many elements",
             fix="correct the index",
         )

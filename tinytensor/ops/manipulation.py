@@ -14,6 +14,7 @@ import numpy as np
 from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..config import config
+from ..device import as_device, cpu
 from ..dispatch import (
     Op,
     Spec,
@@ -29,6 +30,7 @@ from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, reso
 from ..runtime.host import Array, fill, narrow, widen
 from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
 from .reduction_grid import launch_reduction
+from .transfer import transfer
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -214,8 +216,8 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
     return apply(Cast, x, dtype=dtype, source=source)
 
 
-def astype(x: Tensor, dtype: Any, *, copy: bool = True) -> Tensor:
-    """Cast to another dtype.
+def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
+    """Cast to another dtype, and move to another device where one is named.
 
     Floats become integers by dropping the fraction; anything nonzero is True; values outside the range of an
     integer dtype are undefined, as in NumPy; of complex values the real part is kept.
@@ -223,19 +225,23 @@ def astype(x: Tensor, dtype: Any, *, copy: bool = True) -> Tensor:
     Args:
         x: any shape.
         dtype: a DType, its name, or a NumPy or Python type.
-        copy: with False, x itself is returned when it has the dtype already.
+        copy: with False, x itself is returned when it has the dtype and is on the device already.
+        device: where the result goes; default: the device of x.
 
     Returns:
         shape of x, the new dtype. Differentiable where both dtypes are floating.
 
     Raises:
         DTypeError: there is no such dtype.
+        DeviceError: there is no such device.
 
     Example:
         >>> tt.tensor([1.7, -1.7]).astype(tt.int32).tolist()
         [1, -1]
     """
     wanted = as_dtype(dtype, "astype")
+    if device is not None and (place := as_device(device, "astype")) is not x.storage.device:
+        return cast(transfer(x, place), wanted) if place is cpu else transfer(cast(x, wanted), place)
     if wanted is x.storage.dtype:
         return clone(x) if copy else x
     return cast(x, wanted)
@@ -456,64 +462,6 @@ def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
     return remember(x, "transpose", asked, t, Permute, params) if plain else t
 
 
-def matrix_transpose(x: Tensor) -> Tensor:
-    """Swap the last two axes: a view, `x.mT`.
-
-    Args:
-        x: shape (..., M, N).
-
-    Returns:
-        shape (..., N, M), sharing memory with x.
-
-    Raises:
-        ShapeError: x has fewer than two axes.
-
-    Example:
-        >>> tt.zeros(5, 2, 3).mT.shape
-        (5, 3, 2)
-    """
-    if len(x.layout.shape) < 2:
-        raise ShapeError(
-            f"matrix_transpose: shape {x.layout.shape} has no last two axes",
-            why="a matrix has rows and columns",
-            fix="give it a second axis with x.unsqueeze(0)",
-        )
-    return transpose(x, -1, -2)
-
-
-def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
-    """Move axes to new places; the others keep their order: a view.
-
-    Args:
-        x: any shape.
-        source: axis or axes to move.
-        destination: where each goes.
-
-    Returns:
-        x with permuted axes, sharing its memory.
-
-    Raises:
-        ShapeError: an axis is out of range, repeated, or the numbers of axes differ.
-
-    Example:
-        >>> tt.zeros(2, 3, 4).moveaxis(0, -1).shape
-        (3, 4, 2)
-    """
-    ndim = len(x.layout.shape)
-    src = normalize_axes(source, ndim, "moveaxis")
-    dst = normalize_axes(destination, ndim, "moveaxis")
-    if len(src) != len(dst):
-        raise ShapeError(
-            f"moveaxis: {len(src)} source axes and {len(dst)} destinations",
-            why="each moved axis needs one new place",
-            fix="give as many destinations as sources",
-        )
-    order = [a for a in range(ndim) if a not in src]
-    for to, a in sorted(zip(dst, src, strict=True)):
-        order.insert(to, a)
-    return view(Permute, x, axes=tuple(order))
-
-
 def expand(x: Tensor, *shape: Any) -> Tensor:
     """Repeat axes of size 1 without copying: a view with stride 0.
 
@@ -628,8 +576,13 @@ def unsqueeze(x: Tensor, axis: int) -> Tensor:
         >>> tt.zeros(3).unsqueeze(0).shape
         (1, 3)
     """
+    return with_axis(x, axis, "unsqueeze")
+
+
+def with_axis(x: Tensor, axis: int, what: str) -> Tensor:
+    """`unsqueeze` for functions of other names, which the message begins with."""
     shape = x.layout.shape
-    at = normalize_axis(axis, len(shape) + 1, "unsqueeze")
+    at = normalize_axis(axis, len(shape) + 1, what)
     return make_view(x, found := x.layout.unsqueeze(at), Reshape, {"shape": found.shape, "shape_in": shape})
 
 
@@ -644,7 +597,6 @@ class ManipulationMethods:
     detach = detach
     permute = permute
     transpose = transpose
-    moveaxis = moveaxis
     expand = expand
     broadcast_to = broadcast_to
     flip = flip

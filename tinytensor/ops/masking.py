@@ -41,6 +41,7 @@ class Triangle(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, k: int, upper: bool) -> None:
         rows, columns = x.shape[-2:]
+        k = _near(k, rows, columns)
         lower = np.tri(rows, columns, k - upper, np.bool_)  # (rows, columns)
         y[...] = 0
         np.copyto(y, x, where=~lower if upper else lower)
@@ -48,7 +49,7 @@ class Triangle(Op):
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, k: int, upper: bool) -> None:
         rows, columns = x.shape[-2:]
-        k = max(-rows - 1, min(k, columns + 1))  # a diagonal further out is outside all the same
+        k = _near(k, rows, columns)
         index = index_type(y, x)
         rank, through = walk("triu" if upper else "tril", x.shape, x.strides, index=index)
         args = (y.as_bits(), x.as_bits(), through, rows, columns, k, upper, y.size)
@@ -57,6 +58,11 @@ class Triangle(Op):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, k: int, upper: bool) -> Grads:
         return (None if grads[0] is None else apply(Triangle, grads[0], k=k, upper=upper),)
+
+
+def _near(k: int, rows: int, columns: int) -> int:
+    """The diagonal, or one just outside in place of one that is further out."""
+    return max(-rows - 1, min(k, columns + 1))
 
 
 def tril(x: Tensor, k: int = 0) -> Tensor:

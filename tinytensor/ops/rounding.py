@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import register
-from ..elementwise import REAL_NUMERIC, Elementwise, unary
+from ..elementwise import NUMERIC, REAL_NUMERIC, Elementwise, unary
 from ..runtime.host import Array
 from .arithmetic import flat
 
@@ -21,7 +21,7 @@ class Step(Elementwise):
     """What the ops of this module share."""
 
     inputs = ("x",)
-    accepts = REAL_NUMERIC
+    accepts: ClassVar[tuple[str, ...]] = REAL_NUMERIC
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -32,7 +32,7 @@ def _of_floats(ufunc: np.ufunc) -> Callable[..., Any]:
     """The ufunc for floats, a copy for integers."""
 
     def rounded(x: Array, out: Any = None, order: Any = "K") -> Any:
-        return (ufunc if x.dtype.kind == "f" else np.positive)(x, out=out, order=order)
+        return (ufunc if x.dtype.kind in "fc" else np.positive)(x, out=out, order=order)
 
     return staticmethod(rounded)
 
@@ -54,7 +54,8 @@ class Trunc(Step):
 
 @register
 class Round(Step):
-    ufunc = _of_floats(np.rint)
+    ufunc = _of_floats(np.rint)  # of complex numbers it rounds both parts
+    accepts = NUMERIC
 
 
 def ceil(x: Tensor) -> Tensor:
@@ -118,13 +119,13 @@ def round(x: Tensor) -> Tensor:
     """Each element rounded to the nearest whole number, a half to the even one; `round(x)`.
 
     Args:
-        x: any shape; not bool, not complex.
+        x: any shape; not bool. Of complex numbers both parts are rounded.
 
     Returns:
         shape and dtype of x. Its gradient is 0.
 
     Raises:
-        DTypeError: x is bool or complex.
+        DTypeError: x is bool.
 
     Example:
         >>> tt.round(tt.tensor([-1.5, 1.5, 2.5])).tolist()

@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from .. import dtypes
 from ..config import config
 from ..dtypes import DType
-from ..errors import AllocationError, ArgumentError
+from ..errors import AllocationError, ArgumentError, TinyTensorError
 from .host_kernels import HostKernels
 
 Array = npt.NDArray[Any]
@@ -200,11 +201,7 @@ class Pool:
             try:
                 block.bytes = np.empty(size_class + 64, np.uint8)
             except (MemoryError, ValueError):
-                raise AllocationError(
-                    f"allocation: {size_class:,} bytes are not to be had",
-                    why=f"the pool holds {self.statistics.live:,} bytes in use, and the system gives no more",
-                    fix="make smaller tensors, or let go of some",
-                ) from None
+                raise _out_of_memory("allocation", size_class) from None
         block.offset = -block.bytes.ctypes.data % 64
         return block
 
@@ -265,6 +262,25 @@ def _measure_alone() -> int:
 
 _ALONE = _measure_alone()
 pool = Pool()
+
+
+def _out_of_memory(what: str, nbytes: int) -> AllocationError:
+    return AllocationError(
+        f"{what}: {nbytes:,} bytes are not available",
+        why=f"the pool holds {pool.statistics.live:,} bytes in use, and the system gives no more",
+        fix="make smaller tensors, or let go of some",
+    )
+
+
+@contextmanager
+def allocating(what: str, nbytes: int) -> Iterator[None]:
+    """AllocationError where NumPy finds no memory for an array of its own, of so many bytes."""
+    try:
+        yield
+    except TinyTensorError:
+        raise
+    except (MemoryError, ValueError):  # ValueError: more bytes than there are addresses
+        raise _out_of_memory(what, nbytes) from None
 
 
 # ---- scratch -----------------------------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""An axis out of range in every function that takes one: an IndexError, as in NumPy and the array API."""
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+
+import tinytensor as tt
+
+X = tt.ones(2, 3, 4)
+INDEX = tt.zeros(2, 3, 4, dtype=tt.int64)
+NAMES = ("axis", "axes", "axis1", "source")
+# functions that take more than x and the axis
+CALLS: dict[str, Callable[[int], object]] = {
+    "cat": lambda axis: tt.cat([X, X], axis),
+    "chunk": lambda axis: tt.chunk(X, 2, axis),
+    "concat": lambda axis: tt.concat([X, X], axis),
+    "diagonal": lambda axis: tt.diagonal(X, 0, axis, 1),
+    "gather": lambda axis: tt.gather(X, INDEX, axis),
+    "moveaxis": lambda axis: tt.moveaxis(X, axis, 0),
+    "permute": lambda axis: tt.permute(X, 0, 1, axis),
+    "permute_dims": lambda axis: tt.permute_dims(X, (0, 1, axis)),
+    "repeat": lambda axis: tt.repeat(X, 2, axis),
+    "roll": lambda axis: tt.roll(X, 1, axis),
+    "scatter_add": lambda axis: tt.scatter_add(X, INDEX, X, axis),
+    "split": lambda axis: tt.split(X, 2, axis),
+    "stack": lambda axis: tt.stack([X, X], axis),
+    "take": lambda axis: tt.take(X, tt.arange(2), axis),
+    "take_along_axis": lambda axis: tt.take_along_axis(X, INDEX, axis),
+    "tensordot": lambda axis: tt.tensordot(X, X, ((axis,), (0,))),
+    "topk": lambda axis: tt.topk(X, 1, axis),
+    "trace": lambda axis: tt.trace(X, 0, axis, 1),
+    "transpose": lambda axis: tt.transpose(X, 0, axis),
+    "unfold": lambda axis: tt.unfold(X, axis, 2),
+    "vecdot": lambda axis: tt.vecdot(X, X, axis=axis),
+}
+
+
+def _takes_axis() -> list[str]:
+    functions = {name: getattr(tt, name) for name in tt.__all__}
+    functions = {name: f for name, f in functions.items() if inspect.isfunction(f)}
+    return [name for name, f in functions.items() if any(p in inspect.signature(f).parameters for p in NAMES)]
+
+
+def test_the_table_is_of_use() -> None:
+    assert len(_takes_axis()) >= 48
+    assert set(CALLS) <= set(_takes_axis())
+
+
+@pytest.mark.parametrize("axis", [4, -5, 2**70])
+@pytest.mark.parametrize("name", _takes_axis())
+def test_an_axis_out_of_range_is_an_index_error(name: str, axis: int) -> None:
+    call = CALLS.get(name, lambda axis: getattr(tt, name)(X, axis=axis))
+    with pytest.raises(tt.IndexRangeError, match=f"^{name}: axis {axis}|: axis .* out of range") as caught:
+        call(axis)
+    assert isinstance(caught.value, IndexError)
+    assert isinstance(caught.value, ValueError)  # as NumPy's AxisError, which is both

@@ -1,0 +1,124 @@
+"""Sizes and numbers that no memory and no dtype holds: each call works or raises an error of the engine."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+
+resource = pytest.importorskip("resource")
+
+SIZES: list[Any] = [2**50, 2**62, 2**63, 2**64, 10**30, 10**5000, -1, -(2**70)]
+SHAPES: list[Any] = [
+    *SIZES,
+    *[(2**31, 2**31), (2**40, 2**40), (2**62, 2**62, 0), (0, 2**62, 2**62), (2**62, 0), (0, 2**63)],
+    *[(0, 2**64), (0, 10**5000), (-1, 2**62), (2**20,) * 70],
+]
+BY_SHAPE: dict[str, Callable[[Any, str], object]] = {
+    "empty": lambda s, d: tt.empty(s, device=d),
+    "zeros": lambda s, d: tt.zeros(s, dtype=tt.bool, device=d),
+    "ones": lambda s, d: tt.ones(s, dtype=tt.float64, device=d),
+    "full": lambda s, d: tt.full(s, 1.5, device=d),
+    "rand": lambda s, d: tt.rand(s, device=d),
+    "randn": lambda s, d: tt.randn(s, device=d),
+    "randint": lambda s, d: tt.randint(0, 5, s, device=d),
+    "expand": lambda s, d: repr(tt.zeros((), device=d).expand(s)),
+    "broadcast_to": lambda s, d: repr(tt.broadcast_to(tt.zeros((), device=d), s)),
+    "reshape": lambda s, d: tt.zeros(4, device=d).reshape(s),
+    "reshape of nothing": lambda s, d: repr(tt.zeros(0, device=d).reshape(s)),
+    "tile": lambda s, d: tt.tile(tt.zeros(4, device=d), s),
+}
+BY_SIZE: dict[str, Callable[[Any, str], object]] = {
+    "arange": lambda n, d: tt.arange(n, device=d),
+    "arange from 0": lambda n, d: tt.arange(0, n, device=d),
+    "arange of floats": lambda n, d: tt.arange(0.5, n, device=d),
+    "arange step": lambda n, d: tt.arange(0, 4, n, device=d),
+    "linspace": lambda n, d: tt.linspace(0, 1, n, device=d),
+    "linspace to": lambda n, d: tt.linspace(0, n, 3, device=d),
+    "eye": lambda n, d: tt.eye(n, device=d),
+    "eye of nothing": lambda n, d: tt.eye(0, n, device=d),
+    "eye k": lambda n, d: tt.eye(3, 4, k=n, device=d),
+    "repeat": lambda n, d: tt.repeat(tt.zeros(4, device=d), n),
+    "permutation": lambda n, d: tt.permutation(n, device=d),
+    "one_hot": lambda n, d: tt.one_hot(tt.zeros(4, dtype=tt.int64, device=d), n),
+    "pad": lambda n, d: tt.pad(tt.zeros(4, device=d), ((0, n),)),
+    "tril": lambda n, d: tt.tril(tt.ones(3, 3, device=d), n),
+    "roll": lambda n, d: tt.roll(tt.ones(3, device=d), n),
+    "tensor": lambda n, d: tt.tensor([n], device=d),
+    "full of": lambda n, d: tt.full(3, n, device=d),
+    "add": lambda n, d: tt.ones(3, device=d) + n,
+    "add to integers": lambda n, d: tt.ones(3, dtype=tt.int32, device=d) + n,
+    "fill_": lambda n, d: tt.ones(3, device=d).fill_(n),
+    "index": lambda n, d: tt.ones(3, device=d)[n],
+    "slice": lambda n, d: tt.ones(3, device=d)[n:],
+    "setitem": lambda n, d: tt.ones(3, dtype=tt.int32, device=d).__setitem__(0, n),
+}
+
+
+@contextlib.contextmanager
+def little_memory() -> Iterator[None]:
+    """At most 8 GiB more of addresses than now, so that large arrays are refused on every machine."""
+    with open("/proc/self/statm") as f:
+        now = int(f.read().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + (8 << 30), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("name", [*BY_SHAPE, *BY_SIZE])
+def test_sizes_beyond_all_memory_end_in_an_error_of_the_engine(name: str, device: str) -> None:
+    call = BY_SHAPE.get(name) or BY_SIZE[name]
+    with little_memory():
+        for size in SHAPES if name in BY_SHAPE else SIZES:
+            with contextlib.suppress(tt.TinyTensorError):
+                call(size, device)
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_numbers_of_arange_are_those_of_range(device: str) -> None:
+    for bounds in [(0, 4, 2**64), (5, -7, -3), (-(2**63), -(2**63) + 3), (2**63 - 3, 2**63), (3, 3), (3, 1)]:
+        assert tt.arange(*bounds, device=device).tolist() == list(range(*bounds))
+    high = (2**64 - 9, 2**64, 4)
+    assert tt.arange(*high, dtype=tt.uint64, device=device).tolist() == list(range(*high))
+    assert tt.arange(5, dtype=tt.float16, device=device).tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    for given in [(0.5, 3.2, 0.3), (3, 0.0, -0.1), (1, 2, 0.25)]:
+        assert tt.arange(*given, dtype=tt.float64, device=device).tolist() == np.arange(*given).tolist()
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("k", [0, 1, -1, 2, -3, 3, 9, -9])
+def test_eye_is_numpys(k: int, device: str) -> None:
+    for shape in [(3, 3), (2, 4), (4, 2), (0, 3)]:
+        ours = tt.eye(*shape, k=k, dtype=tt.int32, device=device)
+        assert ours.tolist() == np.eye(*shape, k, np.int32).tolist()
+        assert ours.shape == shape
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize(
+    "counts", [[2**62] * 4, [2**63 - 1] * 2, [2**62, 2**62, 2**62, 2**62 + 1], [2**50, 0, 0, 1]]
+)
+def test_repeats_whose_sum_overflows_are_refused(counts: list[int], device: str) -> None:
+    x = tt.zeros(len(counts), device=device)
+    with pytest.raises((tt.ShapeError, tt.AllocationError), match=r"^repeat: "), little_memory():
+        tt.repeat(x, tt.tensor(counts, device=device))
+    with pytest.raises((tt.ShapeError, tt.AllocationError), match=r"^repeat: "), little_memory():
+        tt.repeat(x, tt.tensor([2**63, *counts[1:]], dtype=tt.uint64, device=device))
+
+
+def test_a_shape_is_given_once() -> None:
+    for make in (tt.zeros, tt.ones, tt.empty):
+        assert make(shape=(2, 3)).shape == make(2, 3).shape == make((2, 3)).shape == (2, 3)
+        assert make(shape=4).shape == (4,)
+        with pytest.raises(tt.ArgumentError, match="twice"):
+            make(2, shape=(2,))
+    assert tt.full(shape=(2,), fill_value=3).tolist() == [3, 3]
