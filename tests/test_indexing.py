@@ -219,3 +219,21 @@ def test_one_hot_counts_from_zero():
 def test_minus_zero_is_zero(dtype):
     (found,) = tt.nonzero(tt.tensor([-0.0, 1.0, 0.0, float("nan")], dtype=dtype))
     assert found.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (0, 0, 2), (0,)])
+def test_an_empty_mask_selects_nothing(shape, device):
+    x = tt.zeros(shape, device=device, requires_grad=True)
+    expected = np.zeros(shape)
+    for axes in range(1, len(shape) + 1):
+        mask = np.zeros(shape[:axes], bool)
+        for ours in (mask, tt.tensor(mask, device=device)):
+            picked = x[ours]
+            assert picked.shape == expected[mask].shape
+            picked.sum().backward()
+            y = x.detach().clone()
+            y[ours] = 1.0
+            assert y.shape == shape
+    assert x.grad.shape == shape
+    assert [i.shape for i in tt.nonzero(x.detach())] == [i.shape for i in np.nonzero(expected)]

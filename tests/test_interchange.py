@@ -120,3 +120,25 @@ def test_one_element_formats_like_a_number():
     assert f"{tt.tensor([1.0])}" == "tensor([1.])"
     with pytest.raises(tt.ShapeError):
         f"{tt.ones(2):.2f}"
+
+
+@pytest.mark.parametrize("take", [tt.tensor, tt.asarray, tt.from_numpy, tt.from_dlpack])
+def test_a_masked_array_is_refused(take):
+    masked = np.ma.array([1.0, 2.0], mask=[True, False])
+    with pytest.raises(tt.DTypeError, match="masked array"):
+        take(masked)
+    np.testing.assert_array_equal(take(masked.filled(0)).numpy(), [0.0, 2.0])
+
+
+@pytest.mark.parametrize(("source", "target"), [("cpu", "emulated"), ("emulated", "cpu"), ("cpu", "cpu")])
+def test_a_cast_moves_to_the_device_it_names(source, target):
+    x = tt.tensor([1.5, -2.5], device=source, requires_grad=True)
+    for dtype in (tt.float64, tt.float32):
+        y = x.astype(dtype, device=target)
+        assert (y.dtype, str(y.device), y.tolist()) == (dtype, target, [1.5, -2.5])
+        assert not y.shares_memory(x) if source == target else True
+        (g,) = tt.grad(y.sum(), x)
+        assert (g.dtype, str(g.device), g.tolist()) == (tt.float32, source, [1.0, 1.0])
+    assert x.astype(tt.float32, device=source, copy=False) is x
+    back = x.detach().astype(tt.complex64, device="cpu")
+    assert back.tolist() == [1.5 + 0j, -2.5 + 0j]

@@ -233,3 +233,11 @@ def test_write_through_a_view_of_a_base_that_overlaps_itself() -> None:
         row += b
     row += 1.0
     assert windows.tolist() == [[1.0, 2.0], [2.0, 2.0], [2.0, 3.0]]
+
+
+def test_round_of_complex_numbers_rounds_both_parts() -> None:
+    values = np.array([1.5 - 2.5j, 0.4 + 0.6j, complex(np.inf, -0.2), complex(np.nan, 3.5)])
+    for dtype in ("complex64", "complex128"):
+        ours = tt.round(tt.tensor(values, dtype=dtype))
+        assert str(ours.dtype) == dtype
+        np.testing.assert_array_equal(ours.numpy(), np.round(values.astype(dtype)))
