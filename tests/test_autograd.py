@@ -180,12 +180,40 @@ def test_gradients_add_out_of_place_where_the_old_one_overlaps_itself():
 def test_a_grad_of_another_shape_is_refused(wrong):
     make, *shape = wrong
     x = leaf(1.0, 2.0)
-    x.grad = make(*shape)
-    with raises(r"has shape .*x\.grad = None"):
-        (x * 2).sum().backward()
-    x.grad = tt.zeros(2, dtype=tt.float64)
-    with raises("dtype float64"):
-        (x * 2).sum().backward()
+    with raises(r"the gradient has shape .*, the tensor \(2,\)", tt.ShapeError):
+        x.grad = make(*shape)
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: 5, tt.DTypeError, "grad: the gradient is a int"),
+        (lambda: np.ones(2), tt.DTypeError, "the gradient is a ndarray.*tt.asarray"),
+        (lambda: tt.zeros(2, dtype=tt.float64), tt.DTypeError, r"dtype float64.*astype\(tt.float32\)"),
+        (
+            lambda: tt.zeros(2, device="emulated"),
+            tt.DeviceError,
+            r"on emulated, the tensor on cpu.*to\('cpu'\)",
+        ),
+    ],
+)
+def test_only_a_tensor_like_x_can_be_its_gradient(make, error, text):
+    x = leaf(1.0, 2.0)
+    kept = x.grad = tt.ones(2)
+    with raises(text, error):
+        x.grad = make()
+    assert x.grad is kept
+    x.grad = None
+    assert x.grad is None
+
+
+def test_a_gradient_to_start_from_is_on_the_device_of_the_output():
+    x = leaf(1.0, 2.0)
+    with raises(r"backward: the gradient of shape \(2,\) is on emulated, the tensor on cpu", tt.DeviceError):
+        (x * 2).backward(tt.ones(2, device="emulated"))
+    with raises("grad: the gradient of shape .* is on emulated", tt.DeviceError):
+        tt.grad(x * 2, x, tt.ones(2, device="emulated"))
 
 
 @pytest.mark.parametrize("size", [3, 5000])  # memory of NumPy, and of the pool
@@ -240,7 +268,7 @@ def test_backward_needs_a_gradient_of_the_right_shape():
     x = leaf(1.0, 2.0)
     with raises("needs a gradient to start from"):
         (x * 2).backward()
-    with raises("the output \\(2,\\)", tt.ShapeError):
+    with raises("the tensor \\(2,\\)", tt.ShapeError):
         (x * 2).backward(tt.ones(3))
     with raises("gradients are tensors", tt.DTypeError):
         (x * 2).backward(1.0)

@@ -54,7 +54,7 @@ def test_short_gradients_keep_their_bits(max_norm):
 
 
 def test_sixteen_bit_gradients_are_scaled_in_float32():
-    w = tt.ones(4, requires_grad=True)
+    w = tt.ones(4, dtype=tt.bfloat16, requires_grad=True)
     w.grad = tt.full((4,), 3.0, dtype=tt.bfloat16)
     assert float(optim.clip_grad_norm_(w, 2.0)) == 6.0
     assert w.grad.tolist() == [1.0] * 4  # a factor of 1/3 rounded to 8 bits would give 1.0078

@@ -134,6 +134,40 @@ def test_the_same_leaf_may_be_reached_from_inside_its_own_hook():
     assert x.grad.tolist() == [21.0, 21.0]
 
 
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_pass_in_which_a_hook_raises_adds_nothing(first, create):
+    leaves = [tt.tensor([1.0, 2.0], requires_grad=True) for _ in range(3)]
+    if not first:
+        sum([x * 5 for x in leaves]).sum().backward()
+    before = [None if x.grad is None else x.grad.tolist() for x in leaves]
+    y = leaves[0] * leaves[1] + leaves[2]
+    y.retain_grad()
+
+    def refuse(grad):
+        raise ValueError("no")
+
+    for watched in (*leaves, y):
+        handle = watched.register_hook(refuse)
+        with raises("no", ValueError):
+            y.sum().backward(retain_graph=True, create_graph=create)
+        assert [None if x.grad is None else x.grad.tolist() for x in leaves] == before
+        assert y.grad is None
+        handle.remove()
+    y.sum().backward()
+    add = 0.0 if first else 5.0
+    assert [x.grad.tolist() for x in leaves] == [[1 + add, 2 + add], [1 + add, 2 + add], [1 + add, 1 + add]]
+    assert y.grad.tolist() == [1.0, 1.0]
+
+
+def test_a_hook_gives_a_gradient_on_the_same_device():
+    x, _, z = chain()
+    x.register_hook(lambda grad: grad.to("emulated"))
+    with raises(r"on emulated.*return grad.to\('cpu'\)", tt.DeviceError):
+        z.backward()
+    assert x.grad is None
+
+
 # ---- retained gradients --------------------------------------------------------------------------------
 
 

@@ -353,15 +353,6 @@ def test_options_are_checked_again_before_each_step():
     assert w.tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("grad", [tt.ones(1), tt.ones(2, dtype=tt.float64)])
-@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
-def test_a_gradient_must_be_like_its_parameter(kind, grad):
-    w = tt.ones(2, requires_grad=True)
-    w.grad = grad
-    with pytest.raises(tt.GradError, match=r"a gradient has shape"):
-        kind([w]).step()
-
-
 def test_an_optimizer_without_update_says_so():
     w = tt.ones(2, requires_grad=True)
     w.grad = tt.ones(2)

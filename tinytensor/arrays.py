@@ -43,7 +43,7 @@ def wrap(array: Array | None, layout: Layout, storage: Storage) -> Tensor:
     t = new(_Tensor)
     t.storage = storage
     t.layout = layout
-    t.grad = None
+    t._grad = None
     t._array = array
     t._requires = False
     t._edge = t._base = t._hooks = None

@@ -55,6 +55,7 @@ class Pass:
         "good",
         "grads",
         "keep",
+        "kept",
         "keys",
         "leaves",
         "owned",
@@ -76,6 +77,7 @@ class Pass:
         self.leaves: dict[int, Tensor] = {}
         self.keep: dict[int, Tensor] = {}  # the leaf tensors behind the ids in `leaves`
         self.owned: set[Any] = set()  # keys whose gradient is a sum that this pass made: safe to add into
+        self.kept: list[tuple[Tensor, Tensor]] = []  # results that retain their gradient, and it
         self.found: dict[Any, Tensor | None] = {}
         if wanted is not None:
             self.waiting.clear()  # this pass touches no .grad
@@ -135,7 +137,7 @@ class Pass:
                             self._count_down(p)
             back = g = None  # what is accumulated now is held by nobody else
             while self.complete:
-                self._accumulate(id(self.complete.pop()))
+                self._accumulate((id(self.complete.pop()),))
 
     def _count_down(self, leaf: Tensor) -> None:
         """One contribution fewer to wait for; there may have been none in it."""
@@ -164,7 +166,7 @@ class Pass:
             for before in tuple(extra.before):
                 out = replaced_all("register_prehook", out, before(out))
             for ref, index in extra.retained:
-                _keep(ref(), out[index])
+                self._keep(ref(), out[index])
         if self.keys is not None:
             self._note(node, out)
         if not flows or (self.good is not None and node not in self.good):
@@ -191,6 +193,11 @@ class Pass:
             None if g is None or not n else g if s is None else Algebra.fit(g, *s)
             for g, s, n in zip(back, specs, needs, strict=True)
         ]
+
+    def _keep(self, t: Tensor | None, grad: Tensor | None) -> None:
+        """The gradient of a result that retains it: never the gradient itself."""
+        if t is not None and grad is not None:
+            self.kept.append((t, Algebra.clone(grad)))
 
     def _note(self, node: Node, out: Grads) -> None:
         """File the gradients that the caller asked for."""
@@ -219,24 +226,30 @@ class Pass:
         return [self.found.get(key_of(e)) for e in wanted]
 
     def accumulate(self) -> None:
-        """Add the leaves' gradients to their `.grad`."""
-        for key in tuple(self.leaves):
-            self._accumulate(key)
+        """Add the leaves' gradients to their `.grad`, now that nothing on the way has raised."""
+        self._accumulate(tuple(self.leaves))
+        for t, g in self.kept:
+            t._grad = g if t._grad is None else Algebra.add(t._grad, g)
 
-    def _accumulate(self, key: int) -> None:
-        """Add the gradient of one leaf, and tell those who wait for it."""
-        leaf = self.keep[key]
-        if not leaf._requires:
-            return
+    def _accumulate(self, keys: Sequence[int]) -> None:
+        """Add the gradients of some leaves, all or none, and tell those who wait for them."""
+        leaves, keep = self.leaves, self.keep
+        keys = [key for key in keys if keep[key]._requires]
+        for key in keys:
+            if keep[key]._hooks:
+                leaves[key] = run_tensor_hooks(keep[key]._hooks, leaves[key])
         copy = self.create or self.shown
-        if leaf._hooks:
-            self.leaves[key] = run_tensor_hooks(leaf._hooks, self.leaves[key])
-            copy = True
-        with _accumulating:
-            _accumulate(leaf, self.leaves.pop(key), copy)
-        if leaf._hooks is not None:
-            for hook in tuple(leaf._hooks.after):
-                hook(leaf)
+        with _accumulating:  # code of the user has run; what else may raise comes before the first change
+            sums = [_sum(keep[key], leaves.pop(key), copy or bool(keep[key]._hooks)) for key in keys]
+            for leaf, grad, into in sums:
+                if into is None:
+                    leaf._grad = grad
+                else:
+                    Algebra.add_into(into, grad)
+        for key in keys:
+            if (hooks := keep[key]._hooks) is not None:
+                for hook in tuple(hooks.after):
+                    hook(keep[key])
 
 
 def run(
@@ -277,38 +290,26 @@ def follow(t: Tensor, old: Edge) -> None:
         retain(t)
 
 
-def _keep(t: Tensor | None, grad: Tensor | None) -> None:
-    """t.grad += grad, for a result that retains it; never in place, and never the gradient itself."""
-    if t is not None and grad is not None:
-        t.grad = Algebra.clone(grad) if t.grad is None else Algebra.add(t.grad, grad)
-
-
 _accumulating = threading.RLock()  # passes of several threads may end in the same leaf
 
 
-def _accumulate(leaf: Tensor, grad: Tensor, copy: bool) -> None:
-    """leaf.grad += grad. The first gradient is taken over only if nobody else can reach its memory."""
-    have = leaf.grad
+def _sum(leaf: Tensor, grad: Tensor, copy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(leaf, gradient, None): what `leaf.grad` becomes; or as the third the tensor that it is added into. The
+    first gradient is taken over only if nobody else can reach its memory.
+    """
+    have = leaf._grad
     if have is not None:
-        if have.shape != grad.shape or have.dtype is not grad.dtype:
-            raise GradError(
-                f"backward: .grad of a leaf has shape {have.shape}, dtype {have.dtype}",
-                why=f"the gradient to be added has shape {grad.shape}, dtype {grad.dtype}",
-                fix="set x.grad = None before backward(), or to a tensor like x",
-            )
         if grad_enabled() or have.layout.overlaps():
-            leaf.grad = Algebra.add(have, grad)
-        else:
-            Algebra.add_into(have, grad)
-    else:
-        mine = (
-            not copy
-            and sys.getrefcount(grad) <= _FRESH_TENSOR
-            and sys.getrefcount(grad.storage) <= _FRESH_STORAGE
-            and grad.layout.is_contiguous
-            and grad._base is None
-        )
-        leaf.grad = grad if mine else Algebra.clone(grad)
+            return leaf, Algebra.add(have, grad), None
+        return leaf, grad, have
+    mine = (
+        not copy
+        and sys.getrefcount(grad) <= _FRESH_TENSOR
+        and sys.getrefcount(grad.storage) <= _FRESH_STORAGE
+        and grad.layout.is_contiguous
+        and grad._base is None
+    )
+    return leaf, grad if mine else Algebra.clone(grad), None
 
 
 class _Probe:
@@ -319,7 +320,7 @@ class _Probe:
 
 
 def _measure_fresh() -> tuple[int, int]:
-    """How many references `_accumulate` sees to a gradient, and to its storage, that nobody else holds.
+    """How many references `_sum` sees to a gradient, and to its storage, that nobody else holds.
     Measured through the same call shape, since the numbers differ between Python versions.
     """
 

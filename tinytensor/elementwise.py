@@ -144,7 +144,7 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
     t.storage = s
     t.layout = layout
     t._requires = False
-    t.grad = t._edge = t._base = t._hooks = None
+    t._grad = t._edge = t._base = t._hooks = None
     ra = x is not a and a._requires
     rb = y is not b and b._requires
     if (ra or rb) and dtype is float32 and grad_enabled():
@@ -173,7 +173,7 @@ def unary(op: type[Elementwise], x: Tensor) -> Tensor:
         t.storage = s
         t.layout = layout
         t._requires = False
-        t.grad = t._edge = t._base = t._hooks = None
+        t._grad = t._edge = t._base = t._hooks = None
         if x._requires and dtype is float32 and grad_enabled():
             record(op, (x,), (x._edge or x,), (t,), None)
         return t

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from .autograd import Grads, Needs, Output, Saved, extra_of, fetch_all
 from .creation import zeros
+from .device import Device
 from .dispatch import Op, edge_of, is_tensor, new_node, same_memory
 from .dtypes import DType
-from .errors import DTypeError, GradError
+from .errors import DeviceError, DTypeError, GradError
 from .grad_mode import grad_enabled, no_grad
 from .layout import Shape
 from .ops.manipulation import astype
@@ -46,8 +47,8 @@ class Context:
     needs_input_grad: tuple[bool, ...]
     _kept: tuple[Tensor | None, ...]  # during forward: what save_for_backward was given
     _fixed: tuple[Tensor, ...]  # during forward: outputs without gradient
-    _specs: tuple[tuple[Shape, DType] | None, ...]  # of the arguments; None: no tensor
-    _outs: tuple[tuple[Shape, DType], ...]  # of the outputs
+    _specs: tuple[tuple[Shape, DType, Device] | None, ...]  # of the arguments; None: no tensor
+    _outs: tuple[tuple[Shape, DType, Device], ...]  # of the outputs
     _plan: tuple[int | None, ...]  # where each saved tensor comes from, as in Op.plan
     _saved: Saved | None  # during backward only: it holds the node, which holds the first Context
 
@@ -251,10 +252,10 @@ def _record(
     saved = [
         None if t is None else (t.storage, t.layout, t._array, t.storage.version) for t in ctx._kept
     ]  # as in dispatch.record
-    ctx._specs = tuple([(a.shape, a.dtype) if is_tensor(a) else None for a in args])
+    ctx._specs = tuple([(a.shape, a.dtype, a.device) if is_tensor(a) else None for a in args])
     ctx._kept = ctx._fixed = ()
-    ctx._outs = tuple([(o.shape, o.dtype) for o in raw])
-    several = ctx._outs if len(raw) > 1 else None
+    ctx._outs = tuple([(o.shape, o.dtype, o.device) for o in raw])
+    several = tuple([(o.shape, o.dtype) for o in raw]) if len(raw) > 1 else None
     layout = raw[0].layout if several is None else None
     node = new_node(cls._op, edges, {"context": ctx}, layout, saved, several)
     extra_of(node)  # as with hooks: code of the user sees the gradients
@@ -269,8 +270,8 @@ def _backward(
 ) -> Sequence[Tensor | None]:
     """The user's backward, on gradients that are all there, and what it returned, checked."""
     given = [
-        zeros(shape, dtype=dtype) if g is None else g
-        for g, (shape, dtype) in zip(grads, context._outs, strict=True)
+        zeros(shape, dtype=dtype, device=device) if g is None else g
+        for g, (shape, dtype, device) in zip(grads, context._outs, strict=True)
     ]
     result = cls.backward(context._in_backward(saved, needs), *given)
     back = list(result) if isinstance(result, tuple | list) else [result]
@@ -299,7 +300,7 @@ def _check_gradient(what: str, g: Any, spec: Any, need: bool) -> Tensor | None:
         )
     if g is None or not need:
         return None
-    shape, dtype = spec
+    shape, dtype, device = spec
     if not is_tensor(g):
         raise GradError(
             f"{what} is a {type(g).__name__}",
@@ -311,6 +312,12 @@ def _check_gradient(what: str, g: Any, spec: Any, need: bool) -> Tensor | None:
             f"{what} has shape {g.shape}, its argument {shape}",
             why="a gradient has one number per element of the argument",
             fix=f"sum over what forward repeated, or .expand{shape} what it summed",
+        )
+    if g.device is not device:
+        raise DeviceError(
+            f"{what} of shape {g.shape} is on {g.device}",
+            why=f"its argument is on {device}, and nothing is copied between devices behind your back",
+            fix=f"return grad.to({str(device)!r})",
         )
     if not g.dtype.is_floating:
         raise GradError(

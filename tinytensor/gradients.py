@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from . import autograd
 from .autograd import Node, Output, extra_of, retain
 from .dispatch import constant, edge_of, is_tensor
 from .dtypes import float32
-from .errors import DTypeError, GradError, ShapeError
+from .errors import DeviceError, DTypeError, GradError, ShapeError
 from .hooks import LeafHooks, Removable, replaced
 from .ops.manipulation import cast
 from .runtime.host import NUMPY
@@ -30,19 +30,30 @@ def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor
                 fix="reduce it with .sum(), or pass a gradient of the output's shape",
             )
         return cast(constant(np.ones(output.shape, NUMPY[float32]), float32, output.device), output.dtype)
+    check_gradient(what, gradient, output)
+    return cast(gradient, output.dtype)
+
+
+def check_gradient(what: str, gradient: Any, x: Tensor) -> None:
+    """Raise unless it is a tensor of x's shape on x's device."""
     if not is_tensor(gradient):
         raise DTypeError(
             f"{what}: the gradient is a {type(gradient).__name__}",
             why="gradients are tensors",
             fix="pass tt.asarray(gradient)",
         )
-    if gradient.shape != output.shape:
+    if gradient.shape != x.shape:
         raise ShapeError(
-            f"{what}: the gradient has shape {gradient.shape}, the output {output.shape}",
-            why="there is one gradient per element of the output",
-            fix=f"pass a gradient of shape {output.shape}",
+            f"{what}: the gradient has shape {gradient.shape}, the tensor {x.shape}",
+            why="there is one number in it per element of the tensor",
+            fix=f"pass a gradient of shape {x.shape}",
         )
-    return cast(gradient, output.dtype)
+    if gradient.device is not x.device:
+        raise DeviceError(
+            f"{what}: the gradient of shape {gradient.shape} is on {gradient.device}, the tensor on {x.device}",
+            why="nothing is copied between devices behind your back",
+            fix=f"pass gradient.to({str(x.device)!r})",
+        )
 
 
 def backward(
@@ -62,6 +73,7 @@ def backward(
     Raises:
         GradError: x does not require grad, needs a gradient argument, or its graph was already used.
         ShapeError: the gradient does not have x's shape.
+        DeviceError: the gradient is not on x's device.
 
     Example:
         >>> x = tt.tensor(3.0, requires_grad=True)

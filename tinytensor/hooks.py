@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from .errors import GradError
+from .errors import DeviceError, GradError
 
 Grads = tuple[Any, ...]  # Tensor | None each; spelled out, every op would have to assert
 
@@ -76,6 +76,12 @@ def replaced(what: str, grad: Any, new: Any) -> Any:
             f"{what}: the hook returned shape {new.shape}, dtype {new.dtype}",
             why=f"it replaces a gradient of shape {grad.shape}, dtype {grad.dtype}",
             fix="return a tensor of the same shape and dtype",
+        )
+    if new.device is not grad.device:
+        raise DeviceError(
+            f"{what}: the hook returned a tensor of shape {new.shape} on {new.device}",
+            why=f"it replaces a gradient on {grad.device}",
+            fix=f"return grad.to({str(grad.device)!r})",
         )
     return new
 

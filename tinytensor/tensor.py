@@ -17,7 +17,7 @@ from .dtypes import BY_NAME, DType
 from .errors import ArgumentError, DTypeError, GradError, ShapeError
 from .exchange import ExchangeMethods
 from .explain import ExplainMethods
-from .gradients import GradientMethods
+from .gradients import GradientMethods, check_gradient
 from .hooks import LeafHooks
 from .inplace import copy_
 from .layout import Layout
@@ -112,19 +112,19 @@ class Tensor(
         "_array",
         "_base",
         "_edge",
+        "_grad",
         "_hooks",
         "_origin",
         "_parameter",
         "_requires",
         "_seen",
-        "grad",
         "layout",
         "storage",
     )
 
     storage: Storage
     layout: Layout
-    grad: Tensor | None
+    _grad: Tensor | None
     _array: Array | None
     _requires: bool
     _edge: Any
@@ -227,6 +227,23 @@ class Tensor(
         return matrix_transpose(self)
 
     # ---- the graph ----------------------------------------------------------------------------------------
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` added up here, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, new: Tensor | None) -> None:
+        if new is not None:
+            check_gradient("grad", new, self)
+            if new.storage.dtype is not self.storage.dtype:
+                raise DTypeError(
+                    f"grad: the gradient has dtype {new.dtype}, the tensor {self.dtype}",
+                    why="backward adds to it in the dtype of the tensor",
+                    fix=f"x.grad = gradient.astype(tt.{self.dtype})",
+                )
+        self._grad = new
 
     @property
     def requires_grad(self) -> bool:

@@ -86,7 +86,7 @@ def make_view(
     t = new(_Tensor)
     t.storage = storage
     t.layout = layout
-    t.grad = t._array = t._edge = t._hooks = None
+    t._grad = t._array = t._edge = t._hooks = None
     t._requires = False
     t._base = x if base is None else base
     t._seen = storage.version

@@ -66,7 +66,7 @@ class ShardedOptimizer(Optimizer):
         """Move the parameters of this rank that have a gradient, and get the others' from their ranks.
 
         Raises:
-            ArgumentError, GradError: see Optimizer.
+            ArgumentError: see Optimizer.
             CommunicationError: another rank has failed.
         """
         self.optimizer.ready()

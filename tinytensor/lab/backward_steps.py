@@ -93,7 +93,7 @@ class _Stepwise(Pass):
     def accumulate_complete(self) -> None:
         """Give leaves that wait for no further contribution their gradient, and call who waits for it."""
         while self.complete:
-            self._accumulate(id(self.complete.pop()))
+            self._accumulate((id(self.complete.pop()),))
 
     def _incoming(self, node: Node) -> tuple[Tensor | None, ...]:
         if node.outs is None:

@@ -73,7 +73,6 @@ class AdamW(Optimizer):
 
         Raises:
             ArgumentError: an option was changed to something that is not allowed.
-            GradError: a gradient has another shape or dtype than its parameter.
         """
         tt.before_replay(self.advance)
         self.apply(scale)
@@ -85,7 +84,7 @@ class AdamW(Optimizer):
         parameters as the options then say; who captures `apply` alone calls it himself.
 
         Raises:
-            ArgumentError, GradError: see `step`.
+            ArgumentError: see `step`.
         """
         with tt.no_grad():
             moving = {p for params, _ in self.ready() for p in params}

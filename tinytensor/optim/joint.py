@@ -64,7 +64,7 @@ class Joint(Optimizer):
         """Move every parameter that has a gradient, part by part.
 
         Raises:
-            ArgumentError, GradError: see Optimizer; then no part has moved anything.
+            ArgumentError: see Optimizer; then no part has moved anything.
         """
         self.ready()
         for part in self.parts:

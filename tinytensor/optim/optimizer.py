@@ -164,7 +164,6 @@ class Optimizer:
 
         Raises:
             ArgumentError: an option was changed to something that is not allowed.
-            GradError: a gradient has another shape or dtype than its parameter.
         """
         with tt.no_grad():
             for params, group in self.ready():
@@ -176,19 +175,9 @@ class Optimizer:
         for group in self.param_groups:
             self._check_group(group)
             params = [p for p in group["params"] if p.grad is not None]
-            for p in params:
-                self._check_gradient(p, p.grad)
             if params:
                 found.append((params, group))
         return found
-
-    def _check_gradient(self, p: tt.Tensor, grad: tt.Tensor) -> None:
-        if grad.shape != p.shape or grad.dtype is not p.dtype:
-            raise tt.GradError(
-                f"{self._name}: a gradient has shape {grad.shape}, dtype {grad.dtype}",
-                why=f"its parameter has shape {p.shape}, dtype {p.dtype}",
-                fix="assign only tensors like the parameter to .grad",
-            )
 
     def update(self, params: Sequence[tt.Tensor], group: Group) -> None:
         """Move these parameters, which have a gradient; called without recording. Subclasses define it."""
