@@ -179,6 +179,28 @@ def test_pictures_are_well_formed(name):
     assert not any("url(" in style.text for style in root.iter(f"{SVG}style"))
 
 
+def shades(x):
+    """Opacity of the elements and of the cells of the buffer, in the order in which they are drawn."""
+    rects = [r for r in ET.fromstring(x.explain().svg()).iter(f"{SVG}rect") if r.get("class") != "frame"]
+    opacity = [float(r.get("fill-opacity")) for r in rects]
+    return opacity[: x.size], opacity[x.size :]
+
+
+def test_colors_show_the_order_of_elements():
+    """Elements get darker in their order, and each cell of the buffer is as dark as its element."""
+    x = tt.arange(12)
+    for view in (x.reshape(4, 3), x.reshape(3, 4).T, x[::-1], x[2:10:3]):
+        elements, cells = shades(view)
+        assert elements == sorted(set(elements))
+        places = np.lib.stride_tricks.as_strided(
+            np.arange(12)[view.offset :], view.shape, [8 * s for s in view.strides]
+        )
+        expected = dict(zip(places.ravel().tolist(), elements, strict=True))
+        assert cells == [expected.get(p, 0.0) for p in range(12)]
+    texts = [t for t in ET.fromstring(x.explain().svg()).iter(f"{SVG}text") if t.get("class") == "soft"]
+    assert texts[0].text == "at 0"
+
+
 def test_a_picture_says_where_elements_stand():
     said = [text.text for text in ET.fromstring(lab.explain_expression(EXPRESSION).svg()).iter(f"{SVG}text")]
     assert "3  .T (view): shape (4, 3)  strides (1, 4)  offset 0" in said

@@ -16,7 +16,6 @@ from tinytensor.autograd import Node
 from tinytensor.checkpointing import Dropped
 from tinytensor.errors import DTypeError, GradError
 from tinytensor.lab.graph_layout import place
-from tinytensor.op import registry
 
 A = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 DEVICES = ["cpu", "emulated"]
@@ -303,15 +302,7 @@ def test_a_weight_of_a_long_loop_is_drawn() -> None:
     assert len(picture) < 10_000_000
 
 
-def test_every_op_says_how_its_gradient_is_computed() -> None:
-    texts = {
-        name: lab.gradient_text.gradient_text(op) for name, op in registry.items() if hasattr(op, "backward")
-    }
-    assert all(texts.values())
-    assert not [name for name, text in texts.items() if "cannot be read" in text]
-    assert texts["multiply"].startswith("(grad,) = grads")
-    assert texts["layer_norm"].startswith("With h = (x - mean) * rstd")
-    assert "dq = scale * dS @ k" in texts["causal_self_attention"]
+def test_a_function_of_ones_own_says_its_gradient() -> None:
     assert lab.graph(Cube.apply(tt.ones(1, requires_grad=True))).nodes[-1].gradient == "dx = 3 * x**2 * grad."
 
 

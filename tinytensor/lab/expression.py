@@ -60,6 +60,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "linspace": _of_line,
     "ones": _of_shape,
     "rand": _of_shape,
+    "randn": _of_shape,
     "tensor": _of_data,
     "zeros": _of_shape,
 }
@@ -225,7 +226,7 @@ def _make(node: Any) -> tt.Tensor:
     positional, words = _arguments(node)
     sizes = {word: value for word, value in words.items() if word != "dtype"}
     _check_size(name, MAKERS[name](*positional, **sizes))
-    if name == "rand":
+    if name in ("rand", "randn"):
         words["generator"] = tt.Generator(0)  # the same numbers each time
     made: tt.Tensor = getattr(tt, name)(*positional, **words)
     return made

@@ -1,4 +1,4 @@
-"""The formula of an op's gradient, from where it is written down: a docstring, or the code itself."""
+"""The formula of an op's gradient, from the docstring that it has; of an op without one, its code."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import ast
 import inspect
 import textwrap
 
+from ..elementwise import Elementwise
 from ..op import Op, registry
 
 __all__ = ["gradient_text"]
+
+BROADCAST = "Each is summed over the axes along which its input was broadcast."
 
 
 def gradient_text(op: type[Op]) -> str:
@@ -19,15 +22,22 @@ def gradient_text(op: type[Op]) -> str:
 
     Returns:
         The docstring of its `backward`; else the formula in that of the op that computes the gradients, which
-        is named after it; else the statements of `backward`; of a lambda the lines on which it stands.
+        is named after it; else the statements of `backward`; of a lambda the lines on which it stands. In a
+        formula `grad` is the gradient of the result; other names are those of inputs and outputs.
 
     Example:
         >>> from tinytensor.op import registry
         >>> gradient_text(registry["softmax"])
         'dx = y * (grad - sum(grad * y)).'
-        >>> gradient_text(registry["add"])
-        'return grads[0], grads[0]'
+        >>> print(gradient_text(registry["add"]))
+        da = grad, db = grad.
+        Each is summed over the axes along which its input was broadcast.
     """
+    text = _text(op)
+    return f"{text}\n{BROADCAST}" if issubclass(op, Elementwise) and len(op.inputs) > 1 else text
+
+
+def _text(op: type[Op]) -> str:
     backward = getattr(op, "function", op).backward
     if not (inspect.isfunction(backward) or inspect.ismethod(backward)):  # an object with a call
         return "(its source cannot be read)"

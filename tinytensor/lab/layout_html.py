@@ -13,7 +13,7 @@ from .html import Html, page, skip_link, tag
 from .layout_facts import facts, summary, tip_of_cell, tip_of_element
 from .layout_steps import Block, Element, LayoutStep, bracketed
 
-__all__ = ["CLASS", "explanation_page", "fragment", "in_words", "lit", "mark"]
+__all__ = ["CLASS", "explanation_page", "fragment", "in_words", "lit", "mark", "shade"]
 
 CLASS = (
     "tt-layout"  # around what lights up together; all rules begin with it, since a notebook has many others
@@ -35,7 +35,7 @@ _STYLE = """
   padding:.15em .45em;text-align:right;white-space:pre;font-weight:400}
 .tt-layout th{border:0;opacity:.7}
 .tt-layout td{min-width:var(--w)}
-.tt-layout td.in{background:color-mix(in srgb,var(--in) 22%,transparent);font-weight:600}
+.tt-layout td.in{background:color-mix(in srgb,var(--in) var(--s),transparent);font-weight:600}
 .tt-layout td.sector{border-left:2px solid currentColor}
 .tt-layout td.gap{border:0;text-align:left;min-width:0}
 .tt-layout .facts :is(th,td){text-align:left;vertical-align:top;white-space:pre-wrap}
@@ -61,6 +61,11 @@ h2 code{font-size:1rem}
 def mark(step: LayoutStep, position: int) -> str:
     """The class of everything that stands for a position of a buffer."""
     return f"b{step.buffer.number}p{position}"
+
+
+def shade(step: LayoutStep, position: int) -> float:
+    """How much color an element has, by its place in the tensor, so that its order in the buffer is seen."""
+    return 0.08 + 0.47 * step.order.get(position, 0.5)
 
 
 def lit(steps: Iterable[LayoutStep], state: str, look: str) -> str:
@@ -118,8 +123,9 @@ def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[
     """
     intro = (
         "The buffer is memory as it is: one flat row, here cut into cache lines. Colored cells are elements "
-        "of the tensor. Point at an element, or go to it with the Tab key, and its place lights up, in every "
-        "step that reads the same buffer; a cell lights up its elements. A thick line begins a GPU's sector."
+        "of the tensor: the stronger the color, the later in the tensor. Point at an element, or go to it "
+        "with the Tab key, and its place lights up, in every step that reads the same buffer; a cell lights "
+        "up its elements. A thick line begins a GPU's sector."
     )
     return page(
         title,
@@ -193,7 +199,12 @@ def _head(block: Block) -> Html:
 
 def _element(step: LayoutStep, e: Element, tip: str) -> Html:
     said = {tip: tip_of_element(step, e)}
-    return tag("td", step.label(e.position), class_=f"in {mark(step, e.position)}", tabindex=0, **said)
+    look = {"class_": f"in {mark(step, e.position)}", "style": _shaded(step, e.position)}
+    return tag("td", step.label(e.position), tabindex=0, **look, **said)
+
+
+def _shaded(step: LayoutStep, position: int) -> str:
+    return f"--s:{shade(step, position):.0%}"
 
 
 def _buffer(step: LayoutStep, tip: str) -> Html:
@@ -217,6 +228,8 @@ def _cell(step: LayoutStep, position: int, named: dict[int, list[str]], tip: str
     inside = step.reach.covers(position)
     classes = [mark(step, position)] + ["in"] * bool(inside) + ["sector"] * step.begins_sector(position)
     said = {tip: tip_of_cell(step, position, named.get(position, []))}
+    if inside:
+        said["style"] = _shaded(step, position)
     label = step.label(position) + "?" * (inside is None)
     return tag("td", label, class_=" ".join(classes), tabindex=0, **said)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..arrays import values, wrap
 from ..dtypes import DType
-from ..layout import Layout
+from ..layout import Layout, contiguous_strides
 from ..storage import Storage
 from .reach import Reach
 
@@ -127,6 +127,17 @@ class LayoutStep:
     def positions(self) -> list[int]:
         """Positions that are shown, of cells and of elements; some of them twice."""
         return [p for run in self.cells for p in run] + [e.position for e in self.elements()]
+
+    @cached_property
+    def order(self) -> dict[int, float]:
+        """Which element each position that is shown holds: 0 for the first of the tensor, 1 for the last."""
+        last = max(self.layout.size - 1, 1)
+        weights = contiguous_strides(self.layout.shape)
+        found: dict[int, float] = {}
+        for e in self.elements():
+            place = sum([i * w for i, w in zip(e.index, weights, strict=True)])
+            found.setdefault(e.position, place / last)
+        return found
 
     @property
     def letters(self) -> list[str]:

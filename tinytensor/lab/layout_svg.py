@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .html import DARK, LIGHT, Html, tag
 from .layout_facts import summary, tip_of_cell, tip_of_element
-from .layout_html import CLASS, lit, mark
+from .layout_html import CLASS, lit, mark, shade
 from .layout_steps import Block, LayoutStep, bracketed
 from .svg import px, svg
 
@@ -32,15 +32,15 @@ class _Canvas:
         self.y += HEIGHT
 
     def word(self, text: str, right: float) -> None:
-        """Text in the line of the cells, ending at `right`."""
-        self.shapes.append(tag("text", text, x=px(right), y=self.y + 15, text_anchor="end"))
+        """A remark in the line of the cells, ending at `right`."""
+        self.shapes.append(tag("text", text, x=px(right), y=self.y + 15, text_anchor="end", class_="soft"))
 
-    def cell(self, text: str, x: float, width: float, *, inside: bool, name: str, tip: str) -> None:
-        """A cell of the present line."""
+    def cell(self, text: str, x: float, width: float, *, shade: float, name: str, tip: str) -> None:
+        """A cell of the present line; `shade` is the opacity of its color, 0 for what is no element."""
         box: dict[str, str | float] = {"x": px(x), "y": self.y, "width": px(width), "height": HEIGHT}
-        color: dict[str, str | float] = {"class_": f"minus {name}"} if inside else {"class_": f"plain {name}"}
+        color: dict[str, str | float] = {"class_": f"minus {name}" if shade else f"plain {name}"}
         self.shapes += [
-            tag("rect", tag("title", tip), **box, **color, fill_opacity="0.25" if inside else "0"),
+            tag("rect", tag("title", tip), **box, **color, fill_opacity=f"{shade:.3g}"),
             tag("rect", **box, class_="frame", pointer_events="none"),
             tag(
                 "text", text, x=px(x + width / 2), y=self.y + 15, text_anchor="middle", pointer_events="none"
@@ -60,6 +60,7 @@ def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> str:
         A document of SVG.
     """
     canvas = _Canvas()
+    canvas.text("The stronger its color, the later an element comes in the tensor.")
     for number, step in enumerate(steps, 1):
         name = f"{number}  {step.call} ({step.made}): " if len(steps) > 1 else ""
         canvas.text(name + summary(step.layout))
@@ -92,24 +93,27 @@ def _matrix(canvas: _Canvas, step: LayoutStep, block: Block | None, cell: float)
                 canvas.word("…", x + cell / 2)
             else:
                 name, tip = mark(step, e.position), tip_of_element(step, e)
-                canvas.cell(step.label(e.position), x, cell, inside=True, name=name, tip=tip)
+                canvas.cell(
+                    step.label(e.position), x, cell, shade=shade(step, e.position), name=name, tip=tip
+                )
         canvas.y += HEIGHT
     canvas.y += GAP
 
 
 def _buffer(canvas: _Canvas, step: LayoutStep, cell: float) -> None:
     canvas.text(str(step.buffer))
-    left = GAP + LETTER * len(str(step.buffer.size)) + GAP
+    left = GAP + LETTER * len(f"at {step.buffer.size}") + GAP
     for line in step.lines_of_cells(CELLS_OF_LINE):
         if isinstance(line, int):
             canvas.text(f"… {line} elements", left)
             continue
-        canvas.word(str(next(p for p in line if p is not None)), left - GAP / 2)
+        canvas.word(f"at {next(p for p in line if p is not None)}", left - GAP / 2)
         x = left
         for column, p in enumerate(line):
             x += SPACE * (column > 0 and p is not None and step.begins_sector(p))
             if p is not None:
-                inside, tip = bool(step.reach.covers(p)), tip_of_cell(step, p, ())
-                canvas.cell(step.label(p), x, cell, inside=inside, name=mark(step, p), tip=tip)
+                color = shade(step, p) if step.reach.covers(p) else 0.0
+                tip = tip_of_cell(step, p, ())
+                canvas.cell(step.label(p), x, cell, shade=color, name=mark(step, p), tip=tip)
             x += cell
         canvas.y += HEIGHT

@@ -44,6 +44,7 @@ class Relu(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad where y > 0, else 0."""
         return (binary(ReluBackward, grads[0], saved.y),)
 
 
@@ -62,6 +63,7 @@ class ReluBackward(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dgrad = the gradient where y > 0, else 0; dy = 0."""
         y = saved.y
         return binary(ReluBackward, grads[0], y) if needs[0] else None, flat(y) if needs[1] else None
 
@@ -75,6 +77,7 @@ class Heaviside(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = 0, dvalue = 0."""
         zeros = flat(grads[0])
         return zeros, zeros
 

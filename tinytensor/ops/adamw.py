@@ -426,6 +426,7 @@ class SumOfSquares(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = 2 * grad * x."""
         x = saved.x
         return (multiply(x, multiply(cast(grads[0], x.storage.dtype), 2.0)),)
 

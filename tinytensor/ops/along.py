@@ -74,6 +74,7 @@ class Gather(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, shape: Shape, what: str) -> Grads:
+        """dx[index[i]] = the sum of grad[i] over all i that lead there, along the axis."""
         return gather_transpose(grads[0], saved.index, axis, shape, what), None
 
 
@@ -129,6 +130,7 @@ class GatherTranspose(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, shape: Shape, what: str) -> Grads:
+        """dgrad[i] = element index[i] of the gradient, along the axis."""
         return gather(grads[0], saved.index, axis, what), None
 
 

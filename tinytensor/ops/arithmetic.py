@@ -63,6 +63,7 @@ class Add(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad, db = grad."""
         return grads[0], grads[0]
 
 
@@ -74,6 +75,7 @@ class Subtract(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad, db = -grad."""
         (grad,) = grads
         return grad, negative(grad) if needs[1] else None
 
@@ -90,6 +92,7 @@ class Multiply(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * b, db = grad * a."""
         (grad,) = grads
         return (multiply(grad, saved.b) if needs[0] else None, multiply(grad, saved.a) if needs[1] else None)
 
@@ -103,6 +106,7 @@ class Divide(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad / b, db = -grad * a / b**2."""
         da = divide(grads[0], saved.b)
         return da, negative(divide(multiply(da, saved.a), saved.b)) if needs[1] else None
 
@@ -138,6 +142,7 @@ class FloorDivide(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = 0, db = 0: steps are flat."""
         zeros = flat(grads[0])
         return zeros, zeros
 
@@ -151,6 +156,7 @@ class Remainder(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad, db = -grad * floor(a / b)."""
         (grad,) = grads
         return grad, negative(multiply(grad, floor_divide(saved.a, saved.b))) if needs[1] else None
 
@@ -163,6 +169,7 @@ class Negative(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad."""
         return (negative(grads[0]),)
 
 
@@ -174,6 +181,7 @@ class Positive(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad."""
         return grads
 
 
@@ -191,6 +199,7 @@ class Maximum(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad where a > b, db = grad where b > a; where they are equal, each has half of grad."""
         (grad,) = grads
         a, b = saved.a, saved.b
         return _ahead(grad, a, b) if needs[0] else None, _ahead(grad, b, a) if needs[1] else None
@@ -205,6 +214,7 @@ class Minimum(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad where a < b, db = grad where b < a; where they are equal, each has half of grad."""
         (grad,) = grads
         a, b = saved.a, saved.b
         return _ahead(grad, b, a) if needs[0] else None, _ahead(grad, a, b) if needs[1] else None
@@ -219,6 +229,9 @@ class Clip(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad where min <= x <= max, dmin = grad where x < min <= max, dmax = grad where x > max or max
+        < min; else 0.
+        """
         (grad,) = grads
         x, low, high = saved.x, saved.min, saved.max
         dx = dlow = dhigh = None

@@ -223,6 +223,9 @@ class AttentionBackward(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int
     ) -> Grads:
+        """The gradients of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad, by the ops of
+        which these are made.
+        """
         inputs = (saved.grad, saved.q, saved.k, saved.v)
         params = {
             "mask": saved.mask,

@@ -193,6 +193,9 @@ class CausalSelfAttentionBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int) -> Grads:
+        """The gradients of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad, by the ops of
+        which these are made.
+        """
         inputs = (saved.grad, saved.qkv)
         return (*partial_vjp(_packed_backward, inputs, grads, needs[:2], n_head=n_head), *[None] * 4)
 

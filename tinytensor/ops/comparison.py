@@ -169,6 +169,7 @@ class Where(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad where the condition holds, db = grad where it does not; else 0."""
         (grad,) = grads
         condition = saved.condition
         return (

@@ -276,6 +276,9 @@ class CrossEntropyBackward(Op):
         label_smoothing: float,
         reduction: str,
     ) -> Grads:
+        """The gradients of dlogits = (softmax(logits) - smoothed one-hot) * weight * grad, by the ops of
+        which it is made.
+        """
         found = partial_vjp(
             _cross_entropy_backward,
             (saved.grad, saved.logits),

@@ -59,6 +59,9 @@ class Dropout(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, p: float, seed: int, offset: int) -> Grads:
+        """dx = grad * keep / (1 - p), with the keep of forward, drawn once more from the same seed and
+        offset.
+        """
         return (apply(Dropout, grads[0], p=p, seed=seed, offset=offset),)
 
 

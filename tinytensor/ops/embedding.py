@@ -113,6 +113,7 @@ class EmbeddingBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
+        """dgrad[i] = row indices[i] of the gradient."""
         return apply(Embedding, grads[0], saved.indices, rows=rows), None
 
 

@@ -28,6 +28,7 @@ class Exp(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * y."""
         return (multiply(grads[0], saved.y),)
 
 
@@ -40,6 +41,7 @@ class Expm1(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * (y + 1)."""
         return (multiply(grads[0], add(saved.y, 1.0)),)
 
 
@@ -52,6 +54,7 @@ class Log(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / x."""
         return (divide(grads[0], saved.x),)
 
 
@@ -64,6 +67,7 @@ class Log1p(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (x + 1)."""
         return (divide(grads[0], add(saved.x, 1.0)),)
 
 
@@ -76,6 +80,7 @@ class Log2(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (x * log(2))."""
         return (divide(grads[0], multiply(saved.x, math.log(2.0))),)
 
 
@@ -88,6 +93,7 @@ class Log10(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (x * log(10))."""
         return (divide(grads[0], multiply(saved.x, math.log(10.0))),)
 
 
@@ -101,6 +107,7 @@ class Logaddexp(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * sigmoid(a - b), db = grad * (1 - sigmoid(a - b))."""
         (grad,) = grads
         a, b = saved.a, saved.b
         # Equal infinities share the gradient, as all equal operands do; their difference would be nan.
@@ -120,6 +127,7 @@ class Tanh(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * (1 - y**2)."""
         y = saved.y
         return (multiply(grads[0], subtract(1.0, multiply(y, y))),)
 
@@ -141,6 +149,7 @@ class Sigmoid(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * y * (1 - y)."""
         y = saved.y
         return (multiply(grads[0], multiply(y, subtract(1.0, y))),)
 
@@ -164,6 +173,7 @@ class Softplus(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * sigmoid(x)."""
         return (multiply(grads[0], sigmoid(saved.x)),)
 
 
@@ -239,6 +249,7 @@ class Erf(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * 2 / sqrt(pi) * exp(-x**2)."""
         slope = multiply(exp(negative(multiply(saved.x, saved.x))), 2 / math.sqrt(math.pi))
         return (multiply(grads[0], slope),)
 

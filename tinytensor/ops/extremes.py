@@ -83,6 +83,7 @@ class Extreme(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
+        """dx = grad / n at each of the n elements that equal the extreme, 0 at the others."""
         if grads[0] is None:
             return (None,)
         x = saved.x
@@ -133,6 +134,7 @@ class TieShare(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
+        """dx = 0, dy = 0: it jumps, and is constant in between."""
         return None, None  # it jumps, and is constant in between
 
 

@@ -116,6 +116,10 @@ class Gated(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str, keeps_slope: bool) -> Grads:
+        """dx = grad * dy/dx. gelu: dy/dx = (1 + erf(x / sqrt(2))) / 2 + x * exp(-x**2 / 2) / sqrt(2 * pi); by
+        tanh, with u = sqrt(2 / pi) * (x + 0.044715 * x**3) and t = tanh(u): dy/dx = (1 + t) / 2 + x / 2 * (1
+        - t**2) * du/dx; silu, with s = sigmoid(x): dy/dx = s + x * s * (1 - s).
+        """
         return (apply(GatedBackward, grads[0], saved.x, saved.slope, gate=gate),)
 
 
@@ -147,6 +151,7 @@ class GatedBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
+        """The gradients of dx = grad * dy/dx, by the ops of which it is made."""
         # the cached slope has no history: it is a function of x, computed again here
         return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=gate), None)
 

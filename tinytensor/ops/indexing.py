@@ -96,6 +96,9 @@ class Put(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
+        """dx = grad, and 0 at the places; dvalue = grad at its place, and 0 where a later value was written
+        to the same place.
+        """
         g, places = grads[0], saved.places
         dx = apply(Put, g, _zero(g), places, axes=axes) if needs[0] else None
         if not needs[1]:

@@ -92,6 +92,7 @@ class Join(Op):
         dtype: DType,
         drop: bool,
     ) -> Grads:
+        """dpart = the piece of grad that came from it."""
         if grads[0] is None:
             return (None,) * len(shapes)
         parts = split(grads[0], [s[axis] for s in shapes], axis)
@@ -137,6 +138,7 @@ class Repeat(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, apart: Shape, new: Shape
     ) -> Grads:
+        """dx = the sum of grad over all copies of each element."""
         if grads[0] is None:
             return (None,)
         once = tuple([1 if i in new else n for i, n in enumerate(apart)])
@@ -170,6 +172,7 @@ class Roll(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shifts: Shape, axes: Shape) -> Grads:
+        """dx = grad, rolled back."""
         back = tuple([-s for s in shifts])
         return (None if grads[0] is None else apply(Roll, grads[0], shifts=back, axes=axes),)
 

@@ -238,6 +238,9 @@ class LayerNormBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
+        """The gradients of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias, by the ops
+        of which these are made.
+        """
         inputs = (saved.grad, saved.x, saved.weight)
         found = partial_vjp(_layer_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted)
         return (*found, None, None)

@@ -132,6 +132,9 @@ class LinearGelu(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, gate: str, transposed: bool, keeps: str
     ) -> Grads:
+        """With z = x @ weight + bias and dz = grad * gelu'(z): dx = dz @ weight.T, dweight = x.T @ dz, dbias
+        = the sum of dz over rows.
+        """
         x, weight = saved.x, saved.weight
         if grad_enabled():  # what was kept has no history
             z = linear(x, weight, saved.bias, transposed=transposed)

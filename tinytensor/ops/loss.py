@@ -96,6 +96,7 @@ class NllLoss(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, ignore_index: int, reduction: str, shape: Shape
     ) -> Grads:
+        """dlog_probs = -grad * the row's weight at the target of each row, 0 elsewhere."""
         params = {"ignore_index": ignore_index, "reduction": reduction, "shape": shape}
         return apply(NllLossBackward, grads[0], saved.targets, **params), None
 
@@ -150,6 +151,7 @@ class NllLossBackward(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, ignore_index: int, reduction: str, shape: Shape
     ) -> Grads:
+        """dgrad = -the row's weight * the gradient at the target, of each row."""
         params = {"ignore_index": ignore_index, "reduction": reduction, "shape": shape}
         return apply(NllLoss, grads[0], saved.targets, **params), None
 

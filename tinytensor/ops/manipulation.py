@@ -44,6 +44,7 @@ class Flip(ViewOp):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, flipped along the same axes."""
         return (view(Flip, _g(grads), axes=axes),)
 
 
@@ -55,6 +56,7 @@ class Permute(ViewOp):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, with its axes in the order of x."""
         back = [0] * len(axes)
         for i, a in enumerate(axes):
             back[a] = i
@@ -71,6 +73,7 @@ class Reshape(ViewOp):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, in the shape of x."""
         return (reshape(_g(grads), shape_in),)
 
 
@@ -82,6 +85,7 @@ class Expand(ViewOp):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        """dx = the sum of grad over the axes along which x was repeated."""
         return (sum_to(_g(grads), shape_in),)
 
 
@@ -112,6 +116,7 @@ class SumTo(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, repeated along the axes that were added up."""
         return (view(Expand, _g(grads), shape=shape_in),)
 
 
@@ -131,6 +136,7 @@ class Alias(ViewOp):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shape_in: Shape) -> Grads:
+        """dx = grad."""
         return grads
 
 
@@ -159,6 +165,7 @@ class Copy(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad."""
         return grads
 
 
@@ -190,6 +197,7 @@ class Cast(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, dtype: DType, source: DType) -> Grads:
+        """dx = grad, in the dtype of x."""
         return (cast(_g(grads), source),)
 
     @staticmethod

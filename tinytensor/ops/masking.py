@@ -57,6 +57,7 @@ class Triangle(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, k: int, upper: bool) -> Grads:
+        """dx = grad in the same triangle, 0 elsewhere."""
         return (None if grads[0] is None else apply(Triangle, grads[0], k=k, upper=upper),)
 
 

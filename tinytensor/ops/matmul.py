@@ -386,6 +386,9 @@ class LinearBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool) -> Grads:
+        """The gradients of dx = grad @ weight.T, dweight = x.T @ grad and dbias, by the ops of which these
+        are made.
+        """
         ins = (saved.grad, saved.x, saved.weight)
         return partial_vjp(_linear_backward, ins, grads, needs, transposed=transposed, needs_bias=needs_bias)
 

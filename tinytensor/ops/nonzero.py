@@ -137,6 +137,7 @@ class Compress(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, count: int, shape: Shape) -> Grads:
+        """dx = grad at the elements that were taken, 0 at the others."""
         marks = saved.bits, saved.starts
         return apply(CompressTranspose, grads[0], *marks, count=count, shape=shape), None, None
 
@@ -169,6 +170,7 @@ class CompressTranspose(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, count: int, shape: Shape) -> Grads:
+        """dgrad = the marked elements of the gradient."""
         marks = saved.bits, saved.starts
         return apply(Compress, grads[0], *marks, count=count, shape=shape), None, None
 

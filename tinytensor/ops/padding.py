@@ -56,6 +56,7 @@ class Pad(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, widths: Widths, value: Any) -> Grads:
+        """dx = grad without its border."""
         g = grads[0]
         if g is None:
             return (None,)

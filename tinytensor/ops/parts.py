@@ -27,6 +27,7 @@ class Abs(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * sign(x)."""
         return (multiply(grads[0], sign(saved.x)),)
 
 
@@ -38,6 +39,7 @@ class Sign(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = 0."""
         return (flat(grads[0]),)
 
 
@@ -51,6 +53,7 @@ class Copysign(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * sign(a) * sign(y), db = 0."""
         (grad,) = grads
         da = None
         if needs[0]:  # 1 where the sign stays, -1 where it changes, 0 at a = 0
@@ -68,6 +71,7 @@ class Nextafter(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad, db = 0."""
         return grads[0], flat(grads[0])
 
 

@@ -54,6 +54,9 @@ class Pow(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * b * a**(b - 1), db = grad * y * log(a); where a = 0, da = 0 if b = 0, and db = 0 if b
+        >= 0.
+        """
         (grad,) = grads
         a, b = saved.a, saved.b
         da = db = None
@@ -90,6 +93,7 @@ class Square(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = 2 * grad * x."""
         return (multiply(grads[0], multiply(saved.x, 2.0)),)
 
 
@@ -102,6 +106,7 @@ class Reciprocal(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad * y**2."""
         return (negative(multiply(grads[0], square(saved.y))),)
 
 
@@ -114,6 +119,7 @@ class Sqrt(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (2 * y)."""
         return (divide(grads[0], multiply(saved.y, 2.0)),)
 
 
@@ -132,6 +138,7 @@ class Rsqrt(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad * y**3 / 2."""
         return (multiply(grads[0], multiply(pow(saved.y, 3), -0.5)),)
 
 
@@ -145,6 +152,7 @@ class Hypot(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * a / y, db = grad * b / y; both are 0 at a = b = 0."""
         (grad,) = grads
         length = where(equal(saved.y, 0.0), 1.0, saved.y)  # in the origin the slope is 0, not 0 / 0
         return (

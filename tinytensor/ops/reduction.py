@@ -88,6 +88,7 @@ class Spread(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, kept: Shape, shape: Shape) -> Grads:
+        """dgrad = the sum of the gradient over the elements to which it was spread."""
         return (None if grads[0] is None else reshape(sum_to(grads[0], kept), shape),)
 
 
@@ -191,6 +192,7 @@ class Sum(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
     ) -> Grads:
+        """dx = grad, repeated over the elements that were added up."""
         return (None if grads[0] is None else spread(grads[0], shape, axes),)
 
 
@@ -221,6 +223,7 @@ class Mean(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
     ) -> Grads:
+        """dx = grad / n, repeated over the n elements of which it is the mean."""
         n = reduced_count(shape, axes)
         return (None if grads[0] is None else spread(multiply(grads[0], 1.0 / n if n else 0.0), shape, axes),)
 
@@ -340,6 +343,7 @@ class Prod(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
     ) -> Grads:
+        """dx = grad * the product of all other elements, without a division."""
         g = grads[0]
         return (None if g is None else multiply(spread(g, shape, axes), _product_of_others(saved.x, axes)),)
 

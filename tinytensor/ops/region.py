@@ -178,6 +178,7 @@ class Scatter(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, view_op: type[ViewOp], params: dict[str, Any]
     ) -> Grads:
+        """dgrad = the elements that the view reads."""
         return (None if grads[0] is None else view(view_op, grads[0], **params),)
 
 
@@ -229,6 +230,7 @@ class Reframe(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dx = grad, added where it was read."""
         return (None if grads[0] is None else apply(ReframeTranspose, grads[0], src=src, dst=dst),)
 
 
@@ -269,6 +271,7 @@ class ReframeTranspose(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dgrad = the gradient, read where it was added."""
         return (None if grads[0] is None else apply(Reframe, grads[0], src=src, dst=dst),)
 
 
@@ -309,6 +312,7 @@ class Mask(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dx = grad, and 0 in the region."""
         return (None if grads[0] is None else apply(Mask, grads[0], src=src, dst=dst),)
 
 
@@ -320,6 +324,7 @@ class Assign(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dbase = grad, and 0 where the view was written; dvalue = grad where it was."""
         g = grads[0]
         if g is None:
             return None, None

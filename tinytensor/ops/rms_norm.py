@@ -157,6 +157,9 @@ class RmsNormBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
+        """The gradients of dx = rrms * (d - h * average(d * h)) and dweight, by the ops of which these are
+        made.
+        """
         inputs = (saved.grad, saved.x, saved.weight)
         return (
             *partial_vjp(_rms_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted),

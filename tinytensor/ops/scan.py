@@ -59,6 +59,7 @@ class CumulativeSum(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, reverse: bool) -> Grads:
+        """dx[k] = sum of grad[i] over i >= k; in reverse over i <= k."""
         g = grads[0]
         return (None if g is None else apply(CumulativeSum, g, axis=axis, reverse=not reverse),)
 
@@ -88,6 +89,7 @@ class CumulativeProd(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """dx[k] = y[k-1] * r[k], where r[k] = x[k+1] * r[k+1] + grad[k] and y[-1] = 1."""
         if grads[0] is None:
             return (None,)
         before = _shifted(saved.y, axis, 1)
@@ -116,6 +118,7 @@ class Recurrence(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """With r[k] = a[k+1] * r[k+1] + grad[k]: da[k] = r[k] * s[k-1], db = r."""
         if grads[0] is None:
             return None, None
         r = _recurrence_from_the_end(saved.a, grads[0], axis)

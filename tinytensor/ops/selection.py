@@ -197,6 +197,7 @@ class Select(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        """dx[places[i]] = the sum of grad[i] over all i that lead there."""
         return select_transpose(grads[0], saved.places, axes, shape_in), None
 
 
@@ -280,6 +281,7 @@ class Pick(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape, what: str
     ) -> Grads:
+        """dx[index[i]] = the sum of grad[i] over all i that lead there."""
         dx = select_transpose(grads[0], saved.places, axes, shape_in) if needs[0] else None
         return dx, *[None] * len(axes)
 
@@ -306,6 +308,7 @@ class SelectTranspose(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        """dgrad[i] = element places[i] of the gradient."""
         return select(grads[0], saved.places, axes), None
 
 

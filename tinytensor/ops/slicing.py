@@ -25,6 +25,7 @@ class SelectingView(ViewOp):
 
     @classmethod
     def backward(cls, grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+        """dx = zeros of the shape of x, with grad added at the elements that the view reads."""
         return (scatter(cls, grads[0], params),)
 
 

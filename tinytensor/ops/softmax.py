@@ -124,6 +124,7 @@ class SoftmaxBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """The gradients of dx = y * (grad - sum(grad * y)), by the ops of which it is made."""
         return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
 
 
@@ -209,6 +210,7 @@ class LogSoftmaxBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """The gradients of dx = grad - exp(y) * sum(grad), by the ops of which it is made."""
         return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
 
 

@@ -101,6 +101,7 @@ class Sort(Op):
         kind: Kind,
         shape: Shape,
     ) -> Grads:
+        """dx[order[i]] = grad[i]."""
         return (None if grads[0] is None else _put_back(grads[0], saved.order, axis, shape),)
 
 
@@ -181,6 +182,7 @@ class Topk(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, k: int, axis: int, largest: bool, shape: Shape
     ) -> Grads:
+        """dx[indices[i]] = grad[i], 0 elsewhere."""
         return (None if grads[0] is None else _put_back(grads[0], saved.indices, axis, shape),)
 
 

@@ -34,6 +34,7 @@ class Split(Op):
         dtype: DType,
         drop: bool,
     ) -> Grads:
+        """dx = the gradients of the parts, joined; 0 for a part without one."""
         return (apply(registry["join"], *grads, axis=axis, shapes=shapes, dtype=dtype, drop=drop),)
 
 

@@ -87,6 +87,7 @@ class DivideOrZero(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad / b, db = -grad * a / b**2; where b is 0, both are 0."""
         da = elementwise(DivideOrZero, grads[0], saved.b)
         return da, negative(multiply(da, elementwise(DivideOrZero, saved.a, saved.b))) if needs[1] else None
 
@@ -146,6 +147,7 @@ class Var(Op):
         keepdims: bool,
         shape: Shape,
     ) -> Grads:
+        """dx = grad * 2 * (x - mean(x)) / (n - correction)."""
         free = _freedom(reduced_count(shape, axes), correction)
         return (
             None if grads[0] is None else _slope(saved.x, grads[0], axes, 2 / free if free else math.nan),
@@ -184,6 +186,7 @@ class Std(Op):
         keepdims: bool,
         shape: Shape,
     ) -> Grads:
+        """dx = grad * (x - mean(x)) / (y * (n - correction)), and 0 where y is 0."""
         if grads[0] is None:
             return (None,)
         free = _freedom(reduced_count(shape, axes), correction)
@@ -275,6 +278,7 @@ class Logsumexp(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
+        """dx = grad * exp(x - y): softmax(x), over the axes that were reduced."""
         if grads[0] is None:
             return (None,)
         x = saved.x
@@ -308,6 +312,7 @@ class LogsumexpWeights(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
+        """With d = grad * w: dx = d, dy = -sum(d)."""
         if grads[0] is None:
             return None, None
         dx = multiply(grads[0], saved.w)
@@ -378,7 +383,7 @@ class VectorNorm(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, p: float) -> Grads:
-        """x |x|**(p-2) / y**(p-1), and 0 where all x are 0."""
+        """dx = grad * x * |x|**(p - 2) / y**(p - 1), and 0 where all x are 0."""
         g, x = grads[0], saved.x
         if g is None:
             return (None,)

@@ -21,6 +21,7 @@ class Transfer(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, source: Device) -> Grads:
+        """dx = grad, on the device of x."""
         return (transfer(grads[0], source),)
 
     @staticmethod

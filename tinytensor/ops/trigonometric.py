@@ -26,6 +26,7 @@ class Sin(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * cos(x)."""
         return (multiply(grads[0], cos(saved.x)),)
 
 
@@ -38,6 +39,7 @@ class Cos(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad * sin(x)."""
         return (negative(multiply(grads[0], sin(saved.x))),)
 
 
@@ -50,6 +52,7 @@ class Tan(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * (y**2 + 1)."""
         return (multiply(grads[0], add(multiply(saved.y, saved.y), 1.0)),)
 
 
@@ -67,6 +70,7 @@ class Asin(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / sqrt(1 - x**2)."""
         return (divide(grads[0], _other_leg(saved.x)),)
 
 
@@ -79,6 +83,7 @@ class Acos(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad / sqrt(1 - x**2)."""
         return (negative(divide(grads[0], _other_leg(saved.x))),)
 
 
@@ -91,6 +96,7 @@ class Atan(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (x**2 + 1)."""
         return (divide(grads[0], add(multiply(saved.x, saved.x), 1.0)),)
 
 
@@ -103,6 +109,7 @@ class Sinh(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * cosh(x)."""
         return (multiply(grads[0], cosh(saved.x)),)
 
 
@@ -115,6 +122,7 @@ class Cosh(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * sinh(x)."""
         return (multiply(grads[0], sinh(saved.x)),)
 
 
@@ -127,6 +135,7 @@ class Asinh(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / sqrt(x**2 + 1)."""
         return (divide(grads[0], hypot(saved.x, 1.0)),)
 
 
@@ -139,6 +148,7 @@ class Acosh(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (sqrt(x - 1) * sqrt(x + 1))."""
         return (divide(grads[0], multiply(sqrt(subtract(saved.x, 1.0)), sqrt(add(saved.x, 1.0)))),)
 
 
@@ -151,6 +161,7 @@ class Atanh(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (1 - x**2)."""
         return (divide(grads[0], multiply(subtract(1.0, saved.x), add(saved.x, 1.0))),)
 
 
@@ -164,6 +175,7 @@ class Atan2(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * b / (a**2 + b**2), db = -grad * a / (a**2 + b**2); both are 0 at a = b = 0."""
         (grad,) = grads
         length = hypot(saved.a, saved.b)
         length = where(equal(length, 0.0), 1.0, length)  # in the origin the slope is 0, not 0 / 0
