@@ -12,6 +12,7 @@
 #include "matmul_amx.h"
 #include "matmul_choice.h"
 #include "matmul_whole.h"
+#include "scratch.h"
 
 namespace {
 
@@ -152,6 +153,39 @@ bool as_rows(const Array& x, Matrix<T>* found) {
     return true;
 }
 
+// Sums of the columns of g as products with a row of ones: of pieces of g, since one long sum loses digits.
+template <class N>
+void sum_columns(N* y, const Matrix<N>& g) {
+    constexpr Index PIECE = 1024;
+    const N one = number<N>(1);
+    by_kind<N>([&](auto kind) {
+        using Sum = typename decltype(kind)::Sum;
+        auto product = [&](Index first, Index rows) -> Product<decltype(kind)> {
+            const Factor<N> some = {g.data + first * g.row, g.row, g.column};
+            return {1, g.columns, rows, {&one, 0, 0}, some, nullptr, 0, nullptr, 0, {}};
+        };
+        const Index count = pieces(g.rows, PIECE);
+        Scratch memory(count > 1 ? count * g.columns * (Index)(sizeof(Sum) / sizeof(float)) : 0);
+        Sum* sums = (Sum*)memory.data();
+        if (count <= 1 || !memory) {
+            compute(product(0, g.rows), Output<N>{y, g.columns, nullptr, nullptr});
+            return true;
+        }
+        for (Index n = 0; n < count; n++) {
+            const Output<Sum> out = {sums + n * g.columns, g.columns, nullptr, nullptr};
+            compute(product(n * PIECE, least(PIECE, g.rows - n * PIECE)), out);
+        }
+        for (Index j = 0; j < g.columns; j++) {
+            double sum = 0;
+            for (Index n = 0; n < count; n++) sum += sums[n * g.columns + j];
+            sums[j] = (Sum)sum;
+        }
+        each_lanes<Sum>(g.columns,
+                        [&](Index j, auto lanes) { store(y + j, load(sums + j, lanes), lanes); });
+        return true;
+    });
+}
+
 template <class N>
 bool backward(const Array& dx, const Array& dweight, const Array& dbias, const Array& grad, const Array& x,
               const Array& weight, bool transposed, bool always) {
@@ -175,10 +209,7 @@ bool backward(const Array& dx, const Array& dweight, const Array& dbias, const A
         const Matrix<N>&left = transposed ? g : in, &right = transposed ? in : g;
         multiply(dweight, left.columns, right.columns, g.rows, left.transposed(), right);
     }
-    if (dbias) {
-        const N one = number<N>(1);  // a row of ones
-        multiply(dbias, 1, g.columns, g.rows, {&one, 0, 0}, g);
-    }
+    if (dbias) sum_columns(dbias.data<N>(), g);
     return true;
 }
 

@@ -1,5 +1,5 @@
-"""What fused ops share: rows in pieces that stay in the cache, sums by BLAS, a check of their operands; on a
-device, threads for rows.
+"""What fused ops share: rows in pieces that stay in the cache, a check of their operands; on a device,
+threads for rows.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ def reshaped(a: Array, *shape: int) -> Array:
         return a.reshape(shape)
 
 
-def row_blocks(rows: int, width: int, block: int = BLOCK) -> list[slice]:
-    """Slices of the rows of a (rows, width) array, at most about `block` elements each, and equally many."""
-    count = -(-rows // max(1, block // max(width, 1)))
+def row_blocks(rows: int, width: int, at_most: int = BLOCK) -> list[slice]:
+    """Slices of the rows of a (rows, width) array, about BLOCK elements each and at most `at_most` rows, and
+    equally many.
+    """
+    count = -(-rows // max(1, min(BLOCK // max(width, 1), at_most)))
     step = -(-rows // max(1, count))
     return [slice(i, min(i + step, rows)) for i in range(0, rows, max(1, step))]
 
@@ -48,18 +50,6 @@ def row_blocks(rows: int, width: int, block: int = BLOCK) -> list[slice]:
 def flat_blocks(size: int) -> list[slice]:
     """Slices of a flat array, BLOCK elements each."""
     return [slice(i, i + BLOCK) for i in range(0, size, BLOCK)]
-
-
-def row_sum(a: Array, out: Array | None = None) -> Array:
-    """Sum of each row of (rows, C), shape (rows,): a product with ones, several times as fast as np.sum."""
-    result: Array = np.matmul(a, np.ones(a.shape[-1], a.dtype), out=out)
-    return result
-
-
-def column_sum(a: Array) -> Array:
-    """Sum of each column of (rows, C), shape (C,)."""
-    result: Array = np.matmul(np.ones(len(a), a.dtype), a)
-    return result
 
 
 def held(dtype: DType) -> int:

@@ -18,12 +18,13 @@ from ..launching import Launch, View, blocks_for, write
 from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, divide, maximum, multiply, subtract
-from .blocks import as_rows, need_tensors, one_block, row_blocks, row_sum, team
+from .blocks import as_rows, need_tensors, one_block, row_blocks, team
 from .comparison import equal, not_equal
 from .manipulation import cast, unsqueeze
 from .plain import partial_vjp
 from .reduction import sum
 from .softmax import softmax
+from .summing import row_sum
 from .targets import as_int64, check_integers, check_reduction, flat_indices, on_device
 
 if TYPE_CHECKING:

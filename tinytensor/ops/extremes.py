@@ -16,16 +16,9 @@ from ..layout import Shape, normalize_axis
 from ..runtime.host import Array
 from .arithmetic import multiply
 from .manipulation import detach
-from .reduction import (
-    add_up,
-    reduce_short,
-    reduced_axes,
-    reduced_count,
-    reduced_shape,
-    short_rows,
-    spread,
-)
+from .reduction import reduced_axes, spread
 from .reduction_grid import launch_reduction, with_kept_axes
+from .summing import add_up, reduce_short, reduced_count, reduced_shape, short_rows
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

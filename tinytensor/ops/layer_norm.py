@@ -15,10 +15,11 @@ from ..launching import Launch, View, blocks_for
 from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
 from .arithmetic import add, multiply, subtract
-from .blocks import as_rows, column_sum, held, need_tensors, row_blocks, row_sum, team
+from .blocks import as_rows, held, need_tensors, row_blocks, team
 from .plain import partial_vjp
 from .power import pow
 from .reduction import mean, sum
+from .summing import RUN, column_sum, row_sum
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -173,18 +174,16 @@ class LayerNormBackward(Op):
         g2, x2 = as_rows(grad), as_rows(x)
         d2 = None if dx is None else as_rows(dx)
         means, rstds = mean.reshape(-1), rstd.reshape(-1)
-        for total in (dweight, dbias):
-            if total is not None:
-                total[...] = 0
+        weights, biases = np.zeros((2, x2.shape[1]))  # in float64, since there may be many blocks
         ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
-        for r in row_blocks(*x2.shape):
+        for r in row_blocks(*x2.shape, at_most=8 * RUN):
             g, s = g2[r], rstds[r]  # (rows, C), (rows,)
             c = np.subtract(x2[r], means[r, None], out=scratch("layer_norm.c", g.shape, g.dtype))
             t = np.multiply(g, c, out=scratch("layer_norm.t", g.shape, g.dtype))
             if dbias is not None:
-                dbias += column_sum(g)
+                biases += column_sum(g)
             if dweight is not None:
-                dweight += np.matmul(s, t)
+                weights += np.matmul(s, t)
             if d2 is not None:  # products with the weight are the row sums of d and of d * c
                 slope = np.matmul(t, ones)
                 slope *= s * s / len(ones)
@@ -193,6 +192,10 @@ class LayerNormBackward(Op):
                 c += (np.matmul(g, ones) / len(ones))[:, None]
                 out = np.subtract(out, c, out=d2[r])
                 out *= s[:, None]
+        if dbias is not None:
+            dbias[...] = biases
+        if dweight is not None:
+            dweight[...] = weights
 
     @staticmethod
     def host(

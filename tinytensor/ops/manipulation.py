@@ -30,6 +30,7 @@ from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, reso
 from ..runtime.host import Array, fill, narrow, widen
 from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
 from .reduction_grid import launch_reduction
+from .summing import add_up
 from .transfer import transfer
 
 if TYPE_CHECKING:
@@ -103,12 +104,7 @@ class SumTo(Op):
     def cpu(y: Array, x: Array, *, shape: Shape, shape_in: Shape) -> None:
         axes = _repeated(x.shape, shape)
         padded = y.reshape((1,) * (x.ndim - len(shape)) + shape)
-        if axes == (0,) and x.ndim == 2 and x.size > 4096 and x.dtype.kind == "f" and x.flags.c_contiguous:
-            np.matmul(
-                np.ones(x.shape[0], x.dtype), x, out=padded[0]
-            )  # BLAS sums columns faster than ufuncs do
-        else:
-            np.add.reduce(x, axes, out=padded, keepdims=True)
+        add_up(padded, x, axes)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, shape: Shape, shape_in: Shape) -> None:

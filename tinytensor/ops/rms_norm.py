@@ -19,6 +19,7 @@ from .layer_norm import backward_plan, check_norm
 from .plain import partial_vjp
 from .power import pow
 from .reduction import mean, sum
+from .summing import RUN
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -102,14 +103,13 @@ class RmsNormBackward(Op):
     ) -> None:
         g2, x2, kept = as_rows(grad), as_rows(x), rrms.reshape(-1)
         d2 = None if dx is None else as_rows(dx)
-        if dweight is not None:
-            dweight[...] = 0
+        weights = np.zeros(x2.shape[1])  # in float64, since there may be many blocks
         ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
-        for r in row_blocks(*x2.shape):
+        for r in row_blocks(*x2.shape, at_most=8 * RUN):
             g, s = g2[r], kept[r]  # (rows, C), (rows,)
             t = np.multiply(g, x2[r], out=scratch("rms_norm.t", g.shape, g.dtype))
             if dweight is not None:
-                dweight += np.matmul(s, t)
+                weights += np.matmul(s, t)
             if d2 is not None:  # the product with the weight is the row sum of d * x
                 slope = np.matmul(t, ones)
                 slope *= s * s / len(ones)
@@ -117,6 +117,8 @@ class RmsNormBackward(Op):
                 out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
                 out = np.subtract(out, t, out=d2[r])
                 out *= s[:, None]
+        if dweight is not None:
+            dweight[...] = weights
 
     @staticmethod
     def host(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
+_WIDE = {"f": np.float64, "c": np.complex128, "i": np.int64, "u": np.uint64}  # what running sums are kept in
+
+
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
     """The key of a part of an axis."""
     return (*(slice(None),) * axis, part)
@@ -51,7 +54,7 @@ class CumulativeSum(Op):
     def cpu(y: Array, x: Array, *, axis: int, reverse: bool) -> None:
         if reverse:
             y, x = np.flip(y, axis), np.flip(x, axis)
-        np.add.accumulate(x, axis, y.dtype, out=y)
+        y[...] = np.add.accumulate(x, axis, np.promote_types(y.dtype, _WIDE[y.dtype.kind]))
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, axis: int, reverse: bool) -> None:
@@ -189,6 +192,9 @@ def cumulative_sum(
 
     Raises:
         ShapeError: the axis is out of range, or left out though x does not have exactly one.
+
+    Accuracy: on the CPU floats are added in float64, and each sum is rounded once; on a device in float32 or
+        wider, in runs. Integers wrap around.
 
     Example:
         >>> tt.cumulative_sum(tt.tensor([1, 2, 3]), include_initial=True).tolist()

@@ -14,10 +14,11 @@ from ..layout import normalize_axis
 from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
 from .arithmetic import multiply, subtract
-from .blocks import as_rows, need_tensors, row_blocks, row_sum, team
+from .blocks import as_rows, need_tensors, row_blocks, team
 from .exponential import exp
 from .plain import partial_vjp
 from .reduction import sum
+from .summing import kept_sum, row_sum
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -73,7 +74,7 @@ class Softmax(Op):
         else:
             np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
             np.exp(y, out=y)
-            y /= np.add.reduce(y, axis, keepdims=True)
+            y /= kept_sum(y, axis)
 
     @staticmethod
     def host(y: Array, x: Array, *, axis: int) -> bool:
@@ -111,7 +112,7 @@ class SoftmaxBackward(Op):
                 dx[r] *= y[r]
         else:
             np.multiply(grad, y, out=dx)
-            np.subtract(grad, np.add.reduce(dx, axis, keepdims=True), out=dx)
+            np.subtract(grad, kept_sum(dx, axis), out=dx)
             dx *= y
 
     @staticmethod
@@ -158,7 +159,7 @@ class LogSoftmax(Op):
                 out -= np.log(row_sum(e))[:, None]
         else:
             np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
-            y -= np.log(np.add.reduce(np.exp(y), axis, keepdims=True))
+            y -= np.log(kept_sum(np.exp(y), axis))
 
     @staticmethod
     def host(y: Array, x: Array, *, axis: int) -> bool:
@@ -197,7 +198,7 @@ class LogSoftmaxBackward(Op):
                 np.subtract(grad[r], dx[r], out=dx[r])
         else:
             np.exp(y, out=dx)
-            dx *= np.add.reduce(grad, axis, keepdims=True)
+            dx *= kept_sum(grad, axis)
             np.subtract(grad, dx, out=dx)
 
     @staticmethod

@@ -35,10 +35,12 @@ class ColumnSums {
     ~ColumnSums() { free(parts); }
     ColumnSums(const ColumnSums&) = delete;
 
-    // At most 32 parts, since each costs a row of sums.
+    // At most 32 parts, since each costs a row of sums, but no more than MOST rows in one: a sum of more
+    // would lose digits.
+    static constexpr Index MOST = 4096;
     static Index grain_for(Index rows, Index width) {
-        Index least = rows_at_once(width), share = (rows + 31) / 32;
-        return least > share ? least : share;
+        Index least = rows_at_once(width), share = (rows + 31) / 32, grain = least > share ? least : share;
+        return grain < MOST ? grain : MOST;
     }
     explicit operator bool() const { return !target || !count || parts; }
     // Where the part that begins with this row adds up; nullptr if no sums are wanted.
@@ -47,8 +49,12 @@ class ColumnSums {
         if (!target) return;
         each_vector(width, [&](Index i, auto lanes) {
             Floats sum = {};
-            for (Index part = 0; part < count; part++)
-                sum += load(parts + part * width + i, lanes);
+            for (Index part = 0; part < count;) {
+                Floats some = {};
+                for (const Index end = part + 128 < count ? part + 128 : count; part < end; part++)
+                    some += load(parts + part * width + i, lanes);
+                sum += some;
+            }
             store(target + i, sum, lanes);
         });
     }

@@ -201,24 +201,31 @@ inline void each_vector(Index n, const Body& body) {
     if (i < n) body(i, Part{(int)(n - i)});
 }
 
-// The sum over a row of term(i, lanes), a vector. Four sums run at once, since one would wait for itself.
+// The sum over a row of term(i, lanes), a vector. Four sums run at once, since one would wait for itself; a
+// long row is cut into runs, whose sums are added in double: one long sum would lose digits.
 template <class Term>
 inline float sum_of(Index n, const Term& term) {
-    Floats a = {}, b = {}, c = {}, d = {};
-    Index i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        a += term(i, Whole{});
-        b += term(i + LANES, Whole{});
-        c += term(i + 2 * LANES, Whole{});
-        d += term(i + 3 * LANES, Whole{});
+    constexpr Index RUN = 4096;  // numbers of a run: a multiple of 4 * LANES
+    double sum = 0;
+    for (Index i = 0; i < n;) {
+        const Index end = n - i > RUN ? i + RUN : n;
+        Floats a = {}, b = {}, c = {}, d = {};
+        for (; i + 4 * LANES <= end; i += 4 * LANES) {
+            a += term(i, Whole{});
+            b += term(i + LANES, Whole{});
+            c += term(i + 2 * LANES, Whole{});
+            d += term(i + 3 * LANES, Whole{});
+        }
+        for (; i + LANES <= end; i += LANES)
+            a += term(i, Whole{});
+        if (i < end) {
+            Part part{(int)(end - i)};
+            b += only(term(i, part), part);
+            i = end;
+        }
+        sum += total((a + b) + (c + d));
     }
-    for (; i + LANES <= n; i += LANES)
-        a += term(i, Whole{});
-    if (i < n) {
-        Part part{(int)(n - i)};
-        b += only(term(i, part), part);
-    }
-    return total((a + b) + (c + d));
+    return (float)sum;
 }
 
 // The largest of n numbers, nan left out; -inf if there is none.
