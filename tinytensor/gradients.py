@@ -50,7 +50,7 @@ def check_gradient(what: str, gradient: Any, x: Tensor) -> None:
         )
     if gradient.device is not x.device:
         raise DeviceError(
-            f"{what}: the gradient of shape {gradient.shape} is on {gradient.device}, the tensor on {x.device}",
+            f"{what}: the gradient, of shape {x.shape}, is on {gradient.device}, the tensor on {x.device}",
             why="nothing is copied between devices behind your back",
             fix=f"pass gradient.to({str(x.device)!r})",
         )
