@@ -125,7 +125,7 @@ def _reader(path: Path) -> Any:
             fix='pip install ".[gpt]"',
         ) from None
 
-    class Careful(gguf.GGUFReader):  # type: ignore[misc]  # the package is not typed
+    class Careful(gguf.GGUFReader):
         """The library's reader, which goes on behind the end of a file, and has no limits."""
 
         items_left = _MOST_ITEMS

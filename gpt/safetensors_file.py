@@ -7,7 +7,6 @@ without overlap and without holes. Nothing in such a file can run, and a reader 
 be led outside the file. Knows arrays, not tensors or models.
 """
 
-import contextlib
 import importlib.util
 import json
 import math
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytensor.errors import DTypeError, FormatError, MissingLibraryError, SaveError
+from tinytensor.files import replacement
 
 __all__ = [
     "Array",
@@ -165,21 +165,17 @@ def write_safetensors(
     path = Path(path)
     _check_texts("write_safetensors", tensors, metadata or {})
     entries = {name: _packed(name, tensor) for name, tensor in tensors.items()}
-    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the umask says; the library lets nobody else read
-        _serialize(entries, temporary, dict(metadata) if metadata else None)
-        temporary.chmod(mode)
-        _sync_file(temporary)
-        os.replace(temporary, path)
+        with replacement(path) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode  # as the umask says; the library lets nobody else read
+            _serialize(entries, temporary, dict(metadata) if metadata else None)
+            temporary.chmod(mode)
         sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # there may be no such folder
-            temporary.unlink()
+    except OSError as error:  # SaveError is one
         raise SaveError(
             f"write_safetensors: {path} could not be written",
-            why=str(error),
+            why=error.why if isinstance(error, SaveError) else str(error),
             fix="free some space or choose another folder; an earlier file of this name is unharmed",
         ) from None
 
@@ -427,9 +423,3 @@ def _serialize(entries: Mapping[str, Entry], path: Path, metadata: dict[str, str
         safetensors.serialize_file(specs, str(path), metadata)
     except safetensors.SafetensorError as error:
         raise OSError(str(error)) from None
-
-
-def _sync_file(path: Path) -> None:
-    """Bring the bytes of a file to the disk."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())

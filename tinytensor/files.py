@@ -4,13 +4,17 @@ Knows nothing of what the files mean.
 """
 
 import codecs
+import glob
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
+import sys
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -24,12 +28,18 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_text",
+    "replacement",
     "text_chunks",
     "unreadable",
     "unwritable",
 ]
 
 PathLike = str | os.PathLike[str]
+
+# Behind the name of the file: process and machine of the writer. Machines that share a folder do not know each
+# other's processes.
+_TEMPORARY = re.compile(r"\.(?P<process>[0-9]+)-(?P<host>[0-9a-f]{8})[0-9a-f]{8}\.tmp")
+_HOST = zlib.crc32(platform.node().encode())
 
 # GPT-4's rule joins a line end with punctuation before it, not with a letter or digit.
 _CHUNK_END = re.compile(r".*(?:\S(?= )|[^\W_](?=\n))", re.DOTALL)
@@ -58,6 +68,33 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
         >>> target.read_text()
         'whole or not at all'
     """
+    with replacement(path) as temporary, temporary.open("xb") as file:
+        yield file
+
+
+@contextmanager
+def replacement(path: PathLike) -> Iterator[Path]:
+    """A temporary neighbor to write to; it becomes `path` when the block ends without an exception.
+
+    Args:
+        path: the file to write, as in `atomic_write`.
+
+    Returns:
+        context manager of a path at which there is nothing yet. A process that is killed leaves what it wrote
+        there; the next writer of the same file removes it.
+
+    Raises:
+        SaveError: no such folder, no permission, no room.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from tinytensor.files import replacement
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with replacement(target) as temporary:
+        ...     _ = temporary.write_text("whole or not at all")
+        >>> target.read_text()
+        'whole or not at all'
+    """
     target = Path(os.path.realpath(path))
     if os.path.exists(target) and not os.path.isfile(target):  # False also for names that are too long
         raise SaveError(
@@ -65,21 +102,43 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
             why="it is a folder" if target.is_dir() else "it is a device or a pipe",
             fix="name a file",
         )
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = _neighbor(target)
     try:
-        file = temporary.open("xb")
-    except OSError as error:
-        raise unwritable(path, error) from None
-    try:
-        with file:
-            yield file
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)  # gone already, unless something went wrong
+        with suppress(OSError):  # gone already, unless something went wrong
+            temporary.unlink()
+
+
+def _neighbor(target: Path) -> Path:
+    """A name for something that will become `target`. Removes what writers that were killed left."""
+    mine = f"{_HOST:08x}"
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        found = _TEMPORARY.fullmatch(path.name, len(target.name) + 1)
+        if found and found["host"] == mine and not _is_alive(int(found["process"])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+    return target.with_name(f".{target.name}.{os.getpid()}-{mine}{secrets.token_hex(4)}.tmp")
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # signal 0 is Ctrl-C there
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager
@@ -113,7 +172,7 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
             why="what is in it would be lost or mixed with something else",
             fix=f"name a new folder, or remove {str(path)!r}",
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = _neighbor(path)
     try:
         temporary.mkdir(parents=True)
         yield temporary

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -317,6 +318,24 @@ def test_a_missing_folder(tmp_path):
     with pytest.raises(SaveError, match="could not be written") as caught:
         write_safetensors(tmp_path / "no" / "a", {"w": np.zeros(2)})
     assert isinstance(caught.value, OSError)
+
+
+def test_two_writers_of_one_file_and_a_reader(tmp_path):
+    """The reader sees the file of one of them, never a part, and no writer takes the other's file away."""
+    path = tmp_path / "a"
+    write_safetensors(path, {"w": np.zeros(1_000)})
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(lambda n=n: [write_safetensors(path, {"w": np.full(1_000, n)}) for _ in range(20)])
+            for n in (1.0, 2.0)
+        ]
+        while not all(job.done() for job in jobs):
+            values = read_safetensors(path).entries["w"].array
+            assert values.shape == (1_000,)
+            assert values.min() == values.max()
+        for job in jobs:
+            job.result()
+    assert os.listdir(tmp_path) == ["a"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a Unix notion")

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from gpt import BPETokenizer, load_tokenizer
 from gpt.pretokens import printable
 from tests.gpt.test_tokenizer import MAKERS, TEXT, every_kind
 from tinytensor.errors import ArgumentError, FormatError, SaveError
-from tinytensor.files import atomic_write, text_chunks
+from tinytensor.files import atomic_folder, atomic_write, text_chunks
 
 
 class TestDamagedFiles:
@@ -256,3 +258,34 @@ class TestChunks:
         with pytest.raises(KeyboardInterrupt):
             interrupted()
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be asked for there")
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_what_a_killed_writer_left_goes(self, tmp_path: Path, kind: str) -> None:
+        """That of a running one stays, and so does that of another machine, or of another file."""
+        code = f"""if True:
+            import os, sys
+            from pathlib import Path
+            from tinytensor.files import atomic_folder, atomic_write
+            writer = atomic_write("t") if {kind == "file"} else atomic_folder("t", "test")
+            with writer as begun:
+                if {kind == "file"}: begun.write(b"half"); begun.flush()
+                else: (begun / "half").write_text("half")
+                os.kill(os.getpid(), 9)
+        """
+        path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, env={**os.environ, **path})
+        (left,) = tmp_path.iterdir()
+        process, dash, rest = left.name.removeprefix(".t.").partition("-")
+        running = left.with_name(f".t.{os.getpid()}-{rest}")
+        elsewhere = left.with_name(f".t.{process}-{'0' * 8}{rest[8:]}")
+        other, users = left.with_name(f".u.{process}-{rest}"), left.with_name(".t.mine.tmp")
+        for kept in (running, elsewhere, other, users):
+            kept.touch()
+        if kind == "file":
+            with atomic_write(tmp_path / "t") as file:
+                file.write(b"whole")
+        else:
+            with atomic_folder(tmp_path / "t", "test"):
+                pass
+        assert set(tmp_path.iterdir()) == {tmp_path / "t", running, elsewhere, other, users}
