@@ -358,3 +358,26 @@ def test_wrong_calls_name_the_function_and_the_fix(
     with pytest.raises(error, match=f"^{start}") as caught:
         call()
     assert "\n  fix: " in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("name", ["sum", "prod", "cumulative_sum", "cumulative_prod"])
+def test_the_dtype_that_is_asked_for_is_that_of_the_result(name: str, device: str) -> None:
+    values = np.array([[1, 90, 100, 0], [127, 3, 2, 5]], np.int16)
+    x = tt.tensor(values).to(device)
+    for dtype in (
+        "int8",
+        "uint8",
+        "int16",
+        "uint16",
+        "int32",
+        "uint32",
+        "int64",
+        "uint64",
+        "bool",
+        "float32",
+    ):
+        expected = getattr(np, name)(values, axis=1, dtype=dtype)
+        found = getattr(tt, name)(x, axis=1, dtype=dtype)
+        assert found.dtype == getattr(tt, dtype)
+        np.testing.assert_array_equal(found.to("cpu").numpy(), expected)

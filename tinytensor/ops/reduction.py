@@ -174,11 +174,11 @@ def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any 
         x: any shape and dtype.
         axis: axis or axes; None sums everything.
         keepdims: keep the summed axes with size 1.
-        dtype: cast x to this dtype first.
+        dtype: cast x to this dtype first; it is that of the result, too.
 
     Returns:
-        shape of x without the summed axes; dtype of x, but int64 for bool and signed integers, uint64 for
-        unsigned. 0 for an empty axis.
+        shape of x without the summed axes. dtype, or else that of x, but int64 for bool and signed integers,
+        uint64 for unsigned. 0 for an empty axis.
 
     Raises:
         ShapeError: an axis is out of range or repeated.
@@ -191,7 +191,8 @@ def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any 
         [2.0, 2.0, 2.0]
     """
     if dtype is not None:
-        x = cast(x, as_dtype(dtype, "sum"))
+        wanted = as_dtype(dtype, "sum")
+        return cast(sum(cast(x, wanted), axis, keepdims), wanted)
     if _is_quick(x, axis, keepdims):
         return _quick(Sum, x, axis)
     axes = reduced_axes(x, axis, "sum")
@@ -279,11 +280,11 @@ def prod(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any
         x: any shape and dtype.
         axis: axis or axes; None multiplies everything.
         keepdims: keep the reduced axes with size 1.
-        dtype: cast x to this dtype first.
+        dtype: cast x to this dtype first; it is that of the result, too.
 
     Returns:
-        shape of x without the reduced axes; dtype of x, but int64 for bool and signed integers, uint64 for
-        unsigned. 1 for an empty axis.
+        shape of x without the reduced axes. dtype, or else that of x, but int64 for bool and signed integers,
+        uint64 for unsigned. 1 for an empty axis.
 
     Raises:
         ShapeError: an axis is out of range or repeated.
@@ -295,7 +296,8 @@ def prod(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any
         24.0
     """
     if dtype is not None:
-        x = cast(x, as_dtype(dtype, "prod"))
+        wanted = as_dtype(dtype, "prod")
+        return cast(prod(cast(x, wanted), axis, keepdims), wanted)
     axes = reduced_axes(x, axis, "prod")
     return apply(Prod, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
 

@@ -162,8 +162,8 @@ def _with_first(y: Tensor, axis: int, first: int) -> Tensor:
 # ---- functions ---------------------------------------------------------------------------------------------
 
 
-def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor, int]:
-    """x in the wanted dtype, and the axis, which may be left out if there is only one."""
+def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor, int, DType]:
+    """x in the wanted dtype, the axis, which may be left out if there is only one, and that dtype."""
     ndim = len(x.layout.shape)
     if axis is None and ndim != 1:
         raise ShapeError(
@@ -173,7 +173,7 @@ def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor
         )
     at = normalize_axis(0 if axis is None else axis, ndim, what)
     wanted = total_dtype(x.storage.dtype) if dtype is None else as_dtype(dtype, what)
-    return cast(x, wanted), at
+    return cast(x, wanted), at, wanted
 
 
 def cumulative_sum(
@@ -184,11 +184,12 @@ def cumulative_sum(
     Args:
         x: at least one axis.
         axis: the axis; may be left out if x has only one.
-        dtype: cast x to this dtype first; default as for `sum`.
+        dtype: cast x to this dtype first; it is that of the result, too; default as for `sum`.
         include_initial: put a 0 in front, so the axis has one element more.
 
     Returns:
-        shape of x (one longer with include_initial); dtype of x, but int64 or uint64 for bool and integers.
+        shape of x (one longer with include_initial). dtype, or else that of x, but int64 or uint64 for bool
+        and integers.
 
     Raises:
         ShapeError: the axis is out of range, or left out though x does not have exactly one.
@@ -200,8 +201,8 @@ def cumulative_sum(
         >>> tt.cumulative_sum(tt.tensor([1, 2, 3]), include_initial=True).tolist()
         [0, 1, 3, 6]
     """
-    x, at = _prepare(x, axis, dtype, "cumulative_sum")
-    y = apply(CumulativeSum, x, axis=at, reverse=False)
+    x, at, wanted = _prepare(x, axis, dtype, "cumulative_sum")
+    y = cast(apply(CumulativeSum, x, axis=at, reverse=False), wanted)
     return _with_first(y, at, 0) if include_initial else y
 
 
@@ -213,11 +214,12 @@ def cumulative_prod(
     Args:
         x: at least one axis.
         axis: the axis; may be left out if x has only one.
-        dtype: cast x to this dtype first; default as for `prod`.
+        dtype: cast x to this dtype first; it is that of the result, too; default as for `prod`.
         include_initial: put a 1 in front, so the axis has one element more.
 
     Returns:
-        shape of x (one longer with include_initial); dtype of x, but int64 or uint64 for bool and integers.
+        shape of x (one longer with include_initial). dtype, or else that of x, but int64 or uint64 for bool
+        and integers.
 
     Raises:
         ShapeError: the axis is out of range, or left out though x does not have exactly one.
@@ -229,8 +231,8 @@ def cumulative_prod(
         >>> tt.cumulative_prod(tt.tensor([1, 2, 3])).tolist()
         [1, 2, 6]
     """
-    x, at = _prepare(x, axis, dtype, "cumulative_prod")
-    y = apply(CumulativeProd, x, axis=at)
+    x, at, wanted = _prepare(x, axis, dtype, "cumulative_prod")
+    y = cast(apply(CumulativeProd, x, axis=at), wanted)
     return _with_first(y, at, 1) if include_initial else y
 
 
