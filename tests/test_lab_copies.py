@@ -226,6 +226,23 @@ def test_what_moves_elements_says_so(name, device) -> None:
     assert not log.of("layout")
 
 
+def test_a_mask_is_copied_where_a_gradient_is_recorded_and_only_there() -> None:
+    x = tt.tensor([[1.0, -2.0], [3.0, 4.0]], requires_grad=True)
+    mask = x.detach() > 0
+    with lab.trace_copies() as log:
+        y = x[mask]
+    assert [(e.op, e.nbytes) for e in log.of("memory")] == [("index", 4)]
+    mask[0, 0] = False
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[1, 0], [1, 1]])
+    for record in (x.detach(), x):
+        with lab.trace_copies() as log, tt.no_grad():
+            y = record[mask]
+        assert not log.of("memory")
+        np.testing.assert_array_equal(y.numpy(), [3, 4])
+    np.testing.assert_array_equal(x.detach()[mask.T].numpy(), [-2, 4])
+
+
 def test_writes_at_indices(device) -> None:
     x, w = like(A, device), tt.ones(10, requires_grad=True, device=device)
     y = x * 1

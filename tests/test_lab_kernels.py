@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.browser import CHROMIUM, Browser
 from tests.pages import parse
 from tinytensor.__main__ import main
 from tinytensor.errors import ArgumentError, DeviceError
@@ -179,7 +180,9 @@ def test_without_nvrtc_the_rest_is_there(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "NVRTC was not found" in str(launch)
     with pytest.raises(DeviceError):
         launch.ptx()
-    assert "NVRTC was not found" in parse(kernel("exp", tt.ones(3)).html()).text
+    page = parse(kernel("exp", tt.ones(3)).html())
+    assert "There is no PTX here: NVRTC was not found." in page.text
+    assert not page.all("details")
 
 
 def test_banks_of_shared_memory() -> None:
@@ -256,6 +259,36 @@ def test_the_page_shows_everything() -> None:
     ]
     assert "8.00" in row.text
     assert "100%" in row.text
+
+
+STRIDED_LOAD = """
+__global__ void spread(float* y, const float* x) {
+    y[threadIdx.x] = x[8 * threadIdx.x];
+}
+"""
+
+
+def test_each_access_of_a_line_has_its_own_color() -> None:
+    """A store of 32 neighbors uses all of 4 sectors; a load of every 8th an eighth of 32: heat 7/8."""
+    k = tt.cuda.kernel(STRIDED_LOAD)
+    device = "emulated"
+    page = parse(kernel(k[1, 32], tt.empty(32, device=device), tt.zeros(256, device=device)).html())
+    (row,) = [r for r in page.all("tr") if "y[threadIdx.x] = x[8" in r.text]
+    cells = row.all("td")
+    texts = dict(zip(cells[1].text.split("\n"), cells[2].text.split("\n"), strict=True))
+    assert texts == {"global load 4 B": "32.00", "global store 4 B": "4.00"}
+    assert [(s.text, s.attributes["style"]) for s in row.all("span")] == [("32.00", "--v:0.875")]
+    assert not row.all("td", class_="number heat")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_the_source_is_seen_in_a_narrow_window(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(kernel("softmax", tt.ones(4, 64)).html(), encoding="utf-8")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path, width=1280)
+        wide = "[...document.querySelectorAll('.code')].map(t => t.offsetWidth - t.parentElement.clientWidth)"
+        assert max(browser.run(wide)) <= 0
 
 
 # ---- the command -------------------------------------------------------------------------------------------

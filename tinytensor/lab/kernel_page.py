@@ -19,6 +19,7 @@ PICTURES = 6  # lines of a kernel that are drawn
 IDEAL = 0.99  # share of the moved bytes that were asked for; less gets a color
 HEAD = ("", "accesses", "sectors/request", "used", "bank ways", "lanes", "FLOPs", "source")
 STYLE = "body{max-width:100rem}.code td{padding:0 .45rem;border-width:0 1px;line-height:1.35}"
+STYLE += ".code td:last-child{white-space:pre-wrap;min-width:30rem}"
 
 
 def kernel_page(kernels: Kernels, architecture: int) -> str:
@@ -26,7 +27,7 @@ def kernel_page(kernels: Kernels, architecture: int) -> str:
     intro = (
         "Counts are those of the source's accesses in a watched run on the emulator, not times. A sector is "
         "32 bytes of global memory: 32 neighboring floats of a warp take 4. One bank way is a turn of shared "
-        "memory without conflicts. Colored cells ask for more than they need. What a function of a header "
+        "memory without conflicts. Colored numbers ask for more than they need. What a function of a header "
         "asks for stands there, and at the line of the kernel that calls it."
     )
     body: list[str] = [tag("p", intro)]
@@ -45,14 +46,17 @@ def _section(launch: KernelLaunch, architecture: int) -> Iterator[Html]:
         yield tag("div", _listing(launch, piece), class_="scroll")
     for picture in _pictures(launch):
         yield tag("div", picture, class_="scroll")
-    yield tag("details", tag("summary", f"PTX for compute_{architecture}"), _ptx(launch, architecture))
+    yield _ptx(launch, architecture)
 
 
 def _ptx(launch: KernelLaunch, architecture: int) -> Html:
     try:
-        return tag("pre", launch.ptx(architecture), class_="scroll")
+        text = launch.ptx(architecture)
     except (DeviceError, KernelError) as error:
-        return tag("p", str(error))
+        return tag("p", f"There is no PTX here: {str(error).splitlines()[0]}.")
+    return tag(
+        "details", tag("summary", f"PTX for compute_{architecture}"), tag("pre", text, class_="scroll")
+    )
 
 
 def _listing(launch: KernelLaunch, piece: Piece) -> Html:
@@ -74,9 +78,9 @@ def _row(launch: KernelLaunch, piece: Piece, number: int) -> Html:
     cells = [
         tag("td", str(number), class_="number"),
         tag("td", "\n".join([f"{space} {way} {size} B" for space, way, size in kinds])),
-        _number([c.sectors for c in costs], max([1 - c.share for c in costs], default=0.0)),
+        _number([c.sectors for c in costs], [1 - c.share for c in costs]),
         _number([f"{c.share:.0%}" if c.sectors else "" for c in costs]),
-        _number([c.ways for c in costs], max([c.conflicts for c in costs], default=0.0)),
+        _number([c.ways for c in costs], [c.conflicts for c in costs]),
         _number([c.lanes for c in costs]),
         _number([f"{flops:,}" if flops else ""]),
         tag("td", piece.lines[number - piece.first]),
@@ -111,12 +115,14 @@ class _Cost(NamedTuple):
         )
 
 
-def _number(texts: Sequence[str], warning: float = 0.0) -> Html:
-    text = "\n".join(texts)
-    if warning <= 1 - IDEAL or not text.strip():
-        return tag("td", text, class_="number")
-    attributes = heat(warning)
-    return tag("td", text, class_=f"number {attributes['class_']}", style=attributes["style"])
+def _number(texts: Sequence[str], warnings: Sequence[float] = ()) -> Html:
+    """A cell with a line for each kind of access; each line has its own color."""
+    lines: list[str] = []
+    for i, text in enumerate(texts):
+        warning = warnings[i] if warnings else 0.0
+        lines += ["\n"] * bool(i)
+        lines.append(tag("span", text, **heat(warning)) if text and warning > 1 - IDEAL else text)
+    return tag("td", *lines, class_="number")
 
 
 def _pictures(launch: KernelLaunch) -> Iterator[Html]:

@@ -14,8 +14,9 @@ import numpy as np
 from .. import copies
 from ..autograd import Grads, Needs, Saved
 from ..device import cpu
-from ..dispatch import Op, Spec, Specs, apply, arr, empty, from_array, register, values
+from ..dispatch import Op, Spec, Specs, apply, arr, edge_of, empty, from_array, register, values
 from ..dtypes import bool_, int64, uint8
+from ..grad_mode import grad_enabled
 from ..launching import BLOCK, Launch, View, blocks_for, dense, index_type, view_of
 from ..layout import Layout, Shape
 from ..runtime import runtime_of
@@ -49,16 +50,18 @@ class Marks(NamedTuple):
     total: int
 
 
-def marks_of(mask: Tensor) -> Marks:
-    """What a mask says."""
+def marks_of(mask: Tensor, *, kept: bool = False) -> Marks:
+    """What a mask says; on the CPU its bits are the mask's own, unless they are `kept` for backward."""
     device, n = mask.storage.device, mask.layout.size
     if device is cpu:
         refuse(_BY_DATA)
-        if copies.listener is not None:
-            copies.note(
-                "index", "memory", mask.layout.size, "the mask may change before the gradient is computed"
-            )
-        bits = arr(mask).flatten()
+        bits = arr(mask)
+        if kept:
+            why = "the mask may change before the gradient is computed"
+            copies.note("index", "memory", mask.layout.size, why)
+            bits = bits.flatten()
+        else:
+            bits = reshaped(bits, -1)
         return Marks(from_array(bits, bool_), None, int(np.count_nonzero(bits)))
     stretches = -(-n // _STRETCH)
     starts = empty((stretches + 1,), int64, device=device)
@@ -177,5 +180,5 @@ class CompressTranspose(Op):
 
 def compress(x: Tensor, mask: Tensor) -> Tensor:
     """The elements of x where a mask of its shape is True, in row-major order."""
-    bits, starts, count = marks_of(mask)
+    bits, starts, count = marks_of(mask, kept=grad_enabled() and edge_of(x) is not None)
     return apply(Compress, x, bits, starts, count=count, shape=x.layout.shape)
