@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check lint test docs-test docs oracle full bench kernels kernels-full clean distclean
+.PHONY: help install demo check lint test docs-test docs oracle full bench kernels kernels-full clean distclean
 
 CODE := tinytensor gpt
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -23,6 +23,8 @@ PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
+install: .venv/installed ## the environment of all commands, .venv: half a minute
+
 demo: .venv/installed ## train a small GPT on Shakespeare: a minute or two
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
 
@@ -35,10 +37,10 @@ test: lint ## all of check, then all tests and the examples of all docstrings
 docs-test: .venv/installed ## run all lessons of the guide, made small: at most 5 minutes on two cores
 	@TINYTENSOR_DOCS_FAST=1 TINYTENSOR_NUM_THREADS=1 $(ONE_THREAD) .venv/bin/python docs/guide/run.py
 
-docs: .venv-docs/installed ## run all lessons in full and build their pages: docs/build/index.html
+docs: .venv/installed .venv-docs/installed ## run all lessons in full and build their pages: docs/build/index.html
 	@$(ONE_THREAD) .venv-docs/bin/python docs/guide/pages.py
 
-oracle: .venv-oracle/installed ## live comparison with PyTorch and transformers
+oracle: .venv/installed .venv-oracle/installed ## live comparison with PyTorch and transformers
 	@$(PYTEST_ORACLE) tests/oracle
 
 full: export TINYTENSOR_FULL := 1

@@ -210,7 +210,9 @@ def test_only_a_tensor_like_x_can_be_its_gradient(make, error, text):
 
 def test_a_gradient_to_start_from_is_on_the_device_of_the_output():
     x = leaf(1.0, 2.0)
-    with raises(r"backward: the gradient, of shape \(2,\), is on emulated, the tensor on cpu", tt.DeviceError):
+    with raises(
+        r"backward: the gradient, of shape \(2,\), is on emulated, the tensor on cpu", tt.DeviceError
+    ):
         (x * 2).backward(tt.ones(2, device="emulated"))
     with raises("grad: the gradient, of shape .*, is on emulated", tt.DeviceError):
         tt.grad(x * 2, x, tt.ones(2, device="emulated"))

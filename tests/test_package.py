@@ -74,7 +74,7 @@ def test_the_wheel_has_every_file(wheel: Path) -> None:
         if path.suffix in DATA or path.name == "py.typed"
     }
     assert sorted(wanted - inside) == []
-    assert {"tinytensor/py.typed", "gpt/text/shakespeare.txt"} <= inside
+    assert {"tinytensor/py.typed", "gpt/py.typed", "gpt/text/shakespeare.txt"} <= inside
 
 
 def test_the_wheel_has_nothing_else(wheel: Path) -> None:
