@@ -1,31 +1,35 @@
 """What a run must keep in order to go on: weights, optimizer, state. Knows arrays and JSON, not models.
 
 A run directory holds `step_N/` (model.safetensors, optimizer.safetensors, state.json) and two small files,
-`latest` and `best`, each with the name of a folder. A save makes everything in `step_N.tmp/`, brings it to
-the disk, renames it, and only then replaces `latest`: a process that dies at any moment, or a full disk,
-leaves the checkpoint before. Whatever ends in `.tmp` is such a remainder; the next save removes it.
+`latest` and `best`, each with the name of a folder. A save makes everything in `.checkpoint-step_N.tmp/`,
+brings it to the disk, renames it, and only then replaces `best` and `latest`: a process that dies at any
+moment, or a full disk, leaves the checkpoint before. What begins with `.checkpoint-` is such a remainder; the
+next save removes it, and leaves alone all else that is not a checkpoint.
 """
 
 import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpt.safetensors_file import Array, read_safetensors, sync_folder, write_safetensors
 from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
-from tinytensor.files import read_json
+from tinytensor.files import atomic_write, read_json
 
 __all__ = [
     "Checkpoint",
     "checkpoint_folder",
     "list_checkpoints",
     "load_checkpoint",
+    "newest_checkpoint",
     "read_state",
     "reading_state",
     "require_kind",
@@ -35,7 +39,10 @@ __all__ = [
 
 _VERSION = 1
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-_FOLDER = re.compile(r"step_(0|[1-9][0-9]{0,17})(\.old)?")
+_FOLDER = re.compile(r"step_(?P<step>0|[1-9][0-9]{0,17})")
+_HIDDEN = re.compile(
+    rf"\.checkpoint-(?P<name>{_FOLDER.pattern})\.(?P<kind>tmp|old)"
+)  # being made, or replaced
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +105,14 @@ def save_checkpoint(
     _check_request(step, keep)
     state_text = _state_text(state)
     run_dir = Path(run_dir)
-    folder, temporary = run_dir / f"step_{step}", run_dir / f"step_{step}.tmp"
+    folder = run_dir / f"step_{step}"
+    temporary = _hidden(folder, "tmp")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         _clean(run_dir)
         _fill(temporary, step, weights, optimizer, state_text)
         _install(temporary, folder)
-        for pointer in ("latest", "best") if best else ("latest",):
+        for pointer in ("best", "latest") if best else ("latest",):  # the latest state knows the best loss
             _replace_text(run_dir / pointer, f"{folder.name}\n")
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -144,6 +152,46 @@ def load_checkpoint(run_dir: str | os.PathLike[str], which: str | int = "latest"
     with _usable(run_dir, which):
         step = _step_of(run_dir, which)
         return _read(_folder_of(run_dir, step), step)
+
+
+def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], object]) -> Checkpoint:
+    """Read the latest checkpoint, or the newest one before it that is not damaged.
+
+    Args:
+        run_dir: folder of the run.
+        warn: called with a text if it is not the latest.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        FormatError: there is none; of the latest one, why.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> for step in (1, 2):
+        ...     folder = save_checkpoint(run, step, {"w": np.full(2, step)}, {}, {})
+        >>> (folder / "model.safetensors").unlink()
+        >>> newest_checkpoint(run, warn=lambda text: print("step 2" in text)).step
+        True
+        1
+    """
+    run_dir = Path(run_dir)
+    try:
+        return load_checkpoint(run_dir)
+    except FormatError as error:
+        steps = list_checkpoints(run_dir)
+        with contextlib.suppress(OSError, ValueError):
+            latest = _pointed(run_dir, "latest")  # what lies beyond belongs to a run that went back
+            steps = [step for step in steps if step < latest]
+        for step in reversed(steps):
+            with contextlib.suppress(FormatError):
+                found = load_checkpoint(run_dir, step)
+                warn(f"{error.what}: {error.why}; going on from {found.folder}")
+                return found
+        raise
 
 
 def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Path:
@@ -189,7 +237,8 @@ def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
         names = os.listdir(run_dir)
     except OSError:
         return []
-    return sorted({int(match[1]) for match in map(_FOLDER.fullmatch, names) if match})
+    found = {match["step"]: name for name in names if (match := _FOLDER.fullmatch(name) or _old(name))}
+    return sorted(int(step) for step, name in found.items() if _is_checkpoint(Path(run_dir, name)))
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -260,7 +309,7 @@ def reading_state(folder: Path) -> Iterator[None]:
         yield
     except TinyTensorError:  # some are KeyErrors or TypeErrors, too
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (LookupError, AttributeError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(
             f"{folder} holds a state that no run has written",
             why=f"{type(error).__name__}: {error}",
@@ -271,7 +320,8 @@ def reading_state(folder: Path) -> Iterator[None]:
 def truncate_log(path: str | os.PathLike[str], step: int) -> int:
     r"""Drop the lines of a log that a resumed run will write again.
 
-    A last line without its end, which a killed process leaves, is dropped too.
+    A last line without its end, which a killed process leaves, is dropped too, and so is what a power cut
+    leaves: a line that is not a JSON object with a step, with a note on standard error.
 
     Args:
         path: a file of JSON objects, one a line; a line without "step" stays.
@@ -281,7 +331,6 @@ def truncate_log(path: str | os.PathLike[str], step: int) -> int:
         How many lines stay; 0 if there is no file.
 
     Raises:
-        FormatError: a complete line is not a JSON object, or its step not a number.
         SaveError: the file cannot be written.
 
     Example:
@@ -297,7 +346,8 @@ def truncate_log(path: str | os.PathLike[str], step: int) -> int:
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
         lines = text.split("\n")[:-1]  # behind the last line end there is nothing, or a torn line
-        kept = [line for number, line in enumerate(lines, 1) if _log_step(path, number, line) <= step]
+        steps = [_log_step(line) for line in lines]
+        kept = [line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step]
         _replace_text(path, "".join(f"{line}\n" for line in kept))
     except OSError as error:
         raise SaveError(
@@ -305,6 +355,9 @@ def truncate_log(path: str | os.PathLike[str], step: int) -> int:
             why=_reason(error),
             fix="free some space or check the folder, and resume again",
         ) from None
+    if None in steps:
+        broken = ", ".join([str(i) for i, at in enumerate(steps, 1) if at is None][:10])
+        print(f"note: no line of a log, left out of {path}: {broken}", file=sys.stderr)
     return len(kept)
 
 
@@ -363,26 +416,48 @@ def _fill(
     sync_folder(folder)
 
 
+def _hidden(folder: Path, kind: str) -> Path:
+    """The name of a checkpoint that is being made ("tmp"), or about to be replaced ("old")."""
+    return folder.with_name(f".checkpoint-{folder.name}.{kind}")
+
+
+def _old(name: str) -> re.Match[str] | None:
+    """The match of a name that a checkpoint has while one of the same step takes its place."""
+    match = _HIDDEN.fullmatch(name)
+    return match if match and match["kind"] == "old" else None
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / _STATE).is_file()
+
+
 def _install(temporary: Path, folder: Path) -> None:
-    """Give a complete checkpoint its name. One of the same step steps aside until the new one is there."""
-    aside = folder.with_name(f"{folder.name}.old")
-    if folder.exists():
+    """Give a complete checkpoint its name. One of the same step steps aside until the new one is there, and
+    anything else for good.
+    """
+    aside = _hidden(folder, "old")
+    if os.path.lexists(folder):
+        if not _is_checkpoint(folder):
+            aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
         os.rename(folder, aside)
     os.rename(temporary, folder)
     sync_folder(folder.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(_hidden(folder, "old"), ignore_errors=True)
 
 
 def _clean(run_dir: Path) -> None:
     """Remove what an interrupted save has left; bring back what it had put aside."""
-    for remainder in [*run_dir.glob("step_*.tmp"), *run_dir.glob("step_*.old")]:
-        name = run_dir / remainder.stem
-        if remainder.suffix == ".old" and not name.exists():
+    for remainder in list(run_dir.iterdir()):
+        match = _HIDDEN.fullmatch(remainder.name)
+        if match is None:
+            continue
+        name = run_dir / match["name"]
+        if match["kind"] == "old" and not name.exists():
             os.rename(remainder, name)
-        else:
+        elif remainder.is_dir():
             shutil.rmtree(remainder)
-    for pointer in ("latest", "best"):
-        (run_dir / f"{pointer}.tmp").unlink(missing_ok=True)
+        else:
+            remainder.unlink()
 
 
 def _prune(run_dir: Path, step: int, keep: int) -> None:
@@ -400,8 +475,8 @@ def _prune(run_dir: Path, step: int, keep: int) -> None:
             folder = run_dir / f"step_{s}"
             with contextlib.suppress(OSError):
                 # Renamed first: a half-removed folder must not look like a checkpoint.
-                os.rename(folder, run_dir / f"step_{s}.tmp")
-                shutil.rmtree(run_dir / f"step_{s}.tmp")
+                os.rename(folder, _hidden(folder, "tmp"))
+                shutil.rmtree(_hidden(folder, "tmp"))
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -414,9 +489,8 @@ def _write_text(path: Path, text: str) -> None:
 
 def _replace_text(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    _write_text(temporary, text)
-    os.replace(temporary, path)
+    with atomic_write(path) as file:
+        file.write(text.encode())
     sync_folder(path.parent)
 
 
@@ -460,16 +534,17 @@ def _pointed(run_dir: Path, pointer: str) -> int:
     """Read the step out of a pointer file."""
     name = (run_dir / pointer).read_bytes()[:64].decode("utf-8", errors="replace").strip()
     match = _FOLDER.fullmatch(name)
-    if match is None or name.endswith(".old"):
+    if match is None:
         raise ValueError(f"the file {pointer!r} holds {name!r} instead of step_N")
-    return int(match[1])
+    return int(match["step"])
 
 
 def _folder_of(run_dir: Path, step: int) -> Path:
     """Find the folder of a step; it is aside if a save of the same step was interrupted."""
-    for name in (f"step_{step}", f"step_{step}.old"):
-        if (run_dir / name).is_dir():
-            return run_dir / name
+    folder = run_dir / f"step_{step}"
+    for place in (folder, _hidden(folder, "old")):
+        if place.is_dir():
+            return place
     raise ValueError(f"there is no folder step_{step}")
 
 
@@ -495,20 +570,14 @@ def _checksum(path: Path) -> int:
     return checksum
 
 
-def _log_step(path: Path, number: int, line: str) -> int:
-    """Read the step of one line of a log."""
+def _log_step(line: str) -> int | None:
+    """Read the step of one line of a log; None if it is no such line."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        record = None
+        return None
     step = record.get("step", 0) if isinstance(record, dict) else None
-    if not isinstance(step, int):
-        raise FormatError(
-            f"truncate_log: {path}, line {number} is not a line of a log",
-            why='each line is a JSON object with a "step"',
-            fix="mend or remove the line, then resume again",
-        )
-    return step
+    return step if isinstance(step, int) else None
 
 
 def _reason(error: Exception) -> str:

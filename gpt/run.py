@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,6 +23,7 @@ from gpt.checkpoint import (
     Checkpoint,
     list_checkpoints,
     load_checkpoint,
+    newest_checkpoint,
     read_state,
     reading_state,
     require_kind,
@@ -120,7 +122,7 @@ class Run:
         self.step = 0
         self.best_loss: float | None = None
         require_origin(train_config)
-        resumed = load_checkpoint(self.folder) if train_config.init_from == "resume" else None
+        resumed = newest_checkpoint(self.folder, self._note) if train_config.init_from == "resume" else None
         if resumed is not None:
             require_kind(resumed.state, self.kind.__name__, resumed.folder)
             with reading_state(resumed.folder):
@@ -157,6 +159,10 @@ class Run:
         if resumed is not None:
             with reading_state(resumed.folder):
                 self._restore(resumed)
+
+    def _note(self, text: str) -> None:
+        if self.ranks.rank == 0:
+            print(f"note: {text}", file=sys.stderr)
 
     def read_data(self, prepared_before: bool) -> None:
         """Set the tokenizer and the data; text is turned into token files once."""

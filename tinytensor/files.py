@@ -36,8 +36,8 @@ __all__ = [
 
 PathLike = str | os.PathLike[str]
 
-# Behind the name of the file: process and machine of the writer. Machines that share a folder do not know each
-# other's processes.
+# Behind the name of the file: process and machine of the writer. Machines that share a folder know only their
+# own processes.
 _TEMPORARY = re.compile(r"\.(?P<process>[0-9]+)-(?P<host>[0-9a-f]{8})[0-9a-f]{8}\.tmp")
 _HOST = zlib.crc32(platform.node().encode())
 

@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 
 import gpt.checkpoint as module
-from gpt.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint, save_checkpoint
+from gpt.checkpoint import (
+    checkpoint_folder,
+    list_checkpoints,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
 from tinytensor.errors import ArgumentError, DTypeError, FormatError, SaveError
 
 ROOT = Path(__file__).parents[2]
@@ -99,13 +105,31 @@ def test_a_step_is_replaced(tmp_path):
 
 def test_remainders_are_ignored_then_removed(tmp_path):
     save(tmp_path, 1)
-    shutil.copytree(tmp_path / "step_1", tmp_path / "step_2.tmp")
-    shutil.copytree(tmp_path / "step_1", tmp_path / "step_1.old")
-    (tmp_path / "latest.tmp").write_text("step_")
+    shutil.copytree(tmp_path / "step_1", tmp_path / ".checkpoint-step_2.tmp")
+    shutil.copytree(tmp_path / "step_1", tmp_path / ".checkpoint-step_1.old")
+    (tmp_path / ".checkpoint-step_3.tmp").touch()
     assert list_checkpoints(tmp_path) == [1]
     assert_is(load_checkpoint(tmp_path), 1)
     save(tmp_path, 3)
     assert sorted(os.listdir(tmp_path)) == ["latest", "step_1", "step_3"]
+
+
+def test_what_the_user_put_there_stays(tmp_path):
+    """Whatever its name; what takes the name of a checkpoint gets another one."""
+    files = ["step_2.tmp", "step_2", "latest.tmp", "step_9.old", "step_1.old", ".checkpoint-mine"]
+    folders = ["step_3.tmp", "step_3", "step_1.tmp", "step_5", "step_8.old", "best.tmp"]
+    for name in files:
+        (tmp_path / name).write_text(name)
+    for name in folders:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes").write_text(name)
+    for step in range(1, 7):
+        save(tmp_path, step, keep=2, best=step == 1)
+        assert_is(load_checkpoint(tmp_path), step)
+    assert list_checkpoints(tmp_path) == [1, 5, 6]
+    files_left = sorted(p.read_text() for p in tmp_path.iterdir() if p.is_file())
+    assert files_left == sorted([*files, "step_1\n", "step_6\n"])
+    assert sorted(p.read_text() for p in tmp_path.glob("*/notes")) == sorted(folders)
 
 
 def test_a_mapped_checkpoint_survives_its_removal(tmp_path):
@@ -162,6 +186,26 @@ def test_damage_is_explained(tmp_path, name):
     assert why in caught.value.why
     assert "complete checkpoints there: 1" in caught.value.fix
     assert_is(load_checkpoint(tmp_path, 1), 1)
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_resume_goes_on_from_the_newest_that_is_whole(tmp_path, name):
+    for step in (1, 2, 3, 9, 4):  # 9 belongs to a run that went back
+        save(tmp_path, step, keep=9)
+    DAMAGE[name][0](tmp_path / "step_4")
+    flip(tmp_path / "step_3" / "model.safetensors", -1)
+    said = []
+    assert_is(newest_checkpoint(tmp_path, said.append), 2)
+    (text,) = said
+    assert text.startswith(f"load_checkpoint: no usable checkpoint 'latest' in {tmp_path}: ")
+    assert text.endswith(f"; going on from {tmp_path / 'step_2'}")
+
+
+def test_a_resume_without_any_whole_checkpoint(tmp_path):
+    save(tmp_path, 1)
+    flip(tmp_path / "step_1" / "model.safetensors", -1)
+    with pytest.raises(FormatError, match="bytes of its files have changed"):
+        newest_checkpoint(tmp_path, pytest.fail)
 
 
 def test_weights_that_match_a_forged_checksum_are_still_checked(tmp_path):
@@ -291,6 +335,8 @@ def test_killed_at_every_system_call(tmp_path, monkeypatch, name):
         assert latest.step in allowed
         assert best.step in (1, *allowed)
         assert_is(best, best.step)
+        if name == "a new best" and latest.step == 3:
+            assert best.step == 3  # a state never knows of a best loss whose weights are not named
         for step in list_checkpoints(run):
             assert_is(load_checkpoint(run, step), step)
         save(run, 4, keep=1)  # the run goes on, and cleans up
@@ -360,6 +406,7 @@ def test_sigkill_at_random_moments(tmp_path):
             for step in (step + 1, step + 1):  # each step twice: replacing is a case of its own
                 full = {"w": np.full(20_000, step, np.float32), "m": np.full(9, step)}
                 save_checkpoint(run, step, full, full, {"best_loss": step / 2}, keep=2, best=step % 5 == 0)
+                print("saved", flush=True)
     """
     rng = random.Random(0)
     last = 0
@@ -370,10 +417,9 @@ def test_sigkill_at_random_moments(tmp_path):
         assert process.stdout is not None
         with process.stdout:
             assert process.stdout.readline() == b"ready\n"
-            deadline = time.monotonic() + 20
-            while last == 0 and not (tmp_path / "latest").exists() and time.monotonic() < deadline:
-                time.sleep(0.005)
-            time.sleep(rng.uniform(0, 0.15))
+            for _ in range(rng.randint(3, 6)):
+                assert process.stdout.readline() == b"saved\n"
+            time.sleep(rng.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
             process.wait()
         latest = load_checkpoint(tmp_path)

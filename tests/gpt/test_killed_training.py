@@ -1,6 +1,7 @@
 """Training that is killed at any moment, or meets a full disk: its run loads, and goes on with equal bits."""
 
 import random
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -150,3 +151,12 @@ def test_a_full_disk_leaves_the_checkpoint_before(whole, tmp_path):
     )
     train(*resumed, quiet=True)
     assert assert_loadable(folder, 18) == 18
+
+
+def test_a_damaged_latest_checkpoint_is_made_again(whole, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    (folder / f"step_{STEPS}" / "model.safetensors").write_bytes(b"damaged")
+    train(*configs_from((*WORDS, f"--out_dir={folder}", "--init_from=resume"), default="tiny"), quiet=True)
+    assert f"going on from {folder / f'step_{STEPS - INTERVAL}'}\n" in capsys.readouterr().err
+    assert_same_as(whole, folder)
