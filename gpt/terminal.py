@@ -60,7 +60,16 @@ class Terminal:
                 self._beside[label] = f"{values[key]:{form}}"
         with self._writing(sys.stderr):
             self._bar.set_postfix(self._beside, refresh=False)
-            self._bar.update(values["step"] - self._bar.n)
+
+    def move(self, step: int) -> None:
+        """Move the bar, if there is one.
+
+        Args:
+            step: that was done.
+        """
+        if self._bar is not None:
+            with self._writing(sys.stderr):
+                self._bar.update(step - self._bar.n)
 
     @contextmanager
     def progress(self, step: int, steps: int) -> Iterator[None]:
@@ -74,7 +83,10 @@ class Terminal:
             with contextlib.suppress(ImportError):
                 from tqdm import tqdm
 
-                self._bar = tqdm(total=steps, initial=step, unit=" steps", dynamic_ncols=True)
+                # Shown after the first step: kernels that are compiled in it are a line of their own.
+                self._bar = tqdm(
+                    total=steps, initial=step, unit=" steps", dynamic_ncols=True, delay=1e-9, mininterval=0.2
+                )
         try:
             yield
         finally:

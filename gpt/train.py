@@ -201,6 +201,7 @@ class Trainer:
                     self.log.write(**numbers)
                     self.terminal.show(numbers)
                     since, begun = run.step, time.perf_counter()
+                self.terminal.move(run.step)
                 before = time.perf_counter()
                 self._between()
                 begun += time.perf_counter() - before  # what is between steps does not count as training

@@ -18,7 +18,14 @@ from tests.emulated import compiled
 from tests.test_runtime import SCALE, USE, finish, python
 from tinytensor.errors import KernelError
 from tinytensor.runtime import compiler, emulated_kernels, kernel_cache
-from tinytensor.runtime.compiler import Recipe, find_compiler, fingerprint, load_library, shared_library
+from tinytensor.runtime.compiler import (
+    Recipe,
+    find_compiler,
+    fingerprint,
+    load_library,
+    make_libraries,
+    shared_library,
+)
 from tinytensor.runtime.emulated_runtime import EmulatedRuntime
 from tinytensor.runtime.kernel_cache import cache_folder
 
@@ -48,6 +55,28 @@ def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("a compiler was started"))
     assert shared_library(recipe(), "part") == path
     assert [p.suffix for p in path.parent.iterdir()] == [".so", ".so"]
+
+
+def test_several_are_compiled_at_once(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here each compiler waits until another one has begun, and one text does not compile."""
+    both = tmp_path / "both"
+    both.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] || {{ touch "{tmp_path}/begun.$$"; n=0\n'
+        f'until [ -e "$(ls "{tmp_path}"/begun.* | sed -n 2p)" ]; do n=$((n+1)); [ $n -lt 500 ] || exit 1; '
+        'sleep 0.02; done; }\nexec g++ "$@"\n'
+    )
+    both.chmod(0o755)
+    monkeypatch.setenv("CXX", str(both))
+    monkeypatch.setattr(compiler, "_processors", lambda: 2)
+    compiler._tell.cache_clear()
+    make_libraries([recipe(1), recipe(2), recipe(text="undeclared x;")], "part")
+    assert len(list((cache / "part").glob("*.so"))) == 2
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("a compiler was started"))
+    make_libraries([recipe(1), recipe(2)], "part")
+    assert [load_library(recipe(n), "part").answer() for n in (1, 2)] == [1, 2]
+    assert capsys.readouterr().err.count("compiling kernels for this machine (first run only)") == 1
 
 
 def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
     folder = tmp_path_factory.mktemp("amx")
     for header in [*KERNELS.glob("*.h"), ROOT / "tests" / "device_code" / "amx_model.h"]:
         shutil.copy(header, folder)
-    text = (KERNELS / "matmul.cpp").read_text(encoding="utf-8")
+    text = (KERNELS / "matmul_bf16.cpp").read_text(encoding="utf-8")
     (folder / "matmul_on_tiles.cpp").write_text('#include "amx_model.h"\n' + text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host_kernels, "KERNELS", folder)
@@ -65,7 +65,7 @@ def test_it_compiles_for_a_processor_with_tiles() -> None:
     """With the instructions themselves: nothing but a processor with AMX can run what this makes."""
     flags = ("-march=sapphirerapids", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-O1", "-w")
     flags = (*flags, f"-DTT_OBJECT_HEAD={object.__basicsize__}")
-    text = '#include "matmul.cpp"\n#ifndef HAS_AMX\n#error no tiles\n#endif\n'
+    text = '#include "matmul_bf16.cpp"\n#ifndef HAS_AMX\n#error no tiles\n#endif\n'
     shared_library(
         Recipe("with_tiles", text, (KERNELS, host_kernels.KERNELS.parent / "runtime" / "native"), flags),
         "host",

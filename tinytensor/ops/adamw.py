@@ -53,7 +53,7 @@ from .power import sqrt
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-kernels = HostKernels("adamw")
+kernels = HostKernels("adamw", common=True)
 SMALL = 1 << 13  # elements of a parameter that moves together with others
 HYPER = 10  # numbers of a step, in the order that adamw_hyper documents
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ..layout import Shape
     from ..tensor import Tensor
 
-kernels = HostKernels("arithmetic")
+kernels = HostKernels("arithmetic", common=True)
 
 
 def flat(grad: Tensor) -> Tensor:

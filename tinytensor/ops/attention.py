@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..random import Generator
     from ..tensor import Tensor
 
-kernels = HostKernels("attention")
+kernels = HostKernels("attention", common=True)
 KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, beyond backward forms them again
 INTERLEAVED = (0, 2, 1, 3)  # results lie in memory as (B, T, H, D), so that merging the heads is a view
 

@@ -30,7 +30,7 @@ from .targets import as_int64, check_integers, check_reduction, flat_indices, on
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-kernels = HostKernels("cross_entropy")
+kernels = HostKernels("cross_entropy", common=True)
 
 
 def _labels(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:

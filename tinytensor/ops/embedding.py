@@ -19,7 +19,7 @@ from .targets import as_int64, check_integers, flat_indices, on_device
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-kernels = HostKernels("embedding")
+kernels = HostKernels("embedding", common=True)
 MOST_OWNED = 4096  # rows of the table that a block of the backward kernel sums up, see embedding.cu
 
 

@@ -26,7 +26,7 @@ from .plain import partial_vjp
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-kernels = HostKernels("gelu")
+kernels = HostKernels("gelu", common=True)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 

@@ -24,7 +24,7 @@ from .summing import RUN, column_sum, row_sum
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-kernels = HostKernels("layer_norm")
+kernels = HostKernels("layer_norm", common=True)
 
 
 def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:

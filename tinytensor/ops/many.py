@@ -26,7 +26,7 @@ from .manipulation import cast
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-kernels = HostKernels("many")
+kernels = HostKernels("many", common=True)
 CHUNK = 8192  # elements that a block takes: `chunk` of many.cuh
 _MAX_TABLES = 64
 

@@ -36,7 +36,7 @@ from .summing import column_sum
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-kernels = HostKernels("matmul")
+kernels = HostKernels("matmul", "matmul_bf16", common=True)
 
 
 def _t(a: Array, flag: bool) -> Array:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,7 @@ from pathlib import Path
 from ..errors import KernelError
 from .kernel_cache import cache_folder, locked, read_kept, write_kept
 
-__all__ = ["Compiler", "Recipe", "find_compiler", "load_library", "shared_library"]
+__all__ = ["Compiler", "Recipe", "find_compiler", "load_library", "make_libraries", "shared_library"]
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ def shared_library(recipe: Recipe, part: str) -> Path:
         KernelError: there is no compiler, or the text does not compile: with the lines of the compiler.
     """
     compiler = find_compiler(os.environ.get("CXX"))
-    target = cache_folder(part) / f"{recipe.name}-{fingerprint(recipe, compiler)}.so"
+    target = _target(recipe, compiler, part)
     if read_kept(target) is not None:
         return target
     try:
@@ -210,6 +211,38 @@ def shared_library(recipe: Recipe, part: str) -> Path:
             else "make room there, or name another folder in the environment variable TINYTENSOR_CACHE",
         ) from error
     return target
+
+
+def make_libraries(recipes: Sequence[Recipe], part: str) -> None:
+    """Compile those libraries that the cache does not have, as many at a time as there are processors, the
+    longest texts first. What does not compile is left to the one who loads it, and gets the error.
+    """
+    try:
+        compiler = find_compiler(os.environ.get("CXX"))
+        missing = [r for r in recipes if not _target(r, compiler, part).exists()]
+    except KernelError:
+        return
+
+    def make(recipe: Recipe) -> None:
+        with contextlib.suppress(KernelError):
+            shared_library(recipe, part)
+
+    if len(missing) > 1:
+        missing.sort(key=lambda recipe: -sum(map(len, contents(recipe))))
+        pool = ThreadPoolExecutor(_processors())
+        try:
+            for _ in pool.map(make, missing):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _target(recipe: Recipe, compiler: Compiler, part: str) -> Path:
+    return cache_folder(part) / f"{recipe.name}-{fingerprint(recipe, compiler)}.so"
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
@@ -235,7 +268,20 @@ def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> 
         ) from error
 
 
+@cache
+def _tell() -> None:
+    """Once in a process: why nothing else happens for some seconds."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(
+                "tinytensor: compiling kernels for this machine (first run only) ...",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
 def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
+    _tell()
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as folder:
         built = Path(folder) / target.name
         command = [

@@ -1,7 +1,8 @@
 """Kernels of the host: functions of `kernels/<stem>.cpp`, called on NumPy arrays.
 
-`HostKernels("softmax")` compiles its file when one of its functions is first asked for. Where there is no
-compiler, or the file does not compile, each function leaves the work to NumPy, and the log says so once.
+`HostKernels("softmax")` compiles its file when one of its functions is first asked for; files that most
+programs need are compiled together. Where there is no compiler, or the file does not compile, each function
+leaves the work to NumPy, and the log says so once.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import numpy as np
 
 from ..config import config
 from ..errors import KernelError
-from .host_library import load
-from .host_threads import pool_address
+from .host_library import load, make
+from .host_threads import THREADS, pool_address
 
 __all__ = ["HostKernels", "KernelCall", "watched"]
 
@@ -46,10 +47,17 @@ _all: WeakSet[HostKernels] = WeakSet()
 
 
 class HostKernels:
-    """The kernels of one file of `kernels/`, as attributes. Each returns whether it filled its outputs."""
+    """The kernels of files of `kernels/`, as attributes. Each returns whether it filled its outputs.
 
-    def __init__(self, stem: str) -> None:
-        self._path = KERNELS / f"{stem}.cpp"
+    Args:
+        stems: names of the files; each is compiled by itself.
+        common: whether most programs need the first one: it is compiled as soon as another such one is, since
+            several take no longer than one where there are several processors.
+    """
+
+    def __init__(self, *stems: str, common: bool = False) -> None:
+        self._paths = [KERNELS / f"{stem}.cpp" for stem in stems]
+        self._common = common
         _all.add(self)
 
     def usable(self) -> bool:
@@ -57,18 +65,21 @@ class HostKernels:
         if config.host_kernels == "off":
             return False
         with _lock:
-            return _left_to_numpy not in _kernels(self._path).values()
+            return _left_to_numpy not in _kernels(self._paths[0]).values()
 
     def __getattr__(self, name: str) -> Kernel:
         """Called for a kernel that was not asked for before, and not again afterwards."""
         kernels: dict[str, Kernel] = {}
         if not name.startswith("_"):
             with _lock:
-                kernels = _kernels(self._path)
+                path = next((path for path in self._paths if name in _declared(path)), self._paths[0])
+                if self._common and path is self._paths[0]:
+                    _make_common()
+                kernels = _kernels(path)
                 if _watcher is None:
                     self.__dict__.update(kernels)
         if name not in kernels:
-            raise AttributeError(f"{self._path.name} declares no kernel {name}")
+            raise AttributeError(f"{self._paths[0].name} declares no kernel {name}")
         watcher = _watcher
         return kernels[name] if watcher is None else watcher.watch(kernels[name])
 
@@ -124,8 +135,7 @@ def watched() -> Iterator[list[KernelCall]]:
 def _kernels(path: Path) -> dict[str, Kernel]:
     declared = _declared(path)
     try:
-        steps = "".join([f"STEP({name})\n" for name in declared])
-        library = load(path, f'#include "steps.h"\n{steps}')
+        library = load(path, _steps(path))
         ctypes.c_void_p.in_dll(library, "tt_threads").value = pool_address()
         for name, thing in (("tt_none", None), ("tt_array", np.ndarray), ("tt_list", list)):
             ctypes.c_void_p.in_dll(library, name).value = id(thing)
@@ -138,6 +148,20 @@ def _kernels(path: Path) -> dict[str, Kernel]:
     return {name: _function(library, name, types) for name, types in declared.items()}
 
 
+@cache
+def _make_common() -> None:
+    """Once in a process: compile what most programs need, and the cache does not have."""
+    paths = [each._paths[0] for each in _all if each._common]
+    make({**{path: _steps(path) for path in paths}, THREADS: ""})
+
+
+def _steps(path: Path) -> str:
+    """What a file is followed by: the twins of its kernels for replayed steps."""
+    steps = "".join([f"STEP({name})\n" for name in _declared(path)])
+    return f'#include "steps.h"\n{steps}'
+
+
+@cache
 def _declared(path: Path) -> dict[str, list[str]]:
     """The types of the parameters of each kernel in a .cpp file."""
     text = path.read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from .compiler import KERNEL_FLAGS, Recipe, load_library
+from .compiler import KERNEL_FLAGS, Recipe, load_library, make_libraries
 
-__all__ = ["NATIVE", "load"]
+__all__ = ["NATIVE", "load", "make"]
 
 NATIVE = Path(__file__).parent / "native"
 FLAGS = (*KERNEL_FLAGS, "-O3", f"-DTT_OBJECT_HEAD={object.__basicsize__}")
@@ -21,8 +21,21 @@ def load(path: Path, more: str = "") -> ctypes.CDLL:
     Raises:
         KernelError: there is no compiler, the text does not compile, or what it makes cannot be loaded.
     """
+    return load_library(_recipe(path, more), PART)
+
+
+def make(files: dict[Path, str]) -> None:
+    """Compile those libraries that are not in the cache, several at a time.
+
+    Args:
+        files: .cpp file → more text behind it.
+    """
+    make_libraries([_recipe(path, more) for path, more in files.items()], PART)
+
+
+def _recipe(path: Path, more: str) -> Recipe:
     folders = tuple(dict.fromkeys((path.parent, NATIVE)))
-    recipe = Recipe(
+    return Recipe(
         path.stem,
         f'#include "{path.name}"\n{more}',
         folders,
@@ -30,4 +43,3 @@ def load(path: Path, more: str = "") -> ctypes.CDLL:
         GCC_FLAGS,
         libraries=("-lpthread", "-lm"),
     )
-    return load_library(recipe, PART)

@@ -9,8 +9,9 @@ from pathlib import Path
 from ..errors import ArgumentError
 from .host_library import NATIVE, load
 
-__all__ = ["get_num_threads", "pool_address", "set_num_threads"]
+__all__ = ["THREADS", "get_num_threads", "pool_address", "set_num_threads"]
 
+THREADS = NATIVE / "threads.cpp"
 VARIABLE = "TINYTENSOR_NUM_THREADS"
 MOST = 256  # as in native/threads.cpp
 
@@ -107,7 +108,7 @@ def pool_address() -> int:
     """
     global _library
     if _library is None:
-        library = load(NATIVE / "threads.cpp")
+        library = load(THREADS)
         library.tt_set_threads(_count)
         _library = library
     return ctypes.addressof(ctypes.c_char.in_dll(_library, "tt_thread_pool"))
