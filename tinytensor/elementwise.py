@@ -306,9 +306,7 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
         r, s = alloc(shape, out_dtype)
         if config.debug and r.dtype.kind in "fc":
             r.fill(np.nan)
-        host = op.host
-        if host is None or config.host_kernels == "off" or not host(r, *arrays):
-            fill(op.ufunc, r, *arrays)
+        fill(op.ufunc, r, *arrays, host=op.host)
         t = wrap(r, layout, s)
     if out_dtype.is_inexact and grad_enabled():
         _record(op, items, t, shape, out_dtype)
@@ -332,8 +330,7 @@ def _note(
     host = None if config.host_kernels == "off" else op.host
 
     def as_they_lie() -> None:
-        if host is None or not host(place, *arrays):
-            fill(op.ufunc, place, *arrays)
+        fill(op.ufunc, place, *arrays, host=host)
 
     def anew() -> None:  # operands are cast at each replay
         operands = _arrays(op, items, dtype)

@@ -24,7 +24,7 @@ from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes
 from .runtime import runtime_of
-from .runtime.host import NUMPY, check_writeable, narrow, silent
+from .runtime.host import NUMPY, check_writeable, copy_into, fill, narrow, silent
 from .runtime.host_graph import do, graphs
 from .storage import Storage
 
@@ -174,11 +174,20 @@ def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) ->
         for item, a in zip(items, arrays, strict=True):
             if isinstance(item, _Tensor) and item.storage is x.storage and item.layout != x.layout:
                 copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
-    # NumPy's ufuncs make a temporary where memory is shared, whatever the strides
     if have.narrow:
         narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
+    elif any([_shifted(a, target) for a in arrays]):
+        silent().run(op.ufunc, *arrays, out=target)  # NumPy's ufuncs make a temporary, whatever the strides
     else:
-        silent().run(op.ufunc, *arrays, out=target)
+        fill(op.ufunc, target, *arrays)
+
+
+def _shifted(a: Any, target: Any) -> bool:
+    """Whether an operand may share memory with the target, and is not the target."""
+    if not np.ndim(a) or a is target:
+        return False
+    same = a.ctypes.data == target.ctypes.data and (a.shape, a.strides) == (target.shape, target.strides)
+    return not same and np.may_share_memory(a, target)
 
 
 def apart_from(x: Tensor, item: Any, what: str) -> Any:
@@ -343,7 +352,7 @@ def _store(target: Any, source: Any, dtype: DType) -> None:
         narrow(np.broadcast_to(np.asarray(source, np.float32), target.shape), dtype, target)
     else:
         with np.errstate(invalid="ignore", over="ignore"):
-            np.copyto(target, _as_stored(source, dtype), casting="unsafe")
+            copy_into(target, np.broadcast_to(_as_stored(source, dtype), target.shape))
 
 
 def _as_stored(source: Any, dtype: DType) -> Any:

@@ -10,7 +10,7 @@ from .. import copies
 from ..dispatch import is_tensor
 from ..dtypes import DType, accumulator
 from ..errors import DTypeError, ShapeError
-from ..runtime.host import Array
+from ..runtime.host import Array, in_c_order
 
 BLOCK = 65_536  # elements, 256 KiB of float32: a chain of ufuncs stays in the L2 cache, and a call is cheap
 
@@ -35,7 +35,7 @@ def reshaped(a: Array, *shape: int) -> Array:
         return a.reshape(shape, copy=False)
     except ValueError:
         copies.hidden_in(a, "NumPy's code walks over it in one step")
-        return a.reshape(shape)
+        return in_c_order(a).reshape(shape)
 
 
 def row_blocks(rows: int, width: int, at_most: int = BLOCK) -> list[slice]:

@@ -17,7 +17,7 @@ from ..dtypes import DType, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..launching import Launch, View, write
 from ..layout import Layout, Shape, as_int, broadcast_shapes, check_shape, contiguous_strides, normalize_axis
-from ..runtime.host import Array, allocating
+from ..runtime.host import Array, allocating, copy_into
 from .gathering import take
 from .manipulation import broadcast_to, cast, expand, reshape, sum_to
 from .splitting import split
@@ -60,7 +60,14 @@ class Join(Op):
             np.broadcast_to(zero, s) if p is None else p.reshape(s)
             for p, s in zip(parts, shapes, strict=True)
         ]
-        np.concatenate(whole, axis, out=y)
+        if all([part.flags.c_contiguous for part in whole]):
+            np.concatenate(whole, axis, out=y)
+            return
+        start = 0
+        for part in whole:
+            end = start + part.shape[axis]
+            copy_into(y[(slice(None),) * axis + (slice(start, end),)], part)
+            start = end
 
     @staticmethod
     def cuda(

@@ -27,7 +27,7 @@ from ..dtypes import DType, as_dtype
 from ..errors import ShapeError, TinyTensorError
 from ..launching import Launch, View, write
 from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
-from ..runtime.host import Array, fill, narrow, widen
+from ..runtime.host import Array, copy_into, fill, narrow, widen
 from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
 from .reduction_grid import launch_reduction
 from .summing import add_up
@@ -136,8 +136,8 @@ class Alias(ViewOp):
         return grads
 
 
-def _copied(x: Array, out: Array) -> None:
-    np.copyto(out, x)
+def _cast(x: Array, out: Array) -> None:
+    np.copyto(out, x, casting="unsafe")
 
 
 @register
@@ -153,7 +153,7 @@ class Copy(Op):
 
     @staticmethod
     def cpu(y: Array, x: Array) -> None:
-        fill(_copied, y, x)
+        copy_into(y, x)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View) -> None:
@@ -183,9 +183,9 @@ class Cast(Op):
             if dtype.narrow:
                 narrow(wide.astype(np.float32, copy=False), dtype, y)
             elif dtype.kind != "complex" and source.kind == "complex":
-                np.copyto(y, wide.real, casting="unsafe")
+                fill(_cast, y, wide.real)
             else:
-                np.copyto(y, wide, casting="unsafe")
+                fill(_cast, y, wide)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, dtype: DType, source: DType) -> None:

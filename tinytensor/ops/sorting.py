@@ -12,7 +12,7 @@ from ..dtypes import DType, float32, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..launching import Launch, View, blocks_for
 from ..layout import Shape, as_int, normalize_axis
-from ..runtime.host import Array
+from ..runtime.host import Array, copy_into
 from .along import gather_transpose
 from .keys import as_index
 from .manipulation import cast, detach
@@ -71,7 +71,7 @@ class Sort(Op):
             order[...] = _order(x, axis, descending, kind)
             y[...] = np.take_along_axis(x, order, axis)
             return
-        np.copyto(y, x)  # nobody needs to know which of equal values came first: the fastest way to sort
+        copy_into(y, x)  # nobody needs to know which of equal values came first: the fastest way to sort
         y.sort(axis)
         if descending:
             y[...] = np.flip(y, axis)

@@ -8,10 +8,11 @@ every NumPy view of a block has the block's bytes as its `.base`, so `sys.getref
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
@@ -46,34 +47,128 @@ _silent.run(np.seterr, all="ignore")
 silent = _silent.copy
 
 
-# ---- operands that lie across ------------------------------------------------------------------------------
+# ---- operands that do not lie in C order -------------------------------------------------------------------
 
+_copying = HostKernels("copying")
+_FEW_COPIED = 512  # elements; NumPy takes as long for as many as a kernel
 _STRIP = 32  # columns
-_ACROSS = 1 << 16  # elements
+_LARGE = 1 << 15  # elements: from here on, arrays are walked over in blocks
+_BLOCK = 1 << 18  # elements: copies of blocks stay in the L3 cache, and are worth several threads
 
 
-def fill(function: Callable[..., Any], y: Array, *xs: Any) -> None:
-    """function(*xs, out=y). A large operand whose elements do not lie side by side along the last axis is
-    read in strips: row by row, each number would come from another line of the cache, and lines would be
-    gone before their other numbers are asked for.
+def copy_into(y: Array, x: Array) -> None:
+    """y = x, of the same shape and dtype, and apart in memory; at the speed of memory for any strides."""
+    if x.size >= _FEW_COPIED:
+        if config.host_kernels != "off" and _copying.copy(y, x):
+            return
+        if x.size >= _LARGE and abs(y.strides[-1]) < abs(x.strides[-1]) >= 64:
+            # row by row, each number would come from another line of the cache, and lines would be gone
+            # before their other numbers are asked for
+            for j in range(0, y.shape[-1], _STRIP):
+                np.copyto(y[..., j : j + _STRIP], x[..., j : j + _STRIP])
+            return
+    np.copyto(y, x)
+
+
+def in_c_order(a: Array) -> Array:
+    """The array, or a copy of it in C order."""
+    if a.flags.c_contiguous:
+        return a
+    copy: Array = np.empty(a.shape, a.dtype)
+    copy_into(copy, a)
+    return copy
+
+
+def fill(
+    function: Callable[..., Any],
+    y: Array,
+    *xs: Any,
+    host: Callable[..., bool] | None = None,
+    dense: bool = False,
+) -> None:
+    """function(*xs, out=y), element by element, or host(y, *xs), a kernel that may leave it to the function.
+
+    Large operands that lie otherwise than the result are brought into its order block by block, in memory
+    that is used again; or the result, if that is less to bring. `dense`: so are rows with gaps.
     """
-    if y.size < _ACROSS or y.ndim < 2 or not any([_lies_across(x) for x in xs]):
-        silent().run(function, *xs, out=y)
+    if config.host_kernels == "off":
+        host = None
+    if y.size < _LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
+        _compute(function, host, y, xs)
         return
-    run = silent().run
-    for j in range(0, y.shape[-1], _STRIP):
-        strip = (..., slice(j, j + _STRIP))
-        run(function, *[x[strip] if _has_columns(x) else x for x in xs], out=y[strip])
+    order = _order(y, xs)
+    if order is not None:
+        xs = tuple([np.broadcast_to(x, y.shape).transpose(order) if np.ndim(x) else x for x in xs])
+        y = y.transpose(order)
+    for at in _blocks(y.shape):
+        place = y[at]
+        parts: list[Any] = []
+        for i, x in enumerate(xs):
+            parts.append(parts[0] if i and x is xs[0] else _part(i, x, y.ndim, at, dense))
+        if _scattered(place):
+            out = scratch("fill.out", place.shape, place.dtype)
+            _compute(function, host, out, parts)
+            copy_into(place, out)
+        else:
+            _compute(function, host, place, parts)
 
 
-def _has_columns(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[-1] > 1
+def _compute(function: Callable[..., Any], host: Any, y: Array, xs: Sequence[Any]) -> None:
+    if host is None or not host(y, *xs):
+        silent().run(function, *xs, out=y)
 
 
-def _lies_across(x: Any) -> bool:
-    if not _has_columns(x) or abs(x.strides[-1]) < 64:
-        return False
-    return any([abs(s) == x.itemsize and n > 1 for s, n in zip(x.strides, x.shape, strict=True)])
+def _scattered(*arrays: Any) -> int:
+    """How many of them have no elements side by side along the last axis."""
+    count = 0
+    for a in arrays:
+        if isinstance(a, np.ndarray) and a.ndim and not a.flags.c_contiguous:
+            count += a.shape[-1] > 1 and a.strides[-1] != a.itemsize
+    return count
+
+
+def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
+    """The axes as they lie in memory, slowest first, of the operand in whose order the fewest are scattered;
+    None for C order.
+    """
+    whole = [a for a in (y, *xs) if isinstance(a, np.ndarray) and a.shape == y.shape]
+    best, fewest = None, _scattered(*whole)
+    for a in whole:
+        order = tuple(sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis])))
+        found = _scattered(*[each.transpose(order) for each in whole])
+        if found < fewest:
+            best, fewest = order, found
+    return best
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """Keys of an array's first axes that cut it into blocks of neighboring rows."""
+    axis, inner = 0, math.prod(shape[1:])
+    while inner > _BLOCK:
+        axis += 1
+        inner //= shape[axis]
+    step = _BLOCK // inner
+    for outer in np.ndindex(*shape[:axis]):
+        for i in range(0, shape[axis], step):
+            yield (*outer, slice(i, i + step))
+
+
+def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> Any:
+    """A block of an operand that is broadcast to `ndim` axes: itself, or a copy if it is scattered, or for
+    `dense` in any way not in C order.
+    """
+    if not isinstance(x, np.ndarray) or not x.ndim:
+        return x
+    missing = ndim - x.ndim
+    key = [
+        k if x.shape[i] > 1 else 0 if isinstance(k, int) else slice(None) for i, k in enumerate(at[missing:])
+    ]
+    part = x[tuple(key)]
+    if part.flags.c_contiguous if dense else part.size < _FEW_COPIED or not _scattered(part):
+        return part
+    copy = scratch(f"fill.{number}", part.shape, part.dtype)
+    copy_into(copy, part)
+    return copy
 
 
 # ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------
@@ -83,26 +178,37 @@ _FEW = 64  # elements; NumPy takes as long for as many as a kernel
 
 
 def widen(raw: Array, dtype: DType) -> Array:
-    """Stored 16-bit floats as float32."""
-    if dtype is dtypes.bfloat16:
-        if raw.size > _FEW and config.host_kernels != "off":
-            result: Array = np.empty(raw.shape, np.float32)
-            if _kernels.widen(result, raw):
-                return result
-        wide = raw.astype(np.uint32)
-        wide <<= np.uint32(16)
-        return wide.view(np.float32)
-    return raw.astype(np.float32)
+    """Stored 16-bit floats as float32, in C order."""
+    result: Array = np.empty(raw.shape, np.float32)
+    if dtype is not dtypes.bfloat16:
+        fill(_copied, result, raw)
+    elif raw.size > _FEW:
+        fill(_widen, result, raw, host=_kernels.widen, dense=True)
+    else:
+        _widen(raw, result)
+    return result
+
+
+def _widen(raw: Array, out: Array) -> None:
+    bits = out.view(np.uint32)
+    np.left_shift(raw, np.uint32(16), out=bits, dtype=np.uint32)
 
 
 def narrow(wide: Array, dtype: DType, out: Array) -> None:
     """Write float32 values into 16-bit storage, rounding to nearest, ties to even."""
     if dtype is not dtypes.bfloat16:
-        silent().run(np.copyto, out, wide, casting="same_kind")
-        return
-    source = np.asarray(wide, np.float32, order="C")
-    if source.size > _FEW and config.host_kernels != "off" and _kernels.narrow(out, source):
-        return
+        fill(_copied, out, wide)
+    else:
+        host = _kernels.narrow if wide.size > _FEW else None
+        fill(_narrow, out, np.asarray(wide, np.float32), host=host, dense=True)
+
+
+def _copied(x: Array, out: Array) -> None:
+    np.copyto(out, x, casting="same_kind")
+
+
+def _narrow(source: Array, out: Array) -> None:
+    source = np.ascontiguousarray(source)
     bits = source.view(np.uint32)
     up: Array = np.right_shift(bits, np.uint32(16), out=np.empty_like(bits))  # an array also without axes
     up &= np.uint32(1)
@@ -110,7 +216,7 @@ def narrow(wide: Array, dtype: DType, out: Array) -> None:
     up += bits  # may carry into the exponent: that is rounding up to the next binade or to infinity
     up >>= np.uint32(16)
     np.copyto(up, np.uint32(0x7FC0), where=np.isnan(source))
-    np.copyto(out, up, casting="unsafe")
+    np.copyto(out, up.reshape(out.shape), casting="unsafe")
 
 
 # ---- the pool ----------------------------------------------------------------------------------------------
@@ -290,7 +396,9 @@ _SCRATCH_LIMIT = 64 << 20  # bytes a thread may keep between calls
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An uninitialized array of this thread, used again by the next call with the same name."""
+    """An uninitialized, 64-byte aligned array of this thread, used again by the next call with the same
+    name.
+    """
     kept: dict[str, Array] = _local.__dict__
     nbytes = dtype.itemsize
     for size in shape:
@@ -299,7 +407,8 @@ def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if flat is None or flat.nbytes < nbytes:
         if nbytes > _SCRATCH_LIMIT:
             return np.empty(shape, dtype)
-        flat = kept[name] = np.empty(max(nbytes, 4096), np.uint8)
+        flat = np.empty(max(nbytes, 4096) + 64, np.uint8)
+        flat = kept[name] = flat[-flat.ctypes.data % 64 :]
     return np.ndarray(shape, dtype, flat)
 
 

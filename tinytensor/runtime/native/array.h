@@ -88,13 +88,19 @@ class Array {
     // In bytes.
     Index stride(int axis) const { return object->strides[axis < 0 ? axis + object->ndim : axis]; }
     int type() const { return object->type->number; }
-    // Whether this is an array, of numbers of type T in the byte order of this machine, at addresses that fit
-    // T.
+    // Bytes of a number, or of a boolean; 0 for what is neither, or has more than 8.
+    int itemsize() const {
+        constexpr int sizes[] = {1, 1, 1, 2, 2, 4, 4, sizeof(long), sizeof(long), 8, 8, 4, 8, 0, 8};
+        return type() == 23 ? 2 : type() < 15 ? sizes[type()] : 0;  // 23: FLOAT16
+    }
+    // Whether this is an array in the byte order of this machine, at addresses that fit its numbers.
+    bool plain() const {
+        return is_array() && object->type->byteorder != '>' && object->type->byteorder != '<' && has(0x100);
+    }
+    // The same, of numbers of type T.
     template <class T>
     bool is() const {
-        if (!is_array()) return false;
-        char order = object->type->byteorder;
-        return is_type<T>(type()) && order != '>' && order != '<' && has(0x100);
+        return plain() && is_type<T>(type());
     }
     Index size() const {
         Index n = 1;

@@ -30,6 +30,10 @@ struct Part {     // the first `count` lanes
     int count;
 };
 
+// How many lanes these are.
+inline constexpr int number_of(Whole) { return LANES; }
+inline constexpr int number_of(Part part) { return part.count; }
+
 // Numbers and answers as types: `float sum[number.value]`, `if constexpr (answer())`.
 template <int N>
 struct Number {
