@@ -15,8 +15,9 @@ from .arrays import arr, widened
 from .config import config
 from .dtypes import float16
 from .op import Op
-from .runtime.host import check_writeable, narrow, silent
+from .runtime.host import check_writeable, copy_into, dtype_of, narrow, silent
 from .runtime.host_graph import HostGraph
+from .storage import alloc
 
 
 def run(
@@ -29,8 +30,6 @@ def run(
         if _ran_as_stored(op, outs, ins, arrays, params):
             return
         arrays = [_wide(op, x) for x in ins]
-    if op.contiguous:
-        _make_contiguous(op, arrays)
     if op.writes:
         _check_writes(op, ins)
     places: list[Any] = []
@@ -59,8 +58,16 @@ def run(
 def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
     """Fill arrays by the op's kernel of the host, or else by its NumPy code."""
     host = op.host
-    if host is None or config.host_kernels == "off" or not host(*places, *arrays, **params):
-        silent().run(op.cpu, *places, *arrays, **params)
+    if host is not None and config.host_kernels != "off":
+        if host(*places, *arrays, **params):
+            return
+    else:
+        host = None
+    if (op.contiguous or op.rows) and (kept := _copied(op, arrays)):
+        arrays = [kept[i][0] if i in kept else a for i, a in enumerate(arrays)]
+        if host is not None and host(*places, *arrays, **params):
+            return
+    silent().run(op.cpu, *places, *arrays, **params)
 
 
 def note(
@@ -70,18 +77,16 @@ def note(
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
     places = [None if t is None else arr(t) for t in outs]
     arrays = [None if x is None else arr(x) for x in ins]
-    host, cpu = None if config.host_kernels == "off" else op.host, op.cpu
 
     def as_they_lie() -> None:
-        if host is None or not host(*places, *arrays, **params):
-            silent().run(cpu, *places, *arrays, **params)
+        run_plain(op, places, arrays, params)
 
-    def anew() -> None:  # 16-bit floats are widened, and what must be contiguous is copied, at each replay
+    def anew() -> None:  # 16-bit floats are widened at each replay
         run(op, outs, ins, [given(op, x) for x in ins], params)
 
     _check_writes(op, ins)
     narrow_ones = any([t is not None and t.storage.dtype.narrow and not op.raw for t in (*outs, *ins)])
-    if narrow_ones or op.contiguous:
+    if narrow_ones:
         graph.add(anew, *written)
     else:
         graph.add(as_they_lie, *written, operands=[a for a in (*places, *arrays) if a is not None])
@@ -114,13 +119,25 @@ def _wide(op: type[Op], x: Any) -> Any:
     return widened(op.name, arr(x), dtype) if dtype.narrow and not op.raw else arr(x)
 
 
-def _make_contiguous(op: type[Op], arrays: list[Any]) -> None:
+def _copied(op: type[Op], arrays: Sequence[Any]) -> dict[int, Any]:
+    """Copies in C order of those inputs that the op cannot read at full speed, with their storages."""
+    found: dict[int, Any] = {}
     for i, name in enumerate(op.inputs):
         a = arrays[i]
-        if name in op.contiguous and a is not None and not a.flags.c_contiguous:
-            steps, need = [s // a.itemsize for s in a.strides], "the op reads it as one block"
-            copies.hidden(op.name, f"the input {name!r}", a.shape, steps, a.nbytes, need)
-            arrays[i] = np.ascontiguousarray(a)
+        if a is None or a.flags.c_contiguous:
+            continue
+        if name in op.contiguous or op.contiguous == ("*",):
+            need = "the op reads it as one block"
+        elif name in op.rows and a.shape[-1] > 1 and a.strides[-1] != a.itemsize:
+            need = "the op reads rows whose numbers lie side by side"
+        else:
+            continue
+        copies.hidden(
+            op.name, f"the input {name!r}", a.shape, [s // a.itemsize for s in a.strides], a.nbytes, need
+        )
+        found[i] = alloc(a.shape, dtype_of(a))
+        copy_into(found[i][0], a)
+    return found
 
 
 def _check_writes(op: type[Op], ins: Sequence[Any]) -> None:

@@ -42,7 +42,8 @@ class Op:
         saves: what backward needs; "x?w" means x, but only if w needs a gradient.
         writes: inputs that the op writes (optimizer steps); such an op has no gradient.
         may_reuse: output → input whose memory it may take over when nobody else can see it.
-        contiguous: inputs that must be C-contiguous; dispatch copies them if they are not.
+        contiguous: inputs that the code for the CPU reads as one block (("*",): all); dispatch copies others.
+        rows: inputs of which it reads rows: the last axis steps by 1; dispatch copies others.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
         quick: where all is small, dispatch takes the shapes of the results from the last such call.
         dense: inputs that the kernels of `cuda` read as one block (("*",): all); dispatch copies others.
@@ -68,6 +69,7 @@ class Op:
     writes: ClassVar[tuple[str, ...]] = ()
     may_reuse: ClassVar[dict[str, str]] = {}
     contiguous: ClassVar[tuple[str, ...]] = ()
+    rows: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False
     quick: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()

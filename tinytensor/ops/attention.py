@@ -70,6 +70,7 @@ class Attention(Op):
     """Hidden: what backward needs of the scores, kept if they are few, else one logsumexp per row."""
 
     inputs = ("q", "k", "v", "mask", "slopes")
+    rows = ("q", "k", "v")
     outputs = ("y", "kept", "inv", "lse")
     saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
 
@@ -153,6 +154,7 @@ class AttentionBackward(Op):
     """
 
     inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+    rows = ("grad", "q", "k", "v")
     outputs = ("dq", "dk", "dv")
     visible = 3
     saves = ("grad", "q", "k", "v", "mask", "slopes")

@@ -32,6 +32,7 @@ class CachedSelfAttention(Op):
     """`start` is read where the work is done: a captured step goes on from wherever the cache then ends."""
 
     inputs = ("qkv", "keys", "values", "start", "slopes")
+    contiguous = ("qkv",)
     writes = ("keys", "values")
     dense = ("qkv", "start", "slopes")
 

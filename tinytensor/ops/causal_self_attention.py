@@ -67,6 +67,7 @@ class CausalSelfAttention(Op):
     """Hidden: as in Attention."""
 
     inputs = ("qkv",)
+    rows = ("qkv",)
     outputs = ("y", "kept", "inv", "lse")
     saves = ("qkv", "y", "kept", "inv", "lse")
 
@@ -133,6 +134,7 @@ class CausalSelfAttentionBackward(Op):
     """
 
     inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
+    rows = ("grad", "qkv")
     outputs = ("dqkv",)
     saves = ("grad", "qkv")
 

@@ -56,6 +56,7 @@ class CrossEntropy(Op):
     outputs = ("loss", "lse")
     saves = ("logits", "targets", "lse")
     dense = ("logits",)
+    contiguous = ("logits",)
 
     @staticmethod
     def infer(
@@ -175,6 +176,7 @@ class CrossEntropyBackward(Op):
     saves = ("grad", "logits", "targets")
     dense = ("grad", "logits", "lse")
     may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
+    contiguous = ("grad", "logits", "lse")
 
     @staticmethod
     def infer(

@@ -30,6 +30,7 @@ class Dropout(Op):
 
     inputs = ("x",)
     dense = ("x",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(x: Spec, *, p: float, seed: int, offset: int) -> Specs:

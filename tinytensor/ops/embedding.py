@@ -30,6 +30,7 @@ class Embedding(Op):
     inputs = ("weight", "indices")
     saves = ("indices",)
     dense = ("weight",)
+    contiguous = ("weight",)
     raw = True  # rows are moved: a table of 16-bit floats is not widened for a few of them
 
     @staticmethod
@@ -78,6 +79,7 @@ class EmbeddingBackward(Op):
     outputs = ("dweight",)
     saves = ("indices",)
     dense = ("grad",)
+    contiguous = ("grad",)
 
     @staticmethod
     def infer(grad: Spec, indices: Spec, *, rows: int) -> Specs:

@@ -96,6 +96,7 @@ class Gated(Op):
     inputs = ("x",)
     outputs = ("y", "slope")
     saves = ("x", "slope")
+    contiguous = ("*",)
 
     @staticmethod
     def infer(x: Spec, *, gate: str, keeps_slope: bool) -> Specs:
@@ -131,6 +132,7 @@ class GatedBackward(Op):
     outputs = ("dx",)
     saves = ("grad", "x")
     may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}
+    contiguous = ("grad", "slope")
 
     @staticmethod
     def infer(grad: Spec, x: Spec, slope: Spec | None, *, gate: str) -> Specs:

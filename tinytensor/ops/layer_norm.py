@@ -62,6 +62,7 @@ class LayerNorm(Op):
     outputs = ("y", "mean", "rstd")
     saves = ("x", "weight", "mean", "rstd")
     dense = ("*",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float) -> Specs:
@@ -149,6 +150,7 @@ class LayerNormBackward(Op):
     visible = 3
     saves = ("grad", "x", "weight")
     dense = ("*",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(

@@ -35,6 +35,7 @@ class RmsNorm(Op):
     outputs = ("y", "rrms")
     saves = ("x", "weight", "rrms")
     dense = ("*",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, *, eps: float) -> Specs:
@@ -84,6 +85,7 @@ class RmsNormBackward(Op):
     visible = 2
     saves = ("grad", "x", "weight")
     dense = ("*",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(grad: Spec, x: Spec, weight: Spec | None, rrms: Spec, *, eps: float, wanted: Needs) -> Specs:

@@ -54,6 +54,7 @@ class Softmax(Op):
     saves = ("y",)
     quick = True
     dense = ("x",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -98,6 +99,7 @@ class SoftmaxBackward(Op):
     saves = ("grad", "y")
     quick = True
     dense = ("*",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
@@ -140,6 +142,7 @@ class LogSoftmax(Op):
     saves = ("y",)
     quick = True
     dense = ("x",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -183,6 +186,7 @@ class LogSoftmaxBackward(Op):
     saves = ("grad", "y")
     quick = True
     dense = ("*",)
+    contiguous = ("*",)
 
     @staticmethod
     def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
