@@ -43,7 +43,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TAPE = {"tinytensor.autograd", "tinytensor.graph", "tinytensor.hooks"}
 NO_ARRAYS = {name for layer in LAYERS[:3] for name in layer} | TAPE
 # The tape knows ops and storage by protocol only.
-AUTOGRAD_MAY_IMPORT = {"tinytensor.errors", "tinytensor.grad_mode"} | TAPE
+AUTOGRAD_MAY_IMPORT = {"tinytensor.errors", "tinytensor.grad_mode", "tinytensor.pytorch_names"} | TAPE
 # What gpt sees of the engine: its public face.
 GPT_MAY_IMPORT = {
     "tinytensor",

@@ -15,6 +15,7 @@ from .errors import GradError
 from .grad_mode import backward_mode, grad_enabled
 from .graph import Algebra, Edge, Needs, Node, Output, count_edges, extra_of, key_of, leads_to, node_of
 from .hooks import Grads, replaced_all, run_tensor_hooks
+from .pytorch_names import AUTOGRAD, missing
 
 if TYPE_CHECKING:
     from .storage import Storage
@@ -392,3 +393,9 @@ def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
             fix="clone the tensor before the in-place write, or use the operation that is not in place",
         )
     return Algebra.attach(record, edge)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # only for names that are not there
+        missing(__name__, AUTOGRAD, name)

@@ -6,6 +6,7 @@ their own (`elementwise.py`), and so do views (`viewing.py`) and writes into exi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -374,12 +375,21 @@ def same_dtype(what: str, *specs: Spec | None) -> DType:
     first = present[0].dtype
     for s in present[1:]:
         if s.dtype is not first:
-            raise DTypeError(
-                f"{what}: inputs have dtypes {', '.join(str(p.dtype) for p in present)}",
-                why="this op computes in one dtype and does not cast behind your back",
-                fix=f"cast with .astype(tt.{first})",
-            )
+            raise _several_dtypes(what, specs)
     return first
+
+
+def _several_dtypes(what: str, specs: Sequence[Spec | None]) -> DTypeError:
+    """The error that names those inputs that differ from most others."""
+    names = getattr(registry.get(what), "inputs", ()) or [f"input {i}" for i in range(len(specs))]
+    found = {n: s.dtype for n, s in zip(names, specs, strict=False) if s is not None}
+    most, _ = Counter(found.values()).most_common(1)[0]
+    odd = " and ".join([name for name, dtype in found.items() if dtype is not most])
+    return DTypeError(
+        f"{what}: inputs have dtypes {', '.join([f'{n} {d}' for n, d in found.items()])}",
+        why="this op computes in one dtype and does not cast behind your back",
+        fix=f"cast {odd} with .astype(tt.{most})",
+    )
 
 
 def floating(what: str, spec: Spec) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 import tinytensor as tt
 
 from ..hooks import Removable
+from ..pytorch_names import MODULE, named_otherwise
 from .parameter import Parameter, is_parameter
 
 __all__ = ["Module"]
@@ -109,6 +110,8 @@ class Module:
         for kind in _KINDS:
             if kind in own and name in own[kind]:
                 return own[kind][name]
+        if name in MODULE:
+            raise named_otherwise(f"m.{name}", MODULE[name])
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dispatch import Op, Spec, Specs, apply, is_tensor, register
 from ..dtypes import DType, as_dtype, bool_, int64
-from ..errors import DTypeError, IndexRangeError, ShapeError
+from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..launching import BLOCK, Launch, View, blocks_for, index_type
 from ..layout import as_int, broadcast_shapes, check_shape, normalize_axis
 from ..runtime.host import Array
@@ -97,6 +97,7 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
         shape of the index, dtype of x. Differentiable in x.
 
     Raises:
+        ArgumentError: the axis stands in front of the index.
         ShapeError: the index does not fit x.
         IndexRangeError: an index is out of range.
 
@@ -106,6 +107,12 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
         >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
         [[2], [3]]
     """
+    if type(index) is int:
+        raise ArgumentError(
+            f"gather: the index is {index}",
+            why="the arguments are the index tensor, then the axis, as in tt.take_along_axis",
+            fix=f"write x.gather(index, {index})",
+        )
     at = normalize_axis(axis, len(x.layout.shape), "gather")
     return along.gather(x, as_integers(index, "gather", x.storage.device), at, "gather")
 
