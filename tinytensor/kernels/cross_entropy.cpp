@@ -27,34 +27,35 @@ struct Labels {
     }
 };
 
-// logsumexp - (1 - smoothing) x[label] - smoothing * mean(x)
-float loss_of(const float* x, Index width, Index label, float lse, float smoothing) {
-    float loss = lse - x[label];
+// With y = x - top: log of the sum of exp(y) - (1 - smoothing) y[label] - smoothing * mean(y)
+float loss_of(const float* x, Index width, Index label, float top, float log, float smoothing) {
+    float loss = log - (x[label] - top);
     if (!smoothing) return loss;
-    float sum = sum_of(width, [&](Index i, auto lanes) { return load(x + i, lanes); });
-    return loss * (1 - smoothing) + (lse - sum / width) * smoothing;
+    float sum = sum_of(width, [&](Index i, auto lanes) { return load(x + i, lanes) - top; });
+    return loss * (1 - smoothing) + (log - sum / width) * smoothing;
 }
 
 }  // namespace
 
 // The loss of each row, or, if `loss` has no axes, their sum or mean.
-HOST_KERNEL bool cross_entropy_forward(Array loss, Array lse, Array logits, Array targets, Index ignore,
-                                       double smoothing, bool per_row, bool mean) {
-    if (!dense<float>(loss, lse, logits) || !dense<Index>(targets)) return false;
+HOST_KERNEL bool cross_entropy_forward(Array loss, Array top, Array log, Array logits, Array targets,
+                                       Index ignore, double smoothing, bool per_row, bool mean) {
+    if (!dense<float>(loss, top, log, logits) || !dense<Index>(targets)) return false;
     Labels labels(targets, logits, ignore);
     Scratch memory(labels.count);
     if (!labels.good() || !memory) return false;
-    float *losses = per_row ? loss.data<float>() : memory.data(), *kept = lse.data_or_null<float>();
+    float *losses = per_row ? loss.data<float>() : memory.data();
+    float *tops = top.data_or_null<float>(), *logs = log.data_or_null<float>();
     Index width = labels.classes;
     parallel_for(labels.count, rows_at_once(width), [&](Index begin, Index end) {
         for (Index row = begin; row < end; row++) {
             const float* x = logits.data<float>() + row * width;
-            float top = largest_of(x, width);
-            auto share = [&](Index i, auto lanes) { return exponential(load(x + i, lanes) - top); };
-            float total = top + logf(sum_of(width, share));
-            if (kept) kept[row] = total;
+            float most = largest_of(x, width);
+            auto share = [&](Index i, auto lanes) { return exponential(load(x + i, lanes) - most); };
+            float rest = logf(sum_of(width, share));
+            if (tops && logs) tops[row] = most, logs[row] = rest;
             Index label = labels.at[row];
-            losses[row] = label == ignore ? 0 : loss_of(x, width, label, total, (float)smoothing);
+            losses[row] = label == ignore ? 0 : loss_of(x, width, label, most, rest, (float)smoothing);
         }
     });
     if (per_row) return true;
@@ -67,9 +68,9 @@ HOST_KERNEL bool cross_entropy_forward(Array loss, Array lse, Array logits, Arra
 
 // dlogits = factor * grad * (softmax - target), with a factor of 1, or for the mean 1 / the number of rows
 // that count; dlogits may be logits.
-HOST_KERNEL bool cross_entropy_backward(Array dlogits, Array grad, Array logits, Array targets, Array lse,
-                                        Index ignore, double smoothing, bool per_row, bool mean) {
-    if (!dense<float>(dlogits, grad, logits, lse) || !dense<Index>(targets)) return false;
+HOST_KERNEL bool cross_entropy_backward(Array dlogits, Array grad, Array logits, Array targets, Array top,
+                                        Array log, Index ignore, double smoothing, bool per_row, bool mean) {
+    if (!dense<float>(dlogits, grad, logits, top, log) || !dense<Index>(targets)) return false;
     Labels labels(targets, logits, ignore);
     if (!labels.good()) return false;
     Index width = labels.classes, counted = mean ? labels.counted() : 1;
@@ -83,10 +84,11 @@ HOST_KERNEL bool cross_entropy_backward(Array dlogits, Array grad, Array logits,
                 memset(d, 0, width * sizeof(float));
                 continue;
             }
-            float total = lse.data<float>()[row], everywhere = (float)(smoothing / width);
+            float most = top.data<float>()[row], rest = log.data<float>()[row];
+            float everywhere = (float)(smoothing / width);
             float scale = (float)(factor * grad.data<float>()[per_row ? row : 0]);
             each_vector(width, [&](Index i, auto lanes) {
-                store(d + i, (exponential(load(x + i, lanes) - total) - everywhere) * scale, lanes);
+                store(d + i, (exponential(load(x + i, lanes) - most - rest) - everywhere) * scale, lanes);
             });
             d[label] -= (float)(1 - smoothing) * scale;
         }

@@ -1,19 +1,21 @@
 // Cross-entropy of logits (count, width) with class numbers, forward and backward.
 // Mapping: rows.cuh; one block reduces the losses of the rows.
 // Traffic: forward reads the logits once: while a thread walks over its part of a row it keeps the maximum so
-// far, and the sum of exponentials below it. Backward reads the logits once and writes the gradient once; it
-// may be written over the logits.
+// far, and the sum of exponentials below it; with smoothing it walks once more. Backward reads the logits once
+// and writes the gradient once; it may be written over the logits.
 // Specification: tinytensor/ops/cross_entropy.py. Online maximum and sum: Milakov, Gimelshein 2018,
 // arXiv:1805.02867.
 #include "losses.cuh"
 #include "rows.cuh"
 
-// losses[r] = lse - (1 - smoothing) * x[target] - smoothing * average(x), 0 where the target is `ignore`, nan
-// where it is no class. lse is kept for backward where lses is not null.
+// With y = x - its maximum and log that of the sum of exp(y):
+// losses[r] = log - (1 - smoothing) * y[target] - smoothing * average(y), 0 where the target is `ignore`, nan
+// where it is no class. The maximum and log are kept for backward where there are tops and logs: added up, the
+// small one would be rounded away where logits are large.
 template <class T>
 __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
-    acc_t<T>* losses, acc_t<T>* lses, const T* logits, const long long* targets, long long count, int width,
-    long long ignore, double smoothing, Bounds classes) {
+    acc_t<T>* losses, acc_t<T>* tops, acc_t<T>* logs, const T* logits, const long long* targets,
+    long long count, int width, long long ignore, double smoothing, Bounds classes) {
     using A = acc_t<T>;
     constexpr int W = rows::neighbors<T>;
     for (long long r = rows::first(); r < count; r += rows::step()) {
@@ -22,12 +24,12 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
         if (!fine) {
             if (threadIdx.x != 0) continue;
             losses[r] = target == ignore || in_bounds(classes, target) ? A(0) : nan<A>();
-            if (lses != nullptr) lses[r] = 0;
+            if (tops != nullptr) tops[r] = logs[r] = 0;
             continue;
         }
         const T* x = logits + r * width;
         auto row = rows::pieces_of(x, width);
-        A top = lowest<A>(), total = 0, plain = 0;
+        A top = lowest<A>(), total = 0;
         row.walk([&](const Vec<T>(&part)[1], int, int column) {
             A here = top;
 #pragma unroll
@@ -38,24 +40,31 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
             A sum = total * exp(top - here);
 #pragma unroll
             for (int e = 0; e < W; e++) {
-                if (rows::inside(column + e, width)) {
-                    sum += exp(to_acc(part[0].at[e]) - here);
-                    plain += to_acc(part[0].at[e]);
-                }
+                if (rows::inside(column + e, width)) sum += exp(to_acc(part[0].at[e]) - here);
             }
             total = sum;
             top = here;
         });
         const A highest_of_all = rows::team_max(top);
-        const A lse = highest_of_all + log(rows::team_sum(total * A(exp(top - highest_of_all))));
-        A loss = lse - to_acc(x[target]);
+        const A rest = log(rows::team_sum(total * A(exp(top - highest_of_all))));
+        A loss = rest - (to_acc(x[target]) - highest_of_all);
         if (smoothing != 0) {
             const A share = static_cast<A>(smoothing);
-            loss = loss * (1 - share) + share * (lse - rows::team_sum(plain) / width);
+            A below = 0;
+            row.walk([&](const Vec<T>(&part)[1], int, int column) {
+#pragma unroll
+                for (int e = 0; e < W; e++) {
+                    if (rows::inside(column + e, width)) below += to_acc(part[0].at[e]) - highest_of_all;
+                }
+            });
+            loss = loss * (1 - share) + share * (rest - rows::team_sum(below) / width);
         }
         if (threadIdx.x == 0) {
             losses[r] = loss;
-            if (lses != nullptr) lses[r] = lse;
+            if (tops != nullptr) {
+                tops[r] = highest_of_all;
+                logs[r] = rest;
+            }
         }
     }
 }
@@ -74,19 +83,20 @@ __global__ void cross_entropy_backward_factor(
     if (thread_rank() == 0) *factor = 1.0 / static_cast<double>(number > 0 ? number : 1);
 }
 
-// dlogits = (exp(x - lse) - smoothing / width - (1 - smoothing at the target)) * factor * grad; 0 where the
-// target is `ignore`, nan where it is no class. factor may be null; grad has one number, or one for each row.
+// dlogits = (exp(x - top - log) - smoothing / width - (1 - smoothing at the target)) * factor * grad; 0 where
+// the target is `ignore`, nan where it is no class. factor may be null; grad has one number, or one for each row.
 template <class T>
 __global__ void __launch_bounds__(512, 1) cross_entropy_backward(
-    T* dlogits, const T* grad, const T* logits, const long long* targets, const acc_t<T>* lses,
-    const double* factor, long long count, int width, bool grad_per_row, long long ignore, double smoothing) {
+    T* dlogits, const T* grad, const T* logits, const long long* targets, const acc_t<T>* tops,
+    const acc_t<T>* logs, const double* factor, long long count, int width, bool grad_per_row,
+    long long ignore, double smoothing) {
     using A = acc_t<T>;
     constexpr int W = rows::neighbors<T>;
     const A share = static_cast<A>(smoothing);
     for (long long r = rows::first(); r < count; r += rows::step()) {
         const long long target = targets[r];
         const bool ignored = target == ignore, bad = target < 0 || target >= width;
-        const A lse = lses[r], rest = share / width, hit = 1 - share;
+        const A top = tops[r], log = logs[r], rest = share / width, hit = 1 - share;
         A scale = to_acc(grad[grad_per_row ? r : 0]);
         if (factor != nullptr) scale *= static_cast<A>(*factor);
         auto row = rows::pieces_of(logits + r * width, width);
@@ -94,7 +104,7 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_backward(
             Vec<T> out;
 #pragma unroll
             for (int e = 0; e < W; e++) {
-                const A p = exp(to_acc(part[0].at[e]) - lse) - rest;
+                const A p = exp(to_acc(part[0].at[e]) - top - log) - rest;
                 const A d = (column + e == target ? p - hit : p) * scale;
                 out.at[e] = from_acc<T>(ignored ? A(0) : bad ? nan<A>() : d);
             }

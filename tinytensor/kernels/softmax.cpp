@@ -20,11 +20,10 @@ HOST_KERNEL bool softmax_forward(Array y, Array x, bool logarithm) {
         const float* in = x.data<float>() + first;
         float *out = y.data<float>() + first, top = largest_of(in, width);
         if (logarithm) {
-            float shift = top + logf(sum_of(width, [&](Index i, auto lanes) {
-                              return exponential(load(in + i, lanes) - top);
-                          }));
-            each_vector(width,
-                        [&](Index i, auto lanes) { store(out + i, load(in + i, lanes) - shift, lanes); });
+            float log = logf(sum_of(
+                width, [&](Index i, auto lanes) { return exponential(load(in + i, lanes) - top); }));
+            each_vector(
+                width, [&](Index i, auto lanes) { store(out + i, load(in + i, lanes) - top - log, lanes); });
             return;
         }
         float sum = sum_of(width, [&](Index i, auto lanes) {

@@ -1,6 +1,6 @@
 // Variance, logarithms of sums of exponentials, norms: the op classes of tinytensor/ops/statistics.py.
-// Mapping, traffic, order: reduction.cuh; each reads its input once. DivideOrZero and LogsumexpWeights are
-// elementwise (elementwise.cuh).
+// Mapping, traffic, order: reduction.cuh; each reads its input once. DivideOrZero is elementwise
+// (elementwise.cuh).
 #include "elementwise.cuh"
 #include "reduction.cuh"
 
@@ -110,13 +110,6 @@ struct Logsumexp {
             return from_acc<R>(s.sum == A(0) ? s.largest : s.largest + log(s.sum));
         }
     };
-};
-
-// exp(x - y), from the element and the logsumexp of its row; 0 where all of the row is -inf.
-struct LogsumexpWeights {
-    template <class A> __device__ A operator()(A x, A y) const {
-        return y == -infinity<A>() ? exp(x) : exp(x - y);
-    }
 };
 
 // ---- norms -----------------------------------------------------------------------------------------------

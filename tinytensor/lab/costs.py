@@ -185,7 +185,6 @@ COSTS: dict[str, Cost] = {
     "log_softmax_backward": per_output(4.0),
     "logaddexp": per_output(4.0),
     "logsumexp": per_input(3.0),
-    "logsumexp_weights": per_output(2.0),
     "matmul": _matmul,
     "multinomial": per_input(1.0),
     "nll_loss": per_output(1.0),

@@ -50,11 +50,13 @@ def _row_weights(counted: Array, reduction: str) -> Array:
 
 @register
 class CrossEntropy(Op):
-    """Hidden: the logsumexp of each row."""
+    """Hidden, of each row: its maximum, and the logarithm of the sum of exp(x - maximum). They are kept apart:
+    their sum, the logsumexp, would round the small one away where logits are large.
+    """
 
     inputs = ("logits", "targets")
-    outputs = ("loss", "lse")
-    saves = ("logits", "targets", "lse")
+    outputs = ("loss", "top", "log")
+    saves = ("logits", "targets", "top", "log")
     dense = ("logits",)
     contiguous = ("logits",)
 
@@ -71,12 +73,14 @@ class CrossEntropy(Op):
                 fix=f"give targets the shape {logits.shape[:-1]}",
             )
         shape = targets.shape if reduction == "none" else ()
-        return Spec(shape, logits.dtype), Spec(targets.shape, accumulator(logits.dtype))
+        rows = Spec(targets.shape, accumulator(logits.dtype))
+        return Spec(shape, logits.dtype), rows, rows
 
     @staticmethod
     def cpu(
         loss: Array,
-        lse: Array | None,
+        top: Array | None,
+        log: Array | None,
         logits: Array,
         targets: Array,
         *,
@@ -87,22 +91,21 @@ class CrossEntropy(Op):
         x = as_rows(logits)  # (N, V)
         labels, counted = _labels(targets, x.shape[1], ignore_index)
         rows = np.empty(len(x), x.dtype)
-        kept = None if lse is None else lse.reshape(-1)
+        tops, logs = np.empty((2, len(x)), x.dtype)
         for r in row_blocks(*x.shape):
             v = x[r]
-            top = np.maximum.reduce(v, 1)
-            e = np.subtract(v, top[:, None], out=scratch("cross_entropy", v.shape, v.dtype))
-            np.exp(e, out=e)
-            total = row_sum(e)
-            np.log(total, out=total)
-            total += top
-            if kept is not None:
-                kept[r] = total
-            rows[r] = total - v[np.arange(len(v)), labels[r]]
+            np.maximum.reduce(v, 1, out=tops[r])
+            below = np.subtract(v, tops[r, None], out=scratch("cross_entropy", v.shape, v.dtype))
+            at_label = below[np.arange(len(v)), labels[r]]
+            average = row_sum(below) / v.shape[1] if label_smoothing else 0.0
+            np.exp(below, out=below)
+            np.log(row_sum(below), out=logs[r])
+            rows[r] = logs[r] - at_label
             if label_smoothing:
                 rows[r] *= 1.0 - label_smoothing
-                total -= row_sum(v) / v.shape[1]
-                rows[r] += label_smoothing * total
+                rows[r] += label_smoothing * (logs[r] - average)
+        if top is not None and log is not None:
+            top[...], log[...] = tops.reshape(top.shape), logs.reshape(log.shape)
         rows[~counted] = 0
         if reduction == "none":
             loss[...] = rows.reshape(loss.shape)
@@ -113,7 +116,8 @@ class CrossEntropy(Op):
     @staticmethod
     def host(
         loss: Array,
-        lse: Array | None,
+        top: Array | None,
+        log: Array | None,
         logits: Array,
         targets: Array,
         *,
@@ -123,13 +127,16 @@ class CrossEntropy(Op):
     ) -> bool:
         sums = reduction == "none", reduction == "mean"
         labels = as_int64(targets)
-        return kernels.cross_entropy_forward(loss, lse, logits, labels, ignore_index, label_smoothing, *sums)
+        return kernels.cross_entropy_forward(
+            loss, top, log, logits, labels, ignore_index, label_smoothing, *sums
+        )
 
     @staticmethod
     def cuda(
         launch: Launch,
         loss: View,
-        lse: View | None,
+        top: View | None,
+        log: View | None,
         logits: View,
         targets: View,
         *,
@@ -141,7 +148,7 @@ class CrossEntropy(Op):
         labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
         losses = launch.scratch(targets.shape, accumulator(dtype))
         block = team(width, dtype)
-        args = (losses, lse, logits, labels, count, width, ignore_index, label_smoothing, bounds)
+        args = (losses, top, log, logits, labels, count, width, ignore_index, label_smoothing, bounds)
         launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
         if reduction == "none":
             write(launch.runtime, loss, losses)
@@ -164,17 +171,19 @@ class CrossEntropy(Op):
             "label_smoothing": label_smoothing,
             "reduction": reduction,
         }
-        return apply(CrossEntropyBackward, grads[0], saved.logits, saved.targets, saved.lse, **params), None
+        return apply(
+            CrossEntropyBackward, grads[0], saved.logits, saved.targets, saved.top, saved.log, **params
+        ), None
 
 
 @register
 class CrossEntropyBackward(Op):
     """dlogits = (softmax(logits) - smoothed one-hot of the target) * the row's weight * grad."""
 
-    inputs = ("grad", "logits", "targets", "lse")
+    inputs = ("grad", "logits", "targets", "top", "log")
     outputs = ("dlogits",)
     saves = ("grad", "logits", "targets")
-    dense = ("grad", "logits", "lse")
+    dense = ("grad", "logits", "top", "log")
     may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
     contiguous = ("grad", "logits", "lse")
 
@@ -183,7 +192,8 @@ class CrossEntropyBackward(Op):
         grad: Spec,
         logits: Spec,
         targets: Spec,
-        lse: Spec,
+        top: Spec,
+        log: Spec,
         *,
         ignore_index: int,
         label_smoothing: float,
@@ -197,17 +207,20 @@ class CrossEntropyBackward(Op):
         grad: Array,
         logits: Array,
         targets: Array,
-        lse: Array,
+        top: Array,
+        log: Array,
         *,
         ignore_index: int,
         label_smoothing: float,
         reduction: str,
     ) -> None:
-        x, d, kept = as_rows(logits), as_rows(dlogits), lse.reshape(-1, 1)
+        x, d = as_rows(logits), as_rows(dlogits)
+        tops, logs = top.reshape(-1, 1), log.reshape(-1, 1)
         labels, counted = _labels(targets, x.shape[1], ignore_index)
         factors = (_row_weights(counted, reduction) * grad.reshape(-1)).astype(x.dtype)[:, None]
         for r in row_blocks(*x.shape):
-            out = np.subtract(x[r], kept[r], out=d[r])
+            out = np.subtract(x[r], tops[r], out=d[r])
+            out -= logs[r]
             np.exp(out, out=out)
             if label_smoothing:
                 out -= label_smoothing / x.shape[1]
@@ -222,7 +235,8 @@ class CrossEntropyBackward(Op):
         grad: Array,
         logits: Array,
         targets: Array,
-        lse: Array,
+        top: Array,
+        log: Array,
         *,
         ignore_index: int,
         label_smoothing: float,
@@ -231,7 +245,7 @@ class CrossEntropyBackward(Op):
         sums = reduction == "none", reduction == "mean"
         labels = as_int64(targets)
         return kernels.cross_entropy_backward(
-            dlogits, grad, logits, labels, lse, ignore_index, label_smoothing, *sums
+            dlogits, grad, logits, labels, top, log, ignore_index, label_smoothing, *sums
         )
 
     @staticmethod
@@ -241,7 +255,8 @@ class CrossEntropyBackward(Op):
         grad: View,
         logits: View,
         targets: View,
-        lse: View,
+        top: View,
+        log: View,
         *,
         ignore_index: int,
         label_smoothing: float,
@@ -259,7 +274,8 @@ class CrossEntropyBackward(Op):
             grad,
             logits,
             labels,
-            lse,
+            top,
+            log,
             factor,
             count,
             width,
@@ -292,7 +308,7 @@ class CrossEntropyBackward(Op):
             label_smoothing=label_smoothing,
             reduction=reduction,
         )
-        return (*found, None, None)
+        return (*found, None, None, None)
 
 
 def _cross_entropy_backward(
@@ -345,9 +361,10 @@ def cross_entropy(
         IndexRangeError: a target is no class number; on a GPU at the next read-back, and its loss is nan.
         ArgumentError: an unknown reduction, or label_smoothing outside [0, 1].
 
-    Memory: keeps the logits and one number per row; forward makes no second array of their size, and backward
-        writes over them if the caller holds them no longer.
-    Accuracy: 16-bit floats are computed in float32; the mean is summed in float64.
+    Memory: keeps the logits and two numbers per row; forward makes no second array of their size, and
+        backward writes over them if the caller holds them no longer.
+    Accuracy: the maximum of a row is taken off first, so large logits lose nothing. 16-bit floats are
+        computed in float32; the mean is summed in float64.
     Differs from: torch.nn.functional.cross_entropy, where the classes are on axis 1.
     Source: label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
 

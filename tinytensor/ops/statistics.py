@@ -13,19 +13,21 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, floating, register
+from ..dtypes import accumulator
 from ..elementwise import Elementwise, elementwise
 from ..errors import ArgumentError, ShapeError
 from ..launching import Launch, View
-from ..launching import elementwise as launch_elementwise
 from ..layout import Shape
 from ..runtime.host import Array
 from .arithmetic import multiply, negative, subtract
+from .comparison import isfinite, where
+from .exponential import exp
 from .extremes import count_nonzero, max, min, nonempty_input
-from .manipulation import cast
+from .manipulation import cast, detach
 from .parts import abs, sign
 from .power import pow
 from .reduction import mean, reduced_axes, spread, sum
-from .reduction_grid import launch_reduction, with_kept_axes
+from .reduction_grid import launch_reduction
 from .summing import ALL_AXES, add_up, reduced_count, reduced_shape, sum_rows
 
 if TYPE_CHECKING:
@@ -259,7 +261,7 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
 @register
 class Logsumexp(Op):
     inputs = ("x",)
-    saves = ("x", "y")
+    saves = ("x",)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
@@ -285,41 +287,19 @@ class Logsumexp(Op):
         if grads[0] is None:
             return (None,)
         x = saved.x
-        weights = apply(LogsumexpWeights, x, saved.y, axes=axes, keepdims=keepdims)
-        return (multiply(spread(grads[0], x.layout.shape, axes), weights),)
+        if not x.layout.size:
+            return (spread(grads[0], x.layout.shape, axes),)
+        return (multiply(spread(grads[0], x.layout.shape, axes), _shares(x, axes)),)
 
 
-@register
-class LogsumexpWeights(Op):
-    """exp(x - y), the gradient of y = logsumexp(x): positive, with sum 1. 0 where y is -inf."""
-
-    inputs = ("x", "y")
-    outputs = ("w",)
-    saves = ("w",)
-    dense = ("y",)
-
-    @staticmethod
-    def infer(x: Spec, y: Spec, *, axes: Axes, keepdims: bool) -> Specs:
-        return (Spec(x.shape, x.dtype),)
-
-    @staticmethod
-    def cpu(w: Array, x: Array, y: Array, *, axes: Axes, keepdims: bool) -> None:
-        y = _kept(y, x, axes)
-        np.subtract(x, np.where(y == -np.inf, 0, y), out=w, casting="same_kind")
-        np.exp(w, out=w)
-
-    @staticmethod
-    def cuda(launch: Launch, w: View, x: View, y: View, *, axes: Axes, keepdims: bool) -> None:
-        operands = (x, with_kept_axes(y, x.shape, axes))
-        launch_elementwise(launch.runtime, launch.stem, "LogsumexpWeights", w, operands, x.dtype, x.dtype)
-
-    @staticmethod
-    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
-        """With d = grad * w: dx = d, dy = -sum(d)."""
-        if grads[0] is None:
-            return None, None
-        dx = multiply(grads[0], saved.w)
-        return dx, negative(sum(dx, axes, keepdims)) if needs[1] else None
+def _shares(x: Tensor, axes: Axes) -> Tensor:
+    """softmax over axes, but 0 where all numbers are -inf. The logsumexp is no help: rounded, it is not that of
+    these numbers any more if they are large.
+    """
+    wide = cast(x, accumulator(x.storage.dtype))
+    top = max(detach(wide), axis=axes, keepdims=True)
+    e = exp(subtract(wide, where(isfinite(top), top, 0.0)))
+    return cast(elementwise(DivideOrZero, e, sum(e, axes, True)), x.storage.dtype)
 
 
 def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
@@ -339,7 +319,7 @@ def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tenso
         ShapeError: an axis is out of range or repeated.
         DTypeError: x is not floating.
 
-    Memory: keeps x and the result for backward.
+    Memory: keeps x for backward.
 
     Example:
         >>> tt.logsumexp(tt.tensor([1000.0, 1000.0])).item()

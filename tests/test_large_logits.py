@@ -1,0 +1,79 @@
+"""Softmax and what is made of it far from 0: a constant that is added to all logits changes nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+
+FAR = 2.0**20  # eighths added to it are exact in float32
+PLACES = ["host kernels", "numpy", "emulated"]
+
+
+@pytest.fixture(params=PLACES)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(tt.config, "host_kernels", "off" if request.param == "numpy" else "auto")
+    return "emulated" if request.param == "emulated" else "cpu"
+
+
+def eighths(*shape: int) -> Any:
+    return np.random.default_rng(0).integers(-24, 25, shape) / 8
+
+
+def value_and_gradients(f: Callable[[tt.Tensor], tt.Tensor], x: Any, device: str) -> list[Any]:
+    """f(x), its gradient, and the gradient of the gradient's first element, as float64."""
+    leaf = tt.tensor(x, dtype=tt.float32, device=device, requires_grad=True)
+    y = f(leaf)
+    (first,) = tt.grad(y.sum(), [leaf], create_graph=True)
+    (second,) = tt.grad(first.reshape(-1)[0], [leaf])
+    return [t.detach().to("cpu").astype(tt.float64).numpy() for t in (y, first, second)]
+
+
+@pytest.mark.parametrize("width", [3, 5000])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy(width: int, smoothing: float, device: str) -> None:
+    x, labels = eighths(4, width), np.array([0, 2, -100, 1])
+    targets = tt.tensor(labels, device=device)
+
+    def loss(logits: tt.Tensor) -> tt.Tensor:
+        return tt.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+
+    log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
+    hit = np.eye(width)[labels.clip(0)] * (1 - smoothing) + smoothing / width
+    rows = (labels != -100)[:, None]
+    expected, gradient = -(hit * log_p * rows).sum(1), (np.exp(log_p) - hit) * rows
+    second = np.zeros_like(x)
+    p = np.exp(log_p[0])
+    second[0] = p[0] * (np.eye(width)[0] - p)
+    for found, exact in zip(value_and_gradients(loss, x + FAR, device), (expected, gradient, second)):
+        np.testing.assert_allclose(found, exact, rtol=3e-6, atol=3e-7)
+
+
+@pytest.mark.parametrize("width", [3, 5000])
+def test_log_softmax_and_softmax(width: int, device: str) -> None:
+    x = eighths(2, width)
+    p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    far = tt.tensor(x + FAR, dtype=tt.float32, device=device)
+    np.testing.assert_allclose(tt.softmax(far).to("cpu").numpy(), p, rtol=3e-6)
+    np.testing.assert_allclose(tt.log_softmax(far).to("cpu").numpy(), np.log(p), rtol=3e-6)
+
+
+@pytest.mark.parametrize("axes", [1, 0, (0, 1)])
+def test_gradient_of_logsumexp(axes: Any, device: str) -> None:
+    x = eighths(4, 5)
+    p = np.exp(x) / np.exp(x).sum(axes, keepdims=True)
+    _, gradient, second = value_and_gradients(lambda t: t.logsumexp(axes), x + FAR, device)
+    np.testing.assert_allclose(gradient, p, rtol=3e-6)
+    same_sum = np.zeros((4, 5))
+    same_sum[{0: (slice(None), 0), 1: (0,)}.get(axes, ...) if isinstance(axes, int) else ...] = 1
+    expected = -p[0, 0] * p * same_sum
+    expected[0, 0] += p[0, 0]
+    np.testing.assert_allclose(second, expected, rtol=3e-6, atol=1e-8)
+
+
+def test_gradient_of_logsumexp_of_nothing_but_minus_infinity(device: str) -> None:
+    x = [[-np.inf] * 3, [0.0, 0.0, -np.inf]]
+    _, gradient, _ = value_and_gradients(lambda t: t.logsumexp(1), x, device)
+    np.testing.assert_array_equal(gradient, [[0, 0, 0], [0.5, 0.5, 0]])
