@@ -323,7 +323,7 @@ class FakeCupy:
 
         def prepare(sizes: tuple[int, ...], shared: int, address: int) -> Work:
             packed = HEADER.pack(*sizes, shared, 0) + packed_at(address, parameters)
-            return lambda: failed(kernel._core.launch(kernel._handle, packed))
+            return lambda: failed(kernel._core.launch(kernel._handle, packed, False))
 
         found = Function(instance, 0x1000 + len(self.functions), prepare)
         self.functions[found.ptr] = found

@@ -6,10 +6,12 @@ Synchronous: work is done when a call returns. Knows nothing of shapes; what a k
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which has no stubs
 import contextlib
 import ctypes
 import operator
 import os
+import signal
 import struct
 import threading
 from collections import deque
@@ -34,7 +36,7 @@ __all__ = ["EmulatedKernel", "EmulatedRuntime"]
 THRESHOLD = 300e-6  # seconds of work that are worth waking other threads
 
 HEADER = struct.Struct("<8I")  # grid, block, shared, one unused: struct Packed of launches.h
-DONE, REFUSED, FAULT = 0, 1, 2
+DONE, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 4
 
 
 class Core:
@@ -50,7 +52,7 @@ class Core:
         self.keep_alone = library[f"tt_{names}_keep_alone"]
         self.keep_alone.argtypes = [ctypes.c_void_p]
         self.launch = library[f"tt_{names}_launch"]
-        self.launch.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        self.launch.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
         self.report = library[f"tt_{names}_report"]
         self.report.restype = ctypes.c_char_p
         self.report_address = library[f"tt_{names}_report_address"]
@@ -112,11 +114,13 @@ class EmulatedKernel:
         if self._runtime.instead is not None:
             self._runtime.instead(self, packed, sizes, args)
             return
-        result = self._core.launch(self._handle, packed)
+        result = self._core.launch(self._handle, packed, interruptible())
         if result != DONE:
             self._explain(result, sizes, args)
 
     def _explain(self, result: int, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]) -> NoReturn:
+        if result == INTERRUPTED:
+            raise KeyboardInterrupt  # should the handler of the signal not have done that by now
         said = self._core.report().decode(errors="replace")
         address = self._core.report_address()
         if result == FAULT and address is not None:
@@ -157,6 +161,14 @@ def _three(sizes: Dim) -> tuple[int, int, int]:
         raise ValueError
     x, y, z = (*sizes, 1, 1)[:3]
     return x, y, z
+
+
+def interruptible() -> bool:
+    """Whether a Ctrl-C now raises KeyboardInterrupt here. Any other handler may only note it: then the kernel
+    runs to its end, and the handler after it.
+    """
+    handler = _signal.getsignal(signal.SIGINT)  # that of `signal` takes 3 us, for an enum
+    return handler is signal.default_int_handler and threading.get_ident() == threading.main_thread().ident
 
 
 @cache

@@ -157,6 +157,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     Worker* worker = here;
     if (!worker || !worker->guarded || !size) return;  // not in a launch
     Worker& w = *worker;
+    Whole whole(w);
     const char* address = (const char*)where;
     if (w.stacks.holds(address)) return;  // local variables
     const bool in_image = address >= image.start && address < image.end;
@@ -208,6 +209,7 @@ TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned 
     using namespace tt_emu;
     bytes = bytes > 16 ? 16 : bytes;
     access(to, 16, BEGIN_COPY, {nullptr, site});
+    Whole whole(*here);
     copies[self].add({(char*)to, (const char*)from, bytes, groups[self], {nullptr, site}});
 }
 
@@ -216,6 +218,7 @@ TT_API void tt_checked_commit(unsigned self) { tt_emu::groups[self]++; }
 // Waits until at most `left` groups of this thread are under way.
 TT_API void tt_checked_wait(unsigned self, unsigned left) {
     using namespace tt_emu;
+    Whole whole(*here);
     List<Copy>& list = copies[self];
     size_t kept = 0;
     for (const Copy& copy : list) {

@@ -7,7 +7,7 @@
 namespace tt_emu {
 
 constexpr unsigned MOST_SHARED = 166912;  // bytes, as on compute capability 8.0: 163 KiB
-enum Result : int { DONE, REFUSED, FAULT, FAILED };
+enum Result : int { DONE, REFUSED, FAULT, FAILED, INTERRUPTED };
 
 struct Loaded;
 // What a launch is packed into; the arguments follow.
@@ -80,9 +80,7 @@ static void run_index(Worker& w, const Launch& launch, uint64_t i) {
     w.job.index[0] = (unsigned)(block % grid[0]);
     w.job.index[1] = (unsigned)(block / grid[0] % grid[1]);
     w.job.index[2] = (unsigned)(block / grid[0] / grid[1]);
-    w.guarded = true;
     run_block(w);
-    w.guarded = false;
 }
 
 static void run_blocks(Worker& w, Launch& launch) {
@@ -120,9 +118,7 @@ static int describe_failure(Worker& w) {
         w.single = true;
         w.failed = false;
         w.fault = 0;
-        w.guarded = true;
         run_block(w);
-        w.guarded = false;
         here = me;
         sure = w.fault != 0;
         if (!sure)

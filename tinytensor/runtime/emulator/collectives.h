@@ -170,7 +170,7 @@ static void finish_warp_operation(Worker& w, unsigned warp, unsigned lanes) {
     if (!lanes) return;
     check_agreement(w, warp, lanes);
     int kind = w.wait[warp][lowest(lanes)].kind;
-    TT_CHECK(if (kind == SYNC) meet_in_warp(warp, lanes);)
+    TT_CHECK(if (kind == SYNC) { Whole whole(w); meet_in_warp(warp, lanes); })
     TT_CHECK(if (kind == LDMATRIX) read_rows(w, warp);)
     if (answers[kind]) answers[kind](lanes, w.wait[warp]);
 }
@@ -258,7 +258,7 @@ TT_API void tt_emu_ldmatrix(Worker* w, unsigned self, unsigned* registers, int c
 
 TT_API void tt_emu_mma(Worker* w, unsigned self, Matrix kind, float* d, const unsigned* a, const unsigned* b,
                        const float* c, Site site) {
-    TT_CHECK(count_product(kind, site);)
+    TT_CHECK({ Whole whole(*w); count_product(kind, site); })
     Product operand = {kind, d, a, b, c};
     meet(*w, self, ~0u, MMA, &operand, site);
 }

@@ -53,18 +53,9 @@ static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 constexpr int SIGNALS = sizeof signals / sizeof *signals;
 static struct sigaction former[SIGNALS];
 
-static bool interrupted;  // whether the user wants the launch to end
 static struct sigaction former_interrupt;
 static void interrupt_workers();
-
-// Leaves the kernel that this thread runs, wherever it is.
-static void leave_kernel(Worker& w) {
-    w.guarded = false;
-    w.failed = true;
-    w.fault = 0;
-    strcpy(w.message, "interrupted");
-    switch_stack(&w.nowhere, w.main_stack);
-}
+static bool is_worker_thread();
 
 // Ctrl-C: tells whoever listened before (Python will raise KeyboardInterrupt), and ends the launch.
 static void on_interrupt(int signal, siginfo_t* info, void* context) {
@@ -77,7 +68,7 @@ static void on_interrupt(int signal, siginfo_t* info, void* context) {
     if (!here) return;
     __atomic_store_n(&interrupted, true, __ATOMIC_RELAXED);
     interrupt_workers();
-    if (here->guarded) leave_kernel(*here);
+    leave_if_interrupted(*here);
 }
 
 // During a launch alone; whether it was possible.
@@ -96,18 +87,17 @@ static bool catch_interrupts() {
 
 static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context) {
     Worker* w = here;
-    if (info->si_code <= 0 && __atomic_load_n(&interrupted, __ATOMIC_RELAXED)) {  // from interrupt_workers
-        if (w && w->guarded) leave_kernel(*w);
+    if (info->si_code <= 0 && is_worker_thread()) {  // from interrupt_workers, maybe of a launch that is over
+        if (w) leave_if_interrupted(*w);
         return;
     }
     if (w && w->guarded) {
-        w->guarded = false;
         w->failed = true;
         w->fault = signal;
         w->fault_code = info->si_code;
         w->fault_address = info->si_addr;
         TT_CHECK(faulty_code = code_of(context);)
-        switch_stack(&w->nowhere, w->main_stack);
+        leave_block(*w);
     }
     for (int i = 0; i < SIGNALS; i++)  // not ours: put the former handler back, and let it happen again
         if (signals[i] == signal) sigaction(signal, &former[i], nullptr);

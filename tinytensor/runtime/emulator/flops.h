@@ -69,7 +69,9 @@ TT_API void __sanitizer_cov_trace_pc() {
     if (code < image.start || code >= image.start + passes_size) return;
     Passes& p = passes[code - image.start];
     p.running++;
-    if (!p.is_known) passed.add(code);
+    if (p.is_known) return;
+    Whole whole(*here);
+    passed.add(code);
     p.is_known = true;
 }
 

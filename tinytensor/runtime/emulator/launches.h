@@ -145,7 +145,8 @@ TT_API int tt_emu_parameter(const Loaded* kernel, unsigned i) {
 
 TT_API void tt_emu_keep_alone(Loaded* kernel) { kernel->alone = true; }
 
-TT_API int tt_emu_launch(Loaded* kernel, const void* packed) {
+// `interruptible`: whether Python makes a KeyboardInterrupt of a Ctrl-C, so that the launch may end halfway.
+TT_API int tt_emu_launch(Loaded* kernel, const void* packed, int interruptible) {
     Launch launch = {kernel, (const Packed*)packed, 0, 0, 1, 1, false};
     if (!check(*kernel, *launch.packed)) return REFUSED;
     const unsigned* grid = launch.packed->grid;
@@ -156,12 +157,12 @@ TT_API int tt_emu_launch(Loaded* kernel, const void* packed) {
         need_signal_stack();
         catch_faults();
         interrupted = false;
-        const bool catching = catch_interrupts();
+        const bool catching = interruptible && catch_interrupts();
         auto arithmetic = standard_arithmetic();
         result = run_launch(launch);
         former_arithmetic(arithmetic);
         if (catching) sigaction(SIGINT, &former_interrupt, nullptr);
-        if (interrupted) result = FAILED, refuse("it was interrupted");
+        if (interrupted) result = INTERRUPTED;
         interrupted = false;
     } else {
         refuse("there is no memory for the stacks of the threads");
@@ -180,6 +181,7 @@ TT_API void tt_emu_set_workers(unsigned count, double seconds) {
 }
 
 TT_API int tt_emu_printf(const char* format, ...) {
+    Whole whole(*here);
     char text[4096];
     va_list values;
     va_start(values, format);

@@ -56,7 +56,8 @@ struct Worker {
 
     uint64_t round;  // of the last launch that a worker thread has seen
     bool failed;
-    bool guarded;    // a fault now belongs to the block that runs
+    volatile bool guarded;  // on a fiber: a fault belongs to the block that runs, and main_stack leads out
+    volatile bool whole;    // in a function of the core that must not be left halfway
     int fault;       // the signal, or 0
     int fault_code;  // its si_code
     const void* fault_address;
@@ -75,15 +76,42 @@ static void read_rows(Worker& w, unsigned warp);
 static void count_product(Matrix kind, Site site);
 #endif
 
-// Ends the launch with a message; the other threads of the block are left where they are.
+static bool interrupted;  // whether the launch is to end because the user asked for it
+
+// From a fiber back to where its block was begun; the other threads of the block stay where they are.
+[[noreturn]] static void leave_block(Worker& w) {
+    w.guarded = w.whole = false;
+    switch_stack(&w.nowhere, w.main_stack);
+    __builtin_unreachable();
+}
+
+// Ends the block of a launch that was interrupted, if one runs and can be left now. Who cannot be left asks
+// again: at the start of the next block, or at the end of what must be whole.
+static void leave_if_interrupted(Worker& w) {
+    if (!w.guarded || w.whole || !__atomic_load_n(&interrupted, __ATOMIC_RELAXED)) return;
+    w.failed = true;
+    leave_block(w);
+}
+
+// Around what takes a lock or changes a list: an interrupt waits for its end.
+struct Whole {
+    Worker& w;
+    const bool before;
+    explicit Whole(Worker& w) : w(w), before(w.whole) { w.whole = true; }
+    ~Whole() {
+        w.whole = before;
+        leave_if_interrupted(w);
+    }
+};
+
+// Ends the launch with a message.
 [[noreturn]] static void fail(Worker& w, const char* format, ...) {
     va_list values;
     va_start(values, format);
     vsnprintf(w.message, sizeof w.message, format, values);
     va_end(values);
     w.failed = true;
-    switch_stack(&w.nowhere, w.main_stack);
-    __builtin_unreachable();
+    leave_block(w);
 }
 
 struct Name {  // "thread (1, 2, 3)" of a thread's number
@@ -204,7 +232,7 @@ static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
 // ---- the block's barrier, and the ends of threads ---------------------------------------------------------
 
 static void release_block(Worker& w) {
-    TT_CHECK(pass_barrier();)
+    TT_CHECK({ Whole whole(w); pass_barrier(); })
     w.result_counted = (int)w.counted;
     w.result_arrived = (int)w.arrived;
     for (unsigned warp = 0; warp < w.warps; warp++) {
@@ -259,6 +287,8 @@ static inline void enter(Worker& w, unsigned self, Site site) {
 // The life of a stack: runs threads until none is left that has not begun, then dies.
 void tt_emu_enter_fiber() {
     Worker& w = running_worker();
+    w.guarded = true;
+    leave_if_interrupted(w);
     int stack = w.stack_of[w.first];
     for (;;) {
         unsigned stopped = w.run(w.job, w.first, w.last);
@@ -273,7 +303,7 @@ void tt_emu_enter_fiber() {
         if (next < 0) {
             if (w.live) report_deadlock(w);
             w.stacks.give(stack);
-            switch_stack(&w.nowhere, w.main_stack);
+            leave_block(w);
         }
         unsigned t = (unsigned)next;
         make_busy(w, t);

@@ -78,6 +78,12 @@ static void interrupt_workers() {
     for (unsigned i = 1; i <= pool.threads; i++) pthread_kill(pool.ids[i], SIGFPE);
 }
 
+static bool is_worker_thread() {
+    for (unsigned i = 1; i <= pool.threads; i++)
+        if (pthread_equal(pool.ids[i], pthread_self())) return true;
+    return false;
+}
+
 static bool start_thread(unsigned number) {
     sigset_t all, before;
     sigfillset(&all);
