@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Parser", "counted", "progress_bar"]
+__all__ = ["Parser", "counted", "note", "progress_bar"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,15 @@ def counted(number: int, what: str) -> str:
         ('1 token', '1,000 tokens')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def note(text: str) -> None:
+    """Say on standard error what a command does otherwise than it was asked to.
+
+    Args:
+        text: what, and why.
+    """
+    print(f"note: {text}", file=sys.stderr)
 
 
 @contextmanager

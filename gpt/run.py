@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,6 +29,7 @@ from gpt.checkpoint import (
     save_checkpoint,
 )
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
+from gpt.console import note
 from gpt.data import embedded_shakespeare
 from gpt.evaluate import evaluate
 from gpt.model import GPT
@@ -122,7 +122,9 @@ class Run:
         self.step = 0
         self.best_loss: float | None = None
         require_origin(train_config)
-        resumed = newest_checkpoint(self.folder, self._note) if train_config.init_from == "resume" else None
+        resumed = None
+        if train_config.init_from == "resume":
+            resumed = newest_checkpoint(self.folder, note if self.ranks.rank == 0 else str)
         if resumed is not None:
             require_kind(resumed.state, self.kind.__name__, resumed.folder)
             with reading_state(resumed.folder):
@@ -159,10 +161,6 @@ class Run:
         if resumed is not None:
             with reading_state(resumed.folder):
                 self._restore(resumed)
-
-    def _note(self, text: str) -> None:
-        if self.ranks.rank == 0:
-            print(f"note: {text}", file=sys.stderr)
 
     def read_data(self, prepared_before: bool) -> None:
         """Set the tokenizer and the data; text is turned into token files once."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gpt.console import note
+from tinytensor.errors import SaveError
 from tinytensor.files import atomic_write, unwritable
 
-__all__ = ["RunLog", "summary"]
+__all__ = ["RunLog", "summary", "truncate_log"]
 
 
 class RunLog:
@@ -100,3 +103,58 @@ def summary(values: Mapping[str, Any]) -> str:
         if values.get(key) is not None:
             parts.append(f"{label} {values[key]:{form}}")
     return "  ".join(parts)
+
+
+def truncate_log(path: str | os.PathLike[str], step: int) -> int:
+    r"""Drop the lines of a log that a resumed run will write again.
+
+    A last line without its end, which a killed process leaves, is dropped too, and so is what a power cut
+    leaves: a line that is not a JSON object with a step, with a note on standard error.
+
+    Args:
+        path: a file of JSON objects, one a line; a line without "step" stays.
+        step: the last step to keep.
+
+    Returns:
+        How many lines stay; 0 if there is no file.
+
+    Raises:
+        SaveError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> log = Path(tempfile.mkdtemp()) / "log.jsonl"
+        >>> _ = log.write_text('{"step": 1}\n{"step": 2}\n{"st')
+        >>> truncate_log(log, 1), log.read_text()
+        (1, '{"step": 1}\n')
+    """
+    path = Path(path)
+    if not path.exists():
+        return 0
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        lines = text.split("\n")[:-1]  # behind the last line end there is nothing, or a torn line
+        steps = [_log_step(line) for line in lines]
+        kept = [line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step]
+        with atomic_write(path) as file:
+            file.write("".join(f"{line}\n" for line in kept).encode())
+    except OSError as error:
+        raise SaveError(
+            f"truncate_log: {path} could not be rewritten",
+            why=error.why if isinstance(error, SaveError) else str(error),
+            fix="free some space or check the folder, and resume again",
+        ) from None
+    if None in steps:
+        broken = ", ".join([str(i) for i, at in enumerate(steps, 1) if at is None][:10])
+        note(f"no line of a log, left out of {path}: {broken}")
+    return len(kept)
+
+
+def _log_step(line: str) -> int | None:
+    """Read the step of one line of a log; None if it is no such line."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    step = record.get("step", 0) if isinstance(record, dict) else None
+    return step if isinstance(step, int) else None

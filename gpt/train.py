@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
-from gpt.checkpoint import list_checkpoints, truncate_log
+from gpt.checkpoint import list_checkpoints
 from gpt.config import GPTConfig, TrainConfig, describe_fields
 from gpt.console import counted
 from gpt.data_parallel import Team, each_on_its_device, ends_all, first_one_first
@@ -29,6 +29,7 @@ from gpt.presets import describe_presets, preset
 from gpt.recipe import schedule_of
 from gpt.run import Run, read_configs
 from gpt.run_lock import alone_in
+from gpt.run_log import truncate_log
 from gpt.stopping import asked_to_stop, exit_code
 from gpt.terminal import Terminal
 from gpt.utilization import Utilization

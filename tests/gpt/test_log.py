@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gpt.checkpoint import truncate_log
+from gpt.run_log import truncate_log
 
 
 def test_truncate_log(tmp_path):
