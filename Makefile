@@ -20,6 +20,11 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 PYTEST := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv/bin/python -m pytest -q $(PARALLEL)
 PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
+# What a new op needs in other files: its cost, a case or a reason of the benchmarks, a call for a new .cu file.
+COMPLETE := tests/test_lab_profiler_devices.py::test_every_op_has_a_formula \
+	tests/test_bench_ops.py::test_every_op_has_a_case_or_a_reason \
+	tests/test_commands.py::test_every_file_of_kernels_has_an_exercise
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
@@ -29,7 +34,7 @@ demo: .venv/installed ## train a small GPT on Shakespeare: a minute or two
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
 
 check: lint ## format, lint, types, rules of the repository
-	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/test_architecture.py tests/test_repository.py
+	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/test_architecture.py tests/test_repository.py $(COMPLETE)
 
 test: lint ## all of check, then all tests and the examples of all docstrings
 	@$(PYTEST) --doctest-modules $(CODE) tests

@@ -17,6 +17,7 @@ from tinytensor.dispatch import registry
 from tinytensor.elementwise import Elementwise
 from tinytensor.viewing import ViewOp
 
+from . import op_table
 from .layouts import layouts_of, prepared, tensors
 from .op_table import FAMILIES, ROWS, Row
 from .op_table.row import FLOATS, as_tuple
@@ -74,6 +75,12 @@ def exported() -> set[Callable[..., Any]]:
 
 def headings(function: Callable[..., Any]) -> set[str]:
     return set(re.findall(r"^(\w[\w ]*):", inspect.cleandoc(function.__doc__ or ""), re.MULTILINE))
+
+
+def test_a_row_of_a_missing_function_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op_table, "rows", lambda: tt.no_such_function)
+    with pytest.raises(ImportError, match="has no attribute 'no_such_function'"):
+        _ = op_table.ROWS
 
 
 def test_every_op_has_a_row() -> None:

@@ -195,7 +195,10 @@ def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> Arg
     wrong = [word for word in given if word in (*_KEYWORDS, *_NUMBERED) and word not in ours]
     if not wrong:
         return None
-    values = {**given, **{word: int(given[word]) for word in wrong if word == "unbiased"}}
+    values = {
+        **given,
+        **{word: int(given[word]) for word in wrong if type(given[word]) is bool and word == "unbiased"},
+    }
     known = [(_KEYWORDS.get(word, ""), values[word]) for word in wrong]
     pairs = ", ".join(
         f"*{value!r}" if name in several else f"{name}={value!r}"

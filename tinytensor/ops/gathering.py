@@ -107,7 +107,7 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
         >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
         [[2], [3]]
     """
-    if type(index) is int:
+    if is_tensor(axis):
         raise ArgumentError(
             f"gather: the index is {index}",
             why="the arguments are the index tensor, then the axis, as in tt.take_along_axis",
