@@ -248,7 +248,8 @@ class TrainConfig:
         checkpoint_interval: steps between checkpoints; 0: only with evaluations.
         keep_checkpoints: how many of the newest checkpoints stay; the best stays besides.
         overfit_one_batch: train on the first batch alone, to see whether the model can learn at all.
-        init_from: scratch, resume (the last checkpoint in out_dir), or the path of weights.
+        init_from: scratch, resume (the last checkpoint in out_dir), or the path of weights: a run, a folder
+            of a model of Hugging Face, a .safetensors file.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain.

@@ -181,7 +181,9 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
     if tune.init_from == "base":
         _make_base()
     source = BASE if tune.init_from == "base" else tune.init_from
-    model, tokenizer = from_pretrained(source, dropout=tune.dropout, device=tune.device)
+    model, tokenizer = from_pretrained(
+        source, block_size=tune.block_size, dropout=tune.dropout, device=tune.device
+    )
     tokenizer = require_tokenizer(tokenizer, "finetune", source)
     tt.manual_seed(tune.seed)
     choose_trained(model, tune.trainable, lora, tt.Generator(tune.seed))

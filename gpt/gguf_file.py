@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,12 @@ _MOST_ITEMS = (
 Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
 
 
-def read_gguf(path: Path) -> Opened:
+def read_gguf(path: Path, *, writable: bool = False) -> Opened:
     """Open a GGUF file.
 
     Args:
         path: the file.
+        writable: arrays that may be written to, which leaves the file as it is.
 
     Returns:
         The model's config, the naming of its tensors, the tensors by name, and what reads the tokenizer.
@@ -54,7 +55,7 @@ def read_gguf(path: Path) -> Opened:
         FormatError: a damaged file, or an architecture that our model does not have.
         MissingLibraryError: gguf is not installed.
     """
-    reader = _reader(path)
+    reader = _reader(path, "c" if writable else "r")
     tensors = {tensor.name: _stored(tensor) for tensor in reader.tensors}
     values = _Values(path, reader)
     return _config(values, tensors), values.naming, tensors, partial(_tokenizer, values)
@@ -115,7 +116,7 @@ class _Values:
         )
 
 
-def _reader(path: Path) -> Any:
+def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
     try:
         import gguf
     except ImportError:
@@ -152,7 +153,7 @@ def _reader(path: Path) -> Any:
 
     try:
         with np.errstate(all="ignore"):
-            return Careful(path)
+            return Careful(path, mode)
     except (OSError, ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise FormatError(
             f"{path} is not a usable GGUF file",

@@ -52,10 +52,12 @@ def run_of(origin: str) -> Path | None:
     return folders[0] if folders and list_checkpoints(folders[0]) else None
 
 
-def with_tokenizer_of(run: Path, config: TrainConfig) -> TrainConfig:
-    """The config with a run's tokenizer, if it has one: its weights know no other."""
-    path = run / "tokenizer.json"
-    return replace(config, tokenizer=str(path)) if path.is_file() else config
+def with_tokenizer_of(folder: Path, config: TrainConfig) -> TrainConfig:
+    """The config with the tokenizer of a run or a model, if it has one: its weights know no other."""
+    if (folder / "tokenizer.json").is_file():
+        return replace(config, tokenizer=str(folder / "tokenizer.json"))
+    has_others = any((folder / name).is_file() for name in ("vocab.bpe", "merges.txt", "tokenizer.model"))
+    return replace(config, tokenizer=str(folder)) if has_others else config
 
 
 def require_origin(config: TrainConfig) -> None:
@@ -70,16 +72,23 @@ def require_origin(config: TrainConfig) -> None:
     origin = config.init_from
     if origin == "resume" and not list_checkpoints(config.out_dir):
         raise no_such_run(config.out_dir, "train --init_from=resume")
-    if origin in ("scratch", "resume") or Path(origin).exists():
+    elsewhere = Path(origin).suffix in (".gguf", ".bin", ".pt", ".pth")
+    if origin in ("scratch", "resume") or (Path(origin).exists() and not elsewhere):
         return
     if origin.startswith(f"{RUNS}/"):
         raise no_such_run(origin, "train")
     place = RUNS / Path(origin).stem
     raise ArgumentError(
-        f"train: --init_from={origin}: there is no such run, folder or file",
-        why="training on begins with weights that are here",
+        f"train: --init_from={origin}: {_no_origin(origin)}",
+        why="training on begins with a run, a folder of a model of Hugging Face, or a .safetensors file",
         fix=f"a model from elsewhere becomes a run first: python -m gpt import {origin} --out_dir={place}, "
         f"then --init_from={place}",
+    )
+
+
+def _no_origin(origin: str) -> str:
+    return (
+        f"a {Path(origin).suffix} file" if Path(origin).exists() else "there is no such run, folder or file"
     )
 
 

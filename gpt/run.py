@@ -41,6 +41,7 @@ from gpt.safetensors_file import Array, read_safetensors, require_writer
 from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
+from gpt.weight_source import is_model_folder, open_source
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
 from tinytensor.files import atomic_write, read_json
 from tinytensor.optim import GradScaler
@@ -122,6 +123,8 @@ class Run:
         self.step = 0
         self.best_loss: float | None = None
         require_origin(train_config)
+        if is_model_folder(Path(train_config.init_from)):
+            require_kind({}, self.kind.__name__, Path(train_config.init_from))
         resumed = None
         if train_config.init_from == "resume":
             resumed = newest_checkpoint(self.folder, note if self.ranks.rank == 0 else str)
@@ -400,8 +403,8 @@ def join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[st
 
 
 def load_weights(model: GPT, path: Path) -> None:
-    """Copy weights into a model: from a .safetensors file, a checkpoint folder, or a run directory (its
-    best).
+    """Copy weights into a model: from a .safetensors file, a checkpoint folder, a run directory (its best), a
+    folder of a model of Hugging Face.
 
     Args:
         model: of the same shape.
@@ -411,16 +414,36 @@ def load_weights(model: GPT, path: Path) -> None:
         ArgumentError, ShapeError: the names or shapes are not the model's.
         FormatError: the file is damaged, or they are those of a model of another kind.
     """
-    if path.is_dir() and not (path / "model.safetensors").is_file():
+    if is_model_folder(path):
+        source = open_source(path)
+        _require_shape(model.config, source.config, path)
+        found = source.weights()
+        if "wpe.weight" in found:
+            found["wpe.weight"] = found["wpe.weight"][: model.config.block_size]
+        arrays: Mapping[str, Array] = found
+    elif path.is_dir() and not (path / "model.safetensors").is_file():
         checkpoint = load_checkpoint(path, "best" if (path / "best").exists() else "latest")
         require_kind(checkpoint.state, type(model).__name__, checkpoint.folder)
-        arrays: Mapping[str, Array] = checkpoint.weights
+        arrays = checkpoint.weights
     else:
         if (path / "state.json").is_file():
             require_kind(read_state(path), type(model).__name__, path)
         file = path / "model.safetensors" if path.is_dir() else path
         arrays = read_safetensors(file).arrays()
     model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()})
+
+
+def _require_shape(config: GPTConfig, saved: GPTConfig, path: Path) -> None:
+    """ArgumentError unless weights fit: only dropout may differ, and a context may be shorter."""
+    free = {"dropout", "block_size"} if config.block_size <= saved.block_size else {"dropout"}
+    now, before = to_dict(config), to_dict(saved)
+    if differing := [name for name in before if name not in free and now[name] != before[name]]:
+        name = differing[0]
+        raise tt.ArgumentError(
+            f"train: --init_from={path}: its model has {name}={before[name]}, not {now[name]}",
+            why="weights fit one shape of model",
+            fix=f"leave --{name} and --preset out: the model is that of the folder",
+        )
 
 
 def load_model(

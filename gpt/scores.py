@@ -18,6 +18,8 @@ from gpt.model import GPT
 from gpt.run import load_model, read_configs
 from gpt.token_file import TokenFile, open_split
 from gpt.vocabulary import Tokenizer
+from gpt.weight_source import is_run
+from gpt.weights import from_pretrained
 from tinytensor.files import read_text
 
 __all__ = ["Scores", "main", "score"]
@@ -147,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
         ArgumentError: no text, or an option outside its domain.
     """
     parser = Parser(prog="python -m gpt eval", description="How well a trained model predicts a text.")
-    parser.add_argument("run", help="run directory, for example runs/demo")
+    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
     parser.add_argument(
         "--data", help="a text file, or a folder with val.bin; default: the run's validation part"
     )
@@ -157,7 +159,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, …; default cpu")
     args = parser.parse_args(argv)
     which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
-    model, tokenizer = load_model(args.run, which)
+    if which == "best":
+        model, tokenizer = from_pretrained(args.run)
+    else:
+        model, tokenizer = load_model(args.run, which)
     tokens = _validation(args.run) if args.data is None else _tokens(args.data, tokenizer)
     print(score(model.to(args.device), tokens, args.batch_size, tokenizer, args.batches).table())
     return 0
@@ -165,12 +170,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _validation(run_dir: str) -> TokenFile:
     """The validation part that a run was trained beside."""
-    for folder in (Path(run_dir) / "data", Path(read_configs(run_dir)[1].data)):
+    folders = [Path(run_dir) / "data"]
+    if is_run(Path(run_dir)):
+        folders.append(Path(read_configs(run_dir)[1].data))
+    for folder in folders:
         if (folder / "val.bin").is_file():
             return open_split(folder, "val")
     raise tt.ArgumentError(
-        f"eval: the run {run_dir} has no validation part",
-        why="its data have none, or are gone",
+        f"eval: {run_dir} has no validation part",
+        why="its data have none, are gone, or were read elsewhere",
         fix="name a text: --data=FILE",
     )
 

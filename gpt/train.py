@@ -33,6 +33,7 @@ from gpt.run_log import truncate_log
 from gpt.stopping import asked_to_stop, exit_code
 from gpt.terminal import Terminal
 from gpt.utilization import Utilization
+from gpt.weight_source import is_model_folder, open_source
 from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
 
@@ -357,7 +358,7 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
 
     Args:
         argv: `--preset=NAME`, or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
-            `--init_from=RUN` model and tokenizer are those of the run.
+            `--init_from=RUN`, or a folder of a model of Hugging Face, model and tokenizer are those of it.
         begin: what the fields change where neither a preset nor a run is named.
         own: further configs.
 
@@ -382,4 +383,6 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
     run = run_of(origin) if origin is not None else None
     if run is not None:  # trained on: what the command line leaves open is as it was
         begin = (begin[0] if name else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
+    elif origin is not None and is_model_folder(Path(origin)):
+        begin = (begin[0] if name else open_source(origin).config, with_tokenizer_of(Path(origin), begin[1]))
     return parse_overrides(words, *begin, *own)

@@ -47,6 +47,7 @@ class TuneConfig:
         seed: of batches, new weights, dropout and samples.
         device: where the tensors live: cpu, cuda, cuda:1, emulated, checked.
         dtype: what matrix products are computed in: float32, bfloat16, float16.
+        block_size: a shorter context than the model's, for short texts; 0: that one.
         batch_size: examples per forward pass.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
         max_steps: optimizer steps.
@@ -76,6 +77,7 @@ class TuneConfig:
     seed: int = 1337
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    block_size: int = 0
     batch_size: int = 16
     gradient_accumulation_steps: int = 1
     max_steps: int = 200
@@ -91,11 +93,15 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.block_size < 0:
+            raise tt.ArgumentError(
+                f"TuneConfig: block_size={self.block_size}", why="it counts tokens", fix="use block_size=0"
+            )
         self.training()
 
     def training(self) -> TrainConfig:
         """The config of the loop, which checks the numbers."""
-        own = {"trainable", "dropout"}
+        own = {"trainable", "dropout", "block_size"}
         same = {name: value for name, value in to_dict(self).items() if name not in own}
         return TrainConfig(**same, min_learning_rate=self.learning_rate / 10)
 

@@ -29,7 +29,7 @@ from gpt.tokenizer import load as load_tokenizer
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
 from tinytensor.files import read_json
 
-__all__ = ["CONFIG", "METADATA", "WEIGHTS", "Source", "is_run", "open_source"]
+__all__ = ["CONFIG", "METADATA", "WEIGHTS", "Source", "is_model_folder", "is_run", "open_source"]
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 METADATA = "gpt_config"  # where a single file of ours keeps its config
@@ -162,7 +162,7 @@ def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Sour
     if found.is_dir():
         return _from_run(found, writable) if is_run(found) else _from_folder(found, writable)
     if found.suffix == ".gguf":
-        return Source(found, *read_gguf(found))
+        return Source(found, *read_gguf(found, writable=writable))
     if found.suffix in _PICKLED:
         raise _pickled(found)
     return _from_file(found, writable)
@@ -171,6 +171,11 @@ def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Sour
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run directory, or a checkpoint in one."""
     return (folder / "state.json").is_file() or bool(list_checkpoints(folder))
+
+
+def is_model_folder(path: Path) -> bool:
+    """Whether a folder is one as Hugging Face's save_pretrained writes it."""
+    return (path / CONFIG).is_file() and not is_run(path)
 
 
 # ---- what there is ----------------------------------------------------------------------------------------

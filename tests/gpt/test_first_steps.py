@@ -1,6 +1,7 @@
 """What a new user tries: built-in examples on any model, one's own text, other programs' names of fields."""
 
 import os
+import re
 import shutil
 import stat
 import sys
@@ -9,11 +10,16 @@ import numpy as np
 import pytest
 
 from gpt.__main__ import main
+from gpt.bpe import BPETokenizer
 from gpt.classifier import load_classifier
+from gpt.config import GPTConfig
 from gpt.finetune import METHODS
+from gpt.model import GPT
 from gpt.presets import configs_from, preset
+from gpt.run import Run
 from gpt.safetensors_file import write_safetensors
-from gpt.train import train
+from gpt.train import configs_of, train
+from gpt.weights import from_pretrained, save_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +181,48 @@ def test_help_is_as_wide_as_the_terminal(columns, monkeypatch, capsys):
 def test_one_is_not_many(capsys):
     assert main(["plan", "--n_layer=1", "--n_head=1", "--flops=1e12"]) == 0
     assert "model: 1 layer × 1 head × 128 channels" in capsys.readouterr().out
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder as transformers writes it, its model, and a text."""
+    text = "low lower lowest, 2024. " * 40
+    words = BPETokenizer.train(text, 264)
+    size = GPTConfig(words.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=8, dropout=0.0)
+    model = GPT(size)
+    save_pretrained(model, tmp_path / "theirs", words)
+    (tmp_path / "my.txt").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return model
+
+
+def test_a_model_from_elsewhere_is_trained_on(elsewhere, capsys):
+    words = ["--init_from=theirs", "--data=my.txt", "--block_size=16", "--batch_size=2", *STEPS]
+    begun = Run(*configs_of([*words, "--out_dir=runs/begun"], preset("tiny")))
+    for (name, p), q in zip(begun.model.named_parameters(), elsewhere.parameters(), strict=True):
+        wanted = q.detach().numpy()
+        np.testing.assert_array_equal(p.detach().numpy(), wanted[:16] if name == "wpe.weight" else wanted)
+    assert main(["train", *words, "--out_dir=runs/mine"]) == 0
+    assert main(["train", "--init_from=resume", "--out_dir=runs/mine", "--max_steps=3"]) == 0
+    assert main(["sample", "runs/mine", "--prompt=low", "--max_new_tokens=3"]) == 0
+    capsys.readouterr()
+    assert main(["train", *words, "--n_layer=3", "--out_dir=runs/other"]) == 2
+    assert "its model has n_layer=2, not 3" in capsys.readouterr().err
+    assert main(["masked", *words, "--out_dir=runs/other"]) == 2
+    assert "of kind GPT, not Encoder" in capsys.readouterr().err
+
+
+def test_a_model_from_elsewhere_is_scored(elsewhere, capsys):
+    assert main(["eval", "theirs", "--data=my.txt"]) == 0
+    assert "perplexity" in capsys.readouterr().out
+    assert main(["eval", "theirs"]) == 2
+    assert "--data=FILE" in capsys.readouterr().err
+
+
+def test_a_short_text_tunes_a_model_with_a_long_context(elsewhere, tmp_path, capsys):
+    (tmp_path / "short.txt").write_text("low lower lowest, 2024. " * 6)
+    words = ["finetune", "lora", "--init_from=theirs", "--data=short.txt", "--out_dir=runs/lora", *STEPS[:3]]
+    assert main(words) == 2
+    found = re.search(r"block_size <= (\d+)", capsys.readouterr().err)
+    assert main([*words, f"--block_size={found[1]}"]) == 0
+    assert from_pretrained("runs/lora")[0].config.block_size == int(found[1])

@@ -1,5 +1,6 @@
 """GGUF files of the architecture llama, written by the gguf library: weights, rotations, tokens, refusals."""
 
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from gpt.__main__ import main
 from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig
 from gpt.model import GPT
@@ -105,6 +107,21 @@ def written(
 def logits(model: GPT) -> np.ndarray:
     with tt.no_grad():
         return model(IDS).numpy()
+
+
+def test_every_weight_can_be_trained(model: GPT, tmp_path: Path) -> None:
+    """Norms are float32 in all GGUF files, so they lie in the mapped file."""
+    path = written(tmp_path / "m.gguf", model, kind="Q8_0")
+    before = path.read_bytes()
+    lines = [{"instruction": "low", "output": "lower"}, {"instruction": "2", "output": "4"}] * 6
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["--max_steps=2", "--warmup_steps=0", "--batch_size=2", f"--out_dir={tmp_path / 'run'}"]
+    data = f"--data={tmp_path / 'data.jsonl'}"
+    assert main(["finetune", "instruct", f"--init_from={path}", data, *words]) == 0
+    trained, _ = from_pretrained(tmp_path / "run")
+    assert not np.array_equal(*[m.ln_f.weight.detach().numpy() for m in (trained, model)])
+    assert path.read_bytes() == before
+    assert main(["train", f"--init_from={path}", f"--out_dir={tmp_path / 'other'}"]) == 2
 
 
 def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
