@@ -178,7 +178,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         if before != after:
             head.append(f"not the same {key}: {before} and {after}")
     if not old["results"] and not new["results"]:
-        return "\n".join([*head, *counted(old["findings"], new["findings"])])
+        found = counted(old["findings"], new["findings"])
+        return "\n".join([*head, *(found or ["no number that both have differs by more than 1 %"])])
     rest = between(old, new)
     head.append(
         f"by the other libraries the machine takes {rest.drift:.2f} times as long as before, and "

@@ -73,6 +73,7 @@ def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         reports: by the name of their file.
     """
+    newest = max(reports.values(), key=_date)["machine"]
     made = []
     for part in sections(reports):
         drawings = [tag("figure", draw(chart)) for chart in part.charts.values()]
@@ -81,7 +82,8 @@ def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
     first = tag(
         "p",
         "Medians of windows of which contestants take turns; results are compared before anything is timed. "
-        "How it is measured: benchmarks/README.md.",
+        "How it is measured: benchmarks/README.md. "
+        f"Newest file: {newest['date']}, on {newest['cpu']}, {newest['cpus']} CPUs; more at the bottom.",
     )
     return page(TITLE, first, *made)
 

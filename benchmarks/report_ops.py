@@ -58,12 +58,13 @@ def beside(times: Seconds, names: list[str]) -> Bars:
 def roofline(report: Saved, times: Seconds) -> Lines | None:
     """Operations a second over operations per byte, under what the machine can copy and multiply."""
     found = report["findings"]
-    peaks = [value for key, value in found.items() if key.startswith("peaks")]
+    peaks = {key.removeprefix("peaks, "): value for key, value in found.items() if key.startswith("peaks")}
     work = found.get("bytes and operations")
     if not peaks or not work:
         return None
     copy = list(found["copy, GB/s by bytes"].values())
-    top = peaks[0]["matmul_gflops"]
+    threads, peak = next(iter(peaks.items()))
+    top = peak["matmul_gflops"]
     xs = [2.0**e for e in range(-6, 9)]
     series = {
         f"roof, {where}": [(x, min(top, rate * x)) for x in xs]
@@ -75,7 +76,7 @@ def roofline(report: Saved, times: Seconds) -> Lines | None:
             n = max(times[OURS][name])
             nbytes, operations = work[f"{name}{BETWEEN}{n}{BETWEEN}contiguous"]
             points[name] = (operations / nbytes, operations / times[OURS][name][n] / 1e9)
-    return Lines("Roofline", "operations per byte", "10⁹ operations a second", series, points)
+    return Lines(f"Roofline, {threads}", "operations per byte", "10⁹ operations a second", series, points)
 
 
 def crossover_map(report: Saved) -> list[Html]:
@@ -129,7 +130,7 @@ def ops_part(report: Saved) -> Part:
     times = medians(report)
     quick = [name for name in QUICK if name in times[OURS]] or list(times[OURS])[:8]
     predicted = report["findings"]["predicted seconds"]
-    charts: dict[str, Chart] = {"ops": beside(times, quick)}
+    charts: dict[str, Chart] = {"ops": beside(times, quick)} if len(times) > 1 else {}
     roof = roofline(report, times)
     charts |= {"roofline": roof} if roof is not None else {}
     charts |= {f"sweep_{_file(name)}": sweep(name, times, predicted) for name in quick}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from benchmarks.charts import Bars, Chart
@@ -67,14 +68,18 @@ def heading(text: str) -> Html:
 
 
 def data_table(head: Sequence[str], rows: Iterable[Sequence[str | Html]]) -> Html:
-    """A table; what begins with a digit stands at the right. A long one is folded up."""
-    made = [tag("tr", *[tag("th", cell) for cell in head])]
+    """A table; what begins with a digit stands at the right. Columns without any text are left out, and a
+    long table is folded up.
+    """
+    rows = [list(row) for row in rows]
+    full = [not rows or any(row[i] for row in rows) for i in range(len(head))]
+    made = [tag("tr", *[tag("th", cell) for cell in compress(head, full)])]
     for row in rows:
         cells = [
             cell
             if isinstance(cell, Html)
             else tag("td", cell, **({"class_": "number"} if cell[:1].isdigit() else {}))
-            for cell in row
+            for cell in compress(row, full)
         ]
         made.append(tag("tr", *cells))
     whole = tag("div", tag("table", *made), class_="scroll")
@@ -158,7 +163,8 @@ def generic(report: Saved) -> Part:
     """Bars and a table of any benchmark."""
     name = report["benchmark"]
     heading = NAMES.get(name, name)
-    charts = {name: relative(report, heading)} if report["results"] else {}
+    compared = any(len(r["seconds"]) > 1 for r in report["results"])  # else all bars would be 1
+    charts = {name: relative(report, heading)} if compared else {}
     tables = [of_contestants(report)] if report["results"] else []
     found = other_findings(report)
     return Part(heading, charts, [*tables, *([found] if found is not None else [])])
@@ -228,6 +234,29 @@ def ladders(report: Saved) -> Part:
     return Part(NAMES["kernels_lab"], {}, body)
 
 
+def peaks_of(reports: Mapping[str, Saved]) -> list[str]:
+    """What the machine reached in a product of matrices, file by file, and what it means if more threads
+    reached less.
+    """
+    found = [
+        (key.removeprefix("peaks, "), value["matmul_gflops"], r["benchmark"])
+        for r in reports.values()
+        for key, value in r["findings"].items()
+        if key.startswith("peaks, ")
+    ]
+    if not found:
+        return []
+    each = ", ".join([f"{number(rate)} with {threads} ({name})" for threads, rate, name in found])
+    texts = [f"Peaks, in GFLOP/s, are measured anew by each benchmark: {each}."]
+    alone = [rate for threads, rate, _ in found if threads == "1 thread"]
+    if alone and any(rate < max(alone) for threads, rate, _ in found if threads != "1 thread"):
+        texts.append(
+            "More threads reached less than one: others had the machine meanwhile, so a share of a peak may "
+            "exceed 1, and a dot may stand above its roof."
+        )
+    return texts
+
+
 def machine_part(reports: Mapping[str, Saved]) -> Part:
     """What was measured where: a row for each file, and the machine of the newest one."""
     rows = [
@@ -250,6 +279,7 @@ def machine_part(reports: Mapping[str, Saved]) -> Part:
         {key for r in reports.values() for key in ("cpu", "cpus") if r["machine"][key] != newest[key]}
     )
     body = [data_table(["file", "benchmark", "date", "commit"], rows), data_table(["machine", ""], about)]
+    body += [paragraph(text) for text in peaks_of(reports)]
     if differ:
         body.append(paragraph(f"The files come from machines that differ in {', '.join(differ)}."))
     return Part("Machine", {}, body)

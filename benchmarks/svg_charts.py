@@ -130,13 +130,13 @@ def lines(chart: Lines) -> Html:
 def _named(chart: Lines, place: Callable[[float, float], tuple[float, float]]) -> list[Html]:
     """Points with their names; a name that would stand on another one moves down."""
     made: list[Html] = []
-    taken: list[tuple[float, float]] = []
+    taken: list[tuple[float, float, float]] = []  # from, to, height
     for name, point in sorted(chart.points.items(), key=lambda item: -item[1][1]):  # from the top down
         x, y = place(*point)
-        line = y + 4
-        while any(abs(line - b) < 11 and abs(x - a) < 110 for a, b in taken):
+        line, end = y + 4, x + 6 + LETTER * len(name)
+        while any(abs(line - h) < 11 and x < b and a < end for a, b, h in taken):
             line += 11
-        taken.append((x, line))
+        taken.append((x, end, line))
         made += [_dot(f"{name}: {_pair(point)}", x, y, "s0"), tag("text", name, x=_px(x + 6), y=_px(line))]
     return made
 

@@ -136,6 +136,20 @@ def test_folders_are_compared_by_their_newest_files(
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 2
 
 
+def test_equal_counts_are_said_to_be_equal() -> None:
+    saved = {
+        "benchmark": "memory",
+        "machine": {"commit": "abc", "dirty": False, "date": "2026-01-01", "libraries": {}},
+        "findings": {"S": {"bytes": 200}},
+        "results": [],
+    }
+    assert (
+        compare.compare(saved, saved).splitlines()[-1] == "no number that both have differs by more than 1 %"
+    )
+    other = saved | {"findings": {"S": {"bytes": 100}}}
+    assert compare.compare(saved, other).splitlines()[-1] == "S, bytes: 200 → 100"
+
+
 def test_counted_numbers_that_changed_are_listed() -> None:
     def report(kept: float) -> dict[str, Any]:
         made = Report("memory")

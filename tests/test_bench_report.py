@@ -102,6 +102,51 @@ def test_the_page_has_the_numbers_of_a_file() -> None:
     )  # of medians, or their median
 
 
+def test_without_a_peer_there_are_no_bars_and_no_empty_columns() -> None:
+    saved = load(TRAIN)
+    alone = [
+        r | {"seconds": {OURS: r["seconds"][OURS]}, "ratio": {}, "noisy": False} for r in saved["results"]
+    ]
+    page = shown({TRAIN.name: saved | {"results": alone, "peer": ""}})
+    assert not page.all("svg")
+    assert "1.00×" not in page.text
+    heads = [th.text for th in page.all("table")[0].all("th")]
+    assert "speed" not in heads
+    assert {"case", "contestant", "median [quartiles]", "clean rounds"} <= set(heads)
+    assert "speed, PyTorch = 1" in shown({TRAIN.name: saved}).text
+
+
+def test_ops_alone_have_no_bars() -> None:
+    assert "ops" not in report.ops_part(pretended({OURS: 0.0}).to_dict()).charts
+    assert "ops" in report.ops_part(pretended({OURS: 0.0, "PyTorch": 0.0}).to_dict()).charts
+
+
+def test_peaks_that_others_disturbed_are_named() -> None:
+    saved = load(TRAIN)
+    peaks = {"peaks, 2 threads": {"matmul_gflops": 36.4}, "peaks, 1 thread": {"matmul_gflops": 75.1}}
+    text = shown({TRAIN.name: saved | {"findings": saved["findings"] | peaks}}).text
+    assert "36.4 with 2 threads (train)" in text
+    assert "75.1 with 1 thread (train)" in text
+    assert "More threads reached less than one" in text
+    peaks["peaks, 2 threads"] = {"matmul_gflops": 140.0}
+    text = shown({TRAIN.name: saved | {"findings": saved["findings"] | peaks}}).text
+    assert "More threads reached less than one" not in text
+
+
+def test_names_of_points_do_not_stand_on_each_other() -> None:
+    points = {f"a long name of an op, number {i}": (1.0 + i, 10.0) for i in range(6)}
+    root = drawn(Lines("t", "x", "y", {"line": [(0.1, 1.0), (100.0, 100.0)]}, points))
+    places = [
+        (float(t.attrib["x"]), float(t.attrib["y"]), 6.7 * len(t.text or ""))
+        for t in root.iter("text")
+        if (t.text or "").startswith("a long name")
+    ]
+    assert len(places) == 6
+    for i, (x, y, width) in enumerate(places):
+        for a, b, other in places[:i]:
+            assert abs(y - b) >= 11 or x + width <= a or a + other <= x
+
+
 def test_every_committed_result_can_be_shown() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         assert shown({path.name: load(path)}).all("h2")
