@@ -10,6 +10,7 @@ import tinytensor as tt
 from tests.fused import Array, normal
 from tinytensor import lab
 from tinytensor.op import registry
+from tinytensor.ops import reduction_blocks
 from tinytensor.runtime import host
 
 ROOT = Path(__file__).parent.parent
@@ -134,6 +135,44 @@ def test_16_bit_floats_widen_and_round_in_any_layout(layout, dtype, monkeypatch)
     whole = wide.contiguous().astype(dtype).astype(tt.float32).numpy()
     np.testing.assert_array_equal(narrow.astype(tt.float32).numpy(), whole)
     np.testing.assert_array_equal((narrow.T * 2).astype(tt.float32).numpy(), 2 * whole.T)
+
+
+REDUCTIONS = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "max": np.max,
+    "min": np.min,
+    "argmax": np.argmax,
+    "argmin": np.argmin,
+}
+AXES = [None, 0, 1, -1, (0, 2), (0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_reductions_block_by_block(layout, name, monkeypatch) -> None:
+    """Whole numbers, so that no order of sums rounds."""
+    monkeypatch.setattr(reduction_blocks, "LARGE", 100)
+    for most in (70, 500, 10**6):
+        monkeypatch.setattr(reduction_blocks, "BLOCK", most)
+        monkeypatch.setattr(host, "_BLOCK", most)
+        x = LAYOUTS[layout](np.floor(A * 8))
+        for axis in AXES[: 4 if name.startswith("arg") else 7]:
+            for keepdims in (False, True):
+                found = getattr(tt, name)(x, axis, keepdims=keepdims).numpy()
+                expected = REDUCTIONS[name](x.numpy(), axis, keepdims=keepdims)
+                np.testing.assert_allclose(found, expected, rtol=1e-6 if name == "mean" else 0)
+
+
+def test_extremes_of_nan_in_any_layout(monkeypatch) -> None:
+    monkeypatch.setattr(reduction_blocks, "LARGE", 100)
+    monkeypatch.setattr(reduction_blocks, "BLOCK", 300)
+    values = A.copy()
+    values[3, 5, 7] = np.nan
+    for place in LAYOUTS.values():
+        x = place(values)
+        for axis in (None, 0, 1, 2):
+            np.testing.assert_array_equal(tt.max(x, axis).numpy(), np.max(x.numpy(), axis))
 
 
 LABELS = np.random.default_rng(1).integers(0, 22, A.shape[:-1])

@@ -13,10 +13,11 @@ from ..dtypes import accumulator, bool_, int64
 from ..errors import DTypeError, ShapeError
 from ..launching import Launch, View, elementwise
 from ..layout import Shape, normalize_axis
-from ..runtime.host import Array
+from ..runtime.host import Array, blocks, copy_into, scratch
 from .arithmetic import multiply
 from .manipulation import detach
 from .reduction import reduced_axes, spread
+from .reduction_blocks import BLOCK, by_blocks, worth_blocks
 from .reduction_grid import launch_reduction, with_kept_axes
 from .summing import add_up, reduce_short, reduced_count, reduced_shape, short_rows
 
@@ -65,7 +66,16 @@ class Extreme(Op):
 
     @classmethod
     def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
-        if short_rows(y, x, axes):
+        ufunc = cls.ufunc
+        if axes and worth_blocks(x) and x.strides[-1] != x.itemsize:
+            by_blocks(
+                y.reshape(reduced_shape(x.shape, axes, True)),
+                x,
+                axes,
+                lambda y, x: ufunc.reduce(x, 1, out=y),
+                lambda y, x: ufunc.reduce(x, 0, out=y),
+            )
+        elif short_rows(y, x, axes):
             reduce_short(cls.ufunc, y, x, axes)
         else:
             cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
@@ -200,7 +210,14 @@ class Place(Op):
 
     @classmethod
     def cpu(cls, y: Array, x: Array, *, axis: int | None, keepdims: bool) -> None:
-        cls.function(x, axis, out=y, keepdims=keepdims)
+        if axis is None or x.ndim == 1 or not worth_blocks(x) or x.shape[axis] > BLOCK:
+            cls.function(x, axis, out=y, keepdims=keepdims)
+            return
+        lines, places = np.moveaxis(x, axis, -1), y.reshape(x.shape[:axis] + x.shape[axis + 1 :])
+        for at in blocks(lines.shape):
+            block = scratch("argmax", lines[at].shape, x.dtype)
+            copy_into(block, lines[at])
+            cls.function(block, -1, out=places[at])
 
     @classmethod
     def cuda(cls, launch: Launch, y: View, x: View, *, axis: int | None, keepdims: bool) -> None:

@@ -178,7 +178,7 @@ class LayerNormBackward(Op):
         means, rstds = mean.reshape(-1), rstd.reshape(-1)
         weights, biases = np.zeros((2, x2.shape[1]))  # in float64, since there may be many blocks
         ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
-        for r in row_blocks(*x2.shape, at_most=8 * RUN):
+        for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
             g, s = g2[r], rstds[r]  # (rows, C), (rows,)
             c = np.subtract(x2[r], means[r, None], out=scratch("layer_norm.c", g.shape, g.dtype))
             t = np.multiply(g, c, out=scratch("layer_norm.t", g.shape, g.dtype))

@@ -107,7 +107,7 @@ class RmsNormBackward(Op):
         d2 = None if dx is None else as_rows(dx)
         weights = np.zeros(x2.shape[1])  # in float64, since there may be many blocks
         ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
-        for r in row_blocks(*x2.shape, at_most=8 * RUN):
+        for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
             g, s = g2[r], kept[r]  # (rows, C), (rows,)
             t = np.multiply(g, x2[r], out=scratch("rms_norm.t", g.shape, g.dtype))
             if dweight is not None:

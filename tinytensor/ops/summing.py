@@ -16,6 +16,7 @@ import numpy as np
 
 from ..layout import Shape
 from ..runtime.host import Array
+from .reduction_blocks import by_blocks, worth_blocks
 
 CHUNK = 2048  # numbers of a row that BLAS adds up: in interleaved runs
 RUN = 128  # numbers that are added one after the other, and eight times as many where BLAS adds rows
@@ -60,6 +61,9 @@ def add_up(y: Array, x: Array, axes: Axes) -> None:
         if x.ndim == 2 and flags.f_contiguous:
             add_up(y, x.T, (1 - axes[0],) if len(axes) == 1 else axes)
             return
+    if kind == "f" and axes and y.dtype == x.dtype and worth_blocks(x):
+        by_blocks(y.reshape(reduced_shape(x.shape, axes, True)), x, axes, sum_rows, _sum_columns)
+        return
     if short_rows(y, x, axes):
         reduce_short(np.add, y, x, axes)
     else:

@@ -100,7 +100,7 @@ def fill(
     if order is not None:
         xs = tuple([np.broadcast_to(x, y.shape).transpose(order) if np.ndim(x) else x for x in xs])
         y = y.transpose(order)
-    for at in _blocks(y.shape):
+    for at in blocks(y.shape):
         place = y[at]
         parts: list[Any] = []
         for i, x in enumerate(xs):
@@ -141,7 +141,7 @@ def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
     return best
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+def blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
     """Keys of an array's first axes that cut it into blocks of neighboring rows."""
     axis, inner = 0, math.prod(shape[1:])
     while inner > _BLOCK:
