@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from gpt.console import plain, safe_output
 from gpt.fields import closest
 from gpt.stopping import SIGPIPE, Stopped, exit_code
 from tinytensor.errors import ArgumentError, MissingLibraryError, TinyTensorError
@@ -80,10 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no € must not end a training run
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _run(words)
+        with safe_output():
+            code = _run(words)
         sys.stdout.flush()
     except TinyTensorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return EXIT_ERROR
     except MemoryError:
         print(
@@ -103,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code(SIGPIPE)
     except OSError as error:
         print(
-            f"error: {' '.join(words[:1]) or 'help'}: {error}\n"
+            f"error: {' '.join(words[:1]) or 'help'}: {plain(str(error))}\n"
             "  why: the file system refused\n"
             "  fix: check the path, its permissions, and the space on the disk",
             file=sys.stderr,

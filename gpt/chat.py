@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tinytensor as tt
+from gpt.console import plain
 from gpt.fields import check_types, describe_fields, parse_overrides, take_word
 from gpt.generate import Context
 from gpt.inside import open_model
@@ -256,7 +257,7 @@ def _say(talk: Conversation, message: str) -> None:
     try:
         pieces = talk.answer(message)
     except tt.ArgumentError as error:  # of this message; the conversation goes on
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {plain(str(error))}", file=sys.stderr, flush=True)
         return
     with interrupts() as pressed, closing(pieces):
         for piece in pieces:

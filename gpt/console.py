@@ -1,11 +1,13 @@
-"""What commands share: a parser whose complaints are our errors, a progress bar, and words for numbers."""
+"""What commands share: a parser whose complaints are our errors, a progress bar, words for numbers, and a
+terminal that no file commands.
+"""
 
 import argparse
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 from tinytensor.errors import ArgumentError
 
@@ -49,7 +51,60 @@ def note(text: str) -> None:
     Args:
         text: what, and why.
     """
-    print(f"note: {text}", file=sys.stderr)
+    print(f"note: {plain(text)}", file=sys.stderr)
+
+
+# Escape and its kin, also those above ASCII that some terminals obey; newlines and tabs stay.
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def plain(text: str) -> str:
+    r"""A text whose control characters a terminal shows instead of obeying them.
+
+    Args:
+        text: from a file, or from a model.
+
+    Returns:
+        The text with escapes for control characters other than newline and tab.
+
+    Example:
+        >>> plain("\x1b[2J\tgone\n")
+        '\\x1b[2J\tgone\n'
+    """
+    return text.translate(_ESCAPES)
+
+
+class _Obedient:
+    """A terminal that is written plain texts alone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return self.stream.write(plain(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def safe_output() -> Iterator[None]:
+    """Let standard output, where it is a terminal, show control characters instead of obeying them: names in
+    files and what a model writes could set titles and clipboards, and hide text. Files and pipes get the text
+    as it is.
+    """
+    stream = sys.stdout
+    if stream.isatty():
+        sys.stdout = cast(TextIO, _Obedient(stream))
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+
+
+def colored_output() -> TextIO:
+    """Standard output for texts with colors of our own, in which all else is plain already."""
+    return sys.stdout.stream if isinstance(sys.stdout, _Obedient) else sys.stdout
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tinytensor as tt
-from gpt.console import Parser, counted
+from gpt.console import Parser, colored_output, counted
 from gpt.inside import Choices, choices, log_softmax, open_model, to_numpy, tokens_of
 from gpt.model import GPT
 from gpt.tokenizer import Tokenizer
@@ -269,7 +269,7 @@ def main(argv: Sequence[str]) -> int:
     colors = args.color == "always" or (
         args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     )
-    print(render(result) if colors else render_table(result))
+    print(render(result) if colors else render_table(result), file=colored_output())
     return 0
 
 

@@ -278,6 +278,6 @@ def _help() -> str:
         "usage: python -m gpt sample MODEL [--field=value ...]\n\n"
         "Let a trained model write. MODEL is a run directory, for example runs/demo; smollm2 or another\n"
         "package with weights; a .gguf or .safetensors file, or a folder with one; or a name on the Hugging\n"
-        "Face hub.\n\n"
+        "Face hub. A terminal shows control characters as \\x1b; files and pipes get them as they are.\n\n"
         f"{describe_fields(SampleConfig(), DEFAULT)}"
     )

@@ -1,13 +1,17 @@
 """`python -m gpt`: the help, unknown commands, and exit codes."""
 
+import io
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import gpt.__main__ as entry
+from gpt.bpe import BPETokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,3 +138,42 @@ def test_closed_streams_are_empty_ones(tmp_path):
             check=False,
         )
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, said, "")
+
+
+class Terminal(io.StringIO):
+    """Takes what is written to it for shown."""
+
+    def isatty(self):
+        return True
+
+
+EVIL = "\x1b]0;title\x07\x1b]52;c;ZXZpbA==\x07\x1b[31mred\r\x9b2J"
+SHOWN = r"\x1b]0;title\x07\x1b]52;c;ZXZpbA==\x07\x1b[31mred\x0d\x9b2J"
+
+
+@pytest.mark.parametrize("command", ["info", "tokenizer info", "tokenizer decode", "error"])
+def test_a_terminal_obeys_no_file(tmp_path, monkeypatch, command):
+    """Names of tensors, special tokens, what a model or a tokenizer writes, and errors: shown, not obeyed."""
+    weights, tokenizer = tmp_path / "model.safetensors", tmp_path / "tokenizer.json"
+    save_file({EVIL: np.ones(2, np.float32)}, weights)
+    BPETokenizer.train("a cat", 258, special_tokens=[EVIL]).save(tokenizer)
+    words = {
+        "info": ["info", str(weights)],
+        "tokenizer info": ["tokenizer", "info", str(tokenizer)],
+        "tokenizer decode": ["tokenizer", "decode", str(tokenizer), "256"],
+        "error": ["train", f"--data={tmp_path / EVIL}"],
+    }[command]
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    monkeypatch.setattr(sys, "stderr", err := Terminal())
+    assert entry.main(words) == (2 if command == "error" else 0)
+    assert sys.stdout is out
+    said = out.getvalue() + err.getvalue()
+    assert SHOWN in said
+    assert not set(said) - {"\n"} & {chr(c) for c in (*range(32), *range(127, 160))}
+
+
+def test_a_pipe_gets_the_text_as_it_is(tmp_path, capsys):
+    tokenizer = tmp_path / "tokenizer.json"
+    BPETokenizer.train("a cat", 258, special_tokens=[EVIL]).save(tokenizer)
+    assert entry.main(["tokenizer", "decode", str(tokenizer), "256"]) == 0
+    assert capsys.readouterr().out == EVIL
