@@ -143,3 +143,28 @@ def test_a_mask_can_be_learned() -> None:
     q, k, v = (tt.tensor(normal(1, 2, 3, 4, seed=i, dtype=np.float64)) for i in range(3))
     mask = leaf(normal(2, 3, 3, seed=4, dtype=np.float64))
     tt.gradcheck(lambda m: tt.scaled_dot_product_attention(q, k, v, mask=m, causal=True), [mask])
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("how", ["weights", "learned mask", "dropout"])
+@pytest.mark.parametrize("dtype", [tt.float16, tt.bfloat16])
+def test_scores_of_16_bit_operands_are_float32(dtype: tt.DType, how: str, device: str) -> None:
+    """The result is as near to the exact one as its rounding, however it is computed."""
+    rng = np.random.default_rng(0)
+    q, k, v, mask = [tt.tensor(rng.normal(size=(1, 2, 48, 16)) * n).astype(dtype) for n in (4, 4, 1, 0)]
+    mask = mask[0, 0, :, :1].expand(48, 48)
+    params = {"need_weights": True} if how == "weights" else {"dropout": 1e-9} if how == "dropout" else {}
+
+    def run(place: str, dtype: tt.DType) -> tt.Tensor:
+        qkv = [x.astype(dtype).to(place) for x in (q, k, v)]
+        given = mask.astype(dtype).to(place).detach()
+        given.requires_grad = how == "learned mask"
+        y = tt.scaled_dot_product_attention(*qkv, mask=given, causal=True, **params)
+        return (y[0] if isinstance(y, tuple) else y).detach().cpu().astype(tt.float64)
+
+    exact = run("cpu", tt.float64).numpy()
+    with tt.autocast(dtype):
+        found = run(device, dtype)
+    np.testing.assert_array_equal(found.numpy(), run(device, dtype).numpy())
+    error = np.abs(found.numpy() - exact)
+    assert (error <= 0.51 * float(tt.finfo(dtype).eps) * np.abs(exact) + 1e-5).all()

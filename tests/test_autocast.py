@@ -38,6 +38,7 @@ def test_the_lists_name_ops() -> None:
         lambda x: tt.einsum("ij,kj->ik", x, x),
         lambda x: tt.scaled_dot_product_attention(*[x.reshape(1, 1, 4, 6)] * 3),
         lambda x: tt.causal_self_attention(x.reshape(1, 4, 6), 2),
+        lambda x: tt.causal_self_attention(x.reshape(1, 4, 6), 2, dropout=0.5),
         lambda x: tt.conv1d(x.reshape(1, 4, 6), tt.ones(3, 4, 2)),
     ],
 )

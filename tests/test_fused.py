@@ -93,12 +93,26 @@ def test_gradients_of_norms_add_over_blocks_of_rows(centered: bool) -> None:
         np.testing.assert_allclose(t.grad.numpy(), e, rtol=2e-5, atol=2e-4)
 
 
-@pytest.mark.parametrize("call", [tt.gelu, lambda x: tt.gelu(x, "none"), tt.silu])
-def test_slopes_of_large_numbers_are_0_and_1(call: Callable[[tt.Tensor], tt.Tensor]) -> None:
-    x = leaf(np.array([-1e15, -1e4, -100.0, 100.0, 1e4, 1e15], np.float32))
-    call(x).sum().backward()
-    assert x.grad is not None
-    np.testing.assert_allclose(x.grad.numpy(), [0, 0, 0, 1, 1, 1], atol=1e-30)
+def linear_gelu_of(x: tt.Tensor) -> tt.Tensor:
+    return tt.linear_gelu(x.reshape(-1, 1), tt.ones(1, 1, device=x.device), tt.zeros(1, device=x.device))
+
+
+@pytest.mark.parametrize("place", ["auto", "off", "emulated"])
+@pytest.mark.parametrize("call", [tt.gelu, lambda x: tt.gelu(x, "none"), tt.silu, linear_gelu_of])
+def test_slopes_of_large_numbers_are_0_and_1(
+    call: Callable[[tt.Tensor], tt.Tensor], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = "cpu"
+    if place == "emulated":
+        device = place
+    else:
+        monkeypatch.setattr(tt.config, "host_kernels", place)
+    large = [1e2, 1e4, 1e15, 1e20, 1e30, 3e38]
+    x = tt.tensor([-n for n in large] + large, device=device, requires_grad=True)
+    (slope,) = tt.grad(call(x).sum(), [x], create_graph=True)
+    (curvature,) = tt.grad(slope.sum(), [x])
+    np.testing.assert_allclose(slope.detach().cpu().numpy(), [0] * 6 + [1] * 6, atol=1e-30)
+    np.testing.assert_allclose(curvature.cpu().numpy(), [0] * 12, atol=1e-30)
 
 
 def test_gradient_of_gelu_takes_over_the_memory_of_the_slope() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.dispatch import apply, registry
 from tinytensor.launching import Launch
 from tinytensor.layout import Layout
 from tinytensor.ops import reduction_grid

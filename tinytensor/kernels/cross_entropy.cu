@@ -1,8 +1,8 @@
 // Cross-entropy of logits (count, width) with class numbers, forward and backward.
 // Mapping: rows.cuh; one block reduces the losses of the rows.
 // Traffic: forward reads the logits once: while a thread walks over its part of a row it keeps the maximum so
-// far, and the sum of exponentials below it; with smoothing it walks once more. Backward reads the logits once
-// and writes the gradient once; it may be written over the logits.
+// far, and the sum of exponentials below it; with smoothing it walks once more. Backward reads the logits
+// once and writes the gradient once; it may be written over the logits.
 // Specification: tinytensor/ops/cross_entropy.py. Online maximum and sum: Milakov, Gimelshein 2018,
 // arXiv:1805.02867.
 #include "losses.cuh"
@@ -10,8 +10,8 @@
 
 // With y = x - its maximum and log that of the sum of exp(y):
 // losses[r] = log - (1 - smoothing) * y[target] - smoothing * average(y), 0 where the target is `ignore`, nan
-// where it is no class. The maximum and log are kept for backward where there are tops and logs: added up, the
-// small one would be rounded away where logits are large.
+// where it is no class. The maximum and log are kept for backward where there are tops and logs, and not
+// their sum: it has lost the digits of the small one where logits are large.
 template <class T>
 __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
     acc_t<T>* losses, acc_t<T>* tops, acc_t<T>* logs, const T* logits, const long long* targets,
@@ -84,7 +84,8 @@ __global__ void cross_entropy_backward_factor(
 }
 
 // dlogits = (exp(x - top - log) - smoothing / width - (1 - smoothing at the target)) * factor * grad; 0 where
-// the target is `ignore`, nan where it is no class. factor may be null; grad has one number, or one for each row.
+// the target is `ignore`, nan where it is no class. factor may be null; grad has one number, or one for each
+// row.
 template <class T>
 __global__ void __launch_bounds__(512, 1) cross_entropy_backward(
     T* dlogits, const T* grad, const T* logits, const long long* targets, const acc_t<T>* tops,

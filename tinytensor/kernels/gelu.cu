@@ -4,11 +4,11 @@
 #include "elementwise.cuh"
 #include "gelu.cuh"
 
-// Slope of GeluTanh: s + x s (1 - s) (2 z)'. s (1 - s) comes first: it is 0 for large x, so the rest does not
-// overflow.
+// Slope of GeluTanh: s + x s (1 - s) (2 z)'. For |x| > 12, s is 0 or 1, so the square need not grow, and
+// nothing overflows.
 struct GeluTanhBackward {
     template <class A> __device__ A operator()(A grad, A x) const {
-        const A square = x * x, s = sigmoid(x * (gelu_linear<A> + gelu_cubic<A> * square));
+        const A square = fmin(x * x, A(144)), s = sigmoid(x * (gelu_linear<A> + gelu_cubic<A> * square));
         return grad * (s + s * (1 - s) * (gelu_linear<A> + 3 * gelu_cubic<A> * square) * x);
     }
 };

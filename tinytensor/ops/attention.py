@@ -17,7 +17,7 @@ from ..runtime.host_kernels import HostKernels
 from . import attention_blocks, attention_tiles
 from .attention_plain import for_all_heads, plain_attention, sum_of_groups
 from .blocks import need_tensors
-from .manipulation import reshape
+from .manipulation import cast, reshape
 from .plain import partial_vjp
 
 if TYPE_CHECKING:
@@ -432,7 +432,7 @@ def scaled_dot_product_attention(
             dropout=dropout,
             generator=generator,
         )
-        return (y, weights) if need_weights else y
+        return (y, cast(weights, y.storage.dtype)) if need_weights else y
     masked = any([mask is not None, slopes is not None, window])
     batch = (device, q.storage.dtype, (B, H))
     keep = kept_scores(*batch, Tq, Tk, causal=causal, masked=masked, window=window)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..device import Device
 from ..dispatch import empty
-from ..dtypes import bool_, finfo, int64
+from ..dtypes import accumulator, bool_, finfo, int64
 from ..inplace import store
+from ..precision import inputs_of, using
 from .arithmetic import add, multiply, subtract
 from .comparison import greater, greater_equal, less, logical_and, where
 from .dropout import dropout as drop
@@ -37,9 +38,31 @@ def plain_attention(
     dropout: float = 0.0,
     generator: Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(y, weights) in ordinary ops: all scores in memory, differentiable in the mask and the slopes, too."""
+    """(y, weights) in ordinary ops: all scores in memory, differentiable in the mask and the slopes, too.
+
+    Scores and weights of 16-bit operands are float32, as in the fused ops, and in autocast, too.
+    """
+    q, k, v, mask, slopes = inputs_of("attention", q, k, v, mask, slopes)
+    with using(None):
+        return _attend(q, k, v, mask, causal, scale, window, slopes, dropout, generator)
+
+
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    window: int,
+    slopes: Tensor | None,
+    dropout: float,
+    generator: Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """The same of operands that are in the precision asked for."""
     (H, Tq), Tk = q.layout.shape[1:3], k.layout.shape[2]
-    k, v = [for_all_heads(x, H) for x in (k, v)]
+    dtype = q.storage.dtype
+    q, k, v = [cast(for_all_heads(x, H), accumulator(dtype)) for x in (q, k, v)]
     s = multiply(product(q, k, False, True), scale)  # (B, H, Tq, Tk)
     distances = _distances(Tq, Tk, q.storage.device)
     if slopes is not None:
@@ -49,7 +72,7 @@ def plain_attention(
     if mask is not None:
         allowed = mask if mask.storage.dtype is bool_ else greater(mask, -math.inf)
         if mask.storage.dtype is not bool_:
-            s = add(s, where(allowed, mask, 0.0))
+            s = add(s, where(allowed, cast(mask, s.storage.dtype), 0.0))
     if causal:
         past = greater_equal(distances, 0)
         allowed = past if allowed is None else logical_and(allowed, past)
@@ -61,7 +84,7 @@ def plain_attention(
     w = softmax(s)
     if allowed is not None and mask is not None:
         w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
-    return product(drop(w, dropout, generator=generator), v), w
+    return cast(product(drop(w, dropout, generator=generator), v), dtype), w
 
 
 def for_all_heads(x: Tensor, H: int) -> Tensor:

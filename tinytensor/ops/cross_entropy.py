@@ -50,8 +50,8 @@ def _row_weights(counted: Array, reduction: str) -> Array:
 
 @register
 class CrossEntropy(Op):
-    """Hidden, of each row: its maximum, and the logarithm of the sum of exp(x - maximum). They are kept apart:
-    their sum, the logsumexp, would round the small one away where logits are large.
+    """Hidden, of each row: its maximum, and the logarithm of the sum of exp(x - maximum). Both are kept, for
+    their sum, the logsumexp, has lost the digits of the small one where logits are large.
     """
 
     inputs = ("logits", "targets")

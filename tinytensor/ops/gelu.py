@@ -18,9 +18,9 @@ from ..launching import Launch, View, elementwise
 from ..runtime.host import Array, scratch
 from ..runtime.host_kernels import HostKernels
 from ..runtime.host_ranks import in_ranks
-from .arithmetic import add, divide, multiply, negative
+from .arithmetic import add, clip, multiply, negative
 from .blocks import flat_blocks, need_tensors, reshaped
-from .exponential import erf, erf_array, exp, tanh
+from .exponential import erf, erf_array, exp, sigmoid, tanh
 from .plain import partial_vjp
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 kernels = HostKernels("gelu", common=True)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
+FAR = 12.0  # from here on the gate of gelu_tanh is 0 or 1 in every dtype, and its slope 0
 
 
 def _gelu_tanh(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
@@ -36,6 +37,7 @@ def _gelu_tanh(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> N
     slope = (1 + tanh z) / 2 + x (1 - tanh^2 z) z' / 2.
     """
     np.multiply(x, x, out=u)
+    np.minimum(u, FAR * FAR, out=u)  # beyond, tanh z is -1 or 1
     np.multiply(u, CUBIC * SQRT_2_OVER_PI, out=t)
     t += SQRT_2_OVER_PI
     t *= x
@@ -45,7 +47,7 @@ def _gelu_tanh(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> N
         u += 0.5 * SQRT_2_OVER_PI  # z' / 2
         np.multiply(t, t, out=slope)
         np.subtract(1, slope, out=slope)
-        slope *= u  # before x: a factor that is 0 for large x keeps the product from overflowing
+        slope *= u  # 0 for large x
         slope *= x
     t *= 0.5
     t += 0.5
@@ -160,18 +162,19 @@ class GatedBackward(Op):
 
 def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
     """GatedBackward in ordinary ops, for its own gradient."""
-    square = multiply(x, x)
     if gate == "gelu_tanh":
+        x = clip(x, -FAR, FAR)  # so that nothing overflows
+        square = multiply(x, x)
         t = tanh(multiply(multiply(x, add(multiply(square, CUBIC), 1.0)), SQRT_2_OVER_PI))
         share = multiply(add(t, 1.0), 0.5)
         z = multiply(add(multiply(square, 3 * CUBIC), 1.0), 0.5 * SQRT_2_OVER_PI)
         slope = add(share, multiply(x, multiply(z, add(negative(multiply(t, t)), 1.0))))
     elif gate == "gelu_erf":
         share = multiply(add(erf(multiply(x, math.sqrt(0.5))), 1.0), 0.5)
-        density = multiply(exp(multiply(square, -0.5)), 1 / math.sqrt(2 * math.pi))
+        density = multiply(exp(multiply(multiply(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))
         slope = add(share, multiply(x, density))
     else:
-        s = divide(1.0, add(exp(negative(x)), 1.0))
+        s = sigmoid(x)
         slope = multiply(s, add(multiply(x, add(negative(s), 1.0)), 1.0))
     return (multiply(grad, slope),)
 

@@ -162,8 +162,8 @@ def _with_first(y: Tensor, axis: int, first: int) -> Tensor:
 # ---- functions ---------------------------------------------------------------------------------------------
 
 
-def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor, int, DType]:
-    """x in the wanted dtype, the axis, which may be left out if there is only one, and that dtype."""
+def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor, int]:
+    """x in the wanted dtype, and the axis, which may be left out if there is only one."""
     ndim = len(x.layout.shape)
     if axis is None and ndim != 1:
         raise ShapeError(
@@ -173,7 +173,7 @@ def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor
         )
     at = normalize_axis(0 if axis is None else axis, ndim, what)
     wanted = total_dtype(x.storage.dtype) if dtype is None else as_dtype(dtype, what)
-    return cast(x, wanted), at, wanted
+    return cast(x, wanted), at
 
 
 def cumulative_sum(
@@ -201,8 +201,10 @@ def cumulative_sum(
         >>> tt.cumulative_sum(tt.tensor([1, 2, 3]), include_initial=True).tolist()
         [0, 1, 3, 6]
     """
-    x, at, wanted = _prepare(x, axis, dtype, "cumulative_sum")
-    y = cast(apply(CumulativeSum, x, axis=at, reverse=False), wanted)
+    x, at = _prepare(x, axis, dtype, "cumulative_sum")
+    y = apply(CumulativeSum, x, axis=at, reverse=False)
+    if dtype is not None:
+        y = cast(y, x.storage.dtype)
     return _with_first(y, at, 0) if include_initial else y
 
 
@@ -231,8 +233,10 @@ def cumulative_prod(
         >>> tt.cumulative_prod(tt.tensor([1, 2, 3])).tolist()
         [1, 2, 6]
     """
-    x, at, wanted = _prepare(x, axis, dtype, "cumulative_prod")
-    y = cast(apply(CumulativeProd, x, axis=at), wanted)
+    x, at = _prepare(x, axis, dtype, "cumulative_prod")
+    y = apply(CumulativeProd, x, axis=at)
+    if dtype is not None:
+        y = cast(y, x.storage.dtype)
     return _with_first(y, at, 1) if include_initial else y
 
 

@@ -293,8 +293,8 @@ class Logsumexp(Op):
 
 
 def _shares(x: Tensor, axes: Axes) -> Tensor:
-    """softmax over axes, but 0 where all numbers are -inf. The logsumexp is no help: rounded, it is not that of
-    these numbers any more if they are large.
+    """softmax over axes, but 0 where all numbers are -inf; not from the logsumexp, which is rounded where x
+    is large.
     """
     wide = cast(x, accumulator(x.storage.dtype))
     top = max(detach(wide), axis=axes, keepdims=True)
