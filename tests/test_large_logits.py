@@ -77,3 +77,16 @@ def test_gradient_of_logsumexp_of_nothing_but_minus_infinity(device: str) -> Non
     x = [[-np.inf] * 3, [0.0, 0.0, -np.inf]]
     _, gradient, _ = value_and_gradients(lambda t: t.logsumexp(1), x, device)
     np.testing.assert_array_equal(gradient, [[0, 0, 0], [0.5, 0.5, 0]])
+
+
+@pytest.mark.parametrize("score", [2.0**7, 2.0**14])
+def test_attention_of_large_equal_scores(score: float, device: str) -> None:
+    """Each query averages the values; a value's gradient is a share of 1, as exact as documented."""
+    q = tt.full((1, 1, 7, 4), score**0.5, device=device)
+    v = tt.tensor(eighths(1, 1, 7, 4), dtype=tt.float32, device=device, requires_grad=True)
+    y = tt.scaled_dot_product_attention(q, q, v, scale=0.25)
+    y.backward(tt.ones(1, 1, 7, 4, device=device))
+    average = np.broadcast_to(eighths(7, 4).mean(0), (1, 1, 7, 4))
+    np.testing.assert_allclose(y.detach().to("cpu").numpy(), average, rtol=1e-6, atol=1e-7)
+    assert v.grad is not None
+    np.testing.assert_allclose(v.grad.to("cpu").numpy(), 1.0, rtol=1.2e-7 * score + 1e-6)

@@ -393,7 +393,8 @@ def scaled_dot_product_attention(
         memory grows with Tq + Tk, not with Tq * Tk. Where NumPy computes, up to 2**22 exponentials of scores
         are kept instead. With dropout, need_weights, or a mask that requires grad, all scores are in memory.
     Accuracy: large scores are safe: where they could overflow, the maximum of each row is taken off. 16-bit
-        floats are computed in float32.
+        floats are computed in float32. A score s is rounded by up to 6e-8 |s|, and so is the logsumexp that
+        backward uses: gradients have a relative error of about 1e-7 |s|, 5e-4 for scores of 10,000.
     Differs from: torch.nn.functional.scaled_dot_product_attention, whose is_causal is aligned at the start
         (query i sees keys up to i) and excludes a mask.
     Source: Vaswani et al. 2017, arXiv:1706.03762; recomputation: Rabe, Staats 2021, arXiv:2112.05682; groups:
