@@ -23,7 +23,6 @@ from gpt.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     newest_checkpoint,
-    read_state,
     reading_state,
     require_kind,
     save_checkpoint,
@@ -32,16 +31,17 @@ from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.console import note
 from gpt.data import embedded_shakespeare
 from gpt.evaluate import evaluate
+from gpt.initial_weights import load_weights
 from gpt.model import GPT
 from gpt.origins import no_such_run, require_data, require_origin
 from gpt.prepare import prepare, prepare_text, read_texts
 from gpt.recipe import SpikeGuard, optimizer_of
 from gpt.run_lock import alone_in
-from gpt.safetensors_file import Array, read_safetensors, require_writer
+from gpt.safetensors_file import Array, require_writer
 from gpt.token_file import TokenFile, open_split
 from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
-from gpt.weight_source import is_model_folder, open_source
+from gpt.weight_source import is_model_folder
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
 from tinytensor.files import atomic_write, read_json
 from tinytensor.optim import GradScaler
@@ -51,7 +51,6 @@ __all__ = [
     "Run",
     "join_state",
     "load_model",
-    "load_weights",
     "refuse_fields",
     "refuse_ranks",
     "refuse_to_overwrite",
@@ -400,50 +399,6 @@ def join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[st
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tt.tensor(np.asarray(array))
     return {"state": state, "param_groups": saved["param_groups"]}
-
-
-def load_weights(model: GPT, path: Path) -> None:
-    """Copy weights into a model: from a .safetensors file, a checkpoint folder, a run directory (its best), a
-    folder of a model of Hugging Face.
-
-    Args:
-        model: of the same shape.
-        path: file or folder.
-
-    Raises:
-        ArgumentError, ShapeError: the names or shapes are not the model's.
-        FormatError: the file is damaged, or they are those of a model of another kind.
-    """
-    if is_model_folder(path):
-        source = open_source(path)
-        _require_shape(model.config, source.config, path)
-        found = source.weights()
-        if "wpe.weight" in found:
-            found["wpe.weight"] = found["wpe.weight"][: model.config.block_size]
-        arrays: Mapping[str, Array] = found
-    elif path.is_dir() and not (path / "model.safetensors").is_file():
-        checkpoint = load_checkpoint(path, "best" if (path / "best").exists() else "latest")
-        require_kind(checkpoint.state, type(model).__name__, checkpoint.folder)
-        arrays = checkpoint.weights
-    else:
-        if (path / "state.json").is_file():
-            require_kind(read_state(path), type(model).__name__, path)
-        file = path / "model.safetensors" if path.is_dir() else path
-        arrays = read_safetensors(file).arrays()
-    model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()})
-
-
-def _require_shape(config: GPTConfig, saved: GPTConfig, path: Path) -> None:
-    """ArgumentError unless weights fit: only dropout may differ, and a context may be shorter."""
-    free = {"dropout", "block_size"} if config.block_size <= saved.block_size else {"dropout"}
-    now, before = to_dict(config), to_dict(saved)
-    if differing := [name for name in before if name not in free and now[name] != before[name]]:
-        name = differing[0]
-        raise tt.ArgumentError(
-            f"train: --init_from={path}: its model has {name}={before[name]}, not {now[name]}",
-            why="weights fit one shape of model",
-            fix=f"leave --{name} and --preset out: the model is that of the folder",
-        )
 
 
 def load_model(
