@@ -18,6 +18,7 @@ from gpt.checkpoint import list_checkpoints
 from gpt.classifier import FIELDS as CLASSIFY_FIELDS
 from gpt.classifier import Classifier, ClassifyConfig, Classifying
 from gpt.config import describe_fields, parse_overrides
+from gpt.contents import hash_of_file, hash_of_tokenizer
 from gpt.data import embedded_shakespeare
 from gpt.dpo import FIELDS as DPO_FIELDS
 from gpt.dpo import DpoConfig, Preferring
@@ -188,7 +189,11 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
     tt.manual_seed(tune.seed)
     choose_trained(model, tune.trainable, lora, tt.Generator(tune.seed))
     task = method.make(model, tokenizer, tune, *configs[2:])
-    about = {"task": name, "fields": {k: v for config in configs for k, v in to_dict(config).items()}}
+    fields = {k: v for config in configs for k, v in to_dict(config).items()}
+    contents = {"tokenizer": hash_of_tokenizer(tokenizer)}
+    if tune.data != "builtin":
+        contents["data"] = hash_of_file(tune.data, "finetune")
+    about = {"task": name, "fields": fields, "contents": contents}
     return TuneRun(task, tokenizer, tune, lora, about=about, resume=resume)
 
 

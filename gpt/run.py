@@ -29,6 +29,7 @@ from gpt.checkpoint import (
 )
 from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
 from gpt.console import note
+from gpt.contents import hash_of_tokenizer, require_same
 from gpt.data import embedded_shakespeare
 from gpt.evaluate import evaluate
 from gpt.initial_weights import load_weights
@@ -137,6 +138,7 @@ class Run:
             with alone_in(self.folder, self.command) if self.ranks.rank == 0 else nullcontext():
                 refuse_to_overwrite(self.folder, self.command)
                 self.read_data(prepared_before=self.ranks.rank > 0)
+        self.contents = self.find_contents() if self.ranks.rank == 0 else {}
         prompt = train_config.sample_prompt  # what is wrong with it is said now, not later
         if train_config.sample_interval and self.tokenizer is not None and not self.tokenizer.encode(prompt):
             raise tt.ArgumentError(
@@ -181,10 +183,11 @@ class Run:
             vocab_size=self.model_config.vocab_size,
         )
 
-    @property
-    def checksum(self) -> str | None:
-        """Of the training data; None where they came without one."""
-        return self.train_tokens.sha256
+    def find_contents(self) -> dict[str, str]:
+        """What a resumed run must find again: name → hash. Reads all data once."""
+        files = {"training data": self.train_tokens, "validation data": self.val_tokens}
+        found = {name: file.digest() for name, file in files.items() if file is not None}
+        return found if self.tokenizer is None else {**found, "tokenizer": hash_of_tokenizer(self.tokenizer)}
 
     def describe_data(self) -> str:
         """How much there is, in a few words."""
@@ -290,18 +293,16 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "spikes": None if self.spikes is None else self.spikes.state_dict(),
             "best_loss": self.best_loss,
-            "sha256": self.checksum,
+            "contents": self.contents,
         }
         keep = self.train_config.keep_checkpoints
         return save_checkpoint(self.folder, self.step, weights, arrays, state, keep=keep, best=best)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.state.get("sha256") != self.checksum:
-            raise tt.FormatError(
-                f"{self.command}: the data are not those that the run in {self.folder} was started with",
-                why="their checksum differs from the one in the checkpoint",
-                fix="restore the file, or start a new run from the weights",
-            )
+        if self.ranks.rank == 0:  # older runs saved the hash of train.bin alone, where meta.json had one
+            before = {"training data": checkpoint.state["sha256"]} if checkpoint.state.get("sha256") else {}
+            saved = checkpoint.state.get("contents", before)
+            require_same(saved, self.contents, self.command, self.folder)
         self.step = checkpoint.step
         self.best_loss = checkpoint.state["best_loss"]
         raw = {k.removeprefix(_RAW): a for k, a in checkpoint.optimizer.items() if k.startswith(_RAW)}

@@ -4,13 +4,13 @@ The form is nanoGPT's: 2 bytes per id (4 for vocabularies over 65,536). `meta.js
 rest; a file without one is read as nanoGPT wrote it, as uint16.
 """
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from gpt.contents import hash_of_file
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_json, unreadable
 
@@ -82,12 +82,22 @@ class TokenFile:
         """
         for start in range(0, len(self), 1 << 24):
             check_range(self.ids[start : start + (1 << 24)], self.vocab_size, self._name(), start)
-        if self.sha256 and hashlib.sha256(self.ids.data).hexdigest() != self.sha256:
+        self.digest()
+
+    def digest(self) -> str:
+        """Read the whole file, about a GB in a second; its SHA-256.
+
+        Raises:
+            FormatError: it is not the one in `meta.json`.
+        """
+        found = hash_of_file(self.path, "TokenFile")
+        if self.sha256 not in (None, found):
             raise FormatError(
                 f"TokenFile: {self._name()} was changed after it was written",
                 why="its sha256 is not the one in meta.json",
-                fix="prepare it again: python -m gpt data prepare",
+                fix="restore it, or prepare it again: python -m gpt data prepare",
             )
+        return found
 
     def _name(self) -> str:
         return repr(str(self.path))

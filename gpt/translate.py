@@ -15,6 +15,7 @@ from pathlib import Path
 import tinytensor as tt
 from gpt.beam import beam_search
 from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides
+from gpt.contents import hash_of_tokenizer
 from gpt.examples import padded, split
 from gpt.fields import check_types
 from gpt.generate import generate_rows
@@ -147,13 +148,12 @@ class TranslateRun(Run):
         config = self.train_config
         pairs = pairs_of(config.data, config.seed)
         self.pairs, self.held_pairs = split(pairs, 0.1, config.seed)
-        self.data_checksum = checksum(pairs)
+        self.pairs_hash = checksum(pairs)
         self.tokenizer = choose(config.tokenizer, ["\n", *[text for pair in pairs for text in pair]])
 
-    @property
-    def checksum(self) -> str | None:
-        """Of the pairs."""
-        return self.data_checksum
+    def find_contents(self) -> dict[str, str]:
+        """What a resumed run must find again: name → hash."""
+        return {"training data": self.pairs_hash, "tokenizer": hash_of_tokenizer(self.tokenizer)}
 
     def describe_data(self) -> str:
         """How many pairs there are, and the first one."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import tinytensor as tt
 from gpt.checkpoint import load_checkpoint, reading_state, save_checkpoint
 from gpt.config import TrainConfig, to_dict
+from gpt.contents import require_same
 from gpt.fields import check_types
 from gpt.lora import LoraConfig, add_adapters, matches, merged_weights, save_adapters
 from gpt.model import GPT
@@ -295,6 +296,8 @@ class TuneRun(Run):
 
     def _go_on(self) -> None:
         checkpoint = load_checkpoint(self.folder)
+        saved = checkpoint.state["tune"].get("contents", {})  # older runs have none
+        require_same(saved, self.about.get("contents", {}), self.command, self.folder)
         trained = trained_weights(checkpoint.optimizer)
         if trained.keys() != self.trained.keys():
             raise tt.ArgumentError(

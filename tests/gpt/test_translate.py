@@ -255,5 +255,5 @@ def test_other_pairs_under_the_same_name_are_noticed(capitals, tmp_path):
     trained(capitals, tmp_path / "run", "--max_steps=2")
     lines = capitals.read_text().splitlines()
     capitals.write_text("\n".join(lines[::-1]))
-    with pytest.raises(tt.FormatError, match="not those"):
+    with pytest.raises(tt.FormatError, match="the training data is not the one"):
         trained(capitals, tmp_path / "run", "--max_steps=4", "--init_from=resume")
