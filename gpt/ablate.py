@@ -27,8 +27,9 @@ from gpt.checkpoint import list_checkpoints
 from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides, to_dict
 from gpt.console import counted
 from gpt.fields import check_types
+from gpt.origins import read_configs
 from gpt.presets import describe_presets, preset
-from gpt.run import read_configs, refuse_ranks
+from gpt.run import refuse_ranks
 from gpt.run_lock import alone_in
 from gpt.run_log import RunLog
 from gpt.stopping import Stopped

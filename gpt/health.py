@@ -12,7 +12,7 @@ from typing import Any
 import tinytensor as tt
 from gpt.console import Parser
 from gpt.model import GPT, Block
-from gpt.run import read_configs
+from gpt.origins import read_configs
 from gpt.run_log import RunLog
 
 __all__ = ["HealthProbe", "health_table", "main"]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gpt.checkpoint import list_checkpoints
-from gpt.config import TrainConfig
+from gpt.config import GPTConfig, TrainConfig, from_dict
 from gpt.fields import closest
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import read_json
 
-__all__ = ["no_such_run", "require_data", "require_origin", "run_of", "runs_here", "with_tokenizer_of"]
+__all__ = [
+    "no_such_run",
+    "read_configs",
+    "require_data",
+    "require_origin",
+    "run_of",
+    "runs_here",
+    "with_tokenizer_of",
+]
 
 RUNS = Path("runs")  # where commands put runs unless they are told otherwise
 
@@ -50,6 +60,32 @@ def run_of(origin: str) -> Path | None:
     path = Path(origin)
     folders = [folder for folder in (path, path.parent) if (folder / "config.json").is_file()]
     return folders[0] if folders and list_checkpoints(folders[0]) else None
+
+
+def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfig]:
+    """The configs that a run directory was made with.
+
+    Args:
+        run_dir: folder of a run.
+
+    Returns:
+        model config, training config.
+
+    Raises:
+        ArgumentError, FormatError: there is no config.json, or it is damaged.
+    """
+    path = Path(run_dir) / "config.json"
+    if not path.is_file():
+        raise no_such_run(str(run_dir), "read_configs")
+    saved = read_json(path, "read_configs")
+    model, train = saved.get("model"), saved.get("train")
+    if not isinstance(model, dict) or not isinstance(train, dict):
+        raise FormatError(
+            f"read_configs: {path} lacks its model or train config",
+            why="it is no run's",
+            fix="check the path",
+        )
+    return from_dict(GPTConfig, model, source=str(path)), from_dict(TrainConfig, train, source=str(path))
 
 
 def with_tokenizer_of(folder: Path, config: TrainConfig) -> TrainConfig:

@@ -1,23 +1,25 @@
 """What a run will cost, before it runs: parameters, memory, FLOPs, minutes. Counts, and allocates nothing."""
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from pathlib import Path
 
 from gpt.config import GPTConfig, TrainConfig, describe_fields
 from gpt.console import counted
-from gpt.fields import take_option
-from gpt.presets import configs_from, describe_presets
+from gpt.fields import parse_overrides, take_option, take_word
+from gpt.origins import read_configs
+from gpt.presets import configs_from, describe_presets, preset
+from gpt.token_file import open_split
+from gpt.tokenizer import load as load_tokenizer
+from gpt.utilization import product_speed
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Plan", "main", "matmul_speed", "parameter_shapes", "plan"]
+__all__ = ["Plan", "main", "parameter_shapes", "plan"]
 
 FLOAT_BYTES = 4  # float32
 CHARACTERS = 65  # vocabulary assumed where the tokenizer has not been built yet: tinyshakespeare's
-UTILIZATION = 0.4  # share of the matmul speed that a training step reaches on two CPU cores
+UTILIZATION = 0.4  # share of the speed of large products that a training step reaches on two CPU cores
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def plan(
     Args:
         model: shape of the model; a vocab_size of 0 is refused, see `GPTConfig.with_vocab_size`.
         train: batch size, steps and accumulation are read.
-        flops_per_second: speed of matrix products; measured on this machine if None (below a second).
+        flops_per_second: speed of matrix products; if None that of large ones here, measured in a second.
         utilization: share of it that training reaches, in (0, 1].
 
     Returns:
@@ -210,7 +212,7 @@ def plan(
         >>> plan(model, train, flops_per_second=1e12).total_parameters
         1557611200
     """
-    speed = matmul_speed(model, train) if flops_per_second is None else flops_per_second
+    speed = product_speed() if flops_per_second is None else flops_per_second
     for name, value, most in (("flops_per_second", speed, math.inf), ("utilization", utilization, 1.0)):
         if not (0 < value <= most and math.isfinite(value)):
             raise ArgumentError(
@@ -248,43 +250,11 @@ def plan(
     )
 
 
-def matmul_speed(model: GPTConfig, train: TrainConfig, *, seconds: float = 0.5) -> float:
-    """Measure how fast this machine multiplies matrices of a model's size.
-
-    The product of a feed-forward layer, (B T, C) @ (C, 4 C), is repeated in float32; sizes are capped at
-    1024 rows and 1024 channels, where the speed no longer depends on them.
-
-    Args:
-        model: its n_embd and block_size give the size.
-        train: its batch_size gives the rows.
-        seconds: how long to measure.
-
-    Returns:
-        FLOP/s of the fastest repetition, which a disturbance cannot slow down.
-
-    Memory: at most 28 MB.
-
-    Example:
-        >>> matmul_speed(*configs_from([], default="tiny"), seconds=0.01) > 1e6
-        True
-    """
-    rows = min(1024, train.batch_size * model.block_size)
-    C = min(1024, model.n_embd)
-    x, w = np.ones((rows, C), np.float32), np.ones((C, 4 * C), np.float32)
-    out = np.empty((rows, 4 * C), np.float32)
-    np.matmul(x, w, out=out)  # wakes the BLAS threads
-    best, end = math.inf, time.perf_counter() + seconds
-    while (begin := time.perf_counter()) < end or best == math.inf:
-        np.matmul(x, w, out=out)
-        best = min(best, time.perf_counter() - begin)
-    return 8.0 * rows * C * C / max(best, 1e-9)
-
-
 def main(argv: Sequence[str]) -> int:
     """Run `python -m gpt plan`.
 
     Args:
-        argv: `--preset=NAME`, `--flops=1e12`, `--field=value …`, `--help`.
+        argv: a run, or `--preset=NAME`; `--flops=1e12`, `--field=value …`, `--help`.
 
     Returns:
         The exit code.
@@ -301,12 +271,32 @@ def main(argv: Sequence[str]) -> int:
         print(_help())
         return 0
     flops, rest = take_option(argv, "flops")
-    model, train = configs_from(rest, default="shakespeare-char-cpu")
+    model, train = _configs(rest)
     if model.vocab_size == 0:
-        print(f"vocabulary: {CHARACTERS} characters assumed; the tokenizer decides when training begins")
-        model = model.with_vocab_size(CHARACTERS)
+        size = _vocabulary(train)
+        if size is None:
+            print(f"vocabulary: {CHARACTERS} characters assumed; the tokenizer decides when training begins")
+        model = model.with_vocab_size(size or CHARACTERS)
     print(plan(model, train, flops_per_second=_speed(flops)).table())
     return 0
+
+
+def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
+    """Those of the run that is named, or of a preset, changed by fields."""
+    run, fields = take_word(words, *preset("tiny"))
+    if not run:
+        return configs_from(fields, default="shakespeare-char-cpu")
+    model, train = parse_overrides(fields, *read_configs(run))
+    return model, train
+
+
+def _vocabulary(train: TrainConfig) -> int | None:
+    """Ids of the tokenizer that training would take, if it is there; None if it is made of the text."""
+    data, tokenizer = Path(train.data), Path(train.tokenizer)
+    if (data / "train.bin").is_file() and (size := open_split(data, "train").vocab_size):
+        return size
+    found = next((path for path in (data / "tokenizer.json", tokenizer) if path.is_file()), None)
+    return None if found is None else load_tokenizer(found).vocab_size
 
 
 # --- counting -----------------------------------------------------------------------------------------
@@ -471,10 +461,11 @@ def _help() -> str:
     model, train = configs_from([], default="shakespeare-char-cpu")
     return f"""Count what a training run will cost, without running it.
 
-usage: python -m gpt plan [--preset=NAME] [--flops=SPEED] [--field=value ...]
+usage: python -m gpt plan [RUN | --preset=NAME] [--flops=SPEED] [--field=value ...]
 
   python -m gpt plan --preset=gpt2
   python -m gpt plan --preset=gpt3 --flops=1e15
+  python -m gpt plan runs/gpt --max_steps=9000
   python -m gpt plan --preset=shakespeare-char --n_layer=8 --batch_size=16
 
 --flops is the speed of matrix products in FLOP/s; this machine is measured if it is left out.

@@ -44,7 +44,7 @@ from gpt.tokenizer import Tokenizer, choose
 from gpt.tokenizer import load as load_tokenizer
 from gpt.weight_source import is_model_folder
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
-from tinytensor.files import atomic_write, read_json
+from tinytensor.files import atomic_write
 from tinytensor.optim import GradScaler
 
 __all__ = [
@@ -452,29 +452,3 @@ def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.Path
             fix=f"copy the tokenizer to {folder}/{TOKENIZER}",
         )
     return tokenizer
-
-
-def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfig]:
-    """The configs that a run directory was made with.
-
-    Args:
-        run_dir: folder of a run.
-
-    Returns:
-        model config, training config.
-
-    Raises:
-        ArgumentError, FormatError: there is no config.json, or it is damaged.
-    """
-    path = Path(run_dir) / CONFIG
-    if not path.is_file():
-        raise no_such_run(str(run_dir), "read_configs")
-    saved = read_json(path, "read_configs")
-    model, train = saved.get("model"), saved.get("train")
-    if not isinstance(model, dict) or not isinstance(train, dict):
-        raise tt.FormatError(
-            f"read_configs: {path} lacks its model or train config",
-            why="it is no run's",
-            fix="check the path",
-        )
-    return from_dict(GPTConfig, model, source=str(path)), from_dict(TrainConfig, train, source=str(path))

@@ -15,7 +15,8 @@ import tinytensor as tt
 from gpt.batches import Tokens, consecutive_blocks
 from gpt.console import Parser, progress_bar
 from gpt.model import GPT
-from gpt.run import load_model, read_configs
+from gpt.origins import read_configs
+from gpt.run import load_model
 from gpt.token_file import TokenFile, open_split
 from gpt.vocabulary import Tokenizer
 from gpt.weight_source import is_run

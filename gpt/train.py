@@ -23,11 +23,11 @@ from gpt.data_parallel import Team, each_on_its_device, ends_all, first_one_firs
 from gpt.fields import parse_overrides, take_option
 from gpt.generate import generate
 from gpt.health import HealthProbe, health_table
-from gpt.origins import run_of, with_tokenizer_of
+from gpt.origins import read_configs, run_of, with_tokenizer_of
 from gpt.plan import plan
 from gpt.presets import describe_presets, preset
 from gpt.recipe import schedule_of
-from gpt.run import Run, read_configs
+from gpt.run import Run
 from gpt.run_lock import alone_in
 from gpt.run_log import truncate_log
 from gpt.stopping import asked_to_stop, exit_code

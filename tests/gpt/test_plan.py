@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from gpt.__main__ import main as command_line
+from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig, TrainConfig
-from gpt.plan import main, matmul_speed, parameter_shapes, plan
-from gpt.presets import PRESETS, preset
+from gpt.plan import main, parameter_shapes, plan
+from gpt.presets import PRESETS, configs_from, preset
+from gpt.train import train
 from tinytensor.errors import ArgumentError
 
 SMALL = GPTConfig(vocab_size=65, block_size=8, n_layer=2, n_head=2, n_embd=16)
@@ -142,10 +145,14 @@ def test_nothing_is_allocated():
 
 
 def test_the_speed_is_measured():
-    speed = matmul_speed(*preset("tiny"), seconds=0.01)
-    assert 1e7 < speed < 1e15
     p = plan(SMALL, TrainConfig())
+    assert 1e7 < p.flops_per_second < 1e15
     assert 0 < p.minutes < 1e4
+
+
+def test_the_speed_is_that_of_the_engine(monkeypatch):
+    monkeypatch.setattr("gpt.plan.product_speed", lambda: 5e9)
+    assert plan(SMALL, TrainConfig()).flops_per_second == 5e9
 
 
 @pytest.mark.parametrize(
@@ -177,3 +184,27 @@ def test_the_command(capsys):
     assert "--batch_size=12" in capsys.readouterr().out
     with pytest.raises(ArgumentError, match="--flops=fast"):
         main(["--flops=fast"])
+
+
+def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("low lower lowest " * 50)
+    BPETokenizer.train("low lower lowest " * 50, 270).save("tok.json")
+    size = BPETokenizer.train("low lower lowest " * 50, 270).vocab_size
+    words = ["--preset=tiny", "--data=text", "--flops=1e9"]
+    assert main([*words, "--tokenizer=tok.json"]) == 0
+    said = capsys.readouterr().out
+    assert f"vocabulary {size}" in said
+    assert "assumed" not in said
+    assert command_line(["data", "prepare", "text", "--tokenizer=tok.json", "--out=tokens"]) == 0
+    assert main(["--preset=tiny", "--data=tokens", "--flops=1e9"]) == 0
+    assert f"vocabulary {size}" in capsys.readouterr().out
+    train(*configs_from([*words[:2], "--max_steps=1", "--warmup_steps=0", "--out_dir=run"], default="tiny"))
+    capsys.readouterr()
+    assert main(["run", "--flops=1e9", "--max_steps=50"]) == 0
+    said = capsys.readouterr().out
+    assert f"vocabulary {len(set('low lower lowest '))}" in said
+    assert "training: 50 steps" in said
+    assert main(["--flops=1e9", "run"]) == 0
+    with pytest.raises(ArgumentError, match="there is no run 'none'"):
+        main(["none"])
