@@ -1,5 +1,8 @@
 """Numbers at the ends of what dtypes hold: refused, rounded once, and the same on the CPU and on devices."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -21,6 +24,9 @@ def test_floats_that_do_not_fit_into_an_integer_dtype_are_refused(device):
             make()
         assert isinstance(caught.value, tt.NumberRangeError)
     assert tt.tensor([255.9, -0.9], dtype="uint8", device=device).tolist() == [255, 0]
+    assert tt.tensor([0, 2**64 - 1], dtype="uint64", device=device).tolist() == [0, 2**64 - 1]
+    with pytest.raises(tt.NumberRangeError, match="-1 does not fit into uint64"):
+        tt.tensor([-1, 2**64 - 1], dtype="uint64", device=device)
     assert tt.tensor(-(2.0**63), dtype="int64", device=device).tolist() == -(2**63)
     assert tt.linspace(0, 255, 4, dtype="uint8", device=device).tolist() == [0, 85, 170, 255]
 
@@ -33,3 +39,83 @@ def test_linspace_reaches_from_end_to_end():
     assert tt.linspace(-most, most, 2, dtype="float64", endpoint=False).tolist() == [-most, 0.0]
     for ends in [(0, 1), (-3.5, 1e-300), (1e308, 9e307)]:
         assert tt.linspace(*ends, 7, dtype="float64").tolist() == np.linspace(*ends, 7).tolist()
+
+
+# ---- 16-bit floats are rounded once ------------------------------------------------------------------------
+
+
+def nearest_bfloat16(x: Fraction) -> float:
+    """The bfloat16 next to an exact number; of two as near the one with the even last bit."""
+    bits = np.arange(2**16, dtype=np.uint32) << 16
+    grid = np.unique(bits.view(np.float32)[np.isfinite(bits.view(np.float32))]).astype(np.float64)
+    grid = np.concatenate([[-(2.0**128)], grid, [2.0**128]])  # where infinities begin
+    at = int(np.searchsorted(grid, float(x)))
+    near = [float(g) for g in grid[max(at - 2, 0) : at + 2]]
+    even = [np.float32(g).view(np.uint32) >> 16 & 1 if abs(g) < 2.0**128 else 0 for g in near]
+    best = min(range(len(near)), key=lambda i: (abs(Fraction(near[i]) - x), even[i]))
+    return near[best] if abs(near[best]) < 2.0**128 else math.copysign(math.inf, near[best])
+
+
+HALVES = [1 + 2**-11, 1 + 2**-8, 1 + 3 * 2**-8, 65504 + 16, 2.0**-25, 2.0**-134, 3 * 2.0**-134, 5 * 2.0**-134]
+NEAR_HALVES = [
+    sign * (h + h * step)
+    for h in [*HALVES, 2.0**127 * (2 - 2**-8), 1.1, 1e300, 1e-300]
+    for step in (0, 2**-40, -(2**-40), 2**-52, -(2**-52))
+    for sign in (1, -1)
+]
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_float64_becomes_a_16_bit_float_in_one_rounding(device):
+    values = np.array(NEAR_HALVES * 3)  # 64 and more are rounded by a kernel of the host where there is one
+    x = tt.tensor(values, device=device)
+    with np.errstate(over="ignore"):
+        once = values.astype(np.float16).astype(np.float64)
+    np.testing.assert_array_equal(x.astype(tt.float16).astype(tt.float64).cpu().numpy(), once)
+    exact = [nearest_bfloat16(Fraction(v)) for v in NEAR_HALVES] * 3
+    assert x.astype(tt.bfloat16).tolist() == exact
+    for dtype, numbers in ((tt.float16, once), (tt.bfloat16, exact)):
+        assert tt.tensor(values.tolist(), dtype=dtype, device=device).tolist() == list(numbers)
+        target = tt.zeros(len(values), dtype=dtype, device=device)
+        assert target.copy_(x).tolist() == list(numbers)
+        for i in range(0, len(NEAR_HALVES) - 1, 7):
+            assert target.fill_(NEAR_HALVES[i])[0].item() == numbers[i]
+            target[0] = NEAR_HALVES[i + 1]
+            assert target[0].item() == numbers[i + 1]
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+def test_integers_become_a_16_bit_float_in_one_rounding(dtype, device):
+    bits = np.iinfo(dtype).bits - (dtype[0] == "i")
+    values = [2**k + 2 ** (k - 8) + d for k in range(8, bits) for d in (-1, 0, 1)]
+    values += [2**k + 3 * 2 ** (k - 8) + d for k in range(8, bits - 1) for d in (-1, 0, 1)]
+    values += [0, 1, 255, 65504, 65519, 65520, 2**bits - 1, *([-(2**bits)] if dtype[0] == "i" else [])]
+    values += [-v for v in values if dtype[0] == "i"]
+    values = [v for v in values if np.iinfo(dtype).min <= v <= np.iinfo(dtype).max]
+    x = tt.tensor(values, dtype=dtype, device=device)
+    assert x.astype(tt.bfloat16).tolist() == [nearest_bfloat16(Fraction(v)) for v in values]
+    limits = [v if abs(v) < 65520 else math.copysign(10**6, v) for v in values]
+    with np.errstate(over="ignore"):
+        assert x.astype(tt.float16).tolist() == np.array(limits, np.float64).astype(np.float16).tolist()
+
+
+# ---- complex numbers that are no zeros ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_a_complex_number_is_true_where_any_part_is_not_zero(dtype):
+    values = np.array([5j, 0j, 1, complex(-0.0, -0.0), complex(0, np.nan), complex(np.nan, 0), 1e-40j], dtype)
+    x = tt.tensor(values)
+    truth = values.astype(bool).tolist()
+    assert truth == [True, False, True, False, True, True, True]
+    for ours in (x.astype(tt.bool), tt.asarray(x, dtype=tt.bool), x != 0, tt.logical_and(x, True)):
+        assert ours.tolist() == truth
+    assert tt.logical_not(x).tolist() == [not t for t in truth]
+    assert [i.tolist() for i in tt.nonzero(x)] == [np.flatnonzero(values).tolist()]
+    np.testing.assert_array_equal(x[x.astype(tt.bool)].numpy(), values[values.astype(bool)])
+    assert tt.where(x.astype(tt.bool), 1, 0).tolist() == [int(t) for t in truth]
+    assert [bool(tt.any(v)) for v in x] == [bool(tt.all(v)) for v in x] == [bool(v) for v in x] == truth
+    assert int(tt.count_nonzero(x)) == sum(truth)
+    for narrow in (tt.float16, tt.bfloat16):  # without a warning of NumPy's
+        assert x[:3].astype(narrow).tolist() == [0.0, 0.0, 1.0]

@@ -11,7 +11,7 @@ from . import copies
 from .device import Device, as_device, cpu
 from .dispatch import arr, from_array, upload, wrap
 from .dispatch import empty as empty_of
-from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64
+from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64, uint64
 from .errors import ArgumentError, DTypeError, GradError, NumberRangeError, shown
 from .inplace import store
 from .layout import Layout, check_shape, contiguous, large
@@ -51,7 +51,7 @@ def stored(array: Array, dtype: DType, device: Device, what: str = "") -> Tensor
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.narrow:
             stored = np.empty(array.shape, NUMPY[dtype])
-            narrow(np.asarray(array, np.float32), dtype, stored)
+            narrow(np.asarray(array), dtype, stored)
         else:
             stored = np.array(array, NUMPY[dtype], order="C", copy=True)
     made = from_array(stored, dtype)
@@ -91,7 +91,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         made = data.detach().astype(wanted or data.dtype)
         made = transfer(made, made.device if device is None else place)
     else:
-        array = _read(data, "tensor")
+        array = _read(data, "tensor", wanted)
         chosen = wanted or _default_dtype(array, data)
         if array.dtype.kind == "c" and chosen.kind != "complex":
             raise DTypeError(
@@ -125,7 +125,7 @@ def check_range(ends: list[Any], dtype: DType, what: str) -> None:
             )
 
 
-def _read(data: Any, what: str) -> Array:
+def _read(data: Any, what: str, wanted: DType | None) -> Array:
     """Python data as an array of numbers."""
     if isinstance(data, (list, tuple)) and _holds_tensor(data):
         data = _unwrap(data)
@@ -138,6 +138,11 @@ def _read(data: Any, what: str) -> Array:
             why="nested sequences must have equal lengths at each level, and numbers must fit their dtype",
             fix="pad the rows to one length, or pass numbers only",
         ) from None
+    if wanted is uint64 and array.dtype.kind == "f" and array.size and isinstance(data, (list, tuple)):
+        exact = np.asarray(data, object)  # NumPy makes floats of integers on both sides of 2**63
+        if all([isinstance(x, int) for x in exact.flat]):
+            check_range([min(exact.flat), max(exact.flat)], wanted, what)
+            array = exact.astype(np.uint64)
     if array.dtype.kind not in "biufc":
         raise DTypeError(
             f"{what}: the data have type {array.dtype.name}",

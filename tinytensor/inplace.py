@@ -17,14 +17,14 @@ from . import copies, launching
 from .autograd import follow
 from .device import cpu
 from .dispatch import apply, arr, common_device, edge_of, new_node, registry, requires, values
-from .dtypes import DType, float32, promote
+from .dtypes import DType, float32, float64, promote
 from .elementwise import Elementwise, Scalar, convert, elementwise, number, on_device, operands, result_dtype
 from .errors import DTypeError, GradError, ShapeError, shown
 from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes
 from .runtime import runtime_of
-from .runtime.host import NUMPY, check_writeable, copy_into, fill, narrow, silent
+from .runtime.host import NUMPY, check_writeable, copy_into, fill, narrow, silent, widen
 from .runtime.host_graph import do, graphs
 from .storage import Storage
 
@@ -214,12 +214,21 @@ def store(x: Tensor, value: Any) -> None:
             value = registry["transfer"].fn(value, device)  # type: ignore[attr-defined]
         source: View | bytes = view_of(apart_from(x, value, "copy_"))
     else:
-        source = number("copy_", value, have)
+        source = number("copy_", value if not have.narrow else _rounded(value, have), have)
     launching.write(runtime_of(device), view_of(x), source)
 
 
 def _values_of(value: Any, have: DType) -> Any:
-    return values(value) if isinstance(value, _Tensor) else convert("copy_", value, have)
+    if isinstance(value, _Tensor):
+        return values(value)
+    return convert("copy_", value, float64 if have.narrow else have)  # so that it is rounded once
+
+
+def _rounded(value: Scalar, dtype: DType) -> float:
+    """A number as a 16-bit float holds it."""
+    stored = np.empty((), NUMPY[dtype])
+    narrow(np.asarray(convert("copy_", value, float64)), dtype, stored)
+    return float(widen(stored, dtype))
 
 
 def _check_kind(what: str, have: DType, got: DType) -> None:
@@ -349,7 +358,7 @@ def _store(target: Any, source: Any, dtype: DType) -> None:
             copies.note("copy_", "memory", source.nbytes, "source and target share memory")
         source = np.array(source)
     if dtype.narrow:
-        narrow(np.broadcast_to(np.asarray(source, np.float32), target.shape), dtype, target)
+        narrow(np.broadcast_to(source, target.shape), dtype, target)
     else:
         with np.errstate(invalid="ignore", over="ignore"):
             copy_into(target, np.broadcast_to(_as_stored(source, dtype), target.shape))

@@ -38,11 +38,32 @@ __device__ __forceinline__ double product(double a, double b) { return __dmul_rn
 
 template <class T> __device__ __forceinline__ acc_t<T> to_acc(T x) { return static_cast<acc_t<T>>(x); }
 
-// A computed value as it is stored. Floats are rounded to nearest even; an integer keeps the low bits of the
-// whole part, so -1 is all ones in unsigned ones, as on the CPU (a GPU alone would make it 0). nan, and what
-// does not fit into 64 bits, give any integer.
+// A number as a float with an odd last bit where it is not exact: rounded again, to half the width, it gives
+// what rounding the number once would give.
+template <class A> __device__ __forceinline__ float sticky(A x) {
+    if constexpr (same<A, double>) {
+        const float near = static_cast<float>(x);
+        if (near != near || static_cast<double>(near) == x) return near;
+        const unsigned outside = fabs(static_cast<double>(near)) > fabs(x);  // cut off, not rounded up
+        return __uint_as_float((__float_as_uint(near) - outside) | 1U);
+    } else if constexpr (is_floating<A> || sizeof(A) < 4) {
+        return static_cast<float>(x);
+    } else {
+        if constexpr (sizeof(A) == 8) {  // beyond 2^53 a double is not exact, either
+            constexpr A exact = A(1) << 53, low = 2047;
+            if (x > exact || (is_signed<A> && x < A(0) - exact)) {
+                x = A(x & ~low) | A(static_cast<A>((x & low) != 0) << 11);
+            }
+        }
+        return sticky(static_cast<double>(x));
+    }
+}
+
+// A computed value as it is stored. Floats are rounded once, to nearest even; an integer keeps the low bits of
+// the whole part, so -1 is all ones in unsigned ones, as on the CPU (a GPU alone would make it 0). nan, and
+// what does not fit into 64 bits, give any integer.
 template <class R, class A> __device__ __forceinline__ R from_acc(A x) {
-    if constexpr (is_narrow<R>) return R(static_cast<float>(x));
+    if constexpr (is_narrow<R>) return R(sticky(x));
     else if constexpr (!is_floating<A> || is_floating<R> || same<R, bool>) return static_cast<R>(x);
     else if constexpr (same<R, unsigned long long>) return x < 0 ? R(static_cast<long long>(x)) : R(x);
     else return static_cast<R>(static_cast<long long>(x));

@@ -167,7 +167,7 @@ class Copy(Op):
 
 @register
 class Cast(Op):
-    """The same values in another dtype, rounded to nearest where the new one is coarser."""
+    """The same values in another dtype, rounded once, to nearest, where the new one is coarser."""
 
     inputs = ("x",)
     raw = True
@@ -179,13 +179,12 @@ class Cast(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, dtype: DType, source: DType) -> None:
         wide = widen(x, source) if source.narrow else x
-        with np.errstate(invalid="ignore", over="ignore"):
-            if dtype.narrow:
-                narrow(wide.astype(np.float32, copy=False), dtype, y)
-            elif dtype.kind != "complex" and source.kind == "complex":
-                fill(_cast, y, wide.real)
-            else:
-                fill(_cast, y, wide)
+        if source.kind == "complex" and dtype.kind not in ("complex", "bool"):
+            wide = wide.real
+        if dtype.narrow:
+            narrow(wide, dtype, y)
+        else:
+            fill(_cast, y, wide)
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, dtype: DType, source: DType) -> None:
@@ -224,7 +223,8 @@ def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> T
     """Cast to another dtype, and move to another device where one is named.
 
     Floats become integers by dropping the fraction; anything nonzero is True; values outside the range of an
-    integer dtype are undefined, as in NumPy; of complex values the real part is kept.
+    integer dtype are undefined, as in NumPy; of complex values the real part is kept, but for bool, where an
+    imaginary part counts, too. Floats are rounded once, to nearest, ties to even.
 
     Args:
         x: any shape.

@@ -195,16 +195,16 @@ def _widen(raw: Array, out: Array) -> None:
 
 
 def narrow(wide: Array, dtype: DType, out: Array) -> None:
-    """Write float32 values into 16-bit storage, rounding to nearest, ties to even."""
+    """Write real numbers into 16-bit storage, rounded once, to nearest, ties to even."""
     if dtype is not dtypes.bfloat16:
         fill(_copied, out, wide)
     else:
         host = _kernels.narrow if wide.size > _FEW else None
-        fill(_narrow, out, np.asarray(wide, np.float32), host=host, dense=True)
+        fill(_narrow, out, wide if wide.dtype == np.float32 else _sticky(wide), host=host, dense=True)
 
 
 def _copied(x: Array, out: Array) -> None:
-    np.copyto(out, x, casting="same_kind")
+    np.copyto(out, x, casting="unsafe")
 
 
 def _narrow(source: Array, out: Array) -> None:
@@ -217,6 +217,22 @@ def _narrow(source: Array, out: Array) -> None:
     up >>= np.uint32(16)
     np.copyto(up, np.uint32(0x7FC0), where=np.isnan(source))
     np.copyto(out, up.reshape(out.shape), casting="unsafe")
+
+
+def _sticky(numbers: Array) -> Array:
+    """Numbers as float32 with an odd last bit where they are not exact: rounded again, to half the width,
+    they give what rounding them once would give.
+    """
+    wide = numbers.astype(np.float64)
+    if numbers.dtype.kind in "iu" and numbers.itemsize == 8:  # float64 is not exact, either, beyond 2**53
+        cut = numbers & ~numbers.dtype.type(2047)
+        cut |= ((cut != numbers) * numbers.dtype.type(2048)).astype(numbers.dtype)
+        wide = np.where(np.abs(wide) < 2.0**53, wide, cut.astype(np.float64))
+    with np.errstate(over="ignore"):
+        near: Array = wide.astype(np.float32)
+    off = (near != wide) & (near.view(np.uint32) & 1 == 0)
+    other = np.where(near < wide, np.float32(np.inf), np.float32(-np.inf))
+    return np.where(off, np.nextafter(near, other), near)
 
 
 # ---- the pool ----------------------------------------------------------------------------------------------
