@@ -211,3 +211,51 @@ def test_second_derivatives_agree_with_finite_differences_of_the_first(program):
     for g, up, down in zip(found, *ends, strict=True):
         if up is not None:
             np.testing.assert_allclose(g.numpy(), (up.numpy() - down.numpy()) / 2e-5, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize(
+    ("write", "error"),
+    [
+        (lambda x, y: x.__ipow__(tt.tensor([2, -1, 2]).to(y.device)), tt.ArgumentError),
+        (lambda x, y: x.__ipow__(-1), tt.ArgumentError),
+        (lambda x, y: x[::2].__ipow__(tt.tensor([3, -2]).to(y.device)), tt.ArgumentError),
+        (lambda x, y: x.__iadd__(2**70), tt.NumberRangeError),
+        (lambda x, y: x.__itruediv__(2), tt.DTypeError),
+        (lambda x, y: x.__setitem__([0, 9], 1), tt.IndexRangeError),
+        (lambda x, y: x.copy_(y), tt.ShapeError),
+    ],
+)
+def test_a_write_that_raises_has_written_nothing(write, error, device):
+    a = tt.tensor([1.0, 1.0, 1.0], device=device, requires_grad=True)
+    i = tt.tensor([2, 3, 4], device=device)
+    y = a * i
+    with pytest.raises(error):
+        write(i, tt.zeros(7, dtype=tt.int64, device=device))
+    assert (i.tolist(), i.version) == ([2, 3, 4], 0)
+    y.sum().backward()
+    assert a.grad.tolist() == [2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("write", [lambda x: x.__ifloordiv__(ZERO), lambda x: x.__imod__(ZERO)])
+def test_a_division_by_zero_has_written_nothing(write):
+    i = tt.tensor([2, 3, 4])
+    with pytest.raises(tt.ArgumentError, match="divided by 0"):
+        write(i)
+    assert (i.tolist(), i.version) == ([2, 3, 4], 0)
+
+
+ZERO = tt.tensor([1, 0, 2])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_an_integer_to_a_negative_power_is_an_error_on_every_device(device, dtype):
+    x = tt.tensor([[2, 3, 1], [1, -1, 0]], dtype=dtype, device=device)
+    b = tt.tensor([[2, -5, 0]], dtype=dtype, device=device)
+    for power in (-5, b, b.expand(2, 3), b.reshape(3)[1:2]):
+        with pytest.raises(tt.ArgumentError, match="pow: an integer is raised to a negative integer, -5"):
+            x**power
+    assert (x ** b[:, ::2].expand(2, 2)[:, :1]).tolist() == [[4, 9, 1], [1, 1, 0]]
+    assert (x[:0] ** -5).shape == (0, 3)
+    assert (x.astype("uint8") ** 2).tolist() == [[4, 9, 1], [1, 1, 0]]

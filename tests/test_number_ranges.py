@@ -119,3 +119,77 @@ def test_a_complex_number_is_true_where_any_part_is_not_zero(dtype):
     assert int(tt.count_nonzero(x)) == sum(truth)
     for narrow in (tt.float16, tt.bfloat16):  # without a warning of NumPy's
         assert x[:3].astype(narrow).tolist() == [0.0, 0.0, 1.0]
+
+
+# ---- integers with 16-bit floats ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_integers_meet_16_bit_floats_in_float32(dtype):
+    whole = np.array([65534, 65534, 4097, -(2**31), 2**24 + 1, 7, 2**40 + 1], np.int64)
+    half = np.array([-65504, 1, 4096, 2, 3, 0.5, -(2.0**15)])
+    for device in ("cpu", "emulated"):
+        i = tt.tensor(whole, device=device)
+        h = tt.tensor(half, device=device).astype(dtype)
+        a, b = whole.astype(np.float32), h.astype(tt.float32).cpu().numpy()
+        for op, reference in [
+            (tt.add, np.add), (tt.subtract, np.subtract), (tt.multiply, np.multiply), (tt.divide, np.divide),
+            (tt.maximum, np.maximum), (tt.remainder, np.remainder),
+        ]:  # fmt: skip
+            for ours, exact in [(op(i, h), reference(a, b)), (op(h, i), reference(b, a))]:
+                assert str(ours.dtype) == dtype
+                np.testing.assert_array_equal(
+                    ours.astype(tt.float32).cpu().numpy(),
+                    tt.tensor(exact).astype(dtype).astype(tt.float32).numpy(),
+                )
+        for op, reference in [(tt.equal, np.equal), (tt.less, np.less), (tt.greater_equal, np.greater_equal)]:
+            assert op(i, h).tolist() == reference(a, b).tolist()
+        chosen = tt.where(h > 0, i, h).astype(tt.float32).tolist()
+        exact = tt.tensor(np.where(b > 0, a, b)).astype(dtype).astype(tt.float32)
+        assert chosen == exact.tolist()
+        h += i
+        np.testing.assert_array_equal(
+            h.astype(tt.float32).cpu().numpy(),
+            tt.tensor(b + a).astype(dtype).astype(tt.float32).numpy(),
+        )
+    assert (tt.tensor([65534]) + tt.tensor([-65504.0], dtype="float16")).tolist() == [30.0]
+
+
+# ---- powers as C defines them ------------------------------------------------------------------------------
+
+BASES = [-math.inf, -2.0, -0.0, 0.0, 0.25, 4.0, math.inf, math.nan]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("exponent", [0.5, -0.5, 1.0, -1.0, 2.0, 3.0, 0.0, 1.5])
+def test_powers_of_special_values_are_those_of_c(exponent, device, dtype):
+    for bases in (BASES, BASES * 700):  # a small tensor, and one beyond the short way of small ones
+        expected = [c_power(a, exponent) for a in bases]
+        x = tt.tensor(bases, dtype=dtype, device=device)
+        written = x.clone()
+        written **= exponent
+        for ours in (x**exponent, x ** tt.tensor(exponent, dtype=dtype, device=device), written):
+            _same(ours, expected)
+        _same(x ** tt.full_like(x, exponent), expected)
+        _same(tt.pow(x[::2], exponent), expected[::2])
+    assert tt.tensor(-math.inf, dtype=dtype, device=device).pow(0.5).item() == math.inf
+    x = tt.tensor(BASES, dtype=dtype, device=device, requires_grad=True)
+    for power in (exponent, tt.tensor(exponent, dtype=dtype, device=device)) if exponent else ():
+        (slope,) = tt.grad(tt.pow(x, power).sum(), x)
+        _same(slope, [exponent * c_power(a, exponent - 1) for a in BASES])
+
+
+def c_power(a: float, b: float) -> float:
+    """C's pow, which Python's `math.pow` is but for its exceptions."""
+    try:
+        return math.pow(a, b)
+    except ValueError:
+        return math.nan if a else math.copysign(math.inf, a) if b % 2 == 1 else math.inf
+
+
+def _same(ours, expected):
+    got = ours.detach().astype(tt.float64).cpu().numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
+    zero = np.asarray(expected) == 0
+    np.testing.assert_array_equal(np.signbit(got)[zero], np.signbit(expected)[zero])

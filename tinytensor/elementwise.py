@@ -13,6 +13,7 @@ import numpy as np
 
 from . import copies, launching
 from .arrays import widened
+from .bounds import raise_reported
 from .config import config
 from .device import Device, cpu
 from .dispatch import Op, arr, common_device, edge_of, empty, from_array, new, record, wrap
@@ -53,6 +54,8 @@ class Elementwise(Op):
         accepts: kinds of dtype that make sense; others raise DTypeError.
         untyped: number of leading inputs that keep their dtype (the condition of `where`).
         host: asked first where the result is large.
+        check: on a device, called with Launch, operands and dtype before anything is computed: raises, or
+            starts a kernel that reports, what the op refuses.
     """
 
     ufunc: ClassVar[Callable[..., Any]]
@@ -60,6 +63,7 @@ class Elementwise(Op):
     of_float32: ClassVar[DType] = float32
     accepts: ClassVar[tuple[str, ...]] = ("bool", "uint", "int", "float", "complex")
     untyped: ClassVar[int] = 0
+    check: ClassVar[Callable[..., None] | None] = None
 
 
 REAL = ("bool", "uint", "int", "float")
@@ -253,6 +257,8 @@ def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyp
     """out = op(*items) by the functor of op's name, computed in this dtype; items of another are cast."""
     device = out.storage.device
     launch = launching.launch_for(op, device)
+    if dtype.narrow and any([isinstance(x, _Tensor) and x.storage.dtype.rank == 1 for x in items]):
+        dtype = float32  # integers would be rounded, or become inf
     operands: list[View | bytes] = []
     for i, x in enumerate(items):
         if not isinstance(x, _Tensor):
@@ -261,6 +267,11 @@ def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyp
             operands.append(view_of(x))
         else:
             operands.append(launch.dense(view_of(x), dtype, op=op.name))
+    check = getattr(op, "check", None)
+    if check is not None and out.size:
+        check(launch, operands, dtype)
+        if device.type != "cuda":
+            raise_reported(launch.runtime)
     first = operands[0].dtype if untyped and isinstance(operands[0], View) else dtype
     launching.elementwise(launch.runtime, launch.stem, op.__name__, out, operands, dtype, first)
 

@@ -1,9 +1,18 @@
 // Powers and roots: functors of tinytensor/ops/power.py.
 // Mapping and traffic: elementwise.cuh. Integers wrap around, as in NumPy.
+#include "bounds.cuh"
 #include "elementwise.cuh"
 
-// Of integers: by repeated squaring. A negative exponent would give a fraction, which the CPU refuses; a
-// kernel cannot, and answers its whole part: 0, but for a = 1 and a = -1.
+// Reports an exponent below 0 of an integer, since the power would be a fraction. Reads n exponents once.
+template <class T> __global__ void check_exponents(const T* exponents, Bounds bounds, long long n) {
+    for (counter<long long> i = grid_start<long long>(); i < static_cast<counter<long long>>(n);
+         i += grid_step<long long>()) {
+        if (exponents[i] < 0) in_bounds(bounds, exponents[i]);
+    }
+}
+
+// Of integers: by repeated squaring. Negative exponents are reported by check_exponents; of those the whole
+// part is computed: 0, but for a = 1 and a = -1.
 template <class A> __device__ __forceinline__ A integer_power(A a, A b) {
     if constexpr (is_signed<A>) {
         if (b < 0) return a == 1 ? A(1) : a == -1 ? A(b % 2 ? -1 : 1) : A(0);
@@ -24,7 +33,7 @@ struct Pow {
         if constexpr (is_floating<A>) {
             if (b == 2) return a * a;
             if (b == 3) return a * a * a;
-            if (b == A(0.5)) return sqrt(a);
+            if (b == A(0.5)) return a == -infinity<A>() ? -a : sqrt(a) + A(0);  // 0 for -0, as pow
             if (b == 1) return a;
             if (b == -1) return 1 / a;
             return pow(a, b);

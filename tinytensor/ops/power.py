@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import register
+from ..dtypes import DType
 from ..elementwise import NUMERIC, REAL, Elementwise, Operand, binary, reflected, steps, unary
 from ..errors import ArgumentError
 from ..inplace import in_place
-from ..runtime.host import Array
+from ..launching import BLOCK, Launch, View, blocks_for
+from ..runtime.host import Array, strict
 from .arithmetic import divide, flat, multiply, negative, subtract
 from .comparison import equal, greater_equal, logical_and, where
 from .exponential import log
@@ -20,8 +24,24 @@ from .exponential import log
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+
+def _root(x: Array, out: Any = None, order: Any = "K") -> Any:
+    """x to the power 0.5: np.sqrt, but as C's pow inf at -inf and 0.0 at -0.0."""
+    if x.dtype.kind == "c":
+        return np.sqrt(x, out=out, order=order)
+    if isinstance(out, np.ndarray) and np.may_share_memory(x, out):
+        x = x.copy()
+    try:
+        root = strict().run(np.sqrt, x, out=out, order=order)
+    except FloatingPointError:  # numbers below 0, and -inf perhaps among them
+        root = np.asarray(np.sqrt(x, out=out, order=order))
+        np.copyto(root, np.inf, where=np.equal(x, -np.inf))
+    root += 0.0  # -0.0 + 0.0 is 0.0
+    return root
+
+
 # Exponents for which np.power takes up to fifty times as long as another ufunc.
-_SHORT: dict[float, Any] = {-1.0: np.reciprocal, 0.5: np.sqrt, 1.0: np.positive, 2.0: np.square}
+_SHORT: dict[float, Any] = {-1.0: np.reciprocal, 0.5: _root, 1.0: np.positive, 2.0: np.square}
 
 
 def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
@@ -33,16 +53,20 @@ def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
             return short(a, out=out, order=order)
         if exponent == 3:
             return np.multiply(np.square(a), a, out=out, order=order)
-    try:
-        return np.power(a, b, out=out, order=order)
-    except ValueError as error:
-        if "negative integer powers" not in str(error):
-            raise
-        raise ArgumentError(
-            "pow: an integer is raised to a negative integer",
-            why="the result is a fraction, which no integer dtype holds",
-            fix="cast to a float first: x.astype(tt.float32) ** -1",
-        ) from None
+    if getattr(b, "dtype", _FLOAT).kind == "i" and np.size(a) and np.size(b) and (lowest := np.min(b)) < 0:
+        raise _fraction(int(lowest))  # np.power would notice when it has written a part of `out`
+    return np.power(a, b, out=out, order=order)
+
+
+_FLOAT = np.dtype(np.float32)
+
+
+def _fraction(exponent: int) -> ArgumentError:
+    return ArgumentError(
+        f"pow: an integer is raised to a negative integer, {exponent}",
+        why="the result is a fraction, which no integer dtype holds",
+        fix="cast to a float first: x.astype(tt.float32) ** -1",
+    )
 
 
 @register
@@ -51,6 +75,21 @@ class Pow(Elementwise):
     saves = ("a", "b", "y?b")
     ufunc = staticmethod(_power)
     accepts = NUMERIC
+
+    @staticmethod
+    def check(launch: Launch, operands: Sequence[View | bytes], dtype: DType) -> None:
+        exponents = operands[1]
+        if dtype.kind != "int":
+            return
+        if not isinstance(exponents, View):
+            number = int.from_bytes(exponents[: dtype.itemsize], sys.byteorder, signed=True)
+            if number < 0:
+                raise _fraction(number)
+        elif exponents.size:
+            exponents = launch.dense(exponents, op="pow")
+            bounds = launch.bounds(0, 0, _fraction)
+            grid = blocks_for(exponents.size, BLOCK)
+            launch("check_exponents", dtype, grid=grid, args=(exponents, bounds, exponents.size))
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

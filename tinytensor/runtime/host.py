@@ -46,6 +46,10 @@ _silent = Context()
 _silent.run(np.seterr, all="ignore")
 silent = _silent.copy
 
+_strict = Context()  # where what is not a number raises FloatingPointError
+_strict.run(np.seterr, over="ignore", under="ignore", divide="ignore", invalid="raise")
+strict = _strict.copy
+
 
 # ---- operands that do not lie in C order -------------------------------------------------------------------
 
