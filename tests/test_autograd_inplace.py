@@ -245,6 +245,16 @@ def test_a_division_by_zero_has_written_nothing(write):
     assert (i.tolist(), i.version) == ([2, 3, 4], 0)
 
 
+@pytest.mark.parametrize("write", [lambda x, y: x.__ifloordiv__(y), lambda x, y: x.__ipow__(y - 1)])
+def test_a_large_write_that_raises_has_written_nothing(write):
+    x = tt.full((600, 700), 5).T  # more than one block, in an order of its own
+    y = tt.ones(700, 600, dtype=tt.int64)
+    y[-1, -1] = 0
+    with pytest.raises(tt.ArgumentError):
+        write(x, y)
+    assert (int(x.min()), int(x.max()), x.version) == (5, 5, 0)
+
+
 ZERO = tt.tensor([1, 0, 2])
 
 

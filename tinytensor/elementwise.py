@@ -54,6 +54,7 @@ class Elementwise(Op):
         accepts: kinds of dtype that make sense; others raise DTypeError.
         untyped: number of leading inputs that keep their dtype (the condition of `where`).
         host: asked first where the result is large.
+        refuses: some integers raise, before the ufunc writes to `out`.
         check: on a device, called with Launch, operands and dtype before anything is computed: raises, or
             starts a kernel that reports, what the op refuses.
     """
@@ -63,6 +64,7 @@ class Elementwise(Op):
     of_float32: ClassVar[DType] = float32
     accepts: ClassVar[tuple[str, ...]] = ("bool", "uint", "int", "float", "complex")
     untyped: ClassVar[int] = 0
+    refuses: ClassVar[bool] = False
     check: ClassVar[Callable[..., None] | None] = None
 
 

@@ -176,7 +176,7 @@ def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) ->
                 copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
     if have.narrow:
         narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
-    elif any([_shifted(a, target) for a in arrays]):
+    elif op.refuses or any([_shifted(a, target) for a in arrays]):  # at once: what raises has written nothing
         silent().run(op.ufunc, *arrays, out=target)  # NumPy's ufuncs make a temporary, whatever the strides
     else:
         fill(op.ufunc, target, *arrays)

@@ -59,9 +59,9 @@ template <class A> __device__ __forceinline__ float sticky(A x) {
     }
 }
 
-// A computed value as it is stored. Floats are rounded to nearest even, once; of a float an integer keeps the
-// low bits of the whole part, so -1 is all ones in unsigned ones, as on the CPU (a GPU alone would make it 0).
-// nan, and what does not fit into 64 bits, give any integer.
+// A computed value as it is stored. Floats are rounded to nearest even, once; of a float an integer keeps
+// the low bits of the whole part, so -1 is all ones in unsigned ones, as on the CPU (a GPU alone would make
+// it 0). nan, and what does not fit into 64 bits, give any integer.
 template <class R, class A> __device__ __forceinline__ R from_acc(A x) {
     if constexpr (is_narrow<R>) return R(sticky(x));
     else if constexpr (!is_floating<A> || is_floating<R> || same<R, bool>) return static_cast<R>(x);

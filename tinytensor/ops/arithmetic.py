@@ -138,6 +138,7 @@ def _whole(ufunc: np.ufunc) -> Any:
 class FloorDivide(Elementwise):
     inputs = ("a", "b")
     ufunc = _whole(np.floor_divide)
+    refuses = True
     accepts = REAL_NUMERIC
 
     @staticmethod
@@ -152,6 +153,7 @@ class Remainder(Elementwise):
     inputs = ("a", "b")
     saves = ("a?b", "b?b")
     ufunc = _whole(np.remainder)
+    refuses = True
     accepts = REAL_NUMERIC
 
     @staticmethod

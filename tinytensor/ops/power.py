@@ -74,6 +74,7 @@ class Pow(Elementwise):
     inputs = ("a", "b")
     saves = ("a", "b", "y?b")
     ufunc = staticmethod(_power)
+    refuses = True
     accepts = NUMERIC
 
     @staticmethod
