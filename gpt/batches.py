@@ -104,11 +104,13 @@ class Batches(Iterator[Batch]):
             inputs and targets, int64 (B, T).
 
         Raises:
-            ArgumentError: a negative step.
+            ArgumentError: a step below 0, or of more than 64 bits.
             FormatError: an id outside the vocabulary.
         """
-        if step < 0:
-            raise ArgumentError(f"batch: step={step}", why="steps count from 0", fix="use a step >= 0")
+        if not 0 <= step < 2**64:
+            raise ArgumentError(
+                f"batch: step={step}", why="a step is a number of 64 bits", fix="use 0 … 2**64 - 1"
+            )
         if self.mode == "random":
             # Raw 64-bit numbers: NumPy keeps them the same in all versions, which it does not promise of
             # integers(). The remainder favors no place by more than n / 2**64.
@@ -116,7 +118,8 @@ class Batches(Iterator[Batch]):
             drawn = np.random.Philox(key=key).random_raw(self.batch_size)
             windows = (drawn % np.uint64(self.n_windows)).astype(np.int64)  # (B,)
         else:
-            windows = (step * self.batch_size + np.arange(self.batch_size)) % self.n_windows
+            first = step * self.batch_size % self.n_windows  # before NumPy, whose integers end
+            windows = (first + np.arange(self.batch_size)) % self.n_windows
         starts = windows * self.stride
         block = self._ids[starts[:, None] + np.arange(self.block_size + 1)]  # (B, T + 1)
         check_range(block, self._vocab_size, self._name, None)
@@ -150,7 +153,7 @@ class Batches(Iterator[Batch]):
         own = self.state_dict()
         differing = [name for name in own if name != "step" and state.get(name) != own[name]]
         step = state.get("step")
-        if differing or not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        if differing or type(step) is not int or not 0 <= step < 2**64:
             told = ", ".join(f"{name}={state.get(name)!r} (here {own[name]!r})" for name in differing)
             raise ArgumentError(
                 f"load_state_dict: the state does not fit: {told or f'step={step!r}'}",

@@ -155,7 +155,7 @@ def _gpt2(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     fields = _sizes(values, path, _GPT2_FIELDS)
     _check(values, path, _GPT2_FIXED)
     activation = values.get("activation_function", "gelu_new")
-    if activation not in _GELUS:
+    if not isinstance(activation, str) or activation not in _GELUS:
         _refuse(path, f"its activation_function is {activation!r}; there are {', '.join(_GELUS)}")
     inner = values.get("n_inner")
     if inner not in (None, 4 * fields["n_embd"]):

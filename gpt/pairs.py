@@ -205,7 +205,7 @@ class PairBatches(Iterator[tuple[IntArray, ...]]):
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
         """Go on where `state_dict` was taken; ArgumentError if that was in other batches."""
         step = state.get("step")
-        if not isinstance(step, int) or state != {**self._about, "step": step}:
+        if type(step) is not int or not 0 <= step < 2**63 or state != {**self._about, "step": step}:
             raise ArgumentError(
                 f"load_state_dict: the state does not fit: {dict(state)}",
                 why=f"the same step of other batches is other data; these have {self._about}",

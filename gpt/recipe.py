@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf, sqrt
+from operator import index
 from typing import Any
 
 from gpt.config import TrainConfig
@@ -98,5 +99,6 @@ class SpikeGuard:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`."""
-        self.recent = {name: list(values)[-self.window :] for name, values in state["recent"].items()}
-        self.skipped = state["skipped"]
+        recent = state["recent"]
+        self.recent = {name: [float(value) for value in recent[name]][-self.window :] for name in self.recent}
+        self.skipped = index(state["skipped"])

@@ -304,7 +304,8 @@ class Run:
             saved = checkpoint.state.get("contents", before)
             require_same(saved, self.contents, self.command, self.folder)
         self.step = checkpoint.step
-        self.best_loss = checkpoint.state["best_loss"]
+        best = checkpoint.state["best_loss"]
+        self.best_loss = None if best is None else float(best)
         raw = {k.removeprefix(_RAW): a for k, a in checkpoint.optimizer.items() if k.startswith(_RAW)}
         for model, arrays in ((self.model, raw or checkpoint.weights), (self.average, checkpoint.weights)):
             if model is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tinytensor as tt
@@ -138,5 +139,12 @@ class GradScaler:
         return {"scale": self._scale, "good_steps": self._good}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
-        self._scale, self._good = float(state["scale"]), int(state["good_steps"])
+        """Go on from a `state_dict`; ArgumentError if its factor is no positive number."""
+        scale, good = float(state["scale"]), int(state["good_steps"])
+        if not 0 < scale < math.inf:
+            raise tt.ArgumentError(
+                f"GradScaler.load_state_dict: scale={scale}",
+                why="the loss is multiplied by it, and gradients are divided by it",
+                fix="load what `state_dict` gave",
+            )
+        self._scale, self._good = scale, good
