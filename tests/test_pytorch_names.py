@@ -120,3 +120,9 @@ def test_a_count_of_elements_is_pythons_integer() -> None:
 def test_an_enum_of_integers_is_a_number() -> None:
     side = enum.IntEnum("side", {"left": 2})
     assert (x * side.left).tolist() == [[0.0, 2.0, 4.0], [6.0, 8.0, 10.0]]
+    square, mask = tt.zeros(3, 3), tt.tensor([True, False, False])
+    assert square.copy_(tt.masked_fill(square, mask, 1.0)).tolist() == [[1.0, 0.0, 0.0]] * 3
+    square[mask.expand(3, 3)] = (
+        2.0  # square.masked_fill_(mask, 2.0): a mask is repeated along new axes in front
+    )
+    assert square.tolist() == [[2.0, 0.0, 0.0]] * 3

@@ -72,7 +72,7 @@ METHODS = {
     "grad_fn": "x.node",
     "is_cuda": 'x.device.type == "cuda"',
     "is_floating_point": "x.dtype.is_floating",
-    "masked_fill_": "x[mask] = value",
+    "masked_fill_": "x.copy_(tt.masked_fill(x, mask, value)), or x[mask] = value for a mask of x's own shape",
     "ndimension": "x.ndim",
     "nelement": "x.size",
     "new_zeros": "tt.zeros(shape, dtype=x.dtype, device=x.device)",

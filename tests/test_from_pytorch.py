@@ -1,0 +1,172 @@
+"""Each row of docs/from_pytorch.md with equal names and other results: what we answer, and how to get what
+PyTorch's documentation says it answers.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tinytensor as tt
+from tinytensor import nn
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "from_pytorch.md"
+X = tt.tensor([[3.0, 1.0, 2.0], [4.0, 4.0, 0.0]])
+
+
+def largest() -> None:
+    assert X.max(1).tolist() == [3.0, 4.0]
+    assert X.argmax(1).tolist() == [0, 0]
+    assert X.min(1).tolist() == [1.0, 0.0]
+
+
+def sort() -> None:
+    assert X.sort().tolist() == [[1.0, 2.0, 3.0], [0.0, 4.0, 4.0]]
+    assert X.argsort().tolist()[0] == [1, 2, 0]
+
+
+def spread() -> None:
+    x = tt.tensor([1.0, 3.0])
+    assert (x.var().item(), x.std().item()) == (1.0, 1.0)
+    assert (x.var(correction=1).item(), x.std(correction=1).item()) == (2.0, pytest.approx(math.sqrt(2)))
+
+
+def split() -> None:
+    assert [p.shape for p in tt.zeros(6).split(2)] == [(3,), (3,)]  # PyTorch: three of size 2
+
+
+def repeat() -> None:
+    x = tt.tensor([1, 2])
+    assert x.tile((2, 3)).tolist() == [[1, 2] * 3] * 2  # PyTorch's x.repeat(2, 3)
+    assert x.repeat(2, 0).tolist() == [1, 1, 2, 2]
+
+
+def nonzero() -> None:
+    places = X.nonzero()
+    assert [p.tolist() for p in places] == [[0, 0, 0, 1, 1], [0, 1, 2, 0, 1]]  # PyTorch: shape (5, 2)
+    assert X[places].tolist() == [3.0, 1.0, 2.0, 4.0, 4.0]
+
+
+def weight() -> None:
+    assert nn.Linear(2, 5).weight.shape == (2, 5)
+
+
+def ties() -> None:
+    x = X.clone().requires_grad_()
+    x.max(1).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+
+
+def sizes() -> None:
+    assert X.size == 6
+    with pytest.raises(TypeError, match="not callable"):
+        X.size()  # type: ignore[operator]
+
+
+def gelu() -> None:
+    erf = 3.0 * 0.5 * (1 + math.erf(3.0 / math.sqrt(2)))
+    tanh = 3.0 * 0.5 * (1 + math.tanh(math.sqrt(2 / math.pi) * (3.0 + 0.044715 * 27)))
+    x = tt.tensor(3.0, dtype=tt.float64)
+    assert tt.gelu(x).item() == pytest.approx(tanh, rel=1e-12)
+    assert tt.gelu(x, "none").item() == pytest.approx(erf, rel=1e-12)  # PyTorch's default
+    assert abs(erf - tanh) > 1e-5
+
+
+def meshgrid() -> None:
+    a, b = tt.zeros(2), tt.zeros(3)
+    assert tt.meshgrid(a, b)[0].shape == (3, 2)
+    assert tt.meshgrid(a, b, indexing="ij")[0].shape == (2, 3)  # PyTorch's default
+
+
+def pad() -> None:
+    assert tt.pad(tt.zeros(2, 3), (1, 2)).shape == (5, 6)
+    assert tt.pad(tt.zeros(2, 3), ((0, 0), (1, 2))).shape == (2, 6)  # PyTorch's pad(x, (1, 2))
+    assert tt.pad(tt.zeros(2, 3), ((3, 4), (1, 2))).shape == (9, 6)  # PyTorch's pad(x, (1, 2, 3, 4))
+
+
+def equal() -> None:
+    assert tt.equal(tt.tensor([1, 2]), tt.tensor([1, 3])).tolist() == [True, False]
+    assert (tt.tensor([1, 2]) == tt.tensor([1, 2])).all().item() is True
+
+
+def norm() -> None:
+    x = tt.tensor([[[3.0, 4.0], [6.0, 8.0]]])
+    assert x.norm(2, 1).tolist() == [[[5.0], [10.0]]]
+    assert x.norm(1, ord=2).tolist() == [[pytest.approx(math.sqrt(45)), pytest.approx(math.sqrt(80))]]
+
+
+def multinomial() -> None:
+    assert tt.multinomial(tt.tensor([0.0, 1.0]), 3).tolist() == [1, 1, 1]
+    with pytest.raises(tt.ArgumentError):
+        tt.multinomial(tt.tensor([0.0, 1.0]), 3, replacement=False)  # PyTorch's default
+
+
+def rms_norm() -> None:
+    x = tt.tensor([1e-3, 1e-3], dtype=tt.float64)
+    assert tt.rms_norm(x).tolist() == pytest.approx([1e-3 / math.sqrt(1e-6 + 1e-6)] * 2, rel=1e-9)
+    assert nn.RMSNorm(2).eps == 1e-6
+    assert tt.finfo(tt.float32).eps == pytest.approx(1.2e-7, rel=0.01)
+
+
+def classes() -> None:
+    logits, targets = tt.zeros(2, 5, 3), tt.zeros(2, 5, dtype=tt.int64)  # PyTorch: logits of shape (2, 3, 5)
+    assert tt.cross_entropy(logits, targets).item() == pytest.approx(math.log(3))
+    assert tt.nll_loss(tt.log_softmax(logits), targets).item() == pytest.approx(math.log(3))
+    with pytest.raises(tt.ShapeError):
+        tt.cross_entropy(tt.zeros(2, 3, 5), targets)
+
+
+def causal() -> None:
+    def seen(queries: int, keys: int) -> list[list[bool]]:
+        q, k = tt.zeros(1, 1, queries, 2), tt.zeros(1, 1, keys, 2)
+        v = tt.eye(keys).reshape(1, 1, keys, keys)
+        return (tt.scaled_dot_product_attention(q, k, v, causal=True) > 0)[0, 0].tolist()
+
+    assert seen(2, 3) == [[True, True, False], [True, True, True]]  # PyTorch: [T, F, F], [T, T, F]
+    with pytest.raises(tt.ShapeError, match="3 queries and 2 keys"):  # PyTorch: [T, F], [T, T], [T, T]
+        seen(3, 2)
+
+
+def mixed_index() -> None:
+    x, i = tt.arange(24).reshape(2, 3, 4), tt.tensor([0, 3])
+    assert x[1, :, i].tolist() == [[12, 16, 20], [15, 19, 23]]
+    assert x[1][:, i].tolist() == [[12, 15], [16, 19], [20, 23]]  # PyTorch's x[1, :, i]
+
+
+ROWS: dict[str, Callable[[], None]] = {
+    "`x.max(1)`, `x.min(1)`": largest,
+    "`x.sort()`": sort,
+    "`x.std()`, `x.var()`": spread,
+    "`x.split(2)`": split,
+    "`x.repeat(2, 3)`": repeat,
+    "`x.nonzero()`": nonzero,
+    "`nn.Linear(a, b).weight`": weight,
+    "`x.max(1)` with ties": ties,
+    "`x.size`, `x.numel`": sizes,
+    "`gelu(x)`": gelu,
+    "`meshgrid(a, b)`": meshgrid,
+    "`pad(x, (1, 2))`": pad,
+    "`equal(a, b)`": equal,
+    "`x.norm(2, 1)`": norm,
+    "`multinomial(p, n)`": multinomial,
+    "`rms_norm`, `nn.RMSNorm`": rms_norm,
+    "`cross_entropy`, `nll_loss`": classes,
+    "causal attention with Tq queries and Tk keys": causal,
+    "`x[1, :, i]` with an index tensor i of shape (n,)": mixed_index,
+}
+
+
+def test_each_row_of_the_document_has_its_test() -> None:
+    table = (
+        DOCUMENT.read_text(encoding="utf-8").partition("| call | PyTorch | here |")[2].partition("\n\n")[0]
+    )
+    rows = re.findall(r"^\| (.+?) \| .+ \| .+ \|$", table, re.M)
+    assert [r for r in rows if r != "---"] == list(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_says_what_happens_here(row: str) -> None:
+    ROWS[row]()
