@@ -54,6 +54,9 @@ class Generator:
         self._seed = _reduce("Generator", seed)
         self._offset = 0
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _at_state, (self.get_state(),)
+
     @property
     def seed(self) -> int:
         """The seed, 0 <= seed < 2**64."""
@@ -211,6 +214,13 @@ def initial_seed() -> int:
         1337
     """
     return default_generator.seed
+
+
+def _at_state(state: object) -> Generator:
+    """The generator of a pickle or a copy."""
+    generator = Generator()
+    generator.set_state(state)
+    return generator
 
 
 def _reduce(caller: str, seed: SupportsIndex) -> int:

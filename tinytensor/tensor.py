@@ -14,7 +14,7 @@ from .autograd import Node, Output
 from .device import Device, as_device, cpu
 from .dispatch import arr, edge_of, requires, values
 from .dtypes import BY_NAME, DType
-from .errors import ArgumentError, DTypeError, GradError, ShapeError
+from .errors import ArgumentError, DeviceError, DTypeError, GradError, ShapeError
 from .exchange import ExchangeMethods
 from .explain import ExplainMethods
 from .gradients import GradientMethods, check_gradient
@@ -34,7 +34,7 @@ from .ops.gathering import GatheringMethods
 from .ops.gelu import GeluMethods
 from .ops.indexing import IndexingMethods
 from .ops.joining import JoiningMethods
-from .ops.manipulation import ManipulationMethods, permute, reshape
+from .ops.manipulation import ManipulationMethods, alias, permute, reshape
 from .ops.masking import MaskingMethods
 from .ops.matmul import MatmulMethods
 from .ops.parts import PartsMethods
@@ -52,7 +52,7 @@ from .ops.trigonometric import TrigonometricMethods
 from .pytorch_names import METHODS, Elsewhere
 from .representation import represent
 from .runtime import runtime_of
-from .runtime.host import Array
+from .runtime.host import NUMPY, Array
 from .storage import Storage
 
 
@@ -415,10 +415,42 @@ class Tensor(
         memo[id(self)] = copy
         return copy
 
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            "a tensor is not pickled: unpickling runs code; save weights as safetensors, or pickle x.numpy()"
+    def __copy__(self) -> Tensor:
+        """A view of the whole: it shares the storage, and the history if there is one."""
+        if self._edge is not None:
+            return alias(self)
+        copy = self.detach()
+        copy._requires = self._requires
+        if getattr(self, "_parameter", False):
+            copy._parameter = True
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by value: elements, dtype and `requires_grad`; neither history nor gradient."""
+        if self.storage.device is not cpu:
+            raise DeviceError(
+                f"pickle: the tensor is on {self.device}",
+                why="another process or machine may lack the device",
+                fix='copy it first: x.to("cpu")',
+            )
+        marked = getattr(self, "_parameter", False)
+        return _from_values, (arr(self), self.dtype.name, self._requires, marked)
+
+
+def _from_values(array: Any, dtype: str, requires_grad: bool, parameter: bool) -> Tensor:
+    """The tensor of a pickle. Takes elements that NumPy has read, and makes nothing else."""
+    kind = BY_NAME[dtype]
+    if not isinstance(array, np.ndarray) or array.dtype != NUMPY[kind]:
+        raise DTypeError(
+            f"unpickle: {type(array).__name__} of {getattr(array, 'dtype', None)} for a tensor of {dtype}",
+            why="the pickle was not written by tinytensor, or is damaged",
+            fix="write it again, or load weights from safetensors",
         )
+    x = dispatch.from_array(np.require(array, requirements=["C", "W", "A"]), kind)
+    x._requires = bool(requires_grad)
+    if parameter:
+        x._parameter = True
+    return x
 
 
 def _present(device: Any, what: str) -> Device:
