@@ -13,8 +13,9 @@ import pytest
 from gpt.bpe import BPETokenizer
 from gpt.config import GPTConfig
 from gpt.model import GPT
+from gpt.origins import read_configs
 from gpt.presets import configs_from
-from gpt.run import Run, load_model, read_configs
+from gpt.run import Run, load_model
 from gpt.tokenizer import load as load_tokenizer
 from gpt.train import Trainer, train
 from gpt.weights import from_pretrained, save_pretrained
