@@ -13,6 +13,8 @@ from dataclasses import replace
 from math import exp, log
 from typing import Any
 
+import numpy as np
+
 import tinytensor as tt
 from benchmarks.contestants import BenchmarkError, LazySuite, Process, Suite, installed
 from benchmarks.harness import Plan, Report, number, time_text
@@ -129,6 +131,27 @@ def crossover(cpu: Mapping[int, float], gpu: Mapping[int, float]) -> int | None:
     return round(exp(log(sizes[last]) + share * (log(sizes[last + 1]) - log(sizes[last]))))
 
 
+def copied_first(times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict[str, dict[str, float]]:
+    """How long a call on strided inputs takes, as a multiple of copying them and calling it on the copies: by
+    the times of `clone` in the same layout. Above 1 the copies would be worth it.
+
+    Args:
+        times: case → layout → elements → seconds.
+    """
+    copies = times.get("clone", {})
+    found: dict[str, dict[str, float]] = {}
+    for name, by_layout in times.items():
+        squares = sum([x.ndim == 2 and x.shape[0] == x.shape[1] for x in catalogue()[name].draw(_RNG, 256)])
+        for layout, at in by_layout.items():
+            for n in [n for n in at if layout != "contiguous" and n in copies.get(layout, {})]:
+                first = by_layout["contiguous"][n] + squares * copies[layout][n]
+                found.setdefault(name, {})[layout] = round(at[n] / first, 2)
+    return found
+
+
+_RNG = np.random.default_rng(0)
+
+
 def moved_bytes(case: OpCase, n: int, layout: str) -> int:
     """What a call must move at least: the lines of all inputs, and the results."""
     if case.nbytes is not None:
@@ -187,6 +210,7 @@ class OpsReport(Report):
             for name, by_layout in ours.items()
             if len(by_layout) > 1
         }
+        self.findings["strided : copied first"] = copied_first(ours)
         if any(CUDA in r.rounds[0] for r in self.results):
             self.findings["elements from which the GPU is faster"] = {
                 who: {name: crossover(ours[name]["contiguous"], at["contiguous"]) for name, at in gpu.items()}
@@ -215,6 +239,7 @@ def table(report: Mapping[str, Any]) -> str:
     rivals = [name for name in names if name != OURS]
     findings = report["findings"]
     strided = findings["strided : contiguous"]
+    copied = findings.get("strided : copied first", {})  # not in older reports
     others = [layout for layout in LAYOUTS if layout != "contiguous"]
     head = [
         "op",
@@ -233,7 +258,7 @@ def table(report: Mapping[str, Any]) -> str:
         lines.append(
             [
                 *(name, *times, *beside, number(last[OURS]["median"] / least)),
-                *(number(strided[name][at]) if at in strided.get(name, {}) else "–" for at in others),
+                *(layout_text(name, at, strided, copied) for at in others),
                 _crossover_text(findings, name),
             ]
         )
@@ -243,12 +268,27 @@ def table(report: Mapping[str, Any]) -> str:
         f"ops: {about['cpu']}, {about['cpus']} CPUs, {about['date']}, {(about['commit'] or 'none')[:10]}",
         "times of tinytensor by elements, median [quartiles]; beside others at the most elements: above 1 "
         "tinytensor is faster;",
-        ": predicted is measured / time to move the bytes; layouts as multiples of contiguous",
+        ": predicted is measured / time to move the bytes; layouts by contiguous (by copy and that)",
         "" if "GPU" not in findings else f"CUDA, CuPy, PyTorch on CUDA: {findings['GPU']}",
     ]
     return "\n".join(
         above + ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     )
+
+
+def layout_text(
+    name: str, layout: str, strided: Mapping[str, Any], copied: Mapping[str, Any], missing: str = "–"
+) -> str:
+    """The time in a layout as a multiple of contiguous inputs, and of copying them first where that is known.
+
+    Example:
+        >>> layout_text("exp", "sliced", {"exp": {"sliced": 2.0}}, {"exp": {"sliced": 0.9}})
+        '2.00 (0.90)'
+    """
+    if layout not in strided.get(name, {}):
+        return missing
+    beside = f" ({number(copied[name][layout])})" if layout in copied.get(name, {}) else ""
+    return number(strided[name][layout]) + beside
 
 
 def _crossover_text(findings: Mapping[str, Any], name: str) -> str:

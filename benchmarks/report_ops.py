@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import log
 from typing import Any
 
-from benchmarks.bench_ops import BETWEEN, COPIES, CUDA, NO_GPU, OURS, parts
+from benchmarks.bench_ops import BETWEEN, COPIES, CUDA, NO_GPU, OURS, layout_text, parts
 from benchmarks.charts import Bars, Chart, Lines
 from benchmarks.harness import number
 from benchmarks.op_cases import LAYOUTS, QUICK
@@ -103,10 +103,11 @@ def _cell(n: int | None) -> Html:
 
 
 def layouts(report: Saved) -> Html:
-    """Strided inputs as a multiple of contiguous ones."""
+    """Strided inputs as a multiple of contiguous ones, and of copying them first."""
     others = [layout for layout in LAYOUTS if layout != "contiguous"]
     found = report["findings"]["strided : contiguous"]
-    rows = [[name, *(number(at[o]) if o in at else "–" for o in others)] for name, at in found.items()]
+    copied = report["findings"].get("strided : copied first", {})
+    rows = [[name, *(layout_text(name, o, found, copied) for o in others)] for name in found]
     return data_table(["op", *others], rows)
 
 
@@ -137,7 +138,7 @@ def ops_part(report: Saved) -> Part:
     body: list[Any] = [
         heading("CPU and GPU"),
         *crossover_map(report),
-        heading("Layouts: time as a multiple of contiguous inputs"),
+        heading("Layouts: time as a multiple of contiguous inputs (and of a copy of them and that)"),
         layouts(report),
         heading("All ops, by elements of the largest input"),
         paragraph(

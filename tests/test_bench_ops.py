@@ -201,6 +201,7 @@ def test_conclusions_of_a_machine_with_a_gpu() -> None:
         "sliced": 3.0,
         "broadcast": 0.5,
     }
+    assert report.findings["strided : copied first"] == {}  # the copy was not measured
     where = report.findings["elements from which the GPU is faster"]
     assert 1 << 10 < where[CUDA]["add"] < 1 << 15
     assert where[COPIES]["add"] is None
@@ -208,6 +209,17 @@ def test_conclusions_of_a_machine_with_a_gpu() -> None:
     predicted = report.findings["predicted seconds"]
     assert predicted[f"add | {1 << 20} | contiguous"] == pytest.approx(12 * (1 << 20) / 10e9, rel=1e-3)
     assert f"{where[CUDA]['add']:,}" in report.table()
+
+
+def test_strided_inputs_are_compared_with_copying_them_first() -> None:
+    times = {
+        "clone": {"contiguous": {256: 1.0}, "transposed": {256: 4.0}},
+        "exp": {"contiguous": {256: 2.0}, "transposed": {256: 3.0}, "sliced": {256: 5.0}},
+        "add": {"contiguous": {256: 2.0}, "transposed": {256: 20.0}},
+    }
+    found = bench_ops.copied_first(times)
+    assert found["exp"] == {"transposed": 3.0 / (2.0 + 4.0)}
+    assert found["add"] == {"transposed": 20.0 / (2.0 + 2 * 4.0)}  # two operands, so two copies
 
 
 def test_without_a_gpu_the_table_says_so() -> None:

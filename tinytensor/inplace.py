@@ -361,7 +361,11 @@ def _store(target: Any, source: Any, dtype: DType) -> None:
         narrow(np.broadcast_to(source, target.shape), dtype, target)
     else:
         with np.errstate(invalid="ignore", over="ignore"):
-            copy_into(target, np.broadcast_to(_as_stored(source, dtype), target.shape))
+            stored = _as_stored(source, dtype)
+        if stored.shape == target.shape:
+            copy_into(target, stored)
+        else:
+            np.copyto(target, stored)
 
 
 def _as_stored(source: Any, dtype: DType) -> Any:

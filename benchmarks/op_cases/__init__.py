@@ -23,7 +23,10 @@ NOT_TIMED = {
     **dict.fromkeys(["assign", "split"], HISTORY),
     "transfer": "copies between devices: the column of CUDA with copies has them",
 }
-QUICK = ("add", "exp", "sum of rows", "softmax", "layer norm", "gelu", "matmul", "x.T.contiguous()")
+QUICK = (
+    *("add", "exp", "sum of rows", "softmax", "layer norm", "gelu", "matmul"),
+    *("x.T.contiguous()", "clone"),
+)
 GROUPS = (
     *(elementwise, reductions, rows, products, attention),
     *(copies, selections, selected_writes, sorts, random_numbers, optimizers),

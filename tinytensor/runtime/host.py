@@ -65,12 +65,15 @@ def copy_into(y: Array, x: Array) -> None:
     if x.size >= _FEW_COPIED:
         if config.host_kernels != "off" and _copying.copy(y, x):
             return
-        if x.size >= _LARGE and abs(y.strides[-1]) < abs(x.strides[-1]) >= 64:
-            # row by row, each number would come from another line of the cache, and lines would be gone
-            # before their other numbers are asked for
-            for j in range(0, y.shape[-1], _STRIP):
-                np.copyto(y[..., j : j + _STRIP], x[..., j : j + _STRIP])
-            return
+        if x.size >= _LARGE and x.ndim > 1:
+            order = sorted(range(y.ndim), key=lambda axis: -abs(y.strides[axis]))  # as y lies
+            y, x = y.transpose(order), x.transpose(order)
+            if abs(x.strides[-1]) >= 64:
+                # row by row, each number would come from another line of the cache, and lines would be gone
+                # before their other numbers are asked for
+                for j in range(0, y.shape[-1], _STRIP):
+                    np.copyto(y[..., j : j + _STRIP], x[..., j : j + _STRIP])
+                return
     np.copyto(y, x)
 
 
