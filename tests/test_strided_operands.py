@@ -9,7 +9,7 @@ import pytest
 import tinytensor as tt
 from tests.fused import Array, normal
 from tinytensor import lab
-from tinytensor.op import registry
+from tinytensor.op import Op, register, registry
 from tinytensor.ops import reduction_blocks
 from tinytensor.runtime import host
 
@@ -237,3 +237,13 @@ def test_the_document_names_the_ops_that_copy() -> None:
         if "gated" in copying:
             copying = copying - {"gated"} | {"gelu", "silu"}
         assert set(re.findall(r"`(\w+)`", line.split("|")[1])) == copying
+
+
+def test_an_op_names_inputs_that_it_has() -> None:
+    class NamesAnother(Op):
+        inputs = ("x",)
+        contiguous = ("lse",)
+
+    with pytest.raises(ValueError, match=r"names_another has no inputs \['lse'\]"):
+        register(NamesAnother)
+    assert "names_another" not in registry

@@ -109,6 +109,9 @@ def register(op: type[Op]) -> type[Op]:
         first, n = code.co_argcount, code.co_kwonlyargcount
         if _RESERVED & set(code.co_varnames[first : first + n]):
             raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} belong to backward")
+    unknown = {*op.contiguous, *op.rows, *op.dense} - {*op.inputs, "*"}
+    if unknown:
+        raise ValueError(f"{op.name} has no inputs {sorted(unknown)}")
     op.slots, plan = {}, []
     for i, text in enumerate(op.saves):
         name, _, condition = text.partition("?")

@@ -185,7 +185,7 @@ class CrossEntropyBackward(Op):
     saves = ("grad", "logits", "targets")
     dense = ("grad", "logits", "top", "log")
     may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
-    contiguous = ("grad", "logits", "lse")
+    contiguous = ("grad", "logits", "top", "log")
 
     @staticmethod
     def infer(
