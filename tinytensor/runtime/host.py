@@ -100,8 +100,10 @@ def fill(
     """
     if config.host_kernels == "off":
         host = None
+    elif host is not None and host(y, *xs):
+        return
     if y.size < _LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
-        _compute(function, host, y, xs)
+        silent().run(function, *xs, out=y)
         return
     order = _order(y, xs)
     if order is not None:
