@@ -13,7 +13,7 @@ FUNCTION_LINES, LINE_LENGTH = 60, 110
 # From the bottom up. A module imports from its own layer (without cycles) and from those below it.
 # A package stands for all modules in it.
 LAYERS = [
-    ["tinytensor.errors"],
+    ["tinytensor.errors", "tinytensor.scope"],
     ["tinytensor.shapes", "tinytensor.config", "tinytensor.grad_mode", "tinytensor.precision"],
     ["tinytensor.pytorch_names"],
     ["tinytensor.layout", "tinytensor.dtypes", "tinytensor.device", "tinytensor.random", "tinytensor.files"],

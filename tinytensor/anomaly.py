@@ -6,9 +6,10 @@ import linecache
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from .autograd import Algebra, Grads, Node, extra_of
 from .dispatch import observers, values
 from .errors import GradError
+from .scope import Scope
 from .storage import Storage
 
 __all__ = ["detect_anomaly"]
@@ -23,7 +25,21 @@ __all__ = ["detect_anomaly"]
 _HERE = os.path.dirname(__file__) + os.sep
 
 
-class detect_anomaly(ContextDecorator):  # noqa: N801 - a context manager and a decorator, as no_grad
+class Mode:
+    """What is looked for. Held by the variable alone, so that it ends with the context."""
+
+    __slots__ = ("__weakref__", "check_inf")
+
+    def __init__(self, check_inf: bool) -> None:
+        self.check_inf = check_inf
+
+
+_mode: ContextVar[Mode | None] = ContextVar("tinytensor_anomaly", default=None)
+_lock = threading.RLock()
+_modes: set[weakref.ref[Mode]] = set()  # of contexts that are open, in all threads
+
+
+class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager and a decorator, as no_grad
     """Raise at the first operation whose backward gives NaN, and name the line where its forward ran.
 
     While it is active, errors about overwritten tensors name the line of the in-place write, too. It holds
@@ -46,33 +62,28 @@ class detect_anomaly(ContextDecorator):  # noqa: N801 - a context manager and a 
         tinytensor.errors.GradError: backward: the gradient that divide gives its input 'b', ...
     """
 
+    variable = _mode
+
     def __init__(self, *, check_inf: bool = False) -> None:
         self.check_inf = check_inf
-        self._tokens: list[Token[detect_anomaly | None]] = []
 
-    def __enter__(self) -> detect_anomaly:
-        global _users
+    def inside(self) -> Mode:
+        """The mode, and for as long as there is one in any thread, those who are asked at each operation."""
+        mode = Mode(self.check_inf)
         with _lock:
-            _users += 1
-            if _users == 1:
+            _modes.add(weakref.ref(mode, _ended))
+            Algebra.check, Storage.locate = _check, _locate
+            if _trace not in observers:
                 observers.append(_trace)
-                Algebra.check, Storage.locate = _check, _locate
-        self._tokens.append(_mode.set(self))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        global _users
-        _mode.reset(self._tokens.pop())
-        with _lock:
-            _users -= 1
-            if not _users:
-                observers.remove(_trace)
-                Algebra.check = Storage.locate = None
+        return mode
 
 
-_mode: ContextVar[detect_anomaly | None] = ContextVar("tinytensor_anomaly", default=None)
-_lock = threading.Lock()
-_users = 0  # contexts open in all threads
+def _ended(mode: weakref.ref[Mode]) -> None:
+    with _lock:
+        _modes.discard(mode)
+        if not _modes:
+            observers[:] = [o for o in observers if o is not _trace]
+            Algebra.check = Storage.locate = None
 
 
 def _where() -> str:
@@ -97,14 +108,16 @@ def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
     mode = _mode.get()
     if mode is None:
         return
+    check_inf = mode.check_inf
+    del mode  # the traceback of an error would keep it
     for i, (g, parent) in enumerate(zip(back, node.parents, strict=True)):
-        if g is None or parent is None or not _bad(g, mode.check_inf):
+        if g is None or parent is None or not _bad(g, check_inf):
             continue
         names = node.op.inputs
-        given = any([o is not None and _bad(o, mode.check_inf) for o in grads])
+        given = any([o is not None and _bad(o, check_inf) for o in grads])
         raise GradError(
             f"backward: the gradient that {node.name} gives its input {names[i] if i < len(names) else i!r}, "
-            f"shape {g.shape}, has {_bad(g, mode.check_inf)}",
+            f"shape {g.shape}, has {_bad(g, check_inf)}",
             why=f"{_ran(node)}; the gradient that came to it {'had some, too' if given else 'was finite'}",
             fix="check the loss and the gradient passed to backward()"
             if given

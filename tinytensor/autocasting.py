@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from .dispatch import is_tensor
@@ -12,7 +11,7 @@ from .dtypes import DType, bfloat16, float16, float32
 from .errors import DTypeError
 from .grad_mode import grad_enabled
 from .ops.manipulation import cast
-from .precision import casting, using
+from .precision import Cast, casting, using
 
 __all__ = ["NARROW", "WIDE", "autocast", "is_autocast_enabled"]
 
@@ -40,7 +39,7 @@ WIDE = frozenset(
 )
 
 
-class autocast:  # noqa: N801 - a context manager and a decorator, named as in PyTorch
+class autocast(using):  # noqa: N801 - a context manager and a decorator, named as in PyTorch
     """Run matrix products and attention in 16 bits, and sums, norms, exponentials and losses in float32.
 
     Parameters and optimizer states stay in float32: inside, products get rounded copies of them, and the
@@ -74,17 +73,12 @@ class autocast:  # noqa: N801 - a context manager and a decorator, named as in P
                 why="it is about 16-bit floats; anything else is a dtype of the tensors themselves",
                 fix="autocast(tt.bfloat16) or autocast(tt.float16)",
             )
+        super().__init__(None)
         self.dtype, self.enabled, self.cache = dtype, bool(enabled), bool(cache)
-        self._open: list[AbstractContextManager[None]] = []
 
-    def __enter__(self) -> autocast:
-        context = using(_Casting(self.dtype, self.cache) if self.enabled else None)
-        context.__enter__()
-        self._open.append(context)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.pop().__exit__(*error)
+    def inside(self) -> Cast | None:
+        """What does the casting inside: for each `with` another, with nothing rounded yet."""
+        return _Casting(self.dtype, self.cache) if self.enabled else None
 
     def __call__(self, function: F) -> F:
         """Decorate: each call of `function` runs in this mode."""

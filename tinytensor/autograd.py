@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import GradError
-from .grad_mode import backward_mode, grad_enabled
+from .grad_mode import grad_enabled, in_backward
 from .graph import Algebra, Edge, Needs, Node, Output, count_edges, extra_of, key_of, leads_to, node_of
 from .hooks import Grads, replaced_all, run_tensor_hooks
 from .pytorch_names import AUTOGRAD, missing
@@ -260,13 +260,18 @@ def run(
     `.grad`, else add to the leaves' `.grad`. `create` records the pass itself; `retain` keeps what forward
     saved.
     """
-    with backward_mode(create, retain or create):
-        work = Pass(roots, wanted, retain or create, create)
-        work.run()
-        if wanted is not None:
-            return work.result(wanted)
-        work.accumulate()
-        return []
+    return in_backward(create, retain or create, _run, roots, wanted, retain or create, create)
+
+
+def _run(
+    roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
+) -> list[Tensor | None]:
+    work = Pass(roots, wanted, retain, create)
+    work.run()
+    if wanted is not None:
+        return work.result(wanted)
+    work.accumulate()
+    return []
 
 
 def retain(t: Tensor) -> None:

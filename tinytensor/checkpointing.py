@@ -10,15 +10,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 from .autograd import Node
 from .dispatch import is_tensor, observers
 from .errors import GradError
-from .grad_mode import backward_mode, grad_enabled
+from .grad_mode import grad_enabled, in_backward
 from .precision import casting, using
 from .random import default_generator
+from .scope import Scope
 
 __all__ = ["checkpoint"]
 
@@ -26,35 +27,48 @@ Mark = tuple[Any, ...]
 Version = tuple["weakref.ref[Any]", int]  # a storage that a node saved, and the version it had
 
 
-class Watch:
+_active: ContextVar[tuple[Watching, ...]] = ContextVar("tinytensor_checkpoints", default=())
+
+
+class Watch(Scope):
     """Calls `see` for each node that this thread makes while it is active; the innermost watch first."""
+
+    variable = _active
 
     def __init__(self, alone: bool = False) -> None:
         self._alone = alone  # the watches around are not told
 
-    def __enter__(self) -> Watch:
-        told = () if self._alone else _active.get()
-        self._token: Token[tuple[Watch, ...]] = _active.set((self, *told))
+    def inside(self) -> tuple[Watching, ...]:
+        """The active watches, and an observer for as long as they are that."""
+        watching = Watching(self)
         # behind the others, which see what a node saved before it is dropped; in front of the watches around
-        around = [i for i, o in enumerate(observers) if getattr(o, "__func__", None) is Watch._observe]
-        observers.insert(around[0] if around else len(observers), self._observe)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        observers.remove(self._observe)
-        _active.reset(self._token)
-        del self._token  # it knows the watches around
-
-    def _observe(self, node: Node, outs: Sequence[Any]) -> None:
-        # a view catches up with its base whenever it is next asked, so not at the same moment in both runs
-        if self in _active.get() and node.name != "reframe":
-            self.see(node, mark(node, outs))
+        around = [i for i, o in enumerate(observers) if isinstance(o, Observer)]
+        observers.insert(around[0] if around else len(observers), Observer(watching, observers.remove))
+        return watching, *(() if self._alone else _active.get())
 
     def see(self, node: Node, found: Mark) -> None:
         """What to do with a new node."""
 
 
-_active: ContextVar[tuple[Watch, ...]] = ContextVar("tinytensor_checkpoints", default=())
+class Watching:
+    """Held by the variable of active watches alone, so that it ends when they do."""
+
+    __slots__ = ("__weakref__", "watch")
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+
+class Observer(weakref.ref[Watching]):
+    """What dispatch calls, until the watching is over; then it is taken out of the list."""
+
+    __slots__ = ()
+
+    def __call__(self, node: Node, outs: Sequence[Any]) -> None:  # type: ignore[override]  # for dispatch
+        watching = super().__call__()
+        # a view catches up with its base whenever it is next asked, so not at the same moment in both runs
+        if watching in _active.get() and node.name != "reframe":
+            watching.watch.see(node, mark(node, outs))
 
 
 def mark(node: Node, outs: Sequence[Any]) -> Mark:
@@ -127,19 +141,22 @@ class Region(Watch):
             )
         self.check_arguments("running the function again would give other values")
         again = Again(self)
-        function, args, kwargs = self.call
         before = default_generator.get_state()
         try:
             if self.random is not None:
                 default_generator.set_state(self.random)
-            with backward_mode(create=True, retain=True), self.precision(), again:
-                function(*args, **kwargs)
+            in_backward(True, True, self._record_again, again)
         finally:
             if self.random is not None:
                 default_generator.set_state(before)
         if again.count != len(self.marks):
             raise _differs(again.count, f"{again.count} operations", f"{len(self.marks)}")
         self.found = again.found
+
+    def _record_again(self, again: Again) -> None:
+        function, args, kwargs = self.call
+        with self.precision(), again:
+            function(*args, **kwargs)
 
 
 class Again(Watch):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Generator
-from contextvars import ContextVar, Token
-from typing import Any, TypeVar
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
-from .precision import using
+from .precision import as_they_are
+from .scope import Scope
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+P = ParamSpec("P")
 
 _grad: ContextVar[bool] = ContextVar("tinytensor_grad", default=True)
 _retaining: ContextVar[bool] = ContextVar("tinytensor_retaining", default=True)
@@ -20,7 +24,7 @@ grad_enabled = _grad.get
 retaining = _retaining.get  # False only inside a backward pass that frees its graph as it goes
 
 
-class set_grad_enabled:  # noqa: N801 - a context manager and a decorator, named as in PyTorch
+class set_grad_enabled(Scope):  # noqa: N801 - a context manager and a decorator, named as in PyTorch
     """Turn recording on or off, as a context manager or a decorator. The mode belongs to the thread.
 
     A decorated generator takes each of its steps in the mode. Differs from PyTorch's, which also takes effect
@@ -37,15 +41,14 @@ class set_grad_enabled:  # noqa: N801 - a context manager and a decorator, named
         False
     """
 
+    variable = _grad
+
     def __init__(self, enabled: bool) -> None:
         self._enabled = bool(enabled)
-        self._tokens: list[Token[bool]] = []
 
-    def __enter__(self) -> None:
-        self._tokens.append(_grad.set(self._enabled))
-
-    def __exit__(self, *_: object) -> None:
-        _grad.reset(self._tokens.pop())
+    def inside(self) -> bool:
+        """The mode inside."""
+        return self._enabled
 
     def __call__(self, function: F) -> F:
         """Decorate: each call of `function` runs in this mode."""
@@ -135,20 +138,15 @@ def is_grad_enabled() -> bool:
     return grad_enabled()
 
 
-class backward_mode:  # noqa: N801
-    """The mode inside a backward pass: record it or not, keep the graph or not."""
+def in_backward(create: bool, retain: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in the mode of a backward pass: record it or not, keep the graph or not. The mode is
+    that of a context of its own, so it ends with the call, however that ends.
+    """
+    return copy_context().run(_in_backward, create, retain, partial(function, *args, **kwargs))
 
-    __slots__ = ("_create", "_precision", "_retain", "_tokens")
 
-    def __init__(self, create: bool, retain: bool) -> None:
-        self._create, self._retain = create, retain
-
-    def __enter__(self) -> None:
-        self._tokens = _grad.set(self._create), _retaining.set(self._retain)
-        self._precision = using(None)  # gradients have the dtypes of what they are gradients of
-        self._precision.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._precision.__exit__(*error)
-        _grad.reset(self._tokens[0])
-        _retaining.reset(self._tokens[1])
+def _in_backward(create: bool, retain: bool, function: Callable[[], T]) -> T:
+    _grad.set(create)
+    _retaining.set(retain)
+    as_they_are()  # gradients have the dtypes of what they are gradients of
+    return function()

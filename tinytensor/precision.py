@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-__all__ = ["Cast", "casting", "inputs_of", "using"]
+from .scope import Scope
+
+__all__ = ["Cast", "as_they_are", "casting", "inputs_of", "using"]
 
 
 class Cast(Protocol):
@@ -30,11 +31,19 @@ def inputs_of(name: str, *ins: Any) -> Sequence[Any]:
     return ins if cast is None else cast(name, ins)
 
 
-@contextmanager
-def using(cast: Cast | None) -> Iterator[None]:
+class using(Scope):  # noqa: N801
     """Let ops of this thread get their inputs from `cast`; None: as they are."""
-    token = _cast.set(cast)
-    try:
-        yield
-    finally:
-        _cast.reset(token)
+
+    variable = _cast
+
+    def __init__(self, cast: Cast | None) -> None:
+        self._cast = cast
+
+    def inside(self) -> Cast | None:
+        """What `casting` gives inside."""
+        return self._cast
+
+
+def as_they_are() -> None:
+    """Let ops get their inputs as they are, for the rest of a context made for one call."""
+    _cast.set(None)

@@ -16,7 +16,7 @@ from ..boundary import guarded
 from ..checkpointing import Dropped
 from ..dispatch import edge_of
 from ..errors import GradError
-from ..grad_mode import backward_mode
+from ..grad_mode import in_backward
 from ..gradients import start_gradient
 from ..graph import node_of
 from ..tensor import Tensor
@@ -185,10 +185,8 @@ def _steps(edge: Any, root: Tensor, retain: bool, create: bool) -> Iterator[Back
     work = _Stepwise([(edge, root)], None, retain, create)
     work.begin()
     while work.ready:
-        with backward_mode(create, retain):  # entered anew, since the caller's code runs between two steps
-            step = work.step()
-            work.accumulate_complete()
+        step = in_backward(create, retain, work.step)  # the caller's code, between steps, is in its own mode
+        in_backward(create, retain, work.accumulate_complete)
         yield step
         del step
-    with backward_mode(create, retain):
-        work.accumulate()
+    in_backward(create, retain, work.accumulate)

@@ -88,18 +88,23 @@ class AdamW(Optimizer):
         """
         with tt.no_grad():
             moving = {p for params, _ in self.ready() for p in params}
+            state = dict(self.state)
             together: dict[tt.Device, _Together] = {}
             for number, group in enumerate(self.param_groups):
                 options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
                 for p in group["params"]:
                     if p in moving:
-                        self.started(p)["step"] += 1
-                    step = self.state[p]["step"] if p in self.state else 1
+                        kept = state[p] if p in state else self.fresh(p)
+                        state[p] = {**kept, "step": kept["step"] + 1}
+                    step = state[p]["step"] if p in state else 1
                     members = together.get(p.device) or together.setdefault(p.device, _Together())
                     members.add(p, p in moving, number, step, options)
             for device, members in together.items():
                 members.write((self._together or {}).get(device), device)
-            self._together = together
+            self.state, self._together = (
+                state,
+                together,
+            )  # all parameters at once, should the step be interrupted
 
     def apply(self, scale: tt.Tensor | float | None = None) -> None:
         """Move the parameters by the step that `advance` has prepared: on a device without waiting for it,

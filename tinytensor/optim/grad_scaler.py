@@ -65,7 +65,8 @@ class GradScaler:
         self.growth_factor, self.backoff_factor = growth_factor, backoff_factor
         self.growth_interval = growth_interval
         self._scale, self._good = float(init_scale), 0
-        self._unscaled: dict[int, bool] = {}  # by optimizer of this step: whether its gradients are finite
+        # by optimizer of this step: whether its gradients are finite, and how often it had dropped others
+        self._unscaled: dict[int, tuple[bool, int]] = {}
 
     def scale(self, loss: tt.Tensor) -> tt.Tensor:
         """The loss, of any shape, times the factor: call backward on that."""
@@ -83,7 +84,7 @@ class GradScaler:
         """
         if not self.enabled:
             return
-        if id(optimizer) in self._unscaled:
+        if self._has_unscaled(optimizer):
             raise tt.GradError(
                 "GradScaler.unscale_: the gradients of this optimizer are unscaled already",
                 why="dividing twice would make them too small",
@@ -96,7 +97,11 @@ class GradScaler:
                 factor = tt.tensor(1 / self._scale, dtype=tt.float32, device=grads[0].device)
                 tt.scale_all_(grads, factor)
                 finite = bool(tt.isfinite(tt.grad_norm(grads)))
-        self._unscaled[id(optimizer)] = finite
+        self._unscaled[id(optimizer)] = finite, optimizer.dropped
+
+    def _has_unscaled(self, optimizer: Optimizer) -> bool:
+        """Whether it has divided these gradients; not if those were of a step that never came to `update`."""
+        return id(optimizer) in self._unscaled and self._unscaled[id(optimizer)][1] == optimizer.dropped
 
     def step(self, optimizer: Optimizer) -> bool:
         """Divide the gradients if that was not done yet, and take the step unless one of them overflowed.
@@ -105,9 +110,9 @@ class GradScaler:
             Whether the step was taken.
         """
         if self.enabled:
-            if id(optimizer) not in self._unscaled:
+            if not self._has_unscaled(optimizer):
                 self.unscale_(optimizer)
-            if not self._unscaled[id(optimizer)]:
+            if not self._unscaled[id(optimizer)][0]:
                 return False
         optimizer.step()
         return True
@@ -126,13 +131,13 @@ class GradScaler:
                 why="the factor follows what the gradients did",
                 fix="call step(optimizer) before it",
             )
-        if all(self._unscaled.values()):
-            self._good += 1
-            if self._good == self.growth_interval:
-                self._scale, self._good = self._scale * self.growth_factor, 0
-        else:
-            self._scale, self._good = self._scale * self.backoff_factor, 0
-        self._unscaled.clear()
+        good = self._good + 1 if all([finite for finite, _ in self._unscaled.values()]) else 0
+        factor = 1.0
+        if good == 0:
+            factor = self.backoff_factor
+        elif good == self.growth_interval:
+            factor, good = self.growth_factor, 0
+        self._scale, self._good, self._unscaled = self._scale * factor, good, {}  # all at once
 
     def state_dict(self) -> dict[str, Any]:
         """The factor and the count of good steps: what a checkpoint needs."""

@@ -43,6 +43,7 @@ class Optimizer:
     """
 
     buffers: ClassVar[tuple[str, ...]] = ()  # names of the tensors kept for each parameter, of its shape
+    dropped: int = 0  # calls of zero_grad, by which a GradScaler knows the gradients that it has divided
     counts: ClassVar[bool] = False  # whether "step", the number of steps of the parameter, is kept, too
 
     def __init__(self, params: Params, **options: Any) -> None:
@@ -191,10 +192,16 @@ class Optimizer:
         """The state of a parameter: zeros before its first step."""
         state = self.state.get(p)
         if state is None:
-            state = self.state[p] = {"step": 0} if self.counts else {}
-            for name in self.buffers:
-                state[name] = tt.zeros(p.shape, dtype=wide(p.dtype), device=p.device)
+            state = self.state[p] = self.fresh(p)
         return state
+
+    def fresh(self, p: tt.Tensor) -> dict[str, Any]:
+        """The state of a parameter before its first step. It belongs into `state` when it is complete: a step
+        that Ctrl-C interrupts leaves all of it or nothing.
+        """
+        counts = {"step": 0} if self.counts else {}
+        zeros = {n: tt.zeros(p.shape, dtype=wide(p.dtype), device=p.device) for n in self.buffers}
+        return {**counts, **zeros}
 
     def rate(self, group: Group, device: tt.Device, dtype: tt.DType) -> Any:
         """The learning rate: a number, or on a device a tensor there, so that a captured step follows it. The
@@ -210,6 +217,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or set them to zero in place."""
+        self.dropped += 1
         if set_to_none:
             for p in self._parameters():
                 p.grad = None

@@ -100,7 +100,9 @@ class SGD(Optimizer):
             grad: Any = p.grad
             lr = rates[p.device, wide(p.dtype)]
             if momentum:
-                formula = later if p in self.state else first
-                move(p, grad, self.started(p)["momentum"], formula=formula)
+                kept = self.state.get(p)
+                formula, state = (first, self.fresh(p)) if kept is None else (later, kept)
+                move(p, grad, state["momentum"], formula=formula)
+                self.state[p] = state  # not before: from then on it is no first step
             else:
                 move(p, grad, formula=plain)

@@ -1,0 +1,80 @@
+"""A value that a context variable has while a `with` statement runs, however it ends. Knows no mode."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar, Token
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+__all__ = ["Scope"]
+
+Tokens = list[Token[Any]]
+
+
+class Scope:
+    """Base of context managers that give a value to a context variable. A subclass says which.
+
+    Ctrl-C may raise KeyboardInterrupt in front of any line of Python code, so also in the middle of
+    `__enter__`, or in front of the first line of `__exit__`, where no `finally` can catch it. A mode that
+    these lines take back would stay for good. So it is not only them: `with` asks for a new `__exit__` each
+    time, nothing but the statement holds it, and when the statement lets go of it, by whatever way, the
+    variable gets its former value. No line of Python runs for that.
+    """
+
+    variable: ClassVar[ContextVar[Any]]
+    _next: weakref.ref[partial[None]] | None = None  # the `__exit__` of the `with` that is about to enter
+    _by_hand: Iterable[Tokens] = ()  # of calls of `__enter__` without a `with`; ExitStack makes such
+
+    def inside(self) -> Any:
+        """The value of the variable inside; asked anew each time. Subclasses define it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        tokens = _tokens_of(self._next)  # and not `_next` itself: a traceback would keep it with this frame
+        self._next = None
+        if tokens is None:
+            tokens = []
+            self._by_hand = [*self._by_hand, tokens]
+        tokens.extend(map(self.variable.set, (self.inside(),)))
+        return self
+
+    if TYPE_CHECKING:
+
+        def __exit__(self, *error: object) -> None: ...
+
+
+def _tokens_of(leave: weakref.ref[partial[None]] | None) -> Tokens | None:
+    """Where a `with` that is about to enter wants its token; None if there is no such."""
+    held = None if leave is None else leave()
+    return None if held is None else held.args[1]
+
+
+class _Exit:
+    """The `__exit__` of a scope."""
+
+    def __get__(self, scope: Scope | None, _: type[Scope]) -> Callable[..., None]:
+        if scope is None:
+            return _leave_by_hand  # as ExitStack asks for it
+        tokens: Tokens = []
+        resets = map(scope.variable.reset, tokens)  # makes the reset, once, when `next` is called
+        leave = partial(_leave, scope, tokens, resets)
+        leave.__dict__["end"] = scope._next = weakref.ref(leave, partial(next, resets))
+        return leave
+
+
+def _leave(scope: Scope, tokens: Tokens, resets: Iterator[None], *_: object) -> None:
+    if tokens:
+        next(resets)
+    else:
+        _leave_by_hand(scope)
+
+
+def _leave_by_hand(scope: Scope, *_: object) -> None:
+    *scope._by_hand, tokens = scope._by_hand
+    scope.variable.reset(*tokens)
+
+
+if not TYPE_CHECKING:
+    Scope.__exit__ = _Exit()
