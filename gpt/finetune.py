@@ -28,7 +28,7 @@ from gpt.instruct import FIELDS as INSTRUCT_FIELDS
 from gpt.instruct import InstructConfig, Instructing
 from gpt.lora import LoraConfig
 from gpt.model import GPT
-from gpt.presets import configs_from
+from gpt.presets import configs_from, with_warmup
 from gpt.run import refuse_ranks, refuse_to_overwrite, require_tokenizer
 from gpt.run_lock import alone_in
 from gpt.safetensors_file import require_writer
@@ -171,7 +171,9 @@ def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], bool]:
     origin, words = take_option(list(argv), "init_from")
     configs: tuple[Any, ...] = (method.tune, method.lora, *method.own)
     resume = origin == "resume"
-    return _resumed(name, words, configs) if resume else parse_overrides(argv, *configs), resume
+    if resume:
+        return _resumed(name, words, configs), True
+    return parse_overrides(with_warmup(argv, method.tune.warmup_steps), *configs), False
 
 
 def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gpt.console import counted
 from gpt.token_file import META_FORMAT, TokenFile
 from gpt.vocabulary import Tokenizer, check_text
 from tinytensor.errors import ArgumentError, SaveError
 from tinytensor.files import PathLike, text_chunks, unwritable
 
-__all__ = ["prepare", "prepare_text", "read_texts"]
+__all__ = ["describe_files", "prepare", "prepare_text", "read_texts"]
 
 Document = Iterable[str]  # chunks that may be encoded one by one
 Splits = tuple[TokenFile, TokenFile | None]  # train and val
@@ -124,6 +125,41 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
     """
     for file in _files(paths, pattern, "prepare"):
         yield from text_chunks(file, "prepare")
+
+
+def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
+    """Which files of a folder `prepare` reads, and what it leaves out.
+
+    Args:
+        folder: the folder.
+        pattern: as for `prepare`.
+
+    Returns:
+        A sentence.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b.txt", "a.txt", "c.py"):
+        ...     (folder / name).touch()
+        >>> print(describe_files(folder))
+        a.txt, b.txt are read, and 1 other file (.py) is not; python -m gpt data prepare takes a --pattern
+    """
+    every = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    read = _files(folder, pattern, "prepare")
+    others = [path for path in every if path not in set(read)]
+    names = [str(path.relative_to(folder)) for path in read]
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    said = f"{shown} {'is' if len(names) == 1 else 'are'} read"
+    if not others:
+        return said
+    kinds = sorted({path.suffix or path.name for path in others})
+    few = ", ".join(kinds[:6]) + (", …" if len(kinds) > 6 else "")
+    verb = "is" if len(others) == 1 else "are"
+    return (
+        f"{said}, and {counted(len(others), 'other file')} ({few}) {verb} not; "
+        "python -m gpt data prepare takes a --pattern"
+    )
 
 
 def _files(paths: PathLike | Sequence[PathLike], pattern: str, who: str) -> list[Path]:

@@ -7,7 +7,7 @@ from gpt.config import GPTConfig, TrainConfig, parse_overrides
 from gpt.fields import closest, take_option
 from tinytensor.errors import ArgumentError
 
-__all__ = ["PRESETS", "Preset", "configs_from", "describe_presets", "preset"]
+__all__ = ["PRESETS", "Preset", "configs_from", "describe_presets", "preset", "with_warmup"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,36 @@ def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainCon
         (3, 20)
     """
     name, rest = take_option(argv, "preset")
-    return parse_overrides(rest, *preset(name or default))
+    model, train = preset(name or default)
+    return parse_overrides(with_warmup(rest, train.warmup_steps), model, train)
+
+
+def with_warmup(words: Sequence[str], most: int) -> list[str]:
+    """A command line with a warmup that suits its number of steps, where it names that number alone.
+
+    Args:
+        words: of the command line.
+        most: the warmup of the recipe.
+
+    Returns:
+        The words, and `--warmup_steps` of at most a tenth of `--max_steps`.
+
+    Example:
+        >>> with_warmup(["--max_steps=50"], most=100)
+        ['--max_steps=50', '--warmup_steps=5']
+        >>> with_warmup(["--max_steps=50", "--warmup-steps=9"], most=100)
+        ['--max_steps=50', '--warmup-steps=9']
+    """
+    steps, warmup = [_value(words, name) for name in ("max_steps", "warmup_steps")]
+    if steps is None or warmup is not None or not steps.isdecimal():
+        return list(words)
+    return [*words, f"--warmup_steps={min(most, int(steps) // 10)}"]
+
+
+def _value(words: Sequence[str], name: str) -> str | None:
+    """The value of a field in a command line, which may be written with dashes."""
+    found = [take_option(words, form)[0] for form in (name, name.replace("_", "-"))]
+    return next((value for value in found if value is not None), None)
 
 
 def describe_presets() -> str:

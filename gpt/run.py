@@ -35,7 +35,7 @@ from gpt.evaluate import evaluate
 from gpt.initial_weights import load_weights
 from gpt.model import GPT
 from gpt.origins import no_such_run, require_data, require_origin
-from gpt.prepare import prepare, prepare_text, read_texts
+from gpt.prepare import describe_files, prepare, prepare_text, read_texts
 from gpt.recipe import SpikeGuard, optimizer_of
 from gpt.run_lock import alone_in
 from gpt.safetensors_file import Array, require_writer
@@ -218,6 +218,8 @@ class Run:
             named = config.tokenizer not in ("char", "word")
             path = saved if saved.is_file() else Path(config.tokenizer) if named else None
             tokenizer = None if path is None else load_tokenizer(path)
+            if path is not None:
+                self.train_config = replace(config, tokenizer=str(path))
             val = open_split(source, "val") if (source / "val.bin").is_file() else None
             return tokenizer, open_split(source, "train"), val
         prepared = self.folder / "data"
@@ -228,6 +230,8 @@ class Run:
             text = embedded_shakespeare()
             tokenizer = choose(config.tokenizer, text)
             return (tokenizer, *prepare_text(text, tokenizer, prepared))
+        if source.is_dir():
+            note(describe_files(source))
         tokenizer = choose(config.tokenizer, read_texts(config.data))
         return (tokenizer, *prepare(config.data, tokenizer, prepared))
 
@@ -356,7 +360,8 @@ def refuse_to_overwrite(folder: Path, command: str) -> None:
 def _refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
     """A run is resumed on the data, and with the optimizer, that it was started with."""
     saved = {"optimizer": "adamw", **checkpoint.state["train"]}  # older runs had no choice
-    for name in ("data", "tokenizer", "optimizer"):
+    own = (Path(config.data) / TOKENIZER).is_file()  # token files bring theirs, whatever the config says
+    for name in ("data", "optimizer") if own else ("data", "tokenizer", "optimizer"):
         if saved.get(name) != getattr(config, name):
             raise tt.ArgumentError(
                 f"train: --{name}={getattr(config, name)}, but the run was started with {saved.get(name)}",

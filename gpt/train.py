@@ -25,7 +25,7 @@ from gpt.generate import generate
 from gpt.health import HealthProbe, health_table
 from gpt.origins import read_configs, run_of, with_tokenizer_of
 from gpt.plan import plan
-from gpt.presets import describe_presets, preset
+from gpt.presets import describe_presets, preset, with_warmup
 from gpt.recipe import schedule_of
 from gpt.run import Run
 from gpt.run_lock import alone_in
@@ -385,4 +385,6 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
         begin = (begin[0] if name else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
     elif origin is not None and is_model_folder(Path(origin)):
         begin = (begin[0] if name else open_source(origin).config, with_tokenizer_of(Path(origin), begin[1]))
+    if origin != "resume":
+        words = with_warmup(words, begin[1].warmup_steps)
     return parse_overrides(words, *begin, *own)

@@ -1,5 +1,6 @@
 """What a new user tries: built-in examples on any model, one's own text, other programs' names of fields."""
 
+import json
 import os
 import re
 import shutil
@@ -226,3 +227,41 @@ def test_a_short_text_tunes_a_model_with_a_long_context(elsewhere, tmp_path, cap
     found = re.search(r"block_size <= (\d+)", capsys.readouterr().err)
     assert main([*words, f"--block_size={found[1]}"]) == 0
     assert from_pretrained("runs/lora")[0].config.block_size == int(found[1])
+
+
+def test_a_short_run_has_a_short_warmup(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("low lower lowest " * 99)
+    words = [f"--data={text}", "--max_steps=20", "--n_layer=1", "--n_embd=8", "--n_head=1"]
+    assert configs_of(words, preset("shakespeare-char-cpu"))[1].warmup_steps == 2
+    assert configs_of([*words, "--warmup_steps=7"], preset("shakespeare-char-cpu"))[1].warmup_steps == 7
+    assert configs_of(["--max_steps=9999"], preset("shakespeare-char-cpu"))[1].warmup_steps == 100
+    resumed = ["--init_from=resume", f"--out_dir={tmp_path / 'run'}"]
+    configs = configs_of([*words, *STEPS[1:], resumed[1], "--block_size=8"], preset("tiny"))
+    train(*configs, quiet=True)
+    assert configs_of([*resumed, "--max_steps=30"], preset("tiny"))[1].warmup_steps == 1  # as it was begun
+
+
+def test_a_folder_of_texts_says_what_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts" / "more").mkdir(parents=True)
+    for name in ("b.txt", "more/a.txt", "c.py", "d.md"):
+        (tmp_path / "texts" / name).write_text("low lower lowest " * 50)
+    assert main(["train", "--preset=tiny", "--data=texts", "--out_dir=run", *STEPS]) == 0
+    said = capsys.readouterr().err
+    assert "b.txt, more/a.txt are read, and 2 other files (.md, .py) are not" in said
+    assert "--pattern" in said
+
+
+def test_a_run_on_token_files_names_their_tokenizer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("low lower lowest " * 99)
+    assert main(["data", "prepare", "text", "--tokenizer=word", "--out=tokens"]) == 0
+    words = ["train", "--preset=tiny", "--block_size=8", "--data=tokens", "--out_dir=run"]
+    assert main([*words, *STEPS]) == 0
+    assert (
+        json.loads((tmp_path / "run/config.json").read_text())["train"]["tokenizer"]
+        == "tokens/tokenizer.json"
+    )
+    assert main([*words, "--init_from=resume", "--max_steps=3", "--warmup_steps=1"]) == 0
+    assert main(["train", "--out_dir=run", "--init_from=resume", "--max_steps=4"]) == 0
