@@ -25,7 +25,7 @@ pytestmark = [
 ]
 # 5 rows for 2 ranks: their shares are not equal
 TRAIN = ["train", "--preset=tiny", "--batch_size=5", "--gradient_accumulation_steps=2", "--log_interval=1"]
-TRAIN += ["--eval_interval=10", "--learning_rate=3e-3"]
+TRAIN += ["--eval_interval=10", "--learning_rate=3e-3", "--warmup_steps=2"]
 
 
 def environment(**more):
