@@ -30,7 +30,7 @@ LAYERS = [
     ["tinytensor.gradients", "tinytensor.representation", "tinytensor.namespace", "tinytensor.exchange"],
     ["tinytensor.tensor", "tinytensor.streams"],
     ["tinytensor.creation", "tinytensor.gradcheck", "tinytensor.cuda", "tinytensor.captured_graph"],
-    ["tinytensor.autocasting", "tinytensor.sequences"],
+    ["tinytensor.autocasting", "tinytensor.sequences", "tinytensor.arguments"],
     ["tinytensor.function", "tinytensor.checkpointing", "tinytensor.anomaly", "tinytensor.boundary"],
     ["tinytensor", "tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"],
     ["tinytensor.commands"],

@@ -122,3 +122,28 @@ def test_a_shape_is_given_once() -> None:
         with pytest.raises(tt.ArgumentError, match="twice"):
             make(2, shape=(2,))
     assert tt.full(shape=(2,), fill_value=3).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64"])
+def test_repr_reads_only_what_it_shows(dtype: str, device: str) -> None:
+    x = tt.ones(1, dtype=dtype, device=device).expand(2**30, 2**31)
+    shown = repr(x).partition("dtype")[0]
+    assert shown.count("1") == 6 * 6
+    assert f"{x}" == repr(x)
+
+
+def test_repr_of_a_long_tensor_is_that_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    for shape in [(51,), (60, 2), (8, 9), (9, 8, 7), (3, 3, 9), (1, 60, 1), (20, 1, 30)]:
+        a = rng.standard_normal(shape) * 10.0 ** rng.integers(-6, 7)
+        for view in (a, a.T, a[::-1], a[..., ::-1]):
+            with np.printoptions(threshold=50, precision=4, suppress=True):
+                want = np.array2string(view, separator=", ", prefix="tensor(")
+            assert repr(tt.from_numpy(view)) == f"tensor({want}, dtype=float64)"
+
+
+def test_rows_without_numbers_are_one_block() -> None:
+    x = tt.ones(1).expand(2**58, 1)[:, :0]
+    assert tt.rms_norm(x).shape == (2**58, 0)
+    assert tt.softmax(x).shape == (2**58, 0)

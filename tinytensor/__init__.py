@@ -7,7 +7,7 @@ from .anomaly import detect_anomaly
 from .autocasting import autocast, is_autocast_enabled
 from .autograd import Node
 from .boundary import guarded as _guarded
-from .boundary import takes_axis as _takes_axis
+from .boundary import has_options as _has_options
 from .captured_graph import CapturedGraph, before_replay, capture
 from .checkpointing import checkpoint
 from .config import config
@@ -499,12 +499,12 @@ __all__ = [
     "zeros_like",
 ]
 
-for _name in __all__:  # at the border, what is not a tensor is named; see boundary.py
+for _name in __all__:  # at the border, wrong arguments are named; see boundary.py
     _thing = globals()[_name]
-    if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") and not isinstance(_thing, type):
+    if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _has_options(_thing):
         globals()[_name] = _guarded(_thing)
 for _name in dir(Tensor):
-    if _takes_axis(_thing := getattr(Tensor, _name, None)):
+    if not _name.startswith("_") and _has_options(_thing := getattr(Tensor, _name, None), behind=1):
         setattr(Tensor, _name, _guarded(_thing))
 del _name, _thing
 

@@ -14,7 +14,7 @@ from .errors import DeviceError, ShapeError
 from .launching import dense_for_transfer
 from .layout import Layout, contiguous, large, ordered
 from .runtime import runtime_of
-from .runtime.host import NUMPY, Array, widen
+from .runtime.host import NUMPY, Array, widen, without_memory
 from .runtime.host_graph import refuse
 from .storage import Storage, adopt, alloc, alloc_on, view_buffer
 
@@ -154,7 +154,12 @@ def widened(op: str, array: Array, dtype: DType) -> Array:
     """Stored 16-bit floats as float32, for what computes in it."""
     if copies.listener is not None:
         copies.note(op, "dtype", 2 * array.nbytes, f"{dtype} is computed in float32")
-    return widen(array, dtype)
+    try:
+        return widen(array, dtype)
+    except (MemoryError, ValueError) as error:
+        if (missing := without_memory(op, error, array.size)) is None:
+            raise
+        raise missing from None
 
 
 def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device = cpu) -> Tensor:

@@ -1,57 +1,76 @@
-"""The border between users and ops: something that is no tensor, where one is needed, gets a message of ours.
+"""The border between users and ops: wrong arguments get messages of ours, worked out after the call failed.
 
-Ops read `x.layout` and `x.storage` without asking first, since asking costs time on the road of every call.
-Where the public name of a function is exported, the AttributeError of a list or an array becomes a DTypeError
-that says what to do, and so does the TypeError for a keyword of PyTorch such as `dim`. Of the methods, those
-that take an axis pass the border, too; the others need none: `self` is a tensor.
+Ops read `x.layout` and `x.storage` and pass options on to NumPy without asking first, since asking costs time
+in every call. Where the public name of a function is exported, an error that is not of ours is looked into:
+a keyword of PyTorch such as `dim`, an argument that is not what the signature says, no memory. Any other
+error passes as it is. Of the methods, those with options pass the border, too; the others need none: `self`
+is a tensor.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, TypeGuard, TypeVar
 
-from .errors import DTypeError
+from .arguments import misfit
+from .errors import NumberRangeError, TinyTensorError
 from .pytorch_names import other_keyword
-from .tensor import Tensor
+from .runtime.host import out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_ASKED = frozenset(
-    {"layout", "storage", "detach", "dtype", "shape", "_base", "_edge", "_requires", "is_floating"}
-)
-
 
 def guarded(function: F) -> F:
-    """The same function, with a clear error for an argument that is not a tensor."""
+    """The same function, with a clear error for an argument that is not what the signature says."""
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except AttributeError as error:
-            if error.name not in _ASKED or isinstance(error.obj, Tensor):
-                raise
-            raise DTypeError(
-                f"{function.__name__}: an operand of type {type(error.obj).__name__}",
-                why="it works on tensors; lists, numbers and arrays are not made tensors behind your back",
-                fix="make it a tensor first: tt.asarray(x)",
-            ) from None
-        except TypeError:
-            if kwargs and (found := other_keyword(function, kwargs)) is not None:
-                raise found from None
+        except TinyTensorError:
             raise
+        except Exception as error:
+            found = _explained(function, args, kwargs, error)
+            if found is None:
+                raise
+            raise found from None
 
     return checked  # type: ignore[return-value]  # wraps() keeps the signature
 
 
-def takes_axis(function: object) -> TypeGuard[Callable[..., Any]]:
-    """Whether a method has arguments for which PyTorch has other names."""
-    code = getattr(function, "__code__", None)
-    return code is not None and not _AXES.isdisjoint(
-        code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    )
+def _explained(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
+) -> TinyTensorError | None:
+    """What was wrong with a call that raised an error not of ours; None if this cannot be said."""
+    found: TinyTensorError | None = None
+    if isinstance(error, TypeError) and kwargs:
+        found = other_keyword(function, kwargs)
+    found = found or misfit(function, args, kwargs)
+    if found is None and isinstance(error, MemoryError):
+        return out_of_memory(function.__name__)
+    if found is None and isinstance(error, OverflowError):
+        return NumberRangeError(
+            f"{function.__name__}: a number is too large",
+            why=f"Python or NumPy said: {error}",
+            fix="give a smaller number",
+        )
+    return found
+
+
+def has_options(function: object, behind: int = 0) -> TypeGuard[FunctionType]:
+    """Whether a function has parameters, behind so many, that do not take just anything, or for
+    which PyTorch has other names.
+    """
+    if not isinstance(function, FunctionType):
+        return False
+    code = function.__code__
+    names = code.co_varnames[behind : code.co_argcount + code.co_kwonlyargcount]
+    kinds = {str(function.__annotations__.get(name)) for name in names}
+    return not _AXES.isdisjoint(names) or not kinds <= _FREE
 
 
 _AXES = frozenset({"axis", "axis1", "keepdims"})
+# What is taken as it comes: by operators, by the cheapest methods, and where tensors are made.
+_FREE = frozenset({"Any", "bool", "bool | None", "Operand", "Operand | None", "Generator | None", "None"})

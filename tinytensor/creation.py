@@ -12,7 +12,7 @@ from .device import Device, as_device, cpu
 from .dispatch import arr, from_array, upload, wrap
 from .dispatch import empty as empty_of
 from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64, uint64
-from .errors import ArgumentError, DTypeError, GradError, NumberRangeError, shown
+from .errors import ArgumentError, DTypeError, GradError, NumberRangeError, ShapeError, shown
 from .inplace import store
 from .layout import Layout, check_shape, contiguous, large
 from .ops.transfer import transfer
@@ -439,6 +439,12 @@ def full(
     """
     place = place_of(device, "full")
     value = tensor(fill_value, dtype=dtype)
+    if value.ndim:
+        raise ShapeError(
+            f"full: the value has shape {value.shape}",
+            why="one number is written everywhere",
+            fix="tt.broadcast_to(value, shape).clone()",
+        )
     made = empty_of(check_shape(shape, "full"), value.dtype, device=place)
     if place is cpu:
         do(lambda: np.copyto(arr(made), arr(value)))

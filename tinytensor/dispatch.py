@@ -37,6 +37,7 @@ from .op import register as register
 from .op import registry as registry
 from .precision import casting
 from .reuse import ATTACHED, reusable
+from .runtime.host import without_memory
 from .runtime.host_graph import capturing, graphs, refuse
 
 if TYPE_CHECKING:
@@ -207,7 +208,13 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     elif graphs and (graph := capturing()) is not None:
         host_work.note(graph, op, outs, ins, params)
     else:
-        host_work.run(op, outs, ins, arrays, params)
+        try:
+            host_work.run(op, outs, ins, arrays, params)
+        except (MemoryError, ValueError) as error:
+            largest = max([t.layout.size for t in (*ins, *outs) if t is not None])
+            if (missing := without_memory(op.name, error, largest)) is None:
+                raise
+            raise missing from None
     if recording:
         record(op, ins, tuple(edges), outs, params)
     if op.writes:

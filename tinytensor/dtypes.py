@@ -162,7 +162,13 @@ def promote(*dtypes: DType, scalars: tuple[type, ...] = (), what: str = "promoti
         pass
     result = _promote_tensors(dtypes, what) if dtypes else bool_
     for scalar in scalars:
-        weak = next(_BY_PYTHON_TYPE[t] for t in scalar.__mro__ if t in _BY_PYTHON_TYPE)  # an enum is an int
+        weak = next((_BY_PYTHON_TYPE[t] for t in scalar.__mro__ if t in _BY_PYTHON_TYPE), None)
+        if weak is None:  # an enum is an int
+            raise DTypeError(
+                f"{what}: an operand of type {scalar.__name__}",
+                why="only tensors and Python numbers can be combined",
+                fix="make it a tensor first: tt.asarray(x)",
+            )
         if weak.rank > result.rank:
             result = complex128 if weak is complex64 and result is float64 else weak
     return _promoted.setdefault((dtypes, scalars), result)

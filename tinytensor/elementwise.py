@@ -6,6 +6,7 @@ Python numbers are weak: they lift the kind of the result (int tensor + 0.5 → 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +24,7 @@ from .grad_mode import grad_enabled
 from .launching import View, view_of
 from .layout import broadcast_shapes, contiguous
 from .precision import casting
-from .runtime.host import NUMPY, Array, fill, narrow, silent
+from .runtime.host import NUMPY, Array, fill, narrow, silent, without_memory
 from .runtime.host_graph import HostGraph, capturing, graphs
 from .storage import Storage, adopt, alloc
 
@@ -302,25 +303,30 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
         return _elementwise_on_device(op, items, dtype, shape, device)
     out_dtype = bool_ if op.result == "bool" else _PARTS.get(dtype, dtype) if op.result == "real" else dtype
     layout = contiguous(shape)
-    arrays = _arrays(op, items, dtype)
-    if graphs and (graph := capturing()) is not None:
-        t = empty(shape, out_dtype)
-        _note(graph, op, items, arrays, dtype, t)
-    elif out_dtype.narrow:
-        t = _narrow_result(op, arrays, shape, out_dtype)
-    elif layout.small:
-        r = silent().run(op.ufunc, *arrays, out=..., order="C")
-        if r.dtype != NUMPY[out_dtype]:
-            if copies.listener is not None:
-                copies.note(op.name, "dtype", r.nbytes, f"the result becomes {out_dtype}")
-            r = r.astype(NUMPY[out_dtype])
-        t = wrap(r, layout, adopt(r, out_dtype))
-    else:
-        r, s = alloc(shape, out_dtype)
-        if config.debug and r.dtype.kind in "fc":
-            r.fill(np.nan)
-        fill(op.ufunc, r, *arrays, host=op.host)
-        t = wrap(r, layout, s)
+    try:
+        arrays = _arrays(op, items, dtype)
+        if graphs and (graph := capturing()) is not None:
+            t = empty(shape, out_dtype)
+            _note(graph, op, items, arrays, dtype, t)
+        elif out_dtype.narrow:
+            t = _narrow_result(op, arrays, shape, out_dtype)
+        elif layout.small:
+            r = silent().run(op.ufunc, *arrays, out=..., order="C")
+            if r.dtype != NUMPY[out_dtype]:
+                if copies.listener is not None:
+                    copies.note(op.name, "dtype", r.nbytes, f"the result becomes {out_dtype}")
+                r = r.astype(NUMPY[out_dtype])
+            t = wrap(r, layout, adopt(r, out_dtype))
+        else:
+            r, s = alloc(shape, out_dtype)
+            if config.debug and r.dtype.kind in "fc":
+                r.fill(np.nan)
+            fill(op.ufunc, r, *arrays, host=op.host)
+            t = wrap(r, layout, s)
+    except (MemoryError, ValueError) as error:
+        if (missing := without_memory(op.name, error, math.prod(shape))) is None:
+            raise
+        raise missing from None
     if out_dtype.is_inexact and grad_enabled():
         _record(op, items, t, shape, out_dtype)
     return t

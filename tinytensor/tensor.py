@@ -52,7 +52,7 @@ from .ops.trigonometric import TrigonometricMethods
 from .pytorch_names import METHODS, Elsewhere
 from .representation import represent
 from .runtime import runtime_of
-from .runtime.host import NUMPY, Array
+from .runtime.host import NUMPY, Array, out_of_memory
 from .storage import Storage
 
 
@@ -313,7 +313,10 @@ class Tensor(
 
     def tolist(self) -> Any:
         """The elements as nested Python lists (a plain number if there are no axes)."""
-        return values(self).tolist()
+        try:
+            return values(self).tolist()
+        except MemoryError:
+            raise out_of_memory("tolist") from None
 
     def __float__(self) -> float:
         return float(self.item())
@@ -348,12 +351,12 @@ class Tensor(
 
     def __len__(self) -> int:
         if not self.layout.shape:
-            raise TypeError("len() of a tensor without axes")
+            raise _without_axes("len")
         return self.layout.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.layout.shape:
-            raise TypeError("iteration over a tensor without axes")
+            raise _without_axes("iter")
         return iter(self.unbind(0))
 
     def __contains__(self, value: object) -> bool:
@@ -385,7 +388,13 @@ class Tensor(
         return transfer(self, _present(f"cuda:{index}" if index else "cuda", "cuda"))
 
     def to_device(self, device: Any, /, *, stream: None = None) -> Tensor:
-        """The array API's name for `to`; streams belong to other devices than the CPU."""
+        """The array API's name for `to`; the copy waits for its device, so there is no stream to choose."""
+        if stream is not None:
+            raise ArgumentError(
+                f"to_device: stream is of type {type(stream).__name__}",
+                why="a copy runs on the stream of the device that it comes from or goes to",
+                fix="leave the stream out",
+            )
         return transfer(self, _present(device, "to_device"))
 
     def reshape(self, *shape: Any, copy: bool | None = None) -> Tensor:
@@ -459,6 +468,14 @@ def _present(device: Any, what: str) -> Device:
     if place is not cpu:
         runtime_of(place)
     return place
+
+
+def _without_axes(what: str) -> DTypeError:
+    return DTypeError(  # a TypeError, which Python's own protocols expect
+        f"{what}: the tensor has no axes",
+        why="a single number has no length, and nothing to walk over",
+        fix="x.item() is the number, x.reshape(1) has an axis",
+    )
 
 
 def _meet(size: int, a: Layout, b: Layout) -> bool:

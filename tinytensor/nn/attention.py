@@ -67,7 +67,7 @@ class MultiHeadAttention(Module):
             raise tt.ArgumentError(
                 f"MultiHeadAttention: {num_heads} heads of {embed_dim} channels",
                 why="each head has equally many channels",
-                fix=f"num_heads={max(h for h in range(1, num_heads) if embed_dim % h == 0)}",
+                fix=f"num_heads={max(h for h in range(1, min(num_heads, 1000)) if embed_dim % h == 0)}",
             )
         self.dropout = check_share("MultiHeadAttention", "dropout", dropout)
         self.generator = generator

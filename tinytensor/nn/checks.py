@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from numbers import Real
 
 import tinytensor as tt
 
@@ -24,10 +25,10 @@ def check_size(layer: str, name: str, value: int, least: int = 1) -> int:
     return size
 
 
-def check_share(layer: str, name: str, value: float) -> float:
+def check_share(layer: str, name: str, value: object) -> float:
     """ArgumentError unless 0 <= value <= 1; the value."""
-    if not 0.0 <= value <= 1.0:
+    if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
         raise tt.ArgumentError(
-            f"{layer}: {name} is {value}", why="a probability lies in [0, 1]", fix=f"{layer}({name}=0.1)"
+            f"{layer}: {name} is {value!r}", why="a probability lies in [0, 1]", fix=f"{layer}({name}=0.1)"
         )
     return float(value)

@@ -165,6 +165,7 @@ def adamw_hyper(
 
     Raises:
         ArgumentError: step is below 1, or a beta outside [0, 1).
+        ShapeError: scale has axes.
 
     Example:
         >>> tt.adamw_hyper(lr=0.1, step=1, betas=(0.5, 0.5), weight_decay=0.0).tolist()
@@ -177,11 +178,17 @@ def adamw_hyper(
             why="steps count from 1, and a beta of 1 would never take in a gradient",
             fix="for example adamw_hyper(lr=3e-4, step=1, betas=(0.9, 0.95))",
         )
+    if is_tensor(scale) and scale.layout.shape:
+        raise ShapeError(
+            f"adamw_hyper: scale has shape {scale.layout.shape}",
+            why="all gradients are multiplied by one number",
+            fix="pass a number or a 0-d tensor, for example scale.sum()",
+        )
     number = 1.0 if is_tensor(scale) else scale
     place = as_device(device) if device is not None else scale.storage.device if is_tensor(scale) else cpu
     corrections = (1.0 - beta1**step, 1.0 - beta2**step)
     row = [lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2, *corrections, eps, weight_decay, number]
-    hyper = constant(np.array(row, np.float32), float32, place)
+    hyper = constant(np.array(list(map(float, row)), np.float32), float32, place)
     if is_tensor(scale):
         store(
             wrap(None, Layout((), (), HYPER - 1), hyper.storage), scale

@@ -481,7 +481,7 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number; x is bool.
+        DTypeError: an operand is complex, or neither tensor nor number; x and the bounds are bool.
 
     Memory: keeps x and the bounds for backward.
 

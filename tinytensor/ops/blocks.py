@@ -42,6 +42,8 @@ def row_blocks(rows: int, width: int, at_most: int = BLOCK) -> list[slice]:
     """Slices of the rows of a (rows, width) array, about BLOCK elements each and at most `at_most` rows, and
     equally many.
     """
+    if not width:
+        return [slice(0, rows)] if rows else []
     count = -(-rows // max(1, min(BLOCK // max(width, 1), at_most)))
     step = -(-rows // max(1, count))
     return [slice(i, min(i + step, rows)) for i in range(0, rows, max(1, step))]

@@ -201,7 +201,7 @@ def cached_self_attention(
         )
     if qkv.storage.dtype.is_floating and keys.storage.dtype.is_floating:
         qkv = cast(qkv, keys.storage.dtype)
-    if slopes is not None or window:
+    if (slopes is not None or window) and qkv.layout.shape and keys.layout.shape[1:]:
         H = _heads(qkv.layout.shape[-1], keys.layout.shape[1], size)
         check_past("cached_self_attention", H, True, window, slopes)
     return apply(CachedSelfAttention, qkv, keys, values, start, slopes, window=window)

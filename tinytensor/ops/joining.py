@@ -387,7 +387,7 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
         >>> tt.tile(tt.tensor([1, 2]), (2, 2)).tolist()
         [[1, 2, 1, 2], [1, 2, 1, 2]]
     """
-    given = [repetitions] if isinstance(repetitions, int) else list(repetitions)
+    given = list(repetitions) if hasattr(repetitions, "__iter__") else [repetitions]
     times = [as_int(r, "tile", "a number of repetitions") for r in given]
     _check_counts(min(times, default=0), "tile")
     shape = x.layout.shape
@@ -421,9 +421,9 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None
     shape = x.layout.shape
     if axis is None:
         return reshape(roll(reshape(x, -1), shift, 0), shape)
-    named = [axis] if isinstance(axis, int) else list(axis)
+    named = list(axis) if hasattr(axis, "__iter__") else [axis]
     axes = [normalize_axis(a, len(shape), "roll") for a in named]
-    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    shifts = list(shift) if hasattr(shift, "__iter__") else [shift] * len(axes)
     if len(shifts) != len(axes):
         raise ShapeError(
             f"roll: {len(shifts)} shifts for {len(axes)} axes",

@@ -508,7 +508,9 @@ def broadcast_to(x: Tensor, shape: Any) -> Tensor:
 
 
 def _as_tuple(shape: Any, what: str) -> Shape:
-    return (as_int(shape, what),) if isinstance(shape, int) else tuple([as_int(n, what) for n in shape])
+    if isinstance(shape, tuple) or hasattr(shape, "__iter__"):
+        return tuple([as_int(n, what) for n in shape])
+    return (as_int(shape, what, "a shape"),)
 
 
 def sum_to(x: Tensor, shape: Shape) -> Tensor:

@@ -146,7 +146,9 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
             fix="expand the tensor first: x.expand(…)",
         )
     meets = (
-        promote(dtype, value.storage.dtype) if is_tensor(value) else promote(dtype, scalars=(type(value),))
+        promote(dtype, value.storage.dtype)
+        if is_tensor(value)
+        else promote(dtype, scalars=(type(value),), what="masked_fill")
     )
     if meets is not dtype:
         raise DTypeError(

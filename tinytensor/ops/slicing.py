@@ -167,7 +167,9 @@ def windows(x: Tensor, sizes: Shape, steps: Shape, dilations: Shape) -> Tensor:
     return view(Windows, x, sizes=sizes, steps=steps, dilations=dilations)
 
 
-def as_strided(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int | None = None) -> Tensor:
+def as_strided(
+    x: Tensor, shape: int | Sequence[int], strides: Sequence[int], offset: int | None = None
+) -> Tensor:
     """Read the storage of x through any shape, strides and offset (all in elements): the view of all views.
 
     Args:

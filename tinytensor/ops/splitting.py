@@ -10,7 +10,7 @@ from ..dispatch import Op, apply, edge_of, new_node, register, registry
 from ..dtypes import DType
 from ..errors import ShapeError
 from ..grad_mode import grad_enabled
-from ..layout import Shape, as_int, normalize_axis
+from ..layout import Shape, as_int, check_shape, normalize_axis
 from ..viewing import make_view
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> t
     """
     at = normalize_axis(axis, len(x.layout.shape), "split")
     n = x.layout.shape[at]
-    if isinstance(sections_or_sizes, int):
+    if not hasattr(sections_or_sizes, "__iter__"):
         count = as_int(sections_or_sizes, "split", "the number of sections")
         if count < 1 or n % count:
             raise ShapeError(
@@ -68,6 +68,7 @@ def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> t
                 why="the size is not divisible by the number of parts",
                 fix="pass the sizes of the parts as a list, or use chunk()",
             )
+        check_shape((count, n // count), "split")
         sizes = (n // count,) * count
     else:
         sizes = tuple([as_int(n, "split") for n in sections_or_sizes])
@@ -105,7 +106,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
             f"chunk: {count} chunks", why="there must be at least one", fix="pass a positive number"
         )
     size = -(-n // count) or 1
-    sizes = tuple([min(size, n - start) for start in range(0, n, size)]) or (0,)
+    sizes = (size,) * (n // size) + ((n % size,) if n % size else ()) or (0,)
     return _parts(x, sizes, at, drop=False)
 
 

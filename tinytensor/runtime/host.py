@@ -332,7 +332,7 @@ class Pool:
             try:
                 block.bytes = np.empty(size_class + 64, np.uint8)
             except (MemoryError, ValueError):
-                raise _out_of_memory("allocation", size_class) from None
+                raise out_of_memory("allocation", size_class) from None
         block.offset = -block.bytes.ctypes.data % 64
         return block
 
@@ -395,12 +395,22 @@ _ALONE = _measure_alone()
 pool = Pool()
 
 
-def _out_of_memory(what: str, nbytes: int) -> AllocationError:
+def out_of_memory(what: str, nbytes: int | None = None) -> AllocationError:
+    """The error where the system gives no memory, for so many bytes if that is known."""
     return AllocationError(
-        f"{what}: {nbytes:,} bytes are not available",
+        f"{what}: {'the memory needed is' if nbytes is None else f'{nbytes:,} bytes are'} not available",
         why=f"the pool holds {pool.statistics.live:,} bytes in use, and the system gives no more",
         fix="make smaller tensors, or let go of some",
     )
+
+
+def without_memory(what: str, error: Exception, size: int) -> AllocationError | None:
+    """The error of ours where NumPy's code on arrays of so many elements found no memory, or (a ValueError of
+    NumPy's) needed more bytes than there are addresses; None for any other error.
+    """
+    if isinstance(error, TinyTensorError) or not (isinstance(error, MemoryError) or size >= 2**63 // 16):
+        return None
+    return out_of_memory(what)
 
 
 @contextmanager
@@ -411,7 +421,7 @@ def allocating(what: str, nbytes: int) -> Iterator[None]:
     except TinyTensorError:
         raise
     except (MemoryError, ValueError):  # ValueError: more bytes than there are addresses
-        raise _out_of_memory(what, nbytes) from None
+        raise out_of_memory(what, nbytes) from None
 
 
 # ---- scratch -----------------------------------------------------------------------------------------------

@@ -1,0 +1,141 @@
+"""Which argument of a call is not what the signature says. Asked only after the call failed.
+
+The annotations of public functions are a small language: names of types, `Sequence[...]`, `tuple[...]`, and
+`|` between alternatives. What is not in it fits.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .arrays import is_tensor
+from .errors import DTypeError, TinyTensorError
+
+__all__ = ["misfit"]
+
+_SHORT = {
+    "AxisLike": "int | Sequence[int] | None",
+    "Numbers": "int | Sequence[int]",
+    "Operand": "Tensor | complex",
+}
+_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "complex": "a number",
+    "bool": "True or False",
+    "str": "a string",
+    "None": "None",
+    "Tensor": "a tensor",
+    "Sequence[int]": "a sequence of integers",
+    "Sequence[Tensor]": "a sequence of tensors",
+    "tuple[float, float]": "two numbers",
+}
+
+
+def misfit(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> TinyTensorError | None:
+    """The error for the first argument that is not what the annotation of its parameter says."""
+    signature = inspect.signature(function)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return None  # too many, too few, or unknown: Python's message names them
+    for name, value in given.items():
+        parameter = signature.parameters[name]
+        several = parameter.kind is parameter.VAR_POSITIONAL
+        for x in value if several else (value,):
+            if parameter.kind is not parameter.VAR_KEYWORD and not _fits(x, str(parameter.annotation)):
+                return _wrong(function.__name__, name, x, str(parameter.annotation))
+    return None
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    return any([_is(value, kind) for kind in _alternatives(annotation)])
+
+
+def _alternatives(annotation: str) -> list[str]:
+    """The kinds between the outer bars, names of several kinds written out."""
+    kinds, depth = [""], 0
+    for letter in annotation:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "|" and depth == 0:
+            kinds.append("")
+        else:
+            kinds[-1] += letter
+    found: list[str] = []
+    for kind in kinds:
+        name = kind.strip()
+        found += _alternatives(_SHORT[name]) if name in _SHORT else [name]
+    return found
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Whether a value is of one kind; any value is of a kind that has no rule here."""
+    outer, _, inner = kind.removesuffix("]").partition("[")
+    match outer:
+        case "None":
+            return value is None
+        case "Tensor":
+            return is_tensor(value)
+        case "str":
+            return isinstance(value, str)
+        case "bool":
+            return isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1))
+        case "int":
+            return _converts(operator.index, value)
+        case "float":
+            return not isinstance(value, str | bytes | bytearray) and _converts(float, value)
+        case "complex":
+            return isinstance(value, int | float | complex | np.generic)
+        case "Sequence":
+            if isinstance(value, list | tuple):
+                return all([_fits(x, inner) for x in value])
+            return hasattr(value, "__iter__") and not is_tensor(value) and not isinstance(value, str | bytes)
+        case "tuple":
+            kinds = inner.split(", ")
+            if not isinstance(value, list | tuple) or len(value) != len(kinds):
+                return False
+            return all([_fits(x, k) for x, k in zip(value, kinds, strict=True)])
+    return True
+
+
+def _converts(convert: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        convert(value)
+    except OverflowError:
+        return True  # a number, too large
+    except Exception:
+        return False
+    return True
+
+
+def _wrong(what: str, name: str, value: Any, annotation: str) -> DTypeError:
+    kinds = _alternatives(annotation)
+    if "Tensor" in kinds:
+        return DTypeError(
+            f"{what}: an operand of type {type(value).__name__}",
+            why=f"{name} is a tensor; lists, numbers and arrays are not made tensors behind your back",
+            fix="make it a tensor first: tt.asarray(x)",
+        )
+    words = " or ".join(dict.fromkeys([_WORDS.get(kind, kind) for kind in kinds]))
+    return DTypeError(
+        f"{what}: {name} is {_described(value)}",
+        why=f"it is {words}",
+        fix=f"pass {words} as {name}",
+    )
+
+
+def _described(value: Any) -> str:
+    """A short value as it is written, or the type, and of tensors and arrays the shape."""
+    kind = type(value).__name__
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"a {kind} of shape {shape}"
+    text = repr(value) if isinstance(value, (str, bool, int, float, tuple, list, dict)) else ""
+    return text if 0 < len(text) <= 40 else f"of type {kind}"
