@@ -360,3 +360,17 @@ def test_grad_norm_is_the_norm_of_all_elements() -> None:
     np.testing.assert_allclose(norm.item(), expected, rtol=1e-6)
     x = leaf(normal(3, 4, dtype=np.float64))
     tt.gradcheck(lambda x: tt.grad_norm([x, x * 2.0]), [x])
+
+
+@pytest.mark.parametrize("host", ["auto", "off"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_linear_gelu_of_no_inner_size_is_gelu_of_the_bias(host: str, dtype: str) -> None:
+    before, tt.config.host_kernels = tt.config.host_kernels, host
+    try:
+        for shape in [(0,), (3, 0), (2, 7, 0)]:
+            x, bias = tt.ones(*shape, dtype=dtype), tt.tensor([1.0, -2.0], dtype=dtype)
+            y = tt.linear_gelu(x, tt.ones(0, 2, dtype=dtype), bias)
+            assert y.shape == (*shape[:-1], 2)
+            assert np.allclose(y.astype("float64").numpy(), [0.8412, -0.0454], atol=4e-3)
+    finally:
+        tt.config.host_kernels = before

@@ -237,3 +237,12 @@ def test_an_empty_mask_selects_nothing(shape, device):
             assert y.shape == shape
     assert x.grad.shape == shape
     assert [i.shape for i in tt.nonzero(x.detach())] == [i.shape for i in np.nonzero(expected)]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "uint64"])
+def test_no_indices_of_any_dtype_select_nothing(dtype):
+    none = tt.zeros(0, dtype=dtype)
+    assert tt.take(tt.ones(2, 3), none, -1).shape == (2, 0)
+    assert tt.gather(tt.ones(3), none, 0).shape == (0,)
+    assert tt.scatter_add(tt.ones(3), none, tt.ones(0), 0).tolist() == [1.0, 1.0, 1.0]
+    assert tt.ones(3)[none].shape == (0,)

@@ -259,6 +259,7 @@ def test_lines_fit_the_terminal(width):
         tt.arange(5000).reshape(50, 100).T,
         tt.ones(3, 4, dtype=tt.bool),
         tt.rand(70, 2, 40),
+        tt.rand(70, 2, 40) * 1e-5,
         tt.zeros(0),
     ]
     explanations = [t.explain() for t in tensors] + [lab.explain_expression(EXPRESSION + ".contiguous()")]

@@ -117,3 +117,16 @@ def test_gradients_of_what_many_rows_share() -> None:
     ids = tt.ones(N, dtype=tt.int64)
     close(gradient(lambda w: tt.embedding(w, ids), 3, 2)[1], TENTH * N)
     close(gradient(lambda w: w[ids], 3, 2)[1], TENTH * N)
+
+
+@pytest.mark.parametrize("n", [129, 1000, 4097, 5003])
+def test_numbers_of_one_axis_from_the_back(n: int) -> None:
+    """Runs of equal length leave a rest, which is one number where there is but one axis."""
+    numbers = np.random.default_rng(n).standard_normal(n)
+    for dtype in ("float32", "float64", "complex64"):
+        a = numbers.astype(dtype)
+        x = tt.from_numpy(a)[::-1]
+        exact = math.fsum(a.real.astype(float).tolist())
+        assert abs(complex(x.sum().item()) - exact) <= 1e-6 * float(np.abs(a).sum())
+        assert abs(complex(x.mean().item()) - exact / n) <= 1e-6
+    assert abs(tt.from_numpy(numbers)[::-1].var().item() - numbers.var()) <= 1e-12

@@ -381,3 +381,9 @@ def test_the_dtype_that_is_asked_for_is_that_of_the_result(name: str, device: st
         found = getattr(tt, name)(x, axis=1, dtype=dtype)
         assert found.dtype == getattr(tt, dtype)
         np.testing.assert_array_equal(found.to("cpu").numpy(), expected)
+
+
+def test_running_products_of_bools_begin_with_true() -> None:
+    x = tt.tensor([3, 0, 2])
+    assert tt.cumulative_prod(x, dtype="bool", include_initial=True).tolist() == [True, True, False, False]
+    assert tt.cumulative_sum(x, dtype="bool", include_initial=True).tolist() == [False, True, True, True]

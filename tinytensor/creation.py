@@ -439,7 +439,7 @@ def full(
     """
     place = place_of(device, "full")
     value = tensor(fill_value, dtype=dtype)
-    if value.ndim:
+    if value.layout.shape:
         raise ShapeError(
             f"full: the value has shape {value.shape}",
             why="one number is written everywhere",

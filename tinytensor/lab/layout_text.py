@@ -99,7 +99,7 @@ def _grid(blocks: Sequence[Block | None], label: Callable[[int], str], width: in
                 if row is None
                 else [label(e.position) if e else "…" for e in _middle_out(row, width, cell)]
             )
-            lines.append(" ".join([f" {text:>{cell}}" for text in texts]))
+            lines.append(_cut(" ".join([f" {text:>{cell}}" for text in texts]), width))
     return lines
 
 

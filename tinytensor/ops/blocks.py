@@ -4,7 +4,7 @@ threads for rows.
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from .. import copies
 from ..dispatch import is_tensor
@@ -20,7 +20,7 @@ def as_rows(a: Array) -> Array:
     if a.ndim == 2:
         return a
     width = a.shape[-1]
-    return reshaped(a, -1, width) if a.size else np.empty((0, width), a.dtype)
+    return reshaped(a, -1, width) if a.size else a.reshape(math.prod(a.shape[:-1]), width)
 
 
 def reshaped(a: Array, *shape: int) -> Array:

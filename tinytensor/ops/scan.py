@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd import Grads, Needs, Saved
 from ..dispatch import Op, Spec, Specs, apply, register
-from ..dtypes import DType, accumulator, as_dtype
+from ..dtypes import DType, accumulator, as_dtype, bool_
 from ..errors import DTypeError, ShapeError
 from ..launching import Launch, View
 from ..layout import as_int, normalize_axis
@@ -156,7 +156,7 @@ def _shifted(y: Tensor, axis: int, first: int) -> Tensor:
 def _with_first(y: Tensor, axis: int, first: int) -> Tensor:
     """first, y[0], y[1], …."""
     widths = [(int(i == axis), 0) for i in range(len(y.layout.shape))]
-    return pad(y, widths, constant_values=first)
+    return pad(y, widths, constant_values=bool(first) if y.storage.dtype is bool_ else first)
 
 
 # ---- functions ---------------------------------------------------------------------------------------------

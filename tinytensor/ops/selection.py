@@ -47,7 +47,7 @@ def out_of_range(index: int, axis: int, shape: Shape, what: str) -> IndexRangeEr
 def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
     """Indices from 0 to size - 1 as int64; negative ones count from the end, others raise."""
     if not index.size:
-        return index
+        return index.astype(np.int64, copy=False)
     low, high = int(index.min()), int(index.max())
     if low < -size or high >= size:
         raise out_of_range(high if high >= size else low, axis, shape, what)

@@ -135,7 +135,7 @@ def _sum_runs(x: Array, axes: Axes) -> Array:
         runs = elements[: k * length].reshape(k, length, *elements.shape[1:])  # a view
         np.add.reduce(runs, 1, out=sums[:k])
         if n > k * length:
-            np.add.reduce(elements[k * length :], 0, out=sums[k])
+            np.add.reduce(elements[k * length :], 0, out=sums[k:], keepdims=True)
         x = parts
     return x
 
