@@ -292,6 +292,8 @@ CALLS = {
     "one tensor for several": (lambda: tt.zero_all_(f(())), D, "no axes"),
     "broadcast to a fraction": (lambda: tt.broadcast_to(f(2), 1.5), D, "a shape of type float"),
     "broadcast to None": (lambda: tt.broadcast_to(f(2), None), D, "a shape of type NoneType"),
+    "order of one axis": (lambda: tt.permute_dims(f(2, 3), np.array(1)), D, "a sequence of integers"),
+    "copy of several": (lambda: tt.asarray(f(2), copy=np.array([1, 2])), D, "asarray: copy is a ndarray"),
     "order of axes": (lambda: tt.permute_dims(f(2, 3), 2**62), D, "a sequence of integers"),
     "ends of a list": (lambda: tt.linspace(0, [1, 2], 3), D, "linspace: stop is [1, 2]"),
     "memory of a tuple": (lambda: f(2).shares_memory((1,)), D, "shares_memory: an operand of type tuple"),
@@ -310,6 +312,8 @@ CALLS = {
     "cast of a giant, small enough": (
         lambda: tt.ones(1, dtype=tt.int64).expand(2**50).acosh(), tt.AllocationError, "acosh"),
     "16-bit giant": (lambda: tt.ones(1, dtype=tt.bfloat16).expand(2**50).exp(), tt.AllocationError, "exp"),
+    "write to no giant": (
+        lambda: tt.tensor([1j]).expand(2, 2**61)[:0].__setitem__(slice(2), 0), S, "too large"),
     "views of a giant": (lambda: f(1).expand(2**62).unbind(), tt.AllocationError, "unbind"),
     "parts of a giant": (lambda: f(0).expand(2**40, 0).chunk(2**60), tt.AllocationError, "chunk"),
     "walk over a giant": (lambda: iter(f(1).expand(2**62)), tt.AllocationError, "unbind"),

@@ -143,6 +143,12 @@ def test_repr_of_a_long_tensor_is_that_of_numpy() -> None:
             assert repr(tt.from_numpy(view)) == f"tensor({want}, dtype=float64)"
 
 
+def test_differences_of_nothing_end() -> None:
+    x = tt.arange(4)
+    assert [tt.diff(x, n=n).shape for n in (0, 1, 3, 4, 5, 2**62)] == [(4,), (3,), (1,), (0,), (0,), (0,)]
+    assert tt.diff(tt.ones(2, 3), 0, 2**31 - 1, prepend=tt.ones(1, 3)).shape == (0, 3)
+
+
 def test_rows_without_numbers_are_one_block() -> None:
     x = tt.ones(1).expand(2**58, 1)[:, :0]
     assert tt.rms_norm(x).shape == (2**58, 0)

@@ -396,3 +396,12 @@ def test_additions_begin_with_what_is_there() -> None:
         run("matmul", y, a, b, False, False, True, True)
     run("matmul", z, a, b, False, False, False, True)
     np.testing.assert_array_equal(y, z + z + z)
+
+
+def test_subnormal_bfloat16_numbers_count_as_written_or_as_0() -> None:
+    """As documented: the instructions of AVX512-BF16 and AMX take them for 0, NumPy's code does not."""
+    a, b = tt.full((26, 8), 2.0**-127, dtype=tt.bfloat16), tt.full((8, 62), 2.0**126, dtype=tt.bfloat16)
+    assert set((a @ b).astype(tt.float32).numpy().flat) in ({4.0}, {0.0})
+    tt.config.host_kernels = "off"
+    assert set((a @ b).astype(tt.float32).numpy().flat) == {4.0}
+    assert set(tt.outer(a[:, 0], b[0]).astype(tt.float32).numpy().flat) == {0.5}

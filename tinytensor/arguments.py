@@ -96,7 +96,7 @@ def _is(value: Any, kind: str) -> bool:
         case "Sequence":
             if isinstance(value, list | tuple):
                 return all([_fits(x, inner) for x in value])
-            return hasattr(value, "__iter__") and not is_tensor(value) and not isinstance(value, str | bytes)
+            return _converts(iter, value) and not is_tensor(value) and not isinstance(value, str | bytes)
         case "tuple":
             kinds = inner.split(", ")
             if not isinstance(value, list | tuple) or len(value) != len(kinds):

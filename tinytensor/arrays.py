@@ -124,17 +124,17 @@ def arr(t: Tensor) -> Array:
                 why="this step reads host memory, and the host does not see the memory of a device",
                 fix='copy it first: x.to("cpu")',
             )
-        if layout.size:
-            try:
+        try:
+            if layout.size:
                 array = view_buffer(storage, layout.shape, layout.strides, layout.offset)
-            except ValueError:
-                raise ShapeError(
-                    f"the tensor of shape {layout.shape} and dtype {storage.dtype} is too large to be read",
-                    why="NumPy counts its bytes, repeated ones too, with 64-bit signed integers",
-                    fix="read a part of it: x[:10]",
-                ) from None
-        else:
-            array = np.empty(layout.shape, NUMPY[storage.dtype])
+            else:
+                array = np.empty(layout.shape, NUMPY[storage.dtype])
+        except ValueError:
+            raise ShapeError(
+                f"reading: shape {layout.shape} of dtype {storage.dtype} is too large to be read",
+                why="NumPy counts its bytes in 64 bits: repeated ones, too, and in an empty shape 1 for 0",
+                fix="read a part of it: x[:10]",
+            ) from None
         t._array = array
     return array
 
