@@ -21,13 +21,14 @@ UNREACHED = {"__del__", "_ended"}  # finalisers
 
 @cache
 def with_ends(code: CodeType) -> frozenset[int]:
-    """Offsets of what calls `__exit__(None, None, None)` at the end of a block."""
+    """Offsets of what calls `__exit__(None, None, None)` at the end of a block, or in a return out of it."""
     steps = list(dis.get_instructions(code))
-    return frozenset(
-        steps[i].offset
-        for i in range(len(steps) - 2)
+    ends = [
+        i
+        for i in range(1, len(steps) - 2)
         if all(s.opname == "LOAD_CONST" and s.argval is None for s in steps[i : i + 3])
-    )
+    ]
+    return frozenset(steps[j].offset for i in ends for j in (i - (steps[i - 1].opname == "SWAP"), i))
 
 
 class Lines:

@@ -82,8 +82,9 @@ def _ended(mode: weakref.ref[Mode]) -> None:
     with _lock:
         _modes.discard(mode)
         if not _modes:
-            observers[:] = [o for o in observers if o is not _trace]
             Algebra.check = Storage.locate = None
+            if _trace in observers:
+                observers.remove(_trace)
 
 
 def _where() -> str:
