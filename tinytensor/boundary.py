@@ -68,10 +68,9 @@ def has_options(function: object, behind: int = 0) -> TypeGuard[FunctionType]:
     code = function.__code__
     names = code.co_varnames[behind : code.co_argcount + code.co_kwonlyargcount]
     kinds = {str(function.__annotations__.get(name)) for name in names}
-    return not _AXES.isdisjoint(names) or not kinds <= (_CHEAP if behind else _FREE)
+    return not _AXES.isdisjoint(names) or not kinds <= _FREE
 
 
 _AXES = frozenset({"axis", "axis1", "keepdims"})
-# What is taken as it comes: by operators and where tensors are made, and of methods by the cheapest.
-_FREE = frozenset({"Any", "bool", "Operand", "Operand | None", "Generator | None", "None"})
-_CHEAP = _FREE | {"bool | None"}
+# What is taken as it comes: by operators, by the cheapest methods, and where tensors are made.
+_FREE = frozenset({"Any", "bool", "bool | None", "Operand", "Operand | None", "Generator | None", "None"})

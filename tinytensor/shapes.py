@@ -4,8 +4,9 @@ Each function takes `what`, the name of the function that the user called, for i
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
+from typing import Any, TypeGuard
 
 from .errors import DTypeError, IndexRangeError, ShapeError, shown
 
@@ -16,6 +17,7 @@ __all__ = [
     "as_int",
     "broadcast_shapes",
     "check_shape",
+    "is_several",
     "normalize_axes",
     "normalize_axis",
     "normalize_key",
@@ -45,6 +47,11 @@ def as_int(value: object, what: str, noun: str = "a size") -> int:
         why="an integer is needed here; bools and floats are not taken for one",
         fix="convert it with int(...)",
     )
+
+
+def is_several(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value holds several, to be walked over; arrays and tensors without axes do not."""
+    return hasattr(value, "__iter__") and getattr(value, "shape", None) != ()
 
 
 def _sizes(shape: object, what: str) -> list[int]:

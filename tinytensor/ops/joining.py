@@ -16,7 +16,16 @@ from ..dispatch import Op, Spec, Specs, apply, constant, is_tensor, register, va
 from ..dtypes import DType, int64, promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..launching import Launch, View, write
-from ..layout import Layout, Shape, as_int, broadcast_shapes, check_shape, contiguous_strides, normalize_axis
+from ..layout import (
+    Layout,
+    Shape,
+    as_int,
+    broadcast_shapes,
+    check_shape,
+    contiguous_strides,
+    is_several,
+    normalize_axis,
+)
 from ..runtime.host import Array, allocating, copy_into
 from .gathering import take
 from .manipulation import broadcast_to, cast, expand, reshape, sum_to
@@ -387,7 +396,7 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
         >>> tt.tile(tt.tensor([1, 2]), (2, 2)).tolist()
         [[1, 2, 1, 2], [1, 2, 1, 2]]
     """
-    given = list(repetitions) if hasattr(repetitions, "__iter__") else [repetitions]
+    given = list(repetitions) if is_several(repetitions) else [repetitions]
     times = [as_int(r, "tile", "a number of repetitions") for r in given]
     _check_counts(min(times, default=0), "tile")
     shape = x.layout.shape
@@ -421,9 +430,9 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None
     shape = x.layout.shape
     if axis is None:
         return reshape(roll(reshape(x, -1), shift, 0), shape)
-    named = list(axis) if hasattr(axis, "__iter__") else [axis]
+    named = list(axis) if is_several(axis) else [axis]
     axes = [normalize_axis(a, len(shape), "roll") for a in named]
-    shifts = list(shift) if hasattr(shift, "__iter__") else [shift] * len(axes)
+    shifts = list(shift) if is_several(shift) else [shift] * len(axes)
     if len(shifts) != len(axes):
         raise ShapeError(
             f"roll: {len(shifts)} shifts for {len(axes)} axes",

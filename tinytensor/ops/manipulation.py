@@ -26,7 +26,7 @@ from ..dispatch import (
 from ..dtypes import DType, as_dtype
 from ..errors import ShapeError, TinyTensorError
 from ..launching import Launch, View, write
-from ..layout import Layout, Shape, as_int, normalize_axes, normalize_axis, resolve_shape
+from ..layout import Layout, Shape, as_int, is_several, normalize_axes, normalize_axis, resolve_shape
 from ..runtime.host import Array, copy_into, fill, narrow, widen
 from ..viewing import ViewOp, all_ints, known_view, make_view, remember, view
 from .reduction_grid import launch_reduction
@@ -508,7 +508,7 @@ def broadcast_to(x: Tensor, shape: Any) -> Tensor:
 
 
 def _as_tuple(shape: Any, what: str) -> Shape:
-    if isinstance(shape, tuple) or hasattr(shape, "__iter__"):
+    if isinstance(shape, tuple) or is_several(shape):
         return tuple([as_int(n, what) for n in shape])
     return (as_int(shape, what, "a shape"),)
 

@@ -10,7 +10,7 @@ from ..dispatch import Op, apply, edge_of, new_node, register, registry
 from ..dtypes import DType
 from ..errors import ShapeError
 from ..grad_mode import grad_enabled
-from ..layout import Shape, as_int, check_shape, normalize_axis
+from ..layout import Shape, as_int, check_shape, is_several, normalize_axis
 from ..viewing import make_view
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> t
     """
     at = normalize_axis(axis, len(x.layout.shape), "split")
     n = x.layout.shape[at]
-    if not hasattr(sections_or_sizes, "__iter__"):
+    if not is_several(sections_or_sizes):
         count = as_int(sections_or_sizes, "split", "the number of sections")
         if count < 1 or n % count:
             raise ShapeError(
