@@ -307,7 +307,9 @@ CALLS = {
     "parts of a fraction": (lambda: f(2).split(1.5), D, "split: the number of sections of type float"),
     "roll by a fraction": (lambda: f(2).roll(1.5), D, "roll: a shift of type float"),
     "heads that do not divide": (lambda: nn.MultiHeadAttention(7, 2**40), A, "num_heads=7"),
+    "heads of a NumPy integer": (lambda: nn.MultiHeadAttention(10**30, np.int64(2**62)), A, "num_heads="),
     # more memory than there is
+    "numbers beyond all addresses": (lambda: tt.linspace(0, 1, 2**63 - 1), tt.AllocationError, "linspace"),
     "cast of a giant": (lambda: tt.ones(1, dtype=tt.bool).expand(2**60) + 1.0, tt.AllocationError, "add"),
     "cast of a giant, small enough": (
         lambda: tt.ones(1, dtype=tt.int64).expand(2**50).acosh(), tt.AllocationError, "acosh"),

@@ -63,11 +63,12 @@ class MultiHeadAttention(Module):
         super().__init__()
         self.embed_dim = check_size("MultiHeadAttention", "embed_dim", embed_dim)
         self.num_heads = check_size("MultiHeadAttention", "num_heads", num_heads)
-        if embed_dim % num_heads:
+        if self.embed_dim % self.num_heads:
+            fitting = [h for h in range(1, min(self.num_heads, 1000)) if self.embed_dim % h == 0]
             raise tt.ArgumentError(
                 f"MultiHeadAttention: {num_heads} heads of {embed_dim} channels",
                 why="each head has equally many channels",
-                fix=f"num_heads={max(h for h in range(1, min(num_heads, 1000)) if embed_dim % h == 0)}",
+                fix=f"num_heads={max(fitting)}",
             )
         self.dropout = check_share("MultiHeadAttention", "dropout", dropout)
         self.generator = generator

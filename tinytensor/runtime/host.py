@@ -416,6 +416,8 @@ def without_memory(what: str, error: Exception, size: int) -> AllocationError | 
 @contextmanager
 def allocating(what: str, nbytes: int) -> Iterator[None]:
     """AllocationError where NumPy finds no memory for an array of its own, of so many bytes."""
+    if nbytes >= 2**63:  # NumPy's own arithmetic with sizes ends here
+        raise out_of_memory(what, nbytes)
     try:
         yield
     except TinyTensorError:
