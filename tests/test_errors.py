@@ -263,6 +263,7 @@ CALLS = {
     "empty_like": (lambda: tt.empty_like(()), D, "empty_like: an operand of type tuple"),
     "ones_like": (lambda: tt.ones_like(1), D, "ones_like: an operand of type int"),
     "full_like": (lambda: tt.full_like(None, 1), D, "full_like: an operand of type NoneType"),
+    "like, on no device": (lambda: tt.empty_like(f(2), device=np.ma.array([1, 2])), V, "empty"),
     "full_like of several": (lambda: tt.full_like(f(3), f(3)), S, "full: the value has shape (3,)"),
     "full of a huge shape": (lambda: tt.full(f(1).expand(2**62), 1.0), D, "a shape of type Tensor"),
     "tolerance": (lambda: tt.isclose(f(2), f(2), rtol=()), D, "isclose: rtol is ()"),

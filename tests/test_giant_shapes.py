@@ -143,6 +143,13 @@ def test_repr_of_a_long_tensor_is_that_of_numpy() -> None:
             assert repr(tt.from_numpy(view)) == f"tensor({want}, dtype=float64)"
 
 
+def test_nothing_is_selected_from_an_empty_giant() -> None:
+    for device in ("cpu", "emulated"):
+        x = tt.ones(1, device=device).expand(0, 2**40)
+        assert x[([],)].shape == (0, 2**40)
+        assert x.flip(0).contiguous().shape == (0, 2**40)
+
+
 def test_differences_of_nothing_end() -> None:
     x = tt.arange(4)
     assert [tt.diff(x, n=n).shape for n in (0, 1, 3, 4, 5, 2**62)] == [(4,), (3,), (1,), (0,), (0,), (0,)]

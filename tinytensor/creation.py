@@ -528,7 +528,7 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.empty_like(tt.ones(2, 3)).shape
         (2, 3)
     """
-    return empty(x.shape, dtype=_like(x, dtype), device=device or x.device)
+    return empty(x.shape, dtype=_like(x, dtype), device=x.device if device is None else device)
 
 
 def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -546,7 +546,7 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.zeros_like(tt.ones(2)).tolist()
         [0.0, 0.0]
     """
-    return full(x.shape, 0, dtype=_like(x, dtype), device=device or x.device)
+    return full(x.shape, 0, dtype=_like(x, dtype), device=x.device if device is None else device)
 
 
 def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -564,7 +564,7 @@ def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
         >>> tt.ones_like(tt.zeros(2)).tolist()
         [1.0, 1.0]
     """
-    return full(x.shape, 1, dtype=_like(x, dtype), device=device or x.device)
+    return full(x.shape, 1, dtype=_like(x, dtype), device=x.device if device is None else device)
 
 
 def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -583,4 +583,4 @@ def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = No
         >>> tt.full_like(tt.zeros(2), 3).tolist()
         [3.0, 3.0]
     """
-    return full(x.shape, fill_value, dtype=_like(x, dtype), device=device or x.device)
+    return full(x.shape, fill_value, dtype=_like(x, dtype), device=x.device if device is None else device)

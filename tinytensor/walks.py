@@ -39,6 +39,8 @@ def axes(what: str, shape: Steps, strides: Steps, index: str) -> tuple[int, byte
 
 @lru_cache(maxsize=10_000)
 def _packed(what: str, shape: Steps, strides: tuple[Steps, ...], index: str) -> tuple[int, bytes]:
+    if 0 in shape:  # the other sizes may be larger than the index holds
+        shape, strides = (0,), ((0,),) * len(strides)
     sizes, steps = merge(shape, strides)
     rank = next((r for r in RANKS if r >= len(sizes)), None)
     if rank is None:
