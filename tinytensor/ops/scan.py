@@ -273,7 +273,9 @@ def diff(
         )
     parts = [p for p in (prepend, x, append) if p is not None]
     y = concat(parts, at) if len(parts) > 1 else x
-    for _ in range(min(n, y.layout.shape[at] + 1)):  # then nothing is left
+    if not y.layout.size:
+        return getitem(y, _along(at, slice(min(n, y.layout.shape[at]), None)))
+    for _ in range(min(n, y.layout.shape[at])):  # then nothing is left
         y = subtract(getitem(y, _along(at, slice(1, None))), getitem(y, _along(at, slice(0, -1))))
     return y
 
