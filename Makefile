@@ -21,9 +21,9 @@ PYTEST := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv/bin/python -m pytest -q $
 PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
 # What a new op needs in other files: its cost, a case or a reason of the benchmarks, a call for a new .cu file.
-COMPLETE := tests/test_lab_profiler_devices.py::test_every_op_has_a_formula \
-	tests/test_bench_ops.py::test_every_op_has_a_case_or_a_reason \
-	tests/test_commands.py::test_every_file_of_kernels_has_an_exercise
+COMPLETE := tests/lab/test_profiler_devices.py::test_every_op_has_a_formula \
+	tests/benchmarks/test_ops.py::test_every_op_has_a_case_or_a_reason \
+	tests/commands/test_commands.py::test_every_file_of_kernels_has_an_exercise
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -34,7 +34,7 @@ demo: .venv/installed ## train a small GPT on Shakespeare: a minute or two
 	@$(ONE_THREAD) .venv/bin/python -m gpt demo
 
 check: lint ## format, lint, types, rules of the repository
-	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/test_architecture.py tests/test_repository.py $(COMPLETE)
+	@$(ONE_THREAD) .venv/bin/python -m pytest -q tests/project/test_architecture.py tests/project/test_repository.py $(COMPLETE)
 
 test: lint ## all of check, then all tests and the examples of all docstrings
 	@$(PYTEST) --doctest-modules $(CODE) tests
@@ -57,10 +57,10 @@ bench: .venv/installed ## time the engine on this machine, beside PyTorch once m
 	@if [ -e .venv-oracle/installed ]; then p=.venv-oracle; else p=.venv; fi; $$p/bin/python -m benchmarks quick
 
 kernels: .venv/installed ## docs/kernel_resources.md: what the kernels take from a GPU (needs none): minutes
-	@.venv/bin/python -m tests.kernel_table --main
+	@.venv/bin/python -m tests.helpers.kernel_table --main
 
 kernels-full: .venv/installed ## the same for all dtypes and 64-bit positions, compiling everything: an hour
-	@.venv/bin/python -m tests.kernel_table
+	@.venv/bin/python -m tests.helpers.kernel_table
 
 clean: ## remove what tools left behind (environments and runs stay)
 	@rm -rf build docs/build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,7 +34,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def _why_no_gpu() -> str:
     """What tests marked `gpu` miss here; nothing where there is a GPU."""
-    cupy_runtime = importlib.import_module("tinytensor.runtime.cupy_runtime")
+    cupy_runtime = importlib.import_module("tinytensor.runtime.cuda.runtime")
     try:
         cupy_runtime.device_count()
     except RuntimeError as error:  # a DeviceError

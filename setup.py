@@ -55,7 +55,7 @@ setup(
     packages=find_packages(include=["tinytensor", "tinytensor.*", "gpt", "gpt.*"]),
     package_data={
         "tinytensor": ["py.typed"],
-        "tinytensor.kernels": ["*.cu", "*.cuh", "*.h", "*.cpp", "README.md"],
+        "tinytensor.kernels": ["**/*.cu", "**/*.cuh", "**/*.h", "**/*.cpp", "README.md"],
         "tinytensor.runtime": ["**/*.h", "**/*.cpp"],
         "gpt": ["py.typed", "text/*"],
     },

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import tinytensor as tt
-from benchmarks import bench_traffic, commands, compare
+from benchmarks import commands
 from benchmarks.command_line import parser
-from benchmarks.contestants import BenchmarkError
-from benchmarks.harness import Report
+from benchmarks.contest.contest import Report
+from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.report import compare
+from benchmarks.suites import traffic
 
 
 def kernels_lab(options: argparse.Namespace) -> int:
@@ -65,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(f"written: {path}" for path in commands.report(options.out, options.files)))
             return 0
         if options.command == "kernel_traffic":
-            counted = bench_traffic.run()
-            print(bench_traffic.table(counted))
+            counted = traffic.run()
+            print(traffic.table(counted))
             print(f"\nwritten: {counted.write(options.out)}")
             return 0
         if options.command == "kernels_lab":

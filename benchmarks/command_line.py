@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import bench_dispatch
-from benchmarks.harness import RESULTS
+from benchmarks.contest.contest import RESULTS
+from benchmarks.suites import dispatch as bench_dispatch
 
 SHAPES = ("--shapes", "of S, M, L (%(default)s)")
 THREADS = ("--threads", "2 threads, or 1 on one CPU (%(default)s)")

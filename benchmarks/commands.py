@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from math import isqrt
 from pathlib import Path
 
-from benchmarks.contestants import BenchmarkError, has_torch
-from benchmarks.harness import Plan, Report
+from benchmarks.contest.contest import Plan, Report
+from benchmarks.contest.contestants import BenchmarkError, has_torch
 
 __all__ = ["COMMANDS", "quick", "report"]
 
@@ -32,7 +32,7 @@ def _words(options: argparse.Namespace, name: str, known: Iterable[str]) -> list
 
 
 def _shapes(options: argparse.Namespace) -> list[str]:
-    from benchmarks.bench_train import SHAPES
+    from benchmarks.suites.train import SHAPES
 
     return _words(options, "shapes", SHAPES)
 
@@ -47,7 +47,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 def dispatch(options: argparse.Namespace) -> list[Report]:
     """Small ops."""
-    from benchmarks import bench_dispatch
+    from benchmarks.suites import dispatch as bench_dispatch
 
     plan = Plan(options.rounds, options.retries, OP_SECONDS)
     return [bench_dispatch.run(plan, alone=options.alone, only=options.only)]
@@ -55,7 +55,7 @@ def dispatch(options: argparse.Namespace) -> list[Report]:
 
 def train(options: argparse.Namespace) -> list[Report]:
     """Steps of a training."""
-    from benchmarks import bench_train
+    from benchmarks.suites import train as bench_train
 
     who = {"alone": options.alone, "others": _words(options, "others", bench_train.OTHERS)}
     which = {"shapes": _shapes(options), "variants": _variants(options), "dtype": options.dtype}
@@ -64,14 +64,14 @@ def train(options: argparse.Namespace) -> list[Report]:
 
 def profile(options: argparse.Namespace) -> list[Report]:
     """Where the time of a step goes."""
-    from benchmarks import bench_profile
+    from benchmarks.suites import profile as bench_profile
 
     return [bench_profile.run(_plan(options), shapes=_shapes(options), variants=_variants(options))]
 
 
 def generate(options: argparse.Namespace) -> list[Report]:
     """Tokens that a GPT writes."""
-    from benchmarks import bench_generate
+    from benchmarks.suites import generate as bench_generate
 
     who = {"alone": options.alone, "others": _words(options, "others", bench_generate.OTHERS)}
     return [bench_generate.run(_plan(options), shapes=_shapes(options), variants=_variants(options), **who)]
@@ -79,7 +79,7 @@ def generate(options: argparse.Namespace) -> list[Report]:
 
 def nanogpt_cpu(options: argparse.Namespace) -> list[Report]:
     """A recipe, trained to the end."""
-    from benchmarks import bench_nanogpt_cpu
+    from benchmarks.suites import nanogpt_cpu as bench_nanogpt_cpu
 
     if not options.text.is_file():
         raise BenchmarkError(f"nanogpt-cpu: there is no file {options.text}")
@@ -95,7 +95,7 @@ def nanogpt_cpu(options: argparse.Namespace) -> list[Report]:
 
 def matmul_cpu(options: argparse.Namespace) -> list[Report]:
     """Matrix products."""
-    from benchmarks import bench_matmul_cpu
+    from benchmarks.suites import matmul_cpu as bench_matmul_cpu
 
     which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
     shapes, variants = _shapes(options), _variants(options)
@@ -104,7 +104,7 @@ def matmul_cpu(options: argparse.Namespace) -> list[Report]:
 
 def ops(options: argparse.Namespace) -> list[Report]:
     """Each op, over sizes and layouts."""
-    from benchmarks import bench_ops
+    from benchmarks.suites import ops as bench_ops
 
     sizes = options.sizes.split(",")
     if not all(word.isdecimal() and int(word) >= 16 and isqrt(int(word)) ** 2 == int(word) for word in sizes):
@@ -125,7 +125,7 @@ def ops(options: argparse.Namespace) -> list[Report]:
 
 def tokenizer(options: argparse.Namespace) -> list[Report]:
     """Training and encoding of byte-level BPE."""
-    from benchmarks import bench_tokenizer
+    from benchmarks.suites import tokenizer as bench_tokenizer
 
     what = {"text": str(options.text or ""), "kilobytes": options.kb, "vocab_size": options.vocab_size}
     return [bench_tokenizer.run(_plan(options), alone=options.alone, **what)]
@@ -133,14 +133,14 @@ def tokenizer(options: argparse.Namespace) -> list[Report]:
 
 def memory(options: argparse.Namespace) -> list[Report]:
     """Bytes of a training step."""
-    from benchmarks import bench_memory
+    from benchmarks.suites import memory as bench_memory
 
     return [bench_memory.run(shapes=_shapes(options), alone=options.alone)]
 
 
 def distributed(options: argparse.Namespace) -> list[Report]:
     """Several ranks."""
-    from benchmarks import bench_distributed
+    from benchmarks.suites import distributed as bench_distributed
 
     plan = Plan(options.rounds, options.retries)
     counts = {"ranks": options.ranks, "steps": options.steps}
@@ -149,7 +149,7 @@ def distributed(options: argparse.Namespace) -> list[Report]:
 
 def smollm2(options: argparse.Namespace) -> list[Report]:
     """A real model reads and writes."""
-    from benchmarks import bench_smollm2
+    from benchmarks.suites import smollm2 as bench_smollm2
 
     which = {"variants": _variants(options), "dtypes": _words(options, "dtypes", bench_smollm2.TOLERANCE)}
     return [bench_smollm2.run(_plan(options), alone=options.alone, **which)]
@@ -157,7 +157,21 @@ def smollm2(options: argparse.Namespace) -> list[Report]:
 
 def quick(options: argparse.Namespace) -> list[Report]:
     """A little of everything: small ops, a GPT's step, some ops over sizes, memory, a tokenizer."""
-    from benchmarks import bench_dispatch, bench_memory, bench_ops, bench_tokenizer, bench_train
+    from benchmarks.suites import (
+        dispatch as bench_dispatch,
+    )
+    from benchmarks.suites import (
+        memory as bench_memory,
+    )
+    from benchmarks.suites import (
+        ops as bench_ops,
+    )
+    from benchmarks.suites import (
+        tokenizer as bench_tokenizer,
+    )
+    from benchmarks.suites import (
+        train as bench_train,
+    )
 
     fewer = Plan(QUICK.rounds, QUICK.retries, 0.02)
     return [
@@ -171,7 +185,7 @@ def quick(options: argparse.Namespace) -> list[Report]:
 
 def report(folder: Path, files: list[Path]) -> list[Path]:
     """Write the page and its pictures; the files written."""
-    from benchmarks import report as pages
+    from benchmarks.report import report as pages
 
     return pages.save(pages.collect(files, folder), folder / "report.html")
 

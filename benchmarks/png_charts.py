@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.charts import Bars, Chart, Lines
-from benchmarks.contestants import installed
-from benchmarks.svg_charts import COLORS, color_of
+from benchmarks.contest.contestants import installed
+from benchmarks.report.charts import Bars, Chart, Lines
+from benchmarks.report.svg import COLORS, color_of
 
 __all__ = ["available", "write"]
 

@@ -1,6 +1,6 @@
 """A GPT on `tinytensor`: tokenizers, data, model, training, sampling. Start with `python -m gpt`."""
 
-from gpt.data import (
+from gpt.data.command import (
     Batches,
     TokenFile,
     consecutive_blocks,
@@ -9,8 +9,8 @@ from gpt.data import (
     prepare,
     prepare_text,
 )
-from gpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
-from gpt.tokenizer import load as load_tokenizer
+from gpt.tokenizers.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
+from gpt.tokenizers.tokenizer import load as load_tokenizer
 
 __all__ = [
     "BPETokenizer",

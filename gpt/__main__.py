@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 from gpt.console import plain, safe_output
 from gpt.fields import closest
-from gpt.stopping import SIGPIPE, Stopped, exit_code
+from gpt.training.stopping import SIGPIPE, Stopped, exit_code
 from tinytensor.errors import ArgumentError, MissingLibraryError, TinyTensorError
 
 __all__ = ["COMMANDS", "Command", "main"]
@@ -32,29 +32,29 @@ class Command:
 
 COMMANDS = {  # each line of the help has two
     "demo": Command("gpt.demo", "train on Shakespeare, and write"),
-    "train": Command("gpt.train", "train a model, or go on"),
-    "sample": Command("gpt.sample", "let a trained model write"),
-    "chat": Command("gpt.chat", "talk with a model such as smollm2"),
-    "incontext": Command("gpt.incontext", "examples in a prompt change answers"),
-    "eval": Command("gpt.scores", "loss, perplexity, bits per byte"),
-    "health": Command("gpt.health", "how a model's parts fared"),
-    "plan": Command("gpt.plan", "memory, FLOPs, minutes of a run"),
-    "trace": Command("gpt.trace", "follow a text, number by number"),
-    "attention": Command("gpt.attention_maps", "where each token looks"),
-    "lens": Command("gpt.lens", "what each layer would say"),
-    "loss-map": Command("gpt.loss_map", "which tokens were expected"),
-    "neighbours": Command("gpt.neighbours", "words with similar vectors"),
-    "skipgram": Command("gpt.skipgram", "vectors of words from a text"),
-    "ablate": Command("gpt.ablate", "train variants, and compare them"),
-    "masked": Command("gpt.masked", "an encoder that fills gaps"),
-    "translate": Command("gpt.translate", "an encoder-decoder on pairs"),
-    "finetune": Command("gpt.finetune", "train a trained model further"),
+    "train": Command("gpt.training.train", "train a model, or go on"),
+    "sample": Command("gpt.generation.sample", "let a trained model write"),
+    "chat": Command("gpt.generation.chat", "talk with a model such as smollm2"),
+    "incontext": Command("gpt.generation.incontext", "examples in a prompt change answers"),
+    "eval": Command("gpt.training.eval", "loss, perplexity, bits per byte"),
+    "health": Command("gpt.training.health", "how a model's parts fared"),
+    "plan": Command("gpt.training.plan", "memory, FLOPs, minutes of a run"),
+    "trace": Command("gpt.interpret.trace", "follow a text, number by number"),
+    "attention": Command("gpt.interpret.attention", "where each token looks"),
+    "lens": Command("gpt.interpret.lens", "what each layer would say"),
+    "loss-map": Command("gpt.interpret.loss_map", "which tokens were expected"),
+    "neighbours": Command("gpt.interpret.neighbours", "words with similar vectors"),
+    "skipgram": Command("gpt.experiments.skipgram", "vectors of words from a text"),
+    "ablate": Command("gpt.experiments.ablate", "train variants, and compare them"),
+    "masked": Command("gpt.experiments.masked", "an encoder that fills gaps"),
+    "translate": Command("gpt.experiments.translate", "an encoder-decoder on pairs"),
+    "finetune": Command("gpt.finetuning.finetune", "train a trained model further"),
     "classify": Command("gpt.classify", "labels, by a run of finetune"),
-    "tokenizer": Command("gpt.tokenizer", "train one, or see what it does"),
-    "import": Command("gpt.import_model", "a model from files or the hub"),
-    "export": Command("gpt.export_model", "a model for transformers"),
-    "info": Command("gpt.inventory", "the tensors in a model's file"),
-    "data": Command("gpt.data", "turn texts into token files"),
+    "tokenizer": Command("gpt.tokenizers.tokenizer", "train one, or see what it does"),
+    "import": Command("gpt.weights.import_model", "a model from files or the hub"),
+    "export": Command("gpt.weights.export_model", "a model for transformers"),
+    "info": Command("gpt.weights.info", "the tensors in a model's file"),
+    "data": Command("gpt.data.command", "turn texts into token files"),
 }
 
 

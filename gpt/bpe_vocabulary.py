@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from gpt.pretokens import NAME_BYTES, unprintable
-from gpt.vocabulary import check_text, check_utf8
+from gpt.tokenizers.base import check_text, check_utf8
+from gpt.tokenizers.pretokenize import NAME_BYTES, unprintable
 from tinytensor.errors import ArgumentError
 
 __all__ = ["check_special_tokens", "tokens_by_id"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpt.classifier import load_classifier
 from gpt.console import Parser
+from gpt.finetuning.classify import load_classifier
 
 __all__ = ["main"]
 

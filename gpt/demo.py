@@ -10,12 +10,12 @@ from itertools import count
 from pathlib import Path
 
 from gpt.config import describe_fields
-from gpt.evaluate import evaluate
 from gpt.presets import configs_from, preset
-from gpt.run import Run, load_model
-from gpt.run_lock import alone_in
-from gpt.stopping import exit_code
-from gpt.train import Trainer, describe, files_of
+from gpt.training.run import Run, load_model
+from gpt.training.run_lock import alone_in
+from gpt.training.stopping import exit_code
+from gpt.training.train import Trainer, describe, files_of
+from gpt.training.validation_loss import evaluate
 
 __all__ = ["main"]
 

@@ -2,16 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from . import cuda, errors
-from .anomaly import detect_anomaly
-from .autocasting import autocast, is_autocast_enabled
-from .autograd import Node
-from .boundary import guarded as _guarded
-from .boundary import has_options as _has_options
-from .captured_graph import CapturedGraph, before_replay, capture
-from .checkpointing import checkpoint
-from .config import config
-from .creation import (
+from tinytensor import cuda, errors
+from tinytensor.argument_errors import FUNCTIONS as _FUNCTIONS
+from tinytensor.argument_errors import missing as _missing
+from tinytensor.autograd.backward import Node
+from tinytensor.autograd.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from tinytensor.boundary import guarded as _guarded
+from tinytensor.boundary import has_options as _has_options
+from tinytensor.config import config
+from tinytensor.creation import (
     asarray,
     empty,
     empty_like,
@@ -25,8 +30,8 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .device import Device
-from .dtypes import (
+from tinytensor.device import Device
+from tinytensor.dtypes import (
     DType,
     bfloat16,
     can_cast,
@@ -48,10 +53,8 @@ from .dtypes import (
     uint32,
     uint64,
 )
-from .dtypes import (
-    bool_ as bool,
-)
-from .errors import (
+from tinytensor.dtypes import bool_ as bool
+from tinytensor.errors import (
     AllocationError,
     ArgumentError,
     DeviceError,
@@ -64,17 +67,16 @@ from .errors import (
     ShapeError,
     TinyTensorError,
 )
-from .function import Function
-from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .gradcheck import gradcheck, gradgradcheck
-from .gradients import grad
-from .layout import Layout
-from .namespace import __array_api_version__ as __array_api_version__
-from .namespace import __array_namespace_info__ as __array_namespace_info__
-from .namespace import e, inf, nan, newaxis, pi
-from .ops.activation import heaviside, relu
-from .ops.adamw import adamw_hyper, adamw_step, grad_norm
-from .ops.arithmetic import (
+from tinytensor.generator import Generator, default_generator, initial_seed, manual_seed
+from tinytensor.layout import Layout
+from tinytensor.namespace import __array_api_version__ as __array_api_version__
+from tinytensor.namespace import __array_namespace_info__ as __array_namespace_info__
+from tinytensor.namespace import e, inf, nan, newaxis, pi
+from tinytensor.ops.attention.attention import scaled_dot_product_attention
+from tinytensor.ops.attention.cached_attention import cached_self_attention
+from tinytensor.ops.attention.causal_self_attention import causal_self_attention
+from tinytensor.ops.elementwise.activation import heaviside, relu
+from tinytensor.ops.elementwise.arithmetic import (
     add,
     clip,
     divide,
@@ -87,9 +89,7 @@ from .ops.arithmetic import (
     remainder,
     subtract,
 )
-from .ops.attention import scaled_dot_product_attention
-from .ops.axes import expand_dims, matrix_transpose, moveaxis, permute_dims
-from .ops.bitwise import (
+from tinytensor.ops.elementwise.bitwise import (
     bitwise_and,
     bitwise_invert,
     bitwise_left_shift,
@@ -97,10 +97,7 @@ from .ops.bitwise import (
     bitwise_right_shift,
     bitwise_xor,
 )
-from .ops.cached_attention import cached_self_attention
-from .ops.causal_self_attention import causal_self_attention
-from .ops.choice import bernoulli, multinomial, permutation
-from .ops.comparison import (
+from tinytensor.ops.elementwise.comparison import (
     allclose,
     equal,
     greater,
@@ -119,24 +116,55 @@ from .ops.comparison import (
     signbit,
     where,
 )
-from .ops.convolution import avg_pool1d, avg_pool2d, conv1d, conv2d, max_pool1d, max_pool2d
-from .ops.cross_entropy import cross_entropy
-from .ops.dropout import dropout
-from .ops.einsum import einsum, tensordot, trace, vecdot
-from .ops.embedding import embedding
-from .ops.exponential import erf, exp, expm1, log, log1p, log2, log10, logaddexp, sigmoid, softplus, tanh
-from .ops.extremes import (
-    all,
-    any,
-    argmax,
-    argmin,
-    count_nonzero,
-    max,
-    min,
+from tinytensor.ops.elementwise.exponential import (
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+    sigmoid,
+    softplus,
+    tanh,
 )
-from .ops.gathering import gather, nonzero, one_hot, scatter_add, take, take_along_axis
-from .ops.gelu import gelu, silu
-from .ops.joining import (
+from tinytensor.ops.elementwise.gelu import gelu, silu
+from tinytensor.ops.elementwise.power import hypot, pow, reciprocal, rsqrt, sqrt, square
+from tinytensor.ops.elementwise.rounding import ceil, floor, round, trunc
+from tinytensor.ops.elementwise.sign_and_complex import (
+    abs,
+    conj,
+    copysign,
+    imag,
+    nextafter,
+    real,
+    sign,
+)
+from tinytensor.ops.elementwise.trigonometric import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cos,
+    cosh,
+    sin,
+    sinh,
+    tan,
+)
+from tinytensor.ops.indexing.gathering import (
+    gather,
+    nonzero,
+    one_hot,
+    scatter_add,
+    take,
+    take_along_axis,
+)
+from tinytensor.ops.indexing.masking import masked_fill, tril, triu
+from tinytensor.ops.joining.joining import (
     broadcast_arrays,
     cat,
     concat,
@@ -146,10 +174,53 @@ from .ops.joining import (
     stack,
     tile,
 )
-from .ops.layer_norm import layer_norm
-from .ops.linear_gelu import linear_gelu
-from .ops.loss import bce_with_logits, mse_loss, nll_loss
-from .ops.manipulation import (
+from tinytensor.ops.joining.padding import pad
+from tinytensor.ops.matmul.convolution import (
+    avg_pool1d,
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    max_pool1d,
+    max_pool2d,
+)
+from tinytensor.ops.matmul.einsum import einsum, tensordot, trace, vecdot
+from tinytensor.ops.matmul.linear_gelu import linear_gelu
+from tinytensor.ops.matmul.matmul import linear, matmul, outer
+from tinytensor.ops.nn.cross_entropy import cross_entropy
+from tinytensor.ops.nn.dropout import dropout
+from tinytensor.ops.nn.embedding import embedding
+from tinytensor.ops.nn.layer_norm import layer_norm
+from tinytensor.ops.nn.loss import bce_with_logits, mse_loss, nll_loss
+from tinytensor.ops.nn.rms_norm import rms_norm
+from tinytensor.ops.nn.softmax import log_softmax, softmax
+from tinytensor.ops.optim.adamw import adamw_hyper, adamw_step, grad_norm
+from tinytensor.ops.optim.multi_tensor import scale_all_, zero_all_
+from tinytensor.ops.random.random import normal, rand, randint, randn, uniform
+from tinytensor.ops.random.sampling import bernoulli, multinomial, permutation
+from tinytensor.ops.reductions.min_max import all, any, argmax, argmin, count_nonzero, max, min
+from tinytensor.ops.reductions.reduction import mean, prod, sum
+from tinytensor.ops.reductions.scan import cumulative_prod, cumulative_sum, diff
+from tinytensor.ops.reductions.sorting import (
+    argsort,
+    searchsorted,
+    sort,
+    topk,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from tinytensor.ops.reductions.statistics import (
+    logsumexp,
+    matrix_norm,
+    norm,
+    std,
+    var,
+    vector_norm,
+)
+from tinytensor.ops.views.axes import expand_dims, matrix_transpose, moveaxis, permute_dims
+from tinytensor.ops.views.manipulation import (
     astype,
     broadcast_to,
     clone,
@@ -163,67 +234,25 @@ from .ops.manipulation import (
     transpose,
     unsqueeze,
 )
-from .ops.many import scale_all_, zero_all_
-from .ops.masking import (
-    masked_fill,
-    tril,
-    triu,
-)
-from .ops.matmul import linear, matmul, outer
-from .ops.padding import (
-    pad,
-)
-from .ops.parts import abs, conj, copysign, imag, nextafter, real, sign
-from .ops.power import hypot, pow, reciprocal, rsqrt, sqrt, square
-from .ops.random import normal, rand, randint, randn, uniform
-from .ops.reduction import (
-    mean,
-    prod,
-    sum,
-)
-from .ops.rms_norm import rms_norm
-from .ops.rounding import ceil, floor, round, trunc
-from .ops.scan import (
-    cumulative_prod,
-    cumulative_sum,
-    diff,
-)
-from .ops.slicing import as_strided, diagonal, unfold
-from .ops.softmax import log_softmax, softmax
-from .ops.sorting import (
-    argsort,
-    searchsorted,
-    sort,
-    topk,
-    unique,
-    unique_all,
-    unique_counts,
-    unique_inverse,
-    unique_values,
-)
-from .ops.splitting import chunk, split, unbind
-from .ops.splitting import unbind as unstack
-from .ops.statistics import (
-    logsumexp,
-    matrix_norm,
-    norm,
-    std,
-    var,
-    vector_norm,
-)
-from .ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan
-from .pytorch_names import FUNCTIONS as _FUNCTIONS
-from .pytorch_names import missing as _missing
-from .random import Generator, default_generator, initial_seed, manual_seed
-from .runtime.host_threads import get_num_threads, set_num_threads
-from .sequences import arange, eye, linspace
-from .storage import Storage
-from .tensor import Tensor
+from tinytensor.ops.views.slicing import as_strided, diagonal, unfold
+from tinytensor.ops.views.splitting import chunk, split, unbind
+from tinytensor.ops.views.splitting import unbind as unstack
+from tinytensor.runtime.cpu.threads import get_num_threads, set_num_threads
+from tinytensor.sequences import arange, eye, linspace
+from tinytensor.storage import Storage
+from tinytensor.tensor import Tensor
+from tinytensor.transforms.anomaly import detect_anomaly
+from tinytensor.transforms.autocast import autocast, is_autocast_enabled
+from tinytensor.transforms.capture import CapturedGraph, before_replay, capture
+from tinytensor.transforms.checkpoint import checkpoint
+from tinytensor.transforms.function import Function
+from tinytensor.transforms.gradcheck import gradcheck, gradgradcheck
+from tinytensor.transforms.gradients import grad
 
 __version__ = "0.1.0"
 
 # last, because layers and optimizers are written with the names above
-from . import nn, optim
+from tinytensor import nn, optim
 
 __all__ = [
     "AllocationError",

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import is_tensor
-from .errors import DTypeError, TinyTensorError
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.errors import DTypeError, TinyTensorError
 
 __all__ = ["misfit"]
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, TypeGuard, TypeVar
 
-from .arguments import misfit
-from .errors import NumberRangeError, TinyTensorError
-from .pytorch_names import other_keyword
-from .runtime.host import out_of_memory
+from tinytensor.argument_errors import other_keyword
+from tinytensor.arguments import misfit
+from tinytensor.errors import NumberRangeError, TinyTensorError
+from tinytensor.runtime.cpu.memory import out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from .errors import ArgumentError
+from tinytensor.errors import ArgumentError
 
 __all__ = ["Config", "config"]
 
@@ -23,10 +23,10 @@ class Config:
             does its work. The environment variable TINYTENSOR_HOST_KERNELS sets what it is at first
             (default "auto").
         matmul: who multiplies matrices. On a GPU: "own" kernels, the "vendor" (cuBLAS; not in a captured
-            graph), or "auto", which takes the faster one by a table in `ops/gemm.py`: so far, always our own.
+            graph), or "auto", which takes the faster one by a table in `gemm.py`: our own, so far.
             On "emulated" and "checked", "vendor" raises DeviceError. On the CPU: "own" kernels (where they
             are compiled and fit: see `host_kernels`), the "vendor" (the BLAS of NumPy), or "auto", by the
-            table of shapes and processors in `kernels/matmul_choice.h` (default "auto").
+            table of shapes and processors in `kernels/matmul/matmul_choice.h` (default "auto").
         tf32: let products of float32 matrices on devices run on tensor cores, which round each factor to 11
             bits: several times as fast, with errors of 0.0005 instead of 0.00000006. Needs sm_80; the CPU and
             older GPUs compute in float32 as before (default False).

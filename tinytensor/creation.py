@@ -7,20 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from . import copies
-from .device import Device, as_device, cpu
-from .dispatch import arr, from_array, upload, wrap
-from .dispatch import empty as empty_of
-from .dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64, uint64
-from .errors import ArgumentError, DTypeError, GradError, NumberRangeError, ShapeError, shown
-from .inplace import store
-from .layout import Layout, check_shape, contiguous, large
-from .ops.transfer import transfer
-from .runtime import runtime_of
-from .runtime.host import NUMPY, Array, dtype_of, narrow
-from .runtime.host_graph import do
-from .storage import borrow, wrap_foreign
-from .tensor import Tensor
+from tinytensor.device import Device, as_device, cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.transfer import arr, from_array, upload, wrap
+from tinytensor.dispatch.transfer import empty as empty_of
+from tinytensor.dtypes import (
+    DType,
+    as_dtype,
+    bfloat16,
+    bool_,
+    complex64,
+    float32,
+    iinfo,
+    int64,
+    uint64,
+)
+from tinytensor.errors import (
+    ArgumentError,
+    DTypeError,
+    GradError,
+    NumberRangeError,
+    ShapeError,
+    shown,
+)
+from tinytensor.layout import Layout, check_shape, contiguous, large
+from tinytensor.ops.inplace import store
+from tinytensor.ops.views.device_transfer import transfer
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.graph import do
+from tinytensor.runtime.cpu.memory import NUMPY, Array, dtype_of, narrow
+from tinytensor.storage import borrow, wrap_foreign
+from tinytensor.tensor import Tensor
 
 
 def place_of(device: Any, what: str) -> Device:

@@ -3,7 +3,7 @@
 import re
 from difflib import get_close_matches
 
-from .errors import DeviceError
+from tinytensor.errors import DeviceError
 
 __all__ = ["DEVICE_TYPES", "Device", "as_device", "cpu"]
 

@@ -7,7 +7,7 @@ floats, floats over integers, integers over bools. `promotion_table` prints all 
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from .errors import ArgumentError, DTypeError
+from tinytensor.errors import ArgumentError, DTypeError
 
 __all__ = [
     "ALL",

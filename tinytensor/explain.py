@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .lab import Explanation
-    from .tensor import Tensor
+    from tinytensor.lab import Explanation
+    from tinytensor.tensor import Tensor
 
 
 def _lab() -> Any:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from .errors import ArgumentError, FormatError, SaveError
+from tinytensor.errors import ArgumentError, FormatError, SaveError
 
 __all__ = [
     "PathLike",

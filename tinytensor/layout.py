@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import prod
 
-from .errors import ArgumentError, IndexRangeError, ShapeError, shown
-from .shapes import (
+from tinytensor.errors import ArgumentError, IndexRangeError, ShapeError, shown
+from tinytensor.shapes import (
     Key,
     Shape,
     as_int,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from . import dtypes
-from .device import Device, as_device, cpu
-from .dtypes import DType, isdtype
+from tinytensor import dtypes
+from tinytensor.device import Device, as_device, cpu
+from tinytensor.dtypes import DType, isdtype
 
 __all__ = [
     "NamespaceInfo",

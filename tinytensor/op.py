@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from .dtypes import DType
+from tinytensor.dtypes import DType
 
 if TYPE_CHECKING:
-    from .tensor import Tensor
+    from tinytensor.tensor import Tensor
 
 __all__ = ["Op", "Shape", "Spec", "Specs", "register", "registry", "snake_case"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from .scope import Scope
+from tinytensor.scope import Scope
 
 __all__ = ["Cast", "as_they_are", "casting", "inputs_of", "using"]
 

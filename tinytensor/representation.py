@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .device import cpu
-from .dispatch import values, wrap
-from .errors import GradError
-from .layout import Layout
-from .runtime.host import Array
+from tinytensor.device import cpu
+from tinytensor.dispatch.transfer import values, wrap
+from tinytensor.errors import GradError
+from tinytensor.layout import Layout
+from tinytensor.runtime.cpu.memory import Array
 
 if TYPE_CHECKING:
-    from .tensor import Tensor
+    from tinytensor.tensor import Tensor
 
 _SHOWN = 50  # elements: so many are shown in full
 

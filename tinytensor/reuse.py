@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .dtypes import DType
-from .runtime.host import NUMPY
-from .storage import DeviceStorage, PooledStorage, alloc
+from tinytensor.dtypes import DType
+from tinytensor.runtime.cpu.memory import NUMPY
+from tinytensor.storage import DeviceStorage, PooledStorage, alloc
 
 if TYPE_CHECKING:
-    from .tensor import Tensor
+    from tinytensor.tensor import Tensor
 
 
 ATTACHED = "from what forward saved"  # as `_origin`: made for one backward, not a tensor of the user

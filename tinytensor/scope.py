@@ -29,7 +29,7 @@ class Scope:
 
     def inside(self) -> Any:
         """The value of the variable inside; asked anew each time. Subclasses define it."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} has no inside()")
 
     def __enter__(self) -> Self:
         tokens = _tokens_of(self._next)  # and not `_next` itself: a traceback would keep it with this frame

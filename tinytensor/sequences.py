@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .creation import check_range, full, place_of, stored
-from .dispatch import wrap
-from .dtypes import DType, as_dtype, float32, int64
-from .errors import ArgumentError, NumberRangeError, shown
-from .inplace import store
-from .layout import as_int, check_shape
-from .runtime.host import NUMPY, Array, allocating
-from .tensor import Tensor
+from tinytensor.creation import check_range, full, place_of, stored
+from tinytensor.dispatch.transfer import wrap
+from tinytensor.dtypes import DType, as_dtype, float32, int64
+from tinytensor.errors import ArgumentError, NumberRangeError, shown
+from tinytensor.layout import as_int, check_shape
+from tinytensor.ops.inplace import store
+from tinytensor.runtime.cpu.memory import NUMPY, Array, allocating
+from tinytensor.tensor import Tensor
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any, TypeGuard
 
-from .errors import DTypeError, IndexRangeError, ShapeError, shown
+from tinytensor.errors import DTypeError, IndexRangeError, ShapeError, shown
 
 __all__ = [
     "MAX_SIZE",

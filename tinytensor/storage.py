@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .config import config
-from .device import Device, cpu
-from .dtypes import DType
-from .errors import DeviceError
-from .runtime.base import Buffer, Runtime
-from .runtime.host import NUMPY, Array, Block, pool
-from .runtime.host_graph import capturing, graphs
+from tinytensor.config import config
+from tinytensor.device import Device, cpu
+from tinytensor.dtypes import DType
+from tinytensor.errors import DeviceError
+from tinytensor.runtime.base import Buffer, Runtime
+from tinytensor.runtime.cpu.graph import capturing, graphs
+from tinytensor.runtime.cpu.memory import NUMPY, Array, Block, pool
 
 _new = object.__new__
 

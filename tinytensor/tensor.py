@@ -9,51 +9,54 @@ from typing import Any
 
 import numpy as np
 
-from . import arrays, dispatch, elementwise, inplace, viewing
-from .autograd import Node, Output
-from .device import Device, as_device, cpu
-from .dispatch import arr, edge_of, requires, values
-from .dtypes import BY_NAME, DType
-from .errors import ArgumentError, DeviceError, DTypeError, GradError, ShapeError
-from .exchange import ExchangeMethods
-from .explain import ExplainMethods
-from .gradients import GradientMethods, check_gradient
-from .hooks import LeafHooks
-from .inplace import copy_
-from .layout import Layout
-from .namespace import __array_api_version__
-from .ops.activation import ActivationMethods
-from .ops.arithmetic import ArithmeticMethods
-from .ops.axes import AxesMethods, matrix_transpose
-from .ops.bitwise import BitwiseMethods
-from .ops.comparison import ComparisonMethods
-from .ops.einsum import EinsumMethods
-from .ops.exponential import ExponentialMethods
-from .ops.extremes import ExtremesMethods
-from .ops.gathering import GatheringMethods
-from .ops.gelu import GeluMethods
-from .ops.indexing import IndexingMethods
-from .ops.joining import JoiningMethods
-from .ops.manipulation import ManipulationMethods, alias, permute, reshape
-from .ops.masking import MaskingMethods
-from .ops.matmul import MatmulMethods
-from .ops.parts import PartsMethods
-from .ops.power import PowerMethods
-from .ops.reduction import ReductionMethods
-from .ops.rounding import RoundingMethods
-from .ops.scan import ScanMethods
-from .ops.slicing import SlicingMethods
-from .ops.softmax import SoftmaxMethods
-from .ops.sorting import SortingMethods
-from .ops.splitting import SplittingMethods
-from .ops.statistics import StatisticsMethods
-from .ops.transfer import transfer
-from .ops.trigonometric import TrigonometricMethods
-from .pytorch_names import METHODS, Elsewhere
-from .representation import represent
-from .runtime import runtime_of
-from .runtime.host import NUMPY, Array, out_of_memory
-from .storage import Storage
+from tinytensor.argument_errors import METHODS, Elsewhere
+from tinytensor.autograd.backward import Node, Output
+from tinytensor.autograd.hooks import LeafHooks
+from tinytensor.device import Device, as_device, cpu
+from tinytensor.dispatch import apply, elementwise, views
+from tinytensor.dispatch import transfer as arrays
+from tinytensor.dispatch.apply import edge_of, requires
+from tinytensor.dispatch.transfer import arr, values
+from tinytensor.dtypes import BY_NAME, DType
+from tinytensor.errors import ArgumentError, DeviceError, DTypeError, GradError, ShapeError
+from tinytensor.explain import ExplainMethods
+from tinytensor.interop import ExchangeMethods
+from tinytensor.layout import Layout
+from tinytensor.namespace import __array_api_version__
+from tinytensor.ops import inplace
+from tinytensor.ops.elementwise.activation import ActivationMethods
+from tinytensor.ops.elementwise.arithmetic import ArithmeticMethods
+from tinytensor.ops.elementwise.bitwise import BitwiseMethods
+from tinytensor.ops.elementwise.comparison import ComparisonMethods
+from tinytensor.ops.elementwise.exponential import ExponentialMethods
+from tinytensor.ops.elementwise.gelu import GeluMethods
+from tinytensor.ops.elementwise.power import PowerMethods
+from tinytensor.ops.elementwise.rounding import RoundingMethods
+from tinytensor.ops.elementwise.sign_and_complex import PartsMethods
+from tinytensor.ops.elementwise.trigonometric import TrigonometricMethods
+from tinytensor.ops.indexing.gathering import GatheringMethods
+from tinytensor.ops.indexing.indexing import IndexingMethods
+from tinytensor.ops.indexing.masking import MaskingMethods
+from tinytensor.ops.inplace import copy_
+from tinytensor.ops.joining.joining import JoiningMethods
+from tinytensor.ops.matmul.einsum import EinsumMethods
+from tinytensor.ops.matmul.matmul import MatmulMethods
+from tinytensor.ops.nn.softmax import SoftmaxMethods
+from tinytensor.ops.reductions.min_max import ExtremesMethods
+from tinytensor.ops.reductions.reduction import ReductionMethods
+from tinytensor.ops.reductions.scan import ScanMethods
+from tinytensor.ops.reductions.sorting import SortingMethods
+from tinytensor.ops.reductions.statistics import StatisticsMethods
+from tinytensor.ops.views.axes import AxesMethods, matrix_transpose
+from tinytensor.ops.views.device_transfer import transfer
+from tinytensor.ops.views.manipulation import ManipulationMethods, alias, permute, reshape
+from tinytensor.ops.views.slicing import SlicingMethods
+from tinytensor.ops.views.splitting import SplittingMethods
+from tinytensor.representation import represent
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.memory import NUMPY, Array, out_of_memory
+from tinytensor.storage import Storage
+from tinytensor.transforms.gradients import GradientMethods, check_gradient
 
 
 class Tensor(
@@ -455,7 +458,7 @@ def _from_values(array: Any, dtype: str, requires_grad: bool, parameter: bool) -
             why="the pickle was not written by tinytensor, or is damaged",
             fix="write it again, or load weights from safetensors",
         )
-    x = dispatch.from_array(np.require(array, requirements=["C", "W", "A"]), kind)
+    x = apply.from_array(np.require(array, requirements=["C", "W", "A"]), kind)
     x._requires = bool(requires_grad)
     if parameter:
         x._parameter = True
@@ -487,5 +490,5 @@ def _meet(size: int, a: Layout, b: Layout) -> bool:
 
 for _name in METHODS:  # no __getattr__, which would make each access to an attribute slower
     setattr(Tensor, _name, Elsewhere(_name))
-for _module in (arrays, dispatch, elementwise, viewing, inplace):
+for _module in (arrays, apply, elementwise, views, inplace):
     _module.use_result_class(Tensor)

@@ -14,9 +14,9 @@ from statistics import median
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contestants import BenchmarkError
-from benchmarks.windows import group_for, measure
-from tinytensor.runtime.host_kernels import HostKernels
+from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.contest.windows import group_for, measure
+from tinytensor.runtime.cpu.kernels import HostKernels
 
 __all__ = ["LADDERS", "HostLadder", "HostRung", "HostTiming", "check", "table", "time_rungs"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contestants import BenchmarkError
+from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.ladders import Ladder, Rung, Sizes, Tensors
 
 __all__ = ["Count", "Timing", "check", "count", "table", "time_rungs"]

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.contestants import BenchmarkError
+from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.timeline import Timeline
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.check_roofline import CARDS
+from tinytensor.runtime.checked.lower_bounds import CARDS
 
 __all__ = [
     "LADDER",

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from functools import cache
 
-from .arithmetic import attention, products, reductions, rows
-from .case import LAYOUTS, OpCase, laid_out
-from .elementwise import elementwise
-from .movement import copies, optimizers, random_numbers, selected_writes, selections, sorts
+from benchmarks.op_cases.arithmetic import attention, products, reductions, rows
+from benchmarks.op_cases.case import LAYOUTS, OpCase, laid_out
+from benchmarks.op_cases.elementwise import elementwise
+from benchmarks.op_cases.movement import (
+    copies,
+    optimizers,
+    random_numbers,
+    selected_writes,
+    selections,
+    sorts,
+)
 
 __all__ = ["LAYOUTS", "NOT_TIMED", "QUICK", "OpCase", "catalogue", "laid_out"]
 

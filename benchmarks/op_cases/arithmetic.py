@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-
-from .case import Draw, OpCase, distinct, drawn, near_one, side, squares
+from benchmarks.op_cases.case import Draw, OpCase, distinct, drawn, near_one, side, squares
 
 __all__ = ["attention", "products", "reductions", "rows", "with_more"]
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.dispatch import registry
-from tinytensor.elementwise import Elementwise
-
-from .case import Draw, OpCase, integers, side, squares
+from benchmarks.op_cases.case import Draw, OpCase, integers, side, squares
+from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.op import registry
 
 __all__ = ["elementwise"]
 

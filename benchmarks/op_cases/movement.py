@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-
-from .arithmetic import with_more
-from .case import Draw, OpCase, distinct, drawn, side, squares
+from benchmarks.op_cases.arithmetic import with_more
+from benchmarks.op_cases.case import Draw, OpCase, distinct, drawn, side, squares
 
 __all__ = ["copies", "optimizers", "random_numbers", "selected_writes", "selections", "sorts"]
 

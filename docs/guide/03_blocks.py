@@ -17,7 +17,7 @@ from lesson import STORY, Exercises, figure, pick, show
 import tinytensor as tt
 from gpt import Batches, BPETokenizer, CharTokenizer, embedded_shakespeare
 from gpt.config import GPTConfig
-from gpt.model import GPT
+from gpt.models.gpt import GPT
 from gpt.presets import preset
 from tinytensor import nn
 

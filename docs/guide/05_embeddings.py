@@ -14,9 +14,9 @@ from lesson import STORY, Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt import CharTokenizer, embedded_shakespeare
-from gpt.neighbours import Embeddings, ask_analogies
+from gpt.experiments.skipgram import SkipGramConfig, train, words_of
+from gpt.interpret.neighbours import Embeddings, ask_analogies
 from gpt.presets import preset
-from gpt.skipgram import SkipGramConfig, train, words_of
 from tinytensor import nn
 
 tt.manual_seed(5)

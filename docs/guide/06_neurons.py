@@ -19,7 +19,7 @@ from lesson import Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.model import GPT
+from gpt.models.gpt import GPT
 from gpt.presets import preset
 from tinytensor import nn
 

@@ -16,7 +16,7 @@ from lesson import Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.model import GPT, sinusoidal_positions
+from gpt.models.gpt import GPT, sinusoidal_positions
 from gpt.presets import preset
 from tinytensor import nn
 

@@ -17,10 +17,10 @@ import numpy as np
 from lesson import STORY, Exercises, figure, pick, show
 
 import tinytensor as tt
-from gpt.batches import Batches
 from gpt.config import GPTConfig
-from gpt.generate import generate
-from gpt.model import GPT
+from gpt.data.batches import Batches
+from gpt.generation.generate import generate
+from gpt.models.gpt import GPT
 
 exercises = Exercises("08_inputs_and_targets")
 

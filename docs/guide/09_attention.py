@@ -17,9 +17,9 @@ import numpy as np
 from lesson import STORY, Exercises, figure, pick, show
 
 import tinytensor as tt
-from gpt.attention_maps import attention_maps, render
 from gpt.config import GPTConfig
-from gpt.model import GPT
+from gpt.interpret.attention import attention_maps, render
+from gpt.models.gpt import GPT
 
 exercises = Exercises("09_attention")
 

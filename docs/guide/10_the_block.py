@@ -17,13 +17,13 @@ from lesson import STORY, Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt import CharTokenizer
-from gpt.batches import Batches
 from gpt.config import GPTConfig
-from gpt.generate import generate
-from gpt.model import GPT
-from gpt.plan import parameter_shapes
+from gpt.data.batches import Batches
+from gpt.generation.generate import generate
+from gpt.models.encoder_decoder import EncoderDecoder
+from gpt.models.gpt import GPT
 from gpt.presets import preset
-from gpt.seq2seq import EncoderDecoder
+from gpt.training.plan import parameter_shapes
 
 exercises = Exercises("10_the_block")
 
@@ -87,7 +87,7 @@ assert np.allclose(tt.layer_norm(10.0 * x, tt.ones(64), tt.zeros(64)).numpy(), n
 # %% [markdown]
 # ## The block in two lines
 #
-# `x + attention(norm(x))`, then `x + feed_forward(norm(x))`. Here it is beside the one of `gpt/model.py`,
+# `x + attention(norm(x))`, then `x + feed_forward(norm(x))`. Beside it the one of `gpt/models/gpt.py`,
 # with the same weights.
 
 # %%

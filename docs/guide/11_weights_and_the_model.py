@@ -16,14 +16,14 @@ from lesson import STORY, Exercises, figure, pick, show
 import tinytensor as tt
 from gpt import CharTokenizer
 from gpt.config import GPTConfig
-from gpt.generate import generate
-from gpt.inventory import inventory
-from gpt.model import GPT
-from gpt.plan import parameter_shapes
+from gpt.generation.generate import generate
+from gpt.models.gpt import GPT
 from gpt.presets import preset
-from gpt.safetensors_file import read_safetensors
-from gpt.stored import tensors_of
-from gpt.weights import from_pretrained, save_single
+from gpt.training.plan import parameter_shapes
+from gpt.weights.info import inventory
+from gpt.weights.pretrained import from_pretrained, save_single
+from gpt.weights.safetensors_file import read_safetensors
+from gpt.weights.weight_tensor import tensors_of
 
 exercises = Exercises("11_weights_and_the_model")
 

@@ -12,8 +12,8 @@ from lesson import STORY, Exercises, figure, pick, show
 import tinytensor as tt
 from gpt import CharTokenizer
 from gpt.config import GPTConfig
-from gpt.generate import generate
-from gpt.model import GPT
+from gpt.generation.generate import generate
+from gpt.models.gpt import GPT
 
 exercises = Exercises("12_gradient_descent")
 

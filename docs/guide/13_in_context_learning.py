@@ -16,10 +16,10 @@ from lesson import Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.generate import generate
-from gpt.incontext import few_shots, render
-from gpt.inside import open_model
-from gpt.model import GPT
+from gpt.generation.generate import generate
+from gpt.generation.incontext import few_shots, render
+from gpt.interpret.activations import open_model
+from gpt.models.gpt import GPT
 from tinytensor.errors import MissingLibraryError
 
 exercises = Exercises("13_in_context_learning")

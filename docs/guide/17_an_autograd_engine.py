@@ -302,7 +302,7 @@ assert told.tolist() == targets  # after each word, the right next one
 # %% [markdown]
 # What does tinytensor have that this engine has not? Views instead of copies, results that are overwritten
 # when nobody needs them any more, gradients of gradients, kernels for a GPU, and an error instead of a
-# wrong gradient when a saved number was changed. `tinytensor/autograd.py` is its counterpart of `in_order`
+# wrong gradient when a saved number was changed. `tinytensor/autograd/backward.py` has its `in_order`
 # and `backward`.
 #
 # ## Exercises

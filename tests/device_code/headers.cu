@@ -1,4 +1,4 @@
-// Kernels that use each function of the shared headers once, for tests/test_kernels_headers.py.
+// Kernels that use each function of the shared headers once, for tests/kernels/test_headers.py.
 #include "../../tinytensor/kernels/mma.cuh"
 #include "../../tinytensor/kernels/philox.cuh"
 #include "../../tinytensor/kernels/reduce.cuh"

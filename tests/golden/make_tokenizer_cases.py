@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from gpt import BPETokenizer, load_tokenizer
-from gpt.pretokens import printable
+from gpt.tokenizers.pretokenize import printable
 
 SEPARATOR = "\n__ggml_vocab_test__\n"
 

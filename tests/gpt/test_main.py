@@ -11,9 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import gpt.__main__ as entry
-from gpt.bpe import BPETokenizer
-
-ROOT = Path(__file__).parents[2]
+from gpt.tokenizers.bpe import BPETokenizer
+from tests.helpers.source import ROOT
 
 
 def run(*words, **options):

@@ -4,7 +4,7 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 
-from .row import Row
+from tests.op_table.row import Row
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "row")
 

@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/activation.py."""
+"""Rows of tinytensor/ops/elementwise/activation.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import REAL_NUMERIC, Row, away_from, floats, numbers
+from tests.op_table.row import REAL_NUMERIC, Row, away_from, floats, numbers
 
 ROWS = [
     Row("relu", tt.relu, lambda x: np.maximum(x, 0), (away_from(0.0, (3, 4)),), torch="torch.relu",

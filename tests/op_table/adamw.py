@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/adamw.py."""
+"""Rows of tinytensor/ops/optim/adamw.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import Row, floats, positive
+from tests.op_table.row import Row, floats, positive
 
 LR, BETAS, EPS, DECAY, STEP = 0.01, (0.9, 0.99), 1e-8, 0.1, 3
 

@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/arithmetic.py."""
+"""Rows of tinytensor/ops/elementwise/arithmetic.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import (
+from tests.op_table.row import (
     ALL,
     NUMERIC,
     REAL,

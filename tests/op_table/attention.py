@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/attention.py and causal_self_attention.py."""
+"""Rows of tinytensor/ops/attention/attention.py and causal_self_attention.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import Row, bools, floats
+from tests.op_table.row import Row, bools, floats
 
 OPS = ("attention", "attention_backward")
 PACKED = ("causal_self_attention", "causal_self_attention_backward")

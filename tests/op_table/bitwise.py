@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/bitwise.py."""
+"""Rows of tinytensor/ops/elementwise/bitwise.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import BOOL, INTS, Row, numbers
+from tests.op_table.row import BOOL, INTS, Row, numbers
 
 WHOLE = INTS + BOOL
 SPREAD = (((3, 1), (4,)), ((), ()), ((0,), (1,)))

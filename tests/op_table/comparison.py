@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/comparison.py; those of `where` are among the arithmetic."""
+"""Rows of tinytensor/ops/elementwise/comparison.py; those of `where` are among the arithmetic."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, FLOATS, REAL, Row, bools, floats, numbers
+from tests.op_table.row import ALL, FLOATS, REAL, Row, bools, floats, numbers
 
 ROWS = [
     *[

@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/convolution.py, against plain loops over windows."""
+"""Rows of tinytensor/ops/matmul/convolution.py, against plain loops over windows."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import REAL, Array, Row, distinct, floats, numbers
+from tests.op_table.row import REAL, Array, Row, distinct, floats, numbers
 
 
 def pair(value: Any, n: int) -> tuple[int, ...]:

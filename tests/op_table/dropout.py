@@ -1,13 +1,12 @@
-"""Rows of tinytensor/ops/dropout.py."""
+"""Rows of tinytensor/ops/nn/dropout.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.ops import philox
-
-from .row import Row, floats
+from tests.op_table.row import Row, floats
+from tinytensor.ops.random import philox
 
 
 def dropout(x: Any, p: float, seed: int) -> Any:

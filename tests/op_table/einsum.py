@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/einsum.py."""
+"""Rows of tinytensor/ops/matmul/einsum.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import COMPLEX, FLOATS, INTS, Row, floats, numbers
+from tests.op_table.row import COMPLEX, FLOATS, INTS, Row, floats, numbers
 
 ROWS = [
     Row(

@@ -1,8 +1,7 @@
-"""Rows of tinytensor/ops/embedding.py."""
+"""Rows of tinytensor/ops/nn/embedding.py."""
 
 import tinytensor as tt
-
-from .row import Row, floats, ints
+from tests.op_table.row import Row, floats, ints
 
 ROWS = [
     Row("embedding", tt.embedding, lambda w, i: w[i], (floats((5, 3)), ints((2, 4), 0, 5)),

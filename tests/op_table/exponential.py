@@ -1,13 +1,12 @@
-"""Rows of tinytensor/ops/exponential.py."""
+"""Rows of tinytensor/ops/elementwise/exponential.py."""
 
 import math
 
 import numpy as np
 
 import tinytensor as tt
-
-from .arithmetic import whole
-from .row import COMPLEX, INTS, Row, floats, numbers, positive
+from tests.op_table.arithmetic import whole
+from tests.op_table.row import COMPLEX, INTS, Row, floats, numbers, positive
 
 MATRIX = (3, 4)
 ERF = np.vectorize(math.erf, otypes=[np.float64])

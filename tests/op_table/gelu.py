@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/gelu.py."""
+"""Rows of tinytensor/ops/elementwise/gelu.py."""
 
 import math
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import Row, floats
+from tests.op_table.row import Row, floats
 
 OPS = ("gated", "gated_backward")
 NORMAL = np.vectorize(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)), otypes=[np.float64])

@@ -1,4 +1,4 @@
-"""Rows of tinytensor/ops/indexing.py, slicing.py and gathering.py: reading and writing by index.
+"""Rows of tinytensor/ops/indexing/indexing.py, slicing.py and gathering.py: reading and writing by index.
 
 Rows that walk back, or write one place twice, have no `torch`: it has no negative steps, and leaves the
 second undefined.
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, FLOATS, Input, Row, Shape, bools, floats, ints, numbers
+from tests.op_table.row import ALL, FLOATS, Input, Row, Shape, bools, floats, ints, numbers
 
 PICK = ("pick", "select", "select_transpose")
 MASK = ("select", "select_transpose")

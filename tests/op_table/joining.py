@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/joining.py."""
+"""Rows of tinytensor/ops/joining/joining.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, Row, numbers
+from tests.op_table.row import ALL, Row, numbers
 
 
 def pad(mode: str, width: Any = ((1, 2), (2, 0)), **more: Any) -> Row:

@@ -1,4 +1,4 @@
-"""Rows of tinytensor/ops/layer_norm.py."""
+"""Rows of tinytensor/ops/nn/layer_norm.py."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-
-from .row import Row, floats, positive
+from tests.op_table.row import Row, floats, positive
 
 OPS = ("layer_norm", "layer_norm_backward")
 # a row of equal numbers has no scale: what is left after centering is rounding, divided by sqrt(eps)

@@ -1,13 +1,12 @@
-"""Rows of tinytensor/ops/linear_gelu.py."""
+"""Rows of tinytensor/ops/matmul/linear_gelu.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .gelu import NORMAL
-from .row import Row, Shape, floats
+from tests.op_table.gelu import NORMAL
+from tests.op_table.row import Row, Shape, floats
 
 
 def gelu(z: Any, approximate: str) -> Any:

@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/loss.py."""
+"""Rows of tinytensor/ops/nn/loss.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import Row, floats, ints
+from tests.op_table.row import Row, floats, ints
 
 OPS = ("nll_loss", "nll_loss_backward")
 NLL = (floats((2, 4, 5)), ints((2, 4), 0, 5))

@@ -1,4 +1,4 @@
-"""Rows of tinytensor/ops/manipulation.py and region.py: views, copies, casts."""
+"""Rows of tinytensor/ops/views/manipulation.py and region.py: views, copies, casts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, FLOATS, Row, numbers
+from tests.op_table.row import ALL, FLOATS, Row, numbers
 
 
 def view(

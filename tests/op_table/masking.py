@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/masking.py."""
+"""Rows of tinytensor/ops/indexing/masking.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, FLOATS, REAL_NUMERIC, Row, bools, floats, numbers
+from tests.op_table.row import ALL, FLOATS, REAL_NUMERIC, Row, bools, floats, numbers
 
 ROWS = [
     Row(

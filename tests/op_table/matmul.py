@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/matmul.py."""
+"""Rows of tinytensor/ops/matmul/matmul.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import COMPLEX, FLOATS, INTS, Input, Row, Shape, floats, numbers
+from tests.op_table.row import COMPLEX, FLOATS, INTS, Input, Row, Shape, floats, numbers
 
 ARITHMETIC = FLOATS + INTS + COMPLEX
 

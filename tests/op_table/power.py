@@ -1,11 +1,21 @@
-"""Rows of tinytensor/ops/power.py."""
+"""Rows of tinytensor/ops/elementwise/power.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .arithmetic import whole
-from .row import ALL, COMPLEX, FLOATS, NUMERIC, REAL, Row, away_from, floats, numbers, positive
+from tests.op_table.arithmetic import whole
+from tests.op_table.row import (
+    ALL,
+    COMPLEX,
+    FLOATS,
+    NUMERIC,
+    REAL,
+    Row,
+    away_from,
+    floats,
+    numbers,
+    positive,
+)
 
 ROWS = [
     Row("pow", tt.pow, np.power, (positive((3, 4)), floats((3, 4))), torch="torch.pow", tol=2.0,

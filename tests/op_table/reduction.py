@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/reduction.py."""
+"""Rows of tinytensor/ops/reductions/reduction.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, COMPLEX, FLOATS, Row, floats, numbers
+from tests.op_table.row import ALL, COMPLEX, FLOATS, Row, floats, numbers
 
 ROWS = [
     Row(

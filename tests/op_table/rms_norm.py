@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/rms_norm.py."""
+"""Rows of tinytensor/ops/nn/rms_norm.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import Row, floats, positive
+from tests.op_table.row import Row, floats, positive
 
 OPS = ("rms_norm", "rms_norm_backward")
 

@@ -1,10 +1,9 @@
-"""Rows of tinytensor/ops/rounding.py. The gradient is checked where it is 0: away from the steps."""
+"""Rows of tinytensor/ops/elementwise/rounding.py. The gradient is 0 away from the steps."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import FLOATS, INTS, REAL_NUMERIC, Row, floats, numbers
+from tests.op_table.row import FLOATS, INTS, REAL_NUMERIC, Row, floats, numbers
 
 REFERENCES = [("ceil", np.ceil), ("floor", np.floor), ("trunc", np.trunc), ("round", np.round)]
 

@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from tinytensor.dispatch import registry
+from tinytensor.op import registry
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]

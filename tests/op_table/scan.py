@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/scan.py."""
+"""Rows of tinytensor/ops/reductions/scan.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, FLOATS, NUMERIC, Input, Row, floats, numbers
+from tests.op_table.row import ALL, FLOATS, NUMERIC, Input, Row, floats, numbers
 
 
 def with_zeros(shape: tuple[int, ...]) -> Input:

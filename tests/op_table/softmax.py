@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/softmax.py."""
+"""Rows of tinytensor/ops/nn/softmax.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import Row, floats
+from tests.op_table.row import Row, floats
 
 
 def softmax(x: Any, axis: int = -1) -> Any:

@@ -1,12 +1,11 @@
-"""Rows of tinytensor/ops/sorting.py."""
+"""Rows of tinytensor/ops/reductions/sorting.py."""
 
 from typing import Any
 
 import numpy as np
 
 import tinytensor as tt
-
-from .row import ALL, REAL, Input, Row, distinct, numbers
+from tests.op_table.row import ALL, REAL, Input, Row, distinct, numbers
 
 
 def ties(shape: tuple[int, ...]) -> Input:

@@ -1,11 +1,10 @@
-"""Rows of tinytensor/ops/trigonometric.py."""
+"""Rows of tinytensor/ops/elementwise/trigonometric.py."""
 
 import numpy as np
 
 import tinytensor as tt
-
-from .arithmetic import whole
-from .row import COMPLEX, INTS, Row, away_from, floats, numbers, unit
+from tests.op_table.arithmetic import whole
+from tests.op_table.row import COMPLEX, INTS, Row, away_from, floats, numbers, unit
 
 MATRIX = (3, 4)
 CIRCLE = floats(MATRIX)

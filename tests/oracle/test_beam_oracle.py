@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
-from gpt.beam import beam_search
-from gpt.weights import from_pretrained
+from gpt.generation.beam import beam_search
+from gpt.weights.pretrained import from_pretrained
 
 pytestmark = pytest.mark.oracle
 

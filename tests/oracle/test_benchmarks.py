@@ -2,24 +2,24 @@
 
 import pytest
 
-from benchmarks import bench_dispatch, bench_memory, bench_tokenizer, bench_train
-from benchmarks.contestants import Local
-from benchmarks.harness import Plan, agree
+from benchmarks.contest.contest import Plan, agree
+from benchmarks.contest.contestants import Local
 from benchmarks.op_cases import LAYOUTS, catalogue
-from benchmarks.op_libraries import Engine, Torch, case_of
+from benchmarks.peers.op_libraries import Engine, Torch, case_of
+from benchmarks.suites import dispatch, memory, tokenizer, train
 
 pytestmark = pytest.mark.oracle
 
 
 def test_small_ops_agree() -> None:
-    ours, peer = Local(bench_dispatch.ours()), Local(bench_dispatch.peer())
+    ours, peer = Local(dispatch.ours()), Local(dispatch.peer())
     assert ours.cases() == peer.cases()
     for case in ours.cases():
         agree(case, {"tinytensor": ours.check(case), "PyTorch": peer.check(case)}, Plan())
 
 
 def test_training_steps_agree() -> None:
-    ours, peer = Local(bench_train.ours("S")), Local(bench_train.peer("S"))
+    ours, peer = Local(train.ours("S")), Local(train.peer("S"))
     agree("S", {"tinytensor": ours.check("S"), "PyTorch": peer.check("S")}, Plan(rtol=1e-5))
 
 
@@ -37,16 +37,13 @@ def test_ops_agree(layout: str) -> None:
 def test_tokenizers_agree() -> None:
     arguments = {"text": "", "kilobytes": 5, "vocab_size": 300}
     everyone = {
-        name: Local(getattr(bench_tokenizer, suite)(**arguments))
-        for name, suite in bench_tokenizer.SUITES.items()
+        name: Local(getattr(tokenizer, suite)(**arguments)) for name, suite in tokenizer.SUITES.items()
     }
-    for case, names in bench_tokenizer.CASES.items():
+    for case, names in tokenizer.CASES.items():
         agree(case, {name: everyone[name].check(case) for name in names}, Plan())
 
 
 def test_steps_keep_as_much_for_backward() -> None:
-    ours, peer = (
-        Local(make("S")).check(bench_memory.COUNTED) for make in (bench_memory.ours, bench_memory.peer)
-    )
+    ours, peer = (Local(make("S")).check(memory.COUNTED) for make in (memory.ours, memory.peer))
     assert ours[0] == peer[0]
     assert ours[1] == pytest.approx(peer[1], rel=0.02)

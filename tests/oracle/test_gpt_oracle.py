@@ -6,8 +6,8 @@ import torch
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.generate import generate
-from gpt.model import GPT
+from gpt.generation.generate import generate
+from gpt.models.gpt import GPT
 from tests.golden import make_golden
 from tinytensor.optim import AdamW, clip_grad_norm_
 

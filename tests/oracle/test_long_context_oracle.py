@@ -9,8 +9,8 @@ import torch
 import transformers
 
 import tinytensor as tt
-from gpt.model import GPT
-from gpt.weights import from_pretrained, save_pretrained
+from gpt.models.gpt import GPT
+from gpt.weights.pretrained import from_pretrained, save_pretrained
 
 pytestmark = pytest.mark.oracle
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.layouts import read, tensors
+from tests.helpers.layouts import read, tensors
 from tests.op_table import ROWS, Row
 from tests.op_table.row import as_tuple
 

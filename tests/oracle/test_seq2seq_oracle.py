@@ -10,10 +10,10 @@ from transformers.models.bert.modeling_bert import BertEncoder
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.encoder import EncoderBlock, real_tokens
-from gpt.generate import generate_rows
-from gpt.sampling import Sampler, SamplingConfig
-from gpt.seq2seq import CrossAttention, EncoderDecoder
+from gpt.generation.generate import generate_rows
+from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.models.encoder import EncoderBlock, real_tokens
+from gpt.models.encoder_decoder import CrossAttention, EncoderDecoder
 from tinytensor import nn
 
 pytestmark = pytest.mark.oracle

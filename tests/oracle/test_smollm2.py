@@ -11,17 +11,17 @@ import tokenizers
 import torch
 
 import tinytensor as tt
-from benchmarks.torch_llama import greedy, llama_of, next_logits
+from benchmarks.peers.torch_llama import greedy, llama_of, next_logits
 from gpt import BPETokenizer
-from gpt.chat import SYSTEM, ChatConfig, Conversation
-from gpt.generate import generate
-from gpt.incontext import ANSWERS, QUERY, TASKS, few_shots
-from gpt.inside import open_model
-from gpt.model import GPT
-from gpt.packages import weights_in
-from gpt.pretokens import printable
-from gpt.sampling import Sampler, SamplingConfig
-from tests.gpt.test_bpe import HOSTILE
+from gpt.generation.chat import SYSTEM, ChatConfig, Conversation
+from gpt.generation.generate import generate
+from gpt.generation.incontext import ANSWERS, QUERY, TASKS, few_shots
+from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.interpret.activations import open_model
+from gpt.models.gpt import GPT
+from gpt.tokenizers.pretokenize import printable
+from gpt.weights.installed_models import weights_in
+from tests.gpt.tokenizers.test_bpe import HOSTILE
 from tests.oracle.test_tiktoken_oracle import SHAKESPEARE, random_text
 
 pytestmark = [pytest.mark.oracle, pytest.mark.limit(300)]

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt import BPETokenizer, embedded_shakespeare, load_tokenizer
-from gpt.pretokens import pieces
-from tests.gpt.test_bpe import HOSTILE
+from gpt.tokenizers.pretokenize import pieces
+from tests.gpt.tokenizers.test_bpe import HOSTILE
 
 tiktoken = pytest.importorskip("tiktoken")
 pytestmark = pytest.mark.oracle

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt import BPETokenizer, embedded_shakespeare, load_tokenizer
-from gpt.pretokens import printable
-from tests.gpt.test_bpe import HOSTILE
+from gpt.tokenizers.pretokenize import printable
+from tests.gpt.tokenizers.test_bpe import HOSTILE
 
 tokenizers = pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.oracle

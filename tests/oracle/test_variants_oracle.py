@@ -11,9 +11,9 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 import tinytensor as tt
-from gpt.attention import alibi_slopes
 from gpt.config import GPTConfig
-from gpt.model import GPT, KVCache
+from gpt.models.attention import alibi_slopes
+from gpt.models.gpt import GPT, KVCache
 
 pytestmark = pytest.mark.oracle
 

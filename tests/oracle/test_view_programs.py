@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.layouts import read
-from tests.view_programs import VIEWS, WRITES, Statement, base_shape, draw
+from tests.helpers.layouts import read
+from tests.helpers.view_programs import VIEWS, WRITES, Statement, base_shape, draw
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.oracle

@@ -12,9 +12,9 @@ import transformers
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.generate import generate
-from gpt.model import GPT
-from gpt.weights import from_pretrained, save_pretrained
+from gpt.generation.generate import generate
+from gpt.models.gpt import GPT
+from gpt.weights.pretrained import from_pretrained, save_pretrained
 from tinytensor.optim import AdamW, clip_grad_norm_
 
 pytestmark = pytest.mark.oracle

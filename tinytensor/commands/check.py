@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tinytensor as tt
+from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.errors import ArgumentError
-from tinytensor.runtime.check_report import CheckReport, KernelCount
-from tinytensor.runtime.nvrtc import signatures
-
-from .exercises import EXERCISES, run
+from tinytensor.runtime.checked.report import CheckReport, KernelCount
+from tinytensor.runtime.cuda.nvrtc import signatures
+from tinytensor.runtime.kernel_files import kernel_files
 
 __all__ = ["main"]
 
-KERNELS = Path(tt.__file__).parent / "kernels"
 MMA = "_mma"  # ends the names of files with tensor cores
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
@@ -96,7 +95,7 @@ def _found(name: str) -> dict[str, str]:
     stem = name.removesuffix(".cu").removesuffix(MMA)
     if stem in EXERCISES:
         return {stem: ""}
-    files = [file for file in sorted(KERNELS.glob("*.cu")) if name in signatures(file)]
+    files = [file for file in kernel_files(".cu").values() if name in signatures(file)]
     if found := {file.stem.removesuffix(MMA): name for file in files}:
         return found
     raise ArgumentError(

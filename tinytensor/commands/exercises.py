@@ -116,7 +116,7 @@ def _adamw(d: Data) -> list[tt.Tensor]:
     return [*p, *m, *v]
 
 
-def _along(d: Data) -> list[tt.Tensor]:
+def _gather_along(d: Data) -> list[tt.Tensor]:
     x, at = d.matrix(), d.ints(COLUMNS, ROWS, 20)
     return [tt.take_along_axis(x, at, axis=1), tt.gather(x, d.ints(ROWS, 20, COLUMNS), 0)]
 
@@ -152,7 +152,7 @@ def _cached_attention(d: Data) -> list[tt.Tensor]:
     return [tt.cached_self_attention(new, keys, values, start), keys, values]
 
 
-def _choice(d: Data) -> list[tt.Tensor]:
+def _sampling(d: Data) -> list[tt.Tensor]:
     p = d.positive(5, COLUMNS).detach()
     found = [tt.multinomial(p, 9, replacement=r, generator=d.generator()) for r in (True, False)]
     return [*found, tt.permutation(200, generator=d.generator(), device=d.device)]
@@ -186,7 +186,7 @@ def _exponential(d: Data) -> list[tt.Tensor]:
     return [*found, tt.logaddexp(x, y)]
 
 
-def _extremes(d: Data) -> list[tt.Tensor]:
+def _min_max(d: Data) -> list[tt.Tensor]:
     x, yes = d.matrix(), d.bools(ROWS, COLUMNS)
     found = [f(x, axis=axis) for f in (tt.max, tt.min, tt.argmax, tt.argmin) for axis in (0, 1, None)]
     return found + [f(yes, axis=1) for f in (tt.any, tt.all, tt.count_nonzero)]
@@ -229,7 +229,7 @@ def _manipulation(d: Data) -> list[tt.Tensor]:
     return [*copies, *joined, tt.repeat(x, 3, axis=0), tt.tile(x, (2, 1)), x.sum().expand(4, 5).contiguous()]
 
 
-def _many(d: Data) -> list[tt.Tensor]:
+def _multi_tensor(d: Data) -> list[tt.Tensor]:
     tensors = [d.constant(*shape) for shape in ((ROWS, COLUMNS), (COLUMNS,), (1,))]
     norm = tt.grad_norm(tensors)
     tt.scale_all_(tensors, norm)
@@ -250,11 +250,11 @@ def _matmul(d: Data) -> list[tt.Tensor]:
     return [a @ b, tt.linear(a, d.floats(COLUMNS, 45), d.floats(45)), batch, a @ d.floats(COLUMNS)]
 
 
-def _nonzero(d: Data) -> list[tt.Tensor]:
+def _mask_select(d: Data) -> list[tt.Tensor]:
     return list(tt.nonzero(d.bools(ROWS, COLUMNS)))
 
 
-def _parts(d: Data) -> list[tt.Tensor]:
+def _sign_and_complex(d: Data) -> list[tt.Tensor]:
     x, y = d.matrix(), d.constant(ROWS, COLUMNS)
     return [
         tt.abs(x),
@@ -286,7 +286,7 @@ def _reduction(d: Data) -> list[tt.Tensor]:
     return [*found, x.T.sum(axis=0), y.sum(axis=(0, 2)), y[:, :5, :6].prod(axis=1), tt.norm(x)]
 
 
-def _region(d: Data) -> list[tt.Tensor]:
+def _view_gradients(d: Data) -> list[tt.Tensor]:
     image, weight = d.floats(2, 3, 9, 11), d.floats(4, 3, 3, 3)
     pooled = [tt.max_pool2d(image, 2), tt.avg_pool2d(image, 3)]
     return [tt.conv2d(image, weight, d.floats(4), padding=1), *pooled, tt.unfold(d.matrix(), 1, 5, 3)]
@@ -340,33 +340,33 @@ def _trigonometric(d: Data) -> list[tt.Tensor]:
 EXERCISES: dict[str, Exercise] = {
     "activation": _activation,
     "adamw": _adamw,
-    "along": _along,
+    "gather_along": _gather_along,
     "arithmetic": _arithmetic,
     "attention": _attention,
     "bitwise": _bitwise,
     "cached_attention": _cached_attention,
-    "choice": _choice,
+    "sampling": _sampling,
     "comparison": _comparison,
     "cross_entropy": _cross_entropy,
     "dropout": _dropout,
     "embedding": _embedding,
     "exponential": _exponential,
-    "extremes": _extremes,
+    "min_max": _min_max,
     "gathering": _gathering,
     "gelu": _gelu,
     "indexing": _indexing,
     "layer_norm": _layer_norm,
     "loss": _loss,
     "manipulation": _manipulation,
-    "many": _many,
+    "multi_tensor": _multi_tensor,
     "masking": _masking,
     "matmul": _matmul,
-    "nonzero": _nonzero,
-    "parts": _parts,
+    "mask_select": _mask_select,
+    "sign_and_complex": _sign_and_complex,
     "power": _power,
     "random": _random,
     "reduction": _reduction,
-    "region": _region,
+    "view_gradients": _view_gradients,
     "rms_norm": _rms_norm,
     "rounding": _rounding,
     "scan": _scan,

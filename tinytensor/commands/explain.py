@@ -8,8 +8,8 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from tinytensor.lab.explanation import explain_expression
-from tinytensor.lab.expression import MAKERS, METHODS, PROPERTIES
+from tinytensor.lab.explain.explanation import explain_expression
+from tinytensor.lab.explain.expression import MAKERS, METHODS, PROPERTIES
 from tinytensor.lab.html import write
 
 __all__ = ["main"]

@@ -14,10 +14,11 @@ import numpy as np
 import tinytensor as tt
 from tinytensor.device import as_device
 from tinytensor.errors import TinyTensorError
-from tinytensor.runtime import nvrtc, runtime_of
+from tinytensor.runtime import runtime_of
 from tinytensor.runtime.compiler import find_compiler
-from tinytensor.runtime.host_kernels import KERNELS
+from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_cache import cache_folder
+from tinytensor.runtime.kernel_files import kernel_files
 
 __all__ = ["main"]
 
@@ -73,7 +74,7 @@ def _host() -> str:
     if tt.config.host_kernels == "off":
         return "kernels of the CPU are off: NumPy computes"
     find_compiler()
-    count = len(list(KERNELS.glob("*.cpp")))
+    count = len(kernel_files(".cpp"))
     return (
         f"{count} files of kernels for the CPU, compiled when they are used; threads: {tt.get_num_threads()}"
     )

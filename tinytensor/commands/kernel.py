@@ -11,9 +11,9 @@ import numpy as np
 import tinytensor as tt
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.lab.html import write
-from tinytensor.lab.kernels import Kernels, kernel
+from tinytensor.lab.kernels.kernel_view import Kernels, kernel
 from tinytensor.op import registry
-from tinytensor.runtime.resources import LIMITS
+from tinytensor.runtime.cuda.occupancy import LIMITS
 
 __all__ = ["main"]
 

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 import tinytensor as tt
+from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.errors import KernelError, TinyTensorError
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.compiler import find_compiler
-
-from .exercises import EXERCISES, run
 
 __all__ = ["main"]
 

@@ -3,13 +3,19 @@
 `ShardedOptimizer` divides the state of an optimizer among the ranks.
 """
 
-from .communicator import CommunicationError, Communicator, Handle, Operation, Reduction
-from .data_parallel import DataParallel
-from .local import LocalCommunicator, run_local
-from .mpi import MpiCommunicator
-from .nccl import NcclCommunicator
-from .sharded import ShardedOptimizer
-from .start import init, started_ranks
+from tinytensor.distributed.communicator import (
+    CommunicationError,
+    Communicator,
+    Handle,
+    Operation,
+    Reduction,
+)
+from tinytensor.distributed.data_parallel import DataParallel
+from tinytensor.distributed.local import LocalCommunicator, run_local
+from tinytensor.distributed.mpi import MpiCommunicator
+from tinytensor.distributed.nccl import NcclCommunicator
+from tinytensor.distributed.sharded import ShardedOptimizer
+from tinytensor.distributed.start import init, started_ranks
 
 __all__ = [
     "CommunicationError",

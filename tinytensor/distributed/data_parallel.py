@@ -15,9 +15,8 @@ from time import perf_counter
 import numpy as np
 
 import tinytensor as tt
-
-from ..arrays import arr
-from .communicator import CommunicationError, Communicator, Handle
+from tinytensor.dispatch.transfer import arr
+from tinytensor.distributed.communicator import CommunicationError, Communicator, Handle
 
 __all__ = ["Bucket", "DataParallel"]
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import tinytensor as tt
-
-from .communicator import CommunicationError, Communicator, Operation
+from tinytensor.distributed.communicator import CommunicationError, Communicator, Operation
 
 __all__ = ["LocalCommunicator", "run_local"]
 

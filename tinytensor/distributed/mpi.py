@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 import tinytensor as tt
-
-from ..arrays import arr
-from .communicator import CommunicationError, Communicator, Operation
+from tinytensor.dispatch.transfer import arr
+from tinytensor.distributed.communicator import CommunicationError, Communicator, Operation
 
 __all__ = ["MpiCommunicator"]
 

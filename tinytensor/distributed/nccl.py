@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import tinytensor as tt
-
-from ..launching import view_of
-from ..runtime import runtime_of
-from ..runtime.cupy_runtime import device_count
-from .communicator import CommunicationError, Communicator, Handle, Operation
+from tinytensor.dispatch.launch import view_of
+from tinytensor.distributed.communicator import CommunicationError, Communicator, Handle, Operation
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cuda.runtime import device_count
 
 __all__ = ["NcclCommunicator"]
 

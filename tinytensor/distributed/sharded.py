@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import tinytensor as tt
+from tinytensor.distributed.communicator import Communicator
 from tinytensor.optim import Optimizer
-
-from .communicator import Communicator
 
 __all__ = ["ShardedOptimizer"]
 

@@ -7,12 +7,11 @@ from functools import cache
 from typing import Literal
 
 import tinytensor as tt
-
-from ..runtime.host_threads import VARIABLE, usable_cores
-from .communicator import CommunicationError, Communicator
-from .local import LocalCommunicator
-from .mpi import MpiCommunicator
-from .nccl import NcclCommunicator
+from tinytensor.distributed.communicator import CommunicationError, Communicator
+from tinytensor.distributed.local import LocalCommunicator
+from tinytensor.distributed.mpi import MpiCommunicator
+from tinytensor.distributed.nccl import NcclCommunicator
+from tinytensor.runtime.cpu.threads import VARIABLE, usable_cores
 
 __all__ = ["init", "started_ranks"]
 

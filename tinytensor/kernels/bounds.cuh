@@ -1,6 +1,6 @@
 // Checks of numbers that come from data: an index outside its axis, a class that does not exist.
 // The first bad number since the host last looked goes into a report of the device, and the host raises at
-// its next read-back (tinytensor/bounds.py). Good numbers cost two comparisons and no memory access.
+// its next read-back (tinytensor/dispatch/bounds.py). Good numbers cost two comparisons and no memory access.
 #pragma once
 #include "common.cuh"
 

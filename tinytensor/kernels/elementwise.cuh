@@ -1,7 +1,7 @@
 // The kernels of all elementwise ops: out = F(operand 0, operand 1, ...), element by element.
 // Mapping: a grid-stride loop; a thread takes W neighbors at once where pointers and strides allow, else one.
 // Traffic: reads every operand once, writes the result once; numbers and repeated elements cost nothing.
-// Specification: tinytensor/elementwise.py; of a functor the `ufunc` of the op class of the same name.
+// Specification: elementwise.py; of a functor the `ufunc` of the op class of the same name.
 //
 // A functor gets and gives values as they are computed: `template <class A> A operator()(A a, A b) const`.
 // F functor; R, C, T stored types of the result, of operand 0 and of the other operands (C differs from T in

@@ -1,7 +1,7 @@
 // Random numbers from Philox 4x32-10 with the same bits as on the CPU.
 // Mapping: a thread that handles 4 elements of one word each (2 of two words) computes one block for them.
 // Traffic: none; a block takes about 50 instructions.
-// Specification: tinytensor/ops/philox.py and inverse_normal.py, which name the sources; every product, sum,
+// Specification: philox.py and inverse_normal.py, which name the sources; every product, sum,
 // quotient and root is rounded by itself, in the order written there.
 //
 // Element i of a draw that starts at `offset`, one word each: words(seed, offset + i / 4).word(i % 4).

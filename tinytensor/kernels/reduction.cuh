@@ -1,5 +1,5 @@
 // Reductions: y[k] is what the elements x[k, i] amount to; k over the kept axes, i over the reduced axes.
-// Mapping, chosen in tinytensor/ops/reduction_grid.py by how x lies in memory:
+// Mapping, chosen in tinytensor/kernels/reduction.py by how x lies in memory:
 //   reduce_rows      threads next to each other walk along the reduced axes: 8 lanes up to a block per row
 //   reduce_columns   threads next to each other stand at different k, and each walks down the reduced axes
 //   reduce_partials  where a row or column was shared by several blocks: merges what they left

@@ -4,7 +4,7 @@
 // team takes at once is a piece. Teams take rows in turns: every number of rows works with every grid.
 // Traffic: a row of one piece is read once, however often it is walked over: it stays in registers. Of longer
 // rows, all but one piece are read again by each walk, mostly from the cache.
-// In Python: ops/blocks.py, team.
+// In Python: kernels/rows.py, team.
 #pragma once
 #include "reduce.cuh"
 

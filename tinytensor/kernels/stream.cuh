@@ -1,4 +1,4 @@
-// Where a draw of random numbers stands in its stream (tinytensor/random_state.py).
+// Where a draw of random numbers stands in its stream (tinytensor/dispatch/random_streams.py).
 // Outside of a captured graph seed and offset come as numbers. A graph would repeat those at every replay, so
 // its kernels read the state of the generator from memory that the host writes before each replay.
 #pragma once

@@ -1,5 +1,5 @@
 // How kernels walk operands of one shape through any strides, and find places on several axes.
-// In Python: tinytensor/walks.py, which merges axes that step evenly and fills up to ND with axes of size 1.
+// In Python: walk.py, which merges axes that step evenly and fills up to ND with axes of size 1.
 #pragma once
 #include "common.cuh"
 

@@ -1,16 +1,21 @@
 """Looking inside the engine: how tensors lie in memory, where memory and time go, what backward does."""
 
-from .autograd_graph import Graph, GraphNode, SavedTensor, graph
-from .backward_steps import BackwardStep, backward_steps
-from .copy_log import Copied, CopyLog, trace_copies
-from .diverge import Divergence, divergence
-from .explanation import Explanation, explain, explain_expression, explain_layout
-from .kernels import KernelLaunch, Kernels, kernel
-from .ledger import Ledger, Point, Usage
-from .listening import memory
-from .peaks import Peaks, measure_peaks
-from .profiler import OpTime, Profile, profile
-from .recompute import Recomputed
+from tinytensor.lab.copies import Copied, CopyLog, trace_copies
+from tinytensor.lab.divergence.divergence import Divergence, divergence
+from tinytensor.lab.explain.explanation import (
+    Explanation,
+    explain,
+    explain_expression,
+    explain_layout,
+)
+from tinytensor.lab.graph.backward_steps import BackwardStep, backward_steps
+from tinytensor.lab.graph.graph import Graph, GraphNode, SavedTensor, graph
+from tinytensor.lab.kernels.kernel_view import KernelLaunch, Kernels, kernel
+from tinytensor.lab.memory.checkpoint_savings import Recomputed
+from tinytensor.lab.memory.ledger import Ledger, Point, Usage
+from tinytensor.lab.memory.storage_events import memory
+from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
+from tinytensor.lab.profiler.profiler import OpTime, Profile, profile
 
 __all__ = [
     "BackwardStep",

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ..autograd import Node, Pass
-from ..dispatch import observers
-from ..nn import Module
-from .watching import Line, replaced, user_lines
+from tinytensor.autograd.backward import Node, Pass
+from tinytensor.dispatch.apply import observers
+from tinytensor.lab.patching import Line, replaced, user_lines
+from tinytensor.nn import Module
 
 __all__ = ["Context", "Place"]
 

@@ -6,8 +6,8 @@ import ast
 import inspect
 import textwrap
 
-from ..elementwise import Elementwise
-from ..op import Op, registry
+from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.op import Op, registry
 
 __all__ = ["gradient_text"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 
-from ..files import PathLike, atomic_write
+from tinytensor.files import PathLike, atomic_write
 
 __all__ = [
     "DARK",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .html import DARK, LIGHT, Html, svg_style, tag
+from tinytensor.lab.html import DARK, LIGHT, Html, svg_style, tag
 
 __all__ = ["HUES", "px", "svg"]
 

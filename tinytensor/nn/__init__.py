@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from ..pytorch_names import NN as _NN
-from ..pytorch_names import missing as _missing
-from . import init
-from .activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
-from .attention import MultiHeadAttention
-from .container import ModuleList, Sequential
-from .convolution import AvgPool2d, Conv1d, Conv2d, Flatten, MaxPool2d
-from .dropout import Dropout
-from .embedding import Embedding
-from .linear import Linear, LinearGelu
-from .loss import CrossEntropyLoss, MSELoss
-from .module import Module
-from .normalization import LayerNorm, RMSNorm
-from .parameter import Parameter
+from tinytensor.argument_errors import NN as _NN
+from tinytensor.argument_errors import missing as _missing
+from tinytensor.nn import init
+from tinytensor.nn.activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from tinytensor.nn.attention import MultiHeadAttention
+from tinytensor.nn.container import ModuleList, Sequential
+from tinytensor.nn.convolution import AvgPool2d, Conv1d, Conv2d, Flatten, MaxPool2d
+from tinytensor.nn.dropout import Dropout
+from tinytensor.nn.embedding import Embedding
+from tinytensor.nn.linear import Linear, LinearGelu
+from tinytensor.nn.loss import CrossEntropyLoss, MSELoss
+from tinytensor.nn.module import Module
+from tinytensor.nn.normalization import LayerNorm, RMSNorm
+from tinytensor.nn.parameter import Parameter
 
 __all__ = [
     "GELU",

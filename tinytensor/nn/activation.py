@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import tinytensor as tt
-
-from .module import Module
+from tinytensor.nn.module import Module
 
 __all__ = ["GELU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh"]
 

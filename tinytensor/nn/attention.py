@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import tinytensor as tt
-
-from . import init
-from .checks import check_share, check_size
-from .linear import Linear
-from .module import Module
+from tinytensor.nn import init
+from tinytensor.nn.checks import check_share, check_size
+from tinytensor.nn.linear import Linear
+from tinytensor.nn.module import Module
 
 __all__ = ["MultiHeadAttention"]
 

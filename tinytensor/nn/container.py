@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self, overload
 
 import tinytensor as tt
-
-from .module import Module
+from tinytensor.nn.module import Module
 
 __all__ = ["ModuleList", "Sequential"]
 

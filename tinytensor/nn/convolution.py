@@ -7,11 +7,10 @@ from math import sqrt
 from typing import Any
 
 import tinytensor as tt
-
-from . import init
-from .checks import check_size
-from .module import Module
-from .parameter import Parameter
+from tinytensor.nn import init
+from tinytensor.nn.checks import check_size
+from tinytensor.nn.module import Module
+from tinytensor.nn.parameter import Parameter
 
 __all__ = ["AvgPool2d", "Conv1d", "Conv2d", "Flatten", "MaxPool2d"]
 

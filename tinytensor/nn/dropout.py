@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tinytensor as tt
-
-from .checks import check_share
-from .module import Module
+from tinytensor.nn.checks import check_share
+from tinytensor.nn.module import Module
 
 __all__ = ["Dropout"]
 

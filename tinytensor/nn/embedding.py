@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tinytensor as tt
-
-from . import init
-from .checks import check_size
-from .module import Module
-from .parameter import Parameter
+from tinytensor.nn import init
+from tinytensor.nn.checks import check_size
+from tinytensor.nn.module import Module
+from tinytensor.nn.parameter import Parameter
 
 __all__ = ["Embedding"]
 

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 import tinytensor as tt
-
-from ..pytorch_names import FUNCTIONS, missing
+from tinytensor.argument_errors import FUNCTIONS, missing
 
 if not TYPE_CHECKING:
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import tinytensor as tt
-
-from .checks import check_share
-from .module import Module
+from tinytensor.nn.checks import check_share
+from tinytensor.nn.module import Module
 
 __all__ = ["CrossEntropyLoss", "MSELoss"]
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 import tinytensor as tt
-
-from ..hooks import Removable
-from ..pytorch_names import MODULE, named_otherwise
-from .parameter import Parameter, is_parameter
+from tinytensor.argument_errors import MODULE, named_otherwise
+from tinytensor.autograd.hooks import Removable
+from tinytensor.nn.parameter import Parameter, is_parameter
 
 __all__ = ["Module"]
 

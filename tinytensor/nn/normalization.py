@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tinytensor as tt
-
-from .checks import check_size
-from .module import Module
-from .parameter import Parameter
+from tinytensor.nn.checks import check_size
+from tinytensor.nn.module import Module
+from tinytensor.nn.parameter import Parameter
 
 __all__ = ["LayerNorm", "RMSNorm"]
 

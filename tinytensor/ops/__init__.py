@@ -1,3 +1,3 @@
-"""The catalogue of ops, one module per family. Nothing is re-exported here: `tinytensor.ops.gelu` is the
+"""All ops, one module per family. Nothing is re-exported: `tinytensor.ops.elementwise.gelu` is a
 module.
 """

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from ..pytorch_names import OPTIM as _OPTIM
-from ..pytorch_names import missing as _missing
-from . import schedule
-from .adam import Adam
-from .adamw import AdamW
-from .clip import clip_grad_norm_, clip_scale
-from .grad_scaler import GradScaler
-from .joint import Joint
-from .muon import Muon, orthogonalize
-from .optimizer import Optimizer
-from .schedule import Scheduler
-from .sgd import SGD
+from tinytensor.argument_errors import OPTIM as _OPTIM
+from tinytensor.argument_errors import missing as _missing
+from tinytensor.optim import schedule
+from tinytensor.optim.adam import Adam
+from tinytensor.optim.adamw import AdamW
+from tinytensor.optim.clip import clip_grad_norm_, clip_scale
+from tinytensor.optim.grad_scaler import GradScaler
+from tinytensor.optim.joint import Joint
+from tinytensor.optim.muon import Muon, orthogonalize
+from tinytensor.optim.optimizer import Optimizer
+from tinytensor.optim.schedule import Scheduler
+from tinytensor.optim.sgd import SGD
 
 __all__ = [
     "SGD",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .adamw import AdamW
-from .optimizer import Params
+from tinytensor.optim.adamw import AdamW
+from tinytensor.optim.optimizer import Params
 
 __all__ = ["Adam"]
 

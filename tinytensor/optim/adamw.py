@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import tinytensor as tt
-
-from .optimizer import Optimizer, Params
+from tinytensor.optim.optimizer import Optimizer, Params
 
 __all__ = ["AdamW"]
 

@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 import tinytensor as tt
-
-from .optimizer import Optimizer
+from tinytensor.optim.optimizer import Optimizer
 
 __all__ = ["GradScaler"]
 

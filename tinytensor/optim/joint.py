@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tinytensor as tt
-
-from .optimizer import Group, Optimizer
+from tinytensor.optim.optimizer import Group, Optimizer
 
 __all__ = ["Joint"]
 

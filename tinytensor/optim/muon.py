@@ -7,8 +7,7 @@ from math import sqrt
 from typing import Any
 
 import tinytensor as tt
-
-from .optimizer import Optimizer, Params, move, wide
+from tinytensor.optim.optimizer import Optimizer, Params, move, wide
 
 __all__ = ["Muon", "orthogonalize"]
 

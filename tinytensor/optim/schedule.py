@@ -11,8 +11,7 @@ from math import cos, isfinite, pi
 from typing import Protocol
 
 import tinytensor as tt
-
-from .optimizer import Optimizer
+from tinytensor.optim.optimizer import Optimizer
 
 __all__ = ["Constant", "Schedule", "Scheduler", "WarmupCosine", "WarmupLinear", "WarmupStableDecay"]
 

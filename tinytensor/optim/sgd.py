@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tinytensor as tt
-
-from .optimizer import Optimizer, Params, move, wide
+from tinytensor.optim.optimizer import Optimizer, Params, move, wide
 
 __all__ = ["SGD"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..device import Device as _Device
-from ..errors import DeviceError as _DeviceError
-from .base import Runtime as _Runtime
+from tinytensor.device import Device as _Device
+from tinytensor.errors import DeviceError as _DeviceError
+from tinytensor.runtime.base import Runtime as _Runtime
 
 __all__ = ["runtime_of", "started"]
 
@@ -43,15 +43,15 @@ def started() -> dict[_Device, _Runtime]:
 
 def _start(device: _Device) -> _Runtime:
     if device.type == "emulated":
-        from .emulated_runtime import EmulatedRuntime
+        from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 
         return EmulatedRuntime()
     if device.type == "checked":
-        from .checked_runtime import CheckedRuntime
+        from tinytensor.runtime.checked.runtime import CheckedRuntime
 
         return CheckedRuntime()
     if device.type == "cuda":
-        from .cupy_runtime import CupyRuntime
+        from tinytensor.runtime.cuda.runtime import CupyRuntime
 
         return CupyRuntime(device)
     raise _DeviceError(

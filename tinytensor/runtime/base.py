@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..device import Device
-from ..dtypes import DType
-from .host import Array
+from tinytensor.device import Device
+from tinytensor.dtypes import DType
+from tinytensor.runtime.cpu.memory import Array
 
 __all__ = [
     "Argument",

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..errors import KernelError
-from .kernel_cache import cache_folder, locked, read_kept, write_kept
+from tinytensor.errors import KernelError
+from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, write_kept
 
 __all__ = ["Compiler", "Recipe", "find_compiler", "load_library", "make_libraries", "shared_library"]
 

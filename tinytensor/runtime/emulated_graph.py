@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import DeviceError
+from tinytensor.errors import DeviceError
 
 if TYPE_CHECKING:
-    from .emulated_runtime import EmulatedRuntime
-    from .guarded_memory import Arena
+    from tinytensor.runtime.emulated.guarded_memory import Arena
+    from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 
 __all__ = ["EmulatedGraph"]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from ..errors import KernelError
+from tinytensor.errors import KernelError
 
 if sys.platform != "win32":
     import fcntl

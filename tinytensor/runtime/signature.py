@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from .. import dtypes
-from ..dtypes import DType
-from ..errors import KernelError
-from .base import Argument, TemplateArgument
+from tinytensor import dtypes
+from tinytensor.dtypes import DType
+from tinytensor.errors import KernelError
+from tinytensor.runtime.base import Argument, TemplateArgument
 
 __all__ = ["Packer", "Parameter", "Signature", "TemplateParameter", "instance", "parse"]
 

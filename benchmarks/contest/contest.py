@@ -1,0 +1,357 @@
+"""A contest: contestants agree first, then take turns, window by window, until enough windows are clean.
+
+Interleaving makes a slow minute of the machine hit all contestants alike; the ratio of each round is taken
+within the round. Knows nothing of what is measured.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contest import machine
+from benchmarks.contest.contestants import ROOT, BenchmarkError, Contestant
+from benchmarks.contest.windows import Window
+
+RESULTS = ROOT / "benchmarks" / "results"
+Round = dict[str, Window]  # contestant → window
+PRETENDED = {"emulated", "checked"}  # devices that the CPU plays: their seconds say nothing of a real one
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a contest is run.
+
+    Attributes:
+        rounds: clean rounds that are wanted of each case.
+        retries: rounds that may be added for dirty ones.
+        seconds: length of a window.
+        calls: length of a window in calls, in place of seconds.
+        foreign_limit: share of a CPU that others may take in a clean window.
+        rtol, atol: how closely the contestants must agree.
+    """
+
+    rounds: int = 7
+    retries: int = 7
+    seconds: float = 0.3
+    calls: int | None = None
+    foreign_limit: float = 0.08
+    rtol: float = 1e-5
+    atol: float = 1e-6
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Median, quartiles and minimum of a row of numbers; `spread` is the quartiles' distance / median."""
+
+    median: float
+    q1: float
+    q3: float
+    min: float
+    spread: float
+    count: int
+
+
+def statistics_of(numbers: Sequence[float]) -> Statistics:
+    """Statistics of at least one number.
+
+    Example:
+        >>> statistics_of([1.0, 2.0, 3.0, 4.0, 100.0]).q3
+        4.0
+    """
+    middle = median(numbers)
+    q1, _, q3 = quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else [middle] * 3
+    spread = (q3 - q1) / middle if middle else 0.0
+    return Statistics(middle, q1, q3, min(numbers), spread, len(numbers))
+
+
+@dataclass
+class Result:
+    """What the rounds of one case say.
+
+    Attributes:
+        case: what was measured.
+        rounds: all of them, in time.
+        foreign_limit: where a window begins to be dirty.
+        about: what each contestant says of itself at the end: threads, memory.
+    """
+
+    case: str
+    rounds: list[Round] = field(default_factory=list)
+    foreign_limit: float = 0.08
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def clean(self) -> list[Round]:
+        """Rounds in which no window was disturbed."""
+        return [r for r in self.rounds if all(w.clean(self.foreign_limit) for w in r.values())]
+
+    def used(self) -> list[Round]:
+        """The clean rounds if they are at least half of all, or three; else all rounds."""
+        clean = self.clean()
+        return clean if len(clean) >= min(3, (len(self.rounds) + 1) // 2) else self.rounds
+
+    @property
+    def noisy(self) -> bool:
+        """Whether dirty rounds had to be used."""
+        return len(self.used()) > len(self.clean())
+
+    def times(self, contestant: str) -> Statistics:
+        """Seconds of a call."""
+        return statistics_of([r[contestant].seconds for r in self.used()])
+
+    def ratio(self, contestant: str, peer: str) -> Statistics:
+        """How many times as fast as the peer, round by round."""
+        return statistics_of([r[peer].seconds / r[contestant].seconds for r in self.used()])
+
+
+class Report:
+    """Results of one benchmark, to be printed and written to a file.
+
+    Args:
+        name: of the benchmark.
+        peer: the contestant that others are compared with.
+    """
+
+    def __init__(self, name: str, peer: str | None = None) -> None:
+        self.name, self.peer = name, peer
+        self.machine = machine.describe()
+        self.results: list[Result] = []
+        self.findings: dict[str, Any] = {}
+        self.clock = ""  # "real" or "emulated", once something was measured
+
+    def compete(
+        self,
+        contestants: Mapping[str, Contestant],
+        plan: Plan,
+        *,
+        cases: Sequence[str] | None = None,
+        label: str = "{}",
+        quiet: bool = False,
+    ) -> list[Result]:
+        """Let contestants agree, then measure them; the results are added to the report.
+
+        Args:
+            contestants: by name.
+            plan: how long.
+            cases: which; default: all of the first contestant's.
+            label: name of a case in the report, with {} for the case.
+            quiet: show no progress on standard error.
+
+        Raises:
+            BenchmarkError: they disagree, or emulated time would stand beside real time.
+        """
+        self._one_clock(contestants)
+        cases = list(cases if cases is not None else next(iter(contestants.values())).cases())
+        for case in cases:
+            agree(label.format(case), {name: c.check(case) for name, c in contestants.items()}, plan)
+        results = [Result(label.format(case), [], plan.foreign_limit) for case in cases]
+        for number in range(plan.rounds + plan.retries):
+            if not quiet and sys.stderr.isatty():
+                print(f"\r{results[0].case}: round {number + 1}\033[K", end="", file=sys.stderr, flush=True)
+            for case, result in zip(cases, results, strict=True):
+                if len(result.clean()) < plan.rounds:
+                    result.rounds.append(one_round(contestants, case, plan, first=number))
+        if not quiet and sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        about = {name: contestant.about() for name, contestant in contestants.items()}
+        for result in results:
+            result.about = about
+        self.results += results
+        return results
+
+    def _one_clock(self, contestants: Mapping[str, Contestant]) -> None:
+        """Raise BenchmarkError unless all contestants of the whole report have one kind of time."""
+        kinds = {self.clock: "the report"} if self.clock else {}
+        for name, contestant in contestants.items():
+            for device in contestant.devices():
+                kind = "emulated" if device in PRETENDED else "real"
+                kinds.setdefault(kind, f"{name} ({device})")
+        if len(kinds) > 1:
+            raise BenchmarkError(
+                f"{self.name}: emulated time of {kinds['emulated']} beside real time of {kinds['real']}: the "
+                "seconds of an emulator say nothing of a device; count its traffic, and time on a real one"
+            )
+        (self.clock,) = kinds
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole report for JSON: statistics, and the windows that they come from."""
+        return {
+            "benchmark": self.name,
+            "peer": self.peer,
+            "clock": self.clock or "real",
+            "machine": self.machine,
+            "findings": self.findings,
+            "results": [self._result(result) for result in self.results],
+        }
+
+    def _result(self, result: Result) -> dict[str, Any]:
+        names = list(result.rounds[0])
+        rivals = [name for name in names if name != self.peer] if self.peer in names else []
+        return {
+            "case": result.case,
+            "noisy": result.noisy,
+            "clean": len(result.clean()),
+            "rounds": len(result.rounds),
+            "seconds": {name: short(asdict(result.times(name))) for name in names},
+            "ratio": {name: short(asdict(result.ratio(name, str(self.peer)))) for name in rivals},
+            **self._on_devices(result, names),
+            "windows": {name: [short(_numbers(r[name])) for r in result.rounds] for name in names},
+            "about": result.about,
+        }
+
+    def _on_devices(self, result: Result, names: Sequence[str]) -> dict[str, Any]:
+        """Of those that work on a device: seconds of the host to queue a call, of the device to do it."""
+        found = {}
+        for kind in ("host", "device"):
+            spent = {n: [w for r in result.used() if (w := getattr(r[n], kind)) is not None] for n in names}
+            of_kind = {n: short(asdict(statistics_of(numbers))) for n, numbers in spent.items() if numbers}
+            found |= {f"{kind}_seconds": of_kind} if of_kind else {}
+        return found
+
+    def write(self, folder: Path = RESULTS) -> Path:
+        """Write the report as JSON; the path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+        path = folder / f"{self.name}-{now}.json"
+        text = json.dumps(self.to_dict(), indent=1)
+        text = re.sub(r"\[[^\[\]{}]+\]|\{[^\[\]{}]+\}", _on_one_line, text)
+        path.write_text(text + "\n", encoding="utf-8")
+        return path
+
+    def table(self) -> str:
+        """One table of all results; times are medians with quartiles, ratios are how many times as fast."""
+        return table(self.to_dict())
+
+
+def short(numbers: Any) -> Any:
+    """Floats of a dict or a list with seven digits: clocks have no more.
+
+    Example:
+        >>> short([1.23456789e-6, 10, None])
+        [1.234568e-06, 10, None]
+    """
+    if isinstance(numbers, dict):
+        return {key: short(value) for key, value in numbers.items()}
+    if isinstance(numbers, list | tuple):
+        return [short(value) for value in numbers]
+    return float(f"{numbers:.7g}") if isinstance(numbers, float) else numbers
+
+
+def _numbers(window: Window) -> tuple[Any, ...]:
+    """The fields of a window; what only devices have is left out for the CPU."""
+    fields = astuple(window)
+    return fields if window.device is not None else fields[:4]
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    """A list or an object of numbers and names, if it is short. JSON has no line ends inside of strings."""
+    line = re.sub(r"\n *", " ", found[0])
+    return line if len(line) <= 200 else found[0]
+
+
+def one_round(contestants: Mapping[str, Contestant], case: str, plan: Plan, *, first: int) -> Round:
+    """One window of each contestant; a different one begins in each round."""
+    names = list(contestants)
+    first %= len(names)
+    return {
+        name: contestants[name].window(case, seconds=plan.seconds, calls=plan.calls)
+        for name in names[first:] + names[:first]
+    }
+
+
+def agree(case: str, said: Mapping[str, Any], plan: Plan) -> None:
+    """Raise BenchmarkError unless all contestants give the numbers of the first one, within the tolerance."""
+    (first, expected), *others = said.items()
+    want = np.asarray(expected, np.float64)
+    for name, value in others:
+        got = np.asarray(value, np.float64)
+        if got.shape != want.shape:
+            raise BenchmarkError(f"{case}: {name} gives shape {got.shape}, {first} {want.shape}")
+        off = np.abs(got - want) - (plan.atol + plan.rtol * np.abs(want))
+        if not (off <= 0).all():  # a nan is no agreement
+            at = np.unravel_index(int(np.argmax(np.nan_to_num(off, nan=np.inf))), off.shape)
+            where = "".join(f"[{i}]" for i in at) or "the result"
+            raise BenchmarkError(
+                f"{case}: {name} and {first} disagree at {where}: {got[at]} and {want[at]}"
+                f" (rtol {plan.rtol:g}, atol {plan.atol:g})"
+            )
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The table of a report as `Report.to_dict` gives it."""
+    peer, results = report["peer"], report["results"]
+    names = list(dict.fromkeys(name for result in results for name in result["seconds"]))
+    rivals = [name for name in names if name != peer] if peer in names else []
+    rows = [["case", *names, *(f"{name} : {peer}" for name in rivals), "clean"]]
+    for result in results:
+        times = [time_text(result["seconds"][n]) if n in result["seconds"] else "–" for n in names]
+        ratios = [ratio_text(result["ratio"][n]) if n in result["ratio"] else "–" for n in rivals]
+        clean = f"{result['clean']}/{result['rounds']}" + (" noisy" if result["noisy"] else "")
+        rows.append([result["case"], *times, *ratios, clean])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    about = report["machine"]
+    libraries = ", ".join(f"{k} {v}" for k, v in about["libraries"].items() if v)
+    commit = (about["commit"] or "no commit")[:10] + (" + changes" if about["dirty"] else "")
+    head = [f"{report['benchmark']}: {about['cpu']}, {about['cpus']} CPUs, {about['blas']}"]
+    head.append(f"Python {about['python']}, {libraries}, {commit}, {about['date']}")
+    if peer is not None and peer not in names:
+        head.append(f"{peer} is not here (not installed, or left out): these are tinytensor's times alone")
+    if about["environment"]:
+        head.append("environment: " + " ".join(f"{k}={v}" for k, v in about["environment"].items()))
+    head.append(
+        "median [quartiles] of a call; a ratio above 1 is faster than the peer; clean rounds / rounds"
+    )
+    if any(w[3] is None for r in results for windows in r["windows"].values() for w in windows):
+        head.append("this system does not tell what other processes take: disturbed rounds are not known")
+    found = [f"{key}: {value_text(value)}" for key, value in report["findings"].items()]
+    return "\n".join([*head, "", *(line.rstrip() for line in lines), *([""] if found else []), *found])
+
+
+def time_text(seconds: Mapping[str, float]) -> str:
+    """Median [quartiles] with a unit.
+
+    Example:
+        >>> time_text({"median": 1.5e-6, "q1": 1.25e-6, "q3": 2e-6})
+        '1.50 [1.25 2.00] µs'
+    """
+    scale, unit = unit_of(seconds["median"])
+    shown, low, high = (number(seconds[key] * scale) for key in ("median", "q1", "q3"))
+    return f"{shown} [{low} {high}] {unit}"
+
+
+def unit_of(seconds: float) -> tuple[float, str]:
+    """The unit in which a time is shown, and how many of it a second has."""
+    return (1e6, "µs") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1.0, "s")
+
+
+def ratio_text(ratio: Mapping[str, float]) -> str:
+    """Median [quartiles]."""
+    return f"{ratio['median']:.2f} [{ratio['q1']:.2f} {ratio['q3']:.2f}]"
+
+
+def value_text(value: Any) -> str:
+    """A finding, or a row of them by name."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {value_text(v)}" for key, v in value.items())
+    return (
+        f"{value:,.4g}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
+
+
+def number(x: float) -> str:
+    """Three digits that count."""
+    return f"{x:.2f}" if x < 10 else f"{x:.1f}" if x < 100 else f"{x:.0f}"

@@ -1,0 +1,100 @@
+"""What a number was measured on: processor, libraries, settings, commit and date."""
+
+from __future__ import annotations
+
+import ctypes
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest.contestants import ROOT
+from benchmarks.contest.windows import cpus
+
+LIBRARIES = (
+    *("numpy", "torch", "transformers", "tokenizers", "tiktoken", "jax", "tinygrad", "mpi4py"),
+    *("cupy-cuda12x", "cupy-cuda13x"),
+)
+SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "GOTO_", "KMP_", "MALLOC_", "LD_PRELOAD", "TINYTENSOR_")
+
+
+def describe() -> dict[str, Any]:
+    """All of it, ready for JSON."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cpu": cpu_model(),
+        "cpus": len(cpus()),
+        "memory_gib": memory_gib(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "libraries": versions(),
+        "blas": blas(),
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        **commit(),
+    }
+
+
+def cpu_model() -> str:
+    """The name that the processor gives itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def memory_gib() -> float | None:
+    """Memory of the machine."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError):
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of the libraries; None for one that is not installed."""
+    found: dict[str, str | None] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def blas() -> str:
+    """NumPy's BLAS, with the kernels that it chose for this processor where it says so."""
+    import numpy as np
+
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    try:
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        library = ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in maps if "openblas" in line))
+    except (OSError, StopIteration):
+        return f"{built['name']} {built['version']}"
+    for name in ("scipy_openblas_get_config64_", "scipy_openblas_get_config", "openblas_get_config"):
+        if hasattr(library, name):
+            ask = getattr(library, name)
+            ask.restype = ctypes.c_char_p
+            return str(ask().decode())
+    return f"{built['name']} {built['version']}"
+
+
+def commit() -> dict[str, Any]:
+    """The commit of the code, and whether files of the product or of the benchmarks differ from it."""
+    code = ["tinytensor", "gpt", "benchmarks", ":!benchmarks/results"]
+    head, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *code)
+    return {"commit": head, "dirty": None if status is None else bool(status)}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

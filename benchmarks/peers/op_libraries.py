@@ -1,0 +1,215 @@
+"""How each library takes part in the benchmark of ops: makes its arrays, calls, differentiates, waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from benchmarks.contest.contest import PRETENDED
+from benchmarks.contest.contestants import Case
+from benchmarks.contest.gpu_clock import CupyClock, EngineClock, TorchClock
+from benchmarks.contest.windows import DeviceClock
+from benchmarks.op_cases import OpCase, laid_out
+
+__all__ = ["LIBRARIES", "Library", "case_of", "digest"]
+
+Array = np.ndarray[Any, Any]
+Call = Callable[[], Any]
+CHUNKS = 4096
+
+
+class Library:
+    """NumPy, and what libraries like it differ in.
+
+    Attributes:
+        module: what a case is called with.
+        device: where it works.
+        clock: of that device, if the host goes on meanwhile.
+    """
+
+    module: Any = np
+    device = "cpu"
+    clock: DeviceClock | None = None
+
+    def made(self, x: Array) -> Any:
+        """An array of the library."""
+        return x
+
+    def function(self, case: OpCase) -> Callable[..., Any] | None:
+        """The call of a case on arrays of the library; None where it cannot be said in one."""
+        return None if case.numpy is None else partial(case.numpy, self.module)
+
+    def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
+        """A call that gives the gradients of all floating inputs, from a graph that is there already."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradients")
+
+    def array(self, y: Any) -> Array:
+        """A result as an array of NumPy."""
+        return np.asarray(y)
+
+    def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
+        """What is timed."""
+        return self.gradients(function, inputs) if case.backward else lambda: function(*inputs)
+
+
+class Engine(Library):
+    """tinytensor on a device.
+
+    Args:
+        device: "cpu", "cuda", or "emulated", which is not timed.
+        copies: inputs come from the CPU, and results go there, in each call.
+    """
+
+    module = tt
+
+    def __init__(self, device: str = "cpu", copies: bool = False) -> None:
+        self.device, self.copies = device, copies
+        timed = device != "cpu" and device not in PRETENDED
+        self.clock = EngineClock(device) if timed else None
+
+    def made(self, x: Array) -> tt.Tensor:
+        return tt.tensor(x, device="cpu" if self.copies else self.device)
+
+    def function(self, case: OpCase) -> Callable[..., Any] | None:
+        return case.ours
+
+    def array(self, y: tt.Tensor) -> Array:
+        return y.detach().cpu().numpy()
+
+    def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
+        leaves = [x.requires_grad_() for x in inputs if x.dtype.is_floating]
+        y = function(*leaves, *[x for x in inputs if not x.dtype.is_floating])
+        grad = self.made(upstream(y.shape))
+        return lambda: tt.grad(y, leaves, grad, retain_graph=True)
+
+    def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
+        if not self.copies:
+            return super().call(case, function, inputs)
+
+        def there_and_back() -> Any:
+            y = function(*[x.to(self.device) for x in inputs])
+            return tuple(part.cpu() for part in y) if isinstance(y, tuple | list) else y.cpu()
+
+        return there_and_back
+
+
+class Torch(Library):
+    """PyTorch on a device.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        import torch
+
+        self.module, self.device = torch, device
+        self.clock = TorchClock(torch) if device == "cuda" else None
+
+    def made(self, x: Array) -> Any:
+        return self.module.tensor(x, device=self.device)
+
+    def function(self, case: OpCase) -> Callable[..., Any] | None:
+        return None if case.torch is None else partial(case.torch, self.module)
+
+    def array(self, y: Any) -> Array:
+        return np.asarray(y.detach().cpu())
+
+    def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
+        leaves = [x.requires_grad_() for x in inputs if x.is_floating_point()]
+        y = function(*leaves, *[x for x in inputs if not x.is_floating_point()])
+        grad = self.made(upstream(y.shape))
+        return lambda: self.module.autograd.grad(y, leaves, grad, retain_graph=True)
+
+
+class Jax(Library):
+    """JAX, call by call; each call is waited for."""
+
+    def __init__(self) -> None:
+        import jax
+
+        self.jax, self.module = jax, jax.numpy
+
+    def made(self, x: Array) -> Any:
+        return self.module.asarray(x)
+
+    def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
+        wait = self.jax.block_until_ready
+        return lambda: wait(function(*inputs))
+
+
+class Cupy(Library):
+    """CuPy on a GPU."""
+
+    device = "cuda"
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.module, self.clock = cupy, CupyClock(cupy)
+
+    def made(self, x: Array) -> Any:
+        return self.module.asarray(x)
+
+    def array(self, y: Any) -> Array:
+        return np.asarray(self.module.asnumpy(y))
+
+
+LIBRARIES: dict[str, Callable[[], Library]] = {
+    "tinytensor": Engine,
+    "NumPy": Library,
+    "PyTorch": Torch,
+    "JAX": Jax,
+    "CuPy": Cupy,
+    "PyTorch on CUDA": lambda: Torch("cuda"),
+    "CUDA": lambda: Engine("cuda"),
+    "CUDA with copies": lambda: Engine("cuda", copies=True),
+    "emulated": lambda: Engine("emulated"),
+    "emulated with copies": lambda: Engine("emulated", copies=True),
+}
+
+
+def upstream(shape: Sequence[int]) -> Array:
+    """Gradients of a result: the same in all libraries."""
+    drawn = np.random.default_rng(1).uniform(0.5, 1.5, tuple(shape)).astype(np.float32)
+    return np.asarray(drawn)
+
+
+def case_of(library: Library, case: OpCase, n: int, layout: str) -> Case:
+    """One case of a library, with its inputs made.
+
+    Raises:
+        ValueError: the library has no such call.
+    """
+    function = library.function(case)
+    if function is None:
+        raise ValueError(f"{case.name}: {type(library).__name__} has no such call")
+    call = library.call(case, function, laid_out(case, n, layout, library.made, library.module))
+
+    def check() -> list[float]:
+        y = call()
+        parts = [library.array(part) for part in (y if isinstance(y, tuple | list) else [y])]
+        return [float(part.size) for part in parts] if case.random else digest(parts)
+
+    return Case(call, check, library.device, library.clock)
+
+
+def digest(parts: Sequence[Array]) -> list[float]:
+    """Numbers that are equal where results are equal: all of them, or, of many, weighted sums of pieces.
+
+    Weights have both signs, so that one number among many still counts: of four million, it shows if it is
+    off by two hundredths. Some times the size of the numbers is added: then no sum is near 0, and equality is
+    a matter of proportion.
+    """
+    real = [np.stack([part.real, part.imag]) if part.dtype.kind == "c" else part for part in parts]
+    flat = np.concatenate([part.reshape(-1).astype(np.float64) for part in real])
+    if flat.size <= CHUNKS:
+        return [float(x) for x in flat]
+    flat = np.pad(flat, (0, -flat.size % CHUNKS)).reshape(CHUNKS, -1)
+    weights = np.random.default_rng(2).choice([-1.0, 1.0], flat.shape[1]) / np.sqrt(flat.shape[1])
+    size = np.sqrt((flat * flat).mean(axis=1))
+    return [float(x) for x in flat @ weights + 6 * size]

@@ -1,0 +1,348 @@
+"""How fast is each op, over sizes and layouts, on the CPU and on a GPU, beside other libraries?
+
+Results are compared before they are timed. Beside the measured time stands what moving the bytes would take
+at the speed at which this machine copies; strided inputs stand as a multiple of contiguous ones; and where
+there is a GPU, from how many elements on it is the faster one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from math import exp, log
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from benchmarks.contest.contest import Plan, Report, number, time_text
+from benchmarks.contest.contestants import BenchmarkError, LazySuite, Process, Suite, installed
+from benchmarks.contest.probes import copy_rates, peaks
+from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, laid_out
+from benchmarks.op_cases.traffic_model import predicted, touched
+from benchmarks.peers.op_libraries import LIBRARIES, case_of
+
+SIZES = (1 << 10, 1 << 16, 1 << 20, 1 << 22)  # elements of the largest input: squares
+LAYOUT_SIZE = 1 << 20
+OURS, KERNELS_OFF, NUMPY, TORCH = "tinytensor", "NumPy alone", "NumPy", "PyTorch"
+CUDA, COPIES, TORCH_CUDA = "CUDA", "CUDA with copies", "PyTorch on CUDA"
+OTHERS = ("JAX",)
+NO_GPU = "no GPU here"
+BETWEEN = " | "
+
+
+def key(case: OpCase, n: int, layout: str) -> str:
+    """Name, elements and layout as the name of a row."""
+    return BETWEEN.join([case.name, str(n), layout])
+
+
+def parts(row: str) -> tuple[str, int, str]:
+    """Name, elements and layout of a row.
+
+    Example:
+        >>> parts("sum of rows | 1024 | sliced")
+        ('sum of rows', 1024, 'sliced')
+    """
+    name, n, layout = row.split(BETWEEN)
+    return name, int(n), layout
+
+
+def works(cases: Sequence[OpCase], sizes: Sequence[int], layouts: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Case, elements and layout of all rows: every size contiguous, one size in the other layouts."""
+    one = LAYOUT_SIZE if LAYOUT_SIZE in sizes else max(sizes)
+    for case in cases:
+        for n in [n for n in sizes if n <= case.most] or [min(sizes)]:
+            others = layouts if case.layouts and n == min(one, case.most) else layouts[:1]
+            yield from ((case, n, layout) for layout in others)
+
+
+def suite(library: str) -> Suite:
+    """The cases of a library; each is made when it is asked for, by the name of its row."""
+    at = LIBRARIES[library]()
+
+    def make(row: str) -> Any:
+        name, n, layout = parts(row)
+        return case_of(at, catalogue()[name], n, layout)
+
+    return LazySuite([], make, at.device)
+
+
+def takes_part(library: str, case: OpCase, layout: str) -> bool:
+    """Whether a library has a case: its call, gradients, layouts, writing in place."""
+    if library in (TORCH, TORCH_CUDA):
+        return case.torch is not None
+    if library in (NUMPY, "CuPy"):
+        return case.numpy is not None
+    if library == "JAX":  # arrays of JAX have one layout, and are never written to
+        return case.numpy is not None and layout == "contiguous" and not case.writes
+    return not (library == COPIES and case.backward)
+
+
+def libraries(alone: bool, others: Sequence[str]) -> list[str]:
+    """Who is here."""
+    found = [OURS, KERNELS_OFF, NUMPY]
+    found += [TORCH] if installed("torch") and not alone else []
+    for name in others:
+        if name not in OTHERS:
+            raise BenchmarkError(f"ops: {name} is unknown; others are {', '.join(OTHERS)}")
+        if not installed(name.lower()):
+            raise BenchmarkError(f"ops: {name} is not installed (pip install '.[rivals]')")
+        found.append(name)
+    if tt.cuda.is_available():
+        found += [CUDA, COPIES]
+        found += [] if alone else ["CuPy", *([TORCH_CUDA] if torch_has_cuda() else [])]
+    return found
+
+
+def torch_has_cuda() -> bool:
+    """Whether PyTorch is here, and can use the GPU."""
+    if not installed("torch"):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+# ---- what follows from the times ---------------------------------------------------------------------------
+
+
+def crossover(cpu: Mapping[int, float], gpu: Mapping[int, float]) -> int | None:
+    """From how many elements on the GPU is faster, between measured sizes by their logarithms.
+
+    Args:
+        cpu, gpu: elements → seconds.
+
+    Returns:
+        elements; the smallest size if the GPU is always faster, None if it never is, up to the largest one.
+
+    Example:
+        >>> crossover({100: 1.0, 10000: 100.0}, {100: 10.0, 10000: 10.0})
+        1000
+    """
+    sizes = sorted(cpu.keys() & gpu.keys())
+    ahead = [log(cpu[n] / gpu[n]) for n in sizes]  # above 0: the GPU is faster
+    if not sizes or ahead[-1] <= 0:
+        return None
+    last = max([i for i, a in enumerate(ahead) if a <= 0], default=-1)
+    if last < 0:
+        return sizes[0]
+    share = -ahead[last] / (ahead[last + 1] - ahead[last])
+    return round(exp(log(sizes[last]) + share * (log(sizes[last + 1]) - log(sizes[last]))))
+
+
+def copied_first(times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict[str, dict[str, float]]:
+    """How long a call on strided inputs takes, as a multiple of copying them and calling it on the copies: by
+    the times of `clone` in the same layout. Above 1 the copies would be worth it.
+
+    Args:
+        times: case → layout → elements → seconds.
+    """
+    copies = times.get("clone", {})
+    found: dict[str, dict[str, float]] = {}
+    for name, by_layout in times.items():
+        squares = sum([x.ndim == 2 and x.shape[0] == x.shape[1] for x in catalogue()[name].draw(_RNG, 256)])
+        for layout, at in by_layout.items():
+            for n in [n for n in at if layout != "contiguous" and n in copies.get(layout, {})]:
+                first = by_layout["contiguous"][n] + squares * copies[layout][n]
+                found.setdefault(name, {})[layout] = round(at[n] / first, 2)
+    return found
+
+
+_RNG = np.random.default_rng(0)
+
+
+def moved_bytes(case: OpCase, n: int, layout: str) -> int:
+    """What a call must move at least: the lines of all inputs, and the results."""
+    if case.nbytes is not None:
+        return case.nbytes(n)
+    inputs = laid_out(case, n, layout, tt.tensor, tt)
+    read = sum(touched(x.shape, x.strides, x.itemsize) for x in inputs)
+    y = case.ours(*inputs)
+    written = sum(part.nbytes for part in (y if isinstance(y, tuple | list) else [y]))
+    return written + (2 if case.backward else 1) * read  # backward writes a gradient of each input
+
+
+class OpsReport(Report):
+    """A report with one line for each op. Its file has no windows, only statistics: there are many rows."""
+
+    def _result(self, result: Any) -> dict[str, Any]:
+        found = super()._result(result)
+        found["windows"], found["about"] = {}, {}
+        return found
+
+    def seconds(self, who: str) -> dict[str, dict[str, dict[int, float]]]:
+        """Case → layout → elements → median seconds of one contestant."""
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        for result in self.results:
+            if who in result.rounds[0]:
+                name, n, layout = parts(result.case)
+                found.setdefault(name, {}).setdefault(layout, {})[n] = result.times(who).median
+        return found
+
+    def _cases(self) -> Iterator[tuple[Any, OpCase, int, str]]:
+        """Each result with its case, elements and layout."""
+        for result in self.results:
+            name, n, layout = parts(result.case)
+            yield result, catalogue()[name], n, layout
+
+    def conclude(self, rates: Mapping[int, float], flops_per_second: float) -> None:
+        """Write into the findings what follows from the times."""
+        ours = self.seconds(OURS)
+        work = {r.case: (moved_bytes(c, n, at), c.flops(n)) for r, c, n, at in self._cases()}
+        self.findings["predicted seconds"] = {
+            row: float(f"{predicted(nbytes, flops, rates, flops_per_second):.4g}")
+            for row, (nbytes, flops) in work.items()
+        }
+        # what is no product does one operation for each element
+        self.findings["bytes and operations"] = {
+            r.case: [work[r.case][0], work[r.case][1] or n]
+            for r, _, n, at in self._cases()
+            if at == "contiguous"
+        }
+        self.findings["strided : contiguous"] = {
+            name: {
+                layout: round(times[n] / by_layout["contiguous"][n], 2)
+                for layout, times in by_layout.items()
+                if layout != "contiguous"
+                for n in times
+            }
+            for name, by_layout in ours.items()
+            if len(by_layout) > 1
+        }
+        self.findings["strided : copied first"] = copied_first(ours)
+        if any(CUDA in r.rounds[0] for r in self.results):
+            self.findings["elements from which the GPU is faster"] = {
+                who: {name: crossover(ours[name]["contiguous"], at["contiguous"]) for name, at in gpu.items()}
+                for who in (CUDA, COPIES)
+                for gpu in [self.seconds(who)]
+            }
+        else:
+            self.findings["GPU"] = NO_GPU
+
+    def table(self) -> str:
+        """One line for each op: our times over sizes, beside others at the largest one, and the layouts."""
+        return table(self.to_dict())
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The table of a report of ops."""
+    rows: dict[str, dict[int, Any]] = {}
+    for result in report["results"]:
+        name, n, layout = parts(result["case"])
+        if layout == "contiguous":
+            rows.setdefault(name, {})[n] = result
+    sizes = sorted({n for by_size in rows.values() for n in by_size})
+    names = list(
+        dict.fromkeys(w for by_size in rows.values() for r in by_size.values() for w in r["seconds"])
+    )
+    rivals = [name for name in names if name != OURS]
+    findings = report["findings"]
+    strided = findings["strided : contiguous"]
+    copied = findings.get("strided : copied first", {})  # not in older reports
+    others = [layout for layout in LAYOUTS if layout != "contiguous"]
+    head = [
+        "op",
+        *(f"{n:,}" for n in sizes),
+        *(f": {name}" for name in rivals),
+        ": predicted",
+        *others,
+        "GPU from",
+    ]
+    lines = [head]
+    for name, by_size in rows.items():
+        times = [time_text(by_size[n]["seconds"][OURS]) if n in by_size else "–" for n in sizes]
+        last = by_size[max(by_size)]["seconds"]
+        beside = [number(last[w]["median"] / last[OURS]["median"]) if w in last else "–" for w in rivals]
+        least = findings["predicted seconds"][f"{name}{BETWEEN}{max(by_size)}{BETWEEN}contiguous"]
+        lines.append(
+            [
+                *(name, *times, *beside, number(last[OURS]["median"] / least)),
+                *(layout_text(name, at, strided, copied) for at in others),
+                _crossover_text(findings, name),
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    about = report["machine"]
+    above = [
+        f"ops: {about['cpu']}, {about['cpus']} CPUs, {about['date']}, {(about['commit'] or 'none')[:10]}",
+        "times of tinytensor by elements, median [quartiles]; beside others at the most elements: above 1 "
+        "tinytensor is faster;",
+        ": predicted is measured / time to move the bytes; layouts by contiguous (by copy and that)",
+        "" if "GPU" not in findings else f"CUDA, CuPy, PyTorch on CUDA: {findings['GPU']}",
+    ]
+    return "\n".join(
+        above + ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    )
+
+
+def layout_text(
+    name: str, layout: str, strided: Mapping[str, Any], copied: Mapping[str, Any], missing: str = "–"
+) -> str:
+    """The time in a layout as a multiple of contiguous inputs, and of copying them first where that is known.
+
+    Example:
+        >>> layout_text("exp", "sliced", {"exp": {"sliced": 2.0}}, {"exp": {"sliced": 0.9}})
+        '2.00 (0.90)'
+    """
+    if layout not in strided.get(name, {}):
+        return missing
+    beside = f" ({number(copied[name][layout])})" if layout in copied.get(name, {}) else ""
+    return number(strided[name][layout]) + beside
+
+
+def _crossover_text(findings: Mapping[str, Any], name: str) -> str:
+    if "GPU" in findings:
+        return NO_GPU
+    found = findings["elements from which the GPU is faster"][CUDA].get(name)
+    return "never" if found is None else f"{found:,}"
+
+
+def run(
+    plan: Plan,
+    *,
+    only: str = "",
+    sizes: Sequence[int] = SIZES,
+    threads: int = 1,
+    alone: bool = False,
+    others: Sequence[str] = (),
+    quick: bool = False,
+) -> OpsReport:
+    """Measure the cases, row by row.
+
+    Args:
+        plan: rounds and windows.
+        only: cases whose name contains this.
+        sizes: elements.
+        threads: of the CPU; one thread stays on one CPU.
+        alone: without other libraries.
+        others: of OTHERS, who take part, too.
+        quick: a few cases that stand for all.
+    """
+    cases = [c for c in catalogue().values() if only in c.name and (c.name in QUICK or not quick)]
+    if not cases:
+        raise BenchmarkError(f"ops: no case has {only!r} in its name")
+    report = OpsReport("ops", TORCH)
+    pinned = threads == 1
+    rates = copy_rates(report, plan, pinned=pinned)
+    peak = peaks(report, threads, plan, pinned=pinned)["matmul_gflops"] * 1e9
+    agreeing = replace(plan, rtol=1e-4, atol=1e-5)
+    own = {KERNELS_OFF: {"TINYTENSOR_HOST_KERNELS": "off"}, "JAX": {"JAX_PLATFORMS": "cpu"}}
+    with ExitStack() as stack:
+        everyone = {
+            name: stack.enter_context(
+                Process(
+                    "benchmarks.suites.ops:suite",
+                    {"library": OURS if name == KERNELS_OFF else name},
+                    threads=threads,
+                    pinned=pinned,
+                    environment=own.get(name, {}),
+                )
+            )
+            for name in libraries(alone, others)
+        }
+        for case, n, layout in works(cases, sizes, list(LAYOUTS)):
+            here = {name: p for name, p in everyone.items() if takes_part(name, case, layout)}
+            report.compete(here, agreeing, cases=[key(case, n, layout)])
+    report.conclude(rates, peak)
+    return report

@@ -1,0 +1,98 @@
+"""Where does the time of a GPT's training step go, and what did each technique gain? tinytensor alone.
+
+The step of `train`, op by op, under lab.profile; and the same step with one technique switched off at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.contest.contest import Plan, Report, ratio_text
+from benchmarks.contest.contestants import Process, Suite
+from benchmarks.suites.train import VARIANTS, ours
+
+# What is switched off: environment variables, or arguments of `suite`.
+WITHOUT: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "as it is": ({}, {}),
+    "NumPy's products (BLAS)": ({}, {"matmul": "vendor"}),
+    "NumPy alone, no kernels": ({"TINYTENSOR_HOST_KERNELS": "off"}, {}),
+    "attention from single ops": ({}, {"plain_attention": True}),
+}
+
+
+def suite(shape: str, matmul: Any = "auto", plain_attention: bool = False) -> Suite:
+    """The step with one technique switched off."""
+    import tinytensor as tt
+
+    tt.config.matmul = matmul
+    if plain_attention:
+        _without_fused_attention()
+    return ours(shape)
+
+
+def _without_fused_attention() -> None:
+    """Let the model build attention of products, a mask and a softmax, over whole squares of scores."""
+    import tinytensor as tt
+
+    def attention(qkv: Any, n_head: int, **options: Any) -> Any:
+        B, T, C3 = qkv.shape
+        heads = qkv.reshape(B, T, 3, n_head, C3 // 3 // n_head).permute(2, 0, 3, 1, 4)
+        q, k, v = heads.unbind(0)  # each (B, nh, T, hs)
+        scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+        unseen = tt.triu(tt.ones(T, T, dtype=tt.bool), 1)
+        shares = tt.softmax(tt.where(unseen, float("-inf"), scores), axis=-1)
+        return (shares @ v).transpose(1, 2).reshape(B, T, C3 // 3)
+
+    tt.causal_self_attention = attention  # type: ignore[assignment]
+
+
+def table_of(shape: str, steps: int, threads: int) -> str:
+    """The profile of some steps as text."""
+    from tinytensor import lab, set_num_threads
+
+    set_num_threads(threads)
+    step = ours(shape)[shape]
+    for _ in range(3):
+        step.call()
+    with lab.profile() as p:
+        for _ in range(steps):
+            step.call()
+    return p.table(rows=14, per=steps)
+
+
+def run(plan: Plan, *, shapes: Sequence[str], variants: Sequence[str]) -> Report:
+    """Measure all; the profiles stand in the findings.
+
+    Args:
+        plan: rounds and windows.
+        shapes: of bench_train.SHAPES.
+        variants: keys of VARIANTS.
+    """
+    report = Report("profile", "NumPy alone, no kernels")
+    plan = replace(plan, rtol=1e-4)
+    for variant in variants:
+        options: dict[str, Any] = VARIANTS[variant]
+        for shape in shapes:
+            with ExitStack() as stack:
+                everyone = {
+                    name: stack.enter_context(
+                        Process(
+                            "benchmarks.suites.profile:suite",
+                            {"shape": shape, **arguments},
+                            environment=environment,
+                            **options,
+                        )
+                    )
+                    for name, (environment, arguments) in WITHOUT.items()
+                }
+                (result,) = report.compete(everyone, plan, label=f"{{}}, {variant}")
+            for name in list(WITHOUT)[1:]:
+                gained = ratio_text(vars(result.ratio("as it is", name)))
+                report.findings[f"{shape}, {variant}, speed against: {name}"] = gained
+            steps = {"S": 30, "M": 5, "L": 3}[shape]
+            text = table_of(shape, steps, options["threads"])
+            report.findings[f"{shape}, {variant}, ops"] = "\n" + text
+    return report

@@ -1,0 +1,250 @@
+"""How fast does byte-level BPE train and encode, beside tiktoken and Hugging Face's tokenizers?
+
+The text is cut by GPT-2's rule. Before anything is timed all trainers must learn the same merges, and all
+encoders, which then have one vocabulary, must give the same ids.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest.contest import Plan, Report
+from benchmarks.contest.contestants import (
+    BenchmarkError,
+    Case,
+    Contestant,
+    Process,
+    Suite,
+    installed,
+)
+from gpt import BPETokenizer, embedded_shakespeare
+from gpt.tokenizers.bpe_train import BYTE_TOKENS
+from gpt.tokenizers.pretokenize import pieces, printable
+
+OURS, PLAIN, HF, TIKTOKEN = "tinytensor", "plain trainer", "tokenizers", "tiktoken"
+SEEN, UNSEEN = "encode, pieces were seen", "encode, nothing was seen"
+PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LEAST = 2  # a pair that comes once is not merged
+Merges = list[tuple[bytes, bytes]]
+
+
+def text_of(path: str, kilobytes: int) -> str:
+    """The first characters of a file, or of the embedded Shakespeare."""
+    text = Path(path).read_text(encoding="utf-8") if path else embedded_shakespeare()
+    return text[: kilobytes * 1000] if kilobytes else text
+
+
+# ---- a plain trainer ---------------------------------------------------------------------------------------
+
+
+def plain_merges(text: str, vocab_size: int) -> Merges:
+    """Learn merges as one writes it down first: count the pairs of the whole text again after each merge.
+
+    Args:
+        text: the corpus.
+        vocab_size: of tokens, the 256 bytes included.
+
+    Returns:
+        pairs in the order in which they were learned; of equal counts the smallest ids merge first.
+
+    Example:
+        >>> plain_merges("hug hug pug hugs", 258)
+        [(b'u', b'g'), (b'h', b'ug')]
+    """
+    ids = {token[0]: i for i, token in enumerate(BYTE_TOKENS)}
+    tokens, merges = list(BYTE_TOKENS), Merges()
+    words = [[ids[byte] for byte in piece.encode()] for piece in pieces(text, "gpt2")]
+    while len(tokens) < vocab_size:
+        counts: Counter[tuple[int, int]] = Counter()
+        for word in words:
+            counts.update(pairwise(word))
+        most = max(counts.values(), default=0)
+        if most < LEAST:
+            break
+        first, second = pair = min(p for p, count in counts.items() if count == most)
+        words = [_merged(word, pair, len(tokens)) for word in words]
+        merges.append((tokens[first], tokens[second]))
+        tokens.append(tokens[first] + tokens[second])
+    return merges
+
+
+def _merged(word: list[int], pair: tuple[int, int], new: int) -> list[int]:
+    """A word with the pair replaced from left to right."""
+    made, i = [], 0
+    while i < len(word):
+        here = i + 1 < len(word) and (word[i], word[i + 1]) == pair
+        made.append(new if here else word[i])
+        i += 2 if here else 1
+    return made
+
+
+# ---- contestants -------------------------------------------------------------------------------------------
+
+
+def _numbers(merges: Merges) -> list[list[int]]:
+    """Merges as ids, so that numbers can be compared."""
+    ids = {token: i for i, token in enumerate(BYTE_TOKENS)}
+    found = []
+    for first, second in merges:
+        found.append([ids[first], ids[second]])
+        ids[first + second] = len(ids)
+    return found
+
+
+def _trained(text: str, vocab_size: int) -> BPETokenizer:
+    return BPETokenizer.train(text, vocab_size, special_tokens=[], min_count=LEAST)
+
+
+def ours(text: str, kilobytes: int, vocab_size: int) -> Suite:
+    """Ours."""
+    corpus = text_of(text, kilobytes)
+    trained = _trained(corpus, vocab_size)
+
+    def forgetful() -> list[int]:
+        trained._cache.clear()
+        return trained.encode(corpus)
+
+    return {
+        "train": Case(
+            lambda: _trained(corpus, vocab_size), lambda: _numbers(_trained(corpus, vocab_size).merges)
+        ),
+        SEEN: Case(lambda: trained.encode(corpus), lambda: trained.encode(corpus)),
+        UNSEEN: Case(forgetful, forgetful),
+    }
+
+
+def plain(text: str, kilobytes: int, vocab_size: int) -> Suite:
+    """The plain trainer."""
+    corpus = text_of(text, kilobytes)
+    return {
+        "train": Case(
+            lambda: plain_merges(corpus, vocab_size), lambda: _numbers(plain_merges(corpus, vocab_size))
+        )
+    }
+
+
+def hugging_face(text: str, kilobytes: int, vocab_size: int) -> Suite:
+    """Hugging Face's tokenizers, in Rust."""
+    import json
+
+    import tokenizers as hf
+
+    corpus = text_of(text, kilobytes)
+    byte_level = hf.pre_tokenizers.ByteLevel
+    names = {printable(token): token for token in BYTE_TOKENS}
+
+    def trained() -> Any:
+        tokenizer = hf.Tokenizer(hf.models.BPE())
+        tokenizer.pre_tokenizer = byte_level(add_prefix_space=False)
+        trainer = hf.trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=LEAST,
+            show_progress=False,
+            initial_alphabet=byte_level.alphabet(),
+        )
+        tokenizer.train_from_iterator([corpus], trainer)
+        return tokenizer
+
+    def merges(tokenizer: Any) -> Merges:
+        found = json.loads(tokenizer.to_str())["model"]["merges"]
+        both = [merge.split(" ") if isinstance(merge, str) else merge for merge in found]
+        return [(_bytes(a, names), _bytes(b, names)) for a, b in both]
+
+    encoder = _as_hugging_face(hf, _trained(corpus, vocab_size))
+
+    def forgetful() -> Any:
+        encoder.model._clear_cache()
+        return encoder.encode(corpus)
+
+    return {
+        "train": Case(trained, lambda: _numbers(merges(trained()))),
+        SEEN: Case(lambda: encoder.encode(corpus), lambda: encoder.encode(corpus).ids),
+        UNSEEN: Case(forgetful, lambda: forgetful().ids),
+    }
+
+
+def _bytes(name: str, names: Mapping[str, bytes]) -> bytes:
+    return b"".join(names[character] for character in name)
+
+
+def _as_hugging_face(hf: Any, trained: BPETokenizer) -> Any:
+    """Our vocabulary in their library."""
+    vocab = {printable(token): i for token, i in trained.vocab.items()}
+    merges = [(printable(a), printable(b)) for a, b in trained.merges]
+    encoder = hf.Tokenizer(hf.models.BPE(vocab=vocab, merges=merges))
+    encoder.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return encoder
+
+
+def tiktoken(text: str, kilobytes: int, vocab_size: int) -> Suite:
+    """OpenAI's tiktoken, in Rust; it does not train, and remembers no pieces."""
+    import tiktoken as library
+
+    corpus = text_of(text, kilobytes)
+    ranks = _trained(corpus, vocab_size).vocab
+    encoder = library.Encoding("ours", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+    encode = Case(lambda: encoder.encode_ordinary(corpus), lambda: encoder.encode_ordinary(corpus))
+    return {SEEN: encode, UNSEEN: encode}
+
+
+SUITES = {OURS: "ours", PLAIN: "plain", HF: "hugging_face", TIKTOKEN: "tiktoken"}
+CASES = {"train": (OURS, PLAIN, HF), SEEN: (OURS, HF, TIKTOKEN), UNSEEN: (OURS, HF, TIKTOKEN)}
+
+
+def run(
+    plan: Plan, *, text: str = "", kilobytes: int = 200, vocab_size: int = 512, alone: bool = False
+) -> Report:
+    """Measure training and encoding, each with one thread.
+
+    Args:
+        plan: rounds and windows; a window of the plain trainer is one call.
+        text: a file; default the embedded Shakespeare.
+        kilobytes: how much of it; 0: all.
+        vocab_size: of tokens.
+        alone: without other libraries; the plain trainer takes part.
+    """
+    if text and not Path(text).is_file():
+        raise BenchmarkError(f"tokenizer: there is no file {text}")
+    if vocab_size <= 256:
+        raise BenchmarkError(f"tokenizer: a vocabulary of {vocab_size} has no room beside the 256 bytes")
+    report = Report("tokenizer", HF)
+    report.findings["text"] = {
+        "characters": len(text_of(text, kilobytes)),
+        "name": Path(text).name if text else "Shakespeare",
+        "vocabulary": vocab_size,
+    }
+    names = [OURS, PLAIN] + [name for name in (HF, TIKTOKEN) if installed(name) and not alone]
+    arguments = {"text": text, "kilobytes": kilobytes, "vocab_size": vocab_size}
+    off = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+    with ExitStack() as stack:
+        everyone: dict[str, Contestant] = {
+            name: stack.enter_context(
+                Process(
+                    f"benchmarks.suites.tokenizer:{SUITES[name]}", arguments, pinned=True, environment=off
+                )
+            )
+            for name in names
+        }
+        for case, who in CASES.items():
+            here = {n: everyone[n] for n in who if n in everyone}
+            # a call of the plain trainer takes long; the check was the warm-up
+            report.compete(here, replace(plan, calls=1) if case == "train" else plan, cases=[case])
+    _conclude(report, len(text_of(text, kilobytes).encode()))
+    return report
+
+
+def _conclude(report: Report, nbytes: int) -> None:
+    """Megabytes a second, and how many times as fast ours is."""
+    for result in report.results:
+        names: Sequence[str] = list(result.rounds[0])
+        speeds = {name: round(nbytes / result.times(name).median / 1e6, 3) for name in names}
+        report.findings[f"{result.case}, MB/s"] = speeds
+        beside = {n: round(result.ratio(OURS, n).median, 2) for n in names if n != OURS}
+        if beside:
+            report.findings[f"{result.case}, {OURS} is so many times as fast as"] = beside

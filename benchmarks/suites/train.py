@@ -1,0 +1,198 @@
+"""How long does one training step of a GPT take (forward, backward, clip, AdamW), beside PyTorch's?
+
+S is nanoGPT's CPU shape, M six layers of 384 at context 256, L GPT-2 with 124 million parameters. Weights and
+batches are the same; the losses of the first steps must be equal before anything is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from benchmarks.contest.contest import Plan, Report, ratio_text
+from benchmarks.contest.contestants import BenchmarkError, Case, Contender, Suite, contestants
+from benchmarks.contest.probes import peaks
+from gpt.config import GPTConfig, TrainConfig
+from gpt.data.batches import Batches
+from gpt.models.gpt import GPT
+from gpt.presets import preset
+from gpt.training.plan import parameter_shapes, plan
+from tinytensor.optim import AdamW, clip_grad_norm_
+
+SHAPES: dict[str, tuple[dict[str, Any], int]] = {
+    "S": ({"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "vocab_size": 65}, 12),
+    "M": ({"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "vocab_size": 65}, 8),
+    "L": ({"n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 256, "vocab_size": 50257}, 1),
+}
+VARIANTS = {"2 threads": {"threads": 2}, "1 thread": {"threads": 1, "pinned": True}}
+COMPILED = "torch.compile"
+OTHERS = {
+    "NumPy alone": Contender(environment={"TINYTENSOR_HOST_KERNELS": "off"}),
+    COMPILED: Contender(mode={"compiled": True}, library="torch"),
+    "JAX": Contender(library="jax", suite="benchmarks.suites.train:jax_peer"),
+    "tinygrad": Contender(library="tinygrad", suite="benchmarks.suites.train:tinygrad_peer"),
+}
+ROUNDING = {"float32": 1e-4, "bfloat16": 5e-3}  # by which losses may differ
+STEPS_THAT_AGREE = 4
+LEARNING_RATE = 3e-4
+
+
+def configs(shape: str) -> tuple[GPTConfig, TrainConfig]:
+    """The model of a shape (with biases, as GPT-2), and nanoGPT's recipe with its batch size."""
+    model, train = preset("shakespeare-char-cpu")
+    sizes, batch_size = SHAPES[shape]
+    return replace(model, bias=True, **sizes), replace(train, batch_size=batch_size)
+
+
+def weights(config: GPTConfig) -> dict[str, np.ndarray]:
+    """Initial weights by name, drawn as GPT-2's are."""
+    rng = np.random.default_rng(1)
+    made: dict[str, np.ndarray] = {}
+    for name, shape in parameter_shapes(config).items():
+        if len(shape) >= 2:
+            std = 0.02 / sqrt(2 * config.n_layer) if name.endswith("c_proj.weight") else 0.02
+            made[name] = rng.standard_normal(shape, dtype=np.float32) * np.float32(std)
+        else:
+            made[name] = np.full(shape, name.endswith("weight"), np.float32)  # norms 1, biases 0
+    return made
+
+
+def batches(config: GPTConfig, train: TrainConfig) -> Batches:
+    """Random windows of random text: the time of a step does not depend on what it reads."""
+    ids = np.random.default_rng(2).integers(0, config.vocab_size, 100_000)
+    return Batches(ids, train.batch_size, config.block_size)
+
+
+def trainer(shape: str) -> tuple[GPT, AdamW, Batches, TrainConfig]:
+    """Model, optimizer, batches and recipe of a shape, with tinytensor."""
+    config, train = configs(shape)
+    model = GPT(config)
+    model.load_state_dict({name: tt.from_numpy(array) for name, array in weights(config).items()})
+    groups = model.parameter_groups(train.weight_decay)
+    optimizer = AdamW(groups, lr=LEARNING_RATE, betas=(train.beta1, train.beta2))
+    return model, optimizer, batches(config, train), train
+
+
+def ours(shape: str, dtype: str = "float32") -> Suite:
+    """A step with tinytensor, as gpt.train takes it; in bfloat16: under autocast."""
+    model, optimizer, source, train = trainer(shape)
+
+    def step() -> float:
+        inputs, targets = next(source)
+        optimizer.zero_grad()
+        with tt.autocast(tt.bfloat16, enabled=dtype == "bfloat16"):
+            loss = model.loss(tt.from_numpy(inputs), tt.from_numpy(targets))
+        loss.backward()
+        value = float(loss.item())
+        clip_grad_norm_(model.parameters(), train.grad_clip)
+        optimizer.step()
+        return value
+
+    return _stepping(shape, step)
+
+
+def peer(shape: str, dtype: str = "float32", compiled: bool = False) -> Suite:
+    """A step with PyTorch, as it is or through torch.compile; in bfloat16: under autocast."""
+    from benchmarks.peers.torch_gpt import TorchTrainer
+
+    config, recipe = configs(shape)
+    recipe = replace(recipe, learning_rate=LEARNING_RATE)
+    trainer = TorchTrainer(config, recipe, weights(config), compiled=compiled, dtype=dtype)
+    source = batches(config, recipe)
+    return _stepping(shape, lambda: trainer.step(*next(source), lr=LEARNING_RATE))
+
+
+def jax_peer(shape: str, dtype: str = "float32") -> Suite:
+    """A step with JAX."""
+    from benchmarks.peers.jax_gpt import JaxTrainer
+
+    return _rival(shape, dtype, JaxTrainer)
+
+
+def tinygrad_peer(shape: str, dtype: str = "float32") -> Suite:
+    """A step with tinygrad."""
+    from benchmarks.peers.tinygrad_gpt import TinygradTrainer
+
+    return _rival(shape, dtype, TinygradTrainer)
+
+
+def _rival(shape: str, dtype: str, trainer_class: Any) -> Suite:
+    if dtype != "float32":
+        raise BenchmarkError(f"train: {trainer_class.__name__} takes part in float32 alone")
+    config, recipe = configs(shape)
+    trainer = trainer_class(config, replace(recipe, learning_rate=LEARNING_RATE), weights(config))
+    source = batches(config, recipe)
+    return _stepping(shape, lambda: trainer.step(*next(source)))
+
+
+def _stepping(shape: str, step: Callable[[], float]) -> Suite:
+    return {shape: Case(step, lambda: [step() for _ in range(STEPS_THAT_AGREE)])}
+
+
+def run(
+    rounds: Plan,
+    *,
+    shapes: Sequence[str] = ("S", "M"),
+    variants: Sequence[str] = tuple(VARIANTS),
+    alone: bool = False,
+    others: Sequence[str] = (),
+    dtype: str = "float32",
+) -> Report:
+    """Measure steps, and the peaks of the machine.
+
+    Args:
+        rounds: rounds and windows.
+        shapes: keys of SHAPES.
+        variants: keys of VARIANTS.
+        alone: without PyTorch, also where it is installed.
+        others: keys of OTHERS, who take part beside tinytensor and PyTorch.
+        dtype: what products and attention are computed in, a key of ROUNDING.
+    """
+    report = Report("train", "PyTorch")
+    if dtype not in ROUNDING:
+        raise BenchmarkError(f"train: dtype {dtype!r} is none of {', '.join(ROUNDING)}")
+    agreeing = replace(rounds, rtol=ROUNDING[dtype])
+    for variant in variants:
+        options: dict[str, Any] = VARIANTS[variant]
+        peak = peaks(report, plan=rounds, **options)
+        for shape in shapes:
+            with contestants(
+                "benchmarks.suites.train:ours",
+                "benchmarks.suites.train:peer",
+                alone=alone,
+                more={name: OTHERS[name] for name in others},
+                arguments={"shape": shape, "dtype": dtype},
+                **options,
+            ) as both:
+                label = variant if dtype == "float32" else f"{variant}, {dtype}"
+                (result,) = report.compete(both, agreeing, label=f"{{}}, {label}")
+            for name in (name for name in both if name not in ("tinytensor", "PyTorch", "NumPy alone")):
+                ratio = result.ratio("tinytensor", name)
+                report.findings[f"{shape}, {label}, tinytensor : {name}"] = ratio_text(asdict(ratio))
+            for name in both:
+                report.findings[f"{shape}, {label}, {name}"] = derived(
+                    shape, result.times(name).median, peak["matmul_gflops"]
+                ) | _memory(result.about[name])
+    return report
+
+
+def derived(shape: str, seconds: float, peak_gflops: float) -> dict[str, float]:
+    """Tokens a second, and the share of the measured peak that the step's products reach."""
+    config, train = configs(shape)
+    costs = plan(config, train, flops_per_second=1.0)
+    tokens = train.batch_size * config.block_size
+    flops = tokens * (costs.forward_flops_per_token + costs.backward_flops_per_token)
+    share = flops / seconds / (peak_gflops * 1e9)
+    return {"tokens_per_second": round(tokens / seconds), "of_matmul_peak": round(share, 3)}
+
+
+def _memory(about: dict[str, Any]) -> dict[str, int | None]:
+    """MiB at most while steps were taken, beyond what the imports need."""
+    memory = about["memory_mib"]
+    peak, imported = memory["peak"], memory["imported"]
+    return {"peak_memory_mib": None if peak is None else round(peak - imported)}

@@ -1,0 +1,104 @@
+"""Data for training: texts to token files, token files to batches. This module gathers it, and is a command.
+
+`python -m gpt data prepare | info`. Knows nothing of models.
+"""
+
+import argparse
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from gpt.console import Parser
+from gpt.data.batches import Batches, consecutive_blocks
+from gpt.data.prepare import prepare, prepare_text, read_texts
+from gpt.data.token_file import TokenFile, open_split
+from gpt.tokenizers.tokenizer import choose
+from tinytensor.errors import ArgumentError
+
+__all__ = [
+    "Batches",
+    "TokenFile",
+    "consecutive_blocks",
+    "embedded_shakespeare",
+    "main",
+    "open_split",
+    "prepare",
+    "prepare_text",
+]
+
+
+def embedded_shakespeare() -> str:
+    """Read the text that comes with the package: eight plays, 1,097,264 ASCII characters.
+
+    Returns:
+        text.
+
+    Source: see gpt/text/README.md.
+
+    Example:
+        >>> from gpt.data.command import embedded_shakespeare
+        >>> embedded_shakespeare()[:14]
+        'First Citizen:'
+    """
+    return (resources.files("gpt") / "text" / "shakespeare.txt").read_text(encoding="ascii")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m gpt data`.
+
+    Args:
+        argv: `prepare [FILE|FOLDER…] --out FOLDER`, `info FOLDER`, `--help`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ArgumentError: a word that is not understood, or a file that cannot be read.
+        FormatError: a damaged file.
+
+    Example:
+        >>> import tempfile
+        >>> from gpt.data.command import main
+        >>> main(["prepare", "--out", tempfile.mkdtemp()])  # doctest: +ELLIPSIS
+        TokenFile('...train.bin': 987,537 tokens, uint16, vocabulary 64)
+        TokenFile('...val.bin': 109,727 tokens, uint16, vocabulary 64)
+        0
+    """
+    args = _parser().parse_args(argv)
+    {"prepare": _prepare, "info": _info}[args.command](args)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m gpt data", description="Turn texts into token files.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    make = commands.add_parser("prepare", help="write train.bin, val.bin, tokenizer.json and meta.json")
+    make.add_argument("paths", nargs="*", metavar="PATH", help="text files or folders; default: Shakespeare")
+    make.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    make.add_argument("--tokenizer", default="char", help="char, word, or a saved tokenizer; default: char")
+    make.add_argument("--val-fraction", type=float, default=0.1, metavar="F", help="default: 0.1, the end")
+    make.add_argument("--pattern", metavar="GLOB", help="which files of folders; default: *.txt")
+    info = commands.add_parser("info", help="check the files of a folder, and print their sizes")
+    info.add_argument("folder", metavar="FOLDER", help="a folder that prepare or nanoGPT made")
+    return parser
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    if args.paths:
+        pattern = args.pattern or "*.txt"
+        tokenizer = choose(args.tokenizer, read_texts(args.paths, pattern))
+        made = prepare(args.paths, tokenizer, args.out, val_fraction=args.val_fraction, pattern=pattern)
+    elif args.pattern:
+        raise ArgumentError("prepare: --pattern", why="it chooses files of folders", fix="name a folder")
+    else:
+        text = embedded_shakespeare()
+        made = prepare_text(text, choose(args.tokenizer, text), args.out, val_fraction=args.val_fraction)
+    print(*filter(None, made), sep="\n")
+
+
+def _info(args: argparse.Namespace) -> None:
+    splits = ["train", "val"] if (Path(args.folder) / "val.bin").exists() else ["train"]
+    for split in splits:
+        file = open_split(args.folder, split)
+        file.check()
+        print(file)

@@ -1,0 +1,271 @@
+"""Texts to token files: encode, split off the end for validation, write all or nothing.
+
+Knows no tokenizer by name.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gpt.console import counted
+from gpt.data.token_file import META_FORMAT, TokenFile
+from gpt.tokenizers.base import Tokenizer, check_text
+from tinytensor.errors import ArgumentError, SaveError
+from tinytensor.files import PathLike, text_chunks, unwritable
+
+__all__ = ["describe_files", "prepare", "prepare_text", "read_texts"]
+
+Document = Iterable[str]  # chunks that may be encoded one by one
+Splits = tuple[TokenFile, TokenFile | None]  # train and val
+
+
+def prepare(
+    paths: PathLike | Sequence[PathLike],
+    tokenizer: Tokenizer,
+    out_dir: PathLike,
+    *,
+    val_fraction: float = 0.1,
+    pattern: str = "*.txt",
+) -> Splits:
+    """Turn text files into `train.bin` and `val.bin`, with `tokenizer.json` and `meta.json` beside them.
+
+    The files are read in the order given, folders in the order of their names, all of it without changes to
+    line ends. Between two files stands the tokenizer's separator (<|endoftext|>), if it has one. The last
+    part of the tokens is for validation. New files replace older ones when all are complete.
+
+    Args:
+        paths: one or several UTF-8 text files, and folders.
+        tokenizer: any with `vocab_size`, `separator`, `encode` and `save`.
+        out_dir: folder for the results; made if it is not there.
+        val_fraction: share of the tokens in val.bin, 0 <= f < 1; at 0 there is no val.bin.
+        pattern: which files of a folder, at any depth.
+
+    Returns:
+        train and val as TokenFiles; val is None if val_fraction is 0.
+
+    Raises:
+        ArgumentError: no text, too little to split, an unknown character, or a file that cannot be read.
+        FormatError: a file that is not UTF-8.
+        SaveError: the results cannot be written.
+
+    Memory: some 4 MB of text and its ids at a time.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from gpt.data.command import prepare
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / "poem.txt").write_text("to be or not to be")
+        >>> train, val = prepare(folder, CharTokenizer(" benort"), folder / "tokens")
+        >>> len(train), len(val)
+        (16, 2)
+    """
+    files = _files(paths, pattern, "prepare")
+    documents = (text_chunks(file, "prepare") for file in files)
+    return _write(documents, tokenizer, Path(out_dir), val_fraction, [file.name for file in files])
+
+
+def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_fraction: float = 0.1) -> Splits:
+    """Turn one text into token files; see `prepare`.
+
+    Args:
+        text: the text itself, not a path.
+        tokenizer: any with `vocab_size`, `separator`, `encode` and `save`.
+        out_dir: folder for the results; made if it is not there.
+        val_fraction: share of the tokens in val.bin, 0 <= f < 1; at 0 there is no val.bin.
+
+    Returns:
+        train and val as TokenFiles; val is None if val_fraction is 0.
+
+    Raises:
+        ArgumentError: no text, too little to split, or an unknown character.
+        SaveError: the results cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from gpt.data.command import prepare_text
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> train, _ = prepare_text("aabab", CharTokenizer("ab"), tempfile.mkdtemp(), val_fraction=0.2)
+        >>> train.ids.tolist()
+        [0, 0, 1, 0]
+    """
+    check_text(text, "prepare_text")
+    return _write([[text]], tokenizer, Path(out_dir), val_fraction, [])
+
+
+def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> Iterator[str]:
+    """The texts that `prepare` would read, in chunks, for training a tokenizer on them.
+
+    Args:
+        paths: one or several UTF-8 text files, and folders.
+        pattern: which files of a folder, at any depth.
+
+    Returns:
+        iterator of texts.
+
+    Raises:
+        ArgumentError: a file that cannot be read, or no file at all.
+        FormatError: a file that is not UTF-8.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from gpt.data.prepare import read_texts
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a.txt").write_text("to be")
+        >>> list(read_texts(folder))
+        ['to be']
+    """
+    for file in _files(paths, pattern, "prepare"):
+        yield from text_chunks(file, "prepare")
+
+
+def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
+    """Which files of a folder `prepare` reads, and what it leaves out.
+
+    Args:
+        folder: the folder.
+        pattern: as for `prepare`.
+
+    Returns:
+        A sentence.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b.txt", "a.txt", "c.py"):
+        ...     (folder / name).touch()
+        >>> print(describe_files(folder))
+        a.txt, b.txt are read, and 1 other file (.py) is not; python -m gpt data prepare takes a --pattern
+    """
+    every = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    read = _files(folder, pattern, "prepare")
+    others = [path for path in every if path not in set(read)]
+    names = [str(path.relative_to(folder)) for path in read]
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    said = f"{shown} {'is' if len(names) == 1 else 'are'} read"
+    if not others:
+        return said
+    kinds = sorted({path.suffix or path.name for path in others})
+    few = ", ".join(kinds[:6]) + (", …" if len(kinds) > 6 else "")
+    verb = "is" if len(others) == 1 else "are"
+    return (
+        f"{said}, and {counted(len(others), 'other file')} ({few}) {verb} not; "
+        "python -m gpt data prepare takes a --pattern"
+    )
+
+
+def _files(paths: PathLike | Sequence[PathLike], pattern: str, who: str) -> list[Path]:
+    """Files as given, folders as the files in them."""
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    files: list[Path] = []
+    for path in map(Path, given):
+        inside = sorted(file for file in path.rglob(pattern) if file.is_file()) if path.is_dir() else [path]
+        if not inside:
+            raise ArgumentError(
+                f"{who}: no file in {str(path)!r} fits {pattern!r}",
+                why="of a folder, the files that fit the pattern are read, at any depth",
+                fix='name another pattern, such as "*.md"',
+            )
+        files += inside
+    if not files:
+        raise ArgumentError(f"{who}: no files", why="the list of paths is empty", fix="name a text file")
+    return files
+
+
+def _write(
+    documents: Iterable[Document], tokenizer: Tokenizer, out: Path, val_fraction: float, sources: list[str]
+) -> Splits:
+    """Encode, split and describe in a folder of its own, then move the results into place."""
+    if not 0 <= val_fraction < 1:
+        raise ArgumentError(
+            f"prepare: val_fraction={val_fraction}",
+            why="it is a share of the text",
+            fix="use 0.1 for a tenth",
+        )
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+    names = ["train", "val"] if val_fraction else ["train"]
+    with _workplace(out) as work:
+        count = _encode(documents, tokenizer, dtype, work / "train.bin")
+        n_train = int(count * (1 - val_fraction))
+        if not n_train or (val_fraction and n_train == count):
+            raise ArgumentError(
+                f"prepare: {count} tokens cannot be split",
+                why=f"with val_fraction={val_fraction}, {n_train} would be for training",
+                fix="give a longer text",
+            )
+        if val_fraction:
+            _split(work / "train.bin", n_train * dtype.itemsize, work / "val.bin")
+        tokenizer.save(work / "tokenizer.json")
+        meta = {
+            "format": META_FORMAT,
+            "dtype": dtype.name,
+            "vocab_size": tokenizer.vocab_size,
+            "tokenizer": "tokenizer.json",
+            "sources": sources,
+            "splits": {name: _describe(work / f"{name}.bin", dtype.itemsize) for name in names},
+        }
+        (work / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="ascii")
+        for name in [*(f"{name}.bin" for name in names), "tokenizer.json", "meta.json"]:
+            (work / name).replace(out / name)
+        if not val_fraction:
+            (out / "val.bin").unlink(missing_ok=True)  # of an earlier split
+    return TokenFile(out / "train.bin"), TokenFile(out / "val.bin") if val_fraction else None
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """A hidden folder inside `out`; both are gone after an exception, if they were not there before."""
+    made_here = not out.exists()
+    work = out / f".prepare-{os.getpid()}-{secrets.token_hex(4)}"
+    complete = False
+    try:
+        work.mkdir(parents=True)
+        yield work
+        complete = True
+    except SaveError:
+        raise
+    except OSError as error:
+        raise unwritable(out, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if made_here and not complete and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _encode(documents: Iterable[Document], tokenizer: Tokenizer, dtype: npt.DTypeLike, path: Path) -> int:
+    """Write the ids of all documents; their number."""
+    count = 0
+    with path.open("xb") as file:
+        for number, document in enumerate(documents):
+            if number and tokenizer.separator is not None:
+                file.write(np.array([tokenizer.separator], dtype).data)
+                count += 1
+            for chunk in document:
+                ids = tokenizer.encode(chunk)
+                file.write(np.array(ids, dtype).data)
+                count += len(ids)
+    return count
+
+
+def _split(path: Path, nbytes: int, rest: Path) -> None:
+    """Cut a file to `nbytes` and move what follows to another."""
+    with path.open("r+b") as file, rest.open("xb") as other:
+        file.seek(nbytes)
+        shutil.copyfileobj(file, other, 1 << 20)
+        file.truncate(nbytes)
+
+
+def _describe(path: Path, itemsize: int) -> dict[str, int | str]:
+    """Bring a file to the disk; its length and sha256."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"tokens": path.stat().st_size // itemsize, "sha256": digest}

@@ -1,0 +1,214 @@
+"""Pairs of texts for an encoder-decoder: toy languages, files, batches of like lengths. Knows no models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from gpt.data.batches import IntArray
+from gpt.data.jsonl_examples import IGNORED, LikeLengths, padded, read_records
+from gpt.tokenizers.tokenizer import Tokenizer
+from tinytensor.errors import ArgumentError
+
+__all__ = ["TASKS", "Pair", "PairBatches", "checksum", "number_words", "pairs_of", "toy_pairs"]
+
+Pair = tuple[str, str]  # source and target
+COUNT = 20_000  # pairs of a toy language
+LETTERS = 12  # of its longest word
+_FIELDS: dict[str, str | None] = {"source": None, "target": None}
+_ONES = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"),
+    *("twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+
+def number_words(n: int) -> str:
+    """A whole number below a million in English.
+
+    Args:
+        n: 0 … 999,999.
+
+    Returns:
+        Words.
+
+    Example:
+        >>> number_words(12), number_words(80_041), number_words(700_000)
+        ('twelve', 'eighty thousand forty-one', 'seven hundred thousand')
+    """
+    if n < 20:
+        return _ONES[n]
+    if n < 100:
+        tens, rest = divmod(n, 10)
+        return _TENS[tens - 2] + (f"-{_ONES[rest]}" if rest else "")
+    size, name = (100, "hundred") if n < 1000 else (1000, "thousand")
+    head, rest = divmod(n, size)
+    return f"{number_words(head)} {name}" + (f" {number_words(rest)}" if rest else "")
+
+
+def _word(rng: np.random.Generator) -> str:
+    size = int(rng.integers(1, LETTERS + 1))
+    return bytes(rng.integers(ord("a"), ord("z") + 1, size).tolist()).decode("ascii")
+
+
+def _number(rng: np.random.Generator) -> str:
+    return str(rng.integers(0, 10 ** int(rng.integers(1, 7))))
+
+
+TASKS: dict[str, tuple[Callable[[np.random.Generator], str], Callable[[str], str]]] = {
+    "copy": (_word, lambda word: word),
+    "reverse": (_word, lambda word: word[::-1]),
+    "numbers": (_number, lambda digits: number_words(int(digits))),
+}
+"""Toy languages: how a source is drawn, and what its translation is."""
+
+
+def toy_pairs(task: str, seed: int = 0, count: int = COUNT) -> list[Pair]:
+    """Pairs of a toy language, each source once: so what is held out is never seen in training.
+
+    Args:
+        task: a key of `TASKS`.
+        seed: of the draws.
+        count: how many.
+
+    Returns:
+        (source, target), in random order.
+
+    Example:
+        >>> [source == target[::-1] for source, target in toy_pairs("reverse", count=3)]
+        [True, True, True]
+    """
+    draw, translated = TASKS[task]
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, 0], np.uint64)))
+    sources: dict[str, None] = {}
+    while len(sources) < count:
+        sources[draw(rng)] = None
+    return [(source, translated(source)) for source in sources]
+
+
+def pairs_of(name: str, seed: int = 0) -> list[Pair]:
+    """The pairs that a config names.
+
+    Args:
+        name: a key of `TASKS`, or a file of lines like {"source": "…", "target": "…"}.
+        seed: of a toy language.
+
+    Returns:
+        (source, target).
+
+    Raises:
+        ArgumentError, FormatError: the file cannot be read, or is something else.
+
+    Example:
+        >>> len(pairs_of("copy"))
+        20000
+    """
+    if name in TASKS:
+        return toy_pairs(name, seed)
+    if name == "shakespeare":
+        raise ArgumentError(
+            "translate: --data=shakespeare",
+            why=f"pairs of texts are needed: {', '.join(TASKS)}, or a file",
+            fix="--data=reverse",
+        )
+    return [(record["source"], record["target"]) for record in read_records(name, _FIELDS)]
+
+
+def checksum(pairs: Sequence[Pair]) -> str:
+    """SHA-256 of pairs in their order, in hexadecimal."""
+    return hashlib.sha256(json.dumps(list(pairs)).encode("ascii")).hexdigest()
+
+
+class PairBatches(Iterator[tuple[IntArray, ...]]):
+    """Endless batches of pairs of like lengths: (inputs, targets, source, lengths).
+
+    Inputs (B, T) are the target behind a mark, targets (B, T) the same one token later, with a mark at the
+    end; padding in targets is -100. Sources (B, S) end with the mark, and `lengths` (B,) of their tokens
+    count. Batch k is a function of k alone.
+
+    Args:
+        pairs: texts.
+        tokenizer: of both languages.
+        mark: the id that begins and ends a text.
+        batch_size: B; the last one of an epoch by length may be smaller.
+        block_size: tokens of a text at most, its mark among them.
+        seed: of the order.
+
+    Raises:
+        ArgumentError: a text that is too long or holds the mark, or a character unknown to the tokenizer.
+
+    Example:
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> batches = PairBatches([("ab", "b"), ("a", "")], CharTokenizer("|ab"), 0, 2, 8)
+        >>> for array in next(batches):
+        ...     print(array.tolist())
+        [[0, 0], [0, 2]]
+        [[0, -100], [2, 0]]
+        [[1, 0, 0], [1, 2, 0]]
+        [2, 3]
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        tokenizer: Tokenizer,
+        mark: int,
+        batch_size: int,
+        block_size: int,
+        seed: int = 0,
+    ) -> None:
+        self.mark, self.step = mark, 0
+        self.pairs = [tuple([self._ids(text, tokenizer, block_size) for text in pair]) for pair in pairs]
+        self.order = LikeLengths([len(s) + len(t) for s, t in self.pairs], batch_size, seed)
+        self._about: dict[str, int | str] = {"seed": seed, "batch_size": batch_size, "pairs": len(pairs)}
+
+    def _ids(self, text: str, tokenizer: Tokenizer, block_size: int) -> list[int]:
+        """The ids of a text, with the mark at their end."""
+        ids = [*tokenizer.encode(text), self.mark]
+        if len(ids) > block_size or self.mark in ids[:-1]:
+            too_long = len(ids) > block_size
+            raise ArgumentError(
+                f"translate: {text[:40]!r} {'is too long' if too_long else 'holds the end of texts'}",
+                why=f"it has {len(ids)} tokens, and the context {block_size}"
+                if too_long
+                else "what stands behind it would be lost",
+                fix=f"--block_size={len(ids)}, or leave it out" if too_long else "make two texts of it",
+            )
+        return ids
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __next__(self) -> tuple[IntArray, ...]:
+        batch = self.batch(self.step)
+        self.step += 1
+        return batch
+
+    def batch(self, step: int) -> tuple[IntArray, ...]:
+        """Inputs, targets, source and lengths of a step."""
+        return self.arrays(self.order.batch(step).tolist())
+
+    def arrays(self, numbers: Sequence[int]) -> tuple[IntArray, ...]:
+        """Inputs, targets, source and lengths of some pairs."""
+        sources, targets = zip(*[self.pairs[i] for i in numbers], strict=True)
+        behind = [[self.mark, *ids[:-1]] for ids in targets]
+        lengths = np.array([len(ids) for ids in sources])
+        return padded(behind, 0), padded(targets, IGNORED), padded(sources, 0), lengths
+
+    def state_dict(self) -> dict[str, int | str]:
+        """The position, and what it is a position in; goes into JSON."""
+        return {**self._about, "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
+        """Go on where `state_dict` was taken; ArgumentError if that was in other batches."""
+        step = state.get("step")
+        if type(step) is not int or not 0 <= step < 2**63 or state != {**self._about, "step": step}:
+            raise ArgumentError(
+                f"load_state_dict: the state does not fit: {dict(state)}",
+                why=f"the same step of other batches is other data; these have {self._about}",
+                fix="make them of the same pairs with the same arguments, or begin without the state",
+            )
+        self.step = step

@@ -1,0 +1,196 @@
+"""Token files: ids without a header, little endian, mapped into memory. Knows nothing of batches and texts.
+
+The form is nanoGPT's: 2 bytes per id (4 for vocabularies over 65,536). `meta.json` beside the files says the
+rest; a file without one is read as nanoGPT wrote it, as uint16.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gpt.training.contents import hash_of_file
+from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, read_json, unreadable
+
+__all__ = ["DTYPES", "META_FORMAT", "TokenFile", "check_range", "open_split"]
+
+META_FORMAT = "tinytensor-tokens"
+UnsignedDType = np.dtype[np.uint16] | np.dtype[np.uint32]
+DTYPES: dict[str, UnsignedDType] = {
+    "uint16": np.dtype(np.uint16).newbyteorder("<"),
+    "uint32": np.dtype(np.uint32).newbyteorder("<"),
+}
+
+
+class _Meta(NamedTuple):
+    """What meta.json says about one token file."""
+
+    dtype: str
+    vocab_size: int
+    tokens: int
+    sha256: str
+
+
+class TokenFile:
+    """A file of token ids, mapped into memory: opening takes no time, whatever its size.
+
+    Args:
+        path: the file, for example data/train.bin.
+        dtype: "uint16" or "uint32"; None takes it from `meta.json`, or uint16 where there is none.
+
+    Raises:
+        ArgumentError: the file cannot be read, an unknown dtype, or one that contradicts `meta.json`.
+        FormatError: empty, not a whole number of ids, or not as long as `meta.json` says.
+
+    Memory: nothing is read before it is used; the file must stay as it is while it is open.
+    """
+
+    def __init__(self, path: PathLike, dtype: str | None = None) -> None:
+        self.path = Path(path)
+        if dtype is not None and dtype not in DTYPES:
+            raise ArgumentError(
+                f"TokenFile: dtype={dtype!r}",
+                why="ids take 2 or 4 bytes",
+                fix='use dtype="uint16" or "uint32"',
+            )
+        meta = _read_meta(self.path)
+        if meta and dtype and meta.dtype != dtype:
+            raise ArgumentError(
+                f"TokenFile: dtype={dtype!r} for {str(path)!r}",
+                why=f"meta.json beside it says {meta.dtype}",
+                fix="leave dtype out",
+            )
+        self.dtype = DTYPES[meta.dtype if meta else dtype or "uint16"]
+        self.vocab_size = meta.vocab_size if meta else None
+        self.sha256 = meta.sha256 if meta else None
+        self.ids: npt.NDArray[np.unsignedinteger] = self._map(meta.tokens if meta else None)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        size = "unknown" if self.vocab_size is None else f"{self.vocab_size:,}"
+        return f"TokenFile({str(self.path)!r}: {len(self):,} tokens, {self.dtype.name}, vocabulary {size})"
+
+    def check(self) -> None:
+        """Read the whole file once: ids inside the vocabulary, bytes those that were written.
+
+        Raises:
+            FormatError: an id outside, or a changed file.
+        """
+        for start in range(0, len(self), 1 << 24):
+            check_range(self.ids[start : start + (1 << 24)], self.vocab_size, self._name(), start)
+        self.digest()
+
+    def digest(self) -> str:
+        """Read the whole file, about a GB in a second; its SHA-256.
+
+        Raises:
+            FormatError: it is not the one in `meta.json`.
+        """
+        found = hash_of_file(self.path, "TokenFile")
+        if self.sha256 not in (None, found):
+            raise FormatError(
+                f"TokenFile: {self._name()} was changed after it was written",
+                why="its sha256 is not the one in meta.json",
+                fix="restore it, or prepare it again: python -m gpt data prepare",
+            )
+        return found
+
+    def _name(self) -> str:
+        return repr(str(self.path))
+
+    def _map(self, tokens: int | None) -> npt.NDArray[np.unsignedinteger]:
+        """Map the file after its size was checked."""
+        try:
+            nbytes = self.path.stat().st_size
+            whole = nbytes % self.dtype.itemsize == 0
+            if nbytes and whole and tokens in (None, nbytes // self.dtype.itemsize):
+                return np.asarray(np.memmap(self.path, dtype=self.dtype, mode="r"))
+        except OSError as error:
+            raise unreadable(self.path, "TokenFile", error) from None
+        if not nbytes:
+            why = "it is empty"
+        elif not whole:
+            why = f"{nbytes:,} bytes are no whole number of {self.dtype.itemsize}-byte ids"
+        else:
+            why = f"meta.json says {tokens:,} tokens, the file has {nbytes // self.dtype.itemsize:,}"
+        raise FormatError(
+            f"TokenFile: {self._name()} is not a usable token file",
+            why=why,
+            fix="it was cut off or is something else: prepare it again with python -m gpt data prepare",
+        )
+
+
+def open_split(folder: PathLike, split: str) -> TokenFile:
+    """Open `train.bin` or `val.bin` of a folder that `python -m gpt data prepare` or nanoGPT made.
+
+    Args:
+        folder: the folder.
+        split: "train" or "val".
+
+    Returns:
+        TokenFile.
+
+    Raises:
+        ArgumentError: there is no such file.
+        FormatError: a damaged one.
+
+    Example:
+        >>> import tempfile
+        >>> from gpt.data.command import open_split
+        >>> from gpt.data.prepare import prepare_text
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = prepare_text("to be or not to be", CharTokenizer.train("to be or not to be"), folder)
+        >>> len(open_split(folder, "train")), len(open_split(folder, "val"))
+        (16, 2)
+    """
+    path = Path(folder) / f"{split}.bin"
+    if not path.is_file():
+        raise ArgumentError(
+            f"open_split: there is no {str(path)!r}",
+            why="a data folder holds train.bin and val.bin",
+            fix=f"make it: python -m gpt data prepare FILE --out {str(folder)!r}",
+        )
+    return TokenFile(path)
+
+
+def check_range(ids: npt.NDArray[np.integer], vocab_size: int | None, name: str, start: int | None) -> None:
+    """Refuse ids outside the vocabulary. They would read other rows of the embedding, or beyond it."""
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or (vocab_size is not None and high >= vocab_size):
+        bad = low if low < 0 else high
+        where = "" if start is None else f" at position {start + int(np.argmax(ids == bad)):,}"
+        raise FormatError(
+            f"id {bad}{where} in {name} is not in the vocabulary",
+            why=f"ids are 0 … {'' if vocab_size is None else vocab_size - 1}",
+            fix="use the tokenizer that made the tokens, or the dtype that they were written with",
+        )
+
+
+def _read_meta(path: Path) -> _Meta | None:
+    """What our meta.json beside a token file says about it; None without one."""
+    meta_path = path.parent / "meta.json"
+    meta = read_json(meta_path, "TokenFile") if meta_path.is_file() else {}
+    if meta.get("format") != META_FORMAT:
+        return None  # of another program: nanoGPT's files are bare
+    splits = meta.get("splits")
+    if isinstance(splits, dict) and path.stem not in splits:
+        raise FormatError(
+            f"TokenFile: {str(path)!r} is not one of the files that were prepared here",
+            why=f"{str(meta_path)!r} does not list it, so its dtype is unknown",
+            fix="move it to a folder of its own",
+        )
+    split = splits[path.stem] if isinstance(splits, dict) else None
+    if isinstance(split, dict):
+        match meta.get("dtype"), meta.get("vocab_size"), split.get("tokens"), split.get("sha256"):
+            case str(dtype), int(vocab_size), int(tokens), str(sha256) if dtype in DTYPES and vocab_size > 0:
+                return _Meta(dtype, vocab_size, tokens, sha256)
+    raise FormatError(
+        f"TokenFile: {str(meta_path)!r} is damaged",
+        why="it lacks a usable dtype, vocab_size, tokens or sha256",
+        fix="prepare the folder again: python -m gpt data prepare",
+    )

@@ -1,0 +1,280 @@
+"""An encoder that fills gaps: `python -m gpt masked [--preset=NAME] [--field=value …]`, or `… masked RUN`.
+
+Some tokens of a text are hidden, and the model says what they were, from what stands on both sides. Trains
+like `train`, with its fields; or, given a run, only fills the gaps of --text.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.config import GPTConfig, TrainConfig
+from gpt.data.batches import Tokens, consecutive_blocks
+from gpt.data.jsonl_examples import IGNORED
+from gpt.fields import check_types, describe_fields, parse_overrides
+from gpt.models.encoder import Encoder
+from gpt.presets import describe_presets, preset
+from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.training.run import Run, load_model, refuse_fields, require_tokenizer
+from gpt.training.run_log import RunLog
+from gpt.training.stopping import exit_code
+from gpt.training.train import configs_of, files_of, train
+from tinytensor.distributed import Communicator
+
+__all__ = ["FillConfig", "MaskedRun", "fill", "hide", "main", "masked_scores"]
+
+CHOSEN = 0.15  # share of tokens that are to be found
+REPLACED, RANDOM = 0.8, 0.1  # share of those that the mask, or any token, stands in for
+EXAMPLE = "To be, or n__ to be, that is the quest___"
+_MODEL, _TRAIN = preset("shakespeare-char-cpu")
+_BEGIN = (
+    replace(_MODEL, position="rope"),
+    replace(
+        _TRAIN,
+        out_dir="runs/masked",
+        batch_size=24,  # a batch has few targets
+        max_steps=1500,
+        learning_rate=2e-3,
+        min_learning_rate=2e-4,
+        eval_interval=500,
+    ),
+)
+
+
+def hide(
+    ids: tt.Tensor, mask: int, vocab_size: int, generator: tt.Generator | None = None
+) -> tuple[tt.Tensor, tt.Tensor]:
+    """Choose 15 % of the tokens, at least one; of those replace 80 % by the mask and 10 % by any token.
+
+    Args:
+        ids: (B, T).
+        mask: the id of the mask.
+        vocab_size: ids of tokens, from 0 on.
+        generator: of the choice; default: tinytensor's.
+
+    Returns:
+        What the model reads, (B, T), and its targets, (B, T): the chosen tokens, -100 elsewhere.
+
+    Source: Devlin et al. 2019, arXiv:1810.04805, appendix A.1.
+
+    Example:
+        >>> inputs, targets = hide(tt.tensor([[7, 7, 7, 7]]), 9, 9, tt.Generator(1))
+        >>> bool((targets != -100).any()), set(targets.reshape(-1).tolist()) <= {7, -100}
+        (True, True)
+    """
+    draws = tt.rand(*ids.shape, device=ids.device, generator=generator)
+    others = tt.randint(0, vocab_size, ids.shape, device=ids.device, generator=generator)
+    chosen = draws <= tt.maximum(draws.min(), CHOSEN)
+    inputs = tt.where(draws < CHOSEN * (REPLACED + RANDOM), others, ids)
+    inputs = tt.where(draws < CHOSEN * REPLACED, mask, inputs)
+    return inputs, tt.where(chosen, ids, IGNORED)
+
+
+def masked_scores(
+    model: Encoder, tokens: Tokens, mask: int, *, vocab_size: int, batch_size: int, batches: int, seed: int
+) -> dict[str, float]:
+    """How well a model finds hidden tokens of a text, in consecutive blocks.
+
+    Args:
+        model: in evaluation mode.
+        tokens: the text.
+        mask: the id of the mask.
+        vocab_size: ids of tokens.
+        batch_size: B, blocks at a time.
+        batches: stop after so many; 0: read all.
+        seed: of what is hidden.
+
+    Returns:
+        loss in nats per hidden token; accuracy, the share of them that are found; commonest, the accuracy of
+        always saying the commonest token.
+    """
+    generator = tt.Generator(seed)
+    loss, right, counts = 0.0, 0, np.zeros(vocab_size, np.int64)
+    with tt.no_grad():
+        blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
+        for block, _ in islice(blocks, batches or None):
+            ids = tt.from_numpy(block).to(model.device)
+            inputs, targets = hide(ids, mask, vocab_size, generator)
+            logits = model(inputs)
+            loss += tt.cross_entropy(logits, targets, reduction="sum").item()
+            said, wanted = [x.cpu().numpy() for x in (logits[..., :vocab_size].argmax(-1), targets)]
+            right += int((said == wanted).sum())
+            counts += np.bincount(wanted[wanted != IGNORED], minlength=vocab_size)
+    total = int(counts.sum())
+    return {"loss": loss / total, "accuracy": right / total, "commonest": float(counts.max() / total)}
+
+
+class MaskedRun(Run):
+    """A run that trains an encoder to find hidden tokens. The last id of its vocabulary is the mask.
+
+    Args:
+        model_config: shape of the model.
+        train_config: as for Run, without samples.
+        ranks: who trains it together.
+
+    Raises:
+        ArgumentError: as Run; samples are asked for.
+    """
+
+    command = "masked"
+    kind = Encoder
+    extra_tokens = 1
+    model: Encoder
+
+    def __init__(
+        self, model_config: GPTConfig, train_config: TrainConfig, ranks: Communicator | None = None
+    ) -> None:
+        refuse_fields(train_config, ["sample_interval"], self.command)
+        super().__init__(model_config, train_config, ranks)
+        self.mask = self.model_config.vocab_size - 1
+
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """The loss of hidden tokens of a batch, with its history; drawn anew each time."""
+        return self.model.loss(*hide(batch[0], self.mask, self.mask))
+
+    def scores(self) -> dict[str, float]:
+        """See `masked_scores`, of the validation split, or of its first `eval_batches`."""
+        assert self.val_tokens is not None
+        model, training = self.shown, self.shown.training
+        assert isinstance(model, Encoder)
+        found = masked_scores(
+            model.eval(),
+            self.val_tokens,
+            self.mask,
+            vocab_size=self.mask,
+            batch_size=max(self.train_config.batch_size, 16),
+            batches=self.train_config.eval_batches,
+            seed=self.train_config.seed,
+        )
+        model.train(training)
+        return found
+
+    def evaluate(self) -> float:
+        """The loss of hidden tokens of the validation split; the share that is found goes to the log."""
+        found = self.scores()
+        if self.ranks.rank == 0:
+            RunLog(self.folder).write(step=self.step, accuracy=round(found["accuracy"], 4))
+        return found["loss"]
+
+
+def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> str:
+    """Fill the gaps of a text, the one first whose token is surest.
+
+    Args:
+        model: in evaluation mode; the last id of its vocabulary is the mask.
+        tokenizer: of the text.
+        text: each `blank` in it stands for one hidden token.
+        blank: what marks a gap.
+
+    Returns:
+        The text without gaps.
+
+    Raises:
+        ArgumentError: no gap, or a character that the tokenizer does not know.
+        ShapeError: the text is longer than the context where positions end there.
+
+    Example:
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> model = Encoder(GPTConfig(vocab_size=4, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> filled = fill(model, CharTokenizer("abc"), "a__b")
+        >>> filled[0], len(filled), filled[-1]
+        ('a', 4, 'b')
+    """
+    _require_gap(text, blank)
+    mask = model.config.vocab_size - 1
+    ids = [i for part in text.split(blank) for i in [*tokenizer.encode(part), mask]][:-1]
+    while mask in ids:
+        gaps = [place for place, i in enumerate(ids) if i == mask]
+        with tt.no_grad():
+            logits = model(tt.tensor([ids], device=model.device))[0][tt.tensor(gaps, device=model.device)]
+        p = tt.softmax(logits[:, : tokenizer.vocab_size], -1).cpu().numpy()  # (gaps, V)
+        surest = np.unravel_index(int(p.argmax()), p.shape)
+        ids[gaps[surest[0]]] = int(surest[1])
+    return tokenizer.decode(ids)
+
+
+def _require_gap(text: str, blank: str) -> None:
+    if blank not in text:
+        raise tt.ArgumentError(
+            f"masked: no gap in {text[:40]!r}",
+            why=f"gaps are written as {blank!r}",
+            fix=f"for example {EXAMPLE.replace('_', blank)!r}",
+        )
+
+
+@dataclass(frozen=True)
+class FillConfig:
+    """Texts with gaps.
+
+    Args:
+        text: a text to fill; there may be several.
+        blank: what marks a gap of one token.
+
+    Raises:
+        ArgumentError: an empty blank, or a text without one.
+    """
+
+    text: tuple[str, ...] = ()
+    blank: str = "_"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not self.blank:
+            raise tt.ArgumentError("masked: --blank is empty", why="it marks a gap", fix="--blank=_")
+        for text in self.text:
+            _require_gap(text, self.blank)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt masked`.
+
+    Args:
+        argv: fields of `train`, or a run directory; and those of FillConfig.
+
+    Returns:
+        Exit code 0; 128 + the signal's number if training was stopped.
+
+    Raises:
+        ArgumentError: an unknown field, a text without a gap, or one that the tokenizer does not know.
+    """
+    if any(word in ("-h", "--help") for word in argv):
+        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(FillConfig(), *_BEGIN)}")
+        return 0
+    if argv and not argv[0].startswith("--"):
+        folder, (config,) = argv[0], parse_overrides(argv[1:], FillConfig())
+        if not config.text:
+            raise tt.ArgumentError(
+                "masked: no --text", why="its gaps are what is filled", fix=f"--text='{EXAMPLE}'"
+            )
+    else:
+        *configs, config = configs_of(argv, _BEGIN, FillConfig())
+        run = train(*configs, kind=MaskedRun)
+        if run.stopped_by:
+            return exit_code(run.stopped_by)
+        if run.ranks.rank > 0:
+            return 0
+        folder = str(run.folder)
+        _report(run)
+    model, tokenizer = load_model(folder, kind=Encoder)
+    assert isinstance(model, Encoder)
+    tokenizer = require_tokenizer(tokenizer, "masked", folder)
+    for text in config.text:
+        print(f"{text!r}\n→ {fill(model, tokenizer, text, config.blank)!r}")
+    return 0
+
+
+def _report(run: Run) -> None:
+    if isinstance(run, MaskedRun) and run.has_validation:
+        found = run.scores()
+        print(
+            f"found  {found['accuracy']:.1%} of the hidden tokens of the validation text, loss "
+            f"{found['loss']:.3f}; saying always the commonest would find {found['commonest']:.1%}"
+        )
+    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
+    print(f"next   python -m gpt masked {shlex.quote(str(run.folder))} --text='{EXAMPLE}'")

@@ -1,0 +1,283 @@
+"""Vectors of words from the company they keep: `python -m gpt skipgram TEXT --out vectors`.
+
+Skip-gram with negative sampling: the vector of a word is to have a large product with those of the words
+around it, and a small one with those of words drawn at random.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.fields import check_types, describe_fields, parse_overrides, take_option, take_word
+from gpt.interpret.neighbours import VECTORS
+from gpt.tokenizers.char_and_word import WordTokenizer
+from gpt.weights.safetensors_file import require_writer, write_safetensors
+from tinytensor import nn
+from tinytensor.errors import ArgumentError
+from tinytensor.files import atomic_folder, read_text
+from tinytensor.optim import AdamW
+
+__all__ = ["SkipGram", "SkipGramConfig", "main", "pairs", "train"]
+
+Array = npt.NDArray[Any]
+Tell = Callable[[int, float], None]
+WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class SkipGramConfig:
+    """How vectors are learned; the defaults suit a text of a million words.
+
+    Args:
+        size: C, numbers of a vector.
+        window: how far a neighbour may be, in words.
+        negatives: K, words drawn at random for each pair.
+        epochs: passes over the text.
+        batch_size: B, pairs of a step.
+        learning_rate: of AdamW at first; falls to 0 in a straight line.
+        at_least: how often a word must occur to get a vector.
+        subsample: frequent words are left out at random: of a word with this share of the text none, of one
+            with a hundred times the share about nine tenths.
+        seed: of everything random.
+
+    Raises:
+        ArgumentError: a field of a wrong type or outside its domain.
+    """
+
+    size: int = 100
+    window: int = 5
+    negatives: int = 5
+    epochs: int = 10
+    batch_size: int = 8192
+    learning_rate: float = 0.003
+    at_least: int = 5
+    subsample: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (value >= 0 if field.name == "seed" else value > 0):
+                raise ArgumentError(
+                    f"SkipGramConfig: {field.name}={value}",
+                    why="it must be above 0" if field.name != "seed" else "it must be 0 or more",
+                    fix=f"the default is {field.default}",
+                )
+
+
+class SkipGram(nn.Module):
+    """Two tables of vectors: one of words, one of words as neighbours.
+
+    Args:
+        vocab_size: V.
+        size: C.
+        generator: of the initial vectors.
+
+    Source: Mikolov et al. 2013, arXiv:1310.4546.
+
+    Example:
+        >>> model = SkipGram(5, 4)
+        >>> model.loss(tt.tensor([0, 1]), tt.tensor([[1, 2, 3], [0, 4, 4]])).shape
+        ()
+    """
+
+    def __init__(self, vocab_size: int, size: int, generator: tt.Generator | None = None) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocab_size, size)
+        self.neighbours = nn.Embedding(vocab_size, size)
+        nn.init.normal_(self.words.weight, std=0.5 / size, generator=generator)
+        nn.init.zeros_(self.neighbours.weight)
+
+    def loss(self, centers: tt.Tensor, others: tt.Tensor) -> tt.Tensor:
+        """Mean over pairs of -ln σ(v·u) for the neighbour u and -ln σ(-v·u) for the words drawn at random.
+
+        Args:
+            centers: B words.
+            others: (B, 1 + K) words: the neighbour, and K drawn ones.
+
+        Returns:
+            A scalar.
+        """
+        v = self.words(centers)  # (B, C)
+        u = self.neighbours(others)  # (B, 1 + K, C)
+        products = (u @ v.unsqueeze(-1)).squeeze(-1)  # (B, 1 + K)
+        signs = tt.where(tt.arange(others.shape[1], device=v.device) == 0, -1.0, 1.0)
+        return tt.softplus(products * signs).sum() / others.shape[0]
+
+
+def pairs(ids: Array, window: int, rng: np.random.Generator) -> Array:
+    """Words and their neighbours.
+
+    Args:
+        ids: a text, shape (N,).
+        window: how far a neighbour may be; for each word a width from 1 to this is drawn, so that near ones
+            come more often.
+        rng: of the widths and the order.
+
+    Returns:
+        shape (pairs, 2): word, neighbour; in random order.
+
+    Example:
+        >>> pairs(np.array([7, 8]), 1, np.random.default_rng(0)).tolist()
+        [[7, 8], [8, 7]]
+    """
+    widths = rng.integers(1, window, size=len(ids), endpoint=True)
+    found = []
+    for step in range(1, min(window, len(ids) - 1) + 1):
+        left, right = ids[:-step], ids[step:]
+        forward, backward = widths[:-step] >= step, widths[step:] >= step
+        found.append(np.stack([left[forward], right[forward]], 1))
+        found.append(np.stack([right[backward], left[backward]], 1))
+    return rng.permutation(np.concatenate(found) if found else np.empty((0, 2), np.int64))
+
+
+def words_of(text: str, at_least: int) -> tuple[WordTokenizer, Array]:
+    """The words that are frequent enough, and the text as their ids.
+
+    Args:
+        text: any text; upper and lower case are the same.
+        at_least: how often a word must occur.
+
+    Returns:
+        tokenizer, whose ids begin with the most frequent word at 1; ids of the words that it has, shape (N,).
+
+    Raises:
+        ArgumentError: fewer than two words are that frequent.
+
+    Example:
+        >>> tokenizer, ids = words_of("The cat, the dog and the cat.", 2)
+        >>> tokenizer.words, ids.tolist()
+        (['<unk>', 'the', 'cat'], [1, 2, 1, 1, 2])
+    """
+    found = WORD.findall(text.lower())
+    counts = Counter(found)
+    words = sorted((w for w, n in counts.items() if n >= at_least), key=lambda w: (-counts[w], w))
+    if len(words) < 2:
+        raise ArgumentError(
+            f"skipgram: {len(words)} of {len(counts)} words occur {at_least} times or more",
+            why="a word is learned from how it stands beside others",
+            fix="bring a longer text, or a smaller at_least",
+        )
+    rows = {word: row for row, word in enumerate(words, 1)}
+    return WordTokenizer(words), np.array([rows[w] for w in found if w in rows], np.int64)
+
+
+def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None = None) -> SkipGram:
+    """Learn vectors.
+
+    Args:
+        ids: a text, shape (N,).
+        vocab_size: V.
+        config: how.
+        tell: called after each epoch with its number, from 1 on, and its mean loss.
+
+    Returns:
+        the trained tables.
+
+    Raises:
+        ArgumentError: no two words are left beside each other, or the loss is no number.
+    """
+    model = SkipGram(vocab_size, config.size, tt.Generator(config.seed))
+    optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    counts = np.bincount(ids, minlength=vocab_size)
+    rng = np.random.default_rng(config.seed)
+    for epoch in range(config.epochs):
+        losses = []
+        for centers, others, part in _batches(ids, counts, config, rng):
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * (1 - (epoch + part) / config.epochs)
+            loss = model.loss(tt.from_numpy(centers), tt.from_numpy(others))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        if not np.isfinite(losses).all() or not losses:
+            raise ArgumentError(
+                f"skipgram: the loss of epoch {epoch + 1} is {losses[-1] if losses else 'of no words'}",
+                why="the learning rate is too high" if losses else "subsample has left no words side by side",
+                fix=f"the default is --learning_rate={SkipGramConfig.learning_rate}"
+                if losses
+                else f"the default is --subsample={SkipGramConfig.subsample}",
+            )
+        if tell is not None:
+            tell(epoch + 1, float(np.mean(losses)))
+    return model
+
+
+def _subsampled(ids: Array, counts: Array, share: float, rng: np.random.Generator) -> Array:
+    """The text without many of its most frequent words."""
+    parts = np.maximum(counts, 1) / counts.sum() / share
+    keep = np.minimum(1.0, np.sqrt(1 / parts))
+    kept: Array = ids[rng.random(len(ids)) < keep[ids]]
+    return kept
+
+
+def _batches(
+    ids: Array, counts: Array, config: SkipGramConfig, rng: np.random.Generator
+) -> Iterator[tuple[Array, Array, float]]:
+    """An epoch: words (B,), neighbours and drawn words (B, 1 + K), and the part of it that is done."""
+    heights = np.cumsum(counts**0.75)
+    both = pairs(_subsampled(ids, counts, config.subsample, rng), config.window, rng)
+    for start in range(0, len(both), config.batch_size):
+        centers, near = both[start : start + config.batch_size].T
+        draws = rng.random((len(near), config.negatives)) * heights[-1]
+        drawn = np.searchsorted(heights, draws, side="right")  # (B, K)
+        yield np.ascontiguousarray(centers), np.column_stack([near, drawn]), start / len(both)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt skipgram TEXT --out FOLDER`.
+
+    Args:
+        argv: the text, the folder and the fields of SkipGramConfig; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError: a field outside its domain, no such text, or a folder that is there already.
+        SaveError: the folder cannot be written.
+    """
+    if not argv or any(word in ("-h", "--help") for word in argv):
+        print(_help())
+        return 0
+    out, rest = take_option(argv, "out")
+    text, words = take_word(rest, SkipGramConfig())
+    (config,) = parse_overrides(words, SkipGramConfig())
+    if not text or out is None:
+        raise ArgumentError(
+            f"skipgram: no {'--out' if text else 'text'}",
+            why="a text is read, and a folder is made",
+            fix="python -m gpt skipgram TEXT --out=FOLDER",
+        )
+    require_writer("skipgram")
+    tokenizer, ids = words_of(read_text(text, "skipgram"), config.at_least)
+    print(f"{len(ids):,} words of the text, {tokenizer.vocab_size - 1:,} different ones")
+    with atomic_folder(out, "skipgram") as folder:
+        model = train(
+            ids, tokenizer.vocab_size, config, lambda n, loss: print(f"epoch {n:>3}  loss {loss:.4f}")
+        )
+        tokenizer.save(folder / "tokenizer.json")
+        tables = {"words": model.words, "neighbours": model.neighbours}
+        write_safetensors(
+            folder / VECTORS, {name: table.weight.detach().numpy() for name, table in tables.items()}
+        )
+    print(f"wrote {out}; see python -m gpt neighbours {out} --test")
+    return 0
+
+
+def _help() -> str:
+    return (
+        "usage: python -m gpt skipgram TEXT --out=FOLDER [--field=value ...]\n\n"
+        "Vectors of words, learned from a text file, for `python -m gpt neighbours FOLDER`.\n\n"
+        f"{describe_fields(SkipGramConfig())}"
+    )

@@ -1,0 +1,325 @@
+"""An encoder-decoder that translates: `python -m gpt translate [--data=TASK] [--field=value …]`, or `… RUN`.
+
+--data is a toy language (reverse: words backwards; copy; numbers: digits to English words), or a file of
+lines like {"source": "…", "target": "…"}. A tenth of the pairs is held out, and in the end it says how many
+of those come out exactly. Trains like `train`, with its fields; or, given a run, only translates --text.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tinytensor as tt
+from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides
+from gpt.data.jsonl_examples import padded, split
+from gpt.data.text_pairs import PairBatches, checksum, pairs_of
+from gpt.fields import check_types
+from gpt.finetuning.instruct import end_of
+from gpt.generation.beam import beam_search
+from gpt.generation.generate import generate_rows
+from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.models.encoder_decoder import EncoderDecoder
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import Tokenizer, choose
+from gpt.training.contents import hash_of_tokenizer
+from gpt.training.run import Run, load_model, refuse_fields, refuse_ranks, require_tokenizer
+from gpt.training.run_log import RunLog
+from gpt.training.stopping import exit_code
+from gpt.training.train import Trainer, configs_of, files_of, train
+from tinytensor.distributed import Communicator
+
+__all__ = ["TranslateConfig", "TranslateRun", "Translator", "main", "translate"]
+
+ROWS = 250  # texts that are translated side by side
+_BEGIN = (
+    GPTConfig(vocab_size=0, block_size=72, n_layer=2, n_head=4, n_embd=64),
+    TrainConfig(
+        data="reverse",
+        out_dir="runs/translate",
+        batch_size=64,
+        max_steps=2000,
+        learning_rate=2e-3,
+        min_learning_rate=2e-4,
+        weight_decay=0.0,
+        eval_interval=500,
+        log_interval=50,
+    ),
+)
+
+
+def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], beams: int = 1) -> list[str]:
+    r"""Translate texts, with a cache of keys and values of both languages.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: of both languages.
+        texts: at least one.
+        beams: translations of a text that are followed side by side; 1: the likeliest token each time, which
+            is done for all texts at once.
+
+    Returns:
+        The translations; of one that does not end as much as the context holds.
+
+    Raises:
+        ArgumentError: a character that the tokenizer does not know, or beams is below 1.
+        ShapeError: a text is longer than the context where positions end there.
+
+    Example:
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> model = EncoderDecoder(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=1, n_embd=4))
+        >>> len(translate(model.eval(), CharTokenizer("ab\n"), ["a", "bb"]))
+        2
+    """
+    mark = end_of(tokenizer)[0]
+    if beams != 1:
+        found = [_by_beams(model, tokenizer, text, mark, beams) for text in texts]
+    else:
+        found = _likeliest(model, tokenizer, texts, mark)
+    return [tokenizer.decode(ids) for ids in found]
+
+
+def _read(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], mark: int) -> None:
+    sources = [[*tokenizer.encode(text), mark] for text in texts]
+    ids, lengths = [
+        tt.tensor(x, device=model.device) for x in (padded(sources, 0), [len(s) for s in sources])
+    ]
+    with tt.no_grad():
+        model.read(ids, lengths)
+
+
+def _by_beams(model: EncoderDecoder, tokenizer: Tokenizer, text: str, mark: int, beams: int) -> list[int]:
+    _read(model, tokenizer, [text], mark)
+    size, vocab_size = model.config.block_size, tokenizer.vocab_size
+    best = beam_search(model, [mark], size, beams, end=mark, vocab_size=vocab_size)[0].tokens
+    return list(best[:-1] if best[-1] == mark else best)
+
+
+def _likeliest(
+    model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], mark: int
+) -> list[list[int]]:
+    _read(model, tokenizer, texts, mark)
+    greedy = Sampler(SamplingConfig(temperature=0), tokenizer.vocab_size)
+    found: list[list[int]] = [[] for _ in texts]
+    going_on = set(range(len(texts)))
+    for row, token in generate_rows(model, [[mark]] * len(texts), model.config.block_size, greedy):
+        if row in going_on and token == mark:
+            going_on.remove(row)
+            if not going_on:
+                break
+        elif row in going_on:
+            found[row].append(token)
+    return found
+
+
+class TranslateRun(Run):
+    """A run that trains an encoder-decoder on pairs of texts.
+
+    Args:
+        model_config: shape of the model.
+        train_config: as for Run; `data` is what `pairs_of` reads.
+        ranks: who trains it together.
+
+    Attributes:
+        held_out: batches of the pairs that are held out.
+
+    Raises:
+        ArgumentError, FormatError: as Run; a field is set that has no meaning here.
+    """
+
+    command = "translate"
+    kind = EncoderDecoder
+    model: EncoderDecoder
+    tokenizer: Tokenizer
+
+    def __init__(
+        self, model_config: GPTConfig, train_config: TrainConfig, ranks: Communicator | None = None
+    ) -> None:
+        unused = ["batch_order", "batch_stride", "checkpoint_blocks", "sample_prompt", "sample_tokens"]
+        refuse_fields(train_config, unused, self.command)
+        refuse_ranks(ranks or self.ranks, self.command)  # the last batch of an epoch may have too few rows
+        super().__init__(model_config, train_config, ranks)
+        self.held_out = self._batches_of(self.held_pairs)
+
+    def read_data(self, prepared_before: bool) -> None:
+        """Set the tokenizer and the pairs."""
+        config = self.train_config
+        pairs = pairs_of(config.data, config.seed)
+        self.pairs, self.held_pairs = split(pairs, 0.1, config.seed)
+        self.pairs_hash = checksum(pairs)
+        self.tokenizer = choose(config.tokenizer, ["\n", *[text for pair in pairs for text in pair]])
+
+    def find_contents(self) -> dict[str, str]:
+        """What a resumed run must find again: name → hash."""
+        return {"training data": self.pairs_hash, "tokenizer": hash_of_tokenizer(self.tokenizer)}
+
+    def describe_data(self) -> str:
+        """How many pairs there are, and the first one."""
+        source, target = self.pairs[0]
+        return f"{len(self.pairs):,} pairs, {len(self.held_pairs):,} held out: {source!r} → {target!r}"
+
+    def make_batches(self) -> PairBatches:
+        """Batches of the pairs to train with, from the first on."""
+        return self._batches_of(self.pairs)
+
+    def _batches_of(self, pairs: Sequence[tuple[str, str]]) -> PairBatches:
+        size, seed = self.train_config.batch_size, self.train_config.seed
+        mark = end_of(self.tokenizer)[0]
+        return PairBatches(pairs, self.tokenizer, mark, size, self.model_config.block_size, seed)
+
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """Mean cross-entropy of the targets' tokens, with its history."""
+        return self._loss(self.model, *batch)
+
+    def _loss(self, model: GPT, *batch: tt.Tensor) -> tt.Tensor:
+        inputs, targets, source, lengths = batch
+        assert isinstance(model, EncoderDecoder)
+        model.read(source, lengths)
+        return model.loss(inputs, targets)
+
+    @property
+    def has_validation(self) -> bool:
+        """Some pairs are always held out."""
+        return True
+
+    def evaluate(self) -> float:
+        """The loss of held-out pairs per token; the share that comes out exactly goes to the log."""
+        model, training, device = self.shown, self.shown.training, self.model.device
+        model.eval()
+        total, count = 0.0, 0
+        with tt.no_grad():
+            for first in range(0, self.evaluated, ROWS):
+                numbers = range(first, min(first + ROWS, self.evaluated))
+                arrays = self.held_out.arrays(numbers)
+                targets = int((arrays[1] >= 0).sum())
+                batch = [tt.from_numpy(x).to(device) for x in arrays]
+                total += self._loss(model, *batch).item() * targets
+                count += targets
+        exact = self.exact()
+        model.train(training)
+        RunLog(self.folder).write(step=self.step, exact=round(exact, 4))
+        return total / count
+
+    @property
+    def evaluated(self) -> int:
+        """How many held-out pairs are looked at: all, or `eval_batches` of them."""
+        asked = self.train_config.eval_batches * self.train_config.batch_size
+        return min(asked or len(self.held_pairs), len(self.held_pairs))
+
+    def exact(self) -> float:
+        """The share of held-out texts whose translation is right to the letter."""
+        pairs, right = self.held_pairs[: self.evaluated], 0
+        for first in range(0, len(pairs), ROWS):
+            part = pairs[first : first + ROWS]
+            said = self.translate([source for source, _ in part])
+            right += sum([text == target for text, (_, target) in zip(said, part, strict=True)])
+        return right / len(pairs)
+
+    def translate(self, texts: Sequence[str]) -> list[str]:
+        """What the model says now, in evaluation mode."""
+        model, training = self.shown, self.shown.training
+        assert isinstance(model, EncoderDecoder)
+        found = translate(model.eval(), self.tokenizer, texts)
+        model.train(training)
+        return found
+
+
+class Translator(Trainer):
+    """The loop of training, with tokens counted as they come, and translations as samples.
+
+    Args:
+        run: a TranslateRun.
+        quiet: print nothing.
+    """
+
+    def __init__(self, run: TranslateRun, *, quiet: bool = False) -> None:
+        super().__init__(run, quiet=quiet)
+        self.translated, self.tokens = run, 0
+
+    def next_loss(self) -> tt.Tensor:
+        """The loss of the next batch, with its history."""
+        loss = super().next_loss()
+        self.tokens += self.ids.numel
+        return loss
+
+    def sample(self) -> str:
+        """The first held-out texts and their translations."""
+        texts = [source for source, _ in self.translated.held_pairs[:5]]
+        return "\n".join(
+            [f"{s!r} → {t!r}" for s, t in zip(texts, self.translated.translate(texts), strict=True)]
+        )
+
+    def speed(self, steps: int, seconds: float) -> dict[str, float]:
+        """Tokens of targets per second, padding among them: batches are of different lengths."""
+        tokens, self.tokens = self.tokens, 0
+        return {"tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
+
+
+@dataclass(frozen=True)
+class TranslateConfig:
+    """What is translated in the end.
+
+    Args:
+        text: a text to translate; there may be several.
+        beams: translations that are followed side by side; 1: the likeliest token each time.
+
+    Raises:
+        ArgumentError: a field of a wrong type.
+    """
+
+    text: tuple[str, ...] = ()
+    beams: int = 1
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt translate`.
+
+    Args:
+        argv: fields of `train`, or a run directory; and those of TranslateConfig.
+
+    Returns:
+        Exit code 0; 128 + the signal's number if training was stopped.
+
+    Raises:
+        ArgumentError: an unknown field, or a text with a character that was in no pair.
+    """
+    if any(word in ("-h", "--help") for word in argv):
+        print(f"{__doc__}\n{describe_fields(TranslateConfig(), *_BEGIN)}")
+        return 0
+    if argv and not argv[0].startswith("--"):
+        folder, (config,) = Path(argv[0]), parse_overrides(argv[1:], TranslateConfig())
+        if not config.text:
+            raise tt.ArgumentError(
+                "translate: no --text", why="it is what the run translates", fix="--text=hello"
+            )
+    else:
+        *configs, config = configs_of(argv, _BEGIN, TranslateConfig())
+        run = train(*configs, kind=TranslateRun, loop=Translator)
+        if run.stopped_by:
+            return exit_code(run.stopped_by)
+        folder = run.folder
+        _report(run)
+    if config.text:
+        model, tokenizer = load_model(folder, kind=EncoderDecoder)
+        assert isinstance(model, EncoderDecoder)
+        tokenizer = require_tokenizer(tokenizer, "translate", folder)
+        said_of = translate(model, tokenizer, config.text, config.beams)
+        for text, said in zip(config.text, said_of, strict=True):
+            print(f"{text!r} → {said!r}")
+    return 0
+
+
+def _report(run: Run) -> None:
+    """How many held-out texts come out exactly, and some of them."""
+    assert isinstance(run, TranslateRun)
+    texts = run.held_pairs[:5]
+    for (source, target), said in zip(texts, run.translate([s for s, _ in texts]), strict=True):
+        print(f"{source!r} → {said!r}" + ("" if said == target else f", where {target!r} is right"))
+    print(f"exact  {run.exact():.2%} of {run.evaluated:,} held-out texts")
+    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
+    print(f"next   python -m gpt translate {shlex.quote(str(run.folder))} --text={shlex.quote(texts[0][0])}")

@@ -1,0 +1,347 @@
+"""Fine-tuning as a run: a task says what a batch, its loss and a good result are; the loop is `Trainer`'s.
+
+Knows no task. A run directory looks like one of training, and `sample` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.config import TrainConfig, to_dict
+from gpt.fields import check_types
+from gpt.finetuning.lora import LoraConfig, add_adapters, matches, merged_weights, save_adapters
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.training.contents import require_same
+from gpt.training.plan import parameter_shapes
+from gpt.training.run import Run, join_state, split_state
+from gpt.training.run_log import RunLog
+from gpt.training.train import Trainer
+from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
+from tinytensor.files import atomic_write
+from tinytensor.optim import AdamW, GradScaler
+
+__all__ = ["Task", "TuneConfig", "TuneRun", "Tuner", "choose_trained", "trained_weights"]
+
+AnyArray = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """How a model is trained further.
+
+    Args:
+        init_from: what it begins with: a run, a folder or file of weights, a name on the Hugging Face hub;
+            base: a small model of the embedded Shakespeare, trained once into runs/base; resume: the last
+            checkpoint in out_dir.
+        data: a file; builtin: examples that are made of the embedded Shakespeare.
+        out_dir: folder of the run.
+        seed: of batches, new weights, dropout and samples.
+        device: where the tensors live: cpu, cuda, cuda:1, emulated, checked.
+        dtype: what matrix products are computed in: float32, bfloat16, float16.
+        block_size: a shorter context than the model's, for short texts; 0: that one.
+        batch_size: examples per forward pass.
+        gradient_accumulation_steps: forward and backward passes per optimizer step.
+        max_steps: optimizer steps.
+        learning_rate: the highest, after the warmup; it falls to a tenth as a cosine.
+        warmup_steps: steps of linear rise from 0.
+        weight_decay: AdamW's, on matrices only.
+        dropout: probability of dropping an activation while training.
+        grad_clip: largest norm of the whole gradient; 0: no limit.
+        trainable: names of weights that are trained, patterns with *, several with commas between; the
+            others are frozen. Empty: all, or with adapters none beside them; none: none. What is added
+            (adapters, a head) is always trained.
+        eval_interval: steps between evaluations; 0: only at the end.
+        log_interval: steps between lines of the log.
+        checkpoint_interval: steps between checkpoints; 0: only with evaluations.
+
+    Raises:
+        ArgumentError: a field of a wrong type or outside its domain.
+
+    Example:
+        >>> TuneConfig(max_steps=50).training().max_steps
+        50
+    """
+
+    init_from: str = "base"
+    data: str = "builtin"
+    out_dir: str = "runs/tuned"
+    seed: int = 1337
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    block_size: int = 0
+    batch_size: int = 16
+    gradient_accumulation_steps: int = 1
+    max_steps: int = 200
+    learning_rate: float = 1e-3
+    warmup_steps: int = 10
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    grad_clip: float = 1.0
+    trainable: str = ""
+    eval_interval: int = 100
+    log_interval: int = 20
+    checkpoint_interval: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.block_size < 0:
+            raise tt.ArgumentError(
+                f"TuneConfig: block_size={self.block_size}", why="it counts tokens", fix="use block_size=0"
+            )
+        self.training()
+
+    def training(self) -> TrainConfig:
+        """The config of the loop, which checks the numbers."""
+        own = {"trainable", "dropout", "block_size"}
+        same = {name: value for name, value in to_dict(self).items() if name not in own}
+        return TrainConfig(**same, min_learning_rate=self.learning_rate / 10)
+
+
+class Task(ABC):
+    """What is to be learned, and on which examples.
+
+    Attributes:
+        model: the GPT, with what is added to it; its parameters that need a gradient are trained.
+        seen: numbers of the last loss beside it, for the log.
+    """
+
+    model: GPT
+    seen: Mapping[str, float] = {}
+
+    @abstractmethod
+    def batch(self, step: int) -> tuple[AnyArray, ...]:
+        """The arrays of a batch, a function of its number alone; the first are token ids (B, T)."""
+
+    @abstractmethod
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """The loss of a batch, with its history."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Numbers of held-out examples: `val_loss` and others. Called in evaluation mode, without history."""
+
+    @abstractmethod
+    def show(self) -> str:
+        """Held-out examples for a reader. Called in evaluation mode."""
+
+    def keeps(self) -> dict[str, Any]:
+        """JSON values that a reader of the checkpoint needs."""
+        return {}
+
+
+def choose_trained(
+    model: GPT, patterns: str, lora: LoraConfig, generator: tt.Generator | None = None
+) -> tuple[int, int]:
+    """Add the adapters, and freeze the weights whose names fit no pattern.
+
+    Args:
+        model: changed in place.
+        patterns: see `TuneConfig.trainable`.
+        lora: rank 0 for none.
+        generator: of the adapters.
+
+    Returns:
+        How many numbers are trained, and how many there are.
+
+    Raises:
+        ArgumentError: a pattern that fits no name, or see `add_adapters`.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=1, n_embd=4))
+        >>> choose_trained(model, "h.1.*", LoraConfig())
+        (244, 532)
+    """
+    own = dict(model.named_parameters())
+    if patterns == "" and not lora.lora_rank:
+        patterns = "*"
+    for pattern in filter(None, () if patterns == "none" else patterns.split(",")):
+        if not any(matches(name, pattern) for name in own):
+            raise tt.ArgumentError(
+                f"finetune: --trainable={patterns}: {pattern} fits no weight",
+                why=f"the weights are called {', '.join(list(own)[:6])}, …",
+                fix="for example --trainable='h.*.mlp.*,ln_f.*'",
+            )
+    if lora.lora_rank:
+        add_adapters(model, lora, generator)
+    for name, p in own.items():
+        p.requires_grad_(matches(name, patterns))
+    return sum(p.numel for p in model.parameters() if p.requires_grad), model.num_parameters()
+
+
+class TuneRun(Run):
+    """A run of fine-tuning: what the loop works on, and its state in checkpoints.
+
+    A checkpoint holds the GPT's weights with the adapters merged, as any run's, and beside the optimizer's
+    state the weights that are trained, as they are, under `trained.NAME`: with those a resumed run goes on
+    with equal bits. Adapters are written besides, alone.
+
+    Args:
+        task: what is learned, on its model.
+        tokenizer: of the texts.
+        config: how.
+        lora: the adapters that the model has.
+        about: JSON values that say how the run was made; config.json keeps them.
+        resume: go on with the last checkpoint in the folder.
+
+    Raises:
+        ArgumentError, FormatError: the folder holds a run already, or none that could be resumed.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: Tokenizer,
+        config: TuneConfig,
+        lora: LoraConfig,
+        *,
+        about: Mapping[str, Any],
+        resume: bool = False,
+    ) -> None:
+        self.task, self.tokenizer, self.lora, self.about = task, tokenizer, lora, about
+        self.command = f"finetune {about['task']}"
+        self.model, self.model_config = task.model, task.model.config
+        self.train_config, self.folder = config.training(), Path(config.out_dir)
+        self.step, self.best_loss = 0, None
+        self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        matrices = [p for p in self.trained.values() if p.ndim >= 2]
+        others = [p for p in self.trained.values() if p.ndim < 2]
+        decays = ((matrices, config.weight_decay), (others, 0.0))
+        self.optimizer = AdamW(
+            [{"params": params, "weight_decay": decay} for params, decay in decays if params],
+            lr=config.learning_rate,
+            betas=(self.train_config.beta1, self.train_config.beta2),
+        )
+        self.scaler = GradScaler(enabled=config.dtype == "float16")
+        self.batch_number, self.tokens = 0, 0
+        tt.manual_seed(config.seed)
+        if resume:
+            with reading_state(self.folder):
+                self._go_on()
+
+    def next_batch(self) -> tuple[AnyArray, ...]:
+        """The arrays of the next batch; counts batches and tokens."""
+        batch = self.task.batch(self.batch_number)
+        self.batch_number += 1
+        self.tokens += batch[0].size
+        return batch
+
+    @property
+    def has_validation(self) -> bool:
+        """Every task holds some examples out."""
+        return True
+
+    def metrics(self) -> dict[str, float]:
+        """The task's numbers of held-out examples."""
+        training = self.model.training
+        self.model.eval()
+        with tt.no_grad():
+            found = self.task.metrics()
+        self.model.train(training)
+        return found
+
+    def show(self) -> str:
+        """The task's held-out examples, for a reader."""
+        training = self.model.training
+        self.model.eval()
+        text = self.task.show()
+        self.model.train(training)
+        return text
+
+    def evaluate(self) -> float:
+        """The loss of held-out examples; their other numbers go to the log."""
+        found = self.metrics()
+        loss = found.pop("val_loss")
+        RunLog(self.folder).write(step=self.step, **found)
+        return loss
+
+    def write_config(self) -> None:
+        """Write configs and tokenizer into the run directory, so that it can be read by itself."""
+        super().write_config()
+        configs = {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
+        with atomic_write(self.folder / "config.json") as file:
+            file.write(json.dumps({**configs, "tune": self.about}, indent=2).encode())
+
+    def save(self, *, best: bool = False) -> Path:
+        """Save a checkpoint of this moment: atomic, and enough to go on with equal bits."""
+        arrays, scalars = split_state(self.optimizer.state_dict())
+        arrays |= {f"trained.{name}": p.detach().cpu().numpy() for name, p in self.trained.items()}
+        state = {
+            "model": to_dict(self.model_config),
+            "train": to_dict(self.train_config),
+            "tune": self.about,
+            "task": self.task.keeps(),
+            "batches": self.batch_number,
+            "generator": tt.default_generator.get_state(),
+            "optimizer": scalars,
+            "scaler": self.scaler.state_dict(),
+            "best_loss": self.best_loss,
+        }
+        names = parameter_shapes(self.model_config)
+        plain = {name: array for name, array in merged_weights(self.model).items() if name in names}
+        folder = save_checkpoint(self.folder, self.step, plain, arrays, state, best=best)
+        if self.lora.lora_rank:
+            save_adapters(self.model, self.lora, self.folder)
+        return folder
+
+    def _go_on(self) -> None:
+        checkpoint = load_checkpoint(self.folder)
+        saved = checkpoint.state["tune"].get("contents", {})  # older runs have none
+        require_same(saved, self.about.get("contents", {}), self.command, self.folder)
+        trained = trained_weights(checkpoint.optimizer)
+        if trained.keys() != self.trained.keys():
+            raise tt.ArgumentError(
+                f"finetune: {len(trained)} weights were trained, now {len(self.trained)} would be",
+                why="a run goes on with what it was started with",
+                fix="leave the fields that choose them out, or begin anew: "
+                f"--init_from={self.folder} --out_dir=NEW",
+            )
+        self.model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in trained.items()}, strict=False)
+        moments = {k: a for k, a in checkpoint.optimizer.items() if not k.startswith("trained.")}
+        self.optimizer.load_state_dict(join_state(moments, checkpoint.state["optimizer"]))
+        self.scaler.load_state_dict(checkpoint.state["scaler"])
+        self.step, self.best_loss = checkpoint.step, checkpoint.state["best_loss"]
+        self.batch_number = checkpoint.state["batches"]
+        tt.default_generator.set_state(checkpoint.state["generator"])
+
+
+def trained_weights(arrays: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    """What a run of fine-tuning trained, by name, among the arrays beside a checkpoint's weights."""
+    return {k.removeprefix("trained."): a for k, a in arrays.items() if k.startswith("trained.")}
+
+
+class Tuner(Trainer):
+    """The loop of training, with the task's numbers in the log, and tokens counted as they come.
+
+    Args:
+        run: what is tuned.
+        quiet: print nothing.
+    """
+
+    def __init__(self, run: TuneRun, *, quiet: bool = False) -> None:
+        super().__init__(run, quiet=quiet)
+        self.tuned = run
+
+    def step(self) -> dict[str, float | None]:
+        """One optimizer step; its numbers, for the log."""
+        return {**super().step(), **self.tuned.task.seen}
+
+    def next_loss(self) -> tt.Tensor:
+        """The loss of the next batch, with its history."""
+        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.tuned.next_batch()]
+        return self.tuned.task.loss(self.ids, *others)
+
+    def speed(self, steps: int, seconds: float) -> dict[str, float]:
+        """Tokens per second, padding among them: batches are of different lengths."""
+        tokens, self.tuned.tokens = self.tuned.tokens, 0
+        return {"tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}

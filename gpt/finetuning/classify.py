@@ -1,0 +1,240 @@
+"""A classifier on a GPT: one linear layer reads the final state of a text, and gives a number for each label.
+
+What else is trained is chosen by name: nothing (the body is frozen), the last blocks, or all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.data.jsonl_examples import Ints, LikeLengths, padded
+from gpt.fields import check_types
+from gpt.finetuning.base import AnyArray, Task, trained_weights
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.training.run import load_model
+from gpt.weights.checkpoint import load_checkpoint
+from tinytensor import nn
+
+__all__ = ["FIELDS", "Classifier", "ClassifyConfig", "Classifying", "confusion_table", "load_classifier"]
+
+FIELDS: dict[str, str | None] = {"text": None, "label": None}
+
+
+@dataclass(frozen=True)
+class ClassifyConfig:
+    """Where a text's label is read off.
+
+    Args:
+        pool: mean: the mean of the final states of all tokens; last: the last token's, which alone has seen
+            the whole text.
+
+    Raises:
+        ArgumentError: a field outside its choices.
+    """
+
+    pool: Literal["mean", "last"] = "mean"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+class Classifier:
+    """A GPT with a head, `model.score`: a module of the GPT, so that it is trained and clipped with it.
+
+    Args:
+        model: gets a head, which begins at 0: all labels are equally likely.
+        labels: at least two.
+        pool: see `ClassifyConfig`.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=1, n_embd=4))
+        >>> classify = Classifier(model, ["no", "yes"], "mean")
+        >>> classify(tt.tensor([[1, 2, 0]]), tt.tensor([2])).tolist()
+        [[0.0, 0.0]]
+    """
+
+    def __init__(self, model: GPT, labels: Sequence[str], pool: str) -> None:
+        if len(labels) < 2:
+            raise tt.ArgumentError(
+                f"Classifier: the labels are {list(labels)}",
+                why="there is nothing to tell apart",
+                fix="bring two",
+            )
+        self.model, self.labels, self.pool = model, list(labels), pool
+        model.score = nn.Linear(model.config.n_embd, len(labels)).to(model.device)
+        for p in model.score.parameters():
+            nn.init.zeros_(p)
+
+    def __call__(self, ids: tt.Tensor, lengths: tt.Tensor) -> tt.Tensor:
+        """Logits of the labels, (B, K), of padded ids (B, T) whose first `lengths` (B,) count."""
+        states = final_states(self.model, ids)  # (B, T, C)
+        places = tt.arange(ids.shape[1], device=ids.device)  # (T,)
+        ends = lengths.reshape(-1, 1)
+        counts = (places == ends - 1) if self.pool == "last" else (places < ends)  # (B, T)
+        weights = counts.astype(states.dtype)
+        weights = weights / weights.sum(1, keepdims=True)
+        pooled = (weights.reshape(*ids.shape, 1) * states).sum(1)  # (B, C)
+        logits: tt.Tensor = self.model.score(pooled)
+        return logits
+
+    def probabilities(self, texts: Sequence[str], tokenizer: Tokenizer) -> AnyArray:
+        """Probabilities of the labels, (N, K); of a text that is too long the last tokens are read."""
+        found = []
+        with tt.no_grad():
+            for first in range(0, len(texts), 16):
+                ids = [encoded(self.model, tokenizer, text) for text in texts[first : first + 16]]
+                found.append(tt.softmax(self(*self.arrays(ids)), -1).cpu().numpy())
+        return np.concatenate(found)
+
+    def arrays(self, rows: Sequence[Ints]) -> tuple[tt.Tensor, tt.Tensor]:
+        """Texts as padded ids (B, T) and lengths (B,), where the model is."""
+        lengths = np.array([len(row) for row in rows])
+        ids, ends = [tt.from_numpy(x).to(self.model.device) for x in (padded(rows, 0), lengths)]
+        return ids, ends
+
+
+def final_states(model: GPT, ids: tt.Tensor) -> tt.Tensor:
+    """The residual stream after the last block and its norm, (B, T) → (B, T, C)."""
+    x_BTC = model.through(model.embed(ids), None, 0, len(model.h))
+    return model.ln_f(x_BTC) if model.config.norm_position == "pre" else x_BTC
+
+
+def encoded(model: GPT, tokenizer: Tokenizer, text: str) -> Ints:
+    """The last ids of a text that fit into the context."""
+    ids = np.array(tokenizer.encode(text)[-model.config.block_size :], np.int64)
+    if not len(ids):
+        raise tt.ArgumentError("classify: an empty text", why="there is no token to read", fix="leave it out")
+    return ids
+
+
+class Classifying(Task):
+    """Texts and their labels.
+
+    Args:
+        classifier: the model with its head.
+        tokenizer: of the texts.
+        records: to train with: text and label.
+        held_out: to measure by.
+        batch_size: B.
+        seed: of the order.
+
+    Raises:
+        ArgumentError: a label that the classifier does not have, an empty text, or a character that the
+            tokenizer does not know.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        tokenizer: Tokenizer,
+        records: Sequence[Mapping[str, str]],
+        held_out: Sequence[Mapping[str, str]],
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.classifier, self.model, self.batch_size = classifier, classifier.model, batch_size
+        (self.texts, self.labels), (self.held_texts, self.held_labels) = [
+            ([encoded(self.model, tokenizer, r["text"]) for r in part], self._numbers(part))
+            for part in (records, held_out)
+        ]
+        self.order = LikeLengths([len(ids) for ids in self.texts], batch_size, seed)
+
+    def _numbers(self, records: Sequence[Mapping[str, str]]) -> Ints:
+        known = {label: number for number, label in enumerate(self.classifier.labels)}
+        if strange := sorted({r["label"] for r in records} - known.keys()):
+            raise tt.ArgumentError(
+                f"classify: the label {strange[0]!r} is new",
+                why=f"the classifier knows {', '.join(known)}",
+                fix="train with examples of it",
+            )
+        return np.array([known[r["label"]] for r in records], np.int64)
+
+    def batch(self, step: int) -> tuple[AnyArray, ...]:
+        """Ids (B, T), lengths (B,) and labels (B,)."""
+        numbers = self.order.batch(step)
+        rows = [self.texts[i] for i in numbers]
+        return padded(rows, 0), np.array([len(row) for row in rows]), self.labels[numbers]
+
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """Mean cross-entropy of the labels."""
+        ids, lengths, labels = batch
+        return tt.cross_entropy(self.classifier(ids, lengths), labels)
+
+    def logits(self) -> AnyArray:
+        """Logits of the held-out texts, (N, K)."""
+        with tt.no_grad():
+            parts = [
+                self.classifier(*self.classifier.arrays(self.held_texts[first : first + self.batch_size]))
+                for first in range(0, len(self.held_texts), self.batch_size)
+            ]
+        return np.concatenate([part.cpu().numpy() for part in parts])
+
+    def metrics(self) -> dict[str, float]:
+        """Loss and accuracy of held-out texts, and the accuracy of always saying the commonest label."""
+        logits = self.logits()
+        loss = tt.cross_entropy(tt.tensor(logits), tt.tensor(self.held_labels)).item()
+        right = (logits.argmax(1) == self.held_labels).mean()
+        commonest = np.bincount(self.held_labels).max() / len(self.held_labels)
+        return {"val_loss": loss, "accuracy": float(right), "commonest": float(commonest)}
+
+    def confusion(self) -> Ints:
+        """How often label i was taken for label j among the held-out texts, (K, K)."""
+        count = len(self.classifier.labels)
+        said = self.logits().argmax(1)
+        cells = np.bincount(self.held_labels * count + said, minlength=count * count)
+        return cells.reshape(count, count).astype(np.int64)
+
+    def show(self) -> str:
+        """The confusion of the held-out texts."""
+        return confusion_table(self.classifier.labels, self.confusion())
+
+    def keeps(self) -> dict[str, Any]:
+        """Labels and pool, which `load_classifier` reads."""
+        return {"labels": self.classifier.labels, "pool": self.classifier.pool}
+
+
+def confusion_table(labels: Sequence[str], confusion: Ints) -> str:
+    """The confusion as text: rows are what the texts are, columns what they were taken for."""
+    width = max(8, *map(len, labels)) + 2
+    head = " " * width + "".join(f"{label:>{width}}" for label in labels)
+    rows = [
+        f"{label:<{width}}" + "".join(f"{n:>{width}}" for n in row)
+        for label, row in zip(labels, confusion, strict=True)
+    ]
+    return "\n".join([head, *rows])
+
+
+def load_classifier(
+    run_dir: str | os.PathLike[str], which: str | int = "best"
+) -> tuple[Classifier, Tokenizer]:
+    """The classifier of a run directory, in evaluation mode, and its tokenizer.
+
+    Args:
+        run_dir: what `finetune classify` left.
+        which: "best", "latest", or a step.
+
+    Raises:
+        FormatError: the run is none of a classifier, or damaged.
+    """
+    model, tokenizer = load_model(run_dir, which)
+    checkpoint = load_checkpoint(run_dir, which)
+    kept, trained = checkpoint.state.get("task", {}), trained_weights(checkpoint.optimizer)
+    if tokenizer is None or "labels" not in kept:
+        raise tt.FormatError(
+            f"load_classifier: {run_dir} holds no classifier",
+            why="its checkpoint has no labels",
+            fix="make one: python -m gpt finetune classify",
+        )
+    classifier = Classifier(model, kept["labels"], kept["pool"])
+    head = {name: tt.tensor(np.asarray(a)) for name, a in trained.items() if name.startswith("score.")}
+    model.load_state_dict(head, strict=False)
+    model.eval()
+    return classifier, tokenizer

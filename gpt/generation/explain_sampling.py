@@ -1,0 +1,201 @@
+"""How a token was chosen: what the model gave, what each filter removed or changed, what could be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.console import counted
+from gpt.generation.sampling import (
+    Candidates,
+    Floats,
+    Past,
+    Sampler,
+    SamplingConfig,
+    Tokens,
+    softmax,
+)
+from gpt.interpret.activations import Choices
+from gpt.tokenizers.base import Tokenizer
+from tinytensor.lab.html import visible
+
+__all__ = ["Draw", "ExplainingSampler", "Stage", "explain", "render"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One filter's work.
+
+    Args:
+        name: of the filter.
+        removed: how many tokens it took away.
+        mass: the probability that those had before it.
+        likeliest: the likeliest of them, with their probability before it.
+        entropy: of what it left, in bits.
+    """
+
+    name: str
+    removed: int
+    mass: float
+    likeliest: Choices
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A token and why it could be drawn.
+
+    Args:
+        token: its text.
+        probability: with which it was drawn.
+        model_probability: what the model gave it.
+        model_entropy: of the model's probabilities, in bits.
+        model_choices: the likeliest tokens by the model.
+        stages: the filters, in their order.
+        left: how many tokens could be drawn.
+        candidates: the likeliest of these.
+    """
+
+    token: str
+    probability: float
+    model_probability: float
+    model_entropy: float
+    model_choices: Choices
+    stages: tuple[Stage, ...]
+    left: int
+    candidates: Choices
+
+
+def explain(
+    sampler: Sampler, logits: Floats, past: Past, token: int, tokenizer: Tokenizer, *, top: int = 5
+) -> Draw:
+    """Follow the logits through the filters of a sampler.
+
+    Args:
+        sampler: what chose.
+        logits: of the model, (V,).
+        past: the text before the token.
+        token: what was drawn.
+        tokenizer: what decodes.
+        top: how many tokens are listed at each place.
+
+    Returns:
+        The numbers.
+
+    Example:
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> sampler, logits = Sampler(SamplingConfig(top_k=2), 3), np.log([0.5, 0.3, 0.2])
+        >>> draw = explain(sampler, logits, Past([0], []), 0, CharTokenizer("abc"))
+        >>> stage = draw.stages[0]
+        >>> stage.name, stage.removed, stage.likeliest[0][0], round(stage.mass, 9)
+        ('top-k 2', 1, 'c', 0.2)
+    """
+    whole = left = sampler.whole(logits)
+    model_p = p = softmax(whole.logits)
+    stages = []
+    for name, keep in sampler.filters:
+        after = keep(left, past)
+        gone = ~np.isin(left.tokens, after.tokens, assume_unique=True)
+        stages.append(
+            Stage(
+                name,
+                int(gone.sum()),
+                float(p[gone].sum()),
+                _likeliest(left.tokens[gone], p[gone], tokenizer, top),
+                entropy_of(after),
+            )
+        )
+        left, p = after, softmax(after.logits)
+    return Draw(
+        tokenizer.decode([token]),
+        float(p[left.tokens == token].sum()),
+        float(model_p[whole.tokens == token].sum()),
+        entropy_of(whole),
+        _likeliest(whole.tokens, model_p, tokenizer, top),
+        tuple(stages),
+        len(left.tokens),
+        _likeliest(left.tokens, p, tokenizer, top),
+    )
+
+
+def entropy_of(candidates: Candidates) -> float:
+    """The entropy of candidates in bits: 0 for one, n for 2^n equally likely ones."""
+    p = softmax(candidates.logits)
+    p = p[p > 0]
+    return float(-(p * np.log2(p)).sum()) + 0.0  # no -0
+
+
+def _likeliest(tokens: Tokens, p: Floats, tokenizer: Tokenizer, count: int) -> Choices:
+    few = np.argpartition(-p, count)[:count] if count < len(p) else np.arange(len(p))
+    best = few[np.lexsort((few, -p[few]))]
+    return tuple([(tokenizer.decode([int(tokens[i])]), float(p[i])) for i in best])
+
+
+class ExplainingSampler(Sampler):
+    """A sampler that tells of each of its draws.
+
+    Args:
+        config: how tokens are chosen.
+        tokenizer: of the ids that can be drawn.
+        tell: called with each draw.
+        top: how many tokens are listed at each place.
+
+    Example:
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> draws = []
+        >>> sampler = ExplainingSampler(SamplingConfig(temperature=0), CharTokenizer("abc"), draws.append)
+        >>> sampler.draw(np.log([0.2, 0.5, 0.3]), Past([0], []), tt.Generator(0)), draws[0].token
+        (1, 'b')
+    """
+
+    def __init__(
+        self, config: SamplingConfig, tokenizer: Tokenizer, tell: Callable[[Draw], object], top: int = 5
+    ) -> None:
+        super().__init__(config, tokenizer.vocab_size)
+        self._tokenizer, self._tell, self._top = tokenizer, tell, top
+
+    def draw(self, logits: Floats, past: Past, generator: tt.Generator) -> int:
+        """Choose by the logits (V,), and tell."""
+        token = super().draw(logits, past, generator)
+        self._tell(explain(self, logits, past, token, self._tokenizer, top=self._top))
+        return token
+
+
+def render(draw: Draw) -> str:
+    """A draw as lines for a terminal.
+
+    Args:
+        draw: what `explain` returned.
+
+    Returns:
+        The token, a line for the model and one for each filter, and the candidates.
+
+    Example:
+        >>> stage = Stage("top-k 1", 1, 0.25, (("b", 0.25),), 0.0)
+        >>> print(render(Draw("a", 1.0, 0.75, 0.81, (("a", 0.75), ("b", 0.25)), (stage,), 1, (("a", 1.0),))))
+        a                   100.0% (the model gave it 75.0%)
+          model              0.81 bits   a 75.0%  b 25.0%
+          top-k 1            0.00 bits   took 1 token with 25.0%: b 25.0%
+          1 candidate        a 100.0%
+    """
+    count = counted(draw.left, "candidate")
+    lines = [
+        f"{visible(draw.token):<18}  {draw.probability:.1%} (the model gave it {draw.model_probability:.1%})"
+    ]
+    lines.append(f"  {'model':<17} {draw.model_entropy:5.2f} bits   {_words(draw.model_choices)}")
+    for stage in draw.stages:
+        lines.append(f"  {stage.name:<17} {stage.entropy:5.2f} bits   {_taken(stage)}")
+    return "\n".join([*lines, f"  {count:<17}  {_words(draw.candidates)}"])
+
+
+def _taken(stage: Stage) -> str:
+    if not stage.removed:
+        return "took none"
+    return f"took {counted(stage.removed, 'token')} with {stage.mass:.1%}: {_words(stage.likeliest)}"
+
+
+def _words(choices: Choices) -> str:
+    return "  ".join([f"{visible(token)} {p:.1%}" for token, p in choices])

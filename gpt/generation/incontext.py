@@ -1,0 +1,236 @@
+"""`python -m gpt incontext MODEL`: examples in the prompt change the answer; no weight is changed.
+
+The same question is asked after 0, 1, 2, … examples, and after examples of another task: the model finds out
+from them what is asked for. (Brown et al. 2020, arXiv:2005.14165.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from math import exp
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.fields import check_types, describe_fields, parse_overrides, take_word
+from gpt.generation.generate import generate_rows
+from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.generation.text_stream import stream_text
+from gpt.interpret.activations import log_softmax, open_model, to_numpy
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import Tokenizer
+from tinytensor.lab.html import visible
+
+__all__ = ["InContextConfig", "Shot", "few_shots", "main", "probability", "render"]
+
+LONGEST = 8  # tokens of an answer
+TASKS: tuple[tuple[str, ...], ...] = (
+    ("France: Paris", "Japan: Tokyo", "Egypt: Cairo", "Spain: Madrid"),
+    ("France: French", "Japan: Japanese", "Egypt: Arabic", "Spain: Spanish"),
+)
+QUERY = "Italy:"
+ANSWERS: tuple[str, ...] = (" Rome", " Italian")
+
+
+@dataclass(frozen=True)
+class InContextConfig:
+    """Examples and a question of one's own; without them, two tasks with the same question are shown.
+
+    Args:
+        example: a line with a question and its answer; there may be several, in their order.
+        query: the beginning of a line that the model completes, such as "Italy:".
+        answer: whose probability is shown, with the space before it, such as " Rome"; there may be several.
+
+    Raises:
+        ArgumentError: a field of a wrong type, or examples and answers without a query.
+    """
+
+    example: tuple[str, ...] = ()
+    query: str = ""
+    answer: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if (self.example or self.answer) and not self.query:
+            raise tt.ArgumentError(
+                "InContextConfig: there is no query",
+                why="examples and answers belong to a question",
+                fix='for example --example="France: Paris" --query="Italy:"',
+            )
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A question after some examples.
+
+    Args:
+        examples: their number.
+        prompt: examples and question.
+        answer: what the model says, up to the end of the line or document, the likeliest token each time.
+        probability: of this answer and the end of the line.
+        asked: the probability of each answer that was asked for, with the end of the line.
+    """
+
+    examples: int
+    prompt: str
+    answer: str
+    probability: float
+    asked: tuple[float, ...]
+
+
+def few_shots(
+    model: GPT, tokenizer: Tokenizer, examples: Sequence[str], query: str, answers: Sequence[str] = ()
+) -> list[Shot]:
+    r"""Ask after none of the examples, after the first, after the first two, and so on.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: its tokenizer.
+        examples: lines.
+        query: the beginning of a line.
+        answers: ends of that line.
+
+    Returns:
+        What the model says after each number of examples.
+
+    Raises:
+        ArgumentError: a text without tokens, or with characters that the tokenizer does not know.
+        ShapeError: examples, question and answer are longer than the context.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> words = CharTokenizer("ab:\n")
+        >>> model = GPT(GPTConfig(vocab_size=4, block_size=32, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> shots = few_shots(model, words, ["a:b", "b:a"], "a:", ["b"])
+        >>> [shot.prompt for shot in shots]
+        ['a:', 'a:b\na:', 'a:b\nb:a\na:']
+    """
+    shots = []
+    for count in range(len(examples) + 1):
+        prompt = "\n".join([*examples[:count], query])
+        said = _said(model, tokenizer, prompt)
+        asked = [probability(model, tokenizer, prompt, f"{answer}\n") for answer in answers]
+        shots.append(
+            Shot(count, prompt, said, probability(model, tokenizer, prompt, f"{said}\n"), tuple(asked))
+        )
+    return shots
+
+
+def _said(model: GPT, tokenizer: Tokenizer, prompt: str) -> str:
+    greedy = Sampler(SamplingConfig(temperature=0), tokenizer.vocab_size)
+    drawn = (token for _, token in generate_rows(model, [tokenizer.encode(prompt)], LONGEST, greedy))
+    said = takewhile(lambda token: token != tokenizer.separator, drawn)
+    return "".join(stream_text(tokenizer, said, stop=["\n"]))
+
+
+def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> float:
+    """The probability that a text goes on like this: the product of those of its tokens.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: its tokenizer.
+        prompt: the text before.
+        answer: how it goes on.
+
+    Raises:
+        ArgumentError: one of both has no tokens.
+        ShapeError: both are longer than the context.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> model = GPT(GPTConfig(vocab_size=2, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()
+        >>> words = CharTokenizer("ab")
+        >>> round(sum(probability(model, words, "ab", answer) for answer in ("aa", "ab", "ba", "bb")), 5)
+        1.0
+    """
+    before, after = tokenizer.encode(prompt), tokenizer.encode(answer)
+    if not before or not after:
+        raise tt.ArgumentError(
+            f"probability: {prompt!r} and {answer!r} as prompt and answer",
+            why="each needs a token at least",
+            fix="begin with a word or a line end",
+        )
+    with tt.no_grad():
+        logits = model(tt.tensor([[*before, *after[:-1]]], device=model.device))[0, len(before) - 1 :]
+    log_p = log_softmax(to_numpy(logits))
+    return exp(log_p[np.arange(len(after)), after].sum())
+
+
+def render(shots: Sequence[Shot], examples: Sequence[str], answers: Sequence[str] = ()) -> str:
+    r"""Shots as a table for a terminal.
+
+    Args:
+        shots: what `few_shots` returned.
+        examples: the lines.
+        answers: those that were asked for.
+
+    Returns:
+        A line for each number of examples.
+
+    Example:
+        >>> shots = [Shot(0, "a:", " c", 0.5, (0.1,)), Shot(1, "x: y\na:", " b", 0.9, (0.9,))]
+        >>> print(render(shots, ["x: y"], [" b"]))
+        examples   p(␣b)  the model says
+        none       10.0%  ␣c (50.0%)
+        + x: y     90.0%  ␣b (90.0%)
+    """
+    names = ["none", *[f"+ {visible_line(example)}" for example in examples]]
+    width = max(len(name) for name in ["examples", *names])
+    heads = [f"p({visible(answer)})" for answer in answers]
+    lines = ["  ".join([f"{'examples':<{width}}", *[f"{head:>7}" for head in heads], "the model says"])]
+    for name, shot in zip(names, shots, strict=True):
+        numbers = [f"{_share(p):>{max(7, len(head))}}" for p, head in zip(shot.asked, heads, strict=True)]
+        said = f"{visible(shot.answer) or 'nothing'} ({_share(shot.probability)})"
+        lines.append("  ".join([f"{name:<{width}}", *numbers, said]))
+    return "\n".join(lines)
+
+
+def _share(p: float) -> str:
+    return f"{p:.1%}" if p >= 0.0005 or p == 0 else "<0.1%"
+
+
+def visible_line(text: str) -> str:
+    """A line without control characters; its spaces stay."""
+    return " ".join([visible(word) for word in text.split(" ")])
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt incontext [MODEL]`.
+
+    Args:
+        argv: the model, and fields as `--field=value`; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError, FormatError, MissingLibraryError: the model cannot be read.
+    """
+    if any(word in ("-h", "--help") for word in argv):
+        print(_help())
+        return 0
+    name, words = take_word(argv, InContextConfig())
+    (config,) = parse_overrides(words, InContextConfig())
+    path = name or "smollm2"
+    model, tokenizer = open_model(path)
+    own = config.query != ""
+    tasks = (config.example,) if own else TASKS
+    query, answers = (config.query, config.answer) if own else (QUERY, ANSWERS)
+    print(f"{path} completes the line {query!r}; probabilities are those of the answer and the line's end")
+    for examples in tasks:
+        print()
+        print(render(few_shots(model, tokenizer, examples, query, answers), examples, answers), flush=True)
+    return 0
+
+
+def _help() -> str:
+    return (
+        "usage: python -m gpt incontext [MODEL] [--field=value ...]\n\n"
+        "Ask a model the same question after no, one, two, … examples, and show how its answer changes.\n"
+        "MODEL is smollm2 if it is left out, or what `python -m gpt sample` takes.\n\n"
+        f"{describe_fields(InContextConfig())}"
+    )

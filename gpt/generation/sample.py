@@ -1,0 +1,283 @@
+"""`python -m gpt sample RUN`: a trained model writes, and with --explain says why it chose each token."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import tinytensor as tt
+from gpt.fields import check_types, describe_fields, parse_overrides, take_word
+from gpt.generation.beam import beam_search
+from gpt.generation.explain_sampling import ExplainingSampler, render
+from gpt.generation.generate import generate_rows
+from gpt.generation.sampling import Sampler, SamplingConfig
+from gpt.generation.speculative import Speculation
+from gpt.generation.text_stream import TextStream, stream_text
+from gpt.interpret.activations import open_model
+from gpt.models.gpt import GPT
+from gpt.tokenizers.base import Tokenizer, every_text
+from gpt.training.run import load_model, require_tokenizer
+
+__all__ = ["SampleConfig", "main", "write"]
+
+DEFAULT = SamplingConfig(temperature=0.8)
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """What is written, and how long.
+
+    Args:
+        prompt: text to continue; several are continued side by side.
+        max_new_tokens: how many tokens follow each prompt.
+        num_samples: texts for each prompt.
+        stop: text that ends a sample, and is not printed; there may be several.
+        ignore_end: write on after the token that ends a document.
+        seed: of the draws; each further text takes the next seed.
+        checkpoint: of a run: best, latest, or a step.
+        no_cache: read everything anew for each token.
+        explain: tell for each token what could be drawn, and what each filter removed; for one text.
+        beams: draw nothing, and search the likeliest texts with so many beams; 0: draw.
+        length_penalty: of beams: power of the length by which log p is divided.
+        draft: a smaller model with the same tokenizer that proposes tokens: the same distribution, sooner.
+        ahead: how many tokens the draft proposes at a time.
+
+    Raises:
+        ArgumentError: a field of a wrong type or outside its domain, or fields that exclude each other.
+
+    Example:
+        >>> SampleConfig(prompt=("Once", "The"), num_samples=2).texts
+        4
+    """
+
+    prompt: tuple[str, ...] = ("\n",)
+    max_new_tokens: int = 500
+    num_samples: int = 1
+    stop: tuple[str, ...] = ()
+    ignore_end: bool = False
+    seed: int = 1337
+    checkpoint: str = "best"
+    no_cache: bool = False
+    explain: bool = False
+    beams: int = 0
+    length_penalty: float = 1.0
+    draft: str = ""
+    ahead: int = 4
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name, least in (
+            ("max_new_tokens", 0),
+            ("num_samples", 1),
+            ("seed", 0),
+            ("beams", 0),
+            ("ahead", 1),
+        ):
+            if getattr(self, name) < least:
+                raise tt.ArgumentError(
+                    f"SampleConfig: {name}={getattr(self, name)}",
+                    why=f"it is {least} or more",
+                    fix=f"for example {name}={least + 1}",
+                )
+        for wrong, what, why in (
+            (self.explain and self.texts > 1, "explain with several texts", "draws are told one by one"),
+            (self.explain and self.draft, "explain with a draft", "tokens are taken or refused, not drawn"),
+            (self.beams and self.explain, "explain with beams", "a search draws nothing"),
+            (self.beams and self.draft, "beams with a draft", "a search draws nothing"),
+            (self.draft and self.no_cache, "no_cache with a draft", "what it proposes is taken back there"),
+            (0 < self.beams < self.num_samples, "more samples than beams", "a search ends with its beams"),
+            (self.length_penalty != 1 and not self.beams, "length_penalty without beams", "it ranks beams"),
+            (self.ahead != 4 and not self.draft, "ahead without a draft", "a draft is ahead"),
+        ):
+            if wrong:
+                raise tt.ArgumentError(
+                    f"SampleConfig: {what}", why=why, fix="leave out one, or add the other"
+                )
+
+    @property
+    def texts(self) -> int:
+        """Number of texts in all."""
+        return len(self.prompt) * self.num_samples
+
+
+def write(
+    model: GPT,
+    tokenizer: Tokenizer,
+    config: SampleConfig,
+    sampler: Sampler,
+    speculation: Speculation | None = None,
+) -> Iterator[tuple[int, str]]:
+    """Let a model write texts side by side.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: the model's.
+        config: prompts, lengths and seeds.
+        sampler: what chooses the tokens.
+        speculation: of the model and a draft; texts are then written one after the other.
+
+    Returns:
+        Iterator of (number of the text, what it goes on with); num_samples texts of the first prompt come
+        first.
+
+    Raises:
+        ArgumentError: an empty prompt, or one with characters that the tokenizer does not know.
+    """
+    # At once, not when the first token is asked for: what cannot be read is said before anything is printed.
+    prompts = [tokenizer.encode(text) for text in config.prompt for _ in range(config.num_samples)]
+    return _written(model, tokenizer, config, sampler, speculation, prompts)
+
+
+def _written(
+    model: GPT,
+    tokenizer: Tokenizer,
+    config: SampleConfig,
+    sampler: Sampler,
+    speculation: Speculation | None,
+    prompts: list[list[int]],
+) -> Iterator[tuple[int, str]]:
+    """Continue prompts, one for each text."""
+    generators = [tt.Generator(config.seed + row) for row in range(len(prompts))]
+    streams = {row: TextStream(tokenizer, config.stop) for row in range(len(prompts))}  # those that go on
+    end = None if config.ignore_end else tokenizer.separator
+    count = config.max_new_tokens
+
+    def proposed(speculation: Speculation) -> Iterator[tuple[int, int]]:
+        for row, (prompt, generator) in enumerate(zip(prompts, generators, strict=True)):
+            for token in speculation.generate(prompt, count, sampler, generator):
+                if row not in streams:
+                    break  # it has ended
+                yield row, token
+
+    tokens = (
+        generate_rows(model, prompts, count, sampler, generators=generators, use_cache=not config.no_cache)
+        if speculation is None
+        else proposed(speculation)
+    )
+    for row, token in tokens:
+        if row not in streams:
+            continue
+        stream = streams[row]
+        ended = token == end
+        piece = stream.close() if ended else stream.push(token)
+        if piece:
+            yield row, piece
+        if ended or stream.ended:
+            del streams[row]
+            if not streams:
+                return
+    for row, stream in streams.items():
+        if piece := stream.close():
+            yield row, piece
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt sample RUN`.
+
+    Args:
+        argv: the run directory or another model, and fields as `--field=value`; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        FormatError: there is no usable checkpoint.
+        ArgumentError: the model has no tokenizer, or a field is outside its domain.
+    """
+    if not argv or any(word in ("-h", "--help") for word in argv):
+        print(_help())
+        return 0
+    run, words = take_word(argv, SampleConfig(), DEFAULT)
+    config, sampling = parse_overrides(words, SampleConfig(), DEFAULT)
+    if not run:
+        raise tt.ArgumentError(
+            "sample: no model", why="it is the word without dashes", fix="python -m gpt sample runs/demo"
+        )
+    model, tokenizer = _load(run, config.checkpoint)
+    if config.beams:
+        _print_beams(model, tokenizer, config, sampling)
+        return 0
+    speculation = _speculation(model, tokenizer, config) if config.draft else None
+    if config.explain:
+        sampler: Sampler = ExplainingSampler(
+            sampling, tokenizer, lambda draw: print(render(draw), flush=True)
+        )
+    else:
+        sampler = Sampler(sampling, tokenizer.vocab_size)
+    texts = write(model, tokenizer, config, sampler, speculation)
+    if config.texts == 1 and not config.explain:
+        sys.stdout.write(config.prompt[0])
+        for _, piece in texts:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        print()
+    else:
+        _print_all(config, texts)
+    if speculation is not None:
+        print(f"{config.draft}: {speculation}", file=sys.stderr)
+    return 0
+
+
+def _print_all(config: SampleConfig, texts: Iterator[tuple[int, str]]) -> None:
+    """Print texts, one after the other, once they are complete."""
+    whole = [text for text in config.prompt for _ in range(config.num_samples)]
+    for row, piece in texts:
+        whole[row] += piece
+    for row, text in enumerate(whole):
+        print(f"--- sample {row + 1} ---\n{text}")
+
+
+def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, sampling: SamplingConfig) -> None:
+    """Print the best texts of a beam search."""
+    if sampling != DEFAULT:
+        raise tt.ArgumentError(
+            "sample: beams with temperature, filters, penalties or biases",
+            why="a search takes the model's own probabilities, and draws nothing",
+            fix="leave them out, or leave --beams out",
+        )
+    end = None if config.ignore_end else tokenizer.separator
+    for prompt in config.prompt:
+        found = beam_search(
+            model,
+            tokenizer.encode(prompt),
+            config.max_new_tokens,
+            config.beams,
+            length_penalty=config.length_penalty,
+            end=end,
+            vocab_size=tokenizer.vocab_size,
+            use_cache=not config.no_cache,
+        )
+        for rank, text in enumerate(found[: config.num_samples], 1):
+            tokens = text.tokens[:-1] if text.tokens[-1:] == (end,) else text.tokens
+            print(f"--- beam {rank}: log p {text.log_p:.3f}, score {text.score:.4f} ---")
+            print(prompt + "".join(stream_text(tokenizer, tokens, config.stop)))
+
+
+def _speculation(model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> Speculation:
+    """The model and its draft, if they mean the same by each id."""
+    draft, words = open_model(config.draft)
+    if every_text(words) != every_text(tokenizer):
+        raise tt.ArgumentError(
+            f"sample: the draft {config.draft} has another tokenizer than the model",
+            why="a proposed id must mean the same token to both",
+            fix="use a draft that was trained with the tokenizer of the model",
+        )
+    return Speculation(model, draft, config.ahead)
+
+
+def _load(path: str, checkpoint: str) -> tuple[GPT, Tokenizer]:
+    if checkpoint == "best":
+        return open_model(path)
+    model, tokenizer = load_model(path, int(checkpoint) if checkpoint.isdecimal() else checkpoint)
+    return model, require_tokenizer(tokenizer, "sample", path)
+
+
+def _help() -> str:
+    return (
+        "usage: python -m gpt sample MODEL [--field=value ...]\n\n"
+        "Let a trained model write. MODEL is a run directory, for example runs/demo; smollm2 or another\n"
+        "package with weights; a .gguf or .safetensors file, or a folder with one; or a name on the Hugging\n"
+        "Face hub. A terminal shows control characters as \\x1b; files and pipes get them as they are.\n\n"
+        f"{describe_fields(SampleConfig(), DEFAULT)}"
+    )

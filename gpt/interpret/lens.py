@@ -1,0 +1,229 @@
+"""What the model would say if it stopped after each layer: `python -m gpt lens RUN "text"`.
+
+The head is applied to the residual stream before the first block and after each. The last row is the model's
+own answer; the rows above show where it came about.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.console import Parser
+from gpt.interpret.activations import (
+    Choices,
+    choices,
+    log_softmax,
+    look_inside,
+    open_model,
+    to_numpy,
+    tokens_of,
+)
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import Tokenizer
+from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
+
+__all__ = ["Lens", "lens_page", "logit_lens", "main", "render"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Predictions from each layer, at each of T positions.
+
+    Args:
+        tokens: T texts.
+        layers: "embedding", "block 0", …: L names.
+        answers: T texts, the token that the model holds for likeliest after each.
+        probability: of that answer, shape (L, T).
+        rank: of that answer, shape (L, T); 1 is first.
+        top: the likeliest tokens of each layer and position, with their probabilities.
+    """
+
+    tokens: tuple[str, ...]
+    layers: tuple[str, ...]
+    answers: tuple[str, ...]
+    probability: Array
+    rank: Array
+    top: tuple[tuple[Choices, ...], ...]
+
+
+def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lens:
+    """Apply the head of a model to the residual stream of each layer.
+
+    Args:
+        model: any GPT.
+        tokenizer: its tokenizer.
+        text: at least one token, at most the context.
+        top: how many tokens to keep for each layer and position.
+
+    Returns:
+        The predictions; those of the last layer are the model's own.
+
+    Raises:
+        ArgumentError: the text has no tokens, or a character that the tokenizer does not know.
+        ShapeError: it is longer than the context.
+
+    Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
+        >>> lens = logit_lens(model, CharTokenizer("abc"), "abca")
+        >>> lens.layers, lens.probability.shape, lens.rank[-1].tolist()
+        (('embedding', 'block 0', 'block 1'), (3, 4), [1, 1, 1, 1])
+    """
+    inside = look_inside(model, tokenizer, text)
+    V = tokenizer.vocab_size  # ids behind it only pad the vocabulary, and are no answers
+    answer = inside.logits[:, :V].argmax(-1)  # (T,)
+    places = np.arange(len(answer))
+    probability, rank, best = [], [], []
+    for stream in inside.streams:
+        with tt.no_grad():
+            x = tt.from_numpy(stream).to(model.device).astype(model.wte.weight.dtype)
+            log_p = log_softmax(to_numpy(model.head(x.reshape(1, *x.shape))[0]))[:, :V]  # (T, V)
+        own = log_p[places, answer]
+        probability.append(np.exp(own))
+        rank.append(1 + (log_p > own[:, None]).sum(-1))
+        best.append(tuple([choices(row, tokenizer, top) for row in log_p]))
+    return Lens(
+        inside.tokens,
+        ("embedding", *[f"block {i}" for i in range(model.config.n_layer)]),
+        tokens_of(tokenizer, answer.tolist()),
+        np.array(probability),
+        np.array(rank),
+        tuple(best),
+    )
+
+
+def render(lens: Lens, position: int) -> str:
+    """The predictions at one position as a table for the terminal.
+
+    Args:
+        lens: what `logit_lens` returned.
+        position: of a token; -1 is the last.
+
+    Returns:
+        A line for each layer: probability and rank of the model's answer, and the likeliest tokens.
+
+    Example:
+        >>> top = (((("b", 0.5),),),)
+        >>> lens = Lens(("a",), ("embedding",), ("b",), np.array([[0.5]]), np.array([[1]]), top)
+        >>> print(render(lens, 0))
+        after a (0) the model says b
+        layer       p(b)   rank  likeliest
+        embedding  50.0%      1  b 50.0%
+    """
+    at = position % len(lens.tokens)
+    answer = visible(lens.answers[at])
+    p = f"p({answer})"
+    width = max(7, len(p))
+    lines = [f"after {visible(lens.tokens[at])} ({at}) the model says {answer}"]
+    lines.append(f"{'layer':<9}  {p:>{width}}  {'rank':>5}  likeliest")
+    for i, layer in enumerate(lens.layers):
+        share = f"{lens.probability[i, at]:.1%}"
+        lines.append(
+            f"{layer:<9}  {share:>{width}}  {lens.rank[i, at]:>5}  {_words(lens.top[i][at])}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _words(top: Choices) -> str:
+    return "  ".join([f"{visible(token)} {p:.1%}" for token, p in top])
+
+
+def lens_page(lens: Lens, about: str = "") -> str:
+    """All positions as a page: the likeliest token of each layer, colored by the probability of the answer.
+
+    Args:
+        lens: what `logit_lens` returned.
+        about: the model, in words.
+
+    Returns:
+        A document of HTML that needs nothing else.
+
+    Example:
+        >>> top = (((("b", 0.5),),),)
+        >>> lens = Lens(("a",), ("embedding",), ("b",), np.array([[0.5]]), np.array([[1]]), top)
+        >>> "<td " in lens_page(lens)
+        True
+    """
+    heads = [tag("th", "layer", scope="col")]
+    heads += [tag("th", f"{visible(t)} ({i})", scope="col") for i, t in enumerate(lens.tokens)]
+    rows = [
+        tag("tr", tag("th", layer, scope="row"), *[_cell(lens, i, j) for j in range(len(lens.tokens))])
+        for i, layer in enumerate(lens.layers)
+    ]
+    answers = [tag("th", visible(a)) for a in lens.answers]
+    rows.append(tag("tr", tag("th", "answer", scope="row"), *answers))
+    return page(
+        f"What each layer would say: {''.join(lens.tokens)}",
+        tag(
+            "p",
+            "The head of the model, applied after each layer. A cell shows the likeliest next token; "
+            "the color is the probability of the answer that the model gives in the end. Hover a cell, "
+            "or go to it with the Tab key, for the numbers.",
+        ),
+        tag("p", about, class_="soft"),
+        skip_link("#words", "To the last position in words"),
+        tag("div", tag("table", tag("tr", *heads), *rows), class_="scroll"),
+        tag("h2", "The last position in words", id="words"),
+        tag("div", tag("pre", render(lens, -1)), class_="scroll"),
+    )
+
+
+def _cell(lens: Lens, i: int, j: int) -> Html:
+    p = float(lens.probability[i, j])
+    tip = (
+        f"{lens.layers[i]}, after {visible(lens.tokens[j])} ({j})\n"
+        f"answer {visible(lens.answers[j])}: {p:.4g}, rank {lens.rank[i, j]}\n"
+        + "\n".join([f"{visible(token)}  {q:.4g}" for token, q in lens.top[i][j]])
+    )
+    first = visible(lens.top[i][j][0][0])
+    return tag("td", first, data_tip=tip, tabindex=0, **heat(p))
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt lens RUN TEXT`.
+
+    Args:
+        argv: the run directory, the text, and options; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        FormatError: the run has no usable checkpoint.
+        ArgumentError: an option is outside its domain.
+        SaveError: the file cannot be written.
+    """
+    args = _parser().parse_args(argv)
+    if args.top < 1:
+        raise tt.ArgumentError(f"lens: --top={args.top}", why="one token must be shown", fix="--top=5")
+    model, tokenizer = open_model(args.run)
+    lens = logit_lens(model, tokenizer, args.text, top=args.top)
+    if args.html:
+        write(args.html, lens_page(lens, f"{args.run}: {model.num_parameters():,} parameters"))
+        print(f"wrote {args.html}")
+        return 0
+    count = len(lens.tokens)
+    print("\n\n".join([render(lens, i) for i in (range(count) if args.all else [count - 1])]))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m gpt lens", description="What the model would say after each layer.")
+    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
+    parser.add_argument("text", help='for example "To be, or not to b"')
+    parser.add_argument("--top", type=int, default=5, help="how many tokens to list; default 5")
+    parser.add_argument("--all", action="store_true", help="every position, not only the last")
+    parser.add_argument("--html", metavar="FILE", help="write a page of all positions instead")
+    return parser

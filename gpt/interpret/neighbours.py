@@ -1,0 +1,263 @@
+"""Which words have similar vectors: `python -m gpt neighbours SOURCE word`, `--analogy A B C`, `--test`.
+
+The vectors are the rows of a model's token table, or those that `python -m gpt skipgram` learned. Similar
+means: a small angle between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.analogies import RELATIONS, Question, questions
+from gpt.console import Parser
+from gpt.fields import closest
+from gpt.interpret.activations import open_model, to_numpy
+from gpt.tokenizers.base import every_text
+from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.weights.safetensors_file import read_safetensors
+from tinytensor.lab.html import visible
+
+__all__ = ["VECTORS", "Embeddings", "Score", "ask_analogies", "main", "open_embeddings"]
+
+Array = npt.NDArray[Any]
+Similar = list[tuple[str, float]]
+VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgram`
+
+
+class Embeddings:
+    """Words and their vectors.
+
+    Args:
+        words: N different names.
+        vectors: shape (N, C).
+
+    Attributes:
+        units: shape (N, C), float32: the vectors with length 1.
+
+    Example:
+        >>> e = Embeddings(["up", "top", "left"], np.array([[0, 1], [0.1, 1], [-1, 0]]))
+        >>> e.nearest("up", 1)
+        [('top', 0.9950371980667114)]
+    """
+
+    def __init__(self, words: Iterable[str], vectors: Array) -> None:
+        self.words = list(words)
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        self.units = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+        self._rows = {word: row for row, word in enumerate(self.words)}
+
+    @classmethod
+    def from_table(cls, table: Array, tokenizer: Tokenizer) -> Embeddings:
+        """Name the rows (V, C) of a token table.
+
+        A word with a space before it, as it stands in a sentence, goes by its name without the space; the
+        token of the same name that has none is left out then, and so are rows that only pad the table.
+        """
+        texts = every_text(tokenizer)[: len(table)]
+        rows: dict[str, int] = {}
+        for spaced in (True, False):
+            for i, text in enumerate(texts):
+                if text is not None and (text.startswith(" ") and len(text) > 1) == spaced:
+                    rows.setdefault(text[1:] if spaced else text, i)
+        return cls(rows, table[list(rows.values())])
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._rows
+
+    def __getitem__(self, word: str) -> Array:
+        """The vector of a word, shape (C,), of length 1."""
+        if word not in self._rows:
+            near = closest(word, self.words)
+            raise tt.ArgumentError(
+                f"neighbours: {word!r} has no vector",
+                why=f"it is not one of the {len(self):,} words of this source",
+                fix=f"did you mean {near[0]!r}?" if near else "try a more frequent word",
+            )
+        vector: Array = self.units[self._rows[word]]
+        return vector
+
+    def nearest(self, word: str, count: int = 10) -> Similar:
+        """The words with the smallest angle to a word, and the cosines."""
+        return self._best(self[word], count, [word])
+
+    def analogy(self, a: str, b: str, c: str, count: int = 10) -> Similar:
+        """What is to c as b is to a: the words nearest to b - a + c, these three left out.
+
+        Source: Mikolov et al. 2013, arXiv:1301.3781.
+        """
+        return self._best(self[b] - self[a] + self[c], count, [a, b, c])
+
+    def _best(self, target: Array, count: int, without: Sequence[str]) -> Similar:
+        if count < 1:
+            raise tt.ArgumentError(
+                f"neighbours: {count} words", why="they are listed", fix="ask for 1 or more"
+            )
+        cosines = self.units @ (target / max(np.linalg.norm(target), 1e-12))
+        cosines[[self._rows[word] for word in without]] = -np.inf
+        best = np.argsort(-cosines, kind="stable")[: min(count, len(self) - len(set(without)))]
+        return [(self.words[i], float(cosines[i])) for i in best]
+
+    def only(self, words: Iterable[str]) -> Embeddings:
+        """The same vectors, of these words alone."""
+        kept = [word for word in words if word in self]
+        return Embeddings(kept, self.units[[self._rows[word] for word in kept]])
+
+
+@dataclass(frozen=True)
+class Score:
+    """How many questions of a relation were answered.
+
+    Args:
+        relation: its name.
+        asked: questions whose four words have vectors.
+        right: how often the first answer to b - a + c was d.
+        among_five: how often d was among the first five.
+        without_relation: how often the nearest word to c alone was d: what needs no analogy.
+    """
+
+    relation: str
+    asked: int
+    right: int
+    among_five: int
+    without_relation: int
+
+
+def ask_analogies(embeddings: Embeddings) -> list[Score]:
+    """Ask all questions of RELATIONS.
+
+    Args:
+        embeddings: of any source; those words of it that are lower-case letters are the possible answers.
+
+    Returns:
+        A score for each relation.
+
+    Example:
+        >>> e = Embeddings(["man", "woman", "king", "queen"], np.array([[1, 0], [1, 1], [3, 0], [3, 1.0]]))
+        >>> ask_analogies(e)[0]
+        Score(relation='man and woman', asked=2, right=2, among_five=2, without_relation=0)
+    """
+    words = embeddings.only([w for w in embeddings.words if w.isalpha() and w.islower()])
+    return [_score(words, relation, questions(relation)) for relation in RELATIONS]
+
+
+def _score(words: Embeddings, relation: str, asked: Iterable[Question]) -> Score:
+    known = [q for q in asked if all([word in words for word in q])]
+    firsts = [[word for word, _ in words.analogy(a, b, c, 5)] for a, b, c, _ in known]
+    return Score(
+        relation,
+        len(known),
+        sum([q[3] == best[0] for q, best in zip(known, firsts, strict=True)]),
+        sum([q[3] in best for q, best in zip(known, firsts, strict=True)]),
+        sum([words.nearest(c, 1)[0][0] == d for _, _, c, d in known]),
+    )
+
+
+def open_embeddings(path: str) -> Embeddings:
+    """The vectors of a folder that `skipgram` wrote, or the token table of a model.
+
+    Args:
+        path: folder or file.
+
+    Returns:
+        embeddings.
+
+    Raises:
+        ArgumentError, FormatError: there is neither.
+    """
+    folder = Path(path)
+    if (folder / VECTORS).is_file():
+        tokenizer = load_tokenizer(folder)
+        return Embeddings.from_table(read_safetensors(folder / VECTORS).arrays()["words"], tokenizer)
+    model, tokenizer = open_model(path)
+    return Embeddings.from_table(to_numpy(model.wte.weight.detach()), tokenizer)
+
+
+def render(scores: Sequence[Score], candidates: int) -> str:
+    """Scores as a table.
+
+    Args:
+        scores: what `ask_analogies` returned.
+        candidates: how many words can be an answer.
+
+    Returns:
+        A line for each relation, and one for all.
+
+    Example:
+        >>> print(render([Score("plural", 4, 2, 3, 1)], 103))
+        relation        asked   right  in first 5  nearest alone
+        plural              4   50.0%       75.0%          25.0%
+        all                 4   50.0%       75.0%          25.0%
+        chance: one in 100
+    """
+    total = Score("all", *[sum([getattr(s, f) for s in scores]) for f in _COUNTS])
+    lines = [f"{'relation':<14} {'asked':>6}  {'right':>6}  {'in first 5':>10}  {'nearest alone':>13}"]
+    for s in [*scores, total]:
+        n = max(s.asked, 1)
+        parts = [f"{s.right / n:6.1%}", f"{s.among_five / n:10.1%}", f"{s.without_relation / n:13.1%}"]
+        lines.append(f"{s.relation:<14} {s.asked:>6}  {'  '.join(parts)}")
+    others = max(candidates - 3, 1)  # the three words of the question are no answers
+    return "\n".join([*lines, f"chance: one in {others:,}"])
+
+
+_COUNTS = ("asked", "right", "among_five", "without_relation")
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt neighbours SOURCE [WORD]`.
+
+    Args:
+        argv: the source, words, and options; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError: no word, or one that has no vector.
+        FormatError: the source is damaged.
+    """
+    args = _parser().parse_args(argv)
+    if not (args.words or args.analogy or args.test):
+        raise tt.ArgumentError(
+            "neighbours: no word",
+            why="the words near to one are listed",
+            fix=f"for example: neighbours {args.source} king, or with --analogy man king woman, or --test",
+        )
+    embeddings = open_embeddings(args.source)
+    for word in args.words:
+        print(f"nearest to {visible(word)}")
+        _print(embeddings.nearest(word, args.top))
+    if args.analogy:
+        a, b, c = args.analogy
+        print(f"{visible(a)} is to {visible(b)} as {visible(c)} is to")
+        _print(embeddings.analogy(a, b, c, args.top))
+    if args.test:
+        words = [w for w in embeddings.words if w.isalpha() and w.islower()]
+        print(render(ask_analogies(embeddings), len(words)))
+    return 0
+
+
+def _print(similar: Similar) -> None:
+    for word, cosine in similar:
+        print(f"  {cosine:6.3f}  {visible(word)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m gpt neighbours", description="Which words have similar vectors.")
+    parser.add_argument("source", help="a model, or a folder that `python -m gpt skipgram` wrote")
+    parser.add_argument("words", nargs="*", metavar="word", help="list the words nearest to it")
+    parser.add_argument("--analogy", nargs=3, metavar=("A", "B", "C"), help="A is to B as C is to …")
+    parser.add_argument("--test", action="store_true", help="ask analogies, and count the right answers")
+    parser.add_argument("--top", type=int, default=10, help="how many words to list; default 10")
+    return parser

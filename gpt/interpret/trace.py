@@ -1,0 +1,321 @@
+"""The way of a text through a model, with real numbers and shapes: `python -m gpt trace "The cat sat"`.
+
+Text → tokens → ids → embeddings + positions → blocks (attention, feed-forward) → logits → probabilities → the
+next token. `trace` returns the stations as data; `render` makes them a page of text.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.console import Parser, counted
+from gpt.data.command import embedded_shakespeare
+from gpt.generation.sampling import next_probabilities
+from gpt.interpret.activations import open_model, to_numpy
+from gpt.interpret.trace_page import trace_page
+from gpt.models.gpt import GPT, Block
+from gpt.tokenizers.tokenizer import CharTokenizer, Tokenizer
+from tinytensor.lab.html import write
+
+__all__ = ["Station", "Trace", "main", "render", "trace"]
+
+Array = npt.NDArray[Any]
+SHOWN = 6  # numbers of a row, rows of a table
+
+
+@dataclass(frozen=True)
+class Station:
+    """One place on the way.
+
+    Args:
+        name: what is computed, for example "block 0: attention weights".
+        formula: how.
+        value: the numbers, of the shape that the docstring of the model names.
+        axes: the names of the value's axes.
+    """
+
+    name: str
+    formula: str
+    value: Array
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A text's way through a model.
+
+    Args:
+        text: what went in.
+        tokens: its pieces.
+        stations: the numbers at each place, in order.
+        following: the likeliest next tokens and their probabilities.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    stations: tuple[Station, ...]
+    following: tuple[tuple[str, float], ...]
+
+    def station(self, name: str) -> Station:
+        """The station of this name."""
+        return next(s for s in self.stations if s.name == name)
+
+
+def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace:
+    """Follow a text through a model.
+
+    Args:
+        model: any GPT; run without dropout.
+        tokenizer: its tokenizer.
+        text: at least one token, at most the context.
+        top: how many next tokens to list.
+
+    Returns:
+        The stations. Their values are those of the model's own forward pass.
+
+    Raises:
+        ArgumentError: the text has no tokens, or a character that the tokenizer does not know.
+        ShapeError: it is longer than the context.
+
+    Example:
+        >>> tokenizer = CharTokenizer("abc")
+        >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        >>> trace(model, tokenizer, "abca").station("block 0: attention weights").value.shape
+        (2, 4, 4)
+    """
+    ids = tokenizer.encode(text)
+    if not ids:
+        raise tt.ArgumentError(
+            "trace: the text has no tokens", why="there is nothing to follow", fix="give a word"
+        )
+    training = model.training
+    model.eval()
+    try:
+        with tt.no_grad():
+            stations, logits = _follow(model, ids)
+    finally:
+        model.train(training)
+    p = next_probabilities(logits)
+    stations.append(
+        Station("probabilities of the next token", "softmax(logits of the last token)", p, ("V",))
+    )
+    best = np.argsort(-p[: tokenizer.vocab_size], kind="stable")[:top]
+    return Trace(
+        text,
+        tuple([tokenizer.decode([i]) for i in ids]),
+        tuple(stations),
+        tuple([(tokenizer.decode([int(i)]), float(p[i])) for i in best]),
+    )
+
+
+def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
+    """All stations of a forward pass, and the last token's logits (V,)."""
+    found: list[Station] = [
+        Station("ids", "the place of each token in the vocabulary", np.array(ids), ("T",))
+    ]
+
+    def note(name: str, formula: str, value: tt.Tensor, *axes: str) -> None:
+        found.append(Station(name, formula, to_numpy(value[0]), axes))
+
+    idx = tt.tensor([ids], device=model.device)  # (1, T)
+    x = model.embed(idx)
+    tokens = model.wte(idx) * model.token_scale
+    scaled = "" if model.token_scale == 1 else ", times the root of C"
+    note("token embeddings", f"row `id` of the table wte (V, C){scaled}", tokens, "T", "C")
+    if model.config.positions_end:
+        learned = model.config.position == "learned"
+        rows = "row `position` of the table wpe" if learned else "sines and cosines of the position"
+        note("position embeddings", rows, x - tokens, "T", "C")
+        note("input of the first block", "token + position embedding", x, "T", "C")
+    for i, block in enumerate(model.h):
+        x = _follow_block(block, i, x, note)
+    note("logits", _head(model.config), model.head(x), "T", "V")
+    return found, found[-1].value[-1]
+
+
+def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
+    attn, config = block.attn, block.attn.config
+    plus_b = " + b" if config.bias else ""
+    at = block.ln_1(x) if block.pre_norm else x
+    if block.pre_norm:
+        note(f"block {i}: ln_1", _norm(config), at, "T", "C")
+    q, k, v = attn.heads(at)  # (1, nh, T, hs), keys and values (1, nkv, T, hs)
+    for name, value in (("queries", q), ("keys", k), ("values", v)):
+        after = "" if name == "values" else _after_heads(config)
+        formula = f"{name[0]} = x W_{name[0]}{plus_b}, cut into heads{after}"
+        note(f"block {i}: {name}", formula, value, "head", "T", "hs")
+    shared = config.n_head // config.kv_heads  # queries that look at the same keys
+    grouped = q.reshape(*k.shape[:2], shared, *q.shape[2:]) @ k.unsqueeze(2).mT  # (1, nkv, nh / nkv, T, T)
+    scores = grouped.reshape(*q.shape[:3], q.shape[2]) / sqrt(q.shape[-1])  # (1, nh, T, T)
+    each = f", each head of keys for {shared} of queries" if shared > 1 else ""
+    note(f"block {i}: scores", f"q · k / sqrt(hs){each}", scores, "head", "T query", "T key")
+    attended, weights = attn.forward_with_weights(at)
+    note(f"block {i}: attention weights", _weights(config), weights, "head", "T query", "T key")
+    note(f"block {i}: attention output", "weights · values, heads joined, times c_proj", attended, "T", "C")
+    x = x + attended if block.pre_norm else block.ln_1(x + attended)
+    fed = block.mlp(block.ln_2(x) if block.pre_norm else x)
+    note(f"block {i}: feed-forward output", _feed_forward(config), fed, "T", "C")
+    x = x + fed if block.pre_norm else block.ln_2(x + fed)
+    whole = "input + attention output + feed-forward output"
+    normed = "ln_2(ln_1(input + attention output) + feed-forward output)"
+    note(f"block {i}: output", whole if block.pre_norm else normed, x, "T", "C")
+    return x
+
+
+# ---- formulas of a model's variant ---------------------------------------------------------------------
+
+
+def _norm(config: GPTConfig) -> str:
+    if config.norm == "rms_norm":
+        return "each token to root mean square 1, scaled"
+    return f"each token to mean 0 and deviation 1, scaled{' and shifted' if config.bias else ''}"
+
+
+def _after_heads(config: GPTConfig) -> str:
+    normed = ", each to root mean square 1, scaled" if config.qk_norm else ""
+    return normed + (", turned by its position" if config.position == "rope" else "")
+
+
+def _weights(config: GPTConfig) -> str:
+    less = ", less the distance times the slope of the head," if config.position == "alibi" else ""
+    last = f", of the last {config.sliding_window} tokens" if config.sliding_window else ""
+    return f"softmax of the scores{less} up to the token itself{last}"
+
+
+def _feed_forward(config: GPTConfig) -> str:
+    b = " + b" if config.bias else ""
+    x = "ln_2(x)" if config.norm_position == "pre" else "x"
+    gated = config.activation == "swiglu"
+    inner = f"silu({x} W_g{b}) * ({x} W_1{b})" if gated else f"{config.activation}({x} W_1{b})"
+    formula = f"({inner}) W_2{b}" if gated else f"{inner} W_2{b}"
+    experts = config.n_expert and f"of {config.n_expert_active} of {config.n_expert} experts for each token: "
+    return f"{experts or ''}{formula}"
+
+
+def _head(config: GPTConfig) -> str:
+    normed = "ln_f, then the " if config.norm_position == "pre" else "the "
+    table = "token table" if config.tied_head else "matrix lm_head"
+    cap = f"{config.logit_soft_cap:g}"
+    capped = f"; {cap} tanh(x / {cap}) of each" if config.logit_soft_cap else ""
+    return f"{normed}product with each row of the {table}{capped}"
+
+
+# ---- the page ------------------------------------------------------------------------------------------
+
+
+def render(result: Trace) -> str:
+    """A trace as text.
+
+    Args:
+        result: what `trace` returned.
+
+    Returns:
+        A page for the terminal.
+
+    Example:
+        >>> model = GPT(GPTConfig(vocab_size=2, block_size=4, n_layer=1, n_head=1, n_embd=4))
+        >>> render(trace(model, CharTokenizer("ab"), "ab")).splitlines()[0]
+        "text    'ab'"
+    """
+    tokens = [repr(t) for t in result.tokens]
+    lines = [f"text    {result.text!r}", f"tokens  {' '.join(tokens)}", ""]
+    for station in result.stations:
+        named = ", ".join(f"{a} = {n}" for a, n in zip(station.axes, station.value.shape, strict=True))
+        lines += [f"{station.name}   ({named})", f"    {station.formula}"]
+        lines += [f"    {line}" for line in _numbers(station, result.tokens)]
+        lines.append("")
+    lines.append(f"the next token after {result.text!r}")
+    for token, p in result.following:
+        lines.append(f"    {token!r:<10} {p:6.1%}  {'█' * round(40 * p)}")
+    return "\n".join(lines)
+
+
+def _numbers(station: Station, tokens: tuple[str, ...]) -> list[str]:
+    """The numbers of a station: a row per token; heads one after the other."""
+    value = station.value
+    if value.dtype.kind == "i":
+        return [" ".join(str(n) for n in value)]
+    if value.ndim == 1:
+        return [_row("", value)]
+    if value.ndim == 2:
+        return _table(value, tokens)
+    lines = []
+    for head in range(min(len(value), 2)):
+        lines += [f"head {head}", *[f"  {line}" for line in _table(value[head], tokens)]]
+    more = len(value) - 2
+    return lines + ([f"… {counted(more, 'more head')}"] if more > 0 else [])
+
+
+def _table(value: Array, tokens: tuple[str, ...]) -> list[str]:
+    lines = [_row(f"{tokens[i]!r:<8}", value[i]) for i in range(min(len(value), SHOWN))]
+    more = len(value) - SHOWN
+    return lines + ([f"… {counted(more, 'more row')}"] if more > 0 else [])
+
+
+def _row(label: str, numbers: Array) -> str:
+    shown = " ".join(f"{n:8.3f}" for n in numbers[:SHOWN])
+    return f"{label}{shown}{' …' if len(numbers) > SHOWN else ''}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt trace TEXT`.
+
+    Args:
+        argv: the text, `--run=MODEL` for a trained model, and `--html=FILE` for a page.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        FormatError: the run has no usable checkpoint.
+        ArgumentError: there is no such model, or it has no tokenizer.
+        SaveError: the page cannot be written.
+    """
+    args = _parser().parse_args(argv)
+    model, tokenizer, about = _model(args.run)
+    result = trace(model, tokenizer, args.text, top=args.top)
+    if args.html:
+        write(args.html, trace_page(result, tokenizer, about))
+        print(f"wrote {args.html}")
+        return 0
+    print(f"model   {about}")
+    print(render(result))
+    return 0
+
+
+def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
+    """The model of a run; the demo's if there is one; else a small one that has learned nothing yet."""
+    if run is None and (Path("runs/demo") / "latest").is_file():
+        run = "runs/demo"
+    if run is not None:
+        model, tokenizer = open_model(run)
+        return model, tokenizer, f"of {run}, {model.num_parameters():,} parameters"
+    tokenizer = CharTokenizer.train(embedded_shakespeare())
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=32)
+    model = GPT(config, tt.Generator(0))
+    return (
+        model,
+        tokenizer,
+        "untrained, random weights: train one with make demo, and its numbers have meaning",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m gpt trace", description="Follow a text through a model, number by number."
+    )
+    parser.add_argument("text", help='for example "The cat sat"')
+    parser.add_argument("--run", help="run directory or another model; default: runs/demo if it exists")
+    parser.add_argument("--top", type=int, default=5, help="how many next tokens to list; default 5")
+    parser.add_argument("--html", metavar="FILE", help="write a page, with the numbers as colors")
+    return parser

@@ -1,0 +1,176 @@
+"""An encoder-decoder: a GPT that looks at a second text, its source, which an encoder has read.
+
+Shapes: B pairs of texts, S tokens of the source, T of the target, C = n_embd channels, nh heads of queries
+and nkv of keys and values, each of hs = C / nh channels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.models.attention import KVCache
+from gpt.models.encoder import EncoderBlock, real_tokens
+from gpt.models.gpt import GPT, Block, norm
+from tinytensor import nn
+
+__all__ = ["CrossAttention", "DecoderBlock", "EncoderDecoder", "Memory"]
+
+
+class Memory(NamedTuple):
+    """What one layer of the decoder sees of a source."""
+
+    keys: tt.Tensor  # (B, nkv, S, hs)
+    values: tt.Tensor  # (B, nkv, S, hs)
+    seen: tt.Tensor | None  # (B, 1, 1, S), false where there is padding
+
+    def for_rows(self, count: int) -> Memory:
+        """The same source for several targets, where there is only one."""
+        if self.keys.shape[0] == count:
+            return self
+        if self.keys.shape[0] > 1:
+            raise tt.ShapeError(
+                f"EncoderDecoder: {count} targets, but {self.keys.shape[0]} sources were read",
+                why="each target belongs to a source",
+                fix="read as many sources, or one",
+            )
+        keys, values = [tt.expand(x, (count, *x.shape[1:])) for x in (self.keys, self.values)]
+        return Memory(keys, values, self.seen)
+
+
+class CrossAttention(nn.Module):
+    """Each token gathers values from the tokens of another sequence, in several heads.
+
+    Args:
+        config: sizes, bias and dropout.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3.
+
+    Example:
+        >>> cross = CrossAttention(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        >>> cross(tt.ones(1, 3, 4), cross.remember(tt.ones(1, 7, 4))).shape
+        (1, 3, 4)
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        C, hs = config.n_embd, config.head_size
+        self.c_q = nn.Linear(C, C, bias=config.bias)
+        self.c_kv = nn.Linear(C, 2 * config.kv_heads * hs, bias=config.bias)  # keys, values
+        self.c_proj = nn.Linear(C, C, bias=config.bias)
+        self.q_norm = nn.RMSNorm(hs, eps=config.norm_eps) if config.qk_norm else None
+        self.k_norm = nn.RMSNorm(hs, eps=config.norm_eps) if config.qk_norm else None
+
+    def remember(self, states_BSC: tt.Tensor, seen: tt.Tensor | None = None) -> Memory:
+        """Keys and values of a source (B, S, C): computed once, however long the target becomes."""
+        B, S, _ = states_BSC.shape
+        kv = self.c_kv(states_BSC).reshape(B, S, 2, self.config.kv_heads, self.config.head_size)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, nkv, S, hs) each
+        return Memory(k if self.k_norm is None else self.k_norm(k).astype(v.dtype), v, seen)
+
+    def forward(self, x_BTC: tt.Tensor, memory: Memory) -> tt.Tensor:
+        """(B, T, C) → (B, T, C)."""
+        B, T, C = x_BTC.shape
+        p = self.config.dropout if self.training else 0.0
+        k, v, seen = memory.for_rows(B)
+        q = self.c_q(x_BTC).reshape(B, T, self.config.n_head, self.config.head_size).transpose(1, 2)
+        q = q if self.q_norm is None else self.q_norm(q).astype(k.dtype)  # (B, nh, T, hs)
+        y = tt.scaled_dot_product_attention(q, k, v, mask=seen, dropout=p)
+        y = self.c_proj(y.permute(0, 2, 1, 3).reshape(B, T, C))
+        return tt.dropout(y, p, training=True) if p else y
+
+
+class DecoderBlock(Block):
+    """Causal attention, attention to the source, then feed-forward, each added to the residual stream.
+
+    Args:
+        config: sizes and variants.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        self.ln_cross = norm(config)
+        self.cross = CrossAttention(config)
+
+    def forward(
+        self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0, memory: Memory | None = None
+    ) -> tt.Tensor:
+        """(B, T, C) → (B, T, C)."""
+        x_BTC = self.add(x_BTC, self.ln_1, self.attn, cache, layer)
+        x_BTC = self.add(x_BTC, self.ln_cross, self.cross, memory)
+        return self.add(x_BTC, self.ln_2, self.mlp)
+
+
+class EncoderDecoder(GPT):
+    """The transformer of 2017: `read` a source, then it is a GPT that continues the target.
+
+    Source, target and head share one table of tokens and one of positions.
+
+    Args:
+        config: sizes and variants, of both halves: n_layer blocks each.
+        generator: of the initial weights; default: tinytensor's.
+
+    Attributes:
+        memory: what each layer sees of the sources that were read last.
+
+    Raises:
+        ArgumentError: as GPT and TwoWayAttention; experts.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; with its choices norm_position="post", activation="relu",
+        position="sinusoidal".
+
+    Example:
+        >>> model = EncoderDecoder(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        >>> model.read(tt.tensor([[4, 3, 2, 1], [2, 1, 0, 0]]), tt.tensor([4, 2]))
+        >>> model(tt.tensor([[1, 2, 3], [1, 1, 1]])).shape
+        (2, 3, 5)
+    """
+
+    block = DecoderBlock
+
+    def __init__(self, config: GPTConfig, generator: tt.Generator | None = None) -> None:
+        if config.n_expert:
+            raise tt.ArgumentError(
+                f"EncoderDecoder: n_expert={config.n_expert}",
+                why="the loss has no term that keeps the experts of two stacks in balance",
+                fix="use n_expert=0",
+            )
+        super().__init__(config, generator)
+        self.encoder = nn.ModuleList([EncoderBlock(config) for _ in range(config.n_layer)])
+        if config.norm_position == "pre":
+            self.ln_encoder = norm(config)
+        self.init_weights(generator)
+        self.memory: list[Memory] = []
+
+    def read(self, source: tt.Tensor, lengths: tt.Tensor | None = None) -> None:
+        """Encode sources; the targets of all calls from here on belong to them.
+
+        Args:
+            source: token ids (B, S), padded at their ends.
+            lengths: (B,), how many tokens of each count; None: all.
+
+        Raises:
+            ShapeError: source is not (B, S), or longer than the context where positions end there.
+            IndexRangeError: an id is not in the vocabulary.
+        """
+        seen = None if lengths is None else real_tokens(lengths, source.shape[-1])
+        x_BSC = self.embed(source)
+        for block in self.encoder:
+            x_BSC = block(x_BSC, seen=seen)
+        if self.config.norm_position == "pre":
+            x_BSC = self.ln_encoder(x_BSC)
+        self.memory = [block.cross.remember(x_BSC, seen) for block in self.h]
+
+    def through(self, x_BTC: tt.Tensor, cache: KVCache | None, first: int, end: int) -> tt.Tensor:
+        """The residual stream (B, T, C) after the blocks from `first` to before `end`."""
+        if not self.memory:
+            raise tt.ArgumentError(
+                "EncoderDecoder: no source was read",
+                why="a target belongs to one",
+                fix="model.read(source) first",
+            )
+        for layer, block in list(enumerate(self.h))[first:end]:
+            x_BTC = block(x_BTC, cache, layer, self.memory[layer])
+        return x_BTC

@@ -1,0 +1,259 @@
+"""GPT: embeddings, blocks of attention and feed-forward, and the head. To be read from top to bottom.
+
+Shapes: B sequences, T tokens, C = n_embd channels, V = vocab_size. The parts of a block are in attention.py
+and feed_forward.py. The names of the weights are GPT-2's. The model knows nothing of training, files or text.
+"""
+
+from __future__ import annotations
+
+from math import log, sqrt
+from typing import Any
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.models.attention import CausalSelfAttention, KVCache, SelfAttention, check_context
+from gpt.models.feed_forward import MLP, MixtureOfExperts
+from tinytensor import nn
+
+__all__ = ["GPT", "MLP", "Block", "CausalSelfAttention", "KVCache", "norm", "sinusoidal_positions"]
+
+BALANCE = 0.01  # weight of the experts' balance in the loss of training: Switch Transformer, section 2.2
+
+
+def sinusoidal_positions(block_size: int, n_embd: int) -> tt.Tensor:
+    """Fixed position embeddings: sines and cosines of geometrically growing wavelengths.
+
+    p[t, 2i] = sin(t / 10000^(2i/C)), p[t, 2i+1] = cos(t / 10000^(2i/C)).
+
+    Args:
+        block_size: T, number of positions.
+        n_embd: C, number of channels.
+
+    Returns:
+        shape (T, C), float32.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
+
+    Example:
+        >>> sinusoidal_positions(2, 4)[0].tolist()
+        [0.0, 1.0, 0.0, 1.0]
+    """
+    positions = np.arange(block_size)[:, None]  # (T, 1)
+    rates = np.exp(-log(10000.0) * np.arange(0, n_embd, 2) / n_embd)  # (C/2,)
+    waves = np.empty((block_size, n_embd), np.float32)
+    waves[:, 0::2] = np.sin(positions * rates)
+    waves[:, 1::2] = np.cos(positions * rates[: n_embd // 2])
+    return tt.from_numpy(waves)
+
+
+def norm(config: GPTConfig) -> nn.Module:
+    """A norm over the channels, as the config wants it.
+
+    Args:
+        config: kind, size, epsilon, bias.
+
+    Example:
+        >>> norm(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4, norm="rms_norm"))
+        RMSNorm(eps=1e-05; weight (4,))  # 4 parameters
+    """
+    if config.norm == "rms_norm":
+        return nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+    return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias)
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each added to the residual stream.
+
+    A norm stands before each part (GPT-2: gradients flow through the sums unchanged), or after each sum
+    (the 2017 transformer).
+
+    Args:
+        config: sizes and variants.
+
+    Attributes:
+        attention: the kind of self-attention, which the blocks of encoder.py replace.
+
+    Example:
+        >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
+        >>> Block(config)(tt.ones(1, 3, 4)).shape
+        (1, 3, 4)
+    """
+
+    attention: type[SelfAttention] = CausalSelfAttention
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.norm_position == "pre"
+        self.ln_1 = norm(config)
+        self.attn = self.attention(config)
+        self.ln_2 = norm(config)
+        self.mlp = MixtureOfExperts(config) if config.n_expert else MLP(config)
+
+    def forward(self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0) -> tt.Tensor:
+        """(B, T, C) → (B, T, C)."""
+        x_BTC = self.add(x_BTC, self.ln_1, self.attn, cache, layer)
+        return self.add(x_BTC, self.ln_2, self.mlp)
+
+    def add(self, x_BTC: tt.Tensor, norm: nn.Module, part: nn.Module, *more: Any) -> tt.Tensor:
+        """The stream with what a part makes of it added, (B, T, C); `more` goes to the part."""
+        y: tt.Tensor = x_BTC + part(norm(x_BTC), *more) if self.pre_norm else norm(x_BTC + part(x_BTC, *more))
+        return y
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer: token ids in, logits of the next token out.
+
+    Args:
+        config: sizes and variants.
+        generator: of the initial weights; default: tinytensor's.
+
+    Raises:
+        ArgumentError: the vocabulary is not settled yet (vocab_size is 0).
+
+    Attributes:
+        block: the kind of blocks, which the models of encoder.py and seq2seq.py replace.
+        token_scale: factor of token embeddings: sqrt(C) beside fixed waves, which would drown them (Vaswani
+            et al. 2017, section 3.4); else 1.
+
+    Source: Radford et al. 2019 (GPT-2), section 2.3; the released code for initial weights.
+
+    Example:
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        >>> model(tt.tensor([[1, 2, 3]])).shape
+        (1, 3, 5)
+    """
+
+    block: type[Block] = Block
+
+    def __init__(self, config: GPTConfig, generator: tt.Generator | None = None) -> None:
+        super().__init__()
+        if config.vocab_size == 0:
+            raise tt.ArgumentError(
+                "GPT: vocab_size is 0",
+                why="the tokenizer decides it when training begins",
+                fix="use config.with_vocab_size(tokenizer.vocab_size)",
+            )
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.token_scale = sqrt(config.n_embd) if config.position == "sinusoidal" else 1.0
+        if config.position == "learned":
+            self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        elif config.position == "sinusoidal":
+            waves = sinusoidal_positions(config.block_size, config.n_embd)
+            self.register_buffer("positions", waves, persistent=False)
+        self.h = nn.ModuleList([self.block(config) for _ in range(config.n_layer)])
+        if config.norm_position == "pre":  # after the last sum; a post-norm block ends with one already
+            self.ln_f = norm(config)
+        if not config.tied_head:
+            self.lm_head = nn.Embedding(config.vocab_size, config.n_embd)  # (V, C), used as a matrix
+        self.checkpoint_blocks = 0  # so many in a row are computed again in backward instead of kept; 0: none
+        self.init_weights(generator)
+
+    def init_weights(self, generator: tt.Generator | None = None) -> None:
+        """Normal with deviation 0.02; smaller where 2 n_layer sums would let the residual stream grow; biases
+        0.
+        """
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.ndim >= 2:
+                std = 0.02 / sqrt(2 * self.config.n_layer) if name.endswith("c_proj.weight") else 0.02
+                nn.init.normal_(parameter, std=std, generator=generator)
+
+    @property
+    def device(self) -> tt.Device:
+        """Where the weights are; token ids must be there, too."""
+        return self.wte.weight.device
+
+    def embed(self, idx: tt.Tensor, cache: KVCache | None = None) -> tt.Tensor:
+        """Token embeddings (B, T, C) of ids (B, T), which come behind those in the cache; plus embeddings of
+        their positions, if positions have any.
+        """
+        if idx.ndim != 2:
+            raise tt.ShapeError(
+                f"GPT: ids of shape {idx.shape}",
+                why="they come as (B, T): sequences of tokens",
+                fix="a single sequence is ids.reshape(1, -1)",
+            )
+        x_BTC: tt.Tensor = self.wte(idx)
+        if self.token_scale != 1:
+            x_BTC = x_BTC * self.token_scale
+        places = None if cache is None else cache.claim(idx.shape[1])  # (T,)
+        if self.config.positions_end:
+            table = (
+                self.wpe.weight if self.config.position == "learned" else self.positions
+            )  # (block_size, C)
+            if places is None:
+                check_context(idx.shape[1], self.config.block_size)
+                x_BTC = x_BTC + table[: idx.shape[1]]
+            else:
+                x_BTC = x_BTC + tt.embedding(table, places)
+        if self.training and self.config.dropout:
+            x_BTC = tt.dropout(x_BTC, self.config.dropout, training=True)
+        return x_BTC
+
+    def head(self, x_BTC: tt.Tensor) -> tt.Tensor:
+        """Logits (B, T, V) of the residual stream (B, T, C)."""
+        if self.config.norm_position == "pre":
+            x_BTC = self.ln_f(x_BTC)
+        weight = self.wte.weight if self.config.tied_head else self.lm_head.weight  # (V, C)
+        logits = tt.linear(x_BTC, weight, transposed=True)
+        cap = self.config.logit_soft_cap
+        return cap * tt.tanh(logits / cap) if cap else logits
+
+    def forward(self, idx: tt.Tensor, cache: KVCache | None = None, *, last_only: bool = False) -> tt.Tensor:
+        """Logits of the token after each position.
+
+        Args:
+            idx: token ids (B, T), integers below vocab_size.
+            cache: keys and values of the tokens before idx; gets those of idx.
+            last_only: only the last position's logits, (B, 1, V): all that generation needs.
+
+        Returns:
+            shape (B, T, V).
+
+        Raises:
+            ShapeError: idx is not (B, T), or longer than the context where positions end there.
+            IndexRangeError: an id is not in the vocabulary.
+        """
+        if cache is not None and idx.ndim == 2 and len(sizes := cache.pieces(idx.shape[1])) > 1:
+            found = [self(piece, cache, last_only=last_only) for piece in idx.split(sizes, 1)]
+            return found[-1] if last_only else tt.concat(found, axis=1)
+        x_BTC = self.embed(idx, cache)
+        together, L = self.checkpoint_blocks, len(self.h)
+        if together and cache is None:
+            for first in range(0, L, together):
+                x_BTC = tt.checkpoint(self.through, x_BTC, cache, first, first + together)
+        else:
+            x_BTC = self.through(x_BTC, cache, 0, L)
+        return self.head(x_BTC[:, -1:] if last_only else x_BTC)
+
+    def through(self, x_BTC: tt.Tensor, cache: KVCache | None, first: int, end: int) -> tt.Tensor:
+        """The residual stream (B, T, C) after the blocks from `first` to before `end`."""
+        for layer, block in list(enumerate(self.h))[first:end]:
+            x_BTC = block(x_BTC, cache, layer)
+        return x_BTC
+
+    def loss(self, idx: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
+        """Mean cross-entropy, in nats, of the targets (B, T) after the ids (B, T); a target of -100 is left
+        out. In training, the balance of experts comes on top.
+        """
+        loss = tt.cross_entropy(self(idx), targets)
+        balance = self.balance() if self.training else None
+        return loss if balance is None else loss + BALANCE * balance
+
+    def balance(self) -> tt.Tensor | None:
+        """Mean of the layers' `MixtureOfExperts.balance` in the last call: 1 if experts are used evenly."""
+        parts = [block.mlp for block in self.h if isinstance(block.mlp, MixtureOfExperts)]
+        values = [part.balance for part in parts if part.balance is not None]
+        return tt.stack(values).mean() if values else None
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """For AdamW: matrices decay, biases and norms do not."""
+        named = list(self.named_parameters())
+        matrices = [p for name, p in named if p.ndim >= 2 and not name.endswith(".bias")]
+        others = [p for name, p in named if p.ndim < 2 or name.endswith(".bias")]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return [g for g in groups if g["params"]]

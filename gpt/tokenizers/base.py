@@ -1,0 +1,98 @@
+"""What all tokenizers share: the protocol, and the checks of texts and ids. Knows no tokenizer by name."""
+
+from collections.abc import Iterable
+from typing import Protocol, SupportsIndex
+
+from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.files import PathLike
+
+__all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text", "check_utf8", "every_text"]
+
+Ids = Iterable[SupportsIndex]  # lists, ranges, NumPy arrays of integers
+Texts = str | Iterable[str]  # one text, or many that are never joined
+
+
+class Tokenizer(Protocol):
+    """Text to token ids 0 … vocab_size - 1, and back."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of different ids."""
+
+    @property
+    def separator(self) -> int | None:
+        """The id that stands between two documents, or None if this vocabulary has none."""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text."""
+
+    def decode(self, ids: Ids) -> str:
+        """The text of ids."""
+
+    def save(self, path: PathLike) -> None:
+        """Write a file that `gpt.tokenizer.load` reads."""
+
+
+def every_text(tokenizer: Tokenizer) -> list[str | None]:
+    """The text of each id by itself; None where a vocabulary has a hole, as GPT-4's between special tokens.
+
+    Example:
+        >>> from gpt.tokenizers.bpe import BPETokenizer
+        >>> every_text(BPETokenizer({b"a": 0}, [], {"<|begin|>": 1, "<|end|>": 3}))
+        ['a', '<|begin|>', None, '<|end|>']
+    """
+
+    def text(token: int) -> str | None:
+        try:
+            return tokenizer.decode([token])
+        except ArgumentError:
+            return None
+
+    return [text(token) for token in range(tokenizer.vocab_size)]
+
+
+def as_texts(texts: Texts) -> Iterable[str]:
+    """One text as a list of one, so that nobody loops over its characters by accident."""
+    return [texts] if isinstance(texts, str) else texts
+
+
+def check_text(text: object, who: str) -> None:
+    """Refuse anything but str; `who` is the function that the user called."""
+    if not isinstance(text, str):
+        raise DTypeError(
+            f"{who}: the text is a {type(text).__name__}, not a str",
+            why="tokens are made from text",
+            fix="pass a str; bytes become one with data.decode('utf-8')",
+        )
+
+
+def check_utf8(text: str, who: str) -> None:
+    """Refuse text that has no UTF-8; `who` is the function that the user called."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ArgumentError(
+            f"{who}: lone surrogate {text[error.start]!r} at position {error.start}",
+            why="half of a surrogate pair is no character and has no UTF-8 bytes",
+            fix="clean the text: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
+        ) from None
+
+
+def check_ids(ids: Ids, vocab_size: int, who: str) -> list[int]:
+    """Plain ints inside the vocabulary; `who` is the function that the user called."""
+    try:
+        plain = [token_id.__index__() for token_id in ids]
+    except (AttributeError, TypeError):
+        raise DTypeError(
+            f"{who}: the ids are not integers",
+            why="an id is a position in the vocabulary: an int or a NumPy integer",
+            fix="pass a flat list such as [3, 1, 2]; from an array: array.ravel().astype(int)",
+        ) from None
+    if plain and not 0 <= min(plain) <= max(plain) < vocab_size:
+        position = next(i for i, token_id in enumerate(plain) if not 0 <= token_id < vocab_size)
+        raise ArgumentError(
+            f"{who}: id {plain[position]} at position {position} is not in the vocabulary",
+            why=f"this tokenizer has the ids 0 to {vocab_size - 1}",
+            fix="use the tokenizer that made these ids, or leave out ids that only pad the vocabulary",
+        )
+    return plain

@@ -1,0 +1,391 @@
+"""Byte-level byte-pair encoding as in GPT-2 and GPT-4: any text, any bytes, nothing is ever unknown.
+
+`pretokenize.py` cuts a text into pieces; each piece starts as its UTF-8 bytes; again and again the two
+adjacent tokens whose merge was learned first become one. Knows nothing of training data files and models.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
+
+from gpt.bpe_vocabulary import check_special_tokens, tokens_by_id
+from gpt.console import counted
+from gpt.tokenizers.base import Ids, Texts, as_texts, check_ids, check_text, check_utf8
+from gpt.tokenizers.bpe_merge import merge
+from gpt.tokenizers.bpe_train import BYTE_TOKENS, learn_merges
+from gpt.tokenizers.hf_json import Merge, Parts, write_tokenizer_json
+from gpt.tokenizers.pretokenize import check_split, pieces, printable
+from gpt.tokenizers.tiktoken_file import read_ranks
+from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.files import PathLike
+
+__all__ = ["END_OF_TEXT", "BPETokenizer"]
+
+END_OF_TEXT = "<|endoftext|>"
+
+_CACHED_PIECES = 1 << 18
+_CACHED_LENGTH = 64  # characters; longer pieces hardly ever come again
+
+Progress = Callable[[Iterable[tuple[int, int]]], Iterable[tuple[int, int]]]
+
+
+class BPETokenizer:
+    """Byte-level BPE tokenizer with the cutting rule of GPT-2 or another one.
+
+    Args:
+        vocab: bytes of each ordinary token → id. A text with a byte that is not among them has no ids.
+        merges: pairs of tokens in the order of their rank.
+        special_tokens: text of each special token → id. They have no merges and stand for themselves. Between
+            the ids of special tokens behind the ordinary ones there may be holes, as in GPT-4's vocabulary.
+        split: the rule that cuts a text into pieces: "gpt2", "cl100k", "llama3", "o200k" or "smollm".
+        whole_pieces: whether a piece that is a token becomes that token, also where merges do not lead to it.
+
+    Raises:
+        ArgumentError: the ids are not 0, 1, 2, …, a merge names or makes a token that the vocabulary
+            lacks, a special token is empty or collides with an ordinary one, or an unknown rule.
+
+    Example:
+        >>> from gpt.tokenizers.bpe import BPETokenizer
+        >>> tokenizer = BPETokenizer.train("low lower lowest", 260)
+        >>> tokenizer.tokens[256:]
+        [b'lo', b'low', b' low', b'<|endoftext|>']
+        >>> tokenizer.decode(tokenizer.encode("below, ça va? 🙂"))
+        'below, ça va? 🙂'
+    """
+
+    def __init__(
+        self,
+        vocab: Mapping[bytes, int],
+        merges: Iterable[Merge],
+        special_tokens: Mapping[str, int],
+        split: str = "gpt2",
+        whole_pieces: bool = False,
+    ) -> None:
+        self.vocab, self.special_tokens = dict(vocab), dict(special_tokens)
+        self.split, self.whole_pieces = check_split(split, "BPETokenizer"), whole_pieces
+        check_special_tokens(self.special_tokens, vocab)
+        self.tokens: list[bytes] = tokens_by_id(
+            self.vocab, self.special_tokens
+        )  # b"" where an id has no token
+        self.merges: list[Merge] = list(merges)
+        self._byte_ids = {token[0]: token_id for token, token_id in self.vocab.items() if len(token) == 1}
+        self._made: list[int] = []  # rank → the token that the merge makes
+        self._ranks: dict[tuple[int, int], int] = {}
+        for rank, (first, second) in enumerate(self.merges):
+            where = f"merge {rank}"
+            self._made.append(self._id(first + second, where))
+            self._ranks.setdefault((self._id(first, where), self._id(second, where)), rank)
+        self._cache = _Pieces(self._encode_piece)
+
+    def __repr__(self) -> str:
+        special = ", ".join(self.special_tokens) or "none"
+        return f"BPETokenizer(vocab_size={self.vocab_size}, merges={len(self.merges)}, special: {special})"
+
+    @classmethod
+    def train(
+        cls,
+        texts: Texts,
+        vocab_size: int,
+        *,
+        special_tokens: Collection[str] = (END_OF_TEXT,),
+        split: str = "gpt2",
+        min_count: int = 2,
+        progress: Progress = iter,
+    ) -> "BPETokenizer":
+        """Learn a vocabulary: the 256 bytes, then merges of the most frequent pairs, then the special tokens.
+
+        Of several most frequent pairs the one with the smallest ids merges first, so the result depends on
+        nothing but the texts.
+
+        Args:
+            texts: one text, or an iterable of texts; no token spans two of them.
+            vocab_size: number of tokens wanted, the special ones included.
+            special_tokens: they get the last ids. Where their text occurs in `texts` it is ordinary text.
+            split: the rule that cuts the texts into pieces, as for the constructor.
+            min_count: pairs that occur less often are not merged; the vocabulary can end up smaller.
+            progress: wraps the iterator of merges, for example `tqdm.tqdm`.
+
+        Returns:
+            tokenizer with `vocab_size` tokens, or fewer if the texts do not hold so many pairs.
+
+        Raises:
+            ArgumentError: `vocab_size` has no room for the bytes and special tokens, a special token comes
+                twice, `min_count` < 1, or an unknown `split`.
+            DTypeError: a text is not a str.
+
+        Memory: about 150 bytes per byte of *distinct* pieces; the texts themselves are not kept.
+
+        Example:
+            >>> from gpt.tokenizers.bpe import BPETokenizer
+            >>> BPETokenizer.train(["hug hug pug", "hugs"], 259).merges
+            [(b'u', b'g'), (b'h', b'ug')]
+        """
+        special_tokens = [special_tokens] if isinstance(special_tokens, str) else list(special_tokens)
+        least = len(BYTE_TOKENS) + len(special_tokens)
+        if vocab_size < least:
+            raise ArgumentError(
+                f"train: vocab_size={vocab_size} is too small",
+                why=f"256 bytes and {counted(len(special_tokens), 'special token')} need {least} ids",
+                fix=f"choose vocab_size >= {least}, for example 1024",
+            )
+        if min_count < 1:
+            raise ArgumentError(
+                f"train: min_count={min_count}", why="a pair must occur to be merged", fix="use min_count=2"
+            )
+        if twice := [text for text, count in Counter(special_tokens).items() if count > 1]:
+            raise ArgumentError(
+                f"train: the special token {twice[0]!r} comes twice",
+                why="each token has one id",
+                fix="list each special token once",
+            )
+        counts = _count_pieces(texts, check_split(split, "train"))
+        pairs = learn_merges(counts, vocab_size - len(special_tokens), min_count)
+        tokens = list(BYTE_TOKENS)
+        merges: list[Merge] = []
+        for first, second in progress(pairs):
+            merges.append((tokens[first], tokens[second]))
+            tokens.append(tokens[first] + tokens[second])
+        vocab = {token: token_id for token_id, token in enumerate(tokens)}
+        return cls(vocab, merges, {text: len(tokens) + i for i, text in enumerate(special_tokens)}, split)
+
+    @classmethod
+    def from_ranks(
+        cls, path: PathLike, *, special_tokens: Mapping[str, int] | None = None, split: str = ""
+    ) -> "BPETokenizer":
+        r"""Read a rank file of `tiktoken`: lines of a token in base64 and its id, which is its rank, too.
+
+        Args:
+            path: the file, also with gzip around it.
+            special_tokens: text of each special token → id; by default those that go with the file's name.
+            split: the cutting rule; by default the one that goes with the file's name.
+
+        Returns:
+            tokenizer that gives tiktoken's ids.
+
+        Raises:
+            ArgumentError: the file cannot be read, or its name (such as cl100k_base.tiktoken) is not known
+                and `special_tokens` or `split` was left out.
+            FormatError: it is damaged.
+
+        Example:
+            >>> import base64, pathlib, tempfile
+            >>> from gpt.tokenizers.bpe import BPETokenizer
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "small.tiktoken"
+            >>> tokens = [*map(bytes, zip(range(256))), b"lo", b"low"]
+            >>> lines = [base64.b64encode(token).decode() + f" {i}" for i, token in enumerate(tokens)]
+            >>> _ = path.write_text("\n".join(lines))
+            >>> BPETokenizer.from_ranks(path, special_tokens={}, split="cl100k").encode("low!")
+            [257, 33]
+        """
+        return cls(*read_ranks(path, special_tokens, split))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids: one more than the last one."""
+        return len(self.tokens)
+
+    @property
+    def separator(self) -> int | None:
+        """The id of <|endoftext|>, which stands between documents, or None."""
+        return self.special_tokens.get(END_OF_TEXT)
+
+    def encode(self, text: str, *, allowed_special: Collection[str] = ()) -> list[int]:
+        """Turn a text into ids.
+
+        Args:
+            text: any text without lone surrogates.
+            allowed_special: names of special tokens that become their id where they stand in the text; "all"
+                means all. The others are ordinary text, so that a text from outside cannot give commands.
+
+        Returns:
+            ids.
+
+        Raises:
+            ArgumentError: a lone surrogate, a byte without a token, or an unknown name in `allowed_special`.
+            DTypeError: not a str.
+
+        Example:
+            >>> from gpt.tokenizers.bpe import BPETokenizer
+            >>> tokenizer = BPETokenizer.train("", 257)
+            >>> tokenizer.encode("<|endoftext|>", allowed_special="all")
+            [256]
+            >>> len(tokenizer.encode("<|endoftext|>"))
+            13
+        """
+        check_text(text, "encode")
+        check_utf8(text, "encode")
+        allowed = self._allowed(allowed_special)
+        if not allowed:
+            return self._encode(text)
+        # Of two special tokens that begin alike the longer one wins; odd parts are what the pattern matched.
+        alternatives = "|".join(map(re.escape, sorted(allowed, key=len, reverse=True)))
+        ids: list[int] = []
+        for i, part in enumerate(re.split(f"({alternatives})", text)):
+            ids += [self.special_tokens[part]] if i % 2 else self._encode(part)
+        return ids
+
+    def encode_bytes(self, data: bytes) -> list[int]:
+        r"""Turn any bytes into ids; for valid UTF-8 the same as `encode` of its text.
+
+        Args:
+            data: any bytes; those that are no UTF-8 are cut like punctuation.
+
+        Returns:
+            ids; `decode_bytes` gives the bytes back.
+
+        Raises:
+            DTypeError: not bytes.
+
+        Example:
+            >>> from gpt.tokenizers.bpe import BPETokenizer
+            >>> tokenizer = BPETokenizer.train("", 257)
+            >>> tokenizer.decode_bytes(tokenizer.encode_bytes(b"\xff\x00"))
+            b'\xff\x00'
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise DTypeError(
+                f"encode_bytes: the data is a {type(data).__name__}, not bytes",
+                why="bytes are encoded as they are",
+                fix="call encode(text) for a str",
+            )
+        return self._encode(bytes(data).decode("utf-8", "surrogateescape"))
+
+    def decode(self, ids: Ids) -> str:
+        r"""Turn ids into text; bytes that are no valid UTF-8 (half a character) become U+FFFD.
+
+        Args:
+            ids: integers in 0 … vocab_size - 1; special tokens give their text.
+
+        Returns:
+            text.
+
+        Raises:
+            ArgumentError: an id outside the vocabulary, or one that has no token.
+            DTypeError: ids that are no integers.
+
+        Example:
+            >>> from gpt.tokenizers.bpe import BPETokenizer
+            >>> tokenizer = BPETokenizer.train("", 257)
+            >>> tokenizer.decode(tokenizer.encode("é")[:1]) == "\ufffd"
+            True
+        """
+        return self._join(ids, "decode").decode("utf-8", "replace")
+
+    def decode_bytes(self, ids: Ids) -> bytes:
+        r"""Turn ids into exactly the bytes that they stand for.
+
+        Args:
+            ids: integers in 0 … vocab_size - 1; special tokens give the bytes of their text.
+
+        Returns:
+            bytes.
+
+        Raises:
+            ArgumentError: an id outside the vocabulary.
+            DTypeError: ids that are no integers.
+
+        Example:
+            >>> from gpt.tokenizers.bpe import BPETokenizer
+            >>> tokenizer = BPETokenizer.train("", 257)
+            >>> tokenizer.decode_bytes(tokenizer.encode("é"))
+            b'\xc3\xa9'
+        """
+        return self._join(ids, "decode_bytes")
+
+    def save(self, path: PathLike) -> None:
+        """Write the tokenizer in the `tokenizer.json` format of Hugging Face's `tokenizers`.
+
+        Args:
+            path: the file; replaced in one step if it exists.
+
+        Raises:
+            SaveError: the file cannot be written.
+
+        Example:
+            >>> import gpt.tokenizers.tokenizer, pathlib, tempfile
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
+            >>> gpt.tokenizer.BPETokenizer.train("low lower", 259).save(path)
+            >>> gpt.tokenizer.load(path)
+            BPETokenizer(vocab_size=259, merges=2, special: <|endoftext|>)
+        """
+        parts = Parts(self.vocab, self.merges, self.special_tokens, self.split, self.whole_pieces)
+        write_tokenizer_json(path, parts)
+
+    def _id(self, token: bytes, where: str) -> int:
+        """The id of an ordinary token that must be there."""
+        if token not in self.vocab:
+            raise ArgumentError(
+                f"BPETokenizer: {where} needs the token {printable(token)!r}, which is not in the vocabulary",
+                why="both parts and the result of each merge are tokens",
+                fix="give it an id, or use the merges and the vocabulary of the same training",
+            )
+        return self.vocab[token]
+
+    def _allowed(self, names: Collection[str]) -> set[str]:
+        """The special tokens that `encode` was told to honor."""
+        if isinstance(names, str):
+            names = self.special_tokens if names == "all" else [names]
+        for name in names:
+            if name not in self.special_tokens:
+                raise ArgumentError(
+                    f"encode: {name!r} is not a special token",
+                    why=f"this tokenizer has: {', '.join(self.special_tokens) or 'none'}",
+                    fix='allow one of those, or allowed_special="all"',
+                )
+        return set(names)
+
+    def _join(self, ids: Ids, who: str) -> bytes:
+        plain = check_ids(ids, self.vocab_size, who)
+        found = [self.tokens[token_id] for token_id in plain]
+        if b"" in found:
+            raise ArgumentError(
+                f"{who}: id {plain[found.index(b'')]} at position {found.index(b'')} has no token",
+                why="this vocabulary has holes between its special tokens",
+                fix="use the tokenizer that made these ids",
+            )
+        return b"".join(found)
+
+    def _encode(self, text: str) -> list[int]:
+        """The ids of ordinary text, in which lone surrogates stand for bytes that are no UTF-8."""
+        return list(chain.from_iterable(map(self._cache.__getitem__, pieces(text, self.split))))
+
+    def _encode_piece(self, piece: str) -> list[int]:
+        data = piece.encode("utf-8", "surrogateescape")
+        if self.whole_pieces and data in self.vocab:
+            return [self.vocab[data]]
+        try:
+            ids = [self._byte_ids[byte] for byte in data]
+        except KeyError as error:
+            raise ArgumentError(
+                f"encode: {piece[:40]!r} holds the byte {error.args[0]:#04x}, which has no token",
+                why="this vocabulary lacks bytes that its training text did not have",
+                fix="leave the character out",
+            ) from None
+        return merge(ids, self._ranks, self._made)
+
+
+class _Pieces(dict[str, list[int]]):
+    """The ids of pieces that were seen lately, and those of others when asked for."""
+
+    def __init__(self, encode: Callable[[str], list[int]]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, piece: str) -> list[int]:
+        ids = self._encode(piece)
+        if len(piece) <= _CACHED_LENGTH:
+            if len(self) >= _CACHED_PIECES:
+                self.clear()
+            self[piece] = ids
+        return ids
+
+
+def _count_pieces(texts: Texts, split: str) -> dict[bytes, int]:
+    """How often each piece occurs in the texts, as UTF-8."""
+    counts: Counter[str] = Counter()
+    for text in as_texts(texts):
+        check_text(text, "train")
+        check_utf8(text, "train")
+        counts.update(pieces(text, split))
+    return {piece.encode("utf-8"): count for piece, count in counts.items()}

@@ -1,0 +1,308 @@
+"""The two simplest tokenizers: one id per character, one id per word. Knows nothing of merges."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from gpt.tokenizers.base import Ids, Texts, as_texts, check_ids, check_text
+from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, atomic_write
+
+__all__ = ["UNKNOWN", "CharTokenizer", "WordTokenizer"]
+
+UNKNOWN = "<unk>"
+
+
+class CharTokenizer:
+    """One id for each character of an alphabet.
+
+    Args:
+        alphabet: the characters in the order of their ids.
+
+    Raises:
+        ArgumentError: an empty alphabet, an entry that is not one character, or one that comes twice.
+
+    Example:
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> tokenizer = CharTokenizer.train("hello")
+        >>> tokenizer.alphabet, tokenizer.encode("hole")
+        ('ehlo', [1, 3, 2, 0])
+    """
+
+    FORMAT = "tinytensor-characters"
+    separator = None
+
+    def __init__(self, alphabet: Iterable[str]) -> None:
+        characters = list(alphabet)
+        self._ids = _numbered(characters, "CharTokenizer", "characters")
+        for character in characters:
+            if len(character) != 1:
+                raise ArgumentError(
+                    f"CharTokenizer: {character!r} is not one character",
+                    why="each id stands for exactly one",
+                    fix="pass a string of the characters, or use CharTokenizer.train(text)",
+                )
+        self.alphabet = "".join(characters)
+
+    def __repr__(self) -> str:
+        return f"CharTokenizer(vocab_size={self.vocab_size})"
+
+    @classmethod
+    def train(cls, texts: Texts) -> "CharTokenizer":
+        """Take the characters that occur, in the order of Unicode.
+
+        Args:
+            texts: one text, or an iterable of texts.
+
+        Returns:
+            tokenizer.
+
+        Raises:
+            ArgumentError: no characters at all.
+
+        Example:
+            >>> from gpt.tokenizers.tokenizer import CharTokenizer
+            >>> CharTokenizer.train(["banana", "nab"]).alphabet
+            'abn'
+        """
+        found: set[str] = set()
+        for text in as_texts(texts):
+            check_text(text, "train")
+            found.update(text)
+        return cls(sorted(found))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of characters."""
+        return len(self.alphabet)
+
+    def encode(self, text: str) -> list[int]:
+        """Turn a text into one id per character.
+
+        Args:
+            text: characters of the alphabet.
+
+        Returns:
+            ids, as many as characters.
+
+        Raises:
+            ArgumentError: a character outside the alphabet.
+            DTypeError: not a str.
+
+        Example:
+            >>> from gpt.tokenizers.tokenizer import CharTokenizer
+            >>> CharTokenizer("abc").encode("cab")
+            [2, 0, 1]
+        """
+        check_text(text, "encode")
+        try:
+            return [self._ids[character] for character in text]
+        except KeyError as error:
+            character = error.args[0]
+            raise ArgumentError(
+                f"encode: unknown character {character!r} (U+{ord(character):04X}) at position "
+                f"{text.index(character)}",
+                why=f"the alphabet has {self.vocab_size} characters: {self.alphabet[:100]!r}",
+                fix="leave the character out, train the tokenizer on text that holds it, or use BPETokenizer",
+            ) from None
+
+    def decode(self, ids: Ids) -> str:
+        """Turn ids into text.
+
+        Args:
+            ids: integers in 0 … vocab_size - 1.
+
+        Returns:
+            text, one character per id.
+
+        Raises:
+            ArgumentError: an id outside the alphabet.
+            DTypeError: ids that are no integers.
+
+        Example:
+            >>> from gpt.tokenizers.tokenizer import CharTokenizer
+            >>> CharTokenizer("abc").decode([2, 0, 1])
+            'cab'
+        """
+        return "".join([self.alphabet[i] for i in check_ids(ids, self.vocab_size, "decode")])
+
+    def save(self, path: PathLike) -> None:
+        """Write the alphabet as JSON, for `gpt.tokenizer.load`.
+
+        Args:
+            path: the file; replaced in one step if it exists.
+
+        Raises:
+            SaveError: the file cannot be written.
+        """
+        # A list, because two halves of a surrogate pair side by side would be read as one character.
+        _write(path, {"format": self.FORMAT, "alphabet": list(self.alphabet)})
+
+    @classmethod
+    def from_json(cls, description: Mapping[str, object], path: PathLike) -> "CharTokenizer":
+        """Rebuild a saved tokenizer from the object in its file; FormatError if it is broken."""
+        return cls(_strings(description, "alphabet", path))
+
+
+class WordTokenizer:
+    r"""One id for each word, each punctuation mark and each white-space character.
+
+    A word is a run of letters, digits and underscores; anything else is a token by itself, so that joining
+    the tokens gives the text back. Words outside the vocabulary become `<unk>` (id 0) and are lost.
+
+    Args:
+        words: the tokens from id 1 on, in order.
+
+    Raises:
+        ArgumentError: an entry that is not one token, or one that comes twice.
+
+    Example:
+        >>> from gpt.tokenizers.tokenizer import WordTokenizer
+        >>> tokenizer = WordTokenizer.train("the cat, the dog\n")
+        >>> tokenizer.words
+        ['<unk>', ' ', 'the', '\n', ',', 'cat', 'dog']
+        >>> tokenizer.decode(tokenizer.encode("the dog, the bird\n"))
+        'the dog, the <unk>\n'
+    """
+
+    FORMAT = "tinytensor-words"
+    separator = None
+    _TOKEN = re.compile(r"\w+|\W")
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.words = [UNKNOWN, *words]
+        self._ids = _numbered(self.words, "WordTokenizer", "words")
+        for word in self.words[1:]:
+            if not self._TOKEN.fullmatch(word):
+                raise ArgumentError(
+                    f"WordTokenizer: {word!r} is not one token",
+                    why="a token is one word, or one character that belongs to no word",
+                    fix="pass the words one by one, or use WordTokenizer.train(text)",
+                )
+
+    def __repr__(self) -> str:
+        return f"WordTokenizer(vocab_size={self.vocab_size})"
+
+    @classmethod
+    def train(cls, texts: Texts, vocab_size: int | None = None) -> "WordTokenizer":
+        """Take the words that occur, the most frequent first; equally frequent ones in the order of Unicode.
+
+        Args:
+            texts: one text, or an iterable of texts.
+            vocab_size: keep so many tokens, `<unk>` included; None keeps all.
+
+        Returns:
+            tokenizer.
+
+        Raises:
+            ArgumentError: vocab_size < 2.
+
+        Example:
+            >>> from gpt.tokenizers.tokenizer import WordTokenizer
+            >>> WordTokenizer.train("to be or not to be", 4).words
+            ['<unk>', ' ', 'be', 'to']
+        """
+        if vocab_size is not None and vocab_size < 2:
+            raise ArgumentError(
+                f"train: vocab_size={vocab_size} is too small",
+                why=f"{UNKNOWN} takes one id, and a vocabulary needs at least one word",
+                fix="choose vocab_size >= 2, or leave it out to keep all words",
+            )
+        counts: Counter[str] = Counter()
+        for text in as_texts(texts):
+            check_text(text, "train")
+            counts.update(cls._TOKEN.findall(text))
+        ordered = sorted(counts, key=lambda word: (-counts[word], word))
+        return cls(ordered[: None if vocab_size is None else vocab_size - 1])
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, `<unk>` included."""
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Turn a text into one id per word, punctuation mark and white-space character.
+
+        Args:
+            text: any text; unknown words become 0.
+
+        Returns:
+            ids.
+
+        Raises:
+            DTypeError: not a str.
+
+        Example:
+            >>> from gpt.tokenizers.tokenizer import WordTokenizer
+            >>> WordTokenizer(["be", " ", "to"]).encode("to be free")
+            [3, 2, 1, 2, 0]
+        """
+        check_text(text, "encode")
+        return [self._ids.get(word, 0) for word in self._TOKEN.findall(text)]
+
+    def decode(self, ids: Ids) -> str:
+        """Turn ids into text; exact if no word was unknown.
+
+        Args:
+            ids: integers in 0 … vocab_size - 1.
+
+        Returns:
+            text.
+
+        Raises:
+            ArgumentError: an id outside the vocabulary.
+            DTypeError: ids that are no integers.
+
+        Example:
+            >>> from gpt.tokenizers.tokenizer import WordTokenizer
+            >>> WordTokenizer(["be", " ", "to"]).decode([3, 2, 1])
+            'to be'
+        """
+        return "".join([self.words[i] for i in check_ids(ids, self.vocab_size, "decode")])
+
+    def save(self, path: PathLike) -> None:
+        """Write the words as JSON, for `gpt.tokenizer.load`.
+
+        Args:
+            path: the file; replaced in one step if it exists.
+
+        Raises:
+            SaveError: the file cannot be written.
+        """
+        _write(path, {"format": self.FORMAT, "words": self.words[1:]})
+
+    @classmethod
+    def from_json(cls, description: Mapping[str, object], path: PathLike) -> "WordTokenizer":
+        """Rebuild a saved tokenizer from the object in its file; FormatError if it is broken."""
+        return cls(_strings(description, "words", path))
+
+
+def _numbered(tokens: list[str], who: str, what: str) -> dict[str, int]:
+    """Token → id; refuses an empty list and repetitions."""
+    ids = {token: i for i, token in enumerate(tokens)}
+    if not tokens:
+        raise ArgumentError(f"{who}: no {what}", why="the text or list is empty", fix="pass a text")
+    if len(ids) < len(tokens):
+        twice = next(token for token, count in Counter(tokens).items() if count > 1)
+        raise ArgumentError(
+            f"{who}: {twice!r} comes twice", why="each token has one id", fix="list each token once"
+        )
+    return ids
+
+
+def _strings(description: Mapping[str, object], field: str, path: PathLike) -> list[str]:
+    """A list of strings out of a file."""
+    values = description.get(field)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise FormatError(
+            f"load: {str(path)!r} is not a usable tokenizer",
+            why=f"{field!r} is not a list of strings",
+            fix="the file is damaged or made by hand: save it again",
+        )
+    return values
+
+
+def _write(path: PathLike, description: Mapping[str, object]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(description, indent=1).encode("ascii"))

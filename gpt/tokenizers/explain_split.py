@@ -1,0 +1,86 @@
+"""How a text becomes tokens, as lines: pieces, tokens with ids, and the merges in their order.
+
+Behind `python -m gpt tokenizer split`.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from gpt.console import counted
+from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.pretokenize import pieces
+from tinytensor.lab.html import visible
+
+__all__ = ["merge_steps", "render_split"]
+
+_SHOWN = 8  # steps of a piece
+
+
+def merge_steps(tokenizer: BPETokenizer, piece: str) -> Iterator[tuple[int, list[bytes]]]:
+    """The merges of one piece, one after the other.
+
+    Args:
+        tokenizer: whose merges.
+        piece: of a text, as the cutting rule gives it.
+
+    Yields:
+        Rank of the merge (0 was learned first), and the tokens of the piece after it.
+
+    Example:
+        >>> tokenizer = BPETokenizer.train("low lower lowest", 260)
+        >>> list(merge_steps(tokenizer, "low"))
+        [(0, [b'lo', b'w']), (1, [b'low'])]
+    """
+    ranks = {pair: rank for rank, pair in reversed(list(enumerate(tokenizer.merges)))}
+    tokens = [bytes([b]) for b in piece.encode("utf-8")]
+    while known := [(ranks[pair], at) for at, pair in enumerate(pairwise(tokens)) if pair in ranks]:
+        rank, at = min(known)
+        tokens[at : at + 2] = [tokens[at] + tokens[at + 1]]
+        yield rank, list(tokens)
+
+
+def render_split(tokenizer: Tokenizer, text: str) -> str:
+    """How a text is cut.
+
+    Args:
+        tokenizer: any.
+        text: any.
+
+    Returns:
+        A line on the whole; then a line for each piece of byte-level BPE with its tokens, and one for each
+        merge in it; for other tokenizers a line with all tokens.
+
+    Example:
+        >>> tokenizer = BPETokenizer.train("low lower lowest", 260)
+        >>> print(render_split(tokenizer, "low 7"))
+        5 bytes, 3 tokens, 1.667 bytes per token
+        low  low#257
+              merge 0    lo·w
+              merge 1    low
+        ␣7   ␣#220 7#22
+    """
+    ids = tokenizer.encode(text)
+    size = len(text.encode("utf-8"))
+    ratio = f", {size / len(ids):.3f} bytes per token" if ids else ""
+    lines = [f"{counted(size, 'byte')}, {counted(len(ids), 'token')}{ratio}"]
+    if not isinstance(tokenizer, BPETokenizer):
+        return "\n".join([*lines, " ".join([f"{visible(tokenizer.decode([i]))}#{i}" for i in ids])])
+    cut = pieces(text, tokenizer.split)
+    width = max([len(visible(piece)) for piece in cut], default=0)
+    for piece in cut:
+        named = [f"{_named(tokenizer.tokens[i])}#{i}" for i in tokenizer.encode(piece)]
+        lines.append(f"{visible(piece):<{width}}  {' '.join(named)}")
+        steps = list(merge_steps(tokenizer, piece))
+        lines += [f"      merge {rank:<4} {'·'.join(map(_named, after))}" for rank, after in steps[:_SHOWN]]
+        if len(steps) > _SHOWN:
+            lines.append(f"      and {len(steps) - _SHOWN} more")
+    return "\n".join(lines)
+
+
+def _named(token: bytes) -> str:
+    """Bytes as text where they are text."""
+    try:
+        return visible(token.decode("utf-8"))
+    except UnicodeDecodeError:
+        return "".join([f"\\x{b:02x}" for b in token])

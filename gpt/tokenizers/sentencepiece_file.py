@@ -1,0 +1,150 @@
+"""SentencePiece models, as of Llama 2, Mistral or T5: read and run by the `sentencepiece` library.
+
+Kudo and Richardson 2018, arXiv:1808.06226. The only file that imports the library.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gpt.tokenizers.base import Ids, check_ids, check_text, check_utf8
+from tinytensor.errors import FormatError, MissingLibraryError
+from tinytensor.files import PathLike, atomic_write, read_bytes
+
+__all__ = ["SentencePieceTokenizer"]
+
+
+class SentencePieceTokenizer:
+    """The tokenizer of a SentencePiece model.
+
+    The model decides how a text is normalized, so decoding need not give back every space.
+
+    Args:
+        model: the bytes of a `.model` file.
+        path: where they come from, for errors.
+
+    Raises:
+        FormatError: they are no such model.
+        MissingLibraryError: `sentencepiece` is not installed.
+    """
+
+    FORMAT = "tinytensor-sentencepiece"
+
+    def __init__(self, model: bytes, path: PathLike = "model") -> None:
+        self._model = model
+        self._library = _open(model, path)
+
+    @classmethod
+    def from_file(cls, path: PathLike) -> "SentencePieceTokenizer":
+        """Read a `.model` file.
+
+        Args:
+            path: the file.
+
+        Returns:
+            tokenizer.
+
+        Raises:
+            ArgumentError: it cannot be read.
+            FormatError: it is no model.
+        """
+        return cls(read_bytes(path, "load"), path)
+
+    @classmethod
+    def from_json(cls, description: Mapping[str, object], path: PathLike) -> "SentencePieceTokenizer":
+        """Rebuild a saved tokenizer from the object in its file; FormatError if it is broken."""
+        try:
+            return cls(base64.b64decode(str(description.get("proto")), validate=True), path)
+        except ValueError as error:  # binascii.Error is one
+            raise _broken(path, f"'proto' is not base64: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"SentencePieceTokenizer(vocab_size={self.vocab_size})"
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of pieces."""
+        return int(self._library.get_piece_size())
+
+    @property
+    def separator(self) -> int | None:
+        """The id of the end of a sentence, `</s>`, if the model has one."""
+        end = int(self._library.eos_id())
+        return end if end >= 0 else None
+
+    @property
+    def pieces(self) -> list[str]:
+        """All pieces in the order of their ids; "▁" is a space."""
+        return [str(self._library.id_to_piece(i)) for i in range(self.vocab_size)]
+
+    def encode(self, text: str) -> list[int]:
+        """Turn a text into ids, without marks of begin and end.
+
+        Args:
+            text: any text.
+
+        Returns:
+            ids.
+
+        Raises:
+            DTypeError: not a str.
+            ArgumentError: a lone surrogate.
+        """
+        check_text(text, "encode")
+        check_utf8(text, "encode")
+        return [int(i) for i in self._library.encode(text)]
+
+    def decode(self, ids: Ids) -> str:
+        """Turn ids into text; control pieces such as `</s>` have none.
+
+        Args:
+            ids: integers in 0 … vocab_size - 1.
+
+        Returns:
+            text.
+
+        Raises:
+            ArgumentError: an id outside the vocabulary.
+            DTypeError: ids that are no integers.
+        """
+        return str(self._library.decode(check_ids(ids, self.vocab_size, "decode")))
+
+    def save(self, path: PathLike) -> None:
+        """Write the model inside a JSON file, for `gpt.tokenizer.load`.
+
+        Args:
+            path: the file; replaced in one step if it exists.
+
+        Raises:
+            SaveError: the file cannot be written.
+        """
+        proto = base64.b64encode(self._model).decode("ascii")
+        with atomic_write(path) as file:
+            file.write(json.dumps({"format": self.FORMAT, "proto": proto}).encode("ascii"))
+
+
+def _open(model: bytes, path: PathLike) -> Any:
+    try:
+        import sentencepiece
+    except ModuleNotFoundError:
+        raise MissingLibraryError(
+            f"load: {str(path)!r} is a SentencePiece model",
+            why="the library sentencepiece, which reads it, is not installed",
+            fix='pip install ".[gpt]"',
+        ) from None
+    try:
+        library = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise _broken(path, f"sentencepiece says: {error}") from None
+    if not model:  # which the library takes for a model without pieces
+        raise _broken(path, "the file is empty")
+    return library
+
+
+def _broken(path: PathLike, why: str) -> FormatError:
+    return FormatError(
+        f"load: {str(path)!r} is not a usable SentencePiece model",
+        why=why,
+        fix="copy the file again, or name another one",
+    )

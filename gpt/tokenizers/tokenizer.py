@@ -1,0 +1,293 @@
+"""Tokenizers: text to ids and back. This module gathers them, reads any saved one, and is a command.
+
+`python -m gpt tokenizer train | encode | decode | split | info`. Knows nothing of models and training data.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gpt.console import Parser, progress_bar
+from gpt.tokenizers.base import Texts, Tokenizer
+from gpt.tokenizers.bpe import END_OF_TEXT, BPETokenizer
+from gpt.tokenizers.char_and_word import UNKNOWN, CharTokenizer, WordTokenizer
+from gpt.tokenizers.explain_split import render_split
+from gpt.tokenizers.hf_json import parse_tokenizer_json, read_gpt2_files
+from gpt.tokenizers.sentencepiece_file import SentencePieceTokenizer
+from gpt.tokenizers.tiktoken_file import is_rank_file
+from tinytensor.errors import ArgumentError, FormatError
+from tinytensor.files import PathLike, read_bytes, read_json, text_chunks
+
+__all__ = [
+    "BPETokenizer",
+    "CharTokenizer",
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "choose",
+    "load",
+    "main",
+]
+
+# Names of the pair of files that GPT-2's vocabulary comes in.
+_GPT2_FILES = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")]
+
+
+def load(path: PathLike) -> Tokenizer:
+    """Read a saved tokenizer of any kind.
+
+    Args:
+        path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, a rank file of
+            `tiktoken` (`cl100k_base.tiktoken`, also with .gz), a `.model` of SentencePiece, or a folder with
+            `tokenizer.json`, with `tokenizer.model`, or with GPT-2's `vocab.bpe` and `encoder.json`.
+
+    Returns:
+        CharTokenizer, WordTokenizer, BPETokenizer or SentencePieceTokenizer.
+
+    Raises:
+        ArgumentError: the file cannot be read.
+        FormatError: it is damaged, or a kind of tokenizer that would give other ids here.
+        MissingLibraryError: a `.model`, and sentencepiece is not installed.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import gpt.tokenizers.tokenizer
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
+        >>> gpt.tokenizer.CharTokenizer("abc").save(path)
+        >>> gpt.tokenizer.load(path).encode("cab")
+        [2, 0, 1]
+    """
+    path = Path(path)
+    for merges, vocab in _GPT2_FILES:
+        if (path / merges).exists() and (path / vocab).exists():
+            parts = read_gpt2_files(path / merges, path / vocab, END_OF_TEXT)
+            with _complaints_about(path):
+                return BPETokenizer(*parts)
+    if path.is_dir():
+        models = [path / name for name in ("tokenizer.json", "tokenizer.model")]
+        path = next((model for model in models if model.exists()), models[0])
+    if is_rank_file(read_bytes(path, "load")):  # Llama 3's tokenizer.model is one
+        with _complaints_about(path):
+            return BPETokenizer.from_ranks(path)
+    if path.suffix == ".model":
+        return SentencePieceTokenizer.from_file(path)
+    description = read_json(path, "load")
+    with _complaints_about(path):
+        return _from_json(description, path)
+
+
+@contextmanager
+def _complaints_about(path: Path) -> Iterator[None]:
+    """Blame the file for what the constructors refuse: missing ids, merges of unknown tokens."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise FormatError(
+            f"load: {str(path)!r} is not a usable tokenizer", why=f"{error.what}: {error.why}", fix=error.fix
+        ) from None
+
+
+def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
+    """The tokenizer that a JSON object describes."""
+    kind = description.get("format")
+    if kind == CharTokenizer.FORMAT:
+        return CharTokenizer.from_json(description, path)
+    if kind == WordTokenizer.FORMAT:
+        return WordTokenizer.from_json(description, path)
+    if kind == SentencePieceTokenizer.FORMAT:
+        return SentencePieceTokenizer.from_json(description, path)
+    if "model" in description:
+        return BPETokenizer(*parse_tokenizer_json(description, path))
+    raise FormatError(
+        f"load: {str(path)!r} is not a tokenizer",
+        why=f"it has neither 'model' nor a known 'format'; its fields are {list(description)[:8]}",
+        fix="name the file that tokenizer.save(path) wrote, or a Hugging Face tokenizer.json",
+    )
+
+
+def choose(name: str, texts: Texts) -> Tokenizer:
+    """Make or read the tokenizer that a config names.
+
+    Args:
+        name: "char" and "word" learn their vocabulary from the texts; else the path of a saved tokenizer.
+        texts: one text, or an iterable of texts; not touched if `name` is a path.
+
+    Returns:
+        tokenizer.
+
+    Raises:
+        ArgumentError: the file cannot be read, or the texts are empty.
+        FormatError: it is damaged, or a kind of tokenizer that would give other ids here.
+
+    Example:
+        >>> from gpt.tokenizers.tokenizer import choose
+        >>> choose("char", "banana")
+        CharTokenizer(vocab_size=3)
+    """
+    if name == "char":
+        return CharTokenizer.train(texts)
+    return WordTokenizer.train(texts) if name == "word" else load(name)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m gpt tokenizer`.
+
+    Args:
+        argv: `train FILE… --vocab-size N --out tokenizer.json`, `encode TOKENIZER [TEXT]`,
+            `decode TOKENIZER [ID…]`, `split TOKENIZER [TEXT]`, `info TOKENIZER [FILE…]`, `--help`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ArgumentError: a word that is not understood, or a file that cannot be read.
+        FormatError: a damaged file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from gpt.tokenizers.tokenizer import CharTokenizer, main
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "abc.json"
+        >>> CharTokenizer("abc").save(path)
+        >>> main(["encode", str(path), "cab"])
+        2 0 1
+        0
+    """
+    args = _parser().parse_args(argv)
+    commands = {"train": _train, "encode": _encode, "decode": _decode, "split": _split, "info": _info}
+    commands[args.command](args)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m gpt tokenizer", description="Train a tokenizer, or look at what it does.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="learn a vocabulary from text files")
+    train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
+    train.add_argument("--kind", choices=["bpe", "char", "word"], default="bpe", help="default: bpe")
+    train.add_argument("--vocab-size", type=int, metavar="N", help="number of tokens (needed for bpe)")
+    train.add_argument("--special", action="append", metavar="TEXT", help=f"bpe only; default: {END_OF_TEXT}")
+    train.add_argument("--out", default="tokenizer.json", metavar="PATH", help="default: tokenizer.json")
+    encode = commands.add_parser("encode", help="print the ids of a text")
+    encode.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
+    encode.add_argument("text", nargs="?", metavar="TEXT", help="standard input if left out")
+    encode.add_argument("--special", action="store_true", help="special tokens in the text become their id")
+    decode = commands.add_parser("decode", help="print the text of ids")
+    decode.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
+    decode.add_argument("ids", nargs="*", metavar="ID", help="standard input if left out")
+    split = commands.add_parser("split", help="show how a text is cut, and the merges that make each token")
+    split.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
+    split.add_argument("text", nargs="?", metavar="TEXT", help="standard input if left out")
+    info = commands.add_parser("info", help="what is in a tokenizer, and how well it fits a text")
+    info.add_argument("tokenizer", metavar="TOKENIZER", help="a saved tokenizer")
+    info.add_argument("files", nargs="*", metavar="FILE", help="UTF-8 text to measure it on")
+    return parser
+
+
+def _train(args: argparse.Namespace) -> None:
+    texts = _texts(args.files, "train")
+    tokenizer: Tokenizer
+    if args.kind != "bpe" and args.special:
+        raise ArgumentError("train: --special", why="only bpe has special tokens", fix="leave --special out")
+    if args.kind == "char":
+        if args.vocab_size is not None:
+            raise ArgumentError(
+                "train: --vocab-size with --kind char",
+                why="a character tokenizer has exactly the characters of the text",
+                fix="leave --vocab-size out",
+            )
+        tokenizer = CharTokenizer.train(texts)
+    elif args.kind == "word":
+        tokenizer = WordTokenizer.train(texts, args.vocab_size)
+    else:
+        if args.vocab_size is None:
+            raise ArgumentError(
+                "train: --vocab-size is missing",
+                why="byte-pair encoding merges until the vocabulary has the size that you want",
+                fix="add --vocab-size 1024 for a small text; GPT-2 has 50257",
+            )
+        with progress_bar("merges", args.vocab_size - 256) as progress:
+            tokenizer = BPETokenizer.train(
+                texts, args.vocab_size, special_tokens=args.special or [END_OF_TEXT], progress=progress
+            )
+    tokenizer.save(args.out)
+    if args.vocab_size is not None and tokenizer.vocab_size < args.vocab_size:
+        print(f"the text holds no more than {tokenizer.vocab_size:,} tokens worth keeping")
+    print(f"wrote {args.out}: {tokenizer!r}")
+
+
+def _encode(args: argparse.Namespace) -> None:
+    tokenizer = load(args.tokenizer)
+    text = _stdin() if args.text is None else args.text
+    if not args.special:
+        ids = tokenizer.encode(text)
+    elif isinstance(tokenizer, BPETokenizer):
+        ids = tokenizer.encode(text, allowed_special="all")
+    else:
+        raise ArgumentError("encode: --special", why=f"{tokenizer!r} has none", fix="leave --special out")
+    print(*ids)
+
+
+def _decode(args: argparse.Namespace) -> None:
+    tokenizer = load(args.tokenizer)
+    words = args.ids or _stdin().split()
+    try:
+        ids = [int(word) for word in words]
+    except ValueError as error:
+        raise ArgumentError(
+            "decode: not an id", why=str(error), fix="pass integers, as encode prints"
+        ) from None
+    # A newline of our own only for people: piped, the text comes back exactly.
+    print(tokenizer.decode(ids), end="\n" if sys.stdout.isatty() else "")
+
+
+def _split(args: argparse.Namespace) -> None:
+    tokenizer = load(args.tokenizer)
+    print(render_split(tokenizer, _stdin() if args.text is None else args.text))
+
+
+def _info(args: argparse.Namespace) -> None:
+    tokenizer = load(args.tokenizer)
+    print(tokenizer)
+    if isinstance(tokenizer, BPETokenizer):
+        ordinary = [token for token in tokenizer.vocab if len(token) > 1]
+        longest = sorted(ordinary, key=lambda token: (-len(token), token))[:10]
+        print(
+            "first merges:  ", *(repr((a + b).decode("utf-8", "replace")) for a, b in tokenizer.merges[:10])
+        )
+        print("longest tokens:", *(repr(token.decode("utf-8", "replace")) for token in longest))
+    elif isinstance(tokenizer, CharTokenizer):
+        print("alphabet:", repr(tokenizer.alphabet[:200]))
+    elif isinstance(tokenizer, WordTokenizer):
+        print("first words:", *map(repr, tokenizer.words[:20]))
+    elif isinstance(tokenizer, SentencePieceTokenizer):
+        print("first pieces:", *map(repr, tokenizer.pieces[:20]))
+    for file in args.files:
+        tokens = unknown = nbytes = 0
+        for text in text_chunks(file, "info"):
+            ids = tokenizer.encode(text)
+            tokens += len(ids)
+            unknown += ids.count(0) if isinstance(tokenizer, WordTokenizer) else 0
+            nbytes += len(text.encode("utf-8"))
+        ratio = f"{nbytes / tokens:.3f} bytes per token" if tokens else "empty"
+        lost = f", {unknown:,} of them {UNKNOWN}" if unknown else ""
+        print(f"{file}: {nbytes:,} bytes, {tokens:,} tokens{lost}, {ratio}")
+
+
+def _texts(files: Sequence[str], who: str) -> Iterator[str]:
+    for file in files:
+        yield from text_chunks(file, who)
+
+
+def _stdin() -> str:
+    """All of standard input as text, line ends untouched."""
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            "standard input is not UTF-8",
+            why=f"the byte at offset {error.start} belongs to no character",
+            fix="convert it first, for example with: iconv -f latin1 -t utf-8",
+        ) from None

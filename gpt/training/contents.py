@@ -1,0 +1,77 @@
+"""Whether a resumed run finds the data and the tokenizer that it was started with: by hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from gpt.tokenizers.base import Tokenizer
+from tinytensor.errors import FormatError
+from tinytensor.files import PathLike, unreadable
+
+__all__ = ["hash_of_file", "hash_of_tokenizer", "require_same"]
+
+
+def hash_of_file(path: PathLike, who: str) -> str:
+    """SHA-256 of the bytes of a file, read in pieces: about a second for a GB.
+
+    Args:
+        path: the file.
+        who: the function or command that the user called, for errors.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ArgumentError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, who, error) from None
+
+
+def hash_of_tokenizer(tokenizer: Tokenizer) -> str:
+    """SHA-256 of what a tokenizer writes when it is saved: equal for all that were read from copies of it.
+
+    Args:
+        tokenizer: any that can be saved.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
+        >>> hash_of_tokenizer(CharTokenizer("ab")) == hash_of_tokenizer(CharTokenizer("ac"))
+        False
+    """
+    with tempfile.TemporaryDirectory(prefix="tokenizer-") as folder:
+        path = Path(folder) / "tokenizer.json"
+        tokenizer.save(path)
+        return hash_of_file(path, "hash_of_tokenizer")
+
+
+def require_same(saved: Mapping[str, str], found: Mapping[str, str], command: str, folder: Path) -> None:
+    """Refuse to go on with a run on other contents.
+
+    Args:
+        saved: name → hash, as the checkpoint has it.
+        found: the same of what is there today.
+        command: that the user called.
+        folder: of the run.
+
+    Raises:
+        FormatError: one of those that were saved differs, or is not there.
+
+    Example:
+        >>> require_same({"train": "1"}, {"train": "1", "val": "2"}, "train", Path("runs/gpt"))
+    """
+    if differing := [name for name in saved if found.get(name) != saved[name]]:
+        raise FormatError(
+            f"{command}: the {differing[0]} is not the one that the run in {folder} was started with",
+            why="its SHA-256 differs from the one in the checkpoint, so the same step would be another one",
+            fix=f"restore it, or start a new run from the weights: --init_from={folder} --out_dir=NEW",
+        )

@@ -1,0 +1,197 @@
+"""How well a model predicts a text: `python -m gpt eval RUN [--data FILE]`, in consecutive blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import exp, log
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from gpt.console import Parser, progress_bar
+from gpt.data.batches import Tokens, consecutive_blocks
+from gpt.data.token_file import TokenFile, open_split
+from gpt.models.gpt import GPT
+from gpt.tokenizers.base import Tokenizer
+from gpt.training.run import load_model
+from gpt.weights.init_from import read_configs
+from gpt.weights.pretrained import from_pretrained
+from gpt.weights.sources import is_run
+from tinytensor.files import read_text
+
+__all__ = ["Scores", "main", "score"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How well a model predicts a text.
+
+    Args:
+        loss: mean cross-entropy in nats per token.
+        accuracy: share of the tokens that were thought the likeliest.
+        tokens: how many were predicted.
+        text_bytes: how long their text is in UTF-8; None if no tokenizer says it.
+        by_place: shape (T,): mean loss of the tokens that have 1, 2, …, T tokens before them in their block.
+
+    Example:
+        >>> Scores(2 * log(2.0), 0.25, 100, 200, np.ones(4)).bits_per_byte
+        1.0
+    """
+
+    loss: float
+    accuracy: float
+    tokens: int
+    text_bytes: int | None
+    by_place: npt.NDArray[np.float64]
+
+    @property
+    def perplexity(self) -> float:
+        """Among how many equally likely tokens the model would be as uncertain; infinite beyond 1e308."""
+        return exp(self.loss) if self.loss < 709 else float("inf")
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """The size of the text, compressed by the model, per byte: comparable between tokenizers."""
+        return None if not self.text_bytes else self.loss * self.tokens / log(2.0) / self.text_bytes
+
+    def table(self) -> str:
+        """The numbers as text; the loss by place in ranges that double."""
+        rows = [("loss", f"{self.loss:.4f} nats per token"), ("perplexity", f"{self.perplexity:.3f}")]
+        if self.bits_per_byte is not None:
+            rows.append(("bits per byte", f"{self.bits_per_byte:.4f}"))
+        rows += [("accuracy", f"{self.accuracy:.2%} of the next tokens"), ("tokens", f"{self.tokens:,}")]
+        first = 0
+        while first < len(self.by_place):
+            part = self.by_place[first : 2 * first + 1]
+            end = first + len(part)
+            name = f"loss after {first + 1}" + (f" to {end} tokens" if end > first + 1 else " token")
+            rows.append((name, f"{np.mean(part):.4f}"))
+            first = end
+        width = max([len(name) for name, _ in rows]) + 2
+        return "\n".join([f"{name:<{width}}{value}" for name, value in rows])
+
+
+def score(
+    model: GPT, tokens: Tokens, batch_size: int = 16, tokenizer: Tokenizer | None = None, batches: int = 0
+) -> Scores:
+    """Let a model predict every token of a text but the first, in consecutive blocks.
+
+    Args:
+        model: put into evaluation mode, and back into the mode it had.
+        tokens: TokenFile or array of ids (N,).
+        batch_size: B, blocks at a time; does not change the result beyond rounding.
+        tokenizer: says how many bytes of text the tokens are.
+        batches: stop after this many; 0 takes the whole text.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ArgumentError: fewer than two tokens, or a number of batches below 0.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> model = GPT(GPTConfig(vocab_size=4, block_size=8, n_layer=1, n_head=1, n_embd=8))
+        >>> scores = score(model, [0, 1, 2, 3] * 10)
+        >>> scores.tokens, scores.by_place.shape
+        (39, (8,))
+    """
+    if len(tokens) < 2 or batches < 0:
+        raise tt.ArgumentError(
+            f"score: {len(tokens)} tokens, batches={batches}",
+            why="each token but the first is predicted, in so many batches, or in all of them (0)",
+            fix="bring a longer text" if len(tokens) < 2 else "use batches=0",
+        )
+    T = min(model.config.block_size, len(tokens) - 1)
+    losses, counts = np.zeros(T), np.zeros(T, np.int64)
+    right, text_bytes, training = 0, 0, model.training
+    model.eval()
+    blocks = consecutive_blocks(tokens, model.config.block_size, batch_size)
+    total = batches or -(-(len(tokens) - 1) // (batch_size * model.config.block_size))
+    try:
+        with tt.no_grad(), progress_bar("batches", total) as watched:
+            for inputs, targets in watched(islice(blocks, batches or None)):
+                ids, wanted = [tt.from_numpy(x).to(model.device) for x in (inputs, targets)]
+                logits = model(ids)  # (B, T, V)
+                lost = tt.cross_entropy(logits, wanted, reduction="none").astype(tt.float64).cpu().numpy()
+                right += int((logits.argmax(-1) == wanted).sum())
+                losses[: lost.shape[1]] += lost.sum(0)
+                counts[: lost.shape[1]] += len(lost)
+                if tokenizer is not None:
+                    text_bytes += _bytes_of(targets.reshape(-1), tokenizer)
+    finally:
+        model.train(training)
+    count = int(counts.sum())
+    loss = float(losses.sum()) / count
+    return Scores(loss, right / count, count, None if tokenizer is None else text_bytes, losses / counts)
+
+
+def _bytes_of(ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
+    """How long the text of some ids is. Ids of bytes may begin or end within a character."""
+    in_bytes = getattr(tokenizer, "decode_bytes", None)
+    return len(tokenizer.decode(ids).encode("utf-8") if in_bytes is None else in_bytes(ids))
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt eval RUN`.
+
+    Args:
+        argv: the run directory, and options; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        FormatError: there is no usable checkpoint.
+        ArgumentError: no text, or an option outside its domain.
+    """
+    parser = Parser(prog="python -m gpt eval", description="How well a trained model predicts a text.")
+    parser.add_argument("run", help="run directory, for example runs/demo, or another model, such as smollm2")
+    parser.add_argument(
+        "--data", help="a text file, or a folder with val.bin; default: the run's validation part"
+    )
+    parser.add_argument("--checkpoint", default="best", help="best, latest, or a step; default best")
+    parser.add_argument("--batch_size", type=int, default=16, help="blocks at a time; default 16")
+    parser.add_argument("--batches", type=int, default=0, help="stop after so many; default 0: all")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, …; default cpu")
+    args = parser.parse_args(argv)
+    which = int(args.checkpoint) if args.checkpoint.isdecimal() else args.checkpoint
+    if which == "best":
+        model, tokenizer = from_pretrained(args.run)
+    else:
+        model, tokenizer = load_model(args.run, which)
+    tokens = _validation(args.run) if args.data is None else _tokens(args.data, tokenizer)
+    print(score(model.to(args.device), tokens, args.batch_size, tokenizer, args.batches).table())
+    return 0
+
+
+def _validation(run_dir: str) -> TokenFile:
+    """The validation part that a run was trained beside."""
+    folders = [Path(run_dir) / "data"]
+    if is_run(Path(run_dir)):
+        folders.append(Path(read_configs(run_dir)[1].data))
+    for folder in folders:
+        if (folder / "val.bin").is_file():
+            return open_split(folder, "val")
+    raise tt.ArgumentError(
+        f"eval: {run_dir} has no validation part",
+        why="its data have none, are gone, or were read elsewhere",
+        fix="name a text: --data=FILE",
+    )
+
+
+def _tokens(data: str, tokenizer: Tokenizer | None) -> TokenFile | list[int]:
+    """The ids of a text file, or of a folder's validation part."""
+    if Path(data).is_dir():
+        return open_split(data, "val")
+    if tokenizer is None:
+        raise tt.ArgumentError(
+            f"eval: the run has no tokenizer for {data}",
+            why="it was trained on token files that came without one",
+            fix="name a folder with val.bin: --data=FOLDER",
+        )
+    return tokenizer.encode(read_text(data, "eval"))

@@ -1,0 +1,190 @@
+"""How the parts of a model fare while it is trained: gradients, steps, attention, dead units.
+
+`python -m gpt health RUN` shows what the log of a run says of it (train with --health_interval=N).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import Any
+
+import tinytensor as tt
+from gpt.console import Parser
+from gpt.models.gpt import GPT, Block
+from gpt.training.run_log import RunLog
+from gpt.weights.init_from import read_configs
+
+__all__ = ["HealthProbe", "health_table", "main"]
+
+ROWS, TOKENS = 4, 1024  # sequences and their length that attention is looked at in: its weights are T² each
+SILENT = 1e-3  # a unit is dead if it stays below this share of the block's largest activation
+
+
+class HealthProbe:
+    """Looks at one optimizer step: made before the gradients are clipped, asked after the step.
+
+    Args:
+        model: with gradients. Its weights are copied, and the norms of its gradients taken.
+
+    Memory: the weights once more, until the step is over.
+
+    Example:
+        >>> from gpt.config import GPTConfig
+        >>> model = GPT(GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4))
+        >>> ids = tt.tensor([[1, 2, 3, 4]])
+        >>> model.loss(ids, ids).backward()
+        >>> probe = HealthProbe(model)
+        >>> tt.optim.SGD(model.parameters(), lr=0.1).step()
+        >>> [part["part"] for part in probe.measure(ids)]
+        ['wte', 'wpe', 'h.0', 'ln_f']
+    """
+
+    def __init__(self, model: GPT) -> None:
+        self.model = model
+        self.parts: dict[str, list[tt.Tensor]] = {}
+        for name, p in model.named_parameters():
+            words = name.split(".")
+            self.parts.setdefault(".".join(words[:2]) if words[0] == "h" else words[0], []).append(p)
+        grads = {part: [p.grad for p in params if p.grad is not None] for part, params in self.parts.items()}
+        self.grad_norms = {
+            part: float(tt.grad_norm(found)) if found else 0.0 for part, found in grads.items()
+        }
+        self.before = {part: [p.detach().clone() for p in params] for part, params in self.parts.items()}
+
+    def measure(self, ids: tt.Tensor) -> list[dict[str, Any]]:
+        """The numbers of each part after the step.
+
+        Args:
+            ids: (B, T), read once more in evaluation mode: what no random number changes.
+
+        Returns:
+            For each part, in the order of the model: part, grad_norm, update_ratio (the norm of what the step
+            added, by the norm of the weights before); and for blocks attention_entropy (nats, mean over heads
+            and tokens), and dead_units (share of the feed-forward units that stayed silent).
+        """
+        found = []
+        looks = {f"h.{i}": look for i, look in enumerate(_look(self.model, ids))}
+        with tt.no_grad():
+            for part, params in self.parts.items():
+                added = [p - old for p, old in zip(params, self.before[part], strict=True)]
+                size = float(tt.grad_norm(self.before[part]))
+                ratio = float(tt.grad_norm(added)) / size if size else 0.0
+                numbers = {"part": part, "grad_norm": self.grad_norms[part], "update_ratio": ratio}
+                found.append(numbers | looks.get(part, {}))
+        return found
+
+
+def _look(model: GPT, ids: tt.Tensor) -> list[dict[str, float]]:
+    """The entropy of attention, and the share of dead units, of each block."""
+    found: list[dict[str, float]] = [{} for _ in model.h]
+    handles: list[Any] = []
+    training = model.training
+    model.eval()
+    try:
+        for look, block in zip(found, model.h, strict=True):
+            handles += _watch(look, block)
+        with tt.no_grad():
+            model(ids, last_only=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.train(training)
+    return found
+
+
+def _watch(look: dict[str, float], block: Block) -> list[Any]:
+    """Hooks that write the numbers of a block into `look`."""
+
+    def entropy(module: Any, args: tuple[tt.Tensor, ...]) -> None:
+        _, weights = module.forward_with_weights(args[0][:ROWS, :TOKENS])  # (B, nh, T, T)
+        surprise = weights * weights.clip(min=1e-30).log()
+        look["attention_entropy"] = -surprise.sum(-1).mean().item()
+
+    def silence(module: Any, args: tuple[Any, ...]) -> None:
+        parts = args[0] if isinstance(args[0], list) else [args[0]]  # experts have units of their own
+        largest = tt.concat([_largest(units) for units in parts])
+        look["dead_units"] = (largest < largest.max() * SILENT).astype(tt.float32).mean().item()
+
+    mlp: Any = block.mlp
+    return [block.attn.register_forward_pre_hook(entropy), mlp.c_proj.register_forward_pre_hook(silence)]
+
+
+def _largest(units: tt.Tensor) -> tt.Tensor:
+    """How far each unit (..., F) goes from 0 over all tokens: (F,); 0 where there is no token."""
+    rows = abs(units).reshape(-1, units.shape[-1])
+    return rows.max(axis=0) if len(rows) else tt.zeros(rows.shape[1], dtype=rows.dtype, device=rows.device)
+
+
+def health_table(line: Mapping[str, Any]) -> str:
+    """The health in one line of a log, as text.
+
+    Args:
+        line: with "step" and "health", as `HealthProbe.measure` gives it.
+
+    Returns:
+        A table, one part a line.
+
+    Example:
+        >>> part = {"part": "wte", "grad_norm": 0.5, "update_ratio": 1e-3}
+        >>> print(health_table({"step": 7, "health": [part]}))
+        step 7    |gradient|   update/weight   attention entropy   dead units
+        wte          5.0e-01         1.0e-03
+    """
+    columns = (
+        ("grad_norm", "|gradient|", 12, ".1e"),
+        ("update_ratio", "update/weight", 16, ".1e"),
+        ("attention_entropy", "attention entropy", 20, ".2f"),
+        ("dead_units", "dead units", 13, ".1%"),
+    )
+    width = max([8, *[len(part["part"]) + 1 for part in line["health"]]])
+    rows = [f"{'step ' + str(line['step']):<{width}}" + "".join([f"{c[1]:>{c[2]}}" for c in columns])]
+    for part in line["health"]:
+        shown = [f"{part[key]:{form}}" if key in part else "" for key, _, _, form in columns]
+        cells = [f"{text:>{column[2]}}" for text, column in zip(shown, columns, strict=True)]
+        rows.append(f"{part['part']:<{width}}{''.join(cells)}".rstrip())
+    return "\n".join(rows)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt health RUN`.
+
+    Args:
+        argv: the run directory; `--step=N` for another step than the last.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError: there is no such run, its log has no health, or none of this step.
+    """
+    parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
+    parser.add_argument("run", help="run directory, trained with --health_interval=N")
+    parser.add_argument("--step", type=int, default=None, help="default: the last one in the log")
+    args = parser.parse_args(argv)
+    tokens = min(read_configs(args.run)[0].block_size, TOKENS)
+    lines = {line["step"]: line for line in RunLog(args.run).read() if "health" in line and "step" in line}
+    if not lines:
+        raise tt.ArgumentError(
+            f"health: the log of {args.run} says nothing of it",
+            why="only runs with a health_interval look at it",
+            fix=f"python -m gpt train --init_from={args.run} --out_dir=NEW --health_interval=100",
+        )
+    step = max(lines) if args.step is None else args.step
+    if step not in lines:
+        raise tt.ArgumentError(
+            f"health: nothing was looked at in step {step}",
+            why=f"the steps are {', '.join(map(str, lines))}",
+            fix=f"use --step={max(lines)}",
+        )
+    print(health_table(lines[step]))
+    print(
+        "attention that looks at all tokens before it evenly has an entropy of "
+        f"{even_entropy(tokens):.2f} nats; at all {tokens}, as masked does, {log(tokens):.2f}"
+    )
+    return 0
+
+
+def even_entropy(tokens: int) -> float:
+    """The mean over positions of the entropy of even attention, in nats: the most that it can be."""
+    return sum([log(t) for t in range(1, tokens + 1)]) / tokens

@@ -1,0 +1,477 @@
+"""What a run will cost, before it runs: parameters, memory, FLOPs, minutes. Counts, and allocates nothing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.console import counted
+from gpt.data.token_file import open_split
+from gpt.fields import parse_overrides, take_option, take_word
+from gpt.presets import configs_from, describe_presets, preset
+from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.training.utilization import product_speed
+from gpt.weights.init_from import read_configs
+from tinytensor.errors import ArgumentError
+
+__all__ = ["Plan", "main", "parameter_shapes", "plan"]
+
+FLOAT_BYTES = 4  # float32
+CHARACTERS = 65  # vocabulary assumed where the tokenizer has not been built yet: tinyshakespeare's
+UTILIZATION = 0.4  # share of the speed of large products that a training step reaches on two CPU cores
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cost of a run.
+
+    Args:
+        model: the planned model.
+        train: the planned training.
+        parameters: count per group: wte, wpe, attn, mlp, norms, head.
+        parameters_per_block: count per group in one block: attn, mlp, norms.
+        weight_bytes: the weights in float32.
+        gradient_bytes: one gradient per weight.
+        optimizer_bytes: AdamW's two moments per weight; Muon has one.
+        average_bytes: the moving average of the weights, where there is one.
+        activation_bytes: values kept for backward, in one forward pass of batch_size sequences, with fused
+            attention; with checkpoints of blocks the most that there are at a time.
+        attention_matrix_bytes: what a plain attention, which keeps its weights, adds to that.
+        forward_flops_per_token: matrix products of a forward pass, counted one by one; 2 FLOPs per
+            multiply-add, attention over the whole context.
+        backward_flops_per_token: the same for backward: each product has two gradients.
+        again_flops_per_token: what checkpoints of blocks compute a second time.
+        palm_flops_per_token: forward and backward by the usual estimate.
+        tokens_per_step: tokens behind one optimizer step.
+        total_flops: of the whole training, by the exact count.
+        flops_per_second: speed of matrix products, measured or given.
+        utilization: share of that speed which training is assumed to reach.
+    """
+
+    model: GPTConfig
+    train: TrainConfig
+    parameters: Mapping[str, int]
+    parameters_per_block: Mapping[str, int]
+    weight_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    average_bytes: int
+    activation_bytes: int
+    attention_matrix_bytes: int
+    forward_flops_per_token: int
+    backward_flops_per_token: int
+    again_flops_per_token: int
+    palm_flops_per_token: int
+    tokens_per_step: int
+    total_flops: int
+    flops_per_second: float
+    utilization: float
+
+    @property
+    def total_parameters(self) -> int:
+        """Every trained number, a tied head counted once."""
+        return sum(self.parameters.values())
+
+    @property
+    def non_embedding_parameters(self) -> int:
+        """Parameters without the position table, as nanoGPT reports them (a tied wte works as the head)."""
+        tied_away = 0 if self.model.tied_head else self.parameters["wte"]
+        return self.total_parameters - self.parameters["wpe"] - tied_away
+
+    @property
+    def training_bytes(self) -> int:
+        """Weights, gradients, moments, average and activations together, with fused attention."""
+        kept = self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.average_bytes
+        return kept + self.activation_bytes
+
+    @property
+    def minutes(self) -> float:
+        """Time of the training alone, without evaluation and samples."""
+        return self.total_flops / (self.flops_per_second * self.utilization) / 60
+
+    def table(self) -> str:
+        """Write the plan as text.
+
+        Returns:
+            Lines for a terminal.
+
+        Example:
+            >>> model, train = configs_from(["--preset=gpt2"], default="demo")
+            >>> "124,439,808" in plan(model, train, flops_per_second=1e12).table()
+            True
+        """
+        return "\n".join(
+            [*_model_lines(self), "", *_memory_lines(self), "", *_compute_lines(self), "", *_time_lines(self)]
+        )
+
+
+def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """List the trained tensors of a model by their names in a GPT-2 file, without making them.
+
+    Args:
+        model: the config.
+
+    Returns:
+        Name → shape, in the order of the forward pass; matrices are stored (in, out). A tied head is not
+        listed, nor a fixed position table.
+
+    Raises:
+        ArgumentError: the vocabulary is not settled yet (vocab_size is 0).
+
+    Example:
+        >>> model, _ = configs_from(["--preset=gpt2"], default="demo")
+        >>> shapes = parameter_shapes(model)
+        >>> shapes["wte.weight"], shapes["h.11.attn.c_attn.weight"]
+        ((50257, 768), (768, 2304))
+    """
+    if model.vocab_size == 0:
+        raise ArgumentError(
+            "parameter_shapes: vocab_size is 0",
+            why="the tokenizer decides it when training begins",
+            fix=f"use model.with_vocab_size({CHARACTERS})",
+        )
+    V, T, C = model.vocab_size, model.block_size, model.n_embd
+    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (V, C)}
+    if model.position == "learned":
+        shapes["wpe.weight"] = (T, C)
+    block = _block_shapes(model)
+    layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
+    last = (
+        _norm_shapes(model, "ln_f") if model.norm_position == "pre" else {}
+    )  # a post-norm block ends with one
+    shapes |= layers | last
+    if not model.tied_head:
+        shapes["lm_head.weight"] = (V, C)
+    return shapes
+
+
+def _block_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The tensors of one block."""
+    C, F, E, hs = model.n_embd, model.inner_size, model.n_expert, model.head_size
+    shapes = _norm_shapes(model, "ln_1")
+    shapes |= _linear_shapes(model, "attn.c_attn", (C, (model.n_head + 2 * model.kv_heads) * hs))
+    shapes |= _linear_shapes(model, "attn.c_proj", (C, C))
+    if model.qk_norm:
+        shapes |= {"attn.q_norm.weight": (hs,), "attn.k_norm.weight": (hs,)}
+    shapes |= _norm_shapes(model, "ln_2")
+    if E:
+        shapes["mlp.router.weight"] = (C, E)
+    stack = (E,) if E else ()
+    for name in ("c_fc", "c_gate") if model.activation == "swiglu" else ("c_fc",):
+        shapes |= _linear_shapes(model, f"mlp.{name}", (*stack, C, F))
+    return shapes | _linear_shapes(model, "mlp.c_proj", (*stack, F, C))
+
+
+def _linear_shapes(model: GPTConfig, name: str, weight: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """A matrix (…, in, out), and its bias."""
+    bias = {f"{name}.bias": (*weight[:-2], weight[-1])} if model.bias else {}
+    return {f"{name}.weight": weight} | bias
+
+
+def _norm_shapes(model: GPTConfig, name: str) -> dict[str, tuple[int, ...]]:
+    """The scales of a norm, and what a layer norm adds."""
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (model.n_embd,)}
+    return shapes | ({f"{name}.bias": (model.n_embd,)} if model.bias and model.norm == "layer_norm" else {})
+
+
+def plan(
+    model: GPTConfig,
+    train: TrainConfig,
+    *,
+    flops_per_second: float | None = None,
+    utilization: float = UTILIZATION,
+) -> Plan:
+    """Count what training a model will cost.
+
+    FLOPs per token, exact: forward L (24 C² + 4 C T) + 2 C V, backward twice that.
+    FLOPs per token, estimate: 6 N + 12 L C T, with N = parameters without the position table.
+    Activations kept, in floats: B T (16 L C + L nh + 4 L + 2 C + 2 + V), and B L nh T² more if attention
+    keeps its weights; 12 instead of 16 with ReLU, which needs its output only.
+
+    Args:
+        model: shape of the model; a vocab_size of 0 is refused, see `GPTConfig.with_vocab_size`.
+        train: batch size, steps and accumulation are read.
+        flops_per_second: speed of matrix products; if None that of large ones here, measured in a second.
+        utilization: share of it that training reaches, in (0, 1].
+
+    Returns:
+        The plan.
+
+    Raises:
+        ArgumentError: vocab_size is 0, or a speed or share outside its domain.
+
+    Memory: a few kB, for GPT-3 too.
+    Accuracy: parameters and FLOPs of matrix products are exact. Activations are those of fused layer norm,
+        GELU, attention and cross-entropy, dropout masks made again in backward; scratch and the pool's
+        rounding come on top. Not counted: what an optimizer computes.
+    Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
+
+    Example:
+        >>> model, train = configs_from(["--preset=gpt2-xl"], default="demo")
+        >>> plan(model, train, flops_per_second=1e12).total_parameters
+        1557611200
+    """
+    speed = product_speed() if flops_per_second is None else flops_per_second
+    for name, value, most in (("flops_per_second", speed, math.inf), ("utilization", utilization, 1.0)):
+        if not (0 < value <= most and math.isfinite(value)):
+            raise ArgumentError(
+                f"plan: {name}={value}",
+                why=f"it must be above 0{' and at most 1' if most == 1 else ''}",
+                fix=f"use {name}={'1e11' if most > 1 else UTILIZATION}",
+            )
+    L, T, C, V = model.n_layer, model.block_size, model.n_embd, model.vocab_size
+    groups = _count(parameter_shapes(model))
+    total = sum(groups.values())
+    forward = L * (24 * C * C + 4 * C * T) + 2 * C * V
+    matmul_parameters = total - groups["wpe"] - (0 if model.tied_head else groups["wte"])
+    tokens_per_step = train.sequences_per_step * T
+    fused, matrix = _activations(model, train)
+    again = forward - 2 * C * V if train.checkpoint_blocks else 0
+    return Plan(
+        model=model,
+        train=train,
+        parameters=groups,
+        parameters_per_block={name: groups[name] // L for name in ("attn", "mlp")} | {"norms": _norms(model)},
+        weight_bytes=total * FLOAT_BYTES,
+        gradient_bytes=total * FLOAT_BYTES,
+        optimizer_bytes=(2 * total - _moved_by_muon(model, train)) * FLOAT_BYTES,
+        average_bytes=total * FLOAT_BYTES if train.ema_decay else 0,
+        activation_bytes=fused * FLOAT_BYTES,
+        attention_matrix_bytes=matrix * FLOAT_BYTES,
+        forward_flops_per_token=forward,
+        backward_flops_per_token=2 * forward,
+        again_flops_per_token=again,
+        palm_flops_per_token=6 * matmul_parameters + 12 * L * C * T,
+        tokens_per_step=tokens_per_step,
+        total_flops=(3 * forward + again) * tokens_per_step * train.max_steps,
+        flops_per_second=speed,
+        utilization=utilization,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m gpt plan`.
+
+    Args:
+        argv: a run, or `--preset=NAME`; `--flops=1e12`, `--field=value …`, `--help`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ArgumentError: a word that is not understood.
+
+    Example:
+        >>> main(["--preset=gpt3", "--flops=1e15"])  # doctest: +ELLIPSIS
+        model: 96 layers × 96 heads × 12,288 channels...
+        0
+    """
+    if {"-h", "--help"} & set(argv):
+        print(_help())
+        return 0
+    flops, rest = take_option(argv, "flops")
+    model, train = _configs(rest)
+    if model.vocab_size == 0:
+        size = _vocabulary(train)
+        if size is None:
+            print(f"vocabulary: {CHARACTERS} characters assumed; the tokenizer decides when training begins")
+        model = model.with_vocab_size(size or CHARACTERS)
+    print(plan(model, train, flops_per_second=_speed(flops)).table())
+    return 0
+
+
+def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
+    """Those of the run that is named, or of a preset, changed by fields."""
+    run, fields = take_word(words, *preset("tiny"))
+    if not run:
+        return configs_from(fields, default="shakespeare-char-cpu")
+    model, train = parse_overrides(fields, *read_configs(run))
+    return model, train
+
+
+def _vocabulary(train: TrainConfig) -> int | None:
+    """Ids of the tokenizer that training would take, if it is there; None if it is made of the text."""
+    data, tokenizer = Path(train.data), Path(train.tokenizer)
+    if (data / "train.bin").is_file() and (size := open_split(data, "train").vocab_size):
+        return size
+    found = next((path for path in (data / "tokenizer.json", tokenizer) if path.is_file()), None)
+    return None if found is None else load_tokenizer(found).vocab_size
+
+
+# --- counting -----------------------------------------------------------------------------------------
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Sum the sizes of tensors by group."""
+    groups = dict.fromkeys(("wte", "wpe", "attn", "mlp", "norms", "head"), 0)
+    for name, shape in shapes.items():
+        groups[_group(name)] += math.prod(shape)
+    return groups
+
+
+def _group(name: str) -> str:
+    """Name the group of a tensor."""
+    parts = name.split(".")
+    if any(part.startswith("ln_") for part in parts):
+        return "norms"
+    if parts[0] == "h":
+        return parts[2]
+    return "head" if parts[0] == "lm_head" else parts[0]
+
+
+def _norms(model: GPTConfig) -> int:
+    """Parameters of the two layer norms of a block."""
+    return 2 * model.n_embd * (2 if model.bias else 1)
+
+
+def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
+    """Weights that have one moment instead of two."""
+    if train.optimizer != "muon":
+        return 0
+    shapes = parameter_shapes(model)
+    inside = {n: s for n, s in shapes.items() if n.startswith("h.") and n.endswith("weight")}
+    return sum([math.prod(shape) for shape in inside.values() if len(shape) >= 2])
+
+
+def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:
+    """Floats kept for backward: with fused attention, and what the attention weights would add.
+
+    Per block and token: inputs and outputs of both norms (4 C), qkv (3 C), the attention's output (C), the
+    feed-forward's inner values before and after the activation (8 C; ReLU needs those after only), logsumexp
+    (nh), mean and 1/std of both norms (4). Then the last norm (2 C + 2) and the logits (V), whose gradient
+    takes their place. With checkpoints of k blocks, only the inputs (C) of every k are kept, and besides what
+    k blocks keep while backward is there.
+    """
+    L, T, C, V, nh = model.n_layer, model.block_size, model.n_embd, model.vocab_size, model.n_head
+    channels = 12 if model.activation == "relu" else 16
+    blocks, regions = L, 0
+    if train.checkpoint_blocks:
+        blocks, regions = min(train.checkpoint_blocks, L), -(-L // train.checkpoint_blocks)
+    per_token = blocks * (channels * C + nh + 4) + regions * C + 2 * C + 2 + V
+    return train.batch_size * T * per_token, train.batch_size * blocks * nh * T * T
+
+
+# --- text ---------------------------------------------------------------------------------------------
+
+
+def _model_lines(p: Plan) -> list[str]:
+    m, total = p.model, p.total_parameters
+    lines = [
+        f"model: {counted(m.n_layer, 'layer')} × {counted(m.n_head, 'head')} × "
+        f"{counted(m.n_embd, 'channel')}, context {m.block_size:,}, vocabulary {m.vocab_size:,}",
+        "",
+        f"{'parameters':<22}{'per block':>18}{'all':>22}{'share':>9}",
+    ]
+    for group, count in p.parameters.items():
+        per_block = p.parameters_per_block.get(group)
+        tied = "  (tied to wte)" if group == "head" and m.tied_head else ""
+        fixed = "  (fixed waves)" if group == "wpe" and m.position == "sinusoidal" else ""
+        shown = f"{per_block:,}" if per_block is not None else ""
+        lines.append(f"  {group:<20}{shown:>18}{count:>22,}{count / total:>9.1%}{tied}{fixed}")
+    lines.append(f"  {'total':<38}{total:>22,}")
+    lines.append(f"  {'without positions':<38}{p.non_embedding_parameters:>22,}")
+    return lines
+
+
+def _memory_lines(p: Plan) -> list[str]:
+    rows = {
+        "weights": p.weight_bytes,
+        "gradients": p.gradient_bytes,
+        "moments of the optimizer": p.optimizer_bytes,
+        **({"average of the weights": p.average_bytes} if p.average_bytes else {}),
+        "activations": p.activation_bytes,
+        "together": p.training_bytes,
+    }
+    lines = ["memory in float32, per training step"]
+    lines += [f"  {name:<38}{_bytes(count):>22}" for name, count in rows.items()]
+    lines.append(
+        f"  {'attention weights, if they are kept':<38}{'+ ' + _bytes(p.attention_matrix_bytes):>22}"
+    )
+    factor = 12 if p.model.activation == "relu" else 16
+    k = p.train.checkpoint_blocks
+    inside = f"{k} ({factor} C + nh + 4) + ⌈L/{k}⌉ C" if k else f"{factor} L C + L nh + 4 L"
+    lines.append(
+        f"  activations = B T ({inside} + 2 C + 2 + V) floats, attention weights B {k or 'L'} nh T²,"
+    )
+    lines.append(
+        f"  at B = {p.train.batch_size} sequences per forward pass; without dropout masks and scratch"
+    )
+    return lines
+
+
+def _compute_lines(p: Plan) -> list[str]:
+    exact = p.forward_flops_per_token + p.backward_flops_per_token
+    again = [f"  {'forward again, in checkpointed blocks':<38}{p.again_flops_per_token:>22,}"]
+    return [
+        "FLOPs per token",
+        f"  {'forward, L (24 C² + 4 C T) + 2 C V':<38}{p.forward_flops_per_token:>22,}",
+        f"  {'backward, twice that':<38}{p.backward_flops_per_token:>22,}",
+        f"  {'both':<38}{exact:>22,}",
+        *(again if p.again_flops_per_token else []),
+        f"  {'both by 6 N + 12 L C T (PaLM)':<38}{p.palm_flops_per_token:>22,}",
+    ]
+
+
+def _time_lines(p: Plan) -> list[str]:
+    t = p.train
+    return [
+        f"training: {t.max_steps:,} steps",
+        f"  {f'tokens per step, {t.batch_size} × {t.gradient_accumulation_steps} × {p.model.block_size}':<38}"
+        f"{p.tokens_per_step:>22,}",
+        f"  {'tokens':<38}{p.tokens_per_step * t.max_steps:>22,}",
+        f"  {'FLOPs':<38}{p.total_flops:>22.3e}",
+        f"  {'FLOP/s of matrix products':<38}{p.flops_per_second:>22.3e}",
+        f"  {f'time at {p.utilization:.0%} of it':<38}{_duration(p.minutes):>22}",
+    ]
+
+
+def _bytes(count: int) -> str:
+    """Write bytes with three digits and a decimal unit."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} TB" if value < 1000 else f"{value:,.0f} TB"
+
+
+def _duration(minutes: float) -> str:
+    """Write a time in the unit that a person would use."""
+    for limit, unit, factor in ((1.0, "seconds", 60.0), (120.0, "minutes", 1.0), (2880.0, "hours", 1 / 60)):
+        if minutes < limit:
+            return f"{minutes * factor:.1f} {unit}"
+    days = minutes / 1440
+    return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
+
+
+def _speed(text: str | None) -> float | None:
+    """Read the value of --flops."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(
+            f"--flops={text}: not a number", why="it is the speed in FLOP/s", fix="write --flops=1e12"
+        ) from None
+
+
+def _help() -> str:
+    model, train = configs_from([], default="shakespeare-char-cpu")
+    return f"""Count what a training run will cost, without running it.
+
+usage: python -m gpt plan [RUN | --preset=NAME] [--flops=SPEED] [--field=value ...]
+
+  python -m gpt plan --preset=gpt2
+  python -m gpt plan --preset=gpt3 --flops=1e15
+  python -m gpt plan runs/gpt --max_steps=9000
+  python -m gpt plan --preset=shakespeare-char --n_layer=8 --batch_size=16
+
+--flops is the speed of matrix products in FLOP/s; this machine is measured if it is left out.
+
+presets
+{describe_presets()}
+
+fields, with the values of shakespeare-char-cpu
+{describe_fields(model, train)}"""

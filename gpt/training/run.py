@@ -1,0 +1,460 @@
+"""A run: the data, tokenizer, model and optimizer that two configs describe, and their state in checkpoints.
+
+A run directory holds config.json, tokenizer.json, data/ (token files made from text), log.jsonl, loss.svg,
+step_N/ (checkpoints), latest and best. Knows nothing of the training loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
+from gpt.console import note
+from gpt.data.batches import Batches, IntArray
+from gpt.data.command import embedded_shakespeare
+from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts
+from gpt.data.token_file import TokenFile, open_split
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import Tokenizer, choose
+from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.training.contents import hash_of_tokenizer, require_same
+from gpt.training.optimizer_setup import SpikeGuard, optimizer_of
+from gpt.training.run_lock import alone_in
+from gpt.training.validation_loss import evaluate
+from gpt.weights.checkpoint import (
+    Checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    newest_checkpoint,
+    reading_state,
+    require_kind,
+    save_checkpoint,
+)
+from gpt.weights.init_from import no_such_run, require_data, require_origin
+from gpt.weights.initial_weights import load_weights
+from gpt.weights.safetensors_file import Array, require_writer
+from gpt.weights.sources import is_model_folder
+from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
+from tinytensor.files import atomic_write
+from tinytensor.optim import GradScaler
+
+__all__ = [
+    "BatchSource",
+    "Run",
+    "join_state",
+    "load_model",
+    "refuse_fields",
+    "refuse_ranks",
+    "refuse_to_overwrite",
+    "require_tokenizer",
+    "split_state",
+]
+
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+_RAW = "weights."  # what training goes on with, beside the optimizer's state, where the average is kept
+
+
+class BatchSource(Protocol):
+    """Endless batches, each a function of its number: arrays with a row for each example."""
+
+    def __next__(self) -> tuple[IntArray, ...]:
+        """The next batch."""
+
+    def batch(self, step: int) -> tuple[IntArray, ...]:
+        """The batch of a step."""
+
+    def state_dict(self) -> dict[str, int | str]:
+        """The position, and what it is a position in."""
+
+    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
+        """Go on where `state_dict` was taken."""
+
+
+class Run:
+    """Everything that training needs, made from two configs or read from a run directory.
+
+    Other kinds of models are trained by subclasses: see masked.py and translate.py.
+
+    Args:
+        model_config: shape of the model; a vocab_size of 0 takes the tokenizer's.
+        train_config: data, seeds and sizes; `init_from` decides where the weights come from.
+        ranks: who trains it together; rank 0 prepares the data before the others come here.
+
+    Attributes:
+        model, optimizer, scaler, batches: what a step works on.
+        average: the moving average of the weights, or None.
+        spikes: what leaves accidents out, or None.
+        train_tokens, val_tokens: the splits; val_tokens is None if there is no validation split.
+        tokenizer: None for token files that come without one (nanoGPT's).
+        step: optimizer steps done.
+        best_loss: lowest validation loss so far, or None.
+        stopped_by: number of the signal that ended the training before its last step, or 0.
+
+    Raises:
+        ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used.
+    """
+
+    command = "train"  # what goes on with it
+    kind: type[GPT] = GPT  # what is trained
+    extra_tokens = 0  # ids behind those of the tokenizer
+    batches: BatchSource
+    stopped_by = 0
+    average: GPT | None = None
+    spikes: SpikeGuard | None = None
+    ranks: Communicator = LocalCommunicator()
+
+    def __init__(
+        self, model_config: GPTConfig, train_config: TrainConfig, ranks: Communicator | None = None
+    ) -> None:
+        self.train_config = train_config
+        self.ranks = self.ranks if ranks is None else ranks
+        require_writer("train")
+        tt.zeros(0, device=train_config.device)  # a device that is not there is said before the data are read
+        self.folder = Path(train_config.out_dir)
+        self.step = 0
+        self.best_loss: float | None = None
+        require_origin(train_config)
+        if is_model_folder(Path(train_config.init_from)):
+            require_kind({}, self.kind.__name__, Path(train_config.init_from))
+        resumed = None
+        if train_config.init_from == "resume":
+            resumed = newest_checkpoint(self.folder, note if self.ranks.rank == 0 else str)
+        if resumed is not None:
+            require_kind(resumed.state, self.kind.__name__, resumed.folder)
+            with reading_state(resumed.folder):
+                model_config = _resumed_model(resumed, model_config)
+                _refuse_other_ways(resumed, train_config)
+            self.read_data(prepared_before=True)
+        else:
+            with alone_in(self.folder, self.command) if self.ranks.rank == 0 else nullcontext():
+                refuse_to_overwrite(self.folder, self.command)
+                self.read_data(prepared_before=self.ranks.rank > 0)
+        self.contents = self.find_contents() if self.ranks.rank == 0 else {}
+        prompt = train_config.sample_prompt  # what is wrong with it is said now, not later
+        if train_config.sample_interval and self.tokenizer is not None and not self.tokenizer.encode(prompt):
+            raise tt.ArgumentError(
+                "train: --sample_prompt is empty",
+                why="a sample continues at least one token",
+                fix="leave it out, or set --sample_interval=0",
+            )
+        self.model_config = self._with_vocabulary(model_config)
+        tt.manual_seed(train_config.seed)
+        self.model = self.kind(self.model_config).to(train_config.device)
+        if resumed is None and train_config.init_from != "scratch":
+            load_weights(self.model, Path(train_config.init_from))
+        self.model.checkpoint_blocks = train_config.checkpoint_blocks
+        self.optimizer = optimizer_of(self.model, train_config)
+        if train_config.shard_optimizer:
+            self.optimizer = ShardedOptimizer(self.optimizer, self.ranks)
+        if train_config.spike_deviations:
+            self.spikes = SpikeGuard(train_config.spike_deviations, train_config.spike_window)
+        if train_config.ema_decay:
+            self.average = self.kind(self.model_config, tt.Generator(0)).to(train_config.device)
+            self.average.load_state_dict(self.model.state_dict())
+        self.scaler = GradScaler(enabled=train_config.dtype == "float16")
+        self.batches = self.make_batches()
+        if resumed is not None:
+            with reading_state(resumed.folder):
+                self._restore(resumed)
+
+    def read_data(self, prepared_before: bool) -> None:
+        """Set the tokenizer and the data; text is turned into token files once."""
+        self.tokenizer, self.train_tokens, self.val_tokens = self._data(prepared_before)
+
+    def make_batches(self) -> BatchSource:
+        """Batches of the training data, from the first on."""
+        config = self.train_config
+        return Batches(
+            self.train_tokens,
+            config.batch_size,
+            self.model_config.block_size,
+            config.batch_order,
+            stride=config.batch_stride or None,
+            seed=config.seed,
+            vocab_size=self.model_config.vocab_size,
+        )
+
+    def find_contents(self) -> dict[str, str]:
+        """What a resumed run must find again: name → hash. Reads all data once."""
+        files = {"training data": self.train_tokens, "validation data": self.val_tokens}
+        found = {name: file.digest() for name, file in files.items() if file is not None}
+        return found if self.tokenizer is None else {**found, "tokenizer": hash_of_tokenizer(self.tokenizer)}
+
+    def describe_data(self) -> str:
+        """How much there is, in a few words."""
+        val = f"{len(self.val_tokens):,}" if self.val_tokens is not None else "no"
+        return f"{len(self.train_tokens):,} training tokens, {val} validation tokens"
+
+    def _with_vocabulary(self, config: GPTConfig) -> GPTConfig:
+        """The config with the size of the vocabulary settled."""
+        size = self.train_tokens.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
+        if size is not None:
+            return config.with_vocab_size(size + self.extra_tokens)
+        if config.vocab_size:
+            return config
+        raise tt.ArgumentError(
+            f"train: the vocabulary of {self.train_tokens.path} is not known",
+            why="the token files come without meta.json and without a tokenizer",
+            fix="say how many tokens there are (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
+            "or name the tokenizer: --tokenizer=tokenizer.json",
+        )
+
+    def _data(self, prepared_before: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
+        """The tokenizer and the two splits; text is turned into token files once."""
+        config = self.train_config
+        require_data(config)
+        source = Path(config.data)
+        if config.data != "shakespeare" and (source / "train.bin").is_file():
+            saved = source / TOKENIZER
+            named = config.tokenizer not in ("char", "word")
+            path = saved if saved.is_file() else Path(config.tokenizer) if named else None
+            tokenizer = None if path is None else load_tokenizer(path)
+            if path is not None:
+                self.train_config = replace(config, tokenizer=str(path))
+            val = open_split(source, "val") if (source / "val.bin").is_file() else None
+            return tokenizer, open_split(source, "train"), val
+        prepared = self.folder / "data"
+        if prepared_before:
+            val = open_split(prepared, "val") if (prepared / "val.bin").is_file() else None
+            return load_tokenizer(prepared / TOKENIZER), open_split(prepared, "train"), val
+        if config.data == "shakespeare":
+            text = embedded_shakespeare()
+            tokenizer = choose(config.tokenizer, text)
+            return (tokenizer, *prepare_text(text, tokenizer, prepared))
+        if source.is_dir():
+            note(describe_files(source))
+        tokenizer = choose(config.tokenizer, read_texts(config.data))
+        return (tokenizer, *prepare(config.data, tokenizer, prepared))
+
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """The loss of a batch, inputs and targets of (B, T) each, with its history."""
+        return self.model.loss(*batch)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether `evaluate` has anything to look at."""
+        return self.val_tokens is not None
+
+    def evaluate(self) -> float:
+        """The loss of the validation split, or of its first `eval_batches`."""
+        assert self.val_tokens is not None
+        rows = max(self.train_config.batch_size, 16)
+        return evaluate(self.shown, self.val_tokens, rows, self.train_config.eval_batches)
+
+    @property
+    def shown(self) -> GPT:
+        """The model that is evaluated, sampled and kept: the average of the weights if there is one."""
+        return self.model if self.average is None else self.average
+
+    def follow(self) -> None:
+        """Move the average towards the weights, where there is one. The first steps weigh more than the decay
+        says: else the initial weights would stay in it for long.
+        """
+        if self.average is None:
+            return
+        share = 1 - min(self.train_config.ema_decay, (1 + self.step) / (10 + self.step))
+        with tt.no_grad():
+            for mean, p in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean += (p - mean) * share
+
+    def write_config(self) -> None:
+        """Write both configs and the tokenizer into the run directory, so that it can be read by itself."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        configs = {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
+        with atomic_write(self.folder / CONFIG) as file:
+            file.write(json.dumps(configs, indent=2).encode())
+        if self.tokenizer is not None:
+            self.tokenizer.save(self.folder / TOKENIZER)
+
+    # ---- checkpoints ------------------------------------------------------------------------------------
+
+    def save(self, *, best: bool = False) -> Path:
+        """Save a checkpoint of this moment: atomic, and enough to go on with equal bits, on any number of
+        ranks. All ranks call this, and the first one writes.
+        """
+        weights = {name: p.cpu().numpy() for name, p in self.shown.state_dict().items()}
+        arrays, scalars = split_state(self.optimizer.state_dict())
+        if self.ranks.rank > 0:
+            return self.folder / f"step_{self.step}"
+        if self.average is not None:
+            arrays |= {f"{_RAW}{name}": p.cpu().numpy() for name, p in self.model.state_dict().items()}
+        state = {
+            "kind": self.kind.__name__,
+            "model": to_dict(self.model_config),
+            "train": to_dict(self.train_config),
+            "batches": self.batches.state_dict(),
+            "generator": tt.default_generator.get_state(),
+            "optimizer": scalars,
+            "scaler": self.scaler.state_dict(),
+            "spikes": None if self.spikes is None else self.spikes.state_dict(),
+            "best_loss": self.best_loss,
+            "contents": self.contents,
+        }
+        keep = self.train_config.keep_checkpoints
+        return save_checkpoint(self.folder, self.step, weights, arrays, state, keep=keep, best=best)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if self.ranks.rank == 0:  # older runs saved the hash of train.bin alone, where meta.json had one
+            before = {"training data": checkpoint.state["sha256"]} if checkpoint.state.get("sha256") else {}
+            saved = checkpoint.state.get("contents", before)
+            require_same(saved, self.contents, self.command, self.folder)
+        self.step = checkpoint.step
+        best = checkpoint.state["best_loss"]
+        self.best_loss = None if best is None else float(best)
+        raw = {k.removeprefix(_RAW): a for k, a in checkpoint.optimizer.items() if k.startswith(_RAW)}
+        for model, arrays in ((self.model, raw or checkpoint.weights), (self.average, checkpoint.weights)):
+            if model is not None:
+                model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in arrays.items()})
+        wanted = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        kept = {k: a for k, a in checkpoint.optimizer.items() if not k.startswith(_RAW)}
+        self.optimizer.load_state_dict(join_state(kept, checkpoint.state["optimizer"]))
+        for group, options in zip(self.optimizer.param_groups, wanted, strict=True):
+            group.update(options)  # as the command line says today
+        if self.spikes is not None and checkpoint.state.get("spikes"):
+            self.spikes.load_state_dict(checkpoint.state["spikes"])
+        if "scaler" in checkpoint.state:  # older runs have none
+            self.scaler.load_state_dict(checkpoint.state["scaler"])
+        self.batches.load_state_dict(checkpoint.state["batches"])
+        tt.default_generator.set_state(checkpoint.state["generator"])
+
+
+def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> None:
+    """ArgumentError if a field is set that a command has no use for."""
+    for name in names:
+        default = getattr(TrainConfig, name)
+        if getattr(config, name) != default:
+            raise tt.ArgumentError(
+                f"--{name}={getattr(config, name)}: {command} has no use for it",
+                why="it would be ignored",
+                fix=f"leave it out, or set --{name}={default}",
+            )
+
+
+def refuse_ranks(ranks: Communicator, command: str) -> None:
+    """ArgumentError if several ranks would do what only one can."""
+    if ranks.size > 1:
+        raise tt.ArgumentError(
+            f"{command}: started on {ranks.size} ranks", why="it trains on one", fix="leave mpiexec out"
+        )
+
+
+def refuse_to_overwrite(folder: Path, command: str) -> None:
+    """ArgumentError if a folder, which the caller holds (see `alone_in`), has checkpoints already."""
+    if (folder / "latest").exists() or list_checkpoints(folder):
+        raise tt.ArgumentError(
+            f"{command}: {folder} holds a run already",
+            why="its checkpoints and log would be mixed with new ones",
+            fix=f"go on with --init_from=resume, choose another --out_dir, or remove {folder}",
+        )
+
+
+def _refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
+    """A run is resumed on the data, and with the optimizer, that it was started with."""
+    saved = {"optimizer": "adamw", **checkpoint.state["train"]}  # older runs had no choice
+    own = (Path(config.data) / TOKENIZER).is_file()  # token files bring theirs, whatever the config says
+    for name in ("data", "optimizer") if own else ("data", "tokenizer", "optimizer"):
+        if saved.get(name) != getattr(config, name):
+            raise tt.ArgumentError(
+                f"train: --{name}={getattr(config, name)}, but the run was started with {saved.get(name)}",
+                why="the same step would be another one",
+                fix=f"leave --{name} out, or start a new run from its weights: "
+                f"--init_from={checkpoint.folder} --out_dir=NEW",
+            )
+
+
+def _resumed_model(checkpoint: Checkpoint, wanted: GPTConfig) -> GPTConfig:
+    """The checkpoint's model; a different wish on the command line is an error, not ignored."""
+    saved = from_dict(GPTConfig, checkpoint.state["model"], source=str(checkpoint.folder))
+    asked = wanted if wanted.vocab_size else replace(wanted, vocab_size=saved.vocab_size)
+    if asked != saved:
+        differing = [k for k, v in to_dict(saved).items() if v != to_dict(asked)[k]]
+        raise tt.ArgumentError(
+            f"train: the checkpoint's model differs in {', '.join(differing)}",
+            why="a run is resumed with the model that it was started with",
+            fix="leave these fields out, or start a new run from its weights: "
+            f"--init_from={checkpoint.folder} --out_dir=NEW",
+        )
+    return saved
+
+
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """An optimizer's state as arrays by name and JSON values."""
+    arrays: dict[str, Array] = {}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        for key, value in values.items():
+            if isinstance(value, tt.Tensor):
+                arrays[f"{index}.{key}"] = value.cpu().numpy()
+            else:
+                scalars.setdefault(str(index), {})[key] = value
+    return arrays, {"state": scalars, "param_groups": state["param_groups"]}
+
+
+def join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's state from what `split_state` gave."""
+    state: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in saved["state"].items()}
+    for name, array in arrays.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tt.tensor(np.asarray(array))
+    return {"state": state, "param_groups": saved["param_groups"]}
+
+
+def load_model(
+    run_dir: str | os.PathLike[str], which: str | int = "best", kind: type[GPT] = GPT
+) -> tuple[GPT, Tokenizer | None]:
+    """The trained model of a run directory, in evaluation mode, and its tokenizer.
+
+    Args:
+        run_dir: folder of a run.
+        which: "best", "latest", or a step.
+        kind: what the run trained.
+
+    Returns:
+        model, tokenizer; the tokenizer is None if the run has none.
+
+    Raises:
+        ArgumentError: there is no such folder.
+        FormatError: there is no usable checkpoint, its config is damaged, or its model is of another kind.
+    """
+    folder = Path(run_dir)
+    if not folder.is_dir():
+        raise no_such_run(str(run_dir), "load_model")
+    if which == "best" and not (folder / "best").exists():
+        which = "latest"
+    checkpoint = load_checkpoint(folder, which)
+    require_kind(checkpoint.state, kind.__name__, checkpoint.folder)
+    config = from_dict(GPTConfig, checkpoint.state.get("model"), source=str(checkpoint.folder))
+    model = kind(config)
+    model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
+    saved = folder / TOKENIZER
+    return model.eval(), load_tokenizer(saved) if saved.is_file() else None
+
+
+def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer of a model that reads texts.
+
+    Args:
+        tokenizer: what came with the model.
+        who: the command that the user called.
+        path: of the model.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if tokenizer is None:
+        folder = Path(path).parent if Path(path).is_file() else path
+        raise tt.ArgumentError(
+            f"{who}: {path} has no {TOKENIZER}",
+            why="without it a text cannot be cut into tokens",
+            fix=f"copy the tokenizer to {folder}/{TOKENIZER}",
+        )
+    return tokenizer

@@ -1,0 +1,118 @@
+"""What training shows: a bar on a terminal, lines elsewhere. A broken stream does not end the training."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, TextIO
+
+from gpt.training.run_log import summary
+from gpt.training.stopping import SIGPIPE
+
+__all__ = ["Terminal"]
+
+_SHOWN = (("loss", "loss", ".3f"), ("val_loss", "val", ".3f"), ("tokens_per_second", "tok/s", ",.0f"))
+
+
+class Terminal:
+    """Standard output and standard error of a training.
+
+    Args:
+        quiet: show nothing.
+        ask: called with SIGPIPE when the reader of the output has gone, as in `… | head`.
+
+    Example:
+        >>> Terminal(quiet=False, ask=print).show({"step": 1, "loss": 2.5})
+        step      1  loss 2.5000
+    """
+
+    def __init__(self, *, quiet: bool, ask: Callable[[int], None]) -> None:
+        self.quiet, self.ask = quiet, ask
+        self._bar: Any = None
+        self._last: dict[str, Any] = {}  # the numbers of the last line of the log
+        self._beside: dict[str, str] = {}  # what stands beside the bar
+
+    def say(self, text: str) -> None:
+        """Print a text; above the bar if there is one."""
+        if self.quiet:
+            return
+        with self._writing(sys.stdout), self._bar.external_write_mode() if self._bar else nullcontext():
+            print(text, flush=True)
+
+    def show(self, values: Mapping[str, Any]) -> None:
+        """Show a line of the log: beside the bar if there is one. A validation loss always gets a line, with
+        the last numbers of the training.
+        """
+        if self.quiet:
+            return
+        if self._bar is None:
+            self.say(summary(values))
+            return
+        if "val_loss" in values:
+            self.say(summary({**self._last, **values}))
+        else:
+            self._last = dict(values)
+        for key, label, form in _SHOWN:
+            if values.get(key) is not None:
+                self._beside[label] = f"{values[key]:{form}}"
+        with self._writing(sys.stderr):
+            self._bar.set_postfix(self._beside, refresh=False)
+
+    def move(self, step: int) -> None:
+        """Move the bar, if there is one.
+
+        Args:
+            step: that was done.
+        """
+        if self._bar is not None:
+            with self._writing(sys.stderr):
+                self._bar.update(step - self._bar.n)
+
+    @contextmanager
+    def progress(self, step: int, steps: int) -> Iterator[None]:
+        """Show a bar within the block, where there are a terminal and tqdm.
+
+        Args:
+            step: where it begins.
+            steps: where it ends.
+        """
+        if not self.quiet and sys.stderr.isatty():
+            with contextlib.suppress(ImportError):
+                from tqdm import tqdm
+
+                # Shown after the first step: kernels that are compiled in it are a line of their own.
+                self._bar = tqdm(
+                    total=steps, initial=step, unit=" steps", dynamic_ncols=True, delay=1e-9, mininterval=0.2
+                )
+        try:
+            yield
+        finally:
+            if self._bar is not None:
+                with self._writing(sys.stderr):
+                    self._bar.close()
+                self._bar = None
+
+    @contextmanager
+    def _writing(self, stream: TextIO) -> Iterator[None]:
+        """Survive a stream that cannot be written any more; what is written from then on goes nowhere."""
+        try:
+            yield
+        except BrokenPipeError:
+            _to_nowhere(stream)
+            self.ask(SIGPIPE)
+        except (
+            OSError
+        ) as error:  # a full disk, or a terminal that is gone: the log and the checkpoints remain
+            _to_nowhere(stream)
+            if stream is sys.stdout:
+                with contextlib.suppress(OSError):
+                    print(f"note: training goes on without its output: {error.strerror}", file=sys.stderr)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,390 @@
+"""Training: `python -m gpt train [--preset=NAME] [--field=value …]`.
+
+The loop is here: forward, backward, clip, step; evaluation, log, samples and checkpoints in between. Ctrl-C,
+SIGTERM, SIGHUP and a reader of the output that leaves end it after the step: it saves and says how to go on.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import tinytensor as tt
+from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.console import counted
+from gpt.fields import parse_overrides, take_option
+from gpt.generation.generate import generate
+from gpt.presets import describe_presets, preset, with_warmup
+from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
+from gpt.training.health import HealthProbe, health_table
+from gpt.training.optimizer_setup import schedule_of
+from gpt.training.plan import plan
+from gpt.training.run import Run
+from gpt.training.run_lock import alone_in
+from gpt.training.run_log import truncate_log
+from gpt.training.stopping import asked_to_stop, exit_code
+from gpt.training.terminal import Terminal
+from gpt.training.utilization import Utilization
+from gpt.weights.checkpoint import list_checkpoints
+from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
+from gpt.weights.sources import is_model_folder, open_source
+from tinytensor.distributed import init
+from tinytensor.optim import clip_grad_norm_
+
+__all__ = ["Trainer", "configs_of", "describe", "files_of", "main", "train"]
+
+
+class Trainer:
+    """Takes a run from its step to `max_steps`.
+
+    Args:
+        run: what is trained.
+        quiet: print nothing.
+
+    Attributes:
+        stop_asked: number of the signal that asked to stop after this step, or 0.
+
+    Example:
+        >>> import tempfile
+        >>> from gpt.presets import configs_from
+        >>> words = ["--preset=tiny", "--max_steps=4", f"--out_dir={tempfile.mkdtemp()}/run"]
+        >>> Trainer(Run(*configs_from(words, default="tiny")), quiet=True).train().step
+        4
+    """
+
+    def __init__(self, run: Run, *, quiet: bool = False) -> None:
+        self.run = run
+        self.terminal = Terminal(quiet=quiet or run.ranks.rank > 0, ask=self.ask_to_stop)
+        self.config = run.train_config
+        self.team = Team(run)
+        self.log = self.team.log(run.folder)
+        self.lr = schedule_of(self.config)
+        self.stop_asked = 0
+        costs = plan(run.model_config, self.config, flops_per_second=1.0)
+        flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
+        self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
+        self.ids: tt.Tensor  # the inputs of the last batch, (B, T)
+        self.health: dict[str, Any] | None = None  # the last look, as it is in the log
+        self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
+
+    # ---- one step ---------------------------------------------------------------------------------------
+
+    def step(self) -> dict[str, float | None]:
+        """One optimizer step over `gradient_accumulation_steps` batches; its numbers, for the log."""
+        run, config = self.run, self.config
+        lr = self.lr.lr_at(run.step)
+        for group in run.optimizer.param_groups:
+            group["lr"] = lr
+        run.optimizer.zero_grad()
+        loss = self._gradients()
+        run.scaler.unscale_(run.optimizer)
+        looking = config.health_interval and (run.step + 1) % config.health_interval == 0
+        probe = HealthProbe(run.model) if looking else None  # before the gradients are clipped
+        norm = float(clip_grad_norm_(run.model.parameters(), config.grad_clip or math.inf))
+        self._check_finite("loss", loss)
+        if not run.scaler.enabled or run.scaler.get_scale() < 1:  # else the scaler skips the step
+            self._check_finite("norm of the gradient", norm)
+        accident = run.spikes is not None and math.isfinite(norm) and not run.spikes.accepts(loss, norm)
+        if not accident:
+            run.scaler.step(run.optimizer)
+        run.scaler.update()
+        run.follow()
+        run.step += 1
+        if accident:
+            self._report_accident(loss, norm)
+        if probe is not None and math.isfinite(norm):
+            self._report_health(probe)
+        numbers = {
+            "step": run.step,
+            "loss": loss,
+            "lr": lr,
+            "grad_norm": norm if math.isfinite(norm) else None,
+        }
+        return numbers if run.spikes is None else {**numbers, "skipped": run.spikes.skipped}
+
+    def _gradients(self) -> float:
+        """Forward and backward passes over the batches of one step, on all ranks; their mean loss."""
+        parts, total = self.config.gradient_accumulation_steps, 0.0
+        divisor = parts / self.team.share
+        for part in range(parts):
+            with self.precision():
+                loss = self.next_loss()
+            with self.team.accumulating(part + 1 < parts):
+                self.run.scaler.scale(loss / divisor if divisor != 1 else loss).backward()
+            total += loss.item() / divisor
+        return self.team.end_of_backward(total, bool(self.stop_asked))
+
+    def _report_accident(self, loss: float, norm: float) -> None:
+        step = self.run.step
+        self.log.write(step=step, skipped_loss=loss, skipped_grad_norm=norm)
+        self.terminal.say(
+            f"step {step:>6}  left out: loss {loss:.4f}, |g| {norm:.2f} lie far above the last ones"
+        )
+
+    def _report_health(self, probe: HealthProbe) -> None:
+        self.health = {"step": self.run.step, "health": probe.measure(self.ids)}
+        self.log.write(**self.health)
+
+    def next_loss(self) -> tt.Tensor:
+        """The loss of the next batch, with its history."""
+        batch = self.first_batch or next(self.run.batches)
+        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.team.rows(batch)]
+        loss: tt.Tensor = self.run.loss(self.ids, *others)
+        return loss
+
+    def precision(self) -> tt.autocast:
+        """The context of forward passes that the config's dtype asks for."""
+        dtype = tt.float16 if self.config.dtype == "float16" else tt.bfloat16
+        return tt.autocast(dtype, enabled=self.config.dtype != "float32")
+
+    def _check_finite(self, name: str, value: float) -> None:
+        """Stop before a number that is none reaches the weights, or a checkpoint."""
+        if math.isfinite(value):
+            return
+        steps = list_checkpoints(self.run.folder)
+        saved = f"the checkpoints {steps} in {self.run.folder} are unharmed" if steps else "nothing was saved"
+        go_on = (
+            "; go on with --init_from=resume, or from one checkpoint's weights: "
+            f"--init_from={self.run.folder}/step_N --out_dir=NEW"
+        )
+        raise tt.ArgumentError(
+            f"train: the {name} is {value} at step {self.run.step}",
+            why=f"the run has diverged; {saved}",
+            fix=f"lower --learning_rate{go_on if steps else ', and begin again'}",
+        )
+
+    def _save(self, *, best: bool = False) -> None:
+        weights = [p.detach() for p in self.run.model.parameters()]
+        self._check_finite("norm of the weights", float(tt.grad_norm(weights)))
+        self.team.check_equal()
+        self.run.save(best=best)
+
+    # ---- the loop ---------------------------------------------------------------------------------------
+
+    def train(self) -> Run:
+        """Train until `max_steps`, or until asked to stop; the run, with its last checkpoint saved."""
+        with alone_in(self.run.folder, self.run.command) if self.team.leads else nullcontext():
+            return self._train()
+
+    def ask_to_stop(self, signum: int) -> None:
+        """Save after this step, and train no further.
+
+        Args:
+            signum: the signal that asks for it.
+        """
+        self.stop_asked = signum
+
+    @property
+    def _stops(self) -> bool:
+        return self.team.stops(bool(self.stop_asked))
+
+    def _train(self) -> Run:
+        run, config = self.run, self.config
+        if self.team.leads:
+            run.write_config()
+            truncate_log(self.log.path, run.step)
+        if run.step >= config.max_steps:
+            self.terminal.say(
+                f"finished: step {run.step} of {config.max_steps}; go on with --max_steps=N above it"
+            )
+        run.model.train()
+        with self.terminal.progress(run.step, config.max_steps), asked_to_stop(self.ask_to_stop):
+            since, begun = run.step, time.perf_counter()
+            while run.step < config.max_steps and not self._stops:
+                numbers: dict[str, Any] = self.step()
+                if run.step % config.log_interval == 0 or run.step == config.max_steps:
+                    numbers |= self.speed(run.step - since, time.perf_counter() - begun)
+                    self.log.write(**numbers)
+                    self.terminal.show(numbers)
+                    since, begun = run.step, time.perf_counter()
+                self.terminal.move(run.step)
+                before = time.perf_counter()
+                self._between()
+                begun += time.perf_counter() - before  # what is between steps does not count as training
+            if self._stops and run.step < config.max_steps:
+                run.stopped_by = self.stop_asked or signal.SIGINT  # another rank was asked
+                self._save()
+                self.terminal.say(
+                    f"\nstopped at step {run.step}, saved in {run.folder}"
+                    f"\ngo on with: python -m gpt {run.command} --init_from=resume "
+                    f"--out_dir={shlex.quote(str(run.folder))}"
+                )
+        if self.health is not None:
+            self.terminal.say(health_table(self.health))
+        self.log.draw()
+        return run
+
+    def _between(self) -> None:
+        """What happens after some steps: evaluation, checkpoint, sample."""
+        run, config = self.run, self.config
+        last = run.step == config.max_steps
+        evaluating = last or (config.eval_interval and run.step % config.eval_interval == 0)
+        saving = evaluating or (config.checkpoint_interval and run.step % config.checkpoint_interval == 0)
+        best = False
+        if evaluating and run.has_validation:
+            with self.precision():
+                val_loss = run.evaluate()
+            self._check_finite("validation loss", val_loss)
+            best = run.best_loss is None or val_loss < run.best_loss
+            run.best_loss = val_loss if best else run.best_loss
+            self.log.write(step=run.step, val_loss=val_loss)
+            self.terminal.show({"step": run.step, "val_loss": val_loss})
+        if saving:
+            self._save(best=best)
+            self.log.draw()
+        sampling = config.sample_interval and run.step % config.sample_interval == 0 and self.team.leads
+        if sampling and run.tokenizer is not None:
+            self.terminal.say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
+
+    def sample(self) -> str:
+        """A text in the model's own words, from a generator of its own: training is not disturbed."""
+        run, config = self.run, self.config
+        assert run.tokenizer is not None
+        generator = tt.Generator(config.seed + run.step)
+        prompt = run.tokenizer.encode(config.sample_prompt)
+        training = run.shown.training
+        ids = generate(run.shown.eval(), prompt, config.sample_tokens, generator=generator)
+        run.shown.train(training)
+        return run.tokenizer.decode(prompt + list(ids))
+
+    def speed(self, steps: int, seconds: float) -> dict[str, float]:
+        """Tokens per second, and their share of the CPU's peak, for the log."""
+        tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
+        rate = tokens / max(seconds, 1e-9)
+        found = {"tokens_per_second": round(rate, 1)}
+        if self.used is not None:
+            with tt.no_grad(), self.precision():
+                share = self.used.share(rate)
+            found |= {} if share is None else {"mfu": round(share, 4)}
+        return found
+
+
+def train(
+    model_config: GPTConfig,
+    train_config: TrainConfig,
+    *,
+    quiet: bool = False,
+    kind: type[Run] = Run,
+    loop: type[Trainer] = Trainer,
+) -> Run:
+    """Train a model as two configs say; together with the other processes where `mpiexec` started several.
+
+    Args:
+        model_config: shape of the model.
+        train_config: data and recipe.
+        quiet: print nothing.
+        kind: the kind of run.
+        loop: what trains it.
+
+    Returns:
+        The run after its last step; its folder holds weights, configs, log and picture.
+
+    Raises:
+        ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used, or the loss is not
+            finite.
+        SaveError: the run directory cannot be written.
+        CommunicationError: several processes were started, and cannot find each other.
+    """
+    started = init()
+    with ends_all(started):
+        ranks, train_config = each_on_its_device(started, train_config)
+        with alone_in(train_config.out_dir, kind.command) if ranks.rank == 0 else nullcontext():
+            with first_one_first(ranks):
+                run = kind(model_config, train_config, ranks)
+            if not quiet and ranks.rank == 0:
+                print(describe(run), flush=True)
+            return loop(run, quiet=quiet).train()
+
+
+def files_of(folder: Path) -> list[str]:
+    """The names of a run's files, hidden ones left out."""
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def describe(run: Run) -> str:
+    """What is about to be trained, in four lines."""
+    model, config = run.model_config, run.train_config
+    return (
+        f"model  {counted(run.model.num_parameters(), 'parameter')}: {counted(model.n_layer, 'layer')}, "
+        f"{counted(model.n_head, 'head')}, "
+        f"{model.n_embd} wide, context {model.block_size}, vocabulary {model.vocab_size}\n"
+        f"data   {run.describe_data()}\n"
+        f"run    steps {run.step} to {config.max_steps}, "
+        f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, into {run.folder}\n"
+        f"device {config.device}, products in {config.dtype}"
+        + (
+            f", {run.ranks.size} ranks of {counted(tt.get_num_threads(), 'thread')}"
+            if run.ranks.size > 1
+            else ""
+        )
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt train`.
+
+    Args:
+        argv: `--preset=NAME` and `--field=value …`; with `--init_from=resume --out_dir=RUN` the fields of the
+            run are the defaults.
+
+    Returns:
+        Exit code 0; 128 + the signal's number if it was stopped: 130 by Ctrl-C, 143 by SIGTERM.
+
+    Raises:
+        ArgumentError: an unknown field, or a value of a wrong type.
+    """
+    if any(word in ("-h", "--help") for word in argv):
+        fields = describe_fields(*preset("shakespeare-char-cpu"))
+        print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{fields}")
+        return 0
+    run = train(*configs_of(argv, preset("shakespeare-char-cpu")))
+    if run.stopped_by:
+        return exit_code(run.stopped_by)
+    if run.ranks.rank == 0:
+        print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
+        does = "sample" if run.tokenizer is not None else "info"  # which needs no text
+        print(f"next   python -m gpt {does} {shlex.quote(str(run.folder))}")
+    return 0
+
+
+def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: Any) -> tuple[Any, ...]:
+    """The configs that a command line describes.
+
+    Args:
+        argv: `--preset=NAME`, or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
+            `--init_from=RUN`, or a folder of a model of Hugging Face, model and tokenizer are those of it.
+        begin: what the fields change where neither a preset nor a run is named.
+        own: further configs.
+
+    Returns:
+        model config, training config, and the further ones.
+
+    Raises:
+        ArgumentError: see `preset` and `parse_overrides`.
+
+    Example:
+        >>> model, train = configs_of(["--preset=tiny", "--n_layer=3"], preset("demo"))
+        >>> model.n_layer, train.max_steps
+        (3, 20)
+    """
+    name, words = take_option(argv, "preset")
+    origin, _ = take_option(words, "init_from")
+    folder, _ = take_option(words, "out_dir")
+    if name is not None:
+        begin = preset(name)
+    elif origin == "resume" and folder is not None and Path(folder).is_dir():
+        begin = read_configs(folder)
+    run = run_of(origin) if origin is not None else None
+    if run is not None:  # trained on: what the command line leaves open is as it was
+        begin = (begin[0] if name else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
+    elif origin is not None and is_model_folder(Path(origin)):
+        begin = (begin[0] if name else open_source(origin).config, with_tokenizer_of(Path(origin), begin[1]))
+    if origin != "resume":
+        words = with_warmup(words, begin[1].warmup_steps)
+    return parse_overrides(words, *begin, *own)

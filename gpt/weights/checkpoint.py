@@ -1,0 +1,535 @@
+"""What a run must keep in order to go on: weights, optimizer, state. Knows arrays and JSON, not models.
+
+A run directory holds `step_N/` (model.safetensors, optimizer.safetensors, state.json) and two small files,
+`latest` and `best`, each with the name of a folder. A save makes everything in `.checkpoint-step_N.tmp/`,
+brings it to the disk, renames it, and only then replaces `best` and `latest`: a process that dies at any
+moment, or a full disk, leaves the checkpoint before. What begins with `.checkpoint-` is such a remainder; the
+next save removes it, and leaves alone all else that is not a checkpoint.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt.weights.safetensors_file import Array, read_safetensors, sync_folder, write_safetensors
+from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
+from tinytensor.files import atomic_write, read_json
+
+__all__ = [
+    "Checkpoint",
+    "checkpoint_folder",
+    "list_checkpoints",
+    "load_checkpoint",
+    "newest_checkpoint",
+    "read_state",
+    "reading_state",
+    "require_kind",
+    "save_checkpoint",
+]
+
+_VERSION = 1
+_MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_FOLDER = re.compile(r"step_(?P<step>0|[1-9][0-9]{0,17})")
+_HIDDEN = re.compile(
+    rf"\.checkpoint-(?P<name>{_FOLDER.pattern})\.(?P<kind>tmp|old)"
+)  # being made, or replaced
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint as it was read.
+
+    Args:
+        step: the optimizer step after which it was saved.
+        weights: name → read-only array over the mapped file.
+        optimizer: the same for the optimizer.
+        state: what the training gave: configs, data position, generator, best loss.
+        folder: where it lies.
+    """
+
+    step: int
+    weights: Mapping[str, Array]
+    optimizer: Mapping[str, Array]
+    state: Mapping[str, Any]
+    folder: Path
+
+
+def save_checkpoint(
+    run_dir: str | os.PathLike[str],
+    step: int,
+    weights: Mapping[str, Array],
+    optimizer: Mapping[str, Array],
+    state: Mapping[str, Any],
+    *,
+    keep: int = 2,
+    best: bool = False,
+) -> Path:
+    """Save a checkpoint, make it the latest, and remove old ones.
+
+    Args:
+        run_dir: folder of the run; made if it does not exist.
+        step: optimizer steps done; a checkpoint of the same step is replaced.
+        weights: name → array.
+        optimizer: name → array; may be empty.
+        state: JSON values.
+        keep: how many checkpoints up to this step stay; the best stays besides.
+        best: whether this is the best one so far.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        ArgumentError: a negative step, keep below 1, or a state that JSON cannot hold.
+        DTypeError: an array that a weight file cannot hold.
+        SaveError: full disk or another failure of the file system; the checkpoints before are unharmed.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> save_checkpoint(run, 10, {"w": np.ones(3)}, {}, {"best_loss": 1.5}).name
+        'step_10'
+        >>> load_checkpoint(run).state["best_loss"]
+        1.5
+    """
+    _check_request(step, keep)
+    state_text = _state_text(state)
+    run_dir = Path(run_dir)
+    folder = run_dir / f"step_{step}"
+    temporary = _hidden(folder, "tmp")
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        _clean(run_dir)
+        _fill(temporary, step, weights, optimizer, state_text)
+        _install(temporary, folder)
+        for pointer in ("best", "latest") if best else ("latest",):  # the latest state knows the best loss
+            _replace_text(run_dir / pointer, f"{folder.name}\n")
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise SaveError(
+            f"save_checkpoint: step {step} could not be saved in {run_dir}",
+            why=_reason(error),
+            fix=f"free some space or check the folder, and go on; {_existing_steps(run_dir)}",
+        ) from None
+    _prune(run_dir, step, keep)
+    return folder
+
+
+def load_checkpoint(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Checkpoint:
+    """Read a checkpoint, and check every byte of it.
+
+    Args:
+        run_dir: folder of the run.
+        which: "latest", "best", or a step.
+
+    Returns:
+        The checkpoint; its arrays are mapped, not copied.
+
+    Raises:
+        ArgumentError: `which` is something else.
+        FormatError: it is missing or damaged; the message names the checkpoints that exist.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> for step in (1, 2):
+        ...     folder = save_checkpoint(run, step, {"w": np.full(2, step)}, {}, {})
+        >>> load_checkpoint(run).weights["w"].tolist(), load_checkpoint(run, 1).step
+        ([2, 2], 1)
+    """
+    run_dir = Path(run_dir)
+    with _usable(run_dir, which):
+        step = _step_of(run_dir, which)
+        return _read(_folder_of(run_dir, step), step)
+
+
+def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], object]) -> Checkpoint:
+    """Read the latest checkpoint, or the newest one before it that is not damaged.
+
+    Args:
+        run_dir: folder of the run.
+        warn: called with a text if it is not the latest.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        FormatError: there is none; of the latest one, why.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> for step in (1, 2):
+        ...     folder = save_checkpoint(run, step, {"w": np.full(2, step)}, {}, {})
+        >>> (folder / "model.safetensors").unlink()
+        >>> newest_checkpoint(run, warn=lambda text: print("going on from" in text)).step
+        True
+        1
+    """
+    run_dir = Path(run_dir)
+    try:
+        return load_checkpoint(run_dir)
+    except FormatError as error:
+        steps = list_checkpoints(run_dir)
+        with contextlib.suppress(OSError, ValueError):
+            latest = _pointed(run_dir, "latest")  # what lies beyond belongs to a run that went back
+            steps = [step for step in steps if step < latest]
+        for step in reversed(steps):
+            with contextlib.suppress(FormatError):
+                found = load_checkpoint(run_dir, step)
+                warn(f"{error.what}: {error.why}; going on from {found.folder}")
+                return found
+        raise
+
+
+def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Path:
+    """Find the folder of a checkpoint, without a look into it.
+
+    Args:
+        run_dir: folder of the run.
+        which: "latest", "best", or a step.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArgumentError: `which` is something else.
+        FormatError: it is missing; the message names the checkpoints that exist.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> save_checkpoint(run, 1, {"w": np.ones(2)}, {}, {}) == checkpoint_folder(run)
+        True
+    """
+    run_dir = Path(run_dir)
+    with _usable(run_dir, which):
+        return _folder_of(run_dir, _step_of(run_dir, which))
+
+
+def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
+    """List the steps that have a checkpoint.
+
+    Args:
+        run_dir: folder of the run.
+
+    Returns:
+        Steps in rising order; empty if there is no such folder.
+
+    Example:
+        >>> list_checkpoints("no/such/run")
+        []
+    """
+    try:
+        names = os.listdir(run_dir)
+    except OSError:
+        return []
+    found = {match["step"]: name for name in names if (match := _FOLDER.fullmatch(name) or _old(name))}
+    return sorted(int(step) for step, name in found.items() if _is_checkpoint(Path(run_dir, name)))
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What a run saved beside its weights, without a look at these; empty where that is no object.
+
+    Args:
+        folder: of the checkpoint.
+
+    Raises:
+        ArgumentError: the file cannot be read.
+        FormatError: it holds no JSON object.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> read_state(save_checkpoint(run, 1, {"w": np.ones(2)}, {}, {"kind": "GPT"}))
+        {'kind': 'GPT'}
+    """
+    state = read_json(folder / _STATE, "read_state").get("state")
+    return state if isinstance(state, dict) else {}
+
+
+def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
+    """Refuse a model of another kind, whose weights may have the same names.
+
+    Args:
+        state: of the checkpoint.
+        kind: the class of the model that is wanted.
+        folder: where it lies, for the message.
+
+    Raises:
+        FormatError: it holds another kind of model.
+
+    Example:
+        >>> require_kind({"kind": "Encoder"}, "Encoder", Path("runs/masked/step_1"))
+    """
+    found = state.get("kind", "GPT")  # imported, fine-tuned and older runs do not say
+    if found != kind:
+        commands = {"GPT": "train or sample", "Encoder": "masked", "EncoderDecoder": "translate"}
+        raise FormatError(
+            f"{folder} holds a model of kind {found}, not {kind}",
+            why="each kind looks at other tokens, so the same weights mean something else",
+            fix=f"use python -m gpt {commands.get(str(found), 'train')}",
+        )
+
+
+@contextlib.contextmanager
+def reading_state(folder: Path) -> Iterator[None]:
+    """Explain a state in which something is missing, or is of another kind than a run writes.
+
+    Args:
+        folder: of the checkpoint, or of its run, for the message.
+
+    Raises:
+        FormatError: what was done with the state failed for such a reason.
+
+    Example:
+        >>> with reading_state(Path("runs/demo")):
+        ...     {}["batches"]
+        Traceback (most recent call last):
+        ...
+        tinytensor.errors.FormatError: runs/demo holds a state that no run has written
+          why: KeyError: 'batches'
+          fix: restore the file state.json, or go on from an earlier checkpoint
+    """
+    try:
+        yield
+    except TinyTensorError:  # some are KeyErrors or TypeErrors, too
+        raise
+    except (LookupError, AttributeError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
+        raise FormatError(
+            f"{folder} holds a state that no run has written",
+            why=f"{type(error).__name__}: {error}",
+            fix=f"restore the file {_STATE}, or go on from an earlier checkpoint",
+        ) from error
+
+
+# --- saving -------------------------------------------------------------------------------------------
+
+
+def _check_request(step: int, keep: int) -> None:
+    """Check the numbers of a save."""
+    for name, value, low in (("step", step, 0), ("keep", keep, 1)):
+        if type(value) is not int or not low <= value < 10**18:
+            raise ArgumentError(
+                f"save_checkpoint: {name}={value!r}",
+                why=f"{name} is an int, {low} or more",
+                fix=f"use {name}={low}",
+            )
+
+
+def _state_text(state: Mapping[str, Any]) -> str:
+    """Write the state as JSON, refusing what would come back as something else."""
+    try:
+        text = json.dumps(dict(state), allow_nan=False)
+        same = json.loads(text) == _with_lists(state)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(
+            "save_checkpoint: the state is not JSON",
+            why=str(error),
+            fix="use int(…), float(…), lists and None; arrays belong to optimizer",
+        ) from None
+    if not same:
+        raise ArgumentError(
+            "save_checkpoint: the state would come back changed from JSON",
+            why="its keys must be texts",
+            fix="use str(…) for keys",
+        )
+    return text
+
+
+def _with_lists(value: Any) -> Any:
+    """Turn tuples into lists, as JSON does."""
+    if isinstance(value, Mapping):
+        return {key: _with_lists(item) for key, item in value.items()}
+    return [_with_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _fill(
+    folder: Path, step: int, weights: Mapping[str, Array], optimizer: Mapping[str, Array], state_text: str
+) -> None:
+    """Write the three files of a checkpoint and bring them to the disk."""
+    folder.mkdir()
+    checksums: dict[str, int] = {}
+    for name, tensors in ((_MODEL, weights), (_OPTIMIZER, optimizer)):
+        write_safetensors(folder / name, tensors)
+        checksums[name] = _checksum(folder / name)
+    head = json.dumps({"version": _VERSION, "step": step, "crc32": checksums})
+    _write_text(folder / _STATE, f'{head[:-1]}, "state": {state_text}}}\n')
+    sync_folder(folder)
+
+
+def _hidden(folder: Path, kind: str) -> Path:
+    """The name of a checkpoint that is being made ("tmp"), or about to be replaced ("old")."""
+    return folder.with_name(f".checkpoint-{folder.name}.{kind}")
+
+
+def _old(name: str) -> re.Match[str] | None:
+    """The match of a name that a checkpoint has while one of the same step takes its place."""
+    match = _HIDDEN.fullmatch(name)
+    return match if match and match["kind"] == "old" else None
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / _STATE).is_file()
+
+
+def _install(temporary: Path, folder: Path) -> None:
+    """Give a complete checkpoint its name. One of the same step steps aside until the new one is there, and
+    anything else for good.
+    """
+    aside = _hidden(folder, "old")
+    if os.path.lexists(folder):
+        if not _is_checkpoint(folder):
+            aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
+        os.rename(folder, aside)
+    os.rename(temporary, folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(_hidden(folder, "old"), ignore_errors=True)
+
+
+def _clean(run_dir: Path) -> None:
+    """Remove what an interrupted save has left; bring back what it had put aside."""
+    for remainder in list(run_dir.iterdir()):
+        match = _HIDDEN.fullmatch(remainder.name)
+        if match is None:
+            continue
+        name = run_dir / match["name"]
+        if match["kind"] == "old" and not name.exists():
+            os.rename(remainder, name)
+        elif remainder.is_dir():
+            shutil.rmtree(remainder)
+        else:
+            remainder.unlink()
+
+
+def _prune(run_dir: Path, step: int, keep: int) -> None:
+    """Remove old checkpoints. What cannot be removed, as a mapped file on Windows, waits for the next save.
+
+    Steps beyond this one belong to a run that was resumed further back; they stay until they are replaced.
+    """
+    try:
+        best = _pointed(run_dir, "best") if (run_dir / "best").exists() else None
+    except (OSError, ValueError):
+        return  # without knowing which is the best, none is removed
+    old = [s for s in list_checkpoints(run_dir) if s <= step][:-keep]
+    for s in old:
+        if s != best:
+            folder = run_dir / f"step_{s}"
+            with contextlib.suppress(OSError):
+                # Renamed first: a half-removed folder must not look like a checkpoint.
+                os.rename(folder, _hidden(folder, "tmp"))
+                shutil.rmtree(_hidden(folder, "tmp"))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a small file and bring it to the disk."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new one."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    sync_folder(path.parent)
+
+
+# --- loading ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _usable(run_dir: Path, which: str | int) -> Iterator[None]:
+    """Explain what keeps a checkpoint from being read."""
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # FormatError and JSON's errors are ValueErrors
+        raise FormatError(
+            f"load_checkpoint: no usable checkpoint {which!r} in {run_dir}",
+            why=_reason(error),
+            fix=f"load another one; {_existing_steps(run_dir)}",
+        ) from None
+
+
+def _step_of(run_dir: Path, which: str | int) -> int:
+    """Find the step that a name stands for."""
+    if type(which) is int and which >= 0:
+        return which
+    if which not in ("latest", "best"):
+        raise ArgumentError(
+            f"load_checkpoint: which={which!r}",
+            why="there are 'latest', 'best', and steps as ints",
+            fix="use which='latest'",
+        )
+    if not (run_dir / which).exists():
+        steps = list_checkpoints(run_dir)
+        if which == "best" or not steps:
+            raise ValueError(f"there is no file {which!r}")
+        return steps[-1]  # the very first save was interrupted before it could write `latest`
+    return _pointed(run_dir, which)
+
+
+def _pointed(run_dir: Path, pointer: str) -> int:
+    """Read the step out of a pointer file."""
+    name = (run_dir / pointer).read_bytes()[:64].decode("utf-8", errors="replace").strip()
+    match = _FOLDER.fullmatch(name)
+    if match is None:
+        raise ValueError(f"the file {pointer!r} holds {name!r} instead of step_N")
+    return int(match["step"])
+
+
+def _folder_of(run_dir: Path, step: int) -> Path:
+    """Find the folder of a step; it is aside if a save of the same step was interrupted."""
+    folder = run_dir / f"step_{step}"
+    for place in (folder, _hidden(folder, "old")):
+        if place.is_dir():
+            return place
+    raise ValueError(f"there is no folder step_{step}")
+
+
+def _read(folder: Path, step: int) -> Checkpoint:
+    """Read and check one folder; ValueError or OSError say what is wrong."""
+    record = json.loads((folder / _STATE).read_bytes().decode("utf-8"))
+    if not isinstance(record, dict) or record.keys() != {"version", "step", "crc32", "state"}:
+        raise ValueError(f"{_STATE} does not hold version, step, crc32 and state")
+    if record["version"] != _VERSION or record["step"] != step or not isinstance(record["state"], dict):
+        raise ValueError(f"{_STATE} is of version {record['version']!r} and step {record['step']!r}")
+    if record["crc32"] != {name: _checksum(folder / name) for name in (_MODEL, _OPTIMIZER)}:
+        raise ValueError("the bytes of its files have changed since they were written")
+    model, optimizer = (read_safetensors(folder / name).arrays() for name in (_MODEL, _OPTIMIZER))
+    return Checkpoint(step, model, optimizer, record["state"], folder)
+
+
+def _checksum(path: Path) -> int:
+    """Compute the CRC-32 of a file, which fails to notice a change once in four billion."""
+    checksum = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what an inner error found."""
+    return f"{error.what}: {error.why}" if isinstance(error, TinyTensorError) else str(error)
+
+
+def _existing_steps(run_dir: Path) -> str:
+    """Name the checkpoints that exist, for messages."""
+    steps = list_checkpoints(run_dir)
+    return f"complete checkpoints there: {', '.join(map(str, steps)) or 'none'}"

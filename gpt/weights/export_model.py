@@ -1,0 +1,51 @@
+"""`python -m gpt export RUN`: writes a trained model for other programs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpt.console import Parser
+from gpt.weights.pretrained import from_pretrained, save_pretrained, save_single
+from gpt.weights.weight_tensor import DTYPES
+from tinytensor.errors import ArgumentError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt export RUN --out=PATH`.
+
+    Args:
+        argv: the run directory, and options; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError, FormatError: the run cannot be read, or has no form in the format; nothing is written.
+        SaveError: the target cannot be written.
+    """
+    parser = Parser(
+        prog="python -m gpt export",
+        description="Write the model of a run for other programs. safetensors-hf: a folder that transformers "
+        "reads, for models of GPT-2's or Llama's architecture; safetensors: one file with our names and the "
+        "config inside, for any model.",
+    )
+    parser.add_argument("run", help="run directory, or anything that import takes")
+    parser.add_argument("--out", required=True, metavar="PATH", help="the new folder or file")
+    parser.add_argument("--format", default="safetensors-hf", choices=["safetensors-hf", "safetensors"])
+    parser.add_argument("--dtype", default="float32", choices=list(DTYPES), help="of the written weights")
+    args = parser.parse_args(argv)
+    out = Path(args.out)
+    if args.format == "safetensors" and out.suffix != ".safetensors":
+        raise ArgumentError(
+            f"export: --out={out} with --format=safetensors",
+            why="a single file is written, which import knows by the end of its name",
+            fix=f"write --out={out}.safetensors",
+        )
+    model, tokenizer = from_pretrained(args.run)
+    if args.format == "safetensors":
+        save_single(model, out, dtype=args.dtype)
+    else:
+        save_pretrained(model, out, tokenizer, dtype=args.dtype)
+    print(f"wrote {out}: {model.num_parameters():,} parameters in {args.dtype}")
+    return 0

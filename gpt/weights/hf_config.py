@@ -1,0 +1,256 @@
+"""Hugging Face's config.json and our GPTConfig: GPT-2, and the family of Llama (Mistral, Qwen3).
+
+What a config.json says beyond our fields must have the value that our model computes with; anything else is
+refused, since the model would be another one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from gpt.config import GPTConfig, from_dict, to_dict
+from gpt.weights.hf_names import GPT2, LLAMA, Naming
+from tinytensor.errors import ArgumentError, FormatError
+
+__all__ = ["config_from_hf", "config_to_hf", "naming_for"]
+
+_GELUS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu": "gelu_erf", "relu": "relu"}
+_GPT2_FIELDS = {
+    "vocab_size": "vocab_size",
+    "n_positions": "block_size",
+    "n_layer": "n_layer",
+    "n_head": "n_head",
+    "n_embd": "n_embd",
+}
+_LLAMA_FIELDS = {
+    "vocab_size": "vocab_size",
+    "max_position_embeddings": "block_size",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "hidden_size": "n_embd",
+    "intermediate_size": "n_inner",
+}
+# What our model does, where theirs has a choice. The first value is the default of a file that is silent.
+_GPT2_FIXED: dict[str, tuple[object, ...]] = {
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+_LLAMA_FIXED: dict[str, tuple[object, ...]] = {
+    "hidden_act": ("silu",),
+    "attention_bias": (False,),
+    "mlp_bias": (False,),
+    "partial_rotary_factor": (1.0, None),
+}
+_LLAMA_KINDS = ("llama", "mistral", "qwen3")
+
+
+def naming_for(config: GPTConfig) -> tuple[str, Naming]:
+    """The architecture of Hugging Face that computes what a model of ours does.
+
+    Args:
+        config: the model.
+
+    Returns:
+        Its model_type, and the names of its tensors.
+
+    Raises:
+        ArgumentError: there is none.
+
+    Example:
+        >>> naming_for(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))[0]
+        'gpt2'
+    """
+    kinds: dict[str, Naming] = {"gpt2": GPT2, **dict.fromkeys(_LLAMA_KINDS, LLAMA)}
+    differences = {kind: _differences(config, kind) for kind in kinds}
+    nearest = min(differences, key=lambda kind: len(differences[kind]))
+    if not differences[nearest]:
+        return nearest, kinds[nearest]
+    raise ArgumentError(
+        "naming_for: no architecture of Hugging Face is this model",
+        why=f"{nearest} comes nearest, but has {', '.join(differences[nearest])}",
+        fix="write our own names: --format=safetensors",
+    )
+
+
+def _differences(config: GPTConfig, kind: str) -> list[str]:
+    """What differs when the config that we would write is read back: `field=value, not ours`."""
+    if kind == "gpt2":
+        config = replace(config, bias=True)  # zeros are written for biases that a model does not have
+    known = kind != "gpt2" or config.activation in _GELUS.values()
+    written = config if known else replace(config, activation="gelu")
+    try:
+        again = _plain(config_from_hf(_described(written, kind), "config.json", dropout=config.dropout))
+    except FormatError as error:
+        return [error.why or error.what] * len(to_dict(config))  # further off than any other
+    return [f"{name}={again[name]}, not {own}" for name, own in _plain(config).items() if again[name] != own]
+
+
+def _plain(config: GPTConfig) -> dict[str, Any]:
+    """The fields of a config with the zeros that stand for a usual size filled in."""
+    own = to_dict(config)
+    usual = {"n_kv_head": config.n_head, "n_inner": 4 * config.n_embd}
+    return own | {name: own.get(name) or size for name, size in usual.items()}
+
+
+def config_from_hf(values: Mapping[str, Any], path: str, *, dropout: float = 0.0) -> GPTConfig:
+    """Read a config.json.
+
+    Args:
+        values: the object in the file.
+        path: named in errors.
+        dropout: of the config; theirs, which says how a model was trained, is not taken over.
+
+    Returns:
+        The config of the same model.
+
+    Raises:
+        FormatError: another architecture, a missing size, or a choice that our model does not have.
+
+    Example:
+        >>> sizes = {"vocab_size": 9, "n_positions": 8, "n_layer": 1, "n_head": 2, "n_embd": 4}
+        >>> config_from_hf({"model_type": "gpt2", **sizes}, "config.json").activation
+        'gelu'
+    """
+    kind = values.get("model_type")
+    if kind == "gpt2":
+        fields = _gpt2(values, path)
+    elif kind in _LLAMA_KINDS:
+        fields = _llama(values, path)
+    else:
+        _refuse(path, f"its model_type is {kind!r}; there are gpt2, {', '.join(_LLAMA_KINDS)}")
+    fields |= {"dropout": dropout}
+    kv_heads = fields.get("n_kv_head", 0)
+    if kv_heads == fields["n_head"]:
+        fields["n_kv_head"] = 0
+    return from_dict(GPTConfig, fields, source=path)
+
+
+def config_to_hf(
+    config: GPTConfig, *, dtype: str = "float32", separator: int | None = None
+) -> dict[str, Any]:
+    """Write a config.json that transformers reads.
+
+    Args:
+        config: the model.
+        dtype: of the weights beside it.
+        separator: id of the token between documents, or None.
+
+    Returns:
+        JSON values.
+
+    Raises:
+        ArgumentError: no architecture of Hugging Face is this model.
+
+    Example:
+        >>> config_to_hf(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))["n_positions"]
+        8
+    """
+    kind, _ = naming_for(config)
+    tokens = {"bos_token_id": separator, "eos_token_id": separator, "pad_token_id": None}
+    return {**_described(config, kind), **tokens, "torch_dtype": dtype}
+
+
+def _gpt2(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    fields = _sizes(values, path, _GPT2_FIELDS)
+    _check(values, path, _GPT2_FIXED)
+    activation = values.get("activation_function", "gelu_new")
+    if not isinstance(activation, str) or activation not in _GELUS:
+        _refuse(path, f"its activation_function is {activation!r}; there are {', '.join(_GELUS)}")
+    inner = values.get("n_inner")
+    if inner not in (None, 4 * fields["n_embd"]):
+        fields["n_inner"] = inner
+    return fields | {
+        "activation": _GELUS[activation],
+        "norm_eps": values.get("layer_norm_epsilon", 1e-5),
+        "tied_head": values.get("tie_word_embeddings", True),
+    }
+
+
+def _llama(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    fields = _sizes(values, path, _LLAMA_FIELDS)
+    _check(values, path, _LLAMA_FIXED)
+    kind = values["model_type"]
+    head_size = values.get("head_dim")
+    if head_size not in (None, fields["n_embd"] // fields["n_head"]):
+        _refuse(path, f"its head_dim is {head_size}; ours is hidden_size / num_attention_heads")
+    if fields["n_inner"] == 4 * fields["n_embd"]:
+        fields["n_inner"] = 0
+    window = values.get("sliding_window") if values.get("use_sliding_window", kind == "mistral") else None
+    return fields | {
+        "n_kv_head": values.get("num_key_value_heads") or fields["n_head"],
+        "bias": False,
+        "position": "rope",
+        "rope_theta": _rope_theta(values, path),
+        "norm": "rms_norm",
+        "activation": "swiglu",
+        "norm_eps": values.get("rms_norm_eps", 1e-6),
+        "sliding_window": window or 0,
+        "qk_norm": kind == "qwen3",
+        "tied_head": values.get("tie_word_embeddings", False),
+    }
+
+
+def _rope_theta(values: Mapping[str, Any], path: str) -> object:
+    """The base of the rotations; since version 5 of transformers it stands in rope_parameters."""
+    rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, Mapping) else rope
+    if kind != "default" or set(rope) - {"rope_type", "type", "rope_theta", "partial_rotary_factor"}:
+        _refuse(path, f"its rotations are scaled: {rope}")
+    _check(rope, path, {"partial_rotary_factor": (1.0, None)})
+    return rope.get("rope_theta", values.get("rope_theta", 10000.0))
+
+
+def _described(config: GPTConfig, kind: str) -> dict[str, Any]:
+    """The config.json of a model, if it is of this kind."""
+    own = to_dict(config)
+    if kind == "gpt2":
+        drops = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), config.dropout)
+        return {
+            "model_type": kind,
+            "architectures": ["GPT2LMHeadModel"],
+            **{theirs: own[ours] for theirs, ours in _GPT2_FIELDS.items()},
+            "n_inner": own.get("n_inner") or None,
+            "activation_function": {"gelu": "gelu_new", "gelu_erf": "gelu"}.get(
+                config.activation, config.activation
+            ),
+            "layer_norm_epsilon": config.norm_eps,
+            "tie_word_embeddings": config.tied_head,
+            **drops,
+        }
+    return {
+        "model_type": kind,
+        "architectures": [f"{kind.capitalize()}ForCausalLM"],
+        **{theirs: own[ours] for theirs, ours in _LLAMA_FIELDS.items() if ours in own},
+        "intermediate_size": own.get("n_inner") or 4 * config.n_embd,
+        "num_key_value_heads": own.get("n_kv_head") or config.n_head,
+        "head_dim": config.head_size,
+        "hidden_act": "silu",
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": own.get("rope_theta", 10000.0),
+        "attention_bias": False,
+        "attention_dropout": config.dropout,
+        "tie_word_embeddings": config.tied_head,
+        **({"sliding_window": own.get("sliding_window") or None} if kind == "mistral" else {}),
+    }
+
+
+def _sizes(values: Mapping[str, Any], path: str, names: Mapping[str, str]) -> dict[str, Any]:
+    for theirs in names:
+        if type(values.get(theirs)) is not int or values[theirs] < 1:
+            _refuse(path, f"its {theirs} is {values.get(theirs)!r}, not a positive integer")
+    return {ours: values[theirs] for theirs, ours in names.items()}
+
+
+def _check(values: Mapping[str, Any], path: str, fixed: Mapping[str, tuple[object, ...]]) -> None:
+    for name, allowed in fixed.items():
+        if values.get(name, allowed[0]) not in allowed:
+            _refuse(path, f"its {name} is {values[name]!r}; our model computes with {allowed[0]!r}")
+
+
+def _refuse(path: str, why: str) -> NoReturn:
+    raise FormatError(
+        f"{path} describes a model that cannot be built here",
+        why=why,
+        fix="use a model of GPT-2's or Llama's architecture; a damaged config.json is best downloaded again",
+    )

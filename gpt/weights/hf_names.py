@@ -1,0 +1,193 @@
+"""How our tensors are named and stored in the files of others: Hugging Face's GPT-2 and Llama, GGUF.
+
+Ours are GPT-2's: matrices (in, out), queries, keys and values side by side in one. Where a file has them
+apart and turned round, a tensor of ours is joined from its parts and seen through strides. Knows names and
+shapes, neither files nor models.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.config import GPTConfig
+from gpt.training.plan import parameter_shapes
+from gpt.weights.safetensors_file import Array
+
+__all__ = ["GGUF_GPT2", "GGUF_LLAMA", "GPT2", "LLAMA", "OURS", "Naming", "Place", "places"]
+
+_IN_BLOCK = re.compile(r"h\.(\d+)\.(.+)\.(weight|bias)")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The names of one kind of file.
+
+    Args:
+        title: for messages.
+        prefix: before all names but the head's; files without it are read, too.
+        block: before the names of block N, with {} for N.
+        names: module of ours → theirs, several if they keep its parts apart; of a block without `h.N.`.
+        turned: matrices of linear layers are stored as (out, in).
+        interleaved: rows of queries and keys are in the order of RoPE on neighbouring channels.
+        ignored: names that hold no weights: buffers which old files carry along.
+    """
+
+    title: str
+    prefix: str = ""
+    block: str = "h.{}."
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    turned: bool = False
+    interleaved: bool = False
+    ignored: re.Pattern[str] = re.compile(r"(?!)")
+
+    def plain(self, name: str) -> str:
+        """A name of a file without the prefix."""
+        return name.removeprefix(self.prefix)
+
+    def full(self, name: str) -> str:
+        """A name as it is written into a file."""
+        return name if name.startswith("lm_head.") else self.prefix + name
+
+    def theirs(self, name: str) -> tuple[str, ...]:
+        """The names, without prefix, of the parts of a tensor of ours."""
+        inside = _IN_BLOCK.fullmatch(name)
+        module, kind = (inside[2], inside[3]) if inside else name.rsplit(".", 1)
+        before = self.block.format(inside[1]) if inside else ""
+        return tuple(f"{before}{part}.{kind}" for part in self.names.get(module, (module,)))
+
+
+_BUFFERS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)|(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+
+OURS = Naming("a file of ours")
+GPT2 = Naming("GPT-2", prefix="transformer.", ignored=_BUFFERS)
+LLAMA = Naming(
+    "Llama",
+    prefix="model.",
+    block="layers.{}.",
+    names={
+        "wte": ("embed_tokens",),
+        "ln_f": ("norm",),
+        "ln_1": ("input_layernorm",),
+        "ln_2": ("post_attention_layernorm",),
+        "attn.c_attn": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "attn.c_proj": ("self_attn.o_proj",),
+        "attn.q_norm": ("self_attn.q_norm",),
+        "attn.k_norm": ("self_attn.k_norm",),
+        "mlp.c_gate": ("mlp.gate_proj",),
+        "mlp.c_fc": ("mlp.up_proj",),
+        "mlp.c_proj": ("mlp.down_proj",),
+    },
+    turned=True,
+    ignored=_BUFFERS,
+)
+_GGUF_BLOCK = {
+    "wte": ("token_embd",),
+    "wpe": ("position_embd",),
+    "ln_f": ("output_norm",),
+    "lm_head": ("output",),
+    "ln_1": ("attn_norm",),
+    "ln_2": ("ffn_norm",),
+    "attn.c_proj": ("attn_output",),
+    "attn.q_norm": ("attn_q_norm",),
+    "attn.k_norm": ("attn_k_norm",),
+    "mlp.c_gate": ("ffn_gate",),
+    "mlp.c_fc": ("ffn_up",),
+    "mlp.c_proj": ("ffn_down",),
+}
+GGUF_GPT2 = Naming(
+    "GPT-2 in GGUF", block="blk.{}.", names=_GGUF_BLOCK | {"attn.c_attn": ("attn_qkv",)}, turned=True
+)
+GGUF_LLAMA = Naming(
+    "Llama in GGUF",
+    block="blk.{}.",
+    names=_GGUF_BLOCK | {"attn.c_attn": ("attn_q", "attn_k", "attn_v")},
+    turned=True,
+    interleaved=True,
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor of ours lies in a file.
+
+    Args:
+        shape: of our tensor.
+        parts: their names, in the order in which they lie side by side along our last axis.
+        widths: how much of our last axis each part is.
+        turned: the parts are stored as (out, in).
+        heads: of each part; above 0 where its rows are interleaved.
+    """
+
+    shape: tuple[int, ...]
+    parts: tuple[str, ...]
+    widths: tuple[int, ...]
+    turned: bool
+    heads: tuple[int, ...]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each part as the file has it."""
+        ours = {part: (*self.shape[:-1], width) for part, width in zip(self.parts, self.widths, strict=True)}
+        return {part: shape[::-1] if self.turned else shape for part, shape in ours.items()}
+
+    def gather(self, read: Callable[[str], Array]) -> Array:
+        """Our tensor from its parts: a view of a single part, a copy of several.
+
+        Args:
+            read: name of a part → its array, of the shape that `shapes` tells.
+
+        Returns:
+            An array of our shape; turned round by its strides.
+        """
+        arrays = [
+            _rotate_half(read(part), n) if n else read(part)
+            for part, n in zip(self.parts, self.heads, strict=True)
+        ]
+        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=0 if self.turned else -1)
+        return joined.T if self.turned else joined
+
+    def scatter(self, array: Array) -> dict[str, Array]:
+        """Views of our tensor as the parts of a file: the inverse of `gather`, nothing interleaved."""
+        ends = np.cumsum(self.widths)
+        views = [array[..., end - width : end] for width, end in zip(self.widths, ends, strict=True)]
+        return {part: view.T if self.turned else view for part, view in zip(self.parts, views, strict=True)}
+
+
+def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
+    """Where every tensor of a model lies in a file.
+
+    Args:
+        config: the model.
+        naming: of the file.
+
+    Returns:
+        Our name → place; the names of parts have no prefix.
+
+    Raises:
+        ArgumentError: the vocabulary of the config is not settled.
+
+    Example:
+        >>> config = GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4)
+        >>> places(config, GPT2)["h.0.attn.c_attn.weight"].parts
+        ('h.0.attn.c_attn.weight',)
+    """
+    found = {}
+    for name, shape in parameter_shapes(config).items():
+        parts = naming.theirs(name)
+        together = len(parts) == 1
+        query, rest = config.n_embd, (shape[-1] - config.n_embd) // 2  # grouped heads have fewer keys
+        widths = (shape[-1],) if together else (query, rest, rest)
+        heads = (0,) * len(parts)
+        if naming.interleaved and not together:
+            heads = (query // config.head_size, rest // config.head_size, 0)
+        turned = naming.turned and len(shape) == 2 and name.startswith("h.")
+        found[name] = Place(shape, parts, widths, turned, heads)
+    return found
+
+
+def _rotate_half(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """From rows whose neighbours are rotated together (GGUF) to halves that are (Hugging Face, ours)."""
+    pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])  # (nh, hs/2, 2, C)
+    return pairs.swapaxes(1, 2).reshape(rows.shape)

@@ -1,0 +1,81 @@
+"""`python -m gpt import PATH`: makes a run directory of a model from elsewhere, for all other commands."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gpt.config import TrainConfig, to_dict
+from gpt.console import Parser
+from gpt.models.gpt import GPT
+from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.weights.checkpoint import save_checkpoint
+from gpt.weights.pretrained import from_pretrained
+from tinytensor.files import PathLike, atomic_folder, atomic_write
+
+__all__ = ["main", "write_run"]
+
+
+def write_run(model: GPT, tokenizer: Tokenizer | None, folder: PathLike, who: str = "write_run") -> None:
+    """Make a run directory of a model: its config, its tokenizer, and one checkpoint at step 0.
+
+    Args:
+        model: any.
+        tokenizer: None if there is none; then commands that read text cannot use the run.
+        folder: a new folder; it appears when it is complete.
+        who: the function that the user called, for errors.
+
+    Raises:
+        ArgumentError: there is something in the folder.
+        SaveError: it cannot be written; nothing is left of it.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from gpt.config import GPTConfig
+        >>> from gpt.training.run import load_model
+        >>> run = pathlib.Path(tempfile.mkdtemp()) / "run"
+        >>> write_run(GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4)), None, run)
+        >>> load_model(run)[0].config.n_head
+        2
+    """
+    train = TrainConfig(out_dir=str(folder))
+    if tokenizer is not None:
+        train = replace(train, tokenizer=f"{folder}/tokenizer.json")
+    configs = {"model": to_dict(model.config), "train": to_dict(train)}
+    weights = {name: p.cpu().numpy() for name, p in model.state_dict().items()}
+    with atomic_folder(folder, who) as new:
+        with atomic_write(new / "config.json") as file:
+            file.write(json.dumps(configs, indent=2).encode())
+        if tokenizer is not None:
+            tokenizer.save(new / "tokenizer.json")
+        save_checkpoint(new, 0, weights, {}, configs)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt import PATH --out_dir=RUN`.
+
+    Args:
+        argv: the folder, file or hub name, and options; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError, FormatError: the model cannot be read; the target stays untouched.
+        SaveError: the run directory cannot be written.
+    """
+    parser = Parser(
+        prog="python -m gpt import",
+        description="Make a run directory of a model: of Hugging Face's safetensors (GPT-2, Llama), of GGUF, "
+        "or of another run. Then sample, chat, eval and trace work on it, and training can start from it.",
+    )
+    parser.add_argument("path", help="folder, .safetensors or .gguf file, or a name on the Hugging Face hub")
+    parser.add_argument("--out_dir", required=True, metavar="RUN", help="the new run directory")
+    parser.add_argument("--block_size", type=int, default=0, help="a shorter context than the model's")
+    args = parser.parse_args(argv)
+    model, tokenizer = from_pretrained(args.path, block_size=args.block_size)
+    write_run(model, tokenizer, args.out_dir, "import")
+    words = "no tokenizer" if tokenizer is None else repr(tokenizer)
+    print(f"wrote {args.out_dir}: {model.num_parameters():,} parameters, {words}")
+    if tokenizer is not None:
+        print(f'try: python -m gpt sample {args.out_dir} --prompt="The"')
+    return 0

@@ -1,0 +1,203 @@
+"""`python -m gpt info PATH`: the tensors in a model's file, counted by group; nothing but the header is read.
+
+Queries, keys and values lie side by side in one matrix of GPT-2; the last table shows them as views of it.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.config import GPTConfig, to_dict
+from gpt.console import Parser
+from gpt.weights.hf_names import Place, places
+from gpt.weights.safetensors_file import read_safetensors
+from gpt.weights.sources import Source, open_source
+from gpt.weights.weight_tensor import Stored, tensors_of
+
+__all__ = ["inventory", "main", "projections"]
+
+_BLOCK = re.compile(r"(?<![\w.])((?:transformer\.|model\.)?(?:h|layers|blk))\.\d+\.")
+_GROUPS = [  # by the beginning of our name, without the block
+    ("token embeddings", r"wte\."),
+    ("positions", r"wpe\."),
+    ("attention", r"attn\.c_"),
+    ("feed-forward", r"mlp\."),
+    ("norms", r"ln_|attn\.[qk]_norm"),
+    ("output head", r"lm_head\."),
+]
+
+
+def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
+    """A table of tensors: name, shape, strides, dtype, bytes.
+
+    Args:
+        tensors: name → tensor, mapped.
+        alike: one line for tensors that differ only in the number of their block.
+
+    Returns:
+        Lines for a terminal.
+
+    Example:
+        >>> from gpt.weights.safetensors_file import Entry
+        >>> from gpt.weights.weight_tensor import stored
+        >>> tensors = {f"h.{n}.w": stored(Entry("F32", np.ones((2, 3), np.float32)), "w") for n in range(4)}
+        >>> print(inventory(tensors))
+        tensor  blocks  shape   strides  dtype  bytes
+        h.N.w   4       (2, 3)  (3, 1)   F32       96
+    """
+    lines: dict[tuple[str, str, str, str], list[int]] = {}
+    for name, tensor in tensors.items():
+        shown = _BLOCK.sub(r"\1.N.", name) if alike else name
+        strides = "blocks" if tensor.strides is None else str(tensor.strides)
+        key = (shown, str(tensor.shape), strides, tensor.dtype)
+        lines.setdefault(key, []).append(tensor.array.nbytes)
+    rows = [
+        (shown, str(len(sizes)) if len(sizes) > 1 else "", *rest, f"{sum(sizes):,}")
+        for (shown, *rest), sizes in lines.items()
+    ]
+    return _table([("tensor", "blocks", "shape", "strides", "dtype", "bytes"), *rows])
+
+
+def parameters(source: Source) -> str:
+    """A table of parameters by group; what the model does not use comes last.
+
+    Args:
+        source: an opened model.
+
+    Returns:
+        Lines for a terminal.
+    """
+    owners = _owners(source)
+    counts: dict[str, list[int]] = {title: [0, 0] for title, _ in _GROUPS} | {"not used": [0, 0]}
+    for name, tensor in source.tensors.items():
+        ours = owners.get(source.naming.plain(name))
+        for value, amount in enumerate((int(np.prod(tensor.shape)), tensor.array.nbytes)):
+            counts[_group(ours)][value] += amount
+    total = sum(count for title, (count, _) in counts.items() if title != "not used")
+    rows = [
+        (title, f"{count:,}", f"{size:,}", f"{count / total:.1%}" if title != "not used" else "")
+        for title, (count, size) in counts.items()
+        if size
+    ]
+    size = sum(size for title, (_, size) in counts.items() if title != "not used")
+    head = ("group", "parameters", "bytes", "share")
+    return _table([head, *rows, ("model", f"{total:,}", f"{size:,}", "100.0%")], right=(1, 2, 3))
+
+
+def projections(source: Source) -> str:
+    """Where the matrices of queries, keys and values of block 0 are: views of one matrix, or tensors apart.
+
+    Args:
+        source: an opened model.
+
+    Returns:
+        Lines for a terminal.
+    """
+    place = places(source.config, source.naming)["h.0.attn.c_attn.weight"]
+    names = {source.naming.plain(name): name for name in source.tensors}
+    if any(part not in names for part in place.parts):
+        return f"queries, keys and values: {', '.join(place.parts)} is not in the file"
+    stored = [source.tensors[names[part]] for part in place.parts]
+    if len(stored) > 1 or stored[0].strides is None:
+        return (
+            f"queries, keys and values: {', '.join(names[part] for part in place.parts)} in the file; "
+            f"in our model views of one matrix {place.shape}, which is made when it is loaded"
+        )
+    whole = tt.from_numpy(stored[0].array.T if place.turned else stored[0].array)  # (C, (nh + 2 nkv) hs)
+    C, hs = source.config.n_embd, source.config.head_size
+    groups = (whole.shape[1] - C) // 2  # (nkv hs): keys, and values as many
+    spans = {
+        "W_q": (0, C),
+        "W_k": (C, C + groups),
+        "W_v": (C + groups, whole.shape[1]),
+        "W_q, last head": (C - hs, C),
+        "W_k, last head": (C + groups - hs, C + groups),
+    }
+    rows: list[Sequence[str]] = [("view", "of columns", "shape", "strides", "offset", "memory")]
+    for title, (begin, end) in spans.items():
+        view = whole[:, begin:end]
+        shares = "shared" if np.shares_memory(view.numpy(), stored[0].array) else "a copy"
+        columns, layout = f"[:, {begin}:{end}]", (view.shape, view.strides, view.offset)
+        rows.append((title, columns, *map(str, layout), shares))
+    title = f"{names[place.parts[0]]} {whole.shape}: queries, keys and values, steps in elements"
+    return f"{title}\n{_table(rows, right=(4,))}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt info PATH`.
+
+    Args:
+        argv: a run directory, folder, file or hub name, and options; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError, FormatError: there is no such file, or it is damaged.
+    """
+    parser = Parser(
+        prog="python -m gpt info",
+        description="List the tensors of a model's file: names, shapes, strides, dtypes, bytes; parameters "
+        "by group; queries, keys and values as views. Only headers are read.",
+    )
+    parser.add_argument("path", help="run directory, folder, .safetensors or .gguf file, or a hub name")
+    parser.add_argument("--all", action="store_true", help="a line for each tensor, not one for all blocks")
+    args = parser.parse_args(argv)
+    try:
+        source = open_source(args.path)
+    except tt.FormatError as error:
+        if not (args.path.endswith(".safetensors") and Path(args.path).is_file()):
+            raise
+        tensors = tensors_of(read_safetensors(args.path))
+        print(inventory(tensors, alike=not args.all))
+        print(f"\nno counts by group: {error.what}: {error.why}")
+        return 0
+    print(f"{source.path}: the names of {source.naming.title}")
+    print("  " + ", ".join(_differing(source.config)))
+    print(f"\n{inventory(_in_order(source), alike=not args.all)}")
+    print(f"\n{parameters(source)}")
+    print(f"\n{projections(source)}")
+    return 0
+
+
+def _differing(config: GPTConfig) -> list[str]:
+    """The sizes of a model, and the choices that are not GPT-2's."""
+    usual = {field.name: field.default for field in dataclasses.fields(config)}
+    return [f"{name}={value}" for name, value in to_dict(config).items() if value != usual[name]]
+
+
+def _in_order(source: Source) -> dict[str, Stored]:
+    """The tensors in the order of the forward pass; those that the model does not use come last."""
+    order = {part: at for at, part in enumerate(_owners(source))}
+    plain = source.naming.plain
+    names = sorted(source.tensors, key=lambda name: order.get(plain(name), len(order)))
+    return {name: source.tensors[name] for name in names}
+
+
+def _owners(source: Source) -> dict[str, str]:
+    """Part of the file, without prefix → the tensor of ours that it belongs to."""
+    wanted: Mapping[str, Place] = places(source.config, source.naming)
+    return {part: name for name, place in wanted.items() for part in place.parts}
+
+
+def _group(name: str | None) -> str:
+    """The title of the group that a tensor of ours counts in."""
+    inside = re.sub(r"^h\.\d+\.", "", name or "")
+    return next((title for title, beginning in _GROUPS if re.match(beginning, inside)), "not used")
+
+
+def _table(rows: Sequence[Sequence[str]], right: Sequence[int] = (5,)) -> str:
+    """Columns of equal width, two spaces apart; those in `right` end at the same place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

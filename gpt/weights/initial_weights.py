@@ -1,0 +1,61 @@
+"""The weights that a training begins with, where it goes on from those of another run or model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.config import GPTConfig, to_dict
+from gpt.models.gpt import GPT
+from gpt.weights.checkpoint import load_checkpoint, read_state, require_kind
+from gpt.weights.safetensors_file import Array, read_safetensors
+from gpt.weights.sources import is_model_folder, open_source
+
+__all__ = ["load_weights"]
+
+
+def load_weights(model: GPT, path: Path) -> None:
+    """Copy weights into a model: from a .safetensors file, a checkpoint folder, a run directory (its best), a
+    folder of a model of Hugging Face.
+
+    Args:
+        model: of the same shape.
+        path: file or folder.
+
+    Raises:
+        ArgumentError, ShapeError: the names or shapes are not the model's.
+        FormatError: the file is damaged, or they are those of a model of another kind.
+    """
+    if is_model_folder(path):
+        source = open_source(path)
+        _require_shape(model.config, source.config, path)
+        found = source.weights()
+        if "wpe.weight" in found:
+            found["wpe.weight"] = found["wpe.weight"][: model.config.block_size]
+        arrays: Mapping[str, Array] = found
+    elif path.is_dir() and not (path / "model.safetensors").is_file():
+        checkpoint = load_checkpoint(path, "best" if (path / "best").exists() else "latest")
+        require_kind(checkpoint.state, type(model).__name__, checkpoint.folder)
+        arrays = checkpoint.weights
+    else:
+        if (path / "state.json").is_file():
+            require_kind(read_state(path), type(model).__name__, path)
+        file = path / "model.safetensors" if path.is_dir() else path
+        arrays = read_safetensors(file).arrays()
+    model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()})
+
+
+def _require_shape(config: GPTConfig, saved: GPTConfig, path: Path) -> None:
+    """ArgumentError unless weights fit: only dropout may differ, and a context may be shorter."""
+    free = {"dropout", "block_size"} if config.block_size <= saved.block_size else {"dropout"}
+    now, before = to_dict(config), to_dict(saved)
+    if differing := [name for name in before if name not in free and now[name] != before[name]]:
+        name = differing[0]
+        raise tt.ArgumentError(
+            f"train: --init_from={path}: its model has {name}={before[name]}, not {now[name]}",
+            why="weights fit one shape of model",
+            fix=f"leave --{name} and --preset out: the model is that of the folder",
+        )

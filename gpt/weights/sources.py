@@ -1,0 +1,334 @@
+"""Folders and files of weights: found, opened, checked, mapped. `pretrained.py` reads what is in them.
+
+Nothing is ever unpickled: a file that could run code when it is read is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from gpt.config import GPTConfig, from_dict
+from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.weights.checkpoint import (
+    checkpoint_folder,
+    list_checkpoints,
+    load_checkpoint,
+    read_state,
+    require_kind,
+)
+from gpt.weights.gguf_file import read_gguf
+from gpt.weights.hf_config import config_from_hf
+from gpt.weights.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
+from gpt.weights.init_from import no_such_run
+from gpt.weights.installed_models import is_package, weights_in
+from gpt.weights.safetensors_file import Array, read_safetensors
+from gpt.weights.weight_tensor import Stored, tensors_of
+from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
+from tinytensor.files import read_json
+
+__all__ = ["CONFIG", "METADATA", "WEIGHTS", "Source", "is_model_folder", "is_run", "open_source"]
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+METADATA = "gpt_config"  # where a single file of ours keeps its config
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_TOKENIZERS = ("tokenizer.json", "vocab.bpe", "merges.txt", "tokenizer.model")
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_HUB_FILES = ["*.safetensors", "*.json", "vocab.bpe", "merges.txt", "tokenizer.model"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder or file of weights that was opened, not yet read.
+
+    Args:
+        path: what was opened.
+        config: the model in it.
+        naming: how its tensors are called.
+        tensors: name in the file → tensor, mapped.
+        tokenizer: reads the tokenizer; gives None if there is none.
+        verify: checks what can be checked beyond names and shapes.
+    """
+
+    path: Path
+    config: GPTConfig
+    naming: Naming
+    tensors: Mapping[str, Stored]
+    tokenizer: Callable[[], Tokenizer | None]
+    verify: Callable[[], object] = lambda: None
+
+    def weights(self) -> dict[str, Array]:
+        """Read the tensors of the model under our names.
+
+        Returns:
+            Name → float32 array of our shape; on the mapped file where the file has it as we do.
+
+        Raises:
+            FormatError: tensors are missing, of another shape, not finite, or of no use to the model.
+        """
+        self.verify()
+        names = self._plain_names()
+        wanted = places(self.config, self.naming)
+        self._check_names(names, wanted)
+        self._check_shapes(names, wanted)
+        return {name: place.gather(lambda part: self._finite(names[part])) for name, place in wanted.items()}
+
+    def _plain_names(self) -> dict[str, str]:
+        """Names without prefix → names in the file."""
+        names = {self.naming.plain(name): name for name in self.tensors}
+        if len(names) < len(self.tensors):
+            self._refuse("some tensors come with and without their prefix", "keep one of each")
+        return names
+
+    def _check_names(self, names: Mapping[str, str], wanted: Mapping[str, Place]) -> None:
+        parts = {part for place in wanted.values() for part in place.parts}
+        missing = [part for part in parts if part not in names]
+        extra = [
+            name
+            for part, name in names.items()
+            if part not in parts and not self.naming.ignored.fullmatch(part) and not self._is_tied_head(part)
+        ]
+        if missing or extra:
+            self._refuse(
+                f"{len(missing)} tensors are missing ({_some(missing)}), "
+                f"and {len(extra)} have no place in the model ({_some(extra)})",
+                "the weights belong to another model than the config, or a part of the download is missing",
+            )
+
+    def _is_tied_head(self, part: str) -> bool:
+        """Whether a tensor repeats the token embeddings, as some writers let a tied head do."""
+        head, table = (self.naming.theirs(name)[0] for name in ("lm_head.weight", "wte.weight"))
+        if part != head or not self.config.tied_head:
+            return False
+        names = self._plain_names()
+        if table in names and not np.array_equal(
+            self.tensors[names[part]].read(), self.tensors[names[table]].read()
+        ):
+            self._refuse(
+                f"{names[part]} differs from {names[table]}, and the config says that they are one",
+                'say "tie_word_embeddings": false in config.json',
+            )
+        return True
+
+    def _check_shapes(self, names: Mapping[str, str], wanted: Mapping[str, Place]) -> None:
+        wrong = [
+            f"{names[part]} is {self.tensors[names[part]].shape}, not {shape}"
+            for place in wanted.values()
+            for part, shape in place.shapes().items()
+            if self.tensors[names[part]].shape != shape
+        ]
+        if wrong:
+            self._refuse(
+                f"{len(wrong)} tensors have other shapes: {_some(wrong)}",
+                "the weights belong to another model than the config",
+            )
+
+    def _finite(self, name: str) -> Array:
+        array = self.tensors[name].read()
+        # The sum tells without a copy: nothing that is not finite vanishes in it.
+        with np.errstate(all="ignore"):
+            total = np.add.reduce(array, axis=None)
+        if not np.isfinite(total) and not np.isfinite(array).all():
+            self._refuse(
+                f"the tensor {name} holds NaN or infinity",
+                "the training that wrote it has failed, or the file is damaged: take an earlier one",
+            )
+        return array
+
+    def _refuse(self, why: str, fix: str) -> NoReturn:
+        raise FormatError(f"{self.path} does not hold the weights of its model", why=why, fix=fix)
+
+
+def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Source:
+    """Open a folder, a file or a hub name: find out what model it is, and map its tensors.
+
+    Args:
+        path: a folder with config.json and safetensors (one file, or several with an index), a .safetensors
+            file, a .gguf file, a run directory or checkpoint of ours, `smollm2` or another package with
+            weights (`package:NAME`), or a name on the Hugging Face hub.
+        writable: arrays that may be written to, which leaves the files as they are.
+
+    Returns:
+        The source; no weights were read.
+
+    Raises:
+        ArgumentError: there is no such file, folder or name.
+        FormatError: damaged or pickled weights, or an architecture that our model does not have.
+        MissingLibraryError: gguf, huggingface_hub or the package that was named is not installed.
+    """
+    found = Path(path) if os.path.exists(path) else _named(str(path))
+    if found.is_dir():
+        return _from_run(found, writable) if is_run(found) else _from_folder(found, writable)
+    if found.suffix == ".gguf":
+        return Source(found, *read_gguf(found, writable=writable))
+    if found.suffix in _PICKLED:
+        raise _pickled(found)
+    return _from_file(found, writable)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run directory, or a checkpoint in one."""
+    return (folder / "state.json").is_file() or bool(list_checkpoints(folder))
+
+
+def is_model_folder(path: Path) -> bool:
+    """Whether a folder is one as Hugging Face's save_pretrained writes it."""
+    return (path / CONFIG).is_file() and not is_run(path)
+
+
+# ---- what there is ----------------------------------------------------------------------------------------
+
+
+def _from_run(folder: Path, writable: bool) -> Source:
+    """A run directory (its best checkpoint, or its last one), or a checkpoint in it."""
+    if (folder / "state.json").is_file():
+        run, step = folder.parent, folder
+    else:
+        which = "best" if (folder / "best").is_file() else "latest"
+        run, step = folder, checkpoint_folder(folder, which)
+    state = read_state(step)
+    require_kind(state, "GPT", step)
+    config = from_dict(GPTConfig, state.get("model"), source=str(step / "state.json"))
+    number = int(step.name.removeprefix("step_")) if step.name.removeprefix("step_").isdecimal() else 0
+    tensors = tensors_of(read_safetensors(step / WEIGHTS, writable=writable))
+    return Source(
+        folder, config, OURS, tensors, lambda: _tokenizer(run), lambda: load_checkpoint(run, number)
+    )
+
+
+def _from_folder(folder: Path, writable: bool) -> Source:
+    """A folder as Hugging Face's save_pretrained writes it."""
+    if not (folder / CONFIG).is_file():
+        raise FormatError(
+            f"{folder} holds no {CONFIG}",
+            why="the file says how many layers and heads a model has, which its weights alone do not",
+            fix=f"download {CONFIG} beside the weights, or name a run directory or a .gguf file",
+        )
+    config, naming = _read_config(folder / CONFIG)
+    if (folder / INDEX).is_file():
+        tensors = _sharded(folder / INDEX, writable)
+    elif (folder / WEIGHTS).is_file():
+        tensors = tensors_of(read_safetensors(folder / WEIGHTS, writable=writable))
+    else:
+        pickled = [file for file in sorted(folder.iterdir()) if file.suffix in _PICKLED]
+        if pickled:
+            raise _pickled(pickled[0])
+        raise FormatError(
+            f"{folder} holds no weights",
+            why=f"there is neither {WEIGHTS} nor {INDEX}",
+            fix="check the path, or download the weights",
+        )
+    return Source(folder, config, naming, tensors, lambda: _tokenizer(folder))
+
+
+def _from_file(path: Path, writable: bool) -> Source:
+    """A single file: ours, which keeps its config inside, or one beside its config.json or state.json."""
+    folder = path.parent
+    if path.name == WEIGHTS and (folder / "state.json").is_file():
+        return _from_run(folder, writable)
+    file = read_safetensors(path, writable=writable)
+    if METADATA in file.metadata:
+        try:
+            values = json.loads(file.metadata[METADATA])
+        except (ValueError, RecursionError) as error:
+            raise FormatError(
+                f"{path}: its config is not JSON", why=str(error), fix="export the model again"
+            ) from None
+        config, naming = from_dict(GPTConfig, values, source=str(path)), OURS
+    elif (folder / CONFIG).is_file():
+        config, naming = _read_config(folder / CONFIG)
+    else:
+        raise FormatError(
+            f"{path} comes without a config",
+            why="weights alone do not say how many heads a model has",
+            fix=f"put its {CONFIG} into the same folder",
+        )
+    return Source(path, config, naming, tensors_of(file), lambda: _tokenizer(folder))
+
+
+def _read_config(path: Path) -> tuple[GPTConfig, Naming]:
+    values = read_json(path, "from_pretrained")
+    config = config_from_hf(values, str(path))
+    return config, GPT2 if values["model_type"] == "gpt2" else LLAMA
+
+
+def _sharded(index: Path, writable: bool) -> dict[str, Stored]:
+    """The tensors of several files, by the index that says which file holds which."""
+    table = read_json(index, "from_pretrained").get("weight_map")
+    if not isinstance(table, dict) or not all(
+        isinstance(file, str) and Path(file).name == file for file in table.values()
+    ):
+        raise FormatError(
+            f"{index} is no index of weights",
+            why="its weight_map must name a file of the same folder for each tensor",
+            fix="download it again",
+        )
+    tensors: dict[str, Stored] = {}
+    for shard in sorted(set(table.values())):
+        held = tensors_of(read_safetensors(index.parent / shard, writable=writable))
+        if held.keys() != {name for name, file in table.items() if file == shard}:
+            raise FormatError(
+                f"{index.parent / shard} does not hold what {index.name} says",
+                why="the names of its tensors are not those of the index",
+                fix="download both again",
+            )
+        tensors |= held
+    return tensors
+
+
+def _tokenizer(folder: Path) -> Tokenizer | None:
+    """The tokenizer of a folder, None if it has none."""
+    return load_tokenizer(folder) if any((folder / name).is_file() for name in _TOKENIZERS) else None
+
+
+def _pickled(path: Path) -> FormatError:
+    return FormatError(
+        f"{path} is a pickle",
+        why="reading it would run whatever code it holds, so nothing here ever does",
+        fix="take the .safetensors of the same model; where you trust the file, transformers writes one: "
+        "model.save_pretrained(folder, safe_serialization=True)",
+    )
+
+
+def _named(name: str) -> Path:
+    """What a name means that is no path here."""
+    return weights_in(name) if is_package(name) else _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    """The folder that a name on the hub was downloaded to."""
+    if Path(name).parent != Path() and Path(name).parent.is_dir():  # a path, where a folder has this name
+        raise no_such_run(name, "from_pretrained")
+    missing = f"there is no file or folder {name!r} here"
+    if not _HUB_NAME.fullmatch(name) or name.endswith((".safetensors", ".gguf", *_PICKLED)):
+        raise ArgumentError(f"from_pretrained: {missing}", why="it does not exist", fix="check the path")
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingLibraryError(
+            f"from_pretrained: {missing}",
+            why="as a name on the Hugging Face hub it needs the library huggingface_hub, which is missing",
+            fix="check the path, or pip install huggingface_hub",
+        ) from None
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES))
+    except (OSError, ValueError) as error:  # no network, no such name; its errors are of these two kinds
+        raise ArgumentError(
+            f"from_pretrained: {missing}, and the Hugging Face hub does not give it",
+            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix="check the name and the network, or download the folder elsewhere and pass its path",
+        ) from None
+
+
+def _some(names: Iterable[str], at_most: int = 4) -> str:
+    """A few of many, for messages."""
+    listed = sorted(names)
+    return ", ".join(listed[:at_most]) + (", …" if len(listed) > at_most else "") or "none"

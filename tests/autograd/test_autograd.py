@@ -1,0 +1,361 @@
+"""The tape: what is recorded and kept, how gradients flow, add up and are freed, and what is refused."""
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor.autograd.backward import FREED, Algebra
+from tinytensor.op import Op, register, registry
+
+
+def leaf(*values, **kwargs):
+    return tt.tensor(list(values), requires_grad=True, **kwargs)
+
+
+def raises(word, error=tt.GradError):
+    return pytest.raises(error, match=f"(?s){word}")
+
+
+# ---- recording ---------------------------------------------------------------------------------------------
+
+
+def test_a_result_names_its_operation_and_leaves_are_leaves():
+    x, c = leaf(1.0, 2.0), tt.ones(2)
+    y = x * c
+    assert (y.node.name, y.is_leaf, y.requires_grad) == ("multiply", False, True)
+    assert (x.node, x.is_leaf, c.is_leaf, (c * c).node) == (None, True, True, None)
+    assert repr(y) == "tensor([1., 2.], node=multiply)"
+
+
+def test_operations_of_integers_are_not_recorded():
+    x = leaf(1.5, 2.5)
+    base = tt.zeros(2)
+    late = base[0]
+    base *= x  # gives the view a history
+    for y in (x.astype(tt.int32), x.argmax(), x.expand(2, 2)[0].astype(tt.int64), late.astype(tt.int32)):
+        assert not y.requires_grad
+    with raises("dtype int32"):
+        x.astype(tt.int32).requires_grad_()
+
+
+def test_only_leaves_can_stop_requiring_a_gradient():
+    x = leaf(1.0)
+    y = x * 2
+    with raises("recorded operation"):
+        y.requires_grad = False
+    x.requires_grad = False
+    assert not (x * 2).requires_grad
+    base = tt.zeros(2)
+    view = base[0]
+    base *= leaf(1.0, 2.0)
+    with raises("recorded operation"):  # it got its history from its base
+        view.requires_grad_(False)
+
+
+def test_modes_nest_decorate_and_are_left_after_an_exception():
+    x = leaf(1.0)
+
+    @tt.set_grad_enabled(False)
+    def without(depth):
+        assert not tt.is_grad_enabled()
+        return without(depth - 1) if depth else (x * 2).requires_grad
+
+    assert without(3) is False
+    assert without.__name__ == "without"
+    with tt.no_grad():
+        with tt.enable_grad():
+            assert (x * 2).requires_grad
+            with tt.set_grad_enabled(False), tt.set_grad_enabled(True), tt.inference_mode():
+                assert not (x * 2).requires_grad
+        assert not (x * 2).requires_grad
+    with pytest.raises(ZeroDivisionError), tt.no_grad():
+        1 / 0  # noqa: B018
+    assert tt.is_grad_enabled()
+
+
+def test_a_decorated_generator_holds_its_mode_between_values_but_not_outside():
+    x = leaf(1.0)
+
+    @tt.no_grad()
+    def numbers():
+        received = yield (x * 1).requires_grad
+        yield received, tt.is_grad_enabled()
+
+    running = numbers()
+    assert next(running) is False
+    assert tt.is_grad_enabled()
+    assert running.send("sent") == ("sent", False)
+    assert tt.is_grad_enabled()
+    with pytest.raises(StopIteration):
+        next(running)
+
+
+@pytest.mark.parametrize(
+    ("a_needs", "b_needs", "kept"),
+    [(True, False, {"b"}), (False, True, {"a"}), (True, True, {"a", "b"})],
+)
+def test_multiply_keeps_an_operand_only_if_the_other_needs_it(a_needs, b_needs, kept):
+    a, b = (tt.ones(2, requires_grad=needs) for needs in (a_needs, b_needs))
+    node = (a * b).node
+    held = {name for name, i in node.op.slots.items() if node.saved[i] is not None}
+    assert held == kept
+
+
+def test_a_frozen_weight_keeps_no_activation():
+    x, w = tt.ones(3, 4, requires_grad=True), tt.ones(4, 5)
+    node = (x @ w).node
+    assert [r is None for r in node.saved] == [True, False]  # x is not kept, w is
+
+
+def test_operands_are_remembered_only_where_they_must_be_summed_or_cast():
+    x, y = tt.ones(2, 3, requires_grad=True), tt.ones(2, 3, requires_grad=True)
+    assert (x + y).node.specs is None
+    assert (x + y[0]).node.specs == [None, ((3,), tt.float32)]
+
+
+def test_debug_mode_gives_the_same_gradients():
+    def grads():
+        x = tt.linspace(0.5, 2.0, 6).reshape(2, 3).requires_grad_()
+        return tt.grad(((x * x[0]).mean(0) / x.sum()).sum(), x)[0].numpy()
+
+    expected = grads()
+    tt.config.debug = True
+    try:
+        np.testing.assert_array_equal(grads(), expected)
+    finally:
+        tt.config.debug = False
+
+
+@pytest.mark.parametrize("name", ["op", "grads", "saved", "needs"])
+def test_parameters_with_the_names_of_backwards_own_are_refused(name):
+    space = {}
+    exec(f"def infer(x, *, axis, {name}): ...", space)  # ops declare their parameters by name
+    bad = type("BadParameters", (Op,), {"inputs": ("x",), "infer": staticmethod(space["infer"])})
+    with pytest.raises(ValueError, match=r"bad_parameters\.infer: the parameter names"):
+        register(bad)
+    assert "bad_parameters" not in registry
+
+
+# ---- gradients -------------------------------------------------------------------------------------------
+
+
+def test_broadcast_and_cast_operands_get_gradients_of_their_own_shape_and_dtype():
+    a = tt.ones(4, 1, dtype=tt.float16, requires_grad=True)
+    b = tt.full((3,), 2.0, dtype=tt.float64, requires_grad=True)
+    c = tt.tensor(3.0, requires_grad=True)
+    (a * b * c).sum().backward()
+    assert [(t.grad.shape, t.grad.dtype) for t in (a, b, c)] == [
+        ((4, 1), tt.float16),
+        ((3,), tt.float64),
+        ((), tt.float32),
+    ]
+    assert (a.grad.tolist(), b.grad.tolist(), c.grad.item()) == ([[18.0]] * 4, [12.0] * 3, 24.0)
+
+
+def test_paths_that_meet_add_up():
+    x = leaf(2.0, 3.0)
+    y = x * x
+    z = (y + x * y + y * 2 + y).sum()  # y feeds four operations
+    z.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 8 * np.array([2, 3]) + 3 * np.array([4, 9]))
+
+
+def test_gradients_accumulate_into_the_same_tensor():
+    x = leaf(1.0, 2.0)
+    (x * 2).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    assert x.grad is first
+    assert first.tolist() == [5.0, 5.0]
+
+
+def test_gradients_add_out_of_place_where_the_old_one_overlaps_itself():
+    x = tt.ones(3, requires_grad=True)
+    x.grad = tt.ones(1).expand(3)
+    (x * tt.arange(3)).sum().backward()
+    assert x.grad.tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("wrong", [(tt.zeros, 3), (tt.zeros, 2, 2), (tt.zeros, 1)])
+def test_a_grad_of_another_shape_is_refused(wrong):
+    make, *shape = wrong
+    x = leaf(1.0, 2.0)
+    with raises(r"the gradient has shape .*, the tensor \(2,\)", tt.ShapeError):
+        x.grad = make(*shape)
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: 5, tt.DTypeError, "grad: the gradient is a int"),
+        (lambda: np.ones(2), tt.DTypeError, "the gradient is a ndarray.*tt.asarray"),
+        (lambda: tt.zeros(2, dtype=tt.float64), tt.DTypeError, r"dtype float64.*astype\(tt.float32\)"),
+        (
+            lambda: tt.zeros(2, device="emulated"),
+            tt.DeviceError,
+            r"on emulated, the tensor on cpu.*to\('cpu'\)",
+        ),
+    ],
+)
+def test_only_a_tensor_like_x_can_be_its_gradient(make, error, text):
+    x = leaf(1.0, 2.0)
+    kept = x.grad = tt.ones(2)
+    with raises(text, error):
+        x.grad = make()
+    assert x.grad is kept
+    x.grad = None
+    assert x.grad is None
+
+
+def test_a_gradient_to_start_from_is_on_the_device_of_the_output():
+    x = leaf(1.0, 2.0)
+    with raises(
+        r"backward: the gradient, of shape \(2,\), is on emulated, the tensor on cpu", tt.DeviceError
+    ):
+        (x * 2).backward(tt.ones(2, device="emulated"))
+    with raises("grad: the gradient, of shape .*, is on emulated", tt.DeviceError):
+        tt.grad(x * 2, x, tt.ones(2, device="emulated"))
+
+
+@pytest.mark.parametrize("size", [3, 5000])  # memory of NumPy, and of the pool
+def test_grad_aliases_nothing_that_somebody_else_can_reach(size):
+    a, b, c = (tt.ones(size, requires_grad=True) for _ in range(3))
+    seen, arrays = [], []
+    b.register_hook(seen.append)
+    c.register_hook(lambda g: arrays.append(g.numpy()[1:]))
+    y = c * 2
+    y.register_hook(lambda g: arrays.append(g.numpy()[:-1]))
+    start = tt.ones(size)
+    (a + b + y).backward(start)
+    everything = [a.grad, b.grad, c.grad, start]
+    for i, x in enumerate(everything):
+        assert not any(x.shares_memory(y) for y in everything[i + 1 :])
+    for mine in everything[:3]:
+        assert not any(np.shares_memory(mine.numpy(), array) for array in (*arrays, seen[0].numpy()))
+    a.grad += 1
+    assert (start.tolist(), b.grad.tolist()) == ([1.0] * size, [1.0] * size)
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_grad_of_a_leaf_that_is_the_root_is_a_copy(create):
+    x, start = tt.ones(5000, requires_grad=True), tt.ones(5000)
+    x.backward(start, create_graph=create)
+    assert not x.grad.shares_memory(start)
+
+
+def test_grad_is_never_an_expanded_view():
+    x = tt.ones(30, 40, requires_grad=True)
+    x.sum().backward()
+    assert x.grad.is_contiguous()
+    x.grad += 1
+    assert x.grad.sum().item() == 2400
+    x.T.sum(0).sum().backward()
+    assert x.grad.sum().item() == 3600
+
+
+def test_a_fresh_gradient_is_taken_over_without_a_copy(monkeypatch):
+    copies = []
+    clone = Algebra.clone
+    monkeypatch.setattr(Algebra, "clone", staticmethod(lambda g: copies.append(g) or clone(g)))
+    x = tt.ones(100, 100, requires_grad=True)
+    (x * 2).backward(tt.ones(100, 100))
+    assert (len(copies), x.grad.sum().item()) == (0, 20000)
+    x.grad = None
+    (x + 2).backward(tt.ones(100, 100))
+    assert len(copies) == 1  # the root gradient itself arrived
+
+
+def test_backward_needs_a_gradient_of_the_right_shape():
+    x = leaf(1.0, 2.0)
+    with raises("needs a gradient to start from"):
+        (x * 2).backward()
+    with raises("the tensor \\(2,\\)", tt.ShapeError):
+        (x * 2).backward(tt.ones(3))
+    with raises("gradients are tensors", tt.DTypeError):
+        (x * 2).backward(1.0)
+    with raises("does not require grad"):
+        tt.ones(1).backward()
+    (x * 2).backward(tt.tensor([1, 10]))  # integers are cast
+    assert x.grad.tolist() == [2.0, 20.0]
+
+
+def test_backward_from_a_leaf_and_from_a_single_element():
+    x = tt.full((1, 1), 3.0, requires_grad=True)
+    x.backward()
+    x.backward()
+    assert x.grad.tolist() == [[2.0]]
+
+
+def test_a_leaf_that_stopped_requiring_grad_gets_none():
+    x, y = leaf(1.0), leaf(2.0)
+    z = (x * y).sum()
+    x.requires_grad_(False)
+    z.backward()
+    assert x.grad is None
+    assert y.grad.tolist() == [1.0]
+
+
+# ---- freeing and keeping the graph -------------------------------------------------------------------------
+
+
+def test_a_freed_graph_says_so():
+    x = leaf(3.0)
+    y = x * x
+    z = y.sum()
+    z.backward()
+    assert y.node.saved is FREED
+    with raises("multiply was already used.*retain_graph=True"):
+        z.backward()
+    assert x.grad.tolist() == [6.0]  # the failed pass added nothing
+
+
+def test_a_graph_that_saved_nothing_can_be_used_again():
+    x = leaf(3.0)
+    z = (x + x).sum()
+    z.backward()
+    z.backward()
+    assert x.grad.tolist() == [4.0]
+
+
+def test_retain_graph_keeps_it_for_another_pass():
+    x = leaf(3.0)
+    z = (x * x).sum()
+    z.backward(retain_graph=True)
+    z.backward()
+    assert x.grad.tolist() == [12.0]
+    with raises("already used"):
+        z.backward()
+
+
+def test_create_graph_gives_higher_derivatives():
+    x = leaf(2.0, -1.0, dtype=tt.float64)
+    values = x.detach().numpy()
+    y = (x**5).sum()
+    for factor, power in ((5, 4), (20, 3), (60, 2), (120, 1)):
+        (g,) = tt.grad(y, x, create_graph=True)
+        np.testing.assert_allclose(g.detach().numpy(), factor * values**power)
+        y = g.sum()
+
+
+def test_backward_with_create_graph_leaves_a_grad_with_history():
+    x = leaf(2.0)
+    (x**3).sum().backward(create_graph=True)
+    first = x.grad
+    assert (first.requires_grad, first.item()) == (True, 12.0)
+    (x**3).sum().backward(create_graph=True)
+    assert (x.grad is first, x.grad.item()) == (False, 24.0)
+    x.grad, total = None, x.grad
+    total.sum().backward()
+    assert x.grad.item() == 24.0  # d(2 * 3x²)/dx
+
+
+def test_second_derivatives_through_a_saved_output_and_through_two_leaves():
+    x, y = leaf(2.0), leaf(3.0)
+    z = (x**y).sum()
+    gx, gy = tt.grad(z, [x, y], create_graph=True)
+    mixed, yy = tt.grad(gy, [x, y])
+    log = np.log(2)
+    np.testing.assert_allclose(gx.item(), 3 * 2**2, rtol=1e-6)
+    np.testing.assert_allclose(yy.item(), 8 * log**2, rtol=1e-6)
+    np.testing.assert_allclose(mixed.item(), 4 * (3 * log + 1), rtol=1e-6)

@@ -1,0 +1,110 @@
+"""The kernels lab: every rung agrees with NumPy on odd sizes, in two orders; counters of plain rungs are
+worked out by hand.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.kernels_lab import host, lab
+from benchmarks.kernels_lab.host import HostLadder, HostRung
+from benchmarks.kernels_lab.ladders import LADDERS, TRANSPOSE, Rung
+from tinytensor.runtime import runtime_of
+
+ODD = {
+    "transpose": {"M": 37, "N": 70},
+    "reduction": {"N": 1003},
+    "scan": {"N": 70_001},
+    "histogram": {"N": 5003},
+    "stencil": {"H": 33, "W": 35},
+    "softmax": {"rows": 3, "width": 300},
+    "layer_norm": {"rows": 11, "width": 100},
+    "attention": {"T": 33, "D": 64},
+}
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("name", LADDERS)
+def test_rungs_agree_with_numpy(name: str, order: int) -> None:
+    runtime = runtime_of(tt.Device("emulated"))
+    with runtime.schedule(order=order):  # type: ignore[attr-defined]
+        errors = lab.check(LADDERS[name], "emulated", ODD.get(name))
+    assert len(errors) == len(LADDERS[name].rungs)
+
+
+def test_counters_of_the_transpose() -> None:
+    m, n = TRANSPOSE.small["M"], TRANSPOSE.small["N"]
+    counts = {c.rung: c for c in lab.count(TRANSPOSE)}
+    floor = 2 * 4 * m * n
+    naive = counts["naive"]
+    assert naive.moved == 4 * m * n + 32 * m * n, "a sector for each element that is written"
+    assert naive.sectors == (4 + 32) / 2
+    for title in ("shared memory", "padded", "swizzled"):
+        assert (counts[title].moved, counts[title].sectors) == (floor, 4.0)
+    assert counts["shared memory"].ways == (1 + 32) / 2, "rows are written in one turn, columns read in 32"
+    assert counts["padded"].ways == counts["swizzled"].ways == 1.0
+
+
+def test_a_softmax_in_registers_reads_its_rows_once() -> None:
+    ladder = LADDERS["softmax"]
+    sizes = {"rows": 4, "width": 1024}
+    counts = {c.rung: c for c in lab.count(ladder, sizes)}
+    in_full = 4 * 1024 * 4
+    first = 4 * 32 * 8  # each warp also looks at the first element of its row: one sector each, twice counted
+    assert in_full * 2 <= counts["registers"].moved <= in_full * 2 + 2 * first
+    assert in_full * 3 <= counts["online"].moved <= in_full * 3 + 2 * first
+    assert in_full * 4 <= counts["three passes"].moved <= in_full * 4 + 2 * first
+
+
+def test_layer_norm_in_one_pass_loses_digits() -> None:
+    ladder = LADDERS["layer_norm"]
+    sizes = {"rows": 8, "width": 256}
+    tensors, _ = lab.inputs_of(ladder, sizes, "emulated")
+    arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
+    arrays["x"] += 3000.0
+    tensors["x"] = tt.asarray(arrays["x"], device="emulated")
+    reference = ladder.reference(arrays)
+    worst = {
+        rung.title: float(np.abs(rung.run(tensors, sizes).cpu().numpy() - reference).max())
+        for rung in ladder.rungs
+    }
+    assert worst["registers"] < 1e-2
+    assert not worst["one pass"] < 1e-1, "even a variance below zero, so NaN"
+
+
+def test_a_wrong_rung_is_named() -> None:
+    wrong = Rung("wrong", lambda x, sizes: x["x"] * 2.0, "")
+    with pytest.raises(BenchmarkError, match="wrong: shape"):
+        lab.error_of(wrong, tt.zeros(2, 3), np.zeros((3, 2)))
+    with pytest.raises(BenchmarkError, match="differs"):
+        lab.error_of(wrong, tt.ones(2), np.zeros(2))
+    with pytest.raises(BenchmarkError, match="emulated is not timed"):
+        lab.time_rungs(TRANSPOSE, device="emulated")
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1), (37, 70, 400), (14, 32, 384), (6, 16, 385), (15, 33, 800), (3, 5, 0)]
+)
+def test_rungs_on_the_host_agree_with_numpy(sizes: tuple[int, int, int]) -> None:
+    assert len(host.check(host.MATMUL, sizes)) == len(host.MATMUL.rungs)
+
+
+def test_a_wrong_rung_on_the_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = HostRung("wrong", "matmul_naive", "")
+    ladder = dataclasses.replace(host.MATMUL, rungs=(wrong,))
+    kernels = ladder.kernels()
+    kernels.__dict__["matmul_naive"] = lambda c, a, b: c.fill(1.0) is None
+    monkeypatch.setattr(HostLadder, "kernels", lambda self: kernels)
+    with pytest.raises(BenchmarkError, match="wrong: off by"):
+        host.check(ladder)
+
+
+def test_rungs_on_the_host_are_timed_beside_blas() -> None:
+    ladder = dataclasses.replace(host.MATMUL, large=(20, 30, 40))
+    found = host.time_rungs(ladder, rounds=1, seconds=0.0)
+    assert [t.rung for t in found] == [rung.title for rung in ladder.rungs] + ["NumPy's BLAS"]
+    assert found[0].gflops == pytest.approx(2 * 20 * 30 * 40 / found[0].seconds / 1e9)
+    assert "20 x 40 x 30" in host.table(ladder, found)

@@ -1,0 +1,264 @@
+"""The benchmark of ops: it has every op, its libraries agree, and its conclusions follow from the times."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from benchmarks.__main__ import main
+from benchmarks.contest.contest import Plan, Report, Result, agree
+from benchmarks.contest.contestants import BenchmarkError, Local
+from benchmarks.contest.windows import Window
+from benchmarks.op_cases import LAYOUTS, NOT_TIMED, QUICK, catalogue, laid_out
+from benchmarks.op_cases.traffic_model import touched
+from benchmarks.peers.op_libraries import Cupy, Engine, Library, case_of, digest
+from benchmarks.suites import ops
+from benchmarks.suites.ops import (
+    COPIES,
+    CUDA,
+    NO_GPU,
+    OURS,
+    OpsReport,
+    crossover,
+    key,
+    moved_bytes,
+    suite,
+)
+from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.op import registry
+
+ROUNDING = Plan(rtol=1e-4, atol=1e-5)
+OWN = {name: op for name, op in registry.items() if op.__module__.startswith("tinytensor.")}
+EMULATED = [*QUICK, "layer norm, backward", "gather", "x[i], backward", "attention", "concat of columns"]
+
+
+# ---- what is measured --------------------------------------------------------------------------------------
+
+
+def test_every_op_has_a_case_or_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: set[str] = set()
+    cases = catalogue()  # looks at ufuncs: before they are wrapped
+
+    def noted(name: str, code: Any) -> Any:
+        def run(*arrays: Any, **params: Any) -> Any:
+            result = code(*arrays, **params)
+            if result is not False:  # a kernel that left the case to NumPy
+                ran.add(name)
+            return result
+
+        return staticmethod(run)
+
+    for name, op in OWN.items():
+        for way in ("cpu", "host", "host_bf16", "many", "ufunc"):
+            code = getattr(op, way, None)
+            if code is not None and (way != "ufunc" or issubclass(op, Elementwise)):
+                monkeypatch.setattr(op, way, noted(name, code))
+    for case in cases.values():
+        case_of(Engine(), case, 256, "contiguous").call()
+    missing = sorted(OWN.keys() - ran - NOT_TIMED.keys())
+    assert not missing, "add a case to benchmarks/op_cases, or a reason to NOT_TIMED"
+    assert not sorted(NOT_TIMED.keys() & ran), "these are timed"
+    assert NOT_TIMED.keys() <= OWN.keys()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cases_agree_with_numpy(layout: str) -> None:
+    for case in catalogue().values():
+        if case.numpy is not None and (case.layouts or layout == "contiguous"):
+            ours, numpy = (case_of(lib, case, 256, layout) for lib in (Engine(), Library()))
+            assert ours.check is not None
+            assert numpy.check is not None
+            agree(f"{case.name}, {layout}", {"tinytensor": ours.check(), "NumPy": numpy.check()}, ROUNDING)
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_the_side_of_the_gpu_gives_what_the_cpu_gives(name: str) -> None:
+    case = catalogue()[name]
+    said = {
+        who: Local({name: case_of(library, case, 256, "contiguous")}).check(name)
+        for who, library in [
+            ("CPU", Engine()),
+            ("emulated", Engine("emulated")),
+            *([] if case.backward else [("with copies", Engine("emulated", copies=True))]),
+        ]
+    }
+    agree(name, said, ROUNDING)
+
+
+def test_emulated_ops_are_not_timed() -> None:
+    row = key(catalogue()["add"], 256, "contiguous")
+    everyone = {OURS: Local(suite(OURS)), "emulated": Local(suite("emulated"))}
+    with pytest.raises(BenchmarkError, match=r"emulated time of emulated \(emulated\) beside real time"):
+        Report("ops").compete(everyone, Plan(), cases=[row], quiet=True)
+
+
+def test_cupy_is_called_as_numpy_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "asnumpy", np.asarray, raising=False)
+    library = object.__new__(Cupy)  # its constructor imports CuPy
+    library.module, library.clock = np, None
+    for name in ("add", "sum of rows", "gather"):
+        case = case_of(library, catalogue()[name], 256, "contiguous")
+        assert case.device == "cuda"
+        assert case.check is not None
+        numpy = case_of(Library(), catalogue()[name], 256, "contiguous")
+        assert numpy.check is not None
+        assert case.check() == numpy.check()
+
+
+def test_layouts_hold_the_same_numbers_in_other_places() -> None:
+    case = catalogue()["add"]
+    found = {layout: laid_out(case, 64, layout, tt.tensor, tt)[0] for layout in LAYOUTS}
+    assert {layout: x.strides for layout, x in found.items()} == {
+        "contiguous": (8, 1),
+        "transposed": (1, 8),
+        "sliced": (16, 2),
+        "broadcast": (0, 1),
+    }
+    values = found["contiguous"].numpy()
+    assert np.array_equal(found["transposed"].numpy(), values)
+    assert np.array_equal(found["sliced"].numpy(), values)
+    assert np.array_equal(found["broadcast"].numpy(), np.broadcast_to(values[:1], (8, 8)))
+
+
+@pytest.mark.parametrize("size", [100, 1 << 22])
+def test_one_wrong_number_is_no_agreement(size: int) -> None:
+    right = np.random.default_rng(0).uniform(0.5, 1.0, size).astype(np.float32)
+    wrong = right.copy()
+    wrong[size // 3] *= 1.03
+    agree("right", {"a": digest([right]), "b": digest([right + np.float32(1e-7)])}, ROUNDING)
+    with pytest.raises(BenchmarkError, match="disagree"):
+        agree("wrong", {"a": digest([right]), "b": digest([wrong])}, ROUNDING)
+
+
+# ---- what follows ------------------------------------------------------------------------------------------
+
+
+def lines_by_counting(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Lines of 16 numbers that are touched, element by element."""
+    lowest = sum((n - 1) * min(s, 0) for n, s in zip(shape, strides))
+    return len({(sum(i * s for i, s in zip(at, strides)) - lowest) // 16 for at in np.ndindex(*shape)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [
+        ((64, 64), (64, 1)),
+        ((64, 64), (1, 64)),
+        ((64, 64), (128, 2)),
+        ((64, 64), (0, 1)),
+        ((64, 64), (4096, 32)),
+        ((64, 40), (100, 1)),
+        ((16, 3, 5), (96, 32, 1)),
+        ((64, 8), (64, 1)),
+        ((64, 8), (100, 1)),
+        ((5, 7, 9), (63, 9, 1)),
+        ((4, 8, 16), (1, 4, 64)),
+        ((10,), (-1,)),
+        ((1, 3), (99, 16)),
+        ((0, 3), (3, 1)),
+    ],
+)
+def test_touched_lines_are_those_that_counting_finds(shape: Any, strides: Any) -> None:
+    counted = lines_by_counting(shape, strides) if 0 not in shape else 0
+    found = touched(shape, strides, 4) / 64
+    assert found == pytest.approx(counted, rel=0.1)
+
+
+def test_bytes_of_a_case_are_those_of_its_arrays() -> None:
+    n, side = 1 << 16, 256
+    assert moved_bytes(catalogue()["add"], n, "contiguous") == 3 * 4 * n
+    assert moved_bytes(catalogue()["add"], n, "sliced") == (2 * 2 + 1) * 4 * n
+    assert moved_bytes(catalogue()["exp"], n, "broadcast") == 4 * side + 4 * n
+    assert moved_bytes(catalogue()["sum of rows"], n, "contiguous") == 4 * n + 4 * side
+    assert moved_bytes(catalogue()["adamw"], n, "contiguous") == 7 * 4 * n
+
+
+@pytest.mark.parametrize(
+    ("gpu", "found"),
+    [
+        ({10: 9.0, 100: 9.0, 1000: 9.0}, 90),  # the CPU takes a tenth of a second for each element
+        ({10: 0.5, 100: 0.5, 1000: 0.5}, 10),
+        ({10: 200.0, 100: 200.0, 1000: 200.0}, None),
+        ({10: 0.5, 100: 90.0, 1000: 90.0}, 900),  # ahead, behind, ahead for good
+    ],
+)
+def test_the_crossover_lies_where_the_times_are_equal(gpu: dict[int, float], found: int | None) -> None:
+    assert crossover({10: 1.0, 100: 10.0, 1000: 100.0}, gpu) == found
+
+
+def pretended(who: dict[str, float]) -> OpsReport:
+    """A report in which a call takes some seconds and a microsecond for each element, by contestant."""
+    report = OpsReport("ops", "PyTorch")
+    for n, layout in itertools.product([1 << 10, 1 << 20], LAYOUTS):
+        slower = {"contiguous": 1.0, "transposed": 2.0, "sliced": 3.0, "broadcast": 0.5}[layout]
+        times = {
+            name: slower * (start + n * (1e-8 if "CUDA" in name else 1e-6)) for name, start in who.items()
+        }
+        window = {name: Window(t, 1, 1.0, 0.0) for name, t in times.items()}
+        report.results.append(Result(key(catalogue()["add"], n, layout), [window]))
+    report.findings["peaks, 1 thread"] = {"matmul_gflops": 100.0, "copy_gb_per_second": 10.0}
+    report.findings["copy, GB/s by bytes"] = {"16 KiB": 40.0, "1024 KiB": 10.0}
+    report.conclude({1 << 14: 40e9, 1 << 20: 10e9}, 100e9)
+    return report
+
+
+def test_conclusions_of_a_machine_with_a_gpu() -> None:
+    report = pretended({OURS: 0.0, "PyTorch": 0.0, CUDA: 1e-2, COPIES: 2.0})
+    assert report.findings["strided : contiguous"]["add"] == {
+        "transposed": 2.0,
+        "sliced": 3.0,
+        "broadcast": 0.5,
+    }
+    assert report.findings["strided : copied first"] == {}  # the copy was not measured
+    where = report.findings["elements from which the GPU is faster"]
+    assert 1 << 10 < where[CUDA]["add"] < 1 << 15
+    assert where[COPIES]["add"] is None
+    assert "GPU" not in report.findings
+    predicted = report.findings["predicted seconds"]
+    assert predicted[f"add | {1 << 20} | contiguous"] == pytest.approx(12 * (1 << 20) / 10e9, rel=1e-3)
+    assert f"{where[CUDA]['add']:,}" in report.table()
+
+
+def test_strided_inputs_are_compared_with_copying_them_first() -> None:
+    times = {
+        "clone": {"contiguous": {256: 1.0}, "transposed": {256: 4.0}},
+        "exp": {"contiguous": {256: 2.0}, "transposed": {256: 3.0}, "sliced": {256: 5.0}},
+        "add": {"contiguous": {256: 2.0}, "transposed": {256: 20.0}},
+    }
+    found = ops.copied_first(times)
+    assert found["exp"] == {"transposed": 3.0 / (2.0 + 4.0)}
+    assert found["add"] == {"transposed": 20.0 / (2.0 + 2 * 4.0)}  # two operands, so two copies
+
+
+def test_without_a_gpu_the_table_says_so() -> None:
+    report = pretended({OURS: 0.0, "PyTorch": 1e-3})
+    assert report.findings["GPU"] == NO_GPU
+    assert "elements from which the GPU is faster" not in report.findings
+    assert NO_GPU in report.table()
+
+
+def test_a_run_measures_sizes_and_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Here(Local):
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    monkeypatch.setattr(ops, "Process", lambda path, arguments, **how: Here(suite(**arguments)))
+    monkeypatch.setattr(ops, "copy_rates", lambda report, plan, pinned: {1 << 20: 1e10})
+    monkeypatch.setattr(ops, "peaks", lambda *a, **how: {"matmul_gflops": 10.0})
+    plan = Plan(rounds=2, retries=0, calls=1, foreign_limit=1e9)
+    report = ops.run(plan, only="sum of rows", sizes=[256, 1024], alone=True)
+    assert [r.case for r in report.results] == [
+        "sum of rows | 256 | contiguous",
+        *(f"sum of rows | 1024 | {layout}" for layout in LAYOUTS),
+    ]
+    assert set(report.results[0].rounds[0]) >= {OURS, "NumPy alone", "NumPy"}
+    assert main(["ops", "--sizes", "1000"]) == 2  # inputs are squares
+    with pytest.raises(BenchmarkError, match="no case has"):
+        ops.run(plan, only="no such op")
+    with pytest.raises(BenchmarkError, match="is unknown"):
+        ops.run(plan, others=["nobody"])

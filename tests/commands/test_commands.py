@@ -1,0 +1,186 @@
+"""`python -m tinytensor …`: what the commands print, and their exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinytensor as tt
+from tinytensor.__main__ import main
+from tinytensor.commands import exercises, selftest
+from tinytensor.commands.exercises import EXERCISES, run
+from tinytensor.runtime.kernel_files import kernel_files
+
+RACE = """
+import sys
+import tinytensor as tt
+
+k = tt.cuda.kernel('''
+__global__ void turn(int* y) {
+    __shared__ int s[64];
+    s[threadIdx.x] = threadIdx.x;
+    BARRIER
+    y[threadIdx.x] = s[63 - threadIdx.x];
+}'''.replace("BARRIER", sys.argv[1]))
+y = tt.empty(64, dtype=tt.int32, device="emulated")
+k[1, 64](y)
+"""
+
+
+def test_every_file_of_kernels_has_an_exercise() -> None:
+    stems = {file.stem.removesuffix("_mma") for file in kernel_files(".cu").values()}
+    where = "tinytensor/commands/exercises.py has one call for each kernels/*.cu"
+    assert stems == EXERCISES.keys(), where
+
+
+def test_exercises_ask_for_gradients() -> None:
+    without = {name for name, e in EXERCISES.items() if not run(e, "cpu", tt.float32)[1]}
+    assert without == {
+        "adamw",
+        "bitwise",
+        "cached_attention",
+        "sampling",
+        "multi_tensor",
+        "mask_select",
+        "random",
+        "rounding",
+    }
+
+
+def test_check_prints_what_each_line_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "masking"]) == 0
+    said = capsys.readouterr().out
+    assert "0 findings" in said
+    assert "triangle_forward" in said
+    assert "masking.cu:" in said
+
+
+def test_check_of_one_kernel_is_about_that_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "triangle_forward"]) == 0
+    kernels = [line for line in capsys.readouterr().out.splitlines() if ": grid " in line]
+    assert kernels
+    assert all(line.startswith("triangle_forward<") for line in kernels)
+
+
+def test_options_stand_on_either_side_of_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for words in (["--dtype", "float16", "masking"], ["masking", "--dtype", "float16"]):
+        assert main(["check", *words]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert "half" in said[0]
+
+
+def test_check_alone_asks_for_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check"])
+    assert "required: kernel\n" in capsys.readouterr().err
+
+
+def test_files_with_tensor_cores_are_checked_with_16_bits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "matmul_mma"]) == 0
+    assert "__nv_bfloat16" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("barrier", "code"), [("", 1), ("__syncthreads();", 0)])
+def test_check_of_a_script(
+    barrier: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "my.py"
+    script.write_text(RACE, encoding="utf-8")
+    before = list(sys.argv)
+    assert main(["check", str(script), barrier]) == code
+    assert ("shared race" in capsys.readouterr().out) == bool(code)
+    assert sys.argv == before
+
+
+def test_a_script_that_ends_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "ends.py"
+    script.write_text("import sys\nsys.exit(7)\n", encoding="utf-8")
+    assert main(["check", str(script)]) == 7
+    assert "0 launches, 0 findings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["chekc"], "info, explain, check, selftest"),
+        (["check", "sofmax"], "no kernel 'sofmax'"),
+        (["check", "softmax", "more"], "only a script"),
+        (["check", "softmax", "--blocks", "2", "more"], "only a script"),
+        (["check", "missing.py"], "check the path"),
+        (["kernel", "softmx"], "did you mean softmax?"),
+        (["kernel", "exp", "--shape", "99999999999999999999,4"], "elements at most"),
+        (["kernel", "exp", "--shape=-3,4"], "0 or more"),
+        (["selftest", "--device", "gpu"], "gpu"),
+    ],
+)
+def test_wrong_words_are_explained(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_selftest_compares_with_numpy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {name: EXERCISES[name] for name in ("masking", "multi_tensor")}
+    monkeypatch.setattr(selftest, "EXERCISES", chosen)
+    assert main(["selftest", "--device", "emulated"]) == 0
+    assert "emulated float32: 2 good, 0 failed" in capsys.readouterr().out
+
+    def wrong(d: exercises.Data) -> list[tt.Tensor]:
+        return [d.constant(3) + (1e-3 if d.device.type == "emulated" else 0.0)]
+
+    chosen["multi_tensor"] = wrong
+    assert main(["selftest", "--device", "emulated"]) == 1
+    said = capsys.readouterr().out
+    assert "many: FAILED: result 0 of shape (3,) differs by" in said
+    assert "1 good, 1 failed" in said
+
+
+def test_info_names_versions_devices_and_switches() -> None:
+    command = [sys.executable, "-m", "tinytensor", "info"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = dict(line.split(maxsplit=1) for line in said.splitlines())
+    assert rows.keys() >= {
+        "tinytensor",
+        "Python",
+        "libraries",
+        "compiler",
+        "host",
+        "emulated",
+        "cuda",
+        "config",
+        "cache",
+    }
+    assert "matmul='auto'" in rows["config"]
+    assert rows["host"].endswith(f"threads: {tt.get_num_threads()}")
+
+
+@pytest.mark.parametrize("words", ["explain 'zeros(2, 3).T'", ""])
+@pytest.mark.parametrize(
+    ("target", "encoding", "code"), [("/dev/full", "utf-8", 2), ("/dev/null", "ascii", 0), ("&-", "utf-8", 0)]
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written(target: str, encoding: str, code: int, words: str) -> None:
+    command = f"'{sys.executable}' -m tinytensor {words} >{target}"
+    done = subprocess.run(
+        ["sh", "-c", command], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, text=True
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("No space left" in done.stderr) == (target == "/dev/full")
+
+
+def test_a_file_that_cannot_be_read_without_a_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_: list[str]) -> int:
+        raise PermissionError(13, "Permission denied", "script.py")
+
+    monkeypatch.setattr("tinytensor.__main__._run", refused)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["check", "script.py"]) == 2
+    assert "error: check: [Errno 13] Permission denied: 'script.py'" in capsys.readouterr().err

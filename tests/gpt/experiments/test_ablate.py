@@ -1,0 +1,143 @@
+"""The grid of variants: which are trained, that nothing is trained twice, and what the table says."""
+
+import csv
+import json
+
+import pytest
+
+import gpt.experiments.ablate as ablate
+import tinytensor as tt
+from gpt.__main__ import main as command_line
+from gpt.config import GPTConfig
+from gpt.experiments.ablate import cells, main, one_at_a_time, table, train_cell
+from gpt.models.gpt import GPT
+from gpt.presets import configs_from, preset
+from gpt.training.run_log import RunLog
+from gpt.training.train import Trainer, train
+
+
+def words(folder, *more):
+    return ["--preset=tiny", f"--out_dir={folder}", "--max_steps=4", "--eval_interval=0", *more]
+
+
+def test_each_change_is_one_of_the_base():
+    model, config = preset("shakespeare-char-cpu")
+    found = cells(model, config, "")
+    assert found[0].model == model
+    fields = [{k for k, v in vars(c.model).items() if v != getattr(model, k)} for c in found]
+    assert fields[0] == set()
+    assert [len(f) for f in fields[1:-1]] == [2 if "swiglu" in c.name else 1 for c in found[1:-1]]
+    assert fields[-1] == {"position", "norm", "activation", "n_inner", "tied_head"}  # bias=False is its own
+    tried = set().union(*fields)
+    assert {
+        "position",
+        "norm",
+        "norm_position",
+        "activation",
+        "n_kv_head",
+        "sliding_window",
+        "qk_norm",
+    } <= tried
+    assert {"logit_soft_cap", "tied_head", "n_expert", "bias"} <= tried
+    assert len({c.train.out_dir for c in found}) == len(found)
+    sizes = {c.name: GPT(c.model.with_vocab_size(65)).num_parameters() for c in found}
+    base = sizes[found[0].name]
+    (gated,) = [name for name in sizes if name.startswith("activation=swiglu")]
+    assert sizes[gated] == pytest.approx(base, rel=0.01)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3])
+def test_changes_fit_other_sizes(heads):
+    model = GPTConfig(vocab_size=5, block_size=2, n_layer=1, n_head=heads, n_embd=4 * heads)
+    names = one_at_a_time(model)
+    assert len(set(names)) == len(names)
+    for cell in cells(model, preset("tiny")[1], ""):
+        GPT(cell.model)
+
+
+def test_a_grid_is_every_combination():
+    model, config = preset("tiny")
+    found = cells(model, config, " position=learned,rope  optimizer=adamw,muon n_layer=1")
+    assert [(c.model.position, c.train.optimizer, c.model.n_layer) for c in found] == [
+        ("learned", "adamw", 1), ("learned", "muon", 1), ("rope", "adamw", 1), ("rope", "muon", 1),
+    ]  # fmt: skip
+    for grid, message in (
+        ("position", "no value"), ("position=", "no value"), ("position=rope,", "no value"),
+        ("positon=rope", "did you mean --position"), ("n_head=3", "n_head"),
+        ("bias=true bias=false", "twice"), ("seed=1 out-dir=x", "folder of its own"),
+        ("init_from=resume", "begins from scratch"),
+    ):  # fmt: skip
+        with pytest.raises(tt.ArgumentError, match=message):
+            cells(model, config, grid)
+
+
+def test_a_cell_is_the_same_training(tmp_path):
+    (cell,) = cells(*configs_from(words(tmp_path / "grid"), default="tiny"), "norm=rms_norm")
+    result = train_cell(cell)
+    run = train(*configs_from([*words(tmp_path / "run"), "--norm=rms_norm"], default="tiny"), quiet=True)
+    losses = [line["val_loss"] for line in RunLog(run.folder).read() if "val_loss" in line]
+    assert result["val_loss"] == losses[-1]
+    assert result["parameters"] == run.model.num_parameters()
+    assert result["tokens_per_second"] > 0
+
+
+def test_the_command_leaves_a_table_and_trains_nothing_twice(tmp_path, capsys, monkeypatch):
+    line = [*words(tmp_path), "--grid=position=learned,none"]
+    assert main(line) == 0
+    said = capsys.readouterr().out
+    with (tmp_path / "ablation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["variant"] for row in rows] == ["position=learned", "position=none"]
+    assert json.loads((tmp_path / "ablation.json").read_text())["rows"][1]["val_loss"] == float(
+        rows[1]["val_loss"]
+    )
+    written = (tmp_path / "ablation.md").read_text()
+    assert "4 steps of 4 sequences" in written
+    assert written.endswith(said[said.index("| variant") : said.index("\n\nfiles")] + "\n")
+    monkeypatch.setattr(ablate, "train", lambda *args, **kwargs: pytest.fail("trained again"))
+    assert main(line) == 0
+    assert said[said.index("| variant") :] == (again := capsys.readouterr().out)[again.index("| variant") :]
+    with pytest.raises(tt.ArgumentError, match="max_steps=4"):
+        main([*words(tmp_path, "--grid=position=learned,none")[:2], "--max_steps=5", "--eval_interval=0",
+              "--grid=position=learned"])  # fmt: skip
+
+
+def test_a_stopped_cell_goes_on_with_equal_bits(tmp_path, monkeypatch, capsys):
+    (cell,) = cells(
+        *configs_from(words(tmp_path / "grid", "--checkpoint_interval=2"), default="tiny"), "bias=true"
+    )
+    (whole,) = cells(
+        *configs_from(words(tmp_path / "whole", "--checkpoint_interval=2"), default="tiny"), "bias=true"
+    )
+    step, count = Trainer.step, []
+
+    def counted(self):
+        count.append(self.run.step)
+        if len(count) == 3:
+            raise KeyboardInterrupt  # the second Ctrl-C: nothing is saved but the checkpoint of step 2
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train_cell(cell)
+    assert not (cell.folder / "result.json").exists()
+    result = train_cell(cell)
+    assert count == [0, 1, 2, 2, 3]
+    assert result["val_loss"] == train_cell(whole)["val_loss"]
+
+
+def test_the_lowest_loss_comes_first():
+    rows = [
+        {"variant": name, "parameters": 10_000, "val_loss": loss, "tokens_per_second": 1234.5}
+        for name, loss in (("a", 2.0), ("b", 1.75), ("c", 2.25))
+    ]
+    lines = table(rows).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| b", "| a", "| c"]
+    assert lines[0] == "| b | 10,000 | 1.7500 | -0.2500 | 1,234 |"
+
+
+def test_without_validation_there_is_nothing_to_compare(tmp_path, capsys):
+    (tmp_path / "train.bin").write_bytes(bytes(range(20)) * 200)
+    line = ["--preset=tiny", f"--data={tmp_path}", "--vocab_size=5000", f"--out_dir={tmp_path / 'runs'}"]
+    assert command_line(["ablate", *line, "--max_steps=2", "--grid=bias=true"]) == 2
+    assert "validation" in capsys.readouterr().err

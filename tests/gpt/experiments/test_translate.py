@@ -1,0 +1,259 @@
+"""Pairs of texts and the command that learns them: exact where held out, resumed with equal bits."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main as command_line
+from gpt.config import GPTConfig
+from gpt.data.text_pairs import TASKS, PairBatches, checksum, number_words, pairs_of, toy_pairs
+from gpt.experiments.translate import _BEGIN, TranslateRun, Translator, main, translate
+from gpt.models.encoder_decoder import EncoderDecoder
+from gpt.tokenizers.char_and_word import CharTokenizer
+from gpt.training.run import load_model
+from gpt.training.run_log import RunLog
+from gpt.training.train import configs_of, train
+from gpt.weights.checkpoint import load_checkpoint
+from tests.helpers.stopped import train_until
+from tinytensor.distributed import LocalCommunicator
+
+TINY = (
+    "--n_layer=1", "--n_embd=48", "--block_size=8", "--batch_size=32",
+    "--learning_rate=5e-3", "--min_learning_rate=5e-4", "--eval_interval=0", "--log_interval=20",
+)  # fmt: skip
+
+
+@pytest.fixture
+def capitals(tmp_path):
+    """A file of all words of up to five letters of an alphabet of three, and the same in capitals."""
+    words = ["".join(w) for n in range(1, 6) for w in itertools.product("abc", repeat=n)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"source": w, "target": w.upper()}) + "\n" for w in words))
+    return path
+
+
+def configs_for(path, folder, *words):
+    return configs_of([f"--data={path}", f"--out_dir={folder}", "--warmup_steps=2", *TINY, *words], _BEGIN)
+
+
+def trained(path, folder, *words):
+    return train(*configs_for(path, folder, *words), quiet=True, kind=TranslateRun, loop=Translator)
+
+
+# ---- pairs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [
+        (0, "zero"), (7, "seven"), (13, "thirteen"), (20, "twenty"), (21, "twenty-one"), (99, "ninety-nine"),
+        (100, "one hundred"), (110, "one hundred ten"), (999, "nine hundred ninety-nine"),
+        (1000, "one thousand"), (1001, "one thousand one"),
+        (12_345, "twelve thousand three hundred forty-five"), (400_019, "four hundred thousand nineteen"),
+        (777_777, "seven hundred seventy-seven thousand seven hundred seventy-seven"),
+    ],
+)  # fmt: skip
+def test_numbers_in_words(n, words):
+    assert number_words(n) == words
+
+
+def test_words_add_up_to_their_number():
+    values = {number_words(n): n for n in range(100)}
+
+    def value(words):
+        total = part = 0
+        for word in words.split():
+            if word == "hundred":
+                part *= 100
+            elif word == "thousand":
+                total, part = total + 1000 * part, 0
+            else:
+                part += values[word]
+        return total + part
+
+    for n in [*range(2000), *range(2000, 1_000_000, 997), 999_999]:
+        assert value(number_words(n)) == n
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_toy_languages(task):
+    pairs = toy_pairs(task, seed=3, count=500)
+    assert pairs == toy_pairs(task, seed=3, count=500) != toy_pairs(task, seed=4, count=500)
+    sources = [source for source, _ in pairs]
+    assert len(set(sources)) == 500
+    lengths = {len(source) for source in sources}
+    assert lengths == (set(range(1, 7)) if task == "numbers" else set(range(1, 13)))
+    for source, target in pairs:
+        if task == "numbers":
+            assert re.fullmatch("0|[1-9][0-9]*", source)
+            assert target == number_words(int(source))
+        else:
+            assert target == (source if task == "copy" else "".join(reversed(source)))
+    longest = max(len(target) for _, target in toy_pairs(task))
+    assert longest < _BEGIN[0].block_size
+
+
+def test_batches_of_pairs():
+    pairs = [("ab", "cba"), ("c", "a"), ("bca", ""), ("aa", "bb")]
+    batches = PairBatches(pairs, CharTokenizer("|abc"), 0, 2, 8, seed=1)
+    seen = []
+    for inputs, targets, source, lengths in itertools.islice(batches, 2):  # one epoch
+        for row, target, ids, length in zip(inputs, targets, source, lengths, strict=True):
+            text = CharTokenizer("|abc").decode(ids[: length - 1])
+            assert ids[length - 1] == 0
+            counted = target != -100
+            assert (~counted[counted.argmin() or len(target) :]).all()  # padding stands at the end
+            answer = target[counted]
+            assert answer[-1] == 0
+            np.testing.assert_array_equal(row[: len(answer)], [0, *answer[:-1]])
+            seen.append((text, CharTokenizer("|abc").decode(answer[:-1])))
+    assert sorted(seen) == sorted(pairs)
+    state = batches.state_dict()
+    following = next(batches)
+    again = PairBatches(pairs, CharTokenizer("|abc"), 0, 2, 8, seed=1)
+    again.load_state_dict(state)
+    for a, b in zip(next(again), following, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(tt.ArgumentError, match="does not fit"):
+        PairBatches(pairs, CharTokenizer("|abc"), 0, 3, 8).load_state_dict(state)
+    for bad, message in ((("abcabcab", ""), "too long"), (("a|b", ""), "end of texts")):
+        with pytest.raises(tt.ArgumentError, match=message):
+            PairBatches([bad], CharTokenizer("|abc"), 0, 2, 8)
+
+
+def test_the_order_of_pairs_is_in_their_checksum(capitals):
+    pairs = pairs_of(str(capitals))
+    assert pairs[4] == ("ab", "AB")
+    assert checksum(pairs) != checksum(pairs[::-1])
+    with pytest.raises(tt.ArgumentError, match="reverse"):
+        pairs_of("shakespeare")
+
+
+# ---- the command ------------------------------------------------------------------------------------------
+
+
+def test_held_out_texts_come_out_exactly(capitals, tmp_path, capsys):
+    words = (
+        f"--data={capitals}",
+        f"--out_dir={tmp_path / 'run'}",
+        *TINY,
+        "--max_steps=400",
+        "--warmup_steps=20",
+    )
+    assert main([*words, "--text=abcab", "--sample_interval=400"]) == 0
+    said = capsys.readouterr().out
+    assert "exact  100.00% of 36 held-out texts" in said
+    assert "'abcab' → 'ABCAB'" in said
+    assert "--- sample at step 400 ---" in said
+    log = RunLog(tmp_path / "run").read()
+    assert [line["exact"] for line in log if "exact" in line] == [1.0]
+    assert main([str(tmp_path / "run"), "--text=cba", "--text=a", "--beams=3"]) == 0
+    assert capsys.readouterr().out == "'cba' → 'CBA'\n'a' → 'A'\n"
+    run = TranslateRun(*configs_of([*words, "--init_from=resume"], _BEGIN))
+    assert not {source for source, _ in run.held_pairs} & {source for source, _ in run.pairs}
+    assert (len(run.held_pairs), run.exact()) == (36, 1.0)
+
+
+def test_translations_side_by_side_are_those_of_each_alone(capitals, tmp_path):
+    run = trained(capitals, tmp_path / "run", "--max_steps=60")
+    model, tokenizer = load_model(run.folder, "latest", EncoderDecoder)
+    texts = ["abc", "a", "ccccc", "ba"]
+    assert translate(model, tokenizer, texts) == [translate(model, tokenizer, [text])[0] for text in texts]
+
+
+def test_beams_find_the_likeliest_text():
+    """With as many beams as there are texts, against the probabilities of all texts one by one."""
+    tokenizer = CharTokenizer("ab\n")
+    config = GPTConfig(3, block_size=4, n_layer=1, n_head=2, n_embd=8, tied_head=False)
+    different = 0
+    for seed, source in itertools.product(range(3), ("a", "bba")):
+        model, scores = EncoderDecoder(config, tt.Generator(seed)).eval(), {}
+        with tt.no_grad():
+            for p in model.parameters():
+                p *= 5 if p.ndim > 1 else 1
+            model.read(tt.tensor([tokenizer.encode(source + "\n")]))
+            for said in itertools.product("ab\n", repeat=4):
+                text = "".join(said).partition("\n")[0]
+                ids = tokenizer.encode((text + "\n")[:4])
+                log_p = tt.log_softmax(model(tt.tensor([tokenizer.encode("\n" + text[:3])])), -1).numpy()[0]
+                scores[text] = sum(log_p[t, i] for t, i in enumerate(ids)) / len(ids)
+        best = max(scores, key=lambda text: scores[text])
+        assert translate(model, tokenizer, [source], beams=81) == [best]
+        different += translate(model, tokenizer, [source]) != [best]
+    assert different  # the likeliest token each time leads elsewhere
+    with pytest.raises(tt.ArgumentError, match="beams"):
+        translate(model, tokenizer, ["a"], beams=0)
+
+
+@pytest.mark.parametrize("words", [("--dropout=0.1",), ("--optimizer=muon", "--ema_decay=0.9")])
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(capitals, tmp_path, words):
+    words = (*words, "--max_steps=12", "--checkpoint_interval=6", "--health_interval=6")
+    whole = trained(capitals, tmp_path / "whole", *words)
+    train_until(Translator(TranslateRun(*configs_for(capitals, tmp_path / "parts", *words)), quiet=True), 6)
+    again = trained(capitals, tmp_path / "parts", *words, "--init_from=resume")
+    assert again.step == whole.step == 12
+    ours, theirs = [load_checkpoint(run.folder) for run in (again, whole)]
+    for name in ("weights", "optimizer"):
+        for key, array in getattr(theirs, name).items():
+            np.testing.assert_array_equal(getattr(ours, name)[key], array, err_msg=key)
+    health = [line["health"] for line in RunLog(whole.folder).read() if "health" in line]
+    assert {"h.0", "encoder", "wte"} <= {part["part"] for part in health[0]}
+
+
+def test_a_run_of_translations_is_no_gpt(capitals, tmp_path, capsys):
+    run = trained(capitals, tmp_path / "run", "--max_steps=2")
+    (run.folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    assert command_line(["translate", str(run.folder), "--text=a"]) == 2
+    assert f"{run.folder} has no tokenizer.json" in capsys.readouterr().err
+    (tmp_path / "tokenizer.json").rename(run.folder / "tokenizer.json")
+    assert command_line(["sample", str(run.folder)]) == 2
+    assert "python -m gpt translate" in capsys.readouterr().err
+    assert command_line(["masked", str(run.folder), "--text=_"]) == 2
+    assert command_line(["train", "--init_from=resume", f"--out_dir={run.folder}"]) == 2
+    assert "EncoderDecoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "message"), [
+    ("--batch_order=consecutive", "no use"), ("--checkpoint_blocks=1", "no use"),
+    ("--n_expert=2", "n_expert"), ("--position=alibi", "alibi"), ("--block_size=5", "block_size=6"),
+    ("--data=/no/file", "no/file"),
+    ("--data=shakespeare", "reverse"), ("--txt=abc", "did you mean --text"),
+])  # fmt: skip
+def test_wrong_words_say_so(capitals, tmp_path, capsys, word, message):
+    words = [
+        f"--data={capitals}",
+        f"--out_dir={tmp_path / 'run'}",
+        *TINY,
+        "--max_steps=2",
+        "--warmup_steps=2",
+    ]
+    words = [w for w in words if w.split("=")[0] != word.split("=")[0]]
+    assert command_line(["translate", *words, word]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_it_trains_on_one_rank(capitals, tmp_path):
+    two = LocalCommunicator()
+    two.size = 2
+    with pytest.raises(tt.ArgumentError, match="2 ranks"):
+        TranslateRun(*configs_for(capitals, tmp_path, "--max_steps=2"), two)
+
+
+@pytest.mark.parametrize("command", ["translate", "masked", "ablate"])
+def test_there_is_a_help_page(command, capsys):
+    assert command_line([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"python -m gpt {command}" in said
+    assert "--max_steps=" in said
+
+
+def test_other_pairs_under_the_same_name_are_noticed(capitals, tmp_path):
+    trained(capitals, tmp_path / "run", "--max_steps=2")
+    lines = capitals.read_text().splitlines()
+    capitals.write_text("\n".join(lines[::-1]))
+    with pytest.raises(tt.FormatError, match="the training data is not the one"):
+        trained(capitals, tmp_path / "run", "--max_steps=4", "--init_from=resume")

@@ -1,0 +1,125 @@
+"""Fine-tuning from end to end: each method shows its effect on held-out examples and resumes to the bit."""
+
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gpt.__main__ import main
+from gpt.finetuning.base import Tuner
+from gpt.finetuning.finetune import begin
+from gpt.weights.checkpoint import load_checkpoint
+from gpt.weights.safetensors_file import read_safetensors
+from tests.helpers.stopped import train_until
+from tests.helpers.tuned import base
+
+__all__ = ["base"]
+
+# method → what to add to its defaults, the number that must change, and by what factor at most
+METHODS = {
+    "lora": (["--max_steps=60"], "val_loss", 0.9),
+    "instruct": (["--max_steps=60"], "val_loss", 0.7),
+    "classify": (["--max_steps=60", "--learning_rate=3e-3", "--trainable=h.*"], "val_loss", 0.98),
+    "dpo": (["--max_steps=30", "--learning_rate=3e-4", "--batch_size=8"], "val_loss", 0.9),
+}
+
+
+def tune(name, base, folder, *words):
+    return main(["finetune", name, f"--init_from={base}", f"--out_dir={folder}", "--eval_interval=0", *words])
+
+
+def numbers(said):
+    """Held-out numbers: name → (before, after)."""
+    table = said.split("held-out")[1].split("files")[0]
+    return {
+        name: (float(a), float(b))
+        for name, a, b in re.findall(r"^(\w+) +([-\d.]+) +([-\d.]+)$", table, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_shows_its_effect(name, base, tmp_path, capsys):
+    words, key, most = METHODS[name]
+    assert tune(name, base, tmp_path / "run", *words) == 0
+    found = numbers(capsys.readouterr().out)
+    before, after = found[key]
+    assert after < most * before
+    assert ("commonest" in found) is (name == "classify")  # the baseline of its accuracy
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == int(words[0].partition("=")[2])
+    assert main(["sample", str(tmp_path / "run"), "--prompt=The ", "--max_new_tokens=5"]) == 0
+    # of a run that goes on
+    assert tune("lora" if name == "dpo" else "dpo", base, tmp_path / "run") == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, base, tmp_path):
+    words = ["--max_steps=6", "--warmup_steps=0", "--learning_rate=1e-3", "--batch_size=4", "--dropout=0.1"]
+    words += ["--eval_interval=0"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    Tuner(begin(name, [f"--init_from={base}", f"--out_dir={whole}", *words]), quiet=True).train()
+    train_until(Tuner(begin(name, [f"--init_from={base}", f"--out_dir={parts}", *words]), quiet=True), 3)
+    Tuner(begin(name, ["--init_from=resume", f"--out_dir={parts}"]), quiet=True).train()
+    wanted, found = [load_checkpoint(folder) for folder in (whole, parts)]
+    assert wanted.step == found.step == 6
+    for part in ("weights", "optimizer"):
+        arrays = getattr(found, part)
+        assert arrays.keys() == getattr(wanted, part).keys()
+        for key, array in getattr(wanted, part).items():
+            np.testing.assert_array_equal(arrays[key], array, err_msg=key)
+
+
+def test_adapters_leave_the_weights_they_stand_beside(base, tmp_path):
+    """Those of the base and adapters' products, which the run has added to them, and nothing else."""
+    assert tune("lora", base, tmp_path / "run", "--max_steps=3", "--warmup_steps=0") == 0
+    before, after = [load_checkpoint(folder).weights for folder in (base, tmp_path / "run")]
+    assert before.keys() == after.keys()
+    adapters = read_safetensors(tmp_path / "run" / "adapters.safetensors").arrays()
+    config = json.loads((tmp_path / "run" / "adapters.json").read_text())
+    scale = config["lora_alpha"] / config["lora_rank"]
+    changed = {name.removesuffix(".lora_a") for name in adapters if name.endswith(".lora_a")}
+    for name, array in before.items():
+        layer = name.removesuffix(".weight")
+        if name.endswith(".weight") and layer in changed:
+            added = scale * adapters[f"{layer}.lora_a"] @ adapters[f"{layer}.lora_b"]
+            assert abs(added).max() > 1e-5
+            np.testing.assert_allclose(after[name], array + added, atol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(after[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lorra"], "lora?"),
+        (["lora", "--max_stepps=3"], "max_steps"),
+        (["dpo", "--init_from=resume", "--out_dir=nowhere"], "nowhere"),
+        (["instruct", "--data=nowhere.jsonl"], "nowhere.jsonl"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(words, said, base, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    extra = [f"--init_from={base}"] if len(words) == 2 and "init_from" not in words[1] else []
+    assert main(["finetune", *words, *extra]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_could_not_be_kept_is_not_begun(base, tmp_path, monkeypatch, capsys):
+    (tmp_path / "text").write_text("the cat sat " * 9)
+    learn = ["skipgram", str(tmp_path / "text"), f"--out={tmp_path / 'vectors'}"]
+    monkeypatch.setitem(sys.modules, "safetensors", None)  # how Python marks what cannot be imported
+    for begun in (tune("lora", base, tmp_path / "run"), main(learn)):
+        assert begun == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("the safetensors library is missing") == 2
+
+
+def test_one_rank_alone_is_tuned(base, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("gpt.finetuning.finetune.init", lambda: SimpleNamespace(size=2))
+    assert tune("lora", base, tmp_path / "run") == 2
+    assert "started on 2 ranks" in capsys.readouterr().err

@@ -1,0 +1,199 @@
+"""Adapters: x W + (alpha/r) x A B, alone in training, merged and taken out again, saved alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.finetuning.base import choose_trained
+from gpt.finetuning.lora import (
+    AdaptedLinear,
+    LoraConfig,
+    adapters,
+    add_adapters,
+    load_adapters,
+    matches,
+    merge,
+    merged_weights,
+    save_adapters,
+    unmerge,
+)
+from gpt.models.gpt import GPT
+from gpt.weights.safetensors_file import read_safetensors
+from tinytensor import nn
+from tinytensor.optim import AdamW
+
+SHAPE = {"vocab_size": 11, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 16}
+VARIANTS = [
+    {},
+    {"activation": "swiglu", "norm": "rms_norm", "position": "rope", "n_kv_head": 1, "bias": False},
+]
+
+
+def built(seed=0, **variant):
+    return GPT(GPTConfig(**SHAPE, **variant), tt.Generator(seed))
+
+
+def adapted(rank=3, alpha=6.0, targets="*", **variant):
+    """A model with adapters that say something already, and a batch."""
+    model = built(**variant)
+    add_adapters(model, LoraConfig(rank, alpha, targets), tt.Generator(1))
+    rng = np.random.default_rng(2)
+    for _, layer in adapters(model):
+        with tt.no_grad():
+            layer.lora_b.copy_(tt.tensor(rng.normal(0, 0.2, layer.lora_b.shape).astype(np.float32)))
+    ids = rng.integers(0, 11, (3, 13))
+    return model, tt.tensor(ids[:, :-1]), tt.tensor(ids[:, 1:])
+
+
+def arrays(model):
+    return {name: p.numpy().copy() for name, p in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("gelu", ["none", "tanh", None])
+def test_a_layer_is_the_formula(gelu):
+    rng = np.random.default_rng(0)
+    layer = nn.Linear(5, 7) if gelu is None else nn.LinearGelu(5, 7, approximate=gelu)
+    added = AdaptedLinear(layer, LoraConfig(lora_rank=2, lora_alpha=5.0))
+    with tt.no_grad():
+        added.lora_b.copy_(tt.tensor(rng.standard_normal((2, 7)).astype(np.float32)))
+    x = rng.standard_normal((4, 5)).astype(np.float32)
+    W, b, A, B = (
+        p.detach().numpy().astype(np.float64) for p in (layer.weight, layer.bias, added.lora_a, added.lora_b)
+    )
+    y = x @ W + b + 5.0 / 2 * (x @ A @ B)
+    if gelu == "tanh":
+        y = 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3)))
+    elif gelu == "none":
+        from math import erf
+
+        y = 0.5 * y * (1 + np.vectorize(erf)(y / np.sqrt(2)))
+    np.testing.assert_allclose(added(tt.tensor(x)).detach().numpy(), y, atol=2e-6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_merged_weights_compute_the_same(variant):
+    model, ids, _ = adapted(**variant)
+    logits = model(ids).detach().numpy()
+    plain = built(seed=9, **variant)
+    assert np.abs(plain(ids).detach().numpy() - logits).max() > 0.01
+    plain.load_state_dict({name: tt.tensor(a) for name, a in merged_weights(model).items()})
+    np.testing.assert_allclose(plain(ids).detach().numpy(), logits, atol=3e-6)
+
+    before = arrays(model)
+    merge(model)
+    merge(model)  # a second time adds nothing
+    np.testing.assert_allclose(model(ids).detach().numpy(), logits, atol=3e-6)
+    assert merged_weights(model).keys() == plain.state_dict().keys()
+    unmerge(model)
+    for name, array in arrays(model).items():
+        np.testing.assert_allclose(array, before[name], atol=2e-7, err_msg=name)
+    np.testing.assert_allclose(model(ids).detach().numpy(), logits, atol=3e-6)
+
+
+def test_a_new_adapter_changes_nothing_and_freezes_the_rest():
+    model, plain = built(), built()
+    names = add_adapters(model, LoraConfig(lora_rank=2, lora_targets="*.attn.*, h.1.mlp.c_fc"))
+    assert names == [
+        "h.0.attn.c_attn",
+        "h.0.attn.c_proj",
+        "h.1.attn.c_attn",
+        "h.1.attn.c_proj",
+        "h.1.mlp.c_fc",
+    ]
+    ids = tt.tensor([[1, 2, 3]])
+    np.testing.assert_array_equal(model(ids).detach().numpy(), plain(ids).detach().numpy())
+    model.loss(ids, ids).backward()
+    for name, p in model.named_parameters():
+        thin = name.endswith((".lora_a", ".lora_b"))
+        assert p.requires_grad is thin, name
+        assert (p.grad is not None) is thin, name
+
+
+def test_gradients_are_those_of_the_explicit_product():
+    model, ids, targets = adapted()
+    model.loss(ids, targets).backward()
+    plain = built()
+    plain.load_state_dict({name: tt.tensor(a) for name, a in merged_weights(model).items()})
+    plain.loss(ids, targets).backward()
+    whole = {name: p.grad.numpy().astype(np.float64) for name, p in plain.named_parameters()}
+    for name, layer in adapters(model):
+        A, B = (p.detach().numpy().astype(np.float64) for p in (layer.lora_a, layer.lora_b))
+        for got, want in (
+            (layer.lora_a.grad, 2.0 * whole[f"{name}.weight"] @ B.T),
+            (layer.lora_b.grad, 2.0 * A.T @ whole[f"{name}.weight"]),
+        ):
+            np.testing.assert_allclose(got.numpy(), want, atol=1e-5 * np.abs(want).max() + 1e-8, err_msg=name)
+
+
+def test_the_optimizer_keeps_the_thin_matrices_alone():
+    model, ids, targets = adapted(rank=2, targets="*.attn.c_attn")
+    frozen = {n: a for n, a in arrays(model).items() if "lora" not in n}
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    before = model.loss(ids, targets).item()
+    for _ in range(5):
+        model.zero_grad()
+        model.loss(ids, targets).backward()
+        optimizer.step()
+    assert model.loss(ids, targets).item() < before
+    kept = sum(t.numel for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor))
+    assert kept == 2 * 2 * (16 * 2 + 2 * 48)  # two moments, two layers, A and B
+    for name, array in frozen.items():
+        np.testing.assert_array_equal(arrays(model)[name], array, err_msg=name)
+
+
+def test_adapters_are_saved_and_loaded_alone(tmp_path):
+    model, ids, _ = adapted(rank=2, targets="*.mlp.*")
+    path = save_adapters(model, LoraConfig(2, 6.0, "*.mlp.*"), tmp_path)
+    stored = read_safetensors(path).arrays()
+    assert set(stored) == {
+        f"h.{i}.mlp.{m}.lora_{x}" for i in (0, 1) for m in ("c_fc", "c_proj") for x in "ab"
+    }
+    assert json.loads((tmp_path / "adapters.json").read_text())["lora_rank"] == 2
+    again = built()
+    assert load_adapters(again, tmp_path) == LoraConfig(2, 6.0, "*.mlp.*")
+    np.testing.assert_array_equal(again(ids).detach().numpy(), model(ids).detach().numpy())
+    with pytest.raises(tt.ArgumentError, match="matrices"):
+        load_adapters(GPT(GPTConfig(**{**SHAPE, "n_layer": 3})), tmp_path)
+    with pytest.raises(tt.ShapeError):
+        load_adapters(GPT(GPTConfig(**{**SHAPE, "n_embd": 8})), tmp_path)
+
+
+@pytest.mark.parametrize("config", [LoraConfig(0), LoraConfig(2, 1.0, "nothing.*")])
+def test_no_rank_and_no_layer_say_so(config):
+    with pytest.raises(tt.ArgumentError, match="linear layers"):
+        add_adapters(built(), config)
+
+
+@pytest.mark.parametrize("fields", [{"lora_rank": -1}, {"lora_alpha": 0.0}])
+def test_settings_that_mean_nothing_are_refused(fields):
+    with pytest.raises(tt.ArgumentError, match="LoraConfig"):
+        LoraConfig(**fields)
+
+
+def test_adapters_are_added_once():
+    model, *_ = adapted()
+    with pytest.raises(tt.ArgumentError):
+        add_adapters(model, LoraConfig(2))
+
+
+def test_weights_are_chosen_by_name():
+    assert matches("h.3.attn.c_attn", "h.[23].*")
+    model = built()
+    trained, whole = choose_trained(model, "h.1.*,ln_f.weight", LoraConfig())
+    names = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert names == {n for n, _ in model.named_parameters() if n.startswith("h.1.") or n == "ln_f.weight"}
+    assert trained == sum(p.numel for n, p in model.named_parameters() if n in names)
+    assert whole == model.num_parameters()
+    model = built()
+    choose_trained(model, "ln_f.*", LoraConfig(2, 4.0, "h.0.attn.*"))
+    names = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert names == {"ln_f.weight", "ln_f.bias"} | {
+        f"h.0.attn.c_{m}.lora_{x}" for m in ("attn", "proj") for x in "ab"
+    }
+    assert choose_trained(built(), "none", LoraConfig())[0] == 0
+    assert choose_trained(built(), "", LoraConfig())[0] == whole
+    with pytest.raises(tt.ArgumentError, match="fits no weight"):
+        choose_trained(built(), "h.7.*", LoraConfig())

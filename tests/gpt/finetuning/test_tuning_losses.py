@@ -1,0 +1,214 @@
+"""What fine-tuning minimizes, against formulas in NumPy: masked loss, DPO, the pooling of the classifier."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.data.jsonl_examples import IGNORED, LikeLengths, completion, padded, read_records, split
+from gpt.finetuning.classify import Classifier, Classifying, confusion_table
+from gpt.finetuning.dpo import DpoConfig, Preferring, completion_log_probs, dpo_loss
+from gpt.finetuning.instruct import InstructConfig, Instructing, answer, prompt_of
+from gpt.models.gpt import GPT
+from gpt.tokenizers.char_and_word import CharTokenizer
+
+TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyzA: \n")
+
+
+@pytest.fixture
+def model():
+    config = GPTConfig(vocab_size=TOKENIZER.vocab_size, block_size=48, n_layer=1, n_head=2, n_embd=16)
+    made = GPT(config, tt.Generator(0))
+    for p in made.parameters():  # far from even probabilities
+        with tt.no_grad():
+            p *= 6.0
+    return made.eval()
+
+
+def log_probs_of(model, ids):
+    """Log-probability of each token of a row after those before it, one row at a time: (T - 1,)."""
+    logits = model(tt.tensor([ids[:-1]])).detach().numpy()[0].astype(np.float64)
+    logits -= logits.max(1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(1, keepdims=True))
+    return logits[np.arange(len(ids) - 1), ids[1:]]
+
+
+RECORDS = [
+    {"instruction": "say", "input": word, "output": out}
+    for word, out in (("ab", "x"), ("abcdef", "longer one"), ("k", "yes"), ("what", "nothing at all"))
+]
+
+
+@pytest.mark.parametrize("learn", ["answer", "all"])
+def test_the_loss_counts_the_answer_alone(model, learn):
+    task = Instructing(model, TOKENIZER, RECORDS, RECORDS[:1], InstructConfig(learn=learn), 4, 0)
+    inputs, targets = task.batch(0)
+    assert inputs.shape == targets.shape == (4, max(len(x) for x, _ in task.examples))
+    total, count = 0.0, 0
+    for record in RECORDS:
+        prompt = TOKENIZER.encode(f"say: {record['input']}\nAnswer: ")
+        ids = prompt + TOKENIZER.encode(record["output"] + "\n")
+        counted = log_probs_of(model, ids)[0 if learn == "all" else len(prompt) - 1 :]
+        total, count = total - counted.sum(), count + len(counted)
+    loss = task.loss(tt.tensor(inputs), tt.tensor(targets)).item()
+    assert loss == pytest.approx(total / count, rel=2e-6)
+    assert int((targets != IGNORED).sum()) == count
+
+
+def test_held_out_loss_is_that_of_one_large_batch(model):
+    tasks = [Instructing(model, TOKENIZER, RECORDS, RECORDS, InstructConfig(), size, 0) for size in (1, 3, 4)]
+    losses = [task.metrics()["val_loss"] for task in tasks]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_templates_and_answers(model):
+    assert prompt_of({"instruction": "Go", "input": ""}, "plain") == "Go\nAnswer: "
+    text = prompt_of({"instruction": "Use {braces}", "input": "{x}"}, "alpaca")
+    assert text == "### Instruction:\nUse {braces}\n\n### Input:\n{x}\n\n### Response:\n"
+    said = answer(model, TOKENIZER, "abc", 5)
+    assert "\n" not in said
+    assert len(said) <= 5
+
+
+def test_records_that_are_too_long_are_left_out(model):
+    records = [*RECORDS, {"instruction": "say", "input": "a" * 60, "output": "b"}]
+    task = Instructing(model, TOKENIZER, records, RECORDS[:2], InstructConfig(), 4, 0)
+    assert task.left_out == 1
+    assert len(task.examples) == 4
+    with pytest.raises(tt.ArgumentError, match="context"):
+        Instructing(model, TOKENIZER, records[4:], records[4:], InstructConfig(), 4, 0)
+
+
+def test_batches_hold_like_lengths_and_every_example_once():
+    lengths = np.random.default_rng(0).integers(1, 50, 37)
+    batches = LikeLengths(lengths, 8, seed=3)
+    epochs = [[batches.batch(5 * epoch + k) for k in range(5)] for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(np.concatenate(epoch).tolist()) == list(range(37))
+        spans = sorted((lengths[b].min(), lengths[b].max()) for b in epoch)
+        assert all(high <= low for (_, high), (low, _) in itertools.pairwise(spans))
+    orders = [[b.tolist() for b in epoch] for epoch in epochs]
+    assert orders[0] != orders[1] != orders[2]
+    np.testing.assert_array_equal(LikeLengths(lengths, 8, seed=3).batch(7), batches.batch(7))
+
+
+def test_the_loss_of_preferences_and_its_gradient():
+    rng = np.random.default_rng(0)
+    policy, reference, beta, B = rng.normal(-20, 6, 10), rng.normal(-20, 6, 10), 0.3, 5
+    p = tt.tensor(policy, requires_grad=True)
+    loss, rewards = dpo_loss(p, tt.tensor(reference), beta)
+    loss.backward()
+    want, gradient = 0.0, np.zeros(10)
+    for i in range(B):
+        margin = beta * ((policy[i] - reference[i]) - (policy[B + i] - reference[B + i]))
+        want += np.log(1 + np.exp(-margin)) / B
+        gradient[i] -= beta / (1 + np.exp(margin)) / B
+        gradient[B + i] += beta / (1 + np.exp(margin)) / B
+    assert loss.item() == pytest.approx(want, rel=1e-12)
+    np.testing.assert_allclose(p.grad.numpy(), gradient, rtol=1e-10)
+    np.testing.assert_allclose(rewards.numpy(), beta * (policy - reference), rtol=1e-12)
+    assert not rewards.requires_grad
+
+
+PAIRS = [
+    {"prompt": "go", "chosen": " home", "rejected": " away now"},
+    {"prompt": "abc", "chosen": "d", "rejected": "e"},
+    {"prompt": "longer prompt", "chosen": " x", "rejected": ""},
+]
+
+
+def test_pairs_are_compared_with_the_model_as_it_was(model):
+    pairs = PAIRS[:2]
+    task = Preferring(model, TOKENIZER, pairs, PAIRS, DpoConfig(beta=0.5), 2, 0)
+    inputs, targets, reference = task.batch(0)
+    sums = completion_log_probs(model, tt.tensor(inputs), tt.tensor(targets)).detach().numpy()
+    np.testing.assert_allclose(sums, reference, atol=2e-5)
+    for row, pair in enumerate([pairs[i] for i in task.order.batch(0)]):
+        for column, name in ((0, "chosen"), (1, "rejected")):
+            prompt, text = TOKENIZER.encode(pair["prompt"]), TOKENIZER.encode(pair[name])
+            want = log_probs_of(model, prompt + text)[len(prompt) - 1 :].sum()
+            assert reference.reshape(2, 2)[column, row] == pytest.approx(want, abs=2e-5)
+    loss = task.loss(*[tt.tensor(x) for x in (inputs, targets, reference)])
+    assert loss.item() == pytest.approx(np.log(2), abs=1e-5)
+    with tt.no_grad():
+        model.wte.weight.copy_(model.wte.weight * 1.1)
+    again = task.loss(*[tt.tensor(x) for x in (inputs, targets, reference)])
+    assert abs(again.item() - np.log(2)) > 1e-3  # the reference stayed
+    assert task.seen["margin"] == pytest.approx(task.seen["reward_chosen"] - task.seen["reward_rejected"])
+
+
+def test_a_pair_without_room_says_so(model):
+    long = [{"prompt": "a" * 50, "chosen": "b", "rejected": "c"}]
+    with pytest.raises(tt.ArgumentError, match="has 50 tokens") as caught:
+        Preferring(model, TOKENIZER, long, PAIRS, DpoConfig(), 2, 0)
+    assert caught.value.why.endswith(f"in the context of {model.config.block_size}")
+    with pytest.raises(tt.ArgumentError, match="has no prompt"):
+        Preferring(model, TOKENIZER, [{**long[0], "prompt": ""}], PAIRS, DpoConfig(), 2, 0)
+    with pytest.raises(tt.ArgumentError, match="beta"):
+        DpoConfig(beta=0.0)
+
+
+@pytest.mark.parametrize("pool", ["mean", "last"])
+def test_padding_does_not_reach_the_label(model, pool):
+    classifier = Classifier(model, ["no", "yes", "so"], pool)
+    rng = np.random.default_rng(0)
+    for p in model.score.parameters():
+        with tt.no_grad():
+            p.copy_(tt.tensor(rng.standard_normal(p.shape).astype(np.float32)))
+    W, b = (p.detach().numpy() for p in model.score.parameters())
+    rows = [rng.integers(0, 20, n) for n in (3, 9, 5)]
+    got = classifier(*classifier.arrays(rows)).detach().numpy()
+    for row, logits in zip(rows, got, strict=True):
+        x = model.embed(tt.tensor(row[None]))
+        for block in model.h:
+            x = block(x)
+        states = model.ln_f(x).detach().numpy()[0]
+        pooled = states.mean(0) if pool == "mean" else states[-1]
+        np.testing.assert_allclose(logits, pooled @ W + b, atol=2e-4)
+
+
+def test_confusion_and_accuracy_count_the_same_texts(model):
+    classifier = Classifier(model, ["a", "b"], "last")
+    records = [{"text": t, "label": lab} for t, lab in (("abc", "a"), ("b", "b"), ("cc", "b"), ("dd", "a"))]
+    task = Classifying(classifier, TOKENIZER, records, records[:3], 2, 0)
+    with tt.no_grad():
+        model.score.bias.copy_(tt.tensor([0.0, 1.0]))  # always b
+    assert task.confusion().tolist() == [[0, 1], [0, 2]]
+    metrics = task.metrics()
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["commonest"] == pytest.approx(2 / 3)
+    assert metrics["val_loss"] == pytest.approx((np.log(1 + np.e) + 2 * np.log(1 + 1 / np.e)) / 3, rel=1e-5)
+    assert confusion_table(["a", "b"], task.confusion()).split() == ["a", "b", "a", "0", "1", "b", "0", "2"]
+    with pytest.raises(tt.ArgumentError, match="is new"):
+        Classifying(classifier, TOKENIZER, [{"text": "a", "label": "c"}], records, 2, 0)
+    with pytest.raises(tt.ArgumentError, match="tell apart"):
+        Classifier(model, ["only"], "mean")
+
+
+def test_completions_and_padding():
+    inputs, targets = completion([7, 8, 9], [4, 5])
+    assert (inputs.tolist(), targets.tolist()) == ([7, 8, 9, 4], [IGNORED, IGNORED, 4, 5])
+    assert completion([7, 8], [4], masked=False)[1].tolist() == [8, 4]
+    assert padded([np.array([1]), np.array([2, 3])], 9).tolist() == [[1, 9], [2, 3]]
+
+
+def test_a_share_is_held_out():
+    kept, held = split(list(range(40)), 0.25, seed=1)
+    assert sorted(kept + held) == list(range(40))
+    assert len(held) == 10
+    assert split(list(range(40)), 0.25, seed=2)[1] != held
+    with pytest.raises(tt.ArgumentError, match="held out"):
+        split([1], 0.5, 0)
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("", "no record"), ('{"text": 3, "label": "a"}', "not a text"), ('{"text": "a"}', "missing"),
+    ("[1]", "no object"), ('{"text": "a", "label": "b"}\n{"tex', "line 2"),
+])  # fmt: skip
+def test_damaged_records_say_where(tmp_path, text, why):
+    path = tmp_path / "records.jsonl"
+    path.write_text(text)
+    with pytest.raises(tt.FormatError, match=why):
+        read_records(path, {"text": None, "label": None})

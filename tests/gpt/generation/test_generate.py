@@ -1,0 +1,221 @@
+"""Generation: with and without cache, one text or several side by side."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.generation.generate import Reader, cache_for, generate, generate_rows
+from gpt.generation.sampling import Sampler, SamplingConfig, next_probabilities
+from gpt.models.gpt import GPT, KVCache
+from tests.gpt.models.test_variants import SMALL, VARIANTS, model_of
+
+CONFIG = GPTConfig(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)
+
+
+@pytest.fixture(scope="module", params=["learned", "sinusoidal", "post"])
+def model(request):
+    change = {"norm_position": "post"} if request.param == "post" else {"position": request.param}
+    model = GPT(GPTConfig(**{**CONFIG.__dict__, **change}), tt.Generator(3)).eval()
+    for p in model.parameters():
+        p.requires_grad_(False)
+        p *= 8.0  # far from uniform
+    return model
+
+
+EVERY_WAY = [
+    {"temperature": 0},
+    {},
+    {"temperature": 0.7, "top_k": 5},
+    {"top_p": 0.9},
+    {"min_p": 0.1},
+    {"typical_p": 0.8},
+    {"repetition_penalty": 1.5},
+    {"temperature": 0, "presence_penalty": 2.0, "frequency_penalty": 1.0},
+    {"logit_bias": "3:-inf,4:2", "top_k": 8, "top_p": 0.95, "min_p": 0.01, "typical_p": 0.9},
+]
+
+
+@pytest.mark.parametrize("how", EVERY_WAY)
+def test_cached_equals_uncached_also_beyond_the_context(model, how):
+    runs = [
+        list(generate(model, [1, 2, 3], 14, generator=tt.Generator(5), use_cache=cache, **how))
+        for cache in (True, False)
+    ]
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 14
+
+
+@pytest.mark.parametrize("pieces", [[1] * 8, [3, 1, 1, 2, 1], [1, 1, 6], [8], [2] * 4])
+def test_logits_of_a_reader_are_those_of_the_whole_text(model, pieces):
+    ids = [1, 7, 7, 0, 12, 3, 5, 2]
+    cache, at = KVCache(model.config, 1), 0
+    read = Reader(model, cache)
+    with tt.no_grad():
+        whole = model(tt.tensor([ids]))[0].numpy()
+        for size in pieces:
+            logits = read([ids[at : at + size]])[0]
+            at += size
+            np.testing.assert_allclose(logits.numpy(), whole[at - 1], rtol=2e-5, atol=1e-5)
+            assert cache.length == at
+        with pytest.raises(tt.ShapeError, match="longer than the context of 8"):
+            read([[1]])
+
+
+def test_a_reader_without_a_cache_begins_anew(model):
+    read, rng = Reader(model), np.random.default_rng(1)
+    with tt.no_grad():
+        for size in (3, 8, 8, 8, 1, 1, 1):
+            ids = rng.integers(0, 13, size).tolist()
+            expected = model(tt.tensor([ids]))[0, -1].numpy()
+            np.testing.assert_allclose(read([ids])[0].numpy(), expected, rtol=2e-5, atol=1e-5)
+
+
+def test_two_readers_do_not_meet(model):
+    with tt.no_grad():
+        a, b = (Reader(model, KVCache(model.config, 1)) for _ in range(2))
+        for i in range(5):
+            found = a([[i]])[0].tolist()
+            b([[12 - i]])
+            expected = model(tt.tensor([list(range(i + 1))]))[0, -1].tolist()
+            assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_models_of_other_dtypes_write(dtype):
+    model = GPT(CONFIG, tt.Generator(3)).to(dtype).eval()
+    runs = [list(generate(model, [1, 2], 5, temperature=0, use_cache=cache)) for cache in (True, False)]
+    assert len(runs[0]) == 5
+    assert dtype == "bfloat16" or runs[0] == runs[1]
+
+
+def test_low_temperature_approaches_the_likeliest(model):
+    greedy = list(generate(model, [4], 6, temperature=0))
+    assert list(generate(model, [4], 6, temperature=1e-4, generator=tt.Generator(1))) == greedy
+
+
+def test_a_long_prompt_is_read_from_its_end(model):
+    prompt = list(np.random.default_rng(0).integers(0, 13, 30))
+    a = list(generate(model, prompt, 3, temperature=0))
+    assert a == list(generate(model, prompt[-8:], 3, temperature=0))
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"top_k": 4}, {"top_p": 0.8}])
+def test_draws_are_those_of_multinomial(model, how):
+    """A seed gives the text that drawing from all probabilities gives."""
+    for seed in range(20):
+        generator, ids = tt.Generator(seed), [1, 2]
+        for drawn in generate(model, ids, 5, generator=tt.Generator(seed), **how):
+            with tt.no_grad():
+                p = next_probabilities(model(tt.tensor([ids]))[0, -1].numpy(), **how)
+            assert drawn == tt.multinomial(tt.tensor(p), 1, generator=generator).item()
+            ids = [*ids, drawn]
+
+
+def test_draws_follow_the_probabilities(model):
+    with tt.no_grad():
+        p = next_probabilities(model(tt.tensor([[1, 2]]))[0, -1].numpy())
+    drawn = [next(generate(model, [1, 2], 1, generator=tt.Generator(s))) for s in range(1500)]
+    counts = np.bincount(drawn, minlength=13)
+    big = p * 1500 > 5
+    chi2 = ((counts - p * 1500) ** 2 / (p * 1500))[big].sum()
+    assert chi2 < big.sum() + 6 * np.sqrt(2 * big.sum())
+
+
+@pytest.mark.parametrize("wrong", [
+    {"temperature": -1}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5},
+])  # fmt: skip
+def test_wrong_parameters_say_so(model, wrong):
+    with pytest.raises(tt.ArgumentError):
+        generate(model, [1], 1, **wrong)
+
+
+def test_an_empty_prompt_is_refused(model):
+    with pytest.raises(tt.ArgumentError, match="at least one token"):
+        generate(model, [], 1)
+
+
+PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11], [12] * 30, [4]]
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("count", [1, 3, 14])
+@pytest.mark.parametrize("how", EVERY_WAY)
+def test_each_row_is_the_row_generated_alone(model, how, count, use_cache):
+    """Prompts of different length: shorter than the context of 8, longer, and twice the same."""
+    found = [[] for _ in PROMPTS]
+    sampler, generators = Sampler(SamplingConfig(**how), 13), [tt.Generator(row) for row in range(5)]
+    rows = generate_rows(model, PROMPTS, count, sampler, generators=generators, use_cache=use_cache)
+    for row, token in rows:
+        found[row].append(token)
+    for row, prompt in enumerate(PROMPTS):
+        assert found[row] == list(generate(model, prompt, count, generator=tt.Generator(row), **how))
+
+
+def test_rows_read_no_more_often_than_they_must(model, monkeypatch):
+    """While the short text is written the long prompt is read along; then the rest of it at once."""
+    sizes = []
+    call = Reader.__call__
+
+    def counted(self, rows):
+        sizes.append(len(rows[0]))
+        return call(self, rows)
+
+    monkeypatch.setattr(Reader, "__call__", counted)
+    rows = generate_rows(model, [[1], [1, 2, 3, 4, 5, 6]], 2, Sampler(SamplingConfig(), 13))
+    assert [row for row, _ in rows] == [0, 0, 1, 1]
+    assert sizes == [1, 1, 4, 1]
+
+
+def test_wrong_rows_say_so(model):
+    sampler = Sampler(SamplingConfig(), 13)
+    for prompts in ([], [[1], []]):
+        with pytest.raises(tt.ArgumentError, match="at least one token"):
+            generate_rows(model, prompts, 1, sampler)
+    with pytest.raises(tt.ArgumentError, match="-1 new ones"):
+        generate_rows(model, [[1]], -1, sampler)
+    with pytest.raises(tt.ShapeError, match="2 generators for 1 prompts"):
+        generate_rows(model, [[1]], 1, sampler, generators=[tt.Generator(1)] * 2)
+    assert list(generate_rows(model, [[1], [2, 3]], 0, sampler)) == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_model(variant):
+    """Cached and not, alone and side by side, within the context and beyond: the same tokens."""
+    model = model_of(replace(SMALL, **VARIANTS[variant]))
+    prompts = [[1, 2, 3], [4], [5] * 30]
+    for how in ({"temperature": 0}, {"top_k": 5, "repetition_penalty": 1.3}):
+        alone = [
+            list(generate(model, p, 12, generator=tt.Generator(i), **how)) for i, p in enumerate(prompts)
+        ]
+        for use_cache in (True, False):
+            found = [[] for _ in prompts]
+            sampler, generators = Sampler(SamplingConfig(**how), 11), [tt.Generator(i) for i in range(3)]
+            rows = generate_rows(model, prompts, 12, sampler, generators=generators, use_cache=use_cache)
+            for row, token in rows:
+                found[row].append(token)
+            assert found == alone
+
+
+def test_rotations_of_a_narrow_model_are_exact():
+    """bfloat16 has 8 bits: cosines may be rounded to it, but neither positions beyond 256 nor angles."""
+    config = replace(SMALL, position="rope", block_size=600, n_layer=1)
+    rotary = GPT(config).to("bfloat16").h[0].attn.rotary
+    cache = KVCache(config, 1, dtype=tt.bfloat16)
+    cache.claim(700)
+    expected = np.cos(np.arange(700)[:, None] * 10000.0 ** -(np.arange(2) / 2))  # heads of 4 channels
+    for angles in (rotary.first(600), rotary.first(700), cache.angles(rotary)):
+        assert angles.dtype is tt.bfloat16
+        found = angles[0, :, :2].astype(tt.float32).numpy()
+        np.testing.assert_allclose(found, expected[: len(found)], atol=2**-8)
+
+
+def test_a_cache_is_no_larger_than_the_text():
+    config = GPTConfig(vocab_size=5, block_size=4096, n_layer=1, n_head=1, n_embd=4, position="rope")
+    model = GPT(config).eval()
+    assert cache_for(model, 2, 20).room < 50
+    assert cache_for(GPT(replace(config, position="learned")), 1, 20).room == 20
+    assert cache_for(GPT(replace(config, block_size=16)), 1, 10**9).room == 32
+    assert cache_for(GPT(replace(config, sliding_window=64)), 1, 20).config.window == 64

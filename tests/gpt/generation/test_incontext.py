@@ -1,0 +1,87 @@
+"""Examples in the prompt: probabilities against products by hand, and the table."""
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main
+from gpt.config import GPTConfig
+from gpt.generation.generate import generate
+from gpt.generation.incontext import few_shots, probability
+from gpt.models.gpt import GPT
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.tokenizer import CharTokenizer
+from gpt.weights.import_model import write_run
+from tests.gpt.models.test_variants import model_of
+
+WORDS = CharTokenizer("abcd: +\n")
+V = WORDS.vocab_size
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    return model_of(GPTConfig(vocab_size=V, block_size=48, n_layer=1, n_head=2, n_embd=16))
+
+
+def test_the_probability_of_an_answer(model: GPT) -> None:
+    prompt, answer, expected = "ab:", " cd\n", 1.0
+    for i, character in enumerate(answer):
+        with tt.no_grad():
+            row = model(tt.tensor([WORDS.encode(prompt + answer[:i])]))[0, -1].numpy().astype(np.float64)
+        p = np.exp(row - row.max())
+        expected *= p[WORDS.encode(character)[0]] / p.sum()
+    assert probability(model, WORDS, prompt, answer) == pytest.approx(expected, rel=1e-5)
+
+
+def test_shots(model: GPT) -> None:
+    examples = ["a: b", "b: c"]
+    shots = few_shots(model, WORDS, examples, "c:", [" d", " a"])
+    assert [shot.prompt for shot in shots] == ["c:", "a: b\nc:", "a: b\nb: c\nc:"]
+    for shot in shots:
+        text = WORDS.decode(list(generate(model, WORDS.encode(shot.prompt), 8, temperature=0)))
+        assert shot.answer == text.partition("\n")[0]
+        assert shot.probability == pytest.approx(probability(model, WORDS, shot.prompt, f"{shot.answer}\n"))
+        asked = [probability(model, WORDS, shot.prompt, f"{answer}\n") for answer in (" d", " a")]
+        assert shot.asked == pytest.approx(asked)
+
+
+def test_the_end_of_a_document_ends_an_answer_and_is_none_of_it() -> None:
+    words = BPETokenizer.train("", 257, special_tokens=["<|endoftext|>"])
+    ended = model_of(GPTConfig(257, 48, n_layer=1, n_head=1, n_embd=8, tied_head=False))
+    with tt.no_grad():
+        ended.ln_f.bias[0], ended.ln_f.weight[0] = 1.0, 0.0  # channel 0 is 1
+        ended.lm_head.weight[:] = 0.0
+        ended.lm_head.weight[words.separator, 0] = 5.0
+    (shot,) = few_shots(ended, words, [], "a:")
+    assert shot.answer == ""
+    assert shot.probability == pytest.approx(1 / (256 + np.exp(5)))
+
+
+def test_hostile_texts(model: GPT) -> None:
+    for prompt, answer in (("", "a"), ("a", "")):
+        with pytest.raises(tt.ArgumentError, match="needs a token"):
+            probability(model, WORDS, prompt, answer)
+    with pytest.raises(tt.ArgumentError, match="at least one token"):
+        few_shots(model, WORDS, [], "")
+    with pytest.raises(tt.ShapeError, match="longer than the context"):
+        few_shots(model, WORDS, ["a: b"] * 20, "c:")
+
+
+def test_the_command(model: GPT, tmp_path, capsys) -> None:
+    run = str(tmp_path / "run")
+    write_run(model, WORDS, run)
+    words = ["--example=a: b", "--example=b: c", "--query=c:", "--answer= d"]
+    assert main(["incontext", run, *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{run} completes the line 'c:'")
+    assert [line.split("  ")[0] for line in lines[2:]] == ["examples", "none", "+ a: b", "+ b: c"]
+    shots = few_shots(model, WORDS, ["a: b", "b: c"], "c:", [" d"])
+    for shot, line in zip(shots, lines[3:], strict=True):
+        p = shot.asked[0]
+        assert (f"{p:.1%}" if p >= 0.0005 else "<0.1%") in line
+    assert main(["incontext", *words, run]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
+    assert main(["incontext", "--help"]) == 0
+    assert "usage: python -m gpt incontext" in capsys.readouterr().out
+    assert main(["incontext", run, "--example=a: b"]) == 2
+    assert "there is no query" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""Attention maps: the fused path and the one with weights agree; pictures hold the numbers of the model."""
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main
+from gpt.config import GPTConfig
+from gpt.interpret.attention import attention_maps, attention_page, attention_picture, render
+from gpt.models.gpt import GPT
+from tests.helpers.pages import TOKENS, OddTokenizer, parse
+from tinytensor.lab.html import visible
+
+TEXT = "0123456789"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def make_model(**fields):
+    config = GPTConfig(len(TOKENS), block_size=12, n_layer=2, n_head=4, n_embd=16, **fields)
+    model = GPT(config, tt.Generator(3)).eval()
+    with tt.no_grad():
+        for p in model.parameters():
+            if p.ndim > 1:
+                p *= 6.0
+    return model
+
+
+VARIANTS = [
+    {},
+    {"position": "sinusoidal"},
+    {"norm_position": "post"},
+    {"activation": "relu"},
+    {"bias": False},
+]
+
+
+@pytest.mark.parametrize("fields", VARIANTS, ids=str)
+def test_the_fused_path_and_the_one_with_weights_agree(fields):
+    model = make_model(**fields)
+    x = tt.randn(2, 9, 16, generator=tt.Generator(5))
+    with tt.no_grad():
+        for block in model.h:
+            y, weights = block.attn.forward_with_weights(x)
+            np.testing.assert_allclose(y.numpy(), block.attn(x).numpy(), rtol=1e-4, atol=1e-5)
+            w = weights.numpy()
+            assert w.shape == (2, 4, 9, 9)
+            np.testing.assert_allclose(w.sum(-1), 1, rtol=1e-5)
+            assert (w[..., ~np.tri(9, dtype=bool)] == 0).all()
+
+
+def test_the_maps_are_the_softmax_of_the_first_layers_scores():
+    model = make_model()
+    ids = [int(d) for d in TEXT]
+    with tt.no_grad():
+        qkv = model.h[0].attn.c_attn(model.h[0].ln_1(model.embed(tt.tensor([ids]))))[0].numpy()
+    maps = attention_maps(model, OddTokenizer(), TEXT, layer=0)
+    assert [(m.layer, m.head) for m in maps] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    for m in maps:
+        q, k = (qkv[:, 16 * part + 4 * m.head : 16 * part + 4 * m.head + 4] for part in (0, 1))
+        scores = np.where(np.tri(10, dtype=bool), q @ k.T / 2, -np.inf)
+        p = np.exp(scores - scores.max(1, keepdims=True))
+        np.testing.assert_allclose(m.weights, p / p.sum(1, keepdims=True), rtol=1e-4, atol=1e-6)
+
+
+def check_cells(cells, m, title):
+    """Cells in the order of the lower triangle, each with the number of the model in its title."""
+    places = [(i, j) for i in range(10) for j in range(i + 1)]
+    assert len(cells) == len(places)
+    for cell, (i, j) in zip(cells, places, strict=True):
+        names, _, number = title(cell).rpartition(": ")
+        assert names == f"{visible(m.tokens[i])} → {visible(m.tokens[j])}"
+        assert float(number) == pytest.approx(m.weights[i, j], rel=1e-3)
+
+
+def test_the_picture_holds_the_numbers():
+    maps = attention_maps(make_model(), OddTokenizer(), TEXT, layer=1)
+    root = ET.fromstring(attention_picture(maps))
+    pictures = root.findall(f"{SVG}svg")
+    assert len(pictures) == 4
+    tops = [float(p.get("y")) for p in pictures]
+    assert tops == sorted(set(tops))
+    for picture, m in zip(pictures, maps, strict=True):
+        assert picture.find(f"{SVG}title").text == m.title
+        cells = picture.findall(f"{SVG}g/{SVG}rect")
+        check_cells(cells, m, lambda cell: cell.find(f"{SVG}title").text)
+        assert float(cells[0].get("fill-opacity")) == 1.0  # the first token can look at itself only
+
+
+def test_the_page_holds_the_numbers_and_no_script():
+    maps = attention_maps(make_model(), OddTokenizer(), TEXT, head=2)
+    document = parse(attention_page(maps, about="a <b> model"))
+    pictures = document.all("svg")
+    assert [p.attributes["aria-label"] for p in pictures] == ["layer 0, head 2", "layer 1, head 2"]
+    for picture, m in zip(pictures, maps, strict=True):
+        check_cells(picture.all("g")[0].all("rect"), m, lambda cell: cell.all("title")[0].text)
+    assert "a <b> model" in document.text
+    assert "<script>alert(1)</script>" in document.all("title")[0].text
+
+
+def test_words_name_the_strongest():
+    (m,) = attention_maps(make_model(), OddTokenizer(), TEXT, layer=1, head=3)
+    best = int(m.weights[9].argmax())
+    last = render([m]).splitlines()[-1]
+    assert last.startswith("  a (9)")
+    assert f"{visible(TOKENS[best])} ({best}) {m.weights[9, best]:.1%}" in last
+    assert "\x1b" not in render([m])
+
+
+def test_the_command_writes_files_and_explains_errors(tmp_path, capsys, monkeypatch):
+    model = make_model()
+    monkeypatch.setattr("gpt.interpret.attention.open_model", lambda path: (model, OddTokenizer()))
+    for name, begin in (("a.svg", "<?xml"), ("a.html", "<!doctype html>")):
+        assert main(["attention", "run", TEXT, "--layer=1", "--head=2", f"--out={tmp_path / name}"]) == 0
+        assert (tmp_path / name).read_text().startswith(begin)
+    pair = [f"--html={tmp_path}/c.html", "--svg", f"{tmp_path}/c.any"]
+    assert main(["attention", "run", TEXT, "--layer=1", "--head=2", *pair]) == 0
+    assert (tmp_path / "c.html").read_bytes() == (tmp_path / "a.html").read_bytes()
+    assert (tmp_path / "c.any").read_bytes() == (tmp_path / "a.svg").read_bytes()
+    assert capsys.readouterr().out.count("1 map of 10 tokens") == 4
+    assert main(["attention", "run", TEXT, "--layer=0"]) == 0
+    assert "layer 0, head 3" in capsys.readouterr().out
+    for wrong in (["--layer=2"], ["--head=-1"], ["--out=a.png"]):
+        assert main(["attention", "run", TEXT, *wrong]) == 2
+    assert "the model has 2" in capsys.readouterr().err
+    monkeypatch.setattr("gpt.interpret.attention.MOST_CELLS", 50)
+    assert main(["attention", "run", TEXT, f"--out={tmp_path}/b.svg"]) == 2

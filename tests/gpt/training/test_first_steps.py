@@ -1,0 +1,267 @@
+"""What a new user tries: built-in examples on any model, one's own text, other programs' names of fields."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+
+import numpy as np
+import pytest
+
+from gpt.__main__ import main
+from gpt.config import GPTConfig
+from gpt.finetuning.classify import load_classifier
+from gpt.finetuning.finetune import METHODS
+from gpt.models.gpt import GPT
+from gpt.presets import configs_from, preset
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.training.run import Run
+from gpt.training.train import configs_of, train
+from gpt.weights.pretrained import from_pretrained, save_pretrained
+from gpt.weights.safetensors_file import write_safetensors
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A run of a model whose context is half as long as the longest built-in example."""
+    folder = tmp_path_factory.mktemp("short") / "run"
+    words = ("--preset=tiny", "--block_size=40", "--max_steps=2", "--warmup_steps=1", "--eval_interval=0")
+    return train(*configs_from([*words, f"--out_dir={folder}"], default="tiny"), quiet=True).folder
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_built_in_examples_fit_a_short_context(name, short, tmp_path, capsys):
+    words = [f"--init_from={short}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2", "--warmup_steps=1"]
+    assert main(["finetune", name, *words, "--eval_interval=0"]) == 0
+    assert "--- at step 2 ---" in capsys.readouterr().out
+
+
+@pytest.fixture
+def place(short, tmp_path, monkeypatch):
+    """A folder with a run in runs/ and a text of other characters than that one begins with."""
+    shutil.copytree(short, tmp_path / "runs" / "demo")
+    (tmp_path / "my.txt").write_text("abcabcaab " * 400)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+STEPS = ("--max_steps=2", "--warmup_steps=1", "--eval_interval=0", "--eval_batches=2")
+
+
+@pytest.mark.parametrize("origin", ["runs/demo", "runs/demo/step_2"])
+def test_a_run_is_trained_on_with_ones_own_text(origin, place, capsys):
+    assert main(["train", f"--init_from={origin}", "--data=my.txt", "--out_dir=runs/mine", *STEPS]) == 0
+    said = capsys.readouterr().out
+    assert "context 40, vocabulary 64" in said
+    assert said.splitlines()[-1] == "next   python -m gpt sample runs/mine"
+    assert (place / "runs/mine/tokenizer.json").read_bytes() == (
+        place / "runs/demo/tokenizer.json"
+    ).read_bytes()
+    assert main(["train", "--init_from=runs/demo", "--data=my.txt", "--out_dir=runs/demo", *STEPS]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--init_from=gpt2"], "python -m gpt import gpt2 --out_dir=runs/gpt2"),
+        (["--init_from=runs/dmo"], "did you mean runs/demo?"),
+        (["--init_from=resume", "--out_dir=runs/dmo"], "did you mean runs/demo?"),
+        (["--preset=gpt2"], "prepare TEXTS --tokenizer=tokenizer.json --out data/openwebtext"),
+        (["--preset=gpt2", "--data=my.txt"], "tokenizer train FILE --vocab-size 1024"),
+    ],
+)
+def test_what_a_run_begins_with_is_looked_for_first(words, said, place, capsys):
+    assert main(["train", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["sample"], ["health"], ["eval"], ["export", "--out=x"]])
+def test_a_misspelled_run_is_answered_with_those_that_are_there(words, place, capsys):
+    assert main([words[0], "runs/dmo", *words[1:]]) == 2
+    said = capsys.readouterr().err
+    assert "those in runs/ are runs/demo" in said
+    assert "did you mean runs/demo?" in said
+    assert "hub" not in said
+
+
+def test_a_finished_run_says_how_it_goes_on(place, capsys):
+    assert main(["train", "--init_from=resume", "--out_dir=runs/demo"]) == 0
+    assert "finished: step 2 of 2; go on with --max_steps=N" in capsys.readouterr().out
+
+
+def test_a_run_that_diverged_before_it_saved_is_begun_again(place, capsys):
+    wild = ["--learning_rate=1e30", "--min_learning_rate=1e29", "--grad_clip=0"]
+    assert main(["train", "--preset=tiny", *wild, "--out_dir=runs/wild"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing was saved" in said
+    assert "begin again" in said
+    assert "resume" not in said
+
+
+def test_the_model_may_stand_anywhere(place, capsys):
+    options = ["--max_new_tokens", "3", "--explain", "--prompt=To"]
+    said = set()
+    for at in (0, 2, 3, 4):
+        assert main(["sample", *options[:at], "runs/demo", *options[at:]]) == 0
+        said.add(capsys.readouterr().out)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "--out_dir=runs/demo"], "python -m gpt COMMAND runs/demo"),
+        (["sample", "runs/demo", "--start=To"], "nanoGPT's start is --prompt"),
+        (["sample", "--prompt=To"], "sample: no model"),
+        (["train", "config/train_shakespeare_char.py"], "--preset=shakespeare-char"),
+        (["train", "--max_iters=5"], "--max_steps"),
+        (["train", "--warmup_iters=5"], "--warmup_steps"),
+        (["train", "--lr_decay_iters=5"], "--decay_steps"),
+        (["train", "--min_lr=5"], "--min_learning_rate"),
+        (["train", "--dataset=x"], "--data"),
+        (["train", "--eval_iters=5"], "--eval_batches"),
+        (["train", "--eval_only"], "python -m gpt eval RUN"),
+        (["train", "--compile=False"], "kernels are compiled"),
+    ],
+)
+def test_habits_of_nanogpt_are_answered(words, said, place, capsys):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_prompt_that_cannot_be_read_is_not_echoed(place, capsys):
+    assert main(["sample", "runs/demo", "--prompt=€"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_tuned_classifier_labels_texts(short, tmp_path, capsys):
+    run = tmp_path / "run"
+    steps = ["--max_steps=2", "--warmup_steps=1", "--eval_interval=0"]
+    assert main(["finetune", "classify", f"--init_from={short}", f"--out_dir={run}", *steps]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next   python -m gpt classify {run} 'a text'"
+    texts = ["To be, or not to be", "oT eb, ro tno ot eb"]
+    assert main(["classify", str(run), *texts]) == 0
+    classifier, tokenizer = load_classifier(run)
+    said = capsys.readouterr().out.splitlines()
+    for text, line, row in zip(texts, said, classifier.probabilities(texts, tokenizer), strict=True):
+        best = int(row.argmax())
+        assert line.startswith(f"{text!r}: {classifier.labels[best]} {row[best]:.1%}")
+    assert main(["classify", str(short), "a"]) == 2
+    assert "finetune classify" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its files have no such modes")
+def test_files_of_weights_have_the_mode_of_others(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_safetensors(tmp_path / "w.safetensors", {"w": np.zeros(2, np.float32)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == 0o640
+
+
+def test_the_health_of_a_run_without_any_names_the_whole_command(place, capsys):
+    assert main(["health", "runs/demo"]) == 2
+    command = "python -m gpt train --init_from=runs/demo --out_dir=NEW --health_interval=100"
+    assert command in capsys.readouterr().err
+    assert preset("demo")[1].health_interval > 0
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_help_is_as_wide_as_the_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["sample", "--help"]) == 0
+    lines = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert columns - 20 < max(map(len, lines)) <= columns
+    assert all(line.startswith(("  --", " " * 37)) for line in lines if line)
+
+
+def test_one_is_not_many(capsys):
+    assert main(["plan", "--n_layer=1", "--n_head=1", "--flops=1e12"]) == 0
+    assert "model: 1 layer × 1 head × 128 channels" in capsys.readouterr().out
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder as transformers writes it, its model, and a text."""
+    text = "low lower lowest, 2024. " * 40
+    words = BPETokenizer.train(text, 264)
+    size = GPTConfig(words.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=8, dropout=0.0)
+    model = GPT(size)
+    save_pretrained(model, tmp_path / "theirs", words)
+    (tmp_path / "my.txt").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return model
+
+
+def test_a_model_from_elsewhere_is_trained_on(elsewhere, capsys):
+    words = ["--init_from=theirs", "--data=my.txt", "--block_size=16", "--batch_size=2", *STEPS]
+    begun = Run(*configs_of([*words, "--out_dir=runs/begun"], preset("tiny")))
+    for (name, p), q in zip(begun.model.named_parameters(), elsewhere.parameters(), strict=True):
+        wanted = q.detach().numpy()
+        np.testing.assert_array_equal(p.detach().numpy(), wanted[:16] if name == "wpe.weight" else wanted)
+    assert main(["train", *words, "--out_dir=runs/mine"]) == 0
+    assert main(["train", "--init_from=resume", "--out_dir=runs/mine", "--max_steps=3"]) == 0
+    assert main(["sample", "runs/mine", "--prompt=low", "--max_new_tokens=3"]) == 0
+    capsys.readouterr()
+    assert main(["train", *words, "--n_layer=3", "--out_dir=runs/other"]) == 2
+    assert "its model has n_layer=2, not 3" in capsys.readouterr().err
+    assert main(["masked", *words, "--out_dir=runs/other"]) == 2
+    assert "of kind GPT, not Encoder" in capsys.readouterr().err
+
+
+def test_a_model_from_elsewhere_is_scored(elsewhere, capsys):
+    assert main(["eval", "theirs", "--data=my.txt"]) == 0
+    assert "perplexity" in capsys.readouterr().out
+    assert main(["eval", "theirs"]) == 2
+    assert "--data=FILE" in capsys.readouterr().err
+
+
+def test_a_short_text_tunes_a_model_with_a_long_context(elsewhere, tmp_path, capsys):
+    (tmp_path / "short.txt").write_text("low lower lowest, 2024. " * 6)
+    words = ["finetune", "lora", "--init_from=theirs", "--data=short.txt", "--out_dir=runs/lora", *STEPS[:3]]
+    assert main(words) == 2
+    found = re.search(r"block_size <= (\d+)", capsys.readouterr().err)
+    assert main([*words, f"--block_size={found[1]}"]) == 0
+    assert from_pretrained("runs/lora")[0].config.block_size == int(found[1])
+
+
+def test_a_short_run_has_a_short_warmup(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("low lower lowest " * 99)
+    words = [f"--data={text}", "--max_steps=20", "--n_layer=1", "--n_embd=8", "--n_head=1"]
+    assert configs_of(words, preset("shakespeare-char-cpu"))[1].warmup_steps == 2
+    assert configs_of([*words, "--warmup_steps=7"], preset("shakespeare-char-cpu"))[1].warmup_steps == 7
+    assert configs_of(["--max_steps=9999"], preset("shakespeare-char-cpu"))[1].warmup_steps == 100
+    resumed = ["--init_from=resume", f"--out_dir={tmp_path / 'run'}"]
+    configs = configs_of([*words, *STEPS[1:], resumed[1], "--block_size=8"], preset("tiny"))
+    train(*configs, quiet=True)
+    assert configs_of([*resumed, "--max_steps=30"], preset("tiny"))[1].warmup_steps == 1  # as it was begun
+
+
+def test_a_folder_of_texts_says_what_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts" / "more").mkdir(parents=True)
+    for name in ("b.txt", "more/a.txt", "c.py", "d.md"):
+        (tmp_path / "texts" / name).write_text("low lower lowest " * 50)
+    assert main(["train", "--preset=tiny", "--data=texts", "--out_dir=run", *STEPS]) == 0
+    said = capsys.readouterr().err
+    assert "b.txt, more/a.txt are read, and 2 other files (.md, .py) are not" in said
+    assert "--pattern" in said
+
+
+def test_a_run_on_token_files_names_their_tokenizer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("low lower lowest " * 99)
+    assert main(["data", "prepare", "text", "--tokenizer=word", "--out=tokens"]) == 0
+    words = ["train", "--preset=tiny", "--block_size=8", "--data=tokens", "--out_dir=run"]
+    assert main([*words, *STEPS]) == 0
+    assert (
+        json.loads((tmp_path / "run/config.json").read_text())["train"]["tokenizer"]
+        == "tokens/tokenizer.json"
+    )
+    assert main([*words, "--init_from=resume", "--max_steps=3", "--warmup_steps=1"]) == 0
+    assert main(["train", "--out_dir=run", "--init_from=resume", "--max_steps=4"]) == 0

@@ -1,0 +1,161 @@
+"""Training that is killed at any moment, or meets a full disk: its run loads, and goes on with equal bits."""
+
+import random
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from gpt.presets import configs_from
+from gpt.training.run import load_model
+from gpt.training.run_log import RunLog
+from gpt.training.train import train
+from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
+from tests.helpers.source import ROOT
+
+STEPS, INTERVAL = 36, 3
+WORDS = (
+    *("--preset=tiny", f"--max_steps={STEPS}", f"--checkpoint_interval={INTERVAL}", "--eval_interval=12"),
+    *("--dropout=0.1", "--optimizer=muon", "--ema_decay=0.9", "--spike_deviations=2", "--spike_window=5"),
+)
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, and no limits")
+
+# Trains, and kills itself in a save: before the call of this number, counted from the first step on; or, if
+# the number is negative, just before (-1) or after (-2) `latest` begins to name the new checkpoint.
+CHILD = """
+    import os, signal, sys
+    from gpt.__main__ import main
+    from gpt.train import Trainer
+
+    count, left = int(sys.argv[1]), [1 << 30]
+
+    def counted(real):
+        def call(*args, **kwargs):
+            if left[0] < 0 and str(args[-1]).endswith("latest"):
+                left[0] = -count
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+        return call
+
+    for name in ("rename", "replace", "fsync", "mkdir", "unlink", "rmdir", "open"):
+        setattr(os, name, counted(getattr(os, name)))
+    step = Trainer.step
+
+    def first_step(self):
+        left[0] = count
+        Trainer.step = step
+        print("training", flush=True)
+        return step(self)
+
+    Trainer.step = first_step
+    sys.exit(main(sys.argv[2:]))
+"""
+
+
+def start(script, *words):
+    command = [sys.executable, "-c", textwrap.dedent(script), *words]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def weights(folder, which="latest"):
+    return {n: p.detach().numpy() for n, p in load_model(folder, which)[0].state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return train(*configs_from((*WORDS, f"--out_dir={folder}"), default="tiny"), quiet=True)
+
+
+def assert_loadable(folder, at_least):
+    """Every checkpoint that is there can be read, to its last byte; the latest is no older than before."""
+    for step in list_checkpoints(folder):
+        assert load_checkpoint(folder, step).step == step
+    if (folder / "best").exists():
+        load_checkpoint(folder, "best")
+    latest = load_checkpoint(folder)
+    assert latest.step >= at_least
+    assert all(np.isfinite(a).all() for a in weights(folder).values())
+    return latest.step
+
+
+def assert_same_as(whole, folder):
+    for which in ("latest", "best"):
+        ours, theirs = [load_checkpoint(f, which) for f in (folder, whole.folder)]
+        assert ours.step == theirs.step
+        for mine, other in ((ours.weights, theirs.weights), (ours.optimizer, theirs.optimizer)):
+            assert mine.keys() == other.keys()
+            for name, array in mine.items():
+                np.testing.assert_array_equal(array, other[name], err_msg=name)
+    kept = ("step", "loss", "val_loss", "grad_norm", "skipped", "skipped_loss")
+    logs = [[{k: line.get(k) for k in kept} for line in RunLog(f).read()] for f in (folder, whole.folder)]
+    assert logs[0] == logs[1]
+
+
+def test_killed_at_any_moment_it_goes_on_with_equal_bits(whole, tmp_path):
+    rng, folder, latest = random.Random(0), tmp_path / "run", 0
+    for attempt in range(8):
+        resuming = list_checkpoints(folder) != []
+        count = (-1, rng.randrange(1, 40), 0, -2)[attempt % 4]  # 0: whenever the clock says
+        words = (*WORDS, f"--out_dir={folder}", *(["--init_from=resume"] if resuming else []))
+        with start(CHILD, str(count), "train", *words) as process:
+            assert process.stdout is not None
+            while (line := process.stdout.readline()) and line != "training\n":
+                pass
+            if not count:
+                time.sleep(rng.uniform(0, 0.2))
+                process.kill()
+            _, said = process.communicate(timeout=60)
+        if list_checkpoints(folder):
+            latest = assert_loadable(folder, latest)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -9, said
+    assert attempt >= 3
+    train(*configs_from((*WORDS, f"--out_dir={folder}", "--init_from=resume"), default="tiny"), quiet=True)
+    assert_same_as(whole, folder)
+
+
+# A limit on the size of files is a disk that fills up while weights are written.
+FULL = """
+    import resource, sys
+    from gpt.__main__ import main
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(whole, tmp_path):
+    folder = tmp_path / "run"
+    words = [w for w in WORDS if not w.startswith("--max_steps")]
+    first = configs_from((*words, "--max_steps=15", f"--out_dir={folder}"), default="tiny")
+    train(*first, quiet=True)
+    before = weights(folder)
+    with start(FULL, "train", *WORDS, f"--out_dir={folder}", "--init_from=resume") as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "step 18 could not be saved" in said
+    assert "complete checkpoints there: " in said
+    assert assert_loadable(folder, 15) == 15
+    for name, array in weights(folder).items():
+        np.testing.assert_array_equal(array, before[name])
+    resumed = configs_from(
+        (*words, "--max_steps=18", f"--out_dir={folder}", "--init_from=resume"), default="tiny"
+    )
+    train(*resumed, quiet=True)
+    assert assert_loadable(folder, 18) == 18
+
+
+def test_a_damaged_latest_checkpoint_is_made_again(whole, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    (folder / f"step_{STEPS}" / "model.safetensors").write_bytes(b"damaged")
+    train(*configs_from((*WORDS, f"--out_dir={folder}", "--init_from=resume"), default="tiny"), quiet=True)
+    assert f"going on from {folder / f'step_{STEPS - INTERVAL}'}\n" in capsys.readouterr().err
+    assert_same_as(whole, folder)

@@ -1,0 +1,210 @@
+"""The plan against published parameter counts, and against counting by hand."""
+
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+
+from gpt.__main__ import main as command_line
+from gpt.config import GPTConfig, TrainConfig
+from gpt.presets import PRESETS, configs_from, preset
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.training.plan import main, parameter_shapes, plan
+from gpt.training.train import train
+from tinytensor.errors import ArgumentError
+
+SMALL = GPTConfig(vocab_size=65, block_size=8, n_layer=2, n_head=2, n_embd=16)
+
+
+def plan_of(name):
+    model, train = preset(name)
+    return plan(model if model.vocab_size else model.with_vocab_size(65), train, flops_per_second=1e12)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("gpt2", 124_439_808),
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+    ],
+)
+def test_published_sizes(name, parameters):
+    assert plan_of(name).total_parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "nominal"),
+    [
+        ("gpt3-125m", 125e6),
+        ("gpt3-350m", 350e6),
+        ("gpt3-760m", 760e6),
+        ("gpt3-1.3b", 1.3e9),
+        ("gpt3-2.7b", 2.7e9),
+        ("gpt3-6.7b", 6.7e9),
+        ("gpt3-13b", 13e9),
+        ("gpt3", 175e9),
+    ],
+)
+def test_gpt3_sizes(name, nominal):
+    p = plan_of(name)
+    L, C = p.model.n_layer, p.model.n_embd
+    assert p.total_parameters == L * (12 * C * C + 13 * C) + (50257 + 2048 + 2) * C
+    assert p.total_parameters == pytest.approx(nominal, rel=0.02)
+
+
+def test_nanogpts_sizes_leave_out_the_positions():
+    assert plan_of("shakespeare-char-cpu").non_embedding_parameters == 795_904
+    assert plan_of("shakespeare-char").non_embedding_parameters == 10_646_784
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_groups_add_up(name):
+    p = plan_of(name)
+    assert sum(p.parameters.values()) == p.total_parameters
+    assert p.weight_bytes == p.gradient_bytes == p.optimizer_bytes // 2 == 4 * p.total_parameters
+    L = p.model.n_layer
+    assert p.parameters["attn"] == L * p.parameters_per_block["attn"]
+    assert p.parameters["mlp"] == L * p.parameters_per_block["mlp"]
+    final_norm = p.parameters["norms"] - L * p.parameters_per_block["norms"]
+    assert final_norm == p.model.n_embd * (2 if p.model.bias else 1)
+
+
+def test_groups_by_hand():
+    p = plan(SMALL, TrainConfig(), flops_per_second=1e9)
+    assert dict(p.parameters) == {
+        "wte": 65 * 16,
+        "wpe": 8 * 16,
+        "attn": 2 * (16 * 48 + 48 + 16 * 16 + 16),
+        "mlp": 2 * (16 * 64 + 64 + 64 * 16 + 16),
+        "norms": 2 * 2 * 32 + 32,
+        "head": 0,
+    }
+    untied = plan(replace(SMALL, tied_head=False), TrainConfig(), flops_per_second=1e9)
+    assert untied.total_parameters == p.total_parameters + 65 * 16
+    assert untied.non_embedding_parameters == p.non_embedding_parameters
+    assert untied.palm_flops_per_token == p.palm_flops_per_token
+    waves = plan(replace(SMALL, position="sinusoidal"), TrainConfig(), flops_per_second=1e9)
+    assert waves.parameters["wpe"] == 0
+    assert "fixed waves" in waves.table()
+    plain = plan(replace(SMALL, bias=False), TrainConfig(), flops_per_second=1e9)
+    assert plain.parameters["attn"] == 2 * (16 * 48 + 16 * 16)
+
+
+def test_flops_by_adding_up_every_matrix_product():
+    B, T, C, V, L, nh, hs = 3, 8, 16, 65, 2, 2, 8
+    products = []  # (rows, inner, columns) of one forward pass
+    for _ in range(L):
+        products += [(B * T, C, 3 * C), (B * T, C, C), (B * T, C, 4 * C), (B * T, 4 * C, C)]
+        products += [(T, hs, T), (T, T, hs)] * (B * nh)
+    products.append((B * T, C, V))
+    forward = sum(2 * m * k * n for m, k, n in products)
+    p = plan(SMALL, TrainConfig(batch_size=B, gradient_accumulation_steps=5), flops_per_second=1e9)
+    assert p.forward_flops_per_token * B * T == forward
+    assert p.backward_flops_per_token * B * T == 2 * forward
+    assert p.tokens_per_step == B * 5 * T
+    assert p.total_flops == 3 * forward * 5 * p.train.max_steps
+    assert p.minutes == pytest.approx(p.total_flops / (1e9 * 0.4) / 60)
+
+
+def test_the_estimate_is_near_the_count():
+    for name in ("gpt2", "gpt3"):
+        p = plan_of(name)
+        exact = p.forward_flops_per_token + p.backward_flops_per_token
+        assert p.palm_flops_per_token == pytest.approx(exact, rel=2e-3)
+    # PaLM's formula as nanoGPT writes it: 6 N + 12 L H Q T.
+    assert plan_of("gpt2").palm_flops_per_token == 6 * 123_653_376 + 12 * 12 * 12 * 64 * 1024
+
+
+def test_activations():
+    p = plan(SMALL, TrainConfig(batch_size=3), flops_per_second=1e9)
+    B, T, C, V, L, nh = 3, 8, 16, 65, 2, 2
+    assert p.activation_bytes == 4 * B * T * (L * (16 * C + nh + 4) + 2 * C + 2 + V)
+    assert p.attention_matrix_bytes == 4 * B * L * nh * T * T
+    relu = plan(replace(SMALL, activation="relu"), TrainConfig(batch_size=3), flops_per_second=1e9)
+    assert p.activation_bytes - relu.activation_bytes == 4 * B * T * L * 4 * C
+
+
+def test_muon_keeps_one_moment_of_matrices_and_an_average_is_counted():
+    p = plan(SMALL, TrainConfig(optimizer="muon", ema_decay=0.9), flops_per_second=1e9)
+    matrices = 2 * (16 * 48 + 16 * 16 + 2 * 16 * 64)
+    assert p.optimizer_bytes == 4 * (2 * p.total_parameters - matrices)
+    assert p.average_bytes == p.weight_bytes
+    assert "average of the weights" in p.table()
+    plain = plan(SMALL, TrainConfig(), flops_per_second=1e9)
+    assert p.training_bytes == plain.training_bytes + p.average_bytes - 4 * matrices
+
+
+def test_nothing_is_allocated():
+    tracemalloc.start()
+    plan_of("gpt3").table()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+def test_the_speed_is_measured():
+    p = plan(SMALL, TrainConfig())
+    assert 1e7 < p.flops_per_second < 1e15
+    assert 0 < p.minutes < 1e4
+
+
+def test_the_speed_is_that_of_the_engine(monkeypatch):
+    monkeypatch.setattr("gpt.training.plan.product_speed", lambda: 5e9)
+    assert plan(SMALL, TrainConfig()).flops_per_second == 5e9
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"flops_per_second": 0.0}, "flops_per_second=0.0"),
+        ({"flops_per_second": float("nan")}, "flops_per_second=nan"),
+        ({"flops_per_second": 1e9, "utilization": 1.5}, "utilization=1.5"),
+    ],
+)
+def test_wrong_speeds(options, what):
+    with pytest.raises(ArgumentError, match=what):
+        plan(SMALL, TrainConfig(), **options)
+
+
+def test_an_open_vocabulary_is_refused():
+    with pytest.raises(ArgumentError, match="vocab_size is 0"):
+        parameter_shapes(replace(SMALL, vocab_size=0))
+
+
+def test_the_command(capsys):
+    assert main(["--preset=gpt2", "--flops=1e12", "--n_layer=6"]) == 0
+    out = capsys.readouterr().out
+    assert "6 layers × 12 heads × 768 channels" in out
+    assert f"{124_439_808 - 6 * 7_087_872:,}" in out
+    assert main(["--flops=1e12"]) == 0
+    assert "65 characters assumed" in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert "--batch_size=12" in capsys.readouterr().out
+    with pytest.raises(ArgumentError, match="--flops=fast"):
+        main(["--flops=fast"])
+
+
+def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("low lower lowest " * 50)
+    BPETokenizer.train("low lower lowest " * 50, 270).save("tok.json")
+    size = BPETokenizer.train("low lower lowest " * 50, 270).vocab_size
+    words = ["--preset=tiny", "--data=text", "--flops=1e9"]
+    assert main([*words, "--tokenizer=tok.json"]) == 0
+    said = capsys.readouterr().out
+    assert f"vocabulary {size}" in said
+    assert "assumed" not in said
+    assert command_line(["data", "prepare", "text", "--tokenizer=tok.json", "--out=tokens"]) == 0
+    assert main(["--preset=tiny", "--data=tokens", "--flops=1e9"]) == 0
+    assert f"vocabulary {size}" in capsys.readouterr().out
+    train(*configs_from([*words[:2], "--max_steps=1", "--warmup_steps=0", "--out_dir=run"], default="tiny"))
+    capsys.readouterr()
+    assert main(["run", "--flops=1e9", "--max_steps=50"]) == 0
+    said = capsys.readouterr().out
+    assert f"vocabulary {len(set('low lower lowest '))}" in said
+    assert "training: 50 steps" in said
+    assert main(["--flops=1e9", "run"]) == 0
+    with pytest.raises(ArgumentError, match="there is no run 'none'"):
+        main(["none"])

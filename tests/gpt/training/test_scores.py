@@ -1,0 +1,195 @@
+"""The commands `eval` and `health`: their numbers against NumPy, and what they say."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main as command_line
+from gpt.config import GPTConfig
+from gpt.models.gpt import GPT
+from gpt.presets import configs_from
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.training.eval import score
+from gpt.training.health import HealthProbe
+from gpt.training.run_log import RunLog
+from gpt.training.train import train
+from gpt.training.validation_loss import evaluate
+
+TEXT = "The cat sat on the mät. The dog ran in the park – and the cat slept. " * 40
+WORDS = ("--preset=tiny", "--max_steps=6", "--eval_interval=3")
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "story.txt").write_text(TEXT, encoding="utf-8")
+    words = (
+        *WORDS,
+        f"--data={tmp_path / 'story.txt'}",
+        f"--out_dir={tmp_path / 'run'}",
+        "--health_interval=2",
+    )
+    return train(*configs_from(words, default="tiny"), quiet=True)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("count", [70, 65, 9])  # with a rest, without one, less than a block
+def test_scores_are_those_of_a_loop_over_the_text(count):
+    config = GPTConfig(vocab_size=300, block_size=16, n_layer=1, n_head=2, n_embd=16)
+    model = GPT(config, tt.Generator(3)).train()
+    tokenizer = BPETokenizer.train(TEXT, 300)
+    tokens = np.repeat(tokenizer.encode(TEXT), 2)[:count]  # a tied head expects a token again
+    losses, right, places = [], 0, []
+    with tt.no_grad():
+        for first in range(0, count - 1, 16):
+            ids = tokens[first : min(first + 16, count - 1)]
+            p = softmax(model.eval()(tt.tensor(ids[None])).numpy().astype(np.float64))[0]
+            for j, target in enumerate(tokens[first + 1 : first + 1 + len(ids)]):
+                losses.append(-np.log(p[j, target]))
+                places.append(j)
+                right += p[j].argmax() == target
+    model.train()
+    found = score(model, tokens, batch_size=2, tokenizer=tokenizer)
+    assert model.training
+    assert found.tokens == count - 1 == len(losses)
+    assert found.loss == pytest.approx(np.mean(losses), rel=1e-6)
+    assert found.loss == pytest.approx(evaluate(model, tokens, 3), rel=1e-6)
+    assert found.perplexity == pytest.approx(np.exp(np.mean(losses)), rel=1e-6)
+    assert found.accuracy == right / len(losses) > 0.2
+    size = len(tokenizer.decode_bytes(tokens[1:]))
+    assert found.bits_per_byte == pytest.approx(np.sum(losses) / math.log(2) / size, rel=1e-6)
+    for place, loss in enumerate(found.by_place):
+        wanted = [x for x, at in zip(losses, places, strict=True) if at == place]
+        assert loss == pytest.approx(np.mean(wanted), rel=1e-5)
+
+
+def test_eval_says_what_was_trained(run, tmp_path, capsys):
+    assert command_line(["eval", str(run.folder)]) == 0
+    said = capsys.readouterr().out
+    assert f"{run.best_loss:.4f} nats" in said
+    for word in (
+        "perplexity",
+        "bits per byte",
+        "accuracy",
+        "loss after 1 token",
+        "loss after 16 to 31 tokens",
+    ):
+        assert word in said
+    assert command_line(["eval", str(run.folder), "--data", str(run.folder / "data"), "--checkpoint=3"]) == 0
+    capsys.readouterr()
+    (tmp_path / "other.txt").write_text("The cat ran in the park.")
+    assert command_line(["eval", str(run.folder), "--data", str(tmp_path / "other.txt")]) == 0
+    assert "tokens                      23" in capsys.readouterr().out
+    (run.folder / "data" / "val.bin").unlink()
+    assert command_line(["eval", str(run.folder)]) == 2
+    assert "no validation part" in capsys.readouterr().err
+
+
+# ---- health ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_health_is_that_of_numpy(activation):
+    config = GPTConfig(23, block_size=12, n_layer=2, n_head=2, n_embd=8, activation=activation, dropout=0.1)
+    model = GPT(config, tt.Generator(0)).train()
+    rng = np.random.default_rng(0)
+    ids = tt.tensor(rng.integers(0, 23, (3, 12)))
+    with tt.no_grad():
+        model.h[1].mlp.c_fc.bias[:7] = -30.0  # seven of 32 units never fire
+    model.loss(ids, ids).backward()
+    grads = {n: p.grad.numpy().copy() for n, p in model.named_parameters()}
+    before = {n: p.detach().numpy().copy() for n, p in model.named_parameters()}
+    probe = HealthProbe(model)
+    tt.optim.SGD(model.parameters(), lr=0.1).step()
+    drawn = tt.default_generator.get_state()
+    parts = {part.pop("part"): part for part in probe.measure(ids)}
+    assert tt.default_generator.get_state() == drawn
+    assert model.training
+    assert list(parts) == ["wte", "wpe", "h.0", "h.1", "ln_f"]
+    after = {n: p.detach().numpy() for n, p in model.named_parameters()}
+    for part, numbers in parts.items():
+        names = [n for n in before if n.startswith(part + ".")]
+        norm, old, added = [
+            math.sqrt(sum((a[n].astype(np.float64) ** 2).sum() for n in names))
+            for a in (grads, before, {n: after[n] - before[n] for n in names})
+        ]
+        assert numbers["grad_norm"] == pytest.approx(norm, rel=1e-5)
+        assert numbers["update_ratio"] == pytest.approx(added / old, rel=1e-3)
+    assert parts["h.0"]["dead_units"] < 7 / 32 <= parts["h.1"]["dead_units"] < 1 / 2
+    with tt.no_grad():
+        x = model.eval().embed(ids)
+        for i, block in enumerate(model.h):
+            q, k, _ = [t.numpy().astype(np.float64) for t in block.attn.heads(block.ln_1(x))]
+            scores = q @ k.swapaxes(-1, -2) / 2
+            w = softmax(np.where(np.tril(np.ones((12, 12))) > 0, scores, -np.inf))
+            entropy = -(w * np.log(np.where(w > 0, w, 1))).sum(-1).mean()
+            assert parts[f"h.{i}"]["attention_entropy"] == pytest.approx(entropy, rel=1e-5)
+            h = block.mlp.c_fc(block.ln_2(x + block.attn(block.ln_1(x)))).numpy()
+            largest = np.abs(h if activation == "gelu" else np.maximum(h, 0)).max((0, 1))
+            assert parts[f"h.{i}"]["dead_units"] == (largest < largest.max() / 1000).mean()
+            x = block(x)
+
+
+def test_units_of_experts_that_get_no_token_are_dead():
+    sizes = {"vocab_size": 23, "block_size": 12, "n_layer": 1, "n_head": 2, "n_embd": 8}
+    model = GPT(GPTConfig(**sizes, n_expert=4, n_expert_active=1, activation="swiglu"), tt.Generator(0))
+    ids = tt.tensor(np.random.default_rng(0).integers(0, 23, (3, 12)))
+    with tt.no_grad():
+        model.h[0].ln_2.bias += 1.0  # so that all tokens have something in common
+        model.h[0].mlp.router.weight[:, 2] = 9.0
+    model.loss(ids, ids).backward()
+    assert HealthProbe(model).measure(ids)[2]["dead_units"] == 3 / 4
+
+
+def test_health_costs_nothing_but_at_its_interval_and_is_shown(run, capsys):
+    lines = [line for line in RunLog(run.folder).read() if "health" in line]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert command_line(["health", str(run.folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("step 6")
+    assert "h.1" in said
+    even = np.mean([math.log(t) for t in range(1, 33)])
+    assert f"{even:.2f} nats; at all 32, as masked does, {math.log(32):.2f}" in said
+    assert command_line(["health", str(run.folder), "--step=4"]) == 0
+    assert command_line(["health", str(run.folder), "--step=3"]) == 2
+
+
+def test_a_table_of_health_ends_the_training(tmp_path, capsys):
+    words = (*WORDS, f"--out_dir={tmp_path / 'run'}", "--health_interval=3")
+    train(*configs_from(words, default="tiny"))
+    assert "dead units" in capsys.readouterr().out.splitlines()[-6]
+
+
+def test_health_changes_no_bit_of_the_training(tmp_path):
+    runs = [
+        train(*configs_from((*WORDS, "--dropout=0.1", f"--out_dir={tmp_path / n}", f"--health_interval={n}"),
+                            default="tiny"), quiet=True)
+        for n in ("0", "2")
+    ]  # fmt: skip
+    for a, b in zip(*[r.model.parameters() for r in runs], strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+
+
+def test_what_cannot_be_scored_is_explained(run, tmp_path, capsys):
+    (tmp_path / "short.txt").write_text("T")
+    for words, said in (
+        ([f"--data={tmp_path / 'short.txt'}"], "1 tokens"),
+        (["--batches=-1"], "batches=-1"),
+        (["--batch_size=0"], "batch_size=0"),
+    ):
+        assert command_line(["eval", str(run.folder), *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"[1]", b'{"health": []}', b"[" * 100_000])
+def test_health_passes_over_what_is_no_line_of_a_log(run, capsys, line):
+    log = run.folder / "log.jsonl"
+    log.write_bytes(line + b"\n" + log.read_bytes())
+    assert command_line(["health", str(run.folder)]) == 0
+    assert command_line(["health", str(run.folder / "nowhere")]) == 2
+    assert "read_configs" in capsys.readouterr().err

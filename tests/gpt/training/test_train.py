@@ -1,0 +1,295 @@
+"""Training: learns, resumes with equal bits, stops on Ctrl-C, accumulates, logs, and says what is wrong."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from itertools import product
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main as command_line
+from gpt.config import GPTConfig, TrainConfig
+from gpt.data.batches import Batches
+from gpt.models.gpt import GPT
+from gpt.presets import configs_from
+from gpt.training.run import Run, load_model
+from gpt.training.run_log import RunLog
+from gpt.training.train import Trainer, main, train
+from gpt.training.validation_loss import evaluate
+from tests.helpers.stopped import train_until
+
+TEXT = (
+    "The cat sat on the mat. The dog ran in the park. The cat and dog played together. They became friends. "
+    * 30
+)
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "story.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def configs(text, folder, *words):
+    return configs_from(["--preset=tiny", f"--data={text}", f"--out_dir={folder}", *words], default="tiny")
+
+
+def weights(run):
+    return {n: p.numpy() for n, p in run.model.state_dict().items()}
+
+
+def test_it_learns_and_leaves_its_files(text, tmp_path):
+    words = ("--max_steps=60", "--eval_interval=30", "--learning_rate=3e-3", "--min_learning_rate=1e-3")
+    run = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses[-1] < 0.8 * losses[0]
+    vals = [line["val_loss"] for line in lines if "val_loss" in line]
+    assert vals[-1] < vals[0]
+    steps = [line for line in lines if "loss" in line]
+    assert all(line["tokens_per_second"] > 0 for line in steps)
+    assert "mfu" not in steps[0]
+    assert all(0 < line["mfu"] <= 1 for line in steps[1:])
+    for name in ("config.json", "tokenizer.json", "log.jsonl", "loss.svg", "latest", "best", "step_60"):
+        assert (run.folder / name).exists(), name
+    model, tokenizer = load_model(run.folder)
+    assert tokenizer.decode(tokenizer.encode("The cat")) == "The cat"
+    assert evaluate(model, run.val_tokens, 16, 2) == pytest.approx(vals[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(text, tmp_path, dropout):
+    words = (
+        "--max_steps=12",
+        "--checkpoint_interval=6",
+        "--eval_interval=0",
+        f"--dropout={dropout}",
+        "--keep_checkpoints=5",
+    )
+    whole = train(*configs(text, tmp_path / "whole", *words), quiet=True)
+
+    model, config = configs(text, tmp_path / "parts", *words)
+    train_until(Trainer(Run(model, config), quiet=True), 6)
+    resumed = train(*configs(text, tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
+    for name, array in weights(whole).items():
+        np.testing.assert_array_equal(array, weights(resumed)[name], err_msg=name)
+    logs = [[(line["step"], line.get("loss")) for line in RunLog(r.folder).read()] for r in (whole, resumed)]
+    assert logs[0] == logs[1]
+
+
+def test_one_batch_can_be_learned_by_heart(text, tmp_path):
+    rates = ("--learning_rate=1e-2", "--min_learning_rate=1e-3")
+    words = (*rates, "--max_steps=150", "--overfit_one_batch=true", "--eval_interval=0", "--log_interval=150")
+    run = train(*configs(text, tmp_path / "run", *words, "--n_embd=64"), quiet=True)
+    last = json.loads((run.folder / "log.jsonl").read_text().splitlines()[0])
+    assert last["loss"] < 0.05
+
+
+def test_accumulated_gradients_equal_those_of_the_large_batch():
+    config = GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=16)
+    tokens = np.random.default_rng(0).integers(0, 9, 200)
+    inputs, targets = Batches(tokens, 6, 8, seed=1).batch(0)
+    whole, parts = GPT(config, tt.Generator(0)), GPT(config, tt.Generator(0))
+    whole.loss(tt.tensor(inputs), tt.tensor(targets)).backward()
+    for i in range(3):
+        rows = slice(2 * i, 2 * i + 2)
+        (parts.loss(tt.tensor(inputs[rows]), tt.tensor(targets[rows])) / 3).backward()
+    for (name, a), b in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        np.testing.assert_allclose(b.grad.numpy(), a.grad.numpy(), atol=2e-7, err_msg=name)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "gpt", "train", "--preset=tiny", f"--data={text}", f"--out_dir={folder}",
+               "--max_steps=100000", "--eval_interval=0", "--log_interval=1"]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    said = ""
+    with process:
+        for line in process.stdout:
+            said += line
+            if "step      5" in line:
+                process.send_signal(signal.SIGINT)
+    timer.cancel()
+    assert process.returncode == 130
+    assert "--init_from=resume" in said
+    assert (folder / "latest").is_file()
+    before = int((folder / "latest").read_text().split("_")[1])
+    resumed = train(
+        *configs(text, folder, "--init_from=resume", f"--max_steps={before + 2}", "--eval_interval=0"),
+        quiet=True,
+    )
+    assert resumed.step == before + 2
+
+
+def test_nanogpt_files_train_with_a_given_vocabulary(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 20, 2000).astype(np.uint16)
+    (tmp_path / "data").mkdir()
+    ids[:1800].tofile(tmp_path / "data" / "train.bin")
+    ids[1800:].tofile(tmp_path / "data" / "val.bin")
+    words = ("--max_steps=2", "--vocab_size=20")
+    assert train(*configs(tmp_path / "data", tmp_path / "run", *words), quiet=True).step == 2
+    with pytest.raises(tt.ArgumentError, match="vocabulary"):
+        train(*configs(tmp_path / "data", tmp_path / "other", "--max_steps=2"), quiet=True)
+
+
+def test_weights_of_one_run_can_start_another(text, tmp_path):
+    first = train(*configs(text, tmp_path / "a", "--max_steps=3"), quiet=True)
+    second = Run(*configs(text, tmp_path / "b", f"--init_from={first.folder}"))
+    for name, array in weights(first).items():
+        np.testing.assert_array_equal(array, weights(second)[name])
+
+
+def test_a_run_is_not_overwritten(text, tmp_path):
+    train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    with pytest.raises(tt.ArgumentError, match="holds a run already"):
+        train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    with pytest.raises(tt.ArgumentError, match="n_layer"):
+        train(*configs(text, tmp_path / "run", "--init_from=resume", "--n_layer=3"), quiet=True)
+
+
+def test_the_whole_validation_split_counts_once(text, tmp_path):
+    run = Run(*configs(text, tmp_path / "run"))
+    losses = [evaluate(run.model, run.val_tokens, size) for size in (1, 7, 64)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize(("word", "error"), [
+    ("--data=/no/such/file.txt", tt.ArgumentError), ("--learning_rate=fast", tt.ArgumentError),
+    ("--laerning_rate=1", tt.ArgumentError), ("--init_from=/no/such", tt.TinyTensorError),
+    ("--n_head=3", tt.ArgumentError), ("--device=tpu", tt.TinyTensorError), ("--device=cuda", tt.DeviceError),
+])  # fmt: skip
+def test_wrong_words_say_so(text, tmp_path, word, error):
+    words = ["--preset=tiny", f"--data={text}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2"]
+    words = [w for w in words if w.split("=")[0] != word.split("=")[0]]
+    with pytest.raises(error):
+        main([*words, word])
+
+
+def test_the_schedules_reach_their_ends():
+    for kind in ("cosine", "linear", "wsd", "constant"):
+        from gpt.training.optimizer_setup import schedule_of
+
+        config = TrainConfig(
+            max_steps=100, warmup_steps=10, schedule=kind, learning_rate=1.0, min_learning_rate=0.1
+        )
+        lr = [schedule_of(config).lr_at(s) for s in range(101)]
+        assert lr[0] < 0.2
+        assert max(lr) == pytest.approx(1.0)
+        assert lr[100] == pytest.approx(1.0 if kind == "constant" else 0.1)
+
+
+@pytest.mark.parametrize("words", [
+    ("--batch_order=consecutive",), ("--batch_order=stride", "--batch_stride=3"), ("--batch_order=random",),
+])  # fmt: skip
+def test_batches_come_in_the_order_asked_for(text, tmp_path, words):
+    run = Run(*configs(text, tmp_path / "run", *words))
+    inputs, targets = run.batches.batch(0)
+    np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
+    ids = run.train_tokens.ids
+    step = {"consecutive": 32, "stride": 3}.get(words[0].split("=")[1])
+    if step:
+        np.testing.assert_array_equal(inputs, [ids[i * step : i * step + 32] for i in range(len(inputs))])
+    with pytest.raises(tt.ArgumentError, match="batch_stride"):
+        configs(text, tmp_path / "other", "--batch_order=random", "--batch_stride=2")
+
+
+def test_a_resumed_run_obeys_the_command_line(text, tmp_path):
+    words = ("--max_steps=4", "--weight_decay=0.1")
+    first = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    again = Run(*configs(text, first.folder, "--init_from=resume", "--weight_decay=0", "--beta1=0.5"))
+    assert [g["weight_decay"] for g in again.optimizer.param_groups] == [0, 0]
+    assert all(g["betas"][0] == 0.5 for g in again.optimizer.param_groups)
+    with pytest.raises(tt.ArgumentError, match="started with"):
+        Run(*configs(text.with_name("other.txt"), first.folder, "--init_from=resume"))
+
+
+def test_a_state_that_no_run_has_written_is_explained(text, tmp_path):
+    run = train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    path = run.folder / "step_2" / "state.json"
+    record = json.loads(path.read_text())
+    for name, value in product(["kind", "model", "train", "batches", "generator", "optimizer"], [3, [], {}]):
+        path.write_text(json.dumps(record | {"state": record["state"] | {name: value}}))
+        with pytest.raises(tt.TinyTensorError):
+            Run(*configs(text, run.folder, "--init_from=resume"))
+    path.write_text(json.dumps(record))
+    assert Run(*configs(text, run.folder, "--init_from=resume")).step == 2
+
+
+def test_tokens_that_are_gone_are_not_made_anew(text, tmp_path):
+    first = train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
+    (first.folder / "data" / "train.bin").unlink()
+    with pytest.raises(tt.ArgumentError, match=r"train\.bin"):
+        Run(*configs(text, first.folder, "--init_from=resume"))
+
+
+def test_a_run_that_diverges_saves_nothing_of_it(text, tmp_path):
+    first = train(*configs(text, tmp_path / "run", "--max_steps=3"), quiet=True)
+    wild = ("--init_from=resume", "--max_steps=9", "--learning_rate=1e30", "--min_learning_rate=1e30")
+    with pytest.raises(tt.ArgumentError, match="diverged"):
+        train(*configs(text, first.folder, *wild, "--eval_interval=1"), quiet=True)
+    model, _ = load_model(first.folder, "latest")
+    assert all(np.isfinite(p.detach().numpy()).all() for p in model.parameters())
+    assert (first.folder / "latest").read_text().strip() == "step_3"
+
+
+def test_a_broken_line_in_the_log_does_not_stop_the_picture(tmp_path):
+    log = RunLog(tmp_path)
+    log.path.write_text('{"loss": 1}\n{"step": 1, "loss": [1]}\n7\n{"step": 1, "loss": 2.0}\n{"st')
+    assert log.draw().is_file()
+
+
+@pytest.mark.parametrize("command", ["train", "demo", "sample", "plan", "trace", "tokenizer", "data"])
+def test_every_command_has_a_help_page(command, capsys):
+    with contextlib.suppress(SystemExit):  # argparse leaves that way
+        assert command_line([command, "--help"]) == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+def test_a_step_can_be_sampled(text, tmp_path, capsys):
+    words = ("--max_steps=4", "--checkpoint_interval=2", "--eval_interval=0", "--keep_checkpoints=5")
+    run = train(*configs(text, tmp_path / "run", *words), quiet=True)
+    assert (
+        command_line(["sample", str(run.folder), "--checkpoint=2", "--max_new_tokens=3", "--prompt=The"]) == 0
+    )
+    assert capsys.readouterr().out.startswith("The")
+    assert command_line(["sample", str(tmp_path / "run"), "--prompt=§"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_an_empty_prompt_is_refused_before_the_training(text, tmp_path):
+    with pytest.raises(tt.ArgumentError, match="sample_prompt is empty"):
+        Run(*configs(text, tmp_path / "run", "--sample_prompt=", "--sample_interval=1"))
+
+
+def test_two_runs_do_not_share_a_folder(text, tmp_path):
+    words = ("--max_steps=2", "--eval_interval=0")
+    trainer = Trainer(Run(*configs(text, tmp_path / "run", *words)), quiet=True)
+    other = Trainer(Run(*configs(text, tmp_path / "run", *words)), quiet=True)
+    refused = []
+    step = trainer.step
+
+    def another_tries():
+        with pytest.raises(tt.ArgumentError, match="another run"):
+            other.train()
+        refused.append(True)
+
+    def step_while_another_tries():
+        thread = threading.Thread(target=another_tries)
+        thread.start()
+        thread.join()
+        return step()
+
+    trainer.step = step_while_another_tries
+    trainer.train()
+    assert refused == [True, True]
+    assert (tmp_path / "run" / "step_2").is_dir()

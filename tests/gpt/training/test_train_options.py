@@ -1,0 +1,293 @@
+"""What a recipe can ask for beside the plain one: each option, and all of them when resuming."""
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.config import GPTConfig, TrainConfig
+from gpt.data.batches import Batches
+from gpt.models.gpt import GPT
+from gpt.presets import configs_from
+from gpt.training.optimizer_setup import SpikeGuard
+from gpt.training.plan import plan
+from gpt.training.run import Run, load_model
+from gpt.training.run_log import RunLog
+from gpt.training.train import Trainer, train
+from tests.helpers.stopped import train_until
+from tinytensor.runtime.cpu.memory import pool
+
+QUIET = ("--preset=tiny", "--eval_interval=0", "--sample_interval=0", "--keep_checkpoints=9")
+
+
+def configs(folder, *words):
+    return configs_from([*QUIET, f"--out_dir={folder}", *words], default="tiny")
+
+
+def weights(model):
+    return {name: p.detach().numpy() for name, p in model.state_dict().items()}
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for name, array in a.items():
+        np.testing.assert_array_equal(array, b[name], err_msg=name)
+
+
+# ---- all of them: resuming ---------------------------------------------------------------------------------
+
+OPTIONS = {
+    "muon": ("--optimizer=muon",),
+    "average": ("--ema_decay=0.9",),
+    "spikes": ("--spike_deviations=0.5", "--spike_window=3"),
+    "checkpoints": ("--checkpoint_blocks=1", "--dropout=0.2"),
+    "all": (
+        *("--optimizer=muon", "--ema_decay=0.9", "--spike_deviations=0.5", "--spike_window=3"),
+        *("--checkpoint_blocks=2", "--dropout=0.2", "--gradient_accumulation_steps=2", "--health_interval=3"),
+    ),
+    "all in 16 bits": (
+        *("--optimizer=muon", "--ema_decay=0.9", "--spike_deviations=0.5", "--spike_window=3"),
+        *("--checkpoint_blocks=1", "--dropout=0.2", "--dtype=float16", "--health_interval=3"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, tmp_path):
+    words = (*OPTIONS[name], "--max_steps=14", "--checkpoint_interval=7")
+    whole = train(*configs(tmp_path / "whole", *words), quiet=True)
+    train_until(Trainer(Run(*configs(tmp_path / "parts", *words)), quiet=True), 7)
+    resumed = train(*configs(tmp_path / "parts", *words, "--init_from=resume"), quiet=True)
+    assert_equal(weights(resumed.model), weights(whole.model))
+    assert_equal(weights(resumed.shown), weights(whole.shown))
+    kept = ("step", "loss", "grad_norm", "skipped", "health")
+    logs = [[{k: line.get(k) for k in kept} for line in RunLog(r.folder).read()] for r in (whole, resumed)]
+    assert logs[0] == logs[1]
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
+    if whole.spikes is not None:
+        assert whole.spikes.skipped > 0
+        assert resumed.spikes.state_dict() == whole.spikes.state_dict()
+
+
+@pytest.mark.parametrize("words", [(), ("--n_expert=3", "--activation=swiglu"), ("--tied_head=false",)])
+def test_muon_moves_the_matrices_of_blocks_alone(words, tmp_path):
+    run = Run(*configs(tmp_path / "run", "--optimizer=muon", *words))
+    muon, adamw = [
+        {id(p) for group in part.param_groups for p in group["params"]} for part in run.optimizer.parts
+    ]
+    for name, p in run.model.named_parameters():
+        inside = name.startswith("h.") and ("c_" in name or "router" in name) and name.endswith("weight")
+        assert (id(p) in muon, id(p) in adamw) == (inside, not inside), name
+    counted = sum(p.numel for group in run.optimizer.parts[0].param_groups for p in group["params"])
+    planned = plan(run.model_config, run.train_config, flops_per_second=1e9)
+    assert planned.optimizer_bytes == 4 * (2 * run.model.num_parameters() - counted)
+
+
+def test_a_run_is_resumed_with_its_optimizer(tmp_path):
+    train(*configs(tmp_path / "run", "--max_steps=2"), quiet=True)
+    with pytest.raises(tt.ArgumentError, match="optimizer"):
+        Run(*configs(tmp_path / "run", "--init_from=resume", "--optimizer=muon"))
+
+
+# ---- accumulation ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_accumulated_steps_are_those_of_the_large_batch(optimizer, tmp_path):
+    words = ("--max_steps=6", "--batch_order=consecutive", f"--optimizer={optimizer}", "--log_interval=1")
+    runs = [
+        train(
+            *configs(
+                tmp_path / str(b), *words, f"--batch_size={b}", f"--gradient_accumulation_steps={12 // b}"
+            ),
+            quiet=True,
+        )
+        for b in (12, 4, 1)
+    ]
+    lines = [[line for line in RunLog(r.folder).read() if "loss" in line] for r in runs]
+    first, *others = [[(line["loss"], line["grad_norm"]) for line in of_run] for of_run in lines]
+    for numbers in others:
+        np.testing.assert_allclose(numbers, first, rtol=1e-4)
+    for run in runs[1:]:
+        for name, array in weights(runs[0].model).items():
+            np.testing.assert_allclose(weights(run.model)[name], array, atol=3e-4, err_msg=name)
+
+
+# ---- checkpoints of blocks ---------------------------------------------------------------------------------
+
+
+def model_and_batch(n_layer=4, block_size=16, n_embd=16, batch=3, dropout=0.0):
+    config = GPTConfig(23, block_size, n_layer, n_head=2, n_embd=n_embd, dropout=dropout)
+    tokens = np.random.default_rng(0).integers(0, 23, 4 * batch * block_size)
+    inputs, targets = Batches(tokens, batch, block_size, seed=1).batch(0)
+    return GPT(config, tt.Generator(0)).train(), tt.tensor(inputs), tt.tensor(targets)
+
+
+def gradients(blocks, narrow, dropout):
+    model, inputs, targets = model_and_batch(dropout=dropout)
+    model.checkpoint_blocks = blocks
+    tt.manual_seed(7)
+    with tt.autocast(tt.bfloat16, enabled=narrow):
+        loss = model.loss(inputs, targets)
+    loss.backward()
+    drawn = tt.default_generator.get_state()
+    return {"loss": loss.detach().numpy(), **{n: p.grad.numpy() for n, p in model.named_parameters()}}, drawn
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 9])
+def test_checkpoints_change_no_bit_of_the_gradients(blocks, dropout, narrow):
+    (plain, drawn), (less, drawn_then) = [gradients(b, narrow, dropout) for b in (0, blocks)]
+    assert_equal(less, plain)
+    assert drawn == drawn_then
+
+
+VARIANTS = [
+    {"position": "rope", "norm": "rms_norm", "activation": "swiglu", "n_kv_head": 1, "sliding_window": 6},
+    {"position": "alibi", "norm_position": "post", "logit_soft_cap": 5.0, "qk_norm": True},
+    {"n_expert": 3, "activation": "relu2"},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_nor_of_the_variants(variant):
+    config = GPTConfig(23, block_size=16, n_layer=3, n_head=2, n_embd=16, dropout=0.2, **variant)
+    ids = tt.tensor(np.random.default_rng(0).integers(0, 23, (3, 16)))
+    found = []
+    for blocks in (0, 1, 2):
+        model = GPT(config, tt.Generator(0)).train()
+        model.checkpoint_blocks = blocks
+        tt.manual_seed(7)
+        model.loss(ids, ids).backward()
+        found.append({n: p.grad.numpy() for n, p in model.named_parameters()})
+    assert_equal(found[1], found[0])
+    assert_equal(found[2], found[0])
+
+
+def bytes_of(blocks, **sizes):
+    """Bytes that forward leaves, and the most that there are until backward ends, above the model's."""
+    model, inputs, targets = model_and_batch(**sizes)
+    model.checkpoint_blocks = blocks
+    before = pool.settle().live
+    pool.reset_peak()
+    loss = model.loss(inputs, targets)
+    kept = pool.settle().live - before
+    loss.backward()
+    return kept, pool.settle().peak - before
+
+
+def test_checkpoints_keep_the_inputs_of_regions_alone():
+    sizes = {"n_layer": 8, "block_size": 64, "n_embd": 64, "batch": 8}
+    stream = 4 * 8 * 64 * 64  # bytes of the residual stream, (B, T, C)
+    (kept, peak), (kept_1, peak_1), (kept_4, peak_4) = [bytes_of(b, **sizes) for b in (0, 1, 4)]
+    per_block = 14 * stream  # at least: see gpt.plan, which counts 16
+    assert kept > 8 * per_block
+    assert kept_1 < (8 + 4) * stream  # inputs of the blocks, last norm, logits
+    assert kept_4 < (2 + 4) * stream
+    assert peak_1 < peak - 5 * per_block
+    assert peak_1 < peak_4 < peak - 2 * per_block
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 4])
+def test_the_plan_counts_them(blocks):
+    config = GPTConfig(23, block_size=64, n_layer=8, n_head=2, n_embd=64)
+    recipe = TrainConfig(batch_size=8, checkpoint_blocks=blocks)
+    planned = plan(config, recipe, flops_per_second=1e9)
+    _, peak = bytes_of(blocks, n_layer=8, block_size=64, n_embd=64, batch=8)
+    most = (
+        planned.activation_bytes + planned.gradient_bytes
+    )  # not all gradients are there at the worst moment
+    assert 0.75 * most < peak < most
+    assert (planned.again_flops_per_token > 0) == (blocks > 0)
+    assert "forward again" in planned.table() or not blocks
+
+
+def test_a_run_checkpoints_its_blocks(tmp_path):
+    run = Run(*configs(tmp_path / "run", "--checkpoint_blocks=2"))
+    assert run.model.checkpoint_blocks == 2
+    with pytest.raises(tt.ArgumentError, match="checkpoint_blocks"):
+        configs(tmp_path / "run", "--checkpoint_blocks=-1")
+
+
+# ---- the average of the weights ----------------------------------------------------------------------------
+
+
+def test_the_average_follows_the_weights_and_is_what_is_kept(tmp_path):
+    run = Run(*configs(tmp_path / "run", "--ema_decay=0.6", "--max_steps=8"))
+    trainer = Trainer(run, quiet=True)
+    step, wanted = trainer.step, [weights(run.model)]
+
+    def step_and_average():
+        numbers = step()
+        share = 1 - min(0.6, numbers["step"] / (9 + numbers["step"]))
+        wanted[0] = {n: a + (weights(run.model)[n] - a) * share for n, a in wanted[0].items()}
+        return numbers
+
+    wanted[0] = {n: a.astype(np.float64) for n, a in wanted[0].items()}
+    trainer.step = step_and_average
+    trainer.train()
+    for name, array in weights(run.average).items():
+        np.testing.assert_allclose(array, wanted[0][name], rtol=1e-5, atol=1e-6)
+    assert np.abs(weights(run.average)["wte.weight"] - weights(run.model)["wte.weight"]).max() > 1e-4
+    assert_equal(weights(load_model(run.folder)[0]), weights(run.average))
+    again = Run(*configs(run.folder, "--init_from=resume", "--ema_decay=0.6"))
+    assert_equal(weights(again.model), weights(run.model))
+    assert_equal(weights(again.average), weights(run.average))
+    plain = Run(*configs(run.folder, "--init_from=resume"))  # without an average from here on
+    assert_equal(weights(plain.shown), weights(run.model))
+
+
+def test_the_average_is_what_is_evaluated(tmp_path):
+    run = Run(*configs(tmp_path / "run", "--ema_decay=0.9"))
+    with tt.no_grad():
+        for p in run.average.parameters():
+            p.zero_()
+    assert run.evaluate() == pytest.approx(np.log(run.model_config.vocab_size), rel=1e-6)
+
+
+# ---- spikes ------------------------------------------------------------------------------------------------
+
+
+def test_the_guard_knows_accidents_by_mean_and_deviation():
+    rng = np.random.default_rng(0)
+    losses, norms = 3 + 0.1 * rng.normal(size=400), 1 + 0.05 * rng.normal(size=400)
+    losses[[70, 150]], norms[220] = 6.0, 9.0
+    guard = SpikeGuard(5.0, 40)
+    refused = [i for i, (a, b) in enumerate(zip(losses, norms, strict=True)) if not guard.accepts(a, b)]
+    wanted = [
+        i
+        for i in range(40, 400)
+        if any(x[i] > x[i - 40 : i].mean() + 5 * x[i - 40 : i].std() for x in (losses, norms))
+    ]
+    assert refused == wanted == [70, 150, 220]
+    assert guard.skipped == 3
+
+
+def test_a_loss_that_stays_high_is_accepted_after_a_few_steps():
+    guard = SpikeGuard(4.0, 30)
+    for i in range(60):
+        assert guard.accepts(2.0 + 0.01 * (i % 3), 1.0 + 0.01 * (i % 3))
+    after = [guard.accepts(5.0, 1.0) for _ in range(20)]
+    assert not after[0]
+    assert all(after[5:])
+
+
+def test_an_accident_moves_nothing_and_is_logged(tmp_path):
+    words = ("--spike_deviations=8", "--spike_window=5", "--max_steps=12", "--log_interval=1")
+    run = Run(*configs(tmp_path / "run", *words))
+    trainer = Trainer(run, quiet=True)
+    step, next_loss, moved = trainer.step, trainer.next_loss, []
+    trainer.next_loss = lambda: next_loss() * (100.0 if run.step == 8 else 1.0)
+
+    def step_and_compare():
+        before = weights(run.model)["wte.weight"].copy()
+        numbers = step()
+        moved.append(not np.array_equal(before, weights(run.model)["wte.weight"]))
+        return numbers
+
+    trainer.step = step_and_compare
+    trainer.train()
+    assert [i for i, did in enumerate(moved) if not did] == [8]
+    lines = RunLog(run.folder).read()
+    assert [line["step"] for line in lines if "skipped_loss" in line] == [9]
+    assert [line["skipped"] for line in lines if "loss" in line] == [0] * 8 + [1] * 4

@@ -1,0 +1,198 @@
+"""GGUF files of the architecture llama, written by the gguf library: weights, rotations, tokens, refusals."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.__main__ import main
+from gpt.config import GPTConfig
+from gpt.models.gpt import GPT
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.pretokenize import printable
+from gpt.weights.pretrained import from_pretrained
+from tests.gpt.models.test_variants import model_of
+from tinytensor.errors import FormatError
+
+gguf = pytest.importorskip("gguf")
+
+# With merges of digits, which this rule never lets happen.
+LEARNED = BPETokenizer.train("low lower lowest 2024 2024 2024", 264, special_tokens=["<|endoftext|>"])
+WORDS = BPETokenizer(LEARNED.vocab, LEARNED.merges, LEARNED.special_tokens, split="smollm")
+CONFIG = GPTConfig(
+    vocab_size=WORDS.vocab_size, block_size=32, n_layer=2, n_head=4, n_kv_head=2, n_embd=64, n_inner=96,
+    bias=False, position="rope", rope_theta=500.0, norm="rms_norm", activation="swiglu", tied_head=False,
+)  # fmt: skip
+IDS = tt.tensor(np.random.default_rng(0).integers(0, WORDS.vocab_size, (2, 20)))
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    return model_of(CONFIG)
+
+
+def pairs(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of queries or keys in GGUF's order: channels i and i + half of a head become neighbors."""
+    halves = rows.reshape(heads, 2, -1, rows.shape[1])
+    return np.stack([halves[:, 0], halves[:, 1]], axis=2).reshape(rows.shape)
+
+
+def tensors_of(model: GPT) -> dict[str, np.ndarray]:
+    own = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    found = {
+        "token_embd.weight": own["wte.weight"],
+        "output.weight": own["lm_head.weight"],
+        "output_norm.weight": own["ln_f.weight"],
+    }
+    for n in range(CONFIG.n_layer):
+        h, blk = f"h.{n}.", f"blk.{n}."
+        q, k, v = np.split(own[f"{h}attn.c_attn.weight"].T, [64, 96])  # (out, in)
+        found |= {
+            f"{blk}attn_norm.weight": own[f"{h}ln_1.weight"],
+            f"{blk}ffn_norm.weight": own[f"{h}ln_2.weight"],
+            f"{blk}attn_q.weight": pairs(q, 4),
+            f"{blk}attn_k.weight": pairs(k, 2),
+            f"{blk}attn_v.weight": v,
+            f"{blk}attn_output.weight": own[f"{h}attn.c_proj.weight"].T,
+            f"{blk}ffn_gate.weight": own[f"{h}mlp.c_gate.weight"].T,
+            f"{blk}ffn_up.weight": own[f"{h}mlp.c_fc.weight"].T,
+            f"{blk}ffn_down.weight": own[f"{h}mlp.c_proj.weight"].T,
+        }
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+
+
+def written(
+    path: Path,
+    model: GPT,
+    *,
+    architecture: str = "llama",
+    pre: str = "smollm",
+    kind: str = "F32",
+    **more: Any,
+) -> Path:
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_context_length(CONFIG.block_size)
+    writer.add_block_count(CONFIG.n_layer)
+    writer.add_embedding_length(CONFIG.n_embd)
+    writer.add_feed_forward_length(CONFIG.inner_size)
+    writer.add_head_count(CONFIG.n_head)
+    writer.add_head_count_kv(CONFIG.kv_heads)
+    writer.add_rope_freq_base(CONFIG.rope_theta)
+    writer.add_layer_norm_rms_eps(CONFIG.norm_eps)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    special = set(WORDS.special_tokens.values())
+    names = [t.decode() if i in special else printable(t) for i, t in enumerate(WORDS.tokens)]
+    writer.add_token_list(names)
+    writer.add_token_types([3 if i in special else 1 for i in range(len(names))])
+    writer.add_token_merges([f"{printable(a)} {printable(b)}" for a, b in WORDS.merges])
+    for name, number in more.items():
+        writer.add_uint32(f"{architecture}.{name}", number)
+    quantised = gguf.GGMLQuantizationType[kind]
+    for name, array in tensors_of(model).items():
+        as_floats = kind == "F32" or array.ndim == 1
+        data = array if as_floats else gguf.quants.quantize(array, quantised)
+        writer.add_tensor(name, data, raw_dtype=None if as_floats else quantised)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def logits(model: GPT) -> np.ndarray:
+    with tt.no_grad():
+        return model(IDS).numpy()
+
+
+def test_every_weight_can_be_trained(model: GPT, tmp_path: Path) -> None:
+    """Norms are float32 in all GGUF files, so they lie in the mapped file."""
+    path = written(tmp_path / "m.gguf", model, kind="Q8_0")
+    before = path.read_bytes()
+    lines = [{"instruction": "low", "output": "lower"}, {"instruction": "2", "output": "4"}] * 6
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["--max_steps=2", "--warmup_steps=0", "--batch_size=2", f"--out_dir={tmp_path / 'run'}"]
+    data = f"--data={tmp_path / 'data.jsonl'}"
+    assert main(["finetune", "instruct", f"--init_from={path}", data, *words]) == 0
+    trained, _ = from_pretrained(tmp_path / "run")
+    assert not np.array_equal(*[m.ln_f.weight.detach().numpy() for m in (trained, model)])
+    assert path.read_bytes() == before
+    assert main(["train", f"--init_from={path}", f"--out_dir={tmp_path / 'other'}"]) == 2
+
+
+def test_the_model_comes_back(model: GPT, tmp_path: Path) -> None:
+    again, tokenizer = from_pretrained(written(tmp_path / "m.gguf", model))
+    assert again.config == CONFIG
+    np.testing.assert_allclose(logits(again), logits(model), atol=1e-5)
+    assert isinstance(tokenizer, BPETokenizer)
+    for text in ("low lowest 20245", "été 7", "<|endoftext|>"):
+        assert tokenizer.encode(text) == WORDS.encode(text)
+        assert tokenizer.encode(text, allowed_special="all") == WORDS.encode(text, allowed_special="all")
+
+
+@pytest.mark.parametrize(("kind", "off"), [("Q8_0", 0.02), ("Q4_1", 0.3), ("BF16", 0.02)])
+def test_quantised_weights(model: GPT, tmp_path: Path, kind: str, off: float) -> None:
+    again, _ = from_pretrained(written(tmp_path / "m.gguf", model, kind=kind))
+    found = again.h[1].mlp.c_proj.weight.detach().numpy()
+    expected = model.h[1].mlp.c_proj.weight.detach().numpy()
+    assert 0 < np.abs(found - expected).max() < off * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pre": "qwen2"}, "cuts texts by the rule 'qwen2'; there are gpt-2, default, smollm"),
+        ({"architecture": "qwen2"}, "its architecture is 'qwen2'"),
+        ({"expert_count": 4}, "mixture of experts"),
+        ({"rope.dimension_count": 8}, "its rope.dimension_count is 8"),
+    ],
+)
+def test_other_models_are_refused(model: GPT, tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        from_pretrained(written(tmp_path / "m.gguf", model, **changes))
+
+
+def test_cut_files_are_refused(model: GPT, tmp_path: Path) -> None:
+    data = written(tmp_path / "m.gguf", model).read_bytes()
+    for length in (0, 3, 100, 5000, len(data) - 100):
+        (tmp_path / "cut.gguf").write_bytes(data[:length])
+        with pytest.raises(FormatError):
+            from_pretrained(tmp_path / "cut.gguf")
+
+
+def test_texts_that_are_none_are_refused(model: GPT, tmp_path: Path) -> None:
+    file = written(tmp_path / "tiny.gguf", model)
+    file.write_bytes(file.read_bytes().replace(b"smollm", b"\xffmollm"))
+    with pytest.raises(FormatError, match=r"tokenizer\.ggml\.pre cannot be read"):
+        from_pretrained(file)
+
+
+@pytest.mark.parametrize(
+    ("items", "kind", "why"),
+    [
+        (2**40, 0, "an array of 1099511627776 items; 4194304 are the most"),
+        (10**6, 0, "what begins at byte 49 would end at 50; the file has 49 bytes"),
+        (1, 9, "an array of arrays"),
+        (2**63, 8, "an array of 9223372036854775808 items"),
+    ],
+)
+def test_arrays_that_are_not_there(tmp_path: Path, items: int, kind: int, why: str) -> None:
+    """The library goes on behind the end of the file: 49 bytes took gigabytes."""
+    name = b"x"
+    head = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(name)) + name
+    path = tmp_path / "bomb.gguf"
+    path.write_bytes(head + struct.pack("<IIQ", 9, kind, items))
+    assert path.stat().st_size == 49
+    with pytest.raises(FormatError, match=why):
+        from_pretrained(path)
+
+
+def test_a_text_longer_than_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "long.gguf"
+    path.write_bytes(struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**40) + b"x")
+    with pytest.raises(FormatError, match="would end at 1099511627808; the file has 33 bytes"):
+        from_pretrained(path)

@@ -1,0 +1,396 @@
+"""Models from the files of others: read, refused, written. The golden file is what transformers computed."""
+
+import json
+import pickle
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import tinytensor as tt
+from gpt.__main__ import main
+from gpt.config import GPTConfig, to_dict
+from gpt.interpret.activations import open_model
+from gpt.models.gpt import GPT
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.tokenizer import CharTokenizer
+from gpt.training.run import load_model
+from gpt.weights.hf_config import naming_for
+from gpt.weights.pretrained import from_pretrained, save_pretrained, save_single
+from tests.gpt.models.test_model import GOLDEN
+from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError, SaveError
+
+ARRAYS = load_file(GOLDEN)
+WEIGHTS = {name.removeprefix("weight."): a for name, a in ARRAYS.items() if name.startswith("weight.")}
+CONFIG = {
+    "model_type": "gpt2",
+    "vocab_size": 96,
+    "n_positions": 24,
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 32,
+    "n_inner": None,
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+}
+
+
+def written(folder: Path, weights: dict[str, np.ndarray] = WEIGHTS, **changes: Any) -> Path:
+    """A folder as transformers writes it."""
+    folder.mkdir(exist_ok=True)
+    save_file({f"transformer.{name}": a for name, a in weights.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(CONFIG | changes))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return written(tmp_path / "model")
+
+
+def small(**changes: Any) -> GPT:
+    sizes = {"vocab_size": 9, "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 4}
+    return GPT(GPTConfig(**sizes | changes))
+
+
+def logits(model: GPT) -> np.ndarray:
+    with tt.no_grad():
+        return model(tt.tensor(ARRAYS["inputs"][0])).numpy()
+
+
+# ---- reading ----------------------------------------------------------------------------------------------
+
+
+def test_logits_are_those_of_transformers(folder):
+    model, tokenizer = from_pretrained(folder)
+    assert tokenizer is None
+    assert not model.training
+    np.testing.assert_allclose(logits(model), ARRAYS["logits"], rtol=0, atol=3e-5)
+
+
+def test_the_original_file_has_no_prefix_but_buffers(folder):
+    masks = {f"h.{n}.attn.bias": np.tril(np.ones((1, 1, 24, 24), np.float32)) for n in range(2)}
+    save_file(WEIGHTS | masks, folder / "model.safetensors")
+    np.testing.assert_allclose(logits(from_pretrained(folder)[0]), ARRAYS["logits"], rtol=0, atol=3e-5)
+
+
+def test_a_head_that_repeats_the_embeddings_is_left_out(folder):
+    save_file(WEIGHTS | {"lm_head.weight": WEIGHTS["wte.weight"]}, folder / "model.safetensors")
+    assert "lm_head.weight" not in from_pretrained(folder)[0].state_dict()
+    save_file(WEIGHTS | {"lm_head.weight": WEIGHTS["wte.weight"] + 1}, folder / "model.safetensors")
+    with pytest.raises(FormatError, match=r"differs from wte\.weight"):
+        from_pretrained(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which memory is a file")
+def test_packed_matrices_stay_in_the_file(folder):
+    model, _ = from_pretrained(folder)
+    mapped = [
+        line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line
+    ]
+    spans = [tuple(int(end, 16) for end in line[0].split("-")) for line in mapped]
+    for name, p in model.named_parameters():
+        address = p.detach().numpy().ctypes.data
+        assert any(begin <= address < end for begin, end in spans), name
+
+
+def test_the_random_generator_is_left_alone(folder):
+    state = tt.default_generator.get_state()
+    from_pretrained(folder)
+    assert tt.default_generator.get_state() == state
+
+
+def test_a_shorter_context(folder):
+    model, _ = from_pretrained(folder, block_size=7, dropout=0.25)
+    assert model.wpe.weight.shape == (7, 32)
+    assert model.config.dropout == 0.25
+    with tt.no_grad():
+        found = model(tt.tensor(ARRAYS["inputs"][0][:, :7])).numpy()
+    np.testing.assert_allclose(found, ARRAYS["logits"][:, :7], rtol=0, atol=3e-5)
+    with pytest.raises(ArgumentError, match="longer than the model's 24"):
+        from_pretrained(folder, block_size=25)
+
+
+def test_the_tokenizer_comes_along(folder):
+    BPETokenizer.train("low lower", 259).save(folder / "tokenizer.json")
+    with pytest.raises(ArgumentError, match="too small"):  # 259 ids, 96 rows
+        from_pretrained(folder)
+    assert from_pretrained(folder, tokenizer=False)[1] is None
+    CharTokenizer("abc").save(folder / "tokenizer.json")
+    assert repr(from_pretrained(folder)[1]) == "CharTokenizer(vocab_size=3)"
+
+
+# ---- files that are refused -------------------------------------------------------------------------------
+
+
+def without(name: str) -> dict[str, np.ndarray]:
+    return {key: a for key, a in WEIGHTS.items() if key != name}
+
+
+def cut(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-1])
+
+
+def change(**changes: Any) -> Callable[[Path], object]:
+    return lambda folder: written(folder, **changes)
+
+
+def replaced(name: str, array: np.ndarray) -> Callable[[Path], object]:
+    return lambda folder: written(folder, WEIGHTS | {name: array})
+
+
+def spoiled(value: float) -> Callable[[Path], object]:
+    array = WEIGHTS["h.1.mlp.c_fc.weight"].copy()
+    array[3, 5] = value
+    return replaced("h.1.mlp.c_fc.weight", array)
+
+
+WRONG: list[tuple[Callable[[Path], object], str]] = [
+    (cut, "the file is cut off"),
+    (lambda f: written(f, without("ln_f.bias")), r"1 tensors are missing \(ln_f.bias\)"),
+    (replaced("h.2.ln_1.bias", np.ones(32, np.float32)), r"and 1 have no place .*transformer.h.2.ln_1.bias"),
+    (replaced("wpe.weight", np.ones((23, 32), np.float32)), r"wpe.weight is \(23, 32\), not \(24, 32\)"),
+    (
+        replaced("h.0.attn.c_attn.weight", WEIGHTS["h.0.attn.c_attn.weight"].T.copy()),
+        r"c_attn.weight is \(96, 32\), not \(32, 96\)",
+    ),
+    (spoiled(np.nan), "h.1.mlp.c_fc.weight holds NaN or infinity"),
+    (spoiled(-np.inf), "h.1.mlp.c_fc.weight holds NaN or infinity"),
+    (change(n_head=3), "n_head=3 does not divide"),
+    (change(n_layer=3), "12 tensors are missing"),
+    (change(n_layer=10**12), "no model has so many"),
+    (change(n_layer="2"), "its n_layer is '2', not a positive integer"),
+    (change(n_layer=None), "its n_layer is None"),
+    (change(model_type="bert"), "model_type is 'bert'"),
+    (change(activation_function="silu"), "activation_function is 'silu'"),
+    (change(scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx is True"),
+    (lambda f: (f / "config.json").unlink(), "holds no config.json"),
+    (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
+    (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "why"), WRONG)
+def test_wrong_files_are_explained(folder, spoil, why):
+    spoil(folder)
+    with pytest.raises(FormatError, match=why) as caught:
+        from_pretrained(folder)
+    assert caught.value.fix
+
+
+def test_integers_are_no_weights(folder):
+    written(folder, WEIGHTS | {"ln_f.bias": np.ones(32, np.int8)})
+    with pytest.raises(tt.DTypeError, match=r"ln_f.bias is stored as I8"):
+        from_pretrained(folder)
+
+
+def test_pickles_are_never_read(folder):
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (pytest.fail, ("unpickled",))
+
+    bomb = folder / "pytorch_model.bin"
+    bomb.write_bytes(pickle.dumps(Bomb()))
+    (folder / "model.safetensors").unlink()
+    for path in (folder, bomb):
+        with pytest.raises(FormatError, match=r"pytorch_model.bin is a pickle") as caught:
+            from_pretrained(path)
+        assert "run whatever code" in caught.value.why
+
+
+def test_shards_by_their_index(folder):
+    names = [f"transformer.{name}" for name in WEIGHTS]
+    halves = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, held in halves.items():
+        save_file({name: WEIGHTS[name.removeprefix("transformer.")] for name in held}, folder / file)
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    table = {name: file for file, held in halves.items() for name in held}
+    index.write_text(json.dumps({"metadata": {}, "weight_map": table}))
+    np.testing.assert_allclose(logits(from_pretrained(folder)[0]), ARRAYS["logits"], rtol=0, atol=3e-5)
+    index.write_text(json.dumps({"weight_map": table | {names[0]: "b.safetensors"}}))
+    with pytest.raises(FormatError, match=r"a.safetensors does not hold what .* says"):
+        from_pretrained(folder)
+    index.write_text(json.dumps({"weight_map": table | {names[0]: "../a.safetensors"}}))
+    with pytest.raises(FormatError, match="must name a file of the same folder"):
+        from_pretrained(folder)
+
+
+# ---- the hub ----------------------------------------------------------------------------------------------
+
+
+def test_a_name_on_the_hub(folder, monkeypatch):
+    asked: list[str] = []
+
+    def snapshot_download(name: str, allow_patterns: list[str]) -> str:
+        asked.append(name)
+        if name != "openai-community/gpt2":
+            raise OSError("no such repository")
+        assert not any(pattern.endswith((".bin", "*")) for pattern in allow_patterns)
+        return str(folder)
+
+    library = types.SimpleNamespace(snapshot_download=snapshot_download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", library)
+    assert from_pretrained("openai-community/gpt2")[0].config.n_layer == 2
+    with pytest.raises(ArgumentError, match=r"no file or folder 'gpt3' here, and the Hugging Face hub"):
+        from_pretrained("gpt3")
+    with pytest.raises(ArgumentError, match="no file or folder"):
+        from_pretrained("some/where/else/model")  # no name of the hub
+    assert asked == ["openai-community/gpt2", "gpt3"]
+
+
+def test_without_the_library_of_the_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingLibraryError, match=r"no file or folder 'gpt2' here"):
+        from_pretrained("gpt2")
+
+
+# ---- writing ----------------------------------------------------------------------------------------------
+
+
+def test_written_names_and_config_are_those_of_hugging_face(folder, tmp_path):
+    model, _ = from_pretrained(folder)
+    save_pretrained(model, tmp_path / "again")
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert again.keys() == {f"transformer.{name}" for name in WEIGHTS}
+    for name, array in WEIGHTS.items():
+        np.testing.assert_array_equal(again[f"transformer.{name}"], array)
+    config = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert {name: config[name] for name in CONFIG} == CONFIG
+
+
+def test_any_variant_fits_into_a_file_of_ours(tmp_path):
+    model = small(bias=False, position="sinusoidal", norm_position="post", activation="relu")
+    save_single(model, tmp_path / "model.safetensors", dtype="float16")
+    again, _ = from_pretrained(tmp_path / "model.safetensors")
+    assert again.config == model.config
+    for name, p in model.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name].numpy(), p.numpy().astype(np.float16))
+    with pytest.raises(ArgumentError, match="no architecture of Hugging Face") as caught:
+        save_pretrained(model, tmp_path / "folder")
+    assert "--format=safetensors" in caught.value.fix
+    differing = "position=learned, not sinusoidal, norm_position=pre, not post"
+    assert caught.value.why == f"gpt2 comes nearest, but has {differing}"
+    assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "differing"),
+    [
+        ({"activation": "relu2"}, "gpt2 comes nearest, but has activation=gelu, not relu2"),
+        ({"bias": False, "logit_soft_cap": 5.0}, "gpt2 comes nearest, but has logit_soft_cap=0.0, not 5.0"),
+        (
+            {"bias": True, "position": "rope", "norm": "rms_norm", "activation": "swiglu"},
+            "llama comes nearest, but has bias=False, not True",
+        ),
+    ],
+)
+def test_the_error_names_the_field_that_does_not_fit(fields, differing):
+    with pytest.raises(ArgumentError) as caught:
+        naming_for(small(**fields).config)
+    assert caught.value.why == differing
+
+
+def test_a_file_without_a_tokenizer_says_where_one_belongs(tmp_path):
+    save_single(small(), tmp_path / "tiny.safetensors")
+    with pytest.raises(ArgumentError, match=r"tiny\.safetensors has no tokenizer\.json") as caught:
+        open_model(str(tmp_path / "tiny.safetensors"))
+    assert caught.value.fix == f"copy the tokenizer to {tmp_path}/tokenizer.json"
+    CharTokenizer("abc").save(tmp_path / "tokenizer.json")
+    assert open_model(str(tmp_path / "tiny.safetensors"))[1].decode([0]) == "a"
+
+
+def test_what_is_there_is_never_overwritten(folder):
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(ArgumentError, match="is there already"):
+        save_pretrained(small(), folder)
+    assert main(["import", str(folder), f"--out_dir={folder}"]) == 2
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("write", [save_pretrained, save_single])
+def test_a_target_that_cannot_be_written(write, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(SaveError) as caught:
+        write(small(), tmp_path / "file" / "model.safetensors")
+    assert caught.value.why
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_write_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gpt.weights.pretrained.write_safetensors", full)
+    with pytest.raises(SaveError, match="cannot write") as caught:
+        save_pretrained(small(), tmp_path / "model")
+    assert "No space left" in caught.value.why
+    assert not list(tmp_path.iterdir())
+
+
+# ---- commands ---------------------------------------------------------------------------------------------
+
+
+def test_import_sample_and_export(folder, tmp_path, capsys):
+    CharTokenizer("".join(map(chr, range(32, 128)))).save(folder / "tokenizer.json")
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert main(["import", str(folder), f"--out_dir={run}"]) == 0
+    assert "29,312" in capsys.readouterr().out  # (96 + 24) 32 + 2 (12 · 32² + 13 · 32) + 2 · 32
+    model, tokenizer = load_model(run)
+    assert tokenizer is not None
+    np.testing.assert_allclose(logits(model), ARRAYS["logits"], rtol=0, atol=3e-5)
+    assert main(["sample", str(run), "--prompt=A", "--max_new_tokens=5"]) == 0
+    assert len(capsys.readouterr().out) == len("A") + 5 + len("\n")
+    assert main(["export", str(run), f"--out={out}", "--dtype=float16"]) == 0
+    assert load_file(out / "model.safetensors")["transformer.wte.weight"].dtype == np.float16
+    assert main(["import", str(out), f"--out_dir={tmp_path / 'back'}"]) == 0
+    assert (tmp_path / "back" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
+
+
+def test_an_imported_run_can_be_imported_again(folder, tmp_path):
+    assert main(["import", str(folder), f"--out_dir={tmp_path / 'a'}"]) == 0
+    assert main(["import", str(tmp_path / "a"), f"--out_dir={tmp_path / 'b'}", "--block_size=8"]) == 0
+    assert load_model(tmp_path / "b")[0].config.block_size == 8
+    step = tmp_path / "a" / "step_0"
+    weights = bytearray((step / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (step / "model.safetensors").write_bytes(weights)
+    with pytest.raises(FormatError, match="no usable checkpoint"):  # by its checksum
+        from_pretrained(tmp_path / "a")
+
+
+def test_export_into_one_file(folder, tmp_path, capsys):
+    target = tmp_path / "one.safetensors"
+    assert main(["export", str(folder), f"--out={target}", "--format=safetensors"]) == 0
+    assert from_pretrained(target)[0].config == from_pretrained(folder)[0].config
+    assert main(["export", str(folder), f"--out={tmp_path / 'one'}", "--format=safetensors"]) == 2
+    assert "--out=" in capsys.readouterr().err
+
+
+def test_a_damaged_model_leaves_the_target_untouched(folder, tmp_path, capsys):
+    cut(folder)
+    assert main(["import", str(folder), f"--out_dir={tmp_path / 'run'}"]) == 2
+    assert main(["export", str(folder), f"--out={tmp_path / 'out'}"]) == 2
+    assert "cut off" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_config_inside_a_file_is_checked(tmp_path):
+    config = to_dict(small().config) | {"n_head": 3}
+    save_file({"w": np.ones(1, np.float32)}, tmp_path / "m.safetensors", {"gpt_config": json.dumps(config)})
+    with pytest.raises(FormatError, match="n_head=3 does not divide"):
+        from_pretrained(tmp_path / "m.safetensors")
+    save_file({"w": np.ones(1, np.float32)}, tmp_path / "m.safetensors", {"gpt_config": "{"})
+    with pytest.raises(FormatError, match="its config is not JSON"):
+        from_pretrained(tmp_path / "m.safetensors")
+    save_file({"w": np.ones(1, np.float32)}, tmp_path / "m.safetensors")
+    with pytest.raises(FormatError, match="comes without a config"):
+        from_pretrained(tmp_path / "m.safetensors")

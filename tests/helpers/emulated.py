@@ -1,0 +1,45 @@
+"""Launches of kernels on the device `emulated`, with NumPy arrays in place of device memory."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinytensor as tt
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.base import Dim, TemplateArgument
+from tinytensor.runtime.emulated.runtime import EmulatedKernel, EmulatedRuntime
+
+Array = npt.NDArray[Any]
+Instance = tuple[str, tuple[TemplateArgument, ...]]
+
+
+def emulated() -> EmulatedRuntime:
+    """The runtime of the device."""
+    runtime = runtime_of(tt.Device("emulated"))
+    assert isinstance(runtime, EmulatedRuntime)
+    return runtime
+
+
+def compiled(path: Path, text: str, *instances: Instance) -> list[EmulatedKernel]:
+    """Kernels of a .cu file with this text, compiled together."""
+    path.write_text(text, encoding="utf-8")
+    return [emulated().kernel(path, name, *arguments, together=instances) for name, arguments in instances]
+
+
+def run(kernel: EmulatedKernel, grid: Dim, block: Dim, *args: Any, shared: int = 0) -> None:
+    """Launch with copies of the arrays among `args`, which then get what the kernel left in those."""
+    runtime = emulated()
+    arrays = [a for a in args if isinstance(a, np.ndarray)]
+    buffers = {id(a): runtime.alloc(a.nbytes) for a in arrays}
+    try:
+        for a in arrays:
+            runtime.copy_in(buffers[id(a)].ptr, np.ascontiguousarray(a))
+        kernel(grid, block, [buffers.get(id(a), a) for a in args], shared)
+        for a in arrays:
+            copy = np.empty(a.shape, a.dtype)
+            runtime.copy_out(copy, buffers[id(a)].ptr)
+            a[...] = copy
+    finally:
+        runtime.returned.extend(buffers.values())

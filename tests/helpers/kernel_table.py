@@ -1,0 +1,115 @@
+"""`python -m tests.helpers.kernel_table [--main]`: compile all kernels for all architectures; write what each
+takes from a GPU to docs/kernel_resources.md. No GPU is needed. `--main` leaves out positions of 64 bits and
+all dtypes but float32, bfloat16 and int64: minutes in place of an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import tinytensor as tt
+from tests.helpers.kernel_matrix import PROGRAM, Instance, instances, main_instances, stems
+from tests.helpers.source import ROOT
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.occupancy import Resources, markdown_table, occupancy
+from tinytensor.runtime.kernel_files import kernel_path
+
+TABLE = ROOT / "docs" / "kernel_resources.md"
+HEAD = """# What the kernels take from a GPU
+
+Written by `{command}`, which compiles every kernel that the ops launch ({count:,} instances:
+{what}) for every architecture, here with NVRTC {version}.
+Nothing was measured on a GPU.
+
+A cell holds the registers of a thread and the share of a multiprocessor's warps that fit at the same time,
+for the float32 instance with 32-bit positions that takes the most (of kernels without one, for any instance).
+`block` is the largest block of threads that it is launched with; `most` and `stack` are the most registers
+and bytes of stack of any instance on any architecture.{spills}
+
+"""
+Found = dict[int, Resources]  # by architecture
+
+
+def _compile(stem: str, names: list[str], architecture: int) -> dict[str, Resources]:
+    return nvrtc.build(kernel_path(stem, ".cu"), names, f"sm_{architecture}").resources
+
+
+def everything(
+    files: Sequence[str], architectures: Sequence[int], *, main: bool = False
+) -> dict[Instance, Found]:
+    """What the instances of these files take on these architectures; with `main`, those of main dtypes."""
+    found: dict[Instance, Found] = defaultdict(dict)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        waiting = []
+        for stem in files:
+            for architecture in architectures:
+                wanted = main_instances(stem, architecture) if main else instances(stem, architecture)
+                ordered = sorted(wanted, key=lambda i: i.name)
+                for part in (ordered[at : at + PROGRAM] for at in range(0, len(ordered), PROGRAM)):
+                    names = [i.name for i in part]
+                    waiting.append((part, architecture, pool.submit(_compile, stem, names, architecture)))
+        for count, (part, architecture, job) in enumerate(waiting, 1):
+            used = job.result()
+            for i in part:
+                found[i][architecture] = used[i.name]
+            print(f"\r{count} of {len(waiting)} programs", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return dict(found)
+
+
+def table(found: dict[Instance, Found], architectures: Sequence[int]) -> str:
+    """One row for each kernel of a file, or kernel and functor."""
+    groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+    for i in found:
+        groups[i.stem, i.kernel + (f"<{i.functor}>" if i.functor else "")].append(i)
+    rows: list[list[object]] = []
+    for (stem, kernel), members in sorted(groups.items()):
+        typical = [i for i in members if tt.float32 in i.arguments and not i.is_wide] or members
+        cells = [_cell(typical, found, architecture) for architecture in architectures]
+        most = max(used.registers for i in members for used in found[i].values())
+        stack = max(used.stack for i in members for used in found[i].values())
+        rows.append([f"{stem}.cu", kernel, len(members), _block(typical), *cells, most, stack])
+    columns = ["file", "kernel", "instances", "block", *(f"sm_{a}" for a in architectures), "most", "stack"]
+    return markdown_table(columns, rows)
+
+
+def _block(members: Sequence[Instance]) -> int:
+    return max(max(i.launched.blocks) for i in members)
+
+
+def _cell(members: Sequence[Instance], found: dict[Instance, Found], architecture: int) -> str:
+    """Registers and occupancy of the instance with the most registers."""
+    here = [i for i in members if architecture in found[i]]
+    if not here:
+        return "–"
+    worst = max(here, key=lambda i: found[i][architecture].registers)
+    used = found[worst][architecture]
+    shared = used.shared + worst.launched.shared
+    fits = occupancy(architecture, _block([worst]), used.registers, shared)
+    return f"{used.registers}, {fits.share:.0%}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Write the table."""
+    short = list(argv) == ["--main"]
+    found = everything(stems(), nvrtc.ARCHITECTURES, main=short)
+    spilled = sum(any(used.spill_stores for used in taken.values()) for taken in found.values())
+    head = HEAD.format(
+        command="make kernels" if short else "make kernels-full",
+        count=len(found),
+        what="float32, bfloat16 and int64, positions of 32 bits"
+        if short
+        else "all dtypes, numbers of axes, positions of 32 and 64 bits",
+        version=".".join(map(str, nvrtc.version())),
+        spills=f" {spilled} instances spill." if spilled else " Nothing spills.",
+    )
+    TABLE.write_text(head + table(found, nvrtc.ARCHITECTURES), encoding="utf-8")
+    print(f"written: {TABLE}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

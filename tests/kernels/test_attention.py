@@ -1,0 +1,267 @@
+"""The kernels of attention where the op table is too small: several tiles with ragged edges, sizes of heads,
+masks, rows that see nothing, strides, large scores, other orders of threads, memory.
+"""
+
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.on_emulated import (
+    DEVICE,
+    RUNTIME,
+    Array,
+    bits_in_all_orders,
+    close,
+    device,
+    host,
+    launches,
+    normal,
+)
+from tests.op_table.attention import past
+from tinytensor.ops.attention import launch
+
+FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+# 16-bit weights are rounded before they are multiplied
+FACTOR = {"float64": 10.0, "float32": 10.0, "float16": 2.0, "bfloat16": 2.0}
+
+
+@pytest.fixture(autouse=True)
+def debug() -> Iterator[None]:
+    """Fresh memory holds NaN."""
+    before, tt.config.debug = tt.config.debug, True
+    yield
+    tt.config.debug = before
+
+
+class Case(NamedTuple):
+    """Sizes and options of one call."""
+
+    queries: int
+    keys: int
+    size: int
+    value_size: int
+    causal: bool = False
+    mask: str | None = None
+    scale: float | None = None
+
+
+SMALL = [
+    Case(5, 5, 8, 8, causal=True),  # one block of the smallest tile
+    Case(33, 70, 16, 12, causal=True, mask="bool"),  # several tiles; the value heads are filled up with zeros
+    Case(70, 33, 3, 16, mask="number", scale=0.5),
+    Case(1, 130, 16, 16, causal=True),  # the newest token and a cache
+    Case(130, 130, 16, 16, causal=True, scale=-0.3),
+    Case(40, 50, 16, 16, mask="bool", scale=0.0),
+]
+LARGE = [
+    Case(150, 150, 64, 64, causal=True),
+    Case(70, 100, 40, 64, causal=True, mask="number"),
+    Case(67, 67, 32, 32),
+    Case(70, 70, 100, 128, causal=True),
+    Case(40, 66, 200, 256, mask="bool"),
+]
+
+
+def cases() -> list[Any]:
+    found: list[tuple[Case, str]] = [(c, "float32") for c in [*SMALL, *LARGE]]
+    found += [(c, d) for d in ("float64", "float16", "bfloat16") for c in [*SMALL, *LARGE]]
+    light = [x for i, x in enumerate(found) if x[1] == "float32" or i % 4 == 0]
+    return [pytest.param(c, d, id=f"{d}-{i}") for i, (c, d) in enumerate(found if FULL else light)]
+
+
+def mask_of(case: Case, dtype: str) -> tt.Tensor | None:
+    """One mask for both examples; the first query sees nothing."""
+    if case.mask is None:
+        return None
+    seen = normal(1, 2, case.queries, case.keys, seed=7) < 0.8
+    seen[:, :, 0] = False
+    if case.mask == "bool":
+        return device(seen, "bool")
+    return device(np.where(seen, normal(1, 2, case.queries, case.keys, seed=8), -np.inf), dtype)
+
+
+def exact(
+    q: Array, k: Array, v: Array, grad: Array, case: Case, mask: Array | None
+) -> tuple[Array, Array, Array, Array]:
+    """The result, and the gradients of q, k and v, from the definition."""
+    scale = q.shape[-1] ** -0.5 if case.scale is None else case.scale
+    s = q @ k.swapaxes(-1, -2) * scale
+    if mask is not None:
+        s = s + np.where(mask, 0.0, -np.inf) if mask.dtype == bool else s + mask
+    if case.causal:
+        s = np.where(past(q, k), s, -np.inf)
+    top = s.max(-1, keepdims=True)
+    e = np.exp(s - np.where(top == -np.inf, 0.0, top))
+    p = e / np.maximum(e.sum(-1, keepdims=True), 1e-300)
+    y = p @ v
+    ds = p * (grad @ v.swapaxes(-1, -2) - (grad * y).sum(-1, keepdims=True)) * scale
+    return y, ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ grad
+
+
+def operands(case: Case, dtype: str) -> list[tt.Tensor]:
+    """q, k, v and the gradient of the result: 2 examples of 2 heads."""
+    shapes = [(case.queries, case.size), (case.keys, case.size), (case.keys, case.value_size)]
+    shapes += [(case.queries, case.value_size)]
+    return [device(normal(2, 2, *shape, seed=i), dtype) for i, shape in enumerate(shapes)]
+
+
+def run(q: tt.Tensor, k: tt.Tensor, v: tt.Tensor, grad: tt.Tensor, **params: Any) -> list[tt.Tensor]:
+    """The result and all gradients."""
+    leaves = [x.detach().requires_grad_() for x in (q, k, v)]
+    y = tt.scaled_dot_product_attention(*leaves, **params)
+    return [y, *[g for g in tt.grad(y, leaves, grad) if g is not None]]
+
+
+# ---- values ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("case", "dtype"), cases())
+def test_attention_equals_its_definition(case: Case, dtype: str) -> None:
+    given, mask = operands(case, dtype), mask_of(case, dtype)
+    found = run(*given, mask=mask, causal=case.causal, scale=case.scale)
+    seen = None if mask is None else mask.cpu().numpy() if case.mask == "bool" else host(mask)
+    expected = exact(*[host(x) for x in given], case, seen)
+    for actual, wanted in zip(found, expected, strict=True):
+        assert actual.device is DEVICE
+        close(actual, wanted, dtype, FACTOR[dtype])
+    if case.mask is not None:
+        assert (host(found[0])[:, :, 0] == 0).all()
+        assert (host(found[1])[:, :, 0] == 0).all()
+    with tt.no_grad():
+        y = tt.scaled_dot_product_attention(*given[:3], mask=mask, causal=case.causal, scale=case.scale)
+    np.testing.assert_array_equal(host(y), host(found[0]))
+
+
+def test_heads_that_no_kernel_takes() -> None:
+    """Larger ones, and large ones before compute capability 8.0, run in ordinary ops: on the device, too."""
+    case = Case(5, 7, 264, 3, causal=True)
+    given = operands(case, "float32")
+    for actual, wanted in zip(
+        run(*given, causal=True), exact(*[host(x) for x in given], case, None), strict=True
+    ):
+        assert actual.device is DEVICE
+        close(actual, wanted, "float32", 10.0)
+    assert not launch.fit(DEVICE, tt.float32, 264)
+    assert launch.fit(DEVICE, tt.float32, 256)
+
+
+def test_what_turing_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no tensor cores for bfloat16, and less shared memory."""
+    monkeypatch.setattr(launch, "runtime_of", lambda device: SimpleNamespace(architecture=75))
+    assert launch.fit(DEVICE, tt.float32, 64)
+    assert launch.fit(DEVICE, tt.float16, 64)
+    assert not launch.fit(DEVICE, tt.bfloat16, 64)
+    assert not launch.fit(DEVICE, tt.float32, 256)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("factor", [40.0, 1e4])
+def test_large_scores(factor: float, dtype: str) -> None:
+    case = Case(70, 70, 16, 16, causal=True)
+    q, k, v, grad = operands(case, dtype)
+    found = run(q * factor, k, v, grad, causal=True)
+    expected = exact(*[host(x) for x in (q * factor, k, v, grad)], case, None)
+    close(found[0], expected[0], dtype, 30.0)
+    assert all(np.isfinite(host(x)).all() for x in found)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_number_that_is_none_spoils_what_sees_it_alone(dtype: str) -> None:
+    case = Case(70, 70, 16, 16)
+    q, k, v, _ = (host(x) for x in operands(case, dtype))
+    q[0, 1, 40, 3] = np.nan
+    y = host(tt.scaled_dot_product_attention(*[device(x, dtype) for x in (q, k, v)]))
+    assert np.isnan(y[0, 1, 40]).all()
+    assert np.isnan(y).sum() == 16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("extra", [0, 7])
+def test_no_query_sees_a_later_key(extra: int, dtype: str) -> None:
+    T = 70
+    q, k, v = normal(1, 2, T, 16), normal(1, 2, T + extra, 16, seed=1), normal(1, 2, T + extra, 16, seed=2)
+
+    def result() -> Array:
+        return host(tt.scaled_dot_product_attention(*[device(x, dtype) for x in (q, k, v)], causal=True))
+
+    before = result()
+    for t in (31, 32, T + extra - 1):
+        k[:, :, t] += 1
+        v[:, :, t] += 1
+        after = result()
+        changed = (after != before).any(axis=(0, 1, 3))
+        assert not changed[: max(t - extra, 0)].any()
+        assert changed[max(t - extra, 0) :].all()
+        before = after
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_packed_heads_are_read_in_place(dtype: str) -> None:
+    """The same bits as from separate heads, in three launches and without a copy."""
+    B, T, H, D = 2, 70, 2, 16
+    x, grad = device(normal(B, T, 3 * H * D), dtype), device(normal(B, T, H * D, seed=1), dtype)
+    leaf = x.detach().requires_grad_()
+    y = tt.causal_self_attention(leaf, H)
+    assert launches(lambda: tt.causal_self_attention(x, H)) == 1
+    (packed,) = tt.grad(y, [leaf], grad, retain_graph=True)
+    assert launches(lambda: tt.grad(y, [leaf], grad)) == 2
+    assert packed is not None
+    heads = [a.reshape(B, T, H, D).transpose(1, 2).contiguous() for a in x.split(3, -1)]
+    start = grad.reshape(B, T, H, D).transpose(1, 2)
+    result, *gradients = [a.transpose(1, 2).reshape(B, T, H * D) for a in run(*heads, start, causal=True)]
+    np.testing.assert_array_equal(host(y), host(result))
+    np.testing.assert_array_equal(host(packed), np.concatenate([host(g) for g in gradients], -1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layouts(dtype: str) -> None:
+    """Strided operands, addresses between vectors, and one head that all queries share."""
+    case = Case(40, 50, 16, 16, causal=True)
+    q, k, v, grad = operands(case, dtype)
+    k, v = k[:, :1].expand(2, 2, 50, 16), v[:, :1].expand(2, 2, 50, 16)
+    expected = run(q, k.contiguous(), v.contiguous(), grad, causal=True)
+    assert launches(lambda: tt.scaled_dot_product_attention(q, k, v, causal=True)) == 1
+    for actual, wanted in zip(run(q, k, v, grad, causal=True), expected, strict=True):
+        np.testing.assert_array_equal(host(actual), host(wanted))
+    odd = [device(host(x), dtype, lead=1) for x in (q, k, v, grad)]
+    steps = [x.mT.contiguous().mT for x in (q, k, v, grad)]
+    for strided in (odd, steps):
+        for actual, wanted in zip(run(*strided, causal=True), expected, strict=True):
+            np.testing.assert_array_equal(host(actual), host(wanted))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_orders_of_threads_change_no_bit(dtype: str) -> None:
+    case = Case(70, 90, 16, 16, causal=True)
+    given = operands(case, dtype)
+    bits_in_all_orders(lambda: run(*given, causal=True))
+
+
+def test_memory_grows_with_rows_not_with_scores() -> None:
+    T = 600
+    q = tt.zeros(1, 1, T, 16, device=DEVICE)
+    statistics = RUNTIME.statistics
+    before = statistics.peak = statistics.live
+    run(q, q, q, q, causal=True)
+    assert 0 < statistics.peak - before < T * T  # a quarter of what all scores would take
+
+
+@pytest.mark.parametrize("shapes", [(0, 2, 3, 4, 4), (1, 2, 0, 4, 4), (1, 1, 3, 0, 2), (1, 1, 3, 2, 0)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_empty(shapes: tuple[int, ...], dtype: str) -> None:
+    B, H, Tq, D, Dv = shapes
+    Tk = 3
+    q, k, v = (device(normal(B, H, *s), dtype) for s in ((Tq, D), (Tk, D), (Tk, Dv)))
+    grad = device(normal(B, H, Tq, Dv), dtype)
+    found = run(q, k, v, grad)
+    expected = exact(*[host(x) for x in (q, k, v, grad)], Case(Tq, Tk, D, Dv, scale=1.0), None)
+    for actual, wanted in zip(found, expected, strict=True):
+        close(actual, wanted, dtype)

@@ -1,0 +1,98 @@
+"""Every kernel compiles for every GPU from Turing to Blackwell, without spills, stack and warnings.
+
+No GPU is needed. By default an instance for a functor compiles for one architecture, chosen by its name, and
+all others for all; TINYTENSOR_FULL=1 compiles everything for all. `make kernels-full` also writes a table.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from zlib import crc32
+
+import pytest
+
+from tests.helpers.kernel_matrix import (
+    Instance,
+    compiled,
+    instances,
+    main_instances,
+    recorded,
+    signatures,
+    stems,
+)
+from tests.helpers.kernel_table import everything, table
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.kernel_files import kernel_path
+from tinytensor.runtime.signature import STRUCT, parse
+
+FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+THOROUGH = 90  # the architecture that dtypes and 64-bit positions are sampled on
+EVERY = 24  # one of so many
+
+pytestmark = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not installed (extra [dev])")
+
+# Bytes of stack that are allowed, by kernel or functor, and why.
+REDUCTION = "a large angle is multiplied with digits of 2/pi, which are found by its exponent"
+STACK = {"Sin": (40, REDUCTION), "Cos": (40, REDUCTION), "Tan": (40, REDUCTION)}
+
+
+def chosen(stem: str, architecture: int) -> list[Instance]:
+    """What a run compiles."""
+    if FULL:
+        return list(instances(stem, architecture))
+    main = main_instances(stem, architecture)
+    turn, turns = nvrtc.ARCHITECTURES.index(architecture), len(nvrtc.ARCHITECTURES)
+    picked = [i for i in main if not i.functor or crc32(i.name.encode()) % turns == turn]
+    if architecture == THOROUGH:
+        rest = set(instances(stem, architecture)) - set(main)
+        picked += [i for i in rest if crc32(i.name.encode()) % EVERY == 0]
+    return picked
+
+
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+@pytest.mark.parametrize("stem", stems())
+def test_kernels_compile(stem: str, architecture: int) -> None:
+    problems = []
+    for i, program in compiled(chosen(stem, architecture), architecture):
+        used = program.resources[i.name]
+        allowed, _ = STACK.get(i.functor or i.kernel, (0, ""))
+        if used.stack > allowed or used.spill_stores or used.spill_loads:
+            problems.append(f"{i.name}: {used.stack} bytes of stack, {used.spill_stores} bytes spilled")
+        problems += [f"{i.name}: {line}" for line in re.findall(r".*: warning.*", program.log)]
+        problems += struct_problems(i, program)
+    assert not problems, f"{stem}.cu for sm_{architecture}:\n" + "\n".join(dict.fromkeys(problems))
+
+
+def struct_problems(i: Instance, program: nvrtc.Compiled) -> list[str]:
+    """Whether Python packs parameters as the compiler lays them out."""
+    packer = i.packer
+    sizes = program.parameters[i.name]
+    packer.check_sizes(sizes)
+    structs = tuple(size for size, kind in zip(sizes, packer.kinds, strict=True) if kind == STRUCT)
+    wrong = i.launched.structs - {structs} if i.is_recorded else ()
+    return [f"{i.name}: structs of {found} bytes are passed, it takes {structs}" for found in wrong]
+
+
+def test_every_kernel_is_launched() -> None:
+    launched = {(stem, name) for stem, name, _ in recorded(THOROUGH)}
+    everywhere = {name for _, name in launched}
+    problems = []
+    for stem in stems():
+        own = parse(kernel_path(stem, ".cu").read_text(encoding="utf-8"))
+        for name in signatures(stem):
+            reached = (stem, name) in launched if name in own else name in everywhere
+            if not reached:
+                problems.append(f"{stem}.cu: no row of the op table launches {name}")
+    fix = "add a row to tests/op_table, or a call to `more` in tests/helpers/kernel_matrix.py"
+    assert not problems, "\n".join(dict.fromkeys(problems)) + f"\n{fix}"
+
+
+def test_the_table_has_a_row_for_each_kernel() -> None:
+    found = everything(["masking"], [80, 90])
+    text = table(found, [80, 90])
+    (row,) = [line for line in text.splitlines() if "triangle_forward" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:4] == ["masking.cu", "triangle_forward", str(len(found)), "256"]
+    assert re.fullmatch(r"\d+, \d+%", cells[4])
+    assert cells[-1] == "0"

@@ -1,0 +1,306 @@
+"""Kernels of fused ops where the op table is too small: rows of several pieces, many blocks, addresses
+between vectors, indices that repeat or do not exist, other orders of threads.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.on_emulated import (
+    DEVICE,
+    RUNTIME,
+    Array,
+    bits_in_all_orders,
+    close,
+    device,
+    host,
+    normal,
+)
+from tinytensor.ops.random.philox import dropout_keep
+
+WIDTHS = [1, 5, 31, 32, 64, 257, 1000, 1024, 1025, 3001, 17_003]  # the last one in several pieces
+
+
+@pytest.fixture(autouse=True)
+def debug() -> Iterator[None]:
+    """Fresh memory holds NaN."""
+    before, tt.config.debug = tt.config.debug, True
+    yield
+    tt.config.debug = before
+
+
+# ---- softmax -----------------------------------------------------------------------------------------------
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x = x - x.max(axis, keepdims=True)
+        return x - np.log(np.exp(x).sum(axis, keepdims=True))
+
+
+@pytest.mark.parametrize("lead", [0, 3])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_softmax_of_rows(width: int, lead: int) -> None:
+    values, grad = normal(9, width) * 3, normal(9, width, seed=1)
+    for dtype in ("float32", "bfloat16") if width % 2 else ("float32", "float64"):
+        x = device(values, dtype, lead).requires_grad_()
+        p = np.exp(log_softmax(host(x)))
+        y = tt.softmax(x)
+        close(y, p, dtype)
+        g = device(grad, dtype, lead)
+        (dx,) = tt.grad([y], [x], [g])
+        y, kept = host(y), host(g)
+        close(dx, y * (kept - (kept * y).sum(-1, keepdims=True)), dtype, 3)
+
+
+@pytest.mark.parametrize("width", [5, 1000, 17_003])
+def test_log_softmax_of_rows(width: int) -> None:
+    x = device(normal(3, width) * 30, lead=1).requires_grad_()
+    y = tt.log_softmax(x)
+    close(y, log_softmax(host(x)))
+    g = device(normal(3, width, seed=1))
+    (dx,) = tt.grad([y], [x], [g])
+    close(dx, host(g) - np.exp(host(y)) * host(g).sum(-1, keepdims=True), factor=30)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1, 3), (1, 40, 70), (3, 300, 2), (5, 1, 4)])
+def test_softmax_along_another_axis(shape: tuple[int, ...]) -> None:
+    values = normal(*shape)
+    for op, expected in (
+        (tt.softmax, np.exp(log_softmax(values, 1))),
+        (tt.log_softmax, log_softmax(values, 1)),
+    ):
+        x = device(values).requires_grad_()
+        y = op(x, 1)
+        close(y, expected)
+        g = normal(*shape, seed=1)
+        c = tt.tensor(values, dtype="float64", requires_grad=True)
+        (want,) = tt.grad([op(c, 1)], [c], [tt.tensor(g)])
+        close(tt.grad([y], [x], [device(g)])[0], want.numpy(), factor=4)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_softmax_of_infinities(axis: int) -> None:
+    inf = np.inf
+    rows = np.array([[-inf, 1, 1, -inf], [-inf] * 4, [inf, 0, 0, 0], [np.nan, 0, 0, 0], [1e38, -1e38, 0, 0]])
+    x = device(rows if axis else rows.T)
+    for op, expected in ((tt.softmax, np.exp(log_softmax(rows))), (tt.log_softmax, log_softmax(rows))):
+        y = host(op(x, axis))
+        np.testing.assert_allclose(y if axis else y.T, expected, rtol=1e-6)
+
+
+# ---- norms -------------------------------------------------------------------------------------------------
+
+
+def norm_gradients(
+    x: Array, w: Array, g: Array, eps: float, centered: bool
+) -> tuple[Array, Array, Array, Array]:
+    """(y without bias, dx, dweight, dbias)."""
+    c = x - x.mean(-1, keepdims=True) if centered else x
+    s = 1 / np.sqrt((c * c).mean(-1, keepdims=True) + eps)
+    h, d = c * s, g * w
+    flat = d - d.mean(-1, keepdims=True) if centered else d
+    return h * w, (flat - h * (d * h).mean(-1, keepdims=True)) * s, (g * h).sum(0), g.sum(0)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("centered", [True, False])
+def test_norms(width: int, centered: bool) -> None:
+    count = 301 if width < 1100 else 3
+    for dtype in ("float32", "float16" if width % 2 else "float64"):
+        x, w, b = (device(v, dtype, lead) for v, lead in zip(_parts(count, width), (0, 1, 2), strict=True))
+        leaves = [t.requires_grad_() for t in ((x, w, b) if centered else (x, w))]
+        y = tt.layer_norm(x, w, b, eps=1e-3) if centered else tt.rms_norm(x, w, eps=1e-3)
+        g = device(normal(count, width, seed=9), dtype)
+        want = norm_gradients(host(x), host(w), host(g), 1e-3, centered)
+        close(y, want[0] + (host(b) if centered else 0), dtype)
+        for actual, expected in zip(tt.grad([y], leaves, [g]), want[1:], strict=False):
+            close(actual, expected, dtype, 8, least=1.0)
+
+
+def _parts(count: int, width: int) -> tuple[Array, Array, Array]:
+    return normal(count, width), 1 + 0.1 * normal(width, seed=1), normal(width, seed=2)
+
+
+def test_norms_without_weights_and_of_single_inputs() -> None:
+    x, g = device(normal(40, 96)).requires_grad_(), device(normal(40, 96, seed=1))
+    w, b = device(normal(96, seed=2)).requires_grad_(), device(normal(96, seed=3)).requires_grad_()
+    one = np.ones(96)
+    want = norm_gradients(host(x), one, host(g), 1e-5, True)
+    y = tt.layer_norm(x)
+    close(y, want[0])
+    close(tt.grad([y], [x], [g])[0], want[1], factor=4)
+    y = tt.layer_norm(x.detach(), None, b)
+    close(tt.grad([y], [b], [g])[0], want[3], factor=4)
+    y = tt.rms_norm(x.detach(), w)
+    close(tt.grad([y], [w], [g])[0], norm_gradients(host(x), one, host(g), 1e-6, False)[2], factor=4)
+
+
+def test_a_large_mean_costs_no_digits() -> None:
+    x = device(1e4 + normal(8, 768))
+    y = norm_gradients(host(x), np.ones(768), host(x), 0.0, True)[0]
+    np.testing.assert_allclose(host(tt.layer_norm(x, eps=0.0)), y, atol=1e4 * 2.0**-23)  # of the mean itself
+
+
+def test_a_norm_of_no_rows_has_weights_with_gradient_0() -> None:
+    w, b = device(np.ones(5)).requires_grad_(), device(np.ones(5)).requires_grad_()
+    for gradient in tt.grad([tt.layer_norm(tt.zeros(0, 5, device=DEVICE), w, b).sum()], [w, b]):
+        assert gradient.tolist() == [0.0] * 5
+
+
+# ---- losses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1, 65, 1000, 1027, 50_257])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy(width: int, smoothing: float) -> None:
+    count = 200 if width < 100 else 5
+    targets = np.random.default_rng(3).integers(0, width, count)
+    targets[1] = -100
+    for dtype in ("float32", "bfloat16"):
+        x = device(normal(count, width) * 3, dtype, lead=1).requires_grad_()
+        loss = tt.cross_entropy(x, tt.tensor(targets).to(DEVICE), label_smoothing=smoothing)
+        q = np.full((count, width), smoothing / width)
+        q[np.arange(count), targets % width] += 1 - smoothing
+        q[1] = 0
+        log_p = log_softmax(host(x))
+        close(loss, np.asarray(-(q * log_p).sum() / (count - 1)), dtype)
+        p = np.exp(log_p) * (targets != -100)[:, None]
+        close(tt.grad([loss], [x])[0], (p - q) / (count - 1), dtype, 3)
+
+
+def test_the_gradient_of_cross_entropy_takes_over_the_logits() -> None:
+    x = device(normal(64, 1000)).requires_grad_()
+    targets = tt.tensor(np.arange(64)).to(DEVICE)
+    loss = tt.cross_entropy(x + 1.0, targets)  # backward of the sum needs nothing
+    before = RUNTIME.statistics.live
+    RUNTIME.statistics.peak = before
+    (dx,) = tt.grad([loss], [x])
+    assert RUNTIME.statistics.peak - before < x.nbytes // 2
+    close(dx, (np.exp(log_softmax(host(x))) - np.eye(64, 1000)) / 64)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int16", "uint64"])
+def test_targets_of_any_integer_dtype(dtype: str) -> None:
+    x, t = normal(6, 4), np.array([0, 3, 2, 1, 1, 0])
+    targets = tt.tensor(t).astype(dtype).to(DEVICE)
+    close(tt.cross_entropy(device(x), targets), np.asarray(-log_softmax(x)[np.arange(6), t].mean()))
+    close(tt.nll_loss(device(x), targets, reduction="sum"), np.asarray(-x[np.arange(6), t].sum()))
+    close(tt.embedding(device(x), targets), x[t])
+
+
+def test_all_targets_ignored() -> None:
+    x = device(normal(3, 4)).requires_grad_()
+    targets = tt.full((3,), -100).to(DEVICE)
+    for op in (tt.cross_entropy, tt.nll_loss):
+        loss = op(x, targets)
+        assert np.isnan(loss.item())
+        assert not host(tt.grad([op(x, targets, reduction="sum")], [x])[0]).any()
+
+
+@pytest.mark.parametrize("bad", [7, -1, 1 << 40])
+def test_targets_out_of_range_give_nan_and_an_error(bad: int) -> None:
+    x, table = device(normal(3, 5)).requires_grad_(), device(normal(5, 7))
+    targets = tt.tensor([0, bad, 4]).to(DEVICE)
+    for name, call in (
+        ("cross_entropy", lambda: tt.cross_entropy(x, targets, reduction="none")),
+        ("nll_loss", lambda: tt.nll_loss(x, targets, reduction="none")),
+        ("embedding", lambda: tt.embedding(table, targets)[:, 0]),
+    ):
+        kept: list[tt.Tensor] = []
+        with pytest.raises(tt.IndexRangeError, match=f"{name}: one of .* is {bad}"):
+            host(_keep(kept, call))
+        for result in kept:  # the report is empty again
+            assert np.isnan(host(result)).tolist() == [False, True, False]
+
+
+def _keep(kept: list[tt.Tensor], call: Callable[[], tt.Tensor]) -> tt.Tensor:
+    kept.append(call())
+    return kept[0]
+
+
+# ---- embedding ---------------------------------------------------------------------------------------------
+
+EMBEDDINGS = {  # count, table, width, highest index
+    "few rows": (700, 9, 300, 9),
+    "wide rows": (40, 3, 1030, 3),
+    "narrow rows": (500, 1000, 3, 1000),
+    "one row": (5000, 4, 8, 1),  # more than the lists take
+    "two heavy rows of many": (9000, 100, 2, 2),
+    "large table": (50, 40_000, 1, 40_000),
+    "no position": (0, 6, 4, 1),
+}
+
+
+@pytest.mark.parametrize("case", EMBEDDINGS)
+def test_embedding(case: str) -> None:
+    count, table, width, highest = EMBEDDINGS[case]
+    ids = np.random.default_rng(5).integers(0, highest, count)
+    for dtype in ("float32", "bfloat16") if width > 2 else ("float64",):
+        w = device(normal(table, width), dtype, lead=1).requires_grad_()
+        indices = tt.tensor(ids).to(DEVICE)
+        y = tt.embedding(w, indices)
+        np.testing.assert_array_equal(host(y), host(w)[ids])
+        g = device(normal(count, width, seed=1), dtype)
+        want = np.zeros((table, width))
+        np.add.at(want, ids, host(g))
+        (dw,) = tt.grad([y], [w], [g])
+        close(dw, want, dtype, 1 if dtype == "bfloat16" else 4)
+
+
+# ---- dropout, gelu -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 8, 1000, 5003])
+def test_dropout_has_the_bits_of_the_cpu(size: int, dtype: str) -> None:
+    x = device(normal(size), dtype, lead=size % 3).requires_grad_()
+    generator = tt.Generator(11)
+    generator.advance((1 << 64) - 2)  # the blocks of the draw pass 2**64
+    y = tt.dropout(x, 0.3, generator=generator)
+    keep = dropout_keep(11, (1 << 64) - 2, 0.3, size)
+    close(y, host(x) * keep / 0.7, dtype)
+    assert ((host(y) != 0) == keep).all()
+    (dx,) = tt.grad([y], [x], [device(np.ones(size), dtype)])
+    close(dx, keep / 0.7, dtype)
+    assert not host(tt.dropout(x, 1.0)).any()
+
+
+@pytest.mark.parametrize("call", [tt.gelu, lambda x: tt.gelu(x, "none"), tt.silu])
+def test_gates_of_large_numbers(call: Callable[[tt.Tensor], tt.Tensor]) -> None:
+    values = np.array([-1e15, -1e4, -100.0, 0.0, 100.0, 1e4, 1e15])
+    for dtype in ("float32", "bfloat16"):
+        x = device(values, dtype).requires_grad_()
+        y = call(x)
+        np.testing.assert_allclose(host(y), np.maximum(host(x), 0), atol=1e-30)
+        slope = host(tt.grad([y], [x], [device(np.ones(7), dtype)])[0])
+        np.testing.assert_allclose(slope, [0, 0, 0, 0.5, 1, 1, 1], atol=1e-30)
+
+
+def test_gelu_keeps_no_slope_on_a_device() -> None:
+    x = device(normal(1000, 64)).requires_grad_()
+    before = RUNTIME.statistics.live
+    y = tt.gelu(x)
+    assert RUNTIME.statistics.live - before == y.nbytes
+
+
+# ---- order of threads --------------------------------------------------------------------------------------
+
+
+def test_all_orders_of_threads_give_the_same_bits() -> None:
+    x, w = device(normal(70, 200)).requires_grad_(), device(normal(200)).requires_grad_()
+    wide, g = device(normal(2, 2100)).requires_grad_(), device(normal(2, 2100, seed=1))
+    table = device(normal(11, 200)).requires_grad_()
+    ids = tt.tensor(np.arange(70) ** 2 % 11).to(DEVICE)
+
+    def work() -> list[tt.Tensor]:
+        found = [tt.softmax(wide), *tt.grad([tt.softmax(x, 0)], [x], [x.detach()])]
+        found += tt.grad([tt.layer_norm(x, w, w)], [x, w], [x.detach()])
+        found += tt.grad([tt.rms_norm(wide)], [wide], [g])
+        found += tt.grad([tt.embedding(table, ids)], [table], [x.detach()])
+        found += tt.grad([tt.cross_entropy(x, ids, label_smoothing=0.1)], [x])
+        return [*found, tt.grad_norm([x.detach(), wide.detach()])]
+
+    bits_in_all_orders(work)

@@ -1,0 +1,382 @@
+"""The kernels of matrix products where the op table is too small: tiles with several blocks and with ragged
+edges, parts, one row, batches, addresses between vectors, dtypes, other orders of threads.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.on_emulated import (
+    DEVICE,
+    RUNTIME,
+    Array,
+    bits_in_all_orders,
+    close,
+    device,
+    host,
+    launches,
+    normal,
+)
+from tinytensor.dispatch.launch import Launch, view_of
+from tinytensor.ops.matmul import gemm
+from tinytensor.ops.matmul.gemm import (
+    ORDINARY,
+    TENSOR_CORES,
+    Choice,
+    Product,
+    Tile,
+    cut,
+    product_of,
+    tile_count,
+)
+
+LAUNCH = Launch(RUNTIME, "matmul")
+
+
+@pytest.fixture(autouse=True)
+def debug() -> Iterator[None]:
+    """Fresh memory holds NaN."""
+    before, tt.config.debug = tt.config.debug, True
+    yield
+    tt.config.debug = before
+
+
+def matrix(m: int, n: int, dtype: str, *, transposed: bool = False, lead: int = 0, gap: int = 0) -> tt.Tensor:
+    """Random numbers; `gap` more elements lie between the lines, `lead` before the first one."""
+    rows, columns = (n, m) if transposed else (m, n)
+    values = normal(rows, columns + gap, seed=m * 1000 + n)
+    if dtype.startswith(("int", "uint")):
+        values = np.round(values * 50) % 100
+    x = device(values, dtype, lead)[:, :columns]
+    return x.mT if transposed else x
+
+
+def exact(a: tt.Tensor, b: tt.Tensor) -> Array:
+    """The product of what is stored: in float64, or in the integers of the dtype, which wrap around."""
+    if a.dtype.is_inexact:
+        return host(a) @ host(b)
+    return np.matmul(a.cpu().numpy(), b.cpu().numpy())
+
+
+def run(choice: Choice, p: Product, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None) -> tt.Tensor:
+    """One product by one kernel."""
+    y = tt.empty(*((p.matrices,) if p.batch else ()), p.rows, p.columns, dtype=a.dtype, device=DEVICE)
+    operands = view_of(a), view_of(b), None if bias is None else view_of(bias)
+    gemm.start(LAUNCH, gemm.plan_of(p, a.dtype, choice), view_of(y), operands)
+    return y
+
+
+def by_tile(
+    tile: Tile, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None, parts: int = 1
+) -> tt.Tensor:
+    p = product_of(a.layout, b.layout, False, False)
+    template: tuple[Any, ...] = (a.dtype, tile.rows, tile.columns, *tile.shape)
+    file, kernel = "matmul", "matmul_tiles"
+    if tile in TENSOR_CORES:
+        template = (*template, p.a_inner == 1, p.b_inner == 1)
+        file, kernel = "matmul_mma", "matmul_tensor_cores"
+    return run(Choice(file, kernel, template, tile_count(p, tile), tile.threads, parts), p, a, b, bias)
+
+
+def sizes(tile: Tile, depth: int) -> list[tuple[int, int, int]]:
+    """rows, columns and inner elements: one tile, less than one, several, and almost none."""
+    return [
+        (tile.rows, tile.columns, 2 * depth),
+        (tile.rows - 1, 3, depth - 1),
+        (2 * tile.rows + 3, tile.columns + 6, 3 * depth + 5),
+        (2, 2 * tile.columns, 1),
+        (3, 5, 0),
+    ]
+
+
+# ---- tiles -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tb", [False, True])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tile", ORDINARY, ids=lambda t: str(t.rows))
+def test_tiles_of_every_size_and_alignment(tile: Tile, ta: bool, tb: bool) -> None:
+    for m, n, k in sizes(tile, tile.shape[0]):
+        for lead, gap in ((0, 0), (1, 0), (0, 4), (4, 3)):
+            a = matrix(m, k, "float32", transposed=ta, lead=lead, gap=gap)
+            b = matrix(k, n, "float32", transposed=tb, lead=lead, gap=gap)
+            bias = device(normal(n), lead=lead)
+            close(by_tile(tile, a, b), exact(a, b), factor=4)
+            close(by_tile(tile, a, b, bias), exact(a, b) + host(bias), factor=4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "int8", "uint16", "int32", "int64"])
+def test_tiles_of_other_dtypes(dtype: str) -> None:
+    tile = ORDINARY[2 if dtype == "uint16" else 1]
+    for m, n, k in sizes(tile, tile.shape[0]):
+        for ta, tb, lead in ((False, False, 0), (True, True, 0), (False, True, 1)):
+            a, b = matrix(m, k, dtype, transposed=ta, lead=lead), matrix(k, n, dtype, transposed=tb)
+            y = by_tile(tile, a, b)
+            if a.dtype.is_inexact:
+                close(y, exact(a, b), dtype, 2)
+            else:
+                np.testing.assert_array_equal(y.cpu().numpy(), exact(a, b))
+
+
+# ---- tensor cores ------------------------------------------------------------------------------------------
+
+
+def tf32(x: tt.Tensor) -> Array:
+    """Elements rounded to 11 bits, ties away from zero."""
+    bits = x.cpu().numpy().astype(np.float32).view(np.uint32)
+    return ((bits + 0x1000) & 0xFFFFE000).view(np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize("tb", [False, True])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_tensor_cores(dtype: str, ta: bool, tb: bool) -> None:
+    depth = 64 // tt.ones(1, dtype=dtype).itemsize
+    for tile in TENSOR_CORES if dtype != "bfloat16" else TENSOR_CORES[1:]:
+        for m, n, k in sizes(tile, depth):
+            for lead, gap in ((0, 0), (1, 0), (8, 8)) if m < 2 * tile.rows else ((0, 0),):
+                a = matrix(m, k, dtype, transposed=ta, lead=lead, gap=gap)
+                b = matrix(k, n, dtype, transposed=tb, gap=gap)
+                bias = device(normal(n), dtype, lead=lead)
+                expected = tf32(a) @ tf32(b) if dtype == "float32" else exact(a, b)
+                close(by_tile(tile, a, b), expected, dtype, 4)
+                close(by_tile(tile, a, b, bias), expected + host(bias), dtype, 4)
+
+
+def test_tf32_is_asked_for_and_rounds_to_nearest() -> None:
+    a, b = device(normal(70, 80)), device(normal(80, 70, seed=1))
+    plain = host(a @ b)
+    before, tt.config.tf32 = tt.config.tf32, True
+    try:
+        rounded = a @ b
+        close(rounded, tf32(a) @ tf32(b), factor=4)
+        special = device(np.array([[np.inf, 1.0], [np.nan, 1.0], [3e38, 1.0]]))
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(host(special @ device(np.eye(2)))[:, 1], [np.nan, np.nan, 1.0])
+        worst = np.uint32(0x7FFFFFFF).view(np.float32)  # the nan that GPUs make: rounding up would give -0
+        assert np.isnan(
+            host(tt.full((4, 4), float("nan"), device=DEVICE) @ tt.ones(4, 4, device=DEVICE))
+        ).all()
+        nans = tt.tensor(np.full((4, 4), worst)).to(DEVICE)
+        assert np.isnan(host(nans @ tt.ones(4, 4, device=DEVICE))).all()
+    finally:
+        tt.config.tf32 = before
+    close(a @ b, exact(a, b), factor=4)
+    assert 1e-4 < np.abs(host(rounded) - plain).max() < 1e-1
+
+
+# ---- parts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int16", "float64"])
+@pytest.mark.parametrize("columns", [64, 33])
+def test_parts_of_the_inner_axis_are_added_up(dtype: str, columns: int) -> None:
+    a, b = matrix(40, 500, dtype, transposed=True), matrix(500, columns, dtype)
+    bias = matrix(1, columns, dtype)[0]
+    tile = TENSOR_CORES[1] if dtype == "bfloat16" else ORDINARY[1]
+    for parts in (2, 3, 7):
+        y, z = by_tile(tile, a, b, parts=parts), by_tile(tile, a, b, bias, parts)
+        if a.dtype.is_inexact:
+            close(y, exact(a, b), dtype, 2)
+            close(z, exact(a, b) + host(bias), dtype, 2)
+        else:
+            np.testing.assert_array_equal(y.cpu().numpy(), exact(a, b))
+            np.testing.assert_array_equal(z.cpu().numpy(), exact(a, b) + bias.cpu().numpy())
+
+
+def test_tiles_and_parts_are_chosen_by_shape() -> None:
+    def chosen(m: int, n: int, k: int, multiprocessors: int) -> tuple[int, int]:
+        p = Product(m, n, k, 1, (), k, 1, n, 1, (), ())
+        tile, parts = cut(ORDINARY, p, multiprocessors)
+        return tile.rows, parts
+
+    assert chosen(32768, 3072, 768, 132) == (128, 1)
+    assert chosen(256, 256, 256, 132) == (32, 1)
+    rows, parts = chosen(768, 768, 32768, 132)  # the gradient of a weight: 36 tiles, so each in several parts
+    assert rows == 128
+    assert parts * 36 >= 132
+    assert chosen(128, 64, 64, 2) == (64, 1)
+    assert chosen(40, 40, 300, 132)[1] == 1  # a second launch would take longer than it saves
+
+
+# ---- one row -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64", "int8", "int64"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_one_row(dtype: str, transposed: bool) -> None:
+    for n, k in ((1, 1), (33, 7), (70, 300), (5, 1029), (64, 0)):
+        for lead, gap in ((0, 0), (1, 0), (16, 16)):
+            a = matrix(k, 1, dtype, lead=lead, gap=gap).mT  # elements lie apart
+            row = a.contiguous()
+            b = matrix(k, n, dtype, transposed=transposed, lead=lead, gap=gap)
+            bias = matrix(1, n, dtype)[0]
+            p = product_of(row.layout, b.layout, False, False)
+            for x, choice in (
+                (row, gemm.choose(p, a.dtype, RUNTIME)),
+                (a, gemm.choose(p, a.dtype, RUNTIME)),
+                (row, Choice("matmul", "matmul_row_by_lines", (a.dtype, 256), n, 256, 3)),
+                (row, Choice("matmul", "matmul_row_by_columns", (a.dtype,), -(-n // 32), 1024, 3)),
+            ):
+                if ("lines" in choice.kernel) == (p.b_inner == 1):
+                    p = product_of(x.layout, b.layout, False, False)
+                    y = run(choice, p, x, b, bias)
+                    if a.dtype.is_inexact:
+                        close(y, exact(a, b) + host(bias), dtype, 4)
+                    else:
+                        np.testing.assert_array_equal(y.cpu().numpy(), exact(a, b) + bias.cpu().numpy())
+
+
+def test_one_row_is_read_by_as_many_threads_as_it_takes() -> None:
+    def chosen(n: int, k: int, transposed: bool) -> Choice:
+        b = (1, k) if transposed else (n, 1)
+        p = Product(1, n, k, 1, (), 0, 1, *b, (), ())
+        gpu: Any = type("GPU", (), {"multiprocessors": 132, "architecture": 90})
+        return gemm.choose(p, tt.float32, gpu)
+
+    assert chosen(50257, 768, True).template == (tt.float32, 8)
+    assert chosen(768, 3072, True).template == (tt.float32, 256)
+    assert chosen(1, 1 << 20, True).parts > 50
+    assert chosen(2304, 768, False).block == 1024
+    assert chosen(768, 1 << 15, False).parts > 5  # the gradient of a bias
+
+
+def test_a_column_is_a_row_of_the_transposed_product() -> None:
+    a, x = device(normal(300, 90)), device(normal(90, 1, seed=1))
+    assert launches(lambda: a @ x) == 1
+    close(a @ x, exact(a, x), factor=4)
+    close(a.mT.contiguous().mT @ x, exact(a, x), factor=4)
+    close(a @ x[:, 0], exact(a, x)[:, 0], factor=4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_gate_at_the_end_changes_no_bit(dtype: str) -> None:
+    """Of what linear and gelu give one after the other: in tiles, in parts, and in one row."""
+    for m, k, n in ((70, 33, 66), (3, 4000, 5), (1, 70, 64), (1, 1, 1)):
+        x, w, b = matrix(m, k, dtype), matrix(k, n, dtype), matrix(1, n, dtype)[0]
+        for approximate in ("tanh", "none"):
+            for t in (False, True):
+                weight = w.mT.contiguous() if t else w
+                z = tt.linear(x, weight, b, transposed=t).requires_grad_()
+                y = tt.gelu(z, approximate=approximate)
+                with tt.no_grad():  # nothing is kept
+                    found = tt.linear_gelu(x, weight, b, approximate=approximate, transposed=t)
+                np.testing.assert_array_equal(host(found), host(y))
+                kept = tt.linear_gelu(x, weight, bias := b.clone().requires_grad_(),
+                                      approximate=approximate, transposed=t)  # fmt: skip
+                np.testing.assert_array_equal(host(kept), host(y))
+                (slope,), (expected,) = tt.grad(kept.sum(), bias), tt.grad(y.sum(), z)
+                close(slope, host(expected).sum(0), dtype, 4)
+    assert launches(lambda: tt.linear_gelu(x, w, b)) == 1
+
+
+# ---- layouts and batches -----------------------------------------------------------------------------------
+
+
+def test_batches_are_read_through_their_strides() -> None:
+    qkv = device(normal(2, 7, 3 * 3 * 16))  # (B, T, 3 C), three heads of 16
+    q, k, _ = (qkv[..., i * 48 : i * 48 + 48].reshape(2, 7, 3, 16).permute(0, 2, 1, 3) for i in range(3))
+    assert launches(lambda: q @ k.mT) == 1  # two batch axes that do not merge, and no copy
+    close(q @ k.mT, host(q) @ host(k).swapaxes(-1, -2), factor=4)
+    a, b = device(normal(5, 1, 4, 3, 6)), device(normal(2, 1, 6, 8, seed=1))
+    assert launches(lambda: a @ b) == 1
+    close(a @ b, host(a) @ host(b), factor=4)
+    axes = device(normal(2, 1, 3, 1, 2, 1, 2, 3)), device(normal(1, 2, 1, 3, 1, 2, 3, 2, seed=1))
+    close(axes[0] @ axes[1], host(axes[0]) @ host(axes[1]), factor=4)
+
+
+def test_many_small_matrices() -> None:
+    a, b = device(normal(700, 3, 5)), device(normal(700, 5, 4, seed=1))
+    close(a @ b, host(a) @ host(b), factor=4)
+    close(a[:, :1] @ b, host(a)[:, :1] @ host(b), factor=4)
+    close(tt.vecdot(a, a), (host(a) ** 2).sum(-1), factor=4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x[::2, ::2],
+        lambda x: x.flip((0, 1)),
+        lambda x: x[:1].expand(40, 30),
+        lambda x: x[:, :1].expand(40, 30),
+        lambda x: x[0, 0].expand(40, 30),
+    ],
+)
+def test_operands_without_a_stride_of_1_are_copied(change: Any) -> None:
+    x = change(device(normal(40, 30)))
+    other = device(normal(x.shape[1], 9, seed=1))
+    close(x @ other, host(x) @ host(other), factor=4)
+    close(other.mT @ x.mT, host(other).T @ host(x).T, factor=4)
+
+
+def test_strict_layout_forbids_the_copy() -> None:
+    x = device(normal(8, 8))
+    before, tt.config.strict_layout = tt.config.strict_layout, True
+    try:
+        x.mT @ x.mT
+        with pytest.raises(tt.ShapeError, match="strides"):
+            x[::2, ::2] @ x[:4]
+    finally:
+        tt.config.strict_layout = before
+
+
+def test_products_merge_rows_and_axes() -> None:
+    a, b = tt.ones(4, 5, 6, 7), tt.ones(7, 3)
+    p = product_of(a.layout, b.layout, False, False)
+    assert (p.rows, p.columns, p.inner, p.batch) == (120, 3, 7, ())
+    p = product_of(a.permute(0, 2, 1, 3).layout, b.layout, False, False)
+    assert (p.rows, p.batch, p.a_row) == (5, (4, 6), 42)
+    p = product_of(a.layout, tt.ones(4, 5, 2, 7).layout, False, True)
+    assert (p.rows, p.batch, p.a_batch, p.b_batch) == (6, (20,), (42,), (14,))
+    p = product_of(a[:, :, :1].layout, b.layout, False, False)
+    assert (p.rows, p.batch, p.a_row) == (20, (), 42)
+
+
+# ---- linear ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_linear_takes_few_launches(transposed: bool) -> None:
+    weight = device(normal(*((48, 20) if transposed else (20, 48)))).requires_grad_()
+    bias = device(normal(48, seed=1)).requires_grad_()
+    x = device(normal(3, 50, 40, seed=2))[..., :20].detach().requires_grad_()
+    assert launches(lambda: tt.linear(x, weight, bias, transposed=transposed)) == 1
+    y = tt.linear(x, weight, bias, transposed=transposed)
+    w = host(weight).T if transposed else host(weight)
+    close(y, host(x) @ w + host(bias), factor=4)
+    g = device(normal(3, 50, 48, seed=3))
+    wanted = [x, weight, bias]
+    assert launches(lambda: tt.grad([y], wanted, [g], retain_graph=True)) == 3
+    dx, dweight, dbias = tt.grad([y], wanted, [g])
+    rows, grads = host(x).reshape(-1, 20), host(g).reshape(-1, 48)
+    close(dx, host(g) @ w.T, factor=4)
+    close(dweight, (rows.T @ grads).T if transposed else rows.T @ grads, factor=8)
+    close(dbias, grads.sum(0), factor=4)
+
+
+def test_sums_of_columns() -> None:
+    for m, n in ((1, 1), (70, 33), (0, 5), (5000, 9)):
+        for dtype in ("float32", "float16", "int64"):
+            for x in (matrix(m, n, dtype), matrix(m, n, dtype, transposed=True), matrix(m, n, dtype, gap=1)):
+                y = tt.empty(n, dtype=dtype, device=DEVICE)
+                gemm.sum_columns(LAUNCH, view_of(y), view_of(x))
+                close(y, host(x).sum(0), "float32" if dtype == "int64" else dtype, 4)
+
+
+def test_the_same_bits_in_every_order() -> None:
+    x, w = device(normal(150, 70)), device(normal(70, 90, seed=1))
+    half = x.astype(tt.float16), w.astype(tt.float16)
+    long = device(normal(1, 9000, seed=2)), device(normal(9000, 5, seed=3))
+    bits_in_all_orders(
+        lambda: [
+            *[by_tile(t, x, w) for t in ORDINARY],
+            *[by_tile(t, *half, parts=2) for t in TENSOR_CORES],
+            by_tile(ORDINARY[1], x.mT.contiguous(), x, parts=2),
+            long[0] @ long[1],
+            long[0] @ long[1].mT.contiguous().mT,
+            tt.linear(x, w, w[0]),
+        ]
+    )

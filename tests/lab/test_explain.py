@@ -1,0 +1,337 @@
+"""Explanations of layouts: against NumPy's own strides and addresses; who shares a buffer; the terminal."""
+
+import gc
+import re
+import subprocess
+import sys
+import weakref
+from random import Random
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, base_shape, draw
+from tests.ops.test_view_programs import view_of_array, view_of_tensor
+from tinytensor import lab
+from tinytensor.__main__ import main
+from tinytensor.lab.explain.explanation import Explanation
+from tinytensor.layout import Layout
+
+EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def random_view(seed):
+    """A tensor that holds its own positions, read through random views, and the same in NumPy."""
+    rnd = Random(seed)
+    shape = base_shape(rnd)
+    counter = np.arange(int(np.prod(shape)))
+    x, a = tt.arange(counter.size).reshape(shape), counter.reshape(shape)
+    for _ in range(rnd.randint(1, 5)):
+        statement = draw(rnd, VIEWS + BACKWARD_VIEWS, [x.shape])
+        if statement is None:
+            continue
+        y, b = view_of_tensor(statement, x)[-1], view_of_array(statement, a)[-1]
+        if b.size and np.shares_memory(b, counter):  # else reshape had to copy
+            x, a = y, b
+    return x, a, counter
+
+
+@pytest.mark.parametrize("start", range(0, 200, 50))
+def test_random_views_against_numpy(start):
+    for seed in range(start, start + 50):
+        x, a, counter = random_view(seed)
+        (step,) = x.explain().steps
+        assert step.layout.offset == (address(a) - address(counter)) // 8
+        strides = a.__array_interface__["strides"] or a.strides
+        assert [t for n, t in zip(a.shape, step.layout.strides) if n > 1] == [
+            t // 8 for n, t in zip(a.shape, strides) if n > 1
+        ]
+        for element in step.elements():
+            assert element.position == a[element.index]
+            assert step.label(element.position) == str(a[element.index])
+            assert eval(step.formula(element.index)) == a[element.index]
+        assert {p for p in range(counter.size) if step.reach.covers(p)} == set(a.ravel().tolist())
+        assert step.reach.distinct == len(set(a.ravel().tolist()))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int16", "float32", "int64", "complex128"])
+def test_lines_and_sectors_are_those_of_the_addresses(dtype):
+    for seed in range(40):
+        x = random_view(seed)[0]
+        y = tt.tensor(np.zeros(200), dtype=dtype).as_strided(
+            x.shape, [3 * s for s in x.strides], 3 * x.offset
+        )
+        array = y.numpy()
+        addresses = np.full(array.shape, address(array))
+        for axis, n in enumerate(array.shape):
+            addresses += (np.arange(n) * array.strides[axis]).reshape(
+                [-1 if i == axis else 1 for i in range(array.ndim)]
+            )
+        every_byte = np.unique(addresses)[:, None] + np.arange(array.itemsize)
+        (step,) = y.explain().steps
+        for block in (64, 32):
+            found = step.reach.blocks(array.itemsize, block, step.buffer.start)
+            assert found == np.unique(every_byte // block).size, (seed, block)
+
+
+SHAPES = [(), (0,), (1,), (3, 0, 2), (70, 40), (30, 3, 50)]
+EVERY = [(dtype.name, (2, 1, 2, 1, 2, 2)) for dtype in tt.dtypes.ALL] + [
+    ("float32", shape) for shape in SHAPES
+]
+
+
+@pytest.mark.parametrize(("dtype", "shape"), EVERY)
+def test_any_dtype_and_shape(dtype, shape):
+    x = tt.tensor(np.arange(np.prod(shape, dtype=int)).reshape(shape) % 2, dtype=dtype)
+    for view in (x, x.flip(), x.expand(2, *shape)):
+        explanation = view.explain()
+        assert explanation.steps[0].buffer.dtype is x.dtype
+        values = explanation.steps[0].values
+        assert set(values.values()) <= ({"F", "T"} if dtype == "bool" else {"0", "1", "0+0j", "1+0j"})
+        assert len(values) <= 600
+        for render in (explanation.text, explanation.html, explanation.svg, view._repr_html_):
+            assert len(render()) < 700_000
+
+
+def test_values_are_read_as_they_are():
+    for dtype in (tt.float16, tt.bfloat16, tt.float64):
+        assert tt.tensor([1.5, -0.25, float("nan")], dtype=dtype).explain().steps[0].values == {
+            0: "1.5",
+            1: "-0.25",
+            2: "nan",
+        }
+    x = tt.tensor([1 + 2j, -1j], dtype=tt.complex64)
+    assert x.explain().steps[0].values == {0: "1+2j", 1: "-0-1j"}
+    assert x.explain(values=False).steps[0].values == {}
+    assert "positions in the buffer" in x.explain(values=False).text()
+
+
+def test_of_much_the_first_and_the_last_is_shown():
+    x = tt.arange(100_000).reshape(10, 100, 100)
+    layout = x[2:8, :, ::2].layout
+    (step,) = lab.explain_layout(layout, dtype="int64", size=100_000).steps
+    assert [block and block.lead for block in step.blocks] == [(0,), (1,), (2,), (3,), (4,), (5,)]
+    assert [row and row[0].index[1] for row in step.blocks[0].rows] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        None,
+        95,
+        96,
+        97,
+        98,
+        99,
+    ]
+    assert step.cells == (range(20_000, 20_128), range(79_872, 80_000))
+    lines = step.lines_of_cells(8)
+    assert [line for line in lines if isinstance(line, int)] == [20_000, 59_744, 20_000]
+    assert (
+        sum(line if isinstance(line, int) else sum(p is not None for p in line) for line in lines) == 100_000
+    )
+
+
+def test_a_huge_layout_takes_no_time():
+    x = tt.zeros(1).expand(10**6, 10**6, 10**6)
+    assert "1000000000000000000 indices reach 1 of the 1" in x.explain().text()
+    assert "tensor" in x._repr_html_()
+    found = lab.explain_layout(Layout((10**6, 10**6), (2 * 10**6, 1), 0), dtype="float64")
+    assert found.steps[0].reach.blocks(8, 64) == 10**12 // 8
+    crossing = lab.explain_layout(Layout((10**4, 10**4, 10**4), (999_983, 999_979, 1_000_003), 0))
+    assert "too many" in crossing.text()
+    assert "?" in crossing.text()
+
+
+def test_a_layout_needs_no_tensor():
+    step = lab.explain_layout(Layout((2, 3), (-4, 1), 5), dtype="int16", size=20).steps[0]
+    assert (step.buffer.size, step.buffer.dtype, step.values) == (20, tt.int16, {})
+    with pytest.raises(tt.ShapeError, match="leave the storage"):
+        lab.explain_layout(Layout((2, 3), (-4, 1), 5), size=6)
+    with pytest.raises(tt.ShapeError, match="bytes"):
+        lab.explain_layout(Layout((2,), (2**61,), 0))
+    with pytest.raises(tt.DTypeError):
+        lab.explain_layout(Layout((2,), (1,), 0), dtype="float33")
+
+
+def test_where_a_buffer_begins_in_a_line():
+    x = tt.from_numpy(np.zeros(64)[3:9])
+    (step,) = x.explain().steps
+    assert step.buffer.start == address(x.numpy()) % 64
+    lines = step.lines_of_cells(8)
+    skew = step.buffer.start // 8
+    assert lines[0][: skew + 1] == [None] * skew + [0]
+    assert sum(len(line) for line in lines) == 8 * step.buffer.blocks(64)
+
+
+def test_steps_of_an_expression():
+    found = lab.explain_expression("arange(6).reshape(2, 3).T.contiguous().contiguous()[0]")
+    assert [(s.call, s.made, s.buffer.number) for s in found.steps] == [
+        ("arange(6)", "new buffer", 0),
+        (".reshape(2, 3)", "view", 0),
+        (".T", "view", 0),
+        (".contiguous()", "copy", 1),
+        (".contiguous()", "same tensor", 1),
+        ("[0]", "view", 1),
+    ]
+    assert found.title == "arange(6).reshape(2, 3).T.contiguous().contiguous()[0]"
+    assert [found.steps[3].label(p) for p in range(6)] == ["0", "3", "1", "4", "2", "5"]
+
+
+# ---- who shares the buffer ---------------------------------------------------------------------------------
+
+
+NOTEBOOK = """
+owner = tt.zeros(4, 6)
+rows, left, right = owner[2:], owner[:, :3], owner[:, 3:]
+below = rows[1]
+also = left
+apart = owner.detach()
+owner.T
+found = left.explain().aliases
+"""
+
+
+def test_aliases_are_the_live_tensors_on_the_storage():
+    names = {"tt": tt, "__name__": "__main__"}
+    exec(NOTEBOOK, names)
+    assert sorted(alias.names for alias in names["found"]) == [("apart",), ("owner",)]
+    (tree,) = [alias for alias in names["found"] if alias.names == ("owner",)]
+    assert {view.names: (view.layout, view.asked, view.meets) for view in tree.views} == {
+        ("left", "also"): (names["left"].layout, True, True),
+        ("right",): (names["right"].layout, False, False),
+        ("rows",): (names["rows"].layout, False, True),
+        ("below",): (names["below"].layout, False, True),
+    }
+    text = Explanation("left", names["left"].explain().steps, (tree,)).text()
+    assert [line[:9].rstrip() for line in text.splitlines()[-5:]] == [
+        "owner  sh",
+        "├─ left,",
+        "├─ right",
+        "├─ rows",
+        "└─ below",
+    ]
+    assert "(no element in common)" in text.splitlines()[-3]
+
+
+def test_nothing_is_kept_alive():
+    x = tt.zeros(5)
+    storage = weakref.ref(x.storage)
+    explanation = x.explain()
+    assert repr(explanation) == str(explanation) == explanation.text()
+    gc.disable()  # it must not be needed
+    try:
+        del x
+        assert storage() is None
+    finally:
+        gc.enable()
+    assert explanation.text()
+
+
+def test_what_is_no_tensor_is_refused():
+    with pytest.raises(tt.errors.DTypeError, match="explain: an operand of type list"):
+        lab.explain([1.0])
+
+
+# ---- the terminal ------------------------------------------------------------------------------------------
+
+
+def test_the_text_of_the_example():
+    text = lab.explain_expression(EXPRESSION).text(100)
+    assert "[i, j] stands at 1 + i*1 + j*8" in text
+    assert "[2, 1]: 1 + 2*1 + 1*8 = 11" in text
+    assert "0 and 1 do not merge: 1 ≠ 2*8" in text
+    assert "6 of the 12 in the buffer, each once: positions 1 to 11" in text
+    assert "2 of the buffer's 2, 64 bytes each" in text
+    assert "2 of the buffer's 3, 32 bytes each; of these 64 bytes 48 are elements (75%)" in text
+    assert [int(n) for n in re.findall(r"\[ *(\d+)\]", text)] == [1, 2, 3, 9, 10, 11]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 79, 80, 100, 132, 250])
+def test_lines_fit_the_terminal(width):
+    tensors = [
+        tt.arange(5000).reshape(50, 100).T,
+        tt.ones(3, 4, dtype=tt.bool),
+        tt.rand(70, 2, 40),
+        tt.rand(70, 2, 40) * 1e-5,
+        tt.zeros(0),
+    ]
+    explanations = [t.explain() for t in tensors] + [lab.explain_expression(EXPRESSION + ".contiguous()")]
+    for explanation in explanations:
+        text = explanation.text(width)
+        assert max(map(len, text.splitlines())) <= width, text
+        assert ANSI.sub("", explanation.text(width, color=True)) == text
+        assert "\x1b" not in text
+
+
+def test_no_width_is_too_small():
+    explanation = lab.explain_expression("zeros(3).flip()")
+    assert explanation.text(-5) == explanation.text(0) == explanation.text(1)
+
+
+def test_marks_stand_at_the_elements():
+    """The cells in brackets, read back from the text, are the positions of the view."""
+    for seed in range(40):
+        x, a, _ = random_view(seed)
+        explanation = x.explain(values=False)
+        for width in (40, 120):
+            _, _, text = explanation.text(width).partition("buffer 0:")
+            marked = {int(n) for n in re.findall(r"\[ *(\d+)\]", text.partition("\n\n")[0])}
+            assert marked == set(a.ravel().tolist())
+
+
+def test_the_command(capsys, tmp_path):
+    assert main(["explain", EXPRESSION]) == 0
+    said = capsys.readouterr().out
+    assert EXPRESSION in said
+    assert "\x1b" not in said
+    assert main(["explain", EXPRESSION, "--color", "always"]) == 0
+    assert "\x1b[1;36m[" in capsys.readouterr().out
+    page, picture = tmp_path / "a.html", tmp_path / "a.svg"
+    assert main(["explain", EXPRESSION, "--html", str(page), "--svg", str(picture)]) == 0
+    assert page.read_text(encoding="utf-8") == lab.explain_expression(EXPRESSION).html()
+    assert picture.read_text(encoding="utf-8") == lab.explain_expression(EXPRESSION).svg()
+    assert main(["explain", "open('x')"]) == 2
+    assert "fix:" in capsys.readouterr().err
+    for nowhere in (str(tmp_path / "none" / "a.html"), str(tmp_path / ("a" * 300)), str(tmp_path), ""):
+        assert main(["explain", EXPRESSION, "--html", nowhere]) == 2
+        assert f"cannot write {nowhere!r}" in capsys.readouterr().err
+
+
+class Terminal:
+    """Standard output that says it is a terminal."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [(None, True), ("", True), ("1", False)])
+def test_colors_on_a_terminal(no_color, colored, capsys, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(sys, "stdout", Terminal(sys.stdout))
+    assert main(["explain", "zeros(3)"]) == 0
+    assert ("\x1b[" in capsys.readouterr().out) == colored
+
+
+def test_the_lab_is_imported_when_it_is_asked_for():
+    code = """
+import sys, tinytensor as tt
+assert not [name for name in sys.modules if name.startswith("tinytensor.lab")]
+tt.zeros(2).explain()
+assert "tinytensor.lab" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,392 @@
+"""Graphs against what was recorded, counted by hand; steps of backward against backward, bit for bit."""
+
+import operator
+import re
+import weakref
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.pages import TOKENS, parse
+from tinytensor import lab
+from tinytensor.autograd.backward import Node
+from tinytensor.errors import DTypeError, GradError
+from tinytensor.lab.graph.placement import place
+from tinytensor.transforms.checkpoint import Dropped
+
+A = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+DEVICES = ["cpu", "emulated"]
+
+
+class Cube(tt.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        """dx = 3 * x**2 * grad."""
+        (x,) = ctx.saved_tensors
+        return grad * 3 * x * x
+
+
+def in_place(w, u):
+    y = w * 2
+    v = y[1:3]
+    v *= u[1:3]
+    y[0] = u[0]
+    return y * y
+
+
+def some_without_grad(w, u):
+    with tt.no_grad():
+        constant = tt.exp(w)
+    return (w * constant + u.detach()) * u
+
+
+def several_outputs(w, u):
+    p, q, _ = (w * u).split(3, axis=1)
+    values, places = tt.topk(w, 2)
+    return p * q + values * 2.0
+
+
+def checkpointed(w, u):
+    def block(x):
+        return tt.checkpoint(lambda x: tt.tanh(x @ u.T) @ u, x) * x
+
+    return tt.checkpoint(block, tt.checkpoint(block, w * 1.0))
+
+
+def second_order(w, u):
+    (slope,) = tt.grad((tt.tanh(w) * u * w).sum(), w, create_graph=True)
+    return slope * slope * u
+
+
+FUNCTIONS = {
+    "arithmetic": lambda w, u: w * u / (w * w + 2.0) - u,
+    "shared": lambda w, u: sum([w * i for i in range(5)], u),
+    "matrices": lambda w, u: tt.layer_norm(w @ u.T, None, None),
+    "views": lambda w, u: w[1:].T[::2].reshape(-1) * u.unfold(1, 3, 2)[1:, 0, :1].reshape(-1, 1),
+    "broadcast": lambda w, u: w + u[0] * u[:, :1],
+    "in place": in_place,
+    "no_grad": some_without_grad,
+    "several": several_outputs,
+    "select": lambda w, u: w[[0, 0, 3]] * u[tt.tensor([1, 2, 3], device=u.device)],
+    "checkpoints": checkpointed,
+    "second order": second_order,
+    "function": lambda w, u: Cube.apply(w) * u,
+    "cast": lambda w, u: (w.astype(tt.bfloat16) * 2).astype(tt.float32) * u,
+    "one leaf": lambda w, u: w,
+}
+
+
+def leaves(device):
+    return [tt.tensor(a, requires_grad=True, device=device) for a in (A, A[::-1].copy())]
+
+
+# ---- steps
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_steps_give_the_bits_of_backward(name, device) -> None:
+    expected, ours = leaves(device), leaves(device)
+    y = FUNCTIONS[name](*expected)
+    seed = tt.tensor(np.random.default_rng(1).normal(size=y.shape).astype(np.float32), device=device)
+    y.backward(seed)
+    names = [step.node.name for step in lab.backward_steps(FUNCTIONS[name](*ours), seed)]
+    assert len(names) == len(recorded(FUNCTIONS[name](*leaves(device))))
+    for e, o in zip(expected, ours, strict=True):
+        assert (e.grad is None) == (o.grad is None)
+        if e.grad is not None:
+            np.testing.assert_array_equal(o.grad.cpu().numpy(), e.grad.cpu().numpy())
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "in place", "checkpoints", "function"])
+def test_steps_can_be_recorded_and_hooked(name) -> None:
+    results = []
+    for stepwise in (False, True):
+        w, u = leaves("cpu")
+        seen = []
+        w.register_hook(lambda g: g * 2.0)
+        w.register_post_accumulate_grad_hook(lambda leaf, seen=seen: seen.append(leaf.grad.tolist()))
+        y = FUNCTIONS[name](w, u)
+        y.retain_grad()
+        y.register_hook(lambda g: g + 1.0)
+        if stepwise:
+            list(lab.backward_steps(y.sum(), create_graph=True))
+        else:
+            y.sum().backward(create_graph=True)
+        (second,) = tt.grad(w.grad.sum(), w)
+        results.append([w.grad, u.grad, y.grad, second, *map(tt.tensor, seen)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
+    assert len(results[0]) > 4
+
+
+def test_a_step_says_what_came_and_went() -> None:
+    w = tt.ones(100, 100, requires_grad=True)
+    y = (tt.tanh(w) * 3.0).sum()
+    total, product, tanh = lab.backward_steps(y)
+    assert [step.node.name for step in (total, product, tanh)] == ["sum", "multiply", "tanh"]
+    assert total.incoming[0].item() == 1.0
+    assert [(name, gradient.shape) for name, gradient in total.outgoing] == [("x", (100, 100))]
+    (_, gradient), (name, nothing) = product.outgoing
+    assert (name, nothing) == ("b", None)
+    np.testing.assert_array_equal(gradient.numpy(), np.full((100, 100), 3.0))
+    assert str(total) == "sum: () → x (100, 100)"
+    assert str(tanh) == "tanh: (100, 100) → x (100, 100); freed y 40,000 B"
+
+
+def test_only_what_nobody_holds_is_freed() -> None:
+    w = tt.ones(100, 100, requires_grad=True)
+    held = tt.exp(w)
+    freed = {s.node.name: s.freed for s in _seeded(tt.tanh(tt.exp(w)))}
+    assert freed == {"tanh": (("y", 40_000),), "exp": (("y", 40_000),)}
+    y = tt.tanh(held)
+    freed = {s.node.name: s.freed for s in _seeded(y)}
+    assert freed == {"tanh": (), "exp": ()}  # y and held are still there
+    assert {s.node.name: s.freed for s in _seeded(tt.tanh(w), retain_graph=True)} == {"tanh": ()}
+
+
+def _seeded(y, **options):
+    seed = tt.ones(*y.shape)
+    steps = lab.backward_steps(y, seed, **options)
+    del y
+    return list(steps)
+
+
+def test_checkpoints_are_recomputed_as_the_pass_comes_to_them() -> None:
+    w, u = leaves("cpu")
+    calls = []
+
+    def block(x):
+        calls.append(len(seen))
+        return tt.tanh(x @ u.T) @ u
+
+    seen = []
+    y = tt.checkpoint(block, tt.checkpoint(block, w * 1.0))
+    assert len(calls) == 2
+    for step in lab.backward_steps(y.sum()):
+        seen.append((step.node.name, step.recomputed))
+    assert calls == [0, 0, 1, 5]  # again before the second node, and before the fifth
+    assert [name for name, recomputed in seen if recomputed].count("matmul") >= 2
+
+
+def test_a_pass_that_is_left_has_added_nothing() -> None:
+    w = tt.ones(3, requires_grad=True)
+    for _ in lab.backward_steps((w * w).sum()):
+        assert tt.is_grad_enabled()  # the mode of the pass ends with the step
+        assert w.grad is None
+        break
+    assert w.grad is None
+    y = (w * w).sum()
+    list(lab.backward_steps(y))
+    assert w.grad.tolist() == [2.0] * 3
+    with pytest.raises(GradError, match="already used"):
+        list(lab.backward_steps(y))
+
+
+def test_steps_refuse_what_backward_refuses() -> None:
+    w = tt.ones(3, requires_grad=True)
+    for bad in (tt.ones(3), w * 2):
+        with pytest.raises(GradError, match="backward_steps"):
+            lab.backward_steps(bad)
+    with pytest.raises(tt.ShapeError):
+        lab.backward_steps(w * 2, tt.ones(2))
+    with pytest.raises(DTypeError, match="backward_steps: an operand of type list"):
+        lab.backward_steps([w])
+
+
+# ---- graphs
+
+
+def recorded(*outputs):
+    """All nodes behind tensors, by a walk of its own."""
+    found, stack = set(), [t.node for t in outputs]
+    while stack:
+        edge = stack.pop()
+        node = getattr(edge, "node", edge) if not isinstance(edge, Node) else edge
+        if isinstance(node, Node) and node not in found:
+            found.add(node)
+            stack += [p for p in node.parents if p is not None]
+    return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_graph_has_the_nodes_that_were_recorded(name, device) -> None:
+    w, u = leaves(device)
+    y = FUNCTIONS[name](w, u)
+    nodes = recorded(y)
+    graph = lab.graph(y, names={"w": w, "u": u})
+    ops = [n for n in graph.nodes if n.state != "leaf"]
+    assert sorted(n.name for n in ops) == sorted(n.name for n in nodes)
+    assert graph.nodes[graph.outputs[0]].shapes[0] == y.shape
+    saved = [r[0] for n in nodes if isinstance(n.saved, list) for r in n.saved if type(r) is tuple]
+    kept = [t.storage for n in nodes if isinstance(n.saved, Dropped) for t in n.saved.region.tensors]
+    storages = {*saved, *kept} - {w.storage, u.storage}
+    assert graph.nbytes == sum(storage.nbytes for storage in storages)
+    for node in graph.nodes:
+        assert all(source < node.number for _, source, _ in node.inputs)
+        assert None not in node.shapes
+    assert {n.name for n in graph.nodes if n.state == "leaf"} <= {"w", "u"}
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"one leaf"}))
+def test_shapes_are_those_of_the_gradients(name) -> None:
+    y = FUNCTIONS[name](*leaves("cpu"))
+    shapes = {(n.name, shape) for n in lab.graph(y).nodes for shape in n.shapes}
+    seen = {
+        (step.node.name, g.shape)
+        for step in lab.backward_steps(y, tt.ones(*y.shape))
+        for g in step.incoming
+        if g is not None
+    }
+    assert seen
+    assert seen <= shapes
+
+
+def test_what_nodes_keep_is_counted_once() -> None:
+    w = tt.ones(100, 100, requires_grad=True)
+    y = tt.exp(w)  # keeps y
+    z = y[:50] * y[50:]  # keeps two views of it
+    graph = lab.graph(z, names={"w": w})
+    product = graph.nodes[graph.outputs[0]]
+    assert [(s.name, s.shape, s.nbytes, s.counted) for s in product.saved] == [
+        ("a", (50, 100), 40_000, False),
+        ("b", (50, 100), 40_000, False),
+    ]
+    assert graph.nbytes == 40_000
+    assert lab.graph(w * w).nbytes == 0
+
+
+def test_states_of_a_graph() -> None:
+    w, u = leaves("cpu")
+    y = checkpointed(w, u)
+    assert {n.state for n in lab.graph(y).nodes} == {"leaf", "recorded", "recomputed"}
+    y.sum().backward()
+    graph = lab.graph(y)
+    assert "freed" in {n.state for n in graph.nodes}
+    assert graph.nbytes == 0
+    assert "freed" in graph.table()
+
+
+def test_a_graph_keeps_nothing_alive() -> None:
+    w = tt.ones(4, requires_grad=True)
+    y = tt.exp(w)
+    node = weakref.ref(y.node)
+    graph = lab.graph(y)
+    del y
+    assert node() is None
+    assert graph.nodes[-1].name == "exp"
+
+
+def test_a_long_chain_is_read() -> None:
+    y = tt.ones(1, requires_grad=True)
+    for _ in range(20_000):
+        y = y * 1.0
+    assert len(lab.graph(y).nodes) == 20_001
+
+
+def test_a_weight_of_a_long_loop_is_drawn() -> None:
+    w = y = tt.ones(1, requires_grad=True)
+    for _ in range(3000):
+        y = y * w  # edges to w from 3,000 layers: 4.5 million points, if each had one in all that it passes
+    picture = lab.graph(y).svg()
+    assert picture.count('class="edge"') == 2 * 3000 - 1  # the first step reads w twice: one edge
+    assert len(picture) < 10_000_000
+
+
+def test_a_function_of_ones_own_says_its_gradient() -> None:
+    assert lab.graph(Cube.apply(tt.ones(1, requires_grad=True))).nodes[-1].gradient == "dx = 3 * x**2 * grad."
+
+
+def test_a_gradient_may_be_a_lambda_or_an_object() -> None:
+    long = lambda ctx, grad: [  # noqa: E731 - no statement of its own
+        grad * 2
+    ][0]
+    texts = []
+    for backward in (lambda ctx, grad: grad * 2, long, operator.methodcaller("mul")):
+        members = {"forward": staticmethod(lambda ctx, x: x * 2), "backward": staticmethod(backward)}
+        double = type("Double", (tt.Function,), members)
+        texts.append(lab.graph(double.apply(tt.ones(1, requires_grad=True))).nodes[-1].gradient)
+    assert "lambda ctx, grad: grad * 2" in texts[0]
+    assert "lambda ctx, grad: [" in texts[1]
+    assert "cannot be read" in texts[2]
+
+
+def test_graphs_refuse_what_has_none() -> None:
+    with pytest.raises(GradError, match="does not require grad"):
+        lab.graph(tt.ones(2))
+    with pytest.raises(DTypeError, match="output 1 is a int"):
+        lab.graph(tt.ones(2, requires_grad=True) * 1, 3)
+
+
+def test_lines_are_known_in_anomaly_mode() -> None:
+    w = tt.ones(2, requires_grad=True)
+    with tt.detect_anomaly():
+        y = tt.exp(w)
+    assert re.search(r"test_lab_graph\.py:\d+$", lab.graph(y).nodes[-1].where)
+
+
+# ---- pictures
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_page_shows_every_node(name) -> None:
+    w, u = leaves("cpu")
+    graph = lab.graph(FUNCTIONS[name](w, u), names={"w": w, "<u>": u})
+    page = parse(graph.html())
+    rows = {row.attributes["id"]: row for row in page.all("tr") if "id" in row.attributes}
+    assert list(rows) == [f"node{n.number}" for n in graph.nodes]
+    assert {a.attributes["href"] for a in page.all("a")} == {f"#{row}" for row in rows}
+    root = ET.fromstring(graph.svg())
+    texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    for node in graph.nodes:
+        assert node.name in texts
+        assert rows[f"node{node.number}"].children[1].text == node.name
+
+
+def test_any_name_stands_as_itself_in_dot() -> None:
+    w = tt.ones(2, requires_grad=True)
+    for token in [*TOKENS, "\\", 'a"b\\"', "\\n"]:
+        text = lab.graph(w * 2.0, names={token: w}).dot()
+        (label,) = re.findall(r'n0 \[label="((?:[^"\\]|\\.)*)" style=rounded\];', text)
+        shown = label.split("\\n(2,)")[0].replace('\\"', '"').replace("\\\\", "\\")
+        assert shown == token.replace("\n", " ")
+    assert text.count("->") == 1
+    assert text.startswith("digraph")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_boxes_overlap_nowhere_and_edges_lead_down(seed) -> None:
+    draw = np.random.default_rng(seed)
+    count = int(draw.integers(1, 40))
+    widths = draw.uniform(20, 150, count).tolist()
+    edges = [
+        (int(a), int(b)) for a, b in (sorted(draw.choice(count, 2, replace=False)) for _ in range(count - 1))
+    ]
+    placed = place(widths, edges)
+    for a, b in edges:
+        assert placed.layer[a] < placed.layer[b]
+        route = placed.routes[a, b]
+        assert len(route) == placed.layer[b] - placed.layer[a] + 1
+        assert (route[0], route[-1]) == (placed.center[a], placed.center[b])
+    for row in range(max(placed.layer) + 1):
+        boxes = sorted(
+            (placed.center[i] - widths[i] / 2, placed.center[i] + widths[i] / 2)
+            for i in range(count)
+            if placed.layer[i] == row
+        )
+        assert all(left[1] < right[0] for left, right in pairwise(boxes))
+        assert boxes[0][0] >= -1e-6
+        assert boxes[-1][1] <= placed.width + 1e-6
+        for (a, b), route in placed.routes.items():  # edges run between boxes
+            if placed.layer[a] < row < placed.layer[b]:
+                x = route[row - placed.layer[a]]
+                assert not any(left < x < right for left, right in boxes)

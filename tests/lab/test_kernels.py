@@ -1,0 +1,335 @@
+"""`lab.kernel`: source, launch, counts and threads of known kernels, against their text and sizes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.browser import CHROMIUM, Browser
+from tests.helpers.cupy_fixtures import needs_nvrtc
+from tests.helpers.pages import parse
+from tinytensor.__main__ import main
+from tinytensor.errors import ArgumentError, DeviceError
+from tinytensor.lab.kernels.kernel_view import KernelLaunch, kernel
+from tinytensor.lab.kernels.source import caller_of, pieces_of
+from tinytensor.lab.kernels.thread_map import NamedMemory, touched
+from tinytensor.layout import Layout
+from tinytensor.runtime.checked.warp_requests import Request
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.occupancy import occupancy
+from tinytensor.runtime.kernel_files import KERNELS, kernel_files
+
+TRANSPOSE = """
+template <class T>
+__global__ void transpose(T* y, const T* x, int rows, int columns) {
+    const int c = blockIdx.x * 32 + threadIdx.x, r = blockIdx.y * 8 + threadIdx.y;
+    const T value = x[r * columns + c];
+    y[c * rows + r] = value;  // } a brace in a comment
+}
+struct Unrelated { int a; };
+"""
+LOAD, STORE = 5, 6  # lines
+
+
+def transposed() -> KernelLaunch:
+    k = tt.cuda.kernel(TRANSPOSE, "transpose", tt.float32)
+    x, y = tt.ones(16, 32), tt.empty(32, 16, device="emulated")
+    x = x.to("emulated")
+    (launch,) = kernel(lambda y, x: k[(1, 2), (32, 8)](y, x, 16, 32), y, x)
+    return launch
+
+
+def place(launch: KernelLaunch, line: int) -> str:
+    return f"{launch.file.name}:{line}"
+
+
+def test_source_and_launch_of_an_own_kernel() -> None:
+    launch = transposed()
+    assert (launch.grid, launch.block, launch.shared, launch.times) == ((1, 2, 1), (32, 8, 1), 0, 1)
+    assert launch.template == {"T": "float"}
+    (piece,) = launch.source
+    assert (piece.first, piece.last) == (2, 7)
+    assert piece.lines[0] == "template <class T>"
+    assert piece.lines[-1] == "}"
+
+
+def test_sectors_stand_beside_the_source() -> None:
+    launch = transposed()
+    sectors = {(line.place, line.way): line.sectors_per_request for line in launch.lines}
+    assert sectors == {(place(launch, LOAD), "load"): 4.0, (place(launch, STORE), "store"): 32.0}
+    text = str(launch).splitlines()
+    assert any("x[r * columns + c]" in row and "4.00 sectors/request, 100% used" in row for row in text)
+    assert any("y[c * rows + r]" in row and "32.00 sectors/request, 12% used" in row for row in text)
+
+
+def test_threads_touch_what_the_indices_of_the_source_say() -> None:
+    launch = transposed()
+    memory = {m.name: m for m in launch.memory}
+    for warp in range(8):  # a warp is one row of x, and one column of y
+        (load,) = launch.requests(place(launch, LOAD), warp)
+        threads, sectors = touched([load], memory["x"])
+        expected = np.full((16, 32), -1)
+        expected[warp] = 32 * warp + np.arange(32)
+        np.testing.assert_array_equal(threads, expected)
+        assert len(set(sectors[sectors >= 0])) == 4
+        (store,) = launch.requests(place(launch, STORE), warp)
+        threads, sectors = touched([store], memory["y"])
+        np.testing.assert_array_equal(threads, expected.T)
+        assert (sectors >= 0).sum() == 32 * 8  # each lane moves a sector of 8 floats, half a row of y
+        assert len(set(sectors[sectors >= 0])) == 32
+
+
+@pytest.mark.parametrize("layout", ["packed", "transposed", "reversed", "step", "repeated"])
+def test_elements_are_found_through_the_strides(layout: str) -> None:
+    base = tt.arange(24 * 64, dtype=tt.float32).reshape(24, 64)
+    views = {"packed": base, "transposed": base.T, "reversed": base[::-1, ::-1], "step": base[:, ::2]}
+    x = views[layout] if layout in views else base[:, :1].expand(24, 64)
+    (launch,) = kernel("exp", x)
+    memory = next(m for m in launch.memory if m.name == "x")
+    assert (memory.layout.shape, memory.layout.strides) == (x.shape, x.strides)
+    threads, _ = touched([r for r in launch.requests() if r.way == "load"], memory)
+    seen = {int(t) for t in threads.reshape(-1) if t >= 0}
+    # of the first block; of threads that read the same element the first
+    assert seen == set(range(0, 256, 16) if layout == "repeated" else range(256))
+    warp = next(r for r in launch.requests(warp=0) if r.way == "load")
+    asked = {a + i for a in warp.addresses if a is not None for i in range(0, warp.size, 4)}
+    assert launch.threads(warp.place, 0).count(": thread ") >= len(asked)
+
+
+def test_a_known_layout_by_hand() -> None:
+    """Lane i reads element (i, 0) of a transposed matrix: 4 neighbors of memory, half a sector."""
+    memory = NamedMemory("x", 4096, Layout((4, 3), (1, 4), 0), 4, 48)
+    asked = tuple(4096 + 4 * i for i in range(4)) + (None,) * 28
+    threads, sectors = touched([Request("a.cu:1", "global", "load", 4, 0, 0, asked)], memory)
+    assert threads.tolist() == [[0, -1, -1], [1, -1, -1], [2, -1, -1], [3, -1, -1]]
+    assert (sectors >= 0).tolist() == [[True, True, False]] * 4
+    wide = tuple(4096 + 16 * i for i in range(3)) + (None,) * 29  # 16 bytes each: a column of the matrix
+    threads, _ = touched([Request("a.cu:1", "global", "load", 16, 0, 1, wide)], memory)
+    assert threads.tolist() == [[32, 33, 34]] * 4
+
+
+def test_gradients_have_kernels_too() -> None:
+    both = kernel("softmax", tt.ones(4, 8), axis=-1, backward=True)
+    names = [launch.signature.name for launch in both]
+    assert "softmax_forward" in names
+    assert "softmax_backward" in names
+    assert {m.name for m in both[0].memory} == {"x", "y", "dx"}
+
+
+def test_the_source_of_a_functor_and_of_headers() -> None:
+    (launch,) = kernel("exp", tt.ones(8, 8))
+    whats = {piece.what: piece for piece in launch.source}
+    assert "elementwise_contiguous" in " ".join(whats["kernel"].lines)
+    assert whats["kernel"].file == KERNELS / "elementwise.cuh"
+    assert whats["functor"].lines[0].startswith("struct Exp")
+    assert "common.cuh" in {piece.file.name for piece in launch.source}
+    accessed = {caller_of(line.place) for line in launch.lines}
+    assert all(name in ("elementwise.cuh", "exponential.cu") for name, _ in accessed)
+
+
+def test_every_kernel_of_the_engine_is_found_with_its_braces() -> None:
+    for file in sorted(kernel_files(".cu").values()):
+        for name in nvrtc.signatures(file):
+            piece = pieces_of(file, name, [], [])[0]
+            text = "\n".join(piece.lines)
+            assert "__global__" in text, (file, name)
+            assert text.count("{") == text.count("}"), (file, name)
+            assert f"{name}(" in text, (file, name)
+
+
+@needs_nvrtc
+def test_registers_and_occupancy_are_those_of_the_compiler() -> None:
+    launch = transposed()
+    used = nvrtc.build(launch.file, [launch.instance], "sm_80").resources[launch.instance]
+    assert launch.resources(80) == used
+    assert launch.occupancy(80) == occupancy(80, 256, used.registers, used.shared)
+    assert f"{used.registers} registers" in "\n".join(launch.facts(80))
+    ptx = launch.ptx(80)
+    assert ".target sm_80" in ptx
+    assert ptx.count(".entry") == 1
+    assert ptx.endswith("}")
+    assert ptx.count("{") == ptx.count("}")
+    assert "st.global.f32" in ptx
+    with pytest.raises(ArgumentError, match="architecture 12"):
+        launch.occupancy(12)
+
+
+@needs_nvrtc
+def test_kernels_of_one_file_are_compiled_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, build = [], nvrtc.build
+
+    def counted(path: Path, instances: list[str], target: str) -> nvrtc.Compiled:
+        asked.append((path.stem, target, len(instances)))
+        return build(path, instances, target)
+
+    monkeypatch.setattr(nvrtc, "build", counted)
+    found = kernel(lambda x: (tt.exp(x), tt.log(x), tt.tanh(x)), tt.ones(8))
+    texts = {launch.ptx(80) for launch in found}
+    assert len(texts) == 3
+    assert set(asked) == {("exponential", "compute_80", 3)}
+
+
+def test_without_nvrtc_the_rest_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise DeviceError("NVRTC was not found", why="it is not installed", fix="install it")
+
+    monkeypatch.setattr(nvrtc, "build", missing)
+    launch = transposed()
+    assert "NVRTC was not found" in str(launch)
+    with pytest.raises(DeviceError):
+        launch.ptx()
+    page = parse(kernel("exp", tt.ones(3)).html())
+    assert "There is no PTX here: NVRTC was not found." in page.text
+    assert not page.all("details")
+
+
+def test_banks_of_shared_memory() -> None:
+    column = """
+    __global__ void column(float* y) {
+        __shared__ float s[32][32];
+        s[threadIdx.x][0] = threadIdx.x;
+        y[threadIdx.x] = s[threadIdx.x][0];
+    }
+    """
+    k = tt.cuda.kernel(column)
+    (launch,) = kernel(k[1, 32], tt.empty(32, device="emulated"))
+    store = next(line for line in launch.lines if line.space == "shared" and line.way == "store")
+    assert store.bank_conflict_ways == 32
+    picture = launch.threads(store.place, 0, "shared")
+    assert "the busiest bank has 32" in picture
+    assert picture.count("<rect") == 32
+
+
+def test_what_has_no_kernel_or_no_element() -> None:
+    with pytest.raises(ArgumentError, match="launches no kernel"):
+        kernel("permute", tt.ones(2, 3), 1, 0)
+    with pytest.raises(ArgumentError, match="launches no kernel"):
+        kernel("exp", tt.ones(0, 3))
+    with pytest.raises(ArgumentError, match="there is no op 'sofmax'"):
+        kernel("sofmax", tt.ones(3))
+    with pytest.raises(ArgumentError, match="there is no op None"):
+        kernel(None, tt.ones(3))
+    with pytest.raises(ArgumentError, match="argmax has no gradient"):
+        kernel("argmax", tt.ones(3), backward=True)
+    with pytest.raises(ArgumentError, match="blocks=-1"):
+        kernel("exp", tt.ones(3), blocks=-1)
+    (launch,) = kernel("exp", tt.ones(()))
+    assert launch.threads(launch.lines[0].place).startswith("<svg")
+    with pytest.raises(ArgumentError, match="made no request there"):
+        launch.threads("nowhere.cu:1")
+
+
+def test_an_error_in_the_op_leaves_nothing_behind() -> None:
+    from tinytensor.runtime.emulated.runtime import EmulatedKernel
+
+    before = EmulatedKernel.__call__
+    with pytest.raises(tt.errors.ShapeError):
+        kernel("matmul", tt.ones(2, 3), tt.ones(2, 3))
+    assert EmulatedKernel.__call__ is before
+    x = tt.ones(3, device="emulated")
+    assert (x + 1.0).tolist() == [2.0] * 3
+
+
+def test_tensors_in_lists_are_moved_and_named() -> None:
+    x, y = tt.ones(3, 4), tt.zeros(2, 4).T.contiguous().T
+    found = kernel("concat", [x, y], backward=True)
+    shapes = {m.name: (m.layout.shape, m.layout.strides) for launch in found for m in launch.memory}
+    named = [shape for name, shape in shapes.items() if not name.startswith(("y", "d"))]
+    assert named == [((3, 4), (4, 1)), ((2, 4), (1, 2))]
+
+
+def test_findings_are_shown() -> None:
+    k = tt.cuda.kernel("__global__ void race(float* y) { y[0] = threadIdx.x; }")
+    found = kernel(k[1, 64], tt.empty(4, device="emulated"))
+    assert {f.kind for f in found.findings} == {"global race"}
+    assert "global race" in str(found)
+    assert "global race" in parse(found.html()).text
+
+
+def test_the_page_shows_everything() -> None:
+    page = parse(kernel("softmax", tt.ones(4, 64)).html())
+    assert "softmax_forward<float, false>" in page.text
+    assert len(page.all("svg")) >= 2
+    (row,) = [
+        r
+        for r in page.all("tr")
+        if "= *reinterpret_cast<" not in r.text and "<const Vec<T, W>*>(p);" in r.text
+    ]
+    assert "8.00" in row.text
+    assert "100%" in row.text
+
+
+STRIDED_LOAD = """
+__global__ void spread(float* y, const float* x) {
+    y[threadIdx.x] = x[8 * threadIdx.x];
+}
+"""
+
+
+def test_each_access_of_a_line_has_its_own_color() -> None:
+    """A store of 32 neighbors uses all of 4 sectors; a load of every 8th an eighth of 32: heat 7/8."""
+    k = tt.cuda.kernel(STRIDED_LOAD)
+    device = "emulated"
+    page = parse(kernel(k[1, 32], tt.empty(32, device=device), tt.zeros(256, device=device)).html())
+    (row,) = [r for r in page.all("tr") if "y[threadIdx.x] = x[8" in r.text]
+    cells = row.all("td")
+    texts = dict(zip(cells[1].text.split("\n"), cells[2].text.split("\n"), strict=True))
+    assert texts == {"global load 4 B": "32.00", "global store 4 B": "4.00"}
+    assert [(s.text, s.attributes["style"]) for s in row.all("span")] == [("32.00", "--v:0.875")]
+    assert not row.all("td", class_="number heat")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_the_source_is_seen_in_a_narrow_window(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(kernel("softmax", tt.ones(4, 64)).html(), encoding="utf-8")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(path, width=1280)
+        wide = "[...document.querySelectorAll('.code')].map(t => t.offsetWidth - t.parentElement.clientWidth)"
+        assert max(browser.run(wide)) <= 0
+
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["packed", "transposed", "sliced", "step", "reversed", "repeated"])
+def test_the_command_shows_the_kernels_of_each_layout(layout, capsys) -> None:
+    assert main(["kernel", "add", "--shape", "33,40", "--layout", layout]) == 0
+    text = capsys.readouterr().out
+    assert "Add, float, float, float, 2" in text
+    assert "sectors/request" in text
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_the_command_shows_registers_of_the_architecture(architecture: int, capsys) -> None:
+    assert main(["kernel", "exp", "--shape", "8", "--arch", str(architecture)]) == 0
+    (launch,) = kernel("exp", tt.ones(8))
+    shown = capsys.readouterr().out.splitlines()
+    assert next(line for line in launch.facts(architecture) if line.strip().startswith("sm_")) in shown
+    assert not any(line.strip().startswith(f"sm_{170 - architecture} ") for line in shown)
+
+
+def test_the_command_writes_a_page(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "kernel.html"
+    words = ["--shape", "8,16", "--shape", "16,4", "--backward", "--arch", "80", "--html", str(file)]
+    assert main(["kernel", "matmul", *words]) == 0
+    assert str(file) in capsys.readouterr().out
+    assert "compute_80" in parse(file.read_text()).text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "there is no op 'nothing'"),
+        (["Tensor"], "did you mean tensor?"),
+        (["add", "--shape", "a,b"], "integers with commas"),
+        (["matmul", "--shape", "2,3"], "does not take tensors of shape"),
+        (["embedding", "--shape", "2,3", "--shape", "2,3"], "does not take tensors of shape"),
+        (["softmax", "--shape", "2,3", "--html", "/nowhere/k.html"], "cannot write"),
+    ],
+)
+def test_the_command_explains_errors(words: list[str], message: str, capsys) -> None:
+    assert main(["kernel", *words]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,138 @@
+"""What a notebook shows of each object of the lab: markup that needs no page around it."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.browser import CHROMIUM, Browser
+from tests.helpers.pages import parse
+from tinytensor import lab
+from tinytensor.lab.html import Html, page, write
+
+SVG = "{http://www.w3.org/2000/svg}"
+BARE = re.compile(r"^<(?:tinytensor|generator|function)|^\w+\(\w+=")  # a repr that nobody wrote
+
+
+def loss():
+    w = tt.ones(3, 2, requires_grad=True)
+    return (tt.ones(4, 3) @ w).relu().sum()
+
+
+def copies():
+    with lab.trace_copies() as log:
+        tt.zeros(2, 3).T.reshape(6)
+    return log
+
+
+def profile():
+    with lab.profile() as p:
+        tt.ones(4) + 1.0
+    return p
+
+
+def ledger():
+    with lab.memory() as found:
+        tt.ones(4)
+    return found
+
+
+def divergence():
+    return lab.divergence(lambda device: tt.ones(4, device=device).exp(), "cpu", "emulated")
+
+
+SHOWN = {
+    "graph": lambda: lab.graph(loss()),
+    "copies": copies,
+    "profile": profile,
+    "flame": lambda: profile().flame(),
+    "ledger": ledger,
+    "divergence": divergence,
+    "kernels": lambda: lab.kernel("exp", tt.ones(40)),
+    "launch": lambda: lab.kernel("exp", tt.ones(40))[0],
+    "explanation": lambda: tt.zeros(2, 3).T.explain(),
+    "tensor": lambda: tt.zeros(2, 3).T,
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_notebook_shows_markup_and_its_rules_stay_in_it(name):
+    shown = SHOWN[name]()._repr_html_()
+    document = parse(page("notebook", Html(shown)))
+    own = document.all("style")[1:]  # the first one is that of the page
+    classes = [*document.all("svg", class_="tt-picture"), *document.all("div", class_="tt-layout")]
+    assert bool(own) == bool(classes)
+    for style in own:
+        rules = re.sub(r"@media[^{]*\{(.*?\})\}", r"\1", style.text, flags=re.DOTALL)
+        for selectors in re.findall(r"([^{}]+)\{[^}]*\}", rules):
+            for selector in re.sub(r"\([^()]*\)", "", selectors).split(","):
+                assert selector.strip().startswith((".tt-picture", ".tt-layout")), selector
+
+
+@pytest.mark.parametrize("name", ["copies", "profile", "kernels", "explanation"])
+def test_a_prompt_shows_words(name):
+    assert not BARE.search(repr(SHOWN[name]()))
+
+
+def test_steps_of_backward_say_what_they_are():
+    steps = lab.backward_steps(loss())
+    assert repr(steps).startswith("backward from sum of shape (), steps taken: 0;")
+    assert repr(next(steps)) == "sum: () → x (4, 2)"
+    assert "taken: 1;" in repr(steps)
+    assert len(list(steps)) == 2
+
+
+def test_an_explanation_has_its_facts_in_a_notebook():
+    x = tt.zeros(3, 4)
+    document = parse(page("notebook", Html(x.T.explain()._repr_html_())))
+    facts = {
+        row.all("th")[0].text: row.all("td")[0].text
+        for row in document.all("table", class_="facts")[0].all("tr")
+    }
+    assert facts["contiguous"].startswith("no: axis 1 steps by 4, in C order it would step by 1")
+    assert facts["element"] == "[i, j] stands at 0 + i*1 + j*4"
+    (outer, _) = document.all("ul", class_="tree")
+    assert outer.all("code")[0].text.startswith("without a name  shape (3, 4)")
+
+
+def test_a_buffer_that_begins_within_a_cache_line_says_so():
+    whole = np.zeros(64, np.float32)
+    skip = (-whole.ctypes.data % 64) // 4 + 3
+    x = tt.from_numpy(whole[skip : skip + 8])
+    captions = [c.text for c in parse(page("a", Html(x._repr_html_()))).all("caption")]
+    assert "buffer 0: 8 elements of 4 bytes, the first one 12 bytes into a cache line" in captions
+
+
+@pytest.mark.parametrize("name", ["flame", "roofline", "graph", "ledger", "explanation", "threads"])
+def test_each_picture_is_a_document_when_written(name, tmp_path):
+    made = {
+        "flame": lambda: profile().flame(),
+        "roofline": lambda: lab.Profile(given={"cpu": lab.Peaks(1e10, 1e11)}).roofline(),
+        "graph": lambda: lab.graph(loss()).svg(),
+        "ledger": lambda: ledger().svg(),
+        "explanation": lambda: tt.zeros(2, 3).T.explain().svg(),
+        "threads": lambda: (k := lab.kernel("exp", tt.ones(40))[0]).threads(k.lines[0].place),
+    }[name]()
+    path = tmp_path / "a.svg"
+    write(path, made)
+    root = ET.parse(path).getroot()
+    assert root.tag == f"{SVG}svg"
+    assert all(element.tag.startswith(SVG) for element in root.iter())
+    assert ".frame{fill:none" in "".join([style.text for style in root.iter(f"{SVG}style")])
+
+
+FILL = """["rect.frame", "svg text:not([style])"].map(
+  chosen => getComputedStyle(document.querySelector(chosen)).fill)"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_a_browser_draws_a_graph_in_a_notebook_and_in_a_file(tmp_path):
+    graph = lab.graph(loss())
+    (tmp_path / "a.html").write_text(f"<!doctype html><body>{graph._repr_html_()}</body>", encoding="utf-8")
+    write(tmp_path / "a.svg", graph.svg())
+    with Browser(tmp_path / "profile") as browser:
+        for name in ("a.html", "a.svg"):
+            browser.open(tmp_path / name)
+            assert browser.run(FILL) == ["none", "rgb(27, 29, 34)"], name

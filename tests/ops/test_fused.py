@@ -1,0 +1,376 @@
+"""What the rows of the op table cannot say about fused ops: memory, masks, steps, extreme numbers, errors."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.fused import leaf, normal, peak
+from tinytensor.dispatch.transfer import arr
+from tinytensor.op import registry
+from tinytensor.runtime.cpu.memory import pool
+
+RNG = np.random.default_rng
+
+
+# ---- small calls -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (0, 3), (3, 0), (5, 2, 3), (64, 80)])
+def test_small_calls_known_from_the_last_are_those_of_the_general_road(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one twice, in any dtype; also where results are too large for it, and where the call is wrong."""
+
+    def compute(dtype: tt.DType, columns: int, biased: bool) -> list[tuple[object, ...]]:
+        x, weight = leaf(normal(*shape), dtype), leaf(normal(shape[-1], columns, seed=1), dtype)
+        bias = leaf(normal(columns, seed=2), dtype) if biased else None
+        ys = [tt.linear(x, weight, bias), tt.softmax(x, axis=0), tt.softmax(x, axis=-1), tt.log_softmax(x)]
+        for y in ys:
+            (y * tt.arange(y.shape[-1], dtype=dtype)).sum().backward()
+        leaves = [x, weight] if bias is None else [x, weight, bias]
+        return [(t.shape, t.dtype, t.tolist()) for t in [*ys, *[t.grad for t in leaves]]]
+
+    cases = [(dtype, n, b) for dtype in (tt.float32, tt.float64) for n in (4, 100) for b in (True, False)]
+    known = [compute(*case) for case in cases * 2]
+    for _ in range(2):
+        with pytest.raises(tt.ShapeError, match="linear"):
+            tt.linear(tt.ones(*shape), tt.ones(7, 4))
+        with pytest.raises(tt.ShapeError, match="softmax: axis 9"):
+            tt.softmax(tt.ones(*shape), axis=9)
+    for op in registry.values():
+        if op.quick:
+            monkeypatch.setattr(op, "quick", False)
+    assert known == [compute(*case) for case in cases] * 2
+
+
+# ---- softmax, norms, gelu ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [3, 3000])
+def test_softmax_of_extreme_numbers(width: int) -> None:
+    x = np.zeros((2, width), np.float32)
+    x[0, 1], x[1, 0], x[1, 1] = 1e38, -np.inf, -1e30
+    y = tt.softmax(tt.tensor(x)).numpy()
+    assert y[0, 1] == 1
+    assert y[0].sum() == 1
+    assert y[1, 0] == y[1, 1] == 0
+    np.testing.assert_allclose(y[1, 2:], 1 / (width - 2), rtol=1e-6)
+    log = tt.log_softmax(tt.tensor(x)).numpy()
+    assert log[0, 0] == -np.float32(1e38)
+    assert log[1, 0] == -np.inf
+    x[0, 2] = np.nan
+    assert np.isnan(tt.softmax(tt.tensor(x)).numpy()[0]).all()
+    assert not np.isnan(tt.softmax(tt.tensor(x)).numpy()[1]).any()
+
+
+def test_layer_norm_keeps_its_digits_beside_a_large_mean() -> None:
+    x = normal(4, 64, dtype=np.float64)
+    far = (x * 0.5 + 4096).astype(np.float32)
+    exact = far.astype(np.float64) - far.mean(-1, keepdims=True, dtype=np.float64)
+    exact /= np.sqrt((exact**2).mean(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(tt.layer_norm(tt.tensor(far)).numpy(), exact, atol=2e-3)
+    moved = tt.layer_norm(tt.tensor(far - np.float32(4096))).numpy()
+    np.testing.assert_allclose(tt.layer_norm(tt.tensor(far)).numpy(), moved, atol=2e-3)
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_gradients_of_norms_add_over_blocks_of_rows(centered: bool) -> None:
+    x, weight, bias = normal(9000, 16), normal(16, seed=1), normal(16, seed=2)
+    grad = normal(9000, 16, seed=3)
+    leaves = [leaf(a) for a in ([x, weight, bias] if centered else [x, weight])]
+    y = tt.layer_norm(*leaves) if centered else tt.rms_norm(*leaves, eps=1e-5)
+    y.backward(tt.tensor(grad))
+    c = x.astype(np.float64) - (x.mean(1, keepdims=True, dtype=np.float64) if centered else 0)
+    scale = np.sqrt((c * c).mean(1, keepdims=True) + 1e-5)
+    h, d = c / scale, grad * weight.astype(np.float64)
+    dx = (d - h * (d * h).mean(1, keepdims=True) - (d.mean(1, keepdims=True) if centered else 0)) / scale
+    expected = [dx, (grad * h).sum(0), grad.sum(0, dtype=np.float64)]
+    for t, e in zip(leaves, expected):
+        assert t.grad is not None
+        np.testing.assert_allclose(t.grad.numpy(), e, rtol=2e-5, atol=2e-4)
+
+
+def linear_gelu_of(x: tt.Tensor) -> tt.Tensor:
+    return tt.linear_gelu(x.reshape(-1, 1), tt.ones(1, 1, device=x.device), tt.zeros(1, device=x.device))
+
+
+@pytest.mark.parametrize("place", ["auto", "off", "emulated"])
+@pytest.mark.parametrize("call", [tt.gelu, lambda x: tt.gelu(x, "none"), tt.silu, linear_gelu_of])
+def test_slopes_of_large_numbers_are_0_and_1(
+    call: Callable[[tt.Tensor], tt.Tensor], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = "cpu"
+    if place == "emulated":
+        device = place
+    else:
+        monkeypatch.setattr(tt.config, "host_kernels", place)
+    large = [1e2, 1e4, 1e15, 1e20, 1e30, 3e38]
+    x = tt.tensor([-n for n in large] + large, device=device, requires_grad=True)
+    (slope,) = tt.grad(call(x).sum(), [x], create_graph=True)
+    (curvature,) = tt.grad(slope.sum(), [x])
+    np.testing.assert_allclose(slope.detach().cpu().numpy(), [0] * 6 + [1] * 6, atol=1e-30)
+    np.testing.assert_allclose(curvature.cpu().numpy(), [0] * 12, atol=1e-30)
+
+
+def test_gradient_of_gelu_takes_over_the_memory_of_the_slope() -> None:
+    x = leaf(normal(256, 256))
+    x_bytes = x.nbytes
+    y = tt.gelu(x)
+    g = tt.ones(256, 256)
+    pool.reset_peak()
+    before = pool.statistics.live
+    y.backward(g)
+    assert pool.settle().peak - before < x_bytes // 8
+
+
+def test_fused_ops_in_four_threads_give_the_same_bits() -> None:
+    """Scratch belongs to a thread: a shared one gave wrong results."""
+    q = tt.tensor(normal(2, 64, 96))
+    logits, targets = tt.tensor(normal(400, 65)), tt.tensor(RNG(1).integers(0, 65, 400))
+
+    def work() -> list[bytes]:
+        x = leaf(normal(300, 256, seed=2))
+        tt.layer_norm(tt.gelu(x)).sum().backward()
+        assert x.grad is not None
+        loss = tt.cross_entropy(logits, targets)
+        ys = [tt.causal_self_attention(q, 4), loss, tt.log_softmax(logits), x.grad]
+        return [y.numpy().tobytes() for y in ys]
+
+    expected = work()
+    wrong: list[int] = []
+
+    def run() -> None:
+        for _ in range(10):
+            if work() != expected:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def packed(x: tt.Tensor) -> tt.Tensor:
+    return tt.causal_self_attention(x, 2)
+
+
+def loss_of(x: tt.Tensor) -> tt.Tensor:
+    return tt.cross_entropy(x, tt.tensor([[1, 0, -100], [3, 5, 2]]), label_smoothing=0.1)
+
+
+THIRD = [tt.softmax, tt.log_softmax, tt.layer_norm, tt.rms_norm, tt.gelu, packed, loss_of]
+
+
+@pytest.mark.parametrize("call", THIRD)
+def test_third_derivatives(call: Callable[[tt.Tensor], tt.Tensor]) -> None:
+    """Fused ops are differentiable to all orders: the gradient itself is checked to second order."""
+    x = leaf(normal(2, 3, 6, dtype=np.float64))
+    weight = tt.tensor(normal(*call(x).shape, seed=1, dtype=np.float64))
+
+    def slope(x: tt.Tensor) -> tt.Tensor:
+        with tt.enable_grad():  # the check's finite differences ask for plain numbers
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            (g,) = tt.grad((call(x) * weight).sum(), x, create_graph=True)
+        assert g is not None
+        return g
+
+    tt.gradgradcheck(slope, [x])
+
+
+# ---- cross-entropy -----------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_makes_no_second_array_of_the_size_of_the_logits() -> None:
+    logits, targets = leaf(normal(4096, 500)), tt.tensor(RNG(0).integers(0, 500, 4096))
+    with peak() as forward:
+        loss = tt.cross_entropy(logits, targets)
+    assert logits.nbytes == 8_192_000
+    assert forward.bytes < 1_000_000
+    with peak() as backward:
+        loss.backward()
+    assert logits.nbytes < backward.bytes < logits.nbytes + 1_500_000
+
+
+def gradient_address(held: bool) -> tuple[int, int]:
+    """Where the logits lay, and where their gradient lies; `held`: somebody else can see the logits."""
+    hidden = leaf(normal(512, 64))
+    logits = hidden * 2.0
+    targets = tt.tensor(RNG(0).integers(0, 64, 512))
+    loss = tt.cross_entropy(logits, targets, label_smoothing=0.1)
+    place, values = arr(logits).ctypes.data, arr(logits).copy()
+    addresses: list[int] = []
+    assert logits.node is not None
+    logits.node.register_prehook(lambda grads: addresses.append(arr(grads[0]).ctypes.data))
+    mine = logits if held else None
+    del logits
+    loss.backward()
+    if mine is not None:
+        np.testing.assert_array_equal(mine.detach().numpy(), values)
+    p = np.exp(values - values.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    q = np.full(p.shape, 0.1 / 64)
+    q[np.arange(512), targets.numpy()] += 0.9
+    assert hidden.grad is not None
+    np.testing.assert_allclose(hidden.grad.numpy(), 2 * (p - q) / 512, rtol=1e-4, atol=1e-8)
+    return place, addresses[0]
+
+
+def test_backward_writes_over_the_logits_if_nobody_else_sees_them() -> None:
+    logits, gradient = gradient_address(held=False)
+    assert logits == gradient
+    logits, gradient = gradient_address(held=True)
+    assert logits != gradient
+
+
+def test_cross_entropy_where_everything_is_ignored() -> None:
+    logits = leaf(np.full((2, 3), np.inf, np.float32))
+    loss = tt.cross_entropy(logits, tt.tensor([-100, -100]))
+    loss.backward()
+    assert np.isnan(loss.item())
+    assert logits.grad is not None
+    assert (logits.grad.numpy() == 0).all()
+
+
+def test_cross_entropy_of_large_logits() -> None:
+    logits = tt.tensor([[1e4, 0.0, -1e4], [3e38, -3e38, 0.0]])
+    loss = tt.cross_entropy(logits, tt.tensor([1, 0]), reduction="none")
+    assert loss.tolist() == [1e4, 0.0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint64"])
+def test_targets_and_indices_of_any_integer_dtype(dtype: str) -> None:
+    numbers = tt.tensor([2, 0, 1]).astype(dtype)
+    x = tt.tensor(normal(3, 3))
+    assert tt.cross_entropy(x, numbers).item() == tt.cross_entropy(x, tt.tensor([2, 0, 1])).item()
+    assert tt.embedding(x, numbers).tolist() == arr(x)[[2, 0, 1]].tolist()
+
+
+def test_gradient_of_embedding_adds_duplicates_in_order() -> None:
+    weight = leaf(normal(50, 8))
+    indices = RNG(0).integers(0, 50, (20, 30))
+    g = normal(20, 30, 8, seed=1)
+    expected = np.zeros((50, 8), np.float64)
+    np.add.at(expected, indices, g)
+    grads = [tt.grad(tt.embedding(weight, tt.tensor(indices)), weight, tt.tensor(g))[0] for _ in range(2)]
+    assert grads[0] is not None
+    assert grads[1] is not None
+    np.testing.assert_allclose(grads[0].numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert grads[0].numpy().tobytes() == grads[1].numpy().tobytes()
+
+
+# ---- dropout -----------------------------------------------------------------------------------------------
+
+
+def test_dropout_repeats_with_the_seed_and_moves_on_without() -> None:
+    x = tt.ones(100, 1000)
+    generator = tt.Generator(5)
+    first, second = tt.dropout(x, 0.2, generator=generator), tt.dropout(x, 0.2, generator=generator)
+    assert generator.offset == 2 * 25_000
+    again = tt.dropout(x, 0.2, generator=tt.Generator(5))
+    assert first.numpy().tobytes() == again.numpy().tobytes() != second.numpy().tobytes()
+    assert set(np.unique(first.numpy())) == {0.0, np.float32(1.25)}
+    assert abs((first.numpy() == 0).mean() - 0.2) < 0.005  # 4 standard deviations
+
+
+def test_dropout_drops_the_same_elements_backward() -> None:
+    x = leaf(normal(50, 3000))
+    y = tt.dropout(x, 0.5, generator=tt.Generator(1))
+    y.backward(tt.ones(50, 3000))
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy() != 0, y.detach().numpy() != 0)
+    assert set(np.unique(x.grad.numpy())) == {0.0, 2.0}
+
+
+def test_dropout_keeps_no_mask() -> None:
+    x = leaf(normal(500, 1000))
+    pool.reset_peak()
+    before = pool.statistics.live
+    y = tt.dropout(x, 0.5, generator=tt.Generator(1))
+    assert pool.settle().live - before == y.nbytes
+    assert y.node is not None
+    assert not y.node.saved
+
+
+def test_dropout_does_nothing_outside_of_training() -> None:
+    x = tt.ones(3)
+    generator = tt.Generator(1)
+    assert tt.dropout(x, 0.5, training=False, generator=generator) is x
+    assert tt.dropout(x, 0.0, generator=generator) is x
+    assert generator.offset == 0
+
+
+def test_dropout_in_bfloat16_is_rounded_once() -> None:
+    y = tt.dropout(tt.ones(64, dtype=tt.bfloat16), 0.1, generator=tt.Generator(0))
+    assert set(y.tolist()) == {0.0, 1.109375}  # 1 / 0.9, rounded to 8 bits
+
+
+# ---- adamw -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [7, 70_000])
+def test_adamw_is_the_formula_for_ten_steps(size: int) -> None:
+    lr, (b1, b2), eps, decay, scale = 0.01, (0.9, 0.99), 1e-8, 0.1, 0.5
+    p = normal(size, dtype=np.float64)
+    m, v = np.zeros(size), np.zeros(size)
+    params, ms, vs = [tt.tensor(p.astype(np.float32)).requires_grad_()], [tt.zeros(size)], [tt.zeros(size)]
+    version = params[0].version
+    for step in range(1, 11):
+        g = normal(size, seed=step)
+        hyper = tt.adamw_hyper(lr=lr, step=step, betas=(b1, b2), eps=eps, weight_decay=decay, scale=scale)
+        tt.adamw_step(params, [tt.tensor(g)], ms, vs, hyper)
+        g = g.astype(np.float64) * scale
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        p = p - lr * decay * p - lr * (m / (1 - b1**step)) / (np.sqrt(v / (1 - b2**step)) + eps)
+    np.testing.assert_allclose(params[0].detach().numpy(), p, rtol=2e-6, atol=2e-7)
+    np.testing.assert_allclose(ms[0].numpy(), m, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(vs[0].numpy(), v, rtol=1e-5, atol=1e-9)
+    assert params[0].version == version + 10
+    assert params[0].is_leaf
+    assert params[0].requires_grad
+
+
+def test_adamw_steps_16_bit_parameters_from_float32_means() -> None:
+    p = tt.ones(3, dtype=tt.bfloat16)
+    m, v = tt.zeros(3), tt.zeros(3)
+    g = tt.tensor([1.0, -2.0, 0.0], dtype=tt.bfloat16)
+    tt.adamw_step([p], [g], [m], [v], tt.adamw_hyper(lr=0.25, step=1, weight_decay=0.0))
+    assert p.tolist() == [0.75, 1.25, 1.0]
+    np.testing.assert_allclose(m.numpy(), [0.1, -0.2, 0.0], rtol=1e-6)
+
+
+def test_adamw_takes_the_scale_of_clipping_as_a_tensor() -> None:
+    scale = tt.tensor(0.25)
+    hyper = tt.adamw_hyper(lr=0.1, step=3, scale=scale)
+    assert hyper.tolist()[-1] == 0.25
+    assert hyper.dtype is tt.float32
+
+
+def test_grad_norm_is_the_norm_of_all_elements() -> None:
+    arrays = [normal(300, 400), normal(7, seed=1) * 100, normal(2, 3, 4, seed=2).T]
+    expected = np.sqrt(sum([(a.astype(np.float64) ** 2).sum() for a in arrays]))
+    tensors = [tt.tensor(a) for a in arrays[:2]] + [tt.tensor(arrays[2].T.copy()).T]
+    norm = tt.grad_norm(tensors)
+    assert norm.shape == ()
+    np.testing.assert_allclose(norm.item(), expected, rtol=1e-6)
+    x = leaf(normal(3, 4, dtype=np.float64))
+    tt.gradcheck(lambda x: tt.grad_norm([x, x * 2.0]), [x])
+
+
+@pytest.mark.parametrize("host", ["auto", "off"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_linear_gelu_of_no_inner_size_is_gelu_of_the_bias(host: str, dtype: str) -> None:
+    before, tt.config.host_kernels = tt.config.host_kernels, host
+    try:
+        for shape in [(0,), (3, 0), (2, 7, 0)]:
+            x, bias = tt.ones(*shape, dtype=dtype), tt.tensor([1.0, -2.0], dtype=dtype)
+            y = tt.linear_gelu(x, tt.ones(0, 2, dtype=dtype), bias)
+            assert y.shape == (*shape[:-1], 2)
+            assert np.allclose(y.astype("float64").numpy(), [0.8412, -0.0454], atol=4e-3)
+    finally:
+        tt.config.host_kernels = before

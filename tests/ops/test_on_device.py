@@ -1,0 +1,127 @@
+"""Every row of the op table on the devices that run kernels: values against NumPy, gradients against the CPU.
+
+The same kernels run everywhere, so `emulated` stands for a GPU on a machine that has none; with one, `pytest
+-m gpu` runs the same cases on `cuda`. By default a fixed sample runs; TINYTENSOR_FULL=1 runs all of it.
+"""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.drivers import gradients, outputs, placed
+from tests.helpers.layouts import layouts_of, prepared, read, tensors
+from tests.helpers.tolerance import assert_close, tolerance
+from tests.op_table import ROWS, Row
+from tests.op_table.row import COMPLEX, FLOATS, as_tuple, silent
+from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.views import ViewOp
+from tinytensor.op import registry
+
+FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+Array = np.ndarray[Any, Any]
+
+
+def devices() -> list[Any]:
+    """The devices to test: `emulated` everywhere, `cuda` where there is one."""
+    found = [pytest.param("emulated")]
+    if importlib.util.find_spec("cupy") is not None:
+        found.append(pytest.param("cuda", marks=pytest.mark.gpu))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def debug() -> Iterator[None]:
+    """Fresh memory holds NaN, so that an element that no kernel wrote is seen."""
+    before, tt.config.debug = tt.config.debug, True
+    yield
+    tt.config.debug = before
+
+
+def value_cases() -> list[Any]:
+    found = []
+    for at, row in enumerate(ROWS):
+        layouts = layouts_of(row)
+        dtypes = [d for d in row.dtypes if d not in COMPLEX]
+        for i, dtype in enumerate(dtypes):
+            for j, layout in enumerate(layouts):
+                sampled = dtype == "float32" if "float32" in dtypes else i == 0
+                sampled = sampled or (layout == "packed" and (at + i) % 3 == 0)
+                if FULL or sampled or (layout == "mixed" and (at + i) % 7 == 0):
+                    found.append((row, dtype, layout, j))
+    return [pytest.param(*case[:3], id=f"{case[0].name}-{case[1]}-{case[2]}") for case in found]
+
+
+@pytest.mark.parametrize("device", devices())
+@pytest.mark.parametrize(("row", "dtype", "layout"), value_cases())
+def test_value(row: Row, dtype: str, layout: str, device: str) -> None:
+    values = prepared(row, dtype, layout)
+    with silent():
+        references = [np.asarray(r) for r in as_tuple(row.reference(*[v.copy() for v in values]))]
+    host = tensors(row, values, dtype, layout)
+    expected = outputs(row, host)
+    inputs = [placed(x, device) for x in host]
+    results = outputs(row, inputs)
+    assert [y.shape for y in results] == [y.shape for y in expected]
+    assert [y.dtype for y in results] == [y.dtype for y in expected]
+    assert [str(y.device) for y in results] == [device] * len(results)
+    largest = max([v.size for v in values], default=1)
+    for k, (y, reference) in enumerate(zip(results, references, strict=True)):
+        terms = largest if row.terms is None else row.terms
+        assert_close(
+            read(y.cpu()),
+            reference,
+            y.dtype.name,
+            terms,
+            row.roundings,
+            factor=row.tol,
+            message=f"output {k}",
+        )
+    for x, before in zip(inputs, host, strict=True):
+        np.testing.assert_array_equal(read(x.cpu()), read(before), err_msg="an input was written to")
+
+
+def gradient_cases() -> list[Any]:
+    found = []
+    for at, row in enumerate(row for row in ROWS if row.grad):
+        for j, layout in enumerate(layouts_of(row)):
+            dtypes = [d for d in FLOATS if d in row.dtypes]
+            for i, dtype in enumerate(dtypes):
+                sampled = dtype == "float32" and (layout == "packed" or j == 1 + at % 6)
+                if FULL or sampled or (layout == "packed" and at % len(dtypes) == i):
+                    found.append(pytest.param(row, dtype, layout, id=f"{row.name}-{dtype}-{layout}"))
+    return found
+
+
+@pytest.mark.parametrize("device", devices())
+@pytest.mark.parametrize(("row", "dtype", "layout"), gradient_cases())
+def test_gradient(row: Row, dtype: str, layout: str, device: str) -> None:
+    host = tensors(row, prepared(row, dtype, layout), dtype, layout)
+    inputs = [placed(x, device) for x in host]
+    terms = max([x.size for x in host], default=1)
+    rtol, atol = tolerance(dtype, terms, roundings=4)
+    for order in (1, 2) if row.second and dtype in ("float32", "float64") else (1,):
+        expected, actual = gradients(row, host, order), gradients(row, inputs, order)
+        assert len(actual) == len(expected)
+        for k, (g, e) in enumerate(zip(actual, expected, strict=True)):
+            assert (g.shape, g.dtype, g.device) == (e.shape, e.dtype, tt.Device(device))
+            size = max(1.0, float(np.abs(read(e)).max(initial=0.0)))
+            np.testing.assert_allclose(
+                read(g.cpu()), read(e), rtol * row.tol * 4, atol * size * row.tol * 4,
+                err_msg=f"order {order}, gradient {k}",
+            )  # fmt: skip
+
+
+def test_every_op_has_kernels() -> None:
+    """Ops without any, and why."""
+    never_run = {"spread", "assign", "transfer", "split"}
+    missing = [
+        name
+        for name, op in registry.items()
+        if not issubclass(op, Elementwise | ViewOp) and not hasattr(op, "cuda") and name not in never_run
+    ]
+    assert not missing

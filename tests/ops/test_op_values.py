@@ -1,0 +1,127 @@
+"""Every row of the op table × dtype × layout: values, shapes, dtypes, untouched inputs, repeatable bits.
+
+By default a fixed sample runs: each dtype with packed inputs, each layout with two dtypes. Rows of ops that
+have a kernel of the host run once more with NumPy alone, packed. TINYTENSOR_FULL=1 runs all of it.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.layouts import bits, layouts_of, prepared, read, storage_bytes, tensors
+from tests.helpers.tolerance import assert_close, tolerance
+from tests.op_table import ROWS, Row
+from tests.op_table.row import COMPLEX, FLOATS, as_tuple, silent
+
+FULL = os.environ.get("TINYTENSOR_FULL") == "1"
+Case = tuple[Row, str, str, str]
+
+
+@pytest.fixture(autouse=True)
+def debug() -> Iterator[None]:
+    """Fresh results start as NaN, and inputs are read-only."""
+    before, mode = tt.config.debug, tt.config.host_kernels
+    tt.config.debug = True
+    yield
+    tt.config.debug, tt.config.host_kernels = before, mode
+
+
+def cases() -> list[Any]:
+    found = []
+    for at, row in enumerate(ROWS):
+        layouts = layouts_of(row)
+        for i, dtype in enumerate(row.dtypes):
+            for j, layout in enumerate(layouts):
+                sampled = layout == "packed" or i == 0 or (at + j) % len(row.dtypes) == i
+                if FULL or sampled:
+                    found.append(case(row, dtype, layout))
+                if row.has_host_kernel() and (FULL or layout == "packed"):
+                    found.append(case(row, dtype, layout, mode="off"))
+        for shapes in row.also:
+            for i, dtype in enumerate(row.dtypes):
+                reshaped, name = row.reshaped(shapes), ",".join(map(str, shapes)).replace(" ", "")
+                single = row.has_host_kernel() and dtype == "float32"  # what kernels of the host take
+                if FULL or single or i == 0 or at % len(row.dtypes) == i:
+                    found.append(case(reshaped, dtype, "packed", name))
+                if single:
+                    found.append(case(reshaped, dtype, "packed", name, mode="off"))
+    return found
+
+
+def case(row: Row, dtype: str, layout: str, shapes: str = "", mode: str = "auto") -> Any:
+    name = f"{row.name}-{dtype}-{shapes or layout}{'' if mode == 'auto' else '-numpy'}"
+    return pytest.param(row, dtype, layout, mode, id=name)
+
+
+def expected_dtypes(row: Row, dtype: str, references: list[np.ndarray[Any, Any]]) -> list[str]:
+    """What the row says, or else the reference's dtype, where float64 stands for the tested one."""
+    said = row.result(dtype) if callable(row.result) else row.result
+    if said is not None:
+        return [said] * len(references) if isinstance(said, str) else list(said)
+    floating = dtype if dtype in FLOATS + COMPLEX else "float32"
+    real = {"complex128": "float64", "complex64": "float32"}.get(floating, floating)
+    kinds = {"float64": real, "complex128": floating}
+    return [kinds.get(r.dtype.name, r.dtype.name) for r in references]
+
+
+@pytest.mark.parametrize(("row", "dtype", "layout", "mode"), cases())
+def test_value(row: Row, dtype: str, layout: str, mode: Literal["auto", "off"]) -> None:
+    tt.config.host_kernels = mode
+    values = prepared(row, dtype, layout)
+    with silent():
+        references = [np.asarray(r) for r in as_tuple(row.reference(*[v.copy() for v in values]))]
+    inputs = tensors(row, values, dtype, layout)
+    before = [(storage_bytes(x), x.version, x.layout) for x in inputs]
+    outputs = as_tuple(row.call(*inputs))
+
+    assert [type(y) for y in outputs] == [tt.Tensor] * len(references)
+    assert [y.shape for y in outputs] == [r.shape for r in references]
+    assert [y.dtype.name for y in outputs] == expected_dtypes(row, dtype, references)
+    assert not any(y.requires_grad for y in outputs)
+    if row.contiguous:
+        assert all(y.is_contiguous() for y in outputs)
+    largest = max([v.size for v in values], default=1)
+    for k, (y, reference) in enumerate(zip(outputs, references)):
+        terms = largest if row.terms is None else row.terms
+        message = f"output {k}, inputs {[v.shape for v in values]}"
+        assert_close(read(y), reference, y.dtype.name, terms, row.roundings, factor=row.tol, message=message)
+
+    assert [(storage_bytes(x), x.version, x.layout) for x in inputs] == before, "an input was written to"
+    first = [bits(y) for y in outputs]
+    again = [bits(y) for y in as_tuple(row.call(*inputs))]
+    assert again == first, "two runs differ"
+
+
+def test_recording_changes_no_value() -> None:
+    """Hidden outputs are computed only when a result is recorded; the visible ones stay what they are."""
+    problems = []
+    for row in ROWS:
+        dtype = row.dtypes[0]
+        if not row.grad or dtype not in FLOATS:
+            continue
+        values = row.sample(dtype)
+        plain = as_tuple(row.call(*tensors(row, values, dtype, "packed")))
+        leaves = tensors(row, values, dtype, "packed")
+        for i in row.differentiable():
+            leaves[i].requires_grad_()
+        recorded = as_tuple(row.call(*leaves))
+        rtol, atol = tolerance(dtype)  # recorded, an op may add up in another order
+        for y, z in zip(plain, recorded, strict=True):
+            if not np.allclose(read(y), read(z), rtol, atol, equal_nan=True):
+                problems.append(row.name)
+        if not any(y.requires_grad for y in recorded):
+            problems.append(f"{row.name}: nothing was recorded")
+    assert not problems, problems
+
+
+def test_rows_have_different_names() -> None:
+    names = [row.name for row in ROWS]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_there_are_rows() -> None:
+    assert len(ROWS) > 20

@@ -1,0 +1,219 @@
+"""Registered ops, rows of the op table and documented public functions are the same things."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+import tinytensor.ops
+from tests import op_table
+from tests.helpers.layouts import layouts_of, prepared, tensors
+from tests.op_table import FAMILIES, ROWS, Row
+from tests.op_table.row import FLOATS, as_tuple
+from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.views import ViewOp
+from tinytensor.op import registry
+
+# What no row can call or compare, and who tests it instead.
+RANDOM = "no reference for its numbers: tests/ops/test_random_ops.py"
+ELSEWHERE = {
+    "alias": "a second name for a value, inside the derivatives of fused ops",
+    "transfer": "moves between devices: tests/ops/test_on_device.py",
+    **dict.fromkeys(["bernoulli", "multinomial", "normal", "permutation", "randint", "uniform"], RANDOM),
+}
+NO_ROW = {
+    "allclose": "gives a Python bool: tests/ops/test_elementwise.py",
+    "rand": RANDOM,
+    "randn": RANDOM,
+    **{name: why for name, why in ELSEWHERE.items() if why == RANDOM},
+}
+
+SECTIONS = ("Args", "Returns", "Example")
+
+
+def report(problems: list[str]) -> None:
+    assert not problems, "\n" + "\n".join(problems)
+
+
+def own_ops() -> list[str]:
+    """Ops of the engine; tests may register more."""
+    return sorted(name for name, op in registry.items() if op.__module__.startswith("tinytensor."))
+
+
+def families() -> list[Any]:
+    """All modules of ops."""
+    names = [m.name for m in pkgutil.iter_modules(tinytensor.ops.__path__)]
+    return [importlib.import_module(f"tinytensor.ops.{name}") for name in names]
+
+
+def functions() -> Iterator[tuple[str, FunctionType]]:
+    """Public functions that modules of ops define, with the module's name."""
+    for module in families():
+        for name, thing in vars(module).items():
+            here = isinstance(thing, FunctionType) and thing.__module__ == module.__name__
+            if here and not name.startswith("_"):
+                yield module.__name__, thing
+
+
+def exported() -> set[Callable[..., Any]]:
+    """What `tt` offers, and the methods of tensors."""
+    offered = [
+        inspect.unwrap(f) if isinstance(f := getattr(tt, name), FunctionType) else f for name in tt.__all__
+    ]
+    methods = [getattr(tt.Tensor, name, None) for name in dir(tt.Tensor)]
+    methods += [m.fget for m in methods if isinstance(m, property)]
+    return {f for f in offered + methods if isinstance(f, FunctionType)}
+
+
+def headings(function: Callable[..., Any]) -> set[str]:
+    return set(re.findall(r"^(\w[\w ]*):", inspect.cleandoc(function.__doc__ or ""), re.MULTILINE))
+
+
+def test_a_row_of_a_missing_function_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op_table, "rows", lambda: tt.no_such_function)
+    with pytest.raises(ImportError, match="has no attribute 'no_such_function'"):
+        _ = op_table.ROWS
+
+
+def test_every_op_has_a_row() -> None:
+    covered = {op for row in ROWS for op in row.ops or ()}
+    report(
+        [
+            f"op {name}: no row of tests/op_table lists it in `ops`"
+            for name in own_ops()
+            if name not in covered and name not in ELSEWHERE
+        ]
+    )
+
+
+def test_every_op_of_a_row_exists() -> None:
+    report([f"row {row.name}: no op {op!r}" for row in ROWS for op in row.ops or () if op not in registry])
+
+
+def test_exceptions_are_needed() -> None:
+    covered = {op for row in ROWS for op in row.ops or ()}
+    report([f"ELSEWHERE: no op {name}" for name in ELSEWHERE if name not in registry])
+    report([f"ELSEWHERE: a row lists {name}, take it out" for name in ELSEWHERE if name in covered])
+    named = {row.function for row in ROWS}
+    report(
+        [
+            f"NO_ROW: {name} has a row or does not exist"
+            for name in NO_ROW
+            if name in named or not hasattr(tt, name)
+        ]
+    )
+
+
+def test_every_row_calls_a_public_function() -> None:
+    report(
+        [
+            f"row {row.name}: neither tt.{row.function} nor a method of Tensor"
+            for row in ROWS
+            if row.function not in tt.__all__
+            and not hasattr(tt.Tensor, row.function)
+            and not hasattr(tt.Tensor, f"__{row.function}__")
+        ]
+    )
+
+
+def test_every_public_function_has_a_row() -> None:
+    named = {row.function for row in ROWS}
+    offered = [f for name in tt.__all__ if isinstance(f := getattr(tt, name), FunctionType)]
+    report(
+        [
+            f"{f.__module__}.{f.__name__}: no row of tests/op_table has this name"
+            for f in offered
+            if f.__module__.startswith("tinytensor.ops.")
+            and f.__name__ not in named
+            and f.__name__ not in NO_ROW
+        ]
+    )
+
+
+def test_documented_functions_are_exported() -> None:
+    """A function of an ops module with a full docstring is meant for users."""
+    offered = exported()
+    report(
+        [
+            f"{module}.{f.__name__} is documented like a public function: export it, or make it a method"
+            for module, f in functions()
+            if "Args" in headings(f) and "Tensor" in str(f.__annotations__.get("return")) and f not in offered
+        ]
+    )
+
+
+def test_exported_functions_have_all_sections() -> None:
+    public = {getattr(tt, name) for name in tt.__all__ if isinstance(getattr(tt, name), FunctionType)}
+    report(
+        [
+            f"{module}.{f.__name__}: the docstring has no {', no '.join(missing)}"
+            for module, f in functions()
+            if f in public and (missing := [s for s in SECTIONS if s not in headings(f)])
+        ]
+    )
+
+
+def test_every_family_of_rows_belongs_to_ops() -> None:
+    report([f"tests/op_table/{name}.py has no rows" for name in FAMILIES if not rows_of(name)])
+
+
+def rows_of(family: str) -> list[Row]:
+    return list(importlib.import_module(f"tests.op_table.{family}").ROWS)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Collects the names of the ops that run: their cpu, host, ufunc, layout or backward is called."""
+    names: set[str] = set()
+
+    def counted(name: str, function: Callable[..., Any]) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            names.add(name)
+            return function(*args, **kwargs)
+
+        return staticmethod(call)
+
+    for name in own_ops():
+        op = registry[name]
+        forward = "ufunc" if issubclass(op, Elementwise) else "layout" if issubclass(op, ViewOp) else "cpu"
+        for part in (forward, "host", "backward"):
+            if getattr(op, part, None) is not None:
+                monkeypatch.setattr(op, part, counted(name, getattr(op, part)))
+    return names
+
+
+def run_to_second_order(row: Row) -> None:
+    """Forward in every layout, and where the row is differentiable backward twice."""
+    for layout in layouts_of(row):
+        row.call(*tensors(row, prepared(row, row.dtypes[-1], layout), row.dtypes[-1], layout))
+    dtype = row.dtypes[0]
+    inputs = tensors(row, row.sample(dtype), dtype, "packed")
+    if row.grad and dtype in FLOATS:
+        for i in row.differentiable():
+            inputs[i].requires_grad_()
+    outputs = [y for y in as_tuple(row.call(*inputs)) if y.requires_grad]
+    if not outputs:
+        return
+    leaves = [x for x in inputs if x.requires_grad]
+    starts = [tt.tensor(np.ones(y.shape), dtype=y.dtype, requires_grad=True) for y in outputs]
+    first = tt.grad(outputs, leaves, starts, create_graph=True, allow_unused=True)
+    again = [g for g in first if g is not None and g.requires_grad]
+    if again and row.second:
+        ones = [tt.ones(*g.shape, dtype=g.dtype) for g in again]
+        tt.grad(again, [*leaves, *starts], ones, allow_unused=True)
+
+
+def test_rows_exercise_the_ops_that_they_list(ran: set[str]) -> None:
+    problems = []
+    for row in ROWS:
+        ran.clear()
+        run_to_second_order(row)
+        problems += [f"row {row.name}: op {op} did not run" for op in row.ops or () if op not in ran]
+    report(problems)

@@ -1,0 +1,193 @@
+"""Kernels that follow one another without Python: which calls become so, and what happens in between."""
+
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tinytensor.runtime.cpu import chain
+from tinytensor.runtime.cpu import kernels as host_kernels
+from tinytensor.runtime.cpu.chain import Step, run_and_chain
+from tinytensor.runtime.cpu.kernels import HostKernels, watched
+
+TEXT = """
+#include "array.h"
+HOST_KERNEL bool affine(Array y, Array x, bool negative, int step, Index more, double factor) {
+    if (!dense<float>(y, x) || !x || x.data<float>()[0] < 0) return false;
+    for (Index i = 0; i < y.size(); i++)
+        y.data<float>()[i] = x.data<float>()[i] * (negative ? -factor : factor) + step + more;
+    return true;
+}
+HOST_KERNEL bool total(Array y, Array x, Arrays more) {
+    y.data<float>()[0] = x.data<float>()[0] + more[0].data<float>()[0];
+    return true;
+}
+"""
+
+
+@pytest.fixture
+def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
+    monkeypatch.setattr(host_kernels, "kernel_path", lambda stem, ending: tmp_path / f"{stem}{ending}")
+    (tmp_path / "sample.cpp").write_text(TEXT)
+    return HostKernels("sample")
+
+
+@pytest.fixture
+def python_calls() -> list[int]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    mode, who = tt.config.host_kernels, tt.config.matmul
+    tt.config.host_kernels = "auto"
+    yield
+    tt.config.host_kernels, tt.config.matmul = mode, who
+
+
+def test_a_chain_calls_kernels_with_their_arguments(kernels: HostKernels, python_calls: list[int]) -> None:
+    x, y, z = np.arange(5, dtype=np.float32), np.zeros(5, np.float32), np.zeros(5, np.float32)
+    w = np.zeros(5, np.float32)
+
+    def first() -> None:
+        python_calls.append(1)
+        if not kernels.affine(y, x, False, -3, 1 << 33, 0.5):
+            y[:] = 7
+
+    def second() -> None:
+        python_calls.append(2)
+        kernels.affine(z, y, True, 3, -5, 2.0)
+
+    def third() -> None:
+        python_calls.append(3)
+        w[:] = z + 1
+
+    again = run_and_chain([Step(first, (y, x)), Step(second, (z, y)), Step(third, None)])
+    assert len(again) == 2
+    for run in (1, 2):
+        x += run
+        gc.collect()
+        for function in again:
+            function()
+        half = (x * 0.5 - 3 + (1 << 33)).astype(np.float32)
+        np.testing.assert_array_equal(y, half)
+        np.testing.assert_array_equal(z, (half * -2.0 + 3 - 5).astype(np.float32))
+        np.testing.assert_array_equal(w, z + 1)
+    assert python_calls == [1, 2, 3, 3, 3]
+    x[0] = -1  # now the first kernel leaves its work to NumPy, the second does not
+    for function in again:
+        function()
+    assert python_calls == [1, 2, 3, 3, 3, 1, 3]
+    assert (y == 7).all()
+    assert (z == -16).all()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda k, y, x: k.affine(y, x.copy(), False, 0, 0, 1.0),  # a copy would be as old as the first run
+        lambda k, y, x: k.affine(y, y, False, 0, 0, 1.0),  # x was looked at in another way
+        lambda k, y, x: k.affine(y, -1 - x, False, 0, 0, 1.0),  # it did nothing
+        lambda k, y, x: k.total(y, x, [x]),
+        lambda k, y, x: [k.affine(y, x, False, 1, 0, 1.0), k.affine(y, x, False, 2, 0, 1.0)],
+        lambda k, y, x: np.add(y, x, out=y),
+    ],
+)
+def test_what_is_no_single_call_stays_python(
+    call: Callable[..., Any], kernels: HostKernels, python_calls: list[int]
+) -> None:
+    x, y = np.ones(5, np.float32), np.zeros(5, np.float32)
+
+    def run() -> None:
+        python_calls.append(1)
+        call(kernels, y, x)
+
+    (again,) = run_and_chain([Step(run, (y, x))])
+    again()
+    assert python_calls == [1, 1]
+
+
+def test_kernels_are_called_directly_again_afterwards(kernels: HostKernels) -> None:
+    x = np.ones(5, np.float32)
+    plain = kernels.affine
+    with watched() as calls:
+        assert kernels.affine is not plain
+        assert kernels.affine(x, x, False, 1, 2, 3.0) is True
+        assert [(c.arguments, c.filled) for c in calls] == [((x, x, False, 1, 2, 3.0), True)]
+    assert kernels.affine is plain
+    with pytest.raises(KeyError), watched():
+        raise KeyError
+    assert kernels.affine is plain
+
+
+def replayed(fn: Callable[[], tt.Tensor]) -> tuple[tt.CapturedGraph, list[int]]:
+    """A graph that was replayed once, and how many kernels its chains have."""
+    lengths: list[int] = []
+    real = chain._chain
+    with tt.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "_chain", lambda calls, runs: lengths.append(len(calls)) or real(calls, runs))
+        graph = tt.capture(fn, device="cpu", warmup=0)
+        graph.replay()
+    return graph, lengths
+
+
+def test_a_step_of_a_model_is_one_chain() -> None:
+    tt.config.matmul = "own"  # products as small as these are left to NumPy otherwise
+    x, w, b, table = tt.ones(1, 8), tt.ones(8, 8), tt.ones(8), tt.ones(5, 8)
+    ids = tt.tensor([2])
+
+    def step() -> tt.Tensor:
+        h = tt.embedding(table, ids) + x
+        h = h + tt.linear(tt.layer_norm(h, b, b), w, b)
+        return tt.softmax(tt.linear_gelu(h, w, b) * x)
+
+    graph, lengths = replayed(step)
+    assert lengths == [8]
+    x.copy_(tt.arange(8.0))
+    table[3] = 5.0
+    ids.copy_(3)
+    with tt.no_grad():
+        assert graph.replay().tolist() == step().tolist()
+
+
+def test_an_index_out_of_range_is_an_error_of_that_replay() -> None:
+    table, ids = tt.arange(8.0).reshape(4, 2), tt.tensor([0, 3])
+    graph, lengths = replayed(lambda: tt.embedding(table, ids) + tt.ones(2, 2))
+    assert lengths
+    ids.copy_(4)
+    with pytest.raises(tt.IndexRangeError, match="is 4"):
+        graph.replay()
+    ids.copy_(1)
+    assert graph.replay().tolist() == [[3.0, 4.0]] * 2
+
+
+def test_indices_of_other_dtypes_are_read_at_each_replay() -> None:
+    table, ids = tt.arange(8.0).reshape(4, 2), tt.tensor([0, 3], dtype=tt.int32)
+    graph, lengths = replayed(lambda: tt.embedding(table, ids))
+    assert not lengths
+    ids.copy_(1)
+    assert graph.replay().tolist() == [[2.0, 3.0]] * 2
+
+
+@pytest.mark.parametrize("who", ["own", "vendor", "auto"])
+def test_who_multiplies_changes_nothing(who: Any) -> None:
+    tt.config.matmul = who
+    x, w, b = tt.ones(3, 4), tt.ones(4, 5), tt.ones(5)
+    graph, _ = replayed(lambda: tt.linear_gelu(x, w, b))
+    x.copy_(2.0)
+    with tt.no_grad():
+        assert graph.replay().tolist() == tt.linear_gelu(x, w, b).tolist()
+
+
+def test_without_kernels_of_the_host() -> None:
+    tt.config.host_kernels = "off"
+    x, w, b = tt.ones(3, 4), tt.ones(4, 5), tt.ones(5)
+    graph, lengths = replayed(lambda: tt.linear_gelu(x, w, b))
+    assert not lengths
+    x.copy_(2.0)
+    with tt.no_grad():
+        assert graph.replay().tolist() == tt.linear_gelu(x, w, b).tolist()

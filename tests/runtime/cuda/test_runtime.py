@@ -1,0 +1,318 @@
+"""The runtime of a GPU, over a CuPy that pretends (fake_cupy.py) and, where there is one, on a GPU."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers import cupy_fixtures
+from tests.helpers.cupy_fixtures import get, install, needs_nvrtc, put
+from tests.helpers.fake_cupy import MEMORY, CUDARuntimeError, FakeCupy
+from tinytensor.device import as_device
+from tinytensor.dispatch import launch
+from tinytensor.dtypes import float32, int32
+from tinytensor.errors import AllocationError, DeviceError, KernelError
+from tinytensor.runtime import _runtimes as runtimes
+from tinytensor.runtime.base import Runtime
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.runtime import CupyRuntime, device_count
+
+cupy, pretended = cupy_fixtures.cupy, cupy_fixtures.pretended  # fixtures
+runtime, source = cupy_fixtures.runtime, cupy_fixtures.source
+
+
+# ---- is there a GPU ----------------------------------------------------------------------------------------
+
+
+def test_the_runtime_is_what_the_protocol_says(pretended: CupyRuntime) -> None:
+    typed: Runtime = pretended
+    assert typed.architecture == 90
+    assert typed.multiprocessors == 132
+    assert repr(pretended) == "CupyRuntime(cuda, sm_90, 132 multiprocessors)"
+
+
+def test_without_cupy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match=r"CuPy cannot be imported[\s\S]*\[gpu13\][\s\S]*emulated"):
+        CupyRuntime(as_device("cuda"))
+
+
+def test_without_a_driver_or_gpu_the_error_points_to_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(gpus=()), monkeypatch)
+    with pytest.raises(DeviceError, match=r"no NVIDIA driver or GPU found[\s\S]*emulated") as raised:
+        device_count()
+    assert "cudaError" in raised.value.why
+    fake.driver_version = 0
+    with pytest.raises(DeviceError) as raised:
+        CupyRuntime(as_device("cuda"))
+    assert raised.value.why == "there is no NVIDIA driver on this machine"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "why"),
+    [
+        (("90",), "cuda:1", "this machine has 1 GPU, counted from 0"),
+        (("90", "86"), "cuda:2", "this machine has 2 GPUs, counted from 0"),
+        (("70",), "cuda", "the kernels need 7.5 (Turing, 2018) or newer"),
+    ],
+)
+def test_a_gpu_that_is_absent_or_too_old(
+    gpus: tuple[str, ...], name: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(FakeCupy(gpus=gpus), monkeypatch)
+    with pytest.raises(DeviceError) as raised:
+        CupyRuntime(as_device(name))
+    assert raised.value.why == why
+
+
+@pytest.mark.parametrize("wrong", ["13.6.0", "hip"])
+def test_a_cupy_that_cannot_be_used(wrong: str, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+    if wrong == "hip":
+        cupy.runtime.is_hip = True
+    else:
+        monkeypatch.setattr(cupy, "__version__", wrong)
+    with pytest.raises(DeviceError, match="CuPy 14 or newer, made for CUDA"):
+        device_count()
+
+
+# ---- memory and copies -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 1000, (4 << 20) - 1, (4 << 20) + 1, (12 << 20) + 5])
+def test_copies_go_there_and_back(runtime: CupyRuntime, n: int) -> None:
+    data = np.random.default_rng(0).integers(0, 255, n, np.uint8)
+    buffer = put(runtime, data)
+    assert np.array_equal(get(runtime, buffer, data), data)
+    assert runtime.statistics.copy_in_bytes == runtime.statistics.copy_out_bytes == n
+
+
+def test_the_source_of_a_copy_may_be_overwritten_at_once(runtime: CupyRuntime) -> None:
+    data = np.arange(3_000_000, dtype=np.float32)
+    expected = data.copy()
+    buffer = put(runtime, data)  # the stream is lazy: nothing has moved yet
+    data.fill(0)
+    other = put(runtime, data)
+    assert np.array_equal(get(runtime, buffer, expected), expected)
+    assert not get(runtime, other, data).any()
+
+
+def test_copies_and_memset_follow_each_other(runtime: CupyRuntime) -> None:
+    data = np.arange(64, dtype=np.uint8)
+    a, b = put(runtime, data), runtime.alloc(64)
+    runtime.copy(b.ptr, a.ptr, 64)
+    runtime.memset(a.ptr, 7, 32)
+    assert np.array_equal(get(runtime, b, data), data)
+    assert get(runtime, a, data)[:34].tolist() == [7] * 32 + [32, 33]
+
+
+def test_arrays_without_axes_are_copied(runtime: CupyRuntime) -> None:
+    buffer = put(runtime, np.array(2.5))
+    assert get(runtime, buffer, np.array(0.0)) == 2.5
+
+
+def test_blocks_are_used_again(runtime: CupyRuntime) -> None:
+    first = runtime.alloc(5000)
+    ptr = first.ptr
+    runtime.returned.append(first)
+    del first
+    assert runtime.alloc(5100).ptr == ptr
+    assert runtime.statistics.reused_calls == 1
+    assert runtime.statistics.fresh_calls == 1
+
+
+def test_free_blocks_are_given_back_before_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(capacity=4 << 20), monkeypatch)
+    pretended = CupyRuntime(as_device("cuda"))
+    pretended.returned.append(pretended.alloc(3 << 20))
+    kept = pretended.alloc(2 << 20)  # another size class: only fits once the first block is gone
+    assert sum(fake.freed) == 3 << 20
+    with pytest.raises(AllocationError) as raised:
+        pretended.alloc(4 << 20)
+    assert raised.value.what == "allocation on cuda: 4,194,304 bytes are not to be had"
+    assert raised.value.why.startswith(
+        "2,097,152 bytes are in use (peak 3,145,728; 2 blocks were fetched, 0 used"
+    )
+    assert raised.value.why.endswith("2,097,152 of the 4,194,304 bytes of the GPU are free")
+    assert kept.nbytes == 2 << 20
+
+
+def test_memory_may_run_out_without_a_pool_of_cupy(
+    pretended: CupyRuntime, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(nbytes: int) -> None:
+        raise CUDARuntimeError(status)
+
+    monkeypatch.setattr(cupy.cuda, "alloc", none_left)
+    status = MEMORY
+    with pytest.raises(AllocationError, match="512 bytes are not to be had"):
+        pretended.alloc(1)
+    status = 700
+    with pytest.raises(KernelError, match="IllegalAddress"):
+        pretended.alloc(1)
+
+
+def test_release_gives_cupy_its_memory_back(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    pretended.returned.extend([pretended.alloc(512), pretended.alloc(1024)])
+    assert pretended.settle().cached == 1536
+    assert pretended.release() == 1536
+    assert sorted(cupy.freed) == [512, 1024]
+
+
+# ---- kernels -----------------------------------------------------------------------------------------------
+
+
+@needs_nvrtc
+def test_arguments_arrive_as_the_kernel_declares_them(runtime: CupyRuntime, source: Path) -> None:
+    x = np.arange(1000, dtype=np.float32)
+    a, y = put(runtime, x), runtime.alloc(x.nbytes)
+    scale = runtime.kernel(source, "scale", float32)
+    pair = np.array([(0.5, 4)], np.dtype([("a", "f8"), ("b", "i4")], align=True)).tobytes()
+    scale(3, 64, (y, a, 2, 1000, np.True_, pair))  # 2 for a float: Python's int is not C's
+    assert np.array_equal(get(runtime, y, x), x * 2 + 2)
+    assert scale.name == "scale<float>"
+    assert runtime.statistics.launch_calls == 1
+
+
+@needs_nvrtc
+def test_instances_compiled_together_are_there(pretended: CupyRuntime, source: Path, cupy: FakeCupy) -> None:
+    pretended.kernel(source, "fill", together=[("scale", (float32,)), ("scale", (int32,))])
+    compiled = dict(cupy.compiled)
+    pretended.kernel(source, "scale", int32)
+    assert cupy.compiled == compiled
+    assert {instance for _, instance, _ in compiled.values()} == {"fill", "scale<float>", "scale<int>"}
+
+
+@needs_nvrtc
+def test_sizes_of_a_launch(pretended: CupyRuntime, source: Path, cupy: FakeCupy) -> None:
+    y = pretended.alloc(4 * 64)
+    fill = pretended.kernel(source, "fill")
+    fill((2, 1), 32, (y, 5), shared=32)
+    fill(1, (8, 1, 1), (y, 6), shared=60_000)  # more than 48 KB must be asked for
+    fill(1, 8, (y, 7), shared=50_000)  # and is asked for once
+    assert cupy.launches == [
+        ("fill", (2, 1, 1, 32, 1, 1), 32),
+        ("fill", (1, 1, 1, 8, 1, 1), 60_000),
+        ("fill", (1, 1, 1, 8, 1, 1), 50_000),
+    ]
+    assert cupy.granted == [60_000]
+    assert get(pretended, y, np.zeros(64, np.int32)).tolist() == [7] * 8 + [5] * 56
+
+
+@needs_nvrtc
+def test_errors_of_a_launch_name_kernel_grid_and_block(
+    pretended: CupyRuntime, source: Path, cupy: FakeCupy
+) -> None:
+    fill = pretended.kernel(source, "fill")
+    y = pretended.alloc(64)
+    cupy.refuse_launch = 701
+    with pytest.raises(KernelError) as raised:
+        fill((4, 70_000), 2048, (y, 1))
+    assert raised.value.what == ("fill: cuda refuses grid (4, 70000), block 2048, 0 bytes of shared memory")
+    assert "registers per thread" in raised.value.why
+    assert 'device="checked"' in raised.value.fix
+    with pytest.raises(KernelError, match=r"fill: 300,000 bytes of dynamic shared memory are not to be had"):
+        fill(1, 32, (y, 1), shared=300_000)
+    with pytest.raises(KernelError, match=r"fill: 1 arguments for 2 parameters"):
+        fill(1, 32, (y,))
+
+
+@needs_nvrtc
+def test_a_kernel_that_fails_later_is_among_those_named(
+    pretended: CupyRuntime, source: Path, cupy: FakeCupy
+) -> None:
+    fill = pretended.kernel(source, "fill")
+    fill(1, 32, (0, 1), shared=32)  # address 0
+    with pytest.raises(KernelError) as raised:
+        pretended.synchronize()
+    assert raised.value.what == "cuda: cudaErrorIllegalAddress"
+    assert raised.value.why.endswith("the last ones were fill (grid 1, block 32)")
+    assert 'device="checked"' in raised.value.fix
+    cupy.refuse_launch = 700
+    with pytest.raises(KernelError, match=r"started before has failed"):
+        fill(1, 32, (0, 1), shared=32)
+
+
+@needs_nvrtc
+def test_a_driver_that_cannot_load_the_code(
+    pretended: CupyRuntime, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvrtc, "target_for", lambda architecture: "compute_90")  # the fake loads no PTX
+    with pytest.raises(KernelError, match=r"does not load the code for compute_90[\s\S]*update the driver"):
+        pretended.kernel(source, "fill")
+
+
+@needs_nvrtc
+def test_a_kernel_that_is_not_there(runtime: CupyRuntime, source: Path) -> None:
+    with pytest.raises(
+        KernelError, match=r"kernel sacle: scale.cu has no kernel of this name[\s\S]*fill, scale"
+    ):
+        runtime.kernel(source, "sacle", float32)
+
+
+@needs_nvrtc
+def test_structs_of_another_size_are_refused(runtime: CupyRuntime, source: Path) -> None:
+    scale = runtime.kernel(source, "scale", float32)
+    with pytest.raises(KernelError, match=r"structs of \(12,\) bytes were given, the kernel has \(16,\)"):
+        scale(1, 32, (0, 0, 1.0, 0, False, bytes(12)))
+
+
+@needs_nvrtc
+def test_threads_launch_the_same_kernel(runtime: CupyRuntime, source: Path) -> None:
+    fill = runtime.kernel(source, "fill")
+    buffers = [runtime.alloc(4 * 32) for _ in range(8)]
+
+    def work(value: int) -> None:
+        for _ in range(50):
+            fill(1, 32, (buffers[value], value), shared=32)
+
+    threads = [threading.Thread(target=work, args=(value,)) for value in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for value, buffer in enumerate(buffers):
+        assert get(runtime, buffer, np.zeros(32, np.int32)).tolist() == [value] * 32
+
+
+# ---- tensors -----------------------------------------------------------------------------------------------
+
+
+@needs_nvrtc
+def test_tensors_compute_on_it(
+    pretended: CupyRuntime, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(runtimes, as_device("cuda"), pretended)
+    monkeypatch.setattr(launch, "_launches", {})
+    x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(4, 6)
+    t = tt.tensor(x.tolist(), device="cuda")
+    y = (t[:, ::2].T * 2.0 + 1.0).exp()
+    assert y.device == tt.Device("cuda")
+    np.testing.assert_allclose(y.to("cpu").numpy(), np.exp(x[:, ::2].T * 2 + 1), rtol=1e-6)
+    assert {name.partition("<")[0] for name, *_ in cupy.launches} == {
+        "elementwise_contiguous",
+        "elementwise_strided",
+    }
+
+
+# ---- the pretended CuPy ------------------------------------------------------------------------------------
+
+
+def test_the_real_cupy_has_what_the_pretended_one_has() -> None:
+    real = pytest.importorskip("cupy")
+
+    def compare(ours: SimpleNamespace, theirs: Any, where: str) -> None:
+        for name, value in vars(ours).items():
+            found = getattr(theirs, name)  # AttributeError: CuPy does not have it
+            if isinstance(value, SimpleNamespace):
+                compare(value, found, f"{where}.{name}")
+            elif isinstance(value, int) and name != "is_hip":
+                assert found == value, f"{where}.{name}"
+
+    compare(FakeCupy().cuda, real.cuda, "cupy.cuda")

@@ -1,0 +1,216 @@
+"""Streams, events, captured graphs and shared memory of a GPU, over a CuPy that pretends and on a GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.helpers import cupy_fixtures
+from tests.helpers.cupy_fixtures import Array, get, install, needs_nvrtc, put
+from tests.helpers.fake_cupy import FakeCupy
+from tinytensor.device import as_device
+from tinytensor.dtypes import float32
+from tinytensor.errors import DeviceError, DTypeError, KernelError
+from tinytensor.runtime.base import Buffer
+from tinytensor.runtime.cuda.runtime import CupyRuntime
+
+cupy, pretended = cupy_fixtures.cupy, cupy_fixtures.pretended  # fixtures
+runtime, source = cupy_fixtures.runtime, cupy_fixtures.source
+
+
+# ---- streams -----------------------------------------------------------------------------------------------
+
+
+def test_events_mark_what_was_queued(pretended: CupyRuntime) -> None:
+    buffer = pretended.alloc(16)
+    first = pretended.event()
+    pretended.memset(buffer.ptr, 1, 16)
+    last = pretended.event()
+    pretended.memset(buffer.ptr, 2, 16)
+    last.wait()
+    region = (ctypes.c_ubyte * 16).from_address(buffer.ptr)
+    assert list(region) == [1] * 16  # the second memset still waits
+    assert last.seconds_since(first) == 0.0025
+
+
+def test_another_stream_is_ordered_with_our_own(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    data = np.arange(100, dtype=np.uint8)
+    a, b = put(pretended, data), pretended.alloc(100)
+    main = pretended.stream
+    with pretended.using(cupy.cuda.Stream(False, True)):
+        assert pretended.stream is not main
+        pretended.copy(b.ptr, a.ptr, 100)  # after copy_in, which the main stream has not done yet
+        own = pretended.alloc(100)
+    pretended.memset(a.ptr, 0, 100)
+    assert np.array_equal(get(pretended, b, data), data)
+    pretended.returned.append(own)
+    assert pretended.alloc(100).ptr != own.ptr  # it is free for its own stream alone
+
+
+def test_gpus_copy_from_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(FakeCupy(gpus=("90", "86")), monkeypatch)
+    one, two = CupyRuntime(as_device("cuda:0")), CupyRuntime(as_device("cuda:1"))
+    assert (one.architecture, two.architecture) == (90, 86)
+    data = np.arange(5000, dtype=np.int32)
+    a, b = put(one, data), two.alloc(data.nbytes)
+    two.copy_from(b.ptr, one, a.ptr, data.nbytes)
+    one.memset(a.ptr, 0, data.nbytes)  # must wait until the copy has read
+    one.synchronize()
+    assert np.array_equal(get(two, b, data), data)
+    assert fake.here.device == 0  # the thread's own choice is kept
+
+
+# ---- graphs ------------------------------------------------------------------------------------------------
+
+
+@needs_nvrtc
+def test_a_graph_repeats_work_in_its_own_memory(pretended: CupyRuntime, source: Path) -> None:
+    fill = pretended.kernel(source, "fill")
+    out = put(pretended, np.zeros(32, np.int32))
+    before = pretended.alloc(128)
+    launches = pretended.statistics.launch_calls
+    with pretended.capture() as graph:
+        scratch = pretended.alloc(128)
+        fill(1, 32, (scratch, 9), shared=32)
+        pretended.copy(out.ptr, scratch.ptr, 128)
+        pretended.returned.append(scratch)
+        again = pretended.alloc(100)
+        assert again.ptr == scratch.ptr  # within the graph memory is used again
+        pretended.returned.extend([again, before])
+    assert graph.launches == 1
+    assert graph.arena.nbytes == 512
+    assert pretended.statistics.launch_calls == launches
+    assert not get(pretended, out, np.zeros(32, np.int32)).any()  # nothing ran
+    eager = [pretended.alloc(128) for _ in range(3)]
+    assert not {scratch.ptr, before.ptr} & {buffer.ptr for buffer in eager}  # the graph keeps both
+    graph.launch()
+    graph.launch()
+    assert get(pretended, out, np.zeros(32, np.int32)).tolist() == [9] * 32
+    assert pretended.statistics.launch_calls == launches + 2
+    del graph
+    gc.collect()
+    assert {pretended.alloc(128).ptr, pretended.alloc(128).ptr} == {scratch.ptr, before.ptr}
+
+
+@needs_nvrtc
+def test_what_cannot_be_replayed_is_refused_by_name(runtime: CupyRuntime, source: Path) -> None:
+    buffer = runtime.alloc(64)
+    data = np.zeros(64, np.uint8)
+    refused = {
+        "reading on the host": lambda: runtime.copy_out(data, buffer.ptr),
+        "waiting for the device": runtime.synchronize,
+        "loading the kernel fill": lambda: runtime.kernel(source, "fill"),
+    }
+    with runtime.capture():
+        for what, call in refused.items():
+            with pytest.raises(DeviceError, match=f"cuda: {what} is not possible while a graph is captured"):
+                call()
+    runtime.synchronize()
+
+
+def test_what_a_graph_copies_from_the_host_is_a_constant(runtime: CupyRuntime) -> None:
+    data = np.arange(100, dtype=np.int32)
+    out = runtime.alloc(data.nbytes)
+    with runtime.capture() as graph:
+        scratch = runtime.alloc(data.nbytes)
+        runtime.copy_in(scratch.ptr, data)
+        runtime.copy(out.ptr, scratch.ptr, data.nbytes)
+        runtime.memset(scratch.ptr, 0, data.nbytes)
+    expected = data.copy()
+    data.fill(0)
+    for _ in range(2):
+        runtime.memset(out.ptr, 0, data.nbytes)
+        graph.launch()
+        assert np.array_equal(get(runtime, out, data), expected)
+    runtime.memset(out.ptr, 0, data.nbytes)
+    graph.launch()
+    del graph
+    gc.collect()
+    runtime.alloc(8)  # waits for the last replay, which still reads the constant
+    assert np.array_equal(get(runtime, out, data), expected)
+
+
+def test_a_broken_capture_leaves_the_runtime_whole(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    lent: list[Buffer] = []
+
+    def work() -> None:
+        with pretended.capture():
+            lent.append(pretended.alloc(64))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    ptr = lent[0].ptr
+    pretended.returned.append(lent.pop())
+    gc.collect()
+    assert pretended.alloc(64).ptr == ptr
+    cupy.broken_capture = True
+    with pytest.raises(KernelError, match="cudaError900"), pretended.capture():
+        pass
+    pretended.synchronize()
+
+
+def test_a_graph_is_launched_after_its_block(runtime: CupyRuntime) -> None:
+    with runtime.capture() as graph, pytest.raises(DeviceError, match="it was not captured"):
+        graph.launch()
+    graph.launch()
+
+
+# ---- other libraries ---------------------------------------------------------------------------------------
+
+
+class Shared:
+    """An array of CuPy, as far as `borrow` reads it."""
+
+    def __init__(self, array: Array, device: int = 0) -> None:
+        self.array, self.shape, self.strides, self.dtype = array, array.shape, array.strides, array.dtype
+        self.size, self.device = array.size, SimpleNamespace(id=device)
+        self.data = SimpleNamespace(ptr=array.ctypes.data)
+
+    def __dlpack__(self) -> None:
+        """Only asked for."""
+
+
+def test_memory_of_others_is_read_where_it_lies(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    base = np.arange(60, dtype=np.float32).reshape(5, 12)
+    array = Shared(base[::-1, 2:8:3])
+    found = pretended.borrow(array)
+    assert (found.dtype, found.shape, found.strides) == (float32, (5, 2), (-12, 3))
+    # Read back by hand: the buffer begins at the lowest address, `offset` is the first element.
+    nbytes = found.buffer.nbytes
+    flat = np.frombuffer(ctypes.string_at(found.buffer.ptr, nbytes), np.float32)
+    read = [[flat[found.offset - 12 * i + 3 * j] for j in range(2)] for i in range(5)]
+    assert read == base[::-1, 2:8:3].tolist()
+    assert found.buffer.owner is array
+    pretended.returned.append(found.buffer)
+    assert pretended.settle().live == 0  # not ours: dropped, not pooled
+
+
+@pytest.mark.parametrize(
+    ("obj", "error", "message"),
+    [
+        (object(), DeviceError, "object has no memory on a GPU to share"),
+        (Shared(np.zeros(3), device=1), DeviceError, "its memory is on cuda:1, not on cuda"),
+        (Shared(np.zeros(3, np.complex64)), DTypeError, "complex64"),
+        (Shared(np.zeros(4, "f4,i1")["f0"]), DTypeError, r"strides of \(5,\) bytes"),
+    ],
+)
+def test_memory_that_cannot_be_shared(
+    obj: object, error: type[Exception], message: str, pretended: CupyRuntime
+) -> None:
+    with pytest.raises(error, match=message):
+        pretended.borrow(obj)
+
+
+def test_memory_is_lent_as_an_array_of_cupy(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+    buffer = pretended.alloc(4 * 12)
+    array = pretended.lend(buffer, float32, (2, 3), (4, 1), 5)
+    assert array.shape == (2, 3)
+    assert array.strides == (16, 4)
+    assert array.pointer.ptr == buffer.ptr + 20
+    assert array.pointer.mem.owner is buffer

@@ -1,0 +1,247 @@
+"""autocast: which ops run in which dtype, what reaches the parameters; GradScaler."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.models.gpt import GPT
+from tests.op_table.row import rounded
+from tinytensor.op import registry
+from tinytensor.optim import SGD, GradScaler
+from tinytensor.transforms.autocast import NARROW, WIDE
+
+COMPOSED = {"mse_loss", "bce_with_logits", "convolution"}  # of ordinary ops
+
+
+def drawn(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_the_lists_name_ops() -> None:
+    assert registry.keys() >= (NARROW | WIDE) - COMPOSED
+    assert not NARROW & WIDE
+
+
+@pytest.mark.parametrize("dtype", [tt.bfloat16, tt.float16], ids=str)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x @ x.mT,
+        lambda x: tt.linear(x, x.mT),
+        lambda x: tt.linear_gelu(x, x.mT),
+        lambda x: tt.einsum("ij,kj->ik", x, x),
+        lambda x: tt.scaled_dot_product_attention(*[x.reshape(1, 1, 4, 6)] * 3),
+        lambda x: tt.causal_self_attention(x.reshape(1, 4, 6), 2),
+        lambda x: tt.causal_self_attention(x.reshape(1, 4, 6), 2, dropout=0.5),
+        lambda x: tt.conv1d(x.reshape(1, 4, 6), tt.ones(3, 4, 2)),
+    ],
+)
+def test_products_are_narrow(call: Callable[[tt.Tensor], tt.Tensor], dtype: tt.DType) -> None:
+    x = tt.tensor(drawn(4, 6))
+    assert call(x).dtype is tt.float32
+    with tt.autocast(dtype):
+        assert call(x).dtype is dtype
+        assert call(x.astype(tt.float64)).dtype is tt.float64
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        tt.softmax, tt.log_softmax, tt.logsumexp, tt.sum, tt.mean, tt.prod, tt.norm, tt.exp, tt.expm1,
+        lambda x: tt.log(abs(x)), lambda x: x**3, tt.softplus, tt.tan, tt.sinh, tt.cosh, tt.rsqrt,
+        lambda x: tt.cumulative_sum(x, axis=0), lambda x: tt.layer_norm(x, tt.ones(6)),
+        lambda x: tt.rms_norm(x, tt.ones(6)), lambda x: tt.cross_entropy(x, tt.zeros(4, dtype=tt.int64)),
+        lambda x: tt.nll_loss(x, tt.zeros(4, dtype=tt.int64)), lambda x: tt.mse_loss(x, x * 2.0),
+        lambda x: tt.bce_with_logits(x, tt.relu(x)),
+    ],
+)  # fmt: skip
+def test_sums_and_losses_are_wide(call: Callable[[tt.Tensor], tt.Tensor]) -> None:
+    x = tt.tensor(drawn(4, 6)).astype(tt.bfloat16)
+    with tt.autocast(tt.bfloat16):
+        y = call(x)
+    assert y.dtype is tt.float32
+    np.testing.assert_array_equal(y.numpy(), call(x.astype(tt.float32)).numpy())
+
+
+@pytest.mark.parametrize("call", [tt.relu, tt.tanh, lambda x: x + x, lambda x: x.T, tt.gelu])
+def test_others_keep_their_dtype(call: Callable[[tt.Tensor], tt.Tensor]) -> None:
+    with tt.autocast(tt.bfloat16):
+        assert call(tt.ones(2, 3)).dtype is tt.float32
+        assert call(tt.ones(2, 3, dtype=tt.bfloat16)).dtype is tt.bfloat16
+        assert (tt.ones(2, dtype=tt.bfloat16) + tt.ones(2)).dtype is tt.float32
+
+
+def test_values_and_gradients_are_those_of_rounded_factors() -> None:
+    x, w, b = (tt.tensor(drawn(*s, seed=i), requires_grad=True) for i, s in enumerate([(5, 7), (7, 3), (3,)]))
+    with tt.autocast(tt.bfloat16):
+        y = tt.linear(x, w, b)
+        loss = (y * tt.tensor(drawn(5, 3, seed=9))).sum()
+    loss.backward()
+    exact = [rounded(tt.tensor(t.detach().numpy()).astype(tt.bfloat16).astype(tt.float64).numpy(), "bfloat16")
+             for t in (x, w, b)]  # fmt: skip
+    np.testing.assert_allclose(
+        y.astype(tt.float64).detach().numpy(), exact[0] @ exact[1] + exact[2], rtol=2**-8, atol=2**-8
+    )
+    assert {t.grad.dtype for t in (x, w, b) if t.grad is not None} == {tt.float32}
+    g = drawn(5, 3, seed=9).astype(np.float64)
+    for t, expected in ((x, g @ exact[1].T), (w, exact[0].T @ g), (b, g.sum(0))):
+        assert t.grad is not None
+        np.testing.assert_allclose(t.grad.numpy(), expected, rtol=0.02, atol=0.03)
+
+
+def test_a_parameter_is_rounded_once() -> None:
+    w = tt.tensor(drawn(3, 3), requires_grad=True)
+    with tt.autocast(tt.bfloat16):
+        with tt.no_grad():
+            assert not (w @ w).requires_grad
+        x = tt.linear(tt.linear(tt.ones(1, 3), w), w)
+        first, second = _casts(x)
+        assert first is second
+        with tt.no_grad():
+            w.copy_(tt.zeros(3, 3))
+        assert tt.linear(tt.ones(1, 3), w).tolist() == [[0.0, 0.0, 0.0]]
+    with tt.autocast(tt.bfloat16, cache=False):
+        x = tt.linear(tt.linear(tt.ones(1, 3), w), w)
+        first, second = _casts(x)
+        assert first is not second
+
+
+def _casts(x: tt.Tensor) -> list[Any]:
+    """The nodes that rounded the two weights behind x."""
+    last = x._edge
+    assert last is not None
+    before = last.parents[0]
+    return [last.parents[1], before.parents[1]]
+
+
+def test_nested_switched_off_decorated_and_in_threads() -> None:
+    x = tt.ones(2, 2)
+    with tt.autocast(tt.float16):
+        with tt.autocast(enabled=False):
+            assert not tt.is_autocast_enabled()
+            assert (x @ x).dtype is tt.float32
+        with tt.autocast(tt.bfloat16):
+            assert (x @ x).dtype is tt.bfloat16
+        assert (x @ x).dtype is tt.float16
+        seen: list[tt.DType] = []
+        thread = threading.Thread(target=lambda: seen.append((x @ x).dtype))
+        thread.start()
+        thread.join()
+        assert seen == [tt.float32]
+    assert tt.autocast(tt.float16)(lambda: (x @ x).dtype)() is tt.float16
+    assert not tt.is_autocast_enabled()
+    with pytest.raises(tt.DTypeError, match="16-bit floats"):
+        tt.autocast(tt.float64)
+
+
+def test_backward_inside_changes_nothing() -> None:
+    w = tt.tensor(drawn(3, 3), requires_grad=True)
+    loss = (w @ w).sum()
+    loss.backward(retain_graph=True)
+    assert w.grad is not None
+    outside = w.grad.numpy().copy()
+    w.grad = None
+    with tt.autocast(tt.bfloat16):
+        loss.backward()
+    np.testing.assert_array_equal(w.grad.numpy(), outside)
+
+
+def test_a_checkpoint_runs_again_in_the_same_precision() -> None:
+    found = []
+    for how in (lambda f, x: f(x), tt.checkpoint):
+        layer = tt.nn.Linear(6, 6, generator=tt.Generator(3))
+        x = tt.tensor(drawn(4, 6))
+        with tt.autocast(tt.bfloat16):
+            y = how(lambda z, layer=layer: tt.tanh(layer(layer(z))), x)
+        (y * y).sum().backward()
+        assert layer.weight.grad is not None
+        found.append(layer.weight.grad.numpy())
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_gpt_learns_as_in_float32(device: str) -> None:
+    """16-bit products change the loss of each of ten steps by less than a hundredth."""
+    config = GPTConfig(vocab_size=31, block_size=16, n_layer=1, n_head=2, n_embd=32)
+    tokens = tt.tensor(np.random.default_rng(0).integers(0, 31, (4, 17))).to(device)
+    losses = []
+    for dtype in (None, tt.bfloat16, tt.float16):
+        tt.manual_seed(1)
+        model = GPT(config).to(device)
+        optimizer = tt.optim.AdamW(model.parameters(), lr=1e-2)
+        scaler = GradScaler(enabled=dtype is tt.float16)
+        run = []
+        for _ in range(10):
+            with tt.autocast(dtype or tt.bfloat16, enabled=dtype is not None):
+                loss = model.loss(tokens[:, :-1], tokens[:, 1:])
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            assert scaler.step(optimizer)
+            scaler.update()
+            run.append(loss.item())
+        losses.append(run)
+    assert losses[0][-1] < losses[0][0] - 0.5
+    np.testing.assert_allclose(losses[1], losses[0], atol=2e-2)
+    np.testing.assert_allclose(losses[2], losses[0], atol=1e-2)
+
+
+# ---- GradScaler --------------------------------------------------------------------------------------------
+
+
+def test_small_gradients_survive_float16() -> None:
+    x = tt.full((1, 4), 1e-5)
+    for scaler, wanted in ((GradScaler(enabled=False), 0.0), (GradScaler(), 1e-9)):
+        w = tt.zeros(4, 2, requires_grad=True)
+        with tt.autocast(tt.float16):
+            y = x @ w
+        scaler.scale(y.astype(tt.float32).sum() * 1e-4).backward()
+        scaler.unscale_(SGD([w], lr=1.0)) if scaler.enabled else None
+        assert w.grad is not None
+        np.testing.assert_allclose(w.grad.numpy(), wanted, rtol=0.05)
+
+
+def test_an_overflow_skips_the_step_and_lowers_the_factor() -> None:
+    w = tt.ones(2, requires_grad=True)
+    optimizer, scaler = SGD([w], lr=1.0), GradScaler(8.0, growth_interval=2)
+    for bad in (float("inf"), float("nan")):
+        scaler.scale((w * bad).sum()).backward()
+        assert not scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    assert w.tolist() == [1.0, 1.0]
+    assert scaler.get_scale() == 2.0
+    for wanted in (2.0, 4.0, 4.0, 8.0):
+        scaler.scale(w.sum()).backward()
+        assert scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        assert scaler.get_scale() == wanted
+    assert w.tolist() == [-3.0, -3.0]
+
+
+def test_the_factor_is_saved() -> None:
+    w = tt.ones(2, requires_grad=True)
+    a, b = GradScaler(4.0, growth_interval=3), GradScaler(growth_interval=3)
+    a.scale(w.sum()).backward()
+    a.step(SGD([w], lr=1.0))
+    a.update()
+    b.load_state_dict(a.state_dict())
+    assert b.state_dict() == {"scale": 4.0, "good_steps": 1}
+
+
+def test_wrong_use_of_the_scaler() -> None:
+    w = tt.ones(2, requires_grad=True)
+    optimizer, scaler = SGD([w], lr=1.0), GradScaler()
+    with pytest.raises(tt.GradError, match="no gradients were looked at"):
+        scaler.update()
+    scaler.scale(w.sum()).backward()
+    scaler.unscale_(optimizer)
+    with pytest.raises(tt.GradError, match="unscaled already"):
+        scaler.unscale_(optimizer)
+    with pytest.raises(tt.ArgumentError, match=r"growth_factor=0\.5"):
+        GradScaler(growth_factor=0.5)

@@ -1,0 +1,236 @@
+"""Captured work of the CPU: replays of every op equal calls bit for bit, and what is refused."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.layouts import prepared, tensors
+from tests.op_table import ROWS, Row
+from tests.op_table.row import as_tuple
+from tinytensor.errors import DeviceError
+
+# Rows whose results have sizes that depend on data, or which read numbers of theirs on the host.
+REFUSED = {
+    "getitem": "masks",
+    "setitem": "masks",
+    "nonzero": "the size depends on data",
+    "repeat": "a tensor of counts is read",
+    **dict.fromkeys(["unique", "unique_all", "unique_counts", "unique_inverse", "unique_values"], "sizes"),
+    "dropout": "replays would draw the same numbers",
+    "adamw_hyper": "writes into a row of Python's numbers",
+    **dict.fromkeys(["adamw_step", "scale_all_", "zero_all_"], "kernels that write many tensors"),
+}
+
+
+class Refused(Exception):
+    """A capture said no."""
+
+
+def replayed(fn: Callable[[], Any]) -> tt.CapturedGraph:
+    with tt.no_grad():
+        return tt.capture(fn, device="cpu", warmup=0)
+
+
+def same(a: Any, b: Any) -> bool:
+    a, b = (x.detach().astype("float32") if x.dtype.narrow else x.detach() for x in (a, b))
+    return bool(np.array_equal(a.numpy(), b.numpy(), equal_nan=a.dtype.is_inexact))
+
+
+def check(row: Row, dtype: str, layout: str) -> None:
+    """Capture a call, change its inputs, and compare a replay with a call."""
+    inputs, one = tensors(row, prepared(row, dtype, layout), dtype, layout), tt.ones(1)
+    try:
+        graph = replayed(lambda: (one + 1.0, row.call(*inputs))[1])  # views alone would compute nothing
+    except DeviceError as error:
+        raise Refused from error
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        for x, drawn in zip(inputs, row.inputs, strict=True):
+            if x.size and not x.layout.overlaps():
+                x.copy_(tt.tensor(drawn.sample(rng, dtype), dtype=x.dtype))
+        with tt.no_grad():
+            expected = as_tuple(row.call(*inputs))
+        found = as_tuple(graph.replay())
+        assert [x.shape for x in found] == [x.shape for x in expected]
+        assert all(same(x, y) for x, y in zip(found, expected, strict=True))
+
+
+CASES = [(row, "auto") for row in ROWS] + [(row, "off") for row in ROWS if row.has_host_kernel()]
+
+
+@pytest.mark.parametrize(("row", "mode"), CASES, ids=lambda part: getattr(part, "name", part))
+def test_replays_equal_calls(row: Row, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tt.config, "host_kernels", mode)
+    dtypes = {row.dtypes[0], *{"float32", "bfloat16", "int64", "bool"}.intersection(row.dtypes)}
+    for dtype in sorted(dtypes):
+        for layout in ("packed", "mixed"):
+            if row.function in REFUSED:
+                with suppress(Refused):
+                    check(row, dtype, layout)
+            else:
+                check(row, dtype, layout)
+
+
+def test_a_step_that_writes_goes_on() -> None:
+    """Programs of views and writes, in float32 (the short roads) and in 16 bits."""
+    for dtype in ("float32", "float64", "bfloat16", "int64"):
+        outcomes = []
+        for captured in (False, True):
+            x, total = tt.ones(3, 4, dtype=dtype), tt.zeros(4, dtype=dtype)
+
+            def step(x: tt.Tensor = x, total: tt.Tensor = total) -> tt.Tensor:
+                fresh = tt.full((4,), 2, dtype=total.dtype)
+                fresh += x[1]
+                total += fresh
+                total[1:3] = 3
+                total[3] = total[2] + x.sum()
+                x[:, ::2] *= 2
+                x[0].copy_(total)
+                x -= tt.ones(4, dtype=x.dtype)
+                return total * 2 - fresh
+
+            graph = replayed(step) if captured else None
+            found = [(graph.replay() if graph else step()).tolist() for _ in range(3)]
+            outcomes.append((found, x.tolist(), total.tolist()))
+        assert outcomes[0] == outcomes[1], dtype
+
+
+def test_nothing_is_computed_while_it_is_captured() -> None:
+    x = tt.ones(5000)
+    graph = replayed(lambda: x.add_(1.0).sum())
+    assert x[0].item() == 1.0
+    assert graph.replay().item() == 10_000.0
+    assert graph.replay().item() == 15_000.0
+    assert graph.launches == 2
+
+
+def test_memory_of_a_graph_is_its_own() -> None:
+    x = tt.ones(10_000)
+    graph = replayed(lambda: (x * 2.0).relu() + 1.0)
+    others = [tt.full((10_000,), float(i)) for i in range(8)]
+    assert graph.replay().tolist() == [3.0] * 10_000
+    assert [o[0].item() for o in others] == [float(i) for i in range(8)]
+
+
+def test_small_results_sums_and_products() -> None:
+    """What has short roads of its own outside of a capture."""
+    a, b = tt.ones(2, 3), tt.ones(3, 2)
+    graph = replayed(lambda: (a @ b, a.sum(), a.mean(-1), -a, a + 1, 2 * a, a > 0.5, tt.exp(a)))
+    a.copy_(tt.tensor([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]]))
+    expected = (a @ b, a.sum(), a.mean(-1), -a, a + 1, 2 * a, a > 0.5, tt.exp(a))
+    assert [x.tolist() for x in graph.replay()] == [x.tolist() for x in expected]
+
+
+def test_large_operands_that_lie_across() -> None:
+    a = tt.arange(90_000.0).reshape(300, 300)
+    graph = replayed(lambda: (a.T * 2.0 + 1.0, a.T + tt.ones(300, 1, dtype=tt.float64)))
+    a.add_(0.5)
+    expected = a.numpy().T
+    for y, wanted in zip(graph.replay(), (expected * 2 + 1, expected + np.float64(1)), strict=True):
+        assert y.numpy().tobytes() == wanted.tobytes()
+
+
+def test_a_prologue_runs_before_each_replay() -> None:
+    x, seen = tt.zeros(1), []
+
+    def step() -> tt.Tensor:
+        tt.before_replay(lambda: (seen.append(1), x.copy_(len(seen))))
+        return x * 10.0
+
+    graph = replayed(step)
+    assert not seen
+    assert [graph.replay().item() for _ in range(3)] == [10.0, 20.0, 30.0]
+
+
+def test_other_threads_compute_as_always() -> None:
+    x, found = tt.ones(3), []
+
+    def step() -> tt.Tensor:
+        other = threading.Thread(target=lambda: found.append((x + 1.0).tolist()))
+        other.start()
+        other.join()
+        return x * 3.0
+
+    graph = replayed(step)
+    assert found == [[2.0] * 3]
+    assert graph.replay().tolist() == [3.0] * 3
+
+
+def test_without_a_device_it_is_where_the_function_works() -> None:
+    x, y = tt.ones(2), tt.ones(2, device="emulated")
+    with tt.no_grad():
+        assert str(tt.capture(lambda: x + 1.0, warmup=1).device) == "cpu"
+        assert str(tt.capture(lambda: y + 1.0, warmup=1).device) == "emulated"
+
+
+def test_casting_in_a_captured_step() -> None:
+    x, w = tt.ones(2, 3), tt.ones(3, 2)
+    with tt.autocast(tt.bfloat16):
+        graph = replayed(lambda: tt.linear(x, w) + 1.0)
+    w.copy_(2.0)
+    assert graph.replay().tolist() == [[7.0, 7.0]] * 2
+
+
+def constant_then_write() -> tt.Tensor:
+    fresh = tt.tensor([1.0, 2.0])
+    fresh += 1.0
+    return fresh
+
+
+X = tt.ones(4)
+W = tt.ones(4, requires_grad=True)
+HYPER = tt.adamw_hyper(lr=0.1, step=1)
+
+
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [
+        (lambda: X.sum().item(), "reading a result"),
+        (lambda: bool((X > 0).all()), "reading a result"),
+        (lambda: (X + 1).tolist(), "reading a result"),
+        (lambda: (X + 1).numpy(), "numpy"),
+        (lambda: np.asarray(X), "numpy"),
+        (lambda: np.from_dlpack(X), "numpy"),
+        (lambda: X[X > 0], "depends on data"),
+        (lambda: tt.nonzero(X), "depends on data"),
+        (lambda: X.to("emulated"), "a copy to a device"),
+        (lambda: tt.dropout(X, 0.5), "random"),
+        (lambda: tt.rand(3), "random"),
+        (lambda: tt.scale_all_([tt.ones(2)], 2.0), "the write of scale_all_"),
+        (lambda: tt.adamw_step([X], [X], [X], [X], HYPER), "a step of an optimizer"),
+        (lambda: X.storage.bump("something unknown"), "the write of something unknown"),
+        (constant_then_write, "made from numbers of Python"),
+        (lambda: tt.capture(lambda: X + 1, device="cpu", warmup=0), "capturing"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused(fn: Any, words: str) -> None:
+    generator = tt.default_generator.get_state()
+    with pytest.raises(DeviceError, match=words):
+        replayed(fn)
+    assert (X + 1.0).tolist() == [2.0] * 4, "the engine works as before"
+    assert tt.default_generator.get_state() == generator
+
+
+def test_history_is_refused() -> None:
+    with pytest.raises(DeviceError, match="history"):
+        tt.capture(lambda: W * 2.0, device="cpu", warmup=0)
+    with pytest.raises(DeviceError, match="computed nothing"):
+        replayed(lambda: X.T)
+    with pytest.raises(tt.ArgumentError, match="warmup"):
+        tt.capture(lambda: X + 1.0, warmup=0)
+
+
+def test_a_graph_that_failed_cannot_be_replayed() -> None:
+    def step() -> None:
+        graphs.append(X + 1.0)
+        raise KeyError("within")
+
+    graphs: list[Any] = []
+    with pytest.raises(KeyError, match="within"):
+        replayed(step)
+    assert (X * 2.0).tolist() == [2.0] * 4

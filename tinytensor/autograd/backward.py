@@ -1,0 +1,417 @@
+"""The backward pass: from the roots of a graph to the gradients of its leaves, and what forward saved for it.
+
+Knows no op by name and no array library; `graph.py` says what nodes and edges are.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinytensor.argument_errors import AUTOGRAD, missing
+from tinytensor.autograd.graph import (
+    Algebra,
+    Edge,
+    Needs,
+    Node,
+    Output,
+    count_edges,
+    extra_of,
+    key_of,
+    leads_to,
+    node_of,
+)
+from tinytensor.autograd.hooks import Grads, replaced_all, run_tensor_hooks
+from tinytensor.autograd.modes import grad_enabled, in_backward
+from tinytensor.errors import GradError
+
+if TYPE_CHECKING:
+    from tinytensor.storage import Storage
+    from tinytensor.tensor import Tensor
+
+__all__ = [
+    "Algebra",
+    "Grads",
+    "Needs",
+    "Node",
+    "Output",
+    "Saved",
+    "extra_of",
+    "fetch_all",
+    "follow",
+    "retain",
+    "run",
+]
+
+Root = tuple[Edge, "Tensor"]
+FREED: Any = object()
+_ONE: Needs = (True,)
+
+
+class Pass:
+    """One backward pass over the graph behind `roots`.
+
+    Gradients wait in `grads` (by edge) until all consumers of an edge have given theirs; then the edge's node
+    runs and they are dropped. The order is a topological one, kept iteratively: a chain of 100,000 ops is
+    fine.
+    """
+
+    __slots__ = (
+        "complete",
+        "count",
+        "create",
+        "found",
+        "good",
+        "grads",
+        "keep",
+        "kept",
+        "keys",
+        "leaves",
+        "owned",
+        "retain",
+        "shown",
+        "waiting",
+    )
+
+    def __init__(
+        self, roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
+    ) -> None:
+        starts = [n for n in (node_of(e) for e, _ in roots) if n is not None]
+        self.count, self.waiting = count_edges(starts)
+        self.keys = None if wanted is None else {key_of(e) for e in wanted}
+        self.good = None if self.keys is None else leads_to(starts, self.count, self.keys)
+        self.retain, self.create = retain, create
+        self.shown = False  # whether code of the user saw gradients, and may hold NumPy arrays on them
+        self.grads: dict[Any, Tensor] = {}
+        self.leaves: dict[int, Tensor] = {}
+        self.keep: dict[int, Tensor] = {}  # the leaf tensors behind the ids in `leaves`
+        self.owned: set[Any] = set()  # keys whose gradient is a sum that this pass made: safe to add into
+        self.kept: list[tuple[Tensor, Tensor]] = []  # results that retain their gradient, and it
+        self.found: dict[Any, Tensor | None] = {}
+        if wanted is not None:
+            self.waiting.clear()  # this pass touches no .grad
+        self.complete: list[Tensor] = []  # leaves that wait for no further contribution, to be accumulated
+        for edge, grad in roots:
+            self.give(edge, grad)
+
+    def give(self, edge: Edge, grad: Tensor) -> None:
+        """Add a contribution to the gradient of an edge: a new sum first, into that sum from then on."""
+        kind = type(edge)
+        key: Any
+        if kind is Node:
+            key, box = edge, self.grads
+        elif kind is Output:
+            key, box = (edge.node, edge.index), self.grads
+        else:
+            key, box = id(edge), self.leaves
+            self.keep.setdefault(key, edge)
+        old = box.get(key)
+        if old is None:
+            box[key] = grad
+        elif self.create:
+            box[key] = Algebra.add(old, grad)
+        elif key in self.owned:
+            Algebra.add_into(old, grad)
+        else:
+            box[key] = Algebra.add(old, grad)
+            self.owned.add(key)
+
+    def run(self) -> None:
+        """Visit every node once all its consumers were visited."""
+        count, grads = self.count, self.grads
+        ready = [n for n in count if count[n] == 0]
+        while ready:
+            node = ready.pop()
+            back = self.visit(node)
+            for at, p in enumerate(node.parents):
+                if p is not None:
+                    g = None if back is None else back[at]
+                    if type(p) is Node:  # the common case, without a call
+                        if g is not None:
+                            if p in grads:
+                                self.give(p, g)
+                            else:
+                                grads[p] = g
+                        left = count[p] = count[p] - 1
+                        if not left:
+                            ready.append(p)
+                    else:
+                        if g is not None:
+                            self.give(p, g)
+                        if type(p) is Output:
+                            left = count[p.node] = count[p.node] - 1
+                            if not left:
+                                ready.append(p.node)
+                        elif id(p) in self.waiting:
+                            self._count_down(p)
+            back = g = None  # what is accumulated now is held by nobody else
+            while self.complete:
+                self._accumulate((id(self.complete.pop()),))
+
+    def _count_down(self, leaf: Tensor) -> None:
+        """One contribution fewer to wait for; there may have been none in it."""
+        left = self.waiting[id(leaf)] = self.waiting[id(leaf)] - 1
+        if not left:
+            del self.waiting[id(leaf)]
+            if id(leaf) in self.leaves:
+                self.complete.append(leaf)
+
+    def visit(self, node: Node) -> Sequence[Tensor | None] | None:
+        """Gradients of the node's inputs, or None where nothing flows."""
+        grads = self.grads
+        out: Grads
+        if node.outs is None:
+            g = grads.pop(node, None)
+            self.owned.discard(node)
+            out = (g,)
+            flows = g is not None
+            g = None
+        else:
+            out = tuple([grads.pop((node, i), None) for i in range(len(node.outs))])
+            flows = any([g is not None for g in out])
+        extra = node.extra
+        if flows and extra is not None:
+            self.shown = True
+            for before in tuple(extra.before):
+                out = replaced_all("register_prehook", out, before(out))
+            for ref, index in extra.retained:
+                self._keep(ref(), out[index])
+        if self.keys is not None:
+            self._note(node, out)
+        if not flows or (self.good is not None and node not in self.good):
+            return None
+        needs = self._needs(node)
+        saved = Saved(node) if node.saved else None
+        params = node.params
+        back: Sequence[Tensor | None]
+        back = (
+            node.op.backward(out, saved, needs, **params) if params else node.op.backward(out, saved, needs)
+        )
+        if not self.retain and node.saved:
+            node.saved = FREED
+        if Algebra.check is not None:
+            Algebra.check(node, out, back)
+        if extra is not None:
+            for after in tuple(extra.after):
+                back = replaced_all("register_hook", tuple(back), after(tuple(back), out))
+        specs = node.specs
+        out = ()
+        if specs is None:
+            return back if all(needs) else [g if n else None for g, n in zip(back, needs, strict=True)]
+        return [
+            None if g is None or not n else g if s is None else Algebra.fit(g, *s)
+            for g, s, n in zip(back, specs, needs, strict=True)
+        ]
+
+    def _keep(self, t: Tensor | None, grad: Tensor | None) -> None:
+        """The gradient of a result that retains it: never the gradient itself."""
+        if t is not None and grad is not None:
+            self.kept.append((t, Algebra.clone(grad)))
+
+    def _note(self, node: Node, out: Grads) -> None:
+        """File the gradients that the caller asked for."""
+        keys = self.keys or ()
+        if node.outs is None:
+            if node in keys:
+                self.found[node] = out[0]
+            return
+        for i, g in enumerate(out):
+            if (node, i) in keys:
+                self.found[node, i] = g
+
+    def _needs(self, node: Node) -> Needs:
+        """Which inputs want a gradient in this pass."""
+        parents, keys, good = node.parents, self.keys, self.good
+        if keys is None or good is None:
+            if len(parents) == 1:
+                return _ONE
+            return tuple([p is not None for p in parents])
+        return tuple([p is not None and (key_of(p) in keys or node_of(p) in good) for p in parents])
+
+    def result(self, wanted: Sequence[Edge]) -> list[Tensor | None]:
+        """The gradients asked for, in order; None where no path led there."""
+        for key, g in self.leaves.items():
+            self.found[key] = run_tensor_hooks(self.keep[key]._hooks, g)
+        return [self.found.get(key_of(e)) for e in wanted]
+
+    def accumulate(self) -> None:
+        """Add the leaves' gradients to their `.grad`, now that nothing on the way has raised."""
+        self._accumulate(tuple(self.leaves))
+        for t, g in self.kept:
+            t._grad = g if t._grad is None else Algebra.add(t._grad, g)
+
+    def _accumulate(self, keys: Sequence[int]) -> None:
+        """Add the gradients of some leaves, all or none, and tell those who wait for them."""
+        leaves, keep = self.leaves, self.keep
+        keys = [key for key in keys if keep[key]._requires]
+        for key in keys:
+            if keep[key]._hooks:
+                leaves[key] = run_tensor_hooks(keep[key]._hooks, leaves[key])
+        copy = self.create or self.shown
+        with _accumulating:  # code of the user has run; what else may raise comes before the first change
+            sums = [_sum(keep[key], leaves.pop(key), copy or bool(keep[key]._hooks)) for key in keys]
+            for leaf, grad, into in sums:
+                if into is None:
+                    leaf._grad = grad
+                else:
+                    Algebra.add_into(into, grad)
+        for key in keys:
+            if (hooks := keep[key]._hooks) is not None:
+                for hook in tuple(hooks.after):
+                    hook(keep[key])
+
+
+def run(
+    roots: Sequence[Root], *, wanted: Sequence[Edge] | None = None, retain: bool = False, create: bool = False
+) -> list[Tensor | None]:
+    """Run backward from (edge, gradient) pairs. With `wanted` (edges) return their gradients and touch no
+    `.grad`, else add to the leaves' `.grad`. `create` records the pass itself; `retain` keeps what forward
+    saved.
+    """
+    return in_backward(create, retain or create, _run, roots, wanted, retain or create, create)
+
+
+def _run(
+    roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
+) -> list[Tensor | None]:
+    work = Pass(roots, wanted, retain, create)
+    work.run()
+    if wanted is not None:
+        return work.result(wanted)
+    work.accumulate()
+    return []
+
+
+def retain(t: Tensor) -> None:
+    """Let each pass keep the gradient of t, a result, in `t.grad`; the node does not keep t alive."""
+    edge = t._edge
+    node = node_of(edge)
+    assert node is not None, "leaves keep theirs anyway"
+    kept = extra_of(node).retained
+    if not any([ref() is t for ref, _ in kept]):
+        kept.append((weakref.ref(t), edge.index if type(edge) is Output else 0))
+
+
+def follow(t: Tensor, old: Edge) -> None:
+    """t was written in place and left its edge for a new one: a wish to retain its gradient goes with it."""
+    node = node_of(old)
+    if node is None or node.extra is None or not node.extra.retained or node_of(t._edge) is None:
+        return
+    kept = node.extra.retained
+    stay = [entry for entry in kept if entry[0]() is not t]
+    if len(stay) != len(kept):
+        kept[:] = stay
+        retain(t)
+
+
+_accumulating = threading.RLock()  # passes of several threads may end in the same leaf
+
+
+def _sum(leaf: Tensor, grad: Tensor, copy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(leaf, gradient, None): what `leaf.grad` becomes; or as the third the tensor that it is added into. The
+    first gradient is taken over only if nobody else can reach its memory.
+    """
+    have = leaf._grad
+    if have is not None:
+        if grad_enabled() or have.layout.overlaps():
+            return leaf, Algebra.add(have, grad), None
+        return leaf, grad, have
+    mine = (
+        not copy
+        and sys.getrefcount(grad) <= _FRESH_TENSOR
+        and sys.getrefcount(grad.storage) <= _FRESH_STORAGE
+        and grad.layout.is_contiguous
+        and grad._base is None
+    )
+    return leaf, grad if mine else Algebra.clone(grad), None
+
+
+class _Probe:
+    """Stands in for a tensor while reference counts are measured."""
+
+    def __init__(self) -> None:
+        self.storage = object()
+
+
+def _measure_fresh() -> tuple[int, int]:
+    """How many references `_sum` sees to a gradient, and to its storage, that nobody else holds.
+    Measured through the same call shape, since the numbers differ between Python versions.
+    """
+
+    def inner(leaf: Any, grad: Any, copy: bool) -> tuple[int, int]:
+        return sys.getrefcount(grad), sys.getrefcount(grad.storage)
+
+    def outer() -> tuple[int, int]:
+        box = {0: _Probe()}
+        return inner(None, box.pop(0), False)
+
+    return outer()
+
+
+_FRESH_TENSOR, _FRESH_STORAGE = _measure_fresh()
+Record = tuple["Storage", Any, Any, int]
+
+
+class Saved:
+    """What forward kept, by name. Each access checks the version and attaches the edge again."""
+
+    __slots__ = ("_node",)
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        node = self._node
+        i = node.op.slots[name]
+        return _fetch(node, i, node.op.plan[i][0], name)
+
+
+def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...]:
+    """All that a node saved; `plan` says where each comes from, as in `Op.plan`, or None: no edge."""
+    if saved is None:
+        return ()
+    node = saved._node
+    return tuple([_fetch(node, i, where, f"saved_tensors[{i}]") for i, where in enumerate(plan)])
+
+
+def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
+    """The i-th saved value of a node, from input `where` or output `~where`, with its edge again."""
+    if node.saved is FREED:
+        raise GradError(
+            f"backward: the graph behind {node.name} was already used",
+            why="what forward saved is freed by backward()",
+            fix="pass retain_graph=True to the first backward(), or compute the loss again",
+        )
+    while not isinstance(node.saved, list):  # a checkpointed region (or one inside it): run it again
+        node.saved = node.saved.recompute()
+    record = node.saved[i]
+    if type(record) is not tuple:
+        return record  # a Python number, or None where the condition said that nobody would ask
+    edge: Edge
+    if where is None:
+        edge = None
+    elif where >= 0:
+        edge = node.parents[where]
+    elif node.outs is None:  # hidden outputs are caches, not functions of the inputs: no edge
+        edge = node if where == -1 else None
+    else:
+        edge = Output(node, ~where) if ~where < len(node.outs) else None
+    storage, seen = record[0], record[3]
+    if storage.version != seen:
+        by = getattr(storage, "last_op", "an in-place op")
+        ran = f"; {node.name} ran at {node.extra.trace}" if node.extra and node.extra.trace else ""
+        raise GradError(
+            f"backward: {name!r} of {node.name}, shape {record[1].shape}, was overwritten by {by}",
+            why=f"its memory is at version {storage.version}, backward needs version {seen}{ran}",
+            fix="clone the tensor before the in-place write, or use the operation that is not in place",
+        )
+    return Algebra.attach(record, edge)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):  # only for names that are not there
+        missing(__name__, AUTOGRAD, name)

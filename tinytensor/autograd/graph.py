@@ -1,0 +1,161 @@
+"""Nodes and edges: what forward records. Knows no op by name and no array library.
+
+An *edge* is where a gradient goes: a Node (its only visible output), an `Output(node, i)` of a node with
+several, or a leaf tensor, which is its own edge. Edges, not tensors, key the gradients of a pass, so a saved
+output that is re-attached and the result that the user holds share one gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinytensor.autograd.hooks import Extra, Grads, Removable
+
+if TYPE_CHECKING:
+    from tinytensor.dtypes import DType
+    from tinytensor.layout import Layout
+    from tinytensor.op import Op
+    from tinytensor.tensor import Tensor
+
+Needs = tuple[bool, ...]
+Edge = Any  # Node | Output | leaf Tensor; spelled out it would cost a cast at each use
+
+
+class Node:
+    """One recorded op.
+
+    Attributes:
+        op: the Op class.
+        parents: one edge (or None) per input.
+        saved: records of what backward needs, in the order of `op.saves`.
+        params: keyword arguments of the op, or None.
+        specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
+            it.
+        layout: of the visible output if there is one alone, else None.
+        outs: (shape, dtype) of the visible outputs if there are several (None for one not computed), else
+            None.
+        extra: hooks and the forward trace, or None.
+    """
+
+    __slots__ = ("__weakref__", "extra", "layout", "op", "outs", "params", "parents", "saved", "specs")
+
+    op: type[Op]
+    parents: tuple[Edge, ...]
+    saved: Any
+    params: dict[str, Any] | None
+    specs: Sequence[tuple[tuple[int, ...], DType] | None] | None
+    layout: Layout | None
+    outs: tuple[tuple[tuple[int, ...], DType] | None, ...] | None
+    extra: Extra | None
+
+    @property
+    def name(self) -> str:
+        """Name of the op."""
+        return self.op.name
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op.name}, {sum(p is not None for p in self.parents)} parents>"
+
+    def register_prehook(self, hook: Callable[[Grads], Grads | None]) -> Removable:
+        """Call `hook(grads)` before this node's backward; a tuple that it returns replaces the gradients."""
+        return Removable(extra_of(self).before, hook)
+
+    def register_hook(self, hook: Callable[[Grads, Grads], Grads | None]) -> Removable:
+        """Call `hook(input_grads, output_grads)` after this node's backward; a returned tuple replaces the
+        first.
+        """
+        return Removable(extra_of(self).after, hook)
+
+
+class Output:
+    """Edge to one output of a node with several."""
+
+    __slots__ = ("index", "node")
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node, self.index = node, index
+
+
+def extra_of(node: Node) -> Extra:
+    """The Extra of a node, made on first use."""
+    if node.extra is None:
+        node.extra = Extra()
+    return node.extra
+
+
+class Algebra:
+    """The few things that a backward pass must be able to do with gradients; ops provide them, once, at
+    import.
+    """
+
+    add: Callable[[Tensor, Tensor], Tensor]
+    add_into: Callable[[Tensor, Tensor], None]
+    fit: Callable[[Tensor, tuple[int, ...], DType], Tensor]
+    clone: Callable[[Tensor], Tensor]
+    attach: Callable[[Any, Edge], Tensor]
+    check: Callable[[Node, Grads, Sequence[Tensor | None]], None] | None = None  # set by anomaly mode
+
+
+def key_of(edge: Edge) -> Any:
+    """What gradients of this edge are filed under. Leaves go by id: == on tensors is elementwise."""
+    kind = type(edge)
+    return (edge.node, edge.index) if kind is Output else edge if kind is Node else id(edge)
+
+
+def node_of(edge: Edge) -> Node | None:
+    """The node behind an edge; None for a leaf and for no edge."""
+    kind = type(edge)
+    return edge.node if kind is Output else edge if kind is Node else None
+
+
+def count_edges(roots: Iterable[Node]) -> tuple[dict[Node, int], dict[int, int]]:
+    """Number of edges into each node that can be reached, and, by id, into each leaf that wants to know when
+    its gradient is complete.
+    """
+    count: dict[Node, int] = {}
+    waiting: dict[int, int] = {}
+    stack: list[Node] = []
+    for node in roots:
+        if node not in count:
+            count[node] = 0
+            stack.append(node)
+    while stack:
+        for p in stack.pop().parents:
+            if p is None:
+                continue
+            kind = type(p)
+            if kind is Output:
+                p = p.node
+            elif kind is not Node:
+                if p._hooks is not None and p._hooks.after:
+                    waiting[id(p)] = waiting.get(id(p), 0) + 1
+                continue
+            if p in count:
+                count[p] += 1
+            else:
+                count[p] = 1
+                stack.append(p)
+    return count, waiting
+
+
+def leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> set[Node]:
+    """Nodes from which one of the wanted edges can be reached."""
+    left, order = dict(count), []
+    ready = [n for n in dict.fromkeys(roots) if count[n] == 0]
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        for p in node.parents:
+            parent = node_of(p)
+            if parent is not None:
+                left[parent] -= 1
+                if not left[parent]:
+                    ready.append(parent)
+    good: set[Node] = set()
+    for node in reversed(order):
+        for p in node.parents:
+            if p is not None and (key_of(p) in keys or node_of(p) in good):
+                good.add(node)
+                break
+    return good

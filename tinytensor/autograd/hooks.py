@@ -1,0 +1,102 @@
+"""Hooks: functions of the user that see gradients on their way, and may replace them. Knows no op."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from tinytensor.errors import DeviceError, GradError
+
+Grads = tuple[Any, ...]  # Tensor | None each; spelled out, every op would have to assert
+
+
+class Removable:
+    """Handle of a hook: `remove()`, or use it as a context manager."""
+
+    def __init__(self, hooks: list[Any], hook: Callable[..., Any]) -> None:
+        self._hooks, self._entry = hooks, partial(hook)  # an object of its own: a hook may be there twice
+        hooks.append(self._entry)
+
+    def remove(self) -> None:
+        """Take the hook out; calling it twice is fine."""
+        self._hooks[:] = [h for h in self._hooks if h is not self._entry]
+
+    def __enter__(self) -> Removable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class LeafHooks(list[Callable[[Any], Any]]):
+    """Hooks of a leaf: those that see the gradient of a pass, and those that are called after it was added.
+
+    Attributes:
+        after: called with the leaf as soon as its `.grad` has all that a pass brings.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after: list[Callable[[Any], None]] = []
+
+
+class Extra:
+    """What few nodes have: hooks, results that retain their gradient, where forward ran (anomaly mode)."""
+
+    __slots__ = ("after", "before", "retained", "trace")
+
+    def __init__(self) -> None:
+        self.before: list[Callable[[Grads], Grads | None]] = []
+        self.after: list[Callable[[Grads, Grads], Grads | None]] = []
+        self.retained: list[tuple[weakref.ref[Any], int]] = []  # tensors and their output index
+        self.trace: str = ""
+
+
+def run_tensor_hooks(hooks: Sequence[Callable[[Any], Any]] | None, grad: Any) -> Any:
+    """The gradient after a tensor's hooks, in the order in which they were registered."""
+    for hook in tuple(hooks or ()):
+        grad = replaced("register_hook", grad, hook(grad))
+    return grad
+
+
+def replaced(what: str, grad: Any, new: Any) -> Any:
+    """What a hook made of a gradient: the same if it returned None, else a tensor of its shape and dtype."""
+    if new is None or new is grad:
+        return grad
+    if type(new) is not type(grad):
+        raise GradError(
+            f"{what}: the hook returned a {type(new).__name__}",
+            why="a hook returns a tensor that replaces the gradient, or None to leave it",
+            fix="return tt.asarray(…), or nothing",
+        )
+    if new.shape != grad.shape or new.dtype is not grad.dtype:
+        raise GradError(
+            f"{what}: the hook returned shape {new.shape}, dtype {new.dtype}",
+            why=f"it replaces a gradient of shape {grad.shape}, dtype {grad.dtype}",
+            fix="return a tensor of the same shape and dtype",
+        )
+    if new.device is not grad.device:
+        raise DeviceError(
+            f"{what}: the hook returned a tensor of shape {new.shape} on {new.device}",
+            why=f"it replaces a gradient on {grad.device}",
+            fix=f"return grad.to({str(grad.device)!r})",
+        )
+    return new
+
+
+def replaced_all(what: str, grads: Grads, new: Any) -> Grads:
+    """What a node's hook made of its gradients; a None in the tuple it returns stops that gradient."""
+    if new is None:
+        return grads
+    if not isinstance(new, tuple) or len(new) != len(grads):
+        got = f"{len(new)} gradients" if isinstance(new, tuple) else f"a {type(new).__name__}"
+        raise GradError(
+            f"{what}: the hook returned {got}",
+            why=f"it replaces a tuple of {len(grads)}",
+            fix="return a tuple with a tensor or None for each, or nothing",
+        )
+    return tuple(
+        [n if n is None or g is None else replaced(what, g, n) for g, n in zip(grads, new, strict=True)]
+    )

@@ -1,0 +1,18 @@
+"""Your own CUDA kernels on tensors, streams, and the checker: `tt.cuda`."""
+
+from tinytensor.cuda.streams import Stream, copy_async, pinned
+from tinytensor.cuda.user_kernels import Kernel, check, is_available, kernel, pointer, synchronize
+from tinytensor.runtime.checked.report import CheckReport
+
+__all__ = [
+    "CheckReport",
+    "Kernel",
+    "Stream",
+    "check",
+    "copy_async",
+    "is_available",
+    "kernel",
+    "pinned",
+    "pointer",
+    "synchronize",
+]

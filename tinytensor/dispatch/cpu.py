@@ -1,0 +1,169 @@
+"""How ops run on the CPU: now, or, while a graph is captured, at each of its replays.
+
+The twin of `launching.py`, which does it on devices. Knows nothing of gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinytensor.config import config
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.transfer import arr, widened
+from tinytensor.dtypes import float16
+from tinytensor.op import Op
+from tinytensor.runtime.cpu.graph import HostGraph
+from tinytensor.runtime.cpu.memory import check_writeable, copy_into, dtype_of, narrow, silent
+from tinytensor.storage import alloc
+
+
+def run(
+    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
+) -> None:
+    """Fill the outputs by the op's kernel of the host or its NumPy code, in float32 where they are 16-bit
+    floats. `arrays` are the inputs as `given`.
+    """
+    if op.host_bf16 is not None and any([x is not None and x.storage.dtype.narrow for x in ins]):
+        if _ran_as_stored(op, outs, ins, arrays, params):
+            return
+        arrays = [_wide(op, x) for x in ins]
+    if op.writes:
+        _check_writes(op, ins)
+    places: list[Any] = []
+    narrowed = False
+    for t in outs:
+        if t is None:
+            places.append(None)
+        elif t.storage.dtype.narrow and not op.raw:
+            narrowed = True
+            places.append(np.empty(t.layout.shape, np.float32))
+        else:
+            places.append(arr(t) if t._array is None else t._array)
+    if config.debug:
+        _poison(op, places, arrays)
+    run_plain(op, places, arrays, params)
+    if narrowed:
+        for t, place in zip(outs, places):
+            if t is not None and t.storage.dtype.narrow:
+                if copies.listener is not None:
+                    copies.note(op.name, "dtype", t.nbytes, f"the result is rounded to {t.storage.dtype}")
+                narrow(place, t.storage.dtype, arr(t))
+    if op.writes:
+        _narrow_writes(op, ins, arrays)
+
+
+def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
+    """Fill arrays by the op's kernel of the host, or else by its NumPy code."""
+    host = op.host
+    if host is not None and config.host_kernels != "off":
+        if host(*places, *arrays, **params):
+            return
+    else:
+        host = None
+    if (op.contiguous or op.rows) and (kept := _copied(op, arrays)):
+        arrays = [kept[i][0] if i in kept else a for i, a in enumerate(arrays)]
+        if host is not None and host(*places, *arrays, **params):
+            return
+    silent().run(op.cpu, *places, *arrays, **params)
+
+
+def note(
+    graph: HostGraph, op: type[Op], outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
+) -> None:
+    """Let each replay of the graph do what `run` would do now."""
+    written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
+    places = [None if t is None else arr(t) for t in outs]
+    arrays = [None if x is None else arr(x) for x in ins]
+
+    def as_they_lie() -> None:
+        run_plain(op, places, arrays, params)
+
+    def anew() -> None:  # 16-bit floats are widened at each replay
+        run(op, outs, ins, [given(op, x) for x in ins], params)
+
+    _check_writes(op, ins)
+    narrow_ones = any([t is not None and t.storage.dtype.narrow and not op.raw for t in (*outs, *ins)])
+    if narrow_ones:
+        graph.add(anew, *written)
+    else:
+        graph.add(as_they_lie, *written, operands=[a for a in (*places, *arrays) if a is not None])
+
+
+def given(op: type[Op], x: Any) -> Any:
+    """The array of an input that `run` takes: 16-bit floats are widened, unless the op may read them."""
+    return arr(x) if x is not None and op.host_bf16 is not None else _wide(op, x)
+
+
+def _ran_as_stored(
+    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
+) -> bool:
+    """Whether the kernel of the host took bfloat16 numbers as they are."""
+    if config.host_kernels == "off" or op.host_bf16 is None:
+        return False
+    if any([x is not None and x.storage.dtype is float16 for x in ins]):
+        return False
+    places = [None if t is None else arr(t) for t in outs]
+    if config.debug:
+        arrays = list(arrays)
+        _poison(op, places, arrays)
+    return op.host_bf16(*places, *arrays, **params)
+
+
+def _wide(op: type[Op], x: Any) -> Any:
+    if x is None:
+        return None
+    dtype = x.storage.dtype
+    return widened(op.name, arr(x), dtype) if dtype.narrow and not op.raw else arr(x)
+
+
+def _copied(op: type[Op], arrays: Sequence[Any]) -> dict[int, Any]:
+    """Copies in C order of those inputs that the op cannot read at full speed, with their storages."""
+    found: dict[int, Any] = {}
+    for i, name in enumerate(op.inputs):
+        a = arrays[i]
+        if a is None or a.flags.c_contiguous:
+            continue
+        if name in op.contiguous or op.contiguous == ("*",):
+            need = "the op reads it as one block"
+        elif name in op.rows and a.shape[-1] > 1 and a.strides[-1] != a.itemsize:
+            need = "the op reads rows whose numbers lie side by side"
+        else:
+            continue
+        copies.hidden(
+            op.name, f"the input {name!r}", a.shape, [s // a.itemsize for s in a.strides], a.nbytes, need
+        )
+        found[i] = alloc(a.shape, dtype_of(a))
+        copy_into(found[i][0], a)
+    return found
+
+
+def _check_writes(op: type[Op], ins: Sequence[Any]) -> None:
+    for name, x in zip(op.inputs, ins, strict=False):
+        if name in op.writes:
+            check_writeable(arr(x), op.name)
+
+
+def _narrow_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> None:
+    for name, x, array in zip(op.inputs, ins, arrays, strict=False):
+        if name in op.writes and x.storage.dtype.narrow and not op.raw:
+            narrow(array, x.storage.dtype, arr(x))
+
+
+def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
+    """Debug mode: an element that nobody writes shows as NaN (or a large integer), a write to an input
+    raises.
+    """
+    reused = {a.ctypes.data for a in arrays if a is not None}
+    for place in places:
+        if place is not None and place.ctypes.data not in reused:
+            if place.dtype.kind in "fc":
+                place.fill(np.nan)
+            elif place.dtype.kind in "iu":
+                place.fill(np.iinfo(place.dtype).max)
+    for i, a in enumerate(arrays):
+        if a is not None and op.inputs[min(i, len(op.inputs) - 1)] not in op.writes and not op.may_reuse:
+            arrays[i] = a = a.view()
+            a.flags.writeable = False

@@ -1,0 +1,405 @@
+"""How tensors meet kernels: `View` is a tensor as an argument, `Launch` starts kernels of an op's twin file.
+
+Three roads lead here: any op (`run`), elementwise ops (`elementwise`), and writes of one tensor's elements
+into another (`write`). Nothing here knows of gradients.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinytensor import dtypes
+from tinytensor.device import Device
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.bounds import Describe, bounds, raise_reported
+from tinytensor.dispatch.random_streams import stream
+from tinytensor.dtypes import DType
+from tinytensor.errors import DeviceError, ShapeError
+from tinytensor.layout import Layout, contiguous
+from tinytensor.op import Op
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
+from tinytensor.storage import alloc_on
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+BLOCK = 256  # threads of a block, where a kernel has no reason for another number
+RANKS = (1, 2, 3, 4, 8)  # numbers of axes that kernels are unrolled for
+_INT_MAX = (1 << 31) - 1
+
+
+class View:
+    """A tensor as an argument of a kernel.
+
+    Attributes:
+        ptr: address of the first element: the offset is in it.
+        layout: shape and strides; its offset says where `ptr` stands in the storage.
+        dtype: type of one element as it is stored.
+        storage: keeps the memory alive.
+    """
+
+    __slots__ = ("dtype", "layout", "ptr", "storage")
+
+    def __init__(self, storage: Any, layout: Layout) -> None:
+        self.storage = storage
+        self.layout = layout
+        self.dtype: DType = storage.dtype
+        self.ptr: int = storage.buffer.ptr + layout.offset * self.dtype.itemsize
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.layout.shape
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps of the axes, in elements."""
+        return self.layout.strides
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.layout.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.layout.size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return self.layout.size * self.dtype.itemsize
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie densely in C order."""
+        return self.layout.is_contiguous
+
+    def read_through(self, layout: Layout) -> View:
+        """The same memory through another layout."""
+        return View(self.storage, layout)
+
+    def as_bits(self) -> View:
+        """The same elements as unsigned integers of their size, for kernels that only move them."""
+        v = View(self.storage, self.layout)
+        v.dtype = _BITS[self.dtype.itemsize]
+        return v
+
+
+_BITS = {1: dtypes.uint8, 2: dtypes.uint16, 4: dtypes.uint32, 8: dtypes.uint64}
+
+
+def view_of(t: Tensor) -> View:
+    """A tensor on a device as an argument."""
+    return View(t.storage, t.layout)
+
+
+class Launch:
+    """Starts kernels of one file on one device: what an op's `cuda` gets first.
+
+    Attributes:
+        runtime: the device's memory and kernels.
+        stem: name of the .cu file, without its ending.
+    """
+
+    __slots__ = ("runtime", "stem")
+
+    def __init__(self, runtime: Runtime, stem: str) -> None:
+        self.runtime, self.stem = runtime, stem
+
+    def __call__(
+        self,
+        name: str,
+        *arguments: TemplateArgument,
+        grid: Dim,
+        block: Dim = BLOCK,
+        args: Sequence[Argument],
+        shared: int = 0,
+        file: str | None = None,
+    ) -> None:
+        """Launch `name<arguments>`; an empty grid launches nothing."""
+        if grid == 0 or (type(grid) is tuple and 0 in grid):
+            return
+        kernel = self.runtime.kernel(file or self.stem, name, *arguments)
+        kernel(grid, block, args, shared)
+
+    def scratch(self, shape: Sequence[int], dtype: DType) -> View:
+        """Uninitialized memory for this op's kernels; goes back to the pool with the View."""
+        layout = contiguous(tuple(shape))
+        return View(alloc_on(self.runtime, layout.size, dtype), layout)
+
+    def zero(self, view: View) -> None:
+        """Set all bytes of a contiguous View to 0."""
+        if view.nbytes:
+            self.runtime.memset(view.ptr, 0, view.nbytes)
+
+    def bounds(self, low: int, high: int, describe: Describe, *arguments: Any) -> bytes:
+        """For a parameter `Bounds` (bounds.cuh): low <= number < high is fine, all else raises
+        `describe(number, *arguments)`, later on a GPU. See `bounds.py`.
+        """
+        return bounds(self.runtime, low, high, describe, *arguments)
+
+    def stream(self, seed: int, offset: int) -> bytes:
+        """For a parameter `Stream` (stream.cuh): a draw of random numbers, also in a captured graph."""
+        return stream(self.runtime, seed, offset)
+
+    def dense(
+        self, view: View, dtype: DType | None = None, *, op: str = "", operand: str = "an operand"
+    ) -> View:
+        """The View, or a C-contiguous copy of it if it is none or has another dtype.
+
+        Raises:
+            ShapeError: only its strides ask for the copy, and `tt.config.strict_layout` is on.
+        """
+        wanted = dtype or view.dtype
+        if view.dtype is not wanted:
+            if copies.listener is not None:
+                nbytes = view.size * wanted.itemsize
+                copies.note(op, "dtype", nbytes, f"the kernel reads {wanted}, {operand} is {view.dtype}")
+        elif view.layout.is_contiguous:
+            return view
+        else:
+            need = "the kernel reads it as one block"
+            copies.hidden(op, operand, view.shape, view.strides, view.nbytes, need)
+        return self.packed(view, wanted)
+
+    def packed(self, view: View, dtype: DType) -> View:
+        """A C-contiguous copy of the View in a dtype."""
+        copy = self.scratch(view.shape, dtype)
+        write(self.runtime, copy, view)
+        return copy
+
+
+def blocks_for(n: int, per_block: int, at_most: int = 65_535 * 16) -> int:
+    """Number of blocks for n things, `per_block` each; kernels with a grid-stride loop take fewer."""
+    return min(-(-n // per_block), at_most)
+
+
+def index_type(*views: View) -> str:
+    """The C++ type that holds every position that these views reach, from their first elements on."""
+    for view in views:
+        low, high = view.layout.extent
+        if max(view.layout.size, high - low + 1) > _INT_MAX:
+            return "long long"
+    return "int"
+
+
+_launches: dict[tuple[Device, str], Launch] = {}
+
+
+def launch_for(op: type[Op], device: Device) -> Launch:
+    """The Launch of the op's twin file."""
+    key = device, op.__module__
+    found = _launches.get(key)
+    if found is None:
+        found = _launches[key] = Launch(runtime_of(device), op.__module__.rpartition(".")[2])
+    return found
+
+
+# ---- any op ------------------------------------------------------------------------------------------------
+
+
+def run(
+    op: type[Op], device: Device, outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
+) -> None:
+    """Fill the outputs (tensors or None) from the inputs, by the op's kernels."""
+    cuda = getattr(op, "cuda", None)
+    if cuda is None:
+        raise DeviceError(
+            f"{op.name}: there is no kernel for it, so it cannot run on {device}",
+            why="this op exists for the CPU only, and a device never silently stands in for another",
+            fix='copy the inputs: x.to("cpu")',
+        )
+    launch = launch_for(op, device)
+    places = [None if t is None else View(t.storage, t.layout) for t in outs]
+    views = [None if t is None else View(t.storage, t.layout) for t in ins]
+    if op.dense:
+        for i, name in enumerate(op.inputs):
+            v = views[i]
+            if v is not None and not v.layout.is_contiguous and (name in op.dense or op.dense == ("*",)):
+                views[i] = launch.dense(v, op=op.name, operand=f"the input {name!r}")
+    cuda(launch, *places, *views, **params)
+    if device.type != "cuda":  # the work is done, so what kernels reported can be raised where it happened
+        raise_reported(launch.runtime)
+
+
+# ---- elementwise -------------------------------------------------------------------------------------------
+
+_plans: dict[Any, tuple[Kernel, int, struct.Struct, tuple[int, ...], int]] = {}
+_MAX_PLANS = 10_000
+
+
+def elementwise(
+    runtime: Runtime,
+    stem: str,
+    functor: str,
+    out: View,
+    operands: Sequence[View | bytes],
+    dtype: DType,
+    first: DType,
+) -> None:
+    """out = functor(*operands), broadcast to out's shape.
+
+    Args:
+        runtime: the device.
+        stem: the file with the functor.
+        functor: its name.
+        out: any layout that does not overlap itself; one of the operands may be exactly the same memory.
+        operands: Views, or Python numbers as 8 bytes of the stored dtype (16-bit floats as float32).
+        dtype: stored dtype of the operands after the first.
+        first: stored dtype of the first operand.
+    """
+    if out.layout.size == 0:
+        return
+    layouts = tuple([v.layout if type(v) is View else None for v in operands])
+    key = runtime, stem, functor, out.layout, out.dtype, dtype, first, layouts
+    plan = _plans.get(key)
+    if plan is None:
+        if len(_plans) >= _MAX_PLANS:
+            _plans.clear()
+        plan = _plans[key] = _plan(runtime, stem, functor, out, layouts, dtype, first)
+    kernel, grid, form, tail, n = plan
+    pointers = [v.ptr if type(v) is View else 0 for v in operands]
+    numbers = [_ZERO if type(v) is View else v for v in operands]
+    kernel(grid, BLOCK, (form.pack(out.ptr, *pointers, *numbers, *tail), n))
+
+
+_ZERO = bytes(8)
+Instance = tuple[str, tuple[TemplateArgument, ...]]
+
+
+def _plan(
+    runtime: Runtime,
+    stem: str,
+    functor: str,
+    out: View,
+    layouts: Sequence[Layout | None],
+    dtype: DType,
+    first: DType,
+) -> tuple[Kernel, int, struct.Struct, tuple[int, ...], int]:
+    """Which kernel, how many blocks, and everything of `Operands` (elementwise.cuh) that is not a pointer."""
+    shape = out.layout.shape
+    given = [out.layout, *[layout and layout.expand(shape) for layout in layouts]]
+    sizes, strides = merge(shape, [(0,) * len(shape) if g is None else g.strides for g in given])
+    n, count = out.layout.size, len(layouts)
+    reach = max([n, *[1 + _span(sizes, s) for s in strides]])
+    index, code = ("int", "i") if reach <= _INT_MAX else ("long long", "q")
+    types = (functor, out.dtype, first, dtype, count)
+    contiguous_instance: Instance = ("elementwise_contiguous", (*types, index))
+    strided: list[Instance] = [("elementwise_strided", (*types, rank, index)) for rank in RANKS]
+    if len(sizes) <= 1 and all(
+        s == (1,) * len(sizes) or g is None for s, g in zip(strides, given, strict=True)
+    ):
+        rank, chosen, per_block = 1, contiguous_instance, BLOCK * 16
+        sizes, strides = (n,), [(1,)] * (count + 1)
+    else:
+        if len(sizes) > RANKS[-1]:
+            raise ShapeError(
+                f"{functor}: operands of shape {shape} step through memory in {len(sizes)} different ways",
+                why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
+                fix="make the operands contiguous first: x.contiguous()",
+            )
+        rank = next(r for r in RANKS if r >= len(sizes))
+        chosen, per_block = strided[RANKS.index(rank)], BLOCK * 4
+        missing = rank - len(sizes)
+        sizes, strides = (1,) * missing + sizes, [(0,) * missing + s for s in strides]
+    together = [contiguous_instance, *strided[:4]] if index == "int" else []
+    kernel = runtime.kernel(stem, chosen[0], *chosen[1], together=together)
+    form = struct.Struct("@" + "P" * (count + 1) + "8s" * count + code * rank * (count + 2) + "0q")
+    tail = (*sizes, *[step for s in strides for step in s])
+    return kernel, blocks_for(n, per_block), form, tail, n
+
+
+def _span(shape: Sequence[int], strides: Sequence[int]) -> int:
+    return sum([(n - 1) * abs(s) for n, s in zip(shape, strides, strict=True)])
+
+
+def merge(
+    shape: Sequence[int], strides: Sequence[Sequence[int]]
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """As few axes as possible that visit the same elements of all operands in the same order: axes of size 1
+    are dropped, neighbors that step evenly in every operand are merged.
+    """
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for axis, length in enumerate(shape):
+        if length == 1:
+            continue
+        here = [s[axis] for s in strides]
+        if sizes and all(s[-1] == length * h for s, h in zip(steps, here, strict=True)):
+            sizes[-1] *= length
+            for s, h in zip(steps, here, strict=True):
+                s[-1] = h
+        else:
+            sizes.append(length)
+            for s, h in zip(steps, here, strict=True):
+                s.append(h)
+    return tuple(sizes), [tuple(s) for s in steps]
+
+
+# ---- copies ------------------------------------------------------------------------------------------------
+
+
+def write(runtime: Runtime, target: View, source: View | bytes) -> None:
+    """target = source, element by element, broadcast and cast; a number as in `elementwise`. They must not
+    overlap.
+    """
+    if type(source) is View and source.dtype is target.dtype:
+        if source.is_contiguous and target.is_contiguous and source.shape == target.shape:
+            if source.nbytes:
+                runtime.copy(target.ptr, source.ptr, source.nbytes)
+            return
+        source, target = source.as_bits(), target.as_bits()
+        if source.shape == target.shape and _copy_transposed(runtime, target, source):
+            return
+    kind = source.dtype if type(source) is View else target.dtype
+    elementwise(runtime, "manipulation", "Cast", target, (source,), kind, kind)
+
+
+_LEAST = 8  # shorter rows and columns gain nothing from a tile
+
+
+def _copy_transposed(runtime: Runtime, target: View, source: View) -> bool:
+    """Copy by tiles where one axis is dense in the target and another in the source; whether that was so."""
+    sizes, (to, of) = merge(target.shape, (target.strides, source.strides))
+    if not 2 <= len(sizes) <= 4 or 1 not in to or 1 not in of:
+        return False
+    column, row = to.index(1), of.index(1)  # the dense axes of target and source
+    if column == row or min(sizes[column], sizes[row]) < _LEAST:
+        return False
+    others = [axis for axis in range(len(sizes)) if axis not in (row, column)]
+    outer, inner = [(1, 0, 0)] * (2 - len(others)) + [(sizes[a], to[a], of[a]) for a in others]
+    batches = outer[0] * inner[0]
+    grid = (-(-sizes[column] // 32), -(-sizes[row] // 32), min(batches, 65_535))
+    if grid[1] > 65_535:
+        return False
+    kernel = runtime.kernel("manipulation", "copy_transposed", target.dtype, index_type(target, source))
+    steps = (outer[1], outer[2], inner[1], inner[2])
+    shape = (sizes[row], sizes[column], to[row], of[column], batches, inner[0])
+    kernel(grid, (32, 8), (target, source, *shape, *steps))
+    return True
+
+
+def dense(t: Tensor) -> View:
+    """A C-contiguous View of a tensor's elements; a copy where the tensor is strided."""
+    return Launch(runtime_of(t.storage.device), "manipulation").dense(view_of(t))
+
+
+def dense_for_transfer(t: Tensor) -> View:
+    """The same before the elements leave the device, which was asked for: `strict_layout` has no say."""
+    view = view_of(t)
+    if view.is_contiguous:
+        return view
+    if copies.listener is not None:
+        lies = copies.describe(view.shape, view.strides)
+        copies.note("to", "layout", view.nbytes, f"elements travel as one block: x is {lies}")
+    return Launch(runtime_of(t.storage.device), "manipulation").packed(view, view.dtype)

@@ -1,0 +1,349 @@
+// Attention on the host, forward and backward: what is computed stands in ops/attention/numpy_blocks.py.
+//
+// Queries are looked at in blocks of 64, and scores are kept with the queries in the lanes of vectors: the
+// score of key j and query i stands at [j][i]. So the largest score of each query, the sum of its
+// exponentials and the causal mask need nothing from other lanes. Vectors of queries that do not see a key
+// are left out. Forward gives the logarithm of each row's sum, from which backward forms the scores again.
+#include "array.h"
+#include "attention_tile.h"
+#include "scratch.h"
+#include <math.h>
+
+namespace {
+
+constexpr Index FEW = 4;               // queries
+constexpr Index LEAST_WORK = 500'000;  // products that are worth a part of their own
+constexpr Index KEYS = 512;            // that backward looks at together: their scores stay in the L2 cache
+
+struct Rows {  // of one head
+    float* data;
+    Index step;
+    float* at(Index i) const { return data + i * step; }
+};
+
+struct Heads {  // q, k, v, y or a gradient: (B, H, T, D), strides in numbers, the last one 1
+    float* data;
+    Index batch, head, row;
+    Rows of(Index b, Index h) const { return {data + b * batch + h * head, row}; }
+};
+
+struct Problem {
+    Index B, H, Tq, Tk, D, Dv;
+    Index shared;  // by so many heads of queries: each head of keys and values
+    bool causal;
+    float scale;
+};
+
+// Some queries of one head.
+struct Block {
+    Index first, count;  // queries
+    Index vectors;       // that they fill
+    Index shift;         // its query i sees the keys up to i + shift
+    Index end;           // keys that its last query sees
+
+    Block(const Problem& p, Index number) {
+        first = number * QUERIES;
+        count = p.Tq - first < QUERIES ? p.Tq - first : QUERIES;
+        vectors = (count + LANES - 1) / LANES;
+        shift = p.causal ? first + p.Tk - p.Tq : p.Tk;
+        end = p.causal ? shift + count : p.Tk;
+    }
+    Index sees(Index j) const { return j > shift ? j - shift : 0; }  // the first query that sees key j
+    Index until(Index i) const {
+        return i + shift + 1 < end ? i + shift + 1 : end;
+    }  // keys that query i sees
+};
+
+Index blocks(const Problem& p) { return (p.Tq + QUERIES - 1) / QUERIES; }
+
+// to[c][i] = factor * from[i][c] for the queries of a block; queries that are not there repeat the last one.
+void turn(float* to, const Rows& from, const Block& block, Index width, float factor) {
+    for (Index i = 0; i < block.count; i += LANES) {
+        each_vector(width, [&](Index c, auto lanes) {
+            Floats square[LANES];
+            for (int r = 0; r < LANES; r++) {
+                Index row = i + r < block.count ? i + r : block.count - 1;
+                square[r] = load(from.at(block.first + row) + c, lanes) * factor;
+            }
+            transpose(square);
+            for (int r = 0; r < LANES && c + r < width; r++)
+                store(to + (c + r) * QUERIES + i, square[r]);
+        });
+    }
+}
+
+// body(j, v, numbers) for the products of the keys [begin, end) with the turned queries, vector by vector,
+// where the block sees them. In `target`, [keys][QUERIES] from `begin` on, what nobody sees becomes 0.
+template <class Body>
+INLINE void products(const Block& block, const Rows& keys, const float* turned, Index depth, Index begin,
+                     Index end, float* target, const Body& body) {
+    for (Index j = begin; j < end; j += ROWS) {
+        Index rows = end - j < ROWS ? end - j : ROWS, at = block.sees(j) / LANES;
+        for (Index r = 0; r < rows; r++)
+            for (Index v = 0; v < at; v++)
+                store(target + (j + r - begin) * QUERIES + v * LANES, Floats{});
+        ByRows left(keys.at(j), keys.step, rows);
+        for (Index next; at < block.vectors; at = next) {
+            next = at + WIDE < block.vectors ? at + WIDE : block.vectors;
+            by_number(next - at, [&](auto number) {
+                constexpr int V = decltype(number)::value;
+                Floats tile[ROWS][V];
+                product(tile, left, turned + at * LANES, QUERIES, depth, Whole{});
+                for (int r = 0; r < rows; r++)
+                    for (int v = 0; v < V; v++)
+                        body(j + r, at + v, tile[r][v]);
+            });
+        }
+    }
+}
+
+// Numbers of vector v where its queries see key j, and -inf elsewhere.
+INLINE Floats seen(const Block& block, Index j, Index v, Floats numbers) {
+    Index first = j - block.shift - v * LANES;  // the first lane that sees it
+    if (first <= 0) return numbers;
+    Ints lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    return lane >= (int)first ? numbers : all(-INFINITY);
+}
+
+void forward(const Problem& p, const Block& block, Rows q, Rows k, Rows v, Rows y, float* lse,
+             float* memory) {
+    float *turned = memory, *weights = turned + p.D * QUERIES;
+    turn(turned, q, block, p.D, p.scale);
+    Floats top[VECTORS], sum[VECTORS] = {};
+    for (Floats& t : top)
+        t = all(-INFINITY);
+    products(block, k, turned, p.D, 0, block.end, weights, [&](Index j, Index v, Floats s) {
+        s = seen(block, j, v, s);
+        top[v] = larger(s, top[v]);
+        store(weights + j * QUERIES + v * LANES, s);
+    });
+    for (Index j = 0; j < block.end; j++) {
+        float* row = weights + j * QUERIES;
+        for (Index v = block.sees(j / ROWS * ROWS) / LANES; v < block.vectors; v++) {
+            Floats e = exponential(load(row + v * LANES) - top[v]);
+            sum[v] += e;
+            store(row + v * LANES, e);
+        }
+    }
+    float inverse[QUERIES + ROWS] = {};
+    for (Index v = 0; v < block.vectors; v++)
+        store(inverse + v * LANES, 1 / sum[v]);
+    if (lse) {
+        each_vector(block.count, [&](Index i, auto lanes) {
+            store(lse + block.first + i, logarithm(sum[i / LANES]) + top[i / LANES], lanes);
+        });
+    }
+    for (Index i = 0; i < block.count; i += ROWS) {
+        by_columns(p.Dv, [&](Index c, auto number, auto last) {
+            Floats tile[ROWS][decltype(number)::value];
+            product(tile, ByColumns{weights + i}, v.data + c, v.step, block.until(i + ROWS - 1), last);
+            for (Index r = 0; r < ROWS && i + r < block.count; r++) {
+                each(tile[r], last, [&](Index at, Floats sum, auto lanes) {
+                    store(y.at(block.first + i + r) + c + at, sum * inverse[i + r], lanes);
+                });
+            }
+        });
+    }
+}
+
+// The same for one query: where there are few, as in generation, most lanes would be empty.
+void forward_one(const Problem& p, const Block& block, Index i, Rows q, Rows k, Rows v, Rows y, float* lse,
+                 float* weights) {
+    const float* query = q.at(block.first + i);
+    Index keys = block.until(i);
+    for (Index j = 0; j < keys; j++) {
+        const float* key = k.at(j);
+        auto term = [&](Index c, auto lanes) { return load(query + c, lanes) * load(key + c, lanes); };
+        weights[j] = sum_of(p.D, term) * p.scale;
+    }
+    float top = largest_of(weights, keys);
+    float sum = sum_of(keys, [&](Index j, auto lanes) {
+        Floats e = exponential(load(weights + j, lanes) - top);
+        store(weights + j, e, lanes);
+        return e;
+    });
+    if (lse) lse[block.first + i] = logf(sum) + top;
+    by_columns(p.Dv, [&](Index c, auto number, auto last) {
+        constexpr int V = decltype(number)::value;
+        Floats result[V] = {};
+        for (Index j = 0; j < keys; j++) {
+            const float* value = v.at(j) + c;
+            for (int n = 0; n < V - 1; n++)
+                result[n] += load(value + n * LANES) * weights[j];
+            result[V - 1] += load(value + (V - 1) * LANES, last) * weights[j];
+        }
+        each(result, last, [&](Index at, Floats numbers, auto lanes) {
+            store(y.at(block.first + i) + c + at, numbers / sum, lanes);
+        });
+    });
+}
+
+// target[j] += sum over the queries i of the block of weights[j][i] * rows[i], for the keys [begin, end).
+void add_up(const Block& block, Rows target, const float* weights, Rows rows, Index width, Index begin,
+            Index end) {
+    for (Index j = begin; j < end; j += ROWS) {
+        Index count = end - j < ROWS ? end - j : ROWS, first = block.sees(j);
+        ByRows left(weights + (j - begin) * QUERIES + first, QUERIES, count);
+        by_columns(width, [&](Index c, auto number, auto last) {
+            Floats tile[ROWS][decltype(number)::value];
+            product(tile, left, rows.at(block.first + first) + c, rows.step, block.count - first, last);
+            for (Index r = 0; r < count; r++) {
+                each(tile[r], last, [&](Index at, Floats sum, auto lanes) {
+                    float* to = target.at(j + r) + c + at;
+                    store(to, load(to, lanes) + sum, lanes);
+                });
+            }
+        });
+    }
+}
+
+void backward(const Problem& p, const Block& block, Rows dq, Rows dk, Rows dv, Rows grad, Rows q, Rows k,
+              Rows v, Rows y, const float* lse, float* memory) {
+    float *turned = memory, *turned_grad = turned + p.D * QUERIES;
+    float *weights = turned_grad + p.Dv * QUERIES, *slopes = weights + (KEYS + ROWS) * QUERIES;
+    float logs[QUERIES], average[QUERIES] = {};
+    turn(turned, q, block, p.D, p.scale);
+    turn(turned_grad, grad, block, p.Dv, 1);
+    for (Index i = 0; i < QUERIES; i++) {
+        logs[i] = i < block.count ? lse[block.first + i] : INFINITY;  // where no query is, all weights are 0
+        if (i >= block.count) continue;
+        const float *g = grad.at(block.first + i), *result = y.at(block.first + i);
+        average[i] =
+            sum_of(p.Dv, [&](Index c, auto lanes) { return load(g + c, lanes) * load(result + c, lanes); });
+    }
+    for (Index begin = 0; begin < block.end; begin += KEYS) {
+        Index end = block.end - begin < KEYS ? block.end : begin + KEYS;
+        auto place = [&](Index j, Index v) { return (j - begin) * QUERIES + v * LANES; };
+        products(block, k, turned, p.D, begin, end, weights, [&](Index j, Index v, Floats s) {
+            store(weights + place(j, v), exponential(seen(block, j, v, s - load(logs + v * LANES))));
+        });
+        products(block, v, turned_grad, p.Dv, begin, end, slopes, [&](Index j, Index v, Floats d) {
+            Floats centered = d - load(average + v * LANES);
+            store(slopes + place(j, v), load(weights + place(j, v)) * centered * p.scale);
+        });
+        add_up(block, dv, weights, grad, p.Dv, begin, end);
+        add_up(block, dk, slopes, q, p.D, begin, end);
+        for (Index i = 0; i < block.count; i += ROWS) {
+            Index until = block.until(i + ROWS - 1) < end ? block.until(i + ROWS - 1) : end;
+            by_columns(until > begin ? p.D : 0, [&](Index c, auto number, auto last) {
+                Floats tile[ROWS][decltype(number)::value];
+                product(tile, ByColumns{slopes + i}, k.at(begin) + c, k.step, until - begin, last);
+                for (Index r = 0; r < ROWS && i + r < block.count; r++) {
+                    each(tile[r], last, [&](Index at, Floats sum, auto lanes) {
+                        float* to = dq.at(block.first + i + r) + c + at;
+                        store(to, begin ? load(to, lanes) + sum : sum, lanes);
+                    });
+                }
+            });
+        }
+    }
+}
+
+bool run_forward(const Problem& p, Heads y, float* lse, Heads q, Heads k, Heads v) {
+    bool failed = false;
+    Index count = blocks(p), work = count ? p.Tq * p.Tk * (p.D + p.Dv) / count + 1 : 1;  // of a block
+    parallel_for(p.B * p.H * count, (LEAST_WORK + work - 1) / work, [&](Index begin, Index end) {
+        Scratch memory((p.D + p.Tk + ROWS) * QUERIES + ROWS);
+        if (!memory) {
+            failed = true;
+            return;
+        }
+        for (Index part = begin; part < end; part++) {
+            Index head = part / count, b = head / p.H, h = head % p.H;
+            Block block(p, count - 1 - part % count);  // the longest first
+            Rows queries = q.of(b, h), results = y.of(b, h);
+            Rows keys = k.of(b, h / p.shared), values = v.of(b, h / p.shared);
+            float* logs = lse ? lse + head * p.Tq : nullptr;
+            if (block.count > FEW) forward(p, block, queries, keys, values, results, logs, memory.data());
+            for (Index i = 0; i < block.count && block.count <= FEW; i++)
+                forward_one(p, block, i, queries, keys, values, results, logs, memory.data());
+        }
+    });
+    return !failed;
+}
+
+void clear(Rows rows, Index count, Index width) {
+    for (Index i = 0; i < count; i++)
+        memset(rows.at(i), 0, width * sizeof(float));
+}
+
+bool run_backward(const Problem& p, Heads dq, Heads dk, Heads dv, Heads grad, Heads q, Heads k, Heads v,
+                  Heads y, const float* lse) {
+    bool failed = false;
+    run_parts(p.B * p.H, [&](Index head) {
+        Index b = head / p.H, h = head % p.H;
+        Scratch memory((p.D + p.Dv + 2 * (KEYS + ROWS)) * QUERIES + ROWS);
+        if (!memory) {
+            failed = true;
+            return;
+        }
+        clear(dk.of(b, h), p.Tk, p.D);
+        clear(dv.of(b, h), p.Tk, p.Dv);
+        for (Index number = 0; number < blocks(p); number++) {
+            backward(p, Block(p, number), dq.of(b, h), dk.of(b, h), dv.of(b, h), grad.of(b, h), q.of(b, h),
+                     k.of(b, h / p.shared), v.of(b, h / p.shared), y.of(b, h), lse + head * p.Tq,
+                     memory.data());
+        }
+    });
+    return !failed;
+}
+
+// Whether the numbers of a head lie side by side.
+bool readable(const Array& a) { return a.is<float>() && (a.stride(-1) == sizeof(float) || a.shape(-1) == 1); }
+
+Index step(const Array& a, int axis) { return a.stride(axis) / (Index)sizeof(float); }
+
+Heads heads(const Array& a) { return {a.data<float>(), step(a, 0), step(a, 1), step(a, 2)}; }  // (B, H, T, D)
+
+Heads heads(const Array& a, Index D, Index first = 0) {  // (B, T, heads side by side), from one of them on
+    return {a.data<float>() + first * D, step(a, 0), D, step(a, 1)};
+}
+
+Problem problem(const Array& q, const Array& k, const Array& v, bool causal, double scale) {
+    Index shared = k.shape(1) ? q.shape(1) / k.shape(1) : 1;
+    return {q.shape(0), q.shape(1), q.shape(2), k.shape(2), q.shape(3), v.shape(3), shared,
+            causal,     (float)scale};
+}
+
+Problem packed(const Array& qkv, Index H, double scale) {
+    Index T = qkv.shape(1), D = qkv.shape(2) / 3 / H;
+    return {qkv.shape(0), H, T, T, D, D, 1, true, (float)scale};
+}
+
+}  // namespace
+
+HOST_KERNEL bool attention_forward(Array y, Array lse, Array q, Array k, Array v, bool causal, double scale) {
+    if (!readable(y) || !readable(q) || !readable(k) || !readable(v) || !dense<float>(lse)) return false;
+    return run_forward(problem(q, k, v, causal, scale), heads(y), lse.data_or_null<float>(), heads(q),
+                       heads(k), heads(v));
+}
+
+HOST_KERNEL bool attention_backward(Array dq, Array dk, Array dv, Array grad, Array q, Array k, Array v,
+                                    Array y, Array lse, bool causal, double scale) {
+    if (!readable(dq) || !readable(dk) || !readable(dv) || !readable(grad) || !readable(q) || !readable(k) ||
+        !readable(v) || !readable(y) || !dense<float>(lse)) {
+        return false;
+    }
+    return run_backward(problem(q, k, v, causal, scale), heads(dq), heads(dk), heads(dv), heads(grad),
+                        heads(q), heads(k), heads(v), heads(y), lse.data<float>());
+}
+
+// The same where q, k and v of all heads lie side by side in one array (B, T, 3 H D).
+HOST_KERNEL bool attention_packed_forward(Array y, Array lse, Array qkv, Index H, double scale) {
+    if (!readable(y) || !readable(qkv) || !dense<float>(lse)) return false;
+    Problem p = packed(qkv, H, scale);
+    return run_forward(p, heads(y, p.D), lse.data_or_null<float>(), heads(qkv, p.D), heads(qkv, p.D, H),
+                       heads(qkv, p.D, 2 * H));
+}
+
+HOST_KERNEL bool attention_packed_backward(Array dqkv, Array grad, Array qkv, Array y, Array lse, Index H,
+                                           double scale) {
+    if (!readable(dqkv) || !readable(grad) || !readable(qkv) || !readable(y) || !dense<float>(lse))
+        return false;
+    Problem p = packed(qkv, H, scale);
+    return run_backward(p, heads(dqkv, p.D), heads(dqkv, p.D, H), heads(dqkv, p.D, 2 * H), heads(grad, p.D),
+                        heads(qkv, p.D), heads(qkv, p.D, H), heads(qkv, p.D, 2 * H), heads(y, p.D),
+                        lse.data<float>());
+}

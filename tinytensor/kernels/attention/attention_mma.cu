@@ -1,0 +1,340 @@
+// Attention, forward and backward, for 16-bit floats on tensor cores: what attention.cu does for float and
+//   double.
+// Mapping: blocks as in attention.cu; a warp takes 16 of the rows, in forward 32 where they fit. Its scores
+//   and sums stay in registers: weights become the left operand of the next product as they are.
+// Traffic: as attention.cu; the next tile of columns is copied while the warps compute with this one.
+// Numerics: products are added in float. Weights, and their gradients, are rounded to T before they are
+//   multiplied; their sums are not.
+// Architecture: sm_80; see mma.cuh for sm_75.
+// Source: Dao 2023, arXiv:2307.08691. Specification: ops/attention/numpy_blocks.py.
+#include "attention_mma.cuh"
+
+extern __shared__ unsigned char smem[];
+
+// ---- forward ---------------------------------------------------------------------------------------------
+
+// Of M times 16 rows: the highest score so far, and sums of exp2(factor * score - base) and of its products
+// with the values; [h]: row g + 8 h.
+template <int M, int C> struct Sums {
+    float values[M][C][4], top[M][2], total[M][2];
+
+    __device__ __forceinline__ void start() {
+        clear(values);
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            top[m][0] = top[m][1] = -infinity<float>();
+            total[m][0] = total[m][1] = 0.0f;
+        }
+    }
+
+    // The highest score times factor, or 0 where no key has been seen.
+    __device__ __forceinline__ float base(int m, int h, float factor) const {
+        return top[m][h] == -infinity<float>() ? 0.0f : top[m][h] * factor;
+    }
+
+    // Makes weights of scores and adds them up.
+    template <int N> __device__ __forceinline__ void weigh(float (&s)[M][N][4], float factor) {
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                float highest = top[m][h];
+#pragma unroll
+                for (int n = 0; n < N; n++) {
+                    highest = fmaxf(highest, fmaxf(s[m][n][2 * h], s[m][n][2 * h + 1]));
+                }
+                const float before = top[m][h];
+                top[m][h] = lanes_max(highest);
+                const float now = base(m, h, factor), shrink = tt_mma::exp2_approx(before * factor - now);
+                total[m][h] *= shrink;
+#pragma unroll
+                for (int c = 0; c < C; c++) values[m][c][2 * h] *= shrink, values[m][c][2 * h + 1] *= shrink;
+#pragma unroll
+                for (int n = 0; n < N; n++) {
+#pragma unroll
+                    for (int e = 2 * h; e < 2 * h + 2; e++) {
+                        s[m][n][e] = tt_mma::exp2_approx(s[m][n][e] * factor - now);
+                        total[m][h] += s[m][n][e];
+                    }
+                }
+            }
+        }
+    }
+};
+
+template <class T, int HS, int ROWS, int KEYS>
+__global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward(
+    T* y, float* lse, const T* q, const T* k, const T* v, const void* mask, Problem p) {
+    constexpr int M = HS > 64 ? 1 : 2, N = KEYS / 8, C = HS / 8, P = pitch<HS>;
+    constexpr bool KEPT = HS <= 128;             // the queries, in registers
+    T* const keys = reinterpret_cast<T*>(smem);  // 2 of (KEYS, P)
+    T* const values = keys + 2 * KEYS * P;       // 2 of (KEYS, P)
+    T* const queries = values + 2 * KEYS * P;    // (ROWS, P)
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = threadIdx.x / 32 * (16 * M);
+    const Place place = place_of<ROWS>(p.queries, p.heads, true);
+    const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
+        v_rows(v, p.v, place, p.keys, p.value_size);
+    const auto fetch = [&](int j0, int stage) {
+        load_tile<KEYS, HS>(keys + stage * KEYS * P, k_rows, j0);
+        load_tile<KEYS, HS>(values + stage * KEYS * P, v_rows, j0);
+        tt_mma::cp_async_commit();
+    };
+    load_tile<ROWS, HS>(queries, q_rows, place.first);
+    fetch(0, 0);
+    tt_mma::cp_async_wait<0>();
+    __syncthreads();
+    unsigned kept[KEPT ? HS / 16 : 1][M][4];
+#pragma unroll
+    for (int d = 0; KEPT && d < HS / 16; d++) {
+#pragma unroll
+        for (int m = 0; m < M; m++) load_left<HS>(kept[d][m], queries + (row + 16 * m) * P + 16 * d);
+    }
+
+    const int i0 = place.first + row, end = keys_seen(p, place.first + ROWS);
+    const int warp_end = i0 < p.queries ? keys_seen(p, i0 + 16 * M) : 0;
+    // Where nothing is added to scores, their scale is left to the exponent; not 0, which times -inf is nan.
+    const float scale = static_cast<float>(p.scale * LOG2_E);
+    const bool late = p.scale > 0 && p.mask_kind != 2;
+    const float factor = late ? scale : 1.0f;
+    Sums<M, C> sums;
+    sums.start();
+    for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
+        tt_mma::cp_async_wait<0>();
+        __syncthreads();  // this tile is here, and the last one is no longer read
+        if (j0 + KEYS < end) fetch(j0 + KEYS, stage ^ 1);
+        const int count = min(KEYS, warp_end - j0);  // keys that the warp sees
+        if (count <= 0) continue;
+        float s[M][N][4];
+        clear(s);
+#pragma unroll
+        for (int d = 0; d < HS / 16; d++) {
+            const T* const columns = keys + stage * KEYS * P + 16 * d;
+            if constexpr (KEPT) {
+                add_products<HS, true>(s, kept[d], columns, count);
+            } else {
+                unsigned left[M][4];
+#pragma unroll
+                for (int m = 0; m < M; m++) load_left<HS>(left[m], queries + (row + 16 * m) * P + 16 * d);
+                add_products<HS, true>(s, left, columns, count);
+            }
+        }
+        const bool hidden = has_hidden(p, i0, j0 + KEYS);
+        if (hidden || !late) {
+#pragma unroll
+            for (int m = 0; m < M; m++) {
+#pragma unroll
+                for (int n = 0; n < N; n++) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        const int i = i0 + 16 * m + g + e / 2 * 8, j = j0 + 8 * n + 2 * t + e % 2;
+                        if (!late) s[m][n][e] *= scale;
+                        if (hidden) s[m][n][e] = masked<T>(s[m][n][e], p, place, mask, i, j);
+                    }
+                }
+            }
+        }
+        sums.weigh(s, factor);
+#pragma unroll
+        for (int n = 0; n < N; n += 2) {
+            if (8 * n >= count) break;
+            unsigned left[M][4];
+#pragma unroll
+            for (int m = 0; m < M; m++) round_left<T>(left[m], s[m], n);
+            add_products<HS, false>(sums.values, left, values + (stage * KEYS + 8 * n) * P);
+        }
+    }
+
+    const Rows<T> to(y, p.y, place, p.queries, p.value_size);
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+        float inverse[2];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const float total = lanes_sum(sums.total[m][h]);
+            const bool blind = total == 0.0f && p.mask_kind != 0;  // a query that sees nothing gives 0
+            inverse[h] = blind ? 0.0f : 1.0f / total;
+            const int i = i0 + 16 * m + g + 8 * h;
+            if (lse != nullptr && t == 0 && i < p.queries) {
+                const float sum = (sums.base(m, h, factor) + log2f(total)) * static_cast<float>(LN_2);
+                lse[number_of(p, place, i)] = blind ? infinity<float>() : sum;
+            }
+        }
+        T* const room = queries + (row + 16 * m) * P;
+        store_rows<HS>(to, i0 + 16 * m, 0, room, sums.values[m], inverse[0], inverse[1]);
+    }
+}
+
+// ---- backward --------------------------------------------------------------------------------------------
+
+// With P = softmax, dP = grad v' and delta = rowsum(grad * y), which is written for attention_backward_keys:
+// dS = P * (dP - delta), dq = scale dS k.
+template <class T, int HS, int ROWS, int KEYS>
+__global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_queries(
+    T* dq, float* delta, const T* grad, const T* q, const T* k, const T* v, const void* mask, const T* y,
+    const float* lse, Problem p) {
+    constexpr int N = KEYS / 8, C = HS / 8, P = pitch<HS>;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = threadIdx.x / 32 * 16;
+    T* const keys = reinterpret_cast<T*>(smem);  // 2 of (KEYS, P)
+    T* const values = keys + 2 * KEYS * P;       // 2 of (KEYS, P)
+    T* const queries = values + 2 * KEYS * P;    // (ROWS, P)
+    T* const grads = queries + ROWS * P;         // (ROWS, P)
+    const Place place = place_of<ROWS>(p.queries, p.heads, true);
+    const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
+        v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size),
+        y_rows(y, p.y, place, p.queries, p.value_size);
+    const auto fetch = [&](int j0, int stage) {
+        load_tile<KEYS, HS>(keys + stage * KEYS * P, k_rows, j0);
+        load_tile<KEYS, HS>(values + stage * KEYS * P, v_rows, j0);
+        tt_mma::cp_async_commit();
+    };
+    load_tile<ROWS, HS>(queries, q_rows, place.first);
+    load_tile<ROWS, HS>(grads, g_rows, place.first);
+    fetch(0, 0);
+    tt_mma::cp_async_wait<0>();
+    __syncthreads();
+
+    const int i0 = place.first + row;
+    float log_sum[2], mean[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int i = i0 + g + 8 * h;
+        float sum = 0.0f;
+        for (int d = 8 * t; d < p.value_size; d += 32) {
+            const Vec<T, 8> a = load<8>(grads + (row + g + 8 * h) * P + d), b = load_row<8>(y_rows, i, d);
+#pragma unroll
+            for (int e = 0; e < 8; e++) sum += to_acc(a.at[e]) * to_acc(b.at[e]);
+        }
+        mean[h] = lanes_sum(sum);
+        log_sum[h] = infinity<float>();
+        if (i < p.queries) {
+            log_sum[h] = lse[number_of(p, place, i)] * static_cast<float>(LOG2_E);
+            if (t == 0) delta[number_of(p, place, i)] = mean[h];
+        }
+    }
+
+    const int end = keys_seen(p, place.first + ROWS);
+    const int warp_end = i0 < p.queries ? keys_seen(p, i0 + 16) : 0;
+    const float scale = static_cast<float>(p.scale * LOG2_E);
+    float sum[1][C][4];
+    clear(sum);
+    for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
+        tt_mma::cp_async_wait<0>();
+        __syncthreads();  // this tile is here, and the last one is no longer read
+        if (j0 + KEYS < end) fetch(j0 + KEYS, stage ^ 1);
+        const int count = min(KEYS, warp_end - j0);  // keys that the warp sees
+        if (count <= 0) continue;
+        float s[1][N][4], ds[1][N][4];
+        multiply_rows<HS>(s, queries + row * P, keys + stage * KEYS * P, count);
+        multiply_rows<HS>(ds, grads + row * P, values + stage * KEYS * P, count);
+        const bool hidden = has_hidden(p, i0, j0 + KEYS);
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int i = i0 + g + e / 2 * 8, j = j0 + 8 * n + 2 * t + e % 2;
+                float score = s[0][n][e] * scale;
+                if (hidden) score = masked<T>(score, p, place, mask, i, j);
+                ds[0][n][e] = tt_mma::exp2_approx(score - log_sum[e / 2]) * (ds[0][n][e] - mean[e / 2]);
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < N; n += 2) {
+            if (8 * n >= count) break;
+            unsigned left[1][4];
+            round_left<T>(left[0], ds[0], n);
+            add_products<HS, false>(sum, left, keys + (stage * KEYS + 8 * n) * P);
+        }
+    }
+    const Rows<T> to(dq, p.dq, place, p.queries, p.size);
+    const float factor = static_cast<float>(p.scale);
+    store_rows<HS>(to, i0, 0, queries + row * P, sum[0], factor, factor);
+}
+
+// dv = P' grad, dk = scale dS' q. Of large heads, each of two blocks takes half of the columns of dk and dv.
+template <class T, int HS, int ROWS, int QUERIES>
+__global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
+    T* dk, T* dv, const T* grad, const T* q, const T* k, const T* v, const void* mask, const float* lse,
+    const float* delta, Problem p) {
+    constexpr int N = QUERIES / 8, C = (HS > 128 ? 128 : HS) / 8, P = pitch<HS>;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = threadIdx.x / 32 * 16;
+    T* const queries = reinterpret_cast<T*>(smem);                        // 2 of (QUERIES, P)
+    T* const grads = queries + 2 * QUERIES * P;                           // 2 of (QUERIES, P)
+    T* const keys = grads + 2 * QUERIES * P;                              // (ROWS, P)
+    T* const values = keys + ROWS * P;                                    // (ROWS, P)
+    float* const log_sums = reinterpret_cast<float*>(values + ROWS * P);  // 2 of (QUERIES)
+    float* const means = log_sums + 2 * QUERIES;                          // 2 of (QUERIES)
+    const Place place = place_of<ROWS>(p.keys, p.heads, false);
+    const Rows<const T> q_rows(q, p.q, place, p.queries, p.size), k_rows(k, p.k, place, p.keys, p.size),
+        v_rows(v, p.v, place, p.keys, p.value_size), g_rows(grad, p.grad, place, p.queries, p.value_size);
+    const auto fetch = [&](int i0, int stage) {
+        load_tile<QUERIES, HS>(queries + stage * QUERIES * P, q_rows, i0);
+        load_tile<QUERIES, HS>(grads + stage * QUERIES * P, g_rows, i0);
+        tt_mma::cp_async_commit();
+        for (int n = threadIdx.x; n < QUERIES; n += blockDim.x) {
+            const bool inside = i0 + n < p.queries;
+            const long long at = inside ? number_of(p, place, i0 + n) : 0;
+            log_sums[stage * QUERIES + n] = inside ? lse[at] * static_cast<float>(LOG2_E) : infinity<float>();
+            means[stage * QUERIES + n] = inside ? delta[at] : 0.0f;
+        }
+    };
+    load_tile<ROWS, HS>(keys, k_rows, place.first);
+    load_tile<ROWS, HS>(values, v_rows, place.first);
+    tt_mma::cp_async_commit();  // without any query there is no fetch that would
+    const int start = max(place.first - p.reach, 0) / QUERIES * QUERIES;
+    if (p.queries > 0) fetch(start, 0);
+
+    const int warp_j = place.first + row, column = blockIdx.y * (8 * C);
+    const float scale = static_cast<float>(p.scale * LOG2_E);
+    float k_sum[1][C][4], v_sum[1][C][4];
+    clear(k_sum);
+    clear(v_sum);
+    for (int i0 = start, stage = 0; i0 < p.queries; i0 += QUERIES, stage ^= 1) {
+        tt_mma::cp_async_wait<0>();
+        __syncthreads();  // this tile is here, and the last one is no longer read
+        if (i0 + QUERIES < p.queries) fetch(i0 + QUERIES, stage ^ 1);
+        const int begin = max(warp_j - p.reach - i0, 0), end = min(QUERIES, p.queries - i0);
+        if (warp_j >= p.keys || begin >= end) continue;  // none of these queries sees keys of the warp
+        const T *const q_tile = queries + stage * QUERIES * P, *const g_tile = grads + stage * QUERIES * P;
+        float s[1][N][4], ds[1][N][4];
+        multiply_rows<HS>(s, keys + row * P, q_tile, end);
+        const bool hidden = has_hidden(p, i0, warp_j + 16);
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int i = 8 * n + 2 * t + e % 2, j = warp_j + g + e / 2 * 8;
+                float score = s[0][n][e] * scale;
+                if (hidden) score = masked<T>(score, p, place, mask, i0 + i, j);
+                s[0][n][e] = tt_mma::exp2_approx(score - log_sums[stage * QUERIES + i]);
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < N; n += 2) {
+            if (8 * n >= end || 8 * n + 16 <= begin) continue;
+            unsigned left[1][4];
+            round_left<T>(left[0], s[0], n);
+            add_products<HS, false>(v_sum, left, g_tile + 8 * n * P + column);
+        }
+        multiply_rows<HS>(ds, values + row * P, g_tile, end);
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                ds[0][n][e] = s[0][n][e] * (ds[0][n][e] - means[stage * QUERIES + 8 * n + 2 * t + e % 2]);
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < N; n += 2) {
+            if (8 * n >= end || 8 * n + 16 <= begin) continue;
+            unsigned left[1][4];
+            round_left<T>(left[0], ds[0], n);
+            add_products<HS, false>(k_sum, left, q_tile + 8 * n * P + column);
+        }
+    }
+    tt_mma::cp_async_wait<0>();
+    __syncthreads();  // without any query, nobody has waited for the copies
+    const Rows<T> dk_rows(dk, p.dk, place, p.keys, p.size), dv_rows(dv, p.dv, place, p.keys, p.value_size);
+    const float factor = static_cast<float>(p.scale);
+    store_rows<HS>(dk_rows, warp_j, column, keys + row * P, k_sum[0], factor, factor);
+    store_rows<HS>(dv_rows, warp_j, column, values + row * P, v_sum[0], 1.0f, 1.0f);
+}

@@ -1,0 +1,117 @@
+// What the kernels of matrix products share: the operands, which block computes what, how results are
+// written.
+//
+// y = gate(a @ b + bias) for every index of the batch axes: a is rows × inner, b is inner × columns, y is
+// dense in C order; bias and gate may be missing. The operands are read through their strides, one of which
+// along each matrix is 1. So a transposed operand takes no copy, and one that is repeated along the batch has
+// stride 0 there.
+//
+// Grid: one axis. Tiles of y come first, 8 tiles down by all tiles across, so that blocks that run together
+// share operands in the L2 cache; then the parts into which `inner` is cut; then the batch.
+#pragma once
+#include "elementwise/gelu.cuh"
+
+// By value. In Python: struct.Struct("@8i13q").
+struct Product {
+    int rows, columns, inner;
+    int part, parts;  // length of a part of `inner` (of the last one: at most that), and how many there are
+    int batch[3];     // sizes of the batch axes but the first, which needs none
+    long long size;   // of y, in elements
+    long long a_row, a_inner, b_inner, b_column;  // strides, in elements
+    long long a_batch[4], b_batch[4];
+};
+
+// What a block, or a group of threads, computes.
+struct Place {
+    int row, column;  // where its tile of y begins
+    int first, last;  // inner elements that it adds up
+    long long a, b;   // where the matrices of its batch index begin
+    long long y;      // likewise in y, or in the sums of the parts
+};
+
+__device__ __forceinline__ Place place_of_matrix(const Product& p, unsigned matrix) {
+    Place at;
+    const unsigned part = matrix % p.parts, batch = matrix / p.parts;
+    at.first = static_cast<int>(part) * p.part;
+    at.last = p.inner - at.first < p.part ? p.inner : at.first + p.part;
+    at.y = part * p.size + static_cast<long long>(batch) * p.rows * p.columns;
+    at.a = at.b = 0;
+    unsigned index = batch;
+#pragma unroll
+    for (int d = 3; d >= 0; d--) {
+        const unsigned rest = d > 0 ? index / p.batch[d > 0 ? d - 1 : 0] : 0;
+        const long long here = d > 0 ? index - rest * p.batch[d > 0 ? d - 1 : 0] : index;
+        at.a += here * p.a_batch[d];
+        at.b += here * p.b_batch[d];
+        index = rest;
+    }
+    return at;
+}
+
+template <int ROWS, int COLUMNS> __device__ __forceinline__ Place place_of_tile(const Product& p) {
+    constexpr int GROUP = 8;
+    const int down = (p.rows - 1) / ROWS + 1, across = (p.columns - 1) / COLUMNS + 1;
+    const unsigned tiles = static_cast<unsigned>(down) * across, matrix = blockIdx.x / tiles;
+    const int tile = static_cast<int>(blockIdx.x - matrix * tiles);
+    Place at = place_of_matrix(p, matrix);
+    const int group = tile / (GROUP * across), within = tile - group * GROUP * across;
+    const int height = down - group * GROUP < GROUP ? down - group * GROUP : GROUP;
+    at.row = (group * GROUP + within % height) * ROWS;
+    at.column = within / height * COLUMNS;
+    return at;
+}
+
+// A gate that changes nothing.
+struct Plain {};
+
+// Where results go: y = gate(z), and z to `before`, unless that is null. The gate sees z as it is written.
+template <class R, class Gate> struct Output {
+    R *y, *before;
+    __device__ __forceinline__ Output from(long long offset) const {
+        return {y + offset, before == nullptr ? nullptr : before + offset};
+    }
+};
+
+// W neighbors, of which `inside` exist.
+template <int W, class R>
+__device__ __forceinline__ void write_inside(R* to, int inside, const Vec<R, W>& values) {
+    if (inside >= W && is_aligned<W>(to)) {
+        store<W>(to, values);
+    } else {
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            if (j < inside) to[j] = values.at[j];
+        }
+    }
+}
+
+// Ends the sums z of W neighbors of row `row` of a matrix in y, as far as they lie inside.
+template <int W, class R, class Gate>
+__device__ __forceinline__ void write_neighbors(
+    const Output<R, Gate>& out, const Product& p, int row, int column, const Vec<R, W>& z) {
+    if (row >= p.rows) return;
+    const long long at = static_cast<long long>(row) * p.columns + column;
+    if constexpr (same<Gate, Plain>) {
+        write_inside(out.y + at, p.columns - column, z);
+    } else {
+        if (out.before != nullptr) write_inside(out.before + at, p.columns - column, z);
+        Vec<R, W> y;
+#pragma unroll
+        for (int j = 0; j < W; j++) y.at[j] = from_acc<R>(Gate()(to_acc(z.at[j])));
+        write_inside(out.y + at, p.columns - column, y);
+    }
+}
+
+// Likewise W sums, to which the bias is added.
+template <int W, class R, class Gate, class T, class A>
+__device__ __forceinline__ void write_sums(
+    const Output<R, Gate>& out, const T* bias, const Product& p, int row, int column, const A (&sums)[W]) {
+    Vec<R, W> values;
+#pragma unroll
+    for (int j = 0; j < W; j++) {
+        const bool add = bias != nullptr && column + j < p.columns;
+        const A sum = add ? sums[j] + static_cast<A>(to_acc(bias[column + j])) : sums[j];
+        values.at[j] = from_acc<R>(static_cast<acc_t<R>>(sum));
+    }
+    write_neighbors(out, p, row, column, values);
+}

@@ -1,0 +1,69 @@
+// RMS norm over rows on the host. What is computed, and the names, are those of ops/nn/rms_norm.py.
+#include "array.h"
+#include "rows.h"
+#include <math.h>
+
+HOST_KERNEL bool rms_norm_forward(Array y, Array rrms, Array x, Array weight, double eps) {
+    if (!dense<float>(y, rrms, x, weight)) return false;
+    Index width = x.shape(-1), rows = width ? x.size() / width : 0;
+    float* kept = rrms.data_or_null<float>();
+    const float* w = weight.data_or_null<float>();
+    auto some = [&](Index row, auto number) {
+        constexpr int R = number.value;
+        const float* in = x.data<float>() + row * width;
+        float *out = y.data<float>() + row * width, s[R];
+        Floats square[R] = {};
+        each_vector(width, [&](Index i, auto lanes) {
+            for (int r = 0; r < R; r++) {
+                Floats v = load(in + r * width + i, lanes);
+                square[r] += v * v;
+            }
+        });
+        for (int r = 0; r < R; r++)
+            s[r] = 1 / sqrtf(total(square[r]) / width + (float)eps);
+        each_vector(width, [&](Index i, auto lanes) {
+            Floats scale = w ? load(w + i, lanes) : all(1);
+            for (int r = 0; r < R; r++)
+                store(out + r * width + i, load(in + r * width + i, lanes) * s[r] * scale, lanes);
+        });
+        for (int r = 0; kept && r < R; r++)
+            kept[row + r] = s[r];
+    };
+    parallel_for(rows, rows_at_once(width), [&](Index begin, Index end) { by_fours(begin, end, some); });
+    return true;
+}
+
+HOST_KERNEL bool rms_norm_backward(Array dx, Array dweight, Array grad, Array x, Array weight, Array rrms) {
+    if (!dense<float>(dx, dweight, grad, x, weight, rrms)) return false;
+    Index width = x.shape(-1), rows = width ? x.size() / width : 0;
+    float* d = dx.data_or_null<float>();
+    const float* w = weight.data_or_null<float>();
+    ColumnSums weights(dweight.data_or_null<float>(), rows, width);
+    if (!weights) return false;
+    auto some = [&](Index row, auto number) {
+        constexpr int R = number.value;
+        const float *g = grad.data<float>() + row * width, *in = x.data<float>() + row * width;
+        const float* s = rrms.data<float>() + row;
+        float *to_weight = weights.of(row), slope[R];
+        Floats slopes[R] = {};
+        each_vector(d ? width : 0, [&](Index i, auto lanes) {
+            Floats scale = w ? load(w + i, lanes) : all(1);
+            for (int r = 0; r < R; r++)
+                slopes[r] += load(g + r * width + i, lanes) * scale * load(in + r * width + i, lanes);
+        });
+        for (int r = 0; r < R; r++)
+            slope[r] = total(slopes[r]) / width * s[r] * s[r];
+        each_vector(width, [&](Index i, auto lanes) {
+            Floats scale = w ? load(w + i, lanes) : all(1), weight_sum = {};
+            for (int r = 0; r < R; r++) {
+                Floats part = load(g + r * width + i, lanes), v = load(in + r * width + i, lanes);
+                if (d) store(d + (row + r) * width + i, (part * scale - v * slope[r]) * s[r], lanes);
+                weight_sum += part * (v * s[r]);
+            }
+            if (to_weight) store(to_weight + i, load(to_weight + i, lanes) + weight_sum, lanes);
+        });
+    };
+    parallel_for(rows, weights.grain, [&](Index begin, Index end) { by_fours(begin, end, some); });
+    weights.add_up();
+    return true;
+}

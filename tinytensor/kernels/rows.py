@@ -1,0 +1,97 @@
+"""What fused ops share: rows in pieces that stay in the cache, a check of their operands; on a device,
+threads for rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.dtypes import DType, accumulator
+from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.runtime.cpu.memory import Array, in_c_order
+
+BLOCK = 65_536  # elements, 256 KiB of float32: a chain of ufuncs stays in the L2 cache, and a call is cheap
+
+
+def as_rows(a: Array) -> Array:
+    """(..., C) as (rows, C); a view unless the leading axes do not merge."""
+    if a.ndim == 2:
+        return a
+    width = a.shape[-1]
+    return reshaped(a, -1, width) if a.size else a.reshape(math.prod(a.shape[:-1]), width)
+
+
+def reshaped(a: Array, *shape: int) -> Array:
+    """An array of an operand in another shape: a view, or a hidden copy where its strides ask for one.
+
+    Raises:
+        ShapeError: they do, and `tt.config.strict_layout` is on.
+    """
+    if a.flags.c_contiguous:
+        return a.reshape(shape)
+    try:
+        return a.reshape(shape, copy=False)
+    except ValueError:
+        copies.hidden_in(a, "NumPy's code walks over it in one step")
+        return in_c_order(a).reshape(shape)
+
+
+def row_blocks(rows: int, width: int, at_most: int = BLOCK) -> list[slice]:
+    """Slices of the rows of a (rows, width) array, about BLOCK elements each and at most `at_most` rows, and
+    equally many.
+    """
+    if not width:
+        return [slice(0, rows)] if rows else []
+    count = -(-rows // max(1, min(BLOCK // max(width, 1), at_most)))
+    step = -(-rows // max(1, count))
+    return [slice(i, min(i + step, rows)) for i in range(0, rows, max(1, step))]
+
+
+def flat_blocks(size: int) -> list[slice]:
+    """Slices of a flat array, BLOCK elements each."""
+    return [slice(i, i + BLOCK) for i in range(0, size, BLOCK)]
+
+
+def held(dtype: DType) -> int:
+    """Numbers of a row that a thread holds in kernels of `rows.cuh`: 128 bytes as they are computed."""
+    return 128 // accumulator(dtype).itemsize
+
+
+def team(width: int, dtype: DType, at_most: int = 512) -> tuple[int, int]:
+    """The block for kernels of `rows.cuh`: (threads of a row, rows of a block).
+
+    Args:
+        width: numbers in a row.
+        dtype: of the row.
+        at_most: the largest block of the kernel.
+    """
+    if width > 1 << 30:
+        raise ShapeError(
+            f"a row of {width} numbers",
+            why="kernels count the columns of a row in 32 bits",
+            fix='reshape it to rows of at most 2**30 numbers, or compute on the CPU: x.to("cpu")',
+        )
+    neighbors = 16 // dtype.itemsize
+    reach = width if width % neighbors == 0 else width + neighbors - 1  # rows begin between vectors
+    threads = 32
+    while threads < at_most and threads * held(dtype) < reach:
+        threads *= 2
+    return threads, 8 if threads == 32 else 1
+
+
+def one_block(count: int) -> int:
+    """Threads of the only block of a kernel that adds up `count` numbers."""
+    return 1 << min(max((count - 1).bit_length() - 2, 5), 10)
+
+
+def need_tensors(what: str, *operands: object) -> None:
+    """DTypeError unless each operand is a tensor, or None where it was left out."""
+    for x in operands:
+        if x is not None and not is_tensor(x):
+            raise DTypeError(
+                f"{what}: an operand of type {type(x).__name__}",
+                why="arrays and lists are not made tensors behind your back",
+                fix="make it a tensor first: tt.asarray(x)",
+            )

@@ -1,0 +1,135 @@
+"""What an op's NumPy code gives: its specification, from arrays to arrays, apart from tensors and devices.
+
+16-bit floats are float32 here, before their last rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinytensor.dispatch.launch import View
+from tinytensor.dispatch.transfer import values, wrap
+from tinytensor.dtypes import DType
+from tinytensor.op import Op, registry
+from tinytensor.ops.elementwise.gelu import gate_array
+from tinytensor.runtime.cpu.memory import NUMPY, Array, dtype_of, narrow, silent, widen
+
+__all__ = [
+    "Arrays",
+    "Spec",
+    "copied_into",
+    "dtypes_of",
+    "like",
+    "number",
+    "of_op",
+    "of_ufunc",
+    "own",
+    "own_view",
+    "rounded",
+]
+
+Arrays = list[Array | None]
+Spec = Callable[[Arrays], Sequence[Array | None]]
+
+
+def own(t: Any) -> Array:
+    """The elements of a tensor as an array of its own; 16-bit floats in float32."""
+    return np.array(values(t), order="C")
+
+
+def own_view(view: View) -> Array:
+    """The same of what a kernel was given."""
+    return own(wrap(None, view.layout, view.storage))
+
+
+def number(bits: bytes, dtype: DType) -> Array:
+    """A Python number as kernels take it."""
+    kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
+    return np.frombuffer(bits, kind, 1).reshape(()).copy()
+
+
+def like(result: Any, out: View) -> Array:
+    """A result in the dtype and shape of a View, 16-bit floats in float32."""
+    dtype = out.storage.dtype
+    kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
+    with np.errstate(all="ignore"):
+        return np.broadcast_to(np.asarray(result).astype(kind), out.shape)
+
+
+def dtypes_of(arrays: Arrays) -> list[DType | None]:
+    """Of arrays of the CPU that hold no 16-bit floats."""
+    return [None if a is None else dtype_of(a) for a in arrays]
+
+
+def copied_into(target: View) -> Spec:
+    """A copy, broadcast and cast."""
+    return lambda ins: (like(ins[0], target),)
+
+
+def of_ufunc(op: Any) -> Spec:
+    """Of an elementwise op on operands of one dtype."""
+    return lambda ins: (np.asarray(silent().run(op.ufunc, *ins)),)
+
+
+def _gated_backward(dx: Array, grad: Array, x: Array, slope: Array | None, *, gate: str) -> None:
+    """A device keeps no slope, and the CPU wants one."""
+    if slope is None:
+        slope = np.empty_like(x)
+        gate_array(np.empty_like(x), slope, x, gate)
+    np.multiply(grad, slope, out=dx)
+
+
+def _linear_gelu(
+    y: Array,
+    before: Array | None,
+    slope: Array | None,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    **how: Any,
+) -> None:
+    """A device keeps what the gate got, the CPU its slope."""
+    registry["linear_gelu"].cpu(y, None, slope, x, weight, bias, **how)
+    if before is not None:
+        registry["linear"].cpu(before, x, weight, bias, transposed=how["transposed"])
+
+
+def _cast(y: Array, x: Array, **_: Any) -> None:
+    """The NumPy code takes bits of 16-bit floats, and here they are floats."""
+    np.copyto(y, x, casting="unsafe")
+
+
+# Where devices are asked for other caches than the CPU, or where arrays would be bits.
+_OTHERWISE: dict[str, Callable[..., None]] = {
+    "cast": _cast,
+    "gated_backward": _gated_backward,
+    "linear_gelu": _linear_gelu,
+}
+
+
+def of_op(op: type[Op], made: Arrays, outputs: int, params: dict[str, Any]) -> Spec | None:
+    """The NumPy code of an op on inputs that it may overwrite: results, then inputs that it writes."""
+    code = _OTHERWISE.get(op.name) or getattr(op, "cpu", None)
+    if code is None:
+        return None
+
+    def spec(ins: Arrays) -> Sequence[Array | None]:
+        places = [None if t is None else np.empty_like(t) for t in made[:outputs]]
+        given = [None if x is None else np.array(x) for x in ins]
+        silent().run(code, *places, *given, **params)
+        written = [None if t is None else given[i] for i, t in enumerate(made[outputs:])]
+        return [*places, *written]
+
+    return spec
+
+
+def rounded(array: Array, dtype: DType) -> Array:
+    """A result as it would be stored, widened again."""
+    if not dtype.narrow or array.dtype != np.float32:
+        return array
+    stored: Array = np.empty(array.shape, NUMPY[dtype])
+    narrow(array, dtype, stored)
+    return widen(stored, dtype)

@@ -1,0 +1,203 @@
+"""How does a tensor lie in memory, and which calls led there? Data first, then text, picture and page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tinytensor.boundary import guarded
+from tinytensor.device import cpu
+from tinytensor.dtypes import as_dtype
+from tinytensor.errors import ShapeError
+from tinytensor.lab.explain import expression
+from tinytensor.lab.explain.aliases import Alias, aliases_of
+from tinytensor.lab.explain.page import explanation_page, fragment, in_words
+from tinytensor.lab.explain.picture import explanation_picture
+from tinytensor.lab.explain.steps import FULL, LINE, SMALL, Buffer, LayoutStep, make_step
+from tinytensor.lab.explain.text import render
+from tinytensor.lab.html import Html
+from tinytensor.layout import Layout
+from tinytensor.shapes import MAX_SIZE
+from tinytensor.storage import Storage
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+__all__ = ["Explanation", "explain", "explain_expression", "explain_layout", "tensor_fragment"]
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """A layout and the buffer behind it, with the calls that led there.
+
+    Attributes:
+        title: what is explained.
+        steps: one for each call; the last one is explained.
+        aliases: the live tensors on the same storage, each owner with its views; empty if nobody looked.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> step = lab.explain(tt.arange(12).reshape(3, 4).T[1:, ::2]).steps[-1]
+        >>> step.layout, step.reach.distinct, step.formula(("i", "j"))
+        (Layout(shape=(3, 2), strides=(1, 8), offset=1), 6, '1 + i*1 + j*8')
+    """
+
+    title: str
+    steps: tuple[LayoutStep, ...]
+    aliases: tuple[Alias, ...] = ()
+
+    def text(self, width: int = 100, color: bool = False) -> str:
+        """For the terminal.
+
+        Args:
+            width: of the terminal, in characters.
+            color: whether it shows colors.
+
+        Returns:
+            Lines of text.
+        """
+        return render(self.title, self.steps, self.aliases, width, color)
+
+    def svg(self) -> str:
+        """A picture.
+
+        Returns:
+            A document of SVG.
+        """
+        return explanation_picture(self.title, self.steps)
+
+    def html(self) -> str:
+        """A page on which pointing at an element lights up its place in the buffer, and the other way round.
+
+        Returns:
+            A document of HTML without script, which needs nothing else.
+        """
+        return explanation_page(self.title, self.steps, self.aliases)
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return fragment(self.title, self.steps, *in_words(self.steps, self.aliases))
+
+
+@guarded
+def explain(x: Tensor, *, values: bool = True) -> Explanation:
+    """Explain how a tensor lies in memory.
+
+    Args:
+        x: any shape, dtype and device.
+        values: read what is shown of the elements; from a device, this copies a few hundred numbers and waits
+            for it. With False, positions stand in their place.
+
+    Returns:
+        The explanation; print it, or write what its `svg()` and `html()` return.
+
+    Raises:
+        DTypeError: x is no tensor.
+
+    Memory: keeps neither x nor its storage alive.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> print(lab.explain(tt.tensor([1.5, 2.5]).flip()).text().splitlines()[2])
+        elements     positions in the buffer
+    """
+    storage = x.storage
+    step = make_step("", "", _buffer_of(storage), x.layout, FULL, storage if values else None)
+    return Explanation(_title(x), (step,), aliases_of(x))
+
+
+def explain_layout(layout: Layout, *, dtype: Any = "float32", size: int | None = None) -> Explanation:
+    """Explain a layout without a tensor.
+
+    Args:
+        layout: shape, strides and offset.
+        dtype: of the elements.
+        size: elements of the buffer; default: as many as the layout needs.
+
+    Returns:
+        The explanation; the buffer begins where a cache line does.
+
+    Raises:
+        ShapeError: the layout reaches outside of the buffer, or it would be larger than memory can be.
+        DTypeError: there is no such dtype.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> from tinytensor.layout import Layout
+        >>> lab.explain_layout(Layout((1000, 1000), (1, 1000), 0)).steps[0].reach.blocks(4, 64)
+        62500
+    """
+    kind = as_dtype(dtype, "explain_layout")
+    need = max(layout.extent[1] + 1, layout.offset)
+    buffer = Buffer(0, need if size is None else size, kind, "cpu")
+    layout.validate(buffer.size, "explain_layout")
+    if buffer.size * kind.itemsize > MAX_SIZE:
+        raise ShapeError(
+            f"explain_layout: a buffer of {buffer.size} elements of {kind}",
+            why=f"it has more than {MAX_SIZE} bytes, the largest address",
+            fix="choose smaller sizes or strides",
+        )
+    return Explanation(repr(layout), (make_step("", "", buffer, layout, FULL),))
+
+
+def explain_expression(text: str) -> Explanation:
+    """Explain an expression call by call. It is not run as Python: only calls that make or view tensors are.
+
+    Args:
+        text: for example "arange(12).reshape(3, 4).T[1:, ::2]".
+
+    Returns:
+        The explanation, with a step for each call; buffers begin where a cache line does.
+
+    Raises:
+        ArgumentError: it is no such expression, or it is too long or too large.
+        TinyTensorError: what the calls raise.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> found = lab.explain_expression("zeros(2, 3).T.contiguous()")
+        >>> [(step.call, step.made) for step in found.steps]
+        [('zeros(2, 3)', 'new buffer'), ('.T', 'view'), ('.contiguous()', 'copy')]
+    """
+    steps: list[LayoutStep] = []
+    storages: list[Storage] = []
+    before: Tensor | None = None
+    for call, x in expression.run(text):
+        if before is None:
+            made = "new buffer"
+        elif x is before:
+            made = "same tensor"
+        else:
+            made = "view" if x.storage is storages[-1] else "copy"
+        if made in ("new buffer", "copy"):
+            storages.append(x.storage)
+        buffer = Buffer(len(storages) - 1, x.storage.size, x.dtype, str(x.device))
+        steps.append(make_step(call, made, buffer, x.layout, FULL, x.storage))
+        before = x
+    return Explanation("".join([step.call for step in steps]), tuple(steps))
+
+
+def tensor_fragment(x: Tensor) -> Html:
+    """What a notebook shows of a tensor; of one on a device no values, since reading them would wait for it.
+
+    Args:
+        x: any shape, dtype and device.
+
+    Returns:
+        One element of HTML, with its style.
+    """
+    storage = x.storage
+    step = make_step("", "", _buffer_of(storage), x.layout, SMALL, storage if storage.device is cpu else None)
+    return fragment(_title(x), (step,))
+
+
+def _title(x: Tensor) -> str:
+    return "tensor, requires_grad=True" if x.requires_grad else "tensor"
+
+
+def _buffer_of(storage: Storage) -> Buffer:
+    memory = storage.buffer
+    address = memory.__array_interface__["data"][0] if storage.device is cpu else memory.ptr
+    return Buffer(0, storage.size, storage.dtype, str(storage.device), address % LINE)

@@ -1,0 +1,295 @@
+"""A flat buffer read through a layout: what explanations show of it, as data. Knows no terminal, no page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import NamedTuple
+
+from tinytensor.dispatch.transfer import values, wrap
+from tinytensor.dtypes import DType
+from tinytensor.lab.explain.footprint import Reach
+from tinytensor.layout import Layout, contiguous_strides
+from tinytensor.storage import Storage
+
+__all__ = [
+    "FULL",
+    "LINE",
+    "SECTOR",
+    "SMALL",
+    "Block",
+    "Buffer",
+    "Element",
+    "LayoutStep",
+    "Limits",
+    "make_step",
+]
+
+LINE, SECTOR = 64, 32  # bytes that a CPU, and a GPU, fetches at once
+LETTERS = "ijklmn"
+NEAR = 64  # elements; positions that are this near are read in one go
+
+
+class Limits(NamedTuple):
+    """How much is shown; of more than that, the first and the last."""
+
+    cells: int  # of the buffer
+    axis: int  # indices of one axis
+    blocks: int  # matrices: all axes but the last two
+
+
+FULL, SMALL = Limits(256, 12, 6), Limits(64, 8, 4)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """The memory behind a layout.
+
+    Attributes:
+        number: 0 for the first buffer of a history; each copy has the next one.
+        size: elements.
+        dtype: of one element.
+        device: where it lies.
+        start: bytes from the beginning of a cache line to its first element.
+    """
+
+    number: int
+    size: int
+    dtype: DType
+    device: str
+    start: int = 0
+
+    def __str__(self) -> str:
+        item = self.dtype.itemsize
+        things = f"{self.size} element{'s' * (self.size != 1)} of {item} byte{'s' * (item != 1)}"
+        return f"buffer {self.number}: {things}"
+
+    def blocks(self, block: int) -> int:
+        """How many blocks of so many bytes it lies in."""
+        first, nbytes = self.start % block, self.size * self.dtype.itemsize
+        return (first + nbytes - 1) // block + 1 if nbytes else 0
+
+
+@dataclass(frozen=True)
+class Element:
+    """Index and position of one element."""
+
+    index: tuple[int, ...]
+    position: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """The last two axes at one index of the others; None stands for rows and elements that are left out."""
+
+    lead: tuple[int, ...]
+    rows: tuple[tuple[Element | None, ...] | None, ...]
+
+
+@dataclass(frozen=True)
+class LayoutStep:
+    """One layout, and the call that led to it.
+
+    Attributes:
+        call: as it was written, for example ".T".
+        made: what the call did: "new buffer", "view", "copy" or "same tensor"; empty if there was no call.
+        buffer: the memory.
+        layout: how it is read.
+        blocks: the elements that are shown; None stands for those that are left out.
+        cells: runs of positions of the buffer that are shown.
+        values: what stands at positions that are shown, as text; empty if it was not read.
+    """
+
+    call: str
+    made: str
+    buffer: Buffer
+    layout: Layout
+    blocks: tuple[Block | None, ...]
+    cells: tuple[range, ...]
+    values: Mapping[int, str]
+
+    @cached_property
+    def reach(self) -> Reach:
+        """Which positions are elements."""
+        return Reach(self.layout)
+
+    def label(self, position: int) -> str:
+        """What stands at a position; the position itself if that is not known."""
+        return self.values.get(position, str(position))
+
+    def elements(self) -> list[Element]:
+        """All elements that are shown."""
+        rows = [row for block in self.blocks if block for row in block.rows if row]
+        return [element for row in rows for element in row if element]
+
+    def positions(self) -> list[int]:
+        """Positions that are shown, of cells and of elements; some of them twice."""
+        return [p for run in self.cells for p in run] + [e.position for e in self.elements()]
+
+    @cached_property
+    def order(self) -> dict[int, float]:
+        """Which element each position that is shown holds: 0 for the first of the tensor, 1 for the last."""
+        last = max(self.layout.size - 1, 1)
+        weights = contiguous_strides(self.layout.shape)
+        found: dict[int, float] = {}
+        for e in self.elements():
+            place = sum([i * w for i, w in zip(e.index, weights, strict=True)])
+            found.setdefault(e.position, place / last)
+        return found
+
+    @property
+    def letters(self) -> list[str]:
+        """Names of the index along each axis."""
+        ndim = self.layout.ndim
+        return list(LETTERS[:ndim]) if ndim <= len(LETTERS) else [f"i{axis}" for axis in range(ndim)]
+
+    def formula(self, factors: Iterable[object]) -> str:
+        """Where an element stands, as a sum: the offset, and a factor times the stride of each axis."""
+        products = [f"{f}*{stride}" for f, stride in zip(factors, self.layout.strides, strict=True)]
+        return " + ".join([str(self.layout.offset), *products])
+
+    def place(self, element: Element) -> str:
+        """The index of an element, and how its position comes about."""
+        total = self.formula(element.index)
+        return f"{bracketed(element.index)}: {total}" + (f" = {element.position}" if element.index else "")
+
+    def lines_of_cells(self, most: int) -> list[list[int | None] | int]:
+        """The cells, cut into lines.
+
+        Args:
+            most: cells of a line at most.
+
+        Returns:
+            For each line its positions, None where there is no cell; in place of lines that are not shown,
+            the number of elements in them. A line is a cache line, or a half of one, a quarter, ….
+        """
+        item = self.buffer.dtype.itemsize
+        width = LINE // item
+        while width > max(most, 1):
+            width //= 2
+        skew, found, done = self.buffer.start // item, list[list[int | None] | int](), 0
+        for run in self.cells:
+            if run.start > done:
+                found.append(run.start - done)
+            for first in range((run.start + skew) // width * width - skew, run.stop, width):
+                found.append([p if p in run else None for p in range(first, first + width)])
+            done = run.stop
+        if self.buffer.size > done:
+            found.append(self.buffer.size - done)
+        return found
+
+    def begins_sector(self, position: int) -> bool:
+        """Whether a position is the first of a sector."""
+        return (self.buffer.start + position * self.buffer.dtype.itemsize) % SECTOR == 0
+
+
+def bracketed(index: Iterable[object]) -> str:
+    """An index as it is written: `[2, 1]`."""
+    return f"[{', '.join(map(str, index))}]"
+
+
+def make_step(
+    call: str,
+    made: str,
+    buffer: Buffer,
+    layout: Layout,
+    limits: Limits,
+    storage: Storage | None = None,
+) -> LayoutStep:
+    """Choose what is shown, and read it.
+
+    Args:
+        call, made, buffer, layout: see `LayoutStep`.
+        limits: how much is shown.
+        storage: where to read the values; None does not read them.
+
+    Returns:
+        The step.
+    """
+    step = LayoutStep(
+        call, made, buffer, layout, _blocks(layout, limits), _cells(buffer, layout, limits.cells), {}
+    )
+    if storage is None:
+        return step
+    return replace(step, values=_read(storage, sorted(set(step.positions()))))
+
+
+def _shown(count: int, most: int) -> list[int | None]:
+    """The indices of an axis that are shown; None stands for those in between."""
+    half = (most - 1) // 2
+    return list(range(count)) if count <= most else [*range(half), None, *range(count - half, count)]
+
+
+def _blocks(layout: Layout, limits: Limits) -> tuple[Block | None, ...]:
+    *lead, height, width = (1, 1, *layout.shape) if layout.ndim < 2 else layout.shape
+    lead = lead if layout.ndim > 2 else []
+    rows, columns = _shown(height, limits.axis), _shown(width, limits.axis)
+    found: list[Block | None] = []
+    for number in _shown(prod(lead), limits.blocks):
+        if number is None:
+            found.append(None)
+            continue
+        at = []
+        for length in reversed(lead):
+            number, i = divmod(number, length)
+            at.append(i)
+        outer = tuple(reversed(at))
+        matrix = [
+            None
+            if i is None
+            else tuple([None if j is None else _element(layout, (*outer, i, j)) for j in columns])
+            for i in rows
+        ]
+        found.append(Block(outer, tuple(matrix)))
+    return tuple(found)
+
+
+def _element(layout: Layout, padded: tuple[int, ...]) -> Element:
+    """The element at an index to which zeros were added in front, so that it has two axes at least."""
+    index = padded[len(padded) - layout.ndim :]
+    moves = [i * stride for i, stride in zip(index, layout.strides, strict=True)]
+    return Element(index, layout.offset + sum(moves))
+
+
+def _cells(buffer: Buffer, layout: Layout, most: int) -> tuple[range, ...]:
+    """The whole buffer; of a long one the lines that the layout reaches, or the first and last of them."""
+    if buffer.size <= most:
+        return (range(buffer.size),) if buffer.size else ()
+    width = LINE // buffer.dtype.itemsize
+    skew = buffer.start // buffer.dtype.itemsize  # cells of the first line that belong to others
+    low, high = layout.extent
+    low = min(low, buffer.size - 1)
+    first, last = [(position + skew) // width for position in (low, max(low, high))]
+    half = max(most // 2 // width, 1)
+    runs = (
+        [(first, last + 1)]
+        if last - first < 2 * half
+        else [(first, first + half), (last + 1 - half, last + 1)]
+    )
+    return tuple([range(max(a * width - skew, 0), min(b * width - skew, buffer.size)) for a, b in runs])
+
+
+def _read(storage: Storage, positions: list[int]) -> dict[int, str]:
+    """What stands at these positions; of a device, only these and their neighbors are copied to the host."""
+    texts: dict[int, str] = {}
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and position - runs[-1][-1] <= NEAR:
+            runs[-1].append(position)
+        else:
+            runs.append([position])
+    for run in runs:
+        layout = Layout((run[-1] + 1 - run[0],), (1,), run[0])
+        array = values(wrap(None, layout, storage))
+        texts |= {position: _text(array[position - run[0]].item()) for position in run}
+    return texts
+
+
+def _text(value: bool | int | float | complex) -> str:
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, complex):
+        return f"{value.real:.3g}{value.imag:+.3g}j"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,270 @@
+"""What forward recorded: `print(lab.graph(loss))`, or its picture.
+
+A snapshot: it holds numbers and texts, no tensor, so it keeps nothing alive and can be read after backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinytensor.autograd.backward import FREED, Node, Output
+from tinytensor.dispatch.apply import edge_of
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.errors import DTypeError, GradError
+from tinytensor.lab.gradient_text import gradient_text
+from tinytensor.lab.graph.picture import dot_text, graph_page, graph_picture
+from tinytensor.op import Op
+from tinytensor.tensor import Tensor
+from tinytensor.transforms.checkpoint import Dropped
+
+__all__ = ["Graph", "GraphNode", "SavedTensor", "graph"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SavedTensor:
+    """What a node keeps for backward.
+
+    Attributes:
+        name: as the op calls it.
+        shape: of the tensor.
+        nbytes: of its storage, which is what it keeps alive.
+        counted: whether these bytes are counted here: not those of a leaf, and of a storage that several
+            nodes keep only once, at the first of them in forward.
+    """
+
+    name: str
+    shape: Shape
+    nbytes: int
+    counted: bool
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """An op that was recorded, or a leaf.
+
+    Attributes:
+        number: its place in Graph.nodes: what it was computed from comes before it.
+        name: of the op; of a leaf, the name that was given for it, or "leaf".
+        shapes: of its outputs; None for one that was not computed.
+        inputs: for each input with a gradient: its name, the number of the node that it comes from, and which
+            output of that.
+        saved: what it keeps; the first node of a checkpointed call keeps the call's arguments.
+        state: "leaf", "recorded", "freed" by a backward pass, or "recomputed" where a checkpoint dropped what
+            it kept.
+        gradient: the formula of its gradients, or the code that computes them.
+        where: file and line of the call, if `tt.detect_anomaly` was on.
+    """
+
+    number: int
+    name: str
+    shapes: tuple[Shape | None, ...]
+    inputs: tuple[tuple[str, int, int], ...] = ()
+    saved: tuple[SavedTensor, ...] = ()
+    state: str = "recorded"
+    gradient: str = ""
+    where: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are counted at this node."""
+        return sum(s.nbytes for s in self.saved if s.counted)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph behind some tensors.
+
+    Attributes:
+        nodes: in the order of forward.
+        outputs: numbers of the nodes of those tensors.
+    """
+
+    nodes: tuple[GraphNode, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are saved for backward; a storage counts once, a leaf not at all."""
+        return sum(node.nbytes for node in self.nodes)
+
+    def table(self) -> str:
+        """One line for each node, as text."""
+        lines = [f"{'':>4} {'op':<24} {'shape':<22} {'saved bytes':>12}  inputs"]
+        for node in self.nodes:
+            inputs = ", ".join([f"{name} ← {number}" for name, number, _ in node.inputs])
+            saved = {"recorded": f"{node.nbytes:,}", "leaf": ""}.get(node.state, node.state)
+            if node.state == "recomputed" and node.saved:
+                saved = f"{node.nbytes:,}"
+            shapes = ", ".join(map(str, node.shapes))
+            lines.append(f"{node.number:>4} {node.name:<24} {shapes:<22} {saved:>12}  {inputs}".rstrip())
+        lines.append(f"{'':>4} {'in all':<24} {'':<22} {self.nbytes:>12,}")
+        return "\n".join(lines)
+
+    def dot(self) -> str:
+        """The graph in the language of Graphviz: `dot -Tsvg graph.dot`."""
+        return dot_text(self)
+
+    def svg(self) -> str:
+        """The graph as a picture, forward from top to bottom."""
+        return graph_picture(self)
+
+    def html(self) -> str:
+        """Picture, saved tensors and formulas as a page that needs nothing but itself."""
+        return graph_page(self)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return graph_picture(self)
+
+
+@dataclass
+class _Reader:
+    """Walks over edges, parents first."""
+
+    names: dict[int, str]
+    numbers: dict[int, int] = field(default_factory=dict)  # by id of a node or leaf
+    nodes: list[GraphNode] = field(default_factory=list)
+    counted: set[int] = field(default_factory=set)  # ids of storages
+    regions: set[int] = field(default_factory=set)  # ids of checkpointed calls
+    texts: dict[int, str] = field(default_factory=dict)  # of gradients, by id of the op
+
+    def read(self, root: Any) -> int:
+        """The number of the node behind an edge; iteratively, since chains may be long."""
+        stack = [(_behind(root), False)]
+        while stack:
+            thing, ready = stack.pop()
+            if id(thing) in self.numbers:
+                continue
+            if type(thing) is Node and not ready:
+                stack.append((thing, True))
+                stack += [(_behind(p), False) for p in reversed(thing.parents) if p is not None]
+                continue
+            self.numbers[id(thing)] = len(self.nodes)
+            self.nodes.append(self._node(thing) if type(thing) is Node else self._leaf(thing))
+        return self.numbers[id(_behind(root))]
+
+    def _leaf(self, leaf: Tensor) -> GraphNode:
+        self.counted.add(id(leaf.storage))  # it would be there without the graph
+        name = self.names.get(id(leaf), "leaf")
+        return GraphNode(len(self.nodes), name, (leaf.layout.shape,), state="leaf")
+
+    def _node(self, node: Node) -> GraphNode:
+        if node.outs is not None:
+            shapes = tuple([None if o is None else o[0] for o in node.outs])
+        else:
+            shapes = (None if node.layout is None else node.layout.shape,)
+        state = "freed" if node.saved is FREED else "recorded"
+        state = "recomputed" if isinstance(node.saved, Dropped) else state
+        return GraphNode(
+            number=len(self.nodes),
+            name=node.name,
+            shapes=shapes,
+            inputs=tuple(self._inputs(node)),
+            saved=tuple([self._saved(*kept) for kept in self._kept(node, state)]),
+            state=state,
+            gradient=self._gradient(node.op),
+            where="" if node.extra is None else node.extra.trace,
+        )
+
+    def _gradient(self, op: type[Op]) -> str:
+        """Each op's text once: reading source takes a while."""
+        found = self.texts.get(id(op))
+        if found is None:
+            found = self.texts[id(op)] = gradient_text(op)
+        return found
+
+    def _inputs(self, node: Node) -> Iterator[tuple[str, int, int]]:
+        for at, parent in enumerate(node.parents):
+            if parent is not None:
+                index = parent.index if type(parent) is Output else 0
+                yield input_name(node, at), self.numbers[id(_behind(parent))], index
+
+    def _kept(self, node: Node, state: str) -> Iterator[tuple[str, Any, Any]]:
+        """Name, storage and layout of what a node keeps. The first node of a checkpointed call keeps the
+        arguments of that call, in place of what all its nodes saved.
+        """
+        if state == "recorded":
+            for at, record in enumerate(node.saved):
+                if type(record) is tuple:
+                    yield saved_name(node, at), record[0], record[1]
+        elif state == "recomputed" and id(region := node.saved.region) not in self.regions:
+            self.regions.add(id(region))
+            for at, t in enumerate(region.tensors):
+                yield f"argument {at} of the checkpoint", t.storage, t.layout
+
+    def _saved(self, name: str, storage: Any, layout: Any) -> SavedTensor:
+        new = id(storage) not in self.counted
+        self.counted.add(id(storage))
+        return SavedTensor(name, layout.shape, storage.nbytes, new)
+
+
+def _behind(edge: Any) -> Any:
+    return edge.node if type(edge) is Output else edge
+
+
+def input_name(node: Node, at: int) -> str:
+    """What the op calls its input; the last name stands for all further ones."""
+    names = getattr(node.op, "inputs", ())
+    if not names:
+        return str(at)
+    return names[at] if at < len(names) - 1 or len(node.parents) == len(names) else f"{names[-1]}[{at}]"
+
+
+def saved_name(node: Node, at: int) -> str:
+    """What the op calls something that it saves."""
+    names = [name.partition("?")[0] for name in node.op.saves]
+    return names[at] if at < len(names) else f"saved_tensors[{at}]"
+
+
+def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
+    """Read what forward recorded: nodes, shapes, what each keeps, and how its gradients are computed.
+
+    Nothing is run and nothing is changed. Graphs of gradients (`create_graph=True`), checkpoints, views,
+    in-place writes and tensors on devices are read in the same way.
+
+    Args:
+        outputs: tensors that require grad.
+        names: of leaves, such as `dict(model.named_parameters())`.
+
+    Returns:
+        A Graph, which holds no tensor.
+
+    Raises:
+        GradError: an output does not require grad.
+        DTypeError: it is no tensor.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> w = tt.ones(3, requires_grad=True)
+        >>> print(lab.graph((w * w).sum(), names={"w": w}))
+             op                       shape                   saved bytes  inputs
+           0 w                        (3,)
+           1 multiply                 (3,)                              0  a ← 0, b ← 0
+           2 sum                      ()                                0  x ← 1
+             in all                                                     0
+    """
+    reader = _Reader({id(t): name for name, t in (names or {}).items()})
+    found = []
+    for i, output in enumerate(outputs):
+        if not is_tensor(output):
+            raise DTypeError(
+                f"graph: output {i} is a {type(output).__name__}",
+                why="tensors have a graph behind them",
+                fix="lab.graph(loss)",
+            )
+        edge = edge_of(output)
+        if edge is None:
+            raise GradError(
+                f"graph: output {i} of shape {output.shape} does not require grad",
+                why="nothing was recorded that leads to it",
+                fix="make an input with requires_grad=True, outside tt.no_grad()",
+            )
+        found.append(reader.read(edge))
+    return Graph(tuple(reader.nodes), tuple(found))

@@ -1,0 +1,460 @@
+"""Whose bytes are in use, now and at the peak? `with lab.memory(model, optimizer) as ledger`.
+
+While a ledger is open, it hears of each storage that is made and that goes, and of each node that is
+recorded. Nothing else changes: ops take the same roads, so bits and bytes are those of a run that nobody
+watches. What a finaliser says is noted without a lock and sorted later. Pictures are in `memory_picture.py`.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinytensor.autograd.backward import Node
+from tinytensor.device import Device
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.lab.memory.checkpoint_savings import Recomputed, Recorded, Sizes, predict
+from tinytensor.lab.memory.picture import memory_page, memory_picture, memory_table
+from tinytensor.nn import Module
+from tinytensor.optim import Optimizer
+from tinytensor.storage import BorrowedStorage, Storage
+from tinytensor.tensor import Tensor
+from tinytensor.transforms.checkpoint import Dropped, Region
+
+__all__ = ["CATEGORIES", "Ledger", "Point", "Usage"]
+
+CATEGORIES = (
+    "parameters",
+    "gradients",
+    "optimizer state",
+    "saved for backward",
+    "activations and temporaries",
+    "other",
+)
+_PARAMETERS, _GRADIENTS, _STATE, _SAVED, _ACTIVATIONS, _OTHER = CATEGORIES
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes of the storages of a device at one moment.
+
+    Attributes:
+        by_category: for each of CATEGORIES.
+        saved_by: what is saved for backward, by the op that saved it first.
+        pooled: of the storages whose memory is the pool's; on devices, of all.
+        adopted: of the small ones, whose memory is NumPy's.
+    """
+
+    by_category: dict[str, int]
+    saved_by: dict[str, int]
+    pooled: int
+    adopted: int
+
+    @property
+    def total(self) -> int:
+        """Of all categories: pooled and adopted."""
+        return self.pooled + self.adopted
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Bytes by category, in the order of CATEGORIES, just after a storage was made."""
+
+    nbytes: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Thing:
+    """A storage, as the ledger knows it."""
+
+    number: int
+    nbytes: int
+    pooled: bool
+    before: bool  # the ledger was opened
+    category: str = ""
+    keepers: int = 0
+    saved_by: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Keep:
+    """What one node saved, or a checkpointed region: keeps things alive for backward as long as it lives."""
+
+    things: list[_Thing]
+    node: weakref.ref[Node] | None = None
+    alive: Any = None  # a weak reference with a callback
+
+
+class _SavedList(list[Any]):
+    """What a node saved, as a list that can be referred to weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
+@dataclass(eq=False)
+class Ledger:
+    """The memory of one device while a block of code runs. `memory` makes it.
+
+    Attributes:
+        device: whose memory.
+        timeline: a Point for each storage that was made.
+        marks: index in the timeline and label, as `mark` was called.
+        now: what is in use; after the block, what was in use at its end.
+        peak: the largest total so far, and what it consisted of.
+    """
+
+    device: Device
+    model: Module | None = None
+    optimizer: Optimizer | None = None
+    blocks: Sequence[Module] = ()
+    timeline: list[Point] = field(default_factory=list)
+    marks: list[tuple[int, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._events: deque[tuple[Any, ...]] = deque()
+        self._lock = threading.RLock()  # the collector may run anything right here
+        self._things: dict[int, _Thing] = {}  # by id of the storage
+        self._keeps: set[_Keep] = set()
+        self._regions: weakref.WeakSet[Region] = weakref.WeakSet()
+        self._leaves: dict[int, weakref.ref[Tensor]] = {}
+        self._roles: dict[int, str] = {}  # id of a storage → the category that its tensors give it
+        self._bytes = dict.fromkeys(CATEGORIES, 0)
+        self._saved_by: Counter[str] = Counter()
+        self._pooled = self._adopted = self._made = 0
+        self._recorded = Recorded(len(self.blocks))
+        self._closed = False
+        self._most, self._most_saved_by = dict.fromkeys(CATEGORIES, 0), dict[str, int]()
+        self._peak = self._usage()
+
+    # ---- what the user asks
+
+    @property
+    def now(self) -> Usage:
+        """What is in use; after the block, what was in use at its end."""
+        with self._lock:
+            self._settle()
+            return self._usage()
+
+    @property
+    def peak(self) -> Usage:
+        """The largest total so far, and what it consisted of."""
+        with self._lock:
+            self._settle()
+            return self._peak
+
+    @property
+    def at_most(self) -> dict[str, int]:
+        """The largest number of bytes that each category had, whenever that was."""
+        with self._lock:
+            self._settle()
+            return dict(self._most)
+
+    @property
+    def most_saved_by(self) -> dict[str, int]:
+        """What was saved for backward when that was the most, by op."""
+        with self._lock:
+            self._settle()
+            return dict(self._most_saved_by)
+
+    def mark(self, label: str) -> None:
+        """Name this moment in the timeline, such as "backward".
+
+        Args:
+            label: a short text for the picture.
+        """
+        with self._lock:
+            self._settle()
+            self.marks.append((len(self.timeline), label))
+
+    def with_checkpoints(self, every: int) -> Recomputed:
+        """What would be kept if each run of so many `blocks` were a `tt.checkpoint`.
+
+        Args:
+            every: number of blocks that are computed again together.
+
+        Returns:
+            The bytes that forward would leave saved, and the peak of what is saved in backward.
+
+        Raises:
+            ArgumentError: the ledger was opened without blocks, they did not run once each, or the recorded
+                step itself recomputes.
+
+        Example:
+            >>> from tinytensor import lab
+            >>> blocks = [tt.nn.Sequential(tt.nn.Linear(8, 8), tt.nn.Tanh()) for _ in range(4)]
+            >>> with lab.memory(blocks=blocks) as ledger:
+            ...     y = tt.ones(2, 8, requires_grad=True) * 1
+            ...     for block in blocks:
+            ...         y = block(y)
+            >>> ledger.now.by_category["saved for backward"]
+            320
+            >>> [ledger.with_checkpoints(k).saved for k in (1, 2, 4)]
+            [256, 128, 64]
+        """
+        with self._lock:
+            self._settle()
+            return predict(self._recorded, every)
+
+    def table(self) -> str:
+        """Bytes by category, now and at the peak, and what is saved by op, as lines of text."""
+        return memory_table(self)
+
+    def svg(self) -> str:
+        """The timeline as a picture: categories on each other, with the peak and the marks."""
+        return memory_picture(self)
+
+    def html(self) -> str:
+        """Picture and tables as a page that needs nothing but itself; `lab.html.write` saves it."""
+        return memory_page(self)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return memory_picture(self)
+
+    # ---- what it hears
+
+    def made(self, new: Storage) -> None:
+        """A storage was made; its maker fills it in as soon as this returns."""
+        with self._lock:
+            self._settle()
+            self._events.append(("made", id(new), weakref.ref(new)))
+
+    def gone(self, old: Storage) -> None:
+        """A storage goes: called by finalisers, at any moment, so nothing but this note."""
+        if _is_complete(old):
+            self._events.append(("gone", id(old), self._look(old)))
+
+    def recorded(self, node: Node, outs: Sequence[Any]) -> None:
+        """A node was recorded."""
+        with self._lock:
+            self._settle()
+            if self.model is None and self.optimizer is None:
+                self._meet(p for p in node.parents if is_tensor(p))
+            if type(node.saved) is list and (
+                things := self._saved_things(r[0] for r in node.saved if type(r) is tuple)
+            ):
+                node.saved = _SavedList(node.saved)
+                self._keep(things, node.name, node.saved, node)
+                self._recorded.node(_sizes(things))
+            elif isinstance(node.saved, Dropped):  # before the ledger was opened
+                self._meet_region(node.saved.region)
+
+    def look_around(self) -> None:
+        """Take in what is there when the ledger is opened."""
+        there = gc.get_objects()
+        with self._lock:
+            for found in there:
+                if isinstance(found, Storage) and _is_complete(found):
+                    self._enter(id(found), self._look(found), before=True)
+            for found in there:
+                if type(found) is Node:
+                    self.recorded(found, ())
+            self._recorded = Recorded(len(self.blocks))
+            self._settle()
+            self._peak = self._usage()
+
+    def enter_block(self, number: int) -> Callable[..., None]:
+        """A hook of a block that is about to run."""
+
+        def hook(module: Module, args: tuple[Any, ...]) -> None:
+            with self._lock:
+                self._settle()
+                things = self._saved_things(t.storage for t in args if is_tensor(t))
+                self._recorded.enter(number, _sizes(things))
+
+        return hook
+
+    def leave_block(self, module: Module, args: tuple[Any, ...], result: Any) -> None:
+        """A hook of a block that has run."""
+        self._recorded.leave()
+
+    def close(self) -> None:
+        """Listen no more; `now` stays as it is."""
+        with self._lock:
+            self._settle()
+            self._closed = True
+            self._events.clear()
+            self._keeps.clear()
+
+    # ---- sorting it
+
+    def _settle(self) -> None:
+        """Take in what was noted, in its order."""
+        if self._closed:
+            return
+        while self._events:
+            what, key, about = self._events.popleft()
+            if what == "made":
+                new = about()
+                if new is not None and not _is_complete(new):  # another thread is making it
+                    self._events.appendleft((what, key, about))
+                    break
+                self._enter(key, self._last_words(key) if new is None else self._look(new), before=False)
+                self._assign_roles(pending=True)
+                self._draw()
+            elif what == "gone":
+                if (thing := self._things.pop(key, None)) is not None:
+                    self._roles.pop(key, None)
+                    self._move(thing, "")
+            else:
+                self._drop(about)
+        self._assign_roles()
+        self._note_most()
+
+    def _look(self, found: Storage) -> tuple[int, bool] | None:
+        """Bytes of a storage, and whether they are the pool's; None for what is not counted here."""
+        kind = type(found)
+        if found.device is not self.device or kind is BorrowedStorage:
+            return None
+        if kind is Storage and found.buffer.base is not None:  # memory of somebody else, or part of an arena
+            return None
+        return found.nbytes, kind is not Storage
+
+    def _last_words(self, key: int) -> tuple[int, bool] | None:
+        """The same of a storage that went before anything else happened."""
+        return next((seen for what, other, seen in self._events if what == "gone" and other == key), None)
+
+    def _enter(self, key: int, seen: tuple[int, bool] | None, *, before: bool) -> None:
+        if seen is None or key in self._things:  # one that another thread made while the ledger looked around
+            return
+        self._made += 1
+        thing = self._things[key] = _Thing(self._made, *seen, before)
+        self._move(thing, self._category(key, thing))
+
+    def _category(self, key: int, thing: _Thing) -> str:
+        role = self._roles.get(key)
+        if role is not None:
+            return role
+        return _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS
+
+    def _move(self, thing: _Thing, category: str) -> None:
+        """Count a thing under another category; "" for one that is gone."""
+        for name, sign in ((thing.category, -1), (category, 1)):
+            if name:
+                self._bytes[name] += sign * thing.nbytes
+            if name == _SAVED:
+                self._saved_by[thing.saved_by] += sign * thing.nbytes
+        if not thing.category or not category:
+            sign = 1 if category else -1
+            if thing.pooled:
+                self._pooled += sign * thing.nbytes
+            else:
+                self._adopted += sign * thing.nbytes
+        thing.category = category
+
+    def _assign_roles(self, *, pending: bool = False) -> None:
+        """See which storages are those of parameters, gradients and the optimizer now. While events are
+        pending, what lost its role keeps it: it may just be going.
+        """
+        roles: dict[int, str] = {}
+        parameters = list(self._parameters())
+        for category, tensors in (
+            (_STATE, self._state()),
+            (_GRADIENTS, (p.grad for p in parameters if p.grad is not None)),
+            (_PARAMETERS, parameters),
+        ):
+            for t in tensors:
+                roles[id(t.storage)] = category
+        if pending:
+            roles = self._roles | roles
+        before, self._roles = self._roles, roles
+        for key in before.keys() | roles.keys():
+            if before.get(key) != roles.get(key) and (thing := self._things.get(key)) is not None:
+                self._move(thing, self._category(key, thing))
+
+    def _parameters(self) -> Iterator[Tensor]:
+        if self.model is not None:
+            yield from self.model.parameters()
+            yield from self.model.buffers()
+        if self.optimizer is not None:
+            for group in self.optimizer.param_groups:
+                yield from group["params"]
+        for ref in tuple(self._leaves.values()):
+            if (leaf := ref()) is not None:
+                yield leaf
+
+    def _state(self) -> Iterator[Tensor]:
+        if self.optimizer is not None:
+            for kept in self.optimizer.state.values():
+                yield from (value for value in kept.values() if is_tensor(value))
+
+    def _meet(self, leaves: Iterable[Tensor]) -> None:
+        """Leaves that require grad count as parameters where nobody named any."""
+        for leaf in leaves:
+            known = self._leaves.get(id(leaf))
+            if known is None or known() is not leaf:
+                self._leaves[id(leaf)] = weakref.ref(leaf)
+                self._roles[id(leaf.storage)] = _PARAMETERS
+                if (thing := self._things.get(id(leaf.storage))) is not None:
+                    self._move(thing, _PARAMETERS)
+
+    def _saved_things(self, storages: Iterable[Storage]) -> list[_Thing]:
+        known = (self._things.get(id(s)) for s in storages)
+        return list(dict.fromkeys([thing for thing in known if thing is not None]))
+
+    def _keep(self, things: list[_Thing], op: str, keeper: Any, node: Node | None = None) -> None:
+        keep = _Keep(things, None if node is None else weakref.ref(node))
+        note = self._events.append
+        keep.alive = weakref.ref(keeper, lambda _: note(("dropped", 0, keep)))
+        self._keeps.add(keep)
+        for thing in things:
+            thing.keepers += 1
+            if thing.keepers == 1:
+                thing.saved_by = op
+            self._sort(thing)
+
+    def _drop(self, keep: _Keep) -> None:
+        self._keeps.discard(keep)
+        for thing in keep.things:
+            thing.keepers -= 1
+            self._sort(thing)
+        node = None if keep.node is None else keep.node()
+        if node is not None and isinstance(node.saved, Dropped):
+            self._meet_region(node.saved.region)
+
+    def _meet_region(self, region: Region) -> None:
+        """A checkpointed call, which keeps its arguments in place of what its nodes saved."""
+        if region not in self._regions:
+            self._recorded.recomputes = True
+            self._regions.add(region)
+            self._keep(self._saved_things(t.storage for t in region.tensors), "checkpoint", region)
+
+    def _sort(self, thing: _Thing) -> None:
+        """Count a thing that is there by whether something keeps it; roles of its tensors come first."""
+        if thing.category in (_SAVED, _ACTIVATIONS, _OTHER):
+            self._move(thing, _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS)
+
+    def _draw(self) -> None:
+        self.timeline.append(Point(tuple(self._bytes.values())))
+        self._note_most()
+        if self._pooled + self._adopted > self._peak.total:
+            self._peak = self._usage()
+
+    def _note_most(self) -> None:
+        if self._bytes[_SAVED] > self._most[_SAVED]:
+            self._most_saved_by = self._saved_now()
+        self._most = {name: max(n, self._bytes[name]) for name, n in self._most.items()}
+
+    def _saved_now(self) -> dict[str, int]:
+        return {op: nbytes for op, nbytes in self._saved_by.items() if nbytes}
+
+    def _usage(self) -> Usage:
+        return Usage(dict(self._bytes), self._saved_now(), self._pooled, self._adopted)
+
+
+def _is_complete(found: Storage) -> bool:
+    """Whether its maker has filled it in."""
+    return hasattr(found, "buffer") and hasattr(found, "device")
+
+
+def _sizes(things: list[_Thing]) -> Sizes:
+    """Numbers and bytes of what is no parameter."""
+    return [(thing.number, thing.nbytes) for thing in things if thing.category != _PARAMETERS]

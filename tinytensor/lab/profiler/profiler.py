@@ -1,0 +1,412 @@
+"""Which ops take the time of a program? `with lab.profile() as p: …; print(p)`.
+
+While a profile is open, the implementations of all ops are wrapped by a clock. Outside of one nothing is: the
+engine has no hook that would cost time when nobody looks. What is heard is in `recorder.py`; here it is added
+up. Pictures of it are in `flame.py` and `roofline.py`, a file for Perfetto in `trace_file.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from tinytensor.device import as_device
+from tinytensor.errors import ArgumentError
+from tinytensor.files import PathLike
+from tinytensor.lab.html import Html, page, preformatted, tag
+from tinytensor.lab.patching import opener
+from tinytensor.lab.profiler.calls import EMULATED, Call, Span
+from tinytensor.lab.profiler.chrome_trace import write_trace
+from tinytensor.lab.profiler.flame import flame
+from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
+from tinytensor.lab.profiler.recorder import Recorder
+from tinytensor.lab.profiler.roofline import roofline
+
+__all__ = ["OpTime", "Profile", "profile"]
+
+_open = threading.Lock()
+WIDEST = 56  # characters of a name in a table
+
+
+@dataclass
+class OpTime:
+    """What one op took, or what a table groups.
+
+    Attributes:
+        name: of the op; one that ends in `_backward` computes gradients.
+        calls: how often its code ran.
+        seconds: that the host spent in it, not counting ops that it called.
+        nbytes: of the arrays that it was given, results included, each once in a call.
+        device: where it ran.
+        flops: floating-point operations, by the table of `costs.py`; None where a call has no formula there.
+        device_seconds: that a GPU took, from a mark before an op's first kernel to one behind its last; None
+            where the host itself computes.
+    """
+
+    name: str
+    calls: int = 0
+    seconds: float = 0.0
+    nbytes: int = 0
+    device: str = "cpu"
+    flops: float | None = 0.0
+    device_seconds: float | None = None
+
+    @property
+    def busy(self) -> float:
+        """Seconds of whoever computed: the GPU, or else the host."""
+        return self.seconds if self.device_seconds is None else self.device_seconds
+
+    def add(self, call: Call) -> None:
+        """Count one more call."""
+        self.calls += 1
+        self.seconds += call.own
+        self.nbytes += call.nbytes
+        self.flops = None if self.flops is None or call.flops is None else self.flops + call.flops
+        if call.device_seconds is not None:
+            self.device_seconds = (self.device_seconds or 0.0) + call.device_seconds
+
+
+def shapes_of(call: Call) -> str:
+    """The op with the shapes of its inputs, as a name.
+
+    Example:
+        >>> call = Call("add", "cpu", 0, 0.0, (), (), "", False, None, ins=((2, 3), ()))
+        >>> shapes_of(call)
+        'add 2×3, ()'
+    """
+    shapes = ["×".join(map(str, shape)) or "()" for shape in call.ins if shape is not None]
+    return f"{call.op} {', '.join(shapes)}".rstrip()
+
+
+def line_of(call: Call) -> str:
+    """The user's line that called it."""
+    file, line = call.lines[-1] if call.lines else ("?", 0)
+    return f"{os.path.basename(file)}:{line}"
+
+
+GROUPS: dict[str, Callable[[Call], str]] = {
+    "op": lambda call: call.op,
+    "shape": shapes_of,
+    "line": line_of,
+    "module": lambda call: "/".join(call.path) or "(in no module)",
+}
+
+
+@dataclass(repr=False)
+class Profile:
+    """What was measured; `profile` makes it, and it is complete when the block has ended.
+
+    Attributes:
+        calls: every run of an op's code, on all threads.
+        spans: every call of a module and every step of a backward pass.
+        seconds: from the beginning of the block to its end, on the thread that opened it.
+        overhead: those of them that the profiler itself took.
+        thread: which thread opened it.
+        given: peaks that were given, by device.
+    """
+
+    calls: list[Call] = field(default_factory=list, repr=False)
+    spans: list[Span] = field(default_factory=list, repr=False)
+    seconds: float = 0.0
+    overhead: float = 0.0
+    begun: float = 0.0
+    thread: int = 0
+    given: dict[str, Peaks] = field(default_factory=dict)
+
+    # ---- numbers
+
+    def groups(self, by: str = "op", device: str | None = None) -> list[OpTime]:
+        """Sums over calls, the longest first.
+
+        Args:
+            by: "op", "shape" (the op and the shapes of its inputs), "line" (of the user's code) or "module".
+                A backward op counts for the line and module of its forward.
+            device: of one device; None for all real ones. Those of `emulated` and `checked` are never added
+                to others.
+
+        Returns:
+            One OpTime for each name and device.
+
+        Raises:
+            ArgumentError: there is no such grouping.
+            DeviceError: there is no device of this name.
+        """
+        if by not in GROUPS:
+            raise ArgumentError(
+                f"profile: by={by!r}", why=f"calls are grouped by {', '.join(GROUPS)}", fix='by="op"'
+            )
+        name = GROUPS[by]
+        found: dict[tuple[str, str], OpTime] = {}
+        for call in self._of(device):
+            key = name(call), call.device
+            found.setdefault(key, OpTime(key[0], device=key[1])).add(call)
+        return sorted(found.values(), key=lambda op: -op.busy)
+
+    def _of(self, device: str | None) -> list[Call]:
+        """The calls on one device, or on all real ones."""
+        if device is None:
+            return [c for c in self.calls if not c.is_emulated]
+        name = str(as_device(device))
+        return [c for c in self.calls if c.device == name]
+
+    @property
+    def ops(self) -> dict[str, OpTime]:
+        """By name; where it ran elsewhere than on the CPU, "softmax on emulated"."""
+        everywhere = [op for device in self.devices for op in self.groups(device=device)]
+        return {op.name if op.device == "cpu" else f"{op.name} on {op.device}": op for op in everywhere}
+
+    @property
+    def devices(self) -> list[str]:
+        """Where ops ran, real devices first."""
+        return sorted({call.device for call in self.calls}, key=lambda d: (d in EMULATED, d != "cpu", d))
+
+    @property
+    def in_ops(self) -> float:
+        """Seconds of the opening thread in the code of ops; the rest went to the engine and the program."""
+        return sum(call.own for call in self.calls if call.thread == self.thread)
+
+    @property
+    def peaks(self) -> dict[str, Peaks]:
+        """What each real device could do: as it was given, or measured when it is first asked for."""
+        for device in self.devices:
+            if device not in EMULATED and device not in self.given:
+                self.given[device] = measure_peaks(device)
+        return self.given
+
+    def longest(self) -> list[OpTime]:
+        """The ops, the longest first."""
+        return self.groups()
+
+    # ---- text
+
+    def table(
+        self,
+        rows: int = 20,
+        per: int = 1,
+        *,
+        by: str = "op",
+        peaks: bool = False,
+        device: str | None = None,
+    ) -> str:
+        """Time, share, calls, memory traffic and arithmetic of the longest ops.
+
+        Args:
+            rows: how many.
+            per: divide by this, the number of steps in the block.
+            by: as in `groups`.
+            peaks: show bytes and operations per second as shares of what the machine reaches in a copy and in
+                a product of matrices, too; that is measured now if it was not given, which takes a second.
+            device: of one device; None for all real ones. A table of `emulated` or `checked` shows what the
+                emulator took, which says nothing about a GPU.
+
+        Returns:
+            Lines of text.
+
+        Raises:
+            ArgumentError: rows or per is below 1, there is no such grouping, or peaks of an emulator.
+            DeviceError: there is no device of this name.
+        """
+        if rows < 1 or per < 1:
+            raise ArgumentError(
+                f"table: rows is {rows}, per is {per}",
+                why="both are counts",
+                fix="for example table(rows=10)",
+            )
+        device = None if device is None else str(as_device(device, "table"))
+        groups = self.groups(by, device)
+        of = self.peaks if peaks else {}
+        if peaks and device in EMULATED:
+            measure_peaks(str(device))  # raises
+        on_gpu = any(g.device_seconds is not None for g in groups)
+        emulated = device in EMULATED
+        whole = sum(g.seconds for g in groups) if emulated else self.seconds
+        width = max([34, *[min(len(g.name), WIDEST) for g in groups[:rows]]])
+        lines = [_heading(by, width, on_gpu, peaks)]
+        if emulated:
+            lines.insert(0, f"device {device}: seconds of the emulator, which say nothing about a GPU")
+        lines += [_row(g, width, per, whole or 1.0, on_gpu, of.get(g.device)) for g in groups[:rows]]
+        rests = [("other ops", sum(g.seconds for g in groups[rows:]))]
+        if not emulated:
+            rests += self._rests(device)
+        lines += [_rest(name, width, seconds, per, whole) for name, seconds in (*rests, ("whole", whole))]
+        return "\n".join(lines)
+
+    def _rests(self, device: str | None) -> list[tuple[str, float]]:
+        """What is not in the rows, and the share of backward passes."""
+        shown = self._of(device)
+        apart = sum(c.own for c in self.calls if c.is_emulated and c.thread == self.thread)
+        others = sum(c.own for c in shown if c.thread != self.thread)
+        rests = [("of all ops: in backward passes", sum(c.own for c in shown if c.backward))]
+        rests += [("of all ops: on other threads", others)] if others else []
+        rests += [("in the emulator", apart)] if apart else []
+        if self.overhead:
+            rests.append(("in the profiler", self.overhead))
+        return [*rests, ("outside of ops", self.seconds - self.in_ops - self.overhead)]
+
+    def __str__(self) -> str:
+        apart = [self.table(device=device) for device in self.devices if device in EMULATED]
+        return "\n\n".join([self.table(), *apart])
+
+    def __repr__(self) -> str:
+        return f"profile of {len(self.calls):,} calls of ops in {self.seconds:.3g} s: print it for its table"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, and where the time of real devices went."""
+        return preformatted(str(self)) + self.flame()
+
+    # ---- pictures and files
+
+    def flame(self, by: str = "module", device: str | None = None) -> Html:
+        """Who called whom, as boxes whose width is their time.
+
+        Args:
+            by: "module": modules, and below them ops; "line": lines of the user's code, and below them ops.
+                Gradients stand below the module or line of their forward, in another color.
+            device: of one device; None for all real ones.
+
+        Returns:
+            One `svg` element, for a notebook, a page, or a file: `lab.html.write("flame.svg", p.flame())`.
+
+        Raises:
+            ArgumentError: by is something else.
+        """
+        return flame(self._of(device), by)
+
+    def roofline(self, device: str = "cpu", by: str = "op") -> Html:
+        """Each op as a dot under the ceilings of the machine, both axes logarithmic.
+
+        Args:
+            device: a real one.
+            by: as in `groups`.
+
+        Returns:
+            One `svg` element, as of `flame`.
+
+        Raises:
+            ArgumentError: the device is an emulated one, whose seconds say nothing.
+            DeviceError: there is no device of this name.
+
+        Source: Williams, Waterman, Patterson 2009, Roofline: An Insightful Visual Performance Model.
+        """
+        name = str(as_device(device, "roofline"))
+        if name in EMULATED or name not in self.given:
+            self.given[name] = measure_peaks(name)  # raises for an emulated one
+        return roofline(self.groups(by, name), self.given[name])
+
+    def save_trace(self, path: PathLike) -> None:
+        """Write when what ran, for https://ui.perfetto.dev or chrome://tracing.
+
+        Args:
+            path: a .json file; its folder must exist.
+
+        Raises:
+            SaveError: it cannot be written.
+        """
+        write_trace(path, self.calls, self.spans, self.begun)
+
+    def html(self) -> str:
+        """All of it on one page that needs nothing but itself: tables, flames and rooflines."""
+        body: list[str] = []
+        for device in self.devices:
+            apart = device in EMULATED
+            body.append(tag("h2", f"Device {device}" + (", emulated: no times of a GPU" if apart else "")))
+            body.append(tag("pre", self.table(by="shape", device=device, peaks=not apart), class_="scroll"))
+            for by in ("module", "line"):
+                body.append(tag("div", self.flame(by, device), class_="scroll"))
+            if not apart:
+                body.append(tag("div", self.roofline(device), class_="scroll"))
+        return page("Where the time went", *body)
+
+
+# ---- rows of the table -------------------------------------------------------------------------------------
+
+
+def _heading(by: str, width: int, on_gpu: bool, peaks: bool) -> str:
+    return (
+        f"{by:<{width}} {'ms':>10} {'share':>6} {'calls':>8} {'us/call':>9} {'GB/s':>6} {'GFLOP/s':>8}"
+        + (f" {'device ms':>10}" if on_gpu else "")
+        + (f" {'of copy':>8} {'of matmul':>9}" if peaks else "")
+    )
+
+
+def _row(group: OpTime, width: int, per: int, whole: float, on_gpu: bool, peaks: Peaks | None) -> str:
+    busy = group.busy
+    bytes_rate = group.nbytes / busy if busy else 0.0
+    flops_rate = None if group.flops is None or not busy else group.flops / busy
+    apart = f" on {group.device}" if group.device != "cpu" else ""
+    text = (
+        f"{_cut(group.name + apart, width):<{width}} "
+        f"{group.seconds / per * 1e3:>10.3f} {group.seconds / whole:>6.1%} "
+        f"{group.calls / per:>8.4g} {group.seconds / group.calls * 1e6:>9.2f} {bytes_rate / 1e9:>6.1f} "
+        f"{'–' if flops_rate is None else f'{flops_rate / 1e9:.1f}':>8}"
+    )
+    if on_gpu:
+        seconds = group.device_seconds
+        text += f" {'' if seconds is None else f'{seconds / per * 1e3:.3f}':>10}"
+    if peaks is not None:
+        text += f" {bytes_rate / peaks.copy:>8.0%} {(flops_rate or 0.0) / peaks.matmul:>9.0%}"
+    return text
+
+
+def _cut(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def _rest(name: str, width: int, seconds: float, per: int, whole: float) -> str:
+    return f"{name:<{width}} {seconds / per * 1e3:>10.3f} {seconds / (whole or 1.0):>6.1%}"
+
+
+# ---- opening one -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
+    """Measure which ops take the time of the code inside, on all threads and devices.
+
+    Time of the host is that in the code of ops, without the engine around it. On a GPU the time of each op
+    is taken by marks in its stream: it is an upper bound where the GPU waits for the next kernel. Seconds of
+    the devices `emulated` and `checked` are kept apart and never added to others. A captured graph replays
+    kernels without ops, so it is not seen.
+
+    Args:
+        peaks: what devices reach, by name, such as {"cpu": lab.Peaks(copy=2e10, matmul=1e11)} in bytes and
+            operations a second; default: measured when a table or picture needs them.
+
+    Returns:
+        A context manager that gives a Profile, complete when the block has ended.
+
+    Raises:
+        ArgumentError: another profile is open.
+
+    Memory: 1 to 2 KB for each op that runs, with its shapes and lines.
+
+    Example:
+        >>> from tinytensor import lab
+        >>> x = tt.ones(4)
+        >>> with lab.profile() as p:
+        ...     y = (x + x) * x
+        >>> sorted((op.name, op.calls) for op in p.ops.values())
+        [('add', 1), ('multiply', 1)]
+    """
+    recorder = Recorder()
+    found = Profile(recorder.calls, recorder.spans, thread=recorder.thread, given=dict(peaks or {}))
+    if not _open.acquire(blocking=False):
+        raise ArgumentError(
+            "profile: another profile is open",
+            why="both would wrap the same ops",
+            fix="end it first; one profile sees everything",
+        )
+    try:
+        with recorder.recording(opener()):
+            found.begun = perf_counter()
+            try:
+                yield found
+            finally:
+                found.seconds = perf_counter() - found.begun
+                found.overhead = recorder.overhead
+    finally:
+        _open.release()

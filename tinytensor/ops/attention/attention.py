@@ -1,0 +1,442 @@
+"""Scaled dot-product attention on (B, H, T, D), fused, and the same in ordinary ops for all that is rarer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.device import Device, cpu
+from tinytensor.dispatch.apply import apply, apply_all, floating, requires, same_dtype
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dtypes import DType, accumulator, bool_, float32
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.kernels.rows import need_tensors
+from tinytensor.layout import Shape, broadcast_shapes
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.attention import launch as attention_tiles
+from tinytensor.ops.attention import numpy_blocks
+from tinytensor.ops.attention.reference import for_all_heads, plain_attention, sum_of_groups
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.views.manipulation import cast, reshape
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.generator import Generator
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("attention", common=True)
+KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, beyond backward forms them again
+INTERLEAVED = (0, 2, 1, 3)  # results lie in memory as (B, T, H, D), so that merging the heads is a view
+
+
+def kept_scores(
+    device: Device,
+    dtype: DType,
+    batch: Shape,
+    Tq: int,
+    Tk: int,
+    *,
+    causal: bool,
+    masked: bool = False,
+    window: int = 0,
+) -> int:
+    """How many scores forward keeps for backward; 0: none, backward forms them again. Kernels keep none."""
+    if device is not cpu or (not masked and accumulator(dtype) is float32 and kernels.usable()):
+        return 0
+    count = numpy_blocks.scores(batch[0], batch[1], Tq, Tk, causal, window)
+    return count if count <= KEEP else 0
+
+
+def row_caches(batch: Shape, Tq: int, like: Spec, *, keep: int) -> Specs:
+    """Specs of the hidden outputs: (kept scores, 1 / row sums, None) or (None, None, logsumexp)."""
+    wide = accumulator(like.dtype)
+    rows = Spec((*batch, Tq), wide)
+    return (Spec((keep,), wide), rows, None) if keep else (None, None, rows)
+
+
+def problem(q: View, k: View, v: View, *, causal: bool, scale: float) -> attention_tiles.Problem:
+    """What kernels are asked for."""
+    B, H, Tq, D = q.shape
+    return attention_tiles.Problem(q.dtype, B, H, Tq, k.shape[2], D, v.shape[3], causal, scale)
+
+
+def heads(**views: View) -> dict[str, attention_tiles.Heads]:
+    """Where operands (B, H, T, D) are."""
+    return {name: attention_tiles.Heads(view.ptr, view.strides) for name, view in views.items()}
+
+
+@register
+class Attention(Op):
+    """Hidden: what backward needs of the scores, kept if they are few, else one logsumexp per row."""
+
+    inputs = ("q", "k", "v", "mask", "slopes")
+    rows = ("q", "k", "v")
+    outputs = ("y", "kept", "inv", "lse")
+    saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+
+    @staticmethod
+    def infer(
+        q: Spec,
+        k: Spec,
+        v: Spec,
+        mask: Spec | None,
+        slopes: Spec | None,
+        *,
+        causal: bool,
+        scale: float,
+        window: int,
+        keep: int,
+    ) -> Specs:
+        y = Spec((*q.shape[:3], v.shape[3]), q.dtype, INTERLEAVED)
+        return y, *row_caches(q.shape[:2], q.shape[2], q, keep=keep)
+
+    @staticmethod
+    def cpu(*arrays: Any, causal: bool, scale: float, window: int, keep: int) -> None:
+        numpy_blocks.forward(*arrays, causal=causal, scale=scale, window=window)
+
+    @staticmethod
+    def host(
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        q: Array,
+        k: Array,
+        v: Array,
+        mask: Array | None,
+        slopes: Array | None,
+        *,
+        causal: bool,
+        scale: float,
+        window: int,
+        keep: int,
+    ) -> bool:
+        plain = kept is None and mask is None and slopes is None and not window
+        return plain and kernels.attention_forward(y, lse, q, k, v, causal, scale)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View | None,
+        q: View,
+        k: View,
+        v: View,
+        mask: View | None,
+        slopes: View | None,
+        *,
+        causal: bool,
+        scale: float,
+        window: int,
+        keep: int,
+    ) -> None:
+        at = heads(y=y, q=q, k=k, v=v)
+        attention_tiles.forward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int, keep: int
+    ) -> Grads:
+        masks, rows = (saved.mask, saved.slopes), (saved.y, saved.kept, saved.inv, saved.lse)
+        ins = (saved.q, saved.k, saved.v, *masks, *rows)
+        dq, dk, dv = apply_all(AttentionBackward, grads[0], *ins, causal=causal, scale=scale, window=window)
+        shared = saved.k.layout.shape[1]
+        return dq, sum_of_groups(dk, shared), sum_of_groups(dv, shared), None, None
+
+
+@register
+class AttentionBackward(Op):
+    """With P = softmax(scale * q @ k.T + mask) and dP = grad @ v.T: dv = P.T @ grad,
+    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q. dk and dv are those of each head
+    of queries, also where heads share keys: no two add to one number.
+    """
+
+    inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+    rows = ("grad", "q", "k", "v")
+    outputs = ("dq", "dk", "dv")
+    visible = 3
+    saves = ("grad", "q", "k", "v", "mask", "slopes")
+
+    @staticmethod
+    def infer(
+        grad: Spec,
+        q: Spec,
+        k: Spec,
+        v: Spec,
+        *_: Spec | None,
+        causal: bool,
+        scale: float,
+        window: int,
+    ) -> Specs:
+        return tuple([Spec((*q.shape[:2], *x.shape[2:]), x.dtype, INTERLEAVED) for x in (q, k, v)])
+
+    cpu = staticmethod(numpy_blocks.backward)
+
+    @staticmethod
+    def host(
+        dq: Array,
+        dk: Array,
+        dv: Array,
+        grad: Array,
+        q: Array,
+        k: Array,
+        v: Array,
+        mask: Array | None,
+        slopes: Array | None,
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        *,
+        causal: bool,
+        scale: float,
+        window: int,
+    ) -> bool:
+        plain = lse is not None and mask is None and slopes is None and not window
+        return plain and kernels.attention_backward(dq, dk, dv, grad, q, k, v, y, lse, causal, scale)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dq: View,
+        dk: View,
+        dv: View,
+        grad: View,
+        q: View,
+        k: View,
+        v: View,
+        mask: View | None,
+        slopes: View | None,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View,
+        *,
+        causal: bool,
+        scale: float,
+        window: int,
+    ) -> None:
+        at = heads(dq=dq, dk=dk, dv=dv, grad=grad, q=q, k=k, v=v, y=y)
+        attention_tiles.backward(launch, problem(q, k, v, causal=causal, scale=scale), at, lse, mask)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int
+    ) -> Grads:
+        """The gradients of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad, by the ops of
+        which these are made.
+        """
+        inputs = (saved.grad, saved.q, saved.k, saved.v)
+        params = {
+            "mask": saved.mask,
+            "slopes": saved.slopes,
+            "causal": causal,
+            "scale": scale,
+            "window": window,
+        }
+        return (*partial_vjp(_attention_backward, inputs, grads, needs[:4], **params), *[None] * 6)
+
+
+def _attention_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, **params: Any) -> Grads:
+    """AttentionBackward in ordinary ops, for its own gradient."""
+    every, H = (True, True, True), q.layout.shape[1]
+    inputs = (q, for_all_heads(k, H), for_all_heads(v, H))
+    return partial_vjp(_plain_result, inputs, (grad,), every, **params)
+
+
+def _plain_result(q: Tensor, k: Tensor, v: Tensor, **params: Any) -> tuple[Tensor]:
+    return (plain_attention(q, k, v, **params)[0],)
+
+
+def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool) -> None:
+    """ShapeError or DTypeError unless the operands fit."""
+    q, k, v = qkv
+    floating(what, q)
+    same_dtype(what, q, k, v)
+    fits = (
+        q.ndim == k.ndim == v.ndim == 4
+        and q.shape[0] == k.shape[0]
+        and k.shape[:2] == v.shape[:2]
+        and k.shape[1] > 0
+        and q.shape[1] % k.shape[1] == 0
+        and q.shape[3] == k.shape[3]
+        and k.shape[2] == v.shape[2]
+    )
+    if not fits:
+        raise ShapeError(
+            f"{what}: q {q.shape}, k {k.shape} and v {v.shape} do not fit",
+            why="they are (B, H, Tq, D), (B, G, Tk, D) and (B, G, Tk, Dv) with the same B, G, Tk and D, and "
+            "H a multiple of G",
+            fix="split the heads first: x.reshape(B, T, H, D).transpose(1, 2)",
+        )
+    Tq, Tk = q.shape[2], k.shape[2]
+    if (causal and Tq > Tk) or not Tk:
+        raise ShapeError(
+            f"{what}: {Tq} queries and {Tk} keys{' with causal=True' if causal else ''}",
+            why="the last query sees all keys, the one before all but the last, …: the first ones see none",
+            fix="give at least as many keys as queries" if causal else "give at least one key",
+        )
+    if mask is None:
+        return
+    if mask.dtype is not bool_ and mask.dtype is not q.dtype:
+        raise DTypeError(
+            f"{what}: the mask has dtype {mask.dtype}, q has {q.dtype}",
+            why="a mask is bool (True: may be seen), or it is added to the scores and has their dtype",
+            fix=f"mask.astype(tt.bool) or mask.astype(tt.{q.dtype})",
+        )
+    whole = (*q.shape[:2], Tq, Tk)
+    if mask.ndim > 4 or broadcast_shapes(mask.shape, whole, what=f"{what} (mask)") != whole:
+        raise ShapeError(
+            f"{what}: the mask has shape {mask.shape}",
+            why=f"it must broadcast to (B, H, Tq, Tk) = {whole}",
+            fix="give it axes of these sizes, or 1",
+        )
+
+
+def check_past(what: str, H: int, causal: bool, window: int, slopes: Tensor | None) -> None:
+    """An error unless window and slopes mean something for H heads."""
+    if window < 0 or ((window or slopes is not None) and not causal):
+        raise ArgumentError(
+            f"{what}: window={window}{'' if slopes is None else ' and slopes'} with causal={causal}",
+            why="a window counts the last keys that a query may see, and slopes go with the distance to them",
+            fix="use causal=True, and window=0 for all keys",
+        )
+    if slopes is None:
+        return
+    floating(what, Spec(slopes.layout.shape, slopes.storage.dtype))
+    if slopes.layout.shape != (H,):
+        raise ShapeError(
+            f"{what}: slopes of shape {slopes.layout.shape}",
+            why=f"there is one for each of the {H} heads of queries",
+            fix=f"give shape ({H},)",
+        )
+
+
+@overload
+def scaled_dot_product_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = ...,
+    causal: bool = ...,
+    scale: float | None = ...,
+    window: int = ...,
+    slopes: Tensor | None = ...,
+    dropout: float = ...,
+    generator: Generator | None = ...,
+    need_weights: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def scaled_dot_product_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = ...,
+    causal: bool = ...,
+    scale: float | None = ...,
+    window: int = ...,
+    slopes: Tensor | None = ...,
+    dropout: float = ...,
+    generator: Generator | None = ...,
+    need_weights: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+def scaled_dot_product_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    window: int = 0,
+    slopes: Tensor | None = None,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+    need_weights: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Average of the values v, weighted by how well each query fits each key.
+
+    y = softmax(scale * q k' + mask) v
+
+    Causal attention is aligned at the end: query i sees the keys up to i + Tk - Tq. So with the keys of a KV
+    cache and the queries of the newest tokens alone, each token sees itself and all before it.
+
+    Args:
+        q: queries, shape (B, H, Tq, D); floating.
+        k: keys, shape (B, G, Tk, D), with H a multiple of G: each serves H / G neighboring heads of queries.
+        v: values, shape (B, G, Tk, Dv).
+        mask: broadcasts to (B, H, Tq, Tk). bool: True where a query may see a key; floating: added to the
+            scores. A query that may see no key gives 0.
+        causal: no query sees a key after it, in addition to the mask.
+        scale: factor of the scores; default 1 / sqrt(D).
+        window: with causal, a query sees that many keys, the last ones that it may see; 0: all of them.
+        slopes: with causal, shape (H,), floating: slope times the distance is taken off the scores, and the
+            last key that a query may see is at distance 0 (ALiBi).
+        dropout: probability of dropping a weight; 0 outside of training.
+        generator: of the dropout; default the global one.
+        need_weights: return the weights, too.
+
+    Returns:
+        shape (B, H, Tq, Dv), dtype of q; with need_weights a tuple (y, weights (B, H, Tq, Tk)), the weights
+        as they were before dropout.
+
+    Raises:
+        ShapeError: the shapes do not fit, or causal with more queries than keys.
+        DTypeError: q or the slopes are not floating, or the dtypes of q, k and v differ.
+        ArgumentError: window is negative; window or slopes without causal.
+
+    Memory: keeps q, k, v, y, and for backward one number per query, from which it forms the scores again:
+        memory grows with Tq + Tk, not with Tq * Tk. Where NumPy computes, up to 2**22 exponentials of scores
+        are kept instead. With dropout, need_weights, or a mask that requires grad, all scores are in memory.
+    Accuracy: large scores are safe: where they could overflow, the maximum of each row is taken off. 16-bit
+        floats are computed in float32. A score s is rounded by up to 6e-8 |s|, and so is the logsumexp that
+        backward uses: gradients have a relative error of about 1e-7 |s|, 5e-4 for scores of 10,000.
+    Differs from: torch.nn.functional.scaled_dot_product_attention, whose is_causal is aligned at the start
+        (query i sees keys up to i) and excludes a mask.
+    Source: Vaswani et al. 2017, arXiv:1706.03762; recomputation: Rabe, Staats 2021, arXiv:2112.05682; groups:
+        Ainslie et al. 2023, arXiv:2305.13245; slopes: Press et al. 2022, arXiv:2108.12409.
+
+    Example:
+        >>> q = tt.zeros(1, 1, 2, 4)
+        >>> v = tt.tensor([[[[1.0], [3.0]]]])
+        >>> tt.scaled_dot_product_attention(q, q, v, causal=True).tolist()
+        [[[[1.0], [2.0]]]]
+    """
+    what = "scaled_dot_product_attention"
+    need_tensors(what, q, k, v, mask, slopes)
+    checked = [Spec(x.layout.shape, x.storage.dtype) for x in (q, k, v)]
+    mask_spec = None if mask is None else Spec(mask.layout.shape, mask.storage.dtype)
+    check_attention(what, checked, mask_spec, causal)
+    check_past(what, q.layout.shape[1], causal, window, slopes)
+    if mask is not None:
+        mask = reshape(mask, (1,) * (4 - len(mask.layout.shape)) + mask.layout.shape)
+    if scale is None:
+        scale = max(q.layout.shape[3], 1) ** -0.5
+    device, (B, H, Tq, D), (Tk, Dv) = q.storage.device, q.layout.shape, v.layout.shape[2:]
+    learned = grad_enabled() and any([x is not None and requires(x) for x in (mask, slopes)])
+    too_large = not attention_tiles.fit(device, q.storage.dtype, max(D, Dv))
+    rare = device is not cpu and (window or slopes is not None or k.layout.shape[1] != H)
+    if dropout or need_weights or learned or too_large or rare:
+        y, weights = plain_attention(
+            q,
+            k,
+            v,
+            mask=mask,
+            causal=causal,
+            scale=scale,
+            window=window,
+            slopes=slopes,
+            dropout=dropout,
+            generator=generator,
+        )
+        return (y, cast(weights, y.storage.dtype)) if need_weights else y
+    masked = any([mask is not None, slopes is not None, window])
+    batch = (device, q.storage.dtype, (B, H))
+    keep = kept_scores(*batch, Tq, Tk, causal=causal, masked=masked, window=window)
+    return apply(Attention, q, k, v, mask, slopes, causal=causal, scale=scale, window=window, keep=keep)

@@ -1,0 +1,209 @@
+"""Attention of new tokens to those in a cache, which gets the new keys and values: a step of generation."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.device import cpu
+from tinytensor.dispatch.apply import apply, floating, requires, same_dtype
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for
+from tinytensor.dtypes import bool_, int64
+from tinytensor.errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
+from tinytensor.kernels.rows import need_tensors
+from tinytensor.layout import contiguous
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.attention import launch as attention_tiles
+from tinytensor.ops.attention import numpy_blocks
+from tinytensor.ops.attention.attention import check_past
+from tinytensor.ops.attention.causal_self_attention import heads_of, places
+from tinytensor.ops.views.manipulation import cast
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("cached_attention")
+_STEPS = struct.Struct("@4q")  # Steps in cached_attention.cu
+
+
+@register
+class CachedSelfAttention(Op):
+    """`start` is read where the work is done: a captured step goes on from wherever the cache then ends."""
+
+    inputs = ("qkv", "keys", "values", "start", "slopes")
+    contiguous = ("qkv",)
+    writes = ("keys", "values")
+    dense = ("qkv", "start", "slopes")
+
+    @staticmethod
+    def infer(qkv: Spec, keys: Spec, values: Spec, start: Spec, slopes: Spec | None, *, window: int) -> Specs:
+        floating("cached_self_attention", qkv)
+        same_dtype("cached_self_attention", qkv, keys, values)
+        if start.dtype is not int64:
+            raise DTypeError(
+                f"cached_self_attention: start has dtype {start.dtype}",
+                why="it is a position in the cache",
+                fix="start.astype(tt.int64)",
+            )
+        fits = (
+            qkv.ndim == 3
+            and keys.ndim == 4
+            and keys.shape == values.shape
+            and qkv.shape[0] == keys.shape[0]
+            and _heads(qkv.shape[2], *keys.shape[1::2]) > 0
+            and 1 <= qkv.shape[1] <= keys.shape[2]
+            and start.shape == (1,)
+        )
+        if not fits:
+            raise ShapeError(
+                f"cached_self_attention: qkv {qkv.shape}, keys {keys.shape}, values {values.shape} and start "
+                f"{start.shape} do not fit",
+                why="they are (B, T, (H + 2 G) D), twice (B, G, N, D) with N at least T, T at least 1, H a "
+                "multiple of G, and (1,)",
+                fix="make a cache with room for all tokens: tt.zeros(B, G, N, D)",
+            )
+        H = _heads(qkv.shape[2], *keys.shape[1::2])
+        return (Spec((*qkv.shape[:2], H * keys.shape[3]), qkv.dtype),)
+
+    @staticmethod
+    def cpu(
+        y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
+    ) -> None:
+        B, T, _ = qkv.shape
+        G, N, D = keys.shape[1:]
+        begin = int(start[0])
+        end = begin + T
+        if begin < 0 or end > N:
+            raise _outside(begin, T, N)
+        heads = qkv.reshape(B, T, qkv.shape[2] // D, D).transpose(0, 2, 1, 3)  # (B, H + 2 G, T, D)
+        H = heads.shape[1] - 2 * G
+        keys[:, :, begin:end], values[:, :, begin:end] = heads[:, H : H + G], heads[:, H + G :]
+        seen = keys[:, :, :end], values[:, :, :end], None, slopes
+        sight = {"causal": True, "scale": D**-0.5, "window": window}
+        numpy_blocks.forward(heads_of(y, H), None, None, None, heads[:, :H], *seen, **sight)
+
+    @staticmethod
+    def host(
+        y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None, *, window: int
+    ) -> bool:
+        plain = y.shape[2] == keys.shape[1] * keys.shape[3] and slopes is None and not window
+        return plain and kernels.cached_attention(y, qkv, keys, values, start, keys.shape[3] ** -0.5)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        qkv: View,
+        keys: View,
+        values: View,
+        start: View,
+        slopes: View | None,
+        *,
+        window: int,
+    ) -> None:
+        (B, T, _), (H, N, D) = qkv.shape, keys.shape[1:]
+        if not y.size:
+            return
+        seen = launch.scratch((T, N), bool_)
+        room = launch.bounds(0, N - T + 1, _outside, T, N)
+        steps = _STEPS.pack(*keys.strides), _STEPS.pack(*values.strides)
+        args = (keys, values, seen, qkv, start, room, *steps, T, H, D, N, B * T * H * D)
+        grid = blocks_for(max(B * T * H * D, T * N), BLOCK)
+        launch("cache_append", qkv.as_bits().dtype, grid=grid, args=args)
+        at = {**places(y, ["y"], H), "q": places(qkv, ["q", "k", "v"], H)["q"]}
+        at |= {name: attention_tiles.Heads(v.ptr, v.strides) for name, v in (("k", keys), ("v", values))}
+        problem = attention_tiles.Problem(qkv.dtype, B, H, T, N, D, D, False, D**-0.5)
+        mask = seen.read_through(contiguous((1, 1, T, N)))
+        attention_tiles.forward(launch, problem, at, None, mask)
+
+
+def _heads(width: int, G: int, D: int) -> int:
+    """Heads of queries beside 2 G others of size D in rows of this width; 0: they do not fit."""
+    H = width // max(D, 1) - 2 * G
+    return H if G > 0 and H > 0 and H % G == 0 and width == (H + 2 * G) * D else 0
+
+
+def _outside(begin: int, count: int, room: int) -> IndexRangeError:
+    return IndexRangeError(
+        f"cached_self_attention: start is {begin}, with {count} new tokens",
+        why=f"the cache has room for positions 0 to {room - 1}",
+        fix="begin anew with the last tokens, or make the cache larger",
+    )
+
+
+def cached_self_attention(
+    qkv: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    start: Tensor,
+    *,
+    window: int = 0,
+    slopes: Tensor | None = None,
+) -> Tensor:
+    """Attend from new tokens to themselves and all tokens before them, whose keys and values are in a cache.
+
+    Writes the keys and values of the new tokens to keys[:, :, start:start + T] and values[:, :, start:start +
+    T]. Then token t of the new ones gathers values from all tokens up to start + t, as causal_self_attention
+    does it for a whole sequence.
+
+    Args:
+        qkv: shape (B, T, (H + 2 G) D): queries, keys and values of the new tokens side by side, in each the
+            heads side by side; floating, and cast to the dtype of the cache.
+        keys: the cache, shape (B, G, N, D), floating; written to. H is a multiple of G.
+        values: likewise.
+        start: shape (1,), int64: the position of the first new token, which is the number of tokens in the
+            cache. In a captured step each replay reads it.
+        window: how many tokens a token sees, itself and the last before it; 0: all.
+        slopes: shape (H,), floating: slope times the distance is taken off the scores (ALiBi).
+
+    Returns:
+        shape (B, T, H D), dtype of the cache.
+
+    Raises:
+        ShapeError: the sizes do not fit.
+        DTypeError: qkv, the slopes or the cache are not floating, keys and values differ, or start is not
+            int64.
+        ArgumentError: window is negative.
+        IndexRangeError: the new tokens do not fit into the cache. On a GPU at the next read-back; nothing is
+            written there then.
+        GradError: qkv has a history: what is written into a cache has no gradient.
+        DeviceError: on a device, heads are larger than its kernels take (256).
+
+    Memory: on a device T * N bytes of scratch; its kernel looks at the whole cache.
+
+    Example:
+        >>> keys, values = tt.zeros(1, 2, 8, 2), tt.zeros(1, 2, 8, 2)
+        >>> y = tt.cached_self_attention(tt.ones(1, 3, 12), keys, values, tt.tensor([0]))
+        >>> y.shape, keys[0, 0, :, 0].tolist()
+        ((1, 3, 4), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    """
+    need_tensors("cached_self_attention", qkv, keys, values, start, slopes)
+    if grad_enabled() and any([requires(t) for t in (qkv, keys, values)]):
+        raise GradError(
+            "cached_self_attention: an operand requires grad",
+            why="the cache is written over, and what is written there has no gradient",
+            fix="call it under tt.no_grad(), or use tt.causal_self_attention",
+        )
+    device, size = qkv.storage.device, keys.layout.shape[-1] if keys.layout.shape else 0
+    grouped = qkv.layout.shape[-1:] != (3 * keys.layout.shape[1] * size,) if keys.layout.shape[1:] else False
+    if device is not cpu and (window or slopes is not None or grouped):
+        raise DeviceError(
+            f"cached_self_attention: a window, slopes or shared keys on {device}",
+            why="its kernels take as many heads of keys as of queries, and look at all tokens",
+            fix="generate on the CPU",
+        )
+    if device is not cpu and not attention_tiles.fit(device, qkv.storage.dtype, size):
+        raise DeviceError(
+            f"cached_self_attention: heads of size {size} on {device}",
+            why="its attention kernels keep a row of a head in registers and shared memory",
+            fix="use more and smaller heads",
+        )
+    if qkv.storage.dtype.is_floating and keys.storage.dtype.is_floating:
+        qkv = cast(qkv, keys.storage.dtype)
+    if (slopes is not None or window) and qkv.layout.shape and keys.layout.shape[1:]:
+        H = _heads(qkv.layout.shape[-1], keys.layout.shape[1], size)
+        check_past("cached_self_attention", H, True, window, slopes)
+    return apply(CachedSelfAttention, qkv, keys, values, start, slopes, window=window)

@@ -1,0 +1,294 @@
+"""GPT's attention in one node: from the packed q, k, v of all heads to their merged result, without views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.errors import ShapeError
+from tinytensor.kernels.rows import need_tensors
+from tinytensor.layout import Shape
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.attention import launch as attention_tiles
+from tinytensor.ops.attention import numpy_blocks
+from tinytensor.ops.attention.attention import (
+    kept_scores,
+    kernels,
+    row_caches,
+    scaled_dot_product_attention,
+)
+from tinytensor.ops.attention.reference import plain_attention
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.views.manipulation import permute, reshape
+from tinytensor.ops.views.splitting import split
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.generator import Generator
+    from tinytensor.tensor import Tensor
+
+
+def heads_of(a: Array, n_head: int) -> Array:
+    """(B, T, C) as (B, H, T, D), without a copy."""
+    B, T, C = a.shape
+    return a.reshape(B, T, n_head, C // n_head).transpose(0, 2, 1, 3)
+
+
+def qkv_of(a: Array, n_head: int) -> tuple[Array, Array, Array]:
+    """(B, T, 3 C) as q, k, v of (B, H, T, D) each, without a copy."""
+    C = a.shape[2] // 3
+    return (
+        heads_of(a[..., :C], n_head),
+        heads_of(a[..., C : 2 * C], n_head),
+        heads_of(a[..., 2 * C :], n_head),
+    )
+
+
+def places(a: View, names: Sequence[str], n_head: int) -> dict[str, attention_tiles.Heads]:
+    """(B, T, C) in memory as an operand (B, H, T, D) for each name, side by side along the last axis."""
+    batch, row, column = a.strides
+    C = a.shape[2] // len(names)
+    steps = (batch, C // n_head * column, row, column)
+    return {
+        name: attention_tiles.Heads(a.ptr + i * C * column * a.itemsize, steps)
+        for i, name in enumerate(names)
+    }
+
+
+def _problem(qkv: View, n_head: int) -> attention_tiles.Problem:
+    B, T, C3 = qkv.shape
+    D = C3 // 3 // n_head
+    return attention_tiles.Problem(qkv.dtype, B, n_head, T, T, D, D, True, _scale(qkv.shape, n_head))
+
+
+def _scale(shape: Shape, n_head: int) -> float:
+    return 1 / math.sqrt(shape[2] // 3 // n_head)
+
+
+@register
+class CausalSelfAttention(Op):
+    """Hidden: as in Attention."""
+
+    inputs = ("qkv",)
+    rows = ("qkv",)
+    outputs = ("y", "kept", "inv", "lse")
+    saves = ("qkv", "y", "kept", "inv", "lse")
+
+    @staticmethod
+    def infer(qkv: Spec, *, n_head: int, keep: int) -> Specs:
+        floating("causal_self_attention", qkv)
+        B, T, C3 = qkv.shape
+        return Spec((B, T, C3 // 3), qkv.dtype), *row_caches((B, n_head), T, qkv, keep=keep)
+
+    @staticmethod
+    def cpu(
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        qkv: Array,
+        *,
+        n_head: int,
+        keep: int,
+    ) -> None:
+        q, k, v = qkv_of(qkv, n_head)
+        scale = _scale(qkv.shape, n_head)
+        numpy_blocks.forward(heads_of(y, n_head), kept, inv, lse, q, k, v, None, causal=True, scale=scale)
+
+    @staticmethod
+    def host(
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        qkv: Array,
+        *,
+        n_head: int,
+        keep: int,
+    ) -> bool:
+        scale = _scale(qkv.shape, n_head)
+        return kept is None and kernels.attention_packed_forward(y, lse, qkv, n_head, scale)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View | None,
+        qkv: View,
+        *,
+        n_head: int,
+        keep: int,
+    ) -> None:
+        at = {**places(y, ["y"], n_head), **places(qkv, ["q", "k", "v"], n_head)}
+        attention_tiles.forward(launch, _problem(qkv, n_head), at, lse, None)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int, keep: int) -> Grads:
+        ins = (saved.qkv, saved.y, saved.kept, saved.inv, saved.lse)
+        return (apply(CausalSelfAttentionBackward, grads[0], *ins, n_head=n_head),)
+
+
+@register
+class CausalSelfAttentionBackward(Op):
+    """With P = softmax(scale * q @ k.T), causal, and dP = grad @ v.T: dv = P.T @ grad,
+    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q; all written into one array.
+    """
+
+    inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
+    rows = ("grad", "qkv")
+    outputs = ("dqkv",)
+    saves = ("grad", "qkv")
+
+    @staticmethod
+    def infer(grad: Spec, qkv: Spec, *_: Spec | None, n_head: int) -> Specs:
+        return (qkv,)
+
+    @staticmethod
+    def cpu(
+        dqkv: Array,
+        grad: Array,
+        qkv: Array,
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        *,
+        n_head: int,
+    ) -> None:
+        g, y = heads_of(grad, n_head), heads_of(y, n_head)
+        q, k, v = qkv_of(qkv, n_head)
+        scale = _scale(qkv.shape, n_head)
+        numpy_blocks.backward(
+            *qkv_of(dqkv, n_head), g, q, k, v, None, None, y, kept, inv, lse, causal=True, scale=scale
+        )
+
+    @staticmethod
+    def host(
+        dqkv: Array,
+        grad: Array,
+        qkv: Array,
+        y: Array,
+        kept: Array | None,
+        inv: Array | None,
+        lse: Array | None,
+        *,
+        n_head: int,
+    ) -> bool:
+        scale = _scale(qkv.shape, n_head)
+        return lse is not None and kernels.attention_packed_backward(dqkv, grad, qkv, y, lse, n_head, scale)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dqkv: View,
+        grad: View,
+        qkv: View,
+        y: View,
+        kept: View | None,
+        inv: View | None,
+        lse: View,
+        *,
+        n_head: int,
+    ) -> None:
+        at = {**places(grad, ["grad"], n_head), **places(y, ["y"], n_head)}
+        at |= places(dqkv, ["dq", "dk", "dv"], n_head) | places(qkv, ["q", "k", "v"], n_head)
+        attention_tiles.backward(launch, _problem(qkv, n_head), at, lse, None)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int) -> Grads:
+        """The gradients of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad, by the ops of
+        which these are made.
+        """
+        inputs = (saved.grad, saved.qkv)
+        return (*partial_vjp(_packed_backward, inputs, grads, needs[:2], n_head=n_head), *[None] * 4)
+
+
+def _packed_backward(grad: Tensor, qkv: Tensor, *, n_head: int) -> Grads:
+    """CausalSelfAttentionBackward in ordinary ops, for its own gradient."""
+    return partial_vjp(_plain_packed, (qkv,), (grad,), (True,), n_head=n_head)
+
+
+def _plain_packed(
+    qkv: Tensor, *, n_head: int, dropout: float = 0.0, generator: Generator | None = None
+) -> tuple[Tensor]:
+    """The same in ordinary ops."""
+    B, T, C3 = qkv.layout.shape
+    heads = [permute(reshape(a, (B, T, n_head, C3 // 3 // n_head)), (0, 2, 1, 3)) for a in split(qkv, 3, -1)]
+    y, _ = plain_attention(
+        *heads, mask=None, causal=True, scale=_scale((B, T, C3), n_head), dropout=dropout, generator=generator
+    )
+    return (reshape(permute(y, (0, 2, 1, 3)), (B, T, C3 // 3)),)
+
+
+def causal_self_attention(
+    qkv: Tensor,
+    n_head: int,
+    *,
+    n_kv_head: int = 0,
+    window: int = 0,
+    slopes: Tensor | None = None,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Attend from each token to itself and all before it, in all heads at once.
+
+    The same as splitting qkv into q, k, v and each into heads, scaled_dot_product_attention(causal=True), and
+    merging the heads; but in one node, reading and writing the packed memory.
+
+    Args:
+        qkv: shape (B, T, (H + 2 G) D): queries, keys and values side by side, in each the heads side by side.
+        n_head: number of heads H.
+        n_kv_head: number G of heads of keys and values, a divisor of H; 0: H, so qkv is (B, T, 3 H D).
+        window: how many tokens a token sees, itself and the last before it; 0: all.
+        slopes: shape (H,), floating: slope times the distance is taken off the scores (ALiBi).
+        dropout: probability of dropping a weight; 0 outside of training.
+        generator: of the dropout; default the global one.
+
+    Returns:
+        shape (B, T, H D), dtype of qkv.
+
+    Raises:
+        ShapeError: qkv has no three axes, or its last axis does not split into so many heads; the slopes do
+            not fit.
+        DTypeError: qkv or the slopes are not floating.
+        ArgumentError: window is negative.
+
+    Memory: as scaled_dot_product_attention; with dropout all scores are in memory.
+
+    Example:
+        >>> tt.causal_self_attention(tt.ones(1, 2, 12), 2).shape
+        (1, 2, 4)
+    """
+    need_tensors("causal_self_attention", qkv, slopes)
+    shape, G = qkv.layout.shape, n_kv_head or n_head
+    every = n_head + 2 * G
+    if len(shape) != 3 or n_head < 1 or G < 1 or n_head % G or not shape[2] or shape[2] % every:
+        raise ShapeError(
+            f"causal_self_attention: qkv has shape {shape}, n_head is {n_head}, n_kv_head {n_kv_head}",
+            why="qkv is (B, T, (H + 2 G) D) with H at least 1, and G a divisor of it",
+            fix="make the last axis (n_head + 2 * n_kv_head) * (size of a head)",
+        )
+    device, (B, T, _) = qkv.storage.device, shape
+    if window or slopes is not None or n_head != G:
+        B, T, width = shape
+        heads = permute(reshape(qkv, (B, T, every, width // every)), (0, 2, 1, 3))  # (B, H + 2 G, T, D)
+        y = scaled_dot_product_attention(
+            *split(heads, [n_head, G, G], 1),
+            causal=True,
+            window=window,
+            slopes=slopes,
+            dropout=dropout,
+            generator=generator,
+        )
+        return reshape(permute(y, (0, 2, 1, 3)), (B, T, width // every * n_head))
+    device, (B, T, _) = qkv.storage.device, shape
+    if dropout or not attention_tiles.fit(device, qkv.storage.dtype, shape[2] // every):
+        return _plain_packed(qkv, n_head=n_head, dropout=dropout, generator=generator)[0]
+    keep = kept_scores(device, qkv.storage.dtype, (B, n_head), T, T, causal=True)
+    return apply(CausalSelfAttention, qkv, n_head=n_head, keep=keep)

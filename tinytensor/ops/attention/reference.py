@@ -1,0 +1,109 @@
+"""Attention in ordinary ops: the readable form, for all that is rarer than what the fused ops take."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tinytensor.device import Device
+from tinytensor.dispatch.transfer import empty
+from tinytensor.dtypes import accumulator, bool_, finfo, int64
+from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
+from tinytensor.ops.elementwise.comparison import greater, greater_equal, less, logical_and, where
+from tinytensor.ops.inplace import store
+from tinytensor.ops.matmul.matmul import product
+from tinytensor.ops.nn.dropout import dropout as drop
+from tinytensor.ops.nn.softmax import softmax
+from tinytensor.ops.reductions.min_max import any as any_of
+from tinytensor.ops.reductions.reduction import sum
+from tinytensor.ops.reductions.scan import cumulative_sum
+from tinytensor.ops.views.manipulation import cast, expand, reshape
+from tinytensor.precision import inputs_of, using
+
+if TYPE_CHECKING:
+    from tinytensor.generator import Generator
+    from tinytensor.tensor import Tensor
+
+
+def plain_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    window: int = 0,
+    slopes: Tensor | None = None,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(y, weights) in ordinary ops: all scores in memory, differentiable in the mask and the slopes, too.
+
+    Scores and weights of 16-bit operands are float32, as in the fused ops, and in autocast, too.
+    """
+    q, k, v, mask, slopes = inputs_of("attention", q, k, v, mask, slopes)
+    with using(None):
+        return _attend(q, k, v, mask, causal, scale, window, slopes, dropout, generator)
+
+
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    window: int,
+    slopes: Tensor | None,
+    dropout: float,
+    generator: Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """The same of operands that are in the precision asked for."""
+    (H, Tq), Tk = q.layout.shape[1:3], k.layout.shape[2]
+    dtype = q.storage.dtype
+    q, k, v = [cast(for_all_heads(x, H), accumulator(dtype)) for x in (q, k, v)]
+    s = multiply(product(q, k, False, True), scale)  # (B, H, Tq, Tk)
+    distances = _distances(Tq, Tk, q.storage.device)
+    if slopes is not None:
+        falls = multiply(reshape(cast(slopes, s.storage.dtype), (H, 1, 1)), cast(distances, s.storage.dtype))
+        s = subtract(s, falls)
+    allowed = None
+    if mask is not None:
+        allowed = mask if mask.storage.dtype is bool_ else greater(mask, -math.inf)
+        if mask.storage.dtype is not bool_:
+            s = add(s, where(allowed, cast(mask, s.storage.dtype), 0.0))
+    if causal:
+        past = greater_equal(distances, 0)
+        allowed = past if allowed is None else logical_and(allowed, past)
+    if window:
+        near = less(distances, window)
+        allowed = near if allowed is None else logical_and(allowed, near)
+    if allowed is not None:  # the lowest number in place of -inf: a row that sees nothing must not give nan
+        s = where(allowed, s, finfo(s.storage.dtype).min)
+    w = softmax(s)
+    if allowed is not None and mask is not None:
+        w = multiply(w, cast(any_of(allowed, -1, keepdims=True), w.storage.dtype))
+    return cast(product(drop(w, dropout, generator=generator), v), dtype), w
+
+
+def for_all_heads(x: Tensor, H: int) -> Tensor:
+    """Keys or values (B, Hkv, Tk, D) of groups of heads, for each head: (B, H, Tk, D)."""
+    B, shared, Tk, D = x.layout.shape
+    if shared == H:
+        return x
+    return reshape(expand(reshape(x, (B, shared, 1, Tk, D)), (B, shared, H // shared, Tk, D)), (B, H, Tk, D))
+
+
+def sum_of_groups(x: Tensor, shared: int) -> Tensor:
+    """The transpose of `for_all_heads`: (B, H, Tk, D), added up in groups of heads, (B, shared, Tk, D)."""
+    B, H, Tk, D = x.layout.shape
+    return x if shared == H else sum(reshape(x, (B, shared, H // shared, Tk, D)), 2)
+
+
+def _distances(Tq: int, Tk: int, device: Device) -> Tensor:
+    """How far each query is behind each key, (Tq, Tk), aligned at the end."""
+    ones = empty((Tk,), int64, device=device)
+    store(ones, 1)
+    places = cumulative_sum(ones)  # on the device itself, so that it can be captured
+    return subtract(reshape(places[Tk - Tq :], (Tq, 1)), places)

@@ -1,0 +1,52 @@
+"""Higher derivatives of fused ops, from a plain version of their backward: no formula is derived by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinytensor.autograd import backward
+from tinytensor.autograd.backward import Grads, Needs
+from tinytensor.autograd.modes import enable_grad, grad_enabled
+from tinytensor.dispatch.apply import edge_of
+from tinytensor.ops.views.manipulation import alias, detach
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+def partial_vjp(
+    plain: Callable[..., Sequence[Tensor | None]],
+    inputs: Sequence[Tensor | None],
+    grads: Grads,
+    needs: Needs,
+    **params: Any,
+) -> Grads:
+    """Gradients of `plain(*inputs, **params)` in the inputs that need them, for the given output gradients.
+
+    `plain` computes what the fused op computes, in ordinary differentiable ops. It runs here on aliases of
+    the inputs, so that each input's *partial* derivative is found even where one input is computed from
+    another.
+    """
+    create = grad_enabled()
+    with enable_grad():
+        xs = [
+            None if x is None else alias(x if x._requires else _leaf(x)) if need else detach(x)
+            for x, need in zip(inputs, needs, strict=True)
+        ]
+        outs = plain(*xs, **params)
+        roots = [
+            (edge_of(o), g)
+            for o, g in zip(outs, grads, strict=True)
+            if o is not None and g is not None and edge_of(o) is not None
+        ]
+        wanted = [edge_of(x) if need and x is not None else None for x, need in zip(xs, needs, strict=True)]
+    asked = [e for e in wanted if e is not None]
+    found = iter(backward.run(roots, wanted=asked, retain=create, create=create))
+    return tuple([None if e is None else next(found) for e in wanted])
+
+
+def _leaf(x: Tensor) -> Tensor:
+    leaf = detach(x)
+    leaf._requires = True
+    return leaf

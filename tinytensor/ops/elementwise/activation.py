@@ -1,0 +1,136 @@
+"""Activations with a corner: relu and the perceptron's step. Smooth ones: exponential.py, gelu.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.config import config
+from tinytensor.dispatch.elementwise import REAL, REAL_NUMERIC, Elementwise, Operand, binary, unary
+from tinytensor.op import register
+from tinytensor.ops.elementwise.arithmetic import flat
+from tinytensor.ops.elementwise.comparison import choose
+from tinytensor.ops.inplace import in_place
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+kernels = HostKernels("activation")
+
+
+def _relu(x: Array, out: Any = None, order: Any = "K") -> Any:
+    return np.maximum(x, 0, out=out, order=order)
+
+
+def _passed(grad: Array, y: Array, out: Any = None, order: Any = "K") -> Any:
+    """grad where y is not 0 or less, as a ufunc."""
+    result = out if isinstance(out, np.ndarray) else np.empty(y.shape, grad.dtype)
+    if config.host_kernels == "off" or not ReluBackward.host(result, grad, y):
+        choose(np.less_equal(y, 0), grad.dtype.type(0), grad, out=result)
+    return result
+
+
+@register
+class Relu(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = staticmethod(_relu)
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad where y > 0, else 0."""
+        return (binary(ReluBackward, grads[0], saved.y),)
+
+
+@register
+class ReluBackward(Elementwise):
+    """grad where y is above 0, or nan, and 0 elsewhere."""
+
+    inputs = ("grad", "y")
+    saves = ("y",)
+    ufunc = staticmethod(_passed)
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def host(dx: Array, grad: Array, y: Array) -> bool:
+        return kernels.relu_backward(dx, grad, y)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dgrad = the gradient where y > 0, else 0; dy = 0."""
+        y = saved.y
+        return binary(ReluBackward, grads[0], y) if needs[0] else None, flat(y) if needs[1] else None
+
+
+@register
+class Heaviside(Elementwise):
+    inputs = ("x", "value")
+    ufunc = np.heaviside
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = 0, dvalue = 0."""
+        zeros = flat(grads[0])
+        return zeros, zeros
+
+
+def relu(x: Tensor) -> Tensor:
+    """The positive part of each element.
+
+    y = max(x, 0)
+
+    Args:
+        x: any shape; not bool, not complex.
+
+    Returns:
+        shape and dtype of x; NaN stays. The slope at 0 is 0.
+
+    Raises:
+        DTypeError: x is bool or complex.
+
+    Memory: keeps the result for backward.
+
+    Example:
+        >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
+    return unary(Relu, x)
+
+
+def heaviside(x: Operand, value: Operand) -> Tensor:
+    """The step of the perceptron: 0 below 0, 1 above, `value` at 0.
+
+    Args:
+        x, value: tensors or numbers that broadcast together; not complex. Integers become float32.
+
+    Returns:
+        The broadcast shape, a floating dtype; NaN where x is NaN. Its gradient is 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Source: Rosenblatt 1958, "The perceptron", Psychological Review 65, for its use as an activation.
+
+    Example:
+        >>> tt.heaviside(tt.tensor([-2.0, 0.0, 3.0]), 0.5).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    return binary(Heaviside, x, value)
+
+
+class ActivationMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    relu = relu
+    relu_ = in_place(Relu, "max(x, 0)")

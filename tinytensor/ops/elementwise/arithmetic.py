@@ -1,0 +1,586 @@
+"""Elementwise arithmetic: the operators, and the greater or smaller of two values.
+
+Powers are in power.py, for their gradient needs the logarithm; absolute values are in parts.py.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Algebra, Grads, Needs, Saved
+from tinytensor.device import cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.elementwise import (
+    NUMERIC,
+    REAL,
+    REAL_NUMERIC,
+    Elementwise,
+    Operand,
+    binary,
+    elementwise,
+    on_device,
+    operands,
+    reflected,
+    result_dtype,
+    unary,
+)
+from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.transfer import arr, empty
+from tinytensor.dtypes import iinfo
+from tinytensor.errors import ArgumentError
+from tinytensor.op import register
+from tinytensor.ops.elementwise.comparison import (
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    logical_and,
+    logical_or,
+    where,
+)
+from tinytensor.ops.inplace import copy_, in_place, inplace, store
+from tinytensor.ops.views.manipulation import cast, copied, sum_to
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, narrow, silent, widen
+
+if TYPE_CHECKING:
+    from tinytensor.dtypes import DType
+    from tinytensor.layout import Shape
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("arithmetic", common=True)
+
+
+def flat(grad: Tensor) -> Tensor:
+    """The gradient of a function that is made of steps: zeros, whatever comes in."""
+    zeros = empty(grad.layout.shape, grad.storage.dtype, device=grad.storage.device)
+    store(zeros, 0)
+    return zeros
+
+
+@register
+class Add(Elementwise):
+    inputs = ("a", "b")
+    ufunc = np.add
+
+    @staticmethod
+    def host(y: Array, a: Array, b: Array) -> bool:
+        return kernels.add(y, a, b)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad, db = grad."""
+        return grads[0], grads[0]
+
+
+@register
+class Subtract(Elementwise):
+    inputs = ("a", "b")
+    ufunc = np.subtract
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad, db = -grad."""
+        (grad,) = grads
+        return grad, negative(grad) if needs[1] else None
+
+
+@register
+class Multiply(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a?b", "b?a")
+    ufunc = np.multiply
+
+    @staticmethod
+    def host(y: Array, a: Array, b: Array) -> bool:
+        return kernels.multiply(y, a, b)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * b, db = grad * a."""
+        (grad,) = grads
+        return (multiply(grad, saved.b) if needs[0] else None, multiply(grad, saved.a) if needs[1] else None)
+
+
+@register
+class Divide(Elementwise):
+    inputs = ("a", "b")
+    saves = ("b", "a?b")
+    ufunc = np.true_divide
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad / b, db = -grad * a / b**2."""
+        da = divide(grads[0], saved.b)
+        return da, negative(divide(multiply(da, saved.a), saved.b)) if needs[1] else None
+
+
+def _whole(ufunc: np.ufunc) -> Any:
+    """A division without fractions that refuses integers divided by 0: NumPy would warn and answer 0."""
+
+    def division(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
+        if (a if isinstance(a, np.ndarray) else b).dtype.kind == "f":
+            return ufunc(a, b, out=out, order=order)
+        try:
+            with np.errstate(divide="raise"):
+                quotient = np.asarray(ufunc(a, b, order=order))  # not into out, which may be an operand
+        except FloatingPointError:
+            raise ArgumentError(
+                f"{ufunc.__name__}: an integer is divided by 0",
+                why="integers have no inf and no nan for the result",
+                fix="cast to a float first, or divide by tt.where(b == 0, 1, b)",
+            ) from None
+        if not isinstance(out, np.ndarray):
+            return quotient
+        np.copyto(out, quotient)
+        return out
+
+    return staticmethod(division)
+
+
+@register
+class FloorDivide(Elementwise):
+    inputs = ("a", "b")
+    ufunc = _whole(np.floor_divide)
+    refuses = True
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = 0, db = 0: steps are flat."""
+        zeros = flat(grads[0])
+        return zeros, zeros
+
+
+@register
+class Remainder(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a?b", "b?b")
+    ufunc = _whole(np.remainder)
+    refuses = True
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad, db = -grad * floor(a / b)."""
+        (grad,) = grads
+        return grad, negative(multiply(grad, floor_divide(saved.a, saved.b))) if needs[1] else None
+
+
+@register
+class Negative(Elementwise):
+    inputs = ("x",)
+    ufunc = np.negative
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad."""
+        return (negative(grads[0]),)
+
+
+@register
+class Positive(Elementwise):
+    inputs = ("x",)
+    ufunc = np.positive
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad."""
+        return grads
+
+
+def _ahead(grad: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The gradient where first > second, half of it where they are equal, else 0; a nan lets it pass."""
+    return where(less(first, second), 0.0, where(equal(first, second), multiply(grad, 0.5), grad))
+
+
+@register
+class Maximum(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a", "b")
+    ufunc = np.maximum
+    accepts = REAL
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad where a > b, db = grad where b > a; where they are equal, each has half of grad."""
+        (grad,) = grads
+        a, b = saved.a, saved.b
+        return _ahead(grad, a, b) if needs[0] else None, _ahead(grad, b, a) if needs[1] else None
+
+
+@register
+class Minimum(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a", "b")
+    ufunc = np.minimum
+    accepts = REAL
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad where a < b, db = grad where b < a; where they are equal, each has half of grad."""
+        (grad,) = grads
+        a, b = saved.a, saved.b
+        return _ahead(grad, b, a) if needs[0] else None, _ahead(grad, a, b) if needs[1] else None
+
+
+@register
+class Clip(Elementwise):
+    inputs = ("x", "min", "max")
+    saves = ("x", "min", "max")
+    ufunc = np.clip
+    accepts = REAL_NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad where min <= x <= max, dmin = grad where x < min <= max, dmax = grad where x > max or max
+        < min; else 0.
+        """
+        (grad,) = grads
+        x, low, high = saved.x, saved.min, saved.max
+        dx = dlow = dhigh = None
+        if needs[0]:  # the bounds themselves still pass
+            dx = where(logical_and(greater_equal(x, low), less_equal(x, high)), grad, 0.0)
+        if needs[1]:
+            dlow = where(logical_and(less(x, low), less_equal(low, high)), grad, 0.0)
+        if needs[2]:
+            dhigh = where(logical_or(greater(x, high), less(high, low)), grad, 0.0)
+        return dx, dlow, dhigh
+
+
+def add(a: Operand, b: Operand) -> Tensor:
+    """Sum of two tensors, element by element; `a + b`.
+
+    Args:
+        a, b: tensors or numbers that broadcast together.
+
+    Returns:
+        The broadcast shape and the promoted dtype. Of bools: whether one of them is true.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is neither tensor nor number.
+
+    Example:
+        >>> tt.add(tt.tensor([1.0, 2.0]), 1).tolist()
+        [2.0, 3.0]
+    """
+    return binary(Add, a, b)
+
+
+def subtract(a: Operand, b: Operand) -> Tensor:
+    """Difference, element by element; `a - b`.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not bool.
+
+    Returns:
+        The broadcast shape and the promoted dtype.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: both operands are bool, or one is neither tensor nor number.
+
+    Example:
+        >>> tt.subtract(tt.tensor([1.0, 2.0]), 1).tolist()
+        [0.0, 1.0]
+    """
+    return binary(Subtract, a, b)
+
+
+def multiply(a: Operand, b: Operand) -> Tensor:
+    """Product, element by element; `a * b`.
+
+    Args:
+        a, b: tensors or numbers that broadcast together.
+
+    Returns:
+        The broadcast shape and the promoted dtype. Of bools: whether both are true.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is neither tensor nor number.
+
+    Memory: keeps each operand for backward only if the other one needs a gradient.
+
+    Example:
+        >>> tt.multiply(tt.tensor([1.0, 2.0]), 3).tolist()
+        [3.0, 6.0]
+    """
+    return binary(Multiply, a, b)
+
+
+def divide(a: Operand, b: Operand) -> Tensor:
+    """Quotient, element by element; `a / b`. Integers become float32 first.
+
+    Args:
+        a, b: tensors or numbers that broadcast together.
+
+    Returns:
+        The broadcast shape, a floating dtype. Division by zero gives inf or nan.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is neither tensor nor number.
+
+    Example:
+        >>> tt.divide(tt.tensor([1, 2]), 2).tolist()
+        [0.5, 1.0]
+    """
+    return binary(Divide, a, b)
+
+
+def floor_divide(a: Operand, b: Operand) -> Tensor:
+    """Quotient rounded down, element by element; `a // b`.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not bool. Not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype. Its gradient is 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: both operands are bool, or one is complex or neither tensor nor number.
+        ArgumentError: an integer is divided by 0; floats give inf or nan.
+
+    Example:
+        >>> tt.floor_divide(tt.tensor([7, -7]), 2).tolist()
+        [3, -4]
+    """
+    return binary(FloorDivide, a, b)
+
+
+def remainder(a: Operand, b: Operand) -> Tensor:
+    """What is left of a after the division by b, with the sign of b; `a % b`.
+
+    remainder = a - floor(a / b) * b, as in Python.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not bool. Not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: both operands are bool, or one is complex or neither tensor nor number.
+        ArgumentError: an integer is divided by 0; floats give nan.
+
+    Example:
+        >>> tt.remainder(tt.tensor([7, -7]), 3).tolist()
+        [1, 2]
+    """
+    return binary(Remainder, a, b)
+
+
+def negative(x: Tensor) -> Tensor:
+    """The opposite number of each element; `-x`.
+
+    Args:
+        x: any shape; not bool.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.negative(tt.tensor([1.0, -2.0])).tolist()
+        [-1.0, 2.0]
+    """
+    return unary(Negative, x)
+
+
+def positive(x: Tensor) -> Tensor:
+    """A copy of a tensor of numbers; `+x`.
+
+    Args:
+        x: any shape; not bool.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.positive(tt.tensor([1.0, -2.0])).tolist()
+        [1.0, -2.0]
+    """
+    return unary(Positive, x)
+
+
+def maximum(a: Operand, b: Operand) -> Tensor:
+    """The greater of two elements.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype. NaN where one is NaN. Where both are
+            equal, each gets half of the gradient.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Example:
+        >>> tt.maximum(tt.tensor([1.0, 3.0]), 2.0).tolist()
+        [2.0, 3.0]
+    """
+    return binary(Maximum, a, b)
+
+
+def minimum(a: Operand, b: Operand) -> Tensor:
+    """The smaller of two elements.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not complex.
+
+    Returns:
+        The broadcast shape and the promoted dtype. NaN where one is NaN. Where both are
+            equal, each gets half of the gradient.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Example:
+        >>> tt.minimum(tt.tensor([1.0, 3.0]), 2.0).tolist()
+        [1.0, 2.0]
+    """
+    return binary(Minimum, a, b)
+
+
+def _limits(x: Tensor, low: Operand | None, high: Operand | None) -> tuple[Operand, Operand]:
+    """Bounds for clip; one that is None becomes the end of the range of the result's dtype."""
+    if low is None or high is None:
+        given = [t for t in (x, low, high) if t is not None]
+        _, dtypes, kinds, _ = operands(Clip, given)
+        dtype = result_dtype(Clip, dtypes, kinds)
+        if dtype.is_floating:
+            ends: tuple[Operand, Operand] = -math.inf, math.inf
+        else:
+            info = iinfo(dtype)
+            ends = info.min, info.max
+        low, high = ends[0] if low is None else low, ends[1] if high is None else high
+    return low, high
+
+
+def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """Elements moved into the range from min to max; `minimum(maximum(x, min), max)`.
+
+    Args:
+        x: any shape; not complex.
+        min: lower bound, a number or a tensor that broadcasts with x; None for no bound.
+        max: upper bound, likewise. Where min > max, the result is max.
+
+    Returns:
+        The broadcast shape and the promoted dtype; NaN stays. The gradient passes to x inside the range, the
+            bounds themselves included, and to a bound where it replaces x.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number; x and the bounds are bool.
+
+    Memory: keeps x and the bounds for backward.
+
+    Example:
+        >>> tt.clip(tt.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0).tolist()
+        [-1.0, 0.5, 1.0]
+    """
+    return elementwise(Clip, x, *_limits(x, min, max))
+
+
+# ---- what a backward pass does with gradients --------------------------------------------------------------
+
+
+def _add_into(total: Tensor, grad: Tensor) -> None:
+    """total += grad, without history; grad may be strided, total never overlaps itself."""
+    dtype = total.storage.dtype
+    if total.storage.device is not cpu:
+        on_device(Add, (total, grad), view_of(total), dtype)
+        total.storage.bump("gradient accumulation")
+        return
+    target = arr(total)
+    if dtype.narrow:
+        narrow(silent().run(np.add, widen(target, dtype), widen(arr(grad), dtype)), dtype, target)
+    else:
+        silent().run(np.add, target, arr(grad), out=target)
+    total.storage.bump("gradient accumulation")
+
+
+def _fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:
+    return cast(sum_to(grad, shape), dtype)
+
+
+def _kept(grad: Tensor) -> Tensor:
+    """A gradient as `.grad` may hold it, where the memory of the gradient itself may not be taken over."""
+    if copies.listener is not None:
+        nbytes = grad.layout.size * grad.storage.dtype.itemsize
+        copies.note("backward", "memory", nbytes, "a leaf keeps a gradient whose memory it may not take over")
+    return copied(grad)
+
+
+Algebra.add = staticmethod(add)
+Algebra.add_into = staticmethod(_add_into)
+Algebra.fit = staticmethod(_fit)
+Algebra.clone = staticmethod(_kept)
+
+
+def _zero(x: Tensor) -> Tensor:
+    """Write 0 to every element, in the memory of x; returns x."""
+    return copy_(x, 0)
+
+
+def _clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """x = clip(x, min, max), in the memory of x; returns x."""
+    return inplace(Clip, x, *_limits(x, min, max))
+
+
+class ArithmeticMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    __add__ = add
+    __sub__ = subtract
+    __mul__ = multiply
+    __truediv__ = divide
+    __floordiv__ = floor_divide
+    __mod__ = remainder
+    __neg__ = negative
+    __pos__ = positive
+
+    __radd__ = reflected(add)
+    __rsub__ = reflected(subtract)
+    __rmul__ = reflected(multiply)
+    __rtruediv__ = reflected(divide)
+    __rfloordiv__ = reflected(floor_divide)
+    __rmod__ = reflected(remainder)
+
+    __iadd__ = add_ = in_place(Add, "x + y")
+    __isub__ = sub_ = in_place(Subtract, "x - y")
+    __imul__ = mul_ = in_place(Multiply, "x * y")
+    __itruediv__ = div_ = in_place(Divide, "x / y")
+    __ifloordiv__ = in_place(FloorDivide, "x // y")
+    __imod__ = in_place(Remainder, "x % y")
+
+    neg_ = in_place(Negative, "-x")
+    clip_ = _clip
+    zero_ = _zero
+    fill_ = copy_
+
+    clip = clip
+    maximum = maximum
+    minimum = minimum

@@ -1,0 +1,289 @@
+"""gelu and silu: x times a smooth gate. On the CPU forward also computes the slope, while x is in the cache;
+on a device backward does, since reading it from memory would take longer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.device import cpu
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.launch import Launch, View, elementwise
+from tinytensor.dtypes import accumulator
+from tinytensor.errors import ArgumentError
+from tinytensor.kernels.rows import flat_blocks, need_tensors, reshaped
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import add, clip, multiply, negative
+from tinytensor.ops.elementwise.exponential import erf, erf_array, exp, sigmoid, tanh
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, scratch
+from tinytensor.runtime.cpu.numpy_threads import in_ranks
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("gelu", common=True)
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
+FAR = 12.0  # from here on the gate of gelu_tanh is 0 or 1 in every dtype, and its slope 0
+
+
+def _gelu_tanh(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
+    """y = x (1 + tanh z) / 2 with z = sqrt(2 / pi) (x + 0.044715 x^3);
+    slope = (1 + tanh z) / 2 + x (1 - tanh^2 z) z' / 2.
+    """
+    np.clip(x, -FAR, FAR, out=u)  # beyond, tanh z is -1 or 1; three times as fast as a minimum of the square
+    np.multiply(u, u, out=u)
+    np.multiply(u, CUBIC * SQRT_2_OVER_PI, out=t)
+    t += SQRT_2_OVER_PI
+    t *= x
+    np.tanh(t, out=t)
+    if slope is not None:
+        u *= 1.5 * CUBIC * SQRT_2_OVER_PI
+        u += 0.5 * SQRT_2_OVER_PI  # z' / 2
+        np.multiply(t, t, out=slope)
+        np.subtract(1, slope, out=slope)
+        slope *= u  # 0 for large x
+        slope *= x
+    t *= 0.5
+    t += 0.5
+    if slope is not None:
+        slope += t
+    np.multiply(x, t, out=y)
+
+
+def _gelu_erf(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
+    """y = x P with P = (1 + erf(x / sqrt(2))) / 2; slope = P + x exp(-x^2 / 2) / sqrt(2 pi)."""
+    np.multiply(x, math.sqrt(0.5), out=u)
+    erf_array(u, out=t)
+    t *= 0.5
+    t += 0.5
+    if slope is not None:
+        np.multiply(x, x, out=slope)
+        slope *= -0.5
+        np.exp(slope, out=slope)
+        slope *= x
+        slope *= 1 / math.sqrt(2 * math.pi)
+        slope += t
+    np.multiply(x, t, out=y)
+
+
+def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
+    """y = x s with s = 1 / (1 + exp(-x)); slope = s + y (1 - s)."""
+    np.negative(x, out=t)
+    np.exp(t, out=t)
+    t += 1
+    np.reciprocal(t, out=t)
+    if slope is not None:
+        np.subtract(1, t, out=slope)
+        slope *= x
+        slope += 1
+        slope *= t
+    np.multiply(x, t, out=y)
+
+
+_FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
+FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
+PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp and matmul.cpp
+
+
+@register
+class Gated(Op):
+    """Hidden: the slope at each x if it is kept, so that backward is one multiplication."""
+
+    inputs = ("x",)
+    outputs = ("y", "slope")
+    saves = ("x", "slope")
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(x: Spec, *, gate: str, keeps_slope: bool) -> Specs:
+        floating(gate.partition("_")[0], x)
+        return x, Spec(x.shape, accumulator(x.dtype)) if keeps_slope else None
+
+    @staticmethod
+    def cpu(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> None:
+        gate_array(y, slope, x, gate)
+
+    @staticmethod
+    def host(y: Array, slope: Array | None, x: Array, *, gate: str, keeps_slope: bool) -> bool:
+        return gate_on_host(y, slope, x, None, gate)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, slope: None, x: View, *, gate: str, keeps_slope: bool) -> None:
+        elementwise(launch.runtime, launch.stem, FUNCTORS[gate], y, (x,), x.dtype, x.dtype)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str, keeps_slope: bool) -> Grads:
+        """dx = grad * dy/dx. gelu: dy/dx = (1 + erf(x / sqrt(2))) / 2 + x * exp(-x**2 / 2) / sqrt(2 * pi); by
+        tanh, with u = sqrt(2 / pi) * (x + 0.044715 * x**3) and t = tanh(u): dy/dx = (1 + t) / 2 + x / 2 * (1
+        - t**2) * du/dx; silu, with s = sigmoid(x): dy/dx = s + x * s * (1 - s).
+        """
+        return (apply(GatedBackward, grads[0], saved.x, saved.slope, gate=gate),)
+
+
+@register
+class GatedBackward(Op):
+    """dx = grad * slope, in the memory of the slope where it may. Without a slope it comes from x."""
+
+    inputs = ("grad", "x", "slope")
+    outputs = ("dx",)
+    saves = ("grad", "x")
+    may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}
+    contiguous = ("grad", "slope")
+
+    @staticmethod
+    def infer(grad: Spec, x: Spec, slope: Spec | None, *, gate: str) -> Specs:
+        return (x,)
+
+    @staticmethod
+    def cpu(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> None:
+        np.multiply(grad, slope, out=dx)
+
+    @staticmethod
+    def host(dx: Array, grad: Array, x: Array, slope: Array, *, gate: str) -> bool:
+        return kernels.gelu_backward(dx, grad, slope)
+
+    @staticmethod
+    def cuda(launch: Launch, dx: View, grad: View, x: View, slope: None, *, gate: str) -> None:
+        functor = f"{FUNCTORS[gate]}Backward"
+        elementwise(launch.runtime, launch.stem, functor, dx, (grad, x), x.dtype, x.dtype)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
+        """The gradients of dx = grad * dy/dx, by the ops of which it is made."""
+        # the cached slope has no history: it is a function of x, computed again here
+        return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=gate), None)
+
+
+def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
+    """GatedBackward in ordinary ops, for its own gradient."""
+    if gate == "gelu_tanh":
+        x = clip(x, -FAR, FAR)  # so that nothing overflows
+        square = multiply(x, x)
+        t = tanh(multiply(multiply(x, add(multiply(square, CUBIC), 1.0)), SQRT_2_OVER_PI))
+        share = multiply(add(t, 1.0), 0.5)
+        z = multiply(add(multiply(square, 3 * CUBIC), 1.0), 0.5 * SQRT_2_OVER_PI)
+        slope = add(share, multiply(x, multiply(z, add(negative(multiply(t, t)), 1.0))))
+    elif gate == "gelu_erf":
+        share = multiply(add(erf(multiply(x, math.sqrt(0.5))), 1.0), 0.5)
+        density = multiply(exp(multiply(multiply(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))
+        slope = add(share, multiply(x, density))
+    else:
+        s = sigmoid(x)
+        slope = multiply(s, add(multiply(x, add(negative(s), 1.0)), 1.0))
+    return (multiply(grad, slope),)
+
+
+def gated_gradient(grad: Tensor, x: Tensor, slope: Tensor | None, gate: str) -> Tensor:
+    """grad times the slope of the gate at x, without history; beside a slope x is not looked at."""
+    found: Tensor = apply(GatedBackward, grad, x, slope, gate=gate)
+    return found
+
+
+def gated_gradient_by_ops(grad: Tensor, x: Tensor, gate: str) -> Tensor:
+    """The same in ordinary ops, differentiable in both."""
+    return _gated_backward(grad, x, gate=gate)[0]
+
+
+def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
+    """y = gate(x), and the slope at each x; y may be x. y and slope are contiguous."""
+    flat, out = reshaped(x, -1), y.reshape(-1)
+    slopes = None if slope is None else slope.reshape(-1)
+
+    def fill(r: slice) -> None:
+        v = flat[r]
+        t, u = scratch("gated.t", v.shape, v.dtype), scratch("gated.u", v.shape, v.dtype)
+        _FILL[gate](out[r], None if slopes is None else slopes[r], v, t, u)
+
+    in_ranks(fill, flat_blocks(flat.size), flat.size)
+
+
+def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, gate: str) -> bool:
+    """The same of x + bias by a kernel of the host, if it takes these arrays."""
+    return kernels.gelu_forward(y, slope, x, bias, PLACES[gate])
+
+
+def _gated(x: Tensor, gate: str) -> Tensor:
+    return apply(Gated, x, gate=gate, keeps_slope=x.storage.device is cpu)
+
+
+def gelu_gate(what: str, approximate: str) -> str:
+    """The gate that `approximate` names."""
+    if approximate not in ("tanh", "none"):
+        raise ArgumentError(
+            f"{what}: approximate is {approximate!r}",
+            why="there are two formulas",
+            fix='pass "tanh" (as in GPT-2) or "none" (exact)',
+        )
+    return "gelu_tanh" if approximate == "tanh" else "gelu_erf"
+
+
+def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
+    """Gaussian error linear unit: x times the probability that a standard normal number is below x.
+
+    "none": x * (1 + erf(x / sqrt(2))) / 2
+    "tanh": x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, at most 5e-4 from the other
+
+    Args:
+        x: any shape; floating.
+        approximate: "tanh" (as in GPT-2) or "none".
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is not floating.
+        ArgumentError: approximate is neither.
+
+    Memory: keeps x, and on the CPU the slope at each x (float32 or wider), whose memory the gradient takes
+        over.
+    Accuracy: 16-bit floats are computed in float32.
+    Differs from: torch.nn.functional.gelu, whose default is "none".
+    Source: Hendrycks, Gimpel 2016, arXiv:1606.08415.
+
+    Example:
+        >>> tt.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
+        [-0.1588, 0.0, 0.8412]
+    """
+    need_tensors("gelu", x)
+    return _gated(x, gelu_gate("gelu", approximate))
+
+
+def silu(x: Tensor) -> Tensor:
+    """Sigmoid linear unit, also called swish: x / (1 + exp(-x)).
+
+    Args:
+        x: any shape; floating.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is not floating.
+
+    Memory: keeps x, and on the CPU the slope at each x (float32 or wider), whose memory the gradient takes
+        over.
+    Accuracy: 16-bit floats are computed in float32.
+    Source: Elfwing, Uchibe, Doya 2017, arXiv:1702.03118.
+
+    Example:
+        >>> tt.silu(tt.tensor([0.0, 1.0])).tolist()
+        [0.0, 0.7311]
+    """
+    need_tensors("silu", x)
+    return _gated(x, "silu")
+
+
+class GeluMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    gelu = gelu
+    silu = silu

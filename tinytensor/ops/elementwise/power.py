@@ -1,0 +1,349 @@
+"""Powers and roots, element by element."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.elementwise import (
+    NUMERIC,
+    REAL,
+    Elementwise,
+    Operand,
+    binary,
+    reflected,
+    steps,
+    unary,
+)
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for
+from tinytensor.dtypes import DType
+from tinytensor.errors import ArgumentError
+from tinytensor.op import register
+from tinytensor.ops.elementwise.arithmetic import divide, flat, multiply, negative, subtract
+from tinytensor.ops.elementwise.comparison import equal, greater_equal, logical_and, where
+from tinytensor.ops.elementwise.exponential import log
+from tinytensor.ops.inplace import in_place
+from tinytensor.runtime.cpu.memory import Array, strict
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+def _root(x: Array, out: Any = None, order: Any = "K") -> Any:
+    """x to the power 0.5: np.sqrt, but as C's pow inf at -inf and 0.0 at -0.0."""
+    if x.dtype.kind == "c":
+        return np.sqrt(x, out=out, order=order)
+    if isinstance(out, np.ndarray) and np.may_share_memory(x, out):
+        x = x.copy()
+    try:
+        root = strict().run(np.sqrt, x, out=out, order=order)
+    except FloatingPointError:  # numbers below 0, and -inf perhaps among them
+        root = np.asarray(np.sqrt(x, out=out, order=order))
+        np.copyto(root, np.inf, where=np.equal(x, -np.inf))
+    root += 0.0  # -0.0 + 0.0 is 0.0
+    return root
+
+
+# Exponents for which np.power takes up to fifty times as long as another ufunc.
+_SHORT: dict[float, Any] = {-1.0: np.reciprocal, 0.5: _root, 1.0: np.positive, 2.0: np.square}
+
+
+def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
+    """np.power, faster for common exponents, and with an error in our words for fractions of integers."""
+    if isinstance(a, np.ndarray) and (not isinstance(b, np.ndarray) or b.ndim == 0):
+        exponent = b if isinstance(b, (int, float)) else b.item()
+        short = _SHORT.get(exponent)
+        if short is not None and (exponent != -1 or a.dtype.kind == "f"):
+            return short(a, out=out, order=order)
+        if exponent == 3:
+            return np.multiply(np.square(a), a, out=out, order=order)
+    if getattr(b, "dtype", _FLOAT).kind == "i" and np.size(a) and np.size(b) and (lowest := np.min(b)) < 0:
+        raise _fraction(int(lowest))  # np.power would notice when it has written a part of `out`
+    return np.power(a, b, out=out, order=order)
+
+
+_FLOAT = np.dtype(np.float32)
+
+
+def _fraction(exponent: int) -> ArgumentError:
+    return ArgumentError(
+        f"pow: an integer is raised to a negative integer, {exponent}",
+        why="the result is a fraction, which no integer dtype holds",
+        fix="cast to a float first: x.astype(tt.float32) ** -1",
+    )
+
+
+@register
+class Pow(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a", "b", "y?b")
+    ufunc = staticmethod(_power)
+    refuses = True
+    accepts = NUMERIC
+
+    @staticmethod
+    def check(launch: Launch, operands: Sequence[View | bytes], dtype: DType) -> None:
+        exponents = operands[1]
+        if dtype.kind != "int":
+            return
+        if not isinstance(exponents, View):
+            number = int.from_bytes(exponents[: dtype.itemsize], sys.byteorder, signed=True)
+            if number < 0:
+                raise _fraction(number)
+        elif exponents.size:
+            exponents = launch.dense(exponents, op="pow")
+            bounds = launch.bounds(0, 0, _fraction)
+            grid = blocks_for(exponents.size, BLOCK)
+            launch("check_exponents", dtype, grid=grid, args=(exponents, bounds, exponents.size))
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * b * a**(b - 1), db = grad * y * log(a); where a = 0, da = 0 if b = 0, and db = 0 if b
+        >= 0.
+        """
+        (grad,) = grads
+        a, b = saved.a, saved.b
+        da = db = None
+        if needs[0]:
+            if not isinstance(b, (int, float)):
+                # x**0 is flat also at x = 0, where b * a**(b - 1) would be 0 * inf
+                still = logical_and(equal(a, 0.0), equal(b, 0.0))
+                slope = multiply(b, pow(a, where(still, 0.0, subtract(b, 1.0))))
+                da = multiply(grad, slope)
+            elif b == 0:
+                da = flat(grad)
+            else:
+                da = multiply(grad, multiply(a if b == 2 else pow(a, b - 1), b))
+        if needs[1]:
+            db = multiply(grad, multiply(saved.y, _log_of_base(a, b)))
+        return da, db
+
+
+def _log_of_base(a: Operand, b: Tensor) -> Operand:
+    """log(a), but 0 at a = 0 where b >= 0: there a**b is flat in b, and the slope would be 0 * -inf."""
+    if isinstance(a, (int, float)):
+        if a > 0:
+            return math.log(a)
+        return math.nan if a else where(greater_equal(b, 0.0), flat(b), -math.inf)
+    return log(where(logical_and(equal(a, 0.0), greater_equal(b, 0.0)), 1.0, a))
+
+
+@register
+class Square(Elementwise):
+    inputs = ("x",)
+    saves = ("x",)
+    ufunc = np.square
+    accepts = NUMERIC
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = 2 * grad * x."""
+        return (multiply(grads[0], multiply(saved.x, 2.0)),)
+
+
+@register
+class Reciprocal(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = np.reciprocal
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad * y**2."""
+        return (negative(multiply(grads[0], square(saved.y))),)
+
+
+@register
+class Sqrt(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = np.sqrt
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad / (2 * y)."""
+        return (divide(grads[0], multiply(saved.y, 2.0)),)
+
+
+def _rsqrt(x: Array, out: Array) -> None:
+    np.sqrt(x, out=out)
+    np.reciprocal(out, out=out)
+
+
+@register
+class Rsqrt(Elementwise):
+    inputs = ("x",)
+    saves = ("y",)
+    ufunc = steps(_rsqrt)
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = -grad * y**3 / 2."""
+        return (multiply(grads[0], multiply(pow(saved.y, 3), -0.5)),)
+
+
+@register
+class Hypot(Elementwise):
+    inputs = ("a", "b")
+    saves = ("a?a", "b?b", "y")
+    ufunc = np.hypot
+    accepts = REAL
+    result = "float"
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad * a / y, db = grad * b / y; both are 0 at a = b = 0."""
+        (grad,) = grads
+        length = where(equal(saved.y, 0.0), 1.0, saved.y)  # in the origin the slope is 0, not 0 / 0
+        return (
+            multiply(grad, divide(saved.a, length)) if needs[0] else None,
+            multiply(grad, divide(saved.b, length)) if needs[1] else None,
+        )
+
+
+def pow(a: Operand, b: Operand) -> Tensor:
+    """a to the power b, element by element; `a ** b`.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not bool.
+
+    Returns:
+        The broadcast shape and the promoted dtype. NaN for a fractional power of a negative number. At a = 0
+            the slope in b is 0 for b >= 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: both operands are bool, or one is neither tensor nor number.
+        ArgumentError: an integer is raised to a negative integer.
+
+    Memory: keeps both operands for backward, and the result if b needs a gradient.
+    Accuracy: 2, 3, 0.5 and -1 as exponents go through products, roots and reciprocals, which are exact or
+        rounded once or twice.
+
+    Example:
+        >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
+        [1.0, 8.0]
+    """
+    return binary(Pow, a, b)
+
+
+def square(x: Tensor) -> Tensor:
+    """Each element times itself.
+
+    Args:
+        x: any shape; not bool.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.square(tt.tensor([1.0, -3.0])).tolist()
+        [1.0, 9.0]
+    """
+    return unary(Square, x)
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    """1 / x, element by element.
+
+    Args:
+        x: any shape; integers become float32.
+
+    Returns:
+        shape of x, a floating dtype; inf at 0.
+
+    Raises:
+        DTypeError: x is no tensor.
+
+    Example:
+        >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
+        [0.5, 0.25]
+    """
+    return unary(Reciprocal, x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Square root of each element.
+
+    Args:
+        x: any shape; integers become float32.
+
+    Returns:
+        shape of x, a floating dtype; NaN below 0. The slope at 0 is inf.
+
+    Raises:
+        DTypeError: x is no tensor.
+
+    Example:
+        >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
+        [2.0, 3.0]
+    """
+    return unary(Sqrt, x)
+
+
+def rsqrt(x: Tensor) -> Tensor:
+    """1 / sqrt(x), element by element.
+
+    Args:
+        x: any shape, not complex; integers become float32.
+
+    Returns:
+        shape of x, a floating dtype; inf at 0, NaN below.
+
+    Raises:
+        DTypeError: x is complex.
+
+    Example:
+        >>> tt.rsqrt(tt.tensor([4.0, 16.0])).tolist()
+        [0.5, 0.25]
+    """
+    return unary(Rsqrt, x)
+
+
+def hypot(a: Operand, b: Operand) -> Tensor:
+    """Length of the hypotenuse, sqrt(a² + b²), without overflow on the way.
+
+    Args:
+        a, b: tensors or numbers that broadcast together; not complex. Integers become float32.
+
+    Returns:
+        The broadcast shape, a floating dtype. The slopes at a = b = 0 are 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: an operand is complex, or neither tensor nor number.
+
+    Example:
+        >>> tt.hypot(tt.tensor([3.0]), 4.0).tolist()
+        [5.0]
+    """
+    return binary(Hypot, a, b)
+
+
+class PowerMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    __pow__ = pow
+    __rpow__ = reflected(pow)
+    __ipow__ = in_place(Pow, "x ** y")
+    sqrt_ = in_place(Sqrt, "sqrt(x)")
+
+    pow = pow
+    square = square
+    reciprocal = reciprocal
+    sqrt = sqrt
+    rsqrt = rsqrt

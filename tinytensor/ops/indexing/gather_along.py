@@ -1,0 +1,165 @@
+"""Picking along an axis, with an index for each place, and its transpose, which adds there."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dtypes import int64
+from tinytensor.errors import ShapeError
+from tinytensor.kernels.reduction import power_of_two
+from tinytensor.kernels.walk import walk
+from tinytensor.layout import Shape, contiguous_strides
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.indexing.selection import (
+    add_at,
+    launch_add_at,
+    note_picked,
+    out_of_range,
+    sum_dtype,
+    wrapped,
+)
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+_LONGEST = 2048  # picks and elements of a row that one block takes
+_TOGETHER = 512  # picks and elements that a block takes at least: several short rows
+
+
+def _check(index: Spec, axis: int, shape: Shape, what: str) -> None:
+    fits = index.ndim == len(shape) and all(
+        [i == axis or n <= m for i, (n, m) in enumerate(zip(index.shape, shape, strict=False))]
+    )
+    if not fits:
+        raise ShapeError(
+            f"{what}: an index of shape {index.shape} for a tensor of shape {shape}",
+            why=f"it needs as many axes, and at most the tensor's size on each axis but {axis}",
+            fix="expand or slice the index",
+        )
+
+
+def _without(steps: Shape, axis: int) -> Shape:
+    return (*steps[:axis], *steps[axis + 1 :])
+
+
+@register
+class Gather(Op):
+    """The elements of x at an index on one axis, and at the index's own place on the others."""
+
+    inputs = ("x", "index")
+    saves = ("index",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
+        _check(index, axis, shape, what)
+        return (Spec(index.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
+        note_picked(y)
+        beside = tuple([slice(None if i == axis else n) for i, n in enumerate(index.shape)])
+        y[...] = np.take_along_axis(x[beside], wrapped(index, shape[axis], axis, shape, what), axis)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, index: View, *, axis: int, shape: Shape, what: str) -> None:
+        note_picked(y)
+        position = index_type(y, x, index)
+        own = (*x.strides[:axis], 0, *x.strides[axis + 1 :])
+        rank, through = walk(what, index.shape, index.strides, own, index=position)
+        bounds = launch.bounds(-shape[axis], shape[axis], out_of_range, axis, shape, what)
+        y, x = y.as_bits(), x.as_bits()
+        args = (y, x, index, through, shape[axis], x.strides[axis], bounds, y.size)
+        grid = blocks_for(y.nbytes, BLOCK * 16)
+        launch("gather_forward", y.dtype, index.dtype, rank, position, grid=grid, args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, shape: Shape, what: str) -> Grads:
+        """dx[index[i]] = the sum of grad[i] over all i that lead there, along the axis."""
+        return gather_transpose(grads[0], saved.index, axis, shape, what), None
+
+
+@register
+class GatherTranspose(Op):
+    """Zeros, with grad added where `gather` picks: in a fixed order, so equal bits in every run."""
+
+    inputs = ("grad", "index")
+    saves = ("index",)
+
+    @staticmethod
+    def infer(grad: Spec, index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
+        _check(index, axis, shape, what)
+        return (Spec(shape, grad.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, grad: Array, index: Array, *, axis: int, shape: Shape, what: str) -> None:
+        places = np.zeros(index.shape, np.int64)
+        for i, n in enumerate(shape):
+            places *= n
+            if i == axis:
+                places += wrapped(index, n, axis, shape, what)
+            else:
+                places += np.arange(index.shape[i]).reshape([-1 if j == i else 1 for j in range(len(shape))])
+        add_at(y, grad, places, tuple(range(len(shape))))
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, grad: View, index: View, *, axis: int, shape: Shape, what: str) -> None:
+        size, picks = shape[axis], index.shape[axis]
+        if index.size == 0 or max(size, picks) > _LONGEST:
+            places = _places(launch, index, axis, shape, what)
+            selecting, axes = Launch(launch.runtime, "selection"), tuple(range(len(shape)))
+            launch_add_at(selecting, y, launch.dense(grad), places, axes)
+            return
+        rows = _without(index.shape, axis)
+        if rows != _without(shape, axis):
+            launch.zero(y)  # some rows get nothing
+        operands = (y, grad, index)
+        position = index_type(*operands)
+        steps = [v.strides[axis] for v in operands]
+        rank, through = walk(what, rows, *[_without(v.strides, axis) for v in operands], index=position)
+        across = steps[0] != 1
+        tile, most = power_of_two(picks, 2, _LONGEST), _LONGEST if across else _TOGETHER
+        together = max(1, most // max(tile, size))
+        bounds = launch.bounds(-size, size, out_of_range, axis, shape, what)
+        sums = sum_dtype(grad.dtype).itemsize
+        launch(
+            *("gather_transpose_rows", grad.dtype, index.dtype, rank, position),
+            grid=-(-prod(rows) // together),
+            args=(*operands, through, prod(rows), size, picks, *steps, bounds, together, tile, across),
+            shared=together * (tile * (8 + grad.itemsize) + size * sums),
+        )
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, shape: Shape, what: str) -> Grads:
+        """dgrad[i] = element index[i] of the gradient, along the axis."""
+        return gather(grads[0], saved.index, axis, what), None
+
+
+def _places(launch: Launch, index: View, axis: int, shape: Shape, what: str) -> View:
+    """The positions in a whole tensor that `gather` reads."""
+    places, steps = launch.scratch(index.shape, int64), contiguous_strides(shape)
+    own = (*steps[:axis], 0, *steps[axis + 1 :])  # what an element's own position contributes
+    position = index_type(places, index) if max(steps[0], 1) * shape[0] < 1 << 31 else "long long"
+    rank, through = walk(what, index.shape, index.strides, own, index=position)
+    bounds = launch.bounds(-shape[axis], shape[axis], out_of_range, axis, shape, what)
+    args = (places, index, through, shape[axis], steps[axis], bounds, places.size)
+    grid = blocks_for(places.size, BLOCK)
+    launch("places_along", index.dtype, rank, position, grid=grid, args=args)
+    return places
+
+
+def gather(x: Tensor, index: Tensor, axis: int, what: str) -> Tensor:
+    """y[i, j] = x[index[i, j], j] for axis 0, and so on; `what` stands in messages."""
+    return apply(Gather, x, index, axis=axis, shape=x.layout.shape, what=what)
+
+
+def gather_transpose(values: Tensor, index: Tensor, axis: int, shape: Shape, what: str) -> Tensor:
+    """Zeros of this shape with values added where `gather` picks."""
+    return apply(GatherTranspose, values, index, axis=axis, shape=shape, what=what)

@@ -1,0 +1,260 @@
+"""Selecting by index tensors along an axis: take, gather, scatter_add, nonzero, one_hot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.dtypes import DType, as_dtype, bool_, int64
+from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from tinytensor.layout import as_int, broadcast_shapes, check_shape, normalize_axis
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import add
+from tinytensor.ops.indexing import gather_along
+from tinytensor.ops.indexing.index_keys import as_integers
+from tinytensor.ops.indexing.mask_select import true_indices
+from tinytensor.ops.indexing.selection import pick
+from tinytensor.ops.views.manipulation import broadcast_to, cast
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+@register
+class OneHot(Op):
+    """A 1 at each index, zeros beside it."""
+
+    inputs = ("index",)
+    dense = ("index",)
+
+    @staticmethod
+    def infer(index: Spec, *, num_classes: int) -> Specs:
+        return (Spec((*index.shape, num_classes), int64),)
+
+    @staticmethod
+    def cpu(y: Array, index: Array, *, num_classes: int) -> None:
+        if index.size and not 0 <= index.min() <= index.max() < num_classes:
+            raise _no_class(int(index.min() if index.min() < 0 else index.max()), num_classes)
+        y[...] = 0
+        np.put_along_axis(y, index[..., None].astype(np.int64), 1, -1)  # (..., 1)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, index: View, *, num_classes: int) -> None:
+        bounds = launch.bounds(0, num_classes, _no_class, num_classes)
+        kind = index_type(y)
+        args = (y, index, num_classes, bounds, y.size)
+        launch("one_hot_forward", index.dtype, kind, grid=blocks_for(y.size, BLOCK), args=args)
+
+
+def _no_class(index: int, num_classes: int) -> IndexRangeError:
+    return IndexRangeError(
+        f"one_hot: index {index} for {num_classes} classes",
+        why=f"a row has the places 0 to {num_classes - 1}",
+        fix="correct the indices" if index < 0 else f"num_classes={index + 1}, or correct the indices",
+    )
+
+
+def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
+    """Slices of x at the given indices of an axis.
+
+    Args:
+        x: at least one axis.
+        indices: integer tensor of any shape.
+        axis: the axis; may be left out if x has only one.
+
+    Returns:
+        shape of x with the axis replaced by the shape of the indices. Differentiable in x.
+
+    Raises:
+        ShapeError: the axis is out of range, or left out though x has several.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.take(tt.tensor([10, 20, 30]), tt.tensor([2, 0])).tolist()
+        [30, 10]
+    """
+    shape = x.layout.shape
+    if axis is None and len(shape) != 1:
+        raise ShapeError(
+            f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
+        )
+    at = normalize_axis(0 if axis is None else axis, len(shape), "take")
+    return pick(x, [as_integers(indices, "take", x.storage.device)], (at,), "take")
+
+
+def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Pick along an axis, with an index for each place: y[i, j] = x[index[i, j], j] for axis 0, and so on.
+
+    Args:
+        x: any shape with at least one axis.
+        index: integer tensor with as many axes; at most x's size on the other axes.
+        axis: the axis to pick from.
+
+    Returns:
+        shape of the index, dtype of x. Differentiable in x.
+
+    Raises:
+        ArgumentError: the axis stands in front of the index.
+        ShapeError: the index does not fit x.
+        IndexRangeError: an index is out of range.
+
+    Differs from: torch.gather only in the order of arguments.
+
+    Example:
+        >>> tt.gather(tt.tensor([[1, 2], [3, 4]]), tt.tensor([[1], [0]]), 1).tolist()
+        [[2], [3]]
+    """
+    if is_tensor(axis):
+        raise ArgumentError(
+            f"gather: the index is {index}",
+            why="the arguments are the index tensor, then the axis, as in tt.take_along_axis",
+            fix=f"write x.gather(index, {index})",
+        )
+    at = normalize_axis(axis, len(x.layout.shape), "gather")
+    return gather_along.gather(x, as_integers(index, "gather", x.storage.device), at, "gather")
+
+
+def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
+    """The array API's `gather`: the indices broadcast against x on the other axes.
+
+    Args:
+        x: any shape with at least one axis.
+        indices: integer tensor with as many axes as x.
+        axis: the axis to pick from.
+
+    Returns:
+        The broadcast shape with the indices' size on the axis. Differentiable in x.
+
+    Raises:
+        ShapeError: the numbers of axes differ, or the shapes do not broadcast.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> x = tt.tensor([[3, 1], [5, 9]])
+        >>> tt.take_along_axis(x, tt.tensor([[1]]), axis=1).tolist()
+        [[1], [9]]
+    """
+    indices = as_integers(indices, "take_along_axis", x.storage.device)
+    shape, have = x.layout.shape, indices.layout.shape
+    at = normalize_axis(axis, len(shape), "take_along_axis")
+    if len(have) != len(shape):
+        raise ShapeError(
+            f"take_along_axis: indices of shape {have} for a tensor of shape {shape}",
+            why="both need the same number of axes",
+            fix="add axes of size 1 with unsqueeze",
+        )
+    common = broadcast_shapes(
+        (*shape[:at], 1, *shape[at + 1 :]), (*have[:at], 1, *have[at + 1 :]), what="take_along_axis"
+    )
+    full_x = (*common[:at], shape[at], *common[at + 1 :])
+    full_i = (*common[:at], have[at], *common[at + 1 :])
+    return gather_along.gather(broadcast_to(x, full_x), broadcast_to(indices, full_i), at, "take_along_axis")
+
+
+def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
+    """x with values added along an axis: y[index[i, j], j] += values[i, j] for axis 0, and so on.
+
+    Args:
+        x: any shape with at least one axis.
+        index: integer tensor with as many axes; at most x's size on the other axes.
+        values: shape of the index, dtype of x.
+        axis: the axis that the index chooses places on.
+
+    Returns:
+        shape and dtype of x; x is not changed. Differentiable in x and values. Equal bits in every run.
+
+    Raises:
+        ShapeError: index or values do not fit.
+        DTypeError: the dtypes of x and values differ, or index does not hold integers.
+        IndexRangeError: an index is out of range.
+
+    Example:
+        >>> tt.scatter_add(tt.zeros(3), tt.tensor([0, 2, 0]), tt.ones(3), 0).tolist()
+        [2.0, 0.0, 1.0]
+    """
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape), "scatter_add")
+    index = as_integers(index, "scatter_add", x.storage.device)
+    if not is_tensor(values) or values.storage.dtype is not x.storage.dtype:
+        raise DTypeError(
+            f"scatter_add: values of type {values.dtype if is_tensor(values) else type(values).__name__} "
+            f"for a tensor of dtype {x.storage.dtype}",
+            why="both are added, and nothing is cast behind your back",
+            fix=f"tt.asarray(values, dtype=tt.{x.storage.dtype})",
+        )
+    if values.layout.shape != index.layout.shape:
+        raise ShapeError(
+            f"scatter_add: values of shape {values.layout.shape}, index of shape {index.layout.shape}",
+            why="there is one value per index",
+            fix="expand one of them to the shape of the other",
+        )
+    return add(x, gather_along.gather_transpose(values, index, at, shape, "scatter_add"))
+
+
+def nonzero(x: Tensor) -> tuple[Tensor, ...]:
+    """Indices of the elements that are not zero, in row-major order.
+
+    Args:
+        x: any shape with at least one axis.
+
+    Returns:
+        One int64 tensor of shape (n,) per axis. How many there are depends on the data, so that a device is
+        waited for.
+
+    Raises:
+        ShapeError: x has no axes.
+
+    Example:
+        >>> [i.tolist() for i in tt.nonzero(tt.tensor([[0, 7], [8, 0]]))]
+        [[0, 1], [1, 0]]
+    """
+    if not x.layout.shape:
+        raise ShapeError(
+            "nonzero: the tensor has no axes",
+            why="a single number has no index",
+            fix="x.reshape(1).nonzero()",
+        )
+    return tuple(true_indices(cast(x, bool_)))
+
+
+def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
+    """Rows with a single 1, at the index.
+
+    Args:
+        indices: integer tensor of any shape, values from 0 to num_classes - 1.
+        num_classes: length of a row.
+        dtype: default int64.
+
+    Returns:
+        shape (*indices.shape, num_classes).
+
+    Raises:
+        IndexRangeError: an index is negative, or not below num_classes.
+        DTypeError: the indices are no integers.
+
+    Example:
+        >>> tt.one_hot(tt.tensor([2, 0]), 3).tolist()
+        [[0, 0, 1], [1, 0, 0]]
+    """
+    index = as_integers(indices, "one_hot")
+    (n,) = check_shape((as_int(num_classes, "one_hot", "num_classes"),), "one_hot")
+    if n == 0 and index.layout.size:
+        raise _no_class(0, 0)
+    t = apply(OneHot, index, num_classes=n)
+    return t if dtype is None else cast(t, as_dtype(dtype, "one_hot"))
+
+
+class GatheringMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    take = take
+    gather = gather
+    scatter_add = scatter_add
+    nonzero = nonzero

@@ -1,0 +1,342 @@
+"""Indexing: x[key] and x[key] = value for every kind of key.
+
+Integers, slices, Ellipsis and None make a view. Integer tensors and boolean masks select elements and copy;
+their gradient adds up where an element was selected more than once. A mixed key is taken apart: first the
+slices and None, as a view whose axes are either kept or selected from; then the indices pick from these. To
+write, and to add gradients up, they are merged into one tensor of *places*: row-major positions on the
+selected axes. A mask of all elements stays a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.device import Device, cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply, common_device, requires
+from tinytensor.dispatch.elementwise import on_device
+from tinytensor.dispatch.launch import (
+    BLOCK,
+    Launch,
+    View,
+    blocks_for,
+    dense,
+    index_type,
+    launch_for,
+    view_of,
+    write,
+)
+from tinytensor.dispatch.transfer import arr, empty, is_tensor
+from tinytensor.dtypes import DType, bool_, float32, int32, int64
+from tinytensor.kernels.walk import walk
+from tinytensor.layout import Shape
+from tinytensor.op import Op, Spec, Specs, register, registry
+from tinytensor.ops.elementwise.comparison import where
+from tinytensor.ops.indexing.index_keys import as_index, is_advanced, take_apart
+from tinytensor.ops.indexing.mask_select import compress, true_places
+from tinytensor.ops.indexing.selection import (
+    pick,
+    picked_at,
+    picked_first,
+    place_steps,
+    places_on,
+    rest_steps,
+    select,
+    selected_axes,
+    selection,
+)
+from tinytensor.ops.inplace import (
+    apart_from,
+    check_target,
+    check_value_dtype,
+    copy_,
+    has_history,
+    rebase,
+    store,
+)
+from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
+from tinytensor.ops.views.slicing import basic_index, plain_question
+from tinytensor.runtime.cpu.graph import graphs
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+Axes = tuple[int, ...]
+
+
+# ---- put: the last one stays -----------------------------------------------------------------------------
+
+
+@register
+class Put(Op):
+    """x with value written at the places; where a place repeats, the last one stays."""
+
+    inputs = ("x", "value", "places")
+    saves = ("places",)
+    raw = True
+    dense = ("places",)
+
+    @staticmethod
+    def infer(x: Spec, value: Spec, places: Spec, *, axes: Axes) -> Specs:
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, value: Array, places: Array, *, axes: Axes) -> None:
+        _note_put(y)
+        np.copyto(y, x)
+        shape, at = selection(x.shape, axes, places.shape)
+        indices = np.unravel_index(places, [x.shape[a] for a in axes])
+        target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
+        target[indices] = picked_first(np.broadcast_to(value, shape), at, places.ndim)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, value: View, places: View, *, axes: Axes) -> None:
+        _note_put(y)
+        write(launch.runtime, y, x)
+        _write_at(launch, y, value, places, axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
+        """dx = grad, and 0 at the places; dvalue = grad at its place, and 0 where a later value was written
+        to the same place.
+        """
+        g, places = grads[0], saved.places
+        dx = apply(Put, g, _zero(g), places, axes=axes) if needs[0] else None
+        if not needs[1]:
+            return dx, None, None
+        kept = apply(Kept, places, size=prod([g.layout.shape[a] for a in axes]))
+        behind = len(g.layout.shape) - len(axes) - picked_at(axes)
+        kept = reshape(kept, (*places.layout.shape, *(1,) * behind))
+        return dx, where(kept, select(g, places, axes), 0.0), None
+
+
+def _note_put(y: Array | View) -> None:
+    if copies.listener is not None:
+        copies.note("", "memory", y.nbytes, "backward may need x as it was before the write")
+
+
+@register
+class Kept(Op):
+    """Whether what is written at a place stays: no later one is the same."""
+
+    inputs = ("places",)
+    dense = ("places",)
+
+    @staticmethod
+    def infer(places: Spec, *, size: int) -> Specs:
+        return (Spec(places.shape, bool_),)
+
+    @staticmethod
+    def cpu(y: Array, places: Array, *, size: int) -> None:
+        flat, order = places.reshape(-1), np.arange(places.size)
+        last = np.empty(size, np.int64)
+        last[flat] = order
+        y[...] = (last[flat] == order).reshape(y.shape)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, places: View, *, size: int) -> None:
+        if y.size == 0:
+            return
+        index = "int" if max(size, y.size) < 1 << 31 else "long long"
+        last = _last(launch, places, size, index)
+        launch("put_kept", index, grid=blocks_for(y.size, BLOCK), args=(y, last, places, y.size))
+
+
+def _zero(like: Tensor) -> Tensor:
+    zero = empty((), like.storage.dtype, device=like.storage.device)
+    store(zero, 0.0)
+    return zero
+
+
+def _last(launch: Launch, places: View, size: int, index: str) -> View:
+    """For each place the number of the last write to it, -1 for none."""
+    last = launch.scratch((size,), int32 if index == "int" else int64)
+    launch.runtime.memset(last.ptr, 0xFF, last.nbytes)
+    launch("put_last", index, grid=blocks_for(places.size, BLOCK), args=(last, places, places.size))
+    return last
+
+
+def _write_at(
+    launch: Launch, y: View, value: View, places: View, axes: Axes, *, distinct: bool = False
+) -> None:
+    """Write value, of y's dtype, into y at contiguous places. Of equal places the last one stays."""
+    shape, at = selection(y.shape, axes, places.shape)
+    n = prod(shape)
+    if n == 0 or y.size == 0:
+        return
+    index = index_type(y, value, places)
+    last = None if distinct else _last(launch, places, prod([y.shape[a] for a in axes]), index)
+    steps = (
+        rest_steps(y, axes, places.ndim),
+        value.layout.expand(shape).strides,
+        place_steps(y.ndim, axes, places),
+    )
+    rank, through = walk("setitem", shape, *steps, index=index)
+    selected, on_axes = selected_axes(y, axes, index)
+    args = (y.as_bits(), value.as_bits(), places, last, through, on_axes, n)
+    grid = blocks_for(n * y.itemsize, BLOCK * 16)
+    launch("put_forward", y.as_bits().dtype, rank, selected, index, grid=grid, args=args)
+
+
+# ---- keys --------------------------------------------------------------------------------------------------
+
+
+def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Sequence[Tensor], Tensor | None, Axes]:
+    """A key as a view of x, and what it selects from some axes of the view, as `take_apart` says."""
+    parts = key if type(key) is tuple else (key,)
+    asked = plain_question(parts)
+    if asked is not None or not any([is_advanced(p) for p in parts]):
+        return basic_index(x, parts, asked, what), (), None, ()
+    parts = tuple([as_index(p, what, x.storage.device) if is_advanced(p) else p for p in parts])
+    return take_apart(x, parts, what)
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key], as NumPy defines it.
+
+    Integers, slices (negative steps too), Ellipsis and None give a view. Integer tensors (or lists) and
+    boolean masks select elements and give a copy; index tensors broadcast together, and their axes stand
+    where they stood if they were neighbors, else in front.
+
+    Args:
+        x: any shape.
+        key: what stands in the brackets.
+
+    Returns:
+        The selected elements; shares memory with x unless the key has tensors. The gradient of an element
+        adds up over all its selections.
+
+    Raises:
+        IndexRangeError: an index is out of range, a mask does not fit, or there are too many indices.
+        DTypeError: an index is neither integer nor bool.
+
+    Differs from: NumPy only where an Ellipsis that stands for no axis lies between two index tensors: it does
+        not count as separating them (as in PyTorch).
+
+    Example:
+        >>> x = tt.arange(6).reshape(2, 3)
+        >>> x[:, ::-1].tolist(), x[x > 3].tolist()
+        ([[2, 1, 0], [5, 4, 3]], [4, 5])
+    """
+    v, indices, mask, axes = _parse(x, key, "index")
+    if not axes:
+        return v
+    if mask is None:
+        return pick(v, indices, axes, "index")
+    whole = mask.layout.shape == v.layout.shape
+    return compress(v, mask) if whole else select(v, true_places(mask), axes)
+
+
+def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
+    """The short road of x[…] = 1.0: a number into float32 memory, nothing to record. False for all else."""
+    if type(value) is not float and type(value) is not int:
+        return False
+    if v.storage.dtype is not float32 or not x.layout.is_contiguous or not -1e38 < value < 1e38:
+        return False
+    if v.storage.device is not cpu or graphs:
+        return False
+    target = arr(v)
+    if not target.flags.writeable or (grad_enabled() and has_history(v)):
+        return False
+    target[...] = value
+    v.storage.bump("copy_")
+    return True
+
+
+def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value, in place and recorded.
+
+    Args:
+        x: the target.
+        key: any key that `getitem` takes; where it names an element twice, the last value stays.
+        value: tensor or number that broadcasts to the selection.
+
+    Raises:
+        IndexRangeError, ShapeError, DTypeError: the key or the value does not fit.
+        GradError: x may not be written to (a leaf that requires grad, a view that overlaps itself).
+
+    Example:
+        >>> x = tt.zeros(2, 3)
+        >>> x[0, 1:] = 5.0
+        >>> x.tolist()
+        [[0.0, 5.0, 5.0], [0.0, 0.0, 0.0]]
+    """
+    if x.storage.device is not cpu and _write_masked(x, key, value):
+        return
+    v, indices, mask, axes = _parse(x, key, "index")
+    if not axes:
+        if not _write_number(x, v, value):
+            copy_(v, value)
+        return
+    places = places_on(indices, axes, v.layout.shape, "index") if mask is None else true_places(mask)
+    dtype = x.storage.dtype
+    shape = selection(v.layout.shape, axes, places.layout.shape)[0]
+    value = _as_value(value, dtype, shape, x.storage.device)
+    needs = grad_enabled() and (has_history(v) or requires(value))
+    check_target(v, needs, "setitem")
+    if v.storage.device is not cpu and not needs:
+        _write_in_place(v, value, places, axes)
+    else:
+        result = apply(Put, v, value, places, axes=axes)
+        store(v, result)
+        if needs:
+            rebase(v, result, "setitem")
+            return
+    v.storage.bump("setitem")
+
+
+def _as_value(value: Any, dtype: DType, shape: Shape, device: Device) -> Tensor:
+    if not is_tensor(value):
+        value = copy_(empty((), dtype, device=device), value)  # checks that the number fits the dtype
+    check_value_dtype(dtype, value.storage.dtype, "setitem")
+    return broadcast_to(cast(value, dtype), shape)
+
+
+def _write_in_place(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> None:
+    """On a device: no copy of v is needed where nothing is recorded."""
+    device = common_device("setitem", (v, value, places))
+    value = apart_from(v, value, "setitem")
+    _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
+
+
+def _write_masked(x: Tensor, key: Any, value: Any) -> bool:
+    """x[mask] = value on a device, where the value does not depend on how many elements the mask selects: so
+    nobody waits until they are counted. False for all else.
+    """
+    if not is_tensor(key) or key.storage.dtype is not bool_ or not key.layout.shape:
+        return False
+    shape, rest = x.layout.shape, len(x.layout.shape) - len(key.layout.shape)
+    if key.layout.shape != shape[: len(key.layout.shape)]:
+        return False
+    if is_tensor(value) and len(value.layout.shape) > rest:
+        return False
+    value = _as_value(value, x.storage.dtype, shape, x.storage.device)
+    common_device("setitem", (x, key, value))
+    needs = grad_enabled() and (has_history(x) or requires(value))
+    check_target(x, needs, "setitem")
+    mask = reshape(key, (*key.layout.shape, *(1,) * rest))
+    if needs:
+        result = where(mask, value, x)
+        store(x, result)
+        rebase(x, result, "setitem")
+        return True
+    apart = [apart_from(x, t, "setitem") for t in (mask, value)]
+    on_device(registry["where"], (*apart, x), view_of(x), x.storage.dtype, untyped=1)
+    x.storage.bump("setitem")
+    return True
+
+
+class IndexingMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    __getitem__ = getitem
+    __setitem__ = setitem

@@ -1,0 +1,186 @@
+"""Where a mask is True, and the elements there. How many there are depends on the data, so a device is waited
+for once.
+
+A mask that was looked at is kept as `Marks`: on a device a bit for each element, and what was counted. So
+what it selects, and the gradient, need no list of places, which would be 8 bytes for each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.device import cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply, edge_of
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, dense, index_type, view_of
+from tinytensor.dispatch.transfer import arr, empty, from_array, values
+from tinytensor.dispatch.views import make_view
+from tinytensor.dtypes import bool_, int64, uint8
+from tinytensor.kernels.rows import reshaped
+from tinytensor.kernels.walk import walk
+from tinytensor.layout import Layout, Shape
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.indexing.selection import note_picked
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.graph import refuse
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+_STRETCH = 4096  # elements that one block takes, as in kernels/indexing/mask_select.cu
+_BY_DATA = "a result whose size depends on data"
+
+
+class Marks(NamedTuple):
+    """A mask of n elements.
+
+    Attributes:
+        bits: on a device uint8, 512 for each stretch of 4,096 elements: bit j of number i is element 8 i + j
+            in row-major order. On the CPU bool, (n,): bits would cost more time than they save.
+        starts: int64, (ceil(n / 4096) + 1,): how many are True in front of each stretch, and in all; None on
+            the CPU, which counts as it goes.
+        total: how many are True.
+    """
+
+    bits: Tensor
+    starts: Tensor | None
+    total: int
+
+
+def marks_of(mask: Tensor, *, kept: bool = False) -> Marks:
+    """What a mask says; on the CPU its bits are the mask's own, unless they are `kept` for backward."""
+    device, n = mask.storage.device, mask.layout.size
+    if device is cpu:
+        refuse(_BY_DATA)
+        bits = arr(mask)
+        if kept:
+            why = "the mask may change before the gradient is computed"
+            copies.note("index", "memory", mask.layout.size, why)
+            bits = bits.flatten()
+        else:
+            bits = reshaped(bits, -1)
+        return Marks(from_array(bits, bool_), None, int(np.count_nonzero(bits)))
+    stretches = -(-n // _STRETCH)
+    starts = empty((stretches + 1,), int64, device=device)
+    packed = empty((stretches * _STRETCH // 8,), uint8, device=device)
+    launch = Launch(runtime_of(device), "mask_select")
+    source = dense(mask)
+    args = (view_of(starts), view_of(packed), source, n)
+    launch("nonzero_count", index_type(source), grid=stretches, block=BLOCK, args=args)
+    launch("nonzero_add_up", grid=1, block=BLOCK, args=(view_of(starts), stretches))
+    total = int(values(make_view(starts, Layout((), (), stretches), None, None)))  # waits for the device
+    return Marks(packed, starts, total)
+
+
+def true_places(mask: Tensor) -> Tensor:
+    """The row-major positions of the True elements of a mask: int64, shape (n,), ascending."""
+    device, n = mask.storage.device, mask.layout.size
+    if device is cpu:
+        refuse(_BY_DATA)
+        return from_array(np.flatnonzero(arr(mask)).astype(np.int64, copy=False), int64)
+    bits, starts, count = marks_of(mask)
+    places = empty((count,), int64, device=device)
+    if starts is not None and count:
+        launch = Launch(runtime_of(device), "mask_select")
+        args = (view_of(places), view_of(starts), view_of(bits), n)
+        kind = index_type(view_of(mask))
+        launch("nonzero_write", kind, grid=-(-n // _STRETCH), block=BLOCK, args=args)
+    return places
+
+
+def true_indices(mask: Tensor) -> list[Tensor]:
+    """The same as one index tensor per axis."""
+    shape, device = mask.layout.shape, mask.storage.device
+    if device is cpu:
+        refuse(_BY_DATA)
+        return [from_array(np.ascontiguousarray(i), int64) for i in np.nonzero(arr(mask))]
+    places = true_places(mask)
+    launch, n = Launch(runtime_of(device), "mask_select"), places.layout.size
+    found, inner = [], 1
+    for size in reversed(shape):
+        index = empty((n,), int64, device=device)
+        args = (view_of(index), view_of(places), size, inner, n)
+        launch("nonzero_along", grid=blocks_for(n, BLOCK), block=BLOCK, args=args)
+        found.append(index)
+        inner *= size
+    return found[::-1]
+
+
+# ---- elements ----------------------------------------------------------------------------------------------
+
+
+@register
+class Compress(Op):
+    """The marked elements of x, in row-major order."""
+
+    inputs = ("x", "bits", "starts")
+    saves = ("bits", "starts")
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, bits: Spec, starts: Spec | None, *, count: int, shape: Shape) -> Specs:
+        return (Spec((count,), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, bits: Array, starts: None, *, count: int, shape: Shape) -> None:
+        note_picked(y)
+        np.take(reshaped(x, -1), np.flatnonzero(bits), out=y, mode="clip")  # faster than x[bits]
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, bits: View, starts: View, *, count: int, shape: Shape) -> None:
+        note_picked(y)
+        index = index_type(x)
+        rank, through = walk("index", x.shape, x.strides, index=index)
+        args = (y.as_bits(), x.as_bits(), starts, bits, through, x.size)
+        instance = (y.as_bits().dtype, rank, index)
+        launch("compress_forward", *instance, grid=-(-x.size // _STRETCH), block=BLOCK, args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, count: int, shape: Shape) -> Grads:
+        """dx = grad at the elements that were taken, 0 at the others."""
+        marks = saved.bits, saved.starts
+        return apply(CompressTranspose, grads[0], *marks, count=count, shape=shape), None, None
+
+
+@register
+class CompressTranspose(Op):
+    """Zeros with the elements of grad where the marks are: the transpose of `Compress`."""
+
+    inputs = ("grad", "bits", "starts")
+    saves = ("bits", "starts")
+    dense = ("grad",)
+    raw = True
+
+    @staticmethod
+    def infer(grad: Spec, bits: Spec, starts: Spec | None, *, count: int, shape: Shape) -> Specs:
+        return (Spec(shape, grad.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, grad: Array, bits: Array, starts: None, *, count: int, shape: Shape) -> None:
+        y[...] = 0
+        y.reshape(-1)[np.flatnonzero(bits)] = grad
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, grad: View, bits: View, starts: View, *, count: int, shape: Shape
+    ) -> None:
+        instance = (y.as_bits().dtype, index_type(y))
+        args = (y.as_bits(), grad.as_bits(), starts, bits, y.size)
+        launch("compress_transpose", *instance, grid=-(-y.size // _STRETCH), block=BLOCK, args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, count: int, shape: Shape) -> Grads:
+        """dgrad = the marked elements of the gradient."""
+        marks = saved.bits, saved.starts
+        return apply(Compress, grads[0], *marks, count=count, shape=shape), None, None
+
+
+def compress(x: Tensor, mask: Tensor) -> Tensor:
+    """The elements of x where a mask of its shape is True, in row-major order."""
+    bits, starts, count = marks_of(mask, kept=grad_enabled() and edge_of(x) is not None)
+    return apply(Compress, x, bits, starts, count=count, shape=x.layout.shape)

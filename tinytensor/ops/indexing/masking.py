@@ -1,0 +1,171 @@
+"""Parts of tensors set to one value: triangles of matrices, and elements under a mask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.dtypes import bool_, promote
+from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.kernels.walk import walk
+from tinytensor.layout import as_int, broadcast_shapes
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.comparison import where
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+@register
+class Triangle(Op):
+    """Matrices with zeros above (lower) or below (upper) the k-th diagonal."""
+
+    inputs = ("x",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, *, k: int, upper: bool) -> Specs:
+        if x.ndim < 2:
+            what = "triu" if upper else "tril"
+            raise ShapeError(
+                f"{what}: shape {x.shape} has no last two axes",
+                why="a triangle is a part of a matrix",
+                fix=f"tt.{what}(x.unsqueeze(0))",
+            )
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, k: int, upper: bool) -> None:
+        rows, columns = x.shape[-2:]
+        k = _near(k, rows, columns)
+        lower = np.tri(rows, columns, k - upper, np.bool_)  # (rows, columns)
+        y[...] = 0
+        np.copyto(y, x, where=~lower if upper else lower)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, k: int, upper: bool) -> None:
+        rows, columns = x.shape[-2:]
+        k = _near(k, rows, columns)
+        index = index_type(y, x)
+        rank, through = walk("triu" if upper else "tril", x.shape, x.strides, index=index)
+        args = (y.as_bits(), x.as_bits(), through, rows, columns, k, upper, y.size)
+        launch("triangle_forward", y.as_bits().dtype, rank, index, grid=blocks_for(y.size, BLOCK), args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, k: int, upper: bool) -> Grads:
+        """dx = grad in the same triangle, 0 elsewhere."""
+        return (None if grads[0] is None else apply(Triangle, grads[0], k=k, upper=upper),)
+
+
+def _near(k: int, rows: int, columns: int) -> int:
+    """The diagonal, or one just outside in place of one that is further out."""
+    return max(-rows - 1, min(k, columns + 1))
+
+
+def tril(x: Tensor, k: int = 0) -> Tensor:
+    """The lower triangles of matrices: zeros above the k-th diagonal.
+
+    Args:
+        x: shape (..., M, N), any dtype.
+        k: the last diagonal that is kept; positive lies above the main diagonal.
+
+    Returns:
+        shape and dtype of x. Differentiable.
+
+    Raises:
+        ShapeError: x has fewer than two axes.
+        DTypeError: k is not an integer.
+
+    Example:
+        >>> tt.tril(tt.ones(2, 3, dtype=tt.int64)).tolist()
+        [[1, 0, 0], [1, 1, 0]]
+    """
+    return apply(Triangle, x, k=as_int(k, "tril", "a diagonal"), upper=False)
+
+
+def triu(x: Tensor, k: int = 0) -> Tensor:
+    """The upper triangles of matrices: zeros below the k-th diagonal.
+
+    Args:
+        x: shape (..., M, N), any dtype.
+        k: the first diagonal that is kept; positive lies above the main diagonal.
+
+    Returns:
+        shape and dtype of x. Differentiable.
+
+    Raises:
+        ShapeError: x has fewer than two axes.
+        DTypeError: k is not an integer.
+
+    Example:
+        >>> tt.triu(tt.ones(2, 3, dtype=tt.int64), 1).tolist()
+        [[0, 1, 1], [0, 0, 1]]
+    """
+    return apply(Triangle, x, k=as_int(k, "triu", "a diagonal"), upper=True)
+
+
+def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """x with a value where the mask is True.
+
+    Args:
+        x: any shape and dtype.
+        mask: bool, broadcasts to the shape of x.
+        value: a number, or a tensor that broadcasts to the shape of x; its kind fits the dtype of x.
+
+    Returns:
+        shape and dtype of x. Differentiable in x where the mask is False, and in a tensor value elsewhere.
+
+    Raises:
+        ShapeError: mask or value does not broadcast to the shape of x.
+        DTypeError: the mask is not bool, or x cannot hold the value.
+
+    Example:
+        >>> x = tt.ones(2, 2)
+        >>> tt.masked_fill(x, tt.triu(x, 1) != 0, float("-inf")).tolist()
+        [[1.0, -inf], [1.0, 1.0]]
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    shape, dtype = x.layout.shape, x.storage.dtype
+    if not is_tensor(mask) or mask.storage.dtype is not bool_:
+        have = mask.storage.dtype if is_tensor(mask) else type(mask).__name__
+        raise DTypeError(
+            f"masked_fill: a mask of dtype {have}",
+            why="a mask says True or False for each element",
+            fix="compare to get one, for example x > 0, or mask.astype(tt.bool)",
+        )
+    shapes = [mask.layout.shape] + ([value.layout.shape] if is_tensor(value) else [])
+    if broadcast_shapes(shape, *shapes, what="masked_fill") != shape:
+        raise ShapeError(
+            f"masked_fill: mask and value of shapes {shapes} for a tensor of shape {shape}",
+            why="they may be repeated to fit the tensor, which itself may not grow",
+            fix="expand the tensor first: x.expand(…)",
+        )
+    meets = (
+        promote(dtype, value.storage.dtype)
+        if is_tensor(value)
+        else promote(dtype, scalars=(type(value),), what="masked_fill")
+    )
+    if meets is not dtype:
+        raise DTypeError(
+            f"masked_fill: the value {value!r} in a tensor of dtype {dtype}",
+            why=f"together they would be {meets}, and the result has the dtype of x",
+            fix=f"cast x with .astype(tt.{meets}), or give another value",
+        )
+    return where(mask, value, x)
+
+
+class MaskingMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    tril = tril
+    triu = triu
+    masked_fill = masked_fill

@@ -1,0 +1,409 @@
+"""Selecting by index tensors: indices become places, places select elements, and gradients are added there.
+
+A place is a row-major position on the axes that are selected from, so one tensor of places stands for any
+number of index tensors.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dtypes import DType, float32, int64, uint32
+from tinytensor.errors import IndexRangeError
+from tinytensor.kernels.rows import reshaped
+from tinytensor.kernels.sorting import launch_sort
+from tinytensor.kernels.walk import axes as axes_struct
+from tinytensor.kernels.walk import walk
+from tinytensor.layout import Layout, Shape, broadcast_shapes, contiguous_strides
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+Axes = tuple[int, ...]
+
+
+# ---- places: many indices as one ---------------------------------------------------------------------------
+
+
+def out_of_range(index: int, axis: int, shape: Shape, what: str) -> IndexRangeError:
+    """The error that names an index."""
+    return IndexRangeError(
+        f"{what}: index {index} is out of range for axis {axis} of shape {shape}",
+        why=f"the axis has {shape[axis]} elements, so indices run from {-shape[axis]} to {shape[axis] - 1}",
+        fix="correct the index tensor",
+    )
+
+
+def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
+    """Indices from 0 to size - 1 as int64; negative ones count from the end, others raise."""
+    if not index.size:
+        return index.astype(np.int64, copy=False)
+    low, high = int(index.min()), int(index.max())
+    if low < -size or high >= size:
+        raise out_of_range(high if high >= size else low, axis, shape, what)
+    if index.dtype != np.int64:  # int8 may not hold index + size, and uint64 not add to int64
+        if copies.listener is not None:
+            copies.note("", "dtype", index.size * 8, f"indices of dtype {index.dtype} become int64")
+        index = index.astype(np.int64)
+    return np.where(index < 0, index + size, index) if low < 0 else index
+
+
+@register
+class Places(Op):
+    """Broadcast index tensors as row-major positions on the axes that they select from."""
+
+    inputs = ("index",)  # one per axis
+    outputs = ("places",)
+
+    @staticmethod
+    def infer(*indices: Spec, axes: Axes, shape: Shape, what: str) -> Specs:
+        return (Spec(broadcast_shapes(*[i.shape for i in indices], what=what), int64),)
+
+    @staticmethod
+    def cpu(places: Array, *indices: Array, axes: Axes, shape: Shape, what: str) -> None:
+        _fill_places(places, indices, axes, shape, what)
+
+    @staticmethod
+    def cuda(launch: Launch, places: View, *indices: View, axes: Axes, shape: Shape, what: str) -> None:
+        _launch_places(launch, places, _same_kind(launch, indices), axes, shape, what)
+
+
+_TOGETHER = 4  # index tensors that one kernel takes
+
+
+def _fill_places(places: Array, indices: Sequence[Array], axes: Axes, shape: Shape, what: str) -> None:
+    places[...] = 0
+    for index, axis in zip(indices, axes, strict=True):
+        places *= shape[axis]
+        places += wrapped(index, shape[axis], axis, shape, what)
+
+
+def _launch_places(
+    launch: Launch, places: View, indices: Sequence[View], axes: Axes, shape: Shape, what: str
+) -> None:
+    n, before = places.size, None
+    for start in range(0, len(indices), _TOGETHER):
+        group, at = indices[start : start + _TOGETHER], axes[start : start + _TOGETHER]
+        index = index_type(places, *group)
+        strides = [i.layout.expand(places.shape).strides for i in group]
+        rank, through = walk(what, places.shape, *strides, index=index)
+        args = (places, before, _packed(launch, group, at, shape, what), through, n)
+        kind = indices[0].dtype
+        launch("places_forward", kind, len(group), rank, index, grid=blocks_for(n, BLOCK), args=args)
+        before = places
+
+
+def _same_kind(launch: Launch, indices: Sequence[View]) -> Sequence[View]:
+    """Index tensors of one dtype."""
+    if all([i.dtype is indices[0].dtype for i in indices]):
+        return indices
+    return [launch.dense(i, int64) for i in indices]
+
+
+def _packed(launch: Launch, indices: Sequence[View], axes: Axes, shape: Shape, what: str) -> bytes:
+    """`Indices` of selection.cu."""
+    k, sizes = len(indices), [shape[a] for a in axes]
+    bounds = [launch.bounds(-m, m, out_of_range, a, shape, what) for m, a in zip(sizes, axes)]
+    return struct.pack(f"@{k}P{k}q", *[i.ptr for i in indices], *sizes) + b"".join(bounds)
+
+
+# ---- select, and its transpose ------------------------------------------------------------------------
+
+
+def selection(shape: Shape, axes: Axes, picked: Shape) -> tuple[Shape, int]:
+    """Shape of a selection, and where the picked axes stand in it: in place of the selected axes if those are
+    neighbors, else in front (NumPy's rule).
+    """
+    at = picked_at(axes)
+    rest = tuple([n for i, n in enumerate(shape) if i not in axes])
+    return rest[:at] + picked + rest[at:], at
+
+
+def picked_at(axes: Axes) -> int:
+    """Where the picked axes stand in a selection."""
+    return axes[0] if axes == tuple(range(axes[0], axes[0] + len(axes))) else 0
+
+
+def rest_steps(x: View, axes: Axes, n: int) -> Shape:
+    """Strides of x along a selection with n picked axes, which step through x by places alone."""
+    rest = tuple([s for i, s in enumerate(x.strides) if i not in axes])
+    at = picked_at(axes)
+    return (*rest[:at], *(0,) * n, *rest[at:])
+
+
+def place_steps(ndim: int, axes: Axes, places: View) -> Shape:
+    """Strides of contiguous places along a selection from ndim axes."""
+    at = picked_at(axes)
+    return (*(0,) * at, *contiguous_strides(places.shape), *(0,) * (ndim - len(axes) - at))
+
+
+def selected_axes(x: View, axes: Axes, index: str) -> tuple[int, bytes]:
+    """The selected axes of x as an `Axes` (walk.cuh)."""
+    return axes_struct(
+        "select", tuple([x.shape[a] for a in axes]), tuple([x.strides[a] for a in axes]), index
+    )
+
+
+def _rows(x: Array, axes: Axes) -> Array:
+    """x with the selected axes merged in front, (places, ...rest): a view where strides allow."""
+    rest = [i for i in range(x.ndim) if i not in axes]
+    merged = prod([x.shape[a] for a in axes])
+    return reshaped(x.transpose(*axes, *rest), merged, *[x.shape[i] for i in rest])
+
+
+def note_picked(y: Array | View) -> None:
+    """Say that an op copies the elements that index tensors or a mask pick."""
+    if copies.listener is not None:
+        copies.note("", "index", y.nbytes, "picked elements do not lie at even steps, so no view has them")
+
+
+def picked_first(y: Array, at: int, n: int) -> Array:
+    """A selection with its n picked axes moved to the front: a view."""
+    return y if at == 0 else np.moveaxis(y, range(at, at + n), range(n))
+
+
+@register
+class Select(Op):
+    """The elements of x at the given places of the given axes."""
+
+    inputs = ("x", "places")
+    saves = ("places",)
+    raw = True
+    dense = ("places",)
+
+    @staticmethod
+    def infer(x: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
+        return (Spec(selection(x.shape, axes, places.shape)[0], x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+        note_picked(y)
+        _read_places(y, x, places, axes)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
+        note_picked(y)
+        _launch_read(launch, y, x, places, axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        """dx[places[i]] = the sum of grad[i] over all i that lead there."""
+        return select_transpose(grads[0], saved.places, axes, shape_in), None
+
+
+def _read_places(y: Array, x: Array, places: Array, axes: Axes) -> None:
+    if not y.size:
+        return
+    out = picked_first(y, selection(x.shape, axes, places.shape)[1], places.ndim)  # (...picked, ...rest)
+    if out.flags.c_contiguous:
+        np.take(_rows(x, axes), places, axis=0, out=out, mode="clip")  # places are in range
+    else:
+        out[...] = _rows(x, axes)[places]
+
+
+def _launch_read(launch: Launch, y: View, x: View, places: View, axes: Axes) -> None:
+    index, n = index_type(y, x, places), y.size
+    steps = rest_steps(x, axes, places.ndim)
+    rank, through = walk("select", y.shape, steps, place_steps(x.ndim, axes, places), index=index)
+    selected, at = selected_axes(x, axes, index)
+    args = (y.as_bits(), x.as_bits(), places, through, at, n)
+    grid = blocks_for(n * y.itemsize, BLOCK * 16)
+    launch("select_forward", y.as_bits().dtype, rank, selected, index, grid=grid, args=args)
+
+
+@register
+class Pick(Op):
+    """The elements of x that index tensors name, one for each of the given axes."""
+
+    inputs = ("x", "index")  # one index per axis
+    outputs = ("y", "places")
+    saves = ("places",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, *indices: Spec, axes: Axes, shape_in: Shape, what: str) -> Specs:
+        picked = broadcast_shapes(*[i.shape for i in indices], what=what)
+        return Spec(selection(x.shape, axes, picked)[0], x.dtype), Spec(picked, int64)
+
+    @staticmethod
+    def cpu(
+        y: Array, places: Array | None, x: Array, *indices: Array, axes: Axes, shape_in: Shape, what: str
+    ) -> None:
+        note_picked(y)
+        if places is None:
+            places = np.empty(np.broadcast_shapes(*[i.shape for i in indices]), np.int64)
+        _fill_places(places, indices, axes, shape_in, what)
+        _read_places(y, x, places, axes)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        places: View | None,
+        x: View,
+        *indices: View,
+        axes: Axes,
+        shape_in: Shape,
+        what: str,
+    ) -> None:
+        note_picked(y)
+        indices = tuple(_same_kind(launch, indices))
+        picked, k = broadcast_shapes(*[i.shape for i in indices], what=what), len(axes)
+        if k > _TOGETHER:
+            places = places or launch.scratch(picked, int64)
+            _launch_places(launch, places, indices, axes, shape_in, what)
+            _launch_read(launch, y, x, places, axes)
+            return
+        if places is not None and k < x.ndim:  # many elements have the same place
+            _launch_places(launch, places, indices, axes, shape_in, what)
+            places = None
+        at, index = picked_at(axes), index_type(y, x, *indices)
+        beside = (0,) * at, (0,) * (x.ndim - k - at)
+        steps = [(*beside[0], *i.layout.expand(picked).strides, *beside[1]) for i in indices]
+        rank, through = walk(what, y.shape, *steps, rest_steps(x, axes, len(picked)), index=index)
+        along = struct.pack(f"@{k}q", *[x.strides[a] for a in axes])
+        named = _packed(launch, indices, axes, shape_in, what)
+        args = (y.as_bits(), places, x.as_bits(), named, along, through, y.size)
+        instance = (y.as_bits().dtype, indices[0].dtype, k, rank, index)
+        launch("pick_forward", *instance, grid=blocks_for(y.nbytes, BLOCK * 16), args=args)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape, what: str
+    ) -> Grads:
+        """dx[index[i]] = the sum of grad[i] over all i that lead there."""
+        dx = select_transpose(grads[0], saved.places, axes, shape_in) if needs[0] else None
+        return dx, *[None] * len(axes)
+
+
+@register
+class SelectTranspose(Op):
+    """Zeros of x's shape, with grad added at the places: in a fixed order, so equal bits in every run."""
+
+    inputs = ("grad", "places")
+    saves = ("places",)
+    dense = ("grad", "places")
+
+    @staticmethod
+    def infer(grad: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
+        return (Spec(shape_in, grad.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, grad: Array, places: Array, *, axes: Axes, shape_in: Shape) -> None:
+        add_at(y, grad, places, axes)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, grad: View, places: View, *, axes: Axes, shape_in: Shape) -> None:
+        launch_add_at(launch, y, grad, places, axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
+        """dgrad[i] = element places[i] of the gradient."""
+        return select(grads[0], saved.places, axes), None
+
+
+_CHUNK = 64  # sorted places that one thread adds up
+
+
+def add_at(y: Array, grad: Array, places: Array, axes: Axes) -> None:
+    """y becomes zeros with grad added at places of the given axes."""
+    y[...] = 0
+    if not grad.size:
+        return
+    picked = picked_first(grad, selection(y.shape, axes, places.shape)[1], places.ndim)
+    rows = reshaped(picked, places.size, -1)  # (picked, rest)
+    if axes == tuple(range(len(axes))):  # the selected axes stand in front: add straight into y
+        _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)
+        return
+    sums = np.zeros((prod([y.shape[a] for a in axes]), rows.shape[1]), y.dtype)
+    _add_rows(sums, places.reshape(-1), rows)
+    target = y.transpose(*axes, *[i for i in range(y.ndim) if i not in axes])
+    target[...] = sums.reshape(target.shape)
+
+
+def launch_add_at(launch: Launch, y: View, grad: View, places: View, axes: Axes) -> None:
+    """The same by kernels of selection.cu; all three are contiguous."""
+    launch.zero(y)
+    picks = places.size
+    if grad.size == 0 or y.size == 0:
+        return
+    size = prod([y.shape[a] for a in axes])
+    keys, order = _sorted(launch, places, size)
+    steps, at = grad.strides, picked_at(axes)
+    rest = tuple([n for i, n in enumerate(y.shape) if i not in axes])
+    own = tuple([s for i, s in enumerate(y.strides) if i not in axes])
+    others = (*steps[:at], *steps[at + places.ndim :])
+    index = index_type(y, grad, places)
+    rank, through = walk("select_transpose", rest, own, others, index=index)
+    selected, on_axes = selected_axes(y, axes, index)
+    step = prod(grad.shape[at + places.ndim :])  # from pick to pick in grad
+    width, chunks = grad.size // picks, -(-picks // _CHUNK)
+    parts = launch.scratch((2 * chunks, width), sum_dtype(grad.dtype)) if chunks > 1 else None
+    instance = (grad.dtype, keys.dtype, rank, selected, index)
+    args = (y, parts, grad, keys, order, through, on_axes, size, step, picks, width, _CHUNK)
+    launch("select_transpose_chunks", *instance, grid=blocks_for(chunks * width, BLOCK), args=args)
+    if chunks > 1:
+        joined = (y, parts, keys, through, on_axes, size, picks, width, _CHUNK)
+        grid = blocks_for((chunks - 1) * width, BLOCK)
+        launch("select_transpose_joined", *instance, grid=grid, args=joined)
+
+
+def _sorted(launch: Launch, places: View, size: int) -> tuple[View, View]:
+    """Places below size in ascending order, and where each stood; equal ones stay in their order."""
+    flat = places.read_through(Layout((places.size,), (1,), places.layout.offset))
+    found = launch.dense(flat, uint32) if size < 1 << 32 else flat
+    keys, order = launch.scratch(found.shape, found.dtype), launch.scratch(found.shape, int64)
+    launch_sort(Launch(launch.runtime, "sorting"), keys, order, found, 0, places.size, False)
+    return keys, order
+
+
+def sum_dtype(dtype: DType) -> DType:
+    """The dtype that kernels add up in: `sum_t` of common.cuh."""
+    if not dtype.is_floating:
+        return int64
+    return float32 if dtype.narrow else dtype
+
+
+def _add_rows(out: Array, places: Array, rows: Array) -> None:
+    """out[places[i]] += rows[i]; out is zero. Sorting and adding runs beats np.add.at several times over."""
+    if rows.shape[1] == 1 and out.dtype.kind == "f":
+        out[:, 0] = np.bincount(places, rows[:, 0], len(out))  # summed in float64
+        return
+    order = np.argsort(places, kind="stable")
+    where = places[order]
+    first = np.flatnonzero(np.concatenate(([True], where[1:] != where[:-1])))
+    if len(first) == len(where):
+        out[places] = rows
+    else:
+        out[where[first]] = np.add.reduceat(rows[order], first, axis=0)
+
+
+def places_on(indices: Sequence[Tensor], axes: Axes, shape: Shape, what: str) -> Tensor:
+    """Index tensors, one per axis of a tensor of this shape, as one tensor of places."""
+    return apply(Places, *indices, axes=axes, shape=shape, what=what)
+
+
+def pick(x: Tensor, indices: Sequence[Tensor], axes: Axes, what: str) -> Tensor:
+    """The elements of x that index tensors name, one per axis."""
+    return apply(Pick, x, *indices, axes=axes, shape_in=x.layout.shape, what=what)
+
+
+def select(x: Tensor, places: Tensor, axes: Axes) -> Tensor:
+    """The elements of x at the places, which stand for all of `axes`."""
+    return apply(Select, x, places, axes=axes, shape_in=x.layout.shape)
+
+
+def select_transpose(values: Tensor, places: Tensor, axes: Axes, shape: Shape) -> Tensor:
+    """Zeros of this shape with values added at the places: the transpose of `select`."""
+    return apply(SelectTranspose, values, places, axes=axes, shape_in=shape)

@@ -1,0 +1,397 @@
+"""Writes into existing memory that keep the history right: in-place elementwise ops and `copy_`.
+
+An in-place op computes the functional op, writes the value into the target's memory and bumps its version. A
+tensor that owns its memory then simply takes the value's node. For a view, the *base* gets the node
+`Assign(base, value)`, and every other view of it rebuilds its edge from the base when it is next asked
+(`dispatch.edge_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import follow
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.device import cpu
+from tinytensor.dispatch import copies, launch
+from tinytensor.dispatch.apply import apply, common_device, edge_of, new_node, requires
+from tinytensor.dispatch.elementwise import (
+    Elementwise,
+    Scalar,
+    convert,
+    elementwise,
+    number,
+    on_device,
+    operands,
+    result_dtype,
+)
+from tinytensor.dispatch.launch import View, view_of
+from tinytensor.dispatch.transfer import arr, values
+from tinytensor.dtypes import DType, float32, float64, promote
+from tinytensor.errors import DTypeError, GradError, ShapeError, shown
+from tinytensor.layout import broadcast_shapes
+from tinytensor.op import registry
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.graph import do, graphs
+from tinytensor.runtime.cpu.memory import (
+    NUMPY,
+    check_writeable,
+    copy_into,
+    fill,
+    narrow,
+    silent,
+    widen,
+)
+from tinytensor.storage import Storage
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+_Tensor: type[Tensor]
+
+
+def use_result_class(cls: type[Tensor]) -> None:
+    """The class of all results, as in dispatch."""
+    global _Tensor
+    _Tensor = cls
+
+
+def has_history(x: Tensor) -> bool:
+    """Whether the memory of x has a history: its own, or its base's (even if x was made under no_grad)."""
+    base = x._base
+    return x._requires or (base is not None and base._requires)
+
+
+def check_target(x: Tensor, needs: bool, what: str) -> None:
+    """Raise where x must not be written: it overlaps itself, is read-only, or its history forbids it."""
+    if x.layout.overlaps():
+        raise GradError(
+            f"{what}: the target of shape {x.layout.shape} and strides {x.layout.strides} overlaps itself",
+            why="several of its elements share one place in memory",
+            fix="write to a copy: x.clone()",
+        )
+    if x.storage.device is cpu:
+        check_writeable(arr(x), what)
+    if not needs:
+        return
+    base = x._base
+    if base is not None:
+        if x._origin:
+            raise GradError(
+                f"{what}: this view cannot be written to in grad mode",
+                why=f"it was made {x._origin}",
+                fix="clone it first, or write under tt.no_grad()",
+            )
+        if base._edge is None and base._requires:
+            raise _leaf(what, "a view of a leaf tensor that requires grad")
+        if base.layout.overlaps():
+            raise GradError(
+                f"{what}: the base of this view, of shape {base.layout.shape}, overlaps itself",
+                why="the write would change several elements of the base, each with a history of its own",
+                fix="clone it first, or write under tt.no_grad()",
+            )
+    if x._requires and x._edge is None:
+        raise _leaf(what, "a leaf tensor that requires grad")
+
+
+def _leaf(what: str, target: str) -> GradError:
+    return GradError(
+        f"{what}: the target is {target}",
+        why="after the write it would no longer be a leaf, and its gradient would be lost",
+        fix="write under tt.no_grad(), or to a clone",
+    )
+
+
+def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
+    """x = op(x, *others), in x's own memory, differentiably."""
+    if (
+        x._base is None
+        and (layout := x.layout).small
+        and x.storage.dtype is float32
+        and len(others) == 1
+        and not graphs
+    ):
+        o = others[0]  # the fast road: nothing to record
+        y: Any = None
+        if type(o) is _Tensor:
+            if o.layout is layout and o.storage.dtype is float32 and o._base is None:
+                y = None if (x._requires or o._requires) and grad_enabled() else o._array
+        elif (type(o) is float or type(o) is int) and not (x._requires and grad_enabled()):
+            y = o
+        a = x._array
+        if y is not None and a is not None and a.flags.writeable and "float" in op.accepts:
+            silent().run(op.ufunc, a, y, out=a)
+            s = x.storage
+            if hasattr(s, "members") or Storage.locate is not None:
+                s.bump(op.name + "_")
+            else:
+                s.version += 1
+                s.last_op = op.name + "_"
+            return x
+    return _inplace(op, x, *others)
+
+
+def in_place(op: type[Elementwise], formula: str) -> Callable[..., Tensor]:
+    """The method that writes the result of an op of one or two operands over the first."""
+    if len(op.inputs) == 1:
+
+        def method(x: Tensor) -> Tensor:
+            return inplace(op, x)
+
+    else:
+
+        def method(x: Tensor, y: Any) -> Tensor:  # type: ignore[misc]  # the signature that the op needs
+            return inplace(op, x, y)
+
+    method.__name__ = op.name + "_"
+    method.__doc__ = f"x = {formula}, in the memory of x; returns x."
+    return method
+
+
+def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
+    what = op.name + "_"
+    needs = grad_enabled() and (
+        has_history(x) or any([isinstance(o, _Tensor) and requires(o) for o in others])
+    )
+    check_target(x, needs, what)
+    items, dtypes, kinds, shape = operands(op, (x, *others))
+    have = x.storage.dtype
+    if shape != x.layout.shape:
+        raise ShapeError(
+            f"{what}: the result of shape {shape} does not fit into the target of shape {x.layout.shape}",
+            why="a target that is written in place cannot grow",
+            fix="use the operator that is not in place: x = x + y",
+        )
+    _check_kind(what, have, result_dtype(op, dtypes, kinds))
+    device = common_device(what, (x, *others))
+    if not needs:
+        if device is not cpu:
+            apart = [item if item is x else apart_from(x, item, what) for item in items]
+            on_device(op, apart, view_of(x), have, op.untyped)
+        else:
+            do(lambda: _compute(op, items, x, have), x.storage)
+        x.storage.bump(what)
+        return x
+    ins = [x, *others]
+    for at, _ in op.plan:  # what the op saves must not be the memory that is about to be overwritten
+        if at >= 0 and isinstance(t := ins[at], _Tensor) and t.storage is x.storage:
+            ins[at] = _copied(what, t, "backward needs what is about to be overwritten")
+    value = elementwise(op, *ins)
+    if value.storage.dtype is not have:
+        value = registry["cast"].fn(value, have)  # type: ignore[attr-defined]  # ops/views/manipulation.py
+    store(x, value)
+    rebase(x, value, what)
+    return x
+
+
+def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) -> None:
+    target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
+    if copies.listener is not None:
+        for item, a in zip(items, arrays, strict=True):
+            if isinstance(item, _Tensor) and item.storage is x.storage and item.layout != x.layout:
+                copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
+    if have.narrow:
+        narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
+    elif op.refuses or any([_shifted(a, target) for a in arrays]):  # at once: what raises has written nothing
+        silent().run(op.ufunc, *arrays, out=target)  # NumPy's ufuncs make a temporary, whatever the strides
+    else:
+        fill(op.ufunc, target, *arrays)
+
+
+def _shifted(a: Any, target: Any) -> bool:
+    """Whether an operand may share memory with the target, and is not the target."""
+    if not np.ndim(a) or a is target:
+        return False
+    same = a.ctypes.data == target.ctypes.data and (a.shape, a.strides) == (target.shape, target.strides)
+    return not same and np.may_share_memory(a, target)
+
+
+def apart_from(x: Tensor, item: Any, what: str) -> Any:
+    """The operand, or a copy of it if it shares memory with x: a kernel reads while it writes."""
+    if not isinstance(item, _Tensor) or item.storage is not x.storage:
+        return item
+    return _copied(what, item, "an operand shares memory with the target")
+
+
+def _copied(what: str, x: Tensor, why: str) -> Tensor:
+    if copies.listener is not None:
+        copies.note(what, "memory", x.layout.size * x.storage.dtype.itemsize, why)
+    return apply(registry["copy"], x)
+
+
+def store(x: Tensor, value: Any) -> None:
+    """Write the elements of a tensor, or a number, into x, broadcast and cast; no history, no version."""
+    have, device = x.storage.dtype, x.storage.device
+    if device is cpu:
+        do(lambda: _store(arr(x), _values_of(value, have), have), x.storage)
+        return
+    if isinstance(value, _Tensor):
+        if value.storage.device is not device:
+            value = registry["transfer"].fn(value, device)  # type: ignore[attr-defined]
+        source: View | bytes = view_of(apart_from(x, value, "copy_"))
+    else:
+        source = number("copy_", value if not have.narrow else _rounded(value, have), have)
+    launch.write(runtime_of(device), view_of(x), source)
+
+
+def _values_of(value: Any, have: DType) -> Any:
+    if isinstance(value, _Tensor):
+        return values(value)
+    return convert("copy_", value, float64 if have.narrow else have)  # so that it is rounded once
+
+
+def _rounded(value: Scalar, dtype: DType) -> float:
+    """A number as a 16-bit float holds it."""
+    stored = np.empty((), NUMPY[dtype])
+    narrow(np.asarray(convert("copy_", value, float64)), dtype, stored)
+    return float(widen(stored, dtype))
+
+
+def _check_kind(what: str, have: DType, got: DType) -> None:
+    """The result's kind may not be higher than the target's: 1.5 does not fit into an integer tensor."""
+    if got.rank > have.rank:
+        raise DTypeError(
+            f"{what}: a result of dtype {got} cannot be written into a tensor of dtype {have}",
+            why="the values would be cut to a lower kind",
+            fix=f"cast the target first: x = x.astype(tt.{got})",
+        )
+
+
+def rebase(x: Tensor, value: Tensor, what: str) -> None:
+    """x's memory now holds value: give x (and its base) the history of value."""
+    x.storage.bump(what)
+    edge, old = edge_of(value), x._edge
+    base = x._base
+    x._edge = edge
+    x._requires = edge is not None
+    if base is not None:
+        before = base._edge
+        params = {"src": base.layout, "dst": x.layout}
+        base._edge = new_node(registry["assign"], (edge_of(base), edge), params, base.layout)
+        base._requires = True
+        x._seen = x.storage.version if edge is not None else -1
+        follow(base, before)
+    follow(x, old)
+
+
+def copy_(x: Tensor, value: Any) -> Tensor:
+    """Write value into x in place: x[...] = value.
+
+    Args:
+        x: the target, any shape.
+        value: a tensor or number that broadcasts to the shape of x; cast to its dtype.
+
+    Returns:
+        x, with the history of value where both are recorded.
+
+    Raises:
+        ShapeError: value does not broadcast to x.
+        DTypeError: value is not a tensor, array or number, or complex where x is real.
+        GradError: x is a leaf that requires grad, overlaps itself, or is a view that may not be written to.
+
+    Example:
+        >>> x = tt.zeros(2, 3)
+        >>> x.copy_(tt.arange(3)).tolist()
+        [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+    """
+    tensor = isinstance(value, _Tensor)
+    needs = x.storage.dtype.is_inexact and grad_enabled()
+    needs = needs and (has_history(x) or (tensor and requires(value)))
+    check_target(x, needs, "copy_")
+    have = x.storage.dtype
+    if tensor:
+        _check_copy(x, value)
+        if needs and value.storage.device is not x.storage.device:
+            value = registry["transfer"].fn(value, x.storage.device)  # type: ignore[attr-defined]
+        edge = edge_of(value) if needs else None
+    else:
+        edge = None
+        value = _checked_number(x, value)
+    previous = edge_of(x) if needs else None
+    store(x, value)
+    x.storage.bump("copy_")
+    if needs:
+        base = x if x._base is None else x._base
+        parent = previous if base is x else edge_of(base)
+        node = new_node(
+            registry["assign"], (parent, edge), {"src": base.layout, "dst": x.layout}, base.layout
+        )
+        if tensor and (value.layout.shape != x.layout.shape or value.storage.dtype is not have):
+            node.specs = (None, (value.layout.shape, value.storage.dtype))
+        before, base._edge = base._edge, node
+        base._requires = True
+        follow(base, before)
+        if base is not x:
+            x._seen = -1
+    return x
+
+
+def _check_copy(x: Tensor, value: Tensor) -> None:
+    shape, target = value.layout.shape, x.layout.shape
+    if shape != target and broadcast_shapes(shape, target, what="copy_") != target:
+        raise ShapeError(
+            f"copy_: a value of shape {shape} does not fit into a target of shape {target}",
+            why="the value may be repeated, the target may not grow",
+            fix=f"index or sum the value so that it broadcasts to {target}",
+        )
+    check_value_dtype(x.storage.dtype, value.storage.dtype, "copy_")
+
+
+def check_value_dtype(have: DType, got: DType, what: str) -> None:
+    """A value's kind may not be higher than the target's; integers may be written into bool."""
+    if got.rank > have.rank and not (got.rank == 1 and have.rank == 0):
+        raise DTypeError(
+            f"{what}: {got} values cannot be written into a tensor of dtype {have}",
+            why="the imaginary part would be lost" if got.rank == 3 else "the fractions would be cut off",
+            fix=f"say so: value.{'real' if got.rank == 3 else f'astype(tt.{have})'}, or cast the target",
+        )
+
+
+def _checked_number(x: Tensor, value: Any) -> Scalar:
+    dtype = x.storage.dtype
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, (bool, int, float, complex)):
+        raise DTypeError(
+            f"copy_: a value of type {type(value).__name__}",
+            why="only tensors and Python numbers can be written into a tensor",
+            fix="make it a tensor first: tt.asarray(value)",
+        )
+    rank = {bool: 0, int: 1, float: 2, complex: 3}[type(value)]
+    if rank > dtype.rank and not (rank == 1 and dtype.rank == 0):
+        raise DTypeError(
+            f"copy_: the number {shown(value)} cannot be written into a tensor of dtype {dtype}",
+            why="its kind is higher than the tensor's, so its value would be cut",
+            fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(type(value),))})",
+        )
+    return value
+
+
+def _store(target: Any, source: Any, dtype: DType) -> None:
+    """Write (wide) values into stored form; overlapping source and target go through a temporary."""
+    if np.shape(source) and np.may_share_memory(target, source):
+        if copies.listener is not None:
+            copies.note("copy_", "memory", source.nbytes, "source and target share memory")
+        source = np.array(source)
+    if dtype.narrow:
+        narrow(np.broadcast_to(source, target.shape), dtype, target)
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            stored = _as_stored(source, dtype)
+        if stored.shape == target.shape:
+            copy_into(target, stored)
+        else:
+            np.copyto(target, stored)
+
+
+def _as_stored(source: Any, dtype: DType) -> Any:
+    """The values in the dtype that memory holds."""
+    given, kind = np.asarray(source), NUMPY[dtype]
+    if given.dtype == kind:
+        return given
+    if copies.listener is not None and given.ndim:
+        copies.note("copy_", "dtype", given.size * kind.itemsize, f"{given.dtype} becomes {dtype}")
+    return given.astype(kind)

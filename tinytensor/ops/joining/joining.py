@@ -1,0 +1,533 @@
+"""Joining and repeating: concat, stack, repeat, tile, roll, meshgrid. Elements move, nothing is
+computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import Launch, View, write
+from tinytensor.dispatch.transfer import constant, is_tensor, values
+from tinytensor.dtypes import DType, int64, promote
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.layout import (
+    Layout,
+    Shape,
+    as_int,
+    broadcast_shapes,
+    check_shape,
+    contiguous_strides,
+    is_several,
+    normalize_axis,
+)
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.indexing.gathering import take
+from tinytensor.ops.views.manipulation import broadcast_to, cast, expand, reshape, sum_to
+from tinytensor.ops.views.splitting import split
+from tinytensor.runtime.cpu.memory import Array, allocating, copy_into
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+def note_joined(y: Array | View) -> None:
+    """Say that an op writes parts that lie apart into one tensor."""
+    if copies.listener is not None:
+        copies.note("", "join", y.nbytes, "parts that lie apart are written one behind the other")
+
+
+# ---- ops ---------------------------------------------------------------------------------------------------
+
+
+@register
+class Join(Op):
+    """Parts one after the other along an axis. `shapes` says how large each part is there; a part that is
+    None counts as zeros (`split`'s gradient). With `drop` the parts come without the axis, each of size 1 on
+    it.
+    """
+
+    inputs = ("part",)
+    raw = True
+
+    @staticmethod
+    def infer(*parts: Spec | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool) -> Specs:
+        size = sum([s[axis] for s in shapes])
+        return (Spec((*shapes[0][:axis], size, *shapes[0][axis + 1 :]), dtype),)
+
+    @staticmethod
+    def cpu(
+        y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
+    ) -> None:
+        note_joined(y)
+        zero = np.zeros((), y.dtype)
+        whole = [
+            np.broadcast_to(zero, s) if p is None else p.reshape(s)
+            for p, s in zip(parts, shapes, strict=True)
+        ]
+        if all([part.flags.c_contiguous for part in whole]):
+            np.concatenate(whole, axis, out=y)
+            return
+        start = 0
+        for part in whole:
+            end = start + part.shape[axis]
+            copy_into(y[(slice(None),) * axis + (slice(start, end),)], part)
+            start = end
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        *parts: View | None,
+        axis: int,
+        shapes: Sequence[Shape],
+        dtype: DType,
+        drop: bool,
+    ) -> None:
+        note_joined(y)
+        start, zero = 0, bytes(8)
+        before: tuple[Any, ...] = (slice(None),) * axis
+        for part, shape in zip(parts, shapes, strict=True):
+            n = shape[axis]
+            key = (*before, start if drop else slice(start, start + n))
+            write(launch.runtime, y.read_through(y.layout.index(key)), zero if part is None else part)
+            start += n
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        axis: int,
+        shapes: Sequence[Shape],
+        dtype: DType,
+        drop: bool,
+    ) -> Grads:
+        """dpart = the piece of grad that came from it."""
+        if grads[0] is None:
+            return (None,) * len(shapes)
+        parts = split(grads[0], [s[axis] for s in shapes], axis)
+        if drop:
+            parts = tuple([reshape(p, (*s[:axis], *s[axis + 1 :])) for p, s in zip(parts, shapes)])
+        return parts
+
+
+@register
+class Repeat(Op):
+    """x repeated along new axes, which are then merged with their neighbors.
+
+    `apart` is the shape of the result before merging; its axes in `new` are the repeats, the others those
+    of x.
+    """
+
+    inputs = ("x",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, *, shape: Shape, apart: Shape, new: Shape) -> Specs:
+        return (Spec(shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, shape: Shape, apart: Shape, new: Shape) -> None:
+        note_joined(y)
+        np.copyto(y.reshape(apart), np.expand_dims(x, new))
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, shape: Shape, apart: Shape, new: Shape) -> None:
+        note_joined(y)
+        once, steps = list(x.shape), list(x.strides)
+        for axis in new:
+            once.insert(axis, 1)
+            steps.insert(axis, 0)
+        write(
+            launch.runtime,
+            y.read_through(Layout(apart, contiguous_strides(apart), y.layout.offset)),
+            x.read_through(Layout(tuple(once), tuple(steps), x.layout.offset)),
+        )
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, apart: Shape, new: Shape
+    ) -> Grads:
+        """dx = the sum of grad over all copies of each element."""
+        if grads[0] is None:
+            return (None,)
+        once = tuple([1 if i in new else n for i, n in enumerate(apart)])
+        total = sum_to(reshape(grads[0], apart), once)
+        return (reshape(total, tuple([n for i, n in enumerate(apart) if i not in new])),)
+
+
+@register
+class Roll(Op):
+    """Elements moved along axes, those that leave at the end come in at the start."""
+
+    inputs = ("x",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, *, shifts: Shape, axes: Shape) -> Specs:
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, shifts: Shape, axes: Shape) -> None:
+        note_joined(y)
+        for to, at in _moves(x.shape, shifts, axes):
+            y[to] = x[at]
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, shifts: Shape, axes: Shape) -> None:
+        note_joined(y)
+        for to, at in _moves(x.shape, shifts, axes):
+            moved = x.read_through(x.layout.index(at))
+            write(launch.runtime, y.read_through(y.layout.index(to)), moved)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shifts: Shape, axes: Shape) -> Grads:
+        """dx = grad, rolled back."""
+        back = tuple([-s for s in shifts])
+        return (None if grads[0] is None else apply(Roll, grads[0], shifts=back, axes=axes),)
+
+
+def _moves(shape: Shape, shifts: Shape, axes: Shape) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """The blocks that `roll` moves: where each goes, and where it stands."""
+    cuts = [[(slice(0, n), slice(0, n))] for n in shape]  # per axis
+    for shift, axis in zip(shifts, axes):
+        n = shape[axis]
+        k = shift % n if n else 0
+        cuts[axis] = [(slice(k, n), slice(0, n - k)), (slice(0, k), slice(n - k, n))][: 2 if k else 1]
+    for blocks in product(*cuts):
+        yield tuple([to for to, _ in blocks]), tuple([at for _, at in blocks])
+
+
+# ---- concat and stack --------------------------------------------------------------------------------------
+
+
+def _same_kind(arrays: Any, what: str) -> list[Tensor]:
+    """The tensors of a sequence, cast to their common dtype."""
+    if is_tensor(arrays) or not isinstance(arrays, Sequence):
+        raise DTypeError(
+            f"{what}: a {type(arrays).__name__} in place of a sequence of tensors",
+            why="the tensors to join come as one list or tuple",
+            fix=f"tt.{what}([a, b])",
+        )
+    for i, x in enumerate(arrays):
+        if not is_tensor(x):
+            raise DTypeError(
+                f"{what}: item {i} is a {type(x).__name__}",
+                why="only tensors can be joined",
+                fix="make it a tensor first: tt.asarray(x)",
+            )
+    if not arrays:
+        raise ShapeError(
+            f"{what}: no tensors",
+            why="without any, shape and dtype of the result are not known",
+            fix="give at least one tensor",
+        )
+    dtype = promote(*[x.storage.dtype for x in arrays], what=what)
+    return [cast(x, dtype) for x in arrays]
+
+
+def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
+    """Put tensors one after the other along an axis that they have.
+
+    Args:
+        arrays: at least one tensor; the shapes agree on all axes but `axis`.
+        axis: the axis to join; None joins the flattened tensors.
+
+    Returns:
+        The shape of the parts with their sizes added up on the axis; the promoted dtype. Differentiable in
+        every part.
+
+    Raises:
+        ShapeError: there are no tensors, they have no axes, or the shapes do not fit.
+        DTypeError: an item is not a tensor.
+
+    Example:
+        >>> tt.concat([tt.ones(2), tt.zeros(1)]).tolist()
+        [1.0, 1.0, 0.0]
+    """
+    xs = _same_kind(arrays, "concat")
+    if axis is None:
+        xs, axis = [reshape(x, -1) for x in xs], 0
+    shapes = [x.layout.shape for x in xs]
+    at = normalize_axis(axis, len(shapes[0]), "concat")
+    rest = (*shapes[0][:at], *shapes[0][at + 1 :])
+    for i, s in enumerate(shapes):
+        if len(s) != len(shapes[0]) or (*s[:at], *s[at + 1 :]) != rest:
+            raise ShapeError(
+                f"concat: shapes {shapes[0]} and {s} (item {i}) do not fit along axis {at}",
+                why="apart from the joined axis all sizes must be equal",
+                fix="slice, pad or expand the parts; or tt.stack for a new axis",
+            )
+    return apply(Join, *xs, axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=False)
+
+
+def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """Put tensors of one shape next to each other along a new axis.
+
+    Args:
+        arrays: at least one tensor; all have the same shape.
+        axis: where the new axis stands in the result.
+
+    Returns:
+        The shape of a part with one more axis, as long as there are parts; the promoted dtype.
+        Differentiable in every part.
+
+    Raises:
+        ShapeError: there are no tensors, the shapes differ, or the axis is out of range.
+        DTypeError: an item is not a tensor.
+
+    Example:
+        >>> tt.stack([tt.ones(2), tt.zeros(2)], axis=1).tolist()
+        [[1.0, 0.0], [1.0, 0.0]]
+    """
+    xs = _same_kind(arrays, "stack")
+    shape = xs[0].layout.shape
+    at = normalize_axis(axis, len(shape) + 1, "stack")
+    for i, x in enumerate(xs):
+        if x.layout.shape != shape:
+            raise ShapeError(
+                f"stack: shapes {shape} and {x.layout.shape} (item {i}) differ",
+                why="along a new axis all parts must have one shape",
+                fix="expand the parts to one shape, or tt.concat along an axis that they have",
+            )
+    shapes = ((*shape[:at], 1, *shape[at:]),) * len(xs)
+    return apply(Join, *xs, axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=True)
+
+
+# ---- repeat, tile, roll ------------------------------------------------------------------------------------
+
+
+def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
+    """Each element of an axis several times, one next to the other.
+
+    Args:
+        x: any shape.
+        repeats: how often, 0 or more; or an integer tensor, shape (n,), with a number for each of the n
+            elements of the axis.
+        axis: the axis; None flattens x first.
+
+    Returns:
+        x with the axis longer. The gradient of an element adds up over its repeats.
+
+    Raises:
+        ShapeError: the axis is out of range, a number is negative, their sum is too large, or there are not
+            as many as elements.
+        DTypeError: the numbers are not integers.
+
+    Differs from: torch.Tensor.repeat, which is called `tile` here; this is torch.repeat_interleave.
+
+    Example:
+        >>> tt.repeat(tt.tensor([1, 2]), 2).tolist()
+        [1, 1, 2, 2]
+        >>> tt.repeat(tt.tensor([1, 2]), tt.tensor([0, 3])).tolist()
+        [2, 2, 2]
+    """
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape), "repeat")
+    if is_tensor(repeats):
+        return _repeat_each(x, repeats, at)
+    n = as_int(repeats, "repeat", "a number of repeats")
+    _check_counts(n, "repeat")
+    apart = check_shape((*shape[: at + 1], n, *shape[at + 1 :]), "repeat")
+    merged = (*shape[:at], shape[at] * n, *shape[at + 1 :])
+    return apply(Repeat, x, shape=merged, apart=apart, new=(at + 1,))
+
+
+def _repeat_each(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
+    counts, shape = values(repeats), x.layout.shape
+    n = shape[axis]
+    if repeats.storage.dtype.kind not in ("int", "uint"):
+        raise DTypeError(
+            f"repeat: repeats of dtype {repeats.storage.dtype}",
+            why="numbers of repeats are integers",
+            fix="cast them with .astype(tt.int64)",
+        )
+    if counts.ndim > 1 or counts.size not in (1, n):
+        raise ShapeError(
+            f"repeat: repeats of shape {counts.shape} for axis {axis} of shape {shape}",
+            why=f"there is one number for all, or one for each of the {n} elements of the axis",
+            fix=f"give a tensor of shape ({n},)",
+        )
+    _check_counts(int(counts.min()) if counts.size else 0, "repeat")
+    total = _exact_sum(counts) * (n if counts.size == 1 else 1)
+    check_shape((*shape[:axis], total, *shape[axis + 1 :]), "repeat")
+    with allocating("repeat", total * 8):
+        index = np.repeat(np.arange(n), counts.astype(np.int64))
+    return take(x, constant(index, int64, x.storage.device), axis)
+
+
+def _exact_sum(counts: Array) -> int:
+    """The sum of integers of 0 or more. np.repeat lets it wrap around and then writes past its memory."""
+    wide = counts.astype(np.uint64)
+    high, low = wide >> np.uint64(32), wide & np.uint64(0xFFFFFFFF)
+    return (int(high.sum()) << 32) + int(low.sum())
+
+
+def _check_counts(lowest: int, what: str) -> None:
+    if lowest < 0:
+        raise ShapeError(
+            f"{what}: {lowest} repeats", why="there is no fewer than none", fix="give numbers of 0 or more"
+        )
+
+
+def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
+    """x several times, side by side along each axis.
+
+    Args:
+        x: any shape.
+        repetitions: how often along each axis, aligned at the last one; further numbers add axes in front.
+
+    Returns:
+        Sizes multiplied by the repetitions. The gradient of an element adds up over its copies.
+
+    Raises:
+        ShapeError: a number is negative.
+        DTypeError: a number is not an integer.
+
+    Example:
+        >>> tt.tile(tt.tensor([1, 2]), (2, 2)).tolist()
+        [[1, 2, 1, 2], [1, 2, 1, 2]]
+    """
+    given = list(repetitions) if is_several(repetitions) else [repetitions]
+    times = [as_int(r, "tile", "a number of repetitions") for r in given]
+    _check_counts(min(times, default=0), "tile")
+    shape = x.layout.shape
+    ndim = max(len(shape), len(times))
+    shape = (1,) * (ndim - len(shape)) + shape
+    times = [1] * (ndim - len(times)) + times
+    apart = check_shape([n for pair in zip(times, shape) for n in pair], "tile")
+    merged = tuple([r * n for r, n in zip(times, shape)])
+    return apply(Repeat, reshape(x, shape), shape=merged, apart=apart, new=tuple(range(0, 2 * ndim, 2)))
+
+
+def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+    """Move elements along axes; those that leave at one end come in at the other.
+
+    Args:
+        x: any shape.
+        shift: how far, towards larger indices; one number for all axes, or one per axis.
+        axis: axis or axes; an axis may be named twice. None rolls the flattened tensor.
+
+    Returns:
+        shape and dtype of x. Differentiable.
+
+    Raises:
+        ShapeError: an axis is out of range, or the numbers of shifts and axes differ.
+        DTypeError: a shift is not an integer.
+
+    Example:
+        >>> tt.roll(tt.arange(4), 1).tolist()
+        [3, 0, 1, 2]
+    """
+    shape = x.layout.shape
+    if axis is None:
+        return reshape(roll(reshape(x, -1), shift, 0), shape)
+    named = list(axis) if is_several(axis) else [axis]
+    axes = [normalize_axis(a, len(shape), "roll") for a in named]
+    shifts = list(shift) if is_several(shift) else [shift] * len(axes)
+    if len(shifts) != len(axes):
+        raise ShapeError(
+            f"roll: {len(shifts)} shifts for {len(axes)} axes",
+            why="each axis has a shift of its own, or all share one",
+            fix="give as many shifts as axes",
+        )
+    total = dict.fromkeys(axes, 0)
+    for s, a in zip(shifts, axes):
+        total[a] += as_int(s, "roll", "a shift")
+    return apply(Roll, x, shifts=tuple(total.values()), axes=tuple(total))
+
+
+# ---- broadcasting several tensors --------------------------------------------------------------------------
+
+
+def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
+    """Expand tensors to their common shape: views.
+
+    Args:
+        arrays: tensors whose shapes broadcast together.
+
+    Returns:
+        One view per tensor, all of one shape; each keeps its dtype.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+
+    Example:
+        >>> a, b = tt.broadcast_arrays(tt.zeros(2, 1), tt.zeros(3))
+        >>> a.shape, b.shape
+        ((2, 3), (2, 3))
+    """
+    shape = broadcast_shapes(*[x.layout.shape for x in arrays], what="broadcast_arrays")
+    return tuple([broadcast_to(x, shape) for x in arrays])
+
+
+def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """The coordinates of a grid, from the coordinates along each axis: views.
+
+    Args:
+        arrays: tensors of shape (n_i,).
+        indexing: "xy": the first coordinate runs along axis 1, the second along axis 0; "ij": coordinate i
+            along axis i.
+
+    Returns:
+        One view of the grid's shape per coordinate.
+
+    Raises:
+        ShapeError: a tensor does not have exactly one axis.
+        ArgumentError: indexing is neither "xy" nor "ij".
+
+    Differs from: numpy.meshgrid, which copies; call .contiguous() on what you write to.
+
+    Example:
+        >>> x, y = tt.meshgrid(tt.arange(3), tt.arange(2))
+        >>> x.tolist(), y.tolist()
+        ([[0, 1, 2], [0, 1, 2]], [[0, 0, 0], [1, 1, 1]])
+    """
+    if indexing not in ("xy", "ij"):
+        raise ArgumentError(
+            f"meshgrid: indexing {indexing!r}",
+            why='only "xy" and "ij" have a meaning',
+            fix='tt.meshgrid(x, y, indexing="ij")',
+        )
+    sizes = []
+    for i, x in enumerate(arrays):
+        if len(x.layout.shape) != 1:
+            raise ShapeError(
+                f"meshgrid: tensor {i} has shape {x.layout.shape}",
+                why="coordinates along an axis have exactly one axis",
+                fix="flatten it with x.reshape(-1)",
+            )
+        sizes.append(x.layout.shape[0])
+    order = list(range(len(sizes)))
+    if indexing == "xy":
+        order[:2] = order[:2][::-1]
+    grid = tuple([sizes[i] for i in order])
+    found = []
+    for i, x in enumerate(arrays):
+        column = [1] * len(sizes)
+        column[order.index(i)] = sizes[i]
+        found.append(expand(reshape(x, tuple(column)), grid))
+    return tuple(found)
+
+
+cat = concat
+
+
+class JoiningMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    repeat = repeat
+    tile = tile
+    roll = roll

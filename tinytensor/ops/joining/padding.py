@@ -1,0 +1,176 @@
+"""Padding: a frame of one value, or of elements of the tensor itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.elementwise import NUMBERS, convert, number
+from tinytensor.dispatch.launch import Launch, View, write
+from tinytensor.dispatch.transfer import constant
+from tinytensor.dtypes import DType, int64, promote
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.layout import Shape, as_int
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.indexing.gathering import take
+from tinytensor.ops.indexing.indexing import getitem
+from tinytensor.ops.joining.joining import note_joined
+from tinytensor.ops.views.manipulation import clone
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+Widths = tuple[tuple[int, int], ...]  # (before, after) per axis
+
+
+@register
+class Pad(Op):
+    """x inside a frame of one value."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, widths: Widths, value: Any) -> Specs:
+        return (Spec(tuple([b + n + a for n, (b, a) in zip(x.shape, widths)]), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, widths: Widths, value: Any) -> None:
+        note_joined(y)
+        y.fill(value)
+        y[_interior(x.shape, widths)] = x
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, widths: Widths, value: Any) -> None:
+        note_joined(y)
+        filler = number("pad", value, y.dtype)
+        inside: tuple[slice, ...] = ()
+        for n, (before, after) in zip(x.shape, widths):  # the frame in slabs, each element of it once
+            for ends in (slice(0, before), slice(before + n, before + n + after)):
+                if ends.start < ends.stop:
+                    write(launch.runtime, y.read_through(y.layout.index((*inside, ends))), filler)
+            inside = (*inside, slice(before, before + n))
+        write(launch.runtime, y.read_through(y.layout.index(inside)), x)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, widths: Widths, value: Any) -> Grads:
+        """dx = grad without its border."""
+        g = grads[0]
+        if g is None:
+            return (None,)
+        inner = tuple([n - b - a for n, (b, a) in zip(g.layout.shape, widths)])
+        return (getitem(g, _interior(inner, widths)),)
+
+
+def _interior(shape: Shape, widths: Widths) -> tuple[slice, ...]:
+    """Where x of this shape stands inside its frame."""
+    return tuple([slice(b, b + n) for n, (b, _) in zip(shape, widths)])
+
+
+def _reflect(i: Array, n: int) -> Array:
+    """… 2 1 0 1 2 … n-2 n-1 n-2 …: the border element stands once."""
+    i = np.abs(i) % max(2 * n - 2, 1)
+    mirrored: Array = np.minimum(i, 2 * n - 2 - i)
+    return mirrored
+
+
+def _symmetric(i: Array, n: int) -> Array:
+    """… 1 0 0 1 … n-2 n-1 n-1 n-2 …: the border element stands twice."""
+    i = i % (2 * n)
+    mirrored: Array = np.minimum(i, 2 * n - 1 - i)
+    return mirrored
+
+
+# which element of an axis of n stands at positions i, some of them outside of it
+_BORDERS: dict[str, Callable[[Array, int], Array]] = {
+    "edge": lambda i, n: np.clip(i, 0, n - 1),
+    "wrap": lambda i, n: i % n,
+    "reflect": _reflect,
+    "symmetric": _symmetric,
+}
+
+
+def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool | complex = 0) -> Tensor:
+    """Make axes longer at both ends.
+
+    Args:
+        x: any shape.
+        pad_width: ((before, after), …) per axis; one pair (before, after), or one number, stands for all
+            axes.
+        mode: what the new elements are. "constant": one value; "edge": the nearest element; "reflect":
+            mirrored at the border element; "symmetric": mirrored behind it; "wrap": from the other end.
+        constant_values: the value, a number that the dtype of x can hold; other modes need none.
+
+    Returns:
+        Each axis longer by before + after, dtype of x. Differentiable; where an element stands several times,
+        its gradient adds up.
+
+    Raises:
+        ShapeError: a width is negative, the widths do not fit the axes, or an empty axis has nothing to
+            repeat.
+        DTypeError: a width is not an integer, or the dtype of x cannot hold the value.
+        ArgumentError: there is no such mode, or it takes no value.
+
+    Example:
+        >>> x = tt.tensor([1, 2, 3])
+        >>> tt.pad(x, (1, 2)).tolist(), tt.pad(x, (1, 2), "reflect").tolist()
+        ([0, 1, 2, 3, 0, 0], [2, 1, 2, 3, 2, 1])
+    """
+    shape = x.layout.shape
+    widths = _widths(pad_width, shape)
+    if mode == "constant":
+        return apply(Pad, x, widths=widths, value=_filler(constant_values, x.storage.dtype, "pad"))
+    if mode not in _BORDERS or constant_values != 0:
+        raise ArgumentError(
+            f"pad: mode {mode!r}" + (f" with constant_values={constant_values}" if mode in _BORDERS else ""),
+            why=f"the modes are 'constant', which alone takes a value, and {', '.join(map(repr, _BORDERS))}",
+            fix='tt.pad(x, 1, "edge"), or tt.pad(x, 1, constant_values=7.0)',
+        )
+    y = clone(x) if not any([b or a for b, a in widths]) else x
+    for axis, (n, (before, after)) in enumerate(zip(shape, widths)):
+        if before or after:
+            if n == 0:
+                raise ShapeError(
+                    f"pad: axis {axis} of shape {shape} is empty",
+                    why=f"mode {mode!r} repeats elements of the axis, and there are none",
+                    fix='use the mode "constant"',
+                )
+            index = _BORDERS[mode](np.arange(-before, n + after), n)
+            y = take(y, constant(index, int64, x.storage.device), axis)
+    return y
+
+
+def _widths(pad_width: Any, shape: Shape) -> Widths:
+    try:
+        widths = np.broadcast_to(np.asarray(pad_width), (len(shape), 2))
+    except ValueError:
+        raise ShapeError(
+            f"pad: widths {pad_width} for a tensor of shape {shape}",
+            why="there is one pair (before, after) per axis, or one for all",
+            fix=f"for example tt.pad(x, {((1, 1),) * len(shape)})",
+        ) from None
+    pairs = tuple([(as_int(b, "pad", "a width"), as_int(a, "pad", "a width")) for b, a in widths.tolist()])
+    if any([b < 0 or a < 0 for b, a in pairs]):
+        raise ShapeError(
+            f"pad: widths {pairs} for a tensor of shape {shape}",
+            why="padding adds elements, so widths are 0 or more",
+            fix="cut elements off by slicing, x[1:-1]",
+        )
+    return pairs
+
+
+def _filler(value: Any, dtype: DType, what: str) -> Any:
+    """A number as an element of this dtype; 0 fits every dtype."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, NUMBERS) or (value != 0 and promote(dtype, scalars=(type(value),)) is not dtype):
+        raise DTypeError(
+            f"{what}: the value {value!r} does not fit a tensor of dtype {dtype}",
+            why="it is a number of a higher kind, or none",
+            fix="round the value, or cast the tensor",
+        )
+    return convert(what, value, dtype)

@@ -1,0 +1,431 @@
+"""Convolution and pooling: windows are a view; the rest is one matrix product, or one reduction.
+
+A window is not cut out of the image, it is read in place. An image of shape (4, 4) has strides (4, 1): one
+row further lies 4 elements ahead, one column 1. Its windows of 3 × 3 are the same 16 elements, read as
+
+    shape    (2, 2, 3, 3)    which window (row, column), and where in it (row, column)
+    strides  (4, 1, 4, 1)    a window one row down starts one row down
+
+36 numbers in the memory of 16. A stride of 2 doubles the first two strides, a dilation of 2 the last two.
+
+A convolution multiplies each window by the weights and adds up: a matrix product with windows as columns.
+    BLAS
+reads a matrix of evenly spaced rows, which overlapping windows are not, so `reshape` copies them, and that is
+the only copy. (With a 1 × 1 kernel it is none.) Gradients come by the same road backwards: each element gets
+the sum over all windows that it was read in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from tinytensor.dtypes import DType, float32, iinfo
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.layout import Shape, as_int
+from tinytensor.ops.elementwise.arithmetic import add
+from tinytensor.ops.joining.padding import pad
+from tinytensor.ops.matmul.matmul import numeric, product
+from tinytensor.ops.reductions.min_max import max
+from tinytensor.ops.reductions.reduction import mean
+from tinytensor.ops.views.manipulation import cast, permute, reshape
+from tinytensor.ops.views.slicing import windows
+from tinytensor.precision import inputs_of, using
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+Numbers = int | Sequence[int]
+Widths = list[tuple[int, int]]  # zeros (before, after) each spatial axis
+
+
+# ---- arguments ---------------------------------------------------------------------------------------------
+
+
+def _numbers(what: str, name: str, value: Any, n: int, least: int) -> Shape:
+    """One number per spatial axis; a single one stands for all."""
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
+    found = tuple([as_int(v, what, f"the {name}") for v in given])
+    if len(found) != n or any([v < least for v in found]):
+        raise ArgumentError(
+            f"{what}: {name}={value!r}",
+            why=f"it is a number from {least}, or {n} of them, one per spatial axis",
+            fix=f"for example {name}={least or 1}",
+        )
+    return found
+
+
+def _padding(what: str, value: Any, kernel: Shape, steps: Shape, dilations: Shape) -> Widths:
+    """Zeros before and after each spatial axis."""
+    if not isinstance(value, str):
+        return [(v, v) for v in _numbers(what, "padding", value, len(kernel), 0)]
+    if value == "valid":
+        return [(0, 0)] * len(kernel)
+    if value != "same" or any([s != 1 for s in steps]):
+        raise ArgumentError(
+            f"{what}: padding={value!r} with stride {steps}",
+            why='it is a number, "valid" (none), or, with stride 1, "same" (the output has the size of x)',
+            fix=f"give numbers, for example padding={tuple([(k - 1) // 2 for k in kernel])}",
+        )
+    total = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
+    return [(t // 2, t - t // 2) for t in total]
+
+
+def _padded(x: Tensor, widths: Widths, fill: float) -> Tensor:
+    """x with its last axes padded."""
+    if not any([before or after for before, after in widths]):
+        return x
+    untouched = len(x.layout.shape) - len(widths)
+    return pad(x, ((0, 0),) * untouched + tuple(widths), constant_values=fill)
+
+
+def _windows(what: str, x: Tensor, kernel: Shape, steps: Shape, dilations: Shape) -> Tensor:
+    """(..., *image) → (..., *windows, *kernel), a view; ShapeError where not even one window fits."""
+    image = x.layout.shape[len(x.layout.shape) - len(kernel) :]
+    spans = tuple([d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)])
+    if any([span > n for span, n in zip(spans, image, strict=True)]):
+        dilated = f", with dilation {dilations} over {spans}" if spans != kernel else ""
+        raise ShapeError(
+            f"{what}: a kernel of size {kernel}{dilated} on an image of size {image}, padding included",
+            why="the kernel is larger than the image, so there is no place for it",
+            fix="use a smaller kernel, or more padding",
+        )
+    return windows(x, kernel, steps, dilations)
+
+
+# ---- convolution -------------------------------------------------------------------------------------------
+
+
+def _check_channels(what: str, x: Shape, weight: Shape, bias: Shape | None, groups: int, n: int) -> None:
+    """ShapeError unless image, weight and bias fit together."""
+    axes, kernel = ("L", "k") if n == 1 else ("H, W", "kh, kw")
+    for name, shape, names in (
+        ("x", x, f"(B, C_in, {axes})"),
+        ("weight", weight, f"(C_out, C_in, {kernel})"),
+    ):
+        if len(shape) != n + 2:
+            raise ShapeError(
+                f"{what}: {name} has shape {shape}",
+                why=f"its axes are {names}",
+                fix=f"add the missing axes, for example {name}.unsqueeze(0)",
+            )
+    if x[1] != weight[1] * groups or weight[0] % groups:
+        raise ShapeError(
+            f"{what}: x of shape {x} and weight of shape {weight} with groups={groups}",
+            why=f"weight's second size times groups must be x's number of channels, {x[1]}, and groups must "
+            f"divide the number of output channels, {weight[0]}",
+            fix="give weight the shape (C_out, C_in // groups, …)",
+        )
+    if bias is not None and bias != weight[:1]:
+        raise ShapeError(
+            f"{what}: bias of shape {bias} for {weight[0]} output channels",
+            why="there is one number per output channel",
+            fix=f"give bias the shape ({weight[0]},)",
+        )
+    if 0 in weight[2:]:
+        raise ShapeError(
+            f"{what}: weight of shape {weight} has an empty kernel", why="a window has elements", fix="k >= 1"
+        )
+
+
+def _convolve(what: str, x: Tensor, weight: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
+    """Convolution over the last n axes; in autocast with operands of 16 bits and one rounding at the end."""
+    x, weight, bias = inputs_of("convolution", x, weight, bias)
+    with using(None):
+        return _convolved(what, x, weight, bias, *sizes)
+
+
+def _convolved(
+    what: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    n: int,
+) -> Tensor:
+    """The same in the precision of the operands."""
+    x, weight, *rest = numeric(what, x, weight, *(() if bias is None else (bias,)))
+    (g,) = _numbers(what, "groups", groups, 1, 1)
+    _check_channels(what, x.layout.shape, weight.layout.shape, rest[0].layout.shape if rest else None, g, n)
+    batch, channels = x.layout.shape[:2]
+    outputs, kernel = weight.layout.shape[0], weight.layout.shape[2:]
+    steps = _numbers(what, "stride", stride, n, 1)
+    dilations = _numbers(what, "dilation", dilation, n, 1)
+    dtype = x.storage.dtype
+    if dtype.narrow:  # one rounding at the end, and none between the sum and the bias
+        x, weight, rest = cast(x, float32), cast(weight, float32), [cast(b, float32) for b in rest]
+    x = _padded(x, _padding(what, padding, kernel, steps, dilations), 0)  # (B, C, H, W)
+
+    v = _windows(what, x, kernel, steps, dilations)  # (B, C, Ho, Wo, kh, kw), a view
+    places = v.layout.shape[2 : 2 + n]
+    v = permute(v, 0, 1, *range(2 + n, 2 + 2 * n), *range(2, 2 + n))  # (B, C, kh, kw, Ho, Wo), a view
+    k = channels // g * prod(kernel)
+    columns = reshape(v, (batch, g, k, prod(places)))  # (B, G, C/G·kh·kw, Ho·Wo): here the windows are copied
+    y = product(reshape(weight, (g, outputs // g, k)), columns)  # (B, G, C_out/G, Ho·Wo)
+    y = reshape(y, (batch, outputs, *places))  # (B, C_out, Ho, Wo)
+    if rest:
+        y = add(y, reshape(rest[0], (outputs, *[1] * n)))
+    return cast(y, dtype)
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Slide kernels along sequences (a cross-correlation, as in every deep learning library).
+
+    y[b, o, i] = bias[o] + sum over c and u of weight[o, c, u] * x[b, c, i * stride + u * dilation].
+
+    Args:
+        x: shape (B, C_in, L).
+        weight: shape (C_out, C_in / groups, K).
+        bias: shape (C_out,), or None.
+        stride: distance between windows.
+        padding: zeros at both ends; "valid" is 0; "same" keeps the length, with the odd zero at the end.
+        dilation: distance between the elements of a window.
+        groups: split input and output channels into groups that do not see each other.
+
+    Returns:
+        shape (B, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), the promoted dtype.
+
+    Raises:
+        ShapeError: the shapes do not fit, or the kernel is longer than the padded sequence.
+        ArgumentError: stride, padding, dilation or groups is out of range, or "same" meets a stride.
+        DTypeError: an argument is not a tensor, or all of them are bool.
+
+    Memory: copies the windows, about K / stride times x, and keeps them if the weight needs a gradient.
+    Accuracy: 16-bit floats are computed in float32 and rounded once.
+
+    Example:
+        >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
+        >>> tt.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
+        [[[1.0, 2.0, 4.0]]]
+    """
+    return _convolve("conv1d", x, weight, bias, stride, padding, dilation, groups, 1)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Slide kernels over images (a cross-correlation, as in every deep learning library).
+
+    y[b, o, i, j] = bias[o] + sum over c, u and v of
+    weight[o, c, u, v] * x[b, c, i * stride + u * dilation, j * stride + v * dilation].
+
+    Args:
+        x: shape (B, C_in, H, W).
+        weight: shape (C_out, C_in / groups, kh, kw).
+        bias: shape (C_out,), or None.
+        stride: distance between windows: one number, or (vertical, horizontal), as for the next two.
+        padding: zeros on all four sides; "valid" is 0; "same" keeps the size, with odd zeros below and right.
+        dilation: distance between the elements of a window.
+        groups: split input and output channels into groups that do not see each other.
+
+    Returns:
+        shape (B, C_out, Ho, Wo) with Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and Wo
+        likewise; the promoted dtype.
+
+    Raises:
+        ShapeError: the shapes do not fit, or the kernel is larger than the padded image.
+        ArgumentError: stride, padding, dilation or groups is out of range, or "same" meets a stride.
+        DTypeError: an argument is not a tensor, or all of them are bool.
+
+    Memory: copies the windows, about kh * kw / stride² times x, and keeps them if the weight needs a
+        gradient.
+    Accuracy: 16-bit floats are computed in float32 and rounded once.
+
+    Example:
+        >>> x = tt.arange(16).reshape(1, 1, 4, 4).astype(tt.float32)
+        >>> tt.conv2d(x, tt.ones(1, 1, 3, 3)).tolist()
+        [[[[45.0, 54.0], [81.0, 90.0]]]]
+    """
+    return _convolve("conv2d", x, weight, bias, stride, padding, dilation, groups, 2)
+
+
+# ---- pooling -----------------------------------------------------------------------------------------------
+
+
+def _pooled(what: str, x: Tensor, size: Any, stride: Any, padding: Any, fill: float, n: int) -> Tensor:
+    """(..., *image) → (*kernel, ..., *windows), padded with `fill`: a view. The kernel's few elements come
+    first, so that what reduces over them runs through memory in long stretches.
+    """
+    shape = x.layout.shape
+    kernel = _numbers(what, "kernel_size", size, n, 1)
+    steps = kernel if stride is None else _numbers(what, "stride", stride, n, 1)
+    around = _numbers(what, "padding", padding, n, 0)
+    if len(shape) < n:
+        raise ShapeError(
+            f"{what}: x has shape {shape}",
+            why=f"windows slide over its last {n} axes",
+            fix="give it more axes with x.unsqueeze(0)",
+        )
+    if any([2 * p > k for p, k in zip(around, kernel, strict=True)]):
+        raise ArgumentError(
+            f"{what}: padding={padding} with kernel_size={size}",
+            why="it must be at most half the kernel, or windows would lie outside the input",
+            fix=f"padding={tuple([k // 2 for k in kernel])}",
+        )
+    v = _windows(what, _padded(x, [(p, p) for p in around], fill), kernel, steps, (1,) * n)
+    lead = len(v.layout.shape) - n
+    return permute(v, *range(lead, lead + n), *range(lead))
+
+
+def _least(what: str, dtype: DType) -> float:
+    """What never wins a maximum; DTypeError for complex numbers."""
+    if dtype.kind == "complex":
+        raise DTypeError(
+            f"{what}: x has dtype {dtype}",
+            why="complex numbers have no order",
+            fix="compare absolute values",
+        )
+    return -float("inf") if dtype.is_inexact else iinfo(dtype).min if dtype.kind != "bool" else False
+
+
+def max_pool1d(
+    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+) -> Tensor:
+    """The largest element of each window along the last axis.
+
+    Args:
+        x: shape (..., L); not complex.
+        kernel_size: length of a window.
+        stride: distance between windows; None is kernel_size.
+        padding: elements at both ends that never win; at most half of kernel_size.
+
+    Returns:
+        shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x. Elements that tie share the
+        gradient evenly.
+
+    Raises:
+        ShapeError: x has no axes, or the window is longer than the padded axis.
+        ArgumentError: kernel_size, stride or padding is out of range.
+        DTypeError: x is complex.
+
+    Memory: keeps x and the result for backward; the windows are a view.
+    Differs from: torch.nn.functional.max_pool1d, which gives the whole gradient to the first of those that
+        tie.
+
+    Example:
+        >>> tt.max_pool1d(tt.tensor([1, 5, 2, 3]), 2).tolist()
+        [5, 3]
+    """
+    least = _least("max_pool1d", x.storage.dtype)
+    return max(_pooled("max_pool1d", x, kernel_size, stride, padding, least, 1), axis=0)
+
+
+def max_pool2d(
+    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+) -> Tensor:
+    """The largest element of each window over the last two axes.
+
+    Args:
+        x: shape (..., H, W); not complex.
+        kernel_size: size of a window: one number, or (height, width), as for the next two.
+        stride: distance between windows; None is kernel_size.
+        padding: elements on all four sides that never win; at most half of kernel_size.
+
+    Returns:
+        shape (..., Ho, Wo) with Ho = (H + 2 * padding - kernel_size) // stride + 1, and Wo likewise; dtype of
+        x. Elements that tie share the gradient evenly.
+
+    Raises:
+        ShapeError: x has fewer than two axes, or the window is larger than the padded image.
+        ArgumentError: kernel_size, stride or padding is out of range.
+        DTypeError: x is complex.
+
+    Memory: keeps x and the result for backward; the windows are a view.
+    Differs from: torch.nn.functional.max_pool2d, which gives the whole gradient to the first of those that
+        tie.
+
+    Example:
+        >>> tt.max_pool2d(tt.arange(16).reshape(4, 4), 2).tolist()
+        [[5, 7], [13, 15]]
+    """
+    least = _least("max_pool2d", x.storage.dtype)
+    return max(_pooled("max_pool2d", x, kernel_size, stride, padding, least, 2), axis=(0, 1))
+
+
+def _inexact(what: str, x: Tensor) -> Tensor:
+    """DTypeError for integers: their mean has a fraction."""
+    if not x.storage.dtype.is_inexact:
+        raise DTypeError(
+            f"{what}: x of shape {x.layout.shape} has dtype {x.storage.dtype}",
+            why="the mean of integers has a fraction",
+            fix="cast first: x.astype(tt.float32)",
+        )
+    return x
+
+
+def avg_pool1d(
+    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+) -> Tensor:
+    """The mean of each window along the last axis.
+
+    Args:
+        x: shape (..., L), floating or complex.
+        kernel_size: length of a window.
+        stride: distance between windows; None is kernel_size.
+        padding: zeros at both ends, which count as elements; at most half of kernel_size.
+
+    Returns:
+        shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x.
+
+    Raises:
+        ShapeError: x has no axes, or the window is longer than the padded axis.
+        ArgumentError: kernel_size, stride or padding is out of range.
+        DTypeError: x is integer or bool.
+
+    Memory: nothing is kept for backward; the windows are a view.
+
+    Example:
+        >>> tt.avg_pool1d(tt.tensor([1.0, 5.0, 2.0, 4.0]), 2).tolist()
+        [3.0, 3.0]
+    """
+    return mean(_pooled("avg_pool1d", _inexact("avg_pool1d", x), kernel_size, stride, padding, 0, 1), axis=0)
+
+
+def avg_pool2d(
+    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+) -> Tensor:
+    """The mean of each window over the last two axes.
+
+    Args:
+        x: shape (..., H, W), floating or complex.
+        kernel_size: size of a window: one number, or (height, width), as for the next two.
+        stride: distance between windows; None is kernel_size.
+        padding: zeros on all four sides, which count as elements; at most half of kernel_size.
+
+    Returns:
+        shape (..., Ho, Wo) with Ho = (H + 2 * padding - kernel_size) // stride + 1, and Wo likewise; dtype of
+        x.
+
+    Raises:
+        ShapeError: x has fewer than two axes, or the window is larger than the padded image.
+        ArgumentError: kernel_size, stride or padding is out of range.
+        DTypeError: x is integer or bool.
+
+    Memory: nothing is kept for backward; the windows are a view.
+
+    Example:
+        >>> tt.avg_pool2d(tt.arange(16).reshape(4, 4).astype(tt.float32), 2).tolist()
+        [[2.5, 4.5], [10.5, 12.5]]
+    """
+    found = _pooled("avg_pool2d", _inexact("avg_pool2d", x), kernel_size, stride, padding, 0, 2)
+    return mean(found, axis=(0, 1))

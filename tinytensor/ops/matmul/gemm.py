@@ -1,0 +1,397 @@
+"""Matrix products on a device: how one is cut into tiles and parts, and which kernel computes it.
+
+The kernels are in `matmul.cu` and `matmul_mma.cu` of `kernels/matmul`. What is computed is up to the
+ops; here are integers: sizes, strides, and numbers of blocks and threads.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tinytensor.config import config
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, merge, write
+from tinytensor.dtypes import DType, float16, float32
+from tinytensor.errors import DeviceError, DTypeError, ShapeError
+from tinytensor.kernels.reduction import need_real
+from tinytensor.layout import Layout, Shape, broadcast_shapes
+from tinytensor.runtime.base import Runtime
+from tinytensor.runtime.cuda import cublas
+
+# ---- sizes and strides -------------------------------------------------------------------------------------
+
+BATCH_AXES = 4  # that kernels walk
+LARGEST = (1 << 31) - 1024  # rows, columns or inner elements: kernels count them, and a tile more, in 32 bits
+
+
+class Product(NamedTuple):
+    """y = a @ b for every index of the batch axes: a is rows × inner, b is inner × columns, y is dense.
+
+    Strides are counted in elements.
+    """
+
+    rows: int
+    columns: int
+    inner: int
+    matrices: int  # product of the sizes of the batch axes
+    batch: Shape
+    a_row: int
+    a_inner: int
+    b_inner: int
+    b_column: int
+    a_batch: Shape
+    b_batch: Shape
+
+    def turned(self) -> Product:
+        """The same elements as the product of the transposed operands, the second one first."""
+        sizes = self.columns, self.rows, self.inner, self.matrices, self.batch
+        return Product(
+            *sizes, self.b_column, self.b_inner, self.a_inner, self.a_row, self.b_batch, self.a_batch
+        )
+
+    def packed(self, part: int, parts: int) -> bytes:
+        """`Product` of matmul.cuh, with `inner` cut into parts of a length."""
+        missing = BATCH_AXES - len(self.batch)
+        sizes, zeros = (1,) * missing + self.batch, (0,) * missing
+        return _FORM.pack(
+            *(self.rows, self.columns, self.inner, part, parts, *sizes[1:]),
+            self.matrices * self.rows * self.columns,
+            *(self.a_row, self.a_inner, self.b_inner, self.b_column),
+            *(*zeros, *self.a_batch, *zeros, *self.b_batch),
+        )
+
+
+_FORM = struct.Struct("@8i13q")
+
+
+def product_of(a: Layout, b: Layout, ta: bool, tb: bool) -> Product:
+    """Sizes and strides of a @ b, with as few batch axes as possible.
+
+    Args:
+        a, b: (..., M, K) and (..., K, N), or, where `ta` or `tb` says so, with these two axes swapped. They
+            fit together.
+    """
+    shape = broadcast_shapes(a.shape[:-2], b.shape[:-2], what="matmul")
+    *a_batch, a_row, a_inner = a.expand((*shape, *a.shape[-2:])).strides
+    *b_batch, b_inner, b_column = b.expand((*shape, *b.shape[-2:])).strides
+    (m, k), n, batch = a.shape[-2:], b.shape[-1], list(shape)
+    if ta:
+        m, k, a_row, a_inner = k, m, a_inner, a_row
+    if tb:
+        n, b_inner, b_column = b.shape[-2], b_column, b_inner
+    # A batch axis along which b repeats is more rows of a, if a steps on evenly.
+    while batch and (batch[-1] == 1 or (b_batch[-1] == 0 and (m == 1 or a_batch[-1] == m * a_row))):
+        size, step, _ = batch.pop(), a_batch.pop(), b_batch.pop()
+        if size != 1:
+            m, a_row = m * size, step if m == 1 else a_row
+    sizes, steps = merge(batch, [a_batch, b_batch])
+    a_row, a_inner = _without_idle_steps(m, a_row, k, a_inner)
+    b_column, b_inner = _without_idle_steps(n, b_column, k, b_inner)
+    matrices = 1
+    for size in sizes:
+        matrices *= size
+    return Product(m, n, k, matrices, sizes, a_row, a_inner, b_inner, b_column, *steps)
+
+
+def _without_idle_steps(lines: int, line: int, inner: int, step: int) -> tuple[int, int]:
+    """Strides of an operand; along an axis of size 1, where nobody steps, one that is no obstacle."""
+    if lines == 1:
+        return (0, step) if step == 1 else (1, step)
+    if inner <= 1:
+        return (line, 0) if line == 1 else (line, 1)
+    return line, step
+
+
+# ---- tiles and parts ---------------------------------------------------------------------------------------
+
+
+class Tile(NamedTuple):
+    """A tile of y, which one block computes."""
+
+    rows: int
+    columns: int
+    shape: tuple[int, ...]  # more template arguments of the kernel
+    threads: int
+    speed: float  # of one multiprocessor; an estimate, where 128 × 128 tiles on the ordinary cores have 1
+
+
+# A large tile reads its operands less often; a small one leaves less of itself unused, and gives work to more
+# multiprocessors. For 64, 32 or 16 multiplications a thread reads 16, 12 or 8 numbers from shared memory.
+ORDINARY = (
+    Tile(128, 128, (8, 8, 8), 256, 1.0),
+    Tile(64, 64, (16, 4, 8), 128, 0.8),
+    Tile(32, 32, (16, 4, 4), 64, 0.5),
+)
+TENSOR_CORES = (Tile(128, 128, (64, 32), 256, 8.0), Tile(64, 64, (32, 32), 128, 5.0))
+
+# Times, in multiplications of one multiprocessor at speed 1 (128 of them a cycle); estimates, too.
+BEGIN_AND_END = 64  # of a tile, as if it had so many more inner elements
+SECOND_LAUNCH = 400_000  # 2 µs
+ADD_PART = 80  # write and read one sum: 8 bytes, at 13 bytes a cycle
+SHORTEST_PART = 256  # inner elements
+
+
+def cut(tiles: Sequence[Tile], p: Product, multiprocessors: int) -> tuple[Tile, int]:
+    """The tile, and the number of parts of `inner`, that should take the least time.
+
+    Every multiprocessor computes one tile after another. Where there are fewer tiles than multiprocessors, as
+    for the gradient of a weight, `inner` is cut, and a second kernel adds up the parts.
+    """
+    best, least = (tiles[-1], 1), float("inf")
+    for tile in tiles:
+        blocks = tile_count(p, tile)
+        parts = 1
+        while parts == 1 or (parts * blocks < 4 * multiprocessors and parts * SHORTEST_PART <= p.inner):
+            rounds = -(-blocks * parts // multiprocessors)
+            depth = -(-p.inner // parts) + BEGIN_AND_END
+            time = rounds * depth * tile.rows * tile.columns / tile.speed
+            if parts > 1:
+                sums = p.matrices * p.rows * p.columns * parts
+                time += SECOND_LAUNCH + sums * ADD_PART / multiprocessors
+            if time < least:
+                best, least = (tile, parts), time
+            parts += 1 if parts < 4 else parts // 2
+    return best
+
+
+def tile_count(p: Product, tile: Tile) -> int:
+    """How many tiles cover y."""
+    return -(-p.rows // tile.rows) * -(-p.columns // tile.columns) * p.matrices
+
+
+# ---- which kernel ------------------------------------------------------------------------------------------
+
+ROW_BLOCK, ROW_LANES = 256, 8  # threads of matmul_row_by_lines, and how many of them share an element of y
+BLOCK_COLUMNS, MOST_GROUPS = 32, 128  # of matmul_row_by_columns, whose groups of threads have 8 each
+
+PLAIN = "Plain"  # the gate of kernels that leave sums as they are
+
+Instance = tuple[str, tuple[Any, ...]]
+
+
+class Choice(NamedTuple):
+    """A kernel for a product. `template` lacks the first argument, what it writes, and the last, the gate."""
+
+    file: str
+    kernel: str
+    template: tuple[Any, ...]
+    grid: int  # for one part
+    block: int
+    parts: int = 1
+
+
+def choose(p: Product, dtype: DType, runtime: Runtime) -> Choice:
+    """The kernel that should be the fastest for a product on a device."""
+    if p.rows == 1:
+        by = _row_by_lines if p.b_inner == 1 else _row_by_columns
+        return by(p, dtype, runtime.multiprocessors)
+    if _has_tensor_cores(dtype, runtime.architecture):
+        tile, parts = cut(TENSOR_CORES, p, runtime.multiprocessors)
+        template = (dtype, tile.rows, tile.columns, *tile.shape, p.a_inner == 1, p.b_inner == 1)
+        return Choice("matmul_mma", "matmul_tensor_cores", template, tile_count(p, tile), tile.threads, parts)
+    tiles = ORDINARY if dtype.itemsize <= 4 else ORDINARY[1:]  # 64 sums of 8 bytes would fill the registers
+    tile, parts = cut(tiles, p, runtime.multiprocessors)
+    template = (dtype, tile.rows, tile.columns, *tile.shape)
+    return Choice("matmul", "matmul_tiles", template, tile_count(p, tile), tile.threads, parts)
+
+
+def _has_tensor_cores(dtype: DType, architecture: int) -> bool:
+    if dtype is float32:
+        return config.tf32 and architecture >= 80
+    return dtype.narrow and (architecture >= 80 or dtype is float16)
+
+
+def _row_by_lines(p: Product, dtype: DType, multiprocessors: int) -> Choice:
+    """One row times a matrix that is dense along `inner`. Reading it takes the time, so many threads must."""
+    name, outputs = "matmul_row_by_lines", p.columns * p.matrices
+    blocks = -(-outputs * ROW_LANES // ROW_BLOCK)
+    if blocks >= multiprocessors or p.inner < 1024:
+        return Choice("matmul", name, (dtype, ROW_LANES), blocks, ROW_BLOCK)
+    parts = max(1, min(2 * multiprocessors // outputs, p.inner // 8192))
+    return Choice("matmul", name, (dtype, ROW_BLOCK), outputs, ROW_BLOCK, parts)
+
+
+def _row_by_columns(p: Product, dtype: DType, multiprocessors: int) -> Choice:
+    """Likewise with a matrix that is dense along its columns."""
+    blocks = -(-p.columns // BLOCK_COLUMNS) * p.matrices
+    parts = max(1, min(2 * multiprocessors // blocks, p.inner // 2048))
+    groups = 4
+    while groups < MOST_GROUPS and groups * 8 * parts < p.inner:
+        groups *= 2
+    return Choice("matmul", "matmul_row_by_columns", (dtype,), blocks, groups * 8, parts)
+
+
+def _training(dtype: DType) -> tuple[Instance, ...]:
+    """Instances that a training step in float32 needs sooner or later: one start of the compiler for all."""
+    if dtype is not float32:
+        return ()
+    tiles = [("matmul_tiles", (dtype, dtype, t.rows, t.columns, *t.shape, PLAIN)) for t in ORDINARY]
+    return (*tiles, ("matmul_row_by_columns", (dtype, dtype, PLAIN)))
+
+
+# ---- launches ----------------------------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """All that a product takes besides addresses."""
+
+    p: Product
+    turned: bool  # the kernel gets the second operand first
+    choice: Choice
+    packed: bytes
+    grid: int
+    target: DType  # of what the first kernel writes
+
+
+Operands = tuple[View | None, View, View | None]  # a, b, bias
+_plans: dict[Any, Plan] = {}
+_MAX_PLANS = 10_000
+
+
+def multiply(
+    launch: Launch,
+    y: View,
+    a: View,
+    b: View,
+    bias: View | None = None,
+    *,
+    ta: bool = False,
+    tb: bool = False,
+    gate: str = PLAIN,
+    before: View | None = None,
+) -> None:
+    """y = gate(a @ b + bias).
+
+    Args:
+        launch: of any op.
+        y: (..., M, N), C-contiguous; may have another shape with as many elements.
+        gate: a functor of kernels/elementwise/gelu.cuh, or nothing.
+        before: gets a @ b + bias, if it is wanted beside y; with as many elements.
+        a, b: (..., M, K) and (..., K, N), or, where `ta` or `tb` says so, with these two axes swapped.
+            Leading axes broadcast. Any strides, but if neither of the two is 1, a dense copy is made first.
+        bias: (N,), C-contiguous.
+    """
+    need_real("matmul", a)
+    if y.layout.size == 0:
+        return
+    vendor = config.matmul == "vendor"
+    key = launch.runtime, a.layout, b.layout, ta, tb, y.dtype, bias is None, vendor, config.tf32
+    plan = _plans.get(key)
+    if plan is None:
+        p = product_of(a.layout, b.layout, ta, tb)
+        dense_a, dense_b = _readable(launch, p, a, b, blas=vendor)
+        if dense_a is not a or dense_b is not b:
+            return multiply(launch, y, dense_a, dense_b, bias, ta=ta, tb=tb, gate=gate, before=before)
+        if len(_plans) >= _MAX_PLANS:
+            _plans.clear()
+        # A column of y is a row of its transpose.
+        turned = p.columns == 1 and p.rows > 1 and bias is None and not vendor
+        p = p.turned() if turned else p
+        plan = _plans[key] = plan_of(p, y.dtype, choose(p, y.dtype, launch.runtime), turned)
+    if vendor:
+        z = y if before is None else before
+        _multiply_by_vendor(launch, plan.p, z, a, b, bias)
+        if gate != PLAIN:
+            elementwise(launch.runtime, "gelu", gate, y, (z,), y.dtype, y.dtype)
+        return
+    if plan.turned:
+        a, b = b, a
+    start(launch, plan, y, (a, b, bias), gate, before)
+
+
+def _readable(launch: Launch, p: Product, a: View, b: View, *, blas: bool) -> tuple[View, View]:
+    """The operands, or dense copies of those that the kernels cannot read."""
+    if len(p.batch) > BATCH_AXES:
+        shape = broadcast_shapes(a.shape[:-2], b.shape[:-2], what="matmul")
+        a, b = [v.read_through(v.layout.expand((*shape, *v.shape[-2:]))) for v in (a, b)]
+        return _copied(launch, a), _copied(launch, b)
+    a_fine = _is_matrix(p.rows, p.a_row, p.inner, p.a_inner, blas)
+    b_fine = _is_matrix(p.columns, p.b_column, p.inner, p.b_inner, blas)
+    return a if a_fine else _copied(launch, a), b if b_fine else _copied(launch, b)
+
+
+def _is_matrix(lines: int, line: int, inner: int, step: int, blas: bool) -> bool:
+    """Whether one of the strides is 1; BLAS also wants lines that do not overlap."""
+    if step == 1:
+        return not blas or lines == 1 or inner <= line <= LARGEST
+    return line == 1 and (not blas or inner <= 1 or lines <= step <= LARGEST)
+
+
+def _copied(launch: Launch, v: View) -> View:
+    if v.is_contiguous:
+        return v
+    need = "kernels read matrices with a stride of 1 along rows or columns"
+    copies.hidden("matmul", "an operand", v.shape, v.strides, v.nbytes, need)
+    return launch.packed(v, v.dtype)
+
+
+def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> Plan:
+    """A launch of the chosen kernel, which computes a product of this dtype."""
+    if max(p.rows, p.columns, p.inner) > LARGEST:
+        raise ShapeError(
+            f"matmul: a product of {p.rows} × {p.inner} by {p.inner} × {p.columns} elements",
+            why=f"kernels count the elements of an axis in 32 bits, up to {LARGEST}",
+            fix="cut the operands, and join the results",
+        )
+    inner = max(p.inner, 1)
+    part = -(-inner // (64 * choice.parts)) * 64 if choice.parts > 1 else inner  # vectors stay aligned
+    parts = -(-inner // part)
+    target = float32 if parts > 1 and dtype.narrow else dtype
+    return Plan(p, turned, choice._replace(parts=parts), p.packed(part, parts), choice.grid * parts, target)
+
+
+def start(
+    launch: Launch, plan: Plan, y: View, operands: Operands, gate: str = PLAIN, before: View | None = None
+) -> None:
+    """Launch the kernel of a plan, and the one that adds up the parts if there are several."""
+    a, b, bias = operands
+    choice, runtime = plan.choice, launch.runtime
+    in_parts = choice.parts > 1
+    template = (plan.target, *choice.template, PLAIN if in_parts else gate)
+    together = _training(y.dtype) if choice.kernel == "matmul_tiles" else ()
+    kernel = runtime.kernel(choice.file, choice.kernel, *template, together=together)
+    if not in_parts:
+        kernel(plan.grid, choice.block, (y, before, a, b, bias, plan.packed))
+        return
+    sums = launch.scratch((choice.parts, y.layout.size), plan.target)
+    kernel(plan.grid, choice.block, (sums, None, a, b, None, plan.packed))
+    add = runtime.kernel("matmul", "matmul_sum", y.dtype, gate)
+    add(blocks_for(y.layout.size, 1024), 256, (y, before, sums, bias, plan.packed))
+
+
+def sum_columns(launch: Launch, y: View, x: View) -> None:
+    """y (N,) = the sums of the columns of x (M, N), which has any strides: a row of ones times x."""
+    if y.layout.size == 0:
+        return
+    need_real("matmul", x)
+    if x.shape[1] > 1 and x.strides[1] != 1:
+        x = _copied(launch, x)
+    (m, n), row = x.shape, x.strides[0]
+    p = Product(1, n, m, 1, (), 0, 1, row if m > 1 else 0, 1, (), ())
+    plan = plan_of(p, y.dtype, _row_by_columns(p, y.dtype, launch.runtime.multiprocessors))
+    start(launch, plan, y, (None, x, None))
+
+
+def _multiply_by_vendor(launch: Launch, p: Product, y: View, a: View, b: View, bias: View | None) -> None:
+    """The same through cuBLAS: for comparison, and never in a captured graph."""
+    runtime: Any = launch.runtime
+    if runtime.device.type != "cuda":
+        raise DeviceError(
+            f'matmul: tt.config.matmul is "vendor", but {runtime.device} has no library of matrix products',
+            why="cuBLAS runs on GPUs alone, and nothing silently stands in for what was asked for",
+            fix='tt.config.matmul = "auto"',
+        )
+    if y.dtype not in cublas.TYPES:
+        raise DTypeError(
+            f'matmul: tt.config.matmul is "vendor", and the operands have dtype {y.dtype}',
+            why=f"cuBLAS multiplies {', '.join(map(str, cublas.TYPES))}",
+            fix='tt.config.matmul = "auto"',
+        )
+    if bias is not None:
+        write(runtime, y, bias.read_through(bias.layout.expand(y.shape)))
+    left = cublas.Operand(a.ptr, p.a_inner != 1, p.a_row if p.a_inner == 1 else p.a_inner, p.a_batch)
+    right = cublas.Operand(b.ptr, p.b_inner == 1, p.b_column if p.b_inner == 1 else p.b_inner, p.b_batch)
+    sizes = p.rows, p.columns, p.inner
+    cublas.multiply(runtime, y.dtype, sizes, p.batch, y.ptr, left, right, bias is not None, config.tf32)

@@ -1,0 +1,193 @@
+"""linear_gelu: gelu(x @ weight + bias) in one op. The gate is applied where the sums end: to numbers that are
+still in registers on a device, in the cache on the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.config import config
+from tinytensor.device import cpu
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dtypes import accumulator
+from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.gelu import (
+    FUNCTORS,
+    PLACES,
+    gate_array,
+    gate_on_host,
+    gated_gradient,
+    gated_gradient_by_ops,
+    gelu_gate,
+)
+from tinytensor.ops.elementwise.gelu import kernels as gates
+from tinytensor.ops.matmul.gemm import multiply
+from tinytensor.ops.matmul.matmul import kernels as products
+from tinytensor.ops.matmul.matmul import linear, linear_gradients, linear_spec
+from tinytensor.runtime.cpu.memory import Array, silent
+from tinytensor.runtime.cpu.numpy_threads import in_ranks
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+@register
+class LinearGelu(Op):
+    """Hidden, if there may be a backward: on the CPU the slope of the gate, on a device what the gate got."""
+
+    inputs = ("x", "weight", "bias")
+    outputs = ("y", "before", "slope")
+    saves = ("x", "weight", "bias", "before", "slope")
+    dense = ("bias",)
+
+    @staticmethod
+    def infer(x: Spec, weight: Spec, bias: Spec | None, *, gate: str, transposed: bool, keeps: str) -> Specs:
+        floating("linear_gelu", x)
+        y = linear_spec("linear_gelu", x, weight, bias, transposed)
+        slope = Spec(y.shape, accumulator(y.dtype))
+        return y, y if keeps == "before" else None, slope if keeps == "slope" else None
+
+    @staticmethod
+    def cpu(
+        y: Array,
+        before: None,
+        slope: Array | None,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        *,
+        gate: str,
+        transposed: bool,
+        keeps: str,
+    ) -> None:
+        if not y.size:
+            return
+        rows, slopes = as_rows(y), None if slope is None else as_rows(slope)
+        np.matmul(as_rows(x), weight.T if transposed else weight, out=rows)
+
+        def fill(r: slice) -> None:
+            if bias is not None:
+                rows[r] += bias
+            gate_array(rows[r], None if slopes is None else slopes[r], rows[r], gate)
+
+        in_ranks(fill, row_blocks(*rows.shape), rows.size)
+
+    @staticmethod
+    def host(
+        y: Array,
+        before: None,
+        slope: Array | None,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        *,
+        gate: str,
+        transposed: bool,
+        keeps: str,
+    ) -> bool:
+        who = config.matmul
+        if who != "vendor" and products.linear_gelu(
+            y, slope, x, weight, bias, PLACES[gate], transposed, who == "own"
+        ):
+            return True
+        if not y.size or y.dtype != np.float32 or not gates.usable():
+            return False
+        silent().run(np.matmul, as_rows(x), weight.T if transposed else weight, out=as_rows(y))
+        return gate_on_host(y, slope, y, bias, gate)
+
+    @staticmethod
+    def host_bf16(
+        y: Array,
+        before: None,
+        slope: Array | None,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        *,
+        gate: str,
+        transposed: bool,
+        keeps: str,
+    ) -> bool:
+        place = PLACES[gate]
+        return config.matmul != "vendor" and products.linear_gelu_bf16(
+            y, slope, x, weight, bias, place, transposed
+        )
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        before: View | None,
+        slope: None,
+        x: View,
+        weight: View,
+        bias: View | None,
+        *,
+        gate: str,
+        transposed: bool,
+        keeps: str,
+    ) -> None:
+        if x.ndim == 1:
+            x = x.read_through(x.layout.unsqueeze(0))  # (1, K)
+        multiply(launch, y, x, weight, bias, tb=transposed, gate=FUNCTORS[gate], before=before)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, gate: str, transposed: bool, keeps: str
+    ) -> Grads:
+        """With z = x @ weight + bias and dz = grad * gelu'(z): dx = dz @ weight.T, dweight = x.T @ dz, dbias
+        = the sum of dz over rows.
+        """
+        x, weight = saved.x, saved.weight
+        if grad_enabled():  # what was kept has no history
+            z = linear(x, weight, saved.bias, transposed=transposed)
+            grad = gated_gradient_by_ops(grads[0], z, gate)
+        else:
+            before = grads[0] if saved.before is None else saved.before  # beside a slope it is not looked at
+            grad = gated_gradient(grads[0], before, saved.slope, gate)
+        return linear_gradients(grad, x, weight, needs, transposed)
+
+
+def linear_gelu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    approximate: str = "tanh",
+    transposed: bool = False,
+) -> Tensor:
+    """gelu(linear(x, weight, bias)) in one op: the sums are not written to memory and read again.
+
+    Args:
+        x: shape (..., K); floating.
+        weight: shape (K, N); or (N, K) with transposed=True.
+        bias: shape (N,), or None.
+        approximate: "tanh" (as in GPT-2) or "none": the formulas of `gelu`.
+        transposed: read weight as its transpose, without a copy.
+
+    Returns:
+        shape (..., N), dtype of x.
+
+    Raises:
+        ShapeError: the sizes do not fit.
+        DTypeError: the dtypes differ, or are not floating.
+        ArgumentError: approximate is neither.
+
+    Memory: keeps x, weight and bias, and if one of them needs a gradient, as much as the result: on the CPU
+        the slope of the gate (float32 or wider), on a device what the gate was applied to.
+
+    Example:
+        >>> tt.linear_gelu(tt.ones(1, 2), tt.eye(2), tt.tensor([0.0, -2.0])).tolist()
+        [[0.8412, -0.1588]]
+    """
+    need_tensors("linear_gelu", x, weight)
+    gate = gelu_gate("linear_gelu", approximate)
+    recording = grad_enabled() and any([t is not None and t.requires_grad for t in (x, weight, bias)])
+    keeps = ("slope" if x.storage.device is cpu else "before") if recording else ""
+    return apply(LinearGelu, x, weight, bias, gate=gate, transposed=transposed, keeps=keeps)

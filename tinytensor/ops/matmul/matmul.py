@@ -1,0 +1,478 @@
+"""Matrix products: matmul with transposition flags, and linear = x @ weight + bias in one node.
+
+Transposes are flags of the op, not views: BLAS reads either operand as it lies in memory, and the backward
+pass makes no view objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.config import config
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply, apply_all, record, same_dtype
+from tinytensor.dispatch.elementwise import reflected
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dispatch.transfer import from_array, is_tensor
+from tinytensor.dtypes import float32, promote
+from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.kernels.rows import reshaped
+from tinytensor.layout import Shape, broadcast_shapes, contiguous
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.matmul.gemm import multiply, sum_columns
+from tinytensor.ops.reductions.reduction import sum
+from tinytensor.ops.reductions.summing import column_sum
+from tinytensor.ops.views.manipulation import cast, reshape, unsqueeze
+from tinytensor.precision import casting
+from tinytensor.runtime.cpu.graph import graphs
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, silent
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("matmul", "matmul_bf16", common=True)
+
+
+def _t(a: Array, flag: bool) -> Array:
+    return a.swapaxes(-1, -2) if flag else a
+
+
+@register
+class Matmul(Op):
+    """(..., M, K) @ (..., K, N); `ta`, `tb` read an operand with its last two axes swapped."""
+
+    inputs = ("a", "b")
+    saves = ("a?b", "b?a")
+
+    @staticmethod
+    def infer(a: Spec, b: Spec, *, ta: bool, tb: bool) -> Specs:
+        m, k = (a.shape[-1], a.shape[-2]) if ta else a.shape[-2:]
+        k2, n = (b.shape[-1], b.shape[-2]) if tb else b.shape[-2:]
+        if k != k2:
+            raise _unequal(_shown(a.shape, ta), _shown(b.shape, tb), k, k2)
+        batch = a.shape[:-2]
+        if batch != b.shape[:-2]:
+            what = f"matmul: {_shown(a.shape, ta)} @ {_shown(b.shape, tb)}: leading axes"
+            batch = broadcast_shapes(batch, b.shape[:-2], what=what)
+        return (Spec((*batch, m, n), a.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> None:
+        np.matmul(_t(a, ta), _t(b, tb), out=y)
+
+    @staticmethod
+    def host(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> bool:
+        who = config.matmul
+        return who != "vendor" and kernels.matmul(y, a, b, ta, tb, False, who == "own")
+
+    @staticmethod
+    def host_bf16(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> bool:
+        return config.matmul != "vendor" and kernels.matmul_bf16(y, a, b, ta, tb)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, a: View, b: View, *, ta: bool, tb: bool) -> None:
+        multiply(launch, y, a, b, ta=ta, tb=tb)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, ta: bool, tb: bool) -> Grads:
+        """da = grad @ b.T, db = a.T @ grad; where an operand is read transposed, the transpose of that."""
+        (g,) = grads
+        da = db = None
+        if needs[0]:
+            da = product(saved.b, g, tb, True) if ta else product(g, saved.b, False, not tb)
+        if needs[1]:
+            db = product(g, saved.a, True, ta) if tb else product(saved.a, g, not ta, False)
+        return da, db
+
+
+def _unequal(a: Shape, b: Shape, k: int, k2: int) -> ShapeError:
+    return ShapeError(
+        f"matmul: shapes {a} @ {b} do not fit",
+        why=f"the inner sizes {k} and {k2} differ",
+        fix="transpose or reshape one operand so that they are equal, for example a @ b.mT",
+    )
+
+
+def _shown(shape: Shape, transposed: bool) -> Shape:
+    return (*shape[:-2], shape[-1], shape[-2]) if transposed else shape
+
+
+_FLAGS = {(ta, tb): {"ta": ta, "tb": tb} for ta in (False, True) for tb in (False, True)}
+
+
+def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
+    """a @ b of tensors with at least two axes and one dtype, each possibly transposed."""
+    la, lb = a.layout, b.layout
+    if (
+        la.small
+        and lb.small
+        and len(la.shape) == 2 == len(lb.shape)
+        and a._base is None is b._base
+        and config.matmul != "own"
+        and casting() is None
+        and not graphs
+    ):
+        x, y = a._array, b._array
+        if x is not None and y is not None and a.storage.dtype is float32 is b.storage.dtype:
+            return _small(a, b, x, y, ta, tb)
+    out = apply(Matmul, a, b, ta=ta, tb=tb)
+    if (
+        out._edge is not None and la.shape[:-2] != lb.shape[:-2]
+    ):  # a batch axis was repeated: sum its gradient
+        out._edge.specs = ((la.shape, a.storage.dtype), (lb.shape, b.storage.dtype))
+    return out
+
+
+def _small(a: Tensor, b: Tensor, x: Array, y: Array, ta: bool, tb: bool) -> Tensor:
+    """The short road of two small matrices: NumPy allocates the result."""
+    x, y = x.T if ta else x, y.T if tb else y
+    if x.shape[1] != y.shape[0]:
+        return apply(Matmul, a, b, ta=ta, tb=tb)  # raises
+    r = silent().run(x.dot, y)  # half the time of np.matmul, which looks for batches
+    out = from_array(_in_c_order(r), float32)
+    if (a._requires or b._requires) and grad_enabled():
+        edges = ((a._edge or a) if a._requires else None, (b._edge or b) if b._requires else None)
+        record(Matmul, (a, b), edges, (out,), _FLAGS[ta, tb])
+    return out
+
+
+def _in_c_order(r: Array) -> Array:
+    if r.flags.c_contiguous:
+        return r
+    if copies.listener is not None:
+        copies.note("matmul", "layout", r.nbytes, "NumPy gave the product of a transposed operand transposed")
+    return np.ascontiguousarray(r)
+
+
+def numeric(what: str, *xs: Any) -> Sequence[Tensor]:
+    """The operands of a product as tensors of one numeric dtype."""
+    for x in xs:
+        if not is_tensor(x):
+            raise DTypeError(
+                f"{what}: an operand of type {type(x).__name__}",
+                why="it multiplies tensors",
+                fix="make it a tensor first: tt.asarray(x)",
+            )
+    dtype = xs[0].storage.dtype
+    if any([x.storage.dtype is not dtype for x in xs]):
+        dtype = promote(*[x.storage.dtype for x in xs])
+        xs = tuple([cast(x, dtype) for x in xs])
+    if dtype.kind == "bool":
+        raise DTypeError(
+            f"{what}: the operands are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
+        )
+    return xs
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product; `a @ b`.
+
+    (a @ b)[..., i, j] = sum over k of a[..., i, k] * b[..., k, j]. A vector on the left is a row, on the
+    right a column, and loses its axis again in the result. Leading axes broadcast.
+
+    Args:
+        a: shape (..., M, K) or (K,).
+        b: shape (..., K, N) or (K,).
+
+    Returns:
+        shape (..., M, N), less M or N where the operand was a vector; the promoted dtype.
+
+    Raises:
+        ShapeError: the inner sizes differ, the batch axes do not broadcast, or an operand has no axes.
+        DTypeError: an operand is not a tensor, or both are bool.
+
+    Memory: keeps each operand for backward only if the other one needs a gradient.
+    Accuracy: floats are added in the dtype of the result, 16-bit ones in float32, in longer runs than by
+        `sum`: for K in the millions float32 loses digits. Sum the products then: (a * b).sum(). On CPUs with
+        AVX512-BF16 or AMX, bfloat16 operands and sums below 2**-126 in magnitude count as 0: so their
+        instructions work. tt.config.host_kernels = "off" computes with them.
+
+    Example:
+        >>> (tt.eye(2) @ tt.tensor([3.0, 4.0])).tolist()
+        [3.0, 4.0]
+    """
+    a, b = numeric("matmul", a, b)
+    na, nb = len(a.layout.shape), len(b.layout.shape)
+    if na == 2 == nb:
+        return product(a, b)
+    if na == 0 or nb == 0:
+        raise ShapeError(
+            f"matmul: shapes {a.layout.shape} @ {b.layout.shape}",
+            why="an operand has no axes, so there is nothing to sum over",
+            fix="multiply by a number with *",
+        )
+    if na == 1 or nb == 1:
+        k, k2 = a.layout.shape[-1], b.layout.shape[-1 if nb == 1 else -2]
+        if k != k2:
+            raise _unequal(a.layout.shape, b.layout.shape, k, k2)
+    if na == 1 and nb == 1:
+        return reshape(product(unsqueeze(a, 0), unsqueeze(b, 1)), ())
+    if na == 1:
+        r = matmul(unsqueeze(a, 0), b)  # (..., 1, N)
+        return reshape(r, r.layout.shape[:-2] + r.layout.shape[-1:])
+    if nb == 1:
+        r = matmul(a, unsqueeze(b, 1))  # (..., M, 1)
+        return reshape(r, r.layout.shape[:-1])
+    if (
+        nb == 2 and a.layout.is_contiguous and a.layout.size
+    ):  # one large product in place of a batch of small ones
+        shape = a.layout.shape
+        return reshape(product(reshape(a, (-1, shape[-1])), b), (*shape[:-1], b.layout.shape[-1]))
+    return product(a, b)
+
+
+@register
+class Linear(Op):
+    """y = x @ weight + bias with weight (K, N), or, with `transposed`, weight (N, K)."""
+
+    inputs = ("x", "weight", "bias")
+    saves = ("x?weight", "weight?x")
+    quick = True
+    dense = ("bias",)
+
+    @staticmethod
+    def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:
+        return (linear_spec("linear", x, weight, bias, transposed),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> None:
+        y2 = _rows(y)  # (rows, N)
+        np.matmul(_rows(x), weight.T if transposed else weight, out=y2)
+        if bias is not None:
+            y2 += bias
+
+    @staticmethod
+    def host(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> bool:
+        who = config.matmul
+        return who != "vendor" and kernels.linear(y, x, weight, bias, transposed, who == "own")
+
+    @staticmethod
+    def host_bf16(y: Array, x: Array, weight: Array, bias: Array | None, *, transposed: bool) -> bool:
+        return config.matmul != "vendor" and kernels.linear_bf16(y, x, weight, bias, transposed)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, weight: View, bias: View | None, *, transposed: bool) -> None:
+        if x.ndim == 1:
+            x = x.read_through(x.layout.unsqueeze(0))  # (1, K)
+        multiply(launch, y, x, weight, bias, tb=transposed)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool) -> Grads:
+        return linear_gradients(grads[0], saved.x, saved.weight, needs, transposed)
+
+
+def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed: bool) -> Spec:
+    """The result of an affine map; an error if the operands do not fit."""
+    dtype = same_dtype(what, x, weight, bias)
+    if dtype.kind == "bool":
+        raise DTypeError(
+            f"{what}: the inputs are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
+        )
+    if len(weight.shape) != 2:
+        raise ShapeError(
+            f"{what}: weight has shape {weight.shape}", why="it is a matrix (in, out)", fix="pass two axes"
+        )
+    k, n = weight.shape[::-1] if transposed else weight.shape
+    if not x.shape or x.shape[-1] != k or (bias is not None and bias.shape != (n,)):
+        raise ShapeError(
+            f"{what}: x {x.shape}, weight {weight.shape}{' (transposed)' if transposed else ''} and bias "
+            f"{None if bias is None else bias.shape} do not fit",
+            why=f"the last axis of x must have size {k}, and the bias the shape ({n},)",
+            fix="check the sizes of the layer; weight is (in, out), or (out, in) with transposed=True",
+        )
+    return Spec((*x.shape[:-1], n), dtype)
+
+
+def linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, needs: Needs, transposed: bool) -> Grads:
+    """The gradients of an affine map that are needed; `needs` is in the order of x, weight and bias."""
+    needs_bias = len(needs) > 2 and needs[2]
+    operands = x if needs[1] else None, weight if needs[0] else None  # what nobody needs is not computed
+    return apply_all(LinearBackward, grad, *operands, transposed=transposed, needs_bias=needs_bias)
+
+
+def _rows(a: Array) -> Array:
+    """(..., C) as (rows, C); a view unless the leading axes do not merge."""
+    return reshaped(a, -1, a.shape[-1]) if a.size else a.reshape(int(np.prod(a.shape[:-1])), a.shape[-1])
+
+
+def _row_view(launch: Launch, v: View) -> View:
+    """(..., C) as (rows, C); a dense copy if the leading axes do not merge."""
+    shape = (prod(v.shape[:-1]), v.shape[-1])
+    found = v.layout.reshape(shape)
+    if found is None:
+        v = launch.dense(v)
+        found = contiguous(shape)
+    return v.read_through(found)
+
+
+@register
+class LinearBackward(Op):
+    """dx = grad @ weight.T, dweight = x.T @ grad, dbias = the sum of grad over rows; with `transposed`, those
+    of weight.T. What has no operand is not computed.
+    """
+
+    inputs = ("grad", "x", "weight")
+    outputs = ("dx", "dweight", "dbias")
+    visible = 3
+    saves = ("grad", "x", "weight")
+    quick = True
+
+    @staticmethod
+    def infer(
+        grad: Spec, x: Spec | None, weight: Spec | None, *, transposed: bool, needs_bias: bool
+    ) -> Specs:
+        n, dtype = grad.shape[-1], grad.dtype
+        dx = dweight = None
+        if weight is not None:
+            dx = Spec((*grad.shape[:-1], weight.shape[1 if transposed else 0]), dtype)
+        if x is not None:
+            dweight = Spec((n, x.shape[-1]) if transposed else (x.shape[-1], n), dtype)
+        return dx, dweight, Spec((n,), dtype) if needs_bias else None
+
+    @staticmethod
+    def cpu(
+        dx: Array | None,
+        dweight: Array | None,
+        dbias: Array | None,
+        grad: Array,
+        x: Array | None,
+        weight: Array | None,
+        *,
+        transposed: bool,
+        needs_bias: bool,
+    ) -> None:
+        g = _rows(grad)  # (rows, N)
+        if dx is not None and weight is not None:
+            np.matmul(g, weight if transposed else weight.T, out=_rows(dx))
+        if dweight is not None and x is not None:
+            np.matmul(g.T, _rows(x), out=dweight) if transposed else np.matmul(_rows(x).T, g, out=dweight)
+        if dbias is not None:
+            column_sum(g, out=dbias)
+
+    @staticmethod
+    def host(*arrays: Array | None, transposed: bool, needs_bias: bool) -> bool:
+        who = config.matmul
+        return who != "vendor" and kernels.linear_backward(*arrays, transposed, who == "own")
+
+    @staticmethod
+    def host_bf16(*arrays: Array | None, transposed: bool, needs_bias: bool) -> bool:
+        return config.matmul != "vendor" and kernels.linear_backward_bf16(*arrays, transposed)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dx: View | None,
+        dweight: View | None,
+        dbias: View | None,
+        grad: View,
+        x: View | None,
+        weight: View | None,
+        *,
+        transposed: bool,
+        needs_bias: bool,
+    ) -> None:
+        g = _row_view(launch, grad)  # (rows, N)
+        if dx is not None and weight is not None:
+            multiply(launch, dx, g, weight, tb=not transposed)
+        if dweight is not None and x is not None:
+            x = _row_view(launch, x)  # (rows, K)
+            multiply(launch, dweight, *((g, x) if transposed else (x, g)), ta=True)
+        if dbias is not None:
+            sum_columns(launch, dbias, g)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool) -> Grads:
+        """The gradients of dx = grad @ weight.T, dweight = x.T @ grad and dbias, by the ops of which these
+        are made.
+        """
+        ins = (saved.grad, saved.x, saved.weight)
+        return partial_vjp(_linear_backward, ins, grads, needs, transposed=transposed, needs_bias=needs_bias)
+
+
+def _linear_backward(
+    grad: Tensor, x: Tensor | None, weight: Tensor | None, *, transposed: bool, needs_bias: bool
+) -> tuple[Tensor | None, ...]:
+    """LinearBackward in ordinary ops, for its own gradient."""
+    n = grad.layout.shape[-1]
+    g = reshape(grad, (grad.layout.size // n if n else 0, n))
+    dx = dweight = None
+    if weight is not None:
+        k = weight.layout.shape[1 if transposed else 0]
+        dx = reshape(product(g, weight, False, not transposed), (*grad.layout.shape[:-1], k))
+    if x is not None:
+        x2 = reshape(x, (g.layout.shape[0], x.layout.shape[-1]))
+        dweight = product(g, x2, True) if transposed else product(x2, g, True)
+    return dx, dweight, sum(g, 0) if needs_bias else None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed: bool = False) -> Tensor:
+    """Affine map of the last axis, in one node: x @ weight + bias.
+
+    Args:
+        x: shape (..., K).
+        weight: shape (K, N); or (N, K) with transposed=True, as a tied output head has it.
+        bias: shape (N,), or None.
+        transposed: read weight as its transpose, without a copy.
+
+    Returns:
+        shape (..., N), dtype of x.
+
+    Raises:
+        ShapeError: the sizes do not fit.
+        DTypeError: the dtypes differ.
+
+    Memory: keeps x if the weight needs a gradient, and the weight if x does.
+    Differs from: torch.nn.functional.linear, whose weight is always (N, K).
+
+    Example:
+        >>> tt.linear(tt.ones(1, 2), tt.eye(2), tt.tensor([1.0, 2.0])).tolist()
+        [[2.0, 3.0]]
+    """
+    return apply(Linear, x, weight, bias, transposed=transposed)
+
+
+def outer(a: Tensor, b: Tensor) -> Tensor:
+    """Outer product of two vectors: a[i] * b[j].
+
+    Args:
+        a: shape (M,).
+        b: shape (N,).
+
+    Returns:
+        shape (M, N), the promoted dtype.
+
+    Raises:
+        ShapeError: an operand is not a vector.
+
+    Accuracy: as `matmul`.
+
+    Example:
+        >>> tt.outer(tt.tensor([1.0, 2.0]), tt.tensor([3.0, 4.0])).tolist()
+        [[3.0, 4.0], [6.0, 8.0]]
+    """
+    a, b = numeric("outer", a, b)
+    if len(a.layout.shape) != 1 or len(b.layout.shape) != 1:
+        raise ShapeError(
+            f"outer: shapes {a.layout.shape} and {b.layout.shape}",
+            why="both operands must be vectors",
+            fix="flatten them with x.reshape(-1)",
+        )
+    return product(unsqueeze(a, 1), unsqueeze(b, 0))
+
+
+class MatmulMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    __matmul__ = matmul
+    __rmatmul__ = reflected(matmul)
+    matmul = matmul

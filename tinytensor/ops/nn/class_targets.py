@@ -1,0 +1,90 @@
+"""Class numbers as they are given to losses and embeddings: checked, and flat; on a device, of one dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dtypes import int64
+from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError
+from tinytensor.kernels.rows import reshaped
+from tinytensor.op import Spec
+from tinytensor.runtime.cpu.memory import Array
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_integers(what: str, name: str, indices: Spec) -> None:
+    """DTypeError unless the indices are integers."""
+    if indices.dtype.kind not in ("int", "uint"):
+        raise DTypeError(
+            f"{what}: {name} of shape {indices.shape} and dtype {indices.dtype}",
+            why=f"{name} holds whole numbers that name rows or classes",
+            fix=f"{name}.astype(tt.int64)",
+        )
+
+
+def check_reduction(what: str, reduction: str) -> None:
+    """ArgumentError for an unknown name."""
+    if reduction not in REDUCTIONS:
+        raise ArgumentError(
+            f"{what}: reduction is {reduction!r}",
+            why=f"it is one of {', '.join(map(repr, REDUCTIONS))}",
+            fix='leave it out for the mean, or pass reduction="none" for one loss per position',
+        )
+
+
+def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | None = None) -> Array:
+    """All indices, shape (N,), as intp; IndexRangeError where one is neither in 0 … size - 1 nor `ignore`."""
+    flat = reshaped(indices, -1)
+    if flat.dtype != np.intp:
+        _note_cast(flat, np.intp)
+        flat = flat.astype(np.intp)
+    if not flat.size or (np.minimum.reduce(flat) >= 0 and np.maximum.reduce(flat) < size):
+        return flat
+    wrong = (flat < 0) | (flat >= size)
+    if ignore is not None:
+        wrong &= flat != ignore
+    if not wrong.any():
+        return flat
+    at = np.unravel_index(int(wrong.argmax()), indices.shape)
+    position = f"[{', '.join([str(int(i)) for i in at])}]" if at else ""
+    raise _outside(int(indices[at]), what, name + position, name, size, ignore)
+
+
+def as_int64(indices: Array) -> Array:
+    """The indices as kernels of the host read them: int64, in C order."""
+    if indices.dtype != np.int64:
+        _note_cast(indices, np.int64)
+    elif not indices.flags.c_contiguous:
+        copies.hidden_in(indices, "the kernel reads indices as one block")
+    return np.ascontiguousarray(indices, np.int64)
+
+
+def _note_cast(indices: Array, kind: type[np.signedinteger[Any]]) -> None:
+    if copies.listener is not None:
+        nbytes = indices.size * np.dtype(kind).itemsize
+        copies.note("", "dtype", nbytes, f"indices become {np.dtype(kind)}")
+
+
+def on_device(
+    launch: Launch, what: str, name: str, indices: View, size: int, ignore: int | None = None
+) -> tuple[View, bytes]:
+    """(the indices, dense and int64; `Bounds` of the kernel that looks at each)."""
+    bounds = launch.bounds(0, size, _outside, what, f"one of {name}", name, size, ignore)
+    return launch.dense(indices, int64), bounds
+
+
+def _outside(number: int, what: str, which: str, name: str, size: int, ignore: int | None) -> IndexRangeError:
+    """The error for a number that is neither in 0 … size - 1 nor `ignore`."""
+    ignored = "" if ignore is None else f", and {ignore} marks what is ignored"
+    return IndexRangeError(
+        f"{what}: {which} is {number}",
+        why=f"there are {size} rows or classes, numbered 0 to {size - 1}{ignored}",
+        fix=f"correct {name}, or make room for {number + 1}"
+        if number >= size
+        else f"correct {name}: negative numbers do not count from the end here",
+    )

@@ -1,0 +1,398 @@
+"""Cross-entropy of logits with class numbers: log-softmax, loss and gradient in two fused ops.
+
+No second array of the size of the logits is made in forward; backward writes over the logits where nobody
+else can see them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.launch import Launch, View, blocks_for, write
+from tinytensor.dispatch.transfer import constant
+from tinytensor.dtypes import accumulator, float64, int64
+from tinytensor.errors import ArgumentError, ShapeError
+from tinytensor.kernels.rows import as_rows, need_tensors, one_block, row_blocks, team
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import add, divide, maximum, multiply, subtract
+from tinytensor.ops.elementwise.comparison import equal, not_equal
+from tinytensor.ops.nn.class_targets import (
+    as_int64,
+    check_integers,
+    check_reduction,
+    flat_indices,
+    on_device,
+)
+from tinytensor.ops.nn.softmax import softmax
+from tinytensor.ops.reductions.reduction import sum
+from tinytensor.ops.reductions.summing import row_sum
+from tinytensor.ops.views.manipulation import cast, unsqueeze
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, scratch
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("cross_entropy", common=True)
+
+
+def _labels(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:
+    """(labels (N,), counted (N,) bool): class numbers with 0 where the position is ignored."""
+    labels = flat_indices("cross_entropy", "targets", targets, classes, ignore_index)
+    counted = labels != ignore_index
+    return np.where(counted, labels, 0), counted
+
+
+def _row_weights(counted: Array, reduction: str) -> Array:
+    """The factor of each row's loss in the result, float64: 0 where ignored, 1 / count for the mean."""
+    weights = counted.astype(np.float64)
+    if reduction == "mean":
+        weights /= max(int(np.count_nonzero(counted)), 1)
+    return weights
+
+
+@register
+class CrossEntropy(Op):
+    """Hidden, of each row: its maximum, and the logarithm of the sum of exp(x - maximum). Both are kept, for
+    their sum, the logsumexp, has lost the digits of the small one where logits are large.
+    """
+
+    inputs = ("logits", "targets")
+    outputs = ("loss", "top", "log")
+    saves = ("logits", "targets", "top", "log")
+    dense = ("logits",)
+    contiguous = ("logits",)
+
+    @staticmethod
+    def infer(
+        logits: Spec, targets: Spec, *, ignore_index: int, label_smoothing: float, reduction: str
+    ) -> Specs:
+        floating("cross_entropy", logits)
+        check_integers("cross_entropy", "targets", targets)
+        if not logits.shape or logits.shape[:-1] != targets.shape or not logits.shape[-1]:
+            raise ShapeError(
+                f"cross_entropy: logits {logits.shape} and targets {targets.shape} do not fit",
+                why="logits are (..., V) with one number per class, targets (...) with one class each",
+                fix=f"give targets the shape {logits.shape[:-1]}",
+            )
+        shape = targets.shape if reduction == "none" else ()
+        rows = Spec(targets.shape, accumulator(logits.dtype))
+        return Spec(shape, logits.dtype), rows, rows
+
+    @staticmethod
+    def cpu(
+        loss: Array,
+        top: Array | None,
+        log: Array | None,
+        logits: Array,
+        targets: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        x = as_rows(logits)  # (N, V)
+        labels, counted = _labels(targets, x.shape[1], ignore_index)
+        rows = np.empty(len(x), x.dtype)
+        tops, logs = np.empty((2, len(x)), x.dtype)
+        for r in row_blocks(*x.shape):
+            v = x[r]
+            np.maximum.reduce(v, 1, out=tops[r])
+            below = np.subtract(v, tops[r, None], out=scratch("cross_entropy", v.shape, v.dtype))
+            at_label = below[np.arange(len(v)), labels[r]]
+            average = row_sum(below) / v.shape[1] if label_smoothing else 0.0
+            np.exp(below, out=below)
+            np.log(row_sum(below), out=logs[r])
+            rows[r] = logs[r] - at_label
+            if label_smoothing:
+                rows[r] *= 1.0 - label_smoothing
+                rows[r] += label_smoothing * (logs[r] - average)
+        if top is not None and log is not None:
+            top[...], log[...] = tops.reshape(top.shape), logs.reshape(log.shape)
+        rows[~counted] = 0
+        if reduction == "none":
+            loss[...] = rows.reshape(loss.shape)
+        else:
+            total64 = np.add.reduce(rows, dtype=np.float64)
+            loss[...] = total64 / np.count_nonzero(counted) if reduction == "mean" else total64
+
+    @staticmethod
+    def host(
+        loss: Array,
+        top: Array | None,
+        log: Array | None,
+        logits: Array,
+        targets: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> bool:
+        sums = reduction == "none", reduction == "mean"
+        labels = as_int64(targets)
+        return kernels.cross_entropy_forward(
+            loss, top, log, logits, labels, ignore_index, label_smoothing, *sums
+        )
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        loss: View,
+        top: View | None,
+        log: View | None,
+        logits: View,
+        targets: View,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        dtype, width, count = logits.dtype, logits.shape[-1], targets.size
+        labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
+        losses = launch.scratch(targets.shape, accumulator(dtype))
+        block = team(width, dtype)
+        args = (losses, top, log, logits, labels, count, width, ignore_index, label_smoothing, bounds)
+        launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+        if reduction == "none":
+            write(launch.runtime, loss, losses)
+        else:
+            total = (loss, losses, labels, count, ignore_index, reduction == "mean")
+            launch("cross_entropy_forward_reduce", dtype, grid=1, block=one_block(count), args=total)
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Grads:
+        params = {
+            "ignore_index": ignore_index,
+            "label_smoothing": label_smoothing,
+            "reduction": reduction,
+        }
+        return apply(
+            CrossEntropyBackward, grads[0], saved.logits, saved.targets, saved.top, saved.log, **params
+        ), None
+
+
+@register
+class CrossEntropyBackward(Op):
+    """dlogits = (softmax(logits) - smoothed one-hot of the target) * the row's weight * grad."""
+
+    inputs = ("grad", "logits", "targets", "top", "log")
+    outputs = ("dlogits",)
+    saves = ("grad", "logits", "targets")
+    dense = ("grad", "logits", "top", "log")
+    may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
+    contiguous = ("grad", "logits", "top", "log")
+
+    @staticmethod
+    def infer(
+        grad: Spec,
+        logits: Spec,
+        targets: Spec,
+        top: Spec,
+        log: Spec,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Specs:
+        return (logits,)
+
+    @staticmethod
+    def cpu(
+        dlogits: Array,
+        grad: Array,
+        logits: Array,
+        targets: Array,
+        top: Array,
+        log: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        x, d = as_rows(logits), as_rows(dlogits)
+        tops, logs = top.reshape(-1, 1), log.reshape(-1, 1)
+        labels, counted = _labels(targets, x.shape[1], ignore_index)
+        factors = (_row_weights(counted, reduction) * grad.reshape(-1)).astype(x.dtype)[:, None]
+        for r in row_blocks(*x.shape):
+            out = np.subtract(x[r], tops[r], out=d[r])
+            out -= logs[r]
+            np.exp(out, out=out)
+            if label_smoothing:
+                out -= label_smoothing / x.shape[1]
+            out[np.arange(len(out)), labels[r]] -= 1.0 - label_smoothing
+            out *= factors[r]
+        if not counted.all():
+            d[~counted] = 0  # also where the logits are inf or nan
+
+    @staticmethod
+    def host(
+        dlogits: Array,
+        grad: Array,
+        logits: Array,
+        targets: Array,
+        top: Array,
+        log: Array,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> bool:
+        sums = reduction == "none", reduction == "mean"
+        labels = as_int64(targets)
+        return kernels.cross_entropy_backward(
+            dlogits, grad, logits, labels, top, log, ignore_index, label_smoothing, *sums
+        )
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dlogits: View,
+        grad: View,
+        logits: View,
+        targets: View,
+        top: View,
+        log: View,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> None:
+        dtype, width, count = logits.dtype, logits.shape[-1], targets.size
+        labels, _ = on_device(launch, "cross_entropy", "targets", targets, width, ignore_index)
+        factor = launch.scratch((), float64) if reduction == "mean" else None
+        if factor is not None:
+            number = (factor, labels, count, ignore_index)
+            launch("cross_entropy_backward_factor", grid=1, block=one_block(count), args=number)
+        block, per_row = team(width, dtype), reduction == "none"
+        args = (
+            dlogits,
+            grad,
+            logits,
+            labels,
+            top,
+            log,
+            factor,
+            count,
+            width,
+            per_row,
+            ignore_index,
+            label_smoothing,
+        )
+        launch("cross_entropy_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Grads:
+        """The gradients of dlogits = (softmax(logits) - smoothed one-hot) * weight * grad, by the ops of
+        which it is made.
+        """
+        found = partial_vjp(
+            _cross_entropy_backward,
+            (saved.grad, saved.logits),
+            grads,
+            needs[:2],
+            targets=saved.targets,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+        )
+        return (*found, None, None, None)
+
+
+def _cross_entropy_backward(
+    grad: Tensor,
+    logits: Tensor,
+    *,
+    targets: Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+) -> tuple[Tensor]:
+    """CrossEntropyBackward in ordinary ops, for its own gradient."""
+    width, dtype = logits.layout.shape[-1], logits.storage.dtype
+    classes = constant(np.arange(width), int64, logits.storage.device)
+    hit = cast(equal(unsqueeze(cast(targets, int64), -1), classes), accumulator(dtype))  # (..., V)
+    target = cast(add(multiply(hit, 1.0 - label_smoothing), label_smoothing / width), dtype)
+    factor = cast(not_equal(targets, ignore_index), accumulator(dtype))  # (...)
+    if reduction == "mean":
+        factor = divide(factor, maximum(sum(factor), 1.0))
+    g = unsqueeze(grad, -1) if reduction == "none" else grad
+    return (multiply(subtract(softmax(logits), target), multiply(unsqueeze(cast(factor, dtype), -1), g)),)
+
+
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-probability of the target classes under softmax(logits).
+
+    loss = logsumexp(x) - (1 - s) * x[target] - s * mean(x), with s = label_smoothing, for each row x of
+    logits
+
+    Args:
+        logits: shape (..., V); floating. The classes are on the last axis.
+        targets: shape (...), any integer dtype; class numbers 0 to V - 1, or ignore_index.
+        ignore_index: positions with this target add nothing to loss and gradient.
+        label_smoothing: share of the target that is spread evenly over all classes, in [0, 1].
+        reduction: "mean" over the positions that are not ignored (nan if there are none), "sum", or "none".
+
+    Returns:
+        shape (), or (...) with reduction="none"; dtype of logits.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        DTypeError: logits are not floating, or targets not integers.
+        IndexRangeError: a target is no class number; on a GPU at the next read-back, and its loss is nan.
+        ArgumentError: an unknown reduction, or label_smoothing outside [0, 1].
+
+    Memory: keeps the logits and two numbers per row; forward makes no second array of their size, and
+        backward writes over them if the caller holds them no longer.
+    Accuracy: the maximum of a row is taken off first, so large logits lose nothing. 16-bit floats are
+        computed in float32; the mean is summed in float64.
+    Differs from: torch.nn.functional.cross_entropy, where the classes are on axis 1.
+    Source: label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
+
+    Example:
+        >>> tt.cross_entropy(tt.zeros(2, 4), tt.tensor([3, 0])).item()
+        1.386
+    """
+    need_tensors("cross_entropy", logits, targets)
+    check_reduction("cross_entropy", reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ArgumentError(
+            f"cross_entropy: label_smoothing is {label_smoothing}",
+            why="it is a share of the target",
+            fix="choose a number from 0 to 1, for example 0.1",
+        )
+    return apply(
+        CrossEntropy,
+        logits,
+        targets,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )

@@ -1,0 +1,147 @@
+"""Embedding: rows of a table by number, and the sum of gradients per row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dtypes import int64
+from tinytensor.errors import ShapeError
+from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.nn.class_targets import as_int64, check_integers, flat_indices, on_device
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("embedding", common=True)
+MOST_OWNED = 4096  # rows of the table that a block of the backward kernel sums up, see embedding.cu
+
+
+@register
+class Embedding(Op):
+    """Linear in the weight; EmbeddingBackward is its transpose."""
+
+    inputs = ("weight", "indices")
+    saves = ("indices",)
+    dense = ("weight",)
+    contiguous = ("weight",)
+    raw = True  # rows are moved: a table of 16-bit floats is not widened for a few of them
+
+    @staticmethod
+    def infer(weight: Spec, indices: Spec, *, rows: int) -> Specs:
+        floating("embedding", weight)
+        check_integers("embedding", "indices", indices)
+        if weight.ndim != 2:
+            raise ShapeError(
+                f"embedding: weight has shape {weight.shape}",
+                why="it is a table (V, C): one row of C numbers for each index",
+                fix="reshape it to two axes; the indices are the second argument",
+            )
+        return (Spec((*indices.shape, weight.shape[1]), weight.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, weight: Array, indices: Array, *, rows: int) -> None:
+        flat = flat_indices("embedding", "indices", indices, rows)
+        np.take(weight, flat, 0, out=y.reshape(len(flat), weight.shape[1]), mode="clip")
+
+    @staticmethod
+    def host(y: Array, weight: Array, indices: Array, *, rows: int) -> bool:
+        return kernels.embedding_forward(y, weight, as_int64(indices))
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, weight: View, indices: View, *, rows: int) -> None:
+        ids, bounds = on_device(launch, "embedding", "indices", indices, rows)
+        count, width = ids.size, weight.shape[1]
+        threads = 4
+        while threads < 32 and threads * 16 < width * weight.itemsize:
+            threads *= 2
+        block = (threads, 256 // threads)
+        args = (y, weight, ids, count, width, bounds)
+        bits = weight.as_bits().dtype
+        launch("embedding_forward", bits, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
+        return apply(EmbeddingBackward, grads[0], saved.indices, rows=rows), None
+
+
+@register
+class EmbeddingBackward(Op):
+    """dweight[r] = sum of grad over the positions with index r: sorted by index, added in their order."""
+
+    inputs = ("grad", "indices")
+    outputs = ("dweight",)
+    saves = ("indices",)
+    dense = ("grad",)
+    contiguous = ("grad",)
+
+    @staticmethod
+    def infer(grad: Spec, indices: Spec, *, rows: int) -> Specs:
+        return (Spec((rows, grad.shape[-1]), grad.dtype),)
+
+    @staticmethod
+    def cpu(dweight: Array, grad: Array, indices: Array, *, rows: int) -> None:
+        dweight[...] = 0
+        if not grad.size:
+            return
+        flat = reshaped(indices, -1).astype(np.intp, copy=False)
+        order = np.argsort(flat, kind="stable")
+        ordered = flat[order]
+        first = np.flatnonzero(np.diff(ordered, prepend=-1))  # where a run of equal indices begins
+        dweight[ordered[first]] = np.add.reduceat(as_rows(grad)[order], first, 0)
+
+    @staticmethod
+    def host(dweight: Array, grad: Array, indices: Array, *, rows: int) -> bool:
+        return kernels.embedding_backward(dweight, grad, as_int64(indices))
+
+    @staticmethod
+    def cuda(launch: Launch, dweight: View, grad: View, indices: View, *, rows: int) -> None:
+        width = dweight.shape[1]
+        if not dweight.size:
+            return
+        strips = blocks_for(width, 32 * (16 // grad.itemsize))  # of columns; each has 32 vectors
+        at_once = 4 * launch.runtime.multiprocessors  # blocks, each of which reads all indices
+        owned = min(blocks_for(rows, at_once), MOST_OWNED)
+        across = blocks_for(rows, owned)
+        grid = (across, max(1, min(strips, at_once // across)))
+        args = (dweight, grad, launch.dense(indices, int64), indices.size, rows, width, owned)
+        launch("embedding_backward", grad.dtype, grid=grid, block=(32, 8), args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, rows: int) -> Grads:
+        """dgrad[i] = row indices[i] of the gradient."""
+        return apply(Embedding, grads[0], saved.indices, rows=rows), None
+
+
+def embedding(weight: Tensor, indices: Tensor) -> Tensor:
+    """Rows of a table: y[..., :] = weight[indices[...], :].
+
+    Args:
+        weight: shape (V, C); floating.
+        indices: shape (...), any integer dtype; 0 to V - 1.
+
+    Returns:
+        shape (..., C), dtype of weight.
+
+    Raises:
+        ShapeError: weight has not two axes.
+        DTypeError: weight is not floating, or indices are not integers.
+        IndexRangeError: an index is outside 0 … V - 1; negative ones are, too. On a GPU at the next
+            read-back, and its row is nan.
+
+    Memory: keeps the indices. The gradient has the size of the whole table.
+    Accuracy: the gradients of one row are added in a fixed order: equal bits in each run.
+
+    Example:
+        >>> tt.embedding(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([1, 1, 0])).tolist()
+        [[3.0, 4.0], [3.0, 4.0], [1.0, 2.0]]
+    """
+    need_tensors("embedding", weight, indices)
+    return apply(Embedding, weight, indices, rows=weight.layout.shape[0] if weight.layout.shape else 0)

@@ -1,0 +1,303 @@
+"""Layer norm over the last axis, forward and backward fused."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, apply_all, floating, same_dtype
+from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dtypes import DType, accumulator
+from tinytensor.errors import ShapeError
+from tinytensor.kernels.rows import as_rows, held, need_tensors, row_blocks, team
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
+from tinytensor.ops.elementwise.power import pow
+from tinytensor.ops.reductions.reduction import mean, sum
+from tinytensor.ops.reductions.summing import RUN, column_sum, row_sum
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, scratch
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("layer_norm", common=True)
+
+
+def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
+    """ShapeError or DTypeError unless each vector fits the last axis of x."""
+    floating(what, x)
+    same_dtype(what, x, *vectors.values())
+    for name, vector in vectors.items():
+        if not x.shape or (vector is not None and vector.shape != x.shape[-1:]):
+            raise ShapeError(
+                f"{what}: x {x.shape} and {name} {None if vector is None else vector.shape} do not fit",
+                why=f"{name} holds one number for each position of the last axis of x",
+                fix=f"give {name} the shape {x.shape[-1:]}, or None" if x.shape else "give x an axis",
+            )
+
+
+def backward_plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, int, tuple[int, int]]:
+    """(vectors of a thread, grid, block) for a backward kernel of norm.cuh. A block adds up its columns over
+    many rows, so there are as many blocks as run at once: their registers allow a multiprocessor about 256
+    threads with all vectors, 384 with half of them.
+    """
+    threads, rows = team(width, dtype, at_most=256)
+    rows = min(rows, 4)
+    vectors, at_once = held(dtype) * dtype.itemsize // 16, 256
+    if 2 * width <= 32 * held(dtype):
+        vectors, at_once = vectors // 2, 384
+    blocks = launch.runtime.multiprocessors * (at_once // (threads * rows))
+    return vectors, min(blocks_for(count, rows), blocks), (threads, rows)
+
+
+@register
+class LayerNorm(Op):
+    """Hidden: mean and 1 / standard deviation of each row."""
+
+    inputs = ("x", "weight", "bias")
+    outputs = ("y", "mean", "rstd")
+    saves = ("x", "weight", "mean", "rstd")
+    dense = ("*",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float) -> Specs:
+        check_norm("layer_norm", x, weight=weight, bias=bias)
+        row = Spec(x.shape[:-1], accumulator(x.dtype))
+        return x, row, row
+
+    @staticmethod
+    def cpu(
+        y: Array,
+        mean: Array | None,
+        rstd: Array | None,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        *,
+        eps: float,
+    ) -> None:
+        x, y = as_rows(x), as_rows(y)
+        rows, width = x.shape
+        means = None if mean is None else mean.reshape(-1)
+        rstds = None if rstd is None else rstd.reshape(-1)
+        for r in row_blocks(rows, width):
+            out = y[r]
+            m = row_sum(x[r])
+            m /= width
+            np.subtract(x[r], m[:, None], out=out)  # centered
+            s = np.vecdot(out, out)
+            s /= width
+            s += eps
+            np.sqrt(s, out=s)
+            np.reciprocal(s, out=s)
+            out *= s[:, None]
+            if weight is not None:
+                out *= weight
+            if bias is not None:
+                out += bias
+            if means is not None and rstds is not None:
+                means[r], rstds[r] = m, s
+
+    @staticmethod
+    def host(
+        y: Array,
+        mean: Array | None,
+        rstd: Array | None,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        *,
+        eps: float,
+    ) -> bool:
+        return kernels.layer_norm_forward(y, mean, rstd, x, weight, bias, eps)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        mean: View | None,
+        rstd: View | None,
+        x: View,
+        weight: View | None,
+        bias: View | None,
+        *,
+        eps: float,
+    ) -> None:
+        if not y.size and mean is None:
+            return
+        width = x.shape[-1]
+        count, block = prod(x.shape[:-1]), team(width, x.dtype)
+        args = (y, mean, rstd, x, weight, bias, count, width, eps)
+        launch("layer_norm_forward", x.dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float) -> Grads:
+        x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
+        return apply_all(LayerNormBackward, grads[0], x, weight, mean, rstd, eps=eps, wanted=needs)
+
+
+@register
+class LayerNormBackward(Op):
+    """With h = (x - mean) * rstd and d = grad * weight, averages over a row:
+    dx = rstd * (d - average(d) - h * average(d * h)), dweight = sum(grad * h), dbias = sum(grad) over rows.
+    """
+
+    inputs = ("grad", "x", "weight", "mean", "rstd")
+    outputs = ("dx", "dweight", "dbias")
+    visible = 3
+    saves = ("grad", "x", "weight")
+    dense = ("*",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(
+        grad: Spec, x: Spec, weight: Spec | None, mean: Spec, rstd: Spec, *, eps: float, wanted: Needs
+    ) -> Specs:
+        vector = Spec(x.shape[-1:], x.dtype)
+        return x if wanted[0] else None, vector if wanted[1] else None, vector if wanted[2] else None
+
+    @staticmethod
+    def cpu(
+        dx: Array | None,
+        dweight: Array | None,
+        dbias: Array | None,
+        grad: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        rstd: Array,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> None:
+        g2, x2 = as_rows(grad), as_rows(x)
+        d2 = None if dx is None else as_rows(dx)
+        means, rstds = mean.reshape(-1), rstd.reshape(-1)
+        weights, biases = np.zeros((2, x2.shape[1]))  # in float64, since there may be many blocks
+        ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
+        for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
+            g, s = g2[r], rstds[r]  # (rows, C), (rows,)
+            c = np.subtract(x2[r], means[r, None], out=scratch("layer_norm.c", g.shape, g.dtype))
+            t = np.multiply(g, c, out=scratch("layer_norm.t", g.shape, g.dtype))
+            if dbias is not None:
+                biases += column_sum(g)
+            if dweight is not None:
+                weights += np.matmul(s, t)
+            if d2 is not None:  # products with the weight are the row sums of d and of d * c
+                slope = np.matmul(t, ones)
+                slope *= s * s / len(ones)
+                out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
+                c *= slope[:, None]
+                c += (np.matmul(g, ones) / len(ones))[:, None]
+                out = np.subtract(out, c, out=d2[r])
+                out *= s[:, None]
+        if dbias is not None:
+            dbias[...] = biases
+        if dweight is not None:
+            dweight[...] = weights
+
+    @staticmethod
+    def host(
+        dx: Array | None,
+        dweight: Array | None,
+        dbias: Array | None,
+        grad: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        rstd: Array,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> bool:
+        return kernels.layer_norm_backward(dx, dweight, dbias, grad, x, weight, mean, rstd)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dx: View | None,
+        dweight: View | None,
+        dbias: View | None,
+        grad: View,
+        x: View,
+        weight: View | None,
+        mean: View,
+        rstd: View,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> None:
+        count, width, dtype = mean.size, x.shape[-1], x.dtype
+        vectors, grid, block = backward_plan(launch, count, width, dtype)
+        shape, wide = (grid, width), accumulator(dtype)  # (blocks, C)
+        weight_sums = None if dweight is None else launch.scratch(shape, wide)
+        bias_sums = None if dbias is None else launch.scratch(shape, wide)
+        args = (dx, weight_sums, bias_sums, grad, x, weight, mean, rstd, count, width)
+        launch("layer_norm_backward", dtype, vectors, grid=grid, block=block, args=args)
+        columns = (blocks_for(width, 32), 2)
+        sums = (dweight, dbias, weight_sums, bias_sums, grid, width)
+        launch("layer_norm_backward_columns", dtype, grid=columns, block=(32, 16), args=sums)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
+        """The gradients of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias, by the ops
+        of which these are made.
+        """
+        inputs = (saved.grad, saved.x, saved.weight)
+        found = partial_vjp(_layer_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted)
+        return (*found, None, None)
+
+
+def _layer_norm_backward(
+    grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
+) -> tuple[Tensor | None, ...]:
+    """LayerNormBackward in ordinary ops, for its own gradient."""
+    leading = tuple(range(len(x.layout.shape) - 1))
+    centered = subtract(x, mean(x, -1, True))
+    rstd = pow(add(mean(multiply(centered, centered), -1, True), eps), -0.5)
+    h = multiply(centered, rstd)
+    d = grad if weight is None else multiply(grad, weight)
+    flat = subtract(d, mean(d, -1, True))
+    dx = multiply(subtract(flat, multiply(h, mean(multiply(d, h), -1, True))), rstd)
+    dweight = sum(multiply(grad, h), leading) if wanted[1] else None
+    return dx if wanted[0] else None, dweight, sum(grad, leading) if wanted[2] else None
+
+
+def layer_norm(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float = 1e-5
+) -> Tensor:
+    """Shift and scale each row to mean 0 and variance 1, then by learned weight and bias.
+
+    y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and (biased) variance over the last axis
+
+    Args:
+        x: shape (..., C); floating.
+        weight: shape (C,), or None for 1.
+        bias: shape (C,), or None for 0.
+        eps: added to the variance.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        ShapeError: x has no axis, or weight or bias is not of shape (C,).
+        DTypeError: x is not floating, or the dtypes differ.
+
+    Memory: keeps x, and two numbers per row.
+    Accuracy: the variance is the mean square of the centered row, so a large mean costs no digits; 16-bit
+        floats are computed in float32.
+    Differs from: torch.nn.functional.layer_norm, which takes several last axes; here reshape them into one.
+    Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450.
+
+    Example:
+        >>> tt.layer_norm(tt.tensor([1.0, 2.0, 3.0]), eps=0.0).tolist()
+        [-1.2247, 0.0, 1.2247]
+    """
+    need_tensors("layer_norm", x, weight, bias)
+    return apply(LayerNorm, x, weight, bias, eps=eps)

@@ -1,0 +1,262 @@
+"""Losses that need no fusing: nll, mean square, binary cross-entropy; cross_entropy has its own file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.launch import Launch, View, blocks_for, write
+from tinytensor.dtypes import accumulator, float64
+from tinytensor.errors import ShapeError
+from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
+from tinytensor.layout import Shape
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import multiply, subtract
+from tinytensor.ops.elementwise.exponential import softplus
+from tinytensor.ops.nn.class_targets import (
+    check_integers,
+    check_reduction,
+    flat_indices,
+    on_device,
+)
+from tinytensor.ops.reductions.reduction import mean, sum
+from tinytensor.precision import inputs_of
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+def _reduce(loss: Tensor, reduction: str) -> Tensor:
+    return mean(loss) if reduction == "mean" else sum(loss) if reduction == "sum" else loss
+
+
+def _pick(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array, Array]:
+    """(rows, labels) of the positions that count, and which those are, (N,) bool."""
+    labels = flat_indices("nll_loss", "targets", targets, classes, ignore_index)
+    counted = labels != ignore_index
+    return np.flatnonzero(counted), labels[counted], counted
+
+
+@register
+class NllLoss(Op):
+    """Linear in log_probs; NllLossBackward is its transpose."""
+
+    inputs = ("log_probs", "targets")
+    outputs = ("loss",)
+    saves = ("targets",)
+    dense = ("log_probs",)
+
+    @staticmethod
+    def infer(log_probs: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
+        floating("nll_loss", log_probs)
+        check_integers("nll_loss", "targets", targets)
+        if not shape or shape[:-1] != targets.shape:
+            raise ShapeError(
+                f"nll_loss: log_probs {shape} and targets {targets.shape} do not fit",
+                why="log_probs are (..., V) with one number per class, targets (...) with one class each",
+                fix=f"give targets the shape {shape[:-1]}",
+            )
+        return (Spec(targets.shape if reduction == "none" else (), log_probs.dtype),)
+
+    @staticmethod
+    def cpu(
+        loss: Array, log_probs: Array, targets: Array, *, ignore_index: int, reduction: str, shape: Shape
+    ) -> None:
+        rows, labels, counted = _pick(targets, shape[-1], ignore_index)
+        picked = as_rows(log_probs)[rows, labels]
+        if reduction == "none":
+            flat = np.zeros(counted.shape, loss.dtype)
+            flat[counted] = -picked
+            loss[...] = flat.reshape(loss.shape)
+        else:
+            total = -np.add.reduce(picked, dtype=np.float64)
+            loss[...] = total / np.float64(len(rows)) if reduction == "mean" else total
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        loss: View,
+        log_probs: View,
+        targets: View,
+        *,
+        ignore_index: int,
+        reduction: str,
+        shape: Shape,
+    ) -> None:
+        dtype, count = log_probs.dtype, targets.size
+        labels, bounds = on_device(launch, "nll_loss", "targets", targets, shape[-1], ignore_index)
+        losses = launch.scratch(targets.shape, accumulator(dtype))
+        args = (losses, log_probs, labels, count, shape[-1], ignore_index, bounds)
+        launch("nll_loss_forward", dtype, grid=blocks_for(count, 256), args=args)
+        if reduction == "none":
+            write(launch.runtime, loss, losses)
+        else:
+            total = (loss, losses, labels, count, ignore_index, reduction == "mean")
+            launch("nll_loss_forward_reduce", dtype, grid=1, block=one_block(count), args=total)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, ignore_index: int, reduction: str, shape: Shape
+    ) -> Grads:
+        """dlog_probs = -grad * the row's weight at the target of each row, 0 elsewhere."""
+        params = {"ignore_index": ignore_index, "reduction": reduction, "shape": shape}
+        return apply(NllLossBackward, grads[0], saved.targets, **params), None
+
+
+@register
+class NllLossBackward(Op):
+    inputs = ("grad", "targets")
+    outputs = ("dlog_probs",)
+    saves = ("targets",)
+    dense = ("grad",)
+
+    @staticmethod
+    def infer(grad: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
+        return (Spec(shape, grad.dtype),)
+
+    @staticmethod
+    def cpu(
+        dlog_probs: Array, grad: Array, targets: Array, *, ignore_index: int, reduction: str, shape: Shape
+    ) -> None:
+        rows, labels, counted = _pick(targets, shape[-1], ignore_index)
+        dlog_probs[...] = 0
+        g = -grad.reshape(-1)
+        value = g[counted] if reduction == "none" else g / len(rows) if reduction == "mean" else g
+        as_rows(dlog_probs)[rows, labels] = value
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dlog_probs: View,
+        grad: View,
+        targets: View,
+        *,
+        ignore_index: int,
+        reduction: str,
+        shape: Shape,
+    ) -> None:
+        count, width, dtype = targets.size, shape[-1], grad.dtype
+        labels, _ = on_device(launch, "nll_loss", "targets", targets, width, ignore_index)
+        factor = launch.scratch((), float64) if reduction == "mean" else None
+        if factor is not None:
+            launch(
+                "nll_loss_backward_factor",
+                grid=1,
+                block=one_block(count),
+                args=(factor, labels, count, ignore_index),
+            )
+        block = team(width, dtype)
+        args = (dlog_probs, grad, labels, factor, count, width, reduction == "none", ignore_index)
+        launch("nll_loss_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, ignore_index: int, reduction: str, shape: Shape
+    ) -> Grads:
+        """dgrad = -the row's weight * the gradient at the target, of each row."""
+        params = {"ignore_index": ignore_index, "reduction": reduction, "shape": shape}
+        return apply(NllLoss, grads[0], saved.targets, **params), None
+
+
+def nll_loss(
+    log_probs: Tensor, targets: Tensor, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """Negative log-likelihood: minus the log-probability of each target class.
+
+    Args:
+        log_probs: shape (..., V), for example from log_softmax; floating.
+        targets: shape (...), any integer dtype; class numbers 0 to V - 1, or ignore_index.
+        ignore_index: positions with this target add nothing.
+        reduction: "mean" over the positions that are not ignored (nan if there are none), "sum", or "none".
+
+    Returns:
+        shape (), or (...) with reduction="none"; dtype of log_probs.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        DTypeError: log_probs are not floating, or targets not integers.
+        IndexRangeError: a target is no class number; on a GPU at the next read-back, and its loss is nan.
+        ArgumentError: an unknown reduction.
+
+    Differs from: torch.nn.functional.nll_loss, where the classes are on axis 1.
+
+    Example:
+        >>> tt.nll_loss(tt.tensor([[-1.0, -2.0], [-3.0, -4.0]]), tt.tensor([0, 1])).item()
+        2.5
+    """
+    need_tensors("nll_loss", log_probs, targets)
+    check_reduction("nll_loss", reduction)
+    shape = log_probs.layout.shape
+    return apply(NllLoss, log_probs, targets, ignore_index=ignore_index, reduction=reduction, shape=shape)
+
+
+def _same_shape(what: str, x: Tensor, targets: Tensor) -> None:
+    need_tensors(what, x, targets)
+    floating(what, Spec(x.layout.shape, x.storage.dtype))
+    if x.layout.shape != targets.layout.shape:
+        raise ShapeError(
+            f"{what}: shapes {x.layout.shape} and {targets.layout.shape} differ",
+            why="each prediction has one target; broadcasting here is nearly always a mistake",
+            fix="reshape or expand one of them to the shape of the other",
+        )
+
+
+def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean square error: (x - targets)**2.
+
+    Args:
+        x: predictions, any shape; floating.
+        targets: the same shape; may require a gradient, too.
+        reduction: "mean" over all elements, "sum", or "none".
+
+    Returns:
+        shape (), or the shape of x with reduction="none"; the promoted dtype.
+
+    Raises:
+        ShapeError: the shapes differ.
+        DTypeError: x is not floating.
+        ArgumentError: an unknown reduction.
+
+    Example:
+        >>> tt.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
+        2.0
+    """
+    check_reduction("mse_loss", reduction)
+    x, targets = inputs_of("mse_loss", x, targets)
+    _same_shape("mse_loss", x, targets)
+    d = subtract(x, targets)
+    return _reduce(multiply(d, d), reduction)
+
+
+def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Binary cross-entropy of logits with probabilities, without forming the sigmoid.
+
+    loss = softplus(x) - x * target = -target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x))
+
+    Args:
+        logits: shape (...), any; floating.
+        targets: the same shape; numbers in [0, 1].
+        reduction: "mean" over all elements, "sum", or "none".
+
+    Returns:
+        shape (), or (...) with reduction="none"; the promoted dtype.
+
+    Raises:
+        ShapeError: the shapes differ.
+        DTypeError: logits are not floating.
+        ArgumentError: an unknown reduction.
+
+    Accuracy: softplus neither overflows nor vanishes, so logits of any size are fine.
+
+    Example:
+        >>> tt.bce_with_logits(tt.tensor([0.0, 1000.0]), tt.tensor([1.0, 1.0])).item()
+        0.3466
+    """
+    check_reduction("bce_with_logits", reduction)
+    _same_shape("bce_with_logits", logits, targets)
+    logits, targets = inputs_of("bce_with_logits", logits, targets)
+    return _reduce(subtract(softplus(logits), multiply(logits, targets)), reduction)

@@ -1,0 +1,216 @@
+"""RMS norm over the last axis, forward and backward fused."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dtypes import accumulator
+from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
+from tinytensor.ops.elementwise.power import pow
+from tinytensor.ops.nn.layer_norm import backward_plan, check_norm
+from tinytensor.ops.reductions.reduction import mean, sum
+from tinytensor.ops.reductions.summing import RUN
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, scratch
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("rms_norm")
+
+
+@register
+class RmsNorm(Op):
+    """Hidden: 1 / root mean square of each row."""
+
+    inputs = ("x", "weight")
+    outputs = ("y", "rrms")
+    saves = ("x", "weight", "rrms")
+    dense = ("*",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(x: Spec, weight: Spec | None, *, eps: float) -> Specs:
+        check_norm("rms_norm", x, weight=weight)
+        return x, Spec(x.shape[:-1], accumulator(x.dtype))
+
+    @staticmethod
+    def cpu(y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float) -> None:
+        x, y = as_rows(x), as_rows(y)
+        kept = None if rrms is None else rrms.reshape(-1)
+        for r in row_blocks(*x.shape):
+            s = np.vecdot(x[r], x[r])
+            s /= x.shape[1]
+            s += eps
+            np.sqrt(s, out=s)
+            np.reciprocal(s, out=s)
+            np.multiply(x[r], s[:, None], out=y[r])
+            if weight is not None:
+                y[r] *= weight
+            if kept is not None:
+                kept[r] = s
+
+    @staticmethod
+    def host(y: Array, rrms: Array | None, x: Array, weight: Array | None, *, eps: float) -> bool:
+        return kernels.rms_norm_forward(y, rrms, x, weight, eps)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, rrms: View | None, x: View, weight: View | None, *, eps: float) -> None:
+        if not y.size and rrms is None:
+            return
+        width = x.shape[-1]
+        count, block = prod(x.shape[:-1]), team(width, x.dtype)
+        args = (y, rrms, x, weight, count, width, eps)
+        launch("rms_norm_forward", x.dtype, grid=blocks_for(count, block[1]), block=block, args=args)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float) -> Grads:
+        return apply_all(RmsNormBackward, grads[0], saved.x, saved.weight, saved.rrms, eps=eps, wanted=needs)
+
+
+@register
+class RmsNormBackward(Op):
+    """With h = x * rrms and d = grad * weight:
+    dx = rrms * (d - h * average(d * h)), dweight = sum(grad * h) over rows.
+    """
+
+    inputs = ("grad", "x", "weight", "rrms")
+    outputs = ("dx", "dweight")
+    visible = 2
+    saves = ("grad", "x", "weight")
+    dense = ("*",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(grad: Spec, x: Spec, weight: Spec | None, rrms: Spec, *, eps: float, wanted: Needs) -> Specs:
+        return x if wanted[0] else None, Spec(x.shape[-1:], x.dtype) if wanted[1] else None
+
+    @staticmethod
+    def cpu(
+        dx: Array | None,
+        dweight: Array | None,
+        grad: Array,
+        x: Array,
+        weight: Array | None,
+        rrms: Array,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> None:
+        g2, x2, kept = as_rows(grad), as_rows(x), rrms.reshape(-1)
+        d2 = None if dx is None else as_rows(dx)
+        weights = np.zeros(x2.shape[1])  # in float64, since there may be many blocks
+        ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
+        for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
+            g, s = g2[r], kept[r]  # (rows, C), (rows,)
+            t = np.multiply(g, x2[r], out=scratch("rms_norm.t", g.shape, g.dtype))
+            if dweight is not None:
+                weights += np.matmul(s, t)
+            if d2 is not None:  # the product with the weight is the row sum of d * x
+                slope = np.matmul(t, ones)
+                slope *= s * s / len(ones)
+                np.multiply(x2[r], slope[:, None], out=t)
+                out = np.multiply(g, ones, out=d2[r]) if weight is not None else g
+                out = np.subtract(out, t, out=d2[r])
+                out *= s[:, None]
+        if dweight is not None:
+            dweight[...] = weights
+
+    @staticmethod
+    def host(
+        dx: Array | None,
+        dweight: Array | None,
+        grad: Array,
+        x: Array,
+        weight: Array | None,
+        rrms: Array,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> bool:
+        return kernels.rms_norm_backward(dx, dweight, grad, x, weight, rrms)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        dx: View | None,
+        dweight: View | None,
+        grad: View,
+        x: View,
+        weight: View | None,
+        rrms: View,
+        *,
+        eps: float,
+        wanted: Needs,
+    ) -> None:
+        count, width, dtype = rrms.size, x.shape[-1], x.dtype
+        vectors, grid, block = backward_plan(launch, count, width, dtype)
+        sums = None if dweight is None else launch.scratch((grid, width), accumulator(dtype))  # (blocks, C)
+        args = (dx, sums, grad, x, weight, rrms, count, width)
+        launch("rms_norm_backward", dtype, vectors, grid=grid, block=block, args=args)
+        if dweight is not None:
+            columns = blocks_for(width, 32)
+            totals = (dweight, sums, grid, width)
+            launch("rms_norm_backward_columns", dtype, grid=columns, block=(32, 16), args=totals)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
+        """The gradients of dx = rrms * (d - h * average(d * h)) and dweight, by the ops of which these are
+        made.
+        """
+        inputs = (saved.grad, saved.x, saved.weight)
+        return (
+            *partial_vjp(_rms_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted),
+            None,
+        )
+
+
+def _rms_norm_backward(
+    grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
+) -> tuple[Tensor | None, ...]:
+    """RmsNormBackward in ordinary ops, for its own gradient."""
+    rrms = pow(add(mean(multiply(x, x), -1, True), eps), -0.5)
+    h = multiply(x, rrms)
+    d = grad if weight is None else multiply(grad, weight)
+    dx = multiply(subtract(d, multiply(h, mean(multiply(d, h), -1, True))), rrms)
+    leading = tuple(range(len(x.layout.shape) - 1))
+    return dx if wanted[0] else None, sum(multiply(grad, h), leading) if wanted[1] else None
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6) -> Tensor:
+    """Scale each row to root mean square 1, then by a learned weight.
+
+    y = x / sqrt(mean of x * x over the last axis + eps) * weight
+
+    Args:
+        x: shape (..., C); floating.
+        weight: shape (C,), or None for 1.
+        eps: added to the mean square.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        ShapeError: x has no axis, or weight is not of shape (C,).
+        DTypeError: x is not floating, or the dtypes differ.
+
+    Memory: keeps x, and one number per row.
+    Accuracy: 16-bit floats are computed in float32.
+    Differs from: torch.nn.functional.rms_norm, whose default eps is that of the dtype.
+    Source: Zhang, Sennrich 2019, arXiv:1910.07467.
+
+    Example:
+        >>> tt.rms_norm(tt.tensor([3.0, 4.0])).tolist()
+        [0.8485, 1.1314]
+    """
+    need_tensors("rms_norm", x, weight)
+    return apply(RmsNorm, x, weight, eps=eps)

@@ -1,0 +1,289 @@
+"""softmax and log_softmax over one axis, each with a fused backward."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
+from tinytensor.layout import normalize_axis
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import multiply, subtract
+from tinytensor.ops.elementwise.exponential import exp
+from tinytensor.ops.reductions.reduction import sum
+from tinytensor.ops.reductions.summing import kept_sum, row_sum
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, scratch
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("softmax")
+
+
+def _is_rows(axis: int, *arrays: Array) -> bool:
+    """Whether the axis is the last one of arrays in C order that are worth walking over in blocks."""
+    first = arrays[0]
+    return first.size > 2048 and axis == first.ndim - 1 and all([a.flags.c_contiguous for a in arrays])
+
+
+def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, axis: int) -> None:
+    """The kernel for rows where the axis is the last one (of more than one number), else that for lines."""
+    if not y.size:
+        return
+    width, inner = y.shape[axis], prod(y.shape[axis + 1 :])
+    args = [y, *inputs, y.size // width, width]
+    if inner == 1:
+        block = team(width, y.dtype, at_most=512 if part == "forward" else 256)
+        grid = blocks_for(y.size // width, block[1])
+        launch(f"softmax_{part}", y.dtype, logarithm, grid=grid, block=block, args=args)
+    else:
+        block = 32, 1 << min(max(width - 1, 1).bit_length(), 4)
+        grid = blocks_for(y.size // width, 32)
+        launch(f"softmax_{part}_lines", y.dtype, logarithm, grid=grid, block=block, args=[*args, inner])
+
+
+@register
+class Softmax(Op):
+    inputs = ("x",)
+    saves = ("y",)
+    quick = True
+    dense = ("x",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int) -> Specs:
+        floating("softmax", x)
+        return (x,)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axis: int) -> None:
+        if not x.size:
+            return
+        if _is_rows(axis, x, y):
+            x, y = as_rows(x), as_rows(y)
+            for r in row_blocks(*x.shape):
+                out = y[r]
+                np.subtract(x[r], np.maximum.reduce(x[r], 1, keepdims=True), out=out)
+                np.exp(out, out=out)
+                out /= row_sum(out)[:, None]
+        else:
+            np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
+            np.exp(y, out=y)
+            y /= kept_sum(y, axis)
+
+    @staticmethod
+    def host(y: Array, x: Array, *, axis: int) -> bool:
+        return axis == x.ndim - 1 and kernels.softmax_forward(y, x, False)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
+        _launch(launch, "forward", False, y, x, axis=axis)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        return (apply(SoftmaxBackward, grads[0], saved.y, axis=axis),)
+
+
+@register
+class SoftmaxBackward(Op):
+    """dx = y * (grad - sum(grad * y))."""
+
+    inputs = ("grad", "y")
+    outputs = ("dx",)
+    saves = ("grad", "y")
+    quick = True
+    dense = ("*",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
+        return (y,)
+
+    @staticmethod
+    def cpu(dx: Array, grad: Array, y: Array, *, axis: int) -> None:
+        if _is_rows(axis, grad, y, dx):
+            grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
+            for r in row_blocks(*y.shape):
+                np.subtract(grad[r], np.vecdot(grad[r], y[r])[:, None], out=dx[r])
+                dx[r] *= y[r]
+        else:
+            np.multiply(grad, y, out=dx)
+            np.subtract(grad, kept_sum(dx, axis), out=dx)
+            dx *= y
+
+    @staticmethod
+    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> bool:
+        return axis == y.ndim - 1 and kernels.softmax_backward(dx, grad, y, False)
+
+    @staticmethod
+    def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
+        _launch(launch, "backward", False, dx, grad, y, axis=axis)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """The gradients of dx = y * (grad - sum(grad * y)), by the ops of which it is made."""
+        return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
+
+
+def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
+    """SoftmaxBackward in ordinary ops, for its own gradient."""
+    return (multiply(y, subtract(grad, sum(multiply(grad, y), axis, True))),)
+
+
+@register
+class LogSoftmax(Op):
+    inputs = ("x",)
+    saves = ("y",)
+    quick = True
+    dense = ("x",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int) -> Specs:
+        floating("log_softmax", x)
+        return (x,)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axis: int) -> None:
+        if not x.size:
+            return
+        if _is_rows(axis, x, y):
+            x, y = as_rows(x), as_rows(y)
+            for r in row_blocks(*x.shape):
+                out = y[r]
+                np.subtract(x[r], np.maximum.reduce(x[r], 1, keepdims=True), out=out)
+                e = np.exp(out, out=scratch("log_softmax", out.shape, out.dtype))
+                out -= np.log(row_sum(e))[:, None]
+        else:
+            np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=y)
+            y -= np.log(kept_sum(np.exp(y), axis))
+
+    @staticmethod
+    def host(y: Array, x: Array, *, axis: int) -> bool:
+        return axis == x.ndim - 1 and kernels.softmax_forward(y, x, True)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
+        _launch(launch, "forward", True, y, x, axis=axis)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        return (apply(LogSoftmaxBackward, grads[0], saved.y, axis=axis),)
+
+
+@register
+class LogSoftmaxBackward(Op):
+    """dx = grad - exp(y) * sum(grad)."""
+
+    inputs = ("grad", "y")
+    outputs = ("dx",)
+    saves = ("grad", "y")
+    quick = True
+    dense = ("*",)
+    contiguous = ("*",)
+
+    @staticmethod
+    def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
+        return (y,)
+
+    @staticmethod
+    def cpu(dx: Array, grad: Array, y: Array, *, axis: int) -> None:
+        if _is_rows(axis, grad, y, dx):
+            grad, y, dx = as_rows(grad), as_rows(y), as_rows(dx)
+            for r in row_blocks(*y.shape):
+                np.exp(y[r], out=dx[r])
+                dx[r] *= row_sum(grad[r])[:, None]
+                np.subtract(grad[r], dx[r], out=dx[r])
+        else:
+            np.exp(y, out=dx)
+            dx *= kept_sum(grad, axis)
+            np.subtract(grad, dx, out=dx)
+
+    @staticmethod
+    def host(dx: Array, grad: Array, y: Array, *, axis: int) -> bool:
+        return axis == y.ndim - 1 and kernels.softmax_backward(dx, grad, y, True)
+
+    @staticmethod
+    def cuda(launch: Launch, dx: View, grad: View, y: View, *, axis: int) -> None:
+        _launch(launch, "backward", True, dx, grad, y, axis=axis)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """The gradients of dx = grad - exp(y) * sum(grad), by the ops of which it is made."""
+        return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
+
+
+def _log_softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
+    """LogSoftmaxBackward in ordinary ops, for its own gradient."""
+    return (subtract(grad, multiply(exp(y), sum(grad, axis, True))),)
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Turn numbers into positive weights that sum to 1 along an axis.
+
+    softmax(x)[i] = exp(x[i] - max(x)) / sum over j of exp(x[j] - max(x))
+
+    Args:
+        x: any shape with at least one axis; floating.
+        axis: the axis along which the weights sum to 1.
+
+    Returns:
+        shape and dtype of x. nan where a line of x is -inf throughout, or has +inf or nan.
+
+    Raises:
+        ShapeError: the axis is out of range.
+        DTypeError: x is not floating.
+
+    Memory: keeps the result, not x, for backward.
+    Accuracy: 16-bit floats are computed in float32. Large values do not overflow, since the maximum is taken
+        off.
+
+    Example:
+        >>> tt.softmax(tt.tensor([0.0, 0.0, -float("inf")])).tolist()
+        [0.5, 0.5, 0.0]
+    """
+    need_tensors("softmax", x)
+    return apply(Softmax, x, axis=normalize_axis(axis, len(x.layout.shape), "softmax"))
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Logarithm of softmax, without forming the softmax: exact also where that would round to 0.
+
+    log_softmax(x)[i] = x[i] - max(x) - log(sum over j of exp(x[j] - max(x)))
+
+    Args:
+        x: any shape with at least one axis; floating.
+        axis: the axis along which the weights sum to 1.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        ShapeError: the axis is out of range.
+        DTypeError: x is not floating.
+
+    Memory: keeps the result, not x, for backward.
+    Accuracy: 16-bit floats are computed in float32.
+
+    Example:
+        >>> tt.log_softmax(tt.tensor([0.0, -1000.0])).tolist()
+        [0.0, -1000.0]
+    """
+    need_tensors("log_softmax", x)
+    return apply(LogSoftmax, x, axis=normalize_axis(axis, len(x.layout.shape), "log_softmax"))
+
+
+class SoftmaxMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    softmax = softmax
+    log_softmax = log_softmax

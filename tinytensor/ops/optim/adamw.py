@@ -1,0 +1,485 @@
+"""The AdamW step: a writing op, without gradient; and the global norm of gradients.
+
+The numbers of a step travel in one small float32 tensor, `hyper`, which lives where the parameters do: so a
+scale that comes from the gradients' norm is never read back by the host, and a captured step reads what the
+host wrote there before each replay. On a device all parameters move in one launch for each dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.config import config
+from tinytensor.device import Device, as_device, cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply, apply_all, common_device, edge_of, floating
+from tinytensor.dispatch.launch import Launch, View, blocks_for, launch_for, view_of
+from tinytensor.dispatch.transfer import arr, constant, empty, from_array, is_tensor, wrap
+from tinytensor.dtypes import DType, accumulator, float32, float64
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
+from tinytensor.layout import Layout
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import add, multiply
+from tinytensor.ops.elementwise.power import sqrt
+from tinytensor.ops.inplace import store
+from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
+from tinytensor.ops.views.manipulation import cast, copied
+from tinytensor.runtime.cpu.graph import graphs, refuse
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.memory import Array, check_writeable, scratch, silent
+from tinytensor.runtime.cpu.numpy_threads import in_ranks
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+kernels = HostKernels("adamw", common=True)
+SMALL = 1 << 13  # elements of a parameter that moves together with others
+HYPER = 10  # numbers of a step, in the order that adamw_hyper documents
+
+
+@register
+class Adamw(Op):
+    """One parameter. m and v are the running means of the gradient and of its square. If `coupled`, weight
+    decay is a part of the gradient.
+    """
+
+    inputs = ("param", "grad", "m", "v", "hyper")
+    outputs = ()
+    visible = 0
+    writes = ("param", "m", "v")
+
+    @staticmethod
+    def infer(param: Spec, grad: Spec, m: Spec, v: Spec, hyper: Spec, *, coupled: bool) -> Specs:
+        floating("adamw_step", param)
+        if not param.shape == grad.shape == m.shape == v.shape or hyper.shape != (HYPER,):
+            raise ShapeError(
+                f"adamw_step: param {param.shape}, grad {grad.shape}, m {m.shape}, v {v.shape} and hyper "
+                f"{hyper.shape} do not fit",
+                why=f"each element has one of each, and hyper has {HYPER} numbers",
+                fix="make m and v with tt.zeros_like(param), and hyper with adamw_hyper(...)",
+            )
+        wide = accumulator(param.dtype)
+        if grad.dtype is not param.dtype or m.dtype is not wide or v.dtype is not wide:
+            raise DTypeError(
+                f"adamw_step: param {param.dtype}, grad {grad.dtype}, m {m.dtype}, v {v.dtype}",
+                why=f"the gradient has the dtype of the parameter, and the means are kept in {wide}",
+                fix=f"make m and v with tt.zeros_like(param, dtype=tt.{wide})",
+            )
+        return ()
+
+    @staticmethod
+    def cpu(param: Array, grad: Array, m: Array, v: Array, hyper: Array, *, coupled: bool) -> None:
+        lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, decay, scale = hyper.tolist()
+        root = correction2**0.5  # lr * m / c1 / (sqrt(v / c2) + eps) = rate * m / (sqrt(v) + eps * root)
+        rate, eps, shrink = lr * root / correction1, eps * root, 1.0 if coupled else 1.0 - lr * decay
+        flat = [param.reshape(-1), reshaped(grad, -1), m.reshape(-1), v.reshape(-1)]
+
+        def move(r: slice) -> None:
+            P, G, M, V = [a[r] for a in flat]
+            t = np.multiply(G, scale * rest1, out=scratch("adamw", P.shape, P.dtype))
+            if coupled and decay:
+                t += np.multiply(P, decay * rest1, out=scratch("adamw.decay", P.shape, P.dtype))
+            M *= beta1
+            M += t
+            t *= rest2**0.5 / rest1
+            t *= t
+            V *= beta2
+            V += t
+            np.sqrt(V, out=t)
+            t += eps
+            np.divide(M, t, out=t)
+            t *= rate
+            if shrink != 1.0:
+                P *= shrink
+            P -= t
+
+        in_ranks(move, flat_blocks(param.size), param.size)
+
+    @staticmethod
+    def many(
+        params: list[Array],
+        grads: list[Array],
+        ms: list[Array],
+        vs: list[Array],
+        hyper: Array,
+        rows: Array,
+        coupled: bool,
+    ) -> bool:
+        return kernels.adamw(params, grads, ms, vs, hyper, rows, coupled)
+
+    @staticmethod
+    def cuda(
+        launch: Launch, param: View, grad: View, m: View, v: View, hyper: View, *, coupled: bool
+    ) -> None:
+        grad = launch.dense(grad, operand="the gradient")
+        table = table_of(launch, (param.size,), [(x.ptr,) for x in (param, grad, m, v)])
+        args = (table.entries, table.chunks, hyper, coupled)
+        launch("adamw", param.dtype, grid=table.blocks, args=args)
+
+
+def adamw_hyper(
+    *,
+    lr: float,
+    step: int,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+    scale: float | Tensor = 1.0,
+    device: Device | str | None = None,
+) -> Tensor:
+    """The numbers of one AdamW step as a small tensor, for `adamw_step`.
+
+    Args:
+        lr: learning rate.
+        step: number of this step; the first is 1.
+        betas: how much of the running means of gradient and squared gradient is kept, each in [0, 1).
+        eps: added to the root of the second mean.
+        weight_decay: share of the parameter that is taken off, times lr.
+        scale: factor of all gradients, for example from clipping; a number or a 0-d tensor.
+        device: where the parameters are; default that of scale, else the CPU.
+
+    Returns:
+        shape (10,), float32: lr, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**step, 1 - beta2**step, eps,
+        weight_decay, scale.
+
+    Raises:
+        ArgumentError: step is below 1, or a beta outside [0, 1).
+        ShapeError: scale has axes.
+
+    Example:
+        >>> tt.adamw_hyper(lr=0.1, step=1, betas=(0.5, 0.5), weight_decay=0.0).tolist()
+        [0.1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 1.0]
+    """
+    beta1, beta2 = betas
+    if step < 1 or not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):
+        raise ArgumentError(
+            f"adamw_hyper: step is {step}, betas are {betas}",
+            why="steps count from 1, and a beta of 1 would never take in a gradient",
+            fix="for example adamw_hyper(lr=3e-4, step=1, betas=(0.9, 0.95))",
+        )
+    if is_tensor(scale) and scale.layout.shape:
+        raise ShapeError(
+            f"adamw_hyper: scale has shape {scale.layout.shape}",
+            why="all gradients are multiplied by one number",
+            fix="pass a number or a 0-d tensor, for example scale.sum()",
+        )
+    number = 1.0 if is_tensor(scale) else scale
+    place = as_device(device) if device is not None else scale.storage.device if is_tensor(scale) else cpu
+    corrections = (1.0 - beta1**step, 1.0 - beta2**step)
+    row = [lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2, *corrections, eps, weight_decay, number]
+    hyper = constant(np.array(list(map(float, row)), np.float32), float32, place)
+    if is_tensor(scale):
+        store(
+            wrap(None, Layout((), (), HYPER - 1), hyper.storage), scale
+        )  # on a device no number is read back
+    return hyper
+
+
+def adamw_step(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    ms: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    hyper: Tensor,
+    *,
+    rows: Sequence[int] | None = None,
+    coupled: bool = False,
+) -> None:
+    """Move many parameters by one step of AdamW, in their memory.
+
+    m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g, with g = scale * gradient
+    p = p - lr * weight_decay * p - lr * (m / (1 - beta1**step)) / (sqrt(v / (1 - beta2**step)) + eps)
+
+    Args:
+        params: contiguous floating tensors of any shapes, all on one device; written to.
+        grads: one per parameter, of its shape and dtype.
+        ms, vs: running means of gradient and squared gradient, of the parameters' shapes, at least float32;
+            written to. Zeros before the first step.
+        hyper: shape (10,), float32, from adamw_hyper; or (R, 10), several of those.
+        rows: which row of hyper is that of each parameter, if there are several.
+        coupled: weight decay is part of the gradient, as in Adam: g = scale * gradient + weight_decay * p.
+
+    Returns:
+        None; params, ms and vs hold the new values, and their versions moved on.
+
+    Raises:
+        ShapeError: the lists differ in length, shapes do not fit, or a tensor to be written to is not
+            contiguous.
+        DTypeError: a dtype does not fit.
+        DeviceError: the tensors are on different devices.
+
+    Memory: nothing but a block of scratch; parameters need no float32 copy. On a device a table of addresses,
+        which is copied there when one of them has changed.
+    Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
+    Source: Loshchilov, Hutter 2019, arXiv:1711.05101; Kingma, Ba 2015, arXiv:1412.6980.
+
+    Example:
+        >>> p, g = tt.ones(2), tt.tensor([1.0, -1.0])
+        >>> m, v = tt.zeros(2), tt.zeros(2)
+        >>> tt.adamw_step([p], [g], [m], [v], tt.adamw_hyper(lr=0.1, step=1, weight_decay=0.0))
+        >>> p.tolist()
+        [0.9, 1.1]
+    """
+    if not len(params) == len(grads) == len(ms) == len(vs):
+        raise ShapeError(
+            f"adamw_step: {len(params)} params, {len(grads)} grads, {len(ms)} ms and {len(vs)} vs",
+            why="each parameter has one of each",
+            fix="leave out parameters without a gradient, with their m and v",
+        )
+    need_tensors("adamw_step", *params, *grads, *ms, *vs, hyper)
+    which = _checked_rows(hyper, len(params)) if rows is None else _checked_rows(hyper, len(params), rows)
+    device = common_device("adamw_step", (*params, *grads, *ms, *vs, hyper))
+    one = Spec((HYPER,), hyper.storage.dtype)
+    for p, g, m, v in zip(params, grads, ms, vs, strict=True):
+        shape, dtype = p.layout.shape, p.storage.dtype
+        if not (
+            shape == g.layout.shape == m.layout.shape == v.layout.shape
+            and dtype is g.storage.dtype is m.storage.dtype is v.storage.dtype
+            and dtype.is_floating
+        ):  # 16-bit floats, or an error
+            param, grad, mean, square = [Spec(x.layout.shape, x.storage.dtype) for x in (p, g, m, v)]
+            Adamw.infer(param, grad, mean, square, one, coupled=coupled)
+        for name, x in (("param", p), ("m", m), ("v", v)):
+            if not x.layout.is_contiguous:
+                raise ShapeError(
+                    f"adamw_step: {name} of shape {x.layout.shape} is not contiguous",
+                    why="the step walks over memory as one block",
+                    fix=f"keep {name} as a contiguous tensor: {name}.contiguous()",
+                )
+    if device is not cpu:
+        _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
+        return
+    refuse("a step of an optimizer")
+    if _step_on_host(params, grads, ms, vs, hyper, which, coupled):
+        return
+    numbers = arr(hyper).reshape(-1, HYPER)
+    hypers = [from_array(np.ascontiguousarray(row), float32) for row in numbers]
+    kinds = [row.tobytes() for row in numbers]
+    for places in _together(params, [kinds[row] for row in which]):
+        columns = [[column[i] for i in places] for column in (params, grads, ms, vs)]
+        if len(places) > 1:
+            _step_together(columns, hypers[which[places[0]]], coupled)
+        else:
+            apply_all(Adamw, *[column[0] for column in columns], hypers[which[places[0]]], coupled=coupled)
+
+
+def _together(params: Sequence[Tensor], kinds: Sequence[bytes]) -> Iterator[list[int]]:
+    """Places of parameters that move in one call of NumPy: the small ones of one dtype and with the same
+    numbers, any other alone. A call costs a microsecond, and a step has a dozen.
+    """
+    small: dict[tuple[DType, bytes], list[int]] = {}
+    for i, p in enumerate(params):
+        dtype = p.storage.dtype
+        if p.layout.size > SMALL or dtype.narrow or config.debug:
+            yield [i]
+        else:
+            small.setdefault((dtype, kinds[i]), []).append(i)
+    yield from small.values()
+
+
+def _step_together(columns: Sequence[Sequence[Tensor]], hyper: Tensor, coupled: bool) -> None:
+    """One step of small parameters: gathered, moved and put back."""
+    for written in (columns[0], *columns[2:]):
+        for x in written:
+            check_writeable(arr(x), Adamw.name)
+    if copies.listener is not None:
+        nbytes = sum([x.layout.size * x.storage.dtype.itemsize for column in columns for x in column])
+        copies.note("adamw", "join", nbytes, "small parameters move together, and are put back")
+    p, g, m, v = [np.concatenate([arr(x).reshape(-1) for x in column]) for column in columns]
+    silent().run(partial(Adamw.cpu, p, g, m, v, arr(hyper), coupled=coupled))
+    for column, moved in ((columns[0], p), (columns[2], m), (columns[3], v)):
+        at = 0
+        for x in column:
+            size = x.layout.size
+            arr(x).reshape(-1)[:] = moved[at : at + size]
+            x.storage.bump(Adamw.name)
+            at += size
+
+
+def _checked_rows(hyper: Tensor, count: int, rows: Sequence[int] | None = None) -> Sequence[int]:
+    """The row of hyper for each parameter."""
+    shape = hyper.layout.shape
+    if hyper.storage.dtype is not float32:
+        raise DTypeError(
+            f"adamw_step: hyper has dtype {hyper.storage.dtype}",
+            why="kernels read the numbers of a step as float32",
+            fix="make it with adamw_hyper(...)",
+        )
+    if rows is None and shape == (HYPER,):
+        return [0] * count
+    if rows is None or len(shape) != 2 or shape[1] != HYPER:
+        raise ShapeError(
+            f"adamw_step: hyper has shape {shape}, with rows {'None' if rows is None else 'given'}",
+            why=f"hyper has {HYPER} numbers for all parameters, or rows of {HYPER} and one row per parameter",
+            fix="hyper=adamw_hyper(...), or hyper=tt.stack([...]) with rows=[...]",
+        )
+    if len(rows) != count or any([not 0 <= row < shape[0] for row in rows]):
+        raise ShapeError(
+            f"adamw_step: rows {list(rows)} for {count} parameters and hyper of shape {shape}",
+            why="each parameter has one row of hyper",
+            fix=f"give {count} numbers from 0 to {shape[0] - 1}",
+        )
+    return rows
+
+
+def _step_on_host(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    ms: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    hyper: Tensor,
+    rows: Sequence[int],
+    coupled: bool,
+) -> bool:
+    """One call of a kernel, if it takes them."""
+    if config.host_kernels == "off":
+        return False
+    p, g, m, v = ([arr(x) for x in column] for column in (params, grads, ms, vs))
+    if not Adamw.many(p, g, m, v, np.ascontiguousarray(arr(hyper)), np.array(rows, np.int64), coupled):
+        return False
+    for written in (params, ms, vs):
+        for x in written:
+            x.storage.bump(Adamw.name)
+    return True
+
+
+def _as_block(op: str, x: Tensor) -> Tensor:
+    """x, or a copy in C order for kernels that walk over many tensors at once."""
+    layout = x.layout
+    if layout.is_contiguous:
+        return x
+    nbytes = layout.size * x.storage.dtype.itemsize
+    copies.hidden(op, "a gradient", layout.shape, layout.strides, nbytes, "the kernel reads it as one block")
+    return copied(x)
+
+
+def _step_on_device(
+    launch: Launch,
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    ms: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    hyper: Tensor,
+    rows: Sequence[int],
+    coupled: bool,
+) -> None:
+    """One launch for each dtype."""
+    dense = [_as_block("adamw", g) for g in grads]  # themselves, as a rule
+    numbers = view_of(_as_block("adamw", hyper))
+    for dtype, places in by_dtype(params).items():
+        columns = [addresses([column[i] for i in places]) for column in (params, dense, ms, vs)]
+        sizes = tuple([params[i].layout.size for i in places])
+        table = table_of(launch, sizes, columns, tuple([rows[i] for i in places]))
+        launch("adamw", dtype, grid=table.blocks, args=(table.entries, table.chunks, numbers, coupled))
+    for written in (params, ms, vs):
+        for x in written:
+            x.storage.bump(Adamw.name)
+
+
+@register
+class SumOfSquares(Op):
+    """All elements squared and added, in float32 or wider."""
+
+    inputs = ("x",)
+    saves = ("x",)
+    dense = ("x",)
+
+    @staticmethod
+    def infer(x: Spec) -> Specs:
+        floating("grad_norm", x)
+        return (Spec((), accumulator(x.dtype)),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array) -> None:
+        flat, total = reshaped(x, -1), 0.0
+        for r in flat_blocks(flat.size):  # BLAS adds one block in float32, Python the blocks in float64
+            total += float(np.dot(flat[r], flat[r]))
+        y[...] = total
+
+    @staticmethod
+    def many(norm: Array, xs: list[Array]) -> bool:
+        """Here already the root of the sum over all arrays."""
+        return kernels.euclidean_norm(norm, xs)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View) -> None:
+        blocks = blocks_for(x.size, CHUNK)
+        sums = launch.scratch((blocks,), float64)
+        launch("sum_of_squares", x.dtype, grid=blocks, args=(sums, x, x.size))
+        launch(
+            "sum_of_squares_total", y.dtype, grid=1, block=one_block(blocks), args=(y, sums, blocks, False)
+        )
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = 2 * grad * x."""
+        x = saved.x
+        return (multiply(x, multiply(cast(grads[0], x.storage.dtype), 2.0)),)
+
+
+def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of all elements of several tensors together, as for clipping.
+
+    norm = sqrt(sum over all tensors and elements of x * x)
+
+    Args:
+        tensors: at least one floating tensor; any shapes.
+
+    Returns:
+        shape (), at least float32. It stays on its device: no number is read back.
+
+    Raises:
+        ArgumentError: there is no tensor.
+        DTypeError: a tensor is not floating.
+
+    Accuracy: blocks of at most 65,536 squares are added in the dtype, the blocks in float64.
+
+    Example:
+        >>> tt.grad_norm([tt.tensor([3.0]), tt.tensor([[4.0]])]).item()
+        5.0
+    """
+    if not tensors:
+        raise ArgumentError("grad_norm: no tensor", why="a norm is of something", fix="pass the gradients")
+    need_tensors("grad_norm", *tensors)
+    device = common_device("grad_norm", tensors)
+    if not (grad_enabled() and any([edge_of(x) is not None for x in tensors])):
+        if device is not cpu:
+            return _norm_on_device(device, tensors)
+        norm = np.empty((), np.float32)
+        in_one_call = config.host_kernels == "auto" and not graphs
+        if in_one_call and SumOfSquares.many(norm, [arr(x) for x in tensors]):
+            return from_array(norm, float32)
+    total = apply(SumOfSquares, tensors[0])
+    for x in tensors[1:]:
+        total = add(total, apply(SumOfSquares, x))
+    return sqrt(total)
+
+
+def _norm_on_device(device: Device, tensors: Sequence[Tensor]) -> Tensor:
+    """Two launches (one more for each further dtype), without a history."""
+    launch = launch_for(SumOfSquares, device)
+    for x in tensors:
+        SumOfSquares.infer(Spec(x.layout.shape, x.storage.dtype))
+    dense = [_as_block("grad_norm", x) for x in tensors]
+    tables = []
+    for dtype, places in by_dtype(dense).items():
+        members = [dense[i] for i in places]
+        sizes = tuple([x.layout.size for x in members])
+        tables.append((dtype, table_of(launch, sizes, [addresses(members)])))
+    blocks = sum([table.blocks for _, table in tables])
+    sums, start = launch.scratch((blocks,), float64), 0
+    for dtype, table in tables:
+        part = sums.read_through(Layout((table.blocks,), (1,), start))
+        launch("sum_of_squares_many", dtype, grid=table.blocks, args=(part, table.entries, table.chunks))
+        start += table.blocks
+    norm = empty((), float64 if any([dtype is float64 for dtype, _ in tables]) else float32, device=device)
+    args = (view_of(norm), sums, blocks, True)
+    launch("sum_of_squares_total", norm.storage.dtype, grid=1, block=one_block(blocks), args=args)
+    return norm

@@ -1,0 +1,382 @@
+"""Random tensors. The numbers come from Philox counters (`philox.py`): a seed and an offset name every draw.
+
+Each function reserves its stretch of the generator's stream first and then fills it, so equal seeds give
+equal bits whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.device import Device, as_device, cpu
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.dtypes import DType, as_dtype, finfo, float16, float32, float64, iinfo, int64
+from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.generator import Generator, default_generator
+from tinytensor.layout import Shape, as_int, check_shape
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.random import philox
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+def _fill(draw: str, out: Array, seed: int, offset: int) -> None:
+    """Fill any array with uniform or normal numbers: `philox` wants contiguous float32 or float64."""
+    target = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+    getattr(philox, f"{draw}_{target.dtype.name}")(seed, offset, target)
+    if target is not out:
+        out[...] = target
+
+
+@register
+class Uniform(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> Specs:
+        return (Spec(shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, *, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> None:
+        _fill("uniform", y, seed, offset)
+        if dtype.narrow:  # drop the digits that it cannot hold, lest 0.9999 be rounded up to 1
+            digits = np.float32(2048 if dtype is float16 else 256)
+            np.floor(y * digits, out=y)
+            y /= digits
+        if (low, high) != (0.0, 1.0):
+            y *= y.dtype.type(high - low)
+            y += y.dtype.type(low)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        *,
+        shape: Shape,
+        dtype: DType,
+        low: float,
+        high: float,
+        seed: int,
+        offset: int,
+    ) -> None:
+        is_unit = (low, high) == (0.0, 1.0)
+        _launch_fill(launch, "uniform_forward", y, seed, offset, low, high - low, is_unit)
+
+
+def _launch_fill(launch: Launch, name: str, y: View, seed: int, offset: int, *numbers: Any) -> None:
+    """Fill y by a kernel of which each thread writes 16 bytes or less."""
+    args = (y, launch.stream(seed, offset), *numbers, y.size)
+    each = 2 if y.itemsize == 8 or name == "randint_forward" else 4
+    launch(name, y.dtype, index_type(y), grid=blocks_for(y.size, BLOCK * each), args=args)
+
+
+@register
+class Normal(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, shape: Shape, dtype: DType, mean: float, std: float, seed: int, offset: int) -> Specs:
+        return (Spec(shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, *, shape: Shape, dtype: DType, mean: float, std: float, seed: int, offset: int) -> None:
+        _fill("normal", y, seed, offset)
+        if (mean, std) != (0.0, 1.0):
+            y *= y.dtype.type(std)
+            y += y.dtype.type(mean)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        *,
+        shape: Shape,
+        dtype: DType,
+        mean: float,
+        std: float,
+        seed: int,
+        offset: int,
+    ) -> None:
+        _launch_fill(launch, "normal_forward", y, seed, offset, mean, std, (mean, std) == (0.0, 1.0))
+
+
+@register
+class Randint(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> Specs:
+        return (Spec(shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, *, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> None:
+        y[...] = philox.randint(seed, offset, low, high, y.size).reshape(y.shape)
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, *, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int
+    ) -> None:
+        _launch_fill(launch, "randint_forward", y, seed, offset, low, (high - low) % (1 << 64))
+
+
+def generator_of(generator: Generator | None, what: str) -> Generator:
+    """The generator that was given, or the default one."""
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise DTypeError(
+            f"{what}: generator is a {type(generator).__name__}",
+            why="it is a tt.Generator",
+            fix="tt.Generator(seed)",
+        )
+    return generator
+
+
+def _float_dtype(dtype: Any, what: str) -> tuple[DType, int]:
+    """The dtype, and how many Philox words an element takes."""
+    wanted = float32 if dtype is None else as_dtype(dtype, what)
+    if not wanted.is_floating:
+        raise DTypeError(
+            f"{what}: dtype {wanted}", why="it draws real numbers", fix="dtype=tt.float32, or tt.randint"
+        )
+    return wanted, 2 if wanted is float64 else 1
+
+
+def _number(value: Any, dtype: DType, what: str, noun: str) -> float:
+    """A real number that the dtype holds, as a float."""
+    if not isinstance(value, Real):
+        raise DTypeError(
+            f"{what}: {noun} of type {type(value).__name__}",
+            why="it is a real number",
+            fix=f"{noun}=x.item()" if is_tensor(value) else f"{noun}=0.5",
+        )
+    size: Any = abs(value)
+    if not size <= finfo(dtype).max:
+        raise ArgumentError(
+            f"{what}: {noun} is {value}",
+            why=f"{dtype} holds numbers up to {finfo(dtype).max:.4g}",
+            fix="a smaller number, or dtype=tt.float64",
+        )
+    return float(value)
+
+
+def device_of(device: Any, what: str) -> Device:
+    """The device that was asked for, or the CPU."""
+    return cpu if device is None else as_device(device, what)
+
+
+def uniform(
+    shape: Any,
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Numbers drawn evenly from [low, high).
+
+    Args:
+        shape: sizes as a tuple or one integer.
+        low, high: the ends; float32 results are multiples of 2**-24 of the range. Where the range is not
+            [0, 1) the scaling rounds, and may reach high.
+        dtype: floating; default float32.
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
+        generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        ArgumentError: high is below low, or the dtype does not hold an end or their distance.
+        DTypeError: the dtype is not floating, or an end is no number.
+
+    Example:
+        >>> u = tt.uniform((2, 3), generator=tt.Generator(1))
+        >>> bool((u >= 0).all() & (u < 1).all())
+        True
+    """
+    place = device_of(device, "uniform")
+    sizes = check_shape(shape, "uniform")
+    kind, words = _float_dtype(dtype, "uniform")
+    low, high = _number(low, kind, "uniform", "low"), _number(high, kind, "uniform", "high")
+    if low > high:
+        raise ArgumentError(f"uniform: from {low} to {high}", why="it needs low <= high", fix="swap the ends")
+    if high - low > finfo(float32 if kind.narrow else kind).max:
+        raise ArgumentError(
+            f"uniform: from {low} to {high} in {kind}",
+            why="the distance high - low is too large for the dtype",
+            fix=f"2 * tt.uniform(shape, {low / 2}, {high / 2})",
+        )
+    g = generator_of(generator, "uniform")
+    offset = g.advance(philox.blocks_needed(prod(sizes), words))
+    return apply(
+        Uniform, device=place, shape=sizes, dtype=kind, low=low, high=high, seed=g.seed, offset=offset
+    )
+
+
+def normal(
+    shape: Any,
+    mean: float = 0.0,
+    std: float = 1.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Numbers drawn from a normal distribution.
+
+    Args:
+        shape: sizes as a tuple or one integer.
+        mean: center.
+        std: standard deviation, not negative.
+        dtype: floating; default float32.
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
+        generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
+
+    Returns:
+        A leaf tensor.
+
+    Raises:
+        ArgumentError: std is negative, or the dtype does not hold mean or std.
+        DTypeError: the dtype is not floating, or mean or std is no number.
+
+    Source: the inverse of the normal distribution, see ops/random/inverse_normal.py.
+
+    Example:
+        >>> tt.normal((3,), generator=tt.Generator(0)).shape
+        (3,)
+    """
+    place = device_of(device, "normal")
+    sizes = check_shape(shape, "normal")
+    kind, words = _float_dtype(dtype, "normal")
+    mean, std = _number(mean, kind, "normal", "mean"), _number(std, kind, "normal", "std")
+    if std < 0:
+        raise ArgumentError(f"normal: std is {std}", why="a deviation is not negative", fix=f"std={-std}")
+    g = generator_of(generator, "normal")
+    offset = g.advance(philox.blocks_needed(prod(sizes), words))
+    return apply(
+        Normal, device=place, shape=sizes, dtype=kind, mean=mean, std=std, seed=g.seed, offset=offset
+    )
+
+
+def rand(
+    *shape: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """PyTorch's name for `uniform` on [0, 1).
+
+    Args:
+        shape: sizes, one by one or as a tuple.
+        dtype: floating; default float32.
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
+        requires_grad: whether backward leaves a gradient in it.
+        generator: default: tinytensor's own.
+
+    Returns:
+        A leaf tensor.
+
+    Example:
+        >>> tt.rand(2, 3).shape
+        (2, 3)
+    """
+    sizes = shape[0] if len(shape) == 1 else shape
+    found = uniform(sizes, dtype=dtype, device=device, generator=generator)
+    return found.requires_grad_() if requires_grad else found
+
+
+def randn(
+    *shape: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """PyTorch's name for `normal` with mean 0 and deviation 1.
+
+    Args:
+        shape: sizes, one by one or as a tuple.
+        dtype: floating; default float32.
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
+        requires_grad: whether backward leaves a gradient in it.
+        generator: default: tinytensor's own.
+
+    Returns:
+        A leaf tensor.
+
+    Example:
+        >>> tt.randn(2, 3).shape
+        (2, 3)
+    """
+    sizes = shape[0] if len(shape) == 1 else shape
+    found = normal(sizes, dtype=dtype, device=device, generator=generator)
+    return found.requires_grad_() if requires_grad else found
+
+
+def randint(
+    low: int,
+    high: int,
+    shape: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Integers drawn evenly from low to high - 1.
+
+    Args:
+        low, high: the ends; high is not drawn.
+        shape: sizes as a tuple or one integer.
+        dtype: default int64.
+        device: where they are drawn; the bits are the same everywhere. Default "cpu".
+        generator: default: tinytensor's own.
+
+    Returns:
+        A tensor of integers.
+
+    Raises:
+        ArgumentError: the range is empty, or leaves int64 or the dtype.
+        DTypeError: the dtype is not an integer one.
+
+    Example:
+        >>> x = tt.randint(0, 10, (100,))
+        >>> bool((x >= 0).all() & (x < 10).all())
+        True
+    """
+    place = device_of(device, "randint")
+    sizes = check_shape(shape, "randint")
+    kind = int64 if dtype is None else as_dtype(dtype, "randint")
+    if kind.kind not in ("int", "uint"):
+        raise DTypeError(
+            f"randint: dtype {kind}", why="it draws integers", fix="dtype=tt.int64, or tt.uniform"
+        )
+    first, last = as_int(low, "randint", "low"), as_int(high, "randint", "high")
+    if first >= last or first < -(2**63) or last > 2**63:
+        raise ArgumentError(
+            f"randint: from {low} to {high}",
+            why="the range is empty or leaves int64",
+            fix="choose low < high",
+        )
+    holds = iinfo(kind)
+    if first < holds.min or last - 1 > holds.max:
+        raise ArgumentError(
+            f"randint: from {low} to {high} in {kind}",
+            why=f"{kind} holds {holds.min} to {holds.max}",
+            fix="choose a wider dtype, for example dtype=tt.int64",
+        )
+    g = generator_of(generator, "randint")
+    offset = g.advance(philox.blocks_needed(prod(sizes), 2))
+    return apply(
+        Randint, device=place, shape=sizes, dtype=kind, low=first, high=last, seed=g.seed, offset=offset
+    )

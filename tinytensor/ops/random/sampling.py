@@ -1,0 +1,292 @@
+"""Choices at random: coins, orders, and indices drawn by weight. The bits come as in `random.py`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.device import cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.dtypes import bool_, float64, int8, int32, int64, uint64
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.generator import Generator
+from tinytensor.kernels.reduction import power_of_two
+from tinytensor.kernels.sorting import BLOCK_ITEMS, FEW, TILE, launch_sort
+from tinytensor.layout import as_int, check_shape, contiguous
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.random import philox
+from tinytensor.ops.random.random import device_of, generator_of
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+@register
+class Permutation(Op):
+    inputs = ()
+
+    @staticmethod
+    def infer(*, n: int, seed: int, offset: int) -> Specs:
+        return (Spec((n,), int64),)
+
+    @staticmethod
+    def cpu(y: Array, *, n: int, seed: int, offset: int) -> None:
+        y[...] = philox.permutation(seed, offset, n)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, *, n: int, seed: int, offset: int) -> None:
+        keys = launch.scratch((n,), uint64)
+        args = (keys, launch.stream(seed, offset), n)
+        launch("random_bits", index_type(keys), grid=blocks_for(n, BLOCK * 2), args=args)
+        launch_sort(Launch(launch.runtime, "sorting"), None, y, keys, 0, n, False)
+
+
+@register
+class Bernoulli(Op):
+    inputs = ("p",)
+    dense = ("p",)
+
+    @staticmethod
+    def infer(p: Spec, *, seed: int, offset: int) -> Specs:
+        return (Spec(p.shape, bool_),)
+
+    @staticmethod
+    def cpu(y: Array, p: Array, *, seed: int, offset: int) -> None:
+        u = np.empty(y.shape, np.float32)
+        philox.uniform_float32(seed, offset, u)
+        np.less(u, p, out=y)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, p: View, *, seed: int, offset: int) -> None:
+        bounds = launch.bounds(0, 0, _no_probability, "bernoulli", True)
+        args = (y, p, launch.stream(seed, offset), bounds, y.size)
+        launch("bernoulli_forward", p.dtype, index_type(p), grid=blocks_for(y.size, BLOCK * 4), args=args)
+
+
+@register
+class Multinomial(Op):
+    """Indices drawn by weight: by inverting sums, or, without replacement, by exponential races."""
+
+    inputs = ("p",)
+    dense = ("p",)
+
+    @staticmethod
+    def infer(p: Spec, *, num_samples: int, replacement: bool, seed: int, offset: int) -> Specs:
+        return (Spec((*p.shape[:-1], num_samples), int64),)
+
+    @staticmethod
+    def cpu(y: Array, p: Array, *, num_samples: int, replacement: bool, seed: int, offset: int) -> None:
+        if not y.size:
+            return
+        if copies.listener is not None and p.dtype != np.float64:
+            copies.note("", "dtype", p.size * 8, "sums of weights are formed in float64")
+        rows, out = p.reshape(-1, p.shape[-1]).astype(np.float64), y.reshape(-1, num_samples)
+        np.ldexp(rows, -np.frexp(rows.max(1, keepdims=True))[1], out=rows)  # the largest lies in [1/2, 1)
+        if replacement:
+            u = np.empty(out.shape, np.float64)
+            philox.uniform_float64(seed, offset, u)
+            for i, row in enumerate(rows):
+                total = np.cumsum(row)
+                last = int(np.flatnonzero(row)[-1])  # rounding may not lead past the last possible index
+                out[i] = np.minimum(np.searchsorted(total, u[i] * total[-1], side="right"), last)
+            return
+        u = np.empty(rows.shape, np.float64)
+        philox.uniform_float64(seed, offset, u)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            time = -np.log1p(-u) / rows  # the first arrivals of exponential clocks
+        time[p.reshape(rows.shape) == 0] = np.nan  # never: sorted behind the latest, which may be inf
+        out[...] = np.argsort(time, axis=-1, kind="stable")[:, :num_samples]
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, p: View, *, num_samples: int, replacement: bool, seed: int, offset: int
+    ) -> None:
+        if y.size == 0:
+            return
+        width, stream = p.shape[-1], launch.stream(seed, offset)
+        rows = p.size // width
+        fine = launch.bounds(0, 0, _no_probability, "multinomial", False)
+        enough = launch.bounds(_needed(num_samples, replacement), 1 << 62, _too_few, num_samples)
+        if replacement:
+            size, parts = power_of_two(-(-width // BLOCK), 32, 1 << 62), -(-num_samples // _DRAWS)
+            args = (y, p, stream, fine, enough, width, num_samples, size, parts)
+            launch("multinomial_forward", p.dtype, grid=rows * parts, args=args)
+            return
+        exponents = launch.scratch((rows,), int32) if p.dtype is float64 else None
+        if exponents is not None:
+            launch("multinomial_exponents", p.dtype, grid=rows, args=(exponents, p, width))
+        weights = (p, exponents, stream, fine, enough)
+        if num_samples <= FEW or width <= TILE:
+            _race(launch, y, weights, rows, width, num_samples)
+            return
+        times = launch.scratch((rows, width), float64)
+        launch("multinomial_times", p.dtype, grid=rows, args=(times, *weights, width))
+        first = y.read_through(contiguous((rows, num_samples)))  # (rows, samples)
+        launch_sort(Launch(launch.runtime, "sorting"), None, first, times, 1, num_samples, False)
+
+
+_DRAWS = 512  # of a block that adds up a row
+
+
+def _race(launch: Launch, y: View, weights: Sequence[Any], rows: int, length: int, keep: int) -> None:
+    """The first `keep` arrivals of each row: those of each tile, and so on until one tile is left."""
+    arrived = None
+    while True:
+        tile = power_of_two(length, 2, TILE)
+        tiles, together = -(-length // tile), max(tile, BLOCK_ITEMS)
+        full, last = divmod(length, tile)
+        kept = full * keep + min(last, keep)
+        left = launch.scratch((rows * kept * 16,), int8) if tiles > 1 else None
+        to = (None, left) if left is not None else (y, None)
+        launch(
+            *("multinomial_race", weights[0].dtype),
+            grid=-(-rows * tiles // (together // tile)),
+            args=(*to, arrived, *weights, rows, length, kept, tile, tiles, keep),
+            shared=together * 16,
+        )
+        if left is None:
+            return
+        arrived, length = left, kept
+
+
+def _needed(count: int, replacement: bool) -> int:
+    """How many weights of a row must be positive."""
+    return min(count, 1) if replacement else count
+
+
+def _too_few(positive: int, count: int) -> ArgumentError:
+    return ArgumentError(
+        f"multinomial: {count} samples from a row with {positive} positive weights",
+        why="without replacement each index is drawn once at most"
+        if positive
+        else "there is nothing to draw",
+        fix="draw fewer, or with replacement=True" if positive else "give each row a positive weight",
+    )
+
+
+def permutation(n: int, *, device: Any = None, generator: Generator | None = None) -> Tensor:
+    """The numbers 0 … n - 1 in random order.
+
+    Args:
+        n: how many.
+        device: where they are drawn; the order is the same everywhere. Default "cpu".
+        generator: default: tinytensor's own.
+
+    Returns:
+        shape (n,), int64.
+
+    Raises:
+        ShapeError: n is negative.
+
+    Example:
+        >>> sorted(tt.permutation(5).tolist())
+        [0, 1, 2, 3, 4]
+    """
+    place = device_of(device, "permutation")
+    (count,) = check_shape((as_int(n, "permutation", "n"),), "permutation")
+    g = generator_of(generator, "permutation")
+    offset = g.advance(philox.blocks_needed(count, 2))
+    return apply(Permutation, device=place, n=count, seed=g.seed, offset=offset)
+
+
+def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """True with the given probability, for each element by itself.
+
+    Args:
+        p: probabilities from 0 to 1, any shape, floating.
+        generator: default: tinytensor's own.
+
+    Returns:
+        shape of p, bool.
+
+    Raises:
+        ArgumentError: a probability outside [0, 1].
+        DTypeError: p is not a floating tensor.
+
+    Example:
+        >>> tt.bernoulli(tt.tensor([0.0, 1.0])).tolist()
+        [False, True]
+    """
+    _probabilities(p, "bernoulli", at_most_one=True)
+    g = generator_of(generator, "bernoulli")
+    return apply(Bernoulli, p.detach(), seed=g.seed, offset=g.advance(philox.blocks_needed(p.layout.size, 1)))
+
+
+def _no_probability(bits: int, what: str, at_most_one: bool) -> ArgumentError:
+    """The error for a number that is none; kernels report its bits."""
+    return _not_probabilities(what, f"the value {struct.unpack('d', struct.pack('Q', bits))[0]}", at_most_one)
+
+
+def _not_probabilities(what: str, values: str, at_most_one: bool) -> ArgumentError:
+    return ArgumentError(
+        f"{what}: {values}",
+        why="probabilities lie in [0, 1]" if at_most_one else "weights are finite and not negative",
+        fix="normalize them, for example with tt.softmax",
+    )
+
+
+def _probabilities(p: Tensor, what: str, *, at_most_one: bool) -> None:
+    if not is_tensor(p) or not p.storage.dtype.is_floating:
+        kind = p.storage.dtype if is_tensor(p) else type(p).__name__
+        raise DTypeError(
+            f"{what}: probabilities of type {kind}", why="they are floating", fix="tt.tensor([0.5, 0.5])"
+        )
+    if p.storage.device is not cpu:
+        return  # kernels look at each number as they use it
+    low, high = (float(p.min()), float(p.max())) if p.layout.size else (0.0, 0.0)
+    if not (low >= 0 and (high <= 1 if at_most_one else high < float("inf"))):
+        raise _not_probabilities(what, f"values from {low} to {high}", at_most_one)
+
+
+def multinomial(
+    p: Tensor, num_samples: int, replacement: bool = True, *, generator: Generator | None = None
+) -> Tensor:
+    """Indices drawn with the given weights, for each row by itself.
+
+    Args:
+        p: weights (..., V), not negative, not all zero in a row; they need not add up to 1.
+        num_samples: draws per row.
+        replacement: whether an index can be drawn twice.
+        generator: default: tinytensor's own.
+
+    Returns:
+        shape (..., num_samples), int64. An index of weight 0 is never drawn.
+
+    Raises:
+        ArgumentError: a weight is negative or not finite, a row is all zero, or has too few positive weights.
+        ShapeError: p has no axes, or num_samples is negative.
+
+    Differs from: torch.multinomial, where replacement is False by default.
+
+    Example:
+        >>> tt.multinomial(tt.tensor([0.0, 3.0, 0.0]), 2).tolist()
+        [1, 1]
+    """
+    if is_tensor(p) and not p.layout.shape:
+        raise ShapeError("multinomial: p has no axes", why="it is a row of weights", fix="p.reshape(1)")
+    _probabilities(p, "multinomial", at_most_one=False)
+    count = as_int(num_samples, "multinomial", "the number of samples")
+    check_shape((count,), "multinomial")
+    rows = prod(p.layout.shape[:-1])
+    impossible = not replacement and count > p.layout.shape[-1]
+    if p.storage.device is cpu or impossible:
+        positive = (p.detach() > 0).sum(-1)
+        least = int(positive.min()) if positive.layout.size else count
+        if least < _needed(count, replacement):
+            raise _too_few(least, count)
+    elif rows and count and p.layout.size == 0:
+        raise _too_few(0, count)
+    g = generator_of(generator, "multinomial")
+    n = rows * (count if replacement else p.layout.shape[-1])
+    offset = g.advance(philox.blocks_needed(n, 2))
+    return apply(
+        Multinomial, p.detach(), num_samples=count, replacement=bool(replacement), seed=g.seed, offset=offset
+    )

@@ -1,0 +1,414 @@
+"""Reductions that compare: max, min and where they stand; any, all, count_nonzero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import Launch, View, elementwise
+from tinytensor.dtypes import accumulator, bool_, int64
+from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.kernels.reduction import launch_reduction, with_kept_axes
+from tinytensor.layout import Shape, normalize_axis
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import multiply
+from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
+from tinytensor.ops.reductions.reduction import reduced_axes, spread
+from tinytensor.ops.reductions.summing import (
+    add_up,
+    reduce_short,
+    reduced_count,
+    reduced_shape,
+    short_rows,
+)
+from tinytensor.ops.views.manipulation import detach
+from tinytensor.runtime.cpu.memory import Array, blocks, copy_into, scratch
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+Axes = tuple[int, ...]
+AxisLike = int | Sequence[int] | None
+
+
+def ordered_input(what: str, x: Spec) -> None:
+    """DTypeError for complex numbers, which have no order."""
+    if x.dtype.kind == "complex":
+        raise DTypeError(
+            f"{what}: the input of shape {x.shape} has dtype {x.dtype}",
+            why="complex numbers have no order",
+            fix="compare their absolute values: tt.abs(x)",
+        )
+
+
+def nonempty_input(what: str, shape: Shape, axes: Axes) -> None:
+    """ShapeError where there is nothing to choose from."""
+    if reduced_count(shape, axes) == 0:
+        raise ShapeError(
+            f"{what}: the reduced axes {axes} of shape {shape} are empty",
+            why="among no elements there is none to choose",
+            fix="test x.size first, or put a value in: tt.concat([x, tt.full_like(x[:1], …)])",
+        )
+
+
+# ---- values ------------------------------------------------------------------------------------------------
+
+
+class Extreme(Op):
+    """max and min; elements that tie share the gradient evenly."""
+
+    inputs = ("x",)
+    saves = ("x", "y")
+    ufunc: ClassVar[np.ufunc]
+
+    @classmethod
+    def infer(cls, x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
+        ordered_input(cls.name, x)
+        nonempty_input(cls.name, x.shape, axes)
+        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+
+    @classmethod
+    def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
+        ufunc = cls.ufunc
+        if axes and worth_blocks(x) and x.strides[-1] != x.itemsize:
+            by_blocks(
+                y.reshape(reduced_shape(x.shape, axes, True)),
+                x,
+                axes,
+                lambda y, x: ufunc.reduce(x, 1, out=y),
+                lambda y, x: ufunc.reduce(x, 0, out=y),
+            )
+        elif short_rows(y, x, axes):
+            reduce_short(cls.ufunc, y, x, axes)
+        else:
+            cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
+
+    @classmethod
+    def cuda(cls, launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, cls.__name__, y, x, axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
+        """dx = grad / n at each of the n elements that equal the extreme, 0 at the others."""
+        if grads[0] is None:
+            return (None,)
+        x = saved.x
+        share = apply(TieShare, detach(x), detach(saved.y), axes=axes)
+        return (multiply(spread(grads[0], x.layout.shape, axes), share),)
+
+
+@register
+class Max(Extreme):
+    ufunc = np.maximum
+
+
+@register
+class Min(Extreme):
+    ufunc = np.minimum
+
+
+@register
+class TieShare(Op):
+    """1/n for each of the n elements of x that equal the extreme y, 0 for the others; nan equals nan here."""
+
+    inputs = ("x", "y")
+    outputs = ("share",)
+    dense = ("y",)
+
+    @staticmethod
+    def infer(x: Spec, y: Spec, *, axes: Axes) -> Specs:
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(share: Array, x: Array, y: Array, *, axes: Axes) -> None:
+        y = y.reshape(reduced_shape(x.shape, axes, True))
+        hit = np.equal(x, y)
+        if np.isnan(y).any():
+            hit |= np.isnan(x)
+        np.copyto(share, hit)
+        ties = np.empty(y.shape, share.dtype)
+        add_up(ties, share, axes)
+        share /= ties
+
+    @staticmethod
+    def cuda(launch: Launch, share: View, x: View, y: View, *, axes: Axes) -> None:
+        kept = reduced_shape(x.shape, axes, True)
+        ties = launch.scratch(kept, accumulator(x.dtype))
+        launch_reduction(launch, "Ties", ties, x, axes, beside=y)
+        operands = (ties, x, with_kept_axes(y, x.shape, axes))
+        elementwise(launch.runtime, launch.stem, "TieShare", share, operands, x.dtype, ties.dtype)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
+        """dx = 0, dy = 0: it jumps, and is constant in between."""
+        return None, None  # it jumps, and is constant in between
+
+
+def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+    """The largest element over axes; nan if there is one.
+
+    Args:
+        x: any shape; not complex.
+        axis: axis or axes; None takes everything.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        shape of x without the reduced axes, dtype of x. Elements that tie share the gradient evenly.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
+        DTypeError: x is complex.
+
+    Memory: keeps x and the result for backward.
+    Differs from: torch.max with an axis, which returns indices, too (see `argmax`); this is torch.amax.
+
+    Example:
+        >>> x = tt.tensor([1.0, 3.0, 3.0], requires_grad=True)
+        >>> x.max().backward()
+        >>> x.grad.tolist()
+        [0.0, 0.5, 0.5]
+    """
+    return apply(Max, x, axes=reduced_axes(x, axis, "max"), keepdims=keepdims)
+
+
+def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+    """The smallest element over axes; nan if there is one.
+
+    Args:
+        x: any shape; not complex.
+        axis: axis or axes; None takes everything.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        shape of x without the reduced axes, dtype of x. Elements that tie share the gradient evenly.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
+        DTypeError: x is complex.
+
+    Memory: keeps x and the result for backward.
+
+    Example:
+        >>> tt.tensor([[1, 2], [0, 5]]).min(axis=1).tolist()
+        [1, 0]
+    """
+    return apply(Min, x, axes=reduced_axes(x, axis, "min"), keepdims=keepdims)
+
+
+# ---- places ------------------------------------------------------------------------------------------------
+
+
+class Place(Op):
+    """argmax and argmin; of elements that tie the first, of nan the first nan."""
+
+    inputs = ("x",)
+    function: ClassVar[Any]
+
+    @classmethod
+    def infer(cls, x: Spec, *, axis: int | None, keepdims: bool) -> Specs:
+        axes = tuple(range(x.ndim)) if axis is None else (axis,)
+        ordered_input(cls.name, x)
+        nonempty_input(cls.name, x.shape, axes)
+        return (Spec(reduced_shape(x.shape, axes, keepdims), int64),)
+
+    @classmethod
+    def cpu(cls, y: Array, x: Array, *, axis: int | None, keepdims: bool) -> None:
+        if axis is None or x.ndim == 1 or not worth_blocks(x) or x.shape[axis] > BLOCK:
+            cls.function(x, axis, out=y, keepdims=keepdims)
+            return
+        lines, places = np.moveaxis(x, axis, -1), y.reshape(x.shape[:axis] + x.shape[axis + 1 :])
+        for at in blocks(lines.shape):
+            block = scratch("argmax", lines[at].shape, x.dtype)
+            copy_into(block, lines[at])
+            cls.function(block, -1, out=places[at])
+
+    @classmethod
+    def cuda(cls, launch: Launch, y: View, x: View, *, axis: int | None, keepdims: bool) -> None:
+        axes = tuple(range(x.ndim)) if axis is None else (axis,)
+        launch_reduction(launch, cls.__name__, y, x, axes, in_order=True)
+
+
+@register
+class Argmax(Place):
+    function = staticmethod(np.argmax)
+
+
+@register
+class Argmin(Place):
+    function = staticmethod(np.argmin)
+
+
+def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Where the largest element stands along an axis: the first of ties; the first nan if there is one.
+
+    Args:
+        x: any shape; not complex.
+        axis: the axis; None searches the flattened tensor.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        int64, shape of x without the axis. Not differentiable.
+
+    Raises:
+        ShapeError: the axis is out of range or empty.
+        DTypeError: x is complex.
+
+    Example:
+        >>> tt.tensor([[1, 9], [9, 9]]).argmax(axis=1).tolist()
+        [1, 0]
+    """
+    at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmax")
+    return apply(Argmax, detach(x), axis=at, keepdims=keepdims)
+
+
+def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Where the smallest element stands along an axis: the first of ties; the first nan if there is one.
+
+    Args:
+        x: any shape; not complex.
+        axis: the axis; None searches the flattened tensor.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        int64, shape of x without the axis. Not differentiable.
+
+    Raises:
+        ShapeError: the axis is out of range or empty.
+        DTypeError: x is complex.
+
+    Example:
+        >>> tt.tensor([[1, 9], [9, 0]]).argmin().item()
+        3
+    """
+    at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmin")
+    return apply(Argmin, detach(x), axis=at, keepdims=keepdims)
+
+
+# ---- truth -------------------------------------------------------------------------------------------------
+
+
+class Truth(Op):
+    """Reductions of whether elements are zero; nan is not."""
+
+    inputs = ("x",)
+    ufunc: ClassVar[np.ufunc]
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
+        return (Spec(reduced_shape(x.shape, axes, keepdims), bool_),)
+
+    @classmethod
+    def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
+        cls.ufunc.reduce(x, axes, out=y, keepdims=keepdims)
+
+    @classmethod
+    def cuda(cls, launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, cls.__name__, y, x, axes)
+
+
+@register
+class AnyTrue(Truth):
+    ufunc = np.logical_or
+
+
+@register
+class AllTrue(Truth):
+    ufunc = np.logical_and
+
+
+@register
+class CountNonzero(Op):
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
+        return (Spec(reduced_shape(x.shape, axes, keepdims), int64),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
+        y[...] = np.count_nonzero(x, axes, keepdims=keepdims)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, "CountNonzero", y, x, axes)
+
+
+def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+    """Whether at least one element over axes is not zero; nan is not zero.
+
+    Args:
+        x: any shape and dtype.
+        axis: axis or axes; None takes everything.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        bool, shape of x without the reduced axes; False for an empty axis.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+
+    Example:
+        >>> tt.tensor([[0, 0], [0, 7]]).any(axis=1).tolist()
+        [False, True]
+    """
+    return apply(AnyTrue, detach(x), axes=reduced_axes(x, axis, "any"), keepdims=keepdims)
+
+
+def all(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+    """Whether no element over axes is zero; nan is not zero.
+
+    Args:
+        x: any shape and dtype.
+        axis: axis or axes; None takes everything.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        bool, shape of x without the reduced axes; True for an empty axis.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+
+    Example:
+        >>> tt.tensor([[0, 0], [7, 7]]).all(axis=1).tolist()
+        [False, True]
+    """
+    return apply(AllTrue, detach(x), axes=reduced_axes(x, axis, "all"), keepdims=keepdims)
+
+
+def count_nonzero(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+    """How many elements over axes are not zero; nan is not zero.
+
+    Args:
+        x: any shape and dtype.
+        axis: axis or axes; None takes everything.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        int64, shape of x without the reduced axes.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+
+    Example:
+        >>> tt.count_nonzero(tt.tensor([[0, 3], [5, 7]]), axis=1).tolist()
+        [1, 2]
+    """
+    return apply(CountNonzero, detach(x), axes=reduced_axes(x, axis, "count_nonzero"), keepdims=keepdims)
+
+
+class ExtremesMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    max = max
+    min = min
+    argmax = argmax
+    argmin = argmin
+    any = any
+    all = all
+    count_nonzero = count_nonzero

@@ -1,0 +1,314 @@
+"""Sums, means and products over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.device import cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply, edge_of, record
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dispatch.transfer import arr, from_array, wrap
+from tinytensor.dtypes import as_dtype, float32
+from tinytensor.errors import DTypeError
+from tinytensor.kernels.reduction import launch_reduction
+from tinytensor.layout import Shape, contiguous, normalize_axes
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import multiply
+from tinytensor.ops.indexing.indexing import getitem
+from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype
+from tinytensor.ops.reductions.summing import ALL_AXES, add_up, ones, reduced_count, reduced_shape
+from tinytensor.ops.views.manipulation import cast, expand, flip, permute, reshape, sum_to
+from tinytensor.runtime.cpu.graph import graphs
+from tinytensor.runtime.cpu.memory import Array, silent
+from tinytensor.storage import adopt
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+Axes = tuple[int, ...]
+AxisLike = int | Sequence[int] | None
+
+
+# ---- axes --------------------------------------------------------------------------------------------------
+
+
+def reduced_axes(x: Tensor, axis: AxisLike, what: str) -> Axes:
+    """The axes that a caller named, sorted; None means all."""
+    ndim = len(x.layout.shape)
+    return ALL_AXES[ndim] if axis is None else tuple(sorted(normalize_axes(axis, ndim, what)))
+
+
+def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
+    """The transpose of a sum: the gradient repeated along the axes. A small result has memory of its own, so
+    that what follows takes the fast road; a large one is a view with stride 0.
+    """
+    kept = reduced_shape(shape, axes, True)
+    layout = contiguous(shape)
+    if not layout.small or grad.storage.device is not cpu:
+        return expand(reshape(grad, kept), shape)
+    a = arr(grad)
+    if copies.listener is not None:
+        copies.note("sum", "join", layout.size * a.itemsize, "a small gradient is repeated in memory")
+    y = np.empty(shape, a.dtype)
+    y[...] = a.reshape(kept) if a.ndim else a
+    t = from_array(y, grad.storage.dtype)
+    if grad._requires and grad_enabled():
+        record(Spread, (grad,), (edge_of(grad),), (t,), {"kept": kept, "shape": grad.layout.shape})
+    return t
+
+
+@register
+class Spread(Op):
+    """What `spread` records; never run."""
+
+    inputs = ("grad",)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, kept: Shape, shape: Shape) -> Grads:
+        """dgrad = the sum of the gradient over the elements to which it was spread."""
+        return (None if grads[0] is None else reshape(sum_to(grads[0], kept), shape),)
+
+
+# ---- sums --------------------------------------------------------------------------------------------------
+
+
+@register
+class Sum(Op):
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
+        return (Spec(reduced_shape(x.shape, axes, keepdims), total_dtype(x.dtype)),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        add_up(y, x, axes)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        launch_reduction(launch, "Sum", y, x, axes)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
+    ) -> Grads:
+        """dx = grad, repeated over the elements that were added up."""
+        return (None if grads[0] is None else spread(grads[0], shape, axes),)
+
+
+@register
+class Mean(Op):
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
+        if not x.dtype.is_inexact:
+            raise DTypeError(
+                f"mean: the input of shape {x.shape} has dtype {x.dtype}",
+                why="the mean of integers has a fraction",
+                fix="cast first: x.astype(tt.float32).mean()",
+            )
+        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        add_up(y, x, axes)
+        y /= reduced_count(shape, axes)  # an empty mean is nan
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        launch_reduction(launch, "Mean", y, x, axes, scalar=reduced_count(shape, axes))
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
+    ) -> Grads:
+        """dx = grad / n, repeated over the n elements of which it is the mean."""
+        n = reduced_count(shape, axes)
+        return (None if grads[0] is None else spread(multiply(grads[0], 1.0 / n if n else 0.0), shape, axes),)
+
+
+def _quick(op: type[Op], x: Tensor, axis: AxisLike) -> Tensor:
+    """Sum or mean of a small float32 tensor that owns its memory, over all axes or the last one."""
+    layout = x.layout
+    shape = layout.shape
+    a = x._array
+    assert a is not None, "small tensors that own their memory have it, but for those on a device"
+    if axis is None:
+        n, axes = layout.size, ALL_AXES[len(shape)]
+        r = silent().run(a.ravel().dot, ones(n, a.dtype))
+    else:
+        n, axes = shape[-1], ALL_AXES[len(shape)][-1:]
+        r = silent().run(a.dot, ones(n, a.dtype))
+    r = np.asarray(r / n if op is Mean else r)
+    t = wrap(r, contiguous(r.shape), adopt(r, float32))
+    if x._requires and grad_enabled():
+        params = {"axes": axes, "keepdims": False, "shape": shape}
+        record(op, (x,), (x._edge or x,), (t,), params)
+    return t
+
+
+def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
+    layout = x.layout
+    last = len(layout.shape) - 1
+    return (
+        layout.small
+        and x._array is not None  # so it is on the CPU
+        and not graphs
+        and (axis is None or (type(axis) is int and axis in (-1, last) and last >= 0))
+        and not keepdims
+        and x._base is None
+        and x.storage.dtype is float32
+        and layout.size != 0
+    )
+
+
+def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
+    """Sum of the elements over axes.
+
+    Args:
+        x: any shape and dtype.
+        axis: axis or axes; None sums everything.
+        keepdims: keep the summed axes with size 1.
+        dtype: cast x to this dtype first; it is that of the result, too.
+
+    Returns:
+        shape of x without the summed axes. dtype, or else that of x, but int64 for bool and signed integers,
+        uint64 for unsigned. 0 for an empty axis.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+
+    Accuracy: floats are summed in float32 or wider, in every layout in short runs whose sums are added again:
+        the error of the sum of 2**25 positive float32 numbers is below 2e-5 of it. Integers wrap around.
+
+    Example:
+        >>> tt.ones(2, 3).sum(axis=0).tolist()
+        [2.0, 2.0, 2.0]
+    """
+    if dtype is not None:
+        wanted = as_dtype(dtype, "sum")
+        return cast(sum(cast(x, wanted), axis, keepdims), wanted)
+    if _is_quick(x, axis, keepdims):
+        return _quick(Sum, x, axis)
+    axes = reduced_axes(x, axis, "sum")
+    return apply(Sum, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
+
+
+def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+    """Arithmetic mean over axes.
+
+    Args:
+        x: any shape, floating or complex.
+        axis: axis or axes; None takes everything.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        shape of x without the reduced axes, dtype of x; nan for an empty axis.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+        DTypeError: x is integer or bool.
+
+    Example:
+        >>> tt.tensor([1.0, 3.0]).mean().item()
+        2.0
+    """
+    if _is_quick(x, axis, keepdims):
+        return _quick(Mean, x, axis)
+    axes = reduced_axes(x, axis, "mean")
+    return apply(Mean, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
+
+
+# ---- product -----------------------------------------------------------------------------------------------
+
+
+@register
+class Prod(Op):
+    inputs = ("x",)
+    saves = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
+        return (Spec(reduced_shape(x.shape, axes, keepdims), total_dtype(x.dtype)),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        np.multiply.reduce(x, axes, out=y, keepdims=keepdims, dtype=y.dtype)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
+        launch_reduction(launch, "Prod", y, x, axes)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
+    ) -> Grads:
+        """dx = grad * the product of all other elements, without a division."""
+        g = grads[0]
+        return (None if g is None else multiply(spread(g, shape, axes), _product_of_others(saved.x, axes)),)
+
+
+def _product_of_others(x: Tensor, axes: Axes) -> Tensor:
+    """For each element, the product of all others that are reduced with it: those before times those after.
+
+    The product divided by the element would be 0/0 where it is zero.
+    """
+    shape = x.layout.shape
+    order = (*[a for a in range(len(shape)) if a not in axes], *axes)
+    moved = permute(x, order)
+    rows = reshape(moved, (*moved.layout.shape[: len(shape) - len(axes)], reduced_count(shape, axes)))
+    before = _product_before(rows)
+    after = flip(_product_before(flip(rows, -1)), -1)
+    others = reshape(multiply(before, after), moved.layout.shape)
+    return permute(others, tuple(np.argsort(order).tolist()))
+
+
+def _product_before(x: Tensor) -> Tensor:
+    n = x.layout.shape[-1]
+    return getitem(cumulative_prod(x, -1, include_initial=True), (..., slice(0, n)))
+
+
+def prod(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
+    """Product of the elements over axes.
+
+    Args:
+        x: any shape and dtype.
+        axis: axis or axes; None multiplies everything.
+        keepdims: keep the reduced axes with size 1.
+        dtype: cast x to this dtype first; it is that of the result, too.
+
+    Returns:
+        shape of x without the reduced axes. dtype, or else that of x, but int64 for bool and signed integers,
+        uint64 for unsigned. 1 for an empty axis.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+
+    Accuracy: the gradient multiplies all other elements, so it is right at zeros, too. Integers wrap around.
+
+    Example:
+        >>> tt.prod(tt.tensor([2.0, 3.0, 4.0])).item()
+        24.0
+    """
+    if dtype is not None:
+        wanted = as_dtype(dtype, "prod")
+        return cast(prod(cast(x, wanted), axis, keepdims), wanted)
+    axes = reduced_axes(x, axis, "prod")
+    return apply(Prod, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
+
+
+class ReductionMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    sum = sum
+    mean = mean
+    prod = prod

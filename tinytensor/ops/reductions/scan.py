@@ -1,0 +1,291 @@
+"""Running sums and products along an axis, differences, and the linear recurrence behind their gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
+from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.layout import as_int, normalize_axis
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import multiply, subtract
+from tinytensor.ops.indexing.indexing import getitem
+from tinytensor.ops.joining.joining import concat, roll
+from tinytensor.ops.joining.padding import pad
+from tinytensor.ops.reductions.scan_launch import launch_scan
+from tinytensor.ops.views.manipulation import cast, flip
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+_WIDE = {"f": np.float64, "c": np.complex128, "i": np.int64, "u": np.uint64}  # what running sums are kept in
+
+
+def _along(axis: int, part: slice) -> tuple[slice, ...]:
+    """The key of a part of an axis."""
+    return (*(slice(None),) * axis, part)
+
+
+def total_dtype(dtype: DType) -> DType:
+    """The dtype of sums and products: integers and bools become 64 bits wide."""
+    return dtype if dtype.is_inexact else accumulator(dtype)
+
+
+# ---- ops ---------------------------------------------------------------------------------------------------
+
+
+@register
+class CumulativeSum(Op):
+    """y[i] = x[0] + … + x[i]; in reverse, y[i] = x[i] + … + x[n-1]."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int, reverse: bool) -> Specs:
+        return (Spec(x.shape, total_dtype(x.dtype)),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axis: int, reverse: bool) -> None:
+        if reverse:
+            y, x = np.flip(y, axis), np.flip(x, axis)
+        y[...] = np.add.accumulate(x, axis, np.promote_types(y.dtype, _WIDE[y.dtype.kind]))
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int, reverse: bool) -> None:
+        launch_scan(launch, "CumulativeSum", y, x, None, axis, reverse)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, reverse: bool) -> Grads:
+        """dx[k] = sum of grad[i] over i >= k; in reverse over i <= k."""
+        g = grads[0]
+        return (None if g is None else apply(CumulativeSum, g, axis=axis, reverse=not reverse),)
+
+
+@register
+class CumulativeProd(Op):
+    """y[i] = x[0] ⋯ x[i].
+
+    The gradient of x[k] is y[k-1] times r[k] = Σ_{i≥k} g[i] x[k+1] ⋯ x[i]. Read from the end, r is a linear
+    recurrence, r[k] = x[k+1] r[k+1] + g[k]: no division, so zeros in x need no care, in any order.
+    """
+
+    inputs = ("x",)
+    saves = ("x", "y")
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int) -> Specs:
+        return (Spec(x.shape, total_dtype(x.dtype)),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axis: int) -> None:
+        np.multiply.accumulate(x, axis, y.dtype, out=y)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axis: int) -> None:
+        launch_scan(launch, "CumulativeProd", y, x, None, axis)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """dx[k] = y[k-1] * r[k], where r[k] = x[k+1] * r[k+1] + grad[k] and y[-1] = 1."""
+        if grads[0] is None:
+            return (None,)
+        before = _shifted(saved.y, axis, 1)
+        return (multiply(before, _recurrence_from_the_end(saved.x, grads[0], axis)),)
+
+
+@register
+class Recurrence(Op):
+    """s[i] = a[i] s[i-1] + b[i], with s[-1] = 0: log n passes over pairs, as in a parallel prefix sum."""
+
+    inputs = ("a", "b")
+    outputs = ("s",)
+    saves = ("a", "s?a")
+
+    @staticmethod
+    def infer(a: Spec, b: Spec, *, axis: int) -> Specs:
+        return (Spec(a.shape, a.dtype),)
+
+    @staticmethod
+    def cpu(s: Array, a: Array, b: Array, *, axis: int) -> None:
+        _solve(np.moveaxis(s, axis, 0), np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0))
+
+    @staticmethod
+    def cuda(launch: Launch, s: View, a: View, b: View, *, axis: int) -> None:
+        launch_scan(launch, "Recurrence", s, a, b, axis)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
+        """With r[k] = a[k+1] * r[k+1] + grad[k]: da[k] = r[k] * s[k-1], db = r."""
+        if grads[0] is None:
+            return None, None
+        r = _recurrence_from_the_end(saved.a, grads[0], axis)
+        return multiply(r, _shifted(saved.s, axis, 0)) if needs[0] else None, r
+
+
+def _solve(s: Array, a: Array, b: Array) -> None:
+    """The recurrence along axis 0: two steps at once give a recurrence of half the length for odd i."""
+    n = len(a)
+    if n == 0:
+        return
+    if n > 1:
+        even, odd = slice(0, n - 1, 2), slice(1, None, 2)
+        _solve(s[odd], a[odd] * a[even], a[odd] * b[even] + b[odd])
+        np.multiply(a[2::2], s[1 : n - 1 : 2], out=s[2::2])
+        s[2::2] += b[2::2]
+    s[0] = b[0]
+
+
+def _recurrence_from_the_end(x: Tensor, g: Tensor, axis: int) -> Tensor:
+    """r[k] = x[k+1] r[k+1] + g[k]."""
+    factors = flip(roll(x, -1, axis), axis)  # the last factor comes first, and meets s[-1] = 0
+    return flip(apply(Recurrence, factors, flip(g, axis), axis=axis), axis)
+
+
+def _shifted(y: Tensor, axis: int, first: int) -> Tensor:
+    """first, y[0], …, y[n-2]."""
+    n = y.layout.shape[axis]
+    return _with_first(getitem(y, _along(axis, slice(0, n - 1))), axis, first) if n else y
+
+
+def _with_first(y: Tensor, axis: int, first: int) -> Tensor:
+    """first, y[0], y[1], …."""
+    widths = [(int(i == axis), 0) for i in range(len(y.layout.shape))]
+    return pad(y, widths, constant_values=bool(first) if y.storage.dtype is bool_ else first)
+
+
+# ---- functions ---------------------------------------------------------------------------------------------
+
+
+def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor, int]:
+    """x in the wanted dtype, and the axis, which may be left out if there is only one."""
+    ndim = len(x.layout.shape)
+    if axis is None and ndim != 1:
+        raise ShapeError(
+            f"{what}: shape {x.layout.shape} without an axis",
+            why="it does not have exactly one axis",
+            fix=f"tt.{what}(x, axis=0), or flatten it first: x.reshape(-1)",
+        )
+    at = normalize_axis(0 if axis is None else axis, ndim, what)
+    wanted = total_dtype(x.storage.dtype) if dtype is None else as_dtype(dtype, what)
+    return cast(x, wanted), at
+
+
+def cumulative_sum(
+    x: Tensor, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """Running sums along an axis: y[i] = x[0] + … + x[i].
+
+    Args:
+        x: at least one axis.
+        axis: the axis; may be left out if x has only one.
+        dtype: cast x to this dtype first; it is that of the result, too; default as for `sum`.
+        include_initial: put a 0 in front, so the axis has one element more.
+
+    Returns:
+        shape of x (one longer with include_initial). dtype, or else that of x, but int64 or uint64 for bool
+        and integers.
+
+    Raises:
+        ShapeError: the axis is out of range, or left out though x does not have exactly one.
+
+    Accuracy: on the CPU floats are added in float64, and each sum is rounded once; on a device in float32 or
+        wider, in runs. Integers wrap around.
+
+    Example:
+        >>> tt.cumulative_sum(tt.tensor([1, 2, 3]), include_initial=True).tolist()
+        [0, 1, 3, 6]
+    """
+    x, at = _prepare(x, axis, dtype, "cumulative_sum")
+    y = apply(CumulativeSum, x, axis=at, reverse=False)
+    if dtype is not None:
+        y = cast(y, x.storage.dtype)
+    return _with_first(y, at, 0) if include_initial else y
+
+
+def cumulative_prod(
+    x: Tensor, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """Running products along an axis: y[i] = x[0] ⋯ x[i].
+
+    Args:
+        x: at least one axis.
+        axis: the axis; may be left out if x has only one.
+        dtype: cast x to this dtype first; it is that of the result, too; default as for `prod`.
+        include_initial: put a 1 in front, so the axis has one element more.
+
+    Returns:
+        shape of x (one longer with include_initial). dtype, or else that of x, but int64 or uint64 for bool
+        and integers.
+
+    Raises:
+        ShapeError: the axis is out of range, or left out though x does not have exactly one.
+
+    Memory: keeps x and the result for backward.
+    Accuracy: the gradient is exact at zeros, too: it is a recurrence and divides by nothing.
+
+    Example:
+        >>> tt.cumulative_prod(tt.tensor([1, 2, 3])).tolist()
+        [1, 2, 6]
+    """
+    x, at = _prepare(x, axis, dtype, "cumulative_prod")
+    y = apply(CumulativeProd, x, axis=at)
+    if dtype is not None:
+        y = cast(y, x.storage.dtype)
+    return _with_first(y, at, 1) if include_initial else y
+
+
+def diff(
+    x: Tensor, axis: int = -1, n: int = 1, *, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
+    """Differences of neighbors along an axis, n times: y[i] = x[i+1] - x[i].
+
+    Args:
+        x: at least one axis; not bool.
+        axis: the axis.
+        n: how many times; 0 gives x.
+        prepend, append: tensors to join in front and behind along the axis first.
+
+    Returns:
+        shape of x with the axis n shorter, but not below 0. Unsigned integers wrap around.
+
+    Raises:
+        ShapeError: the axis is out of range, n is negative, or prepend or append do not fit.
+        DTypeError: x is bool.
+
+    Example:
+        >>> tt.diff(tt.tensor([1, 4, 9])).tolist()
+        [3, 5]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "diff")
+    if as_int(n, "diff", "the number of times") < 0:
+        raise ShapeError(f"diff: n = {n}", why="differences are taken 0 or more times", fix="pass n=1")
+    if x.storage.dtype.kind == "bool":
+        raise DTypeError(
+            f"diff: the input of shape {x.layout.shape} has dtype bool",
+            why="truth values have no difference",
+            fix="cast it with .astype(tt.int64), or compare: x[1:] != x[:-1]",
+        )
+    parts = [p for p in (prepend, x, append) if p is not None]
+    y = concat(parts, at) if len(parts) > 1 else x
+    if not y.layout.size:
+        return getitem(y, _along(at, slice(min(n, y.layout.shape[at]), None)))
+    for _ in range(min(n, y.layout.shape[at])):  # then nothing is left
+        y = subtract(getitem(y, _along(at, slice(1, None))), getitem(y, _along(at, slice(0, -1))))
+    return y
+
+
+class ScanMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    cumulative_sum = cumulative_sum
+    cumulative_prod = cumulative_prod
+    diff = diff

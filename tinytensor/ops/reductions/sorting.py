@@ -1,0 +1,468 @@
+"""Order: sort, argsort, topk, searchsorted, and the unique elements. nan counts as larger than any number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dispatch.transfer import constant, values
+from tinytensor.dtypes import DType, float32, int64, promote
+from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.kernels.sorting import launch_sort
+from tinytensor.layout import Shape, as_int, normalize_axis
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.indexing.gather_along import gather_transpose
+from tinytensor.ops.indexing.index_keys import as_index
+from tinytensor.ops.indexing.selection import pick
+from tinytensor.ops.views.manipulation import cast, detach
+from tinytensor.runtime.cpu.memory import Array, copy_into
+
+if TYPE_CHECKING:
+    from tinytensor.device import Device
+    from tinytensor.tensor import Tensor
+
+Kind = Literal["stable", "quicksort"]
+
+
+def _order(x: Array, axis: int, descending: bool, kind: Kind = "stable") -> Array:
+    """Indices that sort x; equal elements keep their order in both directions."""
+    if not descending:
+        return np.argsort(x, axis, kind)
+    back = np.argsort(np.flip(x, axis), axis, kind)
+    order: Array = x.shape[axis] - 1 - np.flip(back, axis)
+    return order
+
+
+def _put_back(grad: Tensor, indices: Tensor, axis: int, shape: Shape) -> Tensor:
+    """Zeros of x's shape with the gradients of the chosen elements where these came from."""
+    return gather_transpose(grad, indices, axis, shape, "sort")
+
+
+def _check_order(what: str, dtype: DType, shape: Shape) -> None:
+    if dtype.kind == "complex":
+        raise DTypeError(
+            f"{what}: the input of shape {shape} has dtype {dtype}",
+            why="complex numbers have no order",
+            fix="sort by their absolute values: tt.argsort(tt.abs(x))",
+        )
+
+
+# ---- ops ---------------------------------------------------------------------------------------------------
+
+
+@register
+class Sort(Op):
+    inputs = ("x",)
+    outputs = ("y", "order")
+    saves = ("order",)
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int, descending: bool, kind: Kind, shape: Shape) -> Specs:
+        _check_order("sort", x.dtype, x.shape)
+        return Spec(x.shape, x.dtype), Spec(x.shape, int64)
+
+    @staticmethod
+    def cpu(
+        y: Array, order: Array | None, x: Array, *, axis: int, descending: bool, kind: Kind, shape: Shape
+    ) -> None:
+        if order is not None:
+            order[...] = _order(x, axis, descending, kind)
+            y[...] = np.take_along_axis(x, order, axis)
+            return
+        copy_into(y, x)  # nobody needs to know which of equal values came first: the fastest way to sort
+        y.sort(axis)
+        if descending:
+            y[...] = np.flip(y, axis)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        y: View,
+        order: View | None,
+        x: View,
+        *,
+        axis: int,
+        descending: bool,
+        kind: Kind,
+        shape: Shape,
+    ) -> None:
+        launch_sort(launch, y, order, x, axis, shape[axis], descending)
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        axis: int,
+        descending: bool,
+        kind: Kind,
+        shape: Shape,
+    ) -> Grads:
+        """dx[order[i]] = grad[i]."""
+        return (None if grads[0] is None else _put_back(grads[0], saved.order, axis, shape),)
+
+
+@register
+class Argsort(Op):
+    inputs = ("x",)
+    outputs = ("order",)
+
+    @staticmethod
+    def infer(x: Spec, *, axis: int, descending: bool, kind: Kind) -> Specs:
+        _check_order("argsort", x.dtype, x.shape)
+        return (Spec(x.shape, int64),)
+
+    @staticmethod
+    def cpu(order: Array, x: Array, *, axis: int, descending: bool, kind: Kind) -> None:
+        order[...] = _order(x, axis, descending, kind)
+
+    @staticmethod
+    def cuda(launch: Launch, order: View, x: View, *, axis: int, descending: bool, kind: Kind) -> None:
+        launch_sort(launch, None, order, x, axis, x.shape[axis], descending)
+
+
+@register
+class Topk(Op):
+    """The k largest or smallest: a partition finds them in linear time, and only they are sorted."""
+
+    inputs = ("x",)
+    outputs = ("values", "indices")
+    visible = 2
+    saves = ("indices",)
+
+    @staticmethod
+    def infer(x: Spec, *, k: int, axis: int, largest: bool, shape: Shape) -> Specs:
+        _check_order("topk", x.dtype, x.shape)
+        n = x.shape[axis]
+        if not 0 <= k <= n:
+            raise ShapeError(
+                f"topk: k = {k} for axis {axis} of shape {x.shape}",
+                why=f"the axis has {n} elements",
+                fix=f"give a k from 0 to {n}, for example min(k, x.shape[{axis}])",
+            )
+        chosen = (*x.shape[:axis], k, *x.shape[axis + 1 :])
+        return Spec(chosen, x.dtype), Spec(chosen, int64)
+
+    @staticmethod
+    def cpu(
+        values: Array, indices: Array, x: Array, *, k: int, axis: int, largest: bool, shape: Shape
+    ) -> None:
+        n = x.shape[axis]
+        if values.size == 0:
+            return
+        x, found = np.moveaxis(x, axis, -1), np.moveaxis(indices, axis, -1)  # (..., n), (..., k)
+        if k < n:
+            parted = np.argpartition(x, n - k if largest else k - 1, -1)
+            found[...] = parted[..., n - k :] if largest else parted[..., :k]
+            found.sort(-1)  # equal values will stand in the order of their indices
+        else:
+            found[...] = np.arange(n)
+        order = _order(np.take_along_axis(x, found, -1), -1, largest)
+        found[...] = np.take_along_axis(found, order, -1)
+        np.moveaxis(values, axis, -1)[...] = np.take_along_axis(x, found, -1)
+
+    @staticmethod
+    def cuda(
+        launch: Launch,
+        values: View,
+        indices: View,
+        x: View,
+        *,
+        k: int,
+        axis: int,
+        largest: bool,
+        shape: Shape,
+    ) -> None:
+        launch_sort(launch, values, indices, x, axis, k, largest)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, k: int, axis: int, largest: bool, shape: Shape
+    ) -> Grads:
+        """dx[indices[i]] = grad[i], 0 elsewhere."""
+        return (None if grads[0] is None else _put_back(grads[0], saved.indices, axis, shape),)
+
+
+@register
+class Searchsorted(Op):
+    inputs = ("x1", "x2")
+    outputs = ("places",)
+    dense = ("x1", "x2")
+
+    @staticmethod
+    def infer(x1: Spec, x2: Spec, *, side: Literal["left", "right"]) -> Specs:
+        _check_order("searchsorted", x1.dtype, x1.shape)
+        return (Spec(x2.shape, int64),)
+
+    @staticmethod
+    def cpu(places: Array, x1: Array, x2: Array, *, side: Literal["left", "right"]) -> None:
+        places[...] = np.searchsorted(x1, x2, side)
+
+    @staticmethod
+    def cuda(launch: Launch, places: View, x1: View, x2: View, *, side: Literal["left", "right"]) -> None:
+        args = (places, x1, x2, x1.size, x2.size, side == "right")
+        launch("searchsorted", x1.dtype, grid=blocks_for(x2.size, 256), args=args)
+
+
+# ---- functions ---------------------------------------------------------------------------------------------
+
+
+def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
+    """The elements along an axis in order.
+
+    Args:
+        x: at least one axis; not complex.
+        axis: the axis to sort.
+        descending: largest first.
+        stable: of equal elements the first one's gradient stays first; False leaves that open, may be faster.
+
+    Returns:
+        shape and dtype of x; nan counts as the largest number. Differentiable: each gradient goes where its
+        element came from.
+
+    Raises:
+        ShapeError: the axis is out of range.
+        DTypeError: x is complex.
+
+    Memory: keeps the order (int64, shape of x) for backward.
+    Differs from: torch.sort, which returns indices, too; here they come from `argsort`.
+
+    Example:
+        >>> tt.sort(tt.tensor([3, 1, 2]), descending=True).tolist()
+        [3, 2, 1]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "sort")
+    kind = "stable" if stable else "quicksort"
+    return apply(Sort, x, axis=at, descending=descending, kind=kind, shape=x.layout.shape)
+
+
+def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
+    """The indices that put an axis in order.
+
+    Args:
+        x: at least one axis; not complex.
+        axis: the axis to sort.
+        descending: largest first.
+        stable: equal elements keep their order, in both directions; False may be faster.
+
+    Returns:
+        int64, shape of x; nan counts as the largest number. Not differentiable.
+
+    Raises:
+        ShapeError: the axis is out of range.
+        DTypeError: x is complex.
+
+    Example:
+        >>> tt.argsort(tt.tensor([3, 1, 3]), descending=True).tolist()
+        [0, 2, 1]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "argsort")
+    kind = "stable" if stable else "quicksort"
+    return apply(Argsort, detach(x), axis=at, descending=descending, kind=kind)
+
+
+def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """The k largest (or smallest) elements of an axis, in order, and where they stand.
+
+    Args:
+        x: at least one axis; not complex.
+        k: how many, from 0 to the size of the axis.
+        axis: the axis to search.
+        largest: False for the smallest.
+
+    Returns:
+        values: shape of x with size k on the axis, dtype of x, best first; nan counts as the largest number.
+            Differentiable.
+        indices: int64, the same shape. Of equal values, those with smaller indices stand first; which of them
+            are chosen at the border is not specified.
+
+    Raises:
+        ShapeError: the axis is out of range, or has fewer than k elements.
+        DTypeError: x is complex, or k is not an integer.
+
+    Memory: keeps the indices for backward.
+
+    Example:
+        >>> values, indices = tt.topk(tt.tensor([5, 9, 7]), 2)
+        >>> values.tolist(), indices.tolist()
+        ([9, 7], [1, 2])
+    """
+    shape = x.layout.shape
+    at, n = normalize_axis(axis, len(shape), "topk"), as_int(k, "topk", "k")
+    found, indices = apply_all(Topk, x, k=n, axis=at, largest=largest, shape=shape)
+    return found, indices
+
+
+def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
+    """Where elements would be inserted into a sorted tensor to keep it sorted.
+
+    Args:
+        x1: shape (n,), in ascending order (or put into it by sorter); not complex.
+        x2: any shape; what to look for.
+        side: "left": before equal elements, x1[i-1] < v <= x1[i]; "right": behind them.
+        sorter: shape (n,), indices that sort x1.
+
+    Returns:
+        int64, shape of x2, values from 0 to n.
+
+    Raises:
+        ShapeError: x1 or sorter has not exactly one axis, or they differ in length.
+        DTypeError: a tensor is complex, or sorter is not integer.
+        ArgumentError: side is neither "left" nor "right".
+
+    Example:
+        >>> tt.searchsorted(tt.tensor([1, 3, 5]), tt.tensor([3, 4])).tolist()
+        [1, 2]
+    """
+    if side not in ("left", "right"):
+        raise ArgumentError(
+            f"searchsorted: side {side!r}",
+            why='a place is to the "left" or to the "right" of equal elements',
+            fix='side="left"',
+        )
+    shape = x1.layout.shape
+    if len(shape) != 1 or (sorter is not None and sorter.layout.shape != shape):
+        raise ShapeError(
+            f"searchsorted: x1 of shape {shape}"
+            + ("" if sorter is None else f", sorter of shape {sorter.layout.shape}"),
+            why="one sorted axis is searched, and a sorter has one index for each of its elements",
+            fix="search the rows one by one: [tt.searchsorted(row, x2) for row in x1]",
+        )
+    dtype = promote(x1.storage.dtype, x2.storage.dtype, what="searchsorted")
+    x1, x2 = cast(detach(x1), dtype), cast(detach(x2), dtype)
+    if sorter is not None:
+        x1 = pick(x1, [as_index(sorter, "searchsorted")], (0,), "searchsorted")
+    return apply(Searchsorted, x1, x2, side=side)
+
+
+# ---- unique elements: how many there are depends on the data, so these are no ops --------------------------
+
+
+class UniqueAll(NamedTuple):
+    """What `unique_all` returns."""
+
+    values: Tensor
+    indices: Tensor
+    inverse_indices: Tensor
+    counts: Tensor
+
+
+class UniqueCounts(NamedTuple):
+    """What `unique_counts` returns."""
+
+    values: Tensor
+    counts: Tensor
+
+
+class UniqueInverse(NamedTuple):
+    """What `unique_inverse` returns."""
+
+    values: Tensor
+    inverse_indices: Tensor
+
+
+def unique_all(x: Tensor) -> UniqueAll:
+    """The different elements of a tensor, where each first stands, which one each element is, and how often.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        values: shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
+        indices: shape (n,), int64: where each value first stands in the flattened x.
+        inverse_indices: shape of x, int64: values[inverse_indices] is x.
+        counts: shape (n,), int64.
+
+    Example:
+        >>> u = tt.unique_all(tt.tensor([7, 3, 7]))
+        >>> u.values.tolist(), u.indices.tolist(), u.inverse_indices.tolist(), u.counts.tolist()
+        ([3, 7], [1, 0], [1, 0, 1], [1, 2])
+    """
+    dtype, device = x.storage.dtype, x.storage.device
+    found, first, inverse, counts = np.unique(
+        values(x), return_index=True, return_inverse=True, return_counts=True, equal_nan=False
+    )
+    return UniqueAll(
+        _elements(found, dtype, device),
+        constant(first.astype(np.int64), int64, device),
+        constant(inverse.astype(np.int64).reshape(x.layout.shape), int64, device),
+        constant(counts.astype(np.int64), int64, device),
+    )
+
+
+def _elements(found: Array, dtype: DType, device: Device) -> Tensor:
+    """Elements of a tensor of a dtype that `values` had read."""
+    return cast(constant(found, float32 if dtype.narrow else dtype, device), dtype)
+
+
+def unique_counts(x: Tensor) -> UniqueCounts:
+    """The different elements of a tensor, and how often each stands there.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        values: shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
+        counts: shape (n,), int64.
+
+    Example:
+        >>> u = tt.unique_counts(tt.tensor([7, 3, 7]))
+        >>> u.values.tolist(), u.counts.tolist()
+        ([3, 7], [1, 2])
+    """
+    found = unique_all(x)
+    return UniqueCounts(found.values, found.counts)
+
+
+def unique_inverse(x: Tensor) -> UniqueInverse:
+    """The different elements of a tensor, and which one each element is.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        values: shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
+        inverse_indices: shape of x, int64: values[inverse_indices] is x.
+
+    Example:
+        >>> u = tt.unique_inverse(tt.tensor([7, 3, 7]))
+        >>> u.values[u.inverse_indices].tolist()
+        [7, 3, 7]
+    """
+    found = unique_all(x)
+    return UniqueInverse(found.values, found.inverse_indices)
+
+
+def unique_values(x: Tensor) -> Tensor:
+    """The different elements of a tensor.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
+
+    Example:
+        >>> tt.unique_values(tt.tensor([7, 3, 7])).tolist()
+        [3, 7]
+    """
+    return _elements(np.unique(values(x), equal_nan=False), x.storage.dtype, x.storage.device)
+
+
+unique = unique_values
+
+
+class SortingMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    sort = sort
+    argsort = argsort
+    topk = topk
+    unique = unique

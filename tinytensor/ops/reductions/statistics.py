@@ -1,0 +1,483 @@
+"""Reductions of a function of the elements: variance, logarithms of sums of exponentials, norms.
+
+They read large inputs in blocks that stay in the cache, so no temporary is as large as the input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.elementwise import Elementwise, elementwise
+from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dtypes import accumulator
+from tinytensor.errors import ArgumentError, ShapeError
+from tinytensor.kernels.reduction import launch_reduction
+from tinytensor.layout import Shape
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.arithmetic import multiply, negative, subtract
+from tinytensor.ops.elementwise.comparison import isfinite, where
+from tinytensor.ops.elementwise.exponential import exp
+from tinytensor.ops.elementwise.power import pow
+from tinytensor.ops.elementwise.sign_and_complex import abs, sign
+from tinytensor.ops.reductions.min_max import count_nonzero, max, min, nonempty_input
+from tinytensor.ops.reductions.reduction import mean, reduced_axes, spread, sum
+from tinytensor.ops.reductions.summing import (
+    ALL_AXES,
+    add_up,
+    reduced_count,
+    reduced_shape,
+    sum_rows,
+)
+from tinytensor.ops.views.manipulation import cast, detach
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+BLOCK = 24_576  # elements: 96 KiB of float32
+Axes = tuple[int, ...]
+AxisLike = int | Sequence[int] | None
+
+
+def _sum_terms(y: Array, x: Array, axes: Axes, term: Callable[..., Array], *rows: Array) -> None:
+    """y = the sum of term(x, *rows) over axes, block by block; y and rows have size 1 on the axes."""
+    if x.ndim == 0 or x.size <= BLOCK:
+        add_up(y, term(x, *rows), axes)
+        return
+    step = BLOCK * len(x) // x.size or 1
+    blocks = [slice(i, i + step) for i in range(0, len(x), step)]
+    if 0 not in axes:
+        for b in blocks:
+            add_up(y[b], term(x[b], *[r[b] for r in rows]), axes)
+        return
+    total, part = np.zeros(y.shape, np.float64), np.empty_like(y)
+    for b in blocks:
+        add_up(part, term(x[b], *rows), axes)
+        total += part
+    y[...] = total
+
+
+def _squared_distance(x: Array, middle: Array) -> Array:
+    d: Array = np.asarray(x - middle)
+    return np.square(d, out=d)
+
+
+def _shifted_exp(x: Array, shift: Array) -> Array:
+    d: Array = np.asarray(x - shift)
+    return np.exp(d, out=d)
+
+
+def _kept(y: Array, x: Array, axes: Axes) -> Array:
+    """y with the reduced axes as size 1: a view."""
+    return y.reshape(reduced_shape(x.shape, axes, True))
+
+
+@register
+class DivideOrZero(Elementwise):
+    """a / b, but 0 where b is 0: the slope of a square root at 0, as far as it is meant here."""
+
+    inputs = ("a", "b")
+    saves = ("a?b", "b")
+    result = "float"
+
+    @staticmethod
+    def ufunc(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
+        if not isinstance(out, np.ndarray):
+            out = np.empty(np.broadcast_shapes(np.shape(a), np.shape(b)), np.result_type(a, b))
+        zero = np.equal(b, 0)
+        np.divide(a, b, out=out)
+        np.copyto(out, 0, where=zero)
+        return out
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """da = grad / b, db = -grad * a / b**2; where b is 0, both are 0."""
+        da = elementwise(DivideOrZero, grads[0], saved.b)
+        return da, negative(multiply(da, elementwise(DivideOrZero, saved.a, saved.b))) if needs[1] else None
+
+
+# ---- variance ----------------------------------------------------------------------------------------------
+
+
+def _variance(y: Array, x: Array, axes: Axes, correction: float) -> None:
+    """Two passes: the mean, then the squared distances from it."""
+    n = reduced_count(x.shape, axes)
+    y = _kept(y, x, axes)
+    middle = np.empty_like(y)
+    add_up(middle, x, axes)
+    middle /= n
+    _sum_terms(y, x, axes, _squared_distance, middle)
+    y /= _freedom(n, correction)
+
+
+def _freedom(n: int, correction: float) -> float:
+    return n - correction if n > correction else 0.0
+
+
+def _slope(x: Tensor, g: Tensor, axes: Axes, scale: float) -> Tensor:
+    """(x - mean) * g * scale."""
+    centered = subtract(x, mean(x, axes, keepdims=True))
+    return multiply(centered, spread(multiply(g, scale), x.layout.shape, axes))
+
+
+@register
+class Var(Op):
+    inputs = ("x",)
+    saves = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> Specs:
+        floating("var", x)
+        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> None:
+        _variance(y, x, axes, correction)
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, x: View, *, axes: Axes, correction: float, keepdims: bool, shape: Shape
+    ) -> None:
+        launch_reduction(launch, "Var", y, x, axes, scalar=_freedom(reduced_count(shape, axes), correction))
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        axes: Axes,
+        correction: float,
+        keepdims: bool,
+        shape: Shape,
+    ) -> Grads:
+        """dx = grad * 2 * (x - mean(x)) / (n - correction)."""
+        free = _freedom(reduced_count(shape, axes), correction)
+        return (
+            None if grads[0] is None else _slope(saved.x, grads[0], axes, 2 / free if free else math.nan),
+        )
+
+
+@register
+class Std(Op):
+    inputs = ("x",)
+    saves = ("x", "y")
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> Specs:
+        floating("std", x)
+        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> None:
+        _variance(y, x, axes, correction)
+        np.sqrt(y, out=y)
+
+    @staticmethod
+    def cuda(
+        launch: Launch, y: View, x: View, *, axes: Axes, correction: float, keepdims: bool, shape: Shape
+    ) -> None:
+        launch_reduction(launch, "Std", y, x, axes, scalar=_freedom(reduced_count(shape, axes), correction))
+
+    @staticmethod
+    def backward(
+        grads: Grads,
+        saved: Saved,
+        needs: Needs,
+        *,
+        axes: Axes,
+        correction: float,
+        keepdims: bool,
+        shape: Shape,
+    ) -> Grads:
+        """dx = grad * (x - mean(x)) / (y * (n - correction)), and 0 where y is 0."""
+        if grads[0] is None:
+            return (None,)
+        free = _freedom(reduced_count(shape, axes), correction)
+        g = elementwise(DivideOrZero, grads[0], saved.y)
+        return (_slope(saved.x, g, axes, 1 / free if free else math.nan),)
+
+
+def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """Variance over axes: the sum of squared distances from the mean, divided by n - correction.
+
+    Args:
+        x: any shape, floating.
+        axis: axis or axes; None takes everything.
+        correction: 0 divides by n; 1 gives the unbiased estimate from a sample.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        shape of x without the reduced axes, dtype of x; nan (or inf) where n is not above correction.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+        DTypeError: x is not floating.
+
+    Memory: keeps x for backward.
+    Differs from: torch.var, whose correction is 1 by default.
+
+    Example:
+        >>> x = tt.tensor([1.0, 3.0])
+        >>> x.var().item(), x.var(correction=1).item()
+        (1.0, 2.0)
+    """
+    axes = reduced_axes(x, axis, "var")
+    return apply(Var, x, axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape)
+
+
+def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """Standard deviation over axes: the square root of `var`.
+
+    Args:
+        x: any shape, floating.
+        axis: axis or axes; None takes everything.
+        correction: 0 divides by n; 1 by n - 1.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        shape of x without the reduced axes, dtype of x; nan (or inf) where n is not above correction. The
+        gradient is 0 where the result is.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+        DTypeError: x is not floating.
+
+    Memory: keeps x and the result for backward.
+    Accuracy: the mean is rounded, so equal elements may be up to the rounding of one of them away from it:
+        std([1000.1] * 3) is 6e-5 in float32, and its gradient is not 0.
+    Differs from: torch.std, whose correction is 1 by default.
+
+    Example:
+        >>> tt.tensor([1.0, 3.0]).std().item()
+        1.0
+    """
+    axes = reduced_axes(x, axis, "std")
+    return apply(Std, x, axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape)
+
+
+# ---- logsumexp ---------------------------------------------------------------------------------------------
+
+
+@register
+class Logsumexp(Op):
+    inputs = ("x",)
+    saves = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
+        floating("logsumexp", x)
+        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:
+        y = _kept(y, x, axes)
+        largest = np.maximum.reduce(x, axes, keepdims=True, initial=-np.inf)
+        shift = np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
+        _sum_terms(y, x, axes, _shifted_exp, shift)
+        np.log(y, out=y)
+        y += shift
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool) -> None:
+        launch_reduction(launch, "Logsumexp", y, x, axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
+        """dx = grad * exp(x - y): softmax(x), over the axes that were reduced."""
+        if grads[0] is None:
+            return (None,)
+        x = saved.x
+        if not x.layout.size:
+            return (spread(grads[0], x.layout.shape, axes),)
+        return (multiply(spread(grads[0], x.layout.shape, axes), _shares(x, axes)),)
+
+
+def _shares(x: Tensor, axes: Axes) -> Tensor:
+    """softmax over axes, but 0 where all numbers are -inf; not from the logsumexp, which is rounded where x
+    is large.
+    """
+    wide = cast(x, accumulator(x.storage.dtype))
+    top = max(detach(wide), axis=axes, keepdims=True)
+    e = exp(subtract(wide, where(isfinite(top), top, 0.0)))
+    return cast(elementwise(DivideOrZero, e, sum(e, axes, True)), x.storage.dtype)
+
+
+def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
+    """Logarithm of the sum of exponentials over axes, without overflow.
+
+    y = m + log Σ exp(x - m), with m the largest element. Its gradient is softmax.
+
+    Args:
+        x: any shape, floating.
+        axis: axis or axes; None takes everything.
+        keepdims: keep the reduced axes with size 1.
+
+    Returns:
+        shape of x without the reduced axes, dtype of x; -inf for an empty axis.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+        DTypeError: x is not floating.
+
+    Memory: keeps x for backward.
+
+    Example:
+        >>> tt.logsumexp(tt.tensor([1000.0, 1000.0])).item()
+        1000.693
+    """
+    return apply(Logsumexp, x, axes=reduced_axes(x, axis, "logsumexp"), keepdims=keepdims)
+
+
+# ---- norms -------------------------------------------------------------------------------------------------
+
+
+@register
+class VectorNorm(Op):
+    """(Σ |x|**p)**(1/p) for a finite p other than 0."""
+
+    inputs = ("x",)
+    outputs = ("y",)
+    saves = ("x", "y")
+
+    @staticmethod
+    def infer(x: Spec, *, axes: Axes, keepdims: bool, p: float) -> Specs:
+        return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, p: float) -> None:
+        y = _kept(y, x, axes)
+        if p == 1:
+            _sum_terms(y, x, axes, np.abs)
+        elif p == 2:
+            if x.flags.c_contiguous and axes == ALL_AXES[x.ndim][x.ndim - len(axes) :]:
+                rows = x.reshape(y.size, reduced_count(x.shape, axes))
+                sum_rows(y.reshape(-1), rows, lambda r, out: np.vecdot(r, r, out=out))
+            else:
+                _sum_terms(y, x, axes, np.square)
+            np.sqrt(y, out=y)
+        else:
+            _sum_terms(y, x, axes, lambda b: np.abs(b) ** p)
+            np.power(y, 1 / p, out=y)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, p: float) -> None:
+        functor = {1.0: "Norm1", 2.0: "Norm2"}.get(p, "NormP")
+        launch_reduction(launch, functor, y, x, axes, scalar=p)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, p: float) -> Grads:
+        """dx = grad * x * |x|**(p - 2) / y**(p - 1), and 0 where all x are 0."""
+        g, x = grads[0], saved.x
+        if g is None:
+            return (None,)
+        if p == 1:
+            return (multiply(sign(x), spread(g, x.layout.shape, axes)),)
+        y = saved.y if p == 2 else pow(saved.y, p - 1)
+        direction = x if p == 2 else multiply(sign(x), pow(abs(x), p - 1))
+        g = elementwise(DivideOrZero, g, y)
+        return (multiply(direction, spread(g, x.layout.shape, axes)),)
+
+
+def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+    """Length of vectors: (Σ |x|**ord)**(1/ord).
+
+    Args:
+        x: any shape, floating.
+        axis: axis or axes that a vector lies along; None makes all of x one vector.
+        keepdims: keep the reduced axes with size 1.
+        ord: 2 is the Euclidean length, 1 the sum of absolute values, inf and -inf the largest and smallest
+            absolute value, 0 the number of elements that are not zero; or any other number.
+
+    Returns:
+        shape of x without the reduced axes, dtype of x. The gradient of a vector of zeros is 0.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated, or a largest or smallest of nothing is asked for.
+        DTypeError: x is not floating.
+
+    Memory: keeps x and the result for backward.
+
+    Example:
+        >>> x = tt.tensor([3.0, -4.0])
+        >>> x.norm().item(), x.norm(ord=1).item(), x.norm(ord=float("inf")).item()
+        (5.0, 7.0, 4.0)
+    """
+    axes = reduced_axes(x, axis, "vector_norm")
+    floating("vector_norm", Spec(x.layout.shape, x.storage.dtype))
+    if math.isinf(ord):
+        nonempty_input("vector_norm", x.layout.shape, axes)
+        return (
+            max(abs(x), axis=axes, keepdims=keepdims)
+            if ord > 0
+            else min(abs(x), axis=axes, keepdims=keepdims)
+        )
+    if ord == 0:
+        return cast(count_nonzero(x, axes, keepdims), x.storage.dtype)
+    return apply(VectorNorm, x, axes=axes, keepdims=keepdims, p=float(ord))
+
+
+def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
+    """Size of matrices.
+
+    Args:
+        x: shape (..., M, N), floating.
+        keepdims: keep the last two axes with size 1.
+        ord: "fro" is the root of the sum of squares; 1 and -1 the largest and smallest sum of absolute values
+            of a column, inf and -inf of a row.
+
+    Returns:
+        shape (...), dtype of x.
+
+    Raises:
+        ShapeError: x has fewer than two axes, or a largest or smallest of nothing is asked for.
+        DTypeError: x is not floating.
+        ArgumentError: ord is another one; those that need singular values (2, -2, "nuc") are not offered.
+
+    Example:
+        >>> x = tt.tensor([[1.0, -2.0], [3.0, 4.0]])
+        >>> tt.matrix_norm(x, ord=1).item(), tt.matrix_norm(x, ord=float("inf")).item()
+        (6.0, 7.0)
+    """
+    shape = x.layout.shape
+    if len(shape) < 2:
+        raise ShapeError(
+            f"matrix_norm: shape {shape} has no last two axes",
+            why="a matrix has rows and columns",
+            fix="tt.vector_norm(x)",
+        )
+    if ord == "fro":
+        return vector_norm(x, (-2, -1), keepdims)
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise ArgumentError(
+            f"matrix_norm: ord {ord!r}",
+            why="'fro', 1, -1, inf and -inf are sums; 2, -2 and 'nuc' would need singular values",
+            fix='tt.matrix_norm(x, ord="fro")',
+        )
+    floating("matrix_norm", Spec(shape, x.storage.dtype))
+    last = (len(shape) - 2, len(shape) - 1)
+    nonempty_input("matrix_norm", shape, last)
+    lengths = vector_norm(x, -2 if math.isfinite(ord) else -1, True, ord=1)
+    return (
+        max(lengths, axis=last, keepdims=keepdims) if ord > 0 else min(lengths, axis=last, keepdims=keepdims)
+    )
+
+
+norm = vector_norm
+
+
+class StatisticsMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    var = var
+    std = std
+    logsumexp = logsumexp
+    norm = norm

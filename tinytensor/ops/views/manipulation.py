@@ -1,0 +1,614 @@
+"""Views: other ways to read the same memory, O(1), and the copies that reshape and contiguous may need.
+
+A view op is a function from Layout to Layout (`layout.py`). The maps here are onto: every element of the
+input is seen, so the gradient is again a view (permute, reshape, flip) or a sum over repeats (expand). Views
+that pick elements are in `slicing.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.config import config
+from tinytensor.device import as_device, cpu
+from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import Launch, View, write
+from tinytensor.dispatch.transfer import same_memory
+from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
+from tinytensor.dtypes import DType, as_dtype
+from tinytensor.errors import ShapeError, TinyTensorError
+from tinytensor.kernels.reduction import launch_reduction
+from tinytensor.layout import (
+    Layout,
+    Shape,
+    as_int,
+    is_several,
+    normalize_axes,
+    normalize_axis,
+    resolve_shape,
+)
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.reductions.summing import add_up
+from tinytensor.ops.views.device_transfer import transfer
+from tinytensor.runtime.cpu.memory import Array, copy_into, fill, narrow, widen
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+@register
+class Flip(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, axes: Shape, shape_in: Shape) -> Layout:
+        return x.flip(axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, flipped along the same axes."""
+        return (view(Flip, _g(grads), axes=axes),)
+
+
+@register
+class Permute(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, axes: Shape, shape_in: Shape) -> Layout:
+        return x.permute(axes)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, with its axes in the order of x."""
+        back = [0] * len(axes)
+        for i, a in enumerate(axes):
+            back[a] = i
+        return (view(Permute, _g(grads), axes=tuple(back)),)
+
+
+@register
+class Reshape(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, shape: Shape, shape_in: Shape) -> Layout:
+        found = x.reshape(shape)
+        assert found is not None, "reshape() checks first"
+        return found
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, in the shape of x."""
+        return (reshape(_g(grads), shape_in),)
+
+
+@register
+class Expand(ViewOp):
+    @staticmethod
+    def layout(x: Layout, *, shape: Shape, shape_in: Shape) -> Layout:
+        return x.expand(shape)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        """dx = the sum of grad over the axes along which x was repeated."""
+        return (sum_to(_g(grads), shape_in),)
+
+
+@register
+class SumTo(Op):
+    """Sum over the axes that `expand` repeated: the transpose of Expand."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, shape: Shape, shape_in: Shape) -> Specs:
+        return (Spec(shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, shape: Shape, shape_in: Shape) -> None:
+        axes = _repeated(x.shape, shape)
+        padded = y.reshape((1,) * (x.ndim - len(shape)) + shape)
+        add_up(padded, x, axes)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, shape: Shape, shape_in: Shape) -> None:
+        launch_reduction(launch, "Sum", y, x, _repeated(x.shape, shape), file="reduction")
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
+        """dx = grad, repeated along the axes that were added up."""
+        return (view(Expand, _g(grads), shape=shape_in),)
+
+
+def _repeated(big: Shape, small: Shape) -> Shape:
+    """The axes that `expand` adds or repeats on the way from small to big."""
+    lead = len(big) - len(small)
+    return tuple([i for i, n in enumerate(big) if i < lead or (small[i - lead] == 1 and n != 1)])
+
+
+@register
+class Alias(ViewOp):
+    """The same layout: a second name for a value in the graph."""
+
+    @staticmethod
+    def layout(x: Layout, *, shape_in: Shape) -> Layout:
+        return x
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, shape_in: Shape) -> Grads:
+        """dx = grad."""
+        return grads
+
+
+def _cast(x: Array, out: Array) -> None:
+    np.copyto(out, x, casting="unsafe")
+
+
+@register
+class Copy(Op):
+    """The same elements in fresh, C-contiguous memory."""
+
+    inputs = ("x",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec) -> Specs:
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array) -> None:
+        copy_into(y, x)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View) -> None:
+        write(launch.runtime, y, x)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad."""
+        return grads
+
+
+@register
+class Cast(Op):
+    """The same values in another dtype, rounded once, to nearest, where the new one is coarser."""
+
+    inputs = ("x",)
+    raw = True
+
+    @staticmethod
+    def infer(x: Spec, *, dtype: DType, source: DType) -> Specs:
+        return (Spec(x.shape, dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, dtype: DType, source: DType) -> None:
+        wide = widen(x, source) if source.narrow else x
+        if source.kind == "complex" and dtype.kind not in ("complex", "bool"):
+            wide = wide.real
+        if dtype.narrow:
+            narrow(wide, dtype, y)
+        else:
+            fill(_cast, y, wide)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, dtype: DType, source: DType) -> None:
+        write(launch.runtime, y, x)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, dtype: DType, source: DType) -> Grads:
+        """dx = grad, in the dtype of x."""
+        return (cast(_g(grads), source),)
+
+    @staticmethod
+    def fn(x: Tensor, dtype: DType) -> Tensor:
+        """For layers below this one: a cast, recorded where both dtypes carry gradients."""
+        return cast(x, dtype)
+
+
+def _g(grads: Grads) -> Tensor:
+    """The gradient of an op with one output: present whenever its backward runs."""
+    g: Tensor = grads[0]
+    return g
+
+
+def cast(x: Tensor, dtype: DType) -> Tensor:
+    """x in another dtype; x itself if it has it."""
+    source = x.storage.dtype
+    if source is dtype:
+        return x
+    if not (source.is_inexact and dtype.is_inexact) and x._requires:
+        x = detach(x)  # no gradient passes through integers
+    if copies.listener is not None:
+        copies.note("cast", "dtype", x.layout.size * dtype.itemsize, f"{source} becomes {dtype}")
+    return apply(Cast, x, dtype=dtype, source=source)
+
+
+def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
+    """Cast to another dtype, and move to another device where one is named.
+
+    Floats become integers by dropping the fraction; anything nonzero is True; values outside the range of an
+    integer dtype are undefined, as in NumPy; of complex values the real part is kept, but for bool, where an
+    imaginary part counts, too. Floats are rounded once, to nearest, ties to even.
+
+    Args:
+        x: any shape.
+        dtype: a DType, its name, or a NumPy or Python type.
+        copy: with False, x itself is returned when it has the dtype and is on the device already.
+        device: where the result goes; default: the device of x.
+
+    Returns:
+        shape of x, the new dtype. Differentiable where both dtypes are floating.
+
+    Raises:
+        DTypeError: there is no such dtype.
+        DeviceError: there is no such device.
+
+    Example:
+        >>> tt.tensor([1.7, -1.7]).astype(tt.int32).tolist()
+        [1, -1]
+    """
+    wanted = as_dtype(dtype, "astype")
+    if device is not None and (place := as_device(device, "astype")) is not x.storage.device:
+        return cast(transfer(x, place), wanted) if place is cpu else transfer(cast(x, wanted), place)
+    if wanted is x.storage.dtype:
+        return clone(x) if copy else x
+    return cast(x, wanted)
+
+
+def copied(x: Tensor) -> Tensor:
+    """For callers that say themselves why they copy: a copy in fresh, contiguous memory."""
+    return apply(Copy, x)
+
+
+def clone(x: Tensor) -> Tensor:
+    """A copy in fresh, contiguous memory.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        The same values; shares no memory with x. Differentiable: the gradient passes through.
+
+    Example:
+        >>> x = tt.tensor([1.0, 2.0])
+        >>> y = x.clone()
+        >>> y[0] = 5.0
+        >>> x.tolist()
+        [1.0, 2.0]
+    """
+    if copies.listener is not None:
+        copies.note("clone", "asked", x.layout.size * x.storage.dtype.itemsize, "the program asks for a copy")
+    return copied(x)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """x itself if its elements lie in C order, else a copy that does.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        The same values with `is_contiguous()` true.
+
+    Example:
+        >>> x = tt.arange(6).reshape(2, 3).T
+        >>> x.is_contiguous(), x.contiguous().is_contiguous()
+        (False, True)
+    """
+    if x.layout.is_contiguous:
+        return x
+    _note_layout("contiguous", "asked", x, "C order is asked for")
+    return copied(x)
+
+
+def _note_layout(op: str, kind: str, x: Tensor, why: str) -> None:
+    if copies.listener is not None:
+        layout, nbytes = x.layout, x.layout.size * x.storage.dtype.itemsize
+        copies.note(op, kind, nbytes, f"{why}: x is {copies.describe(layout.shape, layout.strides)}")
+
+
+def detach(x: Tensor) -> Tensor:
+    """The same memory without history: the result does not require grad.
+
+    Args:
+        x: any shape and dtype.
+
+    Returns:
+        A tensor that shares storage (and its version) with x.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> x.detach().requires_grad
+        False
+    """
+    return same_memory(x)
+
+
+def alias(x: Tensor) -> Tensor:
+    """A second name for x in the graph, with an edge of its own."""
+    return view(Alias, x)
+
+
+def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
+    """Read the same elements, in the same order, under another shape: a view where strides allow it, else a
+    copy.
+
+    Args:
+        x: any shape.
+        shape: sizes of the axes; one may be -1 and is worked out.
+        copy: True always copies, False never does (ShapeError instead), None copies where it must.
+
+    Returns:
+        The new shape. Shares memory with x unless a copy was needed.
+
+    Raises:
+        ShapeError: the sizes do not multiply to the number of elements; or copy=False and strides do not
+            allow it.
+
+    Example:
+        >>> x = tt.arange(6)
+        >>> x.reshape(2, -1).tolist()
+        [[0, 1, 2], [3, 4, 5]]
+    """
+    plain = type(shape) is tuple and not copy and all_ints(shape)
+    if plain and (t := known_view(x, "reshape", shape)) is not None:
+        return t
+    wanted = resolve_shape(shape, x.layout.size, "reshape")
+    if copy:
+        x = clone(x)
+    found = x.layout.reshape(wanted)
+    if found is None:
+        if copy is False or config.strict_layout:
+            raise _no_view("reshape", x, wanted)
+        _note_layout("reshape", "layout", x, f"no view has the shape {wanted}")
+        return reshape(copied(x), wanted)
+    params = {"shape": wanted, "shape_in": x.layout.shape}
+    t = make_view(x, found, Reshape, params)
+    return remember(x, "reshape", shape, t, Reshape, params) if plain else t
+
+
+def view_as_shape(x: Tensor, *shape: Any) -> Tensor:
+    """Like `reshape`, but never copies: where strides do not allow the shape it raises and names the axes.
+
+    Args:
+        x: any shape.
+        shape: sizes of the axes; one may be -1.
+
+    Returns:
+        The new shape, on the same memory.
+
+    Raises:
+        ShapeError: the sizes do not fit, or a copy would be needed.
+
+    Example:
+        >>> tt.arange(6).view(3, 2).shape
+        (3, 2)
+    """
+    try:
+        return reshape(x, _sizes(shape), copy=False)
+    except TinyTensorError as error:
+        what = error.what.replace("reshape:", "view:", 1)
+        raise type(error)(what, why=error.why, fix=error.fix) from None
+
+
+def _no_view(what: str, x: Tensor, shape: Shape) -> ShapeError:
+    pairs = x.layout.blocking_axes()
+    named = " and ".join(f"{a} and {b}" for a, b in pairs) or "of the tensor"
+    return ShapeError(
+        f"{what}: shape {x.layout.shape}, strides {x.layout.strides}, cannot be viewed as {shape}",
+        why=f"axes {named} do not step evenly through memory: merging or splitting them takes a copy",
+        fix=f"copy first: x.contiguous().reshape({shape})",
+    )
+
+
+def _sizes(args: tuple[Any, ...]) -> Any:
+    """Sizes given as f(2, 3) or as f((2, 3))."""
+    return args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+
+
+def permute(x: Tensor, *axes: Any) -> Tensor:
+    """Put the axes into another order: a view.
+
+    Args:
+        x: any shape.
+        axes: every axis once, as numbers or as one tuple.
+
+    Returns:
+        shape (x.shape[axes[0]], x.shape[axes[1]], …), sharing memory with x.
+
+    Raises:
+        ShapeError: an axis is missing, repeated or out of range.
+
+    Example:
+        >>> tt.zeros(2, 3, 4).permute(2, 0, 1).shape
+        (4, 2, 3)
+    """
+    asked = _sizes(axes)
+    plain = type(asked) is tuple and all_ints(asked)
+    if plain and (t := known_view(x, "permute", asked)) is not None:
+        return t
+    ndim = len(x.layout.shape)
+    order = normalize_axes(asked, ndim, "permute")
+    if len(order) != ndim:
+        raise ShapeError(
+            f"permute: axes {order} for a tensor of shape {x.layout.shape}",
+            why=f"each of its {ndim} axes must be named once",
+            fix=f"for example x.permute({tuple(reversed(range(ndim)))})",
+        )
+    t = view(Permute, x, axes=order)
+    params = {"axes": order, "shape_in": x.layout.shape}
+    return remember(x, "permute", asked, t, Permute, params) if plain else t
+
+
+def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """Swap two axes: a view.
+
+    Args:
+        x: any shape.
+        axis1, axis2: the axes, negative counts from the end.
+
+    Returns:
+        x with the two axes swapped, sharing its memory.
+
+    Raises:
+        ShapeError: an axis is out of range.
+
+    Example:
+        >>> tt.zeros(2, 3, 4).transpose(0, -1).shape
+        (4, 3, 2)
+    """
+    asked = (axis1, axis2)
+    plain = all_ints(asked)
+    if plain and (t := known_view(x, "transpose", asked)) is not None:
+        return t
+    ndim = len(x.layout.shape)
+    a, b = normalize_axis(axis1, ndim, "transpose"), normalize_axis(axis2, ndim, "transpose")
+    axes = list(range(ndim))
+    axes[a], axes[b] = b, a
+    params = {"axes": tuple(axes), "shape_in": x.layout.shape}
+    t = make_view(x, x.layout.permute(axes), Permute, params)
+    return remember(x, "transpose", asked, t, Permute, params) if plain else t
+
+
+def expand(x: Tensor, *shape: Any) -> Tensor:
+    """Repeat axes of size 1 without copying: a view with stride 0.
+
+    Args:
+        x: any shape.
+        shape: the wanted sizes; -1 keeps a size; new axes may stand in front.
+
+    Returns:
+        The wanted shape, sharing memory with x. The gradient sums over the repeated axes.
+
+    Raises:
+        ShapeError: an axis whose size is not 1 would change.
+
+    Example:
+        >>> tt.tensor([[1], [2]]).expand(2, 3).tolist()
+        [[1, 1, 1], [2, 2, 2]]
+    """
+    return view(Expand, x, shape=x.layout.expand(_as_tuple(_sizes(shape), "expand")).shape)
+
+
+def broadcast_to(x: Tensor, shape: Any) -> Tensor:
+    """The array API's name for `expand`.
+
+    Args:
+        x: any shape.
+        shape: the wanted sizes.
+
+    Returns:
+        The wanted shape, sharing memory with x.
+
+    Raises:
+        ShapeError: x does not broadcast to the shape.
+
+    Example:
+        >>> tt.broadcast_to(tt.tensor([1, 2]), (2, 2)).tolist()
+        [[1, 2], [1, 2]]
+    """
+    sizes = _as_tuple(shape, "broadcast_to")
+    return view(Expand, x, shape=x.layout.expand(sizes, "broadcast_to").shape)
+
+
+def _as_tuple(shape: Any, what: str) -> Shape:
+    if isinstance(shape, tuple) or is_several(shape):
+        return tuple([as_int(n, what) for n in shape])
+    return (as_int(shape, what, "a shape"),)
+
+
+def sum_to(x: Tensor, shape: Shape) -> Tensor:
+    """Undo a broadcast: sum x over the axes that were repeated to reach its shape from `shape`."""
+    have = x.layout.shape
+    return x if have == shape else apply(SumTo, x, shape=shape, shape_in=have)
+
+
+def flip(x: Tensor, axis: Any = None) -> Tensor:
+    """Reverse axes: a view with negative strides.
+
+    Args:
+        x: any shape.
+        axis: axis or axes to reverse; None reverses all.
+
+    Returns:
+        shape of x, sharing its memory.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated.
+
+    Example:
+        >>> tt.arange(4).flip().tolist()
+        [3, 2, 1, 0]
+    """
+    return view(Flip, x, axes=normalize_axes(axis, len(x.layout.shape), "flip"))
+
+
+def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+    """Drop axes of size 1: a view.
+
+    Args:
+        x: any shape.
+        axis: axis or axes to drop; None drops every axis of size 1.
+
+    Returns:
+        x with fewer axes, sharing its memory.
+
+    Raises:
+        ShapeError: an axis is out of range or its size is not 1.
+
+    Example:
+        >>> tt.zeros(1, 3, 1).squeeze().shape
+        (3,)
+    """
+    shape = x.layout.shape
+    axes = (
+        tuple([i for i, n in enumerate(shape) if n == 1])
+        if axis is None
+        else normalize_axes(axis, len(shape), "squeeze")
+    )
+    return make_view(x, found := x.layout.squeeze(axes), Reshape, {"shape": found.shape, "shape_in": shape})
+
+
+def unsqueeze(x: Tensor, axis: int) -> Tensor:
+    """Insert an axis of size 1: a view. The array API calls it `expand_dims`.
+
+    Args:
+        x: any shape.
+        axis: where the new axis stands in the result.
+
+    Returns:
+        x with one more axis, sharing its memory.
+
+    Raises:
+        ShapeError: the axis is out of range.
+
+    Example:
+        >>> tt.zeros(3).unsqueeze(0).shape
+        (1, 3)
+    """
+    return with_axis(x, axis, "unsqueeze")
+
+
+def with_axis(x: Tensor, axis: int, what: str) -> Tensor:
+    """`unsqueeze` for functions of other names, which the message begins with."""
+    shape = x.layout.shape
+    at = normalize_axis(axis, len(shape) + 1, what)
+    return make_view(x, found := x.layout.unsqueeze(at), Reshape, {"shape": found.shape, "shape_in": shape})
+
+
+class ManipulationMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    astype = astype
+    clone = clone
+    contiguous = contiguous
+    detach = detach
+    permute = permute
+    transpose = transpose
+    expand = expand
+    broadcast_to = broadcast_to
+    flip = flip
+    squeeze = squeeze
+    unsqueeze = unsqueeze
+    view = view_as_shape

@@ -1,0 +1,221 @@
+"""Views that pick elements: slices, diagonals, windows, and any strides.
+
+Some elements are left out or seen several times, so the gradient adds into zeros through the strides of the
+view (`region.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.modes import grad_enabled
+from tinytensor.dispatch.apply import edge_of, new_node
+from tinytensor.dispatch.views import ViewOp, known_view, make_view, remember, view
+from tinytensor.layout import (
+    Key,
+    Layout,
+    Shape,
+    as_int,
+    check_shape,
+    normalize_axis,
+    normalize_key,
+)
+from tinytensor.op import register, registry
+from tinytensor.ops.views.view_gradients import scatter
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+class SelectingView(ViewOp):
+    """A view that picks elements, so its gradient adds into zeros through the view's strides."""
+
+    @classmethod
+    def backward(cls, grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
+        """dx = zeros of the shape of x, with grad added at the elements that the view reads."""
+        return (scatter(cls, grads[0], params),)
+
+
+@register
+class Index(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, key: Any, shape_in: Shape) -> Layout:
+        return x.index(key)
+
+
+@register
+class Diagonal(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, offset: int, axis1: int, axis2: int, shape_in: Shape) -> Layout:
+        return x.diagonal(offset, axis1, axis2)
+
+
+@register
+class Unfold(SelectingView):
+    @staticmethod
+    def layout(x: Layout, *, axis: int, size: int, step: int, shape_in: Shape) -> Layout:
+        return x.unfold(axis, size, step)
+
+
+@register
+class Windows(SelectingView):
+    """Windows over the last axes: `step` from one to the next, `dilation` from element to element.
+
+    Axes (H, W) with strides (sH, sW) become four:
+
+    axes     Ho         Wo         kh             kw
+    strides  sH * step  sW * step  sH * dilation  sW * dilation
+
+    so the window at (i, j) has at (u, v) the element (i * step + u * dilation, j * step + v * dilation).
+    """
+
+    @staticmethod
+    def layout(x: Layout, *, sizes: Shape, steps: Shape, dilations: Shape, shape_in: Shape) -> Layout:
+        lead = x.ndim - len(sizes)
+        counts = [
+            (n - d * (k - 1) - 1) // s + 1
+            for n, k, s, d in zip(x.shape[lead:], sizes, steps, dilations, strict=True)
+        ]
+        between = [stride * step for stride, step in zip(x.strides[lead:], steps, strict=True)]
+        within = [stride * dilation for stride, dilation in zip(x.strides[lead:], dilations, strict=True)]
+        shape = (*x.shape[:lead], *counts, *sizes)
+        return Layout(shape, (*x.strides[:lead], *between, *within), x.offset)
+
+
+def index_view(x: Tensor, key: Key) -> Tensor:
+    """x[key] for a normalized key of integers, slices and None."""
+    return view(Index, x, key=key)
+
+
+_BOUNDS = frozenset({int, type(None)})
+
+
+def plain_question(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """A key of integers, slices of integers, None and Ellipsis as a tuple that can be hashed; None for
+    others.
+    """
+    asked: list[Any] = []
+    for part in parts:
+        if type(part) is slice:
+            bounds = part.start, part.stop, part.step
+            if not _BOUNDS.issuperset(map(type, bounds)):
+                return None
+            asked.append(bounds)
+        elif type(part) is int or part is None or part is Ellipsis:
+            asked.append(part)
+        else:
+            return None
+    return tuple(asked)
+
+
+def basic_index(x: Tensor, parts: tuple[Any, ...], asked: tuple[Any, ...] | None, what: str) -> Tensor:
+    """x[parts] for a key without tensors, checked; `asked` is its `plain_question`."""
+    if asked is not None and (t := known_view(x, "index", asked)) is not None:
+        return t
+    key = normalize_key(parts, x.layout.shape, what)
+    t = index_view(x, key)
+    if asked is None:
+        return t
+    return remember(x, "index", asked, t, Index, {"key": key, "shape_in": x.layout.shape})
+
+
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The elements whose indices on two axes differ by offset: a view.
+
+    Args:
+        x: at least two axes.
+        offset: axis2's index minus axis1's; positive lies above the main diagonal.
+        axis1, axis2: the axes.
+
+    Returns:
+        x without the two axes, and the diagonal as last axis; shares memory with x.
+
+    Raises:
+        ShapeError: an axis is out of range, or both are the same.
+
+    Differs from: the array API's linalg.diagonal, which takes the last two axes; NumPy and PyTorch agree with
+        this.
+
+    Example:
+        >>> tt.arange(9).reshape(3, 3).diagonal().tolist()
+        [0, 4, 8]
+    """
+    ndim = len(x.layout.shape)
+    a, b = normalize_axis(axis1, ndim, "diagonal"), normalize_axis(axis2, ndim, "diagonal")
+    return view(Diagonal, x, offset=as_int(offset, "diagonal", "the offset"), axis1=a, axis2=b)
+
+
+def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
+    """All windows of a given size along an axis: a view in which windows overlap in memory.
+
+    Args:
+        x: any shape with at least one axis.
+        axis: the axis that windows slide along.
+        size: length of a window.
+        step: distance between windows.
+
+    Returns:
+        shape of x with the axis's size replaced by the number of windows, and a last axis of the window's
+        size. The gradient of an element adds up over all windows that contain it.
+
+    Raises:
+        ShapeError: the window is longer than the axis, or size or step is not positive.
+
+    Example:
+        >>> tt.arange(5).unfold(0, 3).tolist()
+        [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    """
+    at = normalize_axis(axis, len(x.layout.shape), "unfold")
+    return view(Unfold, x, axis=at, size=as_int(size, "unfold"), step=as_int(step, "unfold", "the step"))
+
+
+def windows(x: Tensor, sizes: Shape, steps: Shape, dilations: Shape) -> Tensor:
+    """All windows over the last axes of x, which are long enough: `unfold` on several axes, with gaps."""
+    return view(Windows, x, sizes=sizes, steps=steps, dilations=dilations)
+
+
+def as_strided(
+    x: Tensor, shape: int | Sequence[int], strides: Sequence[int], offset: int | None = None
+) -> Tensor:
+    """Read the storage of x through any shape, strides and offset (all in elements): the view of all views.
+
+    Args:
+        x: any tensor; only its storage matters.
+        shape: sizes of the axes.
+        strides: steps of the axes; 0 repeats, negative walks backwards.
+        offset: position of the first element in the storage; None keeps that of x.
+
+    Returns:
+        A view. Its gradient goes through the tensor that owns the memory, adding up where places repeat.
+
+    Raises:
+        ShapeError: the view would reach outside the storage, or shape and strides differ in length.
+
+    Example:
+        >>> tt.arange(6).as_strided((2, 2), (3, 1), 1).tolist()
+        [[1, 2], [4, 5]]
+    """
+    start = x.layout.offset if offset is None else as_int(offset, "as_strided", "the offset")
+    layout = Layout.as_strided(
+        check_shape(shape, "as_strided"), tuple([as_int(s, "as_strided", "a stride") for s in strides]), start
+    )
+    layout.validate(x.storage.size, "as_strided")
+    t = make_view(x, layout, None, None)
+    root = x if x._base is None else x._base  # the view may reach outside x: only the base sees everything
+    edge = edge_of(root) if grad_enabled() else None
+    if edge is not None and x.storage.dtype.is_inexact:
+        t._edge = new_node(registry["reframe"], (edge,), {"src": root.layout, "dst": t.layout}, t.layout)
+        t._requires = True
+    return t
+
+
+class SlicingMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    diagonal = diagonal
+    unfold = unfold
+    as_strided = as_strided

@@ -1,0 +1,343 @@
+"""Regions of memory: the linear maps between what a base tensor holds and what a view of it sees.
+
+Four maps carry the gradients of views and of in-place writes: `Scatter` (the transpose of a view), `Reframe`
+(read a base's value through another layout), its transpose `ReframeTranspose`, and `Mask` (zero a region).
+All take layouts on absolute positions, all are linear, and each one's gradient is one of the others, so every
+order works.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.launch import (
+    BLOCK,
+    RANKS,
+    Launch,
+    View,
+    blocks_for,
+    elementwise,
+    index_type,
+    merge,
+    write,
+)
+from tinytensor.dispatch.views import ViewOp, view
+from tinytensor.errors import ShapeError
+from tinytensor.layout import Layout, contiguous
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.runtime.cpu.memory import Array
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+_ZERO = bytes(8)  # as kernels take a number
+
+# An add of a strided slice costs a microsecond and 1 ns per element, counting out 10 ns per element.
+MANY_STEPS, LONG_SLICE = 16, 256
+
+
+def strided(buffer: Array, layout: Layout, shift: int = 0) -> Array:
+    """A flat array read through a layout; the array begins at position `shift` of the storage."""
+    item = buffer.itemsize
+    if layout.size == 0:
+        return np.empty(layout.shape, buffer.dtype)
+    strides = tuple([s * item for s in layout.strides])
+    return np.ndarray(layout.shape, buffer.dtype, buffer, (layout.offset - shift) * item, strides)
+
+
+def positions(layout: Layout, shift: int = 0) -> Array:
+    """The position of every element of a view, in the view's shape."""
+    found: Array = np.full((), layout.offset - shift)
+    for size, stride in zip(layout.shape, layout.strides, strict=True):
+        found = found[..., None] + np.arange(size) * stride
+    return found
+
+
+def _overlapping_axes(layout: Layout) -> list[int]:
+    """Axes to walk one index at a time, so that no element of the rest meets another one: the small ones."""
+    kept: list[tuple[int, int]] = []  # (stride, size) of axes that nest: each steps over all faster ones
+    walked = []
+    for axis in sorted(range(layout.ndim), key=lambda i: -layout.shape[i]):
+        stride, size = abs(layout.strides[axis]), layout.shape[axis]
+        reach, nests = 0, True
+        for s, n in sorted([*kept, (stride, size)]):
+            nests = nests and (s > reach or n == 1)
+            reach += s * (n - 1)
+        if nests:
+            kept.append((stride, size))
+        else:
+            walked.append(axis)
+    return walked
+
+
+def _add_through(buffer: Array, layout: Layout, values: Array, shift: int = 0) -> None:
+    """Add values into zeros through a layout; elements that share a place add up.
+
+    Windows overlap, but all elements at one offset inside their windows lie apart. So there are as many adds
+    of strided slices as a window has elements; where that would be many small ones, every place is counted
+    out.
+    """
+    values = np.broadcast_to(values, layout.shape)
+    walked = _overlapping_axes(layout)
+    if not walked:
+        np.copyto(strided(buffer, layout, shift), values)
+        return
+    steps = prod([layout.shape[i] for i in walked])
+    if buffer.dtype.kind == "f" and steps > MANY_STEPS and layout.size < steps * LONG_SLICE:
+        where = positions(layout, shift).reshape(-1)
+        total = np.bincount(where, values.reshape(-1), buffer.size)  # in float64
+        buffer.reshape(-1)[...] = total[: buffer.size]
+        return
+    target = np.moveaxis(strided(buffer, layout, shift), walked, range(len(walked)))
+    values = np.moveaxis(values, walked, range(len(walked)))
+    for at in np.ndindex(*target.shape[: len(walked)]):
+        target[at] += values[at]
+
+
+# ---- the same on a device ----------------------------------------------------------------------------------
+
+
+def _through(memory: View, layout: Layout, shift: int = 0) -> View:
+    """`strided` for Views: memory begins at position `shift` of the storage that the layout speaks of."""
+    start = memory.layout.offset + layout.offset - shift
+    return memory.read_through(Layout(layout.shape, layout.strides, start))
+
+
+def _write_through(launch: Launch, memory: View, layout: Layout, x: View, shift: int = 0) -> None:
+    """Write x through a layout; where elements share a place the last one stays."""
+    walked = _overlapping_axes(layout)
+    sizes = [layout.shape[a] for a in walked]
+    for at in np.ndindex(*sizes):
+        part, source = layout, x.layout
+        for axis, i in sorted(zip(walked, at), reverse=True):
+            key = (*(slice(None),) * axis, i)
+            part, source = part.index(key), source.index(key)
+        write(launch.runtime, _through(memory, part, shift), x.read_through(source))
+
+
+@lru_cache(maxsize=4096)
+def _region(layout: Layout, values: Layout, code: str) -> tuple[int, bytes, int, int]:
+    """A `Region` of view_gradients.cu: its rank, its bytes, the lowest position, the steps of the walk."""
+    low, walked = layout.extent[0], _overlapping_axes(layout)
+    axes = sorted(range(layout.ndim), key=lambda i: -abs(layout.strides[i]))
+    apart = [a for a in axes if a not in walked]
+    memory = [abs(s) for s in layout.strides]
+    beside = [v if s >= 0 else -v for s, v in zip(layout.strides, values.strides, strict=True)]
+    sizes, (far, near) = merge(
+        [layout.shape[a] for a in apart], [[memory[a] for a in apart], [beside[a] for a in apart]]
+    )
+    ranks = [r for r in RANKS if r >= max(len(sizes), len(walked))]
+    if not ranks:
+        raise ShapeError(
+            f"gradient of a view of shape {layout.shape} and strides {layout.strides}",
+            why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
+            fix="reshape the tensor before the view to one with fewer axes",
+        )
+    missing, none = ranks[0] - len(sizes), ranks[0] - len(walked)
+    numbers = [*sizes, *[1] * missing, *far, *[1] * missing, *near, *[0] * missing]
+    for row, fill in (([layout.shape[a] for a in walked], 1), ([memory[a] for a in walked], 0)):
+        numbers += [*[fill] * none, *row]
+    numbers += [*[0] * none, *[beside[a] for a in walked]]
+    steps = prod([layout.shape[a] for a in walked])
+    return ranks[0], struct.pack(f"{len(numbers)}{code}", *numbers), low, steps
+
+
+def _sum_through(launch: Launch, sums: View, layout: Layout, values: View | None, shift: int = 0) -> None:
+    """sums, contiguous, become zeros with values added through a layout; without values, with ones."""
+    if layout.size == 0:
+        launch.zero(sums)
+        return
+    seen = layout if values is None else values.layout.expand(layout.shape)
+    index = index_type(sums) if values is None else index_type(sums, values)
+    rank, region, low, steps = _region(layout, seen, "i" if index == "int" else "q")
+    first = 0  # values are walked from their lowest position in memory
+    for size, stride, step in zip(layout.shape, layout.strides, seen.strides, strict=True):
+        first += (size - 1) * step if stride < 0 else 0
+    start = None if values is None else values.ptr + first * values.itemsize
+    args = (sums, start, region, low - shift, steps, sums.size)
+    launch("region_add", sums.dtype, rank, index, grid=blocks_for(sums.size, BLOCK), args=args)
+
+
+@register
+class Scatter(Op):
+    """The transpose of a view: zeros of the base's shape, and the gradient added through the strides."""
+
+    inputs = ("grad",)
+
+    @staticmethod
+    def infer(grad: Spec, *, view_op: type[ViewOp], params: dict[str, Any]) -> Specs:
+        return (Spec(params["shape_in"], grad.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, grad: Array, *, view_op: type[ViewOp], params: dict[str, Any]) -> None:
+        y[...] = 0
+        _add_through(y, view_op.layout(contiguous(params["shape_in"]), **params), grad)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, grad: View, *, view_op: type[ViewOp], params: dict[str, Any]) -> None:
+        _sum_through(launch, y, view_op.layout(contiguous(params["shape_in"]), **params), grad)
+
+    @staticmethod
+    def backward(
+        grads: Grads, saved: Saved, needs: Needs, *, view_op: type[ViewOp], params: dict[str, Any]
+    ) -> Grads:
+        """dgrad = the elements that the view reads."""
+        return (None if grads[0] is None else view(view_op, grads[0], **params),)
+
+
+def scatter(view_op: type[ViewOp], grad: Tensor | None, params: dict[str, Any]) -> Tensor | None:
+    """The gradient of a view of `params["shape_in"]`."""
+    return None if grad is None else apply(Scatter, grad, view_op=view_op, params=params)
+
+
+def _frame(src: Layout, dst: Layout) -> tuple[int, int]:
+    """The range of positions [low, high) that two layouts reach."""
+    (a, b), (c, d) = src.extent, dst.extent
+    return min(a, c), max(b, d, a - 1, c - 1) + 1
+
+
+def _whole(src: Layout, low: int, high: int) -> bool:
+    """Whether a contiguous tensor of src is, byte for byte, the memory from low to high."""
+    return src.is_contiguous and low == src.offset and high - low == src.size
+
+
+@register
+class Reframe(Op):
+    """x, laid out in memory like src, read like dst: how a view sees the new value of its base."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, src: Layout, dst: Layout) -> Specs:
+        return (Spec(dst.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        if _whole(src, low, high) and x.flags.c_contiguous:
+            np.copyto(y, strided(x, dst, low))
+            return
+        buffer = np.zeros(high - low, x.dtype)
+        np.copyto(strided(buffer, src, low), x)
+        np.copyto(y, strided(buffer, dst, low))
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        memory = x
+        if not (_whole(src, low, high) and x.is_contiguous):
+            memory = launch.scratch((high - low,), x.dtype)
+            launch.zero(memory)
+            _write_through(launch, memory, src, x, low)
+        write(launch.runtime, y, _through(memory, dst, low))
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dx = grad, added where it was read."""
+        return (None if grads[0] is None else apply(ReframeTranspose, grads[0], src=src, dst=dst),)
+
+
+@register
+class ReframeTranspose(Op):
+    """grad, shaped like dst, added into memory and read back like src."""
+
+    inputs = ("grad",)
+
+    @staticmethod
+    def infer(grad: Spec, *, src: Layout, dst: Layout) -> Specs:
+        return (Spec(src.shape, grad.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, grad: Array, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        buffer = np.zeros(high - low, grad.dtype)
+        _add_through(buffer, dst, grad, low)
+        if src.overlaps():  # an element that src reads n times hands each reader an equal share
+            readers = np.bincount(positions(src, low).reshape(-1), minlength=high - low)
+            buffer /= np.maximum(readers, 1)
+        np.copyto(y, strided(buffer, src, low))
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, grad: View, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        if _whole(src, low, high):
+            _sum_through(launch, y, dst, grad, low)
+            return
+        memory = launch.scratch((high - low,), grad.dtype)
+        _sum_through(launch, memory, dst, grad, low)
+        if src.overlaps():
+            readers = launch.scratch((high - low,), grad.dtype)
+            _sum_through(launch, readers, src, None, low)
+            divided = (memory, readers)
+            elementwise(launch.runtime, "arithmetic", "Divide", memory, divided, grad.dtype, grad.dtype)
+        write(launch.runtime, y, _through(memory, src, low))
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dgrad = the gradient, read where it was added."""
+        return (None if grads[0] is None else apply(Reframe, grads[0], src=src, dst=dst),)
+
+
+@register
+class Mask(Op):
+    """x, laid out like src, with the region of dst set to zero."""
+
+    inputs = ("x",)
+
+    @staticmethod
+    def infer(x: Spec, *, src: Layout, dst: Layout) -> Specs:
+        return (Spec(x.shape, x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        if _whole(src, low, high):
+            np.copyto(y, x)
+            strided(y, dst, low)[...] = 0
+            return
+        buffer = np.empty(high - low, x.dtype)
+        seen = strided(buffer, src, low)
+        np.copyto(seen, x)
+        strided(buffer, dst, low)[...] = 0
+        np.copyto(y, seen)
+
+    @staticmethod
+    def cuda(launch: Launch, y: View, x: View, *, src: Layout, dst: Layout) -> None:
+        low, high = _frame(src, dst)
+        if _whole(src, low, high):
+            write(launch.runtime, y, x)
+            write(launch.runtime, _through(y, dst, low), _ZERO)
+            return
+        memory = launch.scratch((high - low,), x.dtype)
+        _write_through(launch, memory, src, x, low)
+        write(launch.runtime, _through(memory, dst, low), _ZERO)
+        write(launch.runtime, y, _through(memory, src, low))
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dx = grad, and 0 in the region."""
+        return (None if grads[0] is None else apply(Mask, grads[0], src=src, dst=dst),)
+
+
+@register
+class Assign(Op):
+    """The history of a base after one of its views was written. Never run: the write already happened."""
+
+    inputs = ("base", "value")
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
+        """dbase = grad, and 0 where the view was written; dvalue = grad where it was."""
+        g = grads[0]
+        if g is None:
+            return None, None
+        base = apply(Mask, g, src=src, dst=dst) if needs[0] else None
+        return base, apply(Reframe, g, src=src, dst=dst) if needs[1] else None

@@ -1,0 +1,253 @@
+"""What the kernels of a checked run cost, by kernel and by source line: accesses, bytes, operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinytensor.runtime.checked.flops import KINDS, operations_of
+from tinytensor.runtime.checked.source_lines import Code, places_of, resolve
+from tinytensor.runtime.checked.warp_requests import Request
+
+__all__ = ["KernelCount", "LineCount", "LineWork", "lines_of", "read_accesses", "read_work", "work_of"]
+
+AccessKey = tuple[Code, str, str, int]  # place, space, way and bytes per lane, as in LineCount
+TENSOR_KINDS = {"float16": "half", "bfloat16": "half", "tf32": "tf32"}
+
+
+@dataclass(slots=True)
+class LineCount:
+    """What the accesses of one source line cost, added up over the counted blocks.
+
+    Attributes:
+        kernel, place: the instance, and file:line.
+        space: "global" or "shared".
+        way: "load", "store" or "atomic".
+        size: bytes per lane.
+        requests: accesses of warps.
+        lanes: accesses of lanes.
+        bytes: bytes that were asked for; of global memory, repeated addresses of a request count once.
+        sectors: pieces of 32 bytes that global memory moves.
+        wavefronts, ideal: turns that shared memory takes, and how many there would be without bank conflicts.
+    """
+
+    kernel: str
+    place: str
+    space: str
+    way: str
+    size: int
+    requests: int = 0
+    lanes: int = 0
+    bytes: int = 0
+    sectors: int = 0
+    wavefronts: int = 0
+    ideal: int = 0
+
+    @property
+    def sectors_per_request(self) -> float:
+        """For 32 lanes of 4 bytes side by side it is 4."""
+        return self.sectors / self.requests if self.requests else 0.0
+
+    @property
+    def bank_conflict_ways(self) -> float:
+        """1 without conflicts."""
+        return self.wavefronts / self.ideal if self.ideal else 0.0
+
+    @property
+    def active_lanes(self) -> float:
+        """Of 32; fewer where branches part the warp, or where the block ends."""
+        return self.lanes / self.requests if self.requests else 0.0
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the moved bytes that were asked for (global memory)."""
+        return self.bytes / (32 * self.sectors) if self.sectors else 0.0
+
+    def add(self, numbers: Sequence[int]) -> None:
+        """Add what another address of the same line counted."""
+        self.requests += numbers[0]
+        self.lanes += numbers[1]
+        self.bytes += numbers[2]
+        self.sectors += numbers[3]
+        self.wavefronts += numbers[4]
+        self.ideal += numbers[5]
+
+
+@dataclass(slots=True)
+class LineWork:
+    """Floating-point operations of one source line in the counted blocks.
+
+    Attributes:
+        kernel, place: the instance, and file:line.
+        single, double: operations on float and on double; a fused multiply-add is two, a function is one.
+        half, tf32: operations of tensor cores, by the precision of the factors.
+    """
+
+    kernel: str
+    place: str
+    single: int = 0
+    double: int = 0
+    half: int = 0
+    tf32: int = 0
+
+    @property
+    def flops(self) -> int:
+        """All of them."""
+        return self.single + self.double + self.half + self.tf32
+
+
+@dataclass(slots=True)
+class KernelCount:
+    """Launches of one kernel with one configuration.
+
+    Attributes:
+        kernel: the instance.
+        grid, block, shared: the configuration.
+        library: the compiled unit.
+        times: how many launches.
+        blocks: of all these launches.
+        counted: blocks whose accesses and operations were counted.
+        cut: whether a block asked for more than can be counted, so that counting ended.
+        read_bytes, written_bytes: of global memory, by all blocks, each byte once in a launch.
+        accesses: counters by place in the unit.
+        passes: how often each piece of code ran.
+        products: operations of tensor cores, by place and kind.
+        requests: those of the first blocks of the first launch, where a check keeps them.
+    """
+
+    kernel: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared: int
+    library: Path
+    times: int = 0
+    blocks: int = 0
+    counted: int = 0
+    cut: bool = False
+    read_bytes: int = 0
+    written_bytes: int = 0
+    accesses: dict[AccessKey, list[int]] = field(default_factory=dict)
+    passes: dict[int, int] = field(default_factory=dict)
+    products: dict[tuple[Code, str], int] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that global memory must move at least: each byte that is read, each one that is written."""
+        return self.read_bytes + self.written_bytes
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that the caches move for the counted blocks: 32 per sector."""
+        return 32 * sum(numbers[3] for numbers in self.accesses.values())
+
+    @property
+    def wavefronts(self) -> int:
+        """Turns of shared memory in the counted blocks."""
+        return sum(numbers[4] for numbers in self.accesses.values())
+
+    @property
+    def flops(self) -> int | None:
+        """Floating-point operations of the counted blocks; None if they cannot be counted here."""
+        by_kind = self.flops_by_kind()
+        return None if by_kind is None else sum(by_kind.values())
+
+    def flops_by_kind(self) -> dict[str, int] | None:
+        """The same by precision: single, double, and half and tf32 on tensor cores."""
+        operations = operations_of(self.library)
+        if operations is None:
+            return None
+        found = dict.fromkeys(KINDS, 0)
+        for code, times in self.passes.items():
+            for operation in operations.get(code, ()):
+                found[operation.kind] += operation.count * times
+        for (_, kind), count in self.products.items():
+            found[kind] += count
+        return found
+
+    @property
+    def configuration(self) -> tuple[object, ...]:
+        """What launches that are added up have in common."""
+        return self.kernel, self.grid, self.block, self.shared, self.library
+
+    def add(self, other: KernelCount) -> None:
+        """Add another launch of the same kernel and configuration."""
+        self.times += other.times
+        self.blocks += other.blocks
+        self.counted += other.counted
+        self.cut |= other.cut
+        self.read_bytes += other.read_bytes
+        self.written_bytes += other.written_bytes
+        for key, numbers in other.accesses.items():
+            have = self.accesses.setdefault(key, [0] * len(numbers))
+            for i, number in enumerate(numbers):
+                have[i] += number
+        for code, times in other.passes.items():
+            self.passes[code] = self.passes.get(code, 0) + times
+        for product, count in other.products.items():
+            self.products[product] = self.products.get(product, 0) + count
+
+
+def lines_of(kernels: Iterable[KernelCount]) -> list[LineCount]:
+    """The accesses of each line, by kernel and line."""
+    found: dict[tuple[str, str, str, str, int], LineCount] = {}
+    for count in kernels:
+        places = places_of(count.library, [key[0] for key in count.accesses])
+        for (code, space, way, size), numbers in count.accesses.items():
+            key = count.kernel, places[code], space, way, size
+            found.setdefault(key, LineCount(*key)).add(numbers)
+    return sorted(found.values(), key=lambda line: (line.kernel, natural(line.place)))
+
+
+def work_of(kernels: Iterable[KernelCount]) -> list[LineWork] | None:
+    """The operations of each line, by kernel and line; None if they cannot be counted here."""
+    found: dict[tuple[str, str], LineWork] = {}
+    for count in kernels:
+        operations = operations_of(count.library)
+        if operations is None:
+            return None
+        ran = [(o, times) for code, times in count.passes.items() for o in operations.get(code, ())]
+        places = resolve(count.library, [o.offset for o, _ in ran])
+        work = [(places[o.offset], o.kind, o.count * times) for o, times in ran]
+        codes = places_of(count.library, [code for code, _ in count.products])
+        work += [(codes[code], kind, operations) for (code, kind), operations in count.products.items()]
+        for place, kind, flops in work:
+            line = found.setdefault((count.kernel, place), LineWork(count.kernel, place))
+            setattr(line, kind, getattr(line, kind) + flops)
+    return sorted(found.values(), key=lambda line: (line.kernel, natural(line.place)))
+
+
+def natural(place: str) -> tuple[str, int]:
+    """Sorts lines of one file by their numbers."""
+    name, _, number = place.partition(" ")[0].rpartition(":")
+    return name, int(number) if number.isdigit() else 0
+
+
+# ---- from the core's words ---------------------------------------------------------------------------------
+
+
+def read_accesses(text: str) -> dict[AccessKey, list[int]]:
+    """Counters of accesses."""
+    found: dict[AccessKey, list[int]] = {}
+    for row in text.splitlines():
+        space, way, size, code, file, line, *numbers = row.split("\t")
+        have = found.setdefault(((code, file, line), space, way, int(size)), [0] * len(numbers))
+        for i, number in enumerate(numbers):
+            have[i] += int(number)
+    return found
+
+
+def read_work(text: str) -> tuple[dict[int, int], dict[tuple[Code, str], int]]:
+    """How often code ran, and the operations of tensor cores."""
+    passes: dict[int, int] = {}
+    products: dict[tuple[Code, str], int] = {}
+    for row in text.splitlines():
+        first, *rest = row.split("\t")
+        if first in TENSOR_KINDS:
+            code, file, line, count = rest
+            key = (code, file, line), TENSOR_KINDS[first]
+            products[key] = products.get(key, 0) + int(count)
+        else:
+            passes[int(first, 16)] = int(rest[0])
+    return passes, products

@@ -1,0 +1,97 @@
+"""Findings: what a checked kernel did wrong, where, and in which thread."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tinytensor.runtime.checked.source_lines import Code, places_of
+
+__all__ = ["Finding", "Named", "read_failure", "read_findings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One defect of a kernel, at one place.
+
+    Attributes:
+        kind: what; the docstring of `tt.cuda.check` lists the kinds.
+        kernel: the instance.
+        place: file:line of the access, "" where it is not known; a line of a header comes with that of the
+            file which called it.
+        other: file:line of what it collides with; "" if there is none.
+        text: what exactly, in which block and thread.
+        count: how often.
+    """
+
+    kind: str
+    kernel: str
+    place: str
+    other: str
+    text: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        at = f"{self.place} and {self.other}" if self.other not in ("", self.place) else self.place
+        times = f" ({self.count:,} times)" if self.count > 1 else ""
+        return f"{self.kind} at {at}: {self.text}{times}" if at else f"{self.kind}: {self.text}{times}"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A pointer argument: its name, and its distance in bytes from the start of its buffer."""
+
+    name: str
+    offset: int
+
+
+_A_BUFFER = re.compile(r"byte (-?\d+) of a buffer|\ba buffer \+ (\d+) bytes")
+
+
+def read_findings(text: str, kernel: str, library: Path, names: dict[int, Named]) -> list[Finding]:
+    """The findings that the core printed; `names` of buffers, by their addresses."""
+    rows = [row.split("\t", 9) for row in text.splitlines()]
+    places = places_of(library, {code for row in rows for code in (_code(row, 3), _code(row, 6))})
+    found = []
+    for row in rows:
+        name = names.get(int(row[2], 16))
+        words = row[9] if name is None else _A_BUFFER.sub(partial(_renamed, name), row[9], count=1)
+        place, other = places[_code(row, 3)], places[_code(row, 6)]
+        found.append(Finding(row[0], kernel, place, other, words, int(row[1])))
+    return found
+
+
+def _code(row: Sequence[str], at: int) -> Code:
+    return row[at], row[at + 1], row[at + 2]
+
+
+def _renamed(named: Named, match: re.Match[str]) -> str:
+    if match[1]:
+        return f"byte {int(match[1]) - named.offset} of `{named.name}`, a buffer"
+    return f"`{named.name}` + {int(match[2]) - named.offset} bytes"
+
+
+# How a launch can end early, by the core's words.
+_FAILURES = (
+    ("divergent barrier", "divergent barrier:"),
+    ("deadlock", "deadlock:"),
+    ("divergent warp operation", "lanes of one warp meet in different operations"),
+    ("divergent warp operation", "needs all 32 lanes"),
+    ("wrong mask", "which leaves it out"),
+    ("misaligned access", "misaligned address in ldmatrix"),
+    ("failed assertion", "assertion `"),
+    ("trap", "__trap()"),
+    ("division by zero", "integer division by zero"),
+    ("out of bounds", "illegal memory access"),
+)
+_AT = re.compile(r"\bat ([^\s:]+:\d+)")
+
+
+def read_failure(why: str, kernel: str, place: str) -> Finding:
+    """The finding in the words of a launch that failed; `place` of the instruction, if a signal ended it."""
+    kind = next((kind for kind, words in _FAILURES if words in why), "launch failed")
+    places = [*_AT.findall(why), "", ""]
+    return Finding(kind, kernel, places[0] or place, places[1], why)

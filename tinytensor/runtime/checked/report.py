@@ -1,0 +1,135 @@
+"""The report of a checked run: findings first, then a table for each kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tinytensor.runtime.checked.counts import (
+    KernelCount,
+    LineCount,
+    LineWork,
+    lines_of,
+    natural,
+    work_of,
+)
+from tinytensor.runtime.checked.findings import Finding
+from tinytensor.runtime.checked.lower_bounds import bounds_of
+
+__all__ = ["CheckReport", "Finding", "KernelCount", "LineCount", "LineWork"]
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """All that was found and counted while a check was on.
+
+    Attributes:
+        findings: defects; empty is good.
+        kernels: what was launched, by kernel and configuration.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    kernels: list[KernelCount] = field(default_factory=list)
+
+    @property
+    def launches(self) -> int:
+        """How many launches were checked."""
+        return sum(kernel.times for kernel in self.kernels)
+
+    @property
+    def lines(self) -> list[LineCount]:
+        """What the accesses of each source line cost."""
+        return lines_of(self.kernels)
+
+    @property
+    def work(self) -> list[LineWork] | None:
+        """Floating-point operations of each source line; None where objdump or addr2line is missing, or the
+        processor is no x86-64.
+        """
+        return work_of(self.kernels)
+
+    @property
+    def global_bytes(self) -> int:
+        """Bytes that the caches move for the counted blocks: 32 per sector of global memory."""
+        return sum(kernel.moved_bytes for kernel in self.kernels)
+
+    def add(self, findings: Iterable[Finding], launch: KernelCount) -> None:
+        """Add what one launch gave."""
+        self.findings += findings
+        for known in self.kernels:
+            if known.configuration == launch.configuration:
+                known.add(launch)
+                return
+        self.kernels.append(launch)
+
+    def __str__(self) -> str:
+        launches, findings = _number(self.launches, "launch", "es"), _number(len(self.findings), "finding")
+        parts = [f"{launches}, {findings}", *[f"  {finding}" for finding in self.findings]]
+        for kernel in self.kernels:
+            if kernel.counted:
+                parts += ["", *_described(kernel)]
+        return "\n".join(parts)
+
+
+def _number(n: int, noun: str, plural: str = "s") -> str:
+    return f"{n:,} {noun}{'' if n == 1 else plural}"
+
+
+HEAD = ("line", "what", "requests", "lanes", "sectors/request", "bank ways", "FLOPs")
+
+
+def _described(kernel: KernelCount) -> list[str]:
+    """What one kernel did, as lines of text."""
+    launched = f"{kernel.kernel}: grid {_sizes(kernel.grid)}, block {_sizes(kernel.block)}"
+    launched += f", {kernel.shared:,} bytes of shared memory" if kernel.shared else ""
+    counted = f"{_number(kernel.times, 'launch', 'es')}, "
+    counted += f"{kernel.counted:,} of {_number(kernel.blocks, 'block')} counted"
+    bytes_once = f"{kernel.read_bytes:,} bytes read and {kernel.written_bytes:,} written"
+    flops = kernel.flops
+    work = "FLOPs not counted: that takes objdump and addr2line, and an x86-64 processor"
+    if flops is not None:
+        per_byte = f", {flops / kernel.moved_bytes:.2f} per byte moved" if kernel.moved_bytes else ""
+        work = f"{_number(flops, 'FLOP')}{per_byte}"
+    parts = [
+        launched,
+        f"  {counted}" + (" (the others ask for too much without a barrier)" if kernel.cut else ""),
+        f"  {bytes_once} by all blocks, each byte once",
+        f"  counted blocks: {kernel.moved_bytes:,} bytes moved; {work}",
+    ]
+    bounds = [f"{b.card.name} {_time(b.seconds)} ({b.limit})" for b in bounds_of(kernel)]
+    parts.append(f"  a launch takes at least (a model, not a measurement): {', '.join(bounds)}")
+    rows = [(natural(line.place), _row(line)) for line in lines_of([kernel])]
+    for w in work_of([kernel]) or ():
+        rows.append((natural(w.place), (w.place, "arithmetic", "", "", "", "", f"{w.flops:,}")))
+    return parts + [
+        f"  {line}" for line in _table(HEAD, [row for _, row in sorted(rows, key=lambda r: r[0])])
+    ]
+
+
+def _sizes(sizes: tuple[int, int, int]) -> str:
+    return str(sizes[0]) if sizes[1:] == (1, 1) else str(sizes)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:.3g} µs" if seconds < 1e-3 else f"{seconds * 1e3:.3g} ms"
+
+
+def _row(line: LineCount) -> tuple[str, ...]:
+    is_global = line.space == "global"
+    return (
+        line.place,
+        f"{line.space} {line.way} {line.size} B",
+        f"{line.requests:,}",
+        f"{line.active_lanes:.1f}",
+        f"{line.sectors_per_request:.2f}  ({line.efficiency:.0%} used)" if is_global else "",
+        "" if is_global else f"{line.bank_conflict_ways:.2f}",
+        "",
+    )
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
+    ]

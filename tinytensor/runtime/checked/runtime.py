@@ -1,0 +1,265 @@
+"""The device `checked`: the emulated kernels with every access watched. Finds accesses outside of buffers,
+misaligned ones, reads of what nobody wrote, races, and counts what each source line asks of memory.
+
+Much slower than `emulated` (`tinytensor.cuda.check` says how much): for small shapes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+
+from tinytensor.device import as_device
+from tinytensor.errors import ArgumentError, KernelError
+from tinytensor.runtime.base import Argument, Buffer, Dim
+from tinytensor.runtime.checked.counts import KernelCount, read_accesses, read_work
+from tinytensor.runtime.checked.findings import Finding, Named, read_failure, read_findings
+from tinytensor.runtime.checked.report import CheckReport
+from tinytensor.runtime.checked.source_lines import places_of
+from tinytensor.runtime.checked.warp_requests import read_requests
+from tinytensor.runtime.emulated.kernels import WATCHED
+from tinytensor.runtime.emulated.runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
+
+__all__ = ["CheckedRuntime"]
+
+REFUSED = 4  # among the totals: whether a finding ended the launch
+
+
+class CheckedCore(Core):
+    """The functions of the core that watches."""
+
+    def __init__(self) -> None:
+        super().__init__(WATCHED)
+        pointer, size, unsigned = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint
+        self.watch = self._function("watch", pointer, size, ctypes.c_int)
+        self.forget = self._function("forget", pointer)
+        self.fill = self._function("fill", pointer, size)
+        self.move = self._function("move", pointer, pointer, size)
+        self.begin = self._function("begin", pointer, unsigned)
+        self.count_blocks = self._function("count_blocks", unsigned)
+        self.keep_blocks = self._function("keep_blocks", unsigned)
+        self._totals = self._function("totals", pointer)
+        self.faulty_code = self._function("faulty_code")
+        self.findings = self._function("findings", ctypes.c_char_p, size)
+        self.lines = self._function("lines", ctypes.c_char_p, size)
+        self.work = self._function("work", ctypes.c_char_p, size)
+        self.requests = self._function("requests", ctypes.c_char_p, size)
+        self._room = ctypes.create_string_buffer(1 << 16)
+
+    def _function(self, name: str, *types: type) -> Callable[..., int]:
+        function = self.library[f"tt_checked_{name}"]
+        function.argtypes, function.restype = types, ctypes.c_size_t
+        return function
+
+    def totals(self) -> list[int]:
+        """What the last launch did as a whole."""
+        numbers = (ctypes.c_uint64 * 5)()
+        self._totals(numbers)
+        return list(numbers)
+
+    def text(self, function: Callable[..., int]) -> str:
+        """What one of the printing functions writes."""
+        while (used := function(self._room, len(self._room))) >= len(self._room):
+            self._room = ctypes.create_string_buffer(2 * used)
+        return self._room.raw[:used].decode(errors="replace")
+
+
+@cache
+def the_checked_core() -> CheckedCore:
+    """One core for the process, compiled on first use; it runs on one worker."""
+    core = CheckedCore()
+    core.set_workers(1, 1e9)
+    return core
+
+
+class CheckedKernel(EmulatedKernel):
+    """One instance of a kernel, watched."""
+
+    __slots__ = ()
+
+    _runtime: CheckedRuntime
+    _core: CheckedCore
+
+    def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
+        """Run all threads, one after another. Findings go into the reports of all running checks, or else are
+        raised.
+        """
+        runtime, core = self._runtime, self._core
+        with runtime.watching:
+            runtime.follow_memory()
+            core.begin(self._handle, max(sizes[2], 0))
+            failure: KernelError | None = None
+            try:
+                super().start(packed, sizes, args)
+            except KernelError as error:
+                failure = error
+            found = self._findings(failure, args)
+            if runtime.checks:
+                count = self._counts(packed)
+                for check in runtime.checks:
+                    check.report.add(found, count)
+            elif found:
+                raise KernelError(
+                    f"kernel {self.name}: {found[0]}",
+                    why=f"device checked watches every access; grid {sizes[0]}, block {sizes[1]}"
+                    + (f"; findings besides: {len(found) - 1}" if len(found) > 1 else ""),
+                    fix="mend the line; `with tt.cuda.check() as report` collects all findings",
+                ) from None
+
+    def _findings(self, failure: KernelError | None, args: Sequence[Argument]) -> list[Finding]:
+        core, names = self._core, self._names(args)
+        found = read_findings(core.text(core.findings), self.name, self.library, names)
+        if failure is not None and not core.totals()[REFUSED]:  # else the access that ended it is among them
+            code = f"{core.faulty_code():x}", "", ""
+            found.append(read_failure(failure.why, self.name, places_of(self.library, [code])[code]))
+        return found
+
+    def _names(self, args: Sequence[Argument]) -> dict[int, Named]:
+        """Which buffers the pointers among the arguments lie in."""
+        names: dict[int, Named] = {}
+        for name, at in self._packer.pointers(args) if args else ():
+            start = self._runtime.start_of(at)
+            if start is not None:
+                names.setdefault(start, Named(name, at - start))
+        return names
+
+    def _counts(self, packed: bytes) -> KernelCount:
+        core = self._core
+        gx, gy, gz, bx, by, bz, shared, _ = HEADER.unpack_from(packed)
+        count = KernelCount(self.name, (gx, gy, gz), (bx, by, bz), shared, self.library)
+        count.times, count.blocks = 1, gx * gy * gz
+        count.counted, cut, count.read_bytes, count.written_bytes, _ = core.totals()
+        count.cut = bool(cut)
+        count.accesses = read_accesses(core.text(core.lines))
+        count.passes, count.products = read_work(core.text(core.work))
+        count.requests = read_requests(core.text(core.requests), self.library)
+        return count
+
+
+class Check:
+    """One `tt.cuda.check` that is on."""
+
+    def __init__(self, blocks: int, keep: int) -> None:
+        self.blocks, self.keep = blocks, keep
+        self.report = CheckReport()
+
+
+class CheckedRuntime(EmulatedRuntime):
+    """The runtime of the device `checked`; see `base.Runtime`.
+
+    Attributes:
+        checks: that are on, in any thread: findings go into their reports. If none is, they are raised.
+    """
+
+    build = WATCHED
+    kernel_class = CheckedKernel
+    core: CheckedCore
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device = as_device("checked")
+        self.checks: list[Check] = []
+        self.watching = self._lock
+        self.watcher = self
+        self._guest: EmulatedRuntime | None = None
+        self._known: dict[int, int] = {}
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """Whoever held the lock, or reads a report, is not there in a forked process."""
+        self.watching = self._lock = threading.RLock()
+        if self._guest is not None:
+            self._guest.instead = self._guest.watcher = None
+        self.checks, self._guest = [], None
+
+    def _make_core(self) -> CheckedCore:
+        return the_checked_core()
+
+    # ---- memory, of this device and, while a check is on, of the emulated one
+
+    def allocated(self, buffer: Buffer) -> None:
+        """Bytes that nobody has written yet: to read one is a finding."""
+        with self.watching:
+            if self._known.pop(buffer.ptr, None) is not None:
+                self.core.forget(buffer.ptr)
+            if buffer.nbytes:
+                self.core.watch(buffer.ptr, buffer.nbytes, 0)
+                self._known[buffer.ptr] = buffer.nbytes
+
+    def written(self, ptr: int, nbytes: int) -> None:
+        """The host has written bytes."""
+        with self.watching:
+            self.core.fill(ptr, nbytes)
+
+    def moved(self, target: int, source: int, nbytes: int) -> None:
+        """Bytes were copied within the device."""
+        with self.watching:
+            self.core.move(target, source, nbytes)
+
+    def follow_memory(self) -> None:
+        """Tell the core which buffers exist: they go without telling anybody."""
+        live = {at: n for at, n in self.memory.live() if n}
+        if self._guest is not None:
+            live |= {at: n for at, n in self._guest.memory.live() if n}
+        for at, nbytes in list(self._known.items()):
+            if live.get(at) != nbytes:
+                self.core.forget(at)
+                del self._known[at]
+        for at, nbytes in live.items():
+            if at not in self._known:
+                self.core.watch(at, nbytes, 1)
+                self._known[at] = nbytes
+
+    def start_of(self, address: int) -> int | None:
+        """Where the buffer with this address begins."""
+        for runtime in (self, self._guest):
+            found = runtime.memory.near(address) if runtime is not None else None
+            if found is not None:
+                return found[0]
+        return None
+
+    # ---- checks
+
+    @contextlib.contextmanager
+    def check(self, guest: EmulatedRuntime, blocks: int, keep: int = 0) -> Iterator[CheckReport]:
+        """Collect what is found, also in kernels of the emulated device, which run here meanwhile. The first
+        `blocks` blocks of each launch are counted; of the first `keep` of these each request is kept.
+        """
+        if type(blocks) is not int or not 0 <= blocks < 1 << 31:
+            raise ArgumentError(
+                f"check: blocks={blocks!r}",
+                why="so many blocks of each launch are counted: an integer from 0 on",
+                fix="blocks=4",
+            )
+        check = Check(blocks, keep)
+        with self.watching:
+            self.checks.append(check)
+            self._follow_checks(guest)
+        try:
+            yield check.report
+        finally:
+            with self.watching:
+                self.checks.remove(check)
+                self._follow_checks(guest)
+
+    def _follow_checks(self, guest: EmulatedRuntime) -> None:
+        if len(self.checks) <= 1:  # the first begins, or the last has ended: nobody told us of its memory
+            for at in self._known.keys() - {at for at, _ in self.memory.live()}:
+                self.core.forget(at)
+                del self._known[at]
+        self._guest = guest if self.checks else None
+        guest.instead = self._run_for_guest if self.checks else None
+        guest.watcher = self if self.checks else None
+        self.core.count_blocks(max((check.blocks for check in self.checks), default=0))
+        self.core.keep_blocks(max((check.keep for check in self.checks), default=0))
+
+    def _run_for_guest(
+        self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]
+    ) -> None:
+        name = kernel.name.partition("<")[0]
+        self.statistics.launch_calls -= 1  # the guest has counted it
+        self.kernel(kernel.source.path, name, *kernel.arguments).start(packed, sizes, args)

@@ -1,0 +1,102 @@
+"""Steps of a captured graph of the CPU: kernels that follow one another without Python, and all else.
+
+A step is a function without arguments. At its first run it shows which kernels it calls. Where that is one
+kernel, which got all operands of the step and filled its outputs, the kernel alone is called from then on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from tinytensor.runtime.cpu.kernels import KernelCall, watched
+from tinytensor.runtime.cpu.library import NATIVE, load
+
+__all__ = ["Step", "run_and_chain"]
+
+_FORMS = {"Array": "P", "bool": "?7x", "int": "i4x", "Index": "q", "double": "d"}  # 8 bytes each
+
+
+class Step(NamedTuple):
+    """One step.
+
+    Attributes:
+        run: does it.
+        operands: the arrays that an op fills and reads; None for what is no op with a kernel.
+    """
+
+    run: Callable[[], object]
+    operands: Sequence[Any] | None
+
+
+def run_and_chain(steps: Sequence[Step]) -> list[Callable[[], object]]:
+    """Do all steps; what does them again."""
+    again: list[Callable[[], object]] = []
+    calls: list[KernelCall] = []
+    runs: list[Callable[[], object]] = []  # the same steps, with Python
+
+    def end_chain() -> None:
+        if calls:
+            again.append(_chain(list(calls), list(runs)))
+            calls.clear()
+            runs.clear()
+
+    with watched() as seen:
+        for step in steps:
+            seen.clear()
+            step.run()
+            if step.operands is not None and len(seen) == 1 and _is_all(seen[0], step.operands):
+                calls.append(seen[0])
+                runs.append(step.run)
+            else:
+                end_chain()
+                again.append(step.run)
+    end_chain()
+    return again
+
+
+def _is_all(call: KernelCall, operands: Sequence[Any]) -> bool:
+    """Whether the call did the whole step: it got these arrays, and no others such as copies."""
+    pairs = zip(call.arguments, call.kernel.types, strict=True)
+    got = {id(a) for a, kind in pairs if kind == "Array" and a is not None}
+    return call.filled and "Arrays" not in call.kernel.types and got == {id(a) for a in operands}
+
+
+def _chain(calls: Sequence[KernelCall], runs: Sequence[Callable[[], object]]) -> Callable[[], None]:
+    """A function that makes all calls. What a kernel leaves to NumPy this time is done with Python."""
+    slots = [_packed(call) for call in calls]
+    table = b"".join(
+        [
+            struct.pack("PP", call.kernel.step, ctypes.addressof(each))
+            for call, each in zip(calls, slots, strict=True)
+        ]
+    )
+    memory = ctypes.create_string_buffer(table, len(table))
+    replay, count, kept = _replay(), len(calls), (slots, calls)
+
+    def chain(kept: object = kept) -> None:  # the arguments live as long as the function
+        at = replay(memory, 0, count)
+        while at < count:
+            runs[at]()
+            at = replay(memory, at + 1, count)
+
+    return chain
+
+
+def _packed(call: KernelCall) -> Any:
+    """The arguments as `Slot`s of steps.h."""
+    pairs = zip(call.arguments, call.kernel.types, strict=True)
+    values = [id(value) if _FORMS[kind] == "P" else value for value, kind in pairs]
+    slots = struct.pack("@" + "".join([_FORMS[kind] for kind in call.kernel.types]), *values)
+    return ctypes.create_string_buffer(slots, len(slots))
+
+
+@cache
+def _replay() -> Any:
+    function = load(NATIVE / "replay.cpp").tt_replay
+    function.restype = ctypes.c_longlong
+    function.argtypes = [ctypes.c_char_p, ctypes.c_longlong, ctypes.c_longlong]
+    return function

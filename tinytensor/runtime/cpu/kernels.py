@@ -1,0 +1,207 @@
+"""Kernels of the host: functions of `kernels/<stem>.cpp`, called on NumPy arrays.
+
+`HostKernels("softmax")` compiles its file when one of its functions is first asked for; files that most
+programs need are compiled together. Where there is no compiler, or the file does not compile, each function
+leaves the work to NumPy, and the log says so once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+import numpy as np
+
+from tinytensor.config import config
+from tinytensor.errors import KernelError
+from tinytensor.runtime.cpu.library import load, make
+from tinytensor.runtime.cpu.threads import THREADS, pool_address
+from tinytensor.runtime.kernel_files import kernel_path
+
+__all__ = ["HostKernels", "KernelCall", "watched"]
+
+logger = logging.getLogger(__name__)
+
+Kernel = Callable[..., bool]
+
+_DECLARATION = re.compile(r"^HOST_KERNEL\s+bool\s+(\w+)\s*\(([^)]*)\)", re.MULTILINE)
+_TYPES: dict[str, Any] = {
+    "Array": ctypes.py_object,
+    "Arrays": ctypes.py_object,
+    "bool": ctypes.c_bool,
+    "int": ctypes.c_int,
+    "Index": ctypes.c_longlong,
+    "double": ctypes.c_double,
+}
+_lock = threading.RLock()
+_told: set[str] = set()  # what the log has said
+_all: WeakSet[HostKernels] = WeakSet()
+
+
+class HostKernels:
+    """The kernels of files of `kernels/`, as attributes. Each returns whether it filled its outputs.
+
+    Args:
+        stems: names of the files; each is compiled by itself.
+        common: whether most programs need the first one: it is compiled as soon as another such one is, since
+            several take no longer than one where there are several processors.
+    """
+
+    def __init__(self, *stems: str, common: bool = False) -> None:
+        self._paths = [Path(s) if s.endswith(".cpp") else kernel_path(s, ".cpp") for s in stems]
+        self._common = common
+        _all.add(self)
+
+    def usable(self) -> bool:
+        """Whether they compute at all, or leave everything to NumPy; compiles them."""
+        if config.host_kernels == "off":
+            return False
+        with _lock:
+            return _left_to_numpy not in _kernels(self._paths[0]).values()
+
+    def __getattr__(self, name: str) -> Kernel:
+        """Called for a kernel that was not asked for before, and not again afterwards."""
+        kernels: dict[str, Kernel] = {}
+        if not name.startswith("_"):
+            with _lock:
+                path = next((path for path in self._paths if name in _declared(path)), self._paths[0])
+                if self._common and path is self._paths[0]:
+                    _make_common()
+                kernels = _kernels(path)
+                if _watcher is None:
+                    self.__dict__.update(kernels)
+        if name not in kernels:
+            raise AttributeError(f"{self._paths[0].name} declares no kernel {name}")
+        watcher = _watcher
+        return kernels[name] if watcher is None else watcher.watch(kernels[name])
+
+
+class KernelCall(NamedTuple):
+    """What was called, with which arguments, and whether it filled its outputs."""
+
+    kernel: Any  # has `types`, of its parameters, and `step`, the address of its twin of native/steps.h
+    arguments: tuple[Any, ...]
+    filled: bool
+
+
+class _Watcher:
+    """Notes the calls of one thread."""
+
+    def __init__(self) -> None:
+        self.calls: list[KernelCall] = []
+        self._thread = threading.get_ident()
+
+    def watch(self, kernel: Kernel) -> Kernel:
+        if threading.get_ident() != self._thread or kernel is _left_to_numpy:
+            return kernel
+
+        def noted(*arguments: Any) -> bool:
+            filled = kernel(*arguments)
+            self.calls.append(KernelCall(kernel, arguments, filled))
+            return filled
+
+        return noted
+
+
+_watcher: _Watcher | None = None
+_watching = threading.Lock()
+
+
+@contextmanager
+def watched() -> Iterator[list[KernelCall]]:
+    """A list that gets each call of a kernel that this thread makes in the block."""
+    global _watcher
+    with _watching:
+        try:
+            with _lock:
+                _watcher = _Watcher()
+                for each in tuple(_all):  # their kernels are looked up anew
+                    for name in [n for n in each.__dict__ if not n.startswith("_")]:
+                        del each.__dict__[name]
+            yield _watcher.calls
+        finally:
+            _watcher = None
+
+
+@cache
+def _kernels(path: Path) -> dict[str, Kernel]:
+    declared = _declared(path)
+    try:
+        library = load(path, _steps(path))
+        ctypes.c_void_p.in_dll(library, "tt_threads").value = pool_address()
+        for name, thing in (("tt_none", None), ("tt_array", np.ndarray), ("tt_list", list)):
+            ctypes.c_void_p.in_dll(library, name).value = id(thing)
+        _check_layout(library)
+    except KernelError as error:
+        if str(error) not in _told:
+            _told.add(str(error))
+            logger.warning("without kernels of the host NumPy computes: %s", error)
+        return dict.fromkeys(declared, _left_to_numpy)
+    return {name: _function(library, name, types) for name, types in declared.items()}
+
+
+@cache
+def _make_common() -> None:
+    """Once in a process: compile what most programs need, and the cache does not have."""
+    paths = [each._paths[0] for each in _all if each._common]
+    make({**{path: _steps(path) for path in paths}, THREADS: ""})
+
+
+def _steps(path: Path) -> str:
+    """What a file is followed by: the twins of its kernels for replayed steps."""
+    steps = "".join([f"STEP({name})\n" for name in _declared(path)])
+    return f'#include "steps.h"\n{steps}'
+
+
+@cache
+def _declared(path: Path) -> dict[str, list[str]]:
+    """The types of the parameters of each kernel in a .cpp file."""
+    text = path.read_text(encoding="utf-8")
+    return {
+        name: [parameter.split()[0] for parameter in parameters.split(",")]
+        for name, parameters in _DECLARATION.findall(text)
+    }
+
+
+def _left_to_numpy(*arguments: object) -> bool:
+    return False
+
+
+def _function(library: ctypes.CDLL, name: str, types: list[str]) -> Kernel:
+    function = getattr(library, name)
+    function.restype = ctypes.c_bool
+    function.argtypes = [_TYPES[each] for each in types]
+    function.types = types
+    if hasattr(library, f"tt_step_{name}"):
+        function.step = ctypes.cast(getattr(library, f"tt_step_{name}"), ctypes.c_void_p).value
+    kernel: Kernel = function
+    return kernel
+
+
+def _check_layout(library: ctypes.CDLL) -> None:
+    """KernelError unless kernels find in an array object what is there."""
+    types = ["Arrays", "Array", "Index", "int", "Index", "Index", "int", "bool", "bool", "bool"]
+    check = _function(library, "tt_check_array", types)
+    whole = np.zeros((3, 4), np.float32)
+    for a, dense, single in (
+        (whole, True, True),
+        (whole.T[1:], False, True),
+        (np.ones(2), True, False),
+        (np.ones(2, ">f4"), True, False),
+        (np.ndarray(2, np.float32, bytes(9), 1), True, False),
+    ):
+        facts = (a.ctypes.data, a.ndim, a.shape[-1], a.strides[0], a.dtype.num)
+        if not check([None, a], a, *facts, dense, single, a.flags.writeable):
+            raise KernelError(
+                f"host kernels: array objects of NumPy {np.__version__} are laid out in an unknown way",
+                why="kernels read address, shape, strides and dtype of an array from its object",
+                fix="set TINYTENSOR_HOST_KERNELS=off, and report the versions of Python and NumPy",
+            )

@@ -1,0 +1,46 @@
+"""Libraries of C++ for the host: compiled once per machine, loaded once per process."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from tinytensor.runtime.compiler import KERNEL_FLAGS, Recipe, load_library, make_libraries
+from tinytensor.runtime.kernel_files import KERNELS
+
+__all__ = ["NATIVE", "load", "make"]
+
+NATIVE = Path(__file__).parent / "native"
+FLAGS = (*KERNEL_FLAGS, "-O3", f"-DTT_OBJECT_HEAD={object.__basicsize__}")
+GCC_FLAGS = ("-fno-gnu-unique", "-static-libgcc")
+PART = "host"  # of the cache
+
+
+def load(path: Path, more: str = "") -> ctypes.CDLL:
+    """The library of a .cpp file, with more text behind it.
+
+    Raises:
+        KernelError: there is no compiler, the text does not compile, or what it makes cannot be loaded.
+    """
+    return load_library(_recipe(path, more), PART)
+
+
+def make(files: dict[Path, str]) -> None:
+    """Compile those libraries that are not in the cache, several at a time.
+
+    Args:
+        files: .cpp file → more text behind it.
+    """
+    make_libraries([_recipe(path, more) for path, more in files.items()], PART)
+
+
+def _recipe(path: Path, more: str) -> Recipe:
+    folders = tuple(dict.fromkeys((path.parent, KERNELS, NATIVE)))
+    return Recipe(
+        path.stem,
+        f'#include "{path.name}"\n{more}',
+        folders,
+        FLAGS,
+        GCC_FLAGS,
+        libraries=("-lpthread", "-lm"),
+    )

@@ -1,0 +1,460 @@
+"""Host memory: the pool that lends blocks, scratch per thread, and the NumPy side of each dtype.
+
+Why a pool: the first touch of fresh pages costs more than the arithmetic done in them, so results of more
+than a few KB live in blocks that are used again. A block may be lent again only when nobody can see it:
+every NumPy view of a block has the block's bytes as its `.base`, so `sys.getrefcount` counts them all
+(slices, memoryviews and DLPack capsules included). Knows nothing of shapes beyond what NumPy needs.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinytensor import dtypes
+from tinytensor.config import config
+from tinytensor.dtypes import DType
+from tinytensor.errors import AllocationError, ArgumentError, TinyTensorError
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.library import NATIVE
+
+Array = npt.NDArray[Any]
+
+NUMPY: dict[DType, np.dtype[Any]] = {d: np.dtype(d.code) for d in dtypes.ALL}
+_FROM_NUMPY: dict[np.dtype[Any], DType] = {NUMPY[d]: d for d in dtypes.ALL if d is not dtypes.bfloat16}
+
+
+def dtype_of(array: Array) -> DType:
+    """The DType whose stored form is the dtype of this array (uint16 stays uint16)."""
+    found = _FROM_NUMPY.get(array.dtype)
+    return dtypes.as_dtype(array.dtype) if found is None else found
+
+
+# inf and nan are results like others here, so NumPy must not warn of them. np.errstate takes as long as three
+# small additions; `silent().run(np.add, a, b)` instead enters a copy of a context, in which alone the setting
+# was made. A copy each time, since no context can be entered twice at once.
+_silent = Context()
+_silent.run(np.seterr, all="ignore")
+silent = _silent.copy
+
+_strict = Context()  # where what is not a number raises FloatingPointError
+_strict.run(np.seterr, over="ignore", under="ignore", divide="ignore", invalid="raise")
+strict = _strict.copy
+
+
+# ---- operands that do not lie in C order -------------------------------------------------------------------
+
+_copying = HostKernels(str(NATIVE / "copying.cpp"))
+_FEW_COPIED = 512  # elements; NumPy takes as long for as many as a kernel
+_STRIP = 32  # columns
+_LARGE = 1 << 15  # elements: from here on, arrays are walked over in blocks
+_BLOCK = 1 << 18  # elements: copies of blocks stay in the L3 cache, and are worth several threads
+
+
+def copy_into(y: Array, x: Array) -> None:
+    """y = x, of the same shape and dtype, and apart in memory; at the speed of memory for any strides."""
+    if x.size >= _FEW_COPIED:
+        if config.host_kernels != "off" and _copying.copy(y, x):
+            return
+        if x.size >= _LARGE and x.ndim > 1:
+            order = sorted(range(y.ndim), key=lambda axis: -abs(y.strides[axis]))  # as y lies
+            y, x = y.transpose(order), x.transpose(order)
+            if abs(x.strides[-1]) >= 64:
+                # row by row, each number would come from another line of the cache, and lines would be gone
+                # before their other numbers are asked for
+                for j in range(0, y.shape[-1], _STRIP):
+                    np.copyto(y[..., j : j + _STRIP], x[..., j : j + _STRIP])
+                return
+    np.copyto(y, x)
+
+
+def in_c_order(a: Array) -> Array:
+    """The array, or a copy of it in C order."""
+    if a.flags.c_contiguous:
+        return a
+    copy: Array = np.empty(a.shape, a.dtype)
+    copy_into(copy, a)
+    return copy
+
+
+def fill(
+    function: Callable[..., Any],
+    y: Array,
+    *xs: Any,
+    host: Callable[..., bool] | None = None,
+    dense: bool = False,
+) -> None:
+    """function(*xs, out=y), element by element, or host(y, *xs), a kernel that may leave it to the function.
+
+    Large operands that lie otherwise than the result are brought into its order block by block, in memory
+    that is used again; or the result, if that is less to bring. `dense`: so are rows with gaps.
+    """
+    if config.host_kernels == "off":
+        host = None
+    elif host is not None and host(y, *xs):
+        return
+    if y.size < _LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
+        silent().run(function, *xs, out=y)
+        return
+    order = _order(y, xs)
+    if order is not None:
+        xs = tuple([np.broadcast_to(x, y.shape).transpose(order) if np.ndim(x) else x for x in xs])
+        y = y.transpose(order)
+    for at in blocks(y.shape):
+        place = y[at]
+        parts: list[Any] = []
+        for i, x in enumerate(xs):
+            parts.append(parts[0] if i and x is xs[0] else _part(i, x, y.ndim, at, dense))
+        if _scattered(place):
+            out = scratch("fill.out", place.shape, place.dtype)
+            _compute(function, host, out, parts)
+            copy_into(place, out)
+        else:
+            _compute(function, host, place, parts)
+
+
+def _compute(function: Callable[..., Any], host: Any, y: Array, xs: Sequence[Any]) -> None:
+    if host is None or not host(y, *xs):
+        silent().run(function, *xs, out=y)
+
+
+def _scattered(*arrays: Any) -> int:
+    """How many of them have no elements side by side along the last axis."""
+    count = 0
+    for a in arrays:
+        if isinstance(a, np.ndarray) and a.ndim and not a.flags.c_contiguous:
+            count += a.shape[-1] > 1 and a.strides[-1] != a.itemsize
+    return count
+
+
+def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
+    """The axes as they lie in memory, slowest first, of the operand in whose order the fewest are scattered;
+    None for C order.
+    """
+    whole = [a for a in (y, *xs) if isinstance(a, np.ndarray) and a.shape == y.shape]
+    best, fewest = None, _scattered(*whole)
+    for a in whole:
+        order = tuple(sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis])))
+        found = _scattered(*[each.transpose(order) for each in whole])
+        if found < fewest:
+            best, fewest = order, found
+    return best
+
+
+def blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """Keys of an array's first axes that cut it into blocks of neighboring rows."""
+    axis, inner = 0, math.prod(shape[1:])
+    while inner > _BLOCK:
+        axis += 1
+        inner //= shape[axis]
+    step = _BLOCK // inner
+    for outer in np.ndindex(*shape[:axis]):
+        for i in range(0, shape[axis], step):
+            yield (*outer, slice(i, i + step))
+
+
+def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> Any:
+    """A block of an operand that is broadcast to `ndim` axes: itself, or a copy if it is scattered, or for
+    `dense` in any way not in C order.
+    """
+    if not isinstance(x, np.ndarray) or not x.ndim:
+        return x
+    missing = ndim - x.ndim
+    key = [
+        k if x.shape[i] > 1 else 0 if isinstance(k, int) else slice(None) for i, k in enumerate(at[missing:])
+    ]
+    part = x[tuple(key)]
+    if part.flags.c_contiguous if dense else part.size < _FEW_COPIED or not _scattered(part):
+        return part
+    copy = scratch(f"fill.{number}", part.shape, part.dtype)
+    copy_into(copy, part)
+    return copy
+
+
+# ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------
+
+_kernels = HostKernels(str(NATIVE / "bfloat16.cpp"))
+_FEW = 64  # elements; NumPy takes as long for as many as a kernel
+
+
+def widen(raw: Array, dtype: DType) -> Array:
+    """Stored 16-bit floats as float32, in C order."""
+    result: Array = np.empty(raw.shape, np.float32)
+    if dtype is not dtypes.bfloat16:
+        fill(_copied, result, raw)
+    elif raw.size > _FEW:
+        fill(_widen, result, raw, host=_kernels.widen, dense=True)
+    else:
+        _widen(raw, result)
+    return result
+
+
+def _widen(raw: Array, out: Array) -> None:
+    bits = out.view(np.uint32)
+    np.left_shift(raw, np.uint32(16), out=bits, dtype=np.uint32)
+
+
+def narrow(wide: Array, dtype: DType, out: Array) -> None:
+    """Write real numbers into 16-bit storage, rounded once, to nearest, ties to even."""
+    if dtype is not dtypes.bfloat16:
+        fill(_copied, out, wide)
+    else:
+        host = _kernels.narrow if wide.size > _FEW else None
+        fill(_narrow, out, wide if wide.dtype == np.float32 else _sticky(wide), host=host, dense=True)
+
+
+def _copied(x: Array, out: Array) -> None:
+    np.copyto(out, x, casting="unsafe")
+
+
+def _narrow(source: Array, out: Array) -> None:
+    source = np.ascontiguousarray(source)
+    bits = source.view(np.uint32)
+    up: Array = np.right_shift(bits, np.uint32(16), out=np.empty_like(bits))  # an array also without axes
+    up &= np.uint32(1)
+    up += np.uint32(0x7FFF)
+    up += bits  # may carry into the exponent: that is rounding up to the next binade or to infinity
+    up >>= np.uint32(16)
+    np.copyto(up, np.uint32(0x7FC0), where=np.isnan(source))
+    np.copyto(out, up.reshape(out.shape), casting="unsafe")
+
+
+def _sticky(numbers: Array) -> Array:
+    """Numbers as float32 with an odd last bit where they are not exact: rounded again, to half the width,
+    they give what rounding them once would give.
+    """
+    wide = numbers.astype(np.float64)
+    if numbers.dtype.kind in "iu" and numbers.itemsize == 8:  # float64 is not exact, either, beyond 2**53
+        cut = numbers & ~numbers.dtype.type(2047)
+        cut |= ((cut != numbers) * numbers.dtype.type(2048)).astype(numbers.dtype)
+        wide = np.where(np.abs(wide) < 2.0**53, wide, cut.astype(np.float64))
+    with np.errstate(over="ignore"):
+        near: Array = wide.astype(np.float32)
+    off = (near != wide) & (near.view(np.uint32) & 1 == 0)
+    other = np.where(near < wide, np.float32(np.inf), np.float32(-np.inf))
+    return np.where(off, np.nextafter(near, other), near)
+
+
+# ---- the pool ----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PoolStatistics:
+    """What the pool did, in bytes unless it says calls. `live` are blocks that storages hold now."""
+
+    live: int = 0
+    peak: int = 0
+    cached: int = 0
+    fresh_calls: int = 0
+    reused_calls: int = 0
+    escaped_calls: int = 0
+    released: int = 0
+
+
+class Block:
+    """One piece of the pool: `bytes` is a NumPy byte array, `offset` the first 64-byte aligned position in
+    it.
+    """
+
+    __slots__ = ("bytes", "nbytes", "offset", "size_class")
+
+    bytes: Array
+    nbytes: int
+    offset: int
+    size_class: int
+
+
+def _size_class(nbytes: int) -> int:
+    """Round up to an eighth of the next power of two, at least 4 KiB, so that at most an eighth is wasted."""
+    step = 1 << max(12, nbytes.bit_length() - 3)
+    return (nbytes + step - 1) // step * step
+
+
+def _others_see(block: Block) -> bool:
+    return sys.getrefcount(block.bytes) > _ALONE
+
+
+class Pool:
+    """Lends 64-byte aligned blocks and takes them back when nobody can see them any more.
+
+    Finalisers only append to `returned` (a deque, no lock: a finaliser may run at any instruction, also while
+    this thread holds a lock). The next `alloc` sorts them: free, or, where a NumPy view is still alive, one
+    more round in limbo; a block that is seen even then is dropped ("escaped") and lives as long as its viewer
+    does.
+    """
+
+    def __init__(self) -> None:
+        self.statistics = PoolStatistics()
+        self.returned: deque[Block] = deque()
+        self._free: dict[int, list[Block]] = {}
+        self._limbo: list[Block] = []
+        self._lock = (
+            threading.RLock()
+        )  # reentrant: the collector may run a finaliser that allocates right here
+
+    def alloc(self, nbytes: int) -> Block:
+        """A block with room for nbytes."""
+        size_class = _size_class(nbytes)
+        with self._lock:
+            if self.returned or self._limbo:
+                self._drain()
+            stats = self.statistics
+            free = self._free.get(size_class)
+            if free:
+                block = free.pop()
+                stats.reused_calls += 1
+                stats.cached -= size_class
+            else:
+                block = self._fresh(size_class)
+                stats.fresh_calls += 1
+            block.nbytes = nbytes
+            stats.live += nbytes
+            if stats.live > stats.peak:
+                stats.peak = stats.live
+        return block
+
+    def _fresh(self, size_class: int) -> Block:
+        block = Block()
+        block.size_class = size_class
+        try:
+            block.bytes = np.empty(size_class + 64, np.uint8)
+        except (MemoryError, ValueError):  # ValueError: more bytes than there are addresses
+            self.release()
+            try:
+                block.bytes = np.empty(size_class + 64, np.uint8)
+            except (MemoryError, ValueError):
+                raise out_of_memory("allocation", size_class) from None
+        block.offset = -block.bytes.ctypes.data % 64
+        return block
+
+    def _drain(self) -> None:
+        again, self._limbo = self._limbo, []
+        for block in again:
+            if _others_see(block):
+                self.statistics.escaped_calls += 1
+            else:
+                self._keep(block)
+        while self.returned:
+            block = self.returned.popleft()
+            self.statistics.live -= block.nbytes
+            if _others_see(block):
+                self._limbo.append(block)
+            else:
+                self._keep(block)
+
+    def _keep(self, block: Block) -> None:
+        self._free.setdefault(block.size_class, []).append(block)
+        self.statistics.cached += block.size_class
+
+    def settle(self) -> PoolStatistics:
+        """Sort what was returned so far and give the statistics."""
+        with self._lock:
+            self._drain()
+            return self.statistics
+
+    def reset_peak(self) -> None:
+        """Let `peak` start again from what is live now."""
+        with self._lock:
+            self._drain()
+            self.statistics.peak = self.statistics.live
+
+    def release(self) -> int:
+        """Give all cached blocks back to the system; how many bytes that were."""
+        with self._lock:
+            self._drain()
+            given = self.statistics.cached
+            self._free.clear()
+            self.statistics.cached = 0
+            self.statistics.released += given
+            return given
+
+
+def _measure_alone() -> int:
+    """How many references `_others_see` counts when only the Block holds its bytes: measured, since it
+    differs between Python versions.
+    """
+    block = Block()
+    block.bytes = np.empty(1, np.uint8)
+
+    def probe(block: Block) -> int:
+        return sys.getrefcount(block.bytes)
+
+    return probe(block)
+
+
+_ALONE = _measure_alone()
+pool = Pool()
+
+
+def out_of_memory(what: str, nbytes: int | None = None) -> AllocationError:
+    """The error where the system gives no memory, for so many bytes if that is known."""
+    return AllocationError(
+        f"{what}: {'the memory needed is' if nbytes is None else f'{nbytes:,} bytes are'} not available",
+        why=f"the pool holds {pool.statistics.live:,} bytes in use, and the system gives no more",
+        fix="make smaller tensors, or let go of some",
+    )
+
+
+def without_memory(what: str, error: Exception, size: int) -> AllocationError | None:
+    """The error of ours where NumPy's code on arrays of so many elements found no memory, or (a ValueError of
+    NumPy's) needed more bytes than there are addresses; None for any other error.
+    """
+    if isinstance(error, TinyTensorError) or not (isinstance(error, MemoryError) or size >= 2**63 // 16):
+        return None
+    return out_of_memory(what)
+
+
+@contextmanager
+def allocating(what: str, nbytes: int) -> Iterator[None]:
+    """AllocationError where NumPy finds no memory for an array of its own, of so many bytes."""
+    if nbytes >= 2**63:  # NumPy's own arithmetic with sizes ends here
+        raise out_of_memory(what, nbytes)
+    try:
+        yield
+    except TinyTensorError:
+        raise
+    except (MemoryError, ValueError):  # ValueError: more bytes than there are addresses
+        raise out_of_memory(what, nbytes) from None
+
+
+# ---- scratch -----------------------------------------------------------------------------------------------
+
+_local = threading.local()  # one set per thread: NumPy releases the GIL inside a call
+_SCRATCH_LIMIT = 64 << 20  # bytes a thread may keep between calls
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An uninitialized, 64-byte aligned array of this thread, used again by the next call with the same
+    name.
+    """
+    kept: dict[str, Array] = _local.__dict__
+    nbytes = dtype.itemsize
+    for size in shape:
+        nbytes *= size
+    flat = kept.get(name)
+    if flat is None or flat.nbytes < nbytes:
+        if nbytes > _SCRATCH_LIMIT:
+            return np.empty(shape, dtype)
+        flat = np.empty(max(nbytes, 4096) + 64, np.uint8)
+        flat = kept[name] = flat[-flat.ctypes.data % 64 :]
+    return np.ndarray(shape, dtype, flat)
+
+
+def check_writeable(array: Array, what: str) -> None:
+    """Raise if the memory behind this array must not be written."""
+    if not array.flags.writeable:
+        raise ArgumentError(
+            f"{what}: the tensor is read-only",
+            why="it shares memory that its owner marked read-only (a NumPy array, a memory-mapped file)",
+            fix="write to a copy: x.clone()",
+        )

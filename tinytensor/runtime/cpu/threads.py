@@ -1,0 +1,114 @@
+"""How many threads compute on the CPU, and the library with the pool of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+from tinytensor.errors import ArgumentError
+from tinytensor.runtime.cpu.library import NATIVE, load
+
+__all__ = ["THREADS", "get_num_threads", "pool_address", "set_num_threads"]
+
+THREADS = NATIVE / "threads.cpp"
+VARIABLE = "TINYTENSOR_NUM_THREADS"
+MOST = 256  # as in native/threads.cpp
+
+_library: ctypes.CDLL | None = None
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those of its affinity mask, or fewer where its control group has a
+    quota. Two threads on one core would share its arithmetic units, so such a core counts once.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
+    else:
+        count = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        allowed = count if quota == "max" else round(int(quota) / int(period))
+    except (OSError, ValueError):  # no control groups
+        allowed = count
+    return max(1, min(count, allowed, MOST))
+
+
+def _siblings(cpu: int) -> str:
+    """The CPUs that share a core with this one."""
+    try:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return str(cpu)
+
+
+def _first_count() -> int:
+    asked = os.environ.get(VARIABLE, "").strip()
+    return _checked(int(asked) if asked.isdecimal() else asked, VARIABLE) if asked else usable_cores()
+
+
+def _checked(count: object, source: str) -> int:
+    if type(count) is int and 1 <= count <= MOST:
+        return count
+    raise ArgumentError(
+        f"{source}: {count!r} is not a number of threads",
+        why=f"it is an integer from 1 to {MOST}; this process may use {usable_cores()} cores",
+        fix=f"{VARIABLE}={usable_cores()}, or tt.set_num_threads({usable_cores()})",
+    )
+
+
+_count = _first_count()
+
+
+def get_num_threads() -> int:
+    """How many threads compute in kernels of the CPU, the calling one counted.
+
+    Returns:
+        What `set_num_threads` or the environment variable TINYTENSOR_NUM_THREADS said; by default the number
+        of cores that this process may use.
+
+    Example:
+        >>> tt.get_num_threads() >= 1
+        True
+    """
+    return _count
+
+
+def set_num_threads(count: int) -> None:
+    """Let so many threads compute in kernels of the CPU, the calling one counted.
+
+    Results do not depend on it, except those of matrix products that NumPy's BLAS computes, which has threads
+    of its own (OPENBLAS_NUM_THREADS). Waits for kernels that run in other threads of Python to end.
+
+    Args:
+        count: 1 or more; more than there are cores makes everything slower.
+
+    Raises:
+        ArgumentError: count is no integer from 1 to 256.
+
+    Example:
+        >>> before = tt.get_num_threads()
+        >>> tt.set_num_threads(1)
+        >>> tt.get_num_threads()
+        1
+        >>> tt.set_num_threads(before)
+    """
+    global _count
+    _count = _checked(count, "set_num_threads")
+    if _library is not None:
+        _library.tt_set_threads(_count)
+
+
+def pool_address() -> int:
+    """Address of the table `Threads` of native/threads.h. The pool is compiled when it is first asked for.
+
+    Raises:
+        KernelError: there is no compiler.
+    """
+    global _library
+    if _library is None:
+        library = load(THREADS)
+        library.tt_set_threads(_count)
+        _library = library
+    return ctypes.addressof(ctypes.c_char.in_dll(_library, "tt_thread_pool"))

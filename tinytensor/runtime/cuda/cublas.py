@@ -1,0 +1,69 @@
+"""cuBLAS, through CuPy: the vendor's matrix products, to compare with."""
+
+from __future__ import annotations
+
+import ctypes
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from tinytensor.dtypes import DType, bfloat16, float16, float32, float64
+
+if TYPE_CHECKING:
+    from tinytensor.runtime.cuda.runtime import CupyRuntime
+
+__all__ = ["TYPES", "Operand", "multiply"]
+
+TYPES = {float16: 2, bfloat16: 14, float32: 0, float64: 1}  # cudaDataType
+_FLOAT, _FLOAT_BY_TF32, _DOUBLE = 68, 77, 70  # cublasComputeType_t
+_DEFAULT = -1  # cublasGemmAlgo_t
+
+
+class Operand(NamedTuple):
+    """Matrices in memory, dense along their rows, or along their columns if `transposed`."""
+
+    ptr: int
+    transposed: bool
+    step: int  # from one row (or column) to the next, in elements
+    batch: tuple[int, ...]  # likewise from matrix to matrix along each batch axis
+
+
+def multiply(
+    runtime: CupyRuntime,
+    dtype: DType,
+    sizes: tuple[int, int, int],
+    batch: tuple[int, ...],
+    y: int,
+    a: Operand,
+    b: Operand,
+    accumulate: bool,
+    tf32: bool,
+) -> None:
+    """y = a @ b, or y += a @ b, for every index of the batch axes; y is dense in C order.
+
+    cuBLAS reads matrices along columns. So it is given the transposed product: of b and a, in this order.
+
+    Raises:
+        DeviceError: a graph is being captured, which CuPy's cuBLAS cannot take part in.
+    """
+    runtime._refuse_in_capture("a product by cuBLAS")
+    rows, columns, inner = sizes
+    kind, item = TYPES[dtype], dtype.itemsize
+    number = ctypes.c_double if dtype is float64 else ctypes.c_float
+    one, beta = number(1.0), number(float(accumulate))
+    compute = _DOUBLE if dtype is float64 else _FLOAT_BY_TF32 if tf32 and dtype is float32 else _FLOAT
+    *outer, matrices = batch or (1,)
+    (*a_outer, a_step), (*b_outer, b_step) = a.batch or (0,), b.batch or (0,)
+    cuda = runtime.cupy.cuda
+    with cuda.Device(runtime.index), runtime.stream:
+        handle = cuda.get_cublas_handle()
+        for number_of_call, index in enumerate(product(*map(range, outer))):
+            a_at = sum(i * step for i, step in zip(index, a_outer, strict=True))
+            b_at = sum(i * step for i, step in zip(index, b_outer, strict=True))
+            y_at = number_of_call * matrices * rows * columns
+            cuda.cublas.gemmStridedBatchedEx(
+                *(handle, int(b.transposed), int(a.transposed), columns, rows, inner, ctypes.addressof(one)),
+                *(b.ptr + b_at * item, kind, max(b.step, inner if b.transposed else columns), b_step),
+                *(a.ptr + a_at * item, kind, max(a.step, rows if a.transposed else inner), a_step),
+                *(ctypes.addressof(beta), y + y_at * item, kind, columns, rows * columns),
+                *(matrices, compute, _DEFAULT),
+            )

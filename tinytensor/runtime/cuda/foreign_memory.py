@@ -1,0 +1,109 @@
+"""Memory of a GPU that two libraries share, without a copy: DLPack and `__cuda_array_interface__`, both by
+way of an array of CuPy, which speaks them and orders the streams.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor import dtypes
+from tinytensor.dtypes import DType, as_dtype
+from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.runtime.base import Buffer
+from tinytensor.runtime.cpu.memory import NUMPY
+
+if TYPE_CHECKING:
+    from tinytensor.runtime.cuda.runtime import CupyRuntime
+
+__all__ = ["Foreign", "borrow", "lend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Somebody else's memory, and how to read it: strides and offset count elements."""
+
+    buffer: Buffer
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+
+def borrow(runtime: CupyRuntime, obj: Any) -> Foreign:
+    """The memory of an object with `__dlpack__` or `__cuda_array_interface__`, kept alive by the buffer.
+
+    Raises:
+        DeviceError: it is not on this GPU, or has no such method.
+        DTypeError: it has a dtype that kernels do not compute with.
+    """
+    cupy = runtime.cupy
+    with cupy.cuda.Device(runtime.index), runtime.stream:
+        if hasattr(obj, "__dlpack__"):
+            array = cupy.from_dlpack(obj)
+        elif hasattr(obj, "__cuda_array_interface__"):
+            array = cupy.asarray(obj)
+        else:
+            raise DeviceError(
+                f"{type(obj).__name__} has no memory on a GPU to share",
+                why="it has neither __dlpack__ nor __cuda_array_interface__",
+                fix='tt.asarray(x).to("cuda") copies from the host',
+            )
+    if array.device.id != runtime.index:
+        raise DeviceError(
+            f"{type(obj).__name__}: its memory is on cuda:{array.device.id}, not on {runtime.device}",
+            why="memory is shared without a copy, so it stays where it is",
+            fix=f'use device="cuda:{array.device.id}"',
+        )
+    dtype = as_dtype(array.dtype)
+    itemsize = dtype.itemsize
+    if dtype.kind == "complex" or any(step % itemsize for step in array.strides):
+        raise DTypeError(
+            f"{type(obj).__name__}: dtype {dtype} with strides of {array.strides} bytes cannot be shared",
+            why="kernels compute with real numbers that lie whole elements apart",
+            fix="copy it to the host",
+        )
+    reach = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)] if array.size else []
+    below = -sum(step for step in reach if step < 0)
+    nbytes = below + sum(step for step in reach if step > 0) + itemsize if array.size else 0
+    buffer = Buffer(array.data.ptr - below, nbytes, runtime, array)
+    strides = tuple(step // itemsize for step in array.strides)
+    return Foreign(buffer, dtype, tuple(array.shape), strides, below // itemsize)
+
+
+def lend(
+    runtime: CupyRuntime,
+    buffer: Buffer,
+    dtype: DType,
+    shape: Sequence[int],
+    strides: Sequence[int],
+    offset: int,
+    owner: object = None,
+) -> Any:
+    """A CuPy array over a buffer; strides and offset count elements. It keeps the owner alive.
+
+    It has `__dlpack__` and `__cuda_array_interface__`. CuPy orders its work by its own current stream: let it
+    wait for `runtime.stream`, or run under `with runtime.stream`.
+    """
+    cupy = runtime.cupy
+    kind = _bfloat16() if dtype is dtypes.bfloat16 else NUMPY[dtype]
+    memory = cupy.cuda.UnownedMemory(buffer.ptr, buffer.nbytes, owner or buffer, runtime.index)
+    pointer = cupy.cuda.MemoryPointer(memory, offset * dtype.itemsize)
+    steps = tuple(step * dtype.itemsize for step in strides)
+    return cupy.ndarray(tuple(shape), kind, pointer, steps)
+
+
+def _bfloat16() -> np.dtype[Any]:
+    try:
+        found: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+        return found
+    except ImportError:
+        raise DTypeError(
+            "dtype bfloat16 needs the package ml_dtypes to be shared",
+            why="NumPy and CuPy have no bfloat16 of their own",
+            fix="pip install ml_dtypes, or cast: x.to(tt.float32)",
+        ) from None

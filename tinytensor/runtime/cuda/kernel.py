@@ -1,0 +1,118 @@
+"""One loaded kernel of a GPU, and its launch: arguments packed by signature, errors in our words.
+
+CuPy would type a Python number by itself (a float as double, whatever the kernel declares), so it gets what
+CUDA itself wants: the addresses of the packed arguments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinytensor.errors import KernelError
+from tinytensor.runtime.base import Argument, Dim
+from tinytensor.runtime.cuda.occupancy import Resources
+from tinytensor.runtime.signature import Packer
+
+if TYPE_CHECKING:
+    from tinytensor.runtime.cuda.runtime import CupyRuntime
+
+__all__ = ["CupyKernel"]
+
+_FREE_SHARED = 48 << 10  # bytes of dynamic shared memory that need no permission
+# Errors of this launch; all others are left behind by a kernel before it.
+_REFUSALS = {
+    1: "CUDA_ERROR_INVALID_VALUE",
+    9: "invalid configuration",
+    701: "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+}
+
+
+class _Arguments:
+    """Memory for the arguments of one launch. CUDA copies them before the launch returns."""
+
+    __slots__ = ("address", "offsets", "pointers", "start", "values")
+
+    def __init__(self, nbytes: int, offsets: tuple[int, ...]) -> None:
+        self.values = ctypes.create_string_buffer(max(nbytes, 1))
+        self.start = ctypes.addressof(self.values)
+        self.offsets = offsets
+        self.pointers = (ctypes.c_void_p * (len(offsets) + 1))(*[self.start + at for at in offsets])
+        self.address = ctypes.addressof(self.pointers)
+
+
+class CupyKernel:
+    """One instance of a kernel.
+
+    Attributes:
+        name: of the instance.
+        resources: what it takes from the GPU.
+    """
+
+    def __init__(self, runtime: CupyRuntime, packer: Packer, function: Any, resources: Resources) -> None:
+        self.name = packer.name
+        self.resources = resources
+        self._runtime, self._packer, self._function = runtime, packer, function
+        self._driver = runtime.cupy.cuda.driver
+        self._granted = _FREE_SHARED
+        self._free: list[_Arguments] = []  # a thread takes one and puts it back
+
+    def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
+        """Launch on the stream of this thread."""
+        if shared > self._granted:
+            self._grant(shared)
+        data, offsets = self._packer.pack(args)
+        try:
+            own = self._free.pop()
+        except IndexError:
+            own = _Arguments(len(data), offsets)
+        if own.offsets is not offsets:  # a struct of another size
+            own = _Arguments(len(data), offsets)
+        ctypes.memmove(own.start, data, len(data))
+        runtime, driver = self._runtime, self._driver
+        sizes = (*_three(grid), *_three(block), shared)
+        try:
+            runtime.call(driver.launchKernel, self._function.ptr, *sizes, runtime.stream.ptr, own.address, 0)
+        except driver.CUDADriverError as error:
+            raise self._refused(error, grid, block, shared) from None
+        self._free.append(own)
+        runtime.statistics.launch_calls += 1
+        runtime.recent.append((self.name, grid, block))
+
+    def _grant(self, shared: int) -> None:
+        """Ask for more dynamic shared memory than every kernel may have."""
+        driver = self._driver
+        attribute = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        try:
+            self._runtime.call(driver.funcSetAttribute, self._function.ptr, attribute, shared)
+        except driver.CUDADriverError as error:
+            raise KernelError(
+                f"{self.name}: {shared:,} bytes of dynamic shared memory are not to be had",
+                why=f"{error}; a block of it has {self.resources.shared:,} bytes of its own, and "
+                f"sm_{self._runtime.architecture} has a limit for both together",
+                fix="take smaller tiles",
+            ) from None
+        self._granted = shared
+
+    def _refused(self, error: Exception, grid: Dim, block: Dim, shared: int) -> KernelError:
+        status = getattr(error, "status", None)
+        if status not in _REFUSALS:
+            return self._runtime.failed(error)
+        own = self.resources
+        return KernelError(
+            f"{self.name}: {self._runtime.device} refuses grid {grid}, block {block}, {shared:,} bytes of "
+            "shared memory",
+            why=f"{error}; the kernel takes {own.registers} registers per thread and {own.shared:,} bytes of "
+            "shared memory per block",
+            fix="a grid has at most 2^31-1 x 65,535 x 65,535 blocks, a block 1,024 threads and 65,536 "
+            'registers; re-run on device="checked"',
+        )
+
+
+def _three(sizes: Dim) -> tuple[int, int, int]:
+    """x, y and z."""
+    if isinstance(sizes, int):
+        return sizes, 1, 1
+    x, y, z = (*sizes, 1, 1)[:3]
+    return x, y, z

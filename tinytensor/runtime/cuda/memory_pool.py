@@ -1,0 +1,187 @@
+"""The pool of a GPU's memory: size classes, one set of free blocks per stream, arenas for captured graphs.
+
+A block goes back to the stream that it was lent on. Work on one stream runs in order, so the next user of the
+block comes after the last one, and nobody waits. Knows no CUDA: who makes a pool says how to get memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tinytensor.errors import AllocationError
+from tinytensor.runtime.base import Buffer, DeviceStatistics, Runtime
+
+__all__ = ["Arena", "Block", "DevicePool", "Fresh", "size_class"]
+
+Fresh = Callable[[int], tuple[int, Any]]  # bytes → address, owner; MemoryError if there are no more
+_UNIT = 512  # what cudaMalloc rounds up to, and how it aligns
+
+
+def size_class(nbytes: int) -> int:
+    """Round up to an eighth of the next power of two, at least 512, so that at most an eighth is wasted."""
+    step = 1 << max(_UNIT.bit_length() - 1, nbytes.bit_length() - 3)
+    return max(nbytes + step - 1, step) // step * step
+
+
+class Block:
+    """One piece of device memory: what `Buffer.owner` holds."""
+
+    __slots__ = ("arena", "memory", "ptr", "size_class", "stream")
+
+    def __init__(self, ptr: int, memory: Any, size_class: int, stream: int, arena: Arena | None) -> None:
+        self.ptr, self.memory, self.size_class = ptr, memory, size_class
+        self.stream, self.arena = stream, arena
+
+
+class Arena:
+    """The memory of one captured graph. A graph reads and writes fixed addresses, so blocks lent while it is
+    captured serve it alone, as long as it lives; what was given back meanwhile from outside is kept, too.
+    `constants` is memory of the host that the graph copies from.
+    """
+
+    __slots__ = ("blocks", "constants", "free", "kept")
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self.free: dict[tuple[int, int], list[Block]] = {}
+        self.kept: list[Block] = []
+        self.constants: list[Any] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that belong to the graph."""
+        return sum(block.size_class for block in self.blocks)
+
+
+class DevicePool:
+    """Lends blocks. Finalisers only append to `returned`, without a lock; the next `alloc` sorts them.
+
+    Args:
+        runtime: whose buffers these are.
+        fresh: gets memory from the system.
+        describe: what the device says of its memory, for the message when there is no more.
+        wait: waits for all work of the device.
+    """
+
+    def __init__(
+        self, runtime: Runtime, fresh: Fresh, describe: Callable[[], str], wait: Callable[[], None]
+    ) -> None:
+        self.statistics = DeviceStatistics()
+        self.returned: deque[Buffer] = deque()
+        self.retired: deque[Arena] = deque()  # of graphs that are gone
+        self._runtime, self._fresh, self._describe, self._wait = runtime, fresh, describe, wait
+        self._free: dict[tuple[int, int], list[Block]] = {}
+        self._arena: Arena | None = None
+        self._lock = threading.RLock()  # reentrant: the collector may run a finaliser that allocates here
+
+    def alloc(self, nbytes: int, stream: int) -> Buffer:
+        """A buffer of so many bytes for work on this stream."""
+        wanted = size_class(nbytes)
+        with self._lock:
+            if self.returned or self.retired:
+                self._drain()
+            stats, arena = self.statistics, self._arena
+            free = (self._free if arena is None else arena.free).get((stream, wanted))
+            if free:
+                block = free.pop()
+                stats.reused_calls += 1
+                if arena is None:
+                    stats.cached -= wanted
+            else:
+                block = self._more(wanted, stream)
+                stats.fresh_calls += 1
+            stats.live += nbytes
+            stats.peak = max(stats.peak, stats.live)
+        return Buffer(block.ptr, nbytes, self._runtime, block)
+
+    def _more(self, wanted: int, stream: int) -> Block:
+        try:
+            ptr, memory = self._fresh(wanted)
+        except MemoryError:
+            self.release()
+            try:
+                ptr, memory = self._fresh(wanted)
+            except MemoryError:
+                raise self._exhausted(wanted) from None
+        block = Block(ptr, memory, wanted, stream, self._arena)
+        if self._arena is not None:
+            self._arena.blocks.append(block)
+        return block
+
+    def _exhausted(self, wanted: int) -> AllocationError:
+        stats = self.statistics
+        return AllocationError(
+            f"allocation on {self._runtime.device}: {wanted:,} bytes are not to be had",
+            why=f"{stats.live:,} bytes are in use (peak {stats.peak:,}; {stats.fresh_calls:,} blocks were "
+            f"fetched, {stats.reused_calls:,} used again), none was left to give back; {self._describe()}",
+            fix="use a smaller batch or a 16-bit dtype, recompute activations (tt.checkpoint)",
+        )
+
+    # ---- blocks that come back
+
+    def _drain(self) -> None:
+        while self.returned:
+            buffer = self.returned.popleft()
+            block = buffer.owner
+            if not isinstance(block, Block):  # somebody else's memory: dropping the buffer lets go of it
+                continue
+            self.statistics.live -= buffer.nbytes
+            if block.arena is not None:
+                block.arena.free.setdefault((block.stream, block.size_class), []).append(block)
+            elif self._arena is not None:
+                self._arena.kept.append(block)
+            else:
+                self._keep(block)
+        while self.retired and self._arena is None:
+            arena = self.retired.popleft()
+            if arena.constants:  # the last replay may still read them
+                self._wait()
+            for block in arena.blocks:
+                block.arena = None
+            for block in (*arena.kept, *(b for blocks in arena.free.values() for b in blocks)):
+                self._keep(block)
+            arena.blocks, arena.kept, arena.constants, arena.free = [], [], [], {}
+
+    def _keep(self, block: Block) -> None:
+        self._free.setdefault((block.stream, block.size_class), []).append(block)
+        self.statistics.cached += block.size_class
+
+    def settle(self) -> DeviceStatistics:
+        """Sort what was given back so far; the statistics."""
+        with self._lock:
+            self._drain()
+            return self.statistics
+
+    def reset_peak(self) -> None:
+        """Let `peak` start again from what is in use now."""
+        with self._lock:
+            self._drain()
+            self.statistics.peak = self.statistics.live
+
+    def release(self) -> int:
+        """Give all free blocks back to the system; how many bytes that were."""
+        with self._lock:
+            self._drain()
+            given = self.statistics.cached
+            self._free.clear()
+            self.statistics.cached = 0
+            return given
+
+    # ---- arenas
+
+    @contextmanager
+    def arena(self) -> Iterator[Arena]:
+        """Lend from a new arena alone, until the end of the block."""
+        with self._lock:
+            self._drain()
+            self._arena = arena = Arena()
+        try:
+            yield arena
+        finally:
+            with self._lock:
+                self._drain()
+                self._arena = None

@@ -1,0 +1,322 @@
+"""NVRTC, NVIDIA's compiler as a library: from a .cu file to the code of one GPU architecture.
+
+It needs no driver and no GPU, so a machine without either compiles exactly what a GPU runs. The library comes
+with NVIDIA's Python wheels or with a CUDA installation. Knows nothing of launching; see `cupy_runtime.py`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from tinytensor.errors import DeviceError, KernelError
+from tinytensor.runtime.compiler import Compiler, Recipe, contents, fingerprint
+from tinytensor.runtime.cuda.occupancy import Resources, resources_of
+from tinytensor.runtime.kernel_cache import cache_folder, read_kept, write_kept
+from tinytensor.runtime.kernel_files import KERNELS
+from tinytensor.runtime.signature import Signature, parse
+
+__all__ = ["ARCHITECTURES", "Compiled", "Toolkit", "available", "build", "target_for", "toolkit", "version"]
+
+# Compute capabilities times ten that kernels are tested for: Turing to Blackwell.
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+
+
+# Division and square root round correctly, subnormal numbers stay: as on the CPU. No fast-math anywhere.
+OPTIONS = (
+    "--std=c++17",
+    "--ftz=false",
+    "--prec-div=true",
+    "--prec-sqrt=true",
+    "--fmad=true",
+    "--generate-line-info",
+    "--ptxas-options=-v",
+)
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """Where NVRTC and CUDA's headers were found."""
+
+    library: Path
+    include: Path
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One file compiled for one target.
+
+    Attributes:
+        target: "sm_90" (`image` is a cubin) or "compute_90" (`image` is PTX, finished by the driver).
+        image: what the driver loads.
+        symbols: instance, such as softmax_forward<float> → its mangled name in the image.
+        parameters: instance → bytes of each parameter, as the code reads them.
+        log: what the compiler said, with the registers and the stack of each instance.
+    """
+
+    target: str
+    image: bytes
+    symbols: dict[str, str]
+    parameters: dict[str, tuple[int, ...]]
+    log: str
+
+    @cached_property
+    def resources(self) -> dict[str, Resources]:
+        """Registers, shared memory, stack and spills of each instance; empty for PTX."""
+        return resources_of(self.log, self.symbols)
+
+
+# ---- finding the library -----------------------------------------------------------------------------------
+
+
+def _wheels() -> list[str]:
+    """Folders of NVIDIA's wheels: parts of the namespace package `nvidia`."""
+    spec = importlib.util.find_spec("nvidia")
+    return list(spec.submodule_search_locations or ()) if spec else []
+
+
+def _places() -> Iterator[tuple[Path, Path]]:
+    """Folders that may hold the library, each with the headers that belong to it; wheels come first."""
+    for wheels in map(Path, _wheels()):
+        for root in sorted(wheels.glob("cu[0-9]*"), reverse=True):  # CUDA 13 and newer
+            yield root / "lib", root / "include"
+            yield root / "bin" / "x86_64", root / "include"
+        for folder in ("lib", "bin"):  # CUDA 12
+            yield wheels / "cuda_nvrtc" / folder, wheels / "cuda_runtime" / "include"
+    for home in (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"):
+        if home:
+            for folder in ("lib64", "lib", "bin"):
+                yield Path(home, folder), Path(home, "include")
+
+
+@cache
+def toolkit() -> Toolkit:
+    """The first NVRTC with headers beside it; DeviceError if there is none."""
+    pattern = "nvrtc64_*_0.dll" if sys.platform == "win32" else "libnvrtc.so*"
+    for folder, include in _places():
+        libraries = sorted(folder.glob(pattern), key=lambda path: len(path.name))
+        if libraries and (include / "cuda_fp16.h").exists():
+            return Toolkit(libraries[0], include)
+    raise DeviceError(
+        "NVRTC, the compiler for GPU kernels, was not found",
+        why="it comes with NVIDIA's Python wheels or with a CUDA installation; none of them was found "
+        "(looked into site-packages/nvidia, CUDA_PATH, CUDA_HOME, /usr/local/cuda)",
+        fix='pip install ".[gpu13]" (driver 580 or newer), or ".[gpu12]"',
+    )
+
+
+def available() -> bool:
+    """Whether NVRTC can be called here."""
+    try:
+        _library()
+    except DeviceError:
+        return False
+    return True
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    path = toolkit().library
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise DeviceError(
+            f"NVRTC: {path} cannot be loaded",
+            why=str(error),
+            fix='install it again: pip install --force-reinstall ".[gpu13]"',
+        ) from None
+    library.nvrtcGetErrorString.restype = ctypes.c_char_p
+    return library
+
+
+@cache
+def version() -> tuple[int, int]:
+    """Version of NVRTC, such as (13, 5)."""
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _check("nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
+    return major.value, minor.value
+
+
+@cache
+def supported() -> tuple[int, ...]:
+    """The architectures that this NVRTC compiles for, ascending."""
+    count = ctypes.c_int()
+    _check("nvrtcGetNumSupportedArchs", ctypes.byref(count))
+    numbers = (ctypes.c_int * count.value)()
+    _check("nvrtcGetSupportedArchs", numbers)
+    return tuple(sorted(numbers))
+
+
+def target_for(architecture: int) -> str:
+    """What to compile for a GPU: its own architecture, an older one of its family (whose code it runs), or
+    PTX of the newest known one, which the driver finishes.
+
+    Args:
+        architecture: compute capability times ten.
+    """
+    known = supported()
+    family = [number for number in known if number // 10 == architecture // 10 and number <= architecture]
+    if family:
+        return f"sm_{family[-1]}"
+    older = [number for number in known if number < architecture]
+    if not older:
+        raise DeviceError(
+            f"NVRTC {'.'.join(map(str, version()))} does not compile for compute capability "
+            f"{architecture / 10:.1f}",
+            why=f"it starts at {known[0] / 10:.1f}",
+            fix="install an older CUDA: pip install .[gpu12]" if version()[0] > 12 else "use a newer GPU",
+        )
+    return f"compute_{older[-1]}"
+
+
+def _check(name: str, *arguments: object) -> None:
+    """Call a function of the library; its failure is a defect of ours, not of a kernel."""
+    library = _library()
+    code = getattr(library, name)(*arguments)
+    if code:
+        raise KernelError(
+            f"NVRTC: {name} failed",
+            why=library.nvrtcGetErrorString(code).decode(),
+            fix="see whether NVRTC and its headers are of one version (pip list)",
+        )
+
+
+# ---- compiling ---------------------------------------------------------------------------------------------
+
+
+def signatures(path: Path) -> dict[str, Signature]:
+    """The kernels of a file and of the headers that it includes, by name."""
+    found: dict[str, Signature] = {}
+    for text in contents(_recipe(path)):
+        found |= parse(text)
+    return found
+
+
+def _recipe(path: Path, flags: Sequence[str] = ()) -> Recipe:
+    folders = dict.fromkeys((path.parent, KERNELS))
+    return Recipe(path.stem, path.read_text(encoding="utf-8"), tuple(folders), tuple(flags))
+
+
+def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
+    """The instances of the kernels of a file, compiled together; from the cache if nothing changed.
+
+    Args:
+        path: the .cu file.
+        instances: such as softmax_forward<float>; others are not compiled.
+        target: "sm_90" for a cubin, "compute_90" for PTX.
+
+    Raises:
+        KernelError: it does not compile; with file, line and NVRTC's words.
+        DeviceError: NVRTC is not installed.
+    """
+    names = sorted(set(instances))
+    include = dict.fromkeys((path.parent, KERNELS, toolkit().include))
+    options = [*OPTIONS, f"--gpu-architecture={target}", *(f"--include-path={folder}" for folder in include)]
+    recipe = _recipe(path, (str(path), *options, *names))
+    key = fingerprint(recipe, Compiler(("nvrtc",), repr(version())))
+    file = cache_folder("nvrtc") / f"{path.stem}-{target}-{key}"
+    found = _read(file)
+    if found is None:
+        found = _compile(recipe.text, path, names, target, options)
+        _write(file, found)
+    return found
+
+
+def _write(file: Path, compiled: Compiled) -> None:
+    """One line of JSON, then the image."""
+    fields = {"target": compiled.target, "symbols": compiled.symbols, "parameters": compiled.parameters}
+    write_kept(file, json.dumps({**fields, "log": compiled.log}).encode() + b"\n" + compiled.image)
+
+
+def _read(file: Path) -> Compiled | None:
+    kept = read_kept(file)
+    if kept is None:
+        return None
+    head, _, image = kept.partition(b"\n")
+    fields = json.loads(head)
+    fields["parameters"] = {name: tuple(sizes) for name, sizes in fields["parameters"].items()}
+    return Compiled(image=image, **fields)
+
+
+def _compile(text: str, path: Path, names: Sequence[str], target: str, options: Sequence[str]) -> Compiled:
+    with _program(text, path) as program:
+        for name in names:
+            _check("nvrtcAddNameExpression", program, name.encode())
+        texts = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
+        failed = _library().nvrtcCompileProgram(program, len(options), texts)
+        log = _fetch(program, "ProgramLog").decode(errors="replace")
+        if failed:
+            raise _not_compiled(path, target, log)
+        symbols = {}
+        for name in names:
+            symbol = ctypes.c_char_p()
+            _check("nvrtcGetLoweredName", program, name.encode(), ctypes.byref(symbol))
+            symbols[name] = (symbol.value or b"").decode()
+        ptx = _fetch(program, "PTX")
+        image = _fetch(program, "CUBIN") if target.startswith("sm_") else ptx
+    entries = dict(_ENTRY.findall(ptx.decode()))
+    parameters = {name: _sizes(entries[symbol]) for name, symbol in symbols.items()}
+    return Compiled(target, image, symbols, parameters, log)
+
+
+_ENTRY = re.compile(r"\.entry (\w+)\(([^)]*)\)")
+_PARAMETER = re.compile(r"\.param (?:\.align \d+ )?\.[a-z](?P<bits>\d+) [^\s,\[]+(?:\[(?P<count>\d+)\])?")
+
+
+def _sizes(declared: str) -> tuple[int, ...]:
+    """Bytes of the parameters of an entry of PTX."""
+    return tuple(int(m["bits"]) // 8 * int(m["count"] or 1) for m in _PARAMETER.finditer(declared))
+
+
+@contextmanager
+def _program(text: str, path: Path) -> Iterator[ctypes.c_void_p]:
+    program = ctypes.c_void_p()
+    _check("nvrtcCreateProgram", ctypes.byref(program), text.encode(), os.fsencode(path), 0, None, None)
+    try:
+        yield program
+    finally:
+        _library().nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _fetch(program: ctypes.c_void_p, what: str) -> bytes:
+    size = ctypes.c_size_t()
+    _check(f"nvrtcGet{what}Size", program, ctypes.byref(size))
+    text = ctypes.create_string_buffer(size.value)
+    _check(f"nvrtcGet{what}", program, text)
+    return text.raw
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+_ERROR = re.compile(
+    r"^(?P<file>.+?)\((?P<line>\d+)\): (?:catastrophic )?error:? *(?P<text>.+)$", re.MULTILINE
+)
+_INSTANCE = re.compile(r"#pragma nv_mangled_name (?P<name>.+)$", re.MULTILINE)
+_ASSEMBLER = re.compile(r"^ptxas.*?error\s*: *(?P<text>.+)$", re.MULTILINE)
+
+
+def _not_compiled(path: Path, target: str, log: str) -> KernelError:
+    """The first error as file:line, then all that NVRTC said."""
+    said = log.strip("\0\n ")
+    error, assembler = _ERROR.search(said), _ASSEMBLER.search(said)
+    where, why = str(path), said.partition("\n")[0]
+    fix = "mend the kernel; tests/kernels/test_compile.py compiles all of them"
+    if error and error["file"] == "__nv_name_map":
+        wanted = _INSTANCE.search(said)
+        where, why = f"{path}: {wanted['name'] if wanted else 'an instance'}", error["text"]
+        fix = "name a kernel of this file, with as many template arguments as it has"
+    elif error:
+        where, why = f"{error['file']}:{error['line']}", error["text"]
+    elif assembler:
+        why = assembler["text"]
+        fix = "raise the minimum architecture of the kernel, or write a path for older GPUs"
+    return KernelError(f"{where}: does not compile for {target}", why=f"{why}\n{said}", fix=fix)

@@ -1,0 +1,96 @@
+"""Copies between the host and a GPU through pinned memory, which the GPU reads and writes by itself.
+
+Two pinned buffers take turns: while the GPU moves one, the host fills or empties the other. NumPy arrays live
+in ordinary memory, from which a copy would be slower, and would make the host wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinytensor.runtime.cpu.memory import Array
+
+__all__ = ["Staging"]
+
+_SIZE = 4 << 20  # bytes of one buffer
+
+
+class _Slot:
+    """One pinned buffer, and the mark behind its last copy."""
+
+    __slots__ = ("bytes", "event", "memory", "ptr")
+
+    def __init__(self, cuda: Any) -> None:
+        self.memory = cuda.alloc_pinned_memory(_SIZE)
+        self.ptr: int = self.memory.ptr
+        self.bytes: Array = np.frombuffer(self.memory, np.uint8, _SIZE)
+        self.event = cuda.Event(False, True)  # block=False, disable_timing=True
+
+
+class Staging:
+    """The pinned buffers of one GPU.
+
+    Args:
+        call: calls a function with the GPU current; see `CupyRuntime.call`.
+        cuda: the module `cupy.cuda`.
+    """
+
+    def __init__(self, call: Callable[..., Any], cuda: Any) -> None:
+        self._call, self._cuda, self._api = call, cuda, cuda.runtime
+        self._slots: list[_Slot] = []
+        self._turn = 0
+        self._lock = threading.Lock()  # one copy at a time: they would share one bus anyway
+
+    def send(self, ptr: int, source: Array, stream: Any) -> None:
+        """Host to device; the source may be overwritten when this returns."""
+        with self._lock:
+            for start in range(0, source.size, _SIZE):
+                slot, part = self._next(), source[start : start + _SIZE]
+                slot.bytes[: part.size] = part
+                self._copy(ptr + start, slot.ptr, part.size, self._api.memcpyHostToDevice, slot, stream)
+
+    def send_constant(self, ptr: int, source: Array, stream: Any) -> Any:
+        """Host to device within a captured graph: from memory of its own, which the caller must keep."""
+        if not source.size:
+            return None
+        memory = self._call(self._cuda.alloc_pinned_memory, source.size)
+        np.frombuffer(memory, np.uint8, source.size)[:] = source
+        kind = self._api.memcpyHostToDevice
+        self._call(self._api.memcpyAsync, ptr, memory.ptr, source.size, kind, stream.ptr)
+        return memory
+
+    def receive(self, target: Array, ptr: int, stream: Any) -> None:
+        """Device to host; the target is complete when this returns."""
+        with self._lock:
+            for slot, part in self._parts(target, ptr, stream):
+                self._call(slot.event.synchronize)
+                part[:] = slot.bytes[: part.size]
+
+    def _parts(self, target: Array, ptr: int, stream: Any) -> Iterator[tuple[_Slot, Array]]:
+        """Start each copy before the one ahead of it is waited for."""
+        ahead: tuple[_Slot, Array] | None = None
+        for start in range(0, target.size, _SIZE):
+            slot, part = self._next(), target[start : start + _SIZE]
+            self._copy(slot.ptr, ptr + start, part.size, self._api.memcpyDeviceToHost, slot, stream)
+            if ahead:
+                yield ahead
+            ahead = slot, part
+        if ahead:
+            yield ahead
+
+    def _next(self) -> _Slot:
+        """The buffer whose turn it is, once its last copy is done."""
+        if not self._slots:
+            self._slots = [self._call(_Slot, self._cuda) for _ in range(2)]
+        self._turn = 1 - self._turn
+        slot = self._slots[self._turn]
+        self._call(slot.event.synchronize)
+        return slot
+
+    def _copy(self, target: int, source: int, nbytes: int, kind: int, slot: _Slot, stream: Any) -> None:
+        self._call(self._api.memcpyAsync, target, source, nbytes, kind, stream.ptr)
+        self._call(slot.event.record, stream)

@@ -1,0 +1,349 @@
+"""The runtime of a GPU: memory, copies and launches through CuPy's bindings, kernels compiled by `nvrtc`.
+
+All work of a thread goes to one stream that does not wait for CUDA's default stream; every call names it, so
+CuPy's own idea of a current stream does not matter. CuPy is imported when the first GPU is asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinytensor.device import Device, as_device
+from tinytensor.dtypes import DType
+from tinytensor.errors import DeviceError, KernelError
+from tinytensor.runtime.base import Buffer, DeviceStatistics, Dim, Source, TemplateArgument
+from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cuda import nvrtc
+from tinytensor.runtime.cuda.foreign_memory import Foreign, borrow, lend
+from tinytensor.runtime.cuda.kernel import CupyKernel
+from tinytensor.runtime.cuda.memory_pool import Arena, DevicePool
+from tinytensor.runtime.cuda.occupancy import Resources
+from tinytensor.runtime.cuda.pinned_copies import Staging
+from tinytensor.runtime.cuda.stream import Graph, PerThread, StreamWork
+from tinytensor.runtime.emulated.kernels import locate
+from tinytensor.runtime.signature import Packer, Signature
+
+__all__ = ["CupyRuntime", "device_count"]
+
+_OLDEST_CUPY = 14
+_OLDEST_GPU = 75
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+
+
+def _cupy() -> Any:
+    """CuPy. DeviceError if it is missing, too old, or not made for CUDA."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "device cuda: CuPy cannot be imported",
+            why=str(error),
+            fix='pip install ".[gpu13]" (driver 580 or newer) or ".[gpu12]"; or use '
+            'device="emulated", which runs the same kernels on the CPU',
+        ) from None
+    if int(cupy.__version__.partition(".")[0]) < _OLDEST_CUPY or cupy.cuda.runtime.is_hip:
+        raise DeviceError(
+            f"device cuda: CuPy {cupy.__version__} cannot be used",
+            why=f"tinytensor needs CuPy {_OLDEST_CUPY} or newer, made for CUDA",
+            fix='pip install --upgrade ".[gpu13]"',
+        )
+    return cupy
+
+
+def device_count() -> int:
+    """Number of GPUs.
+
+    Raises:
+        DeviceError: there is no CuPy, no driver or no GPU.
+    """
+    api = _cupy().cuda.runtime
+    count, why = 0, "the driver sees no GPU"
+    if api.driverGetVersion() == 0:
+        why = "there is no NVIDIA driver on this machine"
+    else:
+        try:
+            count = api.getDeviceCount()
+        except api.CUDARuntimeError as error:
+            why = str(error)
+    if count == 0:
+        raise DeviceError(
+            "device cuda: no NVIDIA driver or GPU found",
+            why=why,
+            fix='device="emulated" runs the same kernels on the CPU',
+        )
+    return int(count)
+
+
+class CupyRuntime(StreamWork):
+    """One GPU; see `base.Runtime` for what each method promises."""
+
+    def __init__(self, device: Device) -> None:
+        self.cupy = _cupy()
+        self._api = self.cupy.cuda.runtime
+        count = device_count()
+        if device.index >= count:
+            raise DeviceError(
+                f"device {device} is not available",
+                why=f"this machine has {count} GPU{'s' if count > 1 else ''}, counted from 0",
+                fix=f'use "{as_device("cuda")}"' if count == 1 else f'use "cuda:0" to "cuda:{count - 1}"',
+            )
+        self.device = device
+        self.index = device.index
+        gpu = self.cupy.cuda.Device(device.index)
+        self.architecture = int(gpu.compute_capability)
+        if self.architecture < _OLDEST_GPU:
+            raise DeviceError(
+                f"device {device} has compute capability {self.architecture / 10}",
+                why=f"the kernels need {_OLDEST_GPU / 10} (Turing, 2018) or newer",
+                fix='device="emulated" runs the same kernels on the CPU',
+            )
+        self.multiprocessors = int(
+            self._api.deviceGetAttribute(self._api.cudaDevAttrMultiProcessorCount, self.index)
+        )
+        self.recent: deque[tuple[str, Dim, Dim]] = deque(maxlen=4)  # launches, for messages
+        self.main = self.call(self.cupy.cuda.Stream, False, True)  # null=False, non_blocking=True
+        self._thread = PerThread(self)
+        self._pool = DevicePool(self, self._fresh, self._describe, self._wait_for_all)
+        self.statistics, self.returned = self._pool.statistics, self._pool.returned
+        self._staging = Staging(self.call, self.cupy.cuda)
+        self._kernels: dict[object, CupyKernel] = {}
+        self._lock = threading.Lock()
+        self._graph: Graph | None = None  # the one that is being captured
+        self._in_flight = deque()
+
+    def __repr__(self) -> str:
+        return f"CupyRuntime({self.device}, sm_{self.architecture}, {self.multiprocessors} multiprocessors)"
+
+    def call(self, function: Any, *arguments: Any) -> Any:
+        """Call a function of CuPy with this GPU current in the calling thread."""
+        api = self._api
+        before = api.getDevice()
+        if before != self.index:
+            api.setDevice(self.index)
+        try:
+            return function(*arguments)
+        except api.CUDARuntimeError as error:
+            raise self.failed(error) from None
+        finally:
+            if before != self.index:
+                api.setDevice(before)
+
+    def failed(self, error: Exception) -> KernelError:
+        """Errors of kernels come late, at the next call that looks."""
+        started = ", ".join(f"{name} (grid {grid}, block {block})" for name, grid, block in self.recent)
+        return KernelError(
+            f"{self.device}: {error}",
+            why="a kernel that was started before has failed, or CUDA itself; the last ones were "
+            f"{started or 'none'}",
+            fix='run it again on device="checked", which names file and line; after an illegal address this '
+            "process cannot use the GPU any more",
+        )
+
+    # ---- memory
+
+    def alloc(self, nbytes: int) -> Buffer:
+        """Uninitialized bytes of the pool."""
+        return self._pool.alloc(nbytes, self._thread.stream.ptr)
+
+    def _fresh(self, nbytes: int) -> tuple[int, Any]:
+        """From CuPy's pool, which has free blocks per stream, too; so it must know which stream is meant."""
+        cuda, api = self.cupy.cuda, self._api
+        with cuda.Device(self.index), self._thread.stream:
+            try:
+                memory = cuda.alloc(nbytes)
+            except api.CUDARuntimeError as error:
+                if error.status != _OUT_OF_MEMORY:
+                    raise self.failed(error) from None
+                raise MemoryError from None
+        return memory.ptr, memory
+
+    def _describe(self) -> str:
+        free, total = self.call(self._api.memGetInfo)
+        return f"{free:,} of the {total:,} bytes of the GPU are free"
+
+    def settle(self) -> DeviceStatistics:
+        """Sort what was given back so far; the statistics."""
+        return self._pool.settle()
+
+    def release(self) -> int:
+        """Give all free blocks back to CuPy's pool, and its own to the system; how many bytes were ours."""
+        given = self._pool.release()
+        self.cupy.get_default_memory_pool().free_all_blocks()
+        return given
+
+    # ---- copies
+
+    def copy_in(self, ptr: int, source: Array) -> None:
+        """Host to device, through pinned memory; does not wait for the device. While a graph is captured, the
+        bytes become a constant of the graph.
+        """
+        flat, stream = source.reshape(-1).view(np.uint8), self._thread.stream
+        if self._graph is not None:
+            self._graph.arena.constants.append(self._staging.send_constant(ptr, flat, stream))
+            return
+        self._staging.send(ptr, flat, stream)
+        self.statistics.copy_in_bytes += source.nbytes
+
+    def copy_out(self, target: Array, ptr: int) -> None:
+        """Device to host, through pinned memory; waits for all work queued before."""
+        self._refuse_in_capture("reading on the host")
+        self._staging.receive(target.reshape(-1).view(np.uint8), ptr, self._thread.stream)
+        self.statistics.copy_out_bytes += target.nbytes
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Within the device."""
+        api = self._api
+        stream = self._thread.stream.ptr
+        self.call(api.memcpyAsync, target, source, nbytes, api.memcpyDeviceToDevice, stream)
+
+    def copy_from(self, target: int, other: CupyRuntime, source: int, nbytes: int) -> None:
+        """From another GPU: after the work queued there, and before what is queued there later."""
+        self._refuse_in_capture("copying from another GPU")
+        stream = self._thread.stream
+        ready = other.event()
+        self.call(stream.wait_event, ready.handle)
+        self.call(self._api.memcpyPeerAsync, target, self.index, source, other.index, nbytes, stream.ptr)
+        done = self.event()
+        other.call(other._thread.stream.wait_event, done.handle)
+
+    def memset(self, ptr: int, value: int, nbytes: int) -> None:
+        """Set bytes."""
+        self.call(self._api.memsetAsync, ptr, value, nbytes, self._thread.stream.ptr)
+
+    # ---- waiting; streams and events are in `StreamWork`
+
+    def synchronize(self) -> None:
+        """Wait for all work of this thread's stream."""
+        self._refuse_in_capture("waiting for the device")
+        self.call(self._thread.stream.synchronize)
+
+    def _wait_for_all(self) -> None:
+        self.call(self._api.deviceSynchronize)
+
+    # ---- memory that is shared with other libraries
+
+    def borrow(self, obj: Any) -> Foreign:
+        """Memory of another library, without a copy; see `foreign.borrow`."""
+        return borrow(self, obj)
+
+    def lend(
+        self,
+        buffer: Buffer,
+        dtype: DType,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        offset: int,
+        owner: object = None,
+    ) -> Any:
+        """A buffer as an array of CuPy, without a copy; see `foreign.lend`."""
+        return lend(self, buffer, dtype, shape, strides, offset, owner)
+
+    # ---- kernels
+
+    def kernel(
+        self,
+        source: Source,
+        name: str,
+        *arguments: TemplateArgument,
+        together: Sequence[tuple[str, tuple[TemplateArgument, ...]]] = (),
+    ) -> CupyKernel:
+        """An instance of a kernel, compiled on first use."""
+        found = self._kernels.get((source, name, arguments))
+        if found is None:
+            self._refuse_in_capture(f"loading the kernel {name}")
+            with self._lock:
+                self._load(source, [(name, arguments), *together])
+                found = self._kernels[source, name, arguments]
+        return found
+
+    def _load(self, source: Source, wanted: Sequence[tuple[str, tuple[TemplateArgument, ...]]]) -> None:
+        path = locate(source)
+        declared = nvrtc.signatures(path)
+        packers = {
+            (source, name, arguments): Packer(_kernel_of(path, declared, name), arguments)
+            for name, arguments in wanted
+            if (source, name, arguments) not in self._kernels
+        }
+        target = nvrtc.target_for(self.architecture)
+        compiled = nvrtc.build(path, [packer.name for packer in packers.values()], target)
+        module = self.cupy.cuda.function.Module()
+        try:
+            self.call(module.load, compiled.image)
+        except self.cupy.cuda.driver.CUDADriverError as error:
+            raise KernelError(
+                f"{path.name}: the driver does not load the code for {target}",
+                why=f"{error}; NVRTC {'.'.join(map(str, nvrtc.version()))} made it",
+                fix='update the driver, or install an older CUDA: pip install ".[gpu12]"',
+            ) from None
+        for key, packer in packers.items():
+            packer.check_sizes(compiled.parameters[packer.name])
+            function = self.call(module.get_function, compiled.symbols[packer.name])
+            used = compiled.resources.get(packer.name, Resources())
+            self._kernels[key] = CupyKernel(self, packer, function, used)
+
+    # ---- graphs
+
+    @contextmanager
+    def capture(self) -> Iterator[Graph]:
+        """Record the work of the block into a graph instead of doing it.
+
+        The graph reads and writes the same addresses each time, so keep what was made before the block and is
+        used in it. What the block makes lives in an arena of the graph. No other thread may use this device
+        meanwhile, and all kernels must have run once before.
+
+        Raises:
+            DeviceError: in the block, for what cannot be replayed: host reads, waiting, a kernel's first use.
+        """
+        self._refuse_in_capture("capturing")
+        stream = self._thread.stream
+        graph = Graph(self)
+        with self._pool.arena() as graph.arena:
+            self.call(stream.begin_capture)
+            self._graph = graph
+            before = self.statistics.launch_calls
+            try:
+                yield graph
+            except BaseException:
+                with suppress(KernelError):  # a broken capture says so; what broke it is on its way already
+                    self.call(stream.end_capture)
+                raise
+            else:
+                graph.executable = self.call(stream.end_capture)
+                graph.launches = self.statistics.launch_calls - before
+            finally:
+                self._graph = None
+                self.statistics.launch_calls = before
+
+    @property
+    def capturing(self) -> bool:
+        """Whether work is recorded, not done."""
+        return self._graph is not None
+
+    def retire(self, arena: Arena) -> None:
+        """Take back the memory of a graph; for finalisers."""
+        self._pool.retired.append(arena)
+
+    def _refuse_in_capture(self, what: str) -> None:
+        if self._graph is not None:
+            raise DeviceError(
+                f"{self.device}: {what} is not possible while a graph is captured",
+                why="nothing runs during capture, and a replayed graph repeats device work alone",
+                fix="do it before or after the captured function; let the function take and return tensors",
+            )
+
+
+def _kernel_of(path: Path, declared: dict[str, Signature], name: str) -> Signature:
+    if name not in declared:
+        raise KernelError(
+            f"kernel {name}: {path.name} has no kernel of this name",
+            why=f"its kernels are {', '.join(sorted(declared)) or 'none'}",
+            fix="check the name, or declare it as __global__",
+        )
+    return declared[name]

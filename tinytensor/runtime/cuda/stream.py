@@ -1,0 +1,181 @@
+"""Streams of a GPU and what goes through them: marks, copies that nobody waits for, and captured graphs."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.errors import DeviceError
+from tinytensor.runtime.base import DeviceStatistics
+from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cuda.memory_pool import Arena
+
+if TYPE_CHECKING:
+    from tinytensor.runtime.cuda.runtime import CupyRuntime
+
+__all__ = ["Event", "Graph", "PerThread", "StreamWork"]
+
+
+class PerThread(threading.local):
+    """What each thread has of its own: the stream that its work goes to, and those that it left for that."""
+
+    def __init__(self, runtime: CupyRuntime) -> None:
+        self.stream: Any = runtime.main
+        self.outer: list[Any] = []
+        runtime.call(runtime.cupy.cuda.runtime.memGetInfo)  # a launch needs a context, and does not make one
+
+
+class Event:
+    """A mark in a stream.
+
+    Attributes:
+        handle: the event of CuPy.
+    """
+
+    __slots__ = ("_runtime", "handle")
+
+    def __init__(self, runtime: StreamWork, handle: Any) -> None:
+        self._runtime, self.handle = runtime, handle
+
+    @property
+    def done(self) -> bool:
+        """Whether all work before the mark is done."""
+        return bool(self._runtime.call(lambda: self.handle.done))
+
+    def wait(self) -> None:
+        """Wait on the host until all work before the mark is done."""
+        self._runtime.call(self.handle.synchronize)
+
+    def seconds_since(self, earlier: Event) -> float:
+        """Time that the GPU took between two marks; waits for this one."""
+        self.wait()
+        elapsed = self._runtime.cupy.cuda.get_elapsed_time
+        return float(self._runtime.call(elapsed, earlier.handle, self.handle)) / 1e3
+
+
+class StreamWork:
+    """The part of `CupyRuntime` that works with several streams: objects of CuPy, with `ptr`."""
+
+    cupy: Any
+    statistics: DeviceStatistics
+    call: Callable[..., Any]
+    _api: Any
+    _thread: PerThread
+    _in_flight: deque[tuple[Event, object]]  # copies that may not be done, and what they need
+    _refuse_in_capture: Callable[[str], None]
+
+    def event(self) -> Event:
+        """A mark behind what this thread has queued so far."""
+        return self._mark(self._thread.stream)
+
+    def _mark(self, stream: Any) -> Event:
+        handle = self.call(self.cupy.cuda.Event)
+        self.call(handle.record, stream)
+        return Event(self, handle)
+
+    @property
+    def stream(self) -> Any:
+        """The stream of this thread."""
+        return self._thread.stream
+
+    @contextmanager
+    def using(self, stream: Any) -> Iterator[None]:
+        """Send this thread's work to another stream: behind what is queued on its own, which then waits.
+
+        Args:
+            stream: a stream of CuPy or, through `__cuda_stream__`, of another library.
+        """
+        if not hasattr(stream, "ptr"):
+            stream = self.call(self.cupy.cuda.Stream.from_external, stream)
+        self.enter(stream)
+        try:
+            yield
+        finally:
+            self.leave()
+            self.order(None, stream)
+
+    def make_stream(self) -> Any:
+        """A stream of its own order."""
+        return self.call(self.cupy.cuda.Stream, False, True)  # null=False, non_blocking=True
+
+    def enter(self, stream: Any) -> None:
+        """Send this thread's work to a stream, behind what is queued on its own so far."""
+        self._refuse_in_capture("work on another stream")
+        self.order(stream, None)
+        self._thread.outer.append(self._thread.stream)
+        self._thread.stream = stream
+
+    def leave(self) -> None:
+        """Send it where it went before `enter`; nothing waits."""
+        self._thread.stream = self._thread.outer.pop()
+
+    def order(self, later: Any | None, earlier: Any | None) -> None:
+        """What comes next in one stream waits for what is queued in another; None is this thread's own."""
+        own = self._thread.stream
+        mark = self._mark(own if earlier is None else earlier)
+        self.call((own if later is None else later).wait_event, mark.handle)
+
+    def wait(self, stream: Any) -> None:
+        """Wait on the host for all work of a stream."""
+        self._refuse_in_capture("waiting for a stream")
+        self.call(stream.synchronize)
+
+    def pinned(self, nbytes: int) -> Array:
+        """Bytes of host memory that the GPU reads and writes by itself."""
+        memory = self.call(self.cupy.cuda.alloc_pinned_memory, nbytes)
+        return np.frombuffer(memory, np.uint8, nbytes)
+
+    def send(self, ptr: int, source: Array, keep: object) -> None:
+        """Pinned memory to device; see `base.Runtime.send`."""
+        self._start(ptr, source.ctypes.data, source.nbytes, self._api.memcpyHostToDevice, keep)
+        self.statistics.copy_in_bytes += source.nbytes
+
+    def receive(self, target: Array, ptr: int, keep: object) -> None:
+        """Device to pinned memory; see `base.Runtime.receive`."""
+        self._start(target.ctypes.data, ptr, target.nbytes, self._api.memcpyDeviceToHost, keep)
+        self.statistics.copy_out_bytes += target.nbytes
+
+    def _start(self, target: int, source: int, nbytes: int, kind: int, keep: object) -> None:
+        self._refuse_in_capture("a copy from or to pinned memory")
+        self.call(self._api.memcpyAsync, target, source, nbytes, kind, self._thread.stream.ptr)
+        waiting = self._in_flight
+        waiting.append((self.event(), keep))
+        while waiting and waiting[0][0].done:
+            waiting.popleft()
+
+
+class Graph:
+    """Captured work. Its memory goes back to the pool with it.
+
+    Attributes:
+        executable: the graph of CuPy.
+        arena: the memory that it works in.
+        launches: number of kernels in it.
+    """
+
+    def __init__(self, runtime: CupyRuntime) -> None:
+        self._runtime = runtime
+        self.executable: Any = None
+        self.arena = Arena()
+        self.launches = 0
+
+    def launch(self) -> None:
+        """Do the work again, on the stream of this thread."""
+        runtime = self._runtime
+        if self.executable is None:
+            raise DeviceError(
+                "graph: it was not captured",
+                why="the block of `with runtime.capture() as graph` has not ended, or it failed",
+                fix="launch the graph after the block",
+            )
+        runtime.call(self.executable.launch, runtime.stream)
+        runtime.statistics.launch_calls += self.launches
+        runtime.recent.append((f"graph of {self.launches} kernels", 0, 0))
+
+    def __del__(self) -> None:
+        self._runtime.retire(self.arena)

@@ -1,0 +1,279 @@
+"""From a .cu file to a library for the CPU: the text behind `cuda_emu.h`, and one entry per instance.
+
+Each instance has its own name in the cache, so a launch that asks for one finds it in whichever unit it was
+compiled with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinytensor.errors import KernelError
+from tinytensor.runtime.base import Source
+from tinytensor.runtime.compiler import (
+    KERNEL_FLAGS,
+    Recipe,
+    find_compiler,
+    fingerprint,
+    load_library,
+    shared_library,
+)
+from tinytensor.runtime.kernel_cache import cache_folder, read_kept
+from tinytensor.runtime.kernel_files import KERNELS, kernel_files, kernel_path
+from tinytensor.runtime.signature import Packer, Signature, parse
+
+__all__ = ["SourceFile", "core_library", "library_of", "locate"]
+
+EMULATOR = Path(__file__).parent / "emulator"
+# -O2 takes no longer than -O1 for small kernels and runs matrix products three times as fast; -O3 takes up to
+# twice as long and gains little.
+# Large local arrays must not step over the guard page of a stack.
+UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc", "-fstack-clash-protection")
+# The compiler calls the checked core before each access, so accesses must stay what and where they are.
+WATCHED_FLAGS = (
+    *KERNEL_FLAGS,
+    "-O1",
+    "-g",
+    "-nostdlib",
+    "-nostdinc",
+    "-fno-omit-frame-pointer",
+    "-fstack-clash-protection",
+    "-DTT_CHECKED",
+)
+NO_TRAPS = ("-fno-sanitize=undefined",)  # zig switches that on
+GCC_WATCHED_FLAGS = ("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc")
+# Told to the compiler proper: clang's driver would link the sanitizer's library, of which we take the place.
+_CLANG_PROPER_FLAGS = (
+    *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
+    *("-fsanitize-coverage-trace-pc", "-fsanitize-coverage-no-prune"),  # all pieces of code, for counting
+    "-fsanitize-recover=array-bounds",
+    # y += 1 reads before it writes, which clang would leave out; atomic operations tell us themselves.
+    *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
+)
+CLANG_WATCHED_FLAGS = (
+    *(*NO_TRAPS, "-fno-vectorize", "-fno-slp-vectorize"),  # it tells of no access wider than 16 bytes
+    *(word for flag in _CLANG_PROPER_FLAGS for word in ("-Xclang", flag)),
+)
+CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
+LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
+
+# A variable in global memory: `__device__` and no parenthesis before the end, the value or the size.
+_VARIABLE = re.compile(r"\b__device__\b(?![^;={}()\[]*\boperator\b)[^;={}()\[]*[;=\[]")
+_LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$')
+_ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
+_UNROLL = re.compile(r"^([ \t]*)#[ \t]*pragma[ \t]+unroll\b[ \t]*\(?(\w*)\)?[ \t]*$")
+_DYNAMIC = re.compile(
+    r"\bextern\s+__shared__\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?([\w:<>\s]*?[\w>])\s+(\w+)\s*\[\s*\]"
+)
+
+
+def locate(source: Source) -> Path:
+    """The path of a file in `kernels/`, by its stem, or of any other .cu file."""
+    given = isinstance(source, Path) or source.endswith(".cu")
+    path = Path(source) if given else kernel_path(str(source), ".cu")
+    if not path.is_file():
+        known = ", ".join(kernel_files(".cu"))
+        raise KernelError(
+            f"kernel: there is no file {path}",
+            why=f"kernels are named by the stem of a file in tinytensor/kernels ({known}) or by a path",
+            fix="check the name",
+        )
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How kernels are compiled.
+
+    Attributes:
+        part: of the cache.
+        core: the file of the core that runs them.
+        flags, gcc_flags, clang_flags: of their units.
+        core_flags: of the core.
+    """
+
+    part: str
+    core: str
+    flags: tuple[str, ...]
+    gcc_flags: tuple[str, ...]
+    clang_flags: tuple[str, ...]
+    core_flags: tuple[str, ...]
+
+
+FAST = Build("emulated", "core.cpp", UNIT_FLAGS, ("-fno-gnu-unique",), NO_TRAPS, CORE_FLAGS)
+WATCHED = Build(
+    part="checked",
+    core="checked.cpp",
+    flags=WATCHED_FLAGS,
+    gcc_flags=(*GCC_WATCHED_FLAGS, "-fno-gnu-unique", "-fno-tree-sra", "-fno-ipa-sra"),
+    clang_flags=CLANG_WATCHED_FLAGS,
+    core_flags=(*CORE_FLAGS, "-DTT_CHECKED"),
+)
+
+
+def core_library(build: Build = FAST) -> ctypes.CDLL:
+    """The emulator's core, compiled once per machine; units that are loaded later find its functions."""
+    gcc = ("-fno-ipa-ra", "-static-libgcc")
+    libraries = ("-lpthread", "-ldl", "-lm")
+    text = f'#include "{build.core}"\n'
+    recipe = Recipe(Path(build.core).stem, text, (EMULATOR,), build.core_flags, gcc, libraries=libraries)
+    return load_library(recipe, build.part, ctypes.RTLD_GLOBAL)
+
+
+@dataclass(slots=True)
+class SourceFile:
+    """A .cu file, ready to be compiled.
+
+    Attributes:
+        text: its text and that of the files it includes, as the emulator takes it.
+        modified: when each of those files was last written.
+        build: how its kernels are compiled.
+        signatures: of its kernels.
+        key: hash of all that an instance depends on, but for its name.
+    """
+
+    path: Path
+    text: str
+    modified: dict[Path, int]
+    build: Build
+    signatures: dict[str, Signature] = field(init=False)
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signatures = parse(self.text)
+        compiler = find_compiler(os.environ.get("CXX"))
+        self.key = fingerprint(self.recipe(()), compiler)
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether it declares variables in global memory, of which there must be one for all threads."""
+        return _VARIABLE.search(self.text) is not None
+
+    def is_current(self) -> bool:
+        """Whether the files are what was read; those of the package are not looked at again."""
+        if self.path.parent == KERNELS:
+            return True
+        try:
+            return all(path.stat().st_mtime_ns == time for path, time in self.modified.items())
+        except OSError:
+            return False
+
+    def signature(self, name: str) -> Signature:
+        """KernelError if the file has no such kernel."""
+        if name in self.signatures:
+            return self.signatures[name]
+        raise KernelError(
+            f"kernel {name}: {self.path.name} has no kernel of this name",
+            why=f"its kernels are {', '.join(sorted(self.signatures)) or 'none'}",
+            fix="check the name, or declare it as __global__",
+        )
+
+    def recipe(self, instances: Sequence[Packer]) -> Recipe:
+        """What a unit with these instances is made of."""
+        exports = "".join(_export(packer) for packer in instances)
+        return Recipe(
+            name=self.path.stem,
+            text=f'#include "cuda_emu.h"\n{self.text}\n#line 1 "instances"\n{exports}',
+            folders=(EMULATOR,),
+            flags=(*self.build.flags, *_extra_flags(), *LOADED_NOW),
+            gcc_flags=self.build.gcc_flags,
+            clang_flags=self.build.clang_flags,
+            libraries=("-lm", "-lc", "-lgcc") if sys.platform == "linux" else ("-lm", "-lc"),
+        )
+
+
+def _extra_flags() -> tuple[str, ...]:
+    """More flags for units, such as -O1, or -g -O0 for a debugger."""
+    return tuple(shlex.split(os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")))
+
+
+def symbol(packer: Packer) -> str:
+    """The name under which a unit exports an instance."""
+    return f"tt_kernel_{hashlib.sha256(packer.name.encode()).hexdigest()[:16]}"
+
+
+def _export(packer: Packer) -> str:
+    signature, name = packer.signature, symbol(packer)
+    bound = signature.bounds or "0"
+    text = ""
+    if signature.template and signature.bounds:
+        template = ", ".join(f"{p.kind} {p.name}" for p in signature.template)
+        text = (
+            f"template <{template}> struct {name}_bound {{ static constexpr unsigned value = ({bound}); }};\n"
+        )
+        bound = packer.name.replace(signature.name, f"{name}_bound", 1) + "::value"
+    return f"{text}TT_EXPORT({name}, ({bound}), {packer.name})\n"
+
+
+def read(path: Path, build: Build = FAST) -> SourceFile:
+    """Read a .cu file and what it includes."""
+    modified: dict[Path, int] = {}
+    lines = _lines(path, modified)
+    return SourceFile(path, "\n".join(lines), modified, build)
+
+
+def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
+    """The lines of a file, with those of included files in their place, each file once."""
+    seen[path.resolve()] = path.stat().st_mtime_ns
+    # Names alone, so that a copy of the folder finds the same library; a debugger needs the way.
+    shown = str(path.resolve()) if any(flag.startswith("-g") for flag in _extra_flags()) else path.name
+    lines = [f'#line 1 "{shown}"']
+    for number, line in enumerate(_rewritten(path.read_text(encoding="utf-8")).split("\n"), 1):
+        match = _LOCAL_INCLUDE.match(line)
+        included = _found(path, match[1]) if match else None
+        if included is not None:
+            lines += [] if included.resolve() in seen else _lines(included, seen)
+            lines.append(f'#line {number + 1} "{shown}"')
+        else:
+            lines.append("" if _ONCE.match(line) else line)
+    return lines
+
+
+def _found(path: Path, name: str) -> Path | None:
+    """A file that a .cu file includes: beside it, or among the kernels of the package."""
+    return next((place for place in (path.parent / name, KERNELS / name) if place.is_file()), None)
+
+
+def _rewritten(text: str) -> str:
+    """The two changes that macros cannot make; lines stay where they are."""
+    text = _DYNAMIC.sub(lambda m: f"TT_DYNAMIC_SHARED({m[1]}, {m[2]})" + "\n" * m[0].count("\n"), text)
+    return "\n".join(_UNROLL.sub(r"\1TT_UNROLL(\2)", line) for line in text.split("\n"))
+
+
+def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -> Path:
+    """A library that exports `wanted`, compiled with those of `together` that the cache lacks."""
+    folder = cache_folder(source.build.part)
+    places = {packer.name: _place(folder, source, packer) for packer in (wanted, *together)}
+    place = places[wanted.name]
+    if read_kept(place) is not None:
+        return place
+    missing = {p.name: p for p in (wanted, *together) if p is wanted or read_kept(places[p.name]) is None}
+    recipe = source.recipe([missing[name] for name in sorted(missing)])
+    unit = shared_library(recipe, source.build.part)
+    for name in missing:
+        _link(places[name], unit)
+    return unit
+
+
+def _place(folder: Path, source: SourceFile, packer: Packer) -> Path:
+    key = hashlib.sha256(f"{source.key} {packer.name}".encode()).hexdigest()[:24]
+    return folder / f"{source.path.stem}-{key}.so"
+
+
+def _link(place: Path, unit: Path) -> None:
+    """Let an instance be found by its own name. Where that fails it will be compiled again, no more."""
+    temporary = place.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(unit.name)
+        os.replace(temporary, place)

@@ -1,0 +1,408 @@
+"""The device `emulated`: the .cu files compiled by the compiler of the machine and run on the CPU.
+
+Synchronous: work is done when a call returns. Knows nothing of shapes; what a kernel may write is in
+`emulator/cuda_emu.h`.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which has no stubs
+import contextlib
+import ctypes
+import operator
+import os
+import signal
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import numpy as np
+
+from tinytensor.device import Device, as_device
+from tinytensor.errors import DeviceError, KernelError
+from tinytensor.runtime.base import (
+    Argument,
+    Buffer,
+    DeviceStatistics,
+    Dim,
+    Source,
+    TemplateArgument,
+)
+from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.emulated.guarded_memory import GuardedMemory
+from tinytensor.runtime.emulated.kernels import (
+    FAST,
+    Build,
+    SourceFile,
+    core_library,
+    library_of,
+    locate,
+    read,
+    symbol,
+)
+from tinytensor.runtime.emulated_graph import EmulatedGraph
+from tinytensor.runtime.signature import Packer
+
+__all__ = ["EmulatedKernel", "EmulatedRuntime"]
+
+THRESHOLD = 300e-6  # seconds of work that are worth waking other threads
+
+HEADER = struct.Struct("<8I")  # grid, block, shared, one unused: struct Packed of launches.h
+DONE, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 4
+
+
+class Core:
+    """The functions of the emulator's core: the fast one, or the one that watches every access."""
+
+    def __init__(self, build: Build = FAST) -> None:
+        self.library = library = core_library(build)
+        names = "emu" if build is FAST else "checked"
+        self.load = library[f"tt_{names}_load"]
+        self.load.restype, self.load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]
+        self.parameter = library[f"tt_{names}_parameter"]
+        self.parameter.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+        self.keep_alone = library[f"tt_{names}_keep_alone"]
+        self.keep_alone.argtypes = [ctypes.c_void_p]
+        self.launch = library[f"tt_{names}_launch"]
+        self.launch.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
+        self.report = library[f"tt_{names}_report"]
+        self.report.restype = ctypes.c_char_p
+        self.report_address = library[f"tt_{names}_report_address"]
+        self.report_address.restype = ctypes.c_void_p
+        self.set_order = library[f"tt_{names}_set_order"]
+        self.set_order.argtypes = [ctypes.c_ulonglong]
+        self.set_workers = library[f"tt_{names}_set_workers"]
+        self.set_workers.argtypes = [ctypes.c_uint, ctypes.c_double]
+
+
+class EmulatedKernel:
+    """One compiled instance of a kernel."""
+
+    __slots__ = ("_core", "_handle", "_packer", "_runtime", "arguments", "library", "name", "source")
+
+    def __init__(
+        self,
+        runtime: EmulatedRuntime,
+        source: SourceFile,
+        packer: Packer,
+        arguments: tuple[TemplateArgument, ...],
+        library: Path,
+    ) -> None:
+        self.name, self.source, self.arguments, self.library = packer.name, source, arguments, library
+        self._runtime, self._packer = runtime, packer
+        self._core = core = runtime.core
+        self._handle: int | None = core.load(os.fsencode(os.path.realpath(library)), symbol(packer).encode())
+        if self._handle is None:
+            raise KernelError(
+                f"kernel {self.name}: the compiled library cannot be loaded",
+                why=core.report().decode(errors="replace"),
+                fix=f"remove {library} and try again",
+            )
+        if source.has_variables:
+            core.keep_alone(self._handle)
+        sizes = [core.parameter(self._handle, i) for i in range(len(packer.kinds))]  # negative for structs
+        packer.check_sizes([abs(size) for size in sizes], [size < 0 for size in sizes])
+
+    def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
+        """Run all threads. KernelError for sizes a GPU refuses, for faults, deadlocks and failed asserts."""
+        arguments, _ = self._packer.pack(args)
+        try:
+            gx, gy, gz = (grid, 1, 1) if isinstance(grid, int) else _three(grid)
+            bx, by, bz = (block, 1, 1) if isinstance(block, int) else _three(block)
+            packed = HEADER.pack(gx, gy, gz, bx, by, bz, shared, 0) + arguments
+        except (struct.error, TypeError, ValueError):
+            self._fail("grid and block are up to three sizes, shared is one", (grid, block, shared))
+        graph = self._runtime.graph
+        if graph is not None:
+            for _, at in self._packer.pointers(args):
+                self._runtime.memory.keep(at)
+            graph.add(partial(self.start, packed, (grid, block, shared)), is_launch=True)
+            return
+        self.start(packed, (grid, block, shared), args)
+
+    def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
+        """Run all threads, given the packed launch; `args` are for messages."""
+        self._runtime.statistics.launch_calls += 1
+        if self._runtime.instead is not None:
+            self._runtime.instead(self, packed, sizes, args)
+            return
+        result = self._core.launch(self._handle, packed, interruptible())
+        if result != DONE:
+            self._explain(result, sizes, args)
+
+    def _explain(self, result: int, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]) -> NoReturn:
+        if result == INTERRUPTED:
+            raise KeyboardInterrupt  # should the handler of the signal not have done that by now
+        said = self._core.report().decode(errors="replace")
+        address = self._core.report_address()
+        if result == FAULT and address is not None:
+            said += self._whose(address, args)
+        fix = "give sizes that a GPU takes" if result == REFUSED else None
+        if ".cu:" not in said:
+            fix = fix or 'find the line with device "checked", or with a printf in the kernel'
+        self._fail(said, sizes, fix or "mend the line that it names")
+
+    def _whose(self, address: int, args: Sequence[Argument]) -> str:
+        """Which argument an address belongs to."""
+        memory = self._runtime.memory
+        found = memory.near(address)
+        if found is None:
+            return ""
+        start, nbytes = found
+        pointers = self._packer.pointers(args) if args else []
+        names = [f"`{name}`" for name, at in pointers if memory.near(at) == found]
+        past = address - start - nbytes
+        side = f"{past} bytes past the end" if past >= 0 else f"{start - address} bytes before the start"
+        return f"; that is {side} of a buffer of {nbytes} bytes" + (f", {names[0]}" if names else "")
+
+    def _fail(self, why: str, sizes: tuple[Dim, Dim, int], fix: str = "give ints") -> NoReturn:
+        grid, block, shared = sizes
+        raise KernelError(
+            f"kernel {self.name}: launch with grid {grid}, block {block}"
+            + (f", shared {shared}" if shared else ""),
+            why=why,
+            fix=fix,
+        )
+
+
+def _three(sizes: Dim) -> tuple[int, int, int]:
+    """Sizes of three axes. Raises TypeError or ValueError."""
+    if not isinstance(sizes, Sequence):
+        return operator.index(sizes), 1, 1
+    if not 1 <= len(sizes) <= 3:
+        raise ValueError
+    x, y, z = (*sizes, 1, 1)[:3]
+    return x, y, z
+
+
+def interruptible() -> bool:
+    """Whether a Ctrl-C now raises KeyboardInterrupt here. Any other handler may only note it: then the kernel
+    runs to its end, and the handler after it.
+    """
+    handler = _signal.getsignal(signal.SIGINT)  # that of `signal` takes 3 us, for an enum
+    return handler is signal.default_int_handler and threading.get_ident() == threading.main_thread().ident
+
+
+@cache
+def the_core() -> Core:
+    """One core for the process, compiled on first use."""
+    core = Core()
+    core.set_workers(processors(), THRESHOLD)
+    return core
+
+
+@cache
+def processors() -> int:
+    """How many workers run the blocks of a big launch."""
+    asked = os.environ.get("TINYTENSOR_EMULATOR_WORKERS", "")
+    if asked.isdigit():
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Watcher(Protocol):
+    """Is told what happens to memory."""
+
+    def allocated(self, buffer: Buffer) -> None:
+        """It is new; nobody has written its bytes."""
+
+    def written(self, ptr: int, nbytes: int) -> None:
+        """The host writes bytes."""
+
+    def moved(self, target: int, source: int, nbytes: int) -> None:
+        """Bytes are copied within the device."""
+
+
+class EmulatedRuntime:
+    """The runtime of the device `emulated`; see `base.Runtime`."""
+
+    build = FAST
+    kernel_class: type[EmulatedKernel] = EmulatedKernel
+
+    def __init__(self) -> None:
+        self.device: Device = as_device("emulated")
+        self.memory = GuardedMemory()
+        self.returned: deque[Buffer] = self.memory.returned
+        self.statistics: DeviceStatistics = self.memory.statistics
+        self.architecture = 80
+        self.multiprocessors = processors()
+        self._kernels: dict[tuple[object, ...], EmulatedKernel] = {}
+        self._sources: dict[Path, SourceFile] = {}
+        self._lock = threading.RLock()
+        self.core = self._make_core()
+        self._captured: tuple[EmulatedGraph, int] | None = None  # what is being captured, by which thread
+        self.instead: Callable[..., None] | None = None  # what runs kernels in place of this runtime
+        self.watcher: Watcher | None = None
+
+    def _make_core(self) -> Core:
+        return the_core()
+
+    # ---- memory
+
+    def alloc(self, nbytes: int) -> Buffer:
+        """Bytes full of 0xff; the end, rounded up to 256, touches an inaccessible page."""
+        buffer = self.memory.alloc(nbytes, self)
+        if self.watcher is not None:
+            self.watcher.allocated(buffer)
+        return buffer
+
+    def copy_in(self, ptr: int, source: Array) -> None:
+        """Host to device."""
+        self.memory.check("copy_in", ptr, source.nbytes)
+        if self.watcher is not None:
+            self.watcher.written(ptr, source.nbytes)
+        if self.graph is not None:  # a constant of the graph, which keeps it: its place may be used again
+            kept = source.copy()
+            self.memory.keep(ptr)
+            self.graph.add(lambda: ctypes.memmove(ptr, kept.ctypes.data, kept.nbytes))
+            return
+        ctypes.memmove(ptr, source.ctypes.data, source.nbytes)
+        self.statistics.copy_in_bytes += source.nbytes
+
+    def copy_out(self, target: Array, ptr: int) -> None:
+        """Device to host."""
+        self.memory.check("copy_out", ptr, target.nbytes)
+        self._refuse_in_capture("reading a tensor on the host")
+        ctypes.memmove(target.ctypes.data, ptr, target.nbytes)
+        self.statistics.copy_out_bytes += target.nbytes
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Within the device."""
+        self.memory.check("copy to", target, nbytes)
+        self.memory.check("copy from", source, nbytes)
+        if self.watcher is not None:
+            self.watcher.moved(target, source, nbytes)
+        if self.graph is not None:
+            self.memory.keep(target)
+            self.memory.keep(source)
+            self.graph.add(partial(ctypes.memmove, target, source, nbytes))
+            return
+        ctypes.memmove(target, source, nbytes)
+
+    def memset(self, ptr: int, value: int, nbytes: int) -> None:
+        """Set bytes."""
+        self.memory.check("memset", ptr, nbytes)
+        if self.watcher is not None:
+            self.watcher.written(ptr, nbytes)
+        if self.graph is not None:
+            self.memory.keep(ptr)
+            self.graph.add(partial(ctypes.memset, ptr, value, nbytes))
+            return
+        ctypes.memset(ptr, value, nbytes)
+
+    # ---- kernels
+
+    def kernel(
+        self,
+        source: Source,
+        name: str,
+        *arguments: TemplateArgument,
+        together: Sequence[tuple[str, tuple[TemplateArgument, ...]]] = (),
+    ) -> EmulatedKernel:
+        """The instance `name<arguments>`, compiled if the caches lack it."""
+        key = (source, name, arguments)
+        found = self._kernels.get(key)
+        if found is not None and found.source.is_current():
+            return found
+        with self._lock:
+            path = locate(source)
+            file = self._sources.get(path)
+            if file is None or not file.is_current():
+                file = self._sources[path] = read(path, self.build)
+            packer = Packer(file.signature(name), arguments)
+            others = [Packer(file.signature(n), a) for n, a in together]
+            library = library_of(file, packer, others)
+            made = self._kernels[key] = self.kernel_class(self, file, packer, arguments, library)
+            return made
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+        self._refuse_in_capture("waiting for the device")
+
+    # ---- several streams: all work is done when a call returns, so their order is that of the calls
+
+    def make_stream(self) -> object:
+        """A stream."""
+        return object()
+
+    def enter(self, stream: object) -> None:
+        """Go on with its work."""
+        self._refuse_in_capture("work on another stream")
+
+    def leave(self) -> None:
+        """Go on with the work of the stream before."""
+
+    def order(self, later: object | None, earlier: object | None) -> None:
+        """Nothing to wait for."""
+
+    def wait(self, stream: object) -> None:
+        """Nothing to wait for."""
+        self._refuse_in_capture("waiting for a stream")
+
+    def pinned(self, nbytes: int) -> Array:
+        """Bytes of host memory, which are all alike here."""
+        return np.empty(nbytes, np.uint8)
+
+    def send(self, ptr: int, source: Array, keep: object) -> None:
+        """Host to device."""
+        self._refuse_in_capture("a copy from or to pinned memory")
+        self.copy_in(ptr, source)
+
+    def receive(self, target: Array, ptr: int, keep: object) -> None:
+        """Device to host."""
+        self._refuse_in_capture("a copy from or to pinned memory")
+        self.copy_out(target, ptr)
+
+    # ---- graphs
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[EmulatedGraph]:
+        """Record the work of the block into a graph instead of doing it; see `CupyRuntime.capture`."""
+        self._refuse_in_capture("capturing")
+        with self.memory.arena() as arena:
+            graph = EmulatedGraph(self, arena)
+            self._captured = graph, threading.get_ident()
+            try:
+                yield graph
+                graph.ended = True
+            finally:
+                self._captured = None
+
+    @property
+    def graph(self) -> EmulatedGraph | None:
+        """The one that this thread is capturing: work of other threads is done, not recorded."""
+        captured = self._captured
+        return captured[0] if captured is not None and captured[1] == threading.get_ident() else None
+
+    @property
+    def capturing(self) -> bool:
+        """Whether work is recorded, not done."""
+        return self.graph is not None
+
+    def _refuse_in_capture(self, what: str) -> None:
+        if self.graph is not None:
+            raise DeviceError(
+                f"{self.device}: {what} is not possible while a graph is captured",
+                why="nothing runs during capture, and a replayed graph repeats device work alone",
+                fix="do it before or after the captured function; let the function take and return tensors",
+            )
+
+    @contextlib.contextmanager
+    def schedule(self, *, order: int = 0, workers: int | None = None) -> Iterator[None]:
+        """Run threads and blocks in another order: 1 backwards, any other number drawn by it. A kernel whose
+        result depends on the order lacks a barrier. `workers`, if given, is how many operating system threads
+        every launch runs on. For tests: it holds for the whole process.
+        """
+        core = the_core()
+        core.set_order(order)
+        if workers is not None:
+            core.set_workers(workers, 0.0)
+        try:
+            yield
+        finally:
+            core.set_order(0)
+            core.set_workers(processors(), THRESHOLD)

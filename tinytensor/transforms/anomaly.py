@@ -1,0 +1,147 @@
+"""Anomaly mode: find the first operation whose gradient is no number, and the line that called it."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import ContextDecorator
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from tinytensor.autograd.backward import Algebra, Grads, Node, extra_of
+from tinytensor.dispatch.apply import observers
+from tinytensor.dispatch.transfer import values
+from tinytensor.errors import GradError
+from tinytensor.scope import Scope
+from tinytensor.storage import Storage
+
+__all__ = ["detect_anomaly"]
+
+_HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+
+class Mode:
+    """What is looked for. Held by the variable alone, so that it ends with the context."""
+
+    __slots__ = ("__weakref__", "check_inf")
+
+    def __init__(self, check_inf: bool) -> None:
+        self.check_inf = check_inf
+
+
+_mode: ContextVar[Mode | None] = ContextVar("tinytensor_anomaly", default=None)
+_lock = threading.RLock()
+_modes: set[weakref.ref[Mode]] = set()  # of contexts that are open, in all threads
+
+
+class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager and a decorator, as no_grad
+    """Raise at the first operation whose backward gives NaN, and name the line where its forward ran.
+
+    While it is active, errors about overwritten tensors name the line of the in-place write, too. It holds
+    for this thread; wrap forward and backward. Each operation costs a few microseconds more, and each
+    gradient is read once.
+
+    Args:
+        check_inf: raise at infinite gradients, too.
+
+    Raises:
+        GradError: from backward, naming operation, input and `file:line`.
+
+    Example:
+        >>> x = tt.tensor([0.0, 1.0], requires_grad=True)
+        >>> with tt.detect_anomaly():
+        ...     y = (x * 0) / x
+        ...     y.sum().backward()
+        Traceback (most recent call last):
+            ...
+        tinytensor.errors.GradError: backward: the gradient that divide gives its input 'b', ...
+    """
+
+    variable = _mode
+
+    def __init__(self, *, check_inf: bool = False) -> None:
+        self.check_inf = check_inf
+
+    def inside(self) -> Mode:
+        """The mode, and for as long as there is one in any thread, those who are asked at each operation."""
+        mode = Mode(self.check_inf)
+        with _lock:
+            _modes.add(weakref.ref(mode, _ended))
+            Algebra.check, Storage.locate = _check, _locate
+            if _trace not in observers:
+                observers.append(_trace)
+        return mode
+
+
+def _ended(mode: weakref.ref[Mode]) -> None:
+    with _lock:
+        _modes.discard(mode)
+        if not _modes:
+            Algebra.check = Storage.locate = None
+            if _trace in observers:
+                observers.remove(_trace)
+
+
+def _where() -> str:
+    """file:line of the innermost call from outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _trace(node: Node, outs: Sequence[Any]) -> None:
+    if _mode.get() is not None:
+        extra_of(node).trace = _where()
+
+
+def _locate() -> str:
+    return "" if _mode.get() is None else f" at {_where()}"
+
+
+def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
+    """Raise if a gradient that the node gives is no number."""
+    mode = _mode.get()
+    if mode is None:
+        return
+    check_inf = mode.check_inf
+    del mode  # the traceback of an error would keep it
+    for i, (g, parent) in enumerate(zip(back, node.parents, strict=True)):
+        if g is None or parent is None or not _bad(g, check_inf):
+            continue
+        names = node.op.inputs
+        given = any([o is not None and _bad(o, check_inf) for o in grads])
+        raise GradError(
+            f"backward: the gradient that {node.name} gives its input {names[i] if i < len(names) else i!r}, "
+            f"shape {g.shape}, has {_bad(g, check_inf)}",
+            why=f"{_ran(node)}; the gradient that came to it {'had some, too' if given else 'was finite'}",
+            fix="check the loss and the gradient passed to backward()"
+            if given
+            else "keep the input inside the op's domain: add an epsilon, clip it, or tt.where before",
+        )
+
+
+def _bad(g: Any, check_inf: bool) -> str:
+    """What is wrong with a gradient, with a count; empty if nothing."""
+    a = values(g)
+    n = int(np.isnan(a).sum())
+    if n:
+        return f"NaN in {n} of {a.size} elements"
+    n = int(np.isinf(a).sum()) if check_inf else 0
+    return f"infinity in {n} of {a.size} elements" if n else ""
+
+
+def _ran(node: Node) -> str:
+    """Where the node's forward ran, with the source line if it can be read."""
+    place = "" if node.extra is None else node.extra.trace
+    if not place:
+        return "its forward ran outside tt.detect_anomaly(), so its line is not known"
+    file, _, line = place.rpartition(":")
+    source = linecache.getline(file, int(line)).strip()
+    return f"its forward ran at {place}{f' ({source})' if source else ''}"

@@ -1,0 +1,282 @@
+"""Activation checkpointing: forget what a function saved for backward, and run it again when backward asks.
+
+The function runs and is recorded as always, so its nodes, edges and hooks are part of the one graph; only the
+values that its nodes saved are dropped, at once. The first of these nodes that backward reaches runs the
+function a second time and gives every node its values back. That second run must record the same nodes.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from contextvars import ContextVar
+from typing import Any
+
+from tinytensor.autograd.backward import Node
+from tinytensor.autograd.modes import grad_enabled, in_backward
+from tinytensor.dispatch.apply import observers
+from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.errors import GradError
+from tinytensor.generator import default_generator
+from tinytensor.precision import casting, using
+from tinytensor.scope import Scope
+
+__all__ = ["checkpoint"]
+
+Mark = tuple[Any, ...]
+Version = tuple["weakref.ref[Any]", int]  # a storage that a node saved, and the version it had
+
+
+_active: ContextVar[tuple[Watching, ...]] = ContextVar("tinytensor_checkpoints", default=())
+
+
+class Watch(Scope):
+    """Calls `see` for each node that this thread makes while it is active; the innermost watch first."""
+
+    variable = _active
+
+    def __init__(self, alone: bool = False) -> None:
+        self._alone = alone  # the watches around are not told
+
+    def inside(self) -> tuple[Watching, ...]:
+        """The active watches, and an observer for as long as they are that."""
+        watching = Watching(self)
+        # behind the others, which see what a node saved before it is dropped; in front of the watches around
+        around = [i for i, o in enumerate(observers) if isinstance(o, Observer)]
+        observers.insert(around[0] if around else len(observers), Observer(watching, observers.remove))
+        return watching, *(() if self._alone else _active.get())
+
+    def see(self, node: Node, found: Mark) -> None:
+        """What to do with a new node."""
+
+
+class Watching:
+    """Held by the variable of active watches alone, so that it ends when they do."""
+
+    __slots__ = ("__weakref__", "watch")
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+
+class Observer(weakref.ref[Watching]):
+    """What dispatch calls, until the watching is over; then it is taken out of the list."""
+
+    __slots__ = ()
+
+    def __call__(self, node: Node, outs: Sequence[Any]) -> None:  # type: ignore[override]  # for dispatch
+        watching = super().__call__()
+        # a view catches up with its base whenever it is next asked, so not at the same moment in both runs
+        if watching in _active.get() and node.name != "reframe":
+            watching.watch.see(node, mark(node, outs))
+
+
+def mark(node: Node, outs: Sequence[Any]) -> Mark:
+    """What must be the same when the function runs again: op, inputs with history, parameters, shapes."""
+    params = tuple(
+        [(k, v) for k, v in (node.params or {}).items() if isinstance(v, int | float | str | tuple)]
+    )
+    specs = tuple([None if o is None else (o.layout.shape, str(o.storage.dtype)) for o in outs])
+    return node.name, tuple([p is not None for p in node.parents]), specs, repr(params)
+
+
+class Region(Watch):
+    """One checkpointed call: how to run it again, and what it recorded the first time."""
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], preserve_rng: bool
+    ) -> None:
+        super().__init__()
+        self.call = function, args, kwargs
+        cast = casting()
+        self.precision = nullcontext if cast is None else lambda: using(cast.afresh())
+        self.random = default_generator.get_state() if preserve_rng else None
+        self.tensors = list(_tensors((args, tuple(kwargs.values()))))
+        self.versions = [t.storage.version for t in self.tensors]
+        self.marks: list[Mark] = []
+        self.dropped: dict[int, list[Version]] = {}
+        self.found: dict[int, Any] = {}
+        self.complete = False
+
+    def see(self, node: Node, found: Mark) -> None:
+        """First run: note the node, and forget what it saved."""
+        at = len(self.marks)
+        self.marks.append(found)
+        if _keeps(node.saved):
+            self.dropped[at] = _versions(node.saved)
+            node.saved = Dropped(self, at)
+
+    def check_arguments(self, why: str) -> None:
+        """GradError if an argument was written to since the region began."""
+        for i, (t, version) in enumerate(zip(self.tensors, self.versions, strict=True)):
+            if t.storage.version != version:
+                by = getattr(t.storage, "last_op", "an in-place op")
+                raise GradError(
+                    f"checkpoint: argument {i} of shape {t.shape} was overwritten by {by}",
+                    why=why,
+                    fix="clone the tensor before the in-place write",
+                )
+
+    def run(self) -> Any:
+        """The first run: the function's result."""
+        function, args, kwargs = self.call
+        with self, self.precision():
+            result = function(*args, **kwargs)
+        self.check_arguments("the function could not be run again on the same values")
+        self.complete = True
+        return result
+
+    def values(self, at: int) -> Any:
+        """What node number `at` saved; each can be asked for once."""
+        if at not in self.found:
+            self._run_again()
+        return self.found.pop(at)
+
+    def _run_again(self) -> None:
+        if not self.complete:
+            raise GradError(
+                "checkpoint: backward ran inside the function that is being checkpointed",
+                why="what it needs is recomputed by running the whole function again, and so without end",
+                fix="take the gradient outside, or checkpoint a smaller part of the function",
+            )
+        self.check_arguments("running the function again would give other values")
+        again = Again(self)
+        before = default_generator.get_state()
+        try:
+            if self.random is not None:
+                default_generator.set_state(self.random)
+            in_backward(True, True, self._record_again, again)
+        finally:
+            if self.random is not None:
+                default_generator.set_state(before)
+        if again.count != len(self.marks):
+            raise _differs(again.count, f"{again.count} operations", f"{len(self.marks)}")
+        self.found = again.found
+
+    def _record_again(self, again: Again) -> None:
+        function, args, kwargs = self.call
+        with self.precision(), again:
+            function(*args, **kwargs)
+
+
+class Again(Watch):
+    """Collects what the nodes of the second run save, and compares the nodes with those of the first."""
+
+    def __init__(self, region: Region) -> None:
+        super().__init__(alone=True)
+        self.region, self.count = region, 0
+        self.found: dict[int, Any] = {}
+
+    def see(self, node: Node, found: Mark) -> None:
+        """Second run: compare the node with the one of the first run, and take what it saved."""
+        at, marks = self.count, self.region.marks
+        self.count += 1
+        if at >= len(marks):
+            return  # too many: said at the end, with their number
+        if found != marks[at]:
+            raise _differs(at, _describe(found), _describe(marks[at]))
+        if at not in self.region.dropped:
+            return
+        for (old, version), (new, now) in zip(self.region.dropped[at], _versions(node.saved), strict=True):
+            storage = old()
+            if storage is not None and storage is new() and version != now:
+                by = getattr(storage, "last_op", "an in-place op")
+                raise GradError(
+                    f"checkpoint: a tensor that {node.name} used was overwritten by {by}",
+                    why=f"its memory is at version {now}, the first run saw version {version}",
+                    fix="call backward() before the write, or write to a clone",
+                )
+        self.found[at] = node.saved
+        node.saved = ()  # nobody goes back through this run: what outlives it must keep nothing
+
+
+class Dropped:
+    """Stands in for what a node saved, until backward asks."""
+
+    __slots__ = ("at", "region")
+
+    def __init__(self, region: Region, at: int) -> None:
+        self.region, self.at = region, at
+
+    def recompute(self) -> Any:
+        """The saved values; or, of a region inside this one, what stands in for them."""
+        return self.region.values(self.at)
+
+
+def _keeps(saved: Any) -> bool:
+    return isinstance(saved, Dropped) or any([type(r) is tuple for r in saved])
+
+
+def _versions(saved: Any) -> list[Version]:
+    if isinstance(saved, Dropped):
+        return saved.region.dropped[saved.at]
+    return [(weakref.ref(r[0]), r[3]) for r in saved if type(r) is tuple]
+
+
+def _tensors(value: Any) -> Any:
+    """The tensors in (nested) tuples, lists and dictionaries."""
+    if is_tensor(value):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
+
+
+def _describe(found: Mark) -> str:
+    shapes = ", ".join([str(spec[0]) for spec in found[2] if spec])
+    return f"{found[0]}{f' of shape {shapes}' if shapes else ''}"
+
+
+def _differs(at: int, now: str, first: str) -> GradError:
+    return GradError(
+        f"checkpoint: running the function again recorded something else: {now} instead of {first}",
+        why=f"operation {at} differs, so its saved values would belong to another computation",
+        fix="let the function depend on nothing that changes: no counters, no random numbers but those of "
+        "tt.default_generator with preserve_rng=True, the same parameters with requires_grad",
+    )
+
+
+def checkpoint(function: Callable[..., Any], *args: Any, preserve_rng: bool = True, **kwargs: Any) -> Any:
+    """Call a function without keeping what its backward needs: that is computed again when it is needed.
+
+    Args:
+        function: any function of tensors; it may use parameters by closure, return several tensors, and
+            contain checkpoints itself. It runs twice, so side effects happen twice. Its random numbers come
+            from `tt.default_generator`.
+        args, kwargs: its arguments. Tensors among them (also in tuples, lists, dictionaries) must not be
+            overwritten before backward.
+        preserve_rng: draw the same random numbers the second time, by setting the default generator back
+            for that while (other threads should not draw then). With False dropout makes backward raise.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        GradError: from here, if the function writes to an argument; from backward, if running it again does
+            not record the same operations with the same shapes, or on overwritten values.
+
+    Memory: the arguments, instead of everything that the operations inside saved. During backward one region
+        at a time has its values back. A region inside a region is dropped a second time.
+
+    Differs from: PyTorch's, which takes a switch `use_reentrant`; this one always works with `tt.grad`,
+        double backward and arguments that do not require grad.
+
+    Source: Chen, Xu, Zhang, Guestrin 2016, "Training deep nets with sublinear memory cost".
+
+    Example:
+        >>> w = tt.ones(2, 2, requires_grad=True)
+        >>> y = tt.checkpoint(lambda x: (x @ w) * (x @ w), tt.ones(1, 2))
+        >>> y.sum().backward()
+        >>> w.grad.tolist()
+        [[4.0, 4.0], [4.0, 4.0]]
+    """
+    if not callable(function):
+        raise GradError(
+            f"checkpoint: the first argument is a {type(function).__name__}",
+            why="it is called now, and once more in backward",
+            fix="pass the function and its arguments: tt.checkpoint(block, x)",
+        )
+    if not grad_enabled():
+        return function(*args, **kwargs)
+    return Region(function, args, kwargs, preserve_rng).run()

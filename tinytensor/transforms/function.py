@@ -1,0 +1,330 @@
+"""Function: an operation of the user's own, with a gradient of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from tinytensor.autograd.backward import Grads, Needs, Output, Saved, extra_of, fetch_all
+from tinytensor.autograd.modes import grad_enabled, no_grad
+from tinytensor.creation import zeros
+from tinytensor.device import Device
+from tinytensor.dispatch.apply import edge_of, new_node
+from tinytensor.dispatch.transfer import is_tensor, same_memory
+from tinytensor.dispatch.views import make_view
+from tinytensor.dtypes import DType
+from tinytensor.errors import DeviceError, DTypeError, GradError
+from tinytensor.layout import Shape
+from tinytensor.op import Op
+from tinytensor.ops.views.manipulation import astype
+from tinytensor.tensor import Tensor
+
+__all__ = ["Context", "Function"]
+
+_ORIGIN = "inside a custom Function, whose gradient an in-place write would bypass"
+
+
+class Context:
+    """What `forward` and `backward` of one call share; any attribute can be set on it.
+
+    Attributes:
+        needs_input_grad: per argument, whether its gradient is wanted; in backward: in this pass.
+
+    Attributes set by forward are kept as they are: use `save_for_backward` for tensors, so that overwriting
+    them is noticed, outputs keep no cycle alive, and second derivatives see where they came from.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_fixed",
+        "_kept",
+        "_outs",
+        "_plan",
+        "_saved",
+        "_specs",
+        "needs_input_grad",
+    )
+
+    needs_input_grad: tuple[bool, ...]
+    _kept: tuple[Tensor | None, ...]  # during forward: what save_for_backward was given
+    _fixed: tuple[Tensor, ...]  # during forward: outputs without gradient
+    _specs: tuple[tuple[Shape, DType, Device] | None, ...]  # of the arguments; None: no tensor
+    _outs: tuple[tuple[Shape, DType, Device], ...]  # of the outputs
+    _plan: tuple[int | None, ...]  # where each saved tensor comes from, as in Op.plan
+    _saved: Saved | None  # during backward only: it holds the node, which holds the first Context
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep inputs, outputs or intermediate tensors (or None) for `backward`, as `ctx.saved_tensors`.
+
+        Raises:
+            DTypeError: something else than a tensor or None.
+        """
+        for i, t in enumerate(tensors):
+            if t is not None and not is_tensor(t):
+                raise DTypeError(
+                    f"save_for_backward: argument {i} is a {type(t).__name__}",
+                    why="only tensors have versions and edges to look after",
+                    fix="set other values as attributes: ctx.value = value",
+                )
+        self._kept = tensors
+
+    def mark_non_differentiable(self, *outputs: Tensor) -> None:
+        """Say, in forward, which outputs have no gradient; integer outputs never have one."""
+        self._fixed = outputs
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What `save_for_backward` was given, each with its place in the graph.
+
+        Raises:
+            GradError: outside backward, after the graph was freed, or where one was overwritten since.
+        """
+        if not hasattr(self, "_plan"):
+            raise GradError(
+                "saved_tensors: read outside backward",
+                why="forward's tensors are attached to the graph when backward runs",
+                fix="in forward use the tensors themselves",
+            )
+        return fetch_all(self._saved, self._plan)
+
+    def _in_backward(self, saved: Saved | None, needs: Needs) -> Context:
+        """This context for one backward pass: the attributes are shared, the graph is not held by it."""
+        ctx = Context()
+        ctx.__dict__ = self.__dict__
+        ctx._plan, ctx._saved, ctx.needs_input_grad = self._plan, saved, needs
+        return ctx
+
+
+class Function:
+    """An operation of your own: subclass it, write `forward` and `backward`, call `apply`.
+
+    `forward(ctx, *args)` computes with tensors, unrecorded (for NumPy: x.detach().numpy()), and returns a
+    tensor or a tuple of tensors. `backward(ctx, *grads)` gets one gradient per output (zeros where none
+    arrived) and returns one
+    per argument of forward: None where there is none, as for arguments that are not tensors. What backward
+    does with tensor operations can be differentiated again; tensors inside lists are not seen as arguments.
+
+    An output that is an argument, or shares memory with one, comes back as a view of it, with this
+    function's gradient; such an output cannot be written to in place while recording.
+
+    Example:
+        >>> class Square(tt.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x * x
+        ...
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         (x,) = ctx.saved_tensors
+        ...         return grad * 2 * x
+        >>> x = tt.tensor(3.0, requires_grad=True)
+        >>> Square.apply(x).backward()
+        >>> x.grad.item()
+        6.0
+    """
+
+    forward: ClassVar[Callable[..., Any]]
+    backward: ClassVar[Callable[..., Any]]
+    _op: ClassVar[type[Op]]
+
+    def __init_subclass__(cls) -> None:
+        def backward(grads: Grads, saved: Saved, needs: Needs, *, context: Context) -> Sequence[Any]:
+            return _backward(cls, context, grads, saved, needs)
+
+        of_op = {"backward": staticmethod(backward), "name": cls.__name__, "function": cls}
+        cls._op = type(cls.__name__, (Op,), of_op)
+
+    def __init__(self) -> None:
+        raise GradError(
+            f"{type(self).__name__}: a Function is not instantiated",
+            why="each call has a context of its own, the class has none",
+            fix=f"call {type(self).__name__}.apply(...)",
+        )
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run forward and record the call.
+
+        Args:
+            args: the arguments of forward after ctx: tensors, and anything else.
+
+        Returns:
+            What forward returned; as tensors that backward can reach, if an argument requires grad.
+
+        Raises:
+            GradError: forward or backward is missing, wrote to an argument, or kept an output as attribute.
+            DTypeError: forward returned something else than tensors.
+        """
+        for method in ("forward", "backward"):
+            if not hasattr(cls, method):
+                raise GradError(
+                    f"{cls.__name__}.apply: there is no {method}",
+                    why="a Function computes in forward and gives gradients in backward",
+                    fix=f"add: @staticmethod def {method}(ctx, ...)",
+                )
+        record = grad_enabled()
+        edges = tuple([edge_of(a) if record and is_tensor(a) else None for a in args])
+        versions = [a.storage.version if is_tensor(a) else 0 for a in args]
+        ctx = Context()
+        ctx.needs_input_grad = tuple([e is not None for e in edges])
+        ctx._kept = ctx._fixed = ()
+        with no_grad():
+            result = cls.forward(ctx, *args)
+        raw = _outputs(cls, result)
+        outs = _new_tensors(raw, args)
+        if any(ctx.needs_input_grad):
+            _check_forward(cls, ctx, args, versions, raw)
+            _record(cls, ctx, args, edges, raw, outs)
+        return tuple(outs) if isinstance(result, tuple | list) else outs[0]
+
+
+def _outputs(cls: type[Function], result: Any) -> list[Tensor]:
+    """What forward returned, as a list."""
+    raw = list(result) if isinstance(result, tuple | list) else [result]
+    for i, o in enumerate(raw):
+        if not is_tensor(o):
+            raise DTypeError(
+                f"{cls.__name__}.forward: output {i} is a {type(o).__name__}",
+                why="outputs are tensors; other results have no place in the graph",
+                fix="return tt.asarray(value), or keep it as ctx.value",
+            )
+    return raw
+
+
+def _new_tensors(raw: list[Tensor], args: Sequence[Any]) -> list[Tensor]:
+    """The outputs as tensors of their own: the ones that forward returned may be arguments, or be kept by the
+    user. Those that share memory with an argument or another output become views.
+    """
+    taken = {id(a.storage) for a in args if is_tensor(a)}
+    outs = []
+    for o in raw:
+        if o._base is not None or id(o.storage) in taken:
+            with no_grad():
+                t = make_view(o, o.layout, None, None)
+            t._origin = _ORIGIN
+        else:
+            t = same_memory(o)
+        taken.add(id(o.storage))
+        outs.append(t)
+    return outs
+
+
+def _check_forward(
+    cls: type[Function], ctx: Context, args: Sequence[Any], versions: list[int], raw: list[Tensor]
+) -> None:
+    for i, (a, version) in enumerate(zip(args, versions, strict=True)):
+        if is_tensor(a) and a.storage.version != version:
+            raise GradError(
+                f"{cls.__name__}.forward: argument {i} of shape {a.shape} was written to",
+                why="the write would be missing in the gradient",
+                fix="compute on a copy: x = x.clone()",
+            )
+    for name, value in ctx.__dict__.items():
+        if any([value is o for o in raw]) and not any([value is a for a in args]):
+            raise GradError(
+                f"{cls.__name__}.forward: ctx.{name} is an output",
+                why="as an attribute it would lose its place in the graph, and second derivatives with it",
+                fix="ctx.save_for_backward(output)",
+            )
+    for t in ctx._fixed:
+        if not any([t is o for o in raw]):
+            raise GradError(
+                f"{cls.__name__}.forward: mark_non_differentiable was given something else than an output",
+                why="only outputs are differentiable or not",
+                fix="mark the very tensor that forward returns",
+            )
+
+
+def _record(
+    cls: type[Function],
+    ctx: Context,
+    args: Sequence[Any],
+    edges: tuple[Any, ...],
+    raw: list[Tensor],
+    outs: list[Tensor],
+) -> None:
+    """One node for the call; what it saved are data, so that outputs do not keep themselves alive."""
+    fixed = [not o.dtype.is_floating or any([o is t for t in ctx._fixed]) for o in raw]
+    if all(fixed):
+        return
+    places = [*enumerate(args), *[(~i, o) for i, o in enumerate(raw)]]
+    ctx._plan = tuple([next((at for at, x in places if x is t), None) for t in ctx._kept])
+    saved = [
+        None if t is None else (t.storage, t.layout, t._array, t.storage.version) for t in ctx._kept
+    ]  # as in dispatch.record
+    ctx._specs = tuple([(a.shape, a.dtype, a.device) if is_tensor(a) else None for a in args])
+    ctx._kept = ctx._fixed = ()
+    ctx._outs = tuple([(o.shape, o.dtype, o.device) for o in raw])
+    several = tuple([(o.shape, o.dtype) for o in raw]) if len(raw) > 1 else None
+    layout = raw[0].layout if several is None else None
+    node = new_node(cls._op, edges, {"context": ctx}, layout, saved, several)
+    extra_of(node)  # as with hooks: code of the user sees the gradients
+    for i, (t, without) in enumerate(zip(outs, fixed, strict=True)):
+        if not without:
+            t._edge = node if several is None else Output(node, i)
+            t._requires = True
+
+
+def _backward(
+    cls: type[Function], context: Context, grads: Grads, saved: Saved | None, needs: Needs
+) -> Sequence[Tensor | None]:
+    """The user's backward, on gradients that are all there, and what it returned, checked."""
+    given = [
+        zeros(shape, dtype=dtype, device=device) if g is None else g
+        for g, (shape, dtype, device) in zip(grads, context._outs, strict=True)
+    ]
+    result = cls.backward(context._in_backward(saved, needs), *given)
+    back = list(result) if isinstance(result, tuple | list) else [result]
+    n = len(context._specs)
+    if all([g is None for g in back[n:]]):  # for arguments with defaults that were not given
+        del back[n:]
+    if len(back) != n:
+        raise GradError(
+            f"{cls.__name__}.backward: {len(back)} gradients for {n} arguments of forward",
+            why="each argument after ctx has one, None where there is none",
+            fix="return " + ", ".join([f"grad_{i}" for i in range(n)]),
+        )
+    return [
+        _check_gradient(f"{cls.__name__}.backward: gradient {i}", g, spec, need)
+        for i, (g, spec, need) in enumerate(zip(back, context._specs, needs, strict=True))
+    ]
+
+
+def _check_gradient(what: str, g: Any, spec: Any, need: bool) -> Tensor | None:
+    """One gradient, cast to the argument's dtype; None where nobody wants it."""
+    if spec is None and g is not None:
+        raise GradError(
+            f"{what} is a {type(g).__name__}",
+            why="the argument is not a tensor, so it has no gradient",
+            fix="return None in its place",
+        )
+    if g is None or not need:
+        return None
+    shape, dtype, device = spec
+    if not is_tensor(g):
+        raise GradError(
+            f"{what} is a {type(g).__name__}",
+            why=f"the gradient of a tensor of shape {shape} is a tensor",
+            fix="return tt.asarray(grad), or None",
+        )
+    if g.shape != shape:
+        raise GradError(
+            f"{what} has shape {g.shape}, its argument {shape}",
+            why="a gradient has one number per element of the argument",
+            fix=f"sum over what forward repeated, or .expand{shape} what it summed",
+        )
+    if g.device is not device:
+        raise DeviceError(
+            f"{what} of shape {g.shape} is on {g.device}",
+            why=f"its argument is on {device}, and nothing is copied between devices behind your back",
+            fix=f"return grad.to({str(device)!r})",
+        )
+    if not g.dtype.is_floating:
+        raise GradError(
+            f"{what} has dtype {g.dtype}",
+            why=f"the gradient of a tensor of dtype {dtype} is floating",
+            fix=f"return grad.astype(tt.{dtype})",
+        )
+    return astype(g, dtype, copy=False)

@@ -1,0 +1,265 @@
+"""What a user asks of the graph: backward, grad, hooks on tensors, retained gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytensor.autograd import backward as autograd
+from tinytensor.autograd.backward import Node, Output, extra_of, retain
+from tinytensor.autograd.hooks import LeafHooks, Removable, replaced
+from tinytensor.dispatch.apply import edge_of
+from tinytensor.dispatch.transfer import constant, is_tensor
+from tinytensor.dtypes import float32
+from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError
+from tinytensor.ops.views.manipulation import cast
+from tinytensor.runtime.cpu.memory import NUMPY
+
+if TYPE_CHECKING:
+    from tinytensor.tensor import Tensor
+
+
+def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor:
+    """The gradient that a backward pass starts from, checked."""
+    if gradient is None:
+        if output.layout.size != 1:
+            raise GradError(
+                f"{what}: an output of shape {output.shape} needs a gradient to start from",
+                why="only a single number has an obvious one, 1",
+                fix="reduce it with .sum(), or pass a gradient of the output's shape",
+            )
+        return cast(constant(np.ones(output.shape, NUMPY[float32]), float32, output.device), output.dtype)
+    check_gradient(what, gradient, output)
+    return cast(gradient, output.dtype)
+
+
+def check_gradient(what: str, gradient: Any, x: Tensor) -> None:
+    """Raise unless it is a tensor of x's shape on x's device."""
+    if not is_tensor(gradient):
+        raise DTypeError(
+            f"{what}: the gradient is a {type(gradient).__name__}",
+            why="gradients are tensors",
+            fix="pass tt.asarray(gradient)",
+        )
+    if gradient.shape != x.shape:
+        raise ShapeError(
+            f"{what}: the gradient has shape {gradient.shape}, the tensor {x.shape}",
+            why="there is one number in it per element of the tensor",
+            fix=f"pass a gradient of shape {x.shape}",
+        )
+    if gradient.device is not x.device:
+        raise DeviceError(
+            f"{what}: the gradient, of shape {x.shape}, is on {gradient.device}, the tensor on {x.device}",
+            why="nothing is copied between devices behind your back",
+            fix=f"pass gradient.to({str(x.device)!r})",
+        )
+
+
+def backward(
+    x: Tensor, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
+) -> None:
+    """Add d(x)/d(leaf) to `.grad` of every leaf that x was computed from.
+
+    A pass that raises on its way has added nothing yet, except to leaves with a hook that is called after
+    accumulation: they get theirs as soon as it is complete. Threads may run backward on graphs of their own
+    at once, also down to shared leaves: contributions add up, in the order in which the passes end.
+
+    Args:
+        gradient: the gradient to start from, of x's shape; may be left out if x has one element.
+        retain_graph: keep what forward saved, so that backward can run again.
+        create_graph: record the backward pass itself, for higher derivatives.
+
+    Raises:
+        GradError: x does not require grad, needs a gradient argument, or its graph was already used.
+        ShapeError: the gradient does not have x's shape.
+        DeviceError: the gradient is not on x's device.
+
+    Example:
+        >>> x = tt.tensor(3.0, requires_grad=True)
+        >>> (x * x).backward()
+        >>> x.grad.item()
+        6.0
+    """
+    edge = edge_of(x)
+    if edge is None:
+        raise GradError(
+            f"backward: the tensor of shape {x.shape} does not require grad",
+            why="nothing was recorded that leads to it",
+            fix="make an input with requires_grad=True, outside tt.no_grad()",
+        )
+    root = start_gradient(x, gradient, "backward")
+    autograd.run([(edge, root)], retain=retain_graph, create=create_graph)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of outputs in inputs, returned and not added to `.grad`.
+
+    Args:
+        outputs: tensor(s) to differentiate; each of one element unless grad_outputs is given.
+        inputs: tensor(s) to differentiate in: leaves, or results on the way.
+        grad_outputs: gradient(s) to start from, one per output.
+        retain_graph: keep what forward saved; default: the value of create_graph.
+        create_graph: record the pass, so that the gradients can be differentiated again.
+        allow_unused: give None for an input that the outputs do not depend on, instead of raising.
+
+    Returns:
+        One gradient per input, of its shape.
+
+    Raises:
+        GradError: an output or input does not require grad, or an input was not used.
+
+    Example:
+        >>> x = tt.tensor(2.0, requires_grad=True)
+        >>> (slope,) = tt.grad(x**3, x, create_graph=True)
+        >>> slope.item(), tt.grad(slope, x)[0].item()
+        (12.0, 12.0)
+    """
+    outs = [outputs] if is_tensor(outputs) else list(outputs)
+    ins = [inputs] if is_tensor(inputs) else list(inputs)
+    starts = (
+        [grad_outputs] * len(outs) if grad_outputs is None or is_tensor(grad_outputs) else list(grad_outputs)
+    )
+    if len(starts) != len(outs):
+        raise ShapeError(
+            f"grad: {len(starts)} grad_outputs for {len(outs)} outputs", why="each output needs one",
+            fix="pass one gradient (or None) per output",
+        )  # fmt: skip
+    for kind, tensors in (("output", outs), ("input", ins)):
+        for i, t in enumerate(tensors):
+            if not is_tensor(t):
+                raise DTypeError(
+                    f"grad: {kind} {i} is a {type(t).__name__}",
+                    why="only tensors have gradients",
+                    fix="pass tensors, made with requires_grad=True",
+                )
+            if edge_of(t) is None:
+                raise GradError(
+                    f"grad: {kind} {i} of shape {t.shape} does not require grad",
+                    why="nothing was recorded for it",
+                    fix="make the inputs with requires_grad=True, outside tt.no_grad()",
+                )
+    roots = [(edge_of(o), start_gradient(o, s, "grad")) for o, s in zip(outs, starts, strict=True)]
+    keep = create_graph if retain_graph is None else retain_graph
+    found = autograd.run(roots, wanted=[edge_of(x) for x in ins], retain=keep, create=create_graph)
+    for i, g in enumerate(found):
+        if g is None and not allow_unused:
+            raise GradError(
+                f"grad: the outputs do not depend on input {i} of shape {ins[i].shape}",
+                why="no recorded path leads from one to the other",
+                fix="leave the input out, or pass allow_unused=True to get None",
+            )
+    return tuple(found)
+
+
+def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removable:
+    """Call `hook(grad)` when this tensor's gradient is known; a tensor that it returns replaces it.
+
+    Returns:
+        A handle; `handle.remove()` takes the hook out.
+
+    Raises:
+        GradError: the tensor does not require grad.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> handle = x.register_hook(lambda grad: grad * 10)
+        >>> x.sum().backward()
+        >>> x.grad.tolist()
+        [10.0, 10.0]
+    """
+    edge = edge_of(x)
+    if edge is None:
+        raise GradError(
+            "register_hook: the tensor does not require grad",
+            why="no gradient will reach it",
+            fix="set requires_grad_() on it or on an input",
+        )
+    if edge is x:
+        x._hooks = LeafHooks() if x._hooks is None else x._hooks
+        return Removable(x._hooks, hook)
+    index = edge.index if type(edge) is Output else 0
+    node: Node = edge.node if type(edge) is Output else edge
+
+    def on_node(grads: autograd.Grads) -> autograd.Grads | None:
+        grad = grads[index]
+        if grad is None or (new := hook(grad)) is None:
+            return None
+        return (*grads[:index], replaced("register_hook", grad, new), *grads[index + 1 :])
+
+    return Removable(extra_of(node).before, on_node)
+
+
+def register_post_accumulate_grad_hook(x: Tensor, hook: Callable[[Tensor], None]) -> Removable:
+    """Call `hook(x)` in each backward pass as soon as `x.grad` is complete, while the pass goes on.
+
+    The hook may read, change or replace `x.grad`: what trains on several machines sends it from here.
+
+    Args:
+        hook: is called with the leaf, without recording; not called where no gradient reaches it.
+
+    Returns:
+        A handle; `handle.remove()` takes the hook out.
+
+    Raises:
+        GradError: the tensor is not a leaf that requires grad.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad.tolist()))
+        >>> (x * 3).sum().backward()
+        [3.0, 3.0]
+    """
+    if edge_of(x) is not x:
+        raise GradError(
+            "register_post_accumulate_grad_hook: the tensor is not a leaf that requires grad",
+            why="gradients are accumulated in leaves alone",
+            fix="use register_hook for results, and requires_grad_() for leaves",
+        )
+    x._hooks = LeafHooks() if x._hooks is None else x._hooks
+    return Removable(x._hooks.after, hook)
+
+
+def retain_grad(x: Tensor) -> None:
+    """Keep `.grad` of a tensor that is not a leaf, too; in-place writes and hooks count, as for a leaf.
+
+    Raises:
+        GradError: the tensor does not require grad.
+
+    Example:
+        >>> x = tt.ones(2, requires_grad=True)
+        >>> y = x * 2
+        >>> y.retain_grad()
+        >>> (y * y).sum().backward()
+        >>> y.grad.tolist()
+        [4.0, 4.0]
+    """
+    edge = edge_of(x)
+    if edge is None:
+        raise GradError(
+            "retain_grad: the tensor does not require grad",
+            why="no gradient will reach it",
+            fix="set requires_grad_() on it or on an input",
+        )
+    if edge is not x:
+        retain(x)
+
+
+class GradientMethods:
+    """What Tensor inherits from this module."""
+
+    __slots__ = ()
+
+    backward = backward
+    register_hook = register_hook
+    register_post_accumulate_grad_hook = register_post_accumulate_grad_hook
+    retain_grad = retain_grad
