@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import tinytensor as tt
 from benchmarks import commands
-from benchmarks.command_line import parser
+from benchmarks.commands import parser
 from benchmarks.contest.contest import Report
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.report import compare

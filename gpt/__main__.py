@@ -49,7 +49,7 @@ COMMANDS = {  # each line of the help has two
     "masked": Command("gpt.experiments.masked", "an encoder that fills gaps"),
     "translate": Command("gpt.experiments.translate", "an encoder-decoder on pairs"),
     "finetune": Command("gpt.finetuning.finetune", "train a trained model further"),
-    "classify": Command("gpt.classify", "labels, by a run of finetune"),
+    "classify": Command("gpt.finetuning.classify", "labels, by a run of finetune"),
     "tokenizer": Command("gpt.tokenizers.tokenizer", "train one, or see what it does"),
     "import": Command("gpt.weights.import_model", "a model from files or the hub"),
     "export": Command("gpt.weights.export_model", "a model for transformers"),

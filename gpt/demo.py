@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from gpt.config import describe_fields
+from gpt.fields import describe_fields
 from gpt.presets import configs_from, preset
-from gpt.training.run import Run, load_model
+from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer, describe, files_of
 from gpt.training.validation_loss import evaluate
+from gpt.weights.trained import load_model
 
 __all__ = ["main"]
 

@@ -14,12 +14,11 @@ import shutil
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Literal, TypeVar, TypeVarTuple, Union, cast
 
-from gpt.other_names import advice
 from tinytensor.errors import ArgumentError, FormatError
 
 __all__ = [
@@ -473,3 +472,36 @@ def _field_helps(cls: type) -> dict[str, str]:
     section = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
     return {name: re.sub(r"\s+", " ", text) for name, text in found}
+
+
+_RENAMED = {
+    "start": "prompt",
+    "max_iters": "max_steps",
+    "warmup_iters": "warmup_steps",
+    "lr_decay_iters": "decay_steps",
+    "min_lr": "min_learning_rate",
+    "dataset": "data",
+    "eval_iters": "eval_batches",
+}
+
+
+_ELSEWHERE = {
+    "eval_only": "leave it out: a run is measured by python -m gpt eval RUN",
+    "compile": "leave it out: kernels are compiled where there is a compiler",
+    "out_dir": "name the run without an option: python -m gpt COMMAND runs/demo",
+}
+
+
+def advice(name: str, fields: Container[str]) -> str:
+    """What to write instead of a field of nanoGPT; empty for any other name.
+
+    Args:
+        name: what was typed, without dashes.
+        fields: those of the command.
+
+    Example:
+        >>> advice("max_iters", ["max_steps"])
+        "nanoGPT's max_iters is --max_steps"
+    """
+    ours = _RENAMED.get(name)
+    return f"nanoGPT's {name} is --{ours}" if ours in fields else _ELSEWHERE.get(name, "")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gpt.config import GPTConfig, TrainConfig, parse_overrides
-from gpt.fields import closest, take_option
+from gpt.config import GPTConfig, TrainConfig
+from gpt.fields import closest, parse_overrides, take_option
 from tinytensor.errors import ArgumentError
 
 __all__ = ["PRESETS", "Preset", "configs_from", "describe_presets", "preset", "with_warmup"]

@@ -1,1 +1,1 @@
-"""Tests; run `python -m pytest tests`. Modules are imported as `tests.name`, so no name is taken twice."""
+"""Tests; run `python -m pytest tests`. The folders are those of the code."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Config", "config"]
+__all__ = ["config"]
 
 
 class Config:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from tinytensor.errors import DeviceError
 
-__all__ = ["DEVICE_TYPES", "Device", "as_device", "cpu"]
+__all__ = ["Device"]
 
 DEVICE_TYPES = ("cpu", "cuda", "emulated", "checked")
 

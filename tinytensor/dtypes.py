@@ -10,15 +10,8 @@ from difflib import get_close_matches
 from tinytensor.errors import ArgumentError, DTypeError
 
 __all__ = [
-    "ALL",
-    "BY_NAME",
     "DType",
-    "FloatInfo",
-    "IntInfo",
-    "accumulator",
-    "as_dtype",
     "bfloat16",
-    "bool_",
     "can_cast",
     "complex64",
     "complex128",
@@ -32,8 +25,6 @@ __all__ = [
     "int32",
     "int64",
     "isdtype",
-    "promote",
-    "promotion_table",
     "result_type",
     "uint8",
     "uint16",

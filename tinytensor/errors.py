@@ -25,10 +25,7 @@ __all__ = [
     "GradError",
     "IndexRangeError",
     "KernelError",
-    "MissingLibraryError",
-    "MissingNameError",
     "NumberRangeError",
-    "SaveError",
     "ShapeError",
     "TinyTensorError",
 ]

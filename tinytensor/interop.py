@@ -1,20 +1,98 @@
-"""Memory that tensors share with other libraries: NumPy, DLPack, `__cuda_array_interface__`; never a copy."""
+"""Tensors as Python numbers and lists, and memory shared with NumPy, DLPack and CUDA libraries."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.transfer import arr
+from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import bfloat16
-from tinytensor.errors import DeviceError, DTypeError, GradError
+from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError
 from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import refuse
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.memory import out_of_memory
+from tinytensor.tensor import Tensor, arr
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+# ---- Python numbers and lists ------------------------------------------------------------------------------
+
+
+def item(x: Tensor) -> Any:
+    """The one element as a Python number.
+
+    Raises:
+        ShapeError: there is not exactly one element.
+
+    Example:
+        >>> tt.tensor([[2.5]]).item()
+        2.5
+    """
+    if x.layout.size != 1:
+        raise ShapeError(
+            f"item: shape {x.shape} has {x.layout.size} elements",
+            why="a Python number is one element",
+            fix="reduce first, for example x.sum().item(), or use x.tolist()",
+        )
+    return values(x).item()
+
+
+def tolist(x: Tensor) -> Any:
+    """The elements as nested Python lists (a plain number if there are no axes)."""
+    try:
+        return values(x).tolist()
+    except MemoryError:
+        raise out_of_memory("tolist") from None
+
+
+def as_float(x: Tensor) -> float:
+    """Python's protocol `float(x)`, of one element."""
+    return float(item(x))
+
+
+def as_int(x: Tensor) -> int:
+    """Python's protocol `int(x)`, of one element."""
+    return int(item(x))
+
+
+def as_complex(x: Tensor) -> complex:
+    """Python's protocol `complex(x)`, of one element."""
+    return complex(item(x))
+
+
+def formatted(x: Tensor, spec: str) -> str:
+    """f"{loss:.4f}" formats the one element."""
+    return format(item(x), spec) if spec else repr(x)
+
+
+def as_index(x: Tensor) -> int:
+    """Python's protocol for indices, of one integer."""
+    if x.dtype.kind not in ("int", "uint") or x.layout.size != 1:
+        raise DTypeError(
+            f"index: a tensor of dtype {x.dtype} and shape {x.shape} is not an index",
+            why="only integer tensors with one element can stand for a Python integer",
+            fix="int(x), or index with the tensor itself",
+        )
+    return int(values(x).item())
+
+
+def as_bool(x: Tensor) -> bool:
+    """The truth value of one element."""
+    if x.layout.size != 1:
+        raise ShapeError(
+            f"bool: a tensor of shape {x.shape} is neither true nor false",
+            why="only a single element has a truth value",
+            fix="use x.any() or x.all()",
+        )
+    return bool(values(x).item())
+
+
+def contains(x: Tensor, value: object) -> bool:
+    """Whether an element equals value."""
+    return bool((values(x) == (values(value) if isinstance(value, Tensor) else value)).any())
+
+
+# ---- memory shared with other libraries --------------------------------------------------------------------
 
 
 def numpy(x: Tensor) -> Array:
@@ -122,15 +200,3 @@ def _ml_bfloat16() -> Any:
             fix="cast first: x.astype(tt.float32).numpy(), or pip install ml_dtypes",
         ) from None
     return ml_dtypes.bfloat16
-
-
-class ExchangeMethods:
-    """What Tensor inherits from this file."""
-
-    __slots__ = ()
-
-    numpy = numpy
-    __array__ = as_array
-    __dlpack__ = dlpack
-    __dlpack_device__ = dlpack_device
-    __cuda_array_interface__ = property(cuda_array_interface)

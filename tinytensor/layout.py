@@ -10,37 +10,9 @@ from itertools import pairwise
 from math import prod
 
 from tinytensor.errors import ArgumentError, IndexRangeError, ShapeError, shown
-from tinytensor.shapes import (
-    Key,
-    Shape,
-    as_int,
-    broadcast_shapes,
-    check_shape,
-    is_several,
-    normalize_axes,
-    normalize_axis,
-    normalize_key,
-    resolve_shape,
-    wrong_size,
-)
+from tinytensor.shapes import Key, Shape, as_int, check_shape, normalize_axes, wrong_size
 
-__all__ = [
-    "SMALL",
-    "Key",
-    "Layout",
-    "Shape",
-    "as_int",
-    "broadcast_shapes",
-    "check_shape",
-    "contiguous",
-    "contiguous_strides",
-    "is_several",
-    "normalize_axes",
-    "normalize_axis",
-    "normalize_key",
-    "ordered",
-    "resolve_shape",
-]
+__all__ = ["Layout"]
 
 SMALL = 4096  # elements; at or below, an interned layout is marked small
 EXACT_OVERLAP = 65_536  # elements; above, `overlaps` does not enumerate

@@ -1,14 +1,12 @@
-"""What an op is: Op, Spec, and the registry. How one runs is in `dispatch.py`."""
+"""What an op is: Op, Spec, and the registry. How one runs is in `dispatch/apply.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from tinytensor.dtypes import DType
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor
 
 __all__ = ["Op", "Shape", "Spec", "Specs", "register", "registry", "snake_case"]
 

@@ -17,8 +17,11 @@ from tinytensor.device import Device, cpu
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError
 from tinytensor.runtime.base import Buffer, Runtime
+from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.runtime.cpu.graph import capturing, graphs
-from tinytensor.runtime.cpu.memory import NUMPY, Array, Block, pool
+from tinytensor.runtime.cpu.memory import Block, pool
+
+__all__ = ["Storage"]
 
 _new = object.__new__
 

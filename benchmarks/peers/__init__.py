@@ -1,1 +1,1 @@
-"""peers."""
+"""The same models and ops in other engines: PyTorch, JAX, tinygrad."""

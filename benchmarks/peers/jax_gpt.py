@@ -49,7 +49,7 @@ def loss_of(w: Weights, idx: Any, targets: Any, config: GPTConfig) -> Any:
 
 
 class JaxTrainer:
-    """One training step after the other, as gpt.train takes them; the old weights give up their memory."""
+    """One training step after the other, as the trainer takes them; the old weights give up their memory."""
 
     def __init__(self, config: GPTConfig, train: TrainConfig, weights: Mapping[str, np.ndarray]) -> None:
         self.weights: Weights = {name: jnp.asarray(array) for name, array in weights.items()}

@@ -13,7 +13,7 @@ from gpt.config import GPTConfig, TrainConfig
 
 
 class TinygradTrainer:
-    """One training step after the other, as gpt.train takes them."""
+    """One training step after the other, as gpt.training.train takes them."""
 
     def __init__(self, config: GPTConfig, train: TrainConfig, weights: Mapping[str, np.ndarray]) -> None:
         self.config, self.clip = config, train.grad_clip

@@ -21,7 +21,7 @@ class TorchGenerator:
 
     Args:
         config: sizes of the model.
-        weights: name → array, as gpt.model names and stores them.
+        weights: name → array, as gpt.models.gpt names and stores them.
     """
 
     def __init__(self, config: GPTConfig, weights: Mapping[str, np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """The peer: the same GPT in PyTorch, with its fused attention, layer norm, cross-entropy and AdamW.
 
 Written as one writes it there: nn.Linear, (B, T, C) activations, attention heads as a transposed view. The
-weights have the names of gpt.model; `load` turns the matrices of linear layers around, since PyTorch stores
+weights have the names of our GPT; `load` turns the matrices of linear layers around, since PyTorch stores
 them as (out, in).
 """
 
@@ -68,7 +68,7 @@ class TorchGPT(nn.Module):
 
     Args:
         config: sizes, bias and norm_eps.
-        weights: name → array, as gpt.model names and stores them.
+        weights: name → array, as gpt.models.gpt names and stores them.
     """
 
     def __init__(self, config: GPTConfig, weights: Mapping[str, np.ndarray]) -> None:
@@ -90,7 +90,7 @@ class TorchGPT(nn.Module):
 
 
 class TorchTrainer:
-    """One training step after the other, as gpt.train takes them; `compiled`: loss and gradients by
+    """One training step after the other, as gpt.training.train takes them; `compiled`: loss and gradients by
     torch.compile; `dtype` bfloat16: under autocast.
     """
 

@@ -1,1 +1,1 @@
-"""report."""
+"""From recorded numbers to tables, charts and pages."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import png_charts
 from benchmarks.contest.contestants import BenchmarkError
+from benchmarks.report import png
 from benchmarks.report.compare import load
 from benchmarks.report.ops import ops_part
 from benchmarks.report.parts import Part, machine_part, parts_of
@@ -106,7 +106,7 @@ def save(reports: Mapping[str, Mapping[str, Any]], html: Path) -> list[Path]:
         for name, chart in part.charts.items():
             write(pictures / f"{name}.svg", picture([Html(draw(chart))]))
             written.append(pictures / f"{name}.svg")
-            if png_charts.available():
-                png_charts.write(chart, pictures / f"{name}.png")
+            if png.available():
+                png.write(chart, pictures / f"{name}.png")
                 written.append(pictures / f"{name}.png")
     return written

@@ -1,1 +1,1 @@
-"""suites."""
+"""The benchmarks: each module is one command."""

@@ -42,7 +42,8 @@ def ours(shape: str) -> Suite:
     """Generation with tinytensor, as `python -m gpt sample` does it."""
     import tinytensor as tt
     from gpt.generation.generate import generate
-    from gpt.models.gpt import GPT, KVCache
+    from gpt.models.gpt import GPT
+    from gpt.models.kv_cache import KVCache
 
     config = model_config(shape)
     model = GPT(config).eval()

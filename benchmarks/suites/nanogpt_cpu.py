@@ -18,8 +18,9 @@ from benchmarks.contest.contest import Plan, Report
 from benchmarks.contest.contestants import Case, Process, Suite, contestants
 from gpt.data.batches import consecutive_blocks
 from gpt.presets import configs_from, preset
+from gpt.training.optimizer_setup import schedule_of
 from gpt.training.run import Run
-from gpt.training.train import Trainer, schedule_of
+from gpt.training.train import Trainer
 from gpt.training.validation_loss import evaluate
 
 PRESET = "shakespeare-char-cpu"
@@ -47,7 +48,7 @@ def cases(step: Callable[[], float], validate: Callable[[], float]) -> Suite:
 
 
 def ours(text: str, seed: int, steps: int) -> Suite:
-    """gpt.train's own steps."""
+    """gpt.training.train's own steps."""
     run = made(text, seed, steps)
     trainer = Trainer(run, quiet=True)
     assert run.val_tokens is not None

@@ -28,7 +28,7 @@ def ours(dtype: str) -> Suite:
     """SmolLM2 with tinytensor."""
     import tinytensor as tt
     from gpt.generation.generate import cache_for, generate, on_host
-    from gpt.interpret.activations import open_model
+    from gpt.weights.trained import open_model
 
     model, tokenizer = open_model(MODEL)
     model.to(dtype)
@@ -47,7 +47,7 @@ def ours(dtype: str) -> Suite:
 def peer(dtype: str) -> Suite:
     """SmolLM2 with transformers."""
     from benchmarks.peers.torch_llama import greedy, llama_of, next_logits
-    from gpt.interpret.activations import open_model
+    from gpt.weights.trained import open_model
 
     model, tokenizer = open_model(MODEL)
     theirs = llama_of(model, dtype)

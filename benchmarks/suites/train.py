@@ -20,8 +20,9 @@ from benchmarks.contest.probes import peaks
 from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Batches
 from gpt.models.gpt import GPT
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset
-from gpt.training.plan import parameter_shapes, plan
+from gpt.training.plan import plan
 from tinytensor.optim import AdamW, clip_grad_norm_
 
 SHAPES: dict[str, tuple[dict[str, Any], int]] = {
@@ -79,7 +80,7 @@ def trainer(shape: str) -> tuple[GPT, AdamW, Batches, TrainConfig]:
 
 
 def ours(shape: str, dtype: str = "float32") -> Suite:
-    """A step with tinytensor, as gpt.train takes it; in bfloat16: under autocast."""
+    """A step with tinytensor, as gpt.training.train takes it; in bfloat16: under autocast."""
     model, optimizer, source, train = trainer(shape)
 
     def step() -> float:

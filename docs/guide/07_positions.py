@@ -16,7 +16,8 @@ from lesson import Exercises, figure, pick, show
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.gpt import GPT, sinusoidal_positions
+from gpt.models.gpt import GPT
+from gpt.models.positions import sinusoidal_positions
 from gpt.presets import preset
 from tinytensor import nn
 

@@ -22,8 +22,8 @@ from gpt.data.batches import Batches
 from gpt.generation.generate import generate
 from gpt.models.encoder_decoder import EncoderDecoder
 from gpt.models.gpt import GPT
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset
-from gpt.training.plan import parameter_shapes
 
 exercises = Exercises("10_the_block")
 

@@ -18,8 +18,8 @@ from gpt import CharTokenizer
 from gpt.config import GPTConfig
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset
-from gpt.training.plan import parameter_shapes
 from gpt.weights.info import inventory
 from gpt.weights.pretrained import from_pretrained, save_single
 from gpt.weights.safetensors_file import read_safetensors

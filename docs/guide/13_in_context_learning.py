@@ -18,8 +18,8 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.generation.generate import generate
 from gpt.generation.incontext import few_shots, render
-from gpt.interpret.activations import open_model
 from gpt.models.gpt import GPT
+from gpt.weights.trained import open_model
 from tinytensor.errors import MissingLibraryError
 
 exercises = Exercises("13_in_context_learning")

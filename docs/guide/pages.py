@@ -1,4 +1,4 @@
-"""Build the pages of the guide: `python docs/guide/pages.py [LESSON…]` writes docs/build/index.html.
+"""Build the pages of the guide and of docs/*.md: `python docs/guide/pages.py [LESSON…]` writes docs/build/.
 
 Each lesson becomes a notebook, runs from its first cell to its last, and is written twice: as a page, with
 what it printed and drew, and as a notebook to work in. Needs the extra `docs`, which `make docs` installs.
@@ -62,7 +62,7 @@ def title_of(path: Path) -> str:
 def _links(markup: str) -> str:
     """Links between the sources, as links between the pages; headings by their names in those links."""
     markup = re.sub(r'href="README\.md', 'href="index.html', MARK.sub("", markup))
-    markup = re.sub(r'href="([\w-]+)\.(?:md|py)(#[^"]*)?"', r'href="\1.html\2"', markup)
+    markup = re.sub(r'href="(?:\.\./)?([\w-]+)\.(?:md|py)(#[^"]*)?"', r'href="\1.html\2"', markup)
     return HEADING.sub(lambda found: found[0].lower(), markup)
 
 
@@ -131,10 +131,10 @@ def main(argv: Sequence[str]) -> int:
     for name in ("lesson.py", "glossary.md"):  # which notebooks import, and link to
         shutil.copy(HERE / name, OUT / "notebooks")
     shutil.copytree(HERE / "solutions", OUT / "notebooks" / "solutions", dirs_exist_ok=True)
-    for source, name in (("README.md", "index"), ("glossary.md", "glossary")):
-        text = (HERE / source).read_text(encoding="utf-8")
+    for source in (HERE / "README.md", HERE / "glossary.md", *sorted(HERE.parent.glob("*.md"))):
+        name = "index" if source.stem == "README" else source.stem
         around = [] if name == "index" else [tag("nav", tag("a", "Contents", href="index.html"))]
-        _write(name, title_of(HERE / source), markdown2html(text), *around)
+        _write(name, title_of(source), markdown2html(source.read_text(encoding="utf-8")), *around)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name in pool.map(build, chosen):
             print(OUT / f"{name}.html", flush=True)

@@ -1,1 +1,1 @@
-"""data."""
+"""Corpora as files of token ids, and the batches that are drawn from them."""

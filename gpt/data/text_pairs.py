@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt.data.batches import IntArray
 from gpt.data.jsonl_examples import IGNORED, LikeLengths, padded, read_records
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
 from tinytensor.errors import ArgumentError
 
 __all__ = ["TASKS", "Pair", "PairBatches", "checksum", "number_words", "pairs_of", "toy_pairs"]

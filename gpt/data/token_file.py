@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gpt.training.contents import hash_of_file
+from gpt.data.contents import hash_of_file
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_json, unreadable
 

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides, to_dict
+from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
-from gpt.fields import check_types
+from gpt.fields import check_types, describe_fields, parse_overrides, to_dict
 from gpt.presets import describe_presets, preset
 from gpt.training.run import refuse_ranks
 from gpt.training.run_lock import alone_in

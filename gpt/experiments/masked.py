@@ -20,11 +20,12 @@ from gpt.data.jsonl_examples import IGNORED
 from gpt.fields import check_types, describe_fields, parse_overrides
 from gpt.models.encoder import Encoder
 from gpt.presets import describe_presets, preset
-from gpt.tokenizers.tokenizer import Tokenizer
-from gpt.training.run import Run, load_model, refuse_fields, require_tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.training.run import Run, refuse_fields
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import exit_code
 from gpt.training.train import configs_of, files_of, train
+from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.distributed import Communicator
 
 __all__ = ["FillConfig", "MaskedRun", "fill", "hide", "main", "masked_scores"]

@@ -13,22 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tinytensor as tt
-from gpt.config import GPTConfig, TrainConfig, describe_fields, parse_overrides
+from gpt.config import GPTConfig, TrainConfig
+from gpt.data.contents import hash_of_tokenizer
 from gpt.data.jsonl_examples import padded, split
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of
-from gpt.fields import check_types
+from gpt.fields import check_types, describe_fields, parse_overrides
 from gpt.finetuning.instruct import end_of
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.encoder_decoder import EncoderDecoder
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer, choose
-from gpt.training.contents import hash_of_tokenizer
-from gpt.training.run import Run, load_model, refuse_fields, refuse_ranks, require_tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.tokenizer import choose
+from gpt.training.run import Run, refuse_fields, refuse_ranks
 from gpt.training.run_log import RunLog
 from gpt.training.stopping import exit_code
 from gpt.training.train import Trainer, configs_of, files_of, train
+from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.distributed import Communicator
 
 __all__ = ["TranslateConfig", "TranslateRun", "Translator", "main", "translate"]

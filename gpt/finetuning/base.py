@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
-from gpt.config import TrainConfig, to_dict
-from gpt.fields import check_types
+from gpt.config import TrainConfig
+from gpt.data.contents import require_same
+from gpt.fields import check_types, to_dict
 from gpt.finetuning.lora import LoraConfig, add_adapters, matches, merged_weights, save_adapters
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
-from gpt.training.contents import require_same
-from gpt.training.plan import parameter_shapes
+from gpt.models.parameter_shapes import parameter_shapes
+from gpt.tokenizers.base import Tokenizer
 from gpt.training.run import Run, join_state, split_state
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer

@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 
 import tinytensor as tt
+from gpt.console import Parser
 from gpt.data.jsonl_examples import Ints, LikeLengths, padded
 from gpt.fields import check_types
 from gpt.finetuning.base import AnyArray, Task, trained_weights
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
-from gpt.training.run import load_model
+from gpt.tokenizers.base import Tokenizer
 from gpt.weights.checkpoint import load_checkpoint
+from gpt.weights.trained import load_model
 from tinytensor import nn
 
 __all__ = ["FIELDS", "Classifier", "ClassifyConfig", "Classifying", "confusion_table", "load_classifier"]
@@ -238,3 +239,30 @@ def load_classifier(
     model.load_state_dict(head, strict=False)
     model.eval()
     return classifier, tokenizer
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `python -m gpt classify RUN TEXT…`.
+
+    Args:
+        argv: the run directory and the texts; `--help` lists them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ArgumentError: an empty text, or a character that the tokenizer does not know.
+        FormatError: the run holds no classifier.
+    """
+    parser = Parser(
+        prog="python -m gpt classify",
+        description="Label texts by a run of finetune classify; a long text is judged by its end.",
+    )
+    parser.add_argument("run", help="run directory, for example runs/classify")
+    parser.add_argument("text", nargs="+", help="what is labelled; there may be several")
+    args = parser.parse_args(argv)
+    classifier, tokenizer = load_classifier(args.run)
+    for text, row in zip(args.text, classifier.probabilities(args.text, tokenizer), strict=True):
+        order = row.argsort()[::-1]
+        print(f"{text!r}: {', '.join([f'{classifier.labels[i]} {row[i]:.1%}' for i in order])}")
+    return 0

@@ -21,7 +21,7 @@ from gpt.data.jsonl_examples import IGNORED, Ints, LikeLengths, completion, padd
 from gpt.fields import check_types
 from gpt.finetuning.base import AnyArray, Task
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
 
 __all__ = ["FIELDS", "DpoConfig", "Preferring", "completion_log_probs", "dpo_loss"]
 

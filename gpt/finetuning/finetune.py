@@ -7,17 +7,20 @@ Shakespeare: so each method can be tried at once, on a toy. Ctrl-C saves and say
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import tinytensor as tt
-from gpt.config import describe_fields, parse_overrides
 from gpt.data.command import embedded_shakespeare
+from gpt.data.contents import hash_of_file, hash_of_tokenizer
 from gpt.data.jsonl_examples import read_records, split
-from gpt.fields import closest, from_dict, take_option, to_dict
+from gpt.fields import closest, describe_fields, from_dict, parse_overrides, take_option, to_dict
 from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun, choose_trained
 from gpt.finetuning.classify import FIELDS as CLASSIFY_FIELDS
 from gpt.finetuning.classify import Classifier, ClassifyConfig, Classifying
@@ -29,16 +32,15 @@ from gpt.finetuning.lora import LoraConfig
 from gpt.finetuning.text_task import Reading
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from, with_warmup
-from gpt.tokenizers.tokenizer import Tokenizer
-from gpt.training.contents import hash_of_file, hash_of_tokenizer
-from gpt.training.run import refuse_ranks, refuse_to_overwrite, require_tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.training.run import refuse_ranks, refuse_to_overwrite
 from gpt.training.run_lock import alone_in
 from gpt.training.stopping import Stopped, exit_code
 from gpt.training.train import files_of, train
-from gpt.tuning_examples import capitals, exclamations, scrambled_lines, word_tasks
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.pretrained import from_pretrained
 from gpt.weights.safetensors_file import require_writer
+from gpt.weights.trained import require_tokenizer
 from tinytensor.distributed import init
 from tinytensor.files import read_json, read_text
 
@@ -291,3 +293,58 @@ def _run(run: TuneRun) -> int:
     goes_on = f"classify {folder} 'a text'" if run.about["task"] == "classify" else f"sample {folder}"
     print(f"next   python -m gpt {goes_on}")
     return 0
+
+
+INSTRUCTIONS: dict[str, Callable[[str], str]] = {
+    "Copy": lambda word: word,
+    "Upper case": str.upper,
+    "First letter": lambda word: word[0],
+    "Last letter": lambda word: word[-1],
+    "Twice": lambda word: f"{word} {word}",
+}
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, 0], np.uint64)))
+
+
+def word_tasks(text: str, seed: int = 0, count: int = 600) -> list[list[dict[str, str]]]:
+    """Instructions about words of the text: a group of records for each word, so that words are held out."""
+    words = sorted(set(re.findall(r"\b[a-z]{3,6}\b", text)))
+    chosen = _rng(seed).permutation(len(words))[:count]
+    return [
+        [{"instruction": name, "input": word, "output": act(word)} for name, act in INSTRUCTIONS.items()]
+        for word in (words[i] for i in chosen)
+    ]
+
+
+def exclamations(text: str, seed: int = 0, count: int = 600, longest: int = 100) -> list[dict[str, str]]:
+    """Preference pairs: a sentence is better with an exclamation mark at its end than with a full stop.
+
+    Of sentences of more than `longest` characters the ends are taken: a context may be short.
+    """
+    found = re.findall(r"[A-Z][a-z,' \n]{20,80}(?=\.)", text)
+    chosen = _rng(seed).permutation(len(found))[:count]
+    return [{"prompt": f"\n{found[i]}"[-longest:], "chosen": "!\n", "rejected": ".\n"} for i in chosen]
+
+
+def scrambled_lines(text: str, seed: int = 0, count: int = 1500) -> list[dict[str, str]]:
+    """Pairs of lines, half of them with the letters inside each word in another order.
+
+    Their labels are `real` and `scrambled`. How often each letter occurs says nothing: whoever tells them
+    apart knows how words are spelled.
+    """
+    rng = _rng(seed)
+    lines = [line for line in text.split("\n") if len(line.split()) >= 6 and not line.endswith(":")]
+    found = []
+    for number, i in enumerate(rng.permutation(len(lines) - 1)[:count]):
+        words = f"{lines[i]} {lines[i + 1]}".split()
+        if number % 2:
+            words = ["".join(rng.permutation(list(word))) if word.isalpha() else word for word in words]
+        found.append({"text": " ".join(words), "label": "scrambled" if number % 2 else "real"})
+    return found
+
+
+def capitals(text: str) -> str:
+    """The text in capital letters: other tokens, the same language."""
+    return text.upper()

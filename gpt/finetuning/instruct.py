@@ -17,7 +17,7 @@ from gpt.fields import check_types
 from gpt.finetuning.base import Task
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
 
 __all__ = ["FIELDS", "TEMPLATES", "InstructConfig", "Instructing", "answer", "prompt_of"]
 

@@ -11,7 +11,7 @@ from gpt.data.batches import Batches
 from gpt.finetuning.base import AnyArray, Task
 from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
 from gpt.training.validation_loss import evaluate
 
 __all__ = ["Reading"]

@@ -1,1 +1,1 @@
-"""generation."""
+"""Text from a model: sampling, beam search, speculative decoding, chat."""

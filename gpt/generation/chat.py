@@ -19,9 +19,10 @@ from gpt.fields import check_types, describe_fields, parse_overrides, take_word
 from gpt.generation.generate import Context
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.text_stream import TextStream
-from gpt.interpret.activations import open_model
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import BPETokenizer, Tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.weights.trained import open_model
 from tinytensor.errors import FormatError
 
 __all__ = ["BEGIN", "END", "ChatConfig", "Conversation", "main"]

@@ -9,6 +9,7 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.console import counted
+from gpt.generation.candidates import Choices
 from gpt.generation.sampling import (
     Candidates,
     Floats,
@@ -18,7 +19,6 @@ from gpt.generation.sampling import (
     Tokens,
     softmax,
 )
-from gpt.interpret.activations import Choices
 from gpt.tokenizers.base import Tokenizer
 from tinytensor.lab.html import visible
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
-from gpt.models.gpt import GPT, KVCache
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
 
 __all__ = ["Context", "Reader", "cache_for", "generate", "generate_rows", "on_host"]
 

@@ -15,12 +15,13 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.fields import check_types, describe_fields, parse_overrides, take_word
+from gpt.generation.candidates import log_softmax, to_numpy
 from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.text_stream import stream_text
-from gpt.interpret.activations import log_softmax, open_model, to_numpy
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.weights.trained import open_model
 from tinytensor.lab.html import visible
 
 __all__ = ["InContextConfig", "Shot", "few_shots", "main", "probability", "render"]

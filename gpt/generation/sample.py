@@ -14,10 +14,9 @@ from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.generation.speculative import Speculation
 from gpt.generation.text_stream import TextStream, stream_text
-from gpt.interpret.activations import open_model
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer, every_text
-from gpt.training.run import load_model, require_tokenizer
+from gpt.weights.trained import load_model, open_model, require_tokenizer
 
 __all__ = ["SampleConfig", "main", "write"]
 

@@ -87,7 +87,7 @@ class Speculation:
             generator: of the draws.
 
         Returns:
-            An iterator of ids; their distribution is that of `gpt.generate.generate`, and with temperature 0
+            An iterator of ids; their distribution is that of `generate`, and with temperature 0
             they are the same.
 
         Raises:

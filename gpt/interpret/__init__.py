@@ -1,1 +1,1 @@
-"""interpret."""
+"""What a model attends to, what its layers hold, and where its loss is."""

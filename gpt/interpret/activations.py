@@ -9,29 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 import tinytensor as tt
+from gpt.generation.candidates import Array, to_numpy, tokens_of
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
-from gpt.training.run import require_tokenizer
-from gpt.weights.pretrained import from_pretrained
+from gpt.tokenizers.base import Tokenizer
 from tinytensor import nn
 
-__all__ = [
-    "Choices",
-    "Inside",
-    "choices",
-    "log_softmax",
-    "look_inside",
-    "open_model",
-    "to_numpy",
-    "tokens_of",
-]
-
-Array = npt.NDArray[Any]
-Choices = tuple[tuple[str, float], ...]  # tokens and their probabilities, the likeliest first
+__all__ = ["Inside", "look_inside"]
 
 
 @dataclass(frozen=True)
@@ -107,96 +91,3 @@ def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool 
     finally:
         model.train(training)
     return Inside(tuple(ids), tokens_of(tokenizer, ids), tuple(streams), tuple(weights), logits)
-
-
-def to_numpy(x: tt.Tensor) -> Array:
-    """A copy of a tensor on the host; 16-bit floats become float32.
-
-    Args:
-        x: any tensor, without history.
-
-    Returns:
-        Its numbers.
-
-    Example:
-        >>> to_numpy(tt.tensor([1.5], dtype=tt.bfloat16))
-        array([1.5], dtype=float32)
-    """
-    on_host = x.cpu()
-    return np.array(on_host.astype(tt.float32).numpy() if x.dtype in (tt.bfloat16, tt.float16) else on_host)
-
-
-def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
-    """The text of each id by itself; a token that ends within a character shows U+FFFD.
-
-    Args:
-        tokenizer: what decodes.
-        ids: token ids.
-
-    Returns:
-        As many texts.
-
-    Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
-        >>> tokens_of(CharTokenizer("ab"), [1, 0])
-        ('b', 'a')
-    """
-    return tuple([tokenizer.decode([i]) for i in ids])
-
-
-def log_softmax(logits: Array) -> Array:
-    """Logarithms of probabilities.
-
-    Args:
-        logits: shape (…, V).
-
-    Returns:
-        shape (…, V), float64.
-
-    Example:
-        >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(3).tolist()
-        [0.25, 0.75]
-    """
-    shifted = logits - logits.max(-1, keepdims=True).astype(np.float64)
-    lengths: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return lengths
-
-
-def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
-    """The likeliest tokens.
-
-    Args:
-        log_p: shape (V,), logarithms of probabilities.
-        tokenizer: what decodes; ids that only pad the vocabulary are no choice.
-        count: how many.
-
-    Returns:
-        Texts and probabilities, the likeliest first; equal ones in the order of their ids.
-
-    Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
-        >>> choices(np.log([0.2, 0.5, 0.3]), CharTokenizer("abc"), 2)
-        (('b', 0.5), ('c', 0.3))
-    """
-    log_p = log_p[: tokenizer.vocab_size]
-    least = np.partition(log_p, -count)[-count] if count < len(log_p) else -np.inf
-    few = np.flatnonzero(log_p >= least)  # no need to sort the whole vocabulary
-    best = few[np.argsort(-log_p[few], kind="stable")][:count]
-    return tuple([(tokenizer.decode([int(i)]), float(np.exp(log_p[i]))) for i in best])
-
-
-def open_model(path: str) -> tuple[GPT, Tokenizer]:
-    """A trained model and its tokenizer.
-
-    Args:
-        path: a run directory, or what else `gpt.weights.from_pretrained` reads.
-
-    Returns:
-        model in evaluation mode, tokenizer.
-
-    Raises:
-        FormatError: there are no usable weights.
-        ArgumentError: they come without a tokenizer.
-    """
-    model, tokenizer = from_pretrained(path)
-    return model, require_tokenizer(tokenizer, "open_model", path)

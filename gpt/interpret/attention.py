@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.console import Parser, counted
-from gpt.interpret.activations import look_inside, open_model
+from gpt.interpret.activations import look_inside
 from gpt.interpret.heat_map import heat_map, picture
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, page, tag, visible, write
 
 __all__ = ["AttentionMap", "attention_maps", "attention_page", "attention_picture", "main", "render"]

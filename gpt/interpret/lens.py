@@ -16,17 +16,11 @@ import numpy.typing as npt
 
 import tinytensor as tt
 from gpt.console import Parser
-from gpt.interpret.activations import (
-    Choices,
-    choices,
-    log_softmax,
-    look_inside,
-    open_model,
-    to_numpy,
-    tokens_of,
-)
+from gpt.generation.candidates import Choices, choices, log_softmax, to_numpy, tokens_of
+from gpt.interpret.activations import look_inside
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
 
 __all__ = ["Lens", "lens_page", "logit_lens", "main", "render"]

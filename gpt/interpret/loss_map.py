@@ -15,16 +15,10 @@ from dataclasses import dataclass
 
 import tinytensor as tt
 from gpt.console import Parser, colored_output, counted
-from gpt.interpret.activations import (
-    Choices,
-    choices,
-    log_softmax,
-    open_model,
-    to_numpy,
-    tokens_of,
-)
+from gpt.generation.candidates import Choices, choices, log_softmax, to_numpy, tokens_of
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
+from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
 
 __all__ = ["LossMap", "TokenLoss", "loss_map", "loss_page", "main", "render", "render_table"]

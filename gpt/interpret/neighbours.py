@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
-from gpt.analogies import RELATIONS, Question, questions
 from gpt.console import Parser
 from gpt.fields import closest
-from gpt.interpret.activations import open_model, to_numpy
-from gpt.tokenizers.base import every_text
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.generation.candidates import to_numpy
+from gpt.tokenizers.base import Tokenizer, every_text
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.safetensors_file import read_safetensors
+from gpt.weights.trained import open_model
 from tinytensor.lab.html import visible
 
 __all__ = ["VECTORS", "Embeddings", "Score", "ask_analogies", "main", "open_embeddings"]
@@ -261,3 +261,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test", action="store_true", help="ask analogies, and count the right answers")
     parser.add_argument("--top", type=int, default=10, help="how many words to list; default 10")
     return parser
+
+
+Question = tuple[str, str, str, str]  # a is to b as c is to d
+
+
+RELATIONS = {
+    "man and woman": "man woman, king queen, father mother, son daughter, brother sister, husband wife, "
+    "he she, his her, himself herself, bridegroom bride, prince princess, male female",
+    "past": "go went, come came, see saw, say said, give gave, take took, know knew, make made, find found, "
+    "send sent, bring brought, hear heard, eat ate, fall fell, stand stood",
+    "plural": "king kings, son sons, day days, city cities, man men, woman women, word words, tree trees, "
+    "year years, house houses, child children, servant servants, priest priests, stone stones",
+    "ordinal": "two second, three third, four fourth, five fifth, six sixth, seven seventh, eight eighth, "
+    "nine ninth, ten tenth",
+}
+
+
+def questions(relation: str) -> list[Question]:
+    """All questions of a relation.
+
+    Args:
+        relation: one of RELATIONS.
+
+    Returns:
+        (a, b, c, d): a is to b as c is to d.
+
+    Example:
+        >>> questions("man and woman")[0]
+        ('man', 'woman', 'king', 'queen')
+    """
+    pairs = [tuple(pair.split()) for pair in RELATIONS[relation].split(", ")]
+    return [(a, b, c, d) for (a, b), (c, d) in permutations(pairs, 2)]

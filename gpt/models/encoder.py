@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.attention import KVCache, SelfAttention
+from gpt.models.attention import SelfAttention
 from gpt.models.gpt import GPT, Block
+from gpt.models.kv_cache import KVCache
 
 __all__ = ["Encoder", "EncoderBlock", "TwoWayAttention", "real_tokens"]
 

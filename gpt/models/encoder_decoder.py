@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.attention import KVCache
 from gpt.models.encoder import EncoderBlock, real_tokens
 from gpt.models.gpt import GPT, Block, norm
+from gpt.models.kv_cache import KVCache
 from tinytensor import nn
 
 __all__ = ["CrossAttention", "DecoderBlock", "EncoderDecoder", "Memory"]

@@ -6,46 +6,20 @@ and feed_forward.py. The names of the weights are GPT-2's. The model knows nothi
 
 from __future__ import annotations
 
-from math import log, sqrt
+from math import sqrt
 from typing import Any
-
-import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.attention import CausalSelfAttention, KVCache, SelfAttention, check_context
+from gpt.models.attention import CausalSelfAttention, SelfAttention
 from gpt.models.feed_forward import MLP, MixtureOfExperts
+from gpt.models.kv_cache import KVCache, check_context
+from gpt.models.positions import sinusoidal_positions
 from tinytensor import nn
 
-__all__ = ["GPT", "MLP", "Block", "CausalSelfAttention", "KVCache", "norm", "sinusoidal_positions"]
+__all__ = ["GPT", "MLP", "Block", "CausalSelfAttention", "KVCache", "norm"]
 
 BALANCE = 0.01  # weight of the experts' balance in the loss of training: Switch Transformer, section 2.2
-
-
-def sinusoidal_positions(block_size: int, n_embd: int) -> tt.Tensor:
-    """Fixed position embeddings: sines and cosines of geometrically growing wavelengths.
-
-    p[t, 2i] = sin(t / 10000^(2i/C)), p[t, 2i+1] = cos(t / 10000^(2i/C)).
-
-    Args:
-        block_size: T, number of positions.
-        n_embd: C, number of channels.
-
-    Returns:
-        shape (T, C), float32.
-
-    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
-
-    Example:
-        >>> sinusoidal_positions(2, 4)[0].tolist()
-        [0.0, 1.0, 0.0, 1.0]
-    """
-    positions = np.arange(block_size)[:, None]  # (T, 1)
-    rates = np.exp(-log(10000.0) * np.arange(0, n_embd, 2) / n_embd)  # (C/2,)
-    waves = np.empty((block_size, n_embd), np.float32)
-    waves[:, 0::2] = np.sin(positions * rates)
-    waves[:, 1::2] = np.cos(positions * rates[: n_embd // 2])
-    return tt.from_numpy(waves)
 
 
 def norm(config: GPTConfig) -> nn.Module:

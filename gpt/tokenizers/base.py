@@ -30,7 +30,7 @@ class Tokenizer(Protocol):
         """The text of ids."""
 
     def save(self, path: PathLike) -> None:
-        """Write a file that `gpt.tokenizer.load` reads."""
+        """Write a file that `gpt.tokenizers.tokenizer.load` reads."""
 
 
 def every_text(tokenizer: Tokenizer) -> list[str | None]:

@@ -128,7 +128,7 @@ class CharTokenizer:
         return "".join([self.alphabet[i] for i in check_ids(ids, self.vocab_size, "decode")])
 
     def save(self, path: PathLike) -> None:
-        """Write the alphabet as JSON, for `gpt.tokenizer.load`.
+        """Write the alphabet as JSON, for `gpt.tokenizers.tokenizer.load`.
 
         Args:
             path: the file; replaced in one step if it exists.
@@ -262,7 +262,7 @@ class WordTokenizer:
         return "".join([self.words[i] for i in check_ids(ids, self.vocab_size, "decode")])
 
     def save(self, path: PathLike) -> None:
-        """Write the words as JSON, for `gpt.tokenizer.load`.
+        """Write the words as JSON, for `gpt.tokenizers.tokenizer.load`.
 
         Args:
             path: the file; replaced in one step if it exists.

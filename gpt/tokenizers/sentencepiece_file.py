@@ -111,7 +111,7 @@ class SentencePieceTokenizer:
         return str(self._library.decode(check_ids(ids, self.vocab_size, "decode")))
 
     def save(self, path: PathLike) -> None:
-        """Write the model inside a JSON file, for `gpt.tokenizer.load`.
+        """Write the model inside a JSON file, for `gpt.tokenizers.tokenizer.load`.
 
         Args:
             path: the file; replaced in one step if it exists.

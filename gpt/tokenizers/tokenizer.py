@@ -55,8 +55,8 @@ def load(path: PathLike) -> Tokenizer:
         >>> import pathlib, tempfile
         >>> import gpt.tokenizers.tokenizer
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
-        >>> gpt.tokenizer.CharTokenizer("abc").save(path)
-        >>> gpt.tokenizer.load(path).encode("cab")
+        >>> gpt.tokenizers.tokenizer.CharTokenizer("abc").save(path)
+        >>> gpt.tokenizers.tokenizer.load(path).encode("cab")
         [2, 0, 1]
     """
     path = Path(path)

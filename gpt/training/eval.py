@@ -17,10 +17,10 @@ from gpt.data.batches import Tokens, consecutive_blocks
 from gpt.data.token_file import TokenFile, open_split
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
-from gpt.training.run import load_model
 from gpt.weights.init_from import read_configs
 from gpt.weights.pretrained import from_pretrained
 from gpt.weights.sources import is_run
+from gpt.weights.trained import load_model
 from tinytensor.files import read_text
 
 __all__ = ["Scores", "main", "score"]

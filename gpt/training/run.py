@@ -7,7 +7,6 @@ step_N/ (checkpoints), latest and best. Knows nothing of the training loop.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,32 +16,34 @@ from typing import Any, Protocol
 import numpy as np
 
 import tinytensor as tt
-from gpt.config import GPTConfig, TrainConfig, from_dict, to_dict
+from gpt.config import GPTConfig, TrainConfig
 from gpt.console import note
 from gpt.data.batches import Batches, IntArray
 from gpt.data.command import embedded_shakespeare
+from gpt.data.contents import hash_of_tokenizer, require_same
 from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts
 from gpt.data.token_file import TokenFile, open_split
+from gpt.fields import from_dict, to_dict
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer, choose
+from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.tokenizer import choose
 from gpt.tokenizers.tokenizer import load as load_tokenizer
-from gpt.training.contents import hash_of_tokenizer, require_same
 from gpt.training.optimizer_setup import SpikeGuard, optimizer_of
 from gpt.training.run_lock import alone_in
 from gpt.training.validation_loss import evaluate
 from gpt.weights.checkpoint import (
     Checkpoint,
     list_checkpoints,
-    load_checkpoint,
     newest_checkpoint,
     reading_state,
     require_kind,
     save_checkpoint,
 )
-from gpt.weights.init_from import no_such_run, require_data, require_origin
+from gpt.weights.init_from import require_data, require_origin
 from gpt.weights.initial_weights import load_weights
 from gpt.weights.safetensors_file import Array, require_writer
 from gpt.weights.sources import is_model_folder
+from gpt.weights.trained import CONFIG, TOKENIZER
 from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptimizer
 from tinytensor.files import atomic_write
 from tinytensor.optim import GradScaler
@@ -51,15 +52,12 @@ __all__ = [
     "BatchSource",
     "Run",
     "join_state",
-    "load_model",
     "refuse_fields",
     "refuse_ranks",
     "refuse_to_overwrite",
-    "require_tokenizer",
     "split_state",
 ]
 
-CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 _RAW = "weights."  # what training goes on with, beside the optimizer's state, where the average is kept
 
 
@@ -406,55 +404,3 @@ def join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[st
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tt.tensor(np.asarray(array))
     return {"state": state, "param_groups": saved["param_groups"]}
-
-
-def load_model(
-    run_dir: str | os.PathLike[str], which: str | int = "best", kind: type[GPT] = GPT
-) -> tuple[GPT, Tokenizer | None]:
-    """The trained model of a run directory, in evaluation mode, and its tokenizer.
-
-    Args:
-        run_dir: folder of a run.
-        which: "best", "latest", or a step.
-        kind: what the run trained.
-
-    Returns:
-        model, tokenizer; the tokenizer is None if the run has none.
-
-    Raises:
-        ArgumentError: there is no such folder.
-        FormatError: there is no usable checkpoint, its config is damaged, or its model is of another kind.
-    """
-    folder = Path(run_dir)
-    if not folder.is_dir():
-        raise no_such_run(str(run_dir), "load_model")
-    if which == "best" and not (folder / "best").exists():
-        which = "latest"
-    checkpoint = load_checkpoint(folder, which)
-    require_kind(checkpoint.state, kind.__name__, checkpoint.folder)
-    config = from_dict(GPTConfig, checkpoint.state.get("model"), source=str(checkpoint.folder))
-    model = kind(config)
-    model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
-    saved = folder / TOKENIZER
-    return model.eval(), load_tokenizer(saved) if saved.is_file() else None
-
-
-def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer of a model that reads texts.
-
-    Args:
-        tokenizer: what came with the model.
-        who: the command that the user called.
-        path: of the model.
-
-    Raises:
-        ArgumentError: there is none.
-    """
-    if tokenizer is None:
-        folder = Path(path).parent if Path(path).is_file() else path
-        raise tt.ArgumentError(
-            f"{who}: {path} has no {TOKENIZER}",
-            why="without it a text cannot be cut into tokens",
-            fix=f"copy the tokenizer to {folder}/{TOKENIZER}",
-        )
-    return tokenizer

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import tinytensor as tt
-from gpt.config import GPTConfig, TrainConfig, describe_fields
+from gpt.config import GPTConfig, TrainConfig
 from gpt.console import counted
-from gpt.fields import parse_overrides, take_option
+from gpt.fields import describe_fields, parse_overrides, take_option
 from gpt.generation.generate import generate
 from gpt.presets import describe_presets, preset, with_warmup
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first

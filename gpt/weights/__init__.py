@@ -1,1 +1,1 @@
-"""weights."""
+"""Checkpoints, and weights from and to the files of others: safetensors, GGUF."""

@@ -14,10 +14,11 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.config import GPTConfig, from_dict
+from gpt.config import GPTConfig
+from gpt.fields import from_dict
+from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.pretokenize import unprintable
-from gpt.tokenizers.tokenizer import Tokenizer
 from gpt.weights.hf_names import GGUF_GPT2, GGUF_LLAMA, Naming
 from gpt.weights.weight_tensor import Stored
 from tinytensor.errors import FormatError, MissingLibraryError

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from gpt.config import GPTConfig, from_dict, to_dict
+from gpt.config import GPTConfig
+from gpt.fields import from_dict, to_dict
 from gpt.weights.hf_names import GPT2, LLAMA, Naming
 from tinytensor.errors import ArgumentError, FormatError
 

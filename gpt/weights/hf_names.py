@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.config import GPTConfig
-from gpt.training.plan import parameter_shapes
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.weights.safetensors_file import Array
 
 __all__ = ["GGUF_GPT2", "GGUF_LLAMA", "GPT2", "LLAMA", "OURS", "Naming", "Place", "places"]

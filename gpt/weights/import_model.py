@@ -4,10 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gpt.config import TrainConfig, to_dict
+from gpt.config import TrainConfig
 from gpt.console import Parser
+from gpt.fields import to_dict
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
 from gpt.weights.checkpoint import save_checkpoint
 from gpt.weights.pretrained import from_pretrained
 from tinytensor.files import PathLike, atomic_folder, atomic_write
@@ -31,7 +32,7 @@ def write_run(model: GPT, tokenizer: Tokenizer | None, folder: PathLike, who: st
     Example:
         >>> import pathlib, tempfile
         >>> from gpt.config import GPTConfig
-        >>> from gpt.training.run import load_model
+        >>> from gpt.weights.trained import load_model
         >>> run = pathlib.Path(tempfile.mkdtemp()) / "run"
         >>> write_run(GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4)), None, run)
         >>> load_model(run)[0].config.n_head

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 import tinytensor as tt
-from gpt.config import GPTConfig, to_dict
+from gpt.config import GPTConfig
 from gpt.console import Parser
+from gpt.fields import to_dict
 from gpt.weights.hf_names import Place, places
 from gpt.weights.safetensors_file import read_safetensors
 from gpt.weights.sources import Source, open_source

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpt.config import GPTConfig, TrainConfig, from_dict
-from gpt.fields import closest
+from gpt.config import GPTConfig, TrainConfig
+from gpt.fields import closest, from_dict
 from gpt.weights.checkpoint import list_checkpoints
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import read_json

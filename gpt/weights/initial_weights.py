@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 import tinytensor as tt
-from gpt.config import GPTConfig, to_dict
+from gpt.config import GPTConfig
+from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.weights.checkpoint import load_checkpoint, read_state, require_kind
 from gpt.weights.safetensors_file import Array, read_safetensors

@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 
 import tinytensor as tt
-from gpt.config import GPTConfig, to_dict
+from gpt.config import GPTConfig
+from gpt.fields import to_dict
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.tokenizers.base import Tokenizer
 from gpt.weights.hf_config import config_to_hf, naming_for
 from gpt.weights.hf_names import GPT2, OURS, Naming, places
 from gpt.weights.safetensors_file import Array, Entry, sync_folder, write_safetensors

@@ -15,8 +15,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from gpt.config import GPTConfig, from_dict
-from gpt.tokenizers.tokenizer import Tokenizer
+from gpt.config import GPTConfig
+from gpt.fields import from_dict
+from gpt.tokenizers.base import Tokenizer
 from gpt.tokenizers.tokenizer import load as load_tokenizer
 from gpt.weights.checkpoint import (
     checkpoint_folder,

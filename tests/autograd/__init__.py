@@ -1,1 +1,1 @@
-"""autograd."""
+"""Tests of autograd: gradients, versions, memory, hooks."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.autograd.backward import Node
+from tinytensor.autograd.graph import Node
 from tinytensor.dispatch import apply
 
 N = 100_000

@@ -1,1 +1,1 @@
-"""benchmarks."""
+"""Tests of the benchmarks: no time is asserted."""

@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks import png_charts
 from benchmarks.__main__ import main
 from benchmarks.contest.contest import RESULTS
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.report import report
+from benchmarks.report import png, report
 from benchmarks.report.charts import Bars, Lines
 from benchmarks.report.compare import load
 from benchmarks.report.svg import COLORS, HEIGHT, LENGTH, color_of, draw
 from benchmarks.suites.ops import NO_GPU
-from tests.benchmarks.test_compare import MEASURED
-from tests.benchmarks.test_ops import COPIES, CUDA, OURS, pretended
+from tests.benchmarks.test_compare import MEASURED, OURS
+from tests.benchmarks.test_ops import COPIES, CUDA, pretended
 from tests.helpers.pages import TOKENS, parse
 
 TRAIN = MEASURED / "train-20261125-131538.json"
@@ -71,7 +70,7 @@ def test_strangers_get_colors_too() -> None:
     assert drawn(Lines("nothing", "x", "y", {})) is not None
 
 
-@pytest.mark.skipif(not png_charts.available(), reason="matplotlib is not installed (extra [plot])")
+@pytest.mark.skipif(not png.available(), reason="matplotlib is not installed (extra [plot])")
 def test_png_files_are_pictures(tmp_path: Path) -> None:
     for i, chart in enumerate(
         [
@@ -79,7 +78,7 @@ def test_png_files_are_pictures(tmp_path: Path) -> None:
             Lines("t", "x", "y", {"line": [(1.0, 2.0), (3.0, 4.0)]}, {"here": (2.0, 2.0)}),
         ]
     ):
-        png_charts.write(chart, tmp_path / f"{i}.png")
+        png.write(chart, tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").read_bytes().startswith(b"\x89PNG")
 
 

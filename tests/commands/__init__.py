@@ -1,1 +1,1 @@
-"""commands."""
+"""Tests of `python -m tinytensor`."""

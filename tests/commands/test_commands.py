@@ -136,7 +136,7 @@ def test_selftest_compares_with_numpy(
     chosen["multi_tensor"] = wrong
     assert main(["selftest", "--device", "emulated"]) == 1
     said = capsys.readouterr().out
-    assert "many: FAILED: result 0 of shape (3,) differs by" in said
+    assert "multi_tensor: FAILED: result 0 of shape (3,) differs by" in said
     assert "1 good, 1 failed" in said
 
 

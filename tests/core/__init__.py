@@ -1,1 +1,1 @@
-"""core."""
+"""Tests of tensors: dtypes, layouts, errors, display, interchange."""

@@ -13,14 +13,8 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from tinytensor import layout as layout_module
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError, TinyTensorError
-from tinytensor.layout import (
-    SMALL,
-    Layout,
-    contiguous,
-    contiguous_strides,
-    normalize_key,
-    ordered,
-)
+from tinytensor.layout import SMALL, Layout, contiguous, contiguous_strides, ordered
+from tinytensor.shapes import normalize_key
 
 SHAPES = st.lists(st.sampled_from([0, 1, 1, 2, 2, 3, 4, 5]), max_size=4).map(tuple)
 WIDE_LAYOUTS = st.lists(st.tuples(st.integers(0, 4), st.integers(-7, 7)), max_size=3).map(

@@ -10,9 +10,9 @@ import pytest
 
 import tinytensor as tt
 from tinytensor import nn
+from tinytensor.copying import from_values
 from tinytensor.errors import DeviceError, DTypeError
 from tinytensor.optim import AdamW
-from tinytensor.tensor import _from_values
 
 DTYPES = ["bool", "int8", "uint16", "int64", "float16", "bfloat16", "float32", "float64", "complex64"]
 
@@ -115,7 +115,7 @@ def test_a_tensor_of_a_device_is_refused() -> None:
 def test_what_no_tensor_wrote_is_refused() -> None:
     for array in (np.zeros(3, np.int8), [1.0, 2.0]):
         with pytest.raises(DTypeError, match="for a tensor of float64"):
-            _from_values(array, "float64", False, False)
+            from_values(array, "float64", False, False)
 
 
 def test_a_shallow_copy_shares_memory() -> None:

@@ -8,14 +8,14 @@ import types
 import pytest
 
 import tinytensor as tt
+from tinytensor import autograd
 from tinytensor.argument_errors import AUTOGRAD, FUNCTIONS, METHODS, MODULE, NN, OPTIM
-from tinytensor.autograd import backward
 from tinytensor.errors import ArgumentError, DTypeError, MissingNameError
 
 x = tt.arange(6.0).reshape(2, 3)
 TABLES = {"x": (METHODS, x), "tt": (FUNCTIONS, tt), "nn": (NN, tt.nn), "optim": (OPTIM, tt.optim)}
 m = tt.nn.Linear(3, 2)
-TABLES |= {"autograd": (AUTOGRAD, backward), "m": (MODULE, m)}
+TABLES |= {"autograd": (AUTOGRAD, autograd), "m": (MODULE, m)}
 NAMES = [(where, name) for where, (table, _) in TABLES.items() for name in table]
 
 
@@ -34,7 +34,7 @@ def test_a_name_is_answered_with_one_that_is_here(where: str, name: str) -> None
 
 
 def test_what_is_nowhere_stays_pythons_error() -> None:
-    for owner in (tt, tt.nn, tt.optim, backward, m, x, importlib.import_module("tinytensor.nn.functional")):
+    for owner in (tt, tt.nn, tt.optim, autograd, m, x, importlib.import_module("tinytensor.nn.functional")):
         with pytest.raises(AttributeError, match="has no attribute 'no_such_name'") as caught:
             _ = owner.no_such_name
         assert not isinstance(caught.value, MissingNameError)

@@ -6,10 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError, TinyTensorError
-from tinytensor.layout import (
+from tinytensor.layout import contiguous
+from tinytensor.shapes import (
     broadcast_shapes,
     check_shape,
-    contiguous,
     normalize_axes,
     normalize_axis,
     normalize_key,

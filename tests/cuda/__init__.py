@@ -1,1 +1,1 @@
-"""cuda."""
+"""Tests of `tt.cuda`."""

@@ -1,1 +1,1 @@
-"""distributed."""
+"""Tests of several programs that train one model."""

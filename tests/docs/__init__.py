@@ -1,1 +1,1 @@
-"""docs."""
+"""Tests of what the documents say."""

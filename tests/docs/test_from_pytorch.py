@@ -12,7 +12,7 @@ import pytest
 import tinytensor as tt
 from tinytensor import nn
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "from_pytorch.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "from_pytorch.md"
 X = tt.tensor([[3.0, 1.0, 2.0], [4.0, 4.0, 0.0]])
 
 

@@ -1,4 +1,4 @@
-"""README's commands are real: each one is read by its own parser, and stops before it does anything."""
+"""The commands in README and docs are real: each is read by its parser, and stops there."""
 
 import argparse
 import importlib
@@ -12,7 +12,7 @@ import gpt.__main__
 import tinytensor.__main__
 from tests.helpers.source import ROOT
 
-README = ROOT / "README.md"
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = {"gpt": gpt.__main__, "tinytensor": tinytensor.__main__}
 FIELDS = ("train", "demo", "ablate", "masked", "translate", "chat", "incontext")  # may stand alone
 
@@ -31,7 +31,8 @@ def stopping(parse):
 
 def commands():
     """Each `python -m PROGRAM …` in backticks; of `a|b` both; what `…` stands for is left out."""
-    text = re.sub(r"```.*?```", "", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     for span in re.findall(r"`([^`]+)`", text):
         line = " ".join(span.split())
         found = re.search(r"python -m (gpt|tinytensor) (.+)", line)
@@ -43,17 +44,17 @@ def commands():
             yield found[1], [choice if word == choices else word for word in words]
 
 
-COMMANDS = list(commands())
+COMMANDS = [(program, list(words)) for program, words in dict.fromkeys((p, tuple(w)) for p, w in commands())]
 
 
-def test_the_readme_was_read():
+def test_the_documents_were_read():
     assert {words[0] for program, words in COMMANDS if program == "gpt"} > {"train", "attention", "data"}
     assert {words[0] for program, words in COMMANDS if program == "tinytensor"} > {"explain", "check"}
     assert ("gpt", ["finetune", "dpo"]) in COMMANDS
 
 
 @pytest.mark.parametrize(("program", "words"), COMMANDS, ids=[" ".join(c[1]) for c in COMMANDS])
-def test_a_command_of_the_readme_is_understood(program, words, monkeypatch, tmp_path):
+def test_a_command_is_understood(program, words, monkeypatch, tmp_path):
     main = PROGRAMS[program]
     assert words[0] in main.COMMANDS
     if len(words) == 1 and words[0] not in FIELDS:
@@ -62,12 +63,12 @@ def test_a_command_of_the_readme_is_understood(program, words, monkeypatch, tmp_
     importlib.import_module(command.module if program == "gpt" else command[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stopping(argparse.ArgumentParser.parse_args))
-    for name, module in list(sys.modules.items()):
-        if name.startswith("gpt.") and hasattr(module, "parse_overrides"):
-            monkeypatch.setattr(module, "parse_overrides", stopping(module.parse_overrides))
     if words[-1] == "--help":
         with pytest.raises(SystemExit, match=r"^0$"):
             sys.exit(main.main(words))
     else:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("gpt.") and hasattr(module, "parse_overrides"):
+                monkeypatch.setattr(module, "parse_overrides", stopping(module.parse_overrides))
         with pytest.raises(Parsed):
             main.main(words)

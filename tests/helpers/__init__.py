@@ -1,1 +1,1 @@
-"""helpers."""
+"""What several tests use."""

@@ -3,8 +3,8 @@
 import tinytensor as tt
 from tests.op_table import Row
 from tests.op_table.row import as_tuple
-from tinytensor.dispatch.transfer import wrap
 from tinytensor.layout import contiguous
+from tinytensor.tensor import wrap
 
 
 def placed(t: tt.Tensor, device: str) -> tt.Tensor:

@@ -11,7 +11,7 @@ from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dtypes import DType, bool_
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Buffer
-from tinytensor.runtime.cpu.memory import NUMPY, Array, narrow, widen
+from tinytensor.runtime.cpu.arrays import NUMPY, Array, narrow, widen
 from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 
 Operand = int | bytes  # an address, or the 8 bytes of a number

@@ -328,7 +328,7 @@ class Instance:
 
 @cache
 def signatures(stem: str) -> dict[str, Signature]:
-    return nvrtc.signatureskernel_path(stem, ".cu")
+    return nvrtc.signatures(kernel_path(stem, ".cu"))
 
 
 def stems() -> list[str]:

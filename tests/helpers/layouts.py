@@ -11,7 +11,7 @@ import numpy as np
 
 import tinytensor as tt
 from tests.op_table.row import Row, rounded
-from tinytensor.dispatch.transfer import arr
+from tinytensor.tensor import arr
 
 Array = np.ndarray[Any, Any]
 JUNK = 77

@@ -84,16 +84,16 @@ def overlap() -> int:
 
 def fail(how: str, *arguments: str) -> int:
     """Train, and let the second rank fail at the fourth step."""
-    step = gpt.train.Trainer.step
+    step = gpt.training.train.Trainer.step
 
-    def failing(trainer: gpt.train.Trainer) -> dict[str, float | None]:
+    def failing(trainer: gpt.training.train.Trainer) -> dict[str, float | None]:
         if trainer.run.step == 3 and trainer.run.ranks.rank == 1:
             if how == "raise":
                 raise ValueError("bad luck")
             os.kill(os.getpid(), signal.SIGKILL)
         return step(trainer)
 
-    gpt.train.Trainer.step = failing  # type: ignore[method-assign]
+    gpt.training.train.Trainer.step = failing  # type: ignore[method-assign]
     return main(arguments)
 
 

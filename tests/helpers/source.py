@@ -44,17 +44,18 @@ class Module:
         holders = (n for n in ast.walk(self.tree) if isinstance(n, Definition | ast.Module))
         return len(self.text.splitlines()) - sum(docstring_lines(node) for node in holders)
 
-    def imports(self, known: set[str]) -> list[Import]:
-        """What the module imports when it runs; blocks under TYPE_CHECKING are left out.
+    def imports(self, known: set[str], *, with_types: bool = False) -> list[Import]:
+        """What the module imports when it runs.
 
         Args:
             known: names of all modules, so that `from .ops import gelu` is seen as the module `ops.gelu`.
+            with_types: what stands under TYPE_CHECKING, too.
         """
         found: list[Import] = []
         todo: list[tuple[ast.AST, bool]] = [(self.tree, False)]
         while todo:
             node, late = todo.pop()
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not with_types:
                 todo += [(child, late) for child in node.orelse]
                 continue
             if isinstance(node, ast.Import):

@@ -22,7 +22,7 @@ from tests.helpers.on_emulated import normal
 from tests.op_table import ROWS, Row
 from tests.op_table.row import COMPLEX, FLOATS
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.checked.report import Finding
+from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.emulated.runtime import EmulatedRuntime
 from tinytensor.runtime.signature import instance
 

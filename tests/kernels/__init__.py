@@ -1,1 +1,1 @@
-"""kernels."""
+"""Tests of the .cu files: run in the emulator, compiled, and counted."""

@@ -27,7 +27,7 @@ from tests.helpers.tolerance import EPS
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dtypes import ALL, DType, bool_, float32, float64
 from tinytensor.op import registry
-from tinytensor.runtime.cpu.memory import NUMPY, Array
+from tinytensor.runtime.cpu.arrays import NUMPY, Array
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"
 DTYPES = [d for d in ALL if d.kind != "complex"]

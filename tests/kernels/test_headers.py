@@ -12,7 +12,7 @@ from tests.helpers.source import ROOT
 from tinytensor.dtypes import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8
 from tinytensor.ops.random import philox
 from tinytensor.ops.random.inverse_normal import inverse_normal
-from tinytensor.runtime.cpu.memory import NUMPY, Array
+from tinytensor.runtime.cpu.arrays import NUMPY, Array
 
 SOURCE = ROOT / "tests" / "device_code" / "headers.cu"
 REDUCED = (float32, float64, float16, int32, int64, int8, uint8, bool_)

@@ -9,10 +9,10 @@ import pytest
 import tinytensor as tt
 from tests.helpers.layouts import read
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, base_shape, draw
+from tinytensor.dispatch import view_gradients
 from tinytensor.dispatch.apply import apply
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import registry
-from tinytensor.ops.views import view_gradients
 
 Array = np.ndarray[Any, Any]
 DEVICE = "emulated"

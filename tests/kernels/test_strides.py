@@ -20,7 +20,7 @@ from tests.helpers.kernel_calls import (
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dtypes import DType, bfloat16, float32, float64, int8, uint8
 from tinytensor.op import registry
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
 
 ADD = cast("type[Elementwise]", registry["add"])
 RANKS = (1, 2, 3, 4, 8)

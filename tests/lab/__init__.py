@@ -1,1 +1,1 @@
-"""lab."""
+"""Tests of `tinytensor.lab`."""

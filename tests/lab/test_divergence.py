@@ -10,7 +10,6 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from tests.helpers.cupy_fixtures import cupy, lazy, needs_nvrtc, pretended  # noqa: F401 - fixtures
-from tinytensor.autograd.backward import Algebra
 from tinytensor.commands.exercises import EXERCISES
 from tinytensor.commands.exercises import run as run_exercise
 from tinytensor.dispatch import cpu, elementwise
@@ -19,6 +18,7 @@ from tinytensor.errors import ArgumentError
 from tinytensor.lab.divergence.divergence import Divergence, divergence, drift
 from tinytensor.lab.divergence.tolerance import compare, move
 from tinytensor.op import registry
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 
 
 def step_of_a_gpt(device: str, dtype: tt.DType = tt.float32) -> list[tt.Tensor]:
@@ -135,7 +135,7 @@ def test_a_wrong_axis_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     first = found.first
     assert first is not None
     file, _, line = first.line.partition(":")
-    assert file == "test_lab_divergence.py"
+    assert file == "test_divergence.py"
     with open(__file__, encoding="utf-8") as source:
         assert source.readlines()[int(line) - 1].rstrip().endswith("# here")
     assert first.ins == ((4, 4),)
@@ -296,7 +296,7 @@ def test_bad_calls() -> None:
 
 
 def test_the_engine_is_as_it_was_after_an_error() -> None:
-    owners = [*registry.values(), launching, cpu, elementwise, Algebra, tt]
+    owners = [*registry.values(), launching, cpu, elementwise, ALGEBRA, tt]
     before = [dict(vars(owner)) for owner in owners]
 
     def program(device: str) -> None:

@@ -1,5 +1,6 @@
 """Explanations as page, fragment and picture: well-formed, quiet, and what belongs together lights up."""
 
+import importlib
 import re
 import xml.etree.ElementTree as ET
 
@@ -149,7 +150,7 @@ def test_a_fragment_is_small_and_leaves_the_device_alone(monkeypatch):
     x = tt.rand(1000, 1000)
     assert len(x._repr_html_()) < 60_000
     there = tt.arange(12, dtype=tt.float32).to("emulated").reshape(3, 4).T
-    monkeypatch.setattr("tinytensor.lab.explain.steps.values", None)
+    monkeypatch.setattr(importlib.import_module("tinytensor.lab.explain.steps"), "values", None)
     document = parse(fragment_in_page(there))
     assert "emulated" in document.all("p")[0].text
     assert [td.text for td in document.all("table")[0].all("td")] == [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.lab.gradient_text import gradient_text
+from tinytensor.lab.graph.graph import gradient_text
 from tinytensor.op import registry
 
 FORMULA = re.compile(r"\b(d[a-z_]+)(?:\[\S*\])? = ")

@@ -12,7 +12,7 @@ import pytest
 import tinytensor as tt
 from tests.helpers.pages import TOKENS, parse
 from tinytensor import lab
-from tinytensor.autograd.backward import Node
+from tinytensor.autograd.graph import Node
 from tinytensor.errors import DTypeError, GradError
 from tinytensor.lab.graph.placement import place
 from tinytensor.transforms.checkpoint import Dropped
@@ -331,7 +331,7 @@ def test_lines_are_known_in_anomaly_mode() -> None:
     w = tt.ones(2, requires_grad=True)
     with tt.detect_anomaly():
         y = tt.exp(w)
-    assert re.search(r"test_lab_graph\.py:\d+$", lab.graph(y).nodes[-1].where)
+    assert re.search(r"test_graph\.py:\d+$", lab.graph(y).nodes[-1].where)
 
 
 # ---- pictures

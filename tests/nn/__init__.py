@@ -1,1 +1,1 @@
-"""nn."""
+"""Tests of layers."""

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from tests.op_table.convolution import convolve, pool
+from tinytensor.dispatch.view_gradients import strided
 from tinytensor.layout import Layout
-from tinytensor.ops.views.view_gradients import strided
 
 
 def tensors(*shapes, seed=0):

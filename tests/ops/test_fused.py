@@ -8,9 +8,9 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.fused import leaf, normal, peak
-from tinytensor.dispatch.transfer import arr
 from tinytensor.op import registry
 from tinytensor.runtime.cpu.memory import pool
+from tinytensor.tensor import arr
 
 RNG = np.random.default_rng
 

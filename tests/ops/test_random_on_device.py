@@ -84,7 +84,7 @@ def test_draws_by_weight_are_those_of_the_cpu(shape: tuple[int, ...], dtype: str
 def test_sums_that_were_rounded_up_lead_to_no_weight_of_zero() -> None:
     """Sums of groups of 32 weights; as if rounding had lifted all but the second and the fourth."""
     draw = tt.cuda.kernel(
-        """#include "choice.cu"
+        """#include "random/sampling.cu"
         __global__ void draw(long long* y, const double* sums, const float* p, const double* u) {
             const long long found = drawn(sums, 5, p, 0, u[blockIdx.x], 32, 150);
             if (threadIdx.x == 0) y[blockIdx.x] = found;

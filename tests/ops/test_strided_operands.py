@@ -11,7 +11,7 @@ from tests.helpers.source import ROOT
 from tinytensor import lab
 from tinytensor.op import Op, register, registry
 from tinytensor.ops.reductions import blocks
-from tinytensor.runtime.cpu import memory
+from tinytensor.runtime.cpu import arrays
 
 DTYPES = ["bool", "int8", "uint16", "float16", "float32", "int64", "float64", "complex64", "complex128"]
 
@@ -41,16 +41,16 @@ def test_copies_of_any_strides(dtype) -> None:
         for _ in range(6):
             x, y = placed(rng, shape, dtype), placed(rng, shape, dtype)
             for source in (x, np.broadcast_to(x[:1], shape), np.broadcast_to(x[..., :1], shape)):
-                memory.copy_into(y, source)
+                arrays.copy_into(y, source)
                 np.testing.assert_array_equal(y, source)
             target = np.empty(shape, dtype)
-            memory.copy_into(target, x)
+            arrays.copy_into(target, x)
             np.testing.assert_array_equal(target, x)
 
 
 def test_a_copy_writes_nothing_else() -> None:
     whole = np.zeros((90, 140), np.float32)
-    memory.copy_into(whole[3:70, 5:78].T, np.ones((73, 67), np.float32))
+    arrays.copy_into(whole[3:70, 5:78].T, np.ones((73, 67), np.float32))
     assert whole.sum() == 73 * 67
     assert whole[3:70, 5:78].all()
 
@@ -87,9 +87,9 @@ ELEMENTWISE = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_elementwise_ops_block_by_block(layout, name, monkeypatch) -> None:
     """Blocks of 500 numbers, rows and columns cut in the middle."""
-    monkeypatch.setattr(memory, "_LARGE", 100)
-    monkeypatch.setattr(memory, "_BLOCK", 500)
-    monkeypatch.setattr(memory, "_FEW_COPIED", 8)
+    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "_BLOCK", 500)
+    monkeypatch.setattr(arrays, "_FEW_COPIED", 8)
     x, y = LAYOUTS[layout](A), tt.tensor(A[::-1].copy())
     ours, numpy = ELEMENTWISE[name]
     with lab.trace_copies() as log:
@@ -101,8 +101,8 @@ def test_elementwise_ops_block_by_block(layout, name, monkeypatch) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_operands_of_one_layout_and_targets_of_another(layout, monkeypatch) -> None:
-    monkeypatch.setattr(memory, "_LARGE", 100)
-    monkeypatch.setattr(memory, "_BLOCK", 500)
+    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "_BLOCK", 500)
     x, y = LAYOUTS[layout](A), LAYOUTS[layout](A[::-1])
     expected = x.numpy() - y.numpy()
     np.testing.assert_array_equal((x - y).numpy(), expected)
@@ -113,8 +113,8 @@ def test_operands_of_one_layout_and_targets_of_another(layout, monkeypatch) -> N
 
 
 def test_a_target_that_is_its_own_operand_in_another_order(monkeypatch) -> None:
-    monkeypatch.setattr(memory, "_LARGE", 100)
-    monkeypatch.setattr(memory, "_BLOCK", 500)
+    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "_BLOCK", 500)
     square = normal(40, 40)
     x = tt.tensor(square)
     x += x.T
@@ -127,8 +127,8 @@ def test_a_target_that_is_its_own_operand_in_another_order(monkeypatch) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_16_bit_floats_widen_and_round_in_any_layout(layout, dtype, monkeypatch) -> None:
-    monkeypatch.setattr(memory, "_LARGE", 100)
-    monkeypatch.setattr(memory, "_BLOCK", 500)
+    monkeypatch.setattr(arrays, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "_BLOCK", 500)
     wide = LAYOUTS[layout](A)
     narrow = wide.astype(dtype)
     whole = wide.contiguous().astype(dtype).astype(tt.float32).numpy()
@@ -154,7 +154,7 @@ def test_reductions_block_by_block(layout, name, monkeypatch) -> None:
     monkeypatch.setattr(blocks, "LARGE", 100)
     for most in (70, 500, 10**6):
         monkeypatch.setattr(blocks, "BLOCK", most)
-        monkeypatch.setattr(memory, "_BLOCK", most)
+        monkeypatch.setattr(arrays, "_BLOCK", most)
         x = LAYOUTS[layout](np.floor(A * 8))
         for axis in AXES[: 4 if name.startswith("arg") else 7]:
             for keepdims in (False, True):

@@ -1,1 +1,1 @@
-"""optim."""
+"""Tests of optimizers."""

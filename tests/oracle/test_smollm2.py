@@ -17,10 +17,10 @@ from gpt.generation.chat import SYSTEM, ChatConfig, Conversation
 from gpt.generation.generate import generate
 from gpt.generation.incontext import ANSWERS, QUERY, TASKS, few_shots
 from gpt.generation.sampling import Sampler, SamplingConfig
-from gpt.interpret.activations import open_model
 from gpt.models.gpt import GPT
 from gpt.tokenizers.pretokenize import printable
 from gpt.weights.installed_models import weights_in
+from gpt.weights.trained import open_model
 from tests.gpt.tokenizers.test_bpe import HOSTILE
 from tests.oracle.test_tiktoken_oracle import SHAKESPEARE, random_text
 

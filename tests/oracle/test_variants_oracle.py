@@ -12,8 +12,9 @@ from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.attention import alibi_slopes
-from gpt.models.gpt import GPT, KVCache
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
+from gpt.models.positions import alibi_slopes
 
 pytestmark = pytest.mark.oracle
 

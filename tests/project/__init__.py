@@ -1,1 +1,1 @@
-"""project."""
+"""Tests of the repository itself."""

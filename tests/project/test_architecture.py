@@ -10,74 +10,76 @@ from tests.helpers.source import ROOT, Import, Module, function_lines, modules
 
 FUNCTION_LINES, LINE_LENGTH = 60, 110
 
-# From the bottom up. A module imports from its own layer (without cycles) and from those below it.
-# A package stands for all modules in it.
-LAYERS = [
-    [
-        "tinytensor.errors",
-        "tinytensor.scope",
-        "tinytensor.autograd",
-        "tinytensor.dispatch",
-        "tinytensor.transforms",
-    ],
-    ["tinytensor.shapes", "tinytensor.config", "tinytensor.autograd.modes", "tinytensor.precision"],
-    ["tinytensor.argument_errors"],
-    [
-        "tinytensor.layout",
-        "tinytensor.dtypes",
-        "tinytensor.device",
-        "tinytensor.generator",
-        "tinytensor.files",
-    ],
-    ["tinytensor.runtime"],
-    [
-        "tinytensor.storage",
-        "tinytensor.autograd.backward",
-        "tinytensor.autograd.graph",
-        "tinytensor.autograd.hooks",
-    ],
-    ["tinytensor.reuse", "tinytensor.op", "tinytensor.dispatch.bounds", "tinytensor.dispatch.random_streams"],
-    ["tinytensor.dispatch.copies"],
-    ["tinytensor.dispatch.launch"],
-    ["tinytensor.dispatch.transfer"],
-    ["tinytensor.dispatch.cpu"],
-    ["tinytensor.dispatch.apply"],
-    ["tinytensor.kernels"],
-    ["tinytensor.dispatch.elementwise", "tinytensor.dispatch.views", "tinytensor.ops.inplace"],
-    ["tinytensor.ops", "tinytensor.explain"],
-    [
-        "tinytensor.transforms.gradients",
-        "tinytensor.representation",
-        "tinytensor.namespace",
-        "tinytensor.interop",
-    ],
-    ["tinytensor.tensor", "tinytensor.streams"],
-    [
-        "tinytensor.creation",
-        "tinytensor.transforms.gradcheck",
-        "tinytensor.cuda",
-        "tinytensor.transforms.capture",
-    ],
-    ["tinytensor.transforms.autocast", "tinytensor.sequences", "tinytensor.arguments"],
-    [
-        "tinytensor.transforms.function",
-        "tinytensor.transforms.checkpoint",
-        "tinytensor.transforms.anomaly",
-        "tinytensor.boundary",
-    ],
-    ["tinytensor", "tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"],
-    ["tinytensor.commands"],
-    ["tinytensor.__main__"],
-    ["gpt"],
-]
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+# From the bottom up: folders, and the modules directly in `tinytensor/` between them. Each imports only from
+# those on lines above its own, and from itself; imports for the type checker count.
+ENGINE = """
+errors scope
+config device argument_errors
+shapes dtypes files
+layout generator array_api
+runtime
+storage
+tensor
+op
+autograd
+dispatch
+kernels
+ops
+creation
+transforms cuda
+interop copying display argument_checks
+methods
+api
+nn optim
+tinytensor
+distributed lab
+commands
+__main__
+"""
+GPT = """
+console fields
+config
+presets
+tokenizers
+models data
+weights
+generation
+training
+finetuning interpret
+experiments demo
+gpt
+__main__
+"""
+BENCHMARKS = """
+contest
+op_cases
+peers
+kernels_lab
+suites
+report
+commands
+benchmarks
+__main__
+"""
+ORDERS = {"tinytensor": ENGINE, "gpt": GPT, "benchmarks": BENCHMARKS}
+RANK = {
+    (package, name): rank
+    for package, order in ORDERS.items()
+    for rank, line in enumerate(order.split("\n"))
+    for name in line.split()
+}
+# Upward, for type checkers alone: the methods that `methods.py` gives to Tensor, and what the lab returns.
+TYPES_ONLY = {
+    ("tinytensor.tensor", "tinytensor.methods"),
+    ("tinytensor.display", "tinytensor.lab.explain.explanation"),
+}
+MOST_FILES = 15  # in a folder, about
 
-# Pure integers and the tape: to be read and tested without arrays.
-TAPE = {"tinytensor.autograd.backward", "tinytensor.autograd.graph", "tinytensor.autograd.hooks"}
-NO_ARRAYS = {name for layer in LAYERS[:3] for name in layer} | TAPE
-# The tape knows ops and storage by protocol only.
-AUTOGRAD_MAY_IMPORT = {"tinytensor.errors", "tinytensor.autograd.modes", "tinytensor.argument_errors"} | TAPE
-# What gpt sees of the engine: its public face.
+# Pure integers: to be read and tested without arrays.
+NO_ARRAYS = {
+    f"tinytensor.{name}" for name in ("errors", "config", "device", "argument_errors", "shapes", "layout")
+}
+# What gpt sees of the engine: its public names.
 GPT_MAY_IMPORT = {
     "tinytensor",
     "tinytensor.errors",
@@ -97,11 +99,8 @@ LIBRARIES = {
     "gpt.weights.sources": {"numpy", "huggingface_hub"},
     "gpt": {"numpy", "tqdm", "regex", "safetensors", "matplotlib"},
 }
-# Layers and optimizers use the engine by its public names alone, so its face imports them last: no cycle, as
-# long as nothing else of the engine imports them.
-WRITTEN_WITH_THE_FACE = {"tinytensor.nn", "tinytensor.optim"}
-# Handles of hooks are the same for tensors and modules; names of PyTorch stand in one table.
-THEY_MAY_IMPORT = {"tinytensor", "tinytensor.autograd.hooks", "tinytensor.argument_errors"}
+# Layers and optimizers are written with the public names; handles of hooks and PyTorch's names besides.
+NN_MAY_IMPORT = {"tinytensor.api", "tinytensor.autograd.hooks", "tinytensor.argument_errors"}
 # Commands start faster, and devices are looked for only when asked for.
 LATE_IMPORTS = {"tinytensor.__main__", "tinytensor.runtime"}
 
@@ -121,13 +120,10 @@ def imports(module: Module) -> list[Import]:
     return module.imports(known())
 
 
-def place(name: str) -> str:
-    """The row of LAYERS that a module belongs to: its own, or that of the nearest package around it."""
-    if name in RANK:
-        return name
-    parent = name.rpartition(".")[0]
-    # A new module directly in tinytensor/ needs a row of its own.
-    return "" if parent in {"", "tinytensor"} else place(parent)
+def place(name: str) -> tuple[str, str]:
+    """The package and the entry of its order that a module belongs to."""
+    parts = name.split(".")
+    return parts[0], parts[1] if len(parts) > 1 else parts[0]
 
 
 def ours(name: str) -> bool:
@@ -138,33 +134,58 @@ def report(problems: list[str]) -> None:
     assert not problems, "\n" + "\n".join(problems)
 
 
-def test_every_module_has_a_layer() -> None:
-    report([f"{m.path}: add {m.name} to LAYERS" for m in product() if not place(m.name)])
+@pytest.mark.parametrize("package", ORDERS)
+def test_every_folder_has_a_place_in_the_order(package: str) -> None:
+    report([f"{m.path}: add {m.name} to the order" for m in modules(package) if place(m.name) not in RANK])
 
 
-def test_imports_point_down() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: {module.name} stands below {i.target} and must not import it"
-            for module in product()
-            for i in imports(module)
-            if ours(i.target) and RANK.get(place(i.target), -1) > RANK.get(place(module.name), len(LAYERS))
-        ]
-    )
+@pytest.mark.parametrize("package", ORDERS)
+def test_a_folder_imports_only_folders_listed_before_it(package: str) -> None:
+    names = {m.name for m in modules(package)}
+    problems = []
+    for module in modules(package):
+        mine = place(module.name)
+        for i in module.imports(names, with_types=True):
+            other = place(i.target)
+            if other[0] != package or other == mine or (module.name, i.target) in TYPES_ONLY:
+                continue
+            if RANK[other] >= RANK[mine]:
+                problems.append(
+                    f"{module.path}:{i.line}: {mine[1]} is listed before {other[1]}, and imports it"
+                )
+    report(problems)
 
 
-def test_imports_have_no_cycles() -> None:
+@pytest.mark.parametrize("package", ORDERS)
+def test_imports_have_no_circles(package: str) -> None:
+    names = {m.name for m in modules(package)}
     edges = {
-        m.name: {i.target for i in imports(m) if not i.late and i.target in known() - {m.name}}
-        for m in product()
+        m.name: {
+            i.target
+            for i in m.imports(names, with_types=True)
+            if not i.late and i.target in names - {m.name} and (m.name, i.target) not in TYPES_ONLY
+        }
+        for m in modules(package)
     }
-    edges["tinytensor"] -= WRITTEN_WITH_THE_FACE
-    while True:
-        leaves = {name for name, targets in edges.items() if not targets}
-        if not leaves:
+    while True:  # leave out what imports nothing, and what nothing imports
+        ends = {name for name, targets in edges.items() if not targets} | edges.keys() - set().union(
+            *edges.values()
+        )
+        if not ends:
             break
-        edges = {name: targets - leaves for name, targets in edges.items() if name not in leaves}
-    report([f"{name} is on a cycle or imports one: {sorted(targets)}" for name, targets in edges.items()])
+        edges = {name: targets - ends for name, targets in edges.items() if name not in ends}
+    report([f"{name} is on a circle: {sorted(targets)}" for name, targets in edges.items()])
+
+
+@pytest.mark.parametrize("package", ORDERS)
+def test_folders_are_small(package: str) -> None:
+    count: dict[str, int] = {}
+    for module in modules(package):
+        if not module.is_package:
+            folder = str(module.path.parent)
+            count[folder] = count.get(folder, 0) + 1
+    at_the_top = len(ORDERS[package].split())
+    report([f"{f}: {n} files" for f, n in count.items() if n > (MOST_FILES if "/" in f else at_the_top)])
 
 
 def test_modules_import_only_what_exists() -> None:
@@ -184,19 +205,12 @@ def test_layers_and_optimizers_use_the_public_engine() -> None:
             f"{module.path}:{i.line}: {module.name} must not import {i.target} {i.name}"
             for module in product()
             for i in imports(module)
-            if (home := place(module.name)) in WRITTEN_WITH_THE_FACE
+            if (home := place(module.name)) in {("tinytensor", "nn"), ("tinytensor", "optim")}
             and ours(i.target)
-            and i.target not in THEY_MAY_IMPORT
+            and i.target not in NN_MAY_IMPORT
             and place(i.target) != home
         ]
     )
-
-
-def test_the_face_imports_them_last() -> None:
-    (face,) = [m for m in product() if m.name == "tinytensor"]
-    last = max(i.line for i in imports(face) if i.target not in WRITTEN_WITH_THE_FACE)
-    early = [i for i in imports(face) if i.target in WRITTEN_WITH_THE_FACE and i.line < last]
-    report([f"{face.path}:{i.line}: {i.target} needs what is imported after it" for i in early])
 
 
 def test_the_lowest_layers_import_no_arrays() -> None:
@@ -210,17 +224,6 @@ def test_the_lowest_layers_import_no_arrays() -> None:
     )
 
 
-def test_the_tape_knows_no_op() -> None:
-    report(
-        [
-            f"{module.path}:{i.line}: autograd must not import {i.target}"
-            for module in product()
-            for i in imports(module)
-            if module.name in TAPE and ours(i.target) and i.target not in AUTOGRAD_MAY_IMPORT
-        ]
-    )
-
-
 def test_gpt_uses_the_public_engine() -> None:
     report(
         [
@@ -229,7 +232,7 @@ def test_gpt_uses_the_public_engine() -> None:
             for i in imports(module)
             if module.name.startswith("gpt")
             and i.target.startswith("tinytensor")
-            and (place(i.target) not in GPT_MAY_IMPORT or i.name.startswith("_"))
+            and (".".join(i.target.split(".")[:2]) not in GPT_MAY_IMPORT or i.name.startswith("_"))
         ]
     )
 

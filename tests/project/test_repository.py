@@ -43,7 +43,9 @@ def public_names(module: Module) -> set[str]:
     for node in module.tree.body:
         if isinstance(node, ast.ImportFrom) and node.module != "__future__":
             if node.level or (node.module or "").partition(".")[0] in {"tinytensor", "gpt"}:
-                names |= {alias.asname or alias.name for alias in node.names}
+                names |= {alias.asname or alias.name for alias in node.names} - {"*"}
+                if node.names[0].name == "*":
+                    names |= set(importlib.import_module(node.module or "").__all__)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -57,7 +59,8 @@ def exported(module: Module) -> list[str]:
     for node in module.tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return [name for name in ast.literal_eval(node.value) if not name.startswith("__")]
-    return []
+    found = importlib.import_module(module.name)  # tinytensor's is put together from those of its modules
+    return [name for name in getattr(found, "__all__", []) if not name.startswith("__")]
 
 
 def test_all_is_what_a_package_offers() -> None:

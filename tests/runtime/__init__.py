@@ -1,1 +1,1 @@
-"""runtime."""
+"""Tests of the runtimes."""

@@ -176,8 +176,8 @@ def test_other_threads_go_on_during_a_launch() -> None:
 FORK = """
 import os, sys
 import numpy as np
-from tests.emulated import emulated, run
-from tests.test_emulator import kernel, zeros
+from tests.helpers.emulated import emulated, run
+from tests.runtime.emulated.test_emulator import kernel, zeros
 from tinytensor.errors import KernelError
 
 def check():
@@ -229,8 +229,8 @@ def test_faulthandler_may_come_and_go() -> None:
     text = """
 import ctypes, faulthandler
 import numpy as np
-from tests.emulated import run
-from tests.test_emulator import kernel, zeros
+from tests.helpers.emulated import run
+from tests.runtime.emulated.test_emulator import kernel, zeros
 from tinytensor.errors import KernelError
 for change in (faulthandler.enable, faulthandler.disable, faulthandler.enable):
     change()
@@ -251,7 +251,7 @@ USE = """
 import sys
 import numpy as np
 from pathlib import Path
-from tests.emulated import emulated, run
+from tests.helpers.emulated import emulated, run
 x = np.arange(40, dtype=np.float32)
 run(emulated().kernel(Path(sys.argv[1]) if len(sys.argv) > 1 else Path({path!r}), "scale"), 1, 32, x, 3.0, 40)
 assert (x == 3 * np.arange(40)).all()

@@ -13,7 +13,7 @@ import tinytensor as tt
 from tests.helpers.emulated import emulated
 from tinytensor import dtypes
 from tinytensor.errors import KernelError
-from tinytensor.runtime.cpu.memory import narrow
+from tinytensor.runtime.cpu.arrays import narrow
 from tinytensor.runtime.signature import CPP, Packer, Signature, instance, parse
 
 # ---- declarations ------------------------------------------------------------------------------------------

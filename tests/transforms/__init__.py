@@ -1,1 +1,1 @@
-"""transforms."""
+"""Tests of functions of functions."""

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 import tinytensor as tt
-from tinytensor.autograd.backward import Algebra
-from tinytensor.dispatch.apply import observers
+from tinytensor.autograd.graph import checks
+from tinytensor.dispatch.record import observers
 from tinytensor.storage import Storage
 
 
@@ -39,7 +39,7 @@ def test_without_the_mode_nan_flows_and_nothing_is_left_behind():
     assert y.node.extra is None
     y.sum().backward()
     assert x.grad.tolist()[0] != x.grad.tolist()[0]
-    assert (observers, Algebra.check, Storage.locate) == ([], None, None)
+    assert (observers, checks, Storage.locate) == ([], [], None)
 
 
 def test_a_gradient_that_was_bad_before_is_not_blamed_on_the_operation():
@@ -124,7 +124,7 @@ def test_the_mode_nests_decorates_and_is_left_after_errors():
 
     with raises("divide"):
         step(True)
-    assert (observers, Algebra.check, Storage.locate) == ([], None, None)
+    assert (observers, checks, Storage.locate) == ([], [], None)
 
 
 def test_other_threads_are_left_alone():

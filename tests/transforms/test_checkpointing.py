@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.dispatch.apply import observers
+from tinytensor.dispatch.record import observers
 from tinytensor.runtime.cpu.memory import pool
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.op import Op, Spec, Specs
 from tinytensor.ops.elementwise.arithmetic import multiply

@@ -10,10 +10,9 @@ import pytest
 
 import tinytensor as tt
 from tests.helpers.interrupting import interrupt, interrupt_raises, places, spread
-from tinytensor.autograd.graph import Algebra
-from tinytensor.autograd.modes import retaining
-from tinytensor.dispatch.apply import observers
-from tinytensor.precision import casting
+from tinytensor.autograd.graph import checks
+from tinytensor.autograd.modes import casting, retaining
+from tinytensor.dispatch.record import observers
 from tinytensor.transforms.checkpoint import _active
 
 FULL = bool(os.environ.get("TINYTENSOR_FULL"))
@@ -116,7 +115,7 @@ class Checkpointed(MLP):
 
 def modes() -> list[Any]:
     """What a step changes for a while."""
-    return [tt.is_grad_enabled(), retaining(), casting(), _active.get(), list(observers), Algebra.check]
+    return [tt.is_grad_enabled(), retaining(), casting(), _active.get(), list(observers), list(checks)]
 
 
 def numbers(make: Callable[[], Any]) -> list[bytes]:

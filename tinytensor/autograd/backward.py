@@ -9,15 +9,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tinytensor.argument_errors import AUTOGRAD, missing
 from tinytensor.autograd.graph import (
     Algebra,
     Edge,
     Needs,
     Node,
     Output,
+    checks,
     count_edges,
     extra_of,
     key_of,
@@ -27,24 +27,10 @@ from tinytensor.autograd.graph import (
 from tinytensor.autograd.hooks import Grads, replaced_all, run_tensor_hooks
 from tinytensor.autograd.modes import grad_enabled, in_backward
 from tinytensor.errors import GradError
+from tinytensor.storage import Storage
+from tinytensor.tensor import Tensor, wrap
 
-if TYPE_CHECKING:
-    from tinytensor.storage import Storage
-    from tinytensor.tensor import Tensor
-
-__all__ = [
-    "Algebra",
-    "Grads",
-    "Needs",
-    "Node",
-    "Output",
-    "Saved",
-    "extra_of",
-    "fetch_all",
-    "follow",
-    "retain",
-    "run",
-]
+__all__ = ["Node"]
 
 Root = tuple[Edge, "Tensor"]
 FREED: Any = object()
@@ -60,6 +46,7 @@ class Pass:
     """
 
     __slots__ = (
+        "algebra",
         "complete",
         "count",
         "create",
@@ -77,8 +64,14 @@ class Pass:
     )
 
     def __init__(
-        self, roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
+        self,
+        roots: Sequence[Root],
+        algebra: Algebra,
+        wanted: Sequence[Edge] | None,
+        retain: bool,
+        create: bool,
     ) -> None:
+        self.algebra = algebra
         starts = [n for n in (node_of(e) for e, _ in roots) if n is not None]
         self.count, self.waiting = count_edges(starts)
         self.keys = None if wanted is None else {key_of(e) for e in wanted}
@@ -112,11 +105,11 @@ class Pass:
         if old is None:
             box[key] = grad
         elif self.create:
-            box[key] = Algebra.add(old, grad)
+            box[key] = self.algebra.add(old, grad)
         elif key in self.owned:
-            Algebra.add_into(old, grad)
+            self.algebra.add_into(old, grad)
         else:
-            box[key] = Algebra.add(old, grad)
+            box[key] = self.algebra.add(old, grad)
             self.owned.add(key)
 
     def run(self) -> None:
@@ -192,8 +185,9 @@ class Pass:
         )
         if not self.retain and node.saved:
             node.saved = FREED
-        if Algebra.check is not None:
-            Algebra.check(node, out, back)
+        if checks:
+            for check in checks:
+                check(node, out, back)
         if extra is not None:
             for after in tuple(extra.after):
                 back = replaced_all("register_hook", tuple(back), after(tuple(back), out))
@@ -202,14 +196,14 @@ class Pass:
         if specs is None:
             return back if all(needs) else [g if n else None for g, n in zip(back, needs, strict=True)]
         return [
-            None if g is None or not n else g if s is None else Algebra.fit(g, *s)
+            None if g is None or not n else g if s is None else self.algebra.fit(g, *s)
             for g, s, n in zip(back, specs, needs, strict=True)
         ]
 
     def _keep(self, t: Tensor | None, grad: Tensor | None) -> None:
         """The gradient of a result that retains it: never the gradient itself."""
         if t is not None and grad is not None:
-            self.kept.append((t, Algebra.clone(grad)))
+            self.kept.append((t, self.algebra.clone(grad)))
 
     def _note(self, node: Node, out: Grads) -> None:
         """File the gradients that the caller asked for."""
@@ -241,7 +235,7 @@ class Pass:
         """Add the leaves' gradients to their `.grad`, now that nothing on the way has raised."""
         self._accumulate(tuple(self.leaves))
         for t, g in self.kept:
-            t._grad = g if t._grad is None else Algebra.add(t._grad, g)
+            t._grad = g if t._grad is None else self.algebra.add(t._grad, g)
 
     def _accumulate(self, keys: Sequence[int]) -> None:
         """Add the gradients of some leaves, all or none, and tell those who wait for them."""
@@ -252,12 +246,14 @@ class Pass:
                 leaves[key] = run_tensor_hooks(keep[key]._hooks, leaves[key])
         copy = self.create or self.shown
         with _accumulating:  # code of the user has run; what else may raise comes before the first change
-            sums = [_sum(keep[key], leaves.pop(key), copy or bool(keep[key]._hooks)) for key in keys]
+            sums = [
+                _sum(keep[key], leaves.pop(key), copy or bool(keep[key]._hooks), self.algebra) for key in keys
+            ]
             for leaf, grad, into in sums:
                 if into is None:
                     leaf._grad = grad
                 else:
-                    Algebra.add_into(into, grad)
+                    self.algebra.add_into(into, grad)
         for key in keys:
             if (hooks := keep[key]._hooks) is not None:
                 for hook in tuple(hooks.after):
@@ -265,19 +261,24 @@ class Pass:
 
 
 def run(
-    roots: Sequence[Root], *, wanted: Sequence[Edge] | None = None, retain: bool = False, create: bool = False
+    roots: Sequence[Root],
+    algebra: Algebra,
+    *,
+    wanted: Sequence[Edge] | None = None,
+    retain: bool = False,
+    create: bool = False,
 ) -> list[Tensor | None]:
     """Run backward from (edge, gradient) pairs. With `wanted` (edges) return their gradients and touch no
     `.grad`, else add to the leaves' `.grad`. `create` records the pass itself; `retain` keeps what forward
     saved.
     """
-    return in_backward(create, retain or create, _run, roots, wanted, retain or create, create)
+    return in_backward(create, retain or create, _run, roots, algebra, wanted, retain or create, create)
 
 
 def _run(
-    roots: Sequence[Root], wanted: Sequence[Edge] | None, retain: bool, create: bool
+    roots: Sequence[Root], algebra: Algebra, wanted: Sequence[Edge] | None, retain: bool, create: bool
 ) -> list[Tensor | None]:
-    work = Pass(roots, wanted, retain, create)
+    work = Pass(roots, algebra, wanted, retain, create)
     work.run()
     if wanted is not None:
         return work.result(wanted)
@@ -310,14 +311,14 @@ def follow(t: Tensor, old: Edge) -> None:
 _accumulating = threading.RLock()  # passes of several threads may end in the same leaf
 
 
-def _sum(leaf: Tensor, grad: Tensor, copy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def _sum(leaf: Tensor, grad: Tensor, copy: bool, algebra: Algebra) -> tuple[Tensor, Tensor, Tensor | None]:
     """(leaf, gradient, None): what `leaf.grad` becomes; or as the third the tensor that it is added into. The
     first gradient is taken over only if nobody else can reach its memory.
     """
     have = leaf._grad
     if have is not None:
         if grad_enabled() or have.layout.overlaps():
-            return leaf, Algebra.add(have, grad), None
+            return leaf, algebra.add(have, grad), None
         return leaf, grad, have
     mine = (
         not copy
@@ -326,7 +327,7 @@ def _sum(leaf: Tensor, grad: Tensor, copy: bool) -> tuple[Tensor, Tensor, Tensor
         and grad.layout.is_contiguous
         and grad._base is None
     )
-    return leaf, grad if mine else Algebra.clone(grad), None
+    return leaf, grad if mine else algebra.clone(grad), None
 
 
 class _Probe:
@@ -341,12 +342,12 @@ def _measure_fresh() -> tuple[int, int]:
     Measured through the same call shape, since the numbers differ between Python versions.
     """
 
-    def inner(leaf: Any, grad: Any, copy: bool) -> tuple[int, int]:
+    def inner(leaf: Any, grad: Any, copy: bool, algebra: Any) -> tuple[int, int]:
         return sys.getrefcount(grad), sys.getrefcount(grad.storage)
 
     def outer() -> tuple[int, int]:
         box = {0: _Probe()}
-        return inner(None, box.pop(0), False)
+        return inner(None, box.pop(0), False, None)
 
     return outer()
 
@@ -408,10 +409,19 @@ def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
             why=f"its memory is at version {storage.version}, backward needs version {seen}{ran}",
             fix="clone the tensor before the in-place write, or use the operation that is not in place",
         )
-    return Algebra.attach(record, edge)
+    return attach(record, edge)
 
 
-if not TYPE_CHECKING:
+ATTACHED = "from what forward saved"  # as `_origin`: made for one backward, not a tensor of the user
 
-    def __getattr__(name):  # only for names that are not there
-        missing(__name__, AUTOGRAD, name)
+
+def attach(record: Any, edge: Any) -> Tensor:
+    """A saved record as a tensor, with its edge again; a leaf is itself again."""
+    if edge is not None and type(edge) is not Node and type(edge) is not Output:
+        leaf: Tensor = edge
+        return leaf
+    t = wrap(record[2], record[1], record[0])
+    t._origin = ATTACHED
+    t._edge = edge
+    t._requires = edge is not None
+    return t

@@ -8,15 +8,15 @@ output that is re-attached and the result that the user holds share one gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinytensor.autograd.hooks import Extra, Grads, Removable
+from tinytensor.dtypes import DType
+from tinytensor.layout import Layout
+from tinytensor.op import Op
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.dtypes import DType
-    from tinytensor.layout import Layout
-    from tinytensor.op import Op
-    from tinytensor.tensor import Tensor
+__all__ = ["Node"]
 
 Needs = tuple[bool, ...]
 Edge = Any  # Node | Output | leaf Tensor; spelled out it would cost a cast at each use
@@ -85,16 +85,27 @@ def extra_of(node: Node) -> Extra:
 
 
 class Algebra:
-    """The few things that a backward pass must be able to do with gradients; ops provide them, once, at
-    import.
+    """What a backward pass does with gradients.
+
+    Attributes:
+        add: the sum of two gradients, differentiable.
+        add_into: total += gradient, in place, without history.
+        fit: a gradient summed to a shape and cast to a dtype: the transpose of broadcasting and promotion.
+        clone: a copy that a leaf may keep as its `.grad`.
     """
 
-    add: Callable[[Tensor, Tensor], Tensor]
-    add_into: Callable[[Tensor, Tensor], None]
-    fit: Callable[[Tensor, tuple[int, ...], DType], Tensor]
-    clone: Callable[[Tensor], Tensor]
-    attach: Callable[[Any, Edge], Tensor]
-    check: Callable[[Node, Grads, Sequence[Tensor | None]], None] | None = None  # set by anomaly mode
+    def __init__(
+        self,
+        add: Callable[[Tensor, Tensor], Tensor],
+        add_into: Callable[[Tensor, Tensor], None],
+        fit: Callable[[Tensor, tuple[int, ...], DType], Tensor],
+        clone: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.add, self.add_into, self.fit, self.clone = add, add_into, fit, clone
+
+
+# Called with (node, gradients of its outputs, gradients of its inputs) after each backward: anomaly mode.
+checks: list[Callable[[Node, Grads, Sequence[Tensor | None]], None]] = []
 
 
 def key_of(edge: Edge) -> Any:

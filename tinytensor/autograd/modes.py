@@ -1,15 +1,14 @@
-"""Whether this thread records history: `no_grad` and its kin. Nothing else; the tape is in `autograd.py`."""
+"""Whether this thread records history: `no_grad` and its kin. Knows no graph."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from tinytensor.precision import as_they_are
 from tinytensor.scope import Scope
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
@@ -150,3 +149,43 @@ def _in_backward(create: bool, retain: bool, function: Callable[[], T]) -> T:
     _retaining.set(retain)
     as_they_are()  # gradients have the dtypes of what they are gradients of
     return function()
+
+
+class Cast(Protocol):
+    """What turns the inputs of ops into those that they get."""
+
+    def __call__(self, name: str, ins: Sequence[Any]) -> Sequence[Any]:
+        """Name of an op, its inputs → the inputs that it gets."""
+
+    def afresh(self) -> Cast:
+        """The same, knowing nothing of what it has cast before."""
+
+
+_cast: ContextVar[Cast | None] = ContextVar("tinytensor_cast", default=None)
+
+
+casting = _cast.get
+
+
+def inputs_of(name: str, *ins: Any) -> Sequence[Any]:
+    """What an op that consists of other ops gets."""
+    cast = _cast.get()
+    return ins if cast is None else cast(name, ins)
+
+
+class using(Scope):  # noqa: N801
+    """Let ops of this thread get their inputs from `cast`; None: as they are."""
+
+    variable = _cast
+
+    def __init__(self, cast: Cast | None) -> None:
+        self._cast = cast
+
+    def inside(self) -> Cast | None:
+        """What `casting` gives inside."""
+        return self._cast
+
+
+def as_they_are() -> None:
+    """Let ops get their inputs as they are, for the rest of a context made for one call."""
+    _cast.set(None)

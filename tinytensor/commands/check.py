@@ -12,7 +12,8 @@ from pathlib import Path
 import tinytensor as tt
 from tinytensor.commands.exercises import EXERCISES, run
 from tinytensor.errors import ArgumentError
-from tinytensor.runtime.checked.report import CheckReport, KernelCount
+from tinytensor.runtime.checked.counts import KernelCount
+from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda.nvrtc import signatures
 from tinytensor.runtime.kernel_files import kernel_files
 

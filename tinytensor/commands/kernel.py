@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
 
 
 # Public functions of two tensors, so that one --shape is enough.
-_PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 and name in tt.__all__)
+_PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 and name in dir(tt))
 
 
 def _show(found: Kernels, path: str | None, architecture: int) -> None:

@@ -13,20 +13,20 @@ from weakref import WeakSet
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, as_device, cpu
-from tinytensor.dispatch.apply import requires
 from tinytensor.dispatch.bounds import raise_reported
 from tinytensor.dispatch.launch import view_of
-from tinytensor.dispatch.transfer import arr, is_tensor, wrap
+from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import as_dtype, float32
 from tinytensor.errors import ArgumentError, DeviceError, GradError, ShapeError
-from tinytensor.layout import check_shape, contiguous
+from tinytensor.layout import contiguous
 from tinytensor.ops.inplace import check_target, has_history
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Runtime
+from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.runtime.cpu.graph import refuse
-from tinytensor.runtime.cpu.memory import NUMPY
+from tinytensor.shapes import check_shape
 from tinytensor.storage import Storage, adopt
-from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor, arr, is_tensor, wrap
 
 __all__ = ["Stream", "copy_async", "pinned"]
 

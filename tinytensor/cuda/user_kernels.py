@@ -15,10 +15,9 @@ from typing import Any, NoReturn
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, as_device, cpu
-from tinytensor.dispatch.apply import common_device
 from tinytensor.dispatch.bounds import raise_reported
+from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import view_of
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.ops.inplace import check_target, has_history
 from tinytensor.runtime import runtime_of
@@ -26,7 +25,7 @@ from tinytensor.runtime.base import TemplateArgument
 from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.kernel_cache import cache_folder, write_private
 from tinytensor.runtime.signature import CPP, Signature, canonical, parse, spelled
-from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = [
     "CheckReport",

@@ -12,12 +12,13 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.transfer import arr, widened
+from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import float16
 from tinytensor.op import Op
+from tinytensor.runtime.cpu.arrays import check_writeable, copy_into, dtype_of, narrow, silent
 from tinytensor.runtime.cpu.graph import HostGraph
-from tinytensor.runtime.cpu.memory import check_writeable, copy_into, dtype_of, narrow, silent
 from tinytensor.storage import alloc
+from tinytensor.tensor import arr
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Elementwise ops: a fast road for small float32 tensors, a general one for the rest, both through a ufunc.
+"""Elementwise ops: a fast path for small float32 tensors, a general one for the rest, both through a ufunc.
 
 An elementwise op names a NumPy ufunc (or a function with the same `out=`): that is its CPU specification.
 Python numbers are weak: they lift the kind of the result (int tensor + 0.5 → float32), never its width.
@@ -8,41 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.modes import grad_enabled
+from tinytensor.autograd.modes import casting, grad_enabled
 from tinytensor.config import config
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch import launch as launching
-from tinytensor.dispatch.apply import common_device, edge_of, new, record
 from tinytensor.dispatch.bounds import raise_reported
+from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import View, view_of
-from tinytensor.dispatch.transfer import arr, empty, from_array, widened, wrap
+from tinytensor.dispatch.record import edge_of, record
+from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, bool_, complex64, complex128, float32, float64, promote
 from tinytensor.errors import DTypeError, GradError, NumberRangeError, shown
-from tinytensor.layout import broadcast_shapes, contiguous
+from tinytensor.layout import contiguous
 from tinytensor.op import Op
-from tinytensor.precision import casting
+from tinytensor.runtime.cpu.arrays import NUMPY, Array, fill, narrow, silent
 from tinytensor.runtime.cpu.graph import HostGraph, capturing, graphs
-from tinytensor.runtime.cpu.memory import NUMPY, Array, fill, narrow, silent, without_memory
+from tinytensor.runtime.cpu.memory import without_memory
+from tinytensor.shapes import broadcast_shapes
 from tinytensor.storage import Storage, adopt, alloc
+from tinytensor.tensor import Tensor, arr, empty, from_array, new, wrap
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
-
-_Tensor: type[Tensor]
 Scalar = bool | int | float | complex
 Operand = Any  # a tensor or a Python number
 NUMBERS = (bool, int, float, complex)
-
-
-def use_result_class(cls: type[Tensor]) -> None:
-    """The class of all results, as in dispatch; a global here, too, since the fast road compares with it."""
-    global _Tensor
-    _Tensor = cls
 
 
 class Elementwise(Op):
@@ -117,8 +110,8 @@ def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Te
 def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
     """The fast road: small float32 tensors that own their memory, or one of those and a Python number."""
     ta, tb = type(a), type(b)
-    if ta is _Tensor and a._base is None and (la := a.layout).small and a.storage.dtype is float32:
-        if tb is _Tensor:
+    if ta is Tensor and a._base is None and (la := a.layout).small and a.storage.dtype is float32:
+        if tb is Tensor:
             lb = b.layout
             if lb is la:
                 if b._base is None and b.storage.dtype is float32:
@@ -127,7 +120,7 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
                 return _small(op, a, b, a._array, b._array, None, ((la.shape, float32), (lb.shape, float32)))
         elif tb is float or tb is int:
             return _small(op, a, b, a._array, b, la, None)
-    elif tb is _Tensor and (ta is float or ta is int) and b._base is None:  # noqa: SIM102 - reads better
+    elif tb is Tensor and (ta is float or ta is int) and b._base is None:  # noqa: SIM102 - reads better
         if b.layout.small and b.storage.dtype is float32:
             return _small(op, a, b, a, b._array, b.layout, None)
     return elementwise(op, a, b)
@@ -144,7 +137,7 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
     if layout is None:
         layout = contiguous(r.shape)
         specs = (None if a.layout is layout else specs[0], None if b.layout is layout else specs[1])
-    t = new(_Tensor)
+    t = new(Tensor)
     s = new(Storage)
     s.buffer = t._array = r
     s.dtype = dtype = op.of_float32
@@ -166,14 +159,14 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
 def unary(op: type[Elementwise], x: Tensor) -> Tensor:
     """The fast road for one operand."""
     if (
-        type(x) is _Tensor
+        type(x) is Tensor
         and x._base is None
         and (layout := x.layout).small
         and x.storage.dtype is float32
         and not graphs
     ):
         r = silent().run(op.ufunc, x._array, out=...)
-        t = new(_Tensor)
+        t = new(Tensor)
         s = new(Storage)
         s.buffer = t._array = r
         s.dtype = dtype = op.of_float32
@@ -196,7 +189,7 @@ def operands(op: type[Op], xs: Sequence[Any]) -> tuple[list[Any], list[DType], l
     shapes: list[tuple[int, ...]] = []
     items: list[Any] = []
     for x in xs:
-        if isinstance(x, _Tensor):
+        if isinstance(x, Tensor):
             dtypes.append(x.storage.dtype)
             shapes.append(x.layout.shape)
         else:
@@ -241,7 +234,7 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
     """A tensor or number as an operand that NumPy computes on in this dtype (16-bit floats in float32)."""
     wide = float32 if dtype.narrow else dtype
     kind = NUMPY[wide]
-    if isinstance(x, _Tensor):
+    if isinstance(x, Tensor):
         a = arr(x)
         have = x.storage.dtype
         if have.narrow:
@@ -262,11 +255,11 @@ def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyp
     """out = op(*items) by the functor of op's name, computed in this dtype; items of another are cast."""
     device = out.storage.device
     launch = launching.launch_for(op, device)
-    if dtype.narrow and any([isinstance(x, _Tensor) and x.storage.dtype.rank == 1 for x in items]):
+    if dtype.narrow and any([isinstance(x, Tensor) and x.storage.dtype.rank == 1 for x in items]):
         dtype = float32  # integers would be rounded, or become inf
     operands: list[View | bytes] = []
     for i, x in enumerate(items):
-        if not isinstance(x, _Tensor):
+        if not isinstance(x, Tensor):
             operands.append(number(op.name, x, dtype))
         elif i < untyped or x.storage.dtype is dtype:
             operands.append(view_of(x))
@@ -338,7 +331,7 @@ def _arrays(op: type[Elementwise], items: list[Any], dtype: DType) -> list[Any]:
     """What NumPy computes on."""
     skip = op.untyped
     return [
-        arr(x) if i < skip and isinstance(x, _Tensor) else convert(op.name, x, dtype)
+        arr(x) if i < skip and isinstance(x, Tensor) else convert(op.name, x, dtype)
         for i, x in enumerate(items)
     ]
 
@@ -360,7 +353,7 @@ def _note(
         else:
             fill(op.ufunc, place, *operands)
 
-    if all([a is x._array for x, a in zip(items, arrays, strict=True) if isinstance(x, _Tensor)]):
+    if all([a is x._array for x, a in zip(items, arrays, strict=True) if isinstance(x, Tensor)]):
         graph.add(as_they_lie, operands=[place, *arrays] if host is not None else None)
     else:
         graph.add(anew)
@@ -395,7 +388,7 @@ def _record(op: type[Op], items: list[Any], t: Tensor, shape: tuple[int, ...], d
     specs: list[Any] = []
     fits = True
     for x in items:
-        edge = edge_of(x) if isinstance(x, _Tensor) else None
+        edge = edge_of(x) if isinstance(x, Tensor) else None
         edges.append(edge)
         if edge is None or (x.layout.shape == shape and x.storage.dtype is dtype):
             specs.append(None)

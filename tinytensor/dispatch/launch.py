@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinytensor import dtypes
 from tinytensor.device import Device
@@ -22,9 +22,7 @@ from tinytensor.op import Op
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
 from tinytensor.storage import alloc_on
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor
 
 BLOCK = 256  # threads of a block, where a kernel has no reason for another number
 RANKS = (1, 2, 3, 4, 8)  # numbers of axes that kernels are unrolled for

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
-from tinytensor.dispatch.apply import edge_of, new, new_node
+from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.layout import Layout, contiguous, large
 from tinytensor.op import Op
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
-
-_Tensor: type[Tensor]
-
-
-def use_result_class(cls: type[Tensor]) -> None:
-    """The class of all results, as in dispatch."""
-    global _Tensor
-    _Tensor = cls
+from tinytensor.tensor import Tensor, new
 
 
 class ViewOp(Op):
@@ -84,7 +74,7 @@ def make_view(
     elif layout.is_contiguous and not layout.small and layout.offset == 0 and layout.size:
         layout = contiguous(layout.shape)  # interned: comparing by identity works again
     base = x._base
-    t = new(_Tensor)
+    t = new(Tensor)
     t.storage = storage
     t.layout = layout
     t._grad = t._array = t._edge = t._hooks = None

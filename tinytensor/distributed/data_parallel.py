@@ -15,8 +15,8 @@ from time import perf_counter
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.dispatch.transfer import arr
 from tinytensor.distributed.communicator import CommunicationError, Communicator, Handle
+from tinytensor.tensor import arr
 
 __all__ = ["Bucket", "DataParallel"]
 

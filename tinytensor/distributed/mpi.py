@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.dispatch.transfer import arr
 from tinytensor.distributed.communicator import CommunicationError, Communicator, Operation
+from tinytensor.tensor import arr
 
 __all__ = ["MpiCommunicator"]
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from tinytensor.dispatch.launch import Launch, View, blocks_for, merge
 from tinytensor.dtypes import int8
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.layout import Layout, Shape, contiguous_strides
+from tinytensor.layout import Layout, contiguous_strides
+from tinytensor.shapes import Shape
 
 RANKS = (1, 2, 4, 8)  # numbers of axes that the kernels are unrolled for
 THREADS = 256  # of a block

@@ -7,10 +7,10 @@ from __future__ import annotations
 import math
 
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.runtime.cpu.memory import Array, in_c_order
+from tinytensor.runtime.cpu.arrays import Array, in_c_order
+from tinytensor.tensor import is_tensor
 
 BLOCK = 65_536  # elements, 256 KiB of float32: a chain of ufuncs stays in the L2 cache, and a call is cheap
 

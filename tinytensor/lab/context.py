@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
 
-from tinytensor.autograd.backward import Node, Pass
-from tinytensor.dispatch.apply import observers
+from tinytensor.autograd.backward import Pass
+from tinytensor.autograd.graph import Node
+from tinytensor.dispatch.record import observers
 from tinytensor.lab.patching import Line, replaced, user_lines
 from tinytensor.nn import Module
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn.module import Module
 
 __all__ = ["GELU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh"]

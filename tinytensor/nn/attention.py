@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_share, check_size
 from tinytensor.nn.linear import Linear

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from numbers import Real
 
-import tinytensor as tt
+import tinytensor.api as tt
 
 __all__ = ["check_share", "check_size"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, overload
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn.module import Module
 
 __all__ = ["ModuleList", "Sequential"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_size
 from tinytensor.nn.module import Module

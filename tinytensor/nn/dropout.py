@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn.checks import check_share
 from tinytensor.nn.module import Module
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_size
 from tinytensor.nn.module import Module

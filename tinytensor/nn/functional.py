@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.argument_errors import FUNCTIONS, missing
 
 if not TYPE_CHECKING:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from math import erf, prod, sqrt
 from typing import Literal
 
-import tinytensor as tt
+import tinytensor.api as tt
 
 __all__ = [
     "fans",

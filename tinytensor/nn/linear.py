@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn import init
 from tinytensor.nn.checks import check_size
 from tinytensor.nn.module import Module

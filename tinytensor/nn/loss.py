@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.nn.checks import check_share
 from tinytensor.nn.module import Module
 

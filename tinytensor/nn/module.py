@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.argument_errors import MODULE, named_otherwise
 from tinytensor.autograd.hooks import Removable
 from tinytensor.nn.parameter import Parameter, is_parameter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-import tinytensor as tt
+import tinytensor.api as tt
 
 __all__ = ["Parameter"]
 

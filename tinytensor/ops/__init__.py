@@ -1,3 +1,1 @@
-"""All ops, one module per family. Nothing is re-exported: `tinytensor.ops.elementwise.gelu` is a
-module.
-"""
+"""All ops, one folder per family. Nothing is re-exported: `tinytensor.ops.elementwise.gelu` is a module."""

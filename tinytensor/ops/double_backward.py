@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinytensor.autograd import backward
-from tinytensor.autograd.backward import Grads, Needs
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import enable_grad, grad_enabled
-from tinytensor.dispatch.apply import edge_of
+from tinytensor.dispatch.record import edge_of
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import alias, detach
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor
 
 
 def partial_vjp(
@@ -42,7 +42,7 @@ def partial_vjp(
         ]
         wanted = [edge_of(x) if need and x is not None else None for x, need in zip(xs, needs, strict=True)]
     asked = [e for e in wanted if e is not None]
-    found = iter(backward.run(roots, wanted=asked, retain=create, create=create))
+    found = iter(backward.run(roots, ALGEBRA, wanted=asked, retain=create, create=create))
     return tuple([None if e is None else next(found) for e in wanted])
 
 

@@ -9,7 +9,7 @@ tensor that owns its memory then simply takes the value's node. For a view, the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tinytensor.autograd.backward import follow
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
-from tinytensor.dispatch.apply import apply, common_device, edge_of, new_node, requires
+from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.elementwise import (
     Elementwise,
     Scalar,
@@ -29,34 +29,19 @@ from tinytensor.dispatch.elementwise import (
     result_dtype,
 )
 from tinytensor.dispatch.launch import View, view_of
-from tinytensor.dispatch.transfer import arr, values
+from tinytensor.dispatch.record import edge_of, requires
+from tinytensor.dispatch.transfer import values
+from tinytensor.dispatch.view_gradients import assign_node
 from tinytensor.dtypes import DType, float32, float64, promote
 from tinytensor.errors import DTypeError, GradError, ShapeError, shown
-from tinytensor.layout import broadcast_shapes
-from tinytensor.op import registry
+from tinytensor.ops.views.device_transfer import transfer
+from tinytensor.ops.views.manipulation import cast, copied
 from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.arrays import NUMPY, check_writeable, copy_into, fill, narrow, silent, widen
 from tinytensor.runtime.cpu.graph import do, graphs
-from tinytensor.runtime.cpu.memory import (
-    NUMPY,
-    check_writeable,
-    copy_into,
-    fill,
-    narrow,
-    silent,
-    widen,
-)
+from tinytensor.shapes import broadcast_shapes
 from tinytensor.storage import Storage
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
-
-_Tensor: type[Tensor]
-
-
-def use_result_class(cls: type[Tensor]) -> None:
-    """The class of all results, as in dispatch."""
-    global _Tensor
-    _Tensor = cls
+from tinytensor.tensor import Tensor, arr
 
 
 def has_history(x: Tensor) -> bool:
@@ -116,7 +101,7 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     ):
         o = others[0]  # the fast road: nothing to record
         y: Any = None
-        if type(o) is _Tensor:
+        if type(o) is Tensor:
             if o.layout is layout and o.storage.dtype is float32 and o._base is None:
                 y = None if (x._requires or o._requires) and grad_enabled() else o._array
         elif (type(o) is float or type(o) is int) and not (x._requires and grad_enabled()):
@@ -154,7 +139,7 @@ def in_place(op: type[Elementwise], formula: str) -> Callable[..., Tensor]:
 def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     what = op.name + "_"
     needs = grad_enabled() and (
-        has_history(x) or any([isinstance(o, _Tensor) and requires(o) for o in others])
+        has_history(x) or any([isinstance(o, Tensor) and requires(o) for o in others])
     )
     check_target(x, needs, what)
     items, dtypes, kinds, shape = operands(op, (x, *others))
@@ -177,11 +162,11 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
         return x
     ins = [x, *others]
     for at, _ in op.plan:  # what the op saves must not be the memory that is about to be overwritten
-        if at >= 0 and isinstance(t := ins[at], _Tensor) and t.storage is x.storage:
+        if at >= 0 and isinstance(t := ins[at], Tensor) and t.storage is x.storage:
             ins[at] = _copied(what, t, "backward needs what is about to be overwritten")
     value = elementwise(op, *ins)
     if value.storage.dtype is not have:
-        value = registry["cast"].fn(value, have)  # type: ignore[attr-defined]  # ops/views/manipulation.py
+        value = cast(value, have)
     store(x, value)
     rebase(x, value, what)
     return x
@@ -191,7 +176,7 @@ def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) ->
     target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
     if copies.listener is not None:
         for item, a in zip(items, arrays, strict=True):
-            if isinstance(item, _Tensor) and item.storage is x.storage and item.layout != x.layout:
+            if isinstance(item, Tensor) and item.storage is x.storage and item.layout != x.layout:
                 copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
     if have.narrow:
         narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
@@ -211,7 +196,7 @@ def _shifted(a: Any, target: Any) -> bool:
 
 def apart_from(x: Tensor, item: Any, what: str) -> Any:
     """The operand, or a copy of it if it shares memory with x: a kernel reads while it writes."""
-    if not isinstance(item, _Tensor) or item.storage is not x.storage:
+    if not isinstance(item, Tensor) or item.storage is not x.storage:
         return item
     return _copied(what, item, "an operand shares memory with the target")
 
@@ -219,7 +204,7 @@ def apart_from(x: Tensor, item: Any, what: str) -> Any:
 def _copied(what: str, x: Tensor, why: str) -> Tensor:
     if copies.listener is not None:
         copies.note(what, "memory", x.layout.size * x.storage.dtype.itemsize, why)
-    return apply(registry["copy"], x)
+    return copied(x)
 
 
 def store(x: Tensor, value: Any) -> None:
@@ -228,9 +213,9 @@ def store(x: Tensor, value: Any) -> None:
     if device is cpu:
         do(lambda: _store(arr(x), _values_of(value, have), have), x.storage)
         return
-    if isinstance(value, _Tensor):
+    if isinstance(value, Tensor):
         if value.storage.device is not device:
-            value = registry["transfer"].fn(value, device)  # type: ignore[attr-defined]
+            value = transfer(value, device)
         source: View | bytes = view_of(apart_from(x, value, "copy_"))
     else:
         source = number("copy_", value if not have.narrow else _rounded(value, have), have)
@@ -238,7 +223,7 @@ def store(x: Tensor, value: Any) -> None:
 
 
 def _values_of(value: Any, have: DType) -> Any:
-    if isinstance(value, _Tensor):
+    if isinstance(value, Tensor):
         return values(value)
     return convert("copy_", value, float64 if have.narrow else have)  # so that it is rounded once
 
@@ -269,8 +254,7 @@ def rebase(x: Tensor, value: Tensor, what: str) -> None:
     x._requires = edge is not None
     if base is not None:
         before = base._edge
-        params = {"src": base.layout, "dst": x.layout}
-        base._edge = new_node(registry["assign"], (edge_of(base), edge), params, base.layout)
+        base._edge = assign_node(edge_of(base), edge, base.layout, x.layout)
         base._requires = True
         x._seen = x.storage.version if edge is not None else -1
         follow(base, before)
@@ -297,7 +281,7 @@ def copy_(x: Tensor, value: Any) -> Tensor:
         >>> x.copy_(tt.arange(3)).tolist()
         [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
-    tensor = isinstance(value, _Tensor)
+    tensor = isinstance(value, Tensor)
     needs = x.storage.dtype.is_inexact and grad_enabled()
     needs = needs and (has_history(x) or (tensor and requires(value)))
     check_target(x, needs, "copy_")
@@ -305,7 +289,7 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     if tensor:
         _check_copy(x, value)
         if needs and value.storage.device is not x.storage.device:
-            value = registry["transfer"].fn(value, x.storage.device)  # type: ignore[attr-defined]
+            value = transfer(value, x.storage.device)
         edge = edge_of(value) if needs else None
     else:
         edge = None
@@ -316,9 +300,7 @@ def copy_(x: Tensor, value: Any) -> Tensor:
     if needs:
         base = x if x._base is None else x._base
         parent = previous if base is x else edge_of(base)
-        node = new_node(
-            registry["assign"], (parent, edge), {"src": base.layout, "dst": x.layout}, base.layout
-        )
+        node = assign_node(parent, edge, base.layout, x.layout)
         if tensor and (value.layout.shape != x.layout.shape or value.storage.dtype is not have):
             node.specs = (None, (value.layout.shape, value.storage.dtype))
         before, base._edge = base._edge, node

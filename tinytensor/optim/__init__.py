@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from tinytensor.argument_errors import OPTIM as _OPTIM
 from tinytensor.argument_errors import missing as _missing
 from tinytensor.optim import schedule
-from tinytensor.optim.adam import Adam
-from tinytensor.optim.adamw import AdamW
+from tinytensor.optim.adamw import Adam, AdamW
 from tinytensor.optim.clip import clip_grad_norm_, clip_scale
 from tinytensor.optim.grad_scaler import GradScaler
 from tinytensor.optim.joint import Joint

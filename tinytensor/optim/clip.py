@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-import tinytensor as tt
+import tinytensor.api as tt
 
 __all__ = ["clip_grad_norm_", "clip_scale"]
 

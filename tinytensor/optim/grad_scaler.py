@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer
 
 __all__ = ["GradScaler"]

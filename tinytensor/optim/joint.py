@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.optim.optimizer import Group, Optimizer
 
 __all__ = ["Joint"]

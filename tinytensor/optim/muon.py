@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer, Params, move, wide
 
 __all__ = ["Muon", "orthogonalize"]

@@ -8,7 +8,7 @@ from math import inf
 from numbers import Real
 from typing import Any, ClassVar
 
-import tinytensor as tt
+import tinytensor.api as tt
 
 __all__ = ["Optimizer", "Params"]
 

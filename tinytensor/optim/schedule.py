@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from math import cos, isfinite, pi
 from typing import Protocol
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer
 
 __all__ = ["Constant", "Schedule", "Scheduler", "WarmupCosine", "WarmupLinear", "WarmupStableDecay"]

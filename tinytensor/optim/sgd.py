@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import tinytensor as tt
+import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer, Params, move, wide
 
 __all__ = ["SGD"]

@@ -1,4 +1,4 @@
-"""Runtimes: who owns the bytes of a device. `host.py` is imported with us, the others when asked for."""
+"""Runtimes: who owns the bytes of a device. `cpu` is imported with the engine, the others when first used."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a device runtime offers: memory, copies, kernels. Two implementations: `emulated_runtime` (the kernels
-compiled for the CPU) and `cupy_runtime` (a GPU). Host memory (`host.py`) needs none of this.
+"""What a device runtime offers: memory, copies, kernels. Two implementations: `emulated` (the kernels
+compiled for the CPU) and `cuda` (a GPU). The memory of the CPU (`cpu/memory.py`) needs none of this.
 
 An address is a plain integer; who holds a `Buffer` keeps its bytes alive. Nothing here knows of shapes.
 """
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from tinytensor.device import Device
 from tinytensor.dtypes import DType
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
 
 __all__ = [
     "Argument",

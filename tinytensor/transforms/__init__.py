@@ -1,1 +1,1 @@
-"""transforms."""
+"""Functions of functions: gradients, checkpointing, autocast, anomaly detection."""

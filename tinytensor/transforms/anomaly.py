@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Algebra, Grads, Node, extra_of
-from tinytensor.dispatch.apply import observers
+from tinytensor.autograd.graph import Node, checks, extra_of
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.record import observers
 from tinytensor.dispatch.transfer import values
 from tinytensor.errors import GradError
 from tinytensor.scope import Scope
@@ -73,9 +74,10 @@ class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager
         mode = Mode(self.check_inf)
         with _lock:
             _modes.add(weakref.ref(mode, _ended))
-            Algebra.check, Storage.locate = _check, _locate
+            Storage.locate = _locate
             if _trace not in observers:
                 observers.append(_trace)
+                checks.append(_check)
         return mode
 
 
@@ -83,7 +85,8 @@ def _ended(mode: weakref.ref[Mode]) -> None:
     with _lock:
         _modes.discard(mode)
         if not _modes:
-            Algebra.check = Storage.locate = None
+            checks[:] = [c for c in checks if c is not _check]
+            Storage.locate = None
             if _trace in observers:
                 observers.remove(_trace)
 

@@ -6,14 +6,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from tinytensor.autograd.modes import grad_enabled
-from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.autograd.modes import Cast, casting, grad_enabled, using
 from tinytensor.dtypes import DType, bfloat16, float16, float32
 from tinytensor.errors import DTypeError
 from tinytensor.ops.views.manipulation import cast
-from tinytensor.precision import Cast, casting, using
+from tinytensor.tensor import is_tensor
 
-__all__ = ["NARROW", "WIDE", "autocast", "is_autocast_enabled"]
+__all__ = ["autocast", "is_autocast_enabled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,14 +13,13 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
 
-from tinytensor.autograd.backward import Node
-from tinytensor.autograd.modes import grad_enabled, in_backward
-from tinytensor.dispatch.apply import observers
-from tinytensor.dispatch.transfer import is_tensor
+from tinytensor.autograd.graph import Node
+from tinytensor.autograd.modes import casting, grad_enabled, in_backward, using
+from tinytensor.dispatch.record import observers
 from tinytensor.errors import GradError
 from tinytensor.generator import default_generator
-from tinytensor.precision import casting, using
 from tinytensor.scope import Scope
+from tinytensor.tensor import is_tensor
 
 __all__ = ["checkpoint"]
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from tinytensor.autograd.backward import Grads, Needs, Output, Saved, extra_of, fetch_all
+from tinytensor.autograd.backward import Saved, fetch_all
+from tinytensor.autograd.graph import Needs, Output, extra_of
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled, no_grad
 from tinytensor.creation import zeros
 from tinytensor.device import Device
-from tinytensor.dispatch.apply import edge_of, new_node
-from tinytensor.dispatch.transfer import is_tensor, same_memory
+from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, GradError
-from tinytensor.layout import Shape
 from tinytensor.op import Op
 from tinytensor.ops.views.manipulation import astype
-from tinytensor.tensor import Tensor
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor, is_tensor, same_memory
 
-__all__ = ["Context", "Function"]
+__all__ = ["Function"]
 
 _ORIGIN = "inside a custom Function, whose gradient an in-place write would bypass"
 

@@ -13,7 +13,7 @@ from tinytensor.device import Device
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import float64
 from tinytensor.errors import ArgumentError, DTypeError, GradError
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 from tinytensor.transforms.gradients import grad
 

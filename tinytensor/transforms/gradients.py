@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinytensor.autograd import backward as autograd
-from tinytensor.autograd.backward import Node, Output, extra_of, retain
+from tinytensor.autograd import hooks
+from tinytensor.autograd.backward import retain
+from tinytensor.autograd.graph import Node, Output, extra_of
 from tinytensor.autograd.hooks import LeafHooks, Removable, replaced
-from tinytensor.dispatch.apply import edge_of
-from tinytensor.dispatch.transfer import constant, is_tensor
+from tinytensor.dispatch.record import edge_of, requires
+from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import float32
 from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import cast
-from tinytensor.runtime.cpu.memory import NUMPY
+from tinytensor.runtime.cpu.arrays import NUMPY
+from tinytensor.tensor import Tensor, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["grad"]
 
 
 def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor:
@@ -90,7 +93,7 @@ def backward(
             fix="make an input with requires_grad=True, outside tt.no_grad()",
         )
     root = start_gradient(x, gradient, "backward")
-    autograd.run([(edge, root)], retain=retain_graph, create=create_graph)
+    autograd.run([(edge, root)], ALGEBRA, retain=retain_graph, create=create_graph)
 
 
 def grad(
@@ -150,7 +153,7 @@ def grad(
                 )
     roots = [(edge_of(o), start_gradient(o, s, "grad")) for o, s in zip(outs, starts, strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
-    found = autograd.run(roots, wanted=[edge_of(x) for x in ins], retain=keep, create=create_graph)
+    found = autograd.run(roots, ALGEBRA, wanted=[edge_of(x) for x in ins], retain=keep, create=create_graph)
     for i, g in enumerate(found):
         if g is None and not allow_unused:
             raise GradError(
@@ -190,7 +193,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
     index = edge.index if type(edge) is Output else 0
     node: Node = edge.node if type(edge) is Output else edge
 
-    def on_node(grads: autograd.Grads) -> autograd.Grads | None:
+    def on_node(grads: hooks.Grads) -> hooks.Grads | None:
         grad = grads[index]
         if grad is None or (new := hook(grad)) is None:
             return None
@@ -254,12 +257,47 @@ def retain_grad(x: Tensor) -> None:
         retain(x)
 
 
-class GradientMethods:
-    """What Tensor inherits from this module."""
+def requires_grad_(x: Tensor, on: bool = True) -> Tensor:
+    """Start (or stop) recording what is computed from this leaf; returns itself."""
+    if on and not x.dtype.is_floating:
+        raise GradError(
+            f"requires_grad_: dtype {x.dtype} cannot have a gradient",
+            why="gradients are real numbers, so only floating tensors have them",
+            fix="cast first: x.astype(tt.float32)",
+        )
+    if not on and not is_leaf(x):
+        raise GradError(
+            "requires_grad_: the tensor is the result of a recorded operation",
+            why="only leaves can stop requiring a gradient",
+            fix="use x.detach()",
+        )
+    x._requires = bool(on)
+    return x
 
-    __slots__ = ()
 
-    backward = backward
-    register_hook = register_hook
-    register_post_accumulate_grad_hook = register_post_accumulate_grad_hook
-    retain_grad = retain_grad
+def is_leaf(x: Tensor) -> bool:
+    """Whether it is not the result of a recorded operation."""
+    return not requires(x) or edge_of(x) is x
+
+
+def node_of(x: Tensor) -> Node | None:
+    """The recorded operation that made it, if any."""
+    edge = edge_of(x)
+    return edge.node if type(edge) is Output else edge if type(edge) is Node else None
+
+
+def set_gradient(x: Tensor, new: Tensor | None) -> None:
+    """x.grad = new.
+
+    Raises:
+        DTypeError, ShapeError, DeviceError: it is no tensor like x.
+    """
+    if new is not None:
+        check_gradient("grad", new, x)
+        if new.storage.dtype is not x.storage.dtype:
+            raise DTypeError(
+                f"grad: the gradient has dtype {new.dtype}, the tensor {x.dtype}",
+                why="backward adds to it in the dtype of the tensor",
+                fix=f"x.grad = gradient.astype(tt.{x.dtype})",
+            )
+    x._grad = new

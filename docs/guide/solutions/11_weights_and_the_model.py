@@ -4,8 +4,8 @@ import numpy as np
 from lesson import RIGHT, Exercise
 
 import tinytensor as tt
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import preset
-from gpt.training.plan import parameter_shapes
 
 
 def gigabytes(answer):

@@ -1,1 +1,1 @@
-"""data."""
+"""Tests of corpora and batches."""

@@ -21,8 +21,8 @@ from gpt import (
     prepare_text,
 )
 from gpt.__main__ import main as gpt_main
-from gpt.data import prepare
 from gpt.data.command import main
+from gpt.data.prepare import prepare
 from tinytensor.errors import ArgumentError, FormatError
 
 ABC = CharTokenizer("abc\n ")

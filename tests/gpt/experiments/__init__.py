@@ -1,1 +1,1 @@
-"""experiments."""
+"""Tests of the studies."""

@@ -14,10 +14,10 @@ from gpt.data.text_pairs import TASKS, PairBatches, checksum, number_words, pair
 from gpt.experiments.translate import _BEGIN, TranslateRun, Translator, main, translate
 from gpt.models.encoder_decoder import EncoderDecoder
 from gpt.tokenizers.char_and_word import CharTokenizer
-from gpt.training.run import load_model
 from gpt.training.run_log import RunLog
 from gpt.training.train import configs_of, train
 from gpt.weights.checkpoint import load_checkpoint
+from gpt.weights.trained import load_model
 from tests.helpers.stopped import train_until
 from tinytensor.distributed import LocalCommunicator
 

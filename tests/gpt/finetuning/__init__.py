@@ -1,1 +1,1 @@
-"""finetuning."""
+"""Tests of fine-tuning."""

@@ -1,1 +1,1 @@
-"""generation."""
+"""Tests of generation."""

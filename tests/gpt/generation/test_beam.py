@@ -9,7 +9,8 @@ import pytest
 import tinytensor as tt
 from gpt.generation.beam import beam_search
 from gpt.generation.generate import generate
-from gpt.models.gpt import GPT, KVCache
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
 from tests.gpt.models.test_variants import SMALL, VARIANTS, model_of
 
 V = 4

@@ -9,7 +9,8 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from gpt.generation.generate import Reader, cache_for, generate, generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig, next_probabilities
-from gpt.models.gpt import GPT, KVCache
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
 from tests.gpt.models.test_variants import SMALL, VARIANTS, model_of
 
 CONFIG = GPTConfig(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=16)

@@ -10,7 +10,7 @@ from gpt.generation.generate import generate
 from gpt.generation.incontext import few_shots, probability
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.tokenizer import CharTokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.import_model import write_run
 from tests.gpt.models.test_variants import model_of
 

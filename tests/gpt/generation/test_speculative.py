@@ -13,7 +13,8 @@ from gpt.config import GPTConfig
 from gpt.generation.generate import generate
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.generation.speculative import Speculation, _taken
-from gpt.models.gpt import GPT, KVCache
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
 from tests.gpt.generation.test_generate import EVERY_WAY
 from tests.gpt.models.test_variants import SMALL, VARIANTS, model_of
 

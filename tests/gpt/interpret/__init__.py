@@ -1,1 +1,1 @@
-"""interpret."""
+"""Tests of interpretation."""

@@ -6,10 +6,11 @@ import pytest
 import tinytensor as tt
 from gpt.__main__ import main
 from gpt.config import GPTConfig
-from gpt.interpret.activations import choices, look_inside
+from gpt.generation.candidates import choices
+from gpt.interpret.activations import look_inside
 from gpt.interpret.lens import lens_page, logit_lens, render
 from gpt.models.gpt import GPT
-from gpt.tokenizers.tokenizer import CharTokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.import_model import write_run
 from tests.gpt.interpret.test_attention_maps import make_model
 from tests.helpers.pages import TOKENS, OddTokenizer, parse

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.__main__ import main
-from gpt.analogies import RELATIONS, questions
 from gpt.experiments.skipgram import SkipGram, SkipGramConfig, pairs, train, words_of
-from gpt.interpret.neighbours import Embeddings, ask_analogies, open_embeddings, render
+from gpt.interpret.neighbours import RELATIONS, Embeddings, ask_analogies, open_embeddings, questions, render
 
 
 def test_loss_and_gradients_are_those_of_the_formula():

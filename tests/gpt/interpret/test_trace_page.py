@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from gpt.__main__ import main
-from gpt.interpret.trace import trace
-from gpt.interpret.trace_page import trace_page
+from gpt.interpret.trace import trace, trace_page
 from tests.gpt.interpret.test_attention_maps import make_model
 from tests.helpers.pages import TOKENS, OddTokenizer, parse
 from tinytensor.lab.html import visible
@@ -64,8 +63,8 @@ def test_links_lead_to_stations(document):
 
 
 def test_what_is_left_out_is_said(monkeypatch):
-    monkeypatch.setattr("gpt.interpret.trace_page.SHOWN", 5)
-    monkeypatch.setattr("gpt.interpret.trace_page.HEADS", 3)
+    monkeypatch.setattr("gpt.interpret.trace.SHOWN_ON_PAGE", 5)
+    monkeypatch.setattr("gpt.interpret.trace.HEADS", 3)
     result = trace(make_model(), OddTokenizer(), TEXT)
     page = parse(trace_page(result, OddTokenizer()))
     places = {s.name: i for i, s in enumerate(result.stations)}

@@ -7,8 +7,9 @@ import pytest
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.gpt import GPT, sinusoidal_positions
-from gpt.training.plan import parameter_shapes
+from gpt.models.gpt import GPT
+from gpt.models.parameter_shapes import parameter_shapes
+from gpt.models.positions import sinusoidal_positions
 from gpt.weights.safetensors_file import read_safetensors
 from tests.helpers.source import ROOT
 from tinytensor.optim import AdamW, clip_grad_norm_

@@ -12,7 +12,8 @@ from gpt.generation.generate import generate_rows
 from gpt.generation.sampling import Sampler, SamplingConfig
 from gpt.models.encoder import Encoder, TwoWayAttention, real_tokens
 from gpt.models.encoder_decoder import CrossAttention, EncoderDecoder
-from gpt.models.gpt import GPT, KVCache
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
 
 SMALL = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=4, n_embd=16)
 VARIANTS: dict[str, dict[str, Any]] = {

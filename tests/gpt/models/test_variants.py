@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.models.attention import Rotary, alibi_slopes
 from gpt.models.feed_forward import MLP, MixtureOfExperts, activate
-from gpt.models.gpt import GPT, KVCache
-from gpt.training.plan import parameter_shapes
+from gpt.models.gpt import GPT
+from gpt.models.kv_cache import KVCache
+from gpt.models.parameter_shapes import parameter_shapes
+from gpt.models.positions import Rotary, alibi_slopes
 
 SMALL = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=4, n_embd=16)
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -1,1 +1,1 @@
-"""tokenizers."""
+"""Tests of tokenizers."""

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from gpt import embedded_shakespeare
 from gpt.generation.text_stream import TextStream
 from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.tokenizers.explain_split import merge_steps, render_split
 from gpt.tokenizers.pretokenize import pieces
 from gpt.tokenizers.sentencepiece_file import SentencePieceTokenizer
-from gpt.tokenizers.tokenizer import CharTokenizer, load, main
+from gpt.tokenizers.tokenizer import load, main
 from tinytensor.errors import ArgumentError, FormatError
 
 TEXT = embedded_shakespeare()[:40_000]

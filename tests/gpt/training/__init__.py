@@ -1,1 +1,1 @@
-"""training."""
+"""Tests of the trainer."""

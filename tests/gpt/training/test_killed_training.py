@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from gpt.presets import configs_from
-from gpt.training.run import load_model
 from gpt.training.run_log import RunLog
 from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
+from gpt.weights.trained import load_model
 from tests.helpers.source import ROOT
 
 STEPS, INTERVAL = 36, 3
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIG
 CHILD = """
     import os, signal, sys
     from gpt.__main__ import main
-    from gpt.train import Trainer
+    from gpt.training.train import Trainer
 
     count, left = int(sys.argv[1]), [1 << 30]
 

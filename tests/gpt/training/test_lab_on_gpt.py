@@ -11,7 +11,7 @@ from gpt.config import GPTConfig
 from gpt.models.gpt import GPT
 from tests.helpers.source import ROOT
 from tinytensor import lab
-from tinytensor.dispatch.apply import observers
+from tinytensor.dispatch.record import observers
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.memory import pool
 from tinytensor.storage import Storage

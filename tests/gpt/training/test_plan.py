@@ -7,9 +7,10 @@ import pytest
 
 from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig, TrainConfig
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import PRESETS, configs_from, preset
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.training.plan import main, parameter_shapes, plan
+from gpt.training.plan import main, plan
 from gpt.training.train import train
 from tinytensor.errors import ArgumentError
 

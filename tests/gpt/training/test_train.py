@@ -18,10 +18,11 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.data.batches import Batches
 from gpt.models.gpt import GPT
 from gpt.presets import configs_from
-from gpt.training.run import Run, load_model
+from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer, main, train
 from gpt.training.validation_loss import evaluate
+from gpt.weights.trained import load_model
 from tests.helpers.stopped import train_until
 
 TEXT = (

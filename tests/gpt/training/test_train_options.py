@@ -10,9 +10,10 @@ from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.training.optimizer_setup import SpikeGuard
 from gpt.training.plan import plan
-from gpt.training.run import Run, load_model
+from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer, train
+from gpt.weights.trained import load_model
 from tests.helpers.stopped import train_until
 from tinytensor.runtime.cpu.memory import pool
 
@@ -180,7 +181,7 @@ def test_checkpoints_keep_the_inputs_of_regions_alone():
     sizes = {"n_layer": 8, "block_size": 64, "n_embd": 64, "batch": 8}
     stream = 4 * 8 * 64 * 64  # bytes of the residual stream, (B, T, C)
     (kept, peak), (kept_1, peak_1), (kept_4, peak_4) = [bytes_of(b, **sizes) for b in (0, 1, 4)]
-    per_block = 14 * stream  # at least: see gpt.plan, which counts 16
+    per_block = 14 * stream  # at least: see gpt.training.plan, which counts 16
     assert kept > 8 * per_block
     assert kept_1 < (8 + 4) * stream  # inputs of the blocks, last norm, logits
     assert kept_4 < (2 + 4) * stream

@@ -1,1 +1,1 @@
-"""weights."""
+"""Tests of checkpoints and files of weights."""

@@ -15,10 +15,11 @@ from gpt.models.gpt import GPT
 from gpt.presets import configs_from
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.tokenizer import load as load_tokenizer
-from gpt.training.run import Run, load_model
+from gpt.training.run import Run
 from gpt.training.train import Trainer, train
 from gpt.weights.init_from import read_configs
 from gpt.weights.pretrained import from_pretrained, save_pretrained
+from gpt.weights.trained import load_model
 from tinytensor.errors import TinyTensorError
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"

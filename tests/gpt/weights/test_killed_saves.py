@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path):
     code = """
         import resource, sys
         import numpy as np
-        from gpt.checkpoint import save_checkpoint
+        from gpt.weights.checkpoint import save_checkpoint
         from tinytensor.errors import SaveError
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
@@ -143,7 +143,7 @@ def test_sigkill_at_random_moments(tmp_path):
     code = """
         import sys
         import numpy as np
-        from gpt.checkpoint import list_checkpoints, save_checkpoint
+        from gpt.weights.checkpoint import list_checkpoints, save_checkpoint
         run, step = sys.argv[1], max(list_checkpoints(sys.argv[1]), default=0)
         print("ready", flush=True)
         while True:

@@ -346,7 +346,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
         import resource, sys
         import numpy as np
         from tinytensor.errors import SaveError
-        from gpt.safetensors_file import write_safetensors
+        from gpt.weights.safetensors_file import write_safetensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
             write_safetensors(sys.argv[1], {"w": np.zeros(5_000)})

@@ -14,14 +14,14 @@ from safetensors.numpy import load_file, save_file
 
 import tinytensor as tt
 from gpt.__main__ import main
-from gpt.config import GPTConfig, to_dict
-from gpt.interpret.activations import open_model
+from gpt.config import GPTConfig
+from gpt.fields import to_dict
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
-from gpt.tokenizers.tokenizer import CharTokenizer
-from gpt.training.run import load_model
+from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.hf_config import naming_for
 from gpt.weights.pretrained import from_pretrained, save_pretrained, save_single
+from gpt.weights.trained import load_model, open_model
 from tests.gpt.models.test_model import GOLDEN
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError, SaveError
 

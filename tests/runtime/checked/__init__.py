@@ -1,1 +1,1 @@
-"""checked."""
+"""Tests of the checked emulator."""

@@ -17,7 +17,7 @@ from tinytensor.cuda import CheckReport
 from tinytensor.runtime.base import TemplateArgument
 from tinytensor.runtime.checked import flops as check_flops
 from tinytensor.runtime.checked import source_lines
-from tinytensor.runtime.checked.report import KernelCount
+from tinytensor.runtime.checked.counts import KernelCount
 
 SOURCE = ROOT / "tests" / "device_code" / "operations.cu"
 DEVICE = "checked"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import tinytensor as tt
+from tinytensor.runtime.checked.counts import KernelCount
 from tinytensor.runtime.checked.lower_bounds import CARDS, Bound, bounds_of
-from tinytensor.runtime.checked.report import KernelCount
 
 A100, H100, RTX4090 = range(3)
 

@@ -1,1 +1,1 @@
-"""cpu."""
+"""Tests of the CPU's runtime."""

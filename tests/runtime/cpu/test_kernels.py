@@ -15,6 +15,7 @@ import pytest
 import tinytensor as tt
 from tests.runtime.test_runtime import finish, python
 from tinytensor.errors import ArgumentError
+from tinytensor.op import registry
 from tinytensor.runtime.cpu import kernels as host_kernels
 from tinytensor.runtime.cpu import threads as host_threads
 from tinytensor.runtime.cpu.kernels import HostKernels
@@ -174,7 +175,7 @@ def test_processes_fork_after_kernels_ran() -> None:
 
 def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    op = tt.dispatch.registry["layer_norm"]
+    op = registry["layer_norm"]
     monkeypatch.setattr(op, "host", staticmethod(lambda *a, **k: bool(calls.append("host"))))
     cpu = op.cpu
     monkeypatch.setattr(op, "cpu", staticmethod(lambda *a, **k: (calls.append("cpu"), cpu(*a, **k))))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tinytensor as tt
 from tests.helpers.tolerance import tolerance
 from tinytensor.ops.matmul.matmul import kernels
-from tinytensor.runtime.cpu.memory import narrow, widen
+from tinytensor.runtime.cpu.arrays import narrow, widen
 
 Array = np.ndarray[Any, Any]
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([63, 64, 65, 97, 130, 400]))

@@ -1,1 +1,1 @@
-"""emulated."""
+"""Tests of the emulator."""

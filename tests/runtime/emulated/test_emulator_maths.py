@@ -13,7 +13,7 @@ from tests.runtime.emulated.test_emulator import zeros
 from tinytensor import dtypes
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import TemplateArgument
-from tinytensor.runtime.cpu.memory import narrow, widen
+from tinytensor.runtime.cpu.arrays import narrow, widen
 from tinytensor.runtime.emulated.runtime import EmulatedKernel
 
 SOURCE = ROOT / "tests" / "device_code" / "emulator_maths.cu"

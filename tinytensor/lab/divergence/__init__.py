@@ -1,1 +1,1 @@
-"""divergence."""
+"""The first op at which two runs differ."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.dispatch.transfer import is_tensor, values
+from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import BY_NAME
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.divergence.op_capture import Seen, watching
@@ -27,7 +27,8 @@ from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.flops import flops_of
 from tinytensor.lab.html import preformatted
 from tinytensor.lab.patching import opener
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import is_tensor
 
 __all__ = ["Divergence", "Step", "divergence"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.autograd.backward import Algebra
+from tinytensor import api
 from tinytensor.dispatch import cpu, elementwise, launch
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.launch import View
@@ -37,9 +37,10 @@ from tinytensor.lab.divergence.reference import (
 )
 from tinytensor.lab.patching import Replacement, replaced
 from tinytensor.op import Op, registry, snake_case
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.matmul import matmul
 from tinytensor.ops.reductions import reduction
-from tinytensor.runtime.cpu.memory import Array, silent, widen
+from tinytensor.runtime.cpu.arrays import Array, silent, widen
 
 __all__ = ["Seen", "watching"]
 
@@ -102,8 +103,9 @@ class _Taps:
         yield elementwise, "_compute_narrow", self._narrow(elementwise._compute_narrow)
         yield matmul, "_small", self._product(matmul._small)
         yield reduction, "_quick", self._quick(reduction._quick)
-        yield Algebra, "add_into", staticmethod(self._sum(Algebra.add_into))
-        yield tt, "adamw_step", self._adamw(tt.adamw_step)
+        yield ALGEBRA, "add_into", self._sum(ALGEBRA.add_into)
+        for module in (tt, api):  # users call the one, optimizers the other
+            yield module, "adamw_step", self._adamw(module.adamw_step)
         for op in registry.values():
             if issubclass(op, Elementwise):
                 yield op, "ufunc", staticmethod(self._ufunc(op, op.ufunc))

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from tinytensor.dispatch.launch import View
-from tinytensor.dispatch.transfer import values, wrap
+from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import DType
 from tinytensor.op import Op, registry
 from tinytensor.ops.elementwise.gelu import gate_array
-from tinytensor.runtime.cpu.memory import NUMPY, Array, dtype_of, narrow, silent, widen
+from tinytensor.runtime.cpu.arrays import NUMPY, Array, dtype_of, narrow, silent, widen
+from tinytensor.tensor import wrap
 
 __all__ = [
     "Arrays",

@@ -11,15 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.layout import Layout
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = ["Alias", "aliases_of", "meet"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tinytensor.boundary import guarded
+from tinytensor.argument_checks import guarded
 from tinytensor.device import cpu
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import ShapeError
@@ -19,9 +19,7 @@ from tinytensor.lab.html import Html
 from tinytensor.layout import Layout
 from tinytensor.shapes import MAX_SIZE
 from tinytensor.storage import Storage
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor
 
 __all__ = ["Explanation", "explain", "explain_expression", "explain_layout", "tensor_fragment"]
 

@@ -8,11 +8,12 @@ from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
-from tinytensor.dispatch.transfer import values, wrap
+from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import DType
 from tinytensor.lab.explain.footprint import Reach
 from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.storage import Storage
+from tinytensor.tensor import wrap
 
 __all__ = [
     "FULL",

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tinytensor.autograd.backward import Node, Pass
-from tinytensor.autograd.graph import node_of
+from tinytensor.argument_checks import guarded
+from tinytensor.autograd.backward import Pass
+from tinytensor.autograd.graph import Node, node_of
 from tinytensor.autograd.modes import in_backward
-from tinytensor.boundary import guarded
-from tinytensor.dispatch.apply import edge_of
+from tinytensor.dispatch.record import edge_of
 from tinytensor.errors import GradError
 from tinytensor.lab.graph.graph import input_name, saved_name
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.tensor import Tensor
 from tinytensor.transforms.checkpoint import Dropped
 from tinytensor.transforms.gradients import start_gradient
@@ -182,7 +183,7 @@ def backward_steps(
 
 
 def _steps(edge: Any, root: Tensor, retain: bool, create: bool) -> Iterator[BackwardStep]:
-    work = _Stepwise([(edge, root)], None, retain, create)
+    work = _Stepwise([(edge, root)], ALGEBRA, None, retain, create)
     work.begin()
     while work.ready:
         step = in_backward(create, retain, work.step)  # the caller's code, between steps, is in its own mode

@@ -1,1 +1,1 @@
-"""memory."""
+"""Who holds memory, since when, and what checkpointing would save."""

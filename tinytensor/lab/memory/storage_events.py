@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any
 
 from tinytensor import storage
 from tinytensor.device import as_device
-from tinytensor.dispatch import elementwise, transfer
-from tinytensor.dispatch.apply import observers
+from tinytensor.dispatch import elementwise
+from tinytensor.dispatch.record import observers
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.memory.ledger import Ledger
 from tinytensor.lab.patching import replaced
@@ -20,7 +21,8 @@ from tinytensor.storage import DeviceStorage, PooledStorage, Storage
 
 __all__ = ["memory"]
 
-_MAKERS = ((storage, "_new"), (transfer, "new"), (elementwise, "new"))  # what makes Storage objects
+# What makes Storage objects. (The attribute `tinytensor.tensor` is the function, not the module.)
+_MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (elementwise, "new"))
 _open = threading.Lock()
 
 

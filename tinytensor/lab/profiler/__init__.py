@@ -1,1 +1,1 @@
-"""profiler."""
+"""Where the time goes: op by op, beside the peak of the machine."""

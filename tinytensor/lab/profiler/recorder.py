@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Algebra
 from tinytensor.cuda.user_kernels import Launcher
 from tinytensor.dispatch import launch as launching
 from tinytensor.dispatch.elementwise import Elementwise
@@ -25,6 +24,7 @@ from tinytensor.lab.context import Context
 from tinytensor.lab.patching import Replacement, replaced
 from tinytensor.lab.profiler.calls import Call, Span, describe
 from tinytensor.op import Op, registry, snake_case
+from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.matmul import matmul
 from tinytensor.ops.reductions import reduction
 from tinytensor.runtime import runtime_of
@@ -87,7 +87,7 @@ class Recorder:
         # roads of small tensors, which leave the code of the op out
         yield matmul, "_small", self._short(matmul._small, _of_product)
         yield reduction, "_quick", self._short(reduction._quick, _of_sum)
-        yield Algebra, "add_into", staticmethod(self._short(Algebra.add_into, _of_gradients))
+        yield ALGEBRA, "add_into", self._short(ALGEBRA.add_into, _of_gradients)
         yield launching, "elementwise", self._elementwise(launching.elementwise)
         yield Launch, "__call__", self._lone_kernel(Launch.__call__)
         yield Launcher, "__call__", self._own_kernel(Launcher.__call__)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, cpu
-from tinytensor.dispatch.apply import apply, apply_all, floating, requires, same_dtype
+from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View
+from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import DType, accumulator, bool_, float32
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.layout import Shape, broadcast_shapes
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.reference import for_all_heads, plain_attention, sum_of_groups
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.views.manipulation import cast, reshape
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.shapes import Shape, broadcast_shapes
+from tinytensor.tensor import Tensor
+
+__all__ = ["scaled_dot_product_attention"]
 
 if TYPE_CHECKING:
     from tinytensor.generator import Generator
-    from tinytensor.tensor import Tensor
 
 kernels = HostKernels("attention", common=True)
 KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, beyond backward forms them again

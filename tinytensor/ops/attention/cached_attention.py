@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
-from tinytensor.dispatch.apply import apply, floating, requires, same_dtype
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for
+from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import bool_, int64
 from tinytensor.errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
 from tinytensor.kernels.rows import need_tensors
@@ -19,11 +20,11 @@ from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.attention import check_past
 from tinytensor.ops.attention.causal_self_attention import heads_of, places
 from tinytensor.ops.views.manipulation import cast
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["cached_self_attention"]
 
 kernels = HostKernels("cached_attention")
 _STEPS = struct.Struct("@4q")  # Steps in cached_attention.cu

@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.layout import Shape
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
@@ -23,13 +25,16 @@ from tinytensor.ops.attention.attention import (
 )
 from tinytensor.ops.attention.reference import plain_attention
 from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.joining.joining import split
 from tinytensor.ops.views.manipulation import permute, reshape
-from tinytensor.ops.views.splitting import split
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor
+
+__all__ = ["causal_self_attention"]
 
 if TYPE_CHECKING:
     from tinytensor.generator import Generator
-    from tinytensor.tensor import Tensor
 
 
 def heads_of(a: Array, n_head: int) -> Array:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinytensor.runtime.cpu.memory import Array, scratch
+from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 
 STEP = 64  # query rows in a block; a causal block computes at most STEP - 1 scores too many in a row

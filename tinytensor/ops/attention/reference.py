@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tinytensor.autograd.modes import inputs_of, using
 from tinytensor.device import Device
-from tinytensor.dispatch.transfer import empty
 from tinytensor.dtypes import accumulator, bool_, finfo, int64
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.comparison import greater, greater_equal, less, logical_and, where
@@ -18,11 +18,10 @@ from tinytensor.ops.reductions.min_max import any as any_of
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.scan import cumulative_sum
 from tinytensor.ops.views.manipulation import cast, expand, reshape
-from tinytensor.precision import inputs_of, using
+from tinytensor.tensor import Tensor, empty
 
 if TYPE_CHECKING:
     from tinytensor.generator import Generator
-    from tinytensor.tensor import Tensor
 
 
 def plain_attention(

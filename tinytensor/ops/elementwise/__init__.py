@@ -1,1 +1,1 @@
-"""elementwise."""
+"""Ops on each element: arithmetic, comparison, bits, and functions of one number."""

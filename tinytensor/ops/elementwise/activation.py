@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.config import config
 from tinytensor.dispatch.elementwise import REAL, REAL_NUMERIC, Elementwise, Operand, binary, unary
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import flat
 from tinytensor.ops.elementwise.comparison import choose
-from tinytensor.ops.inplace import in_place
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
-
+__all__ = ["heaviside", "relu"]
 
 kernels = HostKernels("activation")
 
@@ -125,12 +125,3 @@ def heaviside(x: Operand, value: Operand) -> Tensor:
         [0.0, 0.5, 1.0]
     """
     return binary(Heaviside, x, value)
-
-
-class ActivationMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    relu = relu
-    relu_ = in_place(Relu, "max(x, 0)")

@@ -6,11 +6,13 @@ Powers are in power.py, for their gradient needs the logarithm; absolute values 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Algebra, Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Algebra, Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.elementwise import (
@@ -23,13 +25,11 @@ from tinytensor.dispatch.elementwise import (
     elementwise,
     on_device,
     operands,
-    reflected,
     result_dtype,
     unary,
 )
 from tinytensor.dispatch.launch import view_of
-from tinytensor.dispatch.transfer import arr, empty
-from tinytensor.dtypes import iinfo
+from tinytensor.dtypes import DType, iinfo
 from tinytensor.errors import ArgumentError
 from tinytensor.op import register
 from tinytensor.ops.elementwise.comparison import (
@@ -42,15 +42,26 @@ from tinytensor.ops.elementwise.comparison import (
     logical_or,
     where,
 )
-from tinytensor.ops.inplace import copy_, in_place, inplace, store
+from tinytensor.ops.inplace import copy_, inplace, store
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
+from tinytensor.runtime.cpu.arrays import Array, narrow, silent, widen
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, narrow, silent, widen
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor, arr, empty
 
-if TYPE_CHECKING:
-    from tinytensor.dtypes import DType
-    from tinytensor.layout import Shape
-    from tinytensor.tensor import Tensor
+__all__ = [
+    "add",
+    "clip",
+    "divide",
+    "floor_divide",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "positive",
+    "remainder",
+    "subtract",
+]
 
 kernels = HostKernels("arithmetic", common=True)
 
@@ -505,7 +516,7 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
 # ---- what a backward pass does with gradients --------------------------------------------------------------
 
 
-def _add_into(total: Tensor, grad: Tensor) -> None:
+def add_into(total: Tensor, grad: Tensor) -> None:
     """total += grad, without history; grad may be strided, total never overlaps itself."""
     dtype = total.storage.dtype
     if total.storage.device is not cpu:
@@ -520,11 +531,12 @@ def _add_into(total: Tensor, grad: Tensor) -> None:
     total.storage.bump("gradient accumulation")
 
 
-def _fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:
+def fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:
+    """A gradient summed over broadcast axes and cast to the dtype of its operand."""
     return cast(sum_to(grad, shape), dtype)
 
 
-def _kept(grad: Tensor) -> Tensor:
+def kept_gradient(grad: Tensor) -> Tensor:
     """A gradient as `.grad` may hold it, where the memory of the gradient itself may not be taken over."""
     if copies.listener is not None:
         nbytes = grad.layout.size * grad.storage.dtype.itemsize
@@ -532,55 +544,14 @@ def _kept(grad: Tensor) -> Tensor:
     return copied(grad)
 
 
-Algebra.add = staticmethod(add)
-Algebra.add_into = staticmethod(_add_into)
-Algebra.fit = staticmethod(_fit)
-Algebra.clone = staticmethod(_kept)
+ALGEBRA = Algebra(add, add_into, fit, kept_gradient)
 
 
-def _zero(x: Tensor) -> Tensor:
+def zero_(x: Tensor) -> Tensor:
     """Write 0 to every element, in the memory of x; returns x."""
     return copy_(x, 0)
 
 
-def _clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+def clip_(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """x = clip(x, min, max), in the memory of x; returns x."""
     return inplace(Clip, x, *_limits(x, min, max))
-
-
-class ArithmeticMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __add__ = add
-    __sub__ = subtract
-    __mul__ = multiply
-    __truediv__ = divide
-    __floordiv__ = floor_divide
-    __mod__ = remainder
-    __neg__ = negative
-    __pos__ = positive
-
-    __radd__ = reflected(add)
-    __rsub__ = reflected(subtract)
-    __rmul__ = reflected(multiply)
-    __rtruediv__ = reflected(divide)
-    __rfloordiv__ = reflected(floor_divide)
-    __rmod__ = reflected(remainder)
-
-    __iadd__ = add_ = in_place(Add, "x + y")
-    __isub__ = sub_ = in_place(Subtract, "x - y")
-    __imul__ = mul_ = in_place(Multiply, "x * y")
-    __itruediv__ = div_ = in_place(Divide, "x / y")
-    __ifloordiv__ = in_place(FloorDivide, "x // y")
-    __imod__ = in_place(Remainder, "x % y")
-
-    neg_ = in_place(Negative, "-x")
-    clip_ = _clip
-    zero_ = _zero
-    fill_ = copy_
-
-    clip = clip
-    maximum = maximum
-    minimum = minimum

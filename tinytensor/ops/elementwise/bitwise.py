@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from tinytensor.dispatch.elementwise import INTEGRAL, Elementwise, Operand, elementwise, reflected
+from tinytensor.dispatch.elementwise import INTEGRAL, Elementwise, Operand, elementwise
 from tinytensor.op import register
-from tinytensor.ops.inplace import in_place
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = [
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+]
 
 
 class Bitwise(Elementwise):
@@ -173,28 +179,3 @@ def bitwise_right_shift(a: Operand, b: Operand) -> Tensor:
         [2, -2]
     """
     return elementwise(BitwiseRightShift, a, b)
-
-
-class BitwiseMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __and__ = bitwise_and
-    __or__ = bitwise_or
-    __xor__ = bitwise_xor
-    __lshift__ = bitwise_left_shift
-    __rshift__ = bitwise_right_shift
-    __invert__ = bitwise_invert
-
-    __rand__ = reflected(bitwise_and)
-    __ror__ = reflected(bitwise_or)
-    __rxor__ = reflected(bitwise_xor)
-    __rlshift__ = reflected(bitwise_left_shift)
-    __rrshift__ = reflected(bitwise_right_shift)
-
-    __iand__ = in_place(BitwiseAnd, "x & y")
-    __ior__ = in_place(BitwiseOr, "x | y")
-    __ixor__ = in_place(BitwiseXor, "x ^ y")
-    __ilshift__ = in_place(BitwiseLeftShift, "x << y")
-    __irshift__ = in_place(BitwiseRightShift, "x >> y")

@@ -5,11 +5,13 @@ Knows no arithmetic: nothing here has a gradient of its own but `where`, which p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.elementwise import (
     NUMBERS,
     REAL,
@@ -17,16 +19,36 @@ from tinytensor.dispatch.elementwise import (
     Operand,
     binary,
     elementwise,
+    on_device,
     unary,
 )
-from tinytensor.dispatch.transfer import is_tensor, values
+from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import bool_
 from tinytensor.errors import DTypeError
 from tinytensor.op import register
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = [
+    "allclose",
+    "equal",
+    "greater",
+    "greater_equal",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "not_equal",
+    "signbit",
+    "where",
+]
 
 
 class Question(Elementwise):
@@ -563,31 +585,6 @@ def _ne(x: Tensor, y: object) -> Any:
     return not_equal(x, y) if is_tensor(y) or isinstance(y, _COMPARED) else NotImplemented
 
 
-class ComparisonMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __eq__ = _eq
-    __ne__ = _ne
-    __lt__ = less
-    __le__ = less_equal
-    __gt__ = greater
-    __ge__ = greater_equal
-
-    equal = equal
-    not_equal = not_equal
-    less = less
-    less_equal = less_equal
-    greater = greater
-    greater_equal = greater_equal
-    logical_and = logical_and
-    logical_or = logical_or
-    logical_xor = logical_xor
-    logical_not = logical_not
-    isfinite = isfinite
-    isinf = isinf
-    isnan = isnan
-    isclose = isclose
-    allclose = allclose
-    signbit = signbit
+def write_where(x: Tensor, condition: Tensor, value: Any) -> None:
+    """x = where(condition, value, x) on a device, in the memory of x; no history, no version."""
+    on_device(Where, (condition, value, x), view_of(x), x.storage.dtype, untyped=1)

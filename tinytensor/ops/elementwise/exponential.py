@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.elementwise import REAL, Elementwise, Operand, binary, steps, unary
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import choose, equal, isinf, logical_and, where
-from tinytensor.ops.inplace import in_place
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["erf", "exp", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "sigmoid", "softplus", "tanh"]
 
 
 @register
@@ -490,23 +490,3 @@ def erf(x: Tensor) -> Tensor:
         [0.0, 0.84270...]
     """
     return unary(Erf, x)
-
-
-class ExponentialMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    exp = exp
-    expm1 = expm1
-    log = log
-    log1p = log1p
-    log2 = log2
-    log10 = log10
-    logaddexp = logaddexp
-    tanh = tanh
-    sigmoid = sigmoid
-    softplus = softplus
-    erf = erf
-    exp_ = in_place(Exp, "exp(x)")
-    tanh_ = in_place(Tanh, "tanh(x)")

@@ -5,13 +5,16 @@ on a device backward does, since reading it from memory would take longer.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
@@ -20,12 +23,12 @@ from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, clip, multiply, negative
 from tinytensor.ops.elementwise.exponential import erf, erf_array, exp, sigmoid, tanh
+from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, scratch
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["gelu", "silu"]
 
 kernels = HostKernels("gelu", common=True)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -278,12 +281,3 @@ def silu(x: Tensor) -> Tensor:
     """
     need_tensors("silu", x)
     return _gated(x, "silu")
-
-
-class GeluMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    gelu = gelu
-    silu = silu

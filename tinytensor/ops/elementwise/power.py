@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
     Elementwise,
     Operand,
     binary,
-    reflected,
     steps,
     unary,
 )
@@ -27,11 +28,10 @@ from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import divide, flat, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import equal, greater_equal, logical_and, where
 from tinytensor.ops.elementwise.exponential import log
-from tinytensor.ops.inplace import in_place
-from tinytensor.runtime.cpu.memory import Array, strict
+from tinytensor.runtime.cpu.arrays import Array, strict
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["hypot", "pow", "reciprocal", "rsqrt", "sqrt", "square"]
 
 
 def _root(x: Array, out: Any = None, order: Any = "K") -> Any:
@@ -330,20 +330,3 @@ def hypot(a: Operand, b: Operand) -> Tensor:
         [5.0]
     """
     return binary(Hypot, a, b)
-
-
-class PowerMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __pow__ = pow
-    __rpow__ = reflected(pow)
-    __ipow__ = in_place(Pow, "x ** y")
-    sqrt_ = in_place(Sqrt, "sqrt(x)")
-
-    pow = pow
-    square = square
-    reciprocal = reciprocal
-    sqrt = sqrt
-    rsqrt = rsqrt

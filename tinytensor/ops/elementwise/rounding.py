@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.elementwise import NUMERIC, REAL_NUMERIC, Elementwise, unary
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import flat
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["ceil", "floor", "round", "trunc"]
 
 
 class Step(Elementwise):
@@ -133,19 +135,3 @@ def round(x: Tensor) -> Tensor:
         [-2.0, 2.0, 2.0]
     """
     return unary(Round, x)
-
-
-class RoundingMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __ceil__ = ceil
-    __floor__ = floor
-    __trunc__ = trunc
-    __round__ = round
-
-    ceil = ceil
-    floor = floor
-    trunc = trunc
-    round = round

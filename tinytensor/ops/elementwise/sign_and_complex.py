@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
@@ -16,14 +18,13 @@ from tinytensor.dispatch.elementwise import (
     elementwise,
     unary,
 )
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.errors import DTypeError
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import flat, multiply
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["abs", "conj", "copysign", "imag", "nextafter", "real", "sign"]
 
 
 @register
@@ -253,17 +254,3 @@ def conj(x: Tensor) -> Tensor:
         [(1-2j)]
     """
     return x if is_tensor(x) and x.dtype.kind != "complex" else unary(Conj, x)
-
-
-class PartsMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __abs__ = abs
-
-    abs = abs
-    sign = sign
-    conj = conj
-    real = property(real)
-    imag = property(imag)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.elementwise import REAL, Elementwise, Operand, binary, unary
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import equal, where
 from tinytensor.ops.elementwise.power import hypot, sqrt
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "sin", "sinh", "tan"]
 
 
 @register
@@ -413,22 +413,3 @@ def atanh(x: Tensor) -> Tensor:
         [0.0, 0.54930...]
     """
     return unary(Atanh, x)
-
-
-class TrigonometricMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    sin = sin
-    cos = cos
-    tan = tan
-    asin = asin
-    acos = acos
-    atan = atan
-    atan2 = atan2
-    sinh = sinh
-    cosh = cosh
-    asinh = asinh
-    acosh = acosh
-    atanh = atanh

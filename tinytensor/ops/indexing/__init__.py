@@ -1,1 +1,1 @@
-"""indexing."""
+"""Ops that read and write elements by position or by mask."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.walk import walk
-from tinytensor.layout import Shape, contiguous_strides
+from tinytensor.layout import contiguous_strides
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.indexing.selection import (
     add_at,
@@ -24,10 +25,9 @@ from tinytensor.ops.indexing.selection import (
     sum_dtype,
     wrapped,
 )
-from tinytensor.runtime.cpu.memory import Array
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor
 
 _LONGEST = 2048  # picks and elements of a row that one block takes
 _TOGETHER = 512  # picks and elements that a block takes at least: several short rows

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.dtypes import DType, as_dtype, bool_, int64
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
-from tinytensor.layout import as_int, broadcast_shapes, check_shape, normalize_axis
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.indexing import gather_along
@@ -19,10 +15,11 @@ from tinytensor.ops.indexing.index_keys import as_integers
 from tinytensor.ops.indexing.mask_select import true_indices
 from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.views.manipulation import broadcast_to, cast
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import as_int, broadcast_shapes, check_shape, normalize_axis
+from tinytensor.tensor import Tensor, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["gather", "nonzero", "one_hot", "scatter_add", "take", "take_along_axis"]
 
 
 @register
@@ -247,14 +244,3 @@ def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) ->
         raise _no_class(0, 0)
     t = apply(OneHot, index, num_classes=n)
     return t if dtype is None else cast(t, as_dtype(dtype, "one_hot"))
-
-
-class GatheringMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    take = take
-    gather = gather
-    scatter_add = scatter_add
-    nonzero = nonzero

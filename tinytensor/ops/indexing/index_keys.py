@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.transfer import constant, is_tensor, values
+from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import bool_, int64, uint64
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError, shown
-from tinytensor.layout import Shape, as_int, normalize_key
 from tinytensor.ops.indexing.mask_select import true_indices
 from tinytensor.ops.views.slicing import index_view
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.shapes import Shape, as_int, normalize_key
+from tinytensor.tensor import Tensor, is_tensor
 
 Axes = tuple[int, ...]
 

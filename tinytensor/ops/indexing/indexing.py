@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.apply import apply, common_device, requires
-from tinytensor.dispatch.elementwise import on_device
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import (
     BLOCK,
     Launch,
@@ -32,12 +34,11 @@ from tinytensor.dispatch.launch import (
     view_of,
     write,
 )
-from tinytensor.dispatch.transfer import arr, empty, is_tensor
+from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import DType, bool_, float32, int32, int64
 from tinytensor.kernels.walk import walk
-from tinytensor.layout import Shape
-from tinytensor.op import Op, Spec, Specs, register, registry
-from tinytensor.ops.elementwise.comparison import where
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.elementwise.comparison import where, write_where
 from tinytensor.ops.indexing.index_keys import as_index, is_advanced, take_apart
 from tinytensor.ops.indexing.mask_select import compress, true_places
 from tinytensor.ops.indexing.selection import (
@@ -62,11 +63,10 @@ from tinytensor.ops.inplace import (
 )
 from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
 from tinytensor.ops.views.slicing import basic_index, plain_question
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import graphs
-from tinytensor.runtime.cpu.memory import Array
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor, arr, empty, is_tensor
 
 Axes = tuple[int, ...]
 
@@ -328,15 +328,6 @@ def _write_masked(x: Tensor, key: Any, value: Any) -> bool:
         rebase(x, result, "setitem")
         return True
     apart = [apart_from(x, t, "setitem") for t in (mask, value)]
-    on_device(registry["where"], (*apart, x), view_of(x), x.storage.dtype, untyped=1)
+    write_where(x, *apart)
     x.storage.bump("setitem")
     return True
-
-
-class IndexingMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __getitem__ = getitem
-    __setitem__ = setitem

@@ -7,30 +7,32 @@ what it selects, and the gradient, need no list of places, which would be 8 byte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.apply import apply, edge_of
+from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, dense, index_type, view_of
-from tinytensor.dispatch.transfer import arr, empty, from_array, values
+from tinytensor.dispatch.record import edge_of
+from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import bool_, int64, uint8
 from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.walk import walk
-from tinytensor.layout import Layout, Shape
+from tinytensor.layout import Layout
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.indexing.selection import note_picked
 from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import refuse
-from tinytensor.runtime.cpu.memory import Array
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor, arr, empty, from_array
 
 _STRETCH = 4096  # elements that one block takes, as in kernels/indexing/mask_select.cu
 _BY_DATA = "a result whose size depends on data"

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.dtypes import bool_, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.walk import walk
-from tinytensor.layout import as_int, broadcast_shapes
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.comparison import where
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import as_int, broadcast_shapes
+from tinytensor.tensor import Tensor, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["masked_fill", "tril", "triu"]
 
 
 @register
@@ -159,13 +160,3 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
             fix=f"cast x with .astype(tt.{meets}), or give another value",
         )
     return where(mask, value, x)
-
-
-class MaskingMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    tril = tril
-    triu = triu
-    masked_fill = masked_fill

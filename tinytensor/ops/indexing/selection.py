@@ -9,11 +9,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
@@ -23,12 +24,11 @@ from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.sorting import launch_sort
 from tinytensor.kernels.walk import axes as axes_struct
 from tinytensor.kernels.walk import walk
-from tinytensor.layout import Layout, Shape, broadcast_shapes, contiguous_strides
+from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.op import Op, Spec, Specs, register
-from tinytensor.runtime.cpu.memory import Array
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape, broadcast_shapes
+from tinytensor.tensor import Tensor
 
 Axes = tuple[int, ...]
 

@@ -1,1 +1,1 @@
-"""joining."""
+"""Ops that put tensors together and take them apart."""

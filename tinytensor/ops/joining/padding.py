@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.elementwise import NUMBERS, convert, number
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.layout import Shape, as_int
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.joining.joining import note_joined
 from tinytensor.ops.views.manipulation import clone
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape, as_int
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["pad"]
 
 Widths = tuple[tuple[int, int], ...]  # (before, after) per axis
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tinytensor.autograd.modes import inputs_of, using
 from tinytensor.dtypes import DType, float32, iinfo
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.layout import Shape, as_int
 from tinytensor.ops.elementwise.arithmetic import add
 from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.matmul.matmul import numeric, product
@@ -31,10 +31,10 @@ from tinytensor.ops.reductions.min_max import max
 from tinytensor.ops.reductions.reduction import mean
 from tinytensor.ops.views.manipulation import cast, permute, reshape
 from tinytensor.ops.views.slicing import windows
-from tinytensor.precision import inputs_of, using
+from tinytensor.shapes import Shape, as_int
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["avg_pool1d", "avg_pool2d", "conv1d", "conv2d", "max_pool1d", "max_pool2d"]
 
 Numbers = int | Sequence[int]
 Widths = list[tuple[int, int]]  # zeros (before, after) each spatial axis

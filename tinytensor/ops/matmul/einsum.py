@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.layout import Shape, as_int, broadcast_shapes, normalize_axes, normalize_axis
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.ops.matmul.matmul import numeric, product
 from tinytensor.ops.reductions.reduction import sum
-from tinytensor.ops.views.axes import moveaxis
-from tinytensor.ops.views.manipulation import cast, permute, reshape, squeeze
+from tinytensor.ops.views.manipulation import cast, moveaxis, permute, reshape, squeeze
 from tinytensor.ops.views.slicing import diagonal
+from tinytensor.shapes import Shape, as_int, broadcast_shapes, normalize_axes, normalize_axis
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["einsum", "tensordot", "trace", "vecdot"]
 
 Label = str | int  # a letter; or an axis of an ellipsis, counted from its end: -1, -2, …
 Labels = tuple[Label, ...]
@@ -420,11 +419,3 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         12
     """
     return sum(diagonal(x, offset, axis1, axis2), -1)
-
-
-class EinsumMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    trace = trace

@@ -16,9 +16,10 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, me
 from tinytensor.dtypes import DType, float16, float32
 from tinytensor.errors import DeviceError, DTypeError, ShapeError
 from tinytensor.kernels.reduction import need_real
-from tinytensor.layout import Layout, Shape, broadcast_shapes
+from tinytensor.layout import Layout
 from tinytensor.runtime.base import Runtime
 from tinytensor.runtime.cuda import cublas
+from tinytensor.shapes import Shape, broadcast_shapes
 
 # ---- sizes and strides -------------------------------------------------------------------------------------
 

@@ -4,15 +4,16 @@ still in registers on a device, in the cache on the CPU.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
@@ -30,11 +31,11 @@ from tinytensor.ops.elementwise.gelu import kernels as gates
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import kernels as products
 from tinytensor.ops.matmul.matmul import linear, linear_gradients, linear_spec
-from tinytensor.runtime.cpu.memory import Array, silent
+from tinytensor.runtime.cpu.arrays import Array, silent
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["linear_gelu"]
 
 
 @register

@@ -8,35 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.autograd.modes import grad_enabled
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.modes import casting, grad_enabled
 from tinytensor.config import config
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.apply import apply, apply_all, record, same_dtype
-from tinytensor.dispatch.elementwise import reflected
+from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dispatch.launch import Launch, View
-from tinytensor.dispatch.transfer import from_array, is_tensor
+from tinytensor.dispatch.record import record
 from tinytensor.dtypes import float32, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import reshaped
-from tinytensor.layout import Shape, broadcast_shapes, contiguous
+from tinytensor.layout import contiguous
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import column_sum
 from tinytensor.ops.views.manipulation import cast, reshape, unsqueeze
-from tinytensor.precision import casting
+from tinytensor.runtime.cpu.arrays import Array, silent
 from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, silent
+from tinytensor.shapes import Shape, broadcast_shapes
+from tinytensor.tensor import Tensor, from_array, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["linear", "matmul", "outer"]
 
 kernels = HostKernels("matmul", "matmul_bf16", common=True)
 
@@ -466,13 +468,3 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
             fix="flatten them with x.reshape(-1)",
         )
     return product(unsqueeze(a, 1), unsqueeze(b, 0))
-
-
-class MatmulMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    __matmul__ = matmul
-    __rmatmul__ = reflected(matmul)
-    matmul = matmul

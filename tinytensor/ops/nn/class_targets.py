@@ -12,7 +12,7 @@ from tinytensor.dtypes import int64
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.op import Spec
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -6,12 +6,15 @@ else can see them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import accumulator, float64, int64
@@ -32,11 +35,11 @@ from tinytensor.ops.nn.softmax import softmax
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import row_sum
 from tinytensor.ops.views.manipulation import cast, unsqueeze
+from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, scratch
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["cross_entropy"]
 
 kernels = HostKernels("cross_entropy", common=True)
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.kernels.rows import need_tensors, reshaped
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["dropout"]
 
 kernels = HostKernels("dropout")
 STEP = 32_768  # elements at a time: a multiple of 4, since a block of the generator has 4 words

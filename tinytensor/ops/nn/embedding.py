@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.nn.class_targets import as_int64, check_integers, flat_indices, on_device
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["embedding"]
 
 kernels = HostKernels("embedding", common=True)
 MOST_OWNED = 4096  # rows of the table that a block of the backward kernel sums up, see embedding.cu

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, apply_all, floating, same_dtype
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
@@ -19,11 +21,11 @@ from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.reductions.summing import RUN, column_sum, row_sum
+from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, scratch
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["layer_norm"]
 
 kernels = HostKernels("layer_norm", common=True)
 

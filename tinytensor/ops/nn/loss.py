@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.modes import inputs_of
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dtypes import accumulator, float64
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
-from tinytensor.layout import Shape
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.elementwise.exponential import softplus
@@ -23,11 +24,11 @@ from tinytensor.ops.nn.class_targets import (
     on_device,
 )
 from tinytensor.ops.reductions.reduction import mean, sum
-from tinytensor.precision import inputs_of
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["bce_with_logits", "mse_loss", "nll_loss"]
 
 
 def _reduce(loss: Tensor, reduction: str) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import accumulator
@@ -19,11 +20,11 @@ from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.nn.layer_norm import backward_plan, check_norm
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.reductions.summing import RUN
+from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, scratch
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["rms_norm"]
 
 kernels = HostKernels("rms_norm")
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
-from tinytensor.layout import normalize_axis
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.elementwise.exponential import exp
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import kept_sum, row_sum
+from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, scratch
+from tinytensor.shapes import normalize_axis
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["log_softmax", "softmax"]
 
 kernels = HostKernels("softmax")
 
@@ -278,12 +280,3 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """
     need_tensors("log_softmax", x)
     return apply(LogSoftmax, x, axis=normalize_axis(axis, len(x.layout.shape), "log_softmax"))
-
-
-class SoftmaxMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    softmax = softmax
-    log_softmax = log_softmax

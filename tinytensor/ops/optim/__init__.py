@@ -1,1 +1,1 @@
-"""optim."""
+"""The steps of optimizers on all parameters at once."""

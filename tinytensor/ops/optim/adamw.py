@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.apply import apply, apply_all, common_device, edge_of, floating
+from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dispatch.checks import common_device, floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for, launch_for, view_of
-from tinytensor.dispatch.transfer import arr, constant, empty, from_array, is_tensor, wrap
+from tinytensor.dispatch.record import edge_of
+from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
@@ -31,13 +34,13 @@ from tinytensor.ops.elementwise.power import sqrt
 from tinytensor.ops.inplace import store
 from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
 from tinytensor.ops.views.manipulation import cast, copied
+from tinytensor.runtime.cpu.arrays import Array, check_writeable, scratch, silent
 from tinytensor.runtime.cpu.graph import graphs, refuse
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array, check_writeable, scratch, silent
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
+from tinytensor.tensor import Tensor, arr, empty, from_array, is_tensor, wrap
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["adamw_hyper", "adamw_step", "grad_norm"]
 
 kernels = HostKernels("adamw", common=True)
 SMALL = 1 << 13  # elements of a parameter that moves together with others

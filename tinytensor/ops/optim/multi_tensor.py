@@ -5,16 +5,17 @@ nothing but that: to scale or clear them all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
-from tinytensor.dispatch.apply import edge_of, floating
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, view_of
-from tinytensor.dispatch.transfer import arr, constant, is_tensor
+from tinytensor.dispatch.record import edge_of
+from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float64, int32, int64
 from tinytensor.errors import GradError, ShapeError
 from tinytensor.kernels.rows import need_tensors
@@ -22,11 +23,11 @@ from tinytensor.op import Spec
 from tinytensor.ops.inplace import check_target, copy_
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.tensor import Tensor, arr, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["scale_all_", "zero_all_"]
 
 kernels = HostKernels("multi_tensor", common=True)
 CHUNK = 8192  # elements that a block takes: `chunk` of many.cuh

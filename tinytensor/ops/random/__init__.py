@@ -1,1 +1,1 @@
-"""random."""
+"""Random numbers: the same on every device for the same seed."""

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from math import prod
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.dtypes import DType, as_dtype, finfo, float16, float32, float64, iinfo, int64
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
-from tinytensor.layout import Shape, as_int, check_shape
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.random import philox
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape, as_int, check_shape
+from tinytensor.tensor import Tensor, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["normal", "rand", "randint", "randn", "uniform"]
 
 
 def _fill(draw: str, out: Array, seed: int, offset: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,20 +13,20 @@ from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
-from tinytensor.dispatch.transfer import is_tensor
 from tinytensor.dtypes import bool_, float64, int8, int32, int64, uint64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.sorting import BLOCK_ITEMS, FEW, TILE, launch_sort
-from tinytensor.layout import as_int, check_shape, contiguous
+from tinytensor.layout import contiguous
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.random import philox
 from tinytensor.ops.random.random import device_of, generator_of
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import as_int, check_shape
+from tinytensor.tensor import Tensor, is_tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["bernoulli", "multinomial", "permutation"]
 
 
 @register

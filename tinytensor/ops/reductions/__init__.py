@@ -1,1 +1,1 @@
-"""reductions."""
+"""Ops that turn many elements into one, or into running results, and sorting."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.runtime.cpu.memory import Array, copy_into, scratch
+from tinytensor.runtime.cpu.arrays import Array, copy_into, scratch
 
 LARGE = 1 << 14  # elements; fewer are reduced as they lie
 BLOCK = 1 << 18  # elements

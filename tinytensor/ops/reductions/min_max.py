@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator, bool_, int64
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.reduction import launch_reduction, with_kept_axes
-from tinytensor.layout import Shape, normalize_axis
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
@@ -26,10 +27,11 @@ from tinytensor.ops.reductions.summing import (
     short_rows,
 )
 from tinytensor.ops.views.manipulation import detach
-from tinytensor.runtime.cpu.memory import Array, blocks, copy_into, scratch
+from tinytensor.runtime.cpu.arrays import Array, blocks, copy_into, scratch
+from tinytensor.shapes import Shape, normalize_axis
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "min"]
 
 Axes = tuple[int, ...]
 AxisLike = int | Sequence[int] | None
@@ -398,17 +400,3 @@ def count_nonzero(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> T
         [1, 2]
     """
     return apply(CountNonzero, detach(x), axes=reduced_axes(x, axis, "count_nonzero"), keepdims=keepdims)
-
-
-class ExtremesMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    max = max
-    min = min
-    argmax = argmax
-    argmin = argmin
-    any = any
-    all = all
-    count_nonzero = count_nonzero

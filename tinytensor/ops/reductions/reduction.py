@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.apply import apply, edge_of, record
+from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import Launch, View
-from tinytensor.dispatch.transfer import arr, from_array, wrap
+from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dtypes import as_dtype, float32
 from tinytensor.errors import DTypeError
 from tinytensor.kernels.reduction import launch_reduction
-from tinytensor.layout import Shape, contiguous, normalize_axes
+from tinytensor.layout import contiguous
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype
 from tinytensor.ops.reductions.summing import ALL_AXES, add_up, ones, reduced_count, reduced_shape
 from tinytensor.ops.views.manipulation import cast, expand, flip, permute, reshape, sum_to
+from tinytensor.runtime.cpu.arrays import Array, silent
 from tinytensor.runtime.cpu.graph import graphs
-from tinytensor.runtime.cpu.memory import Array, silent
+from tinytensor.shapes import Shape, normalize_axes
 from tinytensor.storage import adopt
+from tinytensor.tensor import Tensor, arr, from_array, wrap
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["mean", "prod", "sum"]
 
 Axes = tuple[int, ...]
 AxisLike = int | Sequence[int] | None
@@ -302,13 +305,3 @@ def prod(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any
         return cast(prod(cast(x, wanted), axis, keepdims), wanted)
     axes = reduced_axes(x, axis, "prod")
     return apply(Prod, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
-
-
-class ReductionMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    sum = sum
-    mean = mean
-    prod = prod

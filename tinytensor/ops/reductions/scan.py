@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.layout import as_int, normalize_axis
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.indexing.indexing import getitem
@@ -19,11 +20,11 @@ from tinytensor.ops.joining.joining import concat, roll
 from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.reductions.scan_launch import launch_scan
 from tinytensor.ops.views.manipulation import cast, flip
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import as_int, normalize_axis
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
-
+__all__ = ["cumulative_prod", "cumulative_sum", "diff"]
 
 _WIDE = {"f": np.float64, "c": np.complex128, "i": np.int64, "u": np.uint64}  # what running sums are kept in
 
@@ -279,13 +280,3 @@ def diff(
     for _ in range(min(n, y.layout.shape[at])):  # then nothing is left
         y = subtract(getitem(y, _along(at, slice(1, None))), getitem(y, _along(at, slice(0, -1))))
     return y
-
-
-class ScanMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    cumulative_sum = cumulative_sum
-    cumulative_prod = cumulative_prod
-    diff = diff

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.device import Device
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import DType, float32, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.sorting import launch_sort
-from tinytensor.layout import Shape, as_int, normalize_axis
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.indexing.gather_along import gather_transpose
 from tinytensor.ops.indexing.index_keys import as_index
 from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.views.manipulation import cast, detach
-from tinytensor.runtime.cpu.memory import Array, copy_into
+from tinytensor.runtime.cpu.arrays import Array, copy_into
+from tinytensor.shapes import Shape, as_int, normalize_axis
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.device import Device
-    from tinytensor.tensor import Tensor
+__all__ = [
+    "argsort",
+    "searchsorted",
+    "sort",
+    "topk",
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+]
 
 Kind = Literal["stable", "quicksort"]
 
@@ -455,14 +467,3 @@ def unique_values(x: Tensor) -> Tensor:
 
 
 unique = unique_values
-
-
-class SortingMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    sort = sort
-    argsort = argsort
-    topk = topk
-    unique = unique

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
-from tinytensor.dispatch.apply import apply, floating
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.elementwise import Elementwise, elementwise
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.kernels.reduction import launch_reduction
-from tinytensor.layout import Shape
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import isfinite, where
@@ -35,10 +37,11 @@ from tinytensor.ops.reductions.summing import (
     sum_rows,
 )
 from tinytensor.ops.views.manipulation import cast, detach
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["logsumexp", "matrix_norm", "norm", "std", "var", "vector_norm"]
 
 BLOCK = 24_576  # elements: 96 KiB of float32
 Axes = tuple[int, ...]
@@ -470,14 +473,3 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
 
 
 norm = vector_norm
-
-
-class StatisticsMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    var = var
-    std = std
-    logsumexp = logsumexp
-    norm = norm

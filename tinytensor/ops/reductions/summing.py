@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.layout import Shape
 from tinytensor.ops.reductions.blocks import by_blocks, worth_blocks
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.shapes import Shape
 
 CHUNK = 2048  # numbers of a row that BLAS adds up: in interleaved runs
 RUN = 128  # numbers that are added one after the other, and eight times as many where BLAS adds rows

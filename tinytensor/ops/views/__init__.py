@@ -1,1 +1,1 @@
-"""views."""
+"""Ops that return another view of the same memory."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
-from tinytensor.device import Device, cpu
-from tinytensor.dispatch.apply import edge_of, record
+from tinytensor.device import Device, as_device, cpu
+from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dispatch.transfer import copy_between_gpus, download, upload
+from tinytensor.errors import ArgumentError
 from tinytensor.op import Op, register
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+from tinytensor.runtime import runtime_of
+from tinytensor.tensor import Tensor
 
 
 @register
@@ -25,11 +27,6 @@ class Transfer(Op):
     def backward(grads: Grads, saved: Saved, needs: Needs, *, source: Device) -> Grads:
         """dx = grad, on the device of x."""
         return (transfer(grads[0], source),)
-
-    @staticmethod
-    def fn(x: Tensor, device: Device) -> Tensor:
-        """For layers below this one."""
-        return transfer(x, device)
 
 
 def transfer(x: Tensor, device: Device) -> Tensor:
@@ -46,3 +43,32 @@ def transfer(x: Tensor, device: Device) -> Tensor:
     if grad_enabled() and (edge := edge_of(x)) is not None:
         record(Transfer, (x,), (edge,), (t,), {"source": source})
     return t
+
+
+def to_cpu(x: Tensor) -> Tensor:
+    """The same values on the CPU: itself if it is there, else a copy."""
+    return transfer(x, cpu)
+
+
+def to_cuda(x: Tensor, index: int = 0) -> Tensor:
+    """The same values on a GPU: itself if it is there, else a copy."""
+    return transfer(x, present(f"cuda:{index}" if index else "cuda", "cuda"))
+
+
+def to_device(x: Tensor, device: Any, /, *, stream: None = None) -> Tensor:
+    """The array API's name for `to`; the copy waits for its device, so there is no stream to choose."""
+    if stream is not None:
+        raise ArgumentError(
+            f"to_device: stream is of type {type(stream).__name__}",
+            why="a copy runs on the stream of the device that it comes from or goes to",
+            fix="leave the stream out",
+        )
+    return transfer(x, present(device, "to_device"))
+
+
+def present(device: Any, what: str) -> Device:
+    """A device that this machine has, from its name."""
+    place = as_device(device, what)
+    if place is not cpu:
+        runtime_of(place)
+    return place

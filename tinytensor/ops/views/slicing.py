@@ -7,26 +7,21 @@ view (`region.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
-from tinytensor.dispatch.apply import edge_of, new_node
+from tinytensor.dispatch.record import edge_of
+from tinytensor.dispatch.view_gradients import reframe_node, scatter
 from tinytensor.dispatch.views import ViewOp, known_view, make_view, remember, view
-from tinytensor.layout import (
-    Key,
-    Layout,
-    Shape,
-    as_int,
-    check_shape,
-    normalize_axis,
-    normalize_key,
-)
-from tinytensor.op import register, registry
-from tinytensor.ops.views.view_gradients import scatter
+from tinytensor.layout import Layout
+from tinytensor.op import register
+from tinytensor.shapes import Key, Shape, as_int, check_shape, normalize_axis, normalize_key
+from tinytensor.tensor import Tensor
 
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+__all__ = ["as_strided", "diagonal", "unfold"]
 
 
 class SelectingView(ViewOp):
@@ -206,16 +201,6 @@ def as_strided(
     root = x if x._base is None else x._base  # the view may reach outside x: only the base sees everything
     edge = edge_of(root) if grad_enabled() else None
     if edge is not None and x.storage.dtype.is_inexact:
-        t._edge = new_node(registry["reframe"], (edge,), {"src": root.layout, "dst": t.layout}, t.layout)
+        t._edge = reframe_node(edge, root.layout, t.layout)
         t._requires = True
     return t
-
-
-class SlicingMethods:
-    """What Tensor inherits from this module."""
-
-    __slots__ = ()
-
-    diagonal = diagonal
-    unfold = unfold
-    as_strided = as_strided

@@ -1,1 +1,1 @@
-"""checked."""
+"""The emulator with every access checked: races, bounds, and what warps request."""

@@ -1,1 +1,1 @@
-"""cpu."""
+"""The CPU: host memory, threads, and the C++ kernels in `native/`."""

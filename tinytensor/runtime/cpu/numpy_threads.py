@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinytensor.runtime.cpu.memory import silent
+from tinytensor.runtime.cpu.arrays import silent
 from tinytensor.runtime.cpu.threads import get_num_threads
 
 __all__ = ["in_ranks"]

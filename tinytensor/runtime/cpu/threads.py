@@ -9,7 +9,7 @@ from pathlib import Path
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.cpu.library import NATIVE, load
 
-__all__ = ["THREADS", "get_num_threads", "pool_address", "set_num_threads"]
+__all__ = ["get_num_threads", "set_num_threads"]
 
 THREADS = NATIVE / "threads.cpp"
 VARIABLE = "TINYTENSOR_NUM_THREADS"

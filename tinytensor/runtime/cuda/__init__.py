@@ -1,1 +1,1 @@
-"""cuda."""
+"""The GPU by CuPy: memory, streams, compiled kernels, cuBLAS."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from tinytensor.dtypes import DType, bfloat16, float16, float32, float64
-
-if TYPE_CHECKING:
-    from tinytensor.runtime.cuda.runtime import CupyRuntime
 
 __all__ = ["TYPES", "Operand", "multiply"]
 
@@ -28,7 +25,7 @@ class Operand(NamedTuple):
 
 
 def multiply(
-    runtime: CupyRuntime,
+    runtime: Any,
     dtype: DType,
     sizes: tuple[int, int, int],
     batch: tuple[int, ...],

@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from tinytensor import dtypes
 from tinytensor.dtypes import DType, as_dtype
 from tinytensor.errors import DeviceError, DTypeError
 from tinytensor.runtime.base import Buffer
-from tinytensor.runtime.cpu.memory import NUMPY
-
-if TYPE_CHECKING:
-    from tinytensor.runtime.cuda.runtime import CupyRuntime
+from tinytensor.runtime.cpu.arrays import NUMPY
 
 __all__ = ["Foreign", "borrow", "lend"]
 
@@ -34,7 +31,7 @@ class Foreign:
     offset: int
 
 
-def borrow(runtime: CupyRuntime, obj: Any) -> Foreign:
+def borrow(runtime: Any, obj: Any) -> Foreign:
     """The memory of an object with `__dlpack__` or `__cuda_array_interface__`, kept alive by the buffer.
 
     Raises:
@@ -76,7 +73,7 @@ def borrow(runtime: CupyRuntime, obj: Any) -> Foreign:
 
 
 def lend(
-    runtime: CupyRuntime,
+    runtime: Any,
     buffer: Buffer,
     dtype: DType,
     shape: Sequence[int],

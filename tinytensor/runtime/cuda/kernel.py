@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import Argument, Dim
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.signature import Packer
-
-if TYPE_CHECKING:
-    from tinytensor.runtime.cuda.runtime import CupyRuntime
 
 __all__ = ["CupyKernel"]
 
@@ -50,7 +47,7 @@ class CupyKernel:
         resources: what it takes from the GPU.
     """
 
-    def __init__(self, runtime: CupyRuntime, packer: Packer, function: Any, resources: Resources) -> None:
+    def __init__(self, runtime: Any, packer: Packer, function: Any, resources: Resources) -> None:
         self.name = packer.name
         self.resources = resources
         self._runtime, self._packer, self._function = runtime, packer, function
@@ -98,7 +95,8 @@ class CupyKernel:
     def _refused(self, error: Exception, grid: Dim, block: Dim, shared: int) -> KernelError:
         status = getattr(error, "status", None)
         if status not in _REFUSALS:
-            return self._runtime.failed(error)
+            failed: KernelError = self._runtime.failed(error)
+            return failed
         own = self.resources
         return KernelError(
             f"{self.name}: {self._runtime.device} refuses grid {grid}, block {block}, {shared:,} bytes of "

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
 
 __all__ = ["Staging"]
 

@@ -19,7 +19,7 @@ from tinytensor.device import Device, as_device
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, KernelError
 from tinytensor.runtime.base import Buffer, DeviceStatistics, Dim, Source, TemplateArgument
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.foreign_memory import Foreign, borrow, lend
 from tinytensor.runtime.cuda.kernel import CupyKernel

@@ -6,17 +6,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinytensor.errors import DeviceError
 from tinytensor.runtime.base import DeviceStatistics
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cuda.memory_pool import Arena
-
-if TYPE_CHECKING:
-    from tinytensor.runtime.cuda.runtime import CupyRuntime
 
 __all__ = ["Event", "Graph", "PerThread", "StreamWork"]
 
@@ -24,7 +21,7 @@ __all__ = ["Event", "Graph", "PerThread", "StreamWork"]
 class PerThread(threading.local):
     """What each thread has of its own: the stream that its work goes to, and those that it left for that."""
 
-    def __init__(self, runtime: CupyRuntime) -> None:
+    def __init__(self, runtime: Any) -> None:
         self.stream: Any = runtime.main
         self.outer: list[Any] = []
         runtime.call(runtime.cupy.cuda.runtime.memGetInfo)  # a launch needs a context, and does not make one
@@ -59,7 +56,7 @@ class Event:
 
 
 class StreamWork:
-    """The part of `CupyRuntime` that works with several streams: objects of CuPy, with `ptr`."""
+    """The part of `Any` that works with several streams: objects of CuPy, with `ptr`."""
 
     cupy: Any
     statistics: DeviceStatistics
@@ -158,7 +155,7 @@ class Graph:
         launches: number of kernels in it.
     """
 
-    def __init__(self, runtime: CupyRuntime) -> None:
+    def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
         self.executable: Any = None
         self.arena = Arena()

@@ -1,1 +1,1 @@
-"""emulated."""
+"""The kernels of the GPU on the CPU: compiled as C++, with its own memory."""

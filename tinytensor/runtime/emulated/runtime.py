@@ -32,8 +32,8 @@ from tinytensor.runtime.base import (
     Source,
     TemplateArgument,
 )
-from tinytensor.runtime.cpu.memory import Array
-from tinytensor.runtime.emulated.guarded_memory import GuardedMemory
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.emulated.guarded_memory import Arena, GuardedMemory
 from tinytensor.runtime.emulated.kernels import (
     FAST,
     Build,
@@ -44,7 +44,6 @@ from tinytensor.runtime.emulated.kernels import (
     read,
     symbol,
 )
-from tinytensor.runtime.emulated_graph import EmulatedGraph
 from tinytensor.runtime.signature import Packer
 
 __all__ = ["EmulatedKernel", "EmulatedRuntime"]
@@ -406,3 +405,37 @@ class EmulatedRuntime:
         finally:
             core.set_order(0)
             core.set_workers(processors(), THRESHOLD)
+
+
+class EmulatedGraph:
+    """A recorded sequence of launches, copies and fills at fixed addresses. Its memory goes back with it.
+
+    Attributes:
+        arena: the memory that it works in.
+        launches: number of kernels in it.
+    """
+
+    def __init__(self, runtime: EmulatedRuntime, arena: Arena) -> None:
+        self._runtime, self.arena = runtime, arena
+        self._steps: list[Callable[[], object]] = []
+        self.launches = 0
+        self.ended = False
+
+    def add(self, step: Callable[[], object], *, is_launch: bool = False) -> None:
+        """Note one step; `step` holds addresses and packed bytes, nothing that keeps memory alive."""
+        self._steps.append(step)
+        self.launches += is_launch
+
+    def launch(self) -> None:
+        """Do all steps in their order."""
+        if not self.ended:
+            raise DeviceError(
+                "graph: it was not captured",
+                why="the block of `with runtime.capture() as graph` has not ended, or it failed",
+                fix="launch the graph after the block",
+            )
+        for step in self._steps:
+            step()
+
+    def __del__(self) -> None:
+        self._runtime.memory.retired.append(self.arena)

@@ -1,24 +1,18 @@
-"""What the array API standard asks of a namespace besides functions: its version, and what it can do."""
+"""The array API standard: its version, constants, and what this namespace supports."""
 
 from __future__ import annotations
 
 import math
+import sys
+from types import ModuleType
 from typing import Any
 
 from tinytensor import dtypes
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dtypes import DType, isdtype
+from tinytensor.errors import ArgumentError
 
-__all__ = [
-    "NamespaceInfo",
-    "__array_api_version__",
-    "__array_namespace_info__",
-    "e",
-    "inf",
-    "nan",
-    "newaxis",
-    "pi",
-]
+__all__ = ["e", "inf", "nan", "newaxis", "pi"]
 
 __array_api_version__ = "2024.12"
 e, pi, inf, nan = math.e, math.pi, math.inf, math.nan
@@ -77,3 +71,14 @@ def __array_namespace_info__() -> NamespaceInfo:  # noqa: N807 - the standard's 
         tinytensor.int64
     """
     return NamespaceInfo()
+
+
+def array_namespace(x: object, *, api_version: str | None = None) -> ModuleType:
+    """The array API's `x.__array_namespace__()`: the module `tinytensor`."""
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", __array_api_version__):
+        raise ArgumentError(
+            f"__array_namespace__: version {api_version!r} of the array API is not known",
+            why=f"this namespace follows {__array_api_version__}",
+            fix="leave the version out",
+        )
+    return sys.modules["tinytensor"]

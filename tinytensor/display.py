@@ -1,19 +1,27 @@
-"""What `print(tensor)` shows."""
+"""What `print(x)`, `x.explain()` and a notebook show of a tensor.
+
+The lab draws, and is imported on first use, so that a training program does not load it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinytensor.device import cpu
-from tinytensor.dispatch.transfer import values, wrap
+from tinytensor.dispatch.record import requires
+from tinytensor.dispatch.transfer import values
 from tinytensor.errors import GradError
 from tinytensor.layout import Layout
-from tinytensor.runtime.cpu.memory import Array
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor, wrap
+from tinytensor.transforms.gradients import node_of
 
 if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
+    from tinytensor.lab.explain.explanation import Explanation
+
 
 _SHOWN = 50  # elements: so many are shown in full
 
@@ -30,7 +38,7 @@ def represent(t: Tensor) -> str:
         parts.append(f"dtype={t.dtype}")
     if t.device is not cpu:
         parts.append(f"device='{t.device}'")
-    if t.requires_grad:
+    if requires(t):
         parts.append(_place_in_graph(t))
     return f"tensor({', '.join(parts)})"
 
@@ -53,6 +61,35 @@ def _ends(t: Tensor) -> Array:
 
 def _place_in_graph(t: Tensor) -> str:
     try:
-        return "requires_grad=True" if t.node is None else f"node={t.node.name}"
+        return "requires_grad=True" if (node := node_of(t)) is None else f"node={node.name}"
     except GradError:  # a view that can no longer be differentiated can still be looked at
         return "node=invalid"
+
+
+def _lab() -> Any:
+    return import_module("tinytensor.lab.explain.explanation")
+
+
+def explain(x: Tensor, *, values: bool = True) -> Explanation:
+    """How the tensor lies in memory: strides and buffer, who else reads it, which cache lines it touches.
+
+    Args:
+        x: any shape, dtype and device.
+        values: read what is shown of the elements; from a device, this copies a few hundred numbers and waits
+            for it. With False, positions stand in their place.
+
+    Returns:
+        An Explanation: print it, or write what its `svg()` and `html()` return.
+
+    Example:
+        >>> step = tt.arange(6).reshape(2, 3).T.explain().steps[-1]
+        >>> step.formula(["i", "j"]), step.place(step.elements()[-1])
+        ('0 + i*1 + j*3', '[2, 1]: 0 + 2*1 + 1*3 = 5')
+    """
+    explanation: Explanation = _lab().explain(x, values=values)
+    return explanation
+
+
+def in_notebook(x: Tensor) -> str:
+    """What Jupyter shows: the first and the last elements and cells of the buffer, as HTML."""
+    return str(_lab().tensor_fragment(x))

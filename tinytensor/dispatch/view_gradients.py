@@ -11,11 +11,13 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Grads, Needs, Saved
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs, Node
+from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import (
     BLOCK,
@@ -28,15 +30,13 @@ from tinytensor.dispatch.launch import (
     merge,
     write,
 )
+from tinytensor.dispatch.record import new_node
 from tinytensor.dispatch.views import ViewOp, view
 from tinytensor.errors import ShapeError
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import Op, Spec, Specs, register
-from tinytensor.runtime.cpu.memory import Array
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
-
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor
 
 _ZERO = bytes(8)  # as kernels take a number
 
@@ -341,3 +341,16 @@ class Assign(Op):
             return None, None
         base = apply(Mask, g, src=src, dst=dst) if needs[0] else None
         return base, apply(Reframe, g, src=src, dst=dst) if needs[1] else None
+
+
+# ---- nodes of views and writes -----------------------------------------------------------------------------
+
+
+def reframe_node(base: Any, src: Layout, dst: Layout) -> Node:
+    """A node that reads the value behind the edge `base`, of layout `src`, through layout `dst`."""
+    return new_node(Reframe, (base,), {"src": src, "dst": dst}, dst)
+
+
+def assign_node(base: Any, value: Any, src: Layout, dst: Layout) -> Node:
+    """A node that writes the value behind one edge into that behind another, through layout `dst`."""
+    return new_node(Assign, (base, value), {"src": src, "dst": dst}, src)

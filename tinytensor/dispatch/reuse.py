@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tinytensor.autograd.backward import ATTACHED
 from tinytensor.dtypes import DType
-from tinytensor.runtime.cpu.memory import NUMPY
+from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.storage import DeviceStorage, PooledStorage, alloc
-
-if TYPE_CHECKING:
-    from tinytensor.tensor import Tensor
-
-
-ATTACHED = "from what forward saved"  # as `_origin`: made for one backward, not a tensor of the user
+from tinytensor.tensor import Tensor
 
 
 def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:

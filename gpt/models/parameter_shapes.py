@@ -1,0 +1,78 @@
+"""The shapes of all parameters of a model, from its configuration alone."""
+
+from __future__ import annotations
+
+from gpt.config import GPTConfig
+from tinytensor.errors import ArgumentError
+
+CHARACTERS = 65  # vocabulary assumed where the tokenizer has not been built yet: tinyshakespeare's
+
+
+def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """List the trained tensors of a model by their names in a GPT-2 file, without making them.
+
+    Args:
+        model: the config.
+
+    Returns:
+        Name → shape, in the order of the forward pass; matrices are stored (in, out). A tied head is not
+        listed, nor a fixed position table.
+
+    Raises:
+        ArgumentError: the vocabulary is not settled yet (vocab_size is 0).
+
+    Example:
+        >>> from gpt.presets import configs_from
+        >>> model, _ = configs_from(["--preset=gpt2"], default="demo")
+        >>> shapes = parameter_shapes(model)
+        >>> shapes["wte.weight"], shapes["h.11.attn.c_attn.weight"]
+        ((50257, 768), (768, 2304))
+    """
+    if model.vocab_size == 0:
+        raise ArgumentError(
+            "parameter_shapes: vocab_size is 0",
+            why="the tokenizer decides it when training begins",
+            fix=f"use model.with_vocab_size({CHARACTERS})",
+        )
+    V, T, C = model.vocab_size, model.block_size, model.n_embd
+    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (V, C)}
+    if model.position == "learned":
+        shapes["wpe.weight"] = (T, C)
+    block = _block_shapes(model)
+    layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
+    last = (
+        _norm_shapes(model, "ln_f") if model.norm_position == "pre" else {}
+    )  # a post-norm block ends with one
+    shapes |= layers | last
+    if not model.tied_head:
+        shapes["lm_head.weight"] = (V, C)
+    return shapes
+
+
+def _block_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The tensors of one block."""
+    C, F, E, hs = model.n_embd, model.inner_size, model.n_expert, model.head_size
+    shapes = _norm_shapes(model, "ln_1")
+    shapes |= _linear_shapes(model, "attn.c_attn", (C, (model.n_head + 2 * model.kv_heads) * hs))
+    shapes |= _linear_shapes(model, "attn.c_proj", (C, C))
+    if model.qk_norm:
+        shapes |= {"attn.q_norm.weight": (hs,), "attn.k_norm.weight": (hs,)}
+    shapes |= _norm_shapes(model, "ln_2")
+    if E:
+        shapes["mlp.router.weight"] = (C, E)
+    stack = (E,) if E else ()
+    for name in ("c_fc", "c_gate") if model.activation == "swiglu" else ("c_fc",):
+        shapes |= _linear_shapes(model, f"mlp.{name}", (*stack, C, F))
+    return shapes | _linear_shapes(model, "mlp.c_proj", (*stack, F, C))
+
+
+def _linear_shapes(model: GPTConfig, name: str, weight: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """A matrix (…, in, out), and its bias."""
+    bias = {f"{name}.bias": (*weight[:-2], weight[-1])} if model.bias else {}
+    return {f"{name}.weight": weight} | bias
+
+
+def _norm_shapes(model: GPTConfig, name: str) -> dict[str, tuple[int, ...]]:
+    """The scales of a norm, and what a layer norm adds."""
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (model.n_embd,)}
+    return shapes | ({f"{name}.bias": (model.n_embd,)} if model.bias and model.norm == "layer_norm" else {})

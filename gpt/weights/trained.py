@@ -1,0 +1,89 @@
+"""Trained models: found by name, folder or run, and loaded with their tokenizer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+import tinytensor as tt
+from gpt.config import GPTConfig
+from gpt.fields import from_dict
+from gpt.models.gpt import GPT
+from gpt.tokenizers.base import Tokenizer
+from gpt.tokenizers.tokenizer import load as load_tokenizer
+from gpt.weights.checkpoint import load_checkpoint, require_kind
+from gpt.weights.init_from import no_such_run
+from gpt.weights.pretrained import from_pretrained
+
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+
+
+def load_model(
+    run_dir: str | os.PathLike[str], which: str | int = "best", kind: type[GPT] = GPT
+) -> tuple[GPT, Tokenizer | None]:
+    """The trained model of a run directory, in evaluation mode, and its tokenizer.
+
+    Args:
+        run_dir: folder of a run.
+        which: "best", "latest", or a step.
+        kind: what the run trained.
+
+    Returns:
+        model, tokenizer; the tokenizer is None if the run has none.
+
+    Raises:
+        ArgumentError: there is no such folder.
+        FormatError: there is no usable checkpoint, its config is damaged, or its model is of another kind.
+    """
+    folder = Path(run_dir)
+    if not folder.is_dir():
+        raise no_such_run(str(run_dir), "load_model")
+    if which == "best" and not (folder / "best").exists():
+        which = "latest"
+    checkpoint = load_checkpoint(folder, which)
+    require_kind(checkpoint.state, kind.__name__, checkpoint.folder)
+    config = from_dict(GPTConfig, checkpoint.state.get("model"), source=str(checkpoint.folder))
+    model = kind(config)
+    model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in checkpoint.weights.items()})
+    saved = folder / TOKENIZER
+    return model.eval(), load_tokenizer(saved) if saved.is_file() else None
+
+
+def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer of a model that reads texts.
+
+    Args:
+        tokenizer: what came with the model.
+        who: the command that the user called.
+        path: of the model.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if tokenizer is None:
+        folder = Path(path).parent if Path(path).is_file() else path
+        raise tt.ArgumentError(
+            f"{who}: {path} has no {TOKENIZER}",
+            why="without it a text cannot be cut into tokens",
+            fix=f"copy the tokenizer to {folder}/{TOKENIZER}",
+        )
+    return tokenizer
+
+
+def open_model(path: str) -> tuple[GPT, Tokenizer]:
+    """A trained model and its tokenizer.
+
+    Args:
+        path: a run directory, or what else `gpt.weights.from_pretrained` reads.
+
+    Returns:
+        model in evaluation mode, tokenizer.
+
+    Raises:
+        FormatError: there are no usable weights.
+        ArgumentError: they come without a tokenizer.
+    """
+    model, tokenizer = from_pretrained(path)
+    return model, require_tokenizer(tokenizer, "open_model", path)

@@ -1,0 +1,88 @@
+"""The public names of tinytensor, listed once: what the modules below put into their `__all__`.
+
+`nn` and `optim` stand above this module and are written with these names.
+"""
+
+from typing import TYPE_CHECKING
+
+from tinytensor import cuda as cuda
+from tinytensor import errors as errors
+from tinytensor import methods as _methods  # noqa: F401 - gives Tensor its methods
+from tinytensor.argument_checks import guarded as _guarded
+from tinytensor.argument_checks import has_options as _has_options
+from tinytensor.array_api import *
+from tinytensor.array_api import __array_api_version__ as __array_api_version__
+from tinytensor.array_api import __array_namespace_info__ as __array_namespace_info__
+from tinytensor.autograd.graph import *
+from tinytensor.autograd.modes import *
+from tinytensor.config import *
+from tinytensor.creation import *
+from tinytensor.device import *
+from tinytensor.dtypes import *
+from tinytensor.dtypes import bool_ as _bool
+from tinytensor.errors import *
+from tinytensor.generator import *
+from tinytensor.layout import *
+from tinytensor.ops.attention.attention import *
+from tinytensor.ops.attention.cached_attention import *
+from tinytensor.ops.attention.causal_self_attention import *
+from tinytensor.ops.elementwise.activation import *
+from tinytensor.ops.elementwise.arithmetic import *
+from tinytensor.ops.elementwise.bitwise import *
+from tinytensor.ops.elementwise.comparison import *
+from tinytensor.ops.elementwise.exponential import *
+from tinytensor.ops.elementwise.gelu import *
+from tinytensor.ops.elementwise.power import *
+from tinytensor.ops.elementwise.rounding import *
+from tinytensor.ops.elementwise.sign_and_complex import *
+from tinytensor.ops.elementwise.trigonometric import *
+from tinytensor.ops.indexing.gathering import *
+from tinytensor.ops.indexing.masking import *
+from tinytensor.ops.joining.joining import *
+from tinytensor.ops.joining.joining import unbind as _unbind
+from tinytensor.ops.joining.padding import *
+from tinytensor.ops.matmul.convolution import *
+from tinytensor.ops.matmul.einsum import *
+from tinytensor.ops.matmul.linear_gelu import *
+from tinytensor.ops.matmul.matmul import *
+from tinytensor.ops.nn.cross_entropy import *
+from tinytensor.ops.nn.dropout import *
+from tinytensor.ops.nn.embedding import *
+from tinytensor.ops.nn.layer_norm import *
+from tinytensor.ops.nn.loss import *
+from tinytensor.ops.nn.rms_norm import *
+from tinytensor.ops.nn.softmax import *
+from tinytensor.ops.optim.adamw import *
+from tinytensor.ops.optim.multi_tensor import *
+from tinytensor.ops.random.random import *
+from tinytensor.ops.random.sampling import *
+from tinytensor.ops.reductions.min_max import *
+from tinytensor.ops.reductions.reduction import *
+from tinytensor.ops.reductions.scan import *
+from tinytensor.ops.reductions.sorting import *
+from tinytensor.ops.reductions.statistics import *
+from tinytensor.ops.views.manipulation import *
+from tinytensor.ops.views.slicing import *
+from tinytensor.runtime.cpu.threads import *
+from tinytensor.storage import *
+from tinytensor.tensor import *
+from tinytensor.transforms.anomaly import *
+from tinytensor.transforms.autocast import *
+from tinytensor.transforms.capture import *
+from tinytensor.transforms.checkpoint import *
+from tinytensor.transforms.function import *
+from tinytensor.transforms.gradcheck import *
+from tinytensor.transforms.gradients import *
+
+bool = _bool
+unstack = _unbind  # the array API's name
+
+if not TYPE_CHECKING:  # type checkers follow the star imports
+    __all__ = sorted(
+        [name for name in globals() if not name.startswith("_") and name != "TYPE_CHECKING"]
+        + ["__array_api_version__", "__array_namespace_info__"]
+    )
+    for _name in __all__:  # a list or an array in place of a tensor is named: see argument_errors.py
+        _thing = globals()[_name]
+        if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _has_options(_thing):
+            globals()[_name] = _guarded(_thing)

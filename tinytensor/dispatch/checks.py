@@ -1,0 +1,67 @@
+"""Checks that ops share: devices and dtypes of their inputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tinytensor.device import Device, cpu
+from tinytensor.dtypes import DType
+from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.op import Spec, registry
+from tinytensor.tensor import Tensor
+
+
+def common_device(what: str, items: Sequence[Any]) -> Device:
+    """The device of all tensors among the items; DeviceError if they are on several."""
+    device: Device | None = None
+    for x in items:
+        if isinstance(x, Tensor):
+            here = x.storage.device
+            if device is not None and here is not device:
+                raise _mixed_devices(what, items)
+            device = here
+    return cpu if device is None else device
+
+
+def _mixed_devices(what: str, items: Sequence[Any]) -> DeviceError:
+    places = [f"{x.layout.shape} on {x.storage.device}" for x in items if isinstance(x, Tensor)]
+    return DeviceError(
+        f"{what}: the tensors are on different devices: {', '.join(places)}",
+        why="nothing is copied between devices behind your back",
+        fix="move them to one device: x.to(y.device)",
+    )
+
+
+def same_dtype(what: str, *specs: Spec | None) -> DType:
+    """The dtype that all these inputs share; DTypeError where they differ."""
+    present = [s for s in specs if s is not None]
+    first = present[0].dtype
+    for s in present[1:]:
+        if s.dtype is not first:
+            raise _several_dtypes(what, specs)
+    return first
+
+
+def floating(what: str, spec: Spec) -> None:
+    """DTypeError unless the input is a real floating tensor."""
+    if not spec.dtype.is_floating:
+        raise DTypeError(
+            f"{what}: the input of shape {spec.shape} has dtype {spec.dtype}",
+            why="the result has fractions, so a floating dtype is needed",
+            fix="cast with .astype(tt.float32)",
+        )
+
+
+def _several_dtypes(what: str, specs: Sequence[Spec | None]) -> DTypeError:
+    """The error that names those inputs that differ from most others."""
+    names = getattr(registry.get(what), "inputs", ()) or [f"input {i}" for i in range(len(specs))]
+    found = {n: s.dtype for n, s in zip(names, specs, strict=False) if s is not None}
+    most, _ = Counter(found.values()).most_common(1)[0]
+    odd = " and ".join([name for name, dtype in found.items() if dtype is not most])
+    return DTypeError(
+        f"{what}: inputs have dtypes {', '.join([f'{n} {d}' for n, d in found.items()])}",
+        why="this op computes in one dtype and does not cast behind your back",
+        fix=f"cast {odd} with .astype(tt.{most})",
+    )

@@ -1,0 +1,118 @@
+"""How ops are recorded: nodes, edges, and the edges of views whose base was written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinytensor.autograd.backward import follow
+from tinytensor.autograd.graph import Node, Output
+from tinytensor.errors import GradError
+from tinytensor.layout import Layout
+from tinytensor.op import Op, registry
+from tinytensor.runtime.cpu.graph import graphs, refuse
+from tinytensor.tensor import Tensor, new
+
+
+def edge_of(t: Tensor) -> Any:
+    """Where the gradient of t goes. A view whose base was written to since looks again at its base."""
+    if t._base is not None and t._seen != t.storage.version:
+        _refresh(t)
+    if not t._requires:
+        return None
+    return t if t._edge is None else t._edge
+
+
+def new_node(
+    op: type[Op],
+    parents: tuple[Any, ...],
+    params: dict[str, Any] | None,
+    layout: Layout | None,
+    saved: Any = (),
+    outs: Any = None,
+) -> Node:
+    """A node for what no op computed; `saved` are records as `record` makes them."""
+    node = new(Node)
+    node.op = op
+    node.parents = parents
+    node.params = params
+    node.layout = layout
+    node.saved = saved
+    node.outs = outs
+    node.specs = node.extra = None
+    if observers:
+        for observe in tuple(observers):
+            observe(node, ())
+    return node
+
+
+# anomaly mode and checkpointing watch the nodes that are made, and the outputs where there are any yet
+observers: list[Callable[[Node, Sequence[Any]], None]] = []
+
+
+def _refresh(view: Tensor) -> None:
+    base = view._base
+    assert base is not None
+    if base._requires and edge_of(base) is not None:
+        if view._origin:
+            raise GradError(
+                "this view can no longer be differentiated",
+                why=f"it was made {view._origin}, and its base was modified in place since",
+                fix="make the view again after the in-place operation, or clone it before",
+            )
+        params = {"src": base.layout, "dst": view.layout}
+        old = view._edge
+        view._edge = new_node(registry["reframe"], (edge_of(base),), params, view.layout)
+        view._requires = True
+        follow(view, old)
+    view._seen = view.storage.version
+
+
+def requires(t: Tensor) -> bool:
+    """requires_grad as the user sees it: a view of a base that got a history has one, too."""
+    base = t._base
+    return t._requires or (base is not None and base._requires and t._seen != t.storage.version)
+
+
+def record(
+    op: type[Op],
+    ins: Sequence[Any],
+    edges: tuple[Any, ...],
+    outs: Sequence[Any],
+    params: dict[str, Any] | None,
+    specs: Any = None,
+) -> Node:
+    """One node for `outs` (tensors, hidden ones included); `ins` may hold Python numbers."""
+    if graphs:
+        refuse("recording history")
+    node = new(Node)
+    node.op = op
+    node.parents = edges
+    node.params = params
+    node.specs = specs
+    node.outs = node.extra = None
+    saved: list[Any] = []
+    for at, condition in op.plan:
+        if condition is not None and edges[condition] is None:
+            saved.append(None)
+            continue
+        t = ins[at] if at >= 0 else outs[~at]
+        saved.append((t.storage, t.layout, t._array, t.storage.version) if isinstance(t, Tensor) else t)
+    node.saved = saved
+    if op.visible == 1:
+        t = outs[0]
+        node.layout = t.layout
+        t._edge = node
+        t._requires = True
+    else:
+        visible = outs[: op.visible]
+        node.layout = None
+        node.outs = tuple([None if o is None else (o.layout.shape, o.storage.dtype) for o in visible])
+        for i, o in enumerate(visible):
+            if o is not None and o.storage.dtype.is_inexact:
+                o._edge = Output(node, i)
+                o._requires = True
+    if observers:
+        for observe in tuple(observers):
+            observe(node, outs)
+    return node

@@ -1,0 +1,394 @@
+"""Everything a Tensor can do, in one table: op modules define functions, here they become methods.
+
+At run time the table is copied into `Tensor`; to type checkers `Methods` is its base class.
+"""
+
+# mypy: disable-error-code=misc
+# (the `self` of a function below is a Tensor, of which `Methods` is a base class to type checkers only)
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinytensor import array_api, copying, display, interop
+from tinytensor.argument_checks import guarded, has_options
+from tinytensor.argument_errors import METHODS, Elsewhere
+from tinytensor.autograd.graph import Node
+from tinytensor.device import Device
+from tinytensor.dispatch.elementwise import reflected
+from tinytensor.dispatch.record import requires
+from tinytensor.dtypes import BY_NAME
+from tinytensor.ops.elementwise import (
+    activation,
+    arithmetic,
+    bitwise,
+    comparison,
+    exponential,
+    power,
+    rounding,
+    sign_and_complex,
+    trigonometric,
+)
+from tinytensor.ops.elementwise.gelu import gelu, silu
+from tinytensor.ops.indexing import gathering, indexing, masking
+from tinytensor.ops.inplace import copy_, in_place
+from tinytensor.ops.joining import joining
+from tinytensor.ops.matmul import einsum
+from tinytensor.ops.matmul.matmul import matmul
+from tinytensor.ops.nn.softmax import log_softmax, softmax
+from tinytensor.ops.reductions import min_max, reduction, scan, sorting, statistics
+from tinytensor.ops.views import device_transfer, manipulation, slicing
+from tinytensor.tensor import Tensor
+from tinytensor.transforms import gradients
+
+
+class Methods:
+    """The methods of Tensor, by the module that defines them."""
+
+    __slots__ = ()
+
+    # elementwise/arithmetic
+    __add__ = arithmetic.add
+    __sub__ = arithmetic.subtract
+    __mul__ = arithmetic.multiply
+    __truediv__ = arithmetic.divide
+    __floordiv__ = arithmetic.floor_divide
+    __mod__ = arithmetic.remainder
+    __neg__ = arithmetic.negative
+    __pos__ = arithmetic.positive
+    __radd__ = reflected(arithmetic.add)
+    __rsub__ = reflected(arithmetic.subtract)
+    __rmul__ = reflected(arithmetic.multiply)
+    __rtruediv__ = reflected(arithmetic.divide)
+    __rfloordiv__ = reflected(arithmetic.floor_divide)
+    __rmod__ = reflected(arithmetic.remainder)
+    __iadd__ = add_ = in_place(arithmetic.Add, "x + y")
+    __isub__ = sub_ = in_place(arithmetic.Subtract, "x - y")
+    __imul__ = mul_ = in_place(arithmetic.Multiply, "x * y")
+    __itruediv__ = div_ = in_place(arithmetic.Divide, "x / y")
+    __ifloordiv__ = in_place(arithmetic.FloorDivide, "x // y")
+    __imod__ = in_place(arithmetic.Remainder, "x % y")
+    neg_ = in_place(arithmetic.Negative, "-x")
+    clip_ = arithmetic.clip_
+    zero_ = arithmetic.zero_
+    copy_ = fill_ = copy_
+    clip = arithmetic.clip
+    maximum = arithmetic.maximum
+    minimum = arithmetic.minimum
+
+    # elementwise/sign_and_complex
+    __abs__ = sign_and_complex.abs
+    abs = sign_and_complex.abs
+    sign = sign_and_complex.sign
+    conj = sign_and_complex.conj
+
+    @property
+    def real(self: Tensor) -> Tensor:
+        """The real part; the tensor itself if it is real."""
+        return sign_and_complex.real(self)
+
+    @property
+    def imag(self: Tensor) -> Tensor:
+        """The imaginary part, a real tensor."""
+        return sign_and_complex.imag(self)
+
+    # elementwise/power
+    __pow__ = power.pow
+    __rpow__ = reflected(power.pow)
+    __ipow__ = in_place(power.Pow, "x ** y")
+    sqrt_ = in_place(power.Sqrt, "sqrt(x)")
+    pow = power.pow
+    square = power.square
+    reciprocal = power.reciprocal
+    sqrt = power.sqrt
+    rsqrt = power.rsqrt
+
+    # elementwise/exponential
+    exp = exponential.exp
+    expm1 = exponential.expm1
+    log = exponential.log
+    log1p = exponential.log1p
+    log2 = exponential.log2
+    log10 = exponential.log10
+    logaddexp = exponential.logaddexp
+    tanh = exponential.tanh
+    sigmoid = exponential.sigmoid
+    softplus = exponential.softplus
+    erf = exponential.erf
+    exp_ = in_place(exponential.Exp, "exp(x)")
+    tanh_ = in_place(exponential.Tanh, "tanh(x)")
+
+    # elementwise/trigonometric
+    sin = trigonometric.sin
+    cos = trigonometric.cos
+    tan = trigonometric.tan
+    asin = trigonometric.asin
+    acos = trigonometric.acos
+    atan = trigonometric.atan
+    atan2 = trigonometric.atan2
+    sinh = trigonometric.sinh
+    cosh = trigonometric.cosh
+    asinh = trigonometric.asinh
+    acosh = trigonometric.acosh
+    atanh = trigonometric.atanh
+
+    # elementwise/activation
+    relu = activation.relu
+    relu_ = in_place(activation.Relu, "max(x, 0)")
+
+    # elementwise/gelu
+    gelu = gelu
+    silu = silu
+
+    # elementwise/rounding
+    __ceil__ = rounding.ceil
+    __floor__ = rounding.floor
+    __trunc__ = rounding.trunc
+    __round__ = rounding.round
+    ceil = rounding.ceil
+    floor = rounding.floor
+    trunc = rounding.trunc
+    round = rounding.round
+
+    # elementwise/comparison
+    __eq__ = comparison._eq
+    __ne__ = comparison._ne
+    __lt__ = comparison.less
+    __le__ = comparison.less_equal
+    __gt__ = comparison.greater
+    __ge__ = comparison.greater_equal
+    equal = comparison.equal
+    not_equal = comparison.not_equal
+    less = comparison.less
+    less_equal = comparison.less_equal
+    greater = comparison.greater
+    greater_equal = comparison.greater_equal
+    logical_and = comparison.logical_and
+    logical_or = comparison.logical_or
+    logical_xor = comparison.logical_xor
+    logical_not = comparison.logical_not
+    isfinite = comparison.isfinite
+    isinf = comparison.isinf
+    isnan = comparison.isnan
+    isclose = comparison.isclose
+    allclose = comparison.allclose
+    signbit = comparison.signbit
+
+    # elementwise/bitwise
+    __and__ = bitwise.bitwise_and
+    __or__ = bitwise.bitwise_or
+    __xor__ = bitwise.bitwise_xor
+    __lshift__ = bitwise.bitwise_left_shift
+    __rshift__ = bitwise.bitwise_right_shift
+    __invert__ = bitwise.bitwise_invert
+    __rand__ = reflected(bitwise.bitwise_and)
+    __ror__ = reflected(bitwise.bitwise_or)
+    __rxor__ = reflected(bitwise.bitwise_xor)
+    __rlshift__ = reflected(bitwise.bitwise_left_shift)
+    __rrshift__ = reflected(bitwise.bitwise_right_shift)
+    __iand__ = in_place(bitwise.BitwiseAnd, "x & y")
+    __ior__ = in_place(bitwise.BitwiseOr, "x | y")
+    __ixor__ = in_place(bitwise.BitwiseXor, "x ^ y")
+    __ilshift__ = in_place(bitwise.BitwiseLeftShift, "x << y")
+    __irshift__ = in_place(bitwise.BitwiseRightShift, "x >> y")
+
+    # reductions/reduction
+    sum = reduction.sum
+    mean = reduction.mean
+    prod = reduction.prod
+
+    # reductions/min_max
+    max = min_max.max
+    min = min_max.min
+    argmax = min_max.argmax
+    argmin = min_max.argmin
+    any = min_max.any
+    all = min_max.all
+    count_nonzero = min_max.count_nonzero
+
+    # reductions/statistics
+    var = statistics.var
+    std = statistics.std
+    logsumexp = statistics.logsumexp
+    norm = statistics.norm
+
+    # reductions/scan
+    cumulative_sum = scan.cumulative_sum
+    cumulative_prod = scan.cumulative_prod
+    diff = scan.diff
+
+    # reductions/sorting
+    sort = sorting.sort
+    argsort = sorting.argsort
+    topk = sorting.topk
+    unique = sorting.unique
+
+    # matmul/matmul
+    __matmul__ = matmul
+    __rmatmul__ = reflected(matmul)
+    matmul = matmul
+
+    # matmul/einsum
+    trace = einsum.trace
+
+    # nn/softmax
+    softmax = softmax
+    log_softmax = log_softmax
+
+    # indexing/indexing
+    __getitem__ = indexing.getitem
+    __setitem__ = indexing.setitem
+
+    # indexing/gathering
+    take = gathering.take
+    gather = gathering.gather
+    scatter_add = gathering.scatter_add
+    nonzero = gathering.nonzero
+
+    # indexing/masking
+    tril = masking.tril
+    triu = masking.triu
+    masked_fill = masking.masked_fill
+
+    # views/manipulation
+    @property
+    def T(self: Tensor) -> Tensor:  # noqa: N802 - the name that NumPy and the array API give it
+        """All axes reversed: a view. For matrices, the transpose."""
+        return manipulation.permute(self, tuple(range(len(self.layout.shape) - 1, -1, -1)))
+
+    @property
+    def mT(self: Tensor) -> Tensor:  # noqa: N802
+        """The last two axes swapped: a view."""
+        return manipulation.matrix_transpose(self)
+
+    def reshape(self: Tensor, *shape: Any, copy: bool | None = None) -> Tensor:
+        """See `tt.reshape`; sizes may be given one by one."""
+        one = len(shape) == 1 and not isinstance(shape[0], int)
+        return manipulation.reshape(self, shape[0] if one else shape, copy=copy)
+
+    def to(self: Tensor, target: Any) -> Tensor:
+        """The same values on another device or in another dtype; itself if nothing changes.
+
+        Args:
+            target: a device ("cpu", "cuda", "emulated", "checked") or a dtype.
+
+        Raises:
+            DeviceError: the device does not exist here.
+
+        Example:
+            >>> tt.ones(2).to("cpu").to(tt.float64).dtype
+            tinytensor.float64
+        """
+        if isinstance(target, Device) or (isinstance(target, str) and target not in BY_NAME):
+            return device_transfer.transfer(self, device_transfer.present(target, "to"))
+        return manipulation.astype(self, target, copy=False)
+
+    cpu = device_transfer.to_cpu
+    cuda = device_transfer.to_cuda
+    to_device = device_transfer.to_device
+    astype = manipulation.astype
+    clone = manipulation.clone
+    contiguous = manipulation.contiguous
+    detach = manipulation.detach
+    permute = manipulation.permute
+    transpose = manipulation.transpose
+    moveaxis = manipulation.moveaxis
+    expand = manipulation.expand
+    broadcast_to = manipulation.broadcast_to
+    flip = manipulation.flip
+    squeeze = manipulation.squeeze
+    unsqueeze = manipulation.unsqueeze
+    view = manipulation.view_as_shape
+
+    # views/slicing
+    diagonal = slicing.diagonal
+    unfold = slicing.unfold
+    as_strided = slicing.as_strided
+
+    split = joining.split
+    chunk = joining.chunk
+    unbind = joining.unbind
+
+    # joining/joining
+    repeat = joining.repeat
+    tile = joining.tile
+    roll = joining.roll
+
+    # transforms/gradients
+    backward = gradients.backward
+    register_hook = gradients.register_hook
+    register_post_accumulate_grad_hook = gradients.register_post_accumulate_grad_hook
+    retain_grad = gradients.retain_grad
+    requires_grad_ = gradients.requires_grad_
+
+    @property
+    def grad(self: Tensor) -> Tensor | None:
+        """The gradient that `backward` added up here, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self: Tensor, new: Tensor | None) -> None:
+        gradients.set_gradient(self, new)
+
+    @property
+    def requires_grad(self: Tensor) -> bool:
+        """Whether backward reaches this tensor; a view has it from its base."""
+        return requires(self)
+
+    @requires_grad.setter
+    def requires_grad(self: Tensor, on: bool) -> None:
+        gradients.requires_grad_(self, on)
+
+    @property
+    def is_leaf(self: Tensor) -> bool:
+        """Whether it is not the result of a recorded operation."""
+        return gradients.is_leaf(self)
+
+    @property
+    def node(self: Tensor) -> Node | None:
+        """The recorded operation that made it, if any."""
+        return gradients.node_of(self)
+
+    # interop
+    item = interop.item
+    tolist = interop.tolist
+    __float__ = interop.as_float
+    __int__ = interop.as_int
+    __complex__ = interop.as_complex
+    __bool__ = interop.as_bool
+    __index__ = interop.as_index
+    __format__ = interop.formatted
+    __contains__ = interop.contains
+    __iter__ = joining.iterate
+    __array_namespace__ = array_api.array_namespace
+    numpy = interop.numpy
+    __array__ = interop.as_array
+    __dlpack__ = interop.dlpack
+    __dlpack_device__ = interop.dlpack_device
+    __cuda_array_interface__ = property(interop.cuda_array_interface)
+
+    # display
+    __repr__ = display.represent
+    explain = display.explain
+    _repr_html_ = display.in_notebook
+
+    __reduce__ = copying.reduced
+    __copy__ = copying.shallow
+    __deepcopy__ = copying.deep
+
+    def __dir__(self: Tensor) -> list[str]:
+        return [name for name in object.__dir__(self) if name not in METHODS]
+
+
+def _bind() -> None:
+    for name, attribute in vars(Methods).items():
+        if name not in ("__module__", "__slots__", "__doc__", "__dict__", "__weakref__", "__hash__"):
+            setattr(Tensor, name, attribute)
+    for name in dir(Tensor):
+        if not name.startswith("_") and has_options(method := getattr(Tensor, name), behind=1):
+            setattr(Tensor, name, guarded(method))
+    for name in METHODS:  # no __getattr__, which would make each access to an attribute slower
+        setattr(Tensor, name, Elsewhere(name))
+
+
+_bind()

@@ -1,0 +1,282 @@
+"""NumPy arrays as storage of tensors: dtypes, 16-bit floats, and work on strided operands."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinytensor import dtypes
+from tinytensor.config import config
+from tinytensor.dtypes import DType
+from tinytensor.errors import ArgumentError
+from tinytensor.runtime.cpu.kernels import HostKernels
+from tinytensor.runtime.cpu.library import NATIVE
+
+Array = npt.NDArray[Any]
+
+
+NUMPY: dict[DType, np.dtype[Any]] = {d: np.dtype(d.code) for d in dtypes.ALL}
+
+
+_FROM_NUMPY: dict[np.dtype[Any], DType] = {NUMPY[d]: d for d in dtypes.ALL if d is not dtypes.bfloat16}
+
+
+def dtype_of(array: Array) -> DType:
+    """The DType whose stored form is the dtype of this array (uint16 stays uint16)."""
+    found = _FROM_NUMPY.get(array.dtype)
+    return dtypes.as_dtype(array.dtype) if found is None else found
+
+
+# inf and nan are results like others here, so NumPy must not warn of them. np.errstate takes as long as three
+# small additions; `silent().run(np.add, a, b)` instead enters a copy of a context, in which alone the setting
+# was made. A copy each time, since no context can be entered twice at once.
+_silent = Context()
+_silent.run(np.seterr, all="ignore")
+
+
+silent = _silent.copy
+
+
+_strict = Context()  # where what is not a number raises FloatingPointError
+_strict.run(np.seterr, over="ignore", under="ignore", divide="ignore", invalid="raise")
+
+
+strict = _strict.copy
+
+
+_copying = HostKernels(str(NATIVE / "copying.cpp"))
+
+
+_FEW_COPIED = 512  # elements; NumPy takes as long for as many as a kernel
+
+
+_STRIP = 32  # columns
+
+
+_LARGE = 1 << 15  # elements: from here on, arrays are walked over in blocks
+
+
+_BLOCK = 1 << 18  # elements: copies of blocks stay in the L3 cache, and are worth several threads
+
+
+def copy_into(y: Array, x: Array) -> None:
+    """y = x, of the same shape and dtype, and apart in memory; at the speed of memory for any strides."""
+    if x.size >= _FEW_COPIED:
+        if config.host_kernels != "off" and _copying.copy(y, x):
+            return
+        if x.size >= _LARGE and x.ndim > 1:
+            order = sorted(range(y.ndim), key=lambda axis: -abs(y.strides[axis]))  # as y lies
+            y, x = y.transpose(order), x.transpose(order)
+            if abs(x.strides[-1]) >= 64:
+                # row by row, each number would come from another line of the cache, and lines would be gone
+                # before their other numbers are asked for
+                for j in range(0, y.shape[-1], _STRIP):
+                    np.copyto(y[..., j : j + _STRIP], x[..., j : j + _STRIP])
+                return
+    np.copyto(y, x)
+
+
+def in_c_order(a: Array) -> Array:
+    """The array, or a copy of it in C order."""
+    if a.flags.c_contiguous:
+        return a
+    copy: Array = np.empty(a.shape, a.dtype)
+    copy_into(copy, a)
+    return copy
+
+
+def fill(
+    function: Callable[..., Any],
+    y: Array,
+    *xs: Any,
+    host: Callable[..., bool] | None = None,
+    dense: bool = False,
+) -> None:
+    """function(*xs, out=y), element by element, or host(y, *xs), a kernel that may leave it to the function.
+
+    Large operands that lie otherwise than the result are brought into its order block by block, in memory
+    that is used again; or the result, if that is less to bring. `dense`: so are rows with gaps.
+    """
+    if config.host_kernels == "off":
+        host = None
+    elif host is not None and host(y, *xs):
+        return
+    if y.size < _LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
+        silent().run(function, *xs, out=y)
+        return
+    order = _order(y, xs)
+    if order is not None:
+        xs = tuple([np.broadcast_to(x, y.shape).transpose(order) if np.ndim(x) else x for x in xs])
+        y = y.transpose(order)
+    for at in blocks(y.shape):
+        place = y[at]
+        parts: list[Any] = []
+        for i, x in enumerate(xs):
+            parts.append(parts[0] if i and x is xs[0] else _part(i, x, y.ndim, at, dense))
+        if _scattered(place):
+            out = scratch("fill.out", place.shape, place.dtype)
+            _compute(function, host, out, parts)
+            copy_into(place, out)
+        else:
+            _compute(function, host, place, parts)
+
+
+def _compute(function: Callable[..., Any], host: Any, y: Array, xs: Sequence[Any]) -> None:
+    if host is None or not host(y, *xs):
+        silent().run(function, *xs, out=y)
+
+
+def _scattered(*arrays: Any) -> int:
+    """How many of them have no elements side by side along the last axis."""
+    count = 0
+    for a in arrays:
+        if isinstance(a, np.ndarray) and a.ndim and not a.flags.c_contiguous:
+            count += a.shape[-1] > 1 and a.strides[-1] != a.itemsize
+    return count
+
+
+def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
+    """The axes as they lie in memory, slowest first, of the operand in whose order the fewest are scattered;
+    None for C order.
+    """
+    whole = [a for a in (y, *xs) if isinstance(a, np.ndarray) and a.shape == y.shape]
+    best, fewest = None, _scattered(*whole)
+    for a in whole:
+        order = tuple(sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis])))
+        found = _scattered(*[each.transpose(order) for each in whole])
+        if found < fewest:
+            best, fewest = order, found
+    return best
+
+
+def blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """Keys of an array's first axes that cut it into blocks of neighboring rows."""
+    axis, inner = 0, math.prod(shape[1:])
+    while inner > _BLOCK:
+        axis += 1
+        inner //= shape[axis]
+    step = _BLOCK // inner
+    for outer in np.ndindex(*shape[:axis]):
+        for i in range(0, shape[axis], step):
+            yield (*outer, slice(i, i + step))
+
+
+def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> Any:
+    """A block of an operand that is broadcast to `ndim` axes: itself, or a copy if it is scattered, or for
+    `dense` in any way not in C order.
+    """
+    if not isinstance(x, np.ndarray) or not x.ndim:
+        return x
+    missing = ndim - x.ndim
+    key = [
+        k if x.shape[i] > 1 else 0 if isinstance(k, int) else slice(None) for i, k in enumerate(at[missing:])
+    ]
+    part = x[tuple(key)]
+    if part.flags.c_contiguous if dense else part.size < _FEW_COPIED or not _scattered(part):
+        return part
+    copy = scratch(f"fill.{number}", part.shape, part.dtype)
+    copy_into(copy, part)
+    return copy
+
+
+_kernels = HostKernels(str(NATIVE / "bfloat16.cpp"))
+
+
+_FEW = 64  # elements; NumPy takes as long for as many as a kernel
+
+
+def widen(raw: Array, dtype: DType) -> Array:
+    """Stored 16-bit floats as float32, in C order."""
+    result: Array = np.empty(raw.shape, np.float32)
+    if dtype is not dtypes.bfloat16:
+        fill(_copied, result, raw)
+    elif raw.size > _FEW:
+        fill(_widen, result, raw, host=_kernels.widen, dense=True)
+    else:
+        _widen(raw, result)
+    return result
+
+
+def _widen(raw: Array, out: Array) -> None:
+    bits = out.view(np.uint32)
+    np.left_shift(raw, np.uint32(16), out=bits, dtype=np.uint32)
+
+
+def narrow(wide: Array, dtype: DType, out: Array) -> None:
+    """Write real numbers into 16-bit storage, rounded once, to nearest, ties to even."""
+    if dtype is not dtypes.bfloat16:
+        fill(_copied, out, wide)
+    else:
+        host = _kernels.narrow if wide.size > _FEW else None
+        fill(_narrow, out, wide if wide.dtype == np.float32 else _sticky(wide), host=host, dense=True)
+
+
+def _copied(x: Array, out: Array) -> None:
+    np.copyto(out, x, casting="unsafe")
+
+
+def _narrow(source: Array, out: Array) -> None:
+    source = np.ascontiguousarray(source)
+    bits = source.view(np.uint32)
+    up: Array = np.right_shift(bits, np.uint32(16), out=np.empty_like(bits))  # an array also without axes
+    up &= np.uint32(1)
+    up += np.uint32(0x7FFF)
+    up += bits  # may carry into the exponent: that is rounding up to the next binade or to infinity
+    up >>= np.uint32(16)
+    np.copyto(up, np.uint32(0x7FC0), where=np.isnan(source))
+    np.copyto(out, up.reshape(out.shape), casting="unsafe")
+
+
+def _sticky(numbers: Array) -> Array:
+    """Numbers as float32 with an odd last bit where they are not exact: rounded again, to half the width,
+    they give what rounding them once would give.
+    """
+    wide = numbers.astype(np.float64)
+    if numbers.dtype.kind in "iu" and numbers.itemsize == 8:  # float64 is not exact, either, beyond 2**53
+        cut = numbers & ~numbers.dtype.type(2047)
+        cut |= ((cut != numbers) * numbers.dtype.type(2048)).astype(numbers.dtype)
+        wide = np.where(np.abs(wide) < 2.0**53, wide, cut.astype(np.float64))
+    with np.errstate(over="ignore"):
+        near: Array = wide.astype(np.float32)
+    off = (near != wide) & (near.view(np.uint32) & 1 == 0)
+    other = np.where(near < wide, np.float32(np.inf), np.float32(-np.inf))
+    return np.where(off, np.nextafter(near, other), near)
+
+
+_local = threading.local()  # one set per thread: NumPy releases the GIL inside a call
+
+
+_SCRATCH_LIMIT = 64 << 20  # bytes a thread may keep between calls
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An uninitialized, 64-byte aligned array of this thread, used again by the next call with the same
+    name.
+    """
+    kept: dict[str, Array] = _local.__dict__
+    nbytes = dtype.itemsize
+    for size in shape:
+        nbytes *= size
+    flat = kept.get(name)
+    if flat is None or flat.nbytes < nbytes:
+        if nbytes > _SCRATCH_LIMIT:
+            return np.empty(shape, dtype)
+        flat = np.empty(max(nbytes, 4096) + 64, np.uint8)
+        flat = kept[name] = flat[-flat.ctypes.data % 64 :]
+    return np.ndarray(shape, dtype, flat)
+
+
+def check_writeable(array: Array, what: str) -> None:
+    """Raise if the memory behind this array must not be written."""
+    if not array.flags.writeable:
+        raise ArgumentError(
+            f"{what}: the tensor is read-only",
+            why="it shares memory that its owner marked read-only (a NumPy array, a memory-mapped file)",
+            fix="write to a copy: x.clone()",
+        )
