@@ -168,6 +168,8 @@ def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") 
     """
     a, b = np.asarray(a), np.asarray(b)
     if not isinstance(out, np.ndarray):
+        if max(condition.size, a.size, b.size) < 1024:
+            return np.where(condition, a, b)
         out = np.empty(np.broadcast_shapes(condition.shape, a.shape, b.shape), a.dtype)
     if out.size < 1024 or a.itemsize > 8:  # a few elements, or complex128, as wide as no integer
         np.copyto(out, b)

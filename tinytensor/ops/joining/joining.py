@@ -55,6 +55,10 @@ def note_joined(y: Array | View) -> None:
 # ---- ops ---------------------------------------------------------------------------------------------------
 
 
+def _part(array: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    return np.broadcast_to(np.zeros((), dtype), shape) if array is None else array.reshape(shape)
+
+
 @register
 class Join(Op):
     """Parts one after the other along an axis. `shapes` says how large each part is there; a part that is
@@ -64,6 +68,7 @@ class Join(Op):
 
     inputs = ("part",)
     raw = True
+    quick = True
 
     @staticmethod
     def infer(*parts: Spec | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool) -> Specs:
@@ -75,9 +80,8 @@ class Join(Op):
         y: Array, *parts: Array | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
     ) -> None:
         note_joined(y)
-        zero = np.zeros((), y.dtype)
         whole = [
-            np.broadcast_to(zero, s) if p is None else p.reshape(s)
+            p if p is not None and p.shape == s else _part(p, s, y.dtype)
             for p, s in zip(parts, shapes, strict=True)
         ]
         if all([part.flags.c_contiguous for part in whole]):
@@ -239,8 +243,9 @@ def _same_kind(arrays: Any, what: str) -> list[Tensor]:
             why="without any, shape and dtype of the result are not known",
             fix="give at least one tensor",
         )
-    dtype = promote(*[x.storage.dtype for x in arrays], what=what)
-    return [cast(x, dtype) for x in arrays]
+    dtypes = [x.storage.dtype for x in arrays]
+    dtype = promote(*dtypes, what=what)
+    return [x if d is dtype else cast(x, dtype) for x, d in zip(arrays, dtypes)]
 
 
 def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
@@ -265,11 +270,11 @@ def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
     xs = _same_kind(arrays, "concat")
     if axis is None:
         xs, axis = [reshape(x, -1) for x in xs], 0
-    shapes = [x.layout.shape for x in xs]
+    shapes = tuple([x.layout.shape for x in xs])
     at = normalize_axis(axis, len(shapes[0]), "concat")
     rest = (*shapes[0][:at], *shapes[0][at + 1 :])
     for i, s in enumerate(shapes):
-        if len(s) != len(shapes[0]) or (*s[:at], *s[at + 1 :]) != rest:
+        if s != shapes[0] and (len(s) != len(shapes[0]) or (*s[:at], *s[at + 1 :]) != rest):
             raise ShapeError(
                 f"concat: shapes {shapes[0]} and {s} (item {i}) do not fit along axis {at}",
                 why="apart from the joined axis all sizes must be equal",

@@ -64,6 +64,7 @@ class LayerNorm(Op):
     inputs = ("x", "weight", "bias")
     outputs = ("y", "mean", "rstd")
     saves = ("x", "weight", "mean", "rstd")
+    quick = True
     dense = ("*",)
     contiguous = ("*",)
 

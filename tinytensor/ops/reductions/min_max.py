@@ -65,6 +65,7 @@ class Extreme(Op):
 
     inputs = ("x",)
     saves = ("x", "y")
+    quick = True
     ufunc: ClassVar[np.ufunc]
 
     @classmethod
