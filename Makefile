@@ -20,7 +20,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 PYTEST := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv/bin/python -m pytest -q $(PARALLEL)
 PYTEST_ORACLE := $(ONE_THREAD) TINYTENSOR_NUM_THREADS=1 .venv-oracle/bin/python -m pytest -q $(PARALLEL)
 
-# What a new op needs in other files: its cost, a case or a reason of the benchmarks, a call for a new .cu file.
+# What a new op needs: its `flops`; in other files a case or a reason of the benchmarks, a call for a new .cu file.
 COMPLETE := tests/lab/test_profiler_devices.py::test_every_op_has_a_formula \
 	tests/benchmarks/test_ops.py::test_every_op_has_a_case_or_a_reason \
 	tests/commands/test_commands.py::test_every_file_of_kernels_has_an_exercise

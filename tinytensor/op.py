@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from tinytensor.dtypes import DType
 from tinytensor.tensor import Tensor
 
-__all__ = ["Op", "Shape", "Spec", "Specs", "register", "registry", "snake_case"]
+__all__ = [
+    "Flops",
+    "Op",
+    "Params",
+    "Shape",
+    "Shapes",
+    "Spec",
+    "Specs",
+    "register",
+    "registry",
+    "snake_case",
+]
 
 registry: dict[str, type[Op]] = {}
 Shape = tuple[int, ...]
+Shapes = Sequence[Shape | None]
+Params = Mapping[str, Any]
+Flops = Callable[..., float]  # (outputs: Shapes, inputs: Shapes, parameters: Params)
 
 
 class Spec(NamedTuple):
@@ -44,6 +58,8 @@ class Op:
         rows: inputs of which it reads rows: the last axis steps by 1; dispatch copies others.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
         quick: where all is small, dispatch takes the shapes of the results from the last such call.
+        flops: floating-point operations: a number for each element of the first output, or a function of
+        outputs, inputs (shapes) and parameters; `flops.py` says what counts.
         dense: inputs that the kernels of `cuda` read as one block (("*",): all); dispatch copies others.
 
     Static methods:
@@ -71,6 +87,7 @@ class Op:
     raw: ClassVar[bool] = False
     quick: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
+    flops: ClassVar[float | Flops]
 
     name: ClassVar[str]
     slots: ClassVar[dict[str, int]]

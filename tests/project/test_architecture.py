@@ -21,6 +21,7 @@ runtime
 storage
 tensor
 op
+flops
 autograd
 dispatch
 kernels

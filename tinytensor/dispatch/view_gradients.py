@@ -33,6 +33,7 @@ from tinytensor.dispatch.launch import (
 from tinytensor.dispatch.record import new_node
 from tinytensor.dispatch.views import ViewOp, view
 from tinytensor.errors import ShapeError
+from tinytensor.flops import per_input
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.runtime.cpu.arrays import Array
@@ -171,6 +172,7 @@ class Scatter(Op):
     """The transpose of a view: zeros of the base's shape, and the gradient added through the strides."""
 
     inputs = ("grad",)
+    flops = 0.0
 
     @staticmethod
     def infer(grad: Spec, *, view_op: type[ViewOp], params: dict[str, Any]) -> Specs:
@@ -214,6 +216,7 @@ class Reframe(Op):
     """x, laid out in memory like src, read like dst: how a view sees the new value of its base."""
 
     inputs = ("x",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, src: Layout, dst: Layout) -> Specs:
@@ -250,6 +253,7 @@ class ReframeTranspose(Op):
     """grad, shaped like dst, added into memory and read back like src."""
 
     inputs = ("grad",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(grad: Spec, *, src: Layout, dst: Layout) -> Specs:
@@ -291,6 +295,7 @@ class Mask(Op):
     """x, laid out like src, with the region of dst set to zero."""
 
     inputs = ("x",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, src: Layout, dst: Layout) -> Specs:
@@ -332,6 +337,7 @@ class Assign(Op):
     """The history of a base after one of its views was written. Never run: the write already happened."""
 
     inputs = ("base", "value")
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinytensor.dispatch.launch import View
 from tinytensor.dtypes import ALL
-from tinytensor.lab.flops import flops_of
+from tinytensor.flops import flops_of
 from tinytensor.lab.patching import Line
 
 __all__ = ["EMULATED", "Call", "Span", "describe"]

@@ -16,7 +16,7 @@ from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import DType, accumulator, bool_, float32
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.reference import for_all_heads, plain_attention, sum_of_groups
@@ -62,6 +62,36 @@ def row_caches(batch: Shape, Tq: int, like: Spec, *, keep: int) -> Specs:
     return (Spec((keep,), wide), rows, None) if keep else (None, None, rows)
 
 
+def _pairs(queries: int, keys: int, causal: bool, window: int) -> float:
+    """How many keys the queries of one head see together; the last query and the last key stand together."""
+    if not causal:
+        return float(queries * keys)
+    most = window or keys
+
+    def up_to(last: int) -> int:  # of queries that see 1, 2, …, last keys, or no more than the window
+        short = max(min(last, most), 0)
+        return short * (short + 1) // 2 + max(last - most, 0) * most
+
+    return float(up_to(keys) - up_to(keys - queries))
+
+
+EXPONENTS = 4.0  # operations for one score: scaled, the maximum taken off, exp, added up
+
+
+def attention_flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    """Floating-point operations of attention: the scores over D, the weighted sums over Dv."""
+    (B, H, Tq, D), (_, _, Tk, _), (_, _, _, Dv) = (shape or (0, 0, 0, 0) for shape in ins[:3])
+    pairs = B * H * _pairs(Tq, Tk, params["causal"], params.get("window", 0))
+    return pairs * (2.0 * D + 2.0 * Dv + EXPONENTS)
+
+
+def attention_backward_flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    """The scores again, dq and dk over D; the gradient of the weights and dv over Dv."""
+    (B, H, Tq, D), (_, _, Tk, _), (_, _, _, Dv) = (shape or (0, 0, 0, 0) for shape in ins[1:4])
+    pairs = B * H * _pairs(Tq, Tk, params["causal"], params.get("window", 0))
+    return pairs * (6.0 * D + 4.0 * Dv + EXPONENTS + 2.0)
+
+
 def problem(q: View, k: View, v: View, *, causal: bool, scale: float) -> attention_tiles.Problem:
     """What kernels are asked for."""
     B, H, Tq, D = q.shape
@@ -81,6 +111,7 @@ class Attention(Op):
     rows = ("q", "k", "v")
     outputs = ("y", "kept", "inv", "lse")
     saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
+    flops = attention_flops
 
     @staticmethod
     def infer(
@@ -166,6 +197,7 @@ class AttentionBackward(Op):
     outputs = ("dq", "dk", "dv")
     visible = 3
     saves = ("grad", "q", "k", "v", "mask", "slopes")
+    flops = attention_backward_flops
 
     @staticmethod
     def infer(

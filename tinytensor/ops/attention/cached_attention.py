@@ -14,10 +14,10 @@ from tinytensor.dtypes import bool_, int64
 from tinytensor.errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
-from tinytensor.ops.attention.attention import check_past
+from tinytensor.ops.attention.attention import attention_flops, check_past
 from tinytensor.ops.attention.causal_self_attention import heads_of, places
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime.cpu.arrays import Array
@@ -38,6 +38,13 @@ class CachedSelfAttention(Op):
     contiguous = ("qkv",)
     writes = ("keys", "values")
     dense = ("qkv", "start", "slopes")
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        """Of a full cache: how far it is filled stands in a tensor."""
+        (B, T, C), (_, G, N, D) = ins[0] or (0, 0, 0), ins[1] or (0, 1, 0, 1)
+        head, keys = (B, C // max(D, 1) - 2 * G, T, D), (B, G, N, D)
+        return attention_flops(outs, (head, keys, keys), {"causal": True, "window": params.get("window", 0)})
 
     @staticmethod
     def infer(qkv: Spec, keys: Spec, values: Spec, start: Spec, slopes: Spec | None, *, window: int) -> Specs:

@@ -14,10 +14,12 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_blocks
 from tinytensor.ops.attention.attention import (
+    attention_backward_flops,
+    attention_flops,
     kept_scores,
     kernels,
     row_caches,
@@ -74,6 +76,11 @@ def _scale(shape: Shape, n_head: int) -> float:
     return 1 / math.sqrt(shape[2] // 3 // n_head)
 
 
+def _head(qkv: Shape | None, n_head: int) -> Shape:
+    B, T, C3 = qkv or (0, 0, 0)
+    return (B, n_head, T, C3 // 3 // n_head)
+
+
 @register
 class CausalSelfAttention(Op):
     """Hidden: as in Attention."""
@@ -82,6 +89,11 @@ class CausalSelfAttention(Op):
     rows = ("qkv",)
     outputs = ("y", "kept", "inv", "lse")
     saves = ("qkv", "y", "kept", "inv", "lse")
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        head = _head(ins[0], params["n_head"])
+        return attention_flops(outs, (head, head, head), {"causal": True})
 
     @staticmethod
     def infer(qkv: Spec, *, n_head: int, keep: int) -> Specs:
@@ -149,6 +161,11 @@ class CausalSelfAttentionBackward(Op):
     rows = ("grad", "qkv")
     outputs = ("dqkv",)
     saves = ("grad", "qkv")
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        head = _head(ins[1], params["n_head"])
+        return attention_backward_flops(outs, (None, head, head, head), {"causal": True})
 
     @staticmethod
     def infer(grad: Spec, qkv: Spec, *_: Spec | None, n_head: int) -> Specs:

@@ -41,6 +41,7 @@ class Relu(Elementwise):
     saves = ("y",)
     ufunc = staticmethod(_relu)
     accepts = REAL_NUMERIC
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -56,6 +57,7 @@ class ReluBackward(Elementwise):
     saves = ("y",)
     ufunc = staticmethod(_passed)
     accepts = REAL_NUMERIC
+    flops = 0.0
 
     @staticmethod
     def host(dx: Array, grad: Array, y: Array) -> bool:
@@ -74,6 +76,7 @@ class Heaviside(Elementwise):
     ufunc = np.heaviside
     accepts = REAL
     result = "float"
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

@@ -77,6 +77,7 @@ def flat(grad: Tensor) -> Tensor:
 class Add(Elementwise):
     inputs = ("a", "b")
     ufunc = np.add
+    flops = 1.0
 
     @staticmethod
     def host(y: Array, a: Array, b: Array) -> bool:
@@ -93,6 +94,7 @@ class Subtract(Elementwise):
     inputs = ("a", "b")
     ufunc = np.subtract
     accepts = NUMERIC
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -106,6 +108,7 @@ class Multiply(Elementwise):
     inputs = ("a", "b")
     saves = ("a?b", "b?a")
     ufunc = np.multiply
+    flops = 1.0
 
     @staticmethod
     def host(y: Array, a: Array, b: Array) -> bool:
@@ -124,6 +127,7 @@ class Divide(Elementwise):
     saves = ("b", "a?b")
     ufunc = np.true_divide
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -161,6 +165,7 @@ class FloorDivide(Elementwise):
     ufunc = _whole(np.floor_divide)
     refuses = True
     accepts = REAL_NUMERIC
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -176,6 +181,7 @@ class Remainder(Elementwise):
     ufunc = _whole(np.remainder)
     refuses = True
     accepts = REAL_NUMERIC
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -189,6 +195,7 @@ class Negative(Elementwise):
     inputs = ("x",)
     ufunc = np.negative
     accepts = NUMERIC
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -201,6 +208,7 @@ class Positive(Elementwise):
     inputs = ("x",)
     ufunc = np.positive
     accepts = NUMERIC
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -219,6 +227,7 @@ class Maximum(Elementwise):
     saves = ("a", "b")
     ufunc = np.maximum
     accepts = REAL
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -234,6 +243,7 @@ class Minimum(Elementwise):
     saves = ("a", "b")
     ufunc = np.minimum
     accepts = REAL
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -249,6 +259,7 @@ class Clip(Elementwise):
     saves = ("x", "min", "max")
     ufunc = np.clip
     accepts = REAL_NUMERIC
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

@@ -56,6 +56,7 @@ class Question(Elementwise):
 
     result = "bool"
     of_float32 = bool_
+    flops = 0.0
 
 
 @register
@@ -199,6 +200,7 @@ class Where(Elementwise):
     saves = ("condition",)
     ufunc = staticmethod(choose)
     untyped = 1
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

@@ -25,6 +25,7 @@ class Exp(Elementwise):
     saves = ("y",)
     ufunc = np.exp
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -38,6 +39,7 @@ class Expm1(Elementwise):
     saves = ("y",)
     ufunc = np.expm1
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -51,6 +53,7 @@ class Log(Elementwise):
     saves = ("x",)
     ufunc = np.log
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -64,6 +67,7 @@ class Log1p(Elementwise):
     saves = ("x",)
     ufunc = np.log1p
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -77,6 +81,7 @@ class Log2(Elementwise):
     saves = ("x",)
     ufunc = np.log2
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -90,6 +95,7 @@ class Log10(Elementwise):
     saves = ("x",)
     ufunc = np.log10
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -104,6 +110,7 @@ class Logaddexp(Elementwise):
     ufunc = np.logaddexp
     accepts = REAL
     result = "float"
+    flops = 4.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -124,6 +131,7 @@ class Tanh(Elementwise):
     saves = ("y",)
     ufunc = np.tanh
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -146,6 +154,7 @@ class Sigmoid(Elementwise):
     ufunc = steps(_sigmoid)
     accepts = REAL
     result = "float"
+    flops = 3.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -170,6 +179,7 @@ class Softplus(Elementwise):
     ufunc = steps(_softplus)
     accepts = REAL
     result = "float"
+    flops = 3.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -246,6 +256,7 @@ class Erf(Elementwise):
     ufunc = erf_array
     accepts = REAL
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

@@ -18,8 +18,9 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
+from tinytensor.flops import size
 from tinytensor.kernels.rows import flat_blocks, need_tensors, reshaped
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, clip, multiply, negative
 from tinytensor.ops.elementwise.exponential import erf, erf_array, exp, sigmoid, tanh
@@ -92,6 +93,8 @@ def _silu(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
 
 _FILL = {"gelu_tanh": _gelu_tanh, "gelu_erf": _gelu_erf, "silu": _silu}
 FUNCTORS = {"gelu_tanh": "GeluTanh", "gelu_erf": "GeluErf", "silu": "Silu"}  # of gelu.cu
+# Floating-point operations of a gate, and of the product of its gradient, by gelu.cuh and gelu.cu.
+GATE_FLOPS = {"gelu_tanh": (8.0, 16.0), "gelu_erf": (5.0, 12.0), "silu": (4.0, 9.0)}
 PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp and matmul.cpp
 
 
@@ -103,6 +106,10 @@ class Gated(Op):
     outputs = ("y", "slope")
     saves = ("x", "slope")
     contiguous = ("*",)
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        return GATE_FLOPS[params["gate"]][0] * size(outs[0])
 
     @staticmethod
     def infer(x: Spec, *, gate: str, keeps_slope: bool) -> Specs:
@@ -139,6 +146,11 @@ class GatedBackward(Op):
     saves = ("grad", "x")
     may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}
     contiguous = ("grad", "slope")
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        keeps_slope = ins[2] is not None  # then it is one multiplication
+        return (1.0 if keeps_slope else GATE_FLOPS[params["gate"]][1]) * size(outs[0])
 
     @staticmethod
     def infer(grad: Spec, x: Spec, slope: Spec | None, *, gate: str) -> Specs:

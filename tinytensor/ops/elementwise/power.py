@@ -85,6 +85,7 @@ class Pow(Elementwise):
     ufunc = staticmethod(_power)
     refuses = True
     accepts = NUMERIC
+    flops = 1.0
 
     @staticmethod
     def check(launch: Launch, operands: Sequence[View | bytes], dtype: DType) -> None:
@@ -139,6 +140,7 @@ class Square(Elementwise):
     saves = ("x",)
     ufunc = np.square
     accepts = NUMERIC
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -152,6 +154,7 @@ class Reciprocal(Elementwise):
     saves = ("y",)
     ufunc = np.reciprocal
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -165,6 +168,7 @@ class Sqrt(Elementwise):
     saves = ("y",)
     ufunc = np.sqrt
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -184,6 +188,7 @@ class Rsqrt(Elementwise):
     ufunc = steps(_rsqrt)
     accepts = REAL
     result = "float"
+    flops = 2.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -198,6 +203,7 @@ class Hypot(Elementwise):
     ufunc = np.hypot
     accepts = REAL
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

@@ -24,6 +24,7 @@ class Step(Elementwise):
 
     inputs = ("x",)
     accepts: ClassVar[tuple[str, ...]] = REAL_NUMERIC
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

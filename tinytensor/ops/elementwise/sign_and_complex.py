@@ -34,6 +34,7 @@ class Abs(Elementwise):
     ufunc = np.abs
     accepts = NUMERIC
     result = "real"
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -46,6 +47,7 @@ class Sign(Elementwise):
     inputs = ("x",)
     ufunc = np.sign
     accepts = NUMERIC
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -60,6 +62,7 @@ class Copysign(Elementwise):
     ufunc = np.copysign
     accepts = REAL
     result = "float"
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -78,6 +81,7 @@ class Nextafter(Elementwise):
     ufunc = np.nextafter
     accepts = REAL
     result = "float"
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -98,6 +102,7 @@ class Real(Elementwise):
     inputs = ("x",)
     ufunc = staticmethod(_real)
     result = "real"
+    flops = 0.0
 
 
 @register
@@ -106,12 +111,14 @@ class Imag(Elementwise):
     ufunc = staticmethod(_imag)
     accepts = ("complex",)
     result = "real"
+    flops = 0.0
 
 
 @register
 class Conj(Elementwise):
     inputs = ("x",)
     ufunc = np.conjugate
+    flops = 0.0
 
 
 def abs(x: Tensor) -> Tensor:

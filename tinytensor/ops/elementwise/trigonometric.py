@@ -23,6 +23,7 @@ class Sin(Elementwise):
     saves = ("x",)
     ufunc = np.sin
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -36,6 +37,7 @@ class Cos(Elementwise):
     saves = ("x",)
     ufunc = np.cos
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -49,6 +51,7 @@ class Tan(Elementwise):
     saves = ("y",)
     ufunc = np.tan
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -67,6 +70,7 @@ class Asin(Elementwise):
     saves = ("x",)
     ufunc = np.arcsin
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -80,6 +84,7 @@ class Acos(Elementwise):
     saves = ("x",)
     ufunc = np.arccos
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -93,6 +98,7 @@ class Atan(Elementwise):
     saves = ("x",)
     ufunc = np.arctan
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -106,6 +112,7 @@ class Sinh(Elementwise):
     saves = ("x",)
     ufunc = np.sinh
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -119,6 +126,7 @@ class Cosh(Elementwise):
     saves = ("x",)
     ufunc = np.cosh
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -132,6 +140,7 @@ class Asinh(Elementwise):
     saves = ("x",)
     ufunc = np.arcsinh
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -145,6 +154,7 @@ class Acosh(Elementwise):
     saves = ("x",)
     ufunc = np.arccosh
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -158,6 +168,7 @@ class Atanh(Elementwise):
     saves = ("x",)
     ufunc = np.arctanh
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -172,6 +183,7 @@ class Atan2(Elementwise):
     ufunc = np.arctan2
     accepts = REAL
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

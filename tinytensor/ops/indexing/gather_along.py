@@ -13,6 +13,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
+from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import contiguous_strides
@@ -56,6 +57,7 @@ class Gather(Op):
     inputs = ("x", "index")
     saves = ("index",)
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:
@@ -92,6 +94,7 @@ class GatherTranspose(Op):
 
     inputs = ("grad", "index")
     saves = ("index",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(grad: Spec, index: Spec, *, axis: int, shape: Shape, what: str) -> Specs:

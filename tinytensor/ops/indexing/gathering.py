@@ -28,6 +28,7 @@ class OneHot(Op):
 
     inputs = ("index",)
     dense = ("index",)
+    flops = 0.0
 
     @staticmethod
     def infer(index: Spec, *, num_classes: int) -> Specs:

@@ -82,6 +82,7 @@ class Put(Op):
     saves = ("places",)
     raw = True
     dense = ("places",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, value: Spec, places: Spec, *, axes: Axes) -> Specs:
@@ -128,6 +129,7 @@ class Kept(Op):
 
     inputs = ("places",)
     dense = ("places",)
+    flops = 0.0
 
     @staticmethod
     def infer(places: Spec, *, size: int) -> Specs:

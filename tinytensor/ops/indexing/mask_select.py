@@ -23,6 +23,7 @@ from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import bool_, int64, uint8
+from tinytensor.flops import per_input
 from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout
@@ -123,6 +124,7 @@ class Compress(Op):
     inputs = ("x", "bits", "starts")
     saves = ("bits", "starts")
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, bits: Spec, starts: Spec | None, *, count: int, shape: Shape) -> Specs:
@@ -157,6 +159,7 @@ class CompressTranspose(Op):
     saves = ("bits", "starts")
     dense = ("grad",)
     raw = True
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(grad: Spec, bits: Spec, starts: Spec | None, *, count: int, shape: Shape) -> Specs:

@@ -29,6 +29,7 @@ class Triangle(Op):
 
     inputs = ("x",)
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, k: int, upper: bool) -> Specs:

@@ -20,6 +20,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, float32, int64, uint32
 from tinytensor.errors import IndexRangeError
+from tinytensor.flops import per_input
 from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.sorting import launch_sort
 from tinytensor.kernels.walk import axes as axes_struct
@@ -65,6 +66,7 @@ class Places(Op):
 
     inputs = ("index",)  # one per axis
     outputs = ("places",)
+    flops = 0.0
 
     @staticmethod
     def infer(*indices: Spec, axes: Axes, shape: Shape, what: str) -> Specs:
@@ -181,6 +183,7 @@ class Select(Op):
     saves = ("places",)
     raw = True
     dense = ("places",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:
@@ -230,6 +233,7 @@ class Pick(Op):
     outputs = ("y", "places")
     saves = ("places",)
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *indices: Spec, axes: Axes, shape_in: Shape, what: str) -> Specs:
@@ -294,6 +298,7 @@ class SelectTranspose(Op):
     inputs = ("grad", "places")
     saves = ("places",)
     dense = ("grad", "places")
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(grad: Spec, places: Spec, *, axes: Axes, shape_in: Shape) -> Specs:

@@ -69,6 +69,7 @@ class Join(Op):
     inputs = ("part",)
     raw = True
     quick = True
+    flops = 0.0
 
     @staticmethod
     def infer(*parts: Spec | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool) -> Specs:
@@ -142,6 +143,7 @@ class Repeat(Op):
 
     inputs = ("x",)
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, shape: Shape, apart: Shape, new: Shape) -> Specs:
@@ -183,6 +185,7 @@ class Roll(Op):
 
     inputs = ("x",)
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, shifts: Shape, axes: Shape) -> Specs:
@@ -542,6 +545,7 @@ class Split(Op):
     """Several views of one tensor along an axis, as one node; made by `split`, never run."""
 
     inputs = ("x",)
+    flops = 0.0
 
     @staticmethod
     def backward(

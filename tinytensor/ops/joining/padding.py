@@ -35,6 +35,7 @@ class Pad(Op):
     """x inside a frame of one value."""
 
     inputs = ("x",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, widths: Widths, value: Any) -> Specs:

@@ -16,10 +16,12 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
+from tinytensor.flops import size
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.elementwise.gelu import (
     FUNCTORS,
+    GATE_FLOPS,
     PLACES,
     gate_array,
     gate_on_host,
@@ -30,7 +32,7 @@ from tinytensor.ops.elementwise.gelu import (
 from tinytensor.ops.elementwise.gelu import kernels as gates
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import kernels as products
-from tinytensor.ops.matmul.matmul import linear, linear_gradients, linear_spec
+from tinytensor.ops.matmul.matmul import linear, linear_flops, linear_gradients, linear_spec
 from tinytensor.runtime.cpu.arrays import Array, silent
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.tensor import Tensor
@@ -46,6 +48,10 @@ class LinearGelu(Op):
     outputs = ("y", "before", "slope")
     saves = ("x", "weight", "bias", "before", "slope")
     dense = ("bias",)
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        return linear_flops(outs, ins, params) + GATE_FLOPS[params["gate"]][0] * size(outs[0])
 
     @staticmethod
     def infer(x: Spec, weight: Spec, bias: Spec | None, *, gate: str, transposed: bool, keeps: str) -> Specs:

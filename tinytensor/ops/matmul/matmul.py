@@ -24,9 +24,10 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import record
 from tinytensor.dtypes import float32, promote
 from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.flops import size
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
@@ -53,6 +54,11 @@ class Matmul(Op):
 
     inputs = ("a", "b")
     saves = ("a?b", "b?a")
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        a = ins[0] or (0, 0)
+        return 2.0 * a[-2 if params.get("ta") else -1] * size(outs[0])
 
     @staticmethod
     def infer(a: Spec, b: Spec, *, ta: bool, tb: bool) -> Specs:
@@ -231,6 +237,12 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return product(a, b)
 
 
+def linear_flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+    """Floating-point operations of x @ weight + bias."""
+    x, bias = ins[0] or (0,), ins[2]
+    return (2.0 * x[-1] + (bias is not None)) * size(outs[0])
+
+
 @register
 class Linear(Op):
     """y = x @ weight + bias with weight (K, N), or, with `transposed`, weight (N, K)."""
@@ -239,6 +251,7 @@ class Linear(Op):
     saves = ("x?weight", "weight?x")
     quick = True
     dense = ("bias",)
+    flops = linear_flops
 
     @staticmethod
     def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:
@@ -326,6 +339,14 @@ class LinearBackward(Op):
     visible = 3
     saves = ("grad", "x", "weight")
     quick = True
+
+    @staticmethod
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        dx, dweight, dbias = outs[:3]
+        grad = ins[0] or (0,)
+        rows = size(grad[:-1])
+        # each element of dx is a sum over the columns of grad, each of dweight one over its rows
+        return 2.0 * grad[-1] * size(dx) + 2.0 * rows * size(dweight) + rows * size(dbias)
 
     @staticmethod
     def infer(

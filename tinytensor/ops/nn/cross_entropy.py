@@ -19,6 +19,7 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import accumulator, float64, int64
 from tinytensor.errors import ArgumentError, ShapeError
+from tinytensor.flops import per_input
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, row_blocks, team
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
@@ -70,6 +71,7 @@ class CrossEntropy(Op):
     saves = ("logits", "targets", "top", "log")
     dense = ("logits",)
     contiguous = ("logits",)
+    flops = per_input(3.0)
 
     @staticmethod
     def infer(
@@ -197,6 +199,7 @@ class CrossEntropyBackward(Op):
     dense = ("grad", "logits", "top", "log")
     may_reuse: ClassVar[dict[str, str]] = {"dlogits": "logits"}
     contiguous = ("grad", "logits", "top", "log")
+    flops = 3.0
 
     @staticmethod
     def infer(

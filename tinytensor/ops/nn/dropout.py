@@ -34,6 +34,7 @@ class Dropout(Op):
     inputs = ("x",)
     dense = ("x",)
     contiguous = ("*",)
+    flops = 1.0
 
     @staticmethod
     def infer(x: Spec, *, p: float, seed: int, offset: int) -> Specs:

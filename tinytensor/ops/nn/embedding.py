@@ -12,6 +12,7 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
+from tinytensor.flops import per_input
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.nn.class_targets import as_int64, check_integers, flat_indices, on_device
@@ -34,6 +35,7 @@ class Embedding(Op):
     dense = ("weight",)
     contiguous = ("weight",)
     raw = True  # rows are moved: a table of 16-bit floats is not widened for a few of them
+    flops = 0.0
 
     @staticmethod
     def infer(weight: Spec, indices: Spec, *, rows: int) -> Specs:
@@ -82,6 +84,7 @@ class EmbeddingBackward(Op):
     saves = ("indices",)
     dense = ("grad",)
     contiguous = ("grad",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(grad: Spec, indices: Spec, *, rows: int) -> Specs:

@@ -14,6 +14,7 @@ from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
+from tinytensor.flops import norm, norm_backward
 from tinytensor.kernels.rows import as_rows, held, need_tensors, row_blocks, team
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
@@ -67,6 +68,7 @@ class LayerNorm(Op):
     quick = True
     dense = ("*",)
     contiguous = ("*",)
+    flops = norm(5.0)
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float) -> Specs:
@@ -157,6 +159,7 @@ class LayerNormBackward(Op):
     saves = ("grad", "x", "weight")
     dense = ("*",)
     contiguous = ("*",)
+    flops = norm_backward(10.0, 1.5)
 
     @staticmethod
     def infer(

@@ -50,6 +50,7 @@ class NllLoss(Op):
     outputs = ("loss",)
     saves = ("targets",)
     dense = ("log_probs",)
+    flops = 1.0
 
     @staticmethod
     def infer(log_probs: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
@@ -114,6 +115,7 @@ class NllLossBackward(Op):
     outputs = ("dlog_probs",)
     saves = ("targets",)
     dense = ("grad",)
+    flops = 1.0
 
     @staticmethod
     def infer(grad: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:

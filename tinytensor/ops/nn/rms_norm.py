@@ -12,6 +12,7 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import accumulator
+from tinytensor.flops import norm, norm_backward
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
@@ -38,6 +39,7 @@ class RmsNorm(Op):
     saves = ("x", "weight", "rrms")
     dense = ("*",)
     contiguous = ("*",)
+    flops = norm(3.0)
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, *, eps: float) -> Specs:
@@ -90,6 +92,7 @@ class RmsNormBackward(Op):
     saves = ("grad", "x", "weight")
     dense = ("*",)
     contiguous = ("*",)
+    flops = norm_backward(8.0, 2.0)
 
     @staticmethod
     def infer(grad: Spec, x: Spec, weight: Spec | None, rrms: Spec, *, eps: float, wanted: Needs) -> Specs:

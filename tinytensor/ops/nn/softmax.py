@@ -58,6 +58,7 @@ class Softmax(Op):
     quick = True
     dense = ("x",)
     contiguous = ("*",)
+    flops = 4.0
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -103,6 +104,7 @@ class SoftmaxBackward(Op):
     quick = True
     dense = ("*",)
     contiguous = ("*",)
+    flops = 4.0
 
     @staticmethod
     def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:
@@ -146,6 +148,7 @@ class LogSoftmax(Op):
     quick = True
     dense = ("x",)
     contiguous = ("*",)
+    flops = 4.0
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -190,6 +193,7 @@ class LogSoftmaxBackward(Op):
     quick = True
     dense = ("*",)
     contiguous = ("*",)
+    flops = 4.0
 
     @staticmethod
     def infer(grad: Spec, y: Spec, *, axis: int) -> Specs:

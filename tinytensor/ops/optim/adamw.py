@@ -26,6 +26,7 @@ from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.flops import per_input
 from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
 from tinytensor.layout import Layout
 from tinytensor.op import Op, Spec, Specs, register
@@ -57,6 +58,7 @@ class Adamw(Op):
     outputs = ()
     visible = 0
     writes = ("param", "m", "v")
+    flops = per_input(13.0)
 
     @staticmethod
     def infer(param: Spec, grad: Spec, m: Spec, v: Spec, hyper: Spec, *, coupled: bool) -> Specs:
@@ -393,6 +395,7 @@ class SumOfSquares(Op):
     inputs = ("x",)
     saves = ("x",)
     dense = ("x",)
+    flops = per_input(2.0)
 
     @staticmethod
     def infer(x: Spec) -> Specs:

@@ -38,6 +38,7 @@ def _fill(draw: str, out: Array, seed: int, offset: int) -> None:
 @register
 class Uniform(Op):
     inputs = ()
+    flops = 1.0
 
     @staticmethod
     def infer(*, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> Specs:
@@ -80,6 +81,7 @@ def _launch_fill(launch: Launch, name: str, y: View, seed: int, offset: int, *nu
 @register
 class Normal(Op):
     inputs = ()
+    flops = 6.0
 
     @staticmethod
     def infer(*, shape: Shape, dtype: DType, mean: float, std: float, seed: int, offset: int) -> Specs:
@@ -110,6 +112,7 @@ class Normal(Op):
 @register
 class Randint(Op):
     inputs = ()
+    flops = 0.0
 
     @staticmethod
     def infer(*, shape: Shape, dtype: DType, low: int, high: int, seed: int, offset: int) -> Specs:

@@ -15,6 +15,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import bool_, float64, int8, int32, int64, uint64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.flops import per_input
 from tinytensor.generator import Generator
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.sorting import BLOCK_ITEMS, FEW, TILE, launch_sort
@@ -32,6 +33,7 @@ __all__ = ["bernoulli", "multinomial", "permutation"]
 @register
 class Permutation(Op):
     inputs = ()
+    flops = 0.0
 
     @staticmethod
     def infer(*, n: int, seed: int, offset: int) -> Specs:
@@ -53,6 +55,7 @@ class Permutation(Op):
 class Bernoulli(Op):
     inputs = ("p",)
     dense = ("p",)
+    flops = 0.0
 
     @staticmethod
     def infer(p: Spec, *, seed: int, offset: int) -> Specs:
@@ -77,6 +80,7 @@ class Multinomial(Op):
 
     inputs = ("p",)
     dense = ("p",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(p: Spec, *, num_samples: int, replacement: bool, seed: int, offset: int) -> Specs:

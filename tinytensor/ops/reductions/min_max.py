@@ -67,6 +67,7 @@ class Extreme(Op):
     saves = ("x", "y")
     quick = True
     ufunc: ClassVar[np.ufunc]
+    flops = 0.0
 
     @classmethod
     def infer(cls, x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
@@ -121,6 +122,7 @@ class TieShare(Op):
     inputs = ("x", "y")
     outputs = ("share",)
     dense = ("y",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, y: Spec, *, axes: Axes) -> Specs:
@@ -210,6 +212,7 @@ class Place(Op):
 
     inputs = ("x",)
     function: ClassVar[Any]
+    flops = 0.0
 
     @classmethod
     def infer(cls, x: Spec, *, axis: int | None, keepdims: bool) -> Specs:
@@ -299,6 +302,7 @@ class Truth(Op):
 
     inputs = ("x",)
     ufunc: ClassVar[np.ufunc]
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
@@ -326,6 +330,7 @@ class AllTrue(Truth):
 @register
 class CountNonzero(Op):
     inputs = ("x",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:

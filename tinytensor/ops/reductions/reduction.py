@@ -18,6 +18,7 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dtypes import as_dtype, float32
 from tinytensor.errors import DTypeError
+from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import contiguous
 from tinytensor.op import Op, Spec, Specs, register
@@ -71,6 +72,7 @@ class Spread(Op):
     """What `spread` records; never run."""
 
     inputs = ("grad",)
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, kept: Shape, shape: Shape) -> Grads:
@@ -84,6 +86,7 @@ class Spread(Op):
 @register
 class Sum(Op):
     inputs = ("x",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
@@ -108,6 +111,7 @@ class Sum(Op):
 @register
 class Mean(Op):
     inputs = ("x",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
@@ -236,6 +240,7 @@ def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 class Prod(Op):
     inputs = ("x",)
     saves = ("x",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:

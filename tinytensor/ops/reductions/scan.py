@@ -13,6 +13,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
+from tinytensor.flops import per_input
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.indexing.indexing import getitem
@@ -47,6 +48,7 @@ class CumulativeSum(Op):
     """y[i] = x[0] + … + x[i]; in reverse, y[i] = x[i] + … + x[n-1]."""
 
     inputs = ("x",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(x: Spec, *, axis: int, reverse: bool) -> Specs:
@@ -79,6 +81,7 @@ class CumulativeProd(Op):
 
     inputs = ("x",)
     saves = ("x", "y")
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -108,6 +111,7 @@ class Recurrence(Op):
     inputs = ("a", "b")
     outputs = ("s",)
     saves = ("a", "s?a")
+    flops = 2.0
 
     @staticmethod
     def infer(a: Spec, b: Spec, *, axis: int) -> Specs:

@@ -71,6 +71,7 @@ class Sort(Op):
     inputs = ("x",)
     outputs = ("y", "order")
     saves = ("order",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, axis: int, descending: bool, kind: Kind, shape: Shape) -> Specs:
@@ -123,6 +124,7 @@ class Sort(Op):
 class Argsort(Op):
     inputs = ("x",)
     outputs = ("order",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, axis: int, descending: bool, kind: Kind) -> Specs:
@@ -146,6 +148,7 @@ class Topk(Op):
     outputs = ("values", "indices")
     visible = 2
     saves = ("indices",)
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, k: int, axis: int, largest: bool, shape: Shape) -> Specs:
@@ -205,6 +208,7 @@ class Searchsorted(Op):
     inputs = ("x1", "x2")
     outputs = ("places",)
     dense = ("x1", "x2")
+    flops = 0.0
 
     @staticmethod
     def infer(x1: Spec, x2: Spec, *, side: Literal["left", "right"]) -> Specs:

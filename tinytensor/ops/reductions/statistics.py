@@ -20,6 +20,7 @@ from tinytensor.dispatch.elementwise import Elementwise, elementwise
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError, ShapeError
+from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply, negative, subtract
@@ -88,6 +89,7 @@ class DivideOrZero(Elementwise):
     inputs = ("a", "b")
     saves = ("a?b", "b")
     result = "float"
+    flops = 1.0
 
     @staticmethod
     def ufunc(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
@@ -133,6 +135,7 @@ def _slope(x: Tensor, g: Tensor, axes: Axes, scale: float) -> Tensor:
 class Var(Op):
     inputs = ("x",)
     saves = ("x",)
+    flops = per_input(4.0)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> Specs:
@@ -171,6 +174,7 @@ class Var(Op):
 class Std(Op):
     inputs = ("x",)
     saves = ("x", "y")
+    flops = per_input(4.0)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, correction: float, keepdims: bool, shape: Shape) -> Specs:
@@ -272,6 +276,7 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
 class Logsumexp(Op):
     inputs = ("x",)
     saves = ("x",)
+    flops = per_input(3.0)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
@@ -348,6 +353,7 @@ class VectorNorm(Op):
     inputs = ("x",)
     outputs = ("y",)
     saves = ("x", "y")
+    flops = per_input(2.0)
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, p: float) -> Specs:

@@ -22,6 +22,7 @@ class Transfer(Op):
     """The same elements on another device; run by `transfer`."""
 
     inputs = ("x",)
+    flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, source: Device) -> Grads:

@@ -23,6 +23,7 @@ from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
 from tinytensor.dtypes import DType, as_dtype
 from tinytensor.errors import ShapeError, TinyTensorError
+from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import Layout
 from tinytensor.op import Op, Spec, Specs, register
@@ -110,6 +111,7 @@ class SumTo(Op):
     """Sum over the axes that `expand` repeated: the transpose of Expand."""
 
     inputs = ("x",)
+    flops = per_input(1.0)
 
     @staticmethod
     def infer(x: Spec, *, shape: Shape, shape_in: Shape) -> Specs:
@@ -161,6 +163,7 @@ class Copy(Op):
 
     inputs = ("x",)
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec) -> Specs:
@@ -186,6 +189,7 @@ class Cast(Op):
 
     inputs = ("x",)
     raw = True
+    flops = 0.0
 
     @staticmethod
     def infer(x: Spec, *, dtype: DType, source: DType) -> Specs:
