@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from tinytensor.dtypes import DType
 from tinytensor.tensor import Tensor
@@ -12,6 +12,7 @@ __all__ = [
     "Flops",
     "Op",
     "Params",
+    "Precision",
     "Shape",
     "Shapes",
     "Spec",
@@ -26,6 +27,8 @@ Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
 Params = Mapping[str, Any]
 Flops = Callable[..., float]  # (outputs: Shapes, inputs: Shapes, parameters: Params)
+
+Precision = Literal["narrow", "wide"]
 
 
 class Spec(NamedTuple):
@@ -60,6 +63,8 @@ class Op:
         quick: where all is small, dispatch takes the shapes of the results from the last such call.
         flops: floating-point operations: a number for each element of the first output, or a function of
         outputs, inputs (shapes) and parameters; `flops.py` says what counts.
+        autocast: what `tt.autocast` makes of the inputs: "narrow" (16 bits), "wide" (float32), None (as they
+        are). It follows PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference).
         dense: inputs that the kernels of `cuda` read as one block (("*",): all); dispatch copies others.
 
     Static methods:
@@ -88,6 +93,7 @@ class Op:
     quick: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
     flops: ClassVar[float | Flops]
+    autocast: ClassVar[Precision | None] = None
 
     name: ClassVar[str]
     slots: ClassVar[dict[str, int]]

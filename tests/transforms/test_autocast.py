@@ -13,18 +13,48 @@ from gpt.models.gpt import GPT
 from tests.op_table.row import rounded
 from tinytensor.op import registry
 from tinytensor.optim import SGD, GradScaler
-from tinytensor.transforms.autocast import NARROW, WIDE
 
-COMPOSED = {"mse_loss", "bce_with_logits", "convolution"}  # of ordinary ops
+# PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference), in its names.
+PYTORCH = {
+    "narrow": """matmul addbmm addmm addmv addr baddbmm bmm chain_matmul multi_dot conv1d conv2d conv3d
+        conv_transpose1d conv_transpose2d conv_transpose3d GRUCell linear LSTMCell mm mv prelu RNNCell
+        scaled_dot_product_attention""",
+    "wide": """pow rdiv rpow acos asin binary_cross_entropy_with_logits cosh cosine_embedding_loss cdist
+        cosine_similarity cross_entropy cumprod cumsum dist erfinv exp expm1 group_norm hinge_embedding_loss
+        kl_div l1_loss layer_norm log log10 log_softmax log1p log2 margin_ranking_loss mse_loss
+        multilabel_margin_loss multi_margin_loss nll_loss norm normalize pdist poisson_nll_loss prod
+        reciprocal rsqrt sinh smooth_l1_loss soft_margin_loss softmax softmin softplus sum renorm tan
+        triplet_margin_loss""",
+}
+OURS = {
+    "scaled_dot_product_attention": "attention",
+    "cumprod": "cumulative_prod",
+    "cumsum": "cumulative_sum",
+    "norm": "vector_norm",
+}
+# Not on the lists: other forms of what is on them.
+LIKE_THEM = {
+    "narrow": {"causal_self_attention", "linear_gelu"},
+    "wide": {"logsumexp", "mean", "rms_norm"},
+}
 
 
 def drawn(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def test_the_lists_name_ops() -> None:
-    assert registry.keys() >= (NARROW | WIDE) - COMPOSED
-    assert not NARROW & WIDE
+@pytest.mark.parametrize("precision", ["narrow", "wide"])
+def test_ops_are_cast_as_in_pytorch(precision: str) -> None:
+    named = {OURS.get(name, name) for name in PYTORCH[precision].split()}
+    expected = (named & registry.keys()) | LIKE_THEM[precision]
+    found = {name for name, op in registry.items() if op.autocast == precision}
+    report = [
+        f"{registry[name].__module__.replace('.', '/')}.py: `autocast` of {registry[name].__name__} is "
+        f"{registry[name].autocast}: PyTorch has it {'' if name in expected else 'not '}among the {precision}"
+        for name in sorted(found ^ expected)
+    ]
+    assert not report, "\n" + "\n".join(report)
+    assert {op.autocast for op in registry.values()} == {"narrow", "wide", None}
 
 
 @pytest.mark.parametrize("dtype", [tt.bfloat16, tt.float16], ids=str)

@@ -9,6 +9,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from tinytensor.op import Precision
 from tinytensor.scope import Scope
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
@@ -154,8 +155,8 @@ def _in_backward(create: bool, retain: bool, function: Callable[[], T]) -> T:
 class Cast(Protocol):
     """What turns the inputs of ops into those that they get."""
 
-    def __call__(self, name: str, ins: Sequence[Any]) -> Sequence[Any]:
-        """Name of an op, its inputs → the inputs that it gets."""
+    def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
+        """`autocast` of an op, its inputs → the inputs that it gets."""
 
     def afresh(self) -> Cast:
         """The same, knowing nothing of what it has cast before."""
@@ -167,10 +168,10 @@ _cast: ContextVar[Cast | None] = ContextVar("tinytensor_cast", default=None)
 casting = _cast.get
 
 
-def inputs_of(name: str, *ins: Any) -> Sequence[Any]:
-    """What an op that consists of other ops gets."""
+def inputs_of(precision: Precision, *ins: Any) -> Sequence[Any]:
+    """What a function that consists of ops gets, if it is cast as a whole."""
     cast = _cast.get()
-    return ins if cast is None else cast(name, ins)
+    return ins if cast is None else cast(precision, ins)
 
 
 class using(Scope):  # noqa: N801

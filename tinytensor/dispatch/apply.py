@@ -59,7 +59,7 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
         if result is not _NOT_SMALL:
             return result
     if cast is not None:
-        ins = tuple(cast(op.name, ins))
+        ins = tuple(cast(op.autocast, ins))
     looking = not op.writes and grad_enabled()
     edges, specs_in, arrays, recording, device = _inputs(op, ins, looking)
     if not ins:

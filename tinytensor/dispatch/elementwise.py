@@ -290,7 +290,7 @@ def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
 def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
     """The general road: any dtypes, layouts and sizes."""
     if (cast := casting()) is not None:
-        xs = tuple(cast(op.name, xs))
+        xs = tuple(cast(op.autocast, xs))
     items, dtypes, kinds, shape = operands(op, xs)
     dtype = result_dtype(op, dtypes, kinds)
     device = common_device(op.name, xs)

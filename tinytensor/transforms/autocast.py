@@ -1,4 +1,4 @@
-"""autocast: products in 16 bits, everything that adds up or grows quickly in float32."""
+"""autocast: products in 16 bits, what adds up or grows quickly in float32, as `Op.autocast` says."""
 
 from __future__ import annotations
 
@@ -9,33 +9,13 @@ from typing import Any, TypeVar
 from tinytensor.autograd.modes import Cast, casting, grad_enabled, using
 from tinytensor.dtypes import DType, bfloat16, float16, float32
 from tinytensor.errors import DTypeError
+from tinytensor.op import Precision
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.tensor import is_tensor
 
 __all__ = ["autocast", "is_autocast_enabled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-# The lists are those of PyTorch for CUDA ("Automatic Mixed Precision package", op reference), as far as the
-# ops are here. Ops in neither run in the dtype of their inputs; several inputs are promoted as always.
-NARROW = frozenset(["matmul", "linear", "linear_gelu", "attention", "causal_self_attention", "convolution"])
-WIDE = frozenset(
-    [
-        *["softmax", "log_softmax", "logsumexp", "layer_norm", "rms_norm", "cross_entropy", "nll_loss"],
-        *[
-            "mse_loss",
-            "bce_with_logits",
-            "sum",
-            "mean",
-            "prod",
-            "vector_norm",
-            "cumulative_sum",
-            "cumulative_prod",
-        ],
-        *["exp", "expm1", "log", "log1p", "log2", "log10", "pow", "reciprocal", "rsqrt", "softplus"],
-        *["acos", "asin", "cosh", "sinh", "tan"],
-    ]
-)
 
 
 class autocast(using):  # noqa: N801 - a context manager and a decorator, named as in PyTorch
@@ -108,11 +88,11 @@ class _Casting:
         self.dtype, self.cache = dtype, cache
         self.known: dict[tuple[int, bool], tuple[Any, int, Any]] = {}  # (leaf, its version, rounded)
 
-    def __call__(self, name: str, ins: Sequence[Any]) -> Sequence[Any]:
-        """The inputs that an op of this name gets."""
-        if name in NARROW:
+    def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
+        """The inputs that an op of this precision gets."""
+        if precision == "narrow":
             return [self._narrow(x) if is_tensor(x) else x for x in ins]
-        if name in WIDE:
+        if precision == "wide":
             return [cast(x, float32) if is_tensor(x) and x.storage.dtype.narrow else x for x in ins]
         return ins
 

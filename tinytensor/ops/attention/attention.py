@@ -112,6 +112,7 @@ class Attention(Op):
     outputs = ("y", "kept", "inv", "lse")
     saves = ("q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
     flops = attention_flops
+    autocast = "narrow"
 
     @staticmethod
     def infer(

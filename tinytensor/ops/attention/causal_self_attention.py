@@ -89,6 +89,7 @@ class CausalSelfAttention(Op):
     rows = ("qkv",)
     outputs = ("y", "kept", "inv", "lse")
     saves = ("qkv", "y", "kept", "inv", "lse")
+    autocast = "narrow"
 
     @staticmethod
     def flops(outs: Shapes, ins: Shapes, params: Params) -> float:

@@ -41,7 +41,7 @@ def plain_attention(
 
     Scores and weights of 16-bit operands are float32, as in the fused ops, and in autocast, too.
     """
-    q, k, v, mask, slopes = inputs_of("attention", q, k, v, mask, slopes)
+    q, k, v, mask, slopes = inputs_of("narrow", q, k, v, mask, slopes)
     with using(None):
         return _attend(q, k, v, mask, causal, scale, window, slopes, dropout, generator)
 

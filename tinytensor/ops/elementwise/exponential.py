@@ -26,6 +26,7 @@ class Exp(Elementwise):
     ufunc = np.exp
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -40,6 +41,7 @@ class Expm1(Elementwise):
     ufunc = np.expm1
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -54,6 +56,7 @@ class Log(Elementwise):
     ufunc = np.log
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -68,6 +71,7 @@ class Log1p(Elementwise):
     ufunc = np.log1p
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -82,6 +86,7 @@ class Log2(Elementwise):
     ufunc = np.log2
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -96,6 +101,7 @@ class Log10(Elementwise):
     ufunc = np.log10
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -180,6 +186,7 @@ class Softplus(Elementwise):
     accepts = REAL
     result = "float"
     flops = 3.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

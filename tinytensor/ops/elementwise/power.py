@@ -86,6 +86,7 @@ class Pow(Elementwise):
     refuses = True
     accepts = NUMERIC
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def check(launch: Launch, operands: Sequence[View | bytes], dtype: DType) -> None:
@@ -155,6 +156,7 @@ class Reciprocal(Elementwise):
     ufunc = np.reciprocal
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -189,6 +191,7 @@ class Rsqrt(Elementwise):
     accepts = REAL
     result = "float"
     flops = 2.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

@@ -52,6 +52,7 @@ class Tan(Elementwise):
     ufunc = np.tan
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -71,6 +72,7 @@ class Asin(Elementwise):
     ufunc = np.arcsin
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -85,6 +87,7 @@ class Acos(Elementwise):
     ufunc = np.arccos
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -113,6 +116,7 @@ class Sinh(Elementwise):
     ufunc = np.sinh
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
@@ -127,6 +131,7 @@ class Cosh(Elementwise):
     ufunc = np.cosh
     result = "float"
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:

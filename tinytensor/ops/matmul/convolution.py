@@ -131,7 +131,7 @@ def _check_channels(what: str, x: Shape, weight: Shape, bias: Shape | None, grou
 
 def _convolve(what: str, x: Tensor, weight: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
     """Convolution over the last n axes; in autocast with operands of 16 bits and one rounding at the end."""
-    x, weight, bias = inputs_of("convolution", x, weight, bias)
+    x, weight, bias = inputs_of("narrow", x, weight, bias)
     with using(None):
         return _convolved(what, x, weight, bias, *sizes)
 

@@ -48,6 +48,7 @@ class LinearGelu(Op):
     outputs = ("y", "before", "slope")
     saves = ("x", "weight", "bias", "before", "slope")
     dense = ("bias",)
+    autocast = "narrow"
 
     @staticmethod
     def flops(outs: Shapes, ins: Shapes, params: Params) -> float:

@@ -54,6 +54,7 @@ class Matmul(Op):
 
     inputs = ("a", "b")
     saves = ("a?b", "b?a")
+    autocast = "narrow"
 
     @staticmethod
     def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
@@ -252,6 +253,7 @@ class Linear(Op):
     quick = True
     dense = ("bias",)
     flops = linear_flops
+    autocast = "narrow"
 
     @staticmethod
     def infer(x: Spec, weight: Spec, bias: Spec | None, *, transposed: bool) -> Specs:

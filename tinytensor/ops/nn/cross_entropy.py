@@ -72,6 +72,7 @@ class CrossEntropy(Op):
     dense = ("logits",)
     contiguous = ("logits",)
     flops = per_input(3.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(

@@ -69,6 +69,7 @@ class LayerNorm(Op):
     dense = ("*",)
     contiguous = ("*",)
     flops = norm(5.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, bias: Spec | None, *, eps: float) -> Specs:

@@ -51,6 +51,7 @@ class NllLoss(Op):
     saves = ("targets",)
     dense = ("log_probs",)
     flops = 1.0
+    autocast = "wide"
 
     @staticmethod
     def infer(log_probs: Spec, targets: Spec, *, ignore_index: int, reduction: str, shape: Shape) -> Specs:
@@ -229,7 +230,7 @@ def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
         2.0
     """
     check_reduction("mse_loss", reduction)
-    x, targets = inputs_of("mse_loss", x, targets)
+    x, targets = inputs_of("wide", x, targets)
     _same_shape("mse_loss", x, targets)
     d = subtract(x, targets)
     return _reduce(multiply(d, d), reduction)
@@ -261,5 +262,5 @@ def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
     """
     check_reduction("bce_with_logits", reduction)
     _same_shape("bce_with_logits", logits, targets)
-    logits, targets = inputs_of("bce_with_logits", logits, targets)
+    logits, targets = inputs_of("wide", logits, targets)
     return _reduce(subtract(softplus(logits), multiply(logits, targets)), reduction)

@@ -40,6 +40,7 @@ class RmsNorm(Op):
     dense = ("*",)
     contiguous = ("*",)
     flops = norm(3.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, weight: Spec | None, *, eps: float) -> Specs:

@@ -59,6 +59,7 @@ class Softmax(Op):
     dense = ("x",)
     contiguous = ("*",)
     flops = 4.0
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:
@@ -149,6 +150,7 @@ class LogSoftmax(Op):
     dense = ("x",)
     contiguous = ("*",)
     flops = 4.0
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:

@@ -87,6 +87,7 @@ class Spread(Op):
 class Sum(Op):
     inputs = ("x",)
     flops = per_input(1.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
@@ -112,6 +113,7 @@ class Sum(Op):
 class Mean(Op):
     inputs = ("x",)
     flops = per_input(1.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
@@ -241,6 +243,7 @@ class Prod(Op):
     inputs = ("x",)
     saves = ("x",)
     flops = per_input(1.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:

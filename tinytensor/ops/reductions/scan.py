@@ -49,6 +49,7 @@ class CumulativeSum(Op):
 
     inputs = ("x",)
     flops = per_input(1.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axis: int, reverse: bool) -> Specs:
@@ -82,6 +83,7 @@ class CumulativeProd(Op):
     inputs = ("x",)
     saves = ("x", "y")
     flops = per_input(1.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axis: int) -> Specs:

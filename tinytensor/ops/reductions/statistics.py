@@ -277,6 +277,7 @@ class Logsumexp(Op):
     inputs = ("x",)
     saves = ("x",)
     flops = per_input(3.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool) -> Specs:
@@ -354,6 +355,7 @@ class VectorNorm(Op):
     outputs = ("y",)
     saves = ("x", "y")
     flops = per_input(2.0)
+    autocast = "wide"
 
     @staticmethod
     def infer(x: Spec, *, axes: Axes, keepdims: bool, p: float) -> Specs:
