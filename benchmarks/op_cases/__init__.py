@@ -1,4 +1,4 @@
-"""The cases of all ops: elementwise ones from the registry, the others spelled out, family by family.
+"""The cases of all ops: elementwise ones and those of one matrix from the registry, the others spelled out.
 
 A test runs all of them small and sees which ops ran: each op of the engine has a case, or a reason in
 NOT_TIMED.
@@ -10,7 +10,7 @@ from functools import cache
 
 from benchmarks.op_cases.arithmetic import attention, products, reductions, rows
 from benchmarks.op_cases.case import LAYOUTS, OpCase, laid_out
-from benchmarks.op_cases.elementwise import elementwise
+from benchmarks.op_cases.elementwise import elementwise, of_a_matrix
 from benchmarks.op_cases.movement import (
     copies,
     optimizers,
@@ -35,7 +35,7 @@ QUICK = (
     *("x.T.contiguous()", "clone"),
 )
 GROUPS = (
-    *(elementwise, reductions, rows, products, attention),
+    *(elementwise, of_a_matrix, reductions, rows, products, attention),
     *(copies, selections, selected_writes, sorts, random_numbers, optimizers),
 )
 

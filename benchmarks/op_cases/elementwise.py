@@ -1,8 +1,11 @@
-"""Cases of elementwise ops, made from the registry: the functions of NumPy and PyTorch are found by name."""
+"""Cases made from the registry: of elementwise ops, with the functions of NumPy and PyTorch found by name; of
+other ops of one matrix, unless they are spelled out elsewhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,10 @@ import numpy as np
 import tinytensor as tt
 from benchmarks.op_cases.case import Draw, OpCase, integers, side, squares
 from tinytensor.dispatch.elementwise import Elementwise
+from tinytensor.dispatch.views import ViewOp
 from tinytensor.op import registry
 
-__all__ = ["elementwise"]
+__all__ = ["elementwise", "of_a_matrix"]
 
 
 def booleans(rng: np.random.Generator, n: int) -> list[Any]:
@@ -53,6 +57,12 @@ TORCH = {
     "real": "",  # views there
     "imag": "",
 }
+# Ops of one matrix whose cases have other names, or NumPy and PyTorch beside them.
+SPELLED_OUT = {
+    *("argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"),
+    *("argsort", "bernoulli", "cumulative_prod", "cumulative_sum", "dropout", "log_softmax", "softmax"),
+    *("sort", "vector_norm"),
+}
 
 
 def elementwise() -> list[OpCase]:
@@ -77,6 +87,21 @@ def elementwise() -> list[OpCase]:
     return found
 
 
+def of_a_matrix() -> list[OpCase]:
+    """A case of each other op of one matrix with a public function of its name, without peers."""
+    found = []
+    for name, op in registry.items():
+        named = op.__module__.startswith("tinytensor.") and hasattr(tt, name) and name not in SPELLED_OUT
+        if not named or issubclass(op, (Elementwise, ViewOp)) or op.inputs != ("x",):
+            continue
+        function = getattr(tt, name)
+        needed = [p for p in signature(function).parameters.values() if p.default is Parameter.empty]
+        if len(needed) == 1:
+            case = OpCase(name, op.__module__.rpartition(".")[2], squares(), function)
+            found += [case, case.gradients()] if f"{name}_backward" in registry else [case]
+    return found
+
+
 def _by_name(name: str, op: type[Elementwise]) -> Callable[..., Any] | None:
     """The function of NumPy and its likes."""
     if name == "clip":
@@ -91,8 +116,11 @@ def _torch(name: str) -> Callable[..., Any] | None:
     """The function of PyTorch."""
     if name == "clip":
         return lambda torch, x: torch.clip(x, 0.6, 0.8)
-    if name == "softplus":
-        return lambda torch, x: torch.nn.functional.softplus(x)
     if not (called := TORCH.get(name, name)):
         return None
-    return lambda torch, *tensors: getattr(torch, called)(*tensors)
+
+    def call(torch: Any, *tensors: Any) -> Any:
+        function = getattr(torch, called, None) or getattr(torch.nn.functional, called)
+        return function(*tensors)
+
+    return call

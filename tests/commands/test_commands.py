@@ -31,8 +31,9 @@ k[1, 64](y)
 
 def test_every_file_of_kernels_has_an_exercise() -> None:
     stems = {file.stem.removesuffix("_mma") for file in kernel_files(".cu").values()}
-    where = "tinytensor/commands/exercises.py has one call for each kernels/*.cu"
-    assert stems == EXERCISES.keys(), where
+    missing, gone = sorted(stems - EXERCISES.keys()), sorted(EXERCISES.keys() - stems)
+    assert not missing, f"tinytensor/commands/exercises.py: add a call that launches the kernels of {missing}"
+    assert not gone, f"tinytensor/commands/exercises.py: there are no kernels {gone}"
 
 
 def test_exercises_ask_for_gradients() -> None:

@@ -22,7 +22,8 @@ def __getattr__(name: str) -> list[Row]:
     try:
         return rows()
     except AttributeError as error:  # `from .op_table import ROWS` would not say what is missing
-        raise ImportError(f"a row of tests/op_table uses what is not there: {error}") from error
+        where = "functions are exported by `__all__` of their module, and modules by tinytensor/api.py"
+        raise ImportError(f"a row of tests/op_table uses what is not there: {error}; {where}") from error
 
 
 __all__ = ["FAMILIES", "ROWS", "Row"]

@@ -20,6 +20,7 @@ from tests.op_table.row import FLOATS, as_tuple
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.views import ViewOp
 from tinytensor.op import registry
+from tinytensor.runtime.kernel_files import kernel_path
 
 # What no row can call or compare, and who tests it instead.
 RANDOM = "no reference for its numbers: tests/ops/test_random_ops.py"
@@ -34,6 +35,16 @@ NO_ROW = {
     "randn": RANDOM,
     **{name: why for name, why in ELSEWHERE.items() if why == RANDOM},
 }
+NO_KERNEL = {
+    "imag": "devices have no complex numbers",
+    "transfer": ELSEWHERE["transfer"],
+}
+KERNELS_OF_OTHERS = {  # modules whose ops launch kernels of attention.cu, manipulation.cu, matmul.cu
+    "ops/attention/causal_self_attention",
+    "ops/joining/joining",
+    "ops/joining/padding",
+    "ops/matmul/linear_gelu",
+}
 
 SECTIONS = ("Args", "Returns", "Example")
 
@@ -47,10 +58,15 @@ def own_ops() -> list[str]:
     return sorted(name for name, op in registry.items() if op.__module__.startswith("tinytensor."))
 
 
+def stem(name: str) -> str:
+    """The file of an op, without folder and ending."""
+    return registry[name].__module__.rpartition(".")[2]
+
+
 def families() -> list[Any]:
     """All modules of ops."""
-    names = [m.name for m in pkgutil.iter_modules(tinytensor.ops.__path__)]
-    return [importlib.import_module(f"tinytensor.ops.{name}") for name in names]
+    found = pkgutil.walk_packages(tinytensor.ops.__path__, "tinytensor.ops.")
+    return [importlib.import_module(m.name) for m in found if not m.ispkg]
 
 
 def functions() -> Iterator[tuple[str, FunctionType]]:
@@ -86,11 +102,32 @@ def test_every_op_has_a_row() -> None:
     covered = {op for row in ROWS for op in row.ops or ()}
     report(
         [
-            f"op {name}: no row of tests/op_table lists it in `ops`"
+            f"tests/op_table/{stem(name)}.py: no row lists op {name} in `ops`"
             for name in own_ops()
             if name not in covered and name not in ELSEWHERE
         ]
     )
+
+
+def test_every_op_has_a_kernel() -> None:
+    """A functor of an elementwise op, a method `cuda` and the file of its kernels of another."""
+    problems = []
+    for name in own_ops():
+        op = registry[name]
+        runs = issubclass(op, Elementwise) or hasattr(op, "cpu")
+        if not runs or name in NO_KERNEL:
+            continue
+        module = op.__module__.removeprefix("tinytensor.").replace(".", "/")
+        path = kernel_path(stem(name), ".cu")
+        file = f"tinytensor/{module}.py".replace("/ops/", "/kernels/").replace(".py", ".cu")
+        if issubclass(op, Elementwise):
+            if not path.exists() or f"struct {op.__name__} " not in path.read_text(encoding="utf-8"):
+                problems.append(f"{file}: no functor {op.__name__} for op {name}")
+        elif not hasattr(op, "cuda"):
+            problems.append(f"tinytensor/{module}.py: class {op.__name__} has no `cuda`")
+        elif not path.exists() and module not in KERNELS_OF_OTHERS:
+            problems.append(f"{file}: no such file, which op {name} needs")
+    report(problems)
 
 
 def test_every_op_of_a_row_exists() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 import tinytensor as tt
+from tinytensor.op import registry
+from tinytensor.runtime.kernel_files import kernel_files
 
 __all__ = ["EXERCISES", "Data", "run"]
 
@@ -336,6 +338,14 @@ def _trigonometric(d: Data) -> list[tt.Tensor]:
     return [*found, tt.acosh(large), tt.atan2(x, large)]
 
 
+def _of_matrices(file: str) -> Exercise | None:
+    """For a file that none below is for: the functions named as the ops of its module, on matrices."""
+    ops = [op for op in registry.values() if op.__module__.endswith(f".{file}") and hasattr(tt, op.name)]
+    if not ops:
+        return None
+    return lambda d: [getattr(tt, op.name)(*[d.matrix() for _ in op.inputs]) for op in ops]
+
+
 # By the file in kernels/ that they are for, without the ending.
 EXERCISES: dict[str, Exercise] = {
     "activation": _activation,
@@ -376,3 +386,6 @@ EXERCISES: dict[str, Exercise] = {
     "statistics": _statistics,
     "trigonometric": _trigonometric,
 }
+for _file in kernel_files(".cu"):
+    if _file.removesuffix("_mma") not in EXERCISES and (_made := _of_matrices(_file)):
+        EXERCISES[_file] = _made
