@@ -1,1 +1,1 @@
-"""Benchmarks: how fast the engine is, beside PyTorch, on the machine at hand. See README.md."""
+"""Benchmarks of the engine against PyTorch and other libraries. See README.md."""

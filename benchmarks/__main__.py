@@ -1,4 +1,4 @@
-"""`python -m benchmarks COMMAND`: measure, print one table, and write it to benchmarks/results/."""
+"""`python -m benchmarks COMMAND`: runs a benchmark, prints a table and writes it to benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from benchmarks.suites import traffic
 
 
 def kernels_lab(options: argparse.Namespace) -> int:
-    """Climb ladders of kernels; tables go to the terminal and into one file."""
+    """Run kernel ladders; print their tables and write them to one file."""
     from benchmarks.kernels_lab import host, lab, overlap
     from benchmarks.kernels_lab.ladders import LADDERS
 
     if options.ladder not in (*LADDERS, overlap.LADDER, *host.LADDERS, "all"):
         known = ", ".join([*LADDERS, overlap.LADDER, *host.LADDERS])
-        raise BenchmarkError(f"kernels_lab: {options.ladder!r} is no ladder; there are {known}, all")
+        raise BenchmarkError(f"kernels_lab: {options.ladder!r} is no ladder; choose from {known}, all")
     report = Report("kernels_lab")
     if options.ladder in host.LADDERS:
         ladder_of_host = host.LADDERS[options.ladder]
@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words of the command line; those of this process if None.
+        argv: command-line arguments; those of this process if None.
 
     Returns:
-        Exit code 0; 2 if contestants disagree or a file cannot be used.
+        Exit code 0; 2 if results disagree or a file cannot be used.
     """
     options = parser(__doc__).parse_args(argv)
     try:

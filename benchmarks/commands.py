@@ -1,4 +1,4 @@
-"""Commands that measure: from the words of the command line to reports."""
+"""Benchmark commands: argument parser and the functions that turn options into reports."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ THREADS = {"2": "2 threads", "1": "1 thread"}
 
 
 def _words(options: argparse.Namespace, name: str, known: Iterable[str]) -> list[str]:
-    """The words of an option, which commas part; BenchmarkError if one of them is not known.
+    """Comma-separated values of an option; BenchmarkError if one of them is unknown.
 
-    `others` may be empty: nobody else takes part.
+    `others` may be empty: no other libraries take part.
     """
     words = [word.strip() for word in getattr(options, name).split(",") if word.strip()]
     known = list(known)
@@ -47,7 +47,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def dispatch(options: argparse.Namespace) -> list[Report]:
-    """Small ops."""
+    """Benchmark small ops."""
     from benchmarks.suites import dispatch as bench_dispatch
 
     plan = Plan(options.rounds, options.retries, OP_SECONDS)
@@ -55,7 +55,7 @@ def dispatch(options: argparse.Namespace) -> list[Report]:
 
 
 def train(options: argparse.Namespace) -> list[Report]:
-    """Steps of a training."""
+    """Benchmark training steps."""
     from benchmarks.suites import train as bench_train
 
     who = {"alone": options.alone, "others": _words(options, "others", bench_train.OTHERS)}
@@ -64,14 +64,14 @@ def train(options: argparse.Namespace) -> list[Report]:
 
 
 def profile(options: argparse.Namespace) -> list[Report]:
-    """Where the time of a step goes."""
+    """Profile a training step."""
     from benchmarks.suites import profile as bench_profile
 
     return [bench_profile.run(_plan(options), shapes=_shapes(options), variants=_variants(options))]
 
 
 def generate(options: argparse.Namespace) -> list[Report]:
-    """Tokens that a GPT writes."""
+    """Benchmark token generation."""
     from benchmarks.suites import generate as bench_generate
 
     who = {"alone": options.alone, "others": _words(options, "others", bench_generate.OTHERS)}
@@ -79,7 +79,7 @@ def generate(options: argparse.Namespace) -> list[Report]:
 
 
 def nanogpt_cpu(options: argparse.Namespace) -> list[Report]:
-    """A recipe, trained to the end."""
+    """Train nanoGPT's CPU recipe to the end."""
     from benchmarks.suites import nanogpt_cpu as bench_nanogpt_cpu
 
     if not options.text.is_file():
@@ -89,13 +89,13 @@ def nanogpt_cpu(options: argparse.Namespace) -> list[Report]:
             "nanogpt-cpu: PyTorch is not installed; use .venv-oracle/bin/python, or leave out --with-torch"
         )
     if options.steps is not None and (options.steps < 20 or options.steps % 10):
-        raise BenchmarkError("nanogpt-cpu: --steps is a multiple of 10, at least 20")
+        raise BenchmarkError("nanogpt-cpu: --steps must be a multiple of 10, at least 20")
     counts = {"seeds": options.seeds, "steps": options.steps, "threads": options.threads}
     return [bench_nanogpt_cpu.run(options.text, torch=options.with_torch, **counts)]
 
 
 def matmul_cpu(options: argparse.Namespace) -> list[Report]:
-    """Matrix products."""
+    """Benchmark matrix products on the CPU."""
     from benchmarks.suites import matmul_cpu as bench_matmul_cpu
 
     which = {"dtype": options.dtype, "alone": options.alone, "only": options.only}
@@ -104,7 +104,7 @@ def matmul_cpu(options: argparse.Namespace) -> list[Report]:
 
 
 def ops(options: argparse.Namespace) -> list[Report]:
-    """Each op, over sizes and layouts."""
+    """Benchmark each op over sizes and layouts."""
     from benchmarks.suites import ops as bench_ops
 
     sizes = options.sizes.split(",")
@@ -125,7 +125,7 @@ def ops(options: argparse.Namespace) -> list[Report]:
 
 
 def tokenizer(options: argparse.Namespace) -> list[Report]:
-    """Training and encoding of byte-level BPE."""
+    """Benchmark training and encoding of byte-level BPE."""
     from benchmarks.suites import tokenizer as bench_tokenizer
 
     what = {"text": str(options.text or ""), "kilobytes": options.kb, "vocab_size": options.vocab_size}
@@ -133,14 +133,14 @@ def tokenizer(options: argparse.Namespace) -> list[Report]:
 
 
 def memory(options: argparse.Namespace) -> list[Report]:
-    """Bytes of a training step."""
+    """Count the bytes of a training step."""
     from benchmarks.suites import memory as bench_memory
 
     return [bench_memory.run(shapes=_shapes(options), alone=options.alone)]
 
 
 def distributed(options: argparse.Namespace) -> list[Report]:
-    """Several ranks."""
+    """Benchmark data-parallel training on several ranks."""
     from benchmarks.suites import distributed as bench_distributed
 
     plan = Plan(options.rounds, options.retries)
@@ -149,7 +149,7 @@ def distributed(options: argparse.Namespace) -> list[Report]:
 
 
 def smollm2(options: argparse.Namespace) -> list[Report]:
-    """A real model reads and writes."""
+    """Benchmark prefill and generation with SmolLM2-135M."""
     from benchmarks.suites import smollm2 as bench_smollm2
 
     which = {"variants": _variants(options), "dtypes": _words(options, "dtypes", bench_smollm2.TOLERANCE)}
@@ -157,7 +157,7 @@ def smollm2(options: argparse.Namespace) -> list[Report]:
 
 
 def quick(options: argparse.Namespace) -> list[Report]:
-    """A little of everything: small ops, a GPT's step, some ops over sizes, memory, a tokenizer."""
+    """Run a short selection: small ops, a GPT's step, some ops over sizes, memory, a tokenizer."""
     from benchmarks.suites import (
         dispatch as bench_dispatch,
     )
@@ -185,7 +185,7 @@ def quick(options: argparse.Namespace) -> list[Report]:
 
 
 def report(folder: Path, files: list[Path]) -> list[Path]:
-    """Write the page and its pictures; the files written."""
+    """Write the page and its pictures; returns the files written."""
     from benchmarks.report import report as pages
 
     return pages.save(pages.collect(files, folder), folder / "report.html")
@@ -217,7 +217,7 @@ SECONDS = ("--seconds", "length of a window (%(default)s)")
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """The type of an option that counts."""
+    """Argparse type of an integer of at least `least`."""
 
     def count(word: str) -> int:
         if not word.isdecimal() or int(word) < least:
@@ -231,13 +231,13 @@ ONE, ZERO = _at_least(1), _at_least(0)
 
 
 def parser(about: str) -> argparse.ArgumentParser:
-    """The command line.
+    """Create the argument parser.
 
     Args:
-        about: what stands above the list of commands.
+        about: description shown above the list of commands.
 
     Returns:
-        a parser; each command has its name in `command`.
+        a parser; it stores the command's name in `command`.
     """
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -255,8 +255,8 @@ def parser(about: str) -> argparse.ArgumentParser:
     def add(name: str, about: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return commands.add_parser(name, parents=[common, *parents], help=about)
 
-    # in a folder of its own, which git ignores: committed results are made by the longer commands
-    quick = add("quick", "a little of everything, and a page of it: three minutes on two cores")
+    # in a separate folder, ignored by git: committed results come from the longer commands
+    quick = add("quick", "a short selection of all, and its page: three minutes on two cores")
     quick.set_defaults(out=RESULTS / "quick")
     dispatch = add("dispatch", bench_dispatch.__doc__.split("?")[0], contest)
     dispatch.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
@@ -273,7 +273,7 @@ def parser(about: str) -> argparse.ArgumentParser:
     lab = add("kernels_lab", "ladders of kernels: traffic counted, or timed on a GPU")
     lab.add_argument("ladder", nargs="?", default="all", help="one ladder, or all (%(default)s)")
     lab.add_argument("--time", action="store_true", help="time on the GPU in place of counting")
-    add("kernel_traffic", "bytes that kernels move, beside the least")
+    add("kernel_traffic", "bytes that kernels move, relative to the minimum")
     _add_more(add, contest)
     _add_counted(add, rounds, alone)
     page = add("report", "one HTML page of the newest results, and its pictures")
@@ -291,7 +291,7 @@ def _add_more(add: Callable[..., argparse.ArgumentParser], contest: argparse.Arg
     ops.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
     ops.add_argument("--sizes", default="1024,65536,1048576,4194304", help="elements (%(default)s)")
     ops.add_argument("--threads", type=ONE, default=1, help="of the CPU (%(default)s)")
-    ops.add_argument("--others", default="", metavar="NAMES", help="who else takes part: JAX")
+    ops.add_argument("--others", default="", metavar="NAMES", help="additional libraries: JAX")
     ops.add_argument(SECONDS[0], type=float, default=0.02, help=SECONDS[1])
     ops.set_defaults(rounds=5, retries=3)
     tokens = add("tokenizer", "byte-level BPE: training and encoding", contest)
@@ -333,10 +333,10 @@ def _add_training(
     _add_contest(train, "S,M", "2,1", 1.0)
     _add_contest(profile, "S,M", "2", 1.0)
     _add_contest(generate, "S,M", "2,1", 1.0)
-    everybody = "who else takes part, with commas: NumPy alone, torch.compile, JAX, tinygrad"
+    everybody = "additional contestants, comma-separated: NumPy alone, torch.compile, JAX, tinygrad"
     train.add_argument("--others", default="", metavar="NAMES", help=everybody)
     train.add_argument("--dtype", default="float32", help="or bfloat16, under autocast (%(default)s)")
-    generate.add_argument("--others", default="", metavar="NAMES", help="who else takes part: NumPy alone")
+    generate.add_argument("--others", default="", metavar="NAMES", help="additional contestants: NumPy alone")
 
 
 def _add_recipe(nanogpt: argparse.ArgumentParser) -> None:

@@ -1,1 +1,1 @@
-"""How contestants are timed: in turns, in windows of equal length, after their results were compared."""
+"""Interleaved timing of several implementations in windows, after their results were compared."""

@@ -1,7 +1,7 @@
-"""A contest: contestants agree first, then take turns, window by window, until enough windows are clean.
+"""Contests: compare results, then time contestants in interleaved windows until enough are undisturbed.
 
-Interleaving makes a slow minute of the machine hit all contestants alike; the ratio of each round is taken
-within the round. Knows nothing of what is measured.
+Interleaving exposes all contestants to the same load of the machine; ratios are taken within a round.
+Independent of the benchmark.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from benchmarks.contest.windows import Window
 
 RESULTS = ROOT / "benchmarks" / "results"
 Round = dict[str, Window]  # contestant → window
-PRETENDED = {"emulated", "checked"}  # devices that the CPU plays: their seconds say nothing of a real one
+PRETENDED = {"emulated", "checked"}  # emulated on the CPU: times unrelated to a real device
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a contest is run.
+    """Parameters of a contest.
 
     Attributes:
-        rounds: clean rounds that are wanted of each case.
-        retries: rounds that may be added for dirty ones.
+        rounds: number of clean rounds per case.
+        retries: maximum number of rounds added for disturbed ones.
         seconds: length of a window.
-        calls: length of a window in calls, in place of seconds.
-        foreign_limit: share of a CPU that others may take in a clean window.
-        rtol, atol: how closely the contestants must agree.
+        calls: length of a window in calls, instead of seconds.
+        foreign_limit: share of a CPU that other processes may use in a clean window.
+        rtol, atol: tolerances for comparing results.
     """
 
     rounds: int = 7
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Median, quartiles and minimum of a row of numbers; `spread` is the quartiles' distance / median."""
+    """Median, quartiles and minimum of a sample; `spread` is the interquartile range / median."""
 
     median: float
     q1: float
@@ -76,13 +76,13 @@ def statistics_of(numbers: Sequence[float]) -> Statistics:
 
 @dataclass
 class Result:
-    """What the rounds of one case say.
+    """Measured rounds of one case.
 
     Attributes:
-        case: what was measured.
-        rounds: all of them, in time.
-        foreign_limit: where a window begins to be dirty.
-        about: what each contestant says of itself at the end: threads, memory.
+        case: name of the case.
+        rounds: all rounds, in chronological order.
+        foreign_limit: external load above which a window counts as disturbed.
+        about: information that each contestant reports at the end: threads, memory.
     """
 
     case: str
@@ -95,30 +95,30 @@ class Result:
         return [r for r in self.rounds if all(w.clean(self.foreign_limit) for w in r.values())]
 
     def used(self) -> list[Round]:
-        """The clean rounds if they are at least half of all, or three; else all rounds."""
+        """The clean rounds if they are at least half of all, or three; otherwise all rounds."""
         clean = self.clean()
         return clean if len(clean) >= min(3, (len(self.rounds) + 1) // 2) else self.rounds
 
     @property
     def noisy(self) -> bool:
-        """Whether dirty rounds had to be used."""
+        """Whether disturbed rounds are used."""
         return len(self.used()) > len(self.clean())
 
     def times(self, contestant: str) -> Statistics:
-        """Seconds of a call."""
+        """Statistics of the seconds per call."""
         return statistics_of([r[contestant].seconds for r in self.used()])
 
     def ratio(self, contestant: str, peer: str) -> Statistics:
-        """How many times as fast as the peer, round by round."""
+        """Statistics of the speed relative to the peer, per round."""
         return statistics_of([r[peer].seconds / r[contestant].seconds for r in self.used()])
 
 
 class Report:
-    """Results of one benchmark, to be printed and written to a file.
+    """Results of one benchmark, which can be printed and saved.
 
     Args:
-        name: of the benchmark.
-        peer: the contestant that others are compared with.
+        name: name of the benchmark.
+        peer: the contestant that the others are compared with.
     """
 
     def __init__(self, name: str, peer: str | None = None) -> None:
@@ -126,7 +126,7 @@ class Report:
         self.machine = machine.describe()
         self.results: list[Result] = []
         self.findings: dict[str, Any] = {}
-        self.clock = ""  # "real" or "emulated", once something was measured
+        self.clock = ""  # "real" or "emulated" after the first measurement
 
     def compete(
         self,
@@ -137,17 +137,17 @@ class Report:
         label: str = "{}",
         quiet: bool = False,
     ) -> list[Result]:
-        """Let contestants agree, then measure them; the results are added to the report.
+        """Compare the contestants' results, then time them and add the results to the report.
 
         Args:
-            contestants: by name.
-            plan: how long.
-            cases: which; default: all of the first contestant's.
+            contestants: contestants by name.
+            plan: parameters of the contest.
+            cases: names of the cases; default: all of the first contestant's.
             label: name of a case in the report, with {} for the case.
             quiet: show no progress on standard error.
 
         Raises:
-            BenchmarkError: they disagree, or emulated time would stand beside real time.
+            BenchmarkError: results disagree, or emulated and real times would be mixed.
         """
         self._one_clock(contestants)
         cases = list(cases if cases is not None else next(iter(contestants.values())).cases())
@@ -169,7 +169,7 @@ class Report:
         return results
 
     def _one_clock(self, contestants: Mapping[str, Contestant]) -> None:
-        """Raise BenchmarkError unless all contestants of the whole report have one kind of time."""
+        """Raise BenchmarkError if the report would mix emulated and real times."""
         kinds = {self.clock: "the report"} if self.clock else {}
         for name, contestant in contestants.items():
             for device in contestant.devices():
@@ -178,12 +178,12 @@ class Report:
         if len(kinds) > 1:
             raise BenchmarkError(
                 f"{self.name}: emulated time of {kinds['emulated']} beside real time of {kinds['real']}: the "
-                "seconds of an emulator say nothing of a device; count its traffic, and time on a real one"
+                "times of an emulator say nothing about a device; count its traffic, and time on a real one"
             )
         (self.clock,) = kinds
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole report for JSON: statistics, and the windows that they come from."""
+        """JSON-serializable report: statistics and the windows they are computed from."""
         return {
             "benchmark": self.name,
             "peer": self.peer,
@@ -209,7 +209,7 @@ class Report:
         }
 
     def _on_devices(self, result: Result, names: Sequence[str]) -> dict[str, Any]:
-        """Of those that work on a device: seconds of the host to queue a call, of the device to do it."""
+        """For contestants on a device: host seconds to enqueue a call, device seconds to execute it."""
         found = {}
         for kind in ("host", "device"):
             spent = {n: [w for r in result.used() if (w := getattr(r[n], kind)) is not None] for n in names}
@@ -218,7 +218,7 @@ class Report:
         return found
 
     def write(self, folder: Path = RESULTS) -> Path:
-        """Write the report as JSON; the path."""
+        """Write the report as JSON and return its path."""
         folder.mkdir(parents=True, exist_ok=True)
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
         path = folder / f"{self.name}-{now}.json"
@@ -228,12 +228,12 @@ class Report:
         return path
 
     def table(self) -> str:
-        """One table of all results; times are medians with quartiles, ratios are how many times as fast."""
+        """Text table of all results: times as medians with quartiles, ratios as speedups."""
         return table(self.to_dict())
 
 
 def short(numbers: Any) -> Any:
-    """Floats of a dict or a list with seven digits: clocks have no more.
+    """Round the floats in a dict or list to seven digits, the resolution of the clocks.
 
     Example:
         >>> short([1.23456789e-6, 10, None])
@@ -247,19 +247,19 @@ def short(numbers: Any) -> Any:
 
 
 def _numbers(window: Window) -> tuple[Any, ...]:
-    """The fields of a window; what only devices have is left out for the CPU."""
+    """Fields of a window, without the device fields for the CPU."""
     fields = astuple(window)
     return fields if window.device is not None else fields[:4]
 
 
 def _on_one_line(found: re.Match[str]) -> str:
-    """A list or an object of numbers and names, if it is short. JSON has no line ends inside of strings."""
+    """Join a short JSON list or object into one line; JSON strings contain no line ends."""
     line = re.sub(r"\n *", " ", found[0])
     return line if len(line) <= 200 else found[0]
 
 
 def one_round(contestants: Mapping[str, Contestant], case: str, plan: Plan, *, first: int) -> Round:
-    """One window of each contestant; a different one begins in each round."""
+    """Measure one window of each contestant; the order rotates from round to round."""
     names = list(contestants)
     first %= len(names)
     return {
@@ -269,7 +269,7 @@ def one_round(contestants: Mapping[str, Contestant], case: str, plan: Plan, *, f
 
 
 def agree(case: str, said: Mapping[str, Any], plan: Plan) -> None:
-    """Raise BenchmarkError unless all contestants give the numbers of the first one, within the tolerance."""
+    """Raise BenchmarkError unless the results of all contestants match the first within the tolerance."""
     (first, expected), *others = said.items()
     want = np.asarray(expected, np.float64)
     for name, value in others:
@@ -277,7 +277,7 @@ def agree(case: str, said: Mapping[str, Any], plan: Plan) -> None:
         if got.shape != want.shape:
             raise BenchmarkError(f"{case}: {name} gives shape {got.shape}, {first} {want.shape}")
         off = np.abs(got - want) - (plan.atol + plan.rtol * np.abs(want))
-        if not (off <= 0).all():  # a nan is no agreement
+        if not (off <= 0).all():  # nan counts as a difference
             at = np.unravel_index(int(np.argmax(np.nan_to_num(off, nan=np.inf))), off.shape)
             where = "".join(f"[{i}]" for i in at) or "the result"
             raise BenchmarkError(
@@ -287,7 +287,7 @@ def agree(case: str, said: Mapping[str, Any], plan: Plan) -> None:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The table of a report as `Report.to_dict` gives it."""
+    """Text table of a report in the format of `Report.to_dict`."""
     peer, results = report["peer"], report["results"]
     names = list(dict.fromkeys(name for result in results for name in result["seconds"]))
     rivals = [name for name in names if name != peer] if peer in names else []
@@ -330,7 +330,7 @@ def time_text(seconds: Mapping[str, float]) -> str:
 
 
 def unit_of(seconds: float) -> tuple[float, str]:
-    """The unit in which a time is shown, and how many of it a second has."""
+    """Display unit of a time, and its number per second."""
     return (1e6, "µs") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1.0, "s")
 
 
@@ -340,7 +340,7 @@ def ratio_text(ratio: Mapping[str, float]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A finding, or a row of them by name."""
+    """A finding, or several by name, as text."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key.replace('_', ' ')} {value_text(v)}" for key, v in value.items())
     return (
@@ -353,5 +353,5 @@ def value_text(value: Any) -> str:
 
 
 def number(x: float) -> str:
-    """Three digits that count."""
+    """Number with three significant digits."""
     return f"{x:.2f}" if x < 10 else f"{x:.1f}" if x < 100 else f"{x:.0f}"

@@ -1,7 +1,7 @@
-"""Contestants: named calls in this process, or in a process of its own with its own number of threads.
+"""Contestants: suites of named calls, run in this process or in a separate process.
 
-One process each keeps thread pools, memory and imports of the contestants apart. The two ends talk in lines
-of JSON; `python -m benchmarks.contest.contestants MODULE:FUNCTION ARGUMENTS` is the other end.
+Separate processes isolate thread counts, thread pools, memory and imports of the contestants. The protocol is
+JSON lines; `python -m benchmarks.contest.contestants MODULE:FUNCTION ARGUMENTS` is the server.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ THREAD_VARIABLES = (
 
 
 class BenchmarkError(Exception):
-    """A benchmark cannot say anything: contestants disagree, or one of them broke."""
+    """A benchmark failed: contestants disagree, or one of them raised or exited."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure.
+    """One call to measure.
 
     Attributes:
-        call: what is timed.
-        check: gives numbers (nested lists) that all contestants must agree on; default: those of call.
-        device: where the work is done: "cpu", "cuda", "emulated".
-        clock: of that device, if the host goes on while it works.
+        call: the timed function.
+        check: returns values (nested lists) that all contestants must agree on; default: those of call.
+        device: device that does the work: "cpu", "cuda", "emulated".
+        clock: clock of that device if it runs asynchronously.
     """
 
     call: Callable[[], Any]
@@ -52,12 +52,12 @@ Suite = Mapping[str, Case]
 
 
 class LazySuite(Mapping[str, Case]):
-    """Many cases that are made when they are asked for, and of which one alone is kept: they need memory.
+    """Cases that are created on access, of which only the last is kept, to save memory.
 
     Args:
-        names: of the cases.
-        make: makes one.
-        device: where all of them work.
+        names: names of the cases.
+        make: creates a case by name.
+        device: device of all cases.
     """
 
     def __init__(self, names: Sequence[str], make: Callable[[str], Case], device: str) -> None:
@@ -72,13 +72,13 @@ class LazySuite(Mapping[str, Case]):
 
     def __getitem__(self, name: str) -> Case:
         if name not in self._kept:
-            self._kept.clear()  # first: there may be no room for two
+            self._kept.clear()  # first: memory may not suffice for two
             self._kept[name] = self._make(name)
         return self._kept[name]
 
 
 class Contestant(Protocol):
-    """What a contest asks of those who take part."""
+    """Interface of a participant of a contest."""
 
     def cases(self) -> list[str]: ...
     def devices(self) -> list[str]: ...
@@ -98,7 +98,7 @@ class Local:
         return list(self.suite)
 
     def devices(self) -> list[str]:
-        whole = getattr(self.suite, "device", None)  # of a LazySuite: its cases are not made to be asked
+        whole = getattr(self.suite, "device", None)  # of a LazySuite, whose cases are not created for this
         if whole is not None:
             return [whole]
         return sorted({case.device for case in self.suite.values()})
@@ -112,8 +112,8 @@ class Local:
         if calls is not None:
             return measure(call, calls=calls, clock=clock)
         if case not in self.groups:
-            self.groups[case] = group_for(call)  # the warm-up, too
-        call()  # wakes threads, and fills caches that another contestant has emptied
+            self.groups[case] = group_for(call)  # also warms up
+        call()  # wakes threads and refills caches after another contestant
         return measure(call, seconds=seconds, group=self.groups[case], clock=clock)
 
     def about(self) -> dict[str, Any]:
@@ -122,15 +122,15 @@ class Local:
 
 @dataclass
 class Process:
-    """A suite in a process of its own.
+    """A suite in a separate process.
 
     Attributes:
-        suite: "module:function"; the function makes the Suite.
+        suite: "module:function"; the function returns the Suite.
         arguments: keyword arguments of the function.
-        threads: of BLAS and OpenMP.
-        pinned: stay on one CPU.
-        imports: modules whose memory is not counted as the suite's.
-        environment: variables that are set for it alone.
+        threads: number of BLAS and OpenMP threads.
+        pinned: pin the process to one CPU.
+        imports: modules whose memory is not attributed to the suite.
+        environment: additional environment variables.
     """
 
     suite: str
@@ -159,7 +159,7 @@ class Process:
         """End the process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # a question that it did not live to read
+        with suppress(BrokenPipeError):  # a request that the process did not read
             self._process.stdin.close()
         self._process.stdout.close()
         if self._process.wait() < 0:
@@ -174,7 +174,7 @@ class Process:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise BenchmarkError(f"{self.suite}: the process ended; what it said stands above")
+            raise BenchmarkError(f"{self.suite}: the process ended; see its output above")
         return json.loads(answer)
 
     def cases(self) -> list[str]:
@@ -195,24 +195,24 @@ class Process:
 
 
 def installed(library: str) -> bool:
-    """Whether a library is here."""
+    """Whether a library is installed."""
     return importlib.util.find_spec(library) is not None
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed here."""
+    """Whether PyTorch is installed."""
     return installed("torch")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One more that takes part: tinytensor or PyTorch in another mode, or another library.
+    """Additional contestant: tinytensor or PyTorch in another mode, or another library.
 
     Attributes:
-        mode: arguments that the suite gets besides those of all.
-        environment: variables that are set for it alone.
-        library: what it runs on; its memory after import is not counted as the suite's.
-        suite: "module:function", where it is neither our suite nor the peer's.
+        mode: additional arguments of the suite.
+        environment: additional environment variables.
+        library: library that it uses; its memory after import is not attributed to the suite.
+        suite: "module:function", if it differs from our suite and the peer's.
     """
 
     mode: dict[str, Any] = field(default_factory=dict)
@@ -231,14 +231,14 @@ def contestants(
     arguments: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[dict[str, Process]]:
-    """Start tinytensor and, where it is installed, PyTorch, each in a process of its own.
+    """Start tinytensor and, if installed, PyTorch, each in a separate process.
 
     Args:
         ours, peer: suites, as "module:function".
         alone: without PyTorch.
-        more: others that take part, by name.
-        arguments: of the suites.
-        options: of Process.
+        more: additional contestants by name.
+        arguments: arguments of the suites.
+        options: options of Process.
     """
     everyone = {"tinytensor": Contender(), "PyTorch": Contender(library="torch")} | dict(more or {})
     with ExitStack() as stack:
@@ -258,12 +258,12 @@ def contestants(
 
 
 def serve(suite: str, settings: str) -> None:
-    """Answer requests on standard input until it is closed; what the suite prints goes to standard error."""
+    """Serve requests on standard input until it is closed; output of the suite goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     options = json.loads(settings)
     if options["pinned"] and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # interrupts often prefer the first CPU
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # the first CPU often handles interrupts
     module, _, function = suite.partition(":")
     build = getattr(importlib.import_module(module), function)
     for name in options["imports"]:

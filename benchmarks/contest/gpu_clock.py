@@ -1,6 +1,6 @@
-"""Clocks of a GPU: time between two marks in a stream, as the GPU itself counts it.
+"""GPU clocks: time between two events in a stream, measured by the GPU.
 
-An emulated device has no clock: the CPU plays it, so its seconds say nothing of a GPU.
+Emulated devices have no clock: they run on the CPU, so their times say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["CupyClock", "EngineClock", "TorchClock"]
 
 
 class EngineClock:
-    """The clock of a device of the engine, in the stream that the engine uses.
+    """Clock of an engine device, in the engine's stream.
 
     Args:
         device: "cuda" or "cuda:1".
 
     Raises:
         BenchmarkError: the device is emulated.
-        DeviceError: there is no such device here.
+        DeviceError: the device is not available.
     """
 
     def __init__(self, device: str) -> None:
@@ -42,10 +42,10 @@ class EngineClock:
 
 
 class CupyClock:
-    """The clock of the GPU in the stream that CuPy uses.
+    """Clock of the GPU in CuPy's current stream.
 
     Args:
-        cupy: the library.
+        cupy: the module.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -65,10 +65,10 @@ class CupyClock:
 
 
 class TorchClock:
-    """The clock of the GPU in the stream that PyTorch uses.
+    """Clock of the GPU in PyTorch's current stream.
 
     Args:
-        torch: the library.
+        torch: the module.
     """
 
     def __init__(self, torch: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a number was measured on: processor, libraries, settings, commit and date."""
+"""Description of the machine: processor, libraries, settings, commit and date."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "GOTO_", "KMP_", "MALLOC_", "L
 
 
 def describe() -> dict[str, Any]:
-    """All of it, ready for JSON."""
+    """JSON-serializable description of machine and software."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
@@ -39,7 +39,7 @@ def describe() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The name that the processor gives itself."""
+    """Model name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -49,7 +49,7 @@ def cpu_model() -> str:
 
 
 def memory_gib() -> float | None:
-    """Memory of the machine."""
+    """Physical memory in GiB."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError):
@@ -68,7 +68,7 @@ def versions() -> dict[str, str | None]:
 
 
 def blas() -> str:
-    """NumPy's BLAS, with the kernels that it chose for this processor where it says so."""
+    """Name of NumPy's BLAS, with its processor-specific kernels if it reports them."""
     import numpy as np
 
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
@@ -86,7 +86,7 @@ def blas() -> str:
 
 
 def commit() -> dict[str, Any]:
-    """The commit of the code, and whether files of the product or of the benchmarks differ from it."""
+    """Current commit, and whether files of the packages or benchmarks differ from it."""
     code = ["tinytensor", "gpt", "benchmarks", ":!benchmarks/results"]
     head, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *code)
     return {"commit": head, "dirty": None if status is None else bool(status)}

@@ -1,6 +1,6 @@
-"""How fast can this machine copy memory and multiply matrices, as NumPy sees it?
+"""Measures NumPy's peak copy bandwidth and matmul throughput on this machine.
 
-The measured peaks: other numbers are shares of these, not of a data sheet.
+Other results are reported as shares of these measured peaks, not of data sheet values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RATES = tuple(1 << n for n in range(14, 27, 2))  # bytes of both arrays of a cop
 
 
 def suite() -> Suite:
-    """Both probes; there is nobody that they would have to agree with."""
+    """Suite of both probes; their results are not compared."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((MATMUL, MATMUL), dtype=np.float32) for _ in range(2))
     product = np.empty_like(a)
@@ -30,17 +30,17 @@ def suite() -> Suite:
 
 
 def peaks(report: Report, threads: int, plan: Plan, *, pinned: bool = False) -> dict[str, float]:
-    """Measure both, and add the best window of each to the findings of a report.
+    """Measure both peaks and add the best window of each to a report.
 
     Args:
-        report: gets one finding.
-        threads: of BLAS; the copy always has one.
+        report: receives one finding.
+        threads: number of BLAS threads; the copy uses one.
         plan: rounds and windows.
-        pinned: on one CPU.
+        pinned: pin to one CPU.
 
     Returns:
-        "matmul_gflops": 10⁹ float32 operations a second.
-        "copy_gb_per_second": 10⁹ bytes a second, read and written.
+        "matmul_gflops": 10⁹ float32 operations per second.
+        "copy_gb_per_second": 10⁹ bytes per second, read plus written.
     """
     with Process("benchmarks.contest.probes:suite", threads=threads, pinned=pinned) as probe:
         product, copy = Report("probes").compete({"NumPy": probe}, plan)
@@ -53,21 +53,21 @@ def peaks(report: Report, threads: int, plan: Plan, *, pinned: bool = False) -> 
 
 
 def copies() -> Suite:
-    """Copies of more and more bytes."""
+    """Suite of copies of increasing size."""
     arrays = {n: (np.ones(n // 8, np.float32), np.zeros(n // 8, np.float32)) for n in RATES}
     return {str(n): Case(lambda a=a, b=b: np.copyto(b, a), lambda: []) for n, (a, b) in arrays.items()}
 
 
 def copy_rates(report: Report, plan: Plan, *, pinned: bool = True) -> dict[int, float]:
-    """How fast one thread copies what fits into caches, and what does not; a finding of the report, too.
+    """Measure the copy bandwidth of one thread over sizes, from cache to memory, and add it to a report.
 
     Args:
-        report: gets one finding.
+        report: receives one finding.
         plan: rounds and windows.
-        pinned: on one CPU.
+        pinned: pin to one CPU.
 
     Returns:
-        bytes read and written by one copy → bytes a second; the median of the windows.
+        bytes read plus written by one copy → bytes per second; the median of the windows.
     """
     with Process("benchmarks.contest.probes:copies", pinned=pinned) as probe:
         results = Report("probes").compete({"NumPy": probe}, plan)

@@ -1,6 +1,6 @@
-"""A window of measurement: how long one call takes, and how much CPU time others took meanwhile.
+"""Measurement windows: time per call, and CPU time used by other processes meanwhile.
 
-Knows one process and nothing of contests. What Linux tells is read from /proc; elsewhere it is None.
+Limited to this process, independent of contests. The load is read from /proc on Linux; elsewhere it is None.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-TICK = 0.01  # seconds: the grain of the times in /proc/stat
+TICK = 0.01  # seconds: resolution of the times in /proc/stat
 _USER, _NICE, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL = 0, 1, 2, 5, 6, 7
 
 
 @dataclass(frozen=True)
 class Window:
-    """Several calls in a row.
+    """Consecutive calls.
 
     Attributes:
-        seconds: of one call, the median over the window.
-        calls: how many there were.
-        wall: seconds that the window took.
-        foreign: seconds of CPU time that other processes took on our CPUs; None where unknown.
-        host: where a device does the work: seconds in which the host queued one call.
-        device: the same: seconds that the device took for one call, by its own clock.
+        seconds: median seconds per call.
+        calls: number of calls.
+        wall: wall time in seconds.
+        foreign: CPU seconds used by other processes on our CPUs; None if unknown.
+        host: for work on a device: host seconds to enqueue one call.
+        device: for work on a device: device seconds per call, by the device clock.
     """
 
     seconds: float
@@ -39,21 +39,21 @@ class Window:
     device: float | None = None
 
     def clean(self, limit: float) -> bool:
-        """Whether others took less than `limit` of a CPU, give or take the grain of the clock."""
+        """Whether other processes used less than `limit` of a CPU, within the clock's resolution."""
         return self.foreign is None or self.foreign <= limit * self.wall + 2 * TICK
 
 
 def cpus() -> set[int]:
-    """The CPUs that this process may run on."""
+    """CPUs in the affinity mask of this process."""
     if hasattr(os, "sched_getaffinity"):
         return set(os.sched_getaffinity(0))
     return set(range(os.cpu_count() or 1))
 
 
 def busy_seconds(stat: str, which: set[int]) -> float:
-    """CPU time that was not idle since the machine started, from the text of /proc/stat.
+    """Non-idle CPU seconds since boot, from the text of /proc/stat.
 
-    Steal counts as busy: it is what other guests of the same host took from us.
+    Steal time counts as busy: other guests of the same host used it.
     """
     ticks = 0
     for line in stat.splitlines():
@@ -65,7 +65,7 @@ def busy_seconds(stat: str, which: set[int]) -> float:
 
 
 class Load:
-    """CPU time of other processes on the CPUs of this one, since the object was made."""
+    """CPU time of other processes on this process's CPUs since construction."""
 
     def __init__(self) -> None:
         self._cpus = cpus()
@@ -79,24 +79,24 @@ class Load:
         return busy_seconds(stat, self._cpus) - time.process_time()
 
     def seconds(self) -> float | None:
-        """What others took so far; None where the machine does not say."""
+        """CPU seconds of other processes so far; None if not available."""
         now = self._others()
         return None if now is None or self._begun is None else max(0.0, now - self._begun)
 
 
 class DeviceClock(Protocol):
-    """The clock of a device that works on while the host goes on."""
+    """Clock of an asynchronous device."""
 
     def mark(self) -> Any:
-        """A mark behind what is queued so far."""
+        """Record an event after the queued work."""
         ...
 
     def seconds(self, begin: Any, end: Any) -> float:
-        """Time of the device between two marks; waits for the second one."""
+        """Device time between two events; synchronizes with the second one."""
         ...
 
     def wait(self) -> None:
-        """Wait for all that is queued."""
+        """Wait for all queued work."""
         ...
 
 
@@ -108,14 +108,14 @@ def measure(
     group: int = 1,
     clock: DeviceClock | None = None,
 ) -> Window:
-    """Call again and again for some seconds, or exactly `calls` times.
+    """Call repeatedly for some seconds, or exactly `calls` times.
 
     Args:
-        call: what is measured.
-        seconds: how long, at least; there is always one group.
-        calls: this many calls, whatever they take.
-        group: calls between two looks at the clock, where one call is too short to be timed.
-        clock: of the device that does the work, if it is not the host; each group is waited for.
+        call: the measured function.
+        seconds: minimum duration; at least one group is run.
+        calls: exact number of calls, instead of a duration.
+        group: calls per clock reading, if one call is too short to be timed.
+        clock: clock of the device if the work is asynchronous; synchronizes after each group.
     """
     if clock is not None:
         clock.wait()
@@ -140,10 +140,10 @@ def measure(
 
 
 def group_for(call: Callable[[], Any], seconds: float = 0.0005) -> int:
-    """How many calls take about `seconds`, found by trying.
+    """Number of calls that take about `seconds`, determined by timing.
 
-    Groups are shorter than the time slices of the system: those that are interrupted are then few, and the
-    median of a window does not see them.
+    Groups are shorter than the scheduler's time slices: few of them are interrupted, and these do not affect
+    the median of a window.
     """
     n = 1
     while True:
@@ -160,7 +160,7 @@ def group_for(call: Callable[[], Any], seconds: float = 0.0005) -> int:
 
 
 def memory() -> dict[str, float | None]:
-    """Resident memory of this process in MiB: now, and at most since `reset_peak`."""
+    """Resident memory of this process in MiB: current, and peak since `reset_peak`."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -170,8 +170,8 @@ def memory() -> dict[str, float | None]:
 
 
 def reset_peak() -> None:
-    """Let the peak start again from what is resident now."""
+    """Reset the peak to the current resident memory."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return  # not Linux, or not allowed: the peak then includes what came before
+        return  # not Linux, or not permitted: the peak then includes earlier usage

@@ -1,1 +1,1 @@
-"""The kernels lab: rival versions of a kernel side by side, each checked, then counted or timed."""
+"""Kernels lab: successive optimizations of a kernel, verified, then counted or timed."""

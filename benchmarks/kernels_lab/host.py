@@ -1,6 +1,6 @@
-"""Ladders of kernels of the host: every rung must agree with NumPy, then all are timed in turns.
+"""Ladder of C++ matmul kernels: every version is verified against NumPy, then timed in interleaved rounds.
 
-Unlike the ladders of device kernels these are timed wherever they run: it is the processor that they are for.
+Unlike ladders of device kernels, these are timed on every machine, since they target the processor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["LADDERS", "HostLadder", "HostRung", "HostTiming", "check", "table", 
 
 @dataclass(frozen=True)
 class HostRung:
-    """One version: a kernel that fills c from a and b, and what changed."""
+    """One version: a kernel that computes c from a and b, and its lesson."""
 
     title: str
     kernel: str
@@ -35,10 +35,10 @@ class HostLadder:
     """Versions of the matrix product.
 
     Attributes:
-        name: of the ladder and its .cpp file.
-        question: what is computed.
-        small, large: rows, columns and inner size, for the check and for the clock.
-        rungs: from plain to good.
+        name: name of the ladder and its .cpp file.
+        question: the computed function.
+        small, large: rows, columns and inner size, for verification and for timing.
+        rungs: versions from naive to optimized.
     """
 
     name: str
@@ -48,11 +48,11 @@ class HostLadder:
     rungs: tuple[HostRung, ...]
 
     def kernels(self) -> HostKernels:
-        """The kernels of the file; BenchmarkError where they cannot be compiled."""
-        # An absolute path takes the place of the folder of the engine's kernels.
+        """Compile the kernels of the file; BenchmarkError if that fails."""
+        # An absolute path overrides the engine's kernel directory.
         found = HostKernels(str(Path(__file__).with_name(self.name)))
         if not found.usable():
-            raise BenchmarkError(f"{self.name}: there are no kernels of the host here; the log says why")
+            raise BenchmarkError(f"{self.name}: C++ kernels are not available; see the log for the reason")
         return found
 
 
@@ -76,7 +76,7 @@ LADDERS = {MATMUL.name: MATMUL}
 
 
 def check(ladder: HostLadder, sizes: tuple[int, int, int] | None = None) -> dict[str, float]:
-    """The error of each rung against float64, as a share of the largest number; BenchmarkError above 1e-5."""
+    """Error of each version against float64, relative to the largest element; BenchmarkError above 1e-5."""
     m, n, k = ladder.small if sizes is None else sizes
     rng = np.random.default_rng(0)
     a, b = (rng.uniform(-1, 1, shape).astype(np.float32) for shape in ((m, k), (k, n)))
@@ -86,7 +86,7 @@ def check(ladder: HostLadder, sizes: tuple[int, int, int] | None = None) -> dict
     for rung in ladder.rungs:
         c = np.full((m, n), np.nan, np.float32)
         if not getattr(kernels, rung.kernel)(c, a, b):
-            raise BenchmarkError(f"{ladder.name}, {rung.title}: refuses {m} x {k} x {n}")
+            raise BenchmarkError(f"{ladder.name}, {rung.title}: does not support {m} x {k} x {n}")
         errors[rung.title] = float(np.abs(c - wanted).max(initial=0.0)) / largest
         if not errors[rung.title] <= 1e-5:
             raise BenchmarkError(f"{ladder.name}, {rung.title}: off by {errors[rung.title]:.2e}")
@@ -95,7 +95,7 @@ def check(ladder: HostLadder, sizes: tuple[int, int, int] | None = None) -> dict
 
 @dataclass(frozen=True)
 class HostTiming:
-    """How long a rung takes: median and quartiles of the rounds, in seconds."""
+    """Time of a version: median and quartiles of the rounds, in seconds."""
 
     rung: str
     seconds: float
@@ -105,7 +105,7 @@ class HostTiming:
 
 
 def time_rungs(ladder: HostLadder, *, rounds: int = 7, seconds: float = 0.05) -> list[HostTiming]:
-    """Check all rungs, then time them in turns, and NumPy's BLAS beside them."""
+    """Verify all versions, then time them and NumPy's BLAS in interleaved rounds."""
     check(ladder)
     check(ladder, ladder.large)
     m, n, k = ladder.large
@@ -127,7 +127,7 @@ def time_rungs(ladder: HostLadder, *, rounds: int = 7, seconds: float = 0.05) ->
 
 
 def table(ladder: HostLadder, found: Sequence[HostTiming]) -> str:
-    """The rungs with their speed, and what to learn from each."""
+    """Text table of versions with speeds and lessons."""
     lessons = {rung.title: rung.lesson for rung in ladder.rungs}
     rows = [("rung", "ms", "spread", "GFLOP/s", "lesson")]
     for t in found:

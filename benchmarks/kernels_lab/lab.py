@@ -1,7 +1,7 @@
-"""Climbs a ladder: every rung must agree with NumPy; then its traffic is counted (without a GPU), or timed.
+"""Runs a ladder: verifies every version against NumPy, then counts its traffic (without a GPU) or times it.
 
-Counting runs on the device `checked`: what each kernel asks of memory, exact and repeatable, on any machine.
-It says nothing of seconds. Timing needs a GPU; emulated seconds are never shown beside real ones.
+Counting runs on the device `checked`: memory requests of each kernel, exact and repeatable, on any machine.
+It does not predict times. Timing needs a GPU; emulated times are never reported next to real ones.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ __all__ = ["Count", "Timing", "check", "count", "table", "time_rungs"]
 
 
 def inputs_of(ladder: Ladder, sizes: Sizes, device: str) -> tuple[Tensors, np.ndarray[Any, Any]]:
-    """The inputs of a ladder on a device, and NumPy's answer."""
+    """Inputs of a ladder on a device, and NumPy's result."""
     arrays = ladder.inputs(np.random.default_rng(0), sizes)
     return {name: tt.asarray(a, device=device) for name, a in arrays.items()}, ladder.reference(arrays)
 
 
 def error_of(rung: Rung, result: tt.Tensor, reference: np.ndarray[Any, Any]) -> float:
-    """The largest difference, as a share of the largest value; BenchmarkError where it is too large."""
+    """Largest difference relative to the largest element; BenchmarkError if it is too large."""
     actual = result.cpu().numpy()
     if actual.shape != reference.shape:
         raise BenchmarkError(f"{rung.title}: shape {actual.shape}, expected {reference.shape}")
     largest = float(np.abs(reference).max(initial=0.0))
     error = float(np.abs(actual - reference).max(initial=0.0)) / (largest or 1.0)
     if not error <= rung.rtol:
-        raise BenchmarkError(f"{rung.title}: differs by {error:.2e}, allowed are {rung.rtol:.0e}")
+        raise BenchmarkError(f"{rung.title}: differs by {error:.2e}, allowed is {rung.rtol:.0e}")
     return error
 
 
 def check(ladder: Ladder, device: str, sizes: Sizes | None = None) -> dict[str, float]:
-    """The error of each rung on a device."""
+    """Error of each version on a device."""
     sizes = ladder.small if sizes is None else sizes
     tensors, reference = inputs_of(ladder, sizes, device)
     return {rung.title: error_of(rung, rung.run(tensors, sizes), reference) for rung in ladder.rungs}
@@ -48,18 +48,18 @@ def check(ladder: Ladder, device: str, sizes: Sizes | None = None) -> dict[str, 
 
 @dataclass(frozen=True)
 class Count:
-    """What one rung asks of memory.
+    """Memory traffic of one version.
 
     Attributes:
-        rung: its title.
-        launches: kernels.
-        moved: bytes that global memory moves: 32 per sector.
-        floor: bytes that any version must move.
-        used: share of the moved bytes that was asked for.
-        sectors: per request of a warp.
-        ways: turns per request that shared memory takes; 1 without bank conflicts, 0 if it is not used.
-        lanes: of 32 that take part in a request.
-        error: the difference from NumPy.
+        rung: title of the version.
+        launches: number of kernel launches.
+        moved: bytes transferred from and to global memory, 32 per sector.
+        floor: minimum bytes of any version.
+        used: share of the transferred bytes that was requested.
+        sectors: sectors per request of a warp.
+        ways: shared memory passes per request; 1 without bank conflicts, 0 if it is not used.
+        lanes: active lanes per request, of 32.
+        error: difference from NumPy.
     """
 
     rung: str
@@ -74,7 +74,7 @@ class Count:
 
 
 def count(ladder: Ladder, sizes: Sizes | None = None) -> list[Count]:
-    """Counters of each rung, over all blocks."""
+    """Traffic of each version, counted over all blocks."""
     sizes = ladder.small if sizes is None else sizes
     tensors, reference = inputs_of(ladder, sizes, "emulated")
     counts = []
@@ -106,7 +106,7 @@ def count(ladder: Ladder, sizes: Sizes | None = None) -> list[Count]:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one rung takes on a GPU: median and quartiles of the rounds, in seconds."""
+    """GPU time of one version: median and quartiles of the rounds, in seconds."""
 
     rung: str
     seconds: float
@@ -116,7 +116,7 @@ class Timing:
 
 
 def time_rungs(ladder: Ladder, *, device: str = "cuda", rounds: int = 9, calls: int = 20) -> list[Timing]:
-    """Time all rungs in turns, `calls` launches per window. DeviceError without a GPU."""
+    """Time all versions in interleaved rounds, `calls` launches per window. DeviceError without a GPU."""
     if device in ("emulated", "checked"):
         raise BenchmarkError(f"{device} is not timed: its seconds say nothing about a GPU")
     tensors, reference = inputs_of(ladder, ladder.large, device)
@@ -137,7 +137,7 @@ def time_rungs(ladder: Ladder, *, device: str = "cuda", rounds: int = 9, calls: 
 
 
 def table(ladder: Ladder, found: Sequence[Count | Timing]) -> str:
-    """The rungs as a table, with what to learn from each."""
+    """Text table of versions with their lessons."""
     lessons = {rung.title: rung.lesson for rung in ladder.rungs}
     if isinstance(found[0], Timing):
         head = ("rung", "ms", "spread", "GB/s of the floor", "GFLOP/s", "lesson")
@@ -179,5 +179,5 @@ def _timed(ladder: Ladder, t: Timing, lesson: str) -> tuple[str, ...]:
 
 
 def as_json(found: Sequence[Count | Timing]) -> list[dict[str, Any]]:
-    """The rows for a report."""
+    """Rows as dicts for a report."""
     return [asdict(row) for row in found]

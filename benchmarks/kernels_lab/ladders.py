@@ -1,7 +1,7 @@
-"""The ladders: one problem each, solved by kernels that get better rung by rung.
+"""Kernel ladders: successive optimizations of matmul, transpose, reduction, scan, softmax and others.
 
-A rung is a function that launches its kernels on device tensors and gives the result. All rungs of a ladder
-must give what NumPy gives before anything is counted or timed.
+A rung is a function that launches its kernels on device tensors and returns the result. All rungs of a ladder
+are verified against NumPy before anything is counted or timed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Rung:
     """One version.
 
     Attributes:
-        title: what it is.
-        run: launches it: (inputs, sizes) → result.
-        lesson: what changed, and what to look at.
-        rtol: how closely it must agree with NumPy.
+        title: name of the version.
+        run: launches its kernels: (inputs, sizes) → result.
+        lesson: the change from the previous version and its effect.
+        rtol: tolerance for the comparison with NumPy.
     """
 
     title: str
@@ -44,13 +44,13 @@ class Ladder:
     """One problem.
 
     Attributes:
-        name: of the ladder and its .cu file.
-        question: what is computed.
-        small, large: sizes for the emulator, and for a GPU.
-        inputs: draws the arrays.
-        reference: NumPy's answer.
-        rungs: from plain to good.
-        floor: bytes that any version must move, from the sizes.
+        name: name of the ladder and its .cu file.
+        question: the computed function.
+        small, large: sizes for the emulator and for a GPU.
+        inputs: generates the arrays.
+        reference: NumPy implementation.
+        rungs: versions from naive to optimized.
+        floor: minimum bytes of any version, from the sizes.
         flops: floating-point operations, from the sizes.
     """
 
@@ -67,23 +67,23 @@ class Ladder:
 
 @cache
 def kernel(name: str) -> Any:
-    """A kernel of this folder; the file is the part of its name before the first underscore that fits."""
+    """Kernel of this folder, from the file whose stem is a prefix of its name."""
     stem = next(path.stem for path in sorted(HERE.glob("*.cu")) if name.startswith(path.stem + "_"))
     return tt.cuda.kernel(HERE / f"{stem}.cu", name)
 
 
 def blocks(n: int, per_block: int) -> int:
-    """Blocks for n things."""
+    """Number of blocks for n elements."""
     return -(-n // per_block)
 
 
 def like(x: tt.Tensor, *shape: int, dtype: tt.DType = tt.float32) -> tt.Tensor:
-    """Fresh memory on the device of x."""
+    """Uninitialized tensor on the device of x."""
     return tt.empty(shape, dtype=dtype, device=x.device)
 
 
 def floats(*names_and_axes: tuple[str, tuple[str, ...]]) -> Callable[[np.random.Generator, Sizes], Arrays]:
-    """Inputs of float32 numbers in [-1, 1), each with the named sizes as its shape."""
+    """Generator of float32 inputs in [-1, 1), each with the named sizes as its shape."""
 
     def draw(rng: np.random.Generator, sizes: Sizes) -> Arrays:
         return {
@@ -105,7 +105,7 @@ def product(
     by_row: bool = False,
     dtype: tt.DType = tt.float32,
 ) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung of the matrix product whose blocks fill tiles of (rows, columns)."""
+    """Matmul version whose blocks compute tiles of (rows, columns)."""
 
     def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
         m, n, k = sizes["M"], sizes["N"], sizes["K"]
@@ -146,11 +146,11 @@ MATMUL = Ladder(
 )  # fmt: skip
 
 
-# ---- moving and adding -------------------------------------------------------------------------------------
+# ---- movement and sums -------------------------------------------------------------------------------------
 
 
 def moved(name: str) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung of the transpose."""
+    """Transpose version."""
 
     def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
         m, n = sizes["M"], sizes["N"]
@@ -180,7 +180,7 @@ TRANSPOSE = Ladder(
 
 
 def summed(name: str, *, few: bool = False) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung of the reduction: partial sums of blocks, then one block."""
+    """Reduction version: partial sums per block, then one block."""
 
     def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
         n = sizes["N"]
@@ -194,7 +194,7 @@ def summed(name: str, *, few: bool = False) -> Callable[[Tensors, Sizes], tt.Ten
 
 
 def summed_by_atomics(x: Tensors, sizes: Sizes) -> tt.Tensor:
-    """The rung without a tree."""
+    """Reduction version with atomics instead of a tree."""
     total = tt.zeros(1, device=x["x"].device)
     kernel("reduction_atomic")[blocks(sizes["N"], 256), 256](total, x["x"], sizes["N"])
     return total
@@ -221,7 +221,7 @@ REDUCTION = Ladder(
 
 
 def scanned(name: str) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung of the scan: scan blocks, scan their totals, add."""
+    """Scan version: scan blocks, scan their totals, add."""
 
     def scan(x: tt.Tensor, n: int) -> tt.Tensor:
         y, grid = like(x, n), blocks(n, 256)
@@ -252,7 +252,7 @@ SCAN = Ladder(
 
 
 def counted(name: str) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung of the histogram."""
+    """Histogram version."""
 
     def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
         counts = tt.zeros(256, dtype=tt.int32, device=x["x"].device)
@@ -281,7 +281,7 @@ HISTOGRAM = Ladder(
 
 
 def convolved(name: str, rows: int) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung of the stencil whose blocks fill 32 columns of so many rows."""
+    """Stencil version whose blocks compute tiles of `rows` rows and 32 columns."""
 
     def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
         h, w = sizes["H"], sizes["W"]
@@ -293,7 +293,7 @@ def convolved(name: str, rows: int) -> Callable[[Tensors, Sizes], tt.Tensor]:
 
 
 def convolve(x: Arrays) -> np.ndarray[Any, Any]:
-    """5 x 5, zeros outside."""
+    """NumPy reference of the 5 x 5 convolution with zero padding."""
     image, (h, w) = np.pad(x["x"].astype(np.float64), 2), x["x"].shape
     return sum(x["w"][i, j] * image[i : i + h, j : j + w] for i in range(5) for j in range(5))
 
@@ -324,7 +324,7 @@ STENCIL = Ladder(
 def rowwise(
     name: str, threads: int | tuple[int, int], rows_per_block: int
 ) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung of softmax or layer norm."""
+    """Softmax or layer norm version."""
 
     def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
         rows, width = sizes["rows"], sizes["width"]
@@ -337,7 +337,7 @@ def rowwise(
 
 
 def softmax(x: Arrays) -> np.ndarray[Any, Any]:
-    """Along rows."""
+    """NumPy reference of softmax along rows."""
     e = np.exp(x["x"].astype(np.float64) - x["x"].max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
@@ -363,7 +363,7 @@ SOFTMAX = Ladder(
 
 
 def layer_norm(x: Arrays) -> np.ndarray[Any, Any]:
-    """Along rows, eps 1e-5."""
+    """NumPy reference of layer norm along rows, eps 1e-5."""
     wide = x["x"].astype(np.float64)
     centered = wide - wide.mean(axis=1, keepdims=True)
     return centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5) * x["weight"] + x["bias"]
@@ -389,7 +389,7 @@ LAYER_NORM = Ladder(
 
 
 def attention_in_three(x: Tensors, sizes: Sizes) -> tt.Tensor:
-    """Scores, softmax and values, each through memory."""
+    """Attention version with separate kernels for scores, softmax and values."""
     t = sizes["T"]
     s, y = like(x["q"], t, t), like(x["q"], t, 64)
     kernel("attention_scores")[(blocks(t, 32), blocks(t, 8)), (32, 8)](s, x["q"], x["k"], t)
@@ -399,7 +399,7 @@ def attention_in_three(x: Tensors, sizes: Sizes) -> tt.Tensor:
 
 
 def attention_in_one(name: str, rows: int) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """A rung that keeps no scores."""
+    """Fused attention version, without scores in memory."""
 
     def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
         t = sizes["T"]
@@ -411,7 +411,7 @@ def attention_in_one(name: str, rows: int) -> Callable[[Tensors, Sizes], tt.Tens
 
 
 def attend(x: Arrays) -> np.ndarray[Any, Any]:
-    """Causal, one head."""
+    """NumPy reference of causal attention, one head."""
     q, k, v = (x[name].astype(np.float64) for name in "qkv")
     s = np.where(np.tri(len(q), dtype=bool), q @ k.T / np.sqrt(q.shape[1]), -np.inf)
     return softmax({"x": s}) @ v

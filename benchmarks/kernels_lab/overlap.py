@@ -1,8 +1,8 @@
-"""The ladder `overlap`: copies to a GPU, kernels, and copies back, one after another or at the same time.
+"""The ladder `overlap`: host-to-device copies, kernels and device-to-host copies, serial or overlapped.
 
-Every rung must give what NumPy gives, and the bits of the first rung. On a GPU it is timed. Elsewhere it is
-counted what a rung asks for (copies, launches, streams), and a timeline is computed from that: a model with
-stated rates, in which a copy in, a copy out and a kernel can run at the same time, but no two of one kind.
+Every version must match NumPy, and be bitwise equal to the first version. On a GPU it is timed. Elsewhere its
+operations (copies, launches, streams) are counted, and a timeline is computed from a model with stated rates,
+in which a copy in, a copy out and a kernel can run concurrently, but no two of one kind.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PARTS = 8
 WORK = tt.cuda.kernel(Path(__file__).with_name("overlap.cu"), "overlap_work")
 
 CARD = next(card for card in CARDS if card.name.startswith("H100"))
-PINNED, ORDINARY = 25e9, 10e9  # bytes per second: PCIe 4.0 x16, and what the CPU brings to pinned memory
+PINNED, ORDINARY = 25e9, 10e9  # bytes per second: PCIe 4.0 x16, and CPU copies to pinned memory
 MODEL = (
     f"a model, not a measurement: copies of {PINNED / 1e9:.0f} GB/s each way (of ordinary memory "
     f"{ORDINARY / 1e9:.0f}), {CARD.single / 1e12:.0f} TFLOP/s, and nothing takes time to start;\n"
@@ -53,14 +53,14 @@ MODEL = (
 
 
 class Job:
-    """What all rungs work on.
+    """Inputs and buffers of all versions.
 
     Attributes:
-        device: where kernels run.
+        device: device of the kernels.
         size, rounds: elements, and steps of the recurrence.
-        x: the input in ordinary memory.
-        source, result: the same in pinned memory, and room for y there.
-        there, made: room for x and y on the device.
+        x: the input in pageable memory.
+        source, result: the input in pinned memory, and a pinned buffer for y.
+        there, made: buffers for x and y on the device.
     """
 
     def __init__(self, device: str, size: int, rounds: int) -> None:
@@ -72,11 +72,11 @@ class Job:
         self.there, self.made = (tt.empty(size, device=device) for _ in "xy")
 
     def work(self, y: tt.Tensor, x: tt.Tensor) -> None:
-        """y = x after all steps."""
+        """Launch the kernel: y = x after all steps."""
         WORK[-(-x.size // 256), 256](y, x, x.size, self.rounds)
 
     def parts(self) -> list[slice]:
-        """x in PARTS pieces, the last one shorter."""
+        """Slices of x in PARTS chunks, the last one shorter."""
         each = -(-self.size // PARTS)
         return [slice(first, first + each) for first in range(0, self.size, each)]
 
@@ -85,7 +85,7 @@ class Job:
 
 
 def ordinary(job: Job) -> tt.Tensor:
-    """The engine's own copies: each passes pinned memory on its way, and the last one lets the host wait."""
+    """The engine's own copies, staged through pinned memory; the last one synchronizes."""
     there = job.x.to(job.device)
     made = tt.empty_like(there)
     job.work(made, there)
@@ -93,7 +93,7 @@ def ordinary(job: Job) -> tt.Tensor:
 
 
 def one_stream(job: Job) -> tt.Tensor:
-    """The GPU copies by itself, and does one thing after another."""
+    """Asynchronous copies from pinned memory, serialized in one stream."""
     tt.cuda.copy_async(job.there, job.source)
     job.work(job.made, job.there)
     tt.cuda.copy_async(job.result, job.made)
@@ -102,7 +102,7 @@ def one_stream(job: Job) -> tt.Tensor:
 
 
 def in_turns(number: int) -> Callable[[Job], tt.Tensor]:
-    """Parts go to so many streams in turns."""
+    """Chunks assigned to `number` streams round-robin."""
 
     def run(job: Job) -> tt.Tensor:
         streams = [tt.cuda.Stream(job.device) for _ in range(number)]
@@ -119,7 +119,7 @@ def in_turns(number: int) -> Callable[[Job], tt.Tensor]:
 
 
 def by_role(job: Job) -> tt.Tensor:
-    """One stream copies in, one computes, one copies out; each waits for the part that it takes over."""
+    """One stream copies in, one computes, one copies out; each waits for its chunk of the previous one."""
     into, compute, back = (tt.cuda.Stream(job.device) for _ in range(3))
     for part in job.parts():
         with into:
@@ -136,7 +136,7 @@ def by_role(job: Job) -> tt.Tensor:
 
 @dataclass(frozen=True)
 class Rung:
-    """One version, and what to learn from it."""
+    """One version and its lesson."""
 
     title: str
     run: Callable[[Job], tt.Tensor]
@@ -155,7 +155,7 @@ RUNGS = (
 
 
 def check(device: str, size: tuple[int, int] = SMALL) -> dict[str, float]:
-    """The largest difference of each rung from NumPy; BenchmarkError above 1e-5, or if bits differ."""
+    """Largest difference of each version from NumPy; BenchmarkError above 1e-5 or if not bitwise equal."""
     job, errors = Job(device, *size), {}
     wanted = job.x.numpy().astype(np.float64)
     for _ in range(job.rounds):
@@ -170,7 +170,7 @@ def check(device: str, size: tuple[int, int] = SMALL) -> dict[str, float]:
         if first is None:
             first = found
         if not np.array_equal(found, first):
-            raise BenchmarkError(f"{LADDER}, {rung.title}: other bits than {RUNGS[0].title}")
+            raise BenchmarkError(f"{LADDER}, {rung.title}: not bitwise equal to {RUNGS[0].title}")
     return errors
 
 
@@ -179,7 +179,7 @@ def check(device: str, size: tuple[int, int] = SMALL) -> dict[str, float]:
 
 @contextmanager
 def traced(job: Job) -> Iterator[Timeline]:
-    """What the runtime of a device that needs no GPU is asked for, as a timeline of the large problem."""
+    """Record runtime calls of an emulated device as a timeline of the large problem."""
     runtime: Any = runtime_of(tt.Device(job.device))
     timeline, numbers = Timeline(), {}
     make_stream, kernel, copy_in, copy_out = (
@@ -238,7 +238,7 @@ def traced(job: Job) -> Iterator[Timeline]:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a rung asks for, and the model's time for the large problem in seconds."""
+    """Operation counts of a version, and the modeled time of the large problem in seconds."""
 
     rung: str
     streams: int
@@ -249,14 +249,14 @@ class Overlap:
 
 
 def count(size: tuple[int, int] = SMALL) -> list[Overlap]:
-    """All rungs, on the device `emulated`."""
+    """Operation counts of all versions on the device `emulated`."""
     check("emulated", size)
     job, timelines = Job("emulated", *size), []
     for rung in RUNGS:
         with traced(job) as timeline:
             rung.run(job)
         timelines.append(timeline)
-    scale = timelines[1].seconds  # the first rung is longer, and has nothing to show
+    scale = timelines[1].seconds  # the first version is longer and would compress the others
     found = []
     for rung, t in zip(RUNGS, timelines, strict=True):
         launches = [engine for engine, _, _ in t.steps].count("kernel")
@@ -271,7 +271,7 @@ def count(size: tuple[int, int] = SMALL) -> list[Overlap]:
 
 @dataclass(frozen=True)
 class OverlapTiming:
-    """How long a rung takes on a GPU: median and quartiles of the rounds, in seconds."""
+    """GPU time of a version: median and quartiles of the rounds, in seconds."""
 
     rung: str
     seconds: float
@@ -280,7 +280,7 @@ class OverlapTiming:
 
 
 def time_rungs(*, device: str = "cuda", rounds: int = 9) -> list[OverlapTiming]:
-    """Check all rungs on a GPU, then time them in turns."""
+    """Verify all versions on a GPU, then time them in interleaved rounds."""
     if device in ("emulated", "checked"):
         raise BenchmarkError(f"{device} is not timed: its seconds say nothing about a GPU")
     check(device)
@@ -291,7 +291,7 @@ def time_rungs(*, device: str = "cuda", rounds: int = 9) -> list[OverlapTiming]:
             tt.cuda.synchronize(device)
             start = time.perf_counter()
             rung.run(job)
-            if turn:  # the first turn warms up
+            if turn:  # the first round warms up
                 windows[rung.title].append(time.perf_counter() - start)
     return [
         OverlapTiming(title, median(taken), *map(float, np.quantile(taken, (0.25, 0.75))))
@@ -300,7 +300,7 @@ def time_rungs(*, device: str = "cuda", rounds: int = 9) -> list[OverlapTiming]:
 
 
 def table(found: Sequence[Overlap | OverlapTiming]) -> str:
-    """The rungs, and what to learn from each; below a count, the timelines of the model."""
+    """Text table of versions with lessons; for counts, followed by the modeled timelines."""
     lessons = {rung.title: rung.lesson for rung in RUNGS}
     first, counted = found[0].seconds, [row for row in found if isinstance(row, Overlap)]
     head = ("rung", "streams", "copies", "launches", "ms, model") if counted else ("rung", "ms", "spread")

@@ -1,4 +1,4 @@
-"""A model of a GPU that copies in, computes and copies out at once, each of them one thing at a time."""
+"""Timeline model of a GPU with concurrent copy-in, compute and copy-out engines."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ ENGINES = ("in", "kernel", "out")
 
 @dataclass
 class Timeline:
-    """When work would run that streams order, if each engine did one thing at a time, in the order of calls.
+    """Modeled schedule of streams, with serial engines that process work in call order.
 
     Attributes:
         steps: (one of ENGINES, start, end), in seconds.
-        streams: how many there are, with that of the thread itself.
-        used: those that have steps.
+        streams: number of streams, including the thread's default stream.
+        used: streams that have steps.
     """
 
     steps: list[tuple[str, float, float]] = field(default_factory=list)
     streams: int = 1
     used: set[int] = field(default_factory=set)
-    _engines: dict[str, float] = field(default_factory=dict)  # when each is free
-    _done: dict[int, float] = field(default_factory=dict)  # when the work of a stream is done
+    _engines: dict[str, float] = field(default_factory=dict)  # time at which each is free
+    _done: dict[int, float] = field(default_factory=dict)  # time at which a stream's work is done
     _inside: list[int] = field(default_factory=lambda: [0])
     _host: float = 0.0
 
     def add(self, engine: str, seconds: float, *, host_waits: bool = False) -> None:
-        """A step of the current stream."""
+        """Add a step to the current stream."""
         stream = self.current
         start = max(self._host, self._engines.get(engine, 0.0), self._done.get(stream, 0.0))
         end = start + seconds
@@ -40,33 +40,33 @@ class Timeline:
 
     @property
     def current(self) -> int:
-        """The stream that the thread works on."""
+        """Current stream of the thread."""
         return self._inside[-1]
 
     def order(self, later: int, earlier: int) -> None:
-        """One stream waits for another."""
+        """Make one stream wait for another."""
         self._done[later] = max(self._done.get(later, 0.0), self._done.get(earlier, 0.0))
 
     def enter(self, stream: int) -> None:
-        """Go on in a stream, behind what is queued."""
+        """Make a stream current."""
         self.order(stream, self.current)
         self._inside.append(stream)
 
     def leave(self) -> None:
-        """Go back."""
+        """Restore the previous stream."""
         self._inside.pop()
 
     def wait(self, stream: int) -> None:
-        """The host waits."""
+        """Make the host wait for a stream."""
         self._host = max(self._host, self._done.get(stream, 0.0))
 
     @property
     def seconds(self) -> float:
-        """When all is done."""
+        """Total time."""
         return max([end for _, _, end in self.steps], default=0.0)
 
     def drawing(self, scale: float, width: int = 64) -> list[str]:
-        """A line for each engine, from 0 to `scale` seconds: which of its steps it does, counted from 0."""
+        """Gantt chart: a line per engine, from 0 to `scale` seconds, with step numbers counted from 0."""
         lines = []
         for engine in ENGINES:
             cells = [" "] * width

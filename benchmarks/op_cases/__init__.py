@@ -1,6 +1,6 @@
 """The cases of all ops: elementwise ones and those of one matrix from the registry, the others spelled out.
 
-A test runs all of them small and sees which ops ran: each op of the engine has a case, or a reason in
+A test runs all of them at a small size and checks that each op of the engine has a case, or a reason in
 NOT_TIMED.
 """
 

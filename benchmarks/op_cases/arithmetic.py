@@ -1,4 +1,4 @@
-"""Cases that compute: reductions and scans, ops on rows, matrix products and attention."""
+"""Cases of reductions, scans, row-wise ops, matrix products and attention."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.op_cases.case import Draw, OpCase, distinct, drawn, near_one, si
 
 __all__ = ["attention", "products", "reductions", "rows", "with_more"]
 
-WIDE, TOKENS = 64, 256  # of attention: a head, and a text
+WIDE, TOKENS = 64, 256  # of attention: head size and sequence length
 
 
 def with_more(*kinds: str) -> Draw:
-    """A square x, then for each kind one more input: "row" a vector, "mask" of x's shape, "classes" a column
+    """Inputs: a square x, and one more for each kind: "row" a vector, "mask" of x's shape, "classes" a column
     for each row, "order" a permutation of the rows, "along" one of each row's columns.
     """
 
@@ -39,7 +39,7 @@ def _mask(rng: np.random.Generator, n: int) -> list[Any]:
 
 
 def reductions() -> list[OpCase]:
-    """Sums, extremes and scans."""
+    """Cases of sums, extrema and scans."""
 
     def over(name: str, ours: Any, numpy: Any, torch: Any, draw: Draw | None = None) -> OpCase:
         return OpCase(name, "reduction", draw or squares(), ours, numpy, torch)
@@ -96,7 +96,7 @@ def reductions() -> list[OpCase]:
 
 
 def rows() -> list[OpCase]:
-    """Softmax, norms, activations and losses, and their gradients."""
+    """Cases of softmax, norms, activations and losses, and their gradients."""
 
     def of(name: str, draw: Draw, ours: Any, torch: Any) -> OpCase:
         return OpCase(name, "rows", draw, ours, None, torch)
@@ -137,7 +137,7 @@ def rows() -> list[OpCase]:
 
 
 def heads(count: int) -> Draw:
-    """Queries, keys or values: (1, heads, tokens, 64)."""
+    """Inputs: `count` tensors for queries, keys or values, (1, heads, tokens, 64)."""
 
     def draw(rng: np.random.Generator, n: int) -> list[Any]:
         tokens = min(TOKENS, max(1, n // WIDE))
@@ -148,19 +148,19 @@ def heads(count: int) -> Draw:
 
 
 def packed(rng: np.random.Generator, n: int) -> list[Any]:
-    """Queries, keys and values of one head side by side: (texts, tokens, 192)."""
+    """Inputs: packed queries, keys and values of one head, (batch, tokens, 192)."""
     tokens = min(TOKENS, max(1, n // (3 * WIDE)))
     return [drawn(rng, (max(1, n // (tokens * 3 * WIDE)), tokens, 3 * WIDE), -1.0, 1.0)]
 
 
 def images(rng: np.random.Generator, n: int) -> list[Any]:
-    """Four images of eight channels, and as many kernels of 3 x 3."""
+    """Inputs: four images of eight channels, and as many 3 x 3 kernels."""
     s = max(4, side(n // 32))
     return [drawn(rng, (4, 8, s, s)), drawn(rng, (8, 8, 3, 3))]
 
 
 def into_cache(qkv: Any) -> Any:
-    """Attention of new tokens to themselves, through an empty cache."""
+    """Self-attention of new tokens through an empty cache."""
     B, T, _ = qkv.shape
     keys, values = (tt.zeros(B, 1, T, WIDE, device=qkv.device) for _ in "kv")
     return tt.cached_self_attention(qkv, keys, values, tt.zeros(1, dtype=tt.int64, device=qkv.device))
@@ -176,7 +176,7 @@ def _cube(n: int) -> float:
 
 
 def _causal(n: int) -> float:
-    """Two products per head, of which causal attention needs half."""
+    """FLOPs of causal attention: half of two products per head."""
     return 2.0 * n * min(TOKENS, max(1, n // WIDE))
 
 
@@ -189,7 +189,7 @@ def _three(rng: np.random.Generator, n: int) -> list[Any]:
 
 
 def products() -> list[OpCase]:
-    """Matrix products and convolution."""
+    """Cases of matrix products and convolution."""
     matmul = _of(
         "matmul",
         squares(2),
@@ -226,7 +226,7 @@ def products() -> list[OpCase]:
 
 
 def attention() -> list[OpCase]:
-    """Causal attention, packed and not, and through a cache."""
+    """Cases of causal attention: separate and packed inputs, and with a cache."""
     apart = _of(
         "attention",
         heads(3),

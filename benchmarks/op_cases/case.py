@@ -1,6 +1,6 @@
-"""A case of the benchmark of ops: one call, spelled for tinytensor, for NumPy and its likes, and for PyTorch.
+"""Op benchmark case: one call, written for tinytensor, NumPy-like libraries and PyTorch.
 
-Inputs are drawn with NumPy for a number of elements, and laid out in memory the same way by all libraries.
+Inputs are generated with NumPy for a number of elements, with the same memory layout in all libraries.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ Draw = Callable[[np.random.Generator, int], list[Array]]  # generator, elements 
 
 @dataclass(frozen=True)
 class OpCase:
-    """One way to call an op.
+    """One call of an op.
 
     Attributes:
-        name: of the row.
-        family: the module of the ops, such as "reduction".
-        draw: the inputs; of cases with gradients the floating ones come first.
+        name: name of the row.
+        family: module of the ops, such as "reduction".
+        draw: generates the inputs; for cases with gradients, floating ones first.
         ours: the call on tensors.
-        numpy: the same by a module like NumPy, which comes first: numpy, cupy, jax.numpy. None: not one call.
-        torch: the same by the module torch, which comes first.
-        backward: time the gradients of all floating inputs, the graph being there, in place of the call.
-        random: results differ from library to library.
-        writes: the call changes its first input; JAX does not take part.
-        layouts: whether square inputs are tried in other layouts.
+        numpy: the call with a NumPy-like module as its first argument (numpy, cupy, jax.numpy); None if it is
+            not a single call there.
+        torch: the call with the module torch as its first argument.
+        backward: time the gradients of all floating inputs, on an existing graph, instead of the call.
+        random: results differ between libraries.
+        writes: the call modifies its first input; JAX does not take part.
+        layouts: whether square inputs are also tested in other layouts.
         most: elements of the largest problem.
-        flops: of matrix products, from the number of elements.
-        nbytes: what must be moved where that is not each input and each result once.
+        flops: FLOPs of matrix products, from the number of elements.
+        nbytes: bytes that must be moved, if not each input and each result once.
     """
 
     name: str
@@ -64,7 +65,7 @@ class OpCase:
     nbytes: Callable[[int], int] | None = None
 
     def gradients(self) -> OpCase:
-        """The case of its backward pass: of libraries with gradients alone."""
+        """Case of its backward pass, for libraries with gradients only."""
         moved = None if self.nbytes is None else lambda n: 2 * self.nbytes(n)  # type: ignore[misc]
         flops = self.flops
         return replace(
@@ -82,38 +83,38 @@ class OpCase:
 
 
 def side(n: int) -> int:
-    """Rows and columns of a square of n elements."""
+    """Side of a square with n elements."""
     return isqrt(n)
 
 
 def drawn(rng: np.random.Generator, shape: Sequence[int], low: float = 0.5, high: float = 0.9) -> Array:
-    """float32 numbers between two others; by default where every function is smooth."""
+    """Uniform float32 values in [low, high); by default where every function is smooth."""
     wide = np.float32(high) - np.float32(low)
     return rng.random(tuple(shape), dtype=np.float32) * wide + np.float32(low)
 
 
 def squares(count: int = 1, low: float = 0.5, high: float = 0.9) -> Draw:
-    """Square matrices."""
+    """Inputs: square float32 matrices."""
     return lambda rng, n: [drawn(rng, (side(n), side(n)), low, high) for _ in range(count)]
 
 
 def integers(count: int, high: int) -> Draw:
-    """Square matrices of int64 from 0 on."""
+    """Inputs: square int64 matrices with values in [0, high)."""
     return lambda rng, n: [rng.integers(0, high, (side(n), side(n))) for _ in range(count)]
 
 
 def near_one(rng: np.random.Generator, n: int) -> list[Array]:
-    """A square of factors whose product stays in range."""
+    """Inputs: a square of factors near 1, whose product does not overflow."""
     return squares(1, 0.999, 1.001)(rng, n)
 
 
 def distinct(rng: np.random.Generator, n: int) -> list[Array]:
-    """A square without equal numbers in a row, so that no order and no place is left open."""
+    """Inputs: a square with distinct values in each row, so that sort orders and indices are unique."""
     s = side(n)
     return [rng.permuted(np.tile(np.arange(s, dtype=np.float32) / s, (s, 1)), axis=1)]
 
 
-# name → how square values lie in memory, by a function that makes an array of a library from NumPy's
+# name → function that creates a square array of a library in this layout from a NumPy array
 LAYOUTS: dict[str, Callable[[Array, Callable[[Array], Any], Any], Any]] = {
     "contiguous": lambda x, made, lib: made(x),
     "transposed": lambda x, made, lib: made(np.ascontiguousarray(x.T)).T,
@@ -123,12 +124,12 @@ LAYOUTS: dict[str, Callable[[Array, Callable[[Array], Any], Any], Any]] = {
 
 
 def laid_out(case: OpCase, n: int, layout: str, made: Callable[[Array], Any], lib: Any) -> list[Any]:
-    """The inputs of a case in a library: square ones in the layout, others contiguous.
+    """Inputs of a case as arrays of a library: square ones in the layout, others contiguous.
 
     Args:
-        case, n: what is drawn.
+        case, n: case and number of elements.
         layout: a key of LAYOUTS.
-        made: makes an array of the library from NumPy's.
+        made: converts a NumPy array to the library.
         lib: the library, for its `broadcast_to`.
     """
     values = case.draw(np.random.default_rng(0), n)

@@ -20,7 +20,7 @@ __all__ = ["elementwise", "of_a_matrix"]
 
 
 def booleans(rng: np.random.Generator, n: int) -> list[Any]:
-    """Two squares of fair coins."""
+    """Inputs: two squares of random booleans."""
     return [rng.random((side(n), side(n))) < 0.5 for _ in range(2)]
 
 
@@ -32,12 +32,12 @@ DOMAINS: dict[str, Draw] = {
     "where": lambda rng, n: [booleans(rng, n)[0], *squares(2)(rng, n)],
     **{name: lambda rng, n: [squares()(rng, n)[0] + np.complex64(1j)] for name in ("real", "imag", "conj")},
 }
-# Public functions that do not take all inputs of the op one by one.
+# Public functions whose arguments differ from the op's inputs.
 CALLS: dict[str, tuple[int, Callable[..., Any]]] = {  # with the number of inputs
     "clip": (1, lambda x: tt.clip(x, 0.6, 0.8)),
     "isclose": (2, tt.isclose),
 }
-ARRAYS = {  # NumPy's names, where the op's own code is no ufunc
+ARRAYS = {  # NumPy's names, if the op's code is not a ufunc
     "ceil": "ceil",
     "floor": "floor",
     "floor_divide": "floor_divide",
@@ -53,8 +53,8 @@ TORCH = {
     "conj": "conj_physical",
     "equal": "eq",
     "not_equal": "ne",
-    "positive": "",  # returns its argument there
-    "real": "",  # views there
+    "positive": "",  # returns its argument in NumPy
+    "real": "",  # a view in NumPy
     "imag": "",
 }
 # Ops of one matrix whose cases have other names, or NumPy and PyTorch beside them.
@@ -66,7 +66,7 @@ SPELLED_OUT = {
 
 
 def elementwise() -> list[OpCase]:
-    """A case of each elementwise op that has a public function of its name."""
+    """Cases of all elementwise ops that have a public function of the same name."""
     found = []
     for name, op in registry.items():
         if issubclass(op, Elementwise) and op.__module__.startswith("tinytensor.") and hasattr(tt, name):
@@ -82,7 +82,7 @@ def elementwise() -> list[OpCase]:
                 torch=_torch(name),
             )
             found.append(case)
-            if f"{name}_backward" in registry:  # others are differentiated by ops of this list
+            if f"{name}_backward" in registry:  # gradients of the others are ops of this list
                 found.append(case.gradients())
     return found
 
@@ -103,7 +103,7 @@ def of_a_matrix() -> list[OpCase]:
 
 
 def _by_name(name: str, op: type[Elementwise]) -> Callable[..., Any] | None:
-    """The function of NumPy and its likes."""
+    """NumPy-like function of an op."""
     if name == "clip":
         return lambda xp, x: xp.clip(x, 0.6, 0.8)
     if not isinstance(op.ufunc, np.ufunc) and name not in ARRAYS:
@@ -113,7 +113,7 @@ def _by_name(name: str, op: type[Elementwise]) -> Callable[..., Any] | None:
 
 
 def _torch(name: str) -> Callable[..., Any] | None:
-    """The function of PyTorch."""
+    """PyTorch function of an op."""
     if name == "clip":
         return lambda torch, x: torch.clip(x, 0.6, 0.8)
     if not (called := TORCH.get(name, name)):

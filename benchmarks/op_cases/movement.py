@@ -1,4 +1,4 @@
-"""Cases that move elements: copies, selections, sorts; random numbers, and the steps of optimizers."""
+"""Cases of copies, indexing, sorting, random numbers and optimizer steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["copies", "optimizers", "random_numbers", "selected_writes", "selecti
 
 
 def copies() -> list[OpCase]:
-    """Copies, whole or in part."""
+    """Cases of copies."""
 
     def of(name: str, ours: Any, numpy: Any, torch: Any, count: int = 1) -> OpCase:
         return OpCase(name, "copies", squares(count), ours, numpy, torch, layouts=name == "clone")
@@ -80,20 +80,20 @@ def copies() -> list[OpCase]:
 
 
 def _pairs(rng: np.random.Generator, n: int) -> list[Any]:
-    """A square, and rows and columns of half of its elements, none of them twice."""
+    """Inputs: a square, and row and column indices of half of its elements, without duplicates."""
     s = side(n)
     places = rng.permutation(s * s)[: max(1, s * s // 2)]
     return [drawn(rng, (s, s)), places // s, places % s]
 
 
 def _tokens(rng: np.random.Generator, n: int) -> list[Any]:
-    """A table of twice as many rows as are asked for."""
+    """Inputs: a table, and indices of half as many rows."""
     s = side(n)
     return [drawn(rng, (2 * s, s)), rng.permutation(2 * s)[:s]]
 
 
 def _written(kind: str) -> Draw:
-    """A square, what is written into it, and where."""
+    """Inputs: a square, the values written into it, and their index."""
 
     def draw(rng: np.random.Generator, n: int) -> list[Any]:
         s = side(n)
@@ -104,7 +104,7 @@ def _written(kind: str) -> Draw:
 
 
 def _put(x: Any, key: Any, value: Any) -> Any:
-    """A copy of x with x[key] = value."""
+    """Copy of x with x[key] = value."""
     y = x.clone()
     y[key] = value
     return y
@@ -121,7 +121,7 @@ def _of(name: str, draw: Draw, ours: Any, numpy: Any, torch: Any) -> OpCase:
 
 
 def selections() -> list[OpCase]:
-    """Elements by index and by mask, with gradients, which are written there."""
+    """Cases of reads by index and by mask, and their gradients."""
     read = [
         _of("x[i]", with_more("order"), lambda x, i: x[i], lambda xp, x, i: x[i], lambda t, x, i: x[i]),
         _of(
@@ -151,7 +151,7 @@ def selections() -> list[OpCase]:
 
 
 def selected_writes() -> list[OpCase]:
-    """What is found by a mask, and what is written by index."""
+    """Cases of mask searches and indexed writes."""
     writing = {"writes": True, "layouts": False}
     slices = (slice(1, None), slice(None, None, 2))
     return [
@@ -211,7 +211,7 @@ def _sorted_and_asked(rng: np.random.Generator, n: int) -> list[Any]:
 
 
 def sorts() -> list[OpCase]:
-    """Orders along rows."""
+    """Cases of sorting along rows."""
 
     def of(name: str, ours: Any, numpy: Any, torch: Any, draw: Draw = distinct) -> OpCase:
         return OpCase(name, "sorts", draw, ours, numpy, torch, layouts=name == "sort of rows", most=1 << 20)
@@ -242,7 +242,7 @@ def sorts() -> list[OpCase]:
 
 
 def random_numbers() -> list[OpCase]:
-    """Drawn numbers: libraries draw others, so means and sizes are compared."""
+    """Cases of random sampling: libraries return different samples, so means and sizes are compared."""
 
     def of(name: str, ours: Any, torch: Any) -> OpCase:
         return OpCase(name, "random", squares(), ours, None, torch, random=True, layouts=False)
@@ -280,7 +280,7 @@ def _adamw_of_torch(t: Any, x: Any, g: Any, m: Any, v: Any) -> Any:
 
 
 def optimizers() -> list[OpCase]:
-    """A step, and the norm that clips gradients."""
+    """Cases of optimizer steps and of the gradient norm."""
     return [
         OpCase(
             "adamw",

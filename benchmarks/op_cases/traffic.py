@@ -1,6 +1,6 @@
-"""The calls whose traffic `bench_traffic` counts: ops that wait for memory, and all that moves data.
+"""Cases of the traffic benchmark: memory-bound ops and data movement.
 
-The floor of a case reads each byte that is needed once, and writes each byte of the results once.
+The floor of a case is one read of each needed byte and one write of each byte of the results.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ APART = "elements that lie apart take a sector of 32 bytes each"
 
 @dataclass(frozen=True)
 class Case:
-    """One call whose traffic is counted.
+    """A call whose traffic is counted.
 
     Attributes:
-        name: of the row.
+        name: name of the row.
         call: runs the kernels.
-        floor: bytes that any version must move.
-        reason: why more is asked of the caches; "" if it is not more than a tenth.
-        most: how often the bytes of the floor may be moved, each byte once in a launch.
+        floor: minimum bytes of any implementation.
+        reason: why more is requested from the caches; "" if the excess is at most a tenth.
+        most: limit of distinct bytes (each byte once per launch) / floor.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Case:
 
 
 class Draw:
-    """Random tensors of one dtype on the device, always the same ones.
+    """Generates reproducible random tensors of one dtype on the device.
 
     Attributes:
-        dtype: of the floats.
+        dtype: dtype of the floats.
     """
 
     def __init__(self, dtype: tt.DType) -> None:
         self.dtype, self._rng = dtype, np.random.default_rng(0)
 
     def normal(self, *shape: int) -> tt.Tensor:
-        """Floats."""
+        """Normally distributed floats."""
         return tt.tensor(self._rng.normal(size=shape), dtype=self.dtype, device=DEVICE)
 
     def leaf(self, *shape: int) -> tt.Tensor:
@@ -59,7 +59,7 @@ class Draw:
         return self.normal(*shape).requires_grad_()
 
     def below(self, high: int, *shape: int) -> tt.Tensor:
-        """Indices."""
+        """Indices below `high`."""
         return tt.tensor(self._rng.integers(0, high, shape), device=DEVICE)
 
     def distinct(self, rows: int, high: int, count: int) -> tt.Tensor:
@@ -68,7 +68,7 @@ class Draw:
         return tt.tensor(np.array(found), device=DEVICE)
 
     def mask(self, *shape: int) -> tt.Tensor:
-        """Half of it true."""
+        """Random mask, half of it true."""
         return tt.tensor(self._rng.random(shape) < 0.5, device=DEVICE)
 
 
@@ -77,7 +77,7 @@ def _backward(y: tt.Tensor, grad: tt.Tensor, *leaves: tt.Tensor) -> Callable[[],
 
 
 def elementwise(draw: Draw) -> list[Case]:
-    """One result per element."""
+    """Elementwise cases."""
     x, y, w = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS), draw.normal(COLUMNS)
     mask, leaf = draw.mask(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS)
     n, m, size = x.nbytes, mask.nbytes, x.size
@@ -97,7 +97,7 @@ def elementwise(draw: Draw) -> list[Case]:
 
 
 def moved(draw: Draw) -> list[Case]:
-    """Copies."""
+    """Cases of copies."""
     x, y = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS)
     n, side = x.nbytes, ROWS
     square = draw.normal(16, side, side)
@@ -113,7 +113,7 @@ def moved(draw: Draw) -> list[Case]:
 
 
 def reduced(draw: Draw) -> list[Case]:
-    """Sums and extremes."""
+    """Cases of sums and extrema."""
     x, grad, leaf = draw.normal(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS)
     n, classes = x.nbytes, draw.below(COLUMNS, ROWS)
     softmax, loss = tt.softmax(leaf), tt.cross_entropy(leaf, classes)
@@ -132,8 +132,8 @@ def reduced(draw: Draw) -> list[Case]:
 
 
 def normalized(draw: Draw) -> list[Case]:
-    """Norms of rows."""
-    many = 4 * ROWS  # of few rows, the sums of the blocks would count
+    """Cases of row normalization."""
+    many = 4 * ROWS  # with few rows, the partial sums of the blocks would be significant
     x, grad = draw.normal(many, COLUMNS), draw.normal(many, COLUMNS)
     w, b = draw.normal(COLUMNS), draw.normal(COLUMNS)
     leaf, weight, bias = draw.leaf(many, COLUMNS), draw.leaf(COLUMNS), draw.leaf(COLUMNS)
@@ -148,7 +148,7 @@ def normalized(draw: Draw) -> list[Case]:
 
 
 def embedded(draw: Draw) -> list[Case]:
-    """Rows of a table; no row is asked for twice."""
+    """Cases of embedding lookups; no row is read twice."""
     table, grad = draw.leaf(2 * TOKENS, COLUMNS), draw.normal(TOKENS, COLUMNS)
     tokens = draw.distinct(1, 2 * TOKENS, TOKENS)[0]
     found = tt.embedding(table, tokens)
@@ -160,7 +160,7 @@ def embedded(draw: Draw) -> list[Case]:
 
 
 def selected(draw: Draw) -> list[Case]:
-    """Elements by index and by mask; none is asked for twice."""
+    """Cases of indexing and masking; no element is read twice."""
     x, leaf, grad = draw.normal(ROWS, COLUMNS), draw.leaf(ROWS, COLUMNS), draw.normal(ROWS, COLUMNS)
     n, s, size = x.nbytes, x.itemsize, x.size
     rows, along = draw.distinct(1, ROWS, ROWS)[0], draw.distinct(ROWS, COLUMNS, COLUMNS)
@@ -188,7 +188,7 @@ def selected(draw: Draw) -> list[Case]:
 
 
 def scanned(draw: Draw) -> list[Case]:
-    """Along rows."""
+    """Cases of scans and sorts along rows."""
     x, short = draw.normal(ROWS, COLUMNS), draw.normal(ROWS * 8, COLUMNS // 8)
     n, order = x.nbytes, 8 * x.size
     return [
@@ -210,7 +210,7 @@ def scanned(draw: Draw) -> list[Case]:
 
 
 def drawn(draw: Draw) -> list[Case]:
-    """Random numbers."""
+    """Cases of random sampling."""
     p = tt.softmax(draw.normal(ROWS, COLUMNS))
     n, results = p.nbytes, 8 * ROWS
     like: Any = {"dtype": draw.dtype, "device": DEVICE}
@@ -223,7 +223,7 @@ def drawn(draw: Draw) -> list[Case]:
 
 
 def attended(draw: Draw) -> list[Case]:
-    """Flash attention: q, k, v and y pass once."""
+    """Cases of flash attention, whose floor moves q, k, v and y once."""
     q, k, v = (draw.normal(2, 2, 256, 64) for _ in "qkv")
     reason = "each tile of queries reads the keys and values again, from the cache"
     return [
@@ -240,12 +240,12 @@ GROUPS = (elementwise, moved, reduced, normalized, embedded, selected, scanned, 
 
 
 def cases(dtype: tt.DType) -> list[Case]:
-    """All of one dtype."""
+    """All cases of one dtype."""
     return [case for group in GROUPS for case in group(Draw(dtype))]
 
 
 def optimizer_cases() -> list[Case]:
-    """One step over many parameters."""
+    """Multi-tensor cases: optimizer steps and gradient norms over several parameters."""
     rng = np.random.default_rng(1)
     p, g, m, v = (
         [tt.tensor(rng.random((100, 100)), dtype=tt.float32, device=DEVICE) for _ in range(6)] for _ in "pgmv"

@@ -1,7 +1,7 @@
-"""How long must an op take, at least? From shapes and strides, and from what the machine can copy.
+"""Lower bound of an op's time, from shapes, strides and the measured copy bandwidth.
 
-A processor reads whole lines of its cache: a number that stands alone costs as much as the line around it. So
-the bytes of an operand are those of the lines that it touches, each once, as if the cache were large enough.
+A processor reads whole cache lines: an isolated element costs as much as its line. So the bytes of an operand
+are those of the lines that it touches, each once, as if the cache were large enough.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ LINE = 64  # bytes of a cache line
 
 
 def touched(shape: Sequence[int], strides: Sequence[int], itemsize: int, line: int = LINE) -> int:
-    """Bytes of the lines that a strided array touches, each line once.
+    """Bytes of the distinct cache lines that a strided array touches.
 
     Args:
         shape: sizes.
-        strides: in elements, of any sign.
+        strides: strides in elements, of any sign.
         itemsize: bytes of an element.
-        line: bytes of a line; the element with the lowest address stands at its beginning.
+        line: bytes of a line; the element with the lowest address is at the beginning of one.
 
     Returns:
-        A multiple of `line`; 0 for no elements. Axes that interleave count as filling all between their ends.
+        A multiple of `line`; 0 for no elements. Interleaved axes count as filling their whole extent.
 
     Example:
         >>> touched((1024,), (1,), 4), touched((1024,), (2,), 4), touched((1024,), (0,), 4)
@@ -37,7 +37,7 @@ def touched(shape: Sequence[int], strides: Sequence[int], itemsize: int, line: i
     if 0 in shape:
         return 0
     axes = sorted((abs(s) * itemsize, n) for n, s in zip(shape, strides, strict=True) if s and n > 1)
-    run, runs, span, grain = itemsize, 1, itemsize, line  # bytes without a gap; how many such; end to end
+    run, runs, span, grain = itemsize, 1, itemsize, line  # bytes per contiguous run, number of runs, extent
     for step, n in axes:
         filled = step <= max(line, run) if runs == 1 else step < span
         span += (n - 1) * step
@@ -45,18 +45,18 @@ def touched(shape: Sequence[int], strides: Sequence[int], itemsize: int, line: i
             run, runs = span, 1
         else:
             runs *= n
-            grain = gcd(grain, step)  # a run begins at any multiple of it in a line
+            grain = gcd(grain, step)  # runs begin at multiples of it within a line
     begins = range(0, line, grain)
     lines = sum(-(-(first + run) // line) for first in begins) / len(begins)
     return min(round(runs * lines), -(-span // line)) * line
 
 
 def bandwidth(rates: Mapping[int, float], nbytes: float) -> float:
-    """Bytes a second of a copy that moves so many bytes, between the measured ones by their logarithms.
+    """Copy bandwidth in bytes per second for a size, log-interpolated between the measured ones.
 
     Args:
-        rates: bytes moved → bytes a second.
-        nbytes: of the op.
+        rates: bytes moved → bytes per second.
+        nbytes: bytes moved by the op.
 
     Example:
         >>> round(bandwidth({1024: 4e9, 4096: 1e9}, 2048)), bandwidth({1024: 4e9, 4096: 1e9}, 1)
@@ -67,13 +67,13 @@ def bandwidth(rates: Mapping[int, float], nbytes: float) -> float:
 
 
 def predicted(nbytes: int, flops: float, rates: Mapping[int, float], flops_per_second: float) -> float:
-    """Seconds: the longer of moving the bytes and doing the operations.
+    """Predicted seconds: the maximum of memory time and compute time.
 
     Args:
-        nbytes: what all operands and results touch.
-        flops: operations of matrix products; those of other ops hide behind memory.
+        nbytes: bytes touched by all operands and results.
+        flops: operations of matrix products; those of other ops are hidden behind memory accesses.
         rates: see `bandwidth`.
-        flops_per_second: of a matrix product.
+        flops_per_second: rate of a matrix product.
 
     Example:
         >>> predicted(4096, 0.0, {4096: 1e9}, 1e9)

@@ -1,1 +1,1 @@
-"""The same models and ops in other engines: PyTorch, JAX, tinygrad."""
+"""The same models and ops in other libraries: PyTorch, JAX, tinygrad, CuPy."""

@@ -1,4 +1,4 @@
-"""A rival: the same GPT and AdamW in JAX, a whole training step compiled by jit."""
+"""The same GPT and AdamW in JAX, with a whole training step compiled by jit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Weights = dict[str, Any]
 
 
 def norm(w: Weights, name: str, x: Any, eps: float) -> Any:
-    """Layer norm of the last axis."""
+    """Layer norm over the last axis."""
     mean = x.mean(-1, keepdims=True)
     variance = jnp.square(x - mean).mean(-1, keepdims=True)
     return (x - mean) * jax.lax.rsqrt(variance + eps) * w[f"{name}.weight"] + w[f"{name}.bias"]
@@ -28,7 +28,7 @@ def linear(w: Weights, name: str, x: Any) -> Any:
 
 
 def attention(w: Weights, name: str, x_BTC: Any, n_head: int) -> Any:
-    """Causal self-attention, by JAX's own function for it."""
+    """Causal self-attention with jax.nn.dot_product_attention."""
     B, T, C = x_BTC.shape
     qkv = linear(w, f"{name}.c_attn", x_BTC).reshape(B, T, 3, n_head, C // n_head)
     y = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], is_causal=True)
@@ -36,7 +36,7 @@ def attention(w: Weights, name: str, x_BTC: Any, n_head: int) -> Any:
 
 
 def loss_of(w: Weights, idx: Any, targets: Any, config: GPTConfig) -> Any:
-    """Mean cross-entropy of the targets (B, T) after the ids (B, T)."""
+    """Mean cross-entropy of the targets (B, T) given the ids (B, T)."""
     x_BTC = w["wte.weight"][idx] + w["wpe.weight"][: idx.shape[1]]
     for i in range(config.n_layer):
         h = f"h.{i}"
@@ -49,7 +49,7 @@ def loss_of(w: Weights, idx: Any, targets: Any, config: GPTConfig) -> Any:
 
 
 class JaxTrainer:
-    """One training step after the other, as the trainer takes them; the old weights give up their memory."""
+    """Runs training steps like the trainer's; the buffers of the old weights are donated."""
 
     def __init__(self, config: GPTConfig, train: TrainConfig, weights: Mapping[str, np.ndarray]) -> None:
         self.weights: Weights = {name: jnp.asarray(array) for name, array in weights.items()}
@@ -59,7 +59,7 @@ class JaxTrainer:
         self._step = jax.jit(partial(_step, config=config, train=train), donate_argnums=(0, 1))
 
     def step(self, inputs: np.ndarray, targets: np.ndarray) -> float:
-        """One step on ids (B, T); the loss before it."""
+        """Run one step on ids (B, T) and return the loss before the update."""
         self.taken += 1
         self.weights, self.moments, loss = self._step(
             self.weights, self.moments, float(self.taken), inputs.astype(np.int32), targets.astype(np.int32)

@@ -1,4 +1,4 @@
-"""How each library takes part in the benchmark of ops: makes its arrays, calls, differentiates, waits."""
+"""Adapters of the libraries in the op benchmark: array creation, calls, gradients, synchronization."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CHUNKS = 4096
 
 
 class Library:
-    """NumPy, and what libraries like it differ in.
+    """NumPy adapter, and base class of the others.
 
     Attributes:
-        module: what a case is called with.
-        device: where it works.
-        clock: of that device, if the host goes on meanwhile.
+        module: module that a case is called with.
+        device: its device.
+        clock: clock of that device if it is asynchronous.
     """
 
     module: Any = np
@@ -36,23 +36,23 @@ class Library:
     clock: DeviceClock | None = None
 
     def made(self, x: Array) -> Any:
-        """An array of the library."""
+        """Convert a NumPy array to the library."""
         return x
 
     def function(self, case: OpCase) -> Callable[..., Any] | None:
-        """The call of a case on arrays of the library; None where it cannot be said in one."""
+        """Function of a case on arrays of the library; None if it is not a single call."""
         return None if case.numpy is None else partial(case.numpy, self.module)
 
     def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
-        """A call that gives the gradients of all floating inputs, from a graph that is there already."""
+        """Call that returns the gradients of all floating inputs on an existing graph."""
         raise NotImplementedError(f"{type(self).__name__} has no gradients")
 
     def array(self, y: Any) -> Array:
-        """A result as an array of NumPy."""
+        """Result as a NumPy array."""
         return np.asarray(y)
 
     def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
-        """What is timed."""
+        """The timed call."""
         return self.gradients(function, inputs) if case.backward else lambda: function(*inputs)
 
 
@@ -61,7 +61,7 @@ class Engine(Library):
 
     Args:
         device: "cpu", "cuda", or "emulated", which is not timed.
-        copies: inputs come from the CPU, and results go there, in each call.
+        copies: each call copies the inputs from the CPU and the results back.
     """
 
     module = tt
@@ -127,7 +127,7 @@ class Torch(Library):
 
 
 class Jax(Library):
-    """JAX, call by call; each call is waited for."""
+    """JAX, without jit; each call synchronizes."""
 
     def __init__(self) -> None:
         import jax
@@ -174,13 +174,13 @@ LIBRARIES: dict[str, Callable[[], Library]] = {
 
 
 def upstream(shape: Sequence[int]) -> Array:
-    """Gradients of a result: the same in all libraries."""
+    """Gradient of a result, identical in all libraries."""
     drawn = np.random.default_rng(1).uniform(0.5, 1.5, tuple(shape)).astype(np.float32)
     return np.asarray(drawn)
 
 
 def case_of(library: Library, case: OpCase, n: int, layout: str) -> Case:
-    """One case of a library, with its inputs made.
+    """Case of a library, including its inputs.
 
     Raises:
         ValueError: the library has no such call.
@@ -199,11 +199,11 @@ def case_of(library: Library, case: OpCase, n: int, layout: str) -> Case:
 
 
 def digest(parts: Sequence[Array]) -> list[float]:
-    """Numbers that are equal where results are equal: all of them, or, of many, weighted sums of pieces.
+    """Digest of results for comparison: all values, or for large results weighted sums of blocks.
 
-    Weights have both signs, so that one number among many still counts: of four million, it shows if it is
-    off by two hundredths. Some times the size of the numbers is added: then no sum is near 0, and equality is
-    a matter of proportion.
+    Weights have both signs, so that a single wrong value is still detected: one of four million shows if it
+    is off by two hundredths. A multiple of the values' magnitude is added, so that no sum is near 0 and a
+    relative tolerance applies.
     """
     real = [np.stack([part.real, part.imag]) if part.dtype.kind == "c" else part for part in parts]
     flat = np.concatenate([part.reshape(-1).astype(np.float64) for part in real])

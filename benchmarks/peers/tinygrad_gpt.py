@@ -1,4 +1,4 @@
-"""A rival: the same GPT in tinygrad, a whole training step replayed by TinyJit."""
+"""The same GPT in tinygrad, with a whole training step replayed by TinyJit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpt.config import GPTConfig, TrainConfig
 
 
 class TinygradTrainer:
-    """One training step after the other, as gpt.training.train takes them."""
+    """Runs training steps like those of gpt.training.train."""
 
     def __init__(self, config: GPTConfig, train: TrainConfig, weights: Mapping[str, np.ndarray]) -> None:
         self.config, self.clip = config, train.grad_clip
@@ -35,7 +35,7 @@ class TinygradTrainer:
         self._step = TinyJit(self._take)
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of the targets (B, T) after the ids (B, T)."""
+        """Mean cross-entropy of the targets (B, T) given the ids (B, T)."""
         w, config = self.weights, self.config
         B, T = idx.shape
         C, n_head = config.n_embd, config.n_head
@@ -70,7 +70,7 @@ class TinygradTrainer:
         return loss.realize(*self.optimizer.schedule_step())
 
     def step(self, inputs: np.ndarray, targets: np.ndarray) -> float:
-        """One step on ids (B, T); the loss before it."""
+        """Run one step on ids (B, T) and return the loss before the update."""
         ids = [Tensor(x.astype(np.int32), dtype=dtypes.int32).realize() for x in (inputs, targets)]
         with Context(TRAINING=1):
             return float(self._step(*ids).item())

@@ -1,7 +1,7 @@
-"""The peer of generation: PyTorch's GPT with keys and values kept in buffers that are allocated once.
+"""Generation with the PyTorch GPT and a preallocated key-value cache.
 
-One token runs through the modules of torch_gpt.py; only attention is written anew, since it writes into the
-cache and reads views of it. For one query there is no mask.
+A token passes through the modules of torch_gpt.py; only attention is reimplemented, since it writes into the
+cache and reads views of it. A single query needs no mask.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TorchGenerator:
 
     Args:
         config: sizes of the model.
-        weights: name → array, as gpt.models.gpt names and stores them.
+        weights: name → array, in the format of gpt.models.gpt.
     """
 
     def __init__(self, config: GPTConfig, weights: Mapping[str, np.ndarray]) -> None:
@@ -31,7 +31,7 @@ class TorchGenerator:
         self.keys, self.values = torch.zeros(shape), torch.zeros(shape)
 
     def logits(self, ids: Sequence[int], start: int) -> torch.Tensor:
-        """Logits (V,) of the token after ids, whose first stands at position start."""
+        """Next-token logits (V,) after ids, the first of which is at position start."""
         model, end = self.model, start + len(ids)
         x_BTC = model.wte(torch.tensor([ids])) + model.wpe.weight[start:end]
         for layer, block in enumerate(model.h):
@@ -40,7 +40,7 @@ class TorchGenerator:
         return functional.linear(model.ln_f(x_BTC[:, -1]), model.wte.weight)[0]
 
     def attend(self, attn: Attention, x_BTC: torch.Tensor, layer: int, start: int) -> torch.Tensor:
-        """Attention to the tokens of the cache and those of x, which are added to it."""
+        """Attention to the cached tokens and those of x, which are added to the cache."""
         B, T, C = x_BTC.shape
         q, k, v = [t.view(B, T, attn.n_head, -1).transpose(1, 2) for t in attn.c_attn(x_BTC).split(C, dim=2)]
         keys, values = self.keys[layer], self.values[layer]  # (B, nh, block_size, hs)
@@ -54,7 +54,7 @@ class TorchGenerator:
     def generate(
         self, prompt: Sequence[int], count: int, *, temperature: float = 1.0, top_k: int | None = None
     ) -> Iterator[int]:
-        """Continue a prompt that fits into the context; temperature 0 takes the likeliest token."""
+        """Continue a prompt that fits into the context; temperature 0 is greedy."""
         unread, start = list(prompt), 0
         for _ in range(count):
             logits = self.logits(unread, start)
@@ -65,7 +65,7 @@ class TorchGenerator:
 
     @torch.inference_mode()
     def next_logits(self, prompt: Sequence[int], tokens: Sequence[int]) -> list[list[float]]:
-        """Logits after the prompt and after each of the tokens that follow it."""
+        """Logits after the prompt and after each of the following tokens."""
         found = [self.logits(prompt, 0).tolist()]
         for at, token in enumerate(tokens, len(prompt)):
             found.append(self.logits([token], at).tolist())
@@ -73,7 +73,7 @@ class TorchGenerator:
 
 
 def draw(logits: torch.Tensor, top_k: int | None) -> int:
-    """A token by its probability, of the k likeliest."""
+    """Sample a token from the k most likely ones."""
     if top_k is None:
         return int(torch.multinomial(torch.softmax(logits, 0), 1))
     best, tokens = torch.topk(logits, min(top_k, len(logits)))

@@ -1,8 +1,7 @@
-"""The peer: the same GPT in PyTorch, with its fused attention, layer norm, cross-entropy and AdamW.
+"""The same GPT in PyTorch, with its fused attention, layer norm, cross-entropy and AdamW.
 
-Written as one writes it there: nn.Linear, (B, T, C) activations, attention heads as a transposed view. The
-weights have the names of our GPT; `load` turns the matrices of linear layers around, since PyTorch stores
-them as (out, in).
+Idiomatic PyTorch: nn.Linear, (B, T, C) activations, attention heads as a transposed view. The weights have
+the names of our GPT; `load` transposes the matrices of linear layers, since PyTorch stores them as (out, in).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """The feed-forward part."""
+    """Feed-forward network."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -49,7 +48,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each behind its layer norm and added to the stream."""
+    """Pre-norm residual block: attention and feed-forward network."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -64,11 +63,11 @@ class Block(nn.Module):
 
 
 class TorchGPT(nn.Module):
-    """GPT-2's form: learned positions, pre-norm, tied head, no dropout.
+    """GPT-2 architecture: learned positions, pre-norm, tied head, no dropout.
 
     Args:
         config: sizes, bias and norm_eps.
-        weights: name → array, as gpt.models.gpt names and stores them.
+        weights: name → array, in the format of gpt.models.gpt.
     """
 
     def __init__(self, config: GPTConfig, weights: Mapping[str, np.ndarray]) -> None:
@@ -81,7 +80,7 @@ class TorchGPT(nn.Module):
         self.load_state_dict({n: w.contiguous() for n, w in state.items()})
 
     def loss(self, idx: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of the targets (B, T) after the ids (B, T)."""
+        """Mean cross-entropy of the targets (B, T) given the ids (B, T)."""
         x_BTC = self.wte(idx) + self.wpe.weight[: idx.shape[1]]
         for block in self.h:
             x_BTC = block(x_BTC)
@@ -90,8 +89,8 @@ class TorchGPT(nn.Module):
 
 
 class TorchTrainer:
-    """One training step after the other, as gpt.training.train takes them; `compiled`: loss and gradients by
-    torch.compile; `dtype` bfloat16: under autocast.
+    """Runs training steps like those of gpt.training.train; `compiled`: loss and gradients by torch.compile;
+    `dtype` bfloat16: under autocast.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class TorchTrainer:
         self.optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=betas, fused=True)
 
     def step(self, inputs: np.ndarray, targets: np.ndarray, lr: float) -> float:
-        """One step on ids (B, T); the loss before it."""
+        """Run one step on ids (B, T) and return the loss before the update."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""The peer of SmolLM2: transformers' LlamaForCausalLM with the weights of a model of ours."""
+"""transformers' LlamaForCausalLM with the weights of a tinytensor model, as the peer of SmolLM2."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gpt.weights.hf_names import LLAMA, places
 
 
 def llama_of(model: GPT, dtype: str = "float32") -> Any:
-    """The same model in PyTorch.
+    """Convert a model to PyTorch.
 
     Args:
-        model: of Llama's architecture, in float32.
-        dtype: of its weights.
+        model: model of the Llama architecture, in float32.
+        dtype: dtype of the weights.
     """
     config = transformers.LlamaConfig(
         **{k: v for k, v in config_to_hf(model.config).items() if k != "model_type"}
@@ -35,7 +35,7 @@ def llama_of(model: GPT, dtype: str = "float32") -> Any:
     }
     theirs.load_state_dict(state, strict=False, assign=True)
     theirs.tie_weights()
-    # Frequencies of the rotations are no weights: they are computed anew, in place of those on "meta".
+    # Rotary frequencies are not weights: they are recomputed, replacing those on "meta".
     theirs.model.rotary_emb = type(theirs.model.rotary_emb)(config)
     left = [name for name, tensor in theirs.state_dict().items() if tensor.is_meta]
     assert not left, left
@@ -50,7 +50,7 @@ def next_logits(theirs: Any, ids: Sequence[int]) -> np.ndarray:
 
 @torch.inference_mode()
 def greedy(theirs: Any, prompt: Sequence[int], count: int) -> list[int]:
-    """The likeliest tokens after a prompt, with transformers' cache, but without its `generate`."""
+    """Greedy continuation of a prompt, with transformers' cache, but without its `generate`."""
     cache = transformers.DynamicCache(config=theirs.config)
     keyword = "cache" if "cache" in inspect.signature(theirs.forward).parameters else "past_key_values"
     unread, found = torch.tensor([list(prompt)]), []

@@ -1,1 +1,1 @@
-"""From recorded numbers to tables, charts and pages."""
+"""Tables, charts and HTML pages of benchmark results."""

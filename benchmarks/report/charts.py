@@ -1,4 +1,4 @@
-"""Pictures of measurements as data: what `svg_charts` and `png_charts` draw."""
+"""Chart data classes, drawn by `svg.py` and `png.py`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Bars:
-    """Lengths beside each other, in groups.
+    """Grouped horizontal bars.
 
     Attributes:
-        title: what is shown.
-        unit: of the lengths; for example "times as fast as PyTorch".
+        title: the heading.
+        unit: unit of the values, for example "times as fast as PyTorch".
         groups: names of the groups.
-        values: of each series one length for each group; None: there is none.
-        labels: the text at the end of each bar.
-        mark: a length that gets a line; for example 1, the peer.
+        values: for each series, one value per group; None if missing.
+        labels: text at the end of each bar.
+        mark: value marked by a line, for example 1, the peer.
     """
 
     title: str
@@ -34,13 +34,13 @@ class Bars:
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines and named points between two logarithmic axes.
+    """Lines and named points on logarithmic axes.
 
     Attributes:
-        title: what is shown.
-        x, y: names of the axes, with units.
+        title: the heading.
+        x, y: axis labels, with units.
         series: points of each line, all above 0.
-        points: single ones, with a name each.
+        points: single named points.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Lines:
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def all(self) -> list[tuple[float, float]]:
-        """Every point."""
+        """All points."""
         return [p for line in self.series.values() for p in line] + list(self.points.values())
 
 
@@ -58,7 +58,7 @@ Chart = Bars | Lines
 
 
 def decades(numbers: Sequence[float]) -> list[float]:
-    """The powers of ten around some numbers, which are above 0.
+    """Powers of ten that span some positive values.
 
     Example:
         >>> decades([0.5, 20.0])

@@ -1,7 +1,7 @@
-"""Two reports side by side: what became faster or slower by more than the noise.
+"""Compares two reports: changes in speed beyond the noise.
 
-Two runs of one commit differ by more than the windows of one run do: memory lies elsewhere, the machine has
-another minute. What the other libraries changed by between both reports, whose code is the same, measures it.
+Two runs of one commit differ by more than the windows of one run do, through memory placement and the load of
+the machine. The changes of the other libraries, whose code is the same in both reports, measure this noise.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.contest.contest import time_text
 from benchmarks.contest.contestants import BenchmarkError
 
-FLOOR = 0.05  # a smaller change is never called one
-FLOOR_ALONE = 0.1  # the same where others took part in fewer than
+FLOOR = 0.05  # smaller changes are never reported
+FLOOR_ALONE = 0.1  # the same if other libraries took part in fewer than
 FEW = 5  # cases
 OUTSIDE = (
     "PyTorch",
@@ -38,19 +38,19 @@ def load(path: Path) -> dict[str, Any]:
     """Read a report.
 
     Raises:
-        BenchmarkError: the file is missing, or no report.
+        BenchmarkError: the file is missing, or not a report.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BenchmarkError(f"compare: {path} cannot be read: {error}") from None
     if not isinstance(report, dict) or not {"benchmark", "machine", "results"} <= report.keys():
-        raise BenchmarkError(f"compare: {path} is no report of a benchmark")
+        raise BenchmarkError(f"compare: {path} is not a benchmark report")
     return report
 
 
 def newest(folder: Path) -> dict[str, Path]:
-    """The newest file of each benchmark in a folder; file names end in date and time.
+    """Newest file of each benchmark in a folder; file names end in date and time.
 
     Example:
         >>> newest(Path("no such folder"))
@@ -63,7 +63,7 @@ def newest(folder: Path) -> dict[str, Path]:
 
 
 def pairs(old: Path, new: Path) -> list[tuple[Path, Path]]:
-    """The files to compare: two files, or of two folders the newest of each benchmark that both have.
+    """Files to compare: two files, or the newest of each benchmark that both folders have.
 
     Raises:
         BenchmarkError: one is a folder and the other is not, or they have no benchmark in common.
@@ -79,8 +79,8 @@ def pairs(old: Path, new: Path) -> list[tuple[Path, Path]]:
 
 
 def verdict(old: Mapping[str, float], new: Mapping[str, float], noise: float = FLOOR) -> str:
-    """Say "faster" or "slower" if the quartiles lie apart and the medians differ by more than the noise,
-    that between runs and that within them.
+    """Return "faster" or "slower" if the quartiles are disjoint and the medians differ by more than the noise
+    between and within runs, otherwise "".
 
     Example:
         >>> before = {"median": 2.0, "q1": 1.98, "q3": 2.02, "spread": 0.02}
@@ -100,11 +100,11 @@ def verdict(old: Mapping[str, float], new: Mapping[str, float], noise: float = F
 
 @dataclass(frozen=True)
 class Between:
-    """What the other libraries say of two reports.
+    """Drift and noise between two reports, measured on the other libraries.
 
     Attributes:
-        drift: how many times as long everything takes in the new one: another hour of the machine.
-        noise: the share by which times differ beyond that.
+        drift: factor on all times in the new report, from the load of the machine.
+        noise: relative difference of times beyond that.
     """
 
     drift: float = 1.0
@@ -112,11 +112,11 @@ class Between:
 
 
 def between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Between:
-    """Drift and noise, from the contestants whose code is the same in both reports.
+    """Estimate drift and noise from the contestants whose code is the same in both reports.
 
-    The drift is the median of what they changed by. The noise is three standard deviations of the rest, by
-    the median of its absolute values, and at least the largest of them: of hundreds of cases some move by
-    more than the others, and none of theirs did so for its code.
+    The drift is their median change. The noise is three standard deviations of the residuals, estimated from
+    their median absolute value, and at least the largest residual: among hundreds of cases some are outliers,
+    and none of these changed its code.
     """
     before = {result["case"]: result["seconds"] for result in old["results"]}
     changes = [
@@ -134,18 +134,17 @@ def between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Between:
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any], name: str, rest: Between) -> str:
-    """The verdict on one contestant of a case; "" unless it holds beside the peer, too, if there is one, and
-    for a case that is noisy.
+    """Verdict on one contestant of a case; "" if the case is noisy or the ratio to the peer disagrees.
 
     Args:
         old, new: the case in both reports.
-        name: of the contestant.
-        rest: what is between the reports.
+        name: name of the contestant.
+        rest: drift and noise between the reports.
     """
     if old["noisy"] or new["noisy"]:
-        return ""  # rounds that others disturbed had to be used
+        return ""  # disturbed rounds had to be used
     if name in OUTSIDE:
-        return ""  # its code is the same: what it changed by is what `between` measures
+        return ""  # its code is the same: its change is the noise that `between` measures
     seconds = old["seconds"][name]
     before = seconds | {k: seconds[k] * rest.drift for k in ("median", "q1", "q3")}
     said = verdict(before, new["seconds"][name], rest.noise)
@@ -156,14 +155,14 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any], name: str, rest: Bet
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """A table of all cases that both reports have; speed is old time / new time.
+    """Text table of all cases that both reports have; speed is old time / new time.
 
     Raises:
         BenchmarkError: one has emulated time and the other real time, or they have no case in common.
     """
     clocks = [report.get("clock", "real") for report in (old, new)]
     if len(set(clocks)) > 1:
-        raise BenchmarkError(f"compare: {clocks[0]} time and {clocks[1]} time say nothing of each other")
+        raise BenchmarkError(f"compare: {clocks[0]} time and {clocks[1]} time are not comparable")
     head = [
         f"{name}: {r['benchmark']}, {(r['machine']['commit'] or 'no commit')[:10]}"
         f"{' + changes' if r['machine']['dirty'] else ''}, {r['machine']['date']}"
@@ -171,7 +170,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     ]
     for key in SAME_MACHINE:
         before, after = old["machine"].get(key), new["machine"].get(key)
-        if key == "libraries":  # an older file may not know of all
+        if key == "libraries":  # older files may lack some
             before, after = (
                 {k: v for k, v in r.items() if k in before and k in after} for r in (before, after)
             )
@@ -198,7 +197,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def counted(old: Any, new: Any, name: str = "") -> list[str]:
-    """Lines for the counted numbers that both have and that differ by more than a hundredth.
+    """Lines for the counts that are in both reports and differ by more than a hundredth.
 
     Example:
         >>> counted({"S": {"bytes": 200, "rounds": 3}}, {"S": {"bytes": 100, "rounds": 3}})
@@ -214,7 +213,7 @@ def counted(old: Any, new: Any, name: str = "") -> list[str]:
 
 
 def _rows(old: Mapping[str, Any], new: Mapping[str, Any], rest: Between) -> list[list[str]]:
-    """A row for each contestant of a case."""
+    """Table rows, one per contestant of a case."""
     rows = []
     for name, after in new["seconds"].items():
         if name not in old["seconds"]:

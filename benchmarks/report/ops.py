@@ -1,4 +1,4 @@
-"""What the page says of ops: times over sizes, the roof of the machine, layouts, and when to use a GPU."""
+"""Page section of the op benchmark: times over sizes, roofline, layouts and GPU crossover."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Seconds = dict[str, dict[str, dict[int, float]]]  # contestant → case → elem
 
 
 def medians(report: Saved) -> Seconds:
-    """Times of contiguous rows."""
+    """Median times of contiguous rows."""
     found: Seconds = {}
     for result in report["results"]:
         name, n, layout = parts(result["case"])
@@ -30,7 +30,7 @@ def medians(report: Saved) -> Seconds:
 
 
 def sweep(name: str, times: Seconds, predicted: Mapping[str, float]) -> Lines:
-    """One op over sizes, all contestants, and what moving the bytes would take."""
+    """Chart of one op over sizes: all contestants, and the predicted memory time."""
     series = {
         who: sorted((n, s * 1e6) for n, s in cases[name].items())
         for who, cases in times.items()
@@ -42,7 +42,7 @@ def sweep(name: str, times: Seconds, predicted: Mapping[str, float]) -> Lines:
 
 
 def beside(times: Seconds, names: list[str]) -> Bars:
-    """How many times as fast each is as PyTorch, or as tinytensor, at the largest size of each op."""
+    """Chart of speedups over PyTorch, or over tinytensor, at the largest size of each op."""
     base = "PyTorch" if "PyTorch" in times else OURS
     values: dict[str, list[float | None]] = {who: [] for who in times}
     labels: dict[str, list[str]] = {who: [] for who in times}
@@ -56,7 +56,7 @@ def beside(times: Seconds, names: list[str]) -> Bars:
 
 
 def roofline(report: Saved, times: Seconds) -> Lines | None:
-    """Operations a second over operations per byte, under what the machine can copy and multiply."""
+    """Roofline chart: operations per second over operations per byte, with the measured ceilings."""
     found = report["findings"]
     peaks = {key.removeprefix("peaks, "): value for key, value in found.items() if key.startswith("peaks")}
     work = found.get("bytes and operations")
@@ -80,7 +80,7 @@ def roofline(report: Saved, times: Seconds) -> Lines | None:
 
 
 def crossover_map(report: Saved) -> list[Html]:
-    """From how many elements on a GPU is faster: a colored table, or that there is none."""
+    """Table of the sizes from which a GPU is faster, or a note that there is no GPU."""
     found = report["findings"].get("elements from which the GPU is faster")
     if found is None:
         return [
@@ -103,7 +103,7 @@ def _cell(n: int | None) -> Html:
 
 
 def layouts(report: Saved) -> Html:
-    """Strided inputs as a multiple of contiguous ones, and of copying them first."""
+    """Table of times with strided inputs, relative to contiguous ones and to copying first."""
     others = [layout for layout in LAYOUTS if layout != "contiguous"]
     found = report["findings"]["strided : contiguous"]
     copied = report["findings"].get("strided : copied first", {})
@@ -112,7 +112,7 @@ def layouts(report: Saved) -> Html:
 
 
 def all_times(report: Saved, times: Seconds) -> Html:
-    """Our times of all ops over sizes, and the measured time as a multiple of the predicted one."""
+    """Table of our times of all ops over sizes, and of measured / predicted time."""
     predicted = report["findings"]["predicted seconds"]
     sizes = sorted({n for by_size in times[OURS].values() for n in by_size})
     rows = []
@@ -127,7 +127,7 @@ def all_times(report: Saved, times: Seconds) -> Html:
 
 
 def ops_part(report: Saved) -> Part:
-    """The section of ops."""
+    """Page section of the op benchmark."""
     times = medians(report)
     quick = [name for name in QUICK if name in times[OURS]] or list(times[OURS])[:8]
     predicted = report["findings"]["predicted seconds"]

@@ -1,4 +1,4 @@
-"""What a page says of each benchmark: pictures and tables, made from the files that benchmarks write."""
+"""Page sections of all benchmarks: charts and tables from saved reports."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = [
     "time_label",
 ]
 
-Saved = Mapping[str, Any]  # a report as its file holds it
+Saved = Mapping[str, Any]  # a report in its file format
 OURS = "tinytensor"
-LONG = 40  # rows of a table that is folded up
+LONG = 40  # rows from which a table is collapsed
 NAMES = {
     "train": "Training steps",
     "generate": "Generation",
@@ -47,9 +47,9 @@ class Part:
     """A section of the page.
 
     Attributes:
-        heading: of the section.
-        charts: pictures, by the name of their file.
-        body: what follows them.
+        heading: heading of the section.
+        charts: charts by file name.
+        body: content after the charts.
     """
 
     heading: str
@@ -58,7 +58,7 @@ class Part:
 
 
 def paragraph(text: str) -> Html:
-    """Words between pictures."""
+    """Paragraph of text."""
     return tag("p", text)
 
 
@@ -68,8 +68,8 @@ def heading(text: str) -> Html:
 
 
 def data_table(head: Sequence[str], rows: Iterable[Sequence[str | Html]]) -> Html:
-    """A table; what begins with a digit stands at the right. Columns without any text are left out, and a
-    long table is folded up.
+    """Table; cells that begin with a digit are right-aligned. Empty columns are left out, and long tables are
+    collapsed.
     """
     rows = [list(row) for row in rows]
     full = [not rows or any(row[i] for row in rows) for i in range(len(head))]
@@ -89,7 +89,7 @@ def data_table(head: Sequence[str], rows: Iterable[Sequence[str | Html]]) -> Htm
 
 
 def time_label(seconds: float) -> str:
-    """A time with its unit.
+    """Time with its unit.
 
     Example:
         >>> time_label(0.0516)
@@ -100,7 +100,7 @@ def time_label(seconds: float) -> str:
 
 
 def relative(report: Saved, title: str) -> Bars:
-    """How many times as fast each contestant is as the peer, or as tinytensor where there is no peer."""
+    """Chart of speedups over the peer, or over tinytensor if there is no peer."""
     results = report["results"]
     names = list(dict.fromkeys(name for r in results for name in r["seconds"]))
     peer = report["peer"] if report["peer"] in names else OURS if OURS in names else names[0]
@@ -114,7 +114,7 @@ def relative(report: Saved, title: str) -> Bars:
                 values[name].append(None)
                 labels[name].append("")
                 continue
-            within = r["ratio"].get(name)  # the ratio of each round
+            within = r["ratio"].get(name)  # computed per round
             times = within["median"] if within else base["median"] / own["median"]
             values[name].append(times)
             labels[name].append(f"{time_label(own['median'])}  {times:.2f}×")
@@ -123,7 +123,7 @@ def relative(report: Saved, title: str) -> Bars:
 
 
 def of_contestants(report: Saved) -> Html:
-    """A row for each case and contestant: time, ratio, and what was found of it."""
+    """Table with a row for each case and contestant: time, ratio and findings."""
     found = report["findings"]
     extra = list(
         dict.fromkeys(
@@ -160,10 +160,10 @@ def other_findings(report: Saved) -> Html | None:
 
 
 def generic(report: Saved) -> Part:
-    """Bars and a table of any benchmark."""
+    """Section of any benchmark: bars and a table."""
     name = report["benchmark"]
     heading = NAMES.get(name, name)
-    compared = any(len(r["seconds"]) > 1 for r in report["results"])  # else all bars would be 1
+    compared = any(len(r["seconds"]) > 1 for r in report["results"])  # otherwise all bars would be 1
     charts = {name: relative(report, heading)} if compared else {}
     tables = [of_contestants(report)] if report["results"] else []
     found = other_findings(report)
@@ -171,7 +171,7 @@ def generic(report: Saved) -> Part:
 
 
 def memory(report: Saved) -> Part:
-    """Bytes of a training step."""
+    """Section of the memory benchmark."""
     found = {key: value for key, value in report["findings"].items() if isinstance(value, Mapping)}
     shapes = list(dict.fromkeys(key.partition(", ")[0] for key in found))
     names = list(dict.fromkeys(key.partition(", ")[2] for key in found))
@@ -192,7 +192,7 @@ def memory(report: Saved) -> Part:
 
 
 def products(report: Saved) -> Part:
-    """Matrix products: of the many, the sums over a step."""
+    """Section of the matrix product benchmark: sums over a step."""
     found = {key: value for key, value in report["findings"].items() if isinstance(value, Mapping)}
     names = list(dict.fromkeys(k.removesuffix(" ms") for v in found.values() for k in v if k.endswith(" ms")))
     values: dict[str, list[float | None]] = {name: [] for name in names}
@@ -210,7 +210,7 @@ def products(report: Saved) -> Part:
 
 
 def traffic(report: Saved) -> Part:
-    """Bytes that kernels move, as multiples of the least; counted, not timed."""
+    """Section of kernel traffic: counted bytes relative to the floor."""
     rows = [
         [r["name"], r["dtype"], str(r["launches"]), f"{r['least']:.2f}", f"{r['most']:.2f}", r["reason"]]
         for r in report["findings"]["rows"]
@@ -220,7 +220,7 @@ def traffic(report: Saved) -> Part:
 
 
 def ladders(report: Saved) -> Part:
-    """Ladders of kernels, rung by rung: what was counted, or timed."""
+    """Section of the kernel ladders: counts or times of each version."""
     body = []
     for name, found in report["findings"].items():
         rungs = found["rungs"]
@@ -235,9 +235,7 @@ def ladders(report: Saved) -> Part:
 
 
 def peaks_of(reports: Mapping[str, Saved]) -> list[str]:
-    """What the machine reached in a product of matrices, file by file, and what it means if more threads
-    reached less.
-    """
+    """Notes on the matmul peaks of each file, with an explanation if more threads reached less."""
     found = [
         (key.removeprefix("peaks, "), value["matmul_gflops"], r["benchmark"])
         for r in reports.values()
@@ -258,7 +256,7 @@ def peaks_of(reports: Mapping[str, Saved]) -> list[str]:
 
 
 def machine_part(reports: Mapping[str, Saved]) -> Part:
-    """What was measured where: a row for each file, and the machine of the newest one."""
+    """Section of the machines: a row for each file, and the machine of the newest one."""
     rows = [
         [
             file,
@@ -286,11 +284,11 @@ def machine_part(reports: Mapping[str, Saved]) -> Part:
 
 
 def parts_of(reports: Mapping[str, Saved], special: Mapping[str, Callable[[Saved], Part]]) -> list[Part]:
-    """The sections of all files, the whole programs first.
+    """Sections of all files, whole programs first.
 
     Args:
-        reports: by the name of their file.
-        special: benchmarks that have sections of another form.
+        reports: reports by file name.
+        special: section functions of specific benchmarks.
     """
     known = {
         "memory": memory,

@@ -1,4 +1,4 @@
-"""Charts as PNG files, through matplotlib (extra [plot])."""
+"""Charts as PNG files, drawn with matplotlib (extra [plot])."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.report.svg import COLORS, color_of
 
 __all__ = ["available", "write"]
 
-BAR = 0.2  # inches of height for a bar
+BAR = 0.2  # height of a bar in inches
 
 
 def available() -> bool:
@@ -21,11 +21,11 @@ def available() -> bool:
 
 
 def write(chart: Chart, path: Path) -> None:
-    """Draw a chart into a file.
+    """Draw a chart to a file.
 
     Args:
-        chart: what is drawn.
-        path: ends in .png.
+        chart: the chart.
+        path: path of the .png file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""`python -m benchmarks report`: one page of the newest results of each benchmark, and pictures as files."""
+"""`python -m benchmarks report`: one HTML page of the newest results of each benchmark, and picture files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TITLE = "Benchmarks of tinytensor"
 
 
 def collect(files: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
-    """Reports by the names of their files: the files that are named, or those of a folder.
+    """Reports by file name: of the given files, or of a folder.
 
-    Of each benchmark there is one report: the newest file, and what older ones of its commit have besides.
+    There is one report per benchmark: the newest file, extended by older ones of the same commit.
 
     Raises:
-        BenchmarkError: there is none, one cannot be read, or emulated time would stand beside real time.
+        BenchmarkError: there is none, one cannot be read, or emulated and real times would be mixed.
     """
     paths = list(files) or sorted(folder.glob("*.json"))
     if not paths:
@@ -35,7 +35,7 @@ def collect(files: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
         ((path.name, load(path)) for path in paths), key=lambda item: _date(item[1]), reverse=True
     )
     if len(kinds := {r.get("clock", "real") for _, r in loaded}) > 1:
-        raise BenchmarkError(f"report: {' and '.join(sorted(kinds))} time do not stand on one page")
+        raise BenchmarkError(f"report: {' and '.join(sorted(kinds))} time cannot be on one page")
     found: dict[str, dict[str, Any]] = {}
     for name, saved in loaded:
         same = [key for key, newer in found.items() if newer["benchmark"] == saved["benchmark"]]
@@ -52,7 +52,7 @@ def _date(report: Mapping[str, Any]) -> str:
 
 
 def together(newer: Mapping[str, Any], older: Mapping[str, Any]) -> dict[str, Any]:
-    """One report of two files; where both have a case or a finding, that of the newer one."""
+    """Merge two reports; cases and findings of the newer one take precedence."""
     cases = {result["case"] for result in newer["results"]}
     more = [result for result in older["results"] if result["case"] not in cases]
     return {
@@ -63,15 +63,15 @@ def together(newer: Mapping[str, Any], older: Mapping[str, Any]) -> dict[str, An
 
 
 def sections(reports: Mapping[str, Mapping[str, Any]]) -> list[Part]:
-    """All parts of the page."""
+    """All sections of the page."""
     return [*parts_of(reports, {"ops": ops_part}), machine_part(reports)]
 
 
 def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page, which needs nothing but itself.
+    """Self-contained HTML page.
 
     Args:
-        reports: by the name of their file.
+        reports: reports by file name.
     """
     newest = max(reports.values(), key=_date)["machine"]
     made = []
@@ -89,14 +89,14 @@ def page_of(reports: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def save(reports: Mapping[str, Mapping[str, Any]], html: Path) -> list[Path]:
-    """Write the page, and beside it a folder `pictures` with each chart as SVG and, with matplotlib, as PNG.
+    """Write the page, and next to it a folder `pictures` with each chart as SVG and, with matplotlib, PNG.
 
     Args:
-        reports: by the name of their file.
-        html: the page.
+        reports: reports by file name.
+        html: path of the page.
 
     Returns:
-        the files that were written.
+        the files written.
     """
     pictures = html.parent / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)

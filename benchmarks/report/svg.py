@@ -1,4 +1,4 @@
-"""Charts as SVG: for a page, and as files of their own. Hovering a bar or a point shows its number."""
+"""Charts as SVG, for a page or as separate files, with values as tooltips on bars and points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinytensor.lab.html import Html, tag
 
 __all__ = ["COLORS", "color_of", "draw"]
 
-# Of contestants, on light and on dark paper; others take those that are left.
+# Colors of contestants in light and dark mode; others get unused ones.
 COLORS = {
     "tinytensor": ("#d9570f", "#ff8f57"),
     "PyTorch": ("#2457d6", "#7aa5ff"),
@@ -23,13 +23,13 @@ COLORS = {
     "torch.compile": ("#5f6b00", "#b9c94f"),
 }
 FONT = "11px ui-monospace, monospace"
-LETTER, BAR, GAP = 6.7, 14, 8  # pixels: width of a letter, height of a bar, between things
+LETTER, BAR, GAP = 6.7, 14, 8  # pixels: width of a letter, height of a bar, gap between items
 LENGTH = 380  # of the longest bar
-WIDTH, HEIGHT = 460, 280  # between the axes of lines
+WIDTH, HEIGHT = 460, 280  # of the plot area of lines
 
 
 def color_of(name: str, others: Sequence[str]) -> int:
-    """The place in COLORS of a contestant; for a name that is not there, one that no other takes if possible.
+    """Index in COLORS of a contestant; for an unknown name, an unused one if possible.
 
     Example:
         >>> color_of("PyTorch", ["PyTorch", "abc"]), color_of("abc", ["PyTorch", "abc"])
@@ -49,7 +49,7 @@ def _style() -> Html:
 
 
 def draw(chart: Chart) -> Html:
-    """A chart as one `svg` element.
+    """Draw a chart as one `svg` element.
 
     Example:
         >>> draw(Bars("t", "ms", ["a"], {"tinytensor": [2.0]}, {"tinytensor": ["2 ms"]})).count("<rect")
@@ -59,7 +59,7 @@ def draw(chart: Chart) -> Html:
 
 
 def bars(chart: Bars) -> Html:
-    """Horizontal bars, group by group."""
+    """Draw grouped horizontal bars."""
     names = list(chart.values)
     left = 2 * GAP + LETTER * max(map(len, chart.groups), default=0)
     most = max([v for row in chart.values.values() for v in row if v is not None], default=1.0) or 1.0
@@ -96,7 +96,7 @@ def _bar(
 
 
 def lines(chart: Lines) -> Html:
-    """Lines between logarithmic axes."""
+    """Draw lines on logarithmic axes."""
     if not chart.all():
         return _whole(chart.title, [tag("text", "no numbers", x=GAP, y=40)], 200, 60)
     xs, ys = decades([x for x, _ in chart.all()]), decades([y for _, y in chart.all()])
@@ -128,7 +128,7 @@ def lines(chart: Lines) -> Html:
 
 
 def _named(chart: Lines, place: Callable[[float, float], tuple[float, float]]) -> list[Html]:
-    """Points with their names; a name that would stand on another one moves down."""
+    """Draw points with their names; a name that would overlap another one moves down."""
     made: list[Html] = []
     taken: list[tuple[float, float, float]] = []  # from, to, height
     for name, point in sorted(chart.points.items(), key=lambda item: -item[1][1]):  # from the top down
@@ -160,7 +160,7 @@ def _legend(names: Sequence[str], y: float) -> list[Html]:
 
 
 def _tick(value: float) -> str:
-    """A power of ten with a prefix.
+    """Axis label of a power of ten, with an SI prefix.
 
     Example:
         >>> _tick(1e6), _tick(100.0), _tick(0.001)

@@ -1,1 +1,1 @@
-"""The benchmarks: each module is one command."""
+"""Benchmark suites: each module is one command."""

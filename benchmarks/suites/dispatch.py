@@ -1,8 +1,8 @@
-"""What does one small operation cost, with its graph recorded, beside PyTorch's? One thread each.
+"""Dispatch overhead: time of small operations with recorded graph, against PyTorch, on one thread.
 
-The tensors have about ten elements, so nearly all of the time is what the engine does around the arithmetic;
-some cases stand there for one element and for a thousand, too. Two small networks take a whole training step.
-Each case is written once and given both libraries; the call of a Python function (0.05 µs) is included.
+The tensors have about ten elements, so nearly all of the time is engine overhead; some cases also run with
+one element and with a thousand. Two small networks run a whole training step. Each case is written once for
+both libraries; the overhead of a Python function call (0.05 µs) is included.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIZES, DIGITS = (1, 1000), 64
 
 
 class Library(NamedTuple):
-    """What the two libraries spell differently; all else is methods of their tensors."""
+    """Functions that differ between the two libraries; everything else is tensor methods."""
 
     tensor: Callable[..., Any]  # (array, requires_grad=)
     no_grad: Callable[[], Any]
@@ -32,7 +32,7 @@ class Library(NamedTuple):
 
 
 def ours() -> Suite:
-    """The cases with tinytensor."""
+    """Cases with tinytensor."""
     import tinytensor as tt
     from tinytensor import nn, optim
 
@@ -50,7 +50,7 @@ def ours() -> Suite:
 
 
 def peer() -> Suite:
-    """The cases with PyTorch."""
+    """Cases with PyTorch."""
     import torch
     from torch.nn import functional
 
@@ -73,7 +73,7 @@ def peer() -> Suite:
 
 
 def small_ops(lib: Library, *, transposed: bool = False) -> Suite:
-    """The cases: `x`, `a`, `weight` require gradients; `transposed` says how weights of linear are stored."""
+    """Cases; `x`, `a`, `weight` require gradients; `transposed`: linear weights are stored as (out, in)."""
     rng = np.random.default_rng(0)
 
     def made(*shape: int, grad: bool = False) -> Any:
@@ -138,7 +138,7 @@ def sized_ops(lib: Library, rng: np.random.Generator, size: int) -> dict[str, Ca
     """Cases on `size` elements."""
 
     def made(*shape: int, grad: bool = False) -> Any:
-        # small, so that tanh keeps off 1, where its slope loses digits
+        # small, to keep tanh away from 1, where its slope loses digits
         return lib.tensor(rng.random(shape, dtype=np.float32) - np.float32(0.5), requires_grad=grad)
 
     x, y = made(size, grad=True), made(size)
@@ -163,7 +163,7 @@ def sized_ops(lib: Library, rng: np.random.Generator, size: int) -> dict[str, Ca
 
 
 def digits_step(lib: Library, rng: np.random.Generator) -> Case:
-    """A whole training step of a classifier of digits: forward, cross-entropy, backward, SGD."""
+    """Training step of a digit classifier: forward, cross-entropy, backward, SGD."""
     widths = [784, 128, 10]
     images = lib.tensor(rng.random((DIGITS, 784), dtype=np.float32))
     labels = lib.tensor(rng.integers(0, 10, DIGITS))
@@ -183,7 +183,7 @@ def digits_step(lib: Library, rng: np.random.Generator) -> Case:
 
 
 def mlp_step(lib: Library, rng: np.random.Generator) -> Case:
-    """A whole training step of a small classifier with hinge loss: forward, backward, SGD."""
+    """Training step of a small classifier with hinge loss: forward, backward, SGD."""
     widths = [2, HIDDEN, HIDDEN, 1]
     points = rng.standard_normal((SAMPLES, 2), dtype=np.float32)
     sides = np.where(points[:, :1] * points[:, 1:] > 0, 1, -1).astype(np.float32)  # (SAMPLES, 1)
@@ -211,8 +211,8 @@ def run(plan: Plan, *, alone: bool = False, only: str = "") -> Report:
 
     Args:
         plan: rounds and windows.
-        alone: without PyTorch, also where it is installed.
-        only: cases whose name contains this.
+        alone: without PyTorch, even if it is installed.
+        only: restrict to cases whose name contains this.
     """
     report = Report("dispatch", "PyTorch")
     suites = "benchmarks.suites.dispatch:ours", "benchmarks.suites.dispatch:peer"

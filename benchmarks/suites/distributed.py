@@ -1,8 +1,8 @@
-"""How much faster do several ranks train one GPT, and how much of the exchange hides behind backward?
+"""Data-parallel training of a GPT over MPI: speedup, and overlap of the all-reduce with backward.
 
-The batch is the same for all: one rank takes all of its rows, several share them, so losses must be equal.
-Each round starts the processes anew (`mpiexec`): ranks that wait for their turn would spin. Without overlap
-the gradients are sent when backward is over.
+The global batch is the same for all: one rank processes all of its rows, several split them, so losses must
+be equal. Each round starts new processes (`mpiexec`), since idle ranks would spin. Without overlap the
+gradients are sent after backward.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from benchmarks.suites.train import configs, trainer
 from tinytensor import distributed
 from tinytensor.optim import clip_grad_norm_
 
-WARM_UP, CHECKED = 3, 4  # steps that are not timed, and steps whose losses are compared
-ALONE = 5  # exchanges with nothing beside them
+WARM_UP, CHECKED = 3, 4  # untimed steps, and steps whose losses are compared
+ALONE = 5  # exchanges without concurrent work
 ONE, ONE_WIDE = "1 rank", "1 rank, {} threads"
 MANY, LATE = "{} ranks", "{} ranks, no overlap"
 
 
-# ---- what a rank does --------------------------------------------------------------------------------------
+# ---- program of a rank -------------------------------------------------------------------------------------
 
 
 class Steps:
-    """Training steps of one rank.
+    """Runs the training steps of one rank.
 
     Args:
-        shape: of bench_train.SHAPES.
-        overlap: send gradients while backward runs.
+        shape: a key of train.SHAPES.
+        overlap: send gradients during backward.
     """
 
     def __init__(self, shape: str, overlap: bool) -> None:
@@ -52,7 +52,7 @@ class Steps:
         self.parallel = distributed.DataParallel(self.model, self.ranks) if size > 1 else None
 
     def step(self) -> float:
-        """One step; the mean loss of the whole batch."""
+        """Run one step and return the mean loss of the global batch."""
         inputs, targets = (tt.from_numpy(array[self.rows]) for array in next(self.source))
         self.optimizer.zero_grad()
         loss = self.model.loss(inputs, targets)
@@ -72,7 +72,7 @@ class Steps:
         return float(said.item())
 
     def exchange_alone(self) -> float:
-        """Seconds to average all gradients with nothing beside it."""
+        """Seconds to average all gradients without concurrent work."""
         if self.parallel is None:
             return 0.0
         took = []
@@ -85,13 +85,13 @@ class Steps:
         return median(took)
 
     def of_others(self, mine: float) -> float:
-        """The sum over all ranks of a number, without this rank's."""
+        """Sum of a value over all other ranks."""
         total = tt.tensor([mine], dtype=tt.float64)
         self.ranks.all_reduce(total).wait()
         return float(total.item()) - mine
 
     def measure(self, calls: int) -> dict[str, Any]:
-        """Time some steps."""
+        """Time `calls` steps."""
         for _ in range(WARM_UP):
             self.step()
         self.ranks.barrier()
@@ -115,7 +115,7 @@ class Steps:
 
 
 def rank_program(settings: str) -> None:
-    """What each process does; the first one prints a line of JSON."""
+    """Main program of each process; rank 0 prints a line of JSON."""
     asked = json.loads(settings)
     steps = Steps(asked["shape"], asked["overlap"])
     said = steps.measure(asked["calls"]) if asked["calls"] else [steps.step() for _ in range(CHECKED)]
@@ -129,13 +129,13 @@ def rank_program(settings: str) -> None:
 
 @dataclass
 class Launched:
-    """So many ranks, started for each window.
+    """Contestant that starts `ranks` processes for each window.
 
     Attributes:
-        shape: of bench_train.SHAPES.
-        ranks, threads: processes, and threads of each.
-        overlap: send gradients while backward runs.
-        said: what the last window told beyond its time.
+        shape: a key of train.SHAPES.
+        ranks, threads: number of processes, and threads per process.
+        overlap: send gradients during backward.
+        said: additional results of the last window.
     """
 
     shape: str
@@ -174,19 +174,19 @@ class Launched:
 
 
 def mpiexec() -> Path:
-    """The mpiexec beside this Python; BenchmarkError if there is none."""
+    """Path of mpiexec in this Python environment; BenchmarkError if there is none."""
     path = Path(sys.executable).with_name("mpiexec")
     if not path.is_file():
-        raise BenchmarkError("distributed: there is no mpiexec beside this Python: pip install '.[mpi]'")
+        raise BenchmarkError("distributed: this Python environment has no mpiexec: pip install '.[mpi]'")
     return path
 
 
 def hidden(waited: float, alone: float) -> float:
-    """The share of the exchange that is not waited for.
+    """Share of the exchange that is hidden behind computation.
 
     Args:
-        waited: seconds of a step in which gradients were waited for.
-        alone: seconds of the exchange with nothing beside it.
+        waited: seconds per step spent waiting for gradients.
+        alone: seconds of the exchange without concurrent work.
 
     Example:
         >>> hidden(1.0, 4.0), hidden(5.0, 4.0)
@@ -207,13 +207,13 @@ def run(
 
     Args:
         plan: rounds.
-        shapes: of bench_train.SHAPES.
-        ranks: how many, each with one thread.
-        steps: of a window.
-        make: makes a contestant.
+        shapes: keys of train.SHAPES.
+        ranks: number of ranks, each with one thread.
+        steps: steps per window.
+        make: creates a contestant.
     """
     if ranks < 2:
-        raise BenchmarkError(f"distributed: --ranks {ranks}: at least 2")
+        raise BenchmarkError(f"distributed: --ranks {ranks}: must be at least 2")
     for shape in shapes:
         if (rows := configs(shape)[1].batch_size) % ranks:
             raise BenchmarkError(

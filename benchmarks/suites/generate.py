@@ -1,7 +1,7 @@
-"""How long does one new token take, with a cache of keys and values, beside PyTorch's? Batch 1.
+"""Token generation of a GPT with a key-value cache, against PyTorch, at batch size 1.
 
 S, M and L are the models of the training benchmark, L with GPT-2's context of 1024. A call reads a prompt and
-draws new tokens. Logits and greedy tokens must be equal before anything is timed.
+generates new tokens. Logits and greedy tokens must be equal before anything is timed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ OTHERS = {"NumPy alone": Contender(environment={"TINYTENSOR_HOST_KERNELS": "off"
 
 
 def model_config(shape: str) -> GPTConfig:
-    """The model of a shape."""
+    """Model configuration of a shape."""
     config, _ = train.configs(shape)
     return replace(config, block_size=1024) if shape == "L" else config
 
 
 def prompt_of(config: GPTConfig) -> list[int]:
-    """Some ids; the time of a token does not depend on them."""
+    """Arbitrary ids; the time of a token does not depend on them."""
     return [int(i) for i in np.random.default_rng(3).integers(0, config.vocab_size, PROMPT)]
 
 
@@ -98,8 +98,8 @@ def run(
         rounds: rounds and windows.
         shapes: of SHAPES.
         variants: keys of VARIANTS.
-        alone: without PyTorch, also where it is installed.
-        others: keys of OTHERS, who take part beside tinytensor and PyTorch.
+        alone: without PyTorch, even if it is installed.
+        others: additional contestants, keys of OTHERS.
     """
     report = Report("generate", "PyTorch")
     agreeing = replace(rounds, rtol=1e-4, atol=2e-5)

@@ -1,7 +1,7 @@
-"""How fast are the matrix products of a GPT's training step on the CPU: our kernels, NumPy's BLAS, PyTorch's?
+"""Matrix products of a GPT training step on the CPU: tinytensor's kernels, NumPy's BLAS and PyTorch.
 
-Every product of a step (attention by full squares, as its plain formula has it), with the transposes that
-training has, into memory that is there already. Each result is checked against float64 before it is timed.
+Every product of a step (attention with full score matrices), with the transposes that occur in training, into
+preallocated memory. Each result is checked against float64 before it is timed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.contest.contestants import BenchmarkError, Case, Process, Suite,
 from benchmarks.suites.train import SHAPES, VARIANTS
 
 OURS, NUMPY, TORCH = "tinytensor", "NumPy", "PyTorch"
-SAID = ("cpu", "blas", "libraries", "date")  # of the machine, above the table
+SAID = ("cpu", "blas", "libraries", "date")  # fields of the machine shown above the table
 EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
 NAN = 0x7FC0  # of bfloat16
 Array = np.ndarray[Any, Any]
@@ -28,14 +28,14 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Work:
-    """One kind of product in a step.
+    """One product shape of a step.
 
     Attributes:
-        name: of the layer and the pass.
+        name: layer and pass.
         rows, inner, columns: (rows, inner) @ (inner, columns).
-        ta, tb: whether an operand lies transposed in memory.
-        matrices: of a batch; 1: no batch axis.
-        count: how often a step has it.
+        ta, tb: whether an operand is transposed in memory.
+        matrices: batch size; 1: no batch axis.
+        count: occurrences per step.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Work:
 
     @property
     def flops(self) -> int:
-        """Operations of one call."""
+        """Floating-point operations per call."""
         return 2 * self.rows * self.inner * self.columns * self.matrices
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Work:
 
 
 def layer(name: str, rows: int, inner: int, columns: int, count: int, tied: bool = False) -> list[Work]:
-    """The three products of a linear layer with weight (inner, columns), or, if it is tied, its transpose."""
+    """The three products of a linear layer with weight (inner, columns), or its transpose if tied."""
     to_weight = (columns, rows, inner) if tied else (inner, rows, columns)
     return [
         Work(f"{name} forward", rows, inner, columns, tb=tied, count=count),
@@ -95,9 +95,9 @@ def products(shape: str) -> list[Work]:
 
 
 class Operands:
-    """The arrays of a product, made when they are first asked for: those of L need a gigabyte together.
+    """Arrays of a product, allocated on first use: all of L's together need a gigabyte.
 
-    Numbers of bfloat16 are kept as their bits, in uint16.
+    bfloat16 values are stored as their bits, in uint16.
     """
 
     def __init__(self, work: Work, dtype: str = "float32") -> None:
@@ -111,25 +111,25 @@ class Operands:
 
     @cached_property
     def a(self) -> Array:
-        """As it lies in memory."""
+        """Operand in its memory layout."""
         return self._draw(self.work.rows, self.work.inner, self.work.ta, 1)
 
     @cached_property
     def b(self) -> Array:
-        """As it lies in memory."""
+        """Operand in its memory layout."""
         return self._draw(self.work.inner, self.work.columns, self.work.tb, 2)
 
     @cached_property
     def y(self) -> Array:
-        """Where the result goes: nan so far."""
+        """Result buffer, initialized to nan."""
         shape = (*self._batch, self.work.rows, self.work.columns)
         return (
             np.full(shape, np.nan, np.float32) if self.dtype == "float32" else np.full(shape, NAN, np.uint16)
         )
 
     def check(self) -> list[float]:
-        """Some numbers of the result. BenchmarkError unless y times a random vector is a times (b times it),
-        in float64: a single wrong element would show.
+        """Sample of the result's elements. BenchmarkError unless y @ v equals a @ (b @ v) for a random vector
+        v in float64, which detects a single wrong element.
         """
         work = self.work
         a, b = turned(self.a, work.ta), turned(self.b, work.tb)
@@ -137,30 +137,30 @@ class Operands:
         bound = 64 * EPS[self.dtype] * sqrt(work.inner) * sqrt(work.columns)
         error = np.abs(_by_vector(self.y, v) - _by_vector(a, _by_vector(b, v))).max(initial=0.0)
         if not error <= bound:
-            raise BenchmarkError(f"{work}: the result is off by {error:.2e}, allowed are {bound:.2e}")
+            raise BenchmarkError(f"{work}: the result is off by {error:.2e}, allowed is {bound:.2e}")
         sample = np.random.default_rng(4).integers(0, self.y.size, 64)
         return [float(x) for x in wide(self.y.reshape(-1)[sample]) / sqrt(work.inner)]
 
 
 def turned(x: Array, t: bool) -> Array:
-    """With the last two axes swapped, if t says so."""
+    """Swap the last two axes if t is true."""
     return x.swapaxes(-1, -2) if t else x
 
 
 def as_bits(x: Array) -> Array:
-    """float32 numbers as the bits of bfloat16, cut off: the value does not matter here."""
+    """float32 values truncated to bfloat16 bits: rounding does not matter here."""
     return (x.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def wide(x: Array) -> Array:
-    """In float64, exactly."""
+    """Exact conversion to float64."""
     if x.dtype == np.uint16:
         x = (x.astype(np.uint32) << 16).view(np.float32)
     return x.astype(np.float64)
 
 
 def _by_vector(matrix: Array, v: Array) -> Array:
-    """matrix @ v in float64, some rows at a time: a copy of L's largest matrix would take 300 MB."""
+    """matrix @ v in float64, by blocks of rows: a copy of L's largest matrix would take 300 MB."""
     made = np.empty((*matrix.shape[:-1], 1))
     for begin in range(0, matrix.shape[-2], 1024):
         rows = slice(begin, begin + 1024)
@@ -169,7 +169,7 @@ def _by_vector(matrix: Array, v: Array) -> Array:
 
 
 def _suite(shape: str, dtype: str, multiply: Callable[[Operands], Any]) -> Suite:
-    """A case for each product, which `multiply` computes."""
+    """Suite with a case per product, computed by `multiply`."""
 
     def case(x: Operands) -> Case:
         def check() -> list[float]:
@@ -182,7 +182,7 @@ def _suite(shape: str, dtype: str, multiply: Callable[[Operands], Any]) -> Suite
 
 
 def ours(shape: str, dtype: str) -> Suite:
-    """Our kernels."""
+    """tinytensor's kernels."""
     from tinytensor.ops.matmul.matmul import kernels
 
     def multiply(x: Operands) -> None:
@@ -191,7 +191,7 @@ def ours(shape: str, dtype: str) -> Suite:
             kernels.matmul(*arguments, False, True) if dtype == "float32" else kernels.matmul_bf16(*arguments)
         )
         if not done:
-            raise BenchmarkError("matmul_cpu: there are no host kernels; the log says why")
+            raise BenchmarkError("matmul_cpu: C++ kernels are not available; see the log for the reason")
 
     return _suite(shape, dtype, multiply)
 
@@ -203,7 +203,7 @@ def numpy(shape: str, dtype: str) -> Suite:
 
 
 def torch(shape: str, dtype: str) -> Suite:
-    """PyTorch, which multiplies by MKL and oneDNN or what it was built with."""
+    """PyTorch, with MKL, oneDNN or the library it was built with."""
     import torch as t
 
     def tensor(x: Array) -> Any:
@@ -220,10 +220,10 @@ def torch(shape: str, dtype: str) -> Suite:
 
 
 class ProductReport(Report):
-    """A report whose table has GFLOP/s."""
+    """Report with a GFLOP/s table."""
 
     def table(self) -> str:
-        """GFLOP/s of each product and how many times as fast ours is: medians of the rounds, quartiles."""
+        """Text table of GFLOP/s and speedups per product: medians and quartiles of the rounds."""
         names = list(self.results[0].rounds[0]) if self.results else []
         rivals = [name for name in names if name != OURS]
         rows = [["GFLOP/s", *names, *(f"{OURS} : {name}" for name in rivals), "clean"]]
@@ -251,15 +251,15 @@ def run(
     alone: bool = False,
     only: str = "",
 ) -> ProductReport:
-    """Measure all products, one after the other: contestants take turns at each.
+    """Measure all products, in interleaved rounds per product.
 
     Args:
         rounds: rounds and windows.
         shapes: keys of SHAPES.
         variants: keys of VARIANTS.
-        dtype: of operands and results; "bfloat16" has sums in float32, and NumPy does not take part.
-        alone: without PyTorch, also where it is installed.
-        only: products whose name contains it.
+        dtype: dtype of operands and results; "bfloat16" accumulates in float32, and NumPy does not take part.
+        alone: without PyTorch, even if it is installed.
+        only: restrict to products whose name contains this.
     """
     report = ProductReport("matmul-cpu", NUMPY if dtype == "float32" else TORCH)
     if dtype not in EPS:
@@ -286,7 +286,7 @@ def run(
 
 
 def totals(results: Sequence[Result], works: Sequence[Work]) -> dict[str, Any]:
-    """Milliseconds that all products of a step take, and how many times as fast ours are."""
+    """Milliseconds of all products of a step, and our speedups."""
     names = list(results[0].rounds[0])
     took = {
         name: sum(r.times(name).median * w.count for r, w in zip(results, works, strict=True))

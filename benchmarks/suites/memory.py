@@ -1,7 +1,7 @@
-"""How many bytes does a training step of a GPT keep, beside PyTorch's? Counted; losses must be equal first.
+"""Memory of a GPT training step, counted, against PyTorch; losses must be equal first.
 
-Kept for backward are the values that are alive between forward and backward, weights and batch left out. The
-resident peak is what the system gave to the process in some steps, beyond what the imports need.
+"Kept for backward" are the values that are alive between forward and backward, except weights and batch. The
+resident peak is the maximum resident memory over several steps, minus that of the imports.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from benchmarks.suites.train import (
 from gpt.training.plan import plan
 from tinytensor.optim import clip_grad_norm_
 
-STEPS = 3  # the first one makes gradients and moments, and fills pools
+STEPS = 3  # the first one allocates gradients and moments, and fills pools
 MIB = float(1 << 20)
 COUNTED = "bytes"
 
 
 def ours(shape: str) -> Suite:
-    """Steps with tinytensor; the engine's pool counts."""
+    """Steps with tinytensor, counted by the engine's pool."""
     from tinytensor.runtime.cpu.memory import pool
 
     model, optimizer, source, train = trainer(shape)
@@ -60,7 +60,7 @@ def ours(shape: str) -> Suite:
 
 
 def peer(shape: str) -> Suite:
-    """Steps with PyTorch; its hooks tell what the graph saves."""
+    """Steps with PyTorch, counted by saved-tensor hooks."""
     import torch
 
     from benchmarks.peers.torch_gpt import TorchTrainer
@@ -96,10 +96,10 @@ def _suite(step: Any, count: Any) -> Suite:
 
 
 class MemoryReport(Report):
-    """A report of counted bytes."""
+    """Report of counted bytes."""
 
     def table(self) -> str:
-        """A line for each shape and contestant."""
+        """Text table with a line for each shape and contestant."""
         lines = [f"{'':22}{'weights':>12}{'kept for backward':>20}{'resident peak':>16}   MiB"]
         for name, found in self.findings.items():
             numbers = [found.get(f"{what}_mib") for what in ("weights", "kept_for_backward", "resident_peak")]
@@ -109,11 +109,11 @@ class MemoryReport(Report):
 
 
 def run(*, shapes: Sequence[str] = ("S", "M"), alone: bool = False) -> Report:
-    """Count, shape by shape.
+    """Count the bytes for each shape.
 
     Args:
-        shapes: of bench_train.SHAPES.
-        alone: without PyTorch, also where it is installed.
+        shapes: keys of train.SHAPES.
+        alone: without PyTorch, even if it is installed.
     """
     report = MemoryReport("memory", "PyTorch")
     rounding = Plan(rtol=ROUNDING["float32"])
@@ -122,7 +122,7 @@ def run(*, shapes: Sequence[str] = ("S", "M"), alone: bool = False) -> Report:
         with contestants(*suites, alone=alone, arguments={"shape": shape}, **VARIANTS["1 thread"]) as both:
             agree(shape, {name: process.check("steps") for name, process in both.items()}, rounding)
             for name, process in both.items():
-                memory = process.about()["memory_mib"]  # before the hooks of the count keep more alive
+                memory = process.about()["memory_mib"]  # before the counting hooks keep more alive
                 parameters, kept = process.check(COUNTED)
                 peak = None if memory["peak"] is None else round(memory["peak"] - memory["imported"], 1)
                 report.findings[f"{shape}, {name}"] = {

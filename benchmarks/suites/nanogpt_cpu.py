@@ -1,8 +1,8 @@
-"""How far does nanoGPT's CPU recipe take the model, and how long does it take, beside PyTorch's?
+"""nanoGPT's CPU recipe: final loss and training time, against PyTorch.
 
-The preset shakespeare-char-cpu on a text: 2000 steps, then the mean loss of the last 10 % of the text in
-consecutive blocks. PyTorch starts from the same weights and sees the same batches; the losses of the first
-steps must agree. Later ones cannot: rounding grows from step to step.
+The preset shakespeare-char-cpu on a text: 2000 steps, then the mean loss over the last 10 % of the text in
+consecutive blocks. PyTorch starts from the same weights and trains on the same batches; the losses of the
+first steps must agree. Later ones cannot: rounding differences grow from step to step.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from gpt.training.train import Trainer
 from gpt.training.validation_loss import evaluate
 
 PRESET = "shakespeare-char-cpu"
-CHUNK = 10  # steps of a window; as many must agree before
+CHUNK = 10  # steps per window; as many must agree first
 EVALUATION_BATCH = 32
 PUBLISHED = 1.88  # nanoGPT's README, for its own evaluation on random batches
 
 
 def made(text: str, seed: int, steps: int) -> Run:
-    """The run that the preset describes, in a folder that lives as long as this process."""
+    """Run of the preset, in a temporary folder that is deleted at exit."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     warmup = min(preset(PRESET)[1].warmup_steps, steps // 20)
@@ -40,7 +40,7 @@ def made(text: str, seed: int, steps: int) -> Run:
 
 
 def cases(step: Callable[[], float], validate: Callable[[], float]) -> Suite:
-    """Training steps, of which the first few are checked, and the validation loss."""
+    """Cases: training steps, of which the first few are compared, and the validation loss."""
     return {
         "step": Case(step, lambda: [step() for _ in range(CHUNK)]),
         "validation loss": Case(validate, validate),
@@ -48,7 +48,7 @@ def cases(step: Callable[[], float], validate: Callable[[], float]) -> Suite:
 
 
 def ours(text: str, seed: int, steps: int) -> Suite:
-    """gpt.training.train's own steps."""
+    """Steps of gpt.training.train."""
     run = made(text, seed, steps)
     trainer = Trainer(run, quiet=True)
     assert run.val_tokens is not None
@@ -57,7 +57,7 @@ def ours(text: str, seed: int, steps: int) -> Suite:
 
 
 def peer(text: str, seed: int, steps: int) -> Suite:
-    """PyTorch's steps, from the same weights, on the same batches, with the same learning rates."""
+    """PyTorch's steps, with the same weights, batches and learning rates."""
     import torch
 
     from benchmarks.peers.torch_gpt import TorchTrainer
@@ -90,10 +90,10 @@ def run(text: Path, *, seeds: int = 3, steps: int | None = None, threads: int = 
 
     Args:
         text: a text file, such as tinyshakespeare.
-        seeds: how many; 1337, 1338, …
-        steps: in place of the recipe's 2000, with a shorter warmup; a multiple of 10, at least 20.
-        threads: of BLAS.
-        torch: train with PyTorch, too.
+        seeds: number of seeds; 1337, 1338, …
+        steps: overrides the recipe's 2000, with a shorter warmup; a multiple of 10, at least 20.
+        threads: number of BLAS threads.
+        torch: also train with PyTorch.
     """
     train = preset(PRESET)[1]
     steps = steps or train.max_steps
@@ -121,7 +121,7 @@ def run(text: Path, *, seeds: int = 3, steps: int | None = None, threads: int = 
 
 
 def one_seed(report: Report, both: dict[str, Process], plan: Plan, seed: int) -> dict[str, dict[str, Any]]:
-    """Train all contestants, taking turns every few steps; loss and time of each."""
+    """Train all contestants, alternating every few steps; returns loss and time of each."""
     (result,) = report.compete(both, plan, cases=["step"], label=f"{{}}, seed {seed}")
     found = {}
     for name, contestant in both.items():
@@ -130,7 +130,7 @@ def one_seed(report: Report, both: dict[str, Process], plan: Plan, seed: int) ->
             "validation_loss": round(contestant.check("validation loss"), 4),
             "training_seconds": round(
                 timed * (plan.rounds + 1) / plan.rounds, 1
-            ),  # with the steps that agree
+            ),  # including the compared steps
         }
         report.findings[f"seed {seed}, {name}"] = found[name]
     return found

@@ -1,8 +1,8 @@
-"""How fast is each op, over sizes and layouts, on the CPU and on a GPU, beside other libraries?
+"""Times of each op over sizes and layouts, on the CPU and on a GPU, against other libraries.
 
-Results are compared before they are timed. Beside the measured time stands what moving the bytes would take
-at the speed at which this machine copies; strided inputs stand as a multiple of contiguous ones; and where
-there is a GPU, from how many elements on it is the faster one.
+Results are compared before they are timed. The report relates the measured time to the predicted memory time
+at this machine's copy bandwidth, and strided to contiguous inputs; with a GPU, it gives the number of
+elements from which the GPU is faster.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.op_cases import LAYOUTS, QUICK, OpCase, catalogue, laid_out
 from benchmarks.op_cases.traffic_model import predicted, touched
 from benchmarks.peers.op_libraries import LIBRARIES, case_of
 
-SIZES = (1 << 10, 1 << 16, 1 << 20, 1 << 22)  # elements of the largest input: squares
+SIZES = (1 << 10, 1 << 16, 1 << 20, 1 << 22)  # elements of the largest input: square numbers
 LAYOUT_SIZE = 1 << 20
 OURS, KERNELS_OFF, NUMPY, TORCH = "tinytensor", "NumPy alone", "NumPy", "PyTorch"
 CUDA, COPIES, TORCH_CUDA = "CUDA", "CUDA with copies", "PyTorch on CUDA"
@@ -33,12 +33,12 @@ BETWEEN = " | "
 
 
 def key(case: OpCase, n: int, layout: str) -> str:
-    """Name, elements and layout as the name of a row."""
+    """Row name from case name, elements and layout."""
     return BETWEEN.join([case.name, str(n), layout])
 
 
 def parts(row: str) -> tuple[str, int, str]:
-    """Name, elements and layout of a row.
+    """Case name, elements and layout from a row name.
 
     Example:
         >>> parts("sum of rows | 1024 | sliced")
@@ -49,7 +49,7 @@ def parts(row: str) -> tuple[str, int, str]:
 
 
 def works(cases: Sequence[OpCase], sizes: Sequence[int], layouts: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Case, elements and layout of all rows: every size contiguous, one size in the other layouts."""
+    """Case, elements and layout of all rows: every size contiguous, and one size in the other layouts."""
     one = LAYOUT_SIZE if LAYOUT_SIZE in sizes else max(sizes)
     for case in cases:
         for n in [n for n in sizes if n <= case.most] or [min(sizes)]:
@@ -58,7 +58,7 @@ def works(cases: Sequence[OpCase], sizes: Sequence[int], layouts: Sequence[str])
 
 
 def suite(library: str) -> Suite:
-    """The cases of a library; each is made when it is asked for, by the name of its row."""
+    """Suite of a library; each case is created on access, by its row name."""
     at = LIBRARIES[library]()
 
     def make(row: str) -> Any:
@@ -69,18 +69,18 @@ def suite(library: str) -> Suite:
 
 
 def takes_part(library: str, case: OpCase, layout: str) -> bool:
-    """Whether a library has a case: its call, gradients, layouts, writing in place."""
+    """Whether a library supports a case: its call, gradients, layouts, in-place writes."""
     if library in (TORCH, TORCH_CUDA):
         return case.torch is not None
     if library in (NUMPY, "CuPy"):
         return case.numpy is not None
-    if library == "JAX":  # arrays of JAX have one layout, and are never written to
+    if library == "JAX":  # JAX arrays have one layout and are immutable
         return case.numpy is not None and layout == "contiguous" and not case.writes
     return not (library == COPIES and case.backward)
 
 
 def libraries(alone: bool, others: Sequence[str]) -> list[str]:
-    """Who is here."""
+    """Names of the libraries that take part."""
     found = [OURS, KERNELS_OFF, NUMPY]
     found += [TORCH] if installed("torch") and not alone else []
     for name in others:
@@ -96,7 +96,7 @@ def libraries(alone: bool, others: Sequence[str]) -> list[str]:
 
 
 def torch_has_cuda() -> bool:
-    """Whether PyTorch is here, and can use the GPU."""
+    """Whether PyTorch is installed and can use the GPU."""
     if not installed("torch"):
         return False
     import torch
@@ -104,17 +104,17 @@ def torch_has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-# ---- what follows from the times ---------------------------------------------------------------------------
+# ---- derived results ---------------------------------------------------------------------------------------
 
 
 def crossover(cpu: Mapping[int, float], gpu: Mapping[int, float]) -> int | None:
-    """From how many elements on the GPU is faster, between measured sizes by their logarithms.
+    """Number of elements from which the GPU is faster, log-interpolated between measured sizes.
 
     Args:
         cpu, gpu: elements → seconds.
 
     Returns:
-        elements; the smallest size if the GPU is always faster, None if it never is, up to the largest one.
+        elements; the smallest size if the GPU is always faster, None if it is not up to the largest one.
 
     Example:
         >>> crossover({100: 1.0, 10000: 100.0}, {100: 10.0, 10000: 10.0})
@@ -132,8 +132,8 @@ def crossover(cpu: Mapping[int, float], gpu: Mapping[int, float]) -> int | None:
 
 
 def copied_first(times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict[str, dict[str, float]]:
-    """How long a call on strided inputs takes, as a multiple of copying them and calling it on the copies: by
-    the times of `clone` in the same layout. Above 1 the copies would be worth it.
+    """Time of a call on strided inputs, relative to copying them first and calling it on the copies: from
+    the times of `clone` in the same layout. Above 1, copying first is faster.
 
     Args:
         times: case → layout → elements → seconds.
@@ -153,18 +153,18 @@ _RNG = np.random.default_rng(0)
 
 
 def moved_bytes(case: OpCase, n: int, layout: str) -> int:
-    """What a call must move at least: the lines of all inputs, and the results."""
+    """Minimum bytes of a call: the cache lines of all inputs, and the results."""
     if case.nbytes is not None:
         return case.nbytes(n)
     inputs = laid_out(case, n, layout, tt.tensor, tt)
     read = sum(touched(x.shape, x.strides, x.itemsize) for x in inputs)
     y = case.ours(*inputs)
     written = sum(part.nbytes for part in (y if isinstance(y, tuple | list) else [y]))
-    return written + (2 if case.backward else 1) * read  # backward writes a gradient of each input
+    return written + (2 if case.backward else 1) * read  # backward writes a gradient for each input
 
 
 class OpsReport(Report):
-    """A report with one line for each op. Its file has no windows, only statistics: there are many rows."""
+    """Report with one line per op. Its file has only statistics, no windows, since there are many rows."""
 
     def _result(self, result: Any) -> dict[str, Any]:
         found = super()._result(result)
@@ -172,7 +172,7 @@ class OpsReport(Report):
         return found
 
     def seconds(self, who: str) -> dict[str, dict[str, dict[int, float]]]:
-        """Case → layout → elements → median seconds of one contestant."""
+        """Median seconds of one contestant: case → layout → elements → seconds."""
         found: dict[str, dict[str, dict[int, float]]] = {}
         for result in self.results:
             if who in result.rounds[0]:
@@ -181,20 +181,20 @@ class OpsReport(Report):
         return found
 
     def _cases(self) -> Iterator[tuple[Any, OpCase, int, str]]:
-        """Each result with its case, elements and layout."""
+        """Results with their case, elements and layout."""
         for result in self.results:
             name, n, layout = parts(result.case)
             yield result, catalogue()[name], n, layout
 
     def conclude(self, rates: Mapping[int, float], flops_per_second: float) -> None:
-        """Write into the findings what follows from the times."""
+        """Add the derived results to the findings."""
         ours = self.seconds(OURS)
         work = {r.case: (moved_bytes(c, n, at), c.flops(n)) for r, c, n, at in self._cases()}
         self.findings["predicted seconds"] = {
             row: float(f"{predicted(nbytes, flops, rates, flops_per_second):.4g}")
             for row, (nbytes, flops) in work.items()
         }
-        # what is no product does one operation for each element
+        # ops other than products count as one operation per element
         self.findings["bytes and operations"] = {
             r.case: [work[r.case][0], work[r.case][1] or n]
             for r, _, n, at in self._cases()
@@ -221,12 +221,12 @@ class OpsReport(Report):
             self.findings["GPU"] = NO_GPU
 
     def table(self) -> str:
-        """One line for each op: our times over sizes, beside others at the largest one, and the layouts."""
+        """Text table with a line per op: our times over sizes, ratios to others at the largest, layouts."""
         return table(self.to_dict())
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The table of a report of ops."""
+    """Text table of a saved op report."""
     rows: dict[str, dict[int, Any]] = {}
     for result in report["results"]:
         name, n, layout = parts(result["case"])
@@ -279,7 +279,7 @@ def table(report: Mapping[str, Any]) -> str:
 def layout_text(
     name: str, layout: str, strided: Mapping[str, Any], copied: Mapping[str, Any], missing: str = "–"
 ) -> str:
-    """The time in a layout as a multiple of contiguous inputs, and of copying them first where that is known.
+    """Time in a layout relative to contiguous inputs, and to copying first if known.
 
     Example:
         >>> layout_text("exp", "sliced", {"exp": {"sliced": 2.0}}, {"exp": {"sliced": 0.9}})
@@ -312,12 +312,12 @@ def run(
 
     Args:
         plan: rounds and windows.
-        only: cases whose name contains this.
-        sizes: elements.
-        threads: of the CPU; one thread stays on one CPU.
+        only: restrict to cases whose name contains this.
+        sizes: numbers of elements.
+        threads: CPU threads; a single thread is pinned to one CPU.
         alone: without other libraries.
-        others: of OTHERS, who take part, too.
-        quick: a few cases that stand for all.
+        others: additional contestants, keys of OTHERS.
+        quick: only a few representative cases.
     """
     cases = [c for c in catalogue().values() if only in c.name and (c.name in QUICK or not quick)]
     if not cases:

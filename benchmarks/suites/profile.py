@@ -1,6 +1,6 @@
-"""Where does the time of a GPT's training step go, and what did each technique gain? tinytensor alone.
+"""Profile of a GPT training step, and the gain of each optimization; tinytensor only.
 
-The step of `train`, op by op, under lab.profile; and the same step with one technique switched off at a time.
+The step of `train`, op by op, under lab.profile; and the same step with one optimization disabled at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.contest.contest import Plan, Report, ratio_text
 from benchmarks.contest.contestants import Process, Suite
 from benchmarks.suites.train import VARIANTS, ours
 
-# What is switched off: environment variables, or arguments of `suite`.
+# Disabled optimizations: environment variables, or arguments of `suite`.
 WITHOUT: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "as it is": ({}, {}),
     "NumPy's products (BLAS)": ({}, {"matmul": "vendor"}),
@@ -24,7 +24,7 @@ WITHOUT: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 
 
 def suite(shape: str, matmul: Any = "auto", plain_attention: bool = False) -> Suite:
-    """The step with one technique switched off."""
+    """Training step with one optimization disabled."""
     import tinytensor as tt
 
     tt.config.matmul = matmul
@@ -34,7 +34,7 @@ def suite(shape: str, matmul: Any = "auto", plain_attention: bool = False) -> Su
 
 
 def _without_fused_attention() -> None:
-    """Let the model build attention of products, a mask and a softmax, over whole squares of scores."""
+    """Replace fused attention by products, mask and softmax over full score matrices."""
     import tinytensor as tt
 
     def attention(qkv: Any, n_head: int, **options: Any) -> Any:
@@ -50,7 +50,7 @@ def _without_fused_attention() -> None:
 
 
 def table_of(shape: str, steps: int, threads: int) -> str:
-    """The profile of some steps as text."""
+    """Profile table of some steps."""
     from tinytensor import lab, set_num_threads
 
     set_num_threads(threads)
@@ -64,11 +64,11 @@ def table_of(shape: str, steps: int, threads: int) -> str:
 
 
 def run(plan: Plan, *, shapes: Sequence[str], variants: Sequence[str]) -> Report:
-    """Measure all; the profiles stand in the findings.
+    """Measure all variants; the findings contain the profiles.
 
     Args:
         plan: rounds and windows.
-        shapes: of bench_train.SHAPES.
+        shapes: keys of train.SHAPES.
         variants: keys of VARIANTS.
     """
     report = Report("profile", "NumPy alone, no kernels")

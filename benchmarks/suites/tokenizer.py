@@ -1,7 +1,7 @@
-"""How fast does byte-level BPE train and encode, beside tiktoken and Hugging Face's tokenizers?
+"""Training and encoding speed of byte-level BPE, against tiktoken and Hugging Face's tokenizers.
 
-The text is cut by GPT-2's rule. Before anything is timed all trainers must learn the same merges, and all
-encoders, which then have one vocabulary, must give the same ids.
+The text is split by GPT-2's pattern. Before anything is timed, all trainers must learn the same merges, and
+all encoders, with this vocabulary, must return the same ids.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from gpt.tokenizers.pretokenize import pieces, printable
 OURS, PLAIN, HF, TIKTOKEN = "tinytensor", "plain trainer", "tokenizers", "tiktoken"
 SEEN, UNSEEN = "encode, pieces were seen", "encode, nothing was seen"
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LEAST = 2  # a pair that comes once is not merged
+LEAST = 2  # pairs that occur once are not merged
 Merges = list[tuple[bytes, bytes]]
 
 
 def text_of(path: str, kilobytes: int) -> str:
-    """The first characters of a file, or of the embedded Shakespeare."""
+    """Beginning of a file, or of the embedded Shakespeare."""
     text = Path(path).read_text(encoding="utf-8") if path else embedded_shakespeare()
     return text[: kilobytes * 1000] if kilobytes else text
 
 
-# ---- a plain trainer ---------------------------------------------------------------------------------------
+# ---- naive trainer -----------------------------------------------------------------------------------------
 
 
 def plain_merges(text: str, vocab_size: int) -> Merges:
-    """Learn merges as one writes it down first: count the pairs of the whole text again after each merge.
+    """Naive BPE training: recount the pairs of the whole text after each merge.
 
     Args:
         text: the corpus.
-        vocab_size: of tokens, the 256 bytes included.
+        vocab_size: number of tokens, including the 256 bytes.
 
     Returns:
-        pairs in the order in which they were learned; of equal counts the smallest ids merge first.
+        pairs in the order in which they were learned; ties are broken by the smallest ids.
 
     Example:
         >>> plain_merges("hug hug pug hugs", 258)
@@ -75,7 +75,7 @@ def plain_merges(text: str, vocab_size: int) -> Merges:
 
 
 def _merged(word: list[int], pair: tuple[int, int], new: int) -> list[int]:
-    """A word with the pair replaced from left to right."""
+    """Replace the pair in a word, from left to right."""
     made, i = [], 0
     while i < len(word):
         here = i + 1 < len(word) and (word[i], word[i + 1]) == pair
@@ -88,7 +88,7 @@ def _merged(word: list[int], pair: tuple[int, int], new: int) -> list[int]:
 
 
 def _numbers(merges: Merges) -> list[list[int]]:
-    """Merges as ids, so that numbers can be compared."""
+    """Merges as byte values, for comparison."""
     ids = {token: i for i, token in enumerate(BYTE_TOKENS)}
     found = []
     for first, second in merges:
@@ -102,7 +102,7 @@ def _trained(text: str, vocab_size: int) -> BPETokenizer:
 
 
 def ours(text: str, kilobytes: int, vocab_size: int) -> Suite:
-    """Ours."""
+    """tinytensor's trainer and encoder."""
     corpus = text_of(text, kilobytes)
     trained = _trained(corpus, vocab_size)
 
@@ -120,7 +120,7 @@ def ours(text: str, kilobytes: int, vocab_size: int) -> Suite:
 
 
 def plain(text: str, kilobytes: int, vocab_size: int) -> Suite:
-    """The plain trainer."""
+    """Naive trainer."""
     corpus = text_of(text, kilobytes)
     return {
         "train": Case(
@@ -174,7 +174,7 @@ def _bytes(name: str, names: Mapping[str, bytes]) -> bytes:
 
 
 def _as_hugging_face(hf: Any, trained: BPETokenizer) -> Any:
-    """Our vocabulary in their library."""
+    """Our vocabulary as a Hugging Face tokenizer."""
     vocab = {printable(token): i for token, i in trained.vocab.items()}
     merges = [(printable(a), printable(b)) for a, b in trained.merges]
     encoder = hf.Tokenizer(hf.models.BPE(vocab=vocab, merges=merges))
@@ -183,7 +183,7 @@ def _as_hugging_face(hf: Any, trained: BPETokenizer) -> Any:
 
 
 def tiktoken(text: str, kilobytes: int, vocab_size: int) -> Suite:
-    """OpenAI's tiktoken, in Rust; it does not train, and remembers no pieces."""
+    """OpenAI's tiktoken, in Rust; it does not train, and does not cache pretokens."""
     import tiktoken as library
 
     corpus = text_of(text, kilobytes)
@@ -203,16 +203,16 @@ def run(
     """Measure training and encoding, each with one thread.
 
     Args:
-        plan: rounds and windows; a window of the plain trainer is one call.
+        plan: rounds and windows; a window of the naive trainer is one call.
         text: a file; default the embedded Shakespeare.
-        kilobytes: how much of it; 0: all.
-        vocab_size: of tokens.
-        alone: without other libraries; the plain trainer takes part.
+        kilobytes: size of the text; 0: all.
+        vocab_size: number of tokens.
+        alone: without other libraries, except the naive trainer.
     """
     if text and not Path(text).is_file():
         raise BenchmarkError(f"tokenizer: there is no file {text}")
     if vocab_size <= 256:
-        raise BenchmarkError(f"tokenizer: a vocabulary of {vocab_size} has no room beside the 256 bytes")
+        raise BenchmarkError(f"tokenizer: a vocabulary of {vocab_size} must exceed the 256 bytes")
     report = Report("tokenizer", HF)
     report.findings["text"] = {
         "characters": len(text_of(text, kilobytes)),
@@ -233,14 +233,14 @@ def run(
         }
         for case, who in CASES.items():
             here = {n: everyone[n] for n in who if n in everyone}
-            # a call of the plain trainer takes long; the check was the warm-up
+            # a call of the naive trainer takes long; the check was the warm-up
             report.compete(here, replace(plan, calls=1) if case == "train" else plan, cases=[case])
     _conclude(report, len(text_of(text, kilobytes).encode()))
     return report
 
 
 def _conclude(report: Report, nbytes: int) -> None:
-    """Megabytes a second, and how many times as fast ours is."""
+    """Add megabytes per second and our speedups to the findings."""
     for result in report.results:
         names: Sequence[str] = list(result.rounds[0])
         speeds = {name: round(nbytes / result.times(name).median / 1e6, 3) for name in names}

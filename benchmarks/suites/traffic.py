@@ -1,15 +1,14 @@
-"""How many bytes do the kernels of an op move, beside what any version must move? Counted, not timed.
+"""Memory traffic of the kernels of each op, relative to the minimum; counted, not timed.
 
-The floor reads each byte that is needed once and writes each byte of the results once. Beside it stand two
+The floor is one read of each needed byte and one write of each byte of the results. It is compared with two
 counts of the device `checked`, over all launches of the call:
 
-- distinct: each byte that a launch touches, once. Memory must move at least these, however good the caches.
+- distinct: each byte that a launch touches, once. Memory must move at least these, even with ideal caches.
 - requested: whole sectors of 32 bytes for every request of every warp, as if there were no cache. So vectors
-  that each row reads again count each time, and an element that stands alone counts as 32 bytes; `reason`
-  says so where that is more than a tenth above the floor.
+  that each row rereads count each time, and an isolated element counts as 32 bytes; `reason` explains an
+  excess of more than a tenth over the floor.
 
-Copies that the runtime makes without a kernel (one block of memory to another, zeros for all of it) are not
-counted.
+Copies and fills that the runtime performs without a kernel (memcpy, memset) are not counted.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ DTYPES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Traffic:
-    """What was counted for one case, in bytes.
+    """Counted traffic of one case, in bytes.
 
     Attributes:
-        name, dtype: of the case.
-        launches: kernels.
-        floor: what any version must move.
-        distinct: each byte once in a launch.
-        requested: sectors of all requests.
-        reason: why so much is requested.
+        name, dtype: name and dtype of the case.
+        launches: number of kernel launches.
+        floor: minimum traffic of any implementation.
+        distinct: distinct bytes per launch, summed.
+        requested: bytes of the sectors of all requests.
+        reason: explanation of excess requests.
     """
 
     name: str
@@ -49,17 +48,17 @@ class Traffic:
 
     @property
     def least(self) -> float:
-        """Distinct bytes / floor: what memory moves at least."""
+        """Distinct bytes / floor: traffic with an ideal cache."""
         return self.distinct / self.floor
 
     @property
     def most(self) -> float:
-        """Requested bytes / floor: what memory would move without a cache."""
+        """Requested bytes / floor: traffic without a cache."""
         return self.requested / self.floor
 
 
 def count(case: Case, dtype: str) -> Traffic:
-    """Run a case under watch. BenchmarkError if the checker finds a defect."""
+    """Run a case under the checker; BenchmarkError if it finds a defect."""
     case.call()
     with tt.cuda.check(blocks=1_000_000) as report:
         case.call()
@@ -79,7 +78,7 @@ def run() -> Report:
 
 
 def table(report: Report) -> str:
-    """The rows as text; distinct and requested bytes as multiples of the floor."""
+    """Text table with distinct and requested bytes as multiples of the floor."""
     lines = [f"{'op':30}{'dtype':10}{'launches':>9}{'floor':>12}{'distinct':>10}{'requested':>11}"]
     for row in report.findings["rows"]:
         numbers = f"{row['launches']:>9}{row['floor']:>12,}{row['least']:>10.2f}{row['most']:>11.2f}"

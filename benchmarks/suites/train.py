@@ -1,4 +1,4 @@
-"""How long does one training step of a GPT take (forward, backward, clip, AdamW), beside PyTorch's?
+"""Time of a GPT training step (forward, backward, clip, AdamW), against PyTorch and others.
 
 S is nanoGPT's CPU shape, M six layers of 384 at context 256, L GPT-2 with 124 million parameters. Weights and
 batches are the same; the losses of the first steps must be equal before anything is timed.
@@ -38,20 +38,20 @@ OTHERS = {
     "JAX": Contender(library="jax", suite="benchmarks.suites.train:jax_peer"),
     "tinygrad": Contender(library="tinygrad", suite="benchmarks.suites.train:tinygrad_peer"),
 }
-ROUNDING = {"float32": 1e-4, "bfloat16": 5e-3}  # by which losses may differ
+ROUNDING = {"float32": 1e-4, "bfloat16": 5e-3}  # tolerance of the losses
 STEPS_THAT_AGREE = 4
 LEARNING_RATE = 3e-4
 
 
 def configs(shape: str) -> tuple[GPTConfig, TrainConfig]:
-    """The model of a shape (with biases, as GPT-2), and nanoGPT's recipe with its batch size."""
+    """Model of a shape (with biases, as GPT-2), and nanoGPT's recipe with its batch size."""
     model, train = preset("shakespeare-char-cpu")
     sizes, batch_size = SHAPES[shape]
     return replace(model, bias=True, **sizes), replace(train, batch_size=batch_size)
 
 
 def weights(config: GPTConfig) -> dict[str, np.ndarray]:
-    """Initial weights by name, drawn as GPT-2's are."""
+    """Initial weights by name, with GPT-2's initialization."""
     rng = np.random.default_rng(1)
     made: dict[str, np.ndarray] = {}
     for name, shape in parameter_shapes(config).items():
@@ -64,7 +64,7 @@ def weights(config: GPTConfig) -> dict[str, np.ndarray]:
 
 
 def batches(config: GPTConfig, train: TrainConfig) -> Batches:
-    """Random windows of random text: the time of a step does not depend on what it reads."""
+    """Random windows of random text: the time of a step does not depend on the data."""
     ids = np.random.default_rng(2).integers(0, config.vocab_size, 100_000)
     return Batches(ids, train.batch_size, config.block_size)
 
@@ -80,7 +80,7 @@ def trainer(shape: str) -> tuple[GPT, AdamW, Batches, TrainConfig]:
 
 
 def ours(shape: str, dtype: str = "float32") -> Suite:
-    """A step with tinytensor, as gpt.training.train takes it; in bfloat16: under autocast."""
+    """Step with tinytensor, as in gpt.training.train; bfloat16: under autocast."""
     model, optimizer, source, train = trainer(shape)
 
     def step() -> float:
@@ -98,7 +98,7 @@ def ours(shape: str, dtype: str = "float32") -> Suite:
 
 
 def peer(shape: str, dtype: str = "float32", compiled: bool = False) -> Suite:
-    """A step with PyTorch, as it is or through torch.compile; in bfloat16: under autocast."""
+    """Step with PyTorch, eager or through torch.compile; bfloat16: under autocast."""
     from benchmarks.peers.torch_gpt import TorchTrainer
 
     config, recipe = configs(shape)
@@ -109,14 +109,14 @@ def peer(shape: str, dtype: str = "float32", compiled: bool = False) -> Suite:
 
 
 def jax_peer(shape: str, dtype: str = "float32") -> Suite:
-    """A step with JAX."""
+    """Step with JAX."""
     from benchmarks.peers.jax_gpt import JaxTrainer
 
     return _rival(shape, dtype, JaxTrainer)
 
 
 def tinygrad_peer(shape: str, dtype: str = "float32") -> Suite:
-    """A step with tinygrad."""
+    """Step with tinygrad."""
     from benchmarks.peers.tinygrad_gpt import TinygradTrainer
 
     return _rival(shape, dtype, TinygradTrainer)
@@ -124,7 +124,7 @@ def tinygrad_peer(shape: str, dtype: str = "float32") -> Suite:
 
 def _rival(shape: str, dtype: str, trainer_class: Any) -> Suite:
     if dtype != "float32":
-        raise BenchmarkError(f"train: {trainer_class.__name__} takes part in float32 alone")
+        raise BenchmarkError(f"train: {trainer_class.__name__} supports float32 only")
     config, recipe = configs(shape)
     trainer = trainer_class(config, replace(recipe, learning_rate=LEARNING_RATE), weights(config))
     source = batches(config, recipe)
@@ -150,9 +150,9 @@ def run(
         rounds: rounds and windows.
         shapes: keys of SHAPES.
         variants: keys of VARIANTS.
-        alone: without PyTorch, also where it is installed.
-        others: keys of OTHERS, who take part beside tinytensor and PyTorch.
-        dtype: what products and attention are computed in, a key of ROUNDING.
+        alone: without PyTorch, even if it is installed.
+        others: additional contestants, keys of OTHERS.
+        dtype: dtype of products and attention, a key of ROUNDING.
     """
     report = Report("train", "PyTorch")
     if dtype not in ROUNDING:
@@ -183,7 +183,7 @@ def run(
 
 
 def derived(shape: str, seconds: float, peak_gflops: float) -> dict[str, float]:
-    """Tokens a second, and the share of the measured peak that the step's products reach."""
+    """Tokens per second, and the step's matrix product FLOPs as a share of the measured peak."""
     config, train = configs(shape)
     costs = plan(config, train, flops_per_second=1.0)
     tokens = train.batch_size * config.block_size
@@ -193,7 +193,7 @@ def derived(shape: str, seconds: float, peak_gflops: float) -> dict[str, float]:
 
 
 def _memory(about: dict[str, Any]) -> dict[str, int | None]:
-    """MiB at most while steps were taken, beyond what the imports need."""
+    """Peak memory in MiB during the steps, minus that of the imports."""
     memory = about["memory_mib"]
     peak, imported = memory["peak"], memory["imported"]
     return {"peak_memory_mib": None if peak is None else round(peak - imported)}

@@ -1,13 +1,12 @@
 # %% [markdown]
 # # 1. Vocabulary
 #
-# **Goal.** Know what a [vocabulary](glossary.md#vocabulary) is, build one from the characters of a story, and
-# see by numbers why real models take neither single characters nor whole words.
+# **Goal.** Know what a [vocabulary](glossary.md#vocabulary) is, build one from the characters of a story,
+# and measure why real models use neither single characters nor whole words.
 #
-# A computer calculates with numbers, and a language model is a large calculation. So before anything else a
-# text has to become numbers. The agreement which piece of text gets which number is the vocabulary: a list of
-# pieces, each called a [token](glossary.md#token). The place of a token in the list is its number, its [token
-# id](glossary.md#token-id).
+# A computer calculates with numbers, and a language model is a large calculation. So first a text has to
+# become numbers. The vocabulary maps text to numbers: it is a list of pieces of text, each called a
+# [token](glossary.md#token). The index of a token in the list is its [token id](glossary.md#token-id).
 
 # %%
 import re
@@ -23,8 +22,8 @@ exercises = Exercises("01_vocabulary")
 # %% [markdown]
 # ## The characters of a story
 #
-# All lessons use the same small story. Its simplest vocabulary holds every character that occurs in it, once,
-# in the order of Unicode. The space and the full stop are characters like any other, and `T` is not `t`.
+# All lessons use the same small story. Its simplest vocabulary contains every distinct character, in the
+# order of Unicode. The space and the full stop are characters like any other, and `T` is not `t`.
 
 # %%
 print(STORY)
@@ -38,7 +37,7 @@ assert vocabulary[:3] == [" ", ".", "T"]
 assert ids["T"] != ids["t"]
 
 # %% [markdown]
-# `gpt.CharTokenizer` does the same. It turns text into ids and ids into text; nothing is lost on the way.
+# `gpt.CharTokenizer` does the same. It turns text into ids and ids into text; the round trip is exact.
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
@@ -51,7 +50,7 @@ assert tokenizer.decode(numbers) == "The cat sat"
 assert len(tokenizer.encode(STORY)) == len(STORY)  # one id for each character
 
 # %% [markdown]
-# What the vocabulary does not hold, the model can neither read nor write. The story has no `z`:
+# The model can neither read nor write characters that are not in the vocabulary. The story has no `z`:
 
 # %%
 try:
@@ -82,9 +81,8 @@ assert len(set(words)) > 50 * len(set(plays))  # as words, the vocabulary is ove
 # %% [markdown]
 # ## Why not whole words?
 #
-# Because there is no end to them. The picture follows the plays from their first word on, and counts what was
-# new so far. Characters stop coming: nearly all of them are there after a few pages. Words keep coming, to
-# the last page.
+# Because new ones keep occurring. The picture counts distinct characters and words while the plays are
+# read. Nearly all characters occur in the first pages; new words occur up to the last page.
 
 # %%
 steps = [len(words) * k // 40 for k in range(1, 41)]
@@ -113,8 +111,8 @@ assert new_characters <= 5
 assert new_words > 1000
 
 # %% [markdown]
-# So a model that knows the words of the first nine tenths meets strangers in the last tenth, and cannot read
-# them:
+# So a model whose vocabulary is the words of the first nine tenths meets unknown words in the last tenth,
+# and cannot read them:
 
 # %%
 known = set(words[: len(words) * 9 // 10])
@@ -125,8 +123,8 @@ print(f"{len(strangers) / len(last):.1%} of the last words are unknown, for exam
 assert len(strangers) > len(last) / 100
 
 # %% [markdown]
-# A large vocabulary also costs memory: each token has a row of numbers in the model's first table (lesson 5),
-# as wide as the model. GPT-2 has 50,257 tokens, and 768 numbers for each.
+# A large vocabulary also costs memory: each token has a row of numbers in the model's first table (lesson
+# 5), as wide as the model. GPT-2 has 50,257 tokens, with 768 numbers each.
 
 # %%
 gpt2 = preset("gpt2")[0]
@@ -137,9 +135,9 @@ assert (rows, width) == (50_257, 768)
 assert rows * width == 38_597_376
 
 # %% [markdown]
-# Real models stand in the middle: their tokens are *pieces* of words. Frequent words are one token, rare ones
-# a few, and nothing is ever unknown, because in the worst case a word is spelled letter by letter. How such
-# pieces are found is lesson 2.
+# Real models use a compromise: their tokens are *pieces* of words. Frequent words are one token, rare ones
+# a few, and nothing is ever unknown, because in the worst case a word is spelled letter by letter. Lesson 2
+# shows how such pieces are found.
 #
 # ## Exercises
 #
@@ -158,8 +156,8 @@ answer = None
 exercises.check(2, answer)
 
 # %% [markdown]
-# **Exercise 3.** Write a function that turns a text into ids. `vocabulary` is a list of characters, and an id
-# is a place in it.
+# **Exercise 3.** Write a function that turns a text into ids. `vocabulary` is a list of characters, and an
+# id is an index into it.
 
 
 # %%

@@ -5,10 +5,10 @@
 # twenty lines, and see that the tokenizer of GPT-2 is the same idea, applied to bytes and repeated fifty
 # thousand times.
 #
-# [Tokenization](glossary.md#tokenization) cuts a text into tokens and gives their ids. To *encode* is to go
-# from text to ids, to *decode* is to go back. Lesson 1 ended between two extremes: characters make long
-# texts, words make endless vocabularies. Byte-pair encoding starts with characters and joins what often
-# stands together.
+# [Tokenization](glossary.md#tokenization) splits a text into tokens and maps them to ids. To *encode* is to
+# convert text to ids, to *decode* is the inverse. Lesson 1 ended between two extremes: characters make long
+# texts, words make endless vocabularies. Byte-pair encoding starts with characters and merges those that
+# often occur together.
 
 # %%
 import base64
@@ -29,7 +29,7 @@ exercises = Exercises("02_tokenization")
 # %% [markdown]
 # ## By hand
 #
-# Begin with the characters of "The cat sat", and count which two stand side by side how often. One pair comes
+# Begin with the characters of "The cat sat", and count the pairs of adjacent characters. One pair occurs
 # twice.
 
 # %%
@@ -43,8 +43,8 @@ assert pairs["a", "t"] == 2
 assert all(count == 1 for pair, count in pairs.items() if pair != ("a", "t"))
 
 # %% [markdown]
-# So `a` and `t` become one token `at`, wherever they stand together. That is a [merge](glossary.md#merge),
-# and it is the only thing that byte-pair encoding ever does.
+# So `a` and `t` become one token `at`, wherever they are adjacent. That is a [merge](glossary.md#merge),
+# the only operation of byte-pair encoding.
 
 
 # %%
@@ -65,8 +65,8 @@ print(tokens)
 assert tokens == ["T", "h", "e", " ", "c", "at", " ", "s", "at"]
 
 # %% [markdown]
-# Nine tokens instead of eleven. Now count again. In so short a text all pairs come once from here on, and a
-# rule must say which is first. Take the one that stands first in the text: `T` and `h`, then `Th` and `e`.
+# Nine tokens instead of eleven. Now count again. In so short a text all pairs occur once from here on, and
+# ties need a rule. Take the pair that occurs first in the text: `T` and `h`, then `Th` and `e`.
 
 # %%
 for _ in range(2):
@@ -82,8 +82,8 @@ assert "".join(tokens) == "The cat sat"  # merging loses nothing
 # %% [markdown]
 # ## Learned from a story
 #
-# In a longer text the counts decide. Learning is a loop: count, merge the most frequent pair, remember it,
-# repeat. What is remembered, the list of merges in their order, *is* the tokenizer.
+# In a longer text the counts decide. Training is a loop: count, merge the most frequent pair, record the
+# merge, repeat. The recorded list of merges, in order, *is* the tokenizer.
 
 
 # %%
@@ -114,8 +114,8 @@ assert len(encode("The cat ran", merges)) < len("The cat ran")
 assert "".join(encode("zebra", merges)) == "zebra"  # unknown words fall back to their characters
 
 # %% [markdown]
-# Each merge makes the vocabulary one longer and the text shorter. A vocabulary of 22 characters and 20 merges
-# reads the story in less than half the tokens.
+# Each merge adds one token to the vocabulary and shortens the text. With a vocabulary of 22 characters and
+# 20 merges, the story has less than half as many tokens.
 
 # %%
 lengths = [len(encode(STORY, merges[:n])) for n in range(len(merges) + 1)]
@@ -137,9 +137,9 @@ assert lengths[-1] < lengths[0] / 2
 # ## Bytes instead of characters
 #
 # There are over 150,000 characters in Unicode; a vocabulary that starts with all of them is too large, and
-# one that starts with some has unknown ones. GPT-2 starts with [bytes](glossary.md#byte) instead: every text
-# in a computer already *is* a row of bytes, numbers from 0 to 255, in a code named UTF-8. So 256 tokens spell
-# everything. Letters of English take one byte, others two to four.
+# with a subset some characters are unknown. GPT-2 starts with [bytes](glossary.md#byte) instead: every text
+# in a computer already *is* a sequence of bytes, numbers from 0 to 255, in the encoding UTF-8. So 256
+# tokens can represent everything. Letters of English take one byte, others two to four.
 
 # %%
 for character in ("e", "é", "猫", "🙂"):
@@ -148,9 +148,9 @@ for character in ("e", "é", "猫", "🙂"):
 assert [len(c.encode("utf-8")) for c in ("e", "é", "猫", "🙂")] == [1, 2, 3, 4]
 
 # %% [markdown]
-# `gpt.BPETokenizer` is that [byte-level](glossary.md#byte-level-bpe) tokenizer. On "The cat sat" it finds the
-# merge that we found by hand (it merges only what comes twice), and it decodes what it encoded, whatever it
-# is.
+# `gpt.BPETokenizer` is that [byte-level](glossary.md#byte-level-bpe) tokenizer. On "The cat sat" it finds
+# the merge that we found by hand (it merges only pairs that occur twice), and decoding inverts encoding for
+# any text.
 
 # %%
 by_hand = BPETokenizer.train("The cat sat", 300, special_tokens=[])
@@ -165,9 +165,9 @@ assert len(by_hand.encode("🙂")) == 4  # no merge fits, so there are four byte
 assert len(by_hand.encode("that rat")) == 6  # t h at ␣ r at
 
 # %% [markdown]
-# One difference to our twenty lines: a text is first cut into words, each with the space before it, and no
-# merge goes across a border. Otherwise "cat." and "cat!" and "cat," would all become tokens of their own. So
-# most tokens of GPT-2 begin with a space.
+# One difference from our twenty lines: a text is first split into words, each with the space before it, and
+# no merge crosses a word boundary. Otherwise "cat." and "cat!" and "cat," would all become tokens of their
+# own. So most tokens of GPT-2 begin with a space.
 
 # %%
 plays = embedded_shakespeare()[: pick(400_000, 100_000)]
@@ -180,9 +180,9 @@ assert b" the" in tokenizer.tokens
 # %% [markdown]
 # ## How large should the vocabulary be?
 #
-# Larger is shorter, but each further merge helps less: it joins a pair that is rarer than all before. GPT-2
-# stopped at 50,257 tokens: 256 bytes, 50,000 merges, and one [special token](glossary.md#special-token) that
-# stands between documents.
+# A larger vocabulary gives shorter texts, but each further merge gains less: its pair is rarer than all
+# before. GPT-2 stopped at 50,257 tokens: 256 bytes, 50,000 merges, and one [special
+# token](glossary.md#special-token) that separates documents.
 
 # %%
 sample = plays[:20_000]
@@ -215,15 +215,15 @@ gpt2 = preset("gpt2")[0]
 assert gpt2.vocab_size == 256 + 50_000 + 1
 
 # %% [markdown]
-# A text may hold the letters of a special token without meaning it. So they are ordinary text, unless the
-# program says that they count.
+# A text may contain the letters of a special token by accident. So they are encoded as ordinary text,
+# unless the caller allows special tokens.
 
 # %%
 assert tokenizer.encode("<|endoftext|>", allowed_special="all") == [tokenizer.separator]
 assert len(tokenizer.encode("<|endoftext|>")) > 1
 
 # %% [markdown]
-# ## The files of others
+# ## Files of other tokenizers
 #
 # OpenAI publishes its vocabularies as files for its program `tiktoken`: one line for each token, its bytes in
 # base64 and its rank. `BPETokenizer.from_ranks` reads them (`gpt2.tiktoken`, `cl100k_base.tiktoken`, …). Here
@@ -242,7 +242,7 @@ assert again.encode(sample) == tokenizer.encode(sample)
 
 # %% [markdown]
 # [SentencePiece](glossary.md#sentencepiece), which Llama 2, Mistral and T5 use, is the other well-known
-# program. It does not cut at spaces first: the space is a character like others, written `▁`.
+# program. It does not split at spaces first: the space is a character like others, written `▁`.
 # `gpt.load_tokenizer` reads its `.model` files. We train a small one on the story.
 
 # %%
@@ -279,9 +279,9 @@ answer = None
 exercises.check(2, answer)
 
 # %% [markdown]
-# **Exercise 3.** Write `decode(ids, vocabulary)`: `vocabulary` is a list of tokens, each of them `bytes`, and
-# the result is a text. A character may be cut in two by the border of two tokens: `[0, 1]` with `[b"\xc3",
-# b"\xa9"]` is `"é"`.
+# **Exercise 3.** Write `decode(ids, vocabulary)`: `vocabulary` is a list of tokens, each of them `bytes`,
+# and the result is a text. A character may be split between two tokens: `[0, 1]` with `[b"\xc3", b"\xa9"]`
+# is `"é"`.
 
 
 # %%

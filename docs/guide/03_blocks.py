@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 3. Blocks
 #
-# **Goal.** Know what a [block](glossary.md#block) of text is and what its size counts, and see the four steps
+# **Goal.** Learn what a [block](glossary.md#block) of text is and what its size counts, and the four steps
 # that all training repeats: show, predict, compare, adjust.
 #
-# No model reads a whole library at once. It reads a window of so many tokens, the block (or [context
-# window](glossary.md#context-window)), and learns from many of them. The longest block that a model can read
-# is its [block size](glossary.md#block-size), here T.
+# No model reads a whole library at once. It reads a window of a limited number of tokens, the block (or
+# [context window](glossary.md#context-window)), and learns from many of them. The longest block that a
+# model can read is its [block size](glossary.md#block-size), here T.
 
 # %%
 from math import exp, log
@@ -27,8 +27,8 @@ exercises = Exercises("03_blocks")
 # %% [markdown]
 # ## Windows over the story
 #
-# The story as ids is one long row. A block is a piece of it; the next one begins one token later, or anywhere
-# else.
+# The story as ids is one long sequence. A block is a slice of it; the next one begins one token later, or
+# anywhere else.
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
@@ -40,9 +40,9 @@ for start in (0, 1, 2):
 assert [tokenizer.decode(ids[s : s + T]) for s in (0, 1)] == ["The cat ", "he cat s"]
 
 # %% [markdown]
-# What a model has to tell is which token comes next. So each block comes with its
-# [targets](glossary.md#target): the same window, one token later. `gpt.Batches` draws such pairs, several at
-# a time ([a batch](glossary.md#batch), B blocks).
+# A model has to predict the next token. So each block comes with its [targets](glossary.md#target): the
+# same window, one token later. `gpt.Batches` samples such pairs, several at a time ([a
+# batch](glossary.md#batch), B blocks).
 
 # %%
 batches = Batches(ids, batch_size=4, block_size=T, seed=0)
@@ -72,8 +72,8 @@ assert len(of_pieces) > 1.5 * len(of_characters)
 
 # %% [markdown]
 # Small models for learning have blocks of 64 to 512 tokens, GPT-2 has 1,024, GPT-3 has 2,048, and later
-# models 8,192 and more. Why not simply more? Because each token looks at each token before it (lesson 9): a
-# block twice as long has four times as many pairs to look at.
+# models 8,192 and more. Why not simply more? Because each token attends to each token before it (lesson 9):
+# a block twice as long has four times as many pairs.
 
 # %%
 sizes = {name: preset(name)[0].block_size for name in ("shakespeare-char", "gpt2", "gpt3")}
@@ -89,7 +89,7 @@ assert sizes == {"shakespeare-char": 256, "gpt2": 1024, "gpt3": 2048}
 assert 3.9 < pairs(2048) / pairs(1024) < 4
 
 # %% [markdown]
-# What stands before the block does not exist for the model, and a longer text is refused:
+# The model has no access to text before the block, and a longer input raises an error:
 
 # %%
 small = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=T, n_layer=1, n_head=1, n_embd=8))
@@ -100,21 +100,21 @@ except tt.ShapeError as error:
     refusal = str(error)
 print(refusal)
 
-assert logits.shape == (1, T, tokenizer.vocab_size)  # for each place, a number for each possible next token
+assert logits.shape == (1, T, tokenizer.vocab_size)  # next-token logits at each position
 assert "longer than the context of 8" in refusal
 
 # %% [markdown]
 # ## Show, predict, compare, adjust
 #
 # Training is one loop around these four steps. To see it whole, take the smallest model there is: a table
-# with one row for each token. The row holds a number for each token that may come next, its
-# [logit](glossary.md#logit). It looks at one token only, and knows nothing of those before.
+# with one row for each token. The row has a number for each token that may come next, its
+# [logit](glossary.md#logit). The model reads only one token, and is independent of those before.
 #
 # 1. **Show** the model a batch of blocks.
-# 2. It **predicts**: logits for each place. `softmax` makes [probabilities](glossary.md#softmax) of them,
-#    positive numbers that add up to 1.
+# 2. It **predicts**: logits for each position. `softmax` turns them into
+#    [probabilities](glossary.md#softmax), positive numbers that sum to 1.
 # 3. **Compare** with the targets. The [loss](glossary.md#loss) is small where the right token had a high
-#    probability: its negative logarithm, averaged over all places.
+#    probability: its negative logarithm, averaged over all positions.
 # 4. **Adjust** each number of the table a little, in the direction in which the loss falls (lesson 12).
 
 # %%
@@ -136,13 +136,13 @@ for _ in range(pick(300, 150)):
 
 print(f"loss at first {losses[0]:.3f}, at last {np.mean(losses[-20:]):.3f}")
 
-assert abs(losses[0] - log(V)) < 1e-5  # knowing nothing: every token equally likely, -ln(1/V)
+assert abs(losses[0] - log(V)) < 1e-5  # untrained: every token equally likely, -ln(1/V)
 assert np.mean(losses[-20:]) < losses[0] / 2
 
 # %% [markdown]
-# At first all 22 tokens were equally likely, a loss of ln 22 = 3.09. What does the table know now? After `T`
-# comes `h`, always, in this story. After `a` comes `t`, or something else; and since the table sees one token
-# only, it cannot know.
+# At first all 22 tokens were equally likely, a loss of ln 22 = 3.09. What has the table learned? In this
+# story `h` always follows `T`. After `a` comes `t`, or another letter; since the table reads only one
+# token, it cannot know which.
 
 # %%
 
@@ -181,9 +181,9 @@ show(
 # %% [markdown]
 # ## Why a block helps
 #
-# The table stops at a loss well above 0: after `e` alone the story goes on in several ways. With a longer
-# block behind it the next character is nearly certain. Count it: for each run of n characters in the story,
-# how sure is the next one?
+# The table stops at a loss well above 0: after `e` alone the story continues in several ways. Given a
+# longer block, the next character is nearly certain. Count it: for each run of n characters in the story,
+# how certain is the next one?
 
 
 # %%

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 4. Tensors
 #
-# **Goal.** See through the object that all models are made of: a flat row of numbers, and a few integers that
-# say how to read it. At the end you can tell which operations copy and which only look at the same memory in
-# another way.
+# **Goal.** Understand the object that all models are made of: a flat buffer of numbers, and a few integers
+# that define how to read it. At the end you can tell which operations copy and which return a view of the
+# same memory.
 #
-# Data, weights, results and gradients: all numbers of a model live in [tensors](glossary.md#tensor). A tensor
-# has any number of axes. None: a single number (a scalar). One: a row (a vector). Two: a table (a matrix). A
-# batch of blocks after the embedding has three, and attention works with four.
+# Data, weights, results and gradients: all numbers of a model are in [tensors](glossary.md#tensor). A
+# tensor has any number of axes. None: a single number (a scalar). One: a row (a vector). Two: a table (a
+# matrix). A batch of blocks after the embedding has three, and attention works with four.
 
 # %%
 import numpy as np
@@ -33,10 +33,10 @@ assert [x.ndim for x in examples.values()] == [0, 1, 2, 3, 4]
 # %% [markdown]
 # ## The object
 #
-# A tensor of this engine owns three things: a [storage](glossary.md#storage), which is one flat row of
-# numbers of one kind on one device; a layout, which is [shape](glossary.md#shape),
-# [strides](glossary.md#strides) and offset; and its place in the calculation, if gradients are wanted.
-# Everything else is a question that these answer.
+# A tensor of this engine has three parts: a [storage](glossary.md#storage), which is one flat buffer of
+# numbers of one dtype on one device; a layout, which is [shape](glossary.md#shape),
+# [strides](glossary.md#strides) and offset; and its place in the graph, if gradients are needed. All other
+# attributes are computed from these.
 
 # %%
 x = tt.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
@@ -61,23 +61,23 @@ assert x.nbytes == x.numel * x.itemsize == 6 * 4  # float32: four bytes for a nu
 assert x.storage.size == 6
 
 # %% [markdown]
-# ## Memory is always a flat row
+# ## Memory is always flat
 #
-# The table above has two rows on the screen. In memory there is one: 1 2 3 4 5 6. The strides say how far to
-# walk in it for one step along each axis: 3 to the next row, 1 to the next column. So element (i, j) stands
-# at
+# The table above has two rows on the screen. In memory there is one: 1 2 3 4 5 6. The strides give the
+# distance in memory of one step along each axis: 3 to the next row, 1 to the next column. So element (i, j)
+# is at
 #
 #     offset + i · strides[0] + j · strides[1]
 
 
 # %%
 def position(x, *index):
-    """Where an element stands in the storage."""
+    """The position of an element in the storage."""
     return x.offset + sum(i * stride for i, stride in zip(index, x.strides, strict=True))
 
 
 def flat(x):
-    """The storage as a row of numbers."""
+    """The storage as a 1-d array."""
     return np.asarray(x.storage.buffer).reshape(-1).view(np.float32)
 
 
@@ -90,8 +90,8 @@ assert all(flat(x)[position(x, i, j)] == x[i, j].item() for i in range(2) for j 
 # %% [markdown]
 # ## Views: other shapes, same memory
 #
-# Transpose the table: rows become columns. No number moves. The two strides change places, and that is all.
-# Such a tensor is a [view](glossary.md#view). Slices are views, too, also backwards (a negative stride) and
+# Transpose the table: rows become columns. No element moves; only the two strides are exchanged. Such a
+# tensor is a [view](glossary.md#view). Slices are views, too, also backwards (a negative stride) and
 # repeated (a stride of 0).
 
 # %%
@@ -136,9 +136,8 @@ show(
 # %% [markdown]
 # ## When memory has to be copied
 #
-# A tensor is [contiguous](glossary.md#contiguous) when reading it row by row walks through memory without a
-# jump. `x.T` is not. Reshape it, and there is no stride that could give the new order: the numbers must be
-# copied.
+# A tensor is [contiguous](glossary.md#contiguous) when its elements in row-major order are adjacent in
+# memory. `x.T` is not. If it is reshaped, no stride gives the new order: the elements must be copied.
 
 # %%
 assert x.is_contiguous()
@@ -148,9 +147,9 @@ assert not x.T.reshape(6).shares_memory(x)  # a copy
 assert x.T.contiguous().strides == (2, 1)  # in its own order, at the price of a copy
 
 # %% [markdown]
-# The engine's lab shows all that for any expression, call by call: what is a view and what is a copy, where
-# the elements stand in the row, and how many lines of the processor's cache they touch. (`lab.explain(x)`
-# does it for a tensor that is there.)
+# The engine's lab shows this for any expression, call by call: views and copies, the positions of the
+# elements in memory, and the number of cache lines they touch. (`lab.explain(x)` does it for an existing
+# tensor.)
 
 # %%
 explained = lab.explain_expression("arange(6).reshape(2, 3).T.contiguous()")
@@ -166,7 +165,7 @@ assert explained.steps[2].layout.strides == (1, 3)
 assert explained.steps[3].layout.strides == (2, 1)
 
 # %% [markdown]
-# Because views share memory, writing through one is seen by all:
+# Because views share memory, a write through one changes all:
 
 # %%
 table = tt.zeros(2, 3)
@@ -177,14 +176,13 @@ print(table)
 assert table.tolist() == [[0, 7, 0], [0, 8, 0]]
 
 # %% [markdown]
-# ## What a GPU sees
+# ## Memory on a GPU
 #
-# A GPU knows no tables. A program for it, a [kernel](glossary.md#kernel), gets the address of the flat row
-# and some integers. It runs in thousands of [threads](glossary.md#thread) at once. Each knows its own number,
-# and takes the elements that belong to it. This engine runs the same kernels on the CPU, on the device
-# `emulated`, so you need no GPU to watch (a C++ compiler is enough). Let each thread write its number where
-# it works: 3 groups (*blocks* of threads; they have nothing to do with blocks of text) of 4 threads share 10
-# elements.
+# A GPU has no tensors. A program for it, a [kernel](glossary.md#kernel), gets the address of the buffer and
+# some integers. It runs in thousands of [threads](glossary.md#thread) at once. Each has an index, from
+# which it computes the elements to work on. This engine runs the same kernels on the CPU, on the device
+# `emulated`, so you need no GPU (a C++ compiler is enough). Let each thread write its index to its element:
+# 3 groups (*blocks* of threads, unrelated to blocks of text) of 4 threads share 10 elements.
 
 # %%
 who = tt.cuda.kernel("""
@@ -200,7 +198,8 @@ print(row.tolist())
 assert row.tolist() == [0, 1, 2, 3, 100, 101, 102, 103, 200, 201]
 
 # %% [markdown]
-# And a table? The same kernel, the same row. It is the strides that let a kernel find column 1 in row 2:
+# And a matrix? The same buffer, with strides as arguments, from which the kernel computes the position of
+# column 1 in row 2:
 
 # %%
 column_sum = tt.cuda.kernel("""
@@ -225,11 +224,11 @@ assert data.device.type == "emulated"
 assert data.to("cpu").tolist() == [[1, 2, 3], [4, 5, 6]]
 
 # %% [markdown]
-# ## Everything is such a row
+# ## Everything is a tensor
 #
-# One step of training, looked at from here: the data, the weights, the [activations](glossary.md#activation)
-# between the layers, and the [gradients](glossary.md#gradient), which say how the loss changes with each
-# weight. All are flat rows, read through shape and strides. A weight and its gradient have the same shape.
+# The tensors of one training step: the data, the weights, the [activations](glossary.md#activation) between
+# the layers, and the [gradients](glossary.md#gradient), the change of the loss with each weight. All are
+# flat buffers, read through shape and strides. A weight and its gradient have the same shape.
 
 # %%
 layer = nn.Linear(3, 2)
@@ -261,13 +260,13 @@ answer = None
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** Write `position_of(index, strides, offset)`: where in the flat row the element with these
-# indices stands, for any number of axes.
+# **Exercise 2.** Write `position_of(index, strides, offset)`: the position in the buffer of the element
+# with these indices, for any number of axes.
 
 
 # %%
 def position_of(index, strides, offset):
-    """A place in the storage."""
+    """A position in the storage."""
     ...
 
 

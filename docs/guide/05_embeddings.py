@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 5. Embeddings
 #
-# **Goal.** See how a token id becomes a row of numbers with a meaning: what the table is, how it learns that
-# "father" and "mother" are related, and in which sense one can calculate *king − man + woman*.
+# **Goal.** See how a token id becomes a vector with a meaning: what the embedding table is, how it learns
+# that "father" and "mother" are related, and in which sense one can calculate *king − man + woman*.
 #
-# A token id is only a place in a list. Token 7 is not "more" than token 6, and nothing like it. So the first
-# thing that a model does is to replace each id by a [vector](glossary.md#vector), a row of C numbers that it
-# can change while it learns: the [embedding](glossary.md#embedding) of the token.
+# A token id is only an index into a list. Token 7 is not "more" than token 6, and nothing like it. So the
+# first thing that a model does is to replace each id by a [vector](glossary.md#vector), a row of C numbers
+# that it can change while it learns: the [embedding](glossary.md#embedding) of the token.
 
 # %%
 import numpy as np
@@ -25,8 +25,8 @@ exercises = Exercises("05_embeddings")
 # %% [markdown]
 # ## A table
 #
-# One row for each token of the vocabulary. To embed is to look up: take the row with the number of the token.
-# The same token has the same row wherever it stands.
+# One row for each token of the vocabulary. To embed is to look up: take the row at the token id. The same
+# token has the same row wherever it occurs.
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
@@ -41,9 +41,9 @@ assert all(vectors[t].tolist() == table.weight[ids[t].item()].tolist() for t in 
 assert vectors[1].tolist() == vectors[4].tolist()  # both are "a"
 
 # %% [markdown]
-# Seen as a calculation: write the token as a row of V zeros with a single 1 at its place (*one-hot*), and
-# multiply with the table. The result is the same, so a lookup is a matrix product without the work. And when
-# the model learns, only the rows that were looked up change.
+# Seen as a calculation: write the token as V zeros with a single 1 at its id (*one-hot*), and multiply by
+# the table. The result is the same, so a lookup is a matrix product at a lower cost. In training, only the
+# rows that were looked up get a gradient.
 
 # %%
 one_hot = tt.one_hot(ids, V, dtype=tt.float32)
@@ -58,7 +58,7 @@ assert touched == used
 
 # %% [markdown]
 # How long is a row? In small models 128 to 256 numbers, in GPT-2 768, in the largest GPT-3 12,288. More
-# numbers can tell more tokens apart in more ways; they also cost more everywhere in the model.
+# channels can distinguish more tokens in more ways; they also cost more everywhere in the model.
 
 # %%
 for name in ("shakespeare-char-cpu", "gpt2", "gpt2-xl", "gpt3"):
@@ -70,8 +70,8 @@ assert [preset(name)[0].n_embd for name in ("shakespeare-char-cpu", "gpt2", "gpt
 # %% [markdown]
 # ## Near and far
 #
-# How alike are two vectors? Look at the angle between them. Its cosine is 1 if they point the same way, 0 at
-# a right angle, −1 if they are opposed: the [cosine similarity](glossary.md#cosine-similarity).
+# How alike are two vectors? Look at the angle between them. Its cosine is 1 if they point the same way, 0
+# at a right angle, −1 if they are opposite: the [cosine similarity](glossary.md#cosine-similarity).
 
 
 # %%
@@ -86,8 +86,8 @@ assert cosine(a, b) == 0.0
 assert cosine(a, -a) == -1.0
 
 # %% [markdown]
-# At first the rows are random. In many dimensions, random directions are nearly at right angles: no two words
-# are alike. Meaning has to be learned.
+# At first the rows are random. In many dimensions, random directions are nearly at right angles: no two
+# words are similar. Meaning has to be learned.
 
 # %%
 rows = tt.randn(200, 128)
@@ -100,15 +100,15 @@ assert abs(others.mean()) < 0.02
 assert np.abs(others).max() < 0.5
 
 # %% [markdown]
-# ## Learned from company
+# ## Learned from context
 #
-# Words that stand in the same company mean similar things. The method [skip-gram](glossary.md#skip-gram)
-# makes a task of it: given a word, tell its neighbours. The vectors of words that have the same neighbours
-# are pushed in the same direction. (A GPT's table learns in the same way, as a by-product of telling the next
-# token.)
+# Words in similar contexts have similar meanings. The method [skip-gram](glossary.md#skip-gram) turns this
+# into a task: given a word, predict its neighbours. The vectors of words that have the same neighbours are
+# pushed in the same direction. (A GPT's table learns in the same way, as a by-product of predicting the
+# next token.)
 #
-# First a text that is made up, where we know what there is to learn: eight persons, each of which is male or
-# female, royal or not, old or young, and is seen only with what belongs to that.
+# First an artificial text, where we know what there is to learn: eight persons, each of which is male or
+# female, royal or not, old or young, and occurs only with words for these properties.
 
 # %%
 GENDER = {"m": ["he", "his", "beard"], "f": ["she", "her", "gown"]}
@@ -165,18 +165,19 @@ def shared(a, b):
 
 for word in PERSONS:
     order = [shared(word, other) for other, _ in persons.nearest(word, 7)]
-    assert order[:3] == [2, 2, 2]  # nearest: who shares two properties
-    assert order[-1] == 0  # furthest: who shares none
+    assert order[:3] == [2, 2, 2]  # nearest: persons that share two properties
+    assert order[-1] == 0  # furthest: the person that shares none
 
 # %% [markdown]
 # ## Calculating with meaning
 #
-# The way from *man* to *king* is "become royal". If the same step leads from *woman* to *queen*, then
+# The difference from *man* to *king* is "become royal". If the same step leads from *woman* to *queen*,
+# then
 #
 #     king − man + woman ≈ queen
 #
-# Nobody told the model so. The step is the sum of what changed in the company: crown for field, throne for
-# plough.
+# This was not part of the training task. The difference sums up the change of context: crown for field,
+# throne for plough.
 
 # %%
 for a, b, c, d in (
@@ -259,9 +260,9 @@ show(
 )
 
 # %% [markdown]
-# And king − man + woman, on these vectors? Seldom is one example a proof, so ask all such questions that the
-# words allow (*father : mother, king : queen, he : she*, …). Most answers are wrong, and still they are right
-# far more often than chance would have it: the directions are there, in a haze.
+# And king − man + woman, on these vectors? One example proves little, so ask all such questions that the
+# words allow (*father : mother, king : queen, he : she*, …). Most answers are wrong, but they are right far
+# more often than chance: the directions are there, with noise.
 
 # %%
 ranked = [word for word, _ in real.analogy("man", "king", "woman", len(real))]
@@ -272,7 +273,7 @@ print(f"{score.right} of {score.asked} questions right, {score.among_five} among
 
 assert place <= len(ranked) / 10
 assert score.right / score.asked > 0.08
-assert 1 / len(ranked) < 0.002  # a word drawn at random
+assert 1 / len(ranked) < 0.002  # a word sampled at random
 
 # %% [markdown]
 # ## Exercises
@@ -294,7 +295,7 @@ exercises.check(2, answer)
 
 # %% [markdown]
 # **Exercise 3.** Write `nearest(target, words, vectors)`: the word whose vector has the largest cosine with
-# `target`. `vectors` has one row for each word. Mind that a long vector is not nearer for its length.
+# `target`. `vectors` has one row for each word. Note that the length of a vector must not matter.
 
 
 # %%

@@ -1,10 +1,12 @@
 # %% [markdown]
 # # 6. Neurons and activations
 #
-# **Goal.** Know what one artificial [neuron](glossary.md#neuron) computes, why it needs a bend in its curve
-# and why a step will not do, build a small network that reads digits, and find the neurons inside a GPT.
+# **Goal.** Learn what one artificial [neuron](glossary.md#neuron) computes, why it needs a nonlinearity and
+# why a step function does not work, build a small network that reads digits, and find the neurons inside a
+# GPT.
 #
-# A neuron takes numbers, weighs them, adds a [bias](glossary.md#bias), and bends the result:
+# A neuron computes a weighted sum of its inputs, adds a [bias](glossary.md#bias), and applies a nonlinear
+# function:
 #
 #     output = activation(weight₁ · input₁ + weight₂ · input₂ + … + bias)
 #
@@ -29,8 +31,8 @@ exercises = Exercises("06_neurons")
 # %% [markdown]
 # ## The perceptron
 #
-# The first artificial neuron (Rosenblatt, 1958) bends as hard as possible: 1 if the sum is above zero, else
-# 0. With the right weights it computes AND and OR of two inputs.
+# The first artificial neuron (Rosenblatt, 1958) uses a step function: 1 if the sum is above zero, 0
+# otherwise. With the right weights it computes AND and OR of two inputs.
 
 # %%
 CASES = tt.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -48,10 +50,10 @@ assert perceptron(CASES, [1.0, 1.0], -1.5).tolist() == [0, 0, 0, 1]
 assert perceptron(CASES, [1.0, 1.0], -0.5).tolist() == [0, 1, 1, 1]
 
 # %% [markdown]
-# One perceptron can never compute XOR, "one or the other, but not both". It would need: bias ≤ 0 (for 0, 0),
-# w₁ + bias > 0, w₂ + bias > 0, and w₁ + w₂ + bias ≤ 0. Add the two in the middle: w₁ + w₂ + 2 bias > 0. Add
-# the outer two: w₁ + w₂ + 2 bias ≤ 0. Both cannot be. A search finds none, as it must; two layers do it at
-# once: OR, but not AND.
+# One perceptron can never compute XOR, "one or the other, but not both". It would need: bias ≤ 0 (for 0,
+# 0), w₁ + bias > 0, w₂ + bias > 0, and w₁ + w₂ + bias ≤ 0. Add the two in the middle: w₁ + w₂ + 2 bias > 0.
+# Add the outer two: w₁ + w₂ + 2 bias ≤ 0. This is a contradiction. A search finds no solution, as expected;
+# two layers compute it: OR, but not AND.
 
 # %%
 XOR = [0, 1, 1, 0]
@@ -75,8 +77,8 @@ assert two_layers.tolist() == XOR
 
 # %% [markdown]
 # So several layers are needed. But how to find their weights? By gradients (lesson 12): how does the error
-# change when a weight changes a little? With a step: not at all, almost everywhere. Its slope is zero, and
-# nothing can be learned.
+# change when a weight changes a little? With a step function: not at all, almost everywhere. Its slope is
+# zero, so there is nothing to learn from.
 
 # %%
 z = tt.tensor([-2.0, -0.5, 0.5, 2.0], requires_grad=True)
@@ -86,7 +88,7 @@ print("slope of the step:", z.grad.tolist())
 assert z.grad.tolist() == [0, 0, 0, 0]
 
 # %% [markdown]
-# ## Softer bends
+# ## Smooth activations
 #
 # Four [activations](glossary.md#activation-function) that have a slope:
 #
@@ -96,7 +98,7 @@ assert z.grad.tolist() == [0, 0, 0, 0]
 # - [GELU](glossary.md#gelu) z · Φ(z), where Φ(z) is the share of normally distributed numbers below z: a soft
 #   ReLU, and GPT's choice (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 #
-# The engine gives curve and slope.
+# The engine computes values and slopes.
 
 # %%
 ACTIVATIONS = {"sigmoid": tt.sigmoid, "tanh": tt.tanh, "ReLU": tt.relu, "GELU": tt.gelu}
@@ -140,17 +142,18 @@ assert np.abs(curves["GELU"] - normal).max() < 5e-4  # GPT-2 takes a formula wit
 # ## Gradients that vanish
 #
 # To reach the first of many layers, the gradient passes through all the others, and is multiplied by their
-# slopes on the way. With sigmoids each factor is at most ¼: after 20 layers at most 0.25²⁰, a millionth of a
-# millionth. The first layers then learn nothing. This is the [vanishing
+# slopes on the way. With sigmoids each factor is at most ¼: after 20 layers at most 0.25²⁰, a millionth of
+# a millionth. Then the first layers learn nothing. This is the [vanishing
 # gradient](glossary.md#vanishing-gradient). Let us measure it: 20 layers of 64 neurons, random weights
-# (scaled so that the numbers keep their size), and the gradient of the first layer beside that of the last.
+# (scaled so that activations keep their size), and the gradient of the first layer relative to that of the
+# last.
 
 # %%
 DEPTH, WIDTH = 20, 64
 
 
 def first_to_last(activation, gain):
-    """The size of the gradient at the first layer, as a share of that at the last."""
+    """Norm of the gradient at the first layer, relative to that at the last."""
     generator = tt.Generator(0)
     weights = [
         tt.normal((WIDTH, WIDTH), std=sqrt(gain / WIDTH), generator=generator).requires_grad_()
@@ -191,8 +194,8 @@ show(
 # %% [markdown]
 # ## Reading digits
 #
-# Enough to build a network. The images are made here: digits in the dots of an old display, 5 by 7, put
-# somewhere on 12 by 12 points, with uneven ink and noise.
+# This is enough to build a network. The images are generated here: digits in a 5 by 7 dot matrix, at a
+# random position in 12 by 12 pixels, with random intensity and noise.
 
 # %%
 DIGITS = """
@@ -214,7 +217,7 @@ SIDE = 12
 
 
 def draw(count, seed):
-    """So many images (N, 1, 12, 12), and which digits they show (N,)."""
+    """Images (N, 1, 12, 12) and their digits (N,)."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, count)
     images = rng.normal(0, 0.15, (count, 1, SIDE, SIDE)).astype(np.float32)
@@ -238,10 +241,10 @@ assert FONT.shape == (10, 7, 5)
 assert train_images.shape == (2000, 1, 12, 12)
 
 # %% [markdown]
-# Two networks. The first is [dense](glossary.md#dense-layer): each neuron sees all points. It has to learn
-# each digit anew at each place. The second is [convolutional](glossary.md#convolution): its neurons see 3 by
-# 3 points, and the same neuron slides over the whole image, so that a stroke is the same stroke everywhere;
-# then only the strongest answer of each 2 by 2 places is kept.
+# Two networks. The first is [dense](glossary.md#dense-layer): each neuron reads all pixels. It has to learn
+# each digit separately at each position. The second is [convolutional](glossary.md#convolution): its
+# neurons read 3 by 3 pixels, and the same neuron slides over the whole image, so that a stroke is detected
+# everywhere; then max pooling takes the largest value of each 2 by 2 positions.
 
 # %%
 dense = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -258,13 +261,13 @@ convolutional = nn.Sequential(
 
 
 def accuracy(network, images, labels):
-    """The share of images that are read rightly."""
+    """Accuracy: the share of images classified correctly."""
     with tt.no_grad():
         return float((network(images).argmax(axis=1) == labels).astype(tt.float32).mean())
 
 
 def learn(network, steps):
-    """Test accuracy, at first and at the end."""
+    """Test accuracy before and after training."""
     rng = np.random.default_rng(0)
     optimizer = tt.optim.Adam(network.parameters(), lr=0.01)
     before = accuracy(network, test_images, test_labels)
@@ -290,8 +293,8 @@ assert results["convolutional"] > results["dense"]
 assert convolutional.num_parameters() < dense.num_parameters() / 2
 
 # %% [markdown]
-# The convolutional network reads better with far fewer weights: what it knows about images, that things look
-# the same everywhere, need not be learned.
+# The convolutional network is more accurate with far fewer weights: translation invariance is built in and
+# need not be learned.
 #
 # ## The neurons of a GPT
 #
@@ -315,10 +318,11 @@ print(f"GPT-2: {gpt2.n_layer} blocks with {gpt2.inner_size:,} neurons: {neurons:
 assert neurons == 12 * 3072 == 36_864
 
 # %% [markdown]
-# All other matrices have no activation behind them: queries, keys and values of the attention, its output,
-# and the last step to the logits are plain products. (Attention bends by its softmax, norms by dividing;
-# neither is a neuron.) A plain product treats a sum as the sum of its parts; the feed-forward part does not.
-# And two plain products in a row are one: without an activation between them, depth would be for nothing.
+# All other matrices have no activation after them: queries, keys and values of the attention, its output,
+# and the last step to the logits are plain products. (Attention is nonlinear by its softmax, norms by
+# dividing; neither is a neuron.) A plain product is linear: it maps a sum to the sum of the results; the
+# feed-forward part does not. And two plain products in a row are one: without an activation between them,
+# depth would add nothing.
 
 # %%
 a, b = tt.randn(1, 8, 16), tt.randn(1, 8, 16)
@@ -334,8 +338,8 @@ assert tt.allclose((a @ W1) @ W2, a @ (W1 @ W2), atol=1e-3)
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** A neuron has the weights (2, −1), the bias 1 and the activation ReLU. What does it give for
-# the input (1, 4)?
+# **Exercise 1.** A neuron has the weights (2, −1), the bias 1 and the activation ReLU. What is its output
+# for the input (1, 4)?
 
 # %%
 answer = None

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 7. Positions
 #
-# **Goal.** See that attention alone cannot tell "dog bites man" from "man bites dog", and two ways to give
-# tokens a place: a table that is learned (GPT), and waves that are calculated (the first transformer, 2017).
+# **Goal.** See that attention alone cannot tell "dog bites man" from "man bites dog", and two ways to
+# encode positions: a learned table (GPT), and computed waves (the first transformer, 2017).
 #
-# An embedding says what a token is, not where it stands: "cat" has the same vector at the beginning and at
-# the end of a sentence. Then the model mixes vectors by [attention](glossary.md#attention) (lesson 9), which
-# is a weighted average. An average does not know the order of what it averages.
+# An embedding encodes a token, not its position: "cat" has the same vector at the beginning and at the end
+# of a sentence. Then the model mixes vectors by [attention](glossary.md#attention) (lesson 9), which is a
+# weighted average. An average is independent of the order of its terms.
 
 # %%
 from math import cos, sin
@@ -27,9 +27,8 @@ exercises = Exercises("07_positions")
 # %% [markdown]
 # ## Without positions, order is lost
 #
-# Six random vectors, an attention layer, and the same six in another order. Each vector gets the same result
-# as before; only the results stand in the other order, too. No neighbour, no "before" and no "after" made a
-# difference.
+# Six random vectors, an attention layer, and the same six in another order. Each vector gets the same
+# result as before; only the results are permuted, too. Neighbours, "before" and "after" make no difference.
 
 # %%
 x = tt.randn(1, 6, 16)  # (B, T, C)
@@ -41,9 +40,9 @@ print(f"largest difference: {float(abs(before[:, order] - after).max()):.1e}")
 assert tt.allclose(before[:, order], after, atol=1e-6)
 
 # %% [markdown]
-# Now a GPT with one block and without positions. What it says about the next token depends on *which* tokens
-# stand before the last one, not on their order. The prediction after "dog bites man ." and after "man bites
-# dog ." is the same.
+# Now a GPT with one block and without positions. Its prediction of the next token depends on *which* tokens
+# precede the last one, not on their order. The prediction after "dog bites man ." and after "man bites dog
+# ." is the same.
 
 # %%
 WORDS = ["dog", "bites", "man", "."]
@@ -52,11 +51,11 @@ SIZES = {"vocab_size": len(WORDS), "block_size": 8, "n_head": 2, "n_embd": 16}
 
 
 def difference(position, layers):
-    """How far apart the predictions after the two sentences are."""
+    """Difference of the predictions after the two sentences."""
     config = GPTConfig(**SIZES, n_layer=layers, position=position)
     model, generator = GPT(config), tt.Generator(1)
     for parameter in model.parameters():
-        if parameter.ndim == 2:  # larger than at the start of a training, so that differences are seen
+        if parameter.ndim == 2:  # larger than at initialization, so that differences are visible
             nn.init.normal_(parameter, std=0.3, generator=generator)
     with tt.no_grad():
         logits = model(tt.tensor([DOG_FIRST, MAN_FIRST]), last_only=True)[:, 0]  # (2, V)
@@ -71,9 +70,9 @@ assert difference("learned", layers=1) > 1e-2
 assert difference("sinusoidal", layers=1) > 1e-2
 
 # %% [markdown]
-# To be exact: with two blocks the tie is broken even without positions. A GPT's tokens see only those before
-# them, so the first block tells each token a little about how many those are, and the second block can use it
-# (Haviv et al. 2022, arXiv:2203.16634). It is a weak hint, and models are given positions.
+# Strictly, with two blocks the symmetry is broken even without positions. A GPT's tokens attend only to
+# those before them, so the output of the first block depends a little on their number, and the second block
+# can use it (Haviv et al. 2022, arXiv:2203.16634). This signal is weak, so most models encode positions.
 
 # %%
 print(f"none, two blocks: {difference('none', layers=2):.1e}")
@@ -83,10 +82,10 @@ assert difference("none", layers=2) > 100 * difference("none", layers=1)
 # %% [markdown]
 # ## Learned positions
 #
-# GPT's way is as simple as can be: a second [embedding](glossary.md#embedding) table with one row for each
-# place in the block, the [positional embedding](glossary.md#positional-embedding). The row of the token and
-# the row of the place are added. Both are learned. There is no row for a place beyond the block, so a longer
-# text cannot be read (lesson 3).
+# GPT's method is simple: a second [embedding](glossary.md#embedding) table with one row for each position
+# in the block, the [positional embedding](glossary.md#positional-embedding). The row of the token and the
+# row of the position are added. Both are learned. There is no row for a position beyond the block, so a
+# longer text cannot be read (lesson 3).
 
 # %%
 learned = GPT(GPTConfig(**SIZES, n_layer=1))
@@ -105,20 +104,19 @@ print(f"GPT-2: {gpt2.block_size} places of {gpt2.n_embd} numbers")
 assert (gpt2.position, gpt2.block_size, gpt2.n_embd) == ("learned", 1024, 768)
 
 # %% [markdown]
-# Why *add* them; does that not blur both? There is room enough: in many dimensions two random directions are
-# nearly at right angles (lesson 5), so a later matrix can read the token and hardly notice the place, or the
-# other way round.
+# Why *add* them; does that not mix up both? In many dimensions two random directions are nearly orthogonal
+# (lesson 5), so a later matrix can read the token nearly independently of the position, or vice versa.
 #
 # ## Sinusoidal positions
 #
-# The first transformer used a table that nobody has to learn (Vaswani et al. 2017, arXiv:1706.03762, section
-# 3.5). Place t gets in each pair of channels 2i and 2i + 1 the hand of a clock:
+# The first transformer used a table without parameters (Vaswani et al. 2017, arXiv:1706.03762, section
+# 3.5). Position t gets in each pair of channels 2i and 2i + 1 the hand of a clock:
 #
 #     p[t, 2i]     = sin(t / 10000^(2i/C))
 #     p[t, 2i + 1] = cos(t / 10000^(2i/C))
 #
-# The first clock turns fast, by one radian a token; the next ones ever more slowly. Seconds, minutes and
-# hours, so to speak: together the hands tell any time.
+# The first clock turns fast, by one radian a token; the next ones ever more slowly. Like the hands for
+# seconds, minutes and hours, together they identify any position.
 
 # %%
 T, C = 64, 32
@@ -128,7 +126,7 @@ formula = [[(sin, cos)[c % 2](t / 10000 ** (c // 2 * 2 / C)) for c in range(C)] 
 assert waves.shape == (T, C)
 assert np.abs(waves - formula).max() < 1e-5
 assert np.abs(waves).max() <= 1
-assert len({tuple(row) for row in waves.round(3)}) == T  # no two places look the same
+assert len({tuple(row) for row in waves.round(3)}) == T  # all positions differ
 
 # %%
 picture, (left, right) = figure(1, 2, size=(8.5, 3.6))
@@ -147,9 +145,9 @@ show(
 )
 
 # %% [markdown]
-# Clocks have a fine property: to go k tokens further, all hands turn by fixed angles, whatever the time is.
-# So "three places before me" is the same linear map everywhere, one that a matrix can learn. And how alike
-# two places are depends only on how far apart they are.
+# Clocks have a useful property: k tokens further, all hands have turned by fixed angles, at any position.
+# So "three positions before" is the same linear map everywhere, which a matrix can learn. And the
+# similarity of two positions depends only on their distance.
 
 # %%
 k = 5
@@ -161,7 +159,7 @@ for i, rate in enumerate(rates):
         [np.sin(k * rate), np.cos(k * rate)],
     ]
 
-assert np.abs(waves[:-k] @ turn - waves[k:]).max() < 1e-5  # one matrix moves every place by 5
+assert np.abs(waves[:-k] @ turn - waves[k:]).max() < 1e-5  # one matrix shifts every position by 5
 
 likeness = waves @ waves.T  # (T, T)
 for distance in (1, 5, 20):
@@ -170,8 +168,9 @@ for distance in (1, 5, 20):
 assert likeness[0, 0] > likeness[0, 1] > likeness[0, 2] > likeness[0, 3]
 
 # %% [markdown]
-# Nothing to learn, and no end: the formula has a value for every place. Learned tables did as well in the
-# 2017 paper, and GPT took those. The table of places is the only difference in the number of weights:
+# There is nothing to learn, and no limit: the formula has a value for every position. Learned tables did as
+# well in the 2017 paper, and GPT uses those. The position table is the only difference in the number of
+# weights:
 
 # %%
 sizes = {
@@ -186,9 +185,10 @@ assert sizes["learned"] - sizes["none"] == 8 * 16
 # %% [markdown]
 # ## Does it matter?
 #
-# A task that needs places: a model sees eight random letters, and is to tell the third one. One block, a few
-# hundred steps. The embeddings of the letters begin as large as the waves: beside waves from −1 to 1, GPT's
-# usual 0.02 would hardly be seen at first. (The 2017 paper multiplies its embeddings by √C.)
+# A task that needs positions: a model reads eight random letters, and has to predict the third one. One
+# block, a few hundred steps. The embeddings of the letters are initialized as large as the waves: against
+# waves from −1 to 1, GPT's usual 0.02 would have little effect at first. (The 2017 paper multiplies its
+# embeddings by √C.)
 
 # %%
 LETTERS, LENGTH, WANTED = 10, 8, 2
@@ -198,7 +198,7 @@ def train(position):
     """The losses of a small GPT on the task."""
     sizes = {"vocab_size": LETTERS, "block_size": LENGTH, "n_layer": 1, "n_head": 2, "n_embd": 32}
     model = GPT(GPTConfig(**sizes, position=position, tied_head=False), tt.Generator(0))
-    # of one size in all three: beside waves a GPT multiplies its tokens, by sqrt(C)
+    # the same scale in all three: with sinusoidal positions a GPT multiplies its tokens by sqrt(C)
     nn.init.normal_(model.wte.weight, std=0.5 / model.token_scale, generator=tt.Generator(1))
     optimizer = tt.optim.AdamW(model.parameters(), lr=0.005)
     rng = np.random.default_rng(0)
@@ -218,7 +218,7 @@ runs = {position: train(position) for position in ("none", "learned", "sinusoida
 final = {position: float(np.mean(losses[-20:])) for position, losses in runs.items()}
 print({position: round(loss, 3) for position, loss in final.items()})
 
-assert final["none"] > 1.5  # it can only guess among the letters that it saw
+assert final["none"] > 1.5  # it can only guess among the letters of the input
 assert final["learned"] < 0.3
 assert final["sinusoidal"] < 0.3
 
@@ -237,9 +237,9 @@ show(
 )
 
 # %% [markdown]
-# Later models turn queries and keys by an angle that grows with the position (`position="rope"`), or lower
-# the scores with the distance (`position="alibi"`); both put the place into the attention itself instead of
-# the embedding.
+# Later models rotate queries and keys by an angle that grows with the position (`position="rope"`), or
+# lower the scores with the distance (`position="alibi"`); both encode the position in the attention itself
+# instead of the embedding.
 #
 # ## Exercises
 #

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 8. Inputs and targets
 #
-# **Goal.** See what a language model learns from: a text, and the same text one token later. At the end you
-# can say what the inputs and the [targets](glossary.md#target) of a batch are, how many predictions one
-# window trains, and how low the loss can get at all.
+# **Goal.** See the training data of a language model: a text, and the same text one token later. At the end
+# you know what the inputs and the [targets](glossary.md#target) of a batch are, how many predictions one
+# window trains, and the lowest possible loss.
 #
-# Nobody writes answers for a language model. The text itself is the answer: after "The cat sat on the" comes
-# "mat", and this is written right there. The question is a piece of text, the answer is the token after it.
+# A language model needs no labels. The text itself has the answers: after "The cat sat on the" comes "mat".
+# The question is a part of the text, the answer is the token after it.
 
 # %%
 import re
@@ -25,7 +25,7 @@ from gpt.models.gpt import GPT
 exercises = Exercises("08_inputs_and_targets")
 
 # %% [markdown]
-# In this lesson a token is a word or a full stop. That makes tables easy to read.
+# In this lesson a token is a word or a full stop. This makes tables easy to read.
 
 # %%
 words = re.findall(r"\w+|\.", STORY)
@@ -44,7 +44,7 @@ assert [vocabulary[i] for i in ids.tolist()] == words
 # The **inputs** are all tokens but the last. The **targets** are all tokens but the first. Target number
 # `t` is the token that comes after input number `t`.
 #
-# Both are [views](glossary.md#view) of one buffer: nothing is copied, the targets only begin one number
+# Both are [views](glossary.md#view) of one buffer: nothing is copied, the targets only begin one element
 # later.
 
 # %%
@@ -54,14 +54,14 @@ for t in range(6):
 
 assert x.shares_memory(y)
 assert x.shares_memory(ids)
-assert (x.offset, y.offset) == (0, 1)  # the whole shift is one number in a view
-assert x[1:].tolist() == y[:-1].tolist()  # the target of one place is the input of the next
+assert (x.offset, y.offset) == (0, 1)  # the shift is only an offset
+assert x[1:].tolist() == y[:-1].tolist()  # the target of one position is the input of the next
 
 # %% [markdown]
 # ## A window holds many questions
 #
-# The model does not see one word only. At place `t` it sees all inputs up to `t`. So one window of 8 tokens
-# holds 8 questions, from a very short one to the longest one.
+# The model does not read only one word. At position `t` it reads all inputs up to `t`. So one window of 8
+# tokens has 8 questions, from a very short one to the longest one.
 
 # %%
 T = 8
@@ -98,9 +98,9 @@ assert ((counts > 0).sum(1) == 1).sum() > V / 2
 # %% [markdown]
 # ## Batches
 #
-# A long text is cut into windows, and several windows are stacked: inputs `(B, T)` and targets `(B, T)`.
+# A long text is split into windows, and several windows are stacked: inputs `(B, T)` and targets `(B, T)`.
 # All windows of the story together are one view again. A step to the next window and a step to the next
-# token both move on by one number in the buffer, so the strides are `(1, 1)`.
+# token both advance by one element in the buffer, so the strides are `(1, 1)`.
 
 # %%
 windows = ids.unfold(0, T + 1)  # T inputs, and one token more for the last target
@@ -113,8 +113,8 @@ assert windows.shares_memory(ids)
 assert inputs[:, 1:].tolist() == targets[:, :-1].tolist()
 
 # %% [markdown]
-# The training program takes its batches from the class `Batches`. In the mode "stride" it takes the same
-# windows in order; in the mode "random" it draws them.
+# Training gets its batches from the class `Batches`. In the mode "stride" it returns the same windows in
+# order; in the mode "random" it samples them.
 
 # %%
 batch_x, batch_y = next(Batches(ids.tolist(), batch_size=4, block_size=T, mode="stride", stride=1))
@@ -125,15 +125,15 @@ assert batch_y.tolist() == targets[:4].tolist()
 # %% [markdown]
 # ## One pass answers all questions
 #
-# Must the model run 8 times for 8 questions? No. Place `t` cannot look at later places (lesson 9 shows
-# how), so its answer is the same whether the rest of the window is there or not. One pass gives all
-# answers. The loss is the mean of the [cross-entropy](glossary.md#cross-entropy) at each place: how much
-# the right token surprises the model.
+# Must the model run 8 times for 8 questions? No. Position `t` cannot attend to later positions (lesson 9
+# shows how), so its answer is independent of the remainder of the window. One pass computes all answers.
+# The loss is the mean of the [cross-entropy](glossary.md#cross-entropy) at each position: how much the
+# right token surprises the model.
 
 # %%
 model = GPT(GPTConfig(V, block_size=T, n_layer=2, n_head=2, n_embd=32), tt.Generator(1)).eval()
 with tt.no_grad():
-    logits = model(inputs[:1])  # (1, T, V): an answer at each place
+    logits = model(inputs[:1])  # (1, T, V): an answer at each position
     alone = [model(inputs[:1, : t + 1])[0, -1].tolist() for t in range(T)]  # 8 runs, one for each question
     losses = tt.cross_entropy(logits, targets[:1], reduction="none")  # (1, T)
     loss = model.loss(inputs[:1], targets[:1]).item()
@@ -141,13 +141,13 @@ print("surprise at each place:", losses[0].numpy().round(2))
 
 assert np.allclose(logits[0].numpy(), alone, atol=1e-5)
 assert abs(loss - losses.mean().item()) < 1e-6
-assert abs(loss - np.log(V)) < 0.3  # untrained, it is about as surprised as by a fair draw from V tokens
+assert abs(loss - np.log(V)) < 0.3  # untrained: near the loss of a uniform distribution over V tokens
 
 # %% [markdown]
 # ## What if we forget to shift?
 #
-# Then each target is the token that the model sees at this very place. That is easy, and the loss falls to
-# almost 0. But the model has learned to repeat its input, which is no use for going on with a text.
+# Then each target is the input token at the same position. That is easy, and the loss falls to almost 0.
+# But the model has learned to repeat its input, which is useless for continuing a text.
 
 
 # %%
@@ -176,20 +176,20 @@ for name, aims in (("shifted", targets), ("not shifted", inputs)):
 
 assert reached["not shifted"] < 0.1
 assert reached["not shifted"] < reached["shifted"]
-assert said["not shifted"] == ["The"] * 6  # a low loss is worth nothing if the question is wrong
+assert said["not shifted"] == ["The"] * 6  # a low loss on the wrong task is worthless
 assert said["shifted"][0] in ("cat", "dog")
 
 # %% [markdown]
 # ## How low can the loss get?
 #
-# After "The" the story goes on with "cat" three times and with "dog" twice. Who sees this one word alone
-# cannot know which. The best answer is 3/5 and 2/5, and some surprise is left. Who sees more words is
-# surprised less. Let us count what is left if the last `n` tokens are known.
+# After "The" the story continues with "cat" three times and with "dog" twice. From this word alone one
+# cannot know which. The best prediction is 3/5 and 2/5, and some loss remains. With more context it is
+# lower. Let us compute the remaining loss if the last `n` tokens are known.
 
 
 # %%
 def best_loss(n, first=0):
-    """Mean surprise, in nats, of who knows how often each token follows each run of n tokens in the story."""
+    """Mean loss, in nats, of predicting by how often each token follows each run of n tokens in the story."""
     places = range(max(n, first), len(words))
     runs = [tuple(words[t - n : t]) for t in places]
     of_run = Counter(runs)
@@ -197,18 +197,18 @@ def best_loss(n, first=0):
     return -sum(c * np.log(c / of_run[run]) for (run, _), c in of_both.items()) / len(places)
 
 
-floors = [best_loss(n, first=6) for n in range(7)]  # the same places for all n, so that the numbers compare
+floors = [best_loss(n, first=6) for n in range(7)]  # the same positions for all n, so that the losses compare
 for n, floor in enumerate(floors):
     print(f"{n} tokens known: {floor:.3f}")
 
 assert all(more <= less + 1e-12 for less, more in pairwise(floors))
 assert floors[1] > 0.3
-assert floors[5] > 0.0  # five tokens may leave it open: "the mat. The dog" comes twice
-assert floors[6] < 1e-12  # six decide, everywhere in this story
+assert floors[5] > 0.0  # five tokens may be ambiguous: "the mat. The dog" comes twice
+assert floors[6] < 1e-12  # six are unambiguous, everywhere in this story
 
 # %% [markdown]
-# A model that may see one token only (`sliding_window=1`, and no positions) comes down to this floor and
-# stays there. One that sees everything goes on to 0: it learns the story by heart.
+# A model that attends only to one token (`sliding_window=1`, and no positions) reaches this floor and stays
+# there. One with full attention reaches 0: it memorizes the story.
 
 # %%
 whole_x, whole_y = x.reshape(1, -1), y.reshape(1, -1)
@@ -247,7 +247,7 @@ exercises.check(1, answer)
 
 # %% [markdown]
 # **Exercise 2.** Cut ids `(N,)` into windows that do not overlap: inputs and targets of shape `(n, T)`.
-# What does not fill a window is left out. Mind that the last target of a window is the first input of the
+# Drop tokens that do not fill a window. Note that the last target of a window is the first input of the
 # next one.
 
 
@@ -260,14 +260,14 @@ def cut(ids, T):
 exercises.check(2, cut)
 
 # %% [markdown]
-# **Exercise 3.** A target of −100 is left out of the loss. Fine-tuning uses this to learn answers and not
-# questions. Write a function that copies targets `(N,)` and sets all places outside of `begin … end - 1` to
-# −100.
+# **Exercise 3.** A target of −100 is ignored by the loss. Fine-tuning uses this to learn answers and not
+# questions. Write a function that copies targets `(N,)` and sets all positions outside of `begin … end - 1`
+# to −100.
 
 
 # %%
 def only(targets, begin, end):
-    """A copy of the targets in which the places from begin to before end are left."""
+    """A copy of the targets with −100 outside of begin … end - 1."""
     ...
 
 

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 9. Attention
 #
-# **Goal.** Build [attention](glossary.md#attention) from matrix products, and see why it has the parts that
-# it has: queries, keys and values, a softmax, a scale, a mask, several heads. Then train a model and look
-# where its tokens look.
+# **Goal.** Build [attention](glossary.md#attention) from matrix products, and see the purpose of its parts:
+# queries, keys and values, a softmax, a scale, a mask, several heads. Then train a model and inspect its
+# attention weights.
 #
-# "The cat liked the mat. The dog liked the park." What comes after "the" depends on who it was, three words
-# earlier. So the places of a text must be able to ask each other. Attention is how they do it, and it is
-# the only part of a GPT where one token learns anything about another one.
+# "The cat liked the mat. The dog liked the park." The word after "the" depends on the animal, three words
+# earlier. So positions must exchange information. Attention does this, and it is the only part of a GPT
+# where information flows from one token to another.
 
 # %%
 import re
@@ -26,12 +26,12 @@ exercises = Exercises("09_attention")
 # %% [markdown]
 # ## Queries, keys, values
 #
-# Three tokens, "The cat sat", and each is a row of 4 numbers, its embedding (here random ones). Three
-# matrices turn each row into three others:
+# Take three tokens, "The cat sat"; each is a vector of 4 numbers, its embedding (here random ones). Three
+# matrices map each vector to three others:
 #
-# - the **query**: what this token looks for,
-# - the **key**: what this token can be found by,
-# - the **value**: what this token hands over when it is found.
+# - the **query**: encodes what this token looks for,
+# - the **key**: is matched against queries,
+# - the **value**: is passed on to tokens whose query matches.
 #
 # The three matrices are weights: training finds them. At the start they are random, as here.
 
@@ -44,22 +44,23 @@ W_q, W_k, W_v = [tt.randn(C, C, generator=generator) for _ in range(3)]
 Q, K, V = x @ W_q, x @ W_k, x @ W_v  # (T, C) each
 
 # %% [markdown]
-# How well does a query fit a key? By their dot product: large if both point the same way. All of them
-# together are one matrix product, the **scores** `Q Kᵀ`: a row for each query, a column for each key.
+# How well does a query match a key? Their dot product measures it: large if both point the same way. All
+# dot products together are one matrix product, the **scores** `Q Kᵀ`: a row for each query, a column for
+# each key.
 
 # %%
 scores = Q @ K.T / sqrt(C)  # (T, T)
-weights = tt.softmax(scores)  # each row: positive numbers that add up to 1
+weights = tt.softmax(scores)  # each row: positive numbers that sum to 1
 y = weights @ V  # (T, C)
 for name, row in zip(tokens, weights.tolist(), strict=True):
     print(f"{name} takes", ", ".join([f"{w:.2f} of {token}" for w, token in zip(row, tokens, strict=True)]))
 
-one_score = sum([Q[2, c].item() * K[1, c].item() for c in range(C)]) / sqrt(C)  # "sat" asks "cat"
+one_score = sum([Q[2, c].item() * K[1, c].item() for c in range(C)]) / sqrt(C)  # query of "sat", key of "cat"
 mixture = sum([weights[2, j].item() * V[j].numpy() for j in range(T)])
 
 assert abs(scores[2, 1].item() - one_score) < 1e-5
 assert np.allclose(weights.sum(1).numpy(), 1.0)
-assert np.allclose(y[2].numpy(), mixture, atol=1e-5)  # the result is a mixture of the values
+assert np.allclose(y[2].numpy(), mixture, atol=1e-5)  # the result is a weighted average of the values
 assert np.allclose(
     y.numpy(),
     tt.scaled_dot_product_attention(Q[None, None], K[None, None], V[None, None])[0, 0].numpy(),
@@ -69,13 +70,13 @@ assert np.allclose(
 # %% [markdown]
 # ## Why scores, and then softmax?
 #
-# A score may be any number: such numbers are called [logits](glossary.md#logit). Softmax makes shares of
-# them, `exp(score)` divided by the sum of the row. Three things follow:
+# A score may be any number: such numbers are called [logits](glossary.md#logit). Softmax turns them into
+# weights, `exp(score)` divided by the sum of the row. It has three properties:
 #
-# - Only differences count. One score more by `d` than another gets `exp(d)` times the share.
-# - No share is ever 0, so every weight gets a gradient, and training can move it. A hard choice of the
-#   largest score would have no slope: a small change of a score changes nothing.
-# - The shares add up to 1, so the result is as large as the values are, however many tokens there are.
+# - Only differences matter. A score larger by `d` than another gets `exp(d)` times the weight.
+# - No weight is ever 0, so every score gets a gradient. A hard choice of the largest score would have slope
+#   zero: a small change of a score changes nothing.
+# - The weights sum to 1, so the result has the scale of the values, for any number of tokens.
 
 # %%
 row = tt.tensor([2.0, 1.0, -1.0], requires_grad=True)
@@ -87,15 +88,15 @@ assert np.isclose((share[0] / share[1]).item(), np.exp(2.0 - 1.0))
 assert np.allclose(tt.softmax(row + 100.0).detach().numpy(), share.detach().numpy(), atol=1e-6)
 assert (row.grad != 0).all()
 hard = [tt.argmax(tt.tensor([first, 1.0, -1.0])).item() for first in (2.0, 2.01)]
-assert hard[0] == hard[1]  # a hard choice does not notice
+assert hard[0] == hard[1]  # a hard choice is unchanged
 
 # %% [markdown]
 # ## Why the scale?
 #
 # A dot product of `d` numbers is a sum of `d` terms. If the numbers are random with variance 1, then so is
 # each term, and the sum has variance `d`. Large models have heads of 64 or 128 numbers: without a scale
-# their scores lie around ±8 or ±11, and softmax gives nearly everything to one key. Then the slopes are
-# nearly 0, and nothing is learned. Dividing by `√d` brings the variance back to 1.
+# their scores are around ±8 or ±11, and softmax gives nearly all the weight to one key. Then the slopes are
+# nearly 0, and learning stops. Dividing by `√d` restores variance 1.
 
 # %%
 generator = tt.Generator(4)
@@ -128,7 +129,7 @@ for d, (plain, scaled, _, _) in zip(sizes, table, strict=True):
     assert abs(plain / d - 1) < 0.15
     assert abs(scaled - 1) < 0.15
 both = [tt.softmax(s) for s in (products, products / sqrt(d))]  # of the widest
-slopes = [(p * (1.0 - p)).max(1).mean().item() for p in both]  # how a share moves with its own score
+slopes = [(p * (1.0 - p)).max(1).mean().item() for p in both]  # d weight / d score
 print("slope of a share, d = 1024: {:.3f}, scaled {:.3f}".format(*slopes))
 
 assert slopes[0] < 0.3 * slopes[1]
@@ -139,14 +140,14 @@ assert abs(table[-1][3] - table[1][3]) < 0.05  # the same for all widths
 # %% [markdown]
 # ## The causal mask is a triangle
 #
-# A model that writes must not look ahead: at training time the next token stands right there (lesson 8). So
-# the scores of later keys become −∞ before the softmax, and `exp(−∞) = 0`. What is left is a triangle: the
-# first token sees one token, the last one sees all. This is the [causal mask](glossary.md#causal-mask).
+# A model that generates text must not look ahead: in training the next token is part of the input (lesson
+# 8). So the scores of later keys become −∞ before the softmax, and `exp(−∞) = 0`. A triangle remains: the
+# first token attends to one token, the last one to all. This is the [causal mask](glossary.md#causal-mask).
 
 
 # %%
 def attention(q, k, v, mask=None):
-    """The values v, mixed by how well queries q fit keys k; where the mask is True, nobody looks."""
+    """Average of the values v, weighted by the match of queries q and keys k; True in the mask: excluded."""
     scores = q @ k.mT / sqrt(q.shape[-1])
     if mask is not None:
         scores = tt.masked_fill(scores, mask, -tt.inf)
@@ -163,26 +164,26 @@ y, weights = attention(Q, K, V, future(T))
 print(weights.numpy().round(2))
 
 assert (tt.triu(weights, 1) == 0).all()
-assert weights[0].tolist() == [1.0, 0.0, 0.0]  # the first token has only itself
+assert weights[0].tolist() == [1.0, 0.0, 0.0]  # the first token attends only to itself
 
 # %% [markdown]
-# Now another last word, "The cat ran", changes nothing at the places before it. Without the mask it would.
+# Now another last word, "The cat ran", does not change the results at positions before it. Without the mask
+# it would.
 
 # %%
 other = x.clone()
 other[2] = tt.randn(C, generator=generator)
 q, k, v = other @ W_q, other @ W_k, other @ W_v
 
-assert attention(q, k, v, future(T))[0][:2].tolist() == y[:2].tolist()  # the same to the last bit
+assert attention(q, k, v, future(T))[0][:2].tolist() == y[:2].tolist()  # bitwise equal
 assert not np.allclose(attention(q, k, v)[0][:2].numpy(), attention(Q, K, V)[0][:2].numpy())
 
 # %% [markdown]
 # ## Several heads
 #
-# One softmax is one question for each token. A sentence needs several: who does it, where is it, how did
-# the sentence begin? So the channels are cut into **heads**, which attend side by side, each with its own
-# small queries, keys and values. No weights are added, and no number is moved: a head is a view of the
-# columns.
+# One softmax answers one question for each token. A sentence needs several: who acts, where, how did the
+# sentence begin? So the channels are split into **heads**, which attend in parallel, each with its own
+# small queries, keys and values. This adds no weights and copies nothing: a head is a view of the columns.
 
 # %%
 T, C, n_head = 5, 8, 2
@@ -208,9 +209,9 @@ assert np.allclose(together.numpy(), one_by_one, atol=1e-6)
 assert np.allclose(merged.numpy(), tt.causal_self_attention(packed[None], n_head)[0].numpy(), atol=1e-5)
 
 # %% [markdown]
-# ## A model that has learned to look
+# ## A trained model
 #
-# One block, two heads, and words as tokens, trained on the story. Its windows of 8 words begin anywhere.
+# One block, two heads, and words as tokens, trained on the story. Its windows of 8 words begin at any word.
 
 # %%
 words = re.findall(r"\w+|\.", STORY)
@@ -228,7 +229,7 @@ class Words:
 
 
 def trained(seed):
-    """A small GPT that has read the story many times."""
+    """A small GPT trained on the story."""
     config = GPTConfig(len(vocabulary), block_size=8, n_layer=1, n_head=2, n_embd=32)
     model = GPT(config, tt.Generator(seed))
     optimizer = tt.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
@@ -255,10 +256,10 @@ for text in ("The cat sat", "The cat liked the", "The dog liked the"):
 
 assert next_word(model, "The cat sat")[0] == "on"
 assert next_word(model, "The cat liked the")[0] == "mat"
-assert next_word(model, "The dog liked the")[0] == "park"  # the same three words before, but for one
+assert next_word(model, "The dog liked the")[0] == "park"  # the same three words before, except one
 
 # %% [markdown]
-# Who looks at whom? Each row is a token, each column a token that it may look at, and a row adds up to 1.
+# The attention weights: each row is a query token, each column a key token, and a row sums to 1.
 
 # %%
 print(render(attention_maps(model, Words(), "The cat sat")))
@@ -286,21 +287,21 @@ print(f"the last 'the' gives 'cat' up to {to_cat:.0%} of its attention")
 for m in maps:
     assert np.allclose(m.weights.sum(1), 1.0, atol=1e-5)
     assert (np.triu(m.weights, 1) == 0).all()
-assert to_cat > 1 / 4  # more than an even share
+assert to_cat > 1 / 4  # more than uniform attention
 
 # %% [markdown]
-# A map shows where a head looks, not what comes of it. To see what matters, take it away. Here is the whole
-# model again, with our own attention in it, and with a place that nobody may look at.
+# An attention map shows where a head attends, not the effect. To measure the effect of a position, mask it.
+# Here is the whole model again, with our own attention, and with one position masked for all later queries.
 
 
 # %%
 def logits_with(model, text, hidden=None):
-    """What the model says after a text, if nobody can look at the place `hidden`."""
+    """Logits after a text, with the position `hidden` masked for all later queries."""
     ids = tt.tensor([Words().encode(text)])
     block, T = model.h[0], ids.shape[1]
     mask = future(T)
     if hidden is not None:
-        mask[hidden + 1 :, hidden] = True  # the place itself may still look at itself
+        mask[hidden + 1 :, hidden] = True  # the position may still attend to itself
     with tt.no_grad():
         x = model.embed(ids)  # (1, T, C)
         q, k, v = block.attn.heads(block.ln_1(x))  # (1, nh, T, hs) each
@@ -315,7 +316,7 @@ with tt.no_grad():
     plain = model(tt.tensor([Words().encode(text)]))[0, -1]
 sure = {j: tt.softmax(logits_with(model, text, j))[mat].item() for j in (None, 0, 1, 2)}
 for j, p in sure.items():
-    print(f"nobody sees {'(all are seen)' if j is None else text.split()[j]:<15} p(mat) = {p:.2f}")
+    print(f"masked: {'(none)' if j is None else text.split()[j]:<15} p(mat) = {p:.2f}")
 
 assert np.allclose(logits_with(model, text).numpy(), plain.numpy(), atol=1e-4)  # it is the same model
 assert sure[None] > 0.9
@@ -325,21 +326,21 @@ assert (
 assert logits_with(model, "The cat liked the").tolist() != logits_with(model, "The dog liked the").tolist()
 
 # %% [markdown]
-# With the second word hidden, cat and dog give the same answer to the last bit. All that the last place
-# knows of the animal came through attention.
+# With the second word masked, cat and dog give bitwise equal results. All information about the animal at
+# the last position comes through attention.
 #
 # ## Exercises
 #
-# **Exercise 1.** How many numbers has the causal triangle, the diagonal included, for a context of 1024
-# tokens?
+# **Exercise 1.** How many elements does the causal triangle have, the diagonal included, for a context of
+# 1024 tokens?
 
 # %%
 answer = None  # write a number
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** Causal attention without a mask: go through the places one by one, and give each only the
-# keys and values that it may see. This is what a model does when it writes. `q`, `k` and `v` are `(T, d)`.
+# **Exercise 2.** Causal attention without a mask: iterate over the positions, and give each only the keys
+# and values up to it. This is what a model does in generation. `q`, `k` and `v` are `(T, d)`.
 
 
 # %%
@@ -351,13 +352,13 @@ def place_by_place(q, k, v):
 exercises.check(2, place_by_place)
 
 # %% [markdown]
-# **Exercise 3.** A sliding window: each token sees itself and the `window − 1` tokens before it. Write the
-# mask `(T, T)`, True where nobody may look.
+# **Exercise 3.** A sliding window: each token attends to itself and the `window − 1` tokens before it.
+# Write the mask `(T, T)`, True where attention is not allowed.
 
 
 # %%
 def hidden(T, window):
-    """True where a query (row) may not look at a key (column)."""
+    """True where a query (row) may not attend to a key (column)."""
     ...
 
 

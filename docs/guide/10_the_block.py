@@ -2,12 +2,12 @@
 # # 10. The block
 #
 # **Goal.** Put the block together: attention and feed-forward, each with a norm and a [residual
-# connection](glossary.md#residual-connection). See what the connection and the norm are good for, why the
-# norm moved from behind the sum to before the part, and how blocks become encoders and decoders.
+# connection](glossary.md#residual-connection). See the purpose of the connection and the norm, why the norm
+# moved from after the sum to before the part, and how blocks become encoders and decoders.
 #
 # A GPT is one block, repeated: 12 times in GPT-2, 96 times in GPT-3. A block has two parts. In attention
-# the tokens exchange what they know (lesson 9). In the feed-forward part each token digests it by itself
-# (lesson 6).
+# the tokens exchange information (lesson 9). The feed-forward part processes each token separately (lesson
+# 6).
 
 # %%
 from math import sqrt
@@ -31,14 +31,13 @@ exercises = Exercises("10_the_block")
 # ## Residual: add, do not replace
 #
 # A stack of layers replaces its input again and again: `x ← f(x)`. A residual stack adds: `x ← x + f(x)`.
-# This looks like a detail. But look at the gradient that comes down to the first layer. Through the sum it
-# goes unchanged, since the slope of `x` in `x + f(x)` is 1. Through each `f` it is multiplied by slopes
-# below 1, and dies out.
+# This matters for the gradient at the first layer. It passes through the sum unchanged, since the slope of
+# `x` in `x + f(x)` is 1. Through each `f` it is multiplied by slopes below 1, and vanishes.
 
 
 # %%
 def gradient_norms(layers, residual, C=32, seed=0):
-    """How large the gradient is that comes down to the input of each of some tanh layers."""
+    """Norm of the gradient at the input of each tanh layer."""
     generator = tt.Generator(seed)
     x = tt.randn(16, C, generator=generator).requires_grad_()
     stream = [x]
@@ -68,11 +67,11 @@ assert plain[0] < 1e-4 * plain[-1]
 assert added[0] > 0.1 * added[-1]
 
 # %% [markdown]
-# ## Norm: every token at the same size
+# ## Norm: every token at the same scale
 #
-# Sums grow. A [layer norm](glossary.md#layer-norm) brings each token back: it takes off the mean of its
-# channels and divides by their deviation, so the next part always sees numbers of the same size. Then it
-# scales and shifts each channel by learned numbers, which begin as 1 and 0.
+# Sums grow. A [layer norm](glossary.md#layer-norm) normalizes each token: it subtracts the mean of its
+# channels and divides by their standard deviation, so the next part always gets inputs of the same scale.
+# Then it scales and shifts each channel by learned parameters, initialized to 1 and 0.
 
 # %%
 x = 5.0 + 3.0 * tt.randn(4, 64, generator=tt.Generator(1))
@@ -87,8 +86,8 @@ assert np.allclose(tt.layer_norm(10.0 * x, tt.ones(64), tt.zeros(64)).numpy(), n
 # %% [markdown]
 # ## The block in two lines
 #
-# `x + attention(norm(x))`, then `x + feed_forward(norm(x))`. Beside it the one of `gpt/models/gpt.py`,
-# with the same weights.
+# `x + attention(norm(x))`, then `x + feed_forward(norm(x))`. The result is compared with
+# `gpt/models/gpt.py`, with the same weights.
 
 # %%
 T, C = 6, 32
@@ -118,14 +117,14 @@ assert y.shape == x.shape  # so blocks can be stacked
 assert np.allclose(y.numpy(), block(x).detach().numpy(), atol=1e-5)
 assert np.allclose(
     backwards.numpy(), feed_forward(block, x).detach().numpy(), atol=1e-6
-)  # knows no neighbors
+)  # independent of neighbors
 assert hidden.shape == (1, T, 4 * C)  # the feed-forward part is four times as wide inside
 
 # %% [markdown]
 # ## The stream
 #
-# All parts read from one stream, and add to it. So what comes out at the top is the embedding plus the sum
-# of all that the parts have added, and nothing is ever overwritten.
+# All parts read from one residual stream, and add to it. So the output is the embedding plus the sum of the
+# outputs of all parts, and nothing is overwritten.
 
 # %%
 deep = GPT(GPTConfig(vocab_size=10, block_size=T, n_layer=4, n_head=4, n_embd=C), tt.Generator(4)).eval()
@@ -146,17 +145,17 @@ assert np.allclose(top.numpy(), deep(ids).detach().numpy(), atol=1e-5)
 # %% [markdown]
 # ## Pre-norm and post-norm
 #
-# The transformer of 2017 put the norm behind the sum: `norm(x + f(x))`. GPT-2 put it before the part:
-# `x + f(norm(x))`. With the norm before the part, the stream itself is never divided by anything on its way
-# up. It grows with each sum, and the last norm divides by its size, once. So the deeper a pre-norm model
-# is, the smaller is the gradient of its last blocks, and the more gentle are the steps. With the norm
-# behind each sum the last blocks get the full gradient, however deep the model is (Xiong et al. 2020,
-# arXiv:2002.04745). Let us measure it, with weights as in 2017: random, of variance 1 / inputs.
+# The transformer of 2017 put the norm after the sum: `norm(x + f(x))`. GPT-2 put it before the part: `x +
+# f(norm(x))`. With the norm before the part, the stream itself is never normalized between blocks. It grows
+# with each sum, and the last norm divides by its size, once. So the deeper a pre-norm model is, the smaller
+# are the gradients of its last blocks, and their steps. With the norm after each sum the last blocks get
+# the full gradient at any depth (Xiong et al. 2020, arXiv:2002.04745). Let us measure it, with weights as
+# in 2017: random, of variance 1 / inputs.
 
 
 # %%
 def untrained(norm_position, n_layer, vocab_size, seed=0):
-    """A GPT with weights of variance 1 / inputs, and the generator that drew them."""
+    """A GPT with weights of variance 1 / inputs, and the generator that sampled them."""
     config = GPTConfig(
         vocab_size, block_size=32, n_layer=n_layer, n_head=4, n_embd=32, norm_position=norm_position
     )
@@ -192,9 +191,9 @@ assert found["pre"][0] > 2 * found["pre"][-1]  # about the root of the depth: �
 assert max(found["post"]) < 1.8 * min(found["post"])
 
 # %% [markdown]
-# Now train both, 8 blocks deep, at a learning rate that suits the pre-norm model, and at full rate from the
-# first step on. The post-norm model never gets further than knowing how frequent each character is. At a
-# third of the rate it learns. (Or with a warmup: a rate that begins low and rises.)
+# Now train both, 8 blocks deep, at a learning rate that suits the pre-norm model, from the first step on.
+# The post-norm model only learns the frequencies of the characters. At a third of the rate it learns more.
+# (Or with a warmup: a rate that begins low and rises.)
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
@@ -203,7 +202,7 @@ only_frequencies = -(frequency * np.log(frequency)).sum()
 
 
 def learn(norm_position, lr):
-    """Losses on the way."""
+    """Losses during training."""
     model, _ = untrained(norm_position, n_layer=8, vocab_size=tokenizer.vocab_size)
     optimizer = tt.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
     batches = Batches(tokenizer.encode(2 * STORY), batch_size=8, block_size=32, seed=0)
@@ -235,12 +234,11 @@ assert min(curves["post", 3e-3]) > 0.85 * only_frequencies
 assert curves["post", 1e-3][-1] < 0.75 * only_frequencies
 
 # %% [markdown]
-# There is a price: nothing bounds the stream. So a pre-norm model has one norm more, `ln_f`, before its
-# output.
+# A disadvantage: the stream is unbounded. So a pre-norm model has one more norm, `ln_f`, before its output.
 #
 # ## Stacks
 #
-# Each block has the same shape, and weights of its own. So the size of a model grows evenly with its depth.
+# Each block has the same shape, and weights of its own. So the size of a model is linear in its depth.
 
 # %%
 for name in ("gpt2", "gpt2-medium", "gpt3"):
@@ -255,14 +253,15 @@ for name in ("gpt2", "gpt2-medium", "gpt3"):
 # %% [markdown]
 # ## Encoder, decoder, and both
 #
-# The same parts make three kinds of models. They differ in who sees whom:
+# The same parts make three kinds of models. They differ in the attention mask:
 #
-# - an **encoder** (BERT) reads: each token sees all others;
-# - a **decoder** (GPT) writes: each token sees itself and those before it;
-# - an **encoder-decoder** (the translator of 2017) has both. Its decoder also asks the encoder's tokens, by
-#   [cross-attention](glossary.md#cross-attention): queries of one text, keys and values of another.
+# - an **encoder** (BERT) reads: each token attends to all others;
+# - a **decoder** (GPT) writes: each token attends to itself and those before it;
+# - an **encoder-decoder** (the translator of 2017) has both. Its decoder also attends to the encoder's
+#   tokens, by [cross-attention](glossary.md#cross-attention): queries of one text, keys and values of
+#   another.
 #
-# Let us ask autograd who depends on whom.
+# Let us compute with autograd which outputs depend on which inputs.
 
 
 # %%
@@ -314,8 +313,7 @@ assert seen["cross-attention"].all()
 
 # %% [markdown]
 # Does a model use it? Here is an encoder-decoder that learns to write six digits backwards. Its decoder
-# gets a sign to begin with, and then what it has written so far; the digits themselves it can see in the
-# encoder alone.
+# gets a start token, and then its own output so far; the digits themselves are only in the encoder.
 
 # %%
 digits, BEGIN = 6, 10
@@ -334,7 +332,7 @@ model.eval()
 
 
 def backwards_of(row):
-    """What the model writes after it has read a row of digits."""
+    """The output of the model for a row of digits."""
     with tt.no_grad():
         model.read(tt.tensor([row]))
         return list(generate(model, [BEGIN], digits, temperature=0))
@@ -347,8 +345,9 @@ print(fresh[0], "→", backwards_of(fresh[0]), f"; {right} of 50 rows right")
 assert right >= 48
 
 # %% [markdown]
-# And this is where its decoder looks: to write digit 0, at the last place of the other text; then at the one
-# before it. Nobody told it so. (It need not be so at each place: the encoder may have moved digits already.)
+# These are the attention weights of its decoder: to write digit 0, it attends to the last position of the
+# source; then to the one before it. This was learned from the task alone. (It need not hold at each
+# position: the encoder may have moved digits already.)
 
 # %%
 taken = []
@@ -358,7 +357,7 @@ with tt.no_grad():
     model.read(tt.tensor(fresh))
     model(tt.tensor([[BEGIN, *row[:0:-1]] for row in fresh]))
     hook.remove()
-    ((stream, memory),) = taken  # what went into cross-attention: (50, 6, C), and the keys of the source
+    ((stream, memory),) = taken  # inputs of cross-attention: (50, 6, C), and the keys of the source
     looks = tt.softmax(cross.c_q(stream) @ memory.keys[:, 0].mT / sqrt(32)).mean(0).numpy()  # (6, 6)
 
 picture, axes = figure(size=(4.6, 4))
@@ -373,13 +372,13 @@ assert (looks.argmax(1) == np.arange(digits)[::-1]).sum() >= 4
 assert np.fliplr(looks).diagonal().mean() > 0.5
 
 # %% [markdown]
-# A GPT leaves the encoder away: the text to be translated just stands before the translation, in the same
-# window. This is called decoder-only.
+# A GPT has no encoder: the text to be translated precedes the translation in the same window. This is
+# called decoder-only.
 #
 # ## Exercises
 #
-# **Exercise 1.** GPT-2 has 768 channels and 12 blocks. How many numbers of its blocks are weights of
-# matrices (biases and norms not counted)?
+# **Exercise 1.** GPT-2 has 768 channels and 12 blocks. How many matrix weights do its blocks have (without
+# biases and norms)?
 
 # %%
 answer = None  # write a number
@@ -399,7 +398,7 @@ def post_norm(x, attention, feed_forward, norm_1, norm_2):
 exercises.check(2, post_norm)
 
 # %% [markdown]
-# **Exercise 3.** RMS norm, which Llama uses, does not take off the mean: it divides by the root of the mean
+# **Exercise 3.** RMS norm, which Llama uses, does not subtract the mean: it divides by the root of the mean
 # square. Write it for `x` of shape `(…, C)`.
 
 

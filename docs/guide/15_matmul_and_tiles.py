@@ -2,12 +2,12 @@
 # # 15. Matrix product: from naive to tiles
 #
 # **Goal.** See why the plain matrix product keeps a GPU waiting for its memory, and how
-# [tiles](glossary.md#tile) in shared memory change that. Every claim about traffic is counted, to the last
+# [tiles](glossary.md#tile) in shared memory change that. Every claim about traffic is counted, to the
 # sector.
 #
-# Nearly all of the work of a GPT is matrix products. Of an `n × n` product each result is a sum of `n`
-# products, so `n³` multiplications meet `2 n²` numbers: each number is used `n` times. Whether it is also
-# *fetched* `n` times, that is the question.
+# Nearly all of the work of a GPT is matrix products. In an `n × n` product each result is a sum of `n`
+# products, so `n³` multiplications use `2 n²` elements: each element is used `n` times. The question is
+# whether it is also *fetched* `n` times.
 
 # %%
 import numpy as np
@@ -20,8 +20,8 @@ exercises = Exercises("15_matmul_and_tiles")
 # %% [markdown]
 # ## One thread for each result
 #
-# The thread of row `row` and column `col` walks along a row of A and down a column of B. Two versions,
-# which differ in one line: do neighboring threads take neighboring *rows*, or neighboring *columns*?
+# The thread of row `row` and column `col` iterates over a row of A and a column of B. Two versions, which
+# differ in one line: do neighboring threads take neighboring *rows*, or neighboring *columns*?
 
 # %%
 PLAIN = """
@@ -38,9 +38,9 @@ __global__ void matmul(float* c, const float* a, const float* b, int n) {
 # ## Tiles
 #
 # A block of 32 × 32 threads computes a square of results. It needs 32 rows of A and 32 columns of B, and
-# neighbors need the same numbers. So the block fetches them together: each thread brings one number of A
-# and one of B into [shared memory](glossary.md#shared-memory), all wait for each other, and then each of
-# these numbers is used 32 times. Then comes the next square tile, until the row is done.
+# neighbors need the same elements. So the block fetches them together: each thread loads one element of A
+# and one of B into [shared memory](glossary.md#shared-memory), all threads wait at a barrier, and then each
+# of these elements is used 32 times. Then comes the next square tile, until the row is done.
 
 # %%
 TILED = """
@@ -62,8 +62,8 @@ __global__ void matmul(float* c, const float* a, const float* b, int n) {
 # %% [markdown]
 # ## Four results for each thread
 #
-# Shared memory is fast, but not free: the tiled kernel reads two numbers from it for each multiplication.
-# If a thread computes four results of one column, a number of B that it has read serves four times.
+# Shared memory is fast, but not free: the tiled kernel reads two elements from it for each multiplication.
+# If a thread computes four results of one column, it uses each element of B four times.
 
 # %%
 FOUR = """
@@ -108,7 +108,7 @@ def product(name, a, b):
     return c
 
 
-for n in (64, 33):  # a multiple of the tile, and one that leaves a rest
+for n in (64, 33):  # a multiple of the tile, and one with a remainder
     a, b = [tt.randn(n, n, generator=tt.Generator(seed)).to("emulated") for seed in (1, 2)]
     right = a.cpu().numpy().astype(float) @ b.cpu().numpy().astype(float)
     for name in kernels:
@@ -117,8 +117,8 @@ for n in (64, 33):  # a multiple of the tile, and one that leaves a rest
 # %% [markdown]
 # ## Counting
 #
-# All four agree with NumPy. Now let the checker count, for `n = 64`: how often a thread asks global memory
-# for a number, how many sectors of 32 bytes that moves, and how often shared memory is read.
+# All four agree with NumPy. Now let the checker count, for `n = 64`: the number of loads from global
+# memory, the sectors of 32 bytes that they move, and the number of reads of shared memory.
 
 # %%
 n = 64
@@ -149,11 +149,12 @@ axes.legend()
 show(picture, "Counted traffic of global memory. Each step changes who reads what, and never a result.")
 
 # %% [markdown]
-# These numbers can be foretold, which is the point: the traffic of a kernel is arithmetic, not luck. A warp
-# is 32 neighbors in `x`.
+# These counts can be predicted, which is the point: the traffic of a kernel is arithmetic. A warp is 32
+# neighbors in `x`.
 #
-# - **rows**: in each of the `n` steps a warp reads 32 rows of A (32 sectors) and one number of B (1 sector);
-# - **columns**: it reads one number of A (1 sector), and 32 neighbors of B (4 sectors);
+# - **rows**: in each of the `n` steps a warp reads 32 rows of A (32 sectors) and one element of B (1
+#   sector);
+# - **columns**: it reads one element of A (1 sector), and 32 neighbors of B (4 sectors);
 # - **tiles**: for each tile it reads 32 neighbors of A and of B (4 + 4 sectors), that is every 32 steps.
 #
 # In the end each warp writes its results: 32 sectors on rows, 4 on columns.
@@ -169,7 +170,7 @@ foretold = {
 print({name: f"{moved['neighbors on rows'] / value:.0f} times less" for name, value in moved.items()})
 
 assert moved == foretold
-assert loads["neighbors on columns"] == 2 * n**3  # each multiplication fetches two numbers
+assert loads["neighbors on columns"] == 2 * n**3  # each multiplication fetches two elements
 assert loads["neighbors on columns"] == 32 * loads["tiles"]  # a tile of 32 fetches 32 times less often
 assert moved["neighbors on columns"] > 16 * moved["tiles"]
 assert moved["tiles"] < 2 * least
@@ -182,10 +183,10 @@ assert set(flops.values()) in (
 
 # %% [markdown]
 # A modern GPU does about 20 operations in the time in which its memory moves one byte. The plain kernel on
-# columns does 2 · 64³ operations and moves 1.3 MB: 0.4 for each byte, so it waits nearly all the time
-# (caches help it, but not enough). With tiles there are 6.4 for each byte at `n = 64`, and more for larger
-# matrices, up to 8. Larger tiles, and more results for each thread, go on from here:
-# `python -m benchmarks kernels_lab matmul` climbs eight steps, to tensor cores.
+# columns does 2 · 64³ operations and moves 1.3 MB: 0.4 per byte, so it is memory-bound (caches help, but
+# not enough). With tiles there are 6.4 per byte at `n = 64`, and more for larger matrices, up to 8. Larger
+# tiles, and more results for each thread, increase it further: `python -m benchmarks kernels_lab matmul`
+# runs eight versions, up to tensor cores.
 
 # %%
 per_byte = {name: 2 * n**3 / value for name, value in moved.items()}
@@ -210,7 +211,7 @@ exercises.check(1, answer)
 
 # %%
 def loads_of(m, n, k, tile):
-    """Numbers that all threads together fetch."""
+    """Loads from global memory by all threads together."""
     ...
 
 

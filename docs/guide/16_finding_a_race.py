@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 16. Finding a race
 #
-# **Goal.** Meet the worst bug of parallel programs, the [race](glossary.md#race), and see how to find it by
-# file and line, though the result may look right. Then mend it, and see three ways that do not work.
+# **Goal.** Learn about the worst bug of parallel programs, the [race](glossary.md#race), and how to find it
+# by file and line, though the result may look right. Then fix it, and see three fixes that do not work.
 #
-# Threads of a block run in no fixed order. If one writes what another one reads, and nothing orders the
-# two, the result depends on who came first. It may be right a thousand times, and wrong on another machine.
+# Threads of a block run in no fixed order. If one thread writes an element that another one reads, and
+# nothing orders the two, the result depends on which came first. It may be right a thousand times, and
+# wrong on another machine.
 
 # %%
 import numpy as np
@@ -20,9 +21,9 @@ exercises = Exercises("16_finding_a_race")
 # %% [markdown]
 # ## The sum of a block
 #
-# 256 threads add up 256 numbers in 8 steps. In the first one, thread 0 adds number 128 to number 0, thread
-# 1 adds 129 to 1, and so on: then 128 sums are left, then 64, at last one. Each step needs the results of
-# the step before it, which *other* threads have made. Here nobody waits for them.
+# 256 threads add up 256 elements in 8 steps. In the first one, thread 0 adds element 128 to element 0,
+# thread 1 adds 129 to 1, and so on: then 128 sums remain, then 64, finally one. Each step needs the results
+# of the step before it, which *other* threads have computed. Here the threads do not wait for them.
 
 # %%
 WRONG = """
@@ -39,7 +40,7 @@ __global__ void block_sum(float* y, const float* x) {
 
 
 def sums(source, x, order=0):
-    """The sum of each block of 256 numbers, with the threads of a block run forwards (0) or backwards (1)."""
+    """Sum of each block of 256 elements; threads of a block run forwards (order 0) or backwards (1)."""
     y = tt.empty(len(x) // 256, device=x.device)
     with runtime_of(tt.Device("emulated")).schedule(order=order):
         tt.cuda.kernel(source)[len(y), 256](y, x)
@@ -55,19 +56,19 @@ print("backwards", sums(WRONG, x, order=1))
 assert sums(WRONG, x) != sums(WRONG, x, order=1)  # one program, one input, two results
 
 # %% [markdown]
-# The emulator runs the threads of a block one after the other, each as far as it can. A GPU mixes them as
-# it likes. So no test of results proves that a kernel is right: only looking at the accesses does.
+# The emulator runs the threads of a block one after the other, each as far as it can. A GPU interleaves
+# them in any order. So no test of results proves that a kernel is right: only checking the accesses does.
 #
-# ## The checker names the line
+# ## The checker reports the line
 #
-# `tt.cuda.check()` watches each access of each thread. Two accesses of different threads to one place, one
-# of them a write, and no barrier between them: that is a race, whatever the result was.
+# `tt.cuda.check()` checks each access of each thread. Two accesses of different threads to one address, one
+# of them a write, and no barrier between them: that is a race, whatever the result.
 
 # %%
 
 
 def check(source, *arguments, grid=2, block=256):
-    """What the checker finds in one launch."""
+    """Findings of the checker in one launch."""
     with tt.cuda.check() as report:
         tt.cuda.kernel(source)[grid, block](*arguments)
     return report.findings
@@ -86,10 +87,10 @@ for place in {race.place for race in races}:
 
 assert races
 assert "if (t < step) s[t] += s[t + step];" in {line_of(race.place, WRONG) for race in races}
-assert all(["s[" in line_of(race.place, WRONG) for race in races])  # the culprits, and no other line
+assert all(["s[" in line_of(race.place, WRONG) for race in races])  # the racing lines, and no other line
 
 # %% [markdown]
-# On the device `checked` every launch is watched, and the first finding is an error that stops the program.
+# On the device `checked` every launch is checked, and the first finding raises an error.
 
 # %%
 try:
@@ -101,17 +102,17 @@ print(message)
 assert "kernel block_sum: " in message
 
 # %% [markdown]
-# ## The fix, and three that are none
+# ## The fix, and three wrong ones
 #
-# A barrier, `__syncthreads()`, lets no thread of the block go on before all have come. Where does it
-# belong? Four tries:
+# A barrier, `__syncthreads()`, makes each thread of the block wait until all have reached it. Where does it
+# belong? Four attempts:
 #
 # 1. **once, before the loop**: the first step is safe then, the others are not;
-# 2. **in each step, but for a warp only**, with `__syncwarp()`: that orders 32 neighbors, and the partners
+# 2. **in each step, but for a warp only**, with `__syncwarp()`: that orders 32 neighbors, but the partners
 #    of a step are farther apart;
-# 3. **inside the `if`, and once behind the loop**: some threads wait at one barrier and the rest at another
-#    one, which is an error of its own;
-# 4. **at the head of each step**: each step waits for the one before.
+# 3. **inside the `if`, and once after the loop**: some threads wait at one barrier and the others at
+#    another one, which is an error, too;
+# 4. **at the beginning of each step**: each step waits for the one before.
 
 # %%
 LOOP = "    for (int step = 128; step > 0; step /= 2) {\n"
@@ -141,10 +142,10 @@ assert sums(mended, x) == sums(mended, x, order=1) == right
 # %% [markdown]
 # ## Races between blocks
 #
-# A barrier orders one block. Blocks cannot wait for each other, so two blocks must not write to one place,
-# unless the access is **atomic**: read, add and write as one step that nobody can interrupt.
+# A barrier orders one block. Blocks cannot wait for each other, so two blocks must not write to one
+# address, unless the access is **atomic**: read, add and write as one indivisible step.
 #
-# A histogram counts how often each letter comes. Many threads meet the same letter:
+# A histogram counts how often each letter occurs. Many threads read the same letter:
 
 # %%
 COUNT = """
@@ -170,14 +171,14 @@ show(
     "512 threads, 7 counters. Without atomic additions the threads of a bar overwrite each other.",
 )
 
-assert results["plain"] == (expected, {"global race"})  # right by luck: here each thread ran undisturbed
+assert results["plain"] == (expected, {"global race"})  # right by chance: here each thread ran uninterrupted
 assert results["atomic"] == (expected, set())
 
 # %% [markdown]
-# ## What else it sees
+# ## Other findings
 #
-# Two more mistakes that often look right: reading past the end, where other data lie, and reading what
-# nobody has written, where old data lie.
+# Two more bugs whose results often look right: reading out of bounds, which returns other data, and reading
+# uninitialized memory, which returns old data.
 
 # %%
 SHIFT = """
@@ -208,8 +209,8 @@ assert unwritten[0].count == 32
 assert "s[63 - t]" in line_of(unwritten[0].place, FORGOT)
 
 # %% [markdown]
-# All kernels of the engine are watched like this in its tests; `python -m tinytensor check all` does it
-# here. What cannot be seen without a GPU is written down at the end of `docs/kernels.md`.
+# All kernels of the engine are checked like this in its tests; `python -m tinytensor check all` does it
+# here. The end of `docs/kernels.md` lists what cannot be checked without a GPU.
 #
 # ## Exercises
 #
@@ -220,8 +221,8 @@ answer = None  # write a number
 exercises.check(1, answer)
 
 # %% [markdown]
-# **Exercise 2.** This kernel turns a block of 64 numbers round. Return it with what is missing, and nothing
-# else.
+# **Exercise 2.** This kernel reverses a block of 64 elements. Return it with the missing line added, and no
+# other change.
 #
 #     __global__ void turn(float* x) {
 #         __shared__ float s[64];
@@ -241,8 +242,8 @@ exercises.check(2, turn)
 
 # %% [markdown]
 # **Exercise 3.** Write a kernel that finds the largest of `n` integers, with any number of blocks:
-# `largest[0]` begins as the least integer that there is.
-# `__global__ void find(int* largest, const int* x, int n)`
+# `largest[0]` is initialized to the smallest integer. Its declaration is
+# `__global__ void find(int* largest, const int* x, int n)`.
 
 
 # %%

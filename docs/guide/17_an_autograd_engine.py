@@ -1,13 +1,12 @@
 # %% [markdown]
 # # 17. An autograd engine in 150 lines
 #
-# **Goal.** Write what stands behind `loss.backward()`: an engine that finds gradients by itself. It runs on
-# NumPy alone, fits on a few pages, and trains a small transformer. At each step we compare it with
-# tinytensor.
+# **Goal.** Write the engine behind `loss.backward()`: it computes gradients automatically. It runs on NumPy
+# alone, fits on a few pages, and trains a small transformer. At each step we compare it with tinytensor.
 #
 # The idea is in lesson 12: go backwards through the calculation, and multiply by one slope after the other.
-# An engine writes down, while it calculates forwards, what came from what. That is the
-# [graph](glossary.md#graph). To go backwards, it reads its notes from the end.
+# During the forward pass, an engine records the inputs of each result. This record is the
+# [graph](glossary.md#graph). The backward pass traverses it from the end.
 
 # %%
 import inspect
@@ -22,19 +21,19 @@ import tinytensor as tt
 exercises = Exercises("17_an_autograd_engine")
 
 # %% [markdown]
-# ## The value and its notes
+# ## Values and edges
 #
-# A `Value` holds an array. If it was calculated, it also holds its **edges**: for each operand, the operand
-# and a function. The function gets the gradient of the result and gives the gradient of that operand. For
-# `a * b` it is: the gradient times the other factor.
+# A `Value` has an array. If it is a result, it also has its **edges**: for each operand, the operand and a
+# function. The function maps the gradient of the result to the gradient of that operand. For `a * b` it is:
+# the gradient times the other factor.
 #
-# `backward` visits each value after all values that were made of it, so that its gradient is complete by
-# then, and hands the gradient on along the edges. What comes in twice is added.
+# `backward` visits each value after all values computed from it, so that its gradient is complete by then,
+# and passes the gradient on along the edges. Several gradients of one value are added.
 
 
 # %%
 class Value:
-    """An array that remembers where it came from."""
+    """An array with the edges to its operands."""
 
     def __init__(self, data, edges=()):
         self.data = np.asarray(data, dtype=float)
@@ -42,7 +41,7 @@ class Value:
         self.grad = None
 
     def backward(self):
-        """Set the gradient of all values that this number was made of."""
+        """Set the gradient of all values that this scalar was computed from."""
         gradients = {id(self): np.ones_like(self.data)}
         for value in reversed(in_order(self)):
             value.grad = gradients[id(value)]
@@ -112,7 +111,7 @@ class Value:
     def __getitem__(self, key):
         def slope(g):
             whole = np.zeros_like(self.data)
-            np.add.at(whole, key, g)  # a row that was read twice gets both gradients
+            np.add.at(whole, key, g)  # a row that was read twice gets the sum of both gradients
             return whole
 
         return Value(self.data[key], [(self, slope)])
@@ -124,14 +123,14 @@ def as_value(x):
 
 
 def summed_to(g, shape):
-    """The gradient of an operand that was repeated to a larger shape: all its copies add up."""
+    """The gradient of an operand that was broadcast: summed over its copies."""
     g = g.sum(axis=tuple(range(g.ndim - len(shape))))
     repeated = tuple([axis for axis, size in enumerate(shape) if size == 1 and g.shape[axis] != 1])
     return g.sum(axis=repeated, keepdims=True) if repeated else g
 
 
 def in_order(last):
-    """All values behind one, each after its operands."""
+    """All values that one depends on, each after its operands."""
     found, seen, todo = [], set(), [(last, False)]
     while todo:
         value, operands_done = todo.pop()
@@ -158,8 +157,8 @@ assert lines < 150
 # %% [markdown]
 # ## One step at a time
 #
-# `y = x · x + x` at `x = 3`: the slope is `2 · 3 + 1 = 7`. Three ways lead from `y` back to `x`, and their
-# parts add up.
+# `y = x · x + x` at `x = 3`: the slope is `2 · 3 + 1 = 7`. Three paths lead from `y` back to `x`, and their
+# contributions add up.
 
 # %%
 x = Value(3.0)
@@ -171,10 +170,10 @@ assert (y.data, x.grad) == (12.0, 7.0)
 assert [float(v.data) for v in in_order(y)] == [3.0, 9.0, 12.0]
 
 # %% [markdown]
-# ## Beside tinytensor
+# ## Compared with tinytensor
 #
 # Our methods have the names of tinytensor's. So one formula runs on both engines, and we can compare
-# gradients: for each method, on random numbers, with operands that are repeated to fit.
+# gradients: for each method, on random values, with operands that are broadcast.
 
 # %%
 rng = np.random.default_rng(0)
@@ -218,7 +217,7 @@ inputs, targets = ids[:-1], ids[1:]
 T, V, C = len(inputs), len(vocabulary), 24
 CONSTANTS = {
     "hide": np.triu(np.full((T, T), -1e9), 1),  # the causal mask, added to the scores
-    "chosen": np.eye(V)[targets],  # 1 at the right token
+    "chosen": np.eye(V)[targets],  # one-hot targets
 }
 
 
@@ -300,10 +299,9 @@ print(words[0], *[vocabulary[i] for i in told])
 assert told.tolist() == targets  # after each word, the right next one
 
 # %% [markdown]
-# What does tinytensor have that this engine has not? Views instead of copies, results that are overwritten
-# when nobody needs them any more, gradients of gradients, kernels for a GPU, and an error instead of a
-# wrong gradient when a saved number was changed. `tinytensor/autograd/backward.py` has its `in_order`
-# and `backward`.
+# What does tinytensor have that this engine lacks? Views instead of copies, reuse of the memory of results
+# that are no longer needed, gradients of gradients, GPU kernels, and an error instead of a wrong gradient
+# when a saved tensor was changed. `tinytensor/autograd/backward.py` has its `in_order` and `backward`.
 #
 # ## Exercises
 #

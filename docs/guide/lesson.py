@@ -1,4 +1,4 @@
-"""What all lessons share: the story, fast mode, pictures with captions, exercises that check answers.
+"""Shared code of the lessons: the story, fast mode, pictures with captions, exercises that check answers.
 
 Lessons are Python files with cells (`# %%`): run them as they are, in an editor that knows cells, or as
 notebooks.
@@ -31,11 +31,11 @@ STORY = (
     "They became friends. The cat liked the mat. The dog liked the park."
 )
 
-FAST = os.environ.get("TINYTENSOR_DOCS_FAST") == "1"  # fewer steps and smaller sizes; no claim is left out
+FAST = os.environ.get("TINYTENSOR_DOCS_FAST") == "1"  # fewer steps and smaller sizes, with all claims
 
 
 def pick(full: Any, fast: Any) -> Any:
-    """A size of the lesson: `full` for a reader, `fast` for a test of all lessons."""
+    """Return `full`, or `fast` in fast mode (tests of all lessons)."""
     return fast if FAST else full
 
 
@@ -51,11 +51,11 @@ def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 3.
 def show(picture: Figure | str, caption: str) -> None:
     """Show a picture in a notebook; as a script, only draw it.
 
-    The caption becomes a part of the picture, so that the picture explains itself wherever it is seen.
+    The caption becomes part of the picture, so that the picture is self-explanatory.
 
     Args:
         picture: a Figure whose axes have a title and names for x and y, or an SVG.
-        caption: what is to be seen, in full sentences.
+        caption: description of the picture, in full sentences.
     """
     markup = _svg(picture, caption) if isinstance(picture, Figure) else picture[picture.index("<svg") :]
     if "IPython" not in sys.modules:
@@ -70,11 +70,11 @@ def show(picture: Figure | str, caption: str) -> None:
 def _svg(picture: Figure, caption: str) -> str:
     for axes in picture.axes:
         _check_words(axes)
-    width = int(picture.get_size_inches()[0] * 14)  # letters that fit into a line
+    width = int(picture.get_size_inches()[0] * 14)  # characters per line
     words = textwrap.fill(caption, width)
     picture.supxlabel(words, x=0.01, ha="left", fontsize=9)
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "guide"}):  # the same picture gives the same file
+    with matplotlib.rc_context({"svg.hashsalt": "guide"}):  # deterministic files
         picture.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
@@ -95,13 +95,13 @@ RIGHT = ""
 
 @dataclass(frozen=True)
 class Exercise:
-    """The answer to a question, and how answers are judged.
+    """An exercise: the check of an answer, and a solution.
 
     Args:
-        check: gets an answer; returns RIGHT, or a sentence that helps.
-        solution: an answer that is right: a value, or a function.
-        why: explains it.
-        wrong: answers that a learner may give, and `check` must not accept.
+        check: maps an answer to RIGHT or to a hint.
+        solution: a right answer: a value, or a function.
+        why: explanation of the solution.
+        wrong: plausible wrong answers, which `check` must reject.
     """
 
     check: Callable[[Any], str]
@@ -110,7 +110,7 @@ class Exercise:
     wrong: Sequence[Any]
 
     def judge(self, answer: Any) -> str:
-        """What is wrong with an answer; RIGHT if nothing is."""
+        """Hint for a wrong answer; RIGHT for a right one."""
         try:
             return self.check(answer)
         except Exception as error:
@@ -138,7 +138,7 @@ class Exercises:
         self.all: list[Exercise] = module.EXERCISES
 
     def check(self, number: int, answer: Any) -> None:
-        """Say whether an answer is right, and if not, why."""
+        """Print whether an answer is right, with a hint if not."""
         if answer is None:
             print(f"Exercise {number}: no answer yet.")
             return
@@ -147,6 +147,6 @@ class Exercises:
         print(f"Exercise {number}: " + (f"not yet: {fault}" if fault else f"right. {exercise.why}"))
 
     def solution(self, number: int) -> None:
-        """Print a solution, and why it is one."""
+        """Print a solution and its explanation."""
         exercise = self.all[number - 1]
         print(f"{exercise.shown()}\n{exercise.why}")

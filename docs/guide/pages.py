@@ -1,7 +1,7 @@
 """Build the pages of the guide and of docs/*.md: `python docs/guide/pages.py [LESSON…]` writes docs/build/.
 
-Each lesson becomes a notebook, runs from its first cell to its last, and is written twice: as a page, with
-what it printed and drew, and as a notebook to work in. Needs the extra `docs`, which `make docs` installs.
+Each lesson is converted to a notebook, executed, and written twice: as a page with its outputs, and as a
+notebook without them. Needs the extra `docs`, which `make docs` installs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def title_of(path: Path) -> str:
 
 
 def _links(markup: str) -> str:
-    """Links between the sources, as links between the pages; headings by their names in those links."""
+    """Convert links between the sources to links between the pages; lower-case the ids of headings."""
     markup = re.sub(r'href="README\.md', 'href="index.html', MARK.sub("", markup))
     markup = re.sub(r'href="(?:\.\./)?([\w-]+)\.(?:md|py)(#[^"]*)?"', r'href="\1.html\2"', markup)
     return HEADING.sub(lambda found: found[0].lower(), markup)
@@ -72,7 +72,7 @@ def _write(name: str, title: str, markup: str, *around: Html) -> None:
 
 
 def _navigation(path: Path) -> Html:
-    """Where to go from a lesson."""
+    """Links from a lesson to contents, glossary and its neighbors."""
     every = lessons()
     at = every.index(path)
     links = [tag("a", "Contents", href="index.html"), tag("a", "Glossary", href="glossary.html")]
@@ -83,7 +83,7 @@ def _navigation(path: Path) -> Html:
 
 
 def _solutions(path: Path) -> Html:
-    """Solutions of a lesson, folded."""
+    """Solutions of a lesson, in a collapsed element."""
     parts = [
         tag("div", tag("p", f"Exercise {n}. {e.why}"), tag("pre", e.shown()), class_="solution")
         for n, e in enumerate(Exercises(path.stem).all, 1)
@@ -118,17 +118,17 @@ def main(argv: Sequence[str]) -> int:
     """Build all pages, or those of some lessons.
 
     Args:
-        argv: beginnings of names, such as 03; none: all.
+        argv: prefixes of lesson names, such as 03; empty: all.
 
     Returns:
-        0; 1 if there is no such lesson.
+        0, or 1 if there is no such lesson.
     """
     chosen = lessons(argv)
     if not chosen:
         print(f"no lesson begins with {' or '.join(argv)}")
         return 1
     (OUT / "notebooks").mkdir(parents=True, exist_ok=True)
-    for name in ("lesson.py", "glossary.md"):  # which notebooks import, and link to
+    for name in ("lesson.py", "glossary.md"):  # imported and linked by the notebooks
         shutil.copy(HERE / name, OUT / "notebooks")
     shutil.copytree(HERE / "solutions", OUT / "notebooks" / "solutions", dirs_exist_ok=True)
     for source in (HERE / "README.md", HERE / "glossary.md", *sorted(HERE.parent.glob("*.md"))):

@@ -1,7 +1,7 @@
 """Run lessons as plain scripts: `python docs/guide/run.py [LESSON…]`, all of them if none is named.
 
-A lesson passes if it ends without an error and a warning, reaches each of its claims (its assert
-statements), and asks no network. `TINYTENSOR_DOCS_FAST=1` makes them small.
+A lesson passes if it ends without errors and warnings, reaches each of its claims (its assert
+statements), and does not access the network. `TINYTENSOR_DOCS_FAST=1` selects small sizes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ HERE = Path(__file__).resolve().parent
 
 
 def lessons(beginnings: Sequence[str] = ()) -> list[Path]:
-    """Lessons in their order: those whose names begin so, such as "03"; all if no beginning is given."""
+    """Paths of the lessons in order: those whose names begin with a prefix such as "03", or all."""
     every = sorted(path for path in HERE.glob("*.py") if re.match(r"\d\d_", path.name))
     return [path for path in every if not beginnings or path.name.startswith(tuple(beginnings))]
 
 
 class _Marker(ast.NodeTransformer):
-    """Notes the line of each assert statement before it runs."""
+    """Records the line of each assert statement before it runs."""
 
     def __init__(self) -> None:
         self.lines: set[int] = set()
@@ -49,11 +49,11 @@ def run_here(path: Path, source: str | None = None) -> int:
         source: run this text instead of the file's.
 
     Returns:
-        How many claims it made.
+        Number of claims.
 
     Raises:
         AssertionError: a claim is false, or was not reached.
-        Exception: whatever the lesson raised.
+        Exception: any other exception of the lesson.
     """
     for name in ("connect", "connect_ex"):
         setattr(socket.socket, name, _refuse)
@@ -71,7 +71,7 @@ def _refuse(*_: object) -> NoReturn:
 
 
 def _run_apart(path: Path) -> tuple[bool, str]:
-    """Run a lesson in a process of its own; whether it passed, and what to tell."""
+    """Run a lesson in a subprocess; return whether it passed, and a report."""
     begun = time.perf_counter()
     command = [sys.executable, "-W", "error", __file__, "--here", str(path)]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
@@ -85,10 +85,10 @@ def _run_apart(path: Path) -> tuple[bool, str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run lessons side by side.
+    """Run lessons in parallel.
 
     Args:
-        argv: beginnings of names, such as 03; none: all.
+        argv: prefixes of lesson names, such as 03; empty: all.
 
     Returns:
         0 if all passed.

@@ -318,7 +318,7 @@ def test_compare_says_that_machines_differ() -> None:
 def test_wrong_files_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.json").write_text("[]")
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
-    assert "is no report" in capsys.readouterr().err
+    assert "is not a benchmark report" in capsys.readouterr().err
     assert main(["nanogpt-cpu", "--text", str(tmp_path / "none.txt")]) == 2
     assert "there is no file" in capsys.readouterr().err
 

@@ -60,7 +60,7 @@ def test_a_run_of_the_tokenizers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [r.case for r in report.results] == list(CASES)
     assert report.findings["text"]["characters"] == 3000
     assert report.findings[f"train, {OURS} is so many times as fast as"].keys() == {PLAIN}
-    with pytest.raises(BenchmarkError, match="no room beside the 256 bytes"):
+    with pytest.raises(BenchmarkError, match="must exceed the 256 bytes"):
         tokenizer.run(plan, vocab_size=256)
     with pytest.raises(BenchmarkError, match="there is no file"):
         tokenizer.run(plan, text="no such file")

@@ -148,7 +148,7 @@ def test_as_dtype_understands_python_types_and_bfloat16():
         (None, ["type NoneType"]),
         (3, ["type int is not a dtype"]),
         ([float32], ["type list"]),
-        (np.dtype("f4").newbyteorder(), ["foreign byte order", "newbyteorder('=')"]),
+        (np.dtype("f4").newbyteorder(), ["non-native byte order", "newbyteorder('=')"]),
     ],
 )
 def test_as_dtype_refuses_the_rest(wrong, texts):

@@ -244,7 +244,7 @@ def test_what_is_no_tensor_is_refused():
 
 def test_the_text_of_the_example():
     text = lab.explain_expression(EXPRESSION).text(100)
-    assert "[i, j] stands at 1 + i*1 + j*8" in text
+    assert "[i, j] is at 1 + i*1 + j*8" in text
     assert "[2, 1]: 1 + 2*1 + 1*8 = 11" in text
     assert "0 and 1 do not merge: 1 ≠ 2*8" in text
     assert "6 of the 12 in the buffer, each once: positions 1 to 11" in text

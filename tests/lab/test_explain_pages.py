@@ -205,7 +205,7 @@ def test_colors_show_the_order_of_elements():
 def test_a_picture_says_where_elements_stand():
     said = [text.text for text in ET.fromstring(lab.explain_expression(EXPRESSION).svg()).iter(f"{SVG}text")]
     assert "3  .T (view): shape (4, 3)  strides (1, 4)  offset 0" in said
-    assert "[i, j] stands at 1 + i*1 + j*8" in said
+    assert "[i, j] is at 1 + i*1 + j*8" in said
 
 
 @given(programs())

@@ -92,7 +92,7 @@ def test_an_explanation_has_its_facts_in_a_notebook():
         for row in document.all("table", class_="facts")[0].all("tr")
     }
     assert facts["contiguous"].startswith("no: axis 1 steps by 4, in C order it would step by 1")
-    assert facts["element"] == "[i, j] stands at 0 + i*1 + j*4"
+    assert facts["element"] == "[i, j] is at 0 + i*1 + j*4"
     (outer, _) = document.all("ul", class_="tree")
     assert outer.all("code")[0].text.startswith("without a name  shape (3, 4)")
 

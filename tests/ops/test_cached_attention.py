@@ -154,5 +154,5 @@ def test_heads_that_no_kernel_takes() -> None:
             qkv=tt.ones(1, 1, 3 * 300), keys=tt.zeros(1, 1, 2, 300), values=tt.zeros(1, 1, 2, 300)
         ).items()
     }
-    with pytest.raises(tt.DeviceError, match="heads of size 300"):
+    with pytest.raises(tt.DeviceError, match="head size 300"):
         tt.cached_self_attention(**operands)

@@ -172,7 +172,7 @@ def test_bools_add_an_axis_as_in_numpy(key):
         (([0, 1], 0, 0), tt.IndexRangeError, "3 indices"),
         ([[0], [0, 1]], tt.ShapeError, "differ in length"),
         (np.array([2**64 - 1], np.uint64), tt.IndexRangeError, str(2**64 - 1)),
-        ((..., [0], [1], ...), tt.IndexRangeError, "'...' stands twice"),
+        ((..., [0], [1], ...), tt.IndexRangeError, "'...' occurs twice"),
     ],
 )
 def test_wrong_parts_among_indices_say_so(key, error, text):

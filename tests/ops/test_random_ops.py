@@ -89,7 +89,7 @@ def test_randint_in_every_dtype(dtype: str) -> None:
 
 
 def test_randint_refuses_what_the_dtype_cannot_hold() -> None:
-    with pytest.raises(tt.ArgumentError, match="int8 holds -128 to 127"):
+    with pytest.raises(tt.ArgumentError, match="int8 has the range -128 to 127"):
         tt.randint(0, 129, (2,), dtype="int8")
     assert tt.randint(127, 128, (1,), dtype="int8").item() == 127
 
@@ -258,7 +258,7 @@ def test_randint_falls_evenly_into_its_range(low: int, high: int) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (3, 2), (-(2**63) - 1, 0), (0, 2**63 + 1)])
 def test_randint_refuses_empty_and_wide_ranges(low: int, high: int) -> None:
-    with pytest.raises(tt.ArgumentError, match="empty or leaves int64"):
+    with pytest.raises(tt.ArgumentError, match="empty or exceeds int64"):
         tt.randint(low, high, (3,))
 
 
@@ -287,7 +287,7 @@ def test_multinomial_of_nothing() -> None:
         assert tt.multinomial(tt.zeros(3), 0, replacement).shape == (0,)
         with pytest.raises(tt.ArgumentError, match="nothing to draw"):
             tt.multinomial(tt.zeros(2, 3), 1, replacement)
-    with pytest.raises(tt.ArgumentError, match="once at most"):
+    with pytest.raises(tt.ArgumentError, match="sampled at most once"):
         tt.multinomial(tt.tensor([1.0, 0.0, 2.0]), 3, replacement=False)
 
 

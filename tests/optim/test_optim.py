@@ -283,7 +283,7 @@ def broken(change):
         (lambda s: s["param_groups"].append(s["param_groups"][0]), tt.ArgumentError, r"groups of \[4, 4\]"),
         (lambda s: s["param_groups"][0].update(params=[0]), tt.ArgumentError, r"groups of \[1\]"),
         (lambda s: s["param_groups"][0].update(momentum=1), tt.ArgumentError, "unknown option 'momentum'"),
-        (lambda s: s["param_groups"][0].pop("eps"), tt.ArgumentError, "'eps' is gone"),
+        (lambda s: s["param_groups"][0].pop("eps"), tt.ArgumentError, "'eps' is missing"),
         (lambda s: s["param_groups"][0].update(lr=-1.0), tt.ArgumentError, "lr is -1"),
         (lambda s: s["state"].update({9: {}}), tt.ArgumentError, "state of parameter 9"),
         (lambda s: s["state"][0].pop("v"), tt.ArgumentError, r"has \['m', 'step'\]"),

@@ -116,7 +116,7 @@ def test_missing_kernels() -> None:
 def test_types_that_hide_their_size_are_refused(tmp_path: Path) -> None:
     text = "template <class T> using same = T;\n__global__ void k(same<int> n, int* p) {}"
     with pytest.raises(
-        KernelError, match="the compiler gives `same<int> n` 4 bytes\n  why: it was read as struct"
+        KernelError, match="the compiler gives `same<int> n` 4 bytes\n  why: it was parsed as struct"
     ):
         compiled(tmp_path / "hidden.cu", text, ("k", ()))
 

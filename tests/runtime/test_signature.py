@@ -230,38 +230,38 @@ class Odd:
 WRONG: list[tuple[str, list[Any], str]] = [
     ("int n", [], "0 arguments for 1 parameters"),
     ("int n", [1, 2], r"2 arguments for 1 parameters\n  why: the kernel is k\(int n\); given: int, int"),
-    ("int n", [1.0], "1.0 is no argument for `int n`"),
-    ("int n", ["1"], "'1' is no argument for `int n`"),
-    ("int n", [None], "NoneType is no argument for `int n`"),
+    ("int n", [1.0], "1.0 is not valid for `int n`"),
+    ("int n", ["1"], "'1' is not valid for `int n`"),
+    ("int n", [None], "NoneType is not valid for `int n`"),
     (
         "int n",
         [2**31],
-        "2147483648 is no argument for `int n`\n  why: it is packed as int; an int within its range",
+        "2147483648 is not valid for `int n`\n  why: it is packed as int; an int within its range",
     ),
-    ("unsigned n", [-1], "-1 is no argument for `unsigned n`"),
-    ("long long n", [2**63], "9223372036854775808 is no argument for `long long n`"),
-    ("float x", ["1"], "'1' is no argument for `float x`"),
-    ("float x", [None], "NoneType is no argument for `float x`"),
-    ("float x", [1j], "complex is no argument for `float x`"),
-    ("float x", [1e39], r"1e\+39 is no argument for `float x`"),
-    ("float x", [10**400], "an int of 1329 bits is no argument for `float x`"),
-    ("double x", [10**5000], "an int of 16610 bits is no argument for `double x`"),
-    ("bool b", [1], "1 is no argument for `bool b`\n  why: it is packed as bool; True or False fits"),
-    ("bool b", [None], "NoneType is no argument for `bool b`"),
-    ("float* x", [1.0], r"1.0 is no argument for `float\* x`"),
-    ("float* x", [True], r"True is no argument for `float\* x`"),
-    ("float* x", [-1], r"-1 is no argument for `float\* x`"),
-    ("float* x", [2**64], r"18446744073709551616 is no argument for `float\* x`"),
+    ("unsigned n", [-1], "-1 is not valid for `unsigned n`"),
+    ("long long n", [2**63], "9223372036854775808 is not valid for `long long n`"),
+    ("float x", ["1"], "'1' is not valid for `float x`"),
+    ("float x", [None], "NoneType is not valid for `float x`"),
+    ("float x", [1j], "complex is not valid for `float x`"),
+    ("float x", [1e39], r"1e\+39 is not valid for `float x`"),
+    ("float x", [10**400], "an int of 1329 bits is not valid for `float x`"),
+    ("double x", [10**5000], "an int of 16610 bits is not valid for `double x`"),
+    ("bool b", [1], "1 is not valid for `bool b`\n  why: it is packed as bool; True or False fits"),
+    ("bool b", [None], "NoneType is not valid for `bool b`"),
+    ("float* x", [1.0], r"1.0 is not valid for `float\* x`"),
+    ("float* x", [True], r"True is not valid for `float\* x`"),
+    ("float* x", [-1], r"-1 is not valid for `float\* x`"),
+    ("float* x", [2**64], r"18446744073709551616 is not valid for `float\* x`"),
     (
         "float* x",
         [np.zeros(3)],
-        r"ndarray is no argument for `float\* x`\n  why: it is packed as pointer; a Buffer",
+        r"ndarray is not valid for `float\* x`\n  why: it is packed as pointer; a Buffer",
     ),
-    ("float* x", [tt.zeros(3)], r"Tensor is no argument for `float\* x`"),
-    ("float* x", [Odd()], r"Odd is no argument for `float\* x`"),
-    ("Box x", [5], "5 is no argument for `Box x`\n  why: it is packed as struct; bytes fit"),
-    ("Box x", [(1, 2)], "tuple is no argument for `Box x`"),
-    ("int a, float b, int c", [1, 2.0, 3.5], "3.5 is no argument for `int c`"),
+    ("float* x", [tt.zeros(3)], r"Tensor is not valid for `float\* x`"),
+    ("float* x", [Odd()], r"Odd is not valid for `float\* x`"),
+    ("Box x", [5], "5 is not valid for `Box x`\n  why: it is packed as struct; bytes fit"),
+    ("Box x", [(1, 2)], "tuple is not valid for `Box x`"),
+    ("int a, float b, int c", [1, 2.0, 3.5], "3.5 is not valid for `int c`"),
 ]
 
 
@@ -272,7 +272,7 @@ def test_wrong_arguments(parameters: str, args: list[Any], named: str) -> None:
 
 
 def test_half_that_overflows() -> None:
-    with pytest.raises(KernelError, match=r"70000\.0 is no argument for `T t`"):
+    with pytest.raises(KernelError, match=r"70000\.0 is not valid for `T t`"):
         packer("T t", dtypes.float16, template="template <class T>").pack([70000.0])
 
 

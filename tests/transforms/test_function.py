@@ -293,7 +293,7 @@ def writes_argument(ctx, x):
     ("forward", "word", "error"),
     [
         (keeps_output, "ctx.y is an output.*save_for_backward", tt.GradError),
-        (marks_input, "something else than an output", tt.GradError),
+        (marks_input, "an object that is not an output", tt.GradError),
         (writes_argument, r"argument 0 of shape \(2,\) was written to", tt.GradError),
         (lambda ctx, x: 1.0, "output 0 is a float", tt.DTypeError),
         (lambda ctx, x: (x * 1, None), "output 1 is a NoneType", tt.DTypeError),

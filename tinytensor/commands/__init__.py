@@ -1,1 +1,1 @@
-"""The commands of `python -m tinytensor`: each is the `main(words)` of a module."""
+"""Command-line interface, `python -m tinytensor`: each command is the `main(words)` of a module."""

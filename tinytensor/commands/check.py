@@ -1,4 +1,4 @@
-"""`python -m tinytensor check`: run kernels on watched memory, and print what was found and counted."""
+"""`python -m tinytensor check`: runs kernels under the memory and race checker and prints a report."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tinytensor.runtime.kernel_files import kernel_files
 
 __all__ = ["main"]
 
-MMA = "_mma"  # ends the names of files with tensor cores
+MMA = "_mma"  # suffix of the files that use tensor cores
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def main(words: Sequence[str]) -> int:
-    """Check what was named.
+    """Check the named kernels or script.
 
     Args:
-        words: those of the command line.
+        words: command-line arguments.
 
     Returns:
-        The exit code: 0, or 1 if something was found.
+        The exit code: 0, or 1 if a defect was found.
     """
     options = _options(list(words))
     if options.kernel.endswith(".py"):
@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _options(words: list[str]) -> argparse.Namespace:
-    """What the words say. Options may stand behind a kernel; behind a script they are the script's own."""
+    """Parse the arguments. Options may follow a kernel; after a script, they are passed to the script."""
     options = _parser().parse_args(words)
     behind = options.arguments
     if not options.kernel.endswith(".py") and behind and behind[0].startswith("-"):
@@ -70,8 +70,8 @@ def _options(words: list[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tinytensor check",
-        description="Run kernels with every access watched: bad accesses, races, barriers; and what each "
-        "source line costs. Needs a C++ compiler, and no GPU.",
+        description="Run kernels with every access checked: invalid accesses, races, barriers; and report "
+        "the memory cost of each source line. Needs a C++ compiler, but no GPU.",
     )
     parser.add_argument(
         "kernel",
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _found(name: str) -> dict[str, str]:
-    """The exercises that launch a kernel, or those of a file; with the kernel that is asked for."""
+    """Exercises that launch a kernel or the kernels of a file, with the name of the kernel to report."""
     stem = name.removesuffix(".cu").removesuffix(MMA)
     if stem in EXERCISES:
         return {stem: ""}
@@ -107,7 +107,7 @@ def _found(name: str) -> dict[str, str]:
 
 
 def _only(report: CheckReport, kernel: str) -> CheckReport:
-    """The part of a report that is about one kernel, in all its instances."""
+    """Report restricted to all instances of one kernel."""
     kernels = [count for count in report.kernels if _bare(count.kernel) == kernel]
     return CheckReport([f for f in report.findings if _bare(f.kernel) == kernel], kernels)
 
@@ -117,7 +117,7 @@ def _bare(instance: str) -> str:
 
 
 def _summary(exercise: str, report: CheckReport) -> str:
-    """One line for each kernel of a file."""
+    """Summary with one line per kernel of a file."""
     by_name: dict[str, list[KernelCount]] = {}
     for count in report.kernels:
         by_name.setdefault(_bare(count.kernel), []).append(count)
@@ -143,10 +143,10 @@ def _launches(times: int) -> str:
 
 
 def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:
-    """Run a script as if it were called by itself, watched."""
+    """Run a script as `__main__` under the checker."""
     if not Path(path).is_file():
         raise ArgumentError(
-            f"check: {path} is not there", why="a name that ends in .py is a script", fix="check the path"
+            f"check: {path} does not exist", why="a name that ends in .py is a script", fix="check the path"
         )
     before = sys.argv, list(sys.path)
     sys.argv, sys.path[0] = [path, *arguments], str(Path(path).resolve().parent)
@@ -156,7 +156,7 @@ def _check_script(path: str, arguments: Sequence[str], blocks: int) -> int:
             runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception:  # whatever the script did not catch, as Python shows it
+    except Exception:  # print uncaught exceptions of the script as Python does
         traceback.print_exc()
         code = 1
     finally:

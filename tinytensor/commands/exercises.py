@@ -1,4 +1,4 @@
-"""Small calls that launch the kernels of every op: `check` watches them, `selftest` compares them."""
+"""Small calls that launch the kernels of every op, for the commands `check` and `selftest`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tinytensor.runtime.kernel_files import kernel_files
 
 __all__ = ["EXERCISES", "Data", "run"]
 
-ROWS, COLUMNS = 37, 70  # no multiples of anything: blocks, tiles and vectors have rests
+ROWS, COLUMNS = 37, 70  # not multiples of block, tile or vector sizes: each has a remainder
 TOKENS, CLASSES = 45, 11
 
 
 class Data:
-    """Draws the inputs of an exercise, the same ones for each device.
+    """Generates the inputs of an exercise, identical for each device.
 
     Attributes:
-        device, dtype: of the inputs.
-        leaves: the inputs that gradients are asked of.
+        device, dtype: device and dtype of the inputs.
+        leaves: the inputs that require gradients.
     """
 
     def __init__(self, device: tt.Device | str, dtype: tt.DType) -> None:
@@ -31,11 +31,11 @@ class Data:
 
     @property
     def wide(self) -> tt.DType:
-        """The dtype of sums: that of the inputs, or float32 for 16-bit floats."""
+        """Accumulation dtype: that of the inputs, or float32 for 16-bit floats."""
         return tt.float64 if self.dtype is tt.float64 else tt.float32
 
     def floats(self, *shape: int, low: float = -2.0, high: float = 2.0) -> tt.Tensor:
-        """Uniform floats in [low, high), whose gradient will be asked for."""
+        """Uniform floats in [low, high) that require gradients."""
         x = self._drawn(shape, low, high).requires_grad_()
         self.leaves.append(x)
         return x
@@ -48,13 +48,13 @@ class Data:
         return self.floats(*shape, low=0.5)
 
     def shuffled_rows(self) -> tt.Tensor:
-        """(ROWS, COLUMNS) floats: in each row 0, 1, 2, … in some order, so that no two are equal."""
+        """(ROWS, COLUMNS) floats: each row is a permutation of 0, 1, 2, …, so its elements are distinct."""
         rows = self._rng.permuted(np.tile(np.arange(COLUMNS), (ROWS, 1)), axis=1)
         self.leaves.append(tt.tensor(rows, dtype=self.dtype).to(self.device).requires_grad_())
         return self.leaves[-1]
 
     def constant(self, *shape: int) -> tt.Tensor:
-        """Floats in [-2, 2) that no gradient is asked of."""
+        """Floats in [-2, 2) that do not require gradients."""
         return self._drawn(shape, -2.0, 2.0)
 
     def ints(self, high: int, *shape: int) -> tt.Tensor:
@@ -66,7 +66,7 @@ class Data:
         return tt.tensor(self._rng.random(shape) < 0.5).to(self.device)
 
     def generator(self) -> tt.Generator:
-        """Random numbers that are the same on each device."""
+        """Generator with the same stream on each device."""
         return tt.Generator(11)
 
     def matrix(self) -> tt.Tensor:
@@ -80,12 +80,12 @@ Exercise = Callable[[Data], Iterable[tt.Tensor]]
 def run(
     exercise: Exercise, device: tt.Device | str, dtype: tt.DType
 ) -> tuple[list[tt.Tensor], list[tt.Tensor]]:
-    """The results of an exercise, and the gradients of the inputs that have one.
+    """Run an exercise and return its results and the gradients of its inputs.
 
     Args:
         exercise: one of EXERCISES.
-        device: where it runs.
-        dtype: of its floats.
+        device: device to run on.
+        dtype: dtype of its floats.
 
     Example:
         >>> results, grads = run(EXERCISES["softmax"], "cpu", tt.float32)

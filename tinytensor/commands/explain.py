@@ -1,4 +1,4 @@
-"""`python -m tinytensor explain EXPR`: how a tensor lies in memory, call by call."""
+"""`python -m tinytensor explain EXPR`: explains the memory layout of a tensor, call by call."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def main(words: Sequence[str]) -> int:
     """Print the explanation, or write it to files.
 
     Args:
-        words: those of the command line.
+        words: command-line arguments.
 
     Returns:
         The exit code: 0.
 
     Raises:
-        ArgumentError: the expression is not one of those that are understood.
+        ArgumentError: the expression is not supported.
         SaveError: a file cannot be written.
     """
     options = _parser().parse_args(list(words))

@@ -1,4 +1,4 @@
-"""`python -m tinytensor info`: versions, devices, compilers, caches and switches of this installation."""
+"""`python -m tinytensor info`: reports versions, devices, compilers, caches and environment switches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main(words: Sequence[str]) -> int:
     """Print the report.
 
     Args:
-        words: those of the command line: there are no options.
+        words: command-line arguments: there are no options.
 
     Returns:
         The exit code: 0.
@@ -92,7 +92,7 @@ def _device(name: str) -> str:
 
 
 def _or_error(look: Callable[[], str]) -> str:
-    """What was found, or the first two lines of why not."""
+    """Result of a probe, or the first two lines of its error."""
     try:
         return look()
     except TinyTensorError as error:

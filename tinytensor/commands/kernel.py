@@ -1,4 +1,4 @@
-"""`python -m tinytensor kernel OP`: the kernels behind an op, in a terminal or as a page."""
+"""`python -m tinytensor kernel OP`: shows the kernels of an op, in the terminal or as an HTML page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinytensor.runtime.cuda.occupancy import LIMITS
 __all__ = ["main"]
 
 LAYOUTS = ("packed", "transposed", "sliced", "step", "reversed", "repeated")
-MOST = 1 << 24  # elements of an operand: minutes for the emulator
+MOST = 1 << 24  # maximum elements of an operand: takes the emulator minutes
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
 
 
@@ -26,10 +26,10 @@ def main(words: Sequence[str]) -> int:
     """Show the kernels of one op.
 
     Args:
-        words: those of the command line.
+        words: command-line arguments.
 
     Returns:
-        The exit code: 0, or 1 if the watched run found a defect.
+        The exit code: 0, or 1 if the checked run found a defect.
     """
     options = _parser().parse_args(list(words))
     shapes = [_shape(text) for text in options.shape or ["64,64"]]
@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     return 1 if found.findings else 0
 
 
-# Public functions of two tensors, so that one --shape is enough.
+# Public functions of two tensors, for which one --shape is enough.
 _PAIRS = frozenset(name for name, op in registry.items() if len(op.inputs) == 2 and name in dir(tt))
 
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tinytensor kernel",
         description="Source, launch, registers, PTX and memory accesses of the kernels that an op launches. "
-        "The op runs on the emulator, watched: needs a C++ compiler, and no GPU.",
+        "The op runs on the emulator under checks: needs a C++ compiler, but no GPU.",
     )
     parser.add_argument("op", help="a public function of tinytensor, such as softmax or matmul")
     parser.add_argument(
@@ -98,7 +98,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _input(seed: int, shape: tuple[int, ...], layout: str, dtype: str) -> tt.Tensor:
-    """Numbers between 0.5 and 1.5, where most functions are defined, in a layout."""
+    """Random values between 0.5 and 1.5, where most functions are defined, in the given layout."""
     rng = np.random.default_rng(seed)
 
     def drawn(*sizes: int) -> tt.Tensor:
@@ -109,7 +109,7 @@ def _input(seed: int, shape: tuple[int, ...], layout: str, dtype: str) -> tt.Ten
     *outer, last = shape
     if layout == "transposed":
         return drawn(*reversed(shape)).permute(*reversed(range(len(shape))))
-    if layout == "sliced":  # every row begins and ends inside of a longer one
+    if layout == "sliced":  # every row is the interior of a longer one
         return drawn(*outer, last + 3)[..., 1 : last + 1]
     if layout == "step":
         return drawn(*outer, 2 * last)[..., ::2]

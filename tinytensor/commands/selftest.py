@@ -1,4 +1,4 @@
-"""`python -m tinytensor selftest`: do the devices of this machine compute what NumPy computes?"""
+"""`python -m tinytensor selftest`: compares every kernel on the devices of this machine with NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinytensor.runtime.compiler import find_compiler
 
 __all__ = ["main"]
 
-# Largest allowed difference, in units of the largest number of a result.
+# Largest allowed difference, relative to the largest element of a result.
 BOUNDS = {"float32": 2e-5, "float64": 1e-12, "float16": 1e-2, "bfloat16": 6e-2}
 
 
@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     """Compare the results and gradients of all exercises on each device with those of the CPU.
 
     Args:
-        words: those of the command line.
+        words: command-line arguments.
 
     Returns:
         The exit code: 0, or 1 if something differs.
@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> int:
         print("nothing to compare: there is no GPU, and no C++ compiler for the device emulated")
         return 1
     for device in devices:
-        runtime_of(tt.Device(device))  # an error that says why, if it is not there
+        runtime_of(tt.Device(device))  # raises with the reason if it is not available
     failures = 0
     for device in devices:
         for dtype in options.dtype or ("float32",):
@@ -75,7 +75,7 @@ def _devices() -> list[str]:
 
 
 def _compared(name: str, device: str, dtype: str) -> str:
-    """What is wrong with an exercise on a device, or nothing."""
+    """Description of a failed exercise on a device; "" if it passes."""
     exercise, kind = EXERCISES[name], getattr(tt, dtype)
     expected = run(exercise, "cpu", kind)
     try:
@@ -93,7 +93,7 @@ def _compared(name: str, device: str, dtype: str) -> str:
 
 
 def _difference(y: tt.Tensor, reference: tt.Tensor) -> float:
-    """The largest difference, in units of the largest number; inf where dtypes, shapes or nans differ."""
+    """Largest difference relative to the largest element; inf if dtypes, shapes or nans differ."""
     if y.dtype is not reference.dtype or y.shape != reference.shape:
         return float("inf")
     a, b = (np.asarray(x.detach().cpu().astype(tt.float64).numpy()) for x in (y, reference))

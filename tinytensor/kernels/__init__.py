@@ -1,4 +1,4 @@
-"""Device code only: one .cu file for each module of `ops` that has kernels, and the headers that they share.
+"""CUDA and C++ kernels of the ops, their shared headers, and the Python code that computes launch sizes.
 
 `README.md` states the rules for these files; `tinytensor/runtime` compiles them.
 """

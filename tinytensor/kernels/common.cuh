@@ -1,5 +1,5 @@
-// What all kernels share: types to compute in, limits, vectors of 16 bytes, loops over a grid, positions.
-// Compiles under NVRTC, nvcc and the CPU compiler of the emulator: nothing here comes from a standard header.
+// Shared definitions: accumulator types, limits, 16-byte vectors, grid-stride loops, strided offsets.
+// Compiles under NVRTC, nvcc and the CPU compiler of the emulator: uses no standard header.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -21,35 +21,35 @@ template <> inline constexpr bool is_signed<__half> = true;
 template <> inline constexpr bool is_signed<__nv_bfloat16> = true;
 template <> inline constexpr bool is_signed<bool> = false;
 
-// The type in which elements are computed: float for 16-bit floats, else T itself.
+// The compute type of elements: float for 16-bit floats, else T itself.
 template <class T> using acc_t = choose<is_narrow<T>, float, T>;
 
-// The type in which they are summed: integers and bools are counted in 64 bits.
+// The type of sums of elements: 64-bit integers for integers and bools.
 template <class T> using sum_t = choose<is_floating<T>, acc_t<T>, long long>;
 
 // The unsigned integer of the same size, at least 32 bits wide; floats stay. Integers add and multiply in it:
-// signed overflow is undefined in C++, even in a product of unsigned shorts, since they become ints.
+// signed overflow is undefined in C++, even in a product of unsigned shorts, which are promoted to int.
 template <class T>
 using wrapping = choose<is_floating<T>, T, choose<sizeof(T) == 8, unsigned long long, unsigned>>;
 
-// A product that is rounded by itself: the compiler must not fuse it with a sum that follows.
+// A separately rounded product: the compiler must not contract it into a fused multiply-add.
 __device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
 __device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
 
 template <class T> __device__ __forceinline__ acc_t<T> to_acc(T x) { return static_cast<acc_t<T>>(x); }
 
-// A number as a float with an odd last bit where it is not exact: rounded again, to half the width, it gives
-// what rounding the number once would give.
+// Rounds to float, to odd if inexact: a second rounding, to half the width, then gives the same result as a
+// single rounding of the number.
 template <class A> __device__ __forceinline__ float sticky(A x) {
     if constexpr (same<A, double>) {
         const float near = static_cast<float>(x);
         if (near != near || static_cast<double>(near) == x) return near;
-        const unsigned outside = fabs(static_cast<double>(near)) > fabs(x);  // cut off, not rounded up
+        const unsigned outside = fabs(static_cast<double>(near)) > fabs(x);  // truncated, not rounded up
         return __uint_as_float((__float_as_uint(near) - outside) | 1U);
     } else if constexpr (is_floating<A> || sizeof(A) < 4) {
         return static_cast<float>(x);
     } else {
-        if constexpr (sizeof(A) == 8) {  // beyond 2^53 a double is not exact, either
+        if constexpr (sizeof(A) == 8) {  // beyond 2^53 a double is inexact, too
             constexpr A exact = A(1) << 53, low = 2047;
             if (x > exact || (is_signed<A> && x < A(0) - exact)) {
                 x = A(x & ~low) | A(static_cast<A>((x & low) != 0) << 11);
@@ -59,9 +59,9 @@ template <class A> __device__ __forceinline__ float sticky(A x) {
     }
 }
 
-// A computed value as it is stored. Floats are rounded to nearest even, once; of a float an integer keeps
-// the low bits of the whole part, so -1 is all ones in unsigned ones, as on the CPU (a GPU alone would make
-// it 0). nan, and what does not fit into 64 bits, give any integer.
+// Converts a computed value to the stored type. Floats are rounded once, to nearest even. Float to integer
+// keeps the low bits of the truncated value, so -1 is all ones in unsigned types, as on the CPU (a GPU
+// conversion would saturate to 0). nan, and values that do not fit into 64 bits, give an unspecified integer.
 template <class R, class A> __device__ __forceinline__ R from_acc(A x) {
     if constexpr (is_narrow<R>) return R(sticky(x));
     else if constexpr (!is_floating<A> || is_floating<R> || same<R, bool>) return static_cast<R>(x);
@@ -81,14 +81,14 @@ template <class A> __device__ __forceinline__ A nan() {
     else return __uint_as_float(0x7fc00000U);
 }
 
-// Where a maximum starts: no value lies below.
+// The initial value of a maximum: no value is less.
 template <class A> __device__ __forceinline__ A lowest() {
     if constexpr (is_floating<A>) return -infinity<A>();
     else if constexpr (is_signed<A>) return static_cast<A>(1ULL << (8 * sizeof(A) - 1));
     else return A(0);
 }
 
-// Where a minimum starts: no value lies above.
+// The initial value of a minimum: no value is greater.
 template <class A> __device__ __forceinline__ A highest() {
     if constexpr (is_floating<A>) return infinity<A>();
     else if constexpr (same<A, bool>) return true;
@@ -98,7 +98,7 @@ template <class A> __device__ __forceinline__ A highest() {
 
 // ---- vectors ---------------------------------------------------------------------------------------------
 
-// W neighboring elements that are loaded and stored by one instruction; W is a power of two.
+// W neighboring elements, loaded and stored by one instruction; W is a power of two.
 template <class T, int W = 16 / sizeof(T)> struct alignas(W * sizeof(T)) Vec {
     static constexpr int width = W;
     T at[W];
@@ -119,13 +119,13 @@ template <int W, class T> __device__ __forceinline__ void store(T* p, const Vec<
 
 // ---- loops and positions ---------------------------------------------------------------------------------
 
-// Number of this thread in its block, x fastest; lanes of a warp are neighbors in it.
+// Linear index of this thread in its block, x fastest; lanes of a warp are consecutive.
 __device__ __forceinline__ int thread_rank() {
     return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
 }
 
-// For `for (auto i = grid_start<I>(); i < n; i += grid_step<I>())`: every size works with every grid. The
-// counter is unsigned, so that the last step cannot overflow while n fits into I.
+// For `for (auto i = grid_start<I>(); i < n; i += grid_step<I>())`: correct for every size and grid. The
+// counter is unsigned, so that the last step cannot overflow if n fits into I.
 template <class I> using counter = choose<sizeof(I) == 8, unsigned long long, unsigned>;
 
 template <class I> __device__ __forceinline__ counter<I> grid_start() {
@@ -136,8 +136,8 @@ template <class I> __device__ __forceinline__ counter<I> grid_step() {
     return static_cast<counter<I>>(gridDim.x) * blockDim.x;
 }
 
-// Positions in K operands of the element whose number in C order is i. The loops are unrolled, since a struct
-// that is passed by value would be copied to the stack to be indexed at run time.
+// Offsets in K operands of the element with flat index i in C order. The loops are unrolled, since a struct
+// that is passed by value would be copied to the stack if it were indexed at run time.
 template <int ND, int K, class I>
 __device__ __forceinline__ void unravel(
     counter<I> i, const I (&shape)[ND], const I (&strides)[K][ND], I (&at)[K]) {

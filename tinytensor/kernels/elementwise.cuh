@@ -1,33 +1,33 @@
 // The kernels of all elementwise ops: out = F(operand 0, operand 1, ...), element by element.
-// Mapping: a grid-stride loop; a thread takes W neighbors at once where pointers and strides allow, else one.
-// Traffic: reads every operand once, writes the result once; numbers and repeated elements cost nothing.
-// Specification: elementwise.py; of a functor the `ufunc` of the op class of the same name.
+// Mapping: a grid-stride loop; a thread processes W neighbors at once if alignment and strides allow, else 1.
+// Traffic: reads every operand once, writes the result once; scalars and broadcast elements cost nothing.
+// Specification: elementwise.py; of a functor, the `ufunc` of the op class of the same name.
 //
-// A functor gets and gives values as they are computed: `template <class A> A operator()(A a, A b) const`.
+// A functor takes and returns values in the compute type: `template <class A> A operator()(A a, A b) const`.
 // F functor; R, C, T stored types of the result, of operand 0 and of the other operands (C differs from T in
-// `Where` alone); N number of operands; ND number of axes; I type of a position: int, or long long.
-// In place: the result may be exactly one of the operands; a thread reads its elements before it writes them.
+// `Where` alone); N number of operands; ND number of axes; I type of an offset: int, or long long.
+// In place: the result may alias one operand exactly; a thread reads its elements before it writes them.
 #pragma once
 #include "common.cuh"
 
-// By value, aligned to 8, without holes: pointers (N + 1), numbers (N), shape (ND), strides (N + 1 times ND),
-// and zeros up to a multiple of 8. In Python, with i = "i" or "q":
+// By value, aligned to 8, without padding: pointers (N + 1), numbers (N), shape (ND), strides (N + 1 times
+// ND), and zeros up to a multiple of 8. In Python, with i = "i" or "q":
 //   struct.Struct("@" + "P" * (N + 1) + "8s" * N + i * ND * (N + 2) + "0q")
 template <int N, int ND, class I> struct Operands {
-    void* out;                     // element 0 of the result: the offset is in it
-    const void* in[N];             // of operand k; null if that is a Python number,
-    unsigned long long number[N];  // whose bytes then stand here, in the type it is computed in (acc_t)
+    void* out;                     // element 0 of the result, offset included
+    const void* in[N];             // of operand k; null if it is a Python scalar,
+    unsigned long long number[N];  // whose bytes are here, in the compute type (acc_t)
     I shape[ND];
     I strides[N + 1][ND];  // in elements; [0] of the result, [1 + k] of operand k
 };
 
-// Neighbors that a thread takes at once: 16 bytes of the widest type, but at most 8, lest a long functor be
-// unrolled 16 times for single bytes.
+// Elements per thread and step: 16 bytes of the widest type, but at most 8, so that a long functor is not
+// unrolled 16 times for one-byte types.
 template <class A, class B> using wider = choose<(sizeof(A) > sizeof(B)), A, B>;
 template <class R, class C, class T>
 constexpr int neighbors = sizeof(wider<R, wider<C, T>>) == 1 ? 8 : 16 / sizeof(wider<R, wider<C, T>>);
 
-// The value of a Python number.
+// The value of a Python scalar.
 template <class A> __device__ __forceinline__ A number_value(unsigned long long bits) {
     if constexpr (same<A, double>) return __longlong_as_double(static_cast<long long>(bits));
     else if constexpr (same<A, float>) return __uint_as_float(static_cast<unsigned>(bits));
@@ -35,7 +35,7 @@ template <class A> __device__ __forceinline__ A number_value(unsigned long long 
     else return static_cast<A>(bits);
 }
 
-// W neighbors of one operand: a number, one element W times (step 0), or W elements (step 1).
+// W neighbors of one operand: a scalar, one element W times (step 0), or W elements (step 1).
 template <int W, class T, class I>
 __device__ __forceinline__ void read(
     acc_t<T> (&x)[W], const void* in, unsigned long long number, I at, I step) {
@@ -52,11 +52,11 @@ __device__ __forceinline__ void read(
     for (int j = 0; j < W; j++) x[j] = value;
 }
 
-// The functor on W neighbors, the first of which stand at the positions `at`.
+// Applies the functor to W neighbors, the first of them at the offsets `at`.
 template <class F, class R, class C, class T, int W, int N, int ND, class I>
 __device__ __forceinline__ void compute(const Operands<N, ND, I>& o, const I (&at)[N + 1]) {
     acc_t<C> first[W];
-    acc_t<T> rest[N][W];  // row 0 stands empty, and vanishes
+    acc_t<T> rest[N][W];  // row 0 is unused, and optimized away
     read<W, C>(first, o.in[0], o.number[0], at[1], o.strides[1][ND - 1]);
 #pragma unroll
     for (int k = 1; k < N; k++) {
@@ -73,7 +73,7 @@ __device__ __forceinline__ void compute(const Operands<N, ND, I>& o, const I (&a
     store<W>(static_cast<R*>(o.out) + at[0], y);
 }
 
-// Whether every W-th element along the last axis starts an aligned vector.
+// Whether every W-th element along the last axis is the start of an aligned vector.
 template <int W, class T, int ND, class I>
 __device__ __forceinline__ bool has_vectors(const void* p, const I (&strides)[ND]) {
     bool all = is_aligned<W>(static_cast<const T*>(p)) && strides[ND - 1] == 1;
@@ -82,8 +82,8 @@ __device__ __forceinline__ bool has_vectors(const void* p, const I (&strides)[ND
     return all;
 }
 
-// Whether that holds for the result and for all operands that do not repeat one element along the last axis.
-// The answer is the same for all threads.
+// Whether that is true for the result and for all operands that are not broadcast along the last axis.
+// Uniform over all threads.
 template <class R, class C, class T, int W, int N, int ND, class I>
 __device__ __forceinline__ bool all_have_vectors(const Operands<N, ND, I>& o) {
     bool all = has_vectors<W, R>(o.out, o.strides[0]);
@@ -97,7 +97,7 @@ __device__ __forceinline__ bool all_have_vectors(const Operands<N, ND, I>& o) {
     return all;
 }
 
-// Operands that are dense in the same order (strides are 1) or numbers; n elements, not always whole vectors.
+// Operands contiguous in the same order (strides are 1), or scalars; n need not be a multiple of W.
 template <class F, class R, class C, class T, int N, class I>
 __global__ void elementwise_contiguous(Operands<N, 1, I> o, I n) {
     constexpr int W = neighbors<R, C, T>;
@@ -116,7 +116,7 @@ __global__ void elementwise_contiguous(Operands<N, 1, I> o, I n) {
     }
 }
 
-// Any strides, also 0, negative, and of the result; n elements. Rows that are dense or repeat go in vectors.
+// Any strides, also 0 and negative, and of the result; n elements. Contiguous or broadcast rows use vectors.
 template <class F, class R, class C, class T, int N, int ND, class I>
 __global__ void elementwise_strided(Operands<N, ND, I> o, I n) {
     constexpr int W = neighbors<R, C, T>;

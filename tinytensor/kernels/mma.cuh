@@ -1,5 +1,5 @@
-// Tensor cores, asynchronous copies, fast powers of 2: the only place with PTX. The emulator has its own half
-// (mma.h).
+// Tensor cores (mma, ldmatrix), asynchronous copies (cp.async), fast exp2: the only file with PTX. The
+// emulator has its own implementation (mma.h).
 // Mapping: one warp, all 32 lanes, holds matrices in registers, element (row, column), with g = lane / 4, t =
 // lane % 4:
 //   A, 16 bits  a[0] (g, 2t)  a[1] (g + 8, 2t)  a[2] (g, 2t + 8)  a[3] (g + 8, 2t + 8), and their neighbors
@@ -8,8 +8,8 @@
 //   B, tf32     b[0] (t, g)   b[1] (t + 4, g)
 //   C, D float  c[0] (g, 2t)  c[1] (g, 2t + 1)  c[2] (g + 8, 2t)  c[3] (g + 8, 2t + 1)
 // Traffic: registers and shared memory; cp.async reads global memory, 16 bytes a lane.
-// Architecture: sm_80 and later. On sm_75 copies are made at once, half runs as two products of 8; bfloat16
-// and tf32, which its tensor cores lack, run on the ordinary ones: right, but slow.
+// Architecture: sm_80 and later. On sm_75 copies are synchronous, half runs as two products of 8; bfloat16
+// and tf32, which its tensor cores lack, run on CUDA cores: correct, but slow.
 // Source: PTX ISA, chapters on ldmatrix, mma and cp.async.
 #pragma once
 #include "common.cuh"
@@ -21,8 +21,8 @@ __device__ __forceinline__ unsigned shared_address(const void* p) {
     return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
-// N matrices of 8x8 elements of 16 bits: lane 8j + r gives the address of row r of matrix j in shared memory,
-// aligned to 16. Register j gets the elements (g, 2t) and (g, 2t + 1) of matrix j or of its transpose.
+// N matrices of 8x8 16-bit elements: lane 8j + r provides the address of row r of matrix j in shared memory,
+// aligned to 16. Register j receives the elements (g, 2t) and (g, 2t + 1) of matrix j or of its transpose.
 template <int N, bool Transposed = false>
 __device__ __forceinline__ void ldmatrix(unsigned (&r)[N], const void* row) {
     static_assert(N == 1 || N == 2 || N == 4, "ldmatrix loads 1, 2 or 4 matrices");
@@ -87,14 +87,14 @@ __device__ __forceinline__ void m16n8k8_tf32(
                    "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
 
-// Copies 16 bytes from global to shared memory, both aligned to 16, past the registers. A thread sees its own
-// bytes after the wait for the group that the next commit closes, other threads after a barrier, too.
+// Copies 16 bytes from global to shared memory, both aligned to 16, bypassing registers. They are visible to
+// this thread after it waits for the group of the next commit, and to other threads after a barrier, too.
 __device__ __forceinline__ void cp_async16(void* shared, const void* global) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
                  ::"r"(shared_address(shared)), "l"(global) : "memory");
 }
 
-// Likewise `bytes` of them, 0 to 16, and zeros for the rest. The address must be valid even for 0.
+// Copies `bytes` bytes, 0 to 16, and fills the remainder with zeros. The address must be valid even for 0.
 __device__ __forceinline__ void cp_async16_zfill(void* shared, const void* global, int bytes) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
@@ -102,7 +102,7 @@ __device__ __forceinline__ void cp_async16_zfill(void* shared, const void* globa
 
 __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// Waits until at most N of the groups of this thread are under way.
+// Waits until at most N groups of this thread are pending.
 template <int N> __device__ __forceinline__ void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
@@ -116,7 +116,7 @@ __device__ __forceinline__ void m16n8k8_half(float (&d)[4], unsigned a0, unsigne
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a0), "r"(a1), "r"(b));
 }
 
-// What a register holds: two elements of bfloat16, or one of tf32.
+// Unpacks a register: two bfloat16 elements, or one tf32 element.
 struct Bfloat16Pair {
     static constexpr int count = 2;
     static __device__ __forceinline__ float value(unsigned bits, int i) {
@@ -131,8 +131,8 @@ struct Tf32 {
     }
 };
 
-// d = a b + c on the ordinary cores. The 4 lanes of a group hold a row of a, and a column of b: in 4 rounds
-// each lane gets what lane q of its row and of its two columns holds.
+// d = a b + c on CUDA cores. The 4 lanes of a group hold a row of a, and a column of b: in 4 rounds each lane
+// receives the elements of lane q of its row and of its two columns.
 template <class Register>
 __device__ __forceinline__ void multiply_by_exchange(
     float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4]) {

@@ -1,6 +1,6 @@
-// A few numbers that are computed together: what tiles of matrix products are made of.
-// On a GPU they are registers of one thread. On the CPU that stands in for one they are one vector, since
-// compilers do not find it by themselves: products of tiles run ten times as fast.
+// Pack: a short vector of values per thread, the building block of matrix product tiles.
+// On a GPU it is in the registers of one thread. On the emulator it is a SIMD vector, since compilers do not
+// vectorize the code by themselves: tile products run ten times as fast.
 #pragma once
 #include "common.cuh"
 
@@ -49,7 +49,7 @@ template <class A, int N> struct Pack {
     A at[N];
 };
 
-// From and to memory that is aligned to 16; N elements are a multiple of 16 bytes.
+// Load and store at addresses aligned to 16; N elements are a multiple of 16 bytes.
 template <int N, class A> __device__ __forceinline__ Pack<A, N> load_pack(const A* p) {
     constexpr int W = 16 / sizeof(A);
     Pack<A, N> x;
@@ -98,7 +98,7 @@ template <int N, class A> __device__ __forceinline__ Pack<A, N> operator*(Pack<A
     return a;
 }
 
-// The greater ones, of a nan in a the other one.
+// Elementwise maximum; where a is nan, the element of b.
 template <int N, class A> __device__ __forceinline__ Pack<A, N> maximum(Pack<A, N> a, Pack<A, N> b) {
 #pragma unroll
     for (int i = 0; i < N; i++) a.at[i] = a.at[i] > b.at[i] ? a.at[i] : b.at[i];

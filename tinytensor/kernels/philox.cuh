@@ -1,19 +1,19 @@
-// Random numbers from Philox 4x32-10 with the same bits as on the CPU.
+// Philox 4x32-10 random numbers, bitwise equal to those of the CPU.
 // Mapping: a thread that handles 4 elements of one word each (2 of two words) computes one block for them.
 // Traffic: none; a block takes about 50 instructions.
 // Specification: philox.py and inverse_normal.py, which name the sources; every product, sum,
-// quotient and root is rounded by itself, in the order written there.
+// quotient and root is rounded separately, in the order written there.
 //
-// Element i of a draw that starts at `offset`, one word each: words(seed, offset + i / 4).word(i % 4).
+// Element i of a sample that starts at `offset`, one word each: words(seed, offset + i / 4).word(i % 4).
 // Two words each: words(seed, offset + i / 2).pair(i % 2).
 #pragma once
 #include "common.cuh"
 
 namespace philox {
 
-// The block with number k of the stream of a seed: 128 random bits.
+// Block k of the stream of a seed: 128 random bits.
 struct Words {
-    unsigned at[4];  // an index that is not known to the compiler would move them to the stack: see word
+    unsigned at[4];  // a run-time index would move them to the stack: see word
 
     __device__ __forceinline__ unsigned word(int i) const {
         const unsigned even = i < 2 ? at[0] : at[2], odd = i < 2 ? at[1] : at[3];
@@ -42,7 +42,7 @@ __device__ __forceinline__ Words words(unsigned long long seed, unsigned long lo
     return {{c0, c1, c2, c3}};
 }
 
-// ---- uniform numbers, coins, integers --------------------------------------------------------------------
+// ---- uniform numbers, booleans, integers -----------------------------------------------------------------
 
 // In [0, 1): multiples of 2**-24 from one word, of 2**-53 from two.
 __device__ __forceinline__ float uniform(unsigned word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
@@ -60,7 +60,7 @@ __device__ __forceinline__ long long integer(
     return static_cast<long long>(static_cast<unsigned long long>(low) + step);
 }
 
-// ---- normal numbers: the inverse of the normal distribution function -------------------------------------
+// ---- normal numbers: the inverse normal CDF --------------------------------------------------------------
 
 __device__ __forceinline__ float quotient(float a, float b) { return __fdiv_rn(a, b); }
 __device__ __forceinline__ double quotient(double a, double b) { return __ddiv_rn(a, b); }
@@ -98,7 +98,7 @@ __device__ __forceinline__ double minus_log(double p) {
     return product(exponent, -0.6931471805599453) - product(s, polynomial(product(s, s), series));
 }
 
-// The x whose normal distribution function is q + 1/2, for |q| < 1/2; 1/2 - |q| is exact.
+// The inverse normal CDF of q + 1/2, for |q| < 1/2; 1/2 - |q| is exact.
 __device__ __forceinline__ float inverse_normal(float q) {
     const float size = fabsf(q);
     if (size <= static_cast<float>(0.425)) {
@@ -150,7 +150,7 @@ __device__ __forceinline__ double inverse_normal(double q) {
     return copysign(quotient(polynomial(r - 5.0, above), polynomial(r - 5.0, below)), q);
 }
 
-// In the middle of the cell of uniform(word): odd multiples of 2**-25 (2**-54 for two words).
+// At the middle of the cell of uniform(word): odd multiples of 2**-25 (2**-54 for two words).
 __device__ __forceinline__ float normal(unsigned word) {
     return inverse_normal((static_cast<float>(word >> 8) - 8388607.5f) * 0x1p-24f);
 }

@@ -1,6 +1,6 @@
 // Reductions of one value per thread over a warp or a block: every thread gets the result.
-// Mapping: 5 exchanges between lanes; for a block, one value per warp goes through shared memory.
-// Order: fixed by the size of the block, so sums are equal in every run. A nan makes maximum and minimum nan.
+// Mapping: 5 warp shuffles; for a block, one value per warp goes through shared memory.
+// Order: fixed by the block size, so sums are deterministic. Maximum and minimum propagate nan.
 #pragma once
 #include "common.cuh"
 
@@ -33,7 +33,7 @@ template <class F, class A> __device__ __forceinline__ A warp_reduce(A x) {
 }
 
 // All threads of the block must take part; its size is a multiple of 32. The barrier at the end keeps the
-// next call from writing where slower warps still read.
+// next call from overwriting values that slower warps still read.
 template <class F, class A> __device__ __forceinline__ A block_reduce(A x) {
     __shared__ A parts[32];
     const int rank = thread_rank(), lane = rank % 32;

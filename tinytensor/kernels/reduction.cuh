@@ -1,19 +1,19 @@
-// Reductions: y[k] is what the elements x[k, i] amount to; k over the kept axes, i over the reduced axes.
-// Mapping, chosen in tinytensor/kernels/reduction.py by how x lies in memory:
-//   reduce_rows      threads next to each other walk along the reduced axes: 8 lanes up to a block per row
-//   reduce_columns   threads next to each other stand at different k, and each walks down the reduced axes
-//   reduce_partials  where a row or column was shared by several blocks: merges what they left
+// Reductions: y[k] = reduction of x[k, i] over i; k indexes the kept axes, i the reduced axes.
+// Mapping, chosen in tinytensor/kernels/reduction.py by the memory layout of x:
+//   reduce_rows      neighboring threads iterate along the reduced axes: 8 lanes up to a block per row
+//   reduce_columns   neighboring threads have different k, and each iterates along the reduced axes
+//   reduce_partials  merges partial results, if several blocks share a row or column
 // Traffic: reads x once, writes y once; partials are at most 1/64 of that.
-// Order: fixed by shape, strides and alignment, so results are the same in every run, on every GPU. Sums are
-// trees over at most 16 elements, runs of at most 256 such trees, and trees over threads and blocks: errors
-// grow like those of pairwise summation.
-// Specification: the `cpu` of the op classes in tinytensor/ops/{reduction,extremes,statistics}.py.
+// Order: fixed by shape, strides and alignment, so results are deterministic, and the same on every GPU. Sums
+// are trees over at most 16 elements, runs of at most 256 such trees, and trees over threads and blocks: the
+// error grows like that of pairwise summation.
+// Specification: the `cpu` of the op classes in ops/reductions/{reduction,min_max,statistics}.py.
 //
-// A reduction F says how: `typename F::template On<T, I>` has a State (at most 32 bytes, trivial, with
-// `from_lane`), `start()` (of no elements), `one(x, i)` (of element number i), `merge(a, b)`,
+// A reduction F defines: `typename F::template On<T, I>` with a State (at most 32 bytes, trivial, with
+// `from_lane`), `start()` (identity), `one(x, i)` (of element number i), `merge(a, b)`,
 // `result<R>(state)`; and `several(x, i, step)` of N elements, if that is cheaper than a tree of merges
 // (`batches` is true).
-// R, T stored types of y and x; ND number of kept and of reduced axes; I type of a position.
+// R, T stored types of y and x; ND number of kept and of reduced axes; I type of an offset.
 #pragma once
 #include "common.cuh"
 
@@ -25,27 +25,27 @@ template <int ND, class I> struct Axes {
     I reduced_strides[1][ND];
 };
 
-// What every reduction has.
+// Parameters of every reduction.
 template <class T, class S> struct Reduction {
     using State = S;
     static_assert(sizeof(S) <= 32, "partials have room for that: see reduction_grid.py");
     static constexpr bool batches = false;
-    acc_t<T> beside;  // what the elements of this k are compared with, where the launch gave it
-    double scalar;    // a count, a power: see the reduction
+    acc_t<T> beside;  // optional second input: compared with the elements of this k
+    double scalar;    // a count or an exponent: see the reduction
 };
 
 // T, at least 32 bits wide, so that lanes can exchange it.
 template <class T>
 using wide_t = choose<(is_floating<T> || sizeof(T) == 8), acc_t<T>, choose<is_signed<T>, int, unsigned>>;
 
-constexpr int FLIGHT = 4;  // loads that a thread has under way
+constexpr int FLIGHT = 4;  // loads in flight per thread
 
-// What the lane at a distance holds. A State that is a struct has an overload beside it, member by member.
+// The state of the lane at a distance. A State that is a struct has its own overload, member by member.
 template <class S> __device__ __forceinline__ S from_lane(S s, int distance) {
     return __shfl_xor_sync(0xffffffffU, s, distance);
 }
 
-// The state of N elements, number i, i + step, ...
+// The state of N elements, with the numbers i, i + step, ...
 template <int N, class T, class I, class On>
 __device__ __forceinline__ typename On::State batch(const On& on, const acc_t<T> (&x)[N], I i, I step) {
     if constexpr (On::batches) {
@@ -63,8 +63,8 @@ __device__ __forceinline__ typename On::State batch(const On& on, const acc_t<T>
     }
 }
 
-// The state of all threads along x, in the first of them. blockDim.x is a power of two; above 32 the block
-// has one row. All threads of the block take part.
+// The merged state of all threads along x, in the first of them. blockDim.x is a power of two; above 32 the
+// block has one row. All threads of the block take part.
 template <class On> __device__ __forceinline__ typename On::State across(const On& on, typename On::State s) {
     __shared__ typename On::State parts[32];
     const int lanes = blockDim.x;
@@ -76,7 +76,7 @@ template <class On> __device__ __forceinline__ typename On::State across(const O
     __syncthreads();
     s = parts[threadIdx.x % (lanes / 32)];
     for (int distance = lanes / 64; distance > 0; distance /= 2) s = on.merge(s, from_lane(s, distance));
-    __syncthreads();  // the next row must not write where slower warps still read
+    __syncthreads();  // the next row must not overwrite what slower warps still read
     return s;
 }
 
@@ -99,7 +99,7 @@ __device__ __forceinline__ typename On::State row_state(
         return batch<W, T, I>(on, few, static_cast<I>(first), I(1));
     };
 
-    // Vectors: a dense row from its first aligned element on, or rows of a plane that are all aligned.
+    // Vectors: a contiguous row from its first aligned element, or rows of a plane that are all aligned.
     bool has_vectors = axes.reduced_strides[0][ND - 1] == 1;
     C head = 0;
     if (ND == 1) {
@@ -127,7 +127,7 @@ __device__ __forceinline__ typename On::State row_state(
         s = on.merge(s, vector_state(load<W>(x + place(head + v * W)), head + v * W));
     }
 
-    // Elements: what is in front of the vectors and behind them, or everything.
+    // Elements: those before and after the vectors, or all.
     const C rest = n - vectors * W;
     C i = lane;
     for (; vectors == 0 && i + (FLIGHT - 1) * lanes < rest; i += FLIGHT * lanes) {
@@ -169,7 +169,7 @@ __global__ void reduce_rows(
 }
 
 // blockDim (groups of W neighboring columns, lanes of a column), 256 threads at most; gridDim.x blocks over
-// the columns, gridDim.y blocks share a column. W > 1 asks that every W-th column is aligned everywhere.
+// the columns, gridDim.y blocks share a column. W > 1 requires that every W-th column is aligned everywhere.
 template <class F, class R, class T, int W, int ND, class I>
 __global__ void reduce_columns(
     R* y, void* partials, const T* x, const T* beside, Axes<ND, I> axes, I columns, I n, double scalar) {
@@ -245,7 +245,7 @@ __global__ void reduce_columns(
     }
 }
 
-// The blocks of reduce_rows or reduce_columns that shared a row left `parts` states of it, side by side.
+// Merges the `parts` states per row, side by side, of the blocks of reduce_rows or reduce_columns.
 template <class F, class R, class T, int ND, class I>
 __global__ void reduce_partials(
     R* y, const void* partials, Axes<ND, I> axes, I rows, int parts, double scalar) {

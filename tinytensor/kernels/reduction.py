@@ -1,6 +1,7 @@
-"""How a reduction is spread over the threads of a device: which kernel of `kernels/reduction.cuh`, how many.
+"""Launch plans of reductions: choice of the kernel of `kernels/reduction.cuh`, grid and block sizes.
 
-It looks at shapes and strides alone. What is added up, and in which dtype, is the business of the functor.
+
+Depends on shapes and strides alone; the functor defines the operation and its accumulator dtype.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from tinytensor.shapes import Shape
 
 RANKS = (1, 2, 4, 8)  # numbers of axes that the kernels are unrolled for
 THREADS = 256  # of a block
-BLOCKS = 1024  # as many of them keep any GPU busy: a constant, so that sums do not depend on its size
-LONGEST = 4096  # elements that one thread takes, before several blocks share a row
+BLOCKS = 1024  # enough to fill any GPU; a constant, so that sums do not depend on the GPU
+LONGEST = 4096  # most elements per thread before several blocks share a row
 STATE_BYTES = 32  # of the largest State
 INT_MAX = (1 << 31) - 1
 
 
 class Plan(NamedTuple):
-    """One launch: `width` 0 stands for reduce_rows, else for reduce_columns with so many columns a thread."""
+    """One launch: reduce_rows if `width` is 0, else reduce_columns with `width` columns per thread."""
 
     width: int
     rank: int
@@ -53,15 +54,15 @@ def launch_reduction(
     """y = x reduced over sorted axes by a functor.
 
     Args:
-        launch: the op's.
+        launch: the launch of the op.
         functor: name of the reduction in the .cu file.
         y: C-contiguous, with or without the axes of size 1.
         x: any layout, real.
         axes: sorted.
-        scalar: what the functor needs, see there.
-        beside: one value for each element of y, of the dtype of x, that the functor compares with.
-        in_order: the functor needs to know which element it sees: its number in C order over the axes.
-        file: the .cu file with the functor, if it is not the op's twin.
+        scalar: parameter of the functor, see there.
+        beside: optional input with the shape of y and the dtype of x, which the functor compares with.
+        in_order: the functor needs the index of each element, in C order over the axes.
+        file: the .cu file with the functor; default the one with the name of the op's module.
     """
     need_real(functor, x)
     if y.size == 0:
@@ -116,29 +117,29 @@ def _plan(layout: Layout, axes: tuple[int, ...], itemsize: int, aligned: bool, i
 
 
 def unrolled_rank(what: str, shape: Shape, needed: int) -> int:
-    """How many axes the kernel walks: the first of RANKS that is enough for an input of a shape."""
+    """Number of axes of the kernel instance: the first of RANKS that is at least `needed`."""
     for rank in RANKS:
         if rank >= needed:
             return rank
     raise ShapeError(
         f"{what}: an input of shape {shape} steps through memory in {needed} different ways",
-        why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
-        fix="take it apart along one axis: tt.stack([... for part in x])",
+        why=f"kernels take at most {RANKS[-1]} axes that do not merge",
+        fix="split it along one axis: tt.stack([... for part in x])",
     )
 
 
 def need_real(what: str, x: View) -> None:
-    """DTypeError for complex numbers, which kernels do not know."""
+    """DTypeError for complex dtypes, which kernels do not support."""
     if x.dtype.kind == "complex":
         raise DTypeError(
             f"{what}: the input of shape {x.shape} has dtype {x.dtype}",
-            why="kernels compute with real numbers only",
+            why="kernels support real dtypes only",
             fix='copy it: x.to("cpu")',
         )
 
 
 def _walks_columns(rows: int, n: int, x_steps: Shape, steps: Shape) -> bool:
-    """Whether neighboring threads should stand at neighboring columns rather than in one row."""
+    """Whether neighboring threads should read neighboring columns (coalesced) instead of one row."""
     if rows == 1 or n <= 1:
         return n <= 1
     near = abs(x_steps[-1]) or INT_MAX
@@ -147,7 +148,7 @@ def _walks_columns(rows: int, n: int, x_steps: Shape, steps: Shape) -> bool:
 
 
 def _width(outer: Shape, x_steps: Shape, steps: Shape, itemsize: int) -> int:
-    """How many columns one thread loads at once: as many as are dense and aligned in every row."""
+    """Columns that one thread loads as a vector: as many as are contiguous and aligned in every row."""
     width = 2 if itemsize == 8 else 4
     if not outer or x_steps[-1] != 1 or outer[-1] % width:
         return 1
@@ -178,17 +179,17 @@ def _finishing_block(parts: int) -> tuple[int, int]:
 
 
 def _parts(blocks: int, n: int, lanes: int) -> int:
-    """How many blocks share a row or column: enough to fill the GPU, if each thread keeps a few elements."""
+    """Number of blocks that share a row or column: enough to fill the GPU, with a few elements per thread."""
     fill = min(BLOCKS // blocks, n // (lanes * 16))
     return min(max(fill, -(-n // (lanes * LONGEST)), 1), 65_535)
 
 
 def power_of_two(n: int, low: int, high: int) -> int:
-    """The smallest power of two that is at least n, within two others."""
+    """The smallest power of two that is at least n, clamped to [low, high]."""
     return min(max(1 << max(n - 1, 0).bit_length(), low), high)
 
 
 def with_kept_axes(y: View, shape: Shape, axes: Sequence[int]) -> View:
-    """A C-contiguous result of a reduction, to be read beside its input: the reduced axes have size 1."""
+    """A C-contiguous reduction result with reduced axes of size 1, so that it broadcasts with the input."""
     kept = tuple([1 if a in axes else n for a, n in enumerate(shape)])
     return y.read_through(Layout(kept, contiguous_strides(kept), y.layout.offset))

@@ -1,16 +1,16 @@
-// Rows of numbers, each walked over by a team of threads: what softmax, norms and cross-entropy share.
+// Row-wise kernels: rows processed by a team of threads, in registers; for softmax, norms and cross-entropy.
 // Mapping: a team is a warp (blockDim.x is 32, and blockDim.y teams share a block) or the whole block
-// (blockDim.y is 1). A thread takes vectors of 16 bytes, neighbors of those of the next thread; all that a
-// team takes at once is a piece. Teams take rows in turns: every number of rows works with every grid.
-// Traffic: a row of one piece is read once, however often it is walked over: it stays in registers. Of longer
-// rows, all but one piece are read again by each walk, mostly from the cache.
+// (blockDim.y is 1). A thread loads vectors of 16 bytes, adjacent to those of the next thread; one load of
+// the whole team is a piece. Teams take rows in turns: every number of rows works with every grid.
+// Traffic: a row of one piece is read once, for any number of passes: it stays in registers. Of longer
+// rows, all but one piece are read again in each pass, mostly from the cache.
 // In Python: kernels/rows.py, team.
 #pragma once
 #include "reduce.cuh"
 
 namespace rows {
 
-template <class T> constexpr int neighbors = 16 / sizeof(T);  // numbers of a vector
+template <class T> constexpr int neighbors = 16 / sizeof(T);  // elements of a vector
 template <class T> constexpr int vectors = 128 / sizeof(acc_t<T>) / neighbors<T>;  // of a thread, in a piece
 
 __device__ __forceinline__ long long first() {
@@ -18,7 +18,7 @@ __device__ __forceinline__ long long first() {
 }
 __device__ __forceinline__ long long step() { return static_cast<long long>(gridDim.x) * blockDim.y; }
 
-// Over all threads of the team, which must all take part; each gets the result.
+// Reduction over all threads of the team, which must all take part; each gets the result.
 template <class F, class A> __device__ __forceinline__ A team_reduce(A x) {
     return blockDim.x == 32 ? warp_reduce<F>(x) : block_reduce<F>(x);
 }
@@ -29,7 +29,7 @@ __device__ __forceinline__ bool inside(int column, int width) {
     return static_cast<unsigned>(column) < static_cast<unsigned>(width);
 }
 
-// The vector that begins at a column; a row of null is all `fill`. Columns outside of the row give `fill`.
+// The vector that begins at a column; a null row is all `fill`. Columns outside the row give `fill`.
 template <class T>
 __device__ __forceinline__ Vec<T> read(const T* row, int column, int width, float fill = 0) {
     constexpr int W = neighbors<T>;
@@ -56,18 +56,18 @@ template <class T> __device__ __forceinline__ void write(T* row, int column, int
     }
 }
 
-// What a thread holds of N rows that are walked over together: V vectors of each, its part of one piece.
+// The part of a thread of N rows that are processed together: V vectors of each, from one piece.
 template <class T, int N, int V = vectors<T>> struct Pieces {
     static constexpr int W = neighbors<T>;
 
     const T* row[N];
     int width;
-    int shift;   // vectors lie on 16-byte boundaries: the first one begins so many elements before the row
+    int shift;   // elements by which the first vector precedes the row, for 16-byte alignment
     int pieces;  // of a row
     int held;    // the piece that is in `part`
     Vec<T> part[V][N];
 
-    // Vectors begin with the row where it is not `on_boundaries`.
+    // Vectors begin with the row if not `on_boundaries`.
     __device__ __forceinline__ void begin(int columns, bool on_boundaries) {
         const unsigned long long before = reinterpret_cast<unsigned long long>(row[0]) / sizeof(T) % W;
         width = columns;
@@ -81,8 +81,8 @@ template <class T, int N, int V = vectors<T>> struct Pieces {
         return ((piece * V + v) * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x)) * W - shift;
     }
 
-    // f(vectors of the N rows, number of the vector, column where they begin) for all that this thread takes.
-    // The piece that is still held comes first. Columns outside of the row hold 0.
+    // f(vectors of the N rows, number of the vector, column where they begin) for all of this thread.
+    // The piece that is still held comes first. Columns outside the row are 0.
     template <class F> __device__ __forceinline__ void walk(F f) {
         const int start = held < 0 ? 0 : held;
         for (int i = 0; i < pieces; i++) {

@@ -1,6 +1,4 @@
-"""What fused ops share: rows in pieces that stay in the cache, a check of their operands; on a device,
-threads for rows.
-"""
+"""Row blocking for fused ops: cache-sized blocks of rows on the CPU, threads per row on a device."""
 
 from __future__ import annotations
 
@@ -24,10 +22,10 @@ def as_rows(a: Array) -> Array:
 
 
 def reshaped(a: Array, *shape: int) -> Array:
-    """An array of an operand in another shape: a view, or a hidden copy where its strides ask for one.
+    """An operand reshaped: a view, or a (logged) copy where the strides require one.
 
     Raises:
-        ShapeError: they do, and `tt.config.strict_layout` is on.
+        ShapeError: a copy is required, and `tt.config.strict_layout` is on.
     """
     if a.flags.c_contiguous:
         return a.reshape(shape)
@@ -39,9 +37,7 @@ def reshaped(a: Array, *shape: int) -> Array:
 
 
 def row_blocks(rows: int, width: int, at_most: int = BLOCK) -> list[slice]:
-    """Slices of the rows of a (rows, width) array, about BLOCK elements each and at most `at_most` rows, and
-    equally many.
-    """
+    """Nearly equal row slices of a (rows, width) array: about BLOCK elements, at most `at_most` rows."""
     if not width:
         return [slice(0, rows)] if rows else []
     count = -(-rows // max(1, min(BLOCK // max(width, 1), at_most)))
@@ -55,26 +51,26 @@ def flat_blocks(size: int) -> list[slice]:
 
 
 def held(dtype: DType) -> int:
-    """Numbers of a row that a thread holds in kernels of `rows.cuh`: 128 bytes as they are computed."""
+    """Elements of a row per thread in kernels of `rows.cuh`: 128 bytes in the accumulator dtype."""
     return 128 // accumulator(dtype).itemsize
 
 
 def team(width: int, dtype: DType, at_most: int = 512) -> tuple[int, int]:
-    """The block for kernels of `rows.cuh`: (threads of a row, rows of a block).
+    """Block shape for kernels of `rows.cuh`: (threads per row, rows per block).
 
     Args:
-        width: numbers in a row.
+        width: elements in a row.
         dtype: of the row.
         at_most: the largest block of the kernel.
     """
     if width > 1 << 30:
         raise ShapeError(
-            f"a row of {width} numbers",
+            f"a row of {width} elements",
             why="kernels count the columns of a row in 32 bits",
-            fix='reshape it to rows of at most 2**30 numbers, or compute on the CPU: x.to("cpu")',
+            fix='reshape it to rows of at most 2**30 elements, or compute on the CPU: x.to("cpu")',
         )
     neighbors = 16 // dtype.itemsize
-    reach = width if width % neighbors == 0 else width + neighbors - 1  # rows begin between vectors
+    reach = width if width % neighbors == 0 else width + neighbors - 1  # rows may begin between vectors
     threads = 32
     while threads < at_most and threads * held(dtype) < reach:
         threads *= 2
@@ -82,16 +78,16 @@ def team(width: int, dtype: DType, at_most: int = 512) -> tuple[int, int]:
 
 
 def one_block(count: int) -> int:
-    """Threads of the only block of a kernel that adds up `count` numbers."""
+    """Number of threads for a one-block kernel that sums `count` values."""
     return 1 << min(max((count - 1).bit_length() - 2, 5), 10)
 
 
 def need_tensors(what: str, *operands: object) -> None:
-    """DTypeError unless each operand is a tensor, or None where it was left out."""
+    """DTypeError unless each operand is a tensor or None."""
     for x in operands:
         if x is not None and not is_tensor(x):
             raise DTypeError(
                 f"{what}: an operand of type {type(x).__name__}",
-                why="arrays and lists are not made tensors behind your back",
+                why="arrays and lists are not converted implicitly",
                 fix="make it a tensor first: tt.asarray(x)",
             )

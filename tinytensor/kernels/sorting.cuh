@@ -1,12 +1,12 @@
-// Items that are sorted: a key that has the order of the elements, and the element's index. No two items are
-// equal, so every method is stable. Nan comes last; 0 and -0 are equal. And Batcher's bitonic network, which
-// sorts them in shared memory (Batcher 1968, "Sorting networks and their applications").
+// Sort items: a key with the order of the elements, and the element's index. No two items are equal, so every
+// method is stable. Nan sorts last; 0 and -0 are equal. Also Batcher's bitonic network, which sorts items in
+// shared memory (Batcher 1968, "Sorting networks and their applications").
 #pragma once
 #include "common.cuh"
 
 // ---- items -----------------------------------------------------------------------------------------------
 
-// A key of 32 bits and an index in one word, or a key of 64 bits beside an index.
+// A 32-bit key and an index in one word, or a 64-bit key and an index.
 struct Pair {
     unsigned long long key;
     unsigned long long index;
@@ -68,7 +68,7 @@ template <class Item> __device__ __forceinline__ void sort_shared(Item* items, i
 }
 
 // Rows are cut into tiles of `tile` items, several to a block; each is sorted, and its first `keep` items are
-// written. read(row, i) gives item i of a row of n, write(row, number of the tile, slot, &item) takes it.
+// written. read(row, i) returns item i of a row of n, write(row, number of the tile, slot, &item) stores it.
 // `items`: shared memory for 512 items, or for `tile` if that is more. All threads must take part.
 template <class Item, class C, class Read, class Write>
 __device__ __forceinline__ void sort_tiles_of(

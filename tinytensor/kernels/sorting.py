@@ -1,5 +1,6 @@
-"""How rows are sorted on a device: which kernels of `reductions/sorting.cu`, in how many passes. It looks at
-shapes and strides alone.
+"""Launches of the sort kernels of `reductions/sorting.cu`: tile sort, merge passes, top-k passes.
+
+Depends on shapes and strides alone.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from tinytensor.kernels.reduction import INT_MAX, THREADS, need_real, power_of_t
 from tinytensor.layout import Layout
 
 TILE = 2048  # items that one block sorts
-BLOCK_ITEMS = 512  # items that a block takes at least: several short rows
+BLOCK_ITEMS = 512  # least items of a block, which sorts several short rows
 MERGED = 1024  # items that one block merges
-FEW = TILE // 4  # so many of a tile may go to the next round of a search for the best
-_MAX_ROW = (1 << 32) - 1  # an index has 32 bits, and the last is taken
+FEW = TILE // 4  # most items of a tile that pass to the next round of a top-k search
+_MAX_ROW = (1 << 32) - 1  # an index has 32 bits, and its last value is reserved
 
 
 class _Job(NamedTuple):
-    """What all passes of one call share. `rows` is the struct of the kernels, `number` how many they are."""
+    """Parameters shared by all passes of one call. `rows` is the packed struct, `number` their number."""
 
     launch: Launch
     values: View | None
@@ -37,27 +38,27 @@ class _Job(NamedTuple):
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of a key with an index."""
+        """Bytes of an item: a key with an index."""
         return 16 if self.x.itemsize == 8 else 8
 
     def items(self, per_row: int) -> View:
-        """Memory for so many items of each row."""
+        """Scratch for `per_row` items of each row."""
         return self.launch.scratch((self.number * per_row * self.item_bytes,), int8)
 
 
 def launch_sort(
     launch: Launch, values: View | None, order: View | None, x: View, axis: int, keep: int, descending: bool
 ) -> None:
-    """The first `keep` elements of x in order along an axis, and where they stood; nan counts as largest.
+    """The first `keep` elements of x in sorted order along an axis, and their indices; nan sorts as largest.
 
     Args:
-        launch: of the file sorting.cu.
+        launch: a launch of sorting.cu.
         values: C-contiguous, shape of x with `keep` elements on the axis; or None.
         order: int64, the same shape; or None.
         x: any layout, real.
         axis: of x.
         keep: at most the size of the axis.
-        descending: largest first; equal elements stay in order.
+        descending: largest first; the sort is stable.
     """
     need_real("sort", x)
     results = values or order
@@ -87,8 +88,8 @@ def launch_sort(
 def _sort_tiles(
     job: _Job, source: View | None, length: int, tile: int, keep: int, to: View | None = None, kept: int = 0
 ) -> None:
-    """Sort tiles of the elements of x, or of `length` items per row that are left of them (`source`). Of each
-    tile the first `keep` go to `to`, `kept` per row; without it they are the results.
+    """Sort tiles of the elements of x, or of the `length` items per row that an earlier pass left (`source`).
+    The first `keep` of each tile go to `to`, `kept` per row; without `to` they are the results.
     """
     tiles, together = -(-length // tile), max(BLOCK_ITEMS, tile)
     results = (job.values, job.order) if to is None else (None, None)
@@ -103,7 +104,7 @@ def _sort_tiles(
 
 
 def _merged(job: _Job, n: int) -> View:
-    """All items of rows of n elements, in order."""
+    """All items of rows of n elements, sorted."""
     runs, merged = job.items(n), job.items(n)
     _sort_tiles(job, None, n, TILE, TILE, runs, n)
     item = "Pair" if job.item_bytes == 16 else "unsigned long long"
@@ -121,7 +122,7 @@ def _merged(job: _Job, n: int) -> View:
 
 
 def _gather(job: _Job, items: View, n: int, keep: int) -> None:
-    """The elements and places of the first `keep` of n sorted items per row."""
+    """Write the elements and indices of the first `keep` of n sorted items per row."""
     job.launch(
         *("sort_gather", job.x.dtype, job.rank, job.position),
         grid=blocks_for(job.number * keep, THREADS),
@@ -132,7 +133,7 @@ def _gather(job: _Job, items: View, n: int, keep: int) -> None:
 
 @lru_cache(maxsize=4096)
 def _rows(results: Layout, x: Layout, axis: int) -> tuple[int, str, bytes, int]:
-    """Rank, type of a position, packed `Rows` of the kernels, number of rows."""
+    """(rank, C++ index type, packed `Rows`, number of rows)."""
     others = [i for i in range(len(x.shape)) if i != axis]
     sizes, steps = merge([x.shape[i] for i in others], [[v.strides[i] for i in others] for v in (results, x)])
     count, rank = prod(sizes), unrolled_rank("sort", x.shape, len(sizes))

@@ -1,5 +1,5 @@
-// Where a draw of random numbers stands in its stream (tinytensor/dispatch/random_streams.py).
-// Outside of a captured graph seed and offset come as numbers. A graph would repeat those at every replay, so
+// Seed and offset of a random stream for kernels (tinytensor/dispatch/random_streams.py).
+// Outside graph capture seed and offset are kernel arguments. A graph would repeat those at every replay, so
 // its kernels read the state of the generator from memory that the host writes before each replay.
 #pragma once
 #include "philox.cuh"
@@ -8,16 +8,16 @@
 struct Stream {
     const unsigned long long* state;  // {seed, offset} of the generator at the start of the graph, or null
     unsigned long long seed;          // if there is no state
-    unsigned long long offset;        // of the draw; counted from the state's, if there is one
+    unsigned long long offset;        // of the sample; relative to that of the state, if there is one
 
-    // Block k of the draw.
+    // Block k of the sample.
     __device__ __forceinline__ philox::Words words(unsigned long long k) const {
         if (state == nullptr) return philox::words(seed, offset + k);
         return philox::words(state[0], state[1] + offset + k);
     }
 };
 
-// Fill the n elements of y with what F makes of one word, or, if F::pairs, of two. y is aligned to 16 bytes.
+// Fill the n elements of y with F of one word each, or, if F::pairs, of two words. y is aligned to 16 bytes.
 template <class T, class F, class I>
 __device__ __forceinline__ void fill(T* y, const Stream& stream, I n, const F& make) {
     using C = counter<I>;

@@ -1,20 +1,20 @@
-// How kernels walk operands of one shape through any strides, and find places on several axes.
-// In Python: walk.py, which merges axes that step evenly and fills up to ND with axes of size 1.
+// Iteration over strided operands of one shape, and conversion of flat indices to memory offsets.
+// In Python: walk.py, which merges axes where strides allow and pads to ND with axes of size 1.
 #pragma once
 #include "common.cuh"
 
-// By value: the shape that is walked, and the steps of K operands along its axes, in elements.
+// By value: the iteration shape, and the strides of K operands along its axes, in elements.
 template <int K, int ND, class I> struct Walk {
     I shape[ND];
     I strides[K][ND];
 
-    // Positions in the operands of the element whose number in C order is i.
+    // Offsets in the operands of the element with flat index i in C order.
     __device__ __forceinline__ void at(counter<I> i, I (&positions)[K]) const {
         unravel<ND, K, I>(i, shape, strides, positions);
     }
 };
 
-// By value: axes, and the steps along them. A place is the number of an element on these axes in C order.
+// By value: axes, and the strides along them. A place is a flat index on these axes in C order.
 template <int ND, class I> struct Axes {
     I shape[ND];
     I strides[ND];
@@ -31,7 +31,7 @@ template <int ND, class I> struct Axes {
     }
 };
 
-// Whether rows of the walk can be read (or written) in this operand as vectors of W neighbors.
+// Whether rows of the iteration can be read (or written) in this operand as vectors of W neighbors.
 template <int W, int operand, class T, int K, int ND, class I>
 __device__ __forceinline__ bool has_vectors(const T* p, const Walk<K, ND, I>& walk) {
     bool all = is_aligned<W>(p) && walk.shape[ND - 1] % W == 0 && walk.strides[operand][ND - 1] == 1;

@@ -1,7 +1,7 @@
-"""Walks: how a kernel steps through operands of one shape, as the structs of kernels/walk.cuh.
+"""Packed strided iteration over operands of one shape: the structs of kernels/walk.cuh.
 
-Axes that step evenly in all operands are merged, then filled up to a rank that kernels are unrolled for. Pure
-integers.
+Axes that are contiguous with each other in all operands are merged, then padded to a rank that kernels are
+unrolled for. Works with integers only.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ CODES = {"int": "i", "long long": "q"}
 
 
 def walk(what: str, shape: Steps, *strides: Steps, index: str) -> tuple[int, bytes]:
-    """A `Walk` with one operand per tuple of strides, and its number of axes.
+    """(number of axes, packed `Walk`) with one operand per tuple of strides.
 
     Args:
-        what: for the error.
-        shape: what is walked, in C order.
-        strides: steps of each operand, in elements; 0 where one element stands for all.
-        index: the C++ type of a position.
+        what: name of the op, for the error.
+        shape: the iteration shape, in C order.
+        strides: of each operand, in elements; 0 along broadcast axes.
+        index: the C++ type of a flat index.
 
     Raises:
         ShapeError: more than 8 axes do not merge.
@@ -33,20 +33,20 @@ def walk(what: str, shape: Steps, *strides: Steps, index: str) -> tuple[int, byt
 
 
 def axes(what: str, shape: Steps, strides: Steps, index: str) -> tuple[int, bytes]:
-    """An `Axes`, and its number of axes: finds an element by its number in C order."""
+    """(number of axes, packed `Axes`), which maps a flat index in C order to a memory offset."""
     return _packed(what, shape, (strides,), index)
 
 
 @lru_cache(maxsize=10_000)
 def _packed(what: str, shape: Steps, strides: tuple[Steps, ...], index: str) -> tuple[int, bytes]:
-    if 0 in shape:  # the other sizes may be larger than the index holds
+    if 0 in shape:  # the other sizes may not fit into the index type
         shape, strides = (0,), ((0,),) * len(strides)
     sizes, steps = merge(shape, strides)
     rank = next((r for r in RANKS if r >= len(sizes)), None)
     if rank is None:
         raise ShapeError(
             f"{what}: operands of shape {shape} step through memory in {len(sizes)} different ways",
-            why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
+            why=f"kernels take at most {RANKS[-1]} axes that do not merge",
             fix="make the operands contiguous first: x.contiguous()",
         )
     missing = rank - len(sizes)

@@ -1,4 +1,4 @@
-"""Looking inside the engine: how tensors lie in memory, where memory and time go, what backward does."""
+"""Inspection tools: memory layout, copies, memory use, profiler, autograd graph, kernels, divergence."""
 
 from tinytensor.lab.copies import Copied, CopyLog, trace_copies
 from tinytensor.lab.divergence.divergence import Divergence, divergence

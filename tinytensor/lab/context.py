@@ -1,6 +1,7 @@
-"""Where in a program an op runs: module, line, forward or backward, on each thread.
+"""Tracks which module, source line and pass (forward or backward) an op runs in, per thread.
 
-Ops of a backward pass belong to the module and the line of the forward op whose gradient they are.
+Ops of a backward pass are attributed to the module and the line of the forward op whose gradient they
+compute.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ __all__ = ["Context", "Place"]
 
 
 class Place(NamedTuple):
-    """Where an op runs.
+    """Call context of an op.
 
     Attributes:
-        path: modules around it, outermost first.
-        lines: the user's lines that led to it, outermost first.
-        node: in a backward pass, the op whose gradient this is part of; "" for sums of gradients.
+        path: enclosing modules, outermost first.
+        lines: user stack lines that led to the op, outermost first.
+        node: in a backward pass, the op whose gradient is computed; "" for gradient accumulation.
         backward: whether it is in a backward pass.
     """
 
@@ -40,7 +41,7 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Running:
-    """What is running on one thread."""
+    """Per-thread stack of running modules and backward nodes."""
 
     modules: list[tuple[Module, tuple[str, ...]]] = field(default_factory=list)
     nodes: list[Place] = field(default_factory=list)
@@ -49,12 +50,12 @@ class _Running:
 
 @contextmanager
 def _unseen(kind: str, name: str) -> Iterator[None]:
-    """A span that nobody times."""
+    """No-op span, the default."""
     yield
 
 
 class Context:
-    """Follows modules and backward passes of all threads while it listens.
+    """Tracks modules and backward passes on all threads while it listens.
 
     Args:
         span: entered around each call of a module ("module") and each node of a backward pass ("backward"),
@@ -71,7 +72,7 @@ class Context:
 
     @contextmanager
     def listening(self, opener: FrameType | None) -> Iterator[None]:
-        """Follow while the block runs; lines are noted from the frame `opener` on."""
+        """Track while the block runs; source lines are recorded from the frame `opener` on."""
         self._opener = opener
         taken = [
             (Module, "__call__", self._module(Module.__call__)),
@@ -90,7 +91,7 @@ class Context:
                 self._names.clear()
 
     def place(self) -> Place:
-        """Where the calling thread is."""
+        """Current context of the calling thread."""
         here = self._here()
         if here.nodes:
             return here.nodes[-1]
@@ -103,7 +104,7 @@ class Context:
         return found if found is not None else self._running.setdefault(ident, _Running())
 
     def _note(self, node: Node, outs: Sequence[Any]) -> None:
-        """Called with each node that is made: where its forward ran."""
+        """Record the forward context of a newly created node."""
         self._forward[node] = self.place()
 
     def _module(self, code: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,10 +124,10 @@ class Context:
         return called
 
     def _name(self, outer: Module | None, module: Module) -> str:
-        """What the outer module calls it, such as blocks.0; its class where it is in no other."""
+        """Attribute path within the outer module, such as blocks.0; the class name of a root module."""
         if outer is None:
             return type(module).__name__
-        if id(outer) not in self._names:  # kept with the module, whose id would be given away
+        if id(outer) not in self._names:  # stored with the module: its id would be reused after it is freed
             self._names[id(outer)] = outer, {id(m): name for name, m in outer.named_modules()}
         return self._names[id(outer)][1].get(id(module)) or type(module).__name__
 

@@ -1,6 +1,6 @@
-"""What was written out once more, by whom, on which line, and why? `with lab.trace_copies() as log`.
+"""Traces copies with op, source line, bytes and reason: `with lab.trace_copies() as log`.
 
-The engine says so itself (`copies.py`); here it is collected.
+The engine reports each copy (`tinytensor/copying.py`); this module collects the reports.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Copied:
     """One copy.
 
     Attributes:
-        op: who made it.
+        op: the op that made it.
         kind: a word of `copies.KINDS`; "layout" is what `tt.config.strict_layout` refuses.
-        nbytes: of the copy.
-        why: the reason, with shapes and strides where a layout is one.
-        file, line: of the user's call that led to it.
+        nbytes: size of the copy in bytes.
+        why: the reason, with shapes and strides if the layout caused the copy.
+        file, line: source location of the user's call.
     """
 
     op: str
@@ -43,23 +43,23 @@ class Copied:
 
     @property
     def where(self) -> str:
-        """File and line, without the folder."""
+        """File name and line, without the directory."""
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
 @dataclass(repr=False)
 class CopyLog:
-    """The copies of a block of code.
+    """Log of the copies made in a block of code.
 
     Attributes:
-        entries: in the order in which they were made, of all threads.
+        entries: copies of all threads, in chronological order.
     """
 
     entries: list[Copied] = field(default_factory=list)
 
     @property
     def nbytes(self) -> int:
-        """Of all copies."""
+        """Total bytes of all copies."""
         return sum(entry.nbytes for entry in self.entries)
 
     def of(self, kind: str) -> list[Copied]:
@@ -69,7 +69,7 @@ class CopyLog:
             kind: one of "asked", "layout", "dtype", "device", "index", "join", "memory".
 
         Returns:
-            Entries in their order.
+            Entries in chronological order.
 
         Raises:
             ArgumentError: there is no such kind.
@@ -78,15 +78,15 @@ class CopyLog:
             raise ArgumentError(
                 f"of: there is no kind {kind!r} of copies",
                 why=f"the kinds are {', '.join(copies.KINDS)}",
-                fix='log.of("layout") are those that a layout forces',
+                fix='log.of("layout") returns those that a layout forces',
             )
         return [entry for entry in self.entries if entry.kind == kind]
 
     def table(self, rows: int = 30) -> str:
-        """The copies, the largest first; equal ones of one line of code are one row.
+        """Table of copies, largest first; identical copies made by one source line share a row.
 
         Args:
-            rows: how many; the others are added up.
+            rows: maximum number of rows; the others are summed up.
 
         Returns:
             Lines of text.
@@ -119,20 +119,20 @@ class CopyLog:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Notebook representation."""
         return preformatted(str(self))
 
 
 @contextmanager
 def trace_copies() -> Iterator[CopyLog]:
-    """List every copy that the code inside makes: the hidden ones, and those that it asks for.
+    """Log every copy that the code inside makes, implicit and explicit.
 
-    A copy is a result or a temporary that holds elements of a tensor once more: in another order, place or
-    dtype. New numbers are none. `docs/copies.md` names the kinds and what causes them. Copies of all threads
-    are listed; when no log is open, looking for one is all that a copy costs more.
+    A copy is a result or a temporary that duplicates elements of a tensor in another order, memory or dtype.
+    Newly computed values do not count. `docs/copies.md` lists the kinds and their causes. Copies of all
+    threads are logged; when no log is open, the overhead of a copy is one check.
 
     Returns:
-        A context manager that gives a CopyLog, which fills as the code runs.
+        A context manager that yields a CopyLog, which fills as the code runs.
 
     Raises:
         ArgumentError: another log is open.
@@ -150,7 +150,7 @@ def trace_copies() -> Iterator[CopyLog]:
     if not _open.acquire(blocking=False):
         raise ArgumentError(
             "trace_copies: another log is open",
-            why="it lists the copies of all threads, so a second one would list the same",
+            why="it logs the copies of all threads, so a second one would log the same",
             fix="end it first, or read its entries so far",
         )
     log = CopyLog()

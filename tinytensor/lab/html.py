@@ -1,7 +1,7 @@
-"""What all pages share: escaped markup, one style for light and dark, tips on hover and focus.
+"""HTML building blocks: escaped markup, a style for light and dark mode, tooltips on hover and focus.
 
-A page is one file. It has no script, and its policy forbids every request, so a token may be `<script>`.
-Knows no model.
+A page is one file without scripts, and its content security policy forbids every request, so a token may be
+`<script>`. Independent of models.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _MARKS = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
 class Html(str):
-    """Markup that stands as it is; any other string is text, and gets escaped.
+    """Markup, used verbatim; any other string is text and gets escaped.
 
     Example:
         >>> tag("p", "1 < 2", Html("<br>"))
@@ -62,20 +62,20 @@ class Html(str):
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Notebook representation."""
         return self
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Html:
-    """An element.
+    """HTML element.
 
     Args:
-        name: of the element.
+        name: tag name.
         children: text, which is escaped, and Html, which is not.
         attributes: `class_` is class, and `data_tip` is data-tip.
 
     Returns:
-        The element with its end tag.
+        The element including its end tag.
 
     Example:
         >>> tag("b", "<script>", title='say "hi"')
@@ -89,12 +89,12 @@ def tag(name: str, *children: str, **attributes: str | float) -> Html:
 
 
 def _escape(text: str) -> str:
-    """Text for HTML and XML; characters that no XML may hold become U+FFFD."""
+    """Text escaped for HTML and XML; characters that XML forbids become U+FFFD."""
     return html.escape(_NOT_XML.sub("\ufffd", text))
 
 
 def preformatted(text: str) -> Html:
-    """Lines of text as they are, in columns.
+    """Preformatted text in a `pre` element.
 
     Args:
         text: escaped here.
@@ -110,11 +110,11 @@ def preformatted(text: str) -> Html:
 
 
 def skip_link(target: str, text: str) -> Html:
-    """A link over many things that the Tab key stops at; seen when it has the focus.
+    """Link that skips many Tab stops; visible when focused.
 
     Args:
         target: "#" and the id of an element.
-        text: where it leads.
+        text: name of the target.
 
     Returns:
         A paragraph.
@@ -127,13 +127,13 @@ def skip_link(target: str, text: str) -> Html:
 
 
 def visible(token: str) -> str:
-    r"""A token as a label: spaces and line ends as marks, what does not print as its escape.
+    r"""A token as a label: spaces and line ends as symbols, unprintable characters as escapes.
 
     Args:
         token: any text.
 
     Returns:
-        Text without control characters, so that neither a terminal nor the direction of writing obeys it.
+        Text without control characters, which cannot affect the terminal or the text direction.
 
     Example:
         >>> visible(" the\n"), visible("\x1b[2J")
@@ -145,10 +145,10 @@ def visible(token: str) -> str:
 
 
 def heat(value: float) -> dict[str, str]:
-    """Attributes that color what stands behind a text.
+    """Attributes for a background color.
 
     Args:
-        value: 0 … 1; no color … the most.
+        value: 0 … 1; no color … full color.
 
     Returns:
         class and style.
@@ -161,11 +161,11 @@ def heat(value: float) -> dict[str, str]:
 
 
 def signed(value: float, most: float) -> dict[str, str]:
-    """Attributes that color a shape of an SVG by a number: one color above 0, one below, none at 0.
+    """Attributes for a diverging fill color of an SVG shape: one color above 0, one below, none at 0.
 
     Args:
-        value: the number.
-        most: what gets the full color.
+        value: the value to show.
+        most: absolute value of the full color.
 
     Returns:
         class and fill-opacity.
@@ -179,19 +179,19 @@ def signed(value: float, most: float) -> dict[str, str]:
 
 
 def _part(value: float) -> str:
-    """A number between 0 and 1, with three decimals at most; what is no number has no color."""
+    """Number clipped to [0, 1], with at most three decimals; 0 for nan."""
     return f"{min(value, 1.0):.3g}" if value >= 0.0005 else "0"
 
 
 def svg_style(scope: str) -> str:
-    """Rules for the shapes of a picture, light and dark. In colors, not in variables, since not everything
-    that draws an SVG knows those.
+    """CSS rules for the shapes of a picture, light and dark. With literal colors, since not every SVG
+    renderer supports CSS variables.
 
     Args:
-        scope: a selector of the `svg` elements that they are for.
+        scope: a selector of the `svg` elements that the rules apply to.
 
     Returns:
-        CSS, each rule of which begins with the scope.
+        CSS rules that begin with the scope.
 
     Example:
         >>> svg_style("svg").startswith("svg{background:#ffffff}svg text{fill:#1b1d22}")
@@ -249,16 +249,16 @@ a{color:inherit}summary{cursor:pointer}:focus-visible{outline:2px solid var(--mi
 
 
 def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
-    """A page that needs nothing but itself.
+    """Self-contained HTML page.
 
     Args:
         title: the heading.
         body: text, which is escaped, and Html.
-        style: rules of CSS for this page alone.
-        images: whether the body holds images, as data inside of it.
+        style: additional CSS rules.
+        images: whether the body contains images, as data URLs.
 
     Returns:
-        A document of HTML.
+        An HTML document.
 
     Example:
         >>> print(page("a < b", tag("p", "c"))[:32])
@@ -276,14 +276,14 @@ def page(title: str, *body: str, style: str = "", images: bool = False) -> str:
 
 
 def write(path: PathLike, text: str) -> None:
-    """Write a page or a picture as a file that a browser shows; no reader ever sees half of it.
+    """Write a page or a picture to a file atomically.
 
     Args:
-        path: the file; its folder must exist.
-        text: what a method called `html`, `svg`, `flame`, `roofline` or `threads` of the lab returned.
+        path: the file; its directory must exist.
+        text: result of a method called `html`, `svg`, `flame`, `roofline` or `threads` of the lab.
 
     Raises:
-        SaveError: no such folder, no permission, no room.
+        SaveError: no such directory, no permission, or no space.
 
     Example:
         >>> import pathlib, tempfile

@@ -1,6 +1,6 @@
-"""What all watchers need: to take the place of functions while a block runs, and to know the user's lines.
+"""Temporary monkeypatching of engine functions, and the source lines of the user's code.
 
-The engine has no hook that would cost time when nobody looks.
+The engine has no hooks, which would cost time when no tool is active.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinytensor.errors import ArgumentError
 __all__ = ["Line", "Replacement", "opener", "replaced", "user_lines"]
 
 Line = tuple[str, int]  # file and line
-Replacement = tuple[Any, str, Any]  # a class or module, an attribute, what it is meanwhile
+Replacement = tuple[Any, str, Any]  # class or module, attribute, temporary value
 
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
@@ -27,7 +27,7 @@ _INHERITED = object()
 
 
 class _Watch:
-    """Which thread watches, and how many blocks deep: two at once could not put back what they found."""
+    """The patching thread and its nesting depth: two threads could not restore the originals."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,8 +38,8 @@ class _Watch:
             if self._depth and self._thread != threading.get_ident():
                 raise ArgumentError(
                     "lab: another thread is watching the engine",
-                    why="both would take the place of the same functions, and put back each other's",
-                    fix="end the other one first, or watch from one thread; lab.profile sees all threads",
+                    why="both would patch the same functions and restore each other's patches",
+                    fix="end the other one first, or use one thread; lab.profile records all threads",
                 )
             self._thread, self._depth = threading.get_ident(), self._depth + 1
 
@@ -53,10 +53,10 @@ _watch = _Watch()
 
 @contextmanager
 def replaced(replacements: Iterable[Replacement]) -> Iterator[None]:
-    """Set attributes while the block runs; those that a class inherits become its own meanwhile.
+    """Set attributes while the block runs; inherited attributes of a class are set on the class itself.
 
     Raises:
-        ArgumentError: another thread is in such a block.
+        ArgumentError: another thread is inside such a block.
     """
     with _watch:
         yield from _replaced(replacements)
@@ -78,7 +78,7 @@ def _replaced(replacements: Iterable[Replacement]) -> Iterator[None]:
 
 
 def is_users(code: CodeType) -> bool:
-    """Whether it is neither the engine's code nor Python's own."""
+    """Whether the code belongs to the user, not to the engine or Python's standard library."""
     found = _of_user.get(code)
     if found is None:
         name = code.co_filename
@@ -88,10 +88,10 @@ def is_users(code: CodeType) -> bool:
 
 
 def user_lines(until: FrameType | None = None) -> tuple[Line, ...]:
-    """The user's lines that are running on this thread, outermost first, from the frame `until` on."""
+    """User source lines on this thread's stack, outermost first, from the frame `until` on."""
     frame: FrameType | None = sys._getframe(1)
     found = []
-    known = _of_user.get  # a call less for each frame
+    known = _of_user.get  # saves a call per frame
     while frame is not None:
         code = frame.f_code
         if known(code) or (code not in _of_user and is_users(code)):
@@ -103,7 +103,7 @@ def user_lines(until: FrameType | None = None) -> tuple[Line, ...]:
 
 
 def opener() -> FrameType | None:
-    """The innermost frame of the user: the one that called a function of the lab."""
+    """Innermost user frame: the one that called a function of the lab."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not is_users(frame.f_code):
         frame = frame.f_back

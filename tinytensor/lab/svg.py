@@ -1,4 +1,4 @@
-"""Pictures as SVG: an element that stands in a page, in a notebook, or alone in a file."""
+"""SVG pictures that can be embedded in a page or notebook, or saved as a file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from tinytensor.lab.html import DARK, LIGHT, Html, svg_style, tag
 __all__ = ["HUES", "px", "svg"]
 
 FONT = "11px ui-monospace, monospace"
-HUES = 8  # colors that can be told apart: classes hue0 … hue7
+HUES = 8  # distinguishable colors: classes hue0 … hue7
 _DEGREES = (24, 215, 140, 330, 55, 270, 185, 0)
 
 
-_SCOPE = "tt-picture"  # all rules begin with it, since a notebook and a page hold other things, too
+_SCOPE = "tt-picture"  # scope of all rules, since pages and notebooks have other content
 
 
 def _style(colors: dict[str, str], light: str) -> str:
@@ -31,7 +31,7 @@ _PICTURE_STYLE = (
 
 
 def px(number: float) -> str:
-    """A length, without digits that nobody sees.
+    """Length as text, rounded to a thousandth of a pixel.
 
     Example:
         >>> px(1 / 3), px(12.0)
@@ -41,15 +41,15 @@ def px(number: float) -> str:
 
 
 def svg(title: str, width: float, height: float, *children: Html) -> Html:
-    """A picture with a heading.
+    """SVG element with a heading.
 
     Args:
-        title: what it shows, for the heading and for readers of the screen.
-        width, height: in pixels.
-        children: its shapes; the first 24 pixels from above are the heading's.
+        title: the heading, also for screen readers.
+        width, height: size in pixels.
+        children: its shapes; the top 24 pixels are reserved for the heading.
 
     Returns:
-        One `svg` element with its style and its namespace.
+        One `svg` element with its style and namespace.
 
     Example:
         >>> svg("nothing", 100, 24).startswith("<svg")

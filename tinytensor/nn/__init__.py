@@ -1,4 +1,4 @@
-"""Layers and their trees. Written with nothing but the public functions of tinytensor."""
+"""Neural network modules, losses and initialization, built on the public functions of tinytensor."""
 
 from typing import TYPE_CHECKING
 
@@ -47,5 +47,5 @@ __all__ = [
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name):  # only for names that are not there
+    def __getattr__(name):  # called only for missing names
         _missing(__name__, _NN, name)

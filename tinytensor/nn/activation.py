@@ -1,4 +1,4 @@
-"""Activations as modules, for Sequential. Each is a public function of tinytensor with its options kept."""
+"""Activation modules: ReLU, GELU, SiLU, Tanh, Sigmoid and Softmax."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReLU(Module):
 
 
 class GELU(Module):
-    """x times the probability that a standard normal number is below x.
+    """Gaussian error linear unit: x times the standard normal cumulative distribution function of x.
 
     Args:
         approximate: "tanh" (as in GPT-2) or "none", see `tt.gelu`.
@@ -36,7 +36,7 @@ class GELU(Module):
         x, any → the same.
 
     Raises:
-        ArgumentError: another word.
+        ArgumentError: approximate is neither of the two.
 
     Differs from: torch.nn.GELU, whose default is "none".
     Source: Hendrycks, Gimpel 2016, arXiv:1606.08415.
@@ -51,7 +51,7 @@ class GELU(Module):
         if approximate not in ("tanh", "none"):
             raise tt.ArgumentError(
                 f"GELU: approximate is {approximate!r}",
-                why='there are "tanh" and "none"',
+                why='it must be "tanh" or "none"',
                 fix='GELU(approximate="tanh")',
             )
         self.approximate = approximate
@@ -61,7 +61,7 @@ class GELU(Module):
         return tt.gelu(x, self.approximate)
 
     def extra_repr(self) -> str:
-        """Which form."""
+        """The approximation."""
         return f"approximate={self.approximate!r}"
 
 
@@ -116,10 +116,10 @@ class Sigmoid(Module):
 
 
 class Softmax(Module):
-    """Positive numbers that add up to 1 along an axis: exp(x) / sum(exp(x)).
+    """Softmax along an axis: exp(x) / sum(exp(x)), positive values that sum to 1.
 
     Args:
-        axis: which one; default the last.
+        axis: the axis; default the last.
 
     Shapes:
         x, any with that axis → the same.

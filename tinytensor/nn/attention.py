@@ -1,4 +1,4 @@
-"""MultiHeadAttention: each position gathers what other positions offer, in several heads."""
+"""MultiHeadAttention: scaled dot-product self-attention and cross-attention with several heads."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["MultiHeadAttention"]
 
 
 class MultiHeadAttention(Module):
-    """y = concatenation over heads of softmax(q k' / sqrt(D)) v, times a matrix.
+    """Multi-head attention: y = concatenation over heads of softmax(q k' / sqrt(D)) v, times a matrix.
 
-    Self-attention with one input, cross-attention with keys and values from another sequence.
+    Self-attention for one input, cross-attention for keys and values from another sequence.
 
     Args:
         embed_dim: C, channels of input and output.
         num_heads: H; each head has D = C / H channels.
-        bias: whether the four linear maps have one.
+        bias: whether the four linear maps have a bias.
         dropout: probability of dropping a weight while training.
-        generator: of the initial weights and the dropout; default: tinytensor's own.
+        generator: random generator for the initial weights and dropout; default: the global one.
 
     Shapes:
-        q (B, Tq, C), k and v (B, Tk, C) → (B, Tq, C); weights, if asked for, (B, H, Tq, Tk).
+        q (B, Tq, C), k and v (B, Tk, C) → (B, Tq, C); weights, if requested, (B, H, Tq, Tk).
 
     Raises:
         ArgumentError: a size is not positive, or C is not a multiple of H.
 
-    Differs from: torch.nn.MultiheadAttention, where True in a mask means not to look, the batch is the second
+    Differs from: torch.nn.MultiheadAttention, where True in a mask excludes a key, the batch is the second
         axis by default, and the weights are averaged over the heads.
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2; initial values of Glorot, Bengio 2010.
 
@@ -66,7 +66,7 @@ class MultiHeadAttention(Module):
             fitting = [h for h in range(1, min(self.num_heads, 1000)) if self.embed_dim % h == 0]
             raise tt.ArgumentError(
                 f"MultiHeadAttention: {num_heads} heads of {embed_dim} channels",
-                why="each head has equally many channels",
+                why="each head has the same number of channels",
                 fix=f"num_heads={max(fitting)}",
             )
         self.dropout = check_share("MultiHeadAttention", "dropout", dropout)
@@ -94,13 +94,13 @@ class MultiHeadAttention(Module):
             q: (B, Tq, C).
             k: (B, Tk, C); default q.
             v: (B, Tk, C); default k.
-            mask: (Tq, Tk), or four axes that broadcast to (B, H, Tq, Tk). bool: True where a query may see a
-                key; floating: added to the scores.
-            causal: no query sees a key after it.
-            need_weights: return the weights, too.
+            mask: (Tq, Tk), or four axes that broadcast to (B, H, Tq, Tk). bool: True where a query may attend
+                to a key; floating: added to the scores.
+            causal: queries do not attend to later keys.
+            need_weights: also return the weights.
 
         Returns:
-            (B, Tq, C); with need_weights a tuple of it and the weights (B, H, Tq, Tk).
+            (B, Tq, C); with need_weights, a tuple of this and the weights (B, H, Tq, Tk).
 
         Raises:
             ShapeError: the shapes do not fit.
@@ -136,7 +136,7 @@ class MultiHeadAttention(Module):
             )
 
     def _heads(self, x: tt.Tensor) -> tt.Tensor:
-        """(B, T, C) → (B, H, T, D): a view."""
+        """Split into heads: (B, T, C) → (B, H, T, D), a view."""
         B, T, C = x.shape
         return x.reshape(B, T, self.num_heads, C // self.num_heads).permute(0, 2, 1, 3)
 

@@ -1,4 +1,4 @@
-"""Checks of the numbers that layers are made with."""
+"""Validation of numeric layer arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_share", "check_size"]
 
 
 def check_size(layer: str, name: str, value: int, least: int = 1) -> int:
-    """ArgumentError unless the value is an integer of at least `least`; the integer."""
+    """Return the value if it is an integer of at least `least`, otherwise raise ArgumentError."""
     try:
         size = operator.index(value)
     except TypeError:
@@ -26,7 +26,7 @@ def check_size(layer: str, name: str, value: int, least: int = 1) -> int:
 
 
 def check_share(layer: str, name: str, value: object) -> float:
-    """ArgumentError unless 0 <= value <= 1; the value."""
+    """Return the value if 0 <= value <= 1, otherwise raise ArgumentError."""
     if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
         raise tt.ArgumentError(
             f"{layer}: {name} is {value!r}", why="a probability lies in [0, 1]", fix=f"{layer}({name}=0.1)"

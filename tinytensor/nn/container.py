@@ -1,4 +1,4 @@
-"""Containers: modules in a list, or one after the other."""
+"""Module containers: ModuleList and Sequential."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ModuleList", "Sequential"]
 
 
 class ModuleList(Module):
-    """Modules under the names 0, 1, 2, …; it has no forward of its own.
+    """List of modules, registered under the names 0, 1, 2, …; it has no forward.
 
     Args:
         modules: the modules.
@@ -29,11 +29,11 @@ class ModuleList(Module):
             self.append(module)
 
     def append(self, module: Module) -> Self:
-        """Add a module at the end; returns self."""
+        """Append a module; returns self."""
         if not isinstance(module, Module):
             raise tt.ArgumentError(
                 f"{type(self).__name__}: item {len(self)} is a {type(module).__name__}",
-                why="it holds modules, so that their parameters are found",
+                why="it contains modules only, so that their parameters are registered",
                 fix="wrap functions as modules, for example nn.ReLU() instead of tt.relu",
             )
         setattr(self, str(len(self)), module)
@@ -86,7 +86,7 @@ class Sequential(ModuleList):
         return Sequential(*modules)
 
     def forward(self, x: Any) -> Any:
-        """Each module's result is the next one's input."""
+        """Apply the modules in order."""
         for module in self:
             x = module(x)
         return x

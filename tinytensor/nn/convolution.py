@@ -1,4 +1,4 @@
-"""Convolutions over sequences and images, pooling, and Flatten."""
+"""Convolution, pooling and flatten modules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Numbers = int | Sequence[int]
 
 
 class _Convolution(Module):
-    """What Conv1d and Conv2d have in common: everything but the number of spatial axes."""
+    """Base class of Conv1d and Conv2d, for any number of spatial axes."""
 
     weight: tt.Tensor
     bias: tt.Tensor | None
@@ -44,7 +44,7 @@ class _Convolution(Module):
         if check_size(name, "groups", groups) > 1 and (in_channels % groups or out_channels % groups):
             raise tt.ArgumentError(
                 f"{name}: {groups} groups of {in_channels} input and {out_channels} output channels",
-                why="each group has equally many channels",
+                why="each group has the same number of channels",
                 fix="groups=1, or channels that are multiples of groups",
             )
         kernel = _per_axis(name, "kernel_size", kernel_size, self.axes)
@@ -61,13 +61,13 @@ class _Convolution(Module):
         return {name: getattr(self, name) for name in names}
 
     def extra_repr(self) -> str:
-        """The options that are not the usual ones."""
+        """The options that differ from their defaults."""
         usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         return ", ".join(f"{k}={v!r}" for k, v in self._options().items() if v != usual[k])
 
 
 def _per_axis(layer: str, name: str, value: Numbers, axes: int) -> tuple[int, ...]:
-    """One size for each spatial axis; a single number stands for all."""
+    """One size per spatial axis; a single number applies to all."""
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * axes
     if len(sizes) != axes:
         raise tt.ArgumentError(
@@ -79,18 +79,18 @@ def _per_axis(layer: str, name: str, value: Numbers, axes: int) -> tuple[int, ..
 
 
 class Conv1d(_Convolution):
-    """Kernels that slide along sequences, see `tt.conv1d`.
+    """1-D convolution over sequences, see `tt.conv1d`.
 
     Args:
         in_channels: channels of the input, C_in.
-        out_channels: channels of the output: one for each kernel, C_out.
+        out_channels: channels of the output, one per kernel, C_out.
         kernel_size: K, length of a kernel.
         stride: distance between windows.
         padding: zeros at both ends, or "same", or "valid".
         dilation: distance between the elements of a window.
-        groups: split the channels into groups that do not see each other.
-        bias: whether to add one.
-        generator: of the initial weights; default: tinytensor's own.
+        groups: number of independent channel groups.
+        bias: whether to add a bias.
+        generator: random generator for the initial weights; default: the global one.
 
     Shapes:
         x (B, C_in, L) → (B, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1); weight
@@ -117,18 +117,18 @@ class Conv1d(_Convolution):
 
 
 class Conv2d(_Convolution):
-    """Kernels that slide over images, see `tt.conv2d`.
+    """2-D convolution over images, see `tt.conv2d`.
 
     Args:
         in_channels: channels of the input, C_in.
-        out_channels: channels of the output: one for each kernel, C_out.
+        out_channels: channels of the output, one per kernel, C_out.
         kernel_size: one number, or (height, width): kh, kw.
         stride: distance between windows: one number, or (vertical, horizontal), as for the next two.
         padding: zeros on all four sides, or "same", or "valid".
         dilation: distance between the elements of a window.
-        groups: split the channels into groups that do not see each other.
-        bias: whether to add one.
-        generator: of the initial weights; default: tinytensor's own.
+        groups: number of independent channel groups.
+        bias: whether to add a bias.
+        generator: random generator for the initial weights; default: the global one.
 
     Shapes:
         x (B, C_in, H, W) → (B, C_out, Ho, Wo), Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
@@ -152,7 +152,7 @@ class Conv2d(_Convolution):
 
 
 class _Pool(Module):
-    """What the poolings have in common."""
+    """Base class of the pooling modules."""
 
     def __init__(self, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0) -> None:
         super().__init__()
@@ -168,12 +168,12 @@ class _Pool(Module):
 
 
 class MaxPool2d(_Pool):
-    """The largest element of each window over the last two axes, see `tt.max_pool2d`.
+    """2-D max pooling over the last two axes, see `tt.max_pool2d`.
 
     Args:
         kernel_size: size of a window: one number, or (height, width), as for the next two.
         stride: distance between windows; None is kernel_size.
-        padding: elements on all four sides that never win.
+        padding: padding on all four sides with elements that are never the maximum.
 
     Shapes:
         x (..., H, W) → (..., Ho, Wo), Ho = (H + 2 * padding - kernel_size) // stride + 1 and Wo likewise.
@@ -192,12 +192,12 @@ class MaxPool2d(_Pool):
 
 
 class AvgPool2d(_Pool):
-    """The mean of each window over the last two axes, see `tt.avg_pool2d`.
+    """2-D average pooling over the last two axes, see `tt.avg_pool2d`.
 
     Args:
         kernel_size: size of a window: one number, or (height, width), as for the next two.
         stride: distance between windows; None is kernel_size.
-        padding: zeros on all four sides, which count as elements.
+        padding: zeros on all four sides, included in the mean.
 
     Shapes:
         x (..., H, W) → (..., Ho, Wo), Ho = (H + 2 * padding - kernel_size) // stride + 1 and Wo likewise.
@@ -216,7 +216,7 @@ class AvgPool2d(_Pool):
 
 
 class Flatten(Module):
-    """All axes but the first become one, as between convolutions and a Linear.
+    """Flatten all axes but the first, as between convolutions and a Linear.
 
     Shapes:
         x (B, ...) → (B, product of the others).

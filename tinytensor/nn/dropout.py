@@ -1,4 +1,4 @@
-"""Dropout: random zeros while training."""
+"""Dropout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Dropout(Module):
 
     Args:
         p: probability of dropping, in [0, 1].
-        generator: of the random bits; default: tinytensor's own.
+        generator: random generator; default: the global one.
 
     Shapes:
         x, any → the same; x itself in evaluation.

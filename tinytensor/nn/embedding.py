@@ -1,4 +1,4 @@
-"""Embedding: rows of a table, by index."""
+"""Embedding: lookup of rows in a weight table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Embedding(Module):
     Args:
         num_embeddings: V, number of rows.
         embedding_dim: C, size of a row.
-        generator: of the initial weights; default: tinytensor's own.
+        generator: random generator for the initial weights; default: the global one.
 
     Shapes:
-        indices (...), integers below V → (..., C); weight (V, C), at first normal with deviation 1.
+        indices (...), integers below V → (..., C); weight (V, C), initially standard normal.
 
     Raises:
         ArgumentError: a size is not positive.

@@ -1,4 +1,4 @@
-"""What a program for PyTorch imports as F. The functions are in `tinytensor`; this says under which names."""
+"""Placeholder for torch.nn.functional: attribute errors name the equivalent functions of `tinytensor`."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""Initial values of weights. Each function writes into a tensor, outside the graph, and returns it.
+"""Weight initialization. Each function fills a tensor in place, without recording, and returns it.
 
-fan_in and fan_out are the numbers of terms that a weight's outputs and inputs are summed over. They follow
-from the shape: (in, out) for a matrix, as Linear stores it, and (out, in, k, …) for a convolution.
+fan_in is the number of terms summed per output, fan_out that per input in the backward pass. They follow from
+the shape: (in, out) for a matrix, as Linear stores it, and (out, in, k, …) for a convolution.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ _skipping: ContextVar[bool] = ContextVar("tinytensor_init_skipping", default=Fal
 
 @contextmanager
 def skipped() -> Iterator[None]:
-    """Leave tensors as they are where these functions would fill them: for a module whose weights come from a
-    file, which would draw millions of numbers for nothing. Holds in this thread.
+    """Skip initialization in this thread: tensors stay uninitialized, for modules whose weights are loaded.
 
     Example:
         >>> with tt.nn.init.skipped():
@@ -94,12 +93,12 @@ def ones_(tensor: tt.Tensor) -> tt.Tensor:
 def uniform_(
     tensor: tt.Tensor, low: float = 0.0, high: float = 1.0, *, generator: Generator = None
 ) -> tt.Tensor:
-    """Fill with numbers drawn evenly from [low, high).
+    """Fill with samples of the uniform distribution on [low, high).
 
     Args:
         tensor: any shape, floating; written to.
-        low, high: the ends.
-        generator: of the random bits; default: tinytensor's own.
+        low, high: the bounds.
+        generator: random generator; default: the global one.
 
     Returns:
         tensor.
@@ -118,13 +117,13 @@ def uniform_(
 def normal_(
     tensor: tt.Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator = None
 ) -> tt.Tensor:
-    """Fill with normal numbers.
+    """Fill with samples of a normal distribution.
 
     Args:
         tensor: any shape, floating; written to.
-        mean: center.
+        mean: mean.
         std: standard deviation.
-        generator: of the random bits; default: tinytensor's own.
+        generator: random generator; default: the global one.
 
     Returns:
         tensor.
@@ -151,13 +150,13 @@ def trunc_normal_(
     *,
     generator: Generator = None,
 ) -> tt.Tensor:
-    """Fill with normal numbers, those outside [low, high] drawn again.
+    """Fill with samples of a normal distribution truncated to [low, high].
 
     Args:
         tensor: any shape, floating; written to.
-        mean, std: of the normal distribution, before what lies outside is left out.
-        low, high: the ends, in the units of the tensor, not of std.
-        generator: of the random bits; default: tinytensor's own.
+        mean, std: parameters of the normal distribution before truncation.
+        low, high: the bounds, as values, not as multiples of std.
+        generator: random generator; default: the global one.
 
     Returns:
         tensor.
@@ -174,7 +173,7 @@ def trunc_normal_(
     if not inside >= 1e-3:
         raise tt.ArgumentError(
             f"trunc_normal_: mean {mean}, std {std}, from {low} to {high}",
-            why=f"a share of {max(inside, 0.0):.1g} lies inside, and what lies outside is drawn again",
+            why=f"only a share of {max(inside, 0.0):.1g} lies inside, and samples outside are redrawn",
             fix="low and high are values, not multiples of std: low=mean - 2 * std, high=mean + 2 * std",
         )
     if _skipping.get():
@@ -190,7 +189,7 @@ def fans(shape: tuple[int, ...], what: str = "init.fans") -> tuple[int, int]:
     """fan_in and fan_out of a weight: (in, out) for two axes, (out, in, k, …) for more.
 
     Args:
-        shape: of the weight; at least two axes.
+        shape: shape of the weight; at least two axes.
         what: name of the caller, for the message.
 
     Returns:
@@ -219,7 +218,7 @@ def _kaiming_std(shape: tuple[int, ...], slope: float, mode: Mode, what: str) ->
     if mode not in ("fan_in", "fan_out"):
         raise tt.ArgumentError(
             f"{what}: mode {mode!r}",
-            why="variances are kept forward (fan_in) or backward (fan_out)",
+            why="the variance is preserved in forward (fan_in) or backward (fan_out)",
             fix='mode="fan_in"',
         )
     return sqrt(2.0 / (1.0 + slope**2) / max(fans(shape, what)[mode == "fan_out"], 1))
@@ -228,15 +227,15 @@ def _kaiming_std(shape: tuple[int, ...], slope: float, mode: Mode, what: str) ->
 def kaiming_normal_(
     tensor: tt.Tensor, slope: float = 0.0, mode: Mode = "fan_in", *, generator: Generator = None
 ) -> tt.Tensor:
-    """Fill with normal numbers that keep the variance of signals through layers followed by a ReLU.
+    """Kaiming normal initialization: preserves the variance through layers followed by a ReLU.
 
     std = sqrt(2 / ((1 + slope²) * fan))
 
     Args:
         tensor: at least two axes, floating; written to.
-        slope: of the activation for negative inputs; 0 for a ReLU, 1 for none.
-        mode: "fan_in" keeps variances in the forward pass, "fan_out" in the backward pass.
-        generator: of the random bits; default: tinytensor's own.
+        slope: slope of the activation for negative inputs; 0 for a ReLU, 1 for none.
+        mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
+        generator: random generator; default: the global one.
 
     Returns:
         tensor.
@@ -259,15 +258,15 @@ def kaiming_normal_(
 def kaiming_uniform_(
     tensor: tt.Tensor, slope: float = 0.0, mode: Mode = "fan_in", *, generator: Generator = None
 ) -> tt.Tensor:
-    """As `kaiming_normal_`, but drawn evenly from an interval of the same variance.
+    """Kaiming uniform initialization: as `kaiming_normal_`, with a uniform distribution of equal variance.
 
     bound = sqrt(3) * sqrt(2 / ((1 + slope²) * fan))
 
     Args:
         tensor: at least two axes, floating; written to.
-        slope: of the activation for negative inputs; 0 for a ReLU, 1 for none.
-        mode: "fan_in" keeps variances in the forward pass, "fan_out" in the backward pass.
-        generator: of the random bits; default: tinytensor's own.
+        slope: slope of the activation for negative inputs; 0 for a ReLU, 1 for none.
+        mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
+        generator: random generator; default: the global one.
 
     Returns:
         tensor.
@@ -288,14 +287,14 @@ def kaiming_uniform_(
 
 
 def xavier_normal_(tensor: tt.Tensor, gain: float = 1.0, *, generator: Generator = None) -> tt.Tensor:
-    """Fill with normal numbers that keep variances about equal in forward and backward passes.
+    """Xavier (Glorot) normal initialization: preserves the variance in forward and backward on average.
 
     std = gain * sqrt(2 / (fan_in + fan_out))
 
     Args:
         tensor: at least two axes, floating; written to.
         gain: factor for the activation that follows; 1 for none or tanh.
-        generator: of the random bits; default: tinytensor's own.
+        generator: random generator; default: the global one.
 
     Returns:
         tensor.
@@ -316,14 +315,14 @@ def xavier_normal_(tensor: tt.Tensor, gain: float = 1.0, *, generator: Generator
 
 
 def xavier_uniform_(tensor: tt.Tensor, gain: float = 1.0, *, generator: Generator = None) -> tt.Tensor:
-    """As `xavier_normal_`, but drawn evenly from an interval of the same variance.
+    """Xavier (Glorot) uniform initialization: as `xavier_normal_`, with a uniform distribution.
 
     bound = gain * sqrt(6 / (fan_in + fan_out))
 
     Args:
         tensor: at least two axes, floating; written to.
         gain: factor for the activation that follows; 1 for none or tanh.
-        generator: of the random bits; default: tinytensor's own.
+        generator: random generator; default: the global one.
 
     Returns:
         tensor.

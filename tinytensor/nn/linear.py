@@ -1,4 +1,4 @@
-"""Linear: an affine map of the last axis; LinearGelu: with a gelu behind it."""
+"""Linear, and LinearGelu, which fuses it with GELU."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Linear", "LinearGelu"]
 
 
 class Linear(Module):
-    """y = x @ weight + bias, over the last axis of x.
+    """Affine map of the last axis: y = x @ weight + bias.
 
     The weight is stored as (in, out), as GPT-2's Conv1D does, so the product needs no transpose.
 
     Args:
         in_features: K, size of the last axis of the input.
         out_features: N, size of the last axis of the output.
-        bias: whether to add one.
-        generator: of the initial weights; default: tinytensor's own.
+        bias: whether to add a bias.
+        generator: random generator for the initial weights; default: the global one.
 
     Shapes:
         x (..., K) → (..., N); weight (K, N), bias (N,).
@@ -30,7 +30,7 @@ class Linear(Module):
     Raises:
         ArgumentError: a size is not positive.
 
-    Differs from: torch.nn.Linear, whose weight is (out, in); a state from there is transposed first.
+    Differs from: torch.nn.Linear, whose weight is (out, in); transpose weights loaded from there.
     Source: initial values from U(-1/sqrt(K), 1/sqrt(K)), as LeCun et al. 1998, "Efficient BackProp", 4.6.
 
     Example:
@@ -68,20 +68,20 @@ class Linear(Module):
 
 
 class LinearGelu(Linear):
-    """An affine map and gelu in one op: y = gelu(x @ weight + bias), as in the feed-forward part of GPT-2.
+    """Fused affine map and GELU: y = gelu(x @ weight + bias), as in the MLP of GPT-2.
 
     Args:
-        in_features: K, the size of the last axis of the input.
-        out_features: N, that of the output.
-        bias: whether there is one.
+        in_features: K, size of the last axis of the input.
+        out_features: N, size of the last axis of the output.
+        bias: whether to add a bias.
         approximate: "tanh" or "none", the formula of `tt.gelu`.
-        generator: of the initial weights, which are those of Linear.
+        generator: random generator for the initial weights, which are those of Linear.
 
     Shapes:
         x (..., K) → (..., N); weight (K, N), bias (N,).
 
     Raises:
-        ArgumentError: a size is not positive; when called: there is no such formula.
+        ArgumentError: a size is not positive; on call: approximate is invalid.
 
     Example:
         >>> layer = tt.nn.LinearGelu(3, 4)

@@ -1,4 +1,4 @@
-"""Losses as modules: functions of predictions and targets, with their options kept."""
+"""Loss modules: CrossEntropyLoss and MSELoss."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def _check_reduction(layer: str, reduction: Reduction) -> Reduction:
     if reduction not in ("mean", "sum", "none"):
         raise tt.ArgumentError(
             f"{layer}: reduction is {reduction!r}",
-            why='there are "mean", "sum" and "none"',
+            why='it must be "mean", "sum" or "none"',
             fix=f'{layer}(reduction="mean")',
         )
     return reduction
 
 
 class CrossEntropyLoss(Module):
-    """Negative log-probability of the target classes under softmax(logits).
+    """Cross-entropy: negative log-probability of the target classes under softmax(logits).
 
     Args:
-        ignore_index: positions with this target add nothing to loss and gradient.
-        label_smoothing: share of the target that is spread evenly over all classes, in [0, 1].
+        ignore_index: positions with this target do not contribute to loss and gradient.
+        label_smoothing: share of the target that is distributed uniformly over all classes, in [0, 1].
         reduction: "mean" over the positions that are not ignored, "sum", or "none".
 
     Shapes:
@@ -72,13 +72,13 @@ class CrossEntropyLoss(Module):
 
 
 class MSELoss(Module):
-    """Mean square error: (x - targets)².
+    """Mean squared error: (x - targets)².
 
     Args:
         reduction: "mean" over all elements, "sum", or "none".
 
     Shapes:
-        x and targets, both of any one shape → (), or that shape with reduction="none".
+        x and targets, of equal shape → (), or that shape with reduction="none".
 
     Raises:
         ArgumentError: another reduction.
@@ -93,7 +93,7 @@ class MSELoss(Module):
         self.reduction = _check_reduction("MSELoss", reduction)
 
     def forward(self, x: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
-        """Two tensors of one shape → () or the shape."""
+        """Two tensors of equal shape → () or the shape."""
         return tt.mse_loss(x, targets, reduction=self.reduction)
 
     def extra_repr(self) -> str:

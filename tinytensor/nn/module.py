@@ -1,4 +1,4 @@
-"""Module: a tree of parameters, buffers and submodules, with a forward function."""
+"""Module: base class of layers and models, a tree of parameters, buffers and submodules."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Hook = Callable[..., Any]
 
 
 class Module:
-    """Base of all layers and models: assign parameters and modules to attributes, and write `forward`.
+    """Base class of layers and models: assign parameters and modules to attributes, and define `forward`.
 
     Attributes:
-        training: whether dropout and its like are active; `train()` and `eval()` set it.
+        training: whether dropout and the like are active; set by `train()` and `eval()`.
 
     Example:
         >>> class Double(tt.nn.Module):
@@ -40,7 +40,7 @@ class Module:
     _parameters: dict[str, tt.Tensor | None]
     _buffers: dict[str, tt.Tensor | None]
     _modules: dict[str, Module]
-    _transient: set[str]  # buffers that stay out of state_dict()
+    _transient: set[str]  # buffers excluded from state_dict()
     _hooks: list[Hook]
     _pre_hooks: list[Hook]
 
@@ -53,7 +53,7 @@ class Module:
         object.__setattr__(self, "training", True)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes; subclasses define it."""
+        """Compute the result; defined by subclasses."""
         raise tt.ArgumentError(
             f"{type(self).__name__}: the module has no forward function",
             why="calling a module calls its forward",
@@ -61,7 +61,7 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The result of forward, with the hooks around it."""
+        """Call forward and the hooks."""
         if not self._pre_hooks and not self._hooks:
             return self.forward(*args, **kwargs)
         for before in tuple(self._pre_hooks):
@@ -81,7 +81,7 @@ class Module:
         if "_parameters" not in self.__dict__:
             raise tt.ArgumentError(
                 f"{type(self).__name__}.{name}: assigned before Module.__init__ ran",
-                why="the module has no place yet to file parameters and submodules",
+                why="parameters and submodules cannot be registered before that",
                 fix="call super().__init__() first",
             )
         if is_parameter(value):
@@ -93,7 +93,7 @@ class Module:
             if value is not None:
                 raise tt.ArgumentError(
                     f"{type(self).__name__}.{name}: a {type(value).__name__} cannot replace a parameter",
-                    why="optimizers hold the parameter, and would go on with the old one",
+                    why="optimizers hold the parameter, and would continue with the old one",
                     fix=f"write into it: with tt.no_grad(): module.{name}.copy_(value); or assign "
                     "nn.Parameter(value)",
                 )
@@ -121,12 +121,12 @@ class Module:
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
 
     def _file(self, kind: str, name: str, value: Any) -> None:
-        """Put an attribute into one of the dictionaries, at its old place if it was there before."""
+        """Register an attribute in one of the dictionaries, at its previous position if it exists."""
         self._forget(name, keep=kind)
         getattr(self, kind)[name] = value
 
     def _forget(self, name: str, keep: str) -> bool:
-        """Take an attribute out of wherever it is filed, except for the dictionary `keep`."""
+        """Remove an attribute from all dictionaries but `keep`."""
         kinds = [k for k in ("_parameters", "_buffers", "_modules") if k != keep and name in getattr(self, k)]
         for kind in kinds:
             del getattr(self, kind)[name]
@@ -140,52 +140,52 @@ class Module:
         if any([below is self for _, below in module._places()]):
             raise tt.ArgumentError(
                 f"{type(self).__name__}.{name}: the module would contain itself",
-                why="modules form a tree, which is walked from its root to the leaves",
-                fix="to reach the module above, keep it in a tuple: self.above = (parent,)",
+                why="modules form a tree, which is traversed from its root to the leaves",
+                fix="to refer to the parent module, store it in a tuple: self.above = (parent,)",
             )
 
     def register_parameter(self, name: str, parameter: tt.Tensor | None) -> None:
-        """File a parameter under a name; None keeps the name for one that is absent (a bias left out).
+        """Register a parameter under a name; None reserves the name for an absent one (such as no bias).
 
         Raises:
-            ArgumentError: it is a tensor without the mark of nn.Parameter.
+            ArgumentError: the tensor is not an nn.Parameter.
         """
         if parameter is not None and not is_parameter(parameter):
             raise tt.ArgumentError(
                 f"register_parameter: {name} is a {type(parameter).__name__}",
-                why="parameters are leaf tensors with a mark, which optimizers can hold",
+                why="parameters are leaf tensors that are marked by nn.Parameter",
                 fix="wrap it: nn.Parameter(tensor)",
             )
         self._file("_parameters", name, parameter)
 
     def register_buffer(self, name: str, tensor: tt.Tensor | None, persistent: bool = True) -> None:
-        """File a tensor that is state but no parameter; persistent=False keeps it out of state_dict()."""
+        """Register a non-parameter state tensor; persistent=False excludes it from state_dict()."""
         self._file("_buffers", name, tensor)
         if not persistent:
             self._transient.add(name)
 
     def register_forward_hook(self, hook: Hook) -> Removable:
-        """Call `hook(module, args, result)` after forward; what it returns (not None) replaces the result.
+        """Call `hook(module, args, result)` after forward; a return value not None replaces `result`.
 
         Returns:
-            A handle with `remove()`, which is a context manager, too.
+            A handle with `remove()`, also usable as a context manager.
         """
         return Removable(self._hooks, hook)
 
     def register_forward_pre_hook(self, hook: Hook) -> Removable:
-        """Call `hook(module, args)` before forward; what it returns (not None) replaces the arguments."""
+        """Call `hook(module, args)` before forward; a return value other than None replaces the arguments."""
         return Removable(self._pre_hooks, hook)
 
     # ---- the tree ---------------------------------------------------------------------------------------
 
     def _places(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Every place in the tree: a module that is shared comes under each of its names."""
+        """Every path in the tree: a shared module occurs under each of its names."""
         yield prefix, self
         for name, child in self._modules.items():
             yield from child._places(f"{prefix}.{name}" if prefix else name)
 
     def _tensors(self, kind: str, prefix: str = "") -> Iterator[tuple[str, tt.Tensor]]:
-        """Dotted names and tensors of a dictionary of all modules; a shared tensor comes under each name."""
+        """Dotted names and tensors of one kind in all modules; a shared tensor occurs under each name."""
         for path, module in self._places(prefix):
             for name, tensor in getattr(module, kind).items():
                 if tensor is not None:
@@ -200,15 +200,15 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Names and modules directly below."""
+        """Names and immediate submodules."""
         return iter(self._modules.items())
 
     def children(self) -> Iterator[Module]:
-        """The modules directly below."""
+        """Immediate submodules."""
         return iter(self._modules.values())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, tt.Tensor]]:
-        """Dotted names and parameters; one that is shared (a tied head) comes once, under its first name."""
+        """Dotted names and parameters; a shared one (a tied head) occurs once, under its first name."""
         return _once(self._tensors("_parameters", prefix))
 
     def parameters(self) -> Iterator[tt.Tensor]:
@@ -224,7 +224,7 @@ class Module:
         return (b for _, b in self.named_buffers())
 
     def num_parameters(self) -> int:
-        """Number of trainable and frozen weights, shared ones counted once."""
+        """Number of trainable and frozen parameter elements; shared ones count once."""
         return sum([p.numel for p in self.parameters()])
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
@@ -244,7 +244,7 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self, on: bool = True) -> Self:
-        """Freeze (False) or thaw all parameters; returns self."""
+        """Freeze (False) or unfreeze all parameters; returns self."""
         for p in self.parameters():
             p.requires_grad_(on)
         return self
@@ -261,7 +261,7 @@ class Module:
     def to(self, target: Any) -> Self:
         """Move the tree to a device, or cast its floating tensors to a dtype; shared tensors stay shared.
 
-        A tensor that changes is replaced, and its gradient dropped; so make the optimizer afterwards.
+        A tensor that changes is replaced, and its gradient dropped; so create the optimizer afterwards.
 
         Args:
             target: a device ("cpu", "cuda", "emulated") or a floating dtype.
@@ -271,7 +271,7 @@ class Module:
 
         Raises:
             DTypeError: the dtype is not floating.
-            DeviceError: the device does not exist here.
+            DeviceError: the device is not available.
         """
         dtype = getattr(tt, target, None) if isinstance(target, str) else target
         casts = isinstance(dtype, tt.DType)
@@ -281,7 +281,7 @@ class Module:
                 why="parameters have gradients, so they are floating",
                 fix="for example module.to(tt.bfloat16)",
             )
-        moved: dict[int, tuple[tt.Tensor, tt.Tensor]] = {}  # by id; with the old tensor, or ids could recur
+        moved: dict[int, tuple[tt.Tensor, tt.Tensor]] = {}  # by id; the old tensor keeps its id in use
         with tt.no_grad():
             for module in self.modules():
                 for tensors in (module._parameters, module._buffers):
@@ -303,32 +303,32 @@ class Module:
         return state
 
     def state_dict(self) -> dict[str, tt.Tensor]:
-        """All parameters and persistent buffers by dotted name, detached, on the module's own memory.
+        """All parameters and persistent buffers by dotted name, detached, sharing the module's memory.
 
         A shared parameter appears under each of its names.
 
         Returns:
-            name → tensor; clone the tensors to keep values that training is about to change.
+            name → tensor; clone the tensors to preserve values that training will change.
         """
         return {name: tensor.detach() for name, tensor in self._state().items()}
 
     def load_state_dict(
         self, state: Mapping[str, tt.Tensor], strict: bool = True
     ) -> tuple[list[str], list[str]]:
-        """Copy values into the parameters and buffers, in place. Nothing is written if something is wrong.
+        """Copy values into the parameters and buffers, in place. On an error, nothing is written.
 
         Args:
-            state: tensors (or arrays) by dotted name; cast to the dtype that the module has. Of a shared
-                parameter one name is enough.
-            strict: names that are missing or unexpected are errors.
+            state: tensors (or arrays) by dotted name; cast to the dtype of the module. For a shared
+                parameter, one name is enough.
+            strict: raise on missing or unexpected names.
 
         Returns:
             (missing, unexpected) names; both empty if strict.
 
         Raises:
             ShapeError: a tensor has another shape than its parameter.
-            ArgumentError: names are missing or unexpected (strict), or two names of a shared parameter come
-                with different values.
+            ArgumentError: names are missing or unexpected (strict), or two names of a shared parameter have
+                different values.
         """
         own = self._state()
         given = {name: tt.asarray(state[name]).detach() for name in own if name in state}
@@ -349,7 +349,7 @@ class Module:
         return missing, unexpected
 
     def extra_repr(self) -> str:
-        """What the one-line description of this module adds to its name; subclasses define it."""
+        """Options to show in the module's repr; defined by subclasses."""
         return ""
 
     def __repr__(self) -> str:
@@ -357,7 +357,7 @@ class Module:
 
 
 def _once(named: Iterator[tuple[str, T]]) -> Iterator[tuple[str, T]]:
-    """Leave out what came before under another name."""
+    """Skip objects that occurred before under another name."""
     seen: set[int] = set()
     for name, item in named:
         if id(item) not in seen:
@@ -407,7 +407,7 @@ def _some(names: list[str], at_most: int = 5) -> str:
 
 
 def _describe(module: Module, title: str) -> list[str]:
-    """The tree as lines: name, shapes of its own parameters, count."""
+    """Lines of the repr: name, shapes of its own parameters, parameter count."""
     own = [f"{name} {tuple(p.shape)}" for name, p in module._parameters.items() if p is not None]
     parts = [part for part in (module.extra_repr(), ", ".join(own)) if part]
     count = module.num_parameters()

@@ -1,4 +1,4 @@
-"""Normalization over the last axis: LayerNorm and RMSNorm."""
+"""Normalization modules over the last axis: LayerNorm and RMSNorm."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["LayerNorm", "RMSNorm"]
 
 
 class LayerNorm(Module):
-    """Mean 0 and variance 1 over the last axis, then a learned scale and shift.
+    """Layer normalization over the last axis, with a learned scale and shift.
 
     y = (x - mean) / sqrt(variance + eps) * weight + bias
 
     Args:
         features: C, size of the last axis.
         eps: added to the variance.
-        bias: whether to shift; False as in nanoGPT's bias-free GPT.
+        bias: whether to add a bias; False as in nanoGPT's bias-free GPT.
 
     Shapes:
-        x (..., C) → (..., C); weight (C,), at first 1, bias (C,), at first 0.
+        x (..., C) → (..., C); weight (C,), initially 1, bias (C,), initially 0.
 
     Raises:
         ArgumentError: features is not positive.
@@ -54,7 +54,7 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Root mean square 1 over the last axis, then a learned scale.
+    """Root mean square normalization over the last axis, with a learned scale.
 
     y = x / sqrt(mean(x²) + eps) * weight
 
@@ -63,7 +63,7 @@ class RMSNorm(Module):
         eps: added to the mean square.
 
     Shapes:
-        x (..., C) → (..., C); weight (C,), at first 1.
+        x (..., C) → (..., C); weight (C,), initially 1.
 
     Raises:
         ArgumentError: features is not positive.

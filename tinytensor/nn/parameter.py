@@ -10,7 +10,7 @@ __all__ = ["Parameter"]
 
 
 class _Marked(type):
-    """isinstance(x, Parameter) asks for the mark; there is no Parameter object."""
+    """Makes isinstance(x, Parameter) test the mark; there are no Parameter objects."""
 
     def __instancecheck__(cls, x: object) -> bool:
         return is_parameter(x)
@@ -19,11 +19,11 @@ class _Marked(type):
 class Parameter(metaclass=_Marked):
     """Mark a tensor as a parameter: a leaf that requires grad, found by the module it is assigned to.
 
-    It is a plain Tensor with a mark, not a subclass: ops ask `type(x) is Tensor` on their fast road, and
-    parameters take that road more often than any other tensor. So annotate it as `tt.Tensor`.
+    The result is a plain Tensor with a mark, not a subclass: ops test `type(x) is Tensor` on their fast path,
+    which parameters take more often than any other tensor. So annotate it as `tt.Tensor`.
 
     Args:
-        data: the initial values, any shape, floating; their memory is taken over if it is contiguous.
+        data: the initial values, any shape, floating; shares their memory if it is contiguous.
         requires_grad: False freezes it.
 
     Returns:
@@ -39,7 +39,7 @@ class Parameter(metaclass=_Marked):
     """
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> Any:
-        """A marked tensor; there is no instance of this class."""
+        """Return a marked tensor; this class has no instances."""
         source = tt.asarray(data)
         if not source.dtype.is_floating:
             raise tt.GradError(
@@ -49,7 +49,7 @@ class Parameter(metaclass=_Marked):
             )
         parameter = source.detach().contiguous()
         parameter.requires_grad_(requires_grad)
-        parameter._parameter = True  # this slot of Tensor is for the mark; copies of the tensor have it, too
+        parameter._parameter = True  # slot of Tensor for the mark, which copies inherit
         return parameter
 
 

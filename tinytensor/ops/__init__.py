@@ -1,1 +1,1 @@
-"""All ops, one folder per family. Nothing is re-exported: `tinytensor.ops.elementwise.gelu` is a module."""
+"""All ops, one package per family. Nothing is re-exported: `tinytensor.ops.elementwise.gelu` is a module."""

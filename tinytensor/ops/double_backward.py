@@ -1,4 +1,4 @@
-"""Higher derivatives of fused ops, from a plain version of their backward: no formula is derived by hand."""
+"""Double backward of fused ops, by differentiating an unfused reference of their backward."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ def partial_vjp(
     needs: Needs,
     **params: Any,
 ) -> Grads:
-    """Gradients of `plain(*inputs, **params)` in the inputs that need them, for the given output gradients.
+    """Vector-Jacobian product of `plain(*inputs, **params)`, for the inputs that need a gradient.
 
-    `plain` computes what the fused op computes, in ordinary differentiable ops. It runs here on aliases of
-    the inputs, so that each input's *partial* derivative is found even where one input is computed from
-    another.
+    `plain` is the unfused reference of a fused op, made of differentiable ops. It runs on aliases of the
+    inputs, so that each gradient is a *partial* derivative even where one input is computed from another.
     """
     create = grad_enabled()
     with enable_grad():

@@ -1,9 +1,9 @@
-"""Writes into existing memory that keep the history right: in-place elementwise ops and `copy_`.
+"""In-place elementwise ops and `copy_`, with autograd through views.
 
-An in-place op computes the functional op, writes the value into the target's memory and bumps its version. A
-tensor that owns its memory then simply takes the value's node. For a view, the *base* gets the node
-`Assign(base, value)`, and every other view of it rebuilds its edge from the base when it is next asked
-(`dispatch.edge_of`).
+An in-place op computes the functional op, writes the value into the target's memory and increments its
+version. A tensor that owns its memory then takes over the value's node. For a view, the *base* gets the node
+`Assign(base, value)`, and every other view of it rebuilds its edge from the base the next time the edge is
+read (`dispatch.record.edge_of`).
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ from tinytensor.tensor import Tensor, arr
 
 
 def has_history(x: Tensor) -> bool:
-    """Whether the memory of x has a history: its own, or its base's (even if x was made under no_grad)."""
+    """Whether x or its base requires grad (even if x was made under no_grad)."""
     base = x._base
     return x._requires or (base is not None and base._requires)
 
 
 def check_target(x: Tensor, needs: bool, what: str) -> None:
-    """Raise where x must not be written: it overlaps itself, is read-only, or its history forbids it."""
+    """Raise if x cannot be written in place: it overlaps itself, is read-only, or autograd forbids it."""
     if x.layout.overlaps():
         raise GradError(
             f"{what}: the target of shape {x.layout.shape} and strides {x.layout.strides} overlaps itself",
-            why="several of its elements share one place in memory",
+            why="several of its elements share one memory location",
             fix="write to a copy: x.clone()",
         )
     if x.storage.device is cpu:
@@ -75,7 +75,7 @@ def check_target(x: Tensor, needs: bool, what: str) -> None:
         if base.layout.overlaps():
             raise GradError(
                 f"{what}: the base of this view, of shape {base.layout.shape}, overlaps itself",
-                why="the write would change several elements of the base, each with a history of its own",
+                why="the write would change several elements of the base, each with its own autograd history",
                 fix="clone it first, or write under tt.no_grad()",
             )
     if x._requires and x._edge is None:
@@ -91,7 +91,7 @@ def _leaf(what: str, target: str) -> GradError:
 
 
 def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
-    """x = op(x, *others), in x's own memory, differentiably."""
+    """x = op(x, *others), in the memory of x; differentiable."""
     if (
         x._base is None
         and (layout := x.layout).small
@@ -99,7 +99,7 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
         and len(others) == 1
         and not graphs
     ):
-        o = others[0]  # the fast road: nothing to record
+        o = others[0]  # fast path: nothing to record
         y: Any = None
         if type(o) is Tensor:
             if o.layout is layout and o.storage.dtype is float32 and o._base is None:
@@ -120,7 +120,7 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
 
 
 def in_place(op: type[Elementwise], formula: str) -> Callable[..., Tensor]:
-    """The method that writes the result of an op of one or two operands over the first."""
+    """In-place method of a unary or binary op: writes the result into the first operand."""
     if len(op.inputs) == 1:
 
         def method(x: Tensor) -> Tensor:
@@ -148,7 +148,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
         raise ShapeError(
             f"{what}: the result of shape {shape} does not fit into the target of shape {x.layout.shape}",
             why="a target that is written in place cannot grow",
-            fix="use the operator that is not in place: x = x + y",
+            fix="use the out-of-place operator: x = x + y",
         )
     _check_kind(what, have, result_dtype(op, dtypes, kinds))
     device = common_device(what, (x, *others))
@@ -161,9 +161,9 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
         x.storage.bump(what)
         return x
     ins = [x, *others]
-    for at, _ in op.plan:  # what the op saves must not be the memory that is about to be overwritten
+    for at, _ in op.plan:  # copy saved inputs whose memory is overwritten below
         if at >= 0 and isinstance(t := ins[at], Tensor) and t.storage is x.storage:
-            ins[at] = _copied(what, t, "backward needs what is about to be overwritten")
+            ins[at] = _copied(what, t, "backward needs the values before the in-place write")
     value = elementwise(op, *ins)
     if value.storage.dtype is not have:
         value = cast(value, have)
@@ -180,14 +180,14 @@ def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) ->
                 copies.note(op.name + "_", "memory", a.nbytes, "an operand shares memory with the target")
     if have.narrow:
         narrow(np.asarray(silent().run(op.ufunc, *arrays, out=...)), have, target)
-    elif op.refuses or any([_shifted(a, target) for a in arrays]):  # at once: what raises has written nothing
-        silent().run(op.ufunc, *arrays, out=target)  # NumPy's ufuncs make a temporary, whatever the strides
+    elif op.refuses or any([_shifted(a, target) for a in arrays]):  # one call: if it raises, x is unchanged
+        silent().run(op.ufunc, *arrays, out=target)  # ufuncs buffer overlapping operands
     else:
         fill(op.ufunc, target, *arrays)
 
 
 def _shifted(a: Any, target: Any) -> bool:
-    """Whether an operand may share memory with the target, and is not the target."""
+    """Whether an operand may share memory with the target without being the same view."""
     if not np.ndim(a) or a is target:
         return False
     same = a.ctypes.data == target.ctypes.data and (a.shape, a.strides) == (target.shape, target.strides)
@@ -195,7 +195,7 @@ def _shifted(a: Any, target: Any) -> bool:
 
 
 def apart_from(x: Tensor, item: Any, what: str) -> Any:
-    """The operand, or a copy of it if it shares memory with x: a kernel reads while it writes."""
+    """The operand, or a copy of it if it shares memory with x: a kernel reads and writes concurrently."""
     if not isinstance(item, Tensor) or item.storage is not x.storage:
         return item
     return _copied(what, item, "an operand shares memory with the target")
@@ -208,7 +208,7 @@ def _copied(what: str, x: Tensor, why: str) -> Tensor:
 
 
 def store(x: Tensor, value: Any) -> None:
-    """Write the elements of a tensor, or a number, into x, broadcast and cast; no history, no version."""
+    """Write a tensor or number into x, broadcast and cast; does not record or bump the version."""
     have, device = x.storage.dtype, x.storage.device
     if device is cpu:
         do(lambda: _store(arr(x), _values_of(value, have), have), x.storage)
@@ -225,28 +225,28 @@ def store(x: Tensor, value: Any) -> None:
 def _values_of(value: Any, have: DType) -> Any:
     if isinstance(value, Tensor):
         return values(value)
-    return convert("copy_", value, float64 if have.narrow else have)  # so that it is rounded once
+    return convert("copy_", value, float64 if have.narrow else have)  # float64, so that it is rounded once
 
 
 def _rounded(value: Scalar, dtype: DType) -> float:
-    """A number as a 16-bit float holds it."""
+    """A number rounded to a 16-bit float dtype."""
     stored = np.empty((), NUMPY[dtype])
     narrow(np.asarray(convert("copy_", value, float64)), dtype, stored)
     return float(widen(stored, dtype))
 
 
 def _check_kind(what: str, have: DType, got: DType) -> None:
-    """The result's kind may not be higher than the target's: 1.5 does not fit into an integer tensor."""
+    """Raise DTypeError if the result's kind is higher than the target's, such as float into integer."""
     if got.rank > have.rank:
         raise DTypeError(
             f"{what}: a result of dtype {got} cannot be written into a tensor of dtype {have}",
-            why="the values would be cut to a lower kind",
+            why="the cast to a lower kind would lose information",
             fix=f"cast the target first: x = x.astype(tt.{got})",
         )
 
 
 def rebase(x: Tensor, value: Tensor, what: str) -> None:
-    """x's memory now holds value: give x (and its base) the history of value."""
+    """Give x, and its base, the autograd history of value, which its memory now contains."""
     x.storage.bump(what)
     edge, old = edge_of(value), x._edge
     base = x._base
@@ -269,7 +269,7 @@ def copy_(x: Tensor, value: Any) -> Tensor:
         value: a tensor or number that broadcasts to the shape of x; cast to its dtype.
 
     Returns:
-        x, with the history of value where both are recorded.
+        x; differentiable in value.
 
     Raises:
         ShapeError: value does not broadcast to x.
@@ -316,19 +316,19 @@ def _check_copy(x: Tensor, value: Tensor) -> None:
     if shape != target and broadcast_shapes(shape, target, what="copy_") != target:
         raise ShapeError(
             f"copy_: a value of shape {shape} does not fit into a target of shape {target}",
-            why="the value may be repeated, the target may not grow",
+            why="the value may be broadcast, but the target cannot grow",
             fix=f"index or sum the value so that it broadcasts to {target}",
         )
     check_value_dtype(x.storage.dtype, value.storage.dtype, "copy_")
 
 
 def check_value_dtype(have: DType, got: DType, what: str) -> None:
-    """A value's kind may not be higher than the target's; integers may be written into bool."""
+    """Raise DTypeError if a value's kind is higher than the target's; integers may be written into bool."""
     if got.rank > have.rank and not (got.rank == 1 and have.rank == 0):
         raise DTypeError(
             f"{what}: {got} values cannot be written into a tensor of dtype {have}",
-            why="the imaginary part would be lost" if got.rank == 3 else "the fractions would be cut off",
-            fix=f"say so: value.{'real' if got.rank == 3 else f'astype(tt.{have})'}, or cast the target",
+            why="the imaginary part would be lost" if got.rank == 3 else "the fractions would be lost",
+            fix=f"convert it: value.{'real' if got.rank == 3 else f'astype(tt.{have})'}, or cast the target",
         )
 
 
@@ -346,14 +346,14 @@ def _checked_number(x: Tensor, value: Any) -> Scalar:
     if rank > dtype.rank and not (rank == 1 and dtype.rank == 0):
         raise DTypeError(
             f"copy_: the number {shown(value)} cannot be written into a tensor of dtype {dtype}",
-            why="its kind is higher than the tensor's, so its value would be cut",
+            why="its kind is higher than the tensor's, so the cast would lose information",
             fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(type(value),))})",
         )
     return value
 
 
 def _store(target: Any, source: Any, dtype: DType) -> None:
-    """Write (wide) values into stored form; overlapping source and target go through a temporary."""
+    """Convert values to the stored dtype and write them; overlapping source and target use a temporary."""
     if np.shape(source) and np.may_share_memory(target, source):
         if copies.listener is not None:
             copies.note("copy_", "memory", source.nbytes, "source and target share memory")
@@ -370,7 +370,7 @@ def _store(target: Any, source: Any, dtype: DType) -> None:
 
 
 def _as_stored(source: Any, dtype: DType) -> Any:
-    """The values in the dtype that memory holds."""
+    """The values cast to the storage dtype."""
     given, kind = np.asarray(source), NUMPY[dtype]
     if given.dtype == kind:
         return given

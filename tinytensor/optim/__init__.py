@@ -1,4 +1,4 @@
-"""Optimizers, learning rates over time, and clipping of gradients."""
+"""Optimizers, learning rate schedules, gradient clipping and gradient scaling."""
 
 from typing import TYPE_CHECKING
 
@@ -31,5 +31,5 @@ __all__ = [
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name):  # only for names that are not there
+    def __getattr__(name):  # called only for missing names
         _missing(__name__, _OPTIM, name)

@@ -1,4 +1,4 @@
-"""AdamW: steps scaled by running means of the gradient and of its square, with decoupled weight decay."""
+"""AdamW (decoupled weight decay) and Adam (L2 penalty)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ __all__ = ["AdamW"]
 
 
 class AdamW(Optimizer):
-    """Adam with weight decay apart from the gradient: the usual optimizer of transformers.
+    """Adam with decoupled weight decay: the usual optimizer of transformers.
 
     m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g, with g = scale * gradient
     p = p - lr * weight_decay * p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    The step is one fused op, `tt.adamw_step`; on a device it moves all parameters in one launch.
+    The step is one fused multi-tensor op, `tt.adamw_step`; on a device it updates all parameters in one
+    launch.
 
     Args:
         params: contiguous tensors, or groups of them, see Optimizer. Usually only matrices decay.
         lr: learning rate.
-        betas: how much of m and v is kept, each in [0, 1).
-        eps: added to the root of v.
-        weight_decay: share of the parameter that is taken off, times lr.
+        betas: decay rates of m and v, each in [0, 1).
+        eps: added to the square root of v.
+        weight_decay: decoupled weight decay, multiplied by lr.
 
     Raises:
         ArgumentError: an option is out of its range; see Optimizer for the others.
@@ -43,7 +44,7 @@ class AdamW(Optimizer):
 
     buffers = ("m", "v")
     counts = True
-    coupled: ClassVar[bool] = False  # whether weight decay is a part of the gradient
+    coupled: ClassVar[bool] = False  # whether weight decay is added to the gradient
 
     def __init__(
         self,
@@ -55,32 +56,32 @@ class AdamW(Optimizer):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
-        self._together: dict[tt.Device, _Together] | None = None  # what `advance` has prepared
+        self._together: dict[tt.Device, _Together] | None = None  # prepared by `advance`
 
     def check(self, group: dict[str, Any]) -> None:
-        """Ranges of the options."""
+        """Validate the options."""
         self.not_negative(group, "lr", "eps", "weight_decay")
         betas = group["betas"]
         good = len(betas) == 2 and all([0 <= beta < 1 for beta in betas])
         self.require(good, group, "betas", "they are two numbers in [0, 1)", "(0.9, 0.999)")
 
     def step(self, scale: tt.Tensor | float | None = None) -> None:
-        """Move every parameter that has a gradient, in its memory: `advance()`, then `apply(scale)`.
+        """Update every parameter that has a gradient, in place: `advance()`, then `apply(scale)`.
 
         Args:
             scale: factor of all gradients, as in `apply`.
 
         Raises:
-            ArgumentError: an option was changed to something that is not allowed.
+            ArgumentError: an option was changed to an invalid value.
         """
         tt.before_replay(self.advance)
         self.apply(scale)
 
     def advance(self) -> None:
-        """Count one step of every parameter that has a gradient, and write the numbers of that step (lr,
-        betas, bias corrections, eps, weight decay) to where the parameters are: 10 numbers for each, always
-        to the same memory of a device. A captured `step` does this before each replay, and moves the
-        parameters as the options then say; who captures `apply` alone calls it himself.
+        """Increment the step count of every parameter that has a gradient, and write the hyperparameters of
+        the step (lr, betas, bias corrections, eps, weight decay) to the parameters' device: 10 values for
+        each, always to the same memory. A captured `step` does this before each replay, so that the replay
+        uses the current options; if only `apply` is captured, call `advance` before each replay.
 
         Raises:
             ArgumentError: see `step`.
@@ -103,15 +104,14 @@ class AdamW(Optimizer):
             self.state, self._together = (
                 state,
                 together,
-            )  # all parameters at once, should the step be interrupted
+            )  # assigned at once, in case the step is interrupted
 
     def apply(self, scale: tt.Tensor | float | None = None) -> None:
-        """Move the parameters by the step that `advance` has prepared: on a device without waiting for it,
-        and in one launch for each dtype.
+        """Apply the step that `advance` prepared: on a device asynchronously, in one launch per dtype.
 
         Args:
-            scale: factor of all gradients, such as the second result of `clip_scale`; a number, or a tensor
-                without axes on the parameters' device, which is not read back.
+            scale: factor of all gradients, such as the second result of `clip_scale`; a number, or a
+                0-d tensor on the parameters' device, which is not read back.
 
         Raises:
             ArgumentError: `advance` was never called.
@@ -119,7 +119,7 @@ class AdamW(Optimizer):
         if self._together is None:
             raise tt.ArgumentError(
                 f"{self._name}: apply() before the first advance()",
-                why="there are no numbers of a step yet",
+                why="no step was prepared yet",
                 fix="call step(), which does both, or advance() first",
             )
         with tt.no_grad():
@@ -135,25 +135,25 @@ class AdamW(Optimizer):
 
 
 class _Together:
-    """Parameters of one device that move in one call, and the numbers of their step.
+    """Parameters of one device that are updated in one call, with the hyperparameters of their step.
 
     Attributes:
-        params: those that have a gradient.
-        rows: which row of `hyper` is that of each.
-        hyper: shape (R, 10), on the device: a row for each parameter, whether or not it has a gradient; so a
-            captured graph, which has rows and address built in, finds there what it looks for.
+        params: parameters that have a gradient.
+        rows: row of `hyper` for each parameter.
+        hyper: shape (R, 10), on the device: a row for each parameter, whether or not it has a gradient, so
+            that the rows and the address in a captured graph stay valid.
     """
 
     def __init__(self) -> None:
         self.params: list[tt.Tensor] = []
         self.rows: list[int] = []
         self.hyper: tt.Tensor
-        self._numbers: list[tt.Tensor] = []  # that differ
-        self._made: dict[tuple[int, int], int] = {}  # (group, step) → place among them
-        self._places: list[int] = []  # of each parameter
+        self._numbers: list[tt.Tensor] = []  # distinct rows
+        self._made: dict[tuple[int, int], int] = {}  # (group, step) → index among them
+        self._places: list[int] = []  # index for each parameter
 
     def add(self, p: tt.Tensor, moves: bool, group: int, step: int, options: dict[str, Any]) -> None:
-        """Take in a parameter."""
+        """Add a parameter."""
         place = self._made.setdefault((group, step), len(self._numbers))
         if place == len(self._numbers):
             self._numbers.append(tt.adamw_hyper(step=step, **options))
@@ -163,7 +163,7 @@ class _Together:
         self._places.append(place)
 
     def write(self, before: _Together | None, device: tt.Device) -> None:
-        """Make `hyper`, in the memory of the last step's where it fits."""
+        """Write `hyper`, into the previous step's memory if it fits."""
         numbers = tt.stack(self._numbers)[tt.tensor(self._places)]
         if before is None or before.hyper.shape != numbers.shape:
             self.hyper = numbers.to(device)
@@ -172,7 +172,7 @@ class _Together:
 
 
 class Adam(AdamW):
-    """As AdamW, but weight decay is an L2 penalty: a part of the gradient, and scaled like it.
+    """Adam: as AdamW, but weight decay is an L2 penalty, which is added to the gradient and scaled with it.
 
     g = scale * gradient + weight_decay * p
     m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g
@@ -181,8 +181,8 @@ class Adam(AdamW):
     Args:
         params: contiguous tensors, or groups of them, see Optimizer.
         lr: learning rate.
-        betas: how much of m and v is kept, each in [0, 1).
-        eps: added to the root of v.
+        betas: decay rates of m and v, each in [0, 1).
+        eps: added to the square root of v.
         weight_decay: factor of the L2 penalty.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Clipping of gradients by their norm."""
+"""Gradient clipping by the global norm."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["clip_grad_norm_", "clip_scale"]
 def clip_grad_norm_(
     parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float, *, error_if_nonfinite: bool = False
 ) -> tt.Tensor:
-    """Scale all gradients together, in place, so that their norm is at most max_norm.
+    """Clip the global norm of all gradients to max_norm, in place.
 
     grad = grad * min(1, max_norm / (norm + 1e-6)), with the Euclidean norm of all gradients as one vector
 
     Args:
-        parameters: a tensor or tensors; those without a gradient are left out.
-        max_norm: the highest norm, above 0; infinity only measures.
+        parameters: a tensor or an iterable of tensors; those without a gradient are ignored.
+        max_norm: maximum norm, above 0; with infinity, the norm is only computed.
         error_if_nonfinite: raise, before anything is written, if the norm is infinite or nan. Otherwise such
-            gradients become 0 and nan. To find out, the host waits for a device.
+            gradients become 0 and nan. The check synchronizes with a device.
 
     Returns:
         shape (): the norm before clipping, at least float32.
 
     Raises:
         ArgumentError: max_norm is not positive.
-        GradError: no parameter has a gradient; or the norm is not finite, and error_if_nonfinite is set.
+        GradError: no parameter has a gradient; or the norm is not finite and error_if_nonfinite is set.
 
     Memory: nothing of the size of a gradient.
     Source: Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, algorithm 1.
@@ -46,27 +46,27 @@ def clip_grad_norm_(
             raise tt.GradError(
                 f"clip_grad_norm_: the norm of {len(grads)} gradients is {float(norm)}",
                 why="a gradient has overflowed, or the loss is nan",
-                fix="look for its origin with tt.detect_anomaly(), or lower the learning rate",
+                fix="find its origin with tt.detect_anomaly(), or lower the learning rate",
             )
         if max_norm < inf:
             scale = _scale(norm, max_norm)
-            # in host memory a look at the number costs less than a pass over the gradients
+            # in host memory, reading the norm is cheaper than a pass over the gradients
             if norm.device.type != "cpu" or float(scale) != 1.0:
                 tt.scale_all_(grads, scale)
     return norm
 
 
 def clip_scale(parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float) -> tuple[tt.Tensor, tt.Tensor]:
-    """The norm of all gradients, and the factor by which `clip_grad_norm_` would multiply them.
+    """Global norm of all gradients, and the factor by which `clip_grad_norm_` would multiply them.
 
-    Nothing is written: `AdamW.step(scale)` multiplies while it reads the gradients anyway.
+    The gradients are not modified: `AdamW.step(scale)` applies the factor while it reads them.
 
     Args:
-        parameters: a tensor or tensors; those without a gradient are left out.
-        max_norm: the highest norm, above 0; infinity gives the factor 1.
+        parameters: a tensor or an iterable of tensors; those without a gradient are ignored.
+        max_norm: maximum norm, above 0; infinity gives the factor 1.
 
     Returns:
-        (norm, factor), both of shape (), where the gradients are: no number is read back.
+        (norm, factor), both of shape (), on the device of the gradients, without synchronization.
 
     Raises:
         ArgumentError: max_norm is not positive.
@@ -85,12 +85,12 @@ def clip_scale(parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float) -> 
 
 
 def _gradients(what: str, parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float) -> list[tt.Tensor]:
-    """The gradients that are there, without history."""
+    """The existing gradients, detached."""
     if not max_norm > 0:
         raise tt.ArgumentError(
             f"{what}: max_norm is {max_norm}",
-            why="a norm of 0 would throw all gradients away",
-            fix="max_norm=1.0, or math.inf to measure only",
+            why="a norm of 0 would discard all gradients",
+            fix="max_norm=1.0, or math.inf to compute the norm only",
         )
     params = [parameters] if isinstance(parameters, tt.Tensor) else list(parameters)
     grads = [p.grad.detach() for p in params if p.grad is not None]
@@ -98,13 +98,13 @@ def _gradients(what: str, parameters: tt.Tensor | Iterable[tt.Tensor], max_norm:
         return grads
     raise tt.GradError(
         f"{what}: none of {len(params)} parameters has a gradient",
-        why="there is nothing to measure; an iterator is empty the second time",
-        fix="call loss.backward() first, and pass model.parameters() anew",
+        why="there is nothing to clip; an iterator is empty the second time",
+        fix="call loss.backward() first, and call model.parameters() again",
     )
 
 
 def _scale(norm: tt.Tensor, max_norm: float) -> tt.Tensor:
-    """On the device of the norm."""
+    """Clipping factor, on the device of the norm."""
     if max_norm == inf:
         return tt.ones(norm.shape, dtype=norm.dtype, device=norm.device)
     return (max_norm / (norm + 1e-6)).clip(max=1.0)

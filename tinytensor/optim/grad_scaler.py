@@ -1,4 +1,4 @@
-"""GradScaler: keeps the gradients of float16 products away from 0, and skips steps where they overflow."""
+"""GradScaler: dynamic loss scaling for float16 training."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ __all__ = ["GradScaler"]
 
 
 class GradScaler:
-    """Multiplies the loss by a factor, and the gradients by its inverse; finds the largest one that fits.
+    """Dynamic loss scaling: multiplies the loss by a factor and divides the gradients by it.
 
     The smallest float16 is 6e-8, and many gradients are smaller. So backward starts from `scale(loss)`, and
-    `step` divides before the optimizer looks. Where a gradient has overflowed the step is skipped, and
-    `update` lowers the factor; after `growth_interval` good steps in a row it raises it.
+    `step` unscales the gradients before the optimizer uses them. If a gradient has overflowed, the step is
+    skipped and `update` lowers the factor; after `growth_interval` consecutive good steps it raises it.
 
     Args:
-        init_scale: the first factor.
-        growth_factor: raises it, above 1.
-        backoff_factor: lowers it, between 0 and 1.
+        init_scale: the initial factor.
+        growth_factor: multiplier for raising it, above 1.
+        backoff_factor: multiplier for lowering it, between 0 and 1.
         growth_interval: good steps between two raises.
-        enabled: False: all methods hand through.
+        enabled: with False, scaling is disabled.
 
     Raises:
         ArgumentError: an option is out of its range.
 
-    Differs from: PyTorch's, which keeps the factor on the GPU; here the host reads one number per step, so a
-        step with it cannot be captured.
+    Differs from: PyTorch's, which keeps the factor on the GPU; here the host reads one value per step, so
+        such a step cannot be captured.
     Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2; PyTorch, torch.amp.GradScaler.
 
     Example:
@@ -57,7 +57,7 @@ class GradScaler:
             raise tt.ArgumentError(
                 f"GradScaler: init_scale={init_scale}, growth_factor={growth_factor}, "
                 f"backoff_factor={backoff_factor}, growth_interval={growth_interval}",
-                why="the factors are positive, one raises and one lowers, and steps are counted from 1",
+                why="init_scale > 0, growth_factor > 1, 0 < backoff_factor < 1 and growth_interval >= 1",
                 fix="GradScaler(65536.0, 2.0, 0.5, 2000)",
             )
         self.enabled = enabled
@@ -68,7 +68,7 @@ class GradScaler:
         self._unscaled: dict[int, tuple[bool, int]] = {}
 
     def scale(self, loss: tt.Tensor) -> tt.Tensor:
-        """The loss, of any shape, times the factor: call backward on that."""
+        """Loss of any shape times the factor, for backward."""
         return loss * self._scale if self.enabled else loss
 
     def get_scale(self) -> float:
@@ -76,10 +76,10 @@ class GradScaler:
         return self._scale if self.enabled else 1.0
 
     def unscale_(self, optimizer: Optimizer) -> None:
-        """Divide its gradients by the factor, in place: before they are clipped or looked at.
+        """Divide the optimizer's gradients by the factor, in place: before clipping or inspecting them.
 
         Raises:
-            GradError: it was done already since the last update.
+            GradError: it was already called since the last update.
         """
         if not self.enabled:
             return
@@ -99,11 +99,11 @@ class GradScaler:
         self._unscaled[id(optimizer)] = finite, optimizer.dropped
 
     def _has_unscaled(self, optimizer: Optimizer) -> bool:
-        """Whether it has divided these gradients; not if those were of a step that never came to `update`."""
+        """Whether these gradients are unscaled; not if that was in a step that never reached `update`."""
         return id(optimizer) in self._unscaled and self._unscaled[id(optimizer)][1] == optimizer.dropped
 
     def step(self, optimizer: Optimizer) -> bool:
-        """Divide the gradients if that was not done yet, and take the step unless one of them overflowed.
+        """Unscale the gradients if necessary, and step the optimizer unless one of them overflowed.
 
         Returns:
             Whether the step was taken.
@@ -117,7 +117,7 @@ class GradScaler:
         return True
 
     def update(self) -> None:
-        """Lower the factor after an overflow, raise it after enough good steps; once after each step.
+        """Lower the factor after an overflow, raise it after enough good steps; call once after each step.
 
         Raises:
             GradError: there was no step.
@@ -126,8 +126,8 @@ class GradScaler:
             return
         if not self._unscaled:
             raise tt.GradError(
-                "GradScaler.update: no gradients were looked at since the last update",
-                why="the factor follows what the gradients did",
+                "GradScaler.update: no gradients were checked since the last update",
+                why="the factor depends on whether gradients overflowed",
                 fix="call step(optimizer) before it",
             )
         good = self._good + 1 if all([finite for finite, _ in self._unscaled.values()]) else 0
@@ -136,19 +136,19 @@ class GradScaler:
             factor = self.backoff_factor
         elif good == self.growth_interval:
             factor, good = self.growth_factor, 0
-        self._scale, self._good, self._unscaled = self._scale * factor, good, {}  # all at once
+        self._scale, self._good, self._unscaled = self._scale * factor, good, {}  # assigned at once
 
     def state_dict(self) -> dict[str, Any]:
-        """The factor and the count of good steps: what a checkpoint needs."""
+        """State for a checkpoint: the factor and the count of good steps."""
         return {"scale": self._scale, "good_steps": self._good}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`; ArgumentError if its factor is no positive number."""
+        """Restore a `state_dict`; ArgumentError if its factor is not a positive number."""
         scale, good = float(state["scale"]), int(state["good_steps"])
         if not 0 < scale < math.inf:
             raise tt.ArgumentError(
                 f"GradScaler.load_state_dict: scale={scale}",
                 why="the loss is multiplied by it, and gradients are divided by it",
-                fix="load what `state_dict` gave",
+                fix="load a result of `state_dict`",
             )
         self._scale, self._good = scale, good

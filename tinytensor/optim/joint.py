@@ -1,4 +1,4 @@
-"""Joint: several optimizers, each with parameters of its own, as one."""
+"""Joint: combines several optimizers with disjoint parameters into one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Joint"]
 
 
 class Joint(Optimizer):
-    """Several optimizers that step together, for parameters that are moved by different formulas.
+    """Combines optimizers, for parameters with different update rules.
 
     Args:
-        parts: optimizers, whose parameters are all different.
+        parts: optimizers with disjoint parameters.
 
     Attributes:
-        parts: those optimizers.
-        param_groups: the groups of all parts, in their order; the same dictionaries, so a learning rate
-            written here is the part's.
+        parts: the optimizers.
+        param_groups: the groups of all parts, in order; the same dictionaries, so a learning rate set here
+            applies to the part.
 
     Raises:
         ArgumentError: there is no part, or a parameter belongs to two.
@@ -48,36 +48,36 @@ class Joint(Optimizer):
 
     @property
     def state(self) -> dict[tt.Tensor, dict[str, Any]]:  # type: ignore[override]
-        """What the parts keep for their parameters."""
+        """State of all parts by parameter."""
         return {p: kept for part in self.parts for p, kept in part.state.items()}
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Refused: a group belongs to a part."""
+        """Not supported: a group belongs to a part."""
         raise tt.ArgumentError(
             "Joint: a group without an optimizer",
-            why="each part has a formula of its own",
-            fix="build the Joint anew from parts that have the group",
+            why="each part has its own update rule",
+            fix="create a new Joint from parts that have the group",
         )
 
     def step(self) -> None:
-        """Move every parameter that has a gradient, part by part.
+        """Update every parameter that has a gradient, part by part.
 
         Raises:
-            ArgumentError: see Optimizer; then no part has moved anything.
+            ArgumentError: see Optimizer; then no parameter has changed.
         """
         self.ready()
         for part in self.parts:
             part.step()
 
     def ready(self) -> list[tuple[list[tt.Tensor], Group]]:
-        """The parameters that have a gradient, with their group; raises what `step` raises."""
+        """Parameters that have a gradient, with their group; raises the same errors as `step`."""
         return [found for part in self.parts for found in part.ready()]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict()` was taken; see Optimizer.
+        """Restore a `state_dict()`; see Optimizer.
 
         Args:
-            state: of a Joint of the same parts.
+            state: state of a Joint of the same parts.
 
         Raises:
             ArgumentError: groups, options or names differ.

@@ -1,4 +1,4 @@
-"""Muon: momentum for matrices, made orthogonal by a few matrix products before it moves them."""
+"""Muon: momentum for matrices, orthogonalized by a Newton-Schulz iteration."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Muon", "orthogonalize"]
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: the steepest at 0 that stays near 1 elsewhere
 EPS = 1e-7
-ADAMW_SIZE = 0.2  # root mean square of what AdamW adds to a weight, in units of lr, as measured by Moonshot
+ADAMW_SIZE = 0.2  # root mean square of an AdamW update, in units of lr, as measured by Moonshot
 
 
 def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
-    """Replace the singular values of matrices by numbers near 1, with matrix products alone.
+    """Approximately orthogonalize matrices: map their singular values close to 1, by matrix products alone.
 
     X = M / |M|, then `steps` times X = a X + (b A + c A A) X with A = X Xᵀ, which maps each singular value s
     to a s + b s³ + c s⁵. Values above 0.01 end between 0.68 and 1.14 after five steps.
 
     Args:
         matrices: shape (..., m, n).
-        steps: how many times the polynomial is applied.
+        steps: number of iterations.
 
     Returns:
         shape (..., m, n), about U Vᵀ of the singular value decomposition U S Vᵀ.
@@ -39,7 +39,7 @@ def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices  # the square is that of the smaller side
+    x = matrices.mT if tall else matrices  # so that the Gram matrix has the smaller size
     x = x / (x * x).sum((-2, -1), keepdims=True).sqrt().clip(min=EPS)
     for _ in range(steps):
         square = x @ x.mT
@@ -48,28 +48,28 @@ def orthogonalize(matrices: tt.Tensor, steps: int = 5) -> tt.Tensor:
 
 
 class Muon(Optimizer):
-    """Steps along the momentum with all its singular values set to about 1: for matrices inside a network.
+    """Muon optimizer: updates by the orthogonalized momentum, for hidden matrices of a network.
 
     b = momentum * b + (1 - momentum) * gradient
     u = (1 - momentum) * gradient + momentum * b        (u = b without nesterov)
     p = p - lr * weight_decay * p - lr * 0.2 * sqrt(max(m, n)) * orthogonalize(u)
 
-    The factor makes the steps as large as AdamW's, so that learning rate and decay can be the same.
-    Embeddings, the output matrix, biases and norms are better moved by AdamW: see `Joint`.
+    The factor makes the updates as large as AdamW's, so that learning rate and decay can be the same.
+    Use AdamW for embeddings, the output matrix, biases and norms: see `Joint`.
 
     Args:
         params: contiguous matrices (..., m, n), or groups of them, see Optimizer.
         lr: learning rate.
-        momentum: how much of b is kept, in [0, 1).
-        weight_decay: share of the parameter that is taken off, times lr.
-        nesterov: look ahead along b.
-        steps: of `orthogonalize`, 1 or more.
+        momentum: decay rate of b, in [0, 1).
+        weight_decay: decoupled weight decay, multiplied by lr.
+        nesterov: use Nesterov momentum.
+        steps: iterations of `orthogonalize`, at least 1.
 
     Raises:
-        ArgumentError: an option is out of its range, or a parameter is no matrix; see Optimizer for the
+        ArgumentError: an option is out of its range, or a parameter is not a matrix; see Optimizer for the
             others.
 
-    Memory: b for each parameter, in float32 or wider; a step needs what `orthogonalize` does.
+    Memory: b for each parameter, in float32 or wider; a step needs the memory of `orthogonalize`.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
     Differs from: PyTorch's, which orthogonalizes in bfloat16, and has this factor as
         adjust_lr_fn="match_rms_adamw". Stacked matrices are orthogonalized one by one.
@@ -102,7 +102,7 @@ class Muon(Optimizer):
         )
 
     def check(self, group: dict[str, Any]) -> None:
-        """Ranges of the options, and matrices only."""
+        """Validate the options and that all parameters are matrices."""
         self.not_negative(group, "lr", "weight_decay", "momentum")
         self.require(group["momentum"] < 1, group, "momentum", "from 1 on, b forgets nothing", "0.95")
         good = isinstance(group["steps"], int) and group["steps"] >= 1
@@ -116,7 +116,7 @@ class Muon(Optimizer):
                 )
 
     def update(self, params: Sequence[tt.Tensor], group: dict[str, Any]) -> None:
-        """One step."""
+        """Update the parameters by one step."""
         momentum, decay = group["momentum"], group["weight_decay"]
         for p in params:
             grad: Any = p.grad

@@ -1,4 +1,4 @@
-"""Optimizer: parameters in groups, options per group, state per parameter. The formulas are in subclasses."""
+"""Optimizer: base class with parameter groups, options per group and state per parameter."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["Optimizer", "Params"]
 
 Params = Iterable[tt.Tensor] | Iterable[dict[str, Any]]
 Group = dict[str, Any]
-BLOCK = 65_536  # elements that a formula works on at a time: its intermediate results stay in the cache
+BLOCK = 65_536  # elements per block of an update, so that its intermediate results stay in the cache
 
 
 class Optimizer:
-    """Base of all optimizers: takes parameters, checks options, saves and loads. A subclass writes `update`.
+    """Base class of optimizers: groups, option checks, saving and loading. Subclasses define `update`.
 
     Args:
-        params: tensors, or groups: dictionaries with "params" and options of their own.
-        options: the options of all groups that do not have their own, with their defaults.
+        params: tensors, or groups: dictionaries with "params" and group-specific options.
+        options: default options of all groups.
 
     Attributes:
-        param_groups: dictionaries with "params" and every option; "lr" may be changed between steps.
-        state: what the optimizer keeps for each parameter.
+        param_groups: dictionaries with "params" and all options; "lr" may be changed between steps.
+        state: state of each parameter.
 
     Raises:
-        ArgumentError: there is no parameter, one comes twice, or an option is unknown or out of its range.
-        GradError: a parameter is the result of an operation, so no step could change it.
+        ArgumentError: there is no parameter, one occurs twice, or an option is unknown or out of its range.
+        GradError: a parameter is the result of an operation, so a step could not change it.
 
     Example:
         >>> w = tt.ones(2, requires_grad=True)
@@ -42,14 +42,14 @@ class Optimizer:
         >>> optimizer.param_groups[0]["lr"] = 0.1
     """
 
-    buffers: ClassVar[tuple[str, ...]] = ()  # names of the tensors kept for each parameter, of its shape
-    dropped: int = 0  # calls of zero_grad, by which a GradScaler knows the gradients that it has divided
-    counts: ClassVar[bool] = False  # whether "step", the number of steps of the parameter, is kept, too
+    buffers: ClassVar[tuple[str, ...]] = ()  # names of the state tensors of each parameter, of its shape
+    dropped: int = 0  # number of zero_grad calls, by which a GradScaler detects new gradients
+    counts: ClassVar[bool] = False  # whether the state includes "step", the parameter's number of steps
 
     def __init__(self, params: Params, **options: Any) -> None:
         self.defaults = options
         self.param_groups: list[Group] = []
-        self.state: dict[tt.Tensor, dict[str, Any]] = {}  # tensors are equal as keys if they are the same
+        self.state: dict[tt.Tensor, dict[str, Any]] = {}  # tensors as keys compare by identity
         self._rates: dict[Any, tt.Tensor] = {}  # (group, device, dtype) → learning rate
         given: list[Any] = self._listed(params)
         for group in given if all([isinstance(g, dict) for g in given]) else [{"params": given}]:
@@ -62,13 +62,13 @@ class Optimizer:
     # ---- parameters and options -------------------------------------------------------------------------
 
     def _listed(self, params: Any) -> list[Any]:
-        """Tensors or groups as a list that is not empty."""
+        """Tensors or groups as a non-empty list."""
         if isinstance(params, tt.Tensor | dict):
             return [params]
         if not isinstance(params, Iterable):
             raise tt.ArgumentError(
                 f"{self._name}: parameters of type {type(params).__name__}",
-                why="they are tensors, or groups with options of their own",
+                why="parameters are tensors, or groups with their own options",
                 fix=f"{self._name}(model.parameters(), ...)",
             )
         if listed := list(params):
@@ -76,14 +76,14 @@ class Optimizer:
         raise tt.ArgumentError(
             f"{self._name}: there are no parameters",
             why="the list is empty; an iterator such as model.parameters() is empty the second time",
-            fix=f"{self._name}(model.parameters(), ...), called anew",
+            fix=f"call {self._name}(model.parameters(), ...) with a new iterator",
         )
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters that are moved with options of their own.
+        """Add a parameter group.
 
         Args:
-            group: {"params": tensors, option: value, …}; options left out have the optimizer's values.
+            group: {"params": tensors, option: value, …}; missing options default to the optimizer's.
 
         Raises:
             ArgumentError, GradError: see the class.
@@ -107,7 +107,7 @@ class Optimizer:
         if not isinstance(p, tt.Tensor):
             raise tt.ArgumentError(
                 f"{self._name}: parameter {i} is a {type(p).__name__}",
-                why="parameters are tensors; mixed with groups, they need a group, too",
+                why="parameters are tensors; if there are groups, all of them must be in groups",
                 fix='pass model.parameters(), or [{"params": [...]}, ...]',
             )
         if not p.is_leaf or not p.dtype.is_floating:
@@ -120,12 +120,12 @@ class Optimizer:
         if id(p) in known:
             raise tt.ArgumentError(
                 f"{self._name}: parameter {i} of shape {p.shape} comes twice",
-                why="it would be moved twice in each step",
-                fix="pass each parameter once: model.parameters() leaves out what is shared",
+                why="it would be updated twice in each step",
+                fix="pass each parameter once: model.parameters() yields shared ones once",
             )
 
     def _check_group(self, group: Group) -> None:
-        """Every option is known, there and in its range; asked before each step: they may be changed."""
+        """Check that all options are known, present and valid; before each step, since they may change."""
         if group.keys() != self.defaults.keys() | {"params"}:
             for name in group.keys() - self.defaults.keys() - {"params"}:
                 near = get_close_matches(name, self.defaults, n=1)
@@ -135,24 +135,24 @@ class Optimizer:
                     fix=f"did you mean {near[0]!r}?" if near else "use one of these",
                 )
             raise tt.ArgumentError(
-                f"{self._name}: the option {min(self.defaults.keys() - group.keys())!r} is gone",
+                f"{self._name}: the option {min(self.defaults.keys() - group.keys())!r} is missing",
                 why="every group has every option",
                 fix="set it to a value instead of deleting it",
             )
         self.check(group)
 
     def check(self, group: Group) -> None:
-        """ArgumentError if an option is out of its range; subclasses define it."""
+        """Raise ArgumentError if an option is out of its range; defined by subclasses."""
 
     def require(self, ok: bool, group: Group, name: str, why: str, fix: str) -> None:
-        """ArgumentError about an option unless ok."""
+        """Raise ArgumentError about an option unless ok."""
         if not ok:
             raise tt.ArgumentError(
                 f"{self._name}: {name} is {group[name]!r}", why=why, fix=f"for example {name}={fix}"
             )
 
     def not_negative(self, group: Group, *names: str) -> None:
-        """ArgumentError unless these options are finite numbers of at least 0."""
+        """Raise ArgumentError unless these options are finite numbers of at least 0."""
         for name in names:
             value = group[name]
             number = isinstance(value, Real) and 0 <= float(value) < inf
@@ -161,17 +161,17 @@ class Optimizer:
     # ---- steps ------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """Move every parameter that has a gradient, in its memory.
+        """Update every parameter that has a gradient, in place.
 
         Raises:
-            ArgumentError: an option was changed to something that is not allowed.
+            ArgumentError: an option was changed to an invalid value.
         """
         with tt.no_grad():
             for params, group in self.ready():
                 self.update(params, group)
 
     def ready(self) -> list[tuple[list[tt.Tensor], Group]]:
-        """The parameters that have a gradient, with their group; raises what `step` raises."""
+        """Parameters that have a gradient, with their group; raises the same errors as `step`."""
         found = []
         for group in self.param_groups:
             self._check_group(group)
@@ -181,7 +181,7 @@ class Optimizer:
         return found
 
     def update(self, params: Sequence[tt.Tensor], group: Group) -> None:
-        """Move these parameters, which have a gradient; called without recording. Subclasses define it."""
+        """Update parameters that have a gradient; called under no_grad. Defined by subclasses."""
         raise tt.ArgumentError(
             f"{self._name}: the optimizer has no update",
             why="step() calls update(params, group) for each group",
@@ -189,23 +189,23 @@ class Optimizer:
         )
 
     def started(self, p: tt.Tensor) -> dict[str, Any]:
-        """The state of a parameter: zeros before its first step."""
+        """State of a parameter; initialized to zeros before its first step."""
         state = self.state.get(p)
         if state is None:
             state = self.state[p] = self.fresh(p)
         return state
 
     def fresh(self, p: tt.Tensor) -> dict[str, Any]:
-        """The state of a parameter before its first step. It belongs into `state` when it is complete: a step
-        that Ctrl-C interrupts leaves all of it or nothing.
+        """Initial state of a parameter. Assign it to `state` only when it is complete, so that a step
+        interrupted by Ctrl-C leaves all of it or nothing.
         """
         counts = {"step": 0} if self.counts else {}
         zeros = {n: tt.zeros(p.shape, dtype=wide(p.dtype), device=p.device) for n in self.buffers}
         return {**counts, **zeros}
 
     def rate(self, group: Group, device: tt.Device, dtype: tt.DType) -> Any:
-        """The learning rate: a number, or on a device a tensor there, so that a captured step follows it. The
-        other options are fixed at the capture.
+        """Learning rate: a number, or on a device a tensor there, so that a captured step follows changes.
+        The other options are fixed at capture.
         """
         if device.type == "cpu":
             return group["lr"]
@@ -228,11 +228,11 @@ class Optimizer:
     # ---- saving -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on with equal bits: options, and state by the number of the parameter.
+        """State for a bitwise equal resume: options, and state by parameter number.
 
         Returns:
             {"state": {number: {name: tensor or integer}}, "param_groups": [{option: value, "params":
-            numbers}]}. The tensors are the optimizer's own memory; everything else is JSON.
+            numbers}]}. The tensors share the optimizer's memory; everything else is JSON-serializable.
         """
         numbers = {p: i for i, p in enumerate(self._parameters())}
         groups = []
@@ -242,12 +242,12 @@ class Optimizer:
         return {"state": {numbers[p]: dict(s) for p, s in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict()` was taken. Nothing changes if something is wrong. A captured step keeps
-        the memory that it was captured with: capture it anew.
+        """Restore a `state_dict()`. On an error, nothing changes. A captured step still refers to the old
+        memory: capture it again.
 
         Args:
-            state: of an optimizer of the same class, with groups of the same sizes in the same order.
-                Tensors are copied; numbers of parameters may be strings, as JSON makes them.
+            state: state of an optimizer of the same class, with groups of the same sizes in the same order.
+                Tensors are copied; parameter numbers may be strings, as in JSON.
 
         Raises:
             ArgumentError: groups, options or names differ.
@@ -275,7 +275,7 @@ class Optimizer:
                 raise tt.ArgumentError(
                     f"{self._name}.load_state_dict: state of parameter {number}",
                     why=f"the groups name the parameters {', '.join(list(by_number)[:5])}, …",
-                    fix="pass what state_dict() returned",
+                    fix="pass a result of state_dict()",
                 )
             p = by_number[str(number)]
             loaded[p] = self._loaded(number, p, entry)
@@ -287,7 +287,7 @@ class Optimizer:
         return [p for group in self.param_groups for p in group["params"]]
 
     def _loaded(self, number: Any, p: tt.Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """A copy of one parameter's saved state, checked."""
+        """Validated copy of one parameter's saved state."""
         expected = {*self.buffers, *(["step"] if self.counts else [])}
         if entry.keys() != expected or not isinstance(entry.get("step", 0), int):
             raise tt.ArgumentError(
@@ -317,13 +317,13 @@ class Optimizer:
 
 
 def wide(dtype: tt.DType) -> tt.DType:
-    """The dtype that state is kept and computed in: at least float32."""
+    """Dtype of state and computation: at least float32."""
     return tt.float32 if dtype.itemsize < 4 else dtype
 
 
 def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor, ...]]:
-    """Matching flat pieces (views) of tensors of one shape; a single piece if they are small, or on a device,
-    which has no small cache to stay in.
+    """Matching flat blocks (views) of tensors of one shape; a single block if they are small or on a device,
+    where cache blocking does not help.
     """
     tensors = [t.detach() for t in (target, *others)]
     whole = target.numel <= BLOCK or target.device.type != "cpu"
@@ -336,8 +336,8 @@ def in_blocks(target: tt.Tensor, *others: tt.Tensor) -> Iterator[tuple[tt.Tensor
 
 
 def move(target: tt.Tensor, *others: tt.Tensor, formula: Callable[..., None]) -> None:
-    """Call formula(target, *others), which may write all but 16-bit others, piece by piece, in float32 at
-    least. To be called where nothing is recorded.
+    """Call formula(target, *others) block by block, in at least float32. The formula may write to all but
+    16-bit others. Call under no_grad.
     """
     if target.numel <= BLOCK and target.dtype.itemsize >= 4:
         formula(target, *others)
@@ -352,5 +352,5 @@ def move(target: tt.Tensor, *others: tt.Tensor, formula: Callable[..., None]) ->
 
 
 def _with_tuples(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
-    """Options from JSON: lists are tuples again where the optimizer has tuples."""
+    """Options from JSON: lists are converted to tuples where the optimizer has tuples."""
     return {k: tuple(v) if isinstance(defaults.get(k), tuple) else v for k, v in saved.items()}

@@ -1,4 +1,4 @@
-"""Learning rates over the steps of a training run: pure functions of the step, with nothing to save.
+"""Learning rate schedules with warmup: pure functions of the step, without state.
 
 Each schedule rises linearly in `warmup_steps` steps and never starts at 0: step 0 has lr peak / (warmup + 1).
 """
@@ -17,7 +17,7 @@ __all__ = ["Constant", "Schedule", "Scheduler", "WarmupCosine", "WarmupLinear", 
 
 
 class Schedule(Protocol):
-    """What gives a learning rate for each step: any object with `lr_at`.
+    """Learning rate schedule: any object with `lr_at`.
 
     Example:
         >>> class Halving:
@@ -29,7 +29,7 @@ class Schedule(Protocol):
     """
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step; the first step is 0."""
+        """Learning rate of a step; steps count from 0."""
         ...
 
 
@@ -58,7 +58,7 @@ def _fits(schedule: object, warmup_steps: int, end: int, what: str) -> None:
 
 
 def _share(step: int, start: int, end: int) -> float:
-    """How much of the way from start to end a step has gone: 0 to 1."""
+    """Fraction of the way from start to end at a step: 0 to 1."""
     if step >= end:
         return 1.0
     return max(0, step - start) / max(1, end - start)
@@ -66,11 +66,11 @@ def _share(step: int, start: int, end: int) -> float:
 
 @dataclass(frozen=True)
 class Constant:
-    """peak in every step, after the warmup.
+    """Linear warmup, then a constant learning rate.
 
     Args:
         peak: the learning rate.
-        warmup_steps: steps of linear rise.
+        warmup_steps: steps of linear warmup.
 
     Raises:
         ArgumentError: a number is negative.
@@ -88,20 +88,20 @@ class Constant:
         _check(self, peak=self.peak, low=0.0, warmup_steps=self.warmup_steps)
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step; the first step is 0."""
+        """Learning rate of a step; steps count from 0."""
         return self.peak * min(1.0, (step + 1) / (self.warmup_steps + 1))
 
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Linear rise to peak, half a wave of a cosine down to low at step decay_steps, low from then on.
+    """Linear warmup to peak, cosine decay to low at step decay_steps, then constant.
 
     lr = low + (peak - low) * (1 + cos(pi * x)) / 2, x from 0 to 1 between warmup_steps and decay_steps
 
     Args:
-        peak: the highest learning rate, at step warmup_steps.
-        low: the last one.
-        warmup_steps: steps of linear rise.
+        peak: maximum learning rate, reached at step warmup_steps.
+        low: final learning rate.
+        warmup_steps: steps of linear warmup.
         decay_steps: the step at which low is reached; counted from the start.
 
     Raises:
@@ -127,7 +127,7 @@ class WarmupCosine:
         _fits(self, self.warmup_steps, self.decay_steps, "the decay ends")
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step; the first step is 0."""
+        """Learning rate of a step; steps count from 0."""
         if step < self.warmup_steps:
             return self.peak * (step + 1) / (self.warmup_steps + 1)
         x = _share(step, self.warmup_steps, self.decay_steps)
@@ -136,12 +136,12 @@ class WarmupCosine:
 
 @dataclass(frozen=True)
 class WarmupLinear:
-    """Linear rise to peak, a straight line down to low at step decay_steps, low from then on.
+    """Linear warmup to peak, linear decay to low at step decay_steps, then constant.
 
     Args:
-        peak: the highest learning rate, at step warmup_steps.
-        low: the last one.
-        warmup_steps: steps of linear rise.
+        peak: maximum learning rate, reached at step warmup_steps.
+        low: final learning rate.
+        warmup_steps: steps of linear warmup.
         decay_steps: the step at which low is reached; counted from the start.
 
     Raises:
@@ -165,7 +165,7 @@ class WarmupLinear:
         _fits(self, self.warmup_steps, self.decay_steps, "the decay ends")
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step; the first step is 0."""
+        """Learning rate of a step; steps count from 0."""
         if step < self.warmup_steps:
             return self.peak * (step + 1) / (self.warmup_steps + 1)
         x = _share(step, self.warmup_steps, self.decay_steps)
@@ -174,21 +174,21 @@ class WarmupLinear:
 
 @dataclass(frozen=True)
 class WarmupStableDecay:
-    """Linear rise to peak, peak for most of the run, a straight line down to low in the last decay_steps.
+    """Linear warmup to peak, constant for most of the run, linear decay to low in the last decay_steps.
 
-    Any step of the stable part can be the start of a decay, so one long run serves several lengths.
+    A decay can start at any step of the stable phase, so one long run serves several lengths.
 
     Args:
-        peak: the highest learning rate.
-        low: the last one, at step total_steps and after it.
-        warmup_steps: steps of linear rise.
+        peak: maximum learning rate.
+        low: final learning rate, from step total_steps on.
+        warmup_steps: steps of linear warmup.
         total_steps: length of the run.
         decay_steps: length of the decay at its end.
 
     Raises:
         ArgumentError: a number is negative, low above peak, or the decay begins before the warmup is over.
 
-    Source: Hu et al. 2024, "MiniCPM", arXiv:2404.06395, section 4; the straight line is that of Hägele et al.
+    Source: Hu et al. 2024, "MiniCPM", arXiv:2404.06395, section 4; the linear decay is that of Hägele et al.
         2024, arXiv:2405.18392.
 
     Example:
@@ -210,7 +210,7 @@ class WarmupStableDecay:
         _fits(self, self.warmup_steps, self.total_steps - self.decay_steps, "the decay begins")
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step; the first step is 0."""
+        """Learning rate of a step; steps count from 0."""
         if step < self.warmup_steps:
             return self.peak * (step + 1) / (self.warmup_steps + 1)
         x = _share(step, self.total_steps - self.decay_steps, self.total_steps)
@@ -218,15 +218,15 @@ class WarmupStableDecay:
 
 
 class Scheduler:
-    """Sets the learning rate of an optimizer's groups. It counts nothing, so there is nothing to save.
+    """Sets the learning rate of an optimizer's groups. Stateless, so there is nothing to save.
 
     Args:
-        optimizer: whose groups are set.
+        optimizer: optimizer to set.
         schedule: the learning rate of each step.
         scales: a factor for each group; default 1.
 
     Raises:
-        ArgumentError: there are not as many scales as groups.
+        ArgumentError: the numbers of scales and groups differ.
 
     Example:
         >>> optimizer = tt.optim.SGD([tt.zeros(2, requires_grad=True)], lr=1.0)

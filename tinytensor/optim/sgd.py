@@ -12,7 +12,7 @@ __all__ = ["SGD"]
 
 
 class SGD(Optimizer):
-    """Against the gradient, or against a running sum of gradients (momentum).
+    """Stochastic gradient descent, optionally with momentum.
 
     g = gradient + weight_decay * p
     b = momentum * b + (1 - dampening) * g        (b = g in the first step)
@@ -21,10 +21,10 @@ class SGD(Optimizer):
     Args:
         params: tensors or groups, see Optimizer.
         lr: learning rate.
-        momentum: share of b that is kept; 0 keeps no b.
-        dampening: share of g that is left out of b.
+        momentum: decay rate of b; with 0 there is no b.
+        dampening: b receives g times (1 - dampening).
         weight_decay: factor of the L2 penalty.
-        nesterov: look ahead along b; needs momentum, and no dampening.
+        nesterov: use Nesterov momentum; requires momentum and no dampening.
 
     Raises:
         ArgumentError: an option is out of its range; see Optimizer for the others.
@@ -67,7 +67,7 @@ class SGD(Optimizer):
         )
 
     def check(self, group: dict[str, Any]) -> None:
-        """Ranges of the options."""
+        """Validate the options."""
         self.not_negative(group, "lr", "momentum", "weight_decay")
         self.require(group["momentum"] < 1, group, "momentum", "from 1 on, b grows without end", "0.9")
         self.require(0 <= group["dampening"] <= 1, group, "dampening", "it is a share, in [0, 1]", "0.0")
@@ -76,7 +76,7 @@ class SGD(Optimizer):
         self.require(plain or not group["nesterov"], group, "nesterov", why, "True, momentum=0.9")
 
     def update(self, params: Sequence[tt.Tensor], group: dict[str, Any]) -> None:
-        """One step."""
+        """Update the parameters by one step."""
         momentum, decay = group["momentum"], group["weight_decay"]
         lr: Any = group["lr"]
 
@@ -102,6 +102,6 @@ class SGD(Optimizer):
                 kept = self.state.get(p)
                 formula, state = (first, self.fresh(p)) if kept is None else (later, kept)
                 move(p, grad, state["momentum"], formula=formula)
-                self.state[p] = state  # not before: from then on it is no first step
+                self.state[p] = state  # last, since it marks the first step as done
             else:
                 move(p, grad, formula=plain)

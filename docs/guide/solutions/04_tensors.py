@@ -30,14 +30,14 @@ def places(answer):
         got = answer(index, view.strides, view.offset)
         if got is None:
             return "the function returns nothing yet"
-        expected = int(view[index].item())  # arange: each number is its own place
+        expected = int(view[index].item())  # arange: each element equals its position
         if got != expected:
             return f"position_of({index}, {view.strides}, {view.offset}) gave {got}, and {expected} is right"
     return RIGHT
 
 
 def position_of(index, strides, offset):
-    """A place in the storage."""
+    """A position in the storage."""
     return offset + sum(i * stride for i, stride in zip(index, strides))
 
 

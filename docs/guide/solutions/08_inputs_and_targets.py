@@ -53,7 +53,7 @@ def keeper(answer):
 
 
 def only(targets, begin, end):
-    """A copy of the targets in which the places from begin to before end are left."""
+    """A copy of the targets with −100 outside of begin … end - 1."""
     kept = tt.full(targets.shape, -100, dtype=targets.dtype)
     kept[begin:end] = targets[begin:end]
     return kept

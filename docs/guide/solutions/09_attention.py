@@ -59,7 +59,7 @@ def sliding(answer):
 
 
 def hidden(T, window):
-    """True where a query (row) may not look at a key (column)."""
+    """True where a query (row) may not attend to a key (column)."""
     ones = tt.ones(T, T)
     return (tt.triu(ones, 1) + tt.tril(ones, -window)) != 0
 

@@ -64,7 +64,7 @@ EXERCISES = [
     Exercise(
         later,
         solution=post_norm,
-        why="The norm stands in the direct way from bottom to top, twice in each block.",
+        why="The norm is in the direct path from bottom to top, twice in each block.",
         wrong=[
             lambda x, attention, feed_forward, norm_1, norm_2: None,
             lambda x, a, f, n, m: (y := x + a(n(x))) + f(m(y)),

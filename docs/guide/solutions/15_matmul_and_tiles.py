@@ -25,7 +25,7 @@ def tiled_loads(answer):
 
 
 def loads_of(m, n, k, tile):
-    """Numbers that all threads together fetch."""
+    """Loads from global memory by all threads together."""
     blocks = (m // tile) * (n // tile)
     steps = k // tile
     return blocks * steps * 2 * tile * tile

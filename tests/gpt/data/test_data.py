@@ -225,7 +225,7 @@ class TestTokenFile:
 
     @pytest.mark.parametrize(
         ("content", "why"),
-        [(b"", "empty"), (b"abc", "no whole number"), (b"abcdefgh", "tokens, the file has 4")],
+        [(b"", "empty"), (b"abc", "not a whole number"), (b"abcdefgh", "tokens, the file has 4")],
     )
     def test_damaged(self, content: bytes, why: str, tmp_path: Path) -> None:
         prepare_text("abc abc abc", ABC, tmp_path)

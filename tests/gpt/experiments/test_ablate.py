@@ -64,8 +64,8 @@ def test_a_grid_is_every_combination():
     for grid, message in (
         ("position", "no value"), ("position=", "no value"), ("position=rope,", "no value"),
         ("positon=rope", "did you mean --position"), ("n_head=3", "n_head"),
-        ("bias=true bias=false", "twice"), ("seed=1 out-dir=x", "folder of its own"),
-        ("init_from=resume", "begins from scratch"),
+        ("bias=true bias=false", "twice"), ("seed=1 out-dir=x", "has its own folder"),
+        ("init_from=resume", "starts from scratch"),
     ):  # fmt: skip
         with pytest.raises(tt.ArgumentError, match=message):
             cells(model, config, grid)

@@ -120,7 +120,7 @@ def test_batches_of_pairs():
         np.testing.assert_array_equal(a, b)
     with pytest.raises(tt.ArgumentError, match="does not fit"):
         PairBatches(pairs, CharTokenizer("|abc"), 0, 3, 8).load_state_dict(state)
-    for bad, message in ((("abcabcab", ""), "too long"), (("a|b", ""), "end of texts")):
+    for bad, message in ((("abcabcab", ""), "too long"), (("a|b", ""), "end-of-text mark")):
         with pytest.raises(tt.ArgumentError, match=message):
             PairBatches([bad], CharTokenizer("|abc"), 0, 2, 8)
 

@@ -195,5 +195,5 @@ def test_weights_are_chosen_by_name():
     }
     assert choose_trained(built(), "none", LoraConfig())[0] == 0
     assert choose_trained(built(), "", LoraConfig())[0] == whole
-    with pytest.raises(tt.ArgumentError, match="fits no weight"):
+    with pytest.raises(tt.ArgumentError, match="matches no weight"):
         choose_trained(built(), "h.7.*", LoraConfig())

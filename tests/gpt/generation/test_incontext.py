@@ -59,7 +59,7 @@ def test_the_end_of_a_document_ends_an_answer_and_is_none_of_it() -> None:
 
 def test_hostile_texts(model: GPT) -> None:
     for prompt, answer in (("", "a"), ("a", "")):
-        with pytest.raises(tt.ArgumentError, match="needs a token"):
+        with pytest.raises(tt.ArgumentError, match="needs at least one token"):
             probability(model, WORDS, prompt, answer)
     with pytest.raises(tt.ArgumentError, match="at least one token"):
         few_shots(model, WORDS, [], "")

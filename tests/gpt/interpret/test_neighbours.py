@@ -106,7 +106,7 @@ def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
     assert "nearest to king" in said
     assert "relation" in said
     for bad, words in (
-        (learn, "there already"),
+        (learn, "exists already"),
         (learn[:2], "skipgram: no --out"),
         (["skipgram", "--epochs", "1", "--out", "b"], "skipgram: no text"),
         ([*learn, "--widow=3"], "did you mean --window"),
@@ -115,11 +115,11 @@ def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--subsample=1e-30"], "no words side by side"),
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--learning_rate=1e38"], "rate is too high"),
         (["neighbours", str(folder), "quene"], "did you mean 'queen'"),
-        (["neighbours", str(folder), "king", "--top=0"], "ask for 1 or more"),
+        (["neighbours", str(folder), "king", "--top=0"], "use 1 or more"),
         (["neighbours", str(folder)], "no word"),
     ):
         assert main(bad) == 2
         assert words in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["text.txt", "vectors"]
     assert main(["skipgram", "--help"]) == 0
-    assert "numbers of a vector" in capsys.readouterr().out
+    assert "dimension of the vectors" in capsys.readouterr().out

@@ -204,7 +204,7 @@ class TestCommand:
     ) -> None:
         (tmp_path / "a.txt").write_text("ab ab")
         main(["train", str(tmp_path / "a.txt"), "--vocab-size", "300", "--out", str(tmp_path / "t.json")])
-        assert "no more than 258 tokens" in capsys.readouterr().out
+        assert "only 258 tokens" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("argv", "text"),

@@ -97,7 +97,7 @@ def test_a_run_that_diverged_before_it_saved_is_begun_again(place, capsys):
     assert main(["train", "--preset=tiny", *wild, "--out_dir=runs/wild"]) == 2
     said = capsys.readouterr().err
     assert "nothing was saved" in said
-    assert "begin again" in said
+    assert "start again" in said
     assert "resume" not in said
 
 

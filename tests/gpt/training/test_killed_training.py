@@ -157,5 +157,5 @@ def test_a_damaged_latest_checkpoint_is_made_again(whole, tmp_path, capsys):
     shutil.copytree(whole.folder, folder)
     (folder / f"step_{STEPS}" / "model.safetensors").write_bytes(b"damaged")
     train(*configs_from((*WORDS, f"--out_dir={folder}", "--init_from=resume"), default="tiny"), quiet=True)
-    assert f"going on from {folder / f'step_{STEPS - INTERVAL}'}\n" in capsys.readouterr().err
+    assert f"resuming from {folder / f'step_{STEPS - INTERVAL}'}\n" in capsys.readouterr().err
     assert_same_as(whole, folder)

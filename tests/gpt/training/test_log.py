@@ -38,4 +38,4 @@ def test_lines_that_a_power_cut_broke_are_left_out(tmp_path, capsys, line):
     log.write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n{{"step": 3}}\n')
     assert truncate_log(log, 2) == 2
     assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
-    assert capsys.readouterr().err == f"note: no line of a log, left out of {log}: 2\n"
+    assert capsys.readouterr().err == f"note: not a log line, dropped from {log}: 2\n"

@@ -154,7 +154,7 @@ def test_health_costs_nothing_but_at_its_interval_and_is_shown(run, capsys):
     assert said.startswith("step 6")
     assert "h.1" in said
     even = np.mean([math.log(t) for t in range(1, 33)])
-    assert f"{even:.2f} nats; at all 32, as masked does, {math.log(32):.2f}" in said
+    assert f"{even:.2f} nats; to all 32, as in masked, {math.log(32):.2f}" in said
     assert command_line(["health", str(run.folder), "--step=4"]) == 0
     assert command_line(["health", str(run.folder), "--step=3"]) == 2
 

@@ -172,7 +172,7 @@ def test_a_terminal_that_is_gone_does_not_end_the_training(tmp_path, monkeypatch
         patch.setattr(sys, "stdout", Broken(file))
         Terminal(quiet=False, ask=asked.append).say("it cannot be shown")
     assert asked == []
-    assert "training goes on without its output: Input/output error" in capsys.readouterr().err
+    assert "training continues without output: Input/output error" in capsys.readouterr().err
 
 
 def test_a_terminal_gets_lines_above_its_bar(tmp_path):

@@ -156,7 +156,7 @@ DAMAGE = {
     "half an optimizer": (lambda d: cut(d / "optimizer.safetensors"), "have changed"),
     "half a state": (lambda d: cut(d / "state.json"), "delimiter"),
     "state not UTF-8": (lambda d: (d / "state.json").write_bytes(b"\xff"), "utf-8"),
-    "state is a list": (lambda d: (d / "state.json").write_text("[]"), "does not hold"),
+    "state is a list": (lambda d: (d / "state.json").write_text("[]"), "lacks version"),
     "deep state": (lambda d: (d / "state.json").write_text("[" * 100_000), "recursion"),
     "another version": (lambda d: edit(d / "state.json", version=2), "version 2"),
     "another step": (lambda d: edit(d / "state.json", step=7), "step 7"),
@@ -189,7 +189,7 @@ def test_a_resume_goes_on_from_the_newest_that_is_whole(tmp_path, name):
     assert_is(newest_checkpoint(tmp_path, said.append), 2)
     (text,) = said
     assert text.startswith(f"load_checkpoint: no usable checkpoint 'latest' in {tmp_path}: ")
-    assert text.endswith(f"; going on from {tmp_path / 'step_2'}")
+    assert text.endswith(f"; resuming from {tmp_path / 'step_2'}")
 
 
 def test_a_resume_without_any_whole_checkpoint(tmp_path):

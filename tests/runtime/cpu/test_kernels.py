@@ -222,7 +222,7 @@ def test_arrays_that_look_different(
     monkeypatch.setattr("tinytensor.runtime.cpu.library.FLAGS", ("-O1", *flags))
     with caplog.at_level(logging.WARNING):
         assert kernels.halves(None, None, False, 0, 0, 0.5) is False
-    assert "laid out in an unknown way" in caplog.text
+    assert "have an unknown memory layout" in caplog.text
 
 
 def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_cupy_that_cannot_be_used(wrong: str, cupy: FakeCupy, monkeypatch: pyt
         cupy.runtime.is_hip = True
     else:
         monkeypatch.setattr(cupy, "__version__", wrong)
-    with pytest.raises(DeviceError, match="CuPy 14 or newer, made for CUDA"):
+    with pytest.raises(DeviceError, match="CuPy 14 or newer, built for CUDA"):
         device_count()
 
 
@@ -135,9 +135,9 @@ def test_free_blocks_are_given_back_before_memory_runs_out(monkeypatch: pytest.M
     assert sum(fake.freed) == 3 << 20
     with pytest.raises(AllocationError) as raised:
         pretended.alloc(4 << 20)
-    assert raised.value.what == "allocation on cuda: 4,194,304 bytes are not to be had"
+    assert raised.value.what == "allocation on cuda: out of memory: 4,194,304 bytes are not available"
     assert raised.value.why.startswith(
-        "2,097,152 bytes are in use (peak 3,145,728; 2 blocks were fetched, 0 used"
+        "2,097,152 bytes are in use (peak 3,145,728; 2 blocks allocated, 0 reused"
     )
     assert raised.value.why.endswith("2,097,152 of the 4,194,304 bytes of the GPU are free")
     assert kept.nbytes == 2 << 20
@@ -151,7 +151,7 @@ def test_memory_may_run_out_without_a_pool_of_cupy(
 
     monkeypatch.setattr(cupy.cuda, "alloc", none_left)
     status = MEMORY
-    with pytest.raises(AllocationError, match="512 bytes are not to be had"):
+    with pytest.raises(AllocationError, match="512 bytes are not available"):
         pretended.alloc(1)
     status = 700
     with pytest.raises(KernelError, match="IllegalAddress"):
@@ -217,7 +217,7 @@ def test_errors_of_a_launch_name_kernel_grid_and_block(
     assert raised.value.what == ("fill: cuda refuses grid (4, 70000), block 2048, 0 bytes of shared memory")
     assert "registers per thread" in raised.value.why
     assert 'device="checked"' in raised.value.fix
-    with pytest.raises(KernelError, match=r"fill: 300,000 bytes of dynamic shared memory are not to be had"):
+    with pytest.raises(KernelError, match=r"fill: 300,000 bytes of dynamic shared memory are not available"):
         fill(1, 32, (y, 1), shared=300_000)
     with pytest.raises(KernelError, match=r"fill: 1 arguments for 2 parameters"):
         fill(1, 32, (y,))

@@ -194,7 +194,7 @@ def test_memory_of_others_is_read_where_it_lies(pretended: CupyRuntime, cupy: Fa
 @pytest.mark.parametrize(
     ("obj", "error", "message"),
     [
-        (object(), DeviceError, "object has no memory on a GPU to share"),
+        (object(), DeviceError, "object has no GPU memory to share"),
         (Shared(np.zeros(3), device=1), DeviceError, "its memory is on cuda:1, not on cuda"),
         (Shared(np.zeros(3, np.complex64)), DTypeError, "complex64"),
         (Shared(np.zeros(4, "f4,i1")["f0"]), DTypeError, r"strides of \(5,\) bytes"),

@@ -84,7 +84,7 @@ def test_kept_memory_is_given_up_where_the_system_has_no_more(
 
 @pytest.mark.parametrize("nbytes", [1 << 50, 1 << 62, 1 << 64, 1 << 100])
 def test_too_much_memory(memory: GuardedMemory, nbytes: int) -> None:
-    with pytest.raises(AllocationError, match="bytes are not to be had"):
+    with pytest.raises(AllocationError, match="bytes are not available"):
         take(memory, nbytes)
     take(memory, 100)
 
@@ -132,7 +132,7 @@ def test_copies_stay_within_one_buffer(offset: int) -> None:
         lambda: runtime.copy(other.ptr, buffer.ptr + offset, 400),
         lambda: runtime.memset(buffer.ptr + offset, 0, 400),
     ):
-        with pytest.raises(ArgumentError, match=r"400 bytes at 0x\w+ do not lie in one buffer"):
+        with pytest.raises(ArgumentError, match=r"400 bytes at 0x\w+ are not inside one buffer"):
             call()
     with pytest.raises(ArgumentError):
         runtime.memset(buffer.ptr, 0, -1)

@@ -1,9 +1,9 @@
-// Attention on the host, forward and backward: what is computed stands in ops/attention/numpy_blocks.py.
+// C++ attention, forward and backward: formulas in ops/attention/numpy_blocks.py.
 //
-// Queries are looked at in blocks of 64, and scores are kept with the queries in the lanes of vectors: the
-// score of key j and query i stands at [j][i]. So the largest score of each query, the sum of its
-// exponentials and the causal mask need nothing from other lanes. Vectors of queries that do not see a key
-// are left out. Forward gives the logarithm of each row's sum, from which backward forms the scores again.
+// Queries are processed in blocks of 64, with the queries in the lanes of vectors: the score of key j and
+// query i is at [j][i]. So the maximum score of each query, the sum of its exponentials and the causal mask
+// need no cross-lane operations. Fully masked vectors of queries are skipped. Forward stores the logsumexp of
+// each row, from which backward recomputes the scores.
 #include "array.h"
 #include "attention_tile.h"
 #include "scratch.h"
@@ -12,8 +12,8 @@
 namespace {
 
 constexpr Index FEW = 4;               // queries
-constexpr Index LEAST_WORK = 500'000;  // products that are worth a part of their own
-constexpr Index KEYS = 512;            // that backward looks at together: their scores stay in the L2 cache
+constexpr Index LEAST_WORK = 500'000;  // products that justify a separate part
+constexpr Index KEYS = 512;            // that backward processes together: their scores stay in the L2 cache
 
 struct Rows {  // of one head
     float* data;
@@ -21,7 +21,7 @@ struct Rows {  // of one head
     float* at(Index i) const { return data + i * step; }
 };
 
-struct Heads {  // q, k, v, y or a gradient: (B, H, T, D), strides in numbers, the last one 1
+struct Heads {  // q, k, v, y or a gradient: (B, H, T, D), strides in elements, the last one 1
     float* data;
     Index batch, head, row;
     Rows of(Index b, Index h) const { return {data + b * batch + h * head, row}; }
@@ -29,7 +29,7 @@ struct Heads {  // q, k, v, y or a gradient: (B, H, T, D), strides in numbers, t
 
 struct Problem {
     Index B, H, Tq, Tk, D, Dv;
-    Index shared;  // by so many heads of queries: each head of keys and values
+    Index shared;  // query heads per head of keys and values
     bool causal;
     float scale;
 };
@@ -37,9 +37,9 @@ struct Problem {
 // Some queries of one head.
 struct Block {
     Index first, count;  // queries
-    Index vectors;       // that they fill
-    Index shift;         // its query i sees the keys up to i + shift
-    Index end;           // keys that its last query sees
+    Index vectors;       // number of vectors of the queries
+    Index shift;         // its query i attends to the keys up to i + shift
+    Index end;           // number of keys visible to its last query
 
     Block(const Problem& p, Index number) {
         first = number * QUERIES;
@@ -48,15 +48,15 @@ struct Block {
         shift = p.causal ? first + p.Tk - p.Tq : p.Tk;
         end = p.causal ? shift + count : p.Tk;
     }
-    Index sees(Index j) const { return j > shift ? j - shift : 0; }  // the first query that sees key j
+    Index sees(Index j) const { return j > shift ? j - shift : 0; }  // the first query that attends to key j
     Index until(Index i) const {
         return i + shift + 1 < end ? i + shift + 1 : end;
-    }  // keys that query i sees
+    }  // number of keys visible to query i
 };
 
 Index blocks(const Problem& p) { return (p.Tq + QUERIES - 1) / QUERIES; }
 
-// to[c][i] = factor * from[i][c] for the queries of a block; queries that are not there repeat the last one.
+// to[c][i] = factor * from[i][c] for the queries of a block; missing queries repeat the last one.
 void turn(float* to, const Rows& from, const Block& block, Index width, float factor) {
     for (Index i = 0; i < block.count; i += LANES) {
         each_vector(width, [&](Index c, auto lanes) {
@@ -72,8 +72,8 @@ void turn(float* to, const Rows& from, const Block& block, Index width, float fa
     }
 }
 
-// body(j, v, numbers) for the products of the keys [begin, end) with the turned queries, vector by vector,
-// where the block sees them. In `target`, [keys][QUERIES] from `begin` on, what nobody sees becomes 0.
+// body(j, v, values) for the products of the keys [begin, end) with the transposed queries, vector by vector,
+// where they are visible to the block. In `target`, [keys][QUERIES] from `begin` on, masked entries become 0.
 template <class Body>
 INLINE void products(const Block& block, const Rows& keys, const float* turned, Index depth, Index begin,
                      Index end, float* target, const Body& body) {
@@ -97,9 +97,9 @@ INLINE void products(const Block& block, const Rows& keys, const float* turned, 
     }
 }
 
-// Numbers of vector v where its queries see key j, and -inf elsewhere.
+// The values of vector v where its queries attend to key j, and -inf elsewhere.
 INLINE Floats seen(const Block& block, Index j, Index v, Floats numbers) {
-    Index first = j - block.shift - v * LANES;  // the first lane that sees it
+    Index first = j - block.shift - v * LANES;  // the first lane that attends to it
     if (first <= 0) return numbers;
     Ints lane;
     for (int i = 0; i < LANES; i++)
@@ -148,7 +148,7 @@ void forward(const Problem& p, const Block& block, Rows q, Rows k, Rows v, Rows 
     }
 }
 
-// The same for one query: where there are few, as in generation, most lanes would be empty.
+// The same for one query: with few queries, as in generation, most lanes would be empty.
 void forward_one(const Problem& p, const Block& block, Index i, Rows q, Rows k, Rows v, Rows y, float* lse,
                  float* weights) {
     const float* query = q.at(block.first + i);
@@ -207,7 +207,7 @@ void backward(const Problem& p, const Block& block, Rows dq, Rows dk, Rows dv, R
     turn(turned, q, block, p.D, p.scale);
     turn(turned_grad, grad, block, p.Dv, 1);
     for (Index i = 0; i < QUERIES; i++) {
-        logs[i] = i < block.count ? lse[block.first + i] : INFINITY;  // where no query is, all weights are 0
+        logs[i] = i < block.count ? lse[block.first + i] : INFINITY;  // weights of missing queries are 0
         if (i >= block.count) continue;
         const float *g = grad.at(block.first + i), *result = y.at(block.first + i);
         average[i] =
@@ -290,14 +290,14 @@ bool run_backward(const Problem& p, Heads dq, Heads dk, Heads dv, Heads grad, He
     return !failed;
 }
 
-// Whether the numbers of a head lie side by side.
+// Whether the elements of a head are contiguous.
 bool readable(const Array& a) { return a.is<float>() && (a.stride(-1) == sizeof(float) || a.shape(-1) == 1); }
 
 Index step(const Array& a, int axis) { return a.stride(axis) / (Index)sizeof(float); }
 
 Heads heads(const Array& a) { return {a.data<float>(), step(a, 0), step(a, 1), step(a, 2)}; }  // (B, H, T, D)
 
-Heads heads(const Array& a, Index D, Index first = 0) {  // (B, T, heads side by side), from one of them on
+Heads heads(const Array& a, Index D, Index first = 0) {  // (B, T, heads side by side), from head `first` on
     return {a.data<float>() + first * D, step(a, 0), D, step(a, 1)};
 }
 
@@ -330,7 +330,7 @@ HOST_KERNEL bool attention_backward(Array dq, Array dk, Array dv, Array grad, Ar
                         heads(q), heads(k), heads(v), heads(y), lse.data<float>());
 }
 
-// The same where q, k and v of all heads lie side by side in one array (B, T, 3 H D).
+// The same for q, k and v of all heads packed in one array (B, T, 3 H D).
 HOST_KERNEL bool attention_packed_forward(Array y, Array lse, Array qkv, Index H, double scale) {
     if (!readable(y) || !readable(qkv) || !dense<float>(lse)) return false;
     Problem p = packed(qkv, H, scale);

@@ -1,13 +1,13 @@
-// Attention, forward and backward, for float and double: y = softmax(scale * q k' + mask) v, without an array
-//   of Tq x Tk.
+// Fused attention, forward and backward, for float and double: y = softmax(scale * q k' + mask) v, without an
+//   array of Tq x Tk.
 // Mapping: a block takes ROWS rows of one head. In attention_forward and attention_backward_queries they are
-//   queries, and the block walks along the keys; in attention_backward_keys they are keys, and it walks along
-//   the queries: so no two blocks add to one number. Tiles that no row sees are skipped. Inside a block:
+//   queries, and the block iterates over the keys; in attention_backward_keys they are keys, and it iterates
+//   over the queries: so no two blocks add to one element. Fully masked tiles are skipped. Inside a block:
 //   attention_tile.cuh.
-// Traffic: forward reads q once, k and v once for each block that sees them, and writes y. Backward reads the
-//   rows of a block once, and that along which it walks once for each block. Per score that is seen, and size
-//   D of a head: 4 D flop in forward, 14 D in backward.
-// Numerics: forward knows the highest score of each row so far, and rescales its sums when that grows.
+// Traffic: forward reads q once, k and v once for each block that attends to them, and writes y. Backward
+//   reads the rows of a block once, and the operands that it iterates over once for each block. Per unmasked
+//   score, with head size D: 4 D flop in forward, 14 D in backward.
+// Numerics: forward keeps the running maximum score of each row, and rescales its sums when it grows.
 // Source: Milakov, Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691.
 // Specification: ops/attention/numpy_blocks.py. 16-bit floats: attention_mma.cu.
 #include "attention_tile.cuh"
@@ -16,11 +16,11 @@ extern __shared__ unsigned char smem[];
 
 // ---- forward ---------------------------------------------------------------------------------------------
 
-// Of R rows: the highest score so far, and sums of exp2(score - base) and of its products with the values.
+// Of R rows: the running maximum score, and sums of exp2(score - base) and of its products with the values.
 template <class T, int R, int C> struct Sums {
     Pack<T, R> values[C], top, total;
 
-    // The highest score, or 0 where no key has been seen.
+    // The maximum score, or 0 if all keys so far are masked.
     __device__ __forceinline__ Pack<T, R> base() const {
         Pack<T, R> x;
         UNROLLED
@@ -66,14 +66,14 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
     sums.top = filled<R>(-infinity<T>());
     sums.total = filled<R>(T(0));
     for (int j0 = 0; j0 < end; j0 += KEYS) {
-        const int count = min(KEYS, warp_end - j0);  // keys that the warp sees
+        const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
         __syncthreads();                             // the last tile is no longer read
         load_tile<KEYS, HS, PK, false>(keys, k_rows, j0, T(1));
         load_tile<KEYS, HS, HS, false>(values, v_rows, j0, T(1));
         __syncthreads();
         Pack<T, R> s[J];
         if (count > 0) multiply_rows<HS, ROWS, PK>(s, queries + row, keys + lane * PK);
-        __syncthreads();  // weights take the place of the keys
+        __syncthreads();  // weights overwrite the keys
         if (count <= 0) continue;
         Pack<T, R> highest = filled<R>(-infinity<T>());
         const bool hidden = has_hidden(p, warp_i, j0 + KEYS);
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
     Pack<T, R> inverse;
     UNROLLED
     for (int r = 0; r < R; r++) {
-        const bool blind = total.at[r] == 0 && p.mask_kind != 0;  // a query that sees nothing gives 0
+        const bool blind = total.at[r] == 0 && p.mask_kind != 0;  // a fully masked query gives 0
         inverse.at[r] = blind ? T(0) : 1 / total.at[r];
         if (lse != nullptr && lane == 0 && i + r < p.queries) {
             const T sum = (base.at[r] + log2(total.at[r])) * T(LN_2);
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
         load_tile<KEYS, HS, PK, false>(keys, k_rows, j0, T(1));
         load_tile<KEYS, HS, PK, false>(values, v_rows, j0, T(1));
         __syncthreads();
-        const int count = min(KEYS, warp_end - j0);  // keys that the warp sees
+        const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
         if (count <= 0) continue;
         Pack<T, R> s[J], ds[J];
         multiply_rows<HS, ROWS, PK>(s, queries + row, keys + lane * PK);
@@ -225,7 +225,7 @@ __global__ void __launch_bounds__(ROWS * sizeof(T) / (HS > 128 ? 1 : 2), 1) atte
         }
         __syncthreads();
         const int begin = max(warp_j - p.reach - i0, 0), end = min(QUERIES, p.queries - i0);
-        if (warp_j >= p.keys || begin >= end) continue;  // none of these queries sees keys of the warp
+        if (warp_j >= p.keys || begin >= end) continue;  // none of these queries attends to keys of the warp
         Pack<T, R> s[J], ds[J];
         multiply_rows<HS, ROWS, PQ>(s, keys + row, queries + lane * PQ);
         multiply_rows<HS, ROWS, PQ>(ds, values + row, grads + lane * PQ);

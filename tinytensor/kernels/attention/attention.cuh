@@ -1,40 +1,40 @@
-// What all attention kernels know: where the operands lie, and which query sees which key.
+// Shared code of the attention kernels: operand layout, block scheduling and masks.
 // Scores are in units of log2, so that exp2 makes weights of them: ((q . k) * scale + mask) * log2(e).
 #pragma once
 #include "common.cuh"
 
 constexpr double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
-// Steps along the axes (B, H, T, D) of an operand, in elements; 0 where it repeats.
+// Strides along the axes (B, H, T, D) of an operand, in elements; 0 where it is broadcast.
 struct Steps {
     long long batch, head, row, column;
 };
 
-// By value, without holes; in Python struct.Struct("@36qd8i").
+// By value, without padding; in Python struct.Struct("@36qd8i").
 struct Problem {
     Steps q, k, v, mask, y, grad, dq, dk, dv;
     double scale;
     int heads;             // H
     int queries, keys;     // Tq, Tk
     int size, value_size;  // D of q and k, of v
-    int reach;             // query i sees the keys up to i + reach
-    int mask_kind;         // 0: none, 1: bool, 2: numbers to add, of the type of q
+    int reach;             // query i attends to the keys up to i + reach
+    int mask_kind;         // 0: none, 1: bool, 2: additive, of the type of q
     int unused;
 };
 
-// What a block works on: one head, rows from `first` on.
+// The work of a block: one head, rows from `first` on.
 struct Place {
     int batch, head, first;
 };
 
-// The blocks of one head are neighbors, so that they find its keys in the cache. Where the last rows see the
-// most, they come first, lest a long block begin when all others end.
+// The blocks of one head are neighbors, so that its keys are in the cache. If the last rows have the most
+// visible keys, they come first, so that no long block starts when all others end.
 template <int ROWS> __device__ __forceinline__ Place place_of(int rows, int heads, bool last_first) {
     const int tiles = (rows + ROWS - 1) / ROWS, n = blockIdx.x / tiles, tile = blockIdx.x % tiles;
     return {n / heads, n % heads, (last_first ? tiles - 1 - tile : tile) * ROWS};
 }
 
-// The place of query i in arrays of one number per query.
+// Index of query i in arrays with one value per query.
 __device__ __forceinline__ long long number_of(const Problem& p, const Place& place, int i) {
     return static_cast<long long>(place.batch * p.heads + place.head) * p.queries + i;
 }
@@ -44,7 +44,7 @@ template <class T> struct Rows {
     T* first;
     long long row, column;
     int count, size;
-    bool vectors;  // rows begin at multiples of 16 bytes, and have no gaps
+    bool vectors;  // rows are contiguous and aligned to 16 bytes
 
     __device__ __forceinline__ Rows(T* p, const Steps& s, const Place& place, int count, int size)
         : first(p + place.batch * s.batch + place.head * s.head),
@@ -82,17 +82,17 @@ __device__ __forceinline__ void store_row(const Rows<T>& rows, int n, int d, con
     }
 }
 
-// The end of the keys that some of the queries before `last` see.
+// End of the keys that are visible to any query before `last`.
 __device__ __forceinline__ int keys_seen(const Problem& p, int last) {
     return min(p.keys, min(last, p.queries) + p.reach);
 }
 
-// Whether a query from `i` on may not see all keys before `j_end`, or a mask has something to say.
+// Whether a query from `i` on may not attend to all keys before `j_end`, or there is a mask.
 __device__ __forceinline__ bool has_hidden(const Problem& p, int i, int j_end) {
     return p.mask_kind != 0 || j_end > p.keys || j_end > i + p.reach + 1;
 }
 
-// The score of query i and key j after masks; -inf where i does not see j.
+// The score of query i and key j after masks; -inf where i does not attend to j.
 template <class T, class A>
 __device__ __forceinline__ A masked(
     A score, const Problem& p, const Place& place, const void* mask, int i, int j) {

@@ -1,8 +1,8 @@
-// Attention, forward and backward, for 16-bit floats on tensor cores: what attention.cu does for float and
+// Fused attention, forward and backward, for 16-bit floats on tensor cores; attention.cu is for float and
 //   double.
 // Mapping: blocks as in attention.cu; a warp takes 16 of the rows, in forward 32 where they fit. Its scores
-//   and sums stay in registers: weights become the left operand of the next product as they are.
-// Traffic: as attention.cu; the next tile of columns is copied while the warps compute with this one.
+//   and sums stay in registers: weights become the left operand of the next product in place.
+// Traffic: as attention.cu; the next tile of columns is copied while the warps compute on this one.
 // Numerics: products are added in float. Weights, and their gradients, are rounded to T before they are
 //   multiplied; their sums are not.
 // Architecture: sm_80; see mma.cuh for sm_75.
@@ -13,7 +13,7 @@ extern __shared__ unsigned char smem[];
 
 // ---- forward ---------------------------------------------------------------------------------------------
 
-// Of M times 16 rows: the highest score so far, and sums of exp2(factor * score - base) and of its products
+// Of M times 16 rows: the running maximum score, and sums of exp2(factor * score - base) and of its products
 // with the values; [h]: row g + 8 h.
 template <int M, int C> struct Sums {
     float values[M][C][4], top[M][2], total[M][2];
@@ -27,12 +27,12 @@ template <int M, int C> struct Sums {
         }
     }
 
-    // The highest score times factor, or 0 where no key has been seen.
+    // The maximum score times factor, or 0 if all keys so far are masked.
     __device__ __forceinline__ float base(int m, int h, float factor) const {
         return top[m][h] == -infinity<float>() ? 0.0f : top[m][h] * factor;
     }
 
-    // Makes weights of scores and adds them up.
+    // Turns scores into weights and sums them.
     template <int N> __device__ __forceinline__ void weigh(float (&s)[M][N][4], float factor) {
 #pragma unroll
         for (int m = 0; m < M; m++) {
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
 
     const int i0 = place.first + row, end = keys_seen(p, place.first + ROWS);
     const int warp_end = i0 < p.queries ? keys_seen(p, i0 + 16 * M) : 0;
-    // Where nothing is added to scores, their scale is left to the exponent; not 0, which times -inf is nan.
+    // Without an additive mask, the scale is applied in the exponent; not 0, since 0 times -inf is nan.
     const float scale = static_cast<float>(p.scale * LOG2_E);
     const bool late = p.scale > 0 && p.mask_kind != 2;
     const float factor = late ? scale : 1.0f;
@@ -100,9 +100,9 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
     sums.start();
     for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
         tt_mma::cp_async_wait<0>();
-        __syncthreads();  // this tile is here, and the last one is no longer read
+        __syncthreads();  // this tile has arrived, and the last one is no longer read
         if (j0 + KEYS < end) fetch(j0 + KEYS, stage ^ 1);
-        const int count = min(KEYS, warp_end - j0);  // keys that the warp sees
+        const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
         if (count <= 0) continue;
         float s[M][N][4];
         clear(s);
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(ROWS * (HS > 64 ? 2 : 1), 1) attention_forward
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             const float total = lanes_sum(sums.total[m][h]);
-            const bool blind = total == 0.0f && p.mask_kind != 0;  // a query that sees nothing gives 0
+            const bool blind = total == 0.0f && p.mask_kind != 0;  // a fully masked query gives 0
             inverse[h] = blind ? 0.0f : 1.0f / total;
             const int i = i0 + 16 * m + g + 8 * h;
             if (lse != nullptr && t == 0 && i < p.queries) {
@@ -219,9 +219,9 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_queries(
     clear(sum);
     for (int j0 = 0, stage = 0; j0 < end; j0 += KEYS, stage ^= 1) {
         tt_mma::cp_async_wait<0>();
-        __syncthreads();  // this tile is here, and the last one is no longer read
+        __syncthreads();  // this tile has arrived, and the last one is no longer read
         if (j0 + KEYS < end) fetch(j0 + KEYS, stage ^ 1);
-        const int count = min(KEYS, warp_end - j0);  // keys that the warp sees
+        const int count = min(KEYS, warp_end - j0);  // keys visible to the warp
         if (count <= 0) continue;
         float s[1][N][4], ds[1][N][4];
         multiply_rows<HS>(s, queries + row * P, keys + stage * KEYS * P, count);
@@ -250,7 +250,7 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_queries(
     store_rows<HS>(to, i0, 0, queries + row * P, sum[0], factor, factor);
 }
 
-// dv = P' grad, dk = scale dS' q. Of large heads, each of two blocks takes half of the columns of dk and dv.
+// dv = P' grad, dk = scale dS' q. For large heads, two blocks take half of the columns of dk and dv each.
 template <class T, int HS, int ROWS, int QUERIES>
 __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
     T* dk, T* dv, const T* grad, const T* q, const T* k, const T* v, const void* mask, const float* lse,
@@ -279,7 +279,7 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
     };
     load_tile<ROWS, HS>(keys, k_rows, place.first);
     load_tile<ROWS, HS>(values, v_rows, place.first);
-    tt_mma::cp_async_commit();  // without any query there is no fetch that would
+    tt_mma::cp_async_commit();  // without any query no fetch commits it
     const int start = max(place.first - p.reach, 0) / QUERIES * QUERIES;
     if (p.queries > 0) fetch(start, 0);
 
@@ -290,10 +290,10 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
     clear(v_sum);
     for (int i0 = start, stage = 0; i0 < p.queries; i0 += QUERIES, stage ^= 1) {
         tt_mma::cp_async_wait<0>();
-        __syncthreads();  // this tile is here, and the last one is no longer read
+        __syncthreads();  // this tile has arrived, and the last one is no longer read
         if (i0 + QUERIES < p.queries) fetch(i0 + QUERIES, stage ^ 1);
         const int begin = max(warp_j - p.reach - i0, 0), end = min(QUERIES, p.queries - i0);
-        if (warp_j >= p.keys || begin >= end) continue;  // none of these queries sees keys of the warp
+        if (warp_j >= p.keys || begin >= end) continue;  // none of these queries attends to keys of the warp
         const T *const q_tile = queries + stage * QUERIES * P, *const g_tile = grads + stage * QUERIES * P;
         float s[1][N][4], ds[1][N][4];
         multiply_rows<HS>(s, keys + row * P, q_tile, end);
@@ -332,7 +332,7 @@ __global__ void __launch_bounds__(ROWS * 2, 1) attention_backward_keys(
         }
     }
     tt_mma::cp_async_wait<0>();
-    __syncthreads();  // without any query, nobody has waited for the copies
+    __syncthreads();  // without any query, the copies have not been waited for
     const Rows<T> dk_rows(dk, p.dk, place, p.keys, p.size), dv_rows(dv, p.dv, place, p.keys, p.value_size);
     const float factor = static_cast<float>(p.scale);
     store_rows<HS>(dk_rows, warp_j, column, keys + row * P, k_sum[0], factor, factor);

@@ -1,14 +1,14 @@
 // Tiles of attention on tensor cores: operands in shared memory, products in registers.
 // Mapping: a warp has 16 rows of scores and of results, in the layout of mma.cuh: with g = lane / 4 and t =
-//   lane % 4, number 2 h + e of a product of 16x8 stands in row g + 8 h, column 2 t + e.
+//   lane % 4, element 2 h + e of a 16x8 product is in row g + 8 h, column 2 t + e.
 #pragma once
 #include "attention.cuh"
 #include "mma.cuh"
 
-// Rows of HS elements stand HS + 8 apart, so that 8 rows of 16 bytes lie in different banks.
+// Rows of HS elements have stride HS + 8, so that 8 rows of 16 bytes are in different banks.
 template <int HS> constexpr int pitch = HS + 8;
 
-// N rows into shared memory, zeros beyond the ends. Asynchronous where rows begin at multiples of 16 bytes.
+// Copies N rows to shared memory, zeros beyond the ends. Asynchronous if rows are aligned to 16 bytes.
 template <int N, int HS, class T>
 __device__ __forceinline__ void load_tile(T* to, const Rows<const T>& rows, int first) {
     for (int i = threadIdx.x; i < N * (HS / 8); i += blockDim.x) {
@@ -103,8 +103,8 @@ __device__ __forceinline__ float lanes_max(float x) {
     return fmaxf(x, __shfl_xor_sync(0xffffffffU, x, 2));
 }
 
-// 16 rows of a result from row n on, times `upper` (rows 0 to 7) or `lower`, by way of 16 rows of shared
-// memory that belong to the warp; its columns begin with `column`.
+// Stores 16 rows of a result from row n on, times `upper` (rows 0 to 7) or `lower`, through 16 rows of shared
+// memory of the warp; its columns begin at `column`.
 template <int HS, int C, class T>
 __device__ __forceinline__ void store_rows(
     const Rows<T>& to, int n, int column, T* room, const float (&sum)[C][4], float upper, float lower) {

@@ -1,4 +1,4 @@
-// Tiles of attention on ordinary cores: operands in shared memory, products in registers.
+// Tiles of attention on CUDA cores: operands in shared memory, products in registers.
 // Mapping: LANES threads share R rows. Of a tile of scores each has every LANES-th column; of a result, HS /
 //   LANES columns, in groups of neighbors that are LANES groups apart.
 #pragma once
@@ -9,14 +9,14 @@ constexpr int LANES = 16;
 
 template <class T> constexpr int vector_width = 16 / sizeof(T);
 
-// Columns of a result that are neighbors.
+// Number of neighboring columns in a group.
 template <class T, int HS>
 constexpr int neighbors = HS / LANES < vector_width<T> ? HS / LANES : vector_width<T>;
 
 // R: large heads leave fewer registers for rows. A block has ROWS * sizeof(T) / (HS > 128 ? 1 : 2) threads.
 template <class T, int HS> constexpr int rows_at_once = (HS > 128 ? 16 : 32) / sizeof(T);
 
-// N rows, times a factor, into shared memory: element (n, d) at n * PITCH + d; transposed, at d * PITCH + n.
+// N rows, times a factor, to shared memory: element (n, d) at n * PITCH + d; transposed, at d * PITCH + n.
 template <int N, int HS, int PITCH, bool TRANSPOSED, class T>
 __device__ __forceinline__ void load_tile(T* to, const Rows<const T>& rows, int first, T factor) {
     constexpr int W = vector_width<T>;
@@ -76,7 +76,7 @@ __device__ __forceinline__ void add_weighted(
     for (int c = 0; c < C; c++) sum[c] = s[c];
 }
 
-// Rows of a result from row n on, each times its factor.
+// Stores rows of a result from row n on, each times its factor.
 template <int HS, int C, int R, class T>
 __device__ __forceinline__ void store_rows(
     const Rows<T>& to, int n, int lane, const Pack<T, R> (&sum)[C], const Pack<T, R>& factor) {
@@ -93,8 +93,8 @@ __device__ __forceinline__ void store_rows(
     }
 }
 
-// The maximum or sum of what LANES threads hold of their rows. `room` has LANES rows, with columns that
-// belong to the warp.
+// Reduces (maximum or sum) the values of LANES threads for their rows. `room` has LANES rows, with columns of
+// the warp.
 template <bool MAXIMUM, int PITCH, int R, class T>
 __device__ __forceinline__ Pack<T, R> across_lanes(Pack<T, R> x, T* room, int lane) {
     store_pack(room + lane * PITCH, x);

@@ -1,18 +1,18 @@
-// Small matrix products for attention.cpp: a tile of the result stays in registers.
+// Small matrix products for attention.cpp, with a tile of the result in registers.
 #pragma once
 #include "vector.h"
 
 constexpr int ROWS = 6;                    // of a tile
 constexpr int WIDE = LANES == 16 ? 4 : 2;  // vectors of a row of a tile, at most
-constexpr int QUERIES = 64;                // queries that are looked at together
+constexpr int QUERIES = 64;                // queries processed together
 constexpr int VECTORS = QUERIES / LANES;
 
 #define INLINE inline __attribute__((always_inline))
 
-// The left operand of a product, whose numbers are taken one by one: six rows anywhere,
+// The left operand of a product, read element by element: six rows at any addresses,
 struct ByRows {
     const float* row[ROWS];
-    // Row r is that of first + r; those from `count` on repeat the last.
+    // Row r is row first + r; from `count` on the last one is repeated.
     ByRows(const float* first, Index step, Index count) {
         for (int r = 0; r < ROWS; r++)
             row[r] = first + (r < count ? r : count - 1) * step;

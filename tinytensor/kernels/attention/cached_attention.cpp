@@ -1,16 +1,16 @@
-// Attention of new tokens to a cache on the host. What is computed, and the names, are those of
+// C++ attention of new tokens to a KV cache. Formulas and names are those of
 // ops/attention/cached_attention.py.
 //
-// The new keys and values are copied into the cache. Then each query goes along the keys that it sees: their
-// scores, the exponentials, and the sum of the values. A token is a few thousand numbers: nothing is packed.
+// The new keys and values are copied into the cache. Then each query iterates over its visible keys: their
+// scores, the exponentials, and the sum of the values. A token is a few thousand elements: nothing is packed.
 #include "array.h"
 #include "scratch.h"
 #include "vector.h"
 
 namespace {
 
-constexpr Index LEAST_PART = 1 << 14;  // numbers of the cache that are worth a thread
-constexpr int AT_ONCE = 4;             // keys, or values: sums that do not wait for each other
+constexpr Index LEAST_PART = 1 << 14;  // elements of the cache that justify a thread
+constexpr int AT_ONCE = 4;             // keys, or values: independent sums
 
 struct Head {  // in the cache
     float* data;
@@ -28,7 +28,7 @@ bool readable(const Array& cache) {
     return cache.is<float>() && (cache.stride(3) == sizeof(float) || cache.shape(3) == 1);
 }
 
-// scores[j] = scale * (q . key j) for COUNT keys. However many there are, each sum has the same order.
+// scores[j] = scale * (q . key j) for COUNT keys. The order of each sum does not depend on COUNT.
 template <int COUNT>
 void score(float* scores, const float* q, const Head& keys, Index j, Index size, float scale) {
     Floats sums[COUNT] = {};
@@ -41,7 +41,7 @@ void score(float* scores, const float* q, const Head& keys, Index j, Index size,
         scores[j + i] = total(sums[i]) * scale;
 }
 
-// scores become exp(score - the largest); their sum.
+// Replaces scores by exp(score - maximum); returns their sum.
 float exponentials(float* scores, Index count) {
     const float top = largest_of(scores, count);
     each_vector(count, [&](Index i, auto lanes) {

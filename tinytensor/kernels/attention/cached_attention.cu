@@ -1,16 +1,16 @@
-// Before attention to a cache: the keys and values of new tokens go into it, and a mask says what each sees.
+// Preparation of cached attention: writes the keys and values of new tokens to the KV cache, and the mask.
 // Mapping: grid-stride loops, one over the elements of the new keys, one over the mask.
 // Traffic: reads the new keys and values once and writes them once; writes the mask, a byte for each pair.
 // Specification: tinytensor/ops/attention/cached_attention.py.
 #include "bounds.cuh"
 
-// Steps along the axes (B, H, N, D) of a cache, in elements. In Python struct.Struct("@4q").
+// Strides along the axes (B, H, N, D) of a cache, in elements. In Python struct.Struct("@4q").
 struct Steps {
     long long batch, head, token, channel;
 };
 
-// T: an unsigned integer of the size of the elements. qkv (B, tokens, 3, heads, size) is dense, and so is the
-// mask (tokens, cached). A start that leaves no room is reported: nothing is written then, and nothing seen.
+// T: an unsigned integer of the size of the elements. qkv (B, tokens, 3, heads, size) and mask (tokens,
+// cached) are contiguous. A start that leaves no room is reported; then nothing is written, all is masked.
 template <class T>
 __global__ void cache_append(
     T* keys, T* values, bool* mask, const T* qkv, const long long* start, Bounds room, Steps at_keys,

@@ -1,4 +1,4 @@
-// Gradients of activations with a corner on the host: see ops/elementwise/activation.py.
+// C++ gradients of piecewise linear activations: see ops/elementwise/activation.py.
 #include "array.h"
 #include "operands.h"
 #include "vector.h"

@@ -1,11 +1,11 @@
-// Sums and products of large arrays on the host, in several threads: see ops/elementwise/arithmetic.py.
+// C++ sums and products of large arrays, multi-threaded: see ops/elementwise/arithmetic.py.
 #include "array.h"
 #include "operands.h"
 #include "vector.h"
 
 namespace {
 
-// Whether b has the last axes of y, all of them in full.
+// Whether the shape of b is a suffix of the shape of y.
 bool repeats(const Array& y, const Array& b) {
     if (b.ndim() > y.ndim()) return false;
     for (int axis = 1; axis <= b.ndim(); axis++)
@@ -13,7 +13,7 @@ bool repeats(const Array& y, const Array& b) {
     return true;
 }
 
-// y = f(a, b), where a has the shape of y, and b too or its last axes; else row by row.
+// y = f(a, b), where a has the shape of y, and b has it, too, or its last axes; else row by row.
 template <class Function>
 bool compute(Array y, Array a, Array b, const Function& f) {
     if (!dense<float>(y, a, b) || a.size() != y.size() || !repeats(y, b)) return compute_rows(y, a, b, f);
@@ -32,7 +32,7 @@ bool compute(Array y, Array a, Array b, const Function& f) {
         });
         return true;
     }
-    if (period < LANES && period < y.size()) return false;  // a call for each costs more than NumPy
+    if (period < LANES && period < y.size()) return false;  // one call per row is slower than NumPy
     parallel_for(y.size(), 32768, [&](Index begin, Index end) {
         while (begin < end) {
             Index at = begin % period, count = end - begin < period - at ? end - begin : period - at;

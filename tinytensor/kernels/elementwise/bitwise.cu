@@ -1,4 +1,4 @@
-// Operations on the bits of integers; on bools, logic: functors of tinytensor/ops/elementwise/bitwise.py.
+// Bitwise operations on integers, logical ones on bools: functors of tinytensor/ops/elementwise/bitwise.py.
 // Mapping and traffic: elementwise.cuh.
 #include "elementwise.cuh"
 
@@ -21,7 +21,7 @@ struct BitwiseInvert {
     }
 };
 
-// Whether b places are some, but not all, of the bits of a. C++ leaves other shifts undefined.
+// Whether 0 <= b < number of bits of a. Other shifts are undefined in C++.
 template <class A> __device__ __forceinline__ bool within(A b) { return wrapping<A>(b) < 8 * sizeof(A); }
 
 struct BitwiseLeftShift {
@@ -30,7 +30,7 @@ struct BitwiseLeftShift {
     }
 };
 
-// Copies of the sign move in.
+// Arithmetic shift: copies of the sign bit are shifted in.
 struct BitwiseRightShift {
     template <class A> __device__ A operator()(A a, A b) const {
         return within(b) ? A(a >> b) : a < 0 ? A(-1) : A(0);

@@ -1,6 +1,6 @@
-// Comparisons, logic, questions about single elements, the choice between two values: functors of
+// Comparisons, logical ops, tests of single elements (isnan, …), where: functors of
 // tinytensor/ops/elementwise/comparison.py.
-// Mapping and traffic: elementwise.cuh; results are bool, one byte, but for Where.
+// Mapping and traffic: elementwise.cuh; results are bool, one byte, except Where.
 #include "elementwise.cuh"
 
 struct Equal {
@@ -27,7 +27,7 @@ struct GreaterEqual {
     template <class A> __device__ bool operator()(A a, A b) const { return a >= b; }
 };
 
-// True is what differs from 0, a nan too.
+// True if not equal to 0, also nan.
 struct LogicalAnd {
     template <class A> __device__ bool operator()(A a, A b) const { return a != A(0) && b != A(0); }
 };

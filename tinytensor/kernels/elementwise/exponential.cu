@@ -1,6 +1,6 @@
-// Exponentials and logarithms, and what is made of them: functors of exponential.py.
-// Mapping and traffic: elementwise.cuh; also long functions are bound by memory. Integers arrive as float32.
-// Sources: the formulas stand in exponential.py; single functions are CUDA's, within 2 ulp in float32.
+// Exponentials, logarithms, and functions composed of them: functors of exponential.py.
+// Mapping and traffic: elementwise.cuh; even long functions are memory-bound. Integers arrive as float32.
+// Sources: the formulas are in exponential.py; single functions are CUDA's, within 2 ulp in float32.
 #include "elementwise.cuh"
 
 struct Exp {

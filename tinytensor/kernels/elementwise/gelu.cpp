@@ -1,11 +1,11 @@
-// gelu and silu on the host: x times a smooth gate. What is computed stands in ops/elementwise/gelu.py.
+// C++ gelu and silu, x times a smooth gate: formulas in ops/elementwise/gelu.py.
 #include "array.h"
 #include "gelu.h"
 #include "rows.h"
 
 namespace {
 
-constexpr Index GRAIN = 16384;  // numbers in a part
+constexpr Index GRAIN = 16384;  // elements in a part
 
 template <class Function>
 void forward(Array y, Array slope, Array x, Array bias) {
@@ -36,7 +36,8 @@ void forward(Array y, Array slope, Array x, Array bias) {
 
 }  // namespace
 
-// y = gate(x + bias); y may be x. `function` is the place of the gate in FUNCTORS of ops/elementwise/gelu.py.
+// y = gate(x + bias); y may alias x. `function` is the index of the gate in FUNCTORS of
+// ops/elementwise/gelu.py.
 HOST_KERNEL bool gelu_forward(Array y, Array slope, Array x, Array bias, int function) {
     if (!dense<float>(y, slope, x, bias)) return false;
     constexpr void (*all[])(Array, Array, Array, Array) = {forward<GeluTanh>, forward<GeluErf>,
@@ -45,7 +46,7 @@ HOST_KERNEL bool gelu_forward(Array y, Array slope, Array x, Array bias, int fun
     return true;
 }
 
-// dx = grad * slope; dx may lie where one of them does.
+// dx = grad * slope; dx may alias either of them.
 HOST_KERNEL bool gelu_backward(Array dx, Array grad, Array slope) {
     if (!dense<float>(dx, grad, slope)) return false;
     const float *g = grad.data<float>(), *s = slope.data<float>();

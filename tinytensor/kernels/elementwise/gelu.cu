@@ -1,10 +1,10 @@
 // gelu and silu, x times a smooth gate, and their gradients: functors of tinytensor/ops/elementwise/gelu.py.
 // Mapping: elementwise.cuh. Traffic: forward reads x and writes y; backward reads grad and x and writes dx:
-// the slope is computed again, since reading it from memory takes longer.
+// the slope is recomputed, since reading it from memory takes longer.
 #include "elementwise.cuh"
 #include "gelu.cuh"
 
-// Slope of GeluTanh: s + x s (1 - s) (2 z)'. For |x| > 12, s is 0 or 1, so the square need not grow, and
+// Slope of GeluTanh: s + x s (1 - s) (2 z)'. For |x| > 12, s is 0 or 1, so x * x is clamped, and
 // nothing overflows.
 struct GeluTanhBackward {
     template <class A> __device__ A operator()(A grad, A x) const {

@@ -1,5 +1,5 @@
-// Smooth gates: functors y = x times a share of x, also for the ends of matrix products.
-// Sources: (1 + tanh z) / 2 = sigmoid(2 z), so one exponential serves value and slope; erf is CUDA's.
+// Smooth gates: functors y = x times a function of x in (0, 1), also for the epilogue of matrix products.
+// Sources: (1 + tanh z) / 2 = sigmoid(2 z), so value and slope share one exponential; erf is CUDA's.
 #pragma once
 #include "common.cuh"
 

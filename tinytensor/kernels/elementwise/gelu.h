@@ -25,7 +25,7 @@ struct Silu {
     }
 };
 
-// P = erfc(-x / sqrt(2)) / 2, the share of normal numbers below x: exp(-z^2) times a polynomial of 1 / (1 +
+// P = erfc(-x / sqrt(2)) / 2, the normal CDF at x: exp(-z^2) times a polynomial of 1 / (1 +
 // 0.42 z) with z = |x| / sqrt(2), fitted to an error of 1e-7. Its derivative has the same exponential.
 struct GeluErf {
     static Gate at(Floats x) {

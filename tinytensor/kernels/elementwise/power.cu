@@ -3,7 +3,7 @@
 #include "bounds.cuh"
 #include "elementwise.cuh"
 
-// Reports an exponent below 0 of an integer, since the power would be a fraction. Reads n exponents once.
+// Reports a negative exponent of an integer, since the power would be a fraction. Reads n exponents once.
 template <class T> __global__ void check_exponents(const T* exponents, Bounds bounds, long long n) {
     for (counter<long long> i = grid_start<long long>(); i < static_cast<counter<long long>>(n);
          i += grid_step<long long>()) {
@@ -11,8 +11,8 @@ template <class T> __global__ void check_exponents(const T* exponents, Bounds bo
     }
 }
 
-// Of integers: by repeated squaring. Negative exponents are reported by check_exponents; of those the whole
-// part is computed: 0, but for a = 1 and a = -1.
+// Integers by repeated squaring. Negative exponents are reported by check_exponents; the result is then the
+// truncated power: 0, except for a = 1 and a = -1.
 template <class A> __device__ __forceinline__ A integer_power(A a, A b) {
     if constexpr (is_signed<A>) {
         if (b < 0) return a == 1 ? A(1) : a == -1 ? A(b % 2 ? -1 : 1) : A(0);
@@ -26,8 +26,8 @@ template <class A> __device__ __forceinline__ A integer_power(A a, A b) {
     return A(result);
 }
 
-// Common exponents go short ways, which are exact or rounded once or twice: as on the CPU where the exponent
-// is a number.
+// Common exponents have fast paths, which are exact or rounded once or twice: as on the CPU if the
+// exponent is a scalar.
 struct Pow {
     template <class A> __device__ A operator()(A a, A b) const {
         if constexpr (is_floating<A>) {
@@ -55,7 +55,7 @@ struct Sqrt {
     template <class A> __device__ A operator()(A x) const { return sqrt(x); }
 };
 
-// CUDA's own rsqrt is shorter, but off by up to 2 ulp.
+// CUDA's rsqrt is faster, but has an error of up to 2 ulp.
 struct Rsqrt {
     template <class A> __device__ A operator()(A x) const { return 1 / A(sqrt(x)); }
 };

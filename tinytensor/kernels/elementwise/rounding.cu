@@ -1,4 +1,4 @@
-// Rounding to whole numbers: functors of tinytensor/ops/elementwise/rounding.py. Integers stay as they are.
+// ceil, floor, trunc, round: functors of tinytensor/ops/elementwise/rounding.py. Integers are unchanged.
 // Mapping and traffic: elementwise.cuh.
 #include "elementwise.cuh"
 
@@ -23,7 +23,7 @@ struct Trunc {
     }
 };
 
-// A half goes to the even neighbor.
+// Ties to even.
 struct Round {
     template <class A> __device__ A operator()(A x) const {
         if constexpr (is_floating<A>) return rint(x);

@@ -1,8 +1,8 @@
-// Size and sign of numbers: functors of sign_and_complex.py. Complex numbers live on the CPU only.
+// abs, sign, copysign, nextafter, real, conj: functors of sign_and_complex.py. Complex dtypes are CPU-only.
 // Mapping and traffic: elementwise.cuh.
 #include "elementwise.cuh"
 
-// The smallest signed integer stays, as in NumPy.
+// The smallest signed integer is unchanged, as in NumPy.
 struct Abs {
     template <class A> __device__ A operator()(A x) const {
         if constexpr (is_floating<A>) return fabs(x);

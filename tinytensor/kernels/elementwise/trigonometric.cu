@@ -1,6 +1,6 @@
-// Circular and hyperbolic functions and their inverses: functors of trigonometric.py.
+// Trigonometric and hyperbolic functions and their inverses: functors of trigonometric.py.
 // Mapping and traffic: elementwise.cuh. Integers arrive as float32.
-// Stack: sin, cos and tan keep 32 bytes (float) or 40 (double) to reduce large angles, which rarely happens.
+// Stack: sin, cos and tan use 32 bytes (float) or 40 (double) to reduce large angles, which is rare.
 #include "elementwise.cuh"
 
 struct Sin {

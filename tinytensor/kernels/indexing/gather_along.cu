@@ -1,16 +1,16 @@
-// Picking along an axis with an index for each place, and adding there: gather and its transpose.
-// Mapping: gather: a thread takes one element of the result. Its transpose: a block takes one row along the
-// axis, or several short ones, and sorts their picks in shared memory, so that each sum has one order; longer
-// rows go by places (selection.cu).
-// Traffic: both read the index and one element per pick and write the result; neighbors of a row are picked
-// from all over it, so a sector of x is mostly asked for several times, from the cache.
-// Specification: tinytensor/ops/indexing/gather_along.py. gather moves elements as integers of their size.
+// gather along an axis, and its adjoint, a deterministic scatter-add.
+// Mapping: gather: a thread computes one element of the result. Its adjoint: a block processes one row along
+// the axis, or several short ones, and sorts their picks in shared memory, so that each sum has a fixed
+// order; longer rows use flat indices (selection.cu).
+// Traffic: both read the index and one element per pick and write the result; the picks of a row are
+// scattered over it, so a sector of x is usually requested several times, from the cache.
+// Specification: tinytensor/ops/indexing/gather_along.py. gather copies elements as integers of their size.
 #include "bounds.cuh"
 #include "sorting.cuh"
 #include "walk.cuh"
 
 // `walk` has the shape of the index; its operands are the index, and x with its first element on the axis.
-// What an index out of range picks has all bits set: floats are nan.
+// An index out of range gives an element with all bits set: nan for floats.
 template <class T, class X, int ND, class I>
 __global__ void gather_forward(
     T* y, const T* x, const X* index, Walk<2, ND, I> walk, long long size, I step, Bounds bounds, I n) {
@@ -22,24 +22,24 @@ __global__ void gather_forward(
     }
 }
 
-// Rows of y of `size` elements, each zero but for what `picks` elements of grad add to it. `walk` has the
+// Rows of y of `size` elements, zeros with `picks` elements of grad added. `walk` has the
 // shape of the other axes; its operands are y, grad and index; the steps are theirs along the axis. A block
-// takes `together` rows, each with room for `tile` picks; where `across`, neighboring threads take the same
-// place of neighboring rows.
+// processes `together` rows, each with room for `tile` picks; if `across`, neighboring threads take the same
+// position of neighboring rows.
 template <class T, class X, int ND, class I>
 __global__ void gather_transpose_rows(
     T* y, const T* grad, const X* index, Walk<3, ND, I> walk, I count, int size, int picks, I y_step,
     I grad_step, I index_step, Bounds bounds, int together, int tile, bool across) {
     using C = counter<I>;
     extern __shared__ unsigned char smem[];
-    unsigned long long* items = reinterpret_cast<unsigned long long*>(smem);  // the place, and which pick
+    unsigned long long* items = reinterpret_cast<unsigned long long*>(smem);  // (position, pick number)
     sum_t<T>* sums = reinterpret_cast<sum_t<T>*>(items + together * tile);
     T* values = reinterpret_cast<T*>(sums + together * size);
     const C first = static_cast<C>(blockIdx.x) * together;
     for (int e = threadIdx.x; e < together * size; e += blockDim.x) sums[e] = 0;
     for (int e = threadIdx.x; e < together * tile; e += blockDim.x) {
         const int row = across ? e % together : e / tile, pick = across ? e / together : e % tile;
-        unsigned place = ~0U;  // none: after all others
+        unsigned place = ~0U;  // none: sorts last
         if (first + row < static_cast<C>(count) && pick < picks) {
             I at[3];
             walk.at(first + row, at);
@@ -69,9 +69,9 @@ __global__ void gather_transpose_rows(
     }
 }
 
-// The place in a whole tensor of each pick: the index on one axis, where the pick itself stands on the
-// others. `walk` has the shape of the index; its operands are the index, and the part of the place that does
-// not depend on it.
+// The flat index in the whole tensor of each pick: its index on one axis, its own position on the others.
+// `walk` has the shape of the index; its operands are the index, and the part of the flat index that does not
+// depend on it.
 template <class X, int ND, class I>
 __global__ void places_along(
     long long* places, const X* index, Walk<2, ND, I> walk, long long size, long long step, Bounds bounds,

@@ -1,12 +1,12 @@
-// Writing at places: x[index] = value.
-// Mapping: a thread takes one element of the selection, or 16 bytes where rows lie densely.
-// Traffic: reads a place per row and the value, and writes what was selected; where places may repeat, 4
-// bytes more per place and per element of the selected axes.
-// Specification: indexing.py, Put. Elements move as integers of their size. A place below 0
-// came from an index out of range, and is not written.
+// Indexed assignment: x[index] = value.
+// Mapping: a thread writes one element of the selection, or 16 bytes if rows are contiguous.
+// Traffic: reads a place per row and the value, and writes the selection; if places may repeat, 4 bytes more
+// per place and per element of the selected axes.
+// Specification: indexing.py, Put. Elements are copied as integers of their size. A place is a flat index; a
+// negative one came from an index out of range, and is not written.
 #include "walk.cuh"
 
-// The last of the n places that is the same decides: `last` holds -1 for every place at first.
+// Of equal places the last one is written: `last` is initialized to -1 for every place.
 template <class I> __global__ void put_last(I* last, const long long* places, I n) {
     for (counter<I> i = grid_start<I>(); i < static_cast<counter<I>>(n); i += grid_step<I>()) {
         if (places[i] >= 0) atomicMax(last + places[i], static_cast<I>(i));

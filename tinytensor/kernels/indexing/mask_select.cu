@@ -1,11 +1,11 @@
-// Where a mask is true: as bits, as places in row-major order, and the elements there.
-// Mapping: a block takes a stretch of 4,096 neighbors. In the mask a thread reads 16 of them; the blocks
-// count first, then one block adds the counts up, so each stretch knows where its elements begin. To move
-// elements, neighboring threads take neighbors, and 32 of them share a word of bits.
+// Boolean masks: packing to bits, nonzero (flat indices in C order), and mask selection (compress).
+// Mapping: a block processes a stretch of 4,096 elements. A thread reads 16 of the mask; the blocks count
+// first, then one block scans the counts, which gives the output offset of each stretch. To copy elements,
+// neighboring threads take neighbors, and 32 of them share a word of bits.
 // Traffic: counting reads the mask, one byte per element, and writes one bit; all else reads the bits.
-// nonzero_write writes 8 bytes per place. compress reads and writes what is marked; its transpose reads that
-// and writes all elements.
-// Specification: tinytensor/ops/indexing/mask_select.py. compress moves elements as integers of their size.
+// nonzero_write writes 8 bytes per index. compress reads and writes the selected elements; its adjoint reads
+// these and writes all elements.
+// Specification: tinytensor/ops/indexing/mask_select.py. compress copies elements as integers of their size.
 #include "reduce.cuh"
 #include "walk.cuh"
 
@@ -35,7 +35,7 @@ __global__ void nonzero_count(long long* starts, unsigned short* bits, const boo
     if (threadIdx.x == 0) starts[blockIdx.x] = count;
 }
 
-// The sum of x over the threads in front of this one, and over all of them.
+// The sum of x over the threads before this one, and over all threads.
 __device__ __forceinline__ int sum_in_front(int x, int& total) {
     __shared__ int parts[block_size / 32];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -54,11 +54,11 @@ __device__ __forceinline__ int sum_in_front(int x, int& total) {
         if (w < warp) front += parts[w];
         total += parts[w];
     }
-    __syncthreads();  // the next call writes parts again
+    __syncthreads();  // the next call overwrites parts
     return front + sum - x;
 }
 
-// In place: what a stretch counted becomes what all in front of it did; starts[stretches] becomes the sum.
+// Exclusive scan of the counts, in place; starts[stretches] becomes the total.
 // One block. A stretch counts at most 4,096, so 256 of them fit into an int.
 __global__ void nonzero_add_up(long long* starts, int stretches) {
     long long before = 0;
@@ -96,7 +96,7 @@ __device__ __forceinline__ void walk_marks(
         const unsigned word = words[e / 32], bit = 1U << e % 32;
         const long long number = start + before[e / 32] + __popc(word & (bit - 1));
         if (first + e < n) f(first + e, word & bit ? number : -1);
-        __syncwarp();  // lanes that had nothing to do wait, so that neighbors are read together
+        __syncwarp();  // reconverge, so that neighbors are read together
     }
 }
 
@@ -127,7 +127,7 @@ __global__ void compress_transpose(
     });
 }
 
-// The index of each place on one axis, which has `size` elements with `inner` elements behind each.
+// The index on one axis of each flat index; the axis has `size` elements and stride `inner`.
 __global__ void nonzero_along(
     long long* index, const long long* places, long long size, long long inner, long long n) {
     for (counter<long long> i = grid_start<long long>(); i < static_cast<counter<long long>>(n);

@@ -1,10 +1,10 @@
 // Triangles of matrices: elements above or below a diagonal become 0.
-// Mapping: a thread takes one element of the result; neighbors stand in one row.
-// Traffic: reads what is kept, writes everything.
-// Specification: tinytensor/ops/indexing/masking.py, Triangle. Elements move as integers of their size.
+// Mapping: a thread computes one element of the result; neighboring threads are in one row.
+// Traffic: reads the elements that are kept, writes every element.
+// Specification: tinytensor/ops/indexing/masking.py, Triangle. Elements are copied as integers of their size.
 #include "walk.cuh"
 
-// Kept is column - row <= k, or >= k for `upper`. `walk` has the shape of y; its operand is x.
+// Kept where column - row <= k, or >= k for `upper`. `walk` has the shape of y; its operand is x.
 template <class T, int ND, class I>
 __global__ void triangle_forward(
     T* y, const T* x, Walk<1, ND, I> walk, I rows, I columns, long long k, bool upper, I n) {

@@ -1,23 +1,23 @@
-// Selecting by index tensors: places, the elements there, and sums of gradients there.
-// Mapping: a thread takes one element of the selection, or 16 bytes where rows lie densely.
+// Selection by index tensors: flat indices, gather, and its adjoint, a deterministic scatter-add.
+// Mapping: a thread processes one element of the selection, or 16 bytes if rows are contiguous.
 // Traffic: places reads the indices and writes 8 bytes per place; select reads a place per row and every
-// selected element, and writes them; pick reads the indices in place of the place; the transpose reads grad
-// once and writes y, and a sorted place and its number per row.
-// Specification: selection.py. A place is a row-major position on the axes selected from.
-// Elements move as integers of their size.
+// selected element, and writes them; pick reads the indices instead of the place; the adjoint reads grad
+// once and writes y, and reads a sorted place and its number per row.
+// Specification: selection.py. A place is the flat index (C order) on the axes selected from.
+// Elements are copied as integers of their size.
 #include "bounds.cuh"
 #include "walk.cuh"
 
 // ---- places ----------------------------------------------------------------------------------------------
 
-// K index tensors, and what they point into.
+// K index tensors, and the sizes of the axes they index.
 template <class T, int K> struct Indices {
     const T* at[K];
     long long sizes[K];  // of the axes that they select from
     Bounds bounds[K];
 };
 
-// `before`: places on the axes in front of these, to be continued; null if there are none.
+// `before`: places on the axes before these, to be extended; null if there are none.
 template <class T, int K, int ND, class I>
 __global__ void places_forward(
     long long* places, const long long* before, Indices<T, K> indices, Walk<K, ND, I> walk, I n) {
@@ -37,8 +37,8 @@ __global__ void places_forward(
 
 // ---- select ----------------------------------------------------------------------------------------------
 
-// `walk` has the shape of y; its operands are x without the selected axes, and the places. What an index out
-// of range selects has all bits set: floats are nan.
+// `walk` has the shape of y; its operands are x without the selected axes, and the places. An index out of
+// range gives elements with all bits set: nan for floats.
 template <class T, int W, int ND, int NS, class I>
 __device__ __forceinline__ void select_rows(
     T* y, const T* x, const long long* places, const Walk<2, ND, I>& walk, const Axes<NS, I>& axes, I n) {
@@ -71,8 +71,8 @@ template <int K> struct Steps {
     long long at[K];  // along the selected axes of x
 };
 
-// The same straight from the indices. `walk` has the shape of y; its operands are the indices, and x without
-// the selected axes. `places`, if not null, gets the places; then nothing is left of x but selected axes.
+// select directly from the indices. `walk` has the shape of y; its operands are the indices, and x without
+// the selected axes. `places`, if not null, receives the places; x then has selected axes only.
 template <class T, int W, class X, int K, int ND, class I>
 __device__ __forceinline__ void pick_rows(
     T* y, long long* places, const T* x, const Indices<X, K>& indices, const Steps<K>& steps,
@@ -112,14 +112,14 @@ __global__ void pick_forward(
     else pick_rows<T, 1>(y, places, x, indices, steps, walk, n);
 }
 
-// ---- the transpose of select -----------------------------------------------------------------------------
+// ---- the adjoint of select -------------------------------------------------------------------------------
 
-// y is zero; grad is added at the places. These come sorted: `keys` ascend, equal ones make a run, and
-// `order` says which pick each was, in ascending order inside a run. A thread adds one element of grad's rows
-// over a chunk of `length` keys. Runs that lie in one chunk go to y; of the others each chunk keeps its part,
-// two at most: parts[2 * chunk] of a run that began in front of the chunk, parts[2 * chunk + 1] of one that
-// goes on behind it. `walk` has the shape of the axes that are not selected from; its operands are y and
-// grad. Keys that are not below `size` came from indices out of range, and are left out.
+// y is zero; grad is added at the places. These come sorted: `keys` ascend, equal ones form a run, and
+// `order` is the number of each pick, ascending inside a run. A thread adds one element of grad's rows
+// over a chunk of `length` keys. Runs inside one chunk are written to y; of the others each chunk stores its
+// partial sum, two at most: parts[2 * chunk] of a run that began before the chunk, parts[2 * chunk + 1] of
+// one that continues after it. `walk` has the shape of the axes that are not selected from; its operands are
+// y and grad. Keys of at least `size` came from indices out of range, and are skipped.
 template <class K> __device__ __forceinline__ bool is_place(K key, unsigned long long size) {
     return static_cast<unsigned long long>(key) < size;
 }
@@ -154,7 +154,7 @@ __global__ void select_transpose_chunks(
     }
 }
 
-// The parts of runs that several chunks share, added up by the chunk in which the run begins.
+// Adds the partial sums of runs that span several chunks, in the chunk in which the run begins.
 template <class T, class K, int ND, int NS, class I>
 __global__ void select_transpose_joined(
     T* y, const sum_t<T>* parts, const K* keys, Walk<2, ND, I> walk, Axes<NS, I> axes,

@@ -1,39 +1,39 @@
-// Matrix products on the ordinary cores, for every real dtype, and products with one row.
+// Matrix products on CUDA cores, for every real dtype, and products with one row (GEMV).
 //
-// matmul_tiles: a block computes a tile of y. It walks along `inner`, DEPTH elements at a time: while one
-// slab of each operand is multiplied from shared memory, the next one is on its way into registers. Threads
-// of a warp are 4 down by 8 across; each keeps TM × TN sums, in groups of 4 neighbors, so that what a warp
-// reads from shared memory lies side by side.
+// matmul_tiles: a block computes a tile of y. It iterates along `inner`, DEPTH elements at a time: while one
+// slab of each operand is multiplied from shared memory, the next one is loaded into registers. Threads of a
+// warp are 4 down by 8 across; each accumulates TM × TN sums, in groups of 4 neighbors, so that the shared
+// memory reads of a warp are contiguous.
 // Traffic: a once per tile across, b once per tile down, y once; 2 * rows * columns * inner operations.
 //
-// matmul_row_by_lines, matmul_row_by_columns: one row times a matrix that is read once. Where that is dense
-// along `inner`, 8 threads or a whole block add up an element of y; where it is dense along columns, a block
-// adds up 32 neighbors.
-// matmul_sum: adds up the parts. Reads them once, writes y once.
+// matmul_row_by_lines, matmul_row_by_columns: one row times a matrix that is read once. If it is
+// contiguous along `inner`, 8 threads or a whole block sum an element of y; if it is contiguous along
+// columns, a block sums 32 neighbors.
+// matmul_sum: adds up the split-K parts. Reads them once, writes y once.
 //
 // Sums of 16-bit floats are kept in float; integers wrap around. The order of additions depends on the shapes
-// and on the number of multiprocessors alone, so results are equal in every run.
+// and on the number of multiprocessors alone, so results are deterministic.
 // Specification: matmul.py. Tiling: Nath, Tomov, Dongarra 2010, "An improved MAGMA GEMM for Fermi GPUs".
 #include "matmul.cuh"
 #include "reduce.cuh"
 
-template <class T> using total_t = wrapping<acc_t<T>>;  // in what sums are kept
+template <class T> using total_t = wrapping<acc_t<T>>;  // the type of sums
 
-// One operand's share of a tile: LINES lines (rows of a, columns of b), DEPTH inner elements of each.
+// The slab of one operand: LINES lines (rows of a, columns of b), DEPTH inner elements of each.
 template <class T, int LINES, int DEPTH, int THREADS> struct Slab {
     static constexpr int VECTORS = LINES * DEPTH / 4 / THREADS;
-    static constexpr int PITCH = LINES + 4;  // of a slab in shared memory: 4 more, against bank conflicts
+    static constexpr int PITCH = LINES + 4;  // of a slab in shared memory; padding avoids bank conflicts
     static_assert(VECTORS * 4 * THREADS == LINES * DEPTH, "each thread moves whole groups of 4");
     using Tile = total_t<T>[DEPTH][PITCH];
 
-    const T* next;    // this thread's first group of the slab to come
+    const T* next;    // first group of this thread in the next slab
     long long jump;   // from group to group
-    int lines;        // that exist, from the tile's first on
+    int lines;        // lines in bounds, from the first line of the tile
     bool along;       // the 4 elements of a group are neighbors along `inner`, else across lines
     bool vectors;     // and can be loaded at once
     Vec<T, 4> held[VECTORS];
 
-    // Where group v of this thread stands in the slab.
+    // The position of group v of this thread in the slab.
     __device__ __forceinline__ int line(int v) const {
         const int i = threadIdx.x + v * THREADS;
         return along ? i / (DEPTH / 4) : i % (LINES / 4) * 4;
@@ -50,13 +50,13 @@ template <class T, int LINES, int DEPTH, int THREADS> struct Slab {
         vectors = is_aligned<4>(tile) && (along ? line_step : inner_step) % 4 == 0;
     }
 
-    // Loads the next slab, of which `left` inner elements exist; zeros stand for the others.
+    // Loads the next slab, of which `left` inner elements are in bounds; the others become zeros.
     __device__ __forceinline__ void fetch(int left, long long inner_step) {
         const bool inside = vectors && lines >= LINES && left >= DEPTH;
 #pragma unroll
         for (int v = 0; v < VECTORS; v++) {
             const T* from = next + v * jump;
-            if (inside) {  // mostly; in few instructions
+            if (inside) {  // the common case, in few instructions
                 held[v] = load<4>(from);
                 continue;
             }
@@ -88,8 +88,8 @@ template <class T, int LINES, int DEPTH, int THREADS> struct Slab {
     }
 };
 
-// N elements in groups of 4, `step` apart. A template and no loop, as the next one, so that every compiler
-// keeps the elements in registers: the emulator unrolls no loops.
+// N elements in groups of 4, `step` apart. Templates instead of loops, here and in the next one, so that
+// every compiler keeps the elements in registers: the emulator does not unroll loops.
 template <int I = 0, int N, class A>
 __device__ __forceinline__ void read_groups(A (&to)[N], const A* from, int step) {
     if constexpr (I < N) {
@@ -179,14 +179,14 @@ __global__ void __launch_bounds__(
 
 // ---- one row ---------------------------------------------------------------------------------------------
 
-// b is dense along `inner`. LANES threads (8, or the whole block) add up one element of y, or of a part.
+// b is contiguous along `inner`. LANES threads (8, or the whole block) sum one element of y, or of a part.
 template <class R, class T, int LANES, class Gate>
 __global__ void matmul_row_by_lines(
     R* y, R* before, const T* a, const T* b, const T* bias, Product p) {
     constexpr int W = 16 / sizeof(T);
     const long long last = p.size * p.parts - 1;
     const long long wanted = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) / LANES;
-    const long long output = wanted < last ? wanted : last;  // every lane takes part in the exchange below
+    const long long output = wanted < last ? wanted : last;  // every lane takes part in the shuffle below
     const long long matrix = output / p.columns;
     const int column = static_cast<int>(output - matrix * p.columns), lane = threadIdx.x % LANES;
     const Place at = place_of_matrix(p, static_cast<unsigned>(matrix));
@@ -217,8 +217,8 @@ __global__ void matmul_row_by_lines(
     if (lane == 0 && wanted <= last) write_sums(out.from(at.y), bias, p, 0, column, sum);
 }
 
-// b is dense along columns. 8 lanes of 4 columns times up to 128 groups, each of which takes every n-th inner
-// element. Without `a` all its elements are 1: the sums of the columns of b.
+// b is contiguous along columns. 8 lanes of 4 columns times up to 128 groups, each of which takes every n-th
+// inner element. Without `a` all its elements are 1: the column sums of b.
 template <class R, class T, class Gate>
 __global__ void matmul_row_by_columns(
     R* y, R* before, const T* a, const T* b, const T* bias, Product p) {

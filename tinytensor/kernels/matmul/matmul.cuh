@@ -1,9 +1,9 @@
-// What the kernels of matrix products share: the operands, which block computes what, how results are
-// written.
+// Shared code of the matrix product kernels: operand layout, assignment of tiles to blocks, and the epilogue
+// (bias, gate, store).
 //
 // y = gate(a @ b + bias) for every index of the batch axes: a is rows × inner, b is inner × columns, y is
-// dense in C order; bias and gate may be missing. The operands are read through their strides, one of which
-// along each matrix is 1. So a transposed operand takes no copy, and one that is repeated along the batch has
+// C-contiguous; bias and gate are optional. The operands are read through their strides; each matrix has one
+// stride of 1. So a transposed operand needs no copy, and an operand that is broadcast along the batch has
 // stride 0 there.
 //
 // Grid: one axis. Tiles of y come first, 8 tiles down by all tiles across, so that blocks that run together
@@ -15,17 +15,17 @@
 struct Product {
     int rows, columns, inner;
     int part, parts;  // length of a part of `inner` (of the last one: at most that), and how many there are
-    int batch[3];     // sizes of the batch axes but the first, which needs none
+    int batch[3];     // sizes of the batch axes except the first, which is not needed
     long long size;   // of y, in elements
     long long a_row, a_inner, b_inner, b_column;  // strides, in elements
     long long a_batch[4], b_batch[4];
 };
 
-// What a block, or a group of threads, computes.
+// The work of a block, or of a group of threads.
 struct Place {
-    int row, column;  // where its tile of y begins
-    int first, last;  // inner elements that it adds up
-    long long a, b;   // where the matrices of its batch index begin
+    int row, column;  // first row and column of its tile of y
+    int first, last;  // range of inner elements that it sums
+    long long a, b;   // offsets of the matrices of its batch index
     long long y;      // likewise in y, or in the sums of the parts
 };
 
@@ -61,10 +61,10 @@ template <int ROWS, int COLUMNS> __device__ __forceinline__ Place place_of_tile(
     return at;
 }
 
-// A gate that changes nothing.
+// The identity gate.
 struct Plain {};
 
-// Where results go: y = gate(z), and z to `before`, unless that is null. The gate sees z as it is written.
+// Destination of results: y = gate(z), and z in `before`, unless null. The gate gets z rounded as stored.
 template <class R, class Gate> struct Output {
     R *y, *before;
     __device__ __forceinline__ Output from(long long offset) const {
@@ -72,7 +72,7 @@ template <class R, class Gate> struct Output {
     }
 };
 
-// W neighbors, of which `inside` exist.
+// W neighbors, of which `inside` are in bounds.
 template <int W, class R>
 __device__ __forceinline__ void write_inside(R* to, int inside, const Vec<R, W>& values) {
     if (inside >= W && is_aligned<W>(to)) {
@@ -85,7 +85,7 @@ __device__ __forceinline__ void write_inside(R* to, int inside, const Vec<R, W>&
     }
 }
 
-// Ends the sums z of W neighbors of row `row` of a matrix in y, as far as they lie inside.
+// Epilogue for the sums z of W neighbors in row `row` of a matrix in y, as far as they are in bounds.
 template <int W, class R, class Gate>
 __device__ __forceinline__ void write_neighbors(
     const Output<R, Gate>& out, const Product& p, int row, int column, const Vec<R, W>& z) {
@@ -102,7 +102,7 @@ __device__ __forceinline__ void write_neighbors(
     }
 }
 
-// Likewise W sums, to which the bias is added.
+// Likewise for W sums, with the bias added.
 template <int W, class R, class Gate, class T, class A>
 __device__ __forceinline__ void write_sums(
     const Output<R, Gate>& out, const T* bias, const Product& p, int row, int column, const A (&sums)[W]) {

@@ -1,9 +1,9 @@
-// Products of bfloat16 numbers on the tile registers of AMX: one instruction adds 16 x 32 by 32 x 16 products
-// to 16 x 16 sums in float32, sixteen times the work of a vector instruction.
+// bfloat16 products with AMX tile registers: one instruction adds a 16 x 32 by 32 x 16 product to 16 x 16
+// sums in float32, sixteen times the work of a vector instruction.
 //
 // A tile register has 16 rows of 64 bytes. Of a it holds 16 rows of 16 pairs, of b 16 pairs of rows for 16
-// columns: what is packed for vectors is read as it lies. Four of them hold 32 x 32 sums, two a, two b; each
-// load serves two products.
+// columns: the packed layout for vectors is read unchanged. Four of them hold 32 x 32 sums, two a, two b;
+// each load is used by two products.
 #pragma once
 #include "matmul_bf16.h"
 
@@ -20,14 +20,14 @@ struct Amx {
     static constexpr Index UNITS = 192, GROUP = 2, STEPS = 16;
     static constexpr bool IN_PLACE = false, ROWS_ALONE = true;
 
-    // Linux gives the registers to a process that asks for them; they are large, and saved at each switch.
+    // On Linux a process must request the registers; they are large, and saved at each context switch.
     static bool allowed() {
         constexpr long REQUEST = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
         static const bool granted = syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
         return granted;
     }
 
-    // Tile registers of 16 rows of 64 bytes, all eight; they belong to the thread until `end`.
+    // Configures all eight tile registers, 16 rows of 64 bytes each; in use by the thread until `end`.
     static void begin() {
         struct {
             unsigned char palette, start, reserved[14];
@@ -94,12 +94,12 @@ struct Amx {
 
 template <>
 struct Packing<Amx> : PairPacking<Amx> {
-    // A strip whose columns are dense: pairs of 16 rows at a time are turned around.
+    // A strip with contiguous columns: pairs of 16 rows at a time are transposed.
     static void columns(const Bf16* a, Index a_row, Index a_column, Index rows, Index depth, Pair* to) {
         alignas(64) Pair turned[16][32];
         for (Index k = 0; k < depth; k += 32, a += 32 * a_column, to += 16) {
             for (Index unit = 0; unit < 16; unit++) {
-                const Index left = depth - k - 2 * unit;  // numbers from this pair on
+                const Index left = depth - k - 2 * unit;  // elements from this pair on
                 const Bf16* even = a + 2 * unit * a_column;
                 for (Index i = 0; i < 32; i += 16) {
                     const Index some = most(0, least(16, rows - i));

@@ -1,4 +1,4 @@
-// Products of arrays: what matmul.cpp and matmul_bf16.cpp have in common, for each type of numbers.
+// Products of arrays: shared code of matmul.cpp and matmul_bf16.cpp, for each element type.
 #pragma once
 #include "elementwise/gelu.h"
 #include "matmul_amx.h"
@@ -8,7 +8,7 @@
 
 namespace {
 
-// Stride of an axis in elements. An axis of size 1 has none: its stride in bytes may be any number.
+// Stride of an axis in elements. An axis of size 1 has none: its stride in bytes is arbitrary.
 template <class T>
 Index step(const Array& x, int axis) {
     return x.shape(axis) == 1 ? 0 : x.stride(axis) / (Index)sizeof(T);
@@ -20,7 +20,7 @@ void swap(Index& x, Index& y) {
     y = kept;
 }
 
-// Whether x has numbers of type T, a whole number of them apart.
+// Whether x has elements of type T, with strides that are multiples of their size.
 template <class T>
 bool fits(const Array& x) {
     if (!x.is<T>()) return false;
@@ -38,13 +38,13 @@ struct Matrix : Factor<T> {
         : Factor<T>{x.data<T>(), 0, step<T>(x, -1)}, rows(1), columns(x.shape(-1)) {
         if (x.ndim() > 1) rows = x.shape(-2), this->row = step<T>(x, -2);
         if (t) swap(rows, columns), swap(this->row, this->column);
-        // Along an axis of size 1 nobody steps: a stride that is no obstacle.
+        // The stride of an axis of size 1 is unused: set it to an accepted value.
         if (columns == 1 && this->row != 1) this->column = 1;
         if (rows == 1 && this->column != 1) this->row = 1;
     }
 };
 
-// body(E()) for the kind of products of numbers of a type that this processor is best at.
+// body(E()) with the fastest kind of product of an element type on this processor.
 template <class N, class Body>
 bool by_kind(const Body& body) {
     if constexpr (sizeof(N) > sizeof(Bf16)) {
@@ -69,17 +69,17 @@ inline const float* as_sums(const Bf16* x, Index n) {
     return wide;
 }
 
-// What an op asks for besides the product.
+// Options of a product.
 template <class N>
 struct Asked {
     const N* bias = nullptr;
-    bool add = false;     // to what y holds
-    bool always = false;  // also what is left to BLAS otherwise
+    bool add = false;     // accumulate into y
+    bool always = false;  // also products that are otherwise left to BLAS
     GateRow gate = nullptr;
     float* slope = nullptr;
 };
 
-// y = gate(bias + a @ b), with leading axes. False, and nothing written, if it is left to NumPy.
+// y = gate(bias + a @ b), with leading axes. Returns false, without writing, if it is left to NumPy.
 template <class N, class E>
 bool compute_as(const Array& y, const Array& a, const Array& b, bool ta, bool tb, const Asked<N>& asked) {
     if (!fits<N>(y) || !fits<N>(a) || !fits<N>(b)) return false;
@@ -129,7 +129,7 @@ void gated(float* y, float* slope, Index columns) {
 }
 constexpr GateRow GATES[] = {gated<GeluTanh>, gated<GeluErf>, gated<Silu>};
 
-// (..., C) as rows of a matrix. False if the leading axes do not step on evenly.
+// (..., C) as rows of a matrix. False if the leading axes do not merge.
 template <class T>
 bool as_rows(const Array& x, Matrix<T>* found) {
     if (!fits<T>(x)) return false;
@@ -145,7 +145,7 @@ bool as_rows(const Array& x, Matrix<T>* found) {
     return true;
 }
 
-// Sums of the columns of g as products with a row of ones: of pieces of g, since one long sum loses digits.
+// Column sums of g as products of a row of ones with blocks of g, since one long sum loses digits.
 template <class N>
 void sum_columns(N* y, const Matrix<N>& g) {
     constexpr Index PIECE = 1024;

@@ -1,5 +1,5 @@
-// Matrix products of bfloat16 numbers on the host, which few programs need: a file of its own, since tiles
-// take long to compile. Names and parameters are those of matmul.cpp, without its last one.
+// C++ matrix products of bfloat16. A separate file, since few programs need it and the tiles take long to
+// compile. Names and parameters are those of matmul.cpp, without its last one.
 #include "matmul_arrays.h"
 
 HOST_KERNEL bool matmul_bf16(Array y, Array a, Array b, bool ta, bool tb) {

@@ -1,6 +1,5 @@
-// Products of bfloat16 numbers with sums in float32: by pairs, where the processor has an instruction that
-// adds x0 * y0 + x1 * y1 to each lane; else numbers are widened when they are packed, and multiplied as
-// float32.
+// bfloat16 products with float32 sums: in pairs, if the processor has an instruction that adds
+// x0 * y0 + x1 * y1 to each lane; else elements are widened when they are packed, and multiplied as float32.
 #pragma once
 #include "matmul_pack.h"
 
@@ -8,7 +7,7 @@
 using OfBf16 = Plain<Bf16, float>;
 #else
 
-struct Pair {  // two numbers that follow each other along the depth, the first one in the lower half
+struct Pair {  // two consecutive elements along the depth, the first one in the lower half
     unsigned bits;
 };
 
@@ -43,7 +42,7 @@ INLINE Pair pair_of(const Bf16* p, Index step, bool whole) {
 template <class E>
 struct PairPacking {
     static void rows(const Bf16* a, Index a_row, Index rows, Index depth, Pair* to) {
-        const Index units = rounded_up(depth, 2 * E::STEPS);  // in numbers
+        const Index units = rounded_up(depth, 2 * E::STEPS);  // in elements
         for (Index i = 0; i < rows; i++, a += a_row, to += STRIP_ROW<E>) {
             Index k = 0;
             for (; k + 32 <= depth; k += 32) _mm512_storeu_si512(to + k / 2, _mm512_loadu_si512(a + k));
@@ -78,7 +77,7 @@ struct PairPacking {
                     const __m512i pairs = pairs_of(even, 2 * k + 1 < depth ? even + b_row : nullptr, some);
                     _mm512_storeu_si512(to + k * width, pairs);
                 }
-            else if (b_row == 1 && some == 16 && b_column % 2 == 0)  // pairs are moved as if they were floats
+            else if (b_row == 1 && some == 16 && b_column % 2 == 0)  // pairs are copied as floats
                 for (; 2 * k + 8 <= depth; k += 4)
                     transpose4((const float*)(b + 2 * k), b_column / 2, (float*)(to + k * width), width);
             for (; k < units; k++)

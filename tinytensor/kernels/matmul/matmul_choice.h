@@ -1,17 +1,16 @@
-// Which products are computed here, and which are left to NumPy's BLAS when tt.config.matmul is "auto": a
-// table of measurements, not a trial on the machine that runs it. `python -m benchmarks matmul_cpu` measures
-// it again.
+// Dispatch between these kernels and NumPy's BLAS when tt.config.matmul is "auto": a table of measurements,
+// without autotuning at run time. `python -m benchmarks matmul_cpu` measures it again.
 //
 // AVX-512: measured on an EPYC (Zen 4), which does one such multiply-add in a cycle, and in an earlier form
 // on a Xeon that does two. AVX2: on the EPYC with AVX-512 switched off in both libraries. Against OpenBLAS
-// 0.3.31. Where no numbers are known BLAS has the work: it may have been made for that processor. BLAS has no
-// bfloat16, so such products are always ours.
+// 0.3.31. Without measurements BLAS is used: it may have been tuned for that processor. BLAS has no bfloat16,
+// so such products are always computed here.
 #pragma once
 #include "matmul_vectors.h"
 
 enum Kind { TINY, ROW, BROAD, KINDS };
 
-// TINY: several matrices so small that looking at their strides takes longer than NumPy's loop over them.
+// TINY: several matrices so small that checking their strides takes longer than NumPy's loop over them.
 // ROW: one row or column.
 inline Kind kind_of(Index rows, Index columns, Index depth, Index matrices) {
     if (matrices > 1 && rows * columns * depth <= 8 * 8 * 8) return TINY;

@@ -1,13 +1,13 @@
 // Matrix products on tensor cores: float16, bfloat16, and float32 in TF32.
 //
-// A block computes a tile of y. It walks along `inner`, 64 bytes of each line at a time: while one slab of
-// each operand is multiplied from shared memory, the next two are on their way there (cp.async). A warp keeps
+// A block computes a tile of y. It iterates along `inner`, 64 bytes of each line at a time: while one slab of
+// each operand is multiplied from shared memory, the next two are being copied there (cp.async). A warp keeps
 // WM × WN sums in registers.
 //
-// A slab lies in shared memory as in global memory, in rows of chunks of 16 bytes: 4 chunks for each line if
-// the operand is dense along `inner`, else all lines for each inner element. Chunks change places within
-// their row, by XOR with its number, so that the 8 rows that ldmatrix reads at once lie in different banks.
-// Where memory is not aligned to 16 bytes, chunks are put together element by element.
+// A slab has the same layout in shared as in global memory, in rows of 16-byte chunks: 4 chunks for each line
+// if the operand is contiguous along `inner`, else all lines for each inner element. Chunks are swizzled
+// within their row, by XOR with the row number, so that the 8 rows of an ldmatrix are in different banks.
+// If memory is not aligned to 16 bytes, chunks are assembled element by element.
 // Traffic: a once per tile across, b once per tile down, y once; 2 * rows * columns * inner operations.
 // Numerics: 16-bit products are exact, TF32 rounds each operand to 11 bits; sums are kept in float.
 // Specification: ops/matmul/matmul.py. Layout after NVIDIA, CUTLASS 2, "Efficient GEMM in CUDA".
@@ -16,23 +16,23 @@
 
 constexpr int STAGES = 3;       // slabs in shared memory
 constexpr int LINE_CHUNKS = 4;  // of 16 bytes, of each line in a slab
-template <class T> constexpr int chunk = 16 / sizeof(T);  // elements of one
+template <class T> constexpr int chunk = 16 / sizeof(T);  // elements of a chunk
 
-// Tensor cores leave out the last 13 bits. Half of the last bit that they see makes that rounding, at ties
-// away from zero. Infinities stay, and a nan must not turn into a zero.
+// Tensor cores ignore the last 13 bits. Adding half of the last bit used turns this into rounding, ties away
+// from zero. Infinities are unchanged, and a nan must not become a zero.
 __device__ __forceinline__ unsigned rounded_to_tf32(unsigned bits) {
     return fabsf(__uint_as_float(bits)) < infinity<float>() ? bits + 0x1000U : bits;
 }
 
-// One operand's share of a tile: LINES lines (rows of a, columns of b); ALONG: it is dense along `inner`.
+// The slab of one operand: LINES lines (rows of a, columns of b); ALONG: it is contiguous along `inner`.
 template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
     static constexpr int CHUNKS = LINES * LINE_CHUNKS;
     static constexpr int ROW = ALONG ? LINE_CHUNKS : LINES / chunk<T>;  // chunks of a row in shared memory
     static_assert(CHUNKS % THREADS == 0 && THREADS % ROW == 0, "a thread moves whole chunks of one column");
     using Memory = uint4[CHUNKS];
 
-    const T* next;  // this thread's first chunk of the slab to come
-    int lines;      // that exist, from the tile's first on
+    const T* next;  // first chunk of this thread in the next slab
+    int lines;      // lines in bounds, from the first line of the tile
     bool aligned;
 
     __device__ __forceinline__ Slab(const T* tile, long long row_step, int lines) : lines(lines) {
@@ -40,22 +40,22 @@ template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
         aligned = is_aligned<chunk<T>>(tile) && row_step % chunk<T> == 0;
     }
 
-    // Where chunk c of row r lies.
+    // The position of chunk c of row r.
     static __device__ __forceinline__ int place(int r, int c) {
         if constexpr (ALONG) return r * ROW + (c ^ (r / 2 % 4));
         else if constexpr (sizeof(T) == 2) return r * ROW + (c ^ (r % 8));
         else return r * ROW + (c ^ (r % 4 * 2));
     }
 
-    // Starts to copy the next slab, of which `left` inner elements exist; zeros stand for the others. Also
-    // where none of 16 bytes is copied, their address must be a good one: `operand` will do, rounded down.
+    // Starts copying the next slab, of which `left` inner elements are in bounds; the others become zeros. An
+    // address must be valid even if none of its 16 bytes is copied: `operand`, rounded down, is used then.
     __device__ __forceinline__ void fetch(Memory& to, int left, long long row_step, const T* operand) {
         const int c = threadIdx.x % ROW;
         const bool inside = aligned && lines >= LINES && left >= LINE_CHUNKS * chunk<T>;
 #pragma unroll
         for (int v = 0; v < CHUNKS / THREADS; v++) {
             const int r = threadIdx.x / ROW + v * (THREADS / ROW);
-            if (inside) {  // mostly; in few instructions
+            if (inside) {  // the common case, in few instructions
                 tt_mma::cp_async16(&to[place(r, c)], next + v * (THREADS / ROW) * row_step);
                 continue;
             }
@@ -78,7 +78,7 @@ template <class T, int LINES, bool ALONG, int THREADS> struct Slab {
         next += ALONG ? LINE_CHUNKS * chunk<T> : LINE_CHUNKS * chunk<T> * row_step;
     }
 
-    // The registers that a warp holds of 16 lines and 32 bytes along `inner`: the matrix A of a product, or,
+    // Loads the registers of a warp for 16 lines and 32 bytes along `inner`: the matrix A of a product, or,
     // with the inner two registers swapped, the matrices B of two products, of 8 lines each.
     template <bool IS_A>
     static __device__ __forceinline__ void read(unsigned (&r)[4], const Memory& from, int line, int step) {
@@ -110,7 +110,7 @@ __device__ __forceinline__ void multiply(float (&sums)[4], const unsigned (&a)[4
 }
 
 // Of each 16 × 8 product of its warp, a lane has 2 neighbors in row lane / 4 and 2 in row lane / 4 + 8.
-// Pairs of float fill whole sectors of memory; of 16-bit numbers 8 neighbors are brought together first.
+// Pairs of float fill whole sectors of memory; of 16-bit elements 8 neighbors are first gathered by shuffles.
 template <int BM, int BN, int WM, int WN, int THREADS, class R, class Gate, class T>
 __device__ __forceinline__ void write_tile(
     const Output<R, Gate>& out, const T* bias, const Product& p, int row0, int column0,
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(
     int now = 0;
     for (int rest = at.last - at.first; rest > 0; rest -= DEPTH) {
         tt_mma::cp_async_wait<STAGES - 2>();
-        __syncthreads();  // this slab is there, and all are done with the one before it, which is overwritten
+        __syncthreads();  // this slab has arrived, and the previous one may be overwritten
         const int next = now == 0 ? STAGES - 1 : now - 1;
 #pragma unroll
         for (int step = 0; step < LINE_CHUNKS / 2; step++) {
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(
     }
     tt_mma::cp_async_wait<0>();
     __syncthreads();
-    // Of the tile; at.row and at.column would take registers all the way down to here.
+    // Of the tile; at.row and at.column would occupy registers until here.
     const int row0 = p.rows - left.lines, column0 = p.columns - right.lines;
     const Output<R, Gate> out = {y, before};
     R* staged = reinterpret_cast<R*>(stages);

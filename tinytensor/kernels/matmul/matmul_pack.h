@@ -1,6 +1,5 @@
-// Packing: copies of pieces of the operands, in the order in which tiles read them. A product reads each
-// number of an operand many times; after one copy all reads are from neighboring addresses, whatever the
-// strides were.
+// Packing: copies blocks of the operands into the order in which tiles read them. A product reads each
+// element of an operand many times; after one copy all reads are from contiguous addresses, for any strides.
 #pragma once
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@ constexpr Index most(Index a, Index b) { return a > b ? a : b; }
 INLINE Index pieces(Index whole, Index piece) { return (whole + piece - 1) / piece; }
 INLINE Index rounded_up(Index n, Index to) { return pieces(n, to) * to; }
 
-// ---- memory that a thread keeps between products: fresh pages would cost more than a small product --------
+// ---- per-thread memory, kept between products: fresh pages would cost more than a small product -----------
 
 enum Use { STRIPS, PANELS, SUMS, SLIM_SUMS, NARROWED, BIAS, USES };
 
@@ -31,7 +30,7 @@ inline void let_go(void* of_a_thread) {
 }
 __attribute__((constructor)) inline void make_key() { pthread_key_create(&kept_key, let_go); }
 
-// Memory for `count` numbers, for one use at a time. On pages of 2 MB where Linux has them: fewer misses.
+// Memory for `count` elements, for one use at a time. On pages of 2 MB where Linux has them: fewer misses.
 template <class T>
 T* kept(Use use, Index count) {
     Kept* mine = (Kept*)pthread_getspecific(kept_key);
@@ -43,7 +42,7 @@ T* kept(Use use, Index count) {
     if (mine->size[use] < size) {
         free(mine->data[use]);
         mine->size[use] = (size + page - 1) / page * page;
-        if (posix_memalign(&mine->data[use], page, mine->size[use])) abort();  // no memory: nothing can go on
+        if (posix_memalign(&mine->data[use], page, mine->size[use])) abort();  // out of memory
 #if defined(__linux__)
         madvise(mine->data[use], mine->size[use], MADV_HUGEPAGE);
 #endif
@@ -53,14 +52,14 @@ T* kept(Use use, Index count) {
 
 // ---- strips of a: at most STRIP rows, UNITS deep ----------------------------------------------------------
 
-// Between the units of a strip that lies in columns.
+// Distance between the units of a strip stored in columns.
 template <class E>
 constexpr Index STRIP_STEP = (E::STRIP + LANES_OF<E> - 1) / LANES_OF<E> * LANES_OF<E>;
 template <class E>
 constexpr Index STRIP_SIZE = most(E::STRIP * STRIP_ROW<E>, STRIP_STEP<E>* E::UNITS);
 
-// Row i at to + i * STRIP_ROW, as `tile` reads it IN_ROWS. The rows of a are dense: each is copied as it
-// lies.
+// Row i at to + i * STRIP_ROW, as `tile` reads it IN_ROWS. The rows of a are contiguous: each is copied
+// unchanged.
 template <class E>
 struct Packing {
     using Number = typename E::Number;
@@ -71,7 +70,7 @@ struct Packing {
             each_lanes<Unit>(depth, [&](Index k, auto lanes) { store(to + k, load(a + k, lanes)); });
     }
 
-    // Step k at to + k * STRIP_STEP. Where the columns of a are dense, its transpose is what lies in rows.
+    // Step k at to + k * STRIP_STEP. If the columns of a are contiguous, its transpose has contiguous rows.
     static void columns(const Number* a, Index a_row, Index a_column, Index rows, Index depth, Unit* to) {
         for (Index k = 0; k < depth; k++, a += a_column, to += STRIP_STEP<E>) {
             if (a_row == 1)
@@ -81,7 +80,7 @@ struct Packing {
         }
     }
 
-    // Step k at to + k * width, where the width is `columns` and zeros up to whole vectors.
+    // Step k at to + k * width, where the width is `columns` padded with zeros to whole vectors.
     static void panel(const Number* b, Index b_row, Index b_column, Index depth, Index columns, Unit* to) {
         constexpr Index LANES = LANES_OF<E>;
         const Index width = rounded_up(columns, LANES);
@@ -94,7 +93,7 @@ struct Packing {
                 for (; k < depth; k++) store(to + k * width, load(b + k * b_row, Part{int(some)}));
             else if (b_row == 1 && some == LANES)
                 for (; k + 4 <= depth; k += 4) {
-                    // The lines of the next columns: too far apart for the processor to foresee them.
+                    // Prefetch the lines of the next columns: too far apart for the hardware prefetcher.
                     for (Index i = 0; i < 4; i++)
                         __builtin_prefetch(b + k + (LANES + i + k % LANES) * b_column, 0, 2);
                     transpose4(b + k, b_column, to + k * width, width);

@@ -1,18 +1,18 @@
-// One matrix product, cut into blocks that fit the caches and into parts for threads.
+// One matrix product: cache blocking, and parts for threads.
 //
 //   for each block of b: `depth` <= DEPTH steps of as many columns as make BLOCK_BYTES
 //       for each strip of a (STRIP rows; packed, it stays in the first cache)
 //           for each panel of the block (PANEL columns; packed)
 //               a tile of y += strip * panel
 //
-// So a number of b is fetched from the second or third cache once per strip, one of a from the first cache
-// once per panel, and y from memory once per DEPTH steps. Threads share the packed block: whoever first needs
-// a panel packs it. How rows and columns are cut among threads has no influence on any sum, only on who forms
-// it.
+// So an element of b is fetched from the L2 or L3 cache once per strip, one of a from the L1 cache once per
+// panel, and y from memory once per DEPTH steps. Threads share the packed block: the first thread that needs
+// a panel packs it. The split of rows and columns over threads does not affect any sum, only which thread
+// computes it.
 #pragma once
 #include "matmul_pack.h"
 
-// What is done to each row of y, or a piece of it, when its sums are complete: while they are in the cache.
+// The epilogue of each row of y, or of a part of it, once its sums are complete and still in the cache.
 template <class T>
 struct Finish {
     void (*apply)(const void* context, T* y, Index columns);
@@ -22,7 +22,7 @@ struct Finish {
     }
 };
 
-// A matrix that is read, and how far its rows and its columns are apart, in elements.
+// A matrix that is read, with the strides of its rows and columns in elements.
 template <class N>
 struct Factor {
     const N* data;
@@ -30,7 +30,7 @@ struct Factor {
     Factor transposed() const { return {data, column, row}; }
 };
 
-// y = finish(start + a @ b). Strides in elements; the columns of y and of `start` lie side by side.
+// y = finish(start + a @ b). Strides in elements; the columns of y and of `start` are adjacent.
 template <class E>
 struct Product {
     using Sum = typename E::Sum;
@@ -38,20 +38,20 @@ struct Product {
     Factor<typename E::Number> a, b;
     Sum* y;
     Index y_row;
-    const Sum* start;  // y itself (to add to it), a bias (start_row 0), or nullptr: zeros
+    const Sum* start;  // y itself (to accumulate), a bias (start_row 0), or nullptr: zeros
     Index start_row;
     Finish<Sum> finish;
 };
 
-// ---- a block of b, and who packs which panel --------------------------------------------------------------
+// ---- a block of b, and the packing of its panels ----------------------------------------------------------
 
-// Fits the second cache of a large server core and the third one of any. Smaller blocks cost more: then
-// strips are packed and y is read more often.
+// Fits the L2 cache of a large server core and the L3 cache of any. Smaller blocks cost more: strips are then
+// packed, and y is read, more often.
 constexpr Index BLOCK_BYTES = 5 << 18;
 constexpr Index MOST_PANELS = 256;      // of a block
 constexpr Index STRIPS_IN_PLACE = 6;    // b is not packed if so few strips use it
-constexpr Index COLUMNS_IN_PLACE = 64;  // a that lies in columns is not packed for so few columns of b
-constexpr Index STRIPS_TOGETHER = 8;    // strips of an a that lies in columns are packed side by side
+constexpr Index COLUMNS_IN_PLACE = 64;  // a stored in columns is not packed for so few columns of b
+constexpr Index STRIPS_TOGETHER = 8;    // so many strips of an a stored in columns are packed together
 constexpr Index LEAST_PART = 1 << 20;   // multiply-adds: some 10 microseconds
 
 template <class E>
@@ -78,7 +78,7 @@ struct Block {
         return E::IN_PLACE && p.b.column == 1 && pieces(p.rows, E::STRIP) <= STRIPS_IN_PLACE &&
                width(panel) % LANES_OF<E> == 0;
     }
-    // Address of a panel and how far its rows are apart.
+    // Address of a panel and the stride of its rows.
     const Unit* panel(Index n, Index* step) {
         if (in_place(n)) {
             *step = p.b.row;
@@ -115,8 +115,8 @@ struct Strip {
     bool in_rows;
 };
 
-// The strips of a part, packed as they are needed. All strips of a product are nearly equally high: a small
-// one at the end would take as long as a full one.
+// The strips of a part, packed on demand. All strips of a product have nearly equal heights: a small one at
+// the end would take as long as a full one.
 template <class E>
 class Strips {
     using Number = typename E::Number;
@@ -141,7 +141,7 @@ class Strips {
           end(end),
           memory(kept<Unit>(STRIPS, STRIPS_TOGETHER * STRIP_SIZE<E>)) {}
 
-    // `place`: how many strips of the part came before.
+    // `place`: index of the strip in the part.
     Strip<E> get(Index strip, Index place) {
         const Index first = row(strip), rows = row(strip + 1) - first;
         if (p.a.column == 1) {
@@ -155,7 +155,7 @@ class Strips {
     }
 
  private:
-    // A few steps of all strips, then the next few: what is read lies side by side then, over many strips.
+    // A few steps of all strips, then the next few, so that reads are contiguous over many strips.
     void pack_together(Index strip) {
         constexpr Index SOME = 16 * E::GROUP * E::STEPS;
         const Index size = E::ROWS_ALONE ? STRIP_SIZE<E> : STRIP_STEP<E> * units;
@@ -199,7 +199,7 @@ void part(Block<E>& block, Range strips, Range panels, Index first) {
     E::end();
 }
 
-// ---- the whole --------------------------------------------------------------------------------------------
+// ---- the whole product ------------------------------------------------------------------------------------
 
 template <class E>
 void fill_with_start(const Product<E>& p) {
@@ -210,14 +210,14 @@ void fill_with_start(const Product<E>& p) {
     }
 }
 
-// How many parts of the rows and of the columns a block is cut into.
+// Number of parts of the rows and of the columns of a block.
 struct Grid {
     Index down, across;
 };
 
-// Of a tall block threads take strips, and share the panels. Of a broad one they take panels, since a panel
-// that another core has packed takes longer to fetch than the few strips that it is used for take to compute;
-// then each part packs the strips for itself, so there are fewer parts.
+// Of a tall block threads take strips, and share the panels. Of a wide one they take panels, since fetching a
+// panel that another core has packed takes longer than computing the few strips that use it; each part then
+// packs the strips for itself, so there are fewer parts.
 inline Grid grid_of(Index products, Index strips, Index panels, bool broad) {
     const Index threads = thread_count();
     if (threads == 1) return {1, 1};
@@ -227,7 +227,7 @@ inline Grid grid_of(Index products, Index strips, Index panels, bool broad) {
     return {most_down, least(panels, pieces(parts, most_down))};
 }
 
-// Blocks follow each other: each adds to what the one before has written. The parts of a block are free.
+// Blocks run in sequence: each adds to the output of the one before. The parts of a block are independent.
 template <class E>
 void multiply(const Product<E>& p) {
     if (p.depth == 0) return fill_with_start(p);
@@ -245,7 +245,7 @@ void multiply(const Product<E>& p) {
             const Grid grid = grid_of(p.rows * wide * deep, strips, panels, wide > p.rows);
             run_parts(grid.down * grid.across, [&](Index n) {
                 const Range mine = share(panels, n % grid.across, grid.across);
-                // Parts begin with panels far from each other's: no two threads want to pack the same one.
+                // Parts begin at distant panels, so that no two threads pack the same one.
                 const Index first = Index(n / grid.across * 0.618 * panels);
                 part(block, share(strips, n / grid.across, grid.down), mine, first);
             });

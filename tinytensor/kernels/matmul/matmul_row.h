@@ -1,14 +1,14 @@
-// One row times a matrix: what a model computes for each new token. Each number of the matrix is used once,
-// so the time is that of reading it; nothing is packed, and the reads go along memory.
+// One row times a matrix (GEMV), the product of token-by-token generation. Each element of the matrix is used
+// once, so the product is memory-bound; nothing is packed, and the matrix is read in memory order.
 #pragma once
 #include "matmul_product.h"
 
-constexpr Index ROWS_AT_ONCE = 8;          // of b, each a stream of its own
-constexpr Index LEAST_ROW_PART = 1 << 16;  // numbers of b: some 10 microseconds
-constexpr Index COLUMN_GRAIN = 64;         // whole lines of the cache
+constexpr Index ROWS_AT_ONCE = 8;          // of b, each a separate stream
+constexpr Index LEAST_ROW_PART = 1 << 16;  // elements of b: about 10 microseconds
+constexpr Index COLUMN_GRAIN = 64;         // whole cache lines
 
-// Some columns of y, where rows of b are dense: y += x[k] * b[k] for ROWS_AT_ONCE rows in one pass, which
-// reads and writes y once, from the first cache.
+// Some columns of y, if rows of b are contiguous: y += x[k] * b[k] for ROWS_AT_ONCE rows in one pass, which
+// reads and writes y once, in the L1 cache.
 template <class E>
 void row_by_rows(const Product<E>& p, Range columns) {
     using Sum = typename E::Sum;
@@ -37,8 +37,8 @@ void row_by_rows(const Product<E>& p, Range columns) {
     }
 }
 
-// A column of y, where columns of b are dense: a dot product. One at a time: the processor fetches ahead in
-// one stream of memory, and with four at once a matrix beyond the caches was read at half the speed.
+// A column of y, if columns of b are contiguous: a dot product. One at a time: the hardware prefetcher
+// follows one stream, and with four at once a matrix larger than the caches was read at half the speed.
 template <class E>
 typename E::Sum dot(const Product<E>& p, const typename E::Number* b) {
     using Sums = Vector<typename E::Sum>;
@@ -62,7 +62,7 @@ void row_by_columns(const Product<E>& p, Range columns) {
         p.y[j] = dot(p, p.b.data + j * p.b.column) + (p.start ? p.start[j] : 0);
 }
 
-// Whether b is dense along its rows or its columns, and a is one row.
+// Whether b is contiguous along its rows or its columns, and a is one row.
 template <class E>
 bool is_row(const Product<E>& p) {
     return p.rows == 1 && (p.b.row == 1 || p.b.column == 1);

@@ -1,30 +1,29 @@
-// The heart of a matrix product: a tile of the result, held in registers while the sums are formed.
+// The micro-kernel of a matrix product: a tile of the result, accumulated in registers.
 //
 // A tile has STRIP rows and two vectors of columns: with AVX-512 14 x 32 sums in 28 of the 32 registers. For
-// each step along the inner axis (`depth`) it reads 2 vectors of b and STRIP numbers of a, which are spread
-// over a vector each, and does 2 * STRIP fused multiply-adds of vectors: 28 of them for 16 reads, so the
-// arithmetic and not the reading sets the pace. Each sum is one chain over `depth` in its order, whatever the
-// tile is.
+// each step along the inner axis (`depth`) it reads 2 vectors of b and STRIP elements of a, which are
+// broadcast to a vector each, and does 2 * STRIP vector fused multiply-adds: 28 of them for 16 reads, so it
+// is compute-bound. Each sum is one chain over `depth` in order, for any tile.
 #pragma once
 #include "matmul_vectors.h"
 
-// How a tile computes. Plain<N, T>: numbers are stored as N, packed and added up as T. matmul_bf16.h has
-// other kinds, which pack pairs of numbers.
+// The kind of arithmetic of a tile. Plain<N, T>: elements are stored as N, packed and accumulated as T.
+// matmul_bf16.h has other kinds, which pack pairs of elements.
 template <class N, class T>
 struct Plain {
     using Number = N;                                // of the operands
     using Unit = T;                                  // of packed operands
     using Sum = T;                                   // of the result
-    static constexpr int STRIP = REGISTERS / 2 - 2;  // rows: two registers are left for b, one for a
+    static constexpr int STRIP = REGISTERS / 2 - 2;  // rows: two registers remain for b, one for a
     static constexpr Index UNITS =
-        1536 / sizeof(Unit);           // a strip of so many steps, 21 KB, stays in the cache
-    static constexpr Index GROUP = 1;  // numbers in a unit
+        1536 / sizeof(Unit);           // a strip of so many steps, 21 KB, stays in the L1 cache
+    static constexpr Index GROUP = 1;  // elements in a unit
     static constexpr Index STEPS = 1;  // a strip has a multiple of so many units
-    static constexpr bool IN_PLACE = sizeof(N) == sizeof(T);  // operands may be read as they lie
-    static constexpr bool ROWS_ALONE = false;                 // whether strips lie in rows always
+    static constexpr bool IN_PLACE = sizeof(N) == sizeof(T);  // operands may be read without packing
+    static constexpr bool ROWS_ALONE = false;                 // whether strips are always stored in rows
 
     static INLINE Vector<Sum> row(const Unit* b) { return load(b); }
-    // In all lanes x. Not 0 + x, which makes -0 to 0 and so is an addition.
+    // x in all lanes. Not 0 + x, which turns -0 into 0 and so costs an addition.
     static INLINE Vector<Sum> add(Vector<Sum> sum, Unit x, Vector<Sum> row) {
         return sum + (x - Vector<Sum>{}) * row;
     }
@@ -37,14 +36,14 @@ template <class E>
 constexpr Index LANES_OF = WIDTH<typename E::Sum>;
 template <class E>
 constexpr Index PANEL = PANEL_VECTORS * LANES_OF<E>;  // columns
-// Rows of a packed strip are so many units apart: not a power of two, whose rows would fight for places in
-// the cache.
+// Stride of the rows of a packed strip, in units: not a power of two, which would cause cache conflicts
+// between rows.
 template <class E>
 constexpr Index STRIP_ROW = E::UNITS + 64 / sizeof(typename E::Unit);
 
 // y[i][j] = start[i][j] + sum over k of a[i][k] * b[k][j], for k < `units`. a is read as a[i * STRIP_ROW + k]
-// if its strip lies in rows, else as a[k * a_step + i]; row k of b begins at b + k * b_step and is as long as
-// the tile is wide. Without `start` sums begin with 0. The last vector of y has `tail` columns.
+// if its strip is stored in rows, else as a[k * a_step + i]; row k of b begins at b + k * b_step and is as
+// long as the tile is wide. Without `start` sums begin with 0. The last vector of y has `tail` columns.
 template <class E>
 using Tile = void (*)(Index rows, Index units, const typename E::Unit* a, Index a_step,
                       const typename E::Unit* b, Index b_step, typename E::Sum* y, Index y_row,
@@ -61,7 +60,7 @@ void tile(Index, Index units, const typename E::Unit* __restrict a, Index a_step
     for (int i = 0; i < ROWS; i++) {
         UNROLL
         for (int j = 0; j < VECTORS; j++) sums[i][j] = Sums{};
-        __builtin_prefetch(y + i * y_row, 1);  // on its way while the sums are formed
+        __builtin_prefetch(y + i * y_row, 1);  // fetched while the sums are computed
         __builtin_prefetch(y + i * y_row + (VECTORS - 1) * LANES, 1);
     }
 #pragma GCC unroll 4
@@ -92,7 +91,7 @@ void tile(Index, Index units, const typename E::Unit* __restrict a, Index a_step
     }
 }
 
-// The tile of a height from 1 to STRIP: rows that are left over cost no more than they must.
+// The tile for a height from 1 to STRIP, so that remaining rows cost no more than necessary.
 template <class E, int VECTORS, bool IN_ROWS, int ROWS = E::STRIP>
 Tile<E> tile_of(Index rows) {
     if constexpr (ROWS > 1) {

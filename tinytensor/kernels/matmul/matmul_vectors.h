@@ -1,8 +1,8 @@
-// What matrix products on the host need of a processor beyond vector.h: vectors of float64 and of bfloat16,
-// how many vectors its registers hold, and the transpose of a small piece.
+// Vector types of the C++ matrix products, in addition to vector.h: float64 and bfloat16 vectors, the number
+// of vector registers, and a small transpose.
 //
-// All else is plain C++ on the vector types of GCC and clang. Which instructions there are is known when this
-// is compiled, since that happens on the machine that runs it.
+// Everything else is plain C++ on the vector types of GCC and clang. The instruction set is known at compile
+// time, since compilation happens on the machine that runs the code.
 #pragma once
 #include "array.h"
 #include "vector.h"
@@ -73,7 +73,7 @@ struct Bf16 {
 };
 template <>
 constexpr bool is_type<Bf16>(int number) {
-    return number == 4;  // NumPy's uint16, as which the engine stores it
+    return number == 4;  // NumPy's uint16, in which the engine stores bfloat16
 }
 typedef unsigned short Halves __attribute__((vector_size(2 * LANES)));
 typedef unsigned Words __attribute__((vector_size(4 * LANES)));
@@ -130,15 +130,15 @@ INLINE void each_lanes(Index n, const Body& body) {
     if (i < n) body(i, Part{(int)(n - i)});
 }
 
-// WIDTH rows of 4 elements, `row` apart, become 4 rows of WIDTH elements, `to_row` apart: how a matrix that
-// lies transposed is packed.
+// WIDTH rows of 4 elements, `row` apart, become 4 rows of WIDTH elements, `to_row` apart: for packing a
+// transposed matrix.
 template <class N, class T>
 INLINE void transpose4(const N* from, Index row, T* to, Index to_row) {
     for (int k = 0; k < 4; k++)
         for (int i = 0; i < WIDTH<T>; i++) to[k * to_row + i] = value(from[i * row + k]);
 }
 #if defined(__AVX512F__)
-// Four rows, 4 apart, lie side by side in each register; then four transposes of 4 x 4 run at once.
+// Four rows, 4 apart, are side by side in each register; then four transposes of 4 x 4 run at once.
 INLINE void transpose4(const float* from, Index row, float* to, Index to_row) {
     __m512 r[4];
     UNROLL
@@ -157,7 +157,7 @@ INLINE void transpose4(const float* from, Index row, float* to, Index to_row) {
 }
 #endif
 
-// For whoever waits for another thread for some hundred cycles.
+// Spin-wait hint, for waits of some hundred cycles for another thread.
 INLINE void relax() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

@@ -1,10 +1,10 @@
-// A product of any shape: which way it is computed, and batches of products.
+// Products of any shape: choice of the algorithm, 16-bit results, and batches.
 #pragma once
 #include "matmul_row.h"
 
 // A product with few sums of very many terms, such as the gradient of a small weight over a large batch, has
-// too few tiles for threads. So pieces of the depth are summed on their own, and then added in order. The cut
-// depends on the shape alone: results do not depend on the number of threads.
+// too few tiles for threads. So parts of the depth are summed separately (split-K), and then added in order.
+// The split depends on the shape alone: results do not depend on the number of threads.
 constexpr Index FEW_TILES = 16;
 constexpr Index MOST_PIECES = 16;
 
@@ -50,15 +50,15 @@ void multiply_deep(const Product<E>& p, Index count) {
 template <class E>
 void compute(const Product<E>& p);
 
-// The same elements as the product of the transposed operands, the second one first.
+// The transposed product, y.T = b.T @ a.T: same elements, operands swapped.
 template <class E>
 Product<E> turned(const Product<E>& p) {
     return {p.columns, p.rows, p.depth, p.b.transposed(), p.a.transposed(), p.y, 1, p.start, 1, p.finish};
 }
 
 // Few columns would leave most lanes of a vector unused. The transposed product has few rows instead, which
-// cost no more than they must; its sums are carried over to y afterwards. One column that lies in memory as a
-// row does needs no carrying.
+// cost no more than necessary; its sums are copied to y afterwards. One column that is contiguous in memory
+// needs no copy.
 constexpr Index SLIM = 4, SLIM_ROWS = 1 << 16;
 
 template <class E>
@@ -101,12 +101,12 @@ void compute(const Product<E>& p) {
         count > 1 ? multiply_deep(p, count) : multiply_piece(p);
 }
 
-// ---- where results go -------------------------------------------------------------------------------------
+// ---- epilogues --------------------------------------------------------------------------------------------
 
-// y = gate(y), and its slope if there is a place for it.
+// y = gate(y), and the slope of the gate if requested.
 using GateRow = void (*)(float* y, float* slope, Index columns);
 
-// Columns lie side by side, rows are `row` apart. Slopes lie as y does.
+// Columns are adjacent, rows are `row` apart. Slopes have the layout of y.
 template <class Y>
 struct Output {
     Y* y;
@@ -115,7 +115,7 @@ struct Output {
     float* slope;
 };
 
-// Results that are stored as they were added up.
+// Results stored in the type of the sums.
 template <class E>
 void compute(Product<E> p, const Output<typename E::Sum>& out) {
     p.y = out.y;
@@ -130,8 +130,8 @@ void compute(Product<E> p, const Output<typename E::Sum>& out) {
     compute(p);
 }
 
-// Results in 16 bits: sums are kept in float32, for as many rows and columns at a time as stay in the cache,
-// and each row is rounded when it is complete.
+// 16-bit results: sums are kept in float32, for as many rows and columns at a time as fit into the cache, and
+// each row is rounded when it is complete.
 struct Narrowing {
     const float* sums;
     Index row;
@@ -152,7 +152,7 @@ void compute(const Product<E>& p, const Output<Bf16>& out) {
     if (p.rows == 0 || p.columns == 0) return;
     const Index rows = least(p.rows, NARROWED_ROWS), room = most(8, NARROWED_SUMS / rows / PANEL<E>);
     const Index columns = least(p.columns, room * PANEL<E>);
-    // One column is computed as a row, but its numbers are not side by side where those of the result are
+    // One column is computed as a row, but its elements are not adjacent where those of the result are
     // not.
     auto row_of = [&](Index columns) { return columns == 1 && out.row != 1 ? 2 : columns; };
     float* sums = kept<float>(NARROWED, rows * most(2, columns));
@@ -178,8 +178,8 @@ void compute(const Product<E>& p, const Output<Bf16>& out) {
 
 constexpr int MOST_AXES = 64;  // of a NumPy array
 
-// Products for each index of some leading axes. Strides in elements; 0 where an operand is the same for all.
-// Where `add` says so, each begins with what y holds; else with p.start, the same for all.
+// Products for each index of some leading axes. Strides in elements; 0 where an operand is broadcast.
+// With `add`, each accumulates into y; else each starts with p.start, the same for all.
 template <class E, class Y>
 struct Batch {
     Product<E> p;
@@ -189,7 +189,7 @@ struct Batch {
     Index shape[MOST_AXES], y[MOST_AXES], a[MOST_AXES], b[MOST_AXES];
 };
 
-// A last axis along which b is the same and the rows of a and y step on evenly is more rows.
+// A last axis that is broadcast in b, and merges with the rows of a and y, becomes more rows.
 template <class E, class Y>
 void fold_rows(Batch<E, Y>& batch) {
     Product<E>& p = batch.p;
@@ -229,7 +229,7 @@ void compute(Batch<E, Y> batch) {
             if (batch.add) p.start = out.y, p.start_row = out.row;
         compute(p, out);
     };
-    // Threads share the products if there are enough of them, else each product.
+    // Threads are distributed over the products if there are enough of them, else within each product.
     if (count >= 2 * thread_count()) {
         const Index work = batch.p.rows * batch.p.columns * batch.p.depth;
         parallel_for(count, LEAST_PART / (work + 1) + 1, [&](Index begin, Index end) {

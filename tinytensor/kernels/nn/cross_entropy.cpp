@@ -1,5 +1,5 @@
-// Cross-entropy of rows of logits on the host, forward and backward: see cross_entropy.py. Where a label
-// is neither a class nor `ignore`, NumPy's code says so.
+// C++ cross-entropy of rows of logits, forward and backward: see cross_entropy.py. If a label is neither a
+// class nor `ignore`, the kernel returns false, and the NumPy code raises the error.
 #include "array.h"
 #include "rows.h"
 #include "scratch.h"
@@ -67,7 +67,7 @@ HOST_KERNEL bool cross_entropy_forward(Array loss, Array top, Array log, Array l
 }
 
 // dlogits = factor * grad * (softmax - target), with a factor of 1, or for the mean 1 / the number of rows
-// that count; dlogits may be logits.
+// that are not ignored; dlogits may alias logits.
 HOST_KERNEL bool cross_entropy_backward(Array dlogits, Array grad, Array logits, Array targets, Array top,
                                         Array log, Index ignore, double smoothing, bool per_row, bool mean) {
     if (!dense<float>(dlogits, grad, logits, top, log) || !dense<Index>(targets)) return false;

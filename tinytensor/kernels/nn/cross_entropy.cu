@@ -1,17 +1,17 @@
-// Cross-entropy of logits (count, width) with class numbers, forward and backward.
-// Mapping: rows.cuh; one block reduces the losses of the rows.
-// Traffic: forward reads the logits once: while a thread walks over its part of a row it keeps the maximum so
-// far, and the sum of exponentials below it; with smoothing it walks once more. Backward reads the logits
-// once and writes the gradient once; it may be written over the logits.
+// Cross-entropy of logits (count, width) with class targets, forward and backward.
+// Mapping: rows.cuh; one block reduces the losses of all rows.
+// Traffic: forward reads the logits once, with the online maximum and the rescaled sum of exponentials per
+// thread; smoothing takes a second pass. Backward reads the logits once and writes the gradient once, which
+// may be in place of the logits.
 // Specification: tinytensor/ops/nn/cross_entropy.py. Online maximum and sum: Milakov, Gimelshein 2018,
 // arXiv:1805.02867.
 #include "losses.cuh"
 #include "rows.cuh"
 
-// With y = x - its maximum and log that of the sum of exp(y):
+// With y = x - max(x) and log = log(sum(exp(y))):
 // losses[r] = log - (1 - smoothing) * y[target] - smoothing * average(y), 0 where the target is `ignore`, nan
-// where it is no class. The maximum and log are kept for backward where there are tops and logs, and not
-// their sum: it has lost the digits of the small one where logits are large.
+// where it is no valid class. The maximum and log are stored for backward in tops and logs, if not null. They
+// are stored separately: in their sum the digits of the smaller one are lost if logits are large.
 template <class T>
 __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
     acc_t<T>* losses, acc_t<T>* tops, acc_t<T>* logs, const T* logits, const long long* targets,
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(512, 1) cross_entropy_forward(
     constexpr int W = rows::neighbors<T>;
     for (long long r = rows::first(); r < count; r += rows::step()) {
         const long long target = targets[r];
-        const bool fine = target >= 0 && target < width && target != ignore;  // the same for the whole team
+        const bool fine = target >= 0 && target < width && target != ignore;  // uniform over the team
         if (!fine) {
             if (threadIdx.x != 0) continue;
             losses[r] = target == ignore || in_bounds(classes, target) ? A(0) : nan<A>();
@@ -76,7 +76,7 @@ __global__ void cross_entropy_forward_reduce(
     losses::reduce(loss, rows, targets, count, ignore, mean);
 }
 
-// One block. factor = 1 / the number of rows that count.
+// One block. factor = 1 / the number of rows that are not ignored.
 __global__ void cross_entropy_backward_factor(
     double* factor, const long long* targets, long long count, long long ignore) {
     const long long number = losses::counted(targets, count, ignore);
@@ -84,8 +84,8 @@ __global__ void cross_entropy_backward_factor(
 }
 
 // dlogits = (exp(x - top - log) - smoothing / width - (1 - smoothing at the target)) * factor * grad; 0 where
-// the target is `ignore`, nan where it is no class. factor may be null; grad has one number, or one for each
-// row.
+// the target is `ignore`, nan where it is no valid class. factor may be null; grad has one element, or one
+// per row.
 template <class T>
 __global__ void __launch_bounds__(512, 1) cross_entropy_backward(
     T* dlogits, const T* grad, const T* logits, const long long* targets, const acc_t<T>* tops,

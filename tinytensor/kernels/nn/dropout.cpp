@@ -1,14 +1,14 @@
-// Dropout on the host: y = x * keep * scale, where element i is kept if word i % 4 of block i / 4 of the
-// Philox stream says so. The stream is that of ops/random/philox.py, bit for bit.
+// C++ dropout: y = x * keep * scale. The mask of element i is word i % 4 of block i / 4 of the Philox stream,
+// bitwise equal to ops/random/philox.py.
 #include "array.h"
 #include "vector.h"
 
 namespace {
 
 using Word = unsigned int;
-constexpr int TOGETHER = 64;  // blocks of the stream
+constexpr int TOGETHER = 64;  // Philox blocks at a time
 
-// The four words of some neighboring blocks, side by side.
+// The four words of consecutive blocks, side by side.
 void draw(Word* words, unsigned long long seed, unsigned long long block) {
     Word c[4][TOGETHER];
     for (int i = 0; i < TOGETHER; i++) {
@@ -35,7 +35,7 @@ void draw(Word* words, unsigned long long seed, unsigned long long block) {
 
 }  // namespace
 
-// Kept are the numbers whose upper 24 bits are at least `threshold`.
+// An element is kept if the upper 24 bits of its word are at least `threshold`.
 HOST_KERNEL bool dropout_forward(Array y, Array x, Index threshold, double scale, Index seed, Index offset) {
     if (!dense<float>(y, x)) return false;
     constexpr Index STEP = 4 * TOGETHER;

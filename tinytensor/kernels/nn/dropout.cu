@@ -1,7 +1,7 @@
-// Dropout: y = x * keep / (1 - p); also its own gradient. The mask is drawn, never stored.
-// Mapping: a thread takes 16 bytes of elements, at least 4: one block of the generator has bits for 4.
+// Dropout: y = x * keep / (1 - p); also its own gradient. The mask is regenerated, never stored.
+// Mapping: a thread processes 16 bytes of elements, at least 4: a Philox block has the bits for 4.
 // Traffic: reads x once, writes y once.
-// Specification: tinytensor/ops/nn/dropout.py; equal bits on every device. A dropped inf or nan gives nan.
+// Specification: tinytensor/ops/nn/dropout.py; bitwise equal on every device. A dropped inf or nan gives nan.
 #include "stream.cuh"
 
 // threshold = ceil(p * 2**24), scale = 1 / (1 - p).

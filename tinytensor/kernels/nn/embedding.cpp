@@ -1,4 +1,4 @@
-// Rows of a table by number on the host, and the sums of gradients of each row.
+// C++ embedding: lookup of table rows by index, and the sum of gradients per row.
 #include "array.h"
 #include "rows.h"
 
@@ -7,7 +7,7 @@ HOST_KERNEL bool embedding_forward(Array y, Array weight, Array indices) {
     Index width = weight.shape(1), rows = weight.shape(0), count = indices.size();
     for (Index i = 0; i < count; i++) {
         Index row = indices.data<Index>()[i];
-        if (row < 0 || row >= rows) return false;  // NumPy's code says which
+        if (row < 0 || row >= rows) return false;  // the NumPy code raises the error
     }
     parallel_for(count, rows_at_once(width), [&](Index begin, Index end) {
         for (Index i = begin; i < end; i++) {
@@ -18,7 +18,7 @@ HOST_KERNEL bool embedding_forward(Array y, Array weight, Array indices) {
     return true;
 }
 
-// A part owns some rows of the table, and adds what belongs to them in the order of the positions: in double
+// Each part owns some rows of the table, and adds their gradients in the order of the positions: in double
 // for rows with so many positions that float would lose digits.
 HOST_KERNEL bool embedding_backward(Array dweight, Array grad, Array indices) {
     if (!dense<float>(dweight, grad) || !dense<Index>(indices)) return false;

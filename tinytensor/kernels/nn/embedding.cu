@@ -1,18 +1,18 @@
-// Rows of a table (rows, width) by number, and the sums of gradients for each row.
+// Embedding: lookup of rows of a table (rows, width), and the sum of gradients per row.
 // Mapping: forward: blockDim.x threads copy a row, in vectors where they fit. Backward: a block owns `owned`
-// rows of the table and a strip of columns. Each of its 8 warps reads all numbers of its eighth of the
-// positions, and keeps those that name one of the block's rows; then the block adds up row by row, each warp
-// its own positions in their order, and the 8 sums in the order of the warps.
+// rows of the table and a strip of columns. Each of its 8 warps reads all indices in its eighth of the
+// positions, and lists those of the block's rows; then the block sums row by row, each warp its own positions
+// in order, and the 8 sums in the order of the warps.
 // Traffic: forward reads a row and writes it. Backward reads the gradient once and writes the table once, and
-// each block reads all numbers: 8 bytes per position and block, from the L2 cache. The number of blocks is a
-// small multiple of that of multiprocessors, so this is little where there are fewer positions than about
+// each block reads all indices: 8 bytes per position and block, from the L2 cache. The number of blocks is a
+// small multiple of the number of multiprocessors, so this is little if there are fewer positions than about
 // 30 times the width.
-// Order: fixed, and no atomic sums: equal in every run.
+// Order: fixed, without atomic sums: deterministic.
 // Specification: tinytensor/ops/nn/embedding.py.
 #include "bounds.cuh"
 #include "rows.cuh"
 
-// T: an unsigned integer of the size of the elements. All bits of a row that is not in the table are 1: nan.
+// T: an unsigned integer of the size of the elements. A row that is not in the table gets all bits 1: nan.
 template <class T>
 __global__ void embedding_forward(
     T* y, const T* weight, const long long* indices, long long count, int width, Bounds table) {
@@ -32,13 +32,13 @@ __global__ void embedding_forward(
 
 constexpr int warps = 8, listed = 512, most_owned = 4096;
 
-// A position, and the row that it names, counted from the first one of the block.
+// A position, and the row that it selects, counted from the first row of the block.
 struct Entry {
     int position, row;
 };
 
-// What a warp knows of its part of the positions: those that name a row of the block, in order; or, if they
-// are more than the list takes, all of them.
+// The positions of a warp: those that select a row of the block, in order; or, if they exceed the capacity of
+// the list, all of them.
 struct Positions {
     const long long* indices;
     const Entry* list;
@@ -53,7 +53,7 @@ struct Positions {
     }
 };
 
-// Fill this warp's list, and mark in `seen` which rows occur.
+// Fills the list of this warp, and marks in `seen` the rows that occur.
 __device__ __forceinline__ Positions find(
     const long long* indices, Entry* list, unsigned* seen, int begin, int end, long long first_row,
     int owned) {
@@ -75,8 +75,8 @@ __device__ __forceinline__ Positions find(
     return {indices, list, begin, is_listed ? number : end - begin, is_listed, first_row};
 }
 
-// sum[e] += grad[position, column + e] over this warp's positions of a row, in their order. 8 loads are under
-// way at a time; where there are fewer, zeros are added.
+// sum[e] += grad[position, column + e] over this warp's positions of a row, in order, with 8 loads in flight;
+// if there are fewer, zeros are added.
 template <class T>
 __device__ __forceinline__ void add_row(
     acc_t<T> (&sum)[rows::neighbors<T>], const T* grad, const Positions& own, int row, int column,
@@ -104,7 +104,7 @@ __device__ __forceinline__ void add_row(
     }
 }
 
-// dweight[row] = sum of grad[position] over the positions that name the row. Block (32, 8): lanes are
+// dweight[row] = sum of grad[position] over the positions that select the row. Block (32, 8): lanes are
 // neighbors in a strip of 32 vectors; a block takes every gridDim.y-th strip.
 template <class T>
 __global__ void __launch_bounds__(256, 1) embedding_backward(
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(256, 1) embedding_backward(
             A sum[W];
 #pragma unroll
             for (int e = 0; e < W; e++) sum[e] = 0;
-            if (occurs) {  // for the whole block
+            if (occurs) {  // uniform over the block
                 add_row(sum, grad, own, row, column, width);
 #pragma unroll
                 for (int e = 0; e < W; e++) sums[warp][lane * W + e] = sum[e];

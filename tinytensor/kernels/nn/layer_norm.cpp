@@ -1,4 +1,4 @@
-// Layer norm over rows on the host. What is computed, and the names, are those of ops/nn/layer_norm.py.
+// C++ layer norm over rows, forward and backward. Formulas and names are those of ops/nn/layer_norm.py.
 #include "array.h"
 #include "rows.h"
 #include <math.h>
@@ -60,7 +60,7 @@ HOST_KERNEL bool layer_norm_backward(Array dx, Array dweight, Array dbias, Array
         each_vector(d ? width : 0, [&](Index i, auto lanes) {
             Floats scale = w ? load(w + i, lanes) : all(1);
             for (int r = 0; r < R; r++) {
-                Floats scaled = load(g + r * width + i, lanes) * scale;  // 0 in lanes that are missing
+                Floats scaled = load(g + r * width + i, lanes) * scale;  // 0 in missing lanes
                 flats[r] += scaled;
                 slopes[r] += scaled * h(r, i, lanes);
             }

@@ -1,11 +1,11 @@
 // nll_loss: minus the log-probability of each row's class, forward and backward.
-// Mapping: forward one thread per row; backward a team per row (rows.cuh), all of which is 0 but one number.
-// Traffic: forward reads one number per row; backward writes all of them once.
+// Mapping: forward one thread per row; backward a team per row (rows.cuh), all 0 except one element.
+// Traffic: forward reads one element per row; backward writes every element once.
 // Specification: tinytensor/ops/nn/loss.py.
 #include "losses.cuh"
 #include "rows.cuh"
 
-// losses[r] = -log_probs[r, target], 0 where the target is `ignore`, nan where it is no class.
+// losses[r] = -log_probs[r, target], 0 where the target is `ignore`, nan where it is no valid class.
 template <class T>
 __global__ void nll_loss_forward(
     acc_t<T>* losses, const T* log_probs, const long long* targets, long long count, int width,
@@ -27,14 +27,14 @@ __global__ void nll_loss_forward_reduce(
     losses::reduce(loss, rows, targets, count, ignore, mean);
 }
 
-// One block. factor = 1 / the number of rows that count: inf if none does.
+// One block. factor = 1 / the number of rows that are not ignored: inf if there are none.
 __global__ void nll_loss_backward_factor(
     double* factor, const long long* targets, long long count, long long ignore) {
     const long long number = losses::counted(targets, count, ignore);
     if (thread_rank() == 0) *factor = 1.0 / static_cast<double>(number);
 }
 
-// factor may be null; grad has one number, or one for each row.
+// factor may be null; grad has one element, or one per row.
 template <class T>
 __global__ void nll_loss_backward(
     T* dlog_probs, const T* grad, const long long* targets, const double* factor, long long count, int width,

@@ -1,12 +1,12 @@
-// What losses of class numbers share: which rows count, how many they are, and their mean.
-// Order: one block adds in fixed order, in double: equal in every run.
+// Shared code of the class losses: count of the rows that are not ignored, and their mean.
+// Order: one block adds in fixed order, in double: deterministic.
 #pragma once
 #include "bounds.cuh"
 #include "reduce.cuh"
 
 namespace losses {
 
-// How many targets are not ignored. One block; every thread gets the number.
+// Number of targets that are not ignored. One block; every thread gets the result.
 __device__ __forceinline__ long long counted(const long long* targets, long long count, long long ignore) {
     long long own = 0;
     for (long long i = thread_rank(); i < count; i += blockDim.x) own += targets[i] != ignore;

@@ -1,18 +1,18 @@
-// Layer norm and RMS norm, which is layer norm without a mean and a bias.
-// Mapping and traffic: rows.cuh. Backward: the threads of a team keep the sums of their columns over all rows
-// that they take, in registers; teams of a block add theirs in shared memory, and a second kernel adds the
-// sums of the blocks, all in fixed order.
+// Layer norm and RMS norm, which is layer norm without mean and bias.
+// Mapping and traffic: rows.cuh. Backward: each thread accumulates its columns over all rows of its team in
+// registers; the teams of a block add theirs in shared memory, and a second kernel adds the sums of the
+// blocks, all in fixed order.
 // Traffic: forward reads x once and writes y once; backward reads grad and x once, writes dx once, and
 // 2 sums per column and block.
 // Specification: tinytensor/ops/nn/layer_norm.py and rms_norm.py. The variance is the mean square of the
-// centered row, taken from registers, so a large mean costs no digits.
+// centered row, computed from registers, so a large mean costs no digits.
 #pragma once
 #include "rows.cuh"
 
 namespace norms {
 
 // y = (x - mean) * scale * weight + bias with scale = 1 / sqrt(mean of (x - mean)^2 + eps). Without centering
-// the mean is 0. weight and bias may be null; so may means and scales, which are not kept then.
+// the mean is 0. weight and bias may be null; so may means and scales, which are then not stored.
 template <class T, bool centered>
 __device__ __forceinline__ void forward(
     T* y, acc_t<T>* means, acc_t<T>* scales, const T* x, const T* weight, const T* bias, long long count,
@@ -23,7 +23,7 @@ __device__ __forceinline__ void forward(
         auto row = rows::pieces_of(x + r * width, width);
         A mean = 0, squares = 0;
         if constexpr (centered) {
-            row.walk([&](const Vec<T>(&part)[1], int, int) {  // columns outside of the row hold 0
+            row.walk([&](const Vec<T>(&part)[1], int, int) {  // columns outside the row are 0
 #pragma unroll
                 for (int e = 0; e < W; e++) mean += to_acc(part[0].at[e]);
             });
@@ -87,7 +87,7 @@ __device__ __forceinline__ void write_sums(
 // With h = (x - mean) * scale and d = grad * weight: dx = scale * (d - average(d) - h * average(d * h)),
 // without average(d) if not centered. Block b writes its sums of grad * h and of grad over rows to row b of
 // weight_sums and bias_sums (gridDim.x, width). dx, weight, weight_sums and bias_sums may be null. A thread
-// takes V vectors of a row at a time.
+// processes V vectors of a row at a time.
 template <class T, int V, bool centered>
 __device__ __forceinline__ void backward(
     T* dx, acc_t<T>* weight_sums, acc_t<T>* bias_sums, const T* grad, const T* x, const T* weight,
@@ -117,7 +117,7 @@ __device__ __forceinline__ void backward(
 #pragma unroll
             for (int e = 0; e < W; e++) {
                 const A g = to_acc(part[0].at[e]), h = (to_acc(part[1].at[e]) - mean) * scale;
-                const A d = g * to_acc(w.at[e]);  // outside of the row 0, as g
+                const A d = g * to_acc(w.at[e]);  // 0 outside the row, as g
                 sum += d;
                 slope += d * h;
                 const A gh = g * h;
@@ -152,7 +152,7 @@ __device__ __forceinline__ void backward(
     if (in_registers && bias_sums != nullptr) write_sums(bias_sums, biases, row, width);
 }
 
-// out[column] = the sum of sums[:, column], shape (count, width): threads x are columns, threads y walk down.
+// out[column] = the sum of sums[:, column], shape (count, width): threads x are columns, threads y take rows.
 template <class T>
 __device__ __forceinline__ void add_up(T* out, const acc_t<T>* sums, int count, int width) {
     __shared__ acc_t<T> parts[512];

@@ -1,4 +1,4 @@
-// RMS norm over rows on the host. What is computed, and the names, are those of ops/nn/rms_norm.py.
+// C++ RMS norm over rows, forward and backward. Formulas and names are those of ops/nn/rms_norm.py.
 #include "array.h"
 #include "rows.h"
 #include <math.h>

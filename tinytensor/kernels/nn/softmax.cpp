@@ -1,9 +1,9 @@
-// softmax and log_softmax of rows on the host, forward and backward: the formulas stand in ops/nn/softmax.py.
+// C++ softmax and log_softmax of rows, forward and backward: formulas in ops/nn/softmax.py.
 #include "array.h"
 #include "rows.h"
 #include <math.h>
 
-// Each of the arrays has rows of the same width.
+// All arrays have rows of the same width.
 template <class Body>
 static bool each_row(const Array& like, const Body& body) {
     Index width = like.shape(-1), rows = width ? like.size() / width : 0;

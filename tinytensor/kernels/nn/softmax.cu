@@ -1,10 +1,10 @@
 // softmax and log_softmax, forward and backward.
-// Mapping: rows.cuh for the last axis. Else a block takes 32 neighboring lines along the axis: threads x are
-// lines, threads y walk along them in turns.
-// Traffic: the last axis: each input is read once and the output written once, up to 16,384 numbers in a row
+// Mapping: rows.cuh for the last axis. Else a block processes 32 neighboring lines along the axis: threads x
+// are lines, threads y take their elements in turns.
+// Traffic: the last axis: each input is read once and the output written once, up to 16,384 elements in a row
 // (backward and doubles 8,192, both 4,096); longer rows are read three times forward, twice backward. Other
 // axes: inputs are read twice.
-// Specification: tinytensor/ops/nn/softmax.py. The maximum is taken off, so that no exponential overflows.
+// Specification: tinytensor/ops/nn/softmax.py. The maximum is subtracted, so that no exponential overflows.
 #include "rows.cuh"
 
 // y = exp(x - max) / sum, or its logarithm.
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(256, 1)
         row.row[1] = y + r * width;
         row.begin(width, true);
         A total = 0;
-        row.walk([&](const Vec<T>(&part)[2], int, int) {  // columns outside of the row hold 0
+        row.walk([&](const Vec<T>(&part)[2], int, int) {  // columns outside the row are 0
 #pragma unroll
             for (int e = 0; e < W; e++) total += term<A, LOG>(to_acc(part[0].at[e]), to_acc(part[1].at[e]));
         });
@@ -76,9 +76,9 @@ __global__ void __launch_bounds__(256, 1)
     }
 }
 
-// ---- other axes: element k of line q stands at q / inner * width * inner + q % inner + k * inner ---------
+// ---- other axes: element k of line q is at q / inner * width * inner + q % inner + k * inner -------------
 
-// Sum and maximum over the threads y of each line x, with their number fixed: equal in every run.
+// Sum and maximum over the threads y of each line x, a fixed number: deterministic.
 template <class F, class A> __device__ A over_y(A value) {
     __shared__ A parts[512];
     const int rank = thread_rank();

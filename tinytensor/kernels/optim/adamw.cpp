@@ -1,5 +1,5 @@
-// The AdamW step of many parameters, and the norm of many gradients, on the host. The formulas, and the order
-// of the numbers of a step, stand in ops/optim/adamw.py.
+// C++ AdamW step of many parameters, and the global gradient norm. The formulas, and the order of the
+// hyperparameters, are in ops/optim/adamw.py.
 #include "multi_tensor.h"
 #include "vector.h"
 #include <math.h>
@@ -16,7 +16,7 @@ inline Floats root(Floats x) {
 #endif
 }
 
-// What a step multiplies with.
+// Coefficients of a step.
 struct Step {
     float beta1, beta2, gradient, decay, square, rate, eps, shrink;
 
@@ -48,7 +48,7 @@ void move(float* p, const float* g, float* m, float* v, Index size, const Step& 
 
 }  // namespace
 
-// `hyper` has the numbers of several steps, ten each; rows[i] is that of parameter i.
+// `hyper` has one or more rows of ten hyperparameters; rows[i] is the row of parameter i.
 HOST_KERNEL bool adamw(Arrays params, Arrays grads, Arrays ms, Arrays vs, Array hyper, Array rows,
                        bool coupled) {
     if (!dense<float>(hyper) || !dense<Index>(rows) || !all_dense<float>(params) ||
@@ -66,7 +66,7 @@ HOST_KERNEL bool adamw(Arrays params, Arrays grads, Arrays ms, Arrays vs, Array 
     return true;
 }
 
-// The pieces are added in order, so that the number of threads changes no bit.
+// The blocks are added in order: the result does not depend on the number of threads.
 HOST_KERNEL bool euclidean_norm(Array norm, Arrays xs) {
     if (!dense<float>(norm) || !all_dense<float>(xs)) return false;
     Pieces pieces(xs);

@@ -1,12 +1,12 @@
-// The AdamW step of many parameters in one launch, and the norm of many gradients in two.
-// Mapping: many.cuh. Sums of a block go to its place in `sums`, which one block adds up in fixed order.
+// Multi-tensor AdamW step in one launch, and the global gradient norm in two.
+// Mapping: multi_tensor.cuh. Each block writes its sum to `sums`, which one block adds up in fixed order.
 // Traffic: the step reads parameter, gradient, m, v and writes parameter, m, v once: 28 bytes per float32
 // element; the norm reads the gradients once.
 // Specification: tinytensor/ops/optim/adamw.py. Source: Loshchilov, Hutter 2019, arXiv:1711.05101.
 #include "multi_tensor.cuh"
 #include "reduce.cuh"
 
-// W elements of each of the four; the numbers of the step are those of Adamw.cpu.
+// W elements of each of the four; the variables of the step are those of Adamw.cpu.
 template <class T> struct Step {
     using A = acc_t<T>;
     A beta1, rest1, beta2, root2, eps, rate, shrink, penalty, scale;
@@ -38,7 +38,7 @@ template <class T> struct Step {
     }
 };
 
-// table: parameter, gradient, m, v. hyper: 10 numbers for each group. coupled: weight decay is a part of the
+// table: parameter, gradient, m, v. hyper: 10 values per group. coupled: weight decay is added to the
 // gradient (Adam).
 template <class T>
 __global__ void adamw(const many::Entry* table, const many::Chunk* chunks, const float* hyper, bool coupled) {
@@ -83,7 +83,7 @@ template <class T> __device__ __forceinline__ void add_squares(double* sums, con
     if (threadIdx.x == 0) sums[blockIdx.x] = total;
 }
 
-// A block takes its chunk of one of many tensors.
+// Each block processes its chunk of one of many tensors.
 template <class T>
 __global__ void sum_of_squares_many(double* sums, const many::Entry* table, const many::Chunk* chunks) {
     const many::Chunk chunk = chunks[blockIdx.x];
@@ -91,13 +91,13 @@ __global__ void sum_of_squares_many(double* sums, const many::Entry* table, cons
     add_squares(sums, static_cast<const T*>(entry.at[0]) + chunk.begin(), chunk.length(entry));
 }
 
-// A block takes its chunk of one tensor.
+// Each block processes its chunk of one tensor.
 template <class T> __global__ void sum_of_squares(double* sums, const T* x, long long n) {
     const long long begin = static_cast<long long>(blockIdx.x) * many::chunk, rest = n - begin;
     add_squares(sums, x + begin, static_cast<int>(rest < many::chunk ? rest : many::chunk));
 }
 
-// total = the sum of count sums, or its root. One block.
+// total = the sum of count sums, or its square root. One block.
 template <class R> __global__ void sum_of_squares_total(R* total, const double* sums, int count, bool root) {
     double own = 0;
     for (int i = threadIdx.x; i < count; i += blockDim.x) own += sums[i];

@@ -1,8 +1,8 @@
-// Many arrays at once on the host, see ops/optim/multi_tensor.py.
+// C++ multi-tensor scaling and zeroing, see ops/optim/multi_tensor.py.
 #include "multi_tensor.h"
 #include "vector.h"
 
-// Every number times `factor`, or 0, whatever it was, if `clear`.
+// Every element times `factor`, or 0 (also inf and nan) if `clear`.
 HOST_KERNEL bool scale_many(Arrays xs, double factor, bool clear) {
     if (!all_dense<float>(xs)) return false;
     Pieces pieces(xs);

@@ -1,5 +1,5 @@
-// Scale or clear many tensors: tinytensor/ops/optim/multi_tensor.py.
-// Mapping: many.cuh. Traffic: scaling reads and writes every element once, clearing writes it once.
+// Multi-tensor scaling and zeroing: tinytensor/ops/optim/multi_tensor.py.
+// Mapping: multi_tensor.cuh. Traffic: scaling reads and writes every element once, clearing writes it once.
 #include "multi_tensor.cuh"
 
 // x = x * factor, or 0 if factor is null. table: the tensors.

@@ -1,5 +1,5 @@
-// Many tensors in one launch: a table of their addresses lies on the device.
-// Mapping: the elements of each tensor are cut into chunks; a block takes one chunk.
+// Multi-tensor launches: one launch for many tensors, by a device table of their addresses.
+// Mapping: the elements of each tensor are cut into chunks; a block processes one chunk.
 // Specification: tinytensor/ops/optim/multi_tensor.py, which writes the table.
 #pragma once
 #include "common.cuh"
@@ -8,14 +8,14 @@ namespace many {
 
 constexpr int chunk = 8192;  // elements; ops/optim/multi_tensor.py: CHUNK
 
-// A row of the table. In Python: 6 numbers of 8 bytes.
+// A row of the table. In Python: 6 integers of 8 bytes.
 struct Entry {
     void* at[4];      // element 0 of up to 4 tensors of one shape, in the order of the kernel's parameters
     long long size;   // elements of each
-    long long group;  // which numbers of a step are theirs
+    long long group;  // their row of hyperparameters
 };
 
-// The chunk of this block: a tensor, and where its part begins.
+// The chunk of this block: a tensor, and the start of its part.
 struct Chunk {
     int entry, number;
 
@@ -26,8 +26,8 @@ struct Chunk {
     }
 };
 
-// f(element) for all elements of x[0 … length - 1], shared out among the threads of the block, in vectors
-// where x is aligned; they are stored again if it `writes`.
+// f(element) for all elements of x[0 … length - 1], distributed over the threads of the block, in vectors if
+// x is aligned; the elements are stored back if it `writes`.
 template <bool writes, class T, class F> __device__ __forceinline__ void each(T* x, int length, F f) {
     constexpr int W = 16 / sizeof(T);
     const int vectors = is_aligned<W>(x) ? length / W : 0;

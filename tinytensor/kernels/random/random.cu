@@ -1,12 +1,12 @@
-// Random tensors: uniform and normal numbers, integers.
-// Mapping: a thread computes one block of the generator, 128 bits, and writes the 4 (of two words each: 2)
-// elements that it makes.
+// Random tensors: uniform and normal floats, uniform integers.
+// Mapping: a thread computes one Philox block, 128 bits, and writes its 4 elements (2 of two words
+// each).
 // Traffic: writes every element once.
-// Specification: tinytensor/ops/random/random.py and philox.py; equal bits on every device.
+// Specification: tinytensor/ops/random/random.py and philox.py; bitwise equal on every device.
 #include "stream.cuh"
 
-// Elements of narrow types have `digits` steps from 0 to 1: what they cannot hold is dropped, lest 0.9999 be
-// rounded up to 1.
+// Elements of 16-bit types have `digits` steps from 0 to 1: lower bits are truncated, so that 0.9999 does not
+// round up to 1.
 template <class T> struct Uniform {
     static constexpr bool pairs = same<T, double>;
     acc_t<T> low, range;

@@ -1,17 +1,17 @@
-// Choices at random: bits to sort by, coins, indices drawn by weight.
-// Mapping: a thread writes 16 bytes of bits, or 4 coins. To draw by weight, a block takes a row: its warps
-// add groups of neighbors up, and then each draws by searching first the sums, then a group. Without
-// replacement a block sorts tiles of 2,048 arrivals.
-// Traffic: writes every element once. Weights are read once (float64 twice, to be scaled); what a draw reads
-// again is mostly in the cache. Of many tiles each leaves its first arrivals, 16 bytes each.
-// Specification: sampling.py and philox.py; equal bits on every device, but for draws by weight
-// that fall on a border of the rounded sums.
+// Random sampling: sort keys for permutation, bernoulli, multinomial.
+// Mapping: a thread writes 16 bytes of bits, or 4 booleans. For multinomial, a block takes a row: its warps
+// sum groups of neighbors, and then each samples by searching first the sums, then a group. Without
+// replacement a block sorts tiles of 2,048 arrival times.
+// Traffic: writes every element once. Weights are read once (float64 twice, to be scaled); what a search
+// reads again is mostly in the cache. Of many tiles each writes its first arrivals, 16 bytes each.
+// Specification: sampling.py and philox.py; bitwise equal on every device, except for multinomial samples
+// at a boundary of the rounded sums.
 #include "bounds.cuh"
 #include "reduce.cuh"
 #include "sorting.cuh"
 #include "stream.cuh"
 
-// 64 random bits each: what a permutation sorts by.
+// 64 random bits each: the sort keys of a permutation.
 struct Bits {
     static constexpr bool pairs = true;
 
@@ -25,7 +25,7 @@ template <class I> __global__ void random_bits(unsigned long long* y, Stream str
     fill(y, stream, n, Bits());
 }
 
-// The bits of a number that is no probability, for the report.
+// The bits of an invalid probability, for the report.
 __device__ __forceinline__ void report(const Bounds& bounds, double number) {
     if (atomicCAS(bounds.report, 0ULL, bounds.check) == 0) {
         bounds.report[1] = static_cast<unsigned long long>(__double_as_longlong(number));
@@ -59,7 +59,7 @@ __global__ void bernoulli_forward(bool* y, const T* p, Stream stream, Bounds bou
 
 constexpr int block_size = 256;
 
-// The exponent of the largest weight of a row, to be taken off all of them; float32 needs none in float64.
+// The exponent of the largest weight of a row, subtracted from all; not needed for float32 (in float64).
 template <class T> __device__ __forceinline__ int largest_exponent(const T* p, long long width) {
     int exponent = 0;
     if constexpr (same<T, double>) {
@@ -75,7 +75,7 @@ template <class T> __device__ __forceinline__ double scaled(T weight, int expone
     else return static_cast<double>(to_acc(weight));
 }
 
-// A weight, which is reported unless it is finite and not negative; counts those that are positive.
+// A weight; reported unless it is finite and not negative. Counts positive weights.
 template <class T> __device__ __forceinline__ acc_t<T> checked(T weight, const Bounds& fine, int& positive) {
     const acc_t<T> w = to_acc(weight);
     if (!(w >= 0 && w < infinity<acc_t<T>>())) report(fine, static_cast<double>(w));
@@ -83,7 +83,7 @@ template <class T> __device__ __forceinline__ acc_t<T> checked(T weight, const B
     return w;
 }
 
-// The sum of x over the threads in front of this one, and over all of them.
+// The sum of x over the threads before this one, and over all threads.
 __device__ __forceinline__ double sum_in_front(double x, double& total) {
     __shared__ double parts[block_size / 32];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -103,11 +103,11 @@ __device__ __forceinline__ double sum_in_front(double x, double& total) {
         if (w < warp) front += parts[w];
         total += parts[w];
     }
-    __syncthreads();  // the next call writes parts again
+    __syncthreads();  // the next call overwrites parts
     return lane == 0 ? front : front + own;
 }
 
-// The first of 32 neighbors from `first` on for which the lanes' answer is true, or the last; -1 for none.
+// The first, or the last, of 32 indices from `first` on whose lane passes true; -1 if there is none.
 // All lanes of the warp must take part, and get the result.
 __device__ __forceinline__ long long first_of(long long first, bool answer) {
     const int found = __ffs(static_cast<int>(__ballot_sync(0xffffffffU, answer)));
@@ -118,9 +118,9 @@ __device__ __forceinline__ long long last_of(long long first, bool answer) {
     return found == 0 ? -1 : first + 31 - __clz(static_cast<int>(found));
 }
 
-// The first index at which the sum of all weights up to it exceeds u times the sum of all, found by one warp.
-// sums[g] = p[0] + … + p[size (g + 1) - 1], scaled, for `count` groups. Never an index whose weight is 0,
-// whatever was rounded; 0 if there is no other, which was reported.
+// The first index whose inclusive prefix sum of weights exceeds u times the total, found by one warp.
+// sums[g] = p[0] + … + p[size (g + 1) - 1], scaled, for `count` groups. Never an index of weight 0,
+// in spite of rounding; 0 if all weights are 0, which was reported.
 template <class T>
 __device__ __forceinline__ long long drawn(
     const double* sums, int count, const T* p, int exponent, double u, long long size, long long width) {
@@ -134,7 +134,7 @@ __device__ __forceinline__ long long drawn(
     const int lane = threadIdx.x % 32;
     const long long start = low * size, end = start + size < width ? start + size : width;
     double before = low > 0 ? sums[low - 1] : 0;
-    long long last = -1;  // the last possible index of the group so far
+    long long last = -1;  // the last index with positive weight so far
     for (long long first = start; first < end; first += 32) {
         const double weight = first + lane < end ? scaled(p[first + lane], exponent) : 0;
         double sum = weight;
@@ -158,7 +158,7 @@ __device__ __forceinline__ long long drawn(
     return last < 0 ? 0 : last;
 }
 
-// `parts` blocks draw from a row: each adds it up for itself, in at most 256 groups of `size` neighbors (a
+// `parts` blocks sample from a row: each sums it on its own, in at most 256 groups of `size` neighbors (a
 // multiple of 32). `enough`: how many weights must be positive.
 template <class T>
 __global__ void multinomial_forward(
@@ -200,13 +200,13 @@ __global__ void multinomial_forward(
 
 // ---- without replacement ---------------------------------------------------------------------------------
 
-// What the weights of each row are scaled by.
+// The scale of the weights of each row.
 template <class T> __global__ void multinomial_exponents(int* exponents, const T* p, long long width) {
     const int exponent = largest_exponent(p + blockIdx.x * width, width);
     if (threadIdx.x == 0) exponents[blockIdx.x] = exponent;
 }
 
-// When the clock of an index rings first: the faster the greater its weight, never (nan) if that is 0.
+// The arrival time of an index: exponential with its weight as rate; never (nan) if that is 0.
 // `element` is the number of the weight in p.
 template <class T>
 __device__ __forceinline__ double arrival(
@@ -218,8 +218,8 @@ __device__ __forceinline__ double arrival(
     return possible ? -log1p(-u) / scaled(weight, exponent) : nan<double>();
 }
 
-// Rows of n items: arrivals of the weights, or what a pass before left of them (`from`). Each tile keeps its
-// first `keep`: in y, if it is a whole row, else in `to`, `kept` per row.
+// Rows of n items: arrival times of the weights, or the output of an earlier pass (`from`). Each tile writes
+// its first `keep`: to y, if it is a whole row, else to `to`, `kept` per row.
 template <class T>
 __global__ void multinomial_race(
     long long* y, Pair* to, const Pair* from, const T* p, const int* exponents, Stream stream, Bounds fine,
@@ -244,7 +244,7 @@ __global__ void multinomial_race(
     sort_tiles_of<Pair, C>(items, count, n, tile, tiles, keep, item(never, ~0U), read, write);
 }
 
-// The arrivals of all weights of a row, for many samples of long rows.
+// The arrival times of all weights of a row, for many samples of long rows.
 template <class T>
 __global__ void multinomial_times(
     double* times, const T* p, const int* exponents, Stream stream, Bounds fine, Bounds enough,

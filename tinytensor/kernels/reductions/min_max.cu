@@ -1,11 +1,11 @@
-// Reductions that compare: the op classes of tinytensor/ops/reductions/min_max.py.
-// Mapping, traffic, order: reduction.cuh; the shares of ties are elementwise (elementwise.cuh).
+// max, min, argmax, argmin, any, all, count_nonzero: the op classes of tinytensor/ops/reductions/min_max.py.
+// Mapping, traffic, order: reduction.cuh; the gradient of ties is elementwise (elementwise.cuh).
 #include "elementwise.cuh"
 #include "reduction.cuh"
 
 // ---- values ----------------------------------------------------------------------------------------------
 
-// A nan among the elements is the result.
+// Propagates nan.
 struct Max {
     template <class T, class I> struct On : Reduction<T, wide_t<T>> {
         using S = wide_t<T>;
@@ -28,7 +28,7 @@ struct Min {
 
 template <class A> __device__ __forceinline__ bool is_tie(A a, A b) { return a == b || (a != a && b != b); }
 
-// How many elements equal the extreme beside them; a nan equals a nan.
+// Number of elements equal to the extreme (`beside`); nan equals nan.
 struct Ties {
     template <class T, class I> struct On : Reduction<T, long long> {
         static __device__ long long start() { return 0; }
@@ -45,9 +45,9 @@ struct TieShare {
     }
 };
 
-// ---- places ----------------------------------------------------------------------------------------------
+// ---- indices ---------------------------------------------------------------------------------------------
 
-// The first of the elements that tie; the first nan before all others.
+// The first of tied elements; the first nan if there is one.
 template <class T, class I, bool largest> struct Place {
     wide_t<T> value;
     I index;
@@ -82,9 +82,9 @@ struct Argmin {
     template <class T, class I> using On = PlaceOn<T, I, false>;
 };
 
-// ---- truth -----------------------------------------------------------------------------------------------
+// ---- all and any -----------------------------------------------------------------------------------------
 
-// True is what differs from 0, a nan too.
+// True if not equal to 0, also nan.
 struct AnyTrue {
     template <class T, class I> struct On : Reduction<T, unsigned> {
         static __device__ unsigned start() { return 0; }

@@ -13,7 +13,7 @@ struct Sum {
     };
 };
 
-// The scalar is the number of elements; the mean of none is nan.
+// The scalar is the number of elements; the mean of no elements is nan.
 struct Mean {
     template <class T, class I> struct On : Sum::On<T, I> {
         using S = sum_t<T>;

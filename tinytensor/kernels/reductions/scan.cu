@@ -1,20 +1,20 @@
-// Running sums, products and linear recurrences along an axis: the op classes of scan.py.
-// Mapping: scan_rows gives a line (the elements along the axis) to 8 lanes up to a whole block, W neighbors
-// to a thread, tile after tile; scan_columns gives it to one thread, and neighboring lines to neighboring
-// threads. Lines that are too few to fill the GPU are cut into chunks: a first launch finds the total of
-// every chunk, then scan_carries what stands before it, and a second launch starts from there. No block waits
+// Cumulative sums, products and linear recurrences along an axis: the op classes of scan.py.
+// Mapping: scan_rows assigns a line (the elements along the axis) to 8 lanes up to a whole block, W neighbors
+// per thread, tile by tile; scan_columns assigns it to one thread, and neighboring lines to neighboring
+// threads. If there are too few lines to fill the GPU, they are cut into chunks: a first launch computes the
+// total of every chunk, scan_carries their exclusive scan, and a second launch starts from it. No block waits
 // for another.
-// Traffic: reads the input once and writes the result once; cut into chunks, it reads the input twice.
-// Order: fixed by shape and strides, so results are the same in every run.
+// Traffic: reads the input once and writes the result once; in chunks, it reads the input twice.
+// Order: fixed by shape and strides, so results are deterministic.
 // Formula: Blelloch 1990, "Prefix sums and their applications"; a recurrence is a scan of pairs (section
 // 1.4).
 //
-// A scan F says how: On<T> has a State, `of(a, b)` of one element, `merge(left, right)`, and
-// `result<R>(state)`; `start()` may stand to the right of others only, lest 0 meet an infinite factor.
-// `pairs`: there is an operand b.
+// A scan F defines: On<T> with a State, `of(a, b)` of one element, `merge(left, right)`, and
+// `result<R>(state)`; `start()` may be a right operand only, so that 0 is not multiplied by an infinite
+// factor. `pairs`: there is an operand b.
 #include "common.cuh"
 
-// By value: 4 ND + 3 numbers. Where the lines begin, slowest axis first, and the steps along a line.
+// By value: 4 ND + 3 numbers. Start of the lines, slowest axis first, and the steps along a line.
 template <int ND, class I> struct Lines {
     I shape[ND];
     I strides[3][ND];  // in y, a, b
@@ -47,7 +47,7 @@ struct CumulativeProd {
     };
 };
 
-// The function s -> a s + b that some steps of a recurrence amount to.
+// The composition of some steps of a recurrence: the function s -> a s + b.
 template <class A> struct Affine {
     A a, b;
 };
@@ -75,7 +75,7 @@ template <class A> __device__ __forceinline__ Affine<A> from_lane(Affine<A> s, i
     return {from_lane(s.a, lane), from_lane(s.b, lane)};
 }
 
-// What stands in front of something; nothing at all at the beginning of a line.
+// An exclusive prefix; empty at the beginning of a line.
 template <class S> struct Before {
     S state;
     bool any;
@@ -86,9 +86,9 @@ template <class On, class S> __device__ __forceinline__ void append(Before<S>& b
     before.any = true;
 }
 
-// What stands before this thread, of a line whose threads lie along x with one state each; `carry` is what
-// stands before them all, and then takes them up. All threads of the block take part; above 32 it has one
-// line.
+// The exclusive prefix of this thread, in a line whose threads are along x with one state each; `carry` is
+// the prefix of them all, and is updated with their total. All threads of the block take part; above 32 it
+// has one line.
 template <class On, class S>
 __device__ __forceinline__ Before<S> scan_threads(S mine, Before<S>& carry) {
     __shared__ S warps[32];
@@ -110,7 +110,7 @@ __device__ __forceinline__ Before<S> scan_threads(S mine, Before<S>& carry) {
             if (w == warp) before = carry;
             append<On>(carry, warps[w]);
         }
-        __syncthreads();  // the next tile must not write where slower warps still read
+        __syncthreads();  // the next tile must not overwrite what slower warps still read
     }
     if (lane > 0) append<On>(before, below);
     return before;
@@ -118,7 +118,7 @@ __device__ __forceinline__ Before<S> scan_threads(S mine, Before<S>& carry) {
 
 // ---- reading and writing ---------------------------------------------------------------------------------
 
-// W neighbors along a line of which `left` exist; the line may be walked backwards.
+// W neighbors along a line of which `left` exist; the line may be reversed.
 template <int W, class T, class I>
 __device__ __forceinline__ void read_along(acc_t<T> (&x)[W], const T* p, I step, I left) {
     if (left >= W && step == 1 && is_aligned<W>(p)) {
@@ -156,8 +156,8 @@ __device__ __forceinline__ void write_along(const R (&y)[W], R* p, I step, I lef
 
 // ---- kernels ---------------------------------------------------------------------------------------------
 
-// `totals`, one state per line and chunk: null where there is one chunk. Without y the total of each chunk
-// goes there; with y, it holds what stands before the chunk. blockDim (lanes of a line, lines); gridDim.x
+// `totals`, one state per line and chunk: null where there is one chunk. Without y it receives the total of
+// each chunk; with y, it holds the prefix of each chunk. blockDim (lanes of a line, lines); gridDim.x
 // blocks over the lines, gridDim.y chunks of `chunk` elements.
 template <class F, class R, class T, int ND, class I>
 __global__ void scan_rows(
@@ -209,7 +209,7 @@ __global__ void scan_columns(
     using On = typename F::template On<T>;
     using S = typename On::State;
     using C = counter<I>;
-    constexpr int FLIGHT = 4;  // loads under way
+    constexpr int FLIGHT = 4;  // loads in flight
     const C number = blockIdx.y * blockDim.y + threadIdx.y, chunks = (static_cast<C>(n) + chunk - 1) / chunk;
     if (number >= chunks) return;
     const C begin = number * chunk, end = begin + chunk < n ? begin + chunk : n;
@@ -239,7 +239,7 @@ __global__ void scan_columns(
     }
 }
 
-// The totals of the chunks of every line become what stands before each chunk.
+// Exclusive scan of the chunk totals of every line, in place.
 // blockDim (lanes of a line, lines); gridDim.x blocks over the lines.
 template <class F, class T, class I> __global__ void scan_carries(void* totals, I count, int chunks) {
     using On = typename F::template On<T>;

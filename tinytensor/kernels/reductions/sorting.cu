@@ -1,15 +1,15 @@
-// Sorting, the k largest, places in sorted rows: the op classes of tinytensor/ops/reductions/sorting.py.
-// What is sorted are items: sorting.cuh.
+// sort, top-k and searchsorted: the op classes of tinytensor/ops/reductions/sorting.py.
+// The kernels sort (key, index) items: sorting.cuh.
 // Mapping: sort_tiles sorts up to 2,048 items in shared memory, several short rows per block. Longer rows are
-// merged, twice as long runs in each pass, 1,024 items per block, whose borders come from a binary search
-// along a diagonal. For few of many, each tile keeps its best, and these are sorted again.
+// merged, runs of twice the length in each pass, 1,024 items per block, whose boundaries are found by a
+// binary search along a diagonal. For top-k, each tile keeps its best items, and these are sorted again.
 // Traffic per element of s bytes, item of t = 8 bytes (16 for s = 8): one tile reads s, writes s + 8; longer
 // rows read s and write t, then 2 t per pass, then read t + s and write s + 8. The search for the k best
 // reads s and writes k t / 2048.
 // Formula: Green and others 2012, "GPU merge path".
 #include "sorting.cuh"
 
-// By value: 3 ND + 2 numbers. Where the rows begin, slowest axis first, and the steps along a row.
+// By value: 3 ND + 2 numbers. Start of the rows, slowest axis first, and the steps along a row.
 template <int ND, class I> struct Rows {
     I shape[ND];
     I strides[2][ND];  // in the results, in x
@@ -18,8 +18,8 @@ template <int ND, class I> struct Rows {
 
 // ---- tiles -----------------------------------------------------------------------------------------------
 
-// A row of one tile is done: its results go to y and order (either may be null). Others leave items, `kept`
-// per row. The items come from x, or from a pass before (`from`).
+// A row of one tile is final: its results go to y and order (either may be null). Others write items, `kept`
+// per row. The items come from x, or from an earlier pass (`from`).
 template <class T, int ND, class I>
 __global__ void sort_tiles(
     T* y, long long* order, void* to, const void* from, const T* x, Rows<ND, I> rows, I count, I n, I kept,
@@ -27,7 +27,7 @@ __global__ void sort_tiles(
     using Item = item_t<T>;
     using C = counter<I>;
     extern __shared__ unsigned char smem[];
-    const Item last = item(~sort_key_t<T>(0), ~0U);  // after all others
+    const Item last = item(~sort_key_t<T>(0), ~0U);  // sorts last
     const auto read = [&](C row, C i) -> Item {
         if (from != nullptr) return static_cast<const Item*>(from)[row * n + i];
         I at[2];
@@ -51,7 +51,7 @@ __global__ void sort_tiles(
 
 // ---- merging ---------------------------------------------------------------------------------------------
 
-// How many of the first `diagonal` items of two merged runs come from the left one.
+// Number of items from the left run among the first `diagonal` items of two merged runs.
 template <class Item, class C>
 __device__ __forceinline__ C merge_path(const Item* left, C lefts, const Item* right, C rights, C diagonal) {
     C low = diagonal > rights ? diagonal - rights : 0, high = diagonal < lefts ? diagonal : lefts;
@@ -107,7 +107,7 @@ __global__ void sort_merge(Item* to, const Item* from, I n, I run, int blocks) {
     for (int e = threadIdx.x; e < all; e += blockDim.x) to[row + start + e] = items[e];
 }
 
-// The first `keep` of the n sorted items of each row say which elements of x are the results.
+// Gathers the elements of x that the first `keep` of the n sorted items of each row refer to.
 template <class T, int ND, class I>
 __global__ void sort_gather(
     T* y, long long* order, const void* from, const T* x, Rows<ND, I> rows, I count, I n, I keep) {
@@ -124,9 +124,9 @@ __global__ void sort_gather(
     }
 }
 
-// ---- searching -------------------------------------------------------------------------------------------
+// ---- searchsorted ----------------------------------------------------------------------------------------
 
-// For each element of x2 the first place in x1 that it is not after (left), or that is after it (right).
+// For each element v of x2 the first index in x1 with x1[i] >= v (left), or x1[i] > v (right).
 template <class T>
 __global__ void searchsorted(
     long long* places, const T* x1, const T* x2, long long n, long long count, bool right) {

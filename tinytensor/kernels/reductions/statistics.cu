@@ -1,4 +1,4 @@
-// Variance, logarithms of sums of exponentials, norms: the op classes of statistics.py.
+// Variance, logsumexp and vector norms: the op classes of statistics.py.
 // Mapping, traffic, order: reduction.cuh; each reads its input once. DivideOrZero is elementwise
 // (elementwise.cuh).
 #include "elementwise.cuh"
@@ -13,8 +13,8 @@ struct DivideOrZero {
 
 // Mean, sum of squared distances from it, and count of some elements. Two such sets merge without
 // cancellation: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
-// variances". The mean is kept as a sum of two numbers: rounded to one, its error times the distances would
-// spoil the squares of elements that are close together and far from 0.
+// variances". The mean is kept as an unevaluated sum of two numbers: rounded to one, its error times the
+// distances would spoil the squares of elements that are close together and far from 0.
 template <class A> struct Moments {
     A mean, rest, squares, count;
 };
@@ -24,7 +24,7 @@ template <class A> __device__ __forceinline__ Moments<A> from_lane(Moments<A> s,
             from_lane(s.count, distance)};
 }
 
-// The scalar is what the sum of squares is divided by: 0 if there are too few elements.
+// The scalar is the divisor of the sum of squares: 0 if there are too few elements.
 template <class A> __device__ __forceinline__ A variance(Moments<A> s, double scalar) {
     return s.squares / static_cast<A>(scalar) + (s.mean - s.mean);  // nan if an element was infinite
 }
@@ -36,7 +36,7 @@ struct Var {
         static constexpr bool batches = true;
         static __device__ S start() { return {A(0), A(0), A(0), A(0)}; }
         __device__ S one(A x, I) const { return {x, A(0), A(0), A(1)}; }
-        // Two passes, and what the mean was off by. N is a power of two: x / N is exact.
+        // Two passes, with a correction of the mean. N is a power of two: x / N is exact.
         template <int N> __device__ S several(const A (&x)[N], I, I) const {
             A mean = 0, off = 0, squares = 0;
 #pragma unroll

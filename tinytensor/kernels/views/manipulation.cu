@@ -1,16 +1,16 @@
 // Copies and casts between any layouts and dtypes: the functor of Copy and Cast in ops/views/manipulation.py.
-// Mapping, traffic: elementwise.cuh. Elements that keep their dtype travel as integers of their size.
+// Mapping, traffic: elementwise.cuh. Elements that keep their dtype are copied as integers of their size.
 #include "elementwise.cuh"
 
-// The stored type of the result does the rest: floats become integers by cutting, all but zero becomes true.
+// The store converts to the type of the result: floats truncate to integers, nonzero becomes true.
 struct Cast {
     template <class A> __device__ A operator()(A x) const { return x; }
 };
 
 // A copy between memory orders: y[b, s * y_row + d] = x[b, s + d * x_column], for s < rows, d < columns and b
-// of two outer axes. Read in runs of s and written in runs of d, through tiles of 32 x 32; blocks of 32 x 8.
-// Traffic: reads and writes each element once. The unused column keeps the walk down a tile free of bank
-// conflicts.
+// of two outer axes. Read in runs of s and written in runs of d, through 32 x 32 tiles; blocks of 32 x 8.
+// Traffic: reads and writes each element once. The unused column avoids bank conflicts in column accesses
+// of the tile.
 template <class T, class I>
 __global__ void copy_transposed(
     T* y, const T* x, I rows, I columns, I y_row, I x_column, int batches, int inner, I y_outer, I x_outer,

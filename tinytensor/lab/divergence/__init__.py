@@ -1,1 +1,1 @@
-"""The first op at which two runs differ."""
+"""Compares two runs of a program op by op and reports the first op that is wrong."""

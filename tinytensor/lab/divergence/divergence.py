@@ -1,9 +1,10 @@
-"""Where do two devices, or two dtypes, part? The same program runs on both, and the first op that is wrong is
-named: `print(lab.divergence(step, "cpu", "emulated"))`.
+"""Compares a program on two devices or dtypes and reports the first wrong op.
 
-Outputs of two runs drift apart by rounding alone, and where terms cancel by much more than an eps. So no op
-is blamed for what it was given: each is held against what its own NumPy code gives for its own inputs, and
-may differ by what rounding explains (`rounding.py`). How far the runs have drifted apart is told beside it.
+Use: `print(lab.divergence(step, "cpu", "emulated"))`.
+
+Outputs of two runs drift apart by rounding alone, and under cancellation by much more than an eps. So each op
+is compared with its own NumPy reference on its own inputs, within a rounding tolerance (`tolerance.py`). The
+drift between the runs is reported next to it.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ class Step:
     """One op of one run.
 
     Attributes:
-        number: in the run, from 0 on.
-        side: the run: what the program was given.
-        op, device: what ran where.
-        backward: whether in a backward pass.
-        node: there, the op whose gradient it is part of.
-        module: the modules around it, such as GPT/h.0/attn.
-        line: file:line of the user's code; of a gradient that of its forward.
-        ins, outs: shapes; None for what was not there.
-        dtype: of its first result.
-        worst: where its results are furthest from those of its NumPy code; None where that is what ran.
-        drift: largest difference to the same op of the other run, as a share of its largest number; None
-            where the runs have not equally many of it.
+        number: index in the run, from 0 on.
+        side: the run, as the argument passed to the program.
+        op, device: name of the op, and its device.
+        backward: whether it ran in a backward pass.
+        node: in a backward pass, the op whose gradient is computed.
+        module: enclosing modules, such as GPT/h.0/attn.
+        line: file:line of the user's code; for gradients, of the forward op.
+        ins, outs: shapes; None for absent arguments.
+        dtype: dtype of its first result.
+        worst: largest deviation from its NumPy reference; None if the reference itself ran.
+        drift: largest difference from the same op of the other run, relative to its largest element; None
+            if the runs have different numbers of this op.
     """
 
     number: int
@@ -88,13 +89,13 @@ class Step:
 
 @dataclass
 class Divergence:
-    """What two runs of one program showed.
+    """Result of comparing two runs of one program.
 
     Attributes:
-        sides: what the program was given.
-        runs: the ops of each run, in their order.
-        results: largest relative difference of the tensors that the program returned; None if there are none,
-            infinity where the runs returned different shapes.
+        sides: the arguments passed to the program.
+        runs: the ops of each run, in execution order.
+        results: largest relative difference of the tensors that the program returned; None if it returned
+            none, infinity where the runs returned different shapes.
     """
 
     sides: tuple[str, str]
@@ -103,12 +104,12 @@ class Divergence:
 
     @property
     def wrong(self) -> list[Step]:
-        """All ops that differ from their NumPy code by more than rounding, the earliest first."""
+        """All ops that differ from their NumPy reference by more than rounding, the earliest first."""
         return sorted([s for run in self.runs for s in run if s.is_wrong], key=lambda s: s.number)
 
     @property
     def first(self) -> Step | None:
-        """The first of them; None if there is none."""
+        """The first wrong op, or None."""
         return next(iter(self.wrong), None)
 
     def __str__(self) -> str:
@@ -129,14 +130,14 @@ class Divergence:
         return "\n".join([*lines, "", self.table()])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Notebook representation."""
         return preformatted(str(self))
 
     def table(self, rows: int = 12) -> str:
-        """The ops with the largest drift between the runs, in their order.
+        """Table of the ops with the largest drift between the runs, in execution order.
 
         Args:
-            rows: how many.
+            rows: maximum number of rows.
 
         Returns:
             Lines of text.
@@ -164,7 +165,7 @@ def _counted(steps: list[Step]) -> str:
 
 
 class _Run:
-    """Collects the steps of one run; `other` are results of the run before."""
+    """Collects the steps of one run; `other` holds the results of the previous run."""
 
     def __init__(self, side: str, rounds: bool, other: dict[tuple[str, int], Arrays] | None) -> None:
         self.side, self.rounds, self.other = side, rounds, other
@@ -173,7 +174,7 @@ class _Run:
         self._count: Counter[str] = Counter()
 
     def see(self, seen: Seen) -> None:
-        """Called behind each op."""
+        """Called after each op."""
         key = seen.op, self._count[seen.op]
         self._count[seen.op] += 1
         place = seen.place
@@ -200,12 +201,12 @@ class _Run:
 
 
 def judge(seen: Seen, rounds: bool) -> Difference | None:
-    """The place where the results of an op are furthest beyond what rounding explains.
+    """Element of an op's results that exceeds its rounding tolerance the most.
 
     Args:
-        seen: the op.
-        rounds: round what the NumPy code gives to the dtype of the result; else a number that is too large
-            for it counts as a difference.
+        seen: the recorded op.
+        rounds: round the NumPy reference to the dtype of the result; otherwise a value that overflows it
+            counts as a difference.
     """
     spec = seen.spec
     if spec is None:
@@ -238,7 +239,7 @@ def _shape(x: Array | None) -> tuple[int, ...] | None:
 
 
 def drift(before: Arrays, now: Arrays) -> float | None:
-    """Largest difference of two runs' results, as a share of the largest number."""
+    """Largest difference between the results of two runs, relative to the largest element."""
     found = []
     for x, y in zip(before, now, strict=False):
         if x is None or y is None or x.shape != y.shape or not prod(x.shape):
@@ -253,33 +254,33 @@ def drift(before: Arrays, now: Arrays) -> float | None:
 
 
 def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
-    """Run a program on two devices, or in two dtypes, and name the first op whose result is wrong.
+    """Run a program on two devices or in two dtypes and find the first op whose result is wrong.
 
-    Each op of both runs is compared with its NumPy code on the very inputs that it had, so nothing adds up.
-    A result may differ by
+    Each op of both runs is compared with its NumPy reference on its actual inputs, so errors do not
+    accumulate. A result may differ by
 
         eps(dtype) |y|                           16-bit floats only: y is rounded once at the end
       + 8 sqrt(terms) eps (|y| + change / eps)   eps of float32, or of float64
 
-    where `terms` is the number of terms that are added up for one element, since rounding errors of random
-    signs grow with the root, and `change` is how far y moves if every input moves by one unit of its last
-    place: measured, for where large terms cancel, these units are not those of y. Integers and bools must be
-    equal; NaN and infinities must stand in the same places. Between two dtypes a number that is too large for
-    its dtype counts as wrong, too.
+    where `terms` is the number of summands per element, since rounding errors of random signs grow with its
+    square root, and `change` is the change of y if every input changes by one ulp: it is measured, since
+    under cancellation an ulp of the inputs is not an ulp of y. Integers and bools must be equal; NaN and
+    infinities must be at the same positions. Between two dtypes, a value that overflows its dtype is also
+    wrong.
 
     Args:
-        fn: called with a, then with b; builds tensors of any shapes there, computes, and may call backward
-            and step optimizers. Both calls must do the same: draw from a seed of their own, for example.
+        fn: called with a, then with b; creates tensors of any shapes there, computes, and may call backward
+            and step optimizers. Both calls must do the same, for example seed their random numbers.
         a, b: devices such as "cpu" and "emulated", or dtypes such as tt.float32 and "bfloat16".
 
     Returns:
-        What was found; print it, or look at `first`.
+        The comparison; print it, or read `first`.
 
     Raises:
         ArgumentError: a and b are the same, or the program computes nothing.
 
     Memory: the results of all ops of the first run.
-    Accuracy: an error smaller than the bound is not seen; in sums that is about sqrt(terms) units of the
+    Accuracy: an error smaller than the bound is not detected; in sums that is about sqrt(terms) ulps of the
         largest term.
     Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, sections 1.5 and 2.8.
 
@@ -299,7 +300,7 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
             why="there would be nothing to compare",
             fix='divergence(fn, "cpu", "emulated"), or divergence(fn, tt.float32, tt.bfloat16)',
         )
-    rounds = sides[0] not in BY_NAME  # on devices; between dtypes what is too large for one is seen
+    rounds = sides[0] not in BY_NAME  # for devices; between dtypes an overflow is reported
     here = opener()
     first = _Run(sides[0], rounds, None)
     with watching(first.see, here):
@@ -310,7 +311,7 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
     first.kept.clear()
     counts = [Counter(step.op for step in run.steps) for run in (first, second)]
     for step in second.steps:
-        if counts[0][step.op] != counts[1][step.op]:  # who knows which belongs to which
+        if counts[0][step.op] != counts[1][step.op]:  # the ops cannot be matched
             step.drift = None
     if not (first.steps or second.steps or result_a):
         raise ArgumentError(
@@ -324,6 +325,6 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
 
 
 def _arrays(result: Any) -> Arrays:
-    """The tensors among the results, on the host."""
+    """Tensors among the results, as host arrays."""
     several = result if isinstance(result, tuple | list) else [result]
     return [np.array(values(y)) for y in several if is_tensor(y)]

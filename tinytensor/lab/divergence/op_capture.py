@@ -1,8 +1,8 @@
-"""Every op of a program as host arrays: what it was given, what it gave, and what its NumPy code gives.
+"""Captures every op of a program: inputs, outputs and NumPy reference, as host arrays.
 
-The NumPy code of an op is its specification, so each op is asked again, apart from all before it, whether its
-results are those of its own inputs. Roads of the engine that compute (any op, elementwise ops, copies, sums
-of gradients, steps of AdamW) are tapped by taking the place of their functions while a `watching` block runs.
+The NumPy implementation of an op is its specification, so each op is verified in isolation, on its own
+inputs. Execution paths of the engine (general ops, elementwise ops, copies, gradient accumulation, AdamW
+steps) are intercepted by monkeypatching their functions while a `watching` block runs.
 """
 
 from __future__ import annotations
@@ -47,18 +47,19 @@ __all__ = ["Seen", "watching"]
 
 @dataclass(slots=True)
 class Seen:
-    """One run of an op.
+    """One execution of an op.
 
     Attributes:
         op: its name.
-        device: where it ran.
-        place: where in the program.
-        names: of the results.
-        ins, outs: arrays of their own; 16-bit floats widened to float32.
-        dtypes: of the results, as they are stored.
-        params: of the op.
-        spec: its NumPy code, from inputs to results before their last rounding; None where that ran.
-        elementwise: whether each element of a result comes from one element of each input.
+        device: its device.
+        place: call context in the program.
+        names: names of the results.
+        ins, outs: owned arrays; 16-bit floats widened to float32.
+        dtypes: stored dtypes of the results.
+        params: keyword arguments of the op.
+        spec: NumPy reference, from inputs to results before the final rounding; None if the reference itself
+            ran.
+        elementwise: whether each element of a result depends on one element of each input.
     """
 
     op: str
@@ -78,23 +79,23 @@ See = Callable[[Seen], None]
 
 @contextmanager
 def watching(see: See, opener: FrameType | None) -> Iterator[None]:
-    """Call `see` behind each op of this thread while the block runs."""
+    """Call `see` after each op of this thread while the block runs."""
     taps = _Taps(see)
     with replaced(taps.replacements()), taps.context.listening(opener):
         yield
 
 
 class _Taps:
-    """The functions that take the places of those of the engine."""
+    """Replacements for the engine's execution functions."""
 
     def __init__(self, see: See) -> None:
         self.context = Context()
         self._see = see
         self._thread = threading.get_ident()
-        self._inside = False  # of a road: what it calls belongs to it
+        self._inside = False  # a wrapped path: nested calls belong to it
 
     def replacements(self) -> Iterator[Replacement]:
-        """Who gets which attribute."""
+        """Attributes to patch, with their replacements."""
         yield launch, "run", self._any_on_device(launch.run)
         yield launch, "elementwise", self._elementwise_on_device(launch.elementwise)
         yield launch, "write", self._write(launch.write)
@@ -104,7 +105,7 @@ class _Taps:
         yield matmul, "_small", self._product(matmul._small)
         yield reduction, "_quick", self._quick(reduction._quick)
         yield ALGEBRA, "add_into", self._sum(ALGEBRA.add_into)
-        for module in (tt, api):  # users call the one, optimizers the other
+        for module in (tt, api):  # users call tt, optimizers call api
             yield module, "adamw_step", self._adamw(module.adamw_step)
         for op in registry.values():
             if issubclass(op, Elementwise):
@@ -113,7 +114,7 @@ class _Taps:
                     yield op, "host", staticmethod(self._kernel(op, op.host))
 
     def _road(self, code: Callable[..., Any], look: Callable[..., Any]) -> Callable[..., Any]:
-        """`look(*args)` says before the call what to do with its result."""
+        """Wrap an execution path: `look(*args)`, called first, returns the handler of its result."""
 
         def tapped(*args: Any, **params: Any) -> Any:
             if self._inside or threading.get_ident() != self._thread:
@@ -146,7 +147,7 @@ class _Taps:
         place, known = self.context.place(), params or {}
         self._see(Seen(op, device, place, tuple(names), ins, outs, list(dtypes), known, spec, elementwise))
 
-    # ---- any op
+    # ---- general ops
 
     def _any_on_device(self, code: Callable[..., None]) -> Callable[..., None]:
         def look(op: type[Op], device: Any, outs: Any, ins: Any, params: Any) -> Callable[[Any], None]:
@@ -163,7 +164,7 @@ class _Taps:
     def _whole(
         self, op: type[Op], device: str, outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
     ) -> Callable[[Any], None]:
-        """An op on tensors; what it writes counts as its results."""
+        """An op on tensors; the inputs that it writes count as results."""
         given: Arrays = [None if x is None else own(x) for x in ins]
 
         def behind(_: Any) -> None:
@@ -179,7 +180,7 @@ class _Taps:
         return behind
 
     def _plain(self, code: Callable[..., None]) -> Callable[..., None]:
-        """The short road of small float32 tensors on the CPU."""
+        """The fast path of small float32 tensors on the CPU."""
 
         def look(op: type[Op], places: Any, arrays: Any, params: Any) -> Callable[[Any], None]:
             given: Arrays = [None if x is None else x.copy() for x in arrays]
@@ -231,7 +232,7 @@ class _Taps:
         return self._road(code, look)
 
     def _ufunc(self, op: type[Elementwise], code: Callable[..., Any]) -> Callable[..., Any]:
-        """On the CPU the ufunc is the specification: there is nothing to compare it with."""
+        """A ufunc on the CPU: it is the specification itself, so there is no reference."""
 
         def look(*ins: Any, out: Any = None, order: str = "K") -> Callable[[Any], None]:
             given: Arrays = [np.array(x) for x in ins]
@@ -245,7 +246,7 @@ class _Taps:
         return self._road(code, look)
 
     def _kernel(self, op: type[Elementwise], code: Callable[..., bool]) -> Callable[..., bool]:
-        """A kernel of the host, which may leave the case to the ufunc."""
+        """A C++ kernel, which may fall back to the ufunc."""
 
         def look(out: Array, *ins: Any) -> Callable[[Any], None]:
             given: Arrays = [np.array(x) for x in ins]
@@ -262,7 +263,7 @@ class _Taps:
         return self._road(code, look)
 
     def _narrow(self, code: Callable[..., None]) -> Callable[..., None]:
-        """16-bit floats on the CPU: computed in float32, and rounded."""
+        """16-bit floats on the CPU: computed in float32, then rounded."""
 
         def look(op: type[Elementwise], arrays: Any, dtype: DType, place: Array) -> Callable[[Any], None]:
             given: Arrays = [np.array(x) for x in arrays]
@@ -275,7 +276,7 @@ class _Taps:
 
         return self._road(code, look)
 
-    # ---- copies, short roads, sums of gradients, AdamW
+    # ---- copies, fast paths, gradient accumulation, AdamW
 
     def _write(self, code: Callable[..., None]) -> Callable[..., None]:
         def look(runtime: Any, target: View, source: Any) -> Callable[[Any], None]:

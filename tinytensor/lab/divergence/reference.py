@@ -1,6 +1,6 @@
-"""What an op's NumPy code gives: its specification, from arrays to arrays, apart from tensors and devices.
+"""NumPy references of ops: array functions, independent of tensors and devices.
 
-16-bit floats are float32 here, before their last rounding.
+16-bit floats are represented in float32, before their final rounding.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ Spec = Callable[[Arrays], Sequence[Array | None]]
 
 
 def own(t: Any) -> Array:
-    """The elements of a tensor as an array of its own; 16-bit floats in float32."""
+    """Copy of a tensor's elements as an array; 16-bit floats in float32."""
     return np.array(values(t), order="C")
 
 
 def own_view(view: View) -> Array:
-    """The same of what a kernel was given."""
+    """Copy of the elements of a kernel argument; 16-bit floats in float32."""
     return own(wrap(None, view.layout, view.storage))
 
 
 def number(bits: bytes, dtype: DType) -> Array:
-    """A Python number as kernels take it."""
+    """A scalar kernel argument as an array."""
     kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
     return np.frombuffer(bits, kind, 1).reshape(()).copy()
 
 
 def like(result: Any, out: View) -> Array:
-    """A result in the dtype and shape of a View, 16-bit floats in float32."""
+    """A result cast and reshaped to a View; 16-bit floats in float32."""
     dtype = out.storage.dtype
     kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
     with np.errstate(all="ignore"):
@@ -61,22 +61,22 @@ def like(result: Any, out: View) -> Array:
 
 
 def dtypes_of(arrays: Arrays) -> list[DType | None]:
-    """Of arrays of the CPU that hold no 16-bit floats."""
+    """DTypes of CPU arrays, none of which has 16-bit floats."""
     return [None if a is None else dtype_of(a) for a in arrays]
 
 
 def copied_into(target: View) -> Spec:
-    """A copy, broadcast and cast."""
+    """Reference of a broadcasting, casting copy."""
     return lambda ins: (like(ins[0], target),)
 
 
 def of_ufunc(op: Any) -> Spec:
-    """Of an elementwise op on operands of one dtype."""
+    """Reference of an elementwise op on operands of one dtype."""
     return lambda ins: (np.asarray(silent().run(op.ufunc, *ins)),)
 
 
 def _gated_backward(dx: Array, grad: Array, x: Array, slope: Array | None, *, gate: str) -> None:
-    """A device keeps no slope, and the CPU wants one."""
+    """Reference of the gated backward: computes the slope, which the CPU code needs and devices drop."""
     if slope is None:
         slope = np.empty_like(x)
         gate_array(np.empty_like(x), slope, x, gate)
@@ -92,18 +92,18 @@ def _linear_gelu(
     bias: Array | None,
     **how: Any,
 ) -> None:
-    """A device keeps what the gate got, the CPU its slope."""
+    """Reference of linear + GELU: devices save the gate's input, the CPU saves its slope."""
     registry["linear_gelu"].cpu(y, None, slope, x, weight, bias, **how)
     if before is not None:
         registry["linear"].cpu(before, x, weight, bias, transposed=how["transposed"])
 
 
 def _cast(y: Array, x: Array, **_: Any) -> None:
-    """The NumPy code takes bits of 16-bit floats, and here they are floats."""
+    """Reference of a cast: the op's NumPy code takes 16-bit floats as bits, this one as floats."""
     np.copyto(y, x, casting="unsafe")
 
 
-# Where devices are asked for other caches than the CPU, or where arrays would be bits.
+# Ops for which devices save other tensors than the CPU, or whose arrays would be bits.
 _OTHERWISE: dict[str, Callable[..., None]] = {
     "cast": _cast,
     "gated_backward": _gated_backward,
@@ -112,7 +112,7 @@ _OTHERWISE: dict[str, Callable[..., None]] = {
 
 
 def of_op(op: type[Op], made: Arrays, outputs: int, params: dict[str, Any]) -> Spec | None:
-    """The NumPy code of an op on inputs that it may overwrite: results, then inputs that it writes."""
+    """NumPy reference of an op on inputs that it may overwrite: returns results, then written inputs."""
     code = _OTHERWISE.get(op.name) or getattr(op, "cpu", None)
     if code is None:
         return None
@@ -128,7 +128,7 @@ def of_op(op: type[Op], made: Arrays, outputs: int, params: dict[str, Any]) -> S
 
 
 def rounded(array: Array, dtype: DType) -> Array:
-    """A result as it would be stored, widened again."""
+    """A result rounded to its storage dtype, widened again."""
     if not dtype.narrow or array.dtype != np.float32:
         return array
     stored: Array = np.empty(array.shape, NUMPY[dtype])

@@ -1,10 +1,9 @@
-"""May two results of one op differ by so much? A bound from precision, number of terms and the op itself.
+"""Rounding tolerance of an op's result, from the dtype, the number of summands and the op's conditioning.
 
-A result that is rounded once differs by half a unit of its last place. A sum of n terms, each rounded,
-differs by about sqrt(n) of them where their errors have random signs (Higham 2002, Accuracy and Stability of
-Numerical Algorithms, section 2.8). Where terms cancel, these units are those of the terms and not of the
-result; how large they are is measured: the op runs once more on inputs that are each moved by one unit of
-their last place, and what that changes is what rounding may change, too.
+A result that is rounded once differs by half an ulp. A sum of n terms, each rounded, differs by about sqrt(n)
+ulps if the errors have random signs (Higham 2002, Accuracy and Stability of Numerical Algorithms, section
+2.8). Under cancellation these are ulps of the terms, not of the result. Their size is measured: the op runs
+once more on inputs that are each perturbed by one ulp, and rounding may change the result by as much.
 """
 
 from __future__ import annotations
@@ -23,23 +22,22 @@ __all__ = ["Difference", "compare"]
 Array = npt.NDArray[Any]
 
 FACTOR = 8.0  # as in the tests of the engine: rounding of functions, and several roundings in a row
-STEPS = 3  # runs on moved inputs
-# Of formats that results are rounded to once, after they were computed in float32: the distance of neighbors
-# next to 1, and the smallest number.
+STEPS = 3  # runs on perturbed inputs
+# Formats that results are rounded to once, after float32 computation: eps and the smallest number.
 NARROW = {"float16": (2.0**-10, 2.0**-24), "bfloat16": (2.0**-7, 2.0**-133)}
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The place where a result is furthest beyond its bound, or nearest to it.
+    """Element of a result with the largest error relative to its bound.
 
     Attributes:
-        output: which one.
-        index: of the element.
-        actual, expected: the two numbers.
-        size: how far they are apart; inf where one is no number and the other is.
-        bound: how far rounding may move them apart; 0 for integers.
-        count: elements beyond their bounds.
+        output: name of the result.
+        index: index of the element.
+        actual, expected: the two values.
+        size: absolute difference; inf if exactly one is NaN.
+        bound: allowed difference by rounding; 0 for integers.
+        count: number of elements beyond their bounds.
     """
 
     output: str
@@ -52,7 +50,7 @@ class Difference:
 
     @property
     def excess(self) -> float:
-        """How many times the bound; inf where the bound is 0."""
+        """Difference divided by the bound; inf if the bound is 0."""
         if self.size == 0.0:
             return 0.0
         return self.size / self.bound if self.bound else float("inf")
@@ -67,22 +65,22 @@ def compare(
     moved: Callable[[], Sequence[Array]],
     elementwise: bool,
 ) -> Difference:
-    """Compare a result with what the same inputs should give.
+    """Compare a result with its reference.
 
     |actual - expected| <= eps(dtype) |expected|                          16-bit floats: their last rounding
                          + 8 sqrt(terms) eps (|expected| + change / eps)  eps of float32, or of float64
 
     Args:
-        output: its name.
+        output: name of the result.
         actual, expected: same shape; 16-bit floats widened to float32.
-        dtype: of the result as it is stored.
-        terms: how many numbers are added up for one element.
-        moved: results of the op on inputs moved by one unit of their last place; called only where needed.
-        elementwise: each element depends on one element of each input. Else the change is taken as the root
-            mean square over all elements, if that is more: a chance may leave a single one unchanged.
+        dtype: storage dtype of the result.
+        terms: number of summands per element.
+        moved: results of the op on inputs perturbed by one ulp; called only if needed.
+        elementwise: each element depends on one element of each input. Otherwise the change is at least its
+            root mean square over all elements: a single element may be unchanged by chance.
 
     Returns:
-        The worst place.
+        The worst element.
     """
     with np.errstate(all="ignore"):
         difference = _distance(actual, expected)
@@ -99,7 +97,7 @@ def compare(
 
 
 def _distance(actual: Array, expected: Array) -> npt.NDArray[np.float64]:
-    """0 where both are the same infinity, or no number; inf where only one is."""
+    """Absolute difference: 0 if both are NaN or the same infinity, inf if only one is."""
     wide = np.complex128 if actual.dtype.kind == "c" else np.float64
     distance = np.abs(actual.astype(wide) - expected.astype(wide))
     same = (actual == expected) | ((actual != actual) & (expected != expected))
@@ -137,7 +135,7 @@ def _worst(
 
 
 def move(x: Array | None, rng: np.random.Generator) -> Array | None:
-    """The same numbers, each moved up or down by one unit of its last place; what is not a float stays."""
+    """Values perturbed up or down by one ulp at random; non-floating arrays are unchanged."""
     if x is None or x.dtype.kind not in "fc":
         return x
     signs = rng.choice(np.array([-1.0, 1.0], np.float64), x.shape)

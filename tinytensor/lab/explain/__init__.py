@@ -1,1 +1,1 @@
-"""How a tensor lies in memory, as text, as a picture, and as a page."""
+"""Explains the memory layout of a tensor as text, SVG or HTML."""

@@ -1,7 +1,7 @@
-"""Who else reads the same buffer? The live tensors on one storage, as a tree: owners, and the views of each.
+"""Live tensors that share a storage, as a tree of owners and their views.
 
-Nobody keeps a list of views. They are found when somebody asks: Python's garbage collector knows who refers
-to a storage.
+The engine has no list of views. They are found on demand through the referrers that Python's garbage
+collector reports.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = ["Alias", "aliases_of", "meet"]
 
-WORK = 100_000  # steps that NumPy may take to find out whether two layouts meet
+WORK = 100_000  # limit of np.shares_memory for whether two layouts overlap
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A live tensor on the storage of the explained one.
+    """A live tensor on the storage of the explained tensor.
 
     Attributes:
-        names: of the global variables that hold it.
-        layout: how it reads the storage.
-        asked: whether it is the explained one.
-        meets: whether they have an element in common; None if NumPy could not tell in bearable time.
-        views: of it.
+        names: global variables that refer to it.
+        layout: its layout.
+        asked: whether it is the explained tensor.
+        meets: whether the two share an element; None if NumPy exceeded its work limit.
+        views: its views.
     """
 
     names: tuple[str, ...]
@@ -45,10 +45,10 @@ def aliases_of(x: Tensor) -> tuple[Alias, ...]:
     """The live tensors on a storage.
 
     Args:
-        x: one of them.
+        x: one of these tensors.
 
     Returns:
-        Those that are no view of another one, each with its views: at least x, or the base of x.
+        Tensors that are not views, each with its views: at least x, or the base of x.
 
     Example:
         >>> x = tt.zeros(2, 3)
@@ -70,10 +70,10 @@ def _alias(t: Tensor, views: Sequence[Tensor], x: Tensor, names: Mapping[int, tu
 
 
 def meet(a: Layout, b: Layout, size: int) -> bool | None:
-    """Whether two layouts of one storage of so many elements have one in common; None: undecided."""
+    """Whether two layouts of one storage of `size` elements share an element; None if undecided."""
     if not (a.size and b.size):
         return False
-    flat = np.empty(size, np.uint8)  # never touched
+    flat = np.empty(size, np.uint8)  # never read or written
     x, y = [np.ndarray(view.shape, np.uint8, flat, view.offset, view.strides) for view in (a, b)]
     try:
         return bool(np.shares_memory(x, y, max_work=WORK))  # type: ignore[arg-type]  # the stub is too narrow
@@ -82,9 +82,9 @@ def meet(a: Layout, b: Layout, size: int) -> bool | None:
 
 
 def _names(wanted: set[int]) -> Mapping[int, tuple[str, ...]]:
-    """Names of global variables of the modules that are running, by the id of the tensor that they hold.
+    """Names of global variables in loaded modules, by the id of the tensor that they refer to.
 
-    Locals are left alone: to look at those of a function keeps them alive, before Python 3.13.
+    Locals are left out: reading those of a function keeps them alive, before Python 3.13.
     """
     found: dict[int, list[str]] = {}
     frame: FrameType | None = sys._getframe()

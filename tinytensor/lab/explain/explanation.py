@@ -1,4 +1,4 @@
-"""How does a tensor lie in memory, and which calls led there? Data first, then text, picture and page."""
+"""Explains the memory layout of a tensor, a layout or an expression, call by call."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["Explanation", "explain", "explain_expression", "explain_layout", "te
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """A layout and the buffer behind it, with the calls that led there.
+    """A layout and its buffer, with the calls that led to it.
 
     Attributes:
-        title: what is explained.
+        title: name of the explained object.
         steps: one for each call; the last one is explained.
-        aliases: the live tensors on the same storage, each owner with its views; empty if nobody looked.
+        aliases: live tensors on the same storage, each owner with its views; empty if not collected.
 
     Example:
         >>> from tinytensor import lab
@@ -45,11 +45,11 @@ class Explanation:
     aliases: tuple[Alias, ...] = ()
 
     def text(self, width: int = 100, color: bool = False) -> str:
-        """For the terminal.
+        """Text for the terminal.
 
         Args:
-            width: of the terminal, in characters.
-            color: whether it shows colors.
+            width: width of the terminal, in characters.
+            color: use ANSI colors.
 
         Returns:
             Lines of text.
@@ -57,18 +57,18 @@ class Explanation:
         return render(self.title, self.steps, self.aliases, width, color)
 
     def svg(self) -> str:
-        """A picture.
+        """SVG picture.
 
         Returns:
-            A document of SVG.
+            An SVG document.
         """
         return explanation_picture(self.title, self.steps)
 
     def html(self) -> str:
-        """A page on which pointing at an element lights up its place in the buffer, and the other way round.
+        """HTML page on which hovering over an element highlights its position in the buffer, and vice versa.
 
         Returns:
-            A document of HTML without script, which needs nothing else.
+            A self-contained HTML document without scripts.
         """
         return explanation_page(self.title, self.steps, self.aliases)
 
@@ -81,20 +81,20 @@ class Explanation:
 
 @guarded
 def explain(x: Tensor, *, values: bool = True) -> Explanation:
-    """Explain how a tensor lies in memory.
+    """Explain the memory layout of a tensor.
 
     Args:
         x: any shape, dtype and device.
-        values: read what is shown of the elements; from a device, this copies a few hundred numbers and waits
-            for it. With False, positions stand in their place.
+        values: read the displayed elements; from a device, this copies a few hundred values and synchronizes.
+            With False, positions are shown in their place.
 
     Returns:
-        The explanation; print it, or write what its `svg()` and `html()` return.
+        The explanation; print it, or save the result of its `svg()` or `html()`.
 
     Raises:
         DTypeError: x is no tensor.
 
-    Memory: keeps neither x nor its storage alive.
+    Memory: holds no reference to x or its storage.
 
     Example:
         >>> from tinytensor import lab
@@ -111,14 +111,14 @@ def explain_layout(layout: Layout, *, dtype: Any = "float32", size: int | None =
 
     Args:
         layout: shape, strides and offset.
-        dtype: of the elements.
+        dtype: dtype of the elements.
         size: elements of the buffer; default: as many as the layout needs.
 
     Returns:
-        The explanation; the buffer begins where a cache line does.
+        The explanation; the buffer is aligned to a cache line.
 
     Raises:
-        ShapeError: the layout reaches outside of the buffer, or it would be larger than memory can be.
+        ShapeError: the layout reaches outside of the buffer, or the buffer exceeds the address space.
         DTypeError: there is no such dtype.
 
     Example:
@@ -141,17 +141,17 @@ def explain_layout(layout: Layout, *, dtype: Any = "float32", size: int | None =
 
 
 def explain_expression(text: str) -> Explanation:
-    """Explain an expression call by call. It is not run as Python: only calls that make or view tensors are.
+    """Explain an expression call by call. It is not evaluated as Python: only an allowlist of calls is run.
 
     Args:
         text: for example "arange(12).reshape(3, 4).T[1:, ::2]".
 
     Returns:
-        The explanation, with a step for each call; buffers begin where a cache line does.
+        The explanation, with a step for each call; buffers are aligned to a cache line.
 
     Raises:
-        ArgumentError: it is no such expression, or it is too long or too large.
-        TinyTensorError: what the calls raise.
+        ArgumentError: the expression is not supported, too long or too large.
+        TinyTensorError: raised by the calls.
 
     Example:
         >>> from tinytensor import lab
@@ -178,13 +178,13 @@ def explain_expression(text: str) -> Explanation:
 
 
 def tensor_fragment(x: Tensor) -> Html:
-    """What a notebook shows of a tensor; of one on a device no values, since reading them would wait for it.
+    """Notebook representation of a tensor; without values on a device, since reading them would synchronize.
 
     Args:
         x: any shape, dtype and device.
 
     Returns:
-        One element of HTML, with its style.
+        One HTML element, with its style.
     """
     storage = x.storage
     step = make_step("", "", _buffer_of(storage), x.layout, SMALL, storage if storage.device is cpu else None)

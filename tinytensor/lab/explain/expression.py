@@ -1,7 +1,7 @@
-"""Expressions such as `arange(12).reshape(3, 4).T[1:, ::2]`: read by Python's grammar, run by a list of ours.
+"""Evaluates expressions such as `arange(12).reshape(3, 4).T[1:, ::2]` from an allowlist of calls.
 
-Nothing is evaluated as Python. What is not a call, an attribute or an index from the lists below is an error,
-and so is what would need much memory.
+The text is parsed with Python's grammar but not evaluated as Python. Everything but the calls, attributes and
+indices listed below is an error, and so is a large allocation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinytensor.shapes import as_int
 
 __all__ = ["ALSO", "MAKERS", "METHODS", "PROPERTIES", "run"]
 
-MOST_ELEMENTS = 1 << 20  # in one buffer: 16 MB of complex128 numbers
+MOST_ELEMENTS = 1 << 20  # in one buffer: 16 MB of complex128
 MOST_LETTERS, MOST_STEPS = 1000, 32
 
 
@@ -47,10 +47,10 @@ def _of_line(start: Any, stop: Any, num: Any, *, endpoint: bool = True) -> int:
 
 
 def _of_data(data: Any) -> int:
-    return 0  # it is written out in the expression, which is short
+    return 0  # a literal of the expression, which is short
 
 
-# How many elements a call makes.
+# Number of elements that a call allocates.
 MAKERS: dict[str, Callable[..., Any]] = {
     "arange": _of_range,
     "empty": _of_shape,
@@ -64,7 +64,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "zeros": _of_shape,
 }
 PROPERTIES = ("T", "mT")
-# By the names of NumPy and PyTorch: the views that they are.
+# NumPy and PyTorch names of these views.
 ALSO: dict[str, Callable[..., tt.Tensor]] = {
     "flatten": lambda x: x.reshape(-1),
     "swapaxes": tt.transpose,
@@ -84,17 +84,17 @@ WORDS = (
 
 
 def run(text: str) -> list[tuple[str, tt.Tensor]]:
-    """Work an expression out, call by call.
+    """Evaluate an expression call by call.
 
     Args:
-        text: a call of MAKERS, and then METHODS, PROPERTIES and indices. `tt.` in front is fine.
+        text: a call of MAKERS, then METHODS, PROPERTIES and indices. A leading `tt.` is accepted.
 
     Returns:
-        Each call as it was written, and its result.
+        Source text and result of each call.
 
     Raises:
-        ArgumentError: it is no such expression, or it is too long or too large.
-        TinyTensorError: what the calls raise.
+        ArgumentError: the expression is not supported, too long or too large.
+        TinyTensorError: raised by the calls.
 
     Example:
         >>> [(call, t.strides) for call, t in run("zeros(2, 3).T[1:]")]
@@ -122,7 +122,7 @@ def _parse(text: str) -> ast.expr:
         raise _refused(f"an expression of {len(text)} characters", f"at most {MOST_LETTERS} are read")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about text that Python will read otherwise one day
+            warnings.simplefilter("ignore")  # deprecated syntax
             return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError) as error:
         why = error.msg if isinstance(error, SyntaxError) else str(error) or "it nests too deeply"
@@ -130,7 +130,7 @@ def _parse(text: str) -> ast.expr:
 
 
 def _chain(node: ast.expr) -> list[ast.expr]:
-    """The calls of an expression, the innermost first: it makes the tensor."""
+    """The calls of an expression, innermost first: that one creates the tensor."""
     chain = [node]
     while not _is_maker(node):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -146,7 +146,7 @@ def _chain(node: ast.expr) -> list[ast.expr]:
 
 
 def _is_maker(node: ast.expr) -> bool:
-    """Whether this is a call of a name: `zeros(3)` or `tt.zeros(3)`."""
+    """Whether the node is a creation call: `zeros(3)` or `tt.zeros(3)`."""
     return isinstance(node, ast.Call) and (isinstance(node.func, ast.Name) or _in_module(node.func))
 
 
@@ -209,7 +209,7 @@ def _key(node: ast.expr) -> Any:
 
 
 def _guarded(call: str, work: Callable[..., tt.Tensor], *args: Any) -> tt.Tensor:
-    """What a call gives; what Python says to wrong arguments becomes an error of ours."""
+    """Result of a call; Python's errors about arguments become ArgumentErrors."""
     try:
         return work(*args)
     except TinyTensorError:
@@ -226,7 +226,7 @@ def _make(node: Any) -> tt.Tensor:
     sizes = {word: value for word, value in words.items() if word != "dtype"}
     _check_size(name, MAKERS[name](*positional, **sizes))
     if name in ("rand", "randn"):
-        words["generator"] = tt.Generator(0)  # the same numbers each time
+        words["generator"] = tt.Generator(0)  # reproducible
     made: tt.Tensor = getattr(tt, name)(*positional, **words)
     return made
 
@@ -255,7 +255,7 @@ def _apply(node: Any, x: tt.Tensor) -> tt.Tensor:
 
 
 def _check_size(name: str, size: Any) -> None:
-    if not size <= MOST_ELEMENTS:  # nan is not, either
+    if not size <= MOST_ELEMENTS:  # also rejects nan
         raise _refused(
             f"{name} would make {size} elements", f"{MOST_ELEMENTS} are the most here", "use smaller sizes"
         )

@@ -1,4 +1,4 @@
-"""What can be said about a layout in sentences: the same ones in a terminal and on a page."""
+"""Facts about a layout as sentences, shared by the text and HTML output."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tinytensor.layout import Layout, contiguous_strides
 
 __all__ = ["facts", "summary", "tip_of_cell", "tip_of_element"]
 
-NAMED = 4  # indices in the tip of a cell
+NAMED = 4  # indices in the tooltip of a cell
 
 
 def summary(layout: Layout) -> str:
-    """Shape, strides and offset in a line."""
+    """One-line summary: shape, strides and offset."""
     return f"shape {layout.shape}  strides {layout.strides}  offset {layout.offset}"
 
 
 def facts(step: LayoutStep) -> Iterator[tuple[str, str]]:
-    """Everything about a step.
+    """All facts about a step.
 
     Args:
         step: the layout, and its buffer.
 
     Returns:
-        Pairs: what it is about, and a sentence.
+        Pairs of topic and sentence.
     """
     layout, dtype = step.layout, step.buffer.dtype
     yield "shape", str(layout.shape)
@@ -33,7 +33,7 @@ def facts(step: LayoutStep) -> Iterator[tuple[str, str]]:
     yield "offset", str(layout.offset)
     yield "dtype", f"{dtype}, {dtype.itemsize} byte{'s' * (dtype.itemsize > 1)} each, on {step.buffer.device}"
     if layout.size:
-        yield "element", f"{bracketed(step.letters)} stands at {step.formula(step.letters)}"
+        yield "element", f"{bracketed(step.letters)} is at {step.formula(step.letters)}"
         yield "for example", step.place(_last(layout))
     yield "contiguous", _contiguous(step)
     if layout.size > 1:
@@ -112,13 +112,13 @@ def _count(found: int | None) -> str:
 
 
 def tip_of_element(step: LayoutStep, element: Element) -> str:
-    """Where an element stands, and what it is."""
+    """Tooltip of an element: its index, position and value."""
     value = step.values.get(element.position)
     return step.place(element) + ("" if value is None else f"\nvalue {value}")
 
 
 def tip_of_cell(step: LayoutStep, position: int, names: Sequence[str]) -> str:
-    """Where a cell of the buffer lies; `names` are the indices that lead to it."""
+    """Tooltip of a buffer cell: its bytes, cache line and sector; `names` are the indices that map to it."""
     item = step.buffer.dtype.itemsize
     first = step.buffer.start + position * item
     place = (

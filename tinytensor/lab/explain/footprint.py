@@ -1,7 +1,7 @@
-"""Which positions of a buffer a layout reaches, and how many blocks of memory they lie in. Knows no tensor.
+"""Counts the buffer positions and memory blocks that a layout touches. Independent of tensors.
 
-Where each axis steps over all that the smaller steps reach, the axes nest: then all is counted without
-walking over elements, at any size. Axes that interleave are enumerated, if there are not too many elements.
+If each axis steps past the extent of the axes with smaller strides, the axes nest, and the counts need no
+iteration over elements, at any size. Interleaved axes are enumerated if there are not too many elements.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Axes = list[tuple[int, int]]  # (count, step), the smallest step first
 
 
 class Reach:
-    """The positions that the indices of a layout lead to.
+    """The set of buffer positions that a layout maps to.
 
     Attributes:
         low: the lowest position.
-        high: the highest one; low - 1 if there is no element.
+        high: the highest position; low - 1 if there is no element.
 
     Args:
         layout: any shape, strides and offset.
@@ -48,7 +48,7 @@ class Reach:
 
     @property
     def distinct(self) -> int | None:
-        """How many positions are reached; None if the axes interleave and there are too many to enumerate."""
+        """Number of distinct positions; None if the axes interleave and there are too many to enumerate."""
         if self.high < self.low:
             return 0
         if self._nested:
@@ -56,7 +56,7 @@ class Reach:
         return None if self._positions is None else len(self._positions)
 
     def covers(self, position: int) -> bool | None:
-        """Whether some index leads to a position; None if that could not be worked out."""
+        """Whether some index maps to a position; None if undecided."""
         if not self.low <= position <= self.high:
             return False
         if self._nested:
@@ -70,11 +70,11 @@ class Reach:
         return bool(self._positions[at] == position)
 
     def blocks(self, itemsize: int, block: int, start: int = 0) -> int | None:
-        """How many blocks of so many bytes hold at least one byte of an element that is reached.
+        """Number of memory blocks that contain at least one byte of an element.
 
         Args:
-            itemsize: bytes of one element.
-            block: bytes of one block, for example of a cache line.
+            itemsize: bytes per element.
+            block: bytes per block, for example of a cache line.
             start: bytes from the beginning of a block to position 0.
 
         Returns:
@@ -92,7 +92,7 @@ class Reach:
 
     @cached_property
     def _positions(self) -> npt.NDArray[Any] | None:
-        """All positions, in order, each once."""
+        """Sorted distinct positions."""
         if prod([count for count, _ in self._axes]) > ENUMERATED:
             return None
         found = np.array([self.low])
@@ -102,7 +102,7 @@ class Reach:
 
 
 def _progressions(layout: Layout) -> Axes:
-    """The axes without signs and repeats; those that together step evenly are one."""
+    """The axes with positive steps and without repeats; axes that merge into one progression are merged."""
     if not layout.size:
         return []
     axes = sorted((abs(s), n) for n, s in zip(layout.shape, layout.strides, strict=True) if n > 1 and s)
@@ -128,12 +128,12 @@ def _nest(axes: Axes) -> bool:
 
 
 def _count(axes: Axes, itemsize: int, block: int, first: int) -> int:
-    """Blocks that axes which nest touch, from the byte `first` on.
+    """Number of blocks that nested axes touch, from the byte `first` on.
 
-    An axis repeats what the smaller ones reach. Two neighbors share a block where one ends in the block in
-    which the other begins. Both depend on where in a block a copy begins, and that repeats after few copies.
+    An axis repeats the footprint of the smaller ones. Two neighboring copies share a block if one ends in the
+    block in which the other begins. This depends on the offset of a copy in its block, which is periodic.
     """
-    hulls = [itemsize]  # bytes from the first to the last one that the smaller axes reach
+    hulls = [itemsize]  # extents in bytes of the smaller axes
     for count, step in axes:
         hulls.append(hulls[-1] + step * itemsize * (count - 1))
     known: dict[tuple[int, int], int] = {}

@@ -1,7 +1,7 @@
-"""Explanations as markup: a page, and the fragment in a notebook. Pointing lights up what belongs together.
+"""Explanations as HTML: a page, and a notebook fragment, with matching elements highlighted on hover.
 
-Whatever stands for a position of a buffer has a class that names it, so one rule of CSS for each position
-lights up its elements and its cell, in all steps of a history at once. There is no script.
+Every node for a buffer position has a class named after the position, so one CSS rule for each position
+highlights its elements and its cell, in all steps at once. There is no script.
 """
 
 from __future__ import annotations
@@ -59,22 +59,22 @@ h2 code{font-size:1rem}
 
 
 def mark(step: LayoutStep, position: int) -> str:
-    """The class of everything that stands for a position of a buffer."""
+    """CSS class of all nodes for a buffer position."""
     return f"b{step.buffer.number}p{position}"
 
 
 def shade(step: LayoutStep, position: int) -> float:
-    """How much color an element has, by its place in the tensor, so that its order in the buffer is seen."""
+    """Color intensity of an element by its index in the tensor, which shows the order in the buffer."""
     return 0.08 + 0.47 * step.order.get(position, 0.5)
 
 
 def lit(steps: Iterable[LayoutStep], state: str, look: str) -> str:
-    """Rules that make all of a class look alike when one of them is in a state.
+    """CSS rule that styles all nodes of a class when one of them is in a state.
 
     Args:
-        steps: what is shown.
-        state: a selector, for example ":hover".
-        look: declarations of CSS.
+        steps: the displayed steps.
+        state: a pseudo-class, for example ":hover".
+        look: CSS declarations.
 
     Returns:
         One rule.
@@ -85,15 +85,15 @@ def lit(steps: Iterable[LayoutStep], state: str, look: str) -> str:
 
 
 def fragment(title: str, steps: Sequence[LayoutStep], *words: Html) -> Html:
-    """An explanation in a notebook.
+    """Notebook fragment of an explanation.
 
     Args:
-        title: what it is.
-        steps: its history.
-        words: what stands below the figures; see `in_words`.
+        title: the heading.
+        steps: one for each call.
+        words: sections below the figures; see `in_words`.
 
     Returns:
-        One element with a style of its own.
+        One element with its own style.
     """
     last = steps[-1]
     about = f"{title}: {summary(last.layout)}  {last.buffer.dtype}  {last.buffer.device}"
@@ -106,20 +106,20 @@ def fragment(title: str, steps: Sequence[LayoutStep], *words: Html) -> Html:
 
 
 def in_words(steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> tuple[Html, Html]:
-    """What is said below the figures: facts of the last step, and who else reads the buffer."""
+    """Sections below the figures: facts of the last step, and live tensors on its buffer."""
     return _facts(steps[-1]), _tree(aliases)
 
 
 def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias]) -> str:
-    """An explanation as a page.
+    """HTML page of an explanation.
 
     Args:
-        title: what is explained.
-        steps: its history; the last one is explained in full.
-        aliases: who else reads the buffer.
+        title: the heading.
+        steps: one for each call; the last one is explained in full.
+        aliases: live tensors on the buffer.
 
     Returns:
-        A document of HTML that needs nothing else.
+        A self-contained HTML document.
     """
     intro = (
         "The buffer is memory as it is: one flat row, here cut into cache lines. Colored cells are elements "
@@ -139,7 +139,7 @@ def explanation_page(title: str, steps: Sequence[LayoutStep], aliases: Sequence[
 
 
 def _lighting(steps: Sequence[LayoutStep], *children: Html) -> Html:
-    """What lights up together, with its style."""
+    """Element that scopes the highlighting, with its style."""
     style = _STYLE + lit(steps, ":is(:hover,:focus)", _LIT)
     return tag("div", tag("style", Html(style)), *children, class_=CLASS)
 
@@ -160,7 +160,7 @@ def _section(number: int, step: LayoutStep) -> Html:
 
 
 def _figure(step: LayoutStep, tip: str) -> Html:
-    """Elements, and buffer; `tip` is the attribute that holds what is said about a cell."""
+    """Tables of the elements and of the buffer; `tip` is the attribute for tooltips."""
     matrices = [_matrix(step, block, tip) if block else tag("p", "…") for block in step.blocks]
     return tag(
         "div",
@@ -185,13 +185,13 @@ def _matrix(step: LayoutStep, block: Block, tip: str) -> Html:
 
 
 def _table(step: LayoutStep, name: str, rows: Sequence[Html]) -> Html:
-    """Rows of cells that are all as wide as the widest."""
+    """Table whose cells are all as wide as the widest."""
     letters = max([len(step.label(p)) for p in step.positions()], default=1)
     return tag("table", tag("caption", name), *rows, style=f"--w:{letters}ch")
 
 
 def _head(block: Block) -> Html:
-    """The indices along the last axis."""
+    """Header row: the indices along the last axis."""
     row = next((row for row in block.rows if row), ())
     heads = [tag("th", str(e.index[-1]) if e else "", scope="col") for e in row]
     return tag("tr", tag("th", ""), *heads)
@@ -235,7 +235,7 @@ def _cell(step: LayoutStep, position: int, named: dict[int, list[str]], tip: str
 
 
 def _names(step: LayoutStep) -> dict[int, list[str]]:
-    """The indices that lead to each position, as far as they are shown."""
+    """Displayed indices that map to each position."""
     found: dict[int, list[str]] = {}
     for element in step.elements():
         found.setdefault(element.position, []).append(bracketed(element.index))

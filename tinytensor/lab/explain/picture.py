@@ -1,4 +1,4 @@
-"""Explanations as a picture: for each step its elements, and below them the buffer. Browsers light it up."""
+"""Explanations as SVG: for each step its elements, and the buffer below them, highlighted on hover."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinytensor.lab.svg import px, svg
 
 __all__ = ["explanation_picture"]
 
-# Pixels: width of a letter, height of a cell, between things, and between sectors.
+# Pixels: width of a letter, height of a cell, gap between items, and between sectors.
 LETTER, HEIGHT, GAP, SPACE = 6.7, 22, 10, 6
 CELLS_OF_LINE = 16
 
@@ -32,11 +32,11 @@ class _Canvas:
         self.y += HEIGHT
 
     def word(self, text: str, right: float) -> None:
-        """A remark in the line of the cells, ending at `right`."""
+        """A right-aligned remark in the row of cells, ending at `right`."""
         self.shapes.append(tag("text", text, x=px(right), y=self.y + 15, text_anchor="end", class_="soft"))
 
     def cell(self, text: str, x: float, width: float, *, shade: float, name: str, tip: str) -> None:
-        """A cell of the present line; `shade` is the opacity of its color, 0 for what is no element."""
+        """A cell of the current row; `shade` is its opacity, 0 for positions that are not elements."""
         box: dict[str, str | float] = {"x": px(x), "y": self.y, "width": px(width), "height": HEIGHT}
         color: dict[str, str | float] = {"class_": f"minus {name}" if shade else f"plain {name}"}
         self.shapes += [
@@ -50,14 +50,14 @@ class _Canvas:
 
 
 def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> str:
-    """An explanation as one file of SVG.
+    """SVG document of an explanation.
 
     Args:
-        title: what is explained.
-        steps: its history.
+        title: the heading.
+        steps: one for each call.
 
     Returns:
-        A document of SVG.
+        An SVG document.
     """
     canvas = _Canvas()
     canvas.text("The stronger its color, the later an element comes in the tensor.")
@@ -65,7 +65,7 @@ def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> str:
         name = f"{number}  {step.call} ({step.made}): " if len(steps) > 1 else ""
         canvas.text(name + summary(step.layout))
         if step is steps[-1] and step.layout.size:
-            canvas.text(f"{bracketed(step.letters)} stands at {step.formula(step.letters)}")
+            canvas.text(f"{bracketed(step.letters)} is at {step.formula(step.letters)}")
         cell = LETTER * max([len(step.label(p)) for p in step.positions()], default=1) + 10
         for block in step.blocks:
             _matrix(canvas, step, block, cell)

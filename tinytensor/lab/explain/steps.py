@@ -1,4 +1,4 @@
-"""A flat buffer read through a layout: what explanations show of it, as data. Knows no terminal, no page."""
+"""Data of an explanation: buffers, layouts and the elements shown. Independent of the output format."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = [
     "make_step",
 ]
 
-LINE, SECTOR = 64, 32  # bytes that a CPU, and a GPU, fetches at once
+LINE, SECTOR = 64, 32  # bytes per fetch of a CPU (cache line) and a GPU
 LETTERS = "ijklmn"
-NEAR = 64  # elements; positions that are this near are read in one go
+NEAR = 64  # elements; positions this close are read in one transfer
 
 
 class Limits(NamedTuple):
-    """How much is shown; of more than that, the first and the last."""
+    """How much is shown; the middle of larger ranges is left out."""
 
     cells: int  # of the buffer
     axis: int  # indices of one axis
@@ -46,13 +46,13 @@ FULL, SMALL = Limits(256, 12, 6), Limits(64, 8, 4)
 
 @dataclass(frozen=True)
 class Buffer:
-    """The memory behind a layout.
+    """The memory that a layout indexes.
 
     Attributes:
-        number: 0 for the first buffer of a history; each copy has the next one.
-        size: elements.
-        dtype: of one element.
-        device: where it lies.
+        number: 0 for the first buffer; each copy has the next number.
+        size: number of elements.
+        dtype: dtype of an element.
+        device: its device.
         start: bytes from the beginning of a cache line to its first element.
     """
 
@@ -68,7 +68,7 @@ class Buffer:
         return f"buffer {self.number}: {things}"
 
     def blocks(self, block: int) -> int:
-        """How many blocks of so many bytes it lies in."""
+        """Number of blocks of `block` bytes that it overlaps."""
         first, nbytes = self.start % block, self.size * self.dtype.itemsize
         return (first + nbytes - 1) // block + 1 if nbytes else 0
 
@@ -83,7 +83,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Block:
-    """The last two axes at one index of the others; None stands for rows and elements that are left out."""
+    """A matrix: the last two axes at one index of the others; None marks omitted rows and elements."""
 
     lead: tuple[int, ...]
     rows: tuple[tuple[Element | None, ...] | None, ...]
@@ -94,13 +94,13 @@ class LayoutStep:
     """One layout, and the call that led to it.
 
     Attributes:
-        call: as it was written, for example ".T".
-        made: what the call did: "new buffer", "view", "copy" or "same tensor"; empty if there was no call.
+        call: source text, for example ".T".
+        made: effect of the call: "new buffer", "view", "copy" or "same tensor"; empty if there was no call.
         buffer: the memory.
-        layout: how it is read.
-        blocks: the elements that are shown; None stands for those that are left out.
-        cells: runs of positions of the buffer that are shown.
-        values: what stands at positions that are shown, as text; empty if it was not read.
+        layout: layout of the result.
+        blocks: the elements shown; None marks omitted ones.
+        cells: ranges of buffer positions shown.
+        values: values at the positions shown, as text; empty if not read.
     """
 
     call: str
@@ -113,25 +113,25 @@ class LayoutStep:
 
     @cached_property
     def reach(self) -> Reach:
-        """Which positions are elements."""
+        """Positions of the elements."""
         return Reach(self.layout)
 
     def label(self, position: int) -> str:
-        """What stands at a position; the position itself if that is not known."""
+        """Value at a position; the position itself if the value was not read."""
         return self.values.get(position, str(position))
 
     def elements(self) -> list[Element]:
-        """All elements that are shown."""
+        """All elements shown."""
         rows = [row for block in self.blocks if block for row in block.rows if row]
         return [element for row in rows for element in row if element]
 
     def positions(self) -> list[int]:
-        """Positions that are shown, of cells and of elements; some of them twice."""
+        """Positions shown, of cells and of elements, possibly with duplicates."""
         return [p for run in self.cells for p in run] + [e.position for e in self.elements()]
 
     @cached_property
     def order(self) -> dict[int, float]:
-        """Which element each position that is shown holds: 0 for the first of the tensor, 1 for the last."""
+        """Relative element order by position: 0 for the first element of the tensor, 1 for the last."""
         last = max(self.layout.size - 1, 1)
         weights = contiguous_strides(self.layout.shape)
         found: dict[int, float] = {}
@@ -142,29 +142,29 @@ class LayoutStep:
 
     @property
     def letters(self) -> list[str]:
-        """Names of the index along each axis."""
+        """Index names of the axes."""
         ndim = self.layout.ndim
         return list(LETTERS[:ndim]) if ndim <= len(LETTERS) else [f"i{axis}" for axis in range(ndim)]
 
     def formula(self, factors: Iterable[object]) -> str:
-        """Where an element stands, as a sum: the offset, and a factor times the stride of each axis."""
+        """Position formula: the offset plus factor times stride of each axis."""
         products = [f"{f}*{stride}" for f, stride in zip(factors, self.layout.strides, strict=True)]
         return " + ".join([str(self.layout.offset), *products])
 
     def place(self, element: Element) -> str:
-        """The index of an element, and how its position comes about."""
+        """Index of an element, with the computation of its position."""
         total = self.formula(element.index)
         return f"{bracketed(element.index)}: {total}" + (f" = {element.position}" if element.index else "")
 
     def lines_of_cells(self, most: int) -> list[list[int | None] | int]:
-        """The cells, cut into lines.
+        """The cells, split into lines.
 
         Args:
-            most: cells of a line at most.
+            most: maximum number of cells per line.
 
         Returns:
-            For each line its positions, None where there is no cell; in place of lines that are not shown,
-            the number of elements in them. A line is a cache line, or a half of one, a quarter, ….
+            For each line its positions, None where there is no cell; for omitted lines, the number of
+            elements in them. A line is a cache line, or a half of one, a quarter, ….
         """
         item = self.buffer.dtype.itemsize
         width = LINE // item
@@ -187,7 +187,7 @@ class LayoutStep:
 
 
 def bracketed(index: Iterable[object]) -> str:
-    """An index as it is written: `[2, 1]`."""
+    """An index in Python syntax: `[2, 1]`."""
     return f"[{', '.join(map(str, index))}]"
 
 
@@ -199,12 +199,12 @@ def make_step(
     limits: Limits,
     storage: Storage | None = None,
 ) -> LayoutStep:
-    """Choose what is shown, and read it.
+    """Select the elements and cells to show, and read their values.
 
     Args:
         call, made, buffer, layout: see `LayoutStep`.
         limits: how much is shown.
-        storage: where to read the values; None does not read them.
+        storage: source of the values; None does not read them.
 
     Returns:
         The step.
@@ -218,7 +218,7 @@ def make_step(
 
 
 def _shown(count: int, most: int) -> list[int | None]:
-    """The indices of an axis that are shown; None stands for those in between."""
+    """Indices of an axis to show; None marks the omitted middle."""
     half = (most - 1) // 2
     return list(range(count)) if count <= most else [*range(half), None, *range(count - half, count)]
 
@@ -248,18 +248,18 @@ def _blocks(layout: Layout, limits: Limits) -> tuple[Block | None, ...]:
 
 
 def _element(layout: Layout, padded: tuple[int, ...]) -> Element:
-    """The element at an index to which zeros were added in front, so that it has two axes at least."""
+    """The element at an index that is left-padded with zeros to at least two axes."""
     index = padded[len(padded) - layout.ndim :]
     moves = [i * stride for i, stride in zip(index, layout.strides, strict=True)]
     return Element(index, layout.offset + sum(moves))
 
 
 def _cells(buffer: Buffer, layout: Layout, most: int) -> tuple[range, ...]:
-    """The whole buffer; of a long one the lines that the layout reaches, or the first and last of them."""
+    """The whole buffer; for a long one the lines that the layout touches, or the first and last of them."""
     if buffer.size <= most:
         return (range(buffer.size),) if buffer.size else ()
     width = LINE // buffer.dtype.itemsize
-    skew = buffer.start // buffer.dtype.itemsize  # cells of the first line that belong to others
+    skew = buffer.start // buffer.dtype.itemsize  # cells of the first line before the buffer
     low, high = layout.extent
     low = min(low, buffer.size - 1)
     first, last = [(position + skew) // width for position in (low, max(low, high))]
@@ -273,7 +273,7 @@ def _cells(buffer: Buffer, layout: Layout, most: int) -> tuple[range, ...]:
 
 
 def _read(storage: Storage, positions: list[int]) -> dict[int, str]:
-    """What stands at these positions; of a device, only these and their neighbors are copied to the host."""
+    """Values at these positions; from a device, only these and their neighbors are copied to the host."""
     texts: dict[int, str] = {}
     runs: list[list[int]] = []
     for position in positions:

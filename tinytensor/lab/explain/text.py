@@ -1,4 +1,4 @@
-"""Explanations for the terminal: as wide as it is, and colored if it can be. Brackets mark the elements."""
+"""Explanations as terminal text, fitted to its width, with optional colors. Brackets mark the elements."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tinytensor.lab.explain.steps import LINE, SECTOR, Block, Element, LayoutSte
 
 __all__ = ["render"]
 
-LINES, ALIASES = 16, 20  # of the buffer, and of the tree, at most
+LINES, ALIASES = 16, 20  # maximum lines of the buffer and of the tree
 BOLD, SOFT, MARKED = "1", "2", "1;36"
-NAME = 13  # characters in front of a sentence
+NAME = 13  # width of the topic column
 
 
 class _Ink:
-    """Paints text, if the terminal can show it."""
+    """Adds ANSI colors if enabled."""
 
     def __init__(self, color: bool) -> None:
         self._color = color
@@ -30,14 +30,14 @@ def render(title: str, steps: Sequence[LayoutStep], aliases: Sequence[Alias], wi
     """An explanation as text.
 
     Args:
-        title: what is explained.
-        steps: its history; the last one is explained.
-        aliases: who else reads the buffer.
+        title: the heading.
+        steps: one for each call; the last one is explained.
+        aliases: live tensors on the buffer.
         width: columns of the terminal.
-        color: whether it understands color.
+        color: use ANSI colors.
 
     Returns:
-        Lines of at most `width` columns, where that is possible at all.
+        Lines of at most `width` columns if possible.
     """
     ink, last, width = _Ink(color), steps[-1], max(width, 1)
     parts = ["\n".join(ink(BOLD, line) for line in textwrap.wrap(title, width))]
@@ -67,7 +67,7 @@ def _cut(line: str, width: int) -> str:
 
 
 def _elements(step: LayoutStep, width: int, ink: _Ink) -> str:
-    """The elements by index; beside or below them their positions, where these say something else."""
+    """The elements by index, with their positions next to or below them if these differ."""
     found = step.elements()
     if not found:
         return "elements: none"
@@ -104,7 +104,7 @@ def _grid(blocks: Sequence[Block | None], label: Callable[[int], str], width: in
 
 
 def _middle_out(row: Sequence[Element | None], width: int, cell: int) -> Sequence[Element | None]:
-    """As much of a row as fits, without its middle."""
+    """A row with its middle left out if it does not fit."""
     fits = max((width - 1) // (cell + 2), 3)
     if len(row) <= fits:
         return row
@@ -139,7 +139,7 @@ def _buffer(step: LayoutStep, width: int, ink: _Ink) -> str:
 
 
 def _fold(lines: list[list[int | None] | int]) -> list[list[int | None] | int]:
-    """The first and the last lines, if there are many."""
+    """The first and the last lines if there are too many."""
     if len(lines) <= LINES:
         return lines
     half = LINES // 2

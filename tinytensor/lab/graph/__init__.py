@@ -1,1 +1,1 @@
-"""The graph that backward walks, drawn, and its steps one by one."""
+"""Autograd graph: snapshot, drawing, and step-by-step backward."""

@@ -1,6 +1,6 @@
-"""A backward pass one node at a time: `for step in lab.backward_steps(loss): print(step)`.
+"""Backward pass, one node at a time: `for step in lab.backward_steps(loss): print(step)`.
 
-The pass is the engine's own (`autograd.Pass`); only the loop over its nodes stands here again, since it stops
+The pass is the engine's own (`autograd.Pass`); only the loop over its nodes is repeated here, since it pauses
 after each of them.
 """
 
@@ -28,14 +28,15 @@ __all__ = ["BackwardStep", "BackwardSteps", "backward_steps"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BackwardStep:
-    """What one node did.
+    """Result of visiting one node.
 
     Attributes:
         node: the node; `node.name` is its op.
-        incoming: the gradient of each of its outputs; None where none came.
-        outgoing: for each input its name and the gradient that goes to it; None where none is wanted.
-        freed: names and bytes of what it had saved and what went with it; not what others still hold.
-        recomputed: whether a checkpoint computed what it had saved again.
+        incoming: gradient of each of its outputs; None if there is none.
+        outgoing: name and gradient of each input; None if the input needs no gradient.
+        freed: names and bytes of saved tensors that were freed; not those that are still referenced
+            elsewhere.
+        recomputed: whether a checkpoint recomputed its saved tensors.
     """
 
     node: Node
@@ -58,12 +59,12 @@ def _shape(gradient: Tensor | None) -> str:
 
 
 class _Stepwise(Pass):
-    """A pass that can stop between two nodes."""
+    """A backward pass that pauses between nodes."""
 
     __slots__ = ("ready",)
 
     def step(self) -> BackwardStep:
-        """Visit the next node, and hand its gradients on."""
+        """Visit the next node and propagate its gradients."""
         node = self.ready.pop()
         incoming = self._incoming(node)
         recomputed = isinstance(node.saved, Dropped) and any([g is not None for g in incoming])
@@ -88,11 +89,11 @@ class _Stepwise(Pass):
         return BackwardStep(node, incoming, tuple(outgoing), tuple(freed), recomputed)
 
     def begin(self) -> None:
-        """Find the nodes that wait for nobody."""
+        """Find the nodes without pending dependencies."""
         self.ready = [node for node, left in self.count.items() if not left]
 
     def accumulate_complete(self) -> None:
-        """Give leaves that wait for no further contribution their gradient, and call who waits for it."""
+        """Accumulate the gradients of leaves without pending contributions, and run their hooks."""
         while self.complete:
             self._accumulate((id(self.complete.pop()),))
 
@@ -103,10 +104,10 @@ class _Stepwise(Pass):
 
 
 class BackwardSteps(Iterator[BackwardStep]):
-    """A pass that is taken step by step; `backward_steps` makes it.
+    """Iterator over the steps of a backward pass; created by `backward_steps`.
 
     Attributes:
-        taken: how many steps it has taken.
+        taken: number of steps taken.
     """
 
     def __init__(self, name: str, steps: Iterator[BackwardStep]) -> None:
@@ -126,7 +127,7 @@ class BackwardSteps(Iterator[BackwardStep]):
 
 
 def _held(node: Node) -> list[tuple[str, int, weakref.ref[Any]]]:
-    """Name, bytes and a weak reference of each storage that a node saved."""
+    """Name, bytes and weak reference of each storage that a node saved."""
     found: dict[int, tuple[str, int, weakref.ref[Any]]] = {}
     if isinstance(node.saved, list):
         for at, record in enumerate(node.saved):
@@ -140,22 +141,23 @@ def _held(node: Node) -> list[tuple[str, int, weakref.ref[Any]]]:
 def backward_steps(
     output: Tensor, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
 ) -> BackwardSteps:
-    """`output.backward()`, one node at a time.
+    """Run `output.backward()` one node at a time.
 
-    When the last step was taken, all leaves have their gradients, with the same bits as after `backward()`. A
-    pass that is left before has added nothing to them, and has freed what its steps freed.
+    After the last step, all leaves have their gradients, bitwise equal to those of `backward()`. A pass that
+    is abandoned earlier has added nothing to them, but the memory that its steps freed stays freed.
 
     Args:
-        output: what to differentiate.
-        gradient: the gradient to start from, of its shape; may be left out if it has one element.
-        retain_graph: keep what forward saved.
+        output: tensor to differentiate.
+        gradient: initial gradient, of the same shape; optional if the output has one element.
+        retain_graph: keep the saved tensors.
         create_graph: record the pass itself.
 
     Returns:
-        Steps, in the order of the pass. Each holds its gradients: to see memory go, hold no step.
+        Steps, in the order of the pass. A step holds its gradients: drop it to observe memory being freed.
 
     Raises:
-        GradError: the output does not require grad, needs a gradient argument, or its graph was already used.
+        GradError: the output does not require grad, needs a gradient argument, or its graph was already
+            freed.
         ShapeError: the gradient does not have its shape.
         DTypeError: the output is no tensor.
 
@@ -173,7 +175,7 @@ def backward_steps(
     if edge is None:
         raise GradError(
             f"backward_steps: the tensor of shape {output.shape} does not require grad",
-            why="nothing was recorded that leads to it",
+            why="no operation that leads to it was recorded",
             fix="make an input with requires_grad=True, outside tt.no_grad()",
         )
     root = start_gradient(output, gradient, "backward_steps")
@@ -186,7 +188,7 @@ def _steps(edge: Any, root: Tensor, retain: bool, create: bool) -> Iterator[Back
     work = _Stepwise([(edge, root)], ALGEBRA, None, retain, create)
     work.begin()
     while work.ready:
-        step = in_backward(create, retain, work.step)  # the caller's code, between steps, is in its own mode
+        step = in_backward(create, retain, work.step)  # the caller's grad mode applies between steps
         in_backward(create, retain, work.accumulate_complete)
         yield step
         del step

@@ -1,6 +1,6 @@
-"""What forward recorded: `print(lab.graph(loss))`, or its picture.
+"""Snapshot of the autograd graph as a table, SVG, DOT or HTML: `print(lab.graph(loss))`.
 
-A snapshot: it holds numbers and texts, no tensor, so it keeps nothing alive and can be read after backward.
+A snapshot holds numbers and text but no tensors, so it keeps nothing alive and stays valid after backward.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class SavedTensor:
-    """What a node keeps for backward.
+    """A tensor that a node saved for backward.
 
     Attributes:
-        name: as the op calls it.
-        shape: of the tensor.
-        nbytes: of its storage, which is what it keeps alive.
-        counted: whether these bytes are counted here: not those of a leaf, and of a storage that several
-            nodes keep only once, at the first of them in forward.
+        name: its name in the op.
+        shape: its shape.
+        nbytes: bytes of its storage, which it keeps alive.
+        counted: whether these bytes count at this node: not for leaves, and for a storage that several
+            nodes save only at the first of them in forward order.
     """
 
     name: str
@@ -51,17 +51,17 @@ class SavedTensor:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """An op that was recorded, or a leaf.
+    """A recorded op, or a leaf.
 
     Attributes:
-        number: its place in Graph.nodes: what it was computed from comes before it.
-        name: of the op; of a leaf, the name that was given for it, or "leaf".
-        shapes: of its outputs; None for one that was not computed.
-        inputs: for each input with a gradient: its name, the number of the node that it comes from, and which
-            output of that.
-        saved: what it keeps; the first node of a checkpointed call keeps the call's arguments.
-        state: "leaf", "recorded", "freed" by a backward pass, or "recomputed" where a checkpoint dropped what
-            it kept.
+        number: its index in Graph.nodes, which are in topological order.
+        name: name of the op; for a leaf, the name given for it, or "leaf".
+        shapes: shapes of its outputs; None for one that was not computed.
+        inputs: for each input with a gradient: its name, the number of its source node, and the index of that
+            node's output.
+        saved: saved tensors; the first node of a checkpointed call saves the arguments of the call.
+        state: "leaf", "recorded", "freed" by a backward pass, or "recomputed" if a checkpoint dropped its
+            saved tensors.
         gradient: the formula of its gradients, or the code that computes them.
         where: file and line of the call, if `tt.detect_anomaly` was on.
     """
@@ -77,17 +77,17 @@ class GraphNode:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are counted at this node."""
+        """Saved bytes that count at this node."""
         return sum(s.nbytes for s in self.saved if s.counted)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The graph behind some tensors.
+    """The autograd graph of some tensors.
 
     Attributes:
-        nodes: in the order of forward.
-        outputs: numbers of the nodes of those tensors.
+        nodes: nodes in forward order.
+        outputs: node numbers of those tensors.
     """
 
     nodes: tuple[GraphNode, ...]
@@ -95,11 +95,11 @@ class Graph:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are saved for backward; a storage counts once, a leaf not at all."""
+        """Bytes saved for backward; a storage counts once, leaves do not count."""
         return sum(node.nbytes for node in self.nodes)
 
     def table(self) -> str:
-        """One line for each node, as text."""
+        """Text table with one line per node."""
         lines = [f"{'':>4} {'op':<24} {'shape':<22} {'saved bytes':>12}  inputs"]
         for node in self.nodes:
             inputs = ", ".join([f"{name} ← {number}" for name, number, _ in node.inputs])
@@ -112,28 +112,28 @@ class Graph:
         return "\n".join(lines)
 
     def dot(self) -> str:
-        """The graph in the language of Graphviz: `dot -Tsvg graph.dot`."""
+        """The graph in the DOT language of Graphviz: `dot -Tsvg graph.dot`."""
         return dot_text(self)
 
     def svg(self) -> str:
-        """The graph as a picture, forward from top to bottom."""
+        """SVG picture of the graph, forward from top to bottom."""
         return graph_picture(self)
 
     def html(self) -> str:
-        """Picture, saved tensors and formulas as a page that needs nothing but itself."""
+        """Self-contained HTML page with picture, saved tensors and gradient formulas."""
         return graph_page(self)
 
     def __str__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Notebook representation."""
         return graph_picture(self)
 
 
 @dataclass
 class _Reader:
-    """Walks over edges, parents first."""
+    """Builds the snapshot by a traversal of the edges, inputs first."""
 
     names: dict[int, str]
     numbers: dict[int, int] = field(default_factory=dict)  # by id of a node or leaf
@@ -143,7 +143,7 @@ class _Reader:
     texts: dict[int, str] = field(default_factory=dict)  # of gradients, by id of the op
 
     def read(self, root: Any) -> int:
-        """The number of the node behind an edge; iteratively, since chains may be long."""
+        """Number of the node at an edge; iterative, since chains may be long."""
         stack = [(_behind(root), False)]
         while stack:
             thing, ready = stack.pop()
@@ -158,7 +158,7 @@ class _Reader:
         return self.numbers[id(_behind(root))]
 
     def _leaf(self, leaf: Tensor) -> GraphNode:
-        self.counted.add(id(leaf.storage))  # it would be there without the graph
+        self.counted.add(id(leaf.storage))  # exists independently of the graph
         name = self.names.get(id(leaf), "leaf")
         return GraphNode(len(self.nodes), name, (leaf.layout.shape,), state="leaf")
 
@@ -181,7 +181,7 @@ class _Reader:
         )
 
     def _gradient(self, op: type[Op]) -> str:
-        """Each op's text once: reading source takes a while."""
+        """Gradient text of an op, cached: reading source is slow."""
         found = self.texts.get(id(op))
         if found is None:
             found = self.texts[id(op)] = gradient_text(op)
@@ -194,8 +194,8 @@ class _Reader:
                 yield input_name(node, at), self.numbers[id(_behind(parent))], index
 
     def _kept(self, node: Node, state: str) -> Iterator[tuple[str, Any, Any]]:
-        """Name, storage and layout of what a node keeps. The first node of a checkpointed call keeps the
-        arguments of that call, in place of what all its nodes saved.
+        """Name, storage and layout of each tensor that a node saved. The first node of a checkpointed call
+        has the arguments of that call, in place of the tensors that its nodes saved.
         """
         if state == "recorded":
             for at, record in enumerate(node.saved):
@@ -217,7 +217,7 @@ def _behind(edge: Any) -> Any:
 
 
 def input_name(node: Node, at: int) -> str:
-    """What the op calls its input; the last name stands for all further ones."""
+    """Name of an input in the op; the last name applies to all further inputs."""
     names = getattr(node.op, "inputs", ())
     if not names:
         return str(at)
@@ -225,27 +225,27 @@ def input_name(node: Node, at: int) -> str:
 
 
 def saved_name(node: Node, at: int) -> str:
-    """What the op calls something that it saves."""
+    """Name of a saved tensor in the op."""
     names = [name.partition("?")[0] for name in node.op.saves]
     return names[at] if at < len(names) else f"saved_tensors[{at}]"
 
 
 def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
-    """Read what forward recorded: nodes, shapes, what each keeps, and how its gradients are computed.
+    """Snapshot the autograd graph: nodes, shapes, saved tensors and gradient formulas.
 
-    Nothing is run and nothing is changed. Graphs of gradients (`create_graph=True`), checkpoints, views,
-    in-place writes and tensors on devices are read in the same way.
+    Runs nothing and changes nothing. Supports graphs of gradients (`create_graph=True`), checkpoints, views,
+    in-place writes and tensors on devices.
 
     Args:
         outputs: tensors that require grad.
-        names: of leaves, such as `dict(model.named_parameters())`.
+        names: names of leaves, such as `dict(model.named_parameters())`.
 
     Returns:
-        A Graph, which holds no tensor.
+        A Graph, which holds no tensors.
 
     Raises:
         GradError: an output does not require grad.
-        DTypeError: it is no tensor.
+        DTypeError: an output is not a tensor.
 
     Example:
         >>> from tinytensor import lab
@@ -263,14 +263,14 @@ def graph(*outputs: Tensor, names: Mapping[str, Tensor] | None = None) -> Graph:
         if not is_tensor(output):
             raise DTypeError(
                 f"graph: output {i} is a {type(output).__name__}",
-                why="tensors have a graph behind them",
+                why="only tensors have an autograd graph",
                 fix="lab.graph(loss)",
             )
         edge = edge_of(output)
         if edge is None:
             raise GradError(
                 f"graph: output {i} of shape {output.shape} does not require grad",
-                why="nothing was recorded that leads to it",
+                why="no operation that leads to it was recorded",
                 fix="make an input with requires_grad=True, outside tt.no_grad()",
             )
         found.append(reader.read(edge))
@@ -281,15 +281,15 @@ BROADCAST = "Each is summed over the axes along which its input was broadcast."
 
 
 def gradient_text(op: type[Op]) -> str:
-    """How the gradients of an op's inputs are computed.
+    """Formula or source code of the gradients of an op's inputs.
 
     Args:
         op: a registered op, or that of a `tt.Function`.
 
     Returns:
-        The docstring of its `backward`; else the formula in that of the op that computes the gradients, which
-        is named after it; else the statements of `backward`; of a lambda the lines on which it stands. In a
-        formula `grad` is the gradient of the result; other names are those of inputs and outputs.
+        The docstring of its `backward`; otherwise the formula in the docstring of the backward op that is
+        named after it; otherwise the statements of `backward`; for a lambda, its source lines. In a formula,
+        `grad` is the gradient of the result; other names are those of inputs and outputs.
 
     Example:
         >>> from tinytensor.op import registry
@@ -305,7 +305,7 @@ def gradient_text(op: type[Op]) -> str:
 
 def _text(op: type[Op]) -> str:
     backward = getattr(op, "function", op).backward
-    if not (inspect.isfunction(backward) or inspect.ismethod(backward)):  # an object with a call
+    if not (inspect.isfunction(backward) or inspect.ismethod(backward)):  # a callable object
         return "(its source cannot be read)"
     if backward.__doc__:
         return inspect.cleandoc(backward.__doc__)
@@ -314,20 +314,20 @@ def _text(op: type[Op]) -> str:
         return inspect.cleandoc(behind.__doc__)
     try:
         source = textwrap.dedent(inspect.getsource(backward))
-    except OSError:  # typed in at a prompt
+    except OSError:  # defined at an interactive prompt
         return "(its source cannot be read)"
-    if backward.__name__ == "<lambda>":  # the lines on which it stands may be no whole statement
+    if backward.__name__ == "<lambda>":  # its source lines may not be a complete statement
         return source.strip()
     (function,) = ast.parse(source).body
     assert isinstance(function, ast.FunctionDef)
     return textwrap.dedent("\n".join(source.splitlines()[function.body[0].lineno - 1 :])).strip()
 
 
-TOP, ROW, BOX, LETTER = 32, 92, 50, 7.0  # of the picture, a layer, a node and a letter, in pixels
+TOP, ROW, BOX, LETTER = 32, 92, 50, 7.0  # of the picture, a layer, a node and a character, in pixels
 
 
 def _lines(node: GraphNode) -> list[str]:
-    """What stands in the box of a node."""
+    """Text lines in the box of a node."""
     shapes = ", ".join([str(s) for s in node.shapes if s is not None])
     if node.state == "leaf":
         return [node.name, shapes]
@@ -338,7 +338,7 @@ def _lines(node: GraphNode) -> list[str]:
 
 
 def dot_text(graph: Graph) -> str:
-    """The graph for Graphviz."""
+    """The graph in the DOT language."""
     lines = ["digraph backward {", '  node [shape=box fontname="monospace"];']
     for node in graph.nodes:
         style = " style=rounded" if node.state == "leaf" else ""
@@ -355,7 +355,7 @@ def _quoted(lines: list[str]) -> str:
 
 
 def graph_picture(graph: Graph, *, links: bool = False) -> Html:
-    """The graph as SVG, forward from top to bottom; with `links`, boxes lead to the rows of the page."""
+    """The graph as SVG, forward from top to bottom; with `links`, boxes link to the rows of the page."""
     texts = [_lines(node) for node in graph.nodes]
     widths = [max(map(len, text)) * LETTER + 18 for text in texts]
     edges = [(source, node.number) for node in graph.nodes for _, source, _ in node.inputs]
@@ -370,7 +370,7 @@ def graph_picture(graph: Graph, *, links: bool = False) -> Html:
 
 
 def _curve(placed: Placed, edge: tuple[int, int]) -> Html:
-    """An edge from the foot of a box, by its points in the layers between, to the head of another."""
+    """Curve of an edge from the bottom of a box, through its routing points, to the top of another."""
     first, last = [placed.layer[node] for node in edge]
     route = placed.routes[edge]
     y = TOP + ROW * first + BOX
@@ -416,7 +416,7 @@ _STYLE = (
 
 
 def graph_page(graph: Graph) -> str:
-    """A page with the picture, what each node keeps, and how its gradients are computed."""
+    """HTML page with the picture, and the saved tensors and gradient formula of each node."""
     text = (
         "Forward runs from top to bottom, gradients flow upwards. A box leads to its row below. Bytes of a "
         "storage that several nodes keep count at the first of them; leaves, which would be there anyway, do "

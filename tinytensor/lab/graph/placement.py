@@ -1,9 +1,9 @@
-"""Where the nodes of a graph stand in a picture: layers, an order in each, and places. Knows only numbers.
+"""Layered graph layout: layer assignment, ordering and coordinates. Works on integers and widths alone.
 
-Layers are longest paths. An edge over several layers gets a point in each, so it runs between nodes and not
-through them; where that would be too many points, as of a weight that every step of a long loop reads, the
-longest edges have none. Order and places in a layer follow the means of the neighbors, a few times up and
-down.
+Layers are longest paths. An edge over several layers gets a routing point in each, so it passes between nodes
+and not through them; if there would be too many points, as for a weight that every step of a long loop reads,
+the longest edges get none. Order and coordinates in a layer follow the barycenters of the neighbors, in
+several sweeps up and down.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from itertools import pairwise
 
 __all__ = ["Placed", "place"]
 
-Edge = tuple[int, int]  # from a node to one that comes later
+Edge = tuple[int, int]  # from a node to a later one
 SWEEPS = 8
 MOST_POINTS = 20_000  # of all edges together: a second of work
 GAP, POINT = 24.0, 8.0  # between two nodes, and the width of a point of an edge
-STRAIGHT, LEAF = 8.0, 0.25  # how strongly points of edges and leaves insist on their places; nodes: 1
+STRAIGHT, LEAF = 8.0, 0.25  # weights of routing points and of leaves in the placement; nodes: 1
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A drawing.
+    """Result of the layout.
 
     Attributes:
-        layer: of each node; 0 is the first.
-        center: of each node, in pixels from the left.
-        routes: for each edge the centers in all layers that it passes, its ends included; of those that are
-            too long the ends alone.
-        width: of the widest layer.
+        layer: layer of each node; 0 is the first.
+        center: center of each node, in pixels from the left.
+        routes: for each edge the centers in all layers that it passes, including its ends; only the ends for
+            edges that are too long.
+        width: width of the widest layer.
     """
 
     layer: tuple[int, ...]
@@ -40,11 +40,11 @@ class Placed:
 
 
 def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
-    """Place nodes in layers.
+    """Compute a layered layout.
 
     Args:
-        widths: of the nodes, in pixels.
-        edges: pairs (before, behind); before < behind.
+        widths: widths of the nodes, in pixels.
+        edges: pairs (source, target); source < target.
 
     Returns:
         Layers and centers.
@@ -81,7 +81,7 @@ def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
 
 
 def _straight(edges: Sequence[Edge], layer: Sequence[int]) -> set[Edge]:
-    """The longest edges, those for whose points there is no room."""
+    """The longest edges, which exceed the budget of routing points."""
     points, found = 0, set()
     for one, other in sorted(edges, key=lambda edge: layer[edge[1]] - layer[edge[0]]):
         points += layer[other] - layer[one] - 1
@@ -91,8 +91,8 @@ def _straight(edges: Sequence[Edge], layer: Sequence[int]) -> set[Edge]:
 
 
 def _guides(above: list[list[int]], chains: dict[Edge, list[int]]) -> tuple[list[list[int]], list[list[int]]]:
-    """By whom each item is guided from above and from below. What is computed stands below what it was
-    computed from, and its leaves beside that: they follow it, so it does not follow them.
+    """Neighbors above and below by which each item is aligned. A node is placed below its inputs, and its
+    leaves next to these: leaves follow the node, so the node does not follow them.
     """
     below: list[list[int]] = [[] for _ in above]
     for item, others in enumerate(above):
@@ -106,7 +106,7 @@ def _guides(above: list[list[int]], chains: dict[Edge, list[int]]) -> tuple[list
 
 
 def _layers(count: int, edges: Sequence[Edge]) -> list[int]:
-    """The longest path to each node; what nothing leads to stands just above what it leads to."""
+    """Longest path to each node; a node without inputs is placed one layer above its first consumer."""
     behind: list[list[int]] = [[] for _ in range(count)]
     before: list[list[int]] = [[] for _ in range(count)]
     for one, other in edges:
@@ -124,7 +124,7 @@ def _layers(count: int, edges: Sequence[Edge]) -> list[int]:
 def _centers(
     rows: list[list[int]], sizes: Sequence[float], above: list[list[int]], below: list[list[int]]
 ) -> list[float]:
-    """Order the items of each row, then place them, by the means of their neighbors in the row before."""
+    """Order and place the items of each row by the barycenters of their neighbors in the previous row."""
     center = [0.0] * len(sizes)
     weights = [STRAIGHT if size == POINT else 1.0 if above[i] else LEAF for i, size in enumerate(sizes)]
     for row in rows:
@@ -151,10 +151,10 @@ def _pack(
     center: list[float],
     weights: Sequence[float],
 ) -> None:
-    """Put the items of a row, in their order and without overlaps, as near to their wishes as they can be:
-    neighbors that would overlap form a block, which stands at the weighted mean of its wishes.
+    """Place the items of a row in order, without overlaps, as close to their target positions as possible:
+    neighbors that would overlap form a block, which is placed at the weighted mean of its targets.
     """
-    blocks: list[tuple[float, float, int]] = []  # place, weight, number of items
+    blocks: list[tuple[float, float, int]] = []  # position, weight, number of items
     offset, offsets = 0.0, []
     for i, (item, wish) in enumerate(zip(row, wanted, strict=True)):
         offset += sizes[item] / 2 + (sizes[row[i - 1]] / 2 + GAP if i else 0.0)

@@ -1,1 +1,1 @@
-"""The kernel that an op launches: its source, and which thread computes what."""
+"""Kernels that an op launches: source, resources, memory accesses, and thread-to-element maps."""

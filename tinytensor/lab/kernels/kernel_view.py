@@ -1,7 +1,7 @@
-"""The kernels behind an op: source, launch, registers, PTX, and what each line asks of memory.
+"""Shows the kernels of an op: source, launch, registers, PTX, and memory accesses of each line.
 
-The op runs once on the device `emulated`, watched (`tt.cuda.check`), so no GPU is needed; registers and PTX
-come from NVRTC, where it is installed. Nothing here is a time. Pages are in `kernel_page.py`.
+The op runs once on the device `emulated` under `tt.cuda.check`, so no GPU is needed; registers and PTX come
+from NVRTC, if it is installed. No times are measured.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from tinytensor.runtime.signature import Signature, spelled
 
 __all__ = ["KernelLaunch", "Kernels", "kernel"]
 
-ARCHITECTURE = 90  # whose registers are shown if none is asked for
+ARCHITECTURE = 90  # default architecture for registers and PTX
 Sizes = tuple[int, int, int]
 
 
 @dataclass
 class KernelLaunch:
-    """One kernel that the op launched.
+    """A kernel that the op launched.
 
     Attributes:
-        instance: its name with template arguments.
+        instance: name with template arguments.
         file: the .cu file.
-        signature: its declaration.
-        template: template parameter → argument, as C++ spells it.
+        signature: declaration.
+        template: template parameter → argument, in C++ spelling.
         grid, block: sizes, x first.
         shared: bytes of dynamic shared memory.
-        times: how often it was launched so.
-        count: what the watched run counted.
+        times: number of launches with this configuration.
+        count: access counts of the checked run.
         memory: the tensors of the op on the device.
         together: the instances of the same file that the op launched: compiled at once, since starting a
             compiler costs more than an instance.
@@ -71,22 +71,22 @@ class KernelLaunch:
 
     @cached_property
     def lines(self) -> list[LineCount]:
-        """What the accesses of each source line cost: sectors per request, bank conflicts, active lanes."""
+        """Memory accesses of each source line: sectors per request, bank conflicts, active lanes."""
         return lines_of([self.count])
 
     @cached_property
     def work(self) -> list[LineWork]:
-        """Floating-point operations of each source line; empty where they cannot be counted."""
+        """Floating-point operations of each source line; empty if they cannot be counted."""
         return work_of([self.count]) or []
 
     @cached_property
     def source(self) -> list[Piece]:
-        """The lines behind it: the kernel, functors, and functions of headers in which it accesses memory."""
+        """Source chunks: the kernel, functors, and header functions in which it accesses memory."""
         places = [line.place for line in self.lines] + [line.place for line in self.work]
         return pieces_of(self.file, self.signature.name, self.template.values(), places)
 
     def ptx(self, architecture: int = ARCHITECTURE) -> str:
-        """What NVRTC makes of it.
+        """PTX of this kernel, compiled by NVRTC.
 
         Args:
             architecture: compute capability times ten.
@@ -113,17 +113,17 @@ class KernelLaunch:
         return self._compiled(f"sm_{architecture}").resources[self.instance]
 
     def occupancy(self, architecture: int = ARCHITECTURE) -> Occupancy:
-        """How many of its blocks one multiprocessor holds; arguments and errors as for `ptx`.
+        """Occupancy: resident blocks per multiprocessor; arguments and errors as for `ptx`.
 
         Raises:
             ArgumentError: the limits of this architecture are not known.
 
-        Source: NVIDIA's cuda_occupancy.h, by way of `runtime/cuda/occupancy.py`.
+        Source: NVIDIA's cuda_occupancy.h, through `runtime/cuda/occupancy.py`.
         """
         if architecture not in LIMITS:
             raise ArgumentError(
                 f"occupancy: architecture {architecture}",
-                why=f"limits are known of {', '.join(map(str, LIMITS))}",
+                why=f"limits are known for {', '.join(map(str, LIMITS))}",
                 fix=f"occupancy({ARCHITECTURE})",
             )
         used = self.resources(architecture)
@@ -135,11 +135,11 @@ class KernelLaunch:
     def requests(
         self, place: str | None = None, warp: int | None = None, space: str | None = None
     ) -> list[Request]:
-        """What warps of the first block asked for.
+        """Memory requests of the warps in the first block.
 
         Args:
             place: file:line, as in `lines`, with or without its caller; None for all.
-            warp: of the block; None for all.
+            warp: warp of the block; None for all.
             space: "global" or "shared"; None for both.
         """
         return [
@@ -151,25 +151,25 @@ class KernelLaunch:
         ]
 
     def threads(self, place: str, warp: int | None = 0, space: str | None = None) -> Html:
-        """Which element each thread touches at one line, from the addresses of the watched run.
+        """Picture of the elements that each thread accesses at one line, from the recorded addresses.
 
         Args:
             place: file:line, as in `lines`.
-            warp: the first request of this warp; None for all requests of the first block.
-            space: "global" or "shared", where a line accesses both; default: what it accesses first.
+            warp: show the first request of this warp; None for all requests of the first block.
+            space: "global" or "shared", for a line that accesses both; default: the first accessed.
 
         Returns:
-            One `svg` element: elements of a tensor with the threads that touch them, sectors colored; for
+            One `svg` element: elements of a tensor with the threads that access them, colored by sector; for
             shared memory the banks.
 
         Raises:
-            ArgumentError: nothing was accessed there by this warp.
+            ArgumentError: this warp made no access at the line.
         """
         found = self.requests(place, warp, space)
         if not found:
             raise ArgumentError(
                 f"threads: {place}, warp {warp}",
-                why="the watched run made no request there in its first block",
+                why="the checked run made no request there in its first block",
                 fix=f"lines with requests: {', '.join(sorted({r.place for r in self.count.requests}))}",
             )
         who = "all requests of the first block" if warp is None else f"the first request of warp {warp}"
@@ -181,14 +181,14 @@ class KernelLaunch:
         return thread_map(same if warp is None else same[:1], memory, title)
 
     def memory_of(self, request: Request) -> NamedMemory | None:
-        """The tensor that a request lies in; None for scratch memory."""
+        """The tensor that a request accesses; None for scratch memory."""
         first = next(a for a in request.addresses if a is not None)
         return next((m for m in self.memory if first in m), None)
 
     # ---- text
 
     def text(self, architecture: int = ARCHITECTURE) -> str:
-        """Facts and source with counts beside it; arguments as for `facts`."""
+        """Facts, and source annotated with counts; arguments as for `facts`."""
         return "\n".join([*self.facts(architecture), "", *self._listing()])
 
     def __str__(self) -> str:
@@ -202,7 +202,7 @@ class KernelLaunch:
         """Launch, template arguments, registers and occupancy, as lines of text.
 
         Args:
-            architecture: whose registers are shown; compute capability times ten.
+            architecture: architecture for registers; compute capability times ten.
         """
         where = self.source[0] if self.source else None
         lines = f":{where.first}–{where.last}" if where else ""
@@ -233,7 +233,7 @@ class KernelLaunch:
         ]
 
     def notes(self) -> dict[tuple[str, int], list[str]]:
-        """What stands beside lines of the source: by file and line."""
+        """Annotations of source lines, by file and line."""
         found: dict[tuple[str, int], list[str]] = {}
         for line in self.lines:
             cost = (
@@ -268,12 +268,12 @@ def _sizes(sizes: Sizes) -> str:
 
 @dataclass(repr=False)
 class Kernels:
-    """All kernels that an op launched, in the order of their first launches; print it, or make a page of it.
+    """All kernels that an op launched, in the order of their first launches; print it, or save its `html()`.
 
     Attributes:
-        op: what was called.
+        op: name of the op.
         launches: the kernels.
-        findings: defects that the watched run found; empty is good.
+        findings: defects that the checked run found.
     """
 
     op: str
@@ -290,10 +290,10 @@ class Kernels:
         return self.launches[i]
 
     def text(self, architecture: int = ARCHITECTURE) -> str:
-        """For the terminal.
+        """Text for the terminal.
 
         Args:
-            architecture: whose registers are shown; compute capability times ten.
+            architecture: architecture for registers; compute capability times ten.
         """
         return "\n".join([*map(str, self.findings), *[launch.text(architecture) for launch in self]])
 
@@ -308,10 +308,10 @@ class Kernels:
         return preformatted(str(self))
 
     def html(self, architecture: int = ARCHITECTURE) -> str:
-        """One page that needs nothing but itself: facts, source with counts, thread pictures, PTX.
+        """Self-contained HTML page: facts, source with counts, thread pictures, PTX.
 
         Args:
-            architecture: whose registers and PTX are shown; compute capability times ten.
+            architecture: architecture for registers and PTX; compute capability times ten.
         """
         return kernel_page(self, architecture)
 
@@ -321,7 +321,7 @@ class Kernels:
 
 @dataclass
 class _Launched:
-    """One launch, and what keeps its memory alive."""
+    """A launch, with references that keep its memory alive."""
 
     kernel: EmulatedKernel
     grid: Sizes
@@ -336,7 +336,7 @@ class _Launched:
 
 @contextmanager
 def _launches() -> Iterator[list[_Launched]]:
-    """What this thread launches on the emulator while the block runs."""
+    """Collect this thread's launches on the emulator while the block runs."""
     found: list[_Launched] = []
     plain, thread = EmulatedKernel.__call__, threading.get_ident()
 
@@ -357,24 +357,24 @@ def _three(sizes: Dim) -> Sizes:
 def kernel(
     op: str | Callable[..., Any], *args: Any, backward: bool = False, blocks: int = 4, **params: Any
 ) -> Kernels:
-    """Look at the kernels behind an op: run it once on the emulator, watched.
+    """Run an op once on the emulator under checks and return its kernels.
 
     Args:
-        op: the name of a public function ("softmax"), or any function of tensors; also a kernel of your own,
+        op: the name of a public function ("softmax"), any function of tensors, or a user kernel
             `k[grid, block]` of `tt.cuda.kernel`.
         args: its arguments; tensors of any shapes on any device are copied to `emulated` with their strides.
-        backward: look at the kernels of the gradient, too: of the sum of the results in all floating
+        backward: include the kernels of the gradient of the summed results with respect to all floating
             arguments.
-        blocks: how many blocks of each launch are counted.
+        blocks: number of blocks of each launch that are counted.
         params: keyword arguments of the op.
 
     Returns:
-        The kernels. Which ones an op launches may depend on the architecture; it is that of the emulator
+        The kernels. The kernels that an op launches may depend on the architecture, here that of the emulator
         (sm_80).
 
     Raises:
-        ArgumentError: there is no such op, it launches no kernel, has no gradient that is asked for, or
-            blocks is no count.
+        ArgumentError: there is no such op, it launches no kernel, it has no gradient although backward is
+            set, or blocks is not a positive integer.
         KernelError: there is no C++ compiler, or a kernel fails.
 
     Example:
@@ -404,7 +404,7 @@ def kernel(
     if not launched:
         raise ArgumentError(
             f"kernel: {name} launches no kernel",
-            why="it makes a view, computes nothing, or exists for the CPU only",
+            why="it returns a view, computes nothing, or exists for the CPU only",
             fix='name an op that computes, such as lab.kernel("softmax", x)',
         )
     named = _named(function, tensors, params)
@@ -427,12 +427,12 @@ def kernel(
 def _gradients(
     name: str, outputs: Sequence[tt.Tensor], leaves: Sequence[tt.Tensor]
 ) -> Sequence[tt.Tensor | None]:
-    """Of the sum of the outputs in each leaf."""
+    """Gradients of the sum of the outputs with respect to each leaf."""
     ends = [y for y in outputs if y.requires_grad]
     if not ends:
         raise ArgumentError(
             f"kernel: {name} has no gradient",
-            why="none of its results requires grad: arguments or results are no floating numbers",
+            why="none of its results requires grad: arguments or results are not floating",
             fix="leave backward out",
         )
     ones = [tt.ones(*y.shape, dtype=y.dtype, device=y.device) for y in ends]
@@ -449,7 +449,7 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
         near = get_close_matches(str(op), known, n=1)
         raise ArgumentError(
             f"kernel: there is no op {op!r}",
-            why="an op goes by the name of a public function of tinytensor",
+            why="op must be the name of a public function of tinytensor",
             fix=f"did you mean {near[0]}?"
             if near
             else 'lab.kernel("softmax", x), or pass a function: lab.kernel(lambda x: x @ x.T, x)',
@@ -458,13 +458,13 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
 
 
 def _flat(things: Sequence[Any]) -> list[tt.Tensor]:
-    """The tensors among some things, and in their lists and tuples."""
+    """Tensors among the values, and in their lists and tuples."""
     parts = [a for x in things for a in (x if isinstance(x, tuple | list) else [x])]
     return [a for a in parts if isinstance(a, tt.Tensor)]
 
 
 def _moved(x: Any) -> Any:
-    """A copy of a tensor on the emulator with the same strides, without history; of lists each tensor."""
+    """Detached copy of a tensor on the emulator with the same strides; applied to each tensor of a list."""
     if isinstance(x, tuple | list):
         return type(x)([_moved(a) for a in x])
     if not isinstance(x, tt.Tensor):
@@ -480,7 +480,7 @@ def _moved(x: Any) -> Any:
 def _named(
     function: Callable[..., Any], args: Sequence[Any], params: dict[str, Any]
 ) -> list[tuple[str, tt.Tensor]]:
-    """The tensors among the arguments, by the names of parameters where there are any."""
+    """Tensors among the arguments, named after the parameters if these have names."""
     try:
         bound = dict(inspect.signature(function).bind(*args, **params).arguments)
     except (TypeError, ValueError):
@@ -510,10 +510,10 @@ def _launch(one: _Launched, count: KernelCount, memory: list[NamedMemory]) -> Ke
     )
 
 
-PICTURES = 6  # lines of a kernel that are drawn
+PICTURES = 6  # maximum lines of a kernel that are drawn
 
 
-IDEAL = 0.99  # share of the moved bytes that were asked for; less gets a color
+IDEAL = 0.99  # used share of the transferred bytes; less is highlighted
 
 
 HEAD = ("", "accesses", "sectors/request", "used", "bank ways", "lanes", "FLOPs", "source")
@@ -524,12 +524,12 @@ STYLE += ".code td:last-child{white-space:pre-wrap;min-width:30rem}"
 
 
 def kernel_page(kernels: Kernels, architecture: int) -> str:
-    """The page; see `Kernels.html`."""
+    """HTML page; see `Kernels.html`."""
     intro = (
-        "Counts are those of the source's accesses in a watched run on the emulator, not times. A sector is "
-        "32 bytes of global memory: 32 neighboring floats of a warp take 4. One bank way is a turn of shared "
-        "memory without conflicts. Colored numbers ask for more than they need. What a function of a header "
-        "asks for stands there, and at the line of the kernel that calls it."
+        "Counts are those of the source's accesses in a checked run on the emulator, not times. A sector is "
+        "32 bytes of global memory: 32 neighboring floats of a warp take 4. One bank way is a pass of shared "
+        "memory without conflicts. Colored numbers request more than they need. Accesses in a function of a "
+        "header are shown there, and at the line of the kernel that calls it."
     )
     body: list[str] = [tag("p", intro)]
     if kernels.findings:
@@ -561,7 +561,7 @@ def _ptx(launch: KernelLaunch, architecture: int) -> Html:
 
 
 def _listing(launch: KernelLaunch, piece: Piece) -> Html:
-    """A table of lines; what was counted at a line stands beside it."""
+    """Table of source lines with their counts."""
     title = f"{piece.file.name}:{piece.first}–{piece.last} ({piece.what})"
     head = tag("tr", *[tag("th", text) for text in HEAD])
     rows = [_row(launch, piece, number) for number in range(piece.first, piece.last + 1)]
@@ -590,8 +590,8 @@ def _row(launch: KernelLaunch, piece: Piece, number: int) -> Html:
 
 
 class _Cost(NamedTuple):
-    """Texts of one kind of access at a line; the share of moved bytes that was asked for, and how much turns
-    of shared memory exceed what is needed, from 0 to 1.
+    """Texts of one kind of access at a line; the used share of transferred bytes, and the excess of shared
+    memory passes over the minimum, from 0 to 1.
     """
 
     sectors: str
@@ -602,7 +602,7 @@ class _Cost(NamedTuple):
 
     @staticmethod
     def of(lines: Sequence[LineCount]) -> _Cost:
-        """Of several callers together."""
+        """Combined cost of several callers."""
         requests, sectors = sum(x.requests for x in lines), sum(x.sectors for x in lines)
         share = sum(x.bytes for x in lines) / (32 * sectors) if sectors else 1.0
         ideal = sum(x.ideal for x in lines)
@@ -617,7 +617,7 @@ class _Cost(NamedTuple):
 
 
 def _number(texts: Sequence[str], warnings: Sequence[float] = ()) -> Html:
-    """A cell with a line for each kind of access; each line has its own color."""
+    """Cell with a line for each kind of access; each line has its own color."""
     lines: list[str] = []
     for i, text in enumerate(texts):
         warning = warnings[i] if warnings else 0.0
@@ -627,7 +627,7 @@ def _number(texts: Sequence[str], warnings: Sequence[float] = ()) -> Html:
 
 
 def _pictures(launch: KernelLaunch) -> Iterator[Html]:
-    """Of lines of global memory one warp, and the block; of lines of shared memory the banks of one warp."""
+    """Pictures: a warp and the block for global memory lines, a warp's banks for shared memory lines."""
     drawn: set[tuple[str, str]] = set()
     for line in launch.lines:
         asked = launch.requests(line.place, space=line.space)

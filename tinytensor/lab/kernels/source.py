@@ -1,6 +1,6 @@
-"""The source of a kernel: where its definition, its functors and the device functions that it calls stand.
+"""Finds the source of a kernel: its definition, its functors and the device functions that it calls.
 
-Read from the text, without a compiler, so that the lines are those that a person wrote.
+The text is scanned without a compiler, so that the lines are those of the source file.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ __all__ = ["Piece", "caller_of", "pieces_of", "split_place"]
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _PLACE = re.compile(r"([^\s:]+):(\d+)")
-_HEAD = re.compile(r"[A-Za-z_]")  # how a definition begins: at the margin
-_WHOLE = re.compile(r"[A-Za-z_].*\}\s*$")  # one in a single line
-LONG, NEAR = 30, 6  # lines: of a definition that is not shown as a whole, and of it around an access
+_HEAD = re.compile(r"[A-Za-z_]")  # start of a definition: at column 0
+_WHOLE = re.compile(r"[A-Za-z_].*\}\s*$")  # a definition on a single line
+LONG, NEAR = 30, 6  # lines: longest definition shown in full, and context around an access in longer ones
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some lines of a file.
+    """A range of lines of a file.
 
     Attributes:
-        file: its path.
-        first: number of the first line, from 1 on.
-        lines: their text.
+        file: path of the file.
+        first: number of the first line, 1-based.
+        lines: text of the lines.
         what: "kernel", "functor", or "called".
     """
 
@@ -50,7 +50,7 @@ class Piece:
 
 @cache
 def _text(path: Path, modified: int) -> tuple[str, str]:
-    """A file, and the same with comments and strings blanked: every character stands where it stood."""
+    """Text of a file, and the same with comments and strings blanked, without changing any offset."""
     text = path.read_text(encoding="utf-8")
     return text, _COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
 
@@ -60,7 +60,7 @@ def _opened(path: Path) -> tuple[str, str]:
 
 
 def split_place(place: str) -> tuple[str, int]:
-    """File and line of the innermost line of a place; ("", 0) of none.
+    """File and line number of the innermost location of a place; ("", 0) if there is none.
 
     Example:
         >>> split_place("pack.cuh:20 from softmax.cu:31")
@@ -71,7 +71,7 @@ def split_place(place: str) -> tuple[str, int]:
 
 
 def caller_of(place: str) -> tuple[str, int]:
-    """File and line of the kernel's own text that leads to a place in a header; ("", 0) where there is none.
+    """File and line number of the kernel line that calls into a header; ("", 0) if there is none.
 
     Example:
         >>> caller_of("pack.cuh:20 from softmax.cu:31"), caller_of("softmax.cu:31")
@@ -81,17 +81,17 @@ def caller_of(place: str) -> tuple[str, int]:
 
 
 def pieces_of(file: Path, kernel: str, template: Iterable[str], places: Iterable[str]) -> list[Piece]:
-    """The definition of a kernel, those of functors among its template arguments, and what else its accesses
-    stand in.
+    """Source chunks of a kernel: its definition, the functors among its template arguments, and the functions
+    that contain its accesses.
 
     Args:
         file: the .cu file.
         kernel: the name without template arguments.
-        template: the arguments as they are spelled.
+        template: the arguments in C++ spelling.
         places: file:line of accesses and operations.
 
     Returns:
-        Pieces that do not overlap, the kernel first.
+        Non-overlapping chunks, the kernel first.
     """
     files = list(read(file).modified)
     found: list[Piece] = []
@@ -109,7 +109,7 @@ def pieces_of(file: Path, kernel: str, template: Iterable[str], places: Iterable
 
 
 def _definition(path: Path, head: str, what: str) -> list[Piece]:
-    """From the lines of the template and comment above a declaration to the brace that closes it."""
+    """A definition, from the template and comment lines above the declaration to its closing brace."""
     text, bare = _opened(path)
     match = re.search(head, bare)
     if match is None:
@@ -124,7 +124,7 @@ def _definition(path: Path, head: str, what: str) -> list[Piece]:
 
 
 def _blank_lines(text: str) -> int:
-    """Line ends before the first thing that is neither space nor an instruction for the preprocessor."""
+    """Number of leading lines with only whitespace or preprocessor directives."""
     skipped = re.match(r"(?:\s|#[^\n]*\n)*", text)
     return skipped[0].count("\n") if skipped else 0
 
@@ -139,7 +139,7 @@ def _closing(bare: str, opening: int) -> int:
 
 
 def _around(path: Path, line: int) -> Piece:
-    """The definition around a line, from the margin to the margin; of a long one the lines near by."""
+    """The definition around a line, delimited by column 0; for a long one only the nearby lines."""
     text, bare = _opened(path)
     lines, plain = text.splitlines(), bare.splitlines()
     first = last = min(line, len(lines))
@@ -155,7 +155,7 @@ def _around(path: Path, line: int) -> Piece:
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
-    """Pieces of one file that overlap become one."""
+    """Merge overlapping chunks of the same file."""
     kept: list[Piece] = []
     for piece in pieces:
         for i, other in enumerate(kept):

@@ -1,6 +1,6 @@
-"""Which element each thread touches: requests of a watched run, drawn over the tensor that they lie in.
+"""Pictures of the elements that each thread accesses, from the memory requests of a checked run.
 
-Nothing here knows how a kernel indexes: addresses are those that the emulated threads asked for.
+Independent of how a kernel computes its indices: the addresses are those that the emulated threads accessed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ __all__ = ["NamedMemory", "bank_map", "thread_map", "touched"]
 
 Ints = npt.NDArray[np.int64]
 CELL, LEFT, TOP = 22, 46, 58  # pixels
-ROWS, COLUMNS = 32, 64  # that are drawn
+ROWS, COLUMNS = 32, 64  # maximum size drawn
 SECTOR, BANKS, WORD = 32, 32, 4
 
 
 @dataclass(frozen=True, slots=True)
 class NamedMemory:
-    """A tensor on a device, as its memory lies.
+    """Memory of a tensor on a device.
 
     Attributes:
-        name: what it is called.
+        name: name of the tensor.
         ptr: address of the element at position 0 of its storage.
-        layout: which positions it has.
-        itemsize: bytes of an element.
-        nbytes: of the storage.
+        layout: its layout.
+        itemsize: bytes per element.
+        nbytes: bytes of the storage.
     """
 
     name: str
@@ -48,7 +48,7 @@ class NamedMemory:
         return self.ptr <= address < self.ptr + self.nbytes
 
     def addresses(self) -> Ints:
-        """Of its elements, as a matrix: the last axis, and all others as one."""
+        """Addresses of its elements as a matrix: all axes but the last are flattened."""
         layout = self.layout
         at = np.asarray(layout.offset, np.int64)
         for size, stride in zip(layout.shape, layout.strides, strict=True):
@@ -58,7 +58,7 @@ class NamedMemory:
 
 
 def _flat(requests: Sequence[Request]) -> NamedMemory:
-    """Memory that belongs to no tensor we know, as a row of elements."""
+    """Memory of no known tensor, as a row of elements."""
     addresses = [a for r in requests for a in r.addresses if a is not None]
     size = requests[0].size
     first = min(addresses) // SECTOR * SECTOR
@@ -69,15 +69,15 @@ def _flat(requests: Sequence[Request]) -> NamedMemory:
 
 
 def touched(requests: Sequence[Request], memory: NamedMemory) -> tuple[Ints, Ints]:
-    """Who touches which element.
+    """Thread and sector of each element.
 
     Args:
-        requests: of any warps of one block.
+        requests: requests of any warps of one block.
         memory: the tensor.
 
     Returns:
-        Two matrices like `memory.addresses()`: the thread of the block that touches an element first, or -1;
-        and the sector that it lies in, or -1 where nobody asked for anything in that sector.
+        Two matrices like `memory.addresses()`: the first thread of the block that accesses an element, or -1;
+        and the sector of the element, or -1 if nothing in that sector was requested.
     """
     at = memory.addresses()
     order = np.argsort(at, axis=None)
@@ -98,15 +98,15 @@ def touched(requests: Sequence[Request], memory: NamedMemory) -> tuple[Ints, Int
 
 
 def thread_map(requests: Sequence[Request], memory: NamedMemory | None, title: str = "") -> Html:
-    """A picture: cells are elements in the order of their indices, numbers are threads.
+    """Picture of global memory accesses: cells are elements in index order, numbers are threads.
 
     Args:
-        requests: of global memory, of one block: of one warp, or of all.
-        memory: the tensor; None draws the memory itself.
-        title: what the picture shows.
+        requests: global memory requests of one block: of one warp, or of all.
+        memory: the tensor; None draws raw memory.
+        title: the heading.
 
     Returns:
-        One `svg` element. Each sector of 32 bytes has a color, pale where nobody asked for what is moved.
+        One `svg` element. Each sector of 32 bytes has a color, pale for bytes transferred but unused.
 
     Raises:
         ArgumentError: there is no request.
@@ -133,14 +133,14 @@ def thread_map(requests: Sequence[Request], memory: NamedMemory | None, title: s
         + (f", {asked} of them different" if len(requests) > 1 else "")
     )
     whole = len(rows) == threads.shape[0] and len(columns) == threads.shape[1]
-    note = "number: thread; color: sector of 32 bytes; pale: moved, and asked for by nobody"
+    note = "number: thread; color: sector of 32 bytes; pale: transferred but unused"
     if not whole:
         note += f"; {len(rows)} of {threads.shape[0]} rows, {len(columns)} of {threads.shape[1]} columns"
     return _grid(title or about, about if title else "", note, rows, columns, cells)
 
 
 def _window(moved: npt.NDArray[np.bool_], most: int, axis: int) -> list[int]:
-    """Which rows or columns are drawn: those with something, or all if they are few."""
+    """Rows or columns to draw: those with accesses, or all if they are few."""
     size = moved.shape[axis]
     if size <= most:
         return list(range(size))
@@ -148,7 +148,7 @@ def _window(moved: npt.NDArray[np.bool_], most: int, axis: int) -> list[int]:
 
 
 class _Cell(NamedTuple):
-    """Row and column, the thread that touches it (-1: nobody), number of its color, and what it is."""
+    """Row and column, the accessing thread (-1: none), color index, and tooltip."""
 
     row: int
     column: int
@@ -158,7 +158,7 @@ class _Cell(NamedTuple):
 
 
 def _drawn(cells: Sequence[_Cell]) -> Iterator[Html]:
-    """Boxes, pale where nobody asked, and above them numbers: in groups, since there are thousands."""
+    """Boxes, pale if unused, with numbers on top; grouped, since there are thousands."""
     for asked, opacity in ((False, 0.25), (True, 0.85)):
         boxes = [_box(cell) for cell in cells if (cell.thread >= 0) is asked]
         yield tag("g", *boxes, class_="cells", fill_opacity=opacity)
@@ -212,11 +212,11 @@ def _grid(
 
 
 def bank_map(request: Request, title: str = "") -> Html:
-    """The words of shared memory that a warp touches, by bank: words above each other wait for one another.
+    """Picture of the shared memory words that a warp accesses, by bank: words in one column are serialized.
 
     Args:
-        request: of shared memory.
-        title: what the picture shows.
+        request: a shared memory request.
+        title: the heading.
 
     Returns:
         One `svg` element.

@@ -1,1 +1,1 @@
-"""Who holds memory, since when, and what checkpointing would save."""
+"""Memory use by category over time, and the predicted savings of checkpointing."""

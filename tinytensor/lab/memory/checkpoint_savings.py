@@ -1,8 +1,8 @@
-"""What checkpoints would save, predicted from one recorded step: integers only, no model is run again.
+"""Predicts the memory use of checkpointing from one recorded step, without running the model again.
 
-A `tt.checkpoint` keeps the arguments of the function instead of what its nodes save. So what stays is what
-nodes outside of all groups of blocks save, and the arguments of each group; a storage counts once. In
-backward one group at a time has its values back.
+A `tt.checkpoint` saves the arguments of the function instead of the tensors that its nodes save. The
+remaining memory is that saved by nodes outside of all groups of blocks, plus the arguments of each group; a
+storage counts once. In backward one group at a time is recomputed.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from tinytensor.errors import ArgumentError
 
 __all__ = ["Recomputed", "Recorded", "Sizes", "predict"]
 
-Sizes = list[tuple[int, int]]  # number of a storage, and its bytes
+Sizes = list[tuple[int, int]]  # storage number and bytes
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """A step whose blocks are computed again in backward, so many at a time.
+    """Predicted memory of a step whose blocks are recomputed in backward, `every` at a time.
 
     Attributes:
-        every: blocks that are computed again together.
-        saved: bytes that are saved for backward at the end of forward.
-        peak: the most that is saved at any time of forward and backward.
-        without: what is saved at the end of forward if nothing is computed again.
+        every: number of blocks that are recomputed together.
+        saved: bytes saved for backward at the end of forward.
+        peak: peak of the saved bytes over forward and backward.
+        without: bytes saved at the end of forward without recomputation.
     """
 
     every: int
@@ -36,12 +36,12 @@ class Recomputed:
 
 @dataclass
 class Recorded:
-    """What the nodes of a step saved, and which of them belong to blocks.
+    """Saved tensors of the nodes of a step, and the blocks that they belong to.
 
     Attributes:
         count: number of blocks.
-        inputs: the arguments of each block.
-        nodes: number of blocks that had begun, whether one was running, and what the node saved.
+        inputs: arguments of each block.
+        nodes: number of blocks begun, whether one was running, and the tensors that the node saved.
         recomputes: whether the step itself has checkpoints.
     """
 
@@ -53,30 +53,30 @@ class Recorded:
     in_order: bool = True
 
     def enter(self, number: int, things: Sizes) -> None:
-        """A block begins, with these arguments."""
+        """Record that a block begins, with these arguments."""
         if self.running or number != len(self.inputs):
             self.in_order = False
         self.running = True
         self.inputs.append(things)
 
     def leave(self) -> None:
-        """It ends."""
+        """Record that the block ends."""
         self.running = False
 
     def node(self, things: Sizes) -> None:
-        """A node saved these."""
+        """Record the tensors that a node saved."""
         self.nodes.append((len(self.inputs), self.running, things))
 
 
 def predict(recorded: Recorded, every: int) -> Recomputed:
-    """What a step keeps if so many blocks at a time are computed again. See `Ledger.with_checkpoints`."""
+    """Predicted memory if `every` blocks at a time are recomputed; see `Ledger.with_checkpoints`."""
     _check(recorded, every)
     starts = range(0, recorded.count, every)
     outside = [(begun, things) for begun, inside, things in recorded.nodes if not inside]
     inputs = [recorded.inputs[start] for start in starts]
     saved = _bytes([*inputs, *(things for _, things in outside)])
     peak = saved
-    for i, start in enumerate(starts):  # backward has done with all that was recorded behind this group
+    for i, start in enumerate(starts):  # backward has freed everything recorded after this group
         end = min(start + every, recorded.count)
         before = [things for begun, things in outside if begun <= start]
         again = [things for begun, inside, things in recorded.nodes if inside and start < begun <= end]
@@ -85,7 +85,7 @@ def predict(recorded: Recorded, every: int) -> Recomputed:
 
 
 def _bytes(lists: Iterable[Sizes]) -> int:
-    """Bytes of the storages in the lists, each once."""
+    """Total bytes of the distinct storages in the lists."""
     return sum({number: nbytes for things in lists for number, nbytes in things}.values())
 
 
@@ -97,10 +97,10 @@ def _check(recorded: Recorded, every: int) -> None:
     if recorded.recomputes:
         raise ArgumentError(
             "with_checkpoints: the recorded step has checkpoints itself",
-            why="what its blocks save was dropped before anybody could count it once",
+            why="the tensors that its blocks save were dropped before they could be counted",
             fix="record a step without checkpoints",
         )
-    complete = recorded.in_order and not recorded.running  # a block that raised never ended
+    complete = recorded.in_order and not recorded.running  # a block that raised did not end
     if not recorded.count or not complete or len(recorded.inputs) != recorded.count:
         raise ArgumentError(
             f"with_checkpoints: {len(recorded.inputs)} calls of {recorded.count} blocks were recorded",

@@ -1,8 +1,9 @@
-"""Whose bytes are in use, now and at the peak? `with lab.memory(model, optimizer) as ledger`.
+"""Memory ledger: bytes in use by category, now and at the peak.
 
-While a ledger is open, it hears of each storage that is made and that goes, and of each node that is
-recorded. Nothing else changes: ops take the same roads, so bits and bytes are those of a run that nobody
-watches. What a finaliser says is noted without a lock and sorted later. Pictures are in `memory_picture.py`.
+Use: `with lab.memory(model, optimizer) as ledger`. An open ledger is notified of each storage that is created
+or freed, and of each node that is recorded. Nothing else changes: ops take the same paths, so results and
+memory use equal those of an unobserved run. Events from finalizers are queued without a lock and processed
+later.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ _PARAMETERS, _GRADIENTS, _STATE, _SAVED, _ACTIVATIONS, _OTHER = CATEGORIES
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes of the storages of a device at one moment.
+    """Bytes of the storages of a device at one point in time.
 
     Attributes:
-        by_category: for each of CATEGORIES.
-        saved_by: what is saved for backward, by the op that saved it first.
-        pooled: of the storages whose memory is the pool's; on devices, of all.
-        adopted: of the small ones, whose memory is NumPy's.
+        by_category: bytes for each of CATEGORIES.
+        saved_by: bytes saved for backward, by the op that saved them first.
+        pooled: bytes of storages allocated from the pool; on devices, of all.
+        adopted: bytes of small storages allocated by NumPy.
     """
 
     by_category: dict[str, int]
@@ -57,25 +58,25 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """Of all categories: pooled and adopted."""
+        """Bytes of all categories, pooled and adopted."""
         return self.pooled + self.adopted
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Bytes by category, in the order of CATEGORIES, just after a storage was made."""
+    """Bytes by category, in the order of CATEGORIES, right after a storage was created."""
 
     nbytes: tuple[int, ...]
 
 
 @dataclass(slots=True, eq=False)
 class _Thing:
-    """A storage, as the ledger knows it."""
+    """The ledger's record of a storage."""
 
     number: int
     nbytes: int
     pooled: bool
-    before: bool  # the ledger was opened
+    before: bool  # created before the ledger was opened
     category: str = ""
     keepers: int = 0
     saved_by: str = ""
@@ -83,7 +84,7 @@ class _Thing:
 
 @dataclass(slots=True, eq=False)
 class _Keep:
-    """What one node saved, or a checkpointed region: keeps things alive for backward as long as it lives."""
+    """Storages that a node or a checkpointed call keeps alive for backward."""
 
     things: list[_Thing]
     node: weakref.ref[Node] | None = None
@@ -91,21 +92,21 @@ class _Keep:
 
 
 class _SavedList(list[Any]):
-    """What a node saved, as a list that can be referred to weakly."""
+    """List of saved tensors that supports weak references."""
 
     __slots__ = ("__weakref__",)
 
 
 @dataclass(eq=False)
 class Ledger:
-    """The memory of one device while a block of code runs. `memory` makes it.
+    """Memory use of one device while a block of code runs; created by `memory`.
 
     Attributes:
-        device: whose memory.
-        timeline: a Point for each storage that was made.
-        marks: index in the timeline and label, as `mark` was called.
-        now: what is in use; after the block, what was in use at its end.
-        peak: the largest total so far, and what it consisted of.
+        device: the device.
+        timeline: a Point for each storage created.
+        marks: timeline index and label of each `mark` call.
+        now: current usage; after the block, the usage at its end.
+        peak: usage at the largest total so far.
     """
 
     device: Device
@@ -117,12 +118,12 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self._events: deque[tuple[Any, ...]] = deque()
-        self._lock = threading.RLock()  # the collector may run anything right here
+        self._lock = threading.RLock()  # reentrant: the garbage collector may run finalizers here
         self._things: dict[int, _Thing] = {}  # by id of the storage
         self._keeps: set[_Keep] = set()
         self._regions: weakref.WeakSet[Region] = weakref.WeakSet()
         self._leaves: dict[int, weakref.ref[Tensor]] = {}
-        self._roles: dict[int, str] = {}  # id of a storage → the category that its tensors give it
+        self._roles: dict[int, str] = {}  # id of a storage → category of its tensors
         self._bytes = dict.fromkeys(CATEGORIES, 0)
         self._saved_by: Counter[str] = Counter()
         self._pooled = self._adopted = self._made = 0
@@ -131,38 +132,38 @@ class Ledger:
         self._most, self._most_saved_by = dict.fromkeys(CATEGORIES, 0), dict[str, int]()
         self._peak = self._usage()
 
-    # ---- what the user asks
+    # ---- queries
 
     @property
     def now(self) -> Usage:
-        """What is in use; after the block, what was in use at its end."""
+        """Current usage; after the block, the usage at its end."""
         with self._lock:
             self._settle()
             return self._usage()
 
     @property
     def peak(self) -> Usage:
-        """The largest total so far, and what it consisted of."""
+        """Usage at the largest total so far."""
         with self._lock:
             self._settle()
             return self._peak
 
     @property
     def at_most(self) -> dict[str, int]:
-        """The largest number of bytes that each category had, whenever that was."""
+        """Maximum bytes of each category, each at its own time."""
         with self._lock:
             self._settle()
             return dict(self._most)
 
     @property
     def most_saved_by(self) -> dict[str, int]:
-        """What was saved for backward when that was the most, by op."""
+        """Bytes saved for backward by op, at the maximum of their sum."""
         with self._lock:
             self._settle()
             return dict(self._most_saved_by)
 
     def mark(self, label: str) -> None:
-        """Name this moment in the timeline, such as "backward".
+        """Label the current point of the timeline, such as "backward".
 
         Args:
             label: a short text for the picture.
@@ -172,13 +173,13 @@ class Ledger:
             self.marks.append((len(self.timeline), label))
 
     def with_checkpoints(self, every: int) -> Recomputed:
-        """What would be kept if each run of so many `blocks` were a `tt.checkpoint`.
+        """Predict the saved memory if every group of consecutive `blocks` were a `tt.checkpoint`.
 
         Args:
-            every: number of blocks that are computed again together.
+            every: number of blocks that are recomputed together.
 
         Returns:
-            The bytes that forward would leave saved, and the peak of what is saved in backward.
+            The bytes saved at the end of forward, and the peak of the saved bytes in backward.
 
         Raises:
             ArgumentError: the ledger was opened without blocks, they did not run once each, or the recorded
@@ -201,34 +202,34 @@ class Ledger:
             return predict(self._recorded, every)
 
     def table(self) -> str:
-        """Bytes by category, now and at the peak, and what is saved by op, as lines of text."""
+        """Text table of bytes by category, now and at the peak, and of bytes saved by op."""
         return memory_table(self)
 
     def svg(self) -> str:
-        """The timeline as a picture: categories on each other, with the peak and the marks."""
+        """SVG of the timeline: stacked categories, with the peak and the marks."""
         return memory_picture(self)
 
     def html(self) -> str:
-        """Picture and tables as a page that needs nothing but itself; `lab.html.write` saves it."""
+        """Self-contained HTML page with picture and tables; `lab.html.write` saves it."""
         return memory_page(self)
 
     def __str__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Notebook representation."""
         return memory_picture(self)
 
-    # ---- what it hears
+    # ---- events
 
     def made(self, new: Storage) -> None:
-        """A storage was made; its maker fills it in as soon as this returns."""
+        """A storage was created; its creator initializes it after this returns."""
         with self._lock:
             self._settle()
             self._events.append(("made", id(new), weakref.ref(new)))
 
     def gone(self, old: Storage) -> None:
-        """A storage goes: called by finalisers, at any moment, so nothing but this note."""
+        """A storage is freed: called by finalizers at any time, so it only queues an event."""
         if _is_complete(old):
             self._events.append(("gone", id(old), self._look(old)))
 
@@ -244,11 +245,11 @@ class Ledger:
                 node.saved = _SavedList(node.saved)
                 self._keep(things, node.name, node.saved, node)
                 self._recorded.node(_sizes(things))
-            elif isinstance(node.saved, Dropped):  # before the ledger was opened
+            elif isinstance(node.saved, Dropped):  # recorded before the ledger was opened
                 self._meet_region(node.saved.region)
 
     def look_around(self) -> None:
-        """Take in what is there when the ledger is opened."""
+        """Record the storages that exist when the ledger is opened."""
         there = gc.get_objects()
         with self._lock:
             for found in there:
@@ -262,7 +263,7 @@ class Ledger:
             self._peak = self._usage()
 
     def enter_block(self, number: int) -> Callable[..., None]:
-        """A hook of a block that is about to run."""
+        """Forward pre-hook of a block."""
 
         def hook(module: Module, args: tuple[Any, ...]) -> None:
             with self._lock:
@@ -273,28 +274,28 @@ class Ledger:
         return hook
 
     def leave_block(self, module: Module, args: tuple[Any, ...], result: Any) -> None:
-        """A hook of a block that has run."""
+        """Forward hook of a block."""
         self._recorded.leave()
 
     def close(self) -> None:
-        """Listen no more; `now` stays as it is."""
+        """Stop listening; `now` keeps its value."""
         with self._lock:
             self._settle()
             self._closed = True
             self._events.clear()
             self._keeps.clear()
 
-    # ---- sorting it
+    # ---- classification
 
     def _settle(self) -> None:
-        """Take in what was noted, in its order."""
+        """Process the queued events in order."""
         if self._closed:
             return
         while self._events:
             what, key, about = self._events.popleft()
             if what == "made":
                 new = about()
-                if new is not None and not _is_complete(new):  # another thread is making it
+                if new is not None and not _is_complete(new):  # another thread is initializing it
                     self._events.appendleft((what, key, about))
                     break
                 self._enter(key, self._last_words(key) if new is None else self._look(new), before=False)
@@ -310,20 +311,20 @@ class Ledger:
         self._note_most()
 
     def _look(self, found: Storage) -> tuple[int, bool] | None:
-        """Bytes of a storage, and whether they are the pool's; None for what is not counted here."""
+        """Bytes of a storage, and whether the pool allocated them; None if it is not counted."""
         kind = type(found)
         if found.device is not self.device or kind is BorrowedStorage:
             return None
-        if kind is Storage and found.buffer.base is not None:  # memory of somebody else, or part of an arena
+        if kind is Storage and found.buffer.base is not None:  # external memory, or part of an arena
             return None
         return found.nbytes, kind is not Storage
 
     def _last_words(self, key: int) -> tuple[int, bool] | None:
-        """The same of a storage that went before anything else happened."""
+        """Same as `_look`, for a storage that was freed before it was processed."""
         return next((seen for what, other, seen in self._events if what == "gone" and other == key), None)
 
     def _enter(self, key: int, seen: tuple[int, bool] | None, *, before: bool) -> None:
-        if seen is None or key in self._things:  # one that another thread made while the ledger looked around
+        if seen is None or key in self._things:  # created by another thread while the ledger was opening
             return
         self._made += 1
         thing = self._things[key] = _Thing(self._made, *seen, before)
@@ -336,7 +337,7 @@ class Ledger:
         return _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS
 
     def _move(self, thing: _Thing, category: str) -> None:
-        """Count a thing under another category; "" for one that is gone."""
+        """Move a storage to another category; "" if it is freed."""
         for name, sign in ((thing.category, -1), (category, 1)):
             if name:
                 self._bytes[name] += sign * thing.nbytes
@@ -351,8 +352,8 @@ class Ledger:
         thing.category = category
 
     def _assign_roles(self, *, pending: bool = False) -> None:
-        """See which storages are those of parameters, gradients and the optimizer now. While events are
-        pending, what lost its role keeps it: it may just be going.
+        """Find the storages of parameters, gradients and optimizer state. While events are pending, a storage
+        that lost its role keeps it: it may be about to be freed.
         """
         roles: dict[int, str] = {}
         parameters = list(self._parameters())
@@ -387,7 +388,7 @@ class Ledger:
                 yield from (value for value in kept.values() if is_tensor(value))
 
     def _meet(self, leaves: Iterable[Tensor]) -> None:
-        """Leaves that require grad count as parameters where nobody named any."""
+        """Count leaves that require grad as parameters if no model or optimizer was given."""
         for leaf in leaves:
             known = self._leaves.get(id(leaf))
             if known is None or known() is not leaf:
@@ -421,14 +422,14 @@ class Ledger:
             self._meet_region(node.saved.region)
 
     def _meet_region(self, region: Region) -> None:
-        """A checkpointed call, which keeps its arguments in place of what its nodes saved."""
+        """Record a checkpointed call, which saves its arguments in place of its nodes' tensors."""
         if region not in self._regions:
             self._recorded.recomputes = True
             self._regions.add(region)
             self._keep(self._saved_things(t.storage for t in region.tensors), "checkpoint", region)
 
     def _sort(self, thing: _Thing) -> None:
-        """Count a thing that is there by whether something keeps it; roles of its tensors come first."""
+        """Classify a live storage: by the roles of its tensors, otherwise by whether a node saved it."""
         if thing.category in (_SAVED, _ACTIVATIONS, _OTHER):
             self._move(thing, _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS)
 
@@ -451,26 +452,26 @@ class Ledger:
 
 
 def _is_complete(found: Storage) -> bool:
-    """Whether its maker has filled it in."""
+    """Whether the storage is initialized."""
     return hasattr(found, "buffer") and hasattr(found, "device")
 
 
 def _sizes(things: list[_Thing]) -> Sizes:
-    """Numbers and bytes of what is no parameter."""
+    """Numbers and bytes of the storages that are not parameters."""
     return [(thing.number, thing.nbytes) for thing in things if thing.category != _PARAMETERS]
 
 
 COLORS = ("hue1", "hue0", "hue5", "hue2", "hue6", "box")  # classes of `svg.py`, by category
 
 
-LEFT, TOP, WIDTH, HEIGHT = 76, 56, 840, 300  # of the area that is drawn on
+LEFT, TOP, WIDTH, HEIGHT = 76, 56, 840, 300  # of the plot area
 
 
 ROW, COLUMN = 20, 240  # of the legend
 
 
 def size_of(nbytes: int) -> str:
-    """Bytes as a text that fits on an axis.
+    """Bytes as short text, such as an axis label.
 
     Example:
         >>> size_of(1536), size_of(3 << 20)
@@ -491,7 +492,7 @@ HEAD = ("now", "at the peak", "at most")
 
 
 def memory_table(ledger: Ledger) -> str:
-    """Bytes by category, now, at the peak and at most, then what is saved by op."""
+    """Table of bytes by category: now, at the peak and maximum, followed by bytes saved by op."""
     lines = [f"{'bytes on ' + str(ledger.device):<28}" + "".join([f" {word:>14}" for word in HEAD])]
     lines += [_line(*row) for row in _rows(ledger)]
     saved = _saved_rows(ledger)
@@ -517,7 +518,7 @@ def _saved_rows(ledger: Ledger) -> list[Row]:
 
 
 def memory_picture(ledger: Ledger) -> Html:
-    """The timeline as an SVG: categories on each other, the peak, and the marks."""
+    """SVG of the timeline: stacked categories, the peak, and the marks."""
     peak, shown, floor = ledger.peak, _thinned(ledger.timeline), TOP + HEIGHT
     most, parts, below = max(peak.total, 1), list[Html](), [0] * len(shown)
     for i, (name, nbytes) in enumerate(peak.by_category.items()):
@@ -543,13 +544,13 @@ def memory_picture(ledger: Ledger) -> Html:
 
 
 def _thinned(timeline: Sequence[Point]) -> list[Point]:
-    """No more points than the picture is wide; each is the largest of its neighbors, so no peak is lost."""
+    """At most one point per pixel; each is the maximum of its neighbors, so no peak is lost."""
     step = max(1, -(-len(timeline) // WIDTH))
     return [max(timeline[i : i + step], key=lambda p: sum(p.nbytes)) for i in range(0, len(timeline), step)]
 
 
 def _outline(below: Sequence[int], above: Sequence[int], most: int) -> str:
-    """The path around the area between two lines; a single moment is a bar."""
+    """SVG path of the area between two curves; a single point is drawn as a bar."""
     if len(above) == 1:
         below, above = [*below, *below], [*above, *above]
     step = WIDTH / (len(above) - 1)
@@ -560,7 +561,7 @@ def _outline(below: Sequence[int], above: Sequence[int], most: int) -> str:
 
 
 def _upright(share: float, label: str, y: float) -> list[Html]:
-    """A line at a moment, with a text beside its end that stays in the picture."""
+    """Vertical line at a point of the timeline, with a label kept inside the picture."""
     x = LEFT + WIDTH * share
     anchor, shift = ("end", -4) if share > 0.8 else ("start", 4)
     line = tag("path", class_="edge", stroke_dasharray="3 3", d=f"M{px(x)} {TOP - 6}V{TOP + HEIGHT + 6}")
@@ -568,10 +569,10 @@ def _upright(share: float, label: str, y: float) -> list[Html]:
 
 
 def memory_page(ledger: Ledger) -> str:
-    """A page with the picture and the tables."""
+    """HTML page with the picture and the tables."""
     text = (
-        "Each point is the moment after a storage was made. What is saved for backward is kept by nodes of "
-        "the graph; parameters, gradients and the optimizer's state count as such, whoever else keeps them."
+        "Each point is the moment after a storage was created. Tensors saved for backward are held by nodes "
+        "of the graph; parameters, gradients and optimizer state always count as such."
     )
     body = [tag("p", text), tag("div", memory_picture(ledger), class_="scroll")]
     body.append(_table(f"bytes on {ledger.device}", _rows(ledger)))

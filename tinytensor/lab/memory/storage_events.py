@@ -1,4 +1,4 @@
-"""`lab.memory`: lets a ledger hear of each storage that is made and that goes, while a block of code runs."""
+"""`lab.memory`: notifies a ledger of each storage that is created or freed while a block of code runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tinytensor.storage import DeviceStorage, PooledStorage, Storage
 
 __all__ = ["memory"]
 
-# What makes Storage objects. (The attribute `tinytensor.tensor` is the function, not the module.)
+# Modules that create Storage objects. (The attribute `tinytensor.tensor` is the function, not the module.)
 _MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (elementwise, "new"))
 _open = threading.Lock()
 
@@ -34,25 +34,25 @@ def memory(
     device: Any = "cpu",
     blocks: Iterable[Module] = (),
 ) -> Iterator[Ledger]:
-    """Keep a ledger of all tensors' memory on a device while the code inside runs.
+    """Record the memory use of all tensors on a device while the code inside runs.
 
-    Its total is that of the pool and of the small results that NumPy allocated, at every moment and to the
-    byte. What ops use inside of their own code (scratch, temporaries of NumPy) is not tensors' memory, nor is
-    memory of other libraries that tensors share.
+    Its total equals that of the pool plus the small results that NumPy allocated, at all times and to the
+    byte. Memory used inside ops (scratch, NumPy temporaries) does not count, nor does memory of other
+    libraries that tensors share.
 
     Args:
         model: its parameters and buffers are "parameters"; their `.grad` are "gradients".
-        optimizer: the tensors of its state are "optimizer state"; its parameters count as the model's do.
-            With neither of the two, leaves that require grad are parameters as soon as an op records them.
-        device: whose memory.
+        optimizer: the tensors of its state are "optimizer state"; its parameters count like the model's.
+            Without model and optimizer, leaves that require grad count as parameters once an op records them.
+        device: the device.
         blocks: modules that run one after the other, such as the blocks of a GPT: for
             `Ledger.with_checkpoints`.
 
     Returns:
-        A context manager that gives a Ledger, to be asked within the block and afterwards.
+        A context manager that yields a Ledger, which can be read within the block and afterwards.
 
     Raises:
-        ArgumentError: another ledger is open, or model, optimizer or a block is none.
+        ArgumentError: another ledger is open, or model, optimizer or a block has the wrong type.
         DeviceError: there is no such device.
 
     Example:
@@ -73,7 +73,7 @@ def memory(
         raise ArgumentError(
             "memory: another ledger is open",
             why="memory belongs to the process, so both would count the same",
-            fix="end it first; its `mark` names a moment, its `now` says what is in use",
+            fix="end it first; its `mark` labels a point in time, its `now` is the current usage",
         )
     try:
         with ExitStack() as listening:
@@ -107,13 +107,13 @@ def _check(given: object, kind: type) -> None:
     if given is not None and not isinstance(given, kind):
         raise ArgumentError(
             f"memory: a {type(given).__name__} where a {kind.__name__} is expected",
-            why="it is asked for tensors, to tell what they are",
+            why="its tensors are needed to classify memory",
             fix='memory(model, optimizer, device="cpu"), each of which may be left out',
         )
 
 
 def _heard(ledger: Ledger) -> Callable[[type[Any]], Any]:
-    """`object.__new__`, as the engine's modules use it, of which the ledger hears."""
+    """Replacement of the engine's `object.__new__` that notifies the ledger."""
 
     def make(kind: type[Any]) -> Any:
         new = object.__new__(kind)
@@ -125,7 +125,7 @@ def _heard(ledger: Ledger) -> Callable[[type[Any]], Any]:
 
 
 def _told(ledger: Ledger, kind: type[Storage]) -> Callable[[Any], None]:
-    """The finaliser of a class of storages, of which the ledger hears."""
+    """Replacement of a storage class's finalizer that notifies the ledger."""
     before = kind.__dict__.get("__del__")
 
     def finalise(old: Any) -> None:

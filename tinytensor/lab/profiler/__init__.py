@@ -1,1 +1,1 @@
-"""Where the time goes: op by op, beside the peak of the machine."""
+"""Op-level profiler with tables, flame graphs, rooflines and Chrome traces."""

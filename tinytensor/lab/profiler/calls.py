@@ -1,4 +1,4 @@
-"""Runs of ops' code, with where they came from and what they were given. Knows no clock."""
+"""Records of op calls: context, shapes, bytes, FLOPs and times. Independent of the clock."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tinytensor.lab.patching import Line
 
 __all__ = ["EMULATED", "Call", "Span", "describe"]
 
-EMULATED = ("emulated", "checked")  # devices whose seconds say nothing of a GPU
+EMULATED = ("emulated", "checked")  # devices whose times are unrelated to those of a GPU
 Shapes = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(slots=True)
 class Span:
-    """Something that ran from `begin` on for so many seconds: "module" or "backward" by its kind."""
+    """Timed interval of a module call or a backward node, by its kind."""
 
     kind: str
     name: str
@@ -33,23 +33,23 @@ class Span:
 
 @dataclass(slots=True)
 class Call:
-    """One run of the code of an op.
+    """One execution of an op's implementation.
 
     Attributes:
-        op: its name; of a kernel that no op launched, the kernel's.
-        device: where it ran, such as "cpu".
-        thread: who called it.
-        begin: when, in seconds of `time.perf_counter`.
-        seconds: that the host spent in it.
-        own: those without the ops that it called.
-        parent: the op whose code called it.
-        path, lines, node, backward: where it ran, as in `context.Place`.
-        outs, ins: shapes; None for what was not there.
-        dtype: of its first array.
-        nbytes: of all its arrays, each once.
-        flops: by the table of `costs.py`; None where it does not know.
-        device_begin, device_seconds: on the clock of the host when the device began it, and how long it took
-            there; None where no device but the host computes.
+        op: name of the op; for a kernel that no op launched, the kernel's name.
+        device: its device, such as "cpu".
+        thread: the calling thread.
+        begin: start time, in seconds of `time.perf_counter`.
+        seconds: host time.
+        own: host time without nested ops.
+        parent: the enclosing op.
+        path, lines, node, backward: call context, as in `context.Place`.
+        outs, ins: shapes; None for absent arguments.
+        dtype: dtype of its first array.
+        nbytes: bytes of all its arrays, each once.
+        flops: from the table of `flops.py`; None if the table has no entry.
+        device_begin, device_seconds: start on the device, on the host's clock, and duration there; None if
+            the host computes.
     """
 
     op: str
@@ -70,16 +70,16 @@ class Call:
     flops: float | None = None
     device_begin: float | None = None
     device_seconds: float | None = None
-    marks: Any = None  # two events of the device, until they are read
+    marks: Any = None  # two device events, until they are read
 
     @property
     def is_emulated(self) -> bool:
-        """Whether the device was only played by the CPU."""
+        """Whether the CPU emulates the device."""
         return self.device in EMULATED
 
 
 def _shape(x: Any) -> tuple[int, ...] | None:
-    """Of an array, a View or a number; of a list of arrays, how many elements they have together."""
+    """Shape of an array, View or scalar; for a list of arrays, their total number of elements."""
     if x is None:
         return None
     if isinstance(x, list):
@@ -94,7 +94,7 @@ _INEXACT = {d.name for d in ALL if d.is_inexact}
 def describe(
     call: Call, outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any] | None, dtype: str = ""
 ) -> None:
-    """Shapes, bytes and work of what an op was given; `dtype` if the arrays do not say what they hold."""
+    """Shapes, bytes and FLOPs of an op call; `dtype` overrides that of the arrays."""
     everything = [*outs, *ins, (params or {}).get("out")]
     lists = [a for x in everything if isinstance(x, list) for a in x]
     arrays = [x for x in (*everything, *lists) if isinstance(x, np.ndarray | View)]

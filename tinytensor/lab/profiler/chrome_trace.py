@@ -1,9 +1,9 @@
-"""When what ran, as a file in the Trace Event Format of Chrome, which Perfetto reads.
+"""Writes profiles in Chrome's Trace Event Format, readable by Perfetto.
 
 Complete events ("ph": "X", with `ts` and `dur` in microseconds) nest by their times within one `pid` and
-`tid`; metadata events ("M") name processes and threads. Each device other than the CPU is a process of its
-own; what only an emulator took is in one that says so.
-Source: "Trace Event Format", Google, the document behind chrome://tracing; https://ui.perfetto.dev.
+`tid`; metadata events ("M") name processes and threads. Each device other than the CPU is a separate process;
+the process of an emulated device is labeled as such.
+Source: "Trace Event Format", Google, the specification for chrome://tracing; https://ui.perfetto.dev.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def write_trace(path: PathLike, calls: Iterable[Call], spans: Iterable[Span], be
 
 
 def trace_events(calls: Iterable[Call], spans: Iterable[Span], begun: float) -> list[Event]:
-    """The events, those that name things first.
+    """Trace events, metadata events first.
 
     Args:
-        calls, spans: what ran.
-        begun: the time that is 0 in the file, in seconds of `time.perf_counter`.
+        calls, spans: the recorded calls and spans.
+        begun: time origin of the file, in seconds of `time.perf_counter`.
 
     Returns:
         Dictionaries for JSON.
@@ -66,7 +66,7 @@ def _event(category: str, name: str, begin: float, seconds: float, pid: int, tid
 
 
 def _about(call: Call) -> dict[str, Any]:
-    """What is shown when the event is clicked."""
+    """Event arguments, which the viewer shows for a selected event."""
     about: dict[str, Any] = {
         "inputs": [list(shape) if shape is not None else None for shape in call.ins],
         "outputs": [list(shape) if shape is not None else None for shape in call.outs],
@@ -83,7 +83,7 @@ def _about(call: Call) -> dict[str, Any]:
 
 
 class _Places:
-    """Numbers of processes and threads, and the events that name them."""
+    """Assigns process and thread ids, with the metadata events that name them."""
 
     def __init__(self) -> None:
         self.names: list[Event] = []
@@ -91,11 +91,11 @@ class _Places:
         self._threads: dict[tuple[int, int], int] = {}
 
     def host(self, thread: int) -> tuple[int, int]:
-        """The process and thread of the host."""
+        """Process and thread id of a host thread."""
         return self.device(f"host (process {os.getpid()})", thread, "thread")
 
     def device(self, name: str, thread: int, what: str) -> tuple[int, int]:
-        """The process that stands for a device, and in it what stands for a thread of the host."""
+        """Process id of a device, and the thread id in it for a host thread."""
         pid = self._processes.get(name)
         if pid is None:
             pid = self._processes[name] = len(self._processes) + 1

@@ -1,6 +1,6 @@
-"""A flame picture: who called whom, from above to below, as boxes whose width is their time.
+"""Flame graph: the call hierarchy from top to bottom, as boxes whose width is their time.
 
-The boxes of one row stand by size and not by time: calls of the same path are added up.
+Boxes in a row are sorted by size, not by time: calls with the same path are summed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tinytensor.lab.svg import px, svg
 
 __all__ = ["Box", "flame", "tree"]
 
-WIDTH, ROW, LETTER = 1180.0, 18, 6.7  # pixels: of the whole, of a row, of a letter
+WIDTH, ROW, LETTER = 1180.0, 18, 6.7  # pixels: width of the picture, height of a row, width of a character
 LEAST = 0.4  # pixels; narrower boxes are not drawn
 
 Frame = tuple[str, str]  # kind ("frame", "op" or "backward") and name
@@ -24,14 +24,14 @@ Frame = tuple[str, str]  # kind ("frame", "op" or "backward") and name
 
 @dataclass
 class Box:
-    """Everything with the same callers.
+    """Sum over all calls with the same call path.
 
     Attributes:
         kind: "frame" (a module or a line), "op", or "backward": gradients.
-        name: what it is.
-        seconds: with all that it called.
-        calls: of ops in it.
-        inside: what it called.
+        name: name of the frame.
+        seconds: inclusive time.
+        calls: number of op calls in it.
+        inside: child boxes.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Box:
     inside: dict[Frame, Box] = field(default_factory=dict)
 
     def add(self, frames: Iterable[Frame], seconds: float) -> None:
-        """Count a call below this box."""
+        """Add a call to the subtree."""
         box = self
         box.count(seconds)
         for frame in frames:
@@ -49,13 +49,13 @@ class Box:
             box.count(seconds)
 
     def count(self, seconds: float) -> None:
-        """One more call."""
+        """Add the time of one call."""
         self.seconds += seconds
         self.calls += 1
 
 
 def tree(calls: Iterable[Call], by: str = "module") -> Box:
-    """The box around all calls; see `Profile.flame`."""
+    """Root box of the call hierarchy; see `Profile.flame`."""
     if by not in ("module", "line"):
         raise ArgumentError(
             f"flame: by={by!r}", why="boxes above ops are modules or lines", fix='by="module" or by="line"'
@@ -81,7 +81,7 @@ def _frames(call: Call, by: str) -> Iterator[Frame]:
 
 
 def flame(calls: Iterable[Call], by: str = "module") -> Html:
-    """The picture; see `Profile.flame`."""
+    """SVG flame graph; see `Profile.flame`."""
     root = tree(calls, by)
     boxes = list(_placed(root, WIDTH / root.seconds if root.seconds else 0.0))
     shapes = [shape for box in boxes for shape in _drawn(*box, root.seconds)]
@@ -98,8 +98,8 @@ def flame(calls: Iterable[Call], by: str = "module") -> Html:
 
 
 def _placed(root: Box, scale: float) -> Iterator[tuple[Box, float, int, float]]:
-    """Boxes that are wide enough to be seen, with their place, row and width; `scale` is pixels per second.
-    Iteratively, since programs may call deeply.
+    """Visible boxes with their x position, row and width; `scale` is pixels per second. Iterative, since
+    calls may nest deeply.
     """
     stack = [(root, 6.0, 0)]
     while stack:
@@ -117,7 +117,7 @@ _CLASSES = {"frame": ("box", 0.6), "op": ("plus", 0.45), "backward": ("minus", 0
 
 
 def _drawn(box: Box, x: float, row: int, width: float, whole: float) -> Iterator[Html]:
-    """A box and its name, if there is room for some of it."""
+    """A box, with its name if it fits at least in part."""
     y = 24 + ROW * row
     kind, opacity = _CLASSES[box.kind]
     about = f"{box.name}: {_time(box.seconds)}, {box.seconds / whole:.1%}, {box.calls:,} calls of ops"

@@ -1,7 +1,7 @@
-"""How fast a device can copy memory and multiply matrices: what other numbers are a share of.
+"""Measured peak memory bandwidth and matmul throughput of a device.
 
-Measured, not taken from a data sheet: the best of some copies of a large tensor and of some products of
-matrices, as NumPy or the engine does them, whoever is faster.
+The peaks are measured, not taken from a data sheet: the best of several copies of a large tensor and of
+several matrix products, by NumPy or the engine, whichever is faster.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["Peaks", "measure_peaks"]
 
 COPY = 1 << 24  # floats, 64 MiB: far more than the caches hold
 MATMUL = 1024
-SECONDS = 0.3  # for each of the probes, and at least 5 runs
+SECONDS = 0.3  # per probe, and at least 5 runs
 
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """What a device reached: bytes a second, read and written, in a copy; float32 operations a second in a
-    product of matrices.
+    """Peak rates of a device: bytes per second, read plus written, in a copy; float32 operations per second
+    in a matrix product.
     """
 
     copy: float
@@ -42,7 +42,7 @@ class Peaks:
         if not (self.copy > 0 and self.matmul > 0):
             raise ArgumentError(
                 f"Peaks: copy is {self.copy}, matmul is {self.matmul}",
-                why="both are rates, and others are shares of them",
+                why="both are rates above 0, by which other rates are divided",
                 fix="for example Peaks(copy=2e10, matmul=1e11), or lab.measure_peaks()",
             )
 
@@ -51,7 +51,7 @@ _known: dict[tuple[str, int], Peaks] = {}
 
 
 def measure_peaks(device: str = "cpu") -> Peaks:
-    """Copy and multiply on a device, once in a process and for each number of threads; about a second.
+    """Measure copy and matmul rates of a device; takes about a second, cached per process and thread count.
 
     Args:
         device: "cpu" or a GPU.
@@ -61,7 +61,7 @@ def measure_peaks(device: str = "cpu") -> Peaks:
 
     Raises:
         ArgumentError: the device is emulated.
-        DeviceError: it is not there.
+        DeviceError: the device is not available.
 
     Example:
         >>> from tinytensor import lab
@@ -75,7 +75,7 @@ def measure_peaks(device: str = "cpu") -> Peaks:
     if place.type not in ("cpu", "cuda"):
         raise ArgumentError(
             f"peaks of {place}",
-            why="the CPU plays this device; its seconds say nothing about a GPU",
+            why="the CPU emulates this device; its times say nothing about a GPU",
             fix='measure "cpu" or "cuda"',
         )
     key = str(place), get_num_threads()
@@ -115,7 +115,7 @@ def _on_gpu(runtime: Any) -> Callable[[Callable[[], Any]], float]:
 
 
 def _best(work: Callable[[], Any], seconds: Callable[[Callable[[], Any]], float]) -> float:
-    """The fastest of several runs, after one to warm up."""
+    """Fastest of several runs, after a warm-up run."""
     work()
     found: list[float] = []
     end = perf_counter() + SECONDS

@@ -1,8 +1,8 @@
-"""Which ops take the time of a program? `with lab.profile() as p: …; print(p)`.
+"""Profiler: time, bytes and FLOPs per op: `with lab.profile() as p: …; print(p)`.
 
-While a profile is open, the implementations of all ops are wrapped by a clock. Outside of one nothing is: the
-engine has no hook that would cost time when nobody looks. What is heard is in `recorder.py`; here it is added
-up. Pictures of it are in `flame.py` and `roofline.py`, a file for Perfetto in `trace_file.py`.
+While a profile is open, the implementations of all ops are wrapped by timers; otherwise the engine has no
+hooks and no overhead. `recorder.py` records the calls; this module aggregates them. Pictures are in
+`flame.py` and `roofline.py`, the Perfetto export is in `chrome_trace.py`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from tinytensor.lab.profiler.roofline import roofline
 __all__ = ["OpTime", "Profile", "profile"]
 
 _open = threading.Lock()
-WIDEST = 56  # characters of a name in a table
+WIDEST = 56  # maximum characters of a name in a table
 
 
 @dataclass
 class OpTime:
-    """What one op took, or what a table groups.
+    """Aggregated times of one op or another group.
 
     Attributes:
-        name: of the op; one that ends in `_backward` computes gradients.
-        calls: how often its code ran.
-        seconds: that the host spent in it, not counting ops that it called.
-        nbytes: of the arrays that it was given, results included, each once in a call.
-        device: where it ran.
-        flops: floating-point operations, by the table of `costs.py`; None where a call has no formula there.
-        device_seconds: that a GPU took, from a mark before an op's first kernel to one behind its last; None
-            where the host itself computes.
+        name: name of the op; ops that end in `_backward` compute gradients.
+        calls: number of executions.
+        seconds: host time, excluding nested ops.
+        nbytes: bytes of its arrays, including results, each once per call.
+        device: its device.
+        flops: floating-point operations, from the table of `flops.py`; None if a call has no entry there.
+        device_seconds: GPU time, from an event before an op's first kernel to one after its last; None if the
+            host computes.
     """
 
     name: str
@@ -57,11 +57,11 @@ class OpTime:
 
     @property
     def busy(self) -> float:
-        """Seconds of whoever computed: the GPU, or else the host."""
+        """Compute time in seconds: that of the GPU, otherwise of the host."""
         return self.seconds if self.device_seconds is None else self.device_seconds
 
     def add(self, call: Call) -> None:
-        """Count one more call."""
+        """Add a call."""
         self.calls += 1
         self.seconds += call.own
         self.nbytes += call.nbytes
@@ -71,7 +71,7 @@ class OpTime:
 
 
 def shapes_of(call: Call) -> str:
-    """The op with the shapes of its inputs, as a name.
+    """Name of the op with its input shapes.
 
     Example:
         >>> call = Call("add", "cpu", 0, 0.0, (), (), "", False, None, ins=((2, 3), ()))
@@ -83,7 +83,7 @@ def shapes_of(call: Call) -> str:
 
 
 def line_of(call: Call) -> str:
-    """The user's line that called it."""
+    """User source line of the call."""
     file, line = call.lines[-1] if call.lines else ("?", 0)
     return f"{os.path.basename(file)}:{line}"
 
@@ -98,15 +98,15 @@ GROUPS: dict[str, Callable[[Call], str]] = {
 
 @dataclass(repr=False)
 class Profile:
-    """What was measured; `profile` makes it, and it is complete when the block has ended.
+    """Result of `profile`, complete when the block has ended.
 
     Attributes:
-        calls: every run of an op's code, on all threads.
-        spans: every call of a module and every step of a backward pass.
-        seconds: from the beginning of the block to its end, on the thread that opened it.
-        overhead: those of them that the profiler itself took.
-        thread: which thread opened it.
-        given: peaks that were given, by device.
+        calls: all op executions, on all threads.
+        spans: all module calls and backward nodes.
+        seconds: wall time of the block, on the thread that opened it.
+        overhead: part of it spent in the profiler itself.
+        thread: the thread that opened it.
+        given: peaks passed by the user, by device.
     """
 
     calls: list[Call] = field(default_factory=list, repr=False)
@@ -117,23 +117,23 @@ class Profile:
     thread: int = 0
     given: dict[str, Peaks] = field(default_factory=dict)
 
-    # ---- numbers
+    # ---- aggregation
 
     def groups(self, by: str = "op", device: str | None = None) -> list[OpTime]:
-        """Sums over calls, the longest first.
+        """Totals per group of calls, longest first.
 
         Args:
-            by: "op", "shape" (the op and the shapes of its inputs), "line" (of the user's code) or "module".
+            by: "op", "shape" (op and input shapes), "line" (of the user's code) or "module".
                 A backward op counts for the line and module of its forward.
-            device: of one device; None for all real ones. Those of `emulated` and `checked` are never added
-                to others.
+            device: only this device; None for all real ones. Times of `emulated` and `checked` are never
+                combined with others.
 
         Returns:
-            One OpTime for each name and device.
+            One OpTime per name and device.
 
         Raises:
             ArgumentError: there is no such grouping.
-            DeviceError: there is no device of this name.
+            DeviceError: there is no such device.
         """
         if by not in GROUPS:
             raise ArgumentError(
@@ -155,30 +155,30 @@ class Profile:
 
     @property
     def ops(self) -> dict[str, OpTime]:
-        """By name; where it ran elsewhere than on the CPU, "softmax on emulated"."""
+        """Totals by op name; ops of other devices than the CPU are named like "softmax on emulated"."""
         everywhere = [op for device in self.devices for op in self.groups(device=device)]
         return {op.name if op.device == "cpu" else f"{op.name} on {op.device}": op for op in everywhere}
 
     @property
     def devices(self) -> list[str]:
-        """Where ops ran, real devices first."""
+        """Devices of the ops, real devices first."""
         return sorted({call.device for call in self.calls}, key=lambda d: (d in EMULATED, d != "cpu", d))
 
     @property
     def in_ops(self) -> float:
-        """Seconds of the opening thread in the code of ops; the rest went to the engine and the program."""
+        """Seconds of the opening thread in op code; the remainder went to the engine and the program."""
         return sum(call.own for call in self.calls if call.thread == self.thread)
 
     @property
     def peaks(self) -> dict[str, Peaks]:
-        """What each real device could do: as it was given, or measured when it is first asked for."""
+        """Peak rates of each real device: as given, or measured on first use."""
         for device in self.devices:
             if device not in EMULATED and device not in self.given:
                 self.given[device] = measure_peaks(device)
         return self.given
 
     def longest(self) -> list[OpTime]:
-        """The ops, the longest first."""
+        """Totals by op, longest first."""
         return self.groups()
 
     # ---- text
@@ -192,23 +192,23 @@ class Profile:
         peaks: bool = False,
         device: str | None = None,
     ) -> str:
-        """Time, share, calls, memory traffic and arithmetic of the longest ops.
+        """Text table of the longest ops: time, share, calls, memory traffic and FLOPs.
 
         Args:
-            rows: how many.
-            per: divide by this, the number of steps in the block.
+            rows: maximum number of rows.
+            per: divisor, the number of steps in the block.
             by: as in `groups`.
-            peaks: show bytes and operations per second as shares of what the machine reaches in a copy and in
-                a product of matrices, too; that is measured now if it was not given, which takes a second.
-            device: of one device; None for all real ones. A table of `emulated` or `checked` shows what the
-                emulator took, which says nothing about a GPU.
+            peaks: also show bytes and operations per second as shares of the machine's peaks in a copy and in
+                a matrix product; these are measured now if they were not given, which takes a second.
+            device: only this device; None for all real ones. A table of `emulated` or `checked` shows the
+                time of the emulator, which says nothing about a GPU.
 
         Returns:
             Lines of text.
 
         Raises:
             ArgumentError: rows or per is below 1, there is no such grouping, or peaks of an emulator.
-            DeviceError: there is no device of this name.
+            DeviceError: there is no such device.
         """
         if rows < 1 or per < 1:
             raise ArgumentError(
@@ -236,7 +236,7 @@ class Profile:
         return "\n".join(lines)
 
     def _rests(self, device: str | None) -> list[tuple[str, float]]:
-        """What is not in the rows, and the share of backward passes."""
+        """Times not in the rows, and the share of backward passes."""
         shown = self._of(device)
         apart = sum(c.own for c in self.calls if c.is_emulated and c.thread == self.thread)
         others = sum(c.own for c in shown if c.thread != self.thread)
@@ -255,40 +255,40 @@ class Profile:
         return f"profile of {len(self.calls):,} calls of ops in {self.seconds:.3g} s: print it for its table"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the table, and where the time of real devices went."""
+        """Notebook representation: the table and the flame graph of real devices."""
         return preformatted(str(self)) + self.flame()
 
     # ---- pictures and files
 
     def flame(self, by: str = "module", device: str | None = None) -> Html:
-        """Who called whom, as boxes whose width is their time.
+        """Flame graph: the call hierarchy, as boxes whose width is their time.
 
         Args:
-            by: "module": modules, and below them ops; "line": lines of the user's code, and below them ops.
-                Gradients stand below the module or line of their forward, in another color.
-            device: of one device; None for all real ones.
+            by: "module": ops grouped by modules; "line": ops grouped by lines of the user's code. Gradients
+                are placed under the module or line of their forward, in another color.
+            device: only this device; None for all real ones.
 
         Returns:
             One `svg` element, for a notebook, a page, or a file: `lab.html.write("flame.svg", p.flame())`.
 
         Raises:
-            ArgumentError: by is something else.
+            ArgumentError: there is no such grouping.
         """
         return flame(self._of(device), by)
 
     def roofline(self, device: str = "cpu", by: str = "op") -> Html:
-        """Each op as a dot under the ceilings of the machine, both axes logarithmic.
+        """Roofline plot: each op as a dot under the machine's ceilings, on logarithmic axes.
 
         Args:
-            device: a real one.
+            device: a real device.
             by: as in `groups`.
 
         Returns:
-            One `svg` element, as of `flame`.
+            One `svg` element, as for `flame`.
 
         Raises:
-            ArgumentError: the device is an emulated one, whose seconds say nothing.
-            DeviceError: there is no device of this name.
+            ArgumentError: the device is emulated, so its times are meaningless.
+            DeviceError: there is no such device.
 
         Source: Williams, Waterman, Patterson 2009, Roofline: An Insightful Visual Performance Model.
         """
@@ -298,18 +298,18 @@ class Profile:
         return roofline(self.groups(by, name), self.given[name])
 
     def save_trace(self, path: PathLike) -> None:
-        """Write when what ran, for https://ui.perfetto.dev or chrome://tracing.
+        """Write a trace for https://ui.perfetto.dev or chrome://tracing.
 
         Args:
-            path: a .json file; its folder must exist.
+            path: a .json file; its directory must exist.
 
         Raises:
-            SaveError: it cannot be written.
+            SaveError: the file cannot be written.
         """
         write_trace(path, self.calls, self.spans, self.begun)
 
     def html(self) -> str:
-        """All of it on one page that needs nothing but itself: tables, flames and rooflines."""
+        """Self-contained HTML page with tables, flame graphs and rooflines."""
         body: list[str] = []
         for device in self.devices:
             apart = device in EMULATED
@@ -365,24 +365,24 @@ def _rest(name: str, width: int, seconds: float, per: int, whole: float) -> str:
 
 @contextmanager
 def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
-    """Measure which ops take the time of the code inside, on all threads and devices.
+    """Profile the ops of the code inside, on all threads and devices.
 
-    Time of the host is that in the code of ops, without the engine around it. On a GPU the time of each op
-    is taken by marks in its stream: it is an upper bound where the GPU waits for the next kernel. Seconds of
-    the devices `emulated` and `checked` are kept apart and never added to others. A captured graph replays
-    kernels without ops, so it is not seen.
+    Host time is the time in op code, excluding the engine's overhead. On a GPU the time of each op is
+    measured by events in its stream: it is an upper bound if the GPU waits for the next kernel. Times of the
+    devices `emulated` and `checked` are reported separately and never combined with others. A captured graph
+    replays kernels without ops, so it is not recorded.
 
     Args:
-        peaks: what devices reach, by name, such as {"cpu": lab.Peaks(copy=2e10, matmul=1e11)} in bytes and
-            operations a second; default: measured when a table or picture needs them.
+        peaks: peak rates by device name, such as {"cpu": lab.Peaks(copy=2e10, matmul=1e11)} in bytes and
+            operations per second; default: measured when a table or picture needs them.
 
     Returns:
-        A context manager that gives a Profile, complete when the block has ended.
+        A context manager that yields a Profile, complete when the block has ended.
 
     Raises:
         ArgumentError: another profile is open.
 
-    Memory: 1 to 2 KB for each op that runs, with its shapes and lines.
+    Memory: 1 to 2 KB per executed op, for its shapes and lines.
 
     Example:
         >>> from tinytensor import lab
@@ -398,7 +398,7 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
         raise ArgumentError(
             "profile: another profile is open",
             why="both would wrap the same ops",
-            fix="end it first; one profile sees everything",
+            fix="end it first; one profile records everything",
         )
     try:
         with recorder.recording(opener()):

@@ -1,7 +1,7 @@
-"""What the profiler hears: each run of an op's code, each module and each node of a backward pass, by thread.
+"""Records op executions, module calls and backward nodes per thread, for the profiler.
 
-While a recorder is open, the implementations of all ops, launches of kernels, calls of modules and steps of
-backward passes are wrapped; when it is closed the engine is as it was. Knows nothing of tables and pictures.
+While a recorder is open, op implementations, kernel launches, module calls and backward steps are wrapped; on
+close, the originals are restored. Independent of tables and pictures.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tinytensor.tensor import Tensor
 __all__ = ["Recorder"]
 
 IMPLEMENTATIONS = ("cpu", "host", "host_bf16", "many", "ufunc")
-_Asked = tuple[str, Sequence[Any], dict[str, Any]]  # an op, arrays and parameters
+_Asked = tuple[str, Sequence[Any], dict[str, Any]]  # op name, arrays and parameters
 
 
 @dataclass(slots=True)
 class _Thread:
-    """The ops that are running on one thread, and the seconds of the ops inside each of them."""
+    """Stack of running ops on one thread, with the time of nested ops for each."""
 
     calls: list[Call] = field(default_factory=list)
     inner: list[float] = field(default_factory=lambda: [0.0])
@@ -48,9 +48,9 @@ class Recorder:
     """Collects calls and spans of all threads while it is open.
 
     Attributes:
-        calls: ended runs of ops, in the order in which they ended.
-        spans: of modules and nodes.
-        overhead: seconds that the recorder itself took on the thread that opened it.
+        calls: finished op executions, in order of completion.
+        spans: module calls and backward nodes.
+        overhead: seconds spent in the recorder itself on the thread that opened it.
     """
 
     def __init__(self) -> None:
@@ -61,11 +61,11 @@ class Recorder:
         self._open = False
         self._context = Context(self._span)
         self._threads: dict[int, _Thread] = {}
-        self._starts: dict[str, tuple[Any, float]] = {}  # by device: a mark, and when the host made it
+        self._starts: dict[str, tuple[Any, float]] = {}  # by device: an event, and its host time
 
     @contextmanager
     def recording(self, opener: FrameType | None) -> Iterator[None]:
-        """Listen while the block runs; `opener` is the frame whose lines, and those it calls, are noted."""
+        """Record while the block runs; source lines are recorded from the frame `opener` on."""
         with replaced(self._replacements()), self._context.listening(opener):
             self._open = True
             try:
@@ -75,16 +75,16 @@ class Recorder:
         self._read_marks()
 
     def _replacements(self) -> Iterator[Replacement]:
-        """Who gets which attribute."""
+        """Attributes to patch, with their replacements."""
         for name, op in registry.items():
             for attribute in IMPLEMENTATIONS:
                 if attribute == "ufunc" and not issubclass(op, Elementwise):
-                    continue  # of a reduction: a part of its code, whose `reduce` it calls
+                    continue  # part of a reduction's code, which calls its `reduce`
                 if getattr(op, attribute, None) is not None:
                     yield op, attribute, staticmethod(self._on_host(name, op, attribute))
             if getattr(op, "cuda", None) is not None:
                 yield op, "cuda", staticmethod(self._on_device(name, op, op.cuda))
-        # roads of small tensors, which leave the code of the op out
+        # fast paths of small tensors, which bypass the op's code
         yield matmul, "_small", self._short(matmul._small, _of_product)
         yield reduction, "_quick", self._short(reduction._quick, _of_sum)
         yield ALGEBRA, "add_into", self._short(ALGEBRA.add_into, _of_gradients)
@@ -108,7 +108,7 @@ class Recorder:
         return here, call
 
     def _end(self, here: _Thread, call: Call, entered: float, ended: float) -> None:
-        """Take the call from the stack; what the recorder did counts for nobody."""
+        """Pop the call from the stack, excluding the recorder's own time."""
         call.seconds = ended - call.begin
         call.own = call.seconds - here.inner.pop()
         here.calls.pop()
@@ -118,17 +118,17 @@ class Recorder:
             self.overhead += now - entered - call.seconds
 
     def _on_host(self, name: str, op: type[Op], attribute: str) -> Callable[..., Any]:
-        """The code of an attribute of the op, timed."""
+        """Timed wrapper of an op's host implementation."""
         code: Callable[..., Any] = getattr(op, attribute)
         ufunc, dtype = attribute == "ufunc", "bfloat16" if attribute == "host_bf16" else ""
         outputs = 0 if ufunc else len(op.outputs)
 
         def timed(*args: Any, **params: Any) -> Any:
-            if not self._open:  # a graph that was captured meanwhile still holds this code
+            if not self._open:  # a graph captured while recording still refers to this wrapper
                 return code(*args, **params)
             entered = perf_counter()
             running = self._here().calls
-            if running and running[-1].op == name and running[-1].device == "cpu":  # a part of that call
+            if running and running[-1].op == name and running[-1].device == "cpu":  # part of that call
                 return code(*args, **params)
             here, call = self._begin(name, "cpu")
             result: Any = False
@@ -137,7 +137,7 @@ class Recorder:
                 result = code(*args, **params)
             finally:
                 ended = perf_counter()
-                if result is not False:  # a kernel that left the case to NumPy was not a call
+                if result is not False:  # False: the kernel fell back to NumPy, so this was not a call
                     made = (result,) if ufunc else args[:outputs]
                     describe(call, made, args[outputs:], params, dtype)
                     self.calls.append(call)
@@ -147,14 +147,14 @@ class Recorder:
         return timed
 
     def _short(self, code: Callable[..., Any], read: Callable[..., _Asked]) -> Callable[..., Any]:
-        """A road that takes tensors: `read` says which op on which arrays it stands for."""
+        """Timed wrapper of a path that takes tensors: `read` returns its op, arrays and parameters."""
 
         def timed(*args: Any) -> Any:
             if not self._open:
                 return code(*args)
             entered = perf_counter()
             name, ins, params = read(*args)
-            if not all([isinstance(x, np.ndarray) for x in ins]):  # on a device, where kernels are seen
+            if not all([isinstance(x, np.ndarray) for x in ins]):  # on a device, where kernels are recorded
                 return code(*args)
             here, call = self._begin(name, "cpu")
             result = ended = None
@@ -191,7 +191,7 @@ class Recorder:
         return timed
 
     def _lone_kernel(self, code: Callable[..., None]) -> Callable[..., None]:
-        """Kernels that no op launched, such as that of AdamW."""
+        """Timed wrapper of kernels that no op launched, such as AdamW's."""
 
         def timed(launch: Launch, name: str, *template: Any, **options: Any) -> None:
             if not self._open or self._here().calls:
@@ -205,14 +205,14 @@ class Recorder:
         return timed
 
     def _own_kernel(self, code: Callable[..., None]) -> Callable[..., None]:
-        """Kernels of the user."""
+        """Timed wrapper of user kernels."""
 
         def timed(launcher: Launcher, *arguments: Any) -> None:
             tensors = [getattr(a, "tensor", a) for a in arguments]
             views = [
                 View(t.storage, t.layout) for t in tensors if hasattr(t, "storage") and t.device.type != "cpu"
             ]
-            if not views:  # an error, in the words of the launch
+            if not views:  # the launch raises the error
                 code(launcher, *arguments)
                 return
             runtime, name = runtime_of(views[0].storage.device), launcher.kernel.signature.name
@@ -229,7 +229,7 @@ class Recorder:
         ins: Sequence[Any],
         params: dict[str, Any] | None,
     ) -> None:
-        """Run what launches kernels; without `params` the work is not known. On a GPU between two marks."""
+        """Run a launching function, on a GPU between two events; without `params` the FLOPs are unknown."""
         if not self._open or runtime.capturing:
             code()
             return
@@ -252,7 +252,7 @@ class Recorder:
     # ---- the clock of a GPU
 
     def _mark(self, runtime: Any) -> Any:
-        """An event behind what is queued, on a GPU; the first one waits, so that both clocks meet."""
+        """Record a GPU event after the queued work; the first one synchronizes, to align both clocks."""
         if runtime.device.type != "cuda":
             return None
         device = str(runtime.device)
@@ -262,7 +262,7 @@ class Recorder:
         return runtime.event()
 
     def _read_marks(self) -> None:
-        """Wait for the devices, and read when and how long each op ran there."""
+        """Synchronize the devices and read the start and duration of each op."""
         for call in self.calls:
             if call.marks is None:
                 continue

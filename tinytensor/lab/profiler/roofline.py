@@ -1,8 +1,8 @@
-"""A roofline: each op as a dot under what the machine can do, both axes logarithmic.
+"""Roofline plot: each op as a dot under the machine's ceilings, on logarithmic axes.
 
-To the right stand operations per byte, upwards operations per second. The slanted line is bytes per second
-times operations per byte: under it an op waits for memory; under the flat line it computes. Caches may lift
-small tensors above the slanted line, which is that of memory.
+The x axis is operations per byte, the y axis operations per second. The slanted line is bytes per second
+times operations per byte: ops under it are memory-bound; ops under the flat line are compute-bound. Caches
+may lift small tensors above the slanted line, which is the memory bandwidth.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tinytensor.lab.svg import px, svg
 
 __all__ = ["Dot", "Scale", "roofline"]
 
-LEFT, TOP, WIDTH, HEIGHT = 70, 34, 820, 420  # pixels, of the part inside the axes
+LEFT, TOP, WIDTH, HEIGHT = 70, 34, 820, 420  # pixels, of the plot area
 LETTER, LABELS = 6.7, 14
 
 
 class Dot(Protocol):
-    """What is drawn: an OpTime."""
+    """Data of a dot, such as an OpTime."""
 
     name: str
     nbytes: int
@@ -30,11 +30,11 @@ class Dot(Protocol):
 
     @property
     def busy(self) -> float:
-        """Seconds."""
+        """Compute time in seconds."""
 
 
 class Scale:
-    """From a number to pixels, by whole powers of ten."""
+    """Logarithmic scale from values to pixels, between whole powers of ten."""
 
     def __init__(self, numbers: Sequence[float], start: float, length: float) -> None:
         self.low = floor(log10(min(numbers)))
@@ -42,17 +42,17 @@ class Scale:
         self._start, self._length = start, length
 
     def __call__(self, number: float) -> float:
-        """The place of a number above 0."""
+        """Pixel position of a positive value."""
         return self._start + self._length * (log10(number) - self.low) / (self.high - self.low)
 
     @property
     def powers(self) -> list[float]:
-        """Powers of ten on the axis."""
+        """Powers of ten, for the axis ticks."""
         return [10.0**power for power in range(self.low, self.high + 1)]
 
 
 def roofline(ops: Sequence[Dot], peaks: Peaks) -> Html:
-    """The picture; see `Profile.roofline`."""
+    """SVG roofline plot; see `Profile.roofline`."""
     shown = [op for op in ops if op.flops and op.nbytes and op.busy]
     ridge = peaks.matmul / peaks.copy
     intensities = [_intensity(op) for op in shown]
@@ -103,7 +103,7 @@ def _axes(x: Scale, y: Scale) -> Iterator[Html]:
 
 
 def _ceilings(x: Scale, y: Scale, peaks: Peaks) -> Iterator[Html]:
-    """The roof, and what its two parts are."""
+    """The ceilings and their labels."""
     ridge, lowest, last = peaks.matmul / peaks.copy, y.powers[0], x.powers[-1]
     foot = max(lowest / peaks.copy, x.powers[0])
     points = [(foot, foot * peaks.copy), (ridge, peaks.matmul), (last, peaks.matmul)]
@@ -143,7 +143,7 @@ def _dots(ops: Sequence[Dot], x: Scale, y: Scale, whole: float) -> Iterator[Html
 
 
 def _labels(ops: Sequence[Dot], x: Scale, y: Scale) -> Iterator[Html]:
-    """Names beside the dots that took longest, where there is room."""
+    """Labels of the longest ops, where there is room."""
     taken: list[tuple[float, float, float]] = []  # from, to, height
     for op in ops:
         left, width = x(_intensity(op)) + 8, LETTER * len(op.name)

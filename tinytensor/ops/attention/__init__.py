@@ -1,1 +1,1 @@
-"""Scaled dot-product attention: in one kernel, in blocks of NumPy, and with cached keys."""
+"""Scaled dot-product attention: fused kernels, blocked NumPy code, and attention with a KV cache."""

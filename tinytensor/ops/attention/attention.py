@@ -1,4 +1,4 @@
-"""Scaled dot-product attention on (B, H, T, D), fused, and the same in ordinary ops for all that is rarer."""
+"""scaled_dot_product_attention on (B, H, T, D): fused ops, with an unfused fallback."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tinytensor.generator import Generator
 
 kernels = HostKernels("attention", common=True)
-KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, beyond backward forms them again
-INTERLEAVED = (0, 2, 1, 3)  # results lie in memory as (B, T, H, D), so that merging the heads is a view
+KEEP = 1 << 22  # scores (16 MiB of float32): up to here forward keeps them, else backward recomputes them
+INTERLEAVED = (0, 2, 1, 3)  # memory order (B, T, H, D) of results, so that merging the heads is a view
 
 
 def kept_scores(
@@ -48,7 +48,7 @@ def kept_scores(
     masked: bool = False,
     window: int = 0,
 ) -> int:
-    """How many scores forward keeps for backward; 0: none, backward forms them again. Kernels keep none."""
+    """Number of scores that forward saves for backward; 0: backward recomputes them, as device kernels do."""
     if device is not cpu or (not masked and accumulator(dtype) is float32 and kernels.usable()):
         return 0
     count = numpy_blocks.scores(batch[0], batch[1], Tq, Tk, causal, window)
@@ -93,19 +93,19 @@ def attention_backward_flops(outs: Shapes, ins: Shapes, params: Params) -> float
 
 
 def problem(q: View, k: View, v: View, *, causal: bool, scale: float) -> attention_tiles.Problem:
-    """What kernels are asked for."""
+    """Sizes and options of the kernels."""
     B, H, Tq, D = q.shape
     return attention_tiles.Problem(q.dtype, B, H, Tq, k.shape[2], D, v.shape[3], causal, scale)
 
 
 def heads(**views: View) -> dict[str, attention_tiles.Heads]:
-    """Where operands (B, H, T, D) are."""
+    """Addresses and strides of operands (B, H, T, D)."""
     return {name: attention_tiles.Heads(view.ptr, view.strides) for name, view in views.items()}
 
 
 @register
 class Attention(Op):
-    """Hidden: what backward needs of the scores, kept if they are few, else one logsumexp per row."""
+    """Hidden outputs for backward: the scores if they are few, else one logsumexp per row."""
 
     inputs = ("q", "k", "v", "mask", "slopes")
     rows = ("q", "k", "v")
@@ -189,8 +189,8 @@ class Attention(Op):
 @register
 class AttentionBackward(Op):
     """With P = softmax(scale * q @ k.T + mask) and dP = grad @ v.T: dv = P.T @ grad,
-    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q. dk and dv are those of each head
-    of queries, also where heads share keys: no two add to one number.
+    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q. dk and dv are per query
+    head, also if heads share keys, so that no two heads add to one element.
     """
 
     inputs = ("grad", "q", "k", "v", "mask", "slopes", "y", "kept", "inv", "lse")
@@ -266,9 +266,7 @@ class AttentionBackward(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, causal: bool, scale: float, window: int
     ) -> Grads:
-        """The gradients of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad, by the ops of
-        which these are made.
-        """
+        """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
         inputs = (saved.grad, saved.q, saved.k, saved.v)
         params = {
             "mask": saved.mask,
@@ -281,7 +279,7 @@ class AttentionBackward(Op):
 
 
 def _attention_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, **params: Any) -> Grads:
-    """AttentionBackward in ordinary ops, for its own gradient."""
+    """AttentionBackward in unfused ops, for double backward."""
     every, H = (True, True, True), q.layout.shape[1]
     inputs = (q, for_all_heads(k, H), for_all_heads(v, H))
     return partial_vjp(_plain_result, inputs, (grad,), every, **params)
@@ -316,7 +314,8 @@ def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool)
     if (causal and Tq > Tk) or not Tk:
         raise ShapeError(
             f"{what}: {Tq} queries and {Tk} keys{' with causal=True' if causal else ''}",
-            why="the last query sees all keys, the one before all but the last, …: the first ones see none",
+            why="the last query attends to all keys, the one before to all but the last, …: "
+            "the first ones to none",
             fix="give at least as many keys as queries" if causal else "give at least one key",
         )
     if mask is None:
@@ -324,7 +323,7 @@ def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool)
     if mask.dtype is not bool_ and mask.dtype is not q.dtype:
         raise DTypeError(
             f"{what}: the mask has dtype {mask.dtype}, q has {q.dtype}",
-            why="a mask is bool (True: may be seen), or it is added to the scores and has their dtype",
+            why="a mask is bool (True: attend), or it is added to the scores and has their dtype",
             fix=f"mask.astype(tt.bool) or mask.astype(tt.{q.dtype})",
         )
     whole = (*q.shape[:2], Tq, Tk)
@@ -332,16 +331,16 @@ def check_attention(what: str, qkv: list[Spec], mask: Spec | None, causal: bool)
         raise ShapeError(
             f"{what}: the mask has shape {mask.shape}",
             why=f"it must broadcast to (B, H, Tq, Tk) = {whole}",
-            fix="give it axes of these sizes, or 1",
+            fix="give it axes of these sizes, or of size 1",
         )
 
 
 def check_past(what: str, H: int, causal: bool, window: int, slopes: Tensor | None) -> None:
-    """An error unless window and slopes mean something for H heads."""
+    """ArgumentError or ShapeError unless window and slopes are valid for H heads."""
     if window < 0 or ((window or slopes is not None) and not causal):
         raise ArgumentError(
             f"{what}: window={window}{'' if slopes is None else ' and slopes'} with causal={causal}",
-            why="a window counts the last keys that a query may see, and slopes go with the distance to them",
+            why="a window is a number of last keys, and slopes multiply the distance to a key",
             fix="use causal=True, and window=0 for all keys",
         )
     if slopes is None:
@@ -350,7 +349,7 @@ def check_past(what: str, H: int, causal: bool, window: int, slopes: Tensor | No
     if slopes.layout.shape != (H,):
         raise ShapeError(
             f"{what}: slopes of shape {slopes.layout.shape}",
-            why=f"there is one for each of the {H} heads of queries",
+            why=f"there is one slope for each of the {H} query heads",
             fix=f"give shape ({H},)",
         )
 
@@ -399,41 +398,41 @@ def scaled_dot_product_attention(
     generator: Generator | None = None,
     need_weights: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Average of the values v, weighted by how well each query fits each key.
+    """Average of the values v, weighted by the softmax of the scaled dot products of queries and keys.
 
     y = softmax(scale * q k' + mask) v
 
-    Causal attention is aligned at the end: query i sees the keys up to i + Tk - Tq. So with the keys of a KV
-    cache and the queries of the newest tokens alone, each token sees itself and all before it.
+    Causal attention is aligned at the end: query i attends to the keys up to i + Tk - Tq. So with a KV cache
+    and the queries of the newest tokens alone, each token attends to itself and all tokens before it.
 
     Args:
         q: queries, shape (B, H, Tq, D); floating.
-        k: keys, shape (B, G, Tk, D), with H a multiple of G: each serves H / G neighboring heads of queries.
+        k: keys, shape (B, G, Tk, D), with H a multiple of G: each is shared by H / G neighboring query heads.
         v: values, shape (B, G, Tk, Dv).
-        mask: broadcasts to (B, H, Tq, Tk). bool: True where a query may see a key; floating: added to the
-            scores. A query that may see no key gives 0.
-        causal: no query sees a key after it, in addition to the mask.
+        mask: broadcasts to (B, H, Tq, Tk). bool: True where a query attends to a key; floating: added to
+            the scores. A fully masked query gives 0.
+        causal: no query attends to a later key, in addition to the mask.
         scale: factor of the scores; default 1 / sqrt(D).
-        window: with causal, a query sees that many keys, the last ones that it may see; 0: all of them.
-        slopes: with causal, shape (H,), floating: slope times the distance is taken off the scores, and the
-            last key that a query may see is at distance 0 (ALiBi).
-        dropout: probability of dropping a weight; 0 outside of training.
+        window: with causal, the number of last keys a query attends to (sliding window); 0: all.
+        slopes: with causal, shape (H,), floating: slope times distance is subtracted from the scores, with
+            distance 0 at the last visible key (ALiBi).
+        dropout: probability of dropping a weight; 0 outside training.
         generator: of the dropout; default the global one.
         need_weights: return the weights, too.
 
     Returns:
         shape (B, H, Tq, Dv), dtype of q; with need_weights a tuple (y, weights (B, H, Tq, Tk)), the weights
-        as they were before dropout.
+        before dropout.
 
     Raises:
         ShapeError: the shapes do not fit, or causal with more queries than keys.
         DTypeError: q or the slopes are not floating, or the dtypes of q, k and v differ.
         ArgumentError: window is negative; window or slopes without causal.
 
-    Memory: keeps q, k, v, y, and for backward one number per query, from which it forms the scores again:
-        memory grows with Tq + Tk, not with Tq * Tk. Where NumPy computes, up to 2**22 exponentials of scores
-        are kept instead. With dropout, need_weights, or a mask that requires grad, all scores are in memory.
-    Accuracy: large scores are safe: where they could overflow, the maximum of each row is taken off. 16-bit
+    Memory: keeps q, k, v, y, and for backward one value per query, from which it recomputes the scores:
+        memory grows with Tq + Tk, not with Tq * Tk. The NumPy code keeps up to 2**22 exponentials of scores
+        instead. With dropout, need_weights, or a mask that requires grad, all scores are in memory.
+    Accuracy: large scores are safe: where they could overflow, the row maximum is subtracted. 16-bit
         floats are computed in float32. A score s is rounded by up to 6e-8 |s|, and so is the logsumexp that
         backward uses: gradients have a relative error of about 1e-7 |s|, 5e-4 for scores of 10,000.
     Differs from: torch.nn.functional.scaled_dot_product_attention, whose is_causal is aligned at the start

@@ -1,4 +1,4 @@
-"""Attention of new tokens to those in a cache, which gets the new keys and values: a step of generation."""
+"""cached_self_attention: attention of new tokens to a KV cache, for incremental decoding."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STEPS = struct.Struct("@4q")  # Steps in cached_attention.cu
 
 @register
 class CachedSelfAttention(Op):
-    """`start` is read where the work is done: a captured step goes on from wherever the cache then ends."""
+    """`start` is read when the op runs: each replay of a captured step continues at the current end."""
 
     inputs = ("qkv", "keys", "values", "start", "slopes")
     contiguous = ("qkv",)
@@ -71,7 +71,7 @@ class CachedSelfAttention(Op):
                 f"{start.shape} do not fit",
                 why="they are (B, T, (H + 2 G) D), twice (B, G, N, D) with N at least T, T at least 1, H a "
                 "multiple of G, and (1,)",
-                fix="make a cache with room for all tokens: tt.zeros(B, G, N, D)",
+                fix="allocate a cache with room for all tokens: tt.zeros(B, G, N, D)",
             )
         H = _heads(qkv.shape[2], *keys.shape[1::2])
         return (Spec((*qkv.shape[:2], H * keys.shape[3]), qkv.dtype),)
@@ -129,7 +129,7 @@ class CachedSelfAttention(Op):
 
 
 def _heads(width: int, G: int, D: int) -> int:
-    """Heads of queries beside 2 G others of size D in rows of this width; 0: they do not fit."""
+    """Number of query heads in rows of `width`, next to 2 G heads of size D; 0 if they do not fit."""
     H = width // max(D, 1) - 2 * G
     return H if G > 0 and H > 0 and H % G == 0 and width == (H + 2 * G) * D else 0
 
@@ -138,7 +138,7 @@ def _outside(begin: int, count: int, room: int) -> IndexRangeError:
     return IndexRangeError(
         f"cached_self_attention: start is {begin}, with {count} new tokens",
         why=f"the cache has room for positions 0 to {room - 1}",
-        fix="begin anew with the last tokens, or make the cache larger",
+        fix="restart with the last tokens, or allocate a larger cache",
     )
 
 
@@ -151,21 +151,20 @@ def cached_self_attention(
     window: int = 0,
     slopes: Tensor | None = None,
 ) -> Tensor:
-    """Attend from new tokens to themselves and all tokens before them, whose keys and values are in a cache.
+    """Causal attention of new tokens to themselves and to all earlier tokens in a KV cache.
 
     Writes the keys and values of the new tokens to keys[:, :, start:start + T] and values[:, :, start:start +
-    T]. Then token t of the new ones gathers values from all tokens up to start + t, as causal_self_attention
-    does it for a whole sequence.
+    T]. Then new token t attends to all tokens up to start + t, as in causal_self_attention.
 
     Args:
         qkv: shape (B, T, (H + 2 G) D): queries, keys and values of the new tokens side by side, in each the
             heads side by side; floating, and cast to the dtype of the cache.
         keys: the cache, shape (B, G, N, D), floating; written to. H is a multiple of G.
-        values: likewise.
+        values: the cache of values, likewise.
         start: shape (1,), int64: the position of the first new token, which is the number of tokens in the
             cache. In a captured step each replay reads it.
-        window: how many tokens a token sees, itself and the last before it; 0: all.
-        slopes: shape (H,), floating: slope times the distance is taken off the scores (ALiBi).
+        window: number of tokens a token attends to, itself and the last before it; 0: all.
+        slopes: shape (H,), floating: slope times distance is subtracted from the scores (ALiBi).
 
     Returns:
         shape (B, T, H D), dtype of the cache.
@@ -175,12 +174,12 @@ def cached_self_attention(
         DTypeError: qkv, the slopes or the cache are not floating, keys and values differ, or start is not
             int64.
         ArgumentError: window is negative.
-        IndexRangeError: the new tokens do not fit into the cache. On a GPU at the next read-back; nothing is
-            written there then.
-        GradError: qkv has a history: what is written into a cache has no gradient.
-        DeviceError: on a device, heads are larger than its kernels take (256).
+        IndexRangeError: the new tokens do not fit into the cache. On a GPU it is raised at the next
+            read-back, and nothing is written.
+        GradError: qkv requires grad: writes into the cache are not differentiable.
+        DeviceError: on a device, the head size exceeds the limit of its kernels (256).
 
-    Memory: on a device T * N bytes of scratch; its kernel looks at the whole cache.
+    Memory: on a device T * N bytes of scratch; its kernel reads the whole cache.
 
     Example:
         >>> keys, values = tt.zeros(1, 2, 8, 2), tt.zeros(1, 2, 8, 2)
@@ -192,7 +191,7 @@ def cached_self_attention(
     if grad_enabled() and any([requires(t) for t in (qkv, keys, values)]):
         raise GradError(
             "cached_self_attention: an operand requires grad",
-            why="the cache is written over, and what is written there has no gradient",
+            why="the cache is written in place, and these writes are not differentiable",
             fix="call it under tt.no_grad(), or use tt.causal_self_attention",
         )
     device, size = qkv.storage.device, keys.layout.shape[-1] if keys.layout.shape else 0
@@ -200,14 +199,14 @@ def cached_self_attention(
     if device is not cpu and (window or slopes is not None or grouped):
         raise DeviceError(
             f"cached_self_attention: a window, slopes or shared keys on {device}",
-            why="its kernels take as many heads of keys as of queries, and look at all tokens",
+            why="its kernels support neither windows nor slopes, and need as many key heads as query heads",
             fix="generate on the CPU",
         )
     if device is not cpu and not attention_tiles.fit(device, qkv.storage.dtype, size):
         raise DeviceError(
-            f"cached_self_attention: heads of size {size} on {device}",
+            f"cached_self_attention: head size {size} on {device}",
             why="its attention kernels keep a row of a head in registers and shared memory",
-            fix="use more and smaller heads",
+            fix="use more, smaller heads",
         )
     if qkv.storage.dtype.is_floating and keys.storage.dtype.is_floating:
         qkv = cast(qkv, keys.storage.dtype)

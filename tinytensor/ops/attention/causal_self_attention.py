@@ -1,4 +1,4 @@
-"""GPT's attention in one node: from the packed q, k, v of all heads to their merged result, without views."""
+"""causal_self_attention: packed q, k, v of all heads to the merged result, in one op without views."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
 
 def heads_of(a: Array, n_head: int) -> Array:
-    """(B, T, C) as (B, H, T, D), without a copy."""
+    """(B, T, C) as a view (B, H, T, D)."""
     B, T, C = a.shape
     return a.reshape(B, T, n_head, C // n_head).transpose(0, 2, 1, 3)
 
 
 def qkv_of(a: Array, n_head: int) -> tuple[Array, Array, Array]:
-    """(B, T, 3 C) as q, k, v of (B, H, T, D) each, without a copy."""
+    """(B, T, 3 C) as views q, k, v of (B, H, T, D) each."""
     C = a.shape[2] // 3
     return (
         heads_of(a[..., :C], n_head),
@@ -56,7 +56,7 @@ def qkv_of(a: Array, n_head: int) -> tuple[Array, Array, Array]:
 
 
 def places(a: View, names: Sequence[str], n_head: int) -> dict[str, attention_tiles.Heads]:
-    """(B, T, C) in memory as an operand (B, H, T, D) for each name, side by side along the last axis."""
+    """Addresses and strides of the operands (B, H, T, D) packed along the last axis, one per name."""
     batch, row, column = a.strides
     C = a.shape[2] // len(names)
     steps = (batch, C // n_head * column, row, column)
@@ -83,7 +83,7 @@ def _head(qkv: Shape | None, n_head: int) -> Shape:
 
 @register
 class CausalSelfAttention(Op):
-    """Hidden: as in Attention."""
+    """Hidden outputs: as in Attention."""
 
     inputs = ("qkv",)
     rows = ("qkv",)
@@ -155,7 +155,7 @@ class CausalSelfAttention(Op):
 @register
 class CausalSelfAttentionBackward(Op):
     """With P = softmax(scale * q @ k.T), causal, and dP = grad @ v.T: dv = P.T @ grad,
-    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q; all written into one array.
+    dS = P * (dP - sum(dP * P)), dq = scale * dS @ k, dk = scale * dS.T @ q; written into one packed array.
     """
 
     inputs = ("grad", "qkv", "y", "kept", "inv", "lse")
@@ -225,22 +225,20 @@ class CausalSelfAttentionBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, n_head: int) -> Grads:
-        """The gradients of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad, by the ops of
-        which these are made.
-        """
+        """Double backward of dq = scale * dS @ k, dk = scale * dS.T @ q and dv = P.T @ grad."""
         inputs = (saved.grad, saved.qkv)
         return (*partial_vjp(_packed_backward, inputs, grads, needs[:2], n_head=n_head), *[None] * 4)
 
 
 def _packed_backward(grad: Tensor, qkv: Tensor, *, n_head: int) -> Grads:
-    """CausalSelfAttentionBackward in ordinary ops, for its own gradient."""
+    """CausalSelfAttentionBackward in unfused ops, for double backward."""
     return partial_vjp(_plain_packed, (qkv,), (grad,), (True,), n_head=n_head)
 
 
 def _plain_packed(
     qkv: Tensor, *, n_head: int, dropout: float = 0.0, generator: Generator | None = None
 ) -> tuple[Tensor]:
-    """The same in ordinary ops."""
+    """causal_self_attention in unfused ops."""
     B, T, C3 = qkv.layout.shape
     heads = [permute(reshape(a, (B, T, n_head, C3 // 3 // n_head)), (0, 2, 1, 3)) for a in split(qkv, 3, -1)]
     y, _ = plain_attention(
@@ -259,26 +257,26 @@ def causal_self_attention(
     dropout: float = 0.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Attend from each token to itself and all before it, in all heads at once.
+    """Multi-head causal self-attention: each token attends to itself and all tokens before it.
 
     The same as splitting qkv into q, k, v and each into heads, scaled_dot_product_attention(causal=True), and
-    merging the heads; but in one node, reading and writing the packed memory.
+    merging the heads; but in one node that reads and writes the packed memory.
 
     Args:
         qkv: shape (B, T, (H + 2 G) D): queries, keys and values side by side, in each the heads side by side.
         n_head: number of heads H.
-        n_kv_head: number G of heads of keys and values, a divisor of H; 0: H, so qkv is (B, T, 3 H D).
-        window: how many tokens a token sees, itself and the last before it; 0: all.
-        slopes: shape (H,), floating: slope times the distance is taken off the scores (ALiBi).
-        dropout: probability of dropping a weight; 0 outside of training.
+        n_kv_head: number of key and value heads G, a divisor of H; 0: H, so qkv is (B, T, 3 H D).
+        window: number of tokens a token attends to, itself and the last before it; 0: all.
+        slopes: shape (H,), floating: slope times distance is subtracted from the scores (ALiBi).
+        dropout: probability of dropping a weight; 0 outside training.
         generator: of the dropout; default the global one.
 
     Returns:
         shape (B, T, H D), dtype of qkv.
 
     Raises:
-        ShapeError: qkv has no three axes, or its last axis does not split into so many heads; the slopes do
-            not fit.
+        ShapeError: qkv does not have three axes, or its last axis does not split into so many heads; the
+            slopes do not fit.
         DTypeError: qkv or the slopes are not floating.
         ArgumentError: window is negative.
 
@@ -295,7 +293,7 @@ def causal_self_attention(
         raise ShapeError(
             f"causal_self_attention: qkv has shape {shape}, n_head is {n_head}, n_kv_head {n_kv_head}",
             why="qkv is (B, T, (H + 2 G) D) with H at least 1, and G a divisor of it",
-            fix="make the last axis (n_head + 2 * n_kv_head) * (size of a head)",
+            fix="give the last axis the size (n_head + 2 * n_kv_head) * head size",
         )
     device, (B, T, _) = qkv.storage.device, shape
     if window or slopes is not None or n_head != G:

@@ -1,6 +1,6 @@
-"""Attention on a device: which kernels take a head of some size, with which tiles, and what they are told.
+"""Launches of the attention kernels on a device: tile sizes, shared memory, and packed arguments.
 
-The kernels are in kernels/attention/attention.cu, for 16-bit floats in attention_mma.cu beside it.
+The kernels are in kernels/attention/attention.cu, for 16-bit floats in attention_mma.cu next to it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, bfloat16, bool_
 from tinytensor.runtime import runtime_of
 
-SIZES = (16, 32, 64, 128, 256)  # heads are filled up with zeros to one of these
-# Rows of a block, and columns along which it walks at a time, by the bytes of an element and the size.
-# More rows read the columns less often; registers and shared memory set the limit.
+SIZES = (16, 32, 64, 128, 256)  # head sizes of the kernels; others are padded with zeros
+# (rows of a block, columns of a step), by the bytes of an element and the head size. With more rows the
+# columns are read less often; registers and shared memory set the limit.
 FORWARD = {
     2: {16: (128, 64), 32: (128, 64), 64: (128, 64), 128: (64, 32), 256: (64, 16)},
     4: {16: (64, 64), 32: (64, 64), 64: (64, 64), 128: (64, 32), 256: (32, 16)},
@@ -35,17 +35,17 @@ _NOWHERE = (0, 0, 0, 0)
 
 
 class Heads(NamedTuple):
-    """An operand (B, H, T, D) in memory: the address of its first element, and the steps of its axes."""
+    """An operand (B, H, T, D) in memory: the address of its first element, and its strides."""
 
     ptr: int
     steps: tuple[int, ...]
 
 
 class Problem(NamedTuple):
-    """What is asked for, apart from where things are.
+    """Sizes and options of an attention call, without addresses.
 
     Attributes:
-        dtype: of all operands, but for a mask of bools.
+        dtype: of all operands except a bool mask.
         batch, heads, queries, keys: B, H, Tq, Tk.
         size, value_size: D of the queries and keys, and of the values.
         causal, scale: as in scaled_dot_product_attention.
@@ -62,13 +62,13 @@ class Problem(NamedTuple):
     scale: float
 
     def instances(self) -> tuple[Instance, Instance]:
-        """How its kernels of forward and backward are launched."""
+        """Launch parameters of the forward and the backward kernels."""
         short = max(self.queries, self.keys) <= SHORT
         return instances(self.dtype.itemsize, max(self.size, self.value_size), short)
 
 
 class Instance(NamedTuple):
-    """How a kernel is launched: the size that heads are filled up to, rows and columns of its tiles."""
+    """Launch parameters of a kernel: the padded head size, rows and columns of its tiles."""
 
     size: int
     rows: int
@@ -79,12 +79,12 @@ class Instance(NamedTuple):
 
 @lru_cache(256)
 def instances(itemsize: int, size: int, short: bool) -> tuple[Instance, Instance]:
-    """How the kernels of forward and backward are launched.
+    """Launch parameters of the forward and the backward kernels.
 
     Args:
         itemsize: bytes of an element.
         size: of the heads.
-        short: no more than SHORT queries and keys.
+        short: whether there are at most SHORT queries and keys.
     """
     n = next(filled for filled in SIZES if filled >= size)
     most = SHORT if short else 1 << 30
@@ -105,14 +105,14 @@ def instances(itemsize: int, size: int, short: bool) -> tuple[Instance, Instance
 
 
 def fit(device: Device, dtype: DType, size: int) -> bool:
-    """Whether the kernels of a device take heads of this size (the CPU takes all)."""
+    """Whether the kernels of a device support this head size (the CPU supports all)."""
     if device is cpu:
         return True
     if size > SIZES[-1]:
         return False
     if runtime_of(device).architecture >= 80:
         return True
-    # Without tensor cores for bfloat16 a tile in registers does not pay: it fills them all, and more.
+    # Without bfloat16 tensor cores a tile in registers does not pay: it spills.
     return dtype is not bfloat16 and all(s.shared <= SMALL for s in instances(dtype.itemsize, size, False))
 
 
@@ -122,11 +122,11 @@ def forward(
     """y = softmax(scale * q k' + mask) v, and the logsumexp of each row.
 
     Args:
-        launch: starts the kernels.
-        problem: what is asked for.
-        at: where y, q, k and v are.
-        lse: (B, H, Tq), or None where there will be no backward.
-        mask: four axes that broadcast to (B, H, Tq, Tk).
+        launch: the launch of the op.
+        problem: sizes and options.
+        at: addresses and strides of y, q, k and v.
+        lse: (B, H, Tq), or None if there is no backward.
+        mask: four axes, broadcasts to (B, H, Tq, Tk).
     """
     instance, _ = problem.instances()
     operands = (at["q"].ptr, at["k"].ptr, at["v"].ptr, mask)
@@ -135,11 +135,11 @@ def forward(
 
 
 def backward(launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: View, mask: View | None) -> None:
-    """The gradients of the queries, then those of the keys and values: no two blocks add to one number.
+    """Gradients of the queries, then of the keys and values, in two kernels without atomics.
 
     Args:
         launch, problem, lse, mask: as in forward.
-        at: where dq, dk, dv, grad, q, k, v and y are.
+        at: addresses and strides of dq, dk, dv, grad, q, k, v and y.
     """
     _, instance = problem.instances()
     delta = launch.scratch(lse.shape, lse.dtype)  # (B, H, Tq)
@@ -152,7 +152,7 @@ def backward(launch: Launch, problem: Problem, at: Mapping[str, Heads], lse: Vie
 
 
 def _told(problem: Problem, at: Mapping[str, Heads], mask: View | None) -> bytes:
-    """The struct that all kernels take."""
+    """The packed struct that all attention kernels take."""
     p = problem
     steps = {name: heads.steps for name, heads in at.items()}
     kind = 0
@@ -175,7 +175,7 @@ def _launch(
     args: tuple[object, ...],
     recorded: bool = False,
 ) -> None:
-    """Start a kernel; what is recorded will be differentiated, so its other kernels are compiled with it."""
+    """Launch a kernel; if backward will follow (`recorded`), compile its kernels in the same compiler run."""
     grid = problem.batch * problem.heads * -(-rows // instance.rows)
     if not grid:
         return

@@ -1,11 +1,11 @@
-"""Attention on NumPy arrays (B, H, T, D), forward and backward: what the ops of attention.py specify.
+"""Blocked attention on NumPy arrays (B, H, T, D), forward and backward: the specification of the kernels.
 
-Scores are formed for a few query rows at a time, against all keys that those rows may see, so that one block
-stays in the cache and blocks above a causal diagonal are never computed. The exponentials of a block are not
+Scores are computed for a few query rows at a time, against all keys that those rows attend to, so that one
+block stays in the cache and blocks above a causal diagonal are skipped. The exponentials of a block are not
 normalized: y = (E @ V) / rowsum(E), which saves a pass over the scores.
 
-What backward needs of them is either kept (`kept`: the blocks of E, one after the other in the order of
-`plan`, and 1 / row sum) or computed anew from q, k and the logsumexp of each row.
+Backward either reads saved scores (`kept`: the blocks of E, one after the other in the order of `plan`, and
+1 / row sum) or recomputes them from q, k and the logsumexp of each row.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 from tinytensor.runtime.cpu.arrays import Array, scratch
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 
-STEP = 64  # query rows in a block; a causal block computes at most STEP - 1 scores too many in a row
+STEP = 64  # query rows in a block; a causal block computes at most STEP - 1 masked scores per row
 BLOCK = 1 << 18  # scores in a block of several heads: 1 MiB of float32
-MODERATE = 60.0  # exp of scores between -60 and 60, and sums of them, are ordinary float32 numbers
+MODERATE = 60.0  # exp of scores between -60 and 60, and their sums, are normal float32 numbers
 
 
 class Piece(NamedTuple):
-    """Query rows i to j of some heads, which see keys begin to end, and the place of their scores."""
+    """Query rows i to j of some heads, attending to keys begin to end, and the offset of their scores."""
 
     b: slice
     h: slice
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
 
 @lru_cache(256)
 def plan(B: int, H: int, Tq: int, Tk: int, causal: bool, window: int = 0) -> tuple[tuple[Piece, ...], ...]:
-    """All blocks of scores: groups of heads, and for each group its pieces from the last to the first."""
+    """All blocks of scores: groups of heads, each with its blocks from the last to the first."""
     if not (B and H and Tq):
         return ()
     step = min(Tq, STEP if causal else max(STEP, BLOCK // max(Tk, 1)))
@@ -58,7 +58,7 @@ def plan(B: int, H: int, Tq: int, Tk: int, causal: bool, window: int = 0) -> tup
 
 
 def _heads(B: int, H: int, count: int) -> Iterator[tuple[slice, slice]]:
-    """About `count` heads at a time: whole examples where they fit."""
+    """Yield slices of about `count` heads: whole batch items if they fit."""
     if count >= H:
         for b in range(0, B, count // H):
             yield slice(b, min(b + count // H, B)), slice(0, H)
@@ -76,14 +76,15 @@ def scores(B: int, H: int, Tq: int, Tk: int, causal: bool, window: int = 0) -> i
 
 @cache
 def _future(n: int, dtype: np.dtype[np.floating]) -> Array:
-    """What is added to the scores on the diagonal of a causal mask: -inf above it, else 0."""
+    """Causal mask that is added to the diagonal block of scores: -inf above the diagonal, else 0."""
     return np.triu(np.full((n, n), -np.inf, dtype), 1)
 
 
 @lru_cache(256)
 def _gone(n: int, earlier: int, dtype: np.dtype[np.floating]) -> Array:
-    """What is added to the first scores of a window, which begins `earlier` keys after that of the first of n
-    rows: -inf before the window of each row, else 0.
+    """Window mask that is added to the first scores of n rows: -inf before the window of each row, else 0.
+
+    The scores begin `earlier` keys after the window of the first row.
     """
     return np.where(
         np.tri(n, max(n - 1 - earlier, 0), -1 - earlier, bool), dtype.type(-np.inf), dtype.type(0)
@@ -98,9 +99,9 @@ def _add_masks(
     window: int,
     slopes: Array | None,
 ) -> None:
-    """Set the scores that may not be seen to -inf; add an additive mask, and what slopes take off."""
+    """Apply the masks to a block of scores: -inf where masked; adds an additive mask and the ALiBi bias."""
     n = piece.j - piece.i
-    last = piece.end - n  # the last key that the first row of a causal block sees
+    last = piece.end - n  # the last key visible to the first row of a causal block
     if slopes is not None:
         far = np.subtract.outer(np.arange(last, piece.end), np.arange(piece.begin, piece.end)).astype(e.dtype)
         falls = scratch("attention.falls", (e.shape[1], *far.shape), e.dtype)
@@ -117,24 +118,24 @@ def _add_masks(
 
 
 def _for_heads(x: Array, piece: Piece, H: int) -> Array:
-    """Keys or values of the heads of a piece, of which some may share theirs: (b, h, Tk, D)."""
+    """Keys or values for the query heads of a block, (b, h, Tk, D); several may share one."""
     each = H // x.shape[1]
     if each == 1:
         return x[piece.b, piece.h]
     first, last = piece.h.start // each, (piece.h.stop - 1) // each
-    if first < last:  # heads of several groups fit into one block, so they are small
+    if first < last:  # a block with heads of several groups: they are small
         return x[piece.b][:, np.arange(piece.h.start, piece.h.stop) // each]
     shared = x[piece.b, first : last + 1]
     return np.broadcast_to(shared, (shared.shape[0], piece.h.stop - piece.h.start, *shared.shape[2:]))
 
 
 def _score(e: Array, queries: Array, keys: Array, piece: Piece) -> None:
-    """E = Q K' for the rows of one piece; the queries are scaled."""
+    """E = Q K' for the rows of one block; the queries are already scaled."""
     np.matmul(queries[:, :, piece.i : piece.j], keys[:, :, piece.begin : piece.end].swapaxes(-1, -2), out=e)
 
 
 def _room(piece: Piece, kept: Array | None, like: Array) -> Array:
-    """Memory for the scores of one piece: its place in `kept`, or scratch."""
+    """Memory for the scores of one block: its part of `kept`, or scratch."""
     shape = (
         piece.b.stop - piece.b.start,
         piece.h.stop - piece.h.start,
@@ -165,30 +166,30 @@ def forward(
     scale: float,
     window: int = 0,
 ) -> None:
-    """y = softmax(scale * q k' + mask - slopes * distances) v; fills what of kept, inv, lse is not None."""
+    """y = softmax(scale * q k' + mask - slopes * distances) v; also fills kept, inv and lse unless None."""
     B, H, Tq, _ = q.shape
 
     def group(pieces: tuple[Piece, ...]) -> None:
         for piece in pieces:
             b, h, i, j, begin, end, _ = piece
-            if j == Tq:  # the first piece of a group
+            if j == Tq:  # the first block of a group
                 queries = _scaled(q[b, h], scale)
                 keys, values = _for_heads(k, piece, H), _for_heads(v, piece, H)
             e = _room(piece, kept, q)
             _score(e, queries, keys, piece)
-            # with slopes each row must see the key at distance 0, whose score they leave as it is
+            # with slopes each row must attend to the key at distance 0, whose score they do not change
             additive = mask is not None and (slopes is not None or mask.dtype != bool)
             moderate = not additive and _is_moderate(e)
             _add_masks(e, piece, mask, causal, window, slopes)
             top = None
             if not moderate:
                 top = np.maximum.reduce(e, -1)
-                top[top == -np.inf] = 0  # a row that sees nothing
+                top[top == -np.inf] = 0  # a fully masked row
                 e -= top[..., None]
             np.exp(e, out=e)
             s = np.matmul(e, np.ones(end - begin, e.dtype))
             if mask is not None:
-                s[s == 0] = np.inf  # a row that sees nothing gives 0
+                s[s == 0] = np.inf  # a fully masked row gives 0
             out = y[b, h, i:j]
             np.matmul(e, values[:, :, begin:end], out=out)
             r = np.reciprocal(s, out=scratch("attention.r", s.shape, s.dtype))
@@ -203,7 +204,7 @@ def forward(
 
 
 def _is_moderate(e: Array) -> bool:
-    """Whether exp of the scores can neither overflow nor vanish, so that no row maximum is needed."""
+    """Whether exp of the scores can neither overflow nor underflow, so that no row maximum is needed."""
     return bool(e.size and np.minimum.reduce(e, None) > -MODERATE and np.maximum.reduce(e, None) < MODERATE)
 
 
@@ -228,7 +229,7 @@ def backward(
 ) -> None:
     """With P = softmax, dP = grad v' and dS = P * (dP - rowsum(grad * y)): dq = scale dS k, dk = scale dS' q,
     dv = P' grad. With kept E instead of P, 1 / rowsum(E) goes into grad once.
-    dk and dv are those of each head of queries, also where heads share keys.
+    dk and dv are per query head, also if heads share keys.
     """
     B, H, Tq, _ = q.shape
     for gradient in (dk, dv):
@@ -263,7 +264,7 @@ def backward(
 
 
 def _accumulate(total: Array, weights: Array, rows: Array, begin: int, first: bool) -> None:
-    """total[begin:end] += weights' rows. The first piece of a group, with the last keys, writes."""
+    """total[begin:end] += weights' rows. The first block of a group, with the last keys, overwrites."""
     t = weights.swapaxes(-1, -2)
     seen = total[:, :, begin : begin + t.shape[2]]
     if first:

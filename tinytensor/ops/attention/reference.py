@@ -1,4 +1,4 @@
-"""Attention in ordinary ops: the readable form, for all that is rarer than what the fused ops take."""
+"""Unfused reference attention: gradients of masks and slopes, dropout, returned weights, double backward."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def plain_attention(
     dropout: float = 0.0,
     generator: Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(y, weights) in ordinary ops: all scores in memory, differentiable in the mask and the slopes, too.
+    """(y, weights) by unfused ops, with all scores in memory; differentiable in the mask and slopes, too.
 
-    Scores and weights of 16-bit operands are float32, as in the fused ops, and in autocast, too.
+    Scores and weights of 16-bit operands are float32, as in the fused ops, and under autocast.
     """
     q, k, v, mask, slopes = inputs_of("narrow", q, k, v, mask, slopes)
     with using(None):
@@ -58,7 +58,7 @@ def _attend(
     dropout: float,
     generator: Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    """The same of operands that are in the precision asked for."""
+    """Attention of operands that already have the dtype of the computation."""
     (H, Tq), Tk = q.layout.shape[1:3], k.layout.shape[2]
     dtype = q.storage.dtype
     q, k, v = [cast(for_all_heads(x, H), accumulator(dtype)) for x in (q, k, v)]
@@ -78,7 +78,7 @@ def _attend(
     if window:
         near = less(distances, window)
         allowed = near if allowed is None else logical_and(allowed, near)
-    if allowed is not None:  # the lowest number in place of -inf: a row that sees nothing must not give nan
+    if allowed is not None:  # the lowest number instead of -inf: a fully masked row must not give nan
         s = where(allowed, s, finfo(s.storage.dtype).min)
     w = softmax(s)
     if allowed is not None and mask is not None:
@@ -87,7 +87,7 @@ def _attend(
 
 
 def for_all_heads(x: Tensor, H: int) -> Tensor:
-    """Keys or values (B, Hkv, Tk, D) of groups of heads, for each head: (B, H, Tk, D)."""
+    """Repeat grouped keys or values (B, Hkv, Tk, D) for each query head: (B, H, Tk, D)."""
     B, shared, Tk, D = x.layout.shape
     if shared == H:
         return x
@@ -95,14 +95,14 @@ def for_all_heads(x: Tensor, H: int) -> Tensor:
 
 
 def sum_of_groups(x: Tensor, shared: int) -> Tensor:
-    """The transpose of `for_all_heads`: (B, H, Tk, D), added up in groups of heads, (B, shared, Tk, D)."""
+    """The adjoint of `for_all_heads`: sums (B, H, Tk, D) over groups of heads to (B, shared, Tk, D)."""
     B, H, Tk, D = x.layout.shape
     return x if shared == H else sum(reshape(x, (B, shared, H // shared, Tk, D)), 2)
 
 
 def _distances(Tq: int, Tk: int, device: Device) -> Tensor:
-    """How far each query is behind each key, (Tq, Tk), aligned at the end."""
+    """Distance from each query back to each key, (Tq, Tk), aligned at the end."""
     ones = empty((Tk,), int64, device=device)
     store(ones, 1)
-    places = cumulative_sum(ones)  # on the device itself, so that it can be captured
+    places = cumulative_sum(ones)  # computed on the device, so that it can be captured
     return subtract(reshape(places[Tk - Tq :], (Tq, 1)), places)

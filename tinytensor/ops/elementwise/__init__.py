@@ -1,1 +1,1 @@
-"""Ops on each element: arithmetic, comparison, bits, and functions of one number."""
+"""Elementwise ops: arithmetic, comparison, bitwise ops and mathematical functions."""

@@ -1,4 +1,4 @@
-"""Activations with a corner: relu and the perceptron's step. Smooth ones: exponential.py, gelu.py."""
+"""Piecewise linear activations: relu and heaviside. Smooth ones are in exponential.py and gelu.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _relu(x: Array, out: Any = None, order: Any = "K") -> Any:
 
 
 def _passed(grad: Array, y: Array, out: Any = None, order: Any = "K") -> Any:
-    """grad where y is not 0 or less, as a ufunc."""
+    """grad where not y <= 0, else 0, with the signature of a ufunc."""
     result = out if isinstance(out, np.ndarray) else np.empty(y.shape, grad.dtype)
     if config.host_kernels == "off" or not ReluBackward.host(result, grad, y):
         choose(np.less_equal(y, 0), grad.dtype.type(0), grad, out=result)
@@ -51,7 +51,7 @@ class Relu(Elementwise):
 
 @register
 class ReluBackward(Elementwise):
-    """grad where y is above 0, or nan, and 0 elsewhere."""
+    """grad where y > 0 or y is nan, else 0."""
 
     inputs = ("grad", "y")
     saves = ("y",)
@@ -86,7 +86,7 @@ class Heaviside(Elementwise):
 
 
 def relu(x: Tensor) -> Tensor:
-    """The positive part of each element.
+    """Rectified linear unit: the positive part of each element.
 
     y = max(x, 0)
 
@@ -94,12 +94,12 @@ def relu(x: Tensor) -> Tensor:
         x: any shape; not bool, not complex.
 
     Returns:
-        shape and dtype of x; NaN stays. The slope at 0 is 0.
+        shape and dtype of x; NaN propagates. The derivative at 0 is 0.
 
     Raises:
         DTypeError: x is bool or complex.
 
-    Memory: keeps the result for backward.
+    Memory: saves the result for backward.
 
     Example:
         >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
@@ -109,7 +109,7 @@ def relu(x: Tensor) -> Tensor:
 
 
 def heaviside(x: Operand, value: Operand) -> Tensor:
-    """The step of the perceptron: 0 below 0, 1 above, `value` at 0.
+    """Heaviside step function: 0 below 0, 1 above, `value` at 0.
 
     Args:
         x, value: tensors or numbers that broadcast together; not complex. Integers become float32.
@@ -119,7 +119,7 @@ def heaviside(x: Operand, value: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Source: Rosenblatt 1958, "The perceptron", Psychological Review 65, for its use as an activation.
 

@@ -1,6 +1,6 @@
-"""Elementwise arithmetic: the operators, and the greater or smaller of two values.
+"""Elementwise arithmetic: the operators, maximum, minimum, clip; also the accumulation of gradients.
 
-Powers are in power.py, for their gradient needs the logarithm; absolute values are in parts.py.
+Powers are in power.py, since their gradient needs the logarithm; absolute values in sign_and_complex.py.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ kernels = HostKernels("arithmetic", common=True)
 
 
 def flat(grad: Tensor) -> Tensor:
-    """The gradient of a function that is made of steps: zeros, whatever comes in."""
+    """Zero gradient of a piecewise constant function."""
     zeros = empty(grad.layout.shape, grad.storage.dtype, device=grad.storage.device)
     store(zeros, 0)
     return zeros
@@ -137,7 +137,7 @@ class Divide(Elementwise):
 
 
 def _whole(ufunc: np.ufunc) -> Any:
-    """A division without fractions that refuses integers divided by 0: NumPy would warn and answer 0."""
+    """Floor division or remainder that raises on integer division by 0, where NumPy warns and returns 0."""
 
     def division(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
         if (a if isinstance(a, np.ndarray) else b).dtype.kind == "f":
@@ -148,7 +148,7 @@ def _whole(ufunc: np.ufunc) -> Any:
         except FloatingPointError:
             raise ArgumentError(
                 f"{ufunc.__name__}: an integer is divided by 0",
-                why="integers have no inf and no nan for the result",
+                why="integer dtypes have neither inf nor nan",
                 fix="cast to a float first, or divide by tt.where(b == 0, 1, b)",
             ) from None
         if not isinstance(out, np.ndarray):
@@ -169,7 +169,7 @@ class FloorDivide(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """da = 0, db = 0: steps are flat."""
+        """da = 0, db = 0: the function is piecewise constant."""
         zeros = flat(grads[0])
         return zeros, zeros
 
@@ -217,7 +217,7 @@ class Positive(Elementwise):
 
 
 def _ahead(grad: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """The gradient where first > second, half of it where they are equal, else 0; a nan lets it pass."""
+    """grad where first > second or either is nan, grad / 2 where they are equal, else 0."""
     return where(less(first, second), 0.0, where(equal(first, second), multiply(grad, 0.5), grad))
 
 
@@ -231,7 +231,7 @@ class Maximum(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """da = grad where a > b, db = grad where b > a; where they are equal, each has half of grad."""
+        """da = grad where a > b, db = grad where b > a; where they are equal, each gets half of grad."""
         (grad,) = grads
         a, b = saved.a, saved.b
         return _ahead(grad, a, b) if needs[0] else None, _ahead(grad, b, a) if needs[1] else None
@@ -247,7 +247,7 @@ class Minimum(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """da = grad where a < b, db = grad where b < a; where they are equal, each has half of grad."""
+        """da = grad where a < b, db = grad where b < a; where they are equal, each gets half of grad."""
         (grad,) = grads
         a, b = saved.a, saved.b
         return _ahead(grad, b, a) if needs[0] else None, _ahead(grad, a, b) if needs[1] else None
@@ -269,7 +269,7 @@ class Clip(Elementwise):
         (grad,) = grads
         x, low, high = saved.x, saved.min, saved.max
         dx = dlow = dhigh = None
-        if needs[0]:  # the bounds themselves still pass
+        if needs[0]:  # the bounds are included
             dx = where(logical_and(greater_equal(x, low), less_equal(x, high)), grad, 0.0)
         if needs[1]:
             dlow = where(logical_and(less(x, low), less_equal(low, high)), grad, 0.0)
@@ -279,17 +279,17 @@ class Clip(Elementwise):
 
 
 def add(a: Operand, b: Operand) -> Tensor:
-    """Sum of two tensors, element by element; `a + b`.
+    """Elementwise sum; `a + b`.
 
     Args:
         a, b: tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape and the promoted dtype. Of bools: whether one of them is true.
+        The broadcast shape and the promoted dtype. For bools: logical or.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.add(tt.tensor([1.0, 2.0]), 1).tolist()
@@ -299,7 +299,7 @@ def add(a: Operand, b: Operand) -> Tensor:
 
 
 def subtract(a: Operand, b: Operand) -> Tensor:
-    """Difference, element by element; `a - b`.
+    """Elementwise difference; `a - b`.
 
     Args:
         a, b: tensors or numbers that broadcast together; not bool.
@@ -309,7 +309,7 @@ def subtract(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: both operands are bool, or one is neither tensor nor number.
+        DTypeError: both operands are bool, or one is neither a tensor nor a number.
 
     Example:
         >>> tt.subtract(tt.tensor([1.0, 2.0]), 1).tolist()
@@ -319,19 +319,19 @@ def subtract(a: Operand, b: Operand) -> Tensor:
 
 
 def multiply(a: Operand, b: Operand) -> Tensor:
-    """Product, element by element; `a * b`.
+    """Elementwise product; `a * b`.
 
     Args:
         a, b: tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape and the promoted dtype. Of bools: whether both are true.
+        The broadcast shape and the promoted dtype. For bools: logical and.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
-    Memory: keeps each operand for backward only if the other one needs a gradient.
+    Memory: saves each operand for backward only if the other one requires a gradient.
 
     Example:
         >>> tt.multiply(tt.tensor([1.0, 2.0]), 3).tolist()
@@ -341,7 +341,7 @@ def multiply(a: Operand, b: Operand) -> Tensor:
 
 
 def divide(a: Operand, b: Operand) -> Tensor:
-    """Quotient, element by element; `a / b`. Integers become float32 first.
+    """Elementwise quotient; `a / b`. Integers are cast to float32 first.
 
     Args:
         a, b: tensors or numbers that broadcast together.
@@ -351,7 +351,7 @@ def divide(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.divide(tt.tensor([1, 2]), 2).tolist()
@@ -361,17 +361,17 @@ def divide(a: Operand, b: Operand) -> Tensor:
 
 
 def floor_divide(a: Operand, b: Operand) -> Tensor:
-    """Quotient rounded down, element by element; `a // b`.
+    """Elementwise quotient, rounded down; `a // b`.
 
     Args:
-        a, b: tensors or numbers that broadcast together; not bool. Not complex.
+        a, b: tensors or numbers that broadcast together; not bool, not complex.
 
     Returns:
         The broadcast shape and the promoted dtype. Its gradient is 0.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: both operands are bool, or one is complex or neither tensor nor number.
+        DTypeError: both operands are bool, or one is complex or neither a tensor nor a number.
         ArgumentError: an integer is divided by 0; floats give inf or nan.
 
     Example:
@@ -382,19 +382,19 @@ def floor_divide(a: Operand, b: Operand) -> Tensor:
 
 
 def remainder(a: Operand, b: Operand) -> Tensor:
-    """What is left of a after the division by b, with the sign of b; `a % b`.
+    """Elementwise remainder of the division a / b, with the sign of b; `a % b`.
 
     remainder = a - floor(a / b) * b, as in Python.
 
     Args:
-        a, b: tensors or numbers that broadcast together; not bool. Not complex.
+        a, b: tensors or numbers that broadcast together; not bool, not complex.
 
     Returns:
         The broadcast shape and the promoted dtype.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: both operands are bool, or one is complex or neither tensor nor number.
+        DTypeError: both operands are bool, or one is complex or neither a tensor nor a number.
         ArgumentError: an integer is divided by 0; floats give nan.
 
     Example:
@@ -405,7 +405,7 @@ def remainder(a: Operand, b: Operand) -> Tensor:
 
 
 def negative(x: Tensor) -> Tensor:
-    """The opposite number of each element; `-x`.
+    """Elementwise negation; `-x`.
 
     Args:
         x: any shape; not bool.
@@ -424,7 +424,7 @@ def negative(x: Tensor) -> Tensor:
 
 
 def positive(x: Tensor) -> Tensor:
-    """A copy of a tensor of numbers; `+x`.
+    """A copy of a numeric tensor; `+x`.
 
     Args:
         x: any shape; not bool.
@@ -443,7 +443,7 @@ def positive(x: Tensor) -> Tensor:
 
 
 def maximum(a: Operand, b: Operand) -> Tensor:
-    """The greater of two elements.
+    """Elementwise maximum of two tensors.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex.
@@ -454,7 +454,7 @@ def maximum(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.maximum(tt.tensor([1.0, 3.0]), 2.0).tolist()
@@ -464,7 +464,7 @@ def maximum(a: Operand, b: Operand) -> Tensor:
 
 
 def minimum(a: Operand, b: Operand) -> Tensor:
-    """The smaller of two elements.
+    """Elementwise minimum of two tensors.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex.
@@ -475,7 +475,7 @@ def minimum(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.minimum(tt.tensor([1.0, 3.0]), 2.0).tolist()
@@ -485,7 +485,7 @@ def minimum(a: Operand, b: Operand) -> Tensor:
 
 
 def _limits(x: Tensor, low: Operand | None, high: Operand | None) -> tuple[Operand, Operand]:
-    """Bounds for clip; one that is None becomes the end of the range of the result's dtype."""
+    """Bounds for clip; None becomes the lowest or highest value of the result's dtype."""
     if low is None or high is None:
         given = [t for t in (x, low, high) if t is not None]
         _, dtypes, kinds, _ = operands(Clip, given)
@@ -500,7 +500,7 @@ def _limits(x: Tensor, low: Operand | None, high: Operand | None) -> tuple[Opera
 
 
 def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """Elements moved into the range from min to max; `minimum(maximum(x, min), max)`.
+    """Clamp elements to the range from min to max: `minimum(maximum(x, min), max)`.
 
     Args:
         x: any shape; not complex.
@@ -508,14 +508,14 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
         max: upper bound, likewise. Where min > max, the result is max.
 
     Returns:
-        The broadcast shape and the promoted dtype; NaN stays. The gradient passes to x inside the range, the
-            bounds themselves included, and to a bound where it replaces x.
+        The broadcast shape and the promoted dtype; NaN propagates. The gradient goes to x inside the range,
+            bounds included, and to a bound where it replaces x.
 
     Raises:
         ShapeError: the shapes do not broadcast.
         DTypeError: an operand is complex, or neither tensor nor number; x and the bounds are bool.
 
-    Memory: keeps x and the bounds for backward.
+    Memory: saves x and the bounds for backward.
 
     Example:
         >>> tt.clip(tt.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0).tolist()
@@ -524,11 +524,11 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
     return elementwise(Clip, x, *_limits(x, min, max))
 
 
-# ---- what a backward pass does with gradients --------------------------------------------------------------
+# ---- gradients: accumulation, reduction to a shape, copies ------------------------------------------------
 
 
 def add_into(total: Tensor, grad: Tensor) -> None:
-    """total += grad, without history; grad may be strided, total never overlaps itself."""
+    """total += grad, not recorded; grad may be strided, total does not overlap itself."""
     dtype = total.storage.dtype
     if total.storage.device is not cpu:
         on_device(Add, (total, grad), view_of(total), dtype)
@@ -543,15 +543,15 @@ def add_into(total: Tensor, grad: Tensor) -> None:
 
 
 def fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:
-    """A gradient summed over broadcast axes and cast to the dtype of its operand."""
+    """Sum a gradient over broadcast axes and cast it to the dtype of its operand."""
     return cast(sum_to(grad, shape), dtype)
 
 
 def kept_gradient(grad: Tensor) -> Tensor:
-    """A gradient as `.grad` may hold it, where the memory of the gradient itself may not be taken over."""
+    """A copy of a gradient for `.grad`, where the memory of the gradient itself cannot be reused."""
     if copies.listener is not None:
         nbytes = grad.layout.size * grad.storage.dtype.itemsize
-        copies.note("backward", "memory", nbytes, "a leaf keeps a gradient whose memory it may not take over")
+        copies.note("backward", "memory", nbytes, "the memory of a leaf's gradient cannot be reused")
     return copied(grad)
 
 
@@ -559,7 +559,7 @@ ALGEBRA = Algebra(add, add_into, fit, kept_gradient)
 
 
 def zero_(x: Tensor) -> Tensor:
-    """Write 0 to every element, in the memory of x; returns x."""
+    """Fill x with zeros in place; returns x."""
     return copy_(x, 0)
 
 

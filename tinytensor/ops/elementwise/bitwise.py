@@ -1,4 +1,4 @@
-"""Operations on the bits of integers; on bools, logic. None has a gradient."""
+"""Bitwise ops on integers, logical ops on bools; not differentiable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Bitwise(Elementwise):
-    """What the ops of this module share. They go the general road, which refuses floats in our words."""
+    """Base class of the bitwise ops. They take the general path, which raises our DTypeError for floats."""
 
     inputs: ClassVar[tuple[str, ...]] = ("a", "b")
     accepts: ClassVar[tuple[str, ...]] = INTEGRAL
@@ -62,7 +62,7 @@ class BitwiseRightShift(Bitwise):
 
 
 def bitwise_and(a: Operand, b: Operand) -> Tensor:
-    """Bits that are set in both; `a & b`.
+    """Bitwise and; `a & b`.
 
     Args:
         a, b: integer or bool tensors or numbers that broadcast together.
@@ -72,7 +72,7 @@ def bitwise_and(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is floating or complex, or neither tensor nor number.
+        DTypeError: an operand is floating or complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.bitwise_and(tt.tensor([12, 5]), 6).tolist()
@@ -82,7 +82,7 @@ def bitwise_and(a: Operand, b: Operand) -> Tensor:
 
 
 def bitwise_or(a: Operand, b: Operand) -> Tensor:
-    """Bits that are set in one or both; `a | b`.
+    """Bitwise or; `a | b`.
 
     Args:
         a, b: integer or bool tensors or numbers that broadcast together.
@@ -92,7 +92,7 @@ def bitwise_or(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is floating or complex, or neither tensor nor number.
+        DTypeError: an operand is floating or complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.bitwise_or(tt.tensor([12, 5]), 6).tolist()
@@ -102,7 +102,7 @@ def bitwise_or(a: Operand, b: Operand) -> Tensor:
 
 
 def bitwise_xor(a: Operand, b: Operand) -> Tensor:
-    """Bits that are set in exactly one; `a ^ b`.
+    """Bitwise exclusive or; `a ^ b`.
 
     Args:
         a, b: integer or bool tensors or numbers that broadcast together.
@@ -112,7 +112,7 @@ def bitwise_xor(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is floating or complex, or neither tensor nor number.
+        DTypeError: an operand is floating or complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.bitwise_xor(tt.tensor([12, 5]), 6).tolist()
@@ -122,7 +122,7 @@ def bitwise_xor(a: Operand, b: Operand) -> Tensor:
 
 
 def bitwise_invert(x: Tensor) -> Tensor:
-    """All bits changed; `~x`.
+    """Bitwise inversion; `~x`.
 
     Args:
         x: any shape, integer or bool.
@@ -141,18 +141,18 @@ def bitwise_invert(x: Tensor) -> Tensor:
 
 
 def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:
-    """Bits of a moved up by b places; `a << b`.
+    """Shift the bits of a to the left by b; `a << b`.
 
     Args:
         a, b: integer tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape, the promoted dtype. Bits that leave the dtype are lost: 0 where b is negative
-            or as many as the dtype has bits.
+        The broadcast shape, the promoted dtype. Bits shifted out of the dtype are lost: 0 where b is negative
+            or at least the number of bits of the dtype.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is bool, floating or complex, or neither tensor nor number.
+        DTypeError: an operand is bool, floating or complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.bitwise_left_shift(tt.tensor([1, 5]), 2).tolist()
@@ -162,18 +162,18 @@ def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:
 
 
 def bitwise_right_shift(a: Operand, b: Operand) -> Tensor:
-    """Bits of a moved down by b places, copies of the sign moving in; `a >> b`.
+    """Arithmetic shift of the bits of a to the right by b; `a >> b`.
 
     Args:
         a, b: integer tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape, the promoted dtype. 0, or -1 for negative a, where b is negative or as many
-            as the dtype has bits.
+        The broadcast shape, the promoted dtype. 0, or -1 for negative a, where b is negative or at least
+            the number of bits of the dtype.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is bool, floating or complex, or neither tensor nor number.
+        DTypeError: an operand is bool, floating or complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.bitwise_right_shift(tt.tensor([8, -8]), 2).tolist()

@@ -1,6 +1,6 @@
-"""Comparisons, logic, questions about single elements, and the choice between two values.
+"""Comparisons, logical ops, isfinite, isinf, isnan, signbit, isclose, and `where`.
 
-Knows no arithmetic: nothing here has a gradient of its own but `where`, which passes it on.
+Independent of arithmetic: only `where` is differentiable, and it just routes the gradient.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 
 
 class Question(Elementwise):
-    """What the ops of this module share that answer with a bool."""
+    """Base class of the ops whose result is bool."""
 
     result = "bool"
     of_float32 = bool_
@@ -164,15 +164,16 @@ class Isclose(Question):
 
 
 def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") -> Any:
-    """np.where with `out=`, on the bits of the elements: out = b ^ ((a ^ b) & mask), a mask being all ones or
-    all zeros. To choose element by element takes ten times as long where the processor cannot guess ahead.
+    """np.where with `out=`, branch-free: out = b ^ ((a ^ b) & mask), with a mask of all ones or all zeros.
+
+    Selecting element by element takes ten times as long where branch prediction fails.
     """
     a, b = np.asarray(a), np.asarray(b)
     if not isinstance(out, np.ndarray):
         if max(condition.size, a.size, b.size) < 1024:
             return np.where(condition, a, b)
         out = np.empty(np.broadcast_shapes(condition.shape, a.shape, b.shape), a.dtype)
-    if out.size < 1024 or a.itemsize > 8:  # a few elements, or complex128, as wide as no integer
+    if out.size < 1024 or a.itemsize > 8:  # few elements, or complex128: no integer is as wide
         np.copyto(out, b)
         np.copyto(out, a, where=condition)
         return out
@@ -183,7 +184,7 @@ def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") 
         a.view(kind),
         b.view(kind),
     )
-    if not b.ndim and not b:  # often the other value is 0
+    if not b.ndim and not b:  # b is often 0
         np.bitwise_and(a, mask, out=bits)
     elif not a.ndim and not a:
         np.bitwise_and(b, np.invert(mask, out=mask), out=bits)
@@ -204,7 +205,7 @@ class Where(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """da = grad where the condition holds, db = grad where it does not; else 0."""
+        """da = grad where the condition is True, db = grad where it is False; else 0."""
         (grad,) = grads
         condition = saved.condition
         return (
@@ -215,17 +216,17 @@ class Where(Elementwise):
 
 
 def equal(a: Operand, b: Operand) -> Tensor:
-    """Whether elements are equal; `a == b`.
+    """Elementwise equality; `a == b`.
 
     Args:
         a, b: tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape, bool. NaN equals nothing, not even itself.
+        The broadcast shape, bool. NaN is not equal to anything, including NaN.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.equal(tt.tensor([1, 2, 3]), 2).tolist()
@@ -235,17 +236,17 @@ def equal(a: Operand, b: Operand) -> Tensor:
 
 
 def not_equal(a: Operand, b: Operand) -> Tensor:
-    """Whether elements differ; `a != b`.
+    """Elementwise inequality; `a != b`.
 
     Args:
         a, b: tensors or numbers that broadcast together.
 
     Returns:
-        The broadcast shape, bool. NaN differs from everything.
+        The broadcast shape, bool. True where one is NaN.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.not_equal(tt.tensor([1, 2, 3]), 2).tolist()
@@ -255,7 +256,7 @@ def not_equal(a: Operand, b: Operand) -> Tensor:
 
 
 def less(a: Operand, b: Operand) -> Tensor:
-    """Whether elements of a lie below those of b; `a < b`.
+    """Elementwise less than; `a < b`.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex.
@@ -265,7 +266,7 @@ def less(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.less(tt.tensor([1, 2, 3]), 2).tolist()
@@ -275,7 +276,7 @@ def less(a: Operand, b: Operand) -> Tensor:
 
 
 def less_equal(a: Operand, b: Operand) -> Tensor:
-    """Whether elements of a do not lie above those of b; `a <= b`.
+    """Elementwise less than or equal; `a <= b`.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex.
@@ -285,7 +286,7 @@ def less_equal(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.less_equal(tt.tensor([1, 2, 3]), 2).tolist()
@@ -295,7 +296,7 @@ def less_equal(a: Operand, b: Operand) -> Tensor:
 
 
 def greater(a: Operand, b: Operand) -> Tensor:
-    """Whether elements of a lie above those of b; `a > b`.
+    """Elementwise greater than; `a > b`.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex.
@@ -305,7 +306,7 @@ def greater(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.greater(tt.tensor([1, 2, 3]), 2).tolist()
@@ -315,7 +316,7 @@ def greater(a: Operand, b: Operand) -> Tensor:
 
 
 def greater_equal(a: Operand, b: Operand) -> Tensor:
-    """Whether elements of a do not lie below those of b; `a >= b`.
+    """Elementwise greater than or equal; `a >= b`.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex.
@@ -325,7 +326,7 @@ def greater_equal(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.greater_equal(tt.tensor([1, 2, 3]), 2).tolist()
@@ -335,7 +336,7 @@ def greater_equal(a: Operand, b: Operand) -> Tensor:
 
 
 def logical_and(a: Operand, b: Operand) -> Tensor:
-    """Whether both elements are true, that is, not 0.
+    """Elementwise logical and; nonzero elements are true.
 
     Args:
         a, b: tensors or numbers that broadcast together.
@@ -345,7 +346,7 @@ def logical_and(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.logical_and(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
@@ -355,7 +356,7 @@ def logical_and(a: Operand, b: Operand) -> Tensor:
 
 
 def logical_or(a: Operand, b: Operand) -> Tensor:
-    """Whether one of two elements is true, that is, not 0.
+    """Elementwise logical or; nonzero elements are true.
 
     Args:
         a, b: tensors or numbers that broadcast together.
@@ -365,7 +366,7 @@ def logical_or(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.logical_or(tt.tensor([0, 1, 0]), tt.tensor([1, 0, 0])).tolist()
@@ -375,7 +376,7 @@ def logical_or(a: Operand, b: Operand) -> Tensor:
 
 
 def logical_xor(a: Operand, b: Operand) -> Tensor:
-    """Whether exactly one of two elements is true, that is, not 0.
+    """Elementwise logical exclusive or; nonzero elements are true.
 
     Args:
         a, b: tensors or numbers that broadcast together.
@@ -385,7 +386,7 @@ def logical_xor(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.logical_xor(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
@@ -395,7 +396,7 @@ def logical_xor(a: Operand, b: Operand) -> Tensor:
 
 
 def logical_not(x: Tensor) -> Tensor:
-    """Whether elements are 0 (or False).
+    """Elementwise logical not: True where x is 0 or False.
 
     Args:
         x: any shape and dtype.
@@ -404,7 +405,7 @@ def logical_not(x: Tensor) -> Tensor:
         shape of x, bool.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.logical_not(tt.tensor([0, 1, 2])).tolist()
@@ -414,7 +415,7 @@ def logical_not(x: Tensor) -> Tensor:
 
 
 def isfinite(x: Tensor) -> Tensor:
-    """Whether elements are neither infinite nor NaN.
+    """Elementwise test for finite values: neither infinite nor NaN.
 
     Args:
         x: any shape and dtype.
@@ -423,7 +424,7 @@ def isfinite(x: Tensor) -> Tensor:
         shape of x, bool.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.isfinite(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
@@ -433,7 +434,7 @@ def isfinite(x: Tensor) -> Tensor:
 
 
 def isinf(x: Tensor) -> Tensor:
-    """Whether elements are infinite, of either sign.
+    """Elementwise test for infinity of either sign.
 
     Args:
         x: any shape and dtype.
@@ -442,7 +443,7 @@ def isinf(x: Tensor) -> Tensor:
         shape of x, bool.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.isinf(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
@@ -452,7 +453,7 @@ def isinf(x: Tensor) -> Tensor:
 
 
 def isnan(x: Tensor) -> Tensor:
-    """Whether elements are NaN.
+    """Elementwise test for NaN.
 
     Args:
         x: any shape and dtype.
@@ -461,7 +462,7 @@ def isnan(x: Tensor) -> Tensor:
         shape of x, bool.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.isnan(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
@@ -471,7 +472,7 @@ def isnan(x: Tensor) -> Tensor:
 
 
 def signbit(x: Tensor) -> Tensor:
-    """Whether the sign bit is set: of negative numbers, and of -0.0.
+    """Elementwise test for the sign bit, which is set for negative numbers and -0.0.
 
     Args:
         x: any shape, not complex.
@@ -492,7 +493,7 @@ def signbit(x: Tensor) -> Tensor:
 def isclose(
     a: Operand, b: Operand, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Whether elements are equal up to a tolerance.
+    """Elementwise equality up to a tolerance.
 
     |a - b| <= atol + rtol |b|, so b is the reference; infinities are close if they are equal.
 
@@ -507,7 +508,7 @@ def isclose(
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.isclose(tt.tensor([1.0, 2.0]), tt.tensor([1.000001, 2.1])).tolist()
@@ -529,11 +530,11 @@ def allclose(
         equal_nan: whether NaN is close to NaN.
 
     Returns:
-        A Python bool; True where there are no elements.
+        A Python bool; True for empty tensors.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is neither tensor nor number.
+        DTypeError: an operand is neither a tensor nor a number.
 
     Example:
         >>> tt.allclose(tt.ones(2), 1.000001)
@@ -543,21 +544,21 @@ def allclose(
 
 
 def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
-    """Elements of a where the condition holds, else of b.
+    """Elementwise selection: a where the condition is True, else b.
 
     Args:
         condition: bool tensor.
         a, b: tensors or numbers; all three broadcast together.
 
     Returns:
-        The broadcast shape, the promoted dtype of a and b (of two Python numbers: their default dtype). The
-        gradient goes to the value that was chosen, and 0 to the other.
+        The broadcast shape, the promoted dtype of a and b (for two Python numbers: their default dtype). The
+        gradient goes to the selected operand; the other gets 0.
 
     Raises:
         ShapeError: the shapes do not broadcast.
         DTypeError: the condition is not a bool tensor.
 
-    Memory: keeps the condition for backward.
+    Memory: saves the condition for backward.
 
     Example:
         >>> x = tt.tensor([-1.0, 2.0])
@@ -568,7 +569,7 @@ def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
         kind = f"a tensor of dtype {condition.dtype}" if is_tensor(condition) else type(condition).__name__
         raise DTypeError(
             f"where: the condition is {kind}",
-            why="each element is chosen by True or False",
+            why="the condition selects elements by True or False",
             fix="compare first, for example tt.where(x > 0, a, b)",
         )
     return elementwise(Where, condition, a, b)
@@ -576,11 +577,11 @@ def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
 
 # ---- operators ---------------------------------------------------------------------------------------------
 
-_COMPARED = (*NUMBERS, np.generic, np.ndarray, list, tuple)  # arrays and lists raise: False would be a lie
+_COMPARED = (*NUMBERS, np.generic, np.ndarray, list, tuple)  # arrays and lists raise, not compare unequal
 
 
 def _eq(x: Tensor, y: object) -> Any:
-    """x == y; Python compares identities where y is something else altogether, such as None."""
+    """x == y; NotImplemented for other types, such as None, for which Python compares identities."""
     return equal(x, y) if is_tensor(y) or isinstance(y, _COMPARED) else NotImplemented
 
 
@@ -590,5 +591,5 @@ def _ne(x: Tensor, y: object) -> Any:
 
 
 def write_where(x: Tensor, condition: Tensor, value: Any) -> None:
-    """x = where(condition, value, x) on a device, in the memory of x; no history, no version."""
+    """x = where(condition, value, x) on a device, in place; does not record or bump the version."""
     on_device(Where, (condition, value, x), view_of(x), x.storage.dtype, untyped=1)

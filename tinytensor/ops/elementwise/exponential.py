@@ -1,4 +1,4 @@
-"""Exponentials and logarithms, and what is made of them: tanh, sigmoid, softplus, the error function."""
+"""Exponentials, logarithms, logaddexp, tanh, sigmoid, softplus and the error function."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Logaddexp(Elementwise):
         """da = grad * sigmoid(a - b), db = grad * (1 - sigmoid(a - b))."""
         (grad,) = grads
         a, b = saved.a, saved.b
-        # Equal infinities share the gradient, as all equal operands do; their difference would be nan.
+        # Equal infinities get half of the gradient each, as equal operands do; their difference would be nan.
         share = sigmoid(where(logical_and(equal(a, b), isinf(b)), 0.0, subtract(a, b)))
         return (
             multiply(grad, share) if needs[0] else None,
@@ -148,7 +148,7 @@ class Tanh(Elementwise):
 
 def _sigmoid(x: Array, out: Array) -> None:
     np.negative(x, out=out)
-    np.exp(out, out=out)  # inf for large negative x, whose reciprocal is the right 0
+    np.exp(out, out=out)  # inf for large negative x; the reciprocal is 0, as it should be
     out += 1
     np.reciprocal(out, out=out)
 
@@ -196,19 +196,19 @@ class Softplus(Elementwise):
 
 # ---- the error function ------------------------------------------------------------------------------------
 
-# Below 1: erf(x) = x p(x²), Taylor's series, p = 2 / sqrt(pi) * sum of (-1)^k x^(2k) / (k! (2k + 1)).
-# From 1 on: erf(x) = 1 - exp(-x²) q(t); q falls slowly and is interpolated in t, a map of 1 / (x + 2) to
+# Below 1: erf(x) = x p(x²), the Taylor series, p = 2 / sqrt(pi) * sum of (-1)^k x^(2k) / (k! (2k + 1)).
+# From 1 on: erf(x) = 1 - exp(-x²) q(t); q varies slowly and is interpolated in t, a map of 1 / (x + 2) to
 # [-1, 1] for x from 1 to 6, where erf is 1 up to rounding.
 _MIDDLE, _HALF = (1 / 3 + 1 / 8) / 2, (1 / 3 - 1 / 8) / 2
 
 
 def _taylor(terms: int) -> list[float]:
-    """Coefficients of p, lowest first."""
+    """Coefficients of p, in ascending order."""
     return [2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(terms)]
 
 
 def _interpolation(terms: int) -> list[float]:
-    """Coefficients of q, lowest first, through its values at Chebyshev's nodes."""
+    """Coefficients of q, in ascending order, interpolated at the Chebyshev nodes."""
     angles = [math.pi * (k + 0.5) / terms for k in range(terms)]
     nodes = [1 / (_HALF * math.cos(angle) + _MIDDLE) - 2 for angle in angles]
     values = [math.erfc(x) * math.exp(x * x) for x in nodes]
@@ -222,12 +222,12 @@ def _interpolation(terms: int) -> list[float]:
     return total
 
 
-# As many terms as the digits of the dtype need.
+# The number of terms follows the precision of the dtype.
 _SERIES = {"d": (_taylor(20), _interpolation(18)), "f": (_taylor(11), _interpolation(7))}
 
 
 def _polynomial(coefficients: list[float], x: Array) -> Array:
-    """Horner's rule."""
+    """Evaluate a polynomial by Horner's rule."""
     *low, highest = coefficients
     y = np.full_like(x, highest)
     for c in reversed(low):
@@ -276,7 +276,7 @@ class Erf(Elementwise):
 
 
 def exp(x: Tensor) -> Tensor:
-    """e to the power x, element by element.
+    """Elementwise exponential, e to the power x.
 
     Args:
         x: any shape; integers become float32.
@@ -285,9 +285,9 @@ def exp(x: Tensor) -> Tensor:
         shape of x, a floating dtype.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
-    Memory: keeps the result for backward.
+    Memory: saves the result for backward.
 
     Example:
         >>> tt.exp(tt.tensor([0.0, 1.0])).tolist()
@@ -297,7 +297,7 @@ def exp(x: Tensor) -> Tensor:
 
 
 def expm1(x: Tensor) -> Tensor:
-    """exp(x) - 1, exact also for small x.
+    """exp(x) - 1, accurate also for small x.
 
     Args:
         x: any shape; integers become float32.
@@ -306,7 +306,7 @@ def expm1(x: Tensor) -> Tensor:
         shape of x, a floating dtype.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.expm1(tt.tensor([0.0, 1e-12])).tolist()
@@ -316,7 +316,7 @@ def expm1(x: Tensor) -> Tensor:
 
 
 def log(x: Tensor) -> Tensor:
-    """Natural logarithm of each element.
+    """Elementwise natural logarithm.
 
     Args:
         x: any shape; integers become float32.
@@ -325,9 +325,9 @@ def log(x: Tensor) -> Tensor:
         shape of x, a floating dtype; -inf at 0, NaN below.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
-    Memory: keeps x for backward.
+    Memory: saves x for backward.
 
     Example:
         >>> tt.log(tt.tensor([1.0, 10.0])).tolist()
@@ -337,7 +337,7 @@ def log(x: Tensor) -> Tensor:
 
 
 def log1p(x: Tensor) -> Tensor:
-    """log(1 + x), exact also for small x.
+    """log(1 + x), accurate also for small x.
 
     Args:
         x: any shape; integers become float32.
@@ -346,7 +346,7 @@ def log1p(x: Tensor) -> Tensor:
         shape of x, a floating dtype; -inf at -1, NaN below.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.log1p(tt.tensor([0.0, 1e-12])).tolist()
@@ -356,7 +356,7 @@ def log1p(x: Tensor) -> Tensor:
 
 
 def log2(x: Tensor) -> Tensor:
-    """Logarithm to the base 2 of each element.
+    """Elementwise logarithm to base 2.
 
     Args:
         x: any shape; integers become float32.
@@ -365,7 +365,7 @@ def log2(x: Tensor) -> Tensor:
         shape of x, a floating dtype; -inf at 0, NaN below.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.log2(tt.tensor([1.0, 8.0])).tolist()
@@ -375,7 +375,7 @@ def log2(x: Tensor) -> Tensor:
 
 
 def log10(x: Tensor) -> Tensor:
-    """Logarithm to the base 10 of each element.
+    """Elementwise logarithm to base 10.
 
     Args:
         x: any shape; integers become float32.
@@ -384,7 +384,7 @@ def log10(x: Tensor) -> Tensor:
         shape of x, a floating dtype; -inf at 0, NaN below.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.log10(tt.tensor([1.0, 100.0])).tolist()
@@ -394,19 +394,19 @@ def log10(x: Tensor) -> Tensor:
 
 
 def logaddexp(a: Operand, b: Operand) -> Tensor:
-    """log(exp(a) + exp(b)), without overflow on the way.
+    """log(exp(a) + exp(b)), without intermediate overflow.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex. Integers become float32.
 
     Returns:
-        The broadcast shape, a floating dtype. Equal infinities share the gradient equally.
+        The broadcast shape, a floating dtype. Equal infinities get half of the gradient each.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
-    Memory: keeps both operands for backward.
+    Memory: saves both operands for backward.
 
     Example:
         >>> tt.logaddexp(tt.tensor([0.0, 1000.0]), tt.tensor([0.0, 1000.0])).tolist()
@@ -416,7 +416,7 @@ def logaddexp(a: Operand, b: Operand) -> Tensor:
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Hyperbolic tangent of each element.
+    """Elementwise hyperbolic tangent.
 
     Args:
         x: any shape; integers become float32.
@@ -425,9 +425,9 @@ def tanh(x: Tensor) -> Tensor:
         shape of x, a floating dtype, in [-1, 1].
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
-    Memory: keeps the result for backward.
+    Memory: saves the result for backward.
 
     Example:
         >>> tt.tanh(tt.tensor([0.0, 1.0])).tolist()
@@ -437,7 +437,7 @@ def tanh(x: Tensor) -> Tensor:
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """Logistic function of each element.
+    """Elementwise logistic function.
 
     y = 1 / (1 + exp(-x))
 
@@ -450,8 +450,8 @@ def sigmoid(x: Tensor) -> Tensor:
     Raises:
         DTypeError: x is complex.
 
-    Memory: keeps the result for backward.
-    Accuracy: within 4 units in the last place; 0 below x = -88 in float32, whose normal numbers end there.
+    Memory: saves the result for backward.
+    Accuracy: within 4 units in the last place; 0 below x = -88 in float32, where y would be subnormal.
 
     Example:
         >>> tt.sigmoid(tt.tensor([0.0, 2.0])).tolist()
@@ -461,7 +461,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def softplus(x: Tensor) -> Tensor:
-    """A smooth relu of each element.
+    """Elementwise softplus, a smooth approximation of relu.
 
     y = log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))
 
@@ -474,8 +474,8 @@ def softplus(x: Tensor) -> Tensor:
     Raises:
         DTypeError: x is complex.
 
-    Memory: keeps x for backward.
-    Differs from: torch.nn.functional.softplus, which has a beta and cuts off at a threshold.
+    Memory: saves x for backward.
+    Differs from: torch.nn.functional.softplus, which has a beta and is linear above a threshold.
 
     Example:
         >>> tt.softplus(tt.tensor([0.0, 100.0])).tolist()
@@ -485,7 +485,7 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def erf(x: Tensor) -> Tensor:
-    """Error function of each element.
+    """Elementwise error function.
 
     y = 2 / sqrt(pi) * integral of exp(-t²) from 0 to x
 
@@ -498,9 +498,9 @@ def erf(x: Tensor) -> Tensor:
     Raises:
         DTypeError: x is complex.
 
-    Memory: keeps x for backward.
+    Memory: saves x for backward.
     Accuracy: within 4 units in the last place of float32 and float64.
-    Source: Taylor's series below 1; from 1 on, interpolation of erfc(x) exp(x²) at Chebyshev's nodes, as in
+    Source: Taylor series below 1; from 1 on, interpolation of erfc(x) exp(x²) at the Chebyshev nodes, as in
         Press et al., Numerical Recipes, 3rd edition, section 6.2.2.
 
     Example:

@@ -1,5 +1,7 @@
-"""gelu and silu: x times a smooth gate. On the CPU forward also computes the slope, while x is in the cache;
-on a device backward does, since reading it from memory would take longer.
+"""gelu and silu: x times a smooth gate.
+
+On the CPU, forward also computes the derivative (`slope`), while x is in the cache. On a device, backward
+computes it, since loading it from memory would take longer.
 """
 
 from __future__ import annotations
@@ -34,14 +36,14 @@ __all__ = ["gelu", "silu"]
 kernels = HostKernels("gelu", common=True)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
-FAR = 12.0  # from here on the gate of gelu_tanh is 0 or 1 in every dtype, and its slope 0
+FAR = 12.0  # for |x| >= FAR the gate of gelu_tanh is 0 or 1 in every dtype, and its derivative 0
 
 
 def _gelu_tanh(y: Array, slope: Array | None, x: Array, t: Array, u: Array) -> None:
     """y = x (1 + tanh z) / 2 with z = sqrt(2 / pi) (x + 0.044715 x^3);
     slope = (1 + tanh z) / 2 + x (1 - tanh^2 z) z' / 2.
     """
-    np.clip(x, -FAR, FAR, out=u)  # beyond, tanh z is -1 or 1; three times as fast as a minimum of the square
+    np.clip(x, -FAR, FAR, out=u)  # beyond, tanh z is -1 or 1; three times as fast as a minimum of u * u
     np.multiply(u, u, out=u)
     np.multiply(u, CUBIC * SQRT_2_OVER_PI, out=t)
     t += SQRT_2_OVER_PI
@@ -100,7 +102,7 @@ PLACES = {name: place for place, name in enumerate(FUNCTORS)}  # in gelu.cpp and
 
 @register
 class Gated(Op):
-    """Hidden: the slope at each x if it is kept, so that backward is one multiplication."""
+    """x times a gate. Optionally saves the derivative at each x, so that backward is one multiplication."""
 
     inputs = ("x",)
     outputs = ("y", "slope")
@@ -139,7 +141,7 @@ class Gated(Op):
 
 @register
 class GatedBackward(Op):
-    """dx = grad * slope, in the memory of the slope where it may. Without a slope it comes from x."""
+    """dx = grad * slope, in the memory of slope where allowed. Without slope, it is computed from x."""
 
     inputs = ("grad", "x", "slope")
     outputs = ("dx",)
@@ -171,15 +173,15 @@ class GatedBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, gate: str) -> Grads:
-        """The gradients of dx = grad * dy/dx, by the ops of which it is made."""
-        # the cached slope has no history: it is a function of x, computed again here
+        """Gradients of dx = grad * dy/dx, by differentiating an unfused reference."""
+        # the saved slope is not recorded, so it is recomputed from x here
         return (*partial_vjp(_gated_backward, (saved.grad, saved.x), grads, needs[:2], gate=gate), None)
 
 
 def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
-    """GatedBackward in ordinary ops, for its own gradient."""
+    """Unfused reference of GatedBackward, for double backward."""
     if gate == "gelu_tanh":
-        x = clip(x, -FAR, FAR)  # so that nothing overflows
+        x = clip(x, -FAR, FAR)  # avoids overflow
         square = multiply(x, x)
         t = tanh(multiply(multiply(x, add(multiply(square, CUBIC), 1.0)), SQRT_2_OVER_PI))
         share = multiply(add(t, 1.0), 0.5)
@@ -196,18 +198,18 @@ def _gated_backward(grad: Tensor, x: Tensor, *, gate: str) -> tuple[Tensor]:
 
 
 def gated_gradient(grad: Tensor, x: Tensor, slope: Tensor | None, gate: str) -> Tensor:
-    """grad times the slope of the gate at x, without history; beside a slope x is not looked at."""
+    """grad times the derivative at x, not recorded; uses slope if given, else x."""
     found: Tensor = apply(GatedBackward, grad, x, slope, gate=gate)
     return found
 
 
 def gated_gradient_by_ops(grad: Tensor, x: Tensor, gate: str) -> Tensor:
-    """The same in ordinary ops, differentiable in both."""
+    """`gated_gradient` in unfused ops, differentiable in grad and x."""
     return _gated_backward(grad, x, gate=gate)[0]
 
 
 def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
-    """y = gate(x), and the slope at each x; y may be x. y and slope are contiguous."""
+    """y = gate(x), and the derivative at each x; y may be x. y and slope are contiguous."""
     flat, out = reshaped(x, -1), y.reshape(-1)
     slopes = None if slope is None else slope.reshape(-1)
 
@@ -220,7 +222,7 @@ def gate_array(y: Array, slope: Array | None, x: Array, gate: str) -> None:
 
 
 def gate_on_host(y: Array, slope: Array | None, x: Array, bias: Array | None, gate: str) -> bool:
-    """The same of x + bias by a kernel of the host, if it takes these arrays."""
+    """`gate_array` of x + bias by the C++ kernel; returns False if it does not support these arrays."""
     return kernels.gelu_forward(y, slope, x, bias, PLACES[gate])
 
 
@@ -229,21 +231,21 @@ def _gated(x: Tensor, gate: str) -> Tensor:
 
 
 def gelu_gate(what: str, approximate: str) -> str:
-    """The gate that `approximate` names."""
+    """Name of the gate for an `approximate` argument."""
     if approximate not in ("tanh", "none"):
         raise ArgumentError(
             f"{what}: approximate is {approximate!r}",
-            why="there are two formulas",
+            why="gelu has a tanh approximation and an exact form",
             fix='pass "tanh" (as in GPT-2) or "none" (exact)',
         )
     return "gelu_tanh" if approximate == "tanh" else "gelu_erf"
 
 
 def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
-    """Gaussian error linear unit: x times the probability that a standard normal number is below x.
+    """Gaussian error linear unit: x times the standard normal distribution function at x.
 
     "none": x * (1 + erf(x / sqrt(2))) / 2
-    "tanh": x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, at most 5e-4 from the other
+    "tanh": x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, within 5e-4 of "none"
 
     Args:
         x: any shape; floating.
@@ -254,10 +256,10 @@ def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
 
     Raises:
         DTypeError: x is not floating.
-        ArgumentError: approximate is neither.
+        ArgumentError: approximate is neither "tanh" nor "none".
 
-    Memory: keeps x, and on the CPU the slope at each x (float32 or wider), whose memory the gradient takes
-        over.
+    Memory: saves x, and on the CPU the derivative at each x (float32 or wider), whose memory the gradient
+        reuses.
     Accuracy: 16-bit floats are computed in float32.
     Differs from: torch.nn.functional.gelu, whose default is "none".
     Source: Hendrycks, Gimpel 2016, arXiv:1606.08415.
@@ -282,8 +284,8 @@ def silu(x: Tensor) -> Tensor:
     Raises:
         DTypeError: x is not floating.
 
-    Memory: keeps x, and on the CPU the slope at each x (float32 or wider), whose memory the gradient takes
-        over.
+    Memory: saves x, and on the CPU the derivative at each x (float32 or wider), whose memory the gradient
+        reuses.
     Accuracy: 16-bit floats are computed in float32.
     Source: Elfwing, Uchibe, Doya 2017, arXiv:1702.03118.
 

@@ -1,4 +1,4 @@
-"""Powers and roots, element by element."""
+"""Powers and roots: pow, square, reciprocal, sqrt, rsqrt, hypot."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ __all__ = ["hypot", "pow", "reciprocal", "rsqrt", "sqrt", "square"]
 
 
 def _root(x: Array, out: Any = None, order: Any = "K") -> Any:
-    """x to the power 0.5: np.sqrt, but as C's pow inf at -inf and 0.0 at -0.0."""
+    """x to the power 0.5: np.sqrt, but inf at -inf and 0.0 at -0.0, as pow in C."""
     if x.dtype.kind == "c":
         return np.sqrt(x, out=out, order=order)
     if isinstance(out, np.ndarray) and np.may_share_memory(x, out):
         x = x.copy()
     try:
         root = strict().run(np.sqrt, x, out=out, order=order)
-    except FloatingPointError:  # numbers below 0, and -inf perhaps among them
+    except FloatingPointError:  # invalid: negative elements, possibly -inf
         root = np.asarray(np.sqrt(x, out=out, order=order))
         np.copyto(root, np.inf, where=np.equal(x, -np.inf))
     root += 0.0  # -0.0 + 0.0 is 0.0
     return root
 
 
-# Exponents for which np.power takes up to fifty times as long as another ufunc.
+# Exponents for which another ufunc is up to fifty times as fast as np.power.
 _SHORT: dict[float, Any] = {-1.0: np.reciprocal, 0.5: _root, 1.0: np.positive, 2.0: np.square}
 
 
 def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
-    """np.power, faster for common exponents, and with an error in our words for fractions of integers."""
+    """np.power, faster for common exponents; raises ArgumentError for negative integer exponents."""
     if isinstance(a, np.ndarray) and (not isinstance(b, np.ndarray) or b.ndim == 0):
         exponent = b if isinstance(b, (int, float)) else b.item()
         short = _SHORT.get(exponent)
@@ -63,7 +63,7 @@ def _power(a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
         if exponent == 3:
             return np.multiply(np.square(a), a, out=out, order=order)
     if getattr(b, "dtype", _FLOAT).kind == "i" and np.size(a) and np.size(b) and (lowest := np.min(b)) < 0:
-        raise _fraction(int(lowest))  # np.power would notice when it has written a part of `out`
+        raise _fraction(int(lowest))  # np.power would raise after writing a part of `out`
     return np.power(a, b, out=out, order=order)
 
 
@@ -73,7 +73,7 @@ _FLOAT = np.dtype(np.float32)
 def _fraction(exponent: int) -> ArgumentError:
     return ArgumentError(
         f"pow: an integer is raised to a negative integer, {exponent}",
-        why="the result is a fraction, which no integer dtype holds",
+        why="the result is a fraction, which integer dtypes cannot represent",
         fix="cast to a float first: x.astype(tt.float32) ** -1",
     )
 
@@ -113,7 +113,7 @@ class Pow(Elementwise):
         da = db = None
         if needs[0]:
             if not isinstance(b, (int, float)):
-                # x**0 is flat also at x = 0, where b * a**(b - 1) would be 0 * inf
+                # the derivative of x**0 is 0 also at x = 0, where b * a**(b - 1) would be 0 * inf
                 still = logical_and(equal(a, 0.0), equal(b, 0.0))
                 slope = multiply(b, pow(a, where(still, 0.0, subtract(b, 1.0))))
                 da = multiply(grad, slope)
@@ -127,7 +127,7 @@ class Pow(Elementwise):
 
 
 def _log_of_base(a: Operand, b: Tensor) -> Operand:
-    """log(a), but 0 at a = 0 where b >= 0: there a**b is flat in b, and the slope would be 0 * -inf."""
+    """log(a), but 0 where a = 0 and b >= 0: the derivative of a**b in b is 0 there, not 0 * -inf."""
     if isinstance(a, (int, float)):
         if a > 0:
             return math.log(a)
@@ -212,7 +212,7 @@ class Hypot(Elementwise):
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """da = grad * a / y, db = grad * b / y; both are 0 at a = b = 0."""
         (grad,) = grads
-        length = where(equal(saved.y, 0.0), 1.0, saved.y)  # in the origin the slope is 0, not 0 / 0
+        length = where(equal(saved.y, 0.0), 1.0, saved.y)  # the gradient at the origin is 0, not 0 / 0
         return (
             multiply(grad, divide(saved.a, length)) if needs[0] else None,
             multiply(grad, divide(saved.b, length)) if needs[1] else None,
@@ -220,23 +220,23 @@ class Hypot(Elementwise):
 
 
 def pow(a: Operand, b: Operand) -> Tensor:
-    """a to the power b, element by element; `a ** b`.
+    """Elementwise power; `a ** b`.
 
     Args:
         a, b: tensors or numbers that broadcast together; not bool.
 
     Returns:
         The broadcast shape and the promoted dtype. NaN for a fractional power of a negative number. At a = 0
-            the slope in b is 0 for b >= 0.
+            the derivative in b is 0 for b >= 0.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: both operands are bool, or one is neither tensor nor number.
+        DTypeError: both operands are bool, or one is neither a tensor nor a number.
         ArgumentError: an integer is raised to a negative integer.
 
-    Memory: keeps both operands for backward, and the result if b needs a gradient.
-    Accuracy: 2, 3, 0.5 and -1 as exponents go through products, roots and reciprocals, which are exact or
-        rounded once or twice.
+    Memory: saves both operands for backward, and the result if b requires a gradient.
+    Accuracy: the exponents 2, 3, 0.5 and -1 use products, roots and reciprocals, which are exact or rounded
+        once or twice.
 
     Example:
         >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
@@ -246,7 +246,7 @@ def pow(a: Operand, b: Operand) -> Tensor:
 
 
 def square(x: Tensor) -> Tensor:
-    """Each element times itself.
+    """Elementwise square.
 
     Args:
         x: any shape; not bool.
@@ -265,7 +265,7 @@ def square(x: Tensor) -> Tensor:
 
 
 def reciprocal(x: Tensor) -> Tensor:
-    """1 / x, element by element.
+    """Elementwise reciprocal, 1 / x.
 
     Args:
         x: any shape; integers become float32.
@@ -274,7 +274,7 @@ def reciprocal(x: Tensor) -> Tensor:
         shape of x, a floating dtype; inf at 0.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
@@ -284,16 +284,16 @@ def reciprocal(x: Tensor) -> Tensor:
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """Square root of each element.
+    """Elementwise square root.
 
     Args:
         x: any shape; integers become float32.
 
     Returns:
-        shape of x, a floating dtype; NaN below 0. The slope at 0 is inf.
+        shape of x, a floating dtype; NaN below 0. The derivative at 0 is inf.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
@@ -303,7 +303,7 @@ def sqrt(x: Tensor) -> Tensor:
 
 
 def rsqrt(x: Tensor) -> Tensor:
-    """1 / sqrt(x), element by element.
+    """Elementwise reciprocal square root, 1 / sqrt(x).
 
     Args:
         x: any shape, not complex; integers become float32.
@@ -322,17 +322,17 @@ def rsqrt(x: Tensor) -> Tensor:
 
 
 def hypot(a: Operand, b: Operand) -> Tensor:
-    """Length of the hypotenuse, sqrt(a² + b²), without overflow on the way.
+    """Elementwise sqrt(a² + b²), without intermediate overflow.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex. Integers become float32.
 
     Returns:
-        The broadcast shape, a floating dtype. The slopes at a = b = 0 are 0.
+        The broadcast shape, a floating dtype. The derivatives at a = b = 0 are 0.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.hypot(tt.tensor([3.0]), 4.0).tolist()

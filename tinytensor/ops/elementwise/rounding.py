@@ -1,4 +1,4 @@
-"""Rounding to whole numbers. Integers stay as they are, and the gradient is 0: the functions are steps."""
+"""ceil, floor, trunc and round. Integers are unchanged; the gradient is 0."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ceil", "floor", "round", "trunc"]
 
 
 class Step(Elementwise):
-    """What the ops of this module share."""
+    """Base class of the rounding ops."""
 
     inputs = ("x",)
     accepts: ClassVar[tuple[str, ...]] = REAL_NUMERIC
@@ -28,12 +28,12 @@ class Step(Elementwise):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
-        """dx = 0: steps are flat."""
+        """dx = 0: the function is piecewise constant."""
         return (flat(grads[0]),)
 
 
 def _of_floats(ufunc: np.ufunc) -> Callable[..., Any]:
-    """The ufunc for floats, a copy for integers."""
+    """Apply a ufunc to floats, and copy integers."""
 
     def rounded(x: Array, out: Any = None, order: Any = "K") -> Any:
         return (ufunc if x.dtype.kind in "fc" else np.positive)(x, out=out, order=order)
@@ -58,12 +58,12 @@ class Trunc(Step):
 
 @register
 class Round(Step):
-    ufunc = _of_floats(np.rint)  # of complex numbers it rounds both parts
+    ufunc = _of_floats(np.rint)  # rounds both parts of complex numbers
     accepts = NUMERIC
 
 
 def ceil(x: Tensor) -> Tensor:
-    """Each element rounded up.
+    """Round elements up.
 
     Args:
         x: any shape; not bool, not complex.
@@ -82,7 +82,7 @@ def ceil(x: Tensor) -> Tensor:
 
 
 def floor(x: Tensor) -> Tensor:
-    """Each element rounded down.
+    """Round elements down.
 
     Args:
         x: any shape; not bool, not complex.
@@ -101,7 +101,7 @@ def floor(x: Tensor) -> Tensor:
 
 
 def trunc(x: Tensor) -> Tensor:
-    """Each element rounded towards 0.
+    """Round elements towards 0.
 
     Args:
         x: any shape; not bool, not complex.
@@ -120,10 +120,10 @@ def trunc(x: Tensor) -> Tensor:
 
 
 def round(x: Tensor) -> Tensor:
-    """Each element rounded to the nearest whole number, a half to the even one; `round(x)`.
+    """Round elements to the nearest integer, ties to even; `round(x)`.
 
     Args:
-        x: any shape; not bool. Of complex numbers both parts are rounded.
+        x: any shape; not bool. Both parts of complex numbers are rounded.
 
     Returns:
         shape and dtype of x. Its gradient is 0.

@@ -1,4 +1,4 @@
-"""Parts of numbers: size and sign, real and imaginary part."""
+"""Elementwise abs, sign, copysign, nextafter, real, imag and conj."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Copysign(Elementwise):
         """da = grad * sign(a) * sign(y), db = 0."""
         (grad,) = grads
         da = None
-        if needs[0]:  # 1 where the sign stays, -1 where it changes, 0 at a = 0
+        if needs[0]:  # 1 where a and y have the same sign, -1 where they differ, 0 at a = 0
             s = sign(saved.a)
             da = multiply(grad, multiply(s, copysign(s, saved.b)))
         return da, flat(grad)
@@ -122,13 +122,13 @@ class Conj(Elementwise):
 
 
 def abs(x: Tensor) -> Tensor:
-    """Distance of each element from 0; `abs(x)`.
+    """Elementwise absolute value; `abs(x)`.
 
     Args:
         x: any shape; not bool.
 
     Returns:
-        shape and dtype of x; of complex x the dtype of its parts. The slope at 0 is 0.
+        shape and dtype of x; for complex x the dtype of its parts. The derivative at 0 is 0.
 
     Raises:
         DTypeError: x is bool.
@@ -141,13 +141,13 @@ def abs(x: Tensor) -> Tensor:
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1, as each element is negative, zero or positive.
+    """Elementwise sign: -1, 0 or 1 for negative, zero or positive elements.
 
     Args:
         x: any shape; not bool.
 
     Returns:
-        shape and dtype of x; x / |x| of complex x; NaN of NaN. Its gradient is 0.
+        shape and dtype of x; x / |x| for complex x; NaN for NaN. Its gradient is 0.
 
     Raises:
         DTypeError: x is bool.
@@ -160,7 +160,7 @@ def sign(x: Tensor) -> Tensor:
 
 
 def copysign(a: Operand, b: Operand) -> Tensor:
-    """The size of a with the sign of b, also that of -0.0.
+    """Elementwise magnitude of a with the sign of b, including that of -0.0.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex.
@@ -170,7 +170,7 @@ def copysign(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.copysign(tt.tensor([1.0, 2.0]), tt.tensor([-0.0, 3.0])).tolist()
@@ -180,7 +180,7 @@ def copysign(a: Operand, b: Operand) -> Tensor:
 
 
 def nextafter(a: Operand, b: Operand) -> Tensor:
-    """The floating number next to a in the direction of b.
+    """Elementwise next floating-point number after a in the direction of b.
 
     Args:
         a, b: tensors or numbers that broadcast together; float32 or float64.
@@ -190,7 +190,7 @@ def nextafter(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is of a 16-bit dtype, complex, or neither tensor nor number.
+        DTypeError: an operand has a 16-bit dtype, is complex, or neither a tensor nor a number.
 
     Example:
         >>> (tt.nextafter(tt.tensor(1.0), 2.0) - 1.0).item() == tt.finfo(tt.float32).eps
@@ -200,14 +200,14 @@ def nextafter(a: Operand, b: Operand) -> Tensor:
         if is_tensor(x) and x.dtype.narrow:
             raise DTypeError(
                 f"nextafter: an operand of dtype {x.dtype}",
-                why="16-bit floats are computed in float32, whose neighbors round back to the same number",
+                why="16-bit floats are computed in float32, whose next number rounds back to a",
                 fix="cast first: x.astype(tt.float32)",
             )
     return binary(Nextafter, a, b)
 
 
 def real(x: Tensor) -> Tensor:
-    """The real parts of complex numbers.
+    """Elementwise real part.
 
     Args:
         x: any shape and dtype.
@@ -216,7 +216,7 @@ def real(x: Tensor) -> Tensor:
         A copy, shape of x, float32 for complex64 and float64 for complex128; x itself if it is not complex.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.real(tt.tensor([1 + 2j])).tolist()
@@ -226,7 +226,7 @@ def real(x: Tensor) -> Tensor:
 
 
 def imag(x: Tensor) -> Tensor:
-    """The imaginary parts of complex numbers.
+    """Elementwise imaginary part.
 
     Args:
         x: any shape, complex.
@@ -245,7 +245,7 @@ def imag(x: Tensor) -> Tensor:
 
 
 def conj(x: Tensor) -> Tensor:
-    """Complex conjugates: the signs of the imaginary parts changed.
+    """Elementwise complex conjugate.
 
     Args:
         x: any shape and dtype.
@@ -254,7 +254,7 @@ def conj(x: Tensor) -> Tensor:
         A copy, shape and dtype of x; x itself if it is not complex.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.conj(tt.tensor([1 + 2j])).tolist()

@@ -1,4 +1,4 @@
-"""Circular and hyperbolic functions and their inverses. Angles are in radians; tanh is in exponential.py."""
+"""Trigonometric and hyperbolic functions and their inverses, in radians; tanh is in exponential.py."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Tan(Elementwise):
 
 
 def _other_leg(x: Tensor) -> Tensor:
-    """sqrt(1 - x²), as a product so that x near 1 loses no digits."""
+    """sqrt(1 - x²), as a product that avoids cancellation for x near 1."""
     return sqrt(multiply(subtract(1.0, x), add(x, 1.0)))
 
 
@@ -195,8 +195,8 @@ class Atan2(Elementwise):
         """da = grad * b / (a**2 + b**2), db = -grad * a / (a**2 + b**2); both are 0 at a = b = 0."""
         (grad,) = grads
         length = hypot(saved.a, saved.b)
-        length = where(equal(length, 0.0), 1.0, length)  # in the origin the slope is 0, not 0 / 0
-        turn = divide(grad, length)  # one division at a time: the square of the length may overflow
+        length = where(equal(length, 0.0), 1.0, length)  # the gradient at the origin is 0, not 0 / 0
+        turn = divide(grad, length)  # two divisions: the square of the length may overflow
         return (
             multiply(turn, divide(saved.b, length)) if needs[0] else None,
             negative(multiply(turn, divide(saved.a, length))) if needs[1] else None,
@@ -204,16 +204,16 @@ class Atan2(Elementwise):
 
 
 def sin(x: Tensor) -> Tensor:
-    """Sine of each angle.
+    """Elementwise sine.
 
     Args:
         x: any shape; integers become float32.
 
     Returns:
-        shape of x, a floating dtype, in [-1, 1]; NaN of infinities.
+        shape of x, a floating dtype, in [-1, 1]; NaN for infinities.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.sin(tt.tensor([0.0, 1.0])).tolist()
@@ -223,16 +223,16 @@ def sin(x: Tensor) -> Tensor:
 
 
 def cos(x: Tensor) -> Tensor:
-    """Cosine of each angle.
+    """Elementwise cosine.
 
     Args:
         x: any shape; integers become float32.
 
     Returns:
-        shape of x, a floating dtype, in [-1, 1]; NaN of infinities.
+        shape of x, a floating dtype, in [-1, 1]; NaN for infinities.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.cos(tt.tensor([0.0, 1.0])).tolist()
@@ -242,16 +242,16 @@ def cos(x: Tensor) -> Tensor:
 
 
 def tan(x: Tensor) -> Tensor:
-    """Tangent of each angle.
+    """Elementwise tangent.
 
     Args:
         x: any shape; integers become float32.
 
     Returns:
-        shape of x, a floating dtype; NaN of infinities.
+        shape of x, a floating dtype; NaN for infinities.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.tan(tt.tensor([0.0, 1.0])).tolist()
@@ -261,16 +261,16 @@ def tan(x: Tensor) -> Tensor:
 
 
 def asin(x: Tensor) -> Tensor:
-    """The angle in [-pi/2, pi/2] whose sine is x.
+    """Elementwise inverse sine, in [-pi/2, pi/2].
 
     Args:
         x: any shape; integers become float32.
 
     Returns:
-        shape of x, a floating dtype; NaN outside [-1, 1]. The slope at the ends is infinite.
+        shape of x, a floating dtype; NaN outside [-1, 1]. The derivative at the ends is infinite.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.asin(tt.tensor([0.0, 1.0])).tolist()
@@ -280,16 +280,16 @@ def asin(x: Tensor) -> Tensor:
 
 
 def acos(x: Tensor) -> Tensor:
-    """The angle in [0, pi] whose cosine is x.
+    """Elementwise inverse cosine, in [0, pi].
 
     Args:
         x: any shape; integers become float32.
 
     Returns:
-        shape of x, a floating dtype; NaN outside [-1, 1]. The slope at the ends is infinite.
+        shape of x, a floating dtype; NaN outside [-1, 1]. The derivative at the ends is infinite.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.acos(tt.tensor([0.0, 1.0])).tolist()
@@ -299,7 +299,7 @@ def acos(x: Tensor) -> Tensor:
 
 
 def atan(x: Tensor) -> Tensor:
-    """The angle in [-pi/2, pi/2] whose tangent is x.
+    """Elementwise inverse tangent, in [-pi/2, pi/2].
 
     Args:
         x: any shape; integers become float32.
@@ -308,7 +308,7 @@ def atan(x: Tensor) -> Tensor:
         shape of x, a floating dtype.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.atan(tt.tensor([0.0, 1.0])).tolist()
@@ -318,17 +318,17 @@ def atan(x: Tensor) -> Tensor:
 
 
 def atan2(a: Operand, b: Operand) -> Tensor:
-    """The angle of the point (b, a) from the positive first axis; the sign of a is the sign of the angle.
+    """Elementwise angle of the point (b, a) from the positive first axis, with the sign of a.
 
     Args:
         a, b: tensors or numbers that broadcast together; not complex. Integers become float32.
 
     Returns:
-        The broadcast shape, a floating dtype, in [-pi, pi]. The slopes at a = b = 0 are 0.
+        The broadcast shape, a floating dtype, in [-pi, pi]. The derivatives at a = b = 0 are 0.
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: an operand is complex, or neither tensor nor number.
+        DTypeError: an operand is complex, or neither a tensor nor a number.
 
     Example:
         >>> tt.atan2(tt.tensor([1.0, -1.0]), tt.tensor([1.0, -1.0])).tolist()
@@ -338,7 +338,7 @@ def atan2(a: Operand, b: Operand) -> Tensor:
 
 
 def sinh(x: Tensor) -> Tensor:
-    """Hyperbolic sine of each element.
+    """Elementwise hyperbolic sine.
 
     Args:
         x: any shape; integers become float32.
@@ -347,7 +347,7 @@ def sinh(x: Tensor) -> Tensor:
         shape of x, a floating dtype.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.sinh(tt.tensor([0.0, 1.0])).tolist()
@@ -357,7 +357,7 @@ def sinh(x: Tensor) -> Tensor:
 
 
 def cosh(x: Tensor) -> Tensor:
-    """Hyperbolic cosine of each element.
+    """Elementwise hyperbolic cosine.
 
     Args:
         x: any shape; integers become float32.
@@ -366,7 +366,7 @@ def cosh(x: Tensor) -> Tensor:
         shape of x, a floating dtype, at least 1.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.cosh(tt.tensor([0.0, 1.0])).tolist()
@@ -376,7 +376,7 @@ def cosh(x: Tensor) -> Tensor:
 
 
 def asinh(x: Tensor) -> Tensor:
-    """Inverse hyperbolic sine of each element.
+    """Elementwise inverse hyperbolic sine.
 
     Args:
         x: any shape; integers become float32.
@@ -385,7 +385,7 @@ def asinh(x: Tensor) -> Tensor:
         shape of x, a floating dtype.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.asinh(tt.tensor([0.0, 1.0])).tolist()
@@ -395,16 +395,16 @@ def asinh(x: Tensor) -> Tensor:
 
 
 def acosh(x: Tensor) -> Tensor:
-    """Inverse hyperbolic cosine of each element.
+    """Elementwise inverse hyperbolic cosine.
 
     Args:
         x: any shape; integers become float32.
 
     Returns:
-        shape of x, a floating dtype; NaN below 1. The slope at 1 is infinite.
+        shape of x, a floating dtype; NaN below 1. The derivative at 1 is infinite.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.acosh(tt.tensor([1.0, 2.0])).tolist()
@@ -414,7 +414,7 @@ def acosh(x: Tensor) -> Tensor:
 
 
 def atanh(x: Tensor) -> Tensor:
-    """Inverse hyperbolic tangent of each element.
+    """Elementwise inverse hyperbolic tangent.
 
     Args:
         x: any shape; integers become float32.
@@ -423,7 +423,7 @@ def atanh(x: Tensor) -> Tensor:
         shape of x, a floating dtype; infinite at -1 and 1, NaN outside.
 
     Raises:
-        DTypeError: x is no tensor.
+        DTypeError: x is not a tensor.
 
     Example:
         >>> tt.atanh(tt.tensor([0.0, 0.5])).tolist()

@@ -1,1 +1,1 @@
-"""Ops that read and write elements by position or by mask."""
+"""Indexing ops: x[key], take, gather, scatter_add, masks, and triangles."""

@@ -1,4 +1,4 @@
-"""Picking along an axis, with an index for each place, and its transpose, which adds there."""
+"""gather along an axis with one index per element, and its adjoint, a scatter-add."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor
 
-_LONGEST = 2048  # picks and elements of a row that one block takes
-_TOGETHER = 512  # picks and elements that a block takes at least: several short rows
+_LONGEST = 2048  # most indices and elements of a row that one block processes
+_TOGETHER = 512  # fewest indices and elements of a block: it processes several short rows
 
 
 def _check(index: Spec, axis: int, shape: Shape, what: str) -> None:
@@ -41,7 +41,7 @@ def _check(index: Spec, axis: int, shape: Shape, what: str) -> None:
     if not fits:
         raise ShapeError(
             f"{what}: an index of shape {index.shape} for a tensor of shape {shape}",
-            why=f"it needs as many axes, and at most the tensor's size on each axis but {axis}",
+            why=f"it needs as many axes, and on every axis but {axis} at most the size of the tensor",
             fix="expand or slice the index",
         )
 
@@ -52,7 +52,7 @@ def _without(steps: Shape, axis: int) -> Shape:
 
 @register
 class Gather(Op):
-    """The elements of x at an index on one axis, and at the index's own place on the others."""
+    """y[i, j] = x[index[i, j], j] for axis 0, and so on."""
 
     inputs = ("x", "index")
     saves = ("index",)
@@ -84,13 +84,13 @@ class Gather(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int, shape: Shape, what: str) -> Grads:
-        """dx[index[i]] = the sum of grad[i] over all i that lead there, along the axis."""
+        """dx[k] = the sum of grad[i] over all i with index[i] = k, along the axis."""
         return gather_transpose(grads[0], saved.index, axis, shape, what), None
 
 
 @register
 class GatherTranspose(Op):
-    """Zeros, with grad added where `gather` picks: in a fixed order, so equal bits in every run."""
+    """Deterministic scatter-add into zeros, the adjoint of `gather`: adds in a fixed order."""
 
     inputs = ("grad", "index")
     saves = ("index",)
@@ -122,7 +122,7 @@ class GatherTranspose(Op):
             return
         rows = _without(index.shape, axis)
         if rows != _without(shape, axis):
-            launch.zero(y)  # some rows get nothing
+            launch.zero(y)  # some elements get no gradient
         operands = (y, grad, index)
         position = index_type(*operands)
         steps = [v.strides[axis] for v in operands]
@@ -146,9 +146,9 @@ class GatherTranspose(Op):
 
 
 def _places(launch: Launch, index: View, axis: int, shape: Shape, what: str) -> View:
-    """The positions in a whole tensor that `gather` reads."""
+    """Flat indices, in a contiguous tensor of this shape, of the elements that `gather` reads."""
     places, steps = launch.scratch(index.shape, int64), contiguous_strides(shape)
-    own = (*steps[:axis], 0, *steps[axis + 1 :])  # what an element's own position contributes
+    own = (*steps[:axis], 0, *steps[axis + 1 :])  # contribution of the other axes
     position = index_type(places, index) if max(steps[0], 1) * shape[0] < 1 << 31 else "long long"
     rank, through = walk(what, index.shape, index.strides, own, index=position)
     bounds = launch.bounds(-shape[axis], shape[axis], out_of_range, axis, shape, what)
@@ -159,10 +159,10 @@ def _places(launch: Launch, index: View, axis: int, shape: Shape, what: str) -> 
 
 
 def gather(x: Tensor, index: Tensor, axis: int, what: str) -> Tensor:
-    """y[i, j] = x[index[i, j], j] for axis 0, and so on; `what` stands in messages."""
+    """y[i, j] = x[index[i, j], j] for axis 0, and so on; error messages name `what`."""
     return apply(Gather, x, index, axis=axis, shape=x.layout.shape, what=what)
 
 
 def gather_transpose(values: Tensor, index: Tensor, axis: int, shape: Shape, what: str) -> Tensor:
-    """Zeros of this shape with values added where `gather` picks."""
+    """Scatter-add of values into zeros of this shape, the adjoint of `gather`."""
     return apply(GatherTranspose, values, index, axis=axis, shape=shape, what=what)

@@ -1,4 +1,4 @@
-"""Selecting by index tensors along an axis: take, gather, scatter_add, nonzero, one_hot."""
+"""Indexing along an axis: take, gather, take_along_axis, scatter_add; nonzero and one_hot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["gather", "nonzero", "one_hot", "scatter_add", "take", "take_along_ax
 
 @register
 class OneHot(Op):
-    """A 1 at each index, zeros beside it."""
+    """A 1 at each index, 0 elsewhere."""
 
     inputs = ("index",)
     dense = ("index",)
@@ -52,24 +52,24 @@ class OneHot(Op):
 def _no_class(index: int, num_classes: int) -> IndexRangeError:
     return IndexRangeError(
         f"one_hot: index {index} for {num_classes} classes",
-        why=f"a row has the places 0 to {num_classes - 1}",
+        why=f"class indices run from 0 to {num_classes - 1}",
         fix="correct the indices" if index < 0 else f"num_classes={index + 1}, or correct the indices",
     )
 
 
 def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
-    """Slices of x at the given indices of an axis.
+    """Select slices of x by their indices on an axis.
 
     Args:
         x: at least one axis.
         indices: integer tensor of any shape.
-        axis: the axis; may be left out if x has only one.
+        axis: the axis; optional if x has only one.
 
     Returns:
         shape of x with the axis replaced by the shape of the indices. Differentiable in x.
 
     Raises:
-        ShapeError: the axis is out of range, or left out though x has several.
+        ShapeError: the axis is out of range, or omitted though x has several.
         IndexRangeError: an index is out of range.
 
     Example:
@@ -79,25 +79,25 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> Tensor:
     shape = x.layout.shape
     if axis is None and len(shape) != 1:
         raise ShapeError(
-            f"take: shape {shape} without an axis", why="it has not exactly one", fix="pass axis="
+            f"take: shape {shape} without an axis", why="it does not have exactly one axis", fix="pass axis="
         )
     at = normalize_axis(0 if axis is None else axis, len(shape), "take")
     return pick(x, [as_integers(indices, "take", x.storage.device)], (at,), "take")
 
 
 def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
-    """Pick along an axis, with an index for each place: y[i, j] = x[index[i, j], j] for axis 0, and so on.
+    """Select elements along an axis: y[i, j] = x[index[i, j], j] for axis 0, and so on.
 
     Args:
         x: any shape with at least one axis.
         index: integer tensor with as many axes; at most x's size on the other axes.
-        axis: the axis to pick from.
+        axis: the axis to index.
 
     Returns:
         shape of the index, dtype of x. Differentiable in x.
 
     Raises:
-        ArgumentError: the axis stands in front of the index.
+        ArgumentError: the axis is passed before the index.
         ShapeError: the index does not fit x.
         IndexRangeError: an index is out of range.
 
@@ -110,7 +110,7 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
     if is_tensor(axis):
         raise ArgumentError(
             f"gather: the index is {index}",
-            why="the arguments are the index tensor, then the axis, as in tt.take_along_axis",
+            why="the index tensor comes before the axis, as in tt.take_along_axis",
             fix=f"write x.gather(index, {index})",
         )
     at = normalize_axis(axis, len(x.layout.shape), "gather")
@@ -118,12 +118,12 @@ def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
 
 
 def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
-    """The array API's `gather`: the indices broadcast against x on the other axes.
+    """The array API's `gather`, whose indices broadcast against x on the other axes.
 
     Args:
         x: any shape with at least one axis.
         indices: integer tensor with as many axes as x.
-        axis: the axis to pick from.
+        axis: the axis to index.
 
     Returns:
         The broadcast shape with the indices' size on the axis. Differentiable in x.
@@ -155,20 +155,20 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int = -1) -> Tensor:
 
 
 def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
-    """x with values added along an axis: y[index[i, j], j] += values[i, j] for axis 0, and so on.
+    """Add values to a copy of x along an axis: y[index[i, j], j] += values[i, j] for axis 0, and so on.
 
     Args:
         x: any shape with at least one axis.
         index: integer tensor with as many axes; at most x's size on the other axes.
         values: shape of the index, dtype of x.
-        axis: the axis that the index chooses places on.
+        axis: the axis to index.
 
     Returns:
-        shape and dtype of x; x is not changed. Differentiable in x and values. Equal bits in every run.
+        shape and dtype of x; x is not changed. Differentiable in x and values. Deterministic.
 
     Raises:
         ShapeError: index or values do not fit.
-        DTypeError: the dtypes of x and values differ, or index does not hold integers.
+        DTypeError: the dtypes of x and values differ, or index is not an integer tensor.
         IndexRangeError: an index is out of range.
 
     Example:
@@ -182,7 +182,7 @@ def scatter_add(x: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
         raise DTypeError(
             f"scatter_add: values of type {values.dtype if is_tensor(values) else type(values).__name__} "
             f"for a tensor of dtype {x.storage.dtype}",
-            why="both are added, and nothing is cast behind your back",
+            why="the values are added to the tensor, without an implicit cast",
             fix=f"tt.asarray(values, dtype=tt.{x.storage.dtype})",
         )
     if values.layout.shape != index.layout.shape:
@@ -201,8 +201,7 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
         x: any shape with at least one axis.
 
     Returns:
-        One int64 tensor of shape (n,) per axis. How many there are depends on the data, so that a device is
-        waited for.
+        One int64 tensor of shape (n,) per axis. n depends on the data, so a device is synchronized.
 
     Raises:
         ShapeError: x has no axes.
@@ -214,14 +213,14 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
     if not x.layout.shape:
         raise ShapeError(
             "nonzero: the tensor has no axes",
-            why="a single number has no index",
+            why="a tensor without axes has no indices",
             fix="x.reshape(1).nonzero()",
         )
     return tuple(true_indices(cast(x, bool_)))
 
 
 def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) -> Tensor:
-    """Rows with a single 1, at the index.
+    """One-hot encoding of indices.
 
     Args:
         indices: integer tensor of any shape, values from 0 to num_classes - 1.
@@ -233,7 +232,7 @@ def one_hot(indices: Tensor, num_classes: int, *, dtype: DType | None = None) ->
 
     Raises:
         IndexRangeError: an index is negative, or not below num_classes.
-        DTypeError: the indices are no integers.
+        DTypeError: the indices are not integers.
 
     Example:
         >>> tt.one_hot(tt.tensor([2, 0]), 3).tolist()

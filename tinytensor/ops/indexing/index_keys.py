@@ -1,4 +1,4 @@
-"""Keys: what stands in the brackets of x[key], taken apart into a view and index tensors."""
+"""Parsing of the key in x[key] into a view and index tensors or a mask."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ Axes = tuple[int, ...]
 
 
 def is_advanced(part: Any) -> bool:
-    """Whether a part of a key selects elements, so that x[key] is a copy."""
+    """Whether a part of a key is an advanced index, so that x[key] is a copy."""
     return is_tensor(part) or isinstance(part, (list, np.ndarray, bool, np.bool_))
 
 
 def as_index(part: Any, what: str, device: Device = cpu) -> Tensor:
-    """An index tensor of integers or bools from a tensor, or, on the device, from a list or array."""
+    """An integer or bool index tensor, from a tensor, list or array; the latter two are put on the device."""
     if is_tensor(part):
         t: Tensor = part
     else:
         try:
             array = np.asarray(part)
-        except ValueError:  # lists of different lengths
+        except ValueError:  # ragged lists
             raise ShapeError(
                 f"{what}: an index of type {type(part).__name__} is not rectangular",
                 why="its lists differ in length",
-                fix="index once for each list",
+                fix="index with each list separately",
             ) from None
-        if array.size == 0 and array.dtype.kind == "f":  # an empty list has no dtype of its own
+        if array.size == 0 and array.dtype.kind == "f":  # np.asarray([]) is float64
             array = array.astype(np.int64)
         if array.dtype.kind not in "biu":
             raise _not_an_index(what, array.dtype)
         dtype = {"b": bool_, "i": int64, "u": uint64}[array.dtype.kind]
         if copies.listener is not None and isinstance(part, np.ndarray):
             copies.note(
-                what, "index", array.size * dtype.itemsize, "an array that may change is no index tensor"
+                what, "index", array.size * dtype.itemsize, "a mutable array is copied into an index tensor"
             )
         t = constant(np.array(array, dtype.code), dtype, device)
     if t.storage.dtype is not bool_ and t.storage.dtype.kind not in ("int", "uint"):
@@ -53,13 +53,13 @@ def as_index(part: Any, what: str, device: Device = cpu) -> Tensor:
 
 
 def as_integers(index: Any, what: str, device: Device = cpu) -> Tensor:
-    """An index tensor of integers: where each number names a place, a mask would count as zeros and ones."""
+    """An integer index tensor; raises DTypeError for a mask, which would be read as zeros and ones."""
     t = as_index(index, what, device)
     if t.storage.dtype is bool_:
         raise DTypeError(
             f"{what}: a mask of shape {t.layout.shape} is not an index",
-            why="each number names a place here; a mask would be read as places 0 and 1",
-            fix="x[mask], or the places of the mask: tt.nonzero(mask)",
+            why="integer indices are needed here; a mask would be read as indices 0 and 1",
+            fix="x[mask], or the indices of its True elements: tt.nonzero(mask)",
         )
     return t
 
@@ -73,19 +73,19 @@ def _not_an_index(what: str, dtype: object) -> DTypeError:
 
 
 def _number(part: Any, shape: Shape, what: str, device: Device) -> Tensor:
-    """An integer among index tensors, as one of them."""
+    """An integer next to index tensors, as an index tensor."""
     index = as_int(part, what, "an index")
     if not -(2**63) <= index < 2**63:
         raise IndexRangeError(
             f"{what}: index {shown(index)} is out of range for shape {shape}",
-            why="no axis has so many elements",
+            why="no axis is that long",
             fix="correct the index",
         )
     return constant(np.array(index), int64, device)
 
 
 def check_mask(mask: Tensor, shape: Shape, axis: int, what: str) -> None:
-    """IndexRangeError where a mask does not have the sizes of the axes that it masks."""
+    """Raise IndexRangeError if a mask does not have the sizes of the axes that it masks."""
     n = len(mask.layout.shape)
     if mask.layout.shape != shape[axis : axis + n]:
         raise IndexRangeError(
@@ -98,14 +98,14 @@ def check_mask(mask: Tensor, shape: Shape, axis: int, what: str) -> None:
 def take_apart(
     x: Tensor, key: tuple[Any, ...], what: str
 ) -> tuple[Tensor, list[Tensor], Tensor | None, Axes]:
-    """What a key with tensors means.
+    """Split a key with tensors into basic and advanced indexing.
 
     Returns:
-        The view that the basic parts of the key make; the index tensors; in place of them the mask, if the
-        key has just one and no index; the view's axes that are selected from.
+        The view that the basic parts of the key make; the index tensors; or instead of them the mask, if the
+        key has exactly one and no index; the axes of the view that are indexed.
     """
     shape = x.layout.shape
-    normalize_key(tuple([part for part in key if part is Ellipsis]), shape, what)  # refuses a second one
+    normalize_key(tuple([part for part in key if part is Ellipsis]), shape, what)  # raises for a second one
     used = 0
     for part in key:
         if part is not None and part is not Ellipsis:
@@ -126,7 +126,7 @@ def take_apart(
         elif isinstance(part, slice):
             basic.append(part)
             axis += 1
-        elif _is_mask(part) and not part.layout.shape:  # a bool adds an axis: all of x, or nothing of it
+        elif _is_mask(part) and not part.layout.shape:  # a bool adds an axis of size 1 or 0
             indices.append(_bool_index(part))
             axes.append(len(basic))
             basic.append(None)
@@ -143,7 +143,7 @@ def take_apart(
             axes += range(len(basic), len(basic) + n)
             basic += [slice(None)] * n
             axis += n
-    if len(basic) <= len(shape) and all([part == slice(None) for part in basic]):  # it would be x itself
+    if len(basic) <= len(shape) and all([part == slice(None) for part in basic]):  # the view would equal x
         return x, indices, mask, tuple(axes)
     v = index_view(x, normalize_key(tuple(basic), shape, what))
     return v, indices, mask, tuple(axes)
@@ -154,5 +154,5 @@ def _is_mask(part: Any) -> bool:
 
 
 def _bool_index(part: Tensor) -> Tensor:
-    """A bool as an index into an axis of size 1: all of it, or nothing."""
+    """A bool as an index tensor for an axis of size 1: (0,) if True, else empty."""
     return constant(np.zeros(int(values(part)), np.int64), int64, part.storage.device)

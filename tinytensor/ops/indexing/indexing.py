@@ -1,10 +1,10 @@
 """Indexing: x[key] and x[key] = value for every kind of key.
 
-Integers, slices, Ellipsis and None make a view. Integer tensors and boolean masks select elements and copy;
-their gradient adds up where an element was selected more than once. A mixed key is taken apart: first the
-slices and None, as a view whose axes are either kept or selected from; then the indices pick from these. To
-write, and to add gradients up, they are merged into one tensor of *places*: row-major positions on the
-selected axes. A mask of all elements stays a mask.
+Basic indexing (integers, slices, Ellipsis, None) returns a view. Advanced indexing (integer tensors, boolean
+masks) copies; the gradient of an element is the sum over its selections. A mixed key is split: slices and
+None first make a view, whose axes are either kept or indexed by the tensors. For writes, and for the
+accumulation of gradients, the index tensors are merged into one tensor of *places*: flat (row-major) indices
+on the indexed axes. A mask of all elements stays a mask.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ from tinytensor.tensor import Tensor, arr, empty, is_tensor
 Axes = tuple[int, ...]
 
 
-# ---- put: the last one stays -----------------------------------------------------------------------------
+# ---- put: the last write wins -----------------------------------------------------------------------------
 
 
 @register
 class Put(Op):
-    """x with value written at the places; where a place repeats, the last one stays."""
+    """A copy of x with value written at flat indices; of repeated indices the last write wins."""
 
     inputs = ("x", "value", "places")
     saves = ("places",)
@@ -105,8 +105,8 @@ class Put(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
-        """dx = grad, and 0 at the places; dvalue = grad at its place, and 0 where a later value was written
-        to the same place.
+        """dx = grad, and 0 at the written elements; dvalue = grad at its flat index, or 0
+        where a later write replaced it.
         """
         g, places = grads[0], saved.places
         dx = apply(Put, g, _zero(g), places, axes=axes) if needs[0] else None
@@ -125,7 +125,7 @@ def _note_put(y: Array | View) -> None:
 
 @register
 class Kept(Op):
-    """Whether what is written at a place stays: no later one is the same."""
+    """Whether each write is the last one to its flat index."""
 
     inputs = ("places",)
     dense = ("places",)
@@ -158,7 +158,7 @@ def _zero(like: Tensor) -> Tensor:
 
 
 def _last(launch: Launch, places: View, size: int, index: str) -> View:
-    """For each place the number of the last write to it, -1 for none."""
+    """For each flat index the number of the last write to it, -1 for none."""
     last = launch.scratch((size,), int32 if index == "int" else int64)
     launch.runtime.memset(last.ptr, 0xFF, last.nbytes)
     launch("put_last", index, grid=blocks_for(places.size, BLOCK), args=(last, places, places.size))
@@ -168,7 +168,7 @@ def _last(launch: Launch, places: View, size: int, index: str) -> View:
 def _write_at(
     launch: Launch, y: View, value: View, places: View, axes: Axes, *, distinct: bool = False
 ) -> None:
-    """Write value, of y's dtype, into y at contiguous places. Of equal places the last one stays."""
+    """Write value, of y's dtype, into y at contiguous flat indices; the last write wins."""
     shape, at = selection(y.shape, axes, places.shape)
     n = prod(shape)
     if n == 0 or y.size == 0:
@@ -191,7 +191,7 @@ def _write_at(
 
 
 def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Sequence[Tensor], Tensor | None, Axes]:
-    """A key as a view of x, and what it selects from some axes of the view, as `take_apart` says."""
+    """Parse a key into a view of x and its indices, mask and indexed axes; see `take_apart`."""
     parts = key if type(key) is tuple else (key,)
     asked = plain_question(parts)
     if asked is not None or not any([is_advanced(p) for p in parts]):
@@ -201,26 +201,26 @@ def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Sequence[Tensor], Te
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key], as NumPy defines it.
+    """x[key], with NumPy semantics.
 
-    Integers, slices (negative steps too), Ellipsis and None give a view. Integer tensors (or lists) and
-    boolean masks select elements and give a copy; index tensors broadcast together, and their axes stand
-    where they stood if they were neighbors, else in front.
+    Integers, slices (also with negative steps), Ellipsis and None return a view. Integer tensors (or lists)
+    and boolean masks return a copy; index tensors broadcast together, and their axes replace the indexed axes
+    if these are adjacent, else come first.
 
     Args:
         x: any shape.
-        key: what stands in the brackets.
+        key: the index, or a tuple of indices.
 
     Returns:
         The selected elements; shares memory with x unless the key has tensors. The gradient of an element
-        adds up over all its selections.
+        is the sum over its selections.
 
     Raises:
-        IndexRangeError: an index is out of range, a mask does not fit, or there are too many indices.
+        IndexRangeError: an index is out of range, a mask has the wrong shape, or there are too many indices.
         DTypeError: an index is neither integer nor bool.
 
-    Differs from: NumPy only where an Ellipsis that stands for no axis lies between two index tensors: it does
-        not count as separating them (as in PyTorch).
+    Differs from: NumPy only for an Ellipsis that spans no axis between two index tensors: it does not
+        separate them (as in PyTorch).
 
     Example:
         >>> x = tt.arange(6).reshape(2, 3)
@@ -237,7 +237,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 
 
 def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
-    """The short road of x[…] = 1.0: a number into float32 memory, nothing to record. False for all else."""
+    """Fast path of x[…] = 1.0: a number into float32 memory, not recorded. False if it does not apply."""
     if type(value) is not float and type(value) is not int:
         return False
     if v.storage.dtype is not float32 or not x.layout.is_contiguous or not -1e38 < value < 1e38:
@@ -253,16 +253,16 @@ def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
-    """x[key] = value, in place and recorded.
+    """x[key] = value, in place; differentiable.
 
     Args:
         x: the target.
-        key: any key that `getitem` takes; where it names an element twice, the last value stays.
+        key: any key of `getitem`; for repeated elements the last write wins.
         value: tensor or number that broadcasts to the selection.
 
     Raises:
         IndexRangeError, ShapeError, DTypeError: the key or the value does not fit.
-        GradError: x may not be written to (a leaf that requires grad, a view that overlaps itself).
+        GradError: x cannot be written in place (a leaf that requires grad, a view that overlaps itself).
 
     Example:
         >>> x = tt.zeros(2, 3)
@@ -296,21 +296,22 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
 
 def _as_value(value: Any, dtype: DType, shape: Shape, device: Device) -> Tensor:
     if not is_tensor(value):
-        value = copy_(empty((), dtype, device=device), value)  # checks that the number fits the dtype
+        value = copy_(empty((), dtype, device=device), value)  # raises if the number does not fit the dtype
     check_value_dtype(dtype, value.storage.dtype, "setitem")
     return broadcast_to(cast(value, dtype), shape)
 
 
 def _write_in_place(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> None:
-    """On a device: no copy of v is needed where nothing is recorded."""
+    """Write value into v at flat indices, on a device, without a copy of v; not recorded."""
     device = common_device("setitem", (v, value, places))
     value = apart_from(v, value, "setitem")
     _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
 
 
 def _write_masked(x: Tensor, key: Any, value: Any) -> bool:
-    """x[mask] = value on a device, where the value does not depend on how many elements the mask selects: so
-    nobody waits until they are counted. False for all else.
+    """x[mask] = value on a device, without a synchronization to count the selected elements.
+
+    Returns False if it does not apply: the shape of value may depend on their number.
     """
     if not is_tensor(key) or key.storage.dtype is not bool_ or not key.layout.shape:
         return False

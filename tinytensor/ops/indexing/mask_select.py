@@ -1,8 +1,8 @@
-"""Where a mask is True, and the elements there. How many there are depends on the data, so a device is waited
-for once.
+"""Indices of the True elements of a mask, and selection of elements by a mask.
 
-A mask that was looked at is kept as `Marks`: on a device a bit for each element, and what was counted. So
-what it selects, and the gradient, need no list of places, which would be 8 bytes for each.
+The size of the result depends on the data, so a device is synchronized once. The mask is kept as `Marks`: on
+a device one bit per element, and the counts. So neither selection nor gradient needs a list of flat indices,
+8 bytes per element.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from tinytensor.runtime.cpu.graph import refuse
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor, arr, empty, from_array
 
-_STRETCH = 4096  # elements that one block takes, as in kernels/indexing/mask_select.cu
+_STRETCH = 4096  # elements per block, as in kernels/indexing/mask_select.cu
 _BY_DATA = "a result whose size depends on data"
 
 
 class Marks(NamedTuple):
-    """A mask of n elements.
+    """A mask of n elements, packed, with its counts.
 
     Attributes:
-        bits: on a device uint8, 512 for each stretch of 4,096 elements: bit j of number i is element 8 i + j
-            in row-major order. On the CPU bool, (n,): bits would cost more time than they save.
-        starts: int64, (ceil(n / 4096) + 1,): how many are True in front of each stretch, and in all; None on
-            the CPU, which counts as it goes.
-        total: how many are True.
+        bits: on a device uint8, 512 for each chunk of 4,096 elements: bit j of byte i is element 8 i + j in
+            row-major order. On the CPU bool, (n,): packing would cost more time than it saves.
+        starts: int64, (ceil(n / 4096) + 1,): the number of True elements before each chunk, and in total;
+            None on the CPU, which does not need it.
+        total: the number of True elements.
     """
 
     bits: Tensor
@@ -56,7 +56,7 @@ class Marks(NamedTuple):
 
 
 def marks_of(mask: Tensor, *, kept: bool = False) -> Marks:
-    """What a mask says; on the CPU its bits are the mask's own, unless they are `kept` for backward."""
+    """`Marks` of a mask; on the CPU its bits share the memory of the mask, unless `kept` for backward."""
     device, n = mask.storage.device, mask.layout.size
     if device is cpu:
         refuse(_BY_DATA)
@@ -76,12 +76,12 @@ def marks_of(mask: Tensor, *, kept: bool = False) -> Marks:
     args = (view_of(starts), view_of(packed), source, n)
     launch("nonzero_count", index_type(source), grid=stretches, block=BLOCK, args=args)
     launch("nonzero_add_up", grid=1, block=BLOCK, args=(view_of(starts), stretches))
-    total = int(values(make_view(starts, Layout((), (), stretches), None, None)))  # waits for the device
+    total = int(values(make_view(starts, Layout((), (), stretches), None, None)))  # synchronizes the device
     return Marks(packed, starts, total)
 
 
 def true_places(mask: Tensor) -> Tensor:
-    """The row-major positions of the True elements of a mask: int64, shape (n,), ascending."""
+    """Flat indices of the True elements of a mask: int64, shape (n,), ascending."""
     device, n = mask.storage.device, mask.layout.size
     if device is cpu:
         refuse(_BY_DATA)
@@ -97,7 +97,7 @@ def true_places(mask: Tensor) -> Tensor:
 
 
 def true_indices(mask: Tensor) -> list[Tensor]:
-    """The same as one index tensor per axis."""
+    """Indices of the True elements of a mask, as one index tensor per axis."""
     shape, device = mask.layout.shape, mask.storage.device
     if device is cpu:
         refuse(_BY_DATA)
@@ -119,7 +119,7 @@ def true_indices(mask: Tensor) -> list[Tensor]:
 
 @register
 class Compress(Op):
-    """The marked elements of x, in row-major order."""
+    """The elements of x that are marked, in row-major order."""
 
     inputs = ("x", "bits", "starts")
     saves = ("bits", "starts")
@@ -146,14 +146,14 @@ class Compress(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, count: int, shape: Shape) -> Grads:
-        """dx = grad at the elements that were taken, 0 at the others."""
+        """dx = grad at the marked elements, 0 at the others."""
         marks = saved.bits, saved.starts
         return apply(CompressTranspose, grads[0], *marks, count=count, shape=shape), None, None
 
 
 @register
 class CompressTranspose(Op):
-    """Zeros with the elements of grad where the marks are: the transpose of `Compress`."""
+    """Zeros with the elements of grad at the marked positions: the adjoint of `Compress`."""
 
     inputs = ("grad", "bits", "starts")
     saves = ("bits", "starts")

@@ -1,4 +1,4 @@
-"""Parts of tensors set to one value: triangles of matrices, and elements under a mask."""
+"""tril, triu and masked_fill."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Triangle(Op):
             what = "triu" if upper else "tril"
             raise ShapeError(
                 f"{what}: shape {x.shape} has no last two axes",
-                why="a triangle is a part of a matrix",
+                why="triangles are defined for matrices",
                 fix=f"tt.{what}(x.unsqueeze(0))",
             )
         return (Spec(x.shape, x.dtype),)
@@ -66,16 +66,16 @@ class Triangle(Op):
 
 
 def _near(k: int, rows: int, columns: int) -> int:
-    """The diagonal, or one just outside in place of one that is further out."""
+    """k clamped to the diagonals of the matrix and one beyond, on either side."""
     return max(-rows - 1, min(k, columns + 1))
 
 
 def tril(x: Tensor, k: int = 0) -> Tensor:
-    """The lower triangles of matrices: zeros above the k-th diagonal.
+    """Lower triangles of matrices: zeros above the k-th diagonal.
 
     Args:
         x: shape (..., M, N), any dtype.
-        k: the last diagonal that is kept; positive lies above the main diagonal.
+        k: the last diagonal that is kept; positive is above the main diagonal.
 
     Returns:
         shape and dtype of x. Differentiable.
@@ -92,11 +92,11 @@ def tril(x: Tensor, k: int = 0) -> Tensor:
 
 
 def triu(x: Tensor, k: int = 0) -> Tensor:
-    """The upper triangles of matrices: zeros below the k-th diagonal.
+    """Upper triangles of matrices: zeros below the k-th diagonal.
 
     Args:
         x: shape (..., M, N), any dtype.
-        k: the first diagonal that is kept; positive lies above the main diagonal.
+        k: the first diagonal that is kept; positive is above the main diagonal.
 
     Returns:
         shape and dtype of x. Differentiable.
@@ -113,19 +113,19 @@ def triu(x: Tensor, k: int = 0) -> Tensor:
 
 
 def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """x with a value where the mask is True.
+    """A copy of x with a value where the mask is True.
 
     Args:
         x: any shape and dtype.
         mask: bool, broadcasts to the shape of x.
-        value: a number, or a tensor that broadcasts to the shape of x; its kind fits the dtype of x.
+        value: a number, or a tensor that broadcasts to the shape of x; its kind is not higher than that of x.
 
     Returns:
         shape and dtype of x. Differentiable in x where the mask is False, and in a tensor value elsewhere.
 
     Raises:
         ShapeError: mask or value does not broadcast to the shape of x.
-        DTypeError: the mask is not bool, or x cannot hold the value.
+        DTypeError: the mask is not bool, or the dtype of x cannot represent the value.
 
     Example:
         >>> x = tt.ones(2, 2)
@@ -139,14 +139,14 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
         have = mask.storage.dtype if is_tensor(mask) else type(mask).__name__
         raise DTypeError(
             f"masked_fill: a mask of dtype {have}",
-            why="a mask says True or False for each element",
+            why="the elements of a mask are True or False",
             fix="compare to get one, for example x > 0, or mask.astype(tt.bool)",
         )
     shapes = [mask.layout.shape] + ([value.layout.shape] if is_tensor(value) else [])
     if broadcast_shapes(shape, *shapes, what="masked_fill") != shape:
         raise ShapeError(
             f"masked_fill: mask and value of shapes {shapes} for a tensor of shape {shape}",
-            why="they may be repeated to fit the tensor, which itself may not grow",
+            why="they broadcast to the shape of the tensor, which cannot grow",
             fix="expand the tensor first: x.expand(…)",
         )
     meets = (
@@ -157,7 +157,7 @@ def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     if meets is not dtype:
         raise DTypeError(
             f"masked_fill: the value {value!r} in a tensor of dtype {dtype}",
-            why=f"together they would be {meets}, and the result has the dtype of x",
-            fix=f"cast x with .astype(tt.{meets}), or give another value",
+            why=f"the result has the dtype of x, but both promote to {meets}",
+            fix=f"cast x with .astype(tt.{meets}), or pass another value",
         )
     return where(mask, value, x)

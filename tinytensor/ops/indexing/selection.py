@@ -1,7 +1,7 @@
-"""Selecting by index tensors: indices become places, places select elements, and gradients are added there.
+"""Advanced indexing: index tensors, their flat indices (`places`), selection, and its adjoint.
 
-A place is a row-major position on the axes that are selected from, so one tensor of places stands for any
-number of index tensors.
+`places` are flat, row-major indices on the indexed axes, so that one tensor of places replaces any number of
+index tensors.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from tinytensor.tensor import Tensor
 Axes = tuple[int, ...]
 
 
-# ---- places: many indices as one ---------------------------------------------------------------------------
+# ---- places: index tensors as flat indices -----------------------------------------------------------------
 
 
 def out_of_range(index: int, axis: int, shape: Shape, what: str) -> IndexRangeError:
-    """The error that names an index."""
+    """IndexRangeError for an index out of the range of its axis."""
     return IndexRangeError(
         f"{what}: index {index} is out of range for axis {axis} of shape {shape}",
         why=f"the axis has {shape[axis]} elements, so indices run from {-shape[axis]} to {shape[axis] - 1}",
@@ -47,13 +47,13 @@ def out_of_range(index: int, axis: int, shape: Shape, what: str) -> IndexRangeEr
 
 
 def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
-    """Indices from 0 to size - 1 as int64; negative ones count from the end, others raise."""
+    """Indices as int64 from 0 to size - 1; negative ones count from the end, others raise."""
     if not index.size:
         return index.astype(np.int64, copy=False)
     low, high = int(index.min()), int(index.max())
     if low < -size or high >= size:
         raise out_of_range(high if high >= size else low, axis, shape, what)
-    if index.dtype != np.int64:  # int8 may not hold index + size, and uint64 not add to int64
+    if index.dtype != np.int64:  # index + size may overflow int8, and uint64 + int64 is float64
         if copies.listener is not None:
             copies.note("", "dtype", index.size * 8, f"indices of dtype {index.dtype} become int64")
         index = index.astype(np.int64)
@@ -62,7 +62,7 @@ def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Arra
 
 @register
 class Places(Op):
-    """Broadcast index tensors as row-major positions on the axes that they select from."""
+    """Flat, row-major indices from broadcast index tensors, on the axes that these index."""
 
     inputs = ("index",)  # one per axis
     outputs = ("places",)
@@ -81,7 +81,7 @@ class Places(Op):
         _launch_places(launch, places, _same_kind(launch, indices), axes, shape, what)
 
 
-_TOGETHER = 4  # index tensors that one kernel takes
+_TOGETHER = 4  # index tensors per kernel launch
 
 
 def _fill_places(places: Array, indices: Sequence[Array], axes: Axes, shape: Shape, what: str) -> None:
@@ -107,25 +107,26 @@ def _launch_places(
 
 
 def _same_kind(launch: Launch, indices: Sequence[View]) -> Sequence[View]:
-    """Index tensors of one dtype."""
+    """Index tensors of one dtype: cast to int64 if their dtypes differ."""
     if all([i.dtype is indices[0].dtype for i in indices]):
         return indices
     return [launch.dense(i, int64) for i in indices]
 
 
 def _packed(launch: Launch, indices: Sequence[View], axes: Axes, shape: Shape, what: str) -> bytes:
-    """`Indices` of selection.cu."""
+    """The `Indices` struct of selection.cu, packed."""
     k, sizes = len(indices), [shape[a] for a in axes]
     bounds = [launch.bounds(-m, m, out_of_range, a, shape, what) for m, a in zip(sizes, axes)]
     return struct.pack(f"@{k}P{k}q", *[i.ptr for i in indices], *sizes) + b"".join(bounds)
 
 
-# ---- select, and its transpose ------------------------------------------------------------------------
+# ---- select, and its adjoint --------------------------------------------------------------------------
 
 
 def selection(shape: Shape, axes: Axes, picked: Shape) -> tuple[Shape, int]:
-    """Shape of a selection, and where the picked axes stand in it: in place of the selected axes if those are
-    neighbors, else in front (NumPy's rule).
+    """Shape of a selection, and the position of the picked axes in it.
+
+    They replace the indexed axes if these are adjacent, else come first (NumPy's rule).
     """
     at = picked_at(axes)
     rest = tuple([n for i, n in enumerate(shape) if i not in axes])
@@ -133,41 +134,41 @@ def selection(shape: Shape, axes: Axes, picked: Shape) -> tuple[Shape, int]:
 
 
 def picked_at(axes: Axes) -> int:
-    """Where the picked axes stand in a selection."""
+    """Position of the picked axes in a selection."""
     return axes[0] if axes == tuple(range(axes[0], axes[0] + len(axes))) else 0
 
 
 def rest_steps(x: View, axes: Axes, n: int) -> Shape:
-    """Strides of x along a selection with n picked axes, which step through x by places alone."""
+    """Strides of x for the axes of a selection, 0 for its n picked axes, which step by places."""
     rest = tuple([s for i, s in enumerate(x.strides) if i not in axes])
     at = picked_at(axes)
     return (*rest[:at], *(0,) * n, *rest[at:])
 
 
 def place_steps(ndim: int, axes: Axes, places: View) -> Shape:
-    """Strides of contiguous places along a selection from ndim axes."""
+    """Strides of contiguous places for the axes of a selection from ndim axes."""
     at = picked_at(axes)
     return (*(0,) * at, *contiguous_strides(places.shape), *(0,) * (ndim - len(axes) - at))
 
 
 def selected_axes(x: View, axes: Axes, index: str) -> tuple[int, bytes]:
-    """The selected axes of x as an `Axes` (walk.cuh)."""
+    """The indexed axes of x as an `Axes` struct (walk.cuh)."""
     return axes_struct(
         "select", tuple([x.shape[a] for a in axes]), tuple([x.strides[a] for a in axes]), index
     )
 
 
 def _rows(x: Array, axes: Axes) -> Array:
-    """x with the selected axes merged in front, (places, ...rest): a view where strides allow."""
+    """x with the indexed axes merged in front, (places, ...rest): a view if the strides allow it."""
     rest = [i for i in range(x.ndim) if i not in axes]
     merged = prod([x.shape[a] for a in axes])
     return reshaped(x.transpose(*axes, *rest), merged, *[x.shape[i] for i in rest])
 
 
 def note_picked(y: Array | View) -> None:
-    """Say that an op copies the elements that index tensors or a mask pick."""
+    """Report to the copy log that an op copies elements selected by index tensors or a mask."""
     if copies.listener is not None:
-        copies.note("", "index", y.nbytes, "picked elements do not lie at even steps, so no view has them")
+        copies.note("", "index", y.nbytes, "selected elements are not evenly strided, so they are copied")
 
 
 def picked_first(y: Array, at: int, n: int) -> Array:
@@ -177,7 +178,7 @@ def picked_first(y: Array, at: int, n: int) -> Array:
 
 @register
 class Select(Op):
-    """The elements of x at the given places of the given axes."""
+    """The elements of x at flat indices of the given axes."""
 
     inputs = ("x", "places")
     saves = ("places",)
@@ -201,7 +202,7 @@ class Select(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape) -> Grads:
-        """dx[places[i]] = the sum of grad[i] over all i that lead there."""
+        """dx[k] = the sum of grad[i] over all i with places[i] = k."""
         return select_transpose(grads[0], saved.places, axes, shape_in), None
 
 
@@ -227,7 +228,7 @@ def _launch_read(launch: Launch, y: View, x: View, places: View, axes: Axes) -> 
 
 @register
 class Pick(Op):
-    """The elements of x that index tensors name, one for each of the given axes."""
+    """The elements of x at index tensors, one for each of the given axes."""
 
     inputs = ("x", "index")  # one index per axis
     outputs = ("y", "places")
@@ -269,7 +270,7 @@ class Pick(Op):
             _launch_places(launch, places, indices, axes, shape_in, what)
             _launch_read(launch, y, x, places, axes)
             return
-        if places is not None and k < x.ndim:  # many elements have the same place
+        if places is not None and k < x.ndim:  # many elements share one flat index
             _launch_places(launch, places, indices, axes, shape_in, what)
             places = None
         at, index = picked_at(axes), index_type(y, x, *indices)
@@ -286,14 +287,14 @@ class Pick(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, shape_in: Shape, what: str
     ) -> Grads:
-        """dx[index[i]] = the sum of grad[i] over all i that lead there."""
+        """dx[k] = the sum of grad[i] over all i with index[i] = k."""
         dx = select_transpose(grads[0], saved.places, axes, shape_in) if needs[0] else None
         return dx, *[None] * len(axes)
 
 
 @register
 class SelectTranspose(Op):
-    """Zeros of x's shape, with grad added at the places: in a fixed order, so equal bits in every run."""
+    """Deterministic scatter-add into zeros of x's shape, the adjoint of `Select`: adds in a fixed order."""
 
     inputs = ("grad", "places")
     saves = ("places",)
@@ -318,17 +319,17 @@ class SelectTranspose(Op):
         return select(grads[0], saved.places, axes), None
 
 
-_CHUNK = 64  # sorted places that one thread adds up
+_CHUNK = 64  # sorted flat indices that one thread accumulates
 
 
 def add_at(y: Array, grad: Array, places: Array, axes: Axes) -> None:
-    """y becomes zeros with grad added at places of the given axes."""
+    """y = zeros with grad added at flat indices of the given axes."""
     y[...] = 0
     if not grad.size:
         return
     picked = picked_first(grad, selection(y.shape, axes, places.shape)[1], places.ndim)
     rows = reshaped(picked, places.size, -1)  # (picked, rest)
-    if axes == tuple(range(len(axes))):  # the selected axes stand in front: add straight into y
+    if axes == tuple(range(len(axes))):  # the indexed axes are in front: add into y directly
         _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)
         return
     sums = np.zeros((prod([y.shape[a] for a in axes]), rows.shape[1]), y.dtype)
@@ -338,7 +339,7 @@ def add_at(y: Array, grad: Array, places: Array, axes: Axes) -> None:
 
 
 def launch_add_at(launch: Launch, y: View, grad: View, places: View, axes: Axes) -> None:
-    """The same by kernels of selection.cu; all three are contiguous."""
+    """`add_at` by kernels of selection.cu; y, grad and places are contiguous."""
     launch.zero(y)
     picks = places.size
     if grad.size == 0 or y.size == 0:
@@ -352,7 +353,7 @@ def launch_add_at(launch: Launch, y: View, grad: View, places: View, axes: Axes)
     index = index_type(y, grad, places)
     rank, through = walk("select_transpose", rest, own, others, index=index)
     selected, on_axes = selected_axes(y, axes, index)
-    step = prod(grad.shape[at + places.ndim :])  # from pick to pick in grad
+    step = prod(grad.shape[at + places.ndim :])  # distance between selected slices in grad
     width, chunks = grad.size // picks, -(-picks // _CHUNK)
     parts = launch.scratch((2 * chunks, width), sum_dtype(grad.dtype)) if chunks > 1 else None
     instance = (grad.dtype, keys.dtype, rank, selected, index)
@@ -365,7 +366,7 @@ def launch_add_at(launch: Launch, y: View, grad: View, places: View, axes: Axes)
 
 
 def _sorted(launch: Launch, places: View, size: int) -> tuple[View, View]:
-    """Places below size in ascending order, and where each stood; equal ones stay in their order."""
+    """Stable sort of flat indices below size: the sorted indices, and their positions before."""
     flat = places.read_through(Layout((places.size,), (1,), places.layout.offset))
     found = launch.dense(flat, uint32) if size < 1 << 32 else flat
     keys, order = launch.scratch(found.shape, found.dtype), launch.scratch(found.shape, int64)
@@ -374,14 +375,14 @@ def _sorted(launch: Launch, places: View, size: int) -> tuple[View, View]:
 
 
 def sum_dtype(dtype: DType) -> DType:
-    """The dtype that kernels add up in: `sum_t` of common.cuh."""
+    """Accumulation dtype of the kernels: `sum_t` of common.cuh."""
     if not dtype.is_floating:
         return int64
     return float32 if dtype.narrow else dtype
 
 
 def _add_rows(out: Array, places: Array, rows: Array) -> None:
-    """out[places[i]] += rows[i]; out is zero. Sorting and adding runs beats np.add.at several times over."""
+    """out[places[i]] += rows[i]; out is zero. Several times as fast as np.add.at: sorts, then sums runs."""
     if rows.shape[1] == 1 and out.dtype.kind == "f":
         out[:, 0] = np.bincount(places, rows[:, 0], len(out))  # summed in float64
         return
@@ -395,20 +396,20 @@ def _add_rows(out: Array, places: Array, rows: Array) -> None:
 
 
 def places_on(indices: Sequence[Tensor], axes: Axes, shape: Shape, what: str) -> Tensor:
-    """Index tensors, one per axis of a tensor of this shape, as one tensor of places."""
+    """Flat indices of index tensors, one for each of the given axes of a tensor of this shape."""
     return apply(Places, *indices, axes=axes, shape=shape, what=what)
 
 
 def pick(x: Tensor, indices: Sequence[Tensor], axes: Axes, what: str) -> Tensor:
-    """The elements of x that index tensors name, one per axis."""
+    """The elements of x at index tensors, one per axis; differentiable."""
     return apply(Pick, x, *indices, axes=axes, shape_in=x.layout.shape, what=what)
 
 
 def select(x: Tensor, places: Tensor, axes: Axes) -> Tensor:
-    """The elements of x at the places, which stand for all of `axes`."""
+    """The elements of x at flat indices on `axes`; differentiable."""
     return apply(Select, x, places, axes=axes, shape_in=x.layout.shape)
 
 
 def select_transpose(values: Tensor, places: Tensor, axes: Axes, shape: Shape) -> Tensor:
-    """Zeros of this shape with values added at the places: the transpose of `select`."""
+    """Scatter-add of values into zeros of this shape at flat indices: the adjoint of `select`."""
     return apply(SelectTranspose, values, places, axes=axes, shape_in=shape)

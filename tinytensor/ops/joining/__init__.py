@@ -1,1 +1,1 @@
-"""Ops that put tensors together and take them apart."""
+"""Ops that join, repeat, split and pad tensors."""

@@ -1,6 +1,4 @@
-"""Joining and repeating: concat, stack, repeat, tile, roll, meshgrid. Elements move, nothing is
-computed.
-"""
+"""concat, stack, repeat, tile, roll, broadcast_arrays, meshgrid, split, chunk and unbind."""
 
 from __future__ import annotations
 
@@ -47,9 +45,9 @@ __all__ = [
 
 
 def note_joined(y: Array | View) -> None:
-    """Say that an op writes parts that lie apart into one tensor."""
+    """Report to the copy log that an op joins parts in one tensor."""
     if copies.listener is not None:
-        copies.note("", "join", y.nbytes, "parts that lie apart are written one behind the other")
+        copies.note("", "join", y.nbytes, "separate parts are written into one contiguous result")
 
 
 # ---- ops ---------------------------------------------------------------------------------------------------
@@ -61,9 +59,10 @@ def _part(array: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 @register
 class Join(Op):
-    """Parts one after the other along an axis. `shapes` says how large each part is there; a part that is
-    None counts as zeros (`split`'s gradient). With `drop` the parts come without the axis, each of size 1 on
-    it.
+    """Parts concatenated along an axis.
+
+    `shapes` are the shapes of the parts; a part that is None is read as zeros (the gradient of `split`). With
+    `drop` the parts lack the axis, on which each has size 1.
     """
 
     inputs = ("part",)
@@ -124,7 +123,7 @@ class Join(Op):
         dtype: DType,
         drop: bool,
     ) -> Grads:
-        """dpart = the piece of grad that came from it."""
+        """dpart = the slice of grad at the position of the part."""
         if grads[0] is None:
             return (None,) * len(shapes)
         parts = split(grads[0], [s[axis] for s in shapes], axis)
@@ -181,7 +180,7 @@ class Repeat(Op):
 
 @register
 class Roll(Op):
-    """Elements moved along axes, those that leave at the end come in at the start."""
+    """Elements shifted cyclically along axes."""
 
     inputs = ("x",)
     raw = True
@@ -212,7 +211,7 @@ class Roll(Op):
 
 
 def _moves(shape: Shape, shifts: Shape, axes: Shape) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """The blocks that `roll` moves: where each goes, and where it stands."""
+    """Pairs (target, source) of slices for the blocks that `roll` moves."""
     cuts = [[(slice(0, n), slice(0, n))] for n in shape]  # per axis
     for shift, axis in zip(shifts, axes):
         n = shape[axis]
@@ -229,8 +228,8 @@ def _same_kind(arrays: Any, what: str) -> list[Tensor]:
     """The tensors of a sequence, cast to their common dtype."""
     if is_tensor(arrays) or not isinstance(arrays, Sequence):
         raise DTypeError(
-            f"{what}: a {type(arrays).__name__} in place of a sequence of tensors",
-            why="the tensors to join come as one list or tuple",
+            f"{what}: a {type(arrays).__name__} instead of a sequence of tensors",
+            why="the tensors to join are passed as one list or tuple",
             fix=f"tt.{what}([a, b])",
         )
     for i, x in enumerate(arrays):
@@ -243,7 +242,7 @@ def _same_kind(arrays: Any, what: str) -> list[Tensor]:
     if not arrays:
         raise ShapeError(
             f"{what}: no tensors",
-            why="without any, shape and dtype of the result are not known",
+            why="the shape and dtype of the result come from the tensors",
             fix="give at least one tensor",
         )
     dtypes = [x.storage.dtype for x in arrays]
@@ -252,14 +251,14 @@ def _same_kind(arrays: Any, what: str) -> list[Tensor]:
 
 
 def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
-    """Put tensors one after the other along an axis that they have.
+    """Concatenate tensors along an existing axis.
 
     Args:
         arrays: at least one tensor; the shapes agree on all axes but `axis`.
         axis: the axis to join; None joins the flattened tensors.
 
     Returns:
-        The shape of the parts with their sizes added up on the axis; the promoted dtype. Differentiable in
+        The shape of the parts, with the sum of their sizes on the axis; the promoted dtype. Differentiable in
         every part.
 
     Raises:
@@ -287,14 +286,14 @@ def concat(arrays: Sequence[Tensor], axis: int | None = 0) -> Tensor:
 
 
 def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Put tensors of one shape next to each other along a new axis.
+    """Stack tensors of equal shape along a new axis.
 
     Args:
         arrays: at least one tensor; all have the same shape.
-        axis: where the new axis stands in the result.
+        axis: position of the new axis in the result.
 
     Returns:
-        The shape of a part with one more axis, as long as there are parts; the promoted dtype.
+        The shape of a part with one more axis, whose size is the number of parts; the promoted dtype.
         Differentiable in every part.
 
     Raises:
@@ -312,8 +311,8 @@ def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
         if x.layout.shape != shape:
             raise ShapeError(
                 f"stack: shapes {shape} and {x.layout.shape} (item {i}) differ",
-                why="along a new axis all parts must have one shape",
-                fix="expand the parts to one shape, or tt.concat along an axis that they have",
+                why="along a new axis all parts must have the same shape",
+                fix="expand the parts to one shape, or tt.concat along an existing axis",
             )
     shapes = ((*shape[:at], 1, *shape[at:]),) * len(xs)
     return apply(Join, *xs, axis=at, shapes=shapes, dtype=xs[0].storage.dtype, drop=True)
@@ -323,23 +322,23 @@ def stack(arrays: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 
 def repeat(x: Tensor, repeats: int | Tensor, axis: int | None = None) -> Tensor:
-    """Each element of an axis several times, one next to the other.
+    """Repeat each element along an axis.
 
     Args:
         x: any shape.
-        repeats: how often, 0 or more; or an integer tensor, shape (n,), with a number for each of the n
-            elements of the axis.
+        repeats: the number of repeats, 0 or more; or an integer tensor of shape (n,), one count for each of
+            the n elements of the axis.
         axis: the axis; None flattens x first.
 
     Returns:
-        x with the axis longer. The gradient of an element adds up over its repeats.
+        x with a longer axis. The gradient of an element is the sum over its repeats.
 
     Raises:
-        ShapeError: the axis is out of range, a number is negative, their sum is too large, or there are not
-            as many as elements.
-        DTypeError: the numbers are not integers.
+        ShapeError: the axis is out of range, a count is negative, the sum of counts is too large, or their
+            number is not that of the elements.
+        DTypeError: the counts are not integers.
 
-    Differs from: torch.Tensor.repeat, which is called `tile` here; this is torch.repeat_interleave.
+    Differs from: torch.Tensor.repeat, which is `tile` here; this is torch.repeat_interleave.
 
     Example:
         >>> tt.repeat(tt.tensor([1, 2]), 2).tolist()
@@ -366,13 +365,13 @@ def _repeat_each(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
     if repeats.storage.dtype.kind not in ("int", "uint"):
         raise DTypeError(
             f"repeat: repeats of dtype {repeats.storage.dtype}",
-            why="numbers of repeats are integers",
+            why="repeat counts are integers",
             fix="cast them with .astype(tt.int64)",
         )
     if counts.ndim > 1 or counts.size not in (1, n):
         raise ShapeError(
             f"repeat: repeats of shape {counts.shape} for axis {axis} of shape {shape}",
-            why=f"there is one number for all, or one for each of the {n} elements of the axis",
+            why=f"repeats is one count for all elements, or one for each of the {n} elements of the axis",
             fix=f"give a tensor of shape ({n},)",
         )
     _check_counts(int(counts.min()) if counts.size else 0, "repeat")
@@ -384,7 +383,7 @@ def _repeat_each(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
 
 
 def _exact_sum(counts: Array) -> int:
-    """The sum of integers of 0 or more. np.repeat lets it wrap around and then writes past its memory."""
+    """Sum of non-negative integers, checked for overflow: np.repeat wraps around and writes out of bounds."""
     wide = counts.astype(np.uint64)
     high, low = wide >> np.uint64(32), wide & np.uint64(0xFFFFFFFF)
     return (int(high.sum()) << 32) + int(low.sum())
@@ -393,23 +392,23 @@ def _exact_sum(counts: Array) -> int:
 def _check_counts(lowest: int, what: str) -> None:
     if lowest < 0:
         raise ShapeError(
-            f"{what}: {lowest} repeats", why="there is no fewer than none", fix="give numbers of 0 or more"
+            f"{what}: {lowest} repeats", why="counts cannot be negative", fix="give numbers of 0 or more"
         )
 
 
 def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
-    """x several times, side by side along each axis.
+    """Repeat x as a whole along each axis.
 
     Args:
         x: any shape.
-        repetitions: how often along each axis, aligned at the last one; further numbers add axes in front.
+        repetitions: the count for each axis, aligned at the last one; further counts prepend axes.
 
     Returns:
-        Sizes multiplied by the repetitions. The gradient of an element adds up over its copies.
+        Sizes multiplied by the repetitions. The gradient of an element is the sum over its copies.
 
     Raises:
-        ShapeError: a number is negative.
-        DTypeError: a number is not an integer.
+        ShapeError: a count is negative.
+        DTypeError: a count is not an integer.
 
     Example:
         >>> tt.tile(tt.tensor([1, 2]), (2, 2)).tolist()
@@ -428,12 +427,12 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
 
 
 def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
-    """Move elements along axes; those that leave at one end come in at the other.
+    """Shift elements cyclically along axes.
 
     Args:
         x: any shape.
-        shift: how far, towards larger indices; one number for all axes, or one per axis.
-        axis: axis or axes; an axis may be named twice. None rolls the flattened tensor.
+        shift: the distance, towards larger indices; one for all axes, or one per axis.
+        axis: axis or axes; an axis may be repeated. None rolls the flattened tensor.
 
     Returns:
         shape and dtype of x. Differentiable.
@@ -455,7 +454,7 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None
     if len(shifts) != len(axes):
         raise ShapeError(
             f"roll: {len(shifts)} shifts for {len(axes)} axes",
-            why="each axis has a shift of its own, or all share one",
+            why="give one shift per axis, or one for all axes",
             fix="give as many shifts as axes",
         )
     total = dict.fromkeys(axes, 0)
@@ -474,7 +473,7 @@ def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
         arrays: tensors whose shapes broadcast together.
 
     Returns:
-        One view per tensor, all of one shape; each keeps its dtype.
+        One view per tensor, all of the same shape, with unchanged dtypes.
 
     Raises:
         ShapeError: the shapes do not broadcast.
@@ -489,11 +488,11 @@ def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
 
 
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
-    """The coordinates of a grid, from the coordinates along each axis: views.
+    """Coordinate grids from the coordinates along each axis: views.
 
     Args:
         arrays: tensors of shape (n_i,).
-        indexing: "xy": the first coordinate runs along axis 1, the second along axis 0; "ij": coordinate i
+        indexing: "xy": the first coordinate varies along axis 1, the second along axis 0; "ij": coordinate i
             along axis i.
 
     Returns:
@@ -503,7 +502,7 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
         ShapeError: a tensor does not have exactly one axis.
         ArgumentError: indexing is neither "xy" nor "ij".
 
-    Differs from: numpy.meshgrid, which copies; call .contiguous() on what you write to.
+    Differs from: numpy.meshgrid, which copies; call .contiguous() before writing to a result.
 
     Example:
         >>> x, y = tt.meshgrid(tt.arange(3), tt.arange(2))
@@ -513,7 +512,7 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     if indexing not in ("xy", "ij"):
         raise ArgumentError(
             f"meshgrid: indexing {indexing!r}",
-            why='only "xy" and "ij" have a meaning',
+            why='indexing is "xy" or "ij"',
             fix='tt.meshgrid(x, y, indexing="ij")',
         )
     sizes = []
@@ -521,7 +520,7 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
         if len(x.layout.shape) != 1:
             raise ShapeError(
                 f"meshgrid: tensor {i} has shape {x.layout.shape}",
-                why="coordinates along an axis have exactly one axis",
+                why="the coordinates along an axis are a tensor with exactly one axis",
                 fix="flatten it with x.reshape(-1)",
             )
         sizes.append(x.layout.shape[0])
@@ -542,7 +541,7 @@ cat = concat
 
 @register
 class Split(Op):
-    """Several views of one tensor along an axis, as one node; made by `split`, never run."""
+    """Autograd node of the views that `split` returns; never executed."""
 
     inputs = ("x",)
     flops = 0.0
@@ -558,17 +557,17 @@ class Split(Op):
         dtype: DType,
         drop: bool,
     ) -> Grads:
-        """dx = the gradients of the parts, joined; 0 for a part without one."""
+        """dx = the concatenated gradients of the parts; 0 for a part without a gradient."""
         return (apply(Join, *grads, axis=axis, shapes=shapes, dtype=dtype, drop=drop),)
 
 
 def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """Cut an axis into consecutive parts: views.
+    """Split an axis into consecutive parts: views.
 
     Args:
         x: any shape with at least one axis.
-        sections_or_sizes: a number of equal parts, or the size of each part.
-        axis: the axis to cut.
+        sections_or_sizes: the number of equal parts, or the size of each part.
+        axis: the axis to split.
 
     Returns:
         The parts, sharing memory with x.
@@ -576,7 +575,8 @@ def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> t
     Raises:
         ShapeError: the axis is not divisible, or the sizes do not add up to it.
 
-    Differs from: torch.split, where a number is the size of each part; as in numpy.split it is their count.
+    Differs from: torch.split, where an integer is the size of each part; here, as in numpy.split, it is their
+        number.
 
     Example:
         >>> [p.tolist() for p in tt.arange(5).split([2, 3])]
@@ -606,12 +606,12 @@ def split(x: Tensor, sections_or_sizes: int | Sequence[int], axis: int = 0) -> t
 
 
 def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
-    """Cut an axis into at most `chunks` parts of equal size, the last one possibly smaller: views.
+    """Split an axis into at most `chunks` parts of equal size, the last one possibly smaller: views.
 
     Args:
         x: any shape with at least one axis.
-        chunks: how many parts at most; at least 1.
-        axis: the axis to cut.
+        chunks: the maximum number of parts; at least 1.
+        axis: the axis to split.
 
     Returns:
         The parts, sharing memory with x.
@@ -635,14 +635,14 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis, without it: views. The array API calls it `unstack`.
+    """Remove an axis and return the slices along it: views. The array API calls it `unstack`.
 
     Args:
         x: any shape with at least one axis.
-        axis: the axis to walk.
+        axis: the axis to remove.
 
     Returns:
-        As many tensors as the axis has elements, sharing memory with x.
+        One tensor per index of the axis, sharing memory with x.
 
     Raises:
         ShapeError: the axis is out of range.
@@ -656,7 +656,7 @@ def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, ...]:
-    """Consecutive pieces of an axis as views, with one node for all of them."""
+    """Consecutive slices of an axis as views that share one autograd node."""
     edge = edge_of(x) if grad_enabled() and x.storage.dtype.is_inexact else None
     outs: list[Tensor] = []
     start = 0
@@ -680,7 +680,7 @@ def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, .
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
-    """Python's protocol for loops: views along the first axis."""
+    """`Tensor.__iter__`: views along the first axis."""
     if not x.layout.shape:
         raise without_axes("iter")
-    return iter(x.unbind(0))  # the method, whose errors are explained
+    return iter(x.unbind(0))  # the method, which raises our error messages

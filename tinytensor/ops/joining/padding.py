@@ -1,4 +1,4 @@
-"""Padding: a frame of one value, or of elements of the tensor itself."""
+"""pad: extend axes with a constant, or with elements of the tensor itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Widths = tuple[tuple[int, int], ...]  # (before, after) per axis
 
 @register
 class Pad(Op):
-    """x inside a frame of one value."""
+    """x padded with a constant."""
 
     inputs = ("x",)
     flops = 0.0
@@ -52,7 +52,7 @@ class Pad(Op):
         note_joined(y)
         filler = number("pad", value, y.dtype)
         inside: tuple[slice, ...] = ()
-        for n, (before, after) in zip(x.shape, widths):  # the frame in slabs, each element of it once
+        for n, (before, after) in zip(x.shape, widths):  # the padding in slabs, each of its elements once
             for ends in (slice(0, before), slice(before + n, before + n + after)):
                 if ends.start < ends.stop:
                     write(launch.runtime, y.read_through(y.layout.index((*inside, ends))), filler)
@@ -61,7 +61,7 @@ class Pad(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, widths: Widths, value: Any) -> Grads:
-        """dx = grad without its border."""
+        """dx = grad without the padding."""
         g = grads[0]
         if g is None:
             return (None,)
@@ -70,25 +70,25 @@ class Pad(Op):
 
 
 def _interior(shape: Shape, widths: Widths) -> tuple[slice, ...]:
-    """Where x of this shape stands inside its frame."""
+    """Slices of the padded result that x of this shape fills."""
     return tuple([slice(b, b + n) for n, (b, _) in zip(shape, widths)])
 
 
 def _reflect(i: Array, n: int) -> Array:
-    """… 2 1 0 1 2 … n-2 n-1 n-2 …: the border element stands once."""
+    """… 2 1 0 1 2 … n-2 n-1 n-2 …: the border element occurs once."""
     i = np.abs(i) % max(2 * n - 2, 1)
     mirrored: Array = np.minimum(i, 2 * n - 2 - i)
     return mirrored
 
 
 def _symmetric(i: Array, n: int) -> Array:
-    """… 1 0 0 1 … n-2 n-1 n-1 n-2 …: the border element stands twice."""
+    """… 1 0 0 1 … n-2 n-1 n-1 n-2 …: the border element occurs twice."""
     i = i % (2 * n)
     mirrored: Array = np.minimum(i, 2 * n - 1 - i)
     return mirrored
 
 
-# which element of an axis of n stands at positions i, some of them outside of it
+# map positions i, some out of range, to indices of an axis of size n
 _BORDERS: dict[str, Callable[[Array, int], Array]] = {
     "edge": lambda i, n: np.clip(i, 0, n - 1),
     "wrap": lambda i, n: i % n,
@@ -98,25 +98,25 @@ _BORDERS: dict[str, Callable[[Array, int], Array]] = {
 
 
 def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool | complex = 0) -> Tensor:
-    """Make axes longer at both ends.
+    """Pad axes at both ends.
 
     Args:
         x: any shape.
-        pad_width: ((before, after), …) per axis; one pair (before, after), or one number, stands for all
+        pad_width: ((before, after), …) per axis; one pair (before, after), or one number, applies to all
             axes.
-        mode: what the new elements are. "constant": one value; "edge": the nearest element; "reflect":
-            mirrored at the border element; "symmetric": mirrored behind it; "wrap": from the other end.
-        constant_values: the value, a number that the dtype of x can hold; other modes need none.
+        mode: the new elements. "constant": one value; "edge": the nearest element; "reflect": mirrored at the
+            border element; "symmetric": mirrored behind it; "wrap": from the other end.
+        constant_values: the value, a number representable in the dtype of x; for mode "constant" only.
 
     Returns:
-        Each axis longer by before + after, dtype of x. Differentiable; where an element stands several times,
-        its gradient adds up.
+        Each axis longer by before + after, dtype of x. Differentiable; the gradient of an element is the sum
+        over its copies.
 
     Raises:
         ShapeError: a width is negative, the widths do not fit the axes, or an empty axis has nothing to
             repeat.
-        DTypeError: a width is not an integer, or the dtype of x cannot hold the value.
-        ArgumentError: there is no such mode, or it takes no value.
+        DTypeError: a width is not an integer, or the dtype of x cannot represent the value.
+        ArgumentError: the mode is unknown, or takes no constant_values.
 
     Example:
         >>> x = tt.tensor([1, 2, 3])
@@ -130,7 +130,7 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
     if mode not in _BORDERS or constant_values != 0:
         raise ArgumentError(
             f"pad: mode {mode!r}" + (f" with constant_values={constant_values}" if mode in _BORDERS else ""),
-            why=f"the modes are 'constant', which alone takes a value, and {', '.join(map(repr, _BORDERS))}",
+            why=f"the modes are 'constant', the only one with a value, and {', '.join(map(repr, _BORDERS))}",
             fix='tt.pad(x, 1, "edge"), or tt.pad(x, 1, constant_values=7.0)',
         )
     y = clone(x) if not any([b or a for b, a in widths]) else x
@@ -139,7 +139,7 @@ def pad(x: Tensor, pad_width: Any, mode: str = "constant", constant_values: bool
             if n == 0:
                 raise ShapeError(
                     f"pad: axis {axis} of shape {shape} is empty",
-                    why=f"mode {mode!r} repeats elements of the axis, and there are none",
+                    why=f"mode {mode!r} repeats elements of the axis, which has none",
                     fix='use the mode "constant"',
                 )
             index = _BORDERS[mode](np.arange(-before, n + after), n)
@@ -153,7 +153,7 @@ def _widths(pad_width: Any, shape: Shape) -> Widths:
     except ValueError:
         raise ShapeError(
             f"pad: widths {pad_width} for a tensor of shape {shape}",
-            why="there is one pair (before, after) per axis, or one for all",
+            why="pad_width is one pair (before, after) per axis, or one for all axes",
             fix=f"for example tt.pad(x, {((1, 1),) * len(shape)})",
         ) from None
     pairs = tuple([(as_int(b, "pad", "a width"), as_int(a, "pad", "a width")) for b, a in widths.tolist()])
@@ -161,19 +161,19 @@ def _widths(pad_width: Any, shape: Shape) -> Widths:
         raise ShapeError(
             f"pad: widths {pairs} for a tensor of shape {shape}",
             why="padding adds elements, so widths are 0 or more",
-            fix="cut elements off by slicing, x[1:-1]",
+            fix="remove elements by slicing, x[1:-1]",
         )
     return pairs
 
 
 def _filler(value: Any, dtype: DType, what: str) -> Any:
-    """A number as an element of this dtype; 0 fits every dtype."""
+    """A fill value converted to this dtype; 0 fits every dtype."""
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, NUMBERS) or (value != 0 and promote(dtype, scalars=(type(value),)) is not dtype):
         raise DTypeError(
             f"{what}: the value {value!r} does not fit a tensor of dtype {dtype}",
-            why="it is a number of a higher kind, or none",
+            why="it is not a number, or a number of a higher kind",
             fix="round the value, or cast the tensor",
         )
     return convert(what, value, dtype)

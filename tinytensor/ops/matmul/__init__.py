@@ -1,1 +1,1 @@
-"""Matrix products, and what is computed by them: linear layers, einsum, convolutions."""
+"""Matrix products, and ops built on them: linear layers, einsum, convolution, pooling."""

@@ -1,18 +1,17 @@
-"""Convolution and pooling: windows are a view; the rest is one matrix product, or one reduction.
+"""conv1d, conv2d and pooling: windows as a strided view, then one matrix product or one reduction.
 
-A window is not cut out of the image, it is read in place. An image of shape (4, 4) has strides (4, 1): one
-row further lies 4 elements ahead, one column 1. Its windows of 3 × 3 are the same 16 elements, read as
+Windows are read in place. An image of shape (4, 4) has strides (4, 1): the next row is 4 elements ahead, the
+next column 1. Its windows of 3 × 3 are the same 16 elements, read as
 
     shape    (2, 2, 3, 3)    which window (row, column), and where in it (row, column)
     strides  (4, 1, 4, 1)    a window one row down starts one row down
 
-36 numbers in the memory of 16. A stride of 2 doubles the first two strides, a dilation of 2 the last two.
+36 elements in the memory of 16. A stride of 2 doubles the first two strides, a dilation of 2 the last two.
 
 A convolution multiplies each window by the weights and adds up: a matrix product with windows as columns.
-    BLAS
-reads a matrix of evenly spaced rows, which overlapping windows are not, so `reshape` copies them, and that is
-the only copy. (With a 1 × 1 kernel it is none.) Gradients come by the same road backwards: each element gets
-the sum over all windows that it was read in.
+BLAS reads matrices with evenly spaced rows; overlapping windows have none, so `reshape` copies them (im2col).
+That is the only copy, and a 1 × 1 kernel needs none. Backward takes the same path in reverse: each element
+gets the sum over all windows that contain it.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ Widths = list[tuple[int, int]]  # zeros (before, after) each spatial axis
 
 
 def _numbers(what: str, name: str, value: Any, n: int, least: int) -> Shape:
-    """One number per spatial axis; a single one stands for all."""
+    """One integer per spatial axis; a single one applies to all axes."""
     given = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
     found = tuple([as_int(v, what, f"the {name}") for v in given])
     if len(found) != n or any([v < least for v in found]):
@@ -73,7 +72,7 @@ def _padding(what: str, value: Any, kernel: Shape, steps: Shape, dilations: Shap
 
 
 def _padded(x: Tensor, widths: Widths, fill: float) -> Tensor:
-    """x with its last axes padded."""
+    """x with its last axes padded by `fill`."""
     if not any([before or after for before, after in widths]):
         return x
     untouched = len(x.layout.shape) - len(widths)
@@ -81,14 +80,14 @@ def _padded(x: Tensor, widths: Widths, fill: float) -> Tensor:
 
 
 def _windows(what: str, x: Tensor, kernel: Shape, steps: Shape, dilations: Shape) -> Tensor:
-    """(..., *image) → (..., *windows, *kernel), a view; ShapeError where not even one window fits."""
+    """View (..., *image) → (..., *windows, *kernel); ShapeError if no window fits."""
     image = x.layout.shape[len(x.layout.shape) - len(kernel) :]
     spans = tuple([d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)])
     if any([span > n for span, n in zip(spans, image, strict=True)]):
         dilated = f", with dilation {dilations} over {spans}" if spans != kernel else ""
         raise ShapeError(
             f"{what}: a kernel of size {kernel}{dilated} on an image of size {image}, padding included",
-            why="the kernel is larger than the image, so there is no place for it",
+            why="the kernel is larger than the image, so there is no window",
             fix="use a smaller kernel, or more padding",
         )
     return windows(x, kernel, steps, dilations)
@@ -125,7 +124,9 @@ def _check_channels(what: str, x: Shape, weight: Shape, bias: Shape | None, grou
         )
     if 0 in weight[2:]:
         raise ShapeError(
-            f"{what}: weight of shape {weight} has an empty kernel", why="a window has elements", fix="k >= 1"
+            f"{what}: weight of shape {weight} has an empty kernel",
+            why="a window has at least one element",
+            fix="k >= 1",
         )
 
 
@@ -147,7 +148,7 @@ def _convolved(
     groups: Any,
     n: int,
 ) -> Tensor:
-    """The same in the precision of the operands."""
+    """Convolution in the precision of the operands."""
     x, weight, *rest = numeric(what, x, weight, *(() if bias is None else (bias,)))
     (g,) = _numbers(what, "groups", groups, 1, 1)
     _check_channels(what, x.layout.shape, weight.layout.shape, rest[0].layout.shape if rest else None, g, n)
@@ -182,7 +183,7 @@ def conv1d(
     dilation: Numbers = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Slide kernels along sequences (a cross-correlation, as in every deep learning library).
+    """1-D convolution of sequences (a cross-correlation, as in every deep learning library).
 
     y[b, o, i] = bias[o] + sum over c and u of weight[o, c, u] * x[b, c, i * stride + u * dilation].
 
@@ -193,14 +194,14 @@ def conv1d(
         stride: distance between windows.
         padding: zeros at both ends; "valid" is 0; "same" keeps the length, with the odd zero at the end.
         dilation: distance between the elements of a window.
-        groups: split input and output channels into groups that do not see each other.
+        groups: split input and output channels into independent groups.
 
     Returns:
         shape (B, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), the promoted dtype.
 
     Raises:
         ShapeError: the shapes do not fit, or the kernel is longer than the padded sequence.
-        ArgumentError: stride, padding, dilation or groups is out of range, or "same" meets a stride.
+        ArgumentError: stride, padding, dilation or groups is out of range, or "same" has a stride.
         DTypeError: an argument is not a tensor, or all of them are bool.
 
     Memory: copies the windows, about K / stride times x, and keeps them if the weight needs a gradient.
@@ -224,7 +225,7 @@ def conv2d(
     dilation: Numbers = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Slide kernels over images (a cross-correlation, as in every deep learning library).
+    """2-D convolution of images (a cross-correlation, as in every deep learning library).
 
     y[b, o, i, j] = bias[o] + sum over c, u and v of
     weight[o, c, u, v] * x[b, c, i * stride + u * dilation, j * stride + v * dilation].
@@ -236,7 +237,7 @@ def conv2d(
         stride: distance between windows: one number, or (vertical, horizontal), as for the next two.
         padding: zeros on all four sides; "valid" is 0; "same" keeps the size, with odd zeros below and right.
         dilation: distance between the elements of a window.
-        groups: split input and output channels into groups that do not see each other.
+        groups: split input and output channels into independent groups.
 
     Returns:
         shape (B, C_out, Ho, Wo) with Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and Wo
@@ -244,7 +245,7 @@ def conv2d(
 
     Raises:
         ShapeError: the shapes do not fit, or the kernel is larger than the padded image.
-        ArgumentError: stride, padding, dilation or groups is out of range, or "same" meets a stride.
+        ArgumentError: stride, padding, dilation or groups is out of range, or "same" has a stride.
         DTypeError: an argument is not a tensor, or all of them are bool.
 
     Memory: copies the windows, about kh * kw / stride² times x, and keeps them if the weight needs a
@@ -263,8 +264,8 @@ def conv2d(
 
 
 def _pooled(what: str, x: Tensor, size: Any, stride: Any, padding: Any, fill: float, n: int) -> Tensor:
-    """(..., *image) → (*kernel, ..., *windows), padded with `fill`: a view. The kernel's few elements come
-    first, so that what reduces over them runs through memory in long stretches.
+    """(..., *image) → (*kernel, ..., *windows), padded with `fill`: a view. The kernel axes come
+    first, so that a reduction over them reads long contiguous runs.
     """
     shape = x.layout.shape
     kernel = _numbers(what, "kernel_size", size, n, 1)
@@ -288,7 +289,7 @@ def _pooled(what: str, x: Tensor, size: Any, stride: Any, padding: Any, fill: fl
 
 
 def _least(what: str, dtype: DType) -> float:
-    """What never wins a maximum; DTypeError for complex numbers."""
+    """The least value of a dtype, as padding for a maximum; DTypeError for complex dtypes."""
     if dtype.kind == "complex":
         raise DTypeError(
             f"{what}: x has dtype {dtype}",
@@ -307,11 +308,11 @@ def max_pool1d(
         x: shape (..., L); not complex.
         kernel_size: length of a window.
         stride: distance between windows; None is kernel_size.
-        padding: elements at both ends that never win; at most half of kernel_size.
+        padding: -inf (or the least integer) at both ends; at most half of kernel_size.
 
     Returns:
-        shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x. Elements that tie share the
-        gradient evenly.
+        shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x. Tied elements share
+        the gradient evenly.
 
     Raises:
         ShapeError: x has no axes, or the window is longer than the padded axis.
@@ -319,8 +320,8 @@ def max_pool1d(
         DTypeError: x is complex.
 
     Memory: keeps x and the result for backward; the windows are a view.
-    Differs from: torch.nn.functional.max_pool1d, which gives the whole gradient to the first of those that
-        tie.
+    Differs from: torch.nn.functional.max_pool1d, which gives the whole gradient to the first of the
+        tied elements.
 
     Example:
         >>> tt.max_pool1d(tt.tensor([1, 5, 2, 3]), 2).tolist()
@@ -339,11 +340,11 @@ def max_pool2d(
         x: shape (..., H, W); not complex.
         kernel_size: size of a window: one number, or (height, width), as for the next two.
         stride: distance between windows; None is kernel_size.
-        padding: elements on all four sides that never win; at most half of kernel_size.
+        padding: -inf (or the least integer) on all four sides; at most half of kernel_size.
 
     Returns:
         shape (..., Ho, Wo) with Ho = (H + 2 * padding - kernel_size) // stride + 1, and Wo likewise; dtype of
-        x. Elements that tie share the gradient evenly.
+        x. Tied elements share the gradient evenly.
 
     Raises:
         ShapeError: x has fewer than two axes, or the window is larger than the padded image.
@@ -351,8 +352,8 @@ def max_pool2d(
         DTypeError: x is complex.
 
     Memory: keeps x and the result for backward; the windows are a view.
-    Differs from: torch.nn.functional.max_pool2d, which gives the whole gradient to the first of those that
-        tie.
+    Differs from: torch.nn.functional.max_pool2d, which gives the whole gradient to the first of the
+        tied elements.
 
     Example:
         >>> tt.max_pool2d(tt.arange(16).reshape(4, 4), 2).tolist()
@@ -363,7 +364,7 @@ def max_pool2d(
 
 
 def _inexact(what: str, x: Tensor) -> Tensor:
-    """DTypeError for integers: their mean has a fraction."""
+    """DTypeError unless x is floating or complex: the mean of integers has a fraction."""
     if not x.storage.dtype.is_inexact:
         raise DTypeError(
             f"{what}: x of shape {x.layout.shape} has dtype {x.storage.dtype}",

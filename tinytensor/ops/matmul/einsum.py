@@ -1,7 +1,8 @@
-"""Sums of products with named axes: einsum, and tensordot, vecdot and trace, which are special cases.
+"""einsum, tensordot, vecdot and trace: tensor contractions over labeled axes.
 
-No op of its own: an operand's axes carry labels, and every step is a view (diagonal, permute, reshape), a sum
-over an axis that only one operand has, or one matrix product of two operands. Gradients follow from these.
+Composed of other ops: the axes of an operand carry labels, and every step is a view (diagonal, permute,
+reshape), a sum over an axis that only one operand has, or one matrix product of two operands. Gradients
+follow from theirs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Labels = tuple[Label, ...]
 
 
 class Named(NamedTuple):
-    """A tensor whose axes carry labels, each of them once."""
+    """A tensor with a unique label on each axis."""
 
     x: Tensor
     labels: Labels
@@ -38,7 +39,7 @@ class Named(NamedTuple):
         return tuple([self.x.layout.shape[self.labels.index(a)] for a in labels])
 
     def arranged(self, labels: Sequence[Label]) -> Tensor:
-        """The tensor with its axes in this order: a view."""
+        """View of the tensor with its axes in this order."""
         if tuple(labels) == self.labels:
             return self.x
         return permute(self.x, tuple([self.labels.index(a) for a in labels]))
@@ -48,19 +49,19 @@ class Named(NamedTuple):
 
 
 class Equation(NamedTuple):
-    """A parsed equation: terms of letters, with "." for an ellipsis; no output if it is implicit."""
+    """A parsed equation: terms of letters, with "." for an ellipsis; output None if it is implicit."""
 
     text: str
     terms: tuple[str, ...]
     output: str | None
 
     def error(self, what: str, why: str, fix: str) -> ArgumentError:
-        """An error about the equation."""
+        """An ArgumentError that quotes the equation."""
         return ArgumentError(f"einsum: {what} in {self.text!r}", why=why, fix=fix)
 
 
 def _parse(text: Any) -> Equation:
-    """An equation taken apart; ArgumentError if it is not one."""
+    """Parse an equation; ArgumentError if it is malformed."""
     if not isinstance(text, str):
         raise DTypeError(
             f"einsum: the equation is a {type(text).__name__}",
@@ -80,7 +81,7 @@ def _parse(text: Any) -> Equation:
         if term.count(".") > 1:
             raise equation.error(
                 f"two ellipses in one term {_shown(term)!r}",
-                "then nobody could tell which axes each of them stands for",
+                "the axes of each of them would be ambiguous",
                 "name all axes but those of one ellipsis",
             )
     return equation
@@ -91,7 +92,7 @@ def _shown(term: str) -> str:
 
 
 def _check_output(equation: Equation, output: str, rank: int) -> None:
-    """ArgumentError if the output cannot be made; `rank` is the number of axes of the ellipses."""
+    """ArgumentError unless the output term is valid; `rank` is the number of axes of the ellipses."""
     known = set("".join(equation.terms))
     for c in dict.fromkeys(output):
         if c != "." and c not in known:
@@ -115,7 +116,7 @@ def _check_output(equation: Equation, output: str, rank: int) -> None:
 
 
 def _implicit(terms: Sequence[str]) -> str:
-    """The output of an equation without ->: the ellipsis, then the letters that stand once, sorted."""
+    """The output of an equation without ->: the ellipsis, then the letters that occur once, sorted."""
     letters = "".join(terms)
     once = sorted([c for c in set(letters) if c != "." and letters.count(c) == 1])
     return "." * ("." in letters) + "".join(once)
@@ -140,19 +141,19 @@ def _labels(equation: Equation, at: int, shape: Shape) -> Labels:
 
 
 def _named(x: Tensor, labels: Labels, ellipsis: Shape) -> Named:
-    """An operand with each label once. An axis of an ellipsis that is repeated to meet others is dropped: it
-    has one element, and a product with something of the full size repeats it by itself.
+    """An operand with unique labels: diagonals taken, broadcast ellipsis axes dropped. Such an axis has one
+    element, and broadcasts in a product with an operand of the full size.
     """
     shape = x.layout.shape
     once = [i for i, a in enumerate(labels) if isinstance(a, int) and shape[i] == 1 and ellipsis[a] != 1]
     if once:
         x = squeeze(x, tuple(once))
         labels = tuple([a for i, a in enumerate(labels) if i not in once])
-    while len(set(labels)) < len(labels):  # a letter that stands twice: walk along the diagonal
+    while len(set(labels)) < len(labels):  # a repeated letter: take the diagonal
         a = next(a for a in labels if labels.count(a) > 1)
         i = labels.index(a)
         j = labels.index(a, i + 1)
-        x = diagonal(x, 0, i, j)  # the two axes go, their diagonal comes last
+        x = diagonal(x, 0, i, j)  # the two axes are replaced by their diagonal, as the last axis
         labels = (*labels[:i], *labels[i + 1 : j], *labels[j + 1 :], a)
     return Named(x, labels)
 
@@ -169,12 +170,12 @@ def _sum_except(t: Named, keep: set[Label]) -> Named:
 
 
 def _shaped(x: Tensor, shape: Shape) -> Tensor:
-    """x in a shape, without a node where it has it."""
+    """x in a shape; x itself, without an autograd node, if it has that shape."""
     return x if x.layout.shape == shape else reshape(x, shape)
 
 
 def _contract(a: Named, b: Named, keep: set[Label]) -> Named:
-    """The product of two operands, summed over all labels that are not kept: one matrix product."""
+    """Contract two operands over all labels that are not kept, with one matrix product."""
     a = _sum_except(a, keep | set(b.labels))
     b = _sum_except(b, keep | set(a.labels))
     common = [i for i in a.labels if i in b.labels]
@@ -183,7 +184,7 @@ def _contract(a: Named, b: Named, keep: set[Label]) -> Named:
     rows = [i for i in a.labels if i not in common]
     columns = [i for i in b.labels if i not in common]
     labels = (*batch, *rows, *columns)
-    if not inner:  # nothing is summed: elements meet by broadcasting
+    if not inner:  # nothing is summed: an elementwise product with broadcasting
         x = reshape(a.arranged([*batch, *rows]), (*a.sizes([*batch, *rows]), *[1] * len(columns)))
         y = b.arranged([*batch, *columns])  # (batch, columns)
         y = reshape(y, (*b.sizes(batch), *[1] * len(rows), *b.sizes(columns)))
@@ -195,8 +196,8 @@ def _contract(a: Named, b: Named, keep: set[Label]) -> Named:
 
 
 def _matrix(t: Named, batch: list[Label], rows: list[Label], columns: list[Label]) -> tuple[Tensor, bool]:
-    """t as matrices, rows × columns, and whether it is transposed instead: BLAS reads both, so that is chosen
-    which needs no copy.
+    """t as (batch, rows, columns), and whether it is stored transposed: BLAS reads either, so the layout that
+    needs no copy is chosen.
     """
     for transposed in (False, True):
         first, second = (columns, rows) if transposed else (rows, columns)
@@ -208,7 +209,7 @@ def _matrix(t: Named, batch: list[Label], rows: list[Label], columns: list[Label
 
 
 def _best_pair(operands: list[Named], output: set[Label]) -> tuple[int, int]:
-    """The pair of operands whose product is smallest; of equals the cheapest, then the leftmost one."""
+    """The pair of operands with the smallest product; ties go to the cheapest, then to the leftmost."""
     if len(operands) == 2:
         return 0, 1
 
@@ -234,24 +235,24 @@ def _check_sizes(equation: Equation, labels: Sequence[Labels], shapes: Sequence[
                 raise ShapeError(
                     f"einsum: the letter {a!r} of {equation.text!r} has sizes {size} and {n}",
                     why=f"it names axes of operand {first} of shape {shapes[first]} and of operand {at} of "
-                    f"shape {shape}, which must be equal; only the axes of an ellipsis are repeated",
+                    f"shape {shape}, which must be equal; only the axes of an ellipsis broadcast",
                     fix="check the letters against the shapes",
                 )
 
 
 def einsum(equation: str, *operands: Tensor) -> Tensor:
-    """Sum of products over named axes (Einstein's notation).
+    """Sum of products over named axes (Einstein summation).
 
     einsum("ij,jk->ik", a, b)[i, k] = sum over j of a[i, j] * b[j, k]. The terms before -> give a letter to
     every axis of each operand; the output lists those that stay, in their order; all others are summed over.
-    A letter twice in one term takes the diagonal. Three dots stand for any number of axes, which broadcast.
-    Without -> the output is the ellipsis, then all letters that stand exactly once, sorted.
+    A letter twice in one term takes the diagonal. Three dots mean any number of axes, which broadcast.
+    Without -> the output is the ellipsis, then all letters that occur exactly once, sorted.
 
     Of more than two operands, the pair with the smallest product is multiplied first, and so on. Each pair
-    takes one matrix product, batched over the letters that both have and the result keeps.
+    takes one matrix product, batched over the letters that both operands and the result have.
 
     Args:
-        equation: terms separated by commas, one per operand; spaces do not count.
+        equation: terms separated by commas, one per operand; spaces are ignored.
         operands: tensors, with an axis for every letter of their terms.
 
     Returns:
@@ -259,14 +260,14 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
 
     Raises:
         ArgumentError: the equation is malformed, or has more or fewer terms than there are operands.
-        ShapeError: an operand has other axes than its term says, a letter has two sizes, or ellipses do not
+        ShapeError: an operand does not have the axes of its term, a letter has two sizes, or ellipses do not
             broadcast.
         DTypeError: the equation is no string, or an operand is no tensor, or all of them are bool.
 
     Memory: an operand is copied if its axes cannot be merged into those of a matrix; autograd keeps what
         each product needs.
     Accuracy: 16-bit floats are summed in float32 and rounded once per pair.
-    Differs from: numpy.einsum and torch.einsum, where a letter of size 1 meets any size; here only the axes
+    Differs from: numpy.einsum and torch.einsum, where a letter of size 1 broadcasts; here only the axes
         of an ellipsis are repeated. Axes cannot be given as lists of integers.
 
     Example:
@@ -353,7 +354,7 @@ def tensordot(a: Tensor, b: Tensor, axes: int | Sequence[Any] = 2) -> Tensor:
             why=f"they are summed in pairs, but their sizes are {tuple(sizes[0])} and {tuple(sizes[1])}",
             fix="pass matching axes in matching order",
         )
-    names = list(range(m, m + n))  # of b's axes; those that are summed have the names of a's
+    names = list(range(m, m + n))  # labels of b's axes; the summed ones take the labels of a's
     for i, j in zip(left, right, strict=True):
         names[j] = i
     keep: set[Label] = {i for i in range(m + n) if i not in left}
@@ -389,7 +390,7 @@ def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
         raise ShapeError(
             f"vecdot: shapes {a.layout.shape} and {b.layout.shape} along axis {axis}",
             why="both operands must have the axis, with the same size",
-            fix="only the other axes broadcast; expand the operand first if that is what you mean",
+            fix="only the other axes broadcast; to repeat an operand along this axis, expand it first",
         )
     a, b = moveaxis(a, at, -1), moveaxis(b, at, -1)  # (…, K)
     shape = broadcast_shapes(a.layout.shape[:-1], b.layout.shape[:-1], what="vecdot")
@@ -403,16 +404,17 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
     Args:
         x: at least two axes.
-        offset: axis2's index minus axis1's on the diagonal; positive lies above the main one.
+        offset: axis2's index minus axis1's on the diagonal; positive is above the main one.
         axis1, axis2: the axes of the matrices.
 
     Returns:
-        x without the two axes; the dtype that `sum` gives.
+        x without the two axes; the dtype of `sum`.
 
     Raises:
         ShapeError: an axis is out of range, or both are the same.
 
-    Differs from: the array API's linalg.trace, which takes the last two axes; NumPy agrees with this.
+    Differs from: the array API's linalg.trace, which takes the last two axes; same as
+        numpy.trace.
 
     Example:
         >>> tt.trace(tt.arange(9).reshape(3, 3)).item()

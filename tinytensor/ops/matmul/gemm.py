@@ -1,7 +1,7 @@
-"""Matrix products on a device: how one is cut into tiles and parts, and which kernel computes it.
+"""Matrix products on a device: choice of tile size, split-K factor and kernel, and the launches.
 
-The kernels are in `matmul.cu` and `matmul_mma.cu` of `kernels/matmul`. What is computed is up to the
-ops; here are integers: sizes, strides, and numbers of blocks and threads.
+The kernels are in `matmul.cu` and `matmul_mma.cu` of `kernels/matmul`. This module works with integers
+alone: sizes, strides, and numbers of blocks and threads.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tinytensor.shapes import Shape, broadcast_shapes
 
 # ---- sizes and strides -------------------------------------------------------------------------------------
 
-BATCH_AXES = 4  # that kernels walk
-LARGEST = (1 << 31) - 1024  # rows, columns or inner elements: kernels count them, and a tile more, in 32 bits
+BATCH_AXES = 4  # most batch axes that the kernels take
+LARGEST = (1 << 31) - 1024  # rows, columns or inner elements: kernels count them, plus one tile, in 32 bits
 
 
 class Product(NamedTuple):
-    """y = a @ b for every index of the batch axes: a is rows × inner, b is inner × columns, y is dense.
+    """y = a @ b per batch index: a is rows × inner, b is inner × columns, y is C-contiguous.
 
     Strides are counted in elements.
     """
@@ -46,14 +46,14 @@ class Product(NamedTuple):
     b_batch: Shape
 
     def turned(self) -> Product:
-        """The same elements as the product of the transposed operands, the second one first."""
+        """The transposed product, y.T = b.T @ a.T: same elements, operands swapped."""
         sizes = self.columns, self.rows, self.inner, self.matrices, self.batch
         return Product(
             *sizes, self.b_column, self.b_inner, self.a_inner, self.a_row, self.b_batch, self.a_batch
         )
 
     def packed(self, part: int, parts: int) -> bytes:
-        """`Product` of matmul.cuh, with `inner` cut into parts of a length."""
+        """`Product` of matmul.cuh as bytes, with `inner` cut into `parts` parts of length `part`."""
         missing = BATCH_AXES - len(self.batch)
         sizes, zeros = (1,) * missing + self.batch, (0,) * missing
         return _FORM.pack(
@@ -71,8 +71,8 @@ def product_of(a: Layout, b: Layout, ta: bool, tb: bool) -> Product:
     """Sizes and strides of a @ b, with as few batch axes as possible.
 
     Args:
-        a, b: (..., M, K) and (..., K, N), or, where `ta` or `tb` says so, with these two axes swapped. They
-            fit together.
+        a, b: (..., M, K) and (..., K, N), or with these two axes swapped if `ta` or `tb` is set. The shapes
+            have been checked.
     """
     shape = broadcast_shapes(a.shape[:-2], b.shape[:-2], what="matmul")
     *a_batch, a_row, a_inner = a.expand((*shape, *a.shape[-2:])).strides
@@ -82,7 +82,7 @@ def product_of(a: Layout, b: Layout, ta: bool, tb: bool) -> Product:
         m, k, a_row, a_inner = k, m, a_inner, a_row
     if tb:
         n, b_inner, b_column = b.shape[-2], b_column, b_inner
-    # A batch axis along which b repeats is more rows of a, if a steps on evenly.
+    # A batch axis broadcast in b merges with the rows of a, if the strides of a allow it.
     while batch and (batch[-1] == 1 or (b_batch[-1] == 0 and (m == 1 or a_batch[-1] == m * a_row))):
         size, step, _ = batch.pop(), a_batch.pop(), b_batch.pop()
         if size != 1:
@@ -97,7 +97,7 @@ def product_of(a: Layout, b: Layout, ta: bool, tb: bool) -> Product:
 
 
 def _without_idle_steps(lines: int, line: int, inner: int, step: int) -> tuple[int, int]:
-    """Strides of an operand; along an axis of size 1, where nobody steps, one that is no obstacle."""
+    """Strides of an operand; an axis of size 1 gets a stride that any kernel accepts, since it is unused."""
     if lines == 1:
         return (0, step) if step == 1 else (1, step)
     if inner <= 1:
@@ -109,17 +109,17 @@ def _without_idle_steps(lines: int, line: int, inner: int, step: int) -> tuple[i
 
 
 class Tile(NamedTuple):
-    """A tile of y, which one block computes."""
+    """The tile of y that one block computes."""
 
     rows: int
     columns: int
     shape: tuple[int, ...]  # more template arguments of the kernel
     threads: int
-    speed: float  # of one multiprocessor; an estimate, where 128 × 128 tiles on the ordinary cores have 1
+    speed: float  # estimate for one multiprocessor, relative to 128 × 128 tiles on CUDA cores
 
 
-# A large tile reads its operands less often; a small one leaves less of itself unused, and gives work to more
-# multiprocessors. For 64, 32 or 16 multiplications a thread reads 16, 12 or 8 numbers from shared memory.
+# A large tile reads its operands less often; a small one has fewer idle threads at the edges, and keeps more
+# multiprocessors busy. For 64, 32 or 16 multiplications a thread reads 16, 12 or 8 values from shared memory.
 ORDINARY = (
     Tile(128, 128, (8, 8, 8), 256, 1.0),
     Tile(64, 64, (16, 4, 8), 128, 0.8),
@@ -127,18 +127,18 @@ ORDINARY = (
 )
 TENSOR_CORES = (Tile(128, 128, (64, 32), 256, 8.0), Tile(64, 64, (32, 32), 128, 5.0))
 
-# Times, in multiplications of one multiprocessor at speed 1 (128 of them a cycle); estimates, too.
-BEGIN_AND_END = 64  # of a tile, as if it had so many more inner elements
+# Estimated times, in multiplications of one multiprocessor at speed 1 (128 a cycle).
+BEGIN_AND_END = 64  # prologue and epilogue of a tile, in inner elements
 SECOND_LAUNCH = 400_000  # 2 µs
 ADD_PART = 80  # write and read one sum: 8 bytes, at 13 bytes a cycle
 SHORTEST_PART = 256  # inner elements
 
 
 def cut(tiles: Sequence[Tile], p: Product, multiprocessors: int) -> tuple[Tile, int]:
-    """The tile, and the number of parts of `inner`, that should take the least time.
+    """The tile and the number of parts of `inner` (split-K) with the least estimated time.
 
-    Every multiprocessor computes one tile after another. Where there are fewer tiles than multiprocessors, as
-    for the gradient of a weight, `inner` is cut, and a second kernel adds up the parts.
+    Every multiprocessor computes one tile after another. With fewer tiles than multiprocessors, as for the
+    gradient of a weight, `inner` is split, and a second kernel adds up the parts.
     """
     best, least = (tiles[-1], 1), float("inf")
     for tile in tiles:
@@ -158,22 +158,22 @@ def cut(tiles: Sequence[Tile], p: Product, multiprocessors: int) -> tuple[Tile, 
 
 
 def tile_count(p: Product, tile: Tile) -> int:
-    """How many tiles cover y."""
+    """Number of tiles that cover y."""
     return -(-p.rows // tile.rows) * -(-p.columns // tile.columns) * p.matrices
 
 
 # ---- which kernel ------------------------------------------------------------------------------------------
 
-ROW_BLOCK, ROW_LANES = 256, 8  # threads of matmul_row_by_lines, and how many of them share an element of y
-BLOCK_COLUMNS, MOST_GROUPS = 32, 128  # of matmul_row_by_columns, whose groups of threads have 8 each
+ROW_BLOCK, ROW_LANES = 256, 8  # threads of matmul_row_by_lines, and threads per element of y
+BLOCK_COLUMNS, MOST_GROUPS = 32, 128  # of matmul_row_by_columns: columns per block, most groups of 8 threads
 
-PLAIN = "Plain"  # the gate of kernels that leave sums as they are
+PLAIN = "Plain"  # the identity as gate (epilogue) of a kernel
 
 Instance = tuple[str, tuple[Any, ...]]
 
 
 class Choice(NamedTuple):
-    """A kernel for a product. `template` lacks the first argument, what it writes, and the last, the gate."""
+    """The kernel for a product. `template` lacks the first argument (output type) and the last (gate)."""
 
     file: str
     kernel: str
@@ -184,7 +184,7 @@ class Choice(NamedTuple):
 
 
 def choose(p: Product, dtype: DType, runtime: Runtime) -> Choice:
-    """The kernel that should be the fastest for a product on a device."""
+    """The kernel with the least estimated time for a product on a device."""
     if p.rows == 1:
         by = _row_by_lines if p.b_inner == 1 else _row_by_columns
         return by(p, dtype, runtime.multiprocessors)
@@ -205,7 +205,7 @@ def _has_tensor_cores(dtype: DType, architecture: int) -> bool:
 
 
 def _row_by_lines(p: Product, dtype: DType, multiprocessors: int) -> Choice:
-    """One row times a matrix that is dense along `inner`. Reading it takes the time, so many threads must."""
+    """One row times a matrix contiguous along `inner`. Bound by memory reads, so many threads load."""
     name, outputs = "matmul_row_by_lines", p.columns * p.matrices
     blocks = -(-outputs * ROW_LANES // ROW_BLOCK)
     if blocks >= multiprocessors or p.inner < 1024:
@@ -215,7 +215,7 @@ def _row_by_lines(p: Product, dtype: DType, multiprocessors: int) -> Choice:
 
 
 def _row_by_columns(p: Product, dtype: DType, multiprocessors: int) -> Choice:
-    """Likewise with a matrix that is dense along its columns."""
+    """One row times a matrix that is contiguous along its columns."""
     blocks = -(-p.columns // BLOCK_COLUMNS) * p.matrices
     parts = max(1, min(2 * multiprocessors // blocks, p.inner // 2048))
     groups = 4
@@ -225,7 +225,7 @@ def _row_by_columns(p: Product, dtype: DType, multiprocessors: int) -> Choice:
 
 
 def _training(dtype: DType) -> tuple[Instance, ...]:
-    """Instances that a training step in float32 needs sooner or later: one start of the compiler for all."""
+    """Template instances that a float32 training step uses: compiled together, in one compiler run."""
     if dtype is not float32:
         return ()
     tiles = [("matmul_tiles", (dtype, dtype, t.rows, t.columns, *t.shape, PLAIN)) for t in ORDINARY]
@@ -236,14 +236,14 @@ def _training(dtype: DType) -> tuple[Instance, ...]:
 
 
 class Plan(NamedTuple):
-    """All that a product takes besides addresses."""
+    """The launch parameters of a product, without addresses."""
 
     p: Product
-    turned: bool  # the kernel gets the second operand first
+    turned: bool  # computes the transposed product: the kernel gets the second operand first
     choice: Choice
     packed: bytes
     grid: int
-    target: DType  # of what the first kernel writes
+    target: DType  # dtype that the first kernel writes
 
 
 Operands = tuple[View | None, View, View | None]  # a, b, bias
@@ -266,12 +266,12 @@ def multiply(
     """y = gate(a @ b + bias).
 
     Args:
-        launch: of any op.
+        launch: the launch of any op.
         y: (..., M, N), C-contiguous; may have another shape with as many elements.
-        gate: a functor of kernels/elementwise/gelu.cuh, or nothing.
-        before: gets a @ b + bias, if it is wanted beside y; with as many elements.
-        a, b: (..., M, K) and (..., K, N), or, where `ta` or `tb` says so, with these two axes swapped.
-            Leading axes broadcast. Any strides, but if neither of the two is 1, a dense copy is made first.
+        gate: a functor of kernels/elementwise/gelu.cuh, or PLAIN.
+        before: optional second output, receives a @ b + bias; as many elements as y.
+        a, b: (..., M, K) and (..., K, N), or with these two axes swapped if `ta` or `tb` is set.
+            Leading axes broadcast. Any strides; if neither of the last two is 1, the operand is copied.
         bias: (N,), C-contiguous.
     """
     need_real("matmul", a)
@@ -287,7 +287,7 @@ def multiply(
             return multiply(launch, y, dense_a, dense_b, bias, ta=ta, tb=tb, gate=gate, before=before)
         if len(_plans) >= _MAX_PLANS:
             _plans.clear()
-        # A column of y is a row of its transpose.
+        # Compute a column of y as a row of its transpose.
         turned = p.columns == 1 and p.rows > 1 and bias is None and not vendor
         p = p.turned() if turned else p
         plan = _plans[key] = plan_of(p, y.dtype, choose(p, y.dtype, launch.runtime), turned)
@@ -303,7 +303,7 @@ def multiply(
 
 
 def _readable(launch: Launch, p: Product, a: View, b: View, *, blas: bool) -> tuple[View, View]:
-    """The operands, or dense copies of those that the kernels cannot read."""
+    """The operands, or contiguous copies of those that the kernels cannot read."""
     if len(p.batch) > BATCH_AXES:
         shape = broadcast_shapes(a.shape[:-2], b.shape[:-2], what="matmul")
         a, b = [v.read_through(v.layout.expand((*shape, *v.shape[-2:]))) for v in (a, b)]
@@ -314,7 +314,7 @@ def _readable(launch: Launch, p: Product, a: View, b: View, *, blas: bool) -> tu
 
 
 def _is_matrix(lines: int, line: int, inner: int, step: int, blas: bool) -> bool:
-    """Whether one of the strides is 1; BLAS also wants lines that do not overlap."""
+    """Whether one of the strides is 1; BLAS also requires lines that do not overlap."""
     if step == 1:
         return not blas or lines == 1 or inner <= line <= LARGEST
     return line == 1 and (not blas or inner <= 1 or lines <= step <= LARGEST)
@@ -329,15 +329,16 @@ def _copied(launch: Launch, v: View) -> View:
 
 
 def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> Plan:
-    """A launch of the chosen kernel, which computes a product of this dtype."""
+    """Launch parameters of the chosen kernel for a product of this dtype."""
     if max(p.rows, p.columns, p.inner) > LARGEST:
         raise ShapeError(
             f"matmul: a product of {p.rows} × {p.inner} by {p.inner} × {p.columns} elements",
             why=f"kernels count the elements of an axis in 32 bits, up to {LARGEST}",
-            fix="cut the operands, and join the results",
+            fix="split the operands along that axis, and concatenate or add the results",
         )
     inner = max(p.inner, 1)
-    part = -(-inner // (64 * choice.parts)) * 64 if choice.parts > 1 else inner  # vectors stay aligned
+    # A multiple of 64 keeps vectors aligned.
+    part = -(-inner // (64 * choice.parts)) * 64 if choice.parts > 1 else inner
     parts = -(-inner // part)
     target = float32 if parts > 1 and dtype.narrow else dtype
     return Plan(p, turned, choice._replace(parts=parts), p.packed(part, parts), choice.grid * parts, target)
@@ -346,7 +347,7 @@ def plan_of(p: Product, dtype: DType, choice: Choice, turned: bool = False) -> P
 def start(
     launch: Launch, plan: Plan, y: View, operands: Operands, gate: str = PLAIN, before: View | None = None
 ) -> None:
-    """Launch the kernel of a plan, and the one that adds up the parts if there are several."""
+    """Launch the kernel of a plan, and the kernel that adds up the parts if `inner` is split."""
     a, b, bias = operands
     choice, runtime = plan.choice, launch.runtime
     in_parts = choice.parts > 1
@@ -363,7 +364,7 @@ def start(
 
 
 def sum_columns(launch: Launch, y: View, x: View) -> None:
-    """y (N,) = the sums of the columns of x (M, N), which has any strides: a row of ones times x."""
+    """y (N,) = column sums of x (M, N), of any strides: a row of ones times x."""
     if y.layout.size == 0:
         return
     need_real("matmul", x)
@@ -376,12 +377,12 @@ def sum_columns(launch: Launch, y: View, x: View) -> None:
 
 
 def _multiply_by_vendor(launch: Launch, p: Product, y: View, a: View, b: View, bias: View | None) -> None:
-    """The same through cuBLAS: for comparison, and never in a captured graph."""
+    """Matrix product through cuBLAS: for comparison; not allowed during graph capture."""
     runtime: Any = launch.runtime
     if runtime.device.type != "cuda":
         raise DeviceError(
-            f'matmul: tt.config.matmul is "vendor", but {runtime.device} has no library of matrix products',
-            why="cuBLAS runs on GPUs alone, and nothing silently stands in for what was asked for",
+            f'matmul: tt.config.matmul is "vendor", but cuBLAS is not available on {runtime.device}',
+            why="cuBLAS runs on GPUs alone, and there is no silent fallback to another library",
             fix='tt.config.matmul = "auto"',
         )
     if y.dtype not in cublas.TYPES:

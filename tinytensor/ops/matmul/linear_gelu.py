@@ -1,5 +1,7 @@
-"""linear_gelu: gelu(x @ weight + bias) in one op. The gate is applied where the sums end: to numbers that are
-still in registers on a device, in the cache on the CPU.
+"""linear_gelu: gelu(x @ weight + bias) fused into one op.
+
+The activation is applied in the epilogue of the matrix product: to values in registers on a device, in the
+cache on the CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ __all__ = ["linear_gelu"]
 
 @register
 class LinearGelu(Op):
-    """Hidden, if there may be a backward: on the CPU the slope of the gate, on a device what the gate got."""
+    """Hidden output if backward may follow: the gate's slope on the CPU, its input on a device."""
 
     inputs = ("x", "weight", "bias")
     outputs = ("y", "before", "slope")
@@ -153,11 +155,11 @@ class LinearGelu(Op):
         = the sum of dz over rows.
         """
         x, weight = saved.x, saved.weight
-        if grad_enabled():  # what was kept has no history
+        if grad_enabled():  # the saved tensors have no history
             z = linear(x, weight, saved.bias, transposed=transposed)
             grad = gated_gradient_by_ops(grads[0], z, gate)
         else:
-            before = grads[0] if saved.before is None else saved.before  # beside a slope it is not looked at
+            before = grads[0] if saved.before is None else saved.before  # not read if there is a slope
             grad = gated_gradient(grads[0], before, saved.slope, gate)
         return linear_gradients(grad, x, weight, needs, transposed)
 
@@ -170,7 +172,7 @@ def linear_gelu(
     approximate: str = "tanh",
     transposed: bool = False,
 ) -> Tensor:
-    """gelu(linear(x, weight, bias)) in one op: the sums are not written to memory and read again.
+    """gelu(linear(x, weight, bias)) in one op, without a memory round trip in between.
 
     Args:
         x: shape (..., K); floating.
@@ -187,8 +189,8 @@ def linear_gelu(
         DTypeError: the dtypes differ, or are not floating.
         ArgumentError: approximate is neither.
 
-    Memory: keeps x, weight and bias, and if one of them needs a gradient, as much as the result: on the CPU
-        the slope of the gate (float32 or wider), on a device what the gate was applied to.
+    Memory: keeps x, weight and bias, and if one of them needs a gradient, a tensor of the size of the result:
+        on the CPU the slope of the gate (float32 or wider), on a device the input of the gate.
 
     Example:
         >>> tt.linear_gelu(tt.ones(1, 2), tt.eye(2), tt.tensor([0.0, -2.0])).tolist()

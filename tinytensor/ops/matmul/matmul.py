@@ -1,7 +1,7 @@
-"""Matrix products: matmul with transposition flags, and linear = x @ weight + bias in one node.
+"""matmul, linear and outer: matrix products with transposition flags, and x @ weight + bias in one node.
 
-Transposes are flags of the op, not views: BLAS reads either operand as it lies in memory, and the backward
-pass makes no view objects.
+Transposes are flags of the op, not views: BLAS reads either operand in its memory layout, and backward
+creates no view objects.
 """
 
 from __future__ import annotations
@@ -135,17 +135,17 @@ def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
     out = apply(Matmul, a, b, ta=ta, tb=tb)
     if (
         out._edge is not None and la.shape[:-2] != lb.shape[:-2]
-    ):  # a batch axis was repeated: sum its gradient
+    ):  # a batch axis was broadcast: sum its gradient
         out._edge.specs = ((la.shape, a.storage.dtype), (lb.shape, b.storage.dtype))
     return out
 
 
 def _small(a: Tensor, b: Tensor, x: Array, y: Array, ta: bool, tb: bool) -> Tensor:
-    """The short road of two small matrices: NumPy allocates the result."""
+    """Fast path for two small matrices: NumPy allocates the result."""
     x, y = x.T if ta else x, y.T if tb else y
     if x.shape[1] != y.shape[0]:
         return apply(Matmul, a, b, ta=ta, tb=tb)  # raises
-    r = silent().run(x.dot, y)  # half the time of np.matmul, which looks for batches
+    r = silent().run(x.dot, y)  # half the time of np.matmul, which handles batches
     out = from_array(_in_c_order(r), float32)
     if (a._requires or b._requires) and grad_enabled():
         edges = ((a._edge or a) if a._requires else None, (b._edge or b) if b._requires else None)
@@ -162,12 +162,12 @@ def _in_c_order(r: Array) -> Array:
 
 
 def numeric(what: str, *xs: Any) -> Sequence[Tensor]:
-    """The operands of a product as tensors of one numeric dtype."""
+    """The operands of a product, promoted to one numeric dtype."""
     for x in xs:
         if not is_tensor(x):
             raise DTypeError(
                 f"{what}: an operand of type {type(x).__name__}",
-                why="it multiplies tensors",
+                why="it takes tensors only",
                 fix="make it a tensor first: tt.asarray(x)",
             )
     dtype = xs[0].storage.dtype
@@ -176,7 +176,7 @@ def numeric(what: str, *xs: Any) -> Sequence[Tensor]:
         xs = tuple([cast(x, dtype) for x in xs])
     if dtype.kind == "bool":
         raise DTypeError(
-            f"{what}: the operands are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
+            f"{what}: the operands are bool", why="products need a numeric dtype", fix="x.astype(tt.int64)"
         )
     return xs
 
@@ -185,24 +185,24 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product; `a @ b`.
 
     (a @ b)[..., i, j] = sum over k of a[..., i, k] * b[..., k, j]. A vector on the left is a row, on the
-    right a column, and loses its axis again in the result. Leading axes broadcast.
+    right a column, and its axis is removed from the result. Leading axes broadcast.
 
     Args:
         a: shape (..., M, K) or (K,).
         b: shape (..., K, N) or (K,).
 
     Returns:
-        shape (..., M, N), less M or N where the operand was a vector; the promoted dtype.
+        shape (..., M, N), without M or N where the operand is a vector; the promoted dtype.
 
     Raises:
         ShapeError: the inner sizes differ, the batch axes do not broadcast, or an operand has no axes.
         DTypeError: an operand is not a tensor, or both are bool.
 
     Memory: keeps each operand for backward only if the other one needs a gradient.
-    Accuracy: floats are added in the dtype of the result, 16-bit ones in float32, in longer runs than by
-        `sum`: for K in the millions float32 loses digits. Sum the products then: (a * b).sum(). On CPUs with
-        AVX512-BF16 or AMX, bfloat16 operands and sums below 2**-126 in magnitude count as 0: so their
-        instructions work. tt.config.host_kernels = "off" computes with them.
+    Accuracy: floats are added in the dtype of the result, 16-bit ones in float32, in longer sequential runs
+        than in `sum`: for K in the millions float32 loses digits; use (a * b).sum() then. On CPUs with
+        AVX512-BF16 or AMX, bfloat16 operands and sums below 2**-126 in magnitude are flushed to 0 by these
+        instructions; tt.config.host_kernels = "off" computes with them.
 
     Example:
         >>> (tt.eye(2) @ tt.tensor([3.0, 4.0])).tolist()
@@ -216,7 +216,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         raise ShapeError(
             f"matmul: shapes {a.layout.shape} @ {b.layout.shape}",
             why="an operand has no axes, so there is nothing to sum over",
-            fix="multiply by a number with *",
+            fix="multiply by a scalar with *",
         )
     if na == 1 or nb == 1:
         k, k2 = a.layout.shape[-1], b.layout.shape[-1 if nb == 1 else -2]
@@ -287,11 +287,11 @@ class Linear(Op):
 
 
 def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed: bool) -> Spec:
-    """The result of an affine map; an error if the operands do not fit."""
+    """Shape and dtype of an affine map; raises if the operands do not fit."""
     dtype = same_dtype(what, x, weight, bias)
     if dtype.kind == "bool":
         raise DTypeError(
-            f"{what}: the inputs are bool", why="it adds and multiplies numbers", fix="x.astype(tt.int64)"
+            f"{what}: the inputs are bool", why="products need a numeric dtype", fix="x.astype(tt.int64)"
         )
     if len(weight.shape) != 2:
         raise ShapeError(
@@ -309,9 +309,9 @@ def linear_spec(what: str, x: Spec, weight: Spec, bias: Spec | None, transposed:
 
 
 def linear_gradients(grad: Tensor, x: Tensor, weight: Tensor, needs: Needs, transposed: bool) -> Grads:
-    """The gradients of an affine map that are needed; `needs` is in the order of x, weight and bias."""
+    """Gradients of an affine map, None where not needed; `needs` is in the order of x, weight and bias."""
     needs_bias = len(needs) > 2 and needs[2]
-    operands = x if needs[1] else None, weight if needs[0] else None  # what nobody needs is not computed
+    operands = x if needs[1] else None, weight if needs[0] else None  # unneeded gradients are not computed
     return apply_all(LinearBackward, grad, *operands, transposed=transposed, needs_bias=needs_bias)
 
 
@@ -321,7 +321,7 @@ def _rows(a: Array) -> Array:
 
 
 def _row_view(launch: Launch, v: View) -> View:
-    """(..., C) as (rows, C); a dense copy if the leading axes do not merge."""
+    """(..., C) as (rows, C); a contiguous copy if the leading axes do not merge."""
     shape = (prod(v.shape[:-1]), v.shape[-1])
     found = v.layout.reshape(shape)
     if found is None:
@@ -333,7 +333,7 @@ def _row_view(launch: Launch, v: View) -> View:
 @register
 class LinearBackward(Op):
     """dx = grad @ weight.T, dweight = x.T @ grad, dbias = the sum of grad over rows; with `transposed`, those
-    of weight.T. What has no operand is not computed.
+    of weight.T. A gradient whose operand is None is not computed.
     """
 
     inputs = ("grad", "x", "weight")
@@ -415,9 +415,7 @@ class LinearBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, transposed: bool, needs_bias: bool) -> Grads:
-        """The gradients of dx = grad @ weight.T, dweight = x.T @ grad and dbias, by the ops of which these
-        are made.
-        """
+        """Double backward of dx = grad @ weight.T, dweight = x.T @ grad and dbias, through unfused ops."""
         ins = (saved.grad, saved.x, saved.weight)
         return partial_vjp(_linear_backward, ins, grads, needs, transposed=transposed, needs_bias=needs_bias)
 
@@ -425,7 +423,7 @@ class LinearBackward(Op):
 def _linear_backward(
     grad: Tensor, x: Tensor | None, weight: Tensor | None, *, transposed: bool, needs_bias: bool
 ) -> tuple[Tensor | None, ...]:
-    """LinearBackward in ordinary ops, for its own gradient."""
+    """LinearBackward in unfused ops, for double backward."""
     n = grad.layout.shape[-1]
     g = reshape(grad, (grad.layout.size // n if n else 0, n))
     dx = dweight = None
@@ -439,11 +437,11 @@ def _linear_backward(
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed: bool = False) -> Tensor:
-    """Affine map of the last axis, in one node: x @ weight + bias.
+    """Affine map of the last axis, x @ weight + bias, in one node.
 
     Args:
         x: shape (..., K).
-        weight: shape (K, N); or (N, K) with transposed=True, as a tied output head has it.
+        weight: shape (K, N); or (N, K) with transposed=True, as in a tied output head.
         bias: shape (N,), or None.
         transposed: read weight as its transpose, without a copy.
 

@@ -1,1 +1,1 @@
-"""Ops of neural networks that compute in one kernel: norms, losses, embedding, dropout."""
+"""Neural network ops: softmax, norms, losses, embedding, dropout; most of them fused."""

@@ -1,4 +1,4 @@
-"""Class numbers as they are given to losses and embeddings: checked, and flat; on a device, of one dtype."""
+"""Validation and flattening of integer class targets and indices, for losses and embedding."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def check_integers(what: str, name: str, indices: Spec) -> None:
     if indices.dtype.kind not in ("int", "uint"):
         raise DTypeError(
             f"{what}: {name} of shape {indices.shape} and dtype {indices.dtype}",
-            why=f"{name} holds whole numbers that name rows or classes",
+            why=f"{name} are integers, the numbers of rows or classes",
             fix=f"{name}.astype(tt.int64)",
         )
 
 
 def check_reduction(what: str, reduction: str) -> None:
-    """ArgumentError for an unknown name."""
+    """ArgumentError for an unknown reduction."""
     if reduction not in REDUCTIONS:
         raise ArgumentError(
             f"{what}: reduction is {reduction!r}",
@@ -38,7 +38,7 @@ def check_reduction(what: str, reduction: str) -> None:
 
 
 def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | None = None) -> Array:
-    """All indices, shape (N,), as intp; IndexRangeError where one is neither in 0 … size - 1 nor `ignore`."""
+    """The indices, flat (N,), as intp; IndexRangeError if one is outside 0 … size - 1 and is not `ignore`."""
     flat = reshaped(indices, -1)
     if flat.dtype != np.intp:
         _note_cast(flat, np.intp)
@@ -56,7 +56,7 @@ def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | 
 
 
 def as_int64(indices: Array) -> Array:
-    """The indices as kernels of the host read them: int64, in C order."""
+    """The indices as C++ kernels read them: int64, C-contiguous."""
     if indices.dtype != np.int64:
         _note_cast(indices, np.int64)
     elif not indices.flags.c_contiguous:
@@ -73,14 +73,14 @@ def _note_cast(indices: Array, kind: type[np.signedinteger[Any]]) -> None:
 def on_device(
     launch: Launch, what: str, name: str, indices: View, size: int, ignore: int | None = None
 ) -> tuple[View, bytes]:
-    """(the indices, dense and int64; `Bounds` of the kernel that looks at each)."""
+    """(the indices, contiguous int64; `Bounds` for the kernel that checks each one)."""
     bounds = launch.bounds(0, size, _outside, what, f"one of {name}", name, size, ignore)
     return launch.dense(indices, int64), bounds
 
 
 def _outside(number: int, what: str, which: str, name: str, size: int, ignore: int | None) -> IndexRangeError:
-    """The error for a number that is neither in 0 … size - 1 nor `ignore`."""
-    ignored = "" if ignore is None else f", and {ignore} marks what is ignored"
+    """The error for an index outside 0 … size - 1 that is not `ignore`."""
+    ignored = "" if ignore is None else f", and {ignore} marks ignored positions"
     return IndexRangeError(
         f"{what}: {which} is {number}",
         why=f"there are {size} rows or classes, numbered 0 to {size - 1}{ignored}",

@@ -1,7 +1,7 @@
-"""Cross-entropy of logits with class numbers: log-softmax, loss and gradient in two fused ops.
+"""cross_entropy of logits with class targets: fused log-softmax, loss and gradient.
 
-No second array of the size of the logits is made in forward; backward writes over the logits where nobody
-else can see them.
+Forward allocates no second array of the size of the logits; backward writes into the memory of the logits if
+no other reference to them exists.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ kernels = HostKernels("cross_entropy", common=True)
 
 
 def _labels(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:
-    """(labels (N,), counted (N,) bool): class numbers with 0 where the position is ignored."""
+    """(labels (N,), counted (N,) bool): classes, with 0 where the position is ignored."""
     labels = flat_indices("cross_entropy", "targets", targets, classes, ignore_index)
     counted = labels != ignore_index
     return np.where(counted, labels, 0), counted
 
 
 def _row_weights(counted: Array, reduction: str) -> Array:
-    """The factor of each row's loss in the result, float64: 0 where ignored, 1 / count for the mean."""
+    """Weight of each row's loss in the result, float64: 0 where ignored, 1 / count for the mean."""
     weights = counted.astype(np.float64)
     if reduction == "mean":
         weights /= max(int(np.count_nonzero(counted)), 1)
@@ -62,8 +62,8 @@ def _row_weights(counted: Array, reduction: str) -> Array:
 
 @register
 class CrossEntropy(Op):
-    """Hidden, of each row: its maximum, and the logarithm of the sum of exp(x - maximum). Both are kept, for
-    their sum, the logsumexp, has lost the digits of the small one where logits are large.
+    """Hidden outputs, per row: the maximum, and log(sum(exp(x - maximum))). Both are kept, since their sum,
+    the logsumexp, loses the digits of the smaller one if logits are large.
     """
 
     inputs = ("logits", "targets")
@@ -83,7 +83,7 @@ class CrossEntropy(Op):
         if not logits.shape or logits.shape[:-1] != targets.shape or not logits.shape[-1]:
             raise ShapeError(
                 f"cross_entropy: logits {logits.shape} and targets {targets.shape} do not fit",
-                why="logits are (..., V) with one number per class, targets (...) with one class each",
+                why="logits are (..., V) with one value per class, targets (...) with one class each",
                 fix=f"give targets the shape {logits.shape[:-1]}",
             )
         shape = targets.shape if reduction == "none" else ()
@@ -310,9 +310,7 @@ class CrossEntropyBackward(Op):
         label_smoothing: float,
         reduction: str,
     ) -> Grads:
-        """The gradients of dlogits = (softmax(logits) - smoothed one-hot) * weight * grad, by the ops of
-        which it is made.
-        """
+        """Double backward of dlogits = (softmax(logits) - smoothed one-hot) * weight * grad."""
         found = partial_vjp(
             _cross_entropy_backward,
             (saved.grad, saved.logits),
@@ -335,7 +333,7 @@ def _cross_entropy_backward(
     label_smoothing: float,
     reduction: str,
 ) -> tuple[Tensor]:
-    """CrossEntropyBackward in ordinary ops, for its own gradient."""
+    """CrossEntropyBackward in unfused ops, for double backward."""
     width, dtype = logits.layout.shape[-1], logits.storage.dtype
     classes = constant(np.arange(width), int64, logits.storage.device)
     hit = cast(equal(unsqueeze(cast(targets, int64), -1), classes), accumulator(dtype))  # (..., V)
@@ -363,8 +361,8 @@ def cross_entropy(
     Args:
         logits: shape (..., V); floating. The classes are on the last axis.
         targets: shape (...), any integer dtype; class numbers 0 to V - 1, or ignore_index.
-        ignore_index: positions with this target add nothing to loss and gradient.
-        label_smoothing: share of the target that is spread evenly over all classes, in [0, 1].
+        ignore_index: positions with this target do not contribute to loss and gradient.
+        label_smoothing: fraction of the target probability spread evenly over all classes, in [0, 1].
         reduction: "mean" over the positions that are not ignored (nan if there are none), "sum", or "none".
 
     Returns:
@@ -373,12 +371,12 @@ def cross_entropy(
     Raises:
         ShapeError: the shapes do not fit.
         DTypeError: logits are not floating, or targets not integers.
-        IndexRangeError: a target is no class number; on a GPU at the next read-back, and its loss is nan.
+        IndexRangeError: a target is not a valid class; on a GPU at the next read-back, and its loss is nan.
         ArgumentError: an unknown reduction, or label_smoothing outside [0, 1].
 
-    Memory: keeps the logits and two numbers per row; forward makes no second array of their size, and
-        backward writes over them if the caller holds them no longer.
-    Accuracy: the maximum of a row is taken off first, so large logits lose nothing. 16-bit floats are
+    Memory: keeps the logits and two values per row; forward allocates no second array of their size, and
+        backward overwrites them if the caller no longer references them.
+    Accuracy: the maximum of a row is subtracted first, so large logits lose nothing. 16-bit floats are
         computed in float32; the mean is summed in float64.
     Differs from: torch.nn.functional.cross_entropy, where the classes are on axis 1.
     Source: label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
@@ -392,7 +390,7 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(
             f"cross_entropy: label_smoothing is {label_smoothing}",
-            why="it is a share of the target",
+            why="it is a fraction of the target probability",
             fix="choose a number from 0 to 1, for example 0.1",
         )
     return apply(

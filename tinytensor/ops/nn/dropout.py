@@ -1,4 +1,4 @@
-"""Dropout whose mask is never stored: forward and backward draw the same bits."""
+"""dropout without a stored mask: backward regenerates it from the Philox seed and offset."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tinytensor.tensor import Tensor
 __all__ = ["dropout"]
 
 kernels = HostKernels("dropout")
-STEP = 32_768  # elements at a time: a multiple of 4, since a block of the generator has 4 words
+STEP = 32_768  # elements at a time: a multiple of 4, the words of a Philox block
 
 
 @register
 class Dropout(Op):
-    """y = x * keep / (1 - p). It is linear and its own transpose: backward is the same op on the gradient."""
+    """y = x * keep / (1 - p). Linear and its own adjoint: backward is the same op on the gradient."""
 
     inputs = ("x",)
     dense = ("x",)
@@ -64,9 +64,7 @@ class Dropout(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, p: float, seed: int, offset: int) -> Grads:
-        """dx = grad * keep / (1 - p), with the keep of forward, drawn once more from the same seed and
-        offset.
-        """
+        """dx = grad * keep / (1 - p), with the mask of forward, regenerated from seed and offset."""
         return (apply(Dropout, grads[0], p=p, seed=seed, offset=offset),)
 
 
@@ -77,8 +75,8 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
         x: any shape; floating.
         p: probability of dropping, in [0, 1].
         training: False returns x itself.
-        generator: where the random bits come from; default the global one. Each element takes one word of 32
-            bits, in C order of the elements.
+        generator: source of the random bits; default the global one. Each element takes one 32-bit word, in C
+            order.
 
     Returns:
         shape and dtype of x; x itself if nothing is dropped.
@@ -87,7 +85,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
         ArgumentError: p is outside [0, 1].
         DTypeError: x is not floating.
 
-    Memory: keeps only the seed and the position in its stream; backward draws the mask again.
+    Memory: keeps only the seed and offset; backward regenerates the mask.
     Accuracy: p is rounded up to a multiple of 2**-24. A dropped inf or nan gives nan.
     Source: Srivastava et al. 2014, JMLR 15.
 

@@ -1,4 +1,4 @@
-"""Embedding: rows of a table by number, and the sum of gradients per row."""
+"""embedding: lookup of table rows by index, and its deterministic scatter-add backward."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinytensor.tensor import Tensor
 __all__ = ["embedding"]
 
 kernels = HostKernels("embedding", common=True)
-MOST_OWNED = 4096  # rows of the table that a block of the backward kernel sums up, see embedding.cu
+MOST_OWNED = 4096  # most table rows per block of the backward kernel, see embedding.cu
 
 
 @register
@@ -44,7 +44,7 @@ class Embedding(Op):
         if weight.ndim != 2:
             raise ShapeError(
                 f"embedding: weight has shape {weight.shape}",
-                why="it is a table (V, C): one row of C numbers for each index",
+                why="it is a table (V, C): one row of C elements for each index",
                 fix="reshape it to two axes; the indices are the second argument",
             )
         return (Spec((*indices.shape, weight.shape[1]), weight.dtype),)
@@ -77,7 +77,7 @@ class Embedding(Op):
 
 @register
 class EmbeddingBackward(Op):
-    """dweight[r] = sum of grad over the positions with index r: sorted by index, added in their order."""
+    """dweight[r] = sum of grad over the positions with index r, sorted by index and added in order."""
 
     inputs = ("grad", "indices")
     outputs = ("dweight",)
@@ -110,7 +110,7 @@ class EmbeddingBackward(Op):
         width = dweight.shape[1]
         if not dweight.size:
             return
-        strips = blocks_for(width, 32 * (16 // grad.itemsize))  # of columns; each has 32 vectors
+        strips = blocks_for(width, 32 * (16 // grad.itemsize))  # of columns, 32 vectors each
         at_once = 4 * launch.runtime.multiprocessors  # blocks, each of which reads all indices
         owned = min(blocks_for(rows, at_once), MOST_OWNED)
         across = blocks_for(rows, owned)
@@ -125,7 +125,7 @@ class EmbeddingBackward(Op):
 
 
 def embedding(weight: Tensor, indices: Tensor) -> Tensor:
-    """Rows of a table: y[..., :] = weight[indices[...], :].
+    """Look up rows of a table: y[..., :] = weight[indices[...], :].
 
     Args:
         weight: shape (V, C); floating.
@@ -135,13 +135,13 @@ def embedding(weight: Tensor, indices: Tensor) -> Tensor:
         shape (..., C), dtype of weight.
 
     Raises:
-        ShapeError: weight has not two axes.
+        ShapeError: weight does not have two axes.
         DTypeError: weight is not floating, or indices are not integers.
-        IndexRangeError: an index is outside 0 … V - 1; negative ones are, too. On a GPU at the next
-            read-back, and its row is nan.
+        IndexRangeError: an index is negative or above V - 1. On a GPU it is raised at the next read-back, and
+            the row is nan.
 
     Memory: keeps the indices. The gradient has the size of the whole table.
-    Accuracy: the gradients of one row are added in a fixed order: equal bits in each run.
+    Accuracy: the gradients of a row are added in a fixed order: deterministic.
 
     Example:
         >>> tt.embedding(tt.tensor([[1.0, 2.0], [3.0, 4.0]]), tt.tensor([1, 1, 0])).tolist()

@@ -1,4 +1,4 @@
-"""Layer norm over the last axis, forward and backward fused."""
+"""layer_norm over the last axis, with fused forward and backward."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def check_norm(what: str, x: Spec, **vectors: Spec | None) -> None:
         if not x.shape or (vector is not None and vector.shape != x.shape[-1:]):
             raise ShapeError(
                 f"{what}: x {x.shape} and {name} {None if vector is None else vector.shape} do not fit",
-                why=f"{name} holds one number for each position of the last axis of x",
+                why=f"{name} has one element for each position of the last axis of x",
                 fix=f"give {name} the shape {x.shape[-1:]}, or None" if x.shape else "give x an axis",
             )
 
 
 def backward_plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, int, tuple[int, int]]:
-    """(vectors of a thread, grid, block) for a backward kernel of norm.cuh. A block adds up its columns over
-    many rows, so there are as many blocks as run at once: their registers allow a multiprocessor about 256
+    """(vectors per thread, grid, block) for a backward kernel of norm.cuh. A block sums its columns over many
+    rows, so the grid has as many blocks as run at once: registers limit a multiprocessor to about 256
     threads with all vectors, 384 with half of them.
     """
     threads, rows = team(width, dtype, at_most=256)
@@ -60,7 +60,7 @@ def backward_plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple
 
 @register
 class LayerNorm(Op):
-    """Hidden: mean and 1 / standard deviation of each row."""
+    """Hidden outputs: mean and 1 / standard deviation of each row."""
 
     inputs = ("x", "weight", "bias")
     outputs = ("y", "mean", "rstd")
@@ -186,7 +186,7 @@ class LayerNormBackward(Op):
         g2, x2 = as_rows(grad), as_rows(x)
         d2 = None if dx is None else as_rows(dx)
         means, rstds = mean.reshape(-1), rstd.reshape(-1)
-        weights, biases = np.zeros((2, x2.shape[1]))  # in float64, since there may be many blocks
+        weights, biases = np.zeros((2, x2.shape[1]))  # float64, since there may be many blocks
         ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
         for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
             g, s = g2[r], rstds[r]  # (rows, C), (rows,)
@@ -253,9 +253,7 @@ class LayerNormBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
-        """The gradients of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias, by the ops
-        of which these are made.
-        """
+        """Double backward of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""
         inputs = (saved.grad, saved.x, saved.weight)
         found = partial_vjp(_layer_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted)
         return (*found, None, None)
@@ -264,7 +262,7 @@ class LayerNormBackward(Op):
 def _layer_norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
 ) -> tuple[Tensor | None, ...]:
-    """LayerNormBackward in ordinary ops, for its own gradient."""
+    """LayerNormBackward in unfused ops, for double backward."""
     leading = tuple(range(len(x.layout.shape) - 1))
     centered = subtract(x, mean(x, -1, True))
     rstd = pow(add(mean(multiply(centered, centered), -1, True), eps), -0.5)
@@ -279,7 +277,7 @@ def _layer_norm_backward(
 def layer_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float = 1e-5
 ) -> Tensor:
-    """Shift and scale each row to mean 0 and variance 1, then by learned weight and bias.
+    """Normalize each row to mean 0 and variance 1, then scale and shift by learned weight and bias.
 
     y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and (biased) variance over the last axis
 
@@ -296,7 +294,7 @@ def layer_norm(
         ShapeError: x has no axis, or weight or bias is not of shape (C,).
         DTypeError: x is not floating, or the dtypes differ.
 
-    Memory: keeps x, and two numbers per row.
+    Memory: keeps x, and two values per row.
     Accuracy: the variance is the mean square of the centered row, so a large mean costs no digits; 16-bit
         floats are computed in float32.
     Differs from: torch.nn.functional.layer_norm, which takes several last axes; here reshape them into one.

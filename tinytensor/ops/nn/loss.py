@@ -1,4 +1,4 @@
-"""Losses that need no fusing: nll, mean square, binary cross-entropy; cross_entropy has its own file."""
+"""Losses: nll_loss, mse_loss, bce_with_logits (cross_entropy is in cross_entropy.py)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
 
 
 def _pick(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array, Array]:
-    """(rows, labels) of the positions that count, and which those are, (N,) bool."""
+    """(rows, labels) of the positions that are not ignored, and their mask, (N,) bool."""
     labels = flat_indices("nll_loss", "targets", targets, classes, ignore_index)
     counted = labels != ignore_index
     return np.flatnonzero(counted), labels[counted], counted
@@ -60,7 +60,7 @@ class NllLoss(Op):
         if not shape or shape[:-1] != targets.shape:
             raise ShapeError(
                 f"nll_loss: log_probs {shape} and targets {targets.shape} do not fit",
-                why="log_probs are (..., V) with one number per class, targets (...) with one class each",
+                why="log_probs are (..., V) with one value per class, targets (...) with one class each",
                 fix=f"give targets the shape {shape[:-1]}",
             )
         return (Spec(targets.shape if reduction == "none" else (), log_probs.dtype),)
@@ -174,7 +174,7 @@ def nll_loss(
     Args:
         log_probs: shape (..., V), for example from log_softmax; floating.
         targets: shape (...), any integer dtype; class numbers 0 to V - 1, or ignore_index.
-        ignore_index: positions with this target add nothing.
+        ignore_index: positions with this target do not contribute.
         reduction: "mean" over the positions that are not ignored (nan if there are none), "sum", or "none".
 
     Returns:
@@ -183,7 +183,7 @@ def nll_loss(
     Raises:
         ShapeError: the shapes do not fit.
         DTypeError: log_probs are not floating, or targets not integers.
-        IndexRangeError: a target is no class number; on a GPU at the next read-back, and its loss is nan.
+        IndexRangeError: a target is not a valid class; on a GPU at the next read-back, and its loss is nan.
         ArgumentError: an unknown reduction.
 
     Differs from: torch.nn.functional.nll_loss, where the classes are on axis 1.
@@ -237,13 +237,13 @@ def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
 
 
 def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Binary cross-entropy of logits with probabilities, without forming the sigmoid.
+    """Binary cross-entropy of logits with probabilities, without computing the sigmoid.
 
     loss = softplus(x) - x * target = -target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x))
 
     Args:
         logits: shape (...), any; floating.
-        targets: the same shape; numbers in [0, 1].
+        targets: the same shape; probabilities in [0, 1].
         reduction: "mean" over all elements, "sum", or "none".
 
     Returns:
@@ -254,7 +254,7 @@ def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
         DTypeError: logits are not floating.
         ArgumentError: an unknown reduction.
 
-    Accuracy: softplus neither overflows nor vanishes, so logits of any size are fine.
+    Accuracy: softplus neither overflows nor underflows, so logits may have any magnitude.
 
     Example:
         >>> tt.bce_with_logits(tt.tensor([0.0, 1000.0]), tt.tensor([1.0, 1.0])).item()

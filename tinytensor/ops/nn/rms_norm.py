@@ -1,4 +1,4 @@
-"""RMS norm over the last axis, forward and backward fused."""
+"""rms_norm over the last axis, with fused forward and backward."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ kernels = HostKernels("rms_norm")
 
 @register
 class RmsNorm(Op):
-    """Hidden: 1 / root mean square of each row."""
+    """Hidden output: 1 / root mean square of each row."""
 
     inputs = ("x", "weight")
     outputs = ("y", "rrms")
@@ -113,7 +113,7 @@ class RmsNormBackward(Op):
     ) -> None:
         g2, x2, kept = as_rows(grad), as_rows(x), rrms.reshape(-1)
         d2 = None if dx is None else as_rows(dx)
-        weights = np.zeros(x2.shape[1])  # in float64, since there may be many blocks
+        weights = np.zeros(x2.shape[1])  # float64, since there may be many blocks
         ones = np.ones(x2.shape[1], x2.dtype) if weight is None else weight
         for r in row_blocks(len(x2), x2.shape[1], at_most=8 * RUN):
             g, s = g2[r], kept[r]  # (rows, C), (rows,)
@@ -169,9 +169,7 @@ class RmsNormBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, eps: float, wanted: Needs) -> Grads:
-        """The gradients of dx = rrms * (d - h * average(d * h)) and dweight, by the ops of which these are
-        made.
-        """
+        """Double backward of dx = rrms * (d - h * average(d * h)) and dweight, through unfused ops."""
         inputs = (saved.grad, saved.x, saved.weight)
         return (
             *partial_vjp(_rms_norm_backward, inputs, grads, needs[:3], eps=eps, wanted=wanted),
@@ -182,7 +180,7 @@ class RmsNormBackward(Op):
 def _rms_norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor | None, *, eps: float, wanted: Needs
 ) -> tuple[Tensor | None, ...]:
-    """RmsNormBackward in ordinary ops, for its own gradient."""
+    """RmsNormBackward in unfused ops, for double backward."""
     rrms = pow(add(mean(multiply(x, x), -1, True), eps), -0.5)
     h = multiply(x, rrms)
     d = grad if weight is None else multiply(grad, weight)
@@ -208,7 +206,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6) -> T
         ShapeError: x has no axis, or weight is not of shape (C,).
         DTypeError: x is not floating, or the dtypes differ.
 
-    Memory: keeps x, and one number per row.
+    Memory: keeps x, and one value per row.
     Accuracy: 16-bit floats are computed in float32.
     Differs from: torch.nn.functional.rms_norm, whose default eps is that of the dtype.
     Source: Zhang, Sennrich 2019, arXiv:1910.07467.

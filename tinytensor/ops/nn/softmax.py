@@ -30,13 +30,13 @@ kernels = HostKernels("softmax")
 
 
 def _is_rows(axis: int, *arrays: Array) -> bool:
-    """Whether the axis is the last one of arrays in C order that are worth walking over in blocks."""
+    """Whether the axis is the last one of C-contiguous arrays large enough to process in blocks."""
     first = arrays[0]
     return first.size > 2048 and axis == first.ndim - 1 and all([a.flags.c_contiguous for a in arrays])
 
 
 def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, axis: int) -> None:
-    """The kernel for rows where the axis is the last one (of more than one number), else that for lines."""
+    """Launch the row kernel if the axis is the last one (and longer than 1), else the strided kernel."""
     if not y.size:
         return
     width, inner = y.shape[axis], prod(y.shape[axis + 1 :])
@@ -133,12 +133,12 @@ class SoftmaxBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
-        """The gradients of dx = y * (grad - sum(grad * y)), by the ops of which it is made."""
+        """Double backward of dx = y * (grad - sum(grad * y)), through unfused ops."""
         return partial_vjp(_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
 
 
 def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
-    """SoftmaxBackward in ordinary ops, for its own gradient."""
+    """SoftmaxBackward in unfused ops, for double backward."""
     return (multiply(y, subtract(grad, sum(multiply(grad, y), axis, True))),)
 
 
@@ -224,17 +224,17 @@ class LogSoftmaxBackward(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axis: int) -> Grads:
-        """The gradients of dx = grad - exp(y) * sum(grad), by the ops of which it is made."""
+        """Double backward of dx = grad - exp(y) * sum(grad), through unfused ops."""
         return partial_vjp(_log_softmax_backward, (saved.grad, saved.y), grads, needs, axis=axis)
 
 
 def _log_softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
-    """LogSoftmaxBackward in ordinary ops, for its own gradient."""
+    """LogSoftmaxBackward in unfused ops, for double backward."""
     return (subtract(grad, multiply(exp(y), sum(grad, axis, True))),)
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """Turn numbers into positive weights that sum to 1 along an axis.
+    """Normalized exponentials: positive weights that sum to 1 along an axis.
 
     softmax(x)[i] = exp(x[i] - max(x)) / sum over j of exp(x[j] - max(x))
 
@@ -243,15 +243,15 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
         axis: the axis along which the weights sum to 1.
 
     Returns:
-        shape and dtype of x. nan where a line of x is -inf throughout, or has +inf or nan.
+        shape and dtype of x. nan where all elements of x along the axis are -inf, or one is +inf or nan.
 
     Raises:
         ShapeError: the axis is out of range.
         DTypeError: x is not floating.
 
     Memory: keeps the result, not x, for backward.
-    Accuracy: 16-bit floats are computed in float32. Large values do not overflow, since the maximum is taken
-        off.
+    Accuracy: 16-bit floats are computed in float32. Large values do not overflow, since the maximum is
+        subtracted.
 
     Example:
         >>> tt.softmax(tt.tensor([0.0, 0.0, -float("inf")])).tolist()
@@ -262,7 +262,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """Logarithm of softmax, without forming the softmax: exact also where that would round to 0.
+    """Logarithm of softmax, without computing the softmax: accurate also where that would round to 0.
 
     log_softmax(x)[i] = x[i] - max(x) - log(sum over j of exp(x[j] - max(x)))
 

@@ -1,1 +1,1 @@
-"""The steps of optimizers on all parameters at once."""
+"""Fused multi-tensor optimizer steps: AdamW, gradient norm, scaling and zeroing."""

@@ -1,8 +1,8 @@
-"""The AdamW step: a writing op, without gradient; and the global norm of gradients.
+"""adamw_step, a fused in-place AdamW step for many parameters; and grad_norm, the global gradient norm.
 
-The numbers of a step travel in one small float32 tensor, `hyper`, which lives where the parameters do: so a
-scale that comes from the gradients' norm is never read back by the host, and a captured step reads what the
-host wrote there before each replay. On a device all parameters move in one launch for each dtype.
+The hyperparameters of a step are in one small float32 tensor, `hyper`, on the device of the parameters. So a
+scale computed from the gradient norm is never read back by the host, and a captured step reads the values
+that the host wrote before each replay. On a device all parameters are updated in one launch per dtype.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from tinytensor.tensor import Tensor, arr, empty, from_array, is_tensor, wrap
 __all__ = ["adamw_hyper", "adamw_step", "grad_norm"]
 
 kernels = HostKernels("adamw", common=True)
-SMALL = 1 << 13  # elements of a parameter that moves together with others
-HYPER = 10  # numbers of a step, in the order that adamw_hyper documents
+SMALL = 1 << 13  # parameters of at most so many elements are updated together
+HYPER = 10  # hyperparameters of a step, in the order that adamw_hyper documents
 
 
 @register
 class Adamw(Op):
-    """One parameter. m and v are the running means of the gradient and of its square. If `coupled`, weight
-    decay is a part of the gradient.
+    """Step of one parameter. m and v are the running means of the gradient and of its square. If `coupled`,
+    weight decay is added to the gradient.
     """
 
     inputs = ("param", "grad", "m", "v", "hyper")
@@ -67,14 +67,14 @@ class Adamw(Op):
             raise ShapeError(
                 f"adamw_step: param {param.shape}, grad {grad.shape}, m {m.shape}, v {v.shape} and hyper "
                 f"{hyper.shape} do not fit",
-                why=f"each element has one of each, and hyper has {HYPER} numbers",
+                why=f"param, grad, m and v have one shape, and hyper has {HYPER} elements",
                 fix="make m and v with tt.zeros_like(param), and hyper with adamw_hyper(...)",
             )
         wide = accumulator(param.dtype)
         if grad.dtype is not param.dtype or m.dtype is not wide or v.dtype is not wide:
             raise DTypeError(
                 f"adamw_step: param {param.dtype}, grad {grad.dtype}, m {m.dtype}, v {v.dtype}",
-                why=f"the gradient has the dtype of the parameter, and the means are kept in {wide}",
+                why=f"the gradient has the dtype of the parameter, and the running means are {wide}",
                 fix=f"make m and v with tt.zeros_like(param, dtype=tt.{wide})",
             )
         return ()
@@ -139,16 +139,16 @@ def adamw_hyper(
     scale: float | Tensor = 1.0,
     device: Device | str | None = None,
 ) -> Tensor:
-    """The numbers of one AdamW step as a small tensor, for `adamw_step`.
+    """Hyperparameters of one AdamW step as a small tensor, for `adamw_step`.
 
     Args:
         lr: learning rate.
-        step: number of this step; the first is 1.
-        betas: how much of the running means of gradient and squared gradient is kept, each in [0, 1).
+        step: number of the step, from 1.
+        betas: decay rates of the running means of gradient and squared gradient, each in [0, 1).
         eps: added to the root of the second mean.
-        weight_decay: share of the parameter that is taken off, times lr.
+        weight_decay: coefficient; lr * weight_decay * parameter is subtracted.
         scale: factor of all gradients, for example from clipping; a number or a 0-d tensor.
-        device: where the parameters are; default that of scale, else the CPU.
+        device: the device of the parameters; default that of scale, else the CPU.
 
     Returns:
         shape (10,), float32: lr, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**step, 1 - beta2**step, eps,
@@ -166,7 +166,7 @@ def adamw_hyper(
     if step < 1 or not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):
         raise ArgumentError(
             f"adamw_hyper: step is {step}, betas are {betas}",
-            why="steps count from 1, and a beta of 1 would never take in a gradient",
+            why="steps count from 1, and with a beta of 1 the running mean would ignore every gradient",
             fix="for example adamw_hyper(lr=3e-4, step=1, betas=(0.9, 0.95))",
         )
     if is_tensor(scale) and scale.layout.shape:
@@ -183,7 +183,7 @@ def adamw_hyper(
     if is_tensor(scale):
         store(
             wrap(None, Layout((), (), HYPER - 1), hyper.storage), scale
-        )  # on a device no number is read back
+        )  # stays on its device, without a read-back
     return hyper
 
 
@@ -197,7 +197,7 @@ def adamw_step(
     rows: Sequence[int] | None = None,
     coupled: bool = False,
 ) -> None:
-    """Move many parameters by one step of AdamW, in their memory.
+    """Update many parameters by one step of AdamW, in place.
 
     m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g, with g = scale * gradient
     p = p - lr * weight_decay * p - lr * (m / (1 - beta1**step)) / (sqrt(v / (1 - beta2**step)) + eps)
@@ -207,12 +207,12 @@ def adamw_step(
         grads: one per parameter, of its shape and dtype.
         ms, vs: running means of gradient and squared gradient, of the parameters' shapes, at least float32;
             written to. Zeros before the first step.
-        hyper: shape (10,), float32, from adamw_hyper; or (R, 10), several of those.
-        rows: which row of hyper is that of each parameter, if there are several.
-        coupled: weight decay is part of the gradient, as in Adam: g = scale * gradient + weight_decay * p.
+        hyper: shape (10,), float32, from adamw_hyper; or (R, 10), several of them stacked.
+        rows: the row of hyper for each parameter, if there are several.
+        coupled: add weight decay to the gradient, as in Adam: g = scale * gradient + weight_decay * p.
 
     Returns:
-        None; params, ms and vs hold the new values, and their versions moved on.
+        None; params, ms and vs are updated, and their version counters incremented.
 
     Raises:
         ShapeError: the lists differ in length, shapes do not fit, or a tensor to be written to is not
@@ -220,8 +220,8 @@ def adamw_step(
         DTypeError: a dtype does not fit.
         DeviceError: the tensors are on different devices.
 
-    Memory: nothing but a block of scratch; parameters need no float32 copy. On a device a table of addresses,
-        which is copied there when one of them has changed.
+    Memory: a block of scratch; parameters need no float32 copy. On a device a table of addresses, which is
+        copied there when one of them has changed.
     Accuracy: 16-bit parameters are computed in float32 and rounded to nearest once per step.
     Source: Loshchilov, Hutter 2019, arXiv:1711.05101; Kingma, Ba 2015, arXiv:1412.6980.
 
@@ -236,7 +236,7 @@ def adamw_step(
         raise ShapeError(
             f"adamw_step: {len(params)} params, {len(grads)} grads, {len(ms)} ms and {len(vs)} vs",
             why="each parameter has one of each",
-            fix="leave out parameters without a gradient, with their m and v",
+            fix="leave out parameters without a gradient, and their m and v",
         )
     need_tensors("adamw_step", *params, *grads, *ms, *vs, hyper)
     which = _checked_rows(hyper, len(params)) if rows is None else _checked_rows(hyper, len(params), rows)
@@ -255,7 +255,7 @@ def adamw_step(
             if not x.layout.is_contiguous:
                 raise ShapeError(
                     f"adamw_step: {name} of shape {x.layout.shape} is not contiguous",
-                    why="the step walks over memory as one block",
+                    why="the step processes the memory of a tensor as one block",
                     fix=f"keep {name} as a contiguous tensor: {name}.contiguous()",
                 )
     if device is not cpu:
@@ -276,8 +276,8 @@ def adamw_step(
 
 
 def _together(params: Sequence[Tensor], kinds: Sequence[bytes]) -> Iterator[list[int]]:
-    """Places of parameters that move in one call of NumPy: the small ones of one dtype and with the same
-    numbers, any other alone. A call costs a microsecond, and a step has a dozen.
+    """Groups of parameters to update by one NumPy call each: small ones of the same dtype and hyperparameters
+    together, any other alone. A NumPy call costs a microsecond, and a step has a dozen.
     """
     small: dict[tuple[DType, bytes], list[int]] = {}
     for i, p in enumerate(params):
@@ -290,7 +290,7 @@ def _together(params: Sequence[Tensor], kinds: Sequence[bytes]) -> Iterator[list
 
 
 def _step_together(columns: Sequence[Sequence[Tensor]], hyper: Tensor, coupled: bool) -> None:
-    """One step of small parameters: gathered, moved and put back."""
+    """Update small parameters together: concatenate, update and copy back."""
     for written in (columns[0], *columns[2:]):
         for x in written:
             check_writeable(arr(x), Adamw.name)
@@ -314,7 +314,7 @@ def _checked_rows(hyper: Tensor, count: int, rows: Sequence[int] | None = None) 
     if hyper.storage.dtype is not float32:
         raise DTypeError(
             f"adamw_step: hyper has dtype {hyper.storage.dtype}",
-            why="kernels read the numbers of a step as float32",
+            why="kernels read the hyperparameters as float32",
             fix="make it with adamw_hyper(...)",
         )
     if rows is None and shape == (HYPER,):
@@ -322,14 +322,14 @@ def _checked_rows(hyper: Tensor, count: int, rows: Sequence[int] | None = None) 
     if rows is None or len(shape) != 2 or shape[1] != HYPER:
         raise ShapeError(
             f"adamw_step: hyper has shape {shape}, with rows {'None' if rows is None else 'given'}",
-            why=f"hyper has {HYPER} numbers for all parameters, or rows of {HYPER} and one row per parameter",
+            why=f"hyper has {HYPER} elements, or rows of {HYPER} and one row index per parameter",
             fix="hyper=adamw_hyper(...), or hyper=tt.stack([...]) with rows=[...]",
         )
     if len(rows) != count or any([not 0 <= row < shape[0] for row in rows]):
         raise ShapeError(
             f"adamw_step: rows {list(rows)} for {count} parameters and hyper of shape {shape}",
             why="each parameter has one row of hyper",
-            fix=f"give {count} numbers from 0 to {shape[0] - 1}",
+            fix=f"give {count} row indices from 0 to {shape[0] - 1}",
         )
     return rows
 
@@ -343,7 +343,7 @@ def _step_on_host(
     rows: Sequence[int],
     coupled: bool,
 ) -> bool:
-    """One call of a kernel, if it takes them."""
+    """Step by one call of a C++ kernel; False if it does not support them."""
     if config.host_kernels == "off":
         return False
     p, g, m, v = ([arr(x) for x in column] for column in (params, grads, ms, vs))
@@ -356,7 +356,7 @@ def _step_on_host(
 
 
 def _as_block(op: str, x: Tensor) -> Tensor:
-    """x, or a copy in C order for kernels that walk over many tensors at once."""
+    """x, or a C-contiguous copy for multi-tensor kernels."""
     layout = x.layout
     if layout.is_contiguous:
         return x
@@ -375,8 +375,8 @@ def _step_on_device(
     rows: Sequence[int],
     coupled: bool,
 ) -> None:
-    """One launch for each dtype."""
-    dense = [_as_block("adamw", g) for g in grads]  # themselves, as a rule
+    """Step in one launch per dtype."""
+    dense = [_as_block("adamw", g) for g in grads]  # usually no copy
     numbers = view_of(_as_block("adamw", hyper))
     for dtype, places in by_dtype(params).items():
         columns = [addresses([column[i] for i in places]) for column in (params, dense, ms, vs)]
@@ -390,7 +390,7 @@ def _step_on_device(
 
 @register
 class SumOfSquares(Op):
-    """All elements squared and added, in float32 or wider."""
+    """Sum of squares of all elements, in float32 or wider."""
 
     inputs = ("x",)
     saves = ("x",)
@@ -411,7 +411,7 @@ class SumOfSquares(Op):
 
     @staticmethod
     def many(norm: Array, xs: list[Array]) -> bool:
-        """Here already the root of the sum over all arrays."""
+        """C++ kernel: the root of the sum over all arrays."""
         return kernels.euclidean_norm(norm, xs)
 
     @staticmethod
@@ -431,7 +431,7 @@ class SumOfSquares(Op):
 
 
 def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of all elements of several tensors together, as for clipping.
+    """Global Euclidean norm of several tensors, as for gradient clipping.
 
     norm = sqrt(sum over all tensors and elements of x * x)
 
@@ -439,10 +439,10 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         tensors: at least one floating tensor; any shapes.
 
     Returns:
-        shape (), at least float32. It stays on its device: no number is read back.
+        shape (), at least float32; stays on the device, without a read-back.
 
     Raises:
-        ArgumentError: there is no tensor.
+        ArgumentError: the list is empty.
         DTypeError: a tensor is not floating.
 
     Accuracy: blocks of at most 65,536 squares are added in the dtype, the blocks in float64.
@@ -452,7 +452,9 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         5.0
     """
     if not tensors:
-        raise ArgumentError("grad_norm: no tensor", why="a norm is of something", fix="pass the gradients")
+        raise ArgumentError(
+            "grad_norm: no tensor", why="the norm needs at least one tensor", fix="pass the gradients"
+        )
     need_tensors("grad_norm", *tensors)
     device = common_device("grad_norm", tensors)
     if not (grad_enabled() and any([edge_of(x) is not None for x in tensors])):
@@ -469,7 +471,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _norm_on_device(device: Device, tensors: Sequence[Tensor]) -> Tensor:
-    """Two launches (one more for each further dtype), without a history."""
+    """Norm by two launches (one more for each further dtype), not recorded by autograd."""
     launch = launch_for(SumOfSquares, device)
     for x in tensors:
         SumOfSquares.infer(Spec(x.layout.shape, x.storage.dtype))

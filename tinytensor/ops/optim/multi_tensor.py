@@ -1,6 +1,4 @@
-"""Many tensors in one launch: a table on the device holds their addresses (multi_tensor.cuh); and what needs
-nothing but that: to scale or clear them all.
-"""
+"""Multi-tensor launches through a device table of addresses (multi_tensor.cuh); scale_all_ and zero_all_."""
 
 from __future__ import annotations
 
@@ -30,16 +28,16 @@ from tinytensor.tensor import Tensor, arr, is_tensor
 __all__ = ["scale_all_", "zero_all_"]
 
 kernels = HostKernels("multi_tensor", common=True)
-CHUNK = 8192  # elements that a block takes: `chunk` of many.cuh
+CHUNK = 8192  # elements per block: `chunk` of multi_tensor.cuh
 _MAX_TABLES = 64
 
 
 class Table(NamedTuple):
-    """Tensors of one dtype, and how their elements are shared out among blocks.
+    """Device table of tensors of one dtype, and the assignment of their elements to blocks.
 
     Attributes:
-        entries: (n, 6) int64: four addresses, number of elements, group; `Entry` of many.cuh.
-        chunks: (blocks, 2) int32: number of the entry, number of the chunk in it; `Chunk` of many.cuh.
+        entries: (n, 6) int64: four addresses, number of elements, group; `Entry` of multi_tensor.cuh.
+        chunks: (blocks, 2) int32: index of the entry, index of the chunk in it; `Chunk` of multi_tensor.cuh.
         blocks: the grid.
     """
 
@@ -53,7 +51,7 @@ _chunks: dict[Any, View] = {}
 
 
 def addresses(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """Of the first elements of tensors on a device."""
+    """Addresses of the first elements of tensors on a device."""
     return tuple([t.storage.buffer.ptr + t.layout.offset * t.storage.dtype.itemsize for t in tensors])
 
 
@@ -63,16 +61,16 @@ def table_of(
     columns: Sequence[tuple[int, ...]],
     groups: tuple[int, ...] | None = None,
 ) -> Table:
-    """The table of some tensors, or of as many pairs, triples or quadruples of tensors of one shape.
+    """Table of tensors, or of pairs, triples or quadruples of tensors of one shape; cached.
 
-    It is copied to the device when an address has changed since the last time, else found again. A captured
-    graph gets tables of its own, and copies them at each replay.
+    It is copied to the device only if an address has changed since the last call. A captured graph has its
+    own tables, and copies them at each replay.
 
     Args:
-        launch: of the device.
+        launch: a launch on the device.
         sizes: numbers of elements.
         columns: up to four times the addresses of contiguous tensors.
-        groups: one number for each place, for the kernel.
+        groups: one integer per entry, passed to the kernel.
     """
     if launch.runtime.capturing:
         return _written(launch, sizes, columns, groups, _shared_out(launch, sizes))
@@ -108,7 +106,7 @@ def _written(
 
 
 def _shared_out(launch: Launch, sizes: tuple[int, ...]) -> View:
-    """The chunks of tensors of these sizes."""
+    """The chunks of tensors of these sizes, on the device; cached."""
     counts = -(-np.array(sizes, np.int64) // CHUNK)
     numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     pairs = np.stack([np.repeat(np.arange(len(sizes)), counts), numbers], 1).astype(np.int32)
@@ -123,7 +121,7 @@ def _uploaded(launch: Launch, array: Array, dtype: DType) -> View:
 
 
 def by_dtype(tensors: Sequence[Tensor]) -> dict[DType, list[int]]:
-    """The places in the list, for each dtype: a kernel takes one."""
+    """Indices into the list, by dtype: a kernel takes tensors of one dtype."""
     places: dict[DType, list[int]] = {}
     for i, t in enumerate(tensors):
         places.setdefault(t.storage.dtype, []).append(i)
@@ -131,7 +129,7 @@ def by_dtype(tensors: Sequence[Tensor]) -> dict[DType, list[int]]:
 
 
 def _writable(what: str, tensors: Sequence[Tensor]) -> Iterator[tuple[Launch | None, list[Tensor]]]:
-    """Check the tensors; (launch, those of one dtype on one device), (None, those for the general road)."""
+    """Check the tensors; yield (launch, tensors of one dtype and device); launch None: general path."""
     need_tensors(what, *tensors)
     apart: list[Tensor] = []
     together: dict[Any, list[Tensor]] = {}
@@ -157,11 +155,11 @@ def _writable(what: str, tensors: Sequence[Tensor]) -> Iterator[tuple[Launch | N
 
 
 def scale_all_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
-    """Multiply many tensors by one number, each in its memory; on a device in one launch for each dtype.
+    """Multiply many tensors by one number, in place; on a device in one launch per dtype.
 
     Args:
         tensors: floating, any shapes; written to.
-        factor: a number, or a tensor without axes on their device, which is not read back.
+        factor: a number, or a 0-d tensor on their device, which is not read back.
 
     Returns:
         None.
@@ -183,7 +181,7 @@ def scale_all_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
         raise ShapeError(
             f"scale_all_: factor has shape {factor.layout.shape}",
             why="all tensors are multiplied by one number",
-            fix="pass a number, or reduce it to one: factor.sum()",
+            fix="pass a number or a 0-d tensor, for example factor.sum()",
         )
     for launch, members in _writable("scale_all_", tensors):
         if launch is None:
@@ -200,7 +198,7 @@ def scale_all_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
 
 
 def zero_all_(tensors: Sequence[Tensor]) -> None:
-    """Set all elements of many tensors to 0, in their memory; on a device in one launch for each dtype.
+    """Set all elements of many tensors to 0, in place; on a device in one launch per dtype.
 
     Args:
         tensors: floating, any shapes; written to.
@@ -228,7 +226,7 @@ def zero_all_(tensors: Sequence[Tensor]) -> None:
 
 
 def _scale_on_host(members: list[Tensor], factor: Tensor | float | None) -> bool:
-    """One call of a kernel of the host, if it takes them."""
+    """Scale by one call of a C++ kernel; False if it does not support them."""
     if config.host_kernels == "off" or any([t.storage.device is not cpu for t in members]):
         return False
     number = 0.0 if factor is None else float(arr(factor)) if is_tensor(factor) else factor

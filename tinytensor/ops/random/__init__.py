@@ -1,1 +1,1 @@
-"""Random numbers: the same on every device for the same seed."""
+"""Random number generation: counter-based (Philox), bitwise equal on every device for a seed."""

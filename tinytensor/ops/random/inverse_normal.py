@@ -1,4 +1,4 @@
-"""The inverse of the normal distribution function, equal bits on every device. Knows nothing of tensors.
+"""Inverse normal CDF (quantile function), bitwise equal on every device. Independent of tensors.
 
 Everything is +, -, *, / and sqrt, which IEEE 754 rounds correctly, in the order written here, with operands
 and constants rounded to the dtype of the result, plus integer operations on the bits of a float. There is no
@@ -27,19 +27,19 @@ Rational = tuple[Coefficients, Coefficients]  # numerator, denominator
 
 
 class Kind(NamedTuple):
-    """What differs between float32 and float64: layout of the bits, and coefficients."""
+    """Parameters of float32 or float64: bit layout and coefficients."""
 
     integer: np.dtype[Any]  # signed, of the same width
     fraction_bits: int  # of the float format
     sqrt_half: int  # bits of sqrt(1/2), rounded
-    log_terms: int  # of the series of the logarithm; the rest is below 0.1 ulp
+    log_terms: int  # of the series of the logarithm; the remainder is below 0.1 ulp
     center: Rational  # in 0.425**2 - q**2
     tail: Rational  # in r - 1.6
     far: Rational | None  # in r - 5
 
 
 def _rational(text: str) -> Rational:
-    """The coefficients of `numerator / denominator`, separated by spaces."""
+    """Parse `numerator / denominator`: coefficients separated by spaces."""
     numerator, denominator = text.split("/")
     return tuple(map(float, numerator.split())), tuple(map(float, denominator.split()))
 
@@ -99,7 +99,7 @@ KINDS = {np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
 
 
 def inverse_normal(q: Array) -> None:
-    """Replace q = p - 1/2 by the x whose normal distribution function is p, in place.
+    """Replace q = p - 1/2 by the inverse normal CDF of p, in place.
 
     Args:
         q: shape (n,), float32 or float64, -1/2 < q < 1/2 and 1/2 - |q| exact, as for odd multiples of 2**-25
@@ -126,7 +126,7 @@ def inverse_normal(q: Array) -> None:
 
 
 def _quotient(r: Array, rational: Rational) -> Array:
-    """The value of a rational function."""
+    """Evaluate a rational function at r."""
     value = _polynomial(r, rational[0])
     value /= _polynomial(r, rational[1])
     return value

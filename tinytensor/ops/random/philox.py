@@ -1,17 +1,17 @@
-"""Random numbers from Philox 4x32-10 as NumPy arrays, equal bits on every device. Knows nothing of tensors.
+"""Philox 4x32-10 random numbers as NumPy arrays: the bitwise specification of the kernels.
 
-This page is the specification that kernels must equal, bit for bit.
+Kernels must reproduce this module bit for bit. Independent of tensors.
 
-Stream: `generator.py` states the layout: the key is (seed low, seed high), the counter of a block is
+Stream: `generator.py` defines the layout: the key is (seed low, seed high), the counter of a block is
 (k low, k high, 0, 0) with k = offset + number of the block (mod 2**64). Ten rounds turn a counter into the
 4 words of 32 bits of its block.
 
 Elements: with one word per element, element i has word i % 4 of block i // 4. With two words per element,
 element i has words 2 * (i % 2) and 2 * (i % 2) + 1 of block i // 2; as 64 bits, the first of them is low. So
 a thread that handles 4 (or 2) neighbors computes one block, writes 16 bytes at once and needs nothing from
-others, and the part of a draw that starts at its block b is the draw at offset + b.
+other threads, and the part of a result that starts at its block b is the result at offset + b.
 
-Chunks: work goes through scratch of CHUNK blocks, which stays in the cache; its size does not influence bits.
+Chunks: work goes through scratch of CHUNK blocks, which stays in the cache; results do not depend on it.
 
     bits              w                                            one word w
     uniform_float32   (w >> 8) * 2**-24, in [0, 1)                 one word
@@ -23,10 +23,10 @@ Chunks: work goes through scratch of CHUNK blocks, which stays in the cache; its
     dropout_keep      uniform_float32 >= p                         one word
     permutation       stable argsort of W                          two words
 
-Normal numbers go through the inverse CDF, not Box-Muller: one word gives one number, so all 2**24 results
-in float32 can be tested one by one, and 85 % of them need one rational function and no logarithm.
+Normal numbers use the inverse CDF, not Box-Muller: one word gives one number, so all 2**24 float32 results
+can be tested exhaustively, and 85 % of them need one rational function and no logarithm.
 
-Words are paired through uint64 views, so a big-endian machine would see the two words of a pair swapped.
+Words are paired through uint64 views, so the two words of a pair would be swapped on a big-endian machine.
 
 Sources: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox and its
 constants). Lemire 2019, arXiv:1805.10941 (multiply and shift).
@@ -62,7 +62,7 @@ Array = NDArray[Any]
 U64 = NDArray[np.uint64]
 
 CHUNK = 8192  # blocks; 64 bytes of scratch for each, 512 KiB in all, per call
-FEW = 4  # blocks, up to which Python is faster than 80 calls of NumPy
+FEW = 4  # blocks; up to here plain Python is faster than 80 NumPy calls
 
 MULTIPLIERS = np.array(_MULTIPLIERS, np.uint64)[:, None]  # (2, 1), for words 0 and 2 of a counter
 LOW_32 = np.uint64(0xFFFFFFFF)
@@ -73,7 +73,7 @@ HALF = np.uint64(32)
 
 
 def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
-    """Return the 4 words of each counter: the definition, for any counters.
+    """Return the 4 words of each counter, for arbitrary counters: the definition.
 
     Args:
         counters: shape (n, 4), words low to high.
@@ -117,7 +117,7 @@ def _encrypt(even: U64, odd: U64, spare: U64, keys: U64, packed: U64) -> None:
 
 
 def blocks_needed(n: int, words_per_element: int) -> int:
-    """Return how many blocks of 4 words a draw of n elements takes."""
+    """Return the number of 4-word blocks for n elements."""
     return -(-n * words_per_element // 4)
 
 
@@ -153,7 +153,7 @@ def _chunks(seed: int, offset: int, n: int, words_per_element: int) -> Iterator[
 
 
 def bits(seed: int, offset: int, n: int) -> NDArray[np.uint32]:
-    """Return n words of 32 random bits, shape (n,)."""
+    """Return n random 32-bit words, shape (n,)."""
     out = np.empty(n, np.uint32)
     for part, words in _chunks(seed, offset, n, 1):
         out[part] = words
@@ -161,7 +161,7 @@ def bits(seed: int, offset: int, n: int) -> NDArray[np.uint32]:
 
 
 def _bits64(seed: int, offset: int, n: int) -> U64:
-    """Return n numbers of 64 random bits, shape (n,); two words each."""
+    """Return n random 64-bit integers, shape (n,); two words each."""
     out = np.empty(n, np.uint64)
     for part, words in _chunks(seed, offset, n, 2):
         out[part] = words
@@ -187,10 +187,10 @@ def _integers(
     assert out.flags.c_contiguous, "reshape would copy, and out would stay as it was"
     assert out.dtype == dtype
     flat = out.reshape(-1)
-    unused = 8 if out.itemsize == 4 else 11  # a float holds the other 24 (53) bits exactly
+    unused = 8 if out.itemsize == 4 else 11  # the other 24 (53) bits are exact in a float
     for part, words in _chunks(seed, offset, out.size, out.itemsize // 4):
         words >>= unused
-        flat[part] = words.view(f"i{out.itemsize}")  # machines convert signed integers faster
+        flat[part] = words.view(f"i{out.itemsize}")  # signed integers convert to float faster
         yield flat[part], 0.5 ** (8 * out.itemsize - unused)
 
 
@@ -216,7 +216,7 @@ def normal_float64(seed: int, offset: int, out: NDArray[np.float64]) -> None:
 
 
 def _normal(seed: int, offset: int, out: Array, dtype: type[np.floating[Any]]) -> None:
-    """The inverse normal CDF in the middle of each cell."""
+    """Fill out with the inverse normal CDF at the middle of each cell of the uniform numbers."""
     for numbers, cell in _integers(seed, offset, out, dtype):
         numbers -= 0.5 / cell - 0.5  # k + 1/2 - 1 / (2 cell), odd multiples of 1/2: exact
         numbers *= cell
@@ -232,7 +232,7 @@ def randint(seed: int, offset: int, low: int, high: int, n: int) -> NDArray[np.i
     value = low + (W * (high - low) >> 64), W of 64 bits.
 
     Raises:
-        ArgumentError: the range is empty or leaves int64.
+        ArgumentError: the range is empty or exceeds int64.
 
     Accuracy: the probability of a value differs from 1 / (high - low) by less than 2**-64, that is relatively
     by less than (high - low) / 2**64, so 2**-32 for a range of 2**32. Powers of 2 as ranges are exact.
@@ -284,7 +284,7 @@ def dropout_keep(seed: int, offset: int, p: float, n: int) -> NDArray[np.bool_]:
 
 
 def _below(caller: str, seed: int, offset: int, p: float, n: int) -> NDArray[np.bool_]:
-    """uniform_float32 < p, decided in integers, so that p is not rounded."""
+    """uniform_float32 < p, compared as integers, so that p is not rounded."""
     if not 0 <= p <= 1:
         raise ArgumentError(f"{caller}: p is {p}", why="p is a probability", fix="choose 0 <= p <= 1")
     threshold = np.uint32(math.ceil(p * (1 << 24)))  # p * 2**24 is exact
@@ -296,7 +296,7 @@ def _below(caller: str, seed: int, offset: int, p: float, n: int) -> NDArray[np.
 
 
 def permutation(seed: int, offset: int, n: int) -> NDArray[np.int64]:
-    """Return the numbers 0 … n - 1 in random order, shape (n,): the stable argsort of n keys of 64 bits.
+    """Return a random permutation of 0 … n - 1, shape (n,): the stable argsort of n 64-bit keys.
 
     Accuracy: equal keys, which keep their order, occur with a probability below n**2 / 2**65.
     """

@@ -1,7 +1,7 @@
-"""Random tensors. The numbers come from Philox counters (`philox.py`): a seed and an offset name every draw.
+"""uniform, normal, rand, randn and randint: random tensors from the counter-based Philox generator.
 
-Each function reserves its stretch of the generator's stream first and then fills it, so equal seeds give
-equal bits whatever the number of threads.
+A seed and an offset identify every sample (`philox.py`). Each function first reserves its range of the
+generator's stream and then fills it, so results depend on the seed alone, not on the number of threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["normal", "rand", "randint", "randn", "uniform"]
 
 
 def _fill(draw: str, out: Array, seed: int, offset: int) -> None:
-    """Fill any array with uniform or normal numbers: `philox` wants contiguous float32 or float64."""
+    """Fill an array with uniform or normal numbers, through a contiguous float32 or float64 array."""
     target = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     getattr(philox, f"{draw}_{target.dtype.name}")(seed, offset, target)
     if target is not out:
@@ -47,7 +47,7 @@ class Uniform(Op):
     @staticmethod
     def cpu(y: Array, *, shape: Shape, dtype: DType, low: float, high: float, seed: int, offset: int) -> None:
         _fill("uniform", y, seed, offset)
-        if dtype.narrow:  # drop the digits that it cannot hold, lest 0.9999 be rounded up to 1
+        if dtype.narrow:  # drop the bits that it cannot represent: 0.9999 must not round up to 1
             digits = np.float32(2048 if dtype is float16 else 256)
             np.floor(y * digits, out=y)
             y /= digits
@@ -72,7 +72,7 @@ class Uniform(Op):
 
 
 def _launch_fill(launch: Launch, name: str, y: View, seed: int, offset: int, *numbers: Any) -> None:
-    """Fill y by a kernel of which each thread writes 16 bytes or less."""
+    """Fill y by a kernel whose threads write at most 16 bytes each."""
     args = (y, launch.stream(seed, offset), *numbers, y.size)
     each = 2 if y.itemsize == 8 or name == "randint_forward" else 4
     launch(name, y.dtype, index_type(y), grid=blocks_for(y.size, BLOCK * each), args=args)
@@ -130,7 +130,7 @@ class Randint(Op):
 
 
 def generator_of(generator: Generator | None, what: str) -> Generator:
-    """The generator that was given, or the default one."""
+    """The given generator, or the global one."""
     if generator is None:
         return default_generator
     if not isinstance(generator, Generator):
@@ -143,17 +143,17 @@ def generator_of(generator: Generator | None, what: str) -> Generator:
 
 
 def _float_dtype(dtype: Any, what: str) -> tuple[DType, int]:
-    """The dtype, and how many Philox words an element takes."""
+    """The dtype, and the number of Philox words per element."""
     wanted = float32 if dtype is None else as_dtype(dtype, what)
     if not wanted.is_floating:
         raise DTypeError(
-            f"{what}: dtype {wanted}", why="it draws real numbers", fix="dtype=tt.float32, or tt.randint"
+            f"{what}: dtype {wanted}", why="it samples real numbers", fix="dtype=tt.float32, or tt.randint"
         )
     return wanted, 2 if wanted is float64 else 1
 
 
 def _number(value: Any, dtype: DType, what: str, noun: str) -> float:
-    """A real number that the dtype holds, as a float."""
+    """A real number as a float; raises unless the dtype can represent it."""
     if not isinstance(value, Real):
         raise DTypeError(
             f"{what}: {noun} of type {type(value).__name__}",
@@ -164,14 +164,14 @@ def _number(value: Any, dtype: DType, what: str, noun: str) -> float:
     if not size <= finfo(dtype).max:
         raise ArgumentError(
             f"{what}: {noun} is {value}",
-            why=f"{dtype} holds numbers up to {finfo(dtype).max:.4g}",
+            why=f"the largest {dtype} is {finfo(dtype).max:.4g}",
             fix="a smaller number, or dtype=tt.float64",
         )
     return float(value)
 
 
 def device_of(device: Any, what: str) -> Device:
-    """The device that was asked for, or the CPU."""
+    """The given device, or the CPU."""
     return cpu if device is None else as_device(device, what)
 
 
@@ -184,22 +184,22 @@ def uniform(
     device: Any = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Numbers drawn evenly from [low, high).
+    """Samples from the uniform distribution on [low, high).
 
     Args:
         shape: sizes as a tuple or one integer.
-        low, high: the ends; float32 results are multiples of 2**-24 of the range. Where the range is not
-            [0, 1) the scaling rounds, and may reach high.
+        low, high: the ends; float32 results are multiples of 2**-24 of the range. If the range is not [0, 1)
+            the scaling rounds, and may reach high.
         dtype: floating; default float32.
-        device: where they are drawn; the bits are the same everywhere. Default "cpu".
-        generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
+        device: of the result; the values do not depend on it. Default "cpu".
+        generator: source of the random bits; default the global one, see `tt.manual_seed`.
 
     Returns:
         A leaf tensor.
 
     Raises:
-        ArgumentError: high is below low, or the dtype does not hold an end or their distance.
-        DTypeError: the dtype is not floating, or an end is no number.
+        ArgumentError: high is below low, or the dtype cannot represent an end or high - low.
+        DTypeError: the dtype is not floating, or an end is not a number.
 
     Example:
         >>> u = tt.uniform((2, 3), generator=tt.Generator(1))
@@ -234,24 +234,24 @@ def normal(
     device: Any = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Numbers drawn from a normal distribution.
+    """Samples from a normal distribution.
 
     Args:
         shape: sizes as a tuple or one integer.
-        mean: center.
+        mean: of the distribution.
         std: standard deviation, not negative.
         dtype: floating; default float32.
-        device: where they are drawn; the bits are the same everywhere. Default "cpu".
-        generator: where the bits come from; default: tinytensor's own, see `tt.manual_seed`.
+        device: of the result; the values do not depend on it. Default "cpu".
+        generator: source of the random bits; default the global one, see `tt.manual_seed`.
 
     Returns:
         A leaf tensor.
 
     Raises:
-        ArgumentError: std is negative, or the dtype does not hold mean or std.
-        DTypeError: the dtype is not floating, or mean or std is no number.
+        ArgumentError: std is negative, or the dtype cannot represent mean or std.
+        DTypeError: the dtype is not floating, or mean or std is not a number.
 
-    Source: the inverse of the normal distribution, see ops/random/inverse_normal.py.
+    Source: the inverse normal CDF, see ops/random/inverse_normal.py.
 
     Example:
         >>> tt.normal((3,), generator=tt.Generator(0)).shape
@@ -262,7 +262,9 @@ def normal(
     kind, words = _float_dtype(dtype, "normal")
     mean, std = _number(mean, kind, "normal", "mean"), _number(std, kind, "normal", "std")
     if std < 0:
-        raise ArgumentError(f"normal: std is {std}", why="a deviation is not negative", fix=f"std={-std}")
+        raise ArgumentError(
+            f"normal: std is {std}", why="a standard deviation is not negative", fix=f"std={-std}"
+        )
     g = generator_of(generator, "normal")
     offset = g.advance(philox.blocks_needed(prod(sizes), words))
     return apply(
@@ -282,9 +284,9 @@ def rand(
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: floating; default float32.
-        device: where they are drawn; the bits are the same everywhere. Default "cpu".
-        requires_grad: whether backward leaves a gradient in it.
-        generator: default: tinytensor's own.
+        device: of the result; the values do not depend on it. Default "cpu".
+        requires_grad: whether autograd records operations on it.
+        generator: source of the random bits; default the global one.
 
     Returns:
         A leaf tensor.
@@ -305,14 +307,14 @@ def randn(
     requires_grad: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """PyTorch's name for `normal` with mean 0 and deviation 1.
+    """PyTorch's name for `normal` with mean 0 and standard deviation 1.
 
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: floating; default float32.
-        device: where they are drawn; the bits are the same everywhere. Default "cpu".
-        requires_grad: whether backward leaves a gradient in it.
-        generator: default: tinytensor's own.
+        device: of the result; the values do not depend on it. Default "cpu".
+        requires_grad: whether autograd records operations on it.
+        generator: source of the random bits; default the global one.
 
     Returns:
         A leaf tensor.
@@ -335,21 +337,21 @@ def randint(
     device: Any = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Integers drawn evenly from low to high - 1.
+    """Samples from the uniform distribution on the integers low to high - 1.
 
     Args:
-        low, high: the ends; high is not drawn.
+        low, high: the ends; high is exclusive.
         shape: sizes as a tuple or one integer.
         dtype: default int64.
-        device: where they are drawn; the bits are the same everywhere. Default "cpu".
-        generator: default: tinytensor's own.
+        device: of the result; the values do not depend on it. Default "cpu".
+        generator: source of the random bits; default the global one.
 
     Returns:
         A tensor of integers.
 
     Raises:
-        ArgumentError: the range is empty, or leaves int64 or the dtype.
-        DTypeError: the dtype is not an integer one.
+        ArgumentError: the range is empty, or exceeds int64 or the dtype.
+        DTypeError: the dtype is not an integer dtype.
 
     Example:
         >>> x = tt.randint(0, 10, (100,))
@@ -361,20 +363,20 @@ def randint(
     kind = int64 if dtype is None else as_dtype(dtype, "randint")
     if kind.kind not in ("int", "uint"):
         raise DTypeError(
-            f"randint: dtype {kind}", why="it draws integers", fix="dtype=tt.int64, or tt.uniform"
+            f"randint: dtype {kind}", why="it samples integers", fix="dtype=tt.int64, or tt.uniform"
         )
     first, last = as_int(low, "randint", "low"), as_int(high, "randint", "high")
     if first >= last or first < -(2**63) or last > 2**63:
         raise ArgumentError(
             f"randint: from {low} to {high}",
-            why="the range is empty or leaves int64",
+            why="the range is empty or exceeds int64",
             fix="choose low < high",
         )
     holds = iinfo(kind)
     if first < holds.min or last - 1 > holds.max:
         raise ArgumentError(
             f"randint: from {low} to {high} in {kind}",
-            why=f"{kind} holds {holds.min} to {holds.max}",
+            why=f"{kind} has the range {holds.min} to {holds.max}",
             fix="choose a wider dtype, for example dtype=tt.int64",
         )
     g = generator_of(generator, "randint")

@@ -1,4 +1,4 @@
-"""Choices at random: coins, orders, and indices drawn by weight. The bits come as in `random.py`."""
+"""bernoulli, permutation and multinomial: random sampling. Random bits are reserved as in `random.py`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Bernoulli(Op):
 
 @register
 class Multinomial(Op):
-    """Indices drawn by weight: by inverting sums, or, without replacement, by exponential races."""
+    """Sample indices by weight: inverse of the cumulative sum; without replacement, exponential races."""
 
     inputs = ("p",)
     dense = ("p",)
@@ -93,20 +93,20 @@ class Multinomial(Op):
         if copies.listener is not None and p.dtype != np.float64:
             copies.note("", "dtype", p.size * 8, "sums of weights are formed in float64")
         rows, out = p.reshape(-1, p.shape[-1]).astype(np.float64), y.reshape(-1, num_samples)
-        np.ldexp(rows, -np.frexp(rows.max(1, keepdims=True))[1], out=rows)  # the largest lies in [1/2, 1)
+        np.ldexp(rows, -np.frexp(rows.max(1, keepdims=True))[1], out=rows)  # the largest is in [1/2, 1)
         if replacement:
             u = np.empty(out.shape, np.float64)
             philox.uniform_float64(seed, offset, u)
             for i, row in enumerate(rows):
                 total = np.cumsum(row)
-                last = int(np.flatnonzero(row)[-1])  # rounding may not lead past the last possible index
+                last = int(np.flatnonzero(row)[-1])  # rounding must not lead past the last positive weight
                 out[i] = np.minimum(np.searchsorted(total, u[i] * total[-1], side="right"), last)
             return
         u = np.empty(rows.shape, np.float64)
         philox.uniform_float64(seed, offset, u)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             time = -np.log1p(-u) / rows  # the first arrivals of exponential clocks
-        time[p.reshape(rows.shape) == 0] = np.nan  # never: sorted behind the latest, which may be inf
+        time[p.reshape(rows.shape) == 0] = np.nan  # never: sorts after the latest, which may be inf
         out[...] = np.argsort(time, axis=-1, kind="stable")[:, :num_samples]
 
     @staticmethod
@@ -137,11 +137,11 @@ class Multinomial(Op):
         launch_sort(Launch(launch.runtime, "sorting"), None, first, times, 1, num_samples, False)
 
 
-_DRAWS = 512  # of a block that adds up a row
+_DRAWS = 512  # samples per block; each block sums the row once
 
 
 def _race(launch: Launch, y: View, weights: Sequence[Any], rows: int, length: int, keep: int) -> None:
-    """The first `keep` arrivals of each row: those of each tile, and so on until one tile is left."""
+    """The first `keep` arrivals of each row: of each tile, then of the survivors, until one tile is left."""
     arrived = None
     while True:
         tile = power_of_two(length, 2, TILE)
@@ -162,27 +162,27 @@ def _race(launch: Launch, y: View, weights: Sequence[Any], rows: int, length: in
 
 
 def _needed(count: int, replacement: bool) -> int:
-    """How many weights of a row must be positive."""
+    """Number of weights of a row that must be positive."""
     return min(count, 1) if replacement else count
 
 
 def _too_few(positive: int, count: int) -> ArgumentError:
     return ArgumentError(
         f"multinomial: {count} samples from a row with {positive} positive weights",
-        why="without replacement each index is drawn once at most"
+        why="without replacement each index is sampled at most once"
         if positive
         else "there is nothing to draw",
-        fix="draw fewer, or with replacement=True" if positive else "give each row a positive weight",
+        fix="take fewer samples, or replacement=True" if positive else "give each row a positive weight",
     )
 
 
 def permutation(n: int, *, device: Any = None, generator: Generator | None = None) -> Tensor:
-    """The numbers 0 … n - 1 in random order.
+    """A random permutation of 0 … n - 1.
 
     Args:
-        n: how many.
-        device: where they are drawn; the order is the same everywhere. Default "cpu".
-        generator: default: tinytensor's own.
+        n: the length.
+        device: of the result; the order does not depend on it. Default "cpu".
+        generator: source of the random bits; default the global one.
 
     Returns:
         shape (n,), int64.
@@ -202,11 +202,11 @@ def permutation(n: int, *, device: Any = None, generator: Generator | None = Non
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """True with the given probability, for each element by itself.
+    """True with the given probability, independently for each element.
 
     Args:
         p: probabilities from 0 to 1, any shape, floating.
-        generator: default: tinytensor's own.
+        generator: source of the random bits; default the global one.
 
     Returns:
         shape of p, bool.
@@ -225,14 +225,14 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 
 def _no_probability(bits: int, what: str, at_most_one: bool) -> ArgumentError:
-    """The error for a number that is none; kernels report its bits."""
+    """The error for a value that is not a probability; kernels report its bits."""
     return _not_probabilities(what, f"the value {struct.unpack('d', struct.pack('Q', bits))[0]}", at_most_one)
 
 
 def _not_probabilities(what: str, values: str, at_most_one: bool) -> ArgumentError:
     return ArgumentError(
         f"{what}: {values}",
-        why="probabilities lie in [0, 1]" if at_most_one else "weights are finite and not negative",
+        why="probabilities are in [0, 1]" if at_most_one else "weights are finite and not negative",
         fix="normalize them, for example with tt.softmax",
     )
 
@@ -244,7 +244,7 @@ def _probabilities(p: Tensor, what: str, *, at_most_one: bool) -> None:
             f"{what}: probabilities of type {kind}", why="they are floating", fix="tt.tensor([0.5, 0.5])"
         )
     if p.storage.device is not cpu:
-        return  # kernels look at each number as they use it
+        return  # kernels check each value as they read it
     low, high = (float(p.min()), float(p.max())) if p.layout.size else (0.0, 0.0)
     if not (low >= 0 and (high <= 1 if at_most_one else high < float("inf"))):
         raise _not_probabilities(what, f"values from {low} to {high}", at_most_one)
@@ -253,16 +253,16 @@ def _probabilities(p: Tensor, what: str, *, at_most_one: bool) -> None:
 def multinomial(
     p: Tensor, num_samples: int, replacement: bool = True, *, generator: Generator | None = None
 ) -> Tensor:
-    """Indices drawn with the given weights, for each row by itself.
+    """Sample indices with the given weights, independently for each row.
 
     Args:
         p: weights (..., V), not negative, not all zero in a row; they need not add up to 1.
-        num_samples: draws per row.
-        replacement: whether an index can be drawn twice.
-        generator: default: tinytensor's own.
+        num_samples: samples per row.
+        replacement: whether an index may be sampled twice.
+        generator: source of the random bits; default the global one.
 
     Returns:
-        shape (..., num_samples), int64. An index of weight 0 is never drawn.
+        shape (..., num_samples), int64. An index of weight 0 is never sampled.
 
     Raises:
         ArgumentError: a weight is negative or not finite, a row is all zero, or has too few positive weights.

@@ -1,1 +1,1 @@
-"""Ops that turn many elements into one, or into running results, and sorting."""
+"""Reductions, scans and sorting."""

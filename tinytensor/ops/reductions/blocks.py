@@ -1,7 +1,7 @@
-"""Reductions on the CPU of arrays that do not lie in C order: block by block, in memory that is used again.
+"""CPU reductions of arrays that are not C-contiguous: block by block, in reused scratch memory.
 
-NumPy's inner loops walk along one axis as it lies, and take up to ten times as long as a copy in a good order
-and the reduction of that. A block is a matrix: its rows, or its columns, are reduced.
+NumPy's inner loops run along one axis with its stride, and take up to ten times as long as a copy to
+contiguous memory and its reduction. A block is a matrix: its rows, or its columns, are reduced.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy as np
 
 from tinytensor.runtime.cpu.arrays import Array, copy_into, scratch
 
-LARGE = 1 << 14  # elements; fewer are reduced as they lie
+LARGE = 1 << 14  # elements; smaller arrays are reduced without blocks
 BLOCK = 1 << 18  # elements
-Reduce = Callable[[Array, Array], Any]  # result (K,), block
+Reduce = Callable[[Array, Array], Any]  # arguments: result (K,), block
 
 
 def worth_blocks(x: Array) -> bool:
-    """Whether an array is large and does not lie in C order."""
+    """Whether an array is large and not C-contiguous."""
     return x.size >= LARGE and not x.flags.c_contiguous
 
 
 def by_blocks(y: Array, x: Array, axes: tuple[int, ...], rows: Reduce, columns: Reduce) -> None:
-    """y = x reduced over axes.
+    """y = x reduced over axes, block by block.
 
     Args:
         y: with the reduced axes, of size 1.
         x: any strides.
         axes: at least one.
         rows: reduces each row of a block (K, n).
-        columns: reduces each column of a block (n, K); also what is left of the blocks.
+        columns: reduces each column of a block (n, K); also the results of the blocks.
     """
     if x.size <= BLOCK:
         _reduce_block(y, x, axes, rows, columns)
@@ -57,7 +57,7 @@ def by_blocks(y: Array, x: Array, axes: tuple[int, ...], rows: Reduce, columns: 
 
 
 def _nearest(x: Array) -> int:
-    """The axis along which the elements lie."""
+    """The axis with the smallest stride."""
     return min(range(x.ndim), key=lambda axis: (x.shape[axis] == 1, abs(x.strides[axis]) or 1 << 62))
 
 

@@ -1,4 +1,4 @@
-"""Reductions that compare: max, min and where they stand; any, all, count_nonzero."""
+"""max, min, argmax, argmin, any, all and count_nonzero."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AxisLike = int | Sequence[int] | None
 
 
 def ordered_input(what: str, x: Spec) -> None:
-    """DTypeError for complex numbers, which have no order."""
+    """Raise DTypeError for complex input, which has no order."""
     if x.dtype.kind == "complex":
         raise DTypeError(
             f"{what}: the input of shape {x.shape} has dtype {x.dtype}",
@@ -48,12 +48,12 @@ def ordered_input(what: str, x: Spec) -> None:
 
 
 def nonempty_input(what: str, shape: Shape, axes: Axes) -> None:
-    """ShapeError where there is nothing to choose from."""
+    """Raise ShapeError if the reduced axes are empty."""
     if reduced_count(shape, axes) == 0:
         raise ShapeError(
             f"{what}: the reduced axes {axes} of shape {shape} are empty",
-            why="among no elements there is none to choose",
-            fix="test x.size first, or put a value in: tt.concat([x, tt.full_like(x[:1], …)])",
+            why="an extreme of no elements is not defined",
+            fix="test x.size first, or add a value: tt.concat([x, tt.full_like(x[:1], …)])",
         )
 
 
@@ -61,7 +61,7 @@ def nonempty_input(what: str, shape: Shape, axes: Axes) -> None:
 
 
 class Extreme(Op):
-    """max and min; elements that tie share the gradient evenly."""
+    """Base class of max and min; ties share the gradient evenly."""
 
     inputs = ("x",)
     saves = ("x", "y")
@@ -117,7 +117,7 @@ class Min(Extreme):
 
 @register
 class TieShare(Op):
-    """1/n for each of the n elements of x that equal the extreme y, 0 for the others; nan equals nan here."""
+    """1/n at the n elements of x that equal the extreme y, 0 at the others; nan counts as equal to nan."""
 
     inputs = ("x", "y")
     outputs = ("share",)
@@ -149,27 +149,27 @@ class TieShare(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes) -> Grads:
-        """dx = 0, dy = 0: it jumps, and is constant in between."""
-        return None, None  # it jumps, and is constant in between
+        """dx = 0, dy = 0: the function is piecewise constant."""
+        return None, None
 
 
 def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
-    """The largest element over axes; nan if there is one.
+    """Maximum over axes; nan if an element is nan.
 
     Args:
         x: any shape; not complex.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
-        shape of x without the reduced axes, dtype of x. Elements that tie share the gradient evenly.
+        shape of x without the reduced axes, dtype of x. Ties share the gradient evenly.
 
     Raises:
         ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
         DTypeError: x is complex.
 
-    Memory: keeps x and the result for backward.
-    Differs from: torch.max with an axis, which returns indices, too (see `argmax`); this is torch.amax.
+    Memory: saves x and the result for backward.
+    Differs from: torch.max with an axis, which also returns indices (see `argmax`); this is torch.amax.
 
     Example:
         >>> x = tt.tensor([1.0, 3.0, 3.0], requires_grad=True)
@@ -181,21 +181,21 @@ def max(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 
 
 def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
-    """The smallest element over axes; nan if there is one.
+    """Minimum over axes; nan if an element is nan.
 
     Args:
         x: any shape; not complex.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
-        shape of x without the reduced axes, dtype of x. Elements that tie share the gradient evenly.
+        shape of x without the reduced axes, dtype of x. Ties share the gradient evenly.
 
     Raises:
         ShapeError: an axis is out of range or repeated, or the reduced axes are empty.
         DTypeError: x is complex.
 
-    Memory: keeps x and the result for backward.
+    Memory: saves x and the result for backward.
 
     Example:
         >>> tt.tensor([[1, 2], [0, 5]]).min(axis=1).tolist()
@@ -204,11 +204,11 @@ def min(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     return apply(Min, x, axes=reduced_axes(x, axis, "min"), keepdims=keepdims)
 
 
-# ---- places ------------------------------------------------------------------------------------------------
+# ---- indices -----------------------------------------------------------------------------------------------
 
 
 class Place(Op):
-    """argmax and argmin; of elements that tie the first, of nan the first nan."""
+    """Base class of argmax and argmin: the first of ties, or the first nan."""
 
     inputs = ("x",)
     function: ClassVar[Any]
@@ -249,7 +249,7 @@ class Argmin(Place):
 
 
 def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Where the largest element stands along an axis: the first of ties; the first nan if there is one.
+    """Index of the maximum along an axis: the first of ties, or the first nan.
 
     Args:
         x: any shape; not complex.
@@ -272,7 +272,7 @@ def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
 
 
 def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Where the smallest element stands along an axis: the first of ties; the first nan if there is one.
+    """Index of the minimum along an axis: the first of ties, or the first nan.
 
     Args:
         x: any shape; not complex.
@@ -294,11 +294,11 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
     return apply(Argmin, detach(x), axis=at, keepdims=keepdims)
 
 
-# ---- truth -------------------------------------------------------------------------------------------------
+# ---- logical reductions ------------------------------------------------------------------------------------
 
 
 class Truth(Op):
-    """Reductions of whether elements are zero; nan is not."""
+    """Base class of any and all; nan counts as nonzero."""
 
     inputs = ("x",)
     ufunc: ClassVar[np.ufunc]
@@ -346,11 +346,11 @@ class CountNonzero(Op):
 
 
 def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
-    """Whether at least one element over axes is not zero; nan is not zero.
+    """Whether any element over axes is nonzero; nan is nonzero.
 
     Args:
         x: any shape and dtype.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -367,11 +367,11 @@ def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 
 
 def all(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
-    """Whether no element over axes is zero; nan is not zero.
+    """Whether all elements over axes are nonzero; nan is nonzero.
 
     Args:
         x: any shape and dtype.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -388,11 +388,11 @@ def all(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 
 
 def count_nonzero(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
-    """How many elements over axes are not zero; nan is not zero.
+    """Number of nonzero elements over axes; nan is nonzero.
 
     Args:
         x: any shape and dtype.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:

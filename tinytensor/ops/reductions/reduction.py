@@ -1,4 +1,4 @@
-"""Sums, means and products over axes."""
+"""sum, mean and prod over axes."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ AxisLike = int | Sequence[int] | None
 
 
 def reduced_axes(x: Tensor, axis: AxisLike, what: str) -> Axes:
-    """The axes that a caller named, sorted; None means all."""
+    """Normalized, sorted axes of an `axis` argument; None means all."""
     ndim = len(x.layout.shape)
     return ALL_AXES[ndim] if axis is None else tuple(sorted(normalize_axes(axis, ndim, what)))
 
 
 def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
-    """The transpose of a sum: the gradient repeated along the axes. A small result has memory of its own, so
-    that what follows takes the fast road; a large one is a view with stride 0.
+    """Repeat a gradient along the reduced axes: the adjoint of a sum.
+
+    A small result is copied, so that the next ops take the fast path; a large one is a view with stride 0.
     """
     kept = reduced_shape(shape, axes, True)
     layout = contiguous(shape)
@@ -69,14 +70,14 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
 
 @register
 class Spread(Op):
-    """What `spread` records; never run."""
+    """Autograd node of `spread`; never executed."""
 
     inputs = ("grad",)
     flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, kept: Shape, shape: Shape) -> Grads:
-        """dgrad = the sum of the gradient over the elements to which it was spread."""
+        """dgrad = the sum of the gradient over the axes along which grad was repeated."""
         return (None if grads[0] is None else reshape(sum_to(grads[0], kept), shape),)
 
 
@@ -105,7 +106,7 @@ class Sum(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
     ) -> Grads:
-        """dx = grad, repeated over the elements that were added up."""
+        """dx = grad, repeated over the summed elements."""
         return (None if grads[0] is None else spread(grads[0], shape, axes),)
 
 
@@ -120,7 +121,7 @@ class Mean(Op):
         if not x.dtype.is_inexact:
             raise DTypeError(
                 f"mean: the input of shape {x.shape} has dtype {x.dtype}",
-                why="the mean of integers has a fraction",
+                why="the mean of integers is not an integer in general",
                 fix="cast first: x.astype(tt.float32).mean()",
             )
         return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
@@ -128,7 +129,7 @@ class Mean(Op):
     @staticmethod
     def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
         add_up(y, x, axes)
-        y /= reduced_count(shape, axes)  # an empty mean is nan
+        y /= reduced_count(shape, axes)  # nan for empty axes
 
     @staticmethod
     def cuda(launch: Launch, y: View, x: View, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
@@ -138,7 +139,7 @@ class Mean(Op):
     def backward(
         grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool, shape: Shape
     ) -> Grads:
-        """dx = grad / n, repeated over the n elements of which it is the mean."""
+        """dx = grad / n, repeated over the n averaged elements."""
         n = reduced_count(shape, axes)
         return (None if grads[0] is None else spread(multiply(grads[0], 1.0 / n if n else 0.0), shape, axes),)
 
@@ -168,7 +169,7 @@ def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
     last = len(layout.shape) - 1
     return (
         layout.small
-        and x._array is not None  # so it is on the CPU
+        and x._array is not None  # on the CPU
         and not graphs
         and (axis is None or (type(axis) is int and axis in (-1, last) and last >= 0))
         and not keepdims
@@ -179,22 +180,22 @@ def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
 
 
 def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
-    """Sum of the elements over axes.
+    """Sum over axes.
 
     Args:
         x: any shape and dtype.
-        axis: axis or axes; None sums everything.
+        axis: axis or axes; None sums over all axes.
         keepdims: keep the summed axes with size 1.
-        dtype: cast x to this dtype first; it is that of the result, too.
+        dtype: cast x to this dtype first; the result has it too.
 
     Returns:
-        shape of x without the summed axes. dtype, or else that of x, but int64 for bool and signed integers,
-        uint64 for unsigned. 0 for an empty axis.
+        shape of x without the summed axes. dtype if given; else that of x, but int64 for bool and signed
+        integers, uint64 for unsigned. 0 for an empty axis.
 
     Raises:
         ShapeError: an axis is out of range or repeated.
 
-    Accuracy: floats are summed in float32 or wider, in every layout in short runs whose sums are added again:
+    Accuracy: floats are summed in float32 or wider, for every layout in short runs, then over the runs:
         the error of the sum of 2**25 positive float32 numbers is below 2e-5 of it. Integers wrap around.
 
     Example:
@@ -215,7 +216,7 @@ def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 
     Args:
         x: any shape, floating or complex.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -267,9 +268,9 @@ class Prod(Op):
 
 
 def _product_of_others(x: Tensor, axes: Axes) -> Tensor:
-    """For each element, the product of all others that are reduced with it: those before times those after.
+    """Product of all other elements over axes, for each element: of those before times those after it.
 
-    The product divided by the element would be 0/0 where it is zero.
+    Dividing the full product by the element would give 0/0 at zeros.
     """
     shape = x.layout.shape
     order = (*[a for a in range(len(shape)) if a not in axes], *axes)
@@ -287,22 +288,22 @@ def _product_before(x: Tensor) -> Tensor:
 
 
 def prod(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
-    """Product of the elements over axes.
+    """Product over axes.
 
     Args:
         x: any shape and dtype.
-        axis: axis or axes; None multiplies everything.
+        axis: axis or axes; None multiplies over all axes.
         keepdims: keep the reduced axes with size 1.
-        dtype: cast x to this dtype first; it is that of the result, too.
+        dtype: cast x to this dtype first; the result has it too.
 
     Returns:
-        shape of x without the reduced axes. dtype, or else that of x, but int64 for bool and signed integers,
-        uint64 for unsigned. 1 for an empty axis.
+        shape of x without the reduced axes. dtype if given; else that of x, but int64 for bool and signed
+        integers, uint64 for unsigned. 1 for an empty axis.
 
     Raises:
         ShapeError: an axis is out of range or repeated.
 
-    Accuracy: the gradient multiplies all other elements, so it is right at zeros, too. Integers wrap around.
+    Accuracy: the gradient multiplies all other elements, so it is exact at zeros too. Integers wrap around.
 
     Example:
         >>> tt.prod(tt.tensor([2.0, 3.0, 4.0])).item()

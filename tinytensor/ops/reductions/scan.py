@@ -1,4 +1,4 @@
-"""Running sums and products along an axis, differences, and the linear recurrence behind their gradients."""
+"""cumulative_sum, cumulative_prod, diff, and the linear recurrence for the gradient of cumulative_prod."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from tinytensor.tensor import Tensor
 
 __all__ = ["cumulative_prod", "cumulative_sum", "diff"]
 
-_WIDE = {"f": np.float64, "c": np.complex128, "i": np.int64, "u": np.uint64}  # what running sums are kept in
+_WIDE = {"f": np.float64, "c": np.complex128, "i": np.int64, "u": np.uint64}  # accumulation dtypes on the CPU
 
 
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
-    """The key of a part of an axis."""
+    """The key that slices one axis."""
     return (*(slice(None),) * axis, part)
 
 
 def total_dtype(dtype: DType) -> DType:
-    """The dtype of sums and products: integers and bools become 64 bits wide."""
+    """Default dtype of sums and products: 64 bits wide for integers and bools."""
     return dtype if dtype.is_inexact else accumulator(dtype)
 
 
@@ -76,8 +76,9 @@ class CumulativeSum(Op):
 class CumulativeProd(Op):
     """y[i] = x[0] ⋯ x[i].
 
-    The gradient of x[k] is y[k-1] times r[k] = Σ_{i≥k} g[i] x[k+1] ⋯ x[i]. Read from the end, r is a linear
-    recurrence, r[k] = x[k+1] r[k+1] + g[k]: no division, so zeros in x need no care, in any order.
+    The gradient of x[k] is y[k-1] times r[k] = Σ_{i≥k} g[i] x[k+1] ⋯ x[i]. From the end, r is a linear
+    recurrence, r[k] = x[k+1] r[k+1] + g[k]: without division, so zeros in x are exact, at any order of
+    derivative.
     """
 
     inputs = ("x",)
@@ -137,7 +138,7 @@ class Recurrence(Op):
 
 
 def _solve(s: Array, a: Array, b: Array) -> None:
-    """The recurrence along axis 0: two steps at once give a recurrence of half the length for odd i."""
+    """Solve the recurrence along axis 0: pairs of steps form a recurrence of half the length, for odd i."""
     n = len(a)
     if n == 0:
         return
@@ -151,7 +152,7 @@ def _solve(s: Array, a: Array, b: Array) -> None:
 
 def _recurrence_from_the_end(x: Tensor, g: Tensor, axis: int) -> Tensor:
     """r[k] = x[k+1] r[k+1] + g[k]."""
-    factors = flip(roll(x, -1, axis), axis)  # the last factor comes first, and meets s[-1] = 0
+    factors = flip(roll(x, -1, axis), axis)  # the last factor comes first, and multiplies s[-1] = 0
     return flip(apply(Recurrence, factors, flip(g, axis), axis=axis), axis)
 
 
@@ -171,7 +172,7 @@ def _with_first(y: Tensor, axis: int, first: int) -> Tensor:
 
 
 def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor, int]:
-    """x in the wanted dtype, and the axis, which may be left out if there is only one."""
+    """x in the requested dtype, and the normalized axis, optional if there is only one."""
     ndim = len(x.layout.shape)
     if axis is None and ndim != 1:
         raise ShapeError(
@@ -187,20 +188,20 @@ def _prepare(x: Tensor, axis: int | None, dtype: Any, what: str) -> tuple[Tensor
 def cumulative_sum(
     x: Tensor, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False
 ) -> Tensor:
-    """Running sums along an axis: y[i] = x[0] + … + x[i].
+    """Cumulative sums along an axis: y[i] = x[0] + … + x[i].
 
     Args:
         x: at least one axis.
-        axis: the axis; may be left out if x has only one.
-        dtype: cast x to this dtype first; it is that of the result, too; default as for `sum`.
-        include_initial: put a 0 in front, so the axis has one element more.
+        axis: the axis; optional if x has only one.
+        dtype: cast x to this dtype first; the result has it too; default as for `sum`.
+        include_initial: prepend a 0, so that the axis is one element longer.
 
     Returns:
-        shape of x (one longer with include_initial). dtype, or else that of x, but int64 or uint64 for bool
-        and integers.
+        shape of x (one longer with include_initial). dtype if given; else that of x, but int64 or uint64 for
+        bool and integers.
 
     Raises:
-        ShapeError: the axis is out of range, or left out though x does not have exactly one.
+        ShapeError: the axis is out of range, or omitted though x does not have exactly one.
 
     Accuracy: on the CPU floats are added in float64, and each sum is rounded once; on a device in float32 or
         wider, in runs. Integers wrap around.
@@ -219,23 +220,23 @@ def cumulative_sum(
 def cumulative_prod(
     x: Tensor, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False
 ) -> Tensor:
-    """Running products along an axis: y[i] = x[0] ⋯ x[i].
+    """Cumulative products along an axis: y[i] = x[0] ⋯ x[i].
 
     Args:
         x: at least one axis.
-        axis: the axis; may be left out if x has only one.
-        dtype: cast x to this dtype first; it is that of the result, too; default as for `prod`.
-        include_initial: put a 1 in front, so the axis has one element more.
+        axis: the axis; optional if x has only one.
+        dtype: cast x to this dtype first; the result has it too; default as for `prod`.
+        include_initial: prepend a 1, so that the axis is one element longer.
 
     Returns:
-        shape of x (one longer with include_initial). dtype, or else that of x, but int64 or uint64 for bool
-        and integers.
+        shape of x (one longer with include_initial). dtype if given; else that of x, but int64 or uint64 for
+        bool and integers.
 
     Raises:
-        ShapeError: the axis is out of range, or left out though x does not have exactly one.
+        ShapeError: the axis is out of range, or omitted though x does not have exactly one.
 
-    Memory: keeps x and the result for backward.
-    Accuracy: the gradient is exact at zeros, too: it is a recurrence and divides by nothing.
+    Memory: saves x and the result for backward.
+    Accuracy: the gradient is exact at zeros too: it is a recurrence without division.
 
     Example:
         >>> tt.cumulative_prod(tt.tensor([1, 2, 3])).tolist()
@@ -251,13 +252,13 @@ def cumulative_prod(
 def diff(
     x: Tensor, axis: int = -1, n: int = 1, *, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
-    """Differences of neighbors along an axis, n times: y[i] = x[i+1] - x[i].
+    """n-th differences of adjacent elements along an axis: y[i] = x[i+1] - x[i].
 
     Args:
         x: at least one axis; not bool.
         axis: the axis.
-        n: how many times; 0 gives x.
-        prepend, append: tensors to join in front and behind along the axis first.
+        n: the order of the difference; 0 returns x.
+        prepend, append: tensors to concatenate before and after x along the axis first.
 
     Returns:
         shape of x with the axis n shorter, but not below 0. Unsigned integers wrap around.
@@ -272,17 +273,17 @@ def diff(
     """
     at = normalize_axis(axis, len(x.layout.shape), "diff")
     if as_int(n, "diff", "the number of times") < 0:
-        raise ShapeError(f"diff: n = {n}", why="differences are taken 0 or more times", fix="pass n=1")
+        raise ShapeError(f"diff: n = {n}", why="the order of a difference is 0 or more", fix="pass n=1")
     if x.storage.dtype.kind == "bool":
         raise DTypeError(
             f"diff: the input of shape {x.layout.shape} has dtype bool",
-            why="truth values have no difference",
+            why="the difference of bools is not defined",
             fix="cast it with .astype(tt.int64), or compare: x[1:] != x[:-1]",
         )
     parts = [p for p in (prepend, x, append) if p is not None]
     y = concat(parts, at) if len(parts) > 1 else x
     if not y.layout.size:
         return getitem(y, _along(at, slice(min(n, y.layout.shape[at]), None)))
-    for _ in range(min(n, y.layout.shape[at])):  # then nothing is left
+    for _ in range(min(n, y.layout.shape[at])):  # then the axis is empty
         y = subtract(getitem(y, _along(at, slice(1, None))), getitem(y, _along(at, slice(0, -1))))
     return y

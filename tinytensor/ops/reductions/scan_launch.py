@@ -1,5 +1,6 @@
-"""How a scan is spread over the threads of a device: which kernel of `scan.cu`, how many, in how many
-passes. It looks at shapes and strides alone.
+"""Launch configuration of scans: kernel of `scan.cu`, grid, block and number of passes.
+
+It depends on shapes, strides and item size alone.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from tinytensor.kernels.reduction import (
 )
 from tinytensor.layout import Layout
 
-STATE_BYTES = 16  # of the largest State
-SHORT = 16  # elements of a line that one thread takes, though its neighbors then stand at other lines
+STATE_BYTES = 16  # size of the largest State
+SHORT = 16  # elements of a line that one thread scans, although accesses are then not coalesced
 
 
 class Plan(NamedTuple):
-    """One pass over the lines; `chunks` > 1 asks for two of them, and one over the totals of the chunks."""
+    """Configuration of a pass over the lines; `chunks` > 1 needs two, and one over the totals of chunks."""
 
     kernel: str
     rank: int
@@ -43,15 +44,15 @@ class Plan(NamedTuple):
 def launch_scan(
     launch: Launch, functor: str, y: View, a: View, b: View | None, axis: int, reverse: bool = False
 ) -> None:
-    """y = a (and b) scanned along an axis by a functor of the op's twin file.
+    """y = the scan of a (and b) along an axis, by a functor of the op's CUDA file.
 
     Args:
-        launch: the op's.
+        launch: that of the op.
         functor: name of the scan in the .cu file.
         y: C-contiguous.
         a, b: shape of y, any layout, real, of one dtype.
-        axis: of y.
-        reverse: begin with the last element.
+        axis: the axis of y.
+        reverse: start at the last element.
     """
     need_real(functor, a)
     if y.size == 0:
@@ -104,12 +105,12 @@ Grid = tuple[tuple[int, int], tuple[int, int], int, int]  # grid, block, element
 
 
 def _rows(count: int, n: int, itemsize: int) -> Grid:
-    """Threads lie along a line, some neighbors each."""
+    """Grid for threads along a line, each with several adjacent elements."""
     neighbors = min(16 // itemsize, 8)
     lanes = THREADS if n >= 2048 else power_of_two(-(-n // neighbors), 8, 32)
     block = lanes, THREADS // lanes
     blocks = blocks_for(count, block[1])
-    chunks = max(min(BLOCKS // blocks, n // 4096), 1)  # the blocks of short lines fill the GPU by themselves
+    chunks = max(min(BLOCKS // blocks, n // 4096), 1)  # short lines fill the GPU without chunks
     tile = lanes * neighbors
     chunk = -(-n // (chunks * tile)) * tile
     chunks = -(-n // chunk)
@@ -117,7 +118,7 @@ def _rows(count: int, n: int, itemsize: int) -> Grid:
 
 
 def _columns(count: int, n: int) -> Grid:
-    """Threads lie across the lines, one for each chunk."""
+    """Grid for threads across lines, one for each chunk of a line."""
     chunks = max(min(BLOCKS * THREADS // 2 // count, n // 64), 1)
     chunk = -(-n // chunks)
     chunks = -(-n // chunk)

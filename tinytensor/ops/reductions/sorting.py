@@ -1,4 +1,4 @@
-"""Order: sort, argsort, topk, searchsorted, and the unique elements. nan counts as larger than any number."""
+"""sort, argsort, topk, searchsorted and unique_*. nan sorts as larger than any number."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Kind = Literal["stable", "quicksort"]
 
 
 def _order(x: Array, axis: int, descending: bool, kind: Kind = "stable") -> Array:
-    """Indices that sort x; equal elements keep their order in both directions."""
+    """Indices that sort x, stably in both directions for kind "stable"."""
     if not descending:
         return np.argsort(x, axis, kind)
     back = np.argsort(np.flip(x, axis), axis, kind)
@@ -50,7 +50,7 @@ def _order(x: Array, axis: int, descending: bool, kind: Kind = "stable") -> Arra
 
 
 def _put_back(grad: Tensor, indices: Tensor, axis: int, shape: Shape) -> Tensor:
-    """Zeros of x's shape with the gradients of the chosen elements where these came from."""
+    """Zeros of x's shape with the gradients of the selected elements at their indices."""
     return gather_transpose(grad, indices, axis, shape, "sort")
 
 
@@ -86,7 +86,7 @@ class Sort(Op):
             order[...] = _order(x, axis, descending, kind)
             y[...] = np.take_along_axis(x, order, axis)
             return
-        copy_into(y, x)  # nobody needs to know which of equal values came first: the fastest way to sort
+        copy_into(y, x)  # without indices stability does not matter: use the fastest sort
         y.sort(axis)
         if descending:
             y[...] = np.flip(y, axis)
@@ -142,7 +142,7 @@ class Argsort(Op):
 
 @register
 class Topk(Op):
-    """The k largest or smallest: a partition finds them in linear time, and only they are sorted."""
+    """The k largest or smallest elements: a partition finds them in linear time, then they are sorted."""
 
     inputs = ("x",)
     outputs = ("values", "indices")
@@ -158,7 +158,7 @@ class Topk(Op):
             raise ShapeError(
                 f"topk: k = {k} for axis {axis} of shape {x.shape}",
                 why=f"the axis has {n} elements",
-                fix=f"give a k from 0 to {n}, for example min(k, x.shape[{axis}])",
+                fix=f"pass a k from 0 to {n}, for example min(k, x.shape[{axis}])",
             )
         chosen = (*x.shape[:axis], k, *x.shape[axis + 1 :])
         return Spec(chosen, x.dtype), Spec(chosen, int64)
@@ -174,7 +174,7 @@ class Topk(Op):
         if k < n:
             parted = np.argpartition(x, n - k if largest else k - 1, -1)
             found[...] = parted[..., n - k :] if largest else parted[..., :k]
-            found.sort(-1)  # equal values will stand in the order of their indices
+            found.sort(-1)  # so that equal values are in the order of their indices
         else:
             found[...] = np.arange(n)
         order = _order(np.take_along_axis(x, found, -1), -1, largest)
@@ -229,24 +229,24 @@ class Searchsorted(Op):
 
 
 def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
-    """The elements along an axis in order.
+    """Sort the elements along an axis.
 
     Args:
         x: at least one axis; not complex.
         axis: the axis to sort.
         descending: largest first.
-        stable: of equal elements the first one's gradient stays first; False leaves that open, may be faster.
+        stable: equal elements, and so their gradients, keep their order; False may be faster.
 
     Returns:
-        shape and dtype of x; nan counts as the largest number. Differentiable: each gradient goes where its
-        element came from.
+        shape and dtype of x; nan counts as the largest number. Differentiable: each gradient goes to the
+        original position of its element.
 
     Raises:
         ShapeError: the axis is out of range.
         DTypeError: x is complex.
 
-    Memory: keeps the order (int64, shape of x) for backward.
-    Differs from: torch.sort, which returns indices, too; here they come from `argsort`.
+    Memory: saves the order (int64, shape of x) for backward.
+    Differs from: torch.sort, which also returns indices; see `argsort`.
 
     Example:
         >>> tt.sort(tt.tensor([3, 1, 2]), descending=True).tolist()
@@ -258,7 +258,7 @@ def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = 
 
 
 def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
-    """The indices that put an axis in order.
+    """Indices that sort an axis.
 
     Args:
         x: at least one axis; not complex.
@@ -283,25 +283,25 @@ def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool
 
 
 def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest (or smallest) elements of an axis, in order, and where they stand.
+    """The k largest (or smallest) elements of an axis, sorted, and their indices.
 
     Args:
         x: at least one axis; not complex.
-        k: how many, from 0 to the size of the axis.
+        k: the number of elements, from 0 to the size of the axis.
         axis: the axis to search.
         largest: False for the smallest.
 
     Returns:
         values: shape of x with size k on the axis, dtype of x, best first; nan counts as the largest number.
             Differentiable.
-        indices: int64, the same shape. Of equal values, those with smaller indices stand first; which of them
-            are chosen at the border is not specified.
+        indices: int64, the same shape. Equal values are in the order of their indices; which of the values
+            equal to the k-th are returned is not specified.
 
     Raises:
         ShapeError: the axis is out of range, or has fewer than k elements.
         DTypeError: x is complex, or k is not an integer.
 
-    Memory: keeps the indices for backward.
+    Memory: saves the indices for backward.
 
     Example:
         >>> values, indices = tt.topk(tt.tensor([5, 9, 7]), 2)
@@ -315,19 +315,19 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tenso
 
 
 def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
-    """Where elements would be inserted into a sorted tensor to keep it sorted.
+    """Indices at which to insert elements into a sorted tensor to keep it sorted.
 
     Args:
-        x1: shape (n,), in ascending order (or put into it by sorter); not complex.
-        x2: any shape; what to look for.
-        side: "left": before equal elements, x1[i-1] < v <= x1[i]; "right": behind them.
+        x1: shape (n,), in ascending order (or sorted by sorter); not complex.
+        x2: any shape; the elements to insert.
+        side: "left": before equal elements, x1[i-1] < v <= x1[i]; "right": after them.
         sorter: shape (n,), indices that sort x1.
 
     Returns:
         int64, shape of x2, values from 0 to n.
 
     Raises:
-        ShapeError: x1 or sorter has not exactly one axis, or they differ in length.
+        ShapeError: x1 or sorter does not have exactly one axis, or they differ in length.
         DTypeError: a tensor is complex, or sorter is not integer.
         ArgumentError: side is neither "left" nor "right".
 
@@ -338,7 +338,7 @@ def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor |
     if side not in ("left", "right"):
         raise ArgumentError(
             f"searchsorted: side {side!r}",
-            why='a place is to the "left" or to the "right" of equal elements',
+            why='an insertion index is "left" or "right" of equal elements',
             fix='side="left"',
         )
     shape = x1.layout.shape
@@ -346,7 +346,7 @@ def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor |
         raise ShapeError(
             f"searchsorted: x1 of shape {shape}"
             + ("" if sorter is None else f", sorter of shape {sorter.layout.shape}"),
-            why="one sorted axis is searched, and a sorter has one index for each of its elements",
+            why="x1 is one sorted axis, and sorter has one index for each of its elements",
             fix="search the rows one by one: [tt.searchsorted(row, x2) for row in x1]",
         )
     dtype = promote(x1.storage.dtype, x2.storage.dtype, what="searchsorted")
@@ -356,11 +356,11 @@ def searchsorted(x1: Tensor, x2: Tensor, *, side: str = "left", sorter: Tensor |
     return apply(Searchsorted, x1, x2, side=side)
 
 
-# ---- unique elements: how many there are depends on the data, so these are no ops --------------------------
+# ---- unique elements: the size of the result depends on the data, so these are not ops ---------------------
 
 
 class UniqueAll(NamedTuple):
-    """What `unique_all` returns."""
+    """Result of `unique_all`."""
 
     values: Tensor
     indices: Tensor
@@ -369,28 +369,28 @@ class UniqueAll(NamedTuple):
 
 
 class UniqueCounts(NamedTuple):
-    """What `unique_counts` returns."""
+    """Result of `unique_counts`."""
 
     values: Tensor
     counts: Tensor
 
 
 class UniqueInverse(NamedTuple):
-    """What `unique_inverse` returns."""
+    """Result of `unique_inverse`."""
 
     values: Tensor
     inverse_indices: Tensor
 
 
 def unique_all(x: Tensor) -> UniqueAll:
-    """The different elements of a tensor, where each first stands, which one each element is, and how often.
+    """Unique elements of a tensor, with their first indices, inverse indices and counts.
 
     Args:
         x: any shape and dtype.
 
     Returns:
-        values: shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
-        indices: shape (n,), int64: where each value first stands in the flattened x.
+        values: shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
+        indices: shape (n,), int64: the first index of each value in the flattened x.
         inverse_indices: shape of x, int64: values[inverse_indices] is x.
         counts: shape (n,), int64.
 
@@ -412,18 +412,18 @@ def unique_all(x: Tensor) -> UniqueAll:
 
 
 def _elements(found: Array, dtype: DType, device: Device) -> Tensor:
-    """Elements of a tensor of a dtype that `values` had read."""
+    """A tensor of a dtype from elements that `values` read."""
     return cast(constant(found, float32 if dtype.narrow else dtype, device), dtype)
 
 
 def unique_counts(x: Tensor) -> UniqueCounts:
-    """The different elements of a tensor, and how often each stands there.
+    """Unique elements of a tensor, and their counts.
 
     Args:
         x: any shape and dtype.
 
     Returns:
-        values: shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
+        values: shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
         counts: shape (n,), int64.
 
     Example:
@@ -436,13 +436,13 @@ def unique_counts(x: Tensor) -> UniqueCounts:
 
 
 def unique_inverse(x: Tensor) -> UniqueInverse:
-    """The different elements of a tensor, and which one each element is.
+    """Unique elements of a tensor, and the inverse indices.
 
     Args:
         x: any shape and dtype.
 
     Returns:
-        values: shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
+        values: shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
         inverse_indices: shape of x, int64: values[inverse_indices] is x.
 
     Example:
@@ -455,13 +455,13 @@ def unique_inverse(x: Tensor) -> UniqueInverse:
 
 
 def unique_values(x: Tensor) -> Tensor:
-    """The different elements of a tensor.
+    """Unique elements of a tensor.
 
     Args:
         x: any shape and dtype.
 
     Returns:
-        shape (n,), ascending, dtype of x; each nan counts as different. No gradient flows.
+        shape (n,), ascending, dtype of x; every nan is unique. Not differentiable.
 
     Example:
         >>> tt.unique_values(tt.tensor([7, 3, 7])).tolist()

@@ -1,6 +1,6 @@
-"""Reductions of a function of the elements: variance, logarithms of sums of exponentials, norms.
+"""var, std, logsumexp, vector_norm and matrix_norm.
 
-They read large inputs in blocks that stay in the cache, so no temporary is as large as the input.
+Large inputs are processed in blocks that fit in the cache, so no temporary is as large as the input.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def _shifted_exp(x: Array, shift: Array) -> Array:
 
 
 def _kept(y: Array, x: Array, axes: Axes) -> Array:
-    """y with the reduced axes as size 1: a view."""
+    """View of y that has the reduced axes with size 1."""
     return y.reshape(reduced_shape(x.shape, axes, True))
 
 
 @register
 class DivideOrZero(Elementwise):
-    """a / b, but 0 where b is 0: the slope of a square root at 0, as far as it is meant here."""
+    """a / b, but 0 where b is 0, such as in the gradient of a square root at 0."""
 
     inputs = ("a", "b")
     saves = ("a?b", "b")
@@ -111,7 +111,7 @@ class DivideOrZero(Elementwise):
 
 
 def _variance(y: Array, x: Array, axes: Axes, correction: float) -> None:
-    """Two passes: the mean, then the squared distances from it."""
+    """Two-pass variance: the mean, then the squared distances from it."""
     n = reduced_count(x.shape, axes)
     y = _kept(y, x, axes)
     middle = np.empty_like(y)
@@ -216,7 +216,7 @@ def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
 
     Args:
         x: any shape, floating.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         correction: 0 divides by n; 1 gives the unbiased estimate from a sample.
         keepdims: keep the reduced axes with size 1.
 
@@ -227,7 +227,7 @@ def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
         ShapeError: an axis is out of range or repeated.
         DTypeError: x is not floating.
 
-    Memory: keeps x for backward.
+    Memory: saves x for backward.
     Differs from: torch.var, whose correction is 1 by default.
 
     Example:
@@ -244,7 +244,7 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
 
     Args:
         x: any shape, floating.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         correction: 0 divides by n; 1 by n - 1.
         keepdims: keep the reduced axes with size 1.
 
@@ -256,8 +256,8 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
         ShapeError: an axis is out of range or repeated.
         DTypeError: x is not floating.
 
-    Memory: keeps x and the result for backward.
-    Accuracy: the mean is rounded, so equal elements may be up to the rounding of one of them away from it:
+    Memory: saves x and the result for backward.
+    Accuracy: the mean is rounded, so equal elements may differ from it by up to the rounding error of one:
         std([1000.1] * 3) is 6e-5 in float32, and its gradient is not 0.
     Differs from: torch.std, whose correction is 1 by default.
 
@@ -299,7 +299,7 @@ class Logsumexp(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, axes: Axes, keepdims: bool) -> Grads:
-        """dx = grad * exp(x - y): softmax(x), over the axes that were reduced."""
+        """dx = grad * exp(x - y), where exp(x - y) = softmax(x) over the reduced axes."""
         if grads[0] is None:
             return (None,)
         x = saved.x
@@ -309,8 +309,9 @@ class Logsumexp(Op):
 
 
 def _shares(x: Tensor, axes: Axes) -> Tensor:
-    """softmax over axes, but 0 where all numbers are -inf; not from the logsumexp, which is rounded where x
-    is large.
+    """softmax over axes, but 0 where all elements are -inf.
+
+    Not computed from the logsumexp, whose rounding error is large for large x.
     """
     wide = cast(x, accumulator(x.storage.dtype))
     top = max(detach(wide), axis=axes, keepdims=True)
@@ -319,13 +320,13 @@ def _shares(x: Tensor, axes: Axes) -> Tensor:
 
 
 def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
-    """Logarithm of the sum of exponentials over axes, without overflow.
+    """Log of the sum of exponentials over axes, without overflow.
 
     y = m + log Σ exp(x - m), with m the largest element. Its gradient is softmax.
 
     Args:
         x: any shape, floating.
-        axis: axis or axes; None takes everything.
+        axis: axis or axes; None reduces over all axes.
         keepdims: keep the reduced axes with size 1.
 
     Returns:
@@ -335,7 +336,7 @@ def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tenso
         ShapeError: an axis is out of range or repeated.
         DTypeError: x is not floating.
 
-    Memory: keeps x for backward.
+    Memory: saves x for backward.
 
     Example:
         >>> tt.logsumexp(tt.tensor([1000.0, 1000.0])).item()
@@ -397,23 +398,23 @@ class VectorNorm(Op):
 
 
 def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: float = 2) -> Tensor:
-    """Length of vectors: (Σ |x|**ord)**(1/ord).
+    """Vector norm over axes: (Σ |x|**ord)**(1/ord).
 
     Args:
         x: any shape, floating.
-        axis: axis or axes that a vector lies along; None makes all of x one vector.
+        axis: axis or axes of a vector; None treats x as one vector.
         keepdims: keep the reduced axes with size 1.
-        ord: 2 is the Euclidean length, 1 the sum of absolute values, inf and -inf the largest and smallest
-            absolute value, 0 the number of elements that are not zero; or any other number.
+        ord: 2 is the Euclidean norm, 1 the sum of absolute values, inf and -inf the largest and smallest
+            absolute value, 0 the number of nonzero elements; or any other number.
 
     Returns:
         shape of x without the reduced axes, dtype of x. The gradient of a vector of zeros is 0.
 
     Raises:
-        ShapeError: an axis is out of range or repeated, or a largest or smallest of nothing is asked for.
+        ShapeError: an axis is out of range or repeated, or a maximum or minimum is over empty axes.
         DTypeError: x is not floating.
 
-    Memory: keeps x and the result for backward.
+    Memory: saves x and the result for backward.
 
     Example:
         >>> x = tt.tensor([3.0, -4.0])
@@ -435,7 +436,7 @@ def vector_norm(x: Tensor, axis: AxisLike = None, keepdims: bool = False, ord: f
 
 
 def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
-    """Size of matrices.
+    """Matrix norm over the last two axes.
 
     Args:
         x: shape (..., M, N), floating.
@@ -447,9 +448,9 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
         shape (...), dtype of x.
 
     Raises:
-        ShapeError: x has fewer than two axes, or a largest or smallest of nothing is asked for.
+        ShapeError: x has fewer than two axes, or a maximum or minimum is over empty axes.
         DTypeError: x is not floating.
-        ArgumentError: ord is another one; those that need singular values (2, -2, "nuc") are not offered.
+        ArgumentError: ord is not one of these; norms of singular values (2, -2, "nuc") are not supported.
 
     Example:
         >>> x = tt.tensor([[1.0, -2.0], [3.0, 4.0]])
@@ -460,7 +461,7 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
     if len(shape) < 2:
         raise ShapeError(
             f"matrix_norm: shape {shape} has no last two axes",
-            why="a matrix has rows and columns",
+            why="the rows and columns of a matrix are its last two axes",
             fix="tt.vector_norm(x)",
         )
     if ord == "fro":

@@ -1,9 +1,9 @@
-"""The sums of NumPy's code: of every layout and dtype, with rounding errors near those of pairwise summation.
+"""CPU sums over axes for every layout and dtype, nearly as accurate as pairwise summation.
 
-`np.add.reduce` sums in pairs only along the innermost axis; along the others it adds to one number again and
-again, so 2**25 float32 ones make 2**24. Here no number is added to more than `RUN` times in a row, at no cost
-in time. Contiguous floats are products with ones: BLAS walks memory two to eight times as fast as NumPy's
-add.
+`np.add.reduce` sums pairwise only along the innermost axis; along the others it accumulates sequentially, so
+2**25 float32 ones sum to 2**24. Here an accumulator takes at most `RUN` additions in a row, at no cost in
+time. Contiguous floats are multiplied by a vector of ones: BLAS reads memory two to eight times as fast as
+NumPy's add.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tinytensor.ops.reductions.blocks import by_blocks, worth_blocks
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape
 
-CHUNK = 2048  # numbers of a row that BLAS adds up: in interleaved runs
-RUN = 128  # numbers that are added one after the other, and eight times as many where BLAS adds rows
+CHUNK = 2048  # elements of a row that BLAS sums, in interleaved runs
+RUN = 128  # most elements summed sequentially; eight times as many where BLAS adds rows
 Axes = tuple[int, ...]
 
 ALL_AXES = [tuple(range(n)) for n in range(65)]  # NumPy has at most 64 axes
@@ -31,12 +31,12 @@ def reduced_shape(shape: Shape, axes: Axes, keepdims: bool) -> Shape:
 
 
 def reduced_count(shape: Shape, axes: Axes) -> int:
-    """How many elements become one."""
+    """Number of elements reduced to one."""
     return size_of([shape[a] for a in axes])
 
 
 def ones(n: int, dtype: np.dtype[Any]) -> Array:
-    """n ones; not to be written to."""
+    """A cached vector of n ones; read-only by convention."""
     kept = _ones.get(dtype)
     if kept is None:
         kept = _ones[dtype] = np.ones(1 << 14, dtype)
@@ -73,14 +73,15 @@ def add_up(y: Array, x: Array, axes: Axes) -> None:
 
 
 def short_rows(y: Array, x: Array, axes: Axes) -> bool:
-    """Whether y has many elements, each of them reduced from a few that do not lie in long rows."""
+    """Whether y has many elements, each reduced from a few that are not in long contiguous rows."""
     awkward = bool(axes) and (axes[-1] == x.ndim - 1 or not x.flags.c_contiguous)
     return awkward and 0 < x.size // (y.size or 1) <= min(32, y.size // 16)
 
 
 def reduce_short(ufunc: np.ufunc, y: Array, x: Array, axes: Axes) -> None:
-    """y = x reduced over axes, in one pass over y per index on them: ten times as fast as NumPy, which would
-    run an inner loop of a few elements for each element of y.
+    """y = x reduced over axes, in one pass over y per index on these axes.
+
+    Ten times as fast as NumPy, which would run an inner loop of a few elements for each element of y.
     """
     front = np.moveaxis(x, axes, range(len(axes)))
     y = y.reshape(front.shape[len(axes) :])
@@ -95,13 +96,13 @@ def _add_row(x: Array, out: Array) -> None:
 
 
 def sum_rows(y: Array, x: Array, add: Callable[[Array, Array], object] = _add_row) -> None:
-    """(R, n) → (R,), by a function that adds up rows which are not long."""
+    """Row sums (R, n) → (R,), by a function that sums short rows."""
     n = x.shape[1]
     if n <= (CHUNK if len(x) == 1 else 64 * CHUNK):
         add(x, y)
         return
     k = n // CHUNK
-    for r in range(len(x)):  # a long row as a matrix, so that few ones are read
+    for r in range(len(x)):  # a long row as a matrix, so that the vector of ones is short
         parts = np.empty((1, k + 1), x.dtype)
         add(x[r, : k * CHUNK].reshape(k, CHUNK), parts[0, :k])
         add(x[r : r + 1, k * CHUNK :], parts[0, k:])
@@ -109,7 +110,7 @@ def sum_rows(y: Array, x: Array, add: Callable[[Array, Array], object] = _add_ro
 
 
 def _sum_columns(y: Array, x: Array) -> None:
-    """(n, C) → (C,)."""
+    """Column sums (n, C) → (C,)."""
     n, step = len(x), 8 * RUN
     if n <= step:
         np.dot(ones(n, x.dtype), x, out=y)
@@ -122,9 +123,7 @@ def _sum_columns(y: Array, x: Array) -> None:
 
 
 def _sum_runs(x: Array, axes: Axes) -> Array:
-    """x with sums of runs in place of their elements, until at most RUN are left for each number of the
-    result.
-    """
+    """x with runs replaced by their sums, until at most RUN remain for each element of the result."""
     while reduced_count(x.shape, axes) > RUN:
         axis = max(axes, key=x.shape.__getitem__)
         n = x.shape[axis]
@@ -155,7 +154,7 @@ def column_sum(a: Array, out: Array | None = None) -> Array:
 
 
 def kept_sum(a: Array, axis: int) -> Array:
-    """Sum over an axis, which is kept with size 1."""
+    """Sum over an axis, with the axis kept as size 1."""
     total = np.empty((*a.shape[:axis], 1, *a.shape[axis + 1 :]), a.dtype)
     add_up(total, a, (axis,))
     return total

@@ -1,1 +1,1 @@
-"""Ops that return another view of the same memory."""
+"""Ops that return views, their copies, and transfers between devices."""

@@ -1,4 +1,4 @@
-"""Copies from one device to another, with history."""
+"""Differentiable copies between devices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinytensor.tensor import Tensor
 
 @register
 class Transfer(Op):
-    """The same elements on another device; run by `transfer`."""
+    """Copy to another device; executed by `transfer`."""
 
     inputs = ("x",)
     flops = 0.0
@@ -31,7 +31,7 @@ class Transfer(Op):
 
 
 def transfer(x: Tensor, device: Device) -> Tensor:
-    """x on a device: itself if it is there, else a C-contiguous copy, differentiable."""
+    """x on a device: x itself if it is there, else a C-contiguous, differentiable copy."""
     source = x.storage.device
     if source is device:
         return x
@@ -47,28 +47,28 @@ def transfer(x: Tensor, device: Device) -> Tensor:
 
 
 def to_cpu(x: Tensor) -> Tensor:
-    """The same values on the CPU: itself if it is there, else a copy."""
+    """x on the CPU: x itself if it is there, else a copy."""
     return transfer(x, cpu)
 
 
 def to_cuda(x: Tensor, index: int = 0) -> Tensor:
-    """The same values on a GPU: itself if it is there, else a copy."""
+    """x on a GPU: x itself if it is there, else a copy."""
     return transfer(x, present(f"cuda:{index}" if index else "cuda", "cuda"))
 
 
 def to_device(x: Tensor, device: Any, /, *, stream: None = None) -> Tensor:
-    """The array API's name for `to`; the copy waits for its device, so there is no stream to choose."""
+    """The array API's name for `to`; the copy is synchronous, so `stream` must be None."""
     if stream is not None:
         raise ArgumentError(
             f"to_device: stream is of type {type(stream).__name__}",
-            why="a copy runs on the stream of the device that it comes from or goes to",
+            why="a copy runs on the stream of its source or target device",
             fix="leave the stream out",
         )
     return transfer(x, present(device, "to_device"))
 
 
 def present(device: Any, what: str) -> Device:
-    """A device that this machine has, from its name."""
+    """The device of a name, checked to be available."""
     place = as_device(device, what)
     if place is not cpu:
         runtime_of(place)

@@ -1,8 +1,8 @@
-"""Views: other ways to read the same memory, O(1), and the copies that reshape and contiguous may need.
+"""Views of all elements (reshape, permute, expand, flip, ...), and the copies: clone, astype, contiguous.
 
-A view op is a function from Layout to Layout (`layout.py`). The maps here are onto: every element of the
-input is seen, so the gradient is again a view (permute, reshape, flip) or a sum over repeats (expand). Views
-that pick elements are in `slicing.py`.
+A view op is a function from Layout to Layout (`layout.py`), in O(1). The views here read every element of the
+input, so the gradient is again a view (permute, reshape, flip) or a sum over repeats (expand). Views that
+select elements are in `slicing.py`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Expand(ViewOp):
 
 @register
 class SumTo(Op):
-    """Sum over the axes that `expand` repeated: the transpose of Expand."""
+    """Sum over the axes that `expand` repeated: the adjoint of Expand."""
 
     inputs = ("x",)
     flops = per_input(1.0)
@@ -129,19 +129,19 @@ class SumTo(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, shape: Shape, shape_in: Shape) -> Grads:
-        """dx = grad, repeated along the axes that were added up."""
+        """dx = grad, repeated along the axes that were summed."""
         return (view(Expand, _g(grads), shape=shape_in),)
 
 
 def _repeated(big: Shape, small: Shape) -> Shape:
-    """The axes that `expand` adds or repeats on the way from small to big."""
+    """The axes that `expand` adds or repeats from small to big."""
     lead = len(big) - len(small)
     return tuple([i for i, n in enumerate(big) if i < lead or (small[i - lead] == 1 and n != 1)])
 
 
 @register
 class Alias(ViewOp):
-    """The same layout: a second name for a value in the graph."""
+    """View with the same layout: another node for the same value in the graph."""
 
     @staticmethod
     def layout(x: Layout, *, shape_in: Shape) -> Layout:
@@ -159,7 +159,7 @@ def _cast(x: Array, out: Array) -> None:
 
 @register
 class Copy(Op):
-    """The same elements in fresh, C-contiguous memory."""
+    """Copy into new, C-contiguous memory."""
 
     inputs = ("x",)
     raw = True
@@ -185,7 +185,7 @@ class Copy(Op):
 
 @register
 class Cast(Op):
-    """The same values in another dtype, rounded once, to nearest, where the new one is coarser."""
+    """Cast to another dtype, rounded once, to nearest."""
 
     inputs = ("x",)
     raw = True
@@ -216,18 +216,18 @@ class Cast(Op):
 
     @staticmethod
     def fn(x: Tensor, dtype: DType) -> Tensor:
-        """For layers below this one: a cast, recorded where both dtypes carry gradients."""
+        """Cast for lower layers: differentiable if both dtypes are floating or complex."""
         return cast(x, dtype)
 
 
 def _g(grads: Grads) -> Tensor:
-    """The gradient of an op with one output: present whenever its backward runs."""
+    """The output gradient of an op with one output, which is never None."""
     g: Tensor = grads[0]
     return g
 
 
 def cast(x: Tensor, dtype: DType) -> Tensor:
-    """x in another dtype; x itself if it has it."""
+    """x in another dtype; x itself if it has that dtype."""
     source = x.storage.dtype
     if source is dtype:
         return x
@@ -239,24 +239,24 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
 
 
 def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
-    """Cast to another dtype, and move to another device where one is named.
+    """Cast to another dtype, and move to `device` if given.
 
-    Floats become integers by dropping the fraction; anything nonzero is True; values outside the range of an
-    integer dtype are undefined, as in NumPy; of complex values the real part is kept, but for bool, where an
-    imaginary part counts, too. Floats are rounded once, to nearest, ties to even.
+    Floats are truncated to integers; nonzero values become True; values outside the range of an integer dtype
+    are undefined, as in NumPy. A cast from complex drops the imaginary part, except to bool, where a nonzero
+    imaginary part also gives True. Floats are rounded once, to nearest, ties to even.
 
     Args:
         x: any shape.
         dtype: a DType, its name, or a NumPy or Python type.
-        copy: with False, x itself is returned when it has the dtype and is on the device already.
-        device: where the result goes; default: the device of x.
+        copy: False returns x itself if it already has the dtype and is on the device.
+        device: the device of the result; default: that of x.
 
     Returns:
         shape of x, the new dtype. Differentiable where both dtypes are floating.
 
     Raises:
-        DTypeError: there is no such dtype.
-        DeviceError: there is no such device.
+        DTypeError: the dtype is unknown.
+        DeviceError: the device is not available.
 
     Example:
         >>> tt.tensor([1.7, -1.7]).astype(tt.int32).tolist()
@@ -271,12 +271,12 @@ def astype(x: Tensor, dtype: Any, *, copy: bool = True, device: Any = None) -> T
 
 
 def copied(x: Tensor) -> Tensor:
-    """For callers that say themselves why they copy: a copy in fresh, contiguous memory."""
+    """`clone` without an entry in the copy log: for callers that report the copy themselves."""
     return apply(Copy, x)
 
 
 def clone(x: Tensor) -> Tensor:
-    """A copy in fresh, contiguous memory.
+    """A copy in new, contiguous memory.
 
     Args:
         x: any shape and dtype.
@@ -292,12 +292,12 @@ def clone(x: Tensor) -> Tensor:
         [1.0, 2.0]
     """
     if copies.listener is not None:
-        copies.note("clone", "asked", x.layout.size * x.storage.dtype.itemsize, "the program asks for a copy")
+        copies.note("clone", "asked", x.layout.size * x.storage.dtype.itemsize, "the program calls clone()")
     return copied(x)
 
 
 def contiguous(x: Tensor) -> Tensor:
-    """x itself if its elements lie in C order, else a copy that does.
+    """x itself if it is C-contiguous, else a C-contiguous copy.
 
     Args:
         x: any shape and dtype.
@@ -323,7 +323,7 @@ def _note_layout(op: str, kind: str, x: Tensor, why: str) -> None:
 
 
 def detach(x: Tensor) -> Tensor:
-    """The same memory without history: the result does not require grad.
+    """A view of x that is detached from the autograd graph: the result does not require grad.
 
     Args:
         x: any shape and dtype.
@@ -340,25 +340,24 @@ def detach(x: Tensor) -> Tensor:
 
 
 def alias(x: Tensor) -> Tensor:
-    """A second name for x in the graph, with an edge of its own."""
+    """A view of x with its own edge in the autograd graph."""
     return view(Alias, x)
 
 
 def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
-    """Read the same elements, in the same order, under another shape: a view where strides allow it, else a
-    copy.
+    """Reshape without changing the order of elements: a view if the strides allow it, else a copy.
 
     Args:
         x: any shape.
-        shape: sizes of the axes; one may be -1 and is worked out.
-        copy: True always copies, False never does (ShapeError instead), None copies where it must.
+        shape: sizes of the axes; one may be -1 and is inferred.
+        copy: True always copies, False never does (ShapeError instead), None copies if necessary.
 
     Returns:
         The new shape. Shares memory with x unless a copy was needed.
 
     Raises:
-        ShapeError: the sizes do not multiply to the number of elements; or copy=False and strides do not
-            allow it.
+        ShapeError: the sizes do not multiply to the number of elements; or copy=False and the strides
+            do not allow a view.
 
     Example:
         >>> x = tt.arange(6)
@@ -383,7 +382,7 @@ def reshape(x: Tensor, shape: Any, *, copy: bool | None = None) -> Tensor:
 
 
 def view_as_shape(x: Tensor, *shape: Any) -> Tensor:
-    """Like `reshape`, but never copies: where strides do not allow the shape it raises and names the axes.
+    """Reshape without a copy, or raise an error that names the axes whose strides do not allow it.
 
     Args:
         x: any shape.
@@ -411,18 +410,18 @@ def _no_view(what: str, x: Tensor, shape: Shape) -> ShapeError:
     named = " and ".join(f"{a} and {b}" for a, b in pairs) or "of the tensor"
     return ShapeError(
         f"{what}: shape {x.layout.shape}, strides {x.layout.strides}, cannot be viewed as {shape}",
-        why=f"axes {named} do not step evenly through memory: merging or splitting them takes a copy",
+        why=f"axes {named} have incompatible strides: merging or splitting them needs a copy",
         fix=f"copy first: x.contiguous().reshape({shape})",
     )
 
 
 def _sizes(args: tuple[Any, ...]) -> Any:
-    """Sizes given as f(2, 3) or as f((2, 3))."""
+    """Sizes passed as f(2, 3) or as f((2, 3))."""
     return args[0] if len(args) == 1 and not isinstance(args[0], int) else args
 
 
 def permute(x: Tensor, *axes: Any) -> Tensor:
-    """Put the axes into another order: a view.
+    """Reorder the axes: a view.
 
     Args:
         x: any shape.
@@ -447,7 +446,7 @@ def permute(x: Tensor, *axes: Any) -> Tensor:
     if len(order) != ndim:
         raise ShapeError(
             f"permute: axes {order} for a tensor of shape {x.layout.shape}",
-            why=f"each of its {ndim} axes must be named once",
+            why=f"each of its {ndim} axes must occur once",
             fix=f"for example x.permute({tuple(reversed(range(ndim)))})",
         )
     t = view(Permute, x, axes=order)
@@ -490,10 +489,10 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
 
     Args:
         x: any shape.
-        shape: the wanted sizes; -1 keeps a size; new axes may stand in front.
+        shape: the new sizes; -1 keeps a size; new axes are added in front.
 
     Returns:
-        The wanted shape, sharing memory with x. The gradient sums over the repeated axes.
+        The new shape, sharing memory with x. The gradient sums over the repeated axes.
 
     Raises:
         ShapeError: an axis whose size is not 1 would change.
@@ -510,10 +509,10 @@ def broadcast_to(x: Tensor, shape: Any) -> Tensor:
 
     Args:
         x: any shape.
-        shape: the wanted sizes.
+        shape: the new sizes.
 
     Returns:
-        The wanted shape, sharing memory with x.
+        The new shape, sharing memory with x.
 
     Raises:
         ShapeError: x does not broadcast to the shape.
@@ -533,7 +532,7 @@ def _as_tuple(shape: Any, what: str) -> Shape:
 
 
 def sum_to(x: Tensor, shape: Shape) -> Tensor:
-    """Undo a broadcast: sum x over the axes that were repeated to reach its shape from `shape`."""
+    """Sum x over the axes along which `shape` was broadcast to the shape of x."""
     have = x.layout.shape
     return x if have == shape else apply(SumTo, x, shape=shape, shape_in=have)
 
@@ -589,7 +588,7 @@ def unsqueeze(x: Tensor, axis: int) -> Tensor:
 
     Args:
         x: any shape.
-        axis: where the new axis stands in the result.
+        axis: position of the new axis in the result.
 
     Returns:
         x with one more axis, sharing its memory.
@@ -605,25 +604,25 @@ def unsqueeze(x: Tensor, axis: int) -> Tensor:
 
 
 def with_axis(x: Tensor, axis: int, what: str) -> Tensor:
-    """`unsqueeze` for functions of other names, which the message begins with."""
+    """`unsqueeze` whose error messages begin with another function name."""
     shape = x.layout.shape
     at = normalize_axis(axis, len(shape) + 1, what)
     return make_view(x, found := x.layout.unsqueeze(at), Reshape, {"shape": found.shape, "shape_in": shape})
 
 
 def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
-    """Move axes to new places; the others keep their order: a view.
+    """Move axes to new positions; the others keep their order: a view.
 
     Args:
         x: any shape.
         source: axis or axes to move.
-        destination: where each goes.
+        destination: the new position of each.
 
     Returns:
         x with permuted axes, sharing its memory.
 
     Raises:
-        ShapeError: an axis is out of range, repeated, or the numbers of axes differ.
+        ShapeError: an axis is out of range, repeated, or source and destination differ in length.
 
     Example:
         >>> tt.zeros(2, 3, 4).moveaxis(0, -1).shape
@@ -635,8 +634,8 @@ def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
     if len(src) != len(dst):
         raise ShapeError(
             f"moveaxis: {len(src)} source axes and {len(dst)} destinations",
-            why="each moved axis needs one new place",
-            fix="give as many destinations as sources",
+            why="each moved axis needs one new position",
+            fix="pass as many destinations as sources",
         )
     order = [a for a in range(ndim) if a not in src]
     for to, a in sorted(zip(dst, src, strict=True)):
@@ -663,7 +662,7 @@ def matrix_transpose(x: Tensor) -> Tensor:
     if len(x.layout.shape) < 2:
         raise ShapeError(
             f"matrix_transpose: shape {x.layout.shape} has no last two axes",
-            why="a matrix has rows and columns",
+            why="the rows and columns of a matrix are its last two axes",
             fix="give it a second axis with x.unsqueeze(0)",
         )
     return transpose(x, -1, -2)
@@ -694,7 +693,7 @@ def expand_dims(x: Tensor, axis: int = 0) -> Tensor:
 
     Args:
         x: any shape.
-        axis: where the new axis stands in the result.
+        axis: position of the new axis in the result.
 
     Returns:
         x with one more axis, sharing its memory.

@@ -1,7 +1,7 @@
-"""Views that pick elements: slices, diagonals, windows, and any strides.
+"""Views of some elements: basic indexing, diagonal, unfold, windows, as_strided.
 
-Some elements are left out or seen several times, so the gradient adds into zeros through the strides of the
-view (`region.py`).
+A view may skip elements or read them several times, so its gradient is accumulated into zeros through the
+strides of the view (`dispatch/view_gradients.py`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["as_strided", "diagonal", "unfold"]
 
 
 class SelectingView(ViewOp):
-    """A view that picks elements, so its gradient adds into zeros through the view's strides."""
+    """View of some elements: its gradient is accumulated into zeros through the view's strides."""
 
     @classmethod
     def backward(cls, grads: Grads, saved: Saved, needs: Needs, **params: Any) -> Grads:
-        """dx = zeros of the shape of x, with grad added at the elements that the view reads."""
+        """dx = zeros in the shape of x, with grad added at the elements that the view reads."""
         return (scatter(cls, grads[0], params),)
 
 
@@ -56,14 +56,14 @@ class Unfold(SelectingView):
 
 @register
 class Windows(SelectingView):
-    """Windows over the last axes: `step` from one to the next, `dilation` from element to element.
+    """Sliding windows over the last axes, `step` apart, with elements `dilation` apart.
 
     Axes (H, W) with strides (sH, sW) become four:
 
     axes     Ho         Wo         kh             kw
     strides  sH * step  sW * step  sH * dilation  sW * dilation
 
-    so the window at (i, j) has at (u, v) the element (i * step + u * dilation, j * step + v * dilation).
+    so element (u, v) of window (i, j) is element (i * step + u * dilation, j * step + v * dilation) of x.
     """
 
     @staticmethod
@@ -88,9 +88,7 @@ _BOUNDS = frozenset({int, type(None)})
 
 
 def plain_question(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """A key of integers, slices of integers, None and Ellipsis as a tuple that can be hashed; None for
-    others.
-    """
+    """Hashable cache key for an index of integers, slices of integers, None and Ellipsis; else None."""
     asked: list[Any] = []
     for part in parts:
         if type(part) is slice:
@@ -106,7 +104,7 @@ def plain_question(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
 
 
 def basic_index(x: Tensor, parts: tuple[Any, ...], asked: tuple[Any, ...] | None, what: str) -> Tensor:
-    """x[parts] for a key without tensors, checked; `asked` is its `plain_question`."""
+    """x[parts] for a key without tensors, checked; `asked` is its cache key, from `plain_question`."""
     if asked is not None and (t := known_view(x, "index", asked)) is not None:
         return t
     key = normalize_key(parts, x.layout.shape, what)
@@ -121,11 +119,11 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 
     Args:
         x: at least two axes.
-        offset: axis2's index minus axis1's; positive lies above the main diagonal.
+        offset: index on axis2 minus index on axis1; positive is above the main diagonal.
         axis1, axis2: the axes.
 
     Returns:
-        x without the two axes, and the diagonal as last axis; shares memory with x.
+        x without the two axes, with the diagonal as the last axis; shares memory with x.
 
     Raises:
         ShapeError: an axis is out of range, or both are the same.
@@ -143,7 +141,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 
 
 def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
-    """All windows of a given size along an axis: a view in which windows overlap in memory.
+    """Sliding windows along an axis: a view, in which windows may overlap in memory.
 
     Args:
         x: any shape with at least one axis.
@@ -153,7 +151,7 @@ def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
 
     Returns:
         shape of x with the axis's size replaced by the number of windows, and a last axis of the window's
-        size. The gradient of an element adds up over all windows that contain it.
+        size. The gradient of an element is the sum over all windows that contain it.
 
     Raises:
         ShapeError: the window is longer than the axis, or size or step is not positive.
@@ -167,23 +165,23 @@ def unfold(x: Tensor, axis: int, size: int, step: int = 1) -> Tensor:
 
 
 def windows(x: Tensor, sizes: Shape, steps: Shape, dilations: Shape) -> Tensor:
-    """All windows over the last axes of x, which are long enough: `unfold` on several axes, with gaps."""
+    """Sliding windows over the last axes of x: `unfold` on several axes, with dilation, unchecked."""
     return view(Windows, x, sizes=sizes, steps=steps, dilations=dilations)
 
 
 def as_strided(
     x: Tensor, shape: int | Sequence[int], strides: Sequence[int], offset: int | None = None
 ) -> Tensor:
-    """Read the storage of x through any shape, strides and offset (all in elements): the view of all views.
+    """View of the storage of x with the given shape, strides and offset (all in elements).
 
     Args:
         x: any tensor; only its storage matters.
         shape: sizes of the axes.
-        strides: steps of the axes; 0 repeats, negative walks backwards.
+        strides: steps of the axes; 0 repeats, negative reads backwards.
         offset: position of the first element in the storage; None keeps that of x.
 
     Returns:
-        A view. Its gradient goes through the tensor that owns the memory, adding up where places repeat.
+        A view. Its gradient flows to the tensor that owns the memory, summed where the view repeats elements.
 
     Raises:
         ShapeError: the view would reach outside the storage, or shape and strides differ in length.
@@ -198,7 +196,7 @@ def as_strided(
     )
     layout.validate(x.storage.size, "as_strided")
     t = make_view(x, layout, None, None)
-    root = x if x._base is None else x._base  # the view may reach outside x: only the base sees everything
+    root = x if x._base is None else x._base  # the view may reach outside x, but not outside its base
     edge = edge_of(root) if grad_enabled() else None
     if edge is not None and x.storage.dtype.is_inexact:
         t._edge = reframe_node(edge, root.layout, t.layout)
