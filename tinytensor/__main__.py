@@ -1,4 +1,4 @@
-"""`python -m tinytensor COMMAND …`: finds the command, and turns errors and Ctrl-C into exit codes."""
+"""Command line entry point, `python -m tinytensor COMMAND …`: runs a command and returns its exit code."""
 
 import importlib
 import io
@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 EXIT_ERROR, EXIT_PIPE, EXIT_INTERRUPT = 2, 1, 130
 
-# By name: the module, and the line in the help.
+# Command name → its module, and its line in the help.
 COMMANDS = {
     "info": ("tinytensor.commands.info", "versions, devices, compilers, caches and switches"),
     "explain": ("tinytensor.commands.explain", "how a tensor lies in memory, call by call"),
@@ -23,13 +23,13 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command of the command line.
 
     Args:
-        argv: the words of the command line; those of this process if None.
+        argv: command line arguments; default: those of this process.
 
     Returns:
-        The exit code: that of the command, 2 after an error that was explained, 130 after Ctrl-C.
+        The exit code: that of the command, 2 after a reported error, 130 after Ctrl-C.
 
     Example:
         >>> main(["--help"])  # doctest: +ELLIPSIS
@@ -38,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no µ still shows the rest
+        if isinstance(stream, io.TextIOWrapper):  # terminals without µ: replace it
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(words)
-        print(end="", flush=True)  # which knows of a standard output that is closed
+        print(end="", flush=True)  # raises if standard output is closed
     except KeyboardInterrupt:
         return EXIT_INTERRUPT
-    except BrokenPipeError:  # `… | head` has seen enough
+    except BrokenPipeError:  # `… | head` closed the pipe
         _forget_output()
         return EXIT_PIPE
     except TinyTensorError as error:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _forget_output() -> None:
-    """What cannot be printed goes nowhere: Python would fail on it once more at exit."""
+    """Redirect standard output to the null device: flushing it at exit would fail again."""
     if sys.stdout is None:  # closed before Python started
         return
     try:
@@ -88,7 +88,7 @@ def _run(words: list[str]) -> int:
 
 
 def _help() -> str:
-    """Write the page that fits on one screen."""
+    """The help page."""
     commands = "\n".join(f"  {name:<9} {about}" for name, (_, about) in COMMANDS.items())
     return f"""python -m tinytensor: look into the engine.
 

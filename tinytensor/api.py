@@ -1,13 +1,13 @@
-"""The public names of tinytensor, listed once: what the modules below put into their `__all__`.
+"""The public API of tinytensor: re-exports the `__all__` of the modules below.
 
-`nn` and `optim` stand above this module and are written with these names.
+`nn` and `optim` are built on top of this module.
 """
 
 from typing import TYPE_CHECKING
 
 from tinytensor import cuda as cuda
 from tinytensor import errors as errors
-from tinytensor import methods as _methods  # noqa: F401 - gives Tensor its methods
+from tinytensor import methods as _methods  # noqa: F401 - binds the methods of Tensor
 from tinytensor.argument_checks import guarded as _guarded
 from tinytensor.argument_checks import has_options as _has_options
 from tinytensor.array_api import *
@@ -82,7 +82,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports
         [name for name in globals() if not name.startswith("_") and name != "TYPE_CHECKING"]
         + ["__array_api_version__", "__array_namespace_info__"]
     )
-    for _name in __all__:  # a list or an array in place of a tensor is named: see argument_errors.py
+    for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
         _thing = globals()[_name]
         if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _has_options(_thing):
             globals()[_name] = _guarded(_thing)

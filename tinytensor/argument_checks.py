@@ -1,10 +1,10 @@
-"""The border between users and ops: wrong arguments get messages of ours, worked out after the call failed.
+"""Argument validation at the public API: clear errors for wrong arguments, found after a call has failed.
 
-Ops read `x.layout` and `x.storage` and pass options on to NumPy without asking first, since asking costs time
-in every call. Where the public name of a function is exported, an error that is not of ours is looked into:
-a keyword of PyTorch such as `dim`, an argument that is not what the signature says, no memory. Any other
-error passes as it is. Of the methods, those with options pass the border, too; the others need none: `self`
-is a tensor.
+Ops read `x.layout` and `x.storage` and pass options to NumPy without checks, since checks would slow down
+every call. The wrapper of a public function inspects exceptions that are not a TinyTensorError, and explains
+those caused by a PyTorch keyword such as `dim`, an argument that does not match the signature, or a lack of
+memory. Others propagate unchanged. Methods with options are wrapped, too; the others need no wrapper, since
+`self` is a tensor.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def guarded(function: F) -> F:
-    """The same function, with a clear error for an argument that is not what the signature says."""
+    """Wrap a function so that arguments that do not match its signature raise a clear error."""
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -47,7 +47,7 @@ def guarded(function: F) -> F:
 def _explained(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception
 ) -> TinyTensorError | None:
-    """What was wrong with a call that raised an error not of ours; None if this cannot be said."""
+    """Clear error for a call that raised an exception of Python or NumPy; None if the cause is unknown."""
     found: TinyTensorError | None = None
     if isinstance(error, TypeError) and kwargs:
         found = other_keyword(function, kwargs)
@@ -57,15 +57,15 @@ def _explained(
     if found is None and isinstance(error, OverflowError):
         return NumberRangeError(
             f"{function.__name__}: a number is too large",
-            why=f"Python or NumPy said: {error}",
+            why=f"Python or NumPy raised: {error}",
             fix="give a smaller number",
         )
     return found
 
 
 def has_options(function: object, behind: int = 0) -> TypeGuard[FunctionType]:
-    """Whether a function has parameters, behind so many, that do not take just anything, or for
-    which PyTorch has other names.
+    """Whether a function has parameters, after the first `behind`, with checkable types or other names in
+    PyTorch.
     """
     if not isinstance(function, FunctionType):
         return False
@@ -76,7 +76,7 @@ def has_options(function: object, behind: int = 0) -> TypeGuard[FunctionType]:
 
 
 _AXES = frozenset({"axis", "axis1", "keepdims"})
-# What is taken as it comes: by operators, by the cheapest methods, and where tensors are made.
+# Annotations that are not checked: of operators, of the cheapest methods, and of creation functions.
 _FREE = frozenset({"Any", "bool", "bool | None", "Operand", "Operand | None", "Generator | None", "None"})
 
 
@@ -104,12 +104,12 @@ _WORDS = {
 def misfit(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TinyTensorError | None:
-    """The error for the first argument that is not what the annotation of its parameter says."""
+    """The error for the first argument that does not match the annotation of its parameter."""
     signature = inspect.signature(function)
     try:
         given = signature.bind(*args, **kwargs).arguments
     except TypeError:
-        return None  # too many, too few, or unknown: Python's message names them
+        return None  # wrong number or unknown keyword: Python's own message is clear
     for name, value in given.items():
         parameter = signature.parameters[name]
         several = parameter.kind is parameter.VAR_POSITIONAL
@@ -124,7 +124,7 @@ def _fits(value: Any, annotation: str) -> bool:
 
 
 def _alternatives(annotation: str) -> list[str]:
-    """The kinds between the outer bars, names of several kinds written out."""
+    """The alternatives of a union annotation, with aliases expanded."""
     kinds, depth = [""], 0
     for letter in annotation:
         depth += (letter == "[") - (letter == "]")
@@ -140,7 +140,7 @@ def _alternatives(annotation: str) -> list[str]:
 
 
 def _is(value: Any, kind: str) -> bool:
-    """Whether a value is of one kind; any value is of a kind that has no rule here."""
+    """Whether a value matches one alternative; True for alternatives without a rule."""
     outer, _, inner = kind.removesuffix("]").partition("[")
     match outer:
         case "None":
@@ -173,7 +173,7 @@ def _converts(convert: Callable[[Any], Any], value: Any) -> bool:
     try:
         convert(value)
     except OverflowError:
-        return True  # a number, too large
+        return True  # a number that is too large
     except Exception:
         return False
     return True
@@ -184,19 +184,19 @@ def _wrong(what: str, name: str, value: Any, annotation: str) -> DTypeError:
     if "Tensor" in kinds:
         return DTypeError(
             f"{what}: an operand of type {type(value).__name__}",
-            why=f"{name} is a tensor; lists, numbers and arrays are not made tensors behind your back",
+            why=f"{name} must be a tensor; lists, numbers and arrays are not converted implicitly",
             fix="make it a tensor first: tt.asarray(x)",
         )
     words = " or ".join(dict.fromkeys([_WORDS.get(kind, kind) for kind in kinds]))
     return DTypeError(
         f"{what}: {name} is {_described(value)}",
-        why=f"it is {words}",
+        why=f"it must be {words}",
         fix=f"pass {words} as {name}",
     )
 
 
 def _described(value: Any) -> str:
-    """A short value as it is written, or the type, and of tensors and arrays the shape."""
+    """Description of a value for messages: its repr if short, else its type, with the shape of arrays."""
     kind = type(value).__name__
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):

@@ -1,7 +1,7 @@
-"""What PyTorch calls by another name: who uses such a name or keyword here is told ours.
+"""Clear errors for names and keywords of PyTorch that have another name in tinytensor.
 
-Nothing on the road of a call that works asks these tables: Tensor has a descriptor for each name, packages
-have a `__getattr__`, which Python calls only for what is not there.
+Successful calls never look up these tables: Tensor has a descriptor for each name, packages have a
+`__getattr__`, which Python calls only for missing attributes.
 """
 
 from __future__ import annotations
@@ -160,23 +160,23 @@ _NUMBERED = ("dim0", "dim1", "dim2")
 
 
 def missing(module: str, names: Mapping[str, str], name: str) -> NoReturn:
-    """For the `__getattr__` of a package: there is no such name, and perhaps another one for it."""
+    """Raise for a missing attribute of a package (in its `__getattr__`), with the name here if known."""
     if name not in names:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     raise named_otherwise(f"{module.replace('tinytensor', 'tt')}.{name}", names[name])
 
 
 def named_otherwise(name: str, ours: str) -> MissingNameError:
-    """The error for a name of PyTorch's, with what there is here."""
+    """The error for a PyTorch name, with its tinytensor equivalent."""
     return MissingNameError(
         f"{name}: there is no such name",
-        why="it is PyTorch's; names here follow the array API, or say what is meant",
+        why="it is a PyTorch name; names here follow the array API or are descriptive",
         fix=ours if ours.startswith(_NOT_YET) else f"write {ours}",
     )
 
 
 class Elsewhere:
-    """A method of PyTorch's tensors, as an attribute that is missing: reading it says what to write."""
+    """Descriptor of a missing PyTorch tensor method: access raises an error that names the equivalent."""
 
     __slots__ = ("name",)
 
@@ -188,7 +188,7 @@ class Elsewhere:
 
 
 def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> ArgumentError | None:
-    """The error for a call with one of PyTorch's keywords, if that is what was wrong with it."""
+    """The error for a call with a PyTorch keyword; None if there was none."""
     signature = inspect.signature(function)
     ours = list(signature.parameters)
     several = {name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL}

@@ -1,4 +1,4 @@
-"""The array API standard: its version, constants, and what this namespace supports."""
+"""Python array API standard: version, constants, and the namespace inspection API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ newaxis = None
 
 
 class NamespaceInfo:
-    """What this namespace can do, in the words of the array API standard.
+    """Namespace information object of the array API standard.
 
     Example:
         >>> tt.__array_namespace_info__().default_device()
@@ -28,15 +28,15 @@ class NamespaceInfo:
     """
 
     def capabilities(self) -> dict[str, Any]:
-        """Boolean indexing and shapes that depend on data work; there are at most 64 axes, as in NumPy."""
+        """Boolean indexing and data-dependent shapes are supported, with at most 64 axes, as in NumPy."""
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
 
     def default_device(self) -> Device:
-        """The CPU."""
+        """The default device: the CPU."""
         return cpu
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
-        """The dtypes of tensors made from Python numbers."""
+        """Default dtypes of tensors created from Python numbers."""
         _check(device)
         return {
             "real floating": dtypes.float32,
@@ -46,12 +46,12 @@ class NamespaceInfo:
         }
 
     def dtypes(self, *, device: Any = None, kind: str | tuple[str, ...] | None = None) -> dict[str, DType]:
-        """The dtypes by name, of one kind or all (16-bit floats are not in the standard, but are listed)."""
+        """DTypes by name, of one kind or all (16-bit floats are listed, although not in the standard)."""
         _check(device)
         return {d.name: d for d in dtypes.ALL if kind is None or isdtype(d, kind)}
 
     def devices(self) -> list[Device]:
-        """The devices that exist here."""
+        """The available devices."""
         return [cpu]
 
 
@@ -61,7 +61,7 @@ def _check(device: Any) -> None:
 
 
 def __array_namespace_info__() -> NamespaceInfo:  # noqa: N807 - the standard's name
-    """What this namespace can do.
+    """Namespace information: capabilities, devices and dtypes.
 
     Returns:
         An object with capabilities(), default_device(), default_dtypes(), dtypes() and devices().
@@ -77,8 +77,8 @@ def array_namespace(x: object, *, api_version: str | None = None) -> ModuleType:
     """The array API's `x.__array_namespace__()`: the module `tinytensor`."""
     if api_version not in (None, "2021.12", "2022.12", "2023.12", __array_api_version__):
         raise ArgumentError(
-            f"__array_namespace__: version {api_version!r} of the array API is not known",
-            why=f"this namespace follows {__array_api_version__}",
+            f"__array_namespace__: version {api_version!r} of the array API is not supported",
+            why=f"this namespace implements {__array_api_version__}",
             fix="leave the version out",
         )
     return sys.modules["tinytensor"]

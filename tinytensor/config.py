@@ -1,4 +1,4 @@
-"""The few switches of the engine, typed, in one place. None changes what is computed, only how."""
+"""Global configuration, `tt.config`. No option changes what is computed, only how."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ __all__ = ["config"]
 
 
 class Config:
-    """Switches of the engine; `tt.config` is the one instance.
+    """Global options of the engine; `tt.config` is the only instance.
 
     Attributes:
-        strict_layout: raise where an op would copy an input only because of its layout (default False).
-        debug: fill fresh results with NaN and hand read-only inputs to ops, so that an element that an op
-            forgot to write, or an input that it wrote to, is seen (default False; the tests of the op table
-            run with it).
-        host_kernels: whether the CPU computes hot ops by compiled C++ ("auto") or all by NumPy ("off"). A
-            kernel is compiled when it is first needed, once per machine; where there is no compiler NumPy
-            does its work. The environment variable TINYTENSOR_HOST_KERNELS sets what it is at first
-            (default "auto").
-        matmul: who multiplies matrices. On a GPU: "own" kernels, the "vendor" (cuBLAS; not in a captured
-            graph), or "auto", which takes the faster one by a table in `gemm.py`: our own, so far.
-            On "emulated" and "checked", "vendor" raises DeviceError. On the CPU: "own" kernels (where they
-            are compiled and fit: see `host_kernels`), the "vendor" (the BLAS of NumPy), or "auto", by the
+        strict_layout: raise if an op would copy an input only because of its layout (default False).
+        debug: fill new outputs with NaN and pass read-only inputs to ops, which reveals elements that an op
+            does not write and inputs that it modifies (default False; the tests of the op table run with it).
+        host_kernels: whether hot ops on the CPU run in C++ kernels ("auto") or all ops in NumPy ("off"). A
+            kernel is compiled on first use, once per machine; without a compiler NumPy is used. The
+            environment variable TINYTENSOR_HOST_KERNELS sets the initial value (default "auto").
+        matmul: backend of matrix products. On a GPU: "own" kernels, the "vendor" library (cuBLAS; not in a
+            captured graph), or "auto", which takes the faster one by a table in `gemm.py`: so far always
+            "own".
+            On "emulated" and "checked", "vendor" raises DeviceError. On the CPU: "own" kernels (if compiled
+            and applicable: see `host_kernels`), the "vendor" library (NumPy's BLAS), or "auto", by the
             table of shapes and processors in `kernels/matmul/matmul_choice.h` (default "auto").
-        tf32: let products of float32 matrices on devices run on tensor cores, which round each factor to 11
-            bits: several times as fast, with errors of 0.0005 instead of 0.00000006. Needs sm_80; the CPU and
+        tf32: allow float32 matrix products on devices to use tensor cores, which round each factor to 11
+        bits: several times faster, with errors of 0.0005 instead of 0.00000006. Needs sm_80; the CPU and
             older GPUs compute in float32 as before (default False).
 
     Example:
@@ -54,8 +53,8 @@ class Config:
     def __setattr__(self, name: str, value: object) -> None:
         if name not in VALUES:
             raise ArgumentError(
-                f"config: there is no switch {name!r}",
-                why=f"the switches are {', '.join(self.__slots__)}",
+                f"config: there is no option {name!r}",
+                why=f"the options are {', '.join(self.__slots__)}",
                 fix=f"set one of them, e.g. tt.config.{self.__slots__[0]} = True",
             )
         values = VALUES[name]
@@ -63,7 +62,7 @@ class Config:
             on_off = values is ON_OFF
             raise ArgumentError(
                 f"config.{name}: {value!r} is not {'a bool' if on_off else 'one of its values'}",
-                why="this switch is on or off" if on_off else f"they are {', '.join(map(repr, values))}",
+                why="the option is a bool" if on_off else f"they are {', '.join(map(repr, values))}",
                 fix=f"tt.config.{name} = {values[-1]!r}",
             )
         object.__setattr__(self, name, value)
@@ -73,7 +72,7 @@ class Config:
 
 
 ON_OFF = (False, True)
-# What each switch can be set to, the default first.
+# Allowed values of each option, the default first.
 VALUES: dict[str, tuple[object, ...]] = {
     "strict_layout": ON_OFF,
     "debug": ON_OFF,

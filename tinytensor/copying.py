@@ -1,4 +1,4 @@
-"""`copy.copy`, `copy.deepcopy` and `pickle` of tensors."""
+"""`copy.copy`, `copy.deepcopy` and `pickle` support for tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinytensor.tensor import Tensor, arr, from_array
 
 
 def deep(x: Tensor, memo: dict[int, Any]) -> Tensor:
-    """`copy.deepcopy(x)`: a leaf with the same elements in memory of its own."""
+    """`copy.deepcopy(x)`: a leaf tensor with a copy of the elements."""
     if x._edge is not None:
         raise GradError(
             "deepcopy: the tensor is the result of a recorded operation",
@@ -31,7 +31,7 @@ def deep(x: Tensor, memo: dict[int, Any]) -> Tensor:
 
 
 def shallow(x: Tensor) -> Tensor:
-    """`copy.copy(x)`: a view of the whole; it shares the storage, and the history if there is one."""
+    """`copy.copy(x)`: a view of all elements that shares storage and autograd history."""
     if x._edge is not None:
         return alias(x)
     copy = detach(x)
@@ -42,7 +42,7 @@ def shallow(x: Tensor) -> Tensor:
 
 
 def reduced(x: Tensor) -> tuple[Any, ...]:
-    """Pickled by value: elements, dtype and `requires_grad`; neither history nor gradient."""
+    """Pickle a tensor by value: elements, dtype and `requires_grad`, without history and gradient."""
     if x.storage.device is not cpu:
         raise DeviceError(
             f"pickle: the tensor is on {x.device}",
@@ -54,7 +54,7 @@ def reduced(x: Tensor) -> tuple[Any, ...]:
 
 
 def from_values(array: Any, dtype: str, requires_grad: bool, parameter: bool) -> Tensor:
-    """The tensor of a pickle. Takes elements that NumPy has read, and makes nothing else."""
+    """Rebuild a tensor from a pickle, from an array that NumPy has read; creates nothing else."""
     kind = BY_NAME[dtype]
     if not isinstance(array, np.ndarray) or array.dtype != NUMPY[kind]:
         raise DTypeError(

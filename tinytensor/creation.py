@@ -1,4 +1,4 @@
-"""Making tensors: from Python data, from NumPy and DLPack memory, and from a shape."""
+"""Tensor creation from Python data, NumPy arrays, DLPack objects, and shapes (zeros, arange, eye, …)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ __all__ = [
 
 
 def place_of(device: Any, what: str) -> Device:
-    """The device a caller named, present on this machine; the CPU by default."""
+    """The device for a `device` argument, checked to be available; default: the CPU."""
     place = cpu if device is None else as_device(device, what)
     if place is not cpu:
         runtime_of(place)
@@ -74,15 +74,17 @@ def _shape(args: tuple[Any, ...], shape: Any, what: str) -> tuple[int, ...]:
         if args:
             raise ArgumentError(
                 f"{what}: sizes {shown(args)} and shape={shown(shape)}",
-                why="they say the same thing twice",
-                fix="leave out one of them",
+                why="both specify the shape",
+                fix="omit one of them",
             )
         return check_shape(shape, what)
     return check_shape(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, what)
 
 
 def stored(array: Array, dtype: DType, device: Device, what: str = "") -> Tensor:
-    """A tensor of this dtype with a copy of these values; `what` names the function whose floats must fit."""
+    """Tensor of this dtype with a copy of the values; if `what` (a function) is given, floats must be in
+    range.
+    """
     if what and dtype.rank == 1 and array.dtype.kind == "f" and array.size:
         check_range([array.min(), array.max()], dtype, what)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -101,8 +103,8 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     Args:
         data: number, nested sequence, NumPy array or tensor.
         dtype: default: float32 for Python floats, int64 for integers, bool, complex64; arrays keep theirs.
-        device: where the bytes go; default "cpu".
-        requires_grad: record what is computed from it.
+        device: device of the tensor; default "cpu".
+        requires_grad: record operations on the tensor.
 
     Returns:
         A leaf tensor that shares memory with nothing.
@@ -136,7 +138,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
                 why="the imaginary part would be lost",
                 fix="pass the real part, or dtype=tt.complex64",
             )
-        ours = not isinstance(data, np.ndarray)  # of an array the values are cast, as by `astype`
+        ours = not isinstance(data, np.ndarray)  # arrays are cast, as by `astype`
         if array.dtype.kind in "iuf" and array.size and chosen.rank == 1 and ours:
             check_range([array.min(), array.max()], chosen, "tensor")
         if copies.listener is not None and isinstance(data, np.ndarray):
@@ -146,8 +148,8 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
 
 def check_range(ends: list[Any], dtype: DType, what: str) -> None:
-    """NumberRangeError where the dtype cannot hold the smallest or largest number; NumPy would let them wrap
-    around. Of floats the whole part counts.
+    """Raise NumberRangeError if the smallest or largest number is out of range of the dtype, where NumPy
+    would wrap around. For floats the integer part counts.
     """
     limits = iinfo(dtype)
     for x in ends:
@@ -163,7 +165,7 @@ def check_range(ends: list[Any], dtype: DType, what: str) -> None:
 
 
 def _read(data: Any, what: str, wanted: DType | None) -> Array:
-    """Python data as an array of numbers."""
+    """Python data as a NumPy array."""
     if isinstance(data, (list, tuple)) and _holds_tensor(data):
         data = _unwrap(data)
     _refuse_mask(data, what)
@@ -176,7 +178,7 @@ def _read(data: Any, what: str, wanted: DType | None) -> Array:
             fix="pad the rows to one length, or pass numbers only",
         ) from None
     if wanted is uint64 and array.dtype.kind == "f" and array.size and isinstance(data, (list, tuple)):
-        exact = np.asarray(data, object)  # NumPy makes floats of integers on both sides of 2**63
+        exact = np.asarray(data, object)  # NumPy converts integers on both sides of 2**63 to floats
         if all([isinstance(x, int) for x in exact.flat]):
             check_range([min(exact.flat), max(exact.flat)], wanted, what)
             array = exact.astype(np.uint64)
@@ -193,7 +195,7 @@ def _refuse_mask(data: Any, what: str) -> None:
     if isinstance(data, np.ma.MaskedArray):
         raise DTypeError(
             f"{what}: the data are a masked array",
-            why="a tensor has no mask, so the hidden values would show",
+            why="a tensor has no mask, so masked values would become visible",
             fix="fill them first: array.filled(0)",
         )
 
@@ -215,14 +217,16 @@ def _unwrap(data: Any) -> Any:
 
 
 def _default_dtype(array: Array, data: Any) -> DType:
-    """Arrays and NumPy scalars keep their dtype; Python numbers get the defaults."""
+    """Default dtype of data: arrays and NumPy scalars keep theirs, Python numbers get the default of their
+    kind.
+    """
     if isinstance(data, (np.ndarray, np.generic)):
         return as_dtype(array.dtype, "tensor")
     return {"b": bool_, "i": int64, "u": int64, "f": float32, "c": complex64}[array.dtype.kind]
 
 
 def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor with these values, sharing memory where it can.
+    """A tensor with these values that shares their memory if possible.
 
     Args:
         obj: tensor, NumPy array, object with `__dlpack__` or the buffer protocol, number or nested sequence.
@@ -231,7 +235,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         copy: True always copies, False never (ArgumentError if it must), None only where needed.
 
     Returns:
-        A tensor; on the array's own memory if neither dtype nor layout asks for a copy.
+        A tensor; on the array's memory if neither dtype nor layout requires a copy.
 
     Raises:
         ArgumentError: copy=False, but a copy is needed.
@@ -300,7 +304,9 @@ def _needs_copy(what: str) -> ArgumentError:
 
 
 def _shareable(array: Array) -> bool:
-    """Native byte order, a dtype of ours, aligned, and strides that are whole elements."""
+    """Whether a tensor can share the array: native byte order, supported dtype, aligned, whole-element
+    strides.
+    """
     item = array.itemsize
     return (
         array.dtype.kind in "biufc"
@@ -322,7 +328,7 @@ def from_numpy(array: Array) -> Tensor:
 
     Raises:
         DTypeError: it is not an array, it is a masked one, or its dtype is not numeric or not native.
-        ArgumentError: its elements do not lie on whole multiples of their size.
+        ArgumentError: its elements are not aligned to multiples of their size.
 
     Example:
         >>> tt.from_numpy(np.arange(6)[::-2]).strides
@@ -364,19 +370,19 @@ def _wrap_array(array: Array, dtype: DType) -> Tensor:
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor on the memory of any object that speaks DLPack (NumPy, PyTorch, JAX, CuPy on the CPU).
+    """A tensor on the memory of any object that supports DLPack (NumPy, PyTorch, JAX, CuPy).
 
     Args:
         x: object with `__dlpack__` and `__dlpack_device__`.
-        device: where the bytes go; default "cpu".
+        device: device of the tensor; default "cpu".
         copy: True copies; None and False share.
 
     Returns:
         A tensor on the same memory, kept alive by it.
 
     Raises:
-        DTypeError: x does not speak DLPack.
-        DeviceError: x lives on another device.
+        DTypeError: x does not support DLPack.
+        DeviceError: x is on another device.
 
     Example:
         >>> tt.from_dlpack(np.arange(3.0)).tolist()
@@ -390,7 +396,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(
             f"from_dlpack: {type(x).__name__} has no __dlpack__",
-            why="it does not speak DLPack",
+            why="it does not support DLPack",
             fix="tt.tensor(x)",
         )
     try:
@@ -398,14 +404,14 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     except (BufferError, RuntimeError, ValueError, TypeError) as error:
         raise ArgumentError(
             f"from_dlpack: the memory cannot be shared ({error})",
-            why="it is on another device, requires a gradient, or has a dtype that NumPy does not have",
+            why="it is on another device, requires grad, or has a dtype that NumPy does not support",
             fix="move it to the CPU and detach it there first",
         ) from None
     return transfer(tensor(array) if copy else from_numpy(array), place)
 
 
 def _gpu_of(x: Any) -> Device | None:
-    """The GPU that holds an object of another library, by DLPack or `__cuda_array_interface__`."""
+    """The GPU of an object of another library, by DLPack or `__cuda_array_interface__`; None if on no GPU."""
     if isinstance(x, Tensor):
         return None
     kind, index = x.__dlpack_device__() if hasattr(x, "__dlpack_device__") else (0, 0)
@@ -415,7 +421,7 @@ def _gpu_of(x: Any) -> Device | None:
 
 
 def _borrow(x: Any, device: Device) -> Tensor:
-    """A tensor on the memory of an object on a GPU, without a copy."""
+    """Tensor on the memory of a GPU object of another library, without a copy."""
     runtime: Any = runtime_of(device)
     found = runtime.borrow(x)
     layout = large(Layout(found.shape, found.strides, found.offset))
@@ -425,7 +431,7 @@ def _borrow(x: Any, device: Device) -> Tensor:
 def empty(
     *sizes: Any, shape: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of uninitialized memory.
+    """An uninitialized tensor.
 
     Args:
         sizes: sizes of the axes, one by one or as a tuple.
@@ -454,12 +460,12 @@ def empty(
 def full(
     shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor with every element the same.
+    """A tensor with all elements equal to `fill_value`.
 
     Args:
         shape: sizes as a tuple or one integer.
         fill_value: a number (or a 0-d tensor).
-        dtype: default: by the number, as `tt.tensor` does.
+        dtype: default: inferred from the number, as by `tt.tensor`.
         device: where the bytes go; default "cpu".
         requires_grad: record what is computed from it.
 
@@ -479,7 +485,7 @@ def full(
     if value.layout.shape:
         raise ShapeError(
             f"full: the value has shape {value.shape}",
-            why="one number is written everywhere",
+            why="all elements get the same number",
             fix="tt.broadcast_to(value, shape).clone()",
         )
     made = empty_of(check_shape(shape, "full"), value.dtype, device=place)
@@ -551,7 +557,7 @@ def _like(x: Tensor, dtype: Any) -> DType:
 
 
 def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Uninitialized memory of x's shape and dtype.
+    """An uninitialized tensor of x's shape and dtype.
 
     Args:
         x: gives shape and dtype.
@@ -569,7 +575,7 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Zeros of x's shape and dtype.
+    """A tensor of zeros of x's shape and dtype.
 
     Args:
         x: gives shape and dtype.
@@ -587,7 +593,7 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Ones of x's shape and dtype.
+    """A tensor of ones of x's shape and dtype.
 
     Args:
         x: gives shape and dtype.
@@ -605,7 +611,7 @@ def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """One number everywhere, in x's shape and dtype.
+    """A tensor of x's shape and dtype with all elements equal to `fill_value`.
 
     Args:
         x: gives shape and dtype.
@@ -624,7 +630,7 @@ def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = No
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Evenly spaced numbers: start, start + step, … below stop.
+    """Evenly spaced values start, start + step, … below stop.
 
     Args:
         start: first number; if stop is left out, 0 is the first and this is the stop.
@@ -639,7 +645,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
     Raises:
         ArgumentError: step is zero, or a bound is not finite.
         NumberRangeError: a number does not fit into the dtype.
-        ShapeError, AllocationError: too many numbers.
+        ShapeError, AllocationError: too many values.
 
     Example:
         >>> tt.arange(1, 7, 2).tolist()
@@ -659,7 +665,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
 
 
 def _count(start: Any, stop: Any, step: Any) -> int:
-    """How many numbers `arange` gives."""
+    """Number of values of `arange`."""
     try:
         if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
             return max(0, -((start - stop) // step))
@@ -674,12 +680,12 @@ def _count(start: Any, stop: Any, step: Any) -> int:
 
 
 def _whole_steps(start: int, step: int, count: int, dtype: DType) -> Array:
-    """Integers start, start + step, …, exact, whatever the size of Python integers allows."""
+    """Integers start, start + step, …, exact for Python integers of any size."""
     last = start + max(0, count - 1) * step
     kind = dtype if dtype.rank == 1 else int64
     if count:
         check_range([start, last], kind, "arange")
-    numbers = np.arange(count, dtype=np.uint64)  # in arithmetic modulo 2**64, where the ends come out right
+    numbers = np.arange(count, dtype=np.uint64)  # arithmetic modulo 2**64 gives exact results
     numbers *= np.uint64(step % 2**64)
     numbers += np.uint64(start % 2**64)
     return numbers.astype(NUMPY[kind], copy=False) if kind.kind == "uint" else numbers.view(np.int64)
@@ -688,14 +694,14 @@ def _whole_steps(start: int, step: int, count: int, dtype: DType) -> Array:
 def linspace(
     start: float, stop: float, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True
 ) -> Tensor:
-    """num evenly spaced numbers from start to stop.
+    """`num` evenly spaced values from start to stop.
 
     Args:
         start, stop: the ends.
-        num: how many.
+        num: number of values.
         dtype: default float32.
         device: where the bytes go; default "cpu".
-        endpoint: whether stop is the last one.
+        endpoint: whether stop is the last value.
 
     Returns:
         shape (num,).
@@ -737,11 +743,11 @@ def _as_float(x: Any, what: str) -> float:
 def eye(
     n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None
 ) -> Tensor:
-    """Ones on a diagonal, zeros elsewhere.
+    """A matrix of ones on a diagonal and zeros elsewhere.
 
     Args:
         n_rows, n_cols: sizes; square by default.
-        k: which diagonal; positive lies above the main one.
+        k: index of the diagonal; positive: above the main diagonal.
         dtype: default float32.
         device: where the bytes go; default "cpu".
 

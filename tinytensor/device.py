@@ -1,4 +1,4 @@
-"""Device: where a storage lives. Only names; which devices are present is the runtime's knowledge."""
+"""The `Device` class: a device type and index. `runtime` determines which devices are available."""
 
 import re
 from difflib import get_close_matches
@@ -11,14 +11,14 @@ DEVICE_TYPES = ("cpu", "cuda", "emulated", "checked")
 
 
 class Device:
-    """A place for data. Equal devices are the same object, so `is` compares them.
+    """A device that stores tensors. Equal devices are the same object, so `is` compares them.
 
     Attributes:
         type: "cpu"; "cuda"; "emulated" (the CUDA kernels compiled for the CPU); "checked" (the same with
             checks for races and wrong addresses).
         index: number of the GPU; 0 for all other types.
 
-    A device never silently stands in for another one.
+    There is never an implicit fallback to another device.
 
     Raises:
         DeviceError: unknown type, or an index that the type does not have.
@@ -35,7 +35,7 @@ class Device:
     index: int
 
     def __new__(cls, name: "str | Device") -> "Device":
-        """Return the one device with this name."""
+        """The unique device with this name."""
         return as_device(name)
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ _interned: dict[str, Device] = {}
 
 
 def as_device(obj: object, what: str = "device") -> Device:
-    """Device of a Device or of a name such as "cpu", "cuda" or "cuda:1"."""
+    """Device from a Device or a name such as "cpu", "cuda" or "cuda:1"."""
     if type(obj) is Device:
         return obj
     if isinstance(obj, str) and obj in _interned:
@@ -73,7 +73,7 @@ def as_device(obj: object, what: str = "device") -> Device:
 
 
 def _unknown(obj: object, what: str) -> DeviceError:
-    """Error for anything that names no device, with the nearest name if there is one."""
+    """DeviceError for an invalid device, with the closest valid name if there is one."""
     if not isinstance(obj, str):
         return DeviceError(
             f"{what}: an object of type {type(obj).__name__} is not a device",

@@ -1,6 +1,6 @@
-"""What `print(x)`, `x.explain()` and a notebook show of a tensor.
+"""String, HTML and memory-diagram representations of tensors: `print(x)`, `x.explain()`, notebooks.
 
-The lab draws, and is imported on first use, so that a training program does not load it.
+Diagrams come from `lab`, which is imported on first use, so that training programs do not load it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tinytensor.lab.explain.explanation import Explanation
 
 
-_SHOWN = 50  # elements: so many are shown in full
+_SHOWN = 50  # tensors with at most this many elements are printed in full
 
 
 def represent(t: Tensor) -> str:
-    """The elements (the first and last of long axes), then what is not the default."""
+    """String representation: the elements (both ends of long axes) and non-default attributes."""
     cut = 0 if t.layout.size > _SHOWN else _SHOWN
     with np.printoptions(threshold=cut, edgeitems=3, precision=4, suppress=True):
         body = np.array2string(_ends(t), separator=", ", prefix="tensor(")
@@ -44,8 +44,8 @@ def represent(t: Tensor) -> str:
 
 
 def _ends(t: Tensor) -> Array:
-    """The elements; of a tensor that is not shown in full the first and last four places of each long axis,
-    and no others are read: an axis of n places is looked at as (2, 4), with n - 4 steps between the fours.
+    """The elements to print; for a large tensor only the first and last four of each long axis, and no others
+    are read: an axis of length n is viewed as (2, 4), with stride n - 4 between the two groups.
     """
     layout = t.layout
     if layout.size <= _SHOWN or len(layout.shape) > 32:
@@ -62,7 +62,7 @@ def _ends(t: Tensor) -> Array:
 def _place_in_graph(t: Tensor) -> str:
     try:
         return "requires_grad=True" if (node := node_of(t)) is None else f"node={node.name}"
-    except GradError:  # a view that can no longer be differentiated can still be looked at
+    except GradError:  # a view that can no longer be differentiated can still be printed
         return "node=invalid"
 
 
@@ -71,12 +71,12 @@ def _lab() -> Any:
 
 
 def explain(x: Tensor, *, values: bool = True) -> Explanation:
-    """How the tensor lies in memory: strides and buffer, who else reads it, which cache lines it touches.
+    """Explanation of the memory layout: strides, buffer, tensors that share it, and cache lines touched.
 
     Args:
         x: any shape, dtype and device.
-        values: read what is shown of the elements; from a device, this copies a few hundred numbers and waits
-            for it. With False, positions stand in their place.
+        values: show element values; from a device, this copies a few hundred elements and synchronizes. With
+            False, positions are shown instead.
 
     Returns:
         An Explanation: print it, or write what its `svg()` and `html()` return.
@@ -91,5 +91,5 @@ def explain(x: Tensor, *, values: bool = True) -> Explanation:
 
 
 def in_notebook(x: Tensor) -> str:
-    """What Jupyter shows: the first and the last elements and cells of the buffer, as HTML."""
+    """HTML representation for Jupyter: the first and last elements and cells of the buffer."""
     return str(_lab().tensor_fragment(x))

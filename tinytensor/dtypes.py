@@ -1,7 +1,7 @@
-"""DType: what one element is, and how two kinds of element meet. Knows no array library.
+"""DTypes: the supported data types, type promotion, casting rules, and numeric limits.
 
-Within a kind the wider dtype wins, as in the Python array API standard; across kinds complex wins over
-floats, floats over integers, integers over bools. `promotion_table` prints all pairs.
+Independent of NumPy. Within a kind the wider dtype wins, as in the Python array API standard; across kinds
+complex wins over floats, floats over integers, integers over bools. `promotion_table` prints all pairs.
 """
 
 from dataclasses import dataclass
@@ -36,17 +36,17 @@ RANKS = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3}
 
 
 class DType:
-    """Type of the elements of a tensor. There is one object for each dtype, so `is` compares them.
+    """Data type of the elements of a tensor. There is one object per dtype, so `is` compares them.
 
     Attributes:
         name: "float32" and so on.
         kind: "bool", "uint", "int", "float" or "complex".
-        itemsize: bytes for one element.
+        itemsize: bytes per element.
         code: NumPy code of the stored bytes. NumPy has no bfloat16, its bytes are stored as "u2".
         rank: 0 bool, 1 integers, 2 floats, 3 complex; the higher rank wins in promotion.
         is_floating: a real float.
         is_inexact: a float or complex.
-        narrow: float16 or bfloat16; the CPU computes them in float32 and rounds the result.
+        narrow: float16 or bfloat16; the CPU computes in float32 and rounds the result.
     """
 
     __slots__ = ("code", "is_floating", "is_inexact", "itemsize", "kind", "name", "narrow", "rank")
@@ -97,7 +97,7 @@ _SIGNED = {1: int8, 2: int16, 4: int32, 8: int64}
 
 
 def as_dtype(obj: object, what: str = "dtype") -> DType:
-    """DType of a DType, a name, a NumPy code ("f4"), a Python type, a NumPy dtype or a NumPy scalar type."""
+    """DType from a DType, name, NumPy code ("f4"), Python type, NumPy dtype or NumPy scalar type."""
     if type(obj) is DType:
         return obj
     if isinstance(obj, type):
@@ -109,17 +109,17 @@ def as_dtype(obj: object, what: str = "dtype") -> DType:
     if found is None:
         raise _unknown(obj, what)
     if not getattr(obj, "isnative", True):
-        # The name alone would not show it, and the bytes would be read as other numbers.
+        # The name does not show the byte order, and the bytes would be misread.
         raise DTypeError(
-            f"{what}: {obj!r} has a foreign byte order",
-            why="tensors store the byte order of this machine",
+            f"{what}: {obj!r} has a non-native byte order",
+            why="tensors store native byte order",
             fix="convert the array first: array.astype(array.dtype.newbyteorder('='))",
         )
     return found
 
 
 def _unknown(obj: object, what: str) -> DTypeError:
-    """Error for anything that names no dtype, with the nearest name if there is one."""
+    """DTypeError for an invalid dtype, with the closest valid name if there is one."""
     names = ", ".join(BY_NAME)
     name = obj if isinstance(obj, str) else getattr(obj, "name", getattr(obj, "__name__", None))
     if not isinstance(name, str):
@@ -144,8 +144,8 @@ _promoted: dict[tuple[tuple[DType, ...], tuple[type, ...]], DType] = {}
 def promote(*dtypes: DType, scalars: tuple[type, ...] = (), what: str = "promotion") -> DType:
     """Common dtype of tensors with `dtypes` and of Python numbers with the types `scalars`.
 
-    Python numbers are weak: they lift bools to integers, integers to floats and so on, to the default dtype
-    of that kind, but never widen. Results are remembered, since every binary op asks.
+    Python numbers are weakly typed: they promote bools to integers, integers to floats and so on, to the
+    default dtype of that kind, but never widen. Results are cached, since every binary op needs them.
     """
     try:
         return _promoted[dtypes, scalars]
@@ -166,7 +166,7 @@ def promote(*dtypes: DType, scalars: tuple[type, ...] = (), what: str = "promoti
 
 
 def _promote_tensors(dtypes: tuple[DType, ...], what: str) -> DType:
-    """The highest rank decides; only for complex does a lower rank count, because float64 has wider parts."""
+    """Promote across kinds: the highest rank decides, except that float64 widens complex64 to complex128."""
     rank = max(dtype.rank for dtype in dtypes)
     result, *others = [dtype for dtype in dtypes if dtype.rank == rank]
     for other in others:
@@ -175,11 +175,11 @@ def _promote_tensors(dtypes: tuple[DType, ...], what: str) -> DType:
 
 
 def _promote_within(a: DType, b: DType, what: str) -> DType:
-    """Smallest dtype that holds both, which have the same rank."""
+    """Smallest dtype that represents all values of two dtypes of the same rank."""
     if a is b:
         return a
     if a.kind == b.kind:
-        # float16 has more digits, bfloat16 more range.
+        # float16 has more precision, bfloat16 more range.
         return float32 if a.itemsize == b.itemsize else max(a, b, key=lambda dtype: dtype.itemsize)
     signed, unsigned = (a, b) if a.kind == "int" else (b, a)
     if unsigned is uint64:
@@ -192,7 +192,7 @@ def _promote_within(a: DType, b: DType, what: str) -> DType:
 
 
 def accumulator(dtype: DType) -> DType:
-    """Dtype in which sums of `dtype` are kept: float32 or wider, int64, uint64, or complex as it is."""
+    """Dtype of sums of `dtype`: float32 or wider, int64, uint64, or the complex dtype itself."""
     if dtype.is_floating:
         return float64 if dtype is float64 else float32
     if dtype.is_inexact:
@@ -201,7 +201,7 @@ def accumulator(dtype: DType) -> DType:
 
 
 def promotion_table() -> str:
-    """Table of `promote` for all pairs of dtypes, as text; a dash marks a pair that is refused."""
+    """Table of `promote` for all pairs of dtypes, as text; a dash marks pairs that raise."""
     short = {dtype: f"{dtype.name[0]}{8 * dtype.itemsize}" for dtype in ALL} | {
         bool_: "bool",
         bfloat16: "bf16",
@@ -217,7 +217,7 @@ def promotion_table() -> str:
     return "\n".join(" ".join(f"{cell:>4}" for cell in row) for row in rows)
 
 
-# -- public questions about dtypes ---------------------------------------------------------------------------
+# -- public functions on dtypes ------------------------------------------------------------------------------
 
 _KINDS: dict[str, tuple[str, ...]] = {
     "bool": ("bool",),
@@ -231,16 +231,16 @@ _KINDS: dict[str, tuple[str, ...]] = {
 
 
 def _dtype_of(obj: object, what: str) -> DType:
-    """Dtype of a tensor, or of anything that `as_dtype` takes."""
+    """Dtype of a tensor, or of anything that `as_dtype` accepts."""
     own = getattr(obj, "dtype", None)
     return own if type(own) is DType else as_dtype(obj, what)
 
 
 def result_type(*operands: object) -> DType:
-    """Dtype that an elementwise op such as `+` gives for these operands.
+    """Dtype of the result of an elementwise op such as `+` for these operands.
 
     Within a kind the wider dtype wins; across kinds complex wins over floats, floats over integers, integers
-    over bool. Python numbers are weak: they lift the kind, never the width.
+    over bool. Python numbers are weakly typed: they promote the kind, never the width.
 
     Args:
         operands: at least one; each a dtype (or its name), a tensor, or a Python number.
@@ -267,13 +267,13 @@ def result_type(*operands: object) -> DType:
     if not operands:
         raise DTypeError(
             "result_type: no operand",
-            why="a result has a dtype only if something goes in",
+            why="a result dtype needs at least one operand",
             fix="give at least one dtype, tensor or number",
         )
     dtypes: list[DType] = []
     scalars: list[type] = []
     for operand in operands:
-        # A subclass, such as NumPy's float64, counts as the Python number it is.
+        # A subclass, such as NumPy's float64, counts as its Python base class.
         number = next((t for t in _BY_PYTHON_TYPE if isinstance(operand, t)), None)
         if number is None:
             dtypes.append(_dtype_of(operand, "result_type"))
@@ -283,7 +283,7 @@ def result_type(*operands: object) -> DType:
 
 
 def can_cast(from_: object, to: object) -> bool:
-    """Tell whether promotion may turn `from_` into `to`, that is, whether their common dtype is `to`.
+    """Whether promotion can cast `from_` to `to`, that is, whether their common dtype is `to`.
 
     Args:
         from_: a dtype (or its name) or a tensor.
@@ -307,12 +307,12 @@ def can_cast(from_: object, to: object) -> bool:
 
 
 def isdtype(dtype: object, kind: object) -> bool:
-    """Tell whether a dtype is of a kind.
+    """Whether a dtype is of a kind.
 
     Args:
         dtype: a dtype or its name.
         kind: "bool", "signed integer", "unsigned integer", "integral", "real floating", "complex floating" or
-            "numeric"; or a dtype, which means exactly this one; or a tuple of them, of which one must fit.
+            "numeric"; or a dtype, which means exactly this one; or a tuple, of which one must match.
 
     Returns:
         True if it is.
@@ -349,11 +349,11 @@ class FloatInfo:
     """Limits of a float dtype, exact, as Python floats.
 
     Attributes:
-        bits: size of one number.
+        bits: size of one element.
         eps: distance from 1 to the next larger number.
         max: largest finite number.
         min: its negative.
-        smallest_normal: smallest positive number with all its digits.
+        smallest_normal: smallest positive number with full precision.
         dtype: the float dtype.
     """
 
@@ -370,7 +370,7 @@ class IntInfo:
     """Limits of an integer dtype.
 
     Attributes:
-        bits: size of one number.
+        bits: size of one element.
         max: largest number.
         min: smallest number.
         dtype: the integer dtype.
@@ -382,7 +382,7 @@ class IntInfo:
     dtype: DType
 
 
-_DIGITS = {float16: 10, bfloat16: 7, float32: 23, float64: 52}  # stored bits of the fraction
+_DIGITS = {float16: 10, bfloat16: 7, float32: 23, float64: 52}  # stored bits of the significand
 _PARTS = {complex64: float32, complex128: float64}
 
 
@@ -414,7 +414,7 @@ def finfo(dtype: object) -> FloatInfo:
     if not found.is_floating:
         raise DTypeError(
             f"finfo: {found} is not a float dtype",
-            why="eps and the like exist for floats only",
+            why="eps and the other limits are defined for floats only",
             fix=f"use tt.iinfo(tt.{found})" if found.rank == 1 else "use a float dtype, such as tt.float32",
         )
     digits, bits = _DIGITS[found], 8 * found.itemsize
@@ -446,7 +446,7 @@ def iinfo(dtype: object) -> IntInfo:
     if found.rank != 1:
         raise DTypeError(
             f"iinfo: {found} is not an integer dtype",
-            why="these limits exist for integers only",
+            why="these limits are defined for integers only",
             fix=f"use tt.finfo(tt.{found})" if found.is_inexact else "use an integer dtype, such as tt.int64",
         )
     bits = 8 * found.itemsize

@@ -1,19 +1,14 @@
-"""The exception tree: every error says what happened, why, and how to fix it. Knows nothing of tensors.
+"""The exception hierarchy: every error states what happened, why, and how to fix it.
 
-TinyTensorError
-├─ ShapeError  (ValueError)           shapes and axes
-│  └─ IndexRangeError (IndexError)    an index outside its axis, or an axis outside a shape
-├─ DTypeError  (TypeError)            dtype rules and casts, operands of a wrong type
-├─ ArgumentError (ValueError)         a parameter outside its domain
-│  └─ NumberRangeError (OverflowError) a number that its dtype cannot hold
-├─ AllocationError (MemoryError)      more memory than there is
-├─ DeviceError (RuntimeError)         missing or mixed devices
-├─ GradError   (RuntimeError)         no history, freed graph, overwritten saved tensor
-├─ KernelError (RuntimeError)         compile or launch failure
-├─ FormatError (ValueError)           broken or hostile files
-├─ SaveError   (OSError)              a file could not be written
-├─ MissingLibraryError (ImportError)  an optional library is not installed
-└─ MissingNameError (AttributeError)  a name of PyTorch, for which there is another here
+TinyTensorError ├─ ShapeError  (ValueError)           shapes and axes │  └─ IndexRangeError (IndexError)    an
+index outside its axis, or an axis outside a shape ├─ DTypeError  (TypeError)            dtype rules and
+casts, operands of a wrong type ├─ ArgumentError (ValueError)         a parameter outside its domain │  └─
+NumberRangeError (OverflowError) a number that its dtype cannot hold ├─ AllocationError (MemoryError)      out
+of memory ├─ DeviceError (RuntimeError)         missing or mixed devices ├─ GradError   (RuntimeError)
+no history, freed graph, overwritten saved tensor ├─ KernelError (RuntimeError)         compile or launch
+failure ├─ FormatError (ValueError)           broken or hostile files ├─ SaveError   (OSError)              a
+file could not be written ├─ MissingLibraryError (ImportError)  an optional library is not installed └─
+MissingNameError (AttributeError)  a PyTorch name that has another name here
 """
 
 __all__ = [
@@ -32,11 +27,11 @@ __all__ = [
 
 
 class TinyTensorError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of all errors of tinytensor.
 
     Args:
-        what: what happened, beginning with the function that the user called.
-        why: the rule that was broken, with the shapes or dtypes involved.
+        what: what happened, beginning with the name of the called function.
+        why: the rule that was violated, with the shapes or dtypes involved.
         fix: what to write instead.
     """
 
@@ -49,7 +44,7 @@ class TinyTensorError(Exception):
 
 
 def shown(value: object) -> str:
-    """A number or a tuple for a message; Python refuses to print integers of more than 4,300 digits."""
+    """Text of a number or tuple for a message; Python cannot print integers of more than 4,300 digits."""
     if isinstance(value, (tuple, list)):
         return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, int) and value.bit_length() > 1024:
@@ -62,31 +57,31 @@ def _rebuild(cls: type[TinyTensorError], what: str, why: str, fix: str) -> TinyT
 
 
 class ShapeError(TinyTensorError, ValueError):
-    """Shapes or axes do not fit."""
+    """Shapes or axes do not match."""
 
 
 class IndexRangeError(ShapeError, IndexError):
-    """An index lies outside its axis, or an axis outside the shape."""
+    """An index is out of range for its axis, or an axis for the shape."""
 
 
 class DTypeError(TinyTensorError, TypeError):
-    """A dtype, or the type of an operand, is not allowed here."""
+    """A dtype, or the type of an operand, is not supported."""
 
 
 class ArgumentError(TinyTensorError, ValueError):
-    """A parameter lies outside its domain."""
+    """An argument is outside its domain."""
 
 
 class NumberRangeError(ArgumentError, OverflowError):
-    """A number does not fit into its dtype."""
+    """A number is out of range for its dtype."""
 
 
 class AllocationError(TinyTensorError, MemoryError):
-    """There is not enough memory."""
+    """Out of memory."""
 
 
 class DeviceError(TinyTensorError, RuntimeError):
-    """A device is missing, or tensors live on different devices."""
+    """A device is not available, or tensors are on different devices."""
 
 
 class GradError(TinyTensorError, RuntimeError):
@@ -98,7 +93,7 @@ class KernelError(TinyTensorError, RuntimeError):
 
 
 class FormatError(TinyTensorError, ValueError):
-    """A file is broken, or not what it claims to be."""
+    """A file is corrupt or not of the expected format."""
 
 
 class SaveError(TinyTensorError, OSError):
@@ -106,8 +101,8 @@ class SaveError(TinyTensorError, OSError):
 
 
 class MissingLibraryError(TinyTensorError, ImportError):
-    """An optional library is missing; the fix names the extra that brings it."""
+    """An optional library is not installed; the fix names the extra that installs it."""
 
 
 class MissingNameError(TinyTensorError, AttributeError):
-    """There is no such name; the fix gives the one that is here for it."""
+    """A PyTorch name does not exist here; the fix gives its equivalent."""

@@ -1,6 +1,6 @@
-"""Small file helpers: read with errors that say what is wrong, write so that nobody ever sees half a file.
+"""File helpers: reading with clear errors, and atomic writes of files and folders.
 
-Knows nothing of what the files mean.
+Independent of file formats.
 """
 
 import codecs
@@ -36,28 +36,28 @@ __all__ = [
 
 PathLike = str | os.PathLike[str]
 
-# Behind the name of the file: process and machine of the writer. Machines that share a folder know only their
-# own processes.
+# Suffix of temporary files: process id and host of the writer. On a shared folder, a host knows only its own
+# processes.
 _TEMPORARY = re.compile(r"\.(?P<process>[0-9]+)-(?P<host>[0-9a-f]{8})[0-9a-f]{8}\.tmp")
 _HOST = zlib.crc32(platform.node().encode())
 
-# GPT-4's rule joins a line end with punctuation before it, not with a letter or digit.
+# GPT-4's pattern joins a line end with punctuation before it, not with a letter or digit.
 _CHUNK_END = re.compile(r".*(?:\S(?= )|[^\W_](?=\n))", re.DOTALL)
 
 
 @contextmanager
 def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
-    """Open a temporary neighbor for writing; it becomes `path` when the block ends without an exception.
+    """Open a temporary file for writing that replaces `path` if the block ends without an exception.
 
     Args:
-        path: the file to write. Its folder must exist; an existing file is replaced in one step, a link stays
-            and its file is replaced. Devices, pipes and folders are refused: they would be lost.
+        path: the file to write. Its folder must exist; an existing file is replaced atomically; of a link,
+            the target is replaced. Devices, pipes and folders raise: they would be lost.
 
     Returns:
         context manager of a binary file.
 
     Raises:
-        SaveError: no such folder, no permission, no room.
+        SaveError: no such folder, no permission, disk full.
 
     Example:
         >>> import tempfile, pathlib
@@ -74,17 +74,17 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replacement(path: PathLike) -> Iterator[Path]:
-    """A temporary neighbor to write to; it becomes `path` when the block ends without an exception.
+    """Path of a temporary file to write that replaces `path` if the block ends without an exception.
 
     Args:
         path: the file to write, as in `atomic_write`.
 
     Returns:
-        context manager of a path at which there is nothing yet. A process that is killed leaves what it wrote
-        there; the next writer of the same file removes it.
+        context manager of a path that does not exist yet. If the process is killed, its temporary file
+        remains; the next writer of the same file removes it.
 
     Raises:
-        SaveError: no such folder, no permission, no room.
+        SaveError: no such folder, no permission, disk full.
 
     Example:
         >>> import tempfile, pathlib
@@ -100,7 +100,7 @@ def replacement(path: PathLike) -> Iterator[Path]:
         raise SaveError(
             f"cannot write {str(path)!r}",
             why="it is a folder" if target.is_dir() else "it is a device or a pipe",
-            fix="name a file",
+            fix="give the path of a file",
         )
     temporary = _neighbor(target)
     try:
@@ -111,12 +111,12 @@ def replacement(path: PathLike) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        with suppress(OSError):  # gone already, unless something went wrong
+        with suppress(OSError):  # already renamed, unless an error occurred
             temporary.unlink()
 
 
 def _neighbor(target: Path) -> Path:
-    """A name for something that will become `target`. Removes what writers that were killed left."""
+    """Path of a temporary file next to `target`. Removes temporary files of killed writers."""
     mine = f"{_HOST:08x}"
     for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
         found = _TEMPORARY.fullmatch(path.name, len(target.name) + 1)
@@ -131,7 +131,7 @@ def _neighbor(target: Path) -> Path:
 
 def _is_alive(process: int) -> bool:
     if sys.platform == "win32":
-        return True  # signal 0 is Ctrl-C there
+        return True  # signal 0 is Ctrl-C on Windows
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -143,18 +143,18 @@ def _is_alive(process: int) -> bool:
 
 @contextmanager
 def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
-    """Fill a temporary neighbor; it becomes the folder `path` when the block ends without an exception.
+    """Create a temporary folder that is renamed to `path` if the block ends without an exception.
 
     Args:
-        path: the folder to make; what is above it is made, too. An empty one may be there already.
-        who: the function that the user called, for errors.
+        path: the folder to create, with its parents. An empty folder may exist.
+        who: name of the called function, for errors.
 
     Returns:
         context manager of the temporary folder.
 
     Raises:
-        ArgumentError: there is something at `path`.
-        SaveError: no permission, no room; nothing is left of the folder.
+        ArgumentError: `path` exists.
+        SaveError: no permission, disk full; the temporary folder is removed.
 
     Example:
         >>> import tempfile, pathlib
@@ -168,9 +168,9 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ArgumentError(
-            f"{who}: {str(path)!r} is there already",
-            why="what is in it would be lost or mixed with something else",
-            fix=f"name a new folder, or remove {str(path)!r}",
+            f"{who}: {str(path)!r} exists already",
+            why="its contents would be overwritten or mixed with the new files",
+            fix=f"give a new folder, or remove {str(path)!r}",
         )
     temporary = _neighbor(path)
     try:
@@ -192,12 +192,12 @@ def unwritable(path: PathLike, error: OSError) -> SaveError:
     return SaveError(
         f"cannot write {str(path)!r}",
         why=error.strerror or str(error),
-        fix="name a place that exists, that you may write to, and that has room",
+        fix="give a path in an existing, writable folder on a disk with free space",
     )
 
 
 def read_bytes(path: PathLike, who: str) -> bytes:
-    """The bytes of a file; `who` is the function that the user called."""
+    """The bytes of a file; `who` is the name of the called function, for errors."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -217,13 +217,13 @@ def not_utf8(path: PathLike, who: str, position: int) -> FormatError:
     """The error for a text file that is not UTF-8."""
     return FormatError(
         f"{who}: {str(path)!r} is not UTF-8 text",
-        why=f"the byte at offset {position} does not belong to a valid UTF-8 sequence",
+        why=f"the byte at offset {position} is not part of a valid UTF-8 sequence",
         fix="convert the file to UTF-8, for example with: iconv -f latin1 -t utf-8 OLD > NEW",
     )
 
 
 def read_text(path: PathLike, who: str) -> str:
-    """The text of a UTF-8 file, line ends untouched; `who` is the function that the user called."""
+    """The text of a UTF-8 file, line ends unchanged; `who` is the name of the called function, for errors."""
     try:
         return read_bytes(path, who).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -231,18 +231,18 @@ def read_text(path: PathLike, who: str) -> str:
 
 
 def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
-    """The text of a UTF-8 file of any length, in chunks that tokenizers may treat one by one.
+    """Chunks of the text of a UTF-8 file of any length, which tokenizers may process independently.
 
-    A chunk ends before a space that follows something visible, or a newline that follows a letter or digit:
-    no token of ours crosses that.
+    A chunk ends before a space after a visible character, or a newline after a letter or digit: no token
+    crosses these boundaries.
 
     Args:
         path: the file.
-        who: the function that the user called, for errors.
-        size: bytes read at once; a chunk is longer only where no such place comes.
+        who: name of the called function, for errors.
+        size: bytes read at once; a chunk is longer only if it has no such boundary.
 
     Returns:
-        iterator of non-empty texts; joined, they are the file, line ends untouched.
+        iterator of non-empty texts; joined, they are the file, line ends unchanged.
 
     Raises:
         ArgumentError: the file cannot be read.
@@ -261,14 +261,14 @@ def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     text, done = "", 0
     for block in _blocks(path, who, size):
-        held = len(decoder.getstate()[0])  # bytes of a character that the last block cut
+        held = len(decoder.getstate()[0])  # bytes of a character split by the block boundary
         try:
             new = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             raise not_utf8(path, who, done - held + error.start) from None
         done += len(block)
         begin, text = max(len(text) - 1, 0), text + new
-        cut = _CHUNK_END.match(text, begin) if len(block) == size else None  # a short block is the end
+        cut = _CHUNK_END.match(text, begin) if len(block) == size else None  # a short block is the last
         if cut:
             yield text[: cut.end()]
             text = text[cut.end() :]
@@ -277,7 +277,7 @@ def text_chunks(path: PathLike, who: str, size: int = 1 << 22) -> Iterator[str]:
 
 
 def _blocks(path: PathLike, who: str, size: int) -> Iterator[bytes]:
-    """The bytes of a file, block by block; the last block is empty."""
+    """Iterator of the blocks of a file, in bytes; the last block is empty."""
     try:
         with open(path, "rb") as file:
             while block := file.read(size):
@@ -288,7 +288,7 @@ def _blocks(path: PathLike, who: str, size: int) -> Iterator[bytes]:
 
 
 def read_json(path: PathLike, who: str) -> dict[str, object]:
-    """The object in a JSON file, checked to be an object; `who` is the function that the user called."""
+    """The object in a JSON file; FormatError if it is not an object. `who`: name of the called function."""
     text = read_text(path, who)
     try:
         value = json.loads(text)
@@ -302,7 +302,7 @@ def read_json(path: PathLike, who: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise FormatError(
             f"{who}: {str(path)!r} holds a JSON {type(value).__name__}, not an object",
-            why="a description is a JSON object: {...}",
-            fix="check that this is the file you meant",
+            why="a JSON object is expected: {...}",
+            fix="check that this is the right file",
         )
     return value

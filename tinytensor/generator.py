@@ -1,17 +1,16 @@
-"""The state of random streams: a seed and an offset, two integers. Knows nothing of arrays.
+"""Random number generator: `Generator` with the state (seed, offset) of a Philox 4x32-10 stream.
 
-Numbers come from Philox 4x32-10, a counter-based generator: block k of a stream is a pure function of the
-seed and k, so that nothing but a position has to be stored, and any thread or device can compute any part.
+Philox 4x32-10 is a counter-based generator: block k of a stream is a pure function of the seed and k, so the
+state is only a position, and any thread or device can compute any part. Independent of arrays.
 
 Counter layout, shared by every device:
 
-    key      (2 x 32 bits)   seed low, seed high
-    counter  (4 x 32 bits)   k low, k high, 0, 0        with k = offset + (number of the block in this draw)
-    block k                  4 words of 32 bits
+    key      (2 x 32 bits)   seed low, seed high counter  (4 x 32 bits)   k low, k high, 0, 0        with k =
+    offset + (number of the block in this sample) block k                  4 words of 32 bits
 
-A draw that needs n blocks takes the numbers offset ... offset + n - 1 and moves the offset by n, even if it
-leaves words of its last block unused; so two draws never share a block. All sums are modulo 2**64.
-`ops/random/philox.py` computes the words and says how they become elements.
+A call that needs n blocks uses blocks offset ... offset + n - 1 and advances the offset by n, even if it
+leaves words of its last block unused; so two calls never share a block. All sums are modulo 2**64.
+`ops/random/philox.py` computes the words and converts them to elements.
 """
 
 import threading
@@ -24,14 +23,14 @@ from tinytensor.shapes import as_int
 __all__ = ["Generator", "default_generator", "initial_seed", "manual_seed"]
 
 _MODULUS = 1 << 64
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # of words 0 and 2 of a counter
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # for words 0 and 2 of the counter
 WEYL = (0x9E3779B9, 0xBB67AE85)  # added to the two halves of the key after each round
 ROUNDS = 10
 _LOW = 0xFFFFFFFF
 
 
 class Generator:
-    """A position in a stream of random numbers: (seed, offset), safe to share between threads.
+    """A random number generator: a position (seed, offset) in a random stream. Thread-safe.
 
     Args:
         seed: any integer; only its value modulo 2**64 counts.
@@ -64,11 +63,11 @@ class Generator:
 
     @property
     def offset(self) -> int:
-        """The number of blocks drawn so far, modulo 2**64."""
+        """The number of blocks used so far, modulo 2**64."""
         return self._offset
 
     def manual_seed(self, seed: SupportsIndex) -> "Generator":
-        """Start the stream of a seed from its beginning; returns the generator itself.
+        """Reset to the start of the stream of a seed; returns the generator itself.
 
         Args:
             seed: any integer; only its value modulo 2**64 counts.
@@ -92,14 +91,14 @@ class Generator:
         """Reserve n_blocks blocks of 4 words for the caller and return the offset of the first.
 
         Args:
-            n_blocks: how many blocks the draw needs, at least 0.
+            n_blocks: number of blocks to reserve, at least 0.
 
         Returns:
-            the offset before the call; no other caller is given these blocks.
+            the offset before the call; no other caller gets these blocks.
 
         Raises:
             DTypeError: n_blocks is not an integer.
-            ArgumentError: n_blocks is negative: those blocks would be handed out twice.
+            ArgumentError: n_blocks is negative: those blocks would be used twice.
 
         Example:
             >>> generator = tt.Generator(0)
@@ -110,7 +109,7 @@ class Generator:
         if count < 0:
             raise ArgumentError(
                 f"Generator.advance: n_blocks is {count}",
-                why="a stream moves forward only: going back would hand out the same numbers twice",
+                why="a stream only advances: going back would repeat random numbers",
                 fix="restore an earlier position with generator.set_state(state)",
             )
         with self._lock:
@@ -121,10 +120,11 @@ class Generator:
         return before
 
     def random(self) -> float:
-        """Draw one number evenly from [0, 1) on the host: the one that `tt.uniform` draws in float64.
+        """Uniform random float in [0, 1), computed on the host: the number that `tt.uniform` returns in
+        float64.
 
         Returns:
-            a multiple of 2**-53; takes one block.
+            a multiple of 2**-53; uses one block.
 
         Example:
             >>> a, b = tt.Generator(7), tt.Generator(7)
@@ -135,7 +135,7 @@ class Generator:
         return (first >> 11) * 2.0**-53
 
     def get_state(self) -> dict[str, int]:
-        """Return the state as a dictionary that JSON can hold.
+        """The state as a JSON-serializable dictionary.
 
         Returns:
             {"seed": …, "offset": …}, a copy.
@@ -148,7 +148,7 @@ class Generator:
             return {"seed": self._seed, "offset": self._offset}
 
     def set_state(self, state: object) -> None:
-        """Continue at a state that `get_state` returned, of this or any other generator.
+        """Restore a state that `get_state` returned, of this or any other generator.
 
         Args:
             state: a mapping {"seed": …, "offset": …}, both integers with 0 <= value < 2**64.
@@ -176,12 +176,12 @@ class Generator:
         return "Generator(seed={seed}, offset={offset})".format(**self.get_state())
 
 
-# who captures a graph watches what is drawn: (generator, offset before, blocks)
+# called at each sample during graph capture: (generator, offset before, blocks)
 observers: list[Callable[[Generator, int, int], None]] = []
 
 
 def manual_seed(seed: SupportsIndex) -> Generator:
-    """Start the default stream of a seed from its beginning: the same seed gives the same numbers.
+    """Seed the default generator: the same seed gives the same random numbers.
 
     Args:
         seed: any integer; only its value modulo 2**64 counts.
@@ -203,7 +203,7 @@ def manual_seed(seed: SupportsIndex) -> Generator:
 
 
 def initial_seed() -> int:
-    """Return the seed of the default generator, 0 if `manual_seed` was not called.
+    """The seed of the default generator, 0 if `manual_seed` was not called.
 
     Returns:
         an integer, 0 <= seed < 2**64.
@@ -217,7 +217,7 @@ def initial_seed() -> int:
 
 
 def _at_state(state: object) -> Generator:
-    """The generator of a pickle or a copy."""
+    """Rebuild a generator from a pickle or a copy."""
     generator = Generator()
     generator.set_state(state)
     return generator
@@ -229,7 +229,7 @@ def _reduce(caller: str, seed: SupportsIndex) -> int:
 
 
 def block(seed: int, k: int) -> tuple[int, int]:
-    """The 4 words of block k, modulo 2**64, as two 64-bit numbers. For many see `ops/random/philox.py`."""
+    """The 4 words of block k (modulo 2**64) as two 64-bit integers. Vectorized: `ops/random/philox.py`."""
     key_0, key_1 = seed & _LOW, seed >> 32
     c0, c1, c2, c3 = k & _LOW, k >> 32 & _LOW, 0, 0
     for _ in range(ROUNDS):
@@ -240,11 +240,11 @@ def block(seed: int, k: int) -> tuple[int, int]:
 
 
 def _bad_state(why: str) -> FormatError:
-    """The error of set_state."""
+    """FormatError for an invalid generator state."""
     return FormatError(
         f"Generator.set_state: not the state of a generator: {why}",
         why='a state is {"seed": …, "offset": …} with two integers, 0 <= value < 2**64',
-        fix="pass what get_state() returned",
+        fix="pass a state that get_state() returned",
     )
 
 

@@ -1,4 +1,4 @@
-"""Tensors as Python numbers and lists, and memory shared with NumPy, DLPack and CUDA libraries."""
+"""Conversion of tensors to Python numbers and lists, and zero-copy exchange with NumPy, DLPack and CUDA."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinytensor.tensor import Tensor, arr
 
 
 def item(x: Tensor) -> Any:
-    """The one element as a Python number.
+    """The single element as a Python number.
 
     Raises:
         ShapeError: there is not exactly one element.
@@ -31,14 +31,14 @@ def item(x: Tensor) -> Any:
     if x.layout.size != 1:
         raise ShapeError(
             f"item: shape {x.shape} has {x.layout.size} elements",
-            why="a Python number is one element",
+            why="only a tensor with one element converts to a Python number",
             fix="reduce first, for example x.sum().item(), or use x.tolist()",
         )
     return values(x).item()
 
 
 def tolist(x: Tensor) -> Any:
-    """The elements as nested Python lists (a plain number if there are no axes)."""
+    """The elements as nested Python lists; a Python number for 0-d tensors."""
     try:
         return values(x).tolist()
     except MemoryError:
@@ -46,41 +46,41 @@ def tolist(x: Tensor) -> Any:
 
 
 def as_float(x: Tensor) -> float:
-    """Python's protocol `float(x)`, of one element."""
+    """`float(x)` of a tensor with one element."""
     return float(item(x))
 
 
 def as_int(x: Tensor) -> int:
-    """Python's protocol `int(x)`, of one element."""
+    """`int(x)` of a tensor with one element."""
     return int(item(x))
 
 
 def as_complex(x: Tensor) -> complex:
-    """Python's protocol `complex(x)`, of one element."""
+    """`complex(x)` of a tensor with one element."""
     return complex(item(x))
 
 
 def formatted(x: Tensor, spec: str) -> str:
-    """f"{loss:.4f}" formats the one element."""
+    """`format(x, spec)`, as in f"{loss:.4f}", of a tensor with one element."""
     return format(item(x), spec) if spec else repr(x)
 
 
 def as_index(x: Tensor) -> int:
-    """Python's protocol for indices, of one integer."""
+    """`operator.index(x)` of an integer tensor with one element."""
     if x.dtype.kind not in ("int", "uint") or x.layout.size != 1:
         raise DTypeError(
             f"index: a tensor of dtype {x.dtype} and shape {x.shape} is not an index",
-            why="only integer tensors with one element can stand for a Python integer",
+            why="only integer tensors with one element convert to a Python integer",
             fix="int(x), or index with the tensor itself",
         )
     return int(values(x).item())
 
 
 def as_bool(x: Tensor) -> bool:
-    """The truth value of one element."""
+    """`bool(x)` of a tensor with one element."""
     if x.layout.size != 1:
         raise ShapeError(
-            f"bool: a tensor of shape {x.shape} is neither true nor false",
+            f"bool: the truth value of a tensor of shape {x.shape} is ambiguous",
             why="only a single element has a truth value",
             fix="use x.any() or x.all()",
         )
@@ -88,7 +88,7 @@ def as_bool(x: Tensor) -> bool:
 
 
 def contains(x: Tensor, value: object) -> bool:
-    """Whether an element equals value."""
+    """`value in x`: whether an element equals value."""
     return bool((values(x) == (values(value) if isinstance(value, Tensor) else value)).any())
 
 
@@ -96,12 +96,12 @@ def contains(x: Tensor, value: object) -> bool:
 
 
 def numpy(x: Tensor) -> Array:
-    """A NumPy array on the same memory, for tensors on the CPU without history.
+    """NumPy array on the same memory, for CPU tensors that do not require grad.
 
-    Writes through it reach the tensor, but do not count as in-place operations: the version stays.
+    Writes to it change the tensor, but do not count as in-place operations: the version stays.
 
     Returns:
-        The array, strided like the tensor; read-only if the tensor's memory is.
+        The array, with the strides of the tensor; read-only if the tensor's memory is.
 
     Raises:
         GradError: the tensor requires grad.
@@ -114,7 +114,7 @@ def numpy(x: Tensor) -> Array:
     if x.requires_grad:
         raise GradError(
             f"numpy: the tensor of shape {x.shape} requires grad",
-            why="what NumPy does to it would not be recorded",
+            why="NumPy operations on it would not be recorded",
             fix="call x.detach().numpy()",
         )
     _on_cpu(x, "numpy")
@@ -134,7 +134,7 @@ def _on_cpu(x: Tensor, what: str) -> None:
 
 
 def as_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Array:
-    """NumPy's protocol."""
+    """`__array__`: NumPy's conversion protocol."""
     array = x.numpy()
     if dtype is not None and array.dtype != dtype:
         if copy is False:
@@ -150,7 +150,7 @@ def _noted(array: Array, kind: str, why: str) -> Array:
 
 
 def dlpack(x: Tensor, **options: Any) -> Any:
-    """DLPack's protocol, for the memory of the CPU and of GPUs."""
+    """`__dlpack__`: DLPack capsule on the same memory, for CPU and GPU tensors."""
     if copies.listener is not None and options.get("copy"):
         copies.note("__dlpack__", "asked", x.nbytes, "DLPack asks for a copy")
     if x.storage.device.type == "cuda":
@@ -159,7 +159,7 @@ def dlpack(x: Tensor, **options: Any) -> Any:
 
 
 def cuda_array_interface(x: Tensor) -> dict[str, Any]:
-    """Numba's protocol, for GPUs; AttributeError elsewhere, so `hasattr` says no."""
+    """`__cuda_array_interface__` of a GPU tensor; AttributeError on other devices, so `hasattr` is False."""
     if x.storage.device.type != "cuda":
         raise AttributeError("__cuda_array_interface__: the tensor is not on a GPU")
     interface: dict[str, Any] = _lent(x, "__cuda_array_interface__").__cuda_array_interface__
@@ -167,11 +167,11 @@ def cuda_array_interface(x: Tensor) -> dict[str, Any]:
 
 
 def _lent(x: Tensor, what: str) -> Any:
-    """A tensor of a GPU as an array of CuPy on the same memory."""
+    """CuPy array on the same memory as a GPU tensor."""
     if x.requires_grad:
         raise GradError(
             f"{what}: the tensor of shape {x.shape} requires grad",
-            why="what another library does to it would not be recorded",
+            why="operations of another library on it would not be recorded",
             fix="call x.detach() first",
         )
     runtime: Any = runtime_of(x.storage.device)
@@ -183,7 +183,7 @@ def _lent(x: Tensor, what: str) -> Any:
 
 
 def dlpack_device(x: Tensor) -> tuple[int, int]:
-    """DLPack's number of the kind of device, and the device's own."""
+    """`__dlpack_device__`: DLPack device type and device index."""
     if x.storage.device.type == "cuda":
         return 2, x.storage.device.index  # kDLCUDA
     _on_cpu(x, "__dlpack_device__")
@@ -196,7 +196,7 @@ def _ml_bfloat16() -> Any:
     except ImportError:
         raise DTypeError(
             "numpy: NumPy has no bfloat16",
-            why="the dtype comes from the package ml_dtypes, which is not installed",
+            why="the dtype is provided by the package ml_dtypes, which is not installed",
             fix="cast first: x.astype(tt.float32).numpy(), or pip install ml_dtypes",
         ) from None
     return ml_dtypes.bfloat16

@@ -1,8 +1,8 @@
-"""Layout: which element of a flat buffer belongs to which index. Pure integers; knows no array library.
+"""Layout: shape, strides and offset of a view into a flat buffer. Pure integer arithmetic.
 
-Shape, strides and offset are counted in elements. The element at index (i, j, ...) stands at
-`offset + i * strides[0] + j * strides[1] + ...`. A stride of 0 repeats an axis, a negative stride walks
-backwards. Every view operation is a function from Layout to Layout; no data is touched.
+Shape, strides and offset are counted in elements. The element at index (i, j, ...) is at flat index
+`offset + i * strides[0] + j * strides[1] + ...`. A stride of 0 repeats an axis, a negative stride reverses
+it. Every view operation is a function from Layout to Layout; no data is accessed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,14 +24,14 @@ class Layout:
 
     Attributes:
         shape: sizes of the axes.
-        strides: steps of the axes; as many as sizes.
-        offset: position of the element at index (0, 0, ...).
+        strides: distance between neighbors along each axis.
+        offset: flat index of the element at index (0, 0, ...).
         size: number of elements, the product of the sizes.
-        is_contiguous: the elements lie densely in C order (the last axis fastest); true if empty.
+        is_contiguous: the elements are contiguous in C order (last axis fastest); true if empty.
         small: True only for layouts made by `contiguous` with at most SMALL elements.
 
-    The constructor trusts its arguments, because every view and every result passes through it;
-    `as_strided` and `validate` check what comes from outside.
+    The constructor does not check its arguments, because every view and every result passes through it;
+    `as_strided` and `validate` check user input.
     """
 
     __slots__ = ("is_contiguous", "offset", "shape", "size", "small", "strides")
@@ -72,14 +72,14 @@ class Layout:
     def as_strided(
         cls, shape: Sequence[int], strides: Sequence[int], offset: int = 0, what: str = "as_strided"
     ) -> "Layout":
-        """Layout from numbers given by a user; call `validate` on it before reading through it."""
+        """Layout from user-given sizes, strides and offset; call `validate` before reading through it."""
         sizes = check_shape(shape, what)
         steps = tuple([as_int(s, what, "a stride") for s in strides])
         if len(steps) != len(sizes):
             raise _lengths_differ(sizes, steps, what)
         return cls(sizes, steps, as_int(offset, what, "the offset"))
 
-    # -- facts ---------------------------------------------------------------------------------------------
+    # -- properties ----------------------------------------------------------------------------------------
 
     @property
     def ndim(self) -> int:
@@ -88,7 +88,7 @@ class Layout:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Lowest and highest reachable position, inclusive; (offset, offset - 1) if there is no element."""
+        """Lowest and highest reachable flat index, inclusive; (offset, offset - 1) if there is no element."""
         low = high = self.offset
         if self.size == 0:
             return low, low - 1
@@ -100,7 +100,7 @@ class Layout:
         return low, high
 
     def overlaps(self) -> bool:
-        """Tell whether two indices reach the same element.
+        """Whether two indices reach the same element.
 
         Exact up to 65,536 elements. Above, True may also mean undecided: the strides interleave in a way
         that only enumeration could settle.
@@ -108,13 +108,13 @@ class Layout:
         if self.is_contiguous:
             return False
         axes = sorted((abs(s), n) for n, s in zip(self.shape, self.strides, strict=True) if n > 1)
-        reach = 0  # furthest position that the axes so far can reach from their start
+        reach = 0  # largest flat index that the axes so far can reach from their start
         for stride, length in axes:
             if stride <= reach:
                 break
             reach += stride * (length - 1)
         else:
-            return False  # each axis steps over everything that the faster axes reach
+            return False  # the stride of each axis exceeds the reach of all faster axes
         if axes[0][0] == 0 or self.size > EXACT_OVERLAP:
             return True
         seen = {0}
@@ -128,7 +128,7 @@ class Layout:
             raise _lengths_differ(self.shape, self.strides, what)
         check_shape(self.shape, what)
         low, high = self.extent
-        # Of an empty layout the offset still counts: the array library gets a pointer to it.
+        # The offset of an empty layout counts, too: NumPy gets a pointer to it.
         if low < 0 or high >= storage_size:
             raise ShapeError(
                 f"{what}: shape {self.shape}, strides {self.strides}, offset {self.offset} leave the storage",
@@ -139,7 +139,7 @@ class Layout:
     def merge_dims(self) -> "Layout":
         """Layout with as few axes as possible that visits the same elements in the same order.
 
-        Axes of size 1 are dropped and neighbors that step evenly are merged.
+        Axes of size 1 are dropped; neighboring axes with compatible strides are merged.
         """
         if self.is_contiguous:
             many = self.size != 1
@@ -158,7 +158,7 @@ class Layout:
         return Layout(tuple(shape), tuple(strides), self.offset)
 
     def blocking_axes(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of neighboring axes that do not merge; axes of size 1 are passed over. None if empty."""
+        """Pairs of neighboring axes that do not merge, ignoring axes of size 1; empty for an empty layout."""
         if self.is_contiguous:
             return ()
         shape, strides = self.shape, self.strides
@@ -181,7 +181,7 @@ class Layout:
         return Layout(tuple([shape[a] for a in axes]), tuple([strides[a] for a in axes]), self.offset)
 
     def expand(self, shape: Sequence[int], what: str = "expand") -> "Layout":
-        """Repeat axes of size 1, and add leading axes, without memory; -1 keeps a size."""
+        """Broadcast axes of size 1 and add leading axes, with stride 0; -1 keeps a size."""
         lead = len(shape) - len(self.shape)
         if lead < 0:
             raise ShapeError(
@@ -235,11 +235,11 @@ class Layout:
                 offset += (part + length if part < 0 else part) * stride
             axis += 1
         if self.size == 0:
-            offset = self.offset  # nothing to point at: stay where the storage surely reaches
+            offset = self.offset  # no element to point at: keep an offset that is inside the storage
         return Layout((*shape, *self.shape[axis:]), (*strides, *self.strides[axis:]), offset)
 
     def flip(self, axes: Iterable[int]) -> "Layout":
-        """Walk the given axes backwards. The axes are normalized and differ."""
+        """Reverse the given axes, which are normalized and distinct."""
         strides, offset = list(self.strides), self.offset
         for axis in axes:
             if self.size:
@@ -286,7 +286,7 @@ class Layout:
         return Layout((*shape, size), (*strides, self.strides[axis]), self.offset)
 
     def reshape(self, shape: Shape) -> "Layout | None":
-        """View of the same elements, in C order, in another shape; None if only a copy can do that.
+        """View of the same elements, in C order, in another shape; None if that needs a copy.
 
         The shape comes from `resolve_shape`.
         """
@@ -326,7 +326,7 @@ class Layout:
     def unsqueeze(self, axis: int) -> "Layout":
         """Add an axis of size 1 before `axis`, 0 <= axis <= ndim."""
         shape, strides = self.shape, self.strides
-        # The stride that keeps a dense layout dense in the eyes of other libraries, too.
+        # The stride with which other libraries, too, treat the layout as contiguous.
         step = shape[axis] * strides[axis] if axis < len(shape) else 1
         strides = (*strides[:axis], step, *strides[axis:])
         return Layout((*shape[:axis], 1, *shape[axis:]), strides, self.offset)
@@ -336,7 +336,7 @@ class Layout:
 
 
 def contiguous_strides(shape: Shape) -> Shape:
-    """Strides of a dense array in C order; a size of 0 counts as 1, as in PyTorch."""
+    """Strides of a C-contiguous array; a size of 0 counts as 1, as in PyTorch."""
     strides, step = [], 1
     for length in shape[::-1]:
         strides.append(step)
@@ -348,14 +348,14 @@ _interned: dict[Shape, Layout] = {}
 
 
 def contiguous(shape: Shape) -> Layout:
-    """Dense layout in C order with offset 0. Equal shapes give the same object, so `is` compares shapes."""
+    """C-contiguous layout with offset 0, interned: equal shapes give the same object, so `is` compares."""
     layout = _interned.get(shape)
     if layout is None:
         shape = check_shape(shape, "contiguous")
         layout = Layout(shape, contiguous_strides(shape), 0)
         layout.small = layout.size <= SMALL
         if len(_interned) >= MAX_INTERNED:
-            _interned.clear()  # costs identity only: one `is` fails and the slow way is taken
+            _interned.clear()  # loses identity only: one `is` fails and the general path runs
         layout = _interned.setdefault(shape, layout)
     return layout
 
@@ -364,7 +364,7 @@ _not_small: dict[Shape, Layout] = {}
 
 
 def large(layout: Layout) -> Layout:
-    """An equal layout that is not `small`: for memory that the fast roads of the CPU must not take."""
+    """An equal layout with `small` False: for memory that the fast CPU paths must not take."""
     if not layout.small:
         return layout
     found = _not_small.get(layout.shape)
@@ -377,7 +377,7 @@ def large(layout: Layout) -> Layout:
 
 
 def ordered(shape: Shape, order: Sequence[int]) -> Layout:
-    """Dense layout whose axes follow each other in memory as `order` says, slowest first."""
+    """Contiguous layout with the axes in memory order `order`, slowest first."""
     steps = contiguous_strides(tuple([shape[axis] for axis in order]))
     strides = [0] * len(shape)
     for axis, step in zip(order, steps, strict=True):
@@ -402,5 +402,5 @@ def _index_out_of_range(index: int, axis: int, shape: Shape, what: str) -> Index
         f"{what}: index {shown(index)} is outside axis {axis} of size {length}",
         why=f"axis {axis} of shape {shape} "
         + (f"has indices {-length} to {length - 1}" if length else "has no elements"),
-        fix="stay inside this range, or use a slice, which is cut to the axis",
+        fix="use an index inside this range, or a slice, which is clipped to the axis",
     )

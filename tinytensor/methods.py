@@ -1,6 +1,6 @@
-"""Everything a Tensor can do, in one table: op modules define functions, here they become methods.
+"""The methods of `Tensor`: binds functions of the op modules as methods and operators.
 
-At run time the table is copied into `Tensor`; to type checkers `Methods` is its base class.
+At run time the methods are copied into `Tensor`; for type checkers `Methods` is its base class.
 """
 
 # mypy: disable-error-code=misc
@@ -43,7 +43,7 @@ from tinytensor.transforms import gradients
 
 
 class Methods:
-    """The methods of Tensor, by the module that defines them."""
+    """Methods of `Tensor`, grouped by the module that defines them."""
 
     __slots__ = ()
 
@@ -253,12 +253,12 @@ class Methods:
     # views/manipulation
     @property
     def T(self: Tensor) -> Tensor:  # noqa: N802 - the name that NumPy and the array API give it
-        """All axes reversed: a view. For matrices, the transpose."""
+        """View with all axes reversed; for matrices, the transpose."""
         return manipulation.permute(self, tuple(range(len(self.layout.shape) - 1, -1, -1)))
 
     @property
     def mT(self: Tensor) -> Tensor:  # noqa: N802
-        """The last two axes swapped: a view."""
+        """View with the last two axes swapped."""
         return manipulation.matrix_transpose(self)
 
     def reshape(self: Tensor, *shape: Any, copy: bool | None = None) -> Tensor:
@@ -267,13 +267,13 @@ class Methods:
         return manipulation.reshape(self, shape[0] if one else shape, copy=copy)
 
     def to(self: Tensor, target: Any) -> Tensor:
-        """The same values on another device or in another dtype; itself if nothing changes.
+        """The tensor on another device or in another dtype; itself if nothing changes.
 
         Args:
             target: a device ("cpu", "cuda", "emulated", "checked") or a dtype.
 
         Raises:
-            DeviceError: the device does not exist here.
+            DeviceError: the device is not available.
 
         Example:
             >>> tt.ones(2).to("cpu").to(tt.float64).dtype
@@ -323,7 +323,7 @@ class Methods:
 
     @property
     def grad(self: Tensor) -> Tensor | None:
-        """The gradient that `backward` added up here, or None."""
+        """The gradient accumulated by `backward`, or None."""
         return self._grad
 
     @grad.setter
@@ -332,7 +332,7 @@ class Methods:
 
     @property
     def requires_grad(self: Tensor) -> bool:
-        """Whether backward reaches this tensor; a view has it from its base."""
+        """Whether gradients are computed for this tensor; a view inherits it from its base."""
         return requires(self)
 
     @requires_grad.setter
@@ -341,12 +341,12 @@ class Methods:
 
     @property
     def is_leaf(self: Tensor) -> bool:
-        """Whether it is not the result of a recorded operation."""
+        """Whether the tensor is a leaf of the graph: not the result of a recorded op."""
         return gradients.is_leaf(self)
 
     @property
     def node(self: Tensor) -> Node | None:
-        """The recorded operation that made it, if any."""
+        """The graph node of the op that computed the tensor, or None."""
         return gradients.node_of(self)
 
     # interop
@@ -387,7 +387,7 @@ def _bind() -> None:
     for name in dir(Tensor):
         if not name.startswith("_") and has_options(method := getattr(Tensor, name), behind=1):
             setattr(Tensor, name, guarded(method))
-    for name in METHODS:  # no __getattr__, which would make each access to an attribute slower
+    for name in METHODS:  # not by __getattr__, which would slow down every attribute access
         setattr(Tensor, name, Elsewhere(name))
 
 

@@ -1,4 +1,4 @@
-"""What an op is: Op, Spec, and the registry. How one runs is in `dispatch/apply.py`."""
+"""The `Op` base class, `Spec` (shape and dtype), and the op registry; `dispatch/apply.py` executes ops."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Precision = Literal["narrow", "wide"]
 
 
 class Spec(NamedTuple):
-    """Shape, dtype and (rarely) the memory order of the axes of one value."""
+    """Shape and dtype of one input or output, and optionally the memory order of its axes."""
 
     shape: Shape
     dtype: DType
@@ -48,37 +48,35 @@ Specs = Sequence[Spec | None]
 
 
 class Op:
-    """A page in the catalogue of ops; never instantiated.
+    """Base class of all ops: static methods for shapes, kernels and gradient; never instantiated.
 
     Attributes:
-        inputs, outputs: names of the tensors, used in messages, pictures and byte counts.
-        visible: how many outputs the caller gets; the others are caches for backward, and are not computed
-            when nothing is recorded.
-        saves: what backward needs; "x?w" means x, but only if w needs a gradient.
-        writes: inputs that the op writes (optimizer steps); such an op has no gradient.
-        may_reuse: output → input whose memory it may take over when nobody else can see it.
-        contiguous: inputs that the code for the CPU reads as one block (("*",): all); dispatch copies others.
-        rows: inputs of which it reads rows: the last axis steps by 1; dispatch copies others.
-        raw: the op moves elements without arithmetic, so 16-bit floats are not widened for it.
-        quick: where all is small, dispatch takes the shapes of the results from the last such call.
-        flops: floating-point operations: a number for each element of the first output, or a function of
-        outputs, inputs (shapes) and parameters; `flops.py` says what counts.
-        autocast: what `tt.autocast` makes of the inputs: "narrow" (16 bits), "wide" (float32), None (as they
-        are). It follows PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference).
-        dense: inputs that the kernels of `cuda` read as one block (("*",): all); dispatch copies others.
+        inputs, outputs: names of the tensors, used in error messages, graph plots and byte counts.
+        visible: number of outputs returned to the caller; the others are caches for backward, computed only
+            if the op is recorded.
+        saves: inputs and outputs saved for backward; "x?w" saves x only if w needs a gradient.
+        writes: inputs that the op modifies in place (optimizer steps); such an op has no gradient.
+        may_reuse: output → input whose memory the output may reuse if nothing else references it.
+        contiguous: inputs that the CPU code needs C-contiguous (("*",): all); dispatch copies them if not.
+        rows: inputs whose last axis must have stride 1; dispatch copies them if not.
+        raw: the op moves elements without arithmetic, so 16-bit floats are not widened to float32.
+        quick: cache inferred output shapes for small inputs.
+        flops: floating-point operations: a number for each element of the first output, or a function of the
+            shapes of outputs and inputs, and of the parameters; `flops.py` defines what counts.
+        autocast: how `tt.autocast` casts the inputs: "narrow" (to 16 bits), "wide" (to float32), None (not at
+            all); after PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference).
+        dense: inputs that the CUDA kernels need C-contiguous (("*",): all); dispatch copies them if not.
 
     Static methods:
-        infer(*specs, **params) → Specs: the only place with the shape rule; None for an output nobody asks
-        for.
-        cpu(*outputs, *inputs, **params): fills the outputs; the specification of the op.
-        host(*outputs, *inputs, **params) → bool: the same by a compiled kernel of the host; False, with
-        nothing written, where it leaves this case to `cpu`. None: there is no such kernel.
-        host_bf16(*outputs, *inputs, **params) → bool: as `host`, for bfloat16 as it is stored; where it gives
-        False, and for float16, the inputs are widened for `host` and `cpu`.
-        many(…) → bool: by one call of a kernel of the host for many tensors; there is one where steps of
-        optimizers are.
-        cuda(launch, *outputs, *inputs, **params): the same by kernels of the twin file, on `launching.View`s.
-        backward(grads, saved, needs, **params) → one gradient (or None) per input, in terms of other ops.
+        infer(*specs, **params) → Specs: the shape rule of the op; None for an output that is not requested.
+        cpu(*outputs, *inputs, **params): fills the outputs with NumPy; the reference implementation.
+        host(*outputs, *inputs, **params) → bool: the same in a C++ kernel; returns False, with nothing
+        written, for cases that it leaves to `cpu`. None: there is no C++ kernel.
+        host_bf16(*outputs, *inputs, **params) → bool: as `host`, on stored bfloat16; where it returns False,
+        and for float16, the inputs are widened to float32 for `host` and `cpu`.
+        many(…) → bool: multi-tensor C++ kernel, one call for all parameters; optimizer steps have one.
+        cuda(launch, *outputs, *inputs, **params): the CUDA implementation, on `dispatch.launch.View`s.
+        backward(grads, saved, needs, **params) → one gradient (or None) per input, composed of other ops.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ()
@@ -111,25 +109,25 @@ _RESERVED = {"op", "grads", "saved", "needs"}
 
 
 def snake_case(name: str) -> str:
-    """LayerNormBackward → layer_norm_backward."""
+    """CamelCase to snake_case: LayerNormBackward → layer_norm_backward."""
     return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
 def register(op: type[Op]) -> type[Op]:
-    """Class decorator: file the op under its name and work out what recording it must keep.
+    """Class decorator: adds the op to the registry and computes its save plan.
 
-    `plan` says for each save where it is found (input i, or ~i for output i) and on which input it depends.
+    `plan` has for each save its position (i for input i, ~i for output i) and the input it is conditional on.
     """
     op.name = snake_case(op.__name__)
     if op.name in registry:
-        raise ValueError(f"two ops are called {op.name}")
+        raise ValueError(f"two ops have the name {op.name}")
     for method in ("infer", "cpu", "host", "host_bf16"):
         code = getattr(getattr(op, method, None), "__code__", None)
         if code is None:
             continue
         first, n = code.co_argcount, code.co_kwonlyargcount
         if _RESERVED & set(code.co_varnames[first : first + n]):
-            raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} belong to backward")
+            raise ValueError(f"{op.name}.{method}: the parameter names {_RESERVED} are reserved for backward")
     unknown = {*op.contiguous, *op.rows, *op.dense} - {*op.inputs, "*"}
     if unknown:
         raise ValueError(f"{op.name} has no inputs {sorted(unknown)}")

@@ -1,4 +1,4 @@
-"""A value that a context variable has while a `with` statement runs, however it ends. Knows no mode."""
+"""`Scope`: context manager that sets a context variable and resets it even after KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Tokens = list[Token[Any]]
 
 
 class Scope:
-    """Base of context managers that give a value to a context variable. A subclass says which.
+    """Base class of context managers that set a context variable, which subclasses define as `variable`.
 
     Ctrl-C may raise KeyboardInterrupt in front of any line of Python code, so also in the middle of
-    `__enter__`, or in front of the first line of `__exit__`, where no `finally` can catch it. A mode that
-    these lines take back would stay for good. So it is not only them: `with` asks for a new `__exit__` each
-    time, nothing but the statement holds it, and when the statement lets go of it, by whatever way, the
-    variable gets its former value. No line of Python runs for that.
+    `__enter__`, or in front of the first line of `__exit__`, where no `finally` can catch it. A mode reset by
+    these lines alone could then stay set. So each `with` statement gets a new `__exit__` object that only the
+    statement references, and when that object is deleted, in whatever way, the variable is reset to its
+    former value. No line of Python runs for that.
     """
 
     variable: ClassVar[ContextVar[Any]]
     _next: weakref.ref[partial[None]] | None = None  # the `__exit__` of the `with` that is about to enter
-    _by_hand: Iterable[Tokens] = ()  # of calls of `__enter__` without a `with`; ExitStack makes such
+    _by_hand: Iterable[Tokens] = ()  # of direct calls of `__enter__`, as by ExitStack
 
     def inside(self) -> Any:
-        """The value of the variable inside; asked anew each time. Subclasses define it."""
+        """The value of the variable inside the block; called at each entry. Subclasses define it."""
         raise AssertionError(f"{type(self).__name__} has no inside()")
 
     def __enter__(self) -> Self:
-        tokens = _tokens_of(self._next)  # and not `_next` itself: a traceback would keep it with this frame
+        tokens = _tokens_of(self._next)  # not `_next` itself: a traceback would keep it alive
         self._next = None
         if tokens is None:
             tokens = []
@@ -46,19 +46,19 @@ class Scope:
 
 
 def _tokens_of(leave: weakref.ref[partial[None]] | None) -> Tokens | None:
-    """Where a `with` that is about to enter wants its token; None if there is no such."""
+    """Token list of the `with` statement that is about to enter; None if there is none."""
     held = None if leave is None else leave()
     return None if held is None else held.args[1]
 
 
 class _Exit:
-    """The `__exit__` of a scope."""
+    """Descriptor that creates a new `__exit__` for each `with` statement."""
 
     def __get__(self, scope: Scope | None, _: type[Scope]) -> Callable[..., None]:
         if scope is None:
-            return _leave_by_hand  # as ExitStack asks for it
+            return _leave_by_hand  # accessed on the class, as by ExitStack
         tokens: Tokens = []
-        resets = map(scope.variable.reset, tokens)  # makes the reset, once, when `next` is called
+        resets = map(scope.variable.reset, tokens)  # resets once, when `next` is called
         leave = partial(_leave, scope, tokens, resets)
         leave.__dict__["end"] = scope._next = weakref.ref(leave, partial(next, resets))
         return leave

@@ -1,6 +1,6 @@
-"""Shapes, axes and keys as users give them: checked, completed and turned into plain ints.
+"""Validation and normalization of shapes, axes and index keys; broadcasting of shapes.
 
-Each function takes `what`, the name of the function that the user called, for its messages.
+Each function takes `what`, the name of the public function that was called, for error messages.
 """
 
 import operator
@@ -34,28 +34,28 @@ MAX_EMPTY = MAX_SIZE // 16  # product of the sizes other than 0 of an empty shap
 
 
 def as_int(value: object, what: str, noun: str = "a size") -> int:
-    """Python int of anything with `__index__`; bools and all else are refused."""
+    """Python int of an object with `__index__`; bools and other types raise DTypeError."""
     if type(value) is int:
         return value
     if not isinstance(value, bool):
         try:
-            return operator.index(value)  # type: ignore[arg-type]  # the attempt is the test
+            return operator.index(value)  # type: ignore[arg-type]  # raises TypeError if it is none
         except TypeError:
             pass
     raise DTypeError(
         f"{what}: {noun} of type {type(value).__name__}",
-        why="an integer is needed here; bools and floats are not taken for one",
+        why="an integer is required; bools and floats are not converted",
         fix="convert it with int(...)",
     )
 
 
 def is_several(value: object) -> TypeGuard[Iterable[Any]]:
-    """Whether a value holds several, to be walked over; arrays and tensors without axes do not."""
+    """Whether a value is iterable; 0-d arrays and tensors are not."""
     return hasattr(value, "__iter__") and getattr(value, "shape", None) != ()
 
 
 def _sizes(shape: object, what: str) -> list[int]:
-    """Sizes as ints; a single integer stands for one axis."""
+    """Sizes as a list of ints; a single integer means one axis."""
     if isinstance(shape, (tuple, list)) or (
         isinstance(shape, Sequence) and not isinstance(shape, str | bytes)
     ):
@@ -64,14 +64,14 @@ def _sizes(shape: object, what: str) -> list[int]:
 
 
 def check_shape(shape: int | Sequence[int], what: str) -> Shape:
-    """Shape as a tuple of ints; ShapeError if a size is negative or the product exceeds 2**63 - 1. In an
-    empty shape the other sizes count: strides and array libraries multiply them.
+    """Shape as a tuple of ints; ShapeError if a size is negative or the product exceeds 2**63 - 1. For an
+    empty shape the product of the other sizes counts: strides and array libraries multiply them.
     """
     sizes = tuple(_sizes(shape, what))
     if len(sizes) > MAX_AXES:
         raise ShapeError(
             f"{what}: a shape with {len(sizes)} axes",
-            why=f"there are at most {MAX_AXES}, as in NumPy",
+            why=f"at most {MAX_AXES} are supported, as in NumPy",
             fix="join axes with reshape",
         )
     total = 1
@@ -94,7 +94,7 @@ def check_shape(shape: int | Sequence[int], what: str) -> Shape:
 
 
 def resolve_shape(shape: int | Sequence[int], size: int, what: str) -> Shape:
-    """Shape for `size` elements, with at most one -1 replaced by the size that remains."""
+    """Shape for `size` elements, with at most one -1 replaced by the inferred size."""
     sizes = _sizes(shape, what)
     if -1 in sizes:
         axis = sizes.index(-1)
@@ -107,7 +107,7 @@ def resolve_shape(shape: int | Sequence[int], size: int, what: str) -> Shape:
             )
         if others == 0:
             raise ShapeError(
-                f"{what}: shape {shown(sizes)} leaves -1 open",
+                f"{what}: shape {shown(sizes)} has an ambiguous -1",
                 why="the other sizes multiply to 0, so every size would fit",
                 fix="write out all sizes",
             )
@@ -121,13 +121,13 @@ def resolve_shape(shape: int | Sequence[int], size: int, what: str) -> Shape:
 
 
 def normalize_axis(axis: object, ndim: int, what: str) -> int:
-    """Axis as an int from 0 to ndim - 1; negative axes count from the end, all else is an IndexRangeError."""
+    """Axis as an int from 0 to ndim - 1; negative axes count from the end. Raises IndexRangeError."""
     number = as_int(axis, what, "an axis")
     if -ndim <= number < ndim:
         return number + ndim if number < 0 else number
     raise IndexRangeError(
         f"{what}: axis {shown(number)} is out of range for {ndim} axes",
-        why=f"axes are numbered {-ndim} to {ndim - 1}" if ndim else "a single number has no axes",
+        why=f"axes are numbered {-ndim} to {ndim - 1}" if ndim else "a 0-d tensor has no axes",
         fix=f"use an axis from {-ndim} to {ndim - 1}" if ndim else "leave the axis out",
     )
 
@@ -141,7 +141,7 @@ def normalize_axes(axes: object, ndim: int, what: str) -> tuple[int, ...]:
     numbers = tuple([normalize_axis(axis, ndim, what) for axis in axes])
     if len(set(numbers)) != len(numbers):
         raise ShapeError(
-            f"{what}: axes {tuple(axes)} name an axis twice",
+            f"{what}: axes {tuple(axes)} contain an axis twice",
             why=f"with {ndim} axes they mean {numbers}",
             fix="name each axis once",
         )
@@ -158,8 +158,8 @@ def normalize_key(key: object, layout_shape: Shape, what: str = "index") -> Key:
         elif part is Ellipsis:
             if dots >= 0:
                 raise IndexRangeError(
-                    f"{what}: '...' stands twice in an index of shape {layout_shape}",
-                    why="it is not clear which axes each of them covers",
+                    f"{what}: '...' occurs twice in an index of shape {layout_shape}",
+                    why="the axes that each of them covers are ambiguous",
                     fix="keep one '...' and write ':' for each axis of the other",
                 )
             dots = len(parts)
@@ -179,13 +179,13 @@ def normalize_key(key: object, layout_shape: Shape, what: str = "index") -> Key:
 
 
 def _int_slice(part: slice, what: str) -> slice:
-    """Slice whose bounds are None or int."""
+    """Slice with bounds and step converted to int or None."""
     bounds = (part.start, part.stop, part.step)
     return slice(*[None if b is None else as_int(b, what, "a slice bound") for b in bounds])
 
 
 def broadcast_shapes(*shapes: Shape, what: str = "broadcast") -> Shape:
-    """Common shape: align at the last axis; sizes must be equal, or 1, which repeats."""
+    """Broadcast shape: shapes are aligned at the last axis; sizes must be equal or 1."""
     first = shapes[0] if shapes else ()
     if shapes.count(first) == len(shapes):
         return first
@@ -197,7 +197,7 @@ def broadcast_shapes(*shapes: Shape, what: str = "broadcast") -> Shape:
                 continue
             if result[axis] != 1:
                 raise ShapeError(
-                    f"{what}: shapes {', '.join(map(str, shapes))} do not fit",
+                    f"{what}: shapes {', '.join(map(str, shapes))} do not broadcast",
                     why=f"axis {axis - ndim} would need sizes {[result[axis], length]} at once",
                     fix="reshape one operand so that each axis is equal or 1",
                 )
@@ -206,7 +206,7 @@ def broadcast_shapes(*shapes: Shape, what: str = "broadcast") -> Shape:
 
 
 def wrong_size(size: int, shape: Shape, what: str) -> ShapeError:
-    """Error for a shape, perhaps with a -1, that cannot hold `size` elements."""
+    """ShapeError for a shape, perhaps with a -1, that does not have `size` elements."""
     known = prod(length for length in shape if length != -1)
     return ShapeError(
         f"{what}: {size} elements do not fit shape {shown(shape)}",

@@ -1,8 +1,8 @@
-"""Storage: one flat typed buffer on one device, with a version. Knows nothing of shapes or gradients.
+"""Storage: a flat typed buffer on one device, with a version counter. Independent of shapes and autograd.
 
-A storage holds its bytes in one of four ways: a block lent by the pool (`alloc`), an array that NumPy just
-allocated for a small result (`adopt`), memory that belongs to somebody else (`wrap_foreign`), or a buffer on
-a device (`alloc_on`).
+The memory is one of four kinds: a block of the host memory pool (`alloc`), an array that NumPy just allocated
+for a small result (`adopt`), memory owned by another library (`wrap_foreign`), or a device buffer
+(`alloc_on`).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _new = object.__new__
 
 
 class Storage:
-    """One flat buffer.
+    """One flat buffer, shared by a tensor and its views.
 
     Attributes:
-        buffer: C-contiguous array over all bytes, of any shape (who made it chose), read through byte
-            offsets; off the CPU, a Buffer of the runtime.
+        buffer: C-contiguous array over all bytes, of any shape, read through byte offsets; on other devices a
+            Buffer of the runtime.
         dtype: type of one element.
-        device: where the bytes live.
-        version: number of in-place writes so far; backward refuses a saved tensor whose version moved on.
+        device: device of the buffer.
+        version: number of in-place writes; backward raises if the version of a saved tensor has changed.
         last_op: name of the last in-place op (unset before the first).
-        members: storages over slices of this one (an arena only); a write here is a write to each of them.
+        members: storages over slices of this one (arenas only); a write to this one counts for each of them.
     """
 
     __slots__ = ("__weakref__", "buffer", "device", "dtype", "last_op", "members", "version")
@@ -63,7 +63,7 @@ class Storage:
         return nbytes
 
     def bump(self, why: str) -> None:
-        """Count an in-place write."""
+        """Count an in-place write, by the op named `why`."""
         if Storage.locate is not None:
             why += Storage.locate()
         if graphs and (graph := capturing()) is not None:
@@ -81,18 +81,18 @@ class Storage:
 
 
 class PooledStorage(Storage):
-    """A storage whose bytes go back to the pool with it."""
+    """A storage whose block returns to the host memory pool on deletion."""
 
     __slots__ = ("block",)
 
     block: Block
 
     def __del__(self) -> None:
-        pool.returned.append(self.block)  # no lock, no work: a finaliser may run anywhere
+        pool.returned.append(self.block)  # append only, without a lock: a finalizer may run at any point
 
 
 class DeviceStorage(Storage):
-    """A storage on a device other than the CPU; its buffer goes back to the runtime with it."""
+    """A storage on a device other than the CPU; frees its buffer on deletion."""
 
     __slots__ = ()
 
@@ -108,16 +108,16 @@ class DeviceStorage(Storage):
 
 
 class BorrowedStorage(DeviceStorage):
-    """A storage over memory of another library, on a GPU; the buffer keeps the owner alive."""
+    """A storage over GPU memory of another library; the buffer keeps the owner alive."""
 
     __slots__ = ()
 
     def __del__(self) -> None:
-        """The memory is not the pool's."""
+        """Free nothing: the memory does not belong to the pool."""
 
 
 def borrow(buffer: Buffer, dtype: DType) -> BorrowedStorage:
-    """A storage over a buffer that another library owns."""
+    """Storage over a buffer owned by another library."""
     storage = _new(BorrowedStorage)
     storage.buffer = buffer
     storage.dtype = dtype
@@ -127,15 +127,15 @@ def borrow(buffer: Buffer, dtype: DType) -> BorrowedStorage:
 
 
 def alloc_on(runtime: Runtime, size: int, dtype: DType) -> DeviceStorage:
-    """An uninitialized storage of so many elements on a device."""
+    """Uninitialized storage of `size` elements on a device."""
     if dtype.kind == "complex":
         raise DeviceError(
             f"dtype {dtype} on {runtime.device}",
-            why="complex numbers live on the CPU only: no kernel computes with them",
+            why="complex dtypes are supported on the CPU only: there are no CUDA kernels for them",
             fix='keep the tensor on the CPU, or move its parts: x.real.to("cuda"), x.imag.to("cuda")',
         )
     buffer = runtime.alloc(size * dtype.itemsize)
-    if config.debug and runtime.device.type == "cuda":  # elsewhere fresh memory is full of these bytes anyway
+    if config.debug and runtime.device.type == "cuda":  # others: the same bytes already
         runtime.memset(buffer.ptr, 0xFF if dtype.is_inexact else 0x7F, buffer.nbytes)
     storage = _new(DeviceStorage)
     storage.buffer = buffer
@@ -146,7 +146,7 @@ def alloc_on(runtime: Runtime, size: int, dtype: DType) -> DeviceStorage:
 
 
 def alloc(shape: tuple[int, ...], dtype: DType) -> tuple[Array, Storage]:
-    """A pooled, 64-byte aligned, uninitialized array of this shape, and its storage."""
+    """Uninitialized, 64-byte aligned array of this shape from the pool, and its storage."""
     kind = NUMPY[dtype]
     nbytes = kind.itemsize
     for size in shape:
@@ -162,7 +162,7 @@ def alloc(shape: tuple[int, ...], dtype: DType) -> tuple[Array, Storage]:
 
 
 def adopt(array: Array, dtype: DType) -> Storage:
-    """Storage over a C-contiguous array that nobody else will write to."""
+    """Storage that takes ownership of a C-contiguous array."""
     storage = _new(Storage)
     storage.buffer = array
     storage.dtype = dtype
@@ -174,15 +174,14 @@ def adopt(array: Array, dtype: DType) -> Storage:
 
 
 def wrap_foreign(array: Array, dtype: DType) -> tuple[Storage, tuple[int, ...], int]:
-    """Storage over somebody else's memory, without a copy, whatever its strides: (storage, strides, offset),
-    both in elements. The owner stays alive as long as the storage does. Strides must be multiples of the
-    itemsize.
+    """Storage over memory of another library, without a copy, for any strides: (storage, strides, offset), in
+    elements. The storage keeps the owner alive. Strides must be multiples of the itemsize.
     """
     item = array.itemsize
     if array.size == 0:
         return adopt(np.empty(0, array.dtype), dtype), (0,) * array.ndim, 0
     back = [size > 1 and stride < 0 for size, stride in zip(array.shape, array.strides, strict=True)]
-    # walk backward axes forward: the array then begins at its lowest address
+    # flip axes with negative strides: the array then begins at its lowest address
     forward = array[tuple(slice(None, None, -1) if b else slice(None) for b in back)]
     steps = [(n - 1) * s // item for n, s in zip(forward.shape, forward.strides, strict=True) if n > 1]
     flat = np.lib.stride_tricks.as_strided(
@@ -194,8 +193,8 @@ def wrap_foreign(array: Array, dtype: DType) -> tuple[Storage, tuple[int, ...], 
 
 
 def view_buffer(storage: Storage, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Array:
-    """The elements of a storage read through shape, strides and offset (in elements): a NumPy view."""
+    """NumPy view of a storage with the given shape, strides and offset (in elements)."""
     kind: np.dtype[Any] = NUMPY[storage.dtype]
     item = kind.itemsize
-    # np.ndarray checks that the view stays inside the buffer, and is ten times as fast as as_strided
+    # np.ndarray checks that the view stays inside the buffer, and is ten times faster than as_strided
     return np.ndarray(shape, kind, storage.buffer, offset * item, tuple([s * item for s in strides]))

@@ -1,6 +1,6 @@
-"""Tensor: a flat buffer read through shape, strides and offset, with a place in the autograd graph.
+"""The `Tensor` class: a storage, a layout (shape, strides, offset) and autograd state; and its constructors.
 
-Here is the object, and how one is made. What it can do is bound to it in `methods.py`.
+`methods.py` binds the operations to it as methods.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Shape = tuple[int, ...]
 
 
 class Tensor(Methods):
-    """A flat buffer read through shape, strides and offset, with a place in the graph.
+    """An n-dimensional array: a flat storage read through shape, strides and offset, with autograd state.
 
     Attributes:
-        storage: the flat buffer; views share it.
+        storage: the flat buffer; views share it with their base.
         layout: shape, strides and offset, in elements.
-        grad: the gradient that `backward` added up here, or None.
+        grad: the gradient accumulated by `backward`, or None.
 
-    Make tensors with `tt.tensor`, `tt.asarray`, `tt.zeros` and their like.
+    Create tensors with `tt.tensor`, `tt.asarray`, `tt.zeros` and other creation functions.
 
     Example:
         >>> x = tt.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
@@ -47,8 +47,7 @@ class Tensor(Methods):
         (True, (1, 2))
     """
 
-    # _array: the NumPy view, built once; _requires, _edge: place in the graph; _base, _seen, _origin: of
-    # views
+    # _array: the NumPy view, built once; _requires, _edge: autograd state; _base, _seen, _origin: view state
     __slots__ = (
         "__weakref__",
         "_array",
@@ -76,17 +75,17 @@ class Tensor(Methods):
     _hooks: Any  # autograd.hooks.LeafHooks, once there is a hook
     _parameter: bool
 
-    __array_ufunc__ = None  # ndarray * tensor reaches our reflected method, which says what to do
+    __array_ufunc__ = None  # ndarray * tensor calls the reflected method, which raises a clear error
     __hash__ = object.__hash__
 
     def __init__(self, *_: object, **__: object) -> None:
         raise DTypeError(
-            "Tensor: the class is not called directly",
-            why="a tensor is made from data, or from a shape and a dtype",
+            "Tensor: the class cannot be called directly",
+            why="a tensor is created from data, or from a shape and a dtype",
             fix="tt.tensor([1.0, 2.0]), tt.asarray(array) or tt.zeros(2, 3)",
         )
 
-    # ---- what it is ---------------------------------------------------------------------------------------
+    # ---- properties ---------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,7 +94,7 @@ class Tensor(Methods):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Steps of the axes through the storage, in elements."""
+        """Strides of the axes in the storage, in elements."""
         return self.layout.strides
 
     @property
@@ -120,12 +119,12 @@ class Tensor(Methods):
 
     @property
     def dtype(self) -> DType:
-        """Type of one element."""
+        """Data type of the elements."""
         return self.storage.dtype
 
     @property
     def device(self) -> Device:
-        """Where the bytes live."""
+        """Device of the storage."""
         return self.storage.device
 
     @property
@@ -135,12 +134,12 @@ class Tensor(Methods):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the elements; the storage behind a view may hold more or fewer."""
+        """Number of elements times itemsize; the storage of a view may be larger or smaller."""
         return self.layout.size * self.storage.dtype.itemsize
 
     @property
     def version(self) -> int:
-        """In-place writes to the storage so far."""
+        """Number of in-place writes to the storage."""
         return self.storage.version
 
     @property
@@ -149,11 +148,11 @@ class Tensor(Methods):
         return self._base
 
     def is_contiguous(self) -> bool:
-        """Whether the elements lie densely in C order."""
+        """Whether the elements are contiguous in C order."""
         return self.layout.is_contiguous
 
     def shares_memory(self, other: Tensor) -> bool:
-        """Whether some element of one is also an element of the other (exact)."""
+        """Whether the two tensors have an element in common (exact)."""
         if self.storage.device is cpu and other.storage.device is cpu:
             return bool(self.layout.size and other.layout.size and np.shares_memory(arr(self), arr(other)))
         return self.storage is other.storage and _meet(self.storage.size, self.layout, other.layout)
@@ -167,28 +166,28 @@ class Tensor(Methods):
 def _without_axes(what: str) -> DTypeError:
     return DTypeError(  # a TypeError, which Python's own protocols expect
         f"{what}: the tensor has no axes",
-        why="a single number has no length, and nothing to walk over",
-        fix="x.item() is the number, x.reshape(1) has an axis",
+        why="a 0-d tensor has no length and cannot be iterated over",
+        fix="use x.item() for the number, or x.reshape(1) to add an axis",
     )
 
 
 def _meet(size: int, a: Layout, b: Layout) -> bool:
-    """Whether two layouts of one storage reach a common element: NumPy decides it on memory never touched."""
+    """Whether two layouts of one storage overlap; NumPy decides it on memory that is never accessed."""
     flat = np.empty(size, np.uint8)
     x, y = [np.ndarray(view.shape, np.uint8, flat, view.offset, view.strides) for view in (a, b)]
     return bool(a.size and b.size and np.shares_memory(x, y))
 
 
-# ---- making tensors ----------------------------------------------------------------------------------------
+# ---- constructors ------------------------------------------------------------------------------------------
 
 
 def is_tensor(x: object) -> TypeGuard[Tensor]:
-    """Whether x is a Tensor of this engine."""
+    """Whether x is a Tensor."""
     return isinstance(x, Tensor)
 
 
 def wrap(array: Array | None, layout: Layout, storage: Storage) -> Tensor:
-    """A tensor without history."""
+    """Tensor over a storage, without autograd history."""
     t = new(Tensor)
     t.storage = storage
     t.layout = layout
@@ -200,24 +199,24 @@ def wrap(array: Array | None, layout: Layout, storage: Storage) -> Tensor:
 
 
 def from_array(array: Array, dtype: DType) -> Tensor:
-    """A tensor over a C-contiguous array that nobody else will write to."""
+    """Tensor over a C-contiguous array that it takes ownership of."""
     return wrap(array, contiguous(array.shape), adopt(array, dtype))
 
 
 def same_memory(t: Tensor) -> Tensor:
-    """A tensor over the same memory, read in the same way, without history."""
+    """Tensor with the same storage and layout, without autograd history."""
     return wrap(arr(t) if t.storage.device is cpu else None, t.layout, t.storage)
 
 
 def arr(t: Tensor) -> Array:
-    """The NumPy view of a tensor of the CPU, as stored; built once."""
+    """The NumPy view of a CPU tensor, in its stored dtype; built once."""
     array = t._array
     if array is None:
         layout, storage = t.layout, t.storage
         if storage.device is not cpu:
             raise DeviceError(
                 f"the tensor of shape {layout.shape} is on {storage.device}",
-                why="this step reads host memory, and the host does not see the memory of a device",
+                why="this step reads host memory, and the host cannot access device memory",
                 fix='copy it first: x.to("cpu")',
             )
         try:
@@ -236,7 +235,7 @@ def arr(t: Tensor) -> Array:
 
 
 def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device = cpu) -> Tensor:
-    """An uninitialized tensor; `order` lists its axes as they lie in memory, slowest first."""
+    """Uninitialized tensor; `order` lists the axes in memory order, slowest first."""
     layout = contiguous(shape) if order is None else ordered(shape, order)
     if device is not cpu:
         return wrap(None, large(layout), alloc_on(runtime_of(device), layout.size, dtype))
@@ -247,7 +246,7 @@ def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device
 
 
 def small(layout: Layout, dtype: DType) -> Tensor:
-    """An uninitialized tensor of a small layout, in memory of NumPy's."""
+    """Uninitialized CPU tensor of a small layout, in memory allocated by NumPy."""
     storage = new(Storage)
     storage.buffer = array = np.empty(layout.shape, NUMPY[dtype])
     storage.dtype = dtype
@@ -257,9 +256,9 @@ def small(layout: Layout, dtype: DType) -> Tensor:
 
 
 def without_axes(what: str) -> DTypeError:
-    """The error for a loop over one number."""
+    """DTypeError for iterating over a 0-d tensor."""
     return DTypeError(  # a TypeError, which Python's own protocols expect
         f"{what}: the tensor has no axes",
-        why="a single number has no length, and nothing to walk over",
-        fix="x.item() is the number, x.reshape(1) has an axis",
+        why="a 0-d tensor has no length and cannot be iterated over",
+        fix="use x.item() for the number, or x.reshape(1) to add an axis",
     )

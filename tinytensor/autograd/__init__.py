@@ -1,4 +1,4 @@
-"""Reverse-mode autograd: the graph that forward records, hooks, recording modes, and the backward pass."""
+"""Reverse-mode autograd: graph nodes, hooks, grad modes, and the backward pass."""
 
 from typing import TYPE_CHECKING
 
@@ -7,5 +7,5 @@ from tinytensor.argument_errors import missing as _missing
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name):  # called only for names that do not exist: `tt.autograd.Function`
+    def __getattr__(name):  # called only for missing names, such as `tt.autograd.Function`
         _missing(__name__, _AUTOGRAD, name)

@@ -1,6 +1,6 @@
-"""The backward pass: from the roots of a graph to the gradients of its leaves, and what forward saved for it.
+"""The backward pass: visits the graph in topological order and accumulates gradients; reads saved tensors.
 
-Knows no op by name and no array library; `graph.py` says what nodes and edges are.
+Independent of concrete ops and of NumPy; `graph.py` defines nodes and edges.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _ONE: Needs = (True,)
 
 
 class Pass:
-    """One backward pass over the graph behind `roots`.
+    """One backward pass over the graph reachable from `roots`.
 
-    Gradients wait in `grads` (by edge) until all consumers of an edge have given theirs; then the edge's node
-    runs and they are dropped. The order is a topological one, kept iteratively: a chain of 100,000 ops is
-    fine.
+    `grads` accumulates the gradient of each edge until all its consumers have contributed; then the edge's
+    node runs and its gradients are freed. The topological order is computed iteratively, so a chain of
+    100,000 ops is fine.
     """
 
     __slots__ = (
@@ -77,21 +77,21 @@ class Pass:
         self.keys = None if wanted is None else {key_of(e) for e in wanted}
         self.good = None if self.keys is None else leads_to(starts, self.count, self.keys)
         self.retain, self.create = retain, create
-        self.shown = False  # whether code of the user saw gradients, and may hold NumPy arrays on them
+        self.shown = False  # whether user code got gradients and may hold NumPy views of them
         self.grads: dict[Any, Tensor] = {}
         self.leaves: dict[int, Tensor] = {}
         self.keep: dict[int, Tensor] = {}  # the leaf tensors behind the ids in `leaves`
-        self.owned: set[Any] = set()  # keys whose gradient is a sum that this pass made: safe to add into
-        self.kept: list[tuple[Tensor, Tensor]] = []  # results that retain their gradient, and it
+        self.owned: set[Any] = set()  # keys whose gradient this pass allocated: safe to add in place
+        self.kept: list[tuple[Tensor, Tensor]] = []  # (tensor, gradient) for `retain_grad`
         self.found: dict[Any, Tensor | None] = {}
         if wanted is not None:
             self.waiting.clear()  # this pass touches no .grad
-        self.complete: list[Tensor] = []  # leaves that wait for no further contribution, to be accumulated
+        self.complete: list[Tensor] = []  # leaves with all contributions, ready to be accumulated
         for edge, grad in roots:
             self.give(edge, grad)
 
     def give(self, edge: Edge, grad: Tensor) -> None:
-        """Add a contribution to the gradient of an edge: a new sum first, into that sum from then on."""
+        """Add a contribution to the gradient of an edge: the first sum allocates, later ones do not."""
         kind = type(edge)
         key: Any
         if kind is Node:
@@ -113,7 +113,7 @@ class Pass:
             self.owned.add(key)
 
     def run(self) -> None:
-        """Visit every node once all its consumers were visited."""
+        """Visit the nodes in topological order, each after all its consumers."""
         count, grads = self.count, self.grads
         ready = [n for n in count if count[n] == 0]
         while ready:
@@ -122,7 +122,7 @@ class Pass:
             for at, p in enumerate(node.parents):
                 if p is not None:
                     g = None if back is None else back[at]
-                    if type(p) is Node:  # the common case, without a call
+                    if type(p) is Node:  # the common case, inlined
                         if g is not None:
                             if p in grads:
                                 self.give(p, g)
@@ -140,12 +140,12 @@ class Pass:
                                 ready.append(p.node)
                         elif id(p) in self.waiting:
                             self._count_down(p)
-            back = g = None  # what is accumulated now is held by nobody else
+            back = g = None  # so that accumulated gradients have no other reference
             while self.complete:
                 self._accumulate((id(self.complete.pop()),))
 
     def _count_down(self, leaf: Tensor) -> None:
-        """One contribution fewer to wait for; there may have been none in it."""
+        """Count one contribution of a leaf as done, even if it had no gradient."""
         left = self.waiting[id(leaf)] = self.waiting[id(leaf)] - 1
         if not left:
             del self.waiting[id(leaf)]
@@ -153,7 +153,7 @@ class Pass:
                 self.complete.append(leaf)
 
     def visit(self, node: Node) -> Sequence[Tensor | None] | None:
-        """Gradients of the node's inputs, or None where nothing flows."""
+        """Run the node's backward: gradients of its inputs, or None if no gradient arrived."""
         grads = self.grads
         out: Grads
         if node.outs is None:
@@ -201,12 +201,12 @@ class Pass:
         ]
 
     def _keep(self, t: Tensor | None, grad: Tensor | None) -> None:
-        """The gradient of a result that retains it: never the gradient itself."""
+        """Store a copy of the gradient of a tensor with `retain_grad`."""
         if t is not None and grad is not None:
             self.kept.append((t, self.algebra.clone(grad)))
 
     def _note(self, node: Node, out: Grads) -> None:
-        """File the gradients that the caller asked for."""
+        """Store the output gradients of the node that the caller requested."""
         keys = self.keys or ()
         if node.outs is None:
             if node in keys:
@@ -217,7 +217,7 @@ class Pass:
                 self.found[node, i] = g
 
     def _needs(self, node: Node) -> Needs:
-        """Which inputs want a gradient in this pass."""
+        """Which inputs need a gradient in this pass."""
         parents, keys, good = node.parents, self.keys, self.good
         if keys is None or good is None:
             if len(parents) == 1:
@@ -226,26 +226,26 @@ class Pass:
         return tuple([p is not None and (key_of(p) in keys or node_of(p) in good) for p in parents])
 
     def result(self, wanted: Sequence[Edge]) -> list[Tensor | None]:
-        """The gradients asked for, in order; None where no path led there."""
+        """The requested gradients, in order; None for edges that no gradient reached."""
         for key, g in self.leaves.items():
             self.found[key] = run_tensor_hooks(self.keep[key]._hooks, g)
         return [self.found.get(key_of(e)) for e in wanted]
 
     def accumulate(self) -> None:
-        """Add the leaves' gradients to their `.grad`, now that nothing on the way has raised."""
+        """Add the leaves' gradients to their `.grad`, after the whole pass has succeeded."""
         self._accumulate(tuple(self.leaves))
         for t, g in self.kept:
             t._grad = g if t._grad is None else self.algebra.add(t._grad, g)
 
     def _accumulate(self, keys: Sequence[int]) -> None:
-        """Add the gradients of some leaves, all or none, and tell those who wait for them."""
+        """Add the gradients of some leaves, all or none, and call their post-accumulate hooks."""
         leaves, keep = self.leaves, self.keep
         keys = [key for key in keys if keep[key]._requires]
         for key in keys:
             if keep[key]._hooks:
                 leaves[key] = run_tensor_hooks(keep[key]._hooks, leaves[key])
         copy = self.create or self.shown
-        with _accumulating:  # code of the user has run; what else may raise comes before the first change
+        with _accumulating:  # hooks have run; everything that may raise precedes the first change
             sums = [
                 _sum(keep[key], leaves.pop(key), copy or bool(keep[key]._hooks), self.algebra) for key in keys
             ]
@@ -268,9 +268,9 @@ def run(
     retain: bool = False,
     create: bool = False,
 ) -> list[Tensor | None]:
-    """Run backward from (edge, gradient) pairs. With `wanted` (edges) return their gradients and touch no
-    `.grad`, else add to the leaves' `.grad`. `create` records the pass itself; `retain` keeps what forward
-    saved.
+    """Run backward from (edge, gradient) pairs. With `wanted` (edges), return their gradients and leave
+    `.grad` unchanged; otherwise add to the leaves' `.grad`. `create` records the pass itself; `retain` keeps
+    the saved tensors.
     """
     return in_backward(create, retain or create, _run, roots, algebra, wanted, retain or create, create)
 
@@ -287,7 +287,7 @@ def _run(
 
 
 def retain(t: Tensor) -> None:
-    """Let each pass keep the gradient of t, a result, in `t.grad`; the node does not keep t alive."""
+    """Retain the gradient of the non-leaf t in `t.grad` in each pass; the node references t weakly."""
     edge = t._edge
     node = node_of(edge)
     assert node is not None, "leaves keep theirs anyway"
@@ -297,7 +297,7 @@ def retain(t: Tensor) -> None:
 
 
 def follow(t: Tensor, old: Edge) -> None:
-    """t was written in place and left its edge for a new one: a wish to retain its gradient goes with it."""
+    """Move the `retain_grad` entry of t from its old edge to its new one, after an in-place write."""
     node = node_of(old)
     if node is None or node.extra is None or not node.extra.retained or node_of(t._edge) is None:
         return
@@ -308,12 +308,12 @@ def follow(t: Tensor, old: Edge) -> None:
         retain(t)
 
 
-_accumulating = threading.RLock()  # passes of several threads may end in the same leaf
+_accumulating = threading.RLock()  # concurrent passes may share a leaf
 
 
 def _sum(leaf: Tensor, grad: Tensor, copy: bool, algebra: Algebra) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(leaf, gradient, None): what `leaf.grad` becomes; or as the third the tensor that it is added into. The
-    first gradient is taken over only if nobody else can reach its memory.
+    """(leaf, new `leaf.grad`, None), or (leaf, gradient, tensor to add it into in place). The first gradient
+    is stored without a copy only if nothing else references its memory.
     """
     have = leaf._grad
     if have is not None:
@@ -331,15 +331,15 @@ def _sum(leaf: Tensor, grad: Tensor, copy: bool, algebra: Algebra) -> tuple[Tens
 
 
 class _Probe:
-    """Stands in for a tensor while reference counts are measured."""
+    """Placeholder for a tensor while reference counts are measured."""
 
     def __init__(self) -> None:
         self.storage = object()
 
 
 def _measure_fresh() -> tuple[int, int]:
-    """How many references `_sum` sees to a gradient, and to its storage, that nobody else holds.
-    Measured through the same call shape, since the numbers differ between Python versions.
+    """Reference counts, inside `_sum`, of a gradient and of its storage that nothing else references.
+    Measured through the same call structure, since they differ between Python versions.
     """
 
     def inner(leaf: Any, grad: Any, copy: bool, algebra: Any) -> tuple[int, int]:
@@ -357,7 +357,7 @@ Record = tuple["Storage", Any, Any, int]
 
 
 class Saved:
-    """What forward kept, by name. Each access checks the version and attaches the edge again."""
+    """Saved tensors of a node, by name. Each access checks the version and reattaches the edge."""
 
     __slots__ = ("_node",)
 
@@ -371,7 +371,7 @@ class Saved:
 
 
 def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...]:
-    """All that a node saved; `plan` says where each comes from, as in `Op.plan`, or None: no edge."""
+    """All saved tensors of a node; `plan` has the source of each, as in `Op.plan`, or None for no edge."""
     if saved is None:
         return ()
     node = saved._node
@@ -379,18 +379,18 @@ def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...
 
 
 def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
-    """The i-th saved value of a node, from input `where` or output `~where`, with its edge again."""
+    """The i-th saved value of a node, of input `where` or output `~where`, with its edge reattached."""
     if node.saved is FREED:
         raise GradError(
             f"backward: the graph behind {node.name} was already used",
-            why="what forward saved is freed by backward()",
+            why="backward() frees the saved tensors",
             fix="pass retain_graph=True to the first backward(), or compute the loss again",
         )
-    while not isinstance(node.saved, list):  # a checkpointed region (or one inside it): run it again
+    while not isinstance(node.saved, list):  # a checkpoint (or one inside it): recompute
         node.saved = node.saved.recompute()
     record = node.saved[i]
     if type(record) is not tuple:
-        return record  # a Python number, or None where the condition said that nobody would ask
+        return record  # a Python number, or None if the condition of the save was False
     edge: Edge
     if where is None:
         edge = None
@@ -412,11 +412,11 @@ def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
     return attach(record, edge)
 
 
-ATTACHED = "from what forward saved"  # as `_origin`: made for one backward, not a tensor of the user
+ATTACHED = "from what forward saved"  # `_origin` of a saved tensor: made for one backward, not by the user
 
 
 def attach(record: Any, edge: Any) -> Tensor:
-    """A saved record as a tensor, with its edge again; a leaf is itself again."""
+    """The tensor of a saved record, with its edge reattached; for a leaf, the leaf itself."""
     if edge is not None and type(edge) is not Node and type(edge) is not Output:
         leaf: Tensor = edge
         return leaf

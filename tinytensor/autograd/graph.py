@@ -1,8 +1,8 @@
-"""Nodes and edges: what forward records. Knows no op by name and no array library.
+"""The autograd graph: nodes, edges, and traversals. Independent of concrete ops and of NumPy.
 
-An *edge* is where a gradient goes: a Node (its only visible output), an `Output(node, i)` of a node with
-several, or a leaf tensor, which is its own edge. Edges, not tensors, key the gradients of a pass, so a saved
-output that is re-attached and the result that the user holds share one gradient.
+An *edge* is the destination of a gradient: a Node (its only visible output), an `Output(node, i)` of a node
+with several, or a leaf tensor, which is its own edge. The gradients of a pass are keyed by edges, not
+tensors, so a reattached saved output and the user's result share one gradient.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinytensor.tensor import Tensor
 __all__ = ["Node"]
 
 Needs = tuple[bool, ...]
-Edge = Any  # Node | Output | leaf Tensor; spelled out it would cost a cast at each use
+Edge = Any  # Node | Output | leaf Tensor; as a Union, each use would need a cast
 
 
 class Node:
@@ -28,11 +28,11 @@ class Node:
     Attributes:
         op: the Op class.
         parents: one edge (or None) per input.
-        saved: records of what backward needs, in the order of `op.saves`.
+        saved: records of the saved tensors, in the order of `op.saves`.
         params: keyword arguments of the op, or None.
         specs: per input, the (shape, dtype) to which its gradient must be summed and cast; None if none needs
-            it.
-        layout: of the visible output if there is one alone, else None.
+            that.
+        layout: layout of the visible output if there is exactly one, else None.
         outs: (shape, dtype) of the visible outputs if there are several (None for one not computed), else
             None.
         extra: hooks and the forward trace, or None.
@@ -69,7 +69,7 @@ class Node:
 
 
 class Output:
-    """Edge to one output of a node with several."""
+    """Edge to one output of a node with several outputs."""
 
     __slots__ = ("index", "node")
 
@@ -78,18 +78,18 @@ class Output:
 
 
 def extra_of(node: Node) -> Extra:
-    """The Extra of a node, made on first use."""
+    """The Extra of a node, created on first use."""
     if node.extra is None:
         node.extra = Extra()
     return node.extra
 
 
 class Algebra:
-    """What a backward pass does with gradients.
+    """The operations on gradients that a backward pass needs.
 
     Attributes:
         add: the sum of two gradients, differentiable.
-        add_into: total += gradient, in place, without history.
+        add_into: total += gradient, in place, not recorded.
         fit: a gradient summed to a shape and cast to a dtype: the transpose of broadcasting and promotion.
         clone: a copy that a leaf may keep as its `.grad`.
     """
@@ -109,20 +109,20 @@ checks: list[Callable[[Node, Grads, Sequence[Tensor | None]], None]] = []
 
 
 def key_of(edge: Edge) -> Any:
-    """What gradients of this edge are filed under. Leaves go by id: == on tensors is elementwise."""
+    """Dictionary key of an edge. Leaves use their id, since == on tensors is elementwise."""
     kind = type(edge)
     return (edge.node, edge.index) if kind is Output else edge if kind is Node else id(edge)
 
 
 def node_of(edge: Edge) -> Node | None:
-    """The node behind an edge; None for a leaf and for no edge."""
+    """The node of an edge; None for a leaf or no edge."""
     kind = type(edge)
     return edge.node if kind is Output else edge if kind is Node else None
 
 
 def count_edges(roots: Iterable[Node]) -> tuple[dict[Node, int], dict[int, int]]:
-    """Number of edges into each node that can be reached, and, by id, into each leaf that wants to know when
-    its gradient is complete.
+    """Number of edges into each reachable node, and, by id, into each reachable leaf with post-accumulate
+    hooks.
     """
     count: dict[Node, int] = {}
     waiting: dict[int, int] = {}
@@ -151,7 +151,7 @@ def count_edges(roots: Iterable[Node]) -> tuple[dict[Node, int], dict[int, int]]
 
 
 def leads_to(roots: Iterable[Node], count: dict[Node, int], keys: set[Any]) -> set[Node]:
-    """Nodes from which one of the wanted edges can be reached."""
+    """Nodes from which one of the requested edges (`keys`) is reachable."""
     left, order = dict(count), []
     ready = [n for n in dict.fromkeys(roots) if count[n] == 0]
     while ready:

@@ -1,4 +1,4 @@
-"""Hooks: functions of the user that see gradients on their way, and may replace them. Knows no op."""
+"""Gradient hooks: user functions called during backward that may replace gradients."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from tinytensor.errors import DeviceError, GradError
 
-Grads = tuple[Any, ...]  # Tensor | None each; spelled out, every op would have to assert
+Grads = tuple[Any, ...]  # Tensor | None each; typed so, every op would need asserts
 
 
 class Removable:
-    """Handle of a hook: `remove()`, or use it as a context manager."""
+    """Handle that removes a hook: call `remove()`, or use it as a context manager."""
 
     def __init__(self, hooks: list[Any], hook: Callable[..., Any]) -> None:
-        self._hooks, self._entry = hooks, partial(hook)  # an object of its own: a hook may be there twice
+        self._hooks, self._entry = hooks, partial(hook)  # unique object: a hook may be registered twice
         hooks.append(self._entry)
 
     def remove(self) -> None:
-        """Take the hook out; calling it twice is fine."""
+        """Remove the hook; may be called more than once."""
         self._hooks[:] = [h for h in self._hooks if h is not self._entry]
 
     def __enter__(self) -> Removable:
@@ -31,10 +31,10 @@ class Removable:
 
 
 class LeafHooks(list[Callable[[Any], Any]]):
-    """Hooks of a leaf: those that see the gradient of a pass, and those that are called after it was added.
+    """Hooks of a leaf: a list of gradient hooks, and the post-accumulate hooks.
 
     Attributes:
-        after: called with the leaf as soon as its `.grad` has all that a pass brings.
+        after: called with the leaf as soon as its `.grad` is complete in a pass.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class LeafHooks(list[Callable[[Any], Any]]):
 
 
 class Extra:
-    """What few nodes have: hooks, results that retain their gradient, where forward ran (anomaly mode)."""
+    """Optional data of a node: hooks, tensors with `retain_grad`, and the forward trace (anomaly mode)."""
 
     __slots__ = ("after", "before", "retained", "trace")
 
@@ -55,20 +55,20 @@ class Extra:
 
 
 def run_tensor_hooks(hooks: Sequence[Callable[[Any], Any]] | None, grad: Any) -> Any:
-    """The gradient after a tensor's hooks, in the order in which they were registered."""
+    """The gradient after a tensor's hooks, called in registration order."""
     for hook in tuple(hooks or ()):
         grad = replaced("register_hook", grad, hook(grad))
     return grad
 
 
 def replaced(what: str, grad: Any, new: Any) -> Any:
-    """What a hook made of a gradient: the same if it returned None, else a tensor of its shape and dtype."""
+    """Checked result of a tensor hook: the old gradient for None, else one of the same shape and dtype."""
     if new is None or new is grad:
         return grad
     if type(new) is not type(grad):
         raise GradError(
             f"{what}: the hook returned a {type(new).__name__}",
-            why="a hook returns a tensor that replaces the gradient, or None to leave it",
+            why="a hook must return a tensor that replaces the gradient, or None to keep it",
             fix="return tt.asarray(…), or nothing",
         )
     if new.shape != grad.shape or new.dtype is not grad.dtype:
@@ -87,7 +87,7 @@ def replaced(what: str, grad: Any, new: Any) -> Any:
 
 
 def replaced_all(what: str, grads: Grads, new: Any) -> Grads:
-    """What a node's hook made of its gradients; a None in the tuple it returns stops that gradient."""
+    """Checked result of a node hook: the old gradients for None; a None in the tuple stops that gradient."""
     if new is None:
         return grads
     if not isinstance(new, tuple) or len(new) != len(grads):

@@ -1,4 +1,4 @@
-"""Whether this thread records history: `no_grad` and its kin. Knows no graph."""
+"""Thread-local grad and autocast state: `no_grad`, `enable_grad`, `inference_mode`, and input casting."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ P = ParamSpec("P")
 _grad: ContextVar[bool] = ContextVar("tinytensor_grad", default=True)
 _retaining: ContextVar[bool] = ContextVar("tinytensor_retaining", default=True)
 grad_enabled = _grad.get
-retaining = _retaining.get  # False only inside a backward pass that frees its graph as it goes
+retaining = _retaining.get  # False only inside a backward pass that frees its graph
 
 
 class set_grad_enabled(Scope):  # noqa: N801 - a context manager and a decorator, named as in PyTorch
-    """Turn recording on or off, as a context manager or a decorator. The mode belongs to the thread.
+    """Enable or disable autograd recording, as a context manager or decorator. Thread-local.
 
-    A decorated generator takes each of its steps in the mode. Differs from PyTorch's, which also takes effect
-    when it is only called: here it needs `with`.
+    Each step of a decorated generator runs in the mode. Differs from PyTorch's, which also takes effect as a
+    plain function call: here it needs `with`.
 
     Args:
         enabled: record history or not.
@@ -47,7 +47,7 @@ class set_grad_enabled(Scope):  # noqa: N801 - a context manager and a decorator
         self._enabled = bool(enabled)
 
     def inside(self) -> bool:
-        """The mode inside."""
+        """The mode inside the block."""
         return self._enabled
 
     def __call__(self, function: F) -> F:
@@ -64,7 +64,7 @@ class set_grad_enabled(Scope):  # noqa: N801 - a context manager and a decorator
 
 
 def _steps(inner: Generator[Any, Any, Any], enabled: bool) -> Generator[Any, Any, Any]:
-    """A generator that takes each step in this mode, and leaves it between steps."""
+    """Wrap a generator so that each step runs in this mode, which is left between steps."""
     sent: Any = None
     resume: Callable[[Any], Any] = inner.send
     try:
@@ -84,7 +84,7 @@ def _steps(inner: Generator[Any, Any, Any], enabled: bool) -> Generator[Any, Any
 
 
 class no_grad(set_grad_enabled):  # noqa: N801
-    """Record nothing inside: results do not require grad.
+    """Disable autograd recording: results do not require grad.
 
     Example:
         >>> x = tt.ones(2, requires_grad=True)
@@ -111,7 +111,7 @@ class inference_mode(no_grad):  # noqa: N801
 
 
 class enable_grad(set_grad_enabled):  # noqa: N801
-    """Record again, inside a `no_grad`.
+    """Enable autograd recording inside a `no_grad` block.
 
     Example:
         >>> x = tt.ones(2, requires_grad=True)
@@ -126,7 +126,7 @@ class enable_grad(set_grad_enabled):  # noqa: N801
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations of this thread are recorded.
+    """Whether operations of this thread are recorded for autograd.
 
     Returns:
         True unless inside `no_grad`.
@@ -139,8 +139,9 @@ def is_grad_enabled() -> bool:
 
 
 def in_backward(create: bool, retain: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in the mode of a backward pass: record it or not, keep the graph or not. The mode is
-    that of a context of its own, so it ends with the call, however that ends.
+    """Call a function with the modes of a backward pass: recording (`create`) and keeping the graph
+    (`retain`).
+    It runs in a context of its own, so the modes end with the call, also when it raises.
     """
     return copy_context().run(_in_backward, create, retain, partial(function, *args, **kwargs))
 
@@ -148,18 +149,18 @@ def in_backward(create: bool, retain: bool, function: Callable[P, T], *args: P.a
 def _in_backward(create: bool, retain: bool, function: Callable[[], T]) -> T:
     _grad.set(create)
     _retaining.set(retain)
-    as_they_are()  # gradients have the dtypes of what they are gradients of
+    as_they_are()  # no autocast: gradients have the dtypes of their tensors
     return function()
 
 
 class Cast(Protocol):
-    """What turns the inputs of ops into those that they get."""
+    """A function that casts the inputs of ops."""
 
     def __call__(self, precision: Precision | None, ins: Sequence[Any]) -> Sequence[Any]:
-        """`autocast` of an op, its inputs → the inputs that it gets."""
+        """Cast the inputs of an op with this `Op.autocast`."""
 
     def afresh(self) -> Cast:
-        """The same, knowing nothing of what it has cast before."""
+        """A copy with an empty cache."""
 
 
 _cast: ContextVar[Cast | None] = ContextVar("tinytensor_cast", default=None)
@@ -169,13 +170,13 @@ casting = _cast.get
 
 
 def inputs_of(precision: Precision, *ins: Any) -> Sequence[Any]:
-    """What a function that consists of ops gets, if it is cast as a whole."""
+    """The inputs of a composite op, cast if casting is active."""
     cast = _cast.get()
     return ins if cast is None else cast(precision, ins)
 
 
 class using(Scope):  # noqa: N801
-    """Let ops of this thread get their inputs from `cast`; None: as they are."""
+    """Cast the inputs of ops of this thread with `cast`; None disables casting."""
 
     variable = _cast
 
@@ -183,10 +184,10 @@ class using(Scope):  # noqa: N801
         self._cast = cast
 
     def inside(self) -> Cast | None:
-        """What `casting` gives inside."""
+        """The value of `casting` inside the block."""
         return self._cast
 
 
 def as_they_are() -> None:
-    """Let ops get their inputs as they are, for the rest of a context made for one call."""
+    """Disable casting for the remainder of the current context."""
     _cast.set(None)

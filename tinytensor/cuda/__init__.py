@@ -1,4 +1,4 @@
-"""Your own CUDA kernels on tensors, streams, and the checker: `tt.cuda`."""
+"""`tt.cuda`: user-written CUDA kernels, streams, pinned memory, and the kernel checker."""
 
 from tinytensor.cuda.streams import Stream, copy_async, pinned
 from tinytensor.cuda.user_kernels import Kernel, check, is_available, kernel, pointer, synchronize

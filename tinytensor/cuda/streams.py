@@ -1,7 +1,7 @@
-"""Several streams of one device, and copies that nobody waits for: so that copies and kernels overlap.
+"""Streams, pinned memory and asynchronous copies, for overlapping copies with kernels.
 
-A stream keeps the order of its own work and knows nothing of the others. On `emulated` and `checked` work is
-done when a call returns, so a program with streams gives there what it gives on a GPU if its waits are right.
+Work in one stream runs in order; different streams are independent. On `emulated` and `checked` work is done
+when a call returns, so a program with streams gives the same results as on a GPU if its waits are correct.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _pinned: WeakSet[Storage] = WeakSet()
 
 
 class Stream:
-    """Work that keeps its order, beside that of other streams: `with stream:` sends the thread's work to it.
+    """A stream: work that runs in order, concurrently with other streams. `with stream:` makes it current.
 
-    What is sent starts behind all that the thread has queued before the `with`. Behind it nothing waits by
-    itself: `join` lets later work of the thread wait, `synchronize` the host, `wait` another stream. Memory
-    that work of a stream uses must live until then, unless it was made inside the same `with`; `copy_async`
-    sees to that itself.
+    Its work starts after all work that the thread has queued before the `with`. Nothing waits for it
+    automatically: `join` makes later work of the thread wait, `synchronize` the host, `wait` another stream.
+    Memory that is used in a stream must live until then, unless it was allocated inside the same `with`;
+    `copy_async` keeps its operands alive itself.
 
     Attributes:
-        device: where the work is done.
+        device: the device of the stream.
 
     Example:
         >>> stream = tt.cuda.Stream("emulated")
@@ -74,40 +74,42 @@ class Stream:
         self._runtime.leave()
 
     def wait(self, other: Stream) -> None:
-        """Let what comes next in this stream start after all that is in another one so far."""
+        """Make later work of this stream wait for all work queued so far in another stream."""
         if self.device is not other.device:
             raise DeviceError(
                 f"Stream.wait: a stream of {self.device} for one of {other.device}",
-                why="each device orders its own work",
-                fix="other.synchronize(), which lets the host wait",
+                why="streams of different devices cannot wait for each other",
+                fix="other.synchronize(), which blocks the host",
             )
         self._runtime.order(self._handle, other._handle)
 
     def join(self) -> None:
-        """Let what the thread queues next start after all that is in this stream so far. The host goes on."""
+        """Make later work of the thread wait for all work queued so far in this stream, without blocking the
+        host.
+        """
         self._runtime.order(None, self._handle)
 
     def synchronize(self) -> None:
-        """Wait on the host until all work of this stream is done, and raise what kernels reported."""
+        """Block the host until all work of this stream is done, and raise errors that kernels reported."""
         self._runtime.wait(self._handle)
         raise_reported(self._runtime)
 
 
 def pinned(*shape: Any, dtype: Any = None, device: Device | str = "cuda") -> Tensor:
-    """An uninitialized tensor of the CPU in memory that a GPU can read and write by itself: for `copy_async`.
+    """Uninitialized CPU tensor in pinned (page-locked) memory, for `copy_async`.
 
-    Such memory cannot be swapped out, so take little of it, and take it once.
+    Pinned memory cannot be swapped out, so allocate little of it, and reuse it.
 
     Args:
         shape: sizes, one by one or as a tuple.
         dtype: default float32.
-        device: which device copies from it and to it.
+        device: the device that copies from and to it.
 
     Returns:
-        A tensor on the CPU, like any other for all else.
+        A CPU tensor, otherwise like any other.
 
     Raises:
-        DeviceError: there is no such device.
+        DeviceError: the device is not available.
         ShapeError: a size is negative.
 
     Example:
@@ -125,18 +127,18 @@ def pinned(*shape: Any, dtype: Any = None, device: Device | str = "cuda") -> Ten
 
 
 def copy_async(target: Tensor, source: Tensor) -> None:
-    """Copy between a device and pinned memory in the current stream; the host does not wait.
+    """Copy between a device and pinned memory in the current stream, without blocking the host.
 
-    A source on the CPU must stay as it is, and a target on the CPU must not be read, until the stream was
-    waited for: `Stream.synchronize`, or `tt.cuda.synchronize` if no other stream was entered. Both live at
-    least as long as the copy takes.
+    A CPU source must not change, and a CPU target must not be read, until the stream is synchronized:
+    `Stream.synchronize`, or `tt.cuda.synchronize` if no other stream was entered. Both are kept alive until
+    the copy is done.
 
     Args:
         target, source: equal shape and dtype, both contiguous; one on a device, the other on the CPU, made by
             `pinned` or a view of such a tensor.
 
     Raises:
-        ArgumentError: neither of them is pinned, or not just one is on a device.
+        ArgumentError: the CPU tensor is not pinned, or not exactly one tensor is on a device.
         ShapeError: shapes differ, or a tensor is not contiguous.
         GradError: one of them requires grad, in grad mode: the copy is not recorded.
 
@@ -154,7 +156,7 @@ def copy_async(target: Tensor, source: Tensor) -> None:
     if host.storage not in _pinned:
         raise ArgumentError(
             "copy_async: the tensor on the CPU is not pinned",
-            why="a device copies by itself from and to memory alone that stays where it is",
+            why="asynchronous copies need page-locked host memory",
             fix="make it with tt.cuda.pinned(...), or use target.copy_(source)",
         )
     if target.layout.size:
@@ -173,14 +175,14 @@ def _check(target: Tensor, source: Tensor) -> None:
         places = " and ".join([str(x.device) if is_tensor(x) else type(x).__name__ for x in pair])
         raise ArgumentError(
             f"copy_async: operands on {places}",
-            why="one is on a device, the other on the CPU, in pinned memory",
+            why="one must be on a device, the other on the CPU, in pinned memory",
             fix="target.copy_(source) copies between any two tensors",
         )
     if target.shape != source.shape or target.dtype is not source.dtype:
         raise ShapeError(
             f"copy_async: {source.dtype} of shape {source.shape} to {target.dtype} of shape {target.shape}",
-            why="bytes are copied as they are",
-            fix="give both one shape and one dtype",
+            why="bytes are copied without conversion",
+            fix="give both the same shape and dtype",
         )
     if not (target.layout.is_contiguous and source.layout.is_contiguous):
         raise ShapeError(
@@ -201,7 +203,7 @@ def _runtime(what: str, device: Device) -> Runtime:
     if device is cpu:
         raise DeviceError(
             f"{what}: the CPU has no streams",
-            why="its work is done when a call returns",
-            fix='device="cuda", or device="emulated" to try the program out',
+            why="CPU work is synchronous",
+            fix='device="cuda", or device="emulated" to test the program',
         )
     return runtime_of(device)

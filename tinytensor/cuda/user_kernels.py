@@ -1,6 +1,6 @@
-"""Own kernels: CUDA C++ goes in, a function on tensors comes out; for `cuda`, `emulated` and `checked` alike.
+"""User-written kernels: functions on tensors from CUDA C++ source, on `cuda`, `emulated` and `checked`.
 
-Nothing here is needed to use the engine on a GPU; it is the door for people who write kernels.
+The engine itself does not use this module.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 
-# Pointers to these take tensors of any dtype: the built-in vectors are how bytes are moved.
+# Pointers to these types accept tensors of any dtype: built-in vectors are used to move bytes.
 RAW = re.compile(r"void|(u?(char|short|int|long|longlong)|float|double|half|(__)?nv_bfloat16|__half)[1-4]+")
 
 
 class Pointer:
-    """The address of a tensor's first element, whatever its layout; made by `pointer`."""
+    """Address of a tensor's first element, for any layout; made by `pointer`."""
 
     __slots__ = ("tensor", "view")
 
@@ -52,15 +52,15 @@ class Pointer:
 
 
 def pointer(x: Tensor) -> Pointer:
-    """A tensor of any layout as a pointer argument: the kernel must read it through strides that you pass.
+    """A tensor of any layout as a pointer argument; its strides must be passed to the kernel separately.
 
-    Without it, a launch refuses a tensor that is not contiguous, since a kernel sees nothing but an address.
+    Without it, launching with a non-contiguous tensor raises, since a kernel gets only an address.
 
     Args:
         x: a tensor on a device, of any shape.
 
     Returns:
-        An argument for a kernel: the address of x's first element.
+        A kernel argument: the address of x's first element.
 
     Raises:
         DeviceError: x is on the CPU.
@@ -81,16 +81,18 @@ def pointer(x: Tensor) -> Pointer:
 
 
 class Kernel:
-    """A kernel of one's own, made by `kernel`: launched by `k[grid, block](*arguments)`, or with bytes of
-    dynamic shared memory by `k[grid, block, shared](*arguments)`.
+    """A user-written kernel, made by `kernel`.
+
+    Launch it with `k[grid, block](*arguments)`, or with bytes of dynamic shared memory with
+    `k[grid, block, shared](*arguments)`.
 
     Grid and block are integers or tuples of up to three, x first. Arguments follow the signature in the
     source: tensors for pointers, None for a null pointer, Python numbers for scalars, bytes for structs.
     Tensors passed for pointers without `const` count as written in place.
 
     Attributes:
-        source: the file it comes from.
-        signature: its declaration.
+        source: path of the source file.
+        signature: the declaration.
 
     Example:
         >>> k = tt.cuda.kernel("__global__ void put(int* y, int v) { y[threadIdx.x] = v; }")
@@ -110,23 +112,23 @@ class Kernel:
     def __getitem__(self, sizes: Any) -> Launcher:
         if not isinstance(sizes, tuple) or len(sizes) not in (2, 3):
             raise ArgumentError(
-                f"kernel {self.signature.name}: [{sizes}] is no launch configuration",
-                why="a launch needs the grid and the block, and may have bytes of shared memory",
+                f"kernel {self.signature.name}: [{sizes}] is not a launch configuration",
+                why="a launch needs grid and block, and optionally bytes of shared memory",
                 fix="k[grid, block](...), k[(gx, gy), (bx, by)](...) or k[grid, block, shared](...)",
             )
         return Launcher(self, *sizes)
 
     def __call__(self, *arguments: Any) -> NoReturn:
-        """Refuse: a launch needs its sizes."""
+        """Raise ArgumentError: a launch needs grid and block."""
         raise ArgumentError(
             f"kernel {self.signature.name}: called without grid and block",
-            why="a launch needs to know how many blocks, and how many threads in each",
+            why="a launch needs the number of blocks, and of threads in each",
             fix="k[grid, block](...), for example k[(n + 255) // 256, 256](...)",
         )
 
 
 class Launcher:
-    """A kernel with its grid and block, ready to be called."""
+    """A kernel with its launch configuration; call it to launch."""
 
     __slots__ = ("block", "grid", "kernel", "shared")
 
@@ -134,7 +136,7 @@ class Launcher:
         self.kernel, self.grid, self.block, self.shared = kernel, grid, block, shared
 
     def __call__(self, *arguments: Any) -> None:
-        """Launch. The work is ordered with that of tensors on the same device."""
+        """Launch the kernel, in order with the other work on the same device."""
         k, name = self.kernel, f"kernel {self.kernel.signature.name}"
         tensors = [a for a in arguments if is_tensor(a)]
         device = common_device(name, tensors)
@@ -143,7 +145,7 @@ class Launcher:
             raise ArgumentError(
                 f"{name}: no argument is a tensor",
                 why="a kernel runs on the device of its tensors",
-                fix=f"pass what it declares: {k.signature}",
+                fix=f"pass the declared arguments: {k.signature}",
             )
         if not tensors:
             device = views[0].storage.device
@@ -165,8 +167,8 @@ class Launcher:
 
 
 def _element(kind: str, signature: Signature, template: Sequence[TemplateArgument]) -> tuple[str, bool]:
-    """The element type behind a pointer parameter, and whether it is const; "" for bytes of any type, and
-    "no pointer" for anything else.
+    """Element type of a pointer parameter, and whether it is const; "" for bytes of any type, and "no
+    pointer" for other parameters.
     """
     if not kind.rstrip().endswith("*"):
         return "no pointer", True
@@ -181,22 +183,22 @@ def _element(kind: str, signature: Signature, template: Sequence[TemplateArgumen
 def _check_element(what: str, parameter: str, element: str, argument: Any) -> None:
     view = argument.view if isinstance(argument, Pointer) else view_of(argument)
     have = CPP.get(view.dtype, "")
-    # A name of the source, or void: only the caller can know that the bytes are right.
+    # A type of the source, or void: it cannot be checked.
     unknown = element in ("struct", "pointer")
     if element not in (have, "") and not (unknown and isinstance(argument, Pointer)):
         raise DTypeError(
             f"{what}: a tensor of dtype {view.dtype} for the parameter {parameter!r}",
-            why="its type in the source is no dtype"
+            why="its type in the source is not a dtype"
             if unknown
-            else f"the kernel declares it as {element}, and would read the bytes as such",
-            fix="tt.cuda.pointer(x) passes the address whatever the type"
+            else f"the kernel declares it as {element}, and would misread the bytes",
+            fix="tt.cuda.pointer(x) passes the address without a type check"
             if unknown
             else "cast the tensor with .astype(...), or change the declaration",
         )
     if not isinstance(argument, Pointer) and not view.is_contiguous:
         raise ShapeError(
             f"{what}: the tensor of shape {view.shape} for {parameter!r} has strides {view.strides}",
-            why="a kernel sees the address of the first element and knows nothing of strides",
+            why="a kernel gets the address of the first element, without strides",
             fix="pass x.contiguous(), or tt.cuda.pointer(x) with x.strides as further arguments",
         )
 
@@ -211,21 +213,21 @@ def _refuse_cpu(what: str, device: Device) -> None:
 
 
 def kernel(source: str | Path, name: str | None = None, *template: TemplateArgument) -> Kernel:
-    """A kernel from CUDA C++ source; compiled for a device when it is first launched there.
+    """A kernel from CUDA C++ source, compiled for a device at its first launch there.
 
     Args:
-        source: the text, or the path of a .cu file (a string that ends in .cu). It may include what
-            `tinytensor/kernels` offers
-            ("common.cuh", "reduce.cuh", "mma.cuh", …); `docs/kernels.md` says what a kernel may use.
-        name: which kernel of the source; may be left out if there is one. Its tensors may have any shape:
-            what it reads follows from the arguments.
+        source: the text, or the path of a .cu file (a string that ends in .cu). It may include headers of
+            `tinytensor/kernels` ("common.cuh", "reduce.cuh", "mma.cuh", …); `docs/kernels.md` lists the
+            supported CUDA features.
+        name: name of the kernel in the source; optional if there is only one. Its tensors may have any shape:
+            the arguments determine which elements it reads.
         template: template arguments: dtypes, integers, bools, or text.
 
     Returns:
         The kernel; launch it with `k[grid, block](*arguments)`.
 
     Raises:
-        KernelError: there is no such kernel; at the first launch also: it does not compile.
+        KernelError: there is no such kernel; at the first launch also if it does not compile.
 
     Example:
         >>> k = tt.cuda.kernel('''
@@ -253,7 +255,7 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
     if name is None or name not in found:
         wanted = name or "no name was given, and the source"
         raise KernelError(
-            f"kernel: {wanted} {'is not there' if name else 'has not just one'}",
+            f"kernel: {wanted} {'was not found' if name else 'is ambiguous'}",
             why=f"the source has the kernels {', '.join(sorted(found)) or '(none)'}",
             fix="tt.cuda.kernel(source, name)" if found else "declare one: __global__ void name(...) { ... }",
         )
@@ -262,38 +264,38 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
 
 @cache
 def _file_of(text: str) -> Path:
-    """The text as a file, so that messages and debuggers can show its lines."""
+    """Write the text to a file, so that messages and debuggers can refer to its lines."""
     path = cache_folder("sources") / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}.cu"
     data = text.encode()
-    if not path.exists() or path.read_bytes() != data:  # one that a power cut has emptied is another kernel
+    if not path.exists() or path.read_bytes() != data:  # an empty file, after a power failure, is rewritten
         write_private(path, data)
     return path
 
 
 @contextmanager
 def check(*, blocks: int = 4) -> Iterator[CheckReport]:
-    """Watch every access of the kernels that run inside, in any thread, on `emulated` and `checked`, and
-    count what each source line asks of memory. For small shapes: it is about seventy times slower than
-    `emulated`.
+    """Check every memory access of the kernels that run inside, in any thread, on `emulated` and `checked`,
+    and count the accesses of each source line. For small shapes: about seventy times slower than `emulated`.
 
-    What is found: "out of bounds" (of buffers, of arrays whose size the compiler knows), "misaligned
+    Detects: "out of bounds" (of buffers, of arrays whose size the compiler knows), "misaligned
     access", "uninitialized shared read", "uninitialized global read", "shared race", "global race",
-    "unfinished copy" (an access to the target of an asynchronous copy that nobody has waited for),
+    "unfinished copy" (an access to the target of an asynchronous copy before waiting for it),
     "divergent barrier", "divergent warp operation", "wrong mask", "deadlock", "failed assertion", "trap",
-    "division by zero", and "launch failed" for the rest. A launch ends at an access that a GPU could not
-    make, and at whatever stops its threads; other findings let it go on. A launch that fails here raises
-    nothing.
+    "division by zero", and "launch failed" for others. A launch ends at an access that a GPU could not
+    execute, and when its threads cannot continue; after other findings it continues. A failed launch does not
+    raise here.
 
-    What is not: order between blocks by other means than __threadfence and atomic operations on both sides;
-    an index that leaves one array and meets another through a pointer; what a weak memory model allows; where
-    clang compiles, copies of whole structs to or from a misaligned address.
+    Does not detect: order between blocks by other means than __threadfence and atomic operations on both
+    sides; an index that leaves one array and reaches another through a pointer; reorderings of a weak memory
+    model; with clang, copies of whole structs to or from a misaligned address.
 
     Args:
-        blocks: how many blocks of each launch are counted; the findings are of all blocks.
+        blocks: number of blocks of each launch whose accesses are counted; findings are reported for all
+            blocks.
 
     Returns:
-        The report, filled while the block runs; print it, or look at `findings` and `lines`. Checks may be
-        nested: each report gets all that happens inside.
+        The report, filled while the block runs; print it, or read `findings` and `lines`. Checks may be
+        nested: each report contains everything inside its block.
 
     Example:
         >>> x = tt.arange(64, dtype=tt.float32, device="emulated")
@@ -308,7 +310,7 @@ def check(*, blocks: int = 4) -> Iterator[CheckReport]:
 
 
 def is_available() -> bool:
-    """Whether there is a GPU that the device "cuda" can use; tensors of any shape then move there.
+    """Whether a GPU is available as device "cuda".
 
     Example:
         >>> tt.cuda.is_available() in (True, False)
@@ -322,14 +324,14 @@ def is_available() -> bool:
 
 
 def synchronize(device: Device | str = "cuda") -> None:
-    """Wait for all work of a device, and raise what its kernels reported.
+    """Wait for all work of a device, and raise errors that its kernels reported.
 
     Args:
-        device: "cuda", "cuda:1", "emulated" or "checked"; work on tensors of any shape.
+        device: "cuda", "cuda:1", "emulated" or "checked".
 
     Raises:
-        DeviceError: the device is not there.
-        IndexRangeError: a kernel met an index that is out of range.
+        DeviceError: the device is not available.
+        IndexRangeError: a kernel reported an index out of range.
 
     Example:
         >>> tt.cuda.synchronize("emulated")

@@ -1,1 +1,1 @@
-"""How ops run: `apply` checks operands, selects the kernel, runs it, and records the op for backward."""
+"""Op dispatch: checks operands, selects and runs the kernel, and records the op for backward."""

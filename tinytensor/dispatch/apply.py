@@ -1,7 +1,7 @@
-"""How ops run: `apply` for any op. Knows no op by name; what an op is stands in `op.py`.
+"""Op execution: `apply` checks the inputs, infers shapes, allocates outputs, runs the kernel and records.
 
-`apply` is the whole life of an op: check → infer → allocate → run → record. Elementwise ops have roads of
-their own (`elementwise.py`), and so do views (`viewing.py`) and writes into existing memory (`inplace.py`).
+Independent of concrete ops; `op.py` defines the `Op` interface. Elementwise ops have their own paths
+(`elementwise.py`), as do views (`views.py`) and in-place writes (`ops/inplace`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Shape = tuple[int, ...]
 
 
 def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
-    """check → infer → allocate → run → record: the visible outputs of op, one tensor or a tuple of them."""
+    """Run an op: check → infer → allocate → run → record. Returns its visible output(s)."""
     cast = casting()
     if op.quick and cast is None and not graphs and not config.debug:
         result = _run_small(op, ins, params)
@@ -95,14 +95,14 @@ def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
     return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
 
 
-# By op, layouts and parameters: what the results are, and the layouts, whose ids in the key stay theirs so.
+# (op, ids of layouts, parameters) → output specs, and the layouts: kept alive so that their ids stay unique.
 _small_results: dict[Any, Any] = {}
 _MOST_SMALL = 4096
 _NOT_SMALL = object()
 
 
 def _run_small(op: type[Op], ins: Sequence[Any], params: dict[str, Any]) -> Any:
-    """`run_op` for small float32 tensors that own their memory, without the questions of the first call."""
+    """`run_op` for small float32 tensors that own their memory, with cached output shapes."""
     key: list[Any] = [op, *params.items()]
     arrays: list[Any] = []
     edges: list[Any] = []
@@ -153,7 +153,7 @@ def _run_small(op: type[Op], ins: Sequence[Any], params: dict[str, Any]) -> Any:
 
 
 def _small_results_of(op: type[Op], key: Any, ins: Sequence[Any], params: dict[str, Any]) -> Any:
-    """Ask the op once what its results are."""
+    """Infer the output specs of the op and cache them."""
     specs = op.infer(*[None if x is None else Spec(x.layout.shape, float32) for x in ins], **params)
     if len(_small_results) >= _MOST_SMALL:
         _small_results.clear()
@@ -167,8 +167,8 @@ def _small_results_of(op: type[Op], key: Any, ins: Sequence[Any], params: dict[s
 def _inputs(
     op: type[Op], ins: Sequence[Any], looking: bool
 ) -> tuple[list[Any], list[Any], list[Any], bool, Device]:
-    """Edges, specs and arrays of the inputs (no arrays off the CPU), whether one of them has a history (if
-    anyone is looking), and their device.
+    """(edges, specs, arrays, recording, device) of the inputs: arrays on the CPU only; recording is True if
+    an input has autograd history and `looking` is set.
     """
     device = cpu
     edges: list[Any] = []
@@ -215,7 +215,7 @@ apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
 def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | None:
-    """The input whose memory output k takes over, if the graph is being freed and nobody else can see it."""
+    """Tensor over the memory of the input that output k may reuse, if nothing else references that memory."""
     name = op.may_reuse.get(op.outputs[k])
     if name is None:
         return None

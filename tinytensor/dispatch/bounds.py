@@ -1,9 +1,9 @@
-"""Numbers that a kernel refuses: an index outside its axis, a class that does not exist.
+"""Deferred out-of-range errors from device kernels, such as an index outside its axis.
 
-The host cannot see them without waiting for the device. So a kernel writes the first bad number into a small
-report of its device, and computes on with a harmless one; the host looks at the report where it waits anyway:
-at the next read-back on a GPU, at the end of the call on a device that works while the host waits. Then it
-raises what the CPU would have raised. Knows nothing of tensors.
+The host cannot detect them without synchronizing. So a kernel writes the first invalid value to a small
+report buffer on its device and continues with a valid one; the host reads the report where it synchronizes
+anyway: at the next read-back on a GPU, at the end of the call on a synchronous device. Then it raises the
+same error as the CPU implementation. Independent of tensors.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 from tinytensor.errors import IndexRangeError, TinyTensorError
 from tinytensor.runtime.base import Buffer, Runtime
 
-Describe = Callable[..., TinyTensorError]  # (number, *arguments) → the error that names it
+Describe = Callable[..., TinyTensorError]  # (value, *arguments) → the error to raise
 
 _BOUNDS = struct.Struct("@PqqQ")  # Bounds of kernels/bounds.cuh
-_MAX_CHECKS = 65_536  # kinds of checks that are remembered: an older one is reported without its name
+_MAX_CHECKS = 65_536  # registered checks; an evicted one is reported without the name of its op
 
 
 class _Report:
-    """What kernels of one device write to, and whether one was started that might have."""
+    """Report buffer of one device; `expected`: a kernel that may write to it was launched."""
 
     __slots__ = ("buffer", "expected")
 
@@ -41,14 +41,14 @@ _made = 0
 
 
 def bounds(runtime: Runtime, low: int, high: int, describe: Describe, *arguments: Any) -> bytes:
-    """A `Bounds` (kernels/bounds.cuh) for one launch: numbers from low to high - 1 are fine.
+    """A `Bounds` argument (kernels/bounds.cuh) for one launch: valid values are low to high - 1.
 
     Args:
         runtime: the device.
-        low, high: what is fine.
-        describe: makes the error from the number that is not, and the arguments. A function at the top of a
-            module, since equal checks share a place in a table.
-        arguments: can be hashed.
+        low, high: the valid range, high excluded.
+        describe: makes the error from the invalid value and the arguments. Must be a module-level function,
+            since equal checks share a table entry.
+        arguments: hashable.
     """
     report = _report(runtime)
     report.expected = True
@@ -56,19 +56,19 @@ def bounds(runtime: Runtime, low: int, high: int, describe: Describe, *arguments
 
 
 def expect(runtime: Runtime) -> None:
-    """Look at the report at the next read-back: a captured graph with checks was replayed."""
+    """Read the report at the next read-back: a captured graph with checks was replayed."""
     _report(runtime).expected = True
 
 
 def is_expected(runtime: Runtime) -> bool:
-    """Whether a kernel with checks was started since the host last looked."""
+    """Whether a kernel with checks was launched since the host last read the report."""
     report = _reports.get(runtime)
     return report is not None and report.expected
 
 
 def raise_reported(runtime: Runtime) -> None:
-    """Raise what kernels reported since the last call, if anything; waits for the device. The report is then
-    empty again.
+    """Raise the error that kernels reported since the last call, if any, and clear the report. Synchronizes
+    the device.
     """
     report = _reports.get(runtime)
     if report is None or not report.expected or runtime.capturing:
@@ -93,7 +93,7 @@ def _report(runtime: Runtime) -> _Report:
 
 
 def _number(describe: Describe, arguments: tuple[Any, ...]) -> int:
-    """The number of a check, from 1; equal checks have one number."""
+    """Id of a check, from 1; equal checks share an id."""
     global _made
     key = describe, arguments
     number = _numbers.get(key)
@@ -110,6 +110,6 @@ def _number(describe: Describe, arguments: tuple[Any, ...]) -> int:
 def _nameless(number: int) -> IndexRangeError:
     return IndexRangeError(
         f"a kernel: index {number} is out of range",
-        why="the check that found it was made too long ago to be named",
-        fix="run the same step on the CPU, which names the op",
+        why="the check that found it is too old: its op is no longer known",
+        fix="run the same step on the CPU, where the error names the op",
     )

@@ -1,4 +1,4 @@
-"""Checks that ops share: devices and dtypes of their inputs."""
+"""Checks shared by ops: common device, common dtype and floating dtype of the inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinytensor.tensor import Tensor
 
 
 def common_device(what: str, items: Sequence[Any]) -> Device:
-    """The device of all tensors among the items; DeviceError if they are on several."""
+    """The common device of all tensors among the items; DeviceError if they are on different devices."""
     device: Device | None = None
     for x in items:
         if isinstance(x, Tensor):
@@ -29,13 +29,13 @@ def _mixed_devices(what: str, items: Sequence[Any]) -> DeviceError:
     places = [f"{x.layout.shape} on {x.storage.device}" for x in items if isinstance(x, Tensor)]
     return DeviceError(
         f"{what}: the tensors are on different devices: {', '.join(places)}",
-        why="nothing is copied between devices behind your back",
+        why="tensors are never copied between devices implicitly",
         fix="move them to one device: x.to(y.device)",
     )
 
 
 def same_dtype(what: str, *specs: Spec | None) -> DType:
-    """The dtype that all these inputs share; DTypeError where they differ."""
+    """The common dtype of the inputs; DTypeError if they differ."""
     present = [s for s in specs if s is not None]
     first = present[0].dtype
     for s in present[1:]:
@@ -45,7 +45,7 @@ def same_dtype(what: str, *specs: Spec | None) -> DType:
 
 
 def floating(what: str, spec: Spec) -> None:
-    """DTypeError unless the input is a real floating tensor."""
+    """Raise DTypeError unless the input has a real floating-point dtype."""
     if not spec.dtype.is_floating:
         raise DTypeError(
             f"{what}: the input of shape {spec.shape} has dtype {spec.dtype}",
@@ -55,13 +55,13 @@ def floating(what: str, spec: Spec) -> None:
 
 
 def _several_dtypes(what: str, specs: Sequence[Spec | None]) -> DTypeError:
-    """The error that names those inputs that differ from most others."""
+    """DTypeError that names the inputs that differ from the majority."""
     names = getattr(registry.get(what), "inputs", ()) or [f"input {i}" for i in range(len(specs))]
     found = {n: s.dtype for n, s in zip(names, specs, strict=False) if s is not None}
     most, _ = Counter(found.values()).most_common(1)[0]
     odd = " and ".join([name for name, dtype in found.items() if dtype is not most])
     return DTypeError(
         f"{what}: inputs have dtypes {', '.join([f'{n} {d}' for n, d in found.items()])}",
-        why="this op computes in one dtype and does not cast behind your back",
+        why="this op computes in one dtype and does not cast implicitly",
         fix=f"cast {odd} with .astype(tt.{most})",
     )

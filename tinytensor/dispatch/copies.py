@@ -1,7 +1,7 @@
-"""Copies: whoever writes elements out once more says so here, and why. Knows layouts, no arrays.
+"""Copy log: every op that materializes a copy reports it here, with the reason. Independent of arrays.
 
-`listener` is None unless `lab.trace_copies` is open: a copy then costs one more look at a variable, and what
-copies nothing costs nothing. A copy that only a layout asks for is refused by `tt.config.strict_layout`.
+`listener` is None unless `lab.trace_copies` is active, so logging then costs one variable access.
+With `tt.config.strict_layout`, a copy that is needed only because of a layout raises ShapeError.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ listener: Listener | None = None
 
 
 def note(op: str, kind: str, nbytes: int, why: str) -> None:
-    """Elements were, or are about to be, written out once more.
+    """Report a copy, made or about to be made, to the listener.
 
     Args:
-        op: who does it; "" for the innermost op whose code is running.
+        op: name of the op; "" for the innermost running op.
         kind: one of KINDS.
-        nbytes: of the copy.
-        why: for the log.
+        nbytes: size of the copy.
+        why: the reason.
     """
-    heard = listener  # another thread may close it meanwhile
+    heard = listener  # read once: another thread may reset it meanwhile
     if heard is not None:
         heard(op or _running(), kind, nbytes, why)
 
@@ -48,15 +48,15 @@ def note(op: str, kind: str, nbytes: int, why: str) -> None:
 def hidden(
     op: str, operand: str, shape: Sequence[int], strides: Sequence[int], nbytes: int, need: str, fix: str = ""
 ) -> None:
-    """An op is about to copy an operand only because of its layout.
+    """Report a copy that an op makes only because of the layout of an operand.
 
     Args:
-        op: who does it; "" for the innermost op whose code is running.
-        operand: what is copied, in words.
+        op: name of the op; "" for the innermost running op.
+        operand: description of the operand.
         shape, strides: of the operand, in elements.
-        nbytes: of the copy.
-        need: why it cannot be read as it lies.
-        fix: what to call instead.
+        nbytes: size of the copy.
+        need: why the op cannot read the layout directly.
+        fix: the call that avoids the copy.
 
     Raises:
         ShapeError: `tt.config.strict_layout` is on.
@@ -72,14 +72,14 @@ def hidden(
 
 
 def hidden_in(array: Any, need: str, op: str = "") -> None:
-    """The same for a NumPy array, whose strides count bytes."""
+    """`hidden` for a NumPy array, whose strides are in bytes."""
     if config.strict_layout or listener is not None:
         steps = [s // array.itemsize for s in array.strides]
         hidden(op, "an operand", array.shape, steps, array.nbytes, need)
 
 
 def describe(shape: Sequence[int], strides: Sequence[int]) -> str:
-    """How elements lie that do not lie in C order.
+    """Description of a non-contiguous layout.
 
     Args:
         shape, strides: in elements.
@@ -104,7 +104,7 @@ _CODE = {"cpu", "host", "host_bf16", "cuda", "many"}
 
 
 def _running() -> str:
-    """The innermost op whose own code is on the stack, by the qualified names of functions; "" without."""
+    """Name of the innermost op on the call stack, by qualified function names; "" if there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         owner, _, method = frame.f_code.co_qualname.rpartition(".")

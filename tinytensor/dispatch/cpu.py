@@ -1,6 +1,6 @@
-"""How ops run on the CPU: now, or, while a graph is captured, at each of its replays.
+"""CPU execution of ops: immediately, or during graph capture at each replay.
 
-The twin of `launching.py`, which does it on devices. Knows nothing of gradients.
+The counterpart of `launch.py`, which runs ops on devices. Independent of autograd.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tinytensor.tensor import arr
 def run(
     op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
 ) -> None:
-    """Fill the outputs by the op's kernel of the host or its NumPy code, in float32 where they are 16-bit
-    floats. `arrays` are the inputs as `given`.
+    """Compute the outputs with the op's C++ kernel or its NumPy code; 16-bit floats are computed in float32.
+    `arrays` are the inputs as returned by `given`.
     """
     if op.host_bf16 is not None and any([x is not None and x.storage.dtype.narrow for x in ins]):
         if _ran_as_stored(op, outs, ins, arrays, params):
@@ -57,7 +57,7 @@ def run(
 
 
 def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
-    """Fill arrays by the op's kernel of the host, or else by its NumPy code."""
+    """Compute into arrays with the op's C++ kernel, or else with its NumPy code."""
     host = op.host
     if host is not None and config.host_kernels != "off":
         if host(*places, *arrays, **params):
@@ -74,7 +74,7 @@ def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params
 def note(
     graph: HostGraph, op: type[Op], outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
 ) -> None:
-    """Let each replay of the graph do what `run` would do now."""
+    """Record in the graph the work that `run` would do now."""
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
     places = [None if t is None else arr(t) for t in outs]
     arrays = [None if x is None else arr(x) for x in ins]
@@ -94,14 +94,14 @@ def note(
 
 
 def given(op: type[Op], x: Any) -> Any:
-    """The array of an input that `run` takes: 16-bit floats are widened, unless the op may read them."""
+    """Array of an input for `run`: 16-bit floats are widened unless the op reads them directly."""
     return arr(x) if x is not None and op.host_bf16 is not None else _wide(op, x)
 
 
 def _ran_as_stored(
     op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
 ) -> bool:
-    """Whether the kernel of the host took bfloat16 numbers as they are."""
+    """Run the C++ kernel for stored bfloat16; False if it does not handle the case."""
     if config.host_kernels == "off" or op.host_bf16 is None:
         return False
     if any([x is not None and x.storage.dtype is float16 for x in ins]):
@@ -121,7 +121,7 @@ def _wide(op: type[Op], x: Any) -> Any:
 
 
 def _copied(op: type[Op], arrays: Sequence[Any]) -> dict[int, Any]:
-    """Copies in C order of those inputs that the op cannot read at full speed, with their storages."""
+    """C-contiguous copies of the inputs that the op requires contiguous, with their storages."""
     found: dict[int, Any] = {}
     for i, name in enumerate(op.inputs):
         a = arrays[i]
@@ -154,8 +154,8 @@ def _narrow_writes(op: type[Op], ins: Sequence[Any], arrays: Sequence[Any]) -> N
 
 
 def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
-    """Debug mode: an element that nobody writes shows as NaN (or a large integer), a write to an input
-    raises.
+    """Debug mode: fill outputs with NaN (or a large integer), so that unwritten elements show, and make
+    inputs read-only.
     """
     reused = {a.ctypes.data for a in arrays if a is not None}
     for place in places:

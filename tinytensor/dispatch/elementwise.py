@@ -1,7 +1,8 @@
-"""Elementwise ops: a fast path for small float32 tensors, a general one for the rest, both through a ufunc.
+"""Elementwise ops: a fast path for small float32 tensors and a general path, both calling a ufunc.
 
-An elementwise op names a NumPy ufunc (or a function with the same `out=`): that is its CPU specification.
-Python numbers are weak: they lift the kind of the result (int tensor + 0.5 → float32), never its width.
+The reference implementation of an elementwise op is a NumPy ufunc (or a function with the same `out=`).
+Python scalars are weakly typed: they promote the kind of the result (int tensor + 0.5 → float32), never its
+width.
 """
 
 from __future__ import annotations
@@ -34,25 +35,25 @@ from tinytensor.storage import Storage, adopt, alloc
 from tinytensor.tensor import Tensor, arr, empty, from_array, new, wrap
 
 Scalar = bool | int | float | complex
-Operand = Any  # a tensor or a Python number
+Operand = Any  # a tensor or a Python scalar
 NUMBERS = (bool, int, float, complex)
 
 
 class Elementwise(Op):
-    """An op on each element.
+    """Base class of elementwise ops.
 
     Attributes:
-        ufunc: NumPy's function, or one with the same `out=` and `order=`. It may write to `out` only after
-            its last look at the inputs: in place, `out` is one of them.
+        ufunc: NumPy's function, or one with the same `out=` and `order=`. It may write to `out` only after it
+            has read the inputs: in place, `out` is one of them.
         result: "same" (the promoted dtype), "float" (at least float32), "bool", or "real" (the promoted
-            dtype, of complex numbers that of their parts).
+            dtype; for complex dtypes that of the parts).
         of_float32: the dtype of the result for float32 operands: bool_ where result is "bool".
-        accepts: kinds of dtype that make sense; others raise DTypeError.
+        accepts: supported kinds of dtype; others raise DTypeError.
         untyped: number of leading inputs that keep their dtype (the condition of `where`).
-        host: asked first where the result is large.
-        refuses: some integers raise, before the ufunc writes to `out`.
-        check: on a device, called with Launch, operands and dtype before anything is computed: raises, or
-            starts a kernel that reports, what the op refuses.
+        host: C++ kernel, tried first for large results.
+        refuses: some integer values raise, before the ufunc writes to `out`.
+        check: on a device, called with Launch, operands and dtype before the computation: raises for invalid
+            values, or launches a kernel that reports them.
     """
 
     ufunc: ClassVar[Callable[..., Any]]
@@ -69,18 +70,18 @@ NUMERIC = ("uint", "int", "float", "complex")
 REAL_NUMERIC = ("uint", "int", "float")
 INTEGRAL = ("bool", "uint", "int")
 _PARTS = {complex64: float32, complex128: float64}
-_BLOCK = 16_384  # elements: a block and its scratch stay in the L2 cache
+_BLOCK = 16_384  # elements: a block and its scratch fit in the L2 cache
 Step = Callable[[Array, Array], None]
 
 
 def steps(fill: Step) -> Callable[..., Array]:
-    """A ufunc of one operand from several: `fill(x, out)` runs block by block, and may use out as scratch as
-    soon as it needs x no more.
+    """Unary ufunc from a function of several NumPy calls: `fill(x, out)` runs block by block, and may use out
+    as scratch once it has read x.
     """
 
     def ufunc(x: Array, out: Any = None, order: str = "K") -> Array:
         result: Array = out if isinstance(out, np.ndarray) else np.empty(x.shape, x.dtype)
-        whole = x.ndim > 0 and result.size <= _BLOCK  # an array without axes would become a NumPy scalar
+        whole = x.ndim > 0 and result.size <= _BLOCK  # a 0-d array would become a NumPy scalar
         if whole or not (x.flags.c_contiguous and result.flags.c_contiguous):
             fill(x, result)
             return result
@@ -93,13 +94,13 @@ def steps(fill: Step) -> Callable[..., Array]:
 
 
 def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
-    """The operator with a tensor on the right and something else on the left."""
+    """The reflected operator: a tensor on the right, another object on the left."""
 
     def operator(self: Tensor, other: Any) -> Tensor:
         if isinstance(other, np.ndarray):
             raise DTypeError(
-                f"{function.__name__}: a NumPy array of shape {other.shape} meets a tensor",
-                why="arrays and tensors are not mixed behind your back",
+                f"{function.__name__}: a NumPy array of shape {other.shape} is combined with a tensor",
+                why="arrays are not converted to tensors implicitly",
                 fix="make it a tensor first: tt.asarray(array)",
             )
         return function(other, self)
@@ -108,7 +109,7 @@ def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Te
 
 
 def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
-    """The fast road: small float32 tensors that own their memory, or one of those and a Python number."""
+    """Fast path for binary ops: small float32 tensors that own their memory, or one and a Python scalar."""
     ta, tb = type(a), type(b)
     if ta is Tensor and a._base is None and (la := a.layout).small and a.storage.dtype is float32:
         if tb is Tensor:
@@ -127,13 +128,13 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
 
 
 def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, specs: Any) -> Tensor:
-    """Let NumPy allocate the result; NumPy broadcasts, and the engine sums the gradient back (`specs`)."""
+    """Fast path with a result allocated and broadcast by NumPy; backward sums gradients back to `specs`."""
     if graphs:
         return elementwise(op, a, b)
     try:
         r = silent().run(op.ufunc, x, y, out=...)
     except (ValueError, OverflowError, TypeError):
-        return elementwise(op, a, b)  # raises in our words
+        return elementwise(op, a, b)  # raises ShapeError
     if layout is None:
         layout = contiguous(r.shape)
         specs = (None if a.layout is layout else specs[0], None if b.layout is layout else specs[1])
@@ -157,7 +158,7 @@ def _small(op: type[Elementwise], a: Any, b: Any, x: Any, y: Any, layout: Any, s
 
 
 def unary(op: type[Elementwise], x: Tensor) -> Tensor:
-    """The fast road for one operand."""
+    """Fast path for unary ops: a small float32 tensor that owns its memory."""
     if (
         type(x) is Tensor
         and x._base is None
@@ -183,7 +184,7 @@ def unary(op: type[Elementwise], x: Tensor) -> Tensor:
 
 
 def operands(op: type[Op], xs: Sequence[Any]) -> tuple[list[Any], list[DType], list[type], tuple[int, ...]]:
-    """What an elementwise call was given: tensors and numbers, dtypes, types of the numbers, common shape."""
+    """Operands of an elementwise call: (tensors and scalars, dtypes, scalar types, broadcast shape)."""
     dtypes: list[DType] = []
     kinds: list[type] = []
     shapes: list[tuple[int, ...]] = []
@@ -198,7 +199,7 @@ def operands(op: type[Op], xs: Sequence[Any]) -> tuple[list[Any], list[DType], l
             if not isinstance(x, NUMBERS):
                 raise DTypeError(
                     f"{op.name}: an operand of type {type(x).__name__}",
-                    why="only tensors and Python numbers can be combined",
+                    why="operands must be tensors or Python numbers",
                     fix="make it a tensor first: tt.asarray(x)",
                 )
             kinds.append(type(x))
@@ -206,7 +207,7 @@ def operands(op: type[Op], xs: Sequence[Any]) -> tuple[list[Any], list[DType], l
     if not shapes:
         raise DTypeError(
             f"{op.name}: no operand is a tensor",
-            why="the result would be a plain number",
+            why="the result would be a Python number",
             fix="tt.asarray(x)",
         )
     shape = shapes[0]
@@ -216,7 +217,7 @@ def operands(op: type[Op], xs: Sequence[Any]) -> tuple[list[Any], list[DType], l
 
 
 def result_dtype(op: type[Elementwise], dtypes: list[DType], kinds: list[type]) -> DType:
-    """The dtype in which the op computes; DTypeError where it makes no sense."""
+    """The dtype that the op computes in; DTypeError if the op does not support it."""
     typed = dtypes[op.untyped :] or dtypes
     dtype = promote(*typed, scalars=tuple(kinds))
     if op.result == "float" and not dtype.is_inexact:
@@ -231,7 +232,7 @@ def result_dtype(op: type[Elementwise], dtypes: list[DType], kinds: list[type]) 
 
 
 def convert(what: str, x: Any, dtype: DType) -> Any:
-    """A tensor or number as an operand that NumPy computes on in this dtype (16-bit floats in float32)."""
+    """Tensor or scalar as a NumPy operand of this dtype (16-bit floats as float32)."""
     wide = float32 if dtype.narrow else dtype
     kind = NUMPY[wide]
     if isinstance(x, Tensor):
@@ -252,7 +253,7 @@ def convert(what: str, x: Any, dtype: DType) -> Any:
 
 
 def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyped: int = 0) -> None:
-    """out = op(*items) by the functor of op's name, computed in this dtype; items of another are cast."""
+    """out = op(*items) with the CUDA functor named like the op, computed in this dtype; others are cast."""
     device = out.storage.device
     launch = launching.launch_for(op, device)
     if dtype.narrow and any([isinstance(x, Tensor) and x.storage.dtype.rank == 1 for x in items]):
@@ -275,20 +276,20 @@ def on_device(op: type[Op], items: Sequence[Any], out: View, dtype: DType, untyp
 
 
 def number(what: str, x: Scalar, dtype: DType) -> bytes:
-    """A Python number as kernels take it: 8 bytes, its stored form first (of 16-bit floats, a float32)."""
+    """A Python scalar as a kernel argument: 8 bytes, stored form first (16-bit floats: float32)."""
     return bytes(np.asarray(convert(what, x, dtype)).tobytes().ljust(8, b"\0"))
 
 
 def _out_of_range(what: str, x: Scalar, dtype: DType) -> Exception:
     return NumberRangeError(
         f"{what}: the Python number {shown(x)} does not fit into {dtype}",
-        why="a Python number takes the dtype of the tensor that it meets",
+        why="a Python number is converted to the dtype of the tensor operand",
         fix="cast the tensor first, for example x.astype(tt.int64)",
     )
 
 
 def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
-    """The general road: any dtypes, layouts and sizes."""
+    """General path: any dtypes, layouts and sizes."""
     if (cast := casting()) is not None:
         xs = tuple(cast(op.autocast, xs))
     items, dtypes, kinds, shape = operands(op, xs)
@@ -328,7 +329,7 @@ def elementwise(op: type[Elementwise], *xs: Any) -> Tensor:
 
 
 def _arrays(op: type[Elementwise], items: list[Any], dtype: DType) -> list[Any]:
-    """What NumPy computes on."""
+    """The operands as NumPy arrays or scalars of the compute dtype."""
     skip = op.untyped
     return [
         arr(x) if i < skip and isinstance(x, Tensor) else convert(op.name, x, dtype)
@@ -339,7 +340,7 @@ def _arrays(op: type[Elementwise], items: list[Any], dtype: DType) -> list[Any]:
 def _note(
     graph: HostGraph, op: type[Elementwise], items: list[Any], arrays: list[Any], dtype: DType, t: Tensor
 ) -> None:
-    """Let each replay of the graph compute t."""
+    """Record the computation of t in the graph."""
     place, out_dtype = arr(t), t.storage.dtype
     host = None if config.host_kernels == "off" else op.host
 
@@ -371,7 +372,7 @@ def _elementwise_on_device(
 
 
 def _narrow_result(op: type[Elementwise], arrays: list[Any], shape: tuple[int, ...], dtype: DType) -> Tensor:
-    """Compute in float32, round to the 16-bit dtype."""
+    """Compute in float32 and round to the 16-bit dtype."""
     r: Array = np.empty(shape, NUMPY[dtype])
     _compute_narrow(op, arrays, dtype, r)
     return from_array(r, dtype)
@@ -399,7 +400,7 @@ def _record(op: type[Op], items: list[Any], t: Tensor, shape: tuple[int, ...], d
         if not dtype.is_floating:
             raise GradError(
                 f"{op.name}: the result is {dtype}, and an operand requires grad",
-                why="complex numbers have no gradient here",
+                why="gradients of complex tensors are not supported",
                 fix="call x.detach() first, or compute under tt.no_grad()",
             )
         record(op, items, tuple(edges), (t,), None, None if fits else specs)

@@ -1,7 +1,7 @@
-"""How tensors meet kernels: `View` is a tensor as an argument, `Launch` starts kernels of an op's twin file.
+"""Device execution of ops: `View` is a tensor as a kernel argument, `Launch` launches an op's CUDA kernels.
 
-Three roads lead here: any op (`run`), elementwise ops (`elementwise`), and writes of one tensor's elements
-into another (`write`). Nothing here knows of gradients.
+There are three entry points: any op (`run`), elementwise ops (`elementwise`), and copies of one tensor's
+elements into another (`write`). Independent of autograd.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgu
 from tinytensor.storage import alloc_on
 from tinytensor.tensor import Tensor
 
-BLOCK = 256  # threads of a block, where a kernel has no reason for another number
+BLOCK = 256  # default number of threads per block
 RANKS = (1, 2, 3, 4, 8)  # numbers of axes that kernels are unrolled for
 _INT_MAX = (1 << 31) - 1
 
 
 class View:
-    """A tensor as an argument of a kernel.
+    """A tensor as a kernel argument.
 
     Attributes:
-        ptr: address of the first element: the offset is in it.
-        layout: shape and strides; its offset says where `ptr` stands in the storage.
-        dtype: type of one element as it is stored.
+        ptr: address of the first element, including the offset.
+        layout: shape and strides; its offset is the position of `ptr` in the storage.
+        dtype: stored dtype.
         storage: keeps the memory alive.
     """
 
@@ -54,7 +54,7 @@ class View:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Steps of the axes, in elements."""
+        """Strides of the axes, in elements."""
         return self.layout.strides
 
     @property
@@ -79,7 +79,7 @@ class View:
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether the elements lie densely in C order."""
+        """Whether the elements are contiguous in C order."""
         return self.layout.is_contiguous
 
     def read_through(self, layout: Layout) -> View:
@@ -97,16 +97,16 @@ _BITS = {1: dtypes.uint8, 2: dtypes.uint16, 4: dtypes.uint32, 8: dtypes.uint64}
 
 
 def view_of(t: Tensor) -> View:
-    """A tensor on a device as an argument."""
+    """View of a device tensor."""
     return View(t.storage, t.layout)
 
 
 class Launch:
-    """Starts kernels of one file on one device: what an op's `cuda` gets first.
+    """Launches the kernels of one .cu file on one device: the first argument of an op's `cuda`.
 
     Attributes:
         runtime: the device's memory and kernels.
-        stem: name of the .cu file, without its ending.
+        stem: name of the .cu file, without its extension.
     """
 
     __slots__ = ("runtime", "stem")
@@ -131,7 +131,7 @@ class Launch:
         kernel(grid, block, args, shared)
 
     def scratch(self, shape: Sequence[int], dtype: DType) -> View:
-        """Uninitialized memory for this op's kernels; goes back to the pool with the View."""
+        """Uninitialized scratch memory for this op's kernels; freed with the View."""
         layout = contiguous(tuple(shape))
         return View(alloc_on(self.runtime, layout.size, dtype), layout)
 
@@ -141,22 +141,22 @@ class Launch:
             self.runtime.memset(view.ptr, 0, view.nbytes)
 
     def bounds(self, low: int, high: int, describe: Describe, *arguments: Any) -> bytes:
-        """For a parameter `Bounds` (bounds.cuh): low <= number < high is fine, all else raises
-        `describe(number, *arguments)`, later on a GPU. See `bounds.py`.
+        """A `Bounds` argument (bounds.cuh): values outside low <= value < high raise `describe(value,
+        *arguments)`, on a GPU at the next synchronization. See `bounds.py`.
         """
         return bounds(self.runtime, low, high, describe, *arguments)
 
     def stream(self, seed: int, offset: int) -> bytes:
-        """For a parameter `Stream` (stream.cuh): a draw of random numbers, also in a captured graph."""
+        """A `Stream` argument (stream.cuh): seed and offset of random samples, also in a captured graph."""
         return stream(self.runtime, seed, offset)
 
     def dense(
         self, view: View, dtype: DType | None = None, *, op: str = "", operand: str = "an operand"
     ) -> View:
-        """The View, or a C-contiguous copy of it if it is none or has another dtype.
+        """The View itself, or a C-contiguous copy if it is not contiguous or has another dtype.
 
         Raises:
-            ShapeError: only its strides ask for the copy, and `tt.config.strict_layout` is on.
+            ShapeError: only its strides require the copy, and `tt.config.strict_layout` is on.
         """
         wanted = dtype or view.dtype
         if view.dtype is not wanted:
@@ -178,12 +178,12 @@ class Launch:
 
 
 def blocks_for(n: int, per_block: int, at_most: int = 65_535 * 16) -> int:
-    """Number of blocks for n things, `per_block` each; kernels with a grid-stride loop take fewer."""
+    """Number of blocks for n elements, `per_block` each, limited to `at_most` for grid-stride loops."""
     return min(-(-n // per_block), at_most)
 
 
 def index_type(*views: View) -> str:
-    """The C++ type that holds every position that these views reach, from their first elements on."""
+    """The C++ index type ("int" if it suffices) for all flat indices that these views reach."""
     for view in views:
         low, high = view.layout.extent
         if max(view.layout.size, high - low + 1) > _INT_MAX:
@@ -195,7 +195,7 @@ _launches: dict[tuple[Device, str], Launch] = {}
 
 
 def launch_for(op: type[Op], device: Device) -> Launch:
-    """The Launch of the op's twin file."""
+    """The Launch for the .cu file of the op."""
     key = device, op.__module__
     found = _launches.get(key)
     if found is None:
@@ -209,12 +209,12 @@ def launch_for(op: type[Op], device: Device) -> Launch:
 def run(
     op: type[Op], device: Device, outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
 ) -> None:
-    """Fill the outputs (tensors or None) from the inputs, by the op's kernels."""
+    """Compute the outputs (tensors or None) with the op's CUDA kernels."""
     cuda = getattr(op, "cuda", None)
     if cuda is None:
         raise DeviceError(
-            f"{op.name}: there is no kernel for it, so it cannot run on {device}",
-            why="this op exists for the CPU only, and a device never silently stands in for another",
+            f"{op.name}: the op has no CUDA kernel, so it cannot run on {device}",
+            why="this op is implemented for the CPU only, and there is no implicit fallback to other devices",
             fix='copy the inputs: x.to("cpu")',
         )
     launch = launch_for(op, device)
@@ -226,7 +226,7 @@ def run(
             if v is not None and not v.layout.is_contiguous and (name in op.dense or op.dense == ("*",)):
                 views[i] = launch.dense(v, op=op.name, operand=f"the input {name!r}")
     cuda(launch, *places, *views, **params)
-    if device.type != "cuda":  # the work is done, so what kernels reported can be raised where it happened
+    if device.type != "cuda":  # synchronous: raise reported errors now
         raise_reported(launch.runtime)
 
 
@@ -249,8 +249,8 @@ def elementwise(
 
     Args:
         runtime: the device.
-        stem: the file with the functor.
-        functor: its name.
+        stem: the .cu file of the functor.
+        functor: name of the functor.
         out: any layout that does not overlap itself; one of the operands may be exactly the same memory.
         operands: Views, or Python numbers as 8 bytes of the stored dtype (16-bit floats as float32).
         dtype: stored dtype of the operands after the first.
@@ -284,7 +284,7 @@ def _plan(
     dtype: DType,
     first: DType,
 ) -> tuple[Kernel, int, struct.Struct, tuple[int, ...], int]:
-    """Which kernel, how many blocks, and everything of `Operands` (elementwise.cuh) that is not a pointer."""
+    """Kernel name, grid size, and the `Operands` struct (elementwise.cuh) without its pointers."""
     shape = out.layout.shape
     given = [out.layout, *[layout and layout.expand(shape) for layout in layouts]]
     sizes, strides = merge(shape, [(0,) * len(shape) if g is None else g.strides for g in given])
@@ -302,7 +302,7 @@ def _plan(
     else:
         if len(sizes) > RANKS[-1]:
             raise ShapeError(
-                f"{functor}: operands of shape {shape} step through memory in {len(sizes)} different ways",
+                f"{functor}: operands of shape {shape} have {len(sizes)} axes that do not merge",
                 why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
                 fix="make the operands contiguous first: x.contiguous()",
             )
@@ -324,8 +324,8 @@ def _span(shape: Sequence[int], strides: Sequence[int]) -> int:
 def merge(
     shape: Sequence[int], strides: Sequence[Sequence[int]]
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """As few axes as possible that visit the same elements of all operands in the same order: axes of size 1
-    are dropped, neighbors that step evenly in every operand are merged.
+    """Merge axes that are contiguous with each other in all operands, and drop axes of size 1: (sizes,
+    strides of each operand).
     """
     sizes: list[int] = []
     steps: list[list[int]] = [[] for _ in strides]
@@ -348,9 +348,7 @@ def merge(
 
 
 def write(runtime: Runtime, target: View, source: View | bytes) -> None:
-    """target = source, element by element, broadcast and cast; a number as in `elementwise`. They must not
-    overlap.
-    """
+    """target = source, broadcast and cast; a scalar source as in `elementwise`. The two must not overlap."""
     if type(source) is View and source.dtype is target.dtype:
         if source.is_contiguous and target.is_contiguous and source.shape == target.shape:
             if source.nbytes:
@@ -363,15 +361,15 @@ def write(runtime: Runtime, target: View, source: View | bytes) -> None:
     elementwise(runtime, "manipulation", "Cast", target, (source,), kind, kind)
 
 
-_LEAST = 8  # shorter rows and columns gain nothing from a tile
+_LEAST = 8  # tiles do not pay for shorter rows and columns
 
 
 def _copy_transposed(runtime: Runtime, target: View, source: View) -> bool:
-    """Copy by tiles where one axis is dense in the target and another in the source; whether that was so."""
+    """Tiled transpose copy if target and source have stride 1 on different axes; returns False if not."""
     sizes, (to, of) = merge(target.shape, (target.strides, source.strides))
     if not 2 <= len(sizes) <= 4 or 1 not in to or 1 not in of:
         return False
-    column, row = to.index(1), of.index(1)  # the dense axes of target and source
+    column, row = to.index(1), of.index(1)  # the axes of stride 1 in target and source
     if column == row or min(sizes[column], sizes[row]) < _LEAST:
         return False
     others = [axis for axis in range(len(sizes)) if axis not in (row, column)]
@@ -388,12 +386,12 @@ def _copy_transposed(runtime: Runtime, target: View, source: View) -> bool:
 
 
 def dense(t: Tensor) -> View:
-    """A C-contiguous View of a tensor's elements; a copy where the tensor is strided."""
+    """C-contiguous View of a tensor's elements; a copy if the tensor is not contiguous."""
     return Launch(runtime_of(t.storage.device), "manipulation").dense(view_of(t))
 
 
 def dense_for_transfer(t: Tensor) -> View:
-    """The same before the elements leave the device, which was asked for: `strict_layout` has no say."""
+    """`dense` before an explicit transfer off the device, which `strict_layout` does not restrict."""
     view = view_of(t)
     if view.is_contiguous:
         return view

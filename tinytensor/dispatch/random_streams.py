@@ -1,9 +1,9 @@
-"""Where kernels find their place in a stream of random numbers.
+"""Philox seed and offset for kernels, including during graph capture.
 
-A draw is a seed and an offset, and outside of a captured graph a kernel gets both as numbers. A graph would
-repeat those at every replay. So the kernels of a graph read {seed, offset} of the generator from a small
-buffer that the host writes before each replay, and get the distance of their draw from there. So each replay
-draws what the same calls would have drawn without a graph. Knows nothing of tensors.
+Outside of a captured graph a kernel gets seed and offset of its samples by value. A graph would repeat those
+at every replay. So the kernels of a graph read the generator's {seed, offset} from a small buffer that the
+host writes before each replay, and get the distance of their samples from there by value. Each replay then
+generates the samples of the same calls without a graph. Independent of tensors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_GENERATORS = 16
 
 
 def stream(runtime: Runtime, seed: int, offset: int) -> bytes:
-    """A `Stream` (kernels/stream.cuh) for the draw that starts at this offset of the stream of a seed."""
+    """A `Stream` argument (kernels/stream.cuh) for samples of this seed from this offset on."""
     for streams in _capturing:
         if streams.runtime is runtime and (found := streams.draws.get((seed, offset))) is not None:
             slot, distance = found
@@ -33,11 +33,11 @@ def stream(runtime: Runtime, seed: int, offset: int) -> bytes:
 
 
 class GraphStreams:
-    """The generators that one captured graph draws from. A context manager around the capture, which runs
-    nothing: at its end the generators stand where they stood before.
+    """The generators that one captured graph samples from. A context manager around the capture, which runs
+    nothing: it restores the states of the generators at its end.
 
     Args:
-        runtime: the device of the graph; it gives memory here, so make this before the capture begins.
+        runtime: the device of the graph; allocates memory, so create this object before the capture begins.
     """
 
     __slots__ = ("_before", "_drawn", "_generators", "_thread", "buffer", "draws", "runtime")
@@ -49,7 +49,7 @@ class GraphStreams:
         self.draws: dict[tuple[int, int], tuple[int, int]] = {}  # (seed, offset) → slot, distance
         self._generators: list[Generator] = []  # by slot
         self._before: list[dict[str, int]] = []  # their states before the capture
-        self._drawn: list[int] = []  # blocks that one replay draws
+        self._drawn: list[int] = []  # counter blocks that one replay consumes
 
     def __enter__(self) -> GraphStreams:
         random.observers.append(self._observe)
@@ -72,9 +72,9 @@ class GraphStreams:
         if generator not in self._generators:
             if len(self._generators) == _MAX_GENERATORS:
                 raise DeviceError(
-                    f"capture: the graph draws from more than {_MAX_GENERATORS} generators",
-                    why="it has room for the states of so many",
-                    fix="share generators between the draws",
+                    f"capture: the graph samples from more than {_MAX_GENERATORS} generators",
+                    why="a graph stores the states of at most that many",
+                    fix="share generators between the random ops",
                 )
             self._generators.append(generator)
             self._before.append({"seed": generator.seed, "offset": before})
@@ -84,14 +84,14 @@ class GraphStreams:
         if generator.seed != start["seed"] or before != (start["offset"] + self._drawn[slot]) % (1 << 64):
             raise DeviceError(
                 f"capture: {generator} was set to another state while a graph was captured",
-                why="a replay continues where the generator stands; a graph cannot set it back",
+                why="a replay continues from the current state of the generator; a graph cannot reset it",
                 fix="seed the generator before the capture",
             )
         self.draws[start["seed"], before] = slot, self._drawn[slot]
         self._drawn[slot] += count
 
     def advance(self) -> None:
-        """Before a replay: reserve its draws, and tell the device where they start."""
+        """Before a replay: reserve its samples in each generator, and write their offsets to the device."""
         if not self._generators:
             return
         state = np.empty((len(self._generators), 2), np.uint64)

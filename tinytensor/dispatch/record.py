@@ -1,4 +1,4 @@
-"""How ops are recorded: nodes, edges, and the edges of views whose base was written to."""
+"""Recording of ops in the autograd graph: nodes, edges, and edges of views whose base was modified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinytensor.tensor import Tensor, new
 
 
 def edge_of(t: Tensor) -> Any:
-    """Where the gradient of t goes. A view whose base was written to since looks again at its base."""
+    """The autograd edge of t, or None; recomputed for a view whose base was modified in place."""
     if t._base is not None and t._seen != t.storage.version:
         _refresh(t)
     if not t._requires:
@@ -31,7 +31,7 @@ def new_node(
     saved: Any = (),
     outs: Any = None,
 ) -> Node:
-    """A node for what no op computed; `saved` are records as `record` makes them."""
+    """A graph node with the given op and parents; `saved` are records as `record` makes them."""
     node = new(Node)
     node.op = op
     node.parents = parents
@@ -46,7 +46,7 @@ def new_node(
     return node
 
 
-# anomaly mode and checkpointing watch the nodes that are made, and the outputs where there are any yet
+# anomaly mode and checkpointing observe new nodes, with their outputs if there are any yet
 observers: list[Callable[[Node, Sequence[Any]], None]] = []
 
 
@@ -69,7 +69,7 @@ def _refresh(view: Tensor) -> None:
 
 
 def requires(t: Tensor) -> bool:
-    """requires_grad as the user sees it: a view of a base that got a history has one, too."""
+    """The public `requires_grad`: also True for a view whose base got a history later."""
     base = t._base
     return t._requires or (base is not None and base._requires and t._seen != t.storage.version)
 
@@ -82,7 +82,7 @@ def record(
     params: dict[str, Any] | None,
     specs: Any = None,
 ) -> Node:
-    """One node for `outs` (tensors, hidden ones included); `ins` may hold Python numbers."""
+    """Record one node for `outs` (tensors, including hidden outputs); `ins` may contain Python numbers."""
     if graphs:
         refuse("recording history")
     node = new(Node)

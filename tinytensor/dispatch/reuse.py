@@ -1,4 +1,4 @@
-"""Taking over memory: whether nobody but the running op can see a tensor's memory any more."""
+"""Memory reuse: checks by reference counts that only the running op references a tensor's memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinytensor.tensor import Tensor
 
 
 def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:
-    """Whether a result of this shape and dtype may lie in x's memory: all of it, held by nobody else."""
+    """Whether a result of this shape and dtype may reuse x's memory: same size, no other references."""
     s = x.storage
     if type(s) is DeviceStorage:
         return (
@@ -36,16 +36,16 @@ def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:
 
 
 class _Holder:
-    """Stands in for a tensor while reference counts are measured."""
+    """Placeholder for a tensor while reference counts are measured."""
 
     storage: object
     _array: object
 
 
 def _measure_held() -> tuple[int, int, int]:
-    """References that `reusable` counts to a storage held by a saved record and a re-attached tensor only, to
-    a block seen by the storage's own array only, and to that array held by those three and by the list of
-    arrays for the op. Measured, since they differ between Python versions.
+    """Reference counts that `reusable` expects: of a storage referenced by a saved record and a re-attached
+    tensor only, of a block referenced by the storage's own array only, and of that array referenced by those
+    three and by the list of arrays for the op. Measured, since they differ between Python versions.
     """
     array, storage = alloc((1,), next(iter(NUMPY)))
     holder = _Holder()

@@ -1,4 +1,4 @@
-"""Tensors and the memory behind them: made without history, read as NumPy arrays, carried between devices."""
+"""Device transfer: upload, download and GPU-to-GPU copies of tensors, and reading them as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tinytensor.tensor import Tensor, arr, empty, from_array
 
 
 def constant(array: Array, dtype: DType, device: Device) -> Tensor:
-    """A tensor on any device with the elements of a C-contiguous array that nobody else will write to."""
+    """Tensor on any device from a C-contiguous array, of which it takes ownership."""
     return from_array(array, dtype) if device is cpu else upload(from_array(array, dtype), device)
 
 
 def upload(t: Tensor, device: Device) -> Tensor:
-    """A copy of a tensor of the CPU on a device, without history."""
+    """Copy of a CPU tensor on a device, without autograd history."""
     refuse("a copy to a device")
     made = empty(t.layout.shape, t.storage.dtype, device=device)
     if t.layout.size:
@@ -40,8 +40,8 @@ def upload(t: Tensor, device: Device) -> Tensor:
 
 
 def download(t: Tensor) -> Tensor:
-    """A copy of a tensor of a device on the CPU, without history; waits for the device, and raises
-    what its kernels reported.
+    """Copy of a device tensor on the CPU, without autograd history; synchronizes, and raises errors that
+    kernels reported.
     """
     refuse("a copy from a device")
     made = empty(t.layout.shape, t.storage.dtype)
@@ -55,7 +55,7 @@ def download(t: Tensor) -> Tensor:
 
 
 def copy_between_gpus(t: Tensor, device: Device) -> Tensor:
-    """A copy of a tensor of one GPU on another one, not by way of the host, without history."""
+    """Direct copy of a GPU tensor on another GPU, without autograd history."""
     made = empty(t.layout.shape, t.storage.dtype, device=device)
     if t.layout.size:
         view = dense_for_transfer(t)
@@ -72,9 +72,7 @@ def _note_transfer(t: Tensor, device: Device) -> None:
 
 
 def values(t: Tensor) -> Array:
-    """The elements of a tensor in a dtype that NumPy computes in (16-bit floats become float32); from a
-    device, a copy.
-    """
+    """The elements of a tensor as a NumPy array, 16-bit floats as float32; for device tensors a copy."""
     refuse("reading a result")
     dtype = t.storage.dtype
     if t.storage.device is not cpu:
@@ -83,7 +81,7 @@ def values(t: Tensor) -> Array:
 
 
 def widened(op: str, array: Array, dtype: DType) -> Array:
-    """Stored 16-bit floats as float32, for what computes in it."""
+    """Stored 16-bit floats converted to float32."""
     if copies.listener is not None:
         copies.note(op, "dtype", 2 * array.nbytes, f"{dtype} is computed in float32")
     try:

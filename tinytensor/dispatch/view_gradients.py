@@ -1,9 +1,9 @@
-"""Regions of memory: the linear maps between what a base tensor holds and what a view of it sees.
+"""View gradients: linear maps between the memory of a base tensor and its views, and their transposes.
 
-Four maps carry the gradients of views and of in-place writes: `Scatter` (the transpose of a view), `Reframe`
-(read a base's value through another layout), its transpose `ReframeTranspose`, and `Mask` (zero a region).
-All take layouts on absolute positions, all are linear, and each one's gradient is one of the others, so every
-order works.
+Four ops propagate the gradients of views and of in-place writes: `Scatter` (the transpose of a view),
+`Reframe` (read a base's value through another layout), its transpose `ReframeTranspose`, and `Mask` (zero the
+elements of a view). All take layouts with absolute offsets in the storage, all are linear, and the gradient
+of each is one of the others, so derivatives of every order work.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 
-_ZERO = bytes(8)  # as kernels take a number
+_ZERO = bytes(8)  # the scalar 0 as a kernel argument
 
-# An add of a strided slice costs a microsecond and 1 ns per element, counting out 10 ns per element.
+# Adding a strided slice costs a microsecond and 1 ns per element, np.bincount 10 ns per element.
 MANY_STEPS, LONG_SLICE = 16, 256
 
 
 def strided(buffer: Array, layout: Layout, shift: int = 0) -> Array:
-    """A flat array read through a layout; the array begins at position `shift` of the storage."""
+    """View of a flat array through a layout; the array begins at flat index `shift` of the storage."""
     item = buffer.itemsize
     if layout.size == 0:
         return np.empty(layout.shape, buffer.dtype)
@@ -55,7 +55,7 @@ def strided(buffer: Array, layout: Layout, shift: int = 0) -> Array:
 
 
 def positions(layout: Layout, shift: int = 0) -> Array:
-    """The position of every element of a view, in the view's shape."""
+    """Flat index of every element of a view, in the view's shape."""
     found: Array = np.full((), layout.offset - shift)
     for size, stride in zip(layout.shape, layout.strides, strict=True):
         found = found[..., None] + np.arange(size) * stride
@@ -63,8 +63,8 @@ def positions(layout: Layout, shift: int = 0) -> Array:
 
 
 def _overlapping_axes(layout: Layout) -> list[int]:
-    """Axes to walk one index at a time, so that no element of the rest meets another one: the small ones."""
-    kept: list[tuple[int, int]] = []  # (stride, size) of axes that nest: each steps over all faster ones
+    """Axes to iterate one index at a time so that the remaining axes do not overlap: the small ones."""
+    kept: list[tuple[int, int]] = []  # (stride, size) of axes without overlap
     walked = []
     for axis in sorted(range(layout.ndim), key=lambda i: -layout.shape[i]):
         stride, size = abs(layout.strides[axis]), layout.shape[axis]
@@ -80,11 +80,10 @@ def _overlapping_axes(layout: Layout) -> list[int]:
 
 
 def _add_through(buffer: Array, layout: Layout, values: Array, shift: int = 0) -> None:
-    """Add values into zeros through a layout; elements that share a place add up.
+    """Scatter-add of values into zeros through a layout; elements with the same flat index add up.
 
-    Windows overlap, but all elements at one offset inside their windows lie apart. So there are as many adds
-    of strided slices as a window has elements; where that would be many small ones, every place is counted
-    out.
+    Windows overlap, but all elements at one offset inside their windows are distinct. So there are as many
+    adds of strided slices as a window has elements; where that would be many small ones, `np.bincount` sums.
     """
     values = np.broadcast_to(values, layout.shape)
     walked = _overlapping_axes(layout)
@@ -103,17 +102,17 @@ def _add_through(buffer: Array, layout: Layout, values: Array, shift: int = 0) -
         target[at] += values[at]
 
 
-# ---- the same on a device ----------------------------------------------------------------------------------
+# ---- device versions ---------------------------------------------------------------------------------------
 
 
 def _through(memory: View, layout: Layout, shift: int = 0) -> View:
-    """`strided` for Views: memory begins at position `shift` of the storage that the layout speaks of."""
+    """`strided` for Views: memory begins at flat index `shift` of the storage that the layout refers to."""
     start = memory.layout.offset + layout.offset - shift
     return memory.read_through(Layout(layout.shape, layout.strides, start))
 
 
 def _write_through(launch: Launch, memory: View, layout: Layout, x: View, shift: int = 0) -> None:
-    """Write x through a layout; where elements share a place the last one stays."""
+    """Write x through a layout; of elements with the same flat index the last one wins."""
     walked = _overlapping_axes(layout)
     sizes = [layout.shape[a] for a in walked]
     for at in np.ndindex(*sizes):
@@ -126,7 +125,7 @@ def _write_through(launch: Launch, memory: View, layout: Layout, x: View, shift:
 
 @lru_cache(maxsize=4096)
 def _region(layout: Layout, values: Layout, code: str) -> tuple[int, bytes, int, int]:
-    """A `Region` of view_gradients.cu: its rank, its bytes, the lowest position, the steps of the walk."""
+    """A `Region` argument of view_gradients.cu: (rank, bytes, lowest flat index, number of iterations)."""
     low, walked = layout.extent[0], _overlapping_axes(layout)
     axes = sorted(range(layout.ndim), key=lambda i: -abs(layout.strides[i]))
     apart = [a for a in axes if a not in walked]
@@ -139,7 +138,7 @@ def _region(layout: Layout, values: Layout, code: str) -> tuple[int, bytes, int,
     if not ranks:
         raise ShapeError(
             f"gradient of a view of shape {layout.shape} and strides {layout.strides}",
-            why=f"kernels walk at most {RANKS[-1]} axes that do not merge",
+            why=f"kernels support at most {RANKS[-1]} axes that do not merge",
             fix="reshape the tensor before the view to one with fewer axes",
         )
     missing, none = ranks[0] - len(sizes), ranks[0] - len(walked)
@@ -152,14 +151,14 @@ def _region(layout: Layout, values: Layout, code: str) -> tuple[int, bytes, int,
 
 
 def _sum_through(launch: Launch, sums: View, layout: Layout, values: View | None, shift: int = 0) -> None:
-    """sums, contiguous, become zeros with values added through a layout; without values, with ones."""
+    """sums (contiguous) = scatter-add of values into zeros through a layout; of ones if values is None."""
     if layout.size == 0:
         launch.zero(sums)
         return
     seen = layout if values is None else values.layout.expand(layout.shape)
     index = index_type(sums) if values is None else index_type(sums, values)
     rank, region, low, steps = _region(layout, seen, "i" if index == "int" else "q")
-    first = 0  # values are walked from their lowest position in memory
+    first = 0  # values are iterated from their lowest address
     for size, stride, step in zip(layout.shape, layout.strides, seen.strides, strict=True):
         first += (size - 1) * step if stride < 0 else 0
     start = None if values is None else values.ptr + first * values.itemsize
@@ -169,7 +168,7 @@ def _sum_through(launch: Launch, sums: View, layout: Layout, values: View | None
 
 @register
 class Scatter(Op):
-    """The transpose of a view: zeros of the base's shape, and the gradient added through the strides."""
+    """The transpose of a view: scatter-add of the gradient into zeros of the base's shape."""
 
     inputs = ("grad",)
     flops = 0.0
@@ -196,24 +195,24 @@ class Scatter(Op):
 
 
 def scatter(view_op: type[ViewOp], grad: Tensor | None, params: dict[str, Any]) -> Tensor | None:
-    """The gradient of a view of `params["shape_in"]`."""
+    """Gradient of a view with respect to its base, of shape `params["shape_in"]`."""
     return None if grad is None else apply(Scatter, grad, view_op=view_op, params=params)
 
 
 def _frame(src: Layout, dst: Layout) -> tuple[int, int]:
-    """The range of positions [low, high) that two layouts reach."""
+    """Range [low, high) of flat indices that two layouts reach."""
     (a, b), (c, d) = src.extent, dst.extent
     return min(a, c), max(b, d, a - 1, c - 1) + 1
 
 
 def _whole(src: Layout, low: int, high: int) -> bool:
-    """Whether a contiguous tensor of src is, byte for byte, the memory from low to high."""
+    """Whether src is contiguous and covers exactly the flat indices from low to high."""
     return src.is_contiguous and low == src.offset and high - low == src.size
 
 
 @register
 class Reframe(Op):
-    """x, laid out in memory like src, read like dst: how a view sees the new value of its base."""
+    """x, placed in memory by layout src, read through layout dst: a view's value of its modified base."""
 
     inputs = ("x",)
     flops = 0.0
@@ -244,13 +243,13 @@ class Reframe(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
-        """dx = grad, added where it was read."""
+        """dx = grad, added at the elements that were read."""
         return (None if grads[0] is None else apply(ReframeTranspose, grads[0], src=src, dst=dst),)
 
 
 @register
 class ReframeTranspose(Op):
-    """grad, shaped like dst, added into memory and read back like src."""
+    """grad, added into memory through layout dst and read back through layout src."""
 
     inputs = ("grad",)
     flops = per_input(1.0)
@@ -264,7 +263,7 @@ class ReframeTranspose(Op):
         low, high = _frame(src, dst)
         buffer = np.zeros(high - low, grad.dtype)
         _add_through(buffer, dst, grad, low)
-        if src.overlaps():  # an element that src reads n times hands each reader an equal share
+        if src.overlaps():  # an element that src reads n times splits its gradient equally between them
             readers = np.bincount(positions(src, low).reshape(-1), minlength=high - low)
             buffer /= np.maximum(readers, 1)
         np.copyto(y, strided(buffer, src, low))
@@ -286,13 +285,13 @@ class ReframeTranspose(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
-        """dgrad = the gradient, read where it was added."""
+        """dgrad = the gradient, read at the elements that were added to."""
         return (None if grads[0] is None else apply(Reframe, grads[0], src=src, dst=dst),)
 
 
 @register
 class Mask(Op):
-    """x, laid out like src, with the region of dst set to zero."""
+    """x, placed in memory by layout src, with the elements of layout dst set to zero."""
 
     inputs = ("x",)
     flops = 0.0
@@ -328,20 +327,20 @@ class Mask(Op):
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
-        """dx = grad, and 0 in the region."""
+        """dx = grad, and 0 at the elements of dst."""
         return (None if grads[0] is None else apply(Mask, grads[0], src=src, dst=dst),)
 
 
 @register
 class Assign(Op):
-    """The history of a base after one of its views was written. Never run: the write already happened."""
+    """Records an in-place write to a view in the history of its base; backward only, never executed."""
 
     inputs = ("base", "value")
     flops = 0.0
 
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs, *, src: Layout, dst: Layout) -> Grads:
-        """dbase = grad, and 0 where the view was written; dvalue = grad where it was."""
+        """dbase = grad, and 0 at the elements of the view; dvalue = grad at the elements of the view."""
         g = grads[0]
         if g is None:
             return None, None
@@ -349,14 +348,14 @@ class Assign(Op):
         return base, apply(Reframe, g, src=src, dst=dst) if needs[1] else None
 
 
-# ---- nodes of views and writes -----------------------------------------------------------------------------
+# ---- nodes of views and in-place writes --------------------------------------------------------------------
 
 
 def reframe_node(base: Any, src: Layout, dst: Layout) -> Node:
-    """A node that reads the value behind the edge `base`, of layout `src`, through layout `dst`."""
+    """Node that reads the value of the edge `base`, of layout `src`, through layout `dst`."""
     return new_node(Reframe, (base,), {"src": src, "dst": dst}, dst)
 
 
 def assign_node(base: Any, value: Any, src: Layout, dst: Layout) -> Node:
-    """A node that writes the value behind one edge into that behind another, through layout `dst`."""
+    """Node that writes the value of edge `value` into that of edge `base`, through layout `dst`."""
     return new_node(Assign, (base, value), {"src": src, "dst": dst}, src)

@@ -1,4 +1,4 @@
-"""Views: tensors over the memory of others, in O(1). `view` runs a ViewOp, `make_view` takes any layout."""
+"""Views: tensors that share a storage, made in O(1) by `view` (with a ViewOp) or `make_view` (any layout)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tinytensor.tensor import Tensor, new
 
 
 class ViewOp(Op):
-    """An op that only reads memory in another way: `layout(x, **params)` in place of `infer` and `cpu`."""
+    """Base class of view ops: `layout(x, **params)` replaces `infer` and `cpu`."""
 
     inputs = ("x",)
     flops = 0.0
     layout: ClassVar[Callable[..., Layout]]
 
 
-# ---- views that were asked for before ---------------------------------------------------------------------
+# ---- cache of views ---------------------------------------------------------------------------------------
 
 _plans: dict[Any, tuple[Layout, type[Op], dict[str, Any]]] = {}
 _MAX_PLANS = 10_000
@@ -29,11 +29,11 @@ _INT = frozenset({int})
 
 
 def known_view(x: Tensor, function: str, asked: tuple[Any, ...]) -> Tensor | None:
-    """The view that `function` gave for an equal question on an equal layout; None the first time.
+    """Cached view for the same arguments and input layout; None if not cached.
 
-    A view depends on the layout and on what was asked alone, so checking the arguments and working out the
-    new layout need not be done twice. The question must be hashable, and 2.0 or True must not stand in it for
-    2 or 1: see `all_ints`.
+    A view depends only on the input layout and the arguments (`asked`), so the checks of the arguments and
+    the new layout can be cached. The arguments must be hashable, and must not contain 2.0 or True for 2 or 1:
+    see `all_ints`.
     """
     layout = x.layout
     found = _plans.get((function, asked, layout.shape, layout.strides, layout.offset))
@@ -41,14 +41,14 @@ def known_view(x: Tensor, function: str, asked: tuple[Any, ...]) -> Tensor | Non
 
 
 def all_ints(asked: tuple[Any, ...]) -> bool:
-    """Whether these are Python integers and nothing else."""
+    """Whether all arguments are of type int (not bool)."""
     return _INT.issuperset(map(type, asked))
 
 
 def remember(
     x: Tensor, function: str, asked: tuple[Any, ...], t: Tensor, op: type[Op], params: dict[str, Any]
 ) -> Tensor:
-    """Keep for `known_view` that t is what `function` gives for x; returns t."""
+    """Cache for `known_view` that `function(x, *asked)` is the view t; returns t."""
     layout = x.layout
     if len(_plans) >= _MAX_PLANS:
         _plans.clear()
@@ -60,7 +60,7 @@ def remember(
 
 
 def view(op: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
-    """A view of x; `params` get `shape_in`, which the gradient needs."""
+    """Run a view op on x; adds `shape_in`, which the gradient needs, to `params`."""
     params["shape_in"] = x.layout.shape
     return make_view(x, op.layout(x.layout, **params), op, params)
 
@@ -68,12 +68,12 @@ def view(op: type[ViewOp], x: Tensor, **params: Any) -> Tensor:
 def make_view(
     x: Tensor, layout: Layout, op: type[Op] | None, params: dict[str, Any] | None, origin: str | None = None
 ) -> Tensor:
-    """A tensor over x's memory. `origin` says why it may not be written to in grad mode, if so."""
+    """View of x with any layout. `origin` is the reason why it may not be modified in grad mode, if any."""
     storage = x.storage
     if storage.device is not cpu:
         layout = large(layout)
     elif layout.is_contiguous and not layout.small and layout.offset == 0 and layout.size:
-        layout = contiguous(layout.shape)  # interned: comparing by identity works again
+        layout = contiguous(layout.shape)  # interned, so that layouts compare by identity
     base = x._base
     t = new(Tensor)
     t.storage = storage

@@ -1,6 +1,6 @@
-"""Several programs train one model: `init` finds the others, `DataParallel` averages gradients.
+"""Distributed training: `init` connects the ranks, `DataParallel` averages gradients.
 
-`ShardedOptimizer` divides the state of an optimizer among the ranks.
+`ShardedOptimizer` shards the state of an optimizer over the ranks.
 """
 
 from tinytensor.distributed.communicator import (

@@ -1,7 +1,7 @@
-"""What ranks say to each other: the operations, checked in one place; how bytes travel is for subclasses.
+"""Collective operations (all_reduce, all_gather, broadcast, …): interface and argument checks.
 
-A rank is one of `size` equal programs that run side by side. All ranks call the same operations in the same
-order; each call starts one and gives a handle, so that work goes on meanwhile.
+A rank is one of `size` equal processes. All ranks call the same operations in the same order; each call is
+asynchronous and returns a handle.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ Kind = Literal["all_reduce", "reduce_scatter", "all_gather", "broadcast", "barri
 
 
 class CommunicationError(tt.TinyTensorError, RuntimeError):
-    """Ranks do not agree on what they do, or one of them has failed."""
+    """Ranks call different operations, or one of them has failed."""
 
 
 class Handle(Protocol):
-    """An operation that was started."""
+    """Handle of an asynchronous operation."""
 
     def done(self) -> bool:
-        """Whether it is over; does not wait."""
+        """Whether the operation is complete; does not block."""
         ...
 
     def wait(self) -> None:
-        """Wait until it is over; raises CommunicationError if it failed."""
+        """Wait for completion; raises CommunicationError if the operation failed."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """What one rank contributes to an operation of all.
+    """Contribution of one rank to a collective operation.
 
     Attributes:
-        kind: which one.
-        source, target: what is read, what is written; the same tensor where it happens in place.
-        reduction: how the contributions become one, or "".
-        root: whose contribution is taken, or -1.
+        kind: name of the operation.
+        source, target: tensor that is read, tensor that is written; the same tensor if in place.
+        reduction: reduction of the contributions, or "".
+        root: root rank, or -1.
     """
 
     kind: Kind
@@ -57,13 +57,13 @@ class Operation:
 
 
 class Communicator:
-    """One rank's view of all ranks. Tensors are contiguous and of equal size and dtype on all ranks.
+    """Communicator of one rank. Tensors must be contiguous, of equal size and dtype on all ranks.
 
     Attributes:
-        rank: which one this is, from 0.
-        size: how many there are.
+        rank: index of this rank, from 0.
+        size: number of ranks.
         local_rank, local_size: the same among the ranks of this machine.
-        device: where this rank computes.
+        device: device of this rank.
 
     Example:
         >>> from tinytensor import distributed
@@ -81,27 +81,27 @@ class Communicator:
     device: tt.Device = tt.Device("cpu")
 
     def all_reduce(self, x: tt.Tensor, reduction: Reduction = "sum") -> Handle:
-        """Let x become the sum (or mean, maximum, minimum) over all ranks, in its memory.
+        """Reduce x over all ranks to its sum (or mean, maximum, minimum), in place.
 
         Args:
-            x: contiguous; must not be read or written until the handle was waited for.
+            x: contiguous; must not be read or written before the handle is complete.
             reduction: "sum", "mean", "max" or "min"; a mean is of floating-point numbers only.
 
         Returns:
             A handle.
 
         Raises:
-            ShapeError, DTypeError, ArgumentError: x or the reduction is of the wrong kind.
+            ShapeError, DTypeError, ArgumentError: x or the reduction is not supported.
         """
         self._check("all_reduce", x, reduction)
         return self._go(Operation("all_reduce", x, x, reduction))
 
     def reduce_scatter(self, target: tt.Tensor, source: tt.Tensor, reduction: Reduction = "sum") -> Handle:
-        """Sum up sources, and leave each rank a part of the result: rank r gets the r-th.
+        """Reduce the sources over all ranks and scatter the result: rank r gets the r-th part.
 
         Args:
             target: contiguous, n elements.
-            source: contiguous, n * size elements; stays as it is.
+            source: contiguous, n * size elements; not modified.
             reduction: see `all_reduce`.
 
         Returns:
@@ -112,7 +112,7 @@ class Communicator:
         return self._go(Operation("reduce_scatter", source, target, reduction))
 
     def all_gather(self, target: tt.Tensor, source: tt.Tensor) -> Handle:
-        """Put the sources of all ranks one behind the other, on every rank.
+        """Concatenate the sources of all ranks, on every rank.
 
         Args:
             target: contiguous, n * size elements.
@@ -126,11 +126,11 @@ class Communicator:
         return self._go(Operation("all_gather", source, target))
 
     def broadcast(self, x: tt.Tensor, root: int = 0) -> Handle:
-        """Let x become what it is on one rank.
+        """Copy x of the root rank to all ranks.
 
         Args:
             x: contiguous; read on the root, written elsewhere.
-            root: the rank that has it.
+            root: the rank to copy from.
 
         Returns:
             A handle.
@@ -146,16 +146,16 @@ class Communicator:
         return self._go(Operation("broadcast", x, x, root=root))
 
     def barrier(self) -> None:
-        """Wait until every rank has come here."""
+        """Wait until every rank has reached this call."""
         self._go(Operation("barrier")).wait()
 
     def share(self, text: str, root: int = 0, device: tt.Device | str = "cpu") -> str:
-        """A text that one rank has, on all ranks.
+        """Broadcast a string from one rank; returns it on all ranks.
 
         Args:
-            text: what the root has to say; what others give is left out.
-            root: whose text it is.
-            device: where this communicator moves tensors.
+            text: the string on the root; ignored on other ranks.
+            root: the rank to copy from.
+            device: device on which this communicator transfers tensors.
 
         Returns:
             The text of the root.
@@ -171,20 +171,20 @@ class Communicator:
     # ---- what subclasses define
 
     def start(self, operation: Operation) -> Handle:
-        """Start an operation that was checked."""
+        """Start an operation whose arguments were checked. Subclasses define it."""
         raise CommunicationError(
-            f"{type(self).__name__}: no operation can be started",
-            why="start(operation) is what a communicator is made of",
+            f"{type(self).__name__}: operations are not implemented",
+            why="a communicator must define start(operation)",
             fix="use init(), or define start",
         )
 
     def abort(self, code: int) -> None:
-        """End the processes of all ranks, now: for a rank that has failed and said why. Where ranks are
-        threads it returns, and the exception of one ends the others.
+        """Terminate the processes of all ranks immediately, after a rank has reported its failure. If ranks
+        are threads it returns, and the exception of one ends the others.
         """
 
     def share_of_cores(self) -> float:
-        """Which part of the cores that this program may use is its own: 1 where no other rank uses them."""
+        """Share of the usable cores that belongs to this rank: 1 if no other rank uses them."""
         return 1.0
 
     # ---- checks
@@ -199,7 +199,7 @@ class Communicator:
         if not x.is_contiguous():
             raise tt.ShapeError(
                 f"{kind}: strides {x.strides} of shape {x.shape}",
-                why="bytes travel in the order in which they lie in memory",
+                why="a communicator transfers contiguous memory",
                 fix="x.contiguous(), or send the whole tensor that x is a view of",
             )
         if reduction is None:
@@ -207,12 +207,14 @@ class Communicator:
         if reduction not in ("sum", "mean", "max", "min"):
             raise tt.ArgumentError(
                 f"{kind}: reduction={reduction!r}",
-                why="there are sum, mean, max and min",
+                why="the reductions are sum, mean, max and min",
                 fix='reduction="sum"',
             )
         if reduction == "mean" and not x.dtype.is_floating:
             raise tt.DTypeError(
-                f"{kind}: the mean of {x.dtype}", why="it is no integer", fix='reduction="sum", and divide'
+                f"{kind}: the mean of {x.dtype}",
+                why="the mean of integers is not an integer",
+                fix='reduction="sum", and divide',
             )
 
     def _check_pair(

@@ -1,8 +1,8 @@
-"""Data parallel: every rank has the whole model and a part of each batch; gradients are averaged.
+"""Data parallelism: every rank has the whole model and a part of each batch; gradients are averaged.
 
-Gradients lie in buckets: flat tensors, of which each `.grad` is a view. A bucket is sent as soon as backward
-has filled it, while backward goes on with what comes before it in the model. Buckets are sent in one order on
-all ranks, since that is how operations of ranks find each other.
+Gradients are stored in buckets: flat tensors, of which each `.grad` is a view. A bucket is all-reduced as
+soon as backward has filled it, while backward continues with earlier layers. Buckets are reduced in the same
+order on all ranks, since ranks match operations by their order.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ALIGN = 16  # elements: each gradient begins at a multiple of 64 bytes
 
 
 class Bucket:
-    """Gradients of some parameters, one behind the other in one tensor.
+    """Gradients of some parameters, concatenated in one flat tensor.
 
     Args:
-        params: of one dtype, on one device.
+        params: parameters of one dtype, on one device.
 
     Attributes:
         flat: all gradients, with padding between them that stays 0.
-        views: the gradient of each parameter in it.
+        views: view of each parameter's gradient.
         missing: parameters whose gradient is not complete in this step.
     """
 
@@ -51,7 +51,7 @@ class Bucket:
         self.handle: Handle | None = None
 
     def take(self, index: int) -> None:
-        """Move the gradient of a parameter into the bucket, unless it lies there already."""
+        """Copy the gradient of a parameter into the bucket, unless it is already a view of it."""
         p, view = self.params[index], self.views[index]
         if p.grad is view:
             return
@@ -63,21 +63,21 @@ class Bucket:
 
 
 class DataParallel:
-    """Averages the gradients of a model over all ranks, while backward runs.
+    """Averages the gradients of a model over all ranks, overlapped with backward.
 
-    At the start the parameters of rank 0 go to all ranks. In each step call backward on the mean loss of the
-    rank's own examples, then `synchronize()`; from then on `.grad` is the same on all ranks, and clipping,
-    scaling and optimizers work as ever. With several backward passes in a step, all but the last stand inside
+    The constructor broadcasts the parameters of rank 0. In each step call backward on the mean loss of the
+    rank's own examples, then `synchronize()`; after that `.grad` is the same on all ranks, and clipping,
+    scaling and optimizers work as usual. With several backward passes in a step, run all but the last inside
     `accumulating()`.
 
     Args:
-        model: a module, or parameters; those that do not require grad are only sent at the start.
+        model: a module, or parameters; those that do not require grad are only broadcast at the start.
         ranks: the communicator.
-        bucket_bytes: size of a bucket. Small ones are sent sooner, large ones cost fewer messages.
+        bucket_bytes: size of a bucket. Small ones are sent sooner, large ones need fewer messages.
 
     Attributes:
-        bytes_sent: of gradients, so far, on each rank.
-        seconds_waited: how long `synchronize` had to wait, so far: what was not hidden behind backward.
+        bytes_sent: total bytes of gradients sent by each rank.
+        seconds_waited: total time that `synchronize` waited: communication not overlapped with backward.
 
     Raises:
         CommunicationError: the ranks have different models.
@@ -106,18 +106,20 @@ class DataParallel:
     ) -> None:
         if bucket_bytes < 1:
             raise tt.ArgumentError(
-                f"DataParallel: bucket_bytes={bucket_bytes}", why="it is a size", fix="bucket_bytes=4 << 20"
+                f"DataParallel: bucket_bytes={bucket_bytes}",
+                why="it is a size in bytes, at least 1",
+                fix="bucket_bytes=4 << 20",
             )
         self.ranks = ranks
         self.params = list(model.parameters() if isinstance(model, tt.nn.Module) else model)
         self.bytes_sent, self.seconds_waited = 0, 0.0
         self._accumulating = False
-        self._next = 0  # the bucket that is sent next
+        self._next = 0  # index of the next bucket to send
         self._check_shapes()
         for handle in [ranks.broadcast(p.detach()) for p in self.params]:
             handle.wait()
         self.check_equal()
-        # backward comes to the last parameters first
+        # backward reaches the last parameters first
         self.buckets = _filled([p for p in reversed(self.params) if p.requires_grad], bucket_bytes)
         self._hooks = [
             p.register_post_accumulate_grad_hook(self._hook(bucket, index))
@@ -130,7 +132,7 @@ class DataParallel:
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Backward passes in here add to the gradients of this rank; nothing is sent."""
+        """Context manager for gradient accumulation: backward adds to local gradients only."""
         before, self._accumulating = self._accumulating, True
         try:
             yield
@@ -138,9 +140,9 @@ class DataParallel:
             self._accumulating = before
 
     def synchronize(self) -> None:
-        """Send what was not sent yet, and wait until `.grad` of all parameters is the mean over all ranks.
+        """Send the remaining buckets, and wait until `.grad` of all parameters is the mean over all ranks.
 
-        A parameter that got no gradient on this rank counts as 0.
+        A parameter without a gradient on this rank counts as 0.
 
         Raises:
             CommunicationError: another rank has failed.
@@ -172,7 +174,7 @@ class DataParallel:
                 raise tt.GradError(
                     "backward: a parameter got a second gradient after its bucket was filled",
                     why="several backward passes ran in one step",
-                    fix="let all but the last run inside accumulating(), and call synchronize() after it",
+                    fix="run all but the last inside accumulating(), and call synchronize() after it",
                 )
             bucket.take(index)
             bucket.missing.discard(index)
@@ -181,7 +183,7 @@ class DataParallel:
         return complete
 
     def _send_ready(self) -> None:
-        """Start the next buckets that are full."""
+        """Start the all-reduce of the next buckets that are full."""
         while self._next < len(self.buckets) and not self.buckets[self._next].missing:
             bucket = self.buckets[self._next]
             bucket.handle = self.ranks.all_reduce(bucket.flat, "mean")
@@ -195,7 +197,7 @@ class DataParallel:
         _compare(self.ranks, [zlib.crc32(";".join(words).encode())], "the models have different parameters")
 
     def check_equal(self) -> None:
-        """Compare the bits of all parameters over all ranks.
+        """Check that all parameters are bitwise equal on all ranks.
 
         Raises:
             CommunicationError: they differ.
@@ -205,20 +207,20 @@ class DataParallel:
 
 
 def _compare(ranks: Communicator, numbers: list[int], what: str, device: tt.Device | str = "cpu") -> None:
-    """All ranks give the same numbers, or each of them gets an error."""
+    """Raise on all ranks unless they pass the same numbers."""
     highest = tt.tensor([*numbers, *[-n for n in numbers]], dtype=tt.int64, device=device)
     ranks.all_reduce(highest, "max").wait()
     found = highest.tolist()
     if differing := [i for i in range(len(numbers)) if found[i] != -found[i + len(numbers)]]:
         raise CommunicationError(
-            f"DataParallel: {what}; rank {ranks.rank} of {ranks.size} sees it at number {differing[0]}",
+            f"DataParallel: {what}; rank {ranks.rank} of {ranks.size} differs at index {differing[0]}",
             why="every rank trains the same model, from the same weights, with the same gradients",
-            fix="give all ranks the same config and seed, and change parameters on all of them alike",
+            fix="use the same config and seed on all ranks, and change parameters identically on all of them",
         )
 
 
 def _filled(params: Sequence[tt.Tensor], nbytes: int) -> list[Bucket]:
-    """Buckets of about so many bytes, in the order of the parameters."""
+    """Buckets of about `nbytes` bytes, in the order of the parameters."""
     groups: list[list[tt.Tensor]] = []
     size = 0
     for p in params:

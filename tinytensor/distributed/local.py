@@ -1,4 +1,4 @@
-"""Ranks as threads of one program: for tests and for trying out what several ranks do."""
+"""Local communicator: ranks are threads of one process, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Result = TypeVar("Result")
 
 
 class Meeting:
-    """One operation, to which ranks come one after the other; the last one does the work of all."""
+    """One collective operation in progress; the last rank to arrive computes the results of all."""
 
     def __init__(self, size: int) -> None:
         self.operations: list[Operation | None] = [None] * size
         self.over = False
 
     def missing(self) -> list[int]:
-        """The ranks that have not come."""
+        """Ranks that have not arrived."""
         return [rank for rank, operation in enumerate(self.operations) if operation is None]
 
 
 class Group:
-    """What the ranks of one program share.
+    """Shared state of the ranks of one process.
 
     Args:
-        size: how many there are.
+        size: number of ranks.
     """
 
     def __init__(self, size: int) -> None:
@@ -42,7 +42,7 @@ class Group:
         self.failed_rank = -1
 
     def come(self, number: int, rank: int, operation: Operation) -> Meeting:
-        """Contribute to the operation of this number."""
+        """Contribute to the operation with this number."""
         with self.changed:
             meeting = self.meetings.setdefault(number, Meeting(self.size))
             meeting.operations[rank] = operation
@@ -58,32 +58,32 @@ class Group:
             return meeting
 
     def wait(self, meeting: Meeting) -> None:
-        """Wait until all have come; an error if that cannot be any more."""
+        """Wait until all ranks have arrived; raises if a missing rank has failed or ended."""
         with self.changed:
             while not meeting.over:
                 if self.failure is not None:
                     raise CommunicationError(
                         f"rank {self.failed_rank} has failed: {self.failure}",
-                        why="the other ranks cannot go on without it",
-                        fix="see what it raised",
+                        why="the other ranks cannot continue without it",
+                        fix="see its exception",
                     ) from self.failure
                 if gone := sorted(self.left.intersection(meeting.missing())):
                     raise CommunicationError(
                         f"rank {gone[0]} has ended, and others wait for it",
                         why="all ranks call the same operations in the same order",
-                        fix="let each rank take as many steps as the others",
+                        fix="run the same number of steps on each rank",
                     )
                 self.changed.wait()
 
     def fail(self, rank: int, error: BaseException) -> None:
-        """Wake up all who wait: there is nothing to wait for."""
+        """Record the failure of a rank, and wake up all waiting ranks."""
         with self.changed:
             if self.failure is None:
                 self.failure, self.failed_rank = error, rank
             self.changed.notify_all()
 
     def leave(self, rank: int) -> None:
-        """A rank is at its end."""
+        """Record that the function of a rank has returned."""
         with self.changed:
             self.left.add(rank)
             self.changed.notify_all()
@@ -96,38 +96,38 @@ class LocalHandle:
         self._group, self._meeting = group, meeting
 
     def done(self) -> bool:
-        """Whether all ranks have come."""
+        """Whether all ranks have arrived."""
         return self._meeting.over
 
     def wait(self) -> None:
-        """Wait for them."""
+        """Wait for all ranks."""
         self._group.wait(self._meeting)
 
 
 class LocalCommunicator(Communicator):
-    """A rank that is a thread; alone if no group is given.
+    """Communicator of a rank that is a thread; the only rank if no group is given.
 
     Args:
-        group: what it shares with the others.
-        rank: which one it is.
+        group: state shared with the other ranks.
+        rank: index of this rank.
     """
 
     def __init__(self, group: Group | None = None, rank: int = 0) -> None:
         self._group = Group(1) if group is None else group
         self.rank, self.size = self.local_rank, self.local_size = rank, self._group.size
-        self._count = 0  # operations so far: the same number is the same operation on every rank
+        self._count = 0  # operations so far: ranks match operations by this number
 
     def start(self, operation: Operation) -> LocalHandle:
-        """Contribute, and go on; whoever comes last computes."""
+        """Contribute without waiting; the last rank to arrive computes."""
         self._count += 1
         return LocalHandle(self._group, self._group.come(self._count, self.rank, operation))
 
 
 def perform(operations: list[Operation]) -> None:
-    """Do the operation to which all ranks have contributed; sums are taken in the order of the ranks."""
+    """Execute an operation to which all ranks have contributed; sums are in rank order."""
     if len({str(operation) for operation in operations}) > 1:
         raise CommunicationError(
-            "ranks do different things: "
+            "ranks call different operations: "
             + "; ".join(f"rank {rank}: {operation}" for rank, operation in enumerate(operations)),
             why="all ranks call the same operations in the same order, with tensors of one size",
             fix="look for a branch that depends on the rank or on its data",
@@ -169,20 +169,20 @@ def _reduced(sources: list[tt.Tensor], reduction: str) -> tt.Tensor:
 
 
 def run_local(size: int, function: Callable[[Communicator], Result]) -> list[Result]:
-    """Call a function once for each rank, at the same time, in threads of this program.
+    """Run a function once for each rank, concurrently, in threads of this process.
 
-    Random numbers of `tt.default_generator` are drawn by all of them in turn; give each rank its own.
+    All ranks share `tt.default_generator`; give each rank its own generator.
 
     Args:
-        size: how many ranks.
-        function: gets its communicator; all ranks must call the same operations.
+        size: number of ranks.
+        function: called with the communicator; all ranks must call the same operations.
 
     Returns:
-        What the ranks returned, in their order.
+        The return values of the ranks, in rank order.
 
     Raises:
         ArgumentError: size is below 1.
-        BaseException: what the first rank that failed has raised; the others are woken up and end.
+        BaseException: the exception of the first rank that failed; the others are woken up and end.
 
     Example:
         >>> from tinytensor.distributed import run_local
@@ -194,7 +194,7 @@ def run_local(size: int, function: Callable[[Communicator], Result]) -> list[Res
         [3.0, 3.0, 3.0]
     """
     if size < 1:
-        raise tt.ArgumentError(f"run_local: size={size}", why="there is at least one rank", fix="size=2")
+        raise tt.ArgumentError(f"run_local: size={size}", why="at least one rank is needed", fix="size=2")
     group = Group(size)
     results: dict[int, Result] = {}
 

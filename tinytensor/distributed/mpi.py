@@ -1,8 +1,8 @@
-"""Ranks as processes that MPI started (`mpiexec -n 2 …`), through mpi4py. Buffers travel without copies.
+"""MPI communicator: ranks are processes of `mpiexec`, through mpi4py, with zero-copy buffers.
 
-One thread makes all calls of MPI, in the order in which operations were started: so the order is the same on
-all ranks, and bytes travel while the program computes. That thread looks after an operation several times in
-a millisecond; when somebody waits, as often as it can.
+One thread makes all MPI calls, in the order in which operations were started: so the order is the same on all
+ranks, and communication overlaps with computation. That thread polls several times per millisecond, and
+continuously while another thread waits.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from tinytensor.tensor import arr
 
 __all__ = ["MpiCommunicator"]
 
-_PAUSE = 2e-4  # seconds between two looks; MPI moves megabytes at each
+_PAUSE = 2e-4  # seconds between two polls; MPI moves megabytes at each
 
 
 def _mpi() -> Any:
-    """mpi4py's MPI, started. CommunicationError if it is missing."""
+    """mpi4py's MPI module, initialized. CommunicationError if it is missing."""
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise CommunicationError(
             "init: MPI cannot be used",
             why=str(error),
-            fix='pip install ".[mpi]", which brings mpi4py and MPICH, and start with its mpiexec',
+            fix='pip install ".[mpi]", which installs mpi4py and MPICH, and start with its mpiexec',
         ) from None
     return MPI
 
@@ -46,11 +46,11 @@ class MpiHandle:
         self.failure: Exception | None = None
 
     def done(self) -> bool:
-        """Whether it is over."""
+        """Whether the operation is complete."""
         return self.over.is_set()
 
     def wait(self) -> None:
-        """Let the other thread hurry, and wait."""
+        """Wait for completion, with continuous polling in the MPI thread."""
         if not self.over.is_set():
             self._owner.waiting += 1
             try:
@@ -60,22 +60,22 @@ class MpiHandle:
         if self.failure is not None:
             raise CommunicationError(
                 f"{self.operation}: MPI has failed: {self.failure}",
-                why="a rank has ended or does something else, or the connection is gone",
-                fix="see what the other ranks say",
+                why="a rank has ended or calls another operation, or the connection is lost",
+                fix="see the errors of the other ranks",
             ) from self.failure
 
 
 class MpiCommunicator(Communicator):
-    """All processes of one `mpiexec`.
+    """Communicator of all processes of one `mpiexec`.
 
     Args:
         comm: a communicator of mpi4py; default MPI.COMM_WORLD.
 
     Attributes:
-        waiting: how many threads wait for an operation right now.
+        waiting: number of threads that wait for an operation.
 
     Raises:
-        CommunicationError: mpi4py is missing, or MPI allows no second thread to call it.
+        CommunicationError: mpi4py is missing, or MPI lacks thread support.
     """
 
     def __init__(self, comm: Any = None) -> None:
@@ -83,10 +83,10 @@ class MpiCommunicator(Communicator):
         if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
             raise CommunicationError(
                 "init: MPI lets only the main thread call it",
-                why="bytes travel in a thread of their own while the program computes",
+                why="a separate thread communicates while the program computes",
                 fix="leave mpi4py.rc.thread_level as it is, or use an MPI that allows threads",
             )
-        self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()  # our messages, apart from others'
+        self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()  # separate from other messages
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         self._here = self._comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine
@@ -97,7 +97,7 @@ class MpiCommunicator(Communicator):
         threading.Thread(target=self._work, name="tinytensor mpi", daemon=True).start()
 
     def start(self, operation: Operation) -> MpiHandle:
-        """Hand it to the thread that talks to MPI."""
+        """Queue the operation for the MPI thread."""
         for x in (operation.source, operation.target):
             if x is not None:
                 self._check_memory(operation, x)
@@ -109,7 +109,7 @@ class MpiCommunicator(Communicator):
         if x.device.type != "cpu":
             raise tt.DeviceError(
                 f"{operation.kind}: a tensor on {x.device}",
-                why="MPI reads the memory of the host",
+                why="MPI reads host memory",
                 fix='init("nccl") for GPUs, or x.cpu()',
             )
         if operation.reduction and x.dtype.is_floating and x.itemsize < 4:
@@ -127,7 +127,7 @@ class MpiCommunicator(Communicator):
             except Exception as error:
                 handle.failure = error
             handle.over.set()
-            del handle  # its tensors do not live until the next one
+            del handle  # frees its tensors before the next operation
 
     def _perform(self, operation: Operation) -> None:
         request = self._begin(operation)
@@ -139,7 +139,7 @@ class MpiCommunicator(Communicator):
             np.multiply(array, array.dtype.type(1 / self.size), out=array)
 
     def _begin(self, operation: Operation) -> Any:
-        """The request of MPI."""
+        """Start the operation; returns the MPI request."""
         comm, kind = self._comm, operation.kind
         if operation.source is None or operation.target is None:
             return comm.Ibarrier()
@@ -154,13 +154,13 @@ class MpiCommunicator(Communicator):
         return comm.Ibcast(into, operation.root)
 
     def abort(self, code: int) -> NoReturn:
-        """End all processes of this mpiexec."""
-        time.sleep(0.2)  # mpiexec passes on what was said, which the end would overtake
+        """Terminate all processes of this mpiexec."""
+        time.sleep(0.2)  # lets mpiexec forward pending output first
         self._mpi.COMM_WORLD.Abort(code)
-        os._exit(code)  # where MPI lets us live
+        os._exit(code)  # if MPI did not terminate this process
 
     def share_of_cores(self) -> float:
-        """A core counts for the inverse number of ranks of this machine that may use it."""
+        """Share of the usable cores; each core is divided by the number of local ranks that may use it."""
         mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
         users = np.zeros(max(65_536, mine[-1] + 1), np.int32)
         users[mine] = 1

@@ -1,8 +1,8 @@
-"""Ranks with a GPU each: tensors of GPUs travel through NCCL, by way of CuPy. Not yet run on a GPU.
+"""NCCL communicator, through CuPy: one GPU per rank. Not yet tested on a GPU.
 
-The ranks are those of another communicator: it brings them together, moves tensors of the CPU, and ends all.
-What NCCL does is work of the GPU. It goes to a stream of its own, behind all that the thread has queued so
-far; what is queued later goes on beside it.
+The ranks are those of a host communicator, which sets up the connection, transfers CPU tensors, and
+terminates the ranks. NCCL operations run on a separate GPU stream, after all work that the thread has queued
+so far, and concurrently with later work.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from tinytensor.runtime.cuda.runtime import device_count
 
 __all__ = ["NcclCommunicator"]
 
-_PAUSE = 2e-5  # seconds between two looks at an operation that somebody waits for
+_PAUSE = 2e-5  # seconds between two polls while waiting
 _NAMES = {"sum": "NCCL_SUM", "mean": "NCCL_AVG", "max": "NCCL_MAX", "min": "NCCL_MIN"}
 
 
 def _nccl() -> Any:
-    """CuPy's binding of NCCL. CommunicationError if the library is missing."""
+    """CuPy's NCCL binding. CommunicationError if the library is missing."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # CuPy warns; we say it below
+        warnings.simplefilter("ignore")  # CuPy warns; the error below replaces it
         from cupy.cuda import nccl
     if not nccl.available:
         raise CommunicationError(
             "init: NCCL cannot be used",
             why="CuPy does not find its library, libnccl.so.2",
-            fix='pip install ".[gpu13,nccl13]" or ".[gpu12,nccl12]"; there is none but for Linux',
+            fix='pip install ".[gpu13,nccl13]" or ".[gpu12,nccl12]"; NCCL exists for Linux only',
         )
     return nccl
 
 
 def _own_gpu(host: Communicator) -> tt.Device:
-    """The GPU whose number is that of the rank on its machine. DeviceError if it has none for each rank."""
+    """The GPU with the index of the local rank. DeviceError if there are fewer GPUs than local ranks."""
     count = device_count()
     if host.local_size > count:
         raise tt.DeviceError(
             f"init: {host.local_size} ranks on this machine, and {count} GPU{'s' if count > 1 else ''}",
-            why="each rank takes a GPU of its own, the one of its number",
-            fix=f"mpiexec -n {count}, or let every rank see all GPUs (CUDA_VISIBLE_DEVICES)",
+            why="each rank needs its own GPU: the one with the index of its local rank",
+            fix=f"mpiexec -n {count}, or make all GPUs visible to every rank (CUDA_VISIBLE_DEVICES)",
         )
     return tt.Device(f"cuda:{host.local_rank}")
 
@@ -59,11 +59,11 @@ class NcclHandle:
         self._owner, self.operation, self._mark = owner, operation, mark
 
     def done(self) -> bool:
-        """Whether the GPU has done it."""
+        """Whether the operation is complete on the GPU."""
         return bool(self._mark.done)
 
     def wait(self) -> None:
-        """Look at it, and at the connection, until it is done: a rank that has gone is not waited for."""
+        """Poll the operation and the connection until it is done; raises if a rank is lost."""
         while not self._mark.done:
             self._owner.look(self.operation)
             time.sleep(_PAUSE)
@@ -71,12 +71,12 @@ class NcclHandle:
 
 
 class NcclCommunicator(Communicator):
-    """Ranks that have a GPU each.
+    """Communicator of ranks with one GPU each.
 
-    NCCL does not notice that ranks do different things: they wait for each other, or get each other's bytes.
+    NCCL does not detect that ranks call different operations: they deadlock, or get wrong data.
 
     Args:
-        host: the communicator of the same ranks that moves tensors of the CPU.
+        host: the communicator of the same ranks for CPU tensors.
 
     Attributes:
         device: this rank's GPU.
@@ -90,7 +90,7 @@ class NcclCommunicator(Communicator):
         self._host = host
         self.rank, self.size = host.rank, host.size
         self.local_rank, self.local_size = host.local_rank, host.local_size
-        self._running: deque[NcclHandle] = deque()  # their tensors must live until the GPU has done with them
+        self._running: deque[NcclHandle] = deque()  # keeps their tensors alive until the GPU is done
         problem, meeting = None, ""
         try:
             meeting = self._prepare()
@@ -104,7 +104,7 @@ class NcclCommunicator(Communicator):
             )
 
     def _prepare(self) -> str:
-        """Take the GPU and the library; where the ranks meet, from the first of them."""
+        """Select the GPU and load NCCL; returns the unique id of rank 0."""
         self.device = _own_gpu(self._host)
         self._runtime: Any = runtime_of(self.device)
         self._stream = self._runtime.make_stream()
@@ -113,23 +113,25 @@ class NcclCommunicator(Communicator):
             return str(self._nccl.get_unique_id().hex()) if self.rank == 0 else ""
 
     def _agree(self, problem: tt.TinyTensorError | None) -> None:
-        """Go on if no rank has a problem."""
+        """Raise on all ranks if one of them has a problem."""
         problems = tt.tensor([0 if problem is None else 1])
         self._host.all_reduce(problems, "max").wait()
         if problem is not None:
             raise problem
         if problems.item():
             raise CommunicationError(
-                "init: another rank cannot use its GPU", why="all ranks do or none", fix="see what it says"
+                "init: another rank cannot use its GPU",
+                why="either all ranks use NCCL or none",
+                fix="see its error",
             )
 
     def start(self, operation: Operation) -> Handle:
-        """Queue it on the stream of this communicator; what is on the CPU is left to the host's."""
+        """Queue the operation on the stream of this communicator; CPU tensors go to the host communicator."""
         source, target = operation.source, operation.target
         if source is None or target is None or source.device.type == target.device.type == "cpu":
             return self._host.start(operation)
         if not source.numel:
-            return self._host.start(Operation("barrier"))  # that is what is left of it
+            return self._host.start(Operation("barrier"))  # empty: only wait for the ranks
         for x in (source, target):
             if x.device is not self.device:
                 raise tt.DeviceError(
@@ -163,54 +165,54 @@ class NcclCommunicator(Communicator):
             call(function, read, written, target.numel, kind, reduction, stream)
 
     def _kind(self, operation: Operation) -> int:
-        """The number of a dtype. DTypeError if NCCL does not compute with it."""
+        """NCCL's number of a dtype. DTypeError if NCCL does not support it."""
         assert operation.source is not None, "it is reduced"
         dtype = operation.source.dtype
         found: int | None = getattr(self._nccl, f"NCCL_{dtype.name.upper()}", None)
         if found is None:
             raise tt.DTypeError(
                 f"{operation.kind}: {dtype}",
-                why="NCCL computes with integers of 8, 32 and 64 bits and with floating-point numbers",
+                why="NCCL supports integers of 8, 32 and 64 bits and floating-point numbers",
                 fix="send x.astype(tt.int32)",
             )
         return found
 
     def look(self, operation: Operation) -> None:
-        """See whether the connection still stands; if not, end what is on its way.
+        """Check the connection; if it is lost, abort the running operations.
 
         Raises:
-            CommunicationError: it does not.
+            CommunicationError: the connection is lost.
         """
         call = self._runtime.call
         try:
             with _explained(operation, self._nccl):
                 call(self._comm.check_async_error)
         except CommunicationError:
-            call(self._comm.abort)  # its kernels would occupy the GPU for ever
+            call(self._comm.abort)  # else its kernels would occupy the GPU forever
             raise
 
     def let_go(self) -> None:
-        """Forget the operations that are done."""
+        """Release the tensors of completed operations."""
         while self._running and self._running[0].done():
             self._running.popleft()
 
     def abort(self, code: int) -> None:
-        """End the processes of all ranks, as the host's communicator does."""
+        """Terminate the processes of all ranks, as the host communicator does."""
         self._host.abort(code)
 
     def share_of_cores(self) -> float:
-        """See the host's communicator."""
+        """The host communicator's share of cores."""
         return self._host.share_of_cores()
 
 
 @contextmanager
 def _explained(what: object, nccl: Any) -> Iterator[None]:
-    """Errors of NCCL in our words."""
+    """Context manager that converts NCCL errors to CommunicationError."""
     try:
         yield
     except nccl.NcclError as error:
         raise CommunicationError(
             f"{what}: NCCL has failed: {error}",
-            why="a rank has ended or has the same GPU as another, or the connection is gone",
-            fix="see what the other ranks say; NCCL_DEBUG=WARN lets NCCL say more",
+            why="a rank has ended or has the same GPU as another, or the connection is lost",
+            fix="see the errors of the other ranks; NCCL_DEBUG=WARN makes NCCL log more",
         ) from error

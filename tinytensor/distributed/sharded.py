@@ -1,4 +1,4 @@
-"""Sharded optimizer state (ZeRO, stage 1): each rank keeps the state of its share of the parameters alone."""
+"""Sharded optimizer states (ZeRO stage 1): each rank stores the states of its share of the parameters."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ __all__ = ["ShardedOptimizer"]
 
 
 class ShardedOptimizer(Optimizer):
-    """Any optimizer, with its state divided among the ranks: of Adam's moments each rank keeps 1 / size.
+    """Wraps an optimizer and shards its state over the ranks: each rank stores 1 / size of Adam's moments.
 
-    A parameter belongs to one rank. In a step each rank moves its own, and sends them to the others.
-    Gradients must be the same on all ranks: `DataParallel` sees to that. The numbers are those of the
-    optimizer alone.
+    Each parameter belongs to one rank. In a step each rank updates its own parameters and broadcasts them.
+    Gradients must be the same on all ranks, which `DataParallel` ensures. The results equal those of the
+    unsharded optimizer.
 
     Args:
-        optimizer: over all parameters, before its first step; its groups and options are also those of this
-            one.
+        optimizer: optimizer of all parameters, before its first step; its groups and options are shared.
         ranks: the communicator.
 
     Attributes:
-        owners: the rank of each parameter, in the order of the groups; large ones are given out first, each
-            to the rank that has least.
+        owners: the rank of each parameter, in the order of the groups; the largest are assigned first, each
+            to the rank with the fewest elements.
 
     Source: Rajbhandari et al. 2020, "ZeRO", arXiv:1910.02054, section 5.1.
 
@@ -50,19 +49,19 @@ class ShardedOptimizer(Optimizer):
 
     @property
     def state(self) -> dict[tt.Tensor, dict[str, Any]]:  # type: ignore[override]
-        """What this rank keeps, for its own parameters."""
+        """Optimizer state of this rank's own parameters."""
         return self.optimizer.state
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Refused: the parameters have been given out."""
+        """Raise ArgumentError: the parameters are already assigned to ranks."""
         raise tt.ArgumentError(
             "ShardedOptimizer: another group",
-            why="the parameters have been given out to the ranks",
+            why="the parameters are already assigned to ranks",
             fix="add it to the optimizer before it is sharded",
         )
 
     def step(self) -> None:
-        """Move the parameters of this rank that have a gradient, and get the others' from their ranks.
+        """Update the parameters of this rank that have a gradient, and receive the others from their ranks.
 
         Raises:
             ArgumentError: see Optimizer.
@@ -86,8 +85,8 @@ class ShardedOptimizer(Optimizer):
     # ---- saving -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of all ranks, as the optimizer alone would have it; so any number of ranks can go on with
-        it. All ranks must call this together.
+        """The full state, as of the unsharded optimizer, so that any number of ranks can resume from it. All
+        ranks must call this together.
 
         Returns:
             See Optimizer.
@@ -113,10 +112,10 @@ class ShardedOptimizer(Optimizer):
         return {"state": dict(sorted(full.items())), "param_groups": own["param_groups"]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a `state_dict()` was taken, of this or of the optimizer alone; see Optimizer.
+        """Load a `state_dict()` of this or of the unsharded optimizer; see Optimizer.
 
         Args:
-            state: of all parameters; each rank takes its own.
+            state: state of all parameters; each rank loads its own.
         """
         order = [number for group in state["param_groups"] for number in group["params"]]
         owner = dict(zip(map(str, order), self.owners, strict=False))
@@ -125,7 +124,7 @@ class ShardedOptimizer(Optimizer):
 
 
 def _described(state: Mapping[int, Mapping[str, Any]]) -> str:
-    """State as JSON, with shape and dtype in place of tensors."""
+    """State as JSON, with tensors replaced by shape and dtype."""
     return json.dumps(
         {
             number: {
@@ -140,7 +139,7 @@ def _described(state: Mapping[int, Mapping[str, Any]]) -> str:
 
 
 def _divided(sizes: list[int], ranks: int) -> list[int]:
-    """A rank for each: the largest first, to the one that has least."""
+    """Greedy assignment of sizes to ranks: the largest first, to the rank with the smallest sum."""
     load, owners = [0] * ranks, [0] * len(sizes)
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
         owners[i] = load.index(min(load))

@@ -1,4 +1,4 @@
-"""Finds the other ranks, and gives each its share of the cores."""
+"""Initialization of distributed training: selects the backend, connects the ranks, and divides the cores."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tinytensor.runtime.cpu.threads import VARIABLE, usable_cores
 __all__ = ["init", "started_ranks"]
 
 Backend = Literal["auto", "local", "mpi", "nccl"]
-# Where MPICH (and Intel's and Microsoft's MPI), Open MPI and MVAPICH tell a process how many there are.
+# Environment variables with the number of processes: of MPICH (Intel's, Microsoft's MPI), Open MPI, MVAPICH.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def started_ranks() -> int:
-    """How many processes were started together with this one by `mpiexec`, this one counted.
+    """Number of processes that `mpiexec` started, including this one.
 
     Returns:
-        1 for a program that was started alone.
+        1 for a program that was started without mpiexec.
 
     Example:
         >>> from tinytensor.distributed import started_ranks
@@ -36,10 +36,10 @@ def started_ranks() -> int:
 
 
 def init(backend: Backend = "auto") -> Communicator:
-    """Find the other ranks.
+    """Connect the ranks and return the communicator of this one.
 
-    With several ranks on one machine each gets its share of the cores, unless TINYTENSOR_NUM_THREADS says how
-    many threads it has.
+    With several ranks on one machine each gets its share of the cores, unless TINYTENSOR_NUM_THREADS sets the
+    number of threads.
 
     Args:
         backend: "mpi", the processes of one `mpiexec`; "local", this program alone; "auto", the first where
@@ -47,12 +47,12 @@ def init(backend: Backend = "auto") -> Communicator:
             one of the rank's number on its machine, which `device` of the communicator names.
 
     Returns:
-        The communicator; the same object each time for MPI and NCCL.
+        The communicator; for MPI and NCCL always the same object.
 
     Raises:
         ArgumentError: there is no such backend.
         CommunicationError: MPI or NCCL cannot be used.
-        DeviceError: a rank finds no GPU for itself.
+        DeviceError: there is no GPU for a rank.
 
     Example:
         >>> from tinytensor import distributed
@@ -68,7 +68,7 @@ def init(backend: Backend = "auto") -> Communicator:
     if backend == "nccl":
         return _with_gpus()
     raise tt.ArgumentError(
-        f"init: backend={backend!r}", why="there are auto, local, mpi and nccl", fix='init("auto")'
+        f"init: backend={backend!r}", why="the backends are auto, local, mpi and nccl", fix='init("auto")'
     )
 
 
@@ -82,7 +82,7 @@ def _all_of_mpi() -> MpiCommunicator:
     ranks = MpiCommunicator()
     if ranks.size < started_ranks():
         raise CommunicationError(
-            f"init: mpiexec started {started_ranks()} processes, but MPI sees {ranks.size}",
+            f"init: mpiexec started {started_ranks()} processes, but MPI reports {ranks.size}",
             why="mpiexec belongs to another MPI than the one that mpi4py uses",
             fix="start with the mpiexec beside this Python, such as .venv/bin/mpiexec",
         )

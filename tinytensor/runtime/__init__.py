@@ -1,4 +1,4 @@
-"""Runtimes: who owns the bytes of a device. `cpu` is imported with the engine, the others when first used."""
+"""Device runtimes: memory, copies and kernels. `cpu` is imported with the engine, the others on first use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _runtimes: dict[_Device, _Runtime] = {}
 
 
 def runtime_of(device: _Device) -> _Runtime:
-    """The one runtime of a device, started on first use.
+    """The runtime of a device, created on first use.
 
     Args:
         device: cuda, with its number, or emulated.
 
     Raises:
-        DeviceError: the device is not there, or is the CPU, whose memory is NumPy's.
+        DeviceError: the device is not available, or is the CPU, which has no runtime object.
 
     Example:
         >>> runtime_of(tt.Device("emulated")).architecture
@@ -29,7 +29,7 @@ def runtime_of(device: _Device) -> _Runtime:
 
 
 def started() -> dict[_Device, _Runtime]:
-    """The runtimes that are in use, by device.
+    """The runtimes in use, by device.
 
     Args: none; it does not matter what shapes their tensors have.
 
@@ -56,6 +56,6 @@ def _start(device: _Device) -> _Runtime:
         return CupyRuntime(device)
     raise _DeviceError(
         f"device {device}: it has no runtime",
-        why="memory of the host is NumPy's; kernels run on cuda, emulated and checked",
+        why="host memory belongs to NumPy; kernels run on cuda, emulated and checked",
         fix='use device "emulated" or "cuda"',
     )

@@ -1,7 +1,9 @@
-"""What a device runtime offers: memory, copies, kernels. Two implementations: `emulated` (the kernels
-compiled for the CPU) and `cuda` (a GPU). The memory of the CPU (`cpu/memory.py`) needs none of this.
+"""Interface of device runtimes: memory, copies, kernels, streams, graphs.
 
-An address is a plain integer; who holds a `Buffer` keeps its bytes alive. Nothing here knows of shapes.
+Implementations: `emulated` (the kernels compiled for the CPU) and `cuda` (a GPU). CPU memory is in
+`cpu/memory.py`.
+
+An address is an integer; a reference to a `Buffer` keeps its bytes alive. Independent of shapes.
 """
 
 from __future__ import annotations
@@ -29,20 +31,20 @@ __all__ = [
     "TemplateArgument",
 ]
 
-TemplateArgument = DType | int | bool | str  # in an instance name; see `signature.instance`
+TemplateArgument = DType | int | bool | str  # of an instance name; see `signature.instance`
 Argument = Any  # Buffer, anything with an integer `ptr`, None (a null pointer), a number, bytes (a struct)
 Dim = int | tuple[int, ...]  # grid or block: up to three sizes, x first
 Source = str | Path  # the stem of a file in `kernels/`, or the path of any other .cu file
 
 
 class Buffer:
-    """Bytes on a device. Give it back with `runtime.returned.append(buffer)`: no lock, so also in finalisers.
+    """Bytes on a device. Free it with `runtime.returned.append(buffer)`: lock-free, so also in finalizers.
 
     Attributes:
         ptr: address of the first byte, aligned to 256.
-        nbytes: bytes that may be used.
-        runtime: who lent it.
-        owner: whatever the runtime keeps with it (a memory pool's block, a mapping).
+        nbytes: usable bytes.
+        runtime: the runtime that allocated it.
+        owner: data of the runtime (a memory pool's block, a mapping).
     """
 
     __slots__ = ("nbytes", "owner", "ptr", "runtime")
@@ -56,7 +58,7 @@ class Buffer:
 
 @dataclass(slots=True)
 class DeviceStatistics:
-    """What a runtime did, in bytes unless it says calls."""
+    """Memory statistics of a runtime, in bytes, except for the numbers of calls."""
 
     live: int = 0
     peak: int = 0
@@ -78,41 +80,41 @@ class Kernel(Protocol):
 
 
 class Graph(Protocol):
-    """Captured work, at fixed addresses. Its memory goes back to the pool with it."""
+    """Captured work, at fixed addresses. Its memory returns to the pool on deletion."""
 
     launches: int  # number of kernels in it
 
     def launch(self) -> None:
-        """Do the work again."""
+        """Replay the work."""
 
 
 class Runtime(Protocol):
     """One device. All work is ordered by the current stream; on `emulated` it is done when a call returns."""
 
     device: Device
-    returned: deque[Buffer]  # finalisers append; the next `alloc` sorts
+    returned: deque[Buffer]  # finalizers append; the next `alloc` frees
     statistics: DeviceStatistics
-    architecture: int  # compute capability times ten: 90 for sm_90; the emulator says 80
+    architecture: int  # compute capability times ten: 90 for sm_90; 80 for the emulator
     multiprocessors: int
 
     @property
     def capturing(self) -> bool:
-        """Whether a graph is being captured: work is recorded, not done."""
+        """Whether a graph is being captured: work is recorded, not executed."""
 
     def alloc(self, nbytes: int) -> Buffer:
-        """Uninitialized bytes; AllocationError if there are no more."""
+        """Allocate uninitialized bytes; AllocationError if out of memory."""
 
     def copy_in(self, ptr: int, source: Array) -> None:
-        """Host to device; `source` is C-contiguous and may be written again when the call returns."""
+        """Copy host to device; `source` is C-contiguous and may be modified when the call returns."""
 
     def copy_out(self, target: Array, ptr: int) -> None:
-        """Device to host, waiting for all work queued before; `target` is C-contiguous."""
+        """Copy device to host, after all work queued before; `target` is C-contiguous."""
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
-        """Within the device; the ranges do not overlap."""
+        """Copy within the device; the ranges do not overlap."""
 
     def memset(self, ptr: int, value: int, nbytes: int) -> None:
-        """Set bytes."""
+        """Fill with a byte value."""
 
     def kernel(
         self,
@@ -122,8 +124,8 @@ class Runtime(Protocol):
         together: Sequence[tuple[str, tuple[TemplateArgument, ...]]] = (),
     ) -> Kernel:
         """The instance `name<arguments>` of a kernel, compiled on first use and cached in memory and on disk.
-        `together` names instances of the same file to be compiled with it, since starting a compiler costs
-        more than an instance. KernelError with the compiler's words if it does not compile.
+        `together` names instances of the same file to be compiled with it, since starting a compiler takes
+        longer than compiling one instance. KernelError with the compiler's output if it does not compile.
         """
 
     def synchronize(self) -> None:
@@ -132,35 +134,35 @@ class Runtime(Protocol):
     # ---- several streams; on `emulated` they are one
 
     def make_stream(self) -> Any:
-        """A stream: work in it keeps its order, and knows none with other streams."""
+        """Create a stream: work in it runs in order, independently of other streams."""
 
     def enter(self, stream: Any) -> None:
-        """Send this thread's work to a stream, behind what is queued on its own so far."""
+        """Make a stream current in this thread, after the work queued so far on its stream."""
 
     def leave(self) -> None:
-        """Send it where it went before `enter`; nothing waits."""
+        """Restore the stream that was current before `enter`, without waiting."""
 
     def order(self, later: Any | None, earlier: Any | None) -> None:
-        """What comes next in one stream waits for what is queued in another; None is this thread's own."""
+        """Make later work of one stream wait for queued work of another; None: this thread's stream."""
 
     def wait(self, stream: Any) -> None:
-        """Wait on the host for all work of a stream."""
+        """Block the host until all work of a stream is done."""
 
     def pinned(self, nbytes: int) -> Array:
-        """Bytes of host memory for `send` and `receive`, at least one."""
+        """Allocate pinned host memory for `send` and `receive`, at least one byte."""
 
     def send(self, ptr: int, source: Array, keep: object) -> None:
-        """Host to device without waiting; `source` is C-contiguous and pinned, and stays as it is until the
-        copy is done. `keep` lives as long.
+        """Asynchronous copy host to device; `source` is C-contiguous and pinned, and must not change until
+        the copy is done. `keep` is kept alive until then.
         """
 
     def receive(self, target: Array, ptr: int, keep: object) -> None:
-        """Device to host without waiting: `target`, C-contiguous and pinned, is complete once its stream was
-        waited for. `keep` lives as long.
+        """Asynchronous copy device to host: `target`, C-contiguous and pinned, is complete when its stream is
+        synchronized. `keep` is kept alive until then.
         """
 
     def capture(self) -> AbstractContextManager[Graph]:
-        """Record the work of the block into a graph instead of doing it. What the block makes lives in an
-        arena of the graph; what it copies from the host is a constant of the graph. DeviceError, in the
-        block, for what cannot be replayed: reading on the host, waiting.
+        """Record the work of the block into a graph instead of executing it. Memory allocated in the block
+        belongs to an arena of the graph; data copied from the host are constants of the graph. Operations
+        that cannot be replayed, such as host reads and synchronization, raise DeviceError.
         """

@@ -1,8 +1,7 @@
-"""The compiler of the machine: shared libraries from C++ text, kept on disk by a hash of all they depend on.
+"""Host compiler: builds shared libraries from C++ source, cached on disk by a hash of all dependencies.
 
-Safe with several processes at once: a library is built beside its place and moved there, under a lock that
-the system drops when a process is killed. Where and how libraries are kept: `kernel_cache.py`. Knows nothing
-of kernels.
+Safe with concurrent processes: a library is built in a temporary file and moved into place, under a lock that
+the system releases when a process is killed. The cache is in `kernel_cache.py`. Independent of kernels.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ __all__ = ["Compiler", "Recipe", "find_compiler", "load_library", "make_librarie
 logger = logging.getLogger(__name__)
 
 BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=hidden")
-# The language of a kernel: no exceptions, integers that wrap around, float4 made of floats; products are
-# fused into sums as nvcc does it, and nothing of -ffast-math, which would break infinities.
+# Semantics of kernels: no exceptions, wrapping integers, float4 aliasing floats; multiply-adds are fused as
+# by nvcc, and no -ffast-math, which would break infinities.
 KERNEL_FLAGS = (
     *("-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fno-threadsafe-statics"),
     *("-fwrapv", "-fno-strict-aliasing", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fno-stack-protector", "-U_FORTIFY_SOURCE", "-UNDEBUG", "-w"),
-    "-fno-delete-null-pointer-checks",  # an access through a null pointer is to fail, not to be left out
+    "-fno-delete-null-pointer-checks",  # an access through a null pointer must fault, not be optimized away
 )
 
 
@@ -50,9 +49,9 @@ class Compiler:
     """A C++ compiler.
 
     Attributes:
-        command: what to run, before the flags.
-        identity: changes when another compiler is installed. Taken from the file, since asking the compiler
-            for its version takes longer than loading a library from the cache.
+        command: the command line, without flags.
+        identity: changes when another compiler is installed. Derived from the file, since running the
+            compiler for its version takes longer than loading a cached library.
     """
 
     command: tuple[str, ...]
@@ -60,21 +59,21 @@ class Compiler:
 
     @property
     def is_gcc(self) -> bool:
-        """Whether it takes the flags that only GCC knows; runs the compiler once."""
+        """Whether the compiler is GCC and accepts its flags; runs the compiler once."""
         return not _is_clang(self.command)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a library is made of.
+    """Inputs of the build of a library.
 
     Attributes:
-        name: begins the name of its file.
-        text: C++ to compile; it may include files of `folders`.
-        folders: where its `#include "…"` are looked for.
-        flags: for any compiler.
-        gcc_flags, clang_flags: for one of them alone.
-        libraries: to be linked, such as -lm.
+        name: prefix of the file name.
+        text: C++ source; it may include files of `folders`.
+        folders: search path of `#include "…"`.
+        flags: flags for any compiler.
+        gcc_flags, clang_flags: flags for one compiler only.
+        libraries: libraries to link, such as -lm.
     """
 
     name: str
@@ -91,7 +90,7 @@ class Recipe:
 
 @cache
 def find_compiler(asked: str | None = None) -> Compiler:
-    """The compiler of $CXX (`asked`), else g++, clang++ or that of the package ziglang.
+    """The compiler named by $CXX (`asked`), else g++, clang++ or that of the package ziglang.
 
     Raises:
         KernelError: there is none.
@@ -107,12 +106,12 @@ def find_compiler(asked: str | None = None) -> Compiler:
             fix="set CXX to a C++ compiler, or unset it",
         )
     if spec := importlib.util.find_spec("ziglang"):
-        # Not c++, which would begin by building a C++ library that nothing here needs.
+        # Not `zig c++`, which would first build a C++ standard library that is not needed.
         return Compiler((sys.executable, "-m", "ziglang", "cc"), _identity(str(spec.origin), ["ziglang"]))
     raise KernelError(
         "compiler: there is no C++ compiler",
         why="kernels are compiled for this machine when they are first used; g++, clang++ and the package "
-        "ziglang were looked for",
+        "ziglang were not found",
         fix="apt install g++, or pip install '.[compiler]' in the clone",
     )
 
@@ -134,7 +133,7 @@ def _is_clang(command: tuple[str, ...]) -> bool:
 
 @cache
 def _processor() -> str:
-    """What -march=native depends on."""
+    """Identification of the processor, on which -march=native depends."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith(("flags", "Features")):
@@ -149,13 +148,13 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]', re.MULTI
 
 @cache
 def _read(path: Path, modified: int, size: int) -> tuple[str, tuple[str, ...]]:
-    """Text of a file and what it includes; the other arguments make a changed file another key."""
+    """Text of a file and its includes; the other arguments are part of the cache key."""
     text = path.read_text(encoding="utf-8")
     return text, tuple(_INCLUDE.findall(text))
 
 
 def contents(recipe: Recipe) -> Iterator[str]:
-    """The text of a recipe and of all files that it includes and that lie in its folders."""
+    """The text of a recipe and of all files of its folders that it includes."""
     yield recipe.text
     waiting, seen = _INCLUDE.findall(recipe.text), set()
     while waiting:
@@ -176,7 +175,7 @@ def contents(recipe: Recipe) -> Iterator[str]:
 
 
 def fingerprint(recipe: Recipe, compiler: Compiler) -> str:
-    """Hash of all that a library depends on."""
+    """Hash of all dependencies of a library."""
     hashed = hashlib.sha256()
     parts = (*contents(recipe), *recipe.flags, *recipe.gcc_flags, *recipe.clang_flags, *recipe.libraries)
     for part in (*parts, compiler.identity, _processor(), sys.platform, "sealed"):
@@ -189,10 +188,10 @@ def fingerprint(recipe: Recipe, compiler: Compiler) -> str:
 
 
 def shared_library(recipe: Recipe, part: str) -> Path:
-    """The library of a recipe, compiled unless the folder `part` of the cache has it.
+    """Path of the library of a recipe, compiled unless it is in the folder `part` of the cache.
 
     Raises:
-        KernelError: there is no compiler, or the text does not compile: with the lines of the compiler.
+        KernelError: there is no compiler, or the source does not compile; with the compiler's output.
     """
     compiler = find_compiler(os.environ.get("CXX"))
     target = _target(recipe, compiler, part)
@@ -208,14 +207,14 @@ def shared_library(recipe: Recipe, part: str) -> Path:
             why=error.strerror or str(error),
             fix=f"remove {target}"
             if target.is_dir()
-            else "make room there, or name another folder in the environment variable TINYTENSOR_CACHE",
+            else "free space there, or set the environment variable TINYTENSOR_CACHE to another folder",
         ) from error
     return target
 
 
 def make_libraries(recipes: Sequence[Recipe], part: str) -> None:
-    """Compile those libraries that the cache does not have, as many at a time as there are processors, the
-    longest texts first. What does not compile is left to the one who loads it, and gets the error.
+    """Compile the libraries that are not cached, in parallel on all processors, the longest sources first.
+    Compile errors are raised later, when the library is loaded.
     """
     try:
         compiler = find_compiler(os.environ.get("CXX"))
@@ -246,10 +245,10 @@ def _processors() -> int:
 
 
 def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
-    """The library of a recipe, loaded. One of the cache that cannot be loaded is made again, once.
+    """Load the library of a recipe. A cached library that cannot be loaded is rebuilt once.
 
     Raises:
-        KernelError: there is no compiler, the text does not compile, or what it makes cannot be loaded.
+        KernelError: there is no compiler, the source does not compile, or the library cannot be loaded.
     """
     library = shared_library(recipe, part)
     try:
@@ -264,13 +263,13 @@ def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> 
         raise KernelError(
             f"compiler: {library} cannot be loaded",
             why=str(error),
-            fix="check that the compiler makes libraries for this machine, or name another one in CXX",
+            fix="check that the compiler builds libraries for this machine, or set CXX to another one",
         ) from error
 
 
 @cache
 def _tell() -> None:
-    """Once in a process: why nothing else happens for some seconds."""
+    """Print, once per process, that kernels are being compiled."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(
@@ -303,15 +302,15 @@ def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
         if done.returncode or not built.exists():
             raise KernelError(
                 f"compiler: {recipe.name} does not compile",
-                why=_shortened(done.stderr or f"the compiler ended with {done.returncode} and said nothing"),
-                fix="mend the lines that the compiler names",
+                why=_shortened(done.stderr or f"the compiler exited with {done.returncode} without output"),
+                fix="correct the lines that the compiler names",
             )
         logger.debug("compiled %s in %.2f s", target.name, time.perf_counter() - start)
         write_kept(target, built.read_bytes())
 
 
 def _shortened(said: str) -> str:
-    """The words of a compiler, from a little before the first error on, and not all of them."""
+    """Output of the compiler, shortened, from shortly before the first error."""
     lines = [line for line in said.strip().splitlines() if "In file included" not in line]
     first = max(next((i for i, line in enumerate(lines) if "error" in line), 0) - 4, 0)
     shown = [line[:300] for line in lines[first : first + 24]]

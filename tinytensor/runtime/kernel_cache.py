@@ -1,7 +1,7 @@
-"""Where compiled kernels are kept: folders that are the user's alone, and files that are checked before use.
+"""On-disk cache of compiled kernels: private folders, and files with a checksum.
 
-A file ends with a hash of its name and its bytes, so one that is cut off, changed or in the place of another
-counts as not there and is made again. Knows nothing of compilers.
+A file ends with a hash of its name and its bytes, so a truncated, changed or renamed file counts as missing
+and is rebuilt. Independent of compilers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["cache_folder", "locked", "read_kept", "write_kept", "write_private"]
 logger = logging.getLogger(__name__)
 
 DAY = 24 * 3600.0  # seconds
-UNUSED = 60 * DAY  # after which a library goes
+UNUSED = 60 * DAY  # unused libraries are removed after this time
 TOLD, PATIENCE = 10.0, 120.0  # seconds of waiting for a lock: until a message, until it is ignored
 
 
@@ -36,11 +36,11 @@ TOLD, PATIENCE = 10.0, 120.0  # seconds of waiting for a lock: until a message, 
 
 
 def cache_folder(part: str) -> Path:
-    """A folder for files of one kind: in $TINYTENSOR_CACHE, else in the user's cache. Where that cannot be
-    written or is not the user's alone, a private folder among the temporary files, with a warning.
+    """Folder for files of one kind: in $TINYTENSOR_CACHE, else in the user's cache. If that is not writable
+    or not private, a private temporary folder, with a warning.
 
     Raises:
-        KernelError: other users can write to the folder that TINYTENSOR_CACHE names, or no folder is left.
+        KernelError: other users can write to the folder of TINYTENSOR_CACHE, or no folder is writable.
     """
     named = os.environ.get("TINYTENSOR_CACHE")
     root = Path(named) if named else _users_cache()
@@ -59,12 +59,10 @@ def cache_folder(part: str) -> Path:
         reason, danger = error.strerror or str(error), ""
     if danger and named:
         raise KernelError(
-            f"compiler: {folder} is no place for compiled kernels",
-            why=f"the environment variable TINYTENSOR_CACHE names {named}, and {reason}: what others put "
-            "there would be run",
-            fix=f"chmod go-w {folder}"
-            if "written" in danger
-            else "name a folder of your own in TINYTENSOR_CACHE",
+            f"compiler: {folder} is not safe for compiled kernels",
+            why=f"the environment variable TINYTENSOR_CACHE is {named}, and {reason}: files that others "
+            "put there would be executed",
+            fix=f"chmod go-w {folder}" if "written" in danger else "set TINYTENSOR_CACHE to a private folder",
         )
     try:
         folder = _temporary_folder(root / part, reason) / part
@@ -73,19 +71,19 @@ def cache_folder(part: str) -> Path:
         raise KernelError(
             f"compiler: neither {root / part} nor the folder for temporary files can be written",
             why=f"the first: {reason}; the second: {error.strerror or error}",
-            fix="name a folder in the environment variable TINYTENSOR_CACHE",
+            fix="set the environment variable TINYTENSOR_CACHE to a writable folder",
         ) from error
     return folder
 
 
 def _users_cache() -> Path:
     xdg = os.environ.get("XDG_CACHE_HOME")
-    # A user without a home gives "~", which is no place.
+    # Without a home folder the result is "~", which is not a path.
     return (Path(xdg) if xdg else Path(os.path.expanduser("~")) / ".cache") / "tinytensor"
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and those above it, each for this user alone, whatever the umask says."""
+    """Create a folder and its parents, private to this user, independent of the umask."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except FileNotFoundError:
@@ -94,7 +92,7 @@ def _make(folder: Path) -> None:
 
 
 def _danger(status: os.stat_result) -> str:
-    """Why others may have written a file or folder; empty if only this user and the system can."""
+    """Reason why other users can write a file or folder; empty if only this user and the system can."""
     if sys.platform == "win32":
         return ""
     if status.st_uid != os.geteuid():
@@ -109,7 +107,7 @@ def _temporary_folder(instead_of: Path, reason: str) -> Path:
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or not folder.is_dir() or _danger(folder.lstat()):
-        # Somebody else's libraries must not be loaded.
+        # Libraries of other users must not be loaded.
         folder = Path(tempfile.mkdtemp(prefix="tinytensor-"))
     logger.warning("compiled kernels are kept in %s: %s cannot be used, %s", folder, instead_of, reason)
     return folder
@@ -119,7 +117,7 @@ def _temporary_folder(instead_of: Path, reason: str) -> Path:
 
 
 def write_kept(path: Path, data: bytes) -> None:
-    """Put a file into the cache, with what `read_kept` checks behind it.
+    """Write a file of the cache, with the checksum that `read_kept` verifies.
 
     Raises:
         OSError: it cannot be written.
@@ -128,7 +126,7 @@ def write_kept(path: Path, data: bytes) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file in one step, whole and on the disk, for this user alone.
+    """Write a file atomically, synced to disk and private to this user.
 
     Raises:
         OSError: it cannot be written.
@@ -142,12 +140,12 @@ def write_private(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with contextlib.suppress(OSError):  # gone already, unless something went wrong
+        with contextlib.suppress(OSError):  # already renamed, unless an error occurred
             os.unlink(temporary)
 
 
 def read_kept(path: Path) -> bytes | None:
-    """What `write_kept` put there, and a mark that it is in use; None if it is not there or not as it was."""
+    """Contents of a file of `write_kept`, whose time of use is updated; None if missing or corrupt."""
     real = os.path.realpath(path)  # an instance is a link to its unit
     try:
         with open(real, "rb") as file:
@@ -182,8 +180,8 @@ def _seal(name: str, data: bytes) -> bytes:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time work on a file of the cache, or several where files cannot be locked or one
-    holds the lock for too long: that costs time, no more.
+    """Lock on a file of the cache. Several processes may enter if files cannot be locked or the lock times
+    out, which only duplicates work.
     """
     lock = path.with_suffix(".lock")
     with open(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "wb") as file:
@@ -204,7 +202,7 @@ def _wait(handle: int, path: Path) -> None:
             return
         except BlockingIOError:
             waited = time.monotonic() - start
-        except OSError:  # files cannot be locked here
+        except OSError:  # file locks are not supported
             return
         if waited > PATIENCE:
             logger.warning("waited %.0f s for %s: it is compiled here as well", waited, path.name)
@@ -219,7 +217,7 @@ def _wait(handle: int, path: Path) -> None:
 
 @cache
 def _clean(folder: Path) -> None:
-    """Once in a process: remove what killed compilers left, and libraries that nobody uses any more."""
+    """Remove, once per process, temporary files of killed compilers, and unused libraries."""
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
             age = time.time() - path.lstat().st_mtime

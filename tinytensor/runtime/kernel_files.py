@@ -1,4 +1,4 @@
-"""Where the sources of kernels are: `.cu` and `.cpp` files of `tinytensor/kernels`, found by their stem."""
+"""Paths of kernel sources: the `.cu` and `.cpp` files of `tinytensor/kernels`, by stem."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KERNELS = Path(__file__).parent.parent / "kernels"
 
 @cache
 def kernel_files(ending: str) -> dict[str, Path]:
-    """All files of `tinytensor/kernels` with an ending (".cu", ".cpp"), by stem, sorted."""
+    """All files of `tinytensor/kernels` with an extension (".cu", ".cpp"), by stem, sorted."""
     return {path.stem: path for path in sorted(KERNELS.rglob(f"*{ending}"), key=lambda path: path.stem)}
 
 
 def kernel_path(stem: str, ending: str) -> Path:
-    """The file of a stem; a path directly in `tinytensor/kernels` if there is none, which does not exist."""
+    """Path of the file with a stem; if there is none, a non-existing path in `tinytensor/kernels`."""
     return kernel_files(ending).get(stem, KERNELS / f"{stem}{ending}")

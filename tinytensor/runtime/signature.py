@@ -1,7 +1,9 @@
-"""Signatures of kernels, read from `__global__` declarations: names of instances, and arguments packed as
-exactly the declared types. One place for all runtimes; knows nothing of devices.
+"""Kernel signatures, parsed from `__global__` declarations: instance names, and packing of arguments.
 
-C++ converts an int to a float by itself. Whoever passes bytes must do it, or the kernel reads garbage.
+Shared by all runtimes; independent of devices.
+
+C++ converts an int to a float implicitly. Arguments passed as bytes must be converted to exactly the declared
+types, or the kernel misreads them.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ CPP = {
     dtypes.uint64: "unsigned long long",
 }
 
-# Letters of the module struct. "pointer" and "bfloat16" are converted first.
+# Format characters of `struct`. "pointer" and "bfloat16" are converted first.
 POINTER, STRUCT = "pointer", "struct"
 FORMATS = {
     **{"bool": "?", "signed char": "b", "unsigned char": "B", "short": "h", "unsigned short": "H"},
@@ -46,7 +48,7 @@ QUALIFIERS = re.compile(r"\b(?:const|volatile|__restrict__|__restrict|__grid_con
 
 @dataclass(frozen=True, slots=True)
 class TemplateParameter:
-    """One parameter of the template: `kind` is "class" or a type such as int."""
+    """One template parameter: `kind` is "class" or a type such as int."""
 
     kind: str
     name: str
@@ -55,7 +57,7 @@ class TemplateParameter:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of the kernel, its type as it stands in the source."""
+    """One kernel parameter, with its type as written in the source."""
 
     type: str
     name: str
@@ -63,10 +65,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a `__global__` declaration says.
+    """A parsed `__global__` declaration.
 
     Attributes:
-        bounds: first argument of `__launch_bounds__`, an expression of the template parameters; None without.
+        bounds: first argument of `__launch_bounds__`, an expression of the template parameters; or None.
     """
 
     name: str
@@ -90,7 +92,7 @@ _PAIRS = {"(": ")", "[": "]", "<": ">", "{": "}"}
 
 
 def parse(text: str) -> dict[str, Signature]:
-    """The signatures of all kernels in a .cu text, by name. KernelError for one that is not understood."""
+    """Signatures of all kernels in a .cu text, by name. KernelError for invalid declarations."""
     text = _COMMENT.sub(lambda m: '""' if m[1] and m[1][0] == '"' else m[1] or " ", text)
     text = _DIRECTIVE.sub("", text)
     found: dict[str, Signature] = {}
@@ -102,7 +104,7 @@ def parse(text: str) -> dict[str, Signature]:
 
 
 def _read(before: str, text: str, position: int) -> Signature:
-    """One declaration: what stands before `__global__`, and the rest from `position` on."""
+    """Parse one declaration: `before` is the text before `__global__`, the rest starts at `position`."""
     template: tuple[TemplateParameter, ...] = ()
     if match := re.search(r"\btemplate\s*<", before):
         inside, _ = _enclosed(before, match.end() - 1)
@@ -143,7 +145,7 @@ def _depths(text: str, start: int = 0) -> Iterator[tuple[int, str, int]]:
 
 
 def _enclosed(text: str, start: int) -> tuple[str, int]:
-    """The text between the bracket at `start` and its partner, and the position after that."""
+    """The text between the bracket at `start` and its closing bracket, and the position after that."""
     opening = text[start]
     for position, _, depth in _depths(text, start):
         if depth == 0:
@@ -156,7 +158,7 @@ def _enclosed(text: str, start: int) -> tuple[str, int]:
 
 
 def _split(text: str) -> list[str]:
-    """Parts between commas that stand in no bracket."""
+    """Split at commas outside of brackets."""
     parts, start = [], 0
     for position, c, depth in _depths(text):
         if c == "," and depth == 0:
@@ -166,7 +168,7 @@ def _split(text: str) -> list[str]:
 
 
 def _first(text: str) -> str:
-    """The first argument of a call, in which < and > compare."""
+    """The first argument of a call, where < and > are comparisons."""
     call = f"({text})"
     ends = (position for position, c, depth in _depths(call) if (c == "," and depth == 1) or depth == 0)
     return call[1 : next(ends)].strip()
@@ -175,7 +177,7 @@ def _first(text: str) -> str:
 def _template_parameter(text: str) -> TemplateParameter:
     declared, _, default = (" ".join(part.split()) for part in text.partition("="))
     kind, _, name = declared.rpartition(" ")
-    if not kind:  # a parameter without a name
+    if not kind:  # an unnamed parameter
         kind, name = name, ""
     return TemplateParameter("class" if kind == "typename" else kind, name, default or None)
 
@@ -200,13 +202,13 @@ def _parameter(text: str, kernel: str) -> Parameter:
 
 
 def spelled(argument: TemplateArgument) -> str:
-    """A template argument in C++. KernelError for complex dtypes, which kernels do not have."""
+    """A template argument in C++. KernelError for complex dtypes, which kernels do not support."""
     if isinstance(argument, DType):
         if argument in CPP:
             return CPP[argument]
         raise KernelError(
             f"kernel: there are no kernels for {argument}",
-            why="complex numbers are computed on the CPU alone",
+            why="complex dtypes are supported on the CPU only",
             fix='move the tensor: x.to("cpu")',
         )
     if isinstance(argument, bool):
@@ -225,7 +227,7 @@ def instance(name: str, arguments: Sequence[TemplateArgument] = ()) -> str:
 
 
 def canonical(kind: str) -> str:
-    """One spelling for each type: `unsigned int` is `unsigned`; pointers and structs by their kind alone."""
+    """Canonical name of a type: `unsigned` for `unsigned int`; "pointer" and "struct" for those."""
     if kind.endswith("*"):
         return POINTER
     words = QUALIFIERS.sub(" ", kind).split()
@@ -250,7 +252,7 @@ def _number(words: list[str]) -> str:
 
 
 def accumulator(kind: str) -> str:
-    """What `acc_t` of common.cuh gives: 16-bit floats are added in float, all else in itself."""
+    """The accumulator type, as `acc_t` of common.cuh: float for 16-bit floats, other types themselves."""
     return "float" if kind in {"__half", "__nv_bfloat16"} else kind
 
 
@@ -260,11 +262,12 @@ def accumulator(kind: str) -> str:
 class Packer:
     """Packs the arguments of one instance of a kernel.
 
-    Each argument lies at a multiple of its size, a struct at a multiple of 16.
+    Each argument is aligned to its size, a struct to 16.
 
     Attributes:
-        name: of the instance, such as layer_norm_forward<float>.
-        kinds: of the parameters, with the template arguments put in: a C++ type, "pointer" or "struct".
+        name: name of the instance, such as layer_norm_forward<float>.
+        kinds: kinds of the parameters, with template arguments substituted: a C++ type, "pointer" or
+            "struct".
     """
 
     __slots__ = ("_convert", "_fixed", "_struct_sizes", "kinds", "name", "signature")
@@ -299,7 +302,7 @@ class Packer:
         return tuple(kinds)
 
     def pack(self, args: Sequence[Argument]) -> tuple[bytes, tuple[int, ...]]:
-        """The bytes of all arguments, and where each begins. KernelError names the argument that is wrong."""
+        """Packed bytes and offsets of all arguments. KernelError names an invalid argument."""
         if len(args) != len(self.kinds):
             self._refuse_count(args)
         values = list(args)
@@ -318,8 +321,8 @@ class Packer:
             self._refuse(args)
 
     def check_sizes(self, sizes: Sequence[int], structs: Sequence[bool] | None = None) -> None:
-        """Raise unless the compiler gave the parameters the sizes packed here, and took for structs what was
-        taken for structs. Remembers the sizes of those.
+        """Raise unless the compiler's sizes of the parameters match the packed sizes, and the same parameters
+        are structs. Stores the sizes of structs.
         """
         is_struct = [kind == STRUCT for kind in self.kinds]
         for i, (kind, size) in enumerate(zip(self.kinds, sizes, strict=True)):
@@ -328,13 +331,13 @@ class Packer:
                 declared = self.signature.parameters[i]
                 raise KernelError(
                     f"kernel {self.name}: the compiler gives `{declared.type} {declared.name}` {size} bytes",
-                    why=f"it was read as {kind}: other names of types are not known here",
+                    why=f"it was parsed as {kind}: other type names are not supported",
                     fix="spell the type out, or use acc_t<T>",
                 )
         self._struct_sizes = tuple(s for s, found in zip(sizes, is_struct, strict=True) if found)
 
     def pointers(self, args: Sequence[Argument]) -> list[tuple[str, int]]:
-        """Names and addresses of the arguments that are pointers."""
+        """Names and addresses of the pointer arguments."""
         named = zip(self.signature.parameters, self.kinds, args, strict=True)
         return [(parameter.name, _pointer(a)) for parameter, kind, a in named if kind == POINTER]
 
@@ -353,7 +356,7 @@ class Packer:
         )
 
     def _refuse(self, args: Sequence[Argument]) -> NoReturn:
-        """Find the argument that does not fit."""
+        """Raise KernelError for the first argument that cannot be packed."""
         for argument, kind, parameter in zip(args, self.kinds, self.signature.parameters, strict=True):
             try:
                 value = CONVERT[kind](argument) if kind in CONVERT else argument
@@ -361,7 +364,7 @@ class Packer:
             except (struct.error, OverflowError, TypeError, ValueError, AttributeError):
                 declared = f"{parameter.type} {parameter.name}"
                 raise KernelError(
-                    f"kernel {self.name}: {_shown(argument)} is no argument for `{declared}`",
+                    f"kernel {self.name}: {_shown(argument)} is not valid for `{declared}`",
                     why=f"it is packed as {kind}; {_TAKES.get(kind, _TAKES['number'])}",
                     fix=f"the kernel is {self.signature}",
                 ) from None
@@ -397,13 +400,13 @@ def _pointer(argument: Any) -> int:
 def _bool(argument: Any) -> bool:
     if argument is True or argument is False:
         return argument is True
-    if type(argument).__name__ != "bool":  # NumPy's own
+    if type(argument).__name__ != "bool":  # NumPy's bool is accepted
         raise TypeError
     return bool(argument)
 
 
 def _bfloat16(argument: Any) -> int:
-    """Bits of the nearest bfloat16, ties to even."""
+    """Bits of a number rounded to bfloat16, ties to even."""
     bits = int.from_bytes(struct.pack("<f", argument), "little")
     if bits & 0x7FFFFFFF > 0x7F800000:
         return 0x7FFF
@@ -426,7 +429,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
 
 @lru_cache(maxsize=4096)
 def layout(kinds: tuple[str, ...], struct_sizes: tuple[int, ...]) -> tuple[struct.Struct, tuple[int, ...]]:
-    """The form in which arguments of these kinds are packed, and where each begins."""
+    """`struct.Struct` and offsets of arguments of these kinds."""
     sizes = iter(struct_sizes)
     text, offset, offsets = "<", 0, []
     for kind in kinds:

@@ -1,1 +1,1 @@
-"""Functions of functions: gradients, checkpointing, autocast, anomaly detection."""
+"""Transforms: gradients, custom functions, gradcheck, checkpointing, autocast, capture, anomaly detection."""

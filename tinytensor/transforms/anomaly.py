@@ -1,4 +1,4 @@
-"""Anomaly mode: find the first operation whose gradient is no number, and the line that called it."""
+"""Anomaly detection: finds the first operation whose backward returns NaN, and its line of code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class Mode:
-    """What is looked for. Held by the variable alone, so that it ends with the context."""
+    """Settings of one `detect_anomaly` block. Only the context variable references it, so it ends with the
+    block.
+    """
 
     __slots__ = ("__weakref__", "check_inf")
 
@@ -38,18 +40,18 @@ class Mode:
 
 _mode: ContextVar[Mode | None] = ContextVar("tinytensor_anomaly", default=None)
 _lock = threading.RLock()
-_modes: set[weakref.ref[Mode]] = set()  # of contexts that are open, in all threads
+_modes: set[weakref.ref[Mode]] = set()  # of active blocks, in all threads
 
 
 class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager and a decorator, as no_grad
-    """Raise at the first operation whose backward gives NaN, and name the line where its forward ran.
+    """Raise at the first operation whose backward returns NaN, with the line where its forward ran.
 
-    While it is active, errors about overwritten tensors name the line of the in-place write, too. It holds
-    for this thread; wrap forward and backward. Each operation costs a few microseconds more, and each
+    While it is active, errors about overwritten tensors name the line of the in-place write, too.
+    Thread-local; wrap both forward and backward. Each operation takes a few microseconds longer, and each
     gradient is read once.
 
     Args:
-        check_inf: raise at infinite gradients, too.
+        check_inf: also raise at infinite gradients.
 
     Raises:
         GradError: from backward, naming operation, input and `file:line`.
@@ -70,7 +72,9 @@ class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager
         self.check_inf = check_inf
 
     def inside(self) -> Mode:
-        """The mode, and for as long as there is one in any thread, those who are asked at each operation."""
+        """The mode; also installs the observers of dispatch and backward while a mode is active in any
+        thread.
+        """
         mode = Mode(self.check_inf)
         with _lock:
             _modes.add(weakref.ref(mode, _ended))
@@ -92,7 +96,7 @@ def _ended(mode: weakref.ref[Mode]) -> None:
 
 
 def _where() -> str:
-    """file:line of the innermost call from outside this package."""
+    """file:line of the innermost caller outside this package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
@@ -109,12 +113,12 @@ def _locate() -> str:
 
 
 def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
-    """Raise if a gradient that the node gives is no number."""
+    """Raise if a gradient returned by the node's backward contains NaN (or inf)."""
     mode = _mode.get()
     if mode is None:
         return
     check_inf = mode.check_inf
-    del mode  # the traceback of an error would keep it
+    del mode  # else the traceback of an error would keep it alive
     for i, (g, parent) in enumerate(zip(back, node.parents, strict=True)):
         if g is None or parent is None or not _bad(g, check_inf):
             continue
@@ -123,7 +127,7 @@ def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
         raise GradError(
             f"backward: the gradient that {node.name} gives its input {names[i] if i < len(names) else i!r}, "
             f"shape {g.shape}, has {_bad(g, check_inf)}",
-            why=f"{_ran(node)}; the gradient that came to it {'had some, too' if given else 'was finite'}",
+            why=f"{_ran(node)}; its incoming gradient {'had some, too' if given else 'was finite'}",
             fix="check the loss and the gradient passed to backward()"
             if given
             else "keep the input inside the op's domain: add an epsilon, clip it, or tt.where before",
@@ -131,7 +135,7 @@ def _check(node: Node, grads: Grads, back: Sequence[Any]) -> None:
 
 
 def _bad(g: Any, check_inf: bool) -> str:
-    """What is wrong with a gradient, with a count; empty if nothing."""
+    """Number of NaN (or infinite) elements of a gradient, as text; empty if there are none."""
     a = values(g)
     n = int(np.isnan(a).sum())
     if n:
@@ -141,7 +145,7 @@ def _bad(g: Any, check_inf: bool) -> str:
 
 
 def _ran(node: Node) -> str:
-    """Where the node's forward ran, with the source line if it can be read."""
+    """file:line where the node's forward ran, with the source line if available."""
     place = "" if node.extra is None else node.extra.trace
     if not place:
         return "its forward ran outside tt.detect_anomaly(), so its line is not known"

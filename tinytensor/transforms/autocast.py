@@ -1,4 +1,4 @@
-"""autocast: products in 16 bits, what adds up or grows quickly in float32, as `Op.autocast` says."""
+"""autocast: matrix products in 16 bits; reductions, exponentials and losses in float32 (`Op.autocast`)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 class autocast(using):  # noqa: N801 - a context manager and a decorator, named as in PyTorch
     """Run matrix products and attention in 16 bits, and sums, norms, exponentials and losses in float32.
 
-    Parameters and optimizer states stay in float32: inside, products get rounded copies of them, and the
-    gradients arrive in float32 again. Wrap forward and loss in it, and call backward outside. Tensors of
-    float64 and of integers are left alone. The mode belongs to the thread.
+    Parameters and optimizer states stay in float32: inside, products use rounded copies of them, and their
+    gradients are float32. Wrap forward and loss in it, and call backward outside. float64 and integer tensors
+    are not cast. Thread-local.
 
-    With float16, whose smallest numbers swallow small gradients, use `optim.GradScaler`; bfloat16 has the
+    With float16, in which small gradients underflow, use `optim.GradScaler`; bfloat16 has the
     range of float32 and needs none.
 
     Args:
         dtype: `tt.bfloat16` or `tt.float16`.
-        enabled: False does nothing; inside another autocast it switches that one off.
-        cache: round a parameter once, not at every use, until the context ends or it is written to.
+        enabled: False disables autocast, also inside another autocast block.
+        cache: round a parameter once, not at every use, until the context ends or it is modified.
 
     Raises:
-        DTypeError: another dtype.
+        DTypeError: dtype is not a 16-bit float.
 
     Example:
         >>> layer, x = tt.nn.Linear(3, 2), tt.ones(1, 3)
@@ -49,14 +49,14 @@ class autocast(using):  # noqa: N801 - a context manager and a decorator, named 
         if dtype not in (bfloat16, float16):
             raise DTypeError(
                 f"autocast: products in {dtype}",
-                why="it is about 16-bit floats; anything else is a dtype of the tensors themselves",
+                why="autocast supports 16-bit floats only; for other dtypes cast the tensors themselves",
                 fix="autocast(tt.bfloat16) or autocast(tt.float16)",
             )
         super().__init__(None)
         self.dtype, self.enabled, self.cache = dtype, bool(enabled), bool(cache)
 
     def inside(self) -> Cast | None:
-        """What does the casting inside: for each `with` another, with nothing rounded yet."""
+        """The casting function inside the block, with an empty cache for each `with`."""
         return _Casting(self.dtype, self.cache) if self.enabled else None
 
     def __call__(self, function: F) -> F:
@@ -71,7 +71,7 @@ class autocast(using):  # noqa: N801 - a context manager and a decorator, named 
 
 
 def is_autocast_enabled() -> bool:
-    """Whether products of this thread run in 16 bits now, whatever the shapes.
+    """Whether autocast is active in this thread.
 
     Example:
         >>> with tt.autocast(tt.bfloat16):
@@ -82,7 +82,7 @@ def is_autocast_enabled() -> bool:
 
 
 class _Casting:
-    """What one `with` does to the inputs of ops."""
+    """Casts the inputs of ops inside one `with` block, with a cache of rounded parameters."""
 
     def __init__(self, dtype: DType, cache: bool) -> None:
         self.dtype, self.cache = dtype, cache
@@ -97,7 +97,7 @@ class _Casting:
         return ins
 
     def afresh(self) -> _Casting:
-        """The same, with nothing rounded yet."""
+        """A copy with an empty cache."""
         return _Casting(self.dtype, self.cache)
 
     def _narrow(self, x: Any) -> Any:

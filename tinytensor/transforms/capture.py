@@ -1,4 +1,4 @@
-"""A step as one graph: captured once, replayed without the engine between its kernels."""
+"""Graph capture: records the kernels of a function once and replays them without Python dispatch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CapturedGraph:
     """A captured function; made by `capture`.
 
     Attributes:
-        outputs: what the function returned: tensors of any shapes whose memory each replay writes again.
+        outputs: the return value of the function: tensors of any shapes, overwritten by each replay.
         launches: number of kernels in the graph.
 
     Example:
@@ -47,7 +47,7 @@ class CapturedGraph:
         return self._work.launches
 
     def record(self, fn: Callable[[], Any]) -> None:
-        """Capture one call of fn, which computes nothing."""
+        """Capture one call of fn, without executing its work."""
         with self._work.capture():
             _capturing.append(self)
             try:
@@ -56,11 +56,11 @@ class CapturedGraph:
                 _capturing.remove(self)
 
     def add_prologue(self, fn: Callable[[], object]) -> None:
-        """Let the host do something before each replay."""
+        """Register a host function that runs before each replay."""
         self._prologue.append(fn)
 
     def replay(self) -> Any:
-        """Do the work again: what `before_replay` asked for, the place of random numbers, then the graph.
+        """Replay: functions of `before_replay`, new random offsets, then the graph.
 
         Returns:
             The outputs: the same tensors each time, with new values.
@@ -72,7 +72,7 @@ class CapturedGraph:
 
 
 class DeviceWork:
-    """Kernels of a device, and the place of their random numbers."""
+    """Captured kernels of a device, and their random streams."""
 
     def __init__(self, device: Device) -> None:
         self._runtime = runtime_of(device)
@@ -88,13 +88,13 @@ class DeviceWork:
 
     @contextmanager
     def capture(self) -> Iterator[None]:
-        """Record what the block launches, and run nothing."""
+        """Record the launches of the block without executing them."""
         with self._runtime.capture() as self._graph, self._streams:
             yield
         self._checks_bounds = bounds.is_expected(self._runtime)
 
     def replay(self) -> None:
-        """Launch all of it, with the next random numbers."""
+        """Launch the graph, with new random numbers."""
         self._streams.advance()
         self._graph.launch()
         if self._checks_bounds:
@@ -102,7 +102,7 @@ class DeviceWork:
 
 
 class HostWork:
-    """What ops compute on the CPU."""
+    """Captured work of ops on the CPU."""
 
     def __init__(self) -> None:
         self._graph = HostGraph()
@@ -114,7 +114,7 @@ class HostWork:
 
     @contextmanager
     def capture(self) -> Iterator[None]:
-        """Note what the block computes, and compute nothing."""
+        """Record the work of the block without executing it."""
         random.observers.append(_no_draws)
         try:
             with self._graph:
@@ -123,23 +123,22 @@ class HostWork:
             random.observers.remove(_no_draws)
 
     def replay(self) -> None:
-        """Compute all of it."""
+        """Execute the recorded work."""
         self._graph.launch()
 
 
 def _no_draws(generator: Generator, before: int, count: int) -> None:
-    """Called by `Generator.advance`: a replay would draw the same numbers again."""
+    """Called by `Generator.advance`; raises, since a replay would repeat the same random numbers."""
     if capturing() is not None:
         generator.set_state({"seed": generator.seed, "offset": before})
         refuse("drawing random numbers")
 
 
 def before_replay(fn: Callable[[], object]) -> None:
-    """Let the host do something at this point of a step, also when the step is replayed from a graph.
+    """Run a host function now, or, during capture, before each replay of the graph.
 
-    Outside of a capture, fn runs now. Within one, it runs before each replay of the graph, and not now.
-    Optimizers write their learning rate and step number in this way. What fn changes on the device must lie
-    in memory that was made before the capture, of any shape.
+    Optimizers write their learning rate and step number in this way. Device memory that fn modifies must have
+    been allocated before the capture.
 
     Args:
         fn: a function without arguments.
@@ -157,29 +156,31 @@ def before_replay(fn: Callable[[], object]) -> None:
 
 
 def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup: int = 2) -> CapturedGraph:
-    """Capture the work of a function as a graph.
+    """Capture the work of a function as a graph, to be replayed with low overhead.
 
-    The function is called `warmup` times as usual (kernels are compiled, optimizers make their state), and
-    once more while its work is recorded instead of done. Each `replay()` then does the work of one call. What
-    Python computes inside is fixed at the capture: shapes, branches, numbers, tensors made from Python data.
-    What changes from step to step lies in tensors made before: write into them (`x.copy_(batch)`) between
-    replays; they must live as long as the graph. Random numbers go on as if the function were called. Nothing
-    may be read back inside (`item`, `tolist`, boolean masks whose result has a size that depends on data).
+    The function is called `warmup` times as usual (to compile kernels and create optimizer states), and once
+    more while its work is recorded instead of executed. Each `replay()` then does the work of one call.
+    Values computed by Python are fixed at the capture: shapes, branches, numbers, tensors made from Python
+    data. Inputs that change from step to step must be tensors made before: write into them (`x.copy_(batch)`)
+    between replays; they must live as long as the graph. Random numbers continue as if the function were
+    called. Nothing may be read back inside (`item`, `tolist`, boolean masks, whose result has a
+    data-dependent size).
 
-    On the CPU a graph is a list of calls of kernels and NumPy functions on fixed arrays: the engine, which
-    takes longer than small kernels do, is left out. Its results have no history, so capture under `no_grad`;
-    random draws are refused there.
+    On the CPU a graph is a list of calls of kernels and NumPy functions on fixed arrays, without the dispatch
+    overhead, which exceeds the time of small kernels. Its results have no autograd history, so capture under
+    `no_grad`; random ops raise there.
 
     Args:
         fn: no arguments; its tensors, of any shapes, are on one device.
-        device: which one; default: where fn launched kernels while it warmed up, else the CPU.
-        warmup: calls before the capture; 0 for a function that has run before.
+        device: the device; default: the one on which fn launched kernels during warmup, else the CPU.
+        warmup: number of calls before the capture; 0 for a function that has run before.
 
     Returns:
         The graph, with the outputs of fn: valid after the first replay.
 
     Raises:
-        DeviceError: fn computes nothing, on several devices, or does what cannot be replayed.
+        DeviceError: fn computes nothing, runs on several devices, or contains operations that cannot be
+            replayed.
         ArgumentError: warmup is below 0, or 0 without a device.
 
     Example:
@@ -198,7 +199,7 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
     if warmup < (1 if device is None else 0):
         raise ArgumentError(
             f"capture: warmup is {warmup}",
-            why="when fn runs, kernels are compiled, optimizers make their state, and it shows its device",
+            why="warmup compiles kernels, creates optimizer states, and determines the device",
             fix="warmup=2; or warmup=0 and a device, where the function has run before",
         )
     before = _launches()
@@ -209,7 +210,7 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
     if not graph.launches:
         raise DeviceError(
             f"capture: the function computed nothing on {graph.device}",
-            why="a graph holds work of one device",
+            why="a graph contains the work of one device",
             fix="move the tensors of the function to that device, and return from it without reading them",
         )
     return graph
@@ -220,7 +221,7 @@ def _launches() -> dict[Device, int]:
 
 
 def _worked(before: dict[Device, int]) -> Device:
-    """The one device that has launched something since; the CPU if none has."""
+    """The device with new kernel launches since `before`; the CPU if there is none."""
     worked = [device for device, count in _launches().items() if count != before.get(device, 0)]
     if len(worked) > 1:
         raise DeviceError(

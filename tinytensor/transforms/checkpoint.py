@@ -1,8 +1,8 @@
-"""Activation checkpointing: forget what a function saved for backward, and run it again when backward asks.
+"""Activation checkpointing: drops the saved tensors of a function and recomputes them during backward.
 
-The function runs and is recorded as always, so its nodes, edges and hooks are part of the one graph; only the
-values that its nodes saved are dropped, at once. The first of these nodes that backward reaches runs the
-function a second time and gives every node its values back. That second run must record the same nodes.
+The function runs and is recorded as usual, so its nodes, edges and hooks are part of the one graph; only the
+saved values of its nodes are dropped immediately. The first of these nodes that backward reaches runs the
+function a second time and restores the values of every node. That second run must record the same nodes.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ _active: ContextVar[tuple[Watching, ...]] = ContextVar("tinytensor_checkpoints",
 
 
 class Watch(Scope):
-    """Calls `see` for each node that this thread makes while it is active; the innermost watch first."""
+    """Context manager that calls `see` for each node recorded by this thread; the innermost watch first."""
 
     variable = _active
 
     def __init__(self, alone: bool = False) -> None:
-        self._alone = alone  # the watches around are not told
+        self._alone = alone  # outer watches are not called
 
     def inside(self) -> tuple[Watching, ...]:
-        """The active watches, and an observer for as long as they are that."""
+        """The tuple of active watches, with an observer that is removed together with it."""
         watching = Watching(self)
-        # behind the others, which see what a node saved before it is dropped; in front of the watches around
+        # after other observers, which read saved values before they are dropped; before outer watches
         around = [i for i, o in enumerate(observers) if isinstance(o, Observer)]
         observers.insert(around[0] if around else len(observers), Observer(watching, observers.remove))
         return watching, *(() if self._alone else _active.get())
 
     def see(self, node: Node, found: Mark) -> None:
-        """What to do with a new node."""
+        """Handle a new node. Subclasses define it."""
 
 
 class Watching:
-    """Held by the variable of active watches alone, so that it ends when they do."""
+    """The active watches; only the context variable references it, so it ends with them."""
 
     __slots__ = ("__weakref__", "watch")
 
@@ -60,19 +60,19 @@ class Watching:
 
 
 class Observer(weakref.ref[Watching]):
-    """What dispatch calls, until the watching is over; then it is taken out of the list."""
+    """Observer called by dispatch; removed from its list when the watches end."""
 
     __slots__ = ()
 
     def __call__(self, node: Node, outs: Sequence[Any]) -> None:  # type: ignore[override]  # for dispatch
         watching = super().__call__()
-        # a view catches up with its base whenever it is next asked, so not at the same moment in both runs
+        # a view updates its edge lazily, so not at the same moment in both runs
         if watching in _active.get() and node.name != "reframe":
             watching.watch.see(node, mark(node, outs))
 
 
 def mark(node: Node, outs: Sequence[Any]) -> Mark:
-    """What must be the same when the function runs again: op, inputs with history, parameters, shapes."""
+    """Signature of a node that both runs must share: op, inputs with history, parameters, shapes."""
     params = tuple(
         [(k, v) for k, v in (node.params or {}).items() if isinstance(v, int | float | str | tuple)]
     )
@@ -81,7 +81,7 @@ def mark(node: Node, outs: Sequence[Any]) -> Mark:
 
 
 class Region(Watch):
-    """One checkpointed call: how to run it again, and what it recorded the first time."""
+    """One checkpointed call: function and arguments, and the nodes recorded in the first run."""
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], preserve_rng: bool
@@ -99,7 +99,7 @@ class Region(Watch):
         self.complete = False
 
     def see(self, node: Node, found: Mark) -> None:
-        """First run: note the node, and forget what it saved."""
+        """First run: store the node's signature and drop its saved values."""
         at = len(self.marks)
         self.marks.append(found)
         if _keeps(node.saved):
@@ -107,7 +107,7 @@ class Region(Watch):
             node.saved = Dropped(self, at)
 
     def check_arguments(self, why: str) -> None:
-        """GradError if an argument was written to since the region began."""
+        """Raise GradError if an argument was modified since the region began."""
         for i, (t, version) in enumerate(zip(self.tensors, self.versions, strict=True)):
             if t.storage.version != version:
                 by = getattr(t.storage, "last_op", "an in-place op")
@@ -118,7 +118,7 @@ class Region(Watch):
                 )
 
     def run(self) -> Any:
-        """The first run: the function's result."""
+        """Run the function the first time; returns its result."""
         function, args, kwargs = self.call
         with self, self.precision():
             result = function(*args, **kwargs)
@@ -127,7 +127,7 @@ class Region(Watch):
         return result
 
     def values(self, at: int) -> Any:
-        """What node number `at` saved; each can be asked for once."""
+        """The saved values of node number `at`, recomputed if needed; each is returned once."""
         if at not in self.found:
             self._run_again()
         return self.found.pop(at)
@@ -136,7 +136,7 @@ class Region(Watch):
         if not self.complete:
             raise GradError(
                 "checkpoint: backward ran inside the function that is being checkpointed",
-                why="what it needs is recomputed by running the whole function again, and so without end",
+                why="its saved values are recomputed by running the whole function again: infinite recursion",
                 fix="take the gradient outside, or checkpoint a smaller part of the function",
             )
         self.check_arguments("running the function again would give other values")
@@ -160,7 +160,7 @@ class Region(Watch):
 
 
 class Again(Watch):
-    """Collects what the nodes of the second run save, and compares the nodes with those of the first."""
+    """Second run: collects the saved values, and compares the nodes with those of the first run."""
 
     def __init__(self, region: Region) -> None:
         super().__init__(alone=True)
@@ -168,11 +168,11 @@ class Again(Watch):
         self.found: dict[int, Any] = {}
 
     def see(self, node: Node, found: Mark) -> None:
-        """Second run: compare the node with the one of the first run, and take what it saved."""
+        """Compare the node with that of the first run, and take its saved values."""
         at, marks = self.count, self.region.marks
         self.count += 1
         if at >= len(marks):
-            return  # too many: said at the end, with their number
+            return  # too many nodes: reported at the end, with their number
         if found != marks[at]:
             raise _differs(at, _describe(found), _describe(marks[at]))
         if at not in self.region.dropped:
@@ -187,11 +187,11 @@ class Again(Watch):
                     fix="call backward() before the write, or write to a clone",
                 )
         self.found[at] = node.saved
-        node.saved = ()  # nobody goes back through this run: what outlives it must keep nothing
+        node.saved = ()  # there is no backward through this run: nodes that outlive it must save nothing
 
 
 class Dropped:
-    """Stands in for what a node saved, until backward asks."""
+    """Placeholder for the dropped saved values of a node."""
 
     __slots__ = ("at", "region")
 
@@ -199,7 +199,7 @@ class Dropped:
         self.region, self.at = region, at
 
     def recompute(self) -> Any:
-        """The saved values; or, of a region inside this one, what stands in for them."""
+        """The recomputed saved values, or, for a nested region, their placeholder."""
         return self.region.values(self.at)
 
 
@@ -214,7 +214,7 @@ def _versions(saved: Any) -> list[Version]:
 
 
 def _tensors(value: Any) -> Any:
-    """The tensors in (nested) tuples, lists and dictionaries."""
+    """Iterator of the tensors in (nested) tuples, lists and dictionaries."""
     if is_tensor(value):
         yield value
     elif isinstance(value, tuple | list | dict):
@@ -237,7 +237,7 @@ def _differs(at: int, now: str, first: str) -> GradError:
 
 
 def checkpoint(function: Callable[..., Any], *args: Any, preserve_rng: bool = True, **kwargs: Any) -> Any:
-    """Call a function without keeping what its backward needs: that is computed again when it is needed.
+    """Call a function without storing its saved tensors, which backward recomputes.
 
     Args:
         function: any function of tensors; it may use parameters by closure, return several tensors, and
@@ -245,20 +245,20 @@ def checkpoint(function: Callable[..., Any], *args: Any, preserve_rng: bool = Tr
             from `tt.default_generator`.
         args, kwargs: its arguments. Tensors among them (also in tuples, lists, dictionaries) must not be
             overwritten before backward.
-        preserve_rng: draw the same random numbers the second time, by setting the default generator back
-            for that while (other threads should not draw then). With False dropout makes backward raise.
+        preserve_rng: use the same random numbers in the second run, by resetting the default generator during
+            it (other threads should not use it then). With False, dropout makes backward raise.
 
     Returns:
-        What the function returns.
+        The return value of the function.
 
     Raises:
         GradError: from here, if the function writes to an argument; from backward, if running it again does
             not record the same operations with the same shapes, or on overwritten values.
 
-    Memory: the arguments, instead of everything that the operations inside saved. During backward one region
-        at a time has its values back. A region inside a region is dropped a second time.
+    Memory: the arguments, instead of the saved tensors of all operations inside. During backward one region
+    at a time is recomputed. A nested region is dropped a second time.
 
-    Differs from: PyTorch's, which takes a switch `use_reentrant`; this one always works with `tt.grad`,
+    Differs from: PyTorch's, which has an option `use_reentrant`; this one always works with `tt.grad`,
         double backward and arguments that do not require grad.
 
     Source: Chen, Xu, Zhang, Guestrin 2016, "Training deep nets with sublinear memory cost".
@@ -273,7 +273,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, preserve_rng: bool = Tr
     if not callable(function):
         raise GradError(
             f"checkpoint: the first argument is a {type(function).__name__}",
-            why="it is called now, and once more in backward",
+            why="it must be a function, called now and once more in backward",
             fix="pass the function and its arguments: tt.checkpoint(block, x)",
         )
     if not grad_enabled():

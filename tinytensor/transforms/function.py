@@ -1,4 +1,4 @@
-"""Function: an operation of the user's own, with a gradient of its own."""
+"""`Function`: user-defined operations with a custom gradient."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _ORIGIN = "inside a custom Function, whose gradient an in-place write would bypa
 
 
 class Context:
-    """What `forward` and `backward` of one call share; any attribute can be set on it.
+    """Context shared by `forward` and `backward` of one call; any attribute can be set on it.
 
     Attributes:
-        needs_input_grad: per argument, whether its gradient is wanted; in backward: in this pass.
+        needs_input_grad: per argument, whether its gradient is needed; in backward: in this pass.
 
-    Attributes set by forward are kept as they are: use `save_for_backward` for tensors, so that overwriting
-    them is noticed, outputs keep no cycle alive, and second derivatives see where they came from.
+    Attributes set by forward are stored unchanged: use `save_for_backward` for tensors, so that in-place
+    writes are detected, outputs create no reference cycle, and second derivatives are correct.
     """
 
     __slots__ = (
@@ -48,49 +48,49 @@ class Context:
     )
 
     needs_input_grad: tuple[bool, ...]
-    _kept: tuple[Tensor | None, ...]  # during forward: what save_for_backward was given
-    _fixed: tuple[Tensor, ...]  # during forward: outputs without gradient
-    _specs: tuple[tuple[Shape, DType, Device] | None, ...]  # of the arguments; None: no tensor
+    _kept: tuple[Tensor | None, ...]  # during forward: arguments of save_for_backward
+    _fixed: tuple[Tensor, ...]  # during forward: non-differentiable outputs
+    _specs: tuple[tuple[Shape, DType, Device] | None, ...]  # of the arguments; None: not a tensor
     _outs: tuple[tuple[Shape, DType, Device], ...]  # of the outputs
-    _plan: tuple[int | None, ...]  # where each saved tensor comes from, as in Op.plan
-    _saved: Saved | None  # during backward only: it holds the node, which holds the first Context
+    _plan: tuple[int | None, ...]  # source of each saved tensor, as in Op.plan
+    _saved: Saved | None  # during backward only: it references the node, and that the first Context
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep inputs, outputs or intermediate tensors (or None) for `backward`, as `ctx.saved_tensors`.
+        """Save inputs, outputs or intermediate tensors (or None) for `backward`, as `ctx.saved_tensors`.
 
         Raises:
-            DTypeError: something else than a tensor or None.
+            DTypeError: an argument is neither a tensor nor None.
         """
         for i, t in enumerate(tensors):
             if t is not None and not is_tensor(t):
                 raise DTypeError(
                     f"save_for_backward: argument {i} is a {type(t).__name__}",
-                    why="only tensors have versions and edges to look after",
+                    why="only tensors have a version and a graph edge to track",
                     fix="set other values as attributes: ctx.value = value",
                 )
         self._kept = tensors
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
-        """Say, in forward, which outputs have no gradient; integer outputs never have one."""
+        """Mark outputs, in forward, as having no gradient; integer outputs never have one."""
         self._fixed = outputs
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What `save_for_backward` was given, each with its place in the graph.
+        """The arguments of `save_for_backward`, each with its autograd history.
 
         Raises:
-            GradError: outside backward, after the graph was freed, or where one was overwritten since.
+            GradError: outside backward, after the graph was freed, or if one was overwritten since.
         """
         if not hasattr(self, "_plan"):
             raise GradError(
                 "saved_tensors: read outside backward",
-                why="forward's tensors are attached to the graph when backward runs",
+                why="saved tensors are attached to the graph when backward runs",
                 fix="in forward use the tensors themselves",
             )
         return fetch_all(self._saved, self._plan)
 
     def _in_backward(self, saved: Saved | None, needs: Needs) -> Context:
-        """This context for one backward pass: the attributes are shared, the graph is not held by it."""
+        """Copy of this context for one backward pass: shares the attributes, without keeping the graph."""
         ctx = Context()
         ctx.__dict__ = self.__dict__
         ctx._plan, ctx._saved, ctx.needs_input_grad = self._plan, saved, needs
@@ -98,16 +98,15 @@ class Context:
 
 
 class Function:
-    """An operation of your own: subclass it, write `forward` and `backward`, call `apply`.
+    """Base class of custom operations: subclass it, write `forward` and `backward`, call `apply`.
 
     `forward(ctx, *args)` computes with tensors, unrecorded (for NumPy: x.detach().numpy()), and returns a
-    tensor or a tuple of tensors. `backward(ctx, *grads)` gets one gradient per output (zeros where none
-    arrived) and returns one
-    per argument of forward: None where there is none, as for arguments that are not tensors. What backward
-    does with tensor operations can be differentiated again; tensors inside lists are not seen as arguments.
+    tensor or a tuple of tensors. `backward(ctx, *grads)` gets one gradient per output (zeros if none arrived)
+    and returns one per argument of forward: None if there is none, as for arguments that are not tensors.
+    Tensor operations in backward can be differentiated again; tensors inside lists do not count as arguments.
 
-    An output that is an argument, or shares memory with one, comes back as a view of it, with this
-    function's gradient; such an output cannot be written to in place while recording.
+    An output that is an argument, or shares memory with one, is returned as a view of it, with this
+    function's gradient; such an output cannot be modified in place while recording.
 
     Example:
         >>> class Square(tt.Function):
@@ -140,29 +139,29 @@ class Function:
     def __init__(self) -> None:
         raise GradError(
             f"{type(self).__name__}: a Function is not instantiated",
-            why="each call has a context of its own, the class has none",
+            why="each call has its own context; the class has no instances",
             fix=f"call {type(self).__name__}.apply(...)",
         )
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        """Run forward and record the call.
+        """Run forward and record the call for backward.
 
         Args:
-            args: the arguments of forward after ctx: tensors, and anything else.
+            args: the arguments of forward after ctx: tensors and other objects.
 
         Returns:
-            What forward returned; as tensors that backward can reach, if an argument requires grad.
+            The outputs of forward; they require grad if an argument does.
 
         Raises:
-            GradError: forward or backward is missing, wrote to an argument, or kept an output as attribute.
-            DTypeError: forward returned something else than tensors.
+            GradError: forward or backward is missing, wrote to an argument, or stored an output as attribute.
+            DTypeError: forward returned other objects than tensors.
         """
         for method in ("forward", "backward"):
             if not hasattr(cls, method):
                 raise GradError(
                     f"{cls.__name__}.apply: there is no {method}",
-                    why="a Function computes in forward and gives gradients in backward",
+                    why="a Function computes in forward and returns gradients in backward",
                     fix=f"add: @staticmethod def {method}(ctx, ...)",
                 )
         record = grad_enabled()
@@ -182,21 +181,21 @@ class Function:
 
 
 def _outputs(cls: type[Function], result: Any) -> list[Tensor]:
-    """What forward returned, as a list."""
+    """The outputs of forward as a list of tensors."""
     raw = list(result) if isinstance(result, tuple | list) else [result]
     for i, o in enumerate(raw):
         if not is_tensor(o):
             raise DTypeError(
                 f"{cls.__name__}.forward: output {i} is a {type(o).__name__}",
-                why="outputs are tensors; other results have no place in the graph",
+                why="outputs must be tensors to be part of the graph",
                 fix="return tt.asarray(value), or keep it as ctx.value",
             )
     return raw
 
 
 def _new_tensors(raw: list[Tensor], args: Sequence[Any]) -> list[Tensor]:
-    """The outputs as tensors of their own: the ones that forward returned may be arguments, or be kept by the
-    user. Those that share memory with an argument or another output become views.
+    """New tensors for the outputs: those that forward returned may be arguments or referenced by the user.
+    Outputs that share memory with an argument or another output become views.
     """
     taken = {id(a.storage) for a in args if is_tensor(a)}
     outs = []
@@ -219,22 +218,22 @@ def _check_forward(
         if is_tensor(a) and a.storage.version != version:
             raise GradError(
                 f"{cls.__name__}.forward: argument {i} of shape {a.shape} was written to",
-                why="the write would be missing in the gradient",
+                why="the gradient would not include the write",
                 fix="compute on a copy: x = x.clone()",
             )
     for name, value in ctx.__dict__.items():
         if any([value is o for o in raw]) and not any([value is a for a in args]):
             raise GradError(
                 f"{cls.__name__}.forward: ctx.{name} is an output",
-                why="as an attribute it would lose its place in the graph, and second derivatives with it",
+                why="as an attribute it would lose its autograd history, and second derivatives with it",
                 fix="ctx.save_for_backward(output)",
             )
     for t in ctx._fixed:
         if not any([t is o for o in raw]):
             raise GradError(
-                f"{cls.__name__}.forward: mark_non_differentiable was given something else than an output",
-                why="only outputs are differentiable or not",
-                fix="mark the very tensor that forward returns",
+                f"{cls.__name__}.forward: mark_non_differentiable got an object that is not an output",
+                why="only outputs can be marked",
+                fix="mark the same tensor object that forward returns",
             )
 
 
@@ -246,7 +245,7 @@ def _record(
     raw: list[Tensor],
     outs: list[Tensor],
 ) -> None:
-    """One node for the call; what it saved are data, so that outputs do not keep themselves alive."""
+    """Record one node for the call; it saves data, not outputs, to avoid reference cycles."""
     fixed = [not o.dtype.is_floating or any([o is t for t in ctx._fixed]) for o in raw]
     if all(fixed):
         return
@@ -261,7 +260,7 @@ def _record(
     several = tuple([(o.shape, o.dtype) for o in raw]) if len(raw) > 1 else None
     layout = raw[0].layout if several is None else None
     node = new_node(cls._op, edges, {"context": ctx}, layout, saved, several)
-    extra_of(node)  # as with hooks: code of the user sees the gradients
+    extra_of(node)  # as with hooks: user code gets the gradients
     for i, (t, without) in enumerate(zip(outs, fixed, strict=True)):
         if not without:
             t._edge = node if several is None else Output(node, i)
@@ -271,7 +270,7 @@ def _record(
 def _backward(
     cls: type[Function], context: Context, grads: Grads, saved: Saved | None, needs: Needs
 ) -> Sequence[Tensor | None]:
-    """The user's backward, on gradients that are all there, and what it returned, checked."""
+    """Call the user's backward with all gradients, and check its results."""
     given = [
         zeros(shape, dtype=dtype, device=device) if g is None else g
         for g, (shape, dtype, device) in zip(grads, context._outs, strict=True)
@@ -279,12 +278,12 @@ def _backward(
     result = cls.backward(context._in_backward(saved, needs), *given)
     back = list(result) if isinstance(result, tuple | list) else [result]
     n = len(context._specs)
-    if all([g is None for g in back[n:]]):  # for arguments with defaults that were not given
+    if all([g is None for g in back[n:]]):  # for default arguments that were not passed
         del back[n:]
     if len(back) != n:
         raise GradError(
             f"{cls.__name__}.backward: {len(back)} gradients for {n} arguments of forward",
-            why="each argument after ctx has one, None where there is none",
+            why="each argument after ctx needs one; None if there is none",
             fix="return " + ", ".join([f"grad_{i}" for i in range(n)]),
         )
     return [
@@ -294,7 +293,7 @@ def _backward(
 
 
 def _check_gradient(what: str, g: Any, spec: Any, need: bool) -> Tensor | None:
-    """One gradient, cast to the argument's dtype; None where nobody wants it."""
+    """One gradient, checked and cast to the argument's dtype; None if it is not needed."""
     if spec is None and g is not None:
         raise GradError(
             f"{what} is a {type(g).__name__}",
@@ -313,13 +312,13 @@ def _check_gradient(what: str, g: Any, spec: Any, need: bool) -> Tensor | None:
     if g.shape != shape:
         raise GradError(
             f"{what} has shape {g.shape}, its argument {shape}",
-            why="a gradient has one number per element of the argument",
-            fix=f"sum over what forward repeated, or .expand{shape} what it summed",
+            why="a gradient has the shape of its argument",
+            fix=f"sum over axes that forward repeated, or .expand{shape} axes that it summed",
         )
     if g.device is not device:
         raise DeviceError(
             f"{what} of shape {g.shape} is on {g.device}",
-            why=f"its argument is on {device}, and nothing is copied between devices behind your back",
+            why=f"its argument is on {device}, and tensors are never copied between devices implicitly",
             fix=f"return grad.to({str(device)!r})",
         )
     if not g.dtype.is_floating:

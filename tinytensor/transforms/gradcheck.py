@@ -1,4 +1,4 @@
-"""Gradients against finite differences: the proof that a backward formula belongs to its forward."""
+"""gradcheck and gradgradcheck: numerical verification of gradients with finite differences."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["gradcheck", "gradgradcheck"]
 
 Function = Callable[..., Any]  # Tensors → Tensor or a sequence of Tensors
 
-# A central difference with step h, improved by one with h/2, is wrong by about h⁴ (truncation) + 2⁻⁵²/h
-# (rounding). Both are smallest, and equal, near h = 2⁻⁵²ᐟ⁵.
+# The error of a central difference with step h, extrapolated with one of h/2, is about h⁴ (truncation) +
+# 2⁻⁵²/h (rounding). The sum is smallest near h = 2⁻⁵²ᐟ⁵, where both are equal.
 _STEP = 2.0 ** (-52 / 5)
 
 
@@ -44,30 +44,31 @@ def gradcheck(
     complete: bool = False,
     seed: int = 0,
 ) -> float:
-    """Compare the gradients of a function with finite differences; raise where they differ.
+    """Compare the gradients of a function with finite differences; raise GradError if they differ.
 
     v·∇(w·f) = (w·f(x + hv) - w·f(x - hv)) / 2h, for a random direction v and random weights w of the outputs:
-    one number for each input, which depends on every entry of the Jacobian. The difference is taken with two
-    steps, h and h/2: together they cancel the error h², and how far they lie apart says what is left of it.
+    one value per input, which depends on every entry of the Jacobian. The difference is computed with two
+    steps, h and h/2: Richardson extrapolation cancels the error h², and the difference of the two estimates
+    the remaining error.
 
     Args:
-        fn: from tensors to a tensor or several; those that are not floating are ignored.
-        inputs: what fn is called with, any shapes. Those with requires_grad are checked and must be float64.
+        fn: function from tensors to one or several tensors; outputs that are not floating are ignored.
+        inputs: arguments of fn, of any shapes. Those with requires_grad are checked and must be float64.
         eps: the step h, for inputs of size 1; None takes 2**(-52/5) = 7.4e-4. Smaller near kinks.
-        rtol, atol: how far the two numbers may lie apart, relative to the larger one and absolutely.
-        complete: check each entry of the Jacobian by itself, and name the one that is wrong.
-        seed: of the random directions and weights.
+        rtol, atol: relative (to the larger value) and absolute tolerance.
+        complete: check each entry of the Jacobian separately, and name the one that is wrong.
+        seed: seed of the random directions and weights.
 
     Returns:
         The largest difference found, relative to 1 + the larger of the two numbers.
 
     Raises:
-        GradError: a gradient is wrong (the message has the input, the analytic and the numeric value); fn
-            gives other results when called again; no input requires grad; or f bends too much for this eps.
+        GradError: a gradient is wrong (the message has the input, the analytic and the numeric value); fn is
+            not deterministic; no input requires grad; or the curvature of f is too large for this eps.
         DTypeError: an input that requires grad is not float64.
         ArgumentError: eps is not positive.
 
-    Accuracy: finite differences in float64 tell nine to eleven digits where f is smooth and of size 1.
+    Accuracy: finite differences in float64 have nine to eleven correct digits if f is smooth and of size 1.
 
     Differs from: PyTorch's gradcheck: random projections are the default, not the whole Jacobian; the result
         is a number, not True.
@@ -95,19 +96,18 @@ def gradgradcheck(
     complete: bool = False,
     seed: int = 0,
 ) -> float:
-    """Compare second derivatives with finite differences of the first; raise where they differ.
+    """Compare second derivatives with finite differences of the first; raise GradError if they differ.
 
-    The function that is checked maps the inputs and random gradients of the outputs to the gradients of the
-    inputs, so a wrong result means that some backward is not differentiated correctly. Check first that
-    `gradcheck` passes.
+    The checked function maps the inputs and random gradients of the outputs to the gradients of the inputs,
+    so a failure means that the backward of some op is not differentiated correctly. Run `gradcheck` first.
 
     Args:
-        fn: from tensors to a tensor or several.
+        fn: function from tensors to one or several tensors.
         inputs: as for `gradcheck`.
         eps: the step, as for `gradcheck`.
         rtol, atol: as for `gradcheck`.
-        complete: check each entry by itself.
-        seed: of the random gradients, directions and weights.
+        complete: check each entry separately.
+        seed: seed of the random gradients, directions and weights.
 
     Returns:
         The largest difference found, relative to 1 + the larger of the two numbers. Inputs are numbered as in
@@ -157,8 +157,8 @@ def _check(
                 raise GradError(
                     f"{settings.what}: the gradient of input {i} has shape {gradient.shape} and dtype "
                     f"{gradient.dtype}, the input {xs[i].shape} and {xs[i].dtype}",
-                    why="there is one number in the gradient for each number in the input",
-                    fix="look at what backward returns for this input",
+                    why="a gradient has the shape and dtype of its input",
+                    fix="check the gradient that backward returns for this input",
                 )
             for v in _directions(xs[i].shape, complete, rng):
                 analytic = float(np.vdot(values(gradient), v))
@@ -172,7 +172,7 @@ def _check(
 def _compare(
     analytic: float, numeric: float, doubt: float, which: str, where: str, settings: _Settings
 ) -> float:
-    """How far two derivatives lie apart; GradError if too far. `doubt`: the error of the numeric one."""
+    """Relative difference of two derivatives; GradError if too large. `doubt`: error of the numeric one."""
     size = max(abs(analytic), abs(numeric))
     allowed = settings.atol + settings.rtol * size
     apart = abs(analytic - numeric)
@@ -181,8 +181,8 @@ def _compare(
     numbers = f"{where}: analytic {analytic:.12g}, numeric {numeric:.12g}, apart {apart:.3g}"
     if doubt > 0.1 * apart:
         raise GradError(
-            f"{settings.what}: the gradient of {which} cannot be judged",
-            why=f"{numbers}; but the numeric one is uncertain by {doubt:.3g}: fn bends or jumps nearby",
+            f"{settings.what}: the gradient of {which} cannot be checked",
+            why=f"{numbers}; but the numeric one is uncertain by {doubt:.3g}: fn is not smooth nearby",
             fix="pass a smaller eps, or inputs away from kinks and poles",
         )
     raise GradError(
@@ -201,7 +201,7 @@ def _difference(
     at_x: list[Array],
     settings: _Settings,
 ) -> tuple[float, float]:
-    """Derivative of w·fn(x) in direction v of input i, and how doubtful it is."""
+    """Derivative of w·fn(x) in direction v of input i, and its estimated error."""
     x = values(xs[i])
     scale = max(1.0, float(np.abs(x).max(initial=0.0)))
     h = (
@@ -211,7 +211,7 @@ def _difference(
     )
 
     def slope(step: float) -> tuple[float, float]:
-        """The mean of the slopes on both sides of x, and how far they lie apart."""
+        """Mean and difference of the slopes on both sides of x."""
         ahead = behind = 0.0
         high, low = (_evaluate(fn, xs, settings, x + sign * step * v, i) for sign in (1.0, -1.0))
         for w, a, b, c in zip(weights, low, at_x, high, strict=True):
@@ -222,14 +222,14 @@ def _difference(
     coarse, wide = slope(h)
     fine, near = slope(h / 2)
     better = (4 * fine - coarse) / 3  # cancels the h² terms
-    kink = max(0.0, 2 * near - wide)  # where fn is smooth, half the step halves the distance of the slopes
+    kink = max(0.0, 2 * near - wide)  # if fn is smooth, halving the step halves the difference of the slopes
     return better, max(abs(better - fine), kink)
 
 
 def _evaluate(
     fn: Function, xs: list[Tensor], settings: _Settings, moved: Array | None = None, i: int = 0
 ) -> list[Array]:
-    """The outputs, without recording; with another value of input i where one is given."""
+    """The outputs, computed without recording, optionally with another value of input i."""
     with no_grad():
         arguments = [x.detach() for x in xs]
         if moved is not None:
@@ -238,15 +238,15 @@ def _evaluate(
 
 
 def _must_repeat(fn: Function, xs: list[Tensor], at_x: list[Array], settings: _Settings) -> None:
-    """GradError if fn, called again, gives something else: then a difference of two calls means nothing."""
+    """Raise GradError if fn is not deterministic: then finite differences are meaningless."""
     again = _evaluate(fn, xs, settings)
     same = [
         np.allclose(a, b, rtol=1e-12, atol=1e-13, equal_nan=True) for a, b in zip(at_x, again, strict=True)
     ]
     if not all(same):
         raise GradError(
-            f"{settings.what}: fn gives other values when it is called again with the same inputs",
-            why="it draws random numbers, keeps state, or writes to its inputs",
+            f"{settings.what}: fn returns other values when it is called again with the same inputs",
+            why="it uses random numbers, has state, or writes to its inputs",
             fix="give it a generator with a fixed seed, made inside fn; and clone what it writes to",
         )
 
@@ -254,7 +254,7 @@ def _must_repeat(fn: Function, xs: list[Tensor], at_x: list[Array], settings: _S
 def _gradients(
     outputs: Sequence[Tensor], xs: list[Tensor], starts: Sequence[Tensor], *, create: bool
 ) -> list[Tensor]:
-    """Gradients of the outputs in xs; zeros where nothing leads there. Keeps the graph."""
+    """Gradients of the outputs with respect to xs; zeros if there is no path. Keeps the graph."""
     pairs = [(y, w) for y, w in zip(outputs, starts, strict=True) if y.requires_grad]
     found: Sequence[Tensor | None] = [None] * len(xs)
     if pairs:
@@ -267,7 +267,7 @@ def _gradients(
 
 
 def _weights(outputs: list[Array], complete: bool, rng: np.random.Generator) -> Iterator[list[Array]]:
-    """Weights of the outputs: random ones, or each output element alone."""
+    """Iterator of output weights: random ones, or one-hot for each output element."""
     if not complete:
         yield [_normal(rng, y.shape) for y in outputs]
         return
@@ -277,7 +277,7 @@ def _weights(outputs: list[Array], complete: bool, rng: np.random.Generator) -> 
 
 
 def _directions(shape: tuple[int, ...], complete: bool, rng: np.random.Generator) -> Iterator[Array]:
-    """A random direction, or each axis of the space."""
+    """Iterator of input directions: a random one, or each unit vector."""
     if not complete:
         yield _normal(rng, shape)
         return
@@ -288,7 +288,7 @@ def _directions(shape: tuple[int, ...], complete: bool, rng: np.random.Generator
 
 
 def _where(weights: list[Array], v: Array) -> str:
-    """Which entry of the Jacobian a pair of unit vectors stands for."""
+    """Description of the Jacobian entry that a pair of unit vectors selects."""
     for k, w in enumerate(weights):
         if w.any():
             return f"output {k}{_index(w)} by element {_index(v)}"
@@ -300,7 +300,7 @@ def _index(unit: Array) -> str:
 
 
 def _checked(xs: list[Tensor], settings: _Settings) -> list[int]:
-    """Positions of the inputs to check."""
+    """Indices of the inputs to check."""
     if settings.eps is not None and not settings.eps > 0:
         raise ArgumentError(
             f"{settings.what}: eps is {settings.eps}",
@@ -312,7 +312,7 @@ def _checked(xs: list[Tensor], settings: _Settings) -> list[int]:
         if xs[i].dtype is not float64:
             raise DTypeError(
                 f"{settings.what}: input {i} of shape {xs[i].shape} has dtype {xs[i].dtype}",
-                why="a finite difference of float64 values has ten right digits, of float32 values three",
+                why="a finite difference has ten correct digits in float64, three in float32",
                 fix="make the inputs with dtype=tt.float64",
             )
     if not found:
@@ -325,7 +325,7 @@ def _checked(xs: list[Tensor], settings: _Settings) -> list[int]:
 
 
 def _floating(outputs: Any, what: str) -> list[Tensor]:
-    """The outputs that can have a gradient."""
+    """The floating-point outputs, which can have a gradient."""
     several = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
     for y in several:
         if not isinstance(y, Tensor):
@@ -346,6 +346,6 @@ def _leaf(array: Array, device: Device) -> Tensor:
 
 
 def _as_list(inputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """The inputs as leaves of their own, on the same memory, even if one tensor is given twice."""
+    """The inputs as distinct leaves on the same memory, even if one tensor is passed twice."""
     several = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     return [x.detach().requires_grad_() if x.requires_grad else x for x in several]

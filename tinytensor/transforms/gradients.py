@@ -1,4 +1,4 @@
-"""What a user asks of the graph: backward, grad, hooks on tensors, retained gradients."""
+"""User API of autograd: `backward`, `grad`, tensor hooks, `retain_grad`, `requires_grad_`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["grad"]
 
 
 def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor:
-    """The gradient that a backward pass starts from, checked."""
+    """The initial gradient of a backward pass, checked; ones for a single element."""
     if gradient is None:
         if output.layout.size != 1:
             raise GradError(
                 f"{what}: an output of shape {output.shape} needs a gradient to start from",
-                why="only a single number has an obvious one, 1",
+                why="the default gradient, 1, is defined only for outputs with one element",
                 fix="reduce it with .sum(), or pass a gradient of the output's shape",
             )
         return cast(constant(np.ones(output.shape, NUMPY[float32]), float32, output.device), output.dtype)
@@ -39,7 +39,7 @@ def start_gradient(output: Tensor, gradient: Tensor | None, what: str) -> Tensor
 
 
 def check_gradient(what: str, gradient: Any, x: Tensor) -> None:
-    """Raise unless it is a tensor of x's shape on x's device."""
+    """Raise unless the gradient is a tensor of x's shape on x's device."""
     if not is_tensor(gradient):
         raise DTypeError(
             f"{what}: the gradient is a {type(gradient).__name__}",
@@ -49,13 +49,13 @@ def check_gradient(what: str, gradient: Any, x: Tensor) -> None:
     if gradient.shape != x.shape:
         raise ShapeError(
             f"{what}: the gradient has shape {gradient.shape}, the tensor {x.shape}",
-            why="there is one number in it per element of the tensor",
+            why="a gradient has the shape of its tensor",
             fix=f"pass a gradient of shape {x.shape}",
         )
     if gradient.device is not x.device:
         raise DeviceError(
             f"{what}: the gradient, of shape {x.shape}, is on {gradient.device}, the tensor on {x.device}",
-            why="nothing is copied between devices behind your back",
+            why="tensors are never copied between devices implicitly",
             fix=f"pass gradient.to({str(x.device)!r})",
         )
 
@@ -63,15 +63,15 @@ def check_gradient(what: str, gradient: Any, x: Tensor) -> None:
 def backward(
     x: Tensor, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
 ) -> None:
-    """Add d(x)/d(leaf) to `.grad` of every leaf that x was computed from.
+    """Compute the gradients of x and add d(x)/d(leaf) to the `.grad` of every leaf it depends on.
 
-    A pass that raises on its way has added nothing yet, except to leaves with a hook that is called after
-    accumulation: they get theirs as soon as it is complete. Threads may run backward on graphs of their own
-    at once, also down to shared leaves: contributions add up, in the order in which the passes end.
+    If the pass raises, no `.grad` has changed, except of leaves with a post-accumulate hook, which get theirs
+    as soon as it is complete. Threads may run backward concurrently on their own graphs, also with shared
+    leaves: contributions add up, in the order in which the passes end.
 
     Args:
-        gradient: the gradient to start from, of x's shape; may be left out if x has one element.
-        retain_graph: keep what forward saved, so that backward can run again.
+        gradient: initial gradient, of x's shape; optional if x has one element.
+        retain_graph: keep the saved tensors, so that backward can run again.
         create_graph: record the backward pass itself, for higher derivatives.
 
     Raises:
@@ -89,7 +89,7 @@ def backward(
     if edge is None:
         raise GradError(
             f"backward: the tensor of shape {x.shape} does not require grad",
-            why="nothing was recorded that leads to it",
+            why="no recorded operation leads to it",
             fix="make an input with requires_grad=True, outside tt.no_grad()",
         )
     root = start_gradient(x, gradient, "backward")
@@ -105,15 +105,15 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of outputs in inputs, returned and not added to `.grad`.
+    """Gradients of outputs with respect to inputs, returned and not added to `.grad`.
 
     Args:
         outputs: tensor(s) to differentiate; each of one element unless grad_outputs is given.
-        inputs: tensor(s) to differentiate in: leaves, or results on the way.
-        grad_outputs: gradient(s) to start from, one per output.
-        retain_graph: keep what forward saved; default: the value of create_graph.
+        inputs: tensor(s) to differentiate with respect to: leaves or intermediate results.
+        grad_outputs: initial gradient(s), one per output.
+        retain_graph: keep the saved tensors; default: the value of create_graph.
         create_graph: record the pass, so that the gradients can be differentiated again.
-        allow_unused: give None for an input that the outputs do not depend on, instead of raising.
+        allow_unused: return None for an input that the outputs do not depend on, instead of raising.
 
     Returns:
         One gradient per input, of its shape.
@@ -165,10 +165,10 @@ def grad(
 
 
 def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removable:
-    """Call `hook(grad)` when this tensor's gradient is known; a tensor that it returns replaces it.
+    """Call `hook(grad)` when the tensor's gradient is complete; a returned tensor replaces it.
 
     Returns:
-        A handle; `handle.remove()` takes the hook out.
+        A handle; `handle.remove()` removes the hook.
 
     Raises:
         GradError: the tensor does not require grad.
@@ -203,15 +203,15 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
 
 
 def register_post_accumulate_grad_hook(x: Tensor, hook: Callable[[Tensor], None]) -> Removable:
-    """Call `hook(x)` in each backward pass as soon as `x.grad` is complete, while the pass goes on.
+    """Call `hook(x)` in each backward pass as soon as `x.grad` is complete, while the pass continues.
 
-    The hook may read, change or replace `x.grad`: what trains on several machines sends it from here.
+    The hook may read, change or replace `x.grad`; data-parallel training communicates gradients in it.
 
     Args:
-        hook: is called with the leaf, without recording; not called where no gradient reaches it.
+        hook: called with the leaf, without recording; not called if no gradient reaches it.
 
     Returns:
-        A handle; `handle.remove()` takes the hook out.
+        A handle; `handle.remove()` removes the hook.
 
     Raises:
         GradError: the tensor is not a leaf that requires grad.
@@ -225,7 +225,7 @@ def register_post_accumulate_grad_hook(x: Tensor, hook: Callable[[Tensor], None]
     if edge_of(x) is not x:
         raise GradError(
             "register_post_accumulate_grad_hook: the tensor is not a leaf that requires grad",
-            why="gradients are accumulated in leaves alone",
+            why="gradients are accumulated in leaves only",
             fix="use register_hook for results, and requires_grad_() for leaves",
         )
     x._hooks = LeafHooks() if x._hooks is None else x._hooks
@@ -233,7 +233,7 @@ def register_post_accumulate_grad_hook(x: Tensor, hook: Callable[[Tensor], None]
 
 
 def retain_grad(x: Tensor) -> None:
-    """Keep `.grad` of a tensor that is not a leaf, too; in-place writes and hooks count, as for a leaf.
+    """Also store `.grad` of a non-leaf tensor; it includes in-place writes and hooks, as for a leaf.
 
     Raises:
         GradError: the tensor does not require grad.
@@ -258,7 +258,7 @@ def retain_grad(x: Tensor) -> None:
 
 
 def requires_grad_(x: Tensor, on: bool = True) -> Tensor:
-    """Start (or stop) recording what is computed from this leaf; returns itself."""
+    """Set `requires_grad` of a leaf; returns the tensor itself."""
     if on and not x.dtype.is_floating:
         raise GradError(
             f"requires_grad_: dtype {x.dtype} cannot have a gradient",
@@ -268,7 +268,7 @@ def requires_grad_(x: Tensor, on: bool = True) -> Tensor:
     if not on and not is_leaf(x):
         raise GradError(
             "requires_grad_: the tensor is the result of a recorded operation",
-            why="only leaves can stop requiring a gradient",
+            why="only leaves can stop requiring grad",
             fix="use x.detach()",
         )
     x._requires = bool(on)
@@ -276,28 +276,28 @@ def requires_grad_(x: Tensor, on: bool = True) -> Tensor:
 
 
 def is_leaf(x: Tensor) -> bool:
-    """Whether it is not the result of a recorded operation."""
+    """Whether the tensor is a leaf of the graph: not the result of a recorded op."""
     return not requires(x) or edge_of(x) is x
 
 
 def node_of(x: Tensor) -> Node | None:
-    """The recorded operation that made it, if any."""
+    """The graph node of the op that computed the tensor, or None."""
     edge = edge_of(x)
     return edge.node if type(edge) is Output else edge if type(edge) is Node else None
 
 
 def set_gradient(x: Tensor, new: Tensor | None) -> None:
-    """x.grad = new.
+    """Set `x.grad`, or reset it with None.
 
     Raises:
-        DTypeError, ShapeError, DeviceError: it is no tensor like x.
+        DTypeError, ShapeError, DeviceError: new is not a tensor of x's dtype, shape and device.
     """
     if new is not None:
         check_gradient("grad", new, x)
         if new.storage.dtype is not x.storage.dtype:
             raise DTypeError(
                 f"grad: the gradient has dtype {new.dtype}, the tensor {x.dtype}",
-                why="backward adds to it in the dtype of the tensor",
+                why="backward accumulates in the dtype of the tensor",
                 fix=f"x.grad = gradient.astype(tt.{x.dtype})",
             )
     x._grad = new

@@ -232,7 +232,7 @@ def test_a_kernel_that_fails_later_is_among_those_named(
     with pytest.raises(KernelError) as raised:
         pretended.synchronize()
     assert raised.value.what == "cuda: cudaErrorIllegalAddress"
-    assert raised.value.why.endswith("the last ones were fill (grid 1, block 32)")
+    assert raised.value.why.endswith("the last launches were fill (grid 1, block 32)")
     assert 'device="checked"' in raised.value.fix
     cupy.refuse_launch = 700
     with pytest.raises(KernelError, match=r"started before has failed"):

@@ -143,7 +143,7 @@ def test_nothing_is_copied_from_a_buffer_that_was_given_back(memory: GuardedMemo
     memory.check("copy", buffer.ptr, 400)
     memory.returned.append(buffer)
     memory.settle()
-    with pytest.raises(ArgumentError, match="no buffer is there"):
+    with pytest.raises(ArgumentError, match="there is no buffer at this address"):
         memory.check("copy", buffer.ptr, 400)
 
 

@@ -1,1 +1,1 @@
-"""The emulator with every access checked: races, bounds, and what warps request."""
+"""The device `checked`: the emulator with every memory access checked and counted."""

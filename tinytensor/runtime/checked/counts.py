@@ -1,4 +1,4 @@
-"""What the kernels of a checked run cost, by kernel and by source line: accesses, bytes, operations."""
+"""Counters of a checked run, by kernel and by source line: accesses, bytes, operations."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tinytensor.runtime.checked.warp_requests import Request
 
 __all__ = ["KernelCount", "LineCount", "LineWork", "lines_of", "read_accesses", "read_work", "work_of"]
 
-AccessKey = tuple[Code, str, str, int]  # place, space, way and bytes per lane, as in LineCount
+AccessKey = tuple[Code, str, str, int]  # code location, then space, way and bytes per lane, as in LineCount
 TENSOR_KINDS = {"float16": "half", "bfloat16": "half", "tf32": "tf32"}
 
 
 @dataclass(slots=True)
 class LineCount:
-    """What the accesses of one source line cost, added up over the counted blocks.
+    """Memory accesses of one source line, summed over the counted blocks.
 
     Attributes:
         kernel, place: the instance, and file:line.
@@ -27,9 +27,9 @@ class LineCount:
         size: bytes per lane.
         requests: accesses of warps.
         lanes: accesses of lanes.
-        bytes: bytes that were asked for; of global memory, repeated addresses of a request count once.
-        sectors: pieces of 32 bytes that global memory moves.
-        wavefronts, ideal: turns that shared memory takes, and how many there would be without bank conflicts.
+        bytes: requested bytes; for global memory, repeated addresses of a request count once.
+        sectors: 32-byte sectors transferred from or to global memory.
+        wavefronts, ideal: shared-memory wavefronts, and their number without bank conflicts.
     """
 
     kernel: str
@@ -46,26 +46,26 @@ class LineCount:
 
     @property
     def sectors_per_request(self) -> float:
-        """For 32 lanes of 4 bytes side by side it is 4."""
+        """Sectors per request; 4 for 32 lanes that access neighboring 4-byte elements."""
         return self.sectors / self.requests if self.requests else 0.0
 
     @property
     def bank_conflict_ways(self) -> float:
-        """1 without conflicts."""
+        """Ways of bank conflicts; 1 without conflicts."""
         return self.wavefronts / self.ideal if self.ideal else 0.0
 
     @property
     def active_lanes(self) -> float:
-        """Of 32; fewer where branches part the warp, or where the block ends."""
+        """Mean number of active lanes, of 32; fewer in divergent warps and at the end of the block."""
         return self.lanes / self.requests if self.requests else 0.0
 
     @property
     def efficiency(self) -> float:
-        """Share of the moved bytes that were asked for (global memory)."""
+        """Requested bytes as a share of the transferred bytes (global memory)."""
         return self.bytes / (32 * self.sectors) if self.sectors else 0.0
 
     def add(self, numbers: Sequence[int]) -> None:
-        """Add what another address of the same line counted."""
+        """Add the counters of another address of the same line."""
         self.requests += numbers[0]
         self.lanes += numbers[1]
         self.bytes += numbers[2]
@@ -93,7 +93,7 @@ class LineWork:
 
     @property
     def flops(self) -> int:
-        """All of them."""
+        """Total number of operations."""
         return self.single + self.double + self.half + self.tf32
 
 
@@ -105,15 +105,15 @@ class KernelCount:
         kernel: the instance.
         grid, block, shared: the configuration.
         library: the compiled unit.
-        times: how many launches.
-        blocks: of all these launches.
+        times: number of launches.
+        blocks: number of blocks of all these launches.
         counted: blocks whose accesses and operations were counted.
-        cut: whether a block asked for more than can be counted, so that counting ended.
-        read_bytes, written_bytes: of global memory, by all blocks, each byte once in a launch.
-        accesses: counters by place in the unit.
-        passes: how often each piece of code ran.
-        products: operations of tensor cores, by place and kind.
-        requests: those of the first blocks of the first launch, where a check keeps them.
+        cut: whether a block exceeded the capacity of the counters, so that counting stopped.
+        read_bytes, written_bytes: bytes of global memory, over all blocks, each byte once per launch.
+        accesses: counters by code location in the unit.
+        passes: number of executions of each basic block.
+        products: operations of tensor cores, by code location and kind.
+        requests: requests of the first blocks of the first launch, if the check keeps them.
     """
 
     kernel: str
@@ -134,27 +134,27 @@ class KernelCount:
 
     @property
     def bytes(self) -> int:
-        """Bytes that global memory must move at least: each byte that is read, each one that is written."""
+        """Minimum global memory traffic in bytes: each byte read once and written once."""
         return self.read_bytes + self.written_bytes
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes that the caches move for the counted blocks: 32 per sector."""
+        """Bytes transferred by the caches for the counted blocks: 32 per sector."""
         return 32 * sum(numbers[3] for numbers in self.accesses.values())
 
     @property
     def wavefronts(self) -> int:
-        """Turns of shared memory in the counted blocks."""
+        """Shared-memory wavefronts of the counted blocks."""
         return sum(numbers[4] for numbers in self.accesses.values())
 
     @property
     def flops(self) -> int | None:
-        """Floating-point operations of the counted blocks; None if they cannot be counted here."""
+        """Floating-point operations of the counted blocks; None if they cannot be counted."""
         by_kind = self.flops_by_kind()
         return None if by_kind is None else sum(by_kind.values())
 
     def flops_by_kind(self) -> dict[str, int] | None:
-        """The same by precision: single, double, and half and tf32 on tensor cores."""
+        """`flops` by precision: single, double, and half and tf32 on tensor cores."""
         operations = operations_of(self.library)
         if operations is None:
             return None
@@ -168,7 +168,7 @@ class KernelCount:
 
     @property
     def configuration(self) -> tuple[object, ...]:
-        """What launches that are added up have in common."""
+        """Key by which launches are grouped."""
         return self.kernel, self.grid, self.block, self.shared, self.library
 
     def add(self, other: KernelCount) -> None:
@@ -190,7 +190,7 @@ class KernelCount:
 
 
 def lines_of(kernels: Iterable[KernelCount]) -> list[LineCount]:
-    """The accesses of each line, by kernel and line."""
+    """Accesses of each source line, sorted by kernel and line."""
     found: dict[tuple[str, str, str, str, int], LineCount] = {}
     for count in kernels:
         places = places_of(count.library, [key[0] for key in count.accesses])
@@ -201,7 +201,7 @@ def lines_of(kernels: Iterable[KernelCount]) -> list[LineCount]:
 
 
 def work_of(kernels: Iterable[KernelCount]) -> list[LineWork] | None:
-    """The operations of each line, by kernel and line; None if they cannot be counted here."""
+    """Operations of each source line, sorted by kernel and line; None if they cannot be counted."""
     found: dict[tuple[str, str], LineWork] = {}
     for count in kernels:
         operations = operations_of(count.library)
@@ -219,16 +219,16 @@ def work_of(kernels: Iterable[KernelCount]) -> list[LineWork] | None:
 
 
 def natural(place: str) -> tuple[str, int]:
-    """Sorts lines of one file by their numbers."""
+    """Sort key of file:line that orders lines by number."""
     name, _, number = place.partition(" ")[0].rpartition(":")
     return name, int(number) if number.isdigit() else 0
 
 
-# ---- from the core's words ---------------------------------------------------------------------------------
+# ---- parsing the output of the core -----------------------------------------------------------------------
 
 
 def read_accesses(text: str) -> dict[AccessKey, list[int]]:
-    """Counters of accesses."""
+    """Parse the access counters."""
     found: dict[AccessKey, list[int]] = {}
     for row in text.splitlines():
         space, way, size, code, file, line, *numbers = row.split("\t")
@@ -239,7 +239,7 @@ def read_accesses(text: str) -> dict[AccessKey, list[int]]:
 
 
 def read_work(text: str) -> tuple[dict[int, int], dict[tuple[Code, str], int]]:
-    """How often code ran, and the operations of tensor cores."""
+    """Parse the execution counts of basic blocks, and the operations of tensor cores."""
     passes: dict[int, int] = {}
     products: dict[tuple[Code, str], int] = {}
     for row in text.splitlines():

@@ -1,4 +1,4 @@
-"""Findings: what a checked kernel did wrong, where, and in which thread."""
+"""Findings: defects of a checked kernel, with source line, block and thread."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Finding", "Named", "read_failure", "read_findings"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One defect of a kernel, at one place.
+    """One defect of a kernel, at one source line.
 
     Attributes:
-        kind: what; the docstring of `tt.cuda.check` lists the kinds.
+        kind: kind of defect; the docstring of `tt.cuda.check` lists them.
         kernel: the instance.
-        place: file:line of the access, "" where it is not known; a line of a header comes with that of the
-            file which called it.
-        other: file:line of what it collides with; "" if there is none.
-        text: what exactly, in which block and thread.
-        count: how often.
+        place: file:line of the access, "" if unknown; a line of a header comes with that of the file which
+            called it.
+        other: file:line of the conflicting access; "" if there is none.
+        text: details, with block and thread.
+        count: number of occurrences.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A pointer argument: its name, and its distance in bytes from the start of its buffer."""
+    """A pointer argument: its name, and its offset in bytes from the start of its buffer."""
 
     name: str
     offset: int
@@ -52,7 +52,7 @@ _A_BUFFER = re.compile(r"byte (-?\d+) of a buffer|\ba buffer \+ (\d+) bytes")
 
 
 def read_findings(text: str, kernel: str, library: Path, names: dict[int, Named]) -> list[Finding]:
-    """The findings that the core printed; `names` of buffers, by their addresses."""
+    """Parse the findings that the core printed; `names`: pointer arguments by buffer address."""
     rows = [row.split("\t", 9) for row in text.splitlines()]
     places = places_of(library, {code for row in rows for code in (_code(row, 3), _code(row, 6))})
     found = []
@@ -74,7 +74,7 @@ def _renamed(named: Named, match: re.Match[str]) -> str:
     return f"`{named.name}` + {int(match[2]) - named.offset} bytes"
 
 
-# How a launch can end early, by the core's words.
+# How a launch can end early, by the message of the core.
 _FAILURES = (
     ("divergent barrier", "divergent barrier:"),
     ("deadlock", "deadlock:"),
@@ -91,7 +91,7 @@ _AT = re.compile(r"\bat ([^\s:]+:\d+)")
 
 
 def read_failure(why: str, kernel: str, place: str) -> Finding:
-    """The finding in the words of a launch that failed; `place` of the instruction, if a signal ended it."""
+    """Parse the message of a failed launch; `place`: of the instruction, if a signal ended it."""
     kind = next((kind for kind, words in _FAILURES if words in why), "launch failed")
     places = [*_AT.findall(why), "", ""]
     return Finding(kind, kernel, places[0] or place, places[1], why)

@@ -1,8 +1,8 @@
-"""Floating-point operations of checked kernels: how often each piece of code ran, times what stands in it.
+"""FLOP counts of checked kernels: executions of each basic block times the operations in it.
 
-How often is counted by the core, exactly. What stands there is read from the compiled unit: additions,
-multiplications, divisions and square roots of scalars are one operation, a fused multiply-add is two, a
-function such as exp is one, whatever it costs. Comparisons, conversions, minimum and maximum are none.
+The core counts executions exactly. The operations are read from the disassembled unit: additions,
+multiplications, divisions and square roots of scalars count as one, a fused multiply-add as two, a function
+such as exp as one, whatever it costs. Comparisons, conversions, minimum and maximum count as none.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from tinytensor.runtime.checked.source_lines import can_resolve, is_own, resolve
 
 __all__ = ["KINDS", "Operation", "operations_of"]
 
-TOLD = "__sanitizer_cov_trace_pc"  # what a piece of code calls first
-KINDS = ("single", "double", "half", "tf32")  # precisions; the last two of products on tensor cores
+TOLD = "__sanitizer_cov_trace_pc"  # called at the start of each basic block
+KINDS = ("single", "double", "half", "tf32")  # precisions; the last two on tensor cores
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One instruction that computes.
+    """One arithmetic instruction.
 
     Attributes:
-        offset: of the instruction in the unit.
+        offset: offset of the instruction in the unit.
         kind: one of KINDS.
-        count: operations.
+        count: number of operations.
     """
 
     offset: int
@@ -38,7 +38,7 @@ class Operation:
     count: int
 
 
-# What the functions of the emulator's headers and of the C library count as; all others count as nothing.
+# Operations per call of functions of the emulator's headers and of the C library; others count as none.
 _ONE = """sqrt cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh
     atanh erf erfc lgamma tgamma pow atan2 hypot fmod remainder fdim rsqrt rcbrt exp10 fdivide exp2_approx
     add_rn sub_rn mul_rn div_rn rcp_rn sqrt_rn rsqrt_rn"""
@@ -55,19 +55,19 @@ _LENGTH = re.compile(r"L?(\d+)")
 
 @cache
 def operations_of(library: Path) -> dict[int, tuple[Operation, ...]] | None:
-    """What a unit computes each time after it has told the core where it is, by the place that it told; None
-    where that cannot be found out.
+    """Operations of each basic block of a unit, by the address that it reports to the core; None if they
+    cannot be determined.
     """
     tool = shutil.which("objdump")
     if tool is None or not can_resolve():
         return None
     command = [tool, "-d", "--no-show-raw-insn", "--section=.text", str(library)]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    if "x86-64" not in said or TOLD not in said:  # the objdump of LLVM may not say what is called
+    if "x86-64" not in said or TOLD not in said:  # LLVM's objdump may not print call targets
         return None
     found = _blocks(said.splitlines())
     places = resolve(library, [o.offset for operations in found.values() for o in operations])
-    # Functions of the emulator's headers count where they are called.
+    # Functions of the emulator's headers count at the call site.
     own = {
         block: tuple(o for o in operations if is_own(places[o.offset])) for block, operations in found.items()
     }
@@ -75,20 +75,20 @@ def operations_of(library: Path) -> dict[int, tuple[Operation, ...]] | None:
 
 
 def _blocks(lines: Iterable[str]) -> dict[int, tuple[Operation, ...]]:
-    """Instructions that compute, by the place that their piece of code told."""
+    """Arithmetic instructions, by the reported address of their basic block."""
     code = list(lines)
     reached: dict[int, int] = {}
     known = -1
-    while len(reached) > known:  # a jump back leads to code that was passed before it
+    while len(reached) > known:  # backward jumps need another pass
         known = len(reached)
         found = _pass(code, reached)
     return {block: tuple(operations) for block, operations in found.items()}
 
 
 def _pass(code: Iterable[str], reached: dict[int, int]) -> dict[int, list[Operation]]:
-    """Go through the code once; `reached` has the block of each target of a jump, and gets more."""
+    """One pass over the code; `reached`, the block of each jump target, is extended."""
     found: dict[int, list[Operation]] = {}
-    block: int | None = None  # the one that an instruction belongs to
+    block: int | None = None  # the block of the current instruction
     told = False
     for line in code:
         match = _INSTRUCTION.match(line)
@@ -129,7 +129,7 @@ def _operation(offset: int, name: str, operands: str) -> Operation | None:
 
 
 def _demangled(symbol: str) -> tuple[str, str]:
-    """The bare name of a function, and the types of its parameters as they are written there; "" in C."""
+    """Unqualified name of a function, and its parameter types as text; "" for C functions."""
     mangled = _MANGLED.match(symbol)
     if mangled is None:
         return symbol, ""
@@ -149,7 +149,7 @@ def _call(offset: int, operands: str) -> Operation | None:
         single = types.startswith(("Pf", "P6__half", "P13__nv_bfloat16"))
         return Operation(offset, "single" if single else "double", 1) if single or types[:2] == "Pd" else None
     bare = name.removeprefix("__")
-    if bare in _FUNCTIONS:  # of doubles, unless it is overloaded
+    if bare in _FUNCTIONS:  # double precision, unless it is overloaded
         return Operation(offset, "single" if types.startswith("f") else "double", _FUNCTIONS[bare])
     for shorter in (bare.removesuffix("f"), bare.removeprefix("f"), bare.removeprefix("d")):
         if shorter in _FUNCTIONS:

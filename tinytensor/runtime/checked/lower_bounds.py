@@ -1,10 +1,10 @@
-"""Lower bounds of the time that a kernel takes on some GPUs, from what a checked run counted.
+"""Roofline lower bounds of the kernel time on some GPUs, from the counters of a checked run.
 
-A model, not a measurement: each part of the GPU is taken to work at its peak from the first moment to the
-last, and nothing else to take time. Peaks are those of the data sheets. A multiprocessor is taken to serve
-one line of 128 bytes per clock from its L1 cache, as if all of it were there, and one wavefront of shared
-memory per clock. Blocks that were not counted are taken to do as much as those that were, and what a kernel
-reads to lie in memory, not in the L2 cache, where small tensors of the kernel before may still be.
+A model, not a measurement: each unit of the GPU is assumed to work at its peak all the time, without other
+overhead. Peaks are from data sheets. A multiprocessor is assumed to serve one line of 128 bytes per clock
+from its L1 cache, with all hits, and one wavefront of shared memory per clock. Blocks that were not counted
+are assumed to do as much as those that were, and inputs to be in memory, not in the L2 cache, where small
+tensors of the previous kernel may still be.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ CARDS = (
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How long one launch takes at least.
+    """Lower bound of the time of one launch on one card.
 
     Attributes:
-        card: where.
-        parts: seconds of each part by itself: "memory", "L1", "shared memory", and operations by precision.
+        card: the GPU.
+        parts: seconds of each unit alone: "memory", "L1", "shared memory", and operations by precision.
     """
 
     card: Card
@@ -51,21 +51,21 @@ class Bound:
 
     @property
     def limit(self) -> str:
-        """The part that takes longest."""
+        """The limiting unit: the part with the longest time."""
         return max(self.parts, key=lambda name: self.parts[name])
 
     @property
     def seconds(self) -> float:
-        """The bound."""
+        """The lower bound in seconds."""
         return self.parts[self.limit]
 
 
 def bounds_of(count: KernelCount) -> list[Bound]:
-    """Bounds on each card for one launch of a kernel; none if none of its blocks was counted."""
+    """Bounds on each card for one launch of a kernel; empty if none of its blocks was counted."""
     if not count.counted:
         return []
     blocks = count.blocks / count.times
-    scale = blocks / count.counted  # from the counted blocks to one launch
+    scale = blocks / count.counted  # scales the counted blocks to one launch
     flops = count.flops_by_kind() or {}
     found = []
     for card in CARDS:

@@ -1,4 +1,4 @@
-"""The report of a checked run: findings first, then a table for each kernel."""
+"""Report of a checked run: findings, and a table of counters for each kernel."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["CheckReport", "Finding", "KernelCount", "LineCount", "LineWork"]
 
 @dataclass(slots=True)
 class CheckReport:
-    """All that was found and counted while a check was on.
+    """Findings and counters of one check.
 
     Attributes:
-        findings: defects; empty is good.
-        kernels: what was launched, by kernel and configuration.
+        findings: defects; empty if there are none.
+        kernels: launches, by kernel and configuration.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -33,28 +33,28 @@ class CheckReport:
 
     @property
     def launches(self) -> int:
-        """How many launches were checked."""
+        """Number of checked launches."""
         return sum(kernel.times for kernel in self.kernels)
 
     @property
     def lines(self) -> list[LineCount]:
-        """What the accesses of each source line cost."""
+        """Memory accesses of each source line."""
         return lines_of(self.kernels)
 
     @property
     def work(self) -> list[LineWork] | None:
-        """Floating-point operations of each source line; None where objdump or addr2line is missing, or the
-        processor is no x86-64.
+        """Floating-point operations of each source line; None if objdump or addr2line is missing, or the
+        processor is not x86-64.
         """
         return work_of(self.kernels)
 
     @property
     def global_bytes(self) -> int:
-        """Bytes that the caches move for the counted blocks: 32 per sector of global memory."""
+        """Bytes transferred by the caches for the counted blocks: 32 per sector of global memory."""
         return sum(kernel.moved_bytes for kernel in self.kernels)
 
     def add(self, findings: Iterable[Finding], launch: KernelCount) -> None:
-        """Add what one launch gave."""
+        """Add the findings and counters of one launch."""
         self.findings += findings
         for known in self.kernels:
             if known.configuration == launch.configuration:
@@ -79,7 +79,7 @@ HEAD = ("line", "what", "requests", "lanes", "sectors/request", "bank ways", "FL
 
 
 def _described(kernel: KernelCount) -> list[str]:
-    """What one kernel did, as lines of text."""
+    """Counters of one kernel, as lines of text."""
     launched = f"{kernel.kernel}: grid {_sizes(kernel.grid)}, block {_sizes(kernel.block)}"
     launched += f", {kernel.shared:,} bytes of shared memory" if kernel.shared else ""
     counted = f"{_number(kernel.times, 'launch', 'es')}, "

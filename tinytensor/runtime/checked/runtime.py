@@ -1,7 +1,9 @@
-"""The device `checked`: the emulated kernels with every access watched. Finds accesses outside of buffers,
-misaligned ones, reads of what nobody wrote, races, and counts what each source line asks of memory.
+"""Runtime of the device `checked`: emulated kernels with every memory access checked and counted.
 
-Much slower than `emulated` (`tinytensor.cuda.check` says how much): for small shapes.
+Detects out-of-bounds and misaligned accesses, uninitialized reads and races, and counts the memory requests
+of each source line.
+
+Much slower than `emulated` (see `tinytensor.cuda.check`): for small shapes.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ from tinytensor.runtime.emulated.runtime import HEADER, Core, EmulatedKernel, Em
 
 __all__ = ["CheckedRuntime"]
 
-REFUSED = 4  # among the totals: whether a finding ended the launch
+REFUSED = 4  # index in the totals: whether a finding ended the launch
 
 
 class CheckedCore(Core):
-    """The functions of the core that watches."""
+    """Functions of the checked core."""
 
     def __init__(self) -> None:
         super().__init__(WATCHED)
@@ -56,13 +58,13 @@ class CheckedCore(Core):
         return function
 
     def totals(self) -> list[int]:
-        """What the last launch did as a whole."""
+        """Totals of the last launch."""
         numbers = (ctypes.c_uint64 * 5)()
         self._totals(numbers)
         return list(numbers)
 
     def text(self, function: Callable[..., int]) -> str:
-        """What one of the printing functions writes."""
+        """Output of one of the printing functions."""
         while (used := function(self._room, len(self._room))) >= len(self._room):
             self._room = ctypes.create_string_buffer(2 * used)
         return self._room.raw[:used].decode(errors="replace")
@@ -70,14 +72,14 @@ class CheckedCore(Core):
 
 @cache
 def the_checked_core() -> CheckedCore:
-    """One core for the process, compiled on first use; it runs on one worker."""
+    """The checked core of the process, compiled on first use; it runs on one worker."""
     core = CheckedCore()
     core.set_workers(1, 1e9)
     return core
 
 
 class CheckedKernel(EmulatedKernel):
-    """One instance of a kernel, watched."""
+    """One kernel instance with checked accesses."""
 
     __slots__ = ()
 
@@ -85,8 +87,8 @@ class CheckedKernel(EmulatedKernel):
     _core: CheckedCore
 
     def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
-        """Run all threads, one after another. Findings go into the reports of all running checks, or else are
-        raised.
+        """Run all threads, one after another. Findings are added to the reports of all active checks, or
+        raised if there is none.
         """
         runtime, core = self._runtime, self._core
         with runtime.watching:
@@ -105,21 +107,21 @@ class CheckedKernel(EmulatedKernel):
             elif found:
                 raise KernelError(
                     f"kernel {self.name}: {found[0]}",
-                    why=f"device checked watches every access; grid {sizes[0]}, block {sizes[1]}"
-                    + (f"; findings besides: {len(found) - 1}" if len(found) > 1 else ""),
-                    fix="mend the line; `with tt.cuda.check() as report` collects all findings",
+                    why=f"device checked checks every access; grid {sizes[0]}, block {sizes[1]}"
+                    + (f"; further findings: {len(found) - 1}" if len(found) > 1 else ""),
+                    fix="correct the line; `with tt.cuda.check() as report` collects all findings",
                 ) from None
 
     def _findings(self, failure: KernelError | None, args: Sequence[Argument]) -> list[Finding]:
         core, names = self._core, self._names(args)
         found = read_findings(core.text(core.findings), self.name, self.library, names)
-        if failure is not None and not core.totals()[REFUSED]:  # else the access that ended it is among them
+        if failure is not None and not core.totals()[REFUSED]:  # else it is among the findings
             code = f"{core.faulty_code():x}", "", ""
             found.append(read_failure(failure.why, self.name, places_of(self.library, [code])[code]))
         return found
 
     def _names(self, args: Sequence[Argument]) -> dict[int, Named]:
-        """Which buffers the pointers among the arguments lie in."""
+        """Buffers of the pointer arguments, by address."""
         names: dict[int, Named] = {}
         for name, at in self._packer.pointers(args) if args else ():
             start = self._runtime.start_of(at)
@@ -141,7 +143,7 @@ class CheckedKernel(EmulatedKernel):
 
 
 class Check:
-    """One `tt.cuda.check` that is on."""
+    """One active `tt.cuda.check`."""
 
     def __init__(self, blocks: int, keep: int) -> None:
         self.blocks, self.keep = blocks, keep
@@ -149,10 +151,10 @@ class Check:
 
 
 class CheckedRuntime(EmulatedRuntime):
-    """The runtime of the device `checked`; see `base.Runtime`.
+    """Runtime of the device `checked`; implements `base.Runtime`.
 
     Attributes:
-        checks: that are on, in any thread: findings go into their reports. If none is, they are raised.
+        checks: active checks, of any thread: findings are added to their reports, or raised if there is none.
     """
 
     build = WATCHED
@@ -170,7 +172,7 @@ class CheckedRuntime(EmulatedRuntime):
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
-        """Whoever held the lock, or reads a report, is not there in a forked process."""
+        """Reset the lock and the checks in a forked process, which does not have their threads."""
         self.watching = self._lock = threading.RLock()
         if self._guest is not None:
             self._guest.instead = self._guest.watcher = None
@@ -179,10 +181,10 @@ class CheckedRuntime(EmulatedRuntime):
     def _make_core(self) -> CheckedCore:
         return the_checked_core()
 
-    # ---- memory, of this device and, while a check is on, of the emulated one
+    # ---- memory, of this device and, while a check is active, of the emulated one
 
     def allocated(self, buffer: Buffer) -> None:
-        """Bytes that nobody has written yet: to read one is a finding."""
+        """Register new, uninitialized memory: reading it is a finding."""
         with self.watching:
             if self._known.pop(buffer.ptr, None) is not None:
                 self.core.forget(buffer.ptr)
@@ -191,17 +193,17 @@ class CheckedRuntime(EmulatedRuntime):
                 self._known[buffer.ptr] = buffer.nbytes
 
     def written(self, ptr: int, nbytes: int) -> None:
-        """The host has written bytes."""
+        """Mark bytes as written by the host."""
         with self.watching:
             self.core.fill(ptr, nbytes)
 
     def moved(self, target: int, source: int, nbytes: int) -> None:
-        """Bytes were copied within the device."""
+        """Copy the initialization state of bytes copied within the device."""
         with self.watching:
             self.core.move(target, source, nbytes)
 
     def follow_memory(self) -> None:
-        """Tell the core which buffers exist: they go without telling anybody."""
+        """Update the core's list of buffers, which are freed without notice."""
         live = {at: n for at, n in self.memory.live() if n}
         if self._guest is not None:
             live |= {at: n for at, n in self._guest.memory.live() if n}
@@ -215,7 +217,7 @@ class CheckedRuntime(EmulatedRuntime):
                 self._known[at] = nbytes
 
     def start_of(self, address: int) -> int | None:
-        """Where the buffer with this address begins."""
+        """Start address of the buffer that contains this address; None if there is none."""
         for runtime in (self, self._guest):
             found = runtime.memory.near(address) if runtime is not None else None
             if found is not None:
@@ -226,13 +228,13 @@ class CheckedRuntime(EmulatedRuntime):
 
     @contextlib.contextmanager
     def check(self, guest: EmulatedRuntime, blocks: int, keep: int = 0) -> Iterator[CheckReport]:
-        """Collect what is found, also in kernels of the emulated device, which run here meanwhile. The first
-        `blocks` blocks of each launch are counted; of the first `keep` of these each request is kept.
+        """Collect findings, also of kernels of the emulated device, which run here during the check. The
+        first `blocks` blocks of each launch are counted; of the first `keep` of these each request is stored.
         """
         if type(blocks) is not int or not 0 <= blocks < 1 << 31:
             raise ArgumentError(
                 f"check: blocks={blocks!r}",
-                why="so many blocks of each launch are counted: an integer from 0 on",
+                why="the number of counted blocks of each launch must be an integer, at least 0",
                 fix="blocks=4",
             )
         check = Check(blocks, keep)
@@ -247,7 +249,7 @@ class CheckedRuntime(EmulatedRuntime):
                 self._follow_checks(guest)
 
     def _follow_checks(self, guest: EmulatedRuntime) -> None:
-        if len(self.checks) <= 1:  # the first begins, or the last has ended: nobody told us of its memory
+        if len(self.checks) <= 1:  # first check begins or last one ended: memory was not tracked
             for at in self._known.keys() - {at for at, _ in self.memory.live()}:
                 self.core.forget(at)
                 del self._known[at]
@@ -261,5 +263,5 @@ class CheckedRuntime(EmulatedRuntime):
         self, kernel: EmulatedKernel, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]
     ) -> None:
         name = kernel.name.partition("<")[0]
-        self.statistics.launch_calls -= 1  # the guest has counted it
+        self.statistics.launch_calls -= 1  # already counted by the emulated runtime
         self.kernel(kernel.source.path, name, *kernel.arguments).start(packed, sizes, args)

@@ -1,4 +1,4 @@
-"""From what the checked core prints to places in the source: file and line of addresses in compiled units."""
+"""Source locations: file and line of the addresses that the checked core reports."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 __all__ = ["Code", "can_resolve", "is_own", "places_of", "resolve"]
 
-Code = tuple[str, str, str]  # of a place: offset in the unit (hexadecimal, "0" for none), file, line
+Code = tuple[str, str, str]  # code location: offset in the unit (hexadecimal, "0" for none), file, line
 
 _known: dict[tuple[Path, int], str] = {}
 _FRAME = re.compile(r"([^\s/]+):(\d+)")
 
 
 def places_of(library: Path, codes: Iterable[Code]) -> dict[Code, str]:
-    """file:line of each place, in the kernel's own text; "" for none."""
+    """file:line of each code location, in the kernel's own source; "" if unknown."""
     codes = set(codes)
     offsets = {int(code, 16) - 1 for code, file, _ in codes if not file and code != "0"}
     resolve(library, offsets)
@@ -42,12 +42,12 @@ def resolve(library: Path, offsets: Iterable[int]) -> dict[int, str]:
 
 
 def is_own(place: str) -> bool:
-    """Whether it is a line of a kernel file."""
+    """Whether file:line is in a kernel file."""
     return ".cu:" in place or ".cuh:" in place
 
 
 def can_resolve() -> bool:
-    """Whether instructions can be traced to lines on this machine."""
+    """Whether instructions can be mapped to source lines on this machine."""
     return _tool() is not None
 
 
@@ -56,7 +56,7 @@ def _tool() -> str | None:
 
 
 def _ask(library: Path, offsets: list[int]) -> dict[int, list[str]]:
-    """The lines of kernel files that lead to each instruction, the innermost first."""
+    """Inline call stack in kernel files of each instruction, the innermost line first."""
     tool = _tool()
     if tool is None:
         return {}

@@ -1,4 +1,4 @@
-"""Requests of warps in a checked run, one by one: which lane asked for which address at which line."""
+"""Warp requests of a checked run: the address of each lane, by source line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Request", "read_requests"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the lanes of one warp asked for together.
+    """One memory request of a warp.
 
     Attributes:
         place: file:line, as in `LineCount`.
         space: "global" or "shared".
         way: "load", "store" or "atomic".
         size: bytes per lane.
-        block: number of the block, in the order in which blocks ran.
-        warp: of that block.
-        addresses: one for each of 32 lanes; None for one that took no part.
+        block: index of the block, in execution order.
+        warp: index of the warp in the block.
+        addresses: address of each of 32 lanes; None for inactive lanes.
     """
 
     place: str
@@ -34,13 +34,13 @@ class Request:
 
     @property
     def sectors(self) -> set[int]:
-        """The pieces of 32 bytes that it touches, by their number in memory."""
+        """Indices of the 32-byte sectors that the request accesses."""
         ends = [(a, a + self.size - 1) for a in self.addresses if a is not None]
         return {sector for first, last in ends for sector in range(first // 32, last // 32 + 1)}
 
 
 def read_requests(text: str, library: Path) -> list[Request]:
-    """The requests that the core printed, in the order of lines, then of time."""
+    """Parse the requests that the core printed, sorted by line, then by time."""
     rows = [row.split("\t") for row in text.splitlines()]
     places = places_of(library, {(row[3], row[4], row[5]) for row in rows})
     return [

@@ -1,1 +1,1 @@
-"""The CPU: host memory, threads, and the C++ kernels in `native/`."""
+"""CPU runtime: host memory, threads, C++ kernels, and graph capture."""

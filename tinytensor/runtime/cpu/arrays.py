@@ -1,4 +1,4 @@
-"""NumPy arrays as storage of tensors: dtypes, 16-bit floats, and work on strided operands."""
+"""NumPy arrays as tensor storage: dtypes, 16-bit float conversion, copies and ufuncs on strided operands."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _FROM_NUMPY: dict[np.dtype[Any], DType] = {NUMPY[d]: d for d in dtypes.ALL if d 
 
 
 def dtype_of(array: Array) -> DType:
-    """The DType whose stored form is the dtype of this array (uint16 stays uint16)."""
+    """The DType that is stored as the dtype of this array (uint16 is uint16)."""
     found = _FROM_NUMPY.get(array.dtype)
     return dtypes.as_dtype(array.dtype) if found is None else found
 
 
-# inf and nan are results like others here, so NumPy must not warn of them. np.errstate takes as long as three
-# small additions; `silent().run(np.add, a, b)` instead enters a copy of a context, in which alone the setting
-# was made. A copy each time, since no context can be entered twice at once.
+# inf and nan are normal results, so NumPy must not warn about them. np.errstate takes as long as three small
+# additions; `silent().run(np.add, a, b)` instead enters a copy of a context that has the setting. A copy each
+# time, since a context cannot be entered twice at once.
 _silent = Context()
 _silent.run(np.seterr, all="ignore")
 
@@ -43,7 +43,7 @@ _silent.run(np.seterr, all="ignore")
 silent = _silent.copy
 
 
-_strict = Context()  # where what is not a number raises FloatingPointError
+_strict = Context()  # invalid values raise FloatingPointError
 _strict.run(np.seterr, over="ignore", under="ignore", divide="ignore", invalid="raise")
 
 
@@ -53,29 +53,29 @@ strict = _strict.copy
 _copying = HostKernels(str(NATIVE / "copying.cpp"))
 
 
-_FEW_COPIED = 512  # elements; NumPy takes as long for as many as a kernel
+_FEW_COPIED = 512  # elements; up to here NumPy is as fast as a C++ kernel
 
 
 _STRIP = 32  # columns
 
 
-_LARGE = 1 << 15  # elements: from here on, arrays are walked over in blocks
+_LARGE = 1 << 15  # elements: larger arrays are processed in blocks
 
 
-_BLOCK = 1 << 18  # elements: copies of blocks stay in the L3 cache, and are worth several threads
+_BLOCK = 1 << 18  # elements: copies of blocks fit in the L3 cache and are worth several threads
 
 
 def copy_into(y: Array, x: Array) -> None:
-    """y = x, of the same shape and dtype, and apart in memory; at the speed of memory for any strides."""
+    """y = x for arrays of the same shape and dtype without overlap; memory-bound for any strides."""
     if x.size >= _FEW_COPIED:
         if config.host_kernels != "off" and _copying.copy(y, x):
             return
         if x.size >= _LARGE and x.ndim > 1:
-            order = sorted(range(y.ndim), key=lambda axis: -abs(y.strides[axis]))  # as y lies
+            order = sorted(range(y.ndim), key=lambda axis: -abs(y.strides[axis]))  # memory order of y
             y, x = y.transpose(order), x.transpose(order)
             if abs(x.strides[-1]) >= 64:
-                # row by row, each number would come from another line of the cache, and lines would be gone
-                # before their other numbers are asked for
+                # row by row, each element would be in another cache line, which would be evicted before its
+                # other elements are read
                 for j in range(0, y.shape[-1], _STRIP):
                     np.copyto(y[..., j : j + _STRIP], x[..., j : j + _STRIP])
                 return
@@ -83,7 +83,7 @@ def copy_into(y: Array, x: Array) -> None:
 
 
 def in_c_order(a: Array) -> Array:
-    """The array, or a copy of it in C order."""
+    """The array if C-contiguous, else a C-contiguous copy."""
     if a.flags.c_contiguous:
         return a
     copy: Array = np.empty(a.shape, a.dtype)
@@ -98,10 +98,10 @@ def fill(
     host: Callable[..., bool] | None = None,
     dense: bool = False,
 ) -> None:
-    """function(*xs, out=y), element by element, or host(y, *xs), a kernel that may leave it to the function.
+    """Compute y elementwise with function(*xs, out=y), or with host(y, *xs), a C++ kernel that may decline.
 
-    Large operands that lie otherwise than the result are brought into its order block by block, in memory
-    that is used again; or the result, if that is less to bring. `dense`: so are rows with gaps.
+    Large operands whose memory order differs from the result are copied into its order block by block, in
+    reused scratch memory; or the result, if that copies less. `dense`: also operands with gaps between rows.
     """
     if config.host_kernels == "off":
         host = None
@@ -133,7 +133,7 @@ def _compute(function: Callable[..., Any], host: Any, y: Array, xs: Sequence[Any
 
 
 def _scattered(*arrays: Any) -> int:
-    """How many of them have no elements side by side along the last axis."""
+    """Number of arrays whose last axis does not have stride 1."""
     count = 0
     for a in arrays:
         if isinstance(a, np.ndarray) and a.ndim and not a.flags.c_contiguous:
@@ -142,7 +142,7 @@ def _scattered(*arrays: Any) -> int:
 
 
 def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
-    """The axes as they lie in memory, slowest first, of the operand in whose order the fewest are scattered;
+    """Memory order of the axes, slowest first, in which the fewest operands have a non-contiguous inner axis;
     None for C order.
     """
     whole = [a for a in (y, *xs) if isinstance(a, np.ndarray) and a.shape == y.shape]
@@ -156,7 +156,7 @@ def _order(y: Array, xs: Sequence[Any]) -> tuple[int, ...] | None:
 
 
 def blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    """Keys of an array's first axes that cut it into blocks of neighboring rows."""
+    """Keys of an array's first axes that divide it into blocks of neighboring rows."""
     axis, inner = 0, math.prod(shape[1:])
     while inner > _BLOCK:
         axis += 1
@@ -168,8 +168,8 @@ def blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
 
 
 def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> Any:
-    """A block of an operand that is broadcast to `ndim` axes: itself, or a copy if it is scattered, or for
-    `dense` in any way not in C order.
+    """A block of an operand broadcast to `ndim` axes; a copy if its inner axis is non-contiguous, or, with
+    `dense`, if it is not C-contiguous.
     """
     if not isinstance(x, np.ndarray) or not x.ndim:
         return x
@@ -188,11 +188,11 @@ def _part(number: int, x: Any, ndim: int, at: tuple[Any, ...], dense: bool) -> A
 _kernels = HostKernels(str(NATIVE / "bfloat16.cpp"))
 
 
-_FEW = 64  # elements; NumPy takes as long for as many as a kernel
+_FEW = 64  # elements; up to here NumPy is as fast as a C++ kernel
 
 
 def widen(raw: Array, dtype: DType) -> Array:
-    """Stored 16-bit floats as float32, in C order."""
+    """Stored 16-bit floats converted to a C-contiguous float32 array."""
     result: Array = np.empty(raw.shape, np.float32)
     if dtype is not dtypes.bfloat16:
         fill(_copied, result, raw)
@@ -209,7 +209,7 @@ def _widen(raw: Array, out: Array) -> None:
 
 
 def narrow(wide: Array, dtype: DType, out: Array) -> None:
-    """Write real numbers into 16-bit storage, rounded once, to nearest, ties to even."""
+    """Convert real values to 16-bit storage, rounded once, to nearest, ties to even."""
     if dtype is not dtypes.bfloat16:
         fill(_copied, out, wide)
     else:
@@ -224,7 +224,7 @@ def _copied(x: Array, out: Array) -> None:
 def _narrow(source: Array, out: Array) -> None:
     source = np.ascontiguousarray(source)
     bits = source.view(np.uint32)
-    up: Array = np.right_shift(bits, np.uint32(16), out=np.empty_like(bits))  # an array also without axes
+    up: Array = np.right_shift(bits, np.uint32(16), out=np.empty_like(bits))  # an array even if 0-d
     up &= np.uint32(1)
     up += np.uint32(0x7FFF)
     up += bits  # may carry into the exponent: that is rounding up to the next binade or to infinity
@@ -234,11 +234,11 @@ def _narrow(source: Array, out: Array) -> None:
 
 
 def _sticky(numbers: Array) -> Array:
-    """Numbers as float32 with an odd last bit where they are not exact: rounded again, to half the width,
-    they give what rounding them once would give.
+    """Values rounded to odd in float32: rounding the result to 16 bits then equals rounding once (no double
+    rounding).
     """
     wide = numbers.astype(np.float64)
-    if numbers.dtype.kind in "iu" and numbers.itemsize == 8:  # float64 is not exact, either, beyond 2**53
+    if numbers.dtype.kind in "iu" and numbers.itemsize == 8:  # float64 is not exact beyond 2**53, either
         cut = numbers & ~numbers.dtype.type(2047)
         cut |= ((cut != numbers) * numbers.dtype.type(2048)).astype(numbers.dtype)
         wide = np.where(np.abs(wide) < 2.0**53, wide, cut.astype(np.float64))
@@ -256,7 +256,7 @@ _SCRATCH_LIMIT = 64 << 20  # bytes a thread may keep between calls
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An uninitialized, 64-byte aligned array of this thread, used again by the next call with the same
+    """Uninitialized, 64-byte aligned scratch array of this thread, reused by the next call with the same
     name.
     """
     kept: dict[str, Array] = _local.__dict__
@@ -273,7 +273,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def check_writeable(array: Array, what: str) -> None:
-    """Raise if the memory behind this array must not be written."""
+    """Raise ArgumentError if the memory of this array is read-only."""
     if not array.flags.writeable:
         raise ArgumentError(
             f"{what}: the tensor is read-only",

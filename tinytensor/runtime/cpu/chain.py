@@ -1,7 +1,7 @@
-"""Steps of a captured graph of the CPU: kernels that follow one another without Python, and all else.
+"""Steps of a captured CPU graph: consecutive C++ kernels are replayed in one call, without Python.
 
-A step is a function without arguments. At its first run it shows which kernels it calls. Where that is one
-kernel, which got all operands of the step and filled its outputs, the kernel alone is called from then on.
+A step is a function without arguments. Its first run reveals the C++ kernels that it calls. If that is one
+kernel, which got all operands of the step and filled its outputs, replays call the kernel directly.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _FORMS = {"Array": "P", "bool": "?7x", "int": "i4x", "Index": "q", "double": "d"
 
 
 class Step(NamedTuple):
-    """One step.
+    """One step of a captured graph.
 
     Attributes:
-        run: does it.
-        operands: the arrays that an op fills and reads; None for what is no op with a kernel.
+        run: executes the step.
+        operands: the arrays that an op writes and reads; None if the step is not an op with a kernel.
     """
 
     run: Callable[[], object]
@@ -33,10 +33,10 @@ class Step(NamedTuple):
 
 
 def run_and_chain(steps: Sequence[Step]) -> list[Callable[[], object]]:
-    """Do all steps; what does them again."""
+    """Run all steps; returns the functions that replay them."""
     again: list[Callable[[], object]] = []
     calls: list[KernelCall] = []
-    runs: list[Callable[[], object]] = []  # the same steps, with Python
+    runs: list[Callable[[], object]] = []  # the same steps in Python
 
     def end_chain() -> None:
         if calls:
@@ -59,14 +59,14 @@ def run_and_chain(steps: Sequence[Step]) -> list[Callable[[], object]]:
 
 
 def _is_all(call: KernelCall, operands: Sequence[Any]) -> bool:
-    """Whether the call did the whole step: it got these arrays, and no others such as copies."""
+    """Whether the call is the whole step: it got these arrays, and no others such as copies."""
     pairs = zip(call.arguments, call.kernel.types, strict=True)
     got = {id(a) for a, kind in pairs if kind == "Array" and a is not None}
     return call.filled and "Arrays" not in call.kernel.types and got == {id(a) for a in operands}
 
 
 def _chain(calls: Sequence[KernelCall], runs: Sequence[Callable[[], object]]) -> Callable[[], None]:
-    """A function that makes all calls. What a kernel leaves to NumPy this time is done with Python."""
+    """A function that makes all calls natively; if a kernel declines, the step runs in Python."""
     slots = [_packed(call) for call in calls]
     table = b"".join(
         [
@@ -77,7 +77,7 @@ def _chain(calls: Sequence[KernelCall], runs: Sequence[Callable[[], object]]) ->
     memory = ctypes.create_string_buffer(table, len(table))
     replay, count, kept = _replay(), len(calls), (slots, calls)
 
-    def chain(kept: object = kept) -> None:  # the arguments live as long as the function
+    def chain(kept: object = kept) -> None:  # keeps the arguments alive
         at = replay(memory, 0, count)
         while at < count:
             runs[at]()

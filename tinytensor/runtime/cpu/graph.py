@@ -1,7 +1,7 @@
-"""Work of the CPU that is noted instead of done, so that it can be done again: the graphs of `tt.capture`.
+"""CPU graph capture: ops are recorded instead of executed, and replayed later.
 
-Whatever computes asks `do` to run it, or leaves short roads where `graphs` is not empty. Whatever a replay
-could not repeat is refused: reading a result, random draws, writes that nobody noted.
+Code that computes runs through `do`, or skips its fast paths while `graphs` is not empty. Operations that
+cannot be replayed raise DeviceError: reading a result, random ops, unrecorded writes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ __all__ = ["HostGraph", "capturing", "do", "graphs", "refuse"]
 
 
 class HostGraph:
-    """A list of steps on fixed arrays. A context manager: within, work of this thread is noted.
+    """A captured graph: a list of steps on fixed arrays. As a context manager it records the thread's work.
 
     Attributes:
-        ended: whether the capture has ended; only then it can be launched.
+        ended: whether the capture has ended; the graph can be launched only then.
     """
 
     __slots__ = ("_again", "_constants", "_steps", "_thread", "_written", "ended")
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
-        self._again: list[Callable[[], object]] = []  # the same, made at the first launch
-        self._constants: list[Any] = []  # storages that are filled once, at the capture
-        self._written: list[Any] = []  # storages that the last steps write
-        self._thread = threading.get_ident()  # of who captures
+        self._again: list[Callable[[], object]] = []  # the chained steps, made at the first launch
+        self._constants: list[Any] = []  # storages filled once, at the capture
+        self._written: list[Any] = []  # storages written by the last steps
+        self._thread = threading.get_ident()  # the capturing thread
         self.ended = False
 
     @property
@@ -40,11 +40,13 @@ class HostGraph:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is captured by this thread."""
+        """Whether this thread is capturing the graph."""
         return self._thread == threading.get_ident()
 
     def add(self, run: Callable[[], object], *written: Any, operands: Sequence[Any] | None = None) -> None:
-        """Note a step; the storages, made before it, that it writes; the arrays of an op with kernels."""
+        """Record a step, with the existing storages that it writes and the operand arrays of an op with
+        kernels.
+        """
         for storage in written:
             if any([storage is constant for constant in self._constants]):
                 raise _impossible("writing to a tensor made from numbers of Python within the function")
@@ -52,11 +54,11 @@ class HostGraph:
         self._written += written
 
     def note_constant(self, storage: Any) -> None:
-        """The storage was filled now, and no step fills it."""
+        """Record that the storage was filled at the capture, by no step."""
         self._constants.append(storage)
 
     def check_write(self, storage: Any, why: str) -> None:
-        """Refuse a write that is no step."""
+        """Raise DeviceError for a write that is not a step."""
         for i, noted in enumerate(self._written):
             if noted is storage:
                 del self._written[i]
@@ -73,7 +75,7 @@ class HostGraph:
         self.ended = kind is None
 
     def launch(self) -> None:
-        """Do all steps in their order."""
+        """Run all steps in order."""
         if not self.ended:
             raise DeviceError(
                 "graph: it was not captured",
@@ -87,11 +89,11 @@ class HostGraph:
             run()
 
 
-graphs: list[HostGraph] = []  # those that are being captured, at most one for each thread
+graphs: list[HostGraph] = []  # graphs being captured, at most one per thread
 
 
 def capturing() -> HostGraph | None:
-    """The graph that this thread captures."""
+    """The graph that this thread is capturing, or None."""
     for graph in graphs:
         if graph.is_ours:
             return graph
@@ -99,7 +101,7 @@ def capturing() -> HostGraph | None:
 
 
 def do(run: Callable[[], object], *written: Any) -> None:
-    """Do a step, which writes to these storages, or note it."""
+    """Run a step that writes to these storages, or record it during capture."""
     graph = capturing() if graphs else None
     if graph is None:
         run()
@@ -108,7 +110,7 @@ def do(run: Callable[[], object], *written: Any) -> None:
 
 
 def refuse(what: str) -> None:
-    """DeviceError if this thread captures work of the CPU, which cannot repeat this."""
+    """Raise DeviceError if this thread is capturing CPU work: the operation cannot be replayed."""
     if graphs and capturing() is not None:
         raise _impossible(what)
 

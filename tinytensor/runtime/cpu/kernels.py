@@ -1,8 +1,8 @@
-"""Kernels of the host: functions of `kernels/<stem>.cpp`, called on NumPy arrays.
+"""C++ kernels: compiles `kernels/<stem>.cpp` and calls its functions on NumPy arrays.
 
-`HostKernels("softmax")` compiles its file when one of its functions is first asked for; files that most
-programs need are compiled together. Where there is no compiler, or the file does not compile, each function
-leaves the work to NumPy, and the log says so once.
+`HostKernels("softmax")` compiles its file on first access to one of its functions; files that most programs
+need are compiled together. If there is no compiler, or the file does not compile, each function returns
+False, so that NumPy computes instead, and this is logged once.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _TYPES: dict[str, Any] = {
     "double": ctypes.c_double,
 }
 _lock = threading.RLock()
-_told: set[str] = set()  # what the log has said
+_told: set[str] = set()  # messages already logged
 _all: WeakSet[HostKernels] = WeakSet()
 
 
 class HostKernels:
-    """The kernels of files of `kernels/`, as attributes. Each returns whether it filled its outputs.
+    """C++ kernels of files of `kernels/`, as attributes. Each returns whether it computed its outputs.
 
     Args:
-        stems: names of the files; each is compiled by itself.
-        common: whether most programs need the first one: it is compiled as soon as another such one is, since
-            several take no longer than one where there are several processors.
+        stems: names of the files; each is compiled separately.
+        common: whether most programs need the first file: it is compiled together with the other common
+            files, in parallel.
     """
 
     def __init__(self, *stems: str, common: bool = False) -> None:
@@ -61,14 +61,14 @@ class HostKernels:
         _all.add(self)
 
     def usable(self) -> bool:
-        """Whether they compute at all, or leave everything to NumPy; compiles them."""
+        """Whether the kernels are available (else NumPy computes everything); compiles them."""
         if config.host_kernels == "off":
             return False
         with _lock:
             return _left_to_numpy not in _kernels(self._paths[0]).values()
 
     def __getattr__(self, name: str) -> Kernel:
-        """Called for a kernel that was not asked for before, and not again afterwards."""
+        """Look up a kernel at its first access; later accesses find the attribute."""
         kernels: dict[str, Kernel] = {}
         if not name.startswith("_"):
             with _lock:
@@ -85,15 +85,15 @@ class HostKernels:
 
 
 class KernelCall(NamedTuple):
-    """What was called, with which arguments, and whether it filled its outputs."""
+    """A recorded call: kernel, arguments, and whether it computed its outputs."""
 
-    kernel: Any  # has `types`, of its parameters, and `step`, the address of its twin of native/steps.h
+    kernel: Any  # `types`: of its parameters; `step`: address of its STEP function, native/steps.h
     arguments: tuple[Any, ...]
     filled: bool
 
 
 class _Watcher:
-    """Notes the calls of one thread."""
+    """Records the kernel calls of one thread."""
 
     def __init__(self) -> None:
         self.calls: list[KernelCall] = []
@@ -117,13 +117,13 @@ _watching = threading.Lock()
 
 @contextmanager
 def watched() -> Iterator[list[KernelCall]]:
-    """A list that gets each call of a kernel that this thread makes in the block."""
+    """Context manager: a list to which each kernel call of this thread in the block is appended."""
     global _watcher
     with _watching:
         try:
             with _lock:
                 _watcher = _Watcher()
-                for each in tuple(_all):  # their kernels are looked up anew
+                for each in tuple(_all):  # reset the cached attributes
                     for name in [n for n in each.__dict__ if not n.startswith("_")]:
                         del each.__dict__[name]
             yield _watcher.calls
@@ -150,20 +150,20 @@ def _kernels(path: Path) -> dict[str, Kernel]:
 
 @cache
 def _make_common() -> None:
-    """Once in a process: compile what most programs need, and the cache does not have."""
+    """Compile, once per process, the common files that are not cached."""
     paths = [each._paths[0] for each in _all if each._common]
     make({**{path: _steps(path) for path in paths}, THREADS: ""})
 
 
 def _steps(path: Path) -> str:
-    """What a file is followed by: the twins of its kernels for replayed steps."""
+    """Code appended to a file: the STEP functions of its kernels, for replay."""
     steps = "".join([f"STEP({name})\n" for name in _declared(path)])
     return f'#include "steps.h"\n{steps}'
 
 
 @cache
 def _declared(path: Path) -> dict[str, list[str]]:
-    """The types of the parameters of each kernel in a .cpp file."""
+    """Parameter types of each kernel in a .cpp file."""
     text = path.read_text(encoding="utf-8")
     return {
         name: [parameter.split()[0] for parameter in parameters.split(",")]
@@ -187,7 +187,7 @@ def _function(library: ctypes.CDLL, name: str, types: list[str]) -> Kernel:
 
 
 def _check_layout(library: ctypes.CDLL) -> None:
-    """KernelError unless kernels find in an array object what is there."""
+    """Raise KernelError unless the C++ kernels read the fields of a NumPy array object correctly."""
     types = ["Arrays", "Array", "Index", "int", "Index", "Index", "int", "bool", "bool", "bool"]
     check = _function(library, "tt_check_array", types)
     whole = np.zeros((3, 4), np.float32)
@@ -201,7 +201,7 @@ def _check_layout(library: ctypes.CDLL) -> None:
         facts = (a.ctypes.data, a.ndim, a.shape[-1], a.strides[0], a.dtype.num)
         if not check([None, a], a, *facts, dense, single, a.flags.writeable):
             raise KernelError(
-                f"host kernels: array objects of NumPy {np.__version__} are laid out in an unknown way",
+                f"host kernels: array objects of NumPy {np.__version__} have an unknown memory layout",
                 why="kernels read address, shape, strides and dtype of an array from its object",
                 fix="set TINYTENSOR_HOST_KERNELS=off, and report the versions of Python and NumPy",
             )

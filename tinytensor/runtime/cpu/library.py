@@ -1,4 +1,4 @@
-"""Libraries of C++ for the host: compiled once per machine, loaded once per process."""
+"""C++ libraries for the CPU: compiled once per machine, loaded once per process."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["NATIVE", "load", "make"]
 NATIVE = Path(__file__).parent / "native"
 FLAGS = (*KERNEL_FLAGS, "-O3", f"-DTT_OBJECT_HEAD={object.__basicsize__}")
 GCC_FLAGS = ("-fno-gnu-unique", "-static-libgcc")
-PART = "host"  # of the cache
+PART = "host"  # folder of the cache
 
 
 def load(path: Path, more: str = "") -> ctypes.CDLL:
-    """The library of a .cpp file, with more text behind it.
+    """Load the library of a .cpp file, with the text `more` appended.
 
     Raises:
-        KernelError: there is no compiler, the text does not compile, or what it makes cannot be loaded.
+        KernelError: there is no compiler, the source does not compile, or the library cannot be loaded.
     """
     return load_library(_recipe(path, more), PART)
 
 
 def make(files: dict[Path, str]) -> None:
-    """Compile those libraries that are not in the cache, several at a time.
+    """Compile the libraries that are not in the cache, in parallel.
 
     Args:
-        files: .cpp file → more text behind it.
+        files: .cpp file → text to append.
     """
     make_libraries([_recipe(path, more) for path, more in files.items()], PART)
 

@@ -1,9 +1,9 @@
-"""Host memory: the pool that lends blocks, scratch per thread, and the NumPy side of each dtype.
+"""Host memory pool: caches blocks for tensor storage, and raises clear out-of-memory errors.
 
-Why a pool: the first touch of fresh pages costs more than the arithmetic done in them, so results of more
-than a few KB live in blocks that are used again. A block may be lent again only when nobody can see it:
-every NumPy view of a block has the block's bytes as its `.base`, so `sys.getrefcount` counts them all
-(slices, memoryviews and DLPack capsules included). Knows nothing of shapes beyond what NumPy needs.
+Reason for a pool: the first access to fresh pages takes longer than the arithmetic in them, so results of
+more than a few KB use recycled blocks. A block may be reused only when nothing else references it: every
+NumPy view of a block has the block's bytes as its `.base`, so `sys.getrefcount` counts them all (including
+slices, memoryviews and DLPack capsules).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from tinytensor.errors import AllocationError, TinyTensorError
 from tinytensor.runtime.cpu.arrays import Array
 
-# ---- operands that do not lie in C order -------------------------------------------------------------------
+# ---- non-contiguous operands -------------------------------------------------------------------------------
 
 
 # ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------
@@ -31,7 +31,7 @@ from tinytensor.runtime.cpu.arrays import Array
 
 @dataclass(slots=True)
 class PoolStatistics:
-    """What the pool did, in bytes unless it says calls. `live` are blocks that storages hold now."""
+    """Pool statistics, in bytes, except for the numbers of calls. `live`: blocks in use by storages."""
 
     live: int = 0
     peak: int = 0
@@ -43,9 +43,7 @@ class PoolStatistics:
 
 
 class Block:
-    """One piece of the pool: `bytes` is a NumPy byte array, `offset` the first 64-byte aligned position in
-    it.
-    """
+    """One block of the pool: `bytes` is a NumPy byte array, `offset` its first 64-byte aligned position."""
 
     __slots__ = ("bytes", "nbytes", "offset", "size_class")
 
@@ -66,12 +64,12 @@ def _others_see(block: Block) -> bool:
 
 
 class Pool:
-    """Lends 64-byte aligned blocks and takes them back when nobody can see them any more.
+    """Caching allocator of 64-byte aligned blocks, which are reused when nothing references them.
 
-    Finalisers only append to `returned` (a deque, no lock: a finaliser may run at any instruction, also while
-    this thread holds a lock). The next `alloc` sorts them: free, or, where a NumPy view is still alive, one
-    more round in limbo; a block that is seen even then is dropped ("escaped") and lives as long as its viewer
-    does.
+    Finalizers only append to `returned` (a deque, without a lock: a finalizer may run at any instruction,
+    also while this thread holds a lock). The next `alloc` sorts them: free, or, if a NumPy view is still
+    alive, one more round in limbo; a block that is referenced even then leaves the pool ("escaped") and is
+    freed with its last view.
     """
 
     def __init__(self) -> None:
@@ -81,10 +79,10 @@ class Pool:
         self._limbo: list[Block] = []
         self._lock = (
             threading.RLock()
-        )  # reentrant: the collector may run a finaliser that allocates right here
+        )  # reentrant: the garbage collector may run a finalizer that allocates here
 
     def alloc(self, nbytes: int) -> Block:
-        """A block with room for nbytes."""
+        """A block of at least nbytes."""
         size_class = _size_class(nbytes)
         with self._lock:
             if self.returned or self._limbo:
@@ -138,19 +136,19 @@ class Pool:
         self.statistics.cached += block.size_class
 
     def settle(self) -> PoolStatistics:
-        """Sort what was returned so far and give the statistics."""
+        """Process the returned blocks and return the statistics."""
         with self._lock:
             self._drain()
             return self.statistics
 
     def reset_peak(self) -> None:
-        """Let `peak` start again from what is live now."""
+        """Reset `peak` to the bytes in use now."""
         with self._lock:
             self._drain()
             self.statistics.peak = self.statistics.live
 
     def release(self) -> int:
-        """Give all cached blocks back to the system; how many bytes that were."""
+        """Free all cached blocks; returns the number of bytes."""
         with self._lock:
             self._drain()
             given = self.statistics.cached
@@ -161,8 +159,8 @@ class Pool:
 
 
 def _measure_alone() -> int:
-    """How many references `_others_see` counts when only the Block holds its bytes: measured, since it
-    differs between Python versions.
+    """Reference count of a block's bytes in `_others_see` if only the Block references them: measured, since
+    it differs between Python versions.
     """
     block = Block()
     block.bytes = np.empty(1, np.uint8)
@@ -178,17 +176,17 @@ pool = Pool()
 
 
 def out_of_memory(what: str, nbytes: int | None = None) -> AllocationError:
-    """The error where the system gives no memory, for so many bytes if that is known."""
+    """AllocationError for a failed allocation, of nbytes if known."""
     return AllocationError(
         f"{what}: {'the memory needed is' if nbytes is None else f'{nbytes:,} bytes are'} not available",
-        why=f"the pool holds {pool.statistics.live:,} bytes in use, and the system gives no more",
-        fix="make smaller tensors, or let go of some",
+        why=f"the pool has {pool.statistics.live:,} bytes in use, and the system has no more",
+        fix="use smaller tensors, or delete some",
     )
 
 
 def without_memory(what: str, error: Exception, size: int) -> AllocationError | None:
-    """The error of ours where NumPy's code on arrays of so many elements found no memory, or (a ValueError of
-    NumPy's) needed more bytes than there are addresses; None for any other error.
+    """AllocationError for a MemoryError of NumPy on arrays of `size` elements, or for its ValueError for more
+    bytes than the address space; None for any other error.
     """
     if isinstance(error, TinyTensorError) or not (isinstance(error, MemoryError) or size >= 2**63 // 16):
         return None
@@ -197,8 +195,8 @@ def without_memory(what: str, error: Exception, size: int) -> AllocationError | 
 
 @contextmanager
 def allocating(what: str, nbytes: int) -> Iterator[None]:
-    """AllocationError where NumPy finds no memory for an array of its own, of so many bytes."""
-    if nbytes >= 2**63:  # NumPy's own arithmetic with sizes ends here
+    """Context manager that raises AllocationError if NumPy cannot allocate an array of nbytes."""
+    if nbytes >= 2**63:  # NumPy's size arithmetic overflows here
         raise out_of_memory(what, nbytes)
     try:
         yield

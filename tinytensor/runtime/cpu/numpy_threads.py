@@ -1,7 +1,7 @@
-"""NumPy code on several threads of Python: pieces of one job side by side, with one thread of BLAS in each.
+"""Multi-threaded NumPy: runs chunks of one job in Python threads, with single-threaded BLAS in each.
 
-NumPy releases the interpreter's lock while it computes, and takes it again after each call. So pieces must be
-large: where a call takes a few microseconds, threads only hand the lock to each other.
+NumPy releases the GIL while it computes, and acquires it again after each call. So chunks must be large: if a
+call takes a few microseconds, threads mostly wait for the GIL.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tinytensor.runtime.cpu.threads import get_num_threads
 
 __all__ = ["in_ranks"]
 
-WORTH = 1 << 19  # elements: below, waking a thread and handing the lock around cost more than they save
+WORTH = 1 << 19  # elements: below, waking threads and GIL contention cost more than they save
 NAMES = ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
 
 
@@ -32,19 +32,19 @@ Piece = TypeVar("Piece")
 
 
 def in_ranks(work: Callable[[Piece], object], pieces: Sequence[Piece], size: int) -> None:
-    """Call work(piece) for each piece, on up to `get_num_threads()` threads, the calling one among them.
+    """Call work(piece) for each chunk (`piece`), on up to `get_num_threads()` threads including the caller.
 
-    Which thread takes which piece, and when, is open; so pieces write to memory of their own. Where another
-    call has the threads, the threads of BLAS cannot be set, or the job is small, the caller does all pieces
-    in their order.
+    The assignment of chunks to threads is not deterministic, so chunks must write to disjoint memory. If the
+    threads are busy with another call, the number of BLAS threads cannot be set, or the job is small, the
+    caller runs all chunks in order.
 
     Args:
-        work: computes one piece; floating-point warnings are off in it.
-        pieces: what it is called with.
-        size: elements of the whole job.
+        work: computes one chunk; floating-point warnings are disabled in it.
+        pieces: the chunks, its arguments.
+        size: number of elements of the whole job.
 
     Raises:
-        What `work` raised first; pieces that had not begun by then are left out.
+        The first exception of `work`; chunks that have not started by then are skipped.
     """
     helpers = min(get_num_threads(), len(pieces)) - 1
     if helpers < 1 or size < WORTH or not _team.free.acquire(blocking=False):
@@ -59,7 +59,7 @@ def in_ranks(work: Callable[[Piece], object], pieces: Sequence[Piece], size: int
 
 
 class _Rank(threading.Thread):
-    """A thread that waits for jobs until the process ends."""
+    """A worker thread that waits for jobs until the process ends."""
 
     def __init__(self) -> None:
         super().__init__(name="tinytensor rank", daemon=True)
@@ -73,19 +73,19 @@ class _Rank(threading.Thread):
             self.begin.acquire()
             if self.job is not None:
                 self.job()
-                self.job = None  # nothing of it stays alive
+                self.job = None  # release its references
             self.done.release()
 
 
 class _Team:
-    """The threads beside the caller, made when they are first needed."""
+    """The worker threads in addition to the caller, created on first use."""
 
     def __init__(self) -> None:
         self.free = threading.Lock()
         self.ranks: list[_Rank] = []
 
     def run(self, work: Callable[[Any], object], pieces: deque[Any], helpers: int) -> None:
-        """Let the caller and so many helpers take pieces until none is left."""
+        """Run the chunks on the caller and `helpers` workers until none is left."""
         errors: list[BaseException] = []
 
         def take() -> None:
@@ -105,7 +105,7 @@ class _Team:
         waiting = self.ranks[:helpers]
         interrupt: BaseException | None = None
         take()
-        while waiting:  # also after Ctrl-C: the others write to memory that the caller would give away
+        while waiting:  # also after Ctrl-C: the workers write to memory that the caller would free
             try:
                 waiting[-1].done.acquire()
                 waiting.pop()
@@ -116,7 +116,7 @@ class _Team:
 
 
 def _next(pieces: deque[Any]) -> Any:
-    """One that nobody else takes; None where there is none left."""
+    """Pop the next chunk; None if there is none left."""
     try:
         return pieces.popleft()
     except IndexError:
@@ -127,7 +127,7 @@ _team = _Team()
 
 
 def _after_fork() -> None:
-    """A child has none of the threads."""
+    """Reset the threads in a forked child, which has none of them."""
     global _team
     _team = _Team()
 
@@ -141,7 +141,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _one_thread_of_blas() -> Iterator[bool]:
-    """Whether NumPy's BLAS has one thread inside."""
+    """Context manager that sets NumPy's BLAS to one thread; yields whether that was possible."""
     found = _blas()
     if found is None:
         yield False
@@ -160,7 +160,7 @@ def _one_thread_of_blas() -> Iterator[bool]:
 
 @cache
 def _blas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
-    """Functions of the OpenBLAS that NumPy has loaded: its number of threads, and to set it."""
+    """Getter and setter of the number of threads of NumPy's OpenBLAS."""
     for path in _libraries():
         try:
             library = ctypes.CDLL(str(path))
@@ -176,7 +176,7 @@ def _blas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
 
 
 def _libraries() -> list[Path]:
-    """Libraries called OpenBLAS in this process, or where NumPy's packages keep theirs."""
+    """OpenBLAS libraries that are loaded in this process, or in NumPy's packages."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
         return sorted({Path(line.split(maxsplit=5)[5]) for line in lines if "openblas" in line.lower()})

@@ -1,4 +1,4 @@
-"""How many threads compute on the CPU, and the library with the pool of them."""
+"""CPU threads: number of threads, usable cores, and the thread pool of the C++ kernels."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _library: ctypes.CDLL | None = None
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those of its affinity mask, or fewer where its control group has a
-    quota. Two threads on one core would share its arithmetic units, so such a core counts once.
+    """Number of physical cores that this process may use: by its affinity mask, limited by the quota of its
+    control group. Two hyperthreads share the arithmetic units of a core, so they count once.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
@@ -35,7 +35,7 @@ def usable_cores() -> int:
 
 
 def _siblings(cpu: int) -> str:
-    """The CPUs that share a core with this one."""
+    """The logical CPUs that share a core with this one."""
     try:
         path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         return path.read_text(encoding="ascii").strip()
@@ -53,7 +53,7 @@ def _checked(count: object, source: str) -> int:
         return count
     raise ArgumentError(
         f"{source}: {count!r} is not a number of threads",
-        why=f"it is an integer from 1 to {MOST}; this process may use {usable_cores()} cores",
+        why=f"it must be an integer from 1 to {MOST}; this process may use {usable_cores()} cores",
         fix=f"{VARIABLE}={usable_cores()}, or tt.set_num_threads({usable_cores()})",
     )
 
@@ -62,11 +62,11 @@ _count = _first_count()
 
 
 def get_num_threads() -> int:
-    """How many threads compute in kernels of the CPU, the calling one counted.
+    """Number of threads of CPU kernels, including the calling thread.
 
     Returns:
-        What `set_num_threads` or the environment variable TINYTENSOR_NUM_THREADS said; by default the number
-        of cores that this process may use.
+        The value of `set_num_threads` or of the environment variable TINYTENSOR_NUM_THREADS; by default the
+        number of cores that this process may use.
 
     Example:
         >>> tt.get_num_threads() >= 1
@@ -76,16 +76,16 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Let so many threads compute in kernels of the CPU, the calling one counted.
+    """Set the number of threads of CPU kernels, including the calling thread.
 
-    Results do not depend on it, except those of matrix products that NumPy's BLAS computes, which has threads
-    of its own (OPENBLAS_NUM_THREADS). Waits for kernels that run in other threads of Python to end.
+    Results do not depend on it, except matrix products by NumPy's BLAS, which has its own threads
+    (OPENBLAS_NUM_THREADS). Waits for kernels that run in other Python threads.
 
     Args:
-        count: 1 or more; more than there are cores makes everything slower.
+        count: 1 or more; more than the number of cores makes everything slower.
 
     Raises:
-        ArgumentError: count is no integer from 1 to 256.
+        ArgumentError: count is not an integer from 1 to 256.
 
     Example:
         >>> before = tt.get_num_threads()
@@ -101,7 +101,7 @@ def set_num_threads(count: int) -> None:
 
 
 def pool_address() -> int:
-    """Address of the table `Threads` of native/threads.h. The pool is compiled when it is first asked for.
+    """Address of the table `Threads` of native/threads.h. The pool is compiled on first use.
 
     Raises:
         KernelError: there is no compiler.

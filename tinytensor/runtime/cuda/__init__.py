@@ -1,1 +1,1 @@
-"""The GPU by CuPy: memory, streams, compiled kernels, cuBLAS."""
+"""CUDA runtime, on CuPy: memory, streams, compiled kernels, cuBLAS."""

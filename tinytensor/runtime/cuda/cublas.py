@@ -1,4 +1,4 @@
-"""cuBLAS, through CuPy: the vendor's matrix products, to compare with."""
+"""Matrix products by cuBLAS, through CuPy: the vendor baseline."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _DEFAULT = -1  # cublasGemmAlgo_t
 
 
 class Operand(NamedTuple):
-    """Matrices in memory, dense along their rows, or along their columns if `transposed`."""
+    """Batched matrices in memory, contiguous along their rows, or along their columns if `transposed`."""
 
     ptr: int
     transposed: bool
-    step: int  # from one row (or column) to the next, in elements
-    batch: tuple[int, ...]  # likewise from matrix to matrix along each batch axis
+    step: int  # stride from one row (or column) to the next, in elements
+    batch: tuple[int, ...]  # stride from matrix to matrix along each batch axis
 
 
 def multiply(
@@ -35,12 +35,12 @@ def multiply(
     accumulate: bool,
     tf32: bool,
 ) -> None:
-    """y = a @ b, or y += a @ b, for every index of the batch axes; y is dense in C order.
+    """y = a @ b, or y += a @ b, for every index of the batch axes; y is C-contiguous.
 
-    cuBLAS reads matrices along columns. So it is given the transposed product: of b and a, in this order.
+    cuBLAS is column-major, so it computes the transposed product, of b and a in this order.
 
     Raises:
-        DeviceError: a graph is being captured, which CuPy's cuBLAS cannot take part in.
+        DeviceError: a graph is being captured, which CuPy's cuBLAS does not support.
     """
     runtime._refuse_in_capture("a product by cuBLAS")
     rows, columns, inner = sizes

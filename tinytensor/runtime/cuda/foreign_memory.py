@@ -1,5 +1,6 @@
-"""Memory of a GPU that two libraries share, without a copy: DLPack and `__cuda_array_interface__`, both by
-way of an array of CuPy, which speaks them and orders the streams.
+"""Zero-copy exchange of GPU memory with other libraries, by DLPack and `__cuda_array_interface__`.
+
+Both go through a CuPy array, which implements the protocols and orders the streams.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["Foreign", "borrow", "lend"]
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Somebody else's memory, and how to read it: strides and offset count elements."""
+    """External memory, with its layout: strides and offset are in elements."""
 
     buffer: Buffer
     dtype: DType
@@ -32,11 +33,11 @@ class Foreign:
 
 
 def borrow(runtime: Any, obj: Any) -> Foreign:
-    """The memory of an object with `__dlpack__` or `__cuda_array_interface__`, kept alive by the buffer.
+    """Memory of an object with `__dlpack__` or `__cuda_array_interface__`, which the buffer keeps alive.
 
     Raises:
         DeviceError: it is not on this GPU, or has no such method.
-        DTypeError: it has a dtype that kernels do not compute with.
+        DTypeError: its dtype is not supported by kernels.
     """
     cupy = runtime.cupy
     with cupy.cuda.Device(runtime.index), runtime.stream:
@@ -46,14 +47,14 @@ def borrow(runtime: Any, obj: Any) -> Foreign:
             array = cupy.asarray(obj)
         else:
             raise DeviceError(
-                f"{type(obj).__name__} has no memory on a GPU to share",
+                f"{type(obj).__name__} has no GPU memory to share",
                 why="it has neither __dlpack__ nor __cuda_array_interface__",
                 fix='tt.asarray(x).to("cuda") copies from the host',
             )
     if array.device.id != runtime.index:
         raise DeviceError(
             f"{type(obj).__name__}: its memory is on cuda:{array.device.id}, not on {runtime.device}",
-            why="memory is shared without a copy, so it stays where it is",
+            why="memory is shared without a copy, so it stays on its device",
             fix=f'use device="cuda:{array.device.id}"',
         )
     dtype = as_dtype(array.dtype)
@@ -61,7 +62,7 @@ def borrow(runtime: Any, obj: Any) -> Foreign:
     if dtype.kind == "complex" or any(step % itemsize for step in array.strides):
         raise DTypeError(
             f"{type(obj).__name__}: dtype {dtype} with strides of {array.strides} bytes cannot be shared",
-            why="kernels compute with real numbers that lie whole elements apart",
+            why="kernels support real dtypes, with strides of whole elements",
             fix="copy it to the host",
         )
     reach = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)] if array.size else []
@@ -81,10 +82,10 @@ def lend(
     offset: int,
     owner: object = None,
 ) -> Any:
-    """A CuPy array over a buffer; strides and offset count elements. It keeps the owner alive.
+    """A CuPy array over a buffer, which keeps the owner alive; strides and offset are in elements.
 
-    It has `__dlpack__` and `__cuda_array_interface__`. CuPy orders its work by its own current stream: let it
-    wait for `runtime.stream`, or run under `with runtime.stream`.
+    It has `__dlpack__` and `__cuda_array_interface__`. CuPy runs on its own current stream: make that wait
+    for `runtime.stream`, or run under `with runtime.stream`.
     """
     cupy = runtime.cupy
     kind = _bfloat16() if dtype is dtypes.bfloat16 else NUMPY[dtype]
@@ -101,6 +102,6 @@ def _bfloat16() -> np.dtype[Any]:
     except ImportError:
         raise DTypeError(
             "dtype bfloat16 needs the package ml_dtypes to be shared",
-            why="NumPy and CuPy have no bfloat16 of their own",
+            why="NumPy and CuPy have no bfloat16 dtype",
             fix="pip install ml_dtypes, or cast: x.to(tt.float32)",
         ) from None

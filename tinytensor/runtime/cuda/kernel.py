@@ -1,7 +1,7 @@
-"""One loaded kernel of a GPU, and its launch: arguments packed by signature, errors in our words.
+"""A loaded GPU kernel and its launch: arguments packed by signature, CUDA errors as KernelError.
 
-CuPy would type a Python number by itself (a float as double, whatever the kernel declares), so it gets what
-CUDA itself wants: the addresses of the packed arguments.
+CuPy would choose the type of a Python number itself (double for a float, whatever the kernel declares), so it
+gets the addresses of packed arguments, as in CUDA's own API.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tinytensor.runtime.signature import Packer
 
 __all__ = ["CupyKernel"]
 
-_FREE_SHARED = 48 << 10  # bytes of dynamic shared memory that need no permission
-# Errors of this launch; all others are left behind by a kernel before it.
+_FREE_SHARED = 48 << 10  # bytes of dynamic shared memory allowed by default
+# Errors of this launch; all others come from an earlier kernel.
 _REFUSALS = {
     1: "CUDA_ERROR_INVALID_VALUE",
     9: "invalid configuration",
@@ -27,7 +27,7 @@ _REFUSALS = {
 
 
 class _Arguments:
-    """Memory for the arguments of one launch. CUDA copies them before the launch returns."""
+    """Memory of the arguments of one launch. CUDA copies them before the launch returns."""
 
     __slots__ = ("address", "offsets", "pointers", "start", "values")
 
@@ -43,8 +43,8 @@ class CupyKernel:
     """One instance of a kernel.
 
     Attributes:
-        name: of the instance.
-        resources: what it takes from the GPU.
+        name: name of the instance.
+        resources: registers, shared memory and stack.
     """
 
     def __init__(self, runtime: Any, packer: Packer, function: Any, resources: Resources) -> None:
@@ -53,10 +53,10 @@ class CupyKernel:
         self._runtime, self._packer, self._function = runtime, packer, function
         self._driver = runtime.cupy.cuda.driver
         self._granted = _FREE_SHARED
-        self._free: list[_Arguments] = []  # a thread takes one and puts it back
+        self._free: list[_Arguments] = []  # a pool: a thread takes one and puts it back
 
     def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
-        """Launch on the stream of this thread."""
+        """Launch on the current stream of this thread."""
         if shared > self._granted:
             self._grant(shared)
         data, offsets = self._packer.pack(args)
@@ -64,7 +64,7 @@ class CupyKernel:
             own = self._free.pop()
         except IndexError:
             own = _Arguments(len(data), offsets)
-        if own.offsets is not offsets:  # a struct of another size
+        if own.offsets is not offsets:  # a struct has another size
             own = _Arguments(len(data), offsets)
         ctypes.memmove(own.start, data, len(data))
         runtime, driver = self._runtime, self._driver
@@ -78,17 +78,17 @@ class CupyKernel:
         runtime.recent.append((self.name, grid, block))
 
     def _grant(self, shared: int) -> None:
-        """Ask for more dynamic shared memory than every kernel may have."""
+        """Raise the kernel's limit of dynamic shared memory above the default."""
         driver = self._driver
         attribute = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         try:
             self._runtime.call(driver.funcSetAttribute, self._function.ptr, attribute, shared)
         except driver.CUDADriverError as error:
             raise KernelError(
-                f"{self.name}: {shared:,} bytes of dynamic shared memory are not to be had",
-                why=f"{error}; a block of it has {self.resources.shared:,} bytes of its own, and "
-                f"sm_{self._runtime.architecture} has a limit for both together",
-                fix="take smaller tiles",
+                f"{self.name}: {shared:,} bytes of dynamic shared memory are not available",
+                why=f"{error}; a block has {self.resources.shared:,} bytes of static shared memory, and "
+                f"sm_{self._runtime.architecture} has a limit for the sum",
+                fix="use smaller tiles",
             ) from None
         self._granted = shared
 
@@ -101,7 +101,7 @@ class CupyKernel:
         return KernelError(
             f"{self.name}: {self._runtime.device} refuses grid {grid}, block {block}, {shared:,} bytes of "
             "shared memory",
-            why=f"{error}; the kernel takes {own.registers} registers per thread and {own.shared:,} bytes of "
+            why=f"{error}; the kernel uses {own.registers} registers per thread and {own.shared:,} bytes of "
             "shared memory per block",
             fix="a grid has at most 2^31-1 x 65,535 x 65,535 blocks, a block 1,024 threads and 65,536 "
             'registers; re-run on device="checked"',

@@ -1,7 +1,8 @@
-"""The pool of a GPU's memory: size classes, one set of free blocks per stream, arenas for captured graphs.
+"""GPU memory pool: size classes, free lists per stream, and arenas for captured graphs.
 
-A block goes back to the stream that it was lent on. Work on one stream runs in order, so the next user of the
-block comes after the last one, and nobody waits. Knows no CUDA: who makes a pool says how to get memory.
+A block returns to the free list of the stream it was allocated on. Work in one stream runs in order, so its
+next use runs after its last, without synchronization. Independent of CUDA: the constructor gets a function
+that allocates memory.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from tinytensor.runtime.base import Buffer, DeviceStatistics, Runtime
 
 __all__ = ["Arena", "Block", "DevicePool", "Fresh", "size_class"]
 
-Fresh = Callable[[int], tuple[int, Any]]  # bytes → address, owner; MemoryError if there are no more
-_UNIT = 512  # what cudaMalloc rounds up to, and how it aligns
+Fresh = Callable[[int], tuple[int, Any]]  # bytes → address, owner; MemoryError if out of memory
+_UNIT = 512  # granularity and alignment of cudaMalloc
 
 
 def size_class(nbytes: int) -> int:
@@ -28,7 +29,7 @@ def size_class(nbytes: int) -> int:
 
 
 class Block:
-    """One piece of device memory: what `Buffer.owner` holds."""
+    """One block of device memory: the `Buffer.owner`."""
 
     __slots__ = ("arena", "memory", "ptr", "size_class", "stream")
 
@@ -38,9 +39,9 @@ class Block:
 
 
 class Arena:
-    """The memory of one captured graph. A graph reads and writes fixed addresses, so blocks lent while it is
-    captured serve it alone, as long as it lives; what was given back meanwhile from outside is kept, too.
-    `constants` is memory of the host that the graph copies from.
+    """The memory of one captured graph. A graph uses fixed addresses, so blocks allocated during capture are
+    reserved for it as long as it lives; other blocks that are freed during capture are kept, too.
+    `constants` is host memory that the graph copies from.
     """
 
     __slots__ = ("blocks", "constants", "free", "kept")
@@ -58,12 +59,12 @@ class Arena:
 
 
 class DevicePool:
-    """Lends blocks. Finalisers only append to `returned`, without a lock; the next `alloc` sorts them.
+    """Caching allocator. Finalizers only append to `returned`, without a lock; the next `alloc` frees them.
 
     Args:
-        runtime: whose buffers these are.
-        fresh: gets memory from the system.
-        describe: what the device says of its memory, for the message when there is no more.
+        runtime: the runtime of the buffers.
+        fresh: allocates memory from the system.
+        describe: returns the memory state of the device, for out-of-memory errors.
         wait: waits for all work of the device.
     """
 
@@ -72,14 +73,14 @@ class DevicePool:
     ) -> None:
         self.statistics = DeviceStatistics()
         self.returned: deque[Buffer] = deque()
-        self.retired: deque[Arena] = deque()  # of graphs that are gone
+        self.retired: deque[Arena] = deque()  # of deleted graphs
         self._runtime, self._fresh, self._describe, self._wait = runtime, fresh, describe, wait
         self._free: dict[tuple[int, int], list[Block]] = {}
         self._arena: Arena | None = None
-        self._lock = threading.RLock()  # reentrant: the collector may run a finaliser that allocates here
+        self._lock = threading.RLock()  # reentrant: a finalizer that allocates may run here
 
     def alloc(self, nbytes: int, stream: int) -> Buffer:
-        """A buffer of so many bytes for work on this stream."""
+        """A buffer of `nbytes` bytes for work on this stream."""
         wanted = size_class(nbytes)
         with self._lock:
             if self.returned or self.retired:
@@ -115,19 +116,19 @@ class DevicePool:
     def _exhausted(self, wanted: int) -> AllocationError:
         stats = self.statistics
         return AllocationError(
-            f"allocation on {self._runtime.device}: {wanted:,} bytes are not to be had",
-            why=f"{stats.live:,} bytes are in use (peak {stats.peak:,}; {stats.fresh_calls:,} blocks were "
-            f"fetched, {stats.reused_calls:,} used again), none was left to give back; {self._describe()}",
+            f"allocation on {self._runtime.device}: out of memory: {wanted:,} bytes are not available",
+            why=f"{stats.live:,} bytes are in use (peak {stats.peak:,}; {stats.fresh_calls:,} blocks "
+            f"allocated, {stats.reused_calls:,} reused), no cached block is left to free; {self._describe()}",
             fix="use a smaller batch or a 16-bit dtype, recompute activations (tt.checkpoint)",
         )
 
-    # ---- blocks that come back
+    # ---- freed blocks
 
     def _drain(self) -> None:
         while self.returned:
             buffer = self.returned.popleft()
             block = buffer.owner
-            if not isinstance(block, Block):  # somebody else's memory: dropping the buffer lets go of it
+            if not isinstance(block, Block):  # external memory: freed with the buffer
                 continue
             self.statistics.live -= buffer.nbytes
             if block.arena is not None:
@@ -151,19 +152,19 @@ class DevicePool:
         self.statistics.cached += block.size_class
 
     def settle(self) -> DeviceStatistics:
-        """Sort what was given back so far; the statistics."""
+        """Process the freed blocks and return the statistics."""
         with self._lock:
             self._drain()
             return self.statistics
 
     def reset_peak(self) -> None:
-        """Let `peak` start again from what is in use now."""
+        """Reset `peak` to the bytes in use now."""
         with self._lock:
             self._drain()
             self.statistics.peak = self.statistics.live
 
     def release(self) -> int:
-        """Give all free blocks back to the system; how many bytes that were."""
+        """Free all cached blocks; returns the number of bytes."""
         with self._lock:
             self._drain()
             given = self.statistics.cached
@@ -175,7 +176,7 @@ class DevicePool:
 
     @contextmanager
     def arena(self) -> Iterator[Arena]:
-        """Lend from a new arena alone, until the end of the block."""
+        """Context manager: allocate from a new arena only."""
         with self._lock:
             self._drain()
             self._arena = arena = Arena()

@@ -1,7 +1,7 @@
-"""NVRTC, NVIDIA's compiler as a library: from a .cu file to the code of one GPU architecture.
+"""NVRTC: runtime compilation of .cu files for one GPU architecture.
 
-It needs no driver and no GPU, so a machine without either compiles exactly what a GPU runs. The library comes
-with NVIDIA's Python wheels or with a CUDA installation. Knows nothing of launching; see `cupy_runtime.py`.
+It needs no driver and no GPU, so a machine without them compiles the same code that a GPU runs. The library
+is part of NVIDIA's Python wheels and of CUDA installations. Launches are in `runtime.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["ARCHITECTURES", "Compiled", "Toolkit", "available", "build", "target
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
 
-# Division and square root round correctly, subnormal numbers stay: as on the CPU. No fast-math anywhere.
+# Correctly rounded division and square root, no flush of subnormals: as on the CPU. No fast-math.
 OPTIONS = (
     "--std=c++17",
     "--ftz=false",
@@ -45,7 +45,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Toolkit:
-    """Where NVRTC and CUDA's headers were found."""
+    """Paths of NVRTC and of CUDA's headers."""
 
     library: Path
     include: Path
@@ -56,11 +56,11 @@ class Compiled:
     """One file compiled for one target.
 
     Attributes:
-        target: "sm_90" (`image` is a cubin) or "compute_90" (`image` is PTX, finished by the driver).
-        image: what the driver loads.
+        target: "sm_90" (`image` is a cubin) or "compute_90" (`image` is PTX, compiled by the driver).
+        image: the binary that the driver loads.
         symbols: instance, such as softmax_forward<float> → its mangled name in the image.
-        parameters: instance → bytes of each parameter, as the code reads them.
-        log: what the compiler said, with the registers and the stack of each instance.
+        parameters: instance → size in bytes of each parameter.
+        log: output of the compiler, with the registers and the stack of each instance.
     """
 
     target: str
@@ -79,13 +79,13 @@ class Compiled:
 
 
 def _wheels() -> list[str]:
-    """Folders of NVIDIA's wheels: parts of the namespace package `nvidia`."""
+    """Folders of NVIDIA's wheels: portions of the namespace package `nvidia`."""
     spec = importlib.util.find_spec("nvidia")
     return list(spec.submodule_search_locations or ()) if spec else []
 
 
 def _places() -> Iterator[tuple[Path, Path]]:
-    """Folders that may hold the library, each with the headers that belong to it; wheels come first."""
+    """Candidate folders of the library, each with its headers; wheels come first."""
     for wheels in map(Path, _wheels()):
         for root in sorted(wheels.glob("cu[0-9]*"), reverse=True):  # CUDA 13 and newer
             yield root / "lib", root / "include"
@@ -100,7 +100,7 @@ def _places() -> Iterator[tuple[Path, Path]]:
 
 @cache
 def toolkit() -> Toolkit:
-    """The first NVRTC with headers beside it; DeviceError if there is none."""
+    """The first NVRTC with headers; DeviceError if there is none."""
     pattern = "nvrtc64_*_0.dll" if sys.platform == "win32" else "libnvrtc.so*"
     for folder, include in _places():
         libraries = sorted(folder.glob(pattern), key=lambda path: len(path.name))
@@ -108,14 +108,14 @@ def toolkit() -> Toolkit:
             return Toolkit(libraries[0], include)
     raise DeviceError(
         "NVRTC, the compiler for GPU kernels, was not found",
-        why="it comes with NVIDIA's Python wheels or with a CUDA installation; none of them was found "
-        "(looked into site-packages/nvidia, CUDA_PATH, CUDA_HOME, /usr/local/cuda)",
+        why="it is part of NVIDIA's Python wheels and of CUDA installations; none was found "
+        "(searched site-packages/nvidia, CUDA_PATH, CUDA_HOME, /usr/local/cuda)",
         fix='pip install ".[gpu13]" (driver 580 or newer), or ".[gpu12]"',
     )
 
 
 def available() -> bool:
-    """Whether NVRTC can be called here."""
+    """Whether NVRTC is available."""
     try:
         _library()
     except DeviceError:
@@ -148,7 +148,7 @@ def version() -> tuple[int, int]:
 
 @cache
 def supported() -> tuple[int, ...]:
-    """The architectures that this NVRTC compiles for, ascending."""
+    """The architectures that this NVRTC supports, ascending."""
     count = ctypes.c_int()
     _check("nvrtcGetNumSupportedArchs", ctypes.byref(count))
     numbers = (ctypes.c_int * count.value)()
@@ -157,8 +157,8 @@ def supported() -> tuple[int, ...]:
 
 
 def target_for(architecture: int) -> str:
-    """What to compile for a GPU: its own architecture, an older one of its family (whose code it runs), or
-    PTX of the newest known one, which the driver finishes.
+    """Compile target for a GPU: its own architecture, an older one of its family (whose code it runs), or PTX
+    of the newest supported one, which the driver compiles.
 
     Args:
         architecture: compute capability times ten.
@@ -172,14 +172,14 @@ def target_for(architecture: int) -> str:
         raise DeviceError(
             f"NVRTC {'.'.join(map(str, version()))} does not compile for compute capability "
             f"{architecture / 10:.1f}",
-            why=f"it starts at {known[0] / 10:.1f}",
+            why=f"the oldest that it supports is {known[0] / 10:.1f}",
             fix="install an older CUDA: pip install .[gpu12]" if version()[0] > 12 else "use a newer GPU",
         )
     return f"compute_{older[-1]}"
 
 
 def _check(name: str, *arguments: object) -> None:
-    """Call a function of the library; its failure is a defect of ours, not of a kernel."""
+    """Call a function of the library; raises KernelError if it fails, which no kernel source can cause."""
     library = _library()
     code = getattr(library, name)(*arguments)
     if code:
@@ -207,15 +207,15 @@ def _recipe(path: Path, flags: Sequence[str] = ()) -> Recipe:
 
 
 def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
-    """The instances of the kernels of a file, compiled together; from the cache if nothing changed.
+    """Compile instances of the kernels of a file together; from the cache if nothing changed.
 
     Args:
         path: the .cu file.
-        instances: such as softmax_forward<float>; others are not compiled.
+        instances: names such as softmax_forward<float>; others are not compiled.
         target: "sm_90" for a cubin, "compute_90" for PTX.
 
     Raises:
-        KernelError: it does not compile; with file, line and NVRTC's words.
+        KernelError: it does not compile; with file, line and NVRTC's output.
         DeviceError: NVRTC is not installed.
     """
     names = sorted(set(instances))
@@ -232,7 +232,7 @@ def build(path: Path, instances: Iterable[str], target: str) -> Compiled:
 
 
 def _write(file: Path, compiled: Compiled) -> None:
-    """One line of JSON, then the image."""
+    """Write a cache file: one line of JSON, then the image."""
     fields = {"target": compiled.target, "symbols": compiled.symbols, "parameters": compiled.parameters}
     write_kept(file, json.dumps({**fields, "log": compiled.log}).encode() + b"\n" + compiled.image)
 
@@ -273,7 +273,7 @@ _PARAMETER = re.compile(r"\.param (?:\.align \d+ )?\.[a-z](?P<bits>\d+) [^\s,\[]
 
 
 def _sizes(declared: str) -> tuple[int, ...]:
-    """Bytes of the parameters of an entry of PTX."""
+    """Sizes in bytes of the parameters of a PTX entry."""
     return tuple(int(m["bits"]) // 8 * int(m["count"] or 1) for m in _PARAMETER.finditer(declared))
 
 
@@ -305,7 +305,7 @@ _ASSEMBLER = re.compile(r"^ptxas.*?error\s*: *(?P<text>.+)$", re.MULTILINE)
 
 
 def _not_compiled(path: Path, target: str, log: str) -> KernelError:
-    """The first error as file:line, then all that NVRTC said."""
+    """KernelError with the first error as file:line, and NVRTC's output."""
     said = log.strip("\0\n ")
     error, assembler = _ERROR.search(said), _ASSEMBLER.search(said)
     where, why = str(path), said.partition("\n")[0]

@@ -1,7 +1,7 @@
-"""What a compiled kernel takes from a GPU: registers, shared memory, stack; and how many blocks of it fit.
+"""Resources of compiled kernels (registers, shared memory, stack), and occupancy.
 
-Read from what ptxas says while it compiles, so no GPU is needed. The limits are those of NVIDIA's
-`cuda_occupancy.h`; they say what fits at once, not how fast it runs.
+Read from the output of ptxas, so no GPU is needed. The limits are those of NVIDIA's `cuda_occupancy.h`; they
+determine how many blocks are resident, not how fast they run.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ __all__ = ["LIMITS", "Limits", "Occupancy", "Resources", "markdown_table", "occu
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Resources of one kernel; registers count per thread, shared memory per block, the rest per thread.
+    """Resources of one kernel: shared memory per block, all others per thread.
 
-    A stack frame or a spill lives in memory that is as far away as any other: a good kernel has neither.
+    Stack frames and spills are in local memory, as slow as global memory: a good kernel has neither.
     """
 
     registers: int = 0
-    shared: int = 0  # bytes, without what a launch adds
+    shared: int = 0  # bytes of static shared memory
     stack: int = 0  # bytes
     spill_stores: int = 0  # bytes
     spill_loads: int = 0  # bytes
-    constant: int = 0  # bytes of the constant bank, parameters included; 0 where ptxas does not say
+    constant: int = 0  # bytes of the constant bank, parameters included; 0 if ptxas does not report it
     barriers: int = 0
 
 
@@ -37,7 +37,7 @@ def resources_of(log: str, symbols: Mapping[str, str]) -> dict[str, Resources]:
     """Resources of each instance, from the log of a compilation with `--ptxas-options=-v`.
 
     Args:
-        log: what ptxas said.
+        log: output of ptxas.
         symbols: instance → its mangled name; see `nvrtc.Compiled`.
     """
     _, *parts = _ENTRY.split(log)
@@ -52,7 +52,7 @@ def _read(text: str, symbol: str) -> Resources:
         found = re.search(rf"(\d+) {unit}", used)
         return int(found[1]) if found else 0
 
-    own = text.partition(f"Function properties for {symbol}\n")[2]  # functions that it calls are listed, too
+    own = text.partition(f"Function properties for {symbol}\n")[2]  # called functions are listed, too
     frame = _FRAME.search(own or text)
     stack, stores, loads = map(int, frame.groups()) if frame else (0, 0, 0)
     return Resources(
@@ -71,13 +71,13 @@ def _read(text: str, symbol: str) -> Resources:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one multiprocessor offers."""
+    """Resource limits of one multiprocessor."""
 
     warps: int
     blocks: int
     shared: int  # bytes for all blocks together
-    reserved: int = 1024  # bytes of it that the system keeps for itself in each block
-    unit: int = 128  # shared memory is given out in multiples of this
+    reserved: int = 1024  # bytes of it that the system reserves in each block
+    unit: int = 128  # granularity of shared memory
     registers: int = 65_536
 
 
@@ -90,27 +90,27 @@ LIMITS = {
     100: Limits(64, 32, 233_472),
     120: Limits(48, 24, 102_400),
 }
-_SCHEDULERS = 4  # registers are divided among them
-_REGISTER_UNIT = 256  # a warp gets multiples of this
+_SCHEDULERS = 4  # which share the registers
+_REGISTER_UNIT = 256  # granularity of registers per warp
 
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """How many blocks fit on one multiprocessor; `limiter` is what ran out first."""
+    """Resident blocks of one multiprocessor; `limiter` is the resource that limits them."""
 
     blocks: int
-    share: float  # of the warps that a multiprocessor can hold
+    share: float  # of the maximum number of resident warps
     limiter: str
 
 
 def occupancy(architecture: int, threads: int, registers: int, shared: int = 0) -> Occupancy:
-    """Blocks that one multiprocessor holds at the same time.
+    """Number of resident blocks of one multiprocessor.
 
     Args:
         architecture: one of LIMITS.
-        threads: of a block.
-        registers: of a thread.
-        shared: bytes of a block, static and dynamic.
+        threads: threads per block.
+        registers: registers per thread.
+        shared: bytes of shared memory per block, static and dynamic.
     """
     limits = LIMITS[architecture]
     warps = -(-threads // 32)
@@ -135,7 +135,7 @@ def _up(n: int, unit: int) -> int:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table for a document; columns of numbers are set to the right."""
+    """Markdown table; columns of numbers are right-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in (list(columns), *cells)) for i in range(len(columns))]
     right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]

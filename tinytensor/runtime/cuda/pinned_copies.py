@@ -1,7 +1,7 @@
-"""Copies between the host and a GPU through pinned memory, which the GPU reads and writes by itself.
+"""Copies between host and GPU through pinned staging buffers.
 
-Two pinned buffers take turns: while the GPU moves one, the host fills or empties the other. NumPy arrays live
-in ordinary memory, from which a copy would be slower, and would make the host wait.
+Double buffering: while the GPU copies one buffer, the host fills or empties the other. NumPy arrays are in
+pageable memory, from which a copy would be slower and would block the host.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIZE = 4 << 20  # bytes of one buffer
 
 
 class _Slot:
-    """One pinned buffer, and the mark behind its last copy."""
+    """One pinned buffer, and the event recorded after its last copy."""
 
     __slots__ = ("bytes", "event", "memory", "ptr")
 
@@ -43,10 +43,10 @@ class Staging:
         self._call, self._cuda, self._api = call, cuda, cuda.runtime
         self._slots: list[_Slot] = []
         self._turn = 0
-        self._lock = threading.Lock()  # one copy at a time: they would share one bus anyway
+        self._lock = threading.Lock()  # one copy at a time: they would share one bus
 
     def send(self, ptr: int, source: Array, stream: Any) -> None:
-        """Host to device; the source may be overwritten when this returns."""
+        """Copy host to device; the source may be overwritten when this returns."""
         with self._lock:
             for start in range(0, source.size, _SIZE):
                 slot, part = self._next(), source[start : start + _SIZE]
@@ -54,7 +54,9 @@ class Staging:
                 self._copy(ptr + start, slot.ptr, part.size, self._api.memcpyHostToDevice, slot, stream)
 
     def send_constant(self, ptr: int, source: Array, stream: Any) -> Any:
-        """Host to device within a captured graph: from memory of its own, which the caller must keep."""
+        """Copy host to device in a captured graph, from newly allocated host memory, which the caller must
+        keep.
+        """
         if not source.size:
             return None
         memory = self._call(self._cuda.alloc_pinned_memory, source.size)
@@ -64,14 +66,14 @@ class Staging:
         return memory
 
     def receive(self, target: Array, ptr: int, stream: Any) -> None:
-        """Device to host; the target is complete when this returns."""
+        """Copy device to host; the target is complete when this returns."""
         with self._lock:
             for slot, part in self._parts(target, ptr, stream):
                 self._call(slot.event.synchronize)
                 part[:] = slot.bytes[: part.size]
 
     def _parts(self, target: Array, ptr: int, stream: Any) -> Iterator[tuple[_Slot, Array]]:
-        """Start each copy before the one ahead of it is waited for."""
+        """Pipeline the copy in parts: start each before waiting for the previous one."""
         ahead: tuple[_Slot, Array] | None = None
         for start in range(0, target.size, _SIZE):
             slot, part = self._next(), target[start : start + _SIZE]
@@ -83,7 +85,7 @@ class Staging:
             yield ahead
 
     def _next(self) -> _Slot:
-        """The buffer whose turn it is, once its last copy is done."""
+        """The next buffer, after its last copy is done."""
         if not self._slots:
             self._slots = [self._call(_Slot, self._cuda) for _ in range(2)]
         self._turn = 1 - self._turn

@@ -1,7 +1,7 @@
-"""The runtime of a GPU: memory, copies and launches through CuPy's bindings, kernels compiled by `nvrtc`.
+"""CUDA runtime: memory, copies and launches through CuPy's bindings, kernels compiled by `nvrtc`.
 
-All work of a thread goes to one stream that does not wait for CUDA's default stream; every call names it, so
-CuPy's own idea of a current stream does not matter. CuPy is imported when the first GPU is asked for.
+All work of a thread goes to one stream that does not synchronize with CUDA's default stream; every call
+passes it explicitly, so CuPy's current stream does not matter. CuPy is imported on first use of a GPU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
 def _cupy() -> Any:
-    """CuPy. DeviceError if it is missing, too old, or not made for CUDA."""
+    """The module cupy. DeviceError if it is missing, too old, or not built for CUDA."""
     try:
         import cupy
     except ImportError as error:
@@ -51,7 +51,7 @@ def _cupy() -> Any:
     if int(cupy.__version__.partition(".")[0]) < _OLDEST_CUPY or cupy.cuda.runtime.is_hip:
         raise DeviceError(
             f"device cuda: CuPy {cupy.__version__} cannot be used",
-            why=f"tinytensor needs CuPy {_OLDEST_CUPY} or newer, made for CUDA",
+            why=f"tinytensor needs CuPy {_OLDEST_CUPY} or newer, built for CUDA",
             fix='pip install --upgrade ".[gpu13]"',
         )
     return cupy
@@ -82,7 +82,7 @@ def device_count() -> int:
 
 
 class CupyRuntime(StreamWork):
-    """One GPU; see `base.Runtime` for what each method promises."""
+    """Runtime of one GPU; implements `base.Runtime`."""
 
     def __init__(self, device: Device) -> None:
         self.cupy = _cupy()
@@ -115,14 +115,14 @@ class CupyRuntime(StreamWork):
         self._staging = Staging(self.call, self.cupy.cuda)
         self._kernels: dict[object, CupyKernel] = {}
         self._lock = threading.Lock()
-        self._graph: Graph | None = None  # the one that is being captured
+        self._graph: Graph | None = None  # the graph being captured
         self._in_flight = deque()
 
     def __repr__(self) -> str:
         return f"CupyRuntime({self.device}, sm_{self.architecture}, {self.multiprocessors} multiprocessors)"
 
     def call(self, function: Any, *arguments: Any) -> Any:
-        """Call a function of CuPy with this GPU current in the calling thread."""
+        """Call a function with this GPU as the current device of the calling thread."""
         api = self._api
         before = api.getDevice()
         if before != self.index:
@@ -136,24 +136,24 @@ class CupyRuntime(StreamWork):
                 api.setDevice(before)
 
     def failed(self, error: Exception) -> KernelError:
-        """Errors of kernels come late, at the next call that looks."""
+        """KernelError for an asynchronous error, which is reported at a later call."""
         started = ", ".join(f"{name} (grid {grid}, block {block})" for name, grid, block in self.recent)
         return KernelError(
             f"{self.device}: {error}",
-            why="a kernel that was started before has failed, or CUDA itself; the last ones were "
+            why="a kernel that was started before has failed, or CUDA itself; the last launches were "
             f"{started or 'none'}",
-            fix='run it again on device="checked", which names file and line; after an illegal address this '
+            fix='run it on device="checked", which reports file and line; after an illegal address this '
             "process cannot use the GPU any more",
         )
 
     # ---- memory
 
     def alloc(self, nbytes: int) -> Buffer:
-        """Uninitialized bytes of the pool."""
+        """Allocate uninitialized bytes from the pool."""
         return self._pool.alloc(nbytes, self._thread.stream.ptr)
 
     def _fresh(self, nbytes: int) -> tuple[int, Any]:
-        """From CuPy's pool, which has free blocks per stream, too; so it must know which stream is meant."""
+        """Allocate from CuPy's pool, on the current stream, since it has free lists per stream, too."""
         cuda, api = self.cupy.cuda, self._api
         with cuda.Device(self.index), self._thread.stream:
             try:
@@ -169,11 +169,11 @@ class CupyRuntime(StreamWork):
         return f"{free:,} of the {total:,} bytes of the GPU are free"
 
     def settle(self) -> DeviceStatistics:
-        """Sort what was given back so far; the statistics."""
+        """Process the freed blocks and return the statistics."""
         return self._pool.settle()
 
     def release(self) -> int:
-        """Give all free blocks back to CuPy's pool, and its own to the system; how many bytes were ours."""
+        """Free all cached blocks, and those of CuPy's pool; returns the number of bytes of this pool."""
         given = self._pool.release()
         self.cupy.get_default_memory_pool().free_all_blocks()
         return given
@@ -181,8 +181,8 @@ class CupyRuntime(StreamWork):
     # ---- copies
 
     def copy_in(self, ptr: int, source: Array) -> None:
-        """Host to device, through pinned memory; does not wait for the device. While a graph is captured, the
-        bytes become a constant of the graph.
+        """Copy host to device through pinned memory, without synchronization. During capture, the bytes
+        become a constant of the graph.
         """
         flat, stream = source.reshape(-1).view(np.uint8), self._thread.stream
         if self._graph is not None:
@@ -192,19 +192,19 @@ class CupyRuntime(StreamWork):
         self.statistics.copy_in_bytes += source.nbytes
 
     def copy_out(self, target: Array, ptr: int) -> None:
-        """Device to host, through pinned memory; waits for all work queued before."""
+        """Copy device to host through pinned memory, after all work queued before."""
         self._refuse_in_capture("reading on the host")
         self._staging.receive(target.reshape(-1).view(np.uint8), ptr, self._thread.stream)
         self.statistics.copy_out_bytes += target.nbytes
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
-        """Within the device."""
+        """Copy within the device."""
         api = self._api
         stream = self._thread.stream.ptr
         self.call(api.memcpyAsync, target, source, nbytes, api.memcpyDeviceToDevice, stream)
 
     def copy_from(self, target: int, other: CupyRuntime, source: int, nbytes: int) -> None:
-        """From another GPU: after the work queued there, and before what is queued there later."""
+        """Copy from another GPU, after the work queued there, and before work queued there later."""
         self._refuse_in_capture("copying from another GPU")
         stream = self._thread.stream
         ready = other.event()
@@ -214,7 +214,7 @@ class CupyRuntime(StreamWork):
         other.call(other._thread.stream.wait_event, done.handle)
 
     def memset(self, ptr: int, value: int, nbytes: int) -> None:
-        """Set bytes."""
+        """Fill with a byte value."""
         self.call(self._api.memsetAsync, ptr, value, nbytes, self._thread.stream.ptr)
 
     # ---- waiting; streams and events are in `StreamWork`
@@ -227,10 +227,10 @@ class CupyRuntime(StreamWork):
     def _wait_for_all(self) -> None:
         self.call(self._api.deviceSynchronize)
 
-    # ---- memory that is shared with other libraries
+    # ---- memory shared with other libraries
 
     def borrow(self, obj: Any) -> Foreign:
-        """Memory of another library, without a copy; see `foreign.borrow`."""
+        """Memory of another library, without a copy; see `foreign_memory.borrow`."""
         return borrow(self, obj)
 
     def lend(
@@ -242,7 +242,7 @@ class CupyRuntime(StreamWork):
         offset: int,
         owner: object = None,
     ) -> Any:
-        """A buffer as an array of CuPy, without a copy; see `foreign.lend`."""
+        """A buffer as a CuPy array, without a copy; see `foreign_memory.lend`."""
         return lend(self, buffer, dtype, shape, strides, offset, owner)
 
     # ---- kernels
@@ -279,7 +279,7 @@ class CupyRuntime(StreamWork):
         except self.cupy.cuda.driver.CUDADriverError as error:
             raise KernelError(
                 f"{path.name}: the driver does not load the code for {target}",
-                why=f"{error}; NVRTC {'.'.join(map(str, nvrtc.version()))} made it",
+                why=f"{error}; compiled by NVRTC {'.'.join(map(str, nvrtc.version()))}",
                 fix='update the driver, or install an older CUDA: pip install ".[gpu12]"',
             ) from None
         for key, packer in packers.items():
@@ -292,14 +292,15 @@ class CupyRuntime(StreamWork):
 
     @contextmanager
     def capture(self) -> Iterator[Graph]:
-        """Record the work of the block into a graph instead of doing it.
+        """Record the work of the block into a graph instead of executing it.
 
-        The graph reads and writes the same addresses each time, so keep what was made before the block and is
-        used in it. What the block makes lives in an arena of the graph. No other thread may use this device
-        meanwhile, and all kernels must have run once before.
+        The graph reads and writes the same addresses each time, so keep tensors that were made before the
+        block and are used in it. Memory allocated in the block belongs to an arena of the graph. No other
+        thread may use this device during capture, and all kernels must have run once before.
 
         Raises:
-            DeviceError: in the block, for what cannot be replayed: host reads, waiting, a kernel's first use.
+            DeviceError: in the block, for operations that cannot be replayed: host reads, synchronization,
+                the first use of a kernel.
         """
         self._refuse_in_capture("capturing")
         stream = self._thread.stream
@@ -311,7 +312,7 @@ class CupyRuntime(StreamWork):
             try:
                 yield graph
             except BaseException:
-                with suppress(KernelError):  # a broken capture says so; what broke it is on its way already
+                with suppress(KernelError):  # an invalidated capture; its cause is already being raised
                     self.call(stream.end_capture)
                 raise
             else:
@@ -323,18 +324,18 @@ class CupyRuntime(StreamWork):
 
     @property
     def capturing(self) -> bool:
-        """Whether work is recorded, not done."""
+        """Whether work is recorded, not executed."""
         return self._graph is not None
 
     def retire(self, arena: Arena) -> None:
-        """Take back the memory of a graph; for finalisers."""
+        """Free the memory of a graph; for finalizers."""
         self._pool.retired.append(arena)
 
     def _refuse_in_capture(self, what: str) -> None:
         if self._graph is not None:
             raise DeviceError(
                 f"{self.device}: {what} is not possible while a graph is captured",
-                why="nothing runs during capture, and a replayed graph repeats device work alone",
+                why="nothing runs during capture, and a replay repeats device work only",
                 fix="do it before or after the captured function; let the function take and return tensors",
             )
 

@@ -1,4 +1,4 @@
-"""Streams of a GPU and what goes through them: marks, copies that nobody waits for, and captured graphs."""
+"""CUDA streams: events, asynchronous copies, and captured graphs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["Event", "Graph", "PerThread", "StreamWork"]
 
 
 class PerThread(threading.local):
-    """What each thread has of its own: the stream that its work goes to, and those that it left for that."""
+    """Thread-local state: the current stream, and the stack of streams to restore."""
 
     def __init__(self, runtime: Any) -> None:
         self.stream: Any = runtime.main
         self.outer: list[Any] = []
-        runtime.call(runtime.cupy.cuda.runtime.memGetInfo)  # a launch needs a context, and does not make one
+        runtime.call(runtime.cupy.cuda.runtime.memGetInfo)  # creates the context that a launch needs
 
 
 class Event:
-    """A mark in a stream.
+    """An event: a marker in a stream.
 
     Attributes:
         handle: the event of CuPy.
@@ -41,33 +41,33 @@ class Event:
 
     @property
     def done(self) -> bool:
-        """Whether all work before the mark is done."""
+        """Whether all work before the event is done."""
         return bool(self._runtime.call(lambda: self.handle.done))
 
     def wait(self) -> None:
-        """Wait on the host until all work before the mark is done."""
+        """Block the host until all work before the event is done."""
         self._runtime.call(self.handle.synchronize)
 
     def seconds_since(self, earlier: Event) -> float:
-        """Time that the GPU took between two marks; waits for this one."""
+        """GPU time between two events, in seconds; waits for this one."""
         self.wait()
         elapsed = self._runtime.cupy.cuda.get_elapsed_time
         return float(self._runtime.call(elapsed, earlier.handle, self.handle)) / 1e3
 
 
 class StreamWork:
-    """The part of `Any` that works with several streams: objects of CuPy, with `ptr`."""
+    """The part of the runtime that handles streams, which are CuPy objects with `ptr`."""
 
     cupy: Any
     statistics: DeviceStatistics
     call: Callable[..., Any]
     _api: Any
     _thread: PerThread
-    _in_flight: deque[tuple[Event, object]]  # copies that may not be done, and what they need
+    _in_flight: deque[tuple[Event, object]]  # copies in flight, and the objects they keep alive
     _refuse_in_capture: Callable[[str], None]
 
     def event(self) -> Event:
-        """A mark behind what this thread has queued so far."""
+        """Record an event after the work that this thread has queued so far."""
         return self._mark(self._thread.stream)
 
     def _mark(self, stream: Any) -> Event:
@@ -77,12 +77,13 @@ class StreamWork:
 
     @property
     def stream(self) -> Any:
-        """The stream of this thread."""
+        """The current stream of this thread."""
         return self._thread.stream
 
     @contextmanager
     def using(self, stream: Any) -> Iterator[None]:
-        """Send this thread's work to another stream: behind what is queued on its own, which then waits.
+        """Make another stream current: its work runs after the thread's queued work, whose stream then waits
+        for it.
 
         Args:
             stream: a stream of CuPy or, through `__cuda_stream__`, of another library.
@@ -97,43 +98,43 @@ class StreamWork:
             self.order(None, stream)
 
     def make_stream(self) -> Any:
-        """A stream of its own order."""
+        """Create a stream."""
         return self.call(self.cupy.cuda.Stream, False, True)  # null=False, non_blocking=True
 
     def enter(self, stream: Any) -> None:
-        """Send this thread's work to a stream, behind what is queued on its own so far."""
+        """Make a stream current in this thread, after the work queued so far on its stream."""
         self._refuse_in_capture("work on another stream")
         self.order(stream, None)
         self._thread.outer.append(self._thread.stream)
         self._thread.stream = stream
 
     def leave(self) -> None:
-        """Send it where it went before `enter`; nothing waits."""
+        """Restore the stream that was current before `enter`, without waiting."""
         self._thread.stream = self._thread.outer.pop()
 
     def order(self, later: Any | None, earlier: Any | None) -> None:
-        """What comes next in one stream waits for what is queued in another; None is this thread's own."""
+        """Make later work of one stream wait for queued work of another; None: this thread's stream."""
         own = self._thread.stream
         mark = self._mark(own if earlier is None else earlier)
         self.call((own if later is None else later).wait_event, mark.handle)
 
     def wait(self, stream: Any) -> None:
-        """Wait on the host for all work of a stream."""
+        """Block the host until all work of a stream is done."""
         self._refuse_in_capture("waiting for a stream")
         self.call(stream.synchronize)
 
     def pinned(self, nbytes: int) -> Array:
-        """Bytes of host memory that the GPU reads and writes by itself."""
+        """Allocate pinned host memory."""
         memory = self.call(self.cupy.cuda.alloc_pinned_memory, nbytes)
         return np.frombuffer(memory, np.uint8, nbytes)
 
     def send(self, ptr: int, source: Array, keep: object) -> None:
-        """Pinned memory to device; see `base.Runtime.send`."""
+        """Asynchronous copy from pinned memory to the device; see `base.Runtime.send`."""
         self._start(ptr, source.ctypes.data, source.nbytes, self._api.memcpyHostToDevice, keep)
         self.statistics.copy_in_bytes += source.nbytes
 
     def receive(self, target: Array, ptr: int, keep: object) -> None:
-        """Device to pinned memory; see `base.Runtime.receive`."""
+        """Asynchronous copy from the device to pinned memory; see `base.Runtime.receive`."""
         self._start(target.ctypes.data, ptr, target.nbytes, self._api.memcpyDeviceToHost, keep)
         self.statistics.copy_out_bytes += target.nbytes
 
@@ -147,11 +148,11 @@ class StreamWork:
 
 
 class Graph:
-    """Captured work. Its memory goes back to the pool with it.
+    """A captured graph. Its memory returns to the pool on deletion.
 
     Attributes:
-        executable: the graph of CuPy.
-        arena: the memory that it works in.
+        executable: the CuPy graph.
+        arena: the memory of the graph.
         launches: number of kernels in it.
     """
 
@@ -162,7 +163,7 @@ class Graph:
         self.launches = 0
 
     def launch(self) -> None:
-        """Do the work again, on the stream of this thread."""
+        """Replay the graph on the current stream of this thread."""
         runtime = self._runtime
         if self.executable is None:
             raise DeviceError(

@@ -1,1 +1,1 @@
-"""The kernels of the GPU on the CPU: compiled as C++, with its own memory."""
+"""The device `emulated`: CUDA kernels compiled as C++ and run on the CPU, with separate memory."""

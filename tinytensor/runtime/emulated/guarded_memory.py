@@ -1,9 +1,9 @@
-"""Memory whose end touches inaccessible pages: the first byte too many is an error, not a wrong number.
+"""Allocator with guard pages: an access past the end of a buffer faults.
 
-A mapping is [guard][pages of data][guard]; a buffer lies at the end of the data, rounded up to 256 bytes.
-Guards take addresses, not memory, and are wide, so that a wrong index does not reach other memory. Mappings
-are used again, since making one costs more than a small kernel. Fresh buffers are filled with 0xff (NaN, or
--1): on a GPU nothing is zero by itself.
+A mapping is [guard][pages of data][guard]; a buffer is at the end of the data, rounded up to 256 bytes.
+Guards use address space, not memory, and are wide, so that a wrong index does not reach other memory.
+Mappings are reused, since creating one takes longer than a small kernel. New buffers are filled with 0xff
+(NaN, or -1): GPU memory is not zero-initialized, either.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["Arena", "GuardedMemory"]
 
 PAGE = mmap.PAGESIZE
 ROUND = 256
-GUARDS = 16 << 20, PAGE  # bytes; the second where the system limits addresses (ulimit -v)
-# Limits of what is kept for use again. The system allows 65,530 mappings, of which a buffer takes two.
+GUARDS = 16 << 20, PAGE  # bytes; the second if the address space is limited (ulimit -v)
+# Limits of the cache of mappings. The system allows 65,530 mappings, of which a buffer takes two.
 CACHED_BYTES, CACHED_MAPPINGS = 512 << 20, 4096
-# How much of a buffer is filled; to fill more would take memory that its owner may never touch.
+# Filled bytes of a buffer; filling more would allocate pages that its owner may never access.
 FILLED_BYTES = 64 << 20
 
 _NONE, _READ_WRITE = 0, mmap.PROT_READ | mmap.PROT_WRITE
@@ -43,14 +43,14 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 class Mapping:
-    """Pages of the system; the data lie at start ≤ address < end."""
+    """Mapped pages; the data are at start ≤ address < end."""
 
     __slots__ = ("arena", "buffer_bytes", "end", "guard", "start")
 
-    arena: Arena | None  # of the captured graph that it serves
+    arena: Arena | None  # of the captured graph that uses it
 
     def __init__(self, size: int) -> None:
-        """Raises OSError."""
+        """Map the pages; raises OSError."""
         base = _FAILED
         if size >= 1 << 56:  # ctypes would cut it off
             raise OSError(errno.ENOMEM, "mmap")
@@ -61,7 +61,7 @@ class Mapping:
         else:
             raise OSError(ctypes.get_errno(), "mmap")
         self.start, self.end = base + self.guard, base + self.guard + size
-        self.buffer_bytes = -1  # of the buffer that lies in it; -1: none
+        self.buffer_bytes = -1  # of its current buffer; -1: none
         self.arena = None
         if _libc.mprotect(self.start, size, _READ_WRITE):
             number = ctypes.get_errno()
@@ -69,21 +69,21 @@ class Mapping:
             raise OSError(number, "mprotect")
 
     def unmap(self) -> None:
-        """Give the pages back."""
+        """Unmap the pages."""
         _libc.munmap(self.start - self.guard, self.end - self.start + 2 * self.guard)
 
 
 class Arena:
-    """The memory of one captured graph, which reads and writes the same addresses at each replay: what was
-    lent while it was captured, and what was given back meanwhile and may still be read by it.
+    """The memory of one captured graph, which uses the same addresses at each replay: memory allocated during
+    capture, and memory freed during capture that the graph may still read.
     """
 
     __slots__ = ("free", "mappings", "own")
 
     def __init__(self) -> None:
-        self.own: set[int] = set()  # starts of what was lent while it was captured
+        self.own: set[int] = set()  # start addresses of mappings allocated during capture
         self.free: dict[int, list[Mapping]] = {}  # by size, for use within the graph
-        self.mappings: dict[int, Mapping] = {}  # by their start
+        self.mappings: dict[int, Mapping] = {}  # by start address
 
     @property
     def nbytes(self) -> int:
@@ -92,28 +92,30 @@ class Arena:
 
 
 class GuardedMemory:
-    """The allocator of the emulated devices."""
+    """Caching allocator of the emulated devices."""
 
     def __init__(self) -> None:
         self.returned: deque[Buffer] = deque()
-        self.retired: deque[Arena] = deque()  # of graphs that are gone
-        self._arena: Arena | None = None  # of the graph that is being captured
+        self.retired: deque[Arena] = deque()  # of deleted graphs
+        self._arena: Arena | None = None  # of the graph being captured
         self.statistics = DeviceStatistics()
-        self._free: OrderedDict[int, list[Mapping]] = OrderedDict()  # by size; the one used last is last
+        self._free: OrderedDict[int, list[Mapping]] = OrderedDict()  # by size, least recently used first
         self._cached_mappings = 0
-        self._starts: list[tuple[int, Mapping]] = []  # of all mappings, in ascending order
-        self._lock = threading.RLock()  # reentrant: a finaliser that allocates may run right here
+        self._starts: list[tuple[int, Mapping]] = []  # start addresses of all mappings, ascending
+        self._lock = threading.RLock()  # reentrant: a finalizer that allocates may run here
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
-        """Whoever held the lock is not there in a forked process."""
+        """Reset the lock in a forked process, where its owner does not exist."""
         self._lock = threading.RLock()
 
     def alloc(self, nbytes: int, runtime: Runtime) -> Buffer:
         """A buffer of nbytes, filled with 0xff."""
         if nbytes < 0:
             raise ArgumentError(
-                f"allocation: {nbytes:,} bytes", why="a size is not negative", fix="give a size of 0 or more"
+                f"allocation: {nbytes:,} bytes",
+                why="a size must not be negative",
+                fix="give a size of 0 or more",
             )
         size = max(PAGE, -(-nbytes // PAGE) * PAGE)
         with self._lock:
@@ -154,14 +156,14 @@ class GuardedMemory:
             count = len(self._starts)
             many = error.errno == errno.ENOMEM and count > 20_000
             raise AllocationError(
-                f"allocation: {nbytes:,} bytes are not to be had",
+                f"allocation: out of memory: {nbytes:,} bytes are not available",
                 why=f"{self.statistics.live:,} bytes in {count:,} buffers are in use"
                 + (
                     "; the system limits their number (vm.max_map_count)"
                     if many
                     else "; the system has no more"
                 ),
-                fix="make smaller tensors, or let go of some",
+                fix="use smaller tensors, or delete some",
             ) from None
         insort(self._starts, (mapping.start, mapping))
         return mapping
@@ -200,7 +202,7 @@ class GuardedMemory:
 
     @contextlib.contextmanager
     def arena(self) -> Iterator[Arena]:
-        """Lend to a new arena, until the end of the block."""
+        """Context manager: allocate from a new arena."""
         with self._lock:
             self._drain()
             self._arena = arena = Arena()
@@ -223,7 +225,7 @@ class GuardedMemory:
             del self._free[size]
 
     def release(self) -> int:
-        """Give all cached mappings back to the system; how many bytes that were."""
+        """Unmap all cached mappings; returns the number of bytes."""
         with self._lock:
             self._drain()
             given = self.statistics.cached
@@ -232,13 +234,13 @@ class GuardedMemory:
             return given
 
     def settle(self) -> DeviceStatistics:
-        """Sort what was returned so far and give the statistics."""
+        """Process the returned buffers and return the statistics."""
         with self._lock:
             self._drain()
             return self.statistics
 
     def keep(self, address: int) -> None:
-        """The memory at this address is not lent again before the graph that is captured is gone."""
+        """Do not reuse the memory at this address before the graph being captured is deleted."""
         with self._lock:
             arena = self._arena
             place = bisect_right(self._starts, address, key=lambda pair: pair[0]) - 1
@@ -250,8 +252,8 @@ class GuardedMemory:
                 arena.mappings[mapping.start] = mapping
 
     def live(self) -> list[tuple[int, int]]:
-        """Address and size of all buffers. Of memory that a captured graph uses, whole mappings: several of
-        its buffers lie in one, at different times.
+        """Address and size of all buffers. For memory of captured graphs, whole mappings: several buffers of
+        a graph share one, at different times.
         """
         with self._lock:
             self._drain()
@@ -261,7 +263,7 @@ class GuardedMemory:
         return found + [(m.start, m.end - m.start) for m in of_graphs]
 
     def near(self, address: int) -> tuple[int, int] | None:
-        """Address and size of the buffer whose pages or guards hold this address."""
+        """Address and size of the buffer whose pages or guards contain this address."""
         with self._lock:
             place = bisect_right(self._starts, address, key=lambda pair: pair[0]) - 1
             for _, mapping in self._starts[max(place, 0) : place + 2]:  # the one below, and the one above
@@ -271,15 +273,15 @@ class GuardedMemory:
         return None
 
     def check(self, what: str, address: int, nbytes: int) -> None:
-        """Raise unless these bytes lie in one buffer."""
+        """Raise ArgumentError unless these bytes are inside one buffer."""
         if nbytes == 0:
             return
         found = self.near(address)
         if found is None or nbytes < 0 or address < found[0] or address + nbytes > found[0] + found[1]:
             raise ArgumentError(
-                f"{what}: {nbytes:,} bytes at {address:#x} do not lie in one buffer",
-                why="no buffer is there"
+                f"{what}: {nbytes:,} bytes at {address:#x} are not inside one buffer",
+                why="there is no buffer at this address"
                 if found is None
                 else f"a buffer of {found[1]:,} bytes begins at {found[0]:#x}",
-                fix="stay within buffer.ptr and buffer.nbytes, and keep the buffer",
+                fix="stay within buffer.ptr and buffer.nbytes, and keep the buffer alive",
             )

@@ -1,7 +1,6 @@
-"""From a .cu file to a library for the CPU: the text behind `cuda_emu.h`, and one entry per instance.
+"""Compilation of .cu files for the CPU: the source after `cuda_emu.h`, with one entry point per instance.
 
-Each instance has its own name in the cache, so a launch that asks for one finds it in whichever unit it was
-compiled with.
+Each instance has its own name in the cache, so a launch finds it in whichever unit it was compiled with.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ from tinytensor.runtime.signature import Packer, Signature, parse
 __all__ = ["SourceFile", "core_library", "library_of", "locate"]
 
 EMULATOR = Path(__file__).parent / "emulator"
-# -O2 takes no longer than -O1 for small kernels and runs matrix products three times as fast; -O3 takes up to
-# twice as long and gains little.
-# Large local arrays must not step over the guard page of a stack.
+# -O2 compiles small kernels as fast as -O1 and runs matrix products three times faster; -O3 compiles up to
+# twice as long for little gain.
+# Large local arrays must not skip the guard page of a stack.
 UNIT_FLAGS = (*KERNEL_FLAGS, "-O2", "-nostdlib", "-nostdinc", "-fstack-clash-protection")
-# The compiler calls the checked core before each access, so accesses must stay what and where they are.
+# The compiler calls the checked core before each access, so accesses must not be optimized or moved.
 WATCHED_FLAGS = (
     *KERNEL_FLAGS,
     "-O1",
@@ -50,24 +49,24 @@ WATCHED_FLAGS = (
     "-fstack-clash-protection",
     "-DTT_CHECKED",
 )
-NO_TRAPS = ("-fno-sanitize=undefined",)  # zig switches that on
+NO_TRAPS = ("-fno-sanitize=undefined",)  # zig enables it by default
 GCC_WATCHED_FLAGS = ("-fsanitize=thread", "-fsanitize=bounds", "-fsanitize-coverage=trace-pc")
-# Told to the compiler proper: clang's driver would link the sanitizer's library, of which we take the place.
+# Passed to the compiler proper: clang's driver would link the sanitizer library, which the core replaces.
 _CLANG_PROPER_FLAGS = (
     *("-fsanitize=thread", "-fsanitize=array-bounds", "-fsanitize-coverage-type=3"),
-    *("-fsanitize-coverage-trace-pc", "-fsanitize-coverage-no-prune"),  # all pieces of code, for counting
+    *("-fsanitize-coverage-trace-pc", "-fsanitize-coverage-no-prune"),  # all basic blocks, for counting
     "-fsanitize-recover=array-bounds",
-    # y += 1 reads before it writes, which clang would leave out; atomic operations tell us themselves.
+    # y += 1 also reads, which clang would not instrument; atomic operations report themselves.
     *("-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-tsan-instrument-atomics=0"),
 )
 CLANG_WATCHED_FLAGS = (
-    *(*NO_TRAPS, "-fno-vectorize", "-fno-slp-vectorize"),  # it tells of no access wider than 16 bytes
+    *(*NO_TRAPS, "-fno-vectorize", "-fno-slp-vectorize"),  # accesses wider than 16 bytes are not instrumented
     *(word for flag in _CLANG_PROPER_FLAGS for word in ("-Xclang", flag)),
 )
 CORE_FLAGS = (*KERNEL_FLAGS, "-O2", "-mno-red-zone" if platform.machine() == "x86_64" else "-O2")
 LOADED_NOW = ("-Wl,-undefined,dynamic_lookup",) if sys.platform == "darwin" else ("-Wl,-z,now",)
 
-# A variable in global memory: `__device__` and no parenthesis before the end, the value or the size.
+# A variable in global memory: `__device__` without a parenthesis before the end, the value or the size.
 _VARIABLE = re.compile(r"\b__device__\b(?![^;={}()\[]*\boperator\b)[^;={}()\[]*[;=\[]")
 _LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[^\n]*$')
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b")
@@ -78,7 +77,7 @@ _DYNAMIC = re.compile(
 
 
 def locate(source: Source) -> Path:
-    """The path of a file in `kernels/`, by its stem, or of any other .cu file."""
+    """Path of a file in `kernels/`, by its stem, or of any other .cu file."""
     given = isinstance(source, Path) or source.endswith(".cu")
     path = Path(source) if given else kernel_path(str(source), ".cu")
     if not path.is_file():
@@ -93,13 +92,13 @@ def locate(source: Source) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How kernels are compiled.
+    """Build configuration of kernels.
 
     Attributes:
-        part: of the cache.
-        core: the file of the core that runs them.
-        flags, gcc_flags, clang_flags: of their units.
-        core_flags: of the core.
+        part: folder of the cache.
+        core: source file of the core that runs them.
+        flags, gcc_flags, clang_flags: flags of units.
+        core_flags: flags of the core.
     """
 
     part: str
@@ -122,7 +121,7 @@ WATCHED = Build(
 
 
 def core_library(build: Build = FAST) -> ctypes.CDLL:
-    """The emulator's core, compiled once per machine; units that are loaded later find its functions."""
+    """Load the emulator's core, compiled once per machine; units loaded later link to its functions."""
     gcc = ("-fno-ipa-ra", "-static-libgcc")
     libraries = ("-lpthread", "-ldl", "-lm")
     text = f'#include "{build.core}"\n'
@@ -132,14 +131,14 @@ def core_library(build: Build = FAST) -> ctypes.CDLL:
 
 @dataclass(slots=True)
 class SourceFile:
-    """A .cu file, ready to be compiled.
+    """A parsed .cu file, ready to be compiled.
 
     Attributes:
-        text: its text and that of the files it includes, as the emulator takes it.
-        modified: when each of those files was last written.
-        build: how its kernels are compiled.
-        signatures: of its kernels.
-        key: hash of all that an instance depends on, but for its name.
+        text: preprocessed text, with the included files.
+        modified: modification time of each of those files.
+        build: build configuration of its kernels.
+        signatures: signatures of its kernels.
+        key: hash of all dependencies of an instance except its name.
     """
 
     path: Path
@@ -156,11 +155,11 @@ class SourceFile:
 
     @property
     def has_variables(self) -> bool:
-        """Whether it declares variables in global memory, of which there must be one for all threads."""
+        """Whether it declares global `__device__` variables, which all threads must share."""
         return _VARIABLE.search(self.text) is not None
 
     def is_current(self) -> bool:
-        """Whether the files are what was read; those of the package are not looked at again."""
+        """Whether the files are unchanged; files of the package are not checked again."""
         if self.path.parent == KERNELS:
             return True
         try:
@@ -169,7 +168,7 @@ class SourceFile:
             return False
 
     def signature(self, name: str) -> Signature:
-        """KernelError if the file has no such kernel."""
+        """Signature of a kernel; KernelError if the file has no such kernel."""
         if name in self.signatures:
             return self.signatures[name]
         raise KernelError(
@@ -179,7 +178,7 @@ class SourceFile:
         )
 
     def recipe(self, instances: Sequence[Packer]) -> Recipe:
-        """What a unit with these instances is made of."""
+        """Build recipe of a unit with these instances."""
         exports = "".join(_export(packer) for packer in instances)
         return Recipe(
             name=self.path.stem,
@@ -193,12 +192,12 @@ class SourceFile:
 
 
 def _extra_flags() -> tuple[str, ...]:
-    """More flags for units, such as -O1, or -g -O0 for a debugger."""
+    """Additional user flags for units, such as -O1, or -g -O0 for a debugger."""
     return tuple(shlex.split(os.environ.get("TINYTENSOR_EMULATOR_FLAGS", "")))
 
 
 def symbol(packer: Packer) -> str:
-    """The name under which a unit exports an instance."""
+    """Symbol of an instance in its unit."""
     return f"tt_kernel_{hashlib.sha256(packer.name.encode()).hexdigest()[:16]}"
 
 
@@ -216,16 +215,16 @@ def _export(packer: Packer) -> str:
 
 
 def read(path: Path, build: Build = FAST) -> SourceFile:
-    """Read a .cu file and what it includes."""
+    """Read a .cu file and its includes."""
     modified: dict[Path, int] = {}
     lines = _lines(path, modified)
     return SourceFile(path, "\n".join(lines), modified, build)
 
 
 def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
-    """The lines of a file, with those of included files in their place, each file once."""
+    """The lines of a file, with #include lines replaced by the files, each file once."""
     seen[path.resolve()] = path.stat().st_mtime_ns
-    # Names alone, so that a copy of the folder finds the same library; a debugger needs the way.
+    # File names only, so that a copy of the folder has the same hash; a debugger needs the full path.
     shown = str(path.resolve()) if any(flag.startswith("-g") for flag in _extra_flags()) else path.name
     lines = [f'#line 1 "{shown}"']
     for number, line in enumerate(_rewritten(path.read_text(encoding="utf-8")).split("\n"), 1):
@@ -240,18 +239,18 @@ def _lines(path: Path, seen: dict[Path, int]) -> list[str]:
 
 
 def _found(path: Path, name: str) -> Path | None:
-    """A file that a .cu file includes: beside it, or among the kernels of the package."""
+    """Path of an included file: next to the .cu file, or in the kernels of the package."""
     return next((place for place in (path.parent / name, KERNELS / name) if place.is_file()), None)
 
 
 def _rewritten(text: str) -> str:
-    """The two changes that macros cannot make; lines stay where they are."""
+    """Apply the two source changes that macros cannot make; line numbers are preserved."""
     text = _DYNAMIC.sub(lambda m: f"TT_DYNAMIC_SHARED({m[1]}, {m[2]})" + "\n" * m[0].count("\n"), text)
     return "\n".join(_UNROLL.sub(r"\1TT_UNROLL(\2)", line) for line in text.split("\n"))
 
 
 def library_of(source: SourceFile, wanted: Packer, together: Sequence[Packer]) -> Path:
-    """A library that exports `wanted`, compiled with those of `together` that the cache lacks."""
+    """Library that exports `wanted`, compiled together with the uncached instances of `together`."""
     folder = cache_folder(source.build.part)
     places = {packer.name: _place(folder, source, packer) for packer in (wanted, *together)}
     place = places[wanted.name]
@@ -271,7 +270,7 @@ def _place(folder: Path, source: SourceFile, packer: Packer) -> Path:
 
 
 def _link(place: Path, unit: Path) -> None:
-    """Let an instance be found by its own name. Where that fails it will be compiled again, no more."""
+    """Link the name of an instance to its unit. If that fails, it is only compiled again."""
     temporary = place.with_suffix(f".{os.getpid()}")
     with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)

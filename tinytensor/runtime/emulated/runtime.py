@@ -1,7 +1,7 @@
-"""The device `emulated`: the .cu files compiled by the compiler of the machine and run on the CPU.
+"""Runtime of the device `emulated`: .cu files compiled by the host compiler and run on the CPU.
 
-Synchronous: work is done when a call returns. Knows nothing of shapes; what a kernel may write is in
-`emulator/cuda_emu.h`.
+Synchronous: work is done when a call returns. Independent of shapes; `emulator/cuda_emu.h` documents the
+supported CUDA features.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from tinytensor.runtime.signature import Packer
 
 __all__ = ["EmulatedKernel", "EmulatedRuntime"]
 
-THRESHOLD = 300e-6  # seconds of work that are worth waking other threads
+THRESHOLD = 300e-6  # seconds of work that justify waking other threads
 
 HEADER = struct.Struct("<8I")  # grid, block, shared, one unused: struct Packed of launches.h
 DONE, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 4
 
 
 class Core:
-    """The functions of the emulator's core: the fast one, or the one that watches every access."""
+    """Functions of the emulator's core: the fast one, or the checked one."""
 
     def __init__(self, build: Build = FAST) -> None:
         self.library = library = core_library(build)
@@ -107,7 +107,7 @@ class EmulatedKernel:
         packer.check_sizes([abs(size) for size in sizes], [size < 0 for size in sizes])
 
     def __call__(self, grid: Dim, block: Dim, args: Sequence[Argument], shared: int = 0) -> None:
-        """Run all threads. KernelError for sizes a GPU refuses, for faults, deadlocks and failed asserts."""
+        """Run all threads. KernelError for sizes that a GPU rejects, faults, deadlocks and failed asserts."""
         arguments, _ = self._packer.pack(args)
         try:
             gx, gy, gz = (grid, 1, 1) if isinstance(grid, int) else _three(grid)
@@ -124,7 +124,7 @@ class EmulatedKernel:
         self.start(packed, (grid, block, shared), args)
 
     def start(self, packed: bytes, sizes: tuple[Dim, Dim, int], args: Sequence[Argument] = ()) -> None:
-        """Run all threads, given the packed launch; `args` are for messages."""
+        """Run all threads of a packed launch; `args` are for error messages."""
         self._runtime.statistics.launch_calls += 1
         if self._runtime.instead is not None:
             self._runtime.instead(self, packed, sizes, args)
@@ -135,7 +135,7 @@ class EmulatedKernel:
 
     def _explain(self, result: int, sizes: tuple[Dim, Dim, int], args: Sequence[Argument]) -> NoReturn:
         if result == INTERRUPTED:
-            raise KeyboardInterrupt  # should the handler of the signal not have done that by now
+            raise KeyboardInterrupt  # if the signal handler has not raised it yet
         said = self._core.report().decode(errors="replace")
         address = self._core.report_address()
         if result == FAULT and address is not None:
@@ -146,7 +146,7 @@ class EmulatedKernel:
         self._fail(said, sizes, fix or "mend the line that it names")
 
     def _whose(self, address: int, args: Sequence[Argument]) -> str:
-        """Which argument an address belongs to."""
+        """Description of the argument whose buffer contains or is near an address."""
         memory = self._runtime.memory
         found = memory.near(address)
         if found is None:
@@ -169,7 +169,7 @@ class EmulatedKernel:
 
 
 def _three(sizes: Dim) -> tuple[int, int, int]:
-    """Sizes of three axes. Raises TypeError or ValueError."""
+    """Sizes padded to three axes. Raises TypeError or ValueError."""
     if not isinstance(sizes, Sequence):
         return operator.index(sizes), 1, 1
     if not 1 <= len(sizes) <= 3:
@@ -179,16 +179,16 @@ def _three(sizes: Dim) -> tuple[int, int, int]:
 
 
 def interruptible() -> bool:
-    """Whether a Ctrl-C now raises KeyboardInterrupt here. Any other handler may only note it: then the kernel
-    runs to its end, and the handler after it.
+    """Whether Ctrl-C raises KeyboardInterrupt in this thread. Otherwise the kernel runs to its end, and the
+    handler after it.
     """
-    handler = _signal.getsignal(signal.SIGINT)  # that of `signal` takes 3 us, for an enum
+    handler = _signal.getsignal(signal.SIGINT)  # `signal.getsignal` takes 3 us, for an enum
     return handler is signal.default_int_handler and threading.get_ident() == threading.main_thread().ident
 
 
 @cache
 def the_core() -> Core:
-    """One core for the process, compiled on first use."""
+    """The core of the process, compiled on first use."""
     core = Core()
     core.set_workers(processors(), THRESHOLD)
     return core
@@ -196,7 +196,7 @@ def the_core() -> Core:
 
 @cache
 def processors() -> int:
-    """How many workers run the blocks of a big launch."""
+    """Number of workers that run the blocks of a large launch."""
     asked = os.environ.get("TINYTENSOR_EMULATOR_WORKERS", "")
     if asked.isdigit():
         return int(asked)
@@ -204,20 +204,20 @@ def processors() -> int:
 
 
 class Watcher(Protocol):
-    """Is told what happens to memory."""
+    """Observer of memory operations."""
 
     def allocated(self, buffer: Buffer) -> None:
-        """It is new; nobody has written its bytes."""
+        """A buffer was allocated; its bytes are uninitialized."""
 
     def written(self, ptr: int, nbytes: int) -> None:
-        """The host writes bytes."""
+        """The host wrote bytes."""
 
     def moved(self, target: int, source: int, nbytes: int) -> None:
-        """Bytes are copied within the device."""
+        """Bytes were copied within the device."""
 
 
 class EmulatedRuntime:
-    """The runtime of the device `emulated`; see `base.Runtime`."""
+    """Runtime of the device `emulated`; implements `base.Runtime`."""
 
     build = FAST
     kernel_class: type[EmulatedKernel] = EmulatedKernel
@@ -233,8 +233,8 @@ class EmulatedRuntime:
         self._sources: dict[Path, SourceFile] = {}
         self._lock = threading.RLock()
         self.core = self._make_core()
-        self._captured: tuple[EmulatedGraph, int] | None = None  # what is being captured, by which thread
-        self.instead: Callable[..., None] | None = None  # what runs kernels in place of this runtime
+        self._captured: tuple[EmulatedGraph, int] | None = None  # graph being captured, and its thread
+        self.instead: Callable[..., None] | None = None  # runs kernels instead of this runtime
         self.watcher: Watcher | None = None
 
     def _make_core(self) -> Core:
@@ -243,18 +243,18 @@ class EmulatedRuntime:
     # ---- memory
 
     def alloc(self, nbytes: int) -> Buffer:
-        """Bytes full of 0xff; the end, rounded up to 256, touches an inaccessible page."""
+        """Allocate bytes filled with 0xff; the end, rounded up to 256, is followed by a guard page."""
         buffer = self.memory.alloc(nbytes, self)
         if self.watcher is not None:
             self.watcher.allocated(buffer)
         return buffer
 
     def copy_in(self, ptr: int, source: Array) -> None:
-        """Host to device."""
+        """Copy host to device."""
         self.memory.check("copy_in", ptr, source.nbytes)
         if self.watcher is not None:
             self.watcher.written(ptr, source.nbytes)
-        if self.graph is not None:  # a constant of the graph, which keeps it: its place may be used again
+        if self.graph is not None:  # a constant: the graph keeps a copy
             kept = source.copy()
             self.memory.keep(ptr)
             self.graph.add(lambda: ctypes.memmove(ptr, kept.ctypes.data, kept.nbytes))
@@ -263,14 +263,14 @@ class EmulatedRuntime:
         self.statistics.copy_in_bytes += source.nbytes
 
     def copy_out(self, target: Array, ptr: int) -> None:
-        """Device to host."""
+        """Copy device to host."""
         self.memory.check("copy_out", ptr, target.nbytes)
         self._refuse_in_capture("reading a tensor on the host")
         ctypes.memmove(target.ctypes.data, ptr, target.nbytes)
         self.statistics.copy_out_bytes += target.nbytes
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
-        """Within the device."""
+        """Copy within the device."""
         self.memory.check("copy to", target, nbytes)
         self.memory.check("copy from", source, nbytes)
         if self.watcher is not None:
@@ -283,7 +283,7 @@ class EmulatedRuntime:
         ctypes.memmove(target, source, nbytes)
 
     def memset(self, ptr: int, value: int, nbytes: int) -> None:
-        """Set bytes."""
+        """Fill with a byte value."""
         self.memory.check("memset", ptr, nbytes)
         if self.watcher is not None:
             self.watcher.written(ptr, nbytes)
@@ -302,7 +302,7 @@ class EmulatedRuntime:
         *arguments: TemplateArgument,
         together: Sequence[tuple[str, tuple[TemplateArgument, ...]]] = (),
     ) -> EmulatedKernel:
-        """The instance `name<arguments>`, compiled if the caches lack it."""
+        """The instance `name<arguments>`, compiled if it is not cached."""
         key = (source, name, arguments)
         found = self._kernels.get(key)
         if found is not None and found.source.is_current():
@@ -319,40 +319,40 @@ class EmulatedRuntime:
             return made
 
     def synchronize(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing: work is synchronous."""
         self._refuse_in_capture("waiting for the device")
 
     # ---- several streams: all work is done when a call returns, so their order is that of the calls
 
     def make_stream(self) -> object:
-        """A stream."""
+        """Create a placeholder for a stream."""
         return object()
 
     def enter(self, stream: object) -> None:
-        """Go on with its work."""
+        """Do nothing: work is synchronous."""
         self._refuse_in_capture("work on another stream")
 
     def leave(self) -> None:
-        """Go on with the work of the stream before."""
+        """Do nothing: work is synchronous."""
 
     def order(self, later: object | None, earlier: object | None) -> None:
-        """Nothing to wait for."""
+        """Do nothing: work is synchronous."""
 
     def wait(self, stream: object) -> None:
-        """Nothing to wait for."""
+        """Do nothing: work is synchronous."""
         self._refuse_in_capture("waiting for a stream")
 
     def pinned(self, nbytes: int) -> Array:
-        """Bytes of host memory, which are all alike here."""
+        """Allocate host memory, which needs no pinning here."""
         return np.empty(nbytes, np.uint8)
 
     def send(self, ptr: int, source: Array, keep: object) -> None:
-        """Host to device."""
+        """Copy host to device."""
         self._refuse_in_capture("a copy from or to pinned memory")
         self.copy_in(ptr, source)
 
     def receive(self, target: Array, ptr: int, keep: object) -> None:
-        """Device to host."""
+        """Copy device to host."""
         self._refuse_in_capture("a copy from or to pinned memory")
         self.copy_out(target, ptr)
 
@@ -360,7 +360,7 @@ class EmulatedRuntime:
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[EmulatedGraph]:
-        """Record the work of the block into a graph instead of doing it; see `CupyRuntime.capture`."""
+        """Record the work of the block into a graph instead of executing it; see `CupyRuntime.capture`."""
         self._refuse_in_capture("capturing")
         with self.memory.arena() as arena:
             graph = EmulatedGraph(self, arena)
@@ -373,28 +373,29 @@ class EmulatedRuntime:
 
     @property
     def graph(self) -> EmulatedGraph | None:
-        """The one that this thread is capturing: work of other threads is done, not recorded."""
+        """The graph that this thread is capturing, or None; work of other threads is not recorded."""
         captured = self._captured
         return captured[0] if captured is not None and captured[1] == threading.get_ident() else None
 
     @property
     def capturing(self) -> bool:
-        """Whether work is recorded, not done."""
+        """Whether work is recorded, not executed."""
         return self.graph is not None
 
     def _refuse_in_capture(self, what: str) -> None:
         if self.graph is not None:
             raise DeviceError(
                 f"{self.device}: {what} is not possible while a graph is captured",
-                why="nothing runs during capture, and a replayed graph repeats device work alone",
+                why="nothing runs during capture, and a replay repeats device work only",
                 fix="do it before or after the captured function; let the function take and return tensors",
             )
 
     @contextlib.contextmanager
     def schedule(self, *, order: int = 0, workers: int | None = None) -> Iterator[None]:
-        """Run threads and blocks in another order: 1 backwards, any other number drawn by it. A kernel whose
-        result depends on the order lacks a barrier. `workers`, if given, is how many operating system threads
-        every launch runs on. For tests: it holds for the whole process.
+        """Set the order of threads and blocks: 1 is backwards, other numbers seed a random order.
+
+        A kernel whose result depends on the order lacks a barrier. `workers`, if given, is the number of
+        operating system threads of every launch. For tests: it applies to the whole process.
         """
         core = the_core()
         core.set_order(order)
@@ -408,10 +409,10 @@ class EmulatedRuntime:
 
 
 class EmulatedGraph:
-    """A recorded sequence of launches, copies and fills at fixed addresses. Its memory goes back with it.
+    """A recorded sequence of launches, copies and fills at fixed addresses. Its memory is freed with it.
 
     Attributes:
-        arena: the memory that it works in.
+        arena: the memory of the graph.
         launches: number of kernels in it.
     """
 
@@ -422,12 +423,12 @@ class EmulatedGraph:
         self.ended = False
 
     def add(self, step: Callable[[], object], *, is_launch: bool = False) -> None:
-        """Note one step; `step` holds addresses and packed bytes, nothing that keeps memory alive."""
+        """Record one step; `step` contains addresses and packed bytes, but no references to memory."""
         self._steps.append(step)
         self.launches += is_launch
 
     def launch(self) -> None:
-        """Do all steps in their order."""
+        """Replay all steps in order."""
         if not self.ended:
             raise DeviceError(
                 "graph: it was not captured",

@@ -1,12 +1,11 @@
-// NumPy arrays as host kernels see them. Python passes the array objects themselves: asking them for address
-// and shape in Python takes longer than a small kernel. The loader checks that they are laid out as written
-// here.
+// NumPy arrays in C++ kernels. Python passes the array objects themselves: reading address and shape in
+// Python takes longer than a small kernel. The loader verifies the memory layout of the objects.
 //
 // A kernel is declared as HOST_KERNEL bool name(Array y, Array x, int n, double eps): outputs first;
-// parameters of the types Array, bool, int, Index, double. It gives true if it filled the outputs, and false
-// if it leaves that to NumPy: then it must not have written anything. It runs without the interpreter's lock,
-// so it must not touch the objects in any other way. Only C headers are to be had, since the C++ library may
-// be missing.
+// parameters of the types Array, bool, int, Index, double. It returns true if it computed the outputs, and
+// false to fall back to NumPy: then it must not have written anything. It runs without the GIL, so it must
+// not access the objects in any other way. Only C headers are available, since the C++ library may be
+// missing.
 #pragma once
 #include "threads.h"
 
@@ -51,7 +50,7 @@ constexpr bool is_type<Index>(int number) {
     return number == LONGLONG || (number == LONG && sizeof(long) == sizeof(Index));
 }
 
-// The type of a Python object: the last thing in its head.
+// The type of a Python object: the last field of its header.
 inline const void* type_of(const char* head) {
     return *(const void* const*)(head + TT_OBJECT_HEAD - sizeof(void*));
 }
@@ -88,16 +87,16 @@ class Array {
     // In bytes.
     Index stride(int axis) const { return object->strides[axis < 0 ? axis + object->ndim : axis]; }
     int type() const { return object->type->number; }
-    // Bytes of a number, or of a boolean; 0 for what is neither, or has more than 8.
+    // Bytes of an element, if it is a number or boolean of at most 8 bytes; else 0.
     int itemsize() const {
         constexpr int sizes[] = {1, 1, 1, 2, 2, 4, 4, sizeof(long), sizeof(long), 8, 8, 4, 8, 0, 8};
         return type() == 23 ? 2 : type() < 15 ? sizes[type()] : 0;  // 23: FLOAT16
     }
-    // Whether this is an array in the byte order of this machine, at addresses that fit its numbers.
+    // Whether this is an aligned array in native byte order.
     bool plain() const {
         return is_array() && object->type->byteorder != '>' && object->type->byteorder != '<' && has(0x100);
     }
-    // The same, of numbers of type T.
+    // Whether it is also of element type T.
     template <class T>
     bool is() const {
         return plain() && is_type<T>(type());
@@ -110,7 +109,7 @@ class Array {
     }
     bool contiguous() const { return has(0x1); }  // in C order
     bool writeable() const { return has(0x400); }
-    // The address where the array is given, else nullptr.
+    // The address, or nullptr if the argument is None.
     template <class T>
     T* data_or_null() const {
         return *this ? (T*)object->data : nullptr;
@@ -132,7 +131,7 @@ class Arrays {
     const Array& operator[](Index i) const { return object->items[i]; }
 };
 
-// Whether each array that is given has numbers of type T, side by side in C order.
+// Whether each array that is not None is C-contiguous with elements of type T.
 template <class T, class... Arrays>
 bool dense(const Arrays&... arrays) {
     return ((!arrays || (arrays.template is<T>() && arrays.contiguous())) && ...);
@@ -152,8 +151,8 @@ inline bool all_writeable(const Arrays& arrays) {
     return true;
 }
 
-// Whether an array is what Python says it is, alone and as the last one of a list: address, ndim, last
-// length, first stride, type number, in C order, float32.
+// Whether the fields of an array match those reported by Python, alone and as the last one of a list:
+// address, ndim, last length, first stride, type number, C-contiguous, float32.
 HOST_KERNEL bool tt_check_array(Arrays list, Array a, Index address, int ndim, Index last, Index stride,
                                 int type, bool dense, bool single, bool writeable) {
     return (Index)a.data<char>() == address && a.ndim() == ndim && a.shape(-1) == last &&

@@ -1,4 +1,4 @@
-// bfloat16 and float32 on the host: see runtime/cpu/memory.py.
+// Conversion between bfloat16 and float32 on the CPU; see runtime/cpu/arrays.py.
 #include <string.h>
 
 #include "array.h"
@@ -26,7 +26,7 @@ HOST_KERNEL bool widen(Array wide, Array raw) {
     return true;
 }
 
-// raw = wide, to nearest, ties to even; what rounds beyond the largest number is infinite, and nan one nan.
+// raw = wide, rounded to nearest, ties to even; overflow gives inf, and all nan the same nan.
 HOST_KERNEL bool narrow(Array raw, Array wide) {
     if (!dense<unsigned short>(raw) || !dense<float>(wide) || raw.size() != wide.size()) return false;
     parallel_for(raw.size(), GRAIN, [&](Index begin, Index end) {

@@ -1,17 +1,17 @@
-// The elements of one array written into another of the same shape and dtype, whatever the strides of both:
-// see runtime/cpu/memory.py. What is read and written once each moves 2 s bytes per element of s bytes.
+// Copy between arrays of the same shape and dtype with any strides; see runtime/cpu/arrays.py. Reading and
+// writing each element once moves 2 s bytes per element of s bytes.
 //
-// Axes are put in the order in which y lies in memory, and neighbors that step alike in both are merged. Then
-// rows along the last axis are copied one by one; but where x lies along another axis, squares of the two
-// axes are turned around, so that each line of the cache is read and written once.
+// Axes are sorted into the memory order of y, and neighbors that are mergeable in both are merged. Then rows
+// along the last axis are copied one by one; but if x is contiguous along another axis, tiles of the two axes
+// are transposed, so that each cache line is read and written once.
 #include "array.h"
 #include "vector.h"
 
 namespace {
 
 constexpr int MOST = 16;               // axes
-constexpr Index PART = 1 << 16;        // bytes that are worth a part of their own
-constexpr Index LINE = 64, BAND = 16;  // bytes; numbers along x that are turned together
+constexpr Index PART = 1 << 16;        // bytes of one parallel part
+constexpr Index LINE = 64, BAND = 16;  // bytes; elements along x that are transposed together
 
 struct Axis {
     Index count, to, from;  // strides of y and x in bytes
@@ -36,7 +36,7 @@ struct Axes {
         }
         if (count) count = merged + 1;
     }
-    // Keep the axes sorted, those with the longest steps in y first.
+    // Keep the axes sorted by decreasing stride in y.
     void insert(Axis axis) {
         if (axis.to < 0) {
             y += axis.to * (axis.count - 1), x += axis.from * (axis.count - 1);
@@ -53,7 +53,7 @@ struct Axes {
             at[i] = at[i + 1];
         at[count - 1] = moved;
     }
-    // The axis along which x lies.
+    // The axis along which x is contiguous.
     int nearest() const {
         int best = count - 1;
         for (int i = 0; i < count; i++)
@@ -63,7 +63,7 @@ struct Axes {
     static Index size(Index step) { return step < 0 ? -step : step; }
 };
 
-// body(y, x) for the places [begin, end) on the first `count` axes.
+// body(y, x) for the flat indices [begin, end) of the first `count` axes.
 template <class Body>
 void each_place(const Axes& axes, int count, Index begin, Index end, const Body& body) {
     Index at[MOST], rest = begin;
@@ -132,7 +132,7 @@ void copy_rows(const Axes& axes) {
     });
 }
 
-// y[j][i] = x[i][j] for i < p.count, j < q.count: y lies along p, x along q.
+// y[j][i] = x[i][j] for i < p.count, j < q.count: y is contiguous along p, x along q.
 template <class T>
 void turn(char* y, const char* x, const Axis& p, const Axis& q) {
     constexpr Index S = sizeof(T), SIDE = LINE / S;
@@ -165,7 +165,7 @@ void turn(char* y, const char* x, const Axis& p, const Axis& q) {
     }
 }
 
-// The last axis of `axes` is that of x, the one before it that of y.
+// The last axis of `axes` is the contiguous one of x, the one before it that of y.
 template <class T>
 void copy_turned(const Axes& axes) {
     const int outer = axes.count - 2;
@@ -196,7 +196,7 @@ bool copy_all(Axes axes) {
 
 }  // namespace
 
-// y = x, of the same shape and dtype; they share no memory.
+// y = x, of the same shape and dtype, without overlap.
 HOST_KERNEL bool copy(Array y, Array x) {
     const int size = y.itemsize();
     if (size != x.itemsize() || y.type() != x.type() || y.ndim() != x.ndim() || y.ndim() > MOST) return false;

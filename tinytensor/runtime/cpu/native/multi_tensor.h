@@ -1,13 +1,13 @@
-// Work on the elements of many arrays.
+// Multi-tensor kernels: parallel loops over the elements of many arrays.
 #pragma once
 #include "array.h"
 #include "scratch.h"
 
-// Cuts many arrays into pieces of at most GRAIN numbers. False if there is no memory.
+// Divides many arrays into blocks of at most GRAIN elements. False if out of memory.
 class Pieces {
     Index arrays, total = 0;
     Scratch memory;
-    Index* first() const { return (Index*)memory.data(); }  // piece of each array
+    Index* first() const { return (Index*)memory.data(); }  // first block of each array
 
  public:
     static constexpr Index GRAIN = 16384;
@@ -23,7 +23,7 @@ class Pieces {
     explicit operator bool() const { return (bool)memory; }
     Index count() const { return total; }
 
-    // body(piece, array, begin, end) for each piece: the numbers [begin, end) of an array.
+    // body(block, array, begin, end) for each block: the elements [begin, end) of an array.
     template <class Body>
     void run(const Arrays& of, const Body& body) const {
         run_parts(total, [&](Index piece) {

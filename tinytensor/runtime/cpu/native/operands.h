@@ -1,15 +1,15 @@
-// Two operands of an elementwise kernel whose rows lie anywhere: slices, repeated rows and columns.
+// Strided operands of binary elementwise kernels: slices, broadcast rows and columns.
 #pragma once
 #include "array.h"
 #include "vector.h"
 
 constexpr int OPERAND_AXES = 8;
 
-// An operand of an array y, whose rows lie anywhere; broadcast where its steps are 0.
+// An operand broadcast to the shape of y, with any row strides; 0 on broadcast axes.
 struct Operand {
     const char* data;
     Index step[OPERAND_AXES];  // in bytes
-    bool fits;                 // its shape, and rows of numbers side by side, or of one number
+    bool fits;                 // its shape broadcasts, and its rows are contiguous or one repeated element
 
     Operand(const Array& y, const Array& a) : data(a.data<char>()), fits(a.is<float>()) {
         const int missing = y.ndim() - a.ndim();

@@ -1,14 +1,14 @@
-// Work on the rows of a matrix.
+// Parallel loops over the rows of a matrix, and sums of its columns.
 #pragma once
 #include "threads.h"
 #include "vector.h"
 #include <stdlib.h>
 
-// How many rows of so many numbers are worth a part of their own: some 16,000 numbers.
+// Number of rows of a parallel part: about 16,000 elements.
 inline Index rows_at_once(Index width) { return width < 16384 ? 16384 / (width ? width : 1) : 1; }
 
-// body(row, how many) for the rows [begin, end), four at a time as long as there are four: their sums do not
-// wait for each other, and what belongs to columns is loaded and stored once.
+// body(row, count) for the rows [begin, end), four at a time if possible: their sums are independent, and
+// column values are loaded and stored once.
 template <class Body>
 inline void by_fours(Index begin, Index end, const Body& body) {
     Index row = begin;
@@ -18,14 +18,14 @@ inline void by_fours(Index begin, Index end, const Body& body) {
         body(row, Number<1>());
 }
 
-// Sums of the columns of a matrix, wanted if `target` is given: parts of the rows have sums of their own,
-// which are added in order, so that the number of threads changes no bit. False if there is no memory.
+// Column sums of a matrix, computed if `target` is given: each part of the rows has its own sums, which are
+// added in order, so that results are bitwise equal for any number of threads. False if out of memory.
 class ColumnSums {
     float *target, *parts = nullptr;
     Index rows, width, count;
 
  public:
-    const Index grain;  // rows of a part
+    const Index grain;  // rows per part
 
     ColumnSums(float* target, Index rows, Index width)
         : target(target), rows(rows), width(width), grain(grain_for(rows, width)) {
@@ -35,15 +35,15 @@ class ColumnSums {
     ~ColumnSums() { free(parts); }
     ColumnSums(const ColumnSums&) = delete;
 
-    // At most 32 parts, since each costs a row of sums, but no more than MOST rows in one: a sum of more
-    // would lose digits.
+    // At most 32 parts, since each needs a row of sums, but at most MOST rows per part: longer sums would
+    // lose precision.
     static constexpr Index MOST = 4096;
     static Index grain_for(Index rows, Index width) {
         Index least = rows_at_once(width), share = (rows + 31) / 32, grain = least > share ? least : share;
         return grain < MOST ? grain : MOST;
     }
     explicit operator bool() const { return !target || !count || parts; }
-    // Where the part that begins with this row adds up; nullptr if no sums are wanted.
+    // Row of sums of the part that begins with this row; nullptr if no sums are computed.
     float* of(Index row) const { return parts ? parts + row / grain * width : nullptr; }
     void add_up() const {
         if (!target) return;

@@ -1,4 +1,4 @@
-// Memory that kernels use while they run, kept for the next one: fresh pages cost more than the work in them.
+// Scratch memory of kernels, cached between calls: fresh pages cost more than the work in them.
 #pragma once
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@ struct Block {
     void* memory;
     Index bytes;
 };
-constexpr int MOST = 64;  // blocks that are kept
+constexpr int MOST = 64;  // cached blocks
 inline Block kept[MOST];
 inline int count = 0;
 inline bool busy = false;
@@ -23,7 +23,7 @@ inline void unlock() { __atomic_clear(&busy, __ATOMIC_RELEASE); }
 
 }  // namespace scratch
 
-// So many numbers, uninitialized, at a multiple of 64 bytes; false if there is no memory.
+// Uninitialized scratch array, 64-byte aligned; false if out of memory.
 class Scratch {
     scratch::Block block = {};
 

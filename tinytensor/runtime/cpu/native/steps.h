@@ -1,5 +1,5 @@
-// Kernels as steps of a captured graph: calls whose arguments lie in memory, so that one follows another
-// without Python. The loader adds STEP(name) for each kernel of a file.
+// Kernels as steps of a captured graph: calls with arguments in memory, for replay without Python. The loader
+// adds STEP(name) for each kernel of a file.
 #pragma once
 #include "array.h"
 #include <string.h>
@@ -28,7 +28,7 @@ struct Call {
 
 template <class... Types>
 bool call(bool (*kernel)(Types...), const Slot* slot) {
-    return Call<Types...>{kernel, take<Types>(*slot++)...}.filled;  // in braces from left to right
+    return Call<Types...>{kernel, take<Types>(*slot++)...}.filled;  // braces evaluate from left to right
 }
 
 }  // namespace steps

@@ -1,9 +1,9 @@
-// One pool of threads for all host kernels of the process.
+// Thread pool of all C++ kernels of the process.
 //
-// Workers start with the first job that has parts for them. A worker that waits spins for a moment, since the
-// next kernel often comes at once, and then sleeps. A job does not wait for workers that come too late: the
-// caller takes parts, too, and when none are left, waits only for parts that somebody has begun. So a worker
-// whose core is taken by another process costs nothing. After a fork the child starts workers of its own.
+// Workers start with the first job that has parts for them. A waiting worker spins for a moment, since the
+// next kernel often follows immediately, and then sleeps. A job does not wait for late workers: the caller
+// takes parts, too, and when none are left, waits only for parts that have begun. So a worker whose core is
+// used by another process costs nothing. After a fork the child starts its own workers.
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,23 +21,23 @@ struct Job {
     Task task;
     void* context;
     Index parts;
-    Index next;  // the part that nobody has taken yet
+    Index next;  // the next part to take
 };
 
 struct Pool {
     pthread_mutex_t caller = PTHREAD_MUTEX_INITIALIZER;  // one job at a time
-    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;   // of who sleeps
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;   // guards the sleepers
     pthread_cond_t wake = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
     pthread_t workers[MOST];
-    int wanted = 1;        // threads, the caller counted
+    int wanted = 1;        // threads, including the caller
     int started = 0;       // workers
-    int kept_off = -1;     // the core that they may not run on
+    int kept_off = -1;     // the core that they must not run on
     unsigned round = 0;    // grows with each job
     int sleeping = 0;      // workers
-    int inside = 0;        // workers that look at the job
+    int inside = 0;        // workers that access the job
     bool open = false;     // whether the job may have parts left
     bool waiting = false;  // whether the caller sleeps
-    bool stop = false;     // whether workers shall end
+    bool stop = false;     // whether workers must end
     Job job = {};
 };
 Pool pool;
@@ -67,7 +67,7 @@ Index clock() {  // nanoseconds
     return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-// Whether `condition` came true before the time was up.
+// Spin until `condition` is true; false after a timeout.
 template <class Condition>
 bool spin(const Condition& condition) {
     Index start = clock();
@@ -101,8 +101,8 @@ void* work(void* first) {
         }
         if (load(pool.stop)) return nullptr;
         seen = load(pool.round);
-        // First `inside`, then `open`; the caller closes first and then looks who is inside. So either it
-        // sees this worker and waits, or this worker sees that it came too late.
+        // First `inside`, then `open`; the caller first closes and then reads `inside`. So either it
+        // waits for this worker, or this worker reads that the job is closed.
         __atomic_fetch_add(&pool.inside, 1, __ATOMIC_SEQ_CST);
         if (load(pool.open)) take_parts(pool.job);
         if (__atomic_sub_fetch(&pool.inside, 1, __ATOMIC_SEQ_CST) == 0 && load(pool.waiting)) {
@@ -113,9 +113,9 @@ void* work(void* first) {
     }
 }
 
-// Linux likes to wake a thread on the core of the thread that wakes it, where both then share that core for
-// milliseconds although another one is idle: on a machine of two cores, a third of the time was lost. So
-// sleepers are kept off the caller's core. Where there are many cores it finds an idle one by itself.
+// Linux tends to wake a thread on the core of the waking thread, where both then share that core for
+// milliseconds although another one is idle: on a machine with two cores, a third of the time was lost. So
+// sleepers are kept off the caller's core. With many cores Linux finds an idle one itself.
 void keep_off_this_core() {
 #ifdef __linux__
     cpu_set_t allowed;
@@ -130,7 +130,7 @@ void keep_off_this_core() {
 #endif
 }
 
-// Tell the workers that there is something new; wake at most so many of those that sleep.
+// Notify the workers of a new job; wake at most `most` sleeping ones.
 void next_round(Index most) {
     pthread_mutex_lock(&pool.mutex);
     store(pool.round, pool.round + 1);
@@ -149,11 +149,11 @@ void next_round(Index most) {
 void start_workers() {
     sigset_t all, before;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);  // signals of the process are for its other threads
+    pthread_sigmask(SIG_SETMASK, &all, &before);  // process signals go to other threads
     pool.kept_off = -1;
     while (pool.started < pool.wanted - 1) {
         void* first = (void*)(unsigned long)pool.round;
-        if (pthread_create(&pool.workers[pool.started], nullptr, work, first)) break;  // fewer do as well
+        if (pthread_create(&pool.workers[pool.started], nullptr, work, first)) break;  // continue with fewer
         pool.started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -171,7 +171,7 @@ void end_workers() {
 int count() { return load(pool.wanted); }
 
 void run(Task task, void* context, Index parts) {
-    // The lock is taken while a job runs: also for who calls from within a part.
+    // The lock is held while a job runs: also for calls from within a part.
     if (parts <= 1 || load(pool.wanted) == 1 || pthread_mutex_trylock(&pool.caller)) {
         for (Index part = 0; part < parts; part++)
             task(context, part);
@@ -195,7 +195,7 @@ void run(Task task, void* context, Index parts) {
     pthread_mutex_unlock(&pool.caller);
 }
 
-void after_fork_in_child() {  // whatever the other threads were doing, they are not there any more
+void after_fork_in_child() {  // the child has no other threads
     int wanted = pool.wanted;
     pool = Pool();
     pool.wanted = wanted;
@@ -215,7 +215,7 @@ extern "C" {
 __attribute__((visibility("default"))) extern const Threads tt_thread_pool;
 const Threads tt_thread_pool = {count, run};
 
-// How many threads shall work, the caller counted. Waits for a job of another caller to end.
+// Set the number of threads, including the caller. Waits for a job of another caller.
 __attribute__((visibility("default"))) void tt_set_threads(int wanted) {
     pthread_mutex_lock(&pool.caller);
     end_workers();

@@ -1,15 +1,15 @@
-// The threads that all host kernels share. Work is cut into parts, numbered from 0; whoever is free takes the
-// next one, so a part must not depend on the thread that runs it. For equal results on any number of threads
-// cut the work by its size, never by the number of threads.
+// Interface of the thread pool of the C++ kernels. Work is divided into parts, numbered from 0; free threads
+// take the next one, so a part must not depend on the thread that runs it. For bitwise equal results on any
+// number of threads divide the work by its size, never by the number of threads.
 #pragma once
 
 using Index = long long;
 
-struct Threads {  // the table that threads.cpp offers, given to each library by its loader
-    // How many threads work at most, the caller counted.
+struct Threads {  // function table of threads.cpp, passed to each library by the loader
+    // Maximum number of threads, including the caller.
     int (*count)();
-    // Run task(context, part) for each part; returns when all are done. Runs them one by one in the caller
-    // when there is one thread or one part, when called from within a part, and when another caller has the
+    // Run task(context, part) for each part; returns when all are done. Runs them sequentially in the caller
+    // if there is one thread or one part, if called from within a part, or if another caller uses the
     // threads.
     void (*run)(void (*task)(void* context, Index part), void* context, Index parts);
 };
@@ -28,7 +28,7 @@ inline void run_parts(Index parts, const Body& body) {
     tt_threads->run([](void* context, Index part) { (*(const Body*)context)(part); }, (void*)&body, parts);
 }
 
-// body(begin, end) for ranges of `grain` numbers (the last may be shorter) that make up [0, count). A range
+// body(begin, end) for ranges of `grain` elements (the last may be shorter) that cover [0, count). A range
 // should take some 20 microseconds or more: waking a thread takes about 5.
 template <class Body>
 inline void parallel_for(Index count, Index grain, const Body& body) {

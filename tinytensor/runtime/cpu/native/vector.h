@@ -1,11 +1,11 @@
-// Vectors of float32, as wide as the registers of the processor that compiles this.
+// SIMD vectors of float32, as wide as the registers of the target processor.
 //
-// A loop over a row does whole vectors and then, where the length is no multiple of LANES, a part of one; its
-// body is written once, for both:
+// A loop over a row processes whole vectors and then, if the length is not a multiple of LANES, a partial
+// one; its body is written once, for both:
 //
 //     each_vector(width, [&](Index i, auto lanes) { store(y + i, load(x + i, lanes) * 2, lanes); });
 //
-// Missing lanes of a part are read as 0 and never written.
+// Missing lanes of a partial vector are read as 0 and never written.
 #pragma once
 #include <string.h>
 #if defined(__AVX__)
@@ -30,11 +30,11 @@ struct Part {     // the first `count` lanes
     int count;
 };
 
-// How many lanes these are.
+// Number of lanes.
 inline constexpr int number_of(Whole) { return LANES; }
 inline constexpr int number_of(Part part) { return part.count; }
 
-// Numbers and answers as types: `float sum[number.value]`, `if constexpr (answer())`.
+// Numbers and booleans as types: `float sum[number.value]`, `if constexpr (answer())`.
 template <int N>
 struct Number {
     static constexpr int value = N;
@@ -81,7 +81,7 @@ inline void store(float* p, Floats v, Part part) {
 }
 #endif
 
-// v where there are lanes, and `other` elsewhere.
+// v in active lanes, `other` elsewhere.
 inline Floats only(Floats v, Whole, Floats = Floats()) { return v; }
 inline Floats only(Floats v, Part part, Floats other = Floats()) {
     Ints lane;
@@ -90,7 +90,7 @@ inline Floats only(Floats v, Part part, Floats other = Floats()) {
     return lane < part.count ? v : other;
 }
 
-// Element by element, b where one of them is nan: that is what the instruction does.
+// Elementwise; b if one of them is nan, as the instruction does.
 #if defined(__AVX512F__)
 inline Floats larger(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
 inline Floats smaller(Floats a, Floats b) { return (Floats)_mm512_min_ps((__m512)a, (__m512)b); }
@@ -99,8 +99,8 @@ inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 #endif
 
-// The exponential function, with an error of less than 2 units in the last place; numbers below the smallest
-// normal one included, and nan of nan.
+// The exponential function, with an error of less than 2 units in the last place, including subnormal
+// results; nan for nan.
 inline Floats exponential(Floats x) {
     x = larger(all(-104), smaller(all(89), x));
     constexpr float MAGIC = 12582912;  // 1.5 * 2^23: a number added to it is rounded to an integer
@@ -117,13 +117,13 @@ inline Floats exponential(Floats x) {
     return (Floats)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
     Ints power = (Ints)shifted - 0x4B400000;  // the bits of MAGIC
-    Ints half = power >> 1;                   // 2^power in two factors, since one may be no normal number
+    Ints half = power >> 1;                   // 2^power in two factors, since one may not be normal
     return p * (Floats)((half + 127) << 23) * (Floats)((power - half + 127) << 23);
 #endif
 }
 
-// The natural logarithm of numbers that are positive and not below the smallest normal one, or of inf or nan;
-// with an error of less than 2 units in the last place.
+// The natural logarithm of positive normal numbers, inf or nan, with an error of less than 2 units in the
+// last place.
 inline Floats logarithm(Floats x) {
     Ints bits = (Ints)x, power = (bits - 0x3F3504F3) >> 23;  // x = m 2^power, m from sqrt(1/2) to sqrt(2)
     Floats m = (Floats)(bits - (power << 23)) - 1, n = __builtin_convertvector(power, Floats);
@@ -162,7 +162,7 @@ inline Floats mixed(Floats a, Floats b, bool second) {
 }
 #endif
 
-// Turn a square of numbers around: rows become columns.
+// Transpose a square tile of elements.
 inline void transpose(Floats (&rows)[LANES]) {
     for (int stage = 1; stage < LANES; stage *= 2) {
         Floats from[LANES];
@@ -196,7 +196,7 @@ inline float highest(Floats v) {
 }
 #endif
 
-// body(i, lanes) for each vector of n numbers.
+// body(i, lanes) for each vector of n elements.
 template <class Body>
 inline void each_vector(Index n, const Body& body) {
     Index i = 0;
@@ -205,11 +205,11 @@ inline void each_vector(Index n, const Body& body) {
     if (i < n) body(i, Part{(int)(n - i)});
 }
 
-// The sum over a row of term(i, lanes), a vector. Four sums run at once, since one would wait for itself; a
-// long row is cut into runs, whose sums are added in double: one long sum would lose digits.
+// The sum over a row of term(i, lanes), a vector. Four independent sums hide the latency of additions; a long
+// row is divided into runs, whose sums are added in double: one long sum would lose precision.
 template <class Term>
 inline float sum_of(Index n, const Term& term) {
-    constexpr Index RUN = 4096;  // numbers of a run: a multiple of 4 * LANES
+    constexpr Index RUN = 4096;  // elements of a run: a multiple of 4 * LANES
     double sum = 0;
     for (Index i = 0; i < n;) {
         const Index end = n - i > RUN ? i + RUN : n;
@@ -232,7 +232,7 @@ inline float sum_of(Index n, const Term& term) {
     return (float)sum;
 }
 
-// The largest of n numbers, nan left out; -inf if there is none.
+// Maximum of n elements, ignoring nan; -inf if there is none.
 inline float largest_of(const float* x, Index n) {
     Floats top = all(-__builtin_inff());
     each_vector(n, [&](Index i, auto lanes) { top = larger(only(load(x + i, lanes), lanes, top), top); });

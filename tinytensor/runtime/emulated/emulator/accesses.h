@@ -1,12 +1,12 @@
-// Every access of a checked kernel arrives here: bounds and alignment, then races and uninitialized reads,
-// then counters.
+// Checks of every memory access of a kernel: bounds and alignment, then races and uninitialized reads, then
+// counters.
 #pragma once
 #include "races.h"
 
 namespace tt_emu {
 
 static Shadow static_shadow, dynamic_shadow;
-static unsigned dynamic_bytes;  // as the launch asked; the memory is rounded up
+static unsigned dynamic_bytes;  // as requested by the launch; the memory is rounded up
 
 [[noreturn]] static void refuse_access(Worker& w, const char* kind, const Place& place, const char* text) {
     refused = true;
@@ -16,7 +16,7 @@ static unsigned dynamic_bytes;  // as the launch asked; the memory is rounded up
 
 static const char* dynamic_start(const Worker& w) { return (const char*)w.job.dynamic_shared; }
 
-// Says what lies near an address that no buffer has.
+// Describes what is near an address that is in no buffer.
 static void describe_outside(const Worker& w, const Access& a, char (&text)[240]) {
     const int used = snprintf(text, sizeof text, "%u-byte %s at ", a.size, way_names[a.way]);
     char* to = text + used;
@@ -83,7 +83,7 @@ static bool is_initialized(const Buffer& b, size_t word, unsigned granule) {
     return (b.initialized[word * granule / 4] & there) == there;
 }
 
-// `at`: where the shadow's memory begins. b: null for shared memory.
+// `at`: start of the shadowed memory. b: null for shared memory.
 static void check_words(Worker& w, const Access& a, Shadow& shadow, const char* at, Buffer* b) {
     const size_t from = (size_t)(a.address - at);
     if (!shadow.prepare(shadow.bytes, granule_of(from, a.size)))
@@ -174,7 +174,7 @@ static void access(const void* where, unsigned size, Way way, const Place& place
     check_shared(w, a, dynamic_shadow, (const char*)w.shared_end - MOST_SHARED, aligned);
 }
 
-// The lanes of a warp have met in ldmatrix: those that gave an address read a row of 16 bytes.
+// The lanes of a warp have converged in ldmatrix: those with an address read a row of 16 bytes.
 static void read_rows(Worker& w, unsigned warp) {
     const unsigned running = w.current;
     const LoadMatrix* operands[LANES];
@@ -188,11 +188,11 @@ static void read_rows(Worker& w, unsigned warp) {
 
 // ---- asynchronous copies ----------------------------------------------------------------------------------
 
-// Made when the thread waits for them and not before, so that a missing wait also shows in the results.
+// Executed when the thread waits for them and not before, so that a missing wait also shows in the results.
 struct Copy {
     char* to;
     const char* from;
-    unsigned bytes, group;  // the rest of the 16 becomes zero
+    unsigned bytes, group;  // the remainder of the 16 becomes zero
     Place place;
 };
 static List<Copy> copies[MOST_THREADS];
@@ -215,7 +215,7 @@ TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned 
 
 TT_API void tt_checked_commit(unsigned self) { tt_emu::groups[self]++; }
 
-// Waits until at most `left` groups of this thread are under way.
+// Waits until at most `left` groups of this thread are pending.
 TT_API void tt_checked_wait(unsigned self, unsigned left) {
     using namespace tt_emu;
     Whole whole(*here);
@@ -295,7 +295,7 @@ TT_API void __tsan_init() {}
 TT_API void __tsan_func_entry(void*) {}
 TT_API void __tsan_func_exit() {}
 
-// An index of an array whose size the compiler knows is outside of it.
+// Index out of bounds of an array whose size the compiler knows.
 struct UndefinedIndex {
     const char* file;
     unsigned line, column;

@@ -1,6 +1,6 @@
-// Atomic operations, for the types that CUDA has them for, and loads and stores with cache hints.
+// Atomic operations, for the types that CUDA supports, and loads and stores with cache hints.
 //
-// While one worker runs the launch a plain read and write will do, and takes a fifth of the time.
+// If only one worker runs the launch, a plain read and write suffices, and takes a fifth of the time.
 #pragma once
 
 namespace tt_emu {
@@ -62,7 +62,7 @@ TT_EXCHANGE(unsigned long long, unsigned long long)
 TT_EXCHANGE(unsigned short, unsigned short)
 #undef TT_EXCHANGE
 
-// Each half of a pair is added by itself, as on the hardware.
+// Each half of a pair is added separately, as on the hardware.
 TT_INLINE __half2 atomicAdd(__half2* at, __half2 value, TT_SITE) {
     return {atomicAdd(&at->x, value.x, file, line), atomicAdd(&at->y, value.y, file, line)};
 }

@@ -1,4 +1,4 @@
-// The blocks of a launch on one worker, and what is said when one of them fails.
+// Executes the blocks of a launch on one worker, and reports failures.
 #pragma once
 #include <string.h>
 
@@ -10,7 +10,7 @@ constexpr unsigned MOST_SHARED = 166912;  // bytes, as on compute capability 8.0
 enum Result : int { DONE, REFUSED, FAULT, FAILED, INTERRUPTED };
 
 struct Loaded;
-// What a launch is packed into; the arguments follow.
+// Header of a packed launch; the arguments follow.
 struct Packed {
     unsigned grid[3], block[3], shared, unused;
 };
@@ -57,7 +57,7 @@ static void prepare_launch(Worker& w, const Launch& launch, const Kernel& kernel
     w.fault = 0;
 }
 
-// Other orders take blocks backwards, or from a drawn start in drawn steps that meet each block once.
+// Other orders run blocks backwards, or from a random start with a random step that visits each block once.
 static uint64_t block_in_order(const Launch& launch, uint64_t i) {
     uint64_t n = launch.blocks;
     if (order == 0) return i;
@@ -99,8 +99,8 @@ static void run_blocks(Worker& w, Launch& launch) {
     }
 }
 
-// Which thread made a fault is known only if it ran alone. Results are lost anyway: run the block once more,
-// with a run for each thread.
+// The faulting thread is known only if it ran alone. Results are lost anyway: rerun the block, with a run for
+// each thread.
 static int describe_failure(Worker& w) {
     const unsigned* i = w.job.index;
     if (!w.fault) {
@@ -128,7 +128,7 @@ static int describe_failure(Worker& w) {
     return FAULT;
 }
 
-// The number of a double, without denormals set to zero whatever other libraries asked for.
+// Converts to double without flushing subnormals, independent of the modes set by other libraries.
 #if defined(__x86_64__)
 static unsigned standard_arithmetic() {
     unsigned before = __builtin_ia32_stmxcsr();

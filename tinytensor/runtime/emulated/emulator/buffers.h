@@ -1,4 +1,4 @@
-// The memory of the device that a kernel may touch.
+// Device buffers that a kernel may access.
 #pragma once
 #include "shadow.h"
 
@@ -16,10 +16,10 @@ static List<Buffer> buffers;  // by ascending address
 static Buffer* last_buffer;
 
 constexpr unsigned REMEMBERED = 64;
-static struct { const char *start, *end; } freed[REMEMBERED];  // the buffers that were given back last
+static struct { const char *start, *end; } freed[REMEMBERED];  // the buffers that were freed last
 static unsigned freed_next;
 
-// The first buffer that ends behind an address.
+// The first buffer that ends after an address.
 static size_t place_of(const char* address) {
     size_t low = 0, high = buffers.count;
     while (low < high) {
@@ -66,8 +66,8 @@ static void drop_shadows() {
 
 }  // namespace tt_emu
 
-// Buffers of nbytes at address; `initialized` says whether somebody has filled it already. What was there
-// before is gone.
+// Registers a buffer of nbytes at address; `initialized`: whether it is filled already. Replaces earlier
+// buffers there.
 TT_API void tt_checked_watch(const char* address, size_t nbytes, int initialized) {
     using namespace tt_emu;
     last_buffer = nullptr;
@@ -95,8 +95,8 @@ TT_API void tt_checked_fill(const char* address, size_t nbytes) {
     if (b && nbytes <= b->size() - from) set_bits(*b, from, from + nbytes, nullptr, 0);
 }
 
-// Bytes were copied within the device: those that nobody wrote are still that. Buffers that are not known
-// yet, since no kernel has run with them, count as written.
+// Bytes were copied within the device: uninitialized ones remain uninitialized. Buffers that are not
+// registered yet, since no kernel has run with them, count as written.
 TT_API void tt_checked_move(const char* to, const char* from, size_t nbytes) {
     using namespace tt_emu;
     Buffer *target = buffer_of(to), *source = buffer_of(from);

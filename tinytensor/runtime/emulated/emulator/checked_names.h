@@ -1,5 +1,4 @@
-// The checked core is a library beside the fast one, and both are loaded at once: its functions have other
-// names.
+// Renames the functions of the checked core, since both it and the fast core are loaded in one process.
 #pragma once
 #define tt_emu_barrier tt_checked_barrier
 #define tt_emu_sync_warp tt_checked_sync_warp

@@ -1,5 +1,5 @@
-// Warp operations: each lane publishes its operand, which lies on its own stack, and waits; the last one to
-// arrive computes the answers of all.
+// Warp operations: each lane publishes its operand, which is on its own stack, and waits; the last one to
+// arrive computes the results of all.
 #pragma once
 #include <string.h>
 
@@ -45,7 +45,7 @@ static void each(unsigned lanes, Wait* wait, F f) {
 
 static void shuffle(unsigned lanes, Wait* wait) {
     each<Shuffle>(lanes, wait, [=](unsigned, Shuffle& lane) {
-        // What a lane that takes no part would give is undefined: NaN, or -1, shows where it is used.
+        // The value of an inactive lane is undefined: NaN, or -1, reveals its use.
         bool there = lanes >> lane.source & 1;
         lane.result = there ? ((Shuffle*)wait[lane.source].operand)->bits : ~0ull;
     });
@@ -181,7 +181,7 @@ static void meet(Worker& w, unsigned self, unsigned mask, Kind kind, void* opera
     if (!(mask & bit))
         fail(w, "%s calls %s at %s:%d with the mask %#x, which leaves it out", Name(w, self).text,
              kind_names[kind], site.file, site.line, mask);
-    mask &= left >= LANES ? ~0u : (1u << left) - 1;  // lanes that the block does not have
+    mask &= left >= LANES ? ~0u : (1u << left) - 1;  // lanes beyond the end of the block
     w.wait[warp][self % LANES] = {kind, mask, operand};
     w.in_warp[warp] |= bit;
     unsigned lanes = mask & ~w.finished[warp];

@@ -1,10 +1,9 @@
-// What a compiled kernel file (a unit) and the core of the emulator know of each other.
+// Interface between a compiled kernel file (a unit) and the core of the emulator.
 //
 // The core is compiled once per machine: fibers, barriers, warp operations, worker threads, faults
-// (core.cpp). A unit is one .cu file behind cuda_emu.h. It keeps threadIdx and its kin, and all __shared__
-// variables, as plain static data, so an address costs nothing; blocks run in parallel in several loaded
-// copies of the unit. No standard header here: parsing those would take ten times as long as compiling a
-// small kernel.
+// (core.cpp). A unit is one .cu file after cuda_emu.h. threadIdx and similar variables, and all __shared__
+// variables, are plain static data, so addressing is free; blocks run in parallel in several loaded copies of
+// the unit. No standard headers here: parsing them would take ten times as long as compiling a small kernel.
 #pragma once
 
 // In the checked build, of units and core alike.
@@ -21,17 +20,17 @@ namespace tt_emu {
 
 struct Worker;  // one operating system thread that runs blocks, with its fibers; private to the core
 
-// One block, as the unit sees it. The core keeps one per worker and changes `index` from block to block.
+// One block, as passed to the unit. The core has one per worker and updates `index` for each block.
 struct Job {
     Worker* worker;
     unsigned grid[3], block[3], index[3];
     bool alone;                      // no other worker runs blocks of this launch: atomics may be plain
-    unsigned char* dynamic_shared;   // its end touches an inaccessible page
+    unsigned char* dynamic_shared;   // its end is followed by a guard page
     const unsigned char* arguments;  // packed, each at a multiple of its size (structs: of 16)
 };
 
 // Runs the threads first..last-1 of a block one after another until one of them has waited at a barrier or in
-// a warp operation (other threads have run meanwhile, on other stacks). Gives the number of that thread, or
+// a warp operation (other threads have run meanwhile, on other stacks). Returns the number of that thread, or
 // last.
 using Run = unsigned (*)(const Job&, unsigned first, unsigned last);
 
@@ -50,7 +49,7 @@ struct Kernel {  // exported by a unit, one for each instance
 enum class Reduce : int { add, smallest, largest, smallest_unsigned, largest_unsigned, both, either, one };
 enum class Matrix : int { half, bfloat16, tf32 };
 
-struct Site {  // a place in a .cu file
+struct Site {  // a source location in a .cu file
     const char* file;
     int line;
 };
@@ -78,7 +77,7 @@ TT_API void tt_emu_trap(tt_emu::Worker*, unsigned self, tt_emu::Site);
 TT_API int tt_emu_printf(const char* format, ...);
 
 #ifdef TT_CHECKED
-// Accesses that the compiler does not see as such; way: 2, an atomic operation.
+// Accesses that the compiler does not instrument; way: 2, an atomic operation.
 TT_API void tt_checked_access(const void* address, unsigned size, int way, tt_emu::Site);
 TT_API void tt_checked_copy(unsigned self, void* to, const void* from, unsigned bytes, tt_emu::Site);
 TT_API void tt_checked_commit(unsigned self);

@@ -1,9 +1,9 @@
-// Counters per source line: what the accesses of a warp cost the memory system.
+// Counters per source line: memory transactions of the accesses of a warp.
 //
-// Lanes that execute an access for the n-th time since they last met (at a barrier of the block, in a
-// __syncwarp of the whole warp) are taken for one request: exact where the warp runs together. Global memory
-// moves sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and gives each bank's words one after
-// another. What is counted are the accesses of the source: a compiler may merge neighbors.
+// Lanes that execute an access for the n-th time since they last converged (at a barrier of the block, in a
+// __syncwarp of the whole warp) count as one request: exact if the warp does not diverge. Global memory
+// transfers sectors of 32 bytes; shared memory has 32 banks of 4 bytes, and serves the words of each bank
+// sequentially. The accesses of the source are counted: a compiler may merge neighbors.
 #pragma once
 #include "requests.h"
 
@@ -18,18 +18,18 @@ struct Line {
     Space space;
     Motion motion;
     unsigned size;  // bytes per lane
-    Costs running, counted;  // of the running block, of those before it
-    List<Request> made[WARPS];  // since the lanes met
+    Costs running, counted;  // of the running block, of earlier blocks
+    List<Request> made[WARPS];  // since the lanes converged
     unsigned times[MOST_THREADS];
-    Line* next;  // of the same place
+    Line* next;  // of the same source location
 };
 
-constexpr size_t MOST_WAITING = 1 << 18;  // requests of lanes that have not met: 70 MB
+constexpr size_t MOST_WAITING = 1 << 18;  // requests of lanes that have not converged: 70 MB
 static List<Line*> lines;
 static Line* lines_at[MOST_PLACES];
 static unsigned blocks_to_count = 4;
 static uint64_t counted_blocks;
-static bool counting, cut;  // cut: there were more requests than may wait
+static bool counting, cut;  // cut: the limit of waiting requests was exceeded
 static size_t waiting;
 static uint64_t read_bytes, written_bytes;  // of global memory by all blocks, each byte once
 
@@ -91,8 +91,8 @@ static void count_global(Line& line, const Request& request) {
     line.running.bytes += sort_unique(starts, lanes) * line.size;
 }
 
-// Accesses of 8 bytes are served for 16 lanes at a time, of 16 bytes for 8. Lanes that load one word get it
-// in one turn; those that change one by atomic operations take a turn each.
+// Accesses of 8 bytes are served for 16 lanes at a time, of 16 bytes for 8. Lanes that load the same word are
+// served in one wavefront; atomic operations on the same word take one wavefront each.
 static void count_shared(Line& line, const Request& request) {
     unsigned together = line.size >= 16 ? 8 : line.size == 8 ? 16 : 32;
     for (unsigned from = 0; from < LANES; from += together) {
@@ -115,7 +115,7 @@ static void count_shared(Line& line, const Request& request) {
     line.running.bytes += (uint64_t)__builtin_popcount(request.lanes) * line.size;
 }
 
-// The lanes of these warps have met: what they asked for is complete.
+// The lanes of these warps have converged: their requests are complete.
 static void flush(unsigned first, unsigned last) {
     for (Line* line : lines) {
         for (unsigned warp = first; warp < last; warp++) {
@@ -135,7 +135,7 @@ static void flush(unsigned first, unsigned last) {
 
 static void begin_counting() { counting = !cut && counted_blocks < blocks_to_count; }
 
-// At the end of a block that was counted to its end. Where counting was cut off, what has run does not count.
+// At the end of a block that was counted completely. If counting was cut off, the block does not count.
 static void keep_costs() {
     flush(0, WARPS);
     for (Line* line : lines) {
@@ -162,10 +162,10 @@ static void forget_lines() {
 
 }  // namespace tt_emu
 
-// How many blocks of a launch are counted; 0 for none.
+// Number of blocks of a launch that are counted; 0 for none.
 TT_API void tt_checked_count_blocks(unsigned blocks) { tt_emu::blocks_to_count = blocks; }
 
-// What the last launch did as a whole.
+// Totals of the last launch.
 TT_API void tt_checked_totals(uint64_t* totals) {
     using namespace tt_emu;
     totals[0] = counted_blocks, totals[1] = cut, totals[2] = read_bytes, totals[3] = written_bytes;

@@ -1,13 +1,13 @@
-// CUDA C++ as plain C++17: what a .cu file sees instead of NVRTC's built-in names.
+// CUDA C++ as plain C++17: definitions that replace NVRTC's built-in names.
 //
-// Included before the text of the file, in which two things are changed: `extern __shared__` (see below) and
-// `#pragma unroll`. Nothing that NVRTC lacks is declared: no INFINITY, no uint32_t, no std.
+// Included before the text of the file, in which two constructs are rewritten: `extern __shared__` (see
+// below) and `#pragma unroll`. Names that NVRTC lacks are not declared: no INFINITY, no uint32_t, no std.
 #pragma once
 #include "core.h"
 
 #define TT_EMULATED 1
 
-#define __global__ inline  // a kernel that is not asked for is not compiled
+#define __global__ inline  // unused kernels are not compiled
 #define __device__
 #define __host__
 #define __constant__ static
@@ -19,18 +19,18 @@
 #define __grid_constant__
 #define __managed__
 
-// What the runtime itself reads and writes is no access of the kernel; the checked build leaves it out.
+// Accesses of the runtime itself are not accesses of the kernel; the checked build does not instrument them.
 #ifdef TT_CHECKED
 #define TT_NOSAN __attribute__((no_sanitize("thread")))
-#define TT_PRIVATE __attribute__((section("tt_private")))  // apart from __shared__ variables
+#define TT_PRIVATE __attribute__((section("tt_private")))  // separate from __shared__ variables
 #else
 #define TT_NOSAN
 #define TT_PRIVATE
 #endif
 #define TT_INLINE TT_NOSAN static inline
 
-// `extern __shared__ T name[];` becomes this: a name for memory whose end, at the size that the launch gave,
-// touches an inaccessible page.
+// `extern __shared__ T name[];` becomes this: memory whose end, at the size of the launch, is followed by a
+// guard page.
 #define TT_DYNAMIC_SHARED(T, name) static T* const& name = reinterpret_cast<T* const&>(tt_emu::dynamic_shared)
 
 // `#pragma unroll N` becomes this.
@@ -40,8 +40,8 @@ typedef decltype(sizeof(0)) size_t;
 typedef decltype((char*)0 - (char*)0) ptrdiff_t;
 
 #if defined(TT_CHECKED) && defined(__clang__) && __clang_major__ < 16
-// For copies of structs these call memcpy and its kin, where others call what the core watches. Tail calls,
-// so that the line of the caller is seen.
+// For copies of structs these call memcpy and similar functions, where others call the instrumented functions
+// of the core. Tail calls, so that the line of the caller is reported.
 #define TT_WATCHED(NAME, SECOND)                                                                 \
     extern "C" void* __tsan_##NAME(void*, SECOND, size_t);                                       \
     extern "C" TT_NOSAN __attribute__((used, visibility("hidden")))                              \
@@ -61,8 +61,8 @@ TT_PRIVATE static dim3 blockDim, gridDim;
 static constexpr int warpSize = 32;
 
 namespace tt_emu {
-// State of the running thread and block. Never exported by address, so the compiler knows that no pointer of
-// a kernel reaches it. Each operation that may run other threads saves threadIdx and puts it back.
+// State of the running thread and block. Its address is never exported, so the compiler knows that pointers
+// of a kernel do not alias it. Each operation that may run other threads saves and restores threadIdx.
 TT_PRIVATE static Worker* worker;
 TT_PRIVATE static unsigned char* dynamic_shared;
 TT_PRIVATE static bool alone;
@@ -70,7 +70,7 @@ TT_PRIVATE static bool waited;  // the running thread has been in the scheduler
 
 TT_INLINE unsigned self() { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
 
-// Makes `operation` a point where other threads run.
+// Makes `operation` a point where other threads may run.
 struct Pause {
     uint3 thread;
     TT_NOSAN __attribute__((always_inline)) Pause() : thread(threadIdx) {}
@@ -81,7 +81,7 @@ struct Pause {
 };
 }  // namespace tt_emu
 
-// The last parameters of operations that the core reports by file and line.
+// Last parameters of operations that the core reports by file and line.
 #define TT_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 #define TT_HERE \
     tt_emu::Site { file, line }

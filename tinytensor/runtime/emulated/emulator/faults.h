@@ -9,7 +9,7 @@
 
 namespace tt_emu {
 
-#ifdef TT_CHECKED  // there is room for the fast core alone in what the system keeps for quick access
+#ifdef TT_CHECKED  // the static TLS block has room only for the fast core
 static __thread Worker* here;
 #else
 static __thread Worker* here __attribute__((tls_model("initial-exec")));
@@ -17,17 +17,17 @@ static __thread Worker* here __attribute__((tls_model("initial-exec")));
 constexpr size_t REPORT = 1536;  // bytes
 static pthread_key_t report_memory;
 
-// What is said of the last launch of this thread. On the heap: what the system keeps for quick access to
-// variables of threads is as small, and other libraries have some of it.
+// Report of the last launch of this thread. On the heap, since the static TLS block is small and shared with
+// other libraries.
 static char* report() {
     static __thread char* text;
     if (text) return text;
     text = (char*)calloc(1, REPORT);
     if (!text) {
-        static char for_all[REPORT];  // better than none
+        static char for_all[REPORT];  // fallback
         return for_all;
     }
-    pthread_setspecific(report_memory, text);  // so that it goes with the thread
+    pthread_setspecific(report_memory, text);  // freed with the thread
     return text;
 }
 static __thread const void* report_address;
@@ -35,7 +35,7 @@ static __thread const void* report_address;
 static Worker& running_worker() { return *here; }
 
 #ifdef TT_CHECKED
-static const void* faulty_code;  // the instruction that made the last fault
+static const void* faulty_code;  // the instruction of the last fault
 
 static const void* code_of(void* context) {
 #if defined(__linux__) && defined(__x86_64__)
@@ -57,9 +57,9 @@ static struct sigaction former_interrupt;
 static void interrupt_workers();
 static bool is_worker_thread();
 
-// Ctrl-C: tells whoever listened before (Python will raise KeyboardInterrupt), and ends the launch.
+// Ctrl-C: calls the previous handler (Python will raise KeyboardInterrupt), and ends the launch.
 static void on_interrupt(int signal, siginfo_t* info, void* context) {
-    static __thread bool inside;  // two cores at the same time may take each other for the one before
+    static __thread bool inside;  // two active cores may have each other as the previous handler
     if (inside) return;
     inside = true;
     if (former_interrupt.sa_flags & SA_SIGINFO) former_interrupt.sa_sigaction(signal, info, context);
@@ -71,7 +71,7 @@ static void on_interrupt(int signal, siginfo_t* info, void* context) {
     leave_if_interrupted(*here);
 }
 
-// During a launch alone; whether it was possible.
+// Installs the handlers for the launch; false if that failed.
 static bool catch_interrupts() {
     struct sigaction current;
     sigaction(SIGINT, nullptr, &current);
@@ -87,7 +87,7 @@ static bool catch_interrupts() {
 
 static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context) {
     Worker* w = here;
-    if (info->si_code <= 0 && is_worker_thread()) {  // from interrupt_workers, maybe of a launch that is over
+    if (info->si_code <= 0 && is_worker_thread()) {  // from interrupt_workers, perhaps of an earlier launch
         if (w) leave_if_interrupted(*w);
         return;
     }
@@ -99,12 +99,12 @@ static void on_fault(int signal, siginfo_t* info, [[maybe_unused]] void* context
         TT_CHECK(faulty_code = code_of(context);)
         leave_block(*w);
     }
-    for (int i = 0; i < SIGNALS; i++)  // not ours: put the former handler back, and let it happen again
+    for (int i = 0; i < SIGNALS; i++)  // not of a kernel: restore the previous handler, and let it repeat
         if (signals[i] == signal) sigaction(signal, &former[i], nullptr);
     if (info->si_code <= 0) raise(signal);
 }
 
-// Another library may have taken the signals since the last launch (faulthandler does), so look each time.
+// Another library may have installed handlers since the last launch (faulthandler does), so check each time.
 static void catch_faults() {
     for (int i = 0; i < SIGNALS; i++) {
         struct sigaction current;
@@ -126,7 +126,7 @@ static void free_signal_stack(void* memory) {
     free(memory);
 }
 
-// A stack that overflowed cannot take the signal.
+// The handler cannot run on an overflowed stack.
 static void need_signal_stack() {
     static __thread bool done;
     if (done) return;
@@ -154,7 +154,7 @@ static void describe_fault(Worker& w, bool sure) {
         what = "stack overflow: the local variables of a thread take more than 120 KiB";
     } else if ((uintptr_t)w.fault_address < 4096 && w.fault_code > 0 && w.fault_code != 0x80) {
         snprintf(where, sizeof where, " at address %#zx, a null pointer", (size_t)w.fault_address);
-    } else if (w.fault_code == 0x80) {  // SI_KERNEL: the processor gave no address
+    } else if (w.fault_code == 0x80) {  // SI_KERNEL: the processor reports no address
         what = "misaligned memory access, or an address that no memory can have";
     } else {
         snprintf(where, sizeof where, " at address %#zx", (size_t)w.fault_address);

@@ -1,4 +1,4 @@
-// Stacks, and switching between them.
+// Fibers: stacks, and switching between them.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -7,8 +7,8 @@
 
 namespace tt_emu {
 
-// Saves the running stack in *save and goes on with another one. Inline and without call and return: all
-// fibers stand at one call depth, so the processor predicts the returns of the kernels rightly.
+// Saves the running stack in *save and continues on another one. Inline and without call and return: all
+// fibers have the same call depth, so the processor predicts the returns of the kernels correctly.
 // (-mno-red-zone)
 #if defined(__x86_64__)
 #if defined(__AVX512F__)
@@ -72,8 +72,8 @@ static inline void* new_stack(char* top, void (*entry)()) {
 #error "the emulator runs on x86-64 and aarch64"
 #endif
 
-// The stacks of one worker, one for each thread of a block. The pages of a stack are touched when it is used
-// for the first time, and then the lowest one is made inaccessible.
+// The stacks of one worker, one for each thread of a block. The pages of a stack are allocated on first use;
+// then its lowest page becomes a guard page.
 class Stacks {
   public:
     static constexpr size_t size = 128 * 1024, most = 1024;
@@ -98,15 +98,15 @@ class Stacks {
         int stack = free[--free_count];
         if (stack >= touched) {
             touched = stack + 1;
-            mprotect(base + size * (size_t)stack, page, PROT_NONE);  // if this fails, overflows go unseen
+            mprotect(base + size * (size_t)stack, page, PROT_NONE);  // else overflows are not detected
         }
         return stack;
     }
 
     void give(int stack) { free[free_count++] = stack; }
 
-    // Tops at different places of a page, else the same line of each stack would fight for one place in the
-    // cache.
+    // Stack tops have different offsets in their page, else the same line of each stack would map to the same
+    // cache set.
     char* top(int stack) const {
         char* end = base + size * (size_t)(stack + 1) - 4096 + (stack % 7) * 64 * 9;
         return (char*)((uintptr_t)end & ~(uintptr_t)63);
@@ -116,7 +116,7 @@ class Stacks {
         return (const char*)address >= base && (const char*)address < base + size * most;
     }
 
-    // Whether an address lies in the inaccessible page below a stack.
+    // Whether an address is in the guard page below a stack.
     bool overflowed(const void* address) const {
         if (!base || (const char*)address < base || (const char*)address >= base + size * most) return false;
         return (size_t)((const char*)address - base) % size < page;

@@ -1,4 +1,4 @@
-// What the checker found: kind, place, who. Equal findings are counted, not repeated.
+// Findings of the checker: kind, source location, thread. Equal findings are counted, not repeated.
 #pragma once
 #include "order.h"
 
@@ -7,7 +7,7 @@ namespace tt_emu {
 struct Finding {
     const char* kind;
     Place place, other;
-    const char* buffer;  // that it is about; null for shared memory
+    const char* buffer;  // the accessed buffer; null for shared memory
     uint64_t count;
     char text[400];
 };
@@ -15,7 +15,7 @@ struct Finding {
 constexpr size_t MOST_FINDINGS = 64;
 static List<Finding> findings;
 static bool refused;          // whether a finding ended the launch
-static const char* touched;  // start of the buffer that the running access touches
+static const char* touched;  // start of the buffer of the current access
 
 struct Who {  // "block (1, 0, 0), thread (3, 0, 0)"
     char text[128];
@@ -65,7 +65,7 @@ TT_API size_t tt_checked_faulty_code() {
     return code >= image.start && code < image.end ? (size_t)(code - image.start) + 1 : 0;
 }
 
-// Writes all findings of the last launch; how many bytes that takes.
+// Writes all findings of the last launch; returns the required number of bytes.
 TT_API size_t tt_checked_findings(char* to, size_t room) {
     using namespace tt_emu;
     Text text = {to, room, 0};

@@ -1,5 +1,5 @@
-// How often each piece of code ran, and what tensor cores were asked for: the host makes floating-point
-// operations of it (check_flops.py). The compiler calls __sanitizer_cov_trace_pc at the start of each basic
+// Execution counts of basic blocks, and operations of tensor cores, which the host converts to floating-point
+// operations (checked/flops.py). The compiler calls __sanitizer_cov_trace_pc at the start of each basic
 // block.
 #pragma once
 #include "counters.h"
@@ -7,11 +7,11 @@
 namespace tt_emu {
 
 struct Passes {
-    uint64_t running, counted;  // in the running block, in those before it
+    uint64_t running, counted;  // in the running block, in earlier blocks
     bool is_known;
 };
-static List<const char*> passed;  // where it was called from
-static Passes* passes;            // how often, by the distance from the start of the unit
+static List<const char*> passed;  // call sites
+static Passes* passes;            // counts, by offset from the start of the unit
 static size_t passes_size;
 
 struct Products {
@@ -33,7 +33,7 @@ static void count_product(Matrix kind, Site site) {
     products.add({kind, place, each, 0});
 }
 
-// At the end of a block that was counted to its end.
+// At the end of a block that was counted completely.
 static void keep_work() {
     for (const char* code : passed) {
         Passes& p = passes[code - image.start];
@@ -75,7 +75,7 @@ TT_API void __sanitizer_cov_trace_pc() {
     p.is_known = true;
 }
 
-// Lines of "code, how often", then of "kind, place, operations" of tensor cores.
+// Lines of "code, count", then of "kind, location, operations" of tensor cores.
 TT_API size_t tt_checked_work(char* to, size_t room) {
     using namespace tt_emu;
     static const char* const kinds[] = {"float16", "bfloat16", "tf32"};

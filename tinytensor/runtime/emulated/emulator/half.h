@@ -1,11 +1,11 @@
-// float16 and bfloat16, rounding to nearest, ties to even. Conversions only: arithmetic on them is refused,
-// since kernels compute in acc_t<T>.
+// float16 and bfloat16, rounding to nearest, ties to even. Conversions only: arithmetic on them does not
+// compile, since kernels compute in acc_t<T>.
 //
-// What reads a number where it lies (`this`, a reference) is compiled with the checks of a kernel, so that
-// the access is seen; g++ does not see one that passes a number by value.
+// Functions that read a number in memory (`this`, a reference) are compiled with the checks of a kernel, so
+// that the access is instrumented; g++ does not instrument passing a number by value.
 #pragma once
 
-// The member is named as in CUDA's headers, which say nothing else of it either.
+// The member has the name of CUDA's headers.
 #define TT_HALF(T, ENCODE, DECODE)                                                 \
     struct alignas(2) T {                                                          \
         unsigned short __x;                                                        \

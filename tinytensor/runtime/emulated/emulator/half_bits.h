@@ -1,4 +1,4 @@
-// The bits of float16 and bfloat16 from floats and back; for kernels and for the core.
+// Bit conversions between float16, bfloat16 and float; for kernels and the core.
 #pragma once
 
 namespace tt_emu {
@@ -10,8 +10,8 @@ TT_INLINE To bits(From from) {
     return to;
 }
 
-// A double as a float whose last bit remembers whether anything was cut off, so that rounding it once more to
-// half the width gives what rounding the double at once would give.
+// Rounds a double to odd in float, so that rounding the result to 16 bits equals rounding the double once (no
+// double rounding).
 TT_INLINE float sticky(double x) {
     float f = (float)x;
     if (f != f || (double)f == x) return f;
@@ -23,7 +23,7 @@ TT_INLINE float sticky(double x) {
 TT_INLINE unsigned short half_bits(float f) {
 #if defined(__F16C__) && __clang_major__ >= 15
     return bits<unsigned short>((_Float16)f);
-#elif defined(__F16C__)  // _Float16 of GCC needs functions of its own library, that of older clang AVX512
+#elif defined(__F16C__)  // GCC's _Float16 needs its runtime library, that of older clang AVX512
     typedef float Floats __attribute__((vector_size(16)));
     return (unsigned short)__builtin_ia32_vcvtps2ph((Floats){f, 0, 0, 0}, 0)[0];
 #else
@@ -31,7 +31,7 @@ TT_INLINE unsigned short half_bits(float f) {
     u &= 0x7fffffff;
     if (u > 0x7f800000) return (unsigned short)(sign | 0x7e00 | (u >> 13 & 0x3ff));  // NaN, made quiet
     if (u >= 0x47800000) return (unsigned short)(sign | 0x7c00);
-    // Below the smallest normal number an addition rounds: the last place of 0.5f is that of such halfs.
+    // Subnormals are rounded by an addition: 0.5f has the same unit in the last place.
     if (u < 0x38800000) return (unsigned short)(sign | (bits<unsigned>(bits<float>(u) + 0.5f) - 0x3f000000));
     u += 0xfff + (u >> 13 & 1);
     return (unsigned short)(sign | (u - 0x38000000) >> 13);

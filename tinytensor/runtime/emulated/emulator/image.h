@@ -1,4 +1,4 @@
-// The memory of the running unit: its shared variables, by the symbols of its file.
+// The image of the running unit: its shared variables, from the symbols of its file.
 #pragma once
 #include "places.h"
 
@@ -12,7 +12,7 @@ struct Variable {
 
 struct Image {
     const char *start, *end;                // all of the library
-    const char *shared_start, *shared_end;  // zeroed data, where __shared__ variables lie
+    const char *shared_start, *shared_end;  // zero-initialized data with the __shared__ variables
     List<Variable> variables;
 };
 static List<Image> images;

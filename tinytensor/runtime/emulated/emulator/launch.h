@@ -1,4 +1,4 @@
-// From a kernel to a function that runs the threads of a block; its address and the sizes of its parameters.
+// Wraps a kernel into a function that runs the threads of a block; its address and parameter sizes.
 #pragma once
 
 namespace tt_emu {
@@ -53,7 +53,7 @@ struct Instance<F> {
         return value;
     }
 
-    // The arguments are copies that nothing points at, so stores of the kernel cannot change them.
+    // The arguments are copies whose address is not taken, so stores of the kernel cannot alias them.
     TT_NOSAN static unsigned threads(unsigned first, unsigned last, A... arguments) {
         const unsigned width = blockDim.x, height = blockDim.y;
         unsigned x = first % width, y = first / width % height, z = first / width / height;

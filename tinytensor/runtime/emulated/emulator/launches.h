@@ -1,4 +1,4 @@
-// Launches: what Python calls. Blocks run on the calling thread and, where it pays, on worker threads.
+// Launches, called from Python. Blocks run on the calling thread and, if that is faster, on worker threads.
 #pragma once
 #include <time.h>
 
@@ -8,7 +8,7 @@ namespace tt_emu {
 
 static Unit* units;
 static unsigned most_workers = 1;
-static double threshold = 300e-6;  // seconds of work that are worth waking other threads
+static double threshold = 300e-6;  // seconds of work that justify waking other threads
 
 static double now() {
     timespec t;
@@ -51,7 +51,7 @@ static int run_launch(Launch& launch) {
     if (launch.workers == 1) {
         prepare_launch(w, launch, *kernel.copies[0]);
         here = &w;
-        if (kernel.block_seconds == 0) {  // one block tells how long all will take
+        if (kernel.block_seconds == 0) {  // estimate the total time from one block
             run_index(w, launch, launch.next++);
             kernel.block_seconds = now() - start;
             launch.workers = w.failed ? 1 : useful_workers(launch);
@@ -103,7 +103,7 @@ static bool check(const Loaded& kernel, const Packed& p) {
 
 }  // namespace tt_emu
 
-// ---- what Python calls ------------------------------------------------------------------------------------
+// ---- called from Python -----------------------------------------------------------------------------------
 
 static Unit* load_unit(const char* path) {
     for (Unit* unit = units; unit; unit = unit->next)
@@ -145,7 +145,7 @@ TT_API int tt_emu_parameter(const Loaded* kernel, unsigned i) {
 
 TT_API void tt_emu_keep_alone(Loaded* kernel) { kernel->alone = true; }
 
-// `interruptible`: whether Python makes a KeyboardInterrupt of a Ctrl-C, so that the launch may end halfway.
+// `interruptible`: whether Python raises KeyboardInterrupt for Ctrl-C, so that the launch may end early.
 TT_API int tt_emu_launch(Loaded* kernel, const void* packed, int interruptible) {
     Launch launch = {kernel, (const Packed*)packed, 0, 0, 1, 1, false};
     if (!check(*kernel, *launch.packed)) return REFUSED;

@@ -1,7 +1,7 @@
-// The mathematical functions and integer intrinsics that NVRTC declares by itself.
+// Mathematical functions and integer intrinsics that NVRTC declares implicitly.
 //
 // Plain names call the C library, which is at least as accurate as the GPU's. The fast intrinsics (__expf)
-// are not less accurate here. Denormal numbers are kept, as NVRTC does with -ftz=false.
+// are not less accurate here. Subnormals are not flushed, as with NVRTC's -ftz=false.
 #pragma once
 
 // ---- the C library ----------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ TT_INLINE long long llabs(long long x) { return x < 0 ? -x : x; }
 TT_INLINE float abs(float x) { return fabsf(x); }
 TT_INLINE double abs(double x) { return fabs(x); }
 
-// As CUDA has them: of two floats the one that is a number, of integers of two types the unsigned comparison.
+// As in CUDA: NaN is ignored if one operand is a number; integers of mixed types are compared as unsigned.
 TT_INLINE float min(float a, float b) { return fminf(a, b); }
 TT_INLINE double min(double a, double b) { return fmin(a, b); }
 TT_INLINE double min(float a, double b) { return fmin((double)a, b); }
@@ -93,7 +93,7 @@ TT_EXTREMES(unsigned long long, unsigned long long, long long)
 // ---- fast intrinsics, and those that say how they round ---------------------------------------------------
 
 namespace tt_emu {
-// A value that the compiler does not look through: what was rounded stays so, no fused multiply-add.
+// A value opaque to the compiler: keeps rounded results, without a fused multiply-add.
 #if defined(__x86_64__)
 TT_INLINE float rounded(float x) { asm("" : "+x"(x)); return x; }
 TT_INLINE double rounded(double x) { asm("" : "+x"(x)); return x; }

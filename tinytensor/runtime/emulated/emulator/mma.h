@@ -1,5 +1,5 @@
-// Tensor cores, asynchronous copies, fast powers of 2: the emulator's half of kernels/mma.cuh, by the lane
-// layouts of the PTX ISA.
+// Tensor cores, asynchronous copies, fast powers of 2: the emulator's implementation of kernels/mma.cuh, with
+// the lane layouts of the PTX ISA.
 #pragma once
 
 namespace tt_mma {
@@ -13,7 +13,7 @@ TT_INLINE void ldmatrix(unsigned (&registers)[N], const void* row, TT_SITE) {
 }
 
 template <class E>
-struct Element;  // no other type has this product
+struct Element;  // not supported for other types
 template <>
 struct Element<__half> {
     static constexpr tt_emu::Matrix kind = tt_emu::Matrix::half;
@@ -41,7 +41,7 @@ TT_INLINE void m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigne
 TT_INLINE float exp2_approx(float x) { return exp2f(x); }
 
 #ifdef TT_CHECKED
-// Copies are made by the matching wait: what is read before is not there.
+// The matching wait executes the copies: earlier reads get no data.
 TT_INLINE void cp_async16(void* shared, const void* global, TT_SITE) {
     tt_checked_copy(tt_emu::self(), shared, global, 16, TT_HERE);
 }
@@ -54,7 +54,7 @@ TT_INLINE void cp_async_wait() {
     tt_checked_wait(tt_emu::self(), N);
 }
 #else
-// Copies are made at once; the hardware makes them before the matching wait.
+// Copies are executed immediately; the hardware completes them before the matching wait.
 TT_INLINE void cp_async16(void* shared, const void* global) { *(uint4*)shared = *(const uint4*)global; }
 TT_INLINE void cp_async16_zfill(void* shared, const void* global, int bytes) {
     uint4 value = {};

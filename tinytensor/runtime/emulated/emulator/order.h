@@ -1,6 +1,6 @@
-// What stands between two accesses: the same thread, a barrier of the block, __syncwarp within a warp. Blocks
-// of one launch have nothing between them but a __threadfence and an atomic operation on one side, and an
-// atomic operation on the same address on the other.
+// Happens-before order of two accesses: by the same thread, a barrier of the block, __syncwarp within a warp.
+// Blocks of one launch are ordered only by a __threadfence and an atomic operation on one side, and an atomic
+// operation on the same address on the other.
 //
 // The time between two barriers of one block is a phase. Blocks run one after another, so phases are numbered
 // through all blocks and launches.
@@ -26,7 +26,7 @@ static const Begun& block_in(uint64_t then) {
     return begun[low];
 }
 
-// ---- within a warp: what each lane knows of the times of the others
+// ---- within a warp: vector clocks of the lanes
 
 static uint32_t seen[MOST_THREADS][LANES];
 
@@ -51,15 +51,15 @@ static void pass_warp_barrier(unsigned warp, unsigned lanes) {
 
 // ---- between blocks
 
-struct Release {  // by a block that begun in phase `first`: what its threads did before `phase`
+struct Release {  // by a block that began in phase `first`: releases its accesses before `phase`
     uint64_t first, phase;
-    unsigned thread;  // and what this one did in it
+    unsigned thread;  // and those of this thread in it
 };
 struct Flag {  // an address of atomic operations by threads that had passed a fence
     const char* address;
     List<Release> releases;
-    uint64_t taken;  // the phase in which the running block looked at it first
-    unsigned taker;  // who did; MOST_THREADS: several
+    uint64_t taken;  // the phase in which the running block first read it
+    unsigned taker;  // thread that did; MOST_THREADS: several
 };
 constexpr unsigned MOST_FLAGS = 64;
 static Flag flags[MOST_FLAGS];
@@ -105,7 +105,7 @@ static void forget_flags() {
     flag_count = 0;
 }
 
-// Whether something stands between what a thread did and what the running thread does.
+// Whether an access of a thread happens before the current access of the running thread.
 // `since`: the first phase that matters, of the launch or, for shared memory, of the block.
 static bool is_ordered(const Worker& w, uint64_t since, uint64_t then, unsigned thread, uint32_t clock) {
     if (then < since) return true;

@@ -1,4 +1,4 @@
-// Places in the source, by number; lists and text, since the core has no C++ library.
+// Numbered source locations; lists and text, since the core has no C++ library.
 #pragma once
 #include <elf.h>
 #include <link.h>
@@ -32,7 +32,7 @@ struct List {
     }
 };
 
-// What the host reads: lines with fields between tabs. `used` may exceed `room`: then it asks again.
+// Output for the host: lines of tab-separated fields. If `used` exceeds `room`, the host calls again.
 struct Text {
     char* to;
     size_t room, used;
@@ -45,8 +45,7 @@ struct Text {
     }
 };
 
-// Where an access stands: an address in the code of the unit, or a file and line where the emulator knows
-// them.
+// Source location of an access: an address in the code of the unit, or a file and line if known.
 struct Place {
     const void* code;
     Site site;
@@ -56,7 +55,7 @@ struct Place {
 };
 
 constexpr unsigned MOST_PLACES = 1 << 16;
-static List<Place> places;                   // of this launch; number 0 is no place
+static List<Place> places;                   // of this launch; number 0: none
 static uint16_t place_table[MOST_PLACES];  // numbers, by hash
 
 static uint16_t number_of(const Place& place) {

@@ -1,34 +1,34 @@
-// Races: two accesses of the same bytes, one of them a write, with nothing between them. Two atomic
-// operations never race. For each word the last write is remembered, and enough of the reads since: one read,
-// or the lanes of one warp, or two threads of different warps, or one read in an earlier block.
+// Races: two unordered accesses of the same bytes, one of them a write. Two atomic operations never race. For
+// each word the last write is stored, and enough of the later reads: one read, or the lanes of one warp, or
+// two threads of different warps, or one read in an earlier block.
 //
-// An asynchronous copy is a write that begins where it is asked for, and ends where its thread waits for it:
-// whoever touches its target in between meets a word that is pending.
+// An asynchronous copy is a write that begins at its start and ends where its thread waits for it: accesses
+// to its target in between find a pending word.
 #pragma once
 #include "flops.h"
 
 namespace tt_emu {
 
-// A warp reads a matrix as one: what its lanes do afterwards comes after the reads of all of them.
+// A warp reads a matrix collectively: later accesses of its lanes happen after the reads of all of them.
 enum Way : int { READ, WRITE, ATOMIC, READ_TOGETHER, BEGIN_COPY, END_COPY };
 static const char* const way_names[] = {"read", "write", "atomic operation", "read", "asynchronous copy",
                                         "asynchronous copy"};
 static bool reads(Way way) { return way == READ || way == READ_TOGETHER; }
 static bool needs_value(Way way) { return reads(way) || way == ATOMIC; }
 
-struct Access {  // the running one
+struct Access {  // the current access
     const char* address;
     unsigned size;
     Way way;
     Place place;
-    uint16_t number;  // of the place
+    uint16_t number;  // of the source location
     Space space;
-    uint64_t since;    // the first phase of which something may be in the way
-    const char* name;  // of what it touches: "`tile`"
-    size_t offset;     // in that
+    uint64_t since;    // the first phase with possible conflicts
+    const char* name;  // of the accessed variable: "`tile`"
+    size_t offset;     // in the variable
 };
 
-// A thread whose read of a word nothing separates from the running thread; MOST_THREADS if there is none.
+// A thread whose read of a word is unordered with the running thread; MOST_THREADS if there is none.
 static unsigned reader_in_the_way(const Worker& w, const Access& a, const Word& word) {
     const unsigned me = w.current, reader = word.read_thread;
     if (word.read_phase < a.since) return MOST_THREADS;
@@ -53,7 +53,7 @@ static void remember_read(const Worker& w, const Access& a, Word& word) {
         word.read_lanes = 1u << me % LANES;
         word.read_place = a.number;
     } else if (word.read_phase != phase || word.several) {
-        return;  // who writes is in the way of those already
+        return;  // a write conflicts with these already
     } else if (before / LANES != me / LANES) {
         word.several = 1;
         word.read_lanes = me;
@@ -80,7 +80,7 @@ static void report_race(const Worker& w, const Access& a, uint64_t then, unsigne
           Who(w).text, what, Who(w, then, thread).text, same_block ? "no barrier" : "nothing");
 }
 
-// Whether a copy into the word has begun and not ended, and something else comes between.
+// Whether a copy into the word is pending, and another access comes between.
 static bool check_pending(const Worker& w, const Access& a, const Word& word) {
     if (!word.pending || a.way == END_COPY || word.write_phase < first_of_block) return false;
     found("unfinished copy", a.place, places[word.write_place],

@@ -1,5 +1,4 @@
-// Requests of warps: which lane asked for which address. Those of the first blocks are kept one by one where
-// somebody wants to see them.
+// Requests of warps: the address of each lane. Those of the first blocks are stored individually on demand.
 #pragma once
 #include "findings.h"
 
@@ -33,11 +32,11 @@ static void keep_request(const Kept& one) {
 
 }  // namespace tt_emu
 
-// The requests of how many blocks of a launch are kept.
+// Number of blocks of a launch whose requests are stored.
 TT_API void tt_checked_keep_blocks(unsigned blocks) { tt_emu::blocks_to_keep = blocks; }
 
-// Writes the requests that were kept: of each the line, block and warp, and the addresses of its lanes, 0 for
-// one that took no part.
+// Writes the stored requests: line, block and warp of each, and the addresses of its lanes, 0 for inactive
+// lanes.
 TT_API size_t tt_checked_requests(char* to, size_t room) {
     using namespace tt_emu;
     Text text = {to, room, 0};

@@ -1,10 +1,11 @@
-// The threads of a block as fibers.
+// Scheduler: the threads of a block as fibers.
 //
-// Fibers are made late: threads run one after another on one stack until one of them has to wait; only then
-// does the next thread get a stack of its own. A kernel without barriers never switches.
+// Fibers are created lazily: threads run one after another on one stack until one of them has to wait; only
+// then does the next thread get its own stack. A kernel without barriers never switches.
 //
 // Order 0 runs ready threads in ascending order, the lanes of the running warp first. Order 1 runs them in
-// descending order, any other number draws them: a kernel whose result depends on the order lacks a barrier.
+// descending order, other numbers in random order: a kernel whose result depends on the order lacks a
+// barrier.
 #pragma once
 #include <stdarg.h>
 #include <stdint.h>
@@ -30,19 +31,19 @@ struct Wait {  // what a lane published before it began to wait for its warp
 struct Worker {
     Job job;
     Run run;
-    uint64_t order, random;  // random: state of the numbers that other orders draw
-    bool single;             // give each thread a run of its own, so that a fault tells which one it was
+    uint64_t order, random;  // random: state of the generator of random orders
+    bool single;             // one run per thread, so that the faulting thread is known
 
     unsigned threads, warps, live, current;
     unsigned first, last;  // the run in progress
-    bool plain;            // no thread of that run has waited yet; `current` means nothing
+    bool plain;            // no thread of that run has waited yet; `current` is not valid
 
     unsigned ready[WARPS], finished[WARPS], started[WARPS], waiting[WARPS];
     unsigned warps_ready;  // bit per warp: ready[warp] != 0
 
     unsigned arrived, counted;           // at the block's barrier; counted: with a true predicate
-    unsigned first_arrived;              // the thread that came first
-    int result_counted, result_arrived;  // of the last barrier that was complete
+    unsigned first_arrived;              // the first thread to arrive
+    int result_counted, result_arrived;  // of the last completed barrier
 
     unsigned in_warp[WARPS];  // lanes that wait for their warp
     Wait wait[WARPS][LANES];
@@ -54,10 +55,10 @@ struct Worker {
     void* saved[MOST_THREADS];  // stack pointers of waiting threads
     void *main_stack, *nowhere;
 
-    uint64_t round;  // of the last launch that a worker thread has seen
+    uint64_t round;  // of the last launch that a worker thread has processed
     bool failed;
-    volatile bool guarded;  // on a fiber: a fault belongs to the block that runs, and main_stack leads out
-    volatile bool whole;    // in a function of the core that must not be left halfway
+    volatile bool guarded;  // on a fiber: a fault belongs to the running block, and main_stack is the exit
+    volatile bool whole;    // in a function of the core that must not be interrupted
     int fault;       // the signal, or 0
     int fault_code;  // its si_code
     const void* fault_address;
@@ -76,24 +77,24 @@ static void read_rows(Worker& w, unsigned warp);
 static void count_product(Matrix kind, Site site);
 #endif
 
-static bool interrupted;  // whether the launch is to end because the user asked for it
+static bool interrupted;  // whether the user interrupted the launch
 
-// From a fiber back to where its block was begun; the other threads of the block stay where they are.
+// Leaves a fiber, to the start of its block; the other threads of the block are abandoned.
 [[noreturn]] static void leave_block(Worker& w) {
     w.guarded = w.whole = false;
     switch_stack(&w.nowhere, w.main_stack);
     __builtin_unreachable();
 }
 
-// Ends the block of a launch that was interrupted, if one runs and can be left now. Who cannot be left asks
-// again: at the start of the next block, or at the end of what must be whole.
+// Ends the running block of an interrupted launch, if it can be left now. Otherwise this is checked again at
+// the start of the next block, or at the end of the uninterruptible section.
 static void leave_if_interrupted(Worker& w) {
     if (!w.guarded || w.whole || !__atomic_load_n(&interrupted, __ATOMIC_RELAXED)) return;
     w.failed = true;
     leave_block(w);
 }
 
-// Around what takes a lock or changes a list: an interrupt waits for its end.
+// Uninterruptible section, for taking a lock or changing a list: an interrupt waits for its end.
 struct Whole {
     Worker& w;
     const bool before;
@@ -160,7 +161,7 @@ static unsigned pick_in_other_order(Worker& w) {
 }
 
 // Number of a ready thread, or -1. In order 0 it is the next ready lane above the running one, or of the next
-// warp when there is none; so threads that have not begun are always the last ones of the block.
+// warp if there is none; so threads that have not begun are always the last ones of the block.
 static inline int pick(Worker& w) {
     if (!w.warps_ready) return -1;
     if (w.order) return (int)pick_in_other_order(w);
@@ -185,7 +186,7 @@ static inline void begin_run(Worker& w, unsigned thread) {
     w.plain = true;
 }
 
-// What a waiting thread waits in.
+// The operation that a thread waits in.
 static const char* operation(const Worker& w, unsigned t) {
     bool in_block = w.waiting[t / LANES] >> (t % LANES) & 1;
     return in_block ? "__syncthreads" : kind_names[w.wait[t / LANES][t % LANES].kind];
@@ -195,7 +196,7 @@ static bool same_place(const Worker& w, unsigned a, unsigned b) {
     return w.site[a].line == w.site[b].line && w.site[a].file == w.site[b].file;
 }
 
-// Names two threads that wait in different places, if there are such.
+// Names two threads that wait at different source locations, if there are any.
 [[noreturn]] static void report_deadlock(Worker& w) {
     unsigned a = w.threads, b = w.threads;
     for (unsigned t = 0; t < w.threads && b == w.threads; t++) {
@@ -211,7 +212,7 @@ static bool same_place(const Worker& w, unsigned a, unsigned b) {
          w.site[b].line);
 }
 
-// The running thread cannot go on: run another one, and come back when this one is ready.
+// Blocks the running thread: runs others, and returns when this one is ready.
 static __attribute__((noinline)) void pause(Worker& w, unsigned self) {
     int next = pick(w);
     if (next < 0) report_deadlock(w);
@@ -242,7 +243,7 @@ static void release_block(Worker& w) {
     w.arrived = w.counted = 0;
 }
 
-// Lanes that wait for one which has ended need not wait any more. Whether some of them could go on.
+// Releases lanes that wait for one which has ended. Returns whether some of them can continue.
 static bool release_lanes(Worker& w, unsigned warp) {
     for (unsigned left = w.in_warp[warp]; left; left &= left - 1) {
         unsigned lanes = w.wait[warp][lowest(left)].mask & ~w.finished[warp];
@@ -271,7 +272,7 @@ static void end_threads(Worker& w, unsigned first, unsigned last) {
     w.live -= last - first;
 }
 
-// Called at the start of each operation: from now on the scheduler knows that this thread runs.
+// Called at the start of each operation: registers the running thread with the scheduler.
 static inline void enter(Worker& w, unsigned self, Site site) {
     if (w.plain) {
         end_threads(w, w.first, self);
@@ -284,7 +285,7 @@ static inline void enter(Worker& w, unsigned self, Site site) {
     w.site[self] = site;
 }
 
-// The life of a stack: runs threads until none is left that has not begun, then dies.
+// Main loop of a stack: runs threads until all have begun, then ends.
 void tt_emu_enter_fiber() {
     Worker& w = running_worker();
     w.guarded = true;

@@ -1,11 +1,11 @@
-// What is known of memory: a Word for each 4 bytes, or for each 2 or 1 once a kernel touches as little.
+// Shadow memory: a Word for each 4 bytes, or for each 2 or 1 after accesses of that size.
 #pragma once
 #include "image.h"
 
 namespace tt_emu {
 
 struct Word {
-    // Phases (order.h) never come again, so what an earlier launch left here needs no cleaning.
+    // Phases (order.h) are never reused, so data of earlier launches need no clearing.
     uint64_t write_phase : 48, write_thread : 10, atomic : 1, pending : 1;  // pending: see races.h
     uint64_t read_phase : 48, read_thread : 10, several : 1;  // several: warps have read
     uint32_t write_clock, read_clock;
@@ -25,7 +25,7 @@ static void* pages(size_t bytes) {
 
 struct Shadow {
     Word* words = nullptr;
-    size_t bytes = 0;      // of the memory that it belongs to
+    size_t bytes = 0;      // size of the shadowed memory
     unsigned granule = 4;  // bytes per word
 
     size_t size(unsigned of) const { return (bytes + of - 1) / of * sizeof(Word); }
@@ -38,7 +38,7 @@ struct Shadow {
         granule = 4;
     }
 
-    // Whether there is room for what is known of `length` bytes, in words of `wanted` or fewer.
+    // Whether shadow memory of `length` bytes is available, in words of `wanted` bytes or fewer.
     bool prepare(size_t length, unsigned wanted) {
         if (words && granule <= wanted) return true;
         bytes = length;
@@ -60,7 +60,7 @@ struct Shadow {
     }
 };
 
-// The largest words that an access can be told in.
+// The largest words that represent an access exactly.
 static unsigned granule_of(size_t offset, size_t size) {
     return 1u << __builtin_ctzll((unsigned long long)(offset | size | 4));
 }

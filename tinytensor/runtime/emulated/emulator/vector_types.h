@@ -1,4 +1,4 @@
-// float4, int2 and their kin, with CUDA's alignments.
+// float4, int2 and other vector types, with CUDA's alignments.
 #pragma once
 
 #define TT_VECTOR1(T, N)  \

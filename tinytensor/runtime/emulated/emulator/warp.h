@@ -1,4 +1,4 @@
-// Barriers and warp operations: each hands over to the core, which runs other threads until it can answer.
+// Barriers and warp operations: each calls the core, which runs other threads until the result is known.
 #pragma once
 
 // ---- the block --------------------------------------------------------------------------------------------

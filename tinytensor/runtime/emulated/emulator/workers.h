@@ -22,8 +22,8 @@ struct Loaded {  // one kernel of one unit
     char* symbol;
     const Kernel* copies[MOST_WORKERS];
     unsigned count;
-    double block_seconds;  // learned; 0 if it never ran
-    bool alone;            // on one worker, since each has variables of its own
+    double block_seconds;  // measured; 0 if it never ran
+    bool alone;            // on one worker, since each copy has its own variables
 };
 
 struct Pool {
@@ -73,7 +73,7 @@ static void* work(void* argument) {
     }
 }
 
-// A signal that they do not block, in place of SIGINT, which is for the threads of the process.
+// A signal that they do not block, instead of SIGINT, which goes to the threads of the process.
 static void interrupt_workers() {
     for (unsigned i = 1; i <= pool.threads; i++) pthread_kill(pool.ids[i], SIGFPE);
 }
@@ -88,7 +88,7 @@ static bool start_thread(unsigned number) {
     sigset_t all, before;
     sigfillset(&all);
     for (int s : signals) sigdelset(&all, s);
-    pthread_sigmask(SIG_SETMASK, &all, &before);  // signals of the process are for its other threads
+    pthread_sigmask(SIG_SETMASK, &all, &before);  // process signals go to other threads
     pthread_t thread;
     workers[number]->round = pool.round;
     bool made = pthread_create(&thread, nullptr, work, (void*)(uintptr_t)number) == 0;
@@ -113,8 +113,7 @@ static bool copy_file(const char* from, const char* to) {
     return got == 0;
 }
 
-// Static data belong to a loaded file, so another worker needs another file. It is gone as soon as it is
-// loaded.
+// Static data belong to a loaded file, so another worker needs another file, which is deleted after loading.
 static void* load_copy(const Unit& unit, unsigned number) {
     const char* folder = getenv("TMPDIR");
     const char* name = strrchr(unit.path, '/');
@@ -132,7 +131,7 @@ static void* load_copy(const Unit& unit, unsigned number) {
     return nullptr;
 }
 
-// Whether worker `number` can run a kernel, for which it may need a thread and a copy of the unit.
+// Whether worker `number` can run a kernel; creates its thread and copy of the unit if needed.
 static bool equip(Loaded& kernel, unsigned number) {
     if (!worker_of(number)) return false;
     if (number > pool.threads) {
@@ -160,7 +159,7 @@ static void after_fork_in_parent() {
     pthread_mutex_unlock(&pool.launching);
 }
 static void
-after_fork_in_child() {  // other threads are not there any more; the next big launch starts new ones
+after_fork_in_child() {  // the child has no other threads; the next large launch starts new ones
     pthread_mutex_init(&pool.launching, nullptr);
     pthread_mutex_init(&pool.mutex, nullptr);
     pthread_cond_init(&pool.work, nullptr);
