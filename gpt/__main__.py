@@ -1,6 +1,6 @@
-"""`python -m gpt COMMAND …`: finds the command, and turns errors and signals into exit codes.
+"""Entry point `python -m gpt COMMAND …`: dispatches to commands, maps errors and signals to exit codes.
 
-Each command is the `main(argv)` of a module, imported only when it is called.
+Each command is the `main(argv)` of a module, imported on first use.
 """
 
 import importlib
@@ -24,7 +24,7 @@ EXIT_ERROR = 2
 
 @dataclass(frozen=True)
 class Command:
-    """The module behind a command, and its line in the help."""
+    """Module of a command, and its line in the help."""
 
     module: str
     about: str
@@ -62,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words of the command line; those of this process if None.
+        argv: command-line arguments; None: sys.argv[1:].
 
     Returns:
-        The exit code: 0, 2 after an error that was explained, 128 + its number after a signal: 130
-        after Ctrl-C, 141 when the reader of the output has left.
+        The exit code: 0; 2 after a reported error; 128 + its number after a signal: 130 after Ctrl-C, 141
+        when the reader of the output closed the pipe.
 
     Example:
         >>> main(["--help"])  # doctest: +ELLIPSIS
@@ -75,10 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by who called us, as `<&-` does
+        if getattr(sys, name) is None:  # closed by the parent process, as with `<&-`
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no € must not end a training run
+        if isinstance(stream, io.TextIOWrapper):  # an encoding without € must not end a training run
             stream.reconfigure(errors="backslashreplace")
     try:
         with safe_output():
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             f"error: {words[0]}: there is not enough memory\n"
             "  why: the model, its gradients, or a batch do not fit\n"
-            "  fix: smaller sizes; python -m gpt plan tells what a model needs",
+            "  fix: use smaller sizes; python -m gpt plan computes what a model needs",
             file=sys.stderr,
         )
         return EXIT_ERROR
@@ -100,13 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return exit_code(signal.SIGINT)
-    except BrokenPipeError:  # `… | head` has seen enough; Python would complain once more at exit
+    except BrokenPipeError:  # `… | head` closed the pipe; Python would report it once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_code(SIGPIPE)
     except OSError as error:
         print(
             f"error: {' '.join(words[:1]) or 'help'}: {plain(str(error))}\n"
-            "  why: the file system refused\n"
+            "  why: the file system refused the operation\n"
             "  fix: check the path, its permissions, and the space on the disk",
             file=sys.stderr,
         )
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Call the module of the command with the words after it."""
+    """Call the `main` of the command with the arguments after its name."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -134,14 +134,14 @@ def _run(words: list[str]) -> int:
             raise
         raise MissingLibraryError(
             f"{name}: the library {error.name} is missing",
-            why="this command is built on it",
+            why="this command needs it",
             fix='pip install ".[gpt,plot]"',
         ) from None
     return int(module.main(rest) or 0)
 
 
 def _help() -> str:
-    """Write the page that fits on one screen."""
+    """Help text; fits on one screen."""
     cells = [f"{name:<11} {command.about:<36}" for name, command in COMMANDS.items()]
     half = -(-len(cells) // 2)
     pairs = zip_longest(cells[:half], cells[half:], fillvalue="")

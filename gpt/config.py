@@ -1,4 +1,4 @@
-"""The two configs of a run: what the model is, and how it is trained. Knows nothing of tensors."""
+"""GPTConfig (architecture) and TrainConfig (training hyperparameters). Independent of tensors."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,38 +16,38 @@ __all__ = [
     "to_dict",
 ]
 
-_MOST_PARTS = 10_000  # blocks, or experts in one
+_MOST_PARTS = 10_000  # blocks, or experts per block
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The shape of a model; the defaults are GPT-2's choices.
+    """Architecture of a model; the defaults are those of GPT-2.
 
     Args:
-        vocab_size: number of token ids; 0: take it from the tokenizer when training begins.
+        vocab_size: number of token ids; 0: taken from the tokenizer when training begins.
         block_size: longest context, in tokens.
         n_layer: number of blocks.
         n_head: attention heads per block; must divide n_embd.
         n_embd: channels of the residual stream.
-        n_kv_head: heads of keys and values, each shared by n_head / n_kv_head heads of queries (grouped
-            queries; 1: multi-query); 0: as many as n_head.
-        n_inner: hidden neurons of the feed-forward part; 0: 4 n_embd.
-        n_expert: feed-forward parts among which each token chooses; 0: one, for all tokens.
-        n_expert_active: how many of them a token goes through.
+        n_kv_head: key/value heads, each shared by n_head / n_kv_head query heads (grouped-query attention;
+            1: multi-query); 0: as many as n_head.
+        n_inner: hidden size of the feed-forward layer; 0: 4 n_embd.
+        n_expert: experts of a mixture of experts in place of the feed-forward layer; 0: no mixture.
+        n_expert_active: experts per token.
         dropout: probability of dropping an activation while training.
         bias: biases in linear layers and layer norms.
         position: learned (a table added to the tokens), sinusoidal (fixed waves added to sqrt(n_embd) times
-            the tokens), rope (queries and keys turned by their position), alibi (scores fall with the
+            the tokens), rope (queries and keys rotated by their position), alibi (scores fall with the
             distance), or none.
-        rope_theta: the wavelengths of rope grow from 2 pi to nearly 2 pi rope_theta tokens.
-        norm: layer_norm, or rms_norm: no mean is taken off, and there is no bias.
-        norm_position: norm before each sublayer (GPT-2) or after its sum (the 2017 transformer).
+        rope_theta: base of rope; wavelengths range from 2 pi to nearly 2 pi rope_theta tokens.
+        norm: layer_norm, or rms_norm: no mean subtraction, no bias.
+        norm_position: norm before each sublayer (GPT-2), or after its residual sum (the 2017 transformer).
         activation: gelu (tanh form, GPT-2), gelu_erf (exact), relu, relu2 (its square), or swiglu (silu of
             one product times another).
-        sliding_window: how many tokens a token sees, itself and the last before it; 0: the whole context.
+        sliding_window: tokens that a token attends to, itself included; 0: the whole context.
         qk_norm: RMS norm of each query and key, before rope.
-        logit_soft_cap: logits become cap tanh(logits / cap); 0: they stay.
-        tied_head: use the token embedding as output matrix.
+        logit_soft_cap: logits become cap tanh(logits / cap); 0: no cap.
+        tied_head: share the token embedding with the output layer.
         norm_eps: added to the variance in norms.
 
     Raises:
@@ -97,20 +97,20 @@ class GPTConfig:
         _require(
             self.sliding_window <= self.block_size,
             f"GPTConfig: sliding_window={self.sliding_window} with block_size={self.block_size}",
-            why="a token cannot see more tokens than the context has",
+            why="a token cannot attend to more tokens than the context has",
             fix="use sliding_window=0 for the whole context",
         )
         _require(
             self.n_expert == 0 or self.n_expert_active <= self.n_expert,
             f"GPTConfig: n_expert_active={self.n_expert_active} with n_expert={self.n_expert}",
-            why="a token cannot go through more experts than there are",
+            why="a token cannot use more experts than there are",
             fix=f"use n_expert_active={min(2, self.n_expert)}",
         )
-        for name in ("n_layer", "n_expert"):  # a damaged file must not keep us making names for ever
+        for name in ("n_layer", "n_expert"):  # a damaged file must not make us list names without end
             _require(
                 getattr(self, name) <= _MOST_PARTS,
                 f"GPTConfig: {name}={getattr(self, name)}",
-                why="each of them is an object with tensors of its own, and no model has so many",
+                why="each is a module with its own tensors, and no model has so many",
                 fix=f"use at most {_MOST_PARTS}",
             )
         for name, fix in (("norm_eps", "1e-5"), ("rope_theta", "10000.0")):
@@ -118,14 +118,14 @@ class GPTConfig:
             _require(
                 0 < value < math.inf,
                 f"GPTConfig: {name}={value}",
-                why="a row of equal numbers has variance 0, and would be divided by 0"
+                why="a row of equal values has variance 0, which would be a division by 0"
                 if name == "norm_eps"
                 else "wavelengths are powers of it",
                 fix=f"use {name}={fix}",
             )
 
     def _check_heads(self) -> None:
-        """Check that channels split into heads, and heads of queries into groups."""
+        """Check that n_head divides n_embd, and n_kv_head divides n_head."""
         _require(
             self.n_embd % self.n_head == 0,
             f"GPTConfig: n_head={self.n_head} does not divide n_embd={self.n_embd}",
@@ -135,13 +135,13 @@ class GPTConfig:
         _require(
             self.n_head % self.kv_heads == 0,
             f"GPTConfig: n_kv_head={self.n_kv_head} does not divide n_head={self.n_head}",
-            why="each head of keys and values serves equally many heads of queries",
+            why="all key/value heads serve the same number of query heads",
             fix="use n_kv_head=1 (multi-query), or 0 for as many as n_head",
         )
         _require(
             self.position != "rope" or self.head_size % 2 == 0,
             f"GPTConfig: heads of {self.head_size} channels with position='rope'",
-            why="channels are turned in pairs",
+            why="channels are rotated in pairs",
             fix=f"use n_embd={self.n_embd + self.n_head} or another n_head",
         )
 
@@ -152,37 +152,37 @@ class GPTConfig:
 
     @property
     def kv_heads(self) -> int:
-        """Heads of keys and values: n_kv_head with its 0 replaced."""
+        """Number of key/value heads: n_kv_head, with 0 resolved to n_head."""
         return self.n_kv_head or self.n_head
 
     @property
     def inner_size(self) -> int:
-        """Hidden neurons of the feed-forward part: n_inner with its 0 replaced."""
+        """Hidden size of the feed-forward layer: n_inner, with 0 resolved to 4 n_embd."""
         return self.n_inner or 4 * self.n_embd
 
     @property
     def positions_end(self) -> bool:
-        """Whether there are positions for block_size tokens only. Without a table of them, a text may be
-        longer: each token then sees the last ones.
+        """Whether positions are limited to block_size: a table, learned or sinusoidal. Otherwise a text
+        may be longer, and each token attends to the last block_size tokens.
         """
         return self.position in ("learned", "sinusoidal")
 
     @property
     def window(self) -> int:
-        """How many tokens a token sees at most: sliding_window with its 0 replaced by the context."""
+        """Longest attention span: sliding_window, with 0 resolved to block_size."""
         return self.sliding_window or self.block_size
 
     def with_vocab_size(self, tokenizer_size: int) -> "GPTConfig":
-        """Settle the vocabulary once the tokenizer is known.
+        """Config with vocab_size resolved for a tokenizer.
 
         Args:
-            tokenizer_size: number of ids that the tokenizer can give.
+            tokenizer_size: number of ids of the tokenizer.
 
         Returns:
             This config if its vocab_size is large enough (a padded vocabulary is fine), a new one if it is 0.
 
         Raises:
-            ArgumentError: the tokenizer has ids that the model would not know.
+            ArgumentError: the tokenizer has more ids than vocab_size.
 
         Example:
             >>> GPTConfig(0, block_size=8, n_layer=1, n_head=1, n_embd=4).with_vocab_size(65).vocab_size
@@ -199,57 +199,57 @@ class GPTConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained; the defaults are nanoGPT's CPU recipe.
+    """Training hyperparameters; the defaults are nanoGPT's CPU recipe.
 
     Args:
-        data: the text: shakespeare (embedded), a text file, a folder, or token files.
+        data: training text: shakespeare (embedded), a text file, a folder, or token files.
         tokenizer: char, word, or the path of a tokenizer file.
         out_dir: folder of the run.
-        seed: of initial weights, batches, dropout and samples.
-        device: where the tensors live: cpu, cuda, cuda:1, emulated, checked. With several ranks, cuda is a
-            GPU for each.
-        dtype: what matrix products and attention are computed in; weights and sums stay in float32
-            (tt.autocast). float16 scales the loss, and skips the steps that overflow.
+        seed: random seed of initial weights, batches, dropout and samples.
+        device: device of the tensors: cpu, cuda, cuda:1, emulated, checked. With several ranks, cuda is one
+            GPU per rank.
+        dtype: of matrix products and attention; weights and sums stay in float32
+            (tt.autocast). float16 scales the loss, and skips steps that overflow.
         batch_size: sequences per forward pass.
-        batch_order: where the windows of a batch come from: random places, consecutive ones, or every
-            batch_stride tokens one (stride: a sliding window).
-        batch_stride: tokens from one window's start to the next; for batch_order=stride only.
+        batch_order: sampling of windows: random positions, consecutive, or one every batch_stride tokens
+            (stride: a sliding window).
+        batch_stride: tokens between the starts of windows; for batch_order=stride only.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
-        checkpoint_blocks: forget what is inside so many blocks in a row, and compute it again in backward:
-            less memory, a third more work; 0: keep everything.
-        shard_optimizer: with several ranks (mpiexec), let each keep the optimizer's state of its share of the
-            weights alone.
+        checkpoint_blocks: activation checkpointing over groups of so many blocks: recompute activations in
+            backward; less memory, a third more work; 0: off.
+        shard_optimizer: with several ranks (mpiexec), shard the optimizer state: each rank keeps that of its
+            share of the weights (ZeRO-1).
         max_steps: optimizer steps.
-        learning_rate: the highest, reached after the warmup.
-        min_learning_rate: the lowest, reached at the end of the decay.
-        warmup_steps: steps of linear rise from 0.
+        learning_rate: peak learning rate, reached after the warmup.
+        min_learning_rate: final learning rate, reached at the end of the decay.
+        warmup_steps: steps of linear warmup from 0.
         decay_steps: cosine and linear: the step at which the decay ends (0: max_steps); wsd: the length
             of the decay at the end (0: a fifth of max_steps).
-        schedule: form of the learning rate: cosine, linear, wsd (warmup, stable, decay), constant.
-        optimizer: adamw for all weights, or muon for the matrices of the blocks and AdamW for the others.
+        schedule: learning rate schedule: cosine, linear, wsd (warmup, stable, decay), constant.
+        optimizer: adamw for all weights, or muon: Muon for the matrices of the blocks, AdamW for the others.
         weight_decay: of AdamW and Muon, on matrices only.
-        beta1: AdamW's average of gradients.
-        beta2: AdamW's average of squared gradients.
-        muon_momentum: Muon's average of gradients.
-        grad_clip: largest norm of the whole gradient; 0: no limit.
-        spike_deviations: leave a step out if its loss or gradient norm lies so many standard deviations above
-            the mean of the last spike_window steps; 0: take every step. 6 leaves only accidents out.
-        spike_window: steps that such a mean is of; before there are so many, none is left out.
-        ema_decay: keep a moving average of the weights, and evaluate, sample and save as the model that one:
-            share of it that stays in each step, such as 0.999; 0: none.
+        beta1: AdamW's decay rate of the first moment.
+        beta2: AdamW's decay rate of the second moment.
+        muon_momentum: Muon's momentum.
+        grad_clip: maximum global gradient norm; 0: no clipping.
+        spike_deviations: skip a step whose loss or gradient norm is so many standard deviations above the
+            mean of the last spike_window steps; 0: never skip. 6 skips only spikes.
+        spike_window: steps of that running mean; no step is skipped before there are so many.
+        ema_decay: decay of an exponential moving average of the weights, such as 0.999, used for evaluation,
+            samples and the saved model; 0: none.
         eval_interval: steps between evaluations; 0: only at the end.
         eval_batches: batches per evaluation; 0: the whole validation split in consecutive blocks.
-        log_interval: steps between lines of the log.
-        health_interval: steps between looks at each block: gradient norm, update/weight ratio, attention
+        log_interval: steps between log lines.
+        health_interval: steps between measurements per block: gradient norm, update/weight ratio, attention
             entropy, dead units; 0: none.
         sample_interval: steps between printed samples; 0: none.
-        sample_tokens: length of a sample.
-        sample_prompt: text that a sample continues.
+        sample_tokens: tokens per sample.
+        sample_prompt: prompt of the samples.
         checkpoint_interval: steps between checkpoints; 0: only with evaluations.
-        keep_checkpoints: how many of the newest checkpoints stay; the best stays besides.
-        overfit_one_batch: train on the first batch alone, to see whether the model can learn at all.
-        init_from: scratch, resume (the last checkpoint in out_dir), or the path of weights: a run, a folder
-            of a model of Hugging Face, a .safetensors file.
+        keep_checkpoints: number of newest checkpoints to keep; the best is kept in addition.
+        overfit_one_batch: train on the first batch alone, as a sanity check.
+        init_from: scratch, resume (the last checkpoint in out_dir), or a path of weights: a run directory, a
+            Hugging Face model folder, a .safetensors file.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain.
@@ -305,7 +305,7 @@ class TrainConfig:
                 getattr(self, name) != "",
                 f"TrainConfig: {name} is empty",
                 why="a name or a path is needed",
-                fix=f"leave {name} out to take its default",
+                fix=f"leave {name} out to use its default",
             )
         _at_least(self, 1, "batch_size", "gradient_accumulation_steps", "max_steps", "log_interval")
         _at_least(self, 1, "keep_checkpoints", "sample_tokens")
@@ -323,7 +323,7 @@ class TrainConfig:
         self._check_schedule()
 
     def _check_schedule(self) -> None:
-        """Check that the phases of the learning rate follow each other."""
+        """Check that warmup and decay do not overlap, and that the rates are ordered."""
         _require(
             0 <= self.min_learning_rate <= self.learning_rate and self.learning_rate > 0,
             f"TrainConfig: learning_rate={self.learning_rate}, min_learning_rate={self.min_learning_rate}",
@@ -346,14 +346,14 @@ class TrainConfig:
 
     @property
     def decay_length(self) -> int:
-        """The meaning of decay_steps with its 0 replaced: see there."""
+        """decay_steps, with 0 resolved as its help describes."""
         if self.decay_steps:
             return self.decay_steps
         return max(1, self.max_steps // 5) if self.schedule == "wsd" else self.max_steps
 
     @property
     def sequences_per_step(self) -> int:
-        """Sequences behind one optimizer step."""
+        """Sequences per optimizer step."""
         return self.batch_size * self.gradient_accumulation_steps
 
 
@@ -364,7 +364,7 @@ def _require(ok: bool, what: str, *, why: str, fix: str) -> None:
 
 
 def _at_least(config: object, low: int, *names: str) -> None:
-    """Check fields against a lower limit."""
+    """Check that fields are at least `low`."""
     for name in names:
         value = getattr(config, name)
         _require(
@@ -376,7 +376,7 @@ def _at_least(config: object, low: int, *names: str) -> None:
 
 
 def _in_unit_interval(config: object, *names: str) -> None:
-    """Check probabilities and averages: 0 ≤ value < 1."""
+    """Check that fields (probabilities, decay rates) are in [0, 1)."""
     for name in names:
         value = getattr(config, name)
         _require(

@@ -1,6 +1,4 @@
-"""What commands share: a parser whose complaints are our errors, a progress bar, words for numbers, and a
-terminal that no file commands.
-"""
+"""Command-line utilities: argument parser, progress bar, plurals, escaping of control characters."""
 
 import argparse
 import importlib.util
@@ -17,10 +15,10 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises ArgumentError where the original prints and exits."""
+    """ArgumentParser that raises ArgumentError instead of printing and exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Turn the message into what, why and fix."""
+        """Raise the message as an ArgumentError."""
         raise ArgumentError(
             f"{self.prog}: {message}",
             why=" ".join(self.format_usage().split()),
@@ -29,11 +27,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things, in words.
+    """A count with its noun, in the singular or plural.
 
     Args:
         number: how many.
-        what: one of them; its plural ends with s.
+        what: the noun in the singular; its plural ends with s.
 
     Returns:
         Both, with commas between thousands.
@@ -46,20 +44,20 @@ def counted(number: int, what: str) -> str:
 
 
 def note(text: str) -> None:
-    """Say on standard error what a command does otherwise than it was asked to.
+    """Print a note to standard error: where a command deviates from its arguments.
 
     Args:
-        text: what, and why.
+        text: the deviation, and why.
     """
     print(f"note: {plain(text)}", file=sys.stderr)
 
 
-# Escape and its kin, also those above ASCII that some terminals obey; newlines and tabs stay.
+# Control characters, also the C1 ones above ASCII that some terminals interpret; newlines and tabs stay.
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def plain(text: str) -> str:
-    r"""A text whose control characters a terminal shows instead of obeying them.
+    r"""Escape control characters, so that a terminal shows them instead of interpreting them.
 
     Args:
         text: from a file, or from a model.
@@ -75,7 +73,7 @@ def plain(text: str) -> str:
 
 
 class _Obedient:
-    """A terminal that is written plain texts alone."""
+    """Wrapper of a terminal stream that escapes control characters on write."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -89,9 +87,10 @@ class _Obedient:
 
 @contextmanager
 def safe_output() -> Iterator[None]:
-    """Let standard output, where it is a terminal, show control characters instead of obeying them: names in
-    files and what a model writes could set titles and clipboards, and hide text. Files and pipes get the text
-    as it is.
+    """Escape control characters on standard output while it is a terminal.
+
+    Names in files and generated text could set titles and clipboards, and hide text. Files and pipes get the
+    text unchanged.
     """
     stream = sys.stdout
     if stream.isatty():
@@ -103,13 +102,13 @@ def safe_output() -> Iterator[None]:
 
 
 def colored_output() -> TextIO:
-    """Standard output for texts with colors of our own, in which all else is plain already."""
+    """Standard output without escaping, for text with our own colors that is escaped already."""
     return sys.stdout.stream if isinstance(sys.stdout, _Obedient) else sys.stdout
 
 
 @contextmanager
 def progress_bar(unit: str, total: int) -> Iterator[Callable[[Iterable[T]], Iterable[T]]]:
-    """Give a function that passes an iterable on and shows its progress, where tqdm and a terminal are."""
+    """Context with a wrapper of iterables that shows a progress bar, if there are tqdm and a terminal."""
     if importlib.util.find_spec("tqdm") is None or not sys.stderr.isatty():
         yield iter
     else:

@@ -1,4 +1,4 @@
-"""The first thing to run: `python -m gpt demo` trains a small GPT on Shakespeare and lets it write."""
+"""Quick start: `python -m gpt demo` trains a small GPT on Shakespeare and samples from it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(run: Run) -> int:
-    """Train, with what there is to see afterwards; the exit code."""
+    """Train, print the results, and return the exit code."""
     folder, begun = run.folder, time.perf_counter()
     print(describe(run), flush=True)
     trainer = Trainer(run)
@@ -55,10 +55,10 @@ def _run(run: Run) -> int:
         return exit_code(run.stopped_by)
     run.model, _ = load_model(folder)
     train_loss = evaluate(run.model, run.train_tokens.ids[: len(run.val_tokens or run.train_tokens.ids)], 32)
-    print(f"\n--- what it writes ---\n{trainer.sample()}\n---")
+    print(f"\n--- sample ---\n{trainer.sample()}\n---")
     val = f"{run.best_loss:.3f}" if run.best_loss is not None else "none"
     guess = math.log(run.model_config.vocab_size)
-    print(f"loss   training {train_loss:.3f}, validation {val}; guessing evenly would give {guess:.3f}")
+    print(f"loss   training {train_loss:.3f}, validation {val}; a uniform guess gives {guess:.3f}")
     print(f"time   {time.perf_counter() - begun:.0f} s")
     print(f"files  {folder}/: {', '.join(files_of(folder))}")
     print(f"next   python -m gpt sample {shlex.quote(str(folder))} --prompt='To be'")

@@ -1,7 +1,7 @@
-"""Typed fields of a frozen dataclass, read from the command line or from JSON. Knows no field by name.
+"""Typed dataclass fields parsed from the command line or from JSON. Independent of the fields' names.
 
-A field's annotation is its rule: int, float, bool, str, `Literal[...]`, or one of these `| None`; or
-`tuple[str, ...]`, whose option may be given several times.
+A field's annotation determines its parser: int, float, bool, str, `Literal[...]`, or one of these `| None`;
+or `tuple[str, ...]`, whose option may be repeated.
 Its line under `Args:` in the docstring of the class is its help text.
 """
 
@@ -38,25 +38,25 @@ Ts = TypeVarTuple("Ts")
 Texts = tuple[str, ...]
 _EXAMPLES: dict[object, str] = {int: "64", float: "3e-4", bool: "true", str: "text", Texts: "text"}
 _BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
-_MAX_EXPONENT = 18  # 9e18 fits into 64 bits; all digits of 1e999999999 would fill the memory
+_MAX_EXPONENT = 18  # 9e18 fits into 64 bits; the digits of 1e999999999 would exhaust memory
 
 
 def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
-    """Change fields of configs by `--field=value` or `--field value`.
+    """Configs with fields replaced by `--field=value` or `--field value` options.
 
-    Integers may be written 1000, 1_000 or 1e3; a bool may stand alone (`--bias` is `--bias=true`); in
-    names `-` equals `_`; `none` is the None of an optional field.
+    Integers may be written 1000, 1_000 or 1e3; a bool needs no value (`--bias` is `--bias=true`); in names
+    `-` equals `_`; `none` is the None of an optional field.
 
     Args:
-        argv: the words of the command line, without the name of the program.
+        argv: command-line arguments, without the program name.
         configs: frozen dataclasses; a field belongs to the one that declares it.
 
     Returns:
         The configs in the same order, changed.
 
     Raises:
-        ArgumentError: unknown or repeated field, value of a wrong type, word without a field, or a
-            combination that a config refuses.
+        ArgumentError: unknown or repeated field, value of a wrong type, positional argument, or a combination
+            that a config rejects.
 
     Example:
         >>> from gpt.config import TrainConfig
@@ -76,7 +76,7 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
         if name in changes:
             raise ArgumentError(
                 f"--{name}: given twice",
-                why="the meaning would depend on the order",
+                why="the result would depend on the order",
                 fix=f"keep one: --{name}={text}",
             )
         changes[name] = _option_value(name, rule, text)
@@ -85,14 +85,14 @@ def parse_overrides(argv: Sequence[str], *configs: *Ts) -> tuple[*Ts]:
 
 
 def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """Take one `--name=value` or `--name value` out of a command line.
+    """Extract one `--name=value` or `--name value` from a command line.
 
     Args:
-        argv: the words of the command line.
+        argv: command-line arguments.
         name: the option, without its dashes.
 
     Returns:
-        The value, None if the option is not there, and the other words.
+        The value, None if the option is absent, and the other arguments.
 
     Raises:
         ArgumentError: the option is given twice or without a value.
@@ -122,14 +122,14 @@ def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
 
 
 def take_word(argv: Sequence[str], *configs: object) -> tuple[str, list[str]]:
-    """Take the first word that is neither an option nor its value out of a command line.
+    """Extract the first positional argument from a command line.
 
     Args:
-        argv: the words of the command line.
+        argv: command-line arguments.
         configs: dataclasses whose bool fields are switches: they need no value.
 
     Returns:
-        The word, empty if there is none, and the other words.
+        The argument, empty if there is none, and the others.
 
     Example:
         >>> from gpt.config import TrainConfig
@@ -150,10 +150,10 @@ def take_word(argv: Sequence[str], *configs: object) -> tuple[str, list[str]]:
 
 
 def describe_fields(*configs: object) -> str:
-    """List every field with its value and its help, as wide as the terminal.
+    """Help text of every field with its value, wrapped at the terminal width.
 
     Args:
-        configs: dataclasses whose docstrings explain their fields under `Args:`.
+        configs: dataclasses whose docstrings document their fields under `Args:`.
 
     Returns:
         Text for a `--help` page.
@@ -177,13 +177,13 @@ def describe_fields(*configs: object) -> str:
 
 
 def to_dict(config: object) -> dict[str, Any]:
-    """Turn a config into plain JSON values.
+    """Config as a dict of JSON values.
 
     Args:
         config: a dataclass of plain fields.
 
     Returns:
-        One entry a field, in the order of the fields.
+        One entry per field, in the order of the fields.
 
     Example:
         >>> from gpt.config import TrainConfig
@@ -194,21 +194,21 @@ def to_dict(config: object) -> dict[str, Any]:
 
 
 def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
-    """Make a config from JSON values, checking names and types.
+    """Config from JSON values, with names and types checked.
 
-    A field that is not in the file takes its default, so that files written before the field existed
-    stay readable; a field without a default must be there.
+    A missing field takes its default, so that files written before the field existed stay readable; a field
+    without a default is required.
 
     Args:
         cls: the dataclass.
-        values: what `json.loads` gave.
-        source: the name of the file, for messages.
+        values: result of `json.loads`.
+        source: name of the file, for error messages.
 
     Returns:
         The config.
 
     Raises:
-        FormatError: not an object, unknown or missing field, wrong type, or a value that the config refuses.
+        FormatError: not an object, unknown or missing field, wrong type, or a value that the config rejects.
 
     Example:
         >>> from gpt.config import TrainConfig
@@ -240,10 +240,10 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
 
 
 def check_types(config: object) -> None:
-    """Check that every field holds what its annotation says (a `float` may hold an int).
+    """Check every field against its annotation (a `float` field may be an int).
 
     Args:
-        config: a dataclass, complete; call this from its `__post_init__`.
+        config: a dataclass instance; call this from its `__post_init__`.
 
     Raises:
         ArgumentError: a field of a wrong type or with a value outside its choices.
@@ -263,14 +263,14 @@ def check_types(config: object) -> None:
 
 
 def closest(name: str, names: Iterable[str]) -> list[str]:
-    """Find up to three names that look like a mistyped one.
+    """Up to three names that are close to a misspelled one.
 
     Args:
-        name: what was typed.
-        names: what exists.
+        name: the misspelled name.
+        names: the valid names.
 
     Returns:
-        The likeliest first; empty when nothing is near.
+        The closest first; empty if none is close.
 
     Example:
         >>> closest("trian", ["train", "sample"])
@@ -280,7 +280,7 @@ def closest(name: str, names: Iterable[str]) -> list[str]:
 
 
 def _rules(cls: type) -> dict[str, Any]:
-    """Return the resolved annotation of each field of a dataclass."""
+    """Resolved annotation of each field of a dataclass."""
     return _annotations(cast(Any, cls))
 
 
@@ -294,7 +294,7 @@ def _annotations(cls: Any) -> dict[str, Any]:
 
 
 def _owners(configs: Sequence[object]) -> dict[str, object]:
-    """Map each field name to the config that declares it."""
+    """Map from field names to the config that declares them."""
     owners: dict[str, object] = {}
     for config in configs:
         for name in _rules(type(config)):
@@ -304,7 +304,7 @@ def _owners(configs: Sequence[object]) -> dict[str, object]:
 
 
 def _next_override(words: list[str], owners: Mapping[str, object]) -> tuple[str, str]:
-    """Pop one option from the front of the words: its field and its text."""
+    """Pop the first option from the arguments: its field and its text."""
     word = words.pop(0)
     typed, equals, text = word.removeprefix("--").partition("=")
     name = typed.replace("-", "_")
@@ -338,7 +338,7 @@ def _next_override(words: list[str], owners: Mapping[str, object]) -> tuple[str,
 
 
 def _option_value(name: str, rule: Any, text: str) -> object:
-    """Read the text of one option by the rule of its field."""
+    """Value of an option, parsed by the annotation of its field."""
     try:
         return _from_text(rule, text)
     except ValueError as error:
@@ -351,13 +351,13 @@ def _option_value(name: str, rule: Any, text: str) -> object:
 
 
 def _changed(config: object, changes: Mapping[str, object], owners: Mapping[str, object]) -> object:
-    """Return the config with those changes that belong to it."""
+    """Copy of the config with the changes of its own fields."""
     mine = {name: value for name, value in changes.items() if owners[name] is config}
     return dataclasses.replace(cast(Any, config), **mine) if mine else config
 
 
 def _from_text(rule: Any, text: str) -> object:
-    """Convert a text; ValueError says what is wrong with it."""
+    """Convert a text by an annotation; ValueError if it does not parse."""
     inner, optional = _without_none(rule)
     if optional and text.lower() == "none":
         return None
@@ -381,7 +381,7 @@ def _from_text(rule: Any, text: str) -> object:
 
 
 def _int_from_text(text: str) -> int:
-    """Read 12, 1_000 or 1e3; refuse fractions."""
+    """Parse 12, 1_000 or 1e3; ValueError for fractions."""
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -396,7 +396,7 @@ def _int_from_text(text: str) -> int:
 
 @cache
 def _without_none(rule: Any) -> tuple[Any, bool]:
-    """Split `X | None` into X and True; any other rule into itself and False."""
+    """Split the annotation `X | None` into X and True, any other into itself and False."""
     if typing.get_origin(rule) in (Union, types.UnionType):
         inner = [arm for arm in typing.get_args(rule) if arm is not type(None)]
         assert len(inner) == 1, f"a field may be of one type or None, not {rule}"
@@ -405,7 +405,7 @@ def _without_none(rule: Any) -> tuple[Any, bool]:
 
 
 def _mismatch(rule: Any, value: object) -> str | None:
-    """Say why a value does not obey a rule; None if it does."""
+    """Why a value does not match an annotation; None if it does."""
     inner, optional = _without_none(rule)
     if optional and value is None:
         return None
@@ -424,12 +424,12 @@ def _mismatch(rule: Any, value: object) -> str | None:
 
 
 def _widened(rule: Any, value: object) -> object:
-    """Turn the int of a float field into a float, as JSON writes 1.0 and 1 alike."""
+    """Convert the int of a float field to a float: JSON may write 1.0 as 1."""
     return float(value) if _without_none(rule)[0] is float and isinstance(value, int) else value
 
 
 def _described(rule: Any) -> str:
-    """Name a rule in words: `an int`, `one of a, b`."""
+    """Describe an annotation in words: `an int`, `one of a, b`."""
     inner, optional = _without_none(rule)
     if typing.get_origin(inner) is Literal:
         words = f"one of {', '.join(map(str, typing.get_args(inner)))}"
@@ -439,13 +439,13 @@ def _described(rule: Any) -> str:
 
 
 def _example(rule: Any) -> str:
-    """Give a value that obeys a rule."""
+    """Example value for an annotation."""
     inner, _ = _without_none(rule)
     return str(typing.get_args(inner)[0]) if typing.get_origin(inner) is Literal else _EXAMPLES[inner]
 
 
 def _suggestion(name: str, names: Iterable[str], prefix: str) -> str:
-    """Write the fix for an unknown name."""
+    """Suggested fix for an unknown name."""
     near = closest(name, names)
     if not near:
         return "see --help for all of them" if prefix else f"there are {', '.join(sorted(names))}"
@@ -453,7 +453,7 @@ def _suggestion(name: str, names: Iterable[str], prefix: str) -> str:
 
 
 def _as_text(value: object) -> str:
-    """Write a value as the command line would take it."""
+    """Format a value as a command-line option takes it."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple):
@@ -462,13 +462,13 @@ def _as_text(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """Show a value in a message, shortened."""
+    """Shortened repr of a value, for messages."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _field_helps(cls: type) -> dict[str, str]:
-    """Read the help of each field from the Args section of the docstring."""
+    """Help text of each field, from the Args section of the docstring."""
     section = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
     return {name: re.sub(r"\s+", " ", text) for name, text in found}
@@ -493,11 +493,11 @@ _ELSEWHERE = {
 
 
 def advice(name: str, fields: Container[str]) -> str:
-    """What to write instead of a field of nanoGPT; empty for any other name.
+    """Replacement for a nanoGPT option; empty for any other name.
 
     Args:
-        name: what was typed, without dashes.
-        fields: those of the command.
+        name: the option, without dashes.
+        fields: fields of the command.
 
     Example:
         >>> advice("max_iters", ["max_steps"])

@@ -1,4 +1,4 @@
-"""Named recipes: a model and a way to train it. Numbers only; sources stand beside them."""
+"""Presets: named model and training configs, with the sources of their values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ __all__ = ["PRESETS", "Preset", "configs_from", "describe_presets", "preset", "w
 
 @dataclass(frozen=True)
 class Preset:
-    """A model, a way to train it, and a line about both."""
+    """Model config, training config, and a one-line description."""
 
     about: str
     model: GPTConfig
@@ -20,13 +20,13 @@ class Preset:
 
 
 def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
-    """Look up a recipe.
+    """Configs of a preset.
 
     Args:
         name: a key of `PRESETS`.
 
     Returns:
-        The model and the training config. A vocab_size of 0 waits for the tokenizer.
+        Model config and training config. A vocab_size of 0 is resolved by the tokenizer.
 
     Raises:
         ArgumentError: no such preset.
@@ -47,11 +47,11 @@ def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
 
 
 def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainConfig]:
-    """Read `--preset=NAME` and `--field=value …` from a command line.
+    """Configs from `--preset=NAME` and `--field=value …` of a command line.
 
     Args:
-        argv: the words after the command.
-        default: the preset if none is named.
+        argv: arguments after the command.
+        default: preset if none is given.
 
     Returns:
         The preset's configs with the fields changed.
@@ -70,14 +70,14 @@ def configs_from(argv: Sequence[str], default: str) -> tuple[GPTConfig, TrainCon
 
 
 def with_warmup(words: Sequence[str], most: int) -> list[str]:
-    """A command line with a warmup that suits its number of steps, where it names that number alone.
+    """Command line with a default `--warmup_steps`, if it sets `--max_steps` but no warmup.
 
     Args:
-        words: of the command line.
-        most: the warmup of the recipe.
+        words: command-line arguments.
+        most: warmup of the preset.
 
     Returns:
-        The words, and `--warmup_steps` of at most a tenth of `--max_steps`.
+        The arguments, and `--warmup_steps` of at most a tenth of `--max_steps`.
 
     Example:
         >>> with_warmup(["--max_steps=50"], most=100)
@@ -92,13 +92,13 @@ def with_warmup(words: Sequence[str], most: int) -> list[str]:
 
 
 def _value(words: Sequence[str], name: str) -> str | None:
-    """The value of a field in a command line, which may be written with dashes."""
+    """Value of a field on a command line, where its name may have dashes."""
     found = [take_option(words, form)[0] for form in (name, name.replace("_", "-"))]
     return next((value for value in found if value is not None), None)
 
 
 def describe_presets() -> str:
-    """List the presets, one a line.
+    """Table of the presets, one per line.
 
     Returns:
         Text for a `--help` page.
@@ -210,7 +210,7 @@ def _gpt2(name: str) -> Preset:
 # Brown et al. 2020, table 2.1 and appendix B: 300 B tokens, warmup over 375 M, cosine down to a tenth over
 # 260 B, betas 0.9 and 0.95, weight decay 0.1. Two rows of the table cannot be built as printed: 1.3 B has
 # 24 heads for 2048 channels (16 × 128 is meant), 13 B is 5140 wide (40 × 128 = 5120 is meant). The layers
-# are dense here; the paper alternates them with locally banded ones, which changes no parameter.
+# have full attention here; the paper alternates them with locally banded ones, which changes no parameter.
 
 _GPT3_SIZES = {
     "gpt3-125m": (12, 12, 768, 6e-4, 256),
@@ -253,4 +253,4 @@ PRESETS: dict[str, Preset] = {
     **{name: _gpt2(name) for name in _GPT2_SIZES},
     **{name: _gpt3(name) for name in _GPT3_SIZES},
 }
-"""Every recipe by name."""
+"""All presets by name."""

@@ -1,1 +1,1 @@
-"""Corpora as files of token ids, and the batches that are drawn from them."""
+"""Token files, text preparation, and batch samplers."""

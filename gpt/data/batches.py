@@ -1,6 +1,6 @@
-"""Batches of windows from a row of token ids: seeded, resumable, each a function of its number alone.
+"""Batch sampler over token ids: seeded, resumable, random access by step. Evaluation blocks.
 
-Knows nothing of files and models.
+Independent of files and models.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,27 +21,27 @@ Tokens = TokenFile | npt.NDArray[np.integer] | Sequence[int]
 
 
 class Batches(Iterator[Batch]):
-    """Endless batches of windows: inputs (B, T) and targets (B, T), which are the inputs one token later.
+    """Infinite iterator of batches: inputs (B, T) and targets (B, T), the inputs shifted by one token.
 
-    Batch k is a function of k alone, so the whole state is a number, and any batch can be made again.
+    Batch k is a function of k alone: the state is one integer, and any batch can be recomputed.
 
     Args:
         tokens: TokenFile, integer array (N,), or list of ints; N >= block_size + 1.
         batch_size: B.
         block_size: T.
-        mode: "random": windows start anywhere, each place equally likely; from Philox keyed by (seed, k).
-            "consecutive": one window after the other, then again from the start.
-            "stride": the same, but each window starts `stride` tokens after the one before it.
-            Tokens at the end that fill no whole window are left out by the last two.
+        mode: "random": uniformly sampled window starts, from Philox keyed by (seed, k).
+            "consecutive": adjacent windows in order, then again from the start.
+            "stride": the same, but each window starts `stride` tokens after the previous one.
+            The last two drop tokens at the end that do not fill a window.
         stride: for mode "stride" only.
         seed: for mode "random"; 0 … 2**64 - 1.
-        vocab_size: refuse ids from here on; None takes the TokenFile's.
+        vocab_size: upper bound of valid ids; None: the TokenFile's.
 
     Raises:
-        ArgumentError: a size below 1, an unknown mode, a stride where it means nothing or is missing, a seed
-            out of range, fewer tokens than one window.
+        ArgumentError: a size below 1, an unknown mode, a stride that is missing or does not apply, a seed out
+            of range, fewer tokens than one window.
         ShapeError: an array that is not (N,).
-        DTypeError: ids that are no integers.
+        DTypeError: ids that are not integers.
         FormatError: while iterating: an id outside the vocabulary.
 
     Example:
@@ -77,12 +77,12 @@ class Batches(Iterator[Batch]):
         if (mode == "stride") != (stride is not None) or (stride is not None and stride < 1):
             raise ArgumentError(
                 f"Batches: mode={mode!r} with stride={stride}",
-                why='a stride >= 1 belongs to mode "stride", and only there',
+                why='mode "stride" needs a stride >= 1, and the others take none',
                 fix=f'use mode="stride", stride={max(block_size // 2, 1)}, or leave stride out',
             )
         if not 0 <= seed < 1 << 64:
             raise ArgumentError(
-                f"Batches: seed={seed}", why="a seed is a number of 64 bits", fix="use 0 … 2**64 - 1"
+                f"Batches: seed={seed}", why="a seed is an unsigned 64-bit integer", fix="use 0 … 2**64 - 1"
             )
         self.batch_size, self.block_size, self.mode, self.seed = batch_size, block_size, mode, seed
         self.stride = stride or (block_size if mode == "consecutive" else 1)
@@ -95,7 +95,7 @@ class Batches(Iterator[Batch]):
         return batch
 
     def batch(self, step: int) -> Batch:
-        """Make the batch of a step; the position stays as it is.
+        """Batch of a step; does not advance the iterator.
 
         Args:
             step: 0, 1, 2, …
@@ -104,21 +104,21 @@ class Batches(Iterator[Batch]):
             inputs and targets, int64 (B, T).
 
         Raises:
-            ArgumentError: a step below 0, or of more than 64 bits.
+            ArgumentError: a step below 0, or over 64 bits.
             FormatError: an id outside the vocabulary.
         """
         if not 0 <= step < 2**64:
             raise ArgumentError(
-                f"batch: step={step}", why="a step is a number of 64 bits", fix="use 0 … 2**64 - 1"
+                f"batch: step={step}", why="a step is an unsigned 64-bit integer", fix="use 0 … 2**64 - 1"
             )
         if self.mode == "random":
-            # Raw 64-bit numbers: NumPy keeps them the same in all versions, which it does not promise of
-            # integers(). The remainder favors no place by more than n / 2**64.
+            # Raw 64-bit output: NumPy keeps it stable across versions, which it does not guarantee for
+            # integers(). The bias of the modulo is at most n / 2**64.
             key = np.array([self.seed, step], np.uint64)
             drawn = np.random.Philox(key=key).random_raw(self.batch_size)
             windows = (drawn % np.uint64(self.n_windows)).astype(np.int64)  # (B,)
         else:
-            first = step * self.batch_size % self.n_windows  # before NumPy, whose integers end
+            first = step * self.batch_size % self.n_windows  # in Python integers: NumPy's would overflow
             windows = (first + np.arange(self.batch_size)) % self.n_windows
         starts = windows * self.stride
         block = self._ids[starts[:, None] + np.arange(self.block_size + 1)]  # (B, T + 1)
@@ -126,7 +126,7 @@ class Batches(Iterator[Batch]):
         return _shifted(block)
 
     def state_dict(self) -> dict[str, int | str]:
-        """The position, and what it is a position in; goes into JSON.
+        """Position and arguments, as JSON values.
 
         Returns:
             mode, seed, batch_size, block_size, stride, tokens, step.
@@ -142,13 +142,13 @@ class Batches(Iterator[Batch]):
         }
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Go on where `state_dict` was taken: the next batch is the one that came next then.
+        """Resume at the position of a `state_dict`.
 
         Args:
-            state: of Batches over the same tokens, made with the same arguments.
+            state: `state_dict` of Batches over the same tokens with the same arguments.
 
         Raises:
-            ArgumentError: made with other arguments, so that the batches would differ.
+            ArgumentError: the arguments differ, and so would the batches.
         """
         own = self.state_dict()
         differing = [name for name in own if name != "step" and state.get(name) != own[name]]
@@ -157,8 +157,8 @@ class Batches(Iterator[Batch]):
             told = ", ".join(f"{name}={state.get(name)!r} (here {own[name]!r})" for name in differing)
             raise ArgumentError(
                 f"load_state_dict: the state does not fit: {told or f'step={step!r}'}",
-                why="the same step of other batches is other data",
-                fix="make Batches over the same tokens with the same arguments, or begin without the state",
+                why="with other arguments the same step is another batch",
+                fix="make Batches over the same tokens with the same arguments, or start without the state",
             )
         self.step = step
 
@@ -166,25 +166,25 @@ class Batches(Iterator[Batch]):
 def consecutive_blocks(
     tokens: Tokens, block_size: int, batch_size: int = 1, *, vocab_size: int | None = None
 ) -> Iterator[Batch]:
-    """Cut all tokens into blocks, so that each token but the first is a target exactly once.
+    """Split all tokens into blocks, in which each token but the first is a target exactly once.
 
-    For evaluation: a mean over all targets does not depend on the batch size. Weight the batches by their
-    number of targets, since the last ones are smaller.
+    For evaluation: the mean over all targets is independent of the batch size. Weight batches by their number
+    of targets, since the last ones are smaller.
 
     Args:
         tokens: TokenFile, integer array (N,), or list of ints; N >= 2.
         block_size: T.
-        batch_size: B, blocks at a time.
-        vocab_size: refuse ids from here on; None takes the TokenFile's.
+        batch_size: B, blocks per batch.
+        vocab_size: upper bound of valid ids; None: the TokenFile's.
 
     Returns:
-        iterator of inputs and targets, int64: (B, T) while whole blocks last, the last batch of them
-        perhaps with fewer rows; then one of shape (1, t), t < T, if N - 1 is no multiple of T.
+        iterator of inputs and targets, int64: (B, T) for whole blocks, the last batch of them possibly with
+        fewer rows; then one of shape (1, t), t < T, if N - 1 is not a multiple of T.
 
     Raises:
         ArgumentError: a size below 1, or fewer than two tokens.
         ShapeError: an array that is not (N,).
-        DTypeError: ids that are no integers.
+        DTypeError: ids that are not integers.
         FormatError: while iterating: an id outside the vocabulary.
 
     Example:
@@ -213,20 +213,22 @@ def _blocks(
 
 
 def _shifted(block: npt.NDArray[np.integer]) -> Batch:
-    """Windows (B, T + 1) to inputs and targets (B, T)."""
+    """Split windows (B, T + 1) into inputs and targets (B, T)."""
     return block[:, :-1].astype(np.int64, order="C"), block[:, 1:].astype(np.int64, order="C")
 
 
 def _as_ids(
     tokens: Tokens, vocab_size: int | None, who: str
 ) -> tuple[npt.NDArray[np.integer], int | None, str]:
-    """The ids (N,), the size of their vocabulary, and a name for messages."""
+    """Ids (N,), their vocabulary size, and a name for messages."""
     if isinstance(tokens, TokenFile):
         return tokens.ids, vocab_size or tokens.vocab_size, repr(str(tokens.path))
     ids = np.asarray(tokens)
     if ids.ndim != 1:
         raise ShapeError(
-            f"{who}: tokens of shape {ids.shape}", why="ids stand in a row: (N,)", fix="tokens.ravel()"
+            f"{who}: tokens of shape {ids.shape}",
+            why="ids must be one-dimensional, (N,)",
+            fix="tokens.ravel()",
         )
     if ids.size and ids.dtype.kind not in "iu":
         raise DTypeError(
@@ -238,11 +240,11 @@ def _as_ids(
 def _check_sizes(who: str, count: int, batch_size: int, block_size: int, least: int | None = None) -> None:
     for name, value in (("batch_size", batch_size), ("block_size", block_size)):
         if value < 1:
-            raise ArgumentError(f"{who}: {name}={value}", why="it counts something", fix=f"use {name} >= 1")
+            raise ArgumentError(f"{who}: {name}={value}", why="sizes are positive", fix=f"use {name} >= 1")
     least = block_size + 1 if least is None else least
     if count < least:
         raise ArgumentError(
             f"{who}: {count:,} tokens are too few for block_size={block_size}",
-            why=f"inputs and their targets, one token later, take {least:,} tokens",
+            why=f"inputs and their targets, shifted by one token, need {least:,} tokens",
             fix=f"use block_size <= {max(count - 1, 1)}, or a longer text",
         )

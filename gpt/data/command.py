@@ -1,6 +1,6 @@
-"""Data for training: texts to token files, token files to batches. This module gathers it, and is a command.
+"""Command `python -m gpt data prepare | info`, and the public functions of `gpt.data`.
 
-`python -m gpt data prepare | info`. Knows nothing of models.
+Independent of models.
 """
 
 import argparse
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def embedded_shakespeare() -> str:
-    """Read the text that comes with the package: eight plays, 1,097,264 ASCII characters.
+    """Text of the embedded corpus: eight plays, 1,097,264 ASCII characters.
 
     Returns:
         text.
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         The exit code.
 
     Raises:
-        ArgumentError: a word that is not understood, or a file that cannot be read.
+        ArgumentError: an unknown argument, or a file that cannot be read.
         FormatError: a damaged file.
 
     Example:
@@ -89,7 +89,7 @@ def _prepare(args: argparse.Namespace) -> None:
         tokenizer = choose(args.tokenizer, read_texts(args.paths, pattern))
         made = prepare(args.paths, tokenizer, args.out, val_fraction=args.val_fraction, pattern=pattern)
     elif args.pattern:
-        raise ArgumentError("prepare: --pattern", why="it chooses files of folders", fix="name a folder")
+        raise ArgumentError("prepare: --pattern", why="it selects files in folders", fix="give a folder")
     else:
         text = embedded_shakespeare()
         made = prepare_text(text, choose(args.tokenizer, text), args.out, val_fraction=args.val_fraction)

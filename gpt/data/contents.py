@@ -1,4 +1,4 @@
-"""Whether a resumed run finds the data and the tokenizer that it was started with: by hashes."""
+"""SHA-256 hashes of data and tokenizer, to check that a resumed run uses the same ones."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["hash_of_file", "hash_of_tokenizer", "require_same"]
 
 
 def hash_of_file(path: PathLike, who: str) -> str:
-    """SHA-256 of the bytes of a file, read in pieces: about a second for a GB.
+    """SHA-256 of a file, read in chunks: about a second per GB.
 
     Args:
         path: the file.
-        who: the function or command that the user called, for errors.
+        who: function or command that the user called, for errors.
 
     Returns:
         64 hexadecimal digits.
 
     Raises:
-        ArgumentError: it cannot be read.
+        ArgumentError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -35,10 +35,10 @@ def hash_of_file(path: PathLike, who: str) -> str:
 
 
 def hash_of_tokenizer(tokenizer: Tokenizer) -> str:
-    """SHA-256 of what a tokenizer writes when it is saved: equal for all that were read from copies of it.
+    """SHA-256 of a tokenizer's saved file: equal for all tokenizers loaded from copies of it.
 
     Args:
-        tokenizer: any that can be saved.
+        tokenizer: any tokenizer with `save`.
 
     Returns:
         64 hexadecimal digits.
@@ -55,16 +55,16 @@ def hash_of_tokenizer(tokenizer: Tokenizer) -> str:
 
 
 def require_same(saved: Mapping[str, str], found: Mapping[str, str], command: str, folder: Path) -> None:
-    """Refuse to go on with a run on other contents.
+    """Raise if data or tokenizer differ from those of a saved run.
 
     Args:
-        saved: name → hash, as the checkpoint has it.
-        found: the same of what is there today.
-        command: that the user called.
-        folder: of the run.
+        saved: name → hash, from the checkpoint.
+        found: name → hash, of the present files.
+        command: command that the user called.
+        folder: run directory.
 
     Raises:
-        FormatError: one of those that were saved differs, or is not there.
+        FormatError: one of the saved hashes differs, or is missing.
 
     Example:
         >>> require_same({"train": "1"}, {"train": "1", "val": "2"}, "train", Path("runs/gpt"))
@@ -72,6 +72,6 @@ def require_same(saved: Mapping[str, str], found: Mapping[str, str], command: st
     if differing := [name for name in saved if found.get(name) != saved[name]]:
         raise FormatError(
             f"{command}: the {differing[0]} is not the one that the run in {folder} was started with",
-            why="its SHA-256 differs from the one in the checkpoint, so the same step would be another one",
+            why="its SHA-256 differs from the one in the checkpoint, so the next steps would differ",
             fix=f"restore it, or start a new run from the weights: --init_from={folder} --out_dir=NEW",
         )

@@ -1,4 +1,4 @@
-"""Examples for fine-tuning: records from JSONL files, and batches of like lengths. Knows no models."""
+"""Fine-tuning examples: JSONL records, train/validation split, length-bucketed batches, padding."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tinytensor.files import PathLike, read_text
 
 __all__ = ["IGNORED", "LikeLengths", "completion", "padded", "read_records", "split"]
 
-IGNORED = -100  # a target that adds nothing to the loss
+IGNORED = -100  # target excluded from the loss
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 
 def read_records(path: PathLike, fields: Mapping[str, str | None]) -> list[dict[str, str]]:
-    r"""Read a file of JSON objects, one a line.
+    r"""Read a JSONL file: one JSON object per line.
 
     Args:
         path: the file; empty lines are skipped.
-        fields: name → text that stands in where the field is missing; None: it must be there.
+        fields: name → default of a missing field; None: the field is required.
 
     Returns:
-        The records, with these fields alone.
+        The records, with only these fields.
 
     Raises:
         ArgumentError: the file cannot be read.
-        FormatError: a line is no object, lacks a field, or has another value than a text in it; or there is
-            no record.
+        FormatError: a line is not an object, lacks a field, or has a value that is not a string; or the file
+            has no records.
 
     Example:
         >>> import tempfile, pathlib
@@ -46,7 +46,7 @@ def read_records(path: PathLike, fields: Mapping[str, str | None]) -> list[dict[
         if line.strip():
             found.append(_record(f"{path}, line {number}", line, fields))
     if not found:
-        raise FormatError(f"read_records: {path} is empty", why="there is no record", fix=_form(fields))
+        raise FormatError(f"read_records: {path} is empty", why="it has no records", fix=_form(fields))
     return found
 
 
@@ -54,9 +54,11 @@ def _record(place: str, line: str, fields: Mapping[str, str | None]) -> dict[str
     try:
         value: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"read_records: {place}", why=f"no JSON: {error}", fix=_form(fields)) from None
+        raise FormatError(
+            f"read_records: {place}", why=f"it is not JSON: {error}", fix=_form(fields)
+        ) from None
     if not isinstance(value, dict):
-        raise FormatError(f"read_records: {place}", why="it is no object", fix=_form(fields))
+        raise FormatError(f"read_records: {place}", why="it is not an object", fix=_form(fields))
     record: dict[str, Any] = {name: value.get(name, instead) for name, instead in fields.items()}
     for name, text in record.items():
         if not isinstance(text, str):
@@ -71,15 +73,15 @@ def _form(fields: Mapping[str, str | None]) -> str:
 
 
 def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list[T]]:
-    """Hold a share of the items out, by chance.
+    """Randomly split items into a training and a held-out set.
 
     Args:
         items: at least two.
-        fraction: share of those held out; at least one is, and one is not.
-        seed: of the choice.
+        fraction: held-out share; each set has at least one item.
+        seed: random seed of the split.
 
     Returns:
-        Those to train with, and those held out, each in their old order.
+        Training items and held-out items, each in their original order.
 
     Raises:
         ArgumentError: fewer than two items.
@@ -90,7 +92,9 @@ def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list
     """
     if len(items) < 2:
         raise ArgumentError(
-            f"finetune: {len(items)} examples", why="one part is held out, to measure by", fix="bring more"
+            f"finetune: {len(items)} examples",
+            why="a part of them is held out for evaluation",
+            fix="give more examples",
         )
     count = min(max(round(fraction * len(items)), 1), len(items) - 1)
     held = set(_shuffled(len(items), seed, 0)[:count].tolist())
@@ -98,20 +102,20 @@ def split(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list
 
 
 def _shuffled(count: int, seed: int, number: int) -> Ints:
-    """An order of 0 … count - 1 that (seed, number) decide; raw bits of Philox, the same in all NumPys."""
+    """Permutation of 0 … count - 1 keyed by (seed, number); raw Philox bits are stable across NumPys."""
     bits = np.random.Philox(key=np.array([seed, number], np.uint64)).random_raw(count)
     return np.argsort(bits, kind="stable").astype(np.int64)
 
 
 class LikeLengths:
-    """Batches of examples of like lengths: there is little padding. Each epoch takes every example once.
+    """Length-bucketed batches of example indices, for little padding. An epoch has every example once.
 
-    Batch k is a function of k alone: any batch can be made again.
+    Batch k is a function of k alone: any batch can be recomputed.
 
     Args:
-        lengths: one for each example, at least one.
-        batch_size: B; the last batch of an epoch by length may be smaller.
-        seed: of the order.
+        lengths: length of each example; at least one.
+        batch_size: B; the batch of the longest examples of an epoch may be smaller.
+        seed: random seed of the order.
 
     Example:
         >>> batches = LikeLengths([5, 1, 5, 1], batch_size=2, seed=0)
@@ -124,16 +128,16 @@ class LikeLengths:
         self.per_epoch = -(-len(lengths) // batch_size)
 
     def batch(self, step: int) -> Ints:
-        """Numbers of the examples in a batch, (B,)."""
+        """Indices of the examples in a batch, (B,)."""
         epoch, place = divmod(step, self.per_epoch)
         order = _shuffled(len(self.lengths), self.seed, 2 * epoch)
-        by_length = order[np.argsort(self.lengths[order], kind="stable")]  # ties in another order each time
+        by_length = order[np.argsort(self.lengths[order], kind="stable")]  # ties are shuffled in each epoch
         first = int(_shuffled(self.per_epoch, self.seed, 2 * epoch + 1)[place]) * self.batch_size
         return by_length[first : first + self.batch_size]
 
 
 def padded(rows: Sequence[Ints | Sequence[int]], fill: int) -> Ints:
-    """Rows of different lengths as one array, filled up at their ends: (B, longest).
+    """Rows of different lengths, right-padded to one array (B, longest).
 
     Example:
         >>> padded([np.array([1, 2]), np.array([3])], fill=0).tolist()
@@ -146,12 +150,12 @@ def padded(rows: Sequence[Ints | Sequence[int]], fill: int) -> Ints:
 
 
 def completion(prompt: Sequence[int], answer: Sequence[int], *, masked: bool = True) -> tuple[Ints, Ints]:
-    """Inputs and targets of an answer to a prompt, (T,) each: a target is the token after its input.
+    """Inputs and targets of a prompt and its answer, (T,) each: a target is the token after its input.
 
     Args:
         prompt: token ids, at least one.
         answer: token ids.
-        masked: the prompt's own tokens are no targets: they are -100, which the loss leaves out.
+        masked: mask the prompt: its targets are -100, which the loss ignores.
 
     Example:
         >>> [x.tolist() for x in completion([1, 2, 3], [4, 5])]

@@ -1,6 +1,6 @@
-"""Texts to token files: encode, split off the end for validation, write all or nothing.
+"""Convert texts to token files: encode, split off validation data, write atomically.
 
-Knows no tokenizer by name.
+Independent of the kind of tokenizer.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from tinytensor.files import PathLike, text_chunks, unwritable
 
 __all__ = ["describe_files", "prepare", "prepare_text", "read_texts"]
 
-Document = Iterable[str]  # chunks that may be encoded one by one
+Document = Iterable[str]  # chunks that can be encoded independently
 Splits = tuple[TokenFile, TokenFile | None]  # train and val
 
 
@@ -35,28 +35,28 @@ def prepare(
     val_fraction: float = 0.1,
     pattern: str = "*.txt",
 ) -> Splits:
-    """Turn text files into `train.bin` and `val.bin`, with `tokenizer.json` and `meta.json` beside them.
+    """Convert text files to `train.bin` and `val.bin`, with `tokenizer.json` and `meta.json` next to them.
 
-    The files are read in the order given, folders in the order of their names, all of it without changes to
-    line ends. Between two files stands the tokenizer's separator (<|endoftext|>), if it has one. The last
-    part of the tokens is for validation. New files replace older ones when all are complete.
+    Files are read in the order given, files of folders in the order of their names; line endings stay as they
+    are. The tokenizer's separator (<|endoftext|>), if it has one, is inserted between files. The last part of
+    the tokens is for validation. New files replace older ones when all are complete.
 
     Args:
         paths: one or several UTF-8 text files, and folders.
-        tokenizer: any with `vocab_size`, `separator`, `encode` and `save`.
-        out_dir: folder for the results; made if it is not there.
-        val_fraction: share of the tokens in val.bin, 0 <= f < 1; at 0 there is no val.bin.
-        pattern: which files of a folder, at any depth.
+        tokenizer: any object with `vocab_size`, `separator`, `encode` and `save`.
+        out_dir: output folder; created if it does not exist.
+        val_fraction: share of the tokens in val.bin, 0 <= f < 1; 0: no val.bin.
+        pattern: glob of the files in a folder, at any depth.
 
     Returns:
         train and val as TokenFiles; val is None if val_fraction is 0.
 
     Raises:
-        ArgumentError: no text, too little to split, an unknown character, or a file that cannot be read.
+        ArgumentError: no text, too few tokens to split, an unknown character, or an unreadable file.
         FormatError: a file that is not UTF-8.
         SaveError: the results cannot be written.
 
-    Memory: some 4 MB of text and its ids at a time.
+    Memory: about 4 MB of text and its ids at a time.
 
     Example:
         >>> import pathlib, tempfile
@@ -74,19 +74,19 @@ def prepare(
 
 
 def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_fraction: float = 0.1) -> Splits:
-    """Turn one text into token files; see `prepare`.
+    """Convert one text to token files; see `prepare`.
 
     Args:
         text: the text itself, not a path.
-        tokenizer: any with `vocab_size`, `separator`, `encode` and `save`.
-        out_dir: folder for the results; made if it is not there.
-        val_fraction: share of the tokens in val.bin, 0 <= f < 1; at 0 there is no val.bin.
+        tokenizer: any object with `vocab_size`, `separator`, `encode` and `save`.
+        out_dir: output folder; created if it does not exist.
+        val_fraction: share of the tokens in val.bin, 0 <= f < 1; 0: no val.bin.
 
     Returns:
         train and val as TokenFiles; val is None if val_fraction is 0.
 
     Raises:
-        ArgumentError: no text, too little to split, or an unknown character.
+        ArgumentError: no text, too few tokens to split, or an unknown character.
         SaveError: the results cannot be written.
 
     Example:
@@ -102,11 +102,11 @@ def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_frac
 
 
 def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> Iterator[str]:
-    """The texts that `prepare` would read, in chunks, for training a tokenizer on them.
+    """Texts that `prepare` would read, in chunks, to train a tokenizer on.
 
     Args:
         paths: one or several UTF-8 text files, and folders.
-        pattern: which files of a folder, at any depth.
+        pattern: glob of the files in a folder, at any depth.
 
     Returns:
         iterator of texts.
@@ -128,7 +128,7 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
 
 
 def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
-    """Which files of a folder `prepare` reads, and what it leaves out.
+    """One-sentence summary of the files of a folder that `prepare` reads and ignores.
 
     Args:
         folder: the folder.
@@ -163,7 +163,7 @@ def describe_files(folder: PathLike, pattern: str = "*.txt") -> str:
 
 
 def _files(paths: PathLike | Sequence[PathLike], pattern: str, who: str) -> list[Path]:
-    """Files as given, folders as the files in them."""
+    """List of files, with folders replaced by the files in them."""
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     files: list[Path] = []
     for path in map(Path, given):
@@ -171,19 +171,19 @@ def _files(paths: PathLike | Sequence[PathLike], pattern: str, who: str) -> list
         if not inside:
             raise ArgumentError(
                 f"{who}: no file in {str(path)!r} fits {pattern!r}",
-                why="of a folder, the files that fit the pattern are read, at any depth",
-                fix='name another pattern, such as "*.md"',
+                why="in a folder, the files that match the pattern are read, at any depth",
+                fix='give another pattern, such as "*.md"',
             )
         files += inside
     if not files:
-        raise ArgumentError(f"{who}: no files", why="the list of paths is empty", fix="name a text file")
+        raise ArgumentError(f"{who}: no files", why="the list of paths is empty", fix="give a text file")
     return files
 
 
 def _write(
     documents: Iterable[Document], tokenizer: Tokenizer, out: Path, val_fraction: float, sources: list[str]
 ) -> Splits:
-    """Encode, split and describe in a folder of its own, then move the results into place."""
+    """Encode, split and describe in a temporary folder, then move the results into place."""
     if not 0 <= val_fraction < 1:
         raise ArgumentError(
             f"prepare: val_fraction={val_fraction}",
@@ -198,7 +198,7 @@ def _write(
         if not n_train or (val_fraction and n_train == count):
             raise ArgumentError(
                 f"prepare: {count} tokens cannot be split",
-                why=f"with val_fraction={val_fraction}, {n_train} would be for training",
+                why=f"with val_fraction={val_fraction}, {n_train} would remain for training",
                 fix="give a longer text",
             )
         if val_fraction:
@@ -222,7 +222,7 @@ def _write(
 
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
-    """A hidden folder inside `out`; both are gone after an exception, if they were not there before."""
+    """Temporary hidden folder inside `out`; an exception removes both, if they did not exist before."""
     made_here = not out.exists()
     work = out / f".prepare-{os.getpid()}-{secrets.token_hex(4)}"
     complete = False
@@ -241,7 +241,7 @@ def _workplace(out: Path) -> Iterator[Path]:
 
 
 def _encode(documents: Iterable[Document], tokenizer: Tokenizer, dtype: npt.DTypeLike, path: Path) -> int:
-    """Write the ids of all documents; their number."""
+    """Write the ids of all documents, and return their number."""
     count = 0
     with path.open("xb") as file:
         for number, document in enumerate(documents):
@@ -256,7 +256,7 @@ def _encode(documents: Iterable[Document], tokenizer: Tokenizer, dtype: npt.DTyp
 
 
 def _split(path: Path, nbytes: int, rest: Path) -> None:
-    """Cut a file to `nbytes` and move what follows to another."""
+    """Truncate a file to `nbytes`, and move the remainder to another."""
     with path.open("r+b") as file, rest.open("xb") as other:
         file.seek(nbytes)
         shutil.copyfileobj(file, other, 1 << 20)
@@ -264,7 +264,7 @@ def _split(path: Path, nbytes: int, rest: Path) -> None:
 
 
 def _describe(path: Path, itemsize: int) -> dict[str, int | str]:
-    """Bring a file to the disk; its length and sha256."""
+    """Flush a file to disk, and return its length and sha256."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Pairs of texts for an encoder-decoder: toy languages, files, batches of like lengths. Knows no models."""
+"""Text pairs for an encoder-decoder: toy tasks, JSONL files, length-bucketed batches."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tinytensor.errors import ArgumentError
 __all__ = ["TASKS", "Pair", "PairBatches", "checksum", "number_words", "pairs_of", "toy_pairs"]
 
 Pair = tuple[str, str]  # source and target
-COUNT = 20_000  # pairs of a toy language
-LETTERS = 12  # of its longest word
+COUNT = 20_000  # pairs of a toy task
+LETTERS = 12  # maximum length of a word
 _FIELDS: dict[str, str | None] = {"source": None, "target": None}
 _ONES = [
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"),
@@ -27,7 +27,7 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 
 
 def number_words(n: int) -> str:
-    """A whole number below a million in English.
+    """English words of an integer below a million.
 
     Args:
         n: 0 … 999,999.
@@ -63,16 +63,16 @@ TASKS: dict[str, tuple[Callable[[np.random.Generator], str], Callable[[str], str
     "reverse": (_word, lambda word: word[::-1]),
     "numbers": (_number, lambda digits: number_words(int(digits))),
 }
-"""Toy languages: how a source is drawn, and what its translation is."""
+"""Toy tasks: how to sample a source, and its translation."""
 
 
 def toy_pairs(task: str, seed: int = 0, count: int = COUNT) -> list[Pair]:
-    """Pairs of a toy language, each source once: so what is held out is never seen in training.
+    """Sample pairs of a toy task. Sources are unique, so held-out ones do not occur in training.
 
     Args:
         task: a key of `TASKS`.
-        seed: of the draws.
-        count: how many.
+        seed: random seed.
+        count: number of pairs.
 
     Returns:
         (source, target), in random order.
@@ -90,17 +90,17 @@ def toy_pairs(task: str, seed: int = 0, count: int = COUNT) -> list[Pair]:
 
 
 def pairs_of(name: str, seed: int = 0) -> list[Pair]:
-    """The pairs that a config names.
+    """Pairs of a toy task or a file.
 
     Args:
         name: a key of `TASKS`, or a file of lines like {"source": "…", "target": "…"}.
-        seed: of a toy language.
+        seed: random seed of a toy task.
 
     Returns:
         (source, target).
 
     Raises:
-        ArgumentError, FormatError: the file cannot be read, or is something else.
+        ArgumentError, FormatError: the file cannot be read, or has another format.
 
     Example:
         >>> len(pairs_of("copy"))
@@ -118,27 +118,27 @@ def pairs_of(name: str, seed: int = 0) -> list[Pair]:
 
 
 def checksum(pairs: Sequence[Pair]) -> str:
-    """SHA-256 of pairs in their order, in hexadecimal."""
+    """Hexadecimal SHA-256 of the pairs in order."""
     return hashlib.sha256(json.dumps(list(pairs)).encode("ascii")).hexdigest()
 
 
 class PairBatches(Iterator[tuple[IntArray, ...]]):
-    """Endless batches of pairs of like lengths: (inputs, targets, source, lengths).
+    """Infinite iterator of length-bucketed batches: (inputs, targets, source, lengths).
 
-    Inputs (B, T) are the target behind a mark, targets (B, T) the same one token later, with a mark at the
-    end; padding in targets is -100. Sources (B, S) end with the mark, and `lengths` (B,) of their tokens
-    count. Batch k is a function of k alone.
+    Inputs (B, T) are the mark and the target text, targets (B, T) the target text and the mark; targets are
+    padded with -100. Sources (B, S) end with the mark; `lengths` (B,) are their lengths without padding.
+    Batch k is a function of k alone.
 
     Args:
         pairs: texts.
         tokenizer: of both languages.
-        mark: the id that begins and ends a text.
-        batch_size: B; the last one of an epoch by length may be smaller.
-        block_size: tokens of a text at most, its mark among them.
-        seed: of the order.
+        mark: id of the begin/end token.
+        batch_size: B; the batch of the longest pairs of an epoch may be smaller.
+        block_size: maximum tokens of a text, the mark included.
+        seed: random seed of the order.
 
     Raises:
-        ArgumentError: a text that is too long or holds the mark, or a character unknown to the tokenizer.
+        ArgumentError: a text that is too long or contains the mark, or a character unknown to the tokenizer.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -166,16 +166,16 @@ class PairBatches(Iterator[tuple[IntArray, ...]]):
         self._about: dict[str, int | str] = {"seed": seed, "batch_size": batch_size, "pairs": len(pairs)}
 
     def _ids(self, text: str, tokenizer: Tokenizer, block_size: int) -> list[int]:
-        """The ids of a text, with the mark at their end."""
+        """Ids of a text, followed by the mark."""
         ids = [*tokenizer.encode(text), self.mark]
         if len(ids) > block_size or self.mark in ids[:-1]:
             too_long = len(ids) > block_size
             raise ArgumentError(
-                f"translate: {text[:40]!r} {'is too long' if too_long else 'holds the end of texts'}",
+                f"translate: {text[:40]!r} {'is too long' if too_long else 'contains the end-of-text mark'}",
                 why=f"it has {len(ids)} tokens, and the context {block_size}"
                 if too_long
-                else "what stands behind it would be lost",
-                fix=f"--block_size={len(ids)}, or leave it out" if too_long else "make two texts of it",
+                else "the text after it would be lost",
+                fix=f"--block_size={len(ids)}, or leave it out" if too_long else "split it into two texts",
             )
         return ids
 
@@ -192,23 +192,23 @@ class PairBatches(Iterator[tuple[IntArray, ...]]):
         return self.arrays(self.order.batch(step).tolist())
 
     def arrays(self, numbers: Sequence[int]) -> tuple[IntArray, ...]:
-        """Inputs, targets, source and lengths of some pairs."""
+        """Inputs, targets, source and lengths of the given pairs."""
         sources, targets = zip(*[self.pairs[i] for i in numbers], strict=True)
         behind = [[self.mark, *ids[:-1]] for ids in targets]
         lengths = np.array([len(ids) for ids in sources])
         return padded(behind, 0), padded(targets, IGNORED), padded(sources, 0), lengths
 
     def state_dict(self) -> dict[str, int | str]:
-        """The position, and what it is a position in; goes into JSON."""
+        """Position and arguments, as JSON values."""
         return {**self._about, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Go on where `state_dict` was taken; ArgumentError if that was in other batches."""
+        """Resume at the position of a `state_dict`; ArgumentError if it is of other batches."""
         step = state.get("step")
         if type(step) is not int or not 0 <= step < 2**63 or state != {**self._about, "step": step}:
             raise ArgumentError(
                 f"load_state_dict: the state does not fit: {dict(state)}",
-                why=f"the same step of other batches is other data; these have {self._about}",
-                fix="make them of the same pairs with the same arguments, or begin without the state",
+                why=f"with other arguments the same step is another batch; these have {self._about}",
+                fix="use the same pairs and arguments, or start without the state",
             )
         self.step = step

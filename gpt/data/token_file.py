@@ -1,7 +1,7 @@
-"""Token files: ids without a header, little endian, mapped into memory. Knows nothing of batches and texts.
+"""Token files: raw little-endian ids without a header, memory-mapped. Independent of batches and texts.
 
-The form is nanoGPT's: 2 bytes per id (4 for vocabularies over 65,536). `meta.json` beside the files says the
-rest; a file without one is read as nanoGPT wrote it, as uint16.
+The format is nanoGPT's: 2 bytes per id (4 for vocabularies over 65,536). `meta.json` next to the files has
+dtype, vocabulary size, length and hash; a file without one is read as nanoGPT writes it, as uint16.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ DTYPES: dict[str, UnsignedDType] = {
 
 
 class _Meta(NamedTuple):
-    """What meta.json says about one token file."""
+    """Entry of meta.json for one token file."""
 
     dtype: str
     vocab_size: int
@@ -34,7 +34,7 @@ class _Meta(NamedTuple):
 
 
 class TokenFile:
-    """A file of token ids, mapped into memory: opening takes no time, whatever its size.
+    """Memory-mapped file of token ids: opening takes constant time.
 
     Args:
         path: the file, for example data/train.bin.
@@ -42,9 +42,9 @@ class TokenFile:
 
     Raises:
         ArgumentError: the file cannot be read, an unknown dtype, or one that contradicts `meta.json`.
-        FormatError: empty, not a whole number of ids, or not as long as `meta.json` says.
+        FormatError: empty, not a whole number of ids, or another length than in `meta.json`.
 
-    Memory: nothing is read before it is used; the file must stay as it is while it is open.
+    Memory: pages are read on access; the file must not change while it is open.
     """
 
     def __init__(self, path: PathLike, dtype: str | None = None) -> None:
@@ -59,7 +59,7 @@ class TokenFile:
         if meta and dtype and meta.dtype != dtype:
             raise ArgumentError(
                 f"TokenFile: dtype={dtype!r} for {str(path)!r}",
-                why=f"meta.json beside it says {meta.dtype}",
+                why=f"its meta.json has dtype {meta.dtype}",
                 fix="leave dtype out",
             )
         self.dtype = DTYPES[meta.dtype if meta else dtype or "uint16"]
@@ -75,26 +75,26 @@ class TokenFile:
         return f"TokenFile({str(self.path)!r}: {len(self):,} tokens, {self.dtype.name}, vocabulary {size})"
 
     def check(self) -> None:
-        """Read the whole file once: ids inside the vocabulary, bytes those that were written.
+        """Read the whole file, and check its ids against the vocabulary and its bytes against the hash.
 
         Raises:
-            FormatError: an id outside, or a changed file.
+            FormatError: an id outside the vocabulary, or a changed file.
         """
         for start in range(0, len(self), 1 << 24):
             check_range(self.ids[start : start + (1 << 24)], self.vocab_size, self._name(), start)
         self.digest()
 
     def digest(self) -> str:
-        """Read the whole file, about a GB in a second; its SHA-256.
+        """SHA-256 of the whole file: about a second per GB.
 
         Raises:
-            FormatError: it is not the one in `meta.json`.
+            FormatError: it differs from the one in `meta.json`.
         """
         found = hash_of_file(self.path, "TokenFile")
         if self.sha256 not in (None, found):
             raise FormatError(
                 f"TokenFile: {self._name()} was changed after it was written",
-                why="its sha256 is not the one in meta.json",
+                why="its sha256 differs from the one in meta.json",
                 fix="restore it, or prepare it again: python -m gpt data prepare",
             )
         return found
@@ -103,7 +103,7 @@ class TokenFile:
         return repr(str(self.path))
 
     def _map(self, tokens: int | None) -> npt.NDArray[np.unsignedinteger]:
-        """Map the file after its size was checked."""
+        """Check the size of the file, and map it."""
         try:
             nbytes = self.path.stat().st_size
             whole = nbytes % self.dtype.itemsize == 0
@@ -114,13 +114,13 @@ class TokenFile:
         if not nbytes:
             why = "it is empty"
         elif not whole:
-            why = f"{nbytes:,} bytes are no whole number of {self.dtype.itemsize}-byte ids"
+            why = f"{nbytes:,} bytes are not a whole number of {self.dtype.itemsize}-byte ids"
         else:
-            why = f"meta.json says {tokens:,} tokens, the file has {nbytes // self.dtype.itemsize:,}"
+            why = f"meta.json lists {tokens:,} tokens, the file has {nbytes // self.dtype.itemsize:,}"
         raise FormatError(
             f"TokenFile: {self._name()} is not a usable token file",
             why=why,
-            fix="it was cut off or is something else: prepare it again with python -m gpt data prepare",
+            fix="it is truncated or of another format: prepare it again with python -m gpt data prepare",
         )
 
 
@@ -136,7 +136,7 @@ def open_split(folder: PathLike, split: str) -> TokenFile:
 
     Raises:
         ArgumentError: there is no such file.
-        FormatError: a damaged one.
+        FormatError: the file is damaged.
 
     Example:
         >>> import tempfile
@@ -152,14 +152,14 @@ def open_split(folder: PathLike, split: str) -> TokenFile:
     if not path.is_file():
         raise ArgumentError(
             f"open_split: there is no {str(path)!r}",
-            why="a data folder holds train.bin and val.bin",
+            why="a data folder has train.bin and val.bin",
             fix=f"make it: python -m gpt data prepare FILE --out {str(folder)!r}",
         )
     return TokenFile(path)
 
 
 def check_range(ids: npt.NDArray[np.integer], vocab_size: int | None, name: str, start: int | None) -> None:
-    """Refuse ids outside the vocabulary. They would read other rows of the embedding, or beyond it."""
+    """Raise for ids outside the vocabulary: they would index beyond the embedding."""
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or (vocab_size is not None and high >= vocab_size):
         bad = low if low < 0 else high
@@ -167,22 +167,22 @@ def check_range(ids: npt.NDArray[np.integer], vocab_size: int | None, name: str,
         raise FormatError(
             f"id {bad}{where} in {name} is not in the vocabulary",
             why=f"ids are 0 … {'' if vocab_size is None else vocab_size - 1}",
-            fix="use the tokenizer that made the tokens, or the dtype that they were written with",
+            fix="use the tokenizer that produced the tokens, or the dtype that they were written with",
         )
 
 
 def _read_meta(path: Path) -> _Meta | None:
-    """What our meta.json beside a token file says about it; None without one."""
+    """Entry of a token file in the meta.json next to it; None if there is no meta.json of ours."""
     meta_path = path.parent / "meta.json"
     meta = read_json(meta_path, "TokenFile") if meta_path.is_file() else {}
     if meta.get("format") != META_FORMAT:
-        return None  # of another program: nanoGPT's files are bare
+        return None  # written by another program: nanoGPT's files have no meta.json
     splits = meta.get("splits")
     if isinstance(splits, dict) and path.stem not in splits:
         raise FormatError(
-            f"TokenFile: {str(path)!r} is not one of the files that were prepared here",
+            f"TokenFile: {str(path)!r} is not one of the files that `data prepare` wrote",
             why=f"{str(meta_path)!r} does not list it, so its dtype is unknown",
-            fix="move it to a folder of its own",
+            fix="move it to a separate folder",
         )
     split = splits[path.stem] if isinstance(splits, dict) else None
     if isinstance(split, dict):

@@ -1,1 +1,1 @@
-"""Small studies, each a command: ablations, masked language models, skip-grams, translation."""
+"""Experiments, each a command: ablations, masked language models, skip-gram, translation."""

@@ -1,8 +1,8 @@
-"""Which choice helps? `python -m gpt ablate [--grid="position=learned,rope activation=gelu,swiglu"]`.
+"""Ablation study: `python -m gpt ablate [--grid="position=learned,rope activation=gelu,swiglu"]`.
 
 Trains a model for each variant, all with the same seed on the same batches, and prints a table: parameters,
-validation loss, tokens/s. Without --grid it changes one thing at a time. After Ctrl-C or a kill the same
-command goes on where it was.
+validation loss, tokens/s. Without --grid it changes one field at a time. After Ctrl-C or a kill the same
+command resumes.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _BEGIN = (
 
 @dataclass(frozen=True)
 class AblateConfig:
-    """What is varied.
+    """Variants of an ablation study.
 
     Args:
         grid: fields of model and training with their values, "position=learned,rope activation=gelu,swiglu":
-            every combination is trained. Empty: one change at a time of the model as it is.
+            trains every combination. Empty: changes one field of the model at a time.
 
     Raises:
         ArgumentError: a field of a wrong type.
@@ -70,7 +70,7 @@ class AblateConfig:
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant: its name, its model, and how it is trained, into a folder of its own."""
+    """One variant: its name, model config and training config, with its own run directory."""
 
     name: str
     model: GPTConfig
@@ -78,18 +78,18 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where its run is."""
+        """Run directory."""
         return Path(self.train.out_dir)
 
 
 def one_at_a_time(model: GPTConfig) -> list[str]:
-    """The changes of a model that are tried by themselves; in the end Llama's, all at once.
+    """Single changes of a model config to train; last, all changes of Llama together.
 
     Args:
-        model: what is changed.
+        model: the base config.
 
     Returns:
-        Texts like "position=rope"; a gated activation comes with fewer neurons, for equal parameters.
+        Texts like "position=rope"; a gated activation has a smaller n_inner, for equal parameters.
 
     Example:
         >>> one_at_a_time(preset("tiny")[0])[:2]
@@ -110,18 +110,18 @@ def one_at_a_time(model: GPTConfig) -> list[str]:
 
 
 def cells(model: GPTConfig, config: TrainConfig, grid: str) -> list[Cell]:
-    """The variants that are trained.
+    """Variants to train.
 
     Args:
-        model: what is changed.
-        config: how all are trained; its out_dir gets a folder for each.
+        model: the base config.
+        config: training config of all; its out_dir gets a folder for each.
         grid: see `AblateConfig`.
 
     Returns:
-        The variants; the first is the one that others are compared with.
+        The variants; the first is the baseline.
 
     Raises:
-        ArgumentError: a word of the grid without a value, an unknown field, or a value that does not fit.
+        ArgumentError: an entry of the grid without a value, an unknown field, or an invalid value.
 
     Example:
         >>> model, config = preset("tiny")
@@ -142,36 +142,36 @@ def cells(model: GPTConfig, config: TrainConfig, grid: str) -> list[Cell]:
 
 
 def _values(word: str) -> list[str]:
-    """`position=learned,rope` as position=learned and position=rope."""
+    """Split `position=learned,rope` into position=learned and position=rope."""
     name, _, values = word.partition("=")
     if not name or not all(values.split(",")):
         raise tt.ArgumentError(
             f"ablate: {word!r} in the grid has no value",
-            why="a field is followed by its values, with commas between, and no spaces",
+            why="an entry is a field with comma-separated values, without spaces",
             fix='--grid="position=learned,rope activation=gelu,swiglu"',
         )
     if name.replace("-", "_") in ("out_dir", "init_from"):
         raise tt.ArgumentError(
             f"ablate: {word!r} in the grid",
-            why="each variant has a folder of its own, and begins from scratch there or goes on",
+            why="each variant has its own folder, and starts from scratch or resumes there",
             fix="leave it out of the grid",
         )
     return [f"{name}={value}" for value in values.split(",")]
 
 
 def train_cell(cell: Cell) -> dict[str, Any]:
-    """Train a variant, or what is left of it, unless that was done.
+    """Train a variant, or resume it, or return its result if it is complete.
 
     Args:
         cell: the variant.
 
     Returns:
-        variant, parameters, val_loss (nats per token, of the validation split), tokens_per_second (median of
+        variant, parameters, val_loss (nats per token, on the validation split), tokens_per_second (median of
         the log).
 
     Raises:
-        ArgumentError: its folder holds a run with other settings, or the data have no validation split.
-        Stopped: Ctrl-C, or another signal; what was trained is saved.
+        ArgumentError: its folder has a run with other settings, or the data have no validation split.
+        Stopped: Ctrl-C, or another signal; the run is saved.
     """
     if (cell.folder / "config.json").is_file():
         _require_same(cell)
@@ -187,7 +187,7 @@ def train_cell(cell: Cell) -> dict[str, Any]:
         raise tt.ArgumentError(
             f"ablate: {cell.train.data} has no validation split",
             why="variants are compared by their validation loss",
-            fix="bring a text, or token files with val.bin",
+            fix="use a text, or token files with val.bin",
         )
     result = {
         "variant": cell.name,
@@ -201,7 +201,7 @@ def train_cell(cell: Cell) -> dict[str, Any]:
 
 
 def _require_same(cell: Cell) -> None:
-    """ArgumentError if the run in a variant's folder was made with other settings."""
+    """Raise ArgumentError if the run in the folder of a variant has other settings."""
     model, config = read_configs(cell.folder)
     wanted = replace(cell.model, vocab_size=cell.model.vocab_size or model.vocab_size)
     before = to_dict(model) | to_dict(replace(config, init_from=cell.train.init_from))
@@ -215,10 +215,10 @@ def _require_same(cell: Cell) -> None:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of `train_cell` as Markdown, the lowest loss first.
+    """Markdown table of results, lowest loss first.
 
     Args:
-        rows: at least one; losses are compared with that of the first.
+        rows: results of `train_cell`, at least one; losses are compared with that of the first.
 
     Returns:
         The table.
@@ -239,7 +239,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _describe(model: GPTConfig, config: TrainConfig) -> str:
-    """What all variants have in common, and what they were trained with."""
+    """Common settings of all variants, as text."""
     return (
         f"{counted(model.n_layer, 'layer')}, {counted(model.n_head, 'head')}, {model.n_embd} wide, "
         f"context {model.block_size}; "
@@ -251,7 +251,7 @@ def _describe(model: GPTConfig, config: TrainConfig) -> str:
 
 
 def _write(folder: Path, about: str, rows: Sequence[dict[str, Any]]) -> None:
-    """ablation.json, ablation.csv and ablation.md."""
+    """Write ablation.json, ablation.csv and ablation.md."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -275,7 +275,7 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError, Stopped: an unknown field, a value that does not fit, or see `train_cell`.
+        ArgumentError, Stopped: an unknown field, an invalid value, or see `train_cell`.
     """
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(AblateConfig(), *_BEGIN)}")
@@ -293,7 +293,7 @@ def _train_all(variants: Sequence[Cell], about: str, folder: Path) -> int:
         try:
             rows.append(train_cell(cell))
         except KeyboardInterrupt:
-            print("\nstopped; the same command goes on from here")
+            print("\nstopped; run the same command to resume")
             raise
         row = rows[-1]
         print(

@@ -1,7 +1,7 @@
-"""An encoder that fills gaps: `python -m gpt masked [--preset=NAME] [--field=value …]`, or `… masked RUN`.
+"""Masked language model (BERT-style): `python -m gpt masked [--preset=NAME] [--field=value …]`, or `… RUN`.
 
-Some tokens of a text are hidden, and the model says what they were, from what stands on both sides. Trains
-like `train`, with its fields; or, given a run, only fills the gaps of --text.
+Masks random tokens of a text, and trains an encoder to predict them from both sides. Trains like `train`,
+with its fields; or, given a run, only fills the gaps of --text.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tinytensor.distributed import Communicator
 
 __all__ = ["FillConfig", "MaskedRun", "fill", "hide", "main", "masked_scores"]
 
-CHOSEN = 0.15  # share of tokens that are to be found
-REPLACED, RANDOM = 0.8, 0.1  # share of those that the mask, or any token, stands in for
+CHOSEN = 0.15  # share of tokens to predict
+REPLACED, RANDOM = 0.8, 0.1  # share of those replaced by the mask, or by a random token
 EXAMPLE = "To be, or n__ to be, that is the quest___"
 _MODEL, _TRAIN = preset("shakespeare-char-cpu")
 _BEGIN = (
@@ -51,16 +51,16 @@ _BEGIN = (
 def hide(
     ids: tt.Tensor, mask: int, vocab_size: int, generator: tt.Generator | None = None
 ) -> tuple[tt.Tensor, tt.Tensor]:
-    """Choose 15 % of the tokens, at least one; of those replace 80 % by the mask and 10 % by any token.
+    """Select 15 % of the tokens, at least one; replace 80 % of them by the mask, 10 % by random tokens.
 
     Args:
         ids: (B, T).
         mask: the id of the mask.
-        vocab_size: ids of tokens, from 0 on.
-        generator: of the choice; default: tinytensor's.
+        vocab_size: number of ids of ordinary tokens.
+        generator: random generator; default: tinytensor's.
 
     Returns:
-        What the model reads, (B, T), and its targets, (B, T): the chosen tokens, -100 elsewhere.
+        Inputs, (B, T), and targets, (B, T): the selected tokens, -100 elsewhere.
 
     Source: Devlin et al. 2019, arXiv:1810.04805, appendix A.1.
 
@@ -80,20 +80,20 @@ def hide(
 def masked_scores(
     model: Encoder, tokens: Tokens, mask: int, *, vocab_size: int, batch_size: int, batches: int, seed: int
 ) -> dict[str, float]:
-    """How well a model finds hidden tokens of a text, in consecutive blocks.
+    """Metrics of a model on masked tokens of a text, in consecutive blocks.
 
     Args:
         model: in evaluation mode.
         tokens: the text.
         mask: the id of the mask.
-        vocab_size: ids of tokens.
-        batch_size: B, blocks at a time.
-        batches: stop after so many; 0: read all.
-        seed: of what is hidden.
+        vocab_size: number of ids of ordinary tokens.
+        batch_size: B, blocks per batch.
+        batches: number of batches; 0: all.
+        seed: random seed of the masks.
 
     Returns:
-        loss in nats per hidden token; accuracy, the share of them that are found; commonest, the accuracy of
-        always saying the commonest token.
+        loss in nats per masked token; accuracy on them; commonest, the accuracy of always predicting the most
+        frequent token.
     """
     generator = tt.Generator(seed)
     loss, right, counts = 0.0, 0, np.zeros(vocab_size, np.int64)
@@ -112,15 +112,15 @@ def masked_scores(
 
 
 class MaskedRun(Run):
-    """A run that trains an encoder to find hidden tokens. The last id of its vocabulary is the mask.
+    """Training run of a masked language model. The last id of its vocabulary is the mask.
 
     Args:
-        model_config: shape of the model.
+        model_config: model config.
         train_config: as for Run, without samples.
-        ranks: who trains it together.
+        ranks: communicator.
 
     Raises:
-        ArgumentError: as Run; samples are asked for.
+        ArgumentError: as Run; or samples are enabled.
     """
 
     command = "masked"
@@ -136,11 +136,11 @@ class MaskedRun(Run):
         self.mask = self.model_config.vocab_size - 1
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """The loss of hidden tokens of a batch, with its history; drawn anew each time."""
+        """Loss on masked tokens of a batch, with its autograd graph; the mask is sampled in each call."""
         return self.model.loss(*hide(batch[0], self.mask, self.mask))
 
     def scores(self) -> dict[str, float]:
-        """See `masked_scores`, of the validation split, or of its first `eval_batches`."""
+        """`masked_scores` on the validation split, or on its first `eval_batches`."""
         assert self.val_tokens is not None
         model, training = self.shown, self.shown.training
         assert isinstance(model, Encoder)
@@ -157,7 +157,7 @@ class MaskedRun(Run):
         return found
 
     def evaluate(self) -> float:
-        """The loss of hidden tokens of the validation split; the share that is found goes to the log."""
+        """Loss on masked tokens of the validation split; logs the accuracy."""
         found = self.scores()
         if self.ranks.rank == 0:
             RunLog(self.folder).write(step=self.step, accuracy=round(found["accuracy"], 4))
@@ -165,20 +165,20 @@ class MaskedRun(Run):
 
 
 def fill(model: Encoder, tokenizer: Tokenizer, text: str, blank: str = "_") -> str:
-    """Fill the gaps of a text, the one first whose token is surest.
+    """Fill the gaps of a text, in the order of confidence.
 
     Args:
         model: in evaluation mode; the last id of its vocabulary is the mask.
         tokenizer: of the text.
-        text: each `blank` in it stands for one hidden token.
-        blank: what marks a gap.
+        text: each `blank` in it is one masked token.
+        blank: marker of a gap.
 
     Returns:
         The text without gaps.
 
     Raises:
-        ArgumentError: no gap, or a character that the tokenizer does not know.
-        ShapeError: the text is longer than the context where positions end there.
+        ArgumentError: no gap, or a character unknown to the tokenizer.
+        ShapeError: the text is longer than the context where it is limited.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -214,8 +214,8 @@ class FillConfig:
     """Texts with gaps.
 
     Args:
-        text: a text to fill; there may be several.
-        blank: what marks a gap of one token.
+        text: a text to fill; may be repeated.
+        blank: marker of a gap of one token.
 
     Raises:
         ArgumentError: an empty blank, or a text without one.
@@ -242,7 +242,7 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0; 128 + the signal's number if training was stopped.
 
     Raises:
-        ArgumentError: an unknown field, a text without a gap, or one that the tokenizer does not know.
+        ArgumentError: an unknown field, a text without a gap, or a character unknown to the tokenizer.
     """
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\nPresets:\n{describe_presets()}\n\n{describe_fields(FillConfig(), *_BEGIN)}")
@@ -251,7 +251,9 @@ def main(argv: Sequence[str]) -> int:
         folder, (config,) = argv[0], parse_overrides(argv[1:], FillConfig())
         if not config.text:
             raise tt.ArgumentError(
-                "masked: no --text", why="its gaps are what is filled", fix=f"--text='{EXAMPLE}'"
+                "masked: no --text",
+                why="with a run, the command fills the gaps of a text",
+                fix=f"--text='{EXAMPLE}'",
             )
     else:
         *configs, config = configs_of(argv, _BEGIN, FillConfig())

@@ -1,7 +1,7 @@
-"""Vectors of words from the company they keep: `python -m gpt skipgram TEXT --out vectors`.
+"""Word vectors by skip-gram with negative sampling: `python -m gpt skipgram TEXT --out vectors`.
 
-Skip-gram with negative sampling: the vector of a word is to have a large product with those of the words
-around it, and a small one with those of words drawn at random.
+The vector of a word is trained to have a large dot product with those of the words around it, and a small one
+with those of randomly sampled words.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True)
 class SkipGramConfig:
-    """How vectors are learned; the defaults suit a text of a million words.
+    """Hyperparameters of skip-gram; the defaults suit a text of a million words.
 
     Args:
-        size: C, numbers of a vector.
-        window: how far a neighbour may be, in words.
-        negatives: K, words drawn at random for each pair.
+        size: C, dimension of the vectors.
+        window: maximum distance of a neighbour, in words.
+        negatives: K, negative samples for each pair.
         epochs: passes over the text.
-        batch_size: B, pairs of a step.
-        learning_rate: of AdamW at first; falls to 0 in a straight line.
-        at_least: how often a word must occur to get a vector.
-        subsample: frequent words are left out at random: of a word with this share of the text none, of one
-            with a hundred times the share about nine tenths.
-        seed: of everything random.
+        batch_size: B, pairs per step.
+        learning_rate: initial learning rate of AdamW; linear decay to 0.
+        at_least: minimum count of a word.
+        subsample: frequent words are dropped at random: a word with this share of the text never, one with
+            a hundred times the share in about nine of ten cases.
+        seed: random seed.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain.
@@ -75,12 +75,12 @@ class SkipGramConfig:
 
 
 class SkipGram(nn.Module):
-    """Two tables of vectors: one of words, one of words as neighbours.
+    """Skip-gram model: an embedding of words, and one of words as neighbours.
 
     Args:
         vocab_size: V.
         size: C.
-        generator: of the initial vectors.
+        generator: random generator of the initial vectors.
 
     Source: Mikolov et al. 2013, arXiv:1310.4546.
 
@@ -98,11 +98,11 @@ class SkipGram(nn.Module):
         nn.init.zeros_(self.neighbours.weight)
 
     def loss(self, centers: tt.Tensor, others: tt.Tensor) -> tt.Tensor:
-        """Mean over pairs of -ln σ(v·u) for the neighbour u and -ln σ(-v·u) for the words drawn at random.
+        """Mean over pairs of -ln σ(v·u) for the neighbour u and -ln σ(-v·u) for negative samples.
 
         Args:
             centers: B words.
-            others: (B, 1 + K) words: the neighbour, and K drawn ones.
+            others: (B, 1 + K) words: the neighbour, and K negative samples.
 
         Returns:
             A scalar.
@@ -115,13 +115,13 @@ class SkipGram(nn.Module):
 
 
 def pairs(ids: Array, window: int, rng: np.random.Generator) -> Array:
-    """Words and their neighbours.
+    """Pairs of words and neighbours.
 
     Args:
         ids: a text, shape (N,).
-        window: how far a neighbour may be; for each word a width from 1 to this is drawn, so that near ones
-            come more often.
-        rng: of the widths and the order.
+        window: maximum distance; for each word a width from 1 to this is sampled, so that near neighbours are
+            more frequent.
+        rng: random generator of the widths and the order.
 
     Returns:
         shape (pairs, 2): word, neighbour; in random order.
@@ -141,17 +141,17 @@ def pairs(ids: Array, window: int, rng: np.random.Generator) -> Array:
 
 
 def words_of(text: str, at_least: int) -> tuple[WordTokenizer, Array]:
-    """The words that are frequent enough, and the text as their ids.
+    """Tokenizer of the frequent words, and the text as their ids.
 
     Args:
-        text: any text; upper and lower case are the same.
-        at_least: how often a word must occur.
+        text: any text; case is ignored.
+        at_least: minimum count of a word.
 
     Returns:
-        tokenizer, whose ids begin with the most frequent word at 1; ids of the words that it has, shape (N,).
+        tokenizer, with ids from 1 in descending frequency; ids of the words in its vocabulary, shape (N,).
 
     Raises:
-        ArgumentError: fewer than two words are that frequent.
+        ArgumentError: fewer than two words are frequent enough.
 
     Example:
         >>> tokenizer, ids = words_of("The cat, the dog and the cat.", 2)
@@ -164,27 +164,27 @@ def words_of(text: str, at_least: int) -> tuple[WordTokenizer, Array]:
     if len(words) < 2:
         raise ArgumentError(
             f"skipgram: {len(words)} of {len(counts)} words occur {at_least} times or more",
-            why="a word is learned from how it stands beside others",
-            fix="bring a longer text, or a smaller at_least",
+            why="training needs pairs of different words",
+            fix="use a longer text, or a smaller at_least",
         )
     rows = {word: row for row, word in enumerate(words, 1)}
     return WordTokenizer(words), np.array([rows[w] for w in found if w in rows], np.int64)
 
 
 def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None = None) -> SkipGram:
-    """Learn vectors.
+    """Train word vectors.
 
     Args:
         ids: a text, shape (N,).
         vocab_size: V.
-        config: how.
-        tell: called after each epoch with its number, from 1 on, and its mean loss.
+        config: hyperparameters.
+        tell: called after each epoch with its number, from 1, and its mean loss.
 
     Returns:
         the trained tables.
 
     Raises:
-        ArgumentError: no two words are left beside each other, or the loss is no number.
+        ArgumentError: no pairs of words are left, or the loss is not finite.
     """
     model = SkipGram(vocab_size, config.size, tt.Generator(config.seed))
     optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
@@ -214,7 +214,7 @@ def train(ids: Array, vocab_size: int, config: SkipGramConfig, tell: Tell | None
 
 
 def _subsampled(ids: Array, counts: Array, share: float, rng: np.random.Generator) -> Array:
-    """The text without many of its most frequent words."""
+    """Text after random subsampling of frequent words."""
     parts = np.maximum(counts, 1) / counts.sum() / share
     keep = np.minimum(1.0, np.sqrt(1 / parts))
     kept: Array = ids[rng.random(len(ids)) < keep[ids]]
@@ -224,7 +224,7 @@ def _subsampled(ids: Array, counts: Array, share: float, rng: np.random.Generato
 def _batches(
     ids: Array, counts: Array, config: SkipGramConfig, rng: np.random.Generator
 ) -> Iterator[tuple[Array, Array, float]]:
-    """An epoch: words (B,), neighbours and drawn words (B, 1 + K), and the part of it that is done."""
+    """Batches of an epoch: words (B,), neighbours and negative samples (B, 1 + K), and progress in 0 … 1."""
     heights = np.cumsum(counts**0.75)
     both = pairs(_subsampled(ids, counts, config.subsample, rng), config.window, rng)
     for start in range(0, len(both), config.batch_size):
@@ -244,7 +244,7 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError: a field outside its domain, no such text, or a folder that is there already.
+        ArgumentError: a field outside its domain, no such text, or a folder that exists already.
         SaveError: the folder cannot be written.
     """
     if not argv or any(word in ("-h", "--help") for word in argv):
@@ -256,7 +256,7 @@ def main(argv: Sequence[str]) -> int:
     if not text or out is None:
         raise ArgumentError(
             f"skipgram: no {'--out' if text else 'text'}",
-            why="a text is read, and a folder is made",
+            why="the command reads a text, and writes a folder",
             fix="python -m gpt skipgram TEXT --out=FOLDER",
         )
     require_writer("skipgram")

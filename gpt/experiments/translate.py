@@ -1,8 +1,8 @@
-"""An encoder-decoder that translates: `python -m gpt translate [--data=TASK] [--field=value …]`, or `… RUN`.
+"""Encoder-decoder translation: `python -m gpt translate [--data=TASK] [--field=value …]`, or `… RUN`.
 
---data is a toy language (reverse: words backwards; copy; numbers: digits to English words), or a file of
-lines like {"source": "…", "target": "…"}. A tenth of the pairs is held out, and in the end it says how many
-of those come out exactly. Trains like `train`, with its fields; or, given a run, only translates --text.
+--data is a toy task (reverse: words backwards; copy; numbers: digits to English words), or a file of lines
+like {"source": "…", "target": "…"}. A tenth of the pairs is held out; the final report has the exact-match
+accuracy on them. Trains like `train`, with its fields; or, given a run, only translates --text.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tinytensor.distributed import Communicator
 
 __all__ = ["TranslateConfig", "TranslateRun", "Translator", "main", "translate"]
 
-ROWS = 250  # texts that are translated side by side
+ROWS = 250  # texts per batch
 _BEGIN = (
     GPTConfig(vocab_size=0, block_size=72, n_layer=2, n_head=4, n_embd=64),
     TrainConfig(
@@ -53,21 +53,20 @@ _BEGIN = (
 
 
 def translate(model: EncoderDecoder, tokenizer: Tokenizer, texts: Sequence[str], beams: int = 1) -> list[str]:
-    r"""Translate texts, with a cache of keys and values of both languages.
+    r"""Translate texts, by greedy decoding or beam search, with KV caches of source and target.
 
     Args:
         model: in evaluation mode.
         tokenizer: of both languages.
         texts: at least one.
-        beams: translations of a text that are followed side by side; 1: the likeliest token each time, which
-            is done for all texts at once.
+        beams: number of beams; 1: greedy decoding, in batches of texts.
 
     Returns:
-        The translations; of one that does not end as much as the context holds.
+        The translations, truncated at the context length if they do not end.
 
     Raises:
-        ArgumentError: a character that the tokenizer does not know, or beams is below 1.
-        ShapeError: a text is longer than the context where positions end there.
+        ArgumentError: a character unknown to the tokenizer, or beams below 1.
+        ShapeError: a text is longer than the context where it is limited.
 
     Example:
         >>> from gpt.tokenizers.char_and_word import CharTokenizer
@@ -117,18 +116,18 @@ def _likeliest(
 
 
 class TranslateRun(Run):
-    """A run that trains an encoder-decoder on pairs of texts.
+    """Training run of an encoder-decoder on text pairs.
 
     Args:
-        model_config: shape of the model.
-        train_config: as for Run; `data` is what `pairs_of` reads.
-        ranks: who trains it together.
+        model_config: model config.
+        train_config: as for Run; `data` is an argument of `pairs_of`.
+        ranks: communicator.
 
     Attributes:
-        held_out: batches of the pairs that are held out.
+        held_out: batches of the held-out pairs.
 
     Raises:
-        ArgumentError, FormatError: as Run; a field is set that has no meaning here.
+        ArgumentError, FormatError: as Run; or a field is set that does not apply.
     """
 
     command = "translate"
@@ -146,7 +145,7 @@ class TranslateRun(Run):
         self.held_out = self._batches_of(self.held_pairs)
 
     def read_data(self, prepared_before: bool) -> None:
-        """Set the tokenizer and the pairs."""
+        """Set tokenizer and pairs."""
         config = self.train_config
         pairs = pairs_of(config.data, config.seed)
         self.pairs, self.held_pairs = split(pairs, 0.1, config.seed)
@@ -154,16 +153,16 @@ class TranslateRun(Run):
         self.tokenizer = choose(config.tokenizer, ["\n", *[text for pair in pairs for text in pair]])
 
     def find_contents(self) -> dict[str, str]:
-        """What a resumed run must find again: name → hash."""
+        """Hashes of the data and the tokenizer, which must match in a resumed run."""
         return {"training data": self.pairs_hash, "tokenizer": hash_of_tokenizer(self.tokenizer)}
 
     def describe_data(self) -> str:
-        """How many pairs there are, and the first one."""
+        """Number of pairs, and the first one, as text."""
         source, target = self.pairs[0]
         return f"{len(self.pairs):,} pairs, {len(self.held_pairs):,} held out: {source!r} → {target!r}"
 
     def make_batches(self) -> PairBatches:
-        """Batches of the pairs to train with, from the first on."""
+        """Batches of the training pairs, from step 0."""
         return self._batches_of(self.pairs)
 
     def _batches_of(self, pairs: Sequence[tuple[str, str]]) -> PairBatches:
@@ -172,7 +171,7 @@ class TranslateRun(Run):
         return PairBatches(pairs, self.tokenizer, mark, size, self.model_config.block_size, seed)
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Mean cross-entropy of the targets' tokens, with its history."""
+        """Mean cross-entropy of the target tokens, with its autograd graph."""
         return self._loss(self.model, *batch)
 
     def _loss(self, model: GPT, *batch: tt.Tensor) -> tt.Tensor:
@@ -183,11 +182,11 @@ class TranslateRun(Run):
 
     @property
     def has_validation(self) -> bool:
-        """Some pairs are always held out."""
+        """True: some pairs are always held out."""
         return True
 
     def evaluate(self) -> float:
-        """The loss of held-out pairs per token; the share that comes out exactly goes to the log."""
+        """Loss per token on held-out pairs; logs the exact-match accuracy."""
         model, training, device = self.shown, self.shown.training, self.model.device
         model.eval()
         total, count = 0.0, 0
@@ -206,12 +205,12 @@ class TranslateRun(Run):
 
     @property
     def evaluated(self) -> int:
-        """How many held-out pairs are looked at: all, or `eval_batches` of them."""
+        """Number of held-out pairs in an evaluation: all, or `eval_batches` batches."""
         asked = self.train_config.eval_batches * self.train_config.batch_size
         return min(asked or len(self.held_pairs), len(self.held_pairs))
 
     def exact(self) -> float:
-        """The share of held-out texts whose translation is right to the letter."""
+        """Exact-match accuracy on held-out texts."""
         pairs, right = self.held_pairs[: self.evaluated], 0
         for first in range(0, len(pairs), ROWS):
             part = pairs[first : first + ROWS]
@@ -220,7 +219,7 @@ class TranslateRun(Run):
         return right / len(pairs)
 
     def translate(self, texts: Sequence[str]) -> list[str]:
-        """What the model says now, in evaluation mode."""
+        """Translations by the present model, in evaluation mode."""
         model, training = self.shown, self.shown.training
         assert isinstance(model, EncoderDecoder)
         found = translate(model.eval(), self.tokenizer, texts)
@@ -229,7 +228,7 @@ class TranslateRun(Run):
 
 
 class Translator(Trainer):
-    """The loop of training, with tokens counted as they come, and translations as samples.
+    """Training loop with translations as samples, and tokens counted per batch.
 
     Args:
         run: a TranslateRun.
@@ -241,31 +240,31 @@ class Translator(Trainer):
         self.translated, self.tokens = run, 0
 
     def next_loss(self) -> tt.Tensor:
-        """The loss of the next batch, with its history."""
+        """Loss of the next batch, with its autograd graph."""
         loss = super().next_loss()
         self.tokens += self.ids.numel
         return loss
 
     def sample(self) -> str:
-        """The first held-out texts and their translations."""
+        """First held-out texts and their translations."""
         texts = [source for source, _ in self.translated.held_pairs[:5]]
         return "\n".join(
             [f"{s!r} → {t!r}" for s, t in zip(texts, self.translated.translate(texts), strict=True)]
         )
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Tokens of targets per second, padding among them: batches are of different lengths."""
+        """Target tokens per second, padding included: batches have different lengths."""
         tokens, self.tokens = self.tokens, 0
         return {"tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
 
 
 @dataclass(frozen=True)
 class TranslateConfig:
-    """What is translated in the end.
+    """Texts to translate, and decoding.
 
     Args:
-        text: a text to translate; there may be several.
-        beams: translations that are followed side by side; 1: the likeliest token each time.
+        text: a text to translate; may be repeated.
+        beams: number of beams; 1: greedy decoding.
 
     Raises:
         ArgumentError: a field of a wrong type.
@@ -288,7 +287,7 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0; 128 + the signal's number if training was stopped.
 
     Raises:
-        ArgumentError: an unknown field, or a text with a character that was in no pair.
+        ArgumentError: an unknown field, or a character unknown to the tokenizer.
     """
     if any(word in ("-h", "--help") for word in argv):
         print(f"{__doc__}\n{describe_fields(TranslateConfig(), *_BEGIN)}")
@@ -297,7 +296,7 @@ def main(argv: Sequence[str]) -> int:
         folder, (config,) = Path(argv[0]), parse_overrides(argv[1:], TranslateConfig())
         if not config.text:
             raise tt.ArgumentError(
-                "translate: no --text", why="it is what the run translates", fix="--text=hello"
+                "translate: no --text", why="with a run, the command translates a text", fix="--text=hello"
             )
     else:
         *configs, config = configs_of(argv, _BEGIN, TranslateConfig())
@@ -317,7 +316,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _report(run: Run) -> None:
-    """How many held-out texts come out exactly, and some of them."""
+    """Print the exact-match accuracy on held-out texts, and some translations."""
     assert isinstance(run, TranslateRun)
     texts = run.held_pairs[:5]
     for (source, target), said in zip(texts, run.translate([s for s, _ in texts]), strict=True):

@@ -1,1 +1,1 @@
-"""A trained model learns more: instructions, preferences, classes, with all weights or LoRA."""
+"""Fine-tuning: text, instructions, preferences (DPO), classification; of all weights or with LoRA."""

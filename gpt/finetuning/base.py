@@ -1,6 +1,6 @@
-"""Fine-tuning as a run: a task says what a batch, its loss and a good result are; the loop is `Trainer`'s.
+"""TuneConfig, TuneRun and Tuner: the fine-tuning loop over a Task, which defines batches, loss and metrics.
 
-Knows no task. A run directory looks like one of training, and `sample` reads it.
+Independent of the tasks. A run directory has the layout of a training run, and `sample` reads it.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ AnyArray = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """How a model is trained further.
+    """Fine-tuning hyperparameters.
 
     Args:
-        init_from: what it begins with: a run, a folder or file of weights, a name on the Hugging Face hub;
-            base: a small model of the embedded Shakespeare, trained once into runs/base; resume: the last
+        init_from: initial weights: a run, a folder or file of weights, a name on the Hugging Face hub; base:
+            a small model of the embedded Shakespeare, trained once into runs/base; resume: the last
             checkpoint in out_dir.
-        data: a file; builtin: examples that are made of the embedded Shakespeare.
+        data: a file; builtin: examples generated from the embedded Shakespeare.
         out_dir: folder of the run.
-        seed: of batches, new weights, dropout and samples.
-        device: where the tensors live: cpu, cuda, cuda:1, emulated, checked.
-        dtype: what matrix products are computed in: float32, bfloat16, float16.
-        block_size: a shorter context than the model's, for short texts; 0: that one.
+        seed: random seed of batches, new weights, dropout and samples.
+        device: device of the tensors: cpu, cuda, cuda:1, emulated, checked.
+        dtype: of matrix products: float32, bfloat16, float16.
+        block_size: a shorter context than the model's, for short texts; 0: the model's.
         batch_size: examples per forward pass.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
         max_steps: optimizer steps.
-        learning_rate: the highest, after the warmup; it falls to a tenth as a cosine.
-        warmup_steps: steps of linear rise from 0.
+        learning_rate: peak learning rate, after the warmup; cosine decay to a tenth.
+        warmup_steps: steps of linear warmup from 0.
         weight_decay: AdamW's, on matrices only.
         dropout: probability of dropping an activation while training.
-        grad_clip: largest norm of the whole gradient; 0: no limit.
-        trainable: names of weights that are trained, patterns with *, several with commas between; the
-            others are frozen. Empty: all, or with adapters none beside them; none: none. What is added
-            (adapters, a head) is always trained.
+        grad_clip: maximum global gradient norm; 0: no clipping.
+        trainable: names of weights to train: comma-separated patterns with *; the others are frozen. Empty:
+            all, or with adapters none besides them; none: none. Added weights (adapters, a head) are
+            always trained.
         eval_interval: steps between evaluations; 0: only at the end.
-        log_interval: steps between lines of the log.
+        log_interval: steps between log lines.
         checkpoint_interval: steps between checkpoints; 0: only with evaluations.
 
     Raises:
@@ -101,18 +101,18 @@ class TuneConfig:
         self.training()
 
     def training(self) -> TrainConfig:
-        """The config of the loop, which checks the numbers."""
+        """TrainConfig of the loop, which checks the values."""
         own = {"trainable", "dropout", "block_size"}
         same = {name: value for name, value in to_dict(self).items() if name not in own}
         return TrainConfig(**same, min_learning_rate=self.learning_rate / 10)
 
 
 class Task(ABC):
-    """What is to be learned, and on which examples.
+    """A fine-tuning task: examples, loss and metrics.
 
     Attributes:
-        model: the GPT, with what is added to it; its parameters that need a gradient are trained.
-        seen: numbers of the last loss beside it, for the log.
+        model: the GPT with added modules; its parameters that require a gradient are trained.
+        seen: further metrics of the last batch, for the log.
     """
 
     model: GPT
@@ -120,41 +120,41 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, step: int) -> tuple[AnyArray, ...]:
-        """The arrays of a batch, a function of its number alone; the first are token ids (B, T)."""
+        """Arrays of a batch, a function of its step alone; the first are token ids (B, T)."""
 
     @abstractmethod
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """The loss of a batch, with its history."""
+        """Loss of a batch, with its autograd graph."""
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:
-        """Numbers of held-out examples: `val_loss` and others. Called in evaluation mode, without history."""
+        """Metrics of held-out examples: `val_loss` and others. Called in evaluation mode, under no_grad."""
 
     @abstractmethod
     def show(self) -> str:
-        """Held-out examples for a reader. Called in evaluation mode."""
+        """Held-out examples as text. Called in evaluation mode."""
 
     def keeps(self) -> dict[str, Any]:
-        """JSON values that a reader of the checkpoint needs."""
+        """JSON values needed to load the checkpoint."""
         return {}
 
 
 def choose_trained(
     model: GPT, patterns: str, lora: LoraConfig, generator: tt.Generator | None = None
 ) -> tuple[int, int]:
-    """Add the adapters, and freeze the weights whose names fit no pattern.
+    """Add the adapters, and freeze the weights whose names match no pattern.
 
     Args:
         model: changed in place.
         patterns: see `TuneConfig.trainable`.
         lora: rank 0 for none.
-        generator: of the adapters.
+        generator: of the adapters' initial values.
 
     Returns:
-        How many numbers are trained, and how many there are.
+        Number of trained parameters, and of all parameters.
 
     Raises:
-        ArgumentError: a pattern that fits no name, or see `add_adapters`.
+        ArgumentError: a pattern that matches no name, or see `add_adapters`.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -168,8 +168,8 @@ def choose_trained(
     for pattern in filter(None, () if patterns == "none" else patterns.split(",")):
         if not any(matches(name, pattern) for name in own):
             raise tt.ArgumentError(
-                f"finetune: --trainable={patterns}: {pattern} fits no weight",
-                why=f"the weights are called {', '.join(list(own)[:6])}, …",
+                f"finetune: --trainable={patterns}: {pattern} matches no weight",
+                why=f"the names are {', '.join(list(own)[:6])}, …",
                 fix="for example --trainable='h.*.mlp.*,ln_f.*'",
             )
     if lora.lora_rank:
@@ -180,22 +180,22 @@ def choose_trained(
 
 
 class TuneRun(Run):
-    """A run of fine-tuning: what the loop works on, and its state in checkpoints.
+    """State of a fine-tuning run, and its checkpoints.
 
-    A checkpoint holds the GPT's weights with the adapters merged, as any run's, and beside the optimizer's
-    state the weights that are trained, as they are, under `trained.NAME`: with those a resumed run goes on
-    with equal bits. Adapters are written besides, alone.
+    A checkpoint has the GPT's weights with the adapters merged, as that of any run, and next to the optimizer
+    state the unmerged trained weights under `trained.NAME`, from which a resumed run continues bitwise equal.
+    Adapters are also written to files of their own.
 
     Args:
-        task: what is learned, on its model.
+        task: the task, with its model.
         tokenizer: of the texts.
-        config: how.
-        lora: the adapters that the model has.
-        about: JSON values that say how the run was made; config.json keeps them.
-        resume: go on with the last checkpoint in the folder.
+        config: hyperparameters.
+        lora: config of the model's adapters.
+        about: JSON values that describe the run, stored in config.json.
+        resume: resume from the last checkpoint in the folder.
 
     Raises:
-        ArgumentError, FormatError: the folder holds a run already, or none that could be resumed.
+        ArgumentError, FormatError: the folder has a run already, or none that can be resumed.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class TuneRun(Run):
                 self._go_on()
 
     def next_batch(self) -> tuple[AnyArray, ...]:
-        """The arrays of the next batch; counts batches and tokens."""
+        """Arrays of the next batch; counts batches and tokens."""
         batch = self.task.batch(self.batch_number)
         self.batch_number += 1
         self.tokens += batch[0].size
@@ -238,11 +238,11 @@ class TuneRun(Run):
 
     @property
     def has_validation(self) -> bool:
-        """Every task holds some examples out."""
+        """True: every task holds examples out."""
         return True
 
     def metrics(self) -> dict[str, float]:
-        """The task's numbers of held-out examples."""
+        """Metrics of the task on held-out examples."""
         training = self.model.training
         self.model.eval()
         with tt.no_grad():
@@ -251,7 +251,7 @@ class TuneRun(Run):
         return found
 
     def show(self) -> str:
-        """The task's held-out examples, for a reader."""
+        """Held-out examples of the task, as text."""
         training = self.model.training
         self.model.eval()
         text = self.task.show()
@@ -259,21 +259,21 @@ class TuneRun(Run):
         return text
 
     def evaluate(self) -> float:
-        """The loss of held-out examples; their other numbers go to the log."""
+        """Loss on held-out examples; logs the other metrics."""
         found = self.metrics()
         loss = found.pop("val_loss")
         RunLog(self.folder).write(step=self.step, **found)
         return loss
 
     def write_config(self) -> None:
-        """Write configs and tokenizer into the run directory, so that it can be read by itself."""
+        """Write configs and tokenizer into the run directory, which makes it self-contained."""
         super().write_config()
         configs = {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
         with atomic_write(self.folder / "config.json") as file:
             file.write(json.dumps({**configs, "tune": self.about}, indent=2).encode())
 
     def save(self, *, best: bool = False) -> Path:
-        """Save a checkpoint of this moment: atomic, and enough to go on with equal bits."""
+        """Save a checkpoint atomically; a run resumed from it continues bitwise equal."""
         arrays, scalars = split_state(self.optimizer.state_dict())
         arrays |= {f"trained.{name}": p.detach().cpu().numpy() for name, p in self.trained.items()}
         state = {
@@ -302,8 +302,8 @@ class TuneRun(Run):
         if trained.keys() != self.trained.keys():
             raise tt.ArgumentError(
                 f"finetune: {len(trained)} weights were trained, now {len(self.trained)} would be",
-                why="a run goes on with what it was started with",
-                fix="leave the fields that choose them out, or begin anew: "
+                why="a run is resumed with the trained weights that it was started with",
+                fix="leave out the fields that select them, or start a new run: "
                 f"--init_from={self.folder} --out_dir=NEW",
             )
         self.model.load_state_dict({k: tt.tensor(np.asarray(a)) for k, a in trained.items()}, strict=False)
@@ -316,15 +316,15 @@ class TuneRun(Run):
 
 
 def trained_weights(arrays: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-    """What a run of fine-tuning trained, by name, among the arrays beside a checkpoint's weights."""
+    """Trained weights of a fine-tuning run by name, from the optimizer arrays of a checkpoint."""
     return {k.removeprefix("trained."): a for k, a in arrays.items() if k.startswith("trained.")}
 
 
 class Tuner(Trainer):
-    """The loop of training, with the task's numbers in the log, and tokens counted as they come.
+    """Training loop with the metrics of the task in the log, and tokens counted per batch.
 
     Args:
-        run: what is tuned.
+        run: the run.
         quiet: print nothing.
     """
 
@@ -333,15 +333,15 @@ class Tuner(Trainer):
         self.tuned = run
 
     def step(self) -> dict[str, float | None]:
-        """One optimizer step; its numbers, for the log."""
+        """One optimizer step; returns its log values."""
         return {**super().step(), **self.tuned.task.seen}
 
     def next_loss(self) -> tt.Tensor:
-        """The loss of the next batch, with its history."""
+        """Loss of the next batch, with its autograd graph."""
         self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.tuned.next_batch()]
         return self.tuned.task.loss(self.ids, *others)
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Tokens per second, padding among them: batches are of different lengths."""
+        """Tokens per second, padding included: batches have different lengths."""
         tokens, self.tuned.tokens = self.tuned.tokens, 0
         return {"tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}

@@ -1,6 +1,6 @@
-"""A classifier on a GPT: one linear layer reads the final state of a text, and gives a number for each label.
+"""Text classification: a linear head on the final hidden states of a GPT. Command `python -m gpt classify`.
 
-What else is trained is chosen by name: nothing (the body is frozen), the last blocks, or all.
+Trained in addition to the head, selected by name: nothing (frozen body), the last blocks, or all.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ FIELDS: dict[str, str | None] = {"text": None, "label": None}
 
 @dataclass(frozen=True)
 class ClassifyConfig:
-    """Where a text's label is read off.
+    """Pooling of the hidden states.
 
     Args:
-        pool: mean: the mean of the final states of all tokens; last: the last token's, which alone has seen
-            the whole text.
+        pool: mean: the mean of the final states of all tokens; last: that of the last token, the only one
+            that attends to the whole text.
 
     Raises:
         ArgumentError: a field outside its choices.
@@ -47,10 +47,10 @@ class ClassifyConfig:
 
 
 class Classifier:
-    """A GPT with a head, `model.score`: a module of the GPT, so that it is trained and clipped with it.
+    """A GPT with a classification head `model.score`, a submodule that is trained and clipped with it.
 
     Args:
-        model: gets a head, which begins at 0: all labels are equally likely.
+        model: gets a head, initialized to 0: all labels are equally likely.
         labels: at least two.
         pool: see `ClassifyConfig`.
 
@@ -66,8 +66,8 @@ class Classifier:
         if len(labels) < 2:
             raise tt.ArgumentError(
                 f"Classifier: the labels are {list(labels)}",
-                why="there is nothing to tell apart",
-                fix="bring two",
+                why="a classifier needs two labels or more",
+                fix="give two labels",
             )
         self.model, self.labels, self.pool = model, list(labels), pool
         model.score = nn.Linear(model.config.n_embd, len(labels)).to(model.device)
@@ -75,7 +75,7 @@ class Classifier:
             nn.init.zeros_(p)
 
     def __call__(self, ids: tt.Tensor, lengths: tt.Tensor) -> tt.Tensor:
-        """Logits of the labels, (B, K), of padded ids (B, T) whose first `lengths` (B,) count."""
+        """Logits of the labels, (B, K), for padded ids (B, T) with lengths (B,)."""
         states = final_states(self.model, ids)  # (B, T, C)
         places = tt.arange(ids.shape[1], device=ids.device)  # (T,)
         ends = lengths.reshape(-1, 1)
@@ -87,7 +87,7 @@ class Classifier:
         return logits
 
     def probabilities(self, texts: Sequence[str], tokenizer: Tokenizer) -> AnyArray:
-        """Probabilities of the labels, (N, K); of a text that is too long the last tokens are read."""
+        """Probabilities of the labels, (N, K); texts longer than the context are truncated to their end."""
         found = []
         with tt.no_grad():
             for first in range(0, len(texts), 16):
@@ -96,40 +96,39 @@ class Classifier:
         return np.concatenate(found)
 
     def arrays(self, rows: Sequence[Ints]) -> tuple[tt.Tensor, tt.Tensor]:
-        """Texts as padded ids (B, T) and lengths (B,), where the model is."""
+        """Texts as padded ids (B, T) and lengths (B,), on the model's device."""
         lengths = np.array([len(row) for row in rows])
         ids, ends = [tt.from_numpy(x).to(self.model.device) for x in (padded(rows, 0), lengths)]
         return ids, ends
 
 
 def final_states(model: GPT, ids: tt.Tensor) -> tt.Tensor:
-    """The residual stream after the last block and its norm, (B, T) → (B, T, C)."""
+    """Hidden states after the last block and the final norm, (B, T) → (B, T, C)."""
     x_BTC = model.through(model.embed(ids), None, 0, len(model.h))
     return model.ln_f(x_BTC) if model.config.norm_position == "pre" else x_BTC
 
 
 def encoded(model: GPT, tokenizer: Tokenizer, text: str) -> Ints:
-    """The last ids of a text that fit into the context."""
+    """Ids of a text, truncated to the last block_size ones."""
     ids = np.array(tokenizer.encode(text)[-model.config.block_size :], np.int64)
     if not len(ids):
-        raise tt.ArgumentError("classify: an empty text", why="there is no token to read", fix="leave it out")
+        raise tt.ArgumentError("classify: an empty text", why="it has no tokens", fix="leave it out")
     return ids
 
 
 class Classifying(Task):
-    """Texts and their labels.
+    """Classification task: texts and their labels.
 
     Args:
         classifier: the model with its head.
         tokenizer: of the texts.
-        records: to train with: text and label.
-        held_out: to measure by.
+        records: training records: text and label.
+        held_out: validation records.
         batch_size: B.
-        seed: of the order.
+        seed: random seed of the order.
 
     Raises:
-        ArgumentError: a label that the classifier does not have, an empty text, or a character that the
-            tokenizer does not know.
+        ArgumentError: an unknown label, an empty text, or a character unknown to the tokenizer.
     """
 
     def __init__(
@@ -152,9 +151,9 @@ class Classifying(Task):
         known = {label: number for number, label in enumerate(self.classifier.labels)}
         if strange := sorted({r["label"] for r in records} - known.keys()):
             raise tt.ArgumentError(
-                f"classify: the label {strange[0]!r} is new",
-                why=f"the classifier knows {', '.join(known)}",
-                fix="train with examples of it",
+                f"classify: the label {strange[0]!r} is unknown",
+                why=f"the labels are {', '.join(known)}",
+                fix="train with examples of this label",
             )
         return np.array([known[r["label"]] for r in records], np.int64)
 
@@ -179,7 +178,7 @@ class Classifying(Task):
         return np.concatenate([part.cpu().numpy() for part in parts])
 
     def metrics(self) -> dict[str, float]:
-        """Loss and accuracy of held-out texts, and the accuracy of always saying the commonest label."""
+        """Loss and accuracy on held-out texts, and the accuracy of the majority-class baseline."""
         logits = self.logits()
         loss = tt.cross_entropy(tt.tensor(logits), tt.tensor(self.held_labels)).item()
         right = (logits.argmax(1) == self.held_labels).mean()
@@ -187,23 +186,23 @@ class Classifying(Task):
         return {"val_loss": loss, "accuracy": float(right), "commonest": float(commonest)}
 
     def confusion(self) -> Ints:
-        """How often label i was taken for label j among the held-out texts, (K, K)."""
+        """Confusion matrix of the held-out texts, (K, K): rows are true labels, columns predictions."""
         count = len(self.classifier.labels)
         said = self.logits().argmax(1)
         cells = np.bincount(self.held_labels * count + said, minlength=count * count)
         return cells.reshape(count, count).astype(np.int64)
 
     def show(self) -> str:
-        """The confusion of the held-out texts."""
+        """Confusion matrix of the held-out texts, as text."""
         return confusion_table(self.classifier.labels, self.confusion())
 
     def keeps(self) -> dict[str, Any]:
-        """Labels and pool, which `load_classifier` reads."""
+        """Labels and pooling, which `load_classifier` reads."""
         return {"labels": self.classifier.labels, "pool": self.classifier.pool}
 
 
 def confusion_table(labels: Sequence[str], confusion: Ints) -> str:
-    """The confusion as text: rows are what the texts are, columns what they were taken for."""
+    """Format a confusion matrix: rows are true labels, columns predictions."""
     width = max(8, *map(len, labels)) + 2
     head = " " * width + "".join(f"{label:>{width}}" for label in labels)
     rows = [
@@ -216,23 +215,23 @@ def confusion_table(labels: Sequence[str], confusion: Ints) -> str:
 def load_classifier(
     run_dir: str | os.PathLike[str], which: str | int = "best"
 ) -> tuple[Classifier, Tokenizer]:
-    """The classifier of a run directory, in evaluation mode, and its tokenizer.
+    """Load the classifier of a run directory, in evaluation mode, and its tokenizer.
 
     Args:
-        run_dir: what `finetune classify` left.
+        run_dir: run directory of `finetune classify`.
         which: "best", "latest", or a step.
 
     Raises:
-        FormatError: the run is none of a classifier, or damaged.
+        FormatError: the run has no classifier, or is damaged.
     """
     model, tokenizer = load_model(run_dir, which)
     checkpoint = load_checkpoint(run_dir, which)
     kept, trained = checkpoint.state.get("task", {}), trained_weights(checkpoint.optimizer)
     if tokenizer is None or "labels" not in kept:
         raise tt.FormatError(
-            f"load_classifier: {run_dir} holds no classifier",
+            f"load_classifier: {run_dir} has no classifier",
             why="its checkpoint has no labels",
-            fix="make one: python -m gpt finetune classify",
+            fix="train one: python -m gpt finetune classify",
         )
     classifier = Classifier(model, kept["labels"], kept["pool"])
     head = {name: tt.tensor(np.asarray(a)) for name, a in trained.items() if name.startswith("score.")}
@@ -251,8 +250,8 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError: an empty text, or a character that the tokenizer does not know.
-        FormatError: the run holds no classifier.
+        ArgumentError: an empty text, or a character unknown to the tokenizer.
+        FormatError: the run has no classifier.
     """
     parser = Parser(
         prog="python -m gpt classify",

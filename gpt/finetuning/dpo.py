@@ -1,10 +1,10 @@
-"""Direct preference optimization: of two completions, the preferred one becomes likelier than the other.
+"""Direct preference optimization (DPO): loss and task for pairs of preferred and rejected completions.
 
 loss = -log sigmoid(beta ((log p(chosen) - log q(chosen)) - (log p(rejected) - log q(rejected)))), where p is
-the model and q the model as it was (the reference). beta (log p - log q) is the implicit reward.
+the model and q the model before training (the reference). beta (log p - log q) is the implicit reward.
 
-The reference never changes, so its log-probabilities are computed once, before the first step: no second
-model stays in memory.
+The reference is frozen, so its log-probabilities are computed once, before the first step: no second model
+stays in memory.
 
 Source: Rafailov et al. 2023, arXiv:2305.18290, equation 7.
 """
@@ -30,10 +30,10 @@ FIELDS: dict[str, str | None] = {"prompt": None, "chosen": None, "rejected": Non
 
 @dataclass(frozen=True)
 class DpoConfig:
-    """How far a preference may lead.
+    """Hyperparameters of DPO.
 
     Args:
-        beta: how dear it is to leave the reference; small values lead further from it.
+        beta: strength of the constraint to stay close to the reference; smaller values allow more change.
 
     Raises:
         ArgumentError: beta is not positive.
@@ -50,7 +50,7 @@ class DpoConfig:
 
 
 def completion_log_probs(model: GPT, inputs: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
-    """Sum of the log-probabilities of the targets that are not -100, (B, T) → (B,)."""
+    """Sum of log-probabilities over the targets that are not -100, (B, T) → (B,)."""
     logits = model(inputs)
     if logits.itemsize == 2:
         logits = logits.astype(tt.float32)  # sums over many tokens
@@ -58,15 +58,15 @@ def completion_log_probs(model: GPT, inputs: tt.Tensor, targets: tt.Tensor) -> t
 
 
 def dpo_loss(policy: tt.Tensor, reference: tt.Tensor, beta: float) -> tuple[tt.Tensor, tt.Tensor]:
-    """The loss of preference pairs.
+    """DPO loss of preference pairs.
 
     Args:
-        policy: log-probabilities of the completions by the model, (2B,): the chosen ones, then the rejected.
-        reference: the same by the reference, (2B,).
+        policy: log-probabilities of the completions under the model, (2B,): chosen, then rejected.
+        reference: the same under the reference, (2B,).
         beta: scale of the rewards.
 
     Returns:
-        The mean loss, (), and the rewards, (2B,), without history.
+        The mean loss, (), and the rewards, (2B,), detached.
 
     Example:
         >>> loss, rewards = dpo_loss(tt.tensor([-1.0, -5.0]), tt.tensor([-2.0, -4.0]), beta=0.5)
@@ -80,20 +80,19 @@ def dpo_loss(policy: tt.Tensor, reference: tt.Tensor, beta: float) -> tuple[tt.T
 
 
 class Preferring(Task):
-    """Preference pairs: a prompt, and two completions of it.
+    """DPO task: prompts with a chosen and a rejected completion.
 
     Args:
-        model: what is tuned, as it is before: it is the reference, too.
+        model: the model before training, which is also the reference.
         tokenizer: of the texts.
-        pairs: to train with: prompt, chosen, rejected.
-        held_out: to measure by.
+        pairs: training pairs: prompt, chosen, rejected.
+        held_out: validation pairs.
         config: beta.
         batch_size: B pairs.
-        seed: of the order.
+        seed: random seed of the order.
 
     Raises:
-        ArgumentError: a pair that does not fit into the context, or a character that the tokenizer does not
-            know.
+        ArgumentError: a pair that does not fit into the context, or a character unknown to the tokenizer.
     """
 
     def __init__(
@@ -126,13 +125,13 @@ class Preferring(Task):
             size = self.model.config.block_size
             if not prompt:
                 raise tt.ArgumentError(
-                    f"{place} has no prompt", why="a completion completes something", fix="give it one"
+                    f"{place} has no prompt", why="a completion follows a prompt", fix="give it one"
                 )
             if (longest := max(len(x) for x, _ in both)) > size:
                 raise tt.ArgumentError(
                     f"{place} has {longest} tokens",
-                    why=f"prompt and completion stand together in the context of {size}",
-                    fix="shorten it, or begin with a model of a longer context",
+                    why=f"prompt and completion must fit into the context of {size}",
+                    fix="shorten it, or use a model with a longer context",
                 )
             found.append(both)
         return found
@@ -147,13 +146,13 @@ class Preferring(Task):
         return np.concatenate(found)
 
     def batch(self, step: int) -> tuple[AnyArray, ...]:
-        """Inputs and targets (2B, T), the chosen ones first, and the reference's log-probabilities (2B,)."""
+        """Inputs and targets (2B, T), chosen first, and log-probabilities under the reference (2B,)."""
         numbers = self.order.batch(step)
         inputs, targets = _stacked([self.examples[i] for i in numbers])
         return inputs, targets, np.ascontiguousarray(self.reference[numbers].T.reshape(-1))
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """The loss; rewards, margin and accuracy of the batch are in `seen`."""
+        """DPO loss of a batch; puts rewards, margin and accuracy into `seen`."""
         inputs, targets, reference = batch
         loss, rewards = dpo_loss(
             completion_log_probs(self.model, inputs, targets), reference, self.config.beta
@@ -162,7 +161,7 @@ class Preferring(Task):
         return loss
 
     def metrics(self) -> dict[str, float]:
-        """Loss, rewards, margin and accuracy of held-out pairs, and how likely the completions are."""
+        """Loss, rewards, margin, accuracy and log-probabilities of held-out pairs."""
         found = self._log_probs(self.held_out)  # (N, 2)
         policy, reference = (tt.tensor(x.T.reshape(-1)) for x in (found, self.held_reference))
         loss, rewards = dpo_loss(policy, reference, self.config.beta)
@@ -170,7 +169,7 @@ class Preferring(Task):
         return {"val_loss": loss.item(), **_numbers(rewards.numpy().reshape(2, -1)), **likely}
 
     def show(self) -> str:
-        """The first pairs that were held out, with the logarithms of their probabilities."""
+        """First held-out pairs with their log-probabilities, as text."""
         with tt.no_grad():
             found = self._log_probs(self.held_out[:6])
         return "\n".join(
@@ -180,7 +179,7 @@ class Preferring(Task):
 
 
 def _numbers(rewards: AnyArray) -> dict[str, float]:
-    """Means over rewards (2, B): of both, of their difference, and how often it is positive."""
+    """Mean chosen and rejected reward, margin and accuracy, from rewards (2, B)."""
     chosen, rejected = rewards
     return {
         "reward_chosen": float(chosen.mean()),
@@ -191,6 +190,6 @@ def _numbers(rewards: AnyArray) -> dict[str, float]:
 
 
 def _stacked(examples: Sequence[tuple[tuple[Ints, Ints], ...]]) -> tuple[Ints, Ints]:
-    """Inputs and targets (2B, T): the chosen ones, then the rejected."""
+    """Padded inputs and targets (2B, T): chosen, then rejected."""
     rows = [pair[which] for which in (0, 1) for pair in examples]
     return padded([x for x, _ in rows], 0), padded([y for _, y in rows], IGNORED)

@@ -1,8 +1,8 @@
 """Fine-tuning: `python -m gpt finetune METHOD [--init_from=RUN] [--data=FILE] [--field=value …]`.
 
-Goes on from a trained model, prints how good it is before and after, and leaves a run directory that `sample`
-reads. Without --init_from a small model is trained first, without --data examples are made of the embedded
-Shakespeare: so each method can be tried at once, on a toy. Ctrl-C saves and says how to go on.
+Starts from a trained model, prints its metrics before and after, and writes a run directory that `sample`
+reads. Without --init_from a small model is trained first; without --data examples are generated from the
+embedded Shakespeare, so that each method runs without preparation. Ctrl-C saves and prints how to resume.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ BASE_RECIPE = (
     "--max_steps=700", "--warmup_steps=50", "--learning_rate=3e-3", "--min_learning_rate=3e-4",
     "--eval_interval=350", "--eval_batches=20", "--log_interval=100",
 )  # fmt: skip
-MakeTask = Callable[..., Task]  # of model, tokenizer, config and the method's own fields
+MakeTask = Callable[..., Task]  # model, tokenizer, config, config of the method → task
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of fine-tuning: its task, and the fields that it has of its own.
+    """A fine-tuning method: its task, its own config, and defaults.
 
     Args:
-        about: a line for the help.
-        data: what a file of examples holds.
-        make: model, tokenizer, config and own fields → task.
-        tune: the defaults of its recipe.
-        lora: the defaults of its adapters.
-        own: fields of its own, with their defaults.
+        about: one-line description for the help.
+        data: format of a file of examples.
+        make: model, tokenizer, config and own configs → task.
+        tune: default hyperparameters.
+        lora: default adapters.
+        own: own configs with their defaults.
     """
 
     about: str
@@ -84,7 +84,7 @@ def _instruct(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: Instruc
         parts = list(split(read_records(config.data, INSTRUCT_FIELDS), 0.1, config.seed))
     task = Instructing(model, tokenizer, parts[0], parts[1], own, config.batch_size, config.seed)
     if task.left_out:
-        print(f"note   {task.left_out} records are longer than the context, and are left out")
+        print(f"note   {task.left_out} records are longer than the context, and are skipped")
     return task
 
 
@@ -100,7 +100,7 @@ def _classify(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: Classif
 
 def _dpo(model: GPT, tokenizer: Tokenizer, config: TuneConfig, own: DpoConfig) -> Task:
     if config.data == "builtin":
-        longest = max(model.config.block_size - 2, 1)  # tokens are characters, or more than one of them
+        longest = max(model.config.block_size - 2, 1)  # a token is at least one character
         pairs = exclamations(embedded_shakespeare(), config.seed, longest=longest)
     else:
         pairs = read_records(config.data, DPO_FIELDS)
@@ -150,7 +150,7 @@ METHODS = {
 
 
 def begin(name: str, argv: Sequence[str]) -> TuneRun:
-    """Make the run that a command line describes, or read the one that it goes on with.
+    """Run described by a command line: a new one, or the one to resume.
 
     Args:
         name: a key of `METHODS`.
@@ -160,13 +160,13 @@ def begin(name: str, argv: Sequence[str]) -> TuneRun:
         The run before its next step.
 
     Raises:
-        ArgumentError, FormatError: a field, the data, the weights or a checkpoint that cannot be used.
+        ArgumentError, FormatError: an unusable field, data file, weights or checkpoint.
     """
     return _begun(name, *_configs(name, argv))
 
 
 def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], bool]:
-    """The configs of a command line, and whether it goes on with a run."""
+    """Configs of a command line, and whether it resumes a run."""
     require_writer("finetune")
     refuse_ranks(init(), "finetune")
     method = METHODS[name]
@@ -202,13 +202,13 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
 
 
 def _resumed(name: str, words: Sequence[str], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The configs of the run in --out_dir, changed by the other words where that leaves it the same run."""
+    """Configs of the run in --out_dir, with the fields changed that a resumed run may change."""
     folder, _ = take_option(list(words), "out_dir")
     path = Path(folder or defaults[0].out_dir) / "config.json"
     saved = read_json(path, "finetune").get("tune")
     if not isinstance(saved, dict) or saved.get("task") != name or not isinstance(saved.get("fields"), dict):
         raise tt.FormatError(
-            f"finetune: {path} is of no run of finetune {name}",
+            f"finetune: {path} is not of a run of finetune {name}",
             why="only a run of the same method is resumed",
             fix="check --out_dir, and the method",
         )
@@ -224,18 +224,18 @@ def _resumed(name: str, words: Sequence[str], defaults: tuple[Any, ...]) -> tupl
     if changed := [k for c in after for k, v in to_dict(c).items() if v != was[k] and k not in free]:
         raise tt.ArgumentError(
             f"finetune: the run was started with {changed[0]}={was[changed[0]]}",
-            why="with another one its next step would be that of another run",
-            fix=f"leave --{changed[0]} out, or begin a new run: --init_from={path.parent} --out_dir=NEW",
+            why="with another value its next steps would differ",
+            fix=f"leave --{changed[0]} out, or start a new run: --init_from={path.parent} --out_dir=NEW",
         )
     return after
 
 
 def _make_base() -> None:
-    """Train the small model of the embedded Shakespeare, or the rest of it, where it is not there yet."""
+    """Train the small base model on the embedded Shakespeare, or finish its training, if needed."""
     configs = configs_from(BASE_RECIPE, default="demo")
     steps = list_checkpoints(BASE)
     if not steps or steps[-1] < configs[1].max_steps:
-        print(f"a small model to begin with is trained once, into {BASE}", flush=True)
+        print(f"training a small base model once, into {BASE}", flush=True)
         words = [*BASE_RECIPE, "--init_from=resume"] if steps else BASE_RECIPE
         run = train(*configs_from(words, default="demo"))
         if run.stopped_by:
@@ -274,10 +274,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(run: TuneRun) -> int:
-    """Train, with what there is to see before and after."""
+    """Train, and print metrics and examples before and after."""
     trained, whole = sum(p.numel for p in run.trained.values()), run.model.num_parameters()
     share = f"{trained:,} of {whole:,} ({trained / whole:.1%})"
-    print(f"model  {share} parameters are trained; the optimizer keeps {2 * trained:,} numbers", flush=True)
+    print(
+        f"model  {share} parameters are trained; the optimizer state has {2 * trained:,} values", flush=True
+    )
     tuner = Tuner(run)
     begun, before = run.step, run.metrics()
     print(f"--- at step {begun} ---\n{run.show()}\n---", flush=True)
@@ -309,7 +311,7 @@ def _rng(seed: int) -> np.random.Generator:
 
 
 def word_tasks(text: str, seed: int = 0, count: int = 600) -> list[list[dict[str, str]]]:
-    """Instructions about words of the text: a group of records for each word, so that words are held out."""
+    """Instructions about words of the text, grouped by word, so that whole words can be held out."""
     words = sorted(set(re.findall(r"\b[a-z]{3,6}\b", text)))
     chosen = _rng(seed).permutation(len(words))[:count]
     return [
@@ -319,9 +321,9 @@ def word_tasks(text: str, seed: int = 0, count: int = 600) -> list[list[dict[str
 
 
 def exclamations(text: str, seed: int = 0, count: int = 600, longest: int = 100) -> list[dict[str, str]]:
-    """Preference pairs: a sentence is better with an exclamation mark at its end than with a full stop.
+    """Preference pairs: a sentence that ends in an exclamation mark is preferred to one with a full stop.
 
-    Of sentences of more than `longest` characters the ends are taken: a context may be short.
+    Sentences of more than `longest` characters are truncated to their end: a context may be short.
     """
     found = re.findall(r"[A-Z][a-z,' \n]{20,80}(?=\.)", text)
     chosen = _rng(seed).permutation(len(found))[:count]
@@ -329,10 +331,10 @@ def exclamations(text: str, seed: int = 0, count: int = 600, longest: int = 100)
 
 
 def scrambled_lines(text: str, seed: int = 0, count: int = 1500) -> list[dict[str, str]]:
-    """Pairs of lines, half of them with the letters inside each word in another order.
+    """Lines of the text, half of them with the letters inside each word shuffled.
 
-    Their labels are `real` and `scrambled`. How often each letter occurs says nothing: whoever tells them
-    apart knows how words are spelled.
+    Their labels are `real` and `scrambled`. Letter frequencies are equal: telling them apart takes knowledge
+    of spelling.
     """
     rng = _rng(seed)
     lines = [line for line in text.split("\n") if len(line.split()) >= 6 and not line.endswith(":")]

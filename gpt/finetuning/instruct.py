@@ -1,7 +1,7 @@
-"""Instruction tuning: the model learns to answer. The loss counts the tokens of the answer only.
+"""Instruction tuning: prompt templates, and a task whose loss counts the answer tokens only.
 
-A record {instruction, input, output} becomes a prompt by a template; the answer and an end follow. Targets
-inside the prompt are -100, and so is padding: neither adds to the loss nor to its mean.
+A record {instruction, input, output} is formatted by a template as a prompt, followed by the answer and an
+end token. Targets inside the prompt and padding are -100: they are excluded from the loss and its mean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gpt.tokenizers.base import Tokenizer
 __all__ = ["FIELDS", "TEMPLATES", "InstructConfig", "Instructing", "answer", "prompt_of"]
 
 FIELDS: dict[str, str | None] = {"instruction": None, "input": "", "output": None}
-TEMPLATES = {  # with an input, and without
+TEMPLATES = {  # with and without an input
     "plain": ("{instruction}: {input}\nAnswer: ", "{instruction}\nAnswer: "),
     "alpaca": (
         "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
@@ -33,11 +33,11 @@ TEMPLATES = {  # with an input, and without
 
 @dataclass(frozen=True)
 class InstructConfig:
-    """How an instruction is put, and what of it is learned.
+    """Prompt template and loss mask.
 
     Args:
-        template: what stands around instruction and input: plain (in any alphabet), or alpaca.
-        learn: answer: the loss counts the answer alone; all: the prompt's tokens, too.
+        template: prompt format of instruction and input: plain (in any alphabet), or alpaca.
+        learn: answer: the loss counts the answer alone; all: also the prompt's tokens.
 
     Raises:
         ArgumentError: a field outside its choices.
@@ -51,7 +51,7 @@ class InstructConfig:
 
 
 def prompt_of(record: Mapping[str, str], template: str) -> str:
-    r"""The text before the answer.
+    r"""Prompt of a record.
 
     Example:
         >>> prompt_of({"instruction": "Upper case", "input": "love"}, "plain")
@@ -61,27 +61,27 @@ def prompt_of(record: Mapping[str, str], template: str) -> str:
 
 
 def end_of(tokenizer: Tokenizer) -> list[int]:
-    """What ends an answer: the separator, or where a vocabulary has none, a new line."""
+    """Ids that end an answer: the separator, or a newline if the vocabulary has none."""
     return tokenizer.encode("\n") if tokenizer.separator is None else [tokenizer.separator]
 
 
 class Instructing(Task):
-    """Answers to instructions.
+    """Instruction tuning task.
 
     Args:
-        model: what is tuned.
+        model: the model to tune.
         tokenizer: of prompts and answers.
-        records: to train with.
-        held_out: to measure by.
+        records: training records.
+        held_out: validation records.
         config: template and mask.
         batch_size: B.
-        seed: of the order.
+        seed: random seed of the order.
 
     Attributes:
-        left_out: how many records are longer than the context, and are not used.
+        left_out: number of records that are skipped, being longer than the context.
 
     Raises:
-        ArgumentError: a character that the tokenizer does not know, or no record fits the context.
+        ArgumentError: a character unknown to the tokenizer, or no record fits into the context.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class Instructing(Task):
         if not fitting:
             raise tt.ArgumentError(
                 f"finetune: none of {len(pairs)} records fits the context of {self.model.config.block_size}",
-                why="prompt and answer stand in it together",
-                fix="shorten them, or begin with a model of a longer context",
+                why="prompt and answer must fit into it together",
+                fix="shorten them, or use a model with a longer context",
             )
         return fitting
 
@@ -119,11 +119,11 @@ class Instructing(Task):
         return _stacked([self.examples[i] for i in self.order.batch(step)])
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Mean cross-entropy of the tokens that count."""
+        """Mean cross-entropy over targets that are not masked."""
         return self.model.loss(*batch)
 
     def metrics(self) -> dict[str, float]:
-        """Loss of held-out answers per token, and the share of them that greedy text gives exactly."""
+        """Loss per token of held-out answers, and the share that greedy decoding reproduces exactly."""
         total, count = 0.0, 0
         for first in range(0, len(self.held_out), self.batch_size):
             inputs, targets = _stacked(self.held_out[first : first + self.batch_size])
@@ -135,36 +135,36 @@ class Instructing(Task):
         return {"val_loss": total / count, "exact": sum(right) / len(right)}
 
     def answer(self, record: Mapping[str, str]) -> str:
-        """The model's own answer to a record, the likeliest token each time."""
+        """Answer of the model to a record, by greedy decoding."""
         return answer(self.model, self.tokenizer, prompt_of(record, self.config.template))
 
     def show(self) -> str:
-        """The first questions that were held out, and the model's answers."""
+        """First held-out prompts and the answers of the model, as text."""
         return "\n".join(
             f"{prompt_of(r, self.config.template).strip()!r} {self.answer(r)!r}" for r in self.questions[:8]
         )
 
     def keeps(self) -> dict[str, Any]:
-        """The template."""
+        """Template, which is needed to prompt the model."""
         return {"template": TEMPLATES[self.config.template]}
 
 
 def _stacked(pairs: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
-    """Inputs and targets of several examples, (B, T) each."""
+    """Padded inputs and targets of several examples, (B, T) each."""
     return padded([x for x, _ in pairs], 0), padded([y for _, y in pairs], IGNORED)
 
 
 def answer(model: GPT, tokenizer: Tokenizer, prompt: str, max_new_tokens: int = 64) -> str:
-    r"""What the model says to a prompt, up to the end that it was taught.
+    r"""Greedy completion of a prompt, up to the end token of the tuning.
 
     Args:
         model: in evaluation mode.
         tokenizer: its tokenizer.
         prompt: text, see `prompt_of`.
-        max_new_tokens: at most so many.
+        max_new_tokens: maximum number of tokens.
 
     Returns:
-        The answer without its end.
+        The answer without its end token.
 
     Example:
         >>> from gpt.config import GPTConfig

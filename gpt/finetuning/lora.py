@@ -1,7 +1,8 @@
-"""LoRA: a frozen linear layer plus a product of two thin matrices, which alone are trained.
+"""LoRA: trainable low-rank adapters of frozen linear layers; merging, saving and loading.
 
-y = x W + b + (alpha / rank) x A B, with A (in, rank) and B (rank, out). B begins at 0, so the model begins as
-it was. For a matrix of 768 × 768 and rank 8 that is a 48th of its numbers, and of the optimizer's state.
+y = x W + b + (alpha / rank) x A B, with A (in, rank) and B (rank, out). B is initialized to 0,
+so the output is unchanged at first. For a 768 × 768 matrix and rank 8 that is 1/48 of the parameters and of
+the optimizer state.
 
 Source: Hu et al. 2021, arXiv:2106.09685.
 """
@@ -38,21 +39,21 @@ __all__ = [
 ]
 
 WEIGHTS, SETTINGS = "adapters.safetensors", "adapters.json"
-THIN = (".lora_a", ".lora_b")  # ends of the names of what is trained
+THIN = (".lora_a", ".lora_b")  # name suffixes of the adapters
 
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Which layers get an adapter, and how large it is.
+    """Adapted layers, rank and scale.
 
     Args:
         lora_rank: columns of A and rows of B; 0: no adapters, the weights themselves are trained.
-        lora_alpha: the product counts alpha / rank times; with alpha fixed, another rank needs no other
+        lora_alpha: the product is scaled by alpha / rank; with alpha fixed, another rank needs no other
             learning rate.
-        lora_targets: names of linear layers, patterns with *, several with commas between.
+        lora_targets: names of linear layers: comma-separated patterns with *.
 
     Raises:
-        ArgumentError: a rank or alpha that means nothing.
+        ArgumentError: rank or alpha outside its domain.
 
     Example:
         >>> LoraConfig(lora_rank=8).scale
@@ -68,7 +69,7 @@ class LoraConfig:
         if self.lora_rank < 0 or not self.lora_alpha > 0:
             raise tt.ArgumentError(
                 f"LoraConfig: lora_rank={self.lora_rank}, lora_alpha={self.lora_alpha}",
-                why="a rank counts columns, and the product of A and B is scaled by alpha / rank",
+                why="a rank is 0 or more, and the product of A and B is scaled by alpha / rank",
                 fix="use lora_rank=8, lora_alpha=16",
             )
 
@@ -79,12 +80,12 @@ class LoraConfig:
 
 
 class AdaptedLinear(nn.Linear):
-    """A linear layer with an adapter beside it. Its weight and bias are those of the layer, under its names.
+    """Linear layer with a low-rank adapter. It shares weight and bias, and their names, with the layer.
 
     Args:
-        layer: what is adapted; it is not changed.
+        layer: the layer to adapt; it is not changed.
         config: rank and scale.
-        generator: of A, which is uniform in ±1/sqrt(in); B is 0.
+        generator: of the initial A, uniform in ±1/sqrt(in); B is 0.
 
     Shapes:
         x (..., K) → (..., N); weight (K, N), bias (N,), lora_a (K, r), lora_b (r, N).
@@ -102,7 +103,7 @@ class AdaptedLinear(nn.Linear):
         self.weight = layer.weight
         self.register_parameter("bias", layer.bias)
         self.scale, self.merged = config.scale, False
-        # what follows the product in one op without an adapter
+        # the activation that is fused with the product in a layer without an adapter
         self.gelu = layer.approximate if isinstance(layer, nn.LinearGelu) else None
         dtype, device = layer.weight.dtype, layer.weight.device
         bound = 1 / sqrt(self.in_features)
@@ -118,14 +119,14 @@ class AdaptedLinear(nn.Linear):
         return y if self.gelu is None else tt.gelu(y, approximate=self.gelu)
 
     def product(self) -> tt.Tensor:
-        """(alpha / rank) A B: what merging adds to the weight, (K, N)."""
+        """(alpha / rank) A B, (K, N): the update that merging adds to the weight."""
         with tt.no_grad():
             product: tt.Tensor = (self.lora_a @ self.lora_b) * self.scale
         return product
 
 
 def matches(name: str, patterns: str) -> bool:
-    """Whether a name fits one of the patterns, between which there are commas.
+    """Whether a name matches one of the comma-separated patterns.
 
     Example:
         >>> matches("h.3.attn.c_attn", "*.mlp.*, *.attn.*"), matches("h.3.attn.c_attn", "h.2.*")
@@ -135,18 +136,18 @@ def matches(name: str, patterns: str) -> bool:
 
 
 def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator | None = None) -> list[str]:
-    """Give linear layers adapters, and freeze all that was there before.
+    """Add adapters to linear layers, and freeze all other parameters.
 
     Args:
-        model: changed in place: each layer that fits is replaced by an `AdaptedLinear` on the same weights.
-        config: which layers, and what rank.
-        generator: of the matrices A.
+        model: changed in place: each matching layer is replaced by an `AdaptedLinear` on the same weights.
+        config: layers, rank and scale.
+        generator: of the initial matrices A.
 
     Returns:
-        The names of the layers.
+        Names of the adapted layers.
 
     Raises:
-        ArgumentError: rank 0, no layer fits, or the model has adapters already.
+        ArgumentError: rank 0, no matching layer, or the model has adapters already.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -161,8 +162,8 @@ def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator |
     chosen = [name for name in linear if matches(name, config.lora_targets)]
     if config.lora_rank == 0 or not chosen or any(True for _ in adapters(model)):
         raise tt.ArgumentError(
-            f"add_adapters: lora_rank={config.lora_rank}, {len(chosen)} layers fit {config.lora_targets!r}",
-            why="adapters have a rank, stand beside linear layers, and are added once; the linear layers "
+            f"add_adapters: lora_rank={config.lora_rank}, {len(chosen)} layers match {config.lora_targets!r}",
+            why="adapters have a rank, belong to linear layers, and are added once; the linear layers "
             f"are {', '.join(list(linear)[:4])}, …",
             fix="for example lora_rank=8, lora_targets='*.attn.*'",
         )
@@ -175,12 +176,12 @@ def add_adapters(model: nn.Module, config: LoraConfig, generator: tt.Generator |
 
 
 def adapters(model: nn.Module) -> Iterator[tuple[str, AdaptedLinear]]:
-    """Names and layers that have an adapter."""
+    """Names and layers with an adapter."""
     return ((name, m) for name, m in model.named_modules() if isinstance(m, AdaptedLinear))
 
 
 def merge(model: nn.Module) -> None:
-    """Add every product A B into its weight: the model computes the same without the detour."""
+    """Add every product A B to its weight, so that the forward pass needs no adapters."""
     for _, layer in adapters(model):
         if not layer.merged:
             with tt.no_grad():
@@ -189,7 +190,7 @@ def merge(model: nn.Module) -> None:
 
 
 def unmerge(model: nn.Module) -> None:
-    """Take every product A B out of its weight again; the weights are the old ones within rounding."""
+    """Subtract every product A B from its weight; restores the weights up to rounding."""
     for _, layer in adapters(model):
         if layer.merged:
             with tt.no_grad():
@@ -198,7 +199,7 @@ def unmerge(model: nn.Module) -> None:
 
 
 def merged_weights(model: nn.Module) -> dict[str, Array]:
-    """The weights of a model without adapters that computes the same, by name; this one is left as it is."""
+    """State dict of the equivalent model without adapters; the model is not changed."""
     state = {name: p.cpu().numpy() for name, p in model.state_dict().items() if not name.endswith(THIN)}
     for name, layer in adapters(model):
         if not layer.merged:
@@ -207,20 +208,20 @@ def merged_weights(model: nn.Module) -> dict[str, Array]:
 
 
 def trainable_counts(model: nn.Module) -> tuple[int, int]:
-    """How many numbers are trained, and how many there are."""
+    """Number of trainable parameters, and of all parameters."""
     return sum(p.numel for p in model.parameters() if p.requires_grad), model.num_parameters()
 
 
 def save_adapters(model: nn.Module, config: LoraConfig, folder: str | os.PathLike[str]) -> Path:
-    """Write the matrices A and B alone, and how they were made.
+    """Write the matrices A and B, and their config.
 
     Args:
         model: with adapters.
-        config: what they were added with.
-        folder: gets adapters.safetensors and adapters.json.
+        config: config that they were added with.
+        folder: output folder of adapters.safetensors and adapters.json.
 
     Returns:
-        The path of the weights.
+        Path of the weights.
 
     Raises:
         SaveError: the files cannot be written.
@@ -234,14 +235,14 @@ def save_adapters(model: nn.Module, config: LoraConfig, folder: str | os.PathLik
 
 
 def load_adapters(model: nn.Module, folder: str | os.PathLike[str]) -> LoraConfig:
-    """Add the adapters of a folder to the model that they were trained beside.
+    """Add the adapters of a folder to the base model that they were trained on.
 
     Args:
         model: without adapters, changed in place.
-        folder: what `save_adapters` wrote.
+        folder: output of `save_adapters`.
 
     Returns:
-        How they were made.
+        Their config.
 
     Raises:
         ArgumentError, ShapeError: the adapters belong to another model.
@@ -256,8 +257,8 @@ def load_adapters(model: nn.Module, folder: str | os.PathLike[str]) -> LoraConfi
     if own != arrays.keys():
         raise tt.ArgumentError(
             f"load_adapters: {folder} has {len(arrays)} matrices, the model takes {len(own)}",
-            why="adapters fit the model that they were trained beside, layer by layer",
-            fix="load them beside the weights that the run began with",
+            why="adapters belong to the layers of the base model that they were trained on",
+            fix="load them into the model that the run started from",
         )
     model.load_state_dict({name: tt.tensor(np.asarray(a)) for name, a in arrays.items()}, strict=False)
     return config

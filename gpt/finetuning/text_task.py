@@ -1,4 +1,4 @@
-"""Fine-tuning on a text: the next token, as in training, but from weights that know something already."""
+"""Fine-tuning on plain text: next-token prediction from pretrained weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Reading"]
 
 
 class Reading(Task):
-    """The next token of a text; its last tenth is held out.
+    """Next-token prediction on a text; its last tenth is held out.
 
     Args:
-        model: what is tuned.
+        model: the model to tune.
         tokenizer: of the text.
         ids: the text, (N,).
-        batch_size: B windows of the whole context.
-        seed: of their places.
+        batch_size: B windows of block_size tokens.
+        seed: random seed of their positions.
 
     Raises:
         ArgumentError: the text is shorter than a window.
@@ -54,7 +54,7 @@ class Reading(Task):
         return {"val_loss": evaluate(self.model, self.held_out, self.batch_size, 256 // self.batch_size + 1)}
 
     def show(self) -> str:
-        """What the model writes after the first held-out tokens."""
+        """Continuation of the first held-out tokens, as text."""
         prompt = self.held_out[:16].tolist()
         ids = generate(self.model, prompt, 80, temperature=0.8, generator=tt.Generator(self.seed))
         return f"{self.tokenizer.decode(prompt)!r} {self.tokenizer.decode(list(ids))!r}"

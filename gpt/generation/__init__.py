@@ -1,1 +1,1 @@
-"""Text from a model: sampling, beam search, speculative decoding, chat."""
+"""Text generation: sampling, beam search, speculative decoding, chat."""

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts, as far as a few that are followed side by side lead to them."""
+"""Beam search: approximate search for the most likely continuations of a prompt."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gpt.models.gpt import GPT
 
 __all__ = ["Hypothesis", "beam_search"]
 
-_STRONGEST = 10  # power of the length; much more would leave the range of a float
+_STRONGEST = 10  # maximum |length_penalty|; much more would overflow a float
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A continuation.
+    """A continuation with its score.
 
     Args:
-        tokens: its ids; the last is the end token if it ended.
-        log_p: logarithm of its probability, in nats.
-        score: log_p / length ** length_penalty, by which hypotheses are compared.
+        tokens: token ids; the last is the end token if it ended.
+        log_p: log-probability, in nats.
+        score: log_p / length ** length_penalty, by which hypotheses are ranked.
     """
 
     tokens: tuple[int, ...]
@@ -45,27 +45,27 @@ def beam_search(
     vocab_size: int | None = None,
     use_cache: bool = True,
 ) -> list[Hypothesis]:
-    """The best continuations of a prompt by the probability of the whole.
+    """Best continuations of a prompt by sequence probability.
 
-    In each step every beam is continued by all tokens, and the best `beams` of all these stay. One that ends
-    leaves its place to the next best. With as many beams as there are texts this is exhaustive.
+    Each step extends every beam by all tokens, and keeps the best `beams` of them. A finished beam makes room
+    for the next best. With as many beams as there are texts the search is exhaustive.
 
     Args:
         model: in evaluation mode.
         prompt: token ids, at least one; only the last block_size of them are read.
-        max_new_tokens: longest continuation.
-        beams: texts that are followed side by side.
-        length_penalty: power of the length by which log p is divided: above 0 longer texts gain, 0 compares
-            the probabilities themselves; -10 to 10.
+        max_new_tokens: maximum length of a continuation.
+        beams: number of beams.
+        length_penalty: exponent of the length by which log p is divided: above 0 favors longer texts, 0 ranks
+            by probability; -10 to 10.
         end: token that ends a text; None: all have max_new_tokens.
-        vocab_size: ids below it can be drawn; a padded model has more logits. None: all.
-        use_cache: keep keys and values of what was read.
+        vocab_size: number of valid ids; a padded model has more logits. None: all.
+        use_cache: use a KV cache.
 
     Returns:
         At most `beams` hypotheses, the best first.
 
     Raises:
-        ArgumentError: an empty prompt, a parameter outside its domain, or logits that give no probabilities.
+        ArgumentError: an empty prompt, a parameter outside its domain, or logits that are not finite.
 
     Source: transformers' generate, with early_stopping="never".
 
@@ -79,18 +79,18 @@ def beam_search(
     if not len(prompt) or max_new_tokens < 0 or beams < 1:
         raise tt.ArgumentError(
             f"beam_search: a prompt of {len(prompt)} tokens, {max_new_tokens} new ones, {beams} beams",
-            why="at least one beam continues at least one token",
-            fix="begin with a separator or newline token, and use beams=4",
+            why="each must be at least one",
+            fix="start with a separator or newline token, and use beams=4",
         )
     if not abs(length_penalty) <= _STRONGEST:
         raise tt.ArgumentError(
             f"beam_search: length_penalty={length_penalty}",
-            why=f"beyond ±{_STRONGEST} the length alone would decide",
+            why=f"beyond ±{_STRONGEST} the length alone would determine the score",
             fix="for example length_penalty=1",
         )
     if vocab_size is not None and vocab_size < 1:
         raise tt.ArgumentError(
-            f"beam_search: vocab_size={vocab_size}", why="one id can be drawn at least", fix="leave it out"
+            f"beam_search: vocab_size={vocab_size}", why="there must be at least one id", fix="leave it out"
         )
     search = _Search(beams, length_penalty, max_new_tokens)
     text = list(prompt)[-model.config.block_size :]
@@ -109,21 +109,21 @@ def beam_search(
 
 
 class _Search:
-    """The beams, and what has ended."""
+    """Active beams and finished hypotheses."""
 
     def __init__(self, beams: int, length_penalty: float, longest: int) -> None:
         self._beams, self._penalty, self._longest = beams, length_penalty, longest
         self.tokens: list[tuple[int, ...]] = [()]
-        self._log_p = np.zeros(1)  # of each beam; -inf: it only fills a row
+        self._log_p = np.zeros(1)  # per beam; -inf: an unused row
         self._ended: list[Hypothesis] = []
 
     def grow(self, logits: Floats, end: int | None) -> list[int]:
-        """Continue each beam by one token, by logits (beams, V); the row that each new beam comes from."""
+        """Extend the beams by one token, by logits (beams, V); returns the source row of each new beam."""
         with np.errstate(divide="ignore"):
             steps = np.array([np.log(softmax(row)) for row in logits])
         total = self._log_p[:, None] + steps  # (beams, V)
         V = total.shape[1]
-        count = min(2 * self._beams, total.size)  # as many ends as beams may be among the best
+        count = min(2 * self._beams, total.size)  # up to `beams` of the best may be finished
         few = np.argpartition(-total, count - 1, axis=None)[:count]
         best = few[np.lexsort((few, -total.flat[few]))]
         alive: list[int] = []
@@ -150,17 +150,17 @@ class _Search:
         return log_p / math.pow(max(length, 1), self._penalty)
 
     def is_over(self, length: int) -> bool:
-        """Whether no beam can still become better than all that have ended."""
+        """Whether no beam can still score better than the finished ones."""
         if not self.tokens:
             return True
         if len(self._ended) < self._beams:
             return False
-        # log p only falls; the most favourable length is the longest, or with a negative power the present.
+        # log p only decreases; the best length is the longest, or with a negative exponent the present.
         best = self._score(float(self._log_p[0]), self._longest if self._penalty > 0 else length)
         return self._ended[-1].score >= best
 
     def result(self) -> list[Hypothesis]:
-        """The best of what has ended, and of the beams that have the full length."""
+        """Best of the finished hypotheses and the beams of full length."""
         full = [
             Hypothesis(tokens, float(log_p), self._score(float(log_p), len(tokens)))
             for tokens, log_p in zip(self.tokens, self._log_p, strict=True)

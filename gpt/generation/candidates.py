@@ -1,4 +1,4 @@
-"""The most likely next tokens of a model, with their probabilities."""
+"""Log-softmax, and the most likely next tokens with their probabilities."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gpt.tokenizers.base import Tokenizer
 Array = npt.NDArray[Any]
 
 
-Choices = tuple[tuple[str, float], ...]  # tokens and their probabilities, the likeliest first
+Choices = tuple[tuple[str, float], ...]  # tokens and their probabilities, most likely first
 
 
 def to_numpy(x: tt.Tensor) -> Array:
-    """A copy of a tensor on the host; 16-bit floats become float32.
+    """NumPy copy of a tensor on the host; 16-bit floats become float32.
 
     Args:
-        x: any tensor, without history.
+        x: a tensor without an autograd graph.
 
     Returns:
-        Its numbers.
+        Its values.
 
     Example:
         >>> to_numpy(tt.tensor([1.5], dtype=tt.bfloat16))
@@ -34,14 +34,14 @@ def to_numpy(x: tt.Tensor) -> Array:
 
 
 def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
-    """The text of each id by itself; a token that ends within a character shows U+FFFD.
+    """Text of each id decoded separately; a token that ends within a character shows U+FFFD.
 
     Args:
         tokenizer: what decodes.
         ids: token ids.
 
     Returns:
-        As many texts.
+        One text per id.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import CharTokenizer
@@ -52,7 +52,7 @@ def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
 
 
 def log_softmax(logits: Array) -> Array:
-    """Logarithms of probabilities.
+    """Log-softmax over the last axis, in float64.
 
     Args:
         logits: shape (…, V).
@@ -70,15 +70,15 @@ def log_softmax(logits: Array) -> Array:
 
 
 def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
-    """The likeliest tokens.
+    """Most likely tokens with their probabilities.
 
     Args:
-        log_p: shape (V,), logarithms of probabilities.
-        tokenizer: what decodes; ids that only pad the vocabulary are no choice.
-        count: how many.
+        log_p: shape (V,), log-probabilities.
+        tokenizer: decodes the ids; ids that pad the vocabulary are excluded.
+        count: number of tokens.
 
     Returns:
-        Texts and probabilities, the likeliest first; equal ones in the order of their ids.
+        Texts and probabilities, most likely first; ties in the order of their ids.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import CharTokenizer

@@ -1,7 +1,7 @@
-"""`python -m gpt chat MODEL`: a conversation with a model that was tuned for it.
+"""Command `python -m gpt chat MODEL`: a conversation with a chat-tuned model, with a KV cache.
 
-The model reads each message once: keys and values of the whole conversation stay in the cache. Answers come
-as they are written; Ctrl-C ends one. Where standard input is no terminal, each line is a message.
+The model processes each message once: the cache has keys and values of the whole conversation. Answers are
+streamed; Ctrl-C ends one. If standard input is not a terminal, each line is a message.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from tinytensor.errors import FormatError
 
 __all__ = ["BEGIN", "END", "ChatConfig", "Conversation", "main"]
 
-BEGIN, END = "<|im_start|>", "<|im_end|>"  # around each message: ChatML
+BEGIN, END = "<|im_start|>", "<|im_end|>"  # delimiters of a message in ChatML
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 DEFAULT = SamplingConfig(temperature=0.2, top_p=0.9)  # what SmolLM2's authors recommend
 
 
 @dataclass(frozen=True)
 class ChatConfig:
-    """How a conversation is led.
+    """Settings of a conversation.
 
     Args:
-        system: what the model is told before the conversation; empty: nothing.
-        max_new_tokens: longest answer.
-        context: tokens of the conversation that the model sees; 0: as many as it can.
-        seed: of the draws.
+        system: system message; empty: none.
+        max_new_tokens: maximum length of an answer.
+        context: context length in tokens; 0: the model's.
+        seed: random seed of the sampling.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain.
@@ -63,21 +63,21 @@ class ChatConfig:
 
 
 class Conversation:
-    """Messages and answers in the form of ChatML, and what the model has read of them.
+    """Conversation in the ChatML format, with the KV cache of the model.
 
     Args:
         model: in evaluation mode.
         tokenizer: the model's; it has the tokens <|im_start|> and <|im_end|>.
-        config: the system's message, and sizes.
-        sampler: what chooses the tokens.
+        config: system message and sizes.
+        sampler: samples the tokens.
 
     Attributes:
-        messages: (role, text) of what the model still sees, behind the system's message.
-        forgotten: how many messages no longer fitted into the context.
-        cut: whether the last answer ended for want of room, or at its longest.
+        messages: (role, text) of the messages in the context, after the system message.
+        forgotten: number of messages dropped from the context.
+        cut: whether the last answer was truncated, by the context or by max_new_tokens.
 
     Raises:
-        ArgumentError: the tokenizer lacks these tokens, or the system's message fills the context.
+        ArgumentError: the tokenizer lacks these tokens, or the system message fills the context.
 
     Source: the chat template of SmolLM2-Instruct.
 
@@ -96,8 +96,8 @@ class Conversation:
         if BEGIN not in special or END not in special:
             raise tt.ArgumentError(
                 "chat: the model knows no conversations",
-                why=f"its tokenizer has no {BEGIN} and {END}, which stand around messages",
-                fix="use a model that was tuned to chat, such as smollm2; others write: python -m gpt sample",
+                why=f"its tokenizer has no {BEGIN} and {END}, the delimiters of messages",
+                fix="use a chat-tuned model, such as smollm2; for others use python -m gpt sample",
             )
         self._model, self._tokenizer, self._config, self._sampler = model, tokenizer, config, sampler
         self._begin, self._end = special[BEGIN], special[END]
@@ -107,29 +107,29 @@ class Conversation:
         self.forgotten = 0
         self.cut = False
         self._head = self._message("system", config.system) if config.system else []
-        self._ids = self._head.copy()  # all that was said, as the model reads it
-        self._begins: list[int] = []  # where each question begins in it
+        self._ids = self._head.copy()  # token ids of the conversation
+        self._begins: list[int] = []  # start of each user message in it
         self._context = Context(model, 1, self._size)
 
     def answer(self, message: str) -> Generator[str, None, None]:
-        """Say something, and listen. Who stops listening ends the answer there.
+        """Send a message, and stream the answer. Closing the iterator ends the answer.
 
         Args:
-            message: of the user.
+            message: message of the user.
 
         Returns:
-            Iterator of the pieces of the answer.
+            Iterator of chunks of the answer.
 
         Raises:
-            ArgumentError: the message alone is longer than the context; it counts as not said.
+            ArgumentError: the message alone is longer than the context; it is discarded.
         """
         new = [*self._message("user", message), self._begin, *self._tokenizer.encode("assistant\n")]
         room = self._size - len(self._head) - 1  # one for the answer
         if len(new) > room:
             raise tt.ArgumentError(
                 f"chat: a message of {len(new)} tokens",
-                why=f"the context of {self._size} has room for {max(room, 0)} beside the system's message",
-                fix="shorten it, or use a longer context: --context=0 takes all that the model has",
+                why=f"the context of {self._size} has room for {max(room, 0)} next to the system message",
+                fix="shorten it, or use a longer context: --context=0 is the model's",
             )
         return self._answer(message, new)
 
@@ -156,12 +156,12 @@ class Conversation:
             text += (piece := stream.close())
             if piece:
                 yield piece
-        finally:  # also where nobody listens any more
+        finally:  # also if the iterator is closed early
             self.messages[-1] = ("assistant", text)
             self._ids += [self._end, *self._tokenizer.encode("\n")]
 
     def _make_room(self, count: int) -> None:
-        """Forget the oldest questions, with their answers, until `count` more tokens fit."""
+        """Drop the oldest messages with their answers, until `count` more tokens fit."""
         over = len(self._ids) + count - self._size
         if over <= 0:
             return
@@ -170,17 +170,19 @@ class Conversation:
         del self._ids[begins[0] : begins[gone]], self.messages[: 2 * gone]
         self._begins = [begin - begins[gone] + begins[0] for begin in self._begins[gone:]]
         self.forgotten += 2 * gone
-        self._context = Context(self._model, 1, self._size)  # the rest has other places now, and is read anew
+        self._context = Context(
+            self._model, 1, self._size
+        )  # the positions of the others have changed: recompute
 
     def _message(self, role: str, text: str) -> list[int]:
-        """A whole message; special tokens in its text are ordinary text."""
+        """Ids of a message with its delimiters; special tokens in its text are encoded as ordinary text."""
         encode = self._tokenizer.encode
         return [self._begin, *encode(f"{role}\n{text}"), self._end, *encode("\n")]
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed within the block; pressed twice, it interrupts as usual."""
+    """Context with a function that returns whether Ctrl-C was pressed; a second one interrupts as usual."""
     pressed = False
 
     def note(number: int, frame: Any) -> None:
@@ -206,7 +208,7 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0, at the end of the input.
 
     Raises:
-        ArgumentError: the model knows no conversations, or a field is outside its domain.
+        ArgumentError: the model is not chat-tuned, or a field is outside its domain.
         FormatError: there are no usable weights, or the input is not UTF-8.
         MissingLibraryError: the package with the weights is not installed.
     """
@@ -217,20 +219,22 @@ def main(argv: Sequence[str]) -> int:
     config, sampling = parse_overrides(words, ChatConfig(), DEFAULT)
     if not name:
         raise tt.ArgumentError(
-            "chat: no model", why="it is the word without dashes", fix="python -m gpt chat smollm2"
+            "chat: no model", why="it is the argument without dashes", fix="python -m gpt chat smollm2"
         )
     model, tokenizer = open_model(name)
     talk = Conversation(model, tokenizer, config, Sampler(sampling, tokenizer.vocab_size))
     terminal = sys.stdin.isatty()
     if terminal:
-        print(f"{name}: {model.num_parameters():,} parameters. Ctrl-C ends an answer, Ctrl-D the talk.")
+        print(
+            f"{name}: {model.num_parameters():,} parameters. Ctrl-C ends an answer, Ctrl-D the conversation."
+        )
     for message in _messages("> " if terminal else None):
         _say(talk, message)
     return 0
 
 
 def _messages(prompt: str | None) -> Iterator[str]:
-    """Lines of standard input that are not blank; prompt: for a person."""
+    """Non-blank lines of standard input; with a prompt if interactive."""
     if prompt is not None:
         with suppress(ImportError):
             import readline  # noqa: F401  input() edits lines where it is there
@@ -243,7 +247,7 @@ def _messages(prompt: str | None) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise FormatError(
                 "chat: standard input is not UTF-8",
-                why=f"a byte belongs to no character: {error.reason}",
+                why=f"a byte sequence cannot be decoded: {error.reason}",
                 fix="convert it first, for example with: iconv -f latin1 -t utf-8",
             ) from None
         if not line:
@@ -253,11 +257,11 @@ def _messages(prompt: str | None) -> Iterator[str]:
 
 
 def _say(talk: Conversation, message: str) -> None:
-    """Print the answer to a message as it comes."""
+    """Stream the answer to a message to standard output."""
     forgotten = talk.forgotten
     try:
         pieces = talk.answer(message)
-    except tt.ArgumentError as error:  # of this message; the conversation goes on
+    except tt.ArgumentError as error:  # of this message; the conversation continues
         print(f"error: {plain(str(error))}", file=sys.stderr, flush=True)
         return
     with interrupts() as pressed, closing(pieces):
@@ -268,9 +272,9 @@ def _say(talk: Conversation, message: str) -> None:
                 break
     print(flush=True)
     if talk.forgotten > forgotten:
-        _note(f"the first {talk.forgotten} messages no longer fit into the context, and are forgotten")
+        _note(f"the first {talk.forgotten} messages no longer fit into the context, and were dropped")
     if talk.cut:
-        _note("the answer was cut off: it has reached its longest, or the end of the context")
+        _note("the answer was cut off, by --max_new_tokens or by the context")
 
 
 def _note(text: str) -> None:

@@ -1,4 +1,4 @@
-"""How a token was chosen: what the model gave, what each filter removed or changed, what could be drawn."""
+"""Explanation of a sampled token: model probability, effect of each filter, remaining candidates."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["Draw", "ExplainingSampler", "Stage", "explain", "render"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One filter's work.
+    """Effect of one filter.
 
     Args:
-        name: of the filter.
-        removed: how many tokens it took away.
-        mass: the probability that those had before it.
-        likeliest: the likeliest of them, with their probability before it.
-        entropy: of what it left, in bits.
+        name: name of the filter.
+        removed: number of removed tokens.
+        mass: their probability before the filter.
+        likeliest: the most likely of them, with their probability before the filter.
+        entropy: entropy of the remaining tokens, in bits.
     """
 
     name: str
@@ -46,17 +46,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Draw:
-    """A token and why it could be drawn.
+    """A sampled token with its explanation.
 
     Args:
         token: its text.
-        probability: with which it was drawn.
-        model_probability: what the model gave it.
-        model_entropy: of the model's probabilities, in bits.
-        model_choices: the likeliest tokens by the model.
-        stages: the filters, in their order.
-        left: how many tokens could be drawn.
-        candidates: the likeliest of these.
+        probability: probability with which it was sampled.
+        model_probability: its probability under the model.
+        model_entropy: entropy of the model's probabilities, in bits.
+        model_choices: most likely tokens under the model.
+        stages: effects of the filters, in order.
+        left: number of candidates after all filters.
+        candidates: the most likely of them.
     """
 
     token: str
@@ -72,18 +72,18 @@ class Draw:
 def explain(
     sampler: Sampler, logits: Floats, past: Past, token: int, tokenizer: Tokenizer, *, top: int = 5
 ) -> Draw:
-    """Follow the logits through the filters of a sampler.
+    """Apply the filters of a sampler to logits step by step.
 
     Args:
-        sampler: what chose.
+        sampler: sampler that chose the token.
         logits: of the model, (V,).
-        past: the text before the token.
-        token: what was drawn.
-        tokenizer: what decodes.
-        top: how many tokens are listed at each place.
+        past: text before the token.
+        token: the sampled token.
+        tokenizer: decodes the ids.
+        top: number of tokens to list per stage.
 
     Returns:
-        The numbers.
+        The explanation.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import CharTokenizer
@@ -122,7 +122,7 @@ def explain(
 
 
 def entropy_of(candidates: Candidates) -> float:
-    """The entropy of candidates in bits: 0 for one, n for 2^n equally likely ones."""
+    """Entropy of candidates in bits: 0 for one, n for 2^n equally likely ones."""
     p = softmax(candidates.logits)
     p = p[p > 0]
     return float(-(p * np.log2(p)).sum()) + 0.0  # no -0
@@ -135,13 +135,13 @@ def _likeliest(tokens: Tokens, p: Floats, tokenizer: Tokenizer, count: int) -> C
 
 
 class ExplainingSampler(Sampler):
-    """A sampler that tells of each of its draws.
+    """Sampler that explains each sampled token.
 
     Args:
-        config: how tokens are chosen.
-        tokenizer: of the ids that can be drawn.
-        tell: called with each draw.
-        top: how many tokens are listed at each place.
+        config: sampling parameters.
+        tokenizer: decodes the ids.
+        tell: called with each explanation.
+        top: number of tokens to list per stage.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import CharTokenizer
@@ -158,17 +158,17 @@ class ExplainingSampler(Sampler):
         self._tokenizer, self._tell, self._top = tokenizer, tell, top
 
     def draw(self, logits: Floats, past: Past, generator: tt.Generator) -> int:
-        """Choose by the logits (V,), and tell."""
+        """Sample a token from logits (V,), and report its explanation."""
         token = super().draw(logits, past, generator)
         self._tell(explain(self, logits, past, token, self._tokenizer, top=self._top))
         return token
 
 
 def render(draw: Draw) -> str:
-    """A draw as lines for a terminal.
+    """Explanation as lines of text.
 
     Args:
-        draw: what `explain` returned.
+        draw: result of `explain`.
 
     Returns:
         The token, a line for the model and one for each filter, and the candidates.

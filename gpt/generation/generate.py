@@ -1,4 +1,4 @@
-"""Generation: one token after another, with a cache of keys and values, for one text or several at once."""
+"""Autoregressive generation with a KV cache, for one prompt or a batch of prompts."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ def generate(
 ) -> Iterator[int]:
     """Continue a prompt, token by token.
 
-    Beyond the context the last `block_size` tokens are read anew for each token, since their positions shift.
+    Beyond the context length the last `block_size` tokens are recomputed for each token, since positions
+    shift.
 
     Args:
-        model: in evaluation mode, or its dropout will act.
+        model: in evaluation mode; otherwise dropout is active.
         prompt: token ids, at least one; only the last block_size of them are read.
-        max_new_tokens: how many to draw.
-        generator: of the draws; default: tinytensor's.
-        use_cache: keep keys and values of what was read; the tokens are the same without, only slower.
+        max_new_tokens: number of tokens to sample.
+        generator: random generator; default: tinytensor's.
+        use_cache: use a KV cache; without it the tokens are the same, but slower.
         how: fields of SamplingConfig.
 
     Returns:
-        An iterator of ids, each drawn when it is asked for.
+        An iterator of ids, sampled lazily.
 
     Raises:
         ArgumentError: an empty prompt, a negative number of tokens, or a parameter outside its domain.
@@ -68,25 +69,25 @@ def generate_rows(
     generators: Sequence[tt.Generator] | None = None,
     use_cache: bool = True,
 ) -> Iterator[tuple[int, int]]:
-    """Continue several prompts side by side, each as if it were alone.
+    """Continue a batch of prompts, each as if it were alone.
 
-    Token t of all texts is read at once, at position t: a text whose prompt has ended goes on with what it
-    draws, while another still reads its prompt. So no row needs padding before it, or positions of its own.
+    Token t of all texts is processed at once, at position t: a text whose prompt has ended continues with its
+    samples, while others still process their prompts. So no row needs left padding or its own positions.
 
     Args:
         model: in evaluation mode.
         prompts: token ids of each row, at least one; only the last block_size of them are read.
-        max_new_tokens: how many to draw for each.
-        sampler: what chooses the tokens.
-        generators: of the draws of each row; default: tinytensor's for all.
-        use_cache: keep keys and values of what was read.
+        max_new_tokens: number of tokens to sample for each.
+        sampler: samples the tokens.
+        generators: random generator of each row; default: tinytensor's for all.
+        use_cache: use a KV cache.
 
     Returns:
-        An iterator of (row, token); the tokens of a row come in their order.
+        An iterator of (row, token); the tokens of a row are in order.
 
     Raises:
         ArgumentError: no prompts, an empty prompt, or a negative number of tokens.
-        ShapeError: not one generator for each prompt.
+        ShapeError: the number of generators is not that of the prompts.
         IndexRangeError: an id of a prompt is not in the vocabulary.
 
     Example:
@@ -99,14 +100,14 @@ def generate_rows(
     if not len(prompts) or not all(map(len, prompts)) or max_new_tokens < 0:
         raise tt.ArgumentError(
             f"generate: prompts of {[len(p) for p in prompts]} tokens, {max_new_tokens} new ones",
-            why="the model continues at least one token",
-            fix="begin with a separator or newline token",
+            why="a prompt has at least one token",
+            fix="start with a separator or newline token",
         )
     generators = [tt.default_generator] * len(prompts) if generators is None else generators
     if len(generators) != len(prompts):
         raise tt.ShapeError(
             f"generate: {len(generators)} generators for {len(prompts)} prompts",
-            why="each row draws from its own",
+            why="each row samples from its own",
             fix="pass one generator for each prompt",
         )
     return _rows(model, [list(p) for p in prompts], max_new_tokens, sampler, generators, use_cache)
@@ -128,24 +129,24 @@ def _rows(
         logits = context.logits(texts, end)  # (B, V)
         for row, text in enumerate(texts):
             if len(text) > end:
-                continue  # its prompt goes on, or it has ended
+                continue  # still in its prompt, or finished
             past = pasts[row]
             token = sampler.draw(logits[row], past, generators[row])
             text.append(token)
             past.answer.append(token)
-            if len(past.answer) == count:  # it goes on with zeros, which nobody looks at
+            if len(past.answer) == count:  # finished: continues with zeros, which are not used
                 text += [0] * (longest - len(text))
             yield row, token
 
 
 class Context:
-    """What a model sees of texts that grow, with a cache for as long as they fit; then the window slides.
+    """Context of a batch of growing texts: a KV cache while they fit, then a sliding window.
 
     Args:
         model: in evaluation mode.
-        rows: B, texts side by side.
-        tokens: how long they become; the cache has room for so many, at most for the context.
-        use_cache: keep keys and values of what was read; the logits are the same without.
+        rows: B, number of texts.
+        tokens: their final length; capacity of the cache, limited to the context.
+        use_cache: use a KV cache; the logits are the same without.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -159,14 +160,14 @@ class Context:
         self._model, self._size = model, model.config.block_size
         self._cache = cache_for(model, rows, tokens) if use_cache else None
         self._read = Reader(model, self._cache)
-        self._begin = 0  # of what is read next
+        self._begin = 0  # start of the next input
 
     def logits(self, texts: Sequence[Sequence[int]], end: int) -> Floats:
-        """Logits (B, V) after the first `end` tokens of each text. With a cache, only those are read that
-        came since the last call; the texts before must be the same.
+        """Logits (B, V) after the first `end` tokens of each text. With a cache, only the tokens since the
+        last call are processed; those before must be the same.
         """
         if self._cache is not None and end > self._size:
-            self._cache, self._read = None, Reader(self._model)  # full: from here on the window slides
+            self._cache, self._read = None, Reader(self._model)  # full: the window slides from here on
         begin = max(0, end - self._size) if self._cache is None else self._begin
         with tt.no_grad():
             logits = on_host(self._read([text[begin:end] for text in texts]))
@@ -174,7 +175,7 @@ class Context:
         return logits
 
     def repeated(self, times: int) -> Context:
-        """A context of `times` texts that all go on from the first text of this one."""
+        """Context of `times` copies of the first text."""
         wide = Context(self._model, times, 0, use_cache=False)
         wide._begin = self._begin
         wide._cache = None if self._cache is None else self._cache.repeated(times)
@@ -182,19 +183,19 @@ class Context:
         return wide
 
     def choose(self, rows: Sequence[int]) -> None:
-        """Let text i go on from what text rows[i] was."""
+        """Replace text i by a copy of text rows[i]."""
         if self._cache is not None:
             self._cache.choose(rows)
 
 
 def cache_for(model: GPT, rows: int, tokens: int, *, keep: bool = False) -> KVCache:
-    """An empty cache for texts that become so long, or as long as the context: no larger than it must be.
+    """Empty KV cache of the smallest capacity for texts of a given final length.
 
     Args:
-        model: what it is for.
-        rows: texts side by side.
-        tokens: how long they become.
-        keep: keep all tokens, so that the last ones can be taken back, also where a window hides the first.
+        model: the model.
+        rows: number of texts.
+        tokens: their final length, limited to the context.
+        keep: keep all tokens, also those outside a sliding window, so that the last ones can be removed.
     """
     config = model.config
     length = min(config.block_size, max(tokens, 1))
@@ -203,15 +204,15 @@ def cache_for(model: GPT, rows: int, tokens: int, *, keep: bool = False) -> KVCa
 
 
 class Reader:
-    """Logits of the token after those of each call. With a cache, calls continue each other.
+    """Next-token logits of the model. With a cache, each call continues the previous one.
 
-    As many tokens again are the same work again, so it is captured then, and replayed from there on: the
-    engine would take longer than the kernels of a small model.
+    A second call of the same shape repeats the same work, so it is captured as a graph and replayed from then
+    on: dispatch would take longer than the kernels of a small model.
 
     Args:
         model: in evaluation mode.
-        cache: keys and values of what was read.
-        every: give the logits after each token of a call, not only after the last.
+        cache: KV cache.
+        every: return the logits after each token of a call, not only after the last.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -225,12 +226,10 @@ class Reader:
     def __init__(self, model: GPT, cache: KVCache | None = None, *, every: bool = False) -> None:
         self._model, self._cache, self._every = model, cache, every
         self._last = (0, 0)  # shape of the ids of the last call
-        self._steps: dict[tuple[int, int], tuple[tt.Tensor, tt.CapturedGraph]] = {}  # by the shape of the ids
+        self._steps: dict[tuple[int, int], tuple[tt.Tensor, tt.CapturedGraph]] = {}  # by shape of the ids
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> tt.Tensor:
-        """Logits (B, V), or (B, T, V) of every token, after the ids (B, T); the next call may write over
-        them.
-        """
+        """Logits (B, V), or (B, T, V) of all tokens, after ids (B, T); the next call may overwrite them."""
         shape, device = (len(rows), len(rows[0])), self._model.device
         if shape == self._last and shape not in self._steps and self._repeats(*shape):
             idx = tt.zeros(shape, dtype=tt.int64, device=device)
@@ -248,12 +247,12 @@ class Reader:
         return logits if self._every else logits[:, -1]
 
     def _repeats(self, B: int, T: int) -> bool:
-        """Whether so many tokens are the same work each time: experts sort theirs, if there are many."""
+        """Whether the work depends on the shape alone: not for many tokens with experts, which sort them."""
         config = self._model.config
         return not config.n_expert or B * T * config.n_expert_active <= config.n_expert
 
 
 def on_host(logits: tt.Tensor) -> Floats:
-    """Numbers of a tensor in float32 at least, on the host; the tensor's own memory where it can be."""
+    """Values of a tensor on the host, in float32 or wider; shares its memory if possible."""
     there = logits.cpu()
     return (there.astype(tt.float32) if there.itemsize == 2 else there).numpy()

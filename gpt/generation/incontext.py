@@ -1,7 +1,7 @@
-"""`python -m gpt incontext MODEL`: examples in the prompt change the answer; no weight is changed.
+"""Command `python -m gpt incontext MODEL`: in-context learning from examples in the prompt.
 
-The same question is asked after 0, 1, 2, … examples, and after examples of another task: the model finds out
-from them what is asked for. (Brown et al. 2020, arXiv:2005.14165.)
+The same query follows 0, 1, 2, … examples, and examples of another task: the model infers the task from
+them, with unchanged weights. (Brown et al. 2020, arXiv:2005.14165.)
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ ANSWERS: tuple[str, ...] = (" Rome", " Italian")
 
 @dataclass(frozen=True)
 class InContextConfig:
-    """Examples and a question of one's own; without them, two tasks with the same question are shown.
+    """Examples and query; by default, two tasks with the same query.
 
     Args:
-        example: a line with a question and its answer; there may be several, in their order.
+        example: a line with a query and its answer; may be repeated.
         query: the beginning of a line that the model completes, such as "Italy:".
-        answer: whose probability is shown, with the space before it, such as " Rome"; there may be several.
+        answer: completion to print the probability of, with the space before it, such as " Rome"; may be
+            repeated.
 
     Raises:
         ArgumentError: a field of a wrong type, or examples and answers without a query.
@@ -57,21 +58,21 @@ class InContextConfig:
         if (self.example or self.answer) and not self.query:
             raise tt.ArgumentError(
                 "InContextConfig: there is no query",
-                why="examples and answers belong to a question",
+                why="examples and answers belong to a query",
                 fix='for example --example="France: Paris" --query="Italy:"',
             )
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A question after some examples.
+    """Result of a query after some examples.
 
     Args:
-        examples: their number.
-        prompt: examples and question.
-        answer: what the model says, up to the end of the line or document, the likeliest token each time.
+        examples: number of examples.
+        prompt: examples and query.
+        answer: greedy completion, up to the end of the line or document.
         probability: of this answer and the end of the line.
-        asked: the probability of each answer that was asked for, with the end of the line.
+        asked: probability of each given answer and the end of the line.
     """
 
     examples: int
@@ -84,21 +85,21 @@ class Shot:
 def few_shots(
     model: GPT, tokenizer: Tokenizer, examples: Sequence[str], query: str, answers: Sequence[str] = ()
 ) -> list[Shot]:
-    r"""Ask after none of the examples, after the first, after the first two, and so on.
+    r"""Results of a query after 0, 1, 2, … examples.
 
     Args:
         model: in evaluation mode.
         tokenizer: its tokenizer.
         examples: lines.
         query: the beginning of a line.
-        answers: ends of that line.
+        answers: completions of that line.
 
     Returns:
-        What the model says after each number of examples.
+        One result for each number of examples.
 
     Raises:
-        ArgumentError: a text without tokens, or with characters that the tokenizer does not know.
-        ShapeError: examples, question and answer are longer than the context.
+        ArgumentError: a text without tokens, or with characters unknown to the tokenizer.
+        ShapeError: examples, query and answer are longer than the context.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -128,17 +129,17 @@ def _said(model: GPT, tokenizer: Tokenizer, prompt: str) -> str:
 
 
 def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> float:
-    """The probability that a text goes on like this: the product of those of its tokens.
+    """Probability of a completion: the product of its token probabilities.
 
     Args:
         model: in evaluation mode.
         tokenizer: its tokenizer.
-        prompt: the text before.
-        answer: how it goes on.
+        prompt: the text before it.
+        answer: the completion.
 
     Raises:
-        ArgumentError: one of both has no tokens.
-        ShapeError: both are longer than the context.
+        ArgumentError: prompt or answer has no tokens.
+        ShapeError: together they are longer than the context.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -152,8 +153,8 @@ def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> f
     if not before or not after:
         raise tt.ArgumentError(
             f"probability: {prompt!r} and {answer!r} as prompt and answer",
-            why="each needs a token at least",
-            fix="begin with a word or a line end",
+            why="each needs at least one token",
+            fix="start with a word or a newline",
         )
     with tt.no_grad():
         logits = model(tt.tensor([[*before, *after[:-1]]], device=model.device))[0, len(before) - 1 :]
@@ -162,12 +163,12 @@ def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> f
 
 
 def render(shots: Sequence[Shot], examples: Sequence[str], answers: Sequence[str] = ()) -> str:
-    r"""Shots as a table for a terminal.
+    r"""Results as a table.
 
     Args:
-        shots: what `few_shots` returned.
+        shots: result of `few_shots`.
         examples: the lines.
-        answers: those that were asked for.
+        answers: the given answers.
 
     Returns:
         A line for each number of examples.
@@ -195,7 +196,7 @@ def _share(p: float) -> str:
 
 
 def visible_line(text: str) -> str:
-    """A line without control characters; its spaces stay."""
+    """Line without control characters; keeps its spaces."""
     return " ".join([visible(word) for word in text.split(" ")])
 
 
@@ -221,7 +222,7 @@ def main(argv: Sequence[str]) -> int:
     own = config.query != ""
     tasks = (config.example,) if own else TASKS
     query, answers = (config.query, config.answer) if own else (QUERY, ANSWERS)
-    print(f"{path} completes the line {query!r}; probabilities are those of the answer and the line's end")
+    print(f"{path} completes the line {query!r}; probabilities are of the answer and the end of the line")
     for examples in tasks:
         print()
         print(render(few_shots(model, tokenizer, examples, query, answers), examples, answers), flush=True)

@@ -1,4 +1,4 @@
-"""`python -m gpt sample RUN`: a trained model writes, and with --explain says why it chose each token."""
+"""Command `python -m gpt sample RUN`: sample texts from a trained model; --explain explains each token."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ DEFAULT = SamplingConfig(temperature=0.8)
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """What is written, and how long.
+    """Prompts, lengths, and decoding options.
 
     Args:
-        prompt: text to continue; several are continued side by side.
-        max_new_tokens: how many tokens follow each prompt.
+        prompt: text to continue; several are continued as a batch.
+        max_new_tokens: number of tokens to generate for each prompt.
         num_samples: texts for each prompt.
-        stop: text that ends a sample, and is not printed; there may be several.
-        ignore_end: write on after the token that ends a document.
-        seed: of the draws; each further text takes the next seed.
+        stop: text that ends a sample, and is not printed; may be repeated.
+        ignore_end: continue after the end-of-document token.
+        seed: random seed; each further text takes the next seed.
         checkpoint: of a run: best, latest, or a step.
-        no_cache: read everything anew for each token.
-        explain: tell for each token what could be drawn, and what each filter removed; for one text.
-        beams: draw nothing, and search the likeliest texts with so many beams; 0: draw.
-        length_penalty: of beams: power of the length by which log p is divided.
-        draft: a smaller model with the same tokenizer that proposes tokens: the same distribution, sooner.
-        ahead: how many tokens the draft proposes at a time.
+        no_cache: recompute the whole context for each token.
+        explain: print the candidates of each token, and what each filter removed; for one text.
+        beams: beam search with so many beams instead of sampling; 0: sample.
+        length_penalty: of beams: exponent of the length by which log p is divided.
+        draft: speculative decoding with this smaller model, which has the same tokenizer: the same
+            distribution, faster.
+        ahead: number of tokens that the draft proposes at a time.
 
     Raises:
         ArgumentError: a field of a wrong type or outside its domain, or fields that exclude each other.
@@ -96,7 +97,7 @@ class SampleConfig:
 
     @property
     def texts(self) -> int:
-        """Number of texts in all."""
+        """Total number of texts."""
         return len(self.prompt) * self.num_samples
 
 
@@ -107,23 +108,23 @@ def write(
     sampler: Sampler,
     speculation: Speculation | None = None,
 ) -> Iterator[tuple[int, str]]:
-    """Let a model write texts side by side.
+    """Generate a batch of texts.
 
     Args:
         model: in evaluation mode.
         tokenizer: the model's.
         config: prompts, lengths and seeds.
-        sampler: what chooses the tokens.
-        speculation: of the model and a draft; texts are then written one after the other.
+        sampler: samples the tokens.
+        speculation: of the model and a draft; texts are then generated one after the other.
 
     Returns:
-        Iterator of (number of the text, what it goes on with); num_samples texts of the first prompt come
+        Iterator of (index of the text, chunk of its continuation); num_samples texts of the first prompt come
         first.
 
     Raises:
-        ArgumentError: an empty prompt, or one with characters that the tokenizer does not know.
+        ArgumentError: an empty prompt, or one with characters unknown to the tokenizer.
     """
-    # At once, not when the first token is asked for: what cannot be read is said before anything is printed.
+    # Eagerly, not with the first token: an invalid prompt raises before anything is printed.
     prompts = [tokenizer.encode(text) for text in config.prompt for _ in range(config.num_samples)]
     return _written(model, tokenizer, config, sampler, speculation, prompts)
 
@@ -136,9 +137,9 @@ def _written(
     speculation: Speculation | None,
     prompts: list[list[int]],
 ) -> Iterator[tuple[int, str]]:
-    """Continue prompts, one for each text."""
+    """Continue prompts, one per text."""
     generators = [tt.Generator(config.seed + row) for row in range(len(prompts))]
-    streams = {row: TextStream(tokenizer, config.stop) for row in range(len(prompts))}  # those that go on
+    streams = {row: TextStream(tokenizer, config.stop) for row in range(len(prompts))}  # unfinished texts
     end = None if config.ignore_end else tokenizer.separator
     count = config.max_new_tokens
 
@@ -146,7 +147,7 @@ def _written(
         for row, (prompt, generator) in enumerate(zip(prompts, generators, strict=True)):
             for token in speculation.generate(prompt, count, sampler, generator):
                 if row not in streams:
-                    break  # it has ended
+                    break  # finished
                 yield row, token
 
     tokens = (
@@ -191,7 +192,7 @@ def main(argv: Sequence[str]) -> int:
     config, sampling = parse_overrides(words, SampleConfig(), DEFAULT)
     if not run:
         raise tt.ArgumentError(
-            "sample: no model", why="it is the word without dashes", fix="python -m gpt sample runs/demo"
+            "sample: no model", why="it is the argument without dashes", fix="python -m gpt sample runs/demo"
         )
     model, tokenizer = _load(run, config.checkpoint)
     if config.beams:
@@ -219,7 +220,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_all(config: SampleConfig, texts: Iterator[tuple[int, str]]) -> None:
-    """Print texts, one after the other, once they are complete."""
+    """Print texts in order, each once it is complete."""
     whole = [text for text in config.prompt for _ in range(config.num_samples)]
     for row, piece in texts:
         whole[row] += piece
@@ -232,7 +233,7 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
     if sampling != DEFAULT:
         raise tt.ArgumentError(
             "sample: beams with temperature, filters, penalties or biases",
-            why="a search takes the model's own probabilities, and draws nothing",
+            why="beam search uses the model's own probabilities, and does not sample",
             fix="leave them out, or leave --beams out",
         )
     end = None if config.ignore_end else tokenizer.separator
@@ -254,7 +255,7 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
 
 
 def _speculation(model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> Speculation:
-    """The model and its draft, if they mean the same by each id."""
+    """Speculation of the model and its draft; ArgumentError if their tokenizers differ."""
     draft, words = open_model(config.draft)
     if every_text(words) != every_text(tokenizer):
         raise tt.ArgumentError(

@@ -1,9 +1,9 @@
-"""How the next token is chosen from the logits: a list of small filters, then a draw.
+"""Sampling from logits: SamplingConfig, logit filters (top-k, top-p, penalties, …), and Sampler.
 
-Each filter takes the candidates that are left, and returns those that stay, with their logits. They follow
-each other as in transformers' `generate` (`_get_logits_processor`): logit bias → repetition penalty →
-presence and frequency penalty → top-k → temperature → top-p → min-p → typical → softmax → draw. Transformers
-divides by the temperature before top-k, which keeps the same tokens; here it divides k numbers, not all.
+Each filter takes candidates, and returns the remaining ones with their logits. Their order is that of
+transformers' `generate` (`_get_logits_processor`): logit bias → repetition penalty → presence and frequency
+penalty → top-k → temperature → top-p → min-p → typical → softmax → sample. Transformers divides by the
+temperature before top-k, which keeps the same tokens; here only k values are divided.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ __all__ = [
 
 Floats = npt.NDArray[np.floating[Any]]
 Tokens = npt.NDArray[np.intp]
-ROW = 64  # neighbors in the vocabulary that are compared at once
+ROW = 64  # adjacent logits per row in `_largest`
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How the next token is chosen; the defaults draw from the model's own probabilities.
+    """Sampling parameters; the defaults sample from the model's own probabilities.
 
     Args:
-        temperature: logits are divided by it: below 1 sharpens, 0 takes the likeliest.
-        top_k: keep the k likeliest tokens (all that tie with the k-th stay).
-        top_p: keep the fewest likeliest tokens whose probabilities add up to at least p.
-        min_p: keep tokens at least this many times as likely as the likeliest.
-        typical_p: keep the fewest tokens whose surprise is nearest to the entropy and that add up to p.
+        temperature: divides the logits: below 1 sharpens, 0 is greedy.
+        top_k: keep the k most likely tokens (and all that tie with the k-th).
+        top_p: keep the fewest most likely tokens whose probabilities sum to at least p.
+        min_p: keep tokens at least this many times as likely as the most likely one.
+        typical_p: keep the fewest tokens whose surprise is nearest to the entropy and that sum to p.
         repetition_penalty: positive logits of tokens in the text are divided by it, negative ones multiplied;
             1 changes nothing.
-        presence_penalty: taken off the logit of each token that was drawn before.
-        frequency_penalty: taken off the logit of a token as often as it was drawn before.
+        presence_penalty: subtracted from the logit of each token that was sampled before.
+        frequency_penalty: subtracted from the logit of a token for each time it was sampled before.
         logit_bias: added to logits, as ID:BIAS,ID:BIAS; -inf forbids a token.
 
     Raises:
@@ -84,11 +84,11 @@ class SamplingConfig:
             _require(value is None or 0 < value <= 1, self, name, "it is above 0, and at most 1", "0.9")
         _require(self.repetition_penalty > 0, self, "repetition_penalty", "logits are divided by it", "1.1")
         if self.logit_bias:
-            _ = self.biases  # says what is wrong with it
+            _ = self.biases  # raises if it is malformed
 
     @property
     def biases(self) -> dict[int, float]:
-        """The bias of each token id that has one."""
+        """Bias by token id."""
         found: dict[int, float] = {}
         for part in filter(None, self.logit_bias.split(",")):
             token, _, bias = part.partition(":")
@@ -113,17 +113,17 @@ def _require(ok: bool, config: SamplingConfig, name: str, why: str, example: str
 
 
 class Candidates(NamedTuple):
-    """Tokens that can still be drawn."""
+    """Remaining tokens and their logits."""
 
     tokens: Tokens  # (n,), ascending
     logits: Floats  # (n,), theirs
 
 
 class Past(NamedTuple):
-    """The text before the next token."""
+    """Text before the next token."""
 
     prompt: Sequence[int]
-    answer: list[int]  # what was drawn
+    answer: list[int]  # sampled tokens
 
 
 Filter = Callable[[Candidates, Past], Candidates]
@@ -133,7 +133,7 @@ Filter = Callable[[Candidates, Past], Candidates]
 
 
 def add_bias(candidates: Candidates, biases: Mapping[int, float]) -> Candidates:
-    """Add to the logits of some tokens; -inf removes them."""
+    """Add biases to logits; -inf removes a token."""
     wanted = np.array(sorted(biases))
     at, there = _places(candidates.tokens, wanted)
     logits = candidates.logits.astype(np.float64)
@@ -151,7 +151,7 @@ def penalize_repetition(candidates: Candidates, seen: Sequence[int], penalty: fl
 
 
 def penalize_use(candidates: Candidates, drawn: Sequence[int], once: float, each: float) -> Candidates:
-    """Take `once` and, for each use, `each` off the logits of drawn tokens."""
+    """Subtract `once`, and `each` per use, from the logits of sampled tokens."""
     used, counts = np.unique(np.array(drawn, np.intp), return_counts=True)
     at, there = _places(candidates.tokens, used)
     logits = candidates.logits.astype(np.float64)
@@ -160,7 +160,7 @@ def penalize_use(candidates: Candidates, drawn: Sequence[int], once: float, each
 
 
 def scale(candidates: Candidates, temperature: float) -> Candidates:
-    """Divide the logits by the temperature; at 0 only the likeliest stays, the first of those that tie."""
+    """Divide logits by the temperature; 0 keeps only the most likely token, the first of ties."""
     tokens, logits = candidates
     if temperature == 0:
         likeliest = int(logits.argmax())
@@ -170,25 +170,25 @@ def scale(candidates: Candidates, temperature: float) -> Candidates:
 
 
 def top_k(candidates: Candidates, k: int) -> Candidates:
-    """Keep the k likeliest, and all that tie with the k-th."""
+    """Keep the k most likely tokens, and all that tie with the k-th."""
     logits = candidates.logits
-    _require_finite(logits[logits.argmax()])  # a comparison would lose what is not a number
+    _require_finite(logits[logits.argmax()])  # comparisons would drop NaN silently
     return candidates if k >= len(logits) else _those(candidates, _largest(logits, k))
 
 
 def top_p(candidates: Candidates, p: float) -> Candidates:
-    """Keep the fewest likeliest whose probabilities add up to at least p."""
+    """Keep the fewest most likely tokens whose probabilities sum to at least p."""
     return _those(candidates, _mass(softmax(candidates.logits), p))
 
 
 def min_p(candidates: Candidates, p: float) -> Candidates:
-    """Keep those at least p times as likely as the likeliest."""
+    """Keep tokens at least p times as likely as the most likely one."""
     logits = candidates.logits
     return _those(candidates, np.flatnonzero(logits >= logits.max() + math.log(p)))
 
 
 def typical(candidates: Candidates, mass: float) -> Candidates:
-    """Keep the fewest tokens whose surprise, -log p, is nearest to its mean, the entropy, and that add up to
+    """Keep the fewest tokens whose surprise, -log p, is nearest to its mean, the entropy, and that sum to
     `mass`; and all that tie with the last of them.
     """
     logits = candidates.logits.astype(np.float64)
@@ -202,13 +202,13 @@ def typical(candidates: Candidates, mass: float) -> Candidates:
 
 
 def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
-    """The filters that a config asks for, in their order, by name.
+    """Filters of a config by name, in order.
 
     Args:
-        config: what is wanted.
+        config: sampling parameters.
 
     Returns:
-        names and functions; the temperature is always among them.
+        names and functions; always includes the temperature.
 
     Example:
         >>> [name for name, _ in filters(SamplingConfig(top_k=40, temperature=0.8, min_p=0.1))]
@@ -228,7 +228,7 @@ def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
         found.append((f"top-k {k}", lambda c, past: top_k(c, k)))
     found.append((f"temperature {config.temperature:g}", lambda c, past: scale(c, config.temperature)))
     if config.temperature == 0:
-        return found  # one token is left
+        return found  # one token remains
     if (p := config.top_p) is not None and p < 1:
         found.append((f"top-p {p:g}", lambda c, past: top_p(c, p)))
     if (least := config.min_p) is not None:
@@ -242,11 +242,11 @@ def filters(config: SamplingConfig) -> list[tuple[str, Filter]]:
 
 
 class Sampler:
-    """Chooses the next token.
+    """Samples the next token.
 
     Args:
-        config: how.
-        vocab_size: ids that can be drawn; a padded model has more logits.
+        config: sampling parameters.
+        vocab_size: number of valid ids; a padded model has more logits.
 
     Raises:
         ArgumentError: the bias of a token that is not in the vocabulary.
@@ -270,41 +270,41 @@ class Sampler:
         self._all = np.arange(vocab_size)
 
     def whole(self, logits: Floats) -> Candidates:
-        """All tokens, with the logits of a model."""
+        """All tokens, with the logits of the model."""
         return Candidates(self._all[: len(logits)], logits[: len(self._all)])
 
     def candidates(self, logits: Floats, past: Past) -> Candidates:
-        """What the filters leave of the logits (V,)."""
+        """Candidates left by the filters, from logits (V,)."""
         left = self.whole(logits)
         for _, keep in self.filters:
             left = keep(left, past)
         return left
 
     def probabilities(self, logits: Floats, past: Past) -> Floats:
-        """From which the next token is drawn: shape (V,), float64, adding up to 1."""
+        """Probabilities of the next token after the filters: shape (V,), float64, sum 1."""
         left = self.candidates(logits, past)
         p = np.zeros(len(logits))
         p[left.tokens] = softmax(left.logits)
         return p
 
     def draw(self, logits: Floats, past: Past, generator: tt.Generator) -> int:
-        """Choose by the logits (V,)."""
+        """Sample a token id from logits (V,)."""
         tokens, left = self.candidates(logits, past)
         return int(tokens[0 if self.greedy else draw(softmax(left), generator)])
 
 
 def next_probabilities(logits: Floats, **how: Any) -> Floats:
-    """Probabilities from which the next token is drawn, after no text.
+    """Probabilities of the next token after the filters, for an empty past.
 
     Args:
         logits: shape (V,).
         how: fields of SamplingConfig.
 
     Returns:
-        shape (V,), float64, adding up to 1.
+        shape (V,), float64, sum 1.
 
     Raises:
-        ArgumentError: a field outside its domain, or logits that give no probabilities.
+        ArgumentError: a field outside its domain, or logits that are not finite.
 
     Example:
         >>> next_probabilities(np.log([0.5, 0.3, 0.2]), top_k=2).round(3).tolist()
@@ -314,16 +314,16 @@ def next_probabilities(logits: Floats, **how: Any) -> Floats:
 
 
 def softmax(logits: Floats) -> Floats:
-    """Probabilities of logits (n,), in float64.
+    """Softmax of logits (n,), in float64.
 
     Args:
         logits: shape (n,).
 
     Returns:
-        shape (n,), adding up to 1.
+        shape (n,), sum 1.
 
     Raises:
-        ArgumentError: the largest logit is infinite, or not a number.
+        ArgumentError: the largest logit is infinite or NaN.
 
     Example:
         >>> softmax(np.log([1.0, 3.0])).tolist()
@@ -339,17 +339,17 @@ def softmax(logits: Floats) -> Floats:
 
 
 def draw(p: Floats, generator: tt.Generator) -> int:
-    """A position, drawn by probabilities (n,): as tt.multinomial draws it, without its checks."""
+    """Sample an index from probabilities (n,): as tt.multinomial, without its checks."""
     sums = p.cumsum()
     at = int(sums.searchsorted(generator.random() * sums[-1], side="right"))
-    return at if at < len(p) else int(np.flatnonzero(p)[-1])  # rounding may lead past the last possible one
+    return at if at < len(p) else int(np.flatnonzero(p)[-1])  # rounding may pass the last possible index
 
 
 # ---- parts of the vocabulary ------------------------------------------------------------------------------
 
 
 def _those(candidates: Candidates, kept: Tokens) -> Candidates:
-    """The candidates at these places. No number is the largest if one of them is not a number."""
+    """Candidates at the given indices; raises if none remain, as with a NaN logit."""
     if not len(kept):
         _require_finite(candidates.logits.max())
     return Candidates(candidates.tokens[kept], candidates.logits[kept])
@@ -359,24 +359,24 @@ def _require_finite(top: float) -> None:
     if not math.isfinite(top):
         raise tt.ArgumentError(
             f"generate: the largest logit is {top}",
-            why="no probabilities come of it: the weights or the logits overflowed or are not a number, or a "
-            "bias forbids all tokens",
-            fix="look at the weights, at the loss of the training, and at logit_bias",
+            why="it gives no probabilities: the weights or the logits overflowed or are NaN, or a bias "
+            "forbids all tokens",
+            fix="check the weights, the training loss, and logit_bias",
         )
 
 
 def _places(tokens: Tokens, wanted: Tokens) -> tuple[Tokens, Tokens]:
-    """Where wanted tokens are among the tokens, both ascending; and which of the wanted ones are there."""
+    """Positions of wanted tokens among the tokens, both ascending; and a mask of the wanted ones found."""
     at = np.searchsorted(tokens, wanted)
     there = np.flatnonzero((at < len(tokens)) & (tokens[np.minimum(at, len(tokens) - 1)] == wanted))
     return at[there], there
 
 
 def _largest(x: Floats, k: int) -> Tokens:
-    """Where the k largest numbers of x are, and all that equal the least of them; ascending.
+    """Indices of the k largest values of x, and of all that tie with the smallest of them; ascending.
 
-    Of numbers in rows, the k-th largest of the rows' maxima is no larger than the k-th largest of all: so few
-    are left to look at.
+    The k-th largest of the maxima of rows is a lower bound of the k-th largest value, so few values remain to
+    be compared.
     """
     rows = len(x) // ROW
     if rows <= 2 * k:
@@ -389,13 +389,13 @@ def _largest(x: Floats, k: int) -> Tokens:
 
 
 def _mass(p: Floats, least: float) -> Tokens:
-    """Where the fewest likeliest probabilities are that add up to `least`; ascending."""
+    """Indices of the fewest largest probabilities that sum to `least`; ascending."""
     count = len(p)
     few = min(ROW, count)
     while True:
         likely = _largest(p, few)
         order = likely[np.argsort(-p[likely], kind="stable")]
-        before = np.cumsum(p[order]) - p[order]  # mass ahead of each: 0 for the likeliest, which always stays
+        before = np.cumsum(p[order]) - p[order]  # mass before each: 0 for the most likely, which always stays
         if before[-1] >= least or len(order) == count:
             return np.sort(order[before < least])
         few = min(8 * few, count)

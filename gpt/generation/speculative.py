@@ -1,8 +1,8 @@
-"""Speculative decoding: a small model proposes tokens, and the large one reads them all at once.
+"""Speculative decoding: a draft model proposes tokens, which the target model verifies in one pass.
 
-A token x that the draft proposes with probability q(x) is taken with probability min(1, p(x) / q(x)), where p
-is the large model's; else a token is drawn from what p has more than q. What comes out follows p, whatever
-the draft is; a good one saves passes of the large model.
+A token x that the draft proposes with probability q(x) is accepted with probability min(1, p(x) / q(x)),
+where p is the model's; otherwise a token is sampled from the normalized excess max(0, p - q). The output
+follows p for any draft; a good one saves passes of the model.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ __all__ = ["Speculation"]
 
 
 class Speculation:
-    """Continues texts with a model and a draft.
+    """Speculative decoding with a model and a draft.
 
-    Proposals end where the context of either model does; from there on the model goes on alone.
+    Proposals end at the context length of either model; beyond it the model continues alone.
 
     Args:
-        model: whose text it is, in evaluation mode.
+        model: the target model, in evaluation mode.
         draft: a faster model with the same vocabulary, in evaluation mode.
-        ahead: tokens that the draft proposes for each pass of the model.
+        ahead: number of proposals for each pass of the model.
 
     Attributes:
-        proposed: tokens that the draft has proposed so far.
-        accepted: how many of them were taken.
-        passes: of the model.
+        proposed: number of proposed tokens so far.
+        accepted: number of accepted ones.
+        passes: number of forward passes of the model.
 
     Raises:
         ArgumentError: the vocabularies differ in size, or ahead is below 1.
@@ -82,13 +82,13 @@ class Speculation:
 
         Args:
             prompt: token ids, at least one; only the last block_size of them are read.
-            max_new_tokens: how many to draw.
-            sampler: what chooses the tokens; draft and model are filtered alike.
-            generator: of the draws.
+            max_new_tokens: number of tokens to sample.
+            sampler: samples the tokens; draft and model have the same filters.
+            generator: random generator.
 
         Returns:
-            An iterator of ids; their distribution is that of `generate`, and with temperature 0
-            they are the same.
+            An iterator of ids; their distribution is that of `generate`, and with temperature 0 they are
+            equal.
 
         Raises:
             ArgumentError: an empty prompt, or a negative number of tokens.
@@ -96,8 +96,8 @@ class Speculation:
         if not len(prompt) or max_new_tokens < 0:
             raise tt.ArgumentError(
                 f"Speculation: a prompt of {len(prompt)} tokens, {max_new_tokens} new ones",
-                why="the model continues at least one token",
-                fix="begin with a separator or newline token",
+                why="a prompt has at least one token",
+                fix="start with a separator or newline token",
             )
         return self._tokens(list(prompt), max_new_tokens, sampler, generator)
 
@@ -137,7 +137,7 @@ class Speculation:
         generator: tt.Generator,
         ahead: int,
     ) -> tuple[list[int], list[Floats]]:
-        """Tokens that the draft goes on with, and the probabilities that each was drawn from."""
+        """Tokens proposed by the draft, and the probabilities that each was sampled from."""
         tokens: list[int] = []
         q: list[Floats] = []
         for _ in range(ahead):
@@ -156,15 +156,15 @@ def _taken(
     sampler: Sampler,
     generator: tt.Generator,
 ) -> Iterator[int]:
-    """Proposals up to the first that is refused, and one token of the model's own.
+    """Accepted proposals up to the first rejection, and one token of the model.
 
     Args:
         logits: of the model before each proposal and after the last, (ahead + 1, V).
         proposals: of the draft.
-        q: the probabilities (V,) that each was drawn from.
-        past: the text before them; the caller adds each token to it.
-        sampler: what filters.
-        generator: of the draws.
+        q: probabilities (V,) that each was sampled from.
+        past: the text before them; the caller appends each token.
+        sampler: applies the filters.
+        generator: random generator.
     """
     for row, token, drawn_from in zip(logits, proposals, q, strict=False):
         p = sampler.probabilities(row, past)
@@ -176,17 +176,17 @@ def _taken(
 
 
 class _Reading:
-    """Logits of a text that grows, and can be taken back."""
+    """Logits of a growing text that can be truncated."""
 
     def __init__(self, model: GPT, tokens: int) -> None:
         self._cache = cache_for(model, 1, tokens, keep=True)
         self._read = Reader(model, self._cache, every=True)
 
     def logits(self, text: Sequence[int], count: int) -> Floats:
-        """After each of the last `count` tokens, (count, V); what was read before is not read again."""
+        """Logits after each of the last `count` tokens, (count, V); cached tokens are not recomputed."""
         with tt.no_grad():
             return on_host(self._read([text[self._cache.length :]]))[0, -count:]
 
     def forget(self, length: int) -> None:
-        """Forget what was read behind the first `length` tokens."""
+        """Truncate the cache to the first `length` tokens."""
         self._cache.rewind(min(length, self._cache.length))

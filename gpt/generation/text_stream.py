@@ -1,4 +1,4 @@
-"""Text from token ids as they come, up to a stop string."""
+"""Streaming detokenizer with stop strings."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from gpt.tokenizers.base import Tokenizer
 
 __all__ = ["TextStream", "stream_text"]
 
-LONGEST = 8  # tokens that a character is waited for; then it is broken
+LONGEST = 8  # tokens to wait for an incomplete character; then it is decoded as broken
 
 
 class TextStream:
-    """Takes one token after another, and gives the text that is certain by then.
+    """Decodes a stream of tokens incrementally, and returns text once it is final.
 
-    A character whose bytes are not complete waits for the rest, and so does what may be the beginning of a
-    stop string. The text does not depend on where tokens end.
+    Incomplete characters and possible beginnings of a stop string are held back. The text does not depend on
+    token boundaries.
 
     Args:
-        tokenizer: what decodes.
-        stop: texts that end it; neither they nor what follows is given.
+        tokenizer: decodes the ids.
+        stop: stop strings; neither they nor the text after them is returned.
 
     Attributes:
-        ended: a stop string came.
+        ended: whether a stop string was found.
 
     Raises:
         ArgumentError: an empty stop string.
@@ -37,27 +37,29 @@ class TextStream:
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         if not all(stop):
-            raise tt.ArgumentError("stop: an empty text", why="it would end every text", fix="leave it out")
+            raise tt.ArgumentError(
+                "stop: an empty text", why="it would end every text at once", fix="leave it out"
+            )
         self._tokenizer, self._stop = tokenizer, tuple(stop)
-        self._before: list[int] = []  # the last tokens that were decoded
+        self._before: list[int] = []  # the last decoded tokens
         self._waiting: list[int] = []
-        self._text = ""  # decoded, and not given yet
+        self._text = ""  # decoded, and not returned yet
         self.ended = False
 
     def push(self, token: int) -> str:
-        """The text that has become certain by this token."""
+        """Add a token; returns the text that has become final."""
         self._waiting.append(token)
         return self._settle(self._decoded(complete=False))
 
     def close(self) -> str:
-        """What still waited, when no more tokens come."""
+        """End the stream; returns the text that was held back."""
         given = self._settle(self._decoded(complete=True))
         rest, self._text = "" if self.ended else self._text, ""
         return given + rest
 
     def _decoded(self, *, complete: bool) -> str:
-        """The text of the waiting tokens. They are decoded behind those before them, since a tokenizer may
-        write the first word of a text without the space in front of it.
+        """Text of the pending tokens. They are decoded after the tokens before them, since a tokenizer may
+        omit the space before the first word of a text.
         """
         text = self._tokenizer.decode(self._before + self._waiting)
         if text.endswith("\ufffd") and len(self._waiting) < LONGEST and not complete:
@@ -68,7 +70,7 @@ class TextStream:
 
     def _settle(self, new: str) -> str:
         text = self._text + new
-        # Of several stop strings the one that is complete first ends the text.
+        # Of several stop strings, the one that is complete first ends the text.
         found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
             self.ended = True
@@ -80,21 +82,21 @@ class TextStream:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of a text are the beginning of a stop string."""
+    """Length of the longest suffix of a text that is a prefix of a stop string."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
 
 
 def stream_text(tokenizer: Tokenizer, ids: Iterable[int], stop: Sequence[str] = ()) -> Iterator[str]:
-    """Text of ids as they come; see TextStream. After a stop string no more ids are asked for.
+    """Decode an iterable of ids to chunks of text; see TextStream. Stops consuming ids at a stop string.
 
     Args:
-        tokenizer: what decodes.
+        tokenizer: decodes the ids.
         ids: token ids.
-        stop: texts that end it; neither they nor what follows is given.
+        stop: stop strings; neither they nor the text after them is returned.
 
     Returns:
-        Iterator of pieces; joined, they are the decoded text.
+        Iterator of chunks; joined, they are the decoded text.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import CharTokenizer

@@ -1,1 +1,1 @@
-"""What a model attends to, what its layers hold, and where its loss is."""
+"""Interpretability: activations, attention maps, logit lens, loss per token, nearest neighbors, traces."""

@@ -1,6 +1,6 @@
-"""A forward pass watched from inside: the residual stream between the blocks, and where each token looks.
+"""Activations of a forward pass by hooks: the residual stream between blocks, and attention weights.
 
-The numbers are taken by hooks while the model computes, so they are its own, whatever its variant.
+Hooks record the values while the model computes, so they are exact for all variants of the model.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["Inside", "look_inside"]
 
 @dataclass(frozen=True)
 class Inside:
-    """What a model computed on its way.
+    """Recorded activations of a forward pass.
 
     Args:
-        ids: of the tokens, T of them.
-        tokens: their texts.
+        ids: T token ids.
+        tokens: texts of the tokens.
         streams: the residual stream before the first block and after each, n_layer + 1 arrays (T, C).
-        weights: of attention, per layer, n_layer arrays (n_head, T, T); empty if they were not asked for.
+        weights: attention weights, n_layer arrays (n_head, T, T); empty if attention is False.
         logits: shape (T, V).
     """
 
@@ -38,19 +38,19 @@ class Inside:
 
 
 def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool = False) -> Inside:
-    """Run a text through a model, and keep what passes by.
+    """Run a forward pass on a text, and record its activations.
 
     Args:
-        model: any GPT; run without dropout, and left in the mode it had.
+        model: any GPT; run in evaluation mode, which is restored afterwards.
         tokenizer: its tokenizer.
         text: at least one token, at most the context.
-        attention: keep the weights of attention, too; each layer's attention is computed twice then.
+        attention: also record attention weights; computes the attention of each layer twice.
 
     Returns:
-        Its numbers.
+        The activations.
 
     Raises:
-        ArgumentError: the text has no tokens, or a character that the tokenizer does not know.
+        ArgumentError: the text has no tokens, or a character unknown to the tokenizer.
         ShapeError: it is longer than the context.
 
     Example:
@@ -64,7 +64,7 @@ def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool 
     ids = tokenizer.encode(text)
     if not ids:
         raise tt.ArgumentError(
-            "look_inside: the text has no tokens", why="there is nothing to follow", fix="give a word"
+            "look_inside: the text has no tokens", why="a forward pass needs at least one", fix="give a word"
         )
     streams: list[Array] = []
     weights: list[Array] = []

@@ -1,6 +1,6 @@
-"""Where each token looks: `python -m gpt attention RUN "text" --layer 0 --head 1 --html map.html`.
+"""Attention maps: `python -m gpt attention RUN "text" --layer 0 --head 1 --html map.html`.
 
-A map has a row for each token and a column for each token that it may look at; a row's weights add up to 1.
+A map has a row per query token and a column per key token; the weights of a row sum to 1.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from tinytensor.lab.html import Html, page, tag, visible, write
 __all__ = ["AttentionMap", "attention_maps", "attention_page", "attention_picture", "main", "render"]
 
 Array = npt.NDArray[Any]
-MOST_CELLS = 400_000  # about 50 MB of SVG: more than browsers like
+MOST_CELLS = 400_000  # about 50 MB of SVG, near the limit of browsers
 
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """One head's weights.
+    """Attention weights of one head.
 
     Args:
-        layer: number of the block.
-        head: number of the head in it.
+        layer: index of the block.
+        head: index of the head in it.
         tokens: T texts.
-        weights: shape (T, T); row t holds token t's weights, 0 where it may not look.
+        weights: shape (T, T); row t has the weights of token t, 0 where masked.
     """
 
     layer: int
@@ -47,16 +47,16 @@ class AttentionMap:
 
     @property
     def title(self) -> str:
-        """Which one it is."""
+        """Layer and head as text."""
         return f"layer {self.layer}, head {self.head}"
 
     def strongest(self, row: int, count: int = 3) -> str:
-        """The tokens that a token looks at most, with their places and weights."""
+        """Tokens with the highest weights of a row, with their positions and weights."""
         best = np.argsort(-self.weights[row, : row + 1], kind="stable")[:count]
         return ", ".join([f"{visible(self.tokens[j])} ({j}) {self.weights[row, j]:.1%}" for j in best])
 
     def entropy(self) -> float:
-        """Mean entropy of the rows in bits: 0 if each token looks at one place only."""
+        """Mean entropy of the rows in bits: 0 if each token attends to one position only."""
         p = self.weights[self.weights > 0]
         return float(-(p * np.log2(p)).sum() / len(self.weights)) + 0.0
 
@@ -64,14 +64,14 @@ class AttentionMap:
 def attention_maps(
     model: GPT, tokenizer: Tokenizer, text: str, *, layer: int | None = None, head: int | None = None
 ) -> list[AttentionMap]:
-    """The maps of a text.
+    """Attention maps of a text.
 
     Args:
         model: any GPT.
         tokenizer: its tokenizer.
         text: at least one token, at most the context.
-        layer: only this one; None takes all.
-        head: only this one; None takes all.
+        layer: index of one layer; None: all.
+        head: index of one head; None: all.
 
     Returns:
         The maps, layer by layer.
@@ -92,7 +92,7 @@ def attention_maps(
         if asked is not None and not 0 <= asked < count:
             raise tt.ArgumentError(
                 f"attention: there is no {name} {asked}",
-                why=f"the model has {count}, and they are numbered from 0",
+                why=f"the model has {count}, numbered from 0",
                 fix=f"use --{name}={count - 1}, or leave it out for all",
             )
     inside = look_inside(model, tokenizer, text, attention=True)
@@ -108,10 +108,10 @@ def attention_picture(maps: Sequence[AttentionMap]) -> str:
     """Maps as one SVG file.
 
     Args:
-        maps: what `attention_maps` returned.
+        maps: result of `attention_maps`.
 
     Returns:
-        A document of SVG, the maps one below the other.
+        An SVG document with the maps below each other.
 
     Raises:
         ArgumentError: there are too many cells for a picture.
@@ -124,14 +124,14 @@ def attention_picture(maps: Sequence[AttentionMap]) -> str:
 
 
 def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
-    """Maps as a page: the pictures, and the same in words.
+    """Maps as an HTML page: heat maps and tables.
 
     Args:
-        maps: what `attention_maps` returned.
-        about: the model, in words.
+        maps: result of `attention_maps`.
+        about: description of the model.
 
     Returns:
-        A document of HTML that needs nothing else.
+        A self-contained HTML document.
 
     Raises:
         ArgumentError: there are too many cells for a page.
@@ -163,7 +163,7 @@ def attention_page(maps: Sequence[AttentionMap], about: str = "") -> str:
 
 def _svg(m: AttentionMap) -> Html:
     labels = [visible(t) for t in m.tokens]
-    shown = np.where(np.tri(len(labels), dtype=bool), m.weights, np.nan)  # nobody may look ahead
+    shown = np.where(np.tri(len(labels), dtype=bool), m.weights, np.nan)  # mask of future tokens
     return heat_map(shown, labels, labels, title=m.title, most=1.0)
 
 
@@ -181,17 +181,17 @@ def _not_too_many(maps: Sequence[AttentionMap]) -> Sequence[AttentionMap]:
     if cells > MOST_CELLS:
         raise tt.ArgumentError(
             f"attention: {len(maps)} maps have {cells:,} cells",
-            why=f"a browser draws up to about {MOST_CELLS:,} of them in a bearable time",
+            why=f"browsers render up to about {MOST_CELLS:,} of them in acceptable time",
             fix="choose a --layer, a --head, or a shorter text",
         )
     return maps
 
 
 def render(maps: Sequence[AttentionMap]) -> str:
-    """Maps for the terminal: for each token, where it looks most.
+    """Maps as text: the highest weights of each token.
 
     Args:
-        maps: what `attention_maps` returned.
+        maps: result of `attention_maps`.
 
     Returns:
         A few lines for each map.

@@ -1,4 +1,4 @@
-"""A matrix as a picture: one colored cell per number, labels at its rows and columns. Knows no model."""
+"""Heat maps of labeled matrices as SVG. Independent of models."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tinytensor.lab.html import SVG_STYLE, Html, signed, tag
 __all__ = ["heat_map", "picture"]
 
 Array = npt.NDArray[Any]
-CELL, LETTER, GAP = 18, 6.7, 6  # pixels: side of a cell, width of a letter, between labels and cells
+CELL, LETTER, GAP = 18, 6.7, 6  # pixels: side of a cell, width of a letter, gap between labels and cells
 FONT = "11px ui-monospace, monospace"
 
 
 def heat_map(
     values: Array, rows: Sequence[str], columns: Sequence[str], *, title: str, most: float | None = None
 ) -> Html:
-    """A matrix as SVG; hovering a cell shows its labels and its number.
+    """Heat map of a matrix as SVG; hovering a cell shows its labels and value.
 
     Args:
-        values: shape (R, C); a cell that is not a number is left out.
+        values: shape (R, C); NaN cells are left out.
         rows: R labels.
-        columns: C labels, written upwards if they are long.
-        title: what the picture shows, for the heading and for readers of the screen.
-        most: the number that gets the full color; default: the largest absolute value.
+        columns: C labels, rotated if they are long.
+        title: for the heading and for screen readers.
+        most: value of the full color; default: the largest absolute value.
 
     Returns:
         One `svg` element.
@@ -95,13 +95,13 @@ def _px(number: float) -> str:
 
 
 def picture(maps: Sequence[Html]) -> str:
-    """SVG elements one below the other, as one file.
+    """SVG document of several elements below each other.
 
     Args:
-        maps: what `heat_map` returned.
+        maps: results of `heat_map`.
 
     Returns:
-        A document of SVG.
+        An SVG document.
 
     Example:
         >>> picture([heat_map(np.eye(2), ["a", "b"], ["c", "d"], title="identity")])[:5]

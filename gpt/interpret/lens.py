@@ -1,7 +1,7 @@
-"""What the model would say if it stopped after each layer: `python -m gpt lens RUN "text"`.
+"""Logit lens: next-token predictions from each layer. Command `python -m gpt lens RUN "text"`.
 
-The head is applied to the residual stream before the first block and after each. The last row is the model's
-own answer; the rows above show where it came about.
+The head is applied to the residual stream before the first block and after each one. The last row is the
+prediction of the model; the rows above show in which layers it emerges.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Lens:
-    """Predictions from each layer, at each of T positions.
+    """Predictions of each layer at each of T positions.
 
     Args:
         tokens: T texts.
         layers: "embedding", "block 0", …: L names.
-        answers: T texts, the token that the model holds for likeliest after each.
-        probability: of that answer, shape (L, T).
-        rank: of that answer, shape (L, T); 1 is first.
-        top: the likeliest tokens of each layer and position, with their probabilities.
+        answers: T texts, the most likely next token of the model at each position.
+        probability: of that token, shape (L, T).
+        rank: of that token, shape (L, T), from 1.
+        top: most likely tokens of each layer and position, with their probabilities.
     """
 
     tokens: tuple[str, ...]
@@ -50,19 +50,19 @@ class Lens:
 
 
 def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lens:
-    """Apply the head of a model to the residual stream of each layer.
+    """Predictions from the residual stream of each layer.
 
     Args:
         model: any GPT.
         tokenizer: its tokenizer.
         text: at least one token, at most the context.
-        top: how many tokens to keep for each layer and position.
+        top: number of tokens to keep per layer and position.
 
     Returns:
-        The predictions; those of the last layer are the model's own.
+        The predictions; those of the last layer are the model's.
 
     Raises:
-        ArgumentError: the text has no tokens, or a character that the tokenizer does not know.
+        ArgumentError: the text has no tokens, or a character unknown to the tokenizer.
         ShapeError: it is longer than the context.
 
     Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
@@ -76,7 +76,7 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
         (('embedding', 'block 0', 'block 1'), (3, 4), [1, 1, 1, 1])
     """
     inside = look_inside(model, tokenizer, text)
-    V = tokenizer.vocab_size  # ids behind it only pad the vocabulary, and are no answers
+    V = tokenizer.vocab_size  # higher ids pad the vocabulary
     answer = inside.logits[:, :V].argmax(-1)  # (T,)
     places = np.arange(len(answer))
     probability, rank, best = [], [], []
@@ -99,14 +99,14 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
 
 
 def render(lens: Lens, position: int) -> str:
-    """The predictions at one position as a table for the terminal.
+    """Predictions at one position as a table.
 
     Args:
-        lens: what `logit_lens` returned.
-        position: of a token; -1 is the last.
+        lens: result of `logit_lens`.
+        position: index of a token; -1 is the last.
 
     Returns:
-        A line for each layer: probability and rank of the model's answer, and the likeliest tokens.
+        A line per layer: probability and rank of the model's prediction, and the most likely tokens.
 
     Example:
         >>> top = (((("b", 0.5),),),)
@@ -135,14 +135,14 @@ def _words(top: Choices) -> str:
 
 
 def lens_page(lens: Lens, about: str = "") -> str:
-    """All positions as a page: the likeliest token of each layer, colored by the probability of the answer.
+    """HTML page of all positions: top token of each layer, colored by the probability of the prediction.
 
     Args:
-        lens: what `logit_lens` returned.
-        about: the model, in words.
+        lens: result of `logit_lens`.
+        about: description of the model.
 
     Returns:
-        A document of HTML that needs nothing else.
+        A self-contained HTML document.
 
     Example:
         >>> top = (((("b", 0.5),),),)
@@ -201,7 +201,7 @@ def main(argv: Sequence[str]) -> int:
     """
     args = _parser().parse_args(argv)
     if args.top < 1:
-        raise tt.ArgumentError(f"lens: --top={args.top}", why="one token must be shown", fix="--top=5")
+        raise tt.ArgumentError(f"lens: --top={args.top}", why="at least one token is listed", fix="--top=5")
     model, tokenizer = open_model(args.run)
     lens = logit_lens(model, tokenizer, args.text, top=args.top)
     if args.html:

@@ -1,7 +1,7 @@
-"""Which tokens of a text the model expected: `python -m gpt loss-map RUN "text"`.
+"""Loss of each token of a text: `python -m gpt loss-map RUN "text"`.
 
-Each token is colored by its loss, -ln of the probability that the model gave it: no color for what was sure,
-the full color for what guessing evenly would have told as well.
+Each token is colored by its loss, -ln of its probability: from no color at loss 0 to the full color at the
+loss of a uniform distribution, ln V.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
 
 __all__ = ["LossMap", "TokenLoss", "loss_map", "loss_page", "main", "render", "render_table"]
 
-# Backgrounds of 256-color terminals, from pale to strong, each under black letters; none below the first.
+# Backgrounds of 256-color terminals, from pale to strong, for black text; none below the first.
 _SHADES = [230, 223, 216, 209, 202]
 
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """A token, and how much it was expected after those before it.
+    """Loss of a token given the tokens before it.
 
     Args:
         token: its text.
         loss: -ln of its probability, in nats.
-        rank: how many tokens were likelier, plus one.
-        alternatives: the likeliest tokens at its place.
+        rank: number of more likely tokens, plus one.
+        alternatives: most likely tokens at its position.
     """
 
     token: str
@@ -45,18 +45,18 @@ class TokenLoss:
 
     @property
     def probability(self) -> float:
-        """That the model gave it."""
+        """Probability that the model assigned to the token."""
         return math.exp(-self.loss)
 
 
 @dataclass(frozen=True)
 class LossMap:
-    """A text's losses.
+    """Losses of all tokens of a text.
 
     Args:
-        first: the first token, which nothing stands before.
-        losses: of all others.
-        even: the loss of guessing evenly, ln of the size of the vocabulary.
+        first: the first token, which has no loss.
+        losses: of all other tokens.
+        even: loss of the uniform distribution, ln V.
     """
 
     first: str
@@ -64,7 +64,7 @@ class LossMap:
     even: float
 
     def summary(self) -> str:
-        """Mean loss, perplexity, and how often the model's first choice was right."""
+        """Mean loss, perplexity and top-1 accuracy, as text."""
         mean = sum([x.loss for x in self.losses]) / len(self.losses)
         right = sum([x.rank == 1 for x in self.losses]) / len(self.losses)
         return (
@@ -74,22 +74,22 @@ class LossMap:
 
 
 def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> LossMap:
-    """The loss of each token of a text.
+    """Loss of each token of a text.
 
-    A text longer than the context is read in windows, each half a context after the one before, so that every
-    token has at least half a context before it, where the text has one.
+    A text longer than the context is processed in windows that overlap by half a context, so that every token
+    has at least half a context before it, if the text has it.
 
     Args:
-        model: any GPT; run without dropout, and left in the mode it had.
+        model: any GPT; run in evaluation mode, which is restored afterwards.
         tokenizer: its tokenizer.
         text: at least two tokens.
-        top: how many alternatives to keep.
+        top: number of alternatives to keep.
 
     Returns:
         Losses of all tokens but the first.
 
     Raises:
-        ArgumentError: fewer than two tokens, or a character that the tokenizer does not know.
+        ArgumentError: fewer than two tokens, or a character unknown to the tokenizer.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -102,8 +102,8 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
     if len(ids) < 2:
         raise tt.ArgumentError(
             f"loss_map: {counted(len(ids), 'token')}",
-            why="the first has no loss: nothing stands before it",
-            fix="give more",
+            why="the first token has no loss, since no token precedes it",
+            fix="give a longer text",
         )
     tokens = tokens_of(tokenizer, ids)
     losses: list[TokenLoss] = []
@@ -125,7 +125,7 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
 
 
 def _windows(count: int, context: int) -> list[tuple[int, int]]:
-    """Begin and end of the windows that cover so many tokens."""
+    """Begin and end of the windows that cover `count` tokens."""
     ends = [min(context, count)]
     while ends[-1] < count:
         ends.append(min(ends[-1] + max(context // 2, 1), count))
@@ -136,13 +136,13 @@ def _windows(count: int, context: int) -> list[tuple[int, int]]:
 
 
 def render(result: LossMap) -> str:
-    """The text in the colors of a terminal, and a legend.
+    """The text in terminal colors, with a legend.
 
     Args:
-        result: what `loss_map` returned.
+        result: result of `loss_map`.
 
     Returns:
-        Text with escape sequences; those of the text itself are made visible.
+        Text with escape sequences; those in the text itself are escaped.
 
     Example:
         >>> render(LossMap("a", (TokenLoss("b", 0.0, 1, ()),), 1.0)).splitlines()[0]
@@ -165,15 +165,15 @@ def _shade(text: str, part: float) -> str:
 
 
 def _shown(token: str) -> str:
-    """A token as it reads, with line ends made visible and kept."""
+    """Text of a token, with newlines marked and kept."""
     return visible(token).replace("␣", " ").replace("↵", "↵\n")
 
 
 def render_table(result: LossMap) -> str:
-    """A line for each token.
+    """Table with a line per token.
 
     Args:
-        result: what `loss_map` returned.
+        result: result of `loss_map`.
 
     Returns:
         Token, loss, probability, rank and alternatives, without colors.
@@ -196,14 +196,14 @@ def render_table(result: LossMap) -> str:
 
 
 def loss_page(result: LossMap, about: str = "") -> str:
-    """The text as a page; hovering a token, or going to it with the Tab key, shows its numbers.
+    """HTML page of the text; hovering a token, or focusing it with the Tab key, shows its values.
 
     Args:
-        result: what `loss_map` returned.
-        about: the model, in words.
+        result: result of `loss_map`.
+        about: description of the model.
 
     Returns:
-        A document of HTML that needs nothing else.
+        A self-contained HTML document.
 
     Example:
         >>> "<script>" in loss_page(LossMap("a", (TokenLoss("<script>", 0.0, 1, ()),), 1.0))
@@ -260,7 +260,9 @@ def main(argv: Sequence[str]) -> int:
     """
     args = _parser().parse_args(argv)
     if args.top < 1:
-        raise tt.ArgumentError(f"loss-map: --top={args.top}", why="one token must be shown", fix="--top=5")
+        raise tt.ArgumentError(
+            f"loss-map: --top={args.top}", why="at least one token is listed", fix="--top=5"
+        )
     model, tokenizer = open_model(args.run)
     result = loss_map(model, tokenizer, sys.stdin.read() if args.text is None else args.text, top=args.top)
     if args.html:

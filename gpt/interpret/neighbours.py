@@ -1,7 +1,7 @@
-"""Which words have similar vectors: `python -m gpt neighbours SOURCE word`, `--analogy A B C`, `--test`.
+"""Nearest neighbors and analogies of word vectors: `python -m gpt neighbours SOURCE word`.
 
-The vectors are the rows of a model's token table, or those that `python -m gpt skipgram` learned. Similar
-means: a small angle between them.
+Options `--analogy A B C` and `--test`. The vectors are the token embeddings of a model, or those of
+`python -m gpt skipgram`. The similarity is the cosine.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgr
 
 
 class Embeddings:
-    """Words and their vectors.
+    """Word vectors with nearest-neighbor search.
 
     Args:
-        words: N different names.
+        words: N distinct words.
         vectors: shape (N, C).
 
     Attributes:
-        units: shape (N, C), float32: the vectors with length 1.
+        units: shape (N, C), float32: the normalized vectors.
 
     Example:
         >>> e = Embeddings(["up", "top", "left"], np.array([[0, 1], [0.1, 1], [-1, 0]]))
@@ -57,10 +57,10 @@ class Embeddings:
 
     @classmethod
     def from_table(cls, table: Array, tokenizer: Tokenizer) -> Embeddings:
-        """Name the rows (V, C) of a token table.
+        """Word vectors from the rows of a token embedding (V, C).
 
-        A word with a space before it, as it stands in a sentence, goes by its name without the space; the
-        token of the same name that has none is left out then, and so are rows that only pad the table.
+        A token with a leading space, the form inside sentences, is named without the space; the token without
+        one is dropped if both exist, and so are rows that pad the table.
         """
         texts = every_text(tokenizer)[: len(table)]
         rows: dict[str, int] = {}
@@ -77,7 +77,7 @@ class Embeddings:
         return word in self._rows
 
     def __getitem__(self, word: str) -> Array:
-        """The vector of a word, shape (C,), of length 1."""
+        """Normalized vector of a word, shape (C,)."""
         if word not in self._rows:
             near = closest(word, self.words)
             raise tt.ArgumentError(
@@ -89,11 +89,11 @@ class Embeddings:
         return vector
 
     def nearest(self, word: str, count: int = 10) -> Similar:
-        """The words with the smallest angle to a word, and the cosines."""
+        """Most similar words by cosine, with the cosines."""
         return self._best(self[word], count, [word])
 
     def analogy(self, a: str, b: str, c: str, count: int = 10) -> Similar:
-        """What is to c as b is to a: the words nearest to b - a + c, these three left out.
+        """Answers to "a is to b as c is to …": the words nearest to b - a + c, excluding these three.
 
         Source: Mikolov et al. 2013, arXiv:1301.3781.
         """
@@ -102,7 +102,7 @@ class Embeddings:
     def _best(self, target: Array, count: int, without: Sequence[str]) -> Similar:
         if count < 1:
             raise tt.ArgumentError(
-                f"neighbours: {count} words", why="they are listed", fix="ask for 1 or more"
+                f"neighbours: {count} words", why="at least one word is listed", fix="use 1 or more"
             )
         cosines = self.units @ (target / max(np.linalg.norm(target), 1e-12))
         cosines[[self._rows[word] for word in without]] = -np.inf
@@ -110,21 +110,21 @@ class Embeddings:
         return [(self.words[i], float(cosines[i])) for i in best]
 
     def only(self, words: Iterable[str]) -> Embeddings:
-        """The same vectors, of these words alone."""
+        """Subset of these words."""
         kept = [word for word in words if word in self]
         return Embeddings(kept, self.units[[self._rows[word] for word in kept]])
 
 
 @dataclass(frozen=True)
 class Score:
-    """How many questions of a relation were answered.
+    """Accuracy on the analogies of a relation.
 
     Args:
         relation: its name.
-        asked: questions whose four words have vectors.
-        right: how often the first answer to b - a + c was d.
-        among_five: how often d was among the first five.
-        without_relation: how often the nearest word to c alone was d: what needs no analogy.
+        asked: number of questions whose four words have vectors.
+        right: number of those whose first answer to b - a + c is d.
+        among_five: number of those with d among the first five.
+        without_relation: number of those whose nearest word to c alone is d: a baseline without analogy.
     """
 
     relation: str
@@ -135,13 +135,13 @@ class Score:
 
 
 def ask_analogies(embeddings: Embeddings) -> list[Score]:
-    """Ask all questions of RELATIONS.
+    """Evaluate all analogies of RELATIONS.
 
     Args:
-        embeddings: of any source; those words of it that are lower-case letters are the possible answers.
+        embeddings: word vectors; candidates are the words of lower-case letters.
 
     Returns:
-        A score for each relation.
+        A score per relation.
 
     Example:
         >>> e = Embeddings(["man", "woman", "king", "queen"], np.array([[1, 0], [1, 1], [3, 0], [3, 1.0]]))
@@ -165,7 +165,7 @@ def _score(words: Embeddings, relation: str, asked: Iterable[Question]) -> Score
 
 
 def open_embeddings(path: str) -> Embeddings:
-    """The vectors of a folder that `skipgram` wrote, or the token table of a model.
+    """Load word vectors of a `skipgram` folder, or the token embedding of a model.
 
     Args:
         path: folder or file.
@@ -174,7 +174,7 @@ def open_embeddings(path: str) -> Embeddings:
         embeddings.
 
     Raises:
-        ArgumentError, FormatError: there is neither.
+        ArgumentError, FormatError: the path has neither.
     """
     folder = Path(path)
     if (folder / VECTORS).is_file():
@@ -188,11 +188,11 @@ def render(scores: Sequence[Score], candidates: int) -> str:
     """Scores as a table.
 
     Args:
-        scores: what `ask_analogies` returned.
-        candidates: how many words can be an answer.
+        scores: result of `ask_analogies`.
+        candidates: number of candidate answers.
 
     Returns:
-        A line for each relation, and one for all.
+        A line per relation, and a total.
 
     Example:
         >>> print(render([Score("plural", 4, 2, 3, 1)], 103))
@@ -207,7 +207,7 @@ def render(scores: Sequence[Score], candidates: int) -> str:
         n = max(s.asked, 1)
         parts = [f"{s.right / n:6.1%}", f"{s.among_five / n:10.1%}", f"{s.without_relation / n:13.1%}"]
         lines.append(f"{s.relation:<14} {s.asked:>6}  {'  '.join(parts)}")
-    others = max(candidates - 3, 1)  # the three words of the question are no answers
+    others = max(candidates - 3, 1)  # the three words of the question are excluded
     return "\n".join([*lines, f"chance: one in {others:,}"])
 
 
@@ -231,7 +231,7 @@ def main(argv: Sequence[str]) -> int:
     if not (args.words or args.analogy or args.test):
         raise tt.ArgumentError(
             "neighbours: no word",
-            why="the words near to one are listed",
+            why="the nearest words of a word are listed",
             fix=f"for example: neighbours {args.source} king, or with --analogy man king woman, or --test",
         )
     embeddings = open_embeddings(args.source)
@@ -279,7 +279,7 @@ RELATIONS = {
 
 
 def questions(relation: str) -> list[Question]:
-    """All questions of a relation.
+    """All analogies of a relation.
 
     Args:
         relation: one of RELATIONS.

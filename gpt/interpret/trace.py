@@ -1,7 +1,7 @@
-"""The way of a text through a model, with real numbers and shapes: `python -m gpt trace "The cat sat"`.
+"""Trace of a forward pass, with all intermediate values and shapes: `python -m gpt trace "The cat sat"`.
 
 Text → tokens → ids → embeddings + positions → blocks (attention, feed-forward) → logits → probabilities → the
-next token. `trace` returns the stations as data; `render` makes them a page of text.
+next token. `trace` returns the steps as data, `render` formats them as text, `trace_page` as HTML.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from tinytensor.lab.html import Html, heat, page, tag, visible, write
 __all__ = ["Station", "Trace", "main", "render", "trace"]
 
 Array = npt.NDArray[Any]
-SHOWN = 6  # numbers of a row, rows of a table
+SHOWN = 6  # values per row, rows per table
 
 
 @dataclass(frozen=True)
 class Station:
-    """One place on the way.
+    """One step of the forward pass.
 
     Args:
-        name: what is computed, for example "block 0: attention weights".
-        formula: how.
-        value: the numbers, of the shape that the docstring of the model names.
-        axes: the names of the value's axes.
+        name: name of the value, for example "block 0: attention weights".
+        formula: its formula.
+        value: the array, with the shape named in the docstring of the model.
+        axes: names of its axes.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Station:
 
 @dataclass(frozen=True)
 class Trace:
-    """A text's way through a model.
+    """Trace of a forward pass.
 
     Args:
-        text: what went in.
-        tokens: its pieces.
-        stations: the numbers at each place, in order.
-        following: the likeliest next tokens and their probabilities.
+        text: the input.
+        tokens: texts of its tokens.
+        stations: the steps, in order.
+        following: most likely next tokens and their probabilities.
     """
 
     text: str
@@ -69,24 +69,24 @@ class Trace:
     following: tuple[tuple[str, float], ...]
 
     def station(self, name: str) -> Station:
-        """The station of this name."""
+        """Step by name."""
         return next(s for s in self.stations if s.name == name)
 
 
 def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace:
-    """Follow a text through a model.
+    """Record all steps of a forward pass on a text.
 
     Args:
-        model: any GPT; run without dropout.
+        model: any GPT; run in evaluation mode.
         tokenizer: its tokenizer.
         text: at least one token, at most the context.
-        top: how many next tokens to list.
+        top: number of next tokens to list.
 
     Returns:
-        The stations. Their values are those of the model's own forward pass.
+        The trace. Its values are those of the model's forward pass.
 
     Raises:
-        ArgumentError: the text has no tokens, or a character that the tokenizer does not know.
+        ArgumentError: the text has no tokens, or a character unknown to the tokenizer.
         ShapeError: it is longer than the context.
 
     Example:
@@ -98,7 +98,7 @@ def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace
     ids = tokenizer.encode(text)
     if not ids:
         raise tt.ArgumentError(
-            "trace: the text has no tokens", why="there is nothing to follow", fix="give a word"
+            "trace: the text has no tokens", why="a forward pass needs at least one", fix="give a word"
         )
     training = model.training
     model.eval()
@@ -121,7 +121,7 @@ def trace(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Trace
 
 
 def _follow(model: GPT, ids: list[int]) -> tuple[list[Station], Array]:
-    """All stations of a forward pass, and the last token's logits (V,)."""
+    """All steps of a forward pass, and the logits (V,) of the last token."""
     found: list[Station] = [
         Station("ids", "the place of each token in the vocabulary", np.array(ids), ("T",))
     ]
@@ -156,7 +156,7 @@ def _follow_block(block: Block, i: int, x: tt.Tensor, note: Any) -> tt.Tensor:
         after = "" if name == "values" else _after_heads(config)
         formula = f"{name[0]} = x W_{name[0]}{plus_b}, cut into heads{after}"
         note(f"block {i}: {name}", formula, value, "head", "T", "hs")
-    shared = config.n_head // config.kv_heads  # queries that look at the same keys
+    shared = config.n_head // config.kv_heads  # query heads per key/value head
     grouped = q.reshape(*k.shape[:2], shared, *q.shape[2:]) @ k.unsqueeze(2).mT  # (1, nkv, nh / nkv, T, T)
     scores = grouped.reshape(*q.shape[:3], q.shape[2]) / sqrt(q.shape[-1])  # (1, nh, T, T)
     each = f", each head of keys for {shared} of queries" if shared > 1 else ""
@@ -216,13 +216,13 @@ def _head(config: GPTConfig) -> str:
 
 
 def render(result: Trace) -> str:
-    """A trace as text.
+    """Trace as text.
 
     Args:
-        result: what `trace` returned.
+        result: result of `trace`.
 
     Returns:
-        A page for the terminal.
+        Text for a terminal.
 
     Example:
         >>> model = GPT(GPTConfig(vocab_size=2, block_size=4, n_layer=1, n_head=1, n_embd=4))
@@ -243,7 +243,7 @@ def render(result: Trace) -> str:
 
 
 def _numbers(station: Station, tokens: tuple[str, ...]) -> list[str]:
-    """The numbers of a station: a row per token; heads one after the other."""
+    """Values of a step: a row per token, head by head."""
     value = station.value
     if value.dtype.kind == "i":
         return [" ".join(str(n) for n in value)]
@@ -296,7 +296,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
-    """The model of a run; the demo's if there is one; else a small one that has learned nothing yet."""
+    """Model of a run; by default that of the demo, or else a small untrained one."""
     if run is None and (Path("runs/demo") / "latest").is_file():
         run = "runs/demo"
     if run is not None:
@@ -323,22 +323,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-SHOWN_ON_PAGE = 32  # rows and columns of a picture; of a vocabulary, the likeliest of the last token
+SHOWN_ON_PAGE = 32  # rows and columns of a heat map; of a vocabulary, the most likely of the last token
 
 
-HEADS = 8  # pictures of a station that has heads
+HEADS = 8  # heat maps of a step that has heads
 
 
 def trace_page(result: Trace, tokenizer: Tokenizer, about: str = "") -> str:
-    """All stations of a trace.
+    """HTML page of a trace.
 
     Args:
-        result: what `gpt.interpret.trace.trace` returned.
-        tokenizer: of the model; names the columns of logits.
-        about: the model, in words.
+        result: result of `gpt.interpret.trace.trace`.
+        tokenizer: of the model; labels the columns of logits.
+        about: description of the model.
 
     Returns:
-        A document of HTML that needs nothing else.
+        A self-contained HTML document.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -379,7 +379,7 @@ def _section(place: str, station: Station, tokens: tuple[str, ...], tokenizer: T
 
 
 def _pictures(station: Station, tokens: tuple[str, ...], tokenizer: Tokenizer) -> list[Html]:
-    """One picture, or one for each head."""
+    """One heat map, or one per head."""
     value = station.value
     if value.dtype.kind == "i":
         heads = [tag("th", visible(t), scope="col") for t in tokens]
@@ -399,21 +399,21 @@ def _pictures(station: Station, tokens: tuple[str, ...], tokenizer: Tokenizer) -
 
 
 def _columns(axis: str, matrix: Array) -> Array:
-    """The columns that are shown: the first, or of a vocabulary the largest of the last row."""
+    """Indices of the columns to draw: the first, or of a vocabulary the largest of the last row."""
     if axis == "V":
         return np.argsort(-matrix[-1], kind="stable")[:SHOWN_ON_PAGE]
     return np.arange(min(matrix.shape[1], SHOWN_ON_PAGE))
 
 
 def _name(axis: str, column: int, tokens: tuple[str, ...], tokenizer: Tokenizer) -> str:
-    """The label of a column: a token of the vocabulary or of the text, else the number of the channel."""
-    if axis == "V" and column < tokenizer.vocab_size:  # ids behind it only pad the vocabulary
+    """Label of a column: a token of the vocabulary or of the text, or else the index of the channel."""
+    if axis == "V" and column < tokenizer.vocab_size:  # higher ids pad the vocabulary
         return visible(tokenizer.decode([column]))
     return visible(tokens[column]) if axis.startswith("T") else str(column)
 
 
 def _left_out(station: Station) -> str:
-    """What the pictures do not show, in words."""
+    """Note on the rows, columns and heads that are not drawn."""
     value = station.value
     if value.dtype.kind == "i":
         return ""

@@ -1,1 +1,1 @@
-"""The models: GPT and its variants, encoders, and the parts that they share."""
+"""Model definitions: GPT and its variants, encoder, encoder-decoder, and their layers."""

@@ -1,6 +1,6 @@
-"""Causal self-attention of the model: heads, positions that live in it (RoPE, ALiBi), and its cache.
+"""Causal self-attention: grouped heads, RoPE, ALiBi, sliding windows, and the KV cache.
 
-Shapes: B sequences, T tokens, C = n_embd channels, nh heads of queries and nkv of keys and values, each of
+Shapes: B sequences, T tokens, C = n_embd channels, nh query heads and nkv key/value heads, each of
 hs = C / nh channels.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["CausalSelfAttention", "SelfAttention"]
 
 
 class SelfAttention(nn.Module):
-    """What both kinds of self-attention have: queries, keys and values of each token, in several heads.
+    """Base of causal and bidirectional self-attention: projections, heads, and the attention mask.
 
     Args:
         config: sizes, positions, bias and dropout.
@@ -35,7 +35,7 @@ class SelfAttention(nn.Module):
         self.k_norm = nn.RMSNorm(hs, eps=config.norm_eps) if config.qk_norm else None
 
     def pack(self, x_BTC: tt.Tensor, cache: KVCache | None = None) -> tt.Tensor:
-        """Queries, keys and values side by side, (B, T, (nh + 2 nkv) hs): normed and turned."""
+        """Packed queries, keys and values, (B, T, (nh + 2 nkv) hs), after QK norm and RoPE."""
         qkv: tt.Tensor = self.c_attn(x_BTC)
         if self.q_norm is None and self.k_norm is None and self.rotary is None:
             return qkv
@@ -59,17 +59,17 @@ class SelfAttention(nn.Module):
         return q, k, v
 
     def sight(self, count: int) -> dict[str, Any]:
-        """Which of `count` tokens a token sees, as options of scaled_dot_product_attention: all of them."""
+        """Mask options of scaled_dot_product_attention for `count` tokens: none, for full attention."""
         return {}
 
     def merge(self, y_BHTD: tt.Tensor) -> tt.Tensor:
-        """What the heads gathered, (B, nh, T, hs), through the last matrix: (B, T, C)."""
+        """Output projection of the joined heads, (B, nh, T, hs) → (B, T, C)."""
         B, nh, T, hs = y_BHTD.shape
         y: tt.Tensor = self.c_proj(y_BHTD.permute(0, 2, 1, 3).reshape(B, T, nh * hs))
         return y
 
     def forward_with_weights(self, x_BTC: tt.Tensor) -> tuple[tt.Tensor, tt.Tensor]:
-        """What `forward` gives in evaluation, (B, T, C), and the weights of its averages, (B, nh, T, T)."""
+        """Result of `forward` in evaluation mode, (B, T, C), and the attention weights, (B, nh, T, T)."""
         q, k, v = self.heads(x_BTC)
         sight = self.sight(x_BTC.shape[1])
         y, weights = tt.scaled_dot_product_attention(q, k, v, **sight, need_weights=True)
@@ -77,7 +77,7 @@ class SelfAttention(nn.Module):
 
 
 class CausalSelfAttention(SelfAttention):
-    """Each token gathers values from itself and the tokens before it, in several heads.
+    """Causal multi-head self-attention.
 
     Args:
         config: sizes, positions, bias and dropout.
@@ -94,15 +94,15 @@ class CausalSelfAttention(SelfAttention):
         self.register_buffer("slopes", slopes, persistent=False)  # (nh,)
 
     def sight(self, count: int) -> dict[str, Any]:
-        """Which of `count` tokens a token sees: those up to itself, of them the last ones of a window."""
+        """Mask options for `count` tokens: causal, with a sliding window and ALiBi slopes."""
         return {"causal": True, "window": self._window(count), "slopes": self.slopes}
 
     def _window(self, count: int) -> int:
-        """The window, if some of so many tokens see less than all before them."""
+        """Window size, or 0 if the window covers all `count` tokens."""
         return self.config.window if count > self.config.window else 0
 
     def forward(self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0) -> tt.Tensor:
-        """(B, T, C) → (B, T, C); with a cache, also looks at the tokens in it."""
+        """(B, T, C) → (B, T, C); with a cache, also attends to the tokens in it."""
         p = self.config.dropout if self.training else 0.0
         qkv = self.pack(x_BTC, cache)
         if cache is None:

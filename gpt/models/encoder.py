@@ -1,4 +1,4 @@
-"""An encoder: a GPT whose tokens see all others, those after them, too. It fills the gaps of a text.
+"""BERT-style encoder: a GPT with bidirectional attention, for masked language modeling.
 
 Shapes: B sequences, T tokens, C = n_embd channels.
 """
@@ -15,7 +15,7 @@ __all__ = ["Encoder", "EncoderBlock", "TwoWayAttention", "real_tokens"]
 
 
 def real_tokens(lengths: tt.Tensor, count: int) -> tt.Tensor:
-    """Which of `count` places hold tokens, and no padding: the mask of attention to them.
+    """Attention mask of padded sequences: True for tokens, False for padding.
 
     Args:
         lengths: (B,), tokens of each sequence.
@@ -33,13 +33,13 @@ def real_tokens(lengths: tt.Tensor, count: int) -> tt.Tensor:
 
 
 class TwoWayAttention(SelfAttention):
-    """Each token gathers values from all tokens of its sequence, in several heads.
+    """Bidirectional multi-head self-attention.
 
     Args:
         config: sizes, positions, bias and dropout.
 
     Raises:
-        ArgumentError: positions or a window that only mean something looking back.
+        ArgumentError: ALiBi or a sliding window, which are defined for causal attention only.
 
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
@@ -52,19 +52,19 @@ class TwoWayAttention(SelfAttention):
         if config.position == "alibi" or config.sliding_window:
             raise tt.ArgumentError(
                 f"TwoWayAttention: position={config.position}, sliding_window={config.sliding_window}",
-                why="ALiBi and windows count how far back a token looks, and these look forward, too",
+                why="ALiBi and windows are defined for causal attention, and this one is bidirectional",
                 fix="use position='learned' or 'rope', and sliding_window=0",
             )
 
     def forward(self, x_BTC: tt.Tensor, seen: tt.Tensor | None = None) -> tt.Tensor:
-        """(B, T, C) → (B, T, C); only the tokens are looked at where `seen`, (B, 1, 1, T), is true."""
+        """(B, T, C) → (B, T, C); attends to the tokens where `seen`, (B, 1, 1, T), is True."""
         p = self.config.dropout if self.training else 0.0
         y = self.merge(tt.scaled_dot_product_attention(*self.heads(x_BTC), mask=seen, dropout=p))
         return tt.dropout(y, p, training=True) if p else y
 
 
 class EncoderBlock(Block):
-    """A block with attention to both sides.
+    """Transformer block with bidirectional attention.
 
     Args:
         config: sizes and variants.
@@ -80,29 +80,29 @@ class EncoderBlock(Block):
     def forward(
         self, x_BTC: tt.Tensor, cache: KVCache | None = None, layer: int = 0, seen: tt.Tensor | None = None
     ) -> tt.Tensor:
-        """(B, T, C) → (B, T, C); only the tokens are looked at where `seen`, (B, 1, 1, T), is true."""
+        """(B, T, C) → (B, T, C); attends to the tokens where `seen`, (B, 1, 1, T), is True."""
         if cache is not None:
             raise tt.ArgumentError(
                 "Encoder: called with a cache of keys and values",
-                why="each token sees those after it, so no state is final before the text is complete",
-                fix="read the whole text at once",
+                why="attention is bidirectional, so no state is final before the text is complete",
+                fix="pass the whole text at once",
             )
         x_BTC = self.add(x_BTC, self.ln_1, self.attn, seen)
         return self.add(x_BTC, self.ln_2, self.mlp)
 
 
 class Encoder(GPT):
-    """The model of BERT: for each token, logits of what may stand at its own place.
+    """BERT-style encoder: logits of the token at each position.
 
     Args:
-        config: sizes and variants; positions and windows that only look back are none of it.
+        config: sizes and variants, without ALiBi and sliding windows.
         generator: of the initial weights; default: tinytensor's.
 
     Raises:
         ArgumentError: as GPT and TwoWayAttention.
 
-    Differs from: BERT, which norms the embeddings, knows two segments of a text, and has one more layer
-        before its logits.
+    Differs from: BERT, which normalizes the embeddings, has segment embeddings, and has one more layer before
+        its logits.
     Source: Devlin et al. 2019, arXiv:1810.04805.
 
     Example:

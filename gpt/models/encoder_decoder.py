@@ -1,7 +1,7 @@
-"""An encoder-decoder: a GPT that looks at a second text, its source, which an encoder has read.
+"""Encoder-decoder transformer: a GPT with cross-attention to an encoded source text.
 
-Shapes: B pairs of texts, S tokens of the source, T of the target, C = n_embd channels, nh heads of queries
-and nkv of keys and values, each of hs = C / nh channels.
+Shapes: B pairs of texts, S tokens of the source, T of the target, C = n_embd channels, nh query heads and
+nkv key/value heads, each of hs = C / nh channels.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ __all__ = ["CrossAttention", "DecoderBlock", "EncoderDecoder", "Memory"]
 
 
 class Memory(NamedTuple):
-    """What one layer of the decoder sees of a source."""
+    """Cross-attention keys, values and mask of one decoder layer."""
 
     keys: tt.Tensor  # (B, nkv, S, hs)
     values: tt.Tensor  # (B, nkv, S, hs)
-    seen: tt.Tensor | None  # (B, 1, 1, S), false where there is padding
+    seen: tt.Tensor | None  # (B, 1, 1, S), False for padding
 
     def for_rows(self, count: int) -> Memory:
-        """The same source for several targets, where there is only one."""
+        """Expand a single source to `count` targets."""
         if self.keys.shape[0] == count:
             return self
         if self.keys.shape[0] > 1:
             raise tt.ShapeError(
-                f"EncoderDecoder: {count} targets, but {self.keys.shape[0]} sources were read",
-                why="each target belongs to a source",
-                fix="read as many sources, or one",
+                f"EncoderDecoder: {count} targets, but {self.keys.shape[0]} sources were encoded",
+                why="each target needs its source",
+                fix="encode as many sources, or one",
             )
         keys, values = [tt.expand(x, (count, *x.shape[1:])) for x in (self.keys, self.values)]
         return Memory(keys, values, self.seen)
 
 
 class CrossAttention(nn.Module):
-    """Each token gathers values from the tokens of another sequence, in several heads.
+    """Multi-head cross-attention to another sequence.
 
     Args:
         config: sizes, bias and dropout.
@@ -64,7 +64,7 @@ class CrossAttention(nn.Module):
         self.k_norm = nn.RMSNorm(hs, eps=config.norm_eps) if config.qk_norm else None
 
     def remember(self, states_BSC: tt.Tensor, seen: tt.Tensor | None = None) -> Memory:
-        """Keys and values of a source (B, S, C): computed once, however long the target becomes."""
+        """Keys and values of a source (B, S, C), computed once per source."""
         B, S, _ = states_BSC.shape
         kv = self.c_kv(states_BSC).reshape(B, S, 2, self.config.kv_heads, self.config.head_size)
         k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, nkv, S, hs) each
@@ -83,7 +83,7 @@ class CrossAttention(nn.Module):
 
 
 class DecoderBlock(Block):
-    """Causal attention, attention to the source, then feed-forward, each added to the residual stream.
+    """Decoder block: causal self-attention, cross-attention, feed-forward, each with a residual connection.
 
     Args:
         config: sizes and variants.
@@ -104,16 +104,16 @@ class DecoderBlock(Block):
 
 
 class EncoderDecoder(GPT):
-    """The transformer of 2017: `read` a source, then it is a GPT that continues the target.
+    """Encoder-decoder transformer (2017): after `read` of a source, a GPT that continues the target.
 
-    Source, target and head share one table of tokens and one of positions.
+    Source, target and head share the token embedding, source and target the position embedding.
 
     Args:
-        config: sizes and variants, of both halves: n_layer blocks each.
+        config: sizes and variants of encoder and decoder: n_layer blocks each.
         generator: of the initial weights; default: tinytensor's.
 
     Attributes:
-        memory: what each layer sees of the sources that were read last.
+        memory: cross-attention keys and values of each layer for the last sources.
 
     Raises:
         ArgumentError: as GPT and TwoWayAttention; experts.
@@ -134,7 +134,7 @@ class EncoderDecoder(GPT):
         if config.n_expert:
             raise tt.ArgumentError(
                 f"EncoderDecoder: n_expert={config.n_expert}",
-                why="the loss has no term that keeps the experts of two stacks in balance",
+                why="the loss has no balance term for the experts of both stacks",
                 fix="use n_expert=0",
             )
         super().__init__(config, generator)
@@ -145,14 +145,14 @@ class EncoderDecoder(GPT):
         self.memory: list[Memory] = []
 
     def read(self, source: tt.Tensor, lengths: tt.Tensor | None = None) -> None:
-        """Encode sources; the targets of all calls from here on belong to them.
+        """Encode sources for all following calls.
 
         Args:
             source: token ids (B, S), padded at their ends.
-            lengths: (B,), how many tokens of each count; None: all.
+            lengths: (B,), lengths without padding; None: no padding.
 
         Raises:
-            ShapeError: source is not (B, S), or longer than the context where positions end there.
+            ShapeError: source is not (B, S), or longer than the context where it is limited.
             IndexRangeError: an id is not in the vocabulary.
         """
         seen = None if lengths is None else real_tokens(lengths, source.shape[-1])
@@ -164,12 +164,12 @@ class EncoderDecoder(GPT):
         self.memory = [block.cross.remember(x_BSC, seen) for block in self.h]
 
     def through(self, x_BTC: tt.Tensor, cache: KVCache | None, first: int, end: int) -> tt.Tensor:
-        """The residual stream (B, T, C) after the blocks from `first` to before `end`."""
+        """Apply the blocks from `first` to before `end` to the residual stream (B, T, C)."""
         if not self.memory:
             raise tt.ArgumentError(
-                "EncoderDecoder: no source was read",
-                why="a target belongs to one",
-                fix="model.read(source) first",
+                "EncoderDecoder: no source was encoded",
+                why="the decoder attends to a source",
+                fix="call model.read(source) first",
             )
         for layer, block in list(enumerate(self.h))[first:end]:
             x_BTC = block(x_BTC, cache, layer, self.memory[layer])

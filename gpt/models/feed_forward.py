@@ -1,6 +1,6 @@
-"""The feed-forward part of a block: each token by itself, through more neurons than it has channels.
+"""Feed-forward layers of a block: MLP and mixture of experts.
 
-Shapes: B sequences, T tokens, C = n_embd channels, F = n_inner hidden neurons, E experts.
+Shapes: B sequences, T tokens, C = n_embd channels, F = n_inner hidden units, E experts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["MLP", "Experts", "MixtureOfExperts", "activate"]
 
 
 def activate(h: tt.Tensor, activation: str) -> tt.Tensor:
-    """An activation by its name in GPTConfig; of swiglu, what the gate goes through: silu."""
+    """Apply an activation by its name in GPTConfig; for swiglu the silu of the gate."""
     if activation in ("gelu", "gelu_erf"):
         return tt.gelu(h, approximate="tanh" if activation == "gelu" else "none")
     if activation == "swiglu":
@@ -23,7 +23,7 @@ def activate(h: tt.Tensor, activation: str) -> tt.Tensor:
 
 
 class MLP(nn.Module):
-    """The feed-forward part: y = activation(x W_1 + b_1) W_2 + b_2; swiglu: (silu(x W_g) * (x W_1)) W_2.
+    """Feed-forward layer: y = activation(x W_1 + b_1) W_2 + b_2; swiglu: (silu(x W_g) * (x W_1)) W_2.
 
     Args:
         config: sizes, activation, bias and dropout.
@@ -40,7 +40,7 @@ class MLP(nn.Module):
         super().__init__()
         self.activation, self.dropout = config.activation, config.dropout
         C, F, bias = config.n_embd, config.inner_size, config.bias
-        self.fused = config.activation in ("gelu", "gelu_erf")  # the product and its activation in one op
+        self.fused = config.activation in ("gelu", "gelu_erf")  # product and activation in one op
         formula = "tanh" if config.activation == "gelu" else "none"
         self.c_fc: nn.Linear = (
             nn.LinearGelu(C, F, bias=bias, approximate=formula) if self.fused else nn.Linear(C, F, bias=bias)
@@ -60,13 +60,13 @@ class MLP(nn.Module):
 
 
 class Experts(nn.Module):
-    """One affine map per expert, stacked: tokens of expert e become x W[e] + b[e].
+    """Stacked linear layers, one per expert: x W[e] + b[e] for the tokens of expert e.
 
     Args:
         n_expert: E.
         in_features: K.
         out_features: N.
-        bias: whether there is one.
+        bias: whether to add a bias.
 
     Shapes:
         weight (E, K, N), bias (E, N).
@@ -87,28 +87,29 @@ class Experts(nn.Module):
         self.register_parameter("bias", nn.Parameter(tt.zeros(n_expert, out_features)) if bias else None)
 
     def forward(self, parts: list[tt.Tensor]) -> list[tt.Tensor]:
-        """Tokens of each expert, (n_e, K) → (n_e, N)."""
+        """Apply each expert to its tokens, (n_e, K) → (n_e, N)."""
         biases = [None] * len(parts) if self.bias is None else self.bias.unbind(0)
         triples = zip(parts, self.weight.unbind(0), biases, strict=True)
         return [tt.linear(x, w, b) for x, w, b in triples]
 
     def of(self, chosen: tt.Tensor, x: tt.Tensor) -> tt.Tensor:
-        """Row i of x (n, K) by its expert chosen[i], whose matrix is copied: (n, N)."""
+        """Apply expert chosen[i] to row i of x (n, K), with gathered (copied) matrices: (n, N)."""
         y: tt.Tensor = (x.unsqueeze(1) @ tt.take(self.weight, chosen, 0)).squeeze(1)
         return y if self.bias is None else y + tt.take(self.bias, chosen, 0)
 
 
 class MixtureOfExperts(nn.Module):
-    """Several feed-forward parts; each token goes through the few that a router finds best for it.
+    """Mixture of experts: a router selects the top-k feed-forward layers for each token.
 
-    y = sum of softmax(scores of the chosen) x expert(x). With equal experts, that is one feed-forward part.
+    y = sum over the chosen of softmax(scores of the chosen) * expert(x). With equal experts it is one layer.
 
     Args:
-        config: sizes, activation, bias and dropout; n_expert experts, n_expert_active for a token.
+        config: sizes, activation, bias and dropout; n_expert experts, n_expert_active per token.
 
     Attributes:
-        balance: of the last call, E Σ share_e probability_e: the share of the choices that fell on expert e,
-            times the router's mean probability for it. 1 if both are even, more where few experts do most.
+        balance: load-balancing loss of the last call, E Σ share_e probability_e: the share of choices of
+            expert e, times the router's mean probability for it. 1 if both are uniform, more if few experts
+            get most tokens.
 
     Source: Shazeer et al. 2017, arXiv:1701.06538; balance: Fedus et al. 2021, arXiv:2101.03961, equation 4;
         softmax over the chosen: Jiang et al. 2024 (Mixtral), arXiv:2401.04088.
@@ -146,11 +147,11 @@ class MixtureOfExperts(nn.Module):
         return balance
 
     def _through(self, x: tt.Tensor, chosen: tt.Tensor) -> tt.Tensor:
-        """Each token (n, C) through each of its experts (n, k): (n, k, C)."""
+        """Apply to each token (n, C) each of its experts (n, k): (n, k, C)."""
         (n, k), E, experts = chosen.shape, self.router.out_features, chosen.reshape(-1)
         if (
             n * k <= E
-        ):  # few tokens, as in generation: the same work whatever was chosen, so it can be captured
+        ):  # few tokens, as in generation: the work is independent of the choice, so it can be captured
             rows = tt.expand(x.unsqueeze(1), (n, k, x.shape[1])).reshape(n * k, x.shape[1])
             h = self.c_fc.of(experts, rows)
             gate = None if self.c_gate is None else self.c_gate.of(experts, rows)

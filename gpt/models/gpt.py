@@ -1,7 +1,7 @@
-"""GPT: embeddings, blocks of attention and feed-forward, and the head. To be read from top to bottom.
+"""GPT model: embeddings, transformer blocks, and head. Read from top to bottom.
 
-Shapes: B sequences, T tokens, C = n_embd channels, V = vocab_size. The parts of a block are in attention.py
-and feed_forward.py. The names of the weights are GPT-2's. The model knows nothing of training, files or text.
+Shapes: B sequences, T tokens, C = n_embd channels, V = vocab_size. The layers of a block are in attention.py
+and feed_forward.py. The weights have GPT-2's names. Independent of training, files and text.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tinytensor import nn
 
 __all__ = ["GPT", "MLP", "Block", "CausalSelfAttention", "KVCache", "norm"]
 
-BALANCE = 0.01  # weight of the experts' balance in the loss of training: Switch Transformer, section 2.2
+BALANCE = 0.01  # weight of the load-balancing loss in training: Switch Transformer, section 2.2
 
 
 def norm(config: GPTConfig) -> nn.Module:
-    """A norm over the channels, as the config wants it.
+    """Normalization layer over the channels for a config.
 
     Args:
         config: kind, size, epsilon, bias.
@@ -38,16 +38,16 @@ def norm(config: GPTConfig) -> nn.Module:
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each added to the residual stream.
+    """Transformer block: attention, then feed-forward, each with a residual connection.
 
-    A norm stands before each part (GPT-2: gradients flow through the sums unchanged), or after each sum
-    (the 2017 transformer).
+    Normalization is before each sublayer (GPT-2: gradients flow through the sums unchanged), or after each
+    sum (the 2017 transformer).
 
     Args:
         config: sizes and variants.
 
     Attributes:
-        attention: the kind of self-attention, which the blocks of encoder.py replace.
+        attention: class of the self-attention, which the blocks of encoder.py override.
 
     Example:
         >>> config = GPTConfig(vocab_size=5, block_size=8, n_layer=1, n_head=2, n_embd=4)
@@ -71,25 +71,25 @@ class Block(nn.Module):
         return self.add(x_BTC, self.ln_2, self.mlp)
 
     def add(self, x_BTC: tt.Tensor, norm: nn.Module, part: nn.Module, *more: Any) -> tt.Tensor:
-        """The stream with what a part makes of it added, (B, T, C); `more` goes to the part."""
+        """Residual connection around a sublayer with its norm, (B, T, C); `more` goes to the sublayer."""
         y: tt.Tensor = x_BTC + part(norm(x_BTC), *more) if self.pre_norm else norm(x_BTC + part(x_BTC, *more))
         return y
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer: token ids in, logits of the next token out.
+    """Decoder-only transformer: token ids to next-token logits.
 
     Args:
         config: sizes and variants.
         generator: of the initial weights; default: tinytensor's.
 
     Raises:
-        ArgumentError: the vocabulary is not settled yet (vocab_size is 0).
+        ArgumentError: vocab_size is 0, that is unresolved.
 
     Attributes:
-        block: the kind of blocks, which the models of encoder.py and seq2seq.py replace.
-        token_scale: factor of token embeddings: sqrt(C) beside fixed waves, which would drown them (Vaswani
-            et al. 2017, section 3.4); else 1.
+        block: class of the blocks, which the models of encoder.py and encoder_decoder.py override.
+        token_scale: factor of token embeddings: sqrt(C) with sinusoidal positions, which would dominate them
+            (Vaswani et al. 2017, section 3.4); else 1.
 
     Source: Radford et al. 2019 (GPT-2), section 2.3; the released code for initial weights.
 
@@ -106,7 +106,7 @@ class GPT(nn.Module):
         if config.vocab_size == 0:
             raise tt.ArgumentError(
                 "GPT: vocab_size is 0",
-                why="the tokenizer decides it when training begins",
+                why="it is resolved by the tokenizer when training begins",
                 fix="use config.with_vocab_size(tokenizer.vocab_size)",
             )
         self.config = config
@@ -118,16 +118,16 @@ class GPT(nn.Module):
             waves = sinusoidal_positions(config.block_size, config.n_embd)
             self.register_buffer("positions", waves, persistent=False)
         self.h = nn.ModuleList([self.block(config) for _ in range(config.n_layer)])
-        if config.norm_position == "pre":  # after the last sum; a post-norm block ends with one already
+        if config.norm_position == "pre":  # a post-norm block already ends with a norm
             self.ln_f = norm(config)
         if not config.tied_head:
             self.lm_head = nn.Embedding(config.vocab_size, config.n_embd)  # (V, C), used as a matrix
-        self.checkpoint_blocks = 0  # so many in a row are computed again in backward instead of kept; 0: none
+        self.checkpoint_blocks = 0  # activation checkpointing over groups of so many blocks; 0: off
         self.init_weights(generator)
 
     def init_weights(self, generator: tt.Generator | None = None) -> None:
-        """Normal with deviation 0.02; smaller where 2 n_layer sums would let the residual stream grow; biases
-        0.
+        """Initialize weights: normal with std 0.02, output projections with 0.02 / sqrt(2 n_layer), since the
+        residual stream sums 2 n_layer of them; biases 0.
         """
         for name, parameter in self.named_parameters():
             if name.endswith(".bias"):
@@ -138,18 +138,18 @@ class GPT(nn.Module):
 
     @property
     def device(self) -> tt.Device:
-        """Where the weights are; token ids must be there, too."""
+        """Device of the weights; token ids must be on it."""
         return self.wte.weight.device
 
     def embed(self, idx: tt.Tensor, cache: KVCache | None = None) -> tt.Tensor:
-        """Token embeddings (B, T, C) of ids (B, T), which come behind those in the cache; plus embeddings of
-        their positions, if positions have any.
+        """Token embeddings (B, T, C) of ids (B, T), which follow those in the cache; plus position
+        embeddings, if the model has them.
         """
         if idx.ndim != 2:
             raise tt.ShapeError(
                 f"GPT: ids of shape {idx.shape}",
-                why="they come as (B, T): sequences of tokens",
-                fix="a single sequence is ids.reshape(1, -1)",
+                why="the shape must be (B, T): sequences of tokens",
+                fix="for a single sequence pass ids.reshape(1, -1)",
             )
         x_BTC: tt.Tensor = self.wte(idx)
         if self.token_scale != 1:
@@ -178,18 +178,18 @@ class GPT(nn.Module):
         return cap * tt.tanh(logits / cap) if cap else logits
 
     def forward(self, idx: tt.Tensor, cache: KVCache | None = None, *, last_only: bool = False) -> tt.Tensor:
-        """Logits of the token after each position.
+        """Next-token logits at each position.
 
         Args:
             idx: token ids (B, T), integers below vocab_size.
-            cache: keys and values of the tokens before idx; gets those of idx.
-            last_only: only the last position's logits, (B, 1, V): all that generation needs.
+            cache: KV cache of the tokens before idx; those of idx are appended.
+            last_only: return the logits of the last position only, (B, 1, V), as generation needs.
 
         Returns:
             shape (B, T, V).
 
         Raises:
-            ShapeError: idx is not (B, T), or longer than the context where positions end there.
+            ShapeError: idx is not (B, T), or longer than the context where it is limited.
             IndexRangeError: an id is not in the vocabulary.
         """
         if cache is not None and idx.ndim == 2 and len(sizes := cache.pieces(idx.shape[1])) > 1:
@@ -205,27 +205,27 @@ class GPT(nn.Module):
         return self.head(x_BTC[:, -1:] if last_only else x_BTC)
 
     def through(self, x_BTC: tt.Tensor, cache: KVCache | None, first: int, end: int) -> tt.Tensor:
-        """The residual stream (B, T, C) after the blocks from `first` to before `end`."""
+        """Apply the blocks from `first` to before `end` to the residual stream (B, T, C)."""
         for layer, block in list(enumerate(self.h))[first:end]:
             x_BTC = block(x_BTC, cache, layer)
         return x_BTC
 
     def loss(self, idx: tt.Tensor, targets: tt.Tensor) -> tt.Tensor:
-        """Mean cross-entropy, in nats, of the targets (B, T) after the ids (B, T); a target of -100 is left
-        out. In training, the balance of experts comes on top.
+        """Mean cross-entropy, in nats, of targets (B, T) given ids (B, T); targets of -100 are ignored. In
+        training mode, plus the load-balancing loss of experts.
         """
         loss = tt.cross_entropy(self(idx), targets)
         balance = self.balance() if self.training else None
         return loss if balance is None else loss + BALANCE * balance
 
     def balance(self) -> tt.Tensor | None:
-        """Mean of the layers' `MixtureOfExperts.balance` in the last call: 1 if experts are used evenly."""
+        """Mean `MixtureOfExperts.balance` over the layers in the last call: 1 for uniform use of experts."""
         parts = [block.mlp for block in self.h if isinstance(block.mlp, MixtureOfExperts)]
         values = [part.balance for part in parts if part.balance is not None]
         return tt.stack(values).mean() if values else None
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """For AdamW: matrices decay, biases and norms do not."""
+        """Parameter groups for AdamW: weight decay for matrices, none for biases and norms."""
         named = list(self.named_parameters())
         matrices = [p for name, p in named if p.ndim >= 2 and not name.endswith(".bias")]
         others = [p for name, p in named if p.ndim < 2 or name.endswith(".bias")]

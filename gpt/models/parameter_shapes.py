@@ -1,25 +1,25 @@
-"""The shapes of all parameters of a model, from its configuration alone."""
+"""Names and shapes of all parameters of a model, from its config alone."""
 
 from __future__ import annotations
 
 from gpt.config import GPTConfig
 from tinytensor.errors import ArgumentError
 
-CHARACTERS = 65  # vocabulary assumed where the tokenizer has not been built yet: tinyshakespeare's
+CHARACTERS = 65  # vocabulary size assumed before the tokenizer exists: tinyshakespeare's
 
 
 def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """List the trained tensors of a model by their names in a GPT-2 file, without making them.
+    """Shapes of all parameters by name, without allocating them.
 
     Args:
         model: the config.
 
     Returns:
-        Name → shape, in the order of the forward pass; matrices are stored (in, out). A tied head is not
-        listed, nor a fixed position table.
+        Name (as in GPT-2 files) → shape, in the order of the forward pass; matrices are stored (in, out). A
+        tied head and a fixed position table are not listed.
 
     Raises:
-        ArgumentError: the vocabulary is not settled yet (vocab_size is 0).
+        ArgumentError: vocab_size is 0, that is unresolved.
 
     Example:
         >>> from gpt.presets import configs_from
@@ -31,7 +31,7 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
     if model.vocab_size == 0:
         raise ArgumentError(
             "parameter_shapes: vocab_size is 0",
-            why="the tokenizer decides it when training begins",
+            why="it is resolved by the tokenizer when training begins",
             fix=f"use model.with_vocab_size({CHARACTERS})",
         )
     V, T, C = model.vocab_size, model.block_size, model.n_embd
@@ -42,7 +42,7 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
     layers = {f"h.{i}.{name}": shape for i in range(model.n_layer) for name, shape in block.items()}
     last = (
         _norm_shapes(model, "ln_f") if model.norm_position == "pre" else {}
-    )  # a post-norm block ends with one
+    )  # a post-norm block already ends with a norm
     shapes |= layers | last
     if not model.tied_head:
         shapes["lm_head.weight"] = (V, C)
@@ -50,7 +50,7 @@ def parameter_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _block_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """The tensors of one block."""
+    """Shapes of one block."""
     C, F, E, hs = model.n_embd, model.inner_size, model.n_expert, model.head_size
     shapes = _norm_shapes(model, "ln_1")
     shapes |= _linear_shapes(model, "attn.c_attn", (C, (model.n_head + 2 * model.kv_heads) * hs))
@@ -67,12 +67,12 @@ def _block_shapes(model: GPTConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _linear_shapes(model: GPTConfig, name: str, weight: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """A matrix (…, in, out), and its bias."""
+    """Shapes of a matrix (…, in, out) and its bias."""
     bias = {f"{name}.bias": (*weight[:-2], weight[-1])} if model.bias else {}
     return {f"{name}.weight": weight} | bias
 
 
 def _norm_shapes(model: GPTConfig, name: str) -> dict[str, tuple[int, ...]]:
-    """The scales of a norm, and what a layer norm adds."""
+    """Shapes of the weight of a norm, and of the bias of a layer norm."""
     shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (model.n_embd,)}
     return shapes | ({f"{name}.bias": (model.n_embd,)} if model.bias and model.norm == "layer_norm" else {})

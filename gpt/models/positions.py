@@ -1,4 +1,4 @@
-"""Positions: sinusoidal embeddings, rotary embeddings (RoPE) and ALiBi slopes."""
+"""Position encodings: sinusoidal embeddings, rotary embeddings (RoPE) and ALiBi slopes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tinytensor import nn
 
 
 def alibi_slopes(n_head: int) -> tt.Tensor:
-    """How fast the scores of each head fall with the distance of a key: by slope x distance.
+    """ALiBi slopes: the scores of a head decrease by slope x distance of the key.
 
-    For n heads, n a power of 2: 2^(-8/n), 2^(-16/n), …, 2^-8. Else those of the next lower power, and between
-    them every other one of the next higher.
+    For n heads, n a power of 2: 2^(-8/n), 2^(-16/n), …, 2^-8. Otherwise those of the next lower power,
+    followed by every other one of the next higher.
 
     Args:
         n_head: nh, number of heads.
@@ -36,13 +36,13 @@ def alibi_slopes(n_head: int) -> tt.Tensor:
 
 
 class Rotary(nn.Module):
-    """RoPE: turns queries and keys by angles that grow with the position, so that a score depends on the
-    distance of the two alone.
+    """RoPE: rotates queries and keys by angles proportional to the position, so that a score depends on their
+    distance alone.
 
-    Channels i and i + hs/2 of a head are a point of the plane, turned by position / theta^(2i/hs).
+    Channels i and i + hs/2 of a head are a 2-d vector, rotated by position / theta^(2i/hs).
 
     Args:
-        config: block_size positions are kept in a table, size of a head, theta.
+        config: block_size (positions in the table), head size, theta.
 
     Source: Su et al. 2021, arXiv:2104.09864; the pairs are those of Llama's released weights in HF's order.
 
@@ -62,7 +62,7 @@ class Rotary(nn.Module):
         self.register_buffer("table", table, persistent=False)  # (2, block_size, hs)
 
     def angles(self, positions: tt.Tensor) -> tt.Tensor:
-        """Cosines and signed sines of positions (T,), for each channel: (2, T, hs), float32."""
+        """Cosines and signed sines of positions (T,) per channel: (2, T, hs), float32."""
         pairs: tt.Tensor = self.pairs
         rates = (self.theta ** (pairs.astype(tt.float64) / -len(pairs))).astype(tt.float32)  # (hs/2,)
         angles = positions.astype(tt.float32).reshape(-1, 1) * rates  # (T, hs/2)
@@ -70,7 +70,7 @@ class Rotary(nn.Module):
         return tt.stack([tt.concat([cos, cos], axis=-1), tt.concat([-sin, sin], axis=-1)])
 
     def first(self, count: int) -> tt.Tensor:
-        """Angles of the positions from 0 on, (2, T, hs)."""
+        """Angles of positions 0 … count - 1, (2, T, hs)."""
         table: tt.Tensor = self.table
         if count <= table.shape[1]:
             return table[:, :count]
@@ -78,14 +78,14 @@ class Rotary(nn.Module):
 
     @staticmethod
     def turn(x_BTnd: tt.Tensor, angles: tt.Tensor) -> tt.Tensor:
-        """(B, T, heads, hs), turned by the angles (2, T, hs) of its positions."""
+        """Rotate (B, T, heads, hs) by the angles (2, T, hs) of its positions."""
         cos, sin = angles.unsqueeze(2)  # (T, 1, hs) each
         turned: tt.Tensor = x_BTnd * cos + tt.roll(x_BTnd, x_BTnd.shape[-1] // 2, axis=-1) * sin
         return turned
 
 
 def sinusoidal_positions(block_size: int, n_embd: int) -> tt.Tensor:
-    """Fixed position embeddings: sines and cosines of geometrically growing wavelengths.
+    """Sinusoidal position embeddings: sines and cosines of geometrically increasing wavelengths.
 
     p[t, 2i] = sin(t / 10000^(2i/C)), p[t, 2i+1] = cos(t / 10000^(2i/C)).
 

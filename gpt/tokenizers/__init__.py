@@ -1,1 +1,1 @@
-"""Text to ids and back: characters, words, byte-pair encoding, and the files of other tokenizers."""
+"""Tokenizers: characters, words, byte-level BPE; files of Hugging Face, tiktoken and SentencePiece."""

@@ -1,4 +1,4 @@
-"""What all tokenizers share: the protocol, and the checks of texts and ids. Knows no tokenizer by name."""
+"""Tokenizer protocol, and validation of texts and ids. Independent of the kinds of tokenizers."""
 
 from collections.abc import Iterable
 from typing import Protocol, SupportsIndex
@@ -9,32 +9,32 @@ from tinytensor.files import PathLike
 __all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text", "check_utf8", "every_text"]
 
 Ids = Iterable[SupportsIndex]  # lists, ranges, NumPy arrays of integers
-Texts = str | Iterable[str]  # one text, or many that are never joined
+Texts = str | Iterable[str]  # one text, or several that are never joined
 
 
 class Tokenizer(Protocol):
-    """Text to token ids 0 … vocab_size - 1, and back."""
+    """Protocol of tokenizers: text to token ids 0 … vocab_size - 1, and back."""
 
     @property
     def vocab_size(self) -> int:
-        """Number of different ids."""
+        """Number of distinct ids."""
 
     @property
     def separator(self) -> int | None:
-        """The id that stands between two documents, or None if this vocabulary has none."""
+        """Id of the document separator, or None if the vocabulary has none."""
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text."""
+        """Ids of a text."""
 
     def decode(self, ids: Ids) -> str:
-        """The text of ids."""
+        """Text of ids."""
 
     def save(self, path: PathLike) -> None:
         """Write a file that `gpt.tokenizers.tokenizer.load` reads."""
 
 
 def every_text(tokenizer: Tokenizer) -> list[str | None]:
-    """The text of each id by itself; None where a vocabulary has a hole, as GPT-4's between special tokens.
+    """Text of each id decoded separately; None for unused ids, as GPT-4's between special tokens.
 
     Example:
         >>> from gpt.tokenizers.bpe import BPETokenizer
@@ -52,34 +52,34 @@ def every_text(tokenizer: Tokenizer) -> list[str | None]:
 
 
 def as_texts(texts: Texts) -> Iterable[str]:
-    """One text as a list of one, so that nobody loops over its characters by accident."""
+    """Wrap a single text in a list, so that it is not iterated by characters."""
     return [texts] if isinstance(texts, str) else texts
 
 
 def check_text(text: object, who: str) -> None:
-    """Refuse anything but str; `who` is the function that the user called."""
+    """Raise DTypeError unless text is a str; `who` is the function that the user called."""
     if not isinstance(text, str):
         raise DTypeError(
             f"{who}: the text is a {type(text).__name__}, not a str",
-            why="tokens are made from text",
-            fix="pass a str; bytes become one with data.decode('utf-8')",
+            why="a tokenizer encodes text",
+            fix="pass a str; decode bytes with data.decode('utf-8')",
         )
 
 
 def check_utf8(text: str, who: str) -> None:
-    """Refuse text that has no UTF-8; `who` is the function that the user called."""
+    """Raise ArgumentError for text that UTF-8 cannot encode; `who` is the function that the user called."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ArgumentError(
             f"{who}: lone surrogate {text[error.start]!r} at position {error.start}",
-            why="half of a surrogate pair is no character and has no UTF-8 bytes",
+            why="half of a surrogate pair is not a character and has no UTF-8 encoding",
             fix="clean the text: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
         ) from None
 
 
 def check_ids(ids: Ids, vocab_size: int, who: str) -> list[int]:
-    """Plain ints inside the vocabulary; `who` is the function that the user called."""
+    """Ids as ints, checked against the vocabulary; `who` is the function that the user called."""
     try:
         plain = [token_id.__index__() for token_id in ids]
     except (AttributeError, TypeError):
@@ -93,6 +93,6 @@ def check_ids(ids: Ids, vocab_size: int, who: str) -> list[int]:
         raise ArgumentError(
             f"{who}: id {plain[position]} at position {position} is not in the vocabulary",
             why=f"this tokenizer has the ids 0 to {vocab_size - 1}",
-            fix="use the tokenizer that made these ids, or leave out ids that only pad the vocabulary",
+            fix="use the tokenizer that made these ids, or leave out ids that pad the vocabulary",
         )
     return plain

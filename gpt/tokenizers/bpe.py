@@ -1,7 +1,7 @@
-"""Byte-level byte-pair encoding as in GPT-2 and GPT-4: any text, any bytes, nothing is ever unknown.
+"""Byte-level BPE tokenizer as in GPT-2 and GPT-4: encodes any text and any bytes.
 
-`pretokenize.py` cuts a text into pieces; each piece starts as its UTF-8 bytes; again and again the two
-adjacent tokens whose merge was learned first become one. Knows nothing of training data files and models.
+`pretokenize.py` splits a text into pieces; each piece starts as its UTF-8 bytes; the adjacent pair with the
+lowest merge rank is merged repeatedly. Independent of data files and models.
 """
 
 import re
@@ -24,25 +24,25 @@ __all__ = ["END_OF_TEXT", "BPETokenizer"]
 END_OF_TEXT = "<|endoftext|>"
 
 _CACHED_PIECES = 1 << 18
-_CACHED_LENGTH = 64  # characters; longer pieces hardly ever come again
+_CACHED_LENGTH = 64  # characters; longer pieces rarely repeat
 
 Progress = Callable[[Iterable[tuple[int, int]]], Iterable[tuple[int, int]]]
 
 
 class BPETokenizer:
-    """Byte-level BPE tokenizer with the cutting rule of GPT-2 or another one.
+    """Byte-level BPE tokenizer with the pre-tokenization of GPT-2 or another model.
 
     Args:
-        vocab: bytes of each ordinary token → id. A text with a byte that is not among them has no ids.
+        vocab: bytes of each ordinary token → id. A text with a byte that is missing here cannot be encoded.
         merges: pairs of tokens in the order of their rank.
-        special_tokens: text of each special token → id. They have no merges and stand for themselves. Between
-            the ids of special tokens behind the ordinary ones there may be holes, as in GPT-4's vocabulary.
-        split: the rule that cuts a text into pieces: "gpt2", "cl100k", "llama3", "o200k" or "smollm".
-        whole_pieces: whether a piece that is a token becomes that token, also where merges do not lead to it.
+        special_tokens: text of each special token → id. They have no merges. Between the ids of special
+            tokens after the ordinary ones there may be unused ids, as in GPT-4's vocabulary.
+        split: pre-tokenization rule: "gpt2", "cl100k", "llama3", "o200k" or "smollm".
+        whole_pieces: whether a piece that is a token becomes that token, also if merges do not produce it.
 
     Raises:
-        ArgumentError: the ids are not 0, 1, 2, …, a merge names or makes a token that the vocabulary
-            lacks, a special token is empty or collides with an ordinary one, or an unknown rule.
+        ArgumentError: the ids are not 0, 1, 2, …, a merge has a part or result that the vocabulary lacks, a
+            special token is empty or collides with an ordinary one, or an unknown rule.
 
     Example:
         >>> from gpt.tokenizers.bpe import BPETokenizer
@@ -64,12 +64,10 @@ class BPETokenizer:
         self.vocab, self.special_tokens = dict(vocab), dict(special_tokens)
         self.split, self.whole_pieces = check_split(split, "BPETokenizer"), whole_pieces
         check_special_tokens(self.special_tokens, vocab)
-        self.tokens: list[bytes] = tokens_by_id(
-            self.vocab, self.special_tokens
-        )  # b"" where an id has no token
+        self.tokens: list[bytes] = tokens_by_id(self.vocab, self.special_tokens)  # b"" for unused ids
         self.merges: list[Merge] = list(merges)
         self._byte_ids = {token[0]: token_id for token, token_id in self.vocab.items() if len(token) == 1}
-        self._made: list[int] = []  # rank → the token that the merge makes
+        self._made: list[int] = []  # rank → result of the merge
         self._ranks: dict[tuple[int, int], int] = {}
         for rank, (first, second) in enumerate(self.merges):
             where = f"merge {rank}"
@@ -94,23 +92,23 @@ class BPETokenizer:
     ) -> "BPETokenizer":
         """Learn a vocabulary: the 256 bytes, then merges of the most frequent pairs, then the special tokens.
 
-        Of several most frequent pairs the one with the smallest ids merges first, so the result depends on
-        nothing but the texts.
+        Ties between most frequent pairs are broken by the smallest ids, so the result is a function of the
+        texts alone.
 
         Args:
             texts: one text, or an iterable of texts; no token spans two of them.
-            vocab_size: number of tokens wanted, the special ones included.
+            vocab_size: target number of tokens, special tokens included.
             special_tokens: they get the last ids. Where their text occurs in `texts` it is ordinary text.
-            split: the rule that cuts the texts into pieces, as for the constructor.
-            min_count: pairs that occur less often are not merged; the vocabulary can end up smaller.
+            split: pre-tokenization rule, as for the constructor.
+            min_count: pairs that occur less often are not merged; the vocabulary may be smaller then.
             progress: wraps the iterator of merges, for example `tqdm.tqdm`.
 
         Returns:
-            tokenizer with `vocab_size` tokens, or fewer if the texts do not hold so many pairs.
+            tokenizer with `vocab_size` tokens, or fewer if the texts have too few pairs.
 
         Raises:
-            ArgumentError: `vocab_size` has no room for the bytes and special tokens, a special token comes
-                twice, `min_count` < 1, or an unknown `split`.
+            ArgumentError: `vocab_size` is less than bytes and special tokens, a repeated special token,
+                `min_count` < 1, or an unknown `split`.
             DTypeError: a text is not a str.
 
         Memory: about 150 bytes per byte of *distinct* pieces; the texts themselves are not kept.
@@ -152,20 +150,20 @@ class BPETokenizer:
     def from_ranks(
         cls, path: PathLike, *, special_tokens: Mapping[str, int] | None = None, split: str = ""
     ) -> "BPETokenizer":
-        r"""Read a rank file of `tiktoken`: lines of a token in base64 and its id, which is its rank, too.
+        r"""Read a rank file of `tiktoken`: lines of a token in base64 and its id, which is also its rank.
 
         Args:
-            path: the file, also with gzip around it.
-            special_tokens: text of each special token → id; by default those that go with the file's name.
-            split: the cutting rule; by default the one that goes with the file's name.
+            path: the file, optionally gzip-compressed.
+            special_tokens: text of each special token → id; default: by the file's name.
+            split: pre-tokenization rule; default: by the file's name.
 
         Returns:
-            tokenizer that gives tiktoken's ids.
+            tokenizer with tiktoken's ids.
 
         Raises:
-            ArgumentError: the file cannot be read, or its name (such as cl100k_base.tiktoken) is not known
-                and `special_tokens` or `split` was left out.
-            FormatError: it is damaged.
+            ArgumentError: the file cannot be read, or its name (such as cl100k_base.tiktoken) is unknown and
+                `special_tokens` or `split` was left out.
+            FormatError: the file is damaged.
 
         Example:
             >>> import base64, pathlib, tempfile
@@ -181,21 +179,21 @@ class BPETokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids: one more than the last one."""
+        """Number of ids: the largest plus one."""
         return len(self.tokens)
 
     @property
     def separator(self) -> int | None:
-        """The id of <|endoftext|>, which stands between documents, or None."""
+        """Id of <|endoftext|>, the document separator, or None."""
         return self.special_tokens.get(END_OF_TEXT)
 
     def encode(self, text: str, *, allowed_special: Collection[str] = ()) -> list[int]:
-        """Turn a text into ids.
+        """Encode a text.
 
         Args:
             text: any text without lone surrogates.
-            allowed_special: names of special tokens that become their id where they stand in the text; "all"
-                means all. The others are ordinary text, so that a text from outside cannot give commands.
+            allowed_special: special tokens that are encoded as their id where they occur in the text; "all":
+                all of them. Others are ordinary text, so that untrusted text cannot inject special tokens.
 
         Returns:
             ids.
@@ -217,7 +215,7 @@ class BPETokenizer:
         allowed = self._allowed(allowed_special)
         if not allowed:
             return self._encode(text)
-        # Of two special tokens that begin alike the longer one wins; odd parts are what the pattern matched.
+        # Of two special tokens with a common prefix the longer one wins; odd parts are the matches.
         alternatives = "|".join(map(re.escape, sorted(allowed, key=len, reverse=True)))
         ids: list[int] = []
         for i, part in enumerate(re.split(f"({alternatives})", text)):
@@ -225,13 +223,13 @@ class BPETokenizer:
         return ids
 
     def encode_bytes(self, data: bytes) -> list[int]:
-        r"""Turn any bytes into ids; for valid UTF-8 the same as `encode` of its text.
+        r"""Encode bytes; for valid UTF-8 the same as `encode` of its text.
 
         Args:
-            data: any bytes; those that are no UTF-8 are cut like punctuation.
+            data: any bytes; invalid UTF-8 is split like punctuation.
 
         Returns:
-            ids; `decode_bytes` gives the bytes back.
+            ids; `decode_bytes` restores the bytes.
 
         Raises:
             DTypeError: not bytes.
@@ -245,23 +243,23 @@ class BPETokenizer:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise DTypeError(
                 f"encode_bytes: the data is a {type(data).__name__}, not bytes",
-                why="bytes are encoded as they are",
+                why="this method takes bytes",
                 fix="call encode(text) for a str",
             )
         return self._encode(bytes(data).decode("utf-8", "surrogateescape"))
 
     def decode(self, ids: Ids) -> str:
-        r"""Turn ids into text; bytes that are no valid UTF-8 (half a character) become U+FFFD.
+        r"""Decode ids to text; invalid UTF-8 (part of a character) becomes U+FFFD.
 
         Args:
-            ids: integers in 0 … vocab_size - 1; special tokens give their text.
+            ids: integers in 0 … vocab_size - 1; special tokens decode to their text.
 
         Returns:
             text.
 
         Raises:
             ArgumentError: an id outside the vocabulary, or one that has no token.
-            DTypeError: ids that are no integers.
+            DTypeError: ids that are not integers.
 
         Example:
             >>> from gpt.tokenizers.bpe import BPETokenizer
@@ -272,17 +270,17 @@ class BPETokenizer:
         return self._join(ids, "decode").decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Ids) -> bytes:
-        r"""Turn ids into exactly the bytes that they stand for.
+        r"""Decode ids to bytes.
 
         Args:
-            ids: integers in 0 … vocab_size - 1; special tokens give the bytes of their text.
+            ids: integers in 0 … vocab_size - 1; special tokens decode to the bytes of their text.
 
         Returns:
             bytes.
 
         Raises:
             ArgumentError: an id outside the vocabulary.
-            DTypeError: ids that are no integers.
+            DTypeError: ids that are not integers.
 
         Example:
             >>> from gpt.tokenizers.bpe import BPETokenizer
@@ -296,7 +294,7 @@ class BPETokenizer:
         """Write the tokenizer in the `tokenizer.json` format of Hugging Face's `tokenizers`.
 
         Args:
-            path: the file; replaced in one step if it exists.
+            path: the file; replaced atomically if it exists.
 
         Raises:
             SaveError: the file cannot be written.
@@ -312,17 +310,17 @@ class BPETokenizer:
         write_tokenizer_json(path, parts)
 
     def _id(self, token: bytes, where: str) -> int:
-        """The id of an ordinary token that must be there."""
+        """Id of an ordinary token; ArgumentError if it is missing."""
         if token not in self.vocab:
             raise ArgumentError(
                 f"BPETokenizer: {where} needs the token {printable(token)!r}, which is not in the vocabulary",
                 why="both parts and the result of each merge are tokens",
-                fix="give it an id, or use the merges and the vocabulary of the same training",
+                fix="give it an id, or use merges and vocabulary of the same training",
             )
         return self.vocab[token]
 
     def _allowed(self, names: Collection[str]) -> set[str]:
-        """The special tokens that `encode` was told to honor."""
+        """Special tokens that `encode` recognizes."""
         if isinstance(names, str):
             names = self.special_tokens if names == "all" else [names]
         for name in names:
@@ -340,13 +338,13 @@ class BPETokenizer:
         if b"" in found:
             raise ArgumentError(
                 f"{who}: id {plain[found.index(b'')]} at position {found.index(b'')} has no token",
-                why="this vocabulary has holes between its special tokens",
+                why="this vocabulary has unused ids between its special tokens",
                 fix="use the tokenizer that made these ids",
             )
         return b"".join(found)
 
     def _encode(self, text: str) -> list[int]:
-        """The ids of ordinary text, in which lone surrogates stand for bytes that are no UTF-8."""
+        """Ids of ordinary text; lone surrogates represent bytes of invalid UTF-8."""
         return list(chain.from_iterable(map(self._cache.__getitem__, pieces(text, self.split))))
 
     def _encode_piece(self, piece: str) -> list[int]:
@@ -357,15 +355,15 @@ class BPETokenizer:
             ids = [self._byte_ids[byte] for byte in data]
         except KeyError as error:
             raise ArgumentError(
-                f"encode: {piece[:40]!r} holds the byte {error.args[0]:#04x}, which has no token",
-                why="this vocabulary lacks bytes that its training text did not have",
+                f"encode: {piece[:40]!r} contains the byte {error.args[0]:#04x}, which has no token",
+                why="this vocabulary lacks bytes that did not occur in its training text",
                 fix="leave the character out",
             ) from None
         return merge(ids, self._ranks, self._made)
 
 
 class _Pieces(dict[str, list[int]]):
-    """The ids of pieces that were seen lately, and those of others when asked for."""
+    """Cache of the ids of recent pieces, which encodes missing pieces."""
 
     def __init__(self, encode: Callable[[str], list[int]]) -> None:
         super().__init__()
@@ -381,7 +379,7 @@ class _Pieces(dict[str, list[int]]):
 
 
 def _count_pieces(texts: Texts, split: str) -> dict[bytes, int]:
-    """How often each piece occurs in the texts, as UTF-8."""
+    """Count of each piece, as UTF-8, in the texts."""
     counts: Counter[str] = Counter()
     for text in as_texts(texts):
         check_text(text, "train")
@@ -390,11 +388,11 @@ def _count_pieces(texts: Texts, split: str) -> dict[bytes, int]:
     return {piece.encode("utf-8"): count for piece, count in counts.items()}
 
 
-_MOST_HOLES = 4096  # ids without a token; a file that leaves more is damaged
+_MOST_HOLES = 4096  # unused ids; a file with more is damaged
 
 
 def tokens_by_id(vocab: Mapping[bytes, int], special_tokens: Mapping[str, int]) -> list[bytes]:
-    """The tokens in the order of their ids; b"" for holes between special tokens behind the ordinary ones."""
+    """Tokens by id; b"" for unused ids between special tokens after the ordinary ones."""
     by_id = {token_id: token for token, token_id in vocab.items()}
     by_id |= {token_id: text.encode("utf-8") for text, token_id in special_tokens.items()}
     count, end = len(vocab) + len(special_tokens), max(by_id, default=-1) + 1
@@ -404,7 +402,7 @@ def tokens_by_id(vocab: Mapping[bytes, int], special_tokens: Mapping[str, int]) 
         raise ArgumentError(
             f"BPETokenizer: {count} tokens, but "
             + (f"none has the id {absent}" if absent >= 0 else "an id comes twice or is far off"),
-            why="ids are rows of the embedding table: 0, 1, 2, … without repetitions, and without holes but "
+            why="ids are rows of the embedding table: 0, 1, 2, … without duplicates, and without gaps except "
             "between special tokens",
             fix="number the tokens from 0 without gaps",
         )
@@ -412,7 +410,7 @@ def tokens_by_id(vocab: Mapping[bytes, int], special_tokens: Mapping[str, int]) 
 
 
 def check_special_tokens(special_tokens: Mapping[str, int], vocab: Mapping[bytes, int]) -> None:
-    """Special tokens must be text that no ordinary token is written as in vocabulary files."""
+    """Raise for special tokens that are empty, or equal the name of an ordinary token in vocabulary files."""
     for text in special_tokens:
         check_text(text, "special_tokens")
         check_utf8(text, "special_tokens")

@@ -1,7 +1,7 @@
-"""Apply merges to one piece of text: the heart of byte-pair encoding, in a short and a long form.
+"""BPE merge loop for one piece: an O(n²) list version for short pieces, an O(n log n) heap version for long.
 
-Both do the same: of all adjacent pairs take the one with the lowest rank (of several, the leftmost), merge
-it, and repeat until no pair has a rank. Knows nothing of bytes and text.
+Both merge the adjacent pair with the lowest rank (the leftmost of ties), and repeat until no pair has a rank.
+Independent of bytes and text.
 """
 
 import heapq
@@ -12,18 +12,18 @@ __all__ = ["merge", "merge_long", "merge_short"]
 
 Ranks = Mapping[tuple[int, int], int]
 
-_LONG = 64  # tokens; from here on a heap finds the next merge faster than a list
-_NEVER = 1 << 62  # the rank of a pair that does not merge
-_END, _GONE = -1, -2  # marks in the linked list: before the first and after the last token; swallowed
+_LONG = 64  # tokens; from here on a heap is faster than a list
+_NEVER = 1 << 62  # rank of a pair that does not merge
+_END, _GONE = -1, -2  # marks in the linked list: before the first and after the last token; merged away
 
 
 def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
-    """Merge in the form that is faster for so many tokens. May change `ids`.
+    """Merge a piece with the faster version for its length. May modify `ids`.
 
     Args:
         ids: tokens of one piece.
         ranks: pair → rank.
-        made: rank → the token that the merge makes.
+        made: rank → result of the merge.
 
     Returns:
         the merged tokens.
@@ -37,12 +37,12 @@ def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
 
 
 def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
-    """Merge in a list: n steps of up to n, all of them inside `min`, `index` and slices. Changes `ids`.
+    """Merge in a list: O(n²), all inside `min`, `index` and slices. Modifies `ids`.
 
     Args:
         ids: tokens of one piece.
         ranks: pair → rank.
-        made: rank → the token that the merge makes.
+        made: rank → result of the merge.
 
     Returns:
         the merged tokens.
@@ -69,12 +69,12 @@ def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
 
 
 def merge_long(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
-    """Merge in a linked list with a heap: n log n steps, for pieces of any length.
+    """Merge in a linked list with a heap: O(n log n), for pieces of any length.
 
     Args:
         ids: tokens of one piece.
         ranks: pair → rank.
-        made: rank → the token that the merge makes.
+        made: rank → result of the merge.
 
     Returns:
         the merged tokens.
@@ -86,12 +86,12 @@ def merge_long(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
         >>> merge_long([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
         [5, 4]
     """
-    chain = [*ids, _END]  # chain[-1] is the end, seen from both sides
+    chain = [*ids, _END]  # chain[-1] is the end for both directions
     size = len(chain)
     after = list(range(1, size + 1))
     before = list(range(-1, size - 1))
     rank = ranks.get
-    # One integer holds (rank, place), in the order in which pairs merge.
+    # One integer packs (rank, position), in the order in which pairs merge.
     heap = [
         found * size + place for place, pair in enumerate(pairwise(ids)) if (found := rank(pair)) is not None
     ]
@@ -100,7 +100,7 @@ def merge_long(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
         best, place = divmod(heapq.heappop(heap), size)
         other = after[place]
         if chain[place] < 0 or rank((chain[place], chain[other])) != best:
-            continue  # an earlier merge took one of the two
+            continue  # an earlier merge consumed one of the two
         left, right = before[place], after[other]
         chain[place], chain[other] = made[best], _GONE
         after[place], before[right] = right, place

@@ -1,8 +1,8 @@
-"""Learn the merges of byte-pair encoding by incremental counts. Knows nothing of encoding and files.
+"""BPE training with incremental pair counts. Independent of encoding and files.
 
-A plain trainer counts all pairs of the corpus again after each merge. Here each distinct piece of text stands
-once, with its count, in one long linked list of tokens; a merge visits only the places where its pair stands,
-and corrects the counts of the neighbors it touches. A heap gives the next pair.
+A naive trainer recounts all pairs of the corpus after each merge. Here each distinct piece of text occurs
+once, with its count, in one linked list of tokens; a merge visits only the positions of its pair, and updates
+the counts of the neighboring pairs. A heap returns the next pair.
 """
 
 import heapq
@@ -17,11 +17,11 @@ Pair = tuple[int, int]
 
 BYTE_TOKENS = [bytes([byte]) for byte in BYTE_NAMES]  # the first 256 tokens, in GPT-2's order
 _BYTE_IDS = {token[0]: token_id for token_id, token in enumerate(BYTE_TOKENS)}
-_BORDER, _GONE = -1, -2  # marks in the list of ids: end of a piece, swallowed by a merge
+_BORDER, _GONE = -1, -2  # marks in the list of ids: end of a piece, merged away
 
 
 class _Corpus:
-    """All distinct pieces end to end as one linked list, with the counts and places of adjacent pairs."""
+    """All distinct pieces in one linked list, with counts and positions of adjacent pairs."""
 
     def __init__(self, piece_counts: Mapping[bytes, int]) -> None:
         self.ids = [_BORDER]
@@ -33,22 +33,24 @@ class _Corpus:
         self.before = list(range(-1, len(self.ids) - 1))
         self.after = list(range(1, len(self.ids) + 1))
         self.counts: defaultdict[Pair, int] = defaultdict(int)
-        self.places: defaultdict[Pair, list[int]] = defaultdict(list)  # of the left token; may be outdated
+        self.places: defaultdict[Pair, list[int]] = defaultdict(
+            list
+        )  # positions of the left token; may be stale
         for place, pair in enumerate(zip(self.ids, self.ids[1:])):
             if pair[0] >= 0 and pair[1] >= 0:
                 self.counts[pair] += self.weights[place]
                 self.places[pair].append(place)
 
     def merge(self, pair: Pair, new: int) -> set[Pair]:
-        """Replace the pair by one token wherever it stands; the pairs that became more frequent."""
+        """Replace all occurrences of a pair by a token; returns the pairs that became more frequent."""
         first, second = pair
         ids, before, after, weights = self.ids, self.before, self.after, self.weights
         counts, places = self.counts, self.places
         grown: set[Pair] = set()
-        for place in places.pop(pair):  # they were found from left to right: in "aaa" the first two merge
+        for place in places.pop(pair):  # in order from left to right: in "aaa" the first two merge
             other = after[place]
             if ids[place] != first or ids[other] != second:
-                continue  # an earlier merge took one of the two
+                continue  # an earlier merge consumed one of the two
             left, right, weight = before[place], after[other], weights[place]
             if ids[left] >= 0:
                 counts[ids[left], first] -= weight
@@ -69,17 +71,16 @@ class _Corpus:
 
 
 def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: int) -> Iterator[Pair]:
-    """Merges in the order in which they are learned; merge i makes token 256 + i.
+    """Iterator of learned merges in order; merge i creates token 256 + i.
 
-    Each step takes the pair of adjacent tokens with the highest count; of several, the one with the smallest
-    ids. All adjacent pairs count, also overlapping ones ("aaa" holds (a, a) twice). No two merges make the
-    same bytes: what a merge makes was apart from its surroundings all the time, so all copies of it have the
-    same history.
+    Each step takes the adjacent pair with the highest count; of ties, the one with the smallest ids. All
+    adjacent pairs count, also overlapping ones ("aaa" has (a, a) twice). No two merges create the same bytes:
+    no merge crossed the borders of a new token before, so all its occurrences have the same merge history.
 
     Args:
-        piece_counts: how often each piece of text occurs; merges stay inside a piece.
-        vocab_size: stop when there are so many tokens; the 256 bytes are the first.
-        min_count: stop when no pair occurs so often.
+        piece_counts: count of each piece of text; merges stay inside a piece.
+        vocab_size: stop at so many tokens, the 256 bytes included.
+        min_count: stop when no pair occurs at least so often.
 
     Returns:
         iterator of pairs of ids.
@@ -100,7 +101,7 @@ def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: 
     while heap and new < vocab_size:
         negative, pair = heapq.heappop(heap)
         count = corpus.counts.get(pair, 0)
-        if count != -negative:  # outdated: falling counts stay in the heap until they come up
+        if count != -negative:  # stale: entries of decreased counts stay in the heap until popped
             if count:
                 heapq.heappush(heap, (-count, pair))
             continue

@@ -1,4 +1,4 @@
-"""The two simplest tokenizers: one id per character, one id per word. Knows nothing of merges."""
+"""Character and word tokenizers: one id per character, or one id per word."""
 
 import json
 import re
@@ -15,13 +15,13 @@ UNKNOWN = "<unk>"
 
 
 class CharTokenizer:
-    """One id for each character of an alphabet.
+    """Character tokenizer: one id for each character of an alphabet.
 
     Args:
         alphabet: the characters in the order of their ids.
 
     Raises:
-        ArgumentError: an empty alphabet, an entry that is not one character, or one that comes twice.
+        ArgumentError: an empty alphabet, an entry that is not one character, or a duplicate.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import CharTokenizer
@@ -40,7 +40,7 @@ class CharTokenizer:
             if len(character) != 1:
                 raise ArgumentError(
                     f"CharTokenizer: {character!r} is not one character",
-                    why="each id stands for exactly one",
+                    why="each id represents exactly one",
                     fix="pass a string of the characters, or use CharTokenizer.train(text)",
                 )
         self.alphabet = "".join(characters)
@@ -50,7 +50,7 @@ class CharTokenizer:
 
     @classmethod
     def train(cls, texts: Texts) -> "CharTokenizer":
-        """Take the characters that occur, in the order of Unicode.
+        """Tokenizer of the characters that occur in texts, in the order of code points.
 
         Args:
             texts: one text, or an iterable of texts.
@@ -78,7 +78,7 @@ class CharTokenizer:
         return len(self.alphabet)
 
     def encode(self, text: str) -> list[int]:
-        """Turn a text into one id per character.
+        """Encode a text: one id per character.
 
         Args:
             text: characters of the alphabet.
@@ -104,11 +104,11 @@ class CharTokenizer:
                 f"encode: unknown character {character!r} (U+{ord(character):04X}) at position "
                 f"{text.index(character)}",
                 why=f"the alphabet has {self.vocab_size} characters: {self.alphabet[:100]!r}",
-                fix="leave the character out, train the tokenizer on text that holds it, or use BPETokenizer",
+                fix="leave the character out, train the tokenizer on text that has it, or use BPETokenizer",
             ) from None
 
     def decode(self, ids: Ids) -> str:
-        """Turn ids into text.
+        """Decode ids to text.
 
         Args:
             ids: integers in 0 … vocab_size - 1.
@@ -118,7 +118,7 @@ class CharTokenizer:
 
         Raises:
             ArgumentError: an id outside the alphabet.
-            DTypeError: ids that are no integers.
+            DTypeError: ids that are not integers.
 
         Example:
             >>> from gpt.tokenizers.tokenizer import CharTokenizer
@@ -131,31 +131,31 @@ class CharTokenizer:
         """Write the alphabet as JSON, for `gpt.tokenizers.tokenizer.load`.
 
         Args:
-            path: the file; replaced in one step if it exists.
+            path: the file; replaced atomically if it exists.
 
         Raises:
             SaveError: the file cannot be written.
         """
-        # A list, because two halves of a surrogate pair side by side would be read as one character.
+        # A list: in a string, two adjacent surrogate halves would be read as one character.
         _write(path, {"format": self.FORMAT, "alphabet": list(self.alphabet)})
 
     @classmethod
     def from_json(cls, description: Mapping[str, object], path: PathLike) -> "CharTokenizer":
-        """Rebuild a saved tokenizer from the object in its file; FormatError if it is broken."""
+        """Tokenizer from the JSON object of its file; FormatError if it is damaged."""
         return cls(_strings(description, "alphabet", path))
 
 
 class WordTokenizer:
-    r"""One id for each word, each punctuation mark and each white-space character.
+    r"""Word tokenizer: one id per word, punctuation mark and white-space character.
 
-    A word is a run of letters, digits and underscores; anything else is a token by itself, so that joining
-    the tokens gives the text back. Words outside the vocabulary become `<unk>` (id 0) and are lost.
+    A word is a run of letters, digits and underscores; any other character is a token of its own, so that the
+    joined tokens are the text. Words outside the vocabulary become `<unk>` (id 0) and are lost.
 
     Args:
         words: the tokens from id 1 on, in order.
 
     Raises:
-        ArgumentError: an entry that is not one token, or one that comes twice.
+        ArgumentError: an entry that is not one token, or a duplicate.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import WordTokenizer
@@ -177,7 +177,7 @@ class WordTokenizer:
             if not self._TOKEN.fullmatch(word):
                 raise ArgumentError(
                     f"WordTokenizer: {word!r} is not one token",
-                    why="a token is one word, or one character that belongs to no word",
+                    why="a token is one word, or one character that is not part of a word",
                     fix="pass the words one by one, or use WordTokenizer.train(text)",
                 )
 
@@ -186,7 +186,7 @@ class WordTokenizer:
 
     @classmethod
     def train(cls, texts: Texts, vocab_size: int | None = None) -> "WordTokenizer":
-        """Take the words that occur, the most frequent first; equally frequent ones in the order of Unicode.
+        """Tokenizer of the words that occur in texts, most frequent first; ties in the order of code points.
 
         Args:
             texts: one text, or an iterable of texts.
@@ -222,7 +222,7 @@ class WordTokenizer:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """Turn a text into one id per word, punctuation mark and white-space character.
+        """Encode a text: one id per word, punctuation mark and white-space character.
 
         Args:
             text: any text; unknown words become 0.
@@ -242,7 +242,7 @@ class WordTokenizer:
         return [self._ids.get(word, 0) for word in self._TOKEN.findall(text)]
 
     def decode(self, ids: Ids) -> str:
-        """Turn ids into text; exact if no word was unknown.
+        """Decode ids to text; exact if no word was unknown.
 
         Args:
             ids: integers in 0 … vocab_size - 1.
@@ -252,7 +252,7 @@ class WordTokenizer:
 
         Raises:
             ArgumentError: an id outside the vocabulary.
-            DTypeError: ids that are no integers.
+            DTypeError: ids that are not integers.
 
         Example:
             >>> from gpt.tokenizers.tokenizer import WordTokenizer
@@ -265,7 +265,7 @@ class WordTokenizer:
         """Write the words as JSON, for `gpt.tokenizers.tokenizer.load`.
 
         Args:
-            path: the file; replaced in one step if it exists.
+            path: the file; replaced atomically if it exists.
 
         Raises:
             SaveError: the file cannot be written.
@@ -274,12 +274,12 @@ class WordTokenizer:
 
     @classmethod
     def from_json(cls, description: Mapping[str, object], path: PathLike) -> "WordTokenizer":
-        """Rebuild a saved tokenizer from the object in its file; FormatError if it is broken."""
+        """Tokenizer from the JSON object of its file; FormatError if it is damaged."""
         return cls(_strings(description, "words", path))
 
 
 def _numbered(tokens: list[str], who: str, what: str) -> dict[str, int]:
-    """Token → id; refuses an empty list and repetitions."""
+    """Map from token to id; raises for an empty list and duplicates."""
     ids = {token: i for i, token in enumerate(tokens)}
     if not tokens:
         raise ArgumentError(f"{who}: no {what}", why="the text or list is empty", fix="pass a text")
@@ -292,13 +292,13 @@ def _numbered(tokens: list[str], who: str, what: str) -> dict[str, int]:
 
 
 def _strings(description: Mapping[str, object], field: str, path: PathLike) -> list[str]:
-    """A list of strings out of a file."""
+    """List of strings in a field of a file."""
     values = description.get(field)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise FormatError(
             f"load: {str(path)!r} is not a usable tokenizer",
             why=f"{field!r} is not a list of strings",
-            fix="the file is damaged or made by hand: save it again",
+            fix="the file is damaged or was edited by hand: save it again",
         )
     return values
 

@@ -1,6 +1,6 @@
-"""How a text becomes tokens, as lines: pieces, tokens with ids, and the merges in their order.
+"""Step-by-step tokenization as text: pieces, tokens with ids, and merges in order.
 
-Behind `python -m gpt tokenizer split`.
+Used by `python -m gpt tokenizer split`.
 """
 
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from tinytensor.lab.html import visible
 
 __all__ = ["merge_steps", "render_split"]
 
-_SHOWN = 8  # steps of a piece
+_SHOWN = 8  # merges shown per piece
 
 
 def merge_steps(tokenizer: BPETokenizer, piece: str) -> Iterator[tuple[int, list[bytes]]]:
-    """The merges of one piece, one after the other.
+    """Merges of one piece in order.
 
     Args:
-        tokenizer: whose merges.
-        piece: of a text, as the cutting rule gives it.
+        tokenizer: the tokenizer.
+        piece: a piece of pre-tokenized text.
 
     Yields:
         Rank of the merge (0 was learned first), and the tokens of the piece after it.
@@ -41,15 +41,15 @@ def merge_steps(tokenizer: BPETokenizer, piece: str) -> Iterator[tuple[int, list
 
 
 def render_split(tokenizer: Tokenizer, text: str) -> str:
-    """How a text is cut.
+    """Tokenization of a text, as lines.
 
     Args:
         tokenizer: any.
         text: any.
 
     Returns:
-        A line on the whole; then a line for each piece of byte-level BPE with its tokens, and one for each
-        merge in it; for other tokenizers a line with all tokens.
+        A summary line; then, for byte-level BPE, a line for each piece with its tokens, and one for each of
+        its merges; for other tokenizers a line with all tokens.
 
     Example:
         >>> tokenizer = BPETokenizer.train("low lower lowest", 260)
@@ -79,7 +79,7 @@ def render_split(tokenizer: Tokenizer, text: str) -> str:
 
 
 def _named(token: bytes) -> str:
-    """Bytes as text where they are text."""
+    """Bytes decoded as text if possible."""
     try:
         return visible(token.decode("utf-8"))
     except UnicodeDecodeError:

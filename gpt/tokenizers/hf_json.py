@@ -1,6 +1,6 @@
-"""The files of byte-level BPE: Hugging Face's `tokenizer.json`, and GPT-2's `vocab.bpe` with `encoder.json`.
+"""Byte-level BPE files: Hugging Face's `tokenizer.json`, and GPT-2's `vocab.bpe` with `encoder.json`.
 
-Reading refuses whatever would encode differently than we do; nothing in a file is quietly left aside.
+The reader rejects every setting that would encode differently than ours; none is ignored silently.
 """
 
 import json
@@ -24,7 +24,7 @@ Merge = tuple[bytes, bytes]
 
 
 class Parts(NamedTuple):
-    """What a `BPETokenizer` is made of."""
+    """Arguments of `BPETokenizer`."""
 
     vocab: dict[bytes, int]
     merges: list[Merge]
@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _DIGITS = {"type": "Digits", "individual_digits": True}
-# Rules that are written as patterns, in the dialect of Hugging Face's library: read, and written.
+# Pre-tokenization rules as patterns in the dialect of Hugging Face's library, for reading and writing.
 _GPT4 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|%s\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -53,7 +53,7 @@ _PATTERNS = {
     + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "o200k",
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
 }
-# What must be absent, or have this value, because it would change the ids.
+# Fields that must be absent or have this value, because they would change the ids.
 _PLAIN_MODEL: dict[str, tuple[object, ...]] = {
     "dropout": (None, 0, 0.0),
     "unk_token": (None,),
@@ -69,7 +69,7 @@ def write_tokenizer_json(path: PathLike, parts: Parts) -> None:
     """Write `tokenizer.json`.
 
     Args:
-        path: the file; replaced in one step.
+        path: the file; replaced atomically.
         parts: the tokenizer.
 
     Raises:
@@ -117,17 +117,17 @@ def write_tokenizer_json(path: PathLike, parts: Parts) -> None:
 
 
 def parse_tokenizer_json(description: Mapping[str, object], path: PathLike) -> Parts:
-    """The vocabulary, merges and special tokens of a `tokenizer.json`.
+    """Vocabulary, merges and special tokens of a `tokenizer.json`.
 
     Args:
         description: the object in the file.
-        path: named in errors.
+        path: for error messages.
 
     Returns:
-        vocabulary, merges, special tokens, as `BPETokenizer` takes them.
+        vocabulary, merges, special tokens, as arguments of `BPETokenizer`.
 
     Raises:
-        FormatError: broken, or a kind of tokenizer that would give other ids than ours.
+        FormatError: damaged, or a kind of tokenizer that would produce other ids than ours.
     """
     model = description.get("model")
     if not isinstance(model, dict):
@@ -145,7 +145,7 @@ def parse_tokenizer_json(description: Mapping[str, object], path: PathLike) -> P
 
 
 def read_gpt2_files(merges_path: PathLike, vocab_path: PathLike, special: str) -> Parts:
-    """The vocabulary, merges and special token of GPT-2's `vocab.bpe` (or merges.txt) and `encoder.json`.
+    """Vocabulary, merges and special token of GPT-2's `vocab.bpe` (or merges.txt) and `encoder.json`.
 
     Args:
         merges_path: a head line that begins with #version, then one merge per line.
@@ -153,10 +153,10 @@ def read_gpt2_files(merges_path: PathLike, vocab_path: PathLike, special: str) -
         special: name of the special token in it.
 
     Returns:
-        vocabulary, merges, special tokens, as `BPETokenizer` takes them.
+        vocabulary, merges, special tokens, as arguments of `BPETokenizer`.
 
     Raises:
-        FormatError: a broken file.
+        FormatError: a damaged file.
     """
     lines = read_text(merges_path, "load").split("\n")
     lines = [line for line in lines[lines[0].startswith("#version") :] if line]
@@ -173,21 +173,21 @@ def parts_from_names(
     split: str = "gpt2",
     whole_pieces: bool = False,
 ) -> Parts:
-    """The parts of a tokenizer whose tokens are written in GPT-2's 256 printable characters.
+    """Arguments of `BPETokenizer` from tokens written in GPT-2's 256 printable characters.
 
     Args:
-        path: named in errors.
-        vocab: name of each token → id; special tokens may stand in it, too.
+        path: for error messages.
+        vocab: name of each token → id; may include special tokens.
         merges: list of pairs of names, each "a b" or ["a", "b"].
         special: text of each special token → id.
-        split: the cutting rule.
-        whole_pieces: whether a piece that is a token becomes that token in any case.
+        split: pre-tokenization rule.
+        whole_pieces: whether a piece that is a token always becomes that token.
 
     Returns:
-        what `BPETokenizer` takes.
+        arguments of `BPETokenizer`.
 
     Raises:
-        FormatError: names, ids or merges that are none.
+        FormatError: invalid names, ids or merges.
     """
     if not isinstance(vocab, dict):
         _fail(path, "the vocabulary is not an object of names and ids")
@@ -216,7 +216,7 @@ def _as_id(path: PathLike, name: str, token_id: object) -> int:
 
 
 def _pairs(path: PathLike, merges: object) -> list[tuple[str, str]]:
-    """Merges, written "a b" or ["a", "b"]."""
+    """Merges from the forms "a b" or ["a", "b"]."""
     if not isinstance(merges, list):
         _fail(path, "its merges are not a list")
     pairs = []
@@ -229,7 +229,7 @@ def _pairs(path: PathLike, merges: object) -> list[tuple[str, str]]:
 
 
 def _added(path: PathLike, description: Mapping[str, object]) -> dict[str, int]:
-    """The special tokens."""
+    """Special tokens in added_tokens."""
     added = description.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
         _fail(path, "added_tokens is not a list of objects")
@@ -253,7 +253,7 @@ def _check_plain(
 
 
 def _check_byte_level(path: PathLike, description: Mapping[str, object]) -> None:
-    """The way back must be GPT-2's."""
+    """Check that the decoder is GPT-2's byte-level decoder."""
     for name in ("decoder", "post_processor"):
         step = description.get(name)
         if step is None and name == "post_processor":
@@ -263,7 +263,7 @@ def _check_byte_level(path: PathLike, description: Mapping[str, object]) -> None
 
 
 def _pre_tokenizer(split: str) -> dict[str, object]:
-    """The steps of Hugging Face's library that cut by a rule of ours."""
+    """Hugging Face pre_tokenizer equivalent to a rule of ours."""
     if split == "gpt2":
         return _BYTE_LEVEL
     if split == "smollm":
@@ -274,7 +274,7 @@ def _pre_tokenizer(split: str) -> dict[str, object]:
 
 
 def _split_of(path: PathLike, step: object) -> str:
-    """The rule of ours that cuts like these steps."""
+    """Rule of ours that is equivalent to a Hugging Face pre_tokenizer."""
     steps = step.get("pretokenizers") if isinstance(step, dict) and step.get("type") == "Sequence" else [step]
     if not isinstance(steps, list) or not steps or not all(isinstance(each, dict) for each in steps):
         _unsupported(path, f"pre_tokenizer is {str(step)[:80]}")
@@ -289,7 +289,7 @@ def _split_of(path: PathLike, step: object) -> str:
     if not cuts_again and len(before) == 1 and before[0].get("type") == "Split":
         pattern = before[0].get("pattern")
         known = _PATTERNS.get(str(pattern.get("Regex"))) if isinstance(pattern, dict) else None
-        # What matches is cut out, or all that does not match is thrown away, which is nothing.
+        # Matches are isolated, or non-matches are removed, of which there are none.
         how = (before[0].get("behavior"), bool(before[0].get("invert")))
         if known and how in (("Isolated", False), ("Removed", True)):
             return known
@@ -300,13 +300,13 @@ def _fail(path: PathLike, why: str) -> NoReturn:
     raise FormatError(
         f"load: {str(path)!r} is not a usable tokenizer",
         why=why,
-        fix="the file is damaged or made by hand: save or download it again",
+        fix="the file is damaged or was edited by hand: save or download it again",
     )
 
 
 def _unsupported(path: PathLike, why: str) -> NoReturn:
     raise FormatError(
         f"load: {str(path)!r} is a kind of tokenizer that is not supported",
-        why=f"{why}; it would give other ids here than where it was made",
-        fix="use byte-level BPE with a known cutting rule, or train one: python -m gpt tokenizer train",
+        why=f"{why}; it would produce other ids here than in the original library",
+        fix="use byte-level BPE with a known pre-tokenizer, or train one: python -m gpt tokenizer train",
     )

@@ -1,7 +1,7 @@
-"""What comes before any merge: cut a text into pieces, and give each byte a printable name.
+"""Pre-tokenization: regular expressions that split text into pieces, and printable names of bytes.
 
-A merge never crosses the border of a piece. The cutting rules are those of GPT-2, GPT-4, Llama 3 and SmolLM2,
-as patterns of the standard library. Knows nothing of vocabularies.
+Merges never cross the border of a piece. The rules are those of GPT-2, GPT-4, Llama 3 and SmolLM2, as
+patterns of the standard library. Independent of vocabularies.
 """
 
 import functools
@@ -21,9 +21,9 @@ __all__ = [
     "unprintable",
 ]
 
-# White_Space of Unicode. Not Python's \s, which counts the control characters U+001C to U+001F, too.
+# White_Space of Unicode. Not Python's \s, which also includes the control characters U+001C to U+001F.
 _SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# Kept here, since versions of Python differ in their version of Unicode, and other ids would follow.
+# Embedded, since Python versions differ in their version of Unicode, which would change the ids.
 _CATEGORIES = Path(__file__).parent.parent / "text" / "unicode16.txt"
 _ALL, _BASIC, _ASCII = 0x110000, 0x10000, 0x80
 
@@ -38,14 +38,14 @@ SPLITS = {
     r"|[{s}]*[\r\n]+|[{s}]+(?![^{s}])|[{s}]+",
     "o200k": rf"[^\r\n{{L}}{{N}}]?[{{U}}]*[{{W}}]+{_ENDINGS}?|[^\r\n{{L}}{{N}}]?[{{U}}]+[{{W}}]*{_ENDINGS}?"
     r"|[{N}]{{1,3}}| ?[^{s}{L}{N}]+[\r\n/]*|[{s}]*[\r\n]+|[{s}]+(?![^{s}])|[{s}]+",
-    # Each digit is cut out first, and GPT-2's rule sees what lies between.
+    # Digits are split off first, and GPT-2's rule applies to the text between.
     "smollm": r"[{N}]|'(?:[sdmt]|ll|ve|re)| ?[{L}]+| ?[^{s}{L}{N}]+|[{s}]+(?![^{s}{N}])|[{s}]+",
 }
 
 
 @functools.cache
 def _ranges() -> dict[str, list[tuple[int, int]]]:
-    """First and last code points of the runs of each category."""
+    """Ranges of code points (first, last) by category."""
     found: dict[str, list[tuple[int, int]]] = {}
     name = ""
     for line in _CATEGORIES.read_text("ascii").splitlines():
@@ -60,7 +60,7 @@ def _ranges() -> dict[str, list[tuple[int, int]]]:
 
 
 def _members(categories: str, limit: int) -> str:
-    """The inside of [...] for the characters below `limit` of some categories."""
+    """Contents of a [...] class for the characters of some categories below `limit`."""
     return "".join(
         f"\\U{first:08x}-\\U{min(last, limit - 1):08x}"
         for category in categories.split()
@@ -71,28 +71,28 @@ def _members(categories: str, limit: int) -> str:
 
 @functools.cache
 def split_pattern(split: str = "gpt2", limit: int = _ALL) -> re.Pattern[str]:
-    r"""A rule for cutting text into pieces, as a pattern of the standard library.
+    r"""Compiled pattern of a pre-tokenization rule, for the standard library.
 
-    Every character lands in exactly one piece. GPT-2's rule: a word, a number or a row of other characters
-    takes one space before it along; of several spaces, the last goes with the word.
+    Every character is in exactly one piece. GPT-2's rule: a word, a number or a run of other characters
+    includes one space before it; of several spaces, the last belongs to the word.
 
         's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
-    "cl100k" (GPT-4) lets any one character, not only a space, go with the word after it, cuts numbers into
-    three digits, and keeps line ends together; "llama3" differs from it only in white space at the very end,
-    which it cuts after the last line end; "o200k" (GPT-4o) also cuts where upper case follows lower case, and
-    counts marks to words; "smollm" is GPT-2's rule with each digit alone.
+    "cl100k" (GPT-4) attaches any one character, not only a space, to the word after it, splits numbers into
+    groups of three digits, and keeps newlines together; "llama3" differs from it only in white space at the
+    end of the text, which it splits after the last newline; "o200k" (GPT-4o) also splits where upper case
+    follows lower case, and includes marks in words; "smollm" is GPT-2's rule with single digits.
 
     Args:
         split: a key of SPLITS.
-        limit: letters and numbers from this code point on are left out. The pattern is right for texts whose
-            characters are all smaller, and several times faster.
+        limit: omit letters and numbers from this code point on. The pattern is correct for texts whose
+            characters are all below it, and several times faster.
 
     Returns:
-        compiled pattern; `findall` gives the pieces.
+        compiled pattern; `findall` returns the pieces.
 
     Differs from: implementations with tables of another version of Unicode than 16.0, for characters that
-        only one of the two has: they count as neither letter nor number. The text comes back in any case.
+        only one of the two has: they are neither letters nor numbers. The round trip is exact in any case.
     Source: Radford et al. 2019, the pattern of GPT-2's encoder; cl100k_base and o200k_base of tiktoken.
 
     Example:
@@ -109,29 +109,29 @@ def split_pattern(split: str = "gpt2", limit: int = _ALL) -> re.Pattern[str]:
 
 
 def pieces(text: str, split: str = "gpt2") -> list[str]:
-    """Cut a text by a rule; joined, the pieces are the text."""
+    """Split a text by a rule; joined, the pieces are the text."""
     if text.isascii():
         return split_pattern(split, _ASCII).findall(text)
-    # A set of characters beyond U+FFFF is searched range by range: four times slower, so only where needed.
+    # Classes with characters beyond U+FFFF are searched range by range: four times slower, so only if needed.
     return split_pattern(split, _BASIC if max(text) < "\U00010000" else _ALL).findall(text)
 
 
 def check_split(split: str, who: str) -> str:
-    """The name of a cutting rule, if it is one; `who` is the function that the user called."""
+    """Validate the name of a pre-tokenization rule; `who` is the function that the user called."""
     if split not in SPLITS:
         raise ArgumentError(
             f"{who}: split={split!r}",
-            why="there is no cutting rule of this name",
+            why="there is no pre-tokenization rule of this name",
             fix=f"choose one of {', '.join(SPLITS)}",
         )
     return split
 
 
 def _byte_names() -> dict[int, str]:
-    """One printable character for each byte, in GPT-2's order of ids.
+    """Printable character of each byte, in GPT-2's order of ids.
 
-    Bytes that print as Latin-1 keep their character; the other 68 (space, control characters, ...) take the
-    characters from U+0100 on. So a vocabulary can be written as text: a space reads Ġ, a newline Ċ.
+    Bytes that are printable in Latin-1 keep their character; the other 68 (space, control characters, ...)
+    map to the characters from U+0100 on. So a vocabulary can be written as text: a space is Ġ, a newline Ċ.
     """
     printing = [
         *range(ord("!"), ord("~") + 1),
@@ -148,10 +148,10 @@ NAME_BYTES = {name: byte for byte, name in BYTE_NAMES.items()}
 
 
 def printable(token: bytes) -> str:
-    """The name of a token in vocabulary files: b' the' is 'Ġthe'."""
+    """Name of a token in vocabulary files: b' the' is 'Ġthe'."""
     return "".join(BYTE_NAMES[byte] for byte in token)
 
 
 def unprintable(name: str) -> bytes:
-    """The bytes behind a name; KeyError with the character if it is not one of the 256."""
+    """Bytes of a name, the inverse of `printable`; KeyError with a character that is not one of the 256."""
     return bytes(NAME_BYTES[character] for character in name)

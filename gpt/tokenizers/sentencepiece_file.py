@@ -1,6 +1,6 @@
-"""SentencePiece models, as of Llama 2, Mistral or T5: read and run by the `sentencepiece` library.
+"""SentencePiece tokenizers, as of Llama 2, Mistral or T5, through the `sentencepiece` library.
 
-Kudo and Richardson 2018, arXiv:1808.06226. The only file that imports the library.
+Kudo and Richardson 2018, arXiv:1808.06226. The only module that imports the library.
 """
 
 import base64
@@ -16,16 +16,16 @@ __all__ = ["SentencePieceTokenizer"]
 
 
 class SentencePieceTokenizer:
-    """The tokenizer of a SentencePiece model.
+    """Tokenizer of a SentencePiece model.
 
-    The model decides how a text is normalized, so decoding need not give back every space.
+    The model defines the normalization of texts, so decoding may not restore every space.
 
     Args:
         model: the bytes of a `.model` file.
-        path: where they come from, for errors.
+        path: their source, for error messages.
 
     Raises:
-        FormatError: they are no such model.
+        FormatError: not a SentencePiece model.
         MissingLibraryError: `sentencepiece` is not installed.
     """
 
@@ -46,17 +46,17 @@ class SentencePieceTokenizer:
             tokenizer.
 
         Raises:
-            ArgumentError: it cannot be read.
-            FormatError: it is no model.
+            ArgumentError: the file cannot be read.
+            FormatError: not a SentencePiece model.
         """
         return cls(read_bytes(path, "load"), path)
 
     @classmethod
     def from_json(cls, description: Mapping[str, object], path: PathLike) -> "SentencePieceTokenizer":
-        """Rebuild a saved tokenizer from the object in its file; FormatError if it is broken."""
+        """Tokenizer from the JSON object of its file; FormatError if it is damaged."""
         try:
             return cls(base64.b64decode(str(description.get("proto")), validate=True), path)
-        except ValueError as error:  # binascii.Error is one
+        except ValueError as error:  # includes binascii.Error
             raise _broken(path, f"'proto' is not base64: {error}") from None
 
     def __repr__(self) -> str:
@@ -69,17 +69,17 @@ class SentencePieceTokenizer:
 
     @property
     def separator(self) -> int | None:
-        """The id of the end of a sentence, `</s>`, if the model has one."""
+        """Id of the end-of-sentence token `</s>`, or None."""
         end = int(self._library.eos_id())
         return end if end >= 0 else None
 
     @property
     def pieces(self) -> list[str]:
-        """All pieces in the order of their ids; "▁" is a space."""
+        """All pieces by id; "▁" is a space."""
         return [str(self._library.id_to_piece(i)) for i in range(self.vocab_size)]
 
     def encode(self, text: str) -> list[int]:
-        """Turn a text into ids, without marks of begin and end.
+        """Encode a text, without begin and end tokens.
 
         Args:
             text: any text.
@@ -96,7 +96,7 @@ class SentencePieceTokenizer:
         return [int(i) for i in self._library.encode(text)]
 
     def decode(self, ids: Ids) -> str:
-        """Turn ids into text; control pieces such as `</s>` have none.
+        """Decode ids to text; control pieces such as `</s>` are omitted.
 
         Args:
             ids: integers in 0 … vocab_size - 1.
@@ -106,7 +106,7 @@ class SentencePieceTokenizer:
 
         Raises:
             ArgumentError: an id outside the vocabulary.
-            DTypeError: ids that are no integers.
+            DTypeError: ids that are not integers.
         """
         return str(self._library.decode(check_ids(ids, self.vocab_size, "decode")))
 
@@ -114,7 +114,7 @@ class SentencePieceTokenizer:
         """Write the model inside a JSON file, for `gpt.tokenizers.tokenizer.load`.
 
         Args:
-            path: the file; replaced in one step if it exists.
+            path: the file; replaced atomically if it exists.
 
         Raises:
             SaveError: the file cannot be written.
@@ -137,7 +137,7 @@ def _open(model: bytes, path: PathLike) -> Any:
         library = sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
         raise _broken(path, f"sentencepiece says: {error}") from None
-    if not model:  # which the library takes for a model without pieces
+    if not model:  # the library would accept it as a model without pieces
         raise _broken(path, "the file is empty")
     return library
 

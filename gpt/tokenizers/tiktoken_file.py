@@ -1,8 +1,8 @@
-"""Rank files of `tiktoken`: each line is a token in base64 and its id, which is its rank, too.
+"""Rank files of `tiktoken`: each line is a token in base64 and its id, which is also its rank.
 
-Such a file holds no merges: two adjacent tokens merge whenever their bytes together are a token. Which pair
-that is for each token is worked out here. It does not say either how a text is cut and which special tokens
-there are: its name does.
+Such a file has no merges: two adjacent tokens merge whenever their joined bytes are a token. This module
+derives the pair of each token. The pre-tokenization rule and the special tokens are not in the file either,
+but follow from its name.
 """
 
 import base64
@@ -31,7 +31,7 @@ _HARMONY = {
     200008: "<|message|>",
     200012: "<|call|>",
 }
-# Name of the file → cutting rule and special tokens.
+# Name of the file → pre-tokenization rule and special tokens.
 ENCODINGS: dict[str, tuple[str, dict[str, int]]] = {
     "gpt2": ("gpt2", {_END: 50256}),
     "r50k_base": ("gpt2", {_END: 50256}),
@@ -50,40 +50,40 @@ ENCODINGS: dict[str, tuple[str, dict[str, int]]] = {
     ),
 }
 _LINE = re.compile(rb"[A-Za-z0-9+/]*={0,2} +\d{1,9}")
-_LARGEST = 1 << 28  # bytes of a file; real ones have 4 MB
-_LONGEST = 1024  # bytes of a token; real ones have 128
-_MOST_WAYS = 64  # to make a token of two others, on average; real ones have about one
+_LARGEST = 1 << 28  # bytes of a file; published ones have 4 MB
+_LONGEST = 1024  # bytes of a token; published ones have up to 128
+_MOST_WAYS = 64  # splits of a token into two others, on average; published files have about one
 
 
 def is_rank_file(data: bytes) -> bool:
-    """Whether the content of a file begins like a rank file, or one in gzip."""
+    """Whether data starts like a rank file, plain or gzip-compressed."""
     return data[:2] == b"\x1f\x8b" or _LINE.match(data) is not None
 
 
 def read_ranks(path: PathLike, special_tokens: Mapping[str, int] | None = None, split: str = "") -> Parts:
-    """The vocabulary, merges, special tokens and cutting rule of a rank file.
+    """Vocabulary, merges, special tokens and pre-tokenization rule of a rank file.
 
     Args:
-        path: the file, also with gzip around it.
-        special_tokens: text → id; by default those that go with the file's name.
-        split: the cutting rule; by default the one that goes with the file's name.
+        path: the file, optionally gzip-compressed.
+        special_tokens: text → id; default: by the file's name.
+        split: pre-tokenization rule; default: by the file's name.
 
     Returns:
-        what `BPETokenizer` takes.
+        arguments of `BPETokenizer`.
 
     Raises:
-        ArgumentError: the file cannot be read, or its name is not known and the rest was left out.
-        FormatError: it is damaged.
+        ArgumentError: the file cannot be read, or its name is unknown and an argument was left out.
+        FormatError: the file is damaged.
 
-    Source: byte_pair_encode of openai/tiktoken, for what the ids must be.
+    Source: byte_pair_encode of openai/tiktoken, which defines the ids.
     """
     vocab = _vocabulary(path, _unpacked(path, read_bytes(path, "load")))
     if special_tokens is None or not split:
         name = Path(path).name.removesuffix(".gz").removesuffix(".tiktoken")
         if name not in ENCODINGS:
             raise ArgumentError(
-                f"load: {str(path)!r} does not say how it cuts a text, and what its special tokens are",
-                why=f"a rank file holds ordinary tokens alone, and {name!r} is no known encoding",
+                f"load: {str(path)!r} has no pre-tokenization rule and no special tokens",
+                why=f"a rank file has ordinary tokens only, and {name!r} is not a known encoding",
                 fix="call BPETokenizer.from_ranks(path, special_tokens=..., split=...), or give the file the "
                 f"name that it was published under: {', '.join(ENCODINGS)}",
             )
@@ -124,11 +124,11 @@ def _vocabulary(path: PathLike, data: bytes) -> dict[bytes, int]:
 
 
 def _merges(path: PathLike, vocab: Mapping[bytes, int]) -> list[Merge]:
-    """The pairs that make each token, in the order of ranks.
+    """Pairs that produce each token, in the order of ranks.
 
-    A token that merges of lower ranks turn into two parts is made from these two and never otherwise: as long
-    as no merge crosses its borders, its bytes have the same history in any text. One that they leave in more
-    parts can come from any two tokens that are its bytes.
+    If the merges of lower ranks reduce a token to two parts, it is always produced from these two: as long as
+    no merge crosses its borders, its bytes have the same merge history in any text. If they leave more parts,
+    it can be produced from any two tokens that join to its bytes.
     """
     merges: list[Merge] = []
     ranks: dict[tuple[int, int], int] = {}

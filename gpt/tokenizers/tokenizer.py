@@ -1,6 +1,6 @@
-"""Tokenizers: text to ids and back. This module gathers them, reads any saved one, and is a command.
+"""Loading of any saved tokenizer, and the command `python -m gpt tokenizer`.
 
-`python -m gpt tokenizer train | encode | decode | split | info`. Knows nothing of models and training data.
+Subcommands: train, encode, decode, split, info. Independent of models and training data.
 """
 
 import argparse
@@ -31,16 +31,16 @@ __all__ = [
     "main",
 ]
 
-# Names of the pair of files that GPT-2's vocabulary comes in.
+# File names of GPT-2's vocabulary.
 _GPT2_FILES = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")]
 
 
 def load(path: PathLike) -> Tokenizer:
-    """Read a saved tokenizer of any kind.
+    """Load a tokenizer of any kind.
 
     Args:
         path: a file that `save` wrote, a byte-level BPE `tokenizer.json` of Hugging Face, a rank file of
-            `tiktoken` (`cl100k_base.tiktoken`, also with .gz), a `.model` of SentencePiece, or a folder with
+            `tiktoken` (`cl100k_base.tiktoken`, also .gz), a `.model` of SentencePiece, or a folder with
             `tokenizer.json`, with `tokenizer.model`, or with GPT-2's `vocab.bpe` and `encoder.json`.
 
     Returns:
@@ -48,8 +48,8 @@ def load(path: PathLike) -> Tokenizer:
 
     Raises:
         ArgumentError: the file cannot be read.
-        FormatError: it is damaged, or a kind of tokenizer that would give other ids here.
-        MissingLibraryError: a `.model`, and sentencepiece is not installed.
+        FormatError: damaged, or a kind of tokenizer that would produce other ids here.
+        MissingLibraryError: a `.model` without sentencepiece installed.
 
     Example:
         >>> import pathlib, tempfile
@@ -68,7 +68,7 @@ def load(path: PathLike) -> Tokenizer:
     if path.is_dir():
         models = [path / name for name in ("tokenizer.json", "tokenizer.model")]
         path = next((model for model in models if model.exists()), models[0])
-    if is_rank_file(read_bytes(path, "load")):  # Llama 3's tokenizer.model is one
+    if is_rank_file(read_bytes(path, "load")):  # such as Llama 3's tokenizer.model
         with _complaints_about(path):
             return BPETokenizer.from_ranks(path)
     if path.suffix == ".model":
@@ -80,7 +80,7 @@ def load(path: PathLike) -> Tokenizer:
 
 @contextmanager
 def _complaints_about(path: Path) -> Iterator[None]:
-    """Blame the file for what the constructors refuse: missing ids, merges of unknown tokens."""
+    """Convert errors of the constructors (missing ids, unknown merges) to FormatError for a file."""
     try:
         yield
     except ArgumentError as error:
@@ -90,7 +90,7 @@ def _complaints_about(path: Path) -> Iterator[None]:
 
 
 def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
-    """The tokenizer that a JSON object describes."""
+    """Tokenizer from a JSON object."""
     kind = description.get("format")
     if kind == CharTokenizer.FORMAT:
         return CharTokenizer.from_json(description, path)
@@ -103,23 +103,23 @@ def _from_json(description: Mapping[str, object], path: Path) -> Tokenizer:
     raise FormatError(
         f"load: {str(path)!r} is not a tokenizer",
         why=f"it has neither 'model' nor a known 'format'; its fields are {list(description)[:8]}",
-        fix="name the file that tokenizer.save(path) wrote, or a Hugging Face tokenizer.json",
+        fix="give a file that tokenizer.save(path) wrote, or a Hugging Face tokenizer.json",
     )
 
 
 def choose(name: str, texts: Texts) -> Tokenizer:
-    """Make or read the tokenizer that a config names.
+    """Tokenizer of a config: trained on texts, or loaded from a file.
 
     Args:
-        name: "char" and "word" learn their vocabulary from the texts; else the path of a saved tokenizer.
-        texts: one text, or an iterable of texts; not touched if `name` is a path.
+        name: "char" or "word", trained on the texts; otherwise the path of a saved tokenizer.
+        texts: one text, or an iterable of texts; not read if `name` is a path.
 
     Returns:
         tokenizer.
 
     Raises:
         ArgumentError: the file cannot be read, or the texts are empty.
-        FormatError: it is damaged, or a kind of tokenizer that would give other ids here.
+        FormatError: damaged, or a kind of tokenizer that would produce other ids here.
 
     Example:
         >>> from gpt.tokenizers.tokenizer import choose
@@ -142,7 +142,7 @@ def main(argv: Sequence[str]) -> int:
         The exit code.
 
     Raises:
-        ArgumentError: a word that is not understood, or a file that cannot be read.
+        ArgumentError: an unknown argument, or a file that cannot be read.
         FormatError: a damaged file.
 
     Example:
@@ -204,7 +204,7 @@ def _train(args: argparse.Namespace) -> None:
         if args.vocab_size is None:
             raise ArgumentError(
                 "train: --vocab-size is missing",
-                why="byte-pair encoding merges until the vocabulary has the size that you want",
+                why="byte-pair encoding merges until the vocabulary has this size",
                 fix="add --vocab-size 1024 for a small text; GPT-2 has 50257",
             )
         with progress_bar("merges", args.vocab_size - 256) as progress:
@@ -213,7 +213,7 @@ def _train(args: argparse.Namespace) -> None:
             )
     tokenizer.save(args.out)
     if args.vocab_size is not None and tokenizer.vocab_size < args.vocab_size:
-        print(f"the text holds no more than {tokenizer.vocab_size:,} tokens worth keeping")
+        print(f"the text has only {tokenizer.vocab_size:,} tokens that are frequent enough")
     print(f"wrote {args.out}: {tokenizer!r}")
 
 
@@ -238,7 +238,7 @@ def _decode(args: argparse.Namespace) -> None:
         raise ArgumentError(
             "decode: not an id", why=str(error), fix="pass integers, as encode prints"
         ) from None
-    # A newline of our own only for people: piped, the text comes back exactly.
+    # A final newline only on a terminal: piped output is the exact text.
     print(tokenizer.decode(ids), end="\n" if sys.stdout.isatty() else "")
 
 

@@ -1,1 +1,1 @@
-"""The trainer: plan, loop, losses, logs, and runs that stop and go on."""
+"""Training: loop, resumable runs, logs, evaluation, cost estimates, data parallelism."""

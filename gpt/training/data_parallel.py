@@ -1,8 +1,8 @@
-"""One run on several ranks: `mpiexec -n 2 python -m gpt train …`. Each rank has the whole model; with
-`--device=cuda` each has a GPU, and gradients travel through NCCL (not yet run on a GPU).
+"""Data-parallel training on several ranks: `mpiexec -n 2 python -m gpt train …`.
 
-A batch has as many windows as without ranks; each rank takes its rows of it, and gradients are averaged while
-backward runs. Rank 0 alone writes: log, checkpoints, samples.
+Each rank has a replica of the model; with `--device=cuda` each has a GPU, and gradients are reduced by NCCL
+(not yet run on a GPU). The global batch size is that of a single process; each rank takes its rows of a
+batch, and gradients are averaged during backward. Only rank 0 writes log, checkpoints and samples.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from tinytensor.distributed import Communicator, DataParallel, init
 
 __all__ = ["Team", "each_on_its_device", "ends_all", "first_one_first"]
 
-_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of ranks: odd, and far from small numbers
+_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of ranks: odd, and far from small seeds
 
 
 class Team:
-    """The ranks that train one model, as the loop sees them; most methods do nothing where there is only one.
+    """Ranks of a training loop; most methods do nothing for a single rank.
 
     Args:
-        run: what is trained; it knows its ranks.
+        run: the run, with its communicator.
 
     Attributes:
-        leads: whether this rank writes what the run leaves.
-        size: how many ranks there are.
-        share: what part of an equal share of each batch this rank has: 1 where batch_size is a multiple of
-            the number of ranks.
+        leads: whether this rank writes files and output.
+        size: number of ranks.
+        share: rows of this rank relative to an equal share: 1 if batch_size is a multiple of the number of
+            ranks.
 
     Raises:
         ArgumentError: a batch has fewer rows than there are ranks.
@@ -61,7 +61,7 @@ class Team:
         if rows < self.size:
             raise tt.ArgumentError(
                 f"train: batch_size={rows} with {self.size} ranks",
-                why="each rank takes at least one row of each batch",
+                why="each rank needs at least one row of each batch",
                 fix=f"--batch_size={self.size}, or fewer ranks",
             )
         self._rows = slice(rows * ranks.rank // self.size, rows * (ranks.rank + 1) // self.size)
@@ -74,27 +74,27 @@ class Team:
             self._draw_apart()
 
     def _draw_apart(self) -> None:
-        """Let each rank draw other masks of dropout; the first one draws those of a run without ranks."""
+        """Seed dropout differently on each rank; rank 0 as a single-process run."""
         state = tt.default_generator.get_state()
         seed = (int(state["seed"]) + self.ranks.rank * _STRIDE) % (1 << 64)
         tt.default_generator.set_state({**state, "seed": seed})
 
     def log(self, folder: Path) -> RunLog:
-        """The log of the run, which the first rank writes."""
+        """Log of the run; a no-op log on ranks other than 0."""
         return RunLog(folder) if self.leads else _NoLog(folder)
 
     # ---- a step -----------------------------------------------------------------------------------------
 
     def rows(self, batch: Sequence[Array]) -> Sequence[Array]:
-        """This rank's part of arrays that have a row for each window."""
+        """Rows of this rank of the arrays of a batch."""
         return batch if self.size == 1 else [array[self._rows] for array in batch]
 
     def accumulating(self, more: bool) -> AbstractContextManager[None]:
-        """Around a backward pass: if more are to come in this step, nothing is sent yet."""
+        """Context of a backward pass: no communication if more accumulation steps follow."""
         return self._parallel.accumulating() if more and self._parallel is not None else nullcontext()
 
     def end_of_backward(self, loss: float, stop: bool) -> float:
-        """Wait for the gradients of all ranks; their mean loss. If one is asked to stop, all will."""
+        """Wait for the averaged gradients; returns the mean loss, and shares requests to stop."""
         if self._parallel is None:
             return loss
         said = tt.tensor([loss, float(stop)], dtype=tt.float64, device=self._device)
@@ -105,38 +105,38 @@ class Team:
         return float(mean)
 
     def stops(self, asked: bool) -> bool:
-        """Whether to stop before the next step: what was agreed in the last one, or, alone, was asked."""
+        """Whether to stop before the next step: as agreed in the last one; `asked` for a single rank."""
         return asked if self._parallel is None else self._stop
 
     def check_equal(self) -> None:
-        """Compare the weights of all ranks bit by bit; CommunicationError if they differ."""
+        """Check that the weights of all ranks are bitwise equal; CommunicationError if not."""
         if self._parallel is not None:
             self._parallel.check_equal()
 
 
 class _NoLog(RunLog):
-    """The log of a rank that has nothing to say."""
+    """No-op log of ranks other than 0."""
 
     def write(self, **values: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def draw(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def each_on_its_device(ranks: Communicator, config: TrainConfig) -> tuple[Communicator, TrainConfig]:
-    """The communicator for the device of a config, and the config of this rank: of several, each has a GPU.
+    """Communicator and config of this rank: with several ranks on "cuda", each gets its GPU and NCCL.
 
     Args:
-        ranks: those that `init` found.
-        config: its device is what the command line says to all ranks.
+        ranks: communicator from `init`.
+        config: config of all ranks, with their common device.
 
     Returns:
-        Both as they are, unless several ranks train on "cuda".
+        Both unchanged, unless several ranks train on "cuda".
 
     Raises:
-        ArgumentError: the device is one of the GPUs, and there are several ranks.
-        DeviceError, CommunicationError: there are fewer GPUs than ranks, or no NCCL.
+        ArgumentError: a numbered GPU with several ranks.
+        DeviceError, CommunicationError: fewer GPUs than ranks, or NCCL is not available.
 
     Example:
         >>> from tinytensor.distributed import init
@@ -149,7 +149,7 @@ def each_on_its_device(ranks: Communicator, config: TrainConfig) -> tuple[Commun
     if config.device != "cuda":
         raise tt.ArgumentError(
             f"train: device={config.device} with {ranks.size} ranks",
-            why="each rank takes the GPU of its own number",
+            why="each rank uses the GPU of its own index",
             fix="--device=cuda",
         )
     ranks = init("nccl")
@@ -158,7 +158,7 @@ def each_on_its_device(ranks: Communicator, config: TrainConfig) -> tuple[Commun
 
 @contextmanager
 def first_one_first(ranks: Communicator) -> Iterator[None]:
-    """Let rank 0 go through the block before the others: it writes files that they read."""
+    """Context that rank 0 runs before the others, since it writes files that they read."""
     if ranks.rank > 0:
         ranks.barrier()
     yield
@@ -168,10 +168,10 @@ def first_one_first(ranks: Communicator) -> Iterator[None]:
 
 @contextmanager
 def ends_all(ranks: Communicator) -> Iterator[None]:
-    """If this rank fails in the block, say why and end the processes of all: the others would wait for it.
+    """Context that reports an error of this rank and aborts all ranks, which would wait for it otherwise.
 
-    Ranks often fail together and for the same reason; so the first one speaks first, and ends the others
-    before they repeat it.
+    Ranks often fail together for the same reason, so rank 0 reports first, and aborts the others before they
+    repeat it.
     """
     try:
         yield

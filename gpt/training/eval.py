@@ -1,4 +1,4 @@
-"""How well a model predicts a text: `python -m gpt eval RUN [--data FILE]`, in consecutive blocks."""
+"""Loss, accuracy and perplexity of a model on a text: `python -m gpt eval RUN [--data FILE]`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = ["Scores", "main", "score"]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How well a model predicts a text.
+    """Metrics of a model on a text.
 
     Args:
         loss: mean cross-entropy in nats per token.
-        accuracy: share of the tokens that were thought the likeliest.
-        tokens: how many were predicted.
-        text_bytes: how long their text is in UTF-8; None if no tokenizer says it.
-        by_place: shape (T,): mean loss of the tokens that have 1, 2, …, T tokens before them in their block.
+        accuracy: top-1 accuracy.
+        tokens: number of predicted tokens.
+        text_bytes: length of their text in UTF-8; None without a tokenizer.
+        by_place: shape (T,): mean loss of tokens with 1, 2, …, T tokens before them in their block.
 
     Example:
         >>> Scores(2 * log(2.0), 0.25, 100, 200, np.ones(4)).bits_per_byte
@@ -50,16 +50,16 @@ class Scores:
 
     @property
     def perplexity(self) -> float:
-        """Among how many equally likely tokens the model would be as uncertain; infinite beyond 1e308."""
+        """exp(loss): number of equally likely tokens of the same entropy; infinite beyond 1e308."""
         return exp(self.loss) if self.loss < 709 else float("inf")
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The size of the text, compressed by the model, per byte: comparable between tokenizers."""
+        """Loss in bits per byte of text, comparable between tokenizers; None without a tokenizer."""
         return None if not self.text_bytes else self.loss * self.tokens / log(2.0) / self.text_bytes
 
     def table(self) -> str:
-        """The numbers as text; the loss by place in ranges that double."""
+        """Metrics as text, with the loss by position in ranges that double."""
         rows = [("loss", f"{self.loss:.4f} nats per token"), ("perplexity", f"{self.perplexity:.3f}")]
         if self.bits_per_byte is not None:
             rows.append(("bits per byte", f"{self.bits_per_byte:.4f}"))
@@ -78,20 +78,20 @@ class Scores:
 def score(
     model: GPT, tokens: Tokens, batch_size: int = 16, tokenizer: Tokenizer | None = None, batches: int = 0
 ) -> Scores:
-    """Let a model predict every token of a text but the first, in consecutive blocks.
+    """Metrics of all tokens of a text but the first, in consecutive blocks.
 
     Args:
-        model: put into evaluation mode, and back into the mode it had.
+        model: run in evaluation mode, which is restored afterwards.
         tokens: TokenFile or array of ids (N,).
-        batch_size: B, blocks at a time; does not change the result beyond rounding.
-        tokenizer: says how many bytes of text the tokens are.
-        batches: stop after this many; 0 takes the whole text.
+        batch_size: B, blocks per batch; affects the result by rounding only.
+        tokenizer: to count the bytes of the text.
+        batches: number of batches; 0: the whole text.
 
     Returns:
-        The scores.
+        The metrics.
 
     Raises:
-        ArgumentError: fewer than two tokens, or a number of batches below 0.
+        ArgumentError: fewer than two tokens, or batches below 0.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -103,8 +103,8 @@ def score(
     if len(tokens) < 2 or batches < 0:
         raise tt.ArgumentError(
             f"score: {len(tokens)} tokens, batches={batches}",
-            why="each token but the first is predicted, in so many batches, or in all of them (0)",
-            fix="bring a longer text" if len(tokens) < 2 else "use batches=0",
+            why="each token but the first is predicted, in `batches` batches, or in all (0)",
+            fix="give a longer text" if len(tokens) < 2 else "use batches=0",
         )
     T = min(model.config.block_size, len(tokens) - 1)
     losses, counts = np.zeros(T), np.zeros(T, np.int64)
@@ -131,7 +131,7 @@ def score(
 
 
 def _bytes_of(ids: npt.NDArray[np.int64], tokenizer: Tokenizer) -> int:
-    """How long the text of some ids is. Ids of bytes may begin or end within a character."""
+    """Length of the text of ids in bytes. Byte-level ids may begin or end within a character."""
     in_bytes = getattr(tokenizer, "decode_bytes", None)
     return len(tokenizer.decode(ids).encode("utf-8") if in_bytes is None else in_bytes(ids))
 
@@ -170,7 +170,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _validation(run_dir: str) -> TokenFile:
-    """The validation part that a run was trained beside."""
+    """Validation split of a run."""
     folders = [Path(run_dir) / "data"]
     if is_run(Path(run_dir)):
         folders.append(Path(read_configs(run_dir)[1].data))
@@ -179,19 +179,19 @@ def _validation(run_dir: str) -> TokenFile:
             return open_split(folder, "val")
     raise tt.ArgumentError(
         f"eval: {run_dir} has no validation part",
-        why="its data have none, are gone, or were read elsewhere",
-        fix="name a text: --data=FILE",
+        why="its data have none, were removed, or are in another place",
+        fix="give a text: --data=FILE",
     )
 
 
 def _tokens(data: str, tokenizer: Tokenizer | None) -> TokenFile | list[int]:
-    """The ids of a text file, or of a folder's validation part."""
+    """Ids of a text file, or of the validation split of a folder."""
     if Path(data).is_dir():
         return open_split(data, "val")
     if tokenizer is None:
         raise tt.ArgumentError(
             f"eval: the run has no tokenizer for {data}",
-            why="it was trained on token files that came without one",
-            fix="name a folder with val.bin: --data=FOLDER",
+            why="it was trained on token files without one",
+            fix="give a folder with val.bin: --data=FOLDER",
         )
     return tokenizer.encode(read_text(data, "eval"))

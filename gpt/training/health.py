@@ -1,6 +1,6 @@
-"""How the parts of a model fare while it is trained: gradients, steps, attention, dead units.
+"""Training diagnostics per layer: gradient norms, update ratios, attention entropy, dead units.
 
-`python -m gpt health RUN` shows what the log of a run says of it (train with --health_interval=N).
+`python -m gpt health RUN` prints them from the log of a run (trained with --health_interval=N).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from gpt.weights.init_from import read_configs
 
 __all__ = ["HealthProbe", "health_table", "main"]
 
-ROWS, TOKENS = 4, 1024  # sequences and their length that attention is looked at in: its weights are T² each
+ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
 SILENT = 1e-3  # a unit is dead if it stays below this share of the block's largest activation
 
 
 class HealthProbe:
-    """Looks at one optimizer step: made before the gradients are clipped, asked after the step.
+    """Measures one optimizer step: construct it before clipping, call `measure` after the step.
 
     Args:
-        model: with gradients. Its weights are copied, and the norms of its gradients taken.
+        model: with gradients. Copies its weights, and computes its gradient norms.
 
-    Memory: the weights once more, until the step is over.
+    Memory: a copy of the weights, until the step is over.
 
     Example:
         >>> from gpt.config import GPTConfig
@@ -53,15 +53,15 @@ class HealthProbe:
         self.before = {part: [p.detach().clone() for p in params] for part, params in self.parts.items()}
 
     def measure(self, ids: tt.Tensor) -> list[dict[str, Any]]:
-        """The numbers of each part after the step.
+        """Diagnostics of each layer after the step.
 
         Args:
-            ids: (B, T), read once more in evaluation mode: what no random number changes.
+            ids: (B, T), for a forward pass in evaluation mode, which is free of dropout.
 
         Returns:
-            For each part, in the order of the model: part, grad_norm, update_ratio (the norm of what the step
-            added, by the norm of the weights before); and for blocks attention_entropy (nats, mean over heads
-            and tokens), and dead_units (share of the feed-forward units that stayed silent).
+            For each layer, in the order of the model: part, grad_norm, update_ratio (norm of the update by
+            norm of the weights before); and for blocks attention_entropy (nats, mean over heads and tokens),
+            and dead_units (share of the feed-forward units that are inactive for all tokens).
         """
         found = []
         looks = {f"h.{i}": look for i, look in enumerate(_look(self.model, ids))}
@@ -76,7 +76,7 @@ class HealthProbe:
 
 
 def _look(model: GPT, ids: tt.Tensor) -> list[dict[str, float]]:
-    """The entropy of attention, and the share of dead units, of each block."""
+    """Attention entropy and share of dead units of each block."""
     found: list[dict[str, float]] = [{} for _ in model.h]
     handles: list[Any] = []
     training = model.training
@@ -94,7 +94,7 @@ def _look(model: GPT, ids: tt.Tensor) -> list[dict[str, float]]:
 
 
 def _watch(look: dict[str, float], block: Block) -> list[Any]:
-    """Hooks that write the numbers of a block into `look`."""
+    """Register hooks that write the diagnostics of a block into `look`."""
 
     def entropy(module: Any, args: tuple[tt.Tensor, ...]) -> None:
         _, weights = module.forward_with_weights(args[0][:ROWS, :TOKENS])  # (B, nh, T, T)
@@ -102,7 +102,7 @@ def _watch(look: dict[str, float], block: Block) -> list[Any]:
         look["attention_entropy"] = -surprise.sum(-1).mean().item()
 
     def silence(module: Any, args: tuple[Any, ...]) -> None:
-        parts = args[0] if isinstance(args[0], list) else [args[0]]  # experts have units of their own
+        parts = args[0] if isinstance(args[0], list) else [args[0]]  # each expert has its own units
         largest = tt.concat([_largest(units) for units in parts])
         look["dead_units"] = (largest < largest.max() * SILENT).astype(tt.float32).mean().item()
 
@@ -111,19 +111,19 @@ def _watch(look: dict[str, float], block: Block) -> list[Any]:
 
 
 def _largest(units: tt.Tensor) -> tt.Tensor:
-    """How far each unit (..., F) goes from 0 over all tokens: (F,); 0 where there is no token."""
+    """Largest absolute value of each unit (..., F) over all tokens: (F,); 0 without tokens."""
     rows = abs(units).reshape(-1, units.shape[-1])
     return rows.max(axis=0) if len(rows) else tt.zeros(rows.shape[1], dtype=rows.dtype, device=rows.device)
 
 
 def health_table(line: Mapping[str, Any]) -> str:
-    """The health in one line of a log, as text.
+    """Table of the diagnostics in a log line.
 
     Args:
-        line: with "step" and "health", as `HealthProbe.measure` gives it.
+        line: with "step" and "health", the result of `HealthProbe.measure`.
 
     Returns:
-        A table, one part a line.
+        A table, one layer per line.
 
     Example:
         >>> part = {"part": "wte", "grad_norm": 0.5, "update_ratio": 1e-3}
@@ -150,13 +150,13 @@ def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt health RUN`.
 
     Args:
-        argv: the run directory; `--step=N` for another step than the last.
+        argv: the run directory; `--step=N`, default the last step.
 
     Returns:
         Exit code 0.
 
     Raises:
-        ArgumentError: there is no such run, its log has no health, or none of this step.
+        ArgumentError: no such run, or its log has no diagnostics, or none of this step.
     """
     parser = Parser(prog="python -m gpt health", description="How the parts of a model fare in training.")
     parser.add_argument("run", help="run directory, trained with --health_interval=N")
@@ -166,25 +166,25 @@ def main(argv: Sequence[str]) -> int:
     lines = {line["step"]: line for line in RunLog(args.run).read() if "health" in line and "step" in line}
     if not lines:
         raise tt.ArgumentError(
-            f"health: the log of {args.run} says nothing of it",
-            why="only runs with a health_interval look at it",
+            f"health: the log of {args.run} has no diagnostics",
+            why="only runs with a health_interval record them",
             fix=f"python -m gpt train --init_from={args.run} --out_dir=NEW --health_interval=100",
         )
     step = max(lines) if args.step is None else args.step
     if step not in lines:
         raise tt.ArgumentError(
-            f"health: nothing was looked at in step {step}",
-            why=f"the steps are {', '.join(map(str, lines))}",
+            f"health: step {step} has no diagnostics",
+            why=f"the recorded steps are {', '.join(map(str, lines))}",
             fix=f"use --step={max(lines)}",
         )
     print(health_table(lines[step]))
     print(
-        "attention that looks at all tokens before it evenly has an entropy of "
-        f"{even_entropy(tokens):.2f} nats; at all {tokens}, as masked does, {log(tokens):.2f}"
+        "uniform attention to all tokens before has an entropy of "
+        f"{even_entropy(tokens):.2f} nats; to all {tokens}, as in masked, {log(tokens):.2f}"
     )
     return 0
 
 
 def even_entropy(tokens: int) -> float:
-    """The mean over positions of the entropy of even attention, in nats: the most that it can be."""
+    """Mean entropy over positions of uniform causal attention, in nats: the maximum."""
     return sum([log(t) for t in range(1, tokens + 1)]) / tokens

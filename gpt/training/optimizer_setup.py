@@ -1,4 +1,4 @@
-"""What a recipe is made of: learning rate over steps, optimizer, and what leaves accidents out."""
+"""Learning rate schedule and optimizer of a TrainConfig, and SpikeGuard, which skips loss spikes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SpikeGuard", "optimizer_of", "schedule_of"]
 
 
 def schedule_of(config: TrainConfig) -> Any:
-    """The learning rate over steps that the config describes."""
+    """Learning rate schedule of a config."""
     peak, low, warmup = config.learning_rate, config.min_learning_rate, config.warmup_steps
     if config.schedule == "constant":
         return schedule.Constant(peak, warmup_steps=warmup)
@@ -28,10 +28,10 @@ def schedule_of(config: TrainConfig) -> Any:
 
 
 def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
-    """The optimizer of all weights that the config describes.
+    """Optimizer of all weights for a config.
 
-    With Muon the matrices of the blocks are moved by it, and everything else by AdamW: embeddings and the
-    head, whose rows are used one at a time, and vectors.
+    With Muon, it updates the matrices of the blocks; AdamW updates all others: embeddings and the head, whose
+    rows are used one at a time, and vectors.
     """
     groups = model.parameter_groups(config.weight_decay)
     betas = (config.beta1, config.beta2)
@@ -40,7 +40,7 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
     blocks = [(name, p) for name, p in model.named_parameters() if name.startswith(("h.", "encoder."))]
     matrices = [
         p for name, p in blocks if p.ndim >= 2 and name.endswith("weight")
-    ]  # biases of experts are stacked
+    ]  # stacked biases of experts are 2-d, too
     inside = {id(p) for p in matrices}
     others = [{**group, "params": [p for p in group["params"] if id(p) not in inside]} for group in groups]
     muon = Muon(
@@ -53,17 +53,17 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
 
 
 class SpikeGuard:
-    """Says which steps are accidents: their loss or gradient norm lies far above that of the last steps.
+    """Detects spikes: steps whose loss or gradient norm is far above the mean of the last steps.
 
-    What is left out counts among the last steps, too: so the deviation grows, and a loss that stays high is
-    accepted after a few steps.
+    Skipped steps are part of the statistics, too: the deviation grows, and a loss that stays high is accepted
+    after a few steps.
 
     Args:
-        deviations: how many standard deviations above the mean a step is an accident.
-        window: steps that mean and deviation are of; before there are so many, every step is accepted.
+        deviations: threshold above the mean, in standard deviations.
+        window: number of last steps for mean and deviation; before there are so many, all are accepted.
 
     Attributes:
-        skipped: how many accidents there were.
+        skipped: number of spikes so far.
 
     Example:
         >>> guard = SpikeGuard(4.0, window=3)
@@ -77,7 +77,7 @@ class SpikeGuard:
         self.skipped = 0
 
     def accepts(self, loss: float, grad_norm: float) -> bool:
-        """Whether a step may be taken; both numbers are remembered if they are finite."""
+        """Whether to take a step; adds finite values to the statistics."""
         found = {"loss": loss, "grad_norm": grad_norm}
         good = all([value <= self._limit(self.recent[name]) for name, value in found.items()])
         for name, value in found.items():
@@ -87,18 +87,18 @@ class SpikeGuard:
         return good
 
     def _limit(self, values: list[float]) -> float:
-        """The highest number that is no accident."""
+        """Threshold of a spike."""
         if len(values) < self.window:
             return inf
         mean = sum(values) / len(values)
         return mean + self.deviations * sqrt(sum([(v - mean) ** 2 for v in values]) / len(values))
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs, as JSON."""
+        """State as JSON values."""
         return {"recent": self.recent, "skipped": self.skipped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
         recent = state["recent"]
         self.recent = {name: [float(value) for value in recent[name]][-self.window :] for name in self.recent}
         self.skipped = index(state["skipped"])

@@ -1,4 +1,4 @@
-"""What a run will cost, before it runs: parameters, memory, FLOPs, minutes. Counts, and allocates nothing."""
+"""Cost estimate of a run: parameters, memory, FLOPs, minutes. Allocates no tensors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from tinytensor.errors import ArgumentError
 __all__ = ["Plan", "main", "plan"]
 
 FLOAT_BYTES = 4  # float32
-UTILIZATION = 0.4  # share of the speed of large products that a training step reaches on two CPU cores
+UTILIZATION = 0.4  # share of the peak matmul speed that a training step reaches on two CPU cores
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of a run.
+    """Estimated cost of a run.
 
     Args:
         model: the planned model.
@@ -34,19 +34,19 @@ class Plan:
         weight_bytes: the weights in float32.
         gradient_bytes: one gradient per weight.
         optimizer_bytes: AdamW's two moments per weight; Muon has one.
-        average_bytes: the moving average of the weights, where there is one.
-        activation_bytes: values kept for backward, in one forward pass of batch_size sequences, with fused
-            attention; with checkpoints of blocks the most that there are at a time.
-        attention_matrix_bytes: what a plain attention, which keeps its weights, adds to that.
-        forward_flops_per_token: matrix products of a forward pass, counted one by one; 2 FLOPs per
+        average_bytes: the moving average of the weights, if enabled.
+        activation_bytes: activations saved for backward, in one forward pass of batch_size sequences, with
+            fused attention; with activation checkpointing the peak.
+        attention_matrix_bytes: additional bytes of unfused attention, which saves its weights.
+        forward_flops_per_token: exact count of the matrix products of a forward pass; 2 FLOPs per
             multiply-add, attention over the whole context.
         backward_flops_per_token: the same for backward: each product has two gradients.
-        again_flops_per_token: what checkpoints of blocks compute a second time.
-        palm_flops_per_token: forward and backward by the usual estimate.
-        tokens_per_step: tokens behind one optimizer step.
+        again_flops_per_token: recomputation by activation checkpointing.
+        palm_flops_per_token: forward and backward by the PaLM estimate.
+        tokens_per_step: tokens per optimizer step.
         total_flops: of the whole training, by the exact count.
         flops_per_second: speed of matrix products, measured or given.
-        utilization: share of that speed which training is assumed to reach.
+        utilization: assumed share of that speed in training.
     """
 
     model: GPTConfig
@@ -70,28 +70,28 @@ class Plan:
 
     @property
     def total_parameters(self) -> int:
-        """Every trained number, a tied head counted once."""
+        """Number of all trained parameters, a tied head counted once."""
         return sum(self.parameters.values())
 
     @property
     def non_embedding_parameters(self) -> int:
-        """Parameters without the position table, as nanoGPT reports them (a tied wte works as the head)."""
+        """Parameters without the position table, as nanoGPT reports them (a tied wte is also the head)."""
         tied_away = 0 if self.model.tied_head else self.parameters["wte"]
         return self.total_parameters - self.parameters["wpe"] - tied_away
 
     @property
     def training_bytes(self) -> int:
-        """Weights, gradients, moments, average and activations together, with fused attention."""
+        """Sum of weights, gradients, moments, average and activations, with fused attention."""
         kept = self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.average_bytes
         return kept + self.activation_bytes
 
     @property
     def minutes(self) -> float:
-        """Time of the training alone, without evaluation and samples."""
+        """Training time in minutes, without evaluation and samples."""
         return self.total_flops / (self.flops_per_second * self.utilization) / 60
 
     def table(self) -> str:
-        """Write the plan as text.
+        """Estimate as text.
 
         Returns:
             Lines for a terminal.
@@ -113,17 +113,17 @@ def plan(
     flops_per_second: float | None = None,
     utilization: float = UTILIZATION,
 ) -> Plan:
-    """Count what training a model will cost.
+    """Estimate the cost of training a model.
 
     FLOPs per token, exact: forward L (24 C² + 4 C T) + 2 C V, backward twice that.
     FLOPs per token, estimate: 6 N + 12 L C T, with N = parameters without the position table.
-    Activations kept, in floats: B T (16 L C + L nh + 4 L + 2 C + 2 + V), and B L nh T² more if attention
-    keeps its weights; 12 instead of 16 with ReLU, which needs its output only.
+    Saved activations, in floats: B T (16 L C + L nh + 4 L + 2 C + 2 + V), and B L nh T² more if attention
+    saves its weights; 12 instead of 16 with ReLU, which needs its output only.
 
     Args:
-        model: shape of the model; a vocab_size of 0 is refused, see `GPTConfig.with_vocab_size`.
-        train: batch size, steps and accumulation are read.
-        flops_per_second: speed of matrix products; if None that of large ones here, measured in a second.
+        model: model config; vocab_size must not be 0, see `GPTConfig.with_vocab_size`.
+        train: for batch size, steps and accumulation.
+        flops_per_second: speed of matrix products; None: measure that of large ones here, in a second.
         utilization: share of it that training reaches, in (0, 1].
 
     Returns:
@@ -134,8 +134,8 @@ def plan(
 
     Memory: a few kB, for GPT-3 too.
     Accuracy: parameters and FLOPs of matrix products are exact. Activations are those of fused layer norm,
-        GELU, attention and cross-entropy, dropout masks made again in backward; scratch and the pool's
-        rounding come on top. Not counted: what an optimizer computes.
+        GELU, attention and cross-entropy, dropout masks recomputed in backward; scratch memory and rounding
+        of the pool are not included, nor is the work of the optimizer.
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B, for the estimate.
 
     Example:
@@ -191,7 +191,7 @@ def main(argv: Sequence[str]) -> int:
         The exit code.
 
     Raises:
-        ArgumentError: a word that is not understood.
+        ArgumentError: an unknown argument.
 
     Example:
         >>> main(["--preset=gpt3", "--flops=1e15"])  # doctest: +ELLIPSIS
@@ -206,14 +206,14 @@ def main(argv: Sequence[str]) -> int:
     if model.vocab_size == 0:
         size = _vocabulary(train)
         if size is None:
-            print(f"vocabulary: {CHARACTERS} characters assumed; the tokenizer decides when training begins")
+            print(f"vocabulary: {CHARACTERS} characters assumed; the tokenizer sets it when training begins")
         model = model.with_vocab_size(size or CHARACTERS)
     print(plan(model, train, flops_per_second=_speed(flops)).table())
     return 0
 
 
 def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
-    """Those of the run that is named, or of a preset, changed by fields."""
+    """Configs of a run or of a preset, with fields changed."""
     run, fields = take_word(words, *preset("tiny"))
     if not run:
         return configs_from(fields, default="shakespeare-char-cpu")
@@ -222,7 +222,7 @@ def _configs(words: Sequence[str]) -> tuple[GPTConfig, TrainConfig]:
 
 
 def _vocabulary(train: TrainConfig) -> int | None:
-    """Ids of the tokenizer that training would take, if it is there; None if it is made of the text."""
+    """Vocabulary size of a saved tokenizer; None if training builds the tokenizer from the text."""
     data, tokenizer = Path(train.data), Path(train.tokenizer)
     if (data / "train.bin").is_file() and (size := open_split(data, "train").vocab_size):
         return size
@@ -234,7 +234,7 @@ def _vocabulary(train: TrainConfig) -> int | None:
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Sum the sizes of tensors by group."""
+    """Sum tensor sizes by group."""
     groups = dict.fromkeys(("wte", "wpe", "attn", "mlp", "norms", "head"), 0)
     for name, shape in shapes.items():
         groups[_group(name)] += math.prod(shape)
@@ -242,7 +242,7 @@ def _count(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
 
 
 def _group(name: str) -> str:
-    """Name the group of a tensor."""
+    """Group of a tensor."""
     parts = name.split(".")
     if any(part.startswith("ln_") for part in parts):
         return "norms"
@@ -257,7 +257,7 @@ def _norms(model: GPTConfig) -> int:
 
 
 def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
-    """Weights that have one moment instead of two."""
+    """Number of weights updated by Muon, with one moment instead of two."""
     if train.optimizer != "muon":
         return 0
     shapes = parameter_shapes(model)
@@ -266,13 +266,13 @@ def _moved_by_muon(model: GPTConfig, train: TrainConfig) -> int:
 
 
 def _activations(model: GPTConfig, train: TrainConfig) -> tuple[int, int]:
-    """Floats kept for backward: with fused attention, and what the attention weights would add.
+    """Floats saved for backward: with fused attention, and the additional attention weights without.
 
     Per block and token: inputs and outputs of both norms (4 C), qkv (3 C), the attention's output (C), the
     feed-forward's inner values before and after the activation (8 C; ReLU needs those after only), logsumexp
     (nh), mean and 1/std of both norms (4). Then the last norm (2 C + 2) and the logits (V), whose gradient
-    takes their place. With checkpoints of k blocks, only the inputs (C) of every k are kept, and besides what
-    k blocks keep while backward is there.
+    reuses their memory. With checkpointing of k blocks, only the inputs (C) of every k are saved, plus the
+    activations of k blocks during their backward.
     """
     L, T, C, V, nh = model.n_layer, model.block_size, model.n_embd, model.vocab_size, model.n_head
     channels = 12 if model.activation == "relu" else 16
@@ -358,7 +358,7 @@ def _time_lines(p: Plan) -> list[str]:
 
 
 def _bytes(count: int) -> str:
-    """Write bytes with three digits and a decimal unit."""
+    """Format bytes with three digits and a decimal unit."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5:
@@ -368,7 +368,7 @@ def _bytes(count: int) -> str:
 
 
 def _duration(minutes: float) -> str:
-    """Write a time in the unit that a person would use."""
+    """Format a duration in a suitable unit."""
     for limit, unit, factor in ((1.0, "seconds", 60.0), (120.0, "minutes", 1.0), (2880.0, "hours", 1 / 60)):
         if minutes < limit:
             return f"{minutes * factor:.1f} {unit}"
@@ -377,7 +377,7 @@ def _duration(minutes: float) -> str:
 
 
 def _speed(text: str | None) -> float | None:
-    """Read the value of --flops."""
+    """Parse the value of --flops."""
     if text is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""A run: the data, tokenizer, model and optimizer that two configs describe, and their state in checkpoints.
+"""Run: data, tokenizer, model and optimizer of two configs, and their checkpoints.
 
-A run directory holds config.json, tokenizer.json, data/ (token files made from text), log.jsonl, loss.svg,
-step_N/ (checkpoints), latest and best. Knows nothing of the training loop.
+A run directory has config.json, tokenizer.json, data/ (token files of a text), log.jsonl, loss.svg, step_N/
+(checkpoints), latest and best. Independent of the training loop.
 """
 
 from __future__ import annotations
@@ -58,52 +58,52 @@ __all__ = [
     "split_state",
 ]
 
-_RAW = "weights."  # what training goes on with, beside the optimizer's state, where the average is kept
+_RAW = "weights."  # prefix of the raw weights next to the optimizer state, if the model saved is the average
 
 
 class BatchSource(Protocol):
-    """Endless batches, each a function of its number: arrays with a row for each example."""
+    """Protocol of infinite batches, each a function of its step: arrays with a row per example."""
 
     def __next__(self) -> tuple[IntArray, ...]:
-        """The next batch."""
+        """Next batch."""
 
     def batch(self, step: int) -> tuple[IntArray, ...]:
-        """The batch of a step."""
+        """Batch of a step."""
 
     def state_dict(self) -> dict[str, int | str]:
-        """The position, and what it is a position in."""
+        """Position and arguments, as JSON values."""
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Resume at the position of a `state_dict`."""
 
 
 class Run:
-    """Everything that training needs, made from two configs or read from a run directory.
+    """State of a training run, from two configs or from a run directory.
 
-    Other kinds of models are trained by subclasses: see masked.py and translate.py.
+    Subclasses train other kinds of models: see masked.py and translate.py.
 
     Args:
-        model_config: shape of the model; a vocab_size of 0 takes the tokenizer's.
-        train_config: data, seeds and sizes; `init_from` decides where the weights come from.
-        ranks: who trains it together; rank 0 prepares the data before the others come here.
+        model_config: model config; a vocab_size of 0 is resolved by the tokenizer.
+        train_config: data, seeds and sizes; `init_from` selects the initial weights.
+        ranks: communicator; rank 0 prepares the data before the others construct their Run.
 
     Attributes:
-        model, optimizer, scaler, batches: what a step works on.
-        average: the moving average of the weights, or None.
-        spikes: what leaves accidents out, or None.
-        train_tokens, val_tokens: the splits; val_tokens is None if there is no validation split.
-        tokenizer: None for token files that come without one (nanoGPT's).
-        step: optimizer steps done.
+        model, optimizer, scaler, batches: state of the training step.
+        average: model with the moving average of the weights, or None.
+        spikes: spike detector, or None.
+        train_tokens, val_tokens: the splits; val_tokens is None without a validation split.
+        tokenizer: None for token files without one (nanoGPT's).
+        step: number of optimizer steps done.
         best_loss: lowest validation loss so far, or None.
-        stopped_by: number of the signal that ended the training before its last step, or 0.
+        stopped_by: number of the signal that stopped the training early, or 0.
 
     Raises:
         ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used.
     """
 
-    command = "train"  # what goes on with it
-    kind: type[GPT] = GPT  # what is trained
-    extra_tokens = 0  # ids behind those of the tokenizer
+    command = "train"  # command that resumes it
+    kind: type[GPT] = GPT  # class of the model
+    extra_tokens = 0  # ids after those of the tokenizer
     batches: BatchSource
     stopped_by = 0
     average: GPT | None = None
@@ -116,7 +116,7 @@ class Run:
         self.train_config = train_config
         self.ranks = self.ranks if ranks is None else ranks
         require_writer("train")
-        tt.zeros(0, device=train_config.device)  # a device that is not there is said before the data are read
+        tt.zeros(0, device=train_config.device)  # fail early if the device is not available
         self.folder = Path(train_config.out_dir)
         self.step = 0
         self.best_loss: float | None = None
@@ -137,11 +137,11 @@ class Run:
                 refuse_to_overwrite(self.folder, self.command)
                 self.read_data(prepared_before=self.ranks.rank > 0)
         self.contents = self.find_contents() if self.ranks.rank == 0 else {}
-        prompt = train_config.sample_prompt  # what is wrong with it is said now, not later
+        prompt = train_config.sample_prompt  # fail early if it cannot be encoded
         if train_config.sample_interval and self.tokenizer is not None and not self.tokenizer.encode(prompt):
             raise tt.ArgumentError(
                 "train: --sample_prompt is empty",
-                why="a sample continues at least one token",
+                why="a prompt has at least one token",
                 fix="leave it out, or set --sample_interval=0",
             )
         self.model_config = self._with_vocabulary(model_config)
@@ -165,11 +165,11 @@ class Run:
                 self._restore(resumed)
 
     def read_data(self, prepared_before: bool) -> None:
-        """Set the tokenizer and the data; text is turned into token files once."""
+        """Set tokenizer and data; converts text to token files once."""
         self.tokenizer, self.train_tokens, self.val_tokens = self._data(prepared_before)
 
     def make_batches(self) -> BatchSource:
-        """Batches of the training data, from the first on."""
+        """Batches of the training data, from step 0."""
         config = self.train_config
         return Batches(
             self.train_tokens,
@@ -182,18 +182,18 @@ class Run:
         )
 
     def find_contents(self) -> dict[str, str]:
-        """What a resumed run must find again: name → hash. Reads all data once."""
+        """Hashes of the data and the tokenizer, which must match in a resumed run. Reads all data once."""
         files = {"training data": self.train_tokens, "validation data": self.val_tokens}
         found = {name: file.digest() for name, file in files.items() if file is not None}
         return found if self.tokenizer is None else {**found, "tokenizer": hash_of_tokenizer(self.tokenizer)}
 
     def describe_data(self) -> str:
-        """How much there is, in a few words."""
+        """Size of the data, as text."""
         val = f"{len(self.val_tokens):,}" if self.val_tokens is not None else "no"
         return f"{len(self.train_tokens):,} training tokens, {val} validation tokens"
 
     def _with_vocabulary(self, config: GPTConfig) -> GPTConfig:
-        """The config with the size of the vocabulary settled."""
+        """Config with vocab_size resolved."""
         size = self.train_tokens.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
         if size is not None:
             return config.with_vocab_size(size + self.extra_tokens)
@@ -201,13 +201,13 @@ class Run:
             return config
         raise tt.ArgumentError(
             f"train: the vocabulary of {self.train_tokens.path} is not known",
-            why="the token files come without meta.json and without a tokenizer",
-            fix="say how many tokens there are (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
-            "or name the tokenizer: --tokenizer=tokenizer.json",
+            why="the token files have neither meta.json nor a tokenizer",
+            fix="set its size (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
+            "or the tokenizer: --tokenizer=tokenizer.json",
         )
 
     def _data(self, prepared_before: bool) -> tuple[Tokenizer | None, TokenFile, TokenFile | None]:
-        """The tokenizer and the two splits; text is turned into token files once."""
+        """Tokenizer and both splits; converts text to token files once."""
         config = self.train_config
         require_data(config)
         source = Path(config.data)
@@ -234,28 +234,28 @@ class Run:
         return (tokenizer, *prepare(config.data, tokenizer, prepared))
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """The loss of a batch, inputs and targets of (B, T) each, with its history."""
+        """Loss of a batch, inputs and targets of (B, T) each, with its autograd graph."""
         return self.model.loss(*batch)
 
     @property
     def has_validation(self) -> bool:
-        """Whether `evaluate` has anything to look at."""
+        """Whether there is validation data."""
         return self.val_tokens is not None
 
     def evaluate(self) -> float:
-        """The loss of the validation split, or of its first `eval_batches`."""
+        """Loss on the validation split, or on its first `eval_batches`."""
         assert self.val_tokens is not None
         rows = max(self.train_config.batch_size, 16)
         return evaluate(self.shown, self.val_tokens, rows, self.train_config.eval_batches)
 
     @property
     def shown(self) -> GPT:
-        """The model that is evaluated, sampled and kept: the average of the weights if there is one."""
+        """Model for evaluation, samples and checkpoints: the averaged one if enabled."""
         return self.model if self.average is None else self.average
 
     def follow(self) -> None:
-        """Move the average towards the weights, where there is one. The first steps weigh more than the decay
-        says: else the initial weights would stay in it for long.
+        """Update the moving average, if enabled. The first steps use a smaller decay, to forget the initial
+        weights sooner.
         """
         if self.average is None:
             return
@@ -265,7 +265,7 @@ class Run:
                 mean += (p - mean) * share
 
     def write_config(self) -> None:
-        """Write both configs and the tokenizer into the run directory, so that it can be read by itself."""
+        """Write configs and tokenizer into the run directory, which makes it self-contained."""
         self.folder.mkdir(parents=True, exist_ok=True)
         configs = {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
         with atomic_write(self.folder / CONFIG) as file:
@@ -276,8 +276,8 @@ class Run:
     # ---- checkpoints ------------------------------------------------------------------------------------
 
     def save(self, *, best: bool = False) -> Path:
-        """Save a checkpoint of this moment: atomic, and enough to go on with equal bits, on any number of
-        ranks. All ranks call this, and the first one writes.
+        """Save a checkpoint atomically; a run resumed from it continues bitwise equal, on any number of
+        ranks. All ranks must call this; rank 0 writes.
         """
         weights = {name: p.cpu().numpy() for name, p in self.shown.state_dict().items()}
         arrays, scalars = split_state(self.optimizer.state_dict())
@@ -301,7 +301,7 @@ class Run:
         return save_checkpoint(self.folder, self.step, weights, arrays, state, keep=keep, best=best)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if self.ranks.rank == 0:  # older runs saved the hash of train.bin alone, where meta.json had one
+        if self.ranks.rank == 0:  # older runs saved only the hash of train.bin, if meta.json had one
             before = {"training data": checkpoint.state["sha256"]} if checkpoint.state.get("sha256") else {}
             saved = checkpoint.state.get("contents", before)
             require_same(saved, self.contents, self.command, self.folder)
@@ -316,17 +316,17 @@ class Run:
         kept = {k: a for k, a in checkpoint.optimizer.items() if not k.startswith(_RAW)}
         self.optimizer.load_state_dict(join_state(kept, checkpoint.state["optimizer"]))
         for group, options in zip(self.optimizer.param_groups, wanted, strict=True):
-            group.update(options)  # as the command line says today
+            group.update(options)  # the present config overrides the saved options
         if self.spikes is not None and checkpoint.state.get("spikes"):
             self.spikes.load_state_dict(checkpoint.state["spikes"])
-        if "scaler" in checkpoint.state:  # older runs have none
+        if "scaler" in checkpoint.state:  # absent in older runs
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])
         tt.default_generator.set_state(checkpoint.state["generator"])
 
 
 def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> None:
-    """ArgumentError if a field is set that a command has no use for."""
+    """Raise ArgumentError if a field is set that a command ignores."""
     for name in names:
         default = getattr(TrainConfig, name)
         if getattr(config, name) != default:
@@ -338,39 +338,41 @@ def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> No
 
 
 def refuse_ranks(ranks: Communicator, command: str) -> None:
-    """ArgumentError if several ranks would do what only one can."""
+    """Raise ArgumentError if a single-process command runs on several ranks."""
     if ranks.size > 1:
         raise tt.ArgumentError(
-            f"{command}: started on {ranks.size} ranks", why="it trains on one", fix="leave mpiexec out"
+            f"{command}: started on {ranks.size} ranks",
+            why="it supports a single rank",
+            fix="run it without mpiexec",
         )
 
 
 def refuse_to_overwrite(folder: Path, command: str) -> None:
-    """ArgumentError if a folder, which the caller holds (see `alone_in`), has checkpoints already."""
+    """Raise ArgumentError if a folder, locked by the caller (see `alone_in`), has checkpoints."""
     if (folder / "latest").exists() or list_checkpoints(folder):
         raise tt.ArgumentError(
             f"{command}: {folder} holds a run already",
             why="its checkpoints and log would be mixed with new ones",
-            fix=f"go on with --init_from=resume, choose another --out_dir, or remove {folder}",
+            fix=f"resume it with --init_from=resume, choose another --out_dir, or remove {folder}",
         )
 
 
 def _refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
-    """A run is resumed on the data, and with the optimizer, that it was started with."""
-    saved = {"optimizer": "adamw", **checkpoint.state["train"]}  # older runs had no choice
-    own = (Path(config.data) / TOKENIZER).is_file()  # token files bring theirs, whatever the config says
+    """Raise ArgumentError if a resumed run would change its data, optimizer or other fixed fields."""
+    saved = {"optimizer": "adamw", **checkpoint.state["train"]}  # not saved by older runs
+    own = (Path(config.data) / TOKENIZER).is_file()  # token files have their own, which overrides the config
     for name in ("data", "optimizer") if own else ("data", "tokenizer", "optimizer"):
         if saved.get(name) != getattr(config, name):
             raise tt.ArgumentError(
                 f"train: --{name}={getattr(config, name)}, but the run was started with {saved.get(name)}",
-                why="the same step would be another one",
+                why="the next steps would differ",
                 fix=f"leave --{name} out, or start a new run from its weights: "
                 f"--init_from={checkpoint.folder} --out_dir=NEW",
             )
 
 
 def _resumed_model(checkpoint: Checkpoint, wanted: GPTConfig) -> GPTConfig:
-    """The checkpoint's model; a different wish on the command line is an error, not ignored."""
+    """Model config of the checkpoint; ArgumentError if the command line differs from it."""
     saved = from_dict(GPTConfig, checkpoint.state["model"], source=str(checkpoint.folder))
     asked = wanted if wanted.vocab_size else replace(wanted, vocab_size=saved.vocab_size)
     if asked != saved:
@@ -385,7 +387,7 @@ def _resumed_model(checkpoint: Checkpoint, wanted: GPTConfig) -> GPTConfig:
 
 
 def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """An optimizer's state as arrays by name and JSON values."""
+    """Split an optimizer state into arrays by name and JSON values."""
     arrays: dict[str, Array] = {}
     scalars: dict[str, dict[str, Any]] = {}
     for index, values in state["state"].items():
@@ -398,7 +400,7 @@ def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, A
 
 
 def join_state(arrays: Mapping[str, Array], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """An optimizer's state from what `split_state` gave."""
+    """Inverse of `split_state`."""
     state: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in saved["state"].items()}
     for name, array in arrays.items():
         index, key = name.split(".", 1)

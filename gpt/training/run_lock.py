@@ -1,4 +1,4 @@
-"""One process at a time in a run directory. Knows nothing of what is in it."""
+"""File lock of a run directory: one process at a time."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tinytensor.files import PathLike, unwritable
 __all__ = ["alone_in"]
 
 _LOCK = ".lock"
-_held: dict[str, int] = {}  # folders that this process holds, and the thread that does
+_held: dict[str, int] = {}  # locked folder → thread that holds the lock
 
 
 @contextmanager
 def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
-    """Hold a run directory: two runs in one would replace each other's data, logs and checkpoints.
+    """Lock a run directory: two runs in one would overwrite each other's data, logs and checkpoints.
 
-    The system lets go of it, however the process ends. A thread that holds a folder may hold it again. Where
-    nothing was written into a folder that was made for the lock, it is removed.
+    The system releases the lock however the process ends. The lock is reentrant within a thread. A folder
+    that was created for the lock and stayed empty is removed.
 
     Args:
-        folder: made if it is not there.
-        who: the command that the user called.
+        folder: the folder; created if it does not exist.
+        who: command that the user called.
 
     Returns:
         context manager.
 
     Raises:
-        ArgumentError: another process, or another thread, holds it.
-        SaveError: the folder cannot be made or written to.
+        ArgumentError: another process or thread holds the lock.
+        SaveError: the folder cannot be created or written to.
 
     Example:
         >>> import tempfile
@@ -51,7 +51,7 @@ def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
         return
     try:
         import fcntl
-    except ImportError:  # Windows has no such locks
+    except ImportError:  # not available on Windows
         yield
         return
     path = Path(folder)
@@ -62,7 +62,7 @@ def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
     except BlockingIOError:
         raise ArgumentError(
             f"{who}: another run is writing into {folder}",
-            why="two runs in one folder would replace each other's data, logs and checkpoints",
+            why="two runs in one folder would overwrite each other's data, logs and checkpoints",
             fix="wait for it, or choose another --out_dir",
         ) from None
     except OSError as error:
@@ -79,7 +79,7 @@ def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
 
 
 def _open(path: Path, how: int) -> IO[str]:
-    """The locked file; BlockingIOError if another one has it."""
+    """Open and lock a file; BlockingIOError if it is locked."""
     import fcntl
 
     while True:
@@ -91,4 +91,4 @@ def _open(path: Path, how: int) -> IO[str]:
             raise
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
-        file.close()  # the one that held it has removed it
+        file.close()  # the previous holder removed it

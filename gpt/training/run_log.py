@@ -1,4 +1,4 @@
-"""What a run leaves to read: `log.jsonl`, one JSON object a line, and `loss.svg`, its picture."""
+"""Log of a run: `log.jsonl`, one JSON object per line, and `loss.svg`, its plot."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["RunLog", "summary", "truncate_log"]
 
 
 class RunLog:
-    """The log of a run, appended line by line.
+    """Append-only log of a run.
 
     Args:
-        run_dir: folder of the run; `log.jsonl` in it is continued.
+        run_dir: run directory; appends to its `log.jsonl`.
 
     Raises:
         SaveError: the file cannot be written.
@@ -45,7 +45,7 @@ class RunLog:
             raise unwritable(self.path, error) from None
 
     def read(self) -> list[dict[str, Any]]:
-        """All lines; one that is no object, as a killed process leaves the last one, is skipped."""
+        """All lines; skips lines that are not objects, such as a last line cut off by a killed process."""
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
@@ -61,7 +61,7 @@ class RunLog:
         return found
 
     def draw(self) -> Path | None:
-        """Write `loss.svg`: training and validation loss over steps. None where matplotlib is missing."""
+        """Write `loss.svg`: training and validation loss over steps; None if matplotlib is missing."""
         if importlib.util.find_spec("matplotlib") is None:
             return None
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -85,12 +85,12 @@ class RunLog:
 
 
 def _is_point(line: Any, key: str) -> bool:
-    """Whether a line of the log has a number under this key, at a step."""
+    """Whether a log line has a step, and a number under this key."""
     return isinstance(line, dict) and all(isinstance(line.get(k), (int, float)) for k in ("step", key))
 
 
 def summary(values: Mapping[str, Any]) -> str:
-    """The line that the terminal shows for one line of the log."""
+    """Terminal output for a log line."""
     parts = [f"step {values['step']:>6}"]
     for key, label, form in (
         ("loss", "loss", ".4f"),
@@ -106,17 +106,17 @@ def summary(values: Mapping[str, Any]) -> str:
 
 
 def truncate_log(path: str | os.PathLike[str], step: int) -> int:
-    r"""Drop the lines of a log that a resumed run will write again.
+    r"""Drop the lines of a log after a step, before a run resumes there.
 
-    A last line without its end, which a killed process leaves, is dropped too, and so is what a power cut
-    leaves: a line that is not a JSON object with a step, with a note on standard error.
+    A last line without a newline, left by a killed process, is dropped too. So are lines that are not JSON
+    objects with a step, left by a power failure, with a note on standard error.
 
     Args:
-        path: a file of JSON objects, one a line; a line without "step" stays.
+        path: a JSONL file; lines without "step" stay.
         step: the last step to keep.
 
     Returns:
-        How many lines stay; 0 if there is no file.
+        Number of remaining lines; 0 if there is no file.
 
     Raises:
         SaveError: the file cannot be written.
@@ -133,7 +133,7 @@ def truncate_log(path: str | os.PathLike[str], step: int) -> int:
         return 0
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
-        lines = text.split("\n")[:-1]  # behind the last line end there is nothing, or a torn line
+        lines = text.split("\n")[:-1]  # after the last newline is nothing, or a torn line
         steps = [_log_step(line) for line in lines]
         kept = [line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step]
         with atomic_write(path) as file:
@@ -146,12 +146,12 @@ def truncate_log(path: str | os.PathLike[str], step: int) -> int:
         ) from None
     if None in steps:
         broken = ", ".join([str(i) for i, at in enumerate(steps, 1) if at is None][:10])
-        note(f"no line of a log, left out of {path}: {broken}")
+        note(f"not a log line, dropped from {path}: {broken}")
     return len(kept)
 
 
 def _log_step(line: str) -> int | None:
-    """Read the step of one line of a log; None if it is no such line."""
+    """Step of a log line; None if it is not a valid line."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):

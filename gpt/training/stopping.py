@@ -1,4 +1,4 @@
-"""How a training is asked to stop: by Ctrl-C, by the system, or by a reader of its output that has gone."""
+"""Graceful stop of training on signals: Ctrl-C, SIGTERM, SIGHUP, SIGPIPE."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 __all__ = ["SIGPIPE", "Stopped", "asked_to_stop", "exit_code"]
 
-SIGPIPE = 13  # Windows has no name for it
-_POLITE = ("SIGTERM", "SIGHUP")  # of batch systems, and of a terminal that is closed
+SIGPIPE = 13  # not defined on Windows
+_POLITE = ("SIGTERM", "SIGHUP")  # sent by batch systems, and by a closed terminal
 
 
 class Stopped(KeyboardInterrupt):
-    """A training was stopped and saved; nothing that would come after it is to be done.
+    """Training was stopped and saved; skips the remaining work of the command.
 
     Args:
-        signum: the signal that asked for it.
+        signum: number of the signal.
     """
 
     def __init__(self, signum: int) -> None:
@@ -26,13 +26,13 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(signum: int) -> int:
-    """What a shell says of a program that a signal ended.
+    """Exit code of a program that a signal ended, as shells report it.
 
     Args:
         signum: number of the signal.
 
     Returns:
-        128 more.
+        128 + signum.
 
     Example:
         >>> exit_code(signal.SIGINT)
@@ -43,10 +43,10 @@ def exit_code(signum: int) -> int:
 
 @contextmanager
 def asked_to_stop(ask: Callable[[int], None]) -> Iterator[None]:
-    """Within the block the first Ctrl-C, SIGTERM or SIGHUP calls a function instead of ending the process.
+    """Context in which the first Ctrl-C, SIGTERM or SIGHUP calls a function instead of ending the process.
 
-    A second Ctrl-C interrupts at once. SIGTERM and SIGHUP often come twice, so further ones change nothing.
-    A signal that the process was started to ignore, as `nohup` does it, stays ignored.
+    A second Ctrl-C interrupts at once. SIGTERM and SIGHUP often come twice, so repeated ones are ignored. A
+    signal that is ignored at start, as by `nohup`, stays ignored.
 
     Args:
         ask: called with the number of the signal.
@@ -71,7 +71,7 @@ def asked_to_stop(ask: Callable[[int], None]) -> Iterator[None]:
         try:
             for number in [signal.SIGINT, *numbers]:
                 before[number] = signal.signal(number, handle)
-        except ValueError:  # not the main thread, which alone may set handlers
+        except ValueError:  # only the main thread can set handlers
             pass
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What training shows: a bar on a terminal, lines elsewhere. A broken stream does not end the training."""
+"""Console output of training: a progress bar on a terminal, otherwise lines. Survives broken streams."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SHOWN = (("loss", "loss", ".3f"), ("val_loss", "val", ".3f"), ("tokens_per_seco
 
 
 class Terminal:
-    """Standard output and standard error of a training.
+    """Writer to standard output and standard error during training.
 
     Args:
-        quiet: show nothing.
-        ask: called with SIGPIPE when the reader of the output has gone, as in `… | head`.
+        quiet: print nothing.
+        ask: called with SIGPIPE when the reader of the output closed the pipe, as in `… | head`.
 
     Example:
         >>> Terminal(quiet=False, ask=print).show({"step": 1, "loss": 2.5})
@@ -32,19 +32,19 @@ class Terminal:
     def __init__(self, *, quiet: bool, ask: Callable[[int], None]) -> None:
         self.quiet, self.ask = quiet, ask
         self._bar: Any = None
-        self._last: dict[str, Any] = {}  # the numbers of the last line of the log
-        self._beside: dict[str, str] = {}  # what stands beside the bar
+        self._last: dict[str, Any] = {}  # values of the last log line
+        self._beside: dict[str, str] = {}  # postfix of the bar
 
     def say(self, text: str) -> None:
-        """Print a text; above the bar if there is one."""
+        """Print a text, above the bar if there is one."""
         if self.quiet:
             return
         with self._writing(sys.stdout), self._bar.external_write_mode() if self._bar else nullcontext():
             print(text, flush=True)
 
     def show(self, values: Mapping[str, Any]) -> None:
-        """Show a line of the log: beside the bar if there is one. A validation loss always gets a line, with
-        the last numbers of the training.
+        """Show a log line, next to the bar if there is one. A validation loss is always printed as a line,
+        with the last training values.
         """
         if self.quiet:
             return
@@ -62,10 +62,10 @@ class Terminal:
             self._bar.set_postfix(self._beside, refresh=False)
 
     def move(self, step: int) -> None:
-        """Move the bar, if there is one.
+        """Update the bar, if there is one.
 
         Args:
-            step: that was done.
+            step: the completed step.
         """
         if self._bar is not None:
             with self._writing(sys.stderr):
@@ -73,17 +73,17 @@ class Terminal:
 
     @contextmanager
     def progress(self, step: int, steps: int) -> Iterator[None]:
-        """Show a bar within the block, where there are a terminal and tqdm.
+        """Context with a progress bar, if there are a terminal and tqdm.
 
         Args:
-            step: where it begins.
-            steps: where it ends.
+            step: first value.
+            steps: last value.
         """
         if not self.quiet and sys.stderr.isatty():
             with contextlib.suppress(ImportError):
                 from tqdm import tqdm
 
-                # Shown after the first step: kernels that are compiled in it are a line of their own.
+                # Shown after the first step, which may print a line about compiling kernels.
                 self._bar = tqdm(
                     total=steps, initial=step, unit=" steps", dynamic_ncols=True, delay=1e-9, mininterval=0.2
                 )
@@ -97,19 +97,17 @@ class Terminal:
 
     @contextmanager
     def _writing(self, stream: TextIO) -> Iterator[None]:
-        """Survive a stream that cannot be written any more; what is written from then on goes nowhere."""
+        """Context that catches a broken stream, and discards all further output to it."""
         try:
             yield
         except BrokenPipeError:
             _to_nowhere(stream)
             self.ask(SIGPIPE)
-        except (
-            OSError
-        ) as error:  # a full disk, or a terminal that is gone: the log and the checkpoints remain
+        except OSError as error:  # full disk or closed terminal: log and checkpoints are not affected
             _to_nowhere(stream)
             if stream is sys.stdout:
                 with contextlib.suppress(OSError):
-                    print(f"note: training goes on without its output: {error.strerror}", file=sys.stderr)
+                    print(f"note: training continues without output: {error.strerror}", file=sys.stderr)
 
 
 def _to_nowhere(stream: TextIO) -> None:

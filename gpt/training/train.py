@@ -1,7 +1,7 @@
 """Training: `python -m gpt train [--preset=NAME] [--field=value …]`.
 
-The loop is here: forward, backward, clip, step; evaluation, log, samples and checkpoints in between. Ctrl-C,
-SIGTERM, SIGHUP and a reader of the output that leaves end it after the step: it saves and says how to go on.
+Loop of forward, backward, clipping and step, with evaluation, log, samples and checkpoints. Ctrl-C, SIGTERM,
+SIGHUP and a closed output pipe stop it after the step: it saves and prints how to resume.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ __all__ = ["Trainer", "configs_of", "describe", "files_of", "main", "train"]
 
 
 class Trainer:
-    """Takes a run from its step to `max_steps`.
+    """Training loop from the step of a run to `max_steps`.
 
     Args:
-        run: what is trained.
+        run: the run.
         quiet: print nothing.
 
     Attributes:
-        stop_asked: number of the signal that asked to stop after this step, or 0.
+        stop_asked: number of the signal to stop after this step, or 0.
 
     Example:
         >>> import tempfile
@@ -69,14 +69,14 @@ class Trainer:
         costs = plan(run.model_config, self.config, flops_per_second=1.0)
         flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
         self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
-        self.ids: tt.Tensor  # the inputs of the last batch, (B, T)
-        self.health: dict[str, Any] | None = None  # the last look, as it is in the log
+        self.ids: tt.Tensor  # inputs of the last batch, (B, T)
+        self.health: dict[str, Any] | None = None  # last diagnostics, as in the log
         self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
 
     # ---- one step ---------------------------------------------------------------------------------------
 
     def step(self) -> dict[str, float | None]:
-        """One optimizer step over `gradient_accumulation_steps` batches; its numbers, for the log."""
+        """One optimizer step over `gradient_accumulation_steps` batches; returns its log values."""
         run, config = self.run, self.config
         lr = self.lr.lr_at(run.step)
         for group in run.optimizer.param_groups:
@@ -109,7 +109,7 @@ class Trainer:
         return numbers if run.spikes is None else {**numbers, "skipped": run.spikes.skipped}
 
     def _gradients(self) -> float:
-        """Forward and backward passes over the batches of one step, on all ranks; their mean loss."""
+        """Forward and backward passes of one step on all ranks; returns the mean loss."""
         parts, total = self.config.gradient_accumulation_steps, 0.0
         divisor = parts / self.team.share
         for part in range(parts):
@@ -132,19 +132,19 @@ class Trainer:
         self.log.write(**self.health)
 
     def next_loss(self) -> tt.Tensor:
-        """The loss of the next batch, with its history."""
+        """Loss of the next batch, with its autograd graph."""
         batch = self.first_batch or next(self.run.batches)
         self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.team.rows(batch)]
         loss: tt.Tensor = self.run.loss(self.ids, *others)
         return loss
 
     def precision(self) -> tt.autocast:
-        """The context of forward passes that the config's dtype asks for."""
+        """Autocast context for the config's dtype."""
         dtype = tt.float16 if self.config.dtype == "float16" else tt.bfloat16
         return tt.autocast(dtype, enabled=self.config.dtype != "float32")
 
     def _check_finite(self, name: str, value: float) -> None:
-        """Stop before a number that is none reaches the weights, or a checkpoint."""
+        """Raise ArgumentError for NaN or infinity, before it reaches the weights or a checkpoint."""
         if math.isfinite(value):
             return
         steps = list_checkpoints(self.run.folder)
@@ -156,7 +156,7 @@ class Trainer:
         raise tt.ArgumentError(
             f"train: the {name} is {value} at step {self.run.step}",
             why=f"the run has diverged; {saved}",
-            fix=f"lower --learning_rate{go_on if steps else ', and begin again'}",
+            fix=f"lower --learning_rate{go_on if steps else ', and start again'}",
         )
 
     def _save(self, *, best: bool = False) -> None:
@@ -168,15 +168,15 @@ class Trainer:
     # ---- the loop ---------------------------------------------------------------------------------------
 
     def train(self) -> Run:
-        """Train until `max_steps`, or until asked to stop; the run, with its last checkpoint saved."""
+        """Train to `max_steps` or until asked to stop; returns the run, with its last checkpoint saved."""
         with alone_in(self.run.folder, self.run.command) if self.team.leads else nullcontext():
             return self._train()
 
     def ask_to_stop(self, signum: int) -> None:
-        """Save after this step, and train no further.
+        """Request to save and stop after this step.
 
         Args:
-            signum: the signal that asks for it.
+            signum: number of the signal.
         """
         self.stop_asked = signum
 
@@ -206,9 +206,9 @@ class Trainer:
                 self.terminal.move(run.step)
                 before = time.perf_counter()
                 self._between()
-                begun += time.perf_counter() - before  # what is between steps does not count as training
+                begun += time.perf_counter() - before  # exclude the time between steps
             if self._stops and run.step < config.max_steps:
-                run.stopped_by = self.stop_asked or signal.SIGINT  # another rank was asked
+                run.stopped_by = self.stop_asked or signal.SIGINT  # requested on another rank
                 self._save()
                 self.terminal.say(
                     f"\nstopped at step {run.step}, saved in {run.folder}"
@@ -221,7 +221,7 @@ class Trainer:
         return run
 
     def _between(self) -> None:
-        """What happens after some steps: evaluation, checkpoint, sample."""
+        """Periodic evaluation, checkpoint and sample."""
         run, config = self.run, self.config
         last = run.step == config.max_steps
         evaluating = last or (config.eval_interval and run.step % config.eval_interval == 0)
@@ -243,7 +243,7 @@ class Trainer:
             self.terminal.say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
 
     def sample(self) -> str:
-        """A text in the model's own words, from a generator of its own: training is not disturbed."""
+        """Sampled text, from a separate generator, which leaves training unaffected."""
         run, config = self.run, self.config
         assert run.tokenizer is not None
         generator = tt.Generator(config.seed + run.step)
@@ -254,7 +254,7 @@ class Trainer:
         return run.tokenizer.decode(prompt + list(ids))
 
     def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Tokens per second, and their share of the CPU's peak, for the log."""
+        """Tokens per second and model FLOPs utilization, for the log."""
         tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
         rate = tokens / max(seconds, 1e-9)
         found = {"tokens_per_second": round(rate, 1)}
@@ -273,23 +273,23 @@ def train(
     kind: type[Run] = Run,
     loop: type[Trainer] = Trainer,
 ) -> Run:
-    """Train a model as two configs say; together with the other processes where `mpiexec` started several.
+    """Train a model by two configs; data-parallel under `mpiexec`.
 
     Args:
-        model_config: shape of the model.
-        train_config: data and recipe.
+        model_config: model config.
+        train_config: data and hyperparameters.
         quiet: print nothing.
-        kind: the kind of run.
-        loop: what trains it.
+        kind: class of the run.
+        loop: class of the training loop.
 
     Returns:
-        The run after its last step; its folder holds weights, configs, log and picture.
+        The run after its last step; its folder has weights, configs, log and plot.
 
     Raises:
         ArgumentError, FormatError: the data, tokenizer or checkpoint cannot be used, or the loss is not
             finite.
         SaveError: the run directory cannot be written.
-        CommunicationError: several processes were started, and cannot find each other.
+        CommunicationError: several processes were started, but cannot connect.
     """
     started = init()
     with ends_all(started):
@@ -303,12 +303,12 @@ def train(
 
 
 def files_of(folder: Path) -> list[str]:
-    """The names of a run's files, hidden ones left out."""
+    """Names of the files of a run, except hidden ones."""
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
 
 
 def describe(run: Run) -> str:
-    """What is about to be trained, in four lines."""
+    """Summary of a run in four lines."""
     model, config = run.model_config, run.train_config
     return (
         f"model  {counted(run.model.num_parameters(), 'parameter')}: {counted(model.n_layer, 'layer')}, "
@@ -348,18 +348,18 @@ def main(argv: Sequence[str]) -> int:
         return exit_code(run.stopped_by)
     if run.ranks.rank == 0:
         print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-        does = "sample" if run.tokenizer is not None else "info"  # which needs no text
+        does = "sample" if run.tokenizer is not None else "info"  # which needs no tokenizer
         print(f"next   python -m gpt {does} {shlex.quote(str(run.folder))}")
     return 0
 
 
 def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: Any) -> tuple[Any, ...]:
-    """The configs that a command line describes.
+    """Configs of a command line.
 
     Args:
         argv: `--preset=NAME`, or `--init_from=resume --out_dir=RUN`, and `--field=value …`. With
-            `--init_from=RUN`, or a folder of a model of Hugging Face, model and tokenizer are those of it.
-        begin: what the fields change where neither a preset nor a run is named.
+            `--init_from=RUN` or a Hugging Face model folder, model and tokenizer are taken from it.
+        begin: default configs if neither a preset nor a run is given.
         own: further configs.
 
     Returns:
@@ -381,7 +381,7 @@ def configs_of(argv: Sequence[str], begin: tuple[GPTConfig, TrainConfig], *own: 
     elif origin == "resume" and folder is not None and Path(folder).is_dir():
         begin = read_configs(folder)
     run = run_of(origin) if origin is not None else None
-    if run is not None:  # trained on: what the command line leaves open is as it was
+    if run is not None:  # continued training: unset fields default to those of the run
         begin = (begin[0] if name else read_configs(run)[0], with_tokenizer_of(run, begin[1]))
     elif origin is not None and is_model_folder(Path(origin)):
         begin = (begin[0] if name else open_source(origin).config, with_tokenizer_of(Path(origin), begin[1]))

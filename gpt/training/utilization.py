@@ -1,4 +1,4 @@
-"""How much of the machine training uses: its products, as a share of the fastest ones (MFU)."""
+"""Model FLOPs utilization (MFU) of training on the CPU, relative to the measured matmul peak."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import tinytensor as tt
 
 __all__ = ["Utilization", "product_speed"]
 
-SIZE = 1024  # rows and columns: beyond them a core multiplies no faster
-LOOKS = 4  # a machine that was busy at the first look shows its peak at another one
+SIZE = 1024  # rows and columns: larger products are no faster per core
+LOOKS = 4  # measurements of the peak, since the machine may be busy at the first
 
 
 def product_speed(size: int = SIZE, repeats: int = 4) -> float:
-    """Measure how fast the CPU multiplies large matrices, in the dtype that autocast is set to.
+    """Measure the speed of large matrix products on the CPU, in the dtype of autocast.
 
     Args:
         size: rows and columns of both matrices.
-        repeats: products; the first one wakes the threads and does not count.
+        repeats: number of products; the first is a warmup.
 
     Returns:
-        FLOP/s of the fastest of them, which a disturbance cannot slow down.
+        FLOP/s of the fastest product, which is robust to disturbances.
 
     Memory: three matrices, 12 MB.
 
@@ -40,14 +40,14 @@ def product_speed(size: int = SIZE, repeats: int = 4) -> float:
 
 
 class Utilization:
-    """Model FLOPs utilization: the products that training needs, by the fastest that was ever seen.
+    """Model FLOPs utilization: FLOP/s of the model by the measured peak.
 
-    The peak is the machine's, not that of a product of the model's size: a small model uses little of it. It
-    is looked for at the first few questions, and the largest found is kept.
+    The peak is that of large products, not of the model's sizes: a small model uses little of it. It is
+    measured in the first few calls, and the maximum is kept.
 
     Args:
         flops_per_token: of forward and backward together.
-        ranks: how many processes do the same at the same time.
+        ranks: number of processes on the machine.
 
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, section 4.1.
 
@@ -62,7 +62,7 @@ class Utilization:
         self.peak, self.looks = 0.0, 0
 
     def share(self, tokens_per_second: float) -> float | None:
-        """Of the peak, in (0, 1]; None at the first question, when caches and kernels are still cold."""
+        """Utilization in (0, 1]; None in the first call, when caches and kernels are still cold."""
         reached = tokens_per_second * self.flops_per_token
         first = self.looks == 0
         if self.looks < LOOKS:

@@ -1,4 +1,4 @@
-"""Evaluation: the mean loss over a whole split. Knows models and token files, not training."""
+"""Mean loss over a split. Independent of training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["evaluate"]
 
 
 def evaluate(model: GPT, tokens: Tokens, batch_size: int, batches: int = 0) -> float:
-    """Mean cross-entropy of every token of a split, in consecutive blocks.
+    """Mean cross-entropy over all tokens of a split, in consecutive blocks.
 
     Args:
-        model: put into evaluation mode, and back into the mode it had.
+        model: run in evaluation mode, which is restored afterwards.
         tokens: TokenFile or array of ids (N,).
-        batch_size: B, blocks at a time; does not change the result beyond rounding.
-        batches: stop after this many; 0 takes the whole split.
+        batch_size: B, blocks per batch; affects the result by rounding only.
+        batches: number of batches; 0: the whole split.
 
     Returns:
         Loss in nats per token.

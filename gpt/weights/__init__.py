@@ -1,1 +1,1 @@
-"""Checkpoints, and weights from and to the files of others: safetensors, GGUF."""
+"""Checkpoints, and import and export of weights: safetensors, GGUF, Hugging Face."""

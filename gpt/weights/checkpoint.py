@@ -1,10 +1,10 @@
-"""What a run must keep in order to go on: weights, optimizer, state. Knows arrays and JSON, not models.
+"""Atomic checkpoints: weights, optimizer state, training state. Works on arrays and JSON, not on models.
 
-A run directory holds `step_N/` (model.safetensors, optimizer.safetensors, state.json) and two small files,
-`latest` and `best`, each with the name of a folder. A save makes everything in `.checkpoint-step_N.tmp/`,
-brings it to the disk, renames it, and only then replaces `best` and `latest`: a process that dies at any
-moment, or a full disk, leaves the checkpoint before. What begins with `.checkpoint-` is such a remainder; the
-next save removes it, and leaves alone all else that is not a checkpoint.
+A run directory has `step_N/` (model.safetensors, optimizer.safetensors, state.json) and two small files,
+`latest` and `best`, each with the name of a folder. A save writes everything to `.checkpoint-step_N.tmp/`,
+flushes it to disk, renames it, and only then replaces `best` and `latest`: a crash at any moment, or a full
+disk, leaves the previous checkpoint intact. Names that start with `.checkpoint-` are remainders of
+interrupted saves; the next save removes them, and no other files.
 """
 
 import contextlib
@@ -40,19 +40,19 @@ _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "stat
 _FOLDER = re.compile(r"step_(?P<step>0|[1-9][0-9]{0,17})")
 _HIDDEN = re.compile(
     rf"\.checkpoint-(?P<name>{_FOLDER.pattern})\.(?P<kind>tmp|old)"
-)  # being made, or replaced
+)  # being written, or replaced
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A checkpoint as it was read.
+    """A loaded checkpoint.
 
     Args:
         step: the optimizer step after which it was saved.
-        weights: name → read-only array over the mapped file.
-        optimizer: the same for the optimizer.
-        state: what the training gave: configs, data position, generator, best loss.
-        folder: where it lies.
+        weights: name → read-only array on the mapped file.
+        optimizer: the same for the optimizer state.
+        state: training state: configs, data position, generator, best loss.
+        folder: its folder.
     """
 
     step: int
@@ -72,24 +72,24 @@ def save_checkpoint(
     keep: int = 2,
     best: bool = False,
 ) -> Path:
-    """Save a checkpoint, make it the latest, and remove old ones.
+    """Save a checkpoint as the latest, and remove old ones.
 
     Args:
-        run_dir: folder of the run; made if it does not exist.
-        step: optimizer steps done; a checkpoint of the same step is replaced.
+        run_dir: run directory; created if it does not exist.
+        step: number of optimizer steps done; a checkpoint of the same step is replaced.
         weights: name → array.
         optimizer: name → array; may be empty.
         state: JSON values.
-        keep: how many checkpoints up to this step stay; the best stays besides.
+        keep: number of checkpoints to keep up to this step; the best is kept in addition.
         best: whether this is the best one so far.
 
     Returns:
         The folder of the checkpoint.
 
     Raises:
-        ArgumentError: a negative step, keep below 1, or a state that JSON cannot hold.
-        DTypeError: an array that a weight file cannot hold.
-        SaveError: full disk or another failure of the file system; the checkpoints before are unharmed.
+        ArgumentError: a negative step, keep below 1, or a state that JSON cannot represent.
+        DTypeError: an array dtype that weight files do not support.
+        SaveError: full disk or another failure of the file system; earlier checkpoints stay intact.
 
     Example:
         >>> import tempfile
@@ -110,32 +110,32 @@ def save_checkpoint(
         _clean(run_dir)
         _fill(temporary, step, weights, optimizer, state_text)
         _install(temporary, folder)
-        for pointer in ("best", "latest") if best else ("latest",):  # the latest state knows the best loss
+        for pointer in ("best", "latest") if best else ("latest",):  # the latest state includes the best loss
             _replace_text(run_dir / pointer, f"{folder.name}\n")
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise SaveError(
             f"save_checkpoint: step {step} could not be saved in {run_dir}",
             why=_reason(error),
-            fix=f"free some space or check the folder, and go on; {_existing_steps(run_dir)}",
+            fix=f"free some space or check the folder, and resume; {_existing_steps(run_dir)}",
         ) from None
     _prune(run_dir, step, keep)
     return folder
 
 
 def load_checkpoint(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Checkpoint:
-    """Read a checkpoint, and check every byte of it.
+    """Load a checkpoint, and verify its checksums.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: run directory.
         which: "latest", "best", or a step.
 
     Returns:
         The checkpoint; its arrays are mapped, not copied.
 
     Raises:
-        ArgumentError: `which` is something else.
-        FormatError: it is missing or damaged; the message names the checkpoints that exist.
+        ArgumentError: an invalid `which`.
+        FormatError: the checkpoint is missing or damaged; the message lists the existing ones.
 
     Example:
         >>> import tempfile
@@ -153,17 +153,17 @@ def load_checkpoint(run_dir: str | os.PathLike[str], which: str | int = "latest"
 
 
 def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], object]) -> Checkpoint:
-    """Read the latest checkpoint, or the newest one before it that is not damaged.
+    """Load the latest checkpoint, or the newest one before it that is not damaged.
 
     Args:
-        run_dir: folder of the run.
-        warn: called with a text if it is not the latest.
+        run_dir: run directory.
+        warn: called with a message if it is not the latest.
 
     Returns:
         The checkpoint.
 
     Raises:
-        FormatError: there is none; of the latest one, why.
+        FormatError: there is none; with the reason for the latest one.
 
     Example:
         >>> import tempfile
@@ -172,7 +172,7 @@ def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], obj
         >>> for step in (1, 2):
         ...     folder = save_checkpoint(run, step, {"w": np.full(2, step)}, {}, {})
         >>> (folder / "model.safetensors").unlink()
-        >>> newest_checkpoint(run, warn=lambda text: print("going on from" in text)).step
+        >>> newest_checkpoint(run, warn=lambda text: print("resuming from" in text)).step
         True
         1
     """
@@ -182,29 +182,29 @@ def newest_checkpoint(run_dir: str | os.PathLike[str], warn: Callable[[str], obj
     except FormatError as error:
         steps = list_checkpoints(run_dir)
         with contextlib.suppress(OSError, ValueError):
-            latest = _pointed(run_dir, "latest")  # what lies beyond belongs to a run that went back
+            latest = _pointed(run_dir, "latest")  # later steps are of a run that was resumed further back
             steps = [step for step in steps if step < latest]
         for step in reversed(steps):
             with contextlib.suppress(FormatError):
                 found = load_checkpoint(run_dir, step)
-                warn(f"{error.what}: {error.why}; going on from {found.folder}")
+                warn(f"{error.what}: {error.why}; resuming from {found.folder}")
                 return found
         raise
 
 
 def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "latest") -> Path:
-    """Find the folder of a checkpoint, without a look into it.
+    """Folder of a checkpoint, without reading it.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: run directory.
         which: "latest", "best", or a step.
 
     Returns:
         The folder.
 
     Raises:
-        ArgumentError: `which` is something else.
-        FormatError: it is missing; the message names the checkpoints that exist.
+        ArgumentError: an invalid `which`.
+        FormatError: the checkpoint is missing; the message lists the existing ones.
 
     Example:
         >>> import tempfile
@@ -219,13 +219,13 @@ def checkpoint_folder(run_dir: str | os.PathLike[str], which: str | int = "lates
 
 
 def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
-    """List the steps that have a checkpoint.
+    """Steps of all checkpoints.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: run directory.
 
     Returns:
-        Steps in rising order; empty if there is no such folder.
+        Steps in ascending order; empty if there is no such folder.
 
     Example:
         >>> list_checkpoints("no/such/run")
@@ -240,14 +240,14 @@ def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What a run saved beside its weights, without a look at these; empty where that is no object.
+    """Training state of a checkpoint, without reading the weights; empty if it is not an object.
 
     Args:
-        folder: of the checkpoint.
+        folder: folder of the checkpoint.
 
     Raises:
         ArgumentError: the file cannot be read.
-        FormatError: it holds no JSON object.
+        FormatError: not a JSON object.
 
     Example:
         >>> import tempfile
@@ -261,38 +261,38 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
-    """Refuse a model of another kind, whose weights may have the same names.
+    """Raise for a model of another kind, whose weights may have the same names.
 
     Args:
-        state: of the checkpoint.
-        kind: the class of the model that is wanted.
-        folder: where it lies, for the message.
+        state: state of the checkpoint.
+        kind: expected class of the model.
+        folder: its folder, for the message.
 
     Raises:
-        FormatError: it holds another kind of model.
+        FormatError: the checkpoint has another kind of model.
 
     Example:
         >>> require_kind({"kind": "Encoder"}, "Encoder", Path("runs/masked/step_1"))
     """
-    found = state.get("kind", "GPT")  # imported, fine-tuned and older runs do not say
+    found = state.get("kind", "GPT")  # absent in imported, fine-tuned and older runs
     if found != kind:
         commands = {"GPT": "train or sample", "Encoder": "masked", "EncoderDecoder": "translate"}
         raise FormatError(
             f"{folder} holds a model of kind {found}, not {kind}",
-            why="each kind looks at other tokens, so the same weights mean something else",
+            why="the kinds differ in their attention masks, so the same weights compute something else",
             fix=f"use python -m gpt {commands.get(str(found), 'train')}",
         )
 
 
 @contextlib.contextmanager
 def reading_state(folder: Path) -> Iterator[None]:
-    """Explain a state in which something is missing, or is of another kind than a run writes.
+    """Context that converts errors about missing or invalid entries of a state to FormatError.
 
     Args:
-        folder: of the checkpoint, or of its run, for the message.
+        folder: folder of the checkpoint, or of its run, for the message.
 
     Raises:
-        FormatError: what was done with the state failed for such a reason.
+        FormatError: reading the state in the block failed.
 
     Example:
         >>> with reading_state(Path("runs/demo")):
@@ -301,17 +301,17 @@ def reading_state(folder: Path) -> Iterator[None]:
         ...
         tinytensor.errors.FormatError: runs/demo holds a state that no run has written
           why: KeyError: 'batches'
-          fix: restore the file state.json, or go on from an earlier checkpoint
+          fix: restore the file state.json, or resume from an earlier checkpoint
     """
     try:
         yield
-    except TinyTensorError:  # some are KeyErrors or TypeErrors, too
+    except TinyTensorError:  # some are also KeyErrors or TypeErrors
         raise
     except (LookupError, AttributeError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(
             f"{folder} holds a state that no run has written",
             why=f"{type(error).__name__}: {error}",
-            fix=f"restore the file {_STATE}, or go on from an earlier checkpoint",
+            fix=f"restore the file {_STATE}, or resume from an earlier checkpoint",
         ) from error
 
 
@@ -319,7 +319,7 @@ def reading_state(folder: Path) -> Iterator[None]:
 
 
 def _check_request(step: int, keep: int) -> None:
-    """Check the numbers of a save."""
+    """Validate step and keep."""
     for name, value, low in (("step", step, 0), ("keep", keep, 1)):
         if type(value) is not int or not low <= value < 10**18:
             raise ArgumentError(
@@ -330,7 +330,7 @@ def _check_request(step: int, keep: int) -> None:
 
 
 def _state_text(state: Mapping[str, Any]) -> str:
-    """Write the state as JSON, refusing what would come back as something else."""
+    """State as JSON text; ArgumentError if it would not round-trip."""
     try:
         text = json.dumps(dict(state), allow_nan=False)
         same = json.loads(text) == _with_lists(state)
@@ -338,19 +338,19 @@ def _state_text(state: Mapping[str, Any]) -> str:
         raise ArgumentError(
             "save_checkpoint: the state is not JSON",
             why=str(error),
-            fix="use int(…), float(…), lists and None; arrays belong to optimizer",
+            fix="use int(…), float(…), lists and None; put arrays into optimizer",
         ) from None
     if not same:
         raise ArgumentError(
             "save_checkpoint: the state would come back changed from JSON",
-            why="its keys must be texts",
+            why="its keys must be strings",
             fix="use str(…) for keys",
         )
     return text
 
 
 def _with_lists(value: Any) -> Any:
-    """Turn tuples into lists, as JSON does."""
+    """Convert tuples to lists, as JSON does."""
     if isinstance(value, Mapping):
         return {key: _with_lists(item) for key, item in value.items()}
     return [_with_lists(item) for item in value] if isinstance(value, list | tuple) else value
@@ -359,7 +359,7 @@ def _with_lists(value: Any) -> Any:
 def _fill(
     folder: Path, step: int, weights: Mapping[str, Array], optimizer: Mapping[str, Array], state_text: str
 ) -> None:
-    """Write the three files of a checkpoint and bring them to the disk."""
+    """Write the three files of a checkpoint, and flush them to disk."""
     folder.mkdir()
     checksums: dict[str, int] = {}
     for name, tensors in ((_MODEL, weights), (_OPTIMIZER, optimizer)):
@@ -371,12 +371,12 @@ def _fill(
 
 
 def _hidden(folder: Path, kind: str) -> Path:
-    """The name of a checkpoint that is being made ("tmp"), or about to be replaced ("old")."""
+    """Temporary name of a checkpoint that is being written ("tmp") or replaced ("old")."""
     return folder.with_name(f".checkpoint-{folder.name}.{kind}")
 
 
 def _old(name: str) -> re.Match[str] | None:
-    """The match of a name that a checkpoint has while one of the same step takes its place."""
+    """Match of the temporary name of a checkpoint that is being replaced."""
     match = _HIDDEN.fullmatch(name)
     return match if match and match["kind"] == "old" else None
 
@@ -386,8 +386,8 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def _install(temporary: Path, folder: Path) -> None:
-    """Give a complete checkpoint its name. One of the same step steps aside until the new one is there, and
-    anything else for good.
+    """Rename a complete checkpoint to its final name. An old one of the same step is moved aside until the
+    new one is in place; anything else is moved aside for good.
     """
     aside = _hidden(folder, "old")
     if os.path.lexists(folder):
@@ -400,7 +400,7 @@ def _install(temporary: Path, folder: Path) -> None:
 
 
 def _clean(run_dir: Path) -> None:
-    """Remove what an interrupted save has left; bring back what it had put aside."""
+    """Remove the files of an interrupted save; restore the checkpoint that it had moved aside."""
     for remainder in list(run_dir.iterdir()):
         match = _HIDDEN.fullmatch(remainder.name)
         if match is None:
@@ -415,26 +415,26 @@ def _clean(run_dir: Path) -> None:
 
 
 def _prune(run_dir: Path, step: int, keep: int) -> None:
-    """Remove old checkpoints. What cannot be removed, as a mapped file on Windows, waits for the next save.
+    """Remove old checkpoints. Failures, as of a mapped file on Windows, are retried in the next save.
 
-    Steps beyond this one belong to a run that was resumed further back; they stay until they are replaced.
+    Later steps are of a run that was resumed further back; they stay until they are replaced.
     """
     try:
         best = _pointed(run_dir, "best") if (run_dir / "best").exists() else None
     except (OSError, ValueError):
-        return  # without knowing which is the best, none is removed
+        return  # remove none if the best is unknown
     old = [s for s in list_checkpoints(run_dir) if s <= step][:-keep]
     for s in old:
         if s != best:
             folder = run_dir / f"step_{s}"
             with contextlib.suppress(OSError):
-                # Renamed first: a half-removed folder must not look like a checkpoint.
+                # Rename first: a partially removed folder must not look like a checkpoint.
                 os.rename(folder, _hidden(folder, "tmp"))
                 shutil.rmtree(_hidden(folder, "tmp"))
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Write a small file and bring it to the disk."""
+    """Write a small file, and flush it to disk."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
@@ -442,7 +442,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new one."""
+    """Write a small file atomically."""
     with atomic_write(path) as file:
         file.write(text.encode())
     sync_folder(path.parent)
@@ -453,12 +453,12 @@ def _replace_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def _usable(run_dir: Path, which: str | int) -> Iterator[None]:
-    """Explain what keeps a checkpoint from being read."""
+    """Context that converts read errors to FormatError with a list of the existing checkpoints."""
     try:
         yield
     except ArgumentError:
         raise
-    except (OSError, ValueError, RecursionError) as error:  # FormatError and JSON's errors are ValueErrors
+    except (OSError, ValueError, RecursionError) as error:  # FormatError and JSON errors are ValueErrors
         raise FormatError(
             f"load_checkpoint: no usable checkpoint {which!r} in {run_dir}",
             why=_reason(error),
@@ -467,25 +467,25 @@ def _usable(run_dir: Path, which: str | int) -> Iterator[None]:
 
 
 def _step_of(run_dir: Path, which: str | int) -> int:
-    """Find the step that a name stands for."""
+    """Step of "latest", "best" or an int."""
     if type(which) is int and which >= 0:
         return which
     if which not in ("latest", "best"):
         raise ArgumentError(
             f"load_checkpoint: which={which!r}",
-            why="there are 'latest', 'best', and steps as ints",
+            why="it is 'latest', 'best', or a step as an int",
             fix="use which='latest'",
         )
     if not (run_dir / which).exists():
         steps = list_checkpoints(run_dir)
         if which == "best" or not steps:
             raise ValueError(f"there is no file {which!r}")
-        return steps[-1]  # the very first save was interrupted before it could write `latest`
+        return steps[-1]  # the first save was interrupted before it wrote `latest`
     return _pointed(run_dir, which)
 
 
 def _pointed(run_dir: Path, pointer: str) -> int:
-    """Read the step out of a pointer file."""
+    """Step in a pointer file."""
     name = (run_dir / pointer).read_bytes()[:64].decode("utf-8", errors="replace").strip()
     match = _FOLDER.fullmatch(name)
     if match is None:
@@ -494,7 +494,7 @@ def _pointed(run_dir: Path, pointer: str) -> int:
 
 
 def _folder_of(run_dir: Path, step: int) -> Path:
-    """Find the folder of a step; it is aside if a save of the same step was interrupted."""
+    """Folder of a step; under its temporary name if a save of the same step was interrupted."""
     folder = run_dir / f"step_{step}"
     for place in (folder, _hidden(folder, "old")):
         if place.is_dir():
@@ -503,10 +503,10 @@ def _folder_of(run_dir: Path, step: int) -> Path:
 
 
 def _read(folder: Path, step: int) -> Checkpoint:
-    """Read and check one folder; ValueError or OSError say what is wrong."""
+    """Load and verify one folder; ValueError or OSError if it is unusable."""
     record = json.loads((folder / _STATE).read_bytes().decode("utf-8"))
     if not isinstance(record, dict) or record.keys() != {"version", "step", "crc32", "state"}:
-        raise ValueError(f"{_STATE} does not hold version, step, crc32 and state")
+        raise ValueError(f"{_STATE} lacks version, step, crc32 or state")
     if record["version"] != _VERSION or record["step"] != step or not isinstance(record["state"], dict):
         raise ValueError(f"{_STATE} is of version {record['version']!r} and step {record['step']!r}")
     if record["crc32"] != {name: _checksum(folder / name) for name in (_MODEL, _OPTIMIZER)}:
@@ -516,7 +516,7 @@ def _read(folder: Path, step: int) -> Checkpoint:
 
 
 def _checksum(path: Path) -> int:
-    """Compute the CRC-32 of a file, which fails to notice a change once in four billion."""
+    """CRC-32 of a file; misses a change with probability 2^-32."""
     checksum = 0
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -525,11 +525,11 @@ def _checksum(path: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line what an inner error found."""
+    """One-line reason of an inner error."""
     return f"{error.what}: {error.why}" if isinstance(error, TinyTensorError) else str(error)
 
 
 def _existing_steps(run_dir: Path) -> str:
-    """Name the checkpoints that exist, for messages."""
+    """List of the existing checkpoints, for messages."""
     steps = list_checkpoints(run_dir)
     return f"complete checkpoints there: {', '.join(map(str, steps)) or 'none'}"

@@ -1,4 +1,4 @@
-"""`python -m gpt export RUN`: writes a trained model for other programs."""
+"""Command `python -m gpt export RUN`: write a trained model in a format of other libraries."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,8 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError, FormatError: the run cannot be read, or has no form in the format; nothing is written.
+        ArgumentError, FormatError: the run cannot be read, or the format does not support the model; nothing
+            is written.
         SaveError: the target cannot be written.
     """
     parser = Parser(
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     if args.format == "safetensors" and out.suffix != ".safetensors":
         raise ArgumentError(
             f"export: --out={out} with --format=safetensors",
-            why="a single file is written, which import knows by the end of its name",
+            why="a single file is written, which import recognizes by its suffix",
             fix=f"write --out={out}.safetensors",
         )
     model, tokenizer = from_pretrained(args.run)

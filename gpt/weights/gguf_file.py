@@ -1,7 +1,7 @@
-"""GGUF, the format of llama.cpp, through the `gguf` package: models of the architectures llama and gpt2.
+"""Reader of GGUF, the format of llama.cpp, through the `gguf` package: architectures llama and gpt2.
 
-Quantised tensors become float32 when they are read. The tokenizer, which such a file carries in its metadata,
-is made into ours. Knows the format, not the model.
+Quantised tensors are dequantised to float32 on reading. The tokenizer in the metadata of the file is
+converted to ours. Independent of the model.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _SIZES = {
     "embedding_length": "n_embd",
     "feed_forward_length": "n_inner",
 }
-_CONTROL, _USER = 3, 4  # types of tokens that stand for themselves
-_SPLITS = {"gpt-2": "gpt2", "default": "gpt2", "smollm": "smollm"}  # tokenizer.ggml.pre → our cutting rule
+_CONTROL, _USER = 3, 4  # token types of special tokens
+_SPLITS = {"gpt-2": "gpt2", "default": "gpt2", "smollm": "smollm"}  # tokenizer.ggml.pre → our rule
 
 _MOST_ITEMS = (
     1 << 22
-)  # in all arrays of the metadata; a real file with its tokens and merges has a third of it
+)  # in all arrays of the metadata; published files with tokens and merges have a third of it
 
 Opened = tuple[GPTConfig, Naming, Mapping[str, Stored], Callable[[], Tokenizer | None]]
 
@@ -47,13 +47,13 @@ def read_gguf(path: Path, *, writable: bool = False) -> Opened:
 
     Args:
         path: the file.
-        writable: arrays that may be written to, which leaves the file as it is.
+        writable: return writable arrays (copy-on-write; the file is not changed).
 
     Returns:
-        The model's config, the naming of its tensors, the tensors by name, and what reads the tokenizer.
+        The model's config, the naming of its tensors, the tensors by name, and a reader of the tokenizer.
 
     Raises:
-        FormatError: a damaged file, or an architecture that our model does not have.
+        FormatError: a damaged file, or an unsupported architecture.
         MissingLibraryError: gguf is not installed.
     """
     reader = _reader(path, "c" if writable else "r")
@@ -63,7 +63,7 @@ def read_gguf(path: Path, *, writable: bool = False) -> Opened:
 
 
 class _Values:
-    """The metadata of a file, read with the checks that its writer may have left out."""
+    """Metadata of a file, with validation."""
 
     def __init__(self, path: Path, reader: Any) -> None:
         self.path = path
@@ -75,34 +75,34 @@ class _Values:
         self.naming = namings[self.architecture]
 
     def get(self, key: str, default: object = None) -> Any:
-        """A value of the metadata; {arch} in the key stands for the architecture."""
+        """Value of a key, in which {arch} is replaced by the architecture."""
         found = self._fields.get(key.replace("{arch}", getattr(self, "architecture", "")))
         try:
             return default if found is None else found.contents()
-        except (ValueError, IndexError, TypeError) as error:  # UnicodeDecodeError is a ValueError
+        except (ValueError, IndexError, TypeError) as error:  # ValueError includes UnicodeDecodeError
             self.refuse(f"{key} cannot be read: {error}")
 
     def text(self, key: str, default: str = "") -> str:
-        """A text."""
+        """String value."""
         value = self.get(key, default)
         return value if isinstance(value, str) else self.refuse(f"{key} is {value!r}, not a text")
 
     def size(self, key: str) -> int:
-        """A positive integer that must be there."""
+        """Required positive integer."""
         value = self.get(key)
         if type(value) is not int or value < 1:
             self.refuse(f"{key} is {value!r}, not a positive integer")
         return value
 
     def number(self, key: str, default: float) -> float:
-        """A float, as the 6 digits that float32 has: 9.999999747378752e-06 was written as 1e-5."""
+        """Float rounded to the 6 digits of float32: 9.999999747378752e-06 was written as 1e-5."""
         value = self.get(key, default)
         if not isinstance(value, int | float):
             self.refuse(f"{key} is {value!r}, not a number")
         return float(f"{value:.6g}")
 
     def texts(self, key: str) -> list[str]:
-        """A list of texts that must be there."""
+        """Required list of strings."""
         value = self.get(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             self.refuse(f"{key} is not a list of texts")
@@ -123,21 +123,19 @@ def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
     except ImportError:
         raise MissingLibraryError(
             f"{path}: the library gguf is missing",
-            why="GGUF files are read through it",
+            why="it is needed to read GGUF files",
             fix='pip install ".[gpt]"',
         ) from None
 
     class Careful(gguf.GGUFReader):
-        """The library's reader, which goes on behind the end of a file, and has no limits."""
+        """GGUFReader with bounds checks: the base class reads beyond the end of a file, without limits."""
 
         items_left = _MOST_ITEMS
 
         def _get(self, offset: int, dtype: Any, count: Any = 1, *rest: Any, **more: Any) -> Any:
             end, size = offset + np.dtype(dtype).itemsize * int(count), len(self.data)
             if end > size:
-                raise ValueError(
-                    f"what begins at byte {offset} would end at {end}; the file has {size} bytes"
-                )
+                raise ValueError(f"the value at byte {offset} would end at {end}; the file has {size} bytes")
             return super()._get(offset, dtype, count, *rest, **more)
 
         def _get_field_parts(self, offset: int, kind: int) -> Any:
@@ -145,7 +143,7 @@ def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
                 items = int(self._get(offset + 4, np.uint64)[0])
                 if items > self.items_left:
                     raise ValueError(
-                        f"its metadata have an array of {items} items; {_MOST_ITEMS} are the most"
+                        f"its metadata have an array of {items} items; the limit is {_MOST_ITEMS}"
                     )
                 if self._get(offset, np.uint32)[0] == gguf.GGUFValueType.ARRAY:
                     raise ValueError("its metadata have an array of arrays")
@@ -164,7 +162,7 @@ def _reader(path: Path, mode: Literal["r", "c"]) -> Any:
 
 
 def _stored(tensor: Any) -> Stored:
-    """A tensor in our order of axes: GGUF lists the fastest one first."""
+    """Tensor with axes in our order: GGUF lists the fastest axis first."""
     shape = tuple(int(size) for size in reversed(tensor.shape))
     return Stored(tensor.tensor_type.name, shape, tensor.data, partial(_dequantised, tensor, shape))
 
@@ -177,7 +175,7 @@ def _dequantised(tensor: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     except RuntimeError:
         raise FormatError(
             f"the tensor {tensor.name} is quantised as {tensor.tensor_type.name}",
-            why="the gguf library cannot undo this",
+            why="the gguf library cannot dequantise it",
             fix="use a file quantised as Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, one of the K kinds, or floats",
         ) from None
     return np.asarray(values, np.float32).reshape(shape)
@@ -190,10 +188,10 @@ def _config(values: _Values, tensors: Mapping[str, Stored]) -> GPTConfig:
     if table is None:
         values.refuse("there is no tensor token_embd.weight")
     if fields["n_inner"] == 4 * fields["n_embd"]:
-        del fields["n_inner"]  # the usual size
+        del fields["n_inner"]  # the default size
     fields |= {
         "vocab_size": table.shape[0],
-        # Writers of GPT-2 files repeat the embeddings as the head.
+        # GPT-2 files repeat the embeddings as the head.
         "tied_head": head is None or (head.dtype == table.dtype and np.array_equal(head.array, table.array)),
     }
     if llama:
@@ -214,7 +212,7 @@ def _config(values: _Values, tensors: Mapping[str, Stored]) -> GPTConfig:
 
 
 def _rope(values: _Values, head_size: int) -> dict[str, Any]:
-    """The rotations, which must be plain and of the whole head."""
+    """RoPE fields; raises for scaled or partial RoPE."""
     for key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
         if values.get(f"{{arch}}.{key}", head_size) != head_size:
             values.refuse(
@@ -226,7 +224,7 @@ def _rope(values: _Values, head_size: int) -> dict[str, Any]:
 
 
 def _tokenizer(values: _Values) -> Tokenizer | None:
-    """The byte-level BPE tokenizer in the metadata; None if there is none."""
+    """Byte-level BPE tokenizer in the metadata; None if there is none."""
     kind = values.text("tokenizer.ggml.model", "none")
     if kind == "none":
         return None
@@ -247,5 +245,9 @@ def _tokenizer(values: _Values) -> Tokenizer | None:
             special,
             _SPLITS[cut],
         )
-    except (KeyError, ValueError, TypeError) as error:  # a character that is no byte; merges of one or three
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+    ) as error:  # a character that is not a byte; merges of one or three
         values.refuse(f"its tokenizer is damaged: {error!r}")

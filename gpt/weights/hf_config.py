@@ -1,7 +1,7 @@
-"""Hugging Face's config.json and our GPTConfig: GPT-2, and the family of Llama (Mistral, Qwen3).
+"""Conversion between Hugging Face's config.json and GPTConfig: GPT-2, and the Llama family (Mistral, Qwen3).
 
-What a config.json says beyond our fields must have the value that our model computes with; anything else is
-refused, since the model would be another one.
+Fields of config.json without a counterpart in ours must have the value that our model implements; others
+raise, since the model would differ.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _LLAMA_FIELDS = {
     "hidden_size": "n_embd",
     "intermediate_size": "n_inner",
 }
-# What our model does, where theirs has a choice. The first value is the default of a file that is silent.
+# Values that our model implements for options of theirs. The first is the default of an absent field.
 _GPT2_FIXED: dict[str, tuple[object, ...]] = {
     "scale_attn_weights": (True,),
     "scale_attn_by_inverse_layer_idx": (False,),
@@ -47,7 +47,7 @@ _LLAMA_KINDS = ("llama", "mistral", "qwen3")
 
 
 def naming_for(config: GPTConfig) -> tuple[str, Naming]:
-    """The architecture of Hugging Face that computes what a model of ours does.
+    """Hugging Face architecture equivalent to a model.
 
     Args:
         config: the model.
@@ -56,7 +56,7 @@ def naming_for(config: GPTConfig) -> tuple[str, Naming]:
         Its model_type, and the names of its tensors.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: no architecture is equivalent.
 
     Example:
         >>> naming_for(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))[0]
@@ -69,44 +69,44 @@ def naming_for(config: GPTConfig) -> tuple[str, Naming]:
         return nearest, kinds[nearest]
     raise ArgumentError(
         "naming_for: no architecture of Hugging Face is this model",
-        why=f"{nearest} comes nearest, but has {', '.join(differences[nearest])}",
-        fix="write our own names: --format=safetensors",
+        why=f"{nearest} is the closest, but has {', '.join(differences[nearest])}",
+        fix="export with our own names: --format=safetensors",
     )
 
 
 def _differences(config: GPTConfig, kind: str) -> list[str]:
-    """What differs when the config that we would write is read back: `field=value, not ours`."""
+    """Fields that differ after writing and reading a config, as `field=value, not ours`."""
     if kind == "gpt2":
-        config = replace(config, bias=True)  # zeros are written for biases that a model does not have
+        config = replace(config, bias=True)  # missing biases are written as zeros
     known = kind != "gpt2" or config.activation in _GELUS.values()
     written = config if known else replace(config, activation="gelu")
     try:
         again = _plain(config_from_hf(_described(written, kind), "config.json", dropout=config.dropout))
     except FormatError as error:
-        return [error.why or error.what] * len(to_dict(config))  # further off than any other
+        return [error.why or error.what] * len(to_dict(config))  # more than any other
     return [f"{name}={again[name]}, not {own}" for name, own in _plain(config).items() if again[name] != own]
 
 
 def _plain(config: GPTConfig) -> dict[str, Any]:
-    """The fields of a config with the zeros that stand for a usual size filled in."""
+    """Fields of a config, with zeros resolved to the default sizes."""
     own = to_dict(config)
     usual = {"n_kv_head": config.n_head, "n_inner": 4 * config.n_embd}
     return own | {name: own.get(name) or size for name, size in usual.items()}
 
 
 def config_from_hf(values: Mapping[str, Any], path: str, *, dropout: float = 0.0) -> GPTConfig:
-    """Read a config.json.
+    """GPTConfig from a config.json.
 
     Args:
         values: the object in the file.
-        path: named in errors.
-        dropout: of the config; theirs, which says how a model was trained, is not taken over.
+        path: for error messages.
+        dropout: of the result; that of the file, a training setting, is ignored.
 
     Returns:
-        The config of the same model.
+        The equivalent config.
 
     Raises:
-        FormatError: another architecture, a missing size, or a choice that our model does not have.
+        FormatError: another architecture, a missing size, or an unsupported option.
 
     Example:
         >>> sizes = {"vocab_size": 9, "n_positions": 8, "n_layer": 1, "n_head": 2, "n_embd": 4}
@@ -130,18 +130,18 @@ def config_from_hf(values: Mapping[str, Any], path: str, *, dropout: float = 0.0
 def config_to_hf(
     config: GPTConfig, *, dtype: str = "float32", separator: int | None = None
 ) -> dict[str, Any]:
-    """Write a config.json that transformers reads.
+    """Contents of a config.json for transformers.
 
     Args:
         config: the model.
-        dtype: of the weights beside it.
+        dtype: of the weights.
         separator: id of the token between documents, or None.
 
     Returns:
         JSON values.
 
     Raises:
-        ArgumentError: no architecture of Hugging Face is this model.
+        ArgumentError: no Hugging Face architecture is equivalent.
 
     Example:
         >>> config_to_hf(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4))["n_positions"]
@@ -193,7 +193,7 @@ def _llama(values: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def _rope_theta(values: Mapping[str, Any], path: str) -> object:
-    """The base of the rotations; since version 5 of transformers it stands in rope_parameters."""
+    """Base of RoPE; since version 5 of transformers it is in rope_parameters."""
     rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, Mapping) else rope
     if kind != "default" or set(rope) - {"rope_type", "type", "rope_theta", "partial_rotary_factor"}:
@@ -203,7 +203,7 @@ def _rope_theta(values: Mapping[str, Any], path: str) -> object:
 
 
 def _described(config: GPTConfig, kind: str) -> dict[str, Any]:
-    """The config.json of a model, if it is of this kind."""
+    """config.json of a model for an architecture."""
     own = to_dict(config)
     if kind == "gpt2":
         drops = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), config.dropout)
@@ -253,5 +253,5 @@ def _refuse(path: str, why: str) -> NoReturn:
     raise FormatError(
         f"{path} describes a model that cannot be built here",
         why=why,
-        fix="use a model of GPT-2's or Llama's architecture; a damaged config.json is best downloaded again",
+        fix="use a model of GPT-2's or Llama's architecture; download a damaged config.json again",
     )

@@ -1,8 +1,8 @@
-"""How our tensors are named and stored in the files of others: Hugging Face's GPT-2 and Llama, GGUF.
+"""Tensor names and layouts of other formats: Hugging Face's GPT-2 and Llama, GGUF.
 
-Ours are GPT-2's: matrices (in, out), queries, keys and values side by side in one. Where a file has them
-apart and turned round, a tensor of ours is joined from its parts and seen through strides. Knows names and
-shapes, neither files nor models.
+Ours are GPT-2's: matrices (in, out), with queries, keys and values packed into one. If a file has separate or
+transposed matrices, a tensor of ours is concatenated from its parts and transposed by strides. Works on names
+and shapes, independent of files and models.
 """
 
 import re
@@ -23,16 +23,16 @@ _IN_BLOCK = re.compile(r"h\.(\d+)\.(.+)\.(weight|bias)")
 
 @dataclass(frozen=True)
 class Naming:
-    """The names of one kind of file.
+    """Naming scheme of a file format.
 
     Args:
         title: for messages.
-        prefix: before all names but the head's; files without it are read, too.
-        block: before the names of block N, with {} for N.
-        names: module of ours → theirs, several if they keep its parts apart; of a block without `h.N.`.
-        turned: matrices of linear layers are stored as (out, in).
-        interleaved: rows of queries and keys are in the order of RoPE on neighbouring channels.
-        ignored: names that hold no weights: buffers which old files carry along.
+        prefix: of all names but the head's; files without it are accepted, too.
+        block: prefix of the names of block N, with {} for N.
+        names: our module → theirs, several for separate parts; within a block without `h.N.`.
+        turned: whether matrices of linear layers are transposed, (out, in).
+        interleaved: whether rows of queries and keys are in the order of RoPE on adjacent channels.
+        ignored: names of buffers without weights in old files.
     """
 
     title: str
@@ -44,15 +44,15 @@ class Naming:
     ignored: re.Pattern[str] = re.compile(r"(?!)")
 
     def plain(self, name: str) -> str:
-        """A name of a file without the prefix."""
+        """Name without the prefix."""
         return name.removeprefix(self.prefix)
 
     def full(self, name: str) -> str:
-        """A name as it is written into a file."""
+        """Name with the prefix, as in files."""
         return name if name.startswith("lm_head.") else self.prefix + name
 
     def theirs(self, name: str) -> tuple[str, ...]:
-        """The names, without prefix, of the parts of a tensor of ours."""
+        """Names, without prefix, of the parts of our tensor."""
         inside = _IN_BLOCK.fullmatch(name)
         module, kind = (inside[2], inside[3]) if inside else name.rsplit(".", 1)
         before = self.block.format(inside[1]) if inside else ""
@@ -111,14 +111,14 @@ GGUF_LLAMA = Naming(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor of ours lies in a file.
+    """Location of our tensor in a file.
 
     Args:
         shape: of our tensor.
-        parts: their names, in the order in which they lie side by side along our last axis.
-        widths: how much of our last axis each part is.
-        turned: the parts are stored as (out, in).
-        heads: of each part; above 0 where its rows are interleaved.
+        parts: names of the parts, in the order of concatenation along our last axis.
+        widths: size of each part along our last axis.
+        turned: whether the parts are transposed, (out, in).
+        heads: number of heads of each part with interleaved rows, else 0.
     """
 
     shape: tuple[int, ...]
@@ -128,18 +128,18 @@ class Place:
     heads: tuple[int, ...]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each part as the file has it."""
+        """Shape of each part in the file."""
         ours = {part: (*self.shape[:-1], width) for part, width in zip(self.parts, self.widths, strict=True)}
         return {part: shape[::-1] if self.turned else shape for part, shape in ours.items()}
 
     def gather(self, read: Callable[[str], Array]) -> Array:
-        """Our tensor from its parts: a view of a single part, a copy of several.
+        """Our tensor from its parts: a view of a single part, or the concatenation of several.
 
         Args:
-            read: name of a part → its array, of the shape that `shapes` tells.
+            read: function from the name of a part to its array, with the shape in `shapes`.
 
         Returns:
-            An array of our shape; turned round by its strides.
+            An array of our shape; a transpose is a view.
         """
         arrays = [
             _rotate_half(read(part), n) if n else read(part)
@@ -149,24 +149,24 @@ class Place:
         return joined.T if self.turned else joined
 
     def scatter(self, array: Array) -> dict[str, Array]:
-        """Views of our tensor as the parts of a file: the inverse of `gather`, nothing interleaved."""
+        """Parts of our tensor as views: the inverse of `gather`, without interleaving."""
         ends = np.cumsum(self.widths)
         views = [array[..., end - width : end] for width, end in zip(self.widths, ends, strict=True)]
         return {part: view.T if self.turned else view for part, view in zip(self.parts, views, strict=True)}
 
 
 def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
-    """Where every tensor of a model lies in a file.
+    """Location of every tensor of a model in a file.
 
     Args:
         config: the model.
-        naming: of the file.
+        naming: naming scheme of the file.
 
     Returns:
-        Our name → place; the names of parts have no prefix.
+        Our name → location; the names of parts have no prefix.
 
     Raises:
-        ArgumentError: the vocabulary of the config is not settled.
+        ArgumentError: vocab_size is 0, that is unresolved.
 
     Example:
         >>> config = GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=2, n_embd=4)
@@ -177,7 +177,10 @@ def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
     for name, shape in parameter_shapes(config).items():
         parts = naming.theirs(name)
         together = len(parts) == 1
-        query, rest = config.n_embd, (shape[-1] - config.n_embd) // 2  # grouped heads have fewer keys
+        query, rest = (
+            config.n_embd,
+            (shape[-1] - config.n_embd) // 2,
+        )  # grouped-query attention has fewer keys
         widths = (shape[-1],) if together else (query, rest, rest)
         heads = (0,) * len(parts)
         if naming.interleaved and not together:
@@ -188,6 +191,6 @@ def places(config: GPTConfig, naming: Naming) -> dict[str, Place]:
 
 
 def _rotate_half(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
-    """From rows whose neighbours are rotated together (GGUF) to halves that are (Hugging Face, ours)."""
+    """Reorder rows from RoPE on adjacent channels (GGUF) to RoPE on halves (Hugging Face, ours)."""
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])  # (nh, hs/2, 2, C)
     return pairs.swapaxes(1, 2).reshape(rows.shape)

@@ -1,4 +1,4 @@
-"""`python -m gpt import PATH`: makes a run directory of a model from elsewhere, for all other commands."""
+"""Command `python -m gpt import PATH`: convert an external model to a run directory."""
 
 import json
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ __all__ = ["main", "write_run"]
 
 
 def write_run(model: GPT, tokenizer: Tokenizer | None, folder: PathLike, who: str = "write_run") -> None:
-    """Make a run directory of a model: its config, its tokenizer, and one checkpoint at step 0.
+    """Write a run directory for a model: config, tokenizer, and a checkpoint at step 0.
 
     Args:
-        model: any.
-        tokenizer: None if there is none; then commands that read text cannot use the run.
-        folder: a new folder; it appears when it is complete.
-        who: the function that the user called, for errors.
+        model: the model.
+        tokenizer: its tokenizer; without one, commands that read text cannot use the run.
+        folder: a new folder; created atomically.
+        who: function that the user called, for errors.
 
     Raises:
-        ArgumentError: there is something in the folder.
-        SaveError: it cannot be written; nothing is left of it.
+        ArgumentError: the folder is not empty.
+        SaveError: the folder cannot be written; it is removed.
 
     Example:
         >>> import pathlib, tempfile
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError, FormatError: the model cannot be read; the target stays untouched.
+        ArgumentError, FormatError: the model cannot be read; nothing is written.
         SaveError: the run directory cannot be written.
     """
     parser = Parser(

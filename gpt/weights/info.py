@@ -1,6 +1,6 @@
-"""`python -m gpt info PATH`: the tensors in a model's file, counted by group; nothing but the header is read.
+"""Command `python -m gpt info PATH`: tensors of a weight file and parameters by group, from its header.
 
-Queries, keys and values lie side by side in one matrix of GPT-2; the last table shows them as views of it.
+GPT-2 packs queries, keys and values into one matrix; the last table lists them as views of it.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from gpt.weights.weight_tensor import Stored, tensors_of
 __all__ = ["inventory", "main", "projections"]
 
 _BLOCK = re.compile(r"(?<![\w.])((?:transformer\.|model\.)?(?:h|layers|blk))\.\d+\.")
-_GROUPS = [  # by the beginning of our name, without the block
+_GROUPS = [  # by prefix of our name, without the block
     ("token embeddings", r"wte\."),
     ("positions", r"wpe\."),
     ("attention", r"attn\.c_"),
@@ -33,11 +33,11 @@ _GROUPS = [  # by the beginning of our name, without the block
 
 
 def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
-    """A table of tensors: name, shape, strides, dtype, bytes.
+    """Table of tensors: name, shape, strides, dtype, bytes.
 
     Args:
         tensors: name → tensor, mapped.
-        alike: one line for tensors that differ only in the number of their block.
+        alike: whether to merge tensors that differ only in the index of their block into one line.
 
     Returns:
         Lines for a terminal.
@@ -64,10 +64,10 @@ def inventory(tensors: Mapping[str, Stored], *, alike: bool = True) -> str:
 
 
 def parameters(source: Source) -> str:
-    """A table of parameters by group; what the model does not use comes last.
+    """Table of parameters by group, with unused tensors last.
 
     Args:
-        source: an opened model.
+        source: an open model.
 
     Returns:
         Lines for a terminal.
@@ -90,10 +90,10 @@ def parameters(source: Source) -> str:
 
 
 def projections(source: Source) -> str:
-    """Where the matrices of queries, keys and values of block 0 are: views of one matrix, or tensors apart.
+    """Table of the query, key and value matrices of block 0: views of one matrix, or separate tensors.
 
     Args:
-        source: an opened model.
+        source: an open model.
 
     Returns:
         Lines for a terminal.
@@ -110,7 +110,7 @@ def projections(source: Source) -> str:
         )
     whole = tt.from_numpy(stored[0].array.T if place.turned else stored[0].array)  # (C, (nh + 2 nkv) hs)
     C, hs = source.config.n_embd, source.config.head_size
-    groups = (whole.shape[1] - C) // 2  # (nkv hs): keys, and values as many
+    groups = (whole.shape[1] - C) // 2  # (nkv hs): keys, and the same for values
     spans = {
         "W_q": (0, C),
         "W_k": (C, C + groups),
@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        ArgumentError, FormatError: there is no such file, or it is damaged.
+        ArgumentError, FormatError: the file does not exist, or is damaged.
     """
     parser = Parser(
         prog="python -m gpt info",
@@ -166,13 +166,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _differing(config: GPTConfig) -> list[str]:
-    """The sizes of a model, and the choices that are not GPT-2's."""
+    """Sizes of a model, and options that differ from GPT-2's."""
     usual = {field.name: field.default for field in dataclasses.fields(config)}
     return [f"{name}={value}" for name, value in to_dict(config).items() if value != usual[name]]
 
 
 def _in_order(source: Source) -> dict[str, Stored]:
-    """The tensors in the order of the forward pass; those that the model does not use come last."""
+    """Tensors in the order of the forward pass, with unused ones last."""
     order = {part: at for at, part in enumerate(_owners(source))}
     plain = source.naming.plain
     names = sorted(source.tensors, key=lambda name: order.get(plain(name), len(order)))
@@ -180,19 +180,19 @@ def _in_order(source: Source) -> dict[str, Stored]:
 
 
 def _owners(source: Source) -> dict[str, str]:
-    """Part of the file, without prefix → the tensor of ours that it belongs to."""
+    """Map from parts in the file, without prefix, to our tensors."""
     wanted: Mapping[str, Place] = places(source.config, source.naming)
     return {part: name for name, place in wanted.items() for part in place.parts}
 
 
 def _group(name: str | None) -> str:
-    """The title of the group that a tensor of ours counts in."""
+    """Title of the group of our tensor."""
     inside = re.sub(r"^h\.\d+\.", "", name or "")
     return next((title for title, beginning in _GROUPS if re.match(beginning, inside)), "not used")
 
 
 def _table(rows: Sequence[Sequence[str]], right: Sequence[int] = (5,)) -> str:
-    """Columns of equal width, two spaces apart; those in `right` end at the same place."""
+    """Format rows as aligned columns, two spaces apart; those in `right` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a run begins with, looked for before anything is read: what is missing is said, and how to get it."""
+"""Validation of init_from, data and tokenizer paths before loading."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ __all__ = [
     "with_tokenizer_of",
 ]
 
-RUNS = Path("runs")  # where commands put runs unless they are told otherwise
+RUNS = Path("runs")  # default parent folder of runs
 
 
 def runs_here() -> list[str]:
-    """The runs in `runs/`, by name."""
+    """Names of the runs in `runs/`."""
     return sorted([str(path) for path in RUNS.iterdir() if list_checkpoints(path)]) if RUNS.is_dir() else []
 
 
 def no_such_run(path: str, who: str) -> ArgumentError:
-    """The error for a run that is not there; it names those that are.
+    """Error for a missing run, with a list of the existing ones.
 
     Args:
-        path: what was named.
-        who: the function or command that the user called.
+        path: the missing path.
+        who: function or command that the user called.
 
     Example:
         >>> no_such_run("runs/none", "sample").what
@@ -46,7 +46,7 @@ def no_such_run(path: str, who: str) -> ArgumentError:
     near = closest(path, here)
     return ArgumentError(
         f"{who}: there is no run {path!r}",
-        why=f"those in {RUNS}/ are {_some(here)}" if here else "none was trained here yet",
+        why=f"those in {RUNS}/ are {_some(here)}" if here else "no run was trained here yet",
         fix=f"did you mean {near[0]}?" if near else "check the path, or train one: python -m gpt demo",
     )
 
@@ -56,17 +56,17 @@ def _some(names: Sequence[str]) -> str:
 
 
 def run_of(origin: str) -> Path | None:
-    """The run directory that `init_from` names by itself, or by one of its checkpoints; None if neither."""
+    """Run directory of `init_from`, which is a run or one of its checkpoints; None if it is neither."""
     path = Path(origin)
     folders = [folder for folder in (path, path.parent) if (folder / "config.json").is_file()]
     return folders[0] if folders and list_checkpoints(folders[0]) else None
 
 
 def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfig]:
-    """The configs that a run directory was made with.
+    """Configs of a run directory.
 
     Args:
-        run_dir: folder of a run.
+        run_dir: run directory.
 
     Returns:
         model config, training config.
@@ -82,14 +82,14 @@ def read_configs(run_dir: str | os.PathLike[str]) -> tuple[GPTConfig, TrainConfi
     if not isinstance(model, dict) or not isinstance(train, dict):
         raise FormatError(
             f"read_configs: {path} lacks its model or train config",
-            why="it is no run's",
+            why="it is not of a training run",
             fix="check the path",
         )
     return from_dict(GPTConfig, model, source=str(path)), from_dict(TrainConfig, train, source=str(path))
 
 
 def with_tokenizer_of(folder: Path, config: TrainConfig) -> TrainConfig:
-    """The config with the tokenizer of a run or a model, if it has one: its weights know no other."""
+    """Config with the tokenizer of a run or model, if it has one, since its weights depend on it."""
     if (folder / "tokenizer.json").is_file():
         return replace(config, tokenizer=str(folder / "tokenizer.json"))
     has_others = any((folder / name).is_file() for name in ("vocab.bpe", "merges.txt", "tokenizer.model"))
@@ -97,13 +97,13 @@ def with_tokenizer_of(folder: Path, config: TrainConfig) -> TrainConfig:
 
 
 def require_origin(config: TrainConfig) -> None:
-    """Look for what `init_from` names.
+    """Check that `init_from` exists.
 
     Args:
-        config: of the run.
+        config: config of the run.
 
     Raises:
-        ArgumentError: there is no run to go on with, or no such weights.
+        ArgumentError: there is no run to resume, or no such weights.
     """
     origin = config.init_from
     if origin == "resume" and not list_checkpoints(config.out_dir):
@@ -116,8 +116,8 @@ def require_origin(config: TrainConfig) -> None:
     place = RUNS / Path(origin).stem
     raise ArgumentError(
         f"train: --init_from={origin}: {_no_origin(origin)}",
-        why="training on begins with a run, a folder of a model of Hugging Face, or a .safetensors file",
-        fix=f"a model from elsewhere becomes a run first: python -m gpt import {origin} --out_dir={place}, "
+        why="it must be a run, a Hugging Face model folder, or a .safetensors file",
+        fix=f"import other models first: python -m gpt import {origin} --out_dir={place}, "
         f"then --init_from={place}",
     )
 
@@ -129,19 +129,19 @@ def _no_origin(origin: str) -> str:
 
 
 def require_data(config: TrainConfig) -> None:
-    """Look for the data and the tokenizer that a config names.
+    """Check that the data and the tokenizer of a config exist.
 
     Args:
-        config: of the run.
+        config: config of the run.
 
     Raises:
-        ArgumentError: one of them is not there.
+        ArgumentError: one of them does not exist.
     """
     if config.data != "shakespeare" and not Path(config.data).exists():
         raise ArgumentError(
             f"train: --data={config.data}: there is no such file or folder",
-            why="a run reads a text, a folder of texts, or token files",
-            fix="--data=FILE --tokenizer=char trains on a text; token files are made by python -m gpt data "
+            why="it must be a text, a folder of texts, or token files",
+            fix="--data=FILE --tokenizer=char trains on a text; make token files with python -m gpt data "
             f"prepare TEXTS --tokenizer=tokenizer.json --out {config.data}",
         )
     tokenized = (Path(config.data) / "tokenizer.json").is_file()

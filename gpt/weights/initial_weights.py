@@ -1,4 +1,4 @@
-"""The weights that a training begins with, where it goes on from those of another run or model."""
+"""Initialization of a model from the weights of another run or model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["load_weights"]
 
 
 def load_weights(model: GPT, path: Path) -> None:
-    """Copy weights into a model: from a .safetensors file, a checkpoint folder, a run directory (its best), a
-    folder of a model of Hugging Face.
+    """Copy weights into a model from a .safetensors file, a checkpoint folder, a run directory (its best), or
+    a Hugging Face model folder.
 
     Args:
-        model: of the same shape.
+        model: a model of the same config.
         path: file or folder.
 
     Raises:
-        ArgumentError, ShapeError: the names or shapes are not the model's.
-        FormatError: the file is damaged, or they are those of a model of another kind.
+        ArgumentError, ShapeError: names or shapes differ from the model's.
+        FormatError: the file is damaged, or has a model of another kind.
     """
     if is_model_folder(path):
         source = open_source(path)
@@ -50,13 +50,13 @@ def load_weights(model: GPT, path: Path) -> None:
 
 
 def _require_shape(config: GPTConfig, saved: GPTConfig, path: Path) -> None:
-    """ArgumentError unless weights fit: only dropout may differ, and a context may be shorter."""
+    """Raise ArgumentError unless the configs match, up to dropout and a shorter context."""
     free = {"dropout", "block_size"} if config.block_size <= saved.block_size else {"dropout"}
     now, before = to_dict(config), to_dict(saved)
     if differing := [name for name in before if name not in free and now[name] != before[name]]:
         name = differing[0]
         raise tt.ArgumentError(
             f"train: --init_from={path}: its model has {name}={before[name]}, not {now[name]}",
-            why="weights fit one shape of model",
+            why="the weights have the shapes of that model",
             fix=f"leave --{name} and --preset out: the model is that of the folder",
         )

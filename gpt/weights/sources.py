@@ -1,6 +1,6 @@
-"""Folders and files of weights: found, opened, checked, mapped. `pretrained.py` reads what is in them.
+"""Locate, open, validate and memory-map folders and files of weights, which `pretrained.py` loads.
 
-Nothing is ever unpickled: a file that could run code when it is read is refused.
+Nothing is unpickled: files that could execute code on loading are rejected.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tinytensor.files import read_json
 __all__ = ["CONFIG", "METADATA", "WEIGHTS", "Source", "is_model_folder", "is_run", "open_source"]
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-METADATA = "gpt_config"  # where a single file of ours keeps its config
+METADATA = "gpt_config"  # metadata key of the config in a single file of ours
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _TOKENIZERS = ("tokenizer.json", "vocab.bpe", "merges.txt", "tokenizer.model")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -48,15 +48,15 @@ _HUB_FILES = ["*.safetensors", "*.json", "vocab.bpe", "merges.txt", "tokenizer.m
 
 @dataclass(frozen=True)
 class Source:
-    """A folder or file of weights that was opened, not yet read.
+    """An open folder or file of weights, not yet read.
 
     Args:
-        path: what was opened.
-        config: the model in it.
-        naming: how its tensors are called.
+        path: its path.
+        config: config of the model.
+        naming: naming scheme of its tensors.
         tensors: name in the file → tensor, mapped.
-        tokenizer: reads the tokenizer; gives None if there is none.
-        verify: checks what can be checked beyond names and shapes.
+        tokenizer: function that loads the tokenizer, or returns None if there is none.
+        verify: function with further checks beyond names and shapes.
     """
 
     path: Path
@@ -67,13 +67,13 @@ class Source:
     verify: Callable[[], object] = lambda: None
 
     def weights(self) -> dict[str, Array]:
-        """Read the tensors of the model under our names.
+        """Tensors of the model under our names.
 
         Returns:
-            Name → float32 array of our shape; on the mapped file where the file has it as we do.
+            Name → float32 array of our shape; on the mapped file if it has our layout.
 
         Raises:
-            FormatError: tensors are missing, of another shape, not finite, or of no use to the model.
+            FormatError: tensors are missing, of another shape, not finite, or unused.
         """
         self.verify()
         names = self._plain_names()
@@ -83,7 +83,7 @@ class Source:
         return {name: place.gather(lambda part: self._finite(names[part])) for name, place in wanted.items()}
 
     def _plain_names(self) -> dict[str, str]:
-        """Names without prefix → names in the file."""
+        """Map from names without prefix to names in the file."""
         names = {self.naming.plain(name): name for name in self.tensors}
         if len(names) < len(self.tensors):
             self._refuse("some tensors come with and without their prefix", "keep one of each")
@@ -105,7 +105,7 @@ class Source:
             )
 
     def _is_tied_head(self, part: str) -> bool:
-        """Whether a tensor repeats the token embeddings, as some writers let a tied head do."""
+        """Whether a tensor is a copy of the token embeddings, as some writers store a tied head."""
         head, table = (self.naming.theirs(name)[0] for name in ("lm_head.weight", "wte.weight"))
         if part != head or not self.config.tied_head:
             return False
@@ -134,7 +134,7 @@ class Source:
 
     def _finite(self, name: str) -> Array:
         array = self.tensors[name].read()
-        # The sum tells without a copy: nothing that is not finite vanishes in it.
+        # The sum checks without a copy: it is not finite if any element is not.
         with np.errstate(all="ignore"):
             total = np.add.reduce(array, axis=None)
         if not np.isfinite(total) and not np.isfinite(array).all():
@@ -149,21 +149,21 @@ class Source:
 
 
 def open_source(path: str | os.PathLike[str], *, writable: bool = False) -> Source:
-    """Open a folder, a file or a hub name: find out what model it is, and map its tensors.
+    """Open a folder, a file or a hub name: read the config, and map the tensors.
 
     Args:
         path: a folder with config.json and safetensors (one file, or several with an index), a .safetensors
             file, a .gguf file, a run directory or checkpoint of ours, `smollm2` or another package with
             weights (`package:NAME`), or a name on the Hugging Face hub.
-        writable: arrays that may be written to, which leaves the files as they are.
+        writable: return writable arrays (copy-on-write; the files are not changed).
 
     Returns:
-        The source; no weights were read.
+        The source; no weights are read.
 
     Raises:
-        ArgumentError: there is no such file, folder or name.
-        FormatError: damaged or pickled weights, or an architecture that our model does not have.
-        MissingLibraryError: gguf, huggingface_hub or the package that was named is not installed.
+        ArgumentError: no such file, folder or name.
+        FormatError: damaged or pickled weights, or an unsupported architecture.
+        MissingLibraryError: gguf, huggingface_hub or the given package is not installed.
     """
     found = Path(path) if os.path.exists(path) else _named(str(path))
     if found.is_dir():
@@ -181,15 +181,15 @@ def is_run(folder: Path) -> bool:
 
 
 def is_model_folder(path: Path) -> bool:
-    """Whether a folder is one as Hugging Face's save_pretrained writes it."""
+    """Whether a folder has the layout of Hugging Face's save_pretrained."""
     return (path / CONFIG).is_file() and not is_run(path)
 
 
-# ---- what there is ----------------------------------------------------------------------------------------
+# ---- sources ---------------------------------------------------------------------------------------------
 
 
 def _from_run(folder: Path, writable: bool) -> Source:
-    """A run directory (its best checkpoint, or its last one), or a checkpoint in it."""
+    """Open a run directory (its best checkpoint, or its last one), or a checkpoint in it."""
     if (folder / "state.json").is_file():
         run, step = folder.parent, folder
     else:
@@ -206,12 +206,12 @@ def _from_run(folder: Path, writable: bool) -> Source:
 
 
 def _from_folder(folder: Path, writable: bool) -> Source:
-    """A folder as Hugging Face's save_pretrained writes it."""
+    """Open a folder with the layout of Hugging Face's save_pretrained."""
     if not (folder / CONFIG).is_file():
         raise FormatError(
             f"{folder} holds no {CONFIG}",
-            why="the file says how many layers and heads a model has, which its weights alone do not",
-            fix=f"download {CONFIG} beside the weights, or name a run directory or a .gguf file",
+            why="the file has the numbers of layers and heads, which the weights alone do not determine",
+            fix=f"download {CONFIG} next to the weights, or use a run directory or a .gguf file",
         )
     config, naming = _read_config(folder / CONFIG)
     if (folder / INDEX).is_file():
@@ -231,7 +231,7 @@ def _from_folder(folder: Path, writable: bool) -> Source:
 
 
 def _from_file(path: Path, writable: bool) -> Source:
-    """A single file: ours, which keeps its config inside, or one beside its config.json or state.json."""
+    """Open a single file: ours, with its config in the metadata, or one next to config.json or state.json."""
     folder = path.parent
     if path.name == WEIGHTS and (folder / "state.json").is_file():
         return _from_run(folder, writable)
@@ -249,7 +249,7 @@ def _from_file(path: Path, writable: bool) -> Source:
     else:
         raise FormatError(
             f"{path} comes without a config",
-            why="weights alone do not say how many heads a model has",
+            why="the weights alone do not determine the number of heads",
             fix=f"put its {CONFIG} into the same folder",
         )
     return Source(path, config, naming, tensors_of(file), lambda: _tokenizer(folder))
@@ -262,14 +262,14 @@ def _read_config(path: Path) -> tuple[GPTConfig, Naming]:
 
 
 def _sharded(index: Path, writable: bool) -> dict[str, Stored]:
-    """The tensors of several files, by the index that says which file holds which."""
+    """Tensors of sharded files, by their index."""
     table = read_json(index, "from_pretrained").get("weight_map")
     if not isinstance(table, dict) or not all(
         isinstance(file, str) and Path(file).name == file for file in table.values()
     ):
         raise FormatError(
-            f"{index} is no index of weights",
-            why="its weight_map must name a file of the same folder for each tensor",
+            f"{index} is not an index of weights",
+            why="its weight_map must map each tensor to a file of the same folder",
             fix="download it again",
         )
     tensors: dict[str, Stored] = {}
@@ -277,8 +277,8 @@ def _sharded(index: Path, writable: bool) -> dict[str, Stored]:
         held = tensors_of(read_safetensors(index.parent / shard, writable=writable))
         if held.keys() != {name for name, file in table.items() if file == shard}:
             raise FormatError(
-                f"{index.parent / shard} does not hold what {index.name} says",
-                why="the names of its tensors are not those of the index",
+                f"{index.parent / shard} does not match {index.name}",
+                why="the names of its tensors differ from those in the index",
                 fix="download both again",
             )
         tensors |= held
@@ -286,27 +286,27 @@ def _sharded(index: Path, writable: bool) -> dict[str, Stored]:
 
 
 def _tokenizer(folder: Path) -> Tokenizer | None:
-    """The tokenizer of a folder, None if it has none."""
+    """Tokenizer of a folder, or None."""
     return load_tokenizer(folder) if any((folder / name).is_file() for name in _TOKENIZERS) else None
 
 
 def _pickled(path: Path) -> FormatError:
     return FormatError(
         f"{path} is a pickle",
-        why="reading it would run whatever code it holds, so nothing here ever does",
-        fix="take the .safetensors of the same model; where you trust the file, transformers writes one: "
+        why="loading a pickle can execute arbitrary code, so this library never does",
+        fix="use the .safetensors of the same model; if you trust the file, transformers can convert it: "
         "model.save_pretrained(folder, safe_serialization=True)",
     )
 
 
 def _named(name: str) -> Path:
-    """What a name means that is no path here."""
+    """Local path of a package or hub name."""
     return weights_in(name) if is_package(name) else _from_hub(name)
 
 
 def _from_hub(name: str) -> Path:
-    """The folder that a name on the hub was downloaded to."""
-    if Path(name).parent != Path() and Path(name).parent.is_dir():  # a path, where a folder has this name
+    """Download a hub name, and return its folder."""
+    if Path(name).parent != Path() and Path(name).parent.is_dir():  # a path, if its parent is a folder
         raise no_such_run(name, "from_pretrained")
     missing = f"there is no file or folder {name!r} here"
     if not _HUB_NAME.fullmatch(name) or name.endswith((".safetensors", ".gguf", *_PICKLED)):
@@ -316,12 +316,15 @@ def _from_hub(name: str) -> Path:
     except ImportError:
         raise MissingLibraryError(
             f"from_pretrained: {missing}",
-            why="as a name on the Hugging Face hub it needs the library huggingface_hub, which is missing",
+            why="a name on the Hugging Face hub needs the library huggingface_hub, which is missing",
             fix="check the path, or pip install huggingface_hub",
         ) from None
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES))
-    except (OSError, ValueError) as error:  # no network, no such name; its errors are of these two kinds
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # no network, no such name: errors of the library are of these types
         raise ArgumentError(
             f"from_pretrained: {missing}, and the Hugging Face hub does not give it",
             why=str(error).splitlines()[0] if str(error) else type(error).__name__,
@@ -330,6 +333,6 @@ def _from_hub(name: str) -> Path:
 
 
 def _some(names: Iterable[str], at_most: int = 4) -> str:
-    """A few of many, for messages."""
+    """First few names, for messages."""
     listed = sorted(names)
     return ", ".join(listed[:at_most]) + (", …" if len(listed) > at_most else "") or "none"

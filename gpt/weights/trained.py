@@ -1,4 +1,4 @@
-"""Trained models: found by name, folder or run, and loaded with their tokenizer."""
+"""Loading of trained models, with their tokenizer, from runs, folders, files and names."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 def load_model(
     run_dir: str | os.PathLike[str], which: str | int = "best", kind: type[GPT] = GPT
 ) -> tuple[GPT, Tokenizer | None]:
-    """The trained model of a run directory, in evaluation mode, and its tokenizer.
+    """Load the model of a run directory, in evaluation mode, and its tokenizer.
 
     Args:
-        run_dir: folder of a run.
+        run_dir: run directory.
         which: "best", "latest", or a step.
-        kind: what the run trained.
+        kind: class of the model.
 
     Returns:
         model, tokenizer; the tokenizer is None if the run has none.
@@ -52,38 +52,38 @@ def load_model(
 
 
 def require_tokenizer(tokenizer: Tokenizer | None, who: str, path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer of a model that reads texts.
+    """The tokenizer; raises if it is None.
 
     Args:
-        tokenizer: what came with the model.
-        who: the command that the user called.
-        path: of the model.
+        tokenizer: tokenizer of the model, or None.
+        who: command that the user called.
+        path: path of the model.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: the tokenizer is None.
     """
     if tokenizer is None:
         folder = Path(path).parent if Path(path).is_file() else path
         raise tt.ArgumentError(
             f"{who}: {path} has no {TOKENIZER}",
-            why="without it a text cannot be cut into tokens",
+            why="it is needed to encode text",
             fix=f"copy the tokenizer to {folder}/{TOKENIZER}",
         )
     return tokenizer
 
 
 def open_model(path: str) -> tuple[GPT, Tokenizer]:
-    """A trained model and its tokenizer.
+    """Load a trained model and its tokenizer.
 
     Args:
-        path: a run directory, or what else `gpt.weights.from_pretrained` reads.
+        path: a run directory, or any other path of `gpt.weights.from_pretrained`.
 
     Returns:
         model in evaluation mode, tokenizer.
 
     Raises:
-        FormatError: there are no usable weights.
-        ArgumentError: they come without a tokenizer.
+        FormatError: no usable weights.
+        ArgumentError: the model has no tokenizer.
     """
     model, tokenizer = from_pretrained(path)
     return model, require_tokenizer(tokenizer, "open_model", path)
