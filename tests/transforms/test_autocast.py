@@ -267,7 +267,7 @@ def test_the_factor_is_saved() -> None:
 def test_wrong_use_of_the_scaler() -> None:
     w = tt.ones(2, requires_grad=True)
     optimizer, scaler = SGD([w], lr=1.0), GradScaler()
-    with pytest.raises(tt.GradError, match="no gradients were looked at"):
+    with pytest.raises(tt.GradError, match="no gradients were checked"):
         scaler.update()
     scaler.scale(w.sum()).backward()
     scaler.unscale_(optimizer)
