@@ -229,7 +229,8 @@ def test_a_captured_op_copies_a_strided_operand_at_each_replay() -> None:
 
 def test_the_document_names_the_ops_that_copy() -> None:
     text = (ROOT / "docs/copies.md").read_text(encoding="utf-8")
-    for attribute, row in (("contiguous", "inputs that are not contiguous"), ("rows", "inputs without a stride of 1")):
+    rows = {"contiguous": "inputs that are not contiguous", "rows": "inputs without a stride of 1"}
+    for attribute, row in rows.items():
         (line,) = [each for each in text.splitlines() if "| CPU |" in each and row in each]
         copying = {name for name, op in registry.items() if op.__module__.startswith("tinytensor.")}
         copying = {name.removesuffix("_backward") for name in copying if getattr(registry[name], attribute)}

@@ -20,6 +20,7 @@ from tinytensor.shapes import Shape
 
 CHUNK = 2048  # elements of a row that BLAS sums, in interleaved runs
 RUN = 128  # most elements summed sequentially; eight times as many where BLAS adds rows
+FEW_ROWS = 32  # NumPy adds these at memory speed; BLAS would wake threads, which spin afterwards
 Axes = tuple[int, ...]
 
 ALL_AXES = [tuple(range(n)) for n in range(65)]  # NumPy has at most 64 axes
@@ -112,6 +113,9 @@ def sum_rows(y: Array, x: Array, add: Callable[[Array, Array], object] = _add_ro
 def _sum_columns(y: Array, x: Array) -> None:
     """Column sums (n, C) → (C,)."""
     n, step = len(x), 8 * RUN
+    if n <= FEW_ROWS:
+        np.add.reduce(x, 0, out=y)
+        return
     if n <= step:
         np.dot(ones(n, x.dtype), x, out=y)
         return
