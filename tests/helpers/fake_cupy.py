@@ -1,4 +1,4 @@
-"""A CuPy without a GPU: the part of it that `cupy_runtime` calls, over host memory.
+"""A CuPy without a GPU: the part of it that `CupyRuntime` calls, over host memory.
 
 Streams are lazy: work waits in a queue until somebody waits for it, so whoever relies on work being done when
 a call returns reads old bytes. Kernels that NVRTC compiled run on the emulator. What CUDA refuses is refused:
@@ -10,10 +10,13 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from tinytensor.device import as_device
 from tinytensor.runtime import runtime_of
@@ -52,16 +55,22 @@ class Region:
         self.nbytes, self.device_id, self.fake = nbytes, device, fake
         fake.regions.append(self)
 
+    def free(self) -> None:
+        self.fake.regions.remove(self)
+        self.fake.freed.append(self.nbytes)
+
 
 class Pointer:
-    """`MemoryPointer`: gives its bytes back when it dies."""
+    """`MemoryPointer`: frees its memory on deallocation, as CuPy's `__dealloc__` does.
+
+    A `__del__` would also run for memory of a collected cycle that a finalizer returns to the pool. The
+    garbage collector does not track arrays.
+    """
 
     def __init__(self, region: Region) -> None:
         self.mem, self.ptr = region, region.ptr
-
-    def __del__(self) -> None:
-        self.mem.fake.regions.remove(self.mem)
-        self.mem.fake.freed.append(self.mem.nbytes)
+        self.held = np.empty(0)
+        weakref.finalize(self.held, region.free).atexit = False
 
 
 class Stream:

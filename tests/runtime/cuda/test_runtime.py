@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from pathlib import Path
@@ -24,7 +25,7 @@ from tinytensor.runtime.base import Runtime
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.runtime import CupyRuntime, device_count
 
-cupy, pretended = cupy_fixtures.cupy, cupy_fixtures.pretended  # fixtures
+cupy, pretended, lazy = cupy_fixtures.cupy, cupy_fixtures.pretended, cupy_fixtures.lazy  # fixtures
 runtime, source = cupy_fixtures.runtime, cupy_fixtures.source
 
 
@@ -115,6 +116,19 @@ def test_copies_and_memset_follow_each_other(runtime: CupyRuntime) -> None:
 def test_arrays_without_axes_are_copied(runtime: CupyRuntime) -> None:
     buffer = put(runtime, np.array(2.5))
     assert get(runtime, buffer, np.array(0.0)) == 2.5
+
+
+@needs_nvrtc
+def test_memory_in_a_reference_cycle_returns_to_the_pool(lazy: str) -> None:
+    x = tt.zeros(100, device=lazy)
+    address = x.storage.buffer.ptr
+    cycle: list[object] = [x]
+    cycle.append(cycle)
+    del x, cycle
+    gc.collect()
+    again = tt.ones(100, device=lazy)
+    assert again.storage.buffer.ptr == address
+    assert again.tolist() == [1.0] * 100
 
 
 def test_blocks_are_used_again(runtime: CupyRuntime) -> None:
