@@ -159,16 +159,8 @@ class Tensor(Methods):
 
     def __len__(self) -> int:
         if not self.layout.shape:
-            raise _without_axes("len")
+            raise without_axes("len")
         return self.layout.shape[0]
-
-
-def _without_axes(what: str) -> DTypeError:
-    return DTypeError(  # a TypeError, which Python's own protocols expect
-        f"{what}: the tensor has no axes",
-        why="a 0-d tensor has no length and cannot be iterated over",
-        fix="use x.item() for the number, or x.reshape(1) to add an axis",
-    )
 
 
 def _meet(size: int, a: Layout, b: Layout) -> bool:
@@ -256,7 +248,7 @@ def small(layout: Layout, dtype: DType) -> Tensor:
 
 
 def without_axes(what: str) -> DTypeError:
-    """DTypeError for iterating over a 0-d tensor."""
+    """DTypeError for the length of a 0-d tensor, or for iterating over it."""
     return DTypeError(  # a TypeError, which Python's own protocols expect
         f"{what}: the tensor has no axes",
         why="a 0-d tensor has no length and cannot be iterated over",

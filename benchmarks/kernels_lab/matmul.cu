@@ -35,7 +35,7 @@ __global__ void matmul_tiled(float* c, const float* a, const float* b, int m, in
         bs[y][x] = start + y < k && col < n ? b[(start + y) * n + col] : 0.0f;
         __syncthreads();
         for (int i = 0; i < 32; i++) sum += as[y][i] * bs[i][x];
-        __syncthreads();  // nobody may overwrite the tiles while others still read them
+        __syncthreads();  // no thread may overwrite the tiles while others still read them
     }
     if (row < m && col < n) c[row * n + col] = sum;
 }

@@ -1,4 +1,4 @@
-"""Rows of tinytensor/ops/views/manipulation.py and region.py: views, copies, casts."""
+"""Rows of ops/views/manipulation.py and dispatch/view_gradients.py: views, copies, casts."""
 
 from collections.abc import Callable
 from typing import Any

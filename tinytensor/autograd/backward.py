@@ -27,7 +27,6 @@ from tinytensor.autograd.graph import (
 from tinytensor.autograd.hooks import Grads, replaced_all, run_tensor_hooks
 from tinytensor.autograd.modes import grad_enabled, in_backward
 from tinytensor.errors import GradError
-from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor, wrap
 
 __all__ = ["Node"]
@@ -353,7 +352,6 @@ def _measure_fresh() -> tuple[int, int]:
 
 
 _FRESH_TENSOR, _FRESH_STORAGE = _measure_fresh()
-Record = tuple["Storage", Any, Any, int]
 
 
 class Saved:

@@ -17,38 +17,14 @@ from tinytensor.dispatch import launch
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dispatch.reuse import reusable
-from tinytensor.dispatch.transfer import constant as constant
-from tinytensor.dispatch.transfer import copy_between_gpus as copy_between_gpus
-from tinytensor.dispatch.transfer import download as download
-from tinytensor.dispatch.transfer import upload as upload
-from tinytensor.dispatch.transfer import values as values
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import float32
 from tinytensor.errors import DTypeError
 from tinytensor.layout import contiguous
-from tinytensor.op import Op as Op
-from tinytensor.op import Spec as Spec
-from tinytensor.op import Specs as Specs
-from tinytensor.op import register as register
-from tinytensor.op import registry as registry
+from tinytensor.op import Op, Spec
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.memory import without_memory
-from tinytensor.tensor import Tensor, small
-from tinytensor.tensor import arr as arr
-from tinytensor.tensor import empty as empty
-from tinytensor.tensor import from_array as from_array
-from tinytensor.tensor import is_tensor as is_tensor
-from tinytensor.tensor import same_memory as same_memory
-from tinytensor.tensor import wrap as wrap
-
-new = object.__new__
-Shape = tuple[int, ...]
-
-
-# ---- edges -------------------------------------------------------------------------------------------------
-
-
-# ---- any op ------------------------------------------------------------------------------------------------
+from tinytensor.tensor import Tensor, arr, empty, same_memory, small
 
 
 def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:

@@ -20,7 +20,9 @@ from tinytensor.shapes import Shape
 
 CHUNK = 2048  # elements of a row that BLAS sums, in interleaved runs
 RUN = 128  # most elements summed sequentially; eight times as many where BLAS adds rows
-FEW_ROWS = 32  # NumPy adds these at memory speed; BLAS would wake threads, which spin afterwards
+# Above FEW_ELEMENTS BLAS wakes its threads, which spin afterwards and slow down other kernels; NumPy adds at
+# most FEW_ROWS rows nearly as fast.
+FEW_ROWS, FEW_ELEMENTS = 32, 1 << 13
 Axes = tuple[int, ...]
 
 ALL_AXES = [tuple(range(n)) for n in range(65)]  # NumPy has at most 64 axes
@@ -113,7 +115,7 @@ def sum_rows(y: Array, x: Array, add: Callable[[Array, Array], object] = _add_ro
 def _sum_columns(y: Array, x: Array) -> None:
     """Column sums (n, C) → (C,)."""
     n, step = len(x), 8 * RUN
-    if n <= FEW_ROWS:
+    if n <= FEW_ROWS and x.size > FEW_ELEMENTS:
         np.add.reduce(x, 0, out=y)
         return
     if n <= step:

@@ -20,12 +20,6 @@ import numpy as np
 from tinytensor.errors import AllocationError, TinyTensorError
 from tinytensor.runtime.cpu.arrays import Array
 
-# ---- non-contiguous operands -------------------------------------------------------------------------------
-
-
-# ---- 16-bit floats: stored narrow, computed in float32 -----------------------------------------------------
-
-
 # ---- the pool ----------------------------------------------------------------------------------------------
 
 
@@ -204,6 +198,3 @@ def allocating(what: str, nbytes: int) -> Iterator[None]:
         raise
     except (MemoryError, ValueError):  # ValueError: more bytes than there are addresses
         raise out_of_memory(what, nbytes) from None
-
-
-# ---- scratch -----------------------------------------------------------------------------------------------
