@@ -58,7 +58,7 @@ full: lint .venv-oracle/installed ## every test at full size, with PyTorch: hour
 bench: .venv/installed ## time the engine on this machine, beside PyTorch once make oracle has installed it
 	@if [ -e .venv-oracle/installed ]; then p=.venv-oracle; else p=.venv; fi; $$p/bin/python -m benchmarks quick
 
-kernels: .venv/installed ## docs/kernel_resources.md: what the kernels take from a GPU (needs none): minutes
+kernels: .venv/installed ## registers and occupancy of the kernels, docs/kernel_resources.md (no GPU): minutes
 	@.venv/bin/python -m tests.helpers.kernel_table --main
 
 kernels-full: .venv/installed ## the same for all dtypes and 64-bit positions, compiling everything: an hour

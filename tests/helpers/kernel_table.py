@@ -1,6 +1,8 @@
-"""`python -m tests.helpers.kernel_table [--main]`: compile all kernels for all architectures; write what each
-takes from a GPU to docs/kernel_resources.md. No GPU is needed. `--main` leaves out positions of 64 bits and
-all dtypes but float32, bfloat16 and int64: minutes in place of an hour.
+"""Registers and occupancy of all kernels: `python -m tests.helpers.kernel_table [--main]`.
+
+Compiles all kernels for all architectures, and writes the table to docs/build/kernel_resources.md, a summary
+to docs/kernel_resources.md. Needs no GPU. `--main` leaves out 64-bit positions and all dtypes but float32,
+bfloat16 and int64: minutes in place of an hour.
 """
 
 from __future__ import annotations
@@ -18,17 +20,24 @@ from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import Resources, markdown_table, occupancy
 from tinytensor.runtime.kernel_files import kernel_path
 
-TABLE = ROOT / "docs" / "kernel_resources.md"
-HEAD = """# What the kernels take from a GPU
+SUMMARY = ROOT / "docs" / "kernel_resources.md"
+TABLE = ROOT / "docs" / "build" / "kernel_resources.md"
+HEAD = """# Registers and occupancy of the kernels
 
 Written by `{command}`, which compiles every kernel that the ops launch ({count:,} instances:
 {what}) for every architecture, here with NVRTC {version}.
 Nothing was measured on a GPU.
 
-A cell holds the registers of a thread and the share of a multiprocessor's warps that fit at the same time,
-for the float32 instance with 32-bit positions that takes the most (of kernels without one, for any instance).
-`block` is the largest block of threads that it is launched with; `most` and `stack` are the most registers
-and bytes of stack of any instance on any architecture.{spills}
+"""
+ALL = """A cell holds the registers of a thread and the occupancy (the share of a multiprocessor's warps that
+are resident), for the float32 instance with 32-bit positions that uses the most registers (of kernels without
+one, for any instance). `block` is the largest block of threads that it is launched with; `most` and `stack`
+are the most registers and bytes of stack of any instance on any architecture.{spills}
+
+"""
+FAMILIES = """`registers` of a thread and bytes of `stack` are the most of any instance on any architecture;
+`occupancy` is the lowest: the share of a multiprocessor's warps that are resident.{spills}
+`docs/build/kernel_resources.md` has every kernel and architecture.
 
 """
 Found = dict[int, Resources]  # by architecture
@@ -77,6 +86,39 @@ def table(found: dict[Instance, Found], architectures: Sequence[int]) -> str:
     return markdown_table(columns, rows)
 
 
+def summary(found: dict[Instance, Found]) -> str:
+    """One row for each folder of kernels."""
+    groups: dict[str, list[Instance]] = defaultdict(list)
+    for i in found:
+        groups[kernel_path(i.stem, ".cu").parent.name].append(i)
+    rows: list[list[object]] = []
+    for family, members in sorted(groups.items()):
+        taken = [(used, i, a) for i in members for a, used in found[i].items()]
+        registers, stack = (max(getattr(used, what) for used, *_ in taken) for what in ("registers", "stack"))
+        share, i, architecture = min(
+            ((_share(i, used, a), i, a) for used, i, a in taken),
+            key=lambda row: (row[0], row[1].name, row[2]),
+        )
+        kernels = len({(i.stem, i.kernel, i.functor) for i in members})
+        rows.append(
+            [
+                family,
+                kernels,
+                len(members),
+                registers,
+                stack,
+                f"{share:.0%}",
+                f"{i.kernel}, sm_{architecture}",
+            ]
+        )
+    columns = ["folder", "kernels", "instances", "registers", "stack", "occupancy", "of"]
+    return markdown_table(columns, rows)
+
+
+def _share(i: Instance, used: Resources, architecture: int) -> float:
+    return occupancy(architecture, _block([i]), used.registers, used.shared + i.launched.shared).share
+
+
 def _block(members: Sequence[Instance]) -> int:
     return max(max(i.launched.blocks) for i in members)
 
@@ -88,13 +130,11 @@ def _cell(members: Sequence[Instance], found: dict[Instance, Found], architectur
         return "–"
     worst = max(here, key=lambda i: found[i][architecture].registers)
     used = found[worst][architecture]
-    shared = used.shared + worst.launched.shared
-    fits = occupancy(architecture, _block([worst]), used.registers, shared)
-    return f"{used.registers}, {fits.share:.0%}"
+    return f"{used.registers}, {_share(worst, used, architecture):.0%}"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the table."""
+    """Write both tables."""
     short = list(argv) == ["--main"]
     found = everything(stems(), nvrtc.ARCHITECTURES, main=short)
     spilled = sum(any(used.spill_stores for used in taken.values()) for taken in found.values())
@@ -105,10 +145,12 @@ def main(argv: Sequence[str]) -> None:
         if short
         else "all dtypes, numbers of axes, positions of 32 and 64 bits",
         version=".".join(map(str, nvrtc.version())),
-        spills=f" {spilled} instances spill." if spilled else " Nothing spills.",
     )
-    TABLE.write_text(head + table(found, nvrtc.ARCHITECTURES), encoding="utf-8")
-    print(f"written: {TABLE}")
+    spills = f" {spilled} instances spill." if spilled else " Nothing spills."
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text(head + ALL.format(spills=spills) + table(found, nvrtc.ARCHITECTURES), encoding="utf-8")
+    SUMMARY.write_text(head + FAMILIES.format(spills=spills) + summary(found), encoding="utf-8")
+    print(f"written: {SUMMARY}, {TABLE}")
 
 
 if __name__ == "__main__":

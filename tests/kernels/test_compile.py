@@ -21,7 +21,7 @@ from tests.helpers.kernel_matrix import (
     signatures,
     stems,
 )
-from tests.helpers.kernel_table import everything, table
+from tests.helpers.kernel_table import everything, summary, table
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import kernel_path
 from tinytensor.runtime.signature import STRUCT, parse
@@ -96,3 +96,7 @@ def test_the_table_has_a_row_for_each_kernel() -> None:
     assert cells[:4] == ["masking.cu", "triangle_forward", str(len(found)), "256"]
     assert re.fullmatch(r"\d+, \d+%", cells[4])
     assert cells[-1] == "0"
+    (row,) = [line for line in summary(found).splitlines() if line.startswith("| indexing")]
+    one, instances, registers, stack = [cell.strip() for cell in row.strip("|").split("|")][1:5]
+    assert (one, int(instances), stack) == ("1", len(found), "0")
+    assert registers == cells[-2]
