@@ -188,7 +188,8 @@ def test_fifty_steps_of_training(pair):
         loss.backward()
         clip_grad_norm_(ours.parameters(), 1.0)
         own.step()
-        assert abs(loss.item() - expected.item()) < 1e-5
+        # Adam divides by gradients near 0: rounding, which differs between processors, grows with the steps.
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_training_leaves_the_file_alone(tmp_path: Path):
