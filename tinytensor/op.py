@@ -9,6 +9,7 @@ from tinytensor.dtypes import DType
 from tinytensor.tensor import Tensor
 
 __all__ = [
+    "Direct",
     "Flops",
     "Op",
     "Params",
@@ -26,6 +27,7 @@ registry: dict[str, type[Op]] = {}
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
 Params = Mapping[str, Any]
+Direct = Callable[..., Any]  # (arrays of the inputs) → array of the result
 Flops = Callable[..., float]  # (outputs: Shapes, inputs: Shapes, parameters: Params)
 
 Precision = Literal["narrow", "wide"]
@@ -60,7 +62,6 @@ class Op:
         contiguous: inputs that the CPU code needs C-contiguous (("*",): all); dispatch copies them if not.
         rows: inputs whose last axis must have stride 1; dispatch copies them if not.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened to float32.
-        quick: cache inferred output shapes for small inputs.
         flops: floating-point operations: a number for each element of the first output, or a function of the
             shapes of outputs and inputs, and of the parameters; `flops.py` defines what counts.
         autocast: how `tt.autocast` casts the inputs: "narrow" (to 16 bits), "wide" (to float32), None (not at
@@ -75,6 +76,9 @@ class Op:
         host_bf16(*outputs, *inputs, **params) → bool: as `host`, on stored bfloat16; where it returns False,
         and for float16, the inputs are widened to float32 for `host` and `cpu`.
         many(…) → bool: multi-tensor C++ kernel, one call for all parameters; optimizer steps have one.
+        direct(*inputs, **params) → function or None: for small C-contiguous inputs on the CPU, given as Specs
+        (a Python number as its type), a function of their arrays that returns the only output as a new
+        C-contiguous array, faster than `cpu` and equal to it; None: there is none.
         cuda(launch, *outputs, *inputs, **params): the CUDA implementation, on `dispatch.launch.View`s.
         backward(grads, saved, needs, **params) → one gradient (or None) per input, composed of other ops.
     """
@@ -88,14 +92,15 @@ class Op:
     contiguous: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False
-    quick: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
     flops: ClassVar[float | Flops]
     autocast: ClassVar[Precision | None] = None
 
     name: ClassVar[str]
     slots: ClassVar[dict[str, int]]
-    plan: ClassVar[tuple[tuple[int, int | None], ...]]
+    sources: ClassVar[tuple[tuple[int, int | None], ...]]
+    plans: ClassVar[dict[Any, Any]]  # by the operands' metadata and the parameters: see dispatch/apply.py
+    planned: ClassVar[int]  # number of plans
 
     infer: ClassVar[Callable[..., Specs]]
     cpu: ClassVar[Callable[..., None]]
@@ -103,6 +108,14 @@ class Op:
     host_bf16: ClassVar[Callable[..., bool] | None] = None
     cuda: ClassVar[Callable[..., None]]
     backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
+
+    def __init_subclass__(cls) -> None:
+        cls.plans, cls.planned = {}, 0
+
+    @classmethod
+    def direct(cls, *inputs: Any, **params: Any) -> Direct | None:
+        """No function: `cpu` computes small inputs, too."""
+        return None
 
 
 _RESERVED = {"op", "grads", "saved", "needs"}
@@ -114,9 +127,9 @@ def snake_case(name: str) -> str:
 
 
 def register(op: type[Op]) -> type[Op]:
-    """Class decorator: adds the op to the registry and computes its save plan.
+    """Class decorator: adds the op to the registry, and lists what it saves.
 
-    `plan` has for each save its position (i for input i, ~i for output i) and the input it is conditional on.
+    `sources` has for each save its position (i for input i, ~i for output i), and the input it depends on.
     """
     op.name = snake_case(op.__name__)
     if op.name in registry:
@@ -131,12 +144,12 @@ def register(op: type[Op]) -> type[Op]:
     unknown = {*op.contiguous, *op.rows, *op.dense} - {*op.inputs, "*"}
     if unknown:
         raise ValueError(f"{op.name} has no inputs {sorted(unknown)}")
-    op.slots, plan = {}, []
+    op.slots, sources = {}, []
     for i, text in enumerate(op.saves):
         name, _, condition = text.partition("?")
         at = op.inputs.index(name) if name in op.inputs else ~op.outputs.index(name)
         op.slots[name] = i
-        plan.append((at, op.inputs.index(condition) if condition else None))
-    op.plan = tuple(plan)
+        sources.append((at, op.inputs.index(condition) if condition else None))
+    op.sources = tuple(sources)
     registry[op.name] = op
     return op

@@ -12,7 +12,7 @@ import numpy as np
 from tinytensor.device import Device, cpu
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, ShapeError
-from tinytensor.layout import Layout, contiguous, large, ordered
+from tinytensor.layout import MAX_INTERNED, Layout, contiguous, large, ordered
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.storage import Storage, adopt, alloc, alloc_on, view_buffer
@@ -47,7 +47,8 @@ class Tensor(Methods):
         (True, (1, 2))
     """
 
-    # _array: the NumPy view, built once; _requires, _edge: autograd state; _base, _seen, _origin: view state
+    # _array: the NumPy view, built once; _meta: what plans depend on, looked up once; _requires, _edge:
+    # autograd state; _base, _seen, _origin: view state
     __slots__ = (
         "__weakref__",
         "_array",
@@ -55,6 +56,7 @@ class Tensor(Methods):
         "_edge",
         "_grad",
         "_hooks",
+        "_meta",
         "_origin",
         "_parameter",
         "_requires",
@@ -67,6 +69,7 @@ class Tensor(Methods):
     layout: Layout
     _grad: Tensor | None
     _array: Array | None
+    _meta: Meta | None
     _requires: bool
     _edge: Any
     _base: Tensor | None
@@ -163,6 +166,42 @@ class Tensor(Methods):
         return self.layout.shape[0]
 
 
+class Meta:
+    """Metadata of a tensor: shape, strides, dtype and device. Interned: equal metadata is the same object.
+
+    The offset is not part of it, so that rows of a matrix, x[0], x[1], …, have the same metadata.
+    """
+
+    __slots__ = ("device", "dtype", "shape", "strides")
+
+    def __init__(self, shape: Shape, strides: Shape, dtype: DType, device: Device) -> None:
+        self.shape = shape
+        self.strides = strides
+        self.dtype = dtype
+        self.device = device
+
+
+_metas: dict[tuple[Shape, Shape, DType, Device], Meta] = {}
+
+
+def interned(layout: Layout, dtype: DType, device: Device) -> Meta:
+    """The metadata of tensors with this layout, dtype and device."""
+    key = layout.shape, layout.strides, dtype, device
+    found = _metas.get(key)
+    if found is None:
+        if len(_metas) >= MAX_INTERNED:
+            _metas.clear()  # loses identity only: plans are made again
+        found = _metas.setdefault(key, Meta(*key))
+    return found
+
+
+def meta_of(t: Tensor) -> Meta:
+    """The metadata of t, looked up once."""
+    if t._meta is None:
+        t._meta = interned(t.layout, t.storage.dtype, t.storage.device)
+    return t._meta
+
+
 def _meet(size: int, a: Layout, b: Layout) -> bool:
     """Whether two layouts of one storage overlap; NumPy decides it on memory that is never accessed."""
     flat = np.empty(size, np.uint8)
@@ -186,7 +225,7 @@ def wrap(array: Array | None, layout: Layout, storage: Storage) -> Tensor:
     t._grad = None
     t._array = array
     t._requires = False
-    t._edge = t._base = t._hooks = None
+    t._edge = t._base = t._hooks = t._meta = None
     return t
 
 

@@ -12,7 +12,7 @@ import pytest
 import tinytensor as tt
 from tests.helpers.pages import parse
 from tinytensor import lab, storage
-from tinytensor.dispatch import elementwise
+from tinytensor.dispatch import apply
 from tinytensor.dispatch.record import observers
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.cpu.memory import pool
@@ -109,7 +109,7 @@ def test_a_checkpoint_before_the_ledger_counts_too() -> None:
 def test_a_storage_that_another_thread_is_making_waits() -> None:
     with lab.memory() as ledger:
         before = ledger.now.adopted
-        half = elementwise.new(Storage)  # its maker was interrupted here
+        half = apply.new(Storage)  # its maker was interrupted here
         after = tt.zeros(10)
         assert ledger.now.adopted == before
         half.buffer, half.device = np.zeros(5, np.float32), tt.Device("cpu")
@@ -263,7 +263,7 @@ def _operation(draw, x):
 def test_the_engine_is_as_before_after_an_error() -> None:
     def state():
         dels = [kind.__dict__.get("__del__") for kind in (Storage, PooledStorage, storage.DeviceStorage)]
-        return [storage._new, import_module("tinytensor.tensor").new, elementwise.new, *dels, list(observers)]
+        return [storage._new, import_module("tinytensor.tensor").new, apply.new, *dels, list(observers)]
 
     before, block = state(), tt.nn.Linear(2, 2)
     with pytest.raises(ZeroDivisionError), lab.memory(blocks=[block]) as ledger:

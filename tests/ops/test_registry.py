@@ -18,7 +18,7 @@ from tests.helpers.layouts import layouts_of, prepared, tensors
 from tests.op_table import FAMILIES, ROWS, Row
 from tests.op_table.row import FLOATS, as_tuple
 from tinytensor.dispatch.elementwise import Elementwise
-from tinytensor.dispatch.views import ViewOp
+from tinytensor.dispatch.watch import watching
 from tinytensor.op import registry
 from tinytensor.runtime.kernel_files import kernel_path
 
@@ -206,8 +206,8 @@ def rows_of(family: str) -> list[Row]:
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Collects the names of the ops that run: their cpu, host, ufunc, layout or backward is called."""
+def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Collects the names of the ops that run, or whose layout or backward is called."""
     names: set[str] = set()
 
     def counted(name: str, function: Callable[..., Any]) -> Any:
@@ -219,11 +219,16 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     for name in own_ops():
         op = registry[name]
-        forward = "ufunc" if issubclass(op, Elementwise) else "layout" if issubclass(op, ViewOp) else "cpu"
-        for part in (forward, "host", "backward"):
+        for part in ("layout", "backward"):
             if getattr(op, part, None) is not None:
                 monkeypatch.setattr(op, part, counted(name, getattr(op, part)))
-    return names
+
+    def watch(op: str, *_: Any) -> Any:
+        names.add(op)
+        return _[-1]()
+
+    with watching(watch):
+        yield names
 
 
 def run_to_second_order(row: Row) -> None:

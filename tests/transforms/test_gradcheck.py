@@ -21,7 +21,7 @@ class Cube(Op):
     inputs = ("x",)
     saves = ("x",)
     slots: ClassVar = {"x": 0}
-    plan = ((0, None),)
+    sources = ((0, None),)
 
     @staticmethod
     def infer(x: Spec, *, first: float, second: float) -> Specs:

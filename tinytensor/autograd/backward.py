@@ -365,11 +365,11 @@ class Saved:
     def __getattr__(self, name: str) -> Any:
         node = self._node
         i = node.op.slots[name]
-        return _fetch(node, i, node.op.plan[i][0], name)
+        return _fetch(node, i, node.op.sources[i][0], name)
 
 
 def fetch_all(saved: Saved | None, plan: Sequence[int | None]) -> tuple[Any, ...]:
-    """All saved tensors of a node; `plan` has the source of each, as in `Op.plan`, or None for no edge."""
+    """All saved tensors of a node; `plan` has the source of each, as in `Op.sources`, or None for no edge."""
     if saved is None:
         return ()
     node = saved._node

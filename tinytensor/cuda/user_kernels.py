@@ -18,6 +18,7 @@ from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch.bounds import raise_reported
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.watch import watched
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, KernelError, ShapeError
 from tinytensor.ops.inplace import check_target, has_history
 from tinytensor.runtime import runtime_of
@@ -161,7 +162,12 @@ class Launcher:
                     written.append(target)
         packed = [view_of(a) if is_tensor(a) else a.view if isinstance(a, Pointer) else a for a in arguments]
         instance = runtime_of(device).kernel(k.source, k.signature.name, *k.template)
-        instance(self.grid, self.block, packed, self.shared)
+
+        def run() -> Sequence[Any]:
+            instance(self.grid, self.block, packed, self.shared)
+            return ()
+
+        watched(k.signature.name, device, [getattr(a, "tensor", a) for a in arguments], None, run)
         for x in written:
             x.storage.bump(name)
 

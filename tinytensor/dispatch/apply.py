@@ -1,13 +1,21 @@
-"""Op execution: `apply` checks the inputs, infers shapes, allocates outputs, runs the kernel and records.
+"""Op execution: `apply` is the function through which every op runs.
 
-Independent of concrete ops; `op.py` defines the `Op` interface. Elementwise ops have their own paths
-(`elementwise.py`), as do views (`views.py`) and in-place writes (`ops/inplace`).
+    x + y  →  add(x, y)  →  apply(Add, x, y)  →  np.add, Add's C++ kernel, or its CUDA kernel
+
+Each call has a plan: what depends only on the op, its parameters, and the metadata of the operands (shapes,
+strides, dtypes and device, or the types of Python numbers). A plan is made at the first such call and kept;
+later calls look it up, compute and record. Views (`views.py`) and in-place writes (`ops/inplace.py`) are the
+two other ways in which ops run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinytensor.autograd.modes import casting, grad_enabled, retaining
 from tinytensor.config import config
@@ -15,188 +23,321 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch import cpu as host_work
 from tinytensor.dispatch import launch
 from tinytensor.dispatch.checks import common_device
-from tinytensor.dispatch.record import edge_of, record
+from tinytensor.dispatch.elementwise import NUMBERS, Elementwise, on_device
+from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.reuse import reusable
-from tinytensor.dispatch.transfer import widened
-from tinytensor.dtypes import float32
-from tinytensor.errors import DTypeError
-from tinytensor.layout import contiguous
-from tinytensor.op import Op, Spec
+from tinytensor.dispatch.watch import watched, watchers
+from tinytensor.dtypes import DType
+from tinytensor.errors import AllocationError, DTypeError, GradError
+from tinytensor.layout import SMALL, Layout, contiguous, ordered
+from tinytensor.op import Direct, Op, Spec
+from tinytensor.runtime.cpu.arrays import quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs
-from tinytensor.runtime.cpu.memory import without_memory
-from tinytensor.tensor import Tensor, arr, empty, same_memory, small
+from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
+from tinytensor.storage import Storage
+from tinytensor.tensor import Meta, Tensor, arr, empty, interned, meta_of, new, same_memory, small
+
+MAX_PLANS = 4096  # of one op
 
 
-def run_op(op: type[Op], *ins: Tensor | None, **params: Any) -> Any:
-    """Run an op: check → infer → allocate → run → record. Returns its visible output(s)."""
-    cast = casting()
-    if op.quick and cast is None and not graphs and not config.debug:
-        result = _run_small(op, ins, params)
-        if result is not _NOT_SMALL:
-            return result
-    if cast is not None:
-        ins = tuple(cast(op.autocast, ins))
-    looking = not op.writes and grad_enabled()
-    edges, specs_in, arrays, recording, device = _inputs(op, ins, looking)
-    if not ins:
-        device = params.pop("device", cpu)
-    specs = op.infer(*specs_in, **params)
-    if recording and op.visible == 1 and (first := specs[0]) is not None and not first.dtype.is_inexact:
-        recording = False  # no gradient passes through integers
-    outs: list[Any] = []
-    for k, spec in enumerate(specs):
-        if spec is None or (k >= op.visible and not recording):
-            outs.append(None)
-            continue
-        t = _reused(op, k, ins, spec) if op.may_reuse and not retaining() else None
-        outs.append(empty(*spec, device) if t is None else t)
-    if device is not cpu:
-        launch.run(op, device, outs, ins, params)
-    elif graphs and (graph := capturing()) is not None:
-        host_work.note(graph, op, outs, ins, params)
-    else:
-        try:
-            host_work.run(op, outs, ins, arrays, params)
-        except (MemoryError, ValueError) as error:
-            largest = max([t.layout.size for t in (*ins, *outs) if t is not None])
-            if (missing := without_memory(op.name, error, largest)) is None:
-                raise
-            raise missing from None
-    if recording:
-        record(op, ins, tuple(edges), outs, params)
-    if op.writes:
-        for name, x in zip(op.inputs, ins, strict=False):
-            if x is not None and name in op.writes:
-                x.storage.bump(op.name)
-    return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
+class Result(NamedTuple):
+    """What a plan knows about one output."""
+
+    spec: Spec
+    layout: Layout
+    meta: Meta
 
 
-# (op, ids of layouts, parameters) → output specs, and the layouts: kept alive so that their ids stay unique.
-_small_results: dict[Any, Any] = {}
-_MOST_SMALL = 4096
-_NOT_SMALL = object()
+class Plan:
+    """What is known about a call before its operands' elements are read.
 
-
-def _run_small(op: type[Op], ins: Sequence[Any], params: dict[str, Any]) -> Any:
-    """`run_op` for small float32 tensors that own their memory, with cached output shapes."""
-    key: list[Any] = [op, *params.items()]
-    arrays: list[Any] = []
-    edges: list[Any] = []
-    recording = False
-    looking = grad_enabled()
-    for x in ins:
-        edge = None
-        if x is None:
-            key.append(None)
-            arrays.append(None)
-        elif (
-            type(x) is Tensor
-            and x._base is None
-            and x.storage.dtype is float32
-            and (layout := x.layout).small
-        ):
-            key.append(id(layout))
-            array = x._array
-            arrays.append(arr(x) if array is None else array)
-            if looking and x._requires:
-                edge = x._edge or x
-                recording = True
-        else:
-            return _NOT_SMALL
-        edges.append(edge)
-    fixed = tuple(key)
-    known = _small_results.get(fixed)
-    if known is None:
-        known = _small_results_of(op, fixed, ins, params)
-    results = known[0]
-    if results is _NOT_SMALL:
-        return results
-    outs: list[Any] = []
-    places: list[Any] = []
-    visible = op.visible
-    for result in results:
-        if result is None or (not recording and len(outs) >= visible):
-            outs.append(None)
-            places.append(None)
-        else:
-            t = small(*result)
-            outs.append(t)
-            places.append(t._array)
-    host_work.run_plain(op, places, arrays, params)
-    if recording:
-        record(op, ins, tuple(edges), outs, params)
-    return outs[0] if visible == 1 else tuple(outs[:visible])
-
-
-def _small_results_of(op: type[Op], key: Any, ins: Sequence[Any], params: dict[str, Any]) -> Any:
-    """Infer the output specs of the op and cache them."""
-    specs = op.infer(*[None if x is None else Spec(x.layout.shape, float32) for x in ins], **params)
-    if len(_small_results) >= _MOST_SMALL:
-        _small_results.clear()
-    results = [None if s is None else (contiguous(s.shape), s.dtype) for s in specs]
-    layouts = [None if x is None else x.layout for x in ins]
-    fits = all([r is None or r[0].small for r in results])
-    known = _small_results[key] = results if fits else _NOT_SMALL, layouts
-    return known
-
-
-def _inputs(
-    op: type[Op], ins: Sequence[Any], looking: bool
-) -> tuple[list[Any], list[Any], list[Any], bool, Device]:
-    """(edges, specs, arrays, recording, device) of the inputs: arrays on the CPU only; recording is True if
-    an input has autograd history and `looking` is set.
+    Attributes:
+        device: where the op runs.
+        results: for each output, or None for an output that is not computed.
+        compute: the dtype that an elementwise op computes in; None for other ops.
+        direct: for small operands, a function of their arrays that returns the result: see `Op.direct`.
+        layout, meta, dtype: of the result of `direct`.
+        small: small operands and outputs on the CPU, which the op's CPU code takes as they are stored.
+        recorded: gradients can pass through the first output.
+        complex: the result is complex, so that recording it is an error.
+        specs: for each input of an elementwise op, the (shape, dtype) to which its gradient is summed and
+            cast, or None; None if no gradient is.
     """
-    device = cpu
-    edges: list[Any] = []
-    specs: list[Any] = []
-    arrays: list[Any] = []
-    recording = False
-    raw = op.raw or op.host_bf16 is not None
-    for x in ins:
-        if x is None:
-            edges.append(None)
-            specs.append(None)
-            arrays.append(None)
-            continue
-        if not isinstance(x, Tensor):
-            raise DTypeError(
-                f"{op.name}: an input of type {type(x).__name__}",
-                why="ops take tensors",
-                fix="make it a tensor first: tt.asarray(x)",
-            )
-        if looking:
-            edge = edge_of(x)
-            edges.append(edge)
-            if edge is not None:
-                recording = True
-        dtype = x.storage.dtype
-        specs.append(_as_spec(Spec, (x.layout.shape, dtype, None)))
-        array = x._array
-        if array is None:
-            if x.storage.device is not cpu:
-                device = x.storage.device
-                continue
-            array = arr(x)
-        arrays.append(widened(op.name, array, dtype) if dtype.narrow and not raw else array)
-    if device is not cpu:
-        common_device(op.name, ins)
-    return edges, specs, arrays, recording, device
+
+    __slots__ = (
+        *("complex", "compute", "device", "direct", "dtype", "layout", "meta"),
+        *("recorded", "results", "small", "specs"),
+    )
+
+    device: Device
+    results: tuple[Result | None, ...]
+    compute: DType | None
+    direct: Direct | None
+    layout: Layout
+    meta: Meta
+    dtype: DType
+    small: bool
+    recorded: bool
+    complex: bool
+    specs: tuple[Any, ...] | None
 
 
-_as_spec = tuple.__new__  # half the time of Spec(…): no Python code runs
+def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
+    """Run an op: look up the plan → compute → record. Returns its visible output(s)."""
+    if (cast := casting()) is not None:
+        xs = tuple(cast(op.autocast, xs))
+    xs, plan, arrays, history = look_up(op, xs, params)
+    edges = edges_of(xs) if history and plan.recorded and grad_enabled() else None
+    if watchers:
+        run = partial(_execute, op, plan, xs, arrays, params, edges)
+        outs = watched(op.name, plan.device, xs, params, run)
+    else:
+        outs = _execute(op, plan, xs, arrays, params, edges)
+    return outs[0] if op.visible == 1 else tuple(outs[: op.visible])
 
 
 apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
-def _reused(op: type[Op], k: int, ins: Sequence[Any], spec: Spec) -> Tensor | None:
+def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
+    """`apply(op, a, b)`, for the operators written out for two small operands: half the time."""
+    ta, tb = type(a) is Tensor, type(b) is Tensor
+    try:
+        plan = op.plans[a._meta if ta else type(a)][b._meta if tb else type(b)]
+        if plan.direct is None or graphs or watchers:
+            return apply(op, a, b)
+        array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=...)
+    except (KeyError, ValueError, OverflowError, TypeError, RuntimeError):
+        return apply(op, a, b)  # makes the plan, or raises an error that names the op
+    t = _direct_result(plan, array)
+    if (ta and (a._requires or a._base is not None)) or (tb and (b._requires or b._base is not None)):
+        edges = edges_of((a, b)) if plan.recorded and grad_enabled() else None
+        if edges is not None:
+            record(op, (a, b), edges, (t,), {}, plan.specs)
+    return t
+
+
+def _direct_result(plan: Plan, array: Any) -> Tensor:
+    """The tensor of an array that `Plan.direct` returned."""
+    t = new(Tensor)
+    s = new(Storage)
+    s.buffer = t._array = array
+    s.dtype = plan.dtype
+    s.device = cpu
+    s.version = 0
+    t.storage = s
+    t.layout = plan.layout
+    t._meta = plan.meta
+    t._requires = False
+    t._grad = t._edge = t._base = t._hooks = None
+    return t
+
+
+def _execute(
+    op: type[Op], plan: Plan, xs: Sequence[Any], arrays: list[Any], params: dict[str, Any], edges: Any
+) -> Sequence[Any]:
+    """Allocate the outputs, compute and record. Returns all outputs, None for those that are not computed."""
+    if plan.direct is not None and not graphs:
+        try:
+            t = _direct_result(plan, quiet.run(plan.direct, *arrays))
+        except (ValueError, OverflowError, TypeError, RuntimeError):
+            pass  # an error that names the op is raised below
+        else:
+            if edges is not None:
+                record(op, xs, edges, (t,), params, plan.specs)
+            return (t,)
+    outs = [
+        None if r is None or (k >= op.visible and edges is None) else _output(op, k, xs, r, plan.device)
+        for k, r in enumerate(plan.results)
+    ]
+    if plan.small and not graphs and not config.debug:
+        host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays, params)
+    else:
+        _compute(op, plan, outs, xs, arrays, params)
+    if edges is not None:
+        if plan.complex:
+            raise GradError(
+                f"{op.name}: the result is complex, and an operand requires grad",
+                why="gradients of complex tensors are not supported",
+                fix="call x.detach() first, or compute under tt.no_grad()",
+            )
+        record(op, xs, edges, outs, params, plan.specs)
+    if op.writes:
+        for name, x in zip(op.inputs, xs, strict=False):
+            if x is not None and name in op.writes:
+                x.storage.bump(op.name)
+    return outs
+
+
+def _output(op: type[Op], k: int, xs: Sequence[Any], result: Result, device: Device) -> Tensor:
+    """Uninitialized tensor for output k, or one over the memory of an input that nothing else references."""
+    spec, layout, meta = result
+    if layout.small and device is cpu:
+        t = small(layout, spec.dtype)
+    else:
+        reused = _reused(op, k, xs, spec) if op.may_reuse and not retaining() else None
+        try:
+            t = empty(*spec, device) if reused is None else reused
+        except AllocationError:
+            if device is not cpu:
+                raise
+            raise out_of_memory(op.name, prod(spec.shape) * spec.dtype.itemsize) from None
+    t._meta = meta
+    return t
+
+
+def _compute(
+    op: type[Op],
+    plan: Plan,
+    outs: Sequence[Any],
+    xs: Sequence[Any],
+    arrays: list[Any],
+    params: dict[str, Any],
+) -> None:
+    """Compute the outputs: any sizes, dtypes and layouts, on any device, also during graph capture."""
+    if not op.inputs:
+        params.pop("device", None)
+    if plan.device is not cpu:
+        if issubclass(op, Elementwise) and plan.compute is not None:
+            on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped)
+        else:
+            launch.run(op, plan.device, outs, xs, params)
+    elif graphs and (graph := capturing()) is not None:
+        host_work.note(graph, op, outs, xs, params, plan.compute)
+    else:
+        try:
+            host_work.run(op, outs, xs, arrays, params, plan.compute)
+        except (MemoryError, ValueError) as error:
+            largest = max([t.layout.size for t in (*xs, *outs) if isinstance(t, Tensor)])
+            if (missing := without_memory(op.name, error, largest)) is None:
+                raise
+            raise missing from None
+
+
+def _reused(op: type[Op], k: int, xs: Sequence[Any], spec: Spec) -> Tensor | None:
     """Tensor over the memory of the input that output k may reuse, if nothing else references that memory."""
     name = op.may_reuse.get(op.outputs[k])
     if name is None:
         return None
-    x = ins[op.inputs.index(name)]
+    x = xs[op.inputs.index(name)]
     if x is None or not reusable(x, spec.shape, spec.dtype):
         return None
     x.storage.bump(op.name)
     return same_memory(x)
+
+
+# ---- plans -------------------------------------------------------------------------------------------------
+
+
+def look_up(
+    op: type[Op], xs: tuple[Any, ...], params: dict[str, Any]
+) -> tuple[tuple[Any, ...], Plan, list[Any], bool]:
+    """(operands, plan, their arrays or numbers, whether one of them may have history) of a call."""
+    plan: Any = op.plans  # a tree of dictionaries: by each operand, then by the parameters
+    arrays: list[Any] = []
+    history = False
+    try:
+        for x in xs:
+            if type(x) is Tensor:
+                plan = plan[x._meta or meta_of(x)]
+                if x._array is None and x.storage.device is cpu:
+                    arr(x)
+                arrays.append(x._array)
+                if x._requires or x._base is not None:
+                    history = True
+            else:
+                plan = plan[type(x)]
+                arrays.append(x)
+        if params:
+            plan = plan[tuple(params.items())]
+    except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
+        xs, plan = _new_plan(op, xs, params)
+        tensors = [x for x in xs if isinstance(x, Tensor)]
+        arrays = [arr(x) if isinstance(x, Tensor) and x.storage.device is cpu else x for x in xs]
+        history = any([x._requires or x._base is not None for x in tensors])
+    return xs, plan, arrays, history
+
+
+def _new_plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> tuple[tuple[Any, ...], Plan]:
+    """(checked operands, plan) of a call whose plan is not known; keeps it."""
+    xs = tuple([_checked(op, x) for x in xs])
+    plan = _plan(op, xs, params)
+    if op.planned >= MAX_PLANS:
+        op.plans.clear()
+        op.planned = 0
+    path: list[Any] = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
+    if params or not path:
+        path.append(tuple(params.items()))
+    *path, last = path
+    place = op.plans
+    try:
+        for step in path:
+            place = place.setdefault(step, {})
+        if place.setdefault(last, plan) is plan:
+            op.planned += 1
+    except TypeError:  # a parameter that cannot be hashed: the next call makes the plan again
+        pass
+    return xs, plan
+
+
+def _checked(op: type[Op], x: Any) -> Any:
+    """The operand: a tensor, None, or, for an elementwise op, a Python number."""
+    if isinstance(x, Tensor):
+        return x
+    if issubclass(op, Elementwise):
+        if isinstance(x, np.generic):
+            x = x.item()
+        if isinstance(x, NUMBERS):
+            return x
+        why = "operands must be tensors or Python numbers"
+    elif x is None:
+        return x
+    else:
+        why = "ops take tensors"
+    raise DTypeError(
+        f"{op.name}: an operand of type {type(x).__name__}",
+        why=why,
+        fix="make it a tensor first: tt.asarray(x)",
+    )
+
+
+def _plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Plan:
+    given: list[Any] = [
+        Spec(x.layout.shape, x.storage.dtype) if isinstance(x, Tensor) else None if x is None else type(x)
+        for x in xs
+    ]
+    tensors = [x for x in xs if isinstance(x, Tensor)]
+    p = Plan()
+    if xs:
+        p.device = common_device(op.name, tensors)
+        specs = op.infer(*given, **params)
+    else:
+        p.device = params.get("device", cpu)
+        specs = op.infer(**{name: value for name, value in params.items() if name != "device"})
+    p.results = tuple([None if spec is None else _result(spec, p.device) for spec in specs])
+    first = specs[0] if specs else None
+    p.recorded = not op.writes and (op.visible > 1 or first is None or first.dtype.is_inexact)
+    p.specs = p.compute = p.direct = None
+    p.complex = False
+    if issubclass(op, Elementwise):
+        assert first is not None
+        p.compute = op.compute_dtype(*given)
+        p.complex = first.dtype.kind == "complex"
+        if any([isinstance(x, Spec) and x[:2] != first[:2] for x in given]):
+            p.specs = tuple([x[:2] if isinstance(x, Spec) and x[:2] != first[:2] else None for x in given])
+    everything = [spec for spec in (*specs, *given) if isinstance(spec, Spec)]
+    plain = p.device is cpu and all([prod(s.shape) <= SMALL and not s.dtype.narrow for s in everything])
+    plain = plain and bool(xs) and not op.writes
+    p.small = plain and p.compute is None
+    if plain and len(p.results) == 1 and not p.complex and all([x.layout.is_contiguous for x in tensors]):
+        assert first is not None
+        p.direct = op.direct(*given, **params)
+        (_, p.layout, p.meta), p.dtype = _result(first, cpu), first.dtype
+    return p
+
+
+def _result(spec: Spec, device: Device) -> Result:
+    layout = contiguous(spec.shape) if spec.order is None else ordered(spec.shape, spec.order)
+    return Result(spec, layout, interned(layout, spec.dtype, device))

@@ -12,22 +12,31 @@ import numpy as np
 
 from tinytensor.config import config
 from tinytensor.dispatch import copies
+from tinytensor.dispatch.elementwise import Elementwise, arrays_of
 from tinytensor.dispatch.transfer import widened
-from tinytensor.dtypes import float16
+from tinytensor.dtypes import DType, float16
 from tinytensor.op import Op
-from tinytensor.runtime.cpu.arrays import check_writeable, copy_into, dtype_of, narrow, silent
+from tinytensor.runtime.cpu.arrays import check_writeable, copy_into, dtype_of, fill, narrow, silent
 from tinytensor.runtime.cpu.graph import HostGraph
 from tinytensor.storage import alloc
-from tinytensor.tensor import arr
+from tinytensor.tensor import Tensor, arr
 
 
 def run(
-    op: type[Op], outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], params: dict[str, Any]
+    op: type[Op],
+    outs: Sequence[Any],
+    ins: Sequence[Any],
+    arrays: list[Any],
+    params: dict[str, Any],
+    dtype: DType | None,
 ) -> None:
     """Compute the outputs with the op's C++ kernel or its NumPy code; 16-bit floats are computed in float32.
-    `arrays` are the inputs as returned by `given`.
+
+    `arrays` are the inputs as they are stored; `dtype` is that in which an elementwise op computes.
     """
-    if op.host_bf16 is not None and any([x is not None and x.storage.dtype.narrow for x in ins]):
+    if issubclass(op, Elementwise) and dtype is not None:
+        arrays = arrays_of(op, ins, dtype)
+    elif any([x is not None and x.storage.dtype.narrow for x in ins]):
         if _ran_as_stored(op, outs, ins, arrays, params):
             return
         arrays = [_wide(op, x) for x in ins]
@@ -58,6 +67,9 @@ def run(
 
 def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
     """Compute into arrays with the op's C++ kernel, or else with its NumPy code."""
+    if issubclass(op, Elementwise):
+        fill(op.ufunc, *places, *arrays, host=op.host)
+        return
     host = op.host
     if host is not None and config.host_kernels != "off":
         if host(*places, *arrays, **params):
@@ -72,30 +84,34 @@ def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params
 
 
 def note(
-    graph: HostGraph, op: type[Op], outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any]
+    graph: HostGraph,
+    op: type[Op],
+    outs: Sequence[Any],
+    ins: Sequence[Any],
+    params: dict[str, Any],
+    dtype: DType | None,
 ) -> None:
     """Record in the graph the work that `run` would do now."""
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
+    tensors = [t for t in (*outs, *ins) if isinstance(t, Tensor)]
     places = [None if t is None else arr(t) for t in outs]
-    arrays = [None if x is None else arr(x) for x in ins]
+    stored = [arr(x) if isinstance(x, Tensor) else x for x in ins]
+    arrays = stored
+    if issubclass(op, Elementwise) and dtype is not None:
+        arrays = arrays_of(op, ins, dtype)
+    cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
 
     def as_they_lie() -> None:
         run_plain(op, places, arrays, params)
 
-    def anew() -> None:  # 16-bit floats are widened at each replay
-        run(op, outs, ins, [given(op, x) for x in ins], params)
+    def anew() -> None:  # operands are cast at each replay
+        run(op, outs, ins, stored, params, dtype)
 
     _check_writes(op, ins)
-    narrow_ones = any([t is not None and t.storage.dtype.narrow and not op.raw for t in (*outs, *ins)])
-    if narrow_ones:
+    if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):
         graph.add(anew, *written)
     else:
         graph.add(as_they_lie, *written, operands=[a for a in (*places, *arrays) if a is not None])
-
-
-def given(op: type[Op], x: Any) -> Any:
-    """Array of an input for `run`: 16-bit floats are widened unless the op reads them directly."""
-    return arr(x) if x is not None and op.host_bf16 is not None else _wide(op, x)
 
 
 def _ran_as_stored(
@@ -157,7 +173,7 @@ def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
     """Debug mode: fill outputs with NaN (or a large integer), so that unwritten elements show, and make
     inputs read-only.
     """
-    reused = {a.ctypes.data for a in arrays if a is not None}
+    reused = {a.ctypes.data for a in arrays if isinstance(a, np.ndarray)}
     for place in places:
         if place is not None and place.ctypes.data not in reused:
             if place.dtype.kind in "fc":
@@ -165,6 +181,10 @@ def _poison(op: type[Op], places: Sequence[Any], arrays: list[Any]) -> None:
             elif place.dtype.kind in "iu":
                 place.fill(np.iinfo(place.dtype).max)
     for i, a in enumerate(arrays):
-        if a is not None and op.inputs[min(i, len(op.inputs) - 1)] not in op.writes and not op.may_reuse:
+        if (
+            isinstance(a, np.ndarray)
+            and op.inputs[min(i, len(op.inputs) - 1)] not in op.writes
+            and not op.may_reuse
+        ):
             arrays[i] = a = a.view()
             a.flags.writeable = False

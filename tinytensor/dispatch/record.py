@@ -23,6 +23,20 @@ def edge_of(t: Tensor) -> Any:
     return t if t._edge is None else t._edge
 
 
+def edges_of(xs: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The edges of the operands, None for each that has no history; None if none has."""
+    edges: list[Any] = []
+    found = False
+    for x in xs:
+        edge = None
+        if isinstance(x, Tensor) and (x._requires or x._base is not None):
+            edge = edge_of(x) if x._base is not None else x._edge or x
+            if edge is not None:
+                found = True
+        edges.append(edge)
+    return tuple(edges) if found else None
+
+
 def new_node(
     op: type[Op],
     parents: tuple[Any, ...],
@@ -92,7 +106,7 @@ def record(
     node.specs = specs
     node.outs = node.extra = None
     saved: list[Any] = []
-    for at, condition in op.plan:
+    for at, condition in op.sources:
         if condition is not None and edges[condition] is None:
             saved.append(None)
             continue

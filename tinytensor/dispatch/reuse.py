@@ -31,7 +31,7 @@ def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:
         and (x.layout.shape, s.dtype) == (shape, dtype)
         and sys.getrefcount(s) <= _HELD_TWICE
         and sys.getrefcount(s.block.bytes) <= _ONE_VIEW
-        and sys.getrefcount(s.buffer) <= _ONE_ARRAY - dtype.narrow  # an op gets 16-bit floats as a wide copy
+        and sys.getrefcount(s.buffer) <= _ONE_ARRAY
     )
 
 

@@ -78,7 +78,7 @@ def make_view(
     t = new(Tensor)
     t.storage = storage
     t.layout = layout
-    t._grad = t._array = t._edge = t._hooks = None
+    t._grad = t._array = t._edge = t._hooks = t._meta = None
     t._requires = False
     t._base = x if base is None else base
     t._seen = storage.version

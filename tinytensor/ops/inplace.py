@@ -8,7 +8,7 @@ read (`dispatch.record.edge_of`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,30 +17,39 @@ from tinytensor.autograd.backward import follow
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
+from tinytensor.dispatch.apply import apply, look_up
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.elementwise import (
     Elementwise,
     Scalar,
+    checked_operands,
     convert,
-    elementwise,
     number,
     on_device,
-    operands,
     result_dtype,
 )
 from tinytensor.dispatch.launch import View, view_of
-from tinytensor.dispatch.record import edge_of, requires
+from tinytensor.dispatch.record import edge_of, edges_of, requires
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.view_gradients import assign_node
-from tinytensor.dtypes import DType, float32, float64, promote
-from tinytensor.errors import DTypeError, GradError, ShapeError, shown
+from tinytensor.dispatch.watch import watched, watchers
+from tinytensor.dtypes import DType, float64, promote
+from tinytensor.errors import DTypeError, GradError, ShapeError, TinyTensorError, shown
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.ops.views.manipulation import cast, copied
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.cpu.arrays import NUMPY, check_writeable, copy_into, fill, narrow, silent, widen
+from tinytensor.runtime.cpu.arrays import (
+    NUMPY,
+    check_writeable,
+    copy_into,
+    fill,
+    narrow,
+    quiet,
+    silent,
+    widen,
+)
 from tinytensor.runtime.cpu.graph import do, graphs
 from tinytensor.shapes import broadcast_shapes
-from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor, arr
 
 
@@ -92,30 +101,16 @@ def _leaf(what: str, target: str) -> GradError:
 
 def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     """x = op(x, *others), in the memory of x; differentiable."""
-    if (
-        x._base is None
-        and (layout := x.layout).small
-        and x.storage.dtype is float32
-        and len(others) == 1
-        and not graphs
-    ):
-        o = others[0]  # fast path: nothing to record
-        y: Any = None
-        if type(o) is Tensor:
-            if o.layout is layout and o.storage.dtype is float32 and o._base is None:
-                y = None if (x._requires or o._requires) and grad_enabled() else o._array
-        elif (type(o) is float or type(o) is int) and not (x._requires and grad_enabled()):
-            y = o
-        a = x._array
-        if y is not None and a is not None and a.flags.writeable and "float" in op.accepts:
-            silent().run(op.ufunc, a, y, out=a)
-            s = x.storage
-            if hasattr(s, "members") or Storage.locate is not None:
-                s.bump(op.name + "_")
-            else:
-                s.version += 1
-                s.last_op = op.name + "_"
-            return x
+    try:
+        (_, *ys), plan, (array, *arrays), history = look_up(op, (x, *others), {})
+        if plan.direct is not None and plan.meta is x._meta and x._base is None and not (graphs or watchers):
+            unrecorded = not history or not grad_enabled() or edges_of((x, *ys)) is None
+            if unrecorded and array.flags.writeable:
+                quiet.run(op.ufunc, array, *arrays, out=array)
+                x.storage.bump(op.name + "_")
+                return x
+    except (TinyTensorError, ValueError, OverflowError, TypeError):
+        pass  # raised again below, with the name of the in-place method
     return _inplace(op, x, *others)
 
 
@@ -142,7 +137,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
         has_history(x) or any([isinstance(o, Tensor) and requires(o) for o in others])
     )
     check_target(x, needs, what)
-    items, dtypes, kinds, shape = operands(op, (x, *others))
+    items, dtypes, kinds, shape = checked_operands(op, (x, *others))
     have = x.storage.dtype
     if shape != x.layout.shape:
         raise ShapeError(
@@ -153,18 +148,26 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     _check_kind(what, have, result_dtype(op, dtypes, kinds))
     device = common_device(what, (x, *others))
     if not needs:
-        if device is not cpu:
-            apart = [item if item is x else apart_from(x, item, what) for item in items]
-            on_device(op, apart, view_of(x), have, op.untyped)
+
+        def run() -> Sequence[Any]:
+            if device is not cpu:
+                apart = [item if item is x else apart_from(x, item, what) for item in items]
+                on_device(op, apart, view_of(x), have, op.untyped)
+            else:
+                do(lambda: _compute(op, items, x, have), x.storage)
+            return (x,)
+
+        if watchers:
+            watched(op.name, device, items, {}, run)
         else:
-            do(lambda: _compute(op, items, x, have), x.storage)
+            run()
         x.storage.bump(what)
         return x
     ins = [x, *others]
-    for at, _ in op.plan:  # copy saved inputs whose memory is overwritten below
+    for at, _ in op.sources:  # copy saved inputs whose memory is overwritten below
         if at >= 0 and isinstance(t := ins[at], Tensor) and t.storage is x.storage:
             ins[at] = _copied(what, t, "backward needs the values before the in-place write")
-    value = elementwise(op, *ins)
+    value = apply(op, *ins)
     if value.storage.dtype is not have:
         value = cast(value, have)
     store(x, value)
@@ -209,10 +212,18 @@ def _copied(what: str, x: Tensor, why: str) -> Tensor:
 
 def store(x: Tensor, value: Any) -> None:
     """Write a tensor or number into x, broadcast and cast; does not record or bump the version."""
+    if watchers:
+        watched("copy", x.storage.device, (value,), {}, lambda: (_stored(x, value),))
+    else:
+        _stored(x, value)
+
+
+def _stored(x: Tensor, value: Any) -> Tensor:
+    """x, after `store`."""
     have, device = x.storage.dtype, x.storage.device
     if device is cpu:
         do(lambda: _store(arr(x), _values_of(value, have), have), x.storage)
-        return
+        return x
     if isinstance(value, Tensor):
         if value.storage.device is not device:
             value = transfer(value, device)
@@ -220,6 +231,7 @@ def store(x: Tensor, value: Any) -> None:
     else:
         source = number("copy_", value if not have.narrow else _rounded(value, have), have)
     launch.write(runtime_of(device), view_of(x), source)
+    return x
 
 
 def _values_of(value: Any, have: DType) -> Any:

@@ -23,7 +23,7 @@ from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import BY_NAME
 from tinytensor.errors import ArgumentError
 from tinytensor.flops import flops_of
-from tinytensor.lab.divergence.op_capture import Seen, watching
+from tinytensor.lab.divergence.op_capture import Seen, seeing
 from tinytensor.lab.divergence.reference import Arrays, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.html import preformatted
@@ -303,10 +303,10 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
     rounds = sides[0] not in BY_NAME  # for devices; between dtypes an overflow is reported
     here = opener()
     first = _Run(sides[0], rounds, None)
-    with watching(first.see, here):
+    with seeing(first.see, here):
         result_a = _arrays(fn(a))
     second = _Run(sides[1], rounds, first.kept)
-    with watching(second.see, here):
+    with seeing(second.see, here):
         result_b = _arrays(fn(b))
     first.kept.clear()
     counts = [Counter(step.op for step in run.steps) for run in (first, second)]

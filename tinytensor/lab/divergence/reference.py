@@ -10,25 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.dispatch.launch import View
+from tinytensor import op as op_spec
+from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import DType
 from tinytensor.op import Op, registry
 from tinytensor.ops.elementwise.gelu import gate_array
-from tinytensor.runtime.cpu.arrays import NUMPY, Array, dtype_of, narrow, silent, widen
-from tinytensor.tensor import wrap
+from tinytensor.runtime.cpu.arrays import NUMPY, Array, narrow, silent, widen
+from tinytensor.tensor import Tensor
 
 __all__ = [
     "Arrays",
     "Spec",
     "copied_into",
-    "dtypes_of",
-    "like",
-    "number",
+    "norm_of",
+    "of_elementwise",
     "of_op",
-    "of_ufunc",
     "own",
-    "own_view",
     "rounded",
 ]
 
@@ -41,38 +39,35 @@ def own(t: Any) -> Array:
     return np.array(values(t), order="C")
 
 
-def own_view(view: View) -> Array:
-    """Copy of the elements of a kernel argument; 16-bit floats in float32."""
-    return own(wrap(None, view.layout, view.storage))
-
-
-def number(bits: bytes, dtype: DType) -> Array:
-    """A scalar kernel argument as an array."""
-    kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
-    return np.frombuffer(bits, kind, 1).reshape(()).copy()
-
-
-def like(result: Any, out: View) -> Array:
-    """A result cast and reshaped to a View; 16-bit floats in float32."""
-    dtype = out.storage.dtype
+def like(result: Any, out: Tensor) -> Array:
+    """A result cast and broadcast to a tensor; 16-bit floats in float32."""
+    dtype = out.dtype
     kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
     with np.errstate(all="ignore"):
         return np.broadcast_to(np.asarray(result).astype(kind), out.shape)
 
 
-def dtypes_of(arrays: Arrays) -> list[DType | None]:
-    """DTypes of CPU arrays, none of which has 16-bit floats."""
-    return [None if a is None else dtype_of(a) for a in arrays]
-
-
-def copied_into(target: View) -> Spec:
+def copied_into(target: Tensor) -> Spec:
     """Reference of a broadcasting, casting copy."""
     return lambda ins: (like(ins[0], target),)
 
 
-def of_ufunc(op: Any) -> Spec:
-    """Reference of an elementwise op on operands of one dtype."""
-    return lambda ins: (np.asarray(silent().run(op.ufunc, *ins)),)
+def of_elementwise(op: type[Elementwise], xs: Sequence[Any], out: Tensor) -> Spec:
+    """Reference of an elementwise op on these operands."""
+    operands = [op_spec.Spec(x.shape, x.dtype) if isinstance(x, Tensor) else type(x) for x in xs]
+    dtype = op.compute_dtype(*operands)
+    kind = np.dtype(np.float32) if dtype.narrow else NUMPY[dtype]
+
+    def spec(ins: Arrays) -> Sequence[Array | None]:
+        given = [x if i < op.untyped else np.asarray(x).astype(kind) for i, x in enumerate(ins)]
+        return (like(silent().run(op.ufunc, *given), out),)
+
+    return spec
+
+
+def norm_of(ins: Arrays) -> Sequence[Array | None]:
+    """Reference of the Euclidean norm."""
+    return (np.asarray(np.linalg.norm(np.asarray(ins[0], np.float64))),)
 
 
 def _gated_backward(dx: Array, grad: Array, x: Array, slope: Array | None, *, gate: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinytensor import storage
 from tinytensor.device import as_device
-from tinytensor.dispatch import elementwise
+from tinytensor.dispatch import apply
 from tinytensor.dispatch.record import observers
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.memory.ledger import Ledger
@@ -22,7 +22,7 @@ from tinytensor.storage import DeviceStorage, PooledStorage, Storage
 __all__ = ["memory"]
 
 # Modules that create Storage objects. (The attribute `tinytensor.tensor` is the function, not the module.)
-_MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (elementwise, "new"))
+_MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (apply, "new"))
 _open = threading.Lock()
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import numpy as np
-
-from tinytensor.dispatch.launch import View
-from tinytensor.dtypes import ALL
 from tinytensor.flops import flops_of
 from tinytensor.lab.patching import Line
+from tinytensor.tensor import Tensor
 
 __all__ = ["EMULATED", "Call", "Span", "describe"]
 
@@ -79,29 +75,22 @@ class Call:
 
 
 def _shape(x: Any) -> tuple[int, ...] | None:
-    """Shape of an array, View or scalar; for a list of arrays, their total number of elements."""
+    """Shape of an operand, () for a number; for several tensors, their total number of elements."""
     if x is None:
         return None
-    if isinstance(x, list):
+    if isinstance(x, list | tuple):
         return (sum([a.size for a in x]),)
-    return tuple(x.shape) if isinstance(x, np.ndarray | View) else ()
+    return x.shape if isinstance(x, Tensor) else ()
 
 
-_name = cache(str)  # of dtypes; NumPy takes microseconds for it
-_INEXACT = {d.name for d in ALL if d.is_inexact}
-
-
-def describe(
-    call: Call, outs: Sequence[Any], ins: Sequence[Any], params: dict[str, Any] | None, dtype: str = ""
-) -> None:
-    """Shapes, bytes and FLOPs of an op call; `dtype` overrides that of the arrays."""
-    everything = [*outs, *ins, (params or {}).get("out")]
-    lists = [a for x in everything if isinstance(x, list) for a in x]
-    arrays = [x for x in (*everything, *lists) if isinstance(x, np.ndarray | View)]
-    distinct = {(x.ptr, x.shape, x.strides) if isinstance(x, View) else id(x): x for x in arrays}
+def describe(call: Call, outs: Sequence[Any], ins: Sequence[Any], params: Mapping[str, Any] | None) -> None:
+    """Shapes, bytes and FLOPs of an op call."""
+    everything = [a for x in (*outs, *ins) for a in (x if isinstance(x, list | tuple) else (x,))]
+    tensors = [x for x in everything if isinstance(x, Tensor)]
+    distinct = {(id(x.storage), x.layout): x for x in tensors}
     call.outs, call.ins = tuple([_shape(x) for x in outs]), tuple([_shape(x) for x in ins])
     call.nbytes = sum([x.nbytes for x in distinct.values()])
-    call.dtype = dtype or (_name(arrays[0].dtype) if arrays else "")
+    call.dtype = tensors[0].dtype.name if tensors else ""
     if params is not None:
-        floats = any([x in _INEXACT for x in {dtype, *[_name(x.dtype) for x in arrays]}])
-        call.flops = flops_of(call.op, call.outs, call.ins, params) if floats else 0.0
+        inexact = any([x.dtype.is_inexact for x in tensors])
+        call.flops = flops_of(call.op, call.outs, call.ins, params) if inexact else 0.0

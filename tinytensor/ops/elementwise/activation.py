@@ -10,7 +10,13 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.config import config
-from tinytensor.dispatch.elementwise import REAL, REAL_NUMERIC, Elementwise, Operand, binary, unary
+from tinytensor.dispatch.apply import apply, binary
+from tinytensor.dispatch.elementwise import (
+    REAL,
+    REAL_NUMERIC,
+    Elementwise,
+    Operand,
+)
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import flat
 from tinytensor.ops.elementwise.comparison import choose
@@ -105,7 +111,7 @@ def relu(x: Tensor) -> Tensor:
         >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
         [0.0, 2.0]
     """
-    return unary(Relu, x)
+    return apply(Relu, x)
 
 
 def heaviside(x: Operand, value: Operand) -> Tensor:
@@ -127,4 +133,4 @@ def heaviside(x: Operand, value: Operand) -> Tensor:
         >>> tt.heaviside(tt.tensor([-2.0, 0.0, 3.0]), 0.5).tolist()
         [0.0, 0.5, 1.0]
     """
-    return binary(Heaviside, x, value)
+    return apply(Heaviside, x, value)

@@ -15,20 +15,19 @@ from tinytensor.autograd.graph import Algebra, Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
+from tinytensor.dispatch.apply import apply, binary
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
     REAL_NUMERIC,
     Elementwise,
     Operand,
-    binary,
-    elementwise,
+    checked_operands,
     on_device,
-    operands,
     result_dtype,
-    unary,
 )
 from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.watch import watched, watchers
 from tinytensor.dtypes import DType, iinfo
 from tinytensor.errors import ArgumentError
 from tinytensor.op import register
@@ -378,7 +377,7 @@ def floor_divide(a: Operand, b: Operand) -> Tensor:
         >>> tt.floor_divide(tt.tensor([7, -7]), 2).tolist()
         [3, -4]
     """
-    return binary(FloorDivide, a, b)
+    return apply(FloorDivide, a, b)
 
 
 def remainder(a: Operand, b: Operand) -> Tensor:
@@ -401,7 +400,7 @@ def remainder(a: Operand, b: Operand) -> Tensor:
         >>> tt.remainder(tt.tensor([7, -7]), 3).tolist()
         [1, 2]
     """
-    return binary(Remainder, a, b)
+    return apply(Remainder, a, b)
 
 
 def negative(x: Tensor) -> Tensor:
@@ -420,7 +419,7 @@ def negative(x: Tensor) -> Tensor:
         >>> tt.negative(tt.tensor([1.0, -2.0])).tolist()
         [-1.0, 2.0]
     """
-    return unary(Negative, x)
+    return apply(Negative, x)
 
 
 def positive(x: Tensor) -> Tensor:
@@ -439,7 +438,7 @@ def positive(x: Tensor) -> Tensor:
         >>> tt.positive(tt.tensor([1.0, -2.0])).tolist()
         [1.0, -2.0]
     """
-    return unary(Positive, x)
+    return apply(Positive, x)
 
 
 def maximum(a: Operand, b: Operand) -> Tensor:
@@ -488,7 +487,7 @@ def _limits(x: Tensor, low: Operand | None, high: Operand | None) -> tuple[Opera
     """Bounds for clip; None becomes the lowest or highest value of the result's dtype."""
     if low is None or high is None:
         given = [t for t in (x, low, high) if t is not None]
-        _, dtypes, kinds, _ = operands(Clip, given)
+        _, dtypes, kinds, _ = checked_operands(Clip, given)
         dtype = result_dtype(Clip, dtypes, kinds)
         if dtype.is_floating:
             ends: tuple[Operand, Operand] = -math.inf, math.inf
@@ -521,7 +520,7 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
         >>> tt.clip(tt.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0).tolist()
         [-1.0, 0.5, 1.0]
     """
-    return elementwise(Clip, x, *_limits(x, min, max))
+    return apply(Clip, x, *_limits(x, min, max))
 
 
 # ---- gradients: accumulation, reduction to a shape, copies ------------------------------------------------
@@ -529,17 +528,25 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> T
 
 def add_into(total: Tensor, grad: Tensor) -> None:
     """total += grad, not recorded; grad may be strided, total does not overlap itself."""
+    if watchers:
+        watched("add", total.storage.device, (total, grad), {}, lambda: (_added(total, grad),))
+    else:
+        _added(total, grad)
+    total.storage.bump("gradient accumulation")
+
+
+def _added(total: Tensor, grad: Tensor) -> Tensor:
+    """total, after `add_into`."""
     dtype = total.storage.dtype
     if total.storage.device is not cpu:
         on_device(Add, (total, grad), view_of(total), dtype)
-        total.storage.bump("gradient accumulation")
-        return
+        return total
     target = arr(total)
     if dtype.narrow:
         narrow(silent().run(np.add, widen(target, dtype), widen(arr(grad), dtype)), dtype, target)
     else:
         silent().run(np.add, target, arr(grad), out=target)
-    total.storage.bump("gradient accumulation")
+    return total
 
 
 def fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:

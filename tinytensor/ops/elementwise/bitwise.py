@@ -6,7 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinytensor.dispatch.elementwise import INTEGRAL, Elementwise, Operand, elementwise
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.elementwise import (
+    INTEGRAL,
+    Elementwise,
+    Operand,
+)
 from tinytensor.op import register
 from tinytensor.tensor import Tensor
 
@@ -78,7 +83,7 @@ def bitwise_and(a: Operand, b: Operand) -> Tensor:
         >>> tt.bitwise_and(tt.tensor([12, 5]), 6).tolist()
         [4, 4]
     """
-    return elementwise(BitwiseAnd, a, b)
+    return apply(BitwiseAnd, a, b)
 
 
 def bitwise_or(a: Operand, b: Operand) -> Tensor:
@@ -98,7 +103,7 @@ def bitwise_or(a: Operand, b: Operand) -> Tensor:
         >>> tt.bitwise_or(tt.tensor([12, 5]), 6).tolist()
         [14, 7]
     """
-    return elementwise(BitwiseOr, a, b)
+    return apply(BitwiseOr, a, b)
 
 
 def bitwise_xor(a: Operand, b: Operand) -> Tensor:
@@ -118,7 +123,7 @@ def bitwise_xor(a: Operand, b: Operand) -> Tensor:
         >>> tt.bitwise_xor(tt.tensor([12, 5]), 6).tolist()
         [10, 3]
     """
-    return elementwise(BitwiseXor, a, b)
+    return apply(BitwiseXor, a, b)
 
 
 def bitwise_invert(x: Tensor) -> Tensor:
@@ -137,7 +142,7 @@ def bitwise_invert(x: Tensor) -> Tensor:
         >>> tt.bitwise_invert(tt.tensor([0, 5])).tolist()
         [-1, -6]
     """
-    return elementwise(BitwiseInvert, x)
+    return apply(BitwiseInvert, x)
 
 
 def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:
@@ -158,7 +163,7 @@ def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:
         >>> tt.bitwise_left_shift(tt.tensor([1, 5]), 2).tolist()
         [4, 20]
     """
-    return elementwise(BitwiseLeftShift, a, b)
+    return apply(BitwiseLeftShift, a, b)
 
 
 def bitwise_right_shift(a: Operand, b: Operand) -> Tensor:
@@ -179,4 +184,4 @@ def bitwise_right_shift(a: Operand, b: Operand) -> Tensor:
         >>> tt.bitwise_right_shift(tt.tensor([8, -8]), 2).tolist()
         [2, -2]
     """
-    return elementwise(BitwiseRightShift, a, b)
+    return apply(BitwiseRightShift, a, b)

@@ -5,6 +5,7 @@ Independent of arithmetic: only `where` is differentiable, and it just routes th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,17 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply, binary
 from tinytensor.dispatch.elementwise import (
     NUMBERS,
     REAL,
     Elementwise,
     Operand,
-    binary,
-    elementwise,
     on_device,
-    unary,
 )
 from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.transfer import values
+from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import bool_
 from tinytensor.errors import DTypeError
 from tinytensor.op import register
@@ -55,7 +55,7 @@ class Question(Elementwise):
     """Base class of the ops whose result is bool."""
 
     result = "bool"
-    of_float32 = bool_
+
     flops = 0.0
 
 
@@ -352,7 +352,7 @@ def logical_and(a: Operand, b: Operand) -> Tensor:
         >>> tt.logical_and(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
         [False, False, True]
     """
-    return binary(LogicalAnd, a, b)
+    return apply(LogicalAnd, a, b)
 
 
 def logical_or(a: Operand, b: Operand) -> Tensor:
@@ -372,7 +372,7 @@ def logical_or(a: Operand, b: Operand) -> Tensor:
         >>> tt.logical_or(tt.tensor([0, 1, 0]), tt.tensor([1, 0, 0])).tolist()
         [True, True, False]
     """
-    return binary(LogicalOr, a, b)
+    return apply(LogicalOr, a, b)
 
 
 def logical_xor(a: Operand, b: Operand) -> Tensor:
@@ -392,7 +392,7 @@ def logical_xor(a: Operand, b: Operand) -> Tensor:
         >>> tt.logical_xor(tt.tensor([0, 1, 2]), tt.tensor([1, 0, 3])).tolist()
         [True, True, False]
     """
-    return binary(LogicalXor, a, b)
+    return apply(LogicalXor, a, b)
 
 
 def logical_not(x: Tensor) -> Tensor:
@@ -411,7 +411,7 @@ def logical_not(x: Tensor) -> Tensor:
         >>> tt.logical_not(tt.tensor([0, 1, 2])).tolist()
         [True, False, False]
     """
-    return unary(LogicalNot, x)
+    return apply(LogicalNot, x)
 
 
 def isfinite(x: Tensor) -> Tensor:
@@ -430,7 +430,7 @@ def isfinite(x: Tensor) -> Tensor:
         >>> tt.isfinite(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [True, False, False]
     """
-    return unary(Isfinite, x)
+    return apply(Isfinite, x)
 
 
 def isinf(x: Tensor) -> Tensor:
@@ -449,7 +449,7 @@ def isinf(x: Tensor) -> Tensor:
         >>> tt.isinf(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [False, True, False]
     """
-    return unary(Isinf, x)
+    return apply(Isinf, x)
 
 
 def isnan(x: Tensor) -> Tensor:
@@ -468,7 +468,7 @@ def isnan(x: Tensor) -> Tensor:
         >>> tt.isnan(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [False, False, True]
     """
-    return unary(Isnan, x)
+    return apply(Isnan, x)
 
 
 def signbit(x: Tensor) -> Tensor:
@@ -487,7 +487,7 @@ def signbit(x: Tensor) -> Tensor:
         >>> tt.signbit(tt.tensor([-1.0, -0.0, 0.0])).tolist()
         [True, True, False]
     """
-    return unary(Signbit, x)
+    return apply(Signbit, x)
 
 
 def isclose(
@@ -514,7 +514,7 @@ def isclose(
         >>> tt.isclose(tt.tensor([1.0, 2.0]), tt.tensor([1.000001, 2.1])).tolist()
         [True, False]
     """
-    close = elementwise(Isclose, a, b, float(rtol), float(atol))
+    close = apply(Isclose, a, b, float(rtol), float(atol))
     return logical_or(close, logical_and(not_equal(a, a), not_equal(b, b))) if equal_nan else close
 
 
@@ -572,7 +572,7 @@ def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
             why="the condition selects elements by True or False",
             fix="compare first, for example tt.where(x > 0, a, b)",
         )
-    return elementwise(Where, condition, a, b)
+    return apply(Where, condition, a, b)
 
 
 # ---- operators ---------------------------------------------------------------------------------------------
@@ -592,4 +592,10 @@ def _ne(x: Tensor, y: object) -> Any:
 
 def write_where(x: Tensor, condition: Tensor, value: Any) -> None:
     """x = where(condition, value, x) on a device, in place; does not record or bump the version."""
-    on_device(Where, (condition, value, x), view_of(x), x.storage.dtype, untyped=1)
+    operands = condition, value, x
+
+    def run() -> Sequence[Any]:
+        on_device(Where, operands, view_of(x), x.storage.dtype, untyped=1)
+        return (x,)
+
+    watched("where", x.storage.device, operands, {}, run)

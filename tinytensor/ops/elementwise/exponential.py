@@ -9,7 +9,13 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.elementwise import REAL, Elementwise, Operand, binary, steps, unary
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.elementwise import (
+    REAL,
+    Elementwise,
+    Operand,
+    steps,
+)
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import choose, equal, isinf, logical_and, where
@@ -293,7 +299,7 @@ def exp(x: Tensor) -> Tensor:
         >>> tt.exp(tt.tensor([0.0, 1.0])).tolist()
         [1.0, 2.7182...]
     """
-    return unary(Exp, x)
+    return apply(Exp, x)
 
 
 def expm1(x: Tensor) -> Tensor:
@@ -312,7 +318,7 @@ def expm1(x: Tensor) -> Tensor:
         >>> tt.expm1(tt.tensor([0.0, 1e-12])).tolist()
         [0.0, 1e-12]
     """
-    return unary(Expm1, x)
+    return apply(Expm1, x)
 
 
 def log(x: Tensor) -> Tensor:
@@ -333,7 +339,7 @@ def log(x: Tensor) -> Tensor:
         >>> tt.log(tt.tensor([1.0, 10.0])).tolist()
         [0.0, 2.30258...]
     """
-    return unary(Log, x)
+    return apply(Log, x)
 
 
 def log1p(x: Tensor) -> Tensor:
@@ -352,7 +358,7 @@ def log1p(x: Tensor) -> Tensor:
         >>> tt.log1p(tt.tensor([0.0, 1e-12])).tolist()
         [0.0, 1e-12]
     """
-    return unary(Log1p, x)
+    return apply(Log1p, x)
 
 
 def log2(x: Tensor) -> Tensor:
@@ -371,7 +377,7 @@ def log2(x: Tensor) -> Tensor:
         >>> tt.log2(tt.tensor([1.0, 8.0])).tolist()
         [0.0, 3.0]
     """
-    return unary(Log2, x)
+    return apply(Log2, x)
 
 
 def log10(x: Tensor) -> Tensor:
@@ -390,7 +396,7 @@ def log10(x: Tensor) -> Tensor:
         >>> tt.log10(tt.tensor([1.0, 100.0])).tolist()
         [0.0, 2.0]
     """
-    return unary(Log10, x)
+    return apply(Log10, x)
 
 
 def logaddexp(a: Operand, b: Operand) -> Tensor:
@@ -412,7 +418,7 @@ def logaddexp(a: Operand, b: Operand) -> Tensor:
         >>> tt.logaddexp(tt.tensor([0.0, 1000.0]), tt.tensor([0.0, 1000.0])).tolist()
         [0.693147..., 1000.693...]
     """
-    return binary(Logaddexp, a, b)
+    return apply(Logaddexp, a, b)
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -433,7 +439,7 @@ def tanh(x: Tensor) -> Tensor:
         >>> tt.tanh(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.76159...]
     """
-    return unary(Tanh, x)
+    return apply(Tanh, x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -457,7 +463,7 @@ def sigmoid(x: Tensor) -> Tensor:
         >>> tt.sigmoid(tt.tensor([0.0, 2.0])).tolist()
         [0.5, 0.88079...]
     """
-    return unary(Sigmoid, x)
+    return apply(Sigmoid, x)
 
 
 def softplus(x: Tensor) -> Tensor:
@@ -481,7 +487,7 @@ def softplus(x: Tensor) -> Tensor:
         >>> tt.softplus(tt.tensor([0.0, 100.0])).tolist()
         [0.693147..., 100.0]
     """
-    return unary(Softplus, x)
+    return apply(Softplus, x)
 
 
 def erf(x: Tensor) -> Tensor:
@@ -507,4 +513,4 @@ def erf(x: Tensor) -> Tensor:
         >>> tt.erf(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.84270...]
     """
-    return unary(Erf, x)
+    return apply(Erf, x)

@@ -12,14 +12,13 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
     Elementwise,
     Operand,
-    binary,
     steps,
-    unary,
 )
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for
 from tinytensor.dtypes import DType
@@ -242,7 +241,7 @@ def pow(a: Operand, b: Operand) -> Tensor:
         >>> tt.pow(tt.tensor([1.0, 2.0]), 3).tolist()
         [1.0, 8.0]
     """
-    return binary(Pow, a, b)
+    return apply(Pow, a, b)
 
 
 def square(x: Tensor) -> Tensor:
@@ -261,7 +260,7 @@ def square(x: Tensor) -> Tensor:
         >>> tt.square(tt.tensor([1.0, -3.0])).tolist()
         [1.0, 9.0]
     """
-    return unary(Square, x)
+    return apply(Square, x)
 
 
 def reciprocal(x: Tensor) -> Tensor:
@@ -280,7 +279,7 @@ def reciprocal(x: Tensor) -> Tensor:
         >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
         [0.5, 0.25]
     """
-    return unary(Reciprocal, x)
+    return apply(Reciprocal, x)
 
 
 def sqrt(x: Tensor) -> Tensor:
@@ -299,7 +298,7 @@ def sqrt(x: Tensor) -> Tensor:
         >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
         [2.0, 3.0]
     """
-    return unary(Sqrt, x)
+    return apply(Sqrt, x)
 
 
 def rsqrt(x: Tensor) -> Tensor:
@@ -318,7 +317,7 @@ def rsqrt(x: Tensor) -> Tensor:
         >>> tt.rsqrt(tt.tensor([4.0, 16.0])).tolist()
         [0.5, 0.25]
     """
-    return unary(Rsqrt, x)
+    return apply(Rsqrt, x)
 
 
 def hypot(a: Operand, b: Operand) -> Tensor:
@@ -338,4 +337,4 @@ def hypot(a: Operand, b: Operand) -> Tensor:
         >>> tt.hypot(tt.tensor([3.0]), 4.0).tolist()
         [5.0]
     """
-    return binary(Hypot, a, b)
+    return apply(Hypot, a, b)

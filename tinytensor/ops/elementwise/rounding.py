@@ -10,7 +10,12 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.elementwise import NUMERIC, REAL_NUMERIC, Elementwise, unary
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.elementwise import (
+    NUMERIC,
+    REAL_NUMERIC,
+    Elementwise,
+)
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import flat
 from tinytensor.runtime.cpu.arrays import Array
@@ -78,7 +83,7 @@ def ceil(x: Tensor) -> Tensor:
         >>> tt.ceil(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-1.0, 2.0, 3.0]
     """
-    return unary(Ceil, x)
+    return apply(Ceil, x)
 
 
 def floor(x: Tensor) -> Tensor:
@@ -97,7 +102,7 @@ def floor(x: Tensor) -> Tensor:
         >>> tt.floor(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-2.0, 1.0, 2.0]
     """
-    return unary(Floor, x)
+    return apply(Floor, x)
 
 
 def trunc(x: Tensor) -> Tensor:
@@ -116,7 +121,7 @@ def trunc(x: Tensor) -> Tensor:
         >>> tt.trunc(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-1.0, 1.0, 2.0]
     """
-    return unary(Trunc, x)
+    return apply(Trunc, x)
 
 
 def round(x: Tensor) -> Tensor:
@@ -135,4 +140,4 @@ def round(x: Tensor) -> Tensor:
         >>> tt.round(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-2.0, 2.0, 2.0]
     """
-    return unary(Round, x)
+    return apply(Round, x)

@@ -9,14 +9,12 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
     Elementwise,
     Operand,
-    binary,
-    elementwise,
-    unary,
 )
 from tinytensor.errors import DTypeError
 from tinytensor.op import register
@@ -137,7 +135,7 @@ def abs(x: Tensor) -> Tensor:
         >>> tt.abs(tt.tensor([1.0, -2.0])).tolist()
         [1.0, 2.0]
     """
-    return unary(Abs, x)
+    return apply(Abs, x)
 
 
 def sign(x: Tensor) -> Tensor:
@@ -156,7 +154,7 @@ def sign(x: Tensor) -> Tensor:
         >>> tt.sign(tt.tensor([3.0, 0.0, -2.0])).tolist()
         [1.0, 0.0, -1.0]
     """
-    return unary(Sign, x)
+    return apply(Sign, x)
 
 
 def copysign(a: Operand, b: Operand) -> Tensor:
@@ -176,7 +174,7 @@ def copysign(a: Operand, b: Operand) -> Tensor:
         >>> tt.copysign(tt.tensor([1.0, 2.0]), tt.tensor([-0.0, 3.0])).tolist()
         [-1.0, 2.0]
     """
-    return binary(Copysign, a, b)
+    return apply(Copysign, a, b)
 
 
 def nextafter(a: Operand, b: Operand) -> Tensor:
@@ -203,7 +201,7 @@ def nextafter(a: Operand, b: Operand) -> Tensor:
                 why="16-bit floats are computed in float32, whose next number rounds back to a",
                 fix="cast first: x.astype(tt.float32)",
             )
-    return binary(Nextafter, a, b)
+    return apply(Nextafter, a, b)
 
 
 def real(x: Tensor) -> Tensor:
@@ -222,7 +220,7 @@ def real(x: Tensor) -> Tensor:
         >>> tt.real(tt.tensor([1 + 2j])).tolist()
         [1.0]
     """
-    return x if is_tensor(x) and x.dtype.kind != "complex" else unary(Real, x)
+    return x if is_tensor(x) and x.dtype.kind != "complex" else apply(Real, x)
 
 
 def imag(x: Tensor) -> Tensor:
@@ -241,7 +239,7 @@ def imag(x: Tensor) -> Tensor:
         >>> tt.imag(tt.tensor([1 + 2j])).tolist()
         [2.0]
     """
-    return elementwise(Imag, x)
+    return apply(Imag, x)
 
 
 def conj(x: Tensor) -> Tensor:
@@ -260,4 +258,4 @@ def conj(x: Tensor) -> Tensor:
         >>> tt.conj(tt.tensor([1 + 2j])).tolist()
         [(1-2j)]
     """
-    return x if is_tensor(x) and x.dtype.kind != "complex" else unary(Conj, x)
+    return x if is_tensor(x) and x.dtype.kind != "complex" else apply(Conj, x)

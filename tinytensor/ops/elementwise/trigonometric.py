@@ -7,7 +7,12 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.elementwise import REAL, Elementwise, Operand, binary, unary
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.elementwise import (
+    REAL,
+    Elementwise,
+    Operand,
+)
 from tinytensor.op import register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import equal, where
@@ -219,7 +224,7 @@ def sin(x: Tensor) -> Tensor:
         >>> tt.sin(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.84147...]
     """
-    return unary(Sin, x)
+    return apply(Sin, x)
 
 
 def cos(x: Tensor) -> Tensor:
@@ -238,7 +243,7 @@ def cos(x: Tensor) -> Tensor:
         >>> tt.cos(tt.tensor([0.0, 1.0])).tolist()
         [1.0, 0.54030...]
     """
-    return unary(Cos, x)
+    return apply(Cos, x)
 
 
 def tan(x: Tensor) -> Tensor:
@@ -257,7 +262,7 @@ def tan(x: Tensor) -> Tensor:
         >>> tt.tan(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 1.55740...]
     """
-    return unary(Tan, x)
+    return apply(Tan, x)
 
 
 def asin(x: Tensor) -> Tensor:
@@ -276,7 +281,7 @@ def asin(x: Tensor) -> Tensor:
         >>> tt.asin(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 1.57079...]
     """
-    return unary(Asin, x)
+    return apply(Asin, x)
 
 
 def acos(x: Tensor) -> Tensor:
@@ -295,7 +300,7 @@ def acos(x: Tensor) -> Tensor:
         >>> tt.acos(tt.tensor([0.0, 1.0])).tolist()
         [1.57079..., 0.0]
     """
-    return unary(Acos, x)
+    return apply(Acos, x)
 
 
 def atan(x: Tensor) -> Tensor:
@@ -314,7 +319,7 @@ def atan(x: Tensor) -> Tensor:
         >>> tt.atan(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.78539...]
     """
-    return unary(Atan, x)
+    return apply(Atan, x)
 
 
 def atan2(a: Operand, b: Operand) -> Tensor:
@@ -334,7 +339,7 @@ def atan2(a: Operand, b: Operand) -> Tensor:
         >>> tt.atan2(tt.tensor([1.0, -1.0]), tt.tensor([1.0, -1.0])).tolist()
         [0.78539..., -2.35619...]
     """
-    return binary(Atan2, a, b)
+    return apply(Atan2, a, b)
 
 
 def sinh(x: Tensor) -> Tensor:
@@ -353,7 +358,7 @@ def sinh(x: Tensor) -> Tensor:
         >>> tt.sinh(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 1.17520...]
     """
-    return unary(Sinh, x)
+    return apply(Sinh, x)
 
 
 def cosh(x: Tensor) -> Tensor:
@@ -372,7 +377,7 @@ def cosh(x: Tensor) -> Tensor:
         >>> tt.cosh(tt.tensor([0.0, 1.0])).tolist()
         [1.0, 1.54308...]
     """
-    return unary(Cosh, x)
+    return apply(Cosh, x)
 
 
 def asinh(x: Tensor) -> Tensor:
@@ -391,7 +396,7 @@ def asinh(x: Tensor) -> Tensor:
         >>> tt.asinh(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.88137...]
     """
-    return unary(Asinh, x)
+    return apply(Asinh, x)
 
 
 def acosh(x: Tensor) -> Tensor:
@@ -410,7 +415,7 @@ def acosh(x: Tensor) -> Tensor:
         >>> tt.acosh(tt.tensor([1.0, 2.0])).tolist()
         [0.0, 1.31695...]
     """
-    return unary(Acosh, x)
+    return apply(Acosh, x)
 
 
 def atanh(x: Tensor) -> Tensor:
@@ -429,4 +434,4 @@ def atanh(x: Tensor) -> Tensor:
         >>> tt.atanh(tt.tensor([0.0, 0.5])).tolist()
         [0.0, 0.54930...]
     """
-    return unary(Atanh, x)
+    return apply(Atanh, x)

@@ -35,6 +35,7 @@ from tinytensor.dispatch.launch import (
     write,
 )
 from tinytensor.dispatch.record import requires
+from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, bool_, float32, int32, int64
 from tinytensor.kernels.walk import walk
 from tinytensor.op import Op, Spec, Specs, register
@@ -305,7 +306,12 @@ def _write_in_place(v: Tensor, value: Tensor, places: Tensor, axes: Axes) -> Non
     """Write value into v at flat indices, on a device, without a copy of v; not recorded."""
     device = common_device("setitem", (v, value, places))
     value = apart_from(v, value, "setitem")
-    _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
+
+    def run() -> Sequence[Any]:
+        _write_at(launch_for(Put, device), view_of(v), view_of(value), dense(places), axes)
+        return (v,)
+
+    watched("put", device, (v, value, places), {"axes": axes}, run)
 
 
 def _write_masked(x: Tensor, key: Any, value: Any) -> bool:

@@ -21,7 +21,7 @@ from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.layout import Layout, contiguous_strides
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Direct, Op, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.views.manipulation import broadcast_to, cast, expand, reshape, sum_to
 from tinytensor.runtime.cpu.arrays import Array, copy_into
@@ -67,13 +67,26 @@ class Join(Op):
 
     inputs = ("part",)
     raw = True
-    quick = True
     flops = 0.0
 
     @staticmethod
     def infer(*parts: Spec | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool) -> Specs:
         size = sum([s[axis] for s in shapes])
         return (Spec((*shapes[0][:axis], size, *shapes[0][axis + 1 :]), dtype),)
+
+    @classmethod
+    def direct(
+        cls, *parts: Spec | None, axis: int, shapes: Sequence[Shape], dtype: DType, drop: bool
+    ) -> Direct | None:
+        if drop or any([p is None for p in parts]):
+            return None
+
+        def join(*arrays: Array) -> Array:
+            y = np.concatenate(arrays, axis)
+            note_joined(y)
+            return y
+
+        return join
 
     @staticmethod
     def cpu(

@@ -11,7 +11,11 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.elementwise import NUMBERS, convert, number
+from tinytensor.dispatch.elementwise import (
+    NUMBERS,
+    convert,
+    number,
+)
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, int64, promote

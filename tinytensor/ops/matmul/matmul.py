@@ -15,29 +15,26 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.autograd.modes import casting, grad_enabled
 from tinytensor.config import config
-from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.checks import same_dtype
+from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View
-from tinytensor.dispatch.record import record
-from tinytensor.dtypes import float32, promote
+from tinytensor.dtypes import promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.flops import size
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import Direct, Op, Params, Shapes, Spec, Specs, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import column_sum
 from tinytensor.ops.views.manipulation import cast, reshape, unsqueeze
-from tinytensor.runtime.cpu.arrays import Array, silent
-from tinytensor.runtime.cpu.graph import graphs
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape, broadcast_shapes
-from tinytensor.tensor import Tensor, from_array, is_tensor
+from tinytensor.tensor import Tensor, is_tensor
 
 __all__ = ["linear", "matmul", "outer"]
 
@@ -62,7 +59,7 @@ class Matmul(Op):
         return 2.0 * a[-2 if params.get("ta") else -1] * size(outs[0])
 
     @staticmethod
-    def infer(a: Spec, b: Spec, *, ta: bool, tb: bool) -> Specs:
+    def infer(a: Spec, b: Spec, *, ta: bool, tb: bool) -> tuple[Spec]:
         m, k = (a.shape[-1], a.shape[-2]) if ta else a.shape[-2:]
         k2, n = (b.shape[-1], b.shape[-2]) if tb else b.shape[-2:]
         if k != k2:
@@ -72,6 +69,23 @@ class Matmul(Op):
             what = f"matmul: {_shown(a.shape, ta)} @ {_shown(b.shape, tb)}: leading axes"
             batch = broadcast_shapes(batch, b.shape[:-2], what=what)
         return (Spec((*batch, m, n), a.dtype),)
+
+    @classmethod
+    def direct(cls, a: Spec, b: Spec, *, ta: bool, tb: bool) -> Direct | None:
+        (y,) = cls.infer(a, b, ta=ta, tb=tb)
+        # a product with a vector has its own kernel; the dot of two transposed matrices is not C-contiguous
+        if a.ndim != 2 or b.ndim != 2 or 1 in y.shape or (ta and tb) or a.dtype.kind != "float":
+            return None
+
+        def product(x: Array, y: Array) -> Any:
+            if config.matmul == "own":
+                out = np.empty(shape, x.dtype)
+                run_plain(cls, [out], [x, y], {"ta": ta, "tb": tb})
+                return out
+            return (x.T if ta else x).dot(y.T if tb else y)  # np.matmul takes twice as long
+
+        shape = y.shape
+        return product
 
     @staticmethod
     def cpu(y: Array, a: Array, b: Array, *, ta: bool, tb: bool) -> None:
@@ -114,51 +128,15 @@ def _shown(shape: Shape, transposed: bool) -> Shape:
     return (*shape[:-2], shape[-1], shape[-2]) if transposed else shape
 
 
-_FLAGS = {(ta, tb): {"ta": ta, "tb": tb} for ta in (False, True) for tb in (False, True)}
-
-
 def product(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
     """a @ b of tensors with at least two axes and one dtype, each possibly transposed."""
-    la, lb = a.layout, b.layout
-    if (
-        la.small
-        and lb.small
-        and len(la.shape) == 2 == len(lb.shape)
-        and a._base is None is b._base
-        and config.matmul != "own"
-        and casting() is None
-        and not graphs
-    ):
-        x, y = a._array, b._array
-        if x is not None and y is not None and a.storage.dtype is float32 is b.storage.dtype:
-            return _small(a, b, x, y, ta, tb)
     out = apply(Matmul, a, b, ta=ta, tb=tb)
+    la, lb = a.layout, b.layout
     if (
         out._edge is not None and la.shape[:-2] != lb.shape[:-2]
     ):  # a batch axis was broadcast: sum its gradient
         out._edge.specs = ((la.shape, a.storage.dtype), (lb.shape, b.storage.dtype))
     return out
-
-
-def _small(a: Tensor, b: Tensor, x: Array, y: Array, ta: bool, tb: bool) -> Tensor:
-    """Fast path for two small matrices: NumPy allocates the result."""
-    x, y = x.T if ta else x, y.T if tb else y
-    if x.shape[1] != y.shape[0]:
-        return apply(Matmul, a, b, ta=ta, tb=tb)  # raises
-    r = silent().run(x.dot, y)  # half the time of np.matmul, which handles batches
-    out = from_array(_in_c_order(r), float32)
-    if (a._requires or b._requires) and grad_enabled():
-        edges = ((a._edge or a) if a._requires else None, (b._edge or b) if b._requires else None)
-        record(Matmul, (a, b), edges, (out,), _FLAGS[ta, tb])
-    return out
-
-
-def _in_c_order(r: Array) -> Array:
-    if r.flags.c_contiguous:
-        return r
-    if copies.listener is not None:
-        copies.note("matmul", "layout", r.nbytes, "NumPy gave the product of a transposed operand transposed")
-    return np.ascontiguousarray(r)
 
 
 def numeric(what: str, *xs: Any) -> Sequence[Tensor]:
@@ -250,7 +228,6 @@ class Linear(Op):
 
     inputs = ("x", "weight", "bias")
     saves = ("x?weight", "weight?x")
-    quick = True
     dense = ("bias",)
     flops = linear_flops
     autocast = "narrow"
@@ -340,7 +317,6 @@ class LinearBackward(Op):
     outputs = ("dx", "dweight", "dbias")
     visible = 3
     saves = ("grad", "x", "weight")
-    quick = True
 
     @staticmethod
     def flops(outs: Shapes, ins: Shapes, params: Params) -> float:

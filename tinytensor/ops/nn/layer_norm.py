@@ -65,7 +65,6 @@ class LayerNorm(Op):
     inputs = ("x", "weight", "bias")
     outputs = ("y", "mean", "rstd")
     saves = ("x", "weight", "mean", "rstd")
-    quick = True
     dense = ("*",)
     contiguous = ("*",)
     flops = norm(5.0)

@@ -55,7 +55,6 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
 class Softmax(Op):
     inputs = ("x",)
     saves = ("y",)
-    quick = True
     dense = ("x",)
     contiguous = ("*",)
     flops = 4.0
@@ -102,7 +101,6 @@ class SoftmaxBackward(Op):
     inputs = ("grad", "y")
     outputs = ("dx",)
     saves = ("grad", "y")
-    quick = True
     dense = ("*",)
     contiguous = ("*",)
     flops = 4.0
@@ -146,7 +144,6 @@ def _softmax_backward(grad: Tensor, y: Tensor, *, axis: int) -> tuple[Tensor]:
 class LogSoftmax(Op):
     inputs = ("x",)
     saves = ("y",)
-    quick = True
     dense = ("x",)
     contiguous = ("*",)
     flops = 4.0
@@ -192,7 +189,6 @@ class LogSoftmaxBackward(Op):
     inputs = ("grad", "y")
     outputs = ("dx",)
     saves = ("grad", "y")
-    quick = True
     dense = ("*",)
     contiguous = ("*",)
     flops = 4.0

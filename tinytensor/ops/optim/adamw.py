@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from tinytensor.dispatch.checks import common_device, floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for, launch_for, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
+from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.flops import per_input
@@ -258,6 +260,24 @@ def adamw_step(
                     why="the step processes the memory of a tensor as one block",
                     fix=f"keep {name} as a contiguous tensor: {name}.contiguous()",
                 )
+
+    def run() -> Sequence[Any]:
+        _step(device, params, grads, ms, vs, hyper, which, coupled)
+        return ()
+
+    watched("adamw", device, (params, grads, ms, vs, hyper), {"rows": which, "coupled": coupled}, run)
+
+
+def _step(
+    device: Device,
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    ms: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    hyper: Tensor,
+    which: Sequence[int],
+    coupled: bool,
+) -> None:
     if device is not cpu:
         _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
         return
@@ -457,17 +477,27 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         )
     need_tensors("grad_norm", *tensors)
     device = common_device("grad_norm", tensors)
-    if not (grad_enabled() and any([edge_of(x) is not None for x in tensors])):
-        if device is not cpu:
-            return _norm_on_device(device, tensors)
-        norm = np.empty((), np.float32)
-        in_one_call = config.host_kernels == "auto" and not graphs
-        if in_one_call and SumOfSquares.many(norm, [arr(x) for x in tensors]):
-            return from_array(norm, float32)
+    recorded = grad_enabled() and any([edge_of(x) is not None for x in tensors])
+    if not recorded and (device is not cpu or (config.host_kernels == "auto" and not graphs)):
+
+        def run() -> Sequence[Tensor | None]:
+            return (_norm_of_all(device, tensors),)
+
+        (norm,) = watched("sum_of_squares", device, (tensors,), {}, run)
+        if norm is not None:
+            return norm  # type: ignore[no-any-return]
     total = apply(SumOfSquares, tensors[0])
     for x in tensors[1:]:
         total = add(total, apply(SumOfSquares, x))
     return sqrt(total)
+
+
+def _norm_of_all(device: Device, tensors: Sequence[Tensor]) -> Tensor | None:
+    """Norm by one call for all tensors; None if no kernel handles them."""
+    if device is not cpu:
+        return _norm_on_device(device, tensors)
+    norm = np.empty((), np.float32)
+    return from_array(norm, float32) if SumOfSquares.many(norm, [arr(x) for x in tensors]) else None
 
 
 def _norm_on_device(device: Device, tensors: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator, bool_, int64
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.reduction import launch_reduction, with_kept_axes
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Direct, Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
 from tinytensor.ops.reductions.reduction import reduced_axes, spread
@@ -65,7 +65,6 @@ class Extreme(Op):
 
     inputs = ("x",)
     saves = ("x", "y")
-    quick = True
     ufunc: ClassVar[np.ufunc]
     flops = 0.0
 
@@ -74,6 +73,11 @@ class Extreme(Op):
         ordered_input(cls.name, x)
         nonempty_input(cls.name, x.shape, axes)
         return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
+
+    @classmethod
+    def direct(cls, x: Spec, *, axes: Axes, keepdims: bool) -> Direct:
+        reduce = cls.ufunc.reduce
+        return lambda a: np.asarray(reduce(a, axes, keepdims=keepdims))
 
     @classmethod
     def cpu(cls, y: Array, x: Array, *, axes: Axes, keepdims: bool) -> None:

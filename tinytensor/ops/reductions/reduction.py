@@ -16,22 +16,26 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import edge_of, record
-from tinytensor.dtypes import as_dtype, float32
+from tinytensor.dtypes import as_dtype
 from tinytensor.errors import DTypeError
 from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Direct, Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype
-from tinytensor.ops.reductions.summing import ALL_AXES, add_up, ones, reduced_count, reduced_shape
+from tinytensor.ops.reductions.summing import (
+    ALL_AXES,
+    add_up,
+    reduced_count,
+    reduced_shape,
+    small_sum,
+)
 from tinytensor.ops.views.manipulation import cast, expand, flip, permute, reshape, sum_to
-from tinytensor.runtime.cpu.arrays import Array, silent
-from tinytensor.runtime.cpu.graph import graphs
+from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, normalize_axes
-from tinytensor.storage import adopt
-from tinytensor.tensor import Tensor, arr, from_array, wrap
+from tinytensor.tensor import Tensor, arr, from_array
 
 __all__ = ["mean", "prod", "sum"]
 
@@ -94,6 +98,10 @@ class Sum(Op):
     def infer(x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Specs:
         return (Spec(reduced_shape(x.shape, axes, keepdims), total_dtype(x.dtype)),)
 
+    @classmethod
+    def direct(cls, x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Direct | None:
+        return small_sum(x, axes, keepdims)
+
     @staticmethod
     def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
         add_up(y, x, axes)
@@ -126,6 +134,11 @@ class Mean(Op):
             )
         return (Spec(reduced_shape(x.shape, axes, keepdims), x.dtype),)
 
+    @classmethod
+    def direct(cls, x: Spec, *, axes: Axes, keepdims: bool, shape: Shape) -> Direct | None:
+        total, n = small_sum(x, axes, keepdims), reduced_count(shape, axes)
+        return None if total is None or not n else lambda a: np.asarray(total(a) / n)
+
     @staticmethod
     def cpu(y: Array, x: Array, *, axes: Axes, keepdims: bool, shape: Shape) -> None:
         add_up(y, x, axes)
@@ -142,41 +155,6 @@ class Mean(Op):
         """dx = grad / n, repeated over the n averaged elements."""
         n = reduced_count(shape, axes)
         return (None if grads[0] is None else spread(multiply(grads[0], 1.0 / n if n else 0.0), shape, axes),)
-
-
-def _quick(op: type[Op], x: Tensor, axis: AxisLike) -> Tensor:
-    """Sum or mean of a small float32 tensor that owns its memory, over all axes or the last one."""
-    layout = x.layout
-    shape = layout.shape
-    a = x._array
-    assert a is not None, "small tensors that own their memory have it, but for those on a device"
-    if axis is None:
-        n, axes = layout.size, ALL_AXES[len(shape)]
-        r = silent().run(a.ravel().dot, ones(n, a.dtype))
-    else:
-        n, axes = shape[-1], ALL_AXES[len(shape)][-1:]
-        r = silent().run(a.dot, ones(n, a.dtype))
-    r = np.asarray(r / n if op is Mean else r)
-    t = wrap(r, contiguous(r.shape), adopt(r, float32))
-    if x._requires and grad_enabled():
-        params = {"axes": axes, "keepdims": False, "shape": shape}
-        record(op, (x,), (x._edge or x,), (t,), params)
-    return t
-
-
-def _is_quick(x: Tensor, axis: AxisLike, keepdims: bool) -> bool:
-    layout = x.layout
-    last = len(layout.shape) - 1
-    return (
-        layout.small
-        and x._array is not None  # on the CPU
-        and not graphs
-        and (axis is None or (type(axis) is int and axis in (-1, last) and last >= 0))
-        and not keepdims
-        and x._base is None
-        and x.storage.dtype is float32
-        and layout.size != 0
-    )
 
 
 def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
@@ -205,8 +183,6 @@ def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any 
     if dtype is not None:
         wanted = as_dtype(dtype, "sum")
         return cast(sum(cast(x, wanted), axis, keepdims), wanted)
-    if _is_quick(x, axis, keepdims):
-        return _quick(Sum, x, axis)
     axes = reduced_axes(x, axis, "sum")
     return apply(Sum, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
 
@@ -230,8 +206,6 @@ def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
         >>> tt.tensor([1.0, 3.0]).mean().item()
         2.0
     """
-    if _is_quick(x, axis, keepdims):
-        return _quick(Mean, x, axis)
     axes = reduced_axes(x, axis, "mean")
     return apply(Mean, x, axes=axes, keepdims=keepdims, shape=x.layout.shape)
 

@@ -16,7 +16,9 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.elementwise import Elementwise, elementwise
+from tinytensor.dispatch.elementwise import (
+    Elementwise,
+)
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError, ShapeError
@@ -103,8 +105,8 @@ class DivideOrZero(Elementwise):
     @staticmethod
     def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """da = grad / b, db = -grad * a / b**2; where b is 0, both are 0."""
-        da = elementwise(DivideOrZero, grads[0], saved.b)
-        return da, negative(multiply(da, elementwise(DivideOrZero, saved.a, saved.b))) if needs[1] else None
+        da = apply(DivideOrZero, grads[0], saved.b)
+        return da, negative(multiply(da, apply(DivideOrZero, saved.a, saved.b))) if needs[1] else None
 
 
 # ---- variance ----------------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ class Std(Op):
         if grads[0] is None:
             return (None,)
         free = _freedom(reduced_count(shape, axes), correction)
-        g = elementwise(DivideOrZero, grads[0], saved.y)
+        g = apply(DivideOrZero, grads[0], saved.y)
         return (_slope(saved.x, g, axes, 1 / free if free else math.nan),)
 
 
@@ -316,7 +318,7 @@ def _shares(x: Tensor, axes: Axes) -> Tensor:
     wide = cast(x, accumulator(x.storage.dtype))
     top = max(detach(wide), axis=axes, keepdims=True)
     e = exp(subtract(wide, where(isfinite(top), top, 0.0)))
-    return cast(elementwise(DivideOrZero, e, sum(e, axes, True)), x.storage.dtype)
+    return cast(apply(DivideOrZero, e, sum(e, axes, True)), x.storage.dtype)
 
 
 def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
@@ -393,7 +395,7 @@ class VectorNorm(Op):
             return (multiply(sign(x), spread(g, x.layout.shape, axes)),)
         y = saved.y if p == 2 else pow(saved.y, p - 1)
         direction = x if p == 2 else multiply(sign(x), pow(abs(x), p - 1))
-        g = elementwise(DivideOrZero, g, y)
+        g = apply(DivideOrZero, g, y)
         return (multiply(direction, spread(g, x.layout.shape, axes)),)
 
 

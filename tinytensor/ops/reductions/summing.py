@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tinytensor.op import Direct, Spec
 from tinytensor.ops.reductions.blocks import by_blocks, worth_blocks
-from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.shapes import Shape
 
 CHUNK = 2048  # elements of a row that BLAS sums, in interleaved runs
@@ -47,6 +48,18 @@ def ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 _ones: dict[np.dtype[Any], Array] = {}
+
+
+def small_sum(x: Spec, axes: Axes, keepdims: bool) -> Direct | None:
+    """Sum of a small C-contiguous float array over all axes or the last ones, as a product with ones."""
+    n, ndim = reduced_count(x.shape, axes), x.ndim
+    last = axes == ALL_AXES[ndim][ndim - len(axes) :]
+    if x.dtype.kind != "float" or not axes or not size_of(x.shape) or not last:
+        return None
+    weights, shape = ones(n, NUMPY[x.dtype]), reduced_shape(x.shape, axes, keepdims)
+    if len(axes) == 1 and not keepdims:
+        return lambda a: np.asarray(a.dot(weights))
+    return lambda a: np.asarray(a.reshape(-1, n).dot(weights)).reshape(shape)
 
 
 def add_up(y: Array, x: Array, axes: Axes) -> None:

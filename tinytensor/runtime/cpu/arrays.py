@@ -43,6 +43,18 @@ _silent.run(np.seterr, all="ignore")
 silent = _silent.copy
 
 
+class _Quiet(threading.local):
+    """`quiet.run` as `silent().run`, in half the time: the context of each thread is kept. RuntimeError where
+    the thread is already inside of it.
+    """
+
+    def __init__(self) -> None:
+        self.run = silent().run
+
+
+quiet = _Quiet()
+
+
 _strict = Context()  # invalid values raise FloatingPointError
 _strict.run(np.seterr, over="ignore", under="ignore", divide="ignore", invalid="raise")
 

@@ -1,0 +1,40 @@
+"""Watchers: functions that tools register to see each op that runs, with its operands and results.
+
+Everything that computes runs through them while there are any: `apply`, in-place writes, the accumulation of
+gradients, optimizer steps and kernels of users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from tinytensor.device import Device
+
+Run = Callable[[], Sequence[Any]]  # runs the op; returns its outputs, None for those that are not computed
+# called with (op, device, operands, parameters, run), in place of run; returns the result of run()
+# (no parameters: a kernel of the user)
+Watcher = Callable[[str, Device, Sequence[Any], Mapping[str, Any] | None, Run], Sequence[Any]]
+
+watchers: list[Watcher] = []
+
+
+def watched(
+    op: str, device: Device, xs: Sequence[Any], params: Mapping[str, Any] | None, run: Run
+) -> Sequence[Any]:
+    """Run an op through all watchers."""
+    for watcher in tuple(watchers):
+        run = partial(watcher, op, device, xs, params, run)
+    return run()
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Context manager: the watcher sees the ops of all threads."""
+    try:
+        watchers.append(watcher)
+        yield
+    finally:
+        watchers[:] = [other for other in watchers if other is not watcher]
