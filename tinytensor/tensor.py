@@ -196,9 +196,11 @@ def interned(layout: Layout, dtype: DType, device: Device) -> Meta:
 
 
 def meta_of(t: Tensor) -> Meta:
-    """The metadata of t, looked up once."""
+    """The metadata of t, looked up once; the NumPy view of a CPU tensor is made, too."""
     if t._meta is None:
         t._meta = interned(t.layout, t.storage.dtype, t.storage.device)
+        if t._array is None and t.storage.device is cpu:
+            arr(t)
     return t._meta
 
 

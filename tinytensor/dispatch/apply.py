@@ -87,8 +87,35 @@ def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
     """Run an op: look up the plan → compute → record. Returns its visible output(s)."""
     if (cast := casting()) is not None:
         xs = tuple(cast(op.autocast, xs))
-    xs, plan, arrays, history = look_up(op, xs, params)
+    plan: Any = op.plans  # a tree of dictionaries: by each operand, then by the parameters
+    arrays: list[Any] = []
+    history = False
+    try:
+        for x in xs:
+            if type(x) is Tensor:
+                plan = plan[x._meta or meta_of(x)]
+                arrays.append(x._array)
+                if x._requires or x._base is not None:
+                    history = True
+            else:
+                plan = plan[type(x)]
+                arrays.append(x)
+        if params:
+            plan = plan[tuple(params.items())]
+    except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
+        xs, plan = _new_plan(op, xs, params)
+        arrays = [x._array if isinstance(x, Tensor) else x for x in xs]
+        history = any([isinstance(x, Tensor) and (x._requires or x._base is not None) for x in xs])
     edges = edges_of(xs) if history and plan.recorded and grad_enabled() else None
+    if plan.direct is not None and not (graphs or watchers):
+        try:
+            t = _direct_result(plan, quiet.run(plan.direct, *arrays))
+        except (AttributeError, ValueError, OverflowError, TypeError, RuntimeError):
+            pass  # an array that was not read yet; or an error: `_execute` raises one that names the op
+        else:
+            if edges is not None:
+                record(op, xs, edges, (t,), params, plan.specs)
+            return t
     if watchers:
         run = partial(_execute, op, plan, xs, arrays, params, edges)
         outs = watched(op.name, plan.device, xs, params, run)
@@ -101,22 +128,48 @@ apply: Callable[..., Tensor] = run_op  # for ops with one visible output
 apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 
 
+def unary(op: type[Elementwise], x: Tensor) -> Tensor:
+    """`apply(op, x)`, written out for a small operand: half the time."""
+    try:
+        plan = op.plans[x._meta or meta_of(x)]
+        if plan.direct is None or graphs or watchers:
+            return apply(op, x)
+        t = _direct_result(plan, quiet.run(op.ufunc, x._array, out=..., order="C"))
+    except (AttributeError, KeyError, ValueError, OverflowError, TypeError, RuntimeError):
+        return apply(op, x)  # makes the plan, or raises an error that names the op
+    if (x._requires or x._base is not None) and plan.recorded and grad_enabled():
+        _record_if_needed(op, (x,), t, plan)
+    return t
+
+
 def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
-    """`apply(op, a, b)`, for the operators written out for two small operands: half the time."""
+    """`apply(op, a, b)`, written out for small operands: half the time. A ufunc that is a Python function
+    gets numbers as they are: such ops of numbers use `apply`.
+    """
     ta, tb = type(a) is Tensor, type(b) is Tensor
     try:
         plan = op.plans[a._meta if ta else type(a)][b._meta if tb else type(b)]
         if plan.direct is None or graphs or watchers:
             return apply(op, a, b)
-        array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=...)
-    except (KeyError, ValueError, OverflowError, TypeError, RuntimeError):
-        return apply(op, a, b)  # makes the plan, or raises an error that names the op
+        array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
+    except KeyError:
+        if (ta and a._meta is None) or (tb and b._meta is None):
+            _ = ta and meta_of(a), tb and meta_of(b)
+            return binary(op, a, b)
+        return apply(op, a, b)  # makes the plan
+    except (ValueError, OverflowError, TypeError, RuntimeError):
+        return apply(op, a, b)  # raises an error that names the op
     t = _direct_result(plan, array)
-    if (ta and (a._requires or a._base is not None)) or (tb and (b._requires or b._base is not None)):
-        edges = edges_of((a, b)) if plan.recorded and grad_enabled() else None
-        if edges is not None:
-            record(op, (a, b), edges, (t,), {}, plan.specs)
+    history = (ta and (a._requires or a._base is not None)) or (tb and (b._requires or b._base is not None))
+    if history and plan.recorded and grad_enabled():
+        _record_if_needed(op, (a, b), t, plan)
     return t
+
+
+def _record_if_needed(op: type[Op], xs: tuple[Any, ...], t: Tensor, plan: Plan) -> None:
+    edges = edges_of(xs)
+    if edges is not None:
+        record(op, xs, edges, (t,), {}, plan.specs)
 
 
 def _direct_result(plan: Plan, array: Any) -> Tensor:
@@ -139,6 +192,10 @@ def _execute(
     op: type[Op], plan: Plan, xs: Sequence[Any], arrays: list[Any], params: dict[str, Any], edges: Any
 ) -> Sequence[Any]:
     """Allocate the outputs, compute and record. Returns all outputs, None for those that are not computed."""
+    if plan.device is cpu:
+        for i, x in enumerate(xs):
+            if arrays[i] is None and x is not None:
+                arrays[i] = arr(x)
     if plan.direct is not None and not graphs:
         try:
             t = _direct_result(plan, quiet.run(plan.direct, *arrays))
@@ -148,10 +205,12 @@ def _execute(
             if edges is not None:
                 record(op, xs, edges, (t,), params, plan.specs)
             return (t,)
-    outs = [
-        None if r is None or (k >= op.visible and edges is None) else _output(op, k, xs, r, plan.device)
-        for k, r in enumerate(plan.results)
-    ]
+    outs: list[Any] = []
+    for k, result in enumerate(plan.results):
+        if result is None or (edges is None and k >= op.visible):
+            outs.append(None)
+        else:
+            outs.append(_output(op, k, xs, result, plan.device))
     if plan.small and not graphs and not config.debug:
         host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays, params)
     else:
@@ -231,33 +290,16 @@ def _reused(op: type[Op], k: int, xs: Sequence[Any], spec: Spec) -> Tensor | Non
 # ---- plans -------------------------------------------------------------------------------------------------
 
 
-def look_up(
-    op: type[Op], xs: tuple[Any, ...], params: dict[str, Any]
-) -> tuple[tuple[Any, ...], Plan, list[Any], bool]:
-    """(operands, plan, their arrays or numbers, whether one of them may have history) of a call."""
-    plan: Any = op.plans  # a tree of dictionaries: by each operand, then by the parameters
-    arrays: list[Any] = []
-    history = False
+def plan_of(op: type[Op], xs: Sequence[Any]) -> Plan:
+    """The plan of a call without parameters."""
+    plan: Any = op.plans
     try:
         for x in xs:
-            if type(x) is Tensor:
-                plan = plan[x._meta or meta_of(x)]
-                if x._array is None and x.storage.device is cpu:
-                    arr(x)
-                arrays.append(x._array)
-                if x._requires or x._base is not None:
-                    history = True
-            else:
-                plan = plan[type(x)]
-                arrays.append(x)
-        if params:
-            plan = plan[tuple(params.items())]
-    except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
-        xs, plan = _new_plan(op, xs, params)
-        tensors = [x for x in xs if isinstance(x, Tensor)]
-        arrays = [arr(x) if isinstance(x, Tensor) and x.storage.device is cpu else x for x in xs]
-        history = any([x._requires or x._base is not None for x in tensors])
-    return xs, plan, arrays, history
+            plan = plan[meta_of(x) if type(x) is Tensor else type(x)]
+    except KeyError:
+        return _new_plan(op, xs, {})[1]
+    found: Plan = plan
+    return found
 
 
 def _new_plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> tuple[tuple[Any, ...], Plan]:
@@ -331,7 +373,8 @@ def _plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Plan:
     plain = p.device is cpu and all([prod(s.shape) <= SMALL and not s.dtype.narrow for s in everything])
     plain = plain and bool(xs) and not op.writes
     p.small = plain and p.compute is None
-    if plain and len(p.results) == 1 and not p.complex and all([x.layout.is_contiguous for x in tensors]):
+    packed = p.compute is not None or all([x.layout.is_contiguous for x in tensors])
+    if plain and packed and len(p.results) == 1 and not p.complex:
         assert first is not None
         p.direct = op.direct(*given, **params)
         (_, p.layout, p.meta), p.dtype = _result(first, cpu), first.dtype

@@ -54,7 +54,7 @@ def run(
             places.append(arr(t) if t._array is None else t._array)
     if config.debug:
         _poison(op, places, arrays)
-    run_plain(op, places, arrays, params)
+    _run_any(op, places, arrays, params)
     if narrowed:
         for t, place in zip(outs, places):
             if t is not None and t.storage.dtype.narrow:
@@ -65,11 +65,15 @@ def run(
         _narrow_writes(op, ins, arrays)
 
 
-def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
-    """Compute into arrays with the op's C++ kernel, or else with its NumPy code."""
+def _run_any(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
     if issubclass(op, Elementwise):
         fill(op.ufunc, *places, *arrays, host=op.host)
-        return
+    else:
+        run_plain(op, places, arrays, params)
+
+
+def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params: dict[str, Any]) -> None:
+    """Compute into arrays with the op's C++ kernel, or else with its NumPy code; not for elementwise ops."""
     host = op.host
     if host is not None and config.host_kernels != "off":
         if host(*places, *arrays, **params):
@@ -102,7 +106,7 @@ def note(
     cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
 
     def as_they_lie() -> None:
-        run_plain(op, places, arrays, params)
+        _run_any(op, places, arrays, params)
 
     def anew() -> None:  # operands are cast at each replay
         run(op, outs, ins, stored, params, dtype)

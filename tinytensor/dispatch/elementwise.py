@@ -85,9 +85,13 @@ class Elementwise(Op):
         if len(typed) < len(operands) and wanted is bool_ and not dtype.is_floating:
             return None  # NumPy compares with integers that the dtype does not have
         ufunc, kind = cls.ufunc, NUMPY[dtype].type
-        run: Direct = partial(ufunc, out=...)
+        run: Direct = partial(ufunc, out=..., order="C")
         if len(typed) < len(operands) and not isinstance(ufunc, np.ufunc):
-            run = lambda *xs: ufunc(*[x if isinstance(x, np.ndarray) else kind(x) for x in xs], out=...)  # noqa: E731
+
+            def run(*xs: Any) -> Any:
+                xs = tuple([x if isinstance(x, np.ndarray) else kind(x) for x in xs])
+                return ufunc(*xs, out=..., order="C")
+
         examples = [np.empty(0, NUMPY[x.dtype]) if isinstance(x, Spec) else x(1) for x in operands]
         try:
             return run if silent().run(run, *examples).dtype == NUMPY[wanted] else None

@@ -17,7 +17,7 @@ from tinytensor.autograd.backward import follow
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
-from tinytensor.dispatch.apply import apply, look_up
+from tinytensor.dispatch.apply import apply, plan_of
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.elementwise import (
     Elementwise,
@@ -101,11 +101,12 @@ def _leaf(what: str, target: str) -> GradError:
 
 def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     """x = op(x, *others), in the memory of x; differentiable."""
+    xs = (x, *others)
     try:
-        (_, *ys), plan, (array, *arrays), history = look_up(op, (x, *others), {})
+        plan = plan_of(op, xs)
         if plan.direct is not None and plan.meta is x._meta and x._base is None and not (graphs or watchers):
-            unrecorded = not history or not grad_enabled() or edges_of((x, *ys)) is None
-            if unrecorded and array.flags.writeable:
+            array, *arrays = [arr(y) if type(y) is Tensor else y for y in xs]
+            if array.flags.writeable and not (grad_enabled() and edges_of(xs)):
                 quiet.run(op.ufunc, array, *arrays, out=array)
                 x.storage.bump(op.name + "_")
                 return x

@@ -10,7 +10,7 @@ from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.config import config
-from tinytensor.dispatch.apply import apply, binary
+from tinytensor.dispatch.apply import apply, binary, unary
 from tinytensor.dispatch.elementwise import (
     REAL,
     REAL_NUMERIC,
@@ -111,7 +111,7 @@ def relu(x: Tensor) -> Tensor:
         >>> tt.relu(tt.tensor([-1.0, 2.0])).tolist()
         [0.0, 2.0]
     """
-    return apply(Relu, x)
+    return unary(Relu, x)
 
 
 def heaviside(x: Operand, value: Operand) -> Tensor:

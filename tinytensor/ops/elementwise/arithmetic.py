@@ -15,7 +15,7 @@ from tinytensor.autograd.graph import Algebra, Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.apply import apply, binary
+from tinytensor.dispatch.apply import apply, binary, unary
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
@@ -419,7 +419,7 @@ def negative(x: Tensor) -> Tensor:
         >>> tt.negative(tt.tensor([1.0, -2.0])).tolist()
         [-1.0, 2.0]
     """
-    return apply(Negative, x)
+    return unary(Negative, x)
 
 
 def positive(x: Tensor) -> Tensor:
@@ -438,7 +438,7 @@ def positive(x: Tensor) -> Tensor:
         >>> tt.positive(tt.tensor([1.0, -2.0])).tolist()
         [1.0, -2.0]
     """
-    return apply(Positive, x)
+    return unary(Positive, x)
 
 
 def maximum(a: Operand, b: Operand) -> Tensor:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.apply import apply, unary
 from tinytensor.dispatch.elementwise import (
     INTEGRAL,
     Elementwise,
@@ -142,7 +142,7 @@ def bitwise_invert(x: Tensor) -> Tensor:
         >>> tt.bitwise_invert(tt.tensor([0, 5])).tolist()
         [-1, -6]
     """
-    return apply(BitwiseInvert, x)
+    return unary(BitwiseInvert, x)
 
 
 def bitwise_left_shift(a: Operand, b: Operand) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply, binary
+from tinytensor.dispatch.apply import apply, binary, unary
 from tinytensor.dispatch.elementwise import (
     NUMBERS,
     REAL,
@@ -411,7 +411,7 @@ def logical_not(x: Tensor) -> Tensor:
         >>> tt.logical_not(tt.tensor([0, 1, 2])).tolist()
         [True, False, False]
     """
-    return apply(LogicalNot, x)
+    return unary(LogicalNot, x)
 
 
 def isfinite(x: Tensor) -> Tensor:
@@ -430,7 +430,7 @@ def isfinite(x: Tensor) -> Tensor:
         >>> tt.isfinite(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [True, False, False]
     """
-    return apply(Isfinite, x)
+    return unary(Isfinite, x)
 
 
 def isinf(x: Tensor) -> Tensor:
@@ -449,7 +449,7 @@ def isinf(x: Tensor) -> Tensor:
         >>> tt.isinf(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [False, True, False]
     """
-    return apply(Isinf, x)
+    return unary(Isinf, x)
 
 
 def isnan(x: Tensor) -> Tensor:
@@ -468,7 +468,7 @@ def isnan(x: Tensor) -> Tensor:
         >>> tt.isnan(tt.tensor([1.0, float('inf'), float('nan')])).tolist()
         [False, False, True]
     """
-    return apply(Isnan, x)
+    return unary(Isnan, x)
 
 
 def signbit(x: Tensor) -> Tensor:
@@ -487,7 +487,7 @@ def signbit(x: Tensor) -> Tensor:
         >>> tt.signbit(tt.tensor([-1.0, -0.0, 0.0])).tolist()
         [True, True, False]
     """
-    return apply(Signbit, x)
+    return unary(Signbit, x)
 
 
 def isclose(

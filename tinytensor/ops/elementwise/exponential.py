@@ -9,7 +9,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.apply import apply, unary
 from tinytensor.dispatch.elementwise import (
     REAL,
     Elementwise,
@@ -299,7 +299,7 @@ def exp(x: Tensor) -> Tensor:
         >>> tt.exp(tt.tensor([0.0, 1.0])).tolist()
         [1.0, 2.7182...]
     """
-    return apply(Exp, x)
+    return unary(Exp, x)
 
 
 def expm1(x: Tensor) -> Tensor:
@@ -318,7 +318,7 @@ def expm1(x: Tensor) -> Tensor:
         >>> tt.expm1(tt.tensor([0.0, 1e-12])).tolist()
         [0.0, 1e-12]
     """
-    return apply(Expm1, x)
+    return unary(Expm1, x)
 
 
 def log(x: Tensor) -> Tensor:
@@ -339,7 +339,7 @@ def log(x: Tensor) -> Tensor:
         >>> tt.log(tt.tensor([1.0, 10.0])).tolist()
         [0.0, 2.30258...]
     """
-    return apply(Log, x)
+    return unary(Log, x)
 
 
 def log1p(x: Tensor) -> Tensor:
@@ -358,7 +358,7 @@ def log1p(x: Tensor) -> Tensor:
         >>> tt.log1p(tt.tensor([0.0, 1e-12])).tolist()
         [0.0, 1e-12]
     """
-    return apply(Log1p, x)
+    return unary(Log1p, x)
 
 
 def log2(x: Tensor) -> Tensor:
@@ -377,7 +377,7 @@ def log2(x: Tensor) -> Tensor:
         >>> tt.log2(tt.tensor([1.0, 8.0])).tolist()
         [0.0, 3.0]
     """
-    return apply(Log2, x)
+    return unary(Log2, x)
 
 
 def log10(x: Tensor) -> Tensor:
@@ -396,7 +396,7 @@ def log10(x: Tensor) -> Tensor:
         >>> tt.log10(tt.tensor([1.0, 100.0])).tolist()
         [0.0, 2.0]
     """
-    return apply(Log10, x)
+    return unary(Log10, x)
 
 
 def logaddexp(a: Operand, b: Operand) -> Tensor:
@@ -439,7 +439,7 @@ def tanh(x: Tensor) -> Tensor:
         >>> tt.tanh(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.76159...]
     """
-    return apply(Tanh, x)
+    return unary(Tanh, x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -463,7 +463,7 @@ def sigmoid(x: Tensor) -> Tensor:
         >>> tt.sigmoid(tt.tensor([0.0, 2.0])).tolist()
         [0.5, 0.88079...]
     """
-    return apply(Sigmoid, x)
+    return unary(Sigmoid, x)
 
 
 def softplus(x: Tensor) -> Tensor:
@@ -487,7 +487,7 @@ def softplus(x: Tensor) -> Tensor:
         >>> tt.softplus(tt.tensor([0.0, 100.0])).tolist()
         [0.693147..., 100.0]
     """
-    return apply(Softplus, x)
+    return unary(Softplus, x)
 
 
 def erf(x: Tensor) -> Tensor:
@@ -513,4 +513,4 @@ def erf(x: Tensor) -> Tensor:
         >>> tt.erf(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.84270...]
     """
-    return apply(Erf, x)
+    return unary(Erf, x)

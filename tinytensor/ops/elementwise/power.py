@@ -12,7 +12,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.apply import apply, unary
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
@@ -260,7 +260,7 @@ def square(x: Tensor) -> Tensor:
         >>> tt.square(tt.tensor([1.0, -3.0])).tolist()
         [1.0, 9.0]
     """
-    return apply(Square, x)
+    return unary(Square, x)
 
 
 def reciprocal(x: Tensor) -> Tensor:
@@ -279,7 +279,7 @@ def reciprocal(x: Tensor) -> Tensor:
         >>> tt.reciprocal(tt.tensor([2.0, 4.0])).tolist()
         [0.5, 0.25]
     """
-    return apply(Reciprocal, x)
+    return unary(Reciprocal, x)
 
 
 def sqrt(x: Tensor) -> Tensor:
@@ -298,7 +298,7 @@ def sqrt(x: Tensor) -> Tensor:
         >>> tt.sqrt(tt.tensor([4.0, 9.0])).tolist()
         [2.0, 3.0]
     """
-    return apply(Sqrt, x)
+    return unary(Sqrt, x)
 
 
 def rsqrt(x: Tensor) -> Tensor:
@@ -317,7 +317,7 @@ def rsqrt(x: Tensor) -> Tensor:
         >>> tt.rsqrt(tt.tensor([4.0, 16.0])).tolist()
         [0.5, 0.25]
     """
-    return apply(Rsqrt, x)
+    return unary(Rsqrt, x)
 
 
 def hypot(a: Operand, b: Operand) -> Tensor:

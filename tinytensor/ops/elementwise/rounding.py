@@ -10,7 +10,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.apply import unary
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL_NUMERIC,
@@ -83,7 +83,7 @@ def ceil(x: Tensor) -> Tensor:
         >>> tt.ceil(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-1.0, 2.0, 3.0]
     """
-    return apply(Ceil, x)
+    return unary(Ceil, x)
 
 
 def floor(x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def floor(x: Tensor) -> Tensor:
         >>> tt.floor(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-2.0, 1.0, 2.0]
     """
-    return apply(Floor, x)
+    return unary(Floor, x)
 
 
 def trunc(x: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def trunc(x: Tensor) -> Tensor:
         >>> tt.trunc(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-1.0, 1.0, 2.0]
     """
-    return apply(Trunc, x)
+    return unary(Trunc, x)
 
 
 def round(x: Tensor) -> Tensor:
@@ -140,4 +140,4 @@ def round(x: Tensor) -> Tensor:
         >>> tt.round(tt.tensor([-1.5, 1.5, 2.5])).tolist()
         [-2.0, 2.0, 2.0]
     """
-    return apply(Round, x)
+    return unary(Round, x)

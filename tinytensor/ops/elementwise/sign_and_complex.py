@@ -9,7 +9,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.apply import apply, unary
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
@@ -135,7 +135,7 @@ def abs(x: Tensor) -> Tensor:
         >>> tt.abs(tt.tensor([1.0, -2.0])).tolist()
         [1.0, 2.0]
     """
-    return apply(Abs, x)
+    return unary(Abs, x)
 
 
 def sign(x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def sign(x: Tensor) -> Tensor:
         >>> tt.sign(tt.tensor([3.0, 0.0, -2.0])).tolist()
         [1.0, 0.0, -1.0]
     """
-    return apply(Sign, x)
+    return unary(Sign, x)
 
 
 def copysign(a: Operand, b: Operand) -> Tensor:
@@ -239,7 +239,7 @@ def imag(x: Tensor) -> Tensor:
         >>> tt.imag(tt.tensor([1 + 2j])).tolist()
         [2.0]
     """
-    return apply(Imag, x)
+    return unary(Imag, x)
 
 
 def conj(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.apply import apply, unary
 from tinytensor.dispatch.elementwise import (
     REAL,
     Elementwise,
@@ -224,7 +224,7 @@ def sin(x: Tensor) -> Tensor:
         >>> tt.sin(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.84147...]
     """
-    return apply(Sin, x)
+    return unary(Sin, x)
 
 
 def cos(x: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def cos(x: Tensor) -> Tensor:
         >>> tt.cos(tt.tensor([0.0, 1.0])).tolist()
         [1.0, 0.54030...]
     """
-    return apply(Cos, x)
+    return unary(Cos, x)
 
 
 def tan(x: Tensor) -> Tensor:
@@ -262,7 +262,7 @@ def tan(x: Tensor) -> Tensor:
         >>> tt.tan(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 1.55740...]
     """
-    return apply(Tan, x)
+    return unary(Tan, x)
 
 
 def asin(x: Tensor) -> Tensor:
@@ -281,7 +281,7 @@ def asin(x: Tensor) -> Tensor:
         >>> tt.asin(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 1.57079...]
     """
-    return apply(Asin, x)
+    return unary(Asin, x)
 
 
 def acos(x: Tensor) -> Tensor:
@@ -300,7 +300,7 @@ def acos(x: Tensor) -> Tensor:
         >>> tt.acos(tt.tensor([0.0, 1.0])).tolist()
         [1.57079..., 0.0]
     """
-    return apply(Acos, x)
+    return unary(Acos, x)
 
 
 def atan(x: Tensor) -> Tensor:
@@ -319,7 +319,7 @@ def atan(x: Tensor) -> Tensor:
         >>> tt.atan(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.78539...]
     """
-    return apply(Atan, x)
+    return unary(Atan, x)
 
 
 def atan2(a: Operand, b: Operand) -> Tensor:
@@ -358,7 +358,7 @@ def sinh(x: Tensor) -> Tensor:
         >>> tt.sinh(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 1.17520...]
     """
-    return apply(Sinh, x)
+    return unary(Sinh, x)
 
 
 def cosh(x: Tensor) -> Tensor:
@@ -377,7 +377,7 @@ def cosh(x: Tensor) -> Tensor:
         >>> tt.cosh(tt.tensor([0.0, 1.0])).tolist()
         [1.0, 1.54308...]
     """
-    return apply(Cosh, x)
+    return unary(Cosh, x)
 
 
 def asinh(x: Tensor) -> Tensor:
@@ -396,7 +396,7 @@ def asinh(x: Tensor) -> Tensor:
         >>> tt.asinh(tt.tensor([0.0, 1.0])).tolist()
         [0.0, 0.88137...]
     """
-    return apply(Asinh, x)
+    return unary(Asinh, x)
 
 
 def acosh(x: Tensor) -> Tensor:
@@ -415,7 +415,7 @@ def acosh(x: Tensor) -> Tensor:
         >>> tt.acosh(tt.tensor([1.0, 2.0])).tolist()
         [0.0, 1.31695...]
     """
-    return apply(Acosh, x)
+    return unary(Acosh, x)
 
 
 def atanh(x: Tensor) -> Tensor:
@@ -434,4 +434,4 @@ def atanh(x: Tensor) -> Tensor:
         >>> tt.atanh(tt.tensor([0.0, 0.5])).tolist()
         [0.0, 0.54930...]
     """
-    return apply(Atanh, x)
+    return unary(Atanh, x)
