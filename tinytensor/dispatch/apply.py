@@ -13,74 +13,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from tinytensor.autograd.modes import casting, grad_enabled, retaining
 from tinytensor.config import config
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch import cpu as host_work
 from tinytensor.dispatch import launch
-from tinytensor.dispatch.checks import common_device
-from tinytensor.dispatch.elementwise import NUMBERS, Elementwise, on_device
+from tinytensor.dispatch.elementwise import Elementwise, on_device
 from tinytensor.dispatch.launch import view_of
+from tinytensor.dispatch.plan import Plan, Result, new_plan
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.reuse import reusable
 from tinytensor.dispatch.watch import watched, watchers
-from tinytensor.dtypes import DType
-from tinytensor.errors import AllocationError, DTypeError, GradError
-from tinytensor.layout import SMALL, Layout, contiguous, ordered
-from tinytensor.op import Direct, Op, Spec
+from tinytensor.errors import AllocationError, GradError
+from tinytensor.op import Op, Spec
 from tinytensor.runtime.cpu.arrays import quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.memory import out_of_memory, without_memory
 from tinytensor.storage import Storage
-from tinytensor.tensor import Meta, Tensor, arr, empty, interned, meta_of, new, same_memory, small
-
-MAX_PLANS = 4096  # of one op
-
-
-class Result(NamedTuple):
-    """What a plan knows about one output."""
-
-    spec: Spec
-    layout: Layout
-    meta: Meta
-
-
-class Plan:
-    """What is known about a call before its operands' elements are read.
-
-    Attributes:
-        device: where the op runs.
-        results: for each output, or None for an output that is not computed.
-        compute: the dtype that an elementwise op computes in; None for other ops.
-        direct: for small operands, a function of their arrays that returns the result: see `Op.direct`.
-        layout, meta, dtype: of the result of `direct`.
-        small: small operands and outputs on the CPU, which the op's CPU code takes as they are stored.
-        recorded: gradients can pass through the first output.
-        complex: the result is complex, so that recording it is an error.
-        specs: for each input of an elementwise op, the (shape, dtype) to which its gradient is summed and
-            cast, or None; None if no gradient is.
-    """
-
-    __slots__ = (
-        *("complex", "compute", "device", "direct", "dtype", "layout", "meta"),
-        *("recorded", "results", "small", "specs"),
-    )
-
-    device: Device
-    results: tuple[Result | None, ...]
-    compute: DType | None
-    direct: Direct | None
-    layout: Layout
-    meta: Meta
-    dtype: DType
-    small: bool
-    recorded: bool
-    complex: bool
-    specs: tuple[Any, ...] | None
+from tinytensor.tensor import Tensor, arr, empty, meta_of, new, same_memory, small
 
 
 def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
@@ -103,7 +55,9 @@ def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
         if params:
             plan = plan[tuple(params.items())]
     except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
-        xs, plan = _new_plan(op, xs, params)
+        plan = None  # made outside of this block, so that its errors do not name this one as their context
+    if plan is None:
+        xs, plan = new_plan(op, xs, params)
         arrays = [x._array if isinstance(x, Tensor) else x for x in xs]
         history = any([isinstance(x, Tensor) and (x._requires or x._base is not None) for x in xs])
     edges = edges_of(xs) if history and plan.recorded and grad_enabled() else None
@@ -136,6 +90,8 @@ def unary(op: type[Elementwise], x: Tensor) -> Tensor:
             return apply(op, x)
         t = _direct_result(plan, quiet.run(op.ufunc, x._array, out=..., order="C"))
     except (AttributeError, KeyError, ValueError, OverflowError, TypeError, RuntimeError):
+        t = None
+    if t is None:
         return apply(op, x)  # makes the plan, or raises an error that names the op
     if (x._requires or x._base is not None) and plan.recorded and grad_enabled():
         _record_if_needed(op, (x,), t, plan)
@@ -152,13 +108,13 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
         if plan.direct is None or graphs or watchers:
             return apply(op, a, b)
         array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
-    except KeyError:
-        if (ta and a._meta is None) or (tb and b._meta is None):
+    except (KeyError, ValueError, OverflowError, TypeError, RuntimeError):
+        array = None
+    if array is None:
+        if (ta and a._meta is None) or (tb and b._meta is None):  # a new view, such as x.T
             _ = ta and meta_of(a), tb and meta_of(b)
             return binary(op, a, b)
-        return apply(op, a, b)  # makes the plan
-    except (ValueError, OverflowError, TypeError, RuntimeError):
-        return apply(op, a, b)  # raises an error that names the op
+        return apply(op, a, b)  # makes the plan, or raises an error that names the op
     t = _direct_result(plan, array)
     history = (ta and (a._requires or a._base is not None)) or (tb and (b._requires or b._base is not None))
     if history and plan.recorded and grad_enabled():
@@ -285,102 +241,3 @@ def _reused(op: type[Op], k: int, xs: Sequence[Any], spec: Spec) -> Tensor | Non
         return None
     x.storage.bump(op.name)
     return same_memory(x)
-
-
-# ---- plans -------------------------------------------------------------------------------------------------
-
-
-def plan_of(op: type[Op], xs: Sequence[Any]) -> Plan:
-    """The plan of a call without parameters."""
-    plan: Any = op.plans
-    try:
-        for x in xs:
-            plan = plan[meta_of(x) if type(x) is Tensor else type(x)]
-    except KeyError:
-        return _new_plan(op, xs, {})[1]
-    found: Plan = plan
-    return found
-
-
-def _new_plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> tuple[tuple[Any, ...], Plan]:
-    """(checked operands, plan) of a call whose plan is not known; keeps it."""
-    xs = tuple([_checked(op, x) for x in xs])
-    plan = _plan(op, xs, params)
-    if op.planned >= MAX_PLANS:
-        op.plans.clear()
-        op.planned = 0
-    path: list[Any] = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
-    if params or not path:
-        path.append(tuple(params.items()))
-    *path, last = path
-    place = op.plans
-    try:
-        for step in path:
-            place = place.setdefault(step, {})
-        if place.setdefault(last, plan) is plan:
-            op.planned += 1
-    except TypeError:  # a parameter that cannot be hashed: the next call makes the plan again
-        pass
-    return xs, plan
-
-
-def _checked(op: type[Op], x: Any) -> Any:
-    """The operand: a tensor, None, or, for an elementwise op, a Python number."""
-    if isinstance(x, Tensor):
-        return x
-    if issubclass(op, Elementwise):
-        if isinstance(x, np.generic):
-            x = x.item()
-        if isinstance(x, NUMBERS):
-            return x
-        why = "operands must be tensors or Python numbers"
-    elif x is None:
-        return x
-    else:
-        why = "ops take tensors"
-    raise DTypeError(
-        f"{op.name}: an operand of type {type(x).__name__}",
-        why=why,
-        fix="make it a tensor first: tt.asarray(x)",
-    )
-
-
-def _plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> Plan:
-    given: list[Any] = [
-        Spec(x.layout.shape, x.storage.dtype) if isinstance(x, Tensor) else None if x is None else type(x)
-        for x in xs
-    ]
-    tensors = [x for x in xs if isinstance(x, Tensor)]
-    p = Plan()
-    if xs:
-        p.device = common_device(op.name, tensors)
-        specs = op.infer(*given, **params)
-    else:
-        p.device = params.get("device", cpu)
-        specs = op.infer(**{name: value for name, value in params.items() if name != "device"})
-    p.results = tuple([None if spec is None else _result(spec, p.device) for spec in specs])
-    first = specs[0] if specs else None
-    p.recorded = not op.writes and (op.visible > 1 or first is None or first.dtype.is_inexact)
-    p.specs = p.compute = p.direct = None
-    p.complex = False
-    if issubclass(op, Elementwise):
-        assert first is not None
-        p.compute = op.compute_dtype(*given)
-        p.complex = first.dtype.kind == "complex"
-        if any([isinstance(x, Spec) and x[:2] != first[:2] for x in given]):
-            p.specs = tuple([x[:2] if isinstance(x, Spec) and x[:2] != first[:2] else None for x in given])
-    everything = [spec for spec in (*specs, *given) if isinstance(spec, Spec)]
-    plain = p.device is cpu and all([prod(s.shape) <= SMALL and not s.dtype.narrow for s in everything])
-    plain = plain and bool(xs) and not op.writes
-    p.small = plain and p.compute is None
-    packed = p.compute is not None or all([x.layout.is_contiguous for x in tensors])
-    if plain and packed and len(p.results) == 1 and not p.complex:
-        assert first is not None
-        p.direct = op.direct(*given, **params)
-        (_, p.layout, p.meta), p.dtype = _result(first, cpu), first.dtype
-    return p
-
-
-def _result(spec: Spec, device: Device) -> Result:
-    layout = contiguous(spec.shape) if spec.order is None else ordered(spec.shape, spec.order)
-    return Result(spec, layout, interned(layout, spec.dtype, device))

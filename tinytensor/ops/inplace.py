@@ -17,7 +17,7 @@ from tinytensor.autograd.backward import follow
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
-from tinytensor.dispatch.apply import apply, plan_of
+from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import common_device
 from tinytensor.dispatch.elementwise import (
     Elementwise,
@@ -29,6 +29,7 @@ from tinytensor.dispatch.elementwise import (
     result_dtype,
 )
 from tinytensor.dispatch.launch import View, view_of
+from tinytensor.dispatch.plan import plan_of
 from tinytensor.dispatch.record import edge_of, edges_of, requires
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.view_gradients import assign_node
