@@ -34,7 +34,7 @@ from tinytensor.dispatch.record import edge_of, edges_of, requires
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.view_gradients import assign_node
 from tinytensor.dispatch.watch import watched, watchers
-from tinytensor.dtypes import DType, float64, promote
+from tinytensor.dtypes import DType, float32, float64, promote
 from tinytensor.errors import DTypeError, GradError, ShapeError, TinyTensorError, shown
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.ops.views.manipulation import cast, copied
@@ -295,6 +295,9 @@ def copy_(x: Tensor, value: Any) -> Tensor:
         >>> x.copy_(tt.arange(3)).tolist()
         [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
     """
+    kind = type(value)
+    if (kind is float or kind is int) and _filled(x, value):
+        return x
     tensor = isinstance(value, Tensor)
     needs = x.storage.dtype.is_inexact and grad_enabled()
     needs = needs and (has_history(x) or (tensor and requires(value)))
@@ -323,6 +326,20 @@ def copy_(x: Tensor, value: Any) -> Tensor:
         if base is not x:
             x._seen = -1
     return x
+
+
+def _filled(x: Tensor, value: float) -> bool:
+    """Write a number into float32 memory on the CPU, unrecorded: half the time; False for any other case."""
+    if x.storage.dtype is not float32 or not -1e38 < value < 1e38 or x.layout.overlaps():
+        return False
+    if x.storage.device is not cpu or graphs or watchers or (grad_enabled() and has_history(x)):
+        return False
+    target = arr(x)
+    if not target.flags.writeable:
+        return False
+    target[...] = value
+    x.storage.bump("copy_")
+    return True
 
 
 def _check_copy(x: Tensor, value: Tensor) -> None:

@@ -36,7 +36,7 @@ from tinytensor.dispatch.launch import (
 )
 from tinytensor.dispatch.record import requires
 from tinytensor.dispatch.watch import watched
-from tinytensor.dtypes import DType, bool_, float32, int32, int64
+from tinytensor.dtypes import DType, bool_, int32, int64
 from tinytensor.kernels.walk import walk
 from tinytensor.op import Op, Spec, Specs, register
 from tinytensor.ops.elementwise.comparison import where, write_where
@@ -65,9 +65,8 @@ from tinytensor.ops.inplace import (
 from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
 from tinytensor.ops.views.slicing import basic_index, plain_question
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import Shape
-from tinytensor.tensor import Tensor, arr, empty, is_tensor
+from tinytensor.tensor import Tensor, empty, is_tensor
 
 Axes = tuple[int, ...]
 
@@ -237,22 +236,6 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     return compress(v, mask) if whole else select(v, true_places(mask), axes)
 
 
-def _write_number(x: Tensor, v: Tensor, value: Any) -> bool:
-    """Fast path of x[…] = 1.0: a number into float32 memory, not recorded. False if it does not apply."""
-    if type(value) is not float and type(value) is not int:
-        return False
-    if v.storage.dtype is not float32 or not x.layout.is_contiguous or not -1e38 < value < 1e38:
-        return False
-    if v.storage.device is not cpu or graphs:
-        return False
-    target = arr(v)
-    if not target.flags.writeable or (grad_enabled() and has_history(v)):
-        return False
-    target[...] = value
-    v.storage.bump("copy_")
-    return True
-
-
 def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value, in place; differentiable.
 
@@ -275,8 +258,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
         return
     v, indices, mask, axes = _parse(x, key, "index")
     if not axes:
-        if not _write_number(x, v, value):
-            copy_(v, value)
+        copy_(v, value)
         return
     places = places_on(indices, axes, v.layout.shape, "index") if mask is None else true_places(mask)
     dtype = x.storage.dtype
