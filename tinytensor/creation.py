@@ -29,7 +29,7 @@ from tinytensor.errors import (
     ShapeError,
     shown,
 )
-from tinytensor.layout import Layout, contiguous, large
+from tinytensor.layout import Layout, contiguous
 from tinytensor.ops.inplace import store
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.runtime import runtime_of
@@ -424,7 +424,7 @@ def _borrow(x: Any, device: Device) -> Tensor:
     """Tensor on the memory of a GPU object of another library, without a copy."""
     runtime: Any = runtime_of(device)
     found = runtime.borrow(x)
-    layout = large(Layout(found.shape, found.strides, found.offset))
+    layout = Layout(found.shape, found.strides, found.offset)
     return wrap(None, layout, borrow(found.buffer, found.dtype))
 
 

@@ -14,7 +14,7 @@ from tinytensor.shapes import Key, Shape, as_int, check_shape, normalize_axes, w
 
 __all__ = ["Layout"]
 
-SMALL = 4096  # elements; at or below, an interned layout is marked small
+SMALL = 4096  # elements; NumPy allocates the memory of smaller results, and ops take shorter paths
 EXACT_OVERLAP = 65_536  # elements; above, `overlaps` does not enumerate
 MAX_INTERNED = 10_000  # layouts
 
@@ -28,13 +28,12 @@ class Layout:
         offset: flat index of the element at index (0, 0, ...).
         size: number of elements, the product of the sizes.
         is_contiguous: the elements are contiguous in C order (last axis fastest); true if empty.
-        small: True only for layouts made by `contiguous` with at most SMALL elements.
 
     The constructor does not check its arguments, because every view and every result passes through it;
     `as_strided` and `validate` check user input.
     """
 
-    __slots__ = ("is_contiguous", "offset", "shape", "size", "small", "strides")
+    __slots__ = ("is_contiguous", "offset", "shape", "size", "strides")
 
     def __init__(self, shape: Shape, strides: Shape, offset: int) -> None:
         size, dense = 1, True
@@ -47,7 +46,6 @@ class Layout:
         self.offset = offset
         self.size = size
         self.is_contiguous = dense or size == 0
-        self.small = False
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Layout):
@@ -61,12 +59,6 @@ class Layout:
 
     def __repr__(self) -> str:
         return f"Layout(shape={self.shape}, strides={self.strides}, offset={self.offset})"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # A copy must not carry `small` without being interned.
-        if self.small:
-            return contiguous, (self.shape,)
-        return Layout, (self.shape, self.strides, self.offset)
 
     @classmethod
     def as_strided(
@@ -353,27 +345,10 @@ def contiguous(shape: Shape) -> Layout:
     if layout is None:
         shape = check_shape(shape, "contiguous")
         layout = Layout(shape, contiguous_strides(shape), 0)
-        layout.small = layout.size <= SMALL
         if len(_interned) >= MAX_INTERNED:
-            _interned.clear()  # loses identity only: one `is` fails and the general path runs
+            _interned.clear()
         layout = _interned.setdefault(shape, layout)
     return layout
-
-
-_not_small: dict[Shape, Layout] = {}
-
-
-def large(layout: Layout) -> Layout:
-    """An equal layout with `small` False: for memory that the fast CPU paths must not take."""
-    if not layout.small:
-        return layout
-    found = _not_small.get(layout.shape)
-    if found is None:
-        if len(_not_small) >= MAX_INTERNED:
-            _not_small.clear()
-        made = Layout(layout.shape, layout.strides, layout.offset)
-        found = _not_small.setdefault(layout.shape, made)
-    return found
 
 
 def ordered(shape: Shape, order: Sequence[int]) -> Layout:

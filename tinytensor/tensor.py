@@ -12,7 +12,7 @@ import numpy as np
 from tinytensor.device import Device, cpu
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, ShapeError
-from tinytensor.layout import MAX_INTERNED, Layout, contiguous, large, ordered
+from tinytensor.layout import MAX_INTERNED, SMALL, Layout, contiguous, ordered
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.storage import Storage, adopt, alloc, alloc_on, view_buffer
@@ -271,8 +271,8 @@ def empty(shape: Shape, dtype: DType, order: Shape | None = None, device: Device
     """Uninitialized tensor; `order` lists the axes in memory order, slowest first."""
     layout = contiguous(shape) if order is None else ordered(shape, order)
     if device is not cpu:
-        return wrap(None, large(layout), alloc_on(runtime_of(device), layout.size, dtype))
-    if layout.small:
+        return wrap(None, layout, alloc_on(runtime_of(device), layout.size, dtype))
+    if order is None and layout.size <= SMALL:
         return small(layout, dtype)
     array, storage = alloc(shape, dtype)
     return wrap(array if order is None else None, layout, storage)

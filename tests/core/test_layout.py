@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from tinytensor import layout as layout_module
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError, TinyTensorError
-from tinytensor.layout import SMALL, Layout, contiguous, contiguous_strides, ordered
+from tinytensor.layout import Layout, contiguous, contiguous_strides, ordered
 from tinytensor.shapes import normalize_key
 
 SHAPES = st.lists(st.sampled_from([0, 1, 1, 2, 2, 3, 4, 5]), max_size=4).map(tuple)
@@ -296,12 +296,8 @@ def test_ordered_is_dense_in_the_order_given(shape, data):
     assert sorted(positions(layout)) == list(range(layout.size))
 
 
-def test_contiguous_layouts_are_interned_and_marked_small():
+def test_contiguous_layouts_are_interned():
     assert contiguous((2, 3)) is contiguous((2, 3))
-    assert contiguous((SMALL,)).small
-    assert contiguous(()).small
-    assert not contiguous((SMALL + 1,)).small
-    assert not Layout((2, 3), (3, 1), 0).small  # not interned: `is` would not compare shapes
     assert Layout((2, 3), (3, 1), 0) == contiguous((2, 3))
     assert hash(Layout((2, 3), (3, 1), 0)) == hash(contiguous((2, 3)))
     assert contiguous((2, 3)) != contiguous((3, 2))
@@ -317,11 +313,9 @@ def test_the_table_of_interned_layouts_is_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize("layout", [contiguous((2, 3)), contiguous((99, 99)), Layout((2, 3), (1, 2), 7)])
-def test_copies_equal_the_original_and_small_ones_are_it(layout):
+def test_copies_equal_the_original(layout):
     for twin in (copy.copy(layout), copy.deepcopy(layout), pickle.loads(pickle.dumps(layout))):
         assert twin == layout
-        assert twin.small == layout.small
-        assert twin is layout or not layout.small
 
 
 def test_repr_shows_all_three():

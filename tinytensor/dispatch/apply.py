@@ -27,6 +27,7 @@ from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.reuse import reusable
 from tinytensor.dispatch.watch import watched, watchers
 from tinytensor.errors import AllocationError, GradError
+from tinytensor.layout import SMALL
 from tinytensor.op import Op, Spec
 from tinytensor.runtime.cpu.arrays import quiet
 from tinytensor.runtime.cpu.graph import capturing, graphs
@@ -189,7 +190,7 @@ def _execute(
 def _output(op: type[Op], k: int, xs: Sequence[Any], result: Result, device: Device) -> Tensor:
     """Uninitialized tensor for output k, or one over the memory of an input that nothing else references."""
     spec, layout, meta = result
-    if layout.small and device is cpu:
+    if device is cpu and spec.order is None and layout.size <= SMALL:
         t = small(layout, spec.dtype)
     else:
         reused = _reused(op, k, xs, spec) if op.may_reuse and not retaining() else None

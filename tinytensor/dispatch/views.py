@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tinytensor.autograd.modes import grad_enabled
-from tinytensor.device import cpu
 from tinytensor.dispatch.record import edge_of, new_node
-from tinytensor.layout import Layout, contiguous, large
+from tinytensor.layout import Layout
 from tinytensor.op import Op
 from tinytensor.tensor import Tensor, new
 
@@ -70,10 +69,6 @@ def make_view(
 ) -> Tensor:
     """View of x with any layout. `origin` is the reason why it may not be modified in grad mode, if any."""
     storage = x.storage
-    if storage.device is not cpu:
-        layout = large(layout)
-    elif layout.is_contiguous and not layout.small and layout.offset == 0 and layout.size:
-        layout = contiguous(layout.shape)  # interned, so that layouts compare by identity
     base = x._base
     t = new(Tensor)
     t.storage = storage

@@ -20,7 +20,7 @@ from tinytensor.dtypes import as_dtype
 from tinytensor.errors import DTypeError
 from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
-from tinytensor.layout import contiguous
+from tinytensor.layout import SMALL, contiguous
 from tinytensor.op import Direct, Op, Spec, Specs, register
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.indexing.indexing import getitem
@@ -59,7 +59,7 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     """
     kept = reduced_shape(shape, axes, True)
     layout = contiguous(shape)
-    if not layout.small or grad.storage.device is not cpu:
+    if layout.size > SMALL or grad.storage.device is not cpu:
         return expand(reshape(grad, kept), shape)
     a = arr(grad)
     if copies.listener is not None:
