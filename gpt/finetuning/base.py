@@ -5,7 +5,6 @@ Independent of the tasks. A run directory has the layout of a training run, and 
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from gpt.training.run import Run, join_state, split_state
 from gpt.training.run_log import RunLog
 from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
-from tinytensor.files import atomic_write
 from tinytensor.optim import AdamW, GradScaler
 
 __all__ = ["Task", "TuneConfig", "TuneRun", "Tuner", "choose_trained", "trained_weights"]
@@ -265,12 +263,9 @@ class TuneRun(Run):
         RunLog(self.folder).write(step=self.step, **found)
         return loss
 
-    def write_config(self) -> None:
-        """Write configs and tokenizer into the run directory, which makes it self-contained."""
-        super().write_config()
-        configs = {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
-        with atomic_write(self.folder / "config.json") as file:
-            file.write(json.dumps({**configs, "tune": self.about}, indent=2).encode())
+    def configs(self) -> dict[str, Any]:
+        """JSON values of config.json, with those that resume the run."""
+        return {**super().configs(), "tune": self.about}
 
     def save(self, *, best: bool = False) -> Path:
         """Save a checkpoint atomically; a run resumed from it continues bitwise equal."""

@@ -264,12 +264,15 @@ class Run:
             for mean, p in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 mean += (p - mean) * share
 
+    def configs(self) -> dict[str, Any]:
+        """JSON values of config.json."""
+        return {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
+
     def write_config(self) -> None:
         """Write configs and tokenizer into the run directory, which makes it self-contained."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        configs = {"model": to_dict(self.model_config), "train": to_dict(self.train_config)}
         with atomic_write(self.folder / CONFIG) as file:
-            file.write(json.dumps(configs, indent=2).encode())
+            file.write(json.dumps(self.configs(), indent=2).encode())
         if self.tokenizer is not None:
             self.tokenizer.save(self.folder / TOKENIZER)
 
