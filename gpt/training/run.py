@@ -35,6 +35,7 @@ from gpt.weights.checkpoint import (
     Checkpoint,
     list_checkpoints,
     newest_checkpoint,
+    prune_checkpoints,
     reading_state,
     require_kind,
     save_checkpoint,
@@ -302,6 +303,10 @@ class Run:
         }
         keep = self.train_config.keep_checkpoints
         return save_checkpoint(self.folder, self.step, weights, arrays, state, keep=keep, best=best)
+
+    def finish_save(self) -> None:
+        """Do what the last save left undone if it was killed. The caller has locked the run directory."""
+        prune_checkpoints(self.folder, self.step, keep=self.train_config.keep_checkpoints)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         if self.ranks.rank == 0:  # older runs saved only the hash of train.bin, if meta.json had one

@@ -188,6 +188,7 @@ class Trainer:
         run, config = self.run, self.config
         if self.team.leads:
             run.write_config()
+            run.finish_save()
             truncate_log(self.log.path, run.step)
         if run.step >= config.max_steps:
             self.terminal.say(

@@ -4,7 +4,7 @@ A run directory has `step_N/` (model.safetensors, optimizer.safetensors, state.j
 `latest` and `best`, each with the name of a folder. A save writes everything to `.checkpoint-step_N.tmp/`,
 flushes it to disk, renames it, and only then replaces `best` and `latest`: a crash at any moment, or a full
 disk, leaves the previous checkpoint intact. Names that start with `.checkpoint-` are remainders of
-interrupted saves; the next save removes them, and no other files.
+interrupted saves; the next save or resume removes them, and no other files.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ __all__ = [
     "list_checkpoints",
     "load_checkpoint",
     "newest_checkpoint",
+    "prune_checkpoints",
     "read_state",
     "reading_state",
     "require_kind",
@@ -237,6 +238,29 @@ def list_checkpoints(run_dir: str | os.PathLike[str]) -> list[int]:
         return []
     found = {match["step"]: name for name in names if (match := _FOLDER.fullmatch(name) or _old(name))}
     return sorted(int(step) for step, name in found.items() if _is_checkpoint(Path(run_dir, name)))
+
+
+def prune_checkpoints(run_dir: str | os.PathLike[str], step: int, *, keep: int = 2) -> None:
+    """Remove what a killed save left: its temporary folders, and the old checkpoints that it had to remove.
+
+    Args:
+        run_dir: run directory, locked by the caller: a save in progress has temporary folders, too.
+        step: step to go on from; later checkpoints stay.
+        keep: number of checkpoints to keep up to this step; the best is kept in addition.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> run = tempfile.mkdtemp()
+        >>> for step in (1, 2, 3):
+        ...     folder = save_checkpoint(run, step, {"w": np.ones(2)}, {}, {}, keep=3)
+        >>> prune_checkpoints(run, 3, keep=1)
+        >>> list_checkpoints(run)
+        [3]
+    """
+    with contextlib.suppress(OSError):  # the next save cleans again, and reports what it cannot do
+        _clean(Path(run_dir))
+    _prune(Path(run_dir), step, keep)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import time
 import numpy as np
 import pytest
 
+import gpt.weights.checkpoint as checkpoint
 from gpt.presets import configs_from
 from gpt.training.run_log import RunLog
 from gpt.training.train import train
 from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
 from gpt.weights.trained import load_model
+from tests.gpt.weights.test_killed_saves import Killed
 from tests.helpers.source import ROOT
 
 STEPS, INTERVAL = 36, 3
@@ -159,3 +161,26 @@ def test_a_damaged_latest_checkpoint_is_made_again(whole, tmp_path, capsys):
     train(*configs_from((*WORDS, f"--out_dir={folder}", "--init_from=resume"), default="tiny"), quiet=True)
     assert f"resuming from {folder / f'step_{STEPS - INTERVAL}'}\n" in capsys.readouterr().err
     assert_same_as(whole, folder)
+
+
+def test_a_finished_run_that_was_killed_in_its_last_save_is_cleaned_up(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    words = ["--preset=tiny", "--max_steps=4", "--checkpoint_interval=1", "--keep_checkpoints=1"]
+    words += ["--eval_interval=0", f"--out_dir={folder}"]
+    real = checkpoint._prune
+
+    def killed(run_dir, step, keep):
+        if step == 4:
+            raise Killed
+        real(run_dir, step, keep)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_prune", killed)
+        with pytest.raises(Killed):
+            train(*configs_from(words, default="tiny"), quiet=True)
+    (folder / ".checkpoint-step_2.tmp").mkdir()  # of a kill while step 2 was removed
+    (folder / "step_3.mine").mkdir()
+    assert list_checkpoints(folder) == [3, 4]
+    train(*configs_from([*words, "--init_from=resume"], default="tiny"), quiet=True)
+    names = {path.name for path in folder.iterdir()}
+    assert {name for name in names if "step_" in name} == {"step_4", "step_3.mine"}

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
+from gpt.weights.checkpoint import list_checkpoints, load_checkpoint, prune_checkpoints
 from tests.gpt.weights.test_checkpoint import assert_is, save
 from tests.helpers.source import ROOT
 from tinytensor.errors import SaveError
@@ -63,9 +63,8 @@ ACTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", ACTIONS)
-def test_killed_at_every_system_call(tmp_path, monkeypatch, name):
-    action, allowed = ACTIONS[name]
+def killed_runs(tmp_path, monkeypatch, action):
+    """Runs in which an action was killed, one for each of its system calls."""
     total = scenario_calls(tmp_path, monkeypatch, action)
     assert total > 10
     for count in range(1, total + 1):
@@ -75,6 +74,13 @@ def test_killed_at_every_system_call(tmp_path, monkeypatch, name):
             fail_at(patch, count, Killed())
             with pytest.raises(Killed):
                 action(run)
+        yield run
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_killed_at_every_system_call(tmp_path, monkeypatch, name):
+    action, allowed = ACTIONS[name]
+    for run in killed_runs(tmp_path, monkeypatch, action):
         latest, best = load_checkpoint(run), load_checkpoint(run, "best")
         assert latest.step in allowed
         assert best.step in (1, *allowed)
@@ -87,6 +93,22 @@ def test_killed_at_every_system_call(tmp_path, monkeypatch, name):
         assert_is(load_checkpoint(run), 4)
         expected = {"latest", "best", "step_4", f"step_{load_checkpoint(run, 'best').step}"}
         assert set(os.listdir(run)) == expected
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_what_a_killed_save_left_goes_without_another_save(tmp_path, monkeypatch, name):
+    users = {"step_1.mine", ".checkpoint-mine", "step_9.old"}
+    for run in killed_runs(tmp_path, monkeypatch, ACTIONS[name][0]):
+        for user in users:
+            (run / user).mkdir()
+        latest, best = load_checkpoint(run).step, load_checkpoint(run, "best").step
+        prune_checkpoints(run, latest, keep=1)
+        assert_is(load_checkpoint(run), latest)
+        assert_is(load_checkpoint(run, "best"), best)
+        later = {
+            f"step_{step}" for step in list_checkpoints(run) if step > latest
+        }  # `latest` was not written
+        assert set(os.listdir(run)) == {"latest", "best", f"step_{latest}", f"step_{best}", *later, *users}
 
 
 @pytest.mark.parametrize("name", ACTIONS)
