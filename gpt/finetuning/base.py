@@ -284,10 +284,20 @@ class TuneRun(Run):
         }
         names = parameter_shapes(self.model_config)
         plain = {name: array for name, array in merged_weights(self.model).items() if name in names}
-        folder = save_checkpoint(self.folder, self.step, plain, arrays, state, best=best)
+        # Adapters first: if a kill separates the two, the step is done again, and so are its adapters.
+        self._save_adapters()
+        return save_checkpoint(self.folder, self.step, plain, arrays, state, best=best)
+
+    def finish_save(self) -> None:
+        """Do what the last save left undone if it was killed; the adapters may be those of another step."""
+        super().finish_save()
+        if self.step:  # not of a run that begins
+            self._save_adapters()
+
+    def _save_adapters(self) -> None:
+        """Write the adapters, if there are any, to files of their own."""
         if self.lora.lora_rank:
             save_adapters(self.model, self.lora, self.folder)
-        return folder
 
     def _go_on(self) -> None:
         checkpoint = load_checkpoint(self.folder)
