@@ -29,6 +29,7 @@ __all__ = [
     "read_json",
     "read_text",
     "replacement",
+    "temporary_beside",
     "text_chunks",
     "unreadable",
     "unwritable",
@@ -102,7 +103,7 @@ def replacement(path: PathLike) -> Iterator[Path]:
             why="it is a folder" if target.is_dir() else "it is a device or a pipe",
             fix="give the path of a file",
         )
-    temporary = _neighbor(target)
+    temporary = temporary_beside(target)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -115,8 +116,22 @@ def replacement(path: PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _neighbor(target: Path) -> Path:
-    """Path of a temporary file next to `target`. Removes temporary files of killed writers."""
+def temporary_beside(target: Path) -> Path:
+    """Path for a temporary file or folder next to `target`, hidden. Removes those of killed writers.
+
+    Args:
+        target: what is to be written. What dead processes of this host left of it is removed, and nothing of
+            running ones.
+
+    Returns:
+        A path that does not exist yet.
+
+    Example:
+        >>> from tinytensor.files import temporary_beside
+        >>> path = temporary_beside(Path("runs/model.bin"))
+        >>> path.parent.name, path.name.startswith(".model.bin."), path.suffix
+        ('runs', True, '.tmp')
+    """
     mine = f"{_HOST:08x}"
     for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
         found = _TEMPORARY.fullmatch(path.name, len(target.name) + 1)
@@ -172,7 +187,7 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
             why="its contents would be overwritten or mixed with the new files",
             fix=f"give a new folder, or remove {str(path)!r}",
         )
-    temporary = _neighbor(path)
+    temporary = temporary_beside(path)
     try:
         temporary.mkdir(parents=True)
         yield temporary

@@ -6,7 +6,6 @@ Independent of the kind of tokenizer.
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from gpt.console import counted
 from gpt.data.token_file import META_FORMAT, TokenFile
 from gpt.tokenizers.base import Tokenizer, check_text
 from tinytensor.errors import ArgumentError, SaveError
-from tinytensor.files import PathLike, text_chunks, unwritable
+from tinytensor.files import PathLike, temporary_beside, text_chunks, unwritable
 
 __all__ = ["describe_files", "prepare", "prepare_text", "read_texts"]
 
@@ -222,9 +221,12 @@ def _write(
 
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
-    """Temporary hidden folder inside `out`; an exception removes both, if they did not exist before."""
+    """Temporary hidden folder inside `out`; an exception removes both, if they did not exist before.
+
+    What a killed process left there, up to a copy of all tokens, is removed first.
+    """
     made_here = not out.exists()
-    work = out / f".prepare-{os.getpid()}-{secrets.token_hex(4)}"
+    work = temporary_beside(out / "prepare")
     complete = False
     try:
         work.mkdir(parents=True)

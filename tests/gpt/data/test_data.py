@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from gpt import (
 from gpt.__main__ import main as gpt_main
 from gpt.data.command import main
 from gpt.data.prepare import prepare
+from tests.helpers.source import ROOT
 from tinytensor.errors import ArgumentError, FormatError
 
 ABC = CharTokenizer("abc\n ")
@@ -170,6 +175,39 @@ class TestPrepare:
             prepare([tmp_path / "a.txt", tmp_path / "b.txt"], ABC, out)
         assert out.exists() == existing
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before if existing else True
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+    def test_what_a_killed_preparation_left_goes(self, tmp_path: Path) -> None:
+        code = """
+            import os, signal, sys
+            import gpt.data.prepare as module
+            from gpt import CharTokenizer
+
+            def split(*_):
+                if sys.argv[2] == "dies":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                print("busy", flush=True)
+                sys.stdin.read()
+
+            module._split = split
+            module.prepare_text("abc abc abc", CharTokenizer("abc "), sys.argv[1])
+        """
+        command = [sys.executable, "-c", textwrap.dedent(code), tmp_path]
+        for _ in range(2):
+            assert subprocess.run([*command, "dies"], cwd=ROOT).returncode == -signal.SIGKILL
+        (killed,) = tmp_path.iterdir()  # the second one has removed what the first one left
+        assert (killed / "train.bin").is_file()
+        (tmp_path / ".prepare-1-mine").mkdir()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([*command, "lives"], cwd=ROOT, **pipes) as living:  # type: ignore[call-overload]
+            assert living.stdout.readline() == b"busy\n"
+            prepare_text("abc abc abc", ABC, tmp_path)
+            assert not killed.exists()
+            hidden = {path for path in tmp_path.iterdir() if path.name.startswith(".")}
+            assert hidden > {tmp_path / ".prepare-1-mine"}
+            (work,) = hidden - {tmp_path / ".prepare-1-mine"}
+            assert (work / "train.bin").is_file()
+            living.kill()
 
     def test_an_old_val_file_does_not_stay(self, tmp_path: Path) -> None:
         prepare_text("abc abc abc", ABC, tmp_path)
