@@ -28,7 +28,7 @@ template <int ND, class I> struct Axes {
 // Parameters of every reduction.
 template <class T, class S> struct Reduction {
     using State = S;
-    static_assert(sizeof(S) <= 32, "partials have room for that: see reduction_grid.py");
+    static_assert(sizeof(S) <= 32, "partials have room for that: see kernels/reduction.py");
     static constexpr bool batches = false;
     acc_t<T> beside;  // optional second input: compared with the elements of this k
     double scalar;    // a count or an exponent: see the reduction
