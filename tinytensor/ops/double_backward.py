@@ -30,7 +30,7 @@ def partial_vjp(
     create = grad_enabled()
     with enable_grad():
         xs = [
-            None if x is None else alias(x if x._requires else _leaf(x)) if need else detach(x)
+            None if x is None else alias(x if x._requires else _leaf(x)) if need else _kept(x, create)
             for x, need in zip(inputs, needs, strict=True)
         ]
         outs = plain(*xs, **params)
@@ -43,6 +43,11 @@ def partial_vjp(
     asked = [e for e in wanted if e is not None]
     found = iter(backward.run(roots, ALGEBRA, wanted=asked, retain=create, create=create))
     return tuple([None if e is None else next(found) for e in wanted])
+
+
+def _kept(x: Tensor, create: bool) -> Tensor:
+    """An input that needs no gradient in this pass: the product depends on it, and may be differentiated."""
+    return x if create else detach(x)
 
 
 def _leaf(x: Tensor) -> Tensor:
