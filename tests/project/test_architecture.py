@@ -31,7 +31,7 @@ transforms cuda
 interop copying display argument_checks
 methods
 api
-nn optim
+nn optim func
 tinytensor
 distributed lab
 commands
