@@ -62,6 +62,8 @@ class Op:
         contiguous: inputs that the CPU code needs C-contiguous (("*",): all); dispatch copies them if not.
         rows: inputs whose last axis must have stride 1; dispatch copies them if not.
         raw: the op moves elements without arithmetic, so 16-bit floats are not widened to float32.
+        varying: parameters on which `infer` and `direct` do not depend, such as the position in a random
+            stream: calls that differ in them share a plan.
         flops: floating-point operations: a number for each element of the first output, or a function of the
             shapes of outputs and inputs, and of the parameters; `flops.py` defines what counts.
         autocast: how `tt.autocast` casts the inputs: "narrow" (to 16 bits), "wide" (to float32), None (not at
@@ -93,6 +95,7 @@ class Op:
     rows: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[bool] = False
     dense: ClassVar[tuple[str, ...]] = ()
+    varying: ClassVar[tuple[str, ...]] = ()
     flops: ClassVar[float | Flops]
     autocast: ClassVar[Precision | None] = None
 

@@ -22,7 +22,7 @@ from tinytensor.dispatch import cpu as host_work
 from tinytensor.dispatch import launch
 from tinytensor.dispatch.elementwise import Elementwise, on_device
 from tinytensor.dispatch.launch import view_of
-from tinytensor.dispatch.plan import Plan, Result, new_plan
+from tinytensor.dispatch.plan import Plan, Result, key_of, new_plan
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.reuse import reusable
 from tinytensor.dispatch.watch import watched, watchers
@@ -54,7 +54,7 @@ def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
                 plan = plan[type(x)]
                 arrays.append(x)
         if params:
-            plan = plan[tuple(params.items())]
+            plan = plan[key_of(op, params) if op.varying else tuple(params.items())]
     except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
         plan = None  # made outside of this block, so that its errors do not name this one as their context
     if plan is None:

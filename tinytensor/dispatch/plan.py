@@ -74,6 +74,11 @@ def plan_of(op: type[Op], xs: Sequence[Any]) -> Plan:
     return found
 
 
+def key_of(op: type[Op], params: dict[str, Any]) -> tuple[Any, ...]:
+    """The parameters that a plan depends on."""
+    return tuple([item for item in params.items() if item[0] not in op.varying])
+
+
 def new_plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> tuple[tuple[Any, ...], Plan]:
     """(checked operands, plan) of a call whose plan is not known; keeps it."""
     xs = tuple([_checked(op, x) for x in xs])
@@ -83,7 +88,7 @@ def new_plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> tuple[t
         op.planned = 0
     path: list[Any] = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
     if params or not path:
-        path.append(tuple(params.items()))
+        path.append(key_of(op, params))
     *path, last = path
     place = op.plans
     try:

@@ -32,6 +32,7 @@ class Dropout(Op):
     """y = x * keep / (1 - p). Linear and its own adjoint: backward is the same op on the gradient."""
 
     inputs = ("x",)
+    varying = ("seed", "offset")
     dense = ("x",)
     contiguous = ("*",)
     flops = 1.0

@@ -38,6 +38,7 @@ def _fill(draw: str, out: Array, seed: int, offset: int) -> None:
 @register
 class Uniform(Op):
     inputs = ()
+    varying = ("seed", "offset")
     flops = 1.0
 
     @staticmethod
@@ -81,6 +82,7 @@ def _launch_fill(launch: Launch, name: str, y: View, seed: int, offset: int, *nu
 @register
 class Normal(Op):
     inputs = ()
+    varying = ("seed", "offset")
     flops = 6.0
 
     @staticmethod
@@ -112,6 +114,7 @@ class Normal(Op):
 @register
 class Randint(Op):
     inputs = ()
+    varying = ("seed", "offset")
     flops = 0.0
 
     @staticmethod

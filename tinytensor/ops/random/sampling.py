@@ -33,6 +33,7 @@ __all__ = ["bernoulli", "multinomial", "permutation"]
 @register
 class Permutation(Op):
     inputs = ()
+    varying = ("seed", "offset")
     flops = 0.0
 
     @staticmethod
@@ -54,6 +55,7 @@ class Permutation(Op):
 @register
 class Bernoulli(Op):
     inputs = ("p",)
+    varying = ("seed", "offset")
     dense = ("p",)
     flops = 0.0
 
@@ -79,6 +81,7 @@ class Multinomial(Op):
     """Sample indices by weight: inverse of the cumulative sum; without replacement, exponential races."""
 
     inputs = ("p",)
+    varying = ("seed", "offset")
     dense = ("p",)
     flops = per_input(1.0)
 
