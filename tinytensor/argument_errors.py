@@ -134,7 +134,6 @@ NN = {
     "utils": "tt.optim.clip_grad_norm_(parameters, max_norm)",
 }
 OPTIM = {
-    "RMSprop": f"{_NOT_YET}tt.optim.Adam is nearest",
     "lr_scheduler": "tt.optim.schedule",
 }
 AUTOGRAD = {

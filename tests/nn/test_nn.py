@@ -341,3 +341,38 @@ def test_lists_index_slice_and_refuse():
     model = nn.Sequential(*layers)
     assert type(model[:2]) is nn.Sequential
     assert list(model[:2].parameters()) == [*layers[0].parameters(), *layers[1].parameters()]
+
+
+# ---- containers by name, and of parameters -----------------------------------------------------------------
+
+
+def test_a_module_dict_registers_by_name():
+    heads = nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.ReLU()})
+    heads.update({"c": nn.Linear(3, 1)})
+    assert (len(heads), list(heads), "a" in heads, "z" in heads) == (3, ["a", "b", "c"], True, False)
+    assert list(heads.keys()) == list(heads)
+    assert [type(m).__name__ for m in heads.values()] == ["Linear", "ReLU", "Linear"]
+    assert dict(heads.items())["c"] is heads["c"]
+    assert [name for name, _ in heads.named_parameters()] == ["a.weight", "a.bias", "c.weight", "c.bias"]
+    del heads["c"]
+    assert list(heads.state_dict()) == ["a.weight", "a.bias"]
+    heads["a"] = nn.Linear(2, 2)
+    assert heads["a"].weight.shape == (2, 2)
+    for name, module in (("b.c", nn.ReLU()), ("", nn.ReLU()), ("forward", nn.ReLU()), ("x", tt.relu)):
+        with pytest.raises(tt.ArgumentError, match="ModuleDict"):
+            heads[name] = module
+    with pytest.raises(tt.ArgumentError, match="no module 'z'"):
+        heads["z"]
+
+
+def test_a_parameter_list_registers_its_parameters():
+    shared = nn.Parameter(tt.ones(2))
+    values = nn.ParameterList([shared, tt.zeros(3)]).append(tt.ones(1))
+    assert [tuple(p.shape) for p in values] == [(2,), (3,), (1,)]
+    assert values[0] is shared
+    assert all(p.requires_grad for p in values.parameters())
+    assert list(values.state_dict()) == ["0", "1", "2"]
+    with pytest.raises(tt.IndexRangeError, match="holds 3"):
+        values[3]
+    with pytest.raises(tt.GradError):
+        values.append(tt.arange(2))

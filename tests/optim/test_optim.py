@@ -76,7 +76,24 @@ def adam(lr, beta1, beta2, eps, decay, decoupled):
     return formula
 
 
+def rmsprop(lr, alpha, eps, decay, momentum, centered):
+    def formula(p, g, state, t):
+        g = g + decay * p
+        v = state["v"] = alpha * state.get("v", 0) + (1 - alpha) * g * g
+        m = state["m"] = alpha * state.get("m", 0) + (1 - alpha) * g
+        step = g / (np.sqrt(v - m * m if centered else v) + eps)
+        b = state["b"] = momentum * state.get("b", 0) + step
+        return p - lr * b
+
+    return formula
+
+
 RULES = {
+    "rmsprop": (lambda p: optim.RMSprop(p, lr=0.05), rmsprop(0.05, 0.99, 1e-8, 0, 0, False)),
+    "rmsprop all": (
+        lambda p: optim.RMSprop(p, 0.05, 0.9, 1e-3, 0.3, 0.5, True),
+        rmsprop(0.05, 0.9, 1e-3, 0.3, 0.5, True),
+    ),
     "sgd": (lambda p: optim.SGD(p, lr=0.1), sgd(0.1)),
     "sgd decay": (lambda p: optim.SGD(p, lr=0.1, weight_decay=0.3), sgd(0.1, decay=0.3)),
     "sgd momentum": (lambda p: optim.SGD(p, lr=0.1, momentum=0.9), sgd(0.1, 0.9)),

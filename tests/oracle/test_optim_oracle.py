@@ -14,6 +14,10 @@ pytestmark = pytest.mark.oracle
 
 SHAPES = [(7, 5), (5,), ()]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "rmsprop": ("RMSprop", {"lr": 0.01}),
+    "rmsprop momentum": ("RMSprop", {"lr": 0.01, "momentum": 0.8, "weight_decay": 0.2, "alpha": 0.9}),
+    "rmsprop centered": ("RMSprop", {"lr": 0.01, "centered": True, "eps": 1e-3}),
+    "rmsprop all": ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5, "alpha": 0.9}),
     "sgd": ("SGD", {"lr": 0.1}),
     "sgd decay": ("SGD", {"lr": 0.1, "weight_decay": 0.2}),
     "sgd momentum": ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2}),

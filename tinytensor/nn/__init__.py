@@ -7,7 +7,7 @@ from tinytensor.argument_errors import missing as _missing
 from tinytensor.nn import init
 from tinytensor.nn.activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from tinytensor.nn.attention import MultiHeadAttention
-from tinytensor.nn.container import ModuleList, Sequential
+from tinytensor.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
 from tinytensor.nn.convolution import AvgPool2d, Conv1d, Conv2d, Flatten, MaxPool2d
 from tinytensor.nn.dropout import Dropout
 from tinytensor.nn.embedding import Embedding
@@ -32,9 +32,11 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "MultiHeadAttention",
     "Parameter",
+    "ParameterList",
     "RMSNorm",
     "ReLU",
     "Sequential",

@@ -1,14 +1,15 @@
-"""Module containers: ModuleList and Sequential."""
+"""Containers of modules and parameters: ModuleList, ModuleDict, ParameterList and Sequential."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Self, overload
 
 import tinytensor.api as tt
 from tinytensor.nn.module import Module
+from tinytensor.nn.parameter import Parameter, is_parameter
 
-__all__ = ["ModuleList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "ParameterList", "Sequential"]
 
 
 class ModuleList(Module):
@@ -65,6 +66,119 @@ class ModuleList(Module):
 
     def _of(self, modules: list[Module]) -> ModuleList:
         return ModuleList(modules)
+
+
+class ModuleDict(Module):
+    """Modules by name, registered under these names; it has no forward.
+
+    Args:
+        modules: the modules, in order.
+
+    Example:
+        >>> heads = tt.nn.ModuleDict({"mean": tt.nn.Linear(2, 1), "scale": tt.nn.Linear(2, 1)})
+        >>> heads["mean"](tt.ones(3, 2)).shape, list(heads)
+        ((3, 1), ['mean', 'scale'])
+        >>> [name for name, _ in heads.named_parameters()][:2]
+        ['mean.weight', 'mean.bias']
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add modules, or replace those of the same names."""
+        for name, module in modules.items():
+            self[name] = module
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise tt.ArgumentError(
+                f"ModuleDict: {name!r} is a {type(module).__name__}",
+                why="it contains modules only, so that their parameters are registered",
+                fix="wrap functions as modules, for example nn.ReLU() instead of tt.relu",
+            )
+        taken = name not in self._modules and hasattr(self, name)
+        if not name or "." in name or taken:
+            raise tt.ArgumentError(
+                f"ModuleDict: a module is named {name!r}",
+                why="the name is part of the names of parameters, which dots separate, and an attribute",
+                fix="choose another name, for example one with an underscore at its end",
+            )
+        setattr(self, name, module)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._modules:
+            raise tt.ArgumentError(
+                f"ModuleDict: there is no module {name!r}",
+                why=f"it holds {', '.join(self._modules) or 'none'}",
+                fix="use one of these names, or add the module first",
+            )
+        return self._modules[name]
+
+    def __delitem__(self, name: str) -> None:
+        self[name]  # raises for an unknown name
+        delattr(self, name)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Module]:
+        """The modules."""
+        return self._modules.values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """Pairs of name and module."""
+        return self._modules.items()
+
+
+class ParameterList(Module):
+    """List of parameters, registered under the names 0, 1, 2, …; it has no forward.
+
+    Args:
+        values: parameters, or floating tensors, which become parameters.
+
+    Example:
+        >>> scales = tt.nn.ParameterList([tt.ones(2), tt.ones(3)])
+        >>> len(scales), scales[-1].shape, [name for name, _ in scales.named_parameters()]
+        (2, (3,), ['0', '1'])
+    """
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__()
+        for value in values:
+            self.append(value)
+
+    def append(self, value: Any) -> Self:
+        """Append a parameter; returns self."""
+        self.register_parameter(str(len(self)), value if is_parameter(value) else Parameter(value))
+        return self
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parameters.values())
+
+    def __getitem__(self, index: int) -> Any:
+        values = list(self._parameters.values())
+        if not -len(values) <= index < len(values):
+            raise tt.IndexRangeError(
+                f"ParameterList: index {index}",
+                why=f"it holds {len(values)} parameters",
+                fix=f"use -{len(values)} to {len(values) - 1}" if values else "append a parameter first",
+            )
+        return values[index]
 
 
 class Sequential(ModuleList):

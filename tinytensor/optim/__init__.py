@@ -11,6 +11,7 @@ from tinytensor.optim.grad_scaler import GradScaler
 from tinytensor.optim.joint import Joint
 from tinytensor.optim.muon import Muon, orthogonalize
 from tinytensor.optim.optimizer import Optimizer
+from tinytensor.optim.rmsprop import RMSprop
 from tinytensor.optim.schedule import Scheduler
 from tinytensor.optim.sgd import SGD
 
@@ -22,6 +23,7 @@ __all__ = [
     "Joint",
     "Muon",
     "Optimizer",
+    "RMSprop",
     "Scheduler",
     "clip_grad_norm_",
     "clip_scale",
