@@ -86,15 +86,17 @@ class Elementwise(Op):
             return None  # NumPy compares with integers that the dtype does not have
         ufunc, kind = cls.ufunc, NUMPY[dtype].type
         run: Direct = partial(ufunc, out=..., order="C")
-        if len(typed) < len(operands) and not isinstance(ufunc, np.ufunc):
+        if len(typed) < len(operands) and (wanted is bool_ or not isinstance(ufunc, np.ufunc)):
+            # logical ufuncs and Python functions take numbers as they are
 
             def run(*xs: Any) -> Any:
                 xs = tuple([x if isinstance(x, np.ndarray) else kind(x) for x in xs])
                 return ufunc(*xs, out=..., order="C")
 
-        examples = [np.empty(0, NUMPY[x.dtype]) if isinstance(x, Spec) else x(1) for x in operands]
+        examples = [np.ones((3, 2), NUMPY[x.dtype]).T if isinstance(x, Spec) else x(1) for x in operands]
         try:
-            return run if silent().run(run, *examples).dtype == NUMPY[wanted] else None
+            result = silent().run(run, *examples)
+            return run if result.dtype == NUMPY[wanted] and result.flags.c_contiguous else None
         except (ValueError, OverflowError, TypeError):
             return None
 

@@ -148,9 +148,9 @@ class Signbit(Question):
     accepts = REAL
 
 
-def _isclose(a: Any, b: Any, rtol: Any, atol: Any, out: Any = None, order: str = "K") -> Any:
+def _isclose(a: Any, b: Any, rtol: Any, atol: Any, out: Any = None, order: Any = "K") -> Any:
     """np.isclose with `out=`."""
-    close = np.asarray(np.isclose(a, b, rtol, atol))
+    close = np.asarray(np.isclose(a, b, rtol, atol), order=order)
     if not isinstance(out, np.ndarray):
         return close
     np.copyto(out, close)
@@ -163,7 +163,7 @@ class Isclose(Question):
     ufunc = staticmethod(_isclose)
 
 
-def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") -> Any:
+def choose(condition: Array, a: Any, b: Any, out: Any = None, order: Any = "K") -> Any:
     """np.where with `out=`, branch-free: out = b ^ ((a ^ b) & mask), with a mask of all ones or all zeros.
 
     Selecting element by element takes ten times as long where branch prediction fails.
@@ -171,7 +171,7 @@ def choose(condition: Array, a: Any, b: Any, out: Any = None, order: str = "K") 
     a, b = np.asarray(a), np.asarray(b)
     if not isinstance(out, np.ndarray):
         if max(condition.size, a.size, b.size) < 1024:
-            return np.where(condition, a, b)
+            return np.asarray(np.where(condition, a, b), order=order)
         out = np.empty(np.broadcast_shapes(condition.shape, a.shape, b.shape), a.dtype)
     if out.size < 1024 or a.itemsize > 8:  # few elements, or complex128: no integer is as wide
         np.copyto(out, b)
