@@ -46,7 +46,7 @@ struct No {
     constexpr bool operator()() const { return false; }
 };
 
-inline Floats all(float x) { return Floats{} + x; }
+inline Floats all(float x) { return x - Floats{}; }  // not x + 0: that of -0 is 0
 
 inline Floats load(const float* p, Whole = {}) {
     typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
