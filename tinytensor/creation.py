@@ -33,7 +33,7 @@ from tinytensor.layout import Layout, contiguous
 from tinytensor.ops.inplace import store
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.cpu.arrays import NUMPY, Array, dtype_of, narrow
+from tinytensor.runtime.cpu.arrays import NUMPY, Array, dtype_of, narrow, silent
 from tinytensor.runtime.cpu.graph import do
 from tinytensor.runtime.cpu.memory import allocating
 from tinytensor.shapes import as_int, check_shape
@@ -87,14 +87,17 @@ def stored(array: Array, dtype: DType, device: Device, what: str = "") -> Tensor
     """
     if what and dtype.rank == 1 and array.dtype.kind == "f" and array.size:
         check_range([array.min(), array.max()], dtype, what)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if dtype.narrow:
-            stored = np.empty(array.shape, NUMPY[dtype])
-            narrow(np.asarray(array), dtype, stored)
-        else:
-            stored = np.array(array, NUMPY[dtype], order="C", copy=True)
-    made = from_array(stored, dtype)
+    made = from_array(silent().run(_converted, array, dtype), dtype)
     return made if device is cpu else upload(made, device)
+
+
+def _converted(array: Array, dtype: DType) -> Array:
+    """A C-contiguous copy of the values in the stored dtype."""
+    if not dtype.narrow:
+        return np.array(array, NUMPY[dtype], order="C", copy=True)
+    copy: Array = np.empty(array.shape, NUMPY[dtype])
+    narrow(np.asarray(array), dtype, copy)
+    return copy
 
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -105,7 +105,8 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     xs = (x, *others)
     try:
         plan = plan_of(op, xs)
-        if plan.direct is not None and plan.meta is x._meta and x._base is None and not (graphs or watchers):
+        unseen = not (graphs or watchers or copies.listener)
+        if plan.direct is not None and plan.meta is x._meta and x._base is None and unseen:
             array, *arrays = [arr(y) if type(y) is Tensor else y for y in xs]
             if array.flags.writeable and not (grad_enabled() and edges_of(xs)):
                 quiet.run(op.ufunc, array, *arrays, out=array)
@@ -373,14 +374,15 @@ def _checked_number(x: Tensor, value: Any) -> Scalar:
             why="only tensors and Python numbers can be written into a tensor",
             fix="make it a tensor first: tt.asarray(value)",
         )
-    rank = {bool: 0, int: 1, float: 2, complex: 3}[type(value)]
+    rank, kind = next((i, k) for i, k in enumerate((bool, int, float, complex)) if isinstance(value, k))
+    number: Scalar = kind(value)  # also of a subclass, such as a member of an IntEnum
     if rank > dtype.rank and not (rank == 1 and dtype.rank == 0):
         raise DTypeError(
-            f"copy_: the number {shown(value)} cannot be written into a tensor of dtype {dtype}",
+            f"copy_: the number {shown(number)} cannot be written into a tensor of dtype {dtype}",
             why="its kind is higher than the tensor's, so the cast would lose information",
-            fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(type(value),))})",
+            fix=f"round it first, or cast the tensor: x.astype(tt.{promote(dtype, scalars=(kind,))})",
         )
-    return value
+    return number
 
 
 def _store(target: Any, source: Any, dtype: DType) -> None:
@@ -392,8 +394,7 @@ def _store(target: Any, source: Any, dtype: DType) -> None:
     if dtype.narrow:
         narrow(np.broadcast_to(source, target.shape), dtype, target)
     else:
-        with np.errstate(invalid="ignore", over="ignore"):
-            stored = _as_stored(source, dtype)
+        stored = silent().run(_as_stored, source, dtype)
         if stored.shape == target.shape:
             copy_into(target, stored)
         else:

@@ -43,7 +43,7 @@ from tinytensor.ops.elementwise.comparison import (
 )
 from tinytensor.ops.inplace import copy_, inplace, store
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
-from tinytensor.runtime.cpu.arrays import Array, narrow, silent, widen
+from tinytensor.runtime.cpu.arrays import Array, dividing, narrow, silent, widen
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor, arr, empty
@@ -142,8 +142,8 @@ def _whole(ufunc: np.ufunc) -> Any:
         if (a if isinstance(a, np.ndarray) else b).dtype.kind == "f":
             return ufunc(a, b, out=out, order=order)
         try:
-            with np.errstate(divide="raise"):
-                quotient = np.asarray(ufunc(a, b, order=order))  # not into out, which may be an operand
+            # not into out, which may be an operand; in a context of its own, which no Ctrl-C can leave set
+            quotient = np.asarray(dividing().run(ufunc, a, b, order=order))
         except FloatingPointError:
             raise ArgumentError(
                 f"{ufunc.__name__}: an integer is divided by 0",

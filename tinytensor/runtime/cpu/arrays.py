@@ -62,6 +62,13 @@ _strict.run(np.seterr, over="ignore", under="ignore", divide="ignore", invalid="
 strict = _strict.copy
 
 
+_dividing = Context()  # divisions of integers by 0 raise FloatingPointError
+_dividing.run(np.seterr, over="ignore", under="ignore", divide="raise", invalid="ignore")
+
+
+dividing = _dividing.copy
+
+
 _copying = HostKernels(str(NATIVE / "copying.cpp"))
 
 
@@ -254,8 +261,7 @@ def _sticky(numbers: Array) -> Array:
         cut = numbers & ~numbers.dtype.type(2047)
         cut |= ((cut != numbers) * numbers.dtype.type(2048)).astype(numbers.dtype)
         wide = np.where(np.abs(wide) < 2.0**53, wide, cut.astype(np.float64))
-    with np.errstate(over="ignore"):
-        near: Array = wide.astype(np.float32)
+    near: Array = silent().run(wide.astype, np.float32)
     off = (near != wide) & (near.view(np.uint32) & 1 == 0)
     other = np.where(near < wide, np.float32(np.inf), np.float32(-np.inf))
     return np.where(off, np.nextafter(near, other), near)
