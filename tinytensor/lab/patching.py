@@ -33,7 +33,8 @@ class _Watch:
         self._lock = threading.Lock()
         self._thread, self._depth = 0, 0
 
-    def __enter__(self) -> None:
+    def enter(self) -> bool:
+        """Count this thread in; True, so that an interrupted caller knows."""
         with self._lock:
             if self._depth and self._thread != threading.get_ident():
                 raise ArgumentError(
@@ -42,8 +43,10 @@ class _Watch:
                     fix="end the other one first, or use one thread; lab.profile records all threads",
                 )
             self._thread, self._depth = threading.get_ident(), self._depth + 1
+            return True
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
+        """Count this thread out."""
         with self._lock:
             self._depth -= 1
 
@@ -58,8 +61,13 @@ def replaced(replacements: Iterable[Replacement]) -> Iterator[None]:
     Raises:
         ArgumentError: another thread is inside such a block.
     """
-    with _watch:
+    entered = False
+    try:
+        entered = _watch.enter()
         yield from _replaced(replacements)
+    finally:
+        if entered:
+            _watch.leave()
 
 
 def _replaced(replacements: Iterable[Replacement]) -> Iterator[None]:

@@ -394,13 +394,15 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     """
     recorder = Recorder()
     found = Profile(recorder.calls, recorder.spans, thread=recorder.thread, given=dict(peaks or {}))
-    if not _open.acquire(blocking=False):
-        raise ArgumentError(
-            "profile: another profile is open",
-            why="both would wrap the same ops",
-            fix="end it first; one profile records everything",
-        )
+    acquired = False
     try:
+        acquired = _open.acquire(blocking=False)
+        if not acquired:
+            raise ArgumentError(
+                "profile: another profile is open",
+                why="both would record the same ops",
+                fix="end it first; one profile records everything",
+            )
         with recorder.recording(opener()):
             found.begun = perf_counter()
             try:
@@ -409,4 +411,5 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
                 found.seconds = perf_counter() - found.begun
                 found.overhead = recorder.overhead
     finally:
-        _open.release()
+        if acquired:
+            _open.release()
