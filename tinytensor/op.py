@@ -72,6 +72,7 @@ class Op:
 
     Static methods:
         infer(*specs, **params) → Specs: the shape rule of the op; None for an output that is not requested.
+        Kept for equal parameters: it may not distinguish 1, 1.0 and True, or 0.0 and -0.0.
         cpu(*outputs, *inputs, **params): fills the outputs with NumPy; the reference implementation.
         host(*outputs, *inputs, **params) → bool: the same in a C++ kernel; returns False, with nothing
         written, for cases that it leaves to `cpu`. None: there is no C++ kernel.

@@ -197,11 +197,13 @@ def interned(layout: Layout, dtype: DType, device: Device) -> Meta:
 
 def meta_of(t: Tensor) -> Meta:
     """The metadata of t, looked up once; the NumPy view of a CPU tensor is made, too."""
-    if t._meta is None:
-        t._meta = interned(t.layout, t.storage.dtype, t.storage.device)
+    meta = t._meta
+    if meta is None:
         if t._array is None and t.storage.device is cpu:
             arr(t)
-    return t._meta
+        # last: with it, other threads take paths that read the array
+        t._meta = meta = interned(t.layout, t.storage.dtype, t.storage.device)
+    return meta
 
 
 def _meet(size: int, a: Layout, b: Layout) -> bool:

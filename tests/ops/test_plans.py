@@ -1,13 +1,20 @@
 """Plans of calls: made once, shared by equal metadata, and bounded in number."""
 
+import sys
 import threading
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from tinytensor.dispatch import plan
-from tinytensor.op import registry
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.watch import watchers, watching
+from tinytensor.op import Op, Spec, registry
+
+tensor_module = import_module("tinytensor.tensor")
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +104,109 @@ def test_threads_make_the_same_plan() -> None:
         thread.join()
     assert sorted(map(len, results)) == sorted(list(range(1, 40)) * 4)
     assert {x for result in results for x in result} == {3.0}
+
+
+def test_results_of_operands_in_another_order_are_in_c_order() -> None:
+    x = tt.tensor([[0.0, 1, 2], [3, 4, 5]])
+    for y, expected in (
+        (tt.where((x > 2).T, x.T, 0.0), [0, 3, 0, 4, 0, 5]),
+        (tt.isclose(x.T, x.T), [True] * 6),
+        (x.T + x.T, [0, 6, 2, 8, 4, 10]),
+        (x.T**2, [0, 9, 1, 16, 4, 25]),
+        (x.T // 2.0, [0, 1, 0, 2, 1, 2]),
+        (tt.relu(x.T - 1), [0, 2, 0, 3, 1, 4]),
+    ):
+        assert y.is_contiguous()
+        assert y.numpy().flags.c_contiguous
+        assert y.reshape(-1).tolist() == expected
+        assert y.T[1].tolist() == expected[1::2]
+
+
+def test_an_op_with_optional_inputs_and_parameters() -> None:
+    class Sum(Op):
+        inputs = ("x", "y")
+        name, sources, slots = "optional", (), {}
+
+        @staticmethod
+        def infer(x: Spec, y: Spec | None = None, *, k: Any = 1) -> tuple[Spec]:
+            return (x,)
+
+        @staticmethod
+        def cpu(out: Any, x: Any, y: Any = None, *, k: Any = 1) -> None:
+            out[...] = x if y is None else x + y
+
+    x = tt.ones(2)
+    for _ in range(2):
+        assert apply(Sum, x).tolist() == apply(Sum, x, k=2).tolist() == [1, 1]
+        assert apply(Sum, x, x).tolist() == apply(Sum, x, x, k=2).tolist() == [2, 2]
+    assert Sum.planned == 4
+    for n in range(1, 20):
+        assert apply(Sum, tt.ones(n), k=[1]).shape == (n,)  # a parameter without a hash has no plan
+    assert Sum.planned == 4
+    with pytest.raises(TypeError):
+        apply(registry["add"], tt.ones(7))  # a call that fails leaves nothing behind
+    assert (tt.ones(7) + tt.ones(7)).tolist() == [2] * 7
+
+
+def test_numbers_of_numpy_and_of_subclasses() -> None:
+    class F(float):
+        pass
+
+    x = tt.ones(2)
+    for _ in range(2):
+        for number in (np.float64(2), np.float32(2), np.int64(2), F(2), True + 1):
+            assert (x * number).tolist() == [2, 2]
+            assert (x * number).dtype is tt.float32
+            assert tt.zeros(2).copy_(number).tolist() == [2, 2]
+    assert tt.logical_and(tt.tensor([1.0, 0.0]), 1e-50).tolist() == [False, False]  # 0 in float32
+    assert np.signbit((-0.0 * tt.ones(80, 80)).numpy()).all()
+
+
+def test_an_interrupt_leaves_the_rules_of_division() -> None:
+    i = tt.tensor([4, 6])
+    assert (i // 2).tolist() == [2, 3]
+
+    def interrupt(frame: Any, event: str, _: Any) -> Any:
+        if "_ufunc_config" in frame.f_code.co_filename and frame.f_code.co_name == "__exit__":
+            raise KeyboardInterrupt
+        return interrupt
+
+    sys.settrace(interrupt)
+    try:
+        _ = i // 2
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    assert (tt.tensor([1.0]) / 0.0).tolist() == [np.inf]
+
+
+def test_the_settings_of_numpy_do_not_matter() -> None:
+    with np.errstate(all="raise"):
+        assert tt.full((2,), 1e-50).tolist() == [0, 0]
+        assert tt.zeros(1).copy_(tt.tensor([1e-50], dtype=tt.float64)).tolist() == [0]
+        assert (tt.tensor([1e30]) * 1e30).tolist() == [np.inf]
+
+
+def test_metadata_is_set_after_the_array_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = tt.ones(2, 3).T
+    monkeypatch.setattr(tensor_module, "interned", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        _ = view == view
+    monkeypatch.undo()
+    assert view._array is not None
+    assert (view == view).all()
+
+
+def test_removed_watchers_stay_removed() -> None:
+    def work() -> None:
+        for _ in range(300):
+            with watching(lambda *args: args[-1]()):
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not watchers

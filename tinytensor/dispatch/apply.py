@@ -53,8 +53,7 @@ def run_op(op: type[Op], *xs: Any, **params: Any) -> Any:
             else:
                 plan = plan[type(x)]
                 arrays.append(x)
-        if params:
-            plan = plan[key_of(op, params) if op.varying else tuple(params.items())]
+        plan = plan[() if not params else key_of(op, params) if op.varying else tuple(params.items())]
     except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
         plan = None  # made outside of this block, so that its errors do not name this one as their context
     if plan is None:
@@ -86,7 +85,7 @@ apply_all: Callable[..., tuple[Tensor, ...]] = run_op  # for ops with several
 def unary(op: type[Elementwise], x: Tensor) -> Tensor:
     """`apply(op, x)`, written out for a small operand: half the time."""
     try:
-        plan = op.plans[x._meta or meta_of(x)]
+        plan = op.plans[x._meta or meta_of(x)][()]
         if plan.direct is None or graphs or watchers:
             return apply(op, x)
         t = _direct_result(plan, quiet.run(op.ufunc, x._array, out=..., order="C"))
@@ -105,7 +104,7 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
     """
     ta, tb = type(a) is Tensor, type(b) is Tensor
     try:
-        plan = op.plans[a._meta if ta else type(a)][b._meta if tb else type(b)]
+        plan = op.plans[a._meta if ta else type(a)][b._meta if tb else type(b)][()]
         if plan.direct is None or graphs or watchers:
             return apply(op, a, b)
         array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
@@ -200,6 +199,8 @@ def _output(op: type[Op], k: int, xs: Sequence[Any], result: Result, device: Dev
             if device is not cpu:
                 raise
             raise out_of_memory(op.name, prod(spec.shape) * spec.dtype.itemsize) from None
+    if device is cpu:
+        arr(t)  # before the metadata: see `meta_of`
     t._meta = meta
     return t
 

@@ -68,9 +68,9 @@ def plan_of(op: type[Op], xs: Sequence[Any]) -> Plan:
     try:
         for x in xs:
             plan = plan[meta_of(x) if type(x) is Tensor else type(x)]
+        found: Plan = plan[()]
     except KeyError:
         return new_plan(op, xs, {})[1]
-    found: Plan = plan
     return found
 
 
@@ -80,24 +80,28 @@ def key_of(op: type[Op], params: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def new_plan(op: type[Op], xs: Sequence[Any], params: dict[str, Any]) -> tuple[tuple[Any, ...], Plan]:
-    """(checked operands, plan) of a call whose plan is not known; keeps it."""
+    """(checked operands, plan) of a call whose plan was not found by `type(x)`; keeps it."""
     xs = tuple([_checked(op, x) for x in xs])
-    plan = _plan(op, xs, params)
-    if op.planned >= MAX_PLANS:
-        op.plans.clear()
-        op.planned = 0
-    path: list[Any] = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
-    if params or not path:
-        path.append(key_of(op, params))
-    *path, last = path
-    place = op.plans
+    key = key_of(op, params)
     try:
-        for step in path:
-            place = place.setdefault(step, {})
-        if place.setdefault(last, plan) is plan:
-            op.planned += 1
+        hash(key)
     except TypeError:  # a parameter that cannot be hashed: the next call makes the plan again
-        pass
+        return xs, _plan(op, xs, params)
+    steps = [meta_of(x) if isinstance(x, Tensor) else type(x) for x in xs]
+    place = op.plans
+    for step in steps:
+        place = place.get(step, {})
+    plan = place.get(key)  # operands such as np.float64(2) were converted
+    if plan is None:
+        plan = _plan(op, xs, params)
+        if op.planned >= MAX_PLANS:
+            op.plans.clear()
+            op.planned = 0
+        place = op.plans
+        for step in steps:
+            place = place.setdefault(step, {})
+        place[key] = plan
+        op.planned += 1
     return xs, plan
 
 

@@ -6,8 +6,9 @@ gradients, optimizer steps and kernels of users.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ Run = Callable[[], Sequence[Any]]  # runs the op; returns its outputs, None for 
 Watcher = Callable[[str, Device, Sequence[Any], Mapping[str, Any] | None, Run], Sequence[Any]]
 
 watchers: list[Watcher] = []
+_lock = threading.Lock()  # of removals: the index stays right
 
 
 def watched(
@@ -37,4 +39,5 @@ def watching(watcher: Watcher) -> Iterator[None]:
         watchers.append(watcher)
         yield
     finally:
-        watchers[:] = [other for other in watchers if other is not watcher]
+        with suppress(ValueError), _lock:
+            del watchers[[other is watcher for other in watchers].index(True)]

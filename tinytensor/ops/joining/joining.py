@@ -44,10 +44,10 @@ __all__ = [
 ]
 
 
-def note_joined(y: Array | View) -> None:
-    """Report to the copy log that an op joins parts in one tensor."""
+def note_joined(y: Array | View, op: str = "") -> None:
+    """Report to the copy log that an op, the innermost running one, joins parts in one tensor."""
     if copies.listener is not None:
-        copies.note("", "join", y.nbytes, "separate parts are written into one contiguous result")
+        copies.note(op, "join", y.nbytes, "separate parts are written into one contiguous result")
 
 
 # ---- ops ---------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Join(Op):
 
         def join(*arrays: Array) -> Array:
             y = np.concatenate(arrays, axis)
-            note_joined(y)
+            note_joined(y, "join")
             return y
 
         return join
