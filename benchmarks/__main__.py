@@ -52,12 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: command-line arguments; those of this process if None.
+        argv: command-line arguments; those of this process if None. Without any, the commands are listed.
 
     Returns:
         Exit code 0; 2 if results disagree or a file cannot be used.
     """
-    options = parser(__doc__).parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = parser(__doc__).parse_args(words or ["--help"])
     try:
         if options.command == "compare":
             for old, new in compare.pairs(options.old, options.new):

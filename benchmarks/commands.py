@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks.contest.contest import RESULTS, Plan, Report
 from benchmarks.contest.contestants import BenchmarkError, has_torch
-from benchmarks.suites import dispatch as bench_dispatch
 
 __all__ = ["COMMANDS", "quick", "report"]
 
@@ -258,7 +257,7 @@ def parser(about: str) -> argparse.ArgumentParser:
     # in a separate folder, ignored by git: committed results come from the longer commands
     quick = add("quick", "a short selection of all, and its page: three minutes on two cores")
     quick.set_defaults(out=RESULTS / "quick")
-    dispatch = add("dispatch", bench_dispatch.__doc__.split("?")[0], contest)
+    dispatch = add("dispatch", "small ops with a recorded graph: the overhead of a call", contest)
     dispatch.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
     _add_training(
         add("train", "one training step of a GPT", contest),

@@ -295,6 +295,13 @@ def test_settings_of_blas_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OPENBLAS_CORETYPE=Haswell" in held(Fake([1.0]), Fake([1.0]), Plan(rounds=1))[0].table()
 
 
+def test_without_a_command_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([])
+    listed = capsys.readouterr().out
+    assert all(f"\n    {name} " in listed for name in ("quick", "ops", "kernels_lab", "compare"))
+
+
 def test_compare_marks_changes_beyond_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = Plan(rounds=4)
     old = held(Fake([1.0, 1.01, 0.99, 1.0]), Fake([2.0]), plan)[0].write(tmp_path / "old")
