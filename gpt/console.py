@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Parser", "counted", "note", "progress_bar"]
+__all__ = ["Parser", "counted", "note", "progress_bar", "shell_word"]
 
 T = TypeVar("T")
 
@@ -41,6 +42,25 @@ def counted(number: int, what: str) -> str:
         ('1 token', '1,000 tokens')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def shell_word(text: str) -> str:
+    r"""A text as one word of a command for a shell, on one line.
+
+    Args:
+        text: the word; a newline in it needs the quotes $'…', which bash and zsh know.
+
+    Returns:
+        The text, quoted where necessary.
+
+    Example:
+        >>> print(shell_word("runs/it"), shell_word("To be"), shell_word("Answer:\n"))
+        runs/it 'To be' $'Answer:\n'
+    """
+    if "\n" not in text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"$'{escaped}'"
 
 
 def note(text: str) -> None:

@@ -291,10 +291,18 @@ def _run(run: TuneRun) -> int:
     for key, value in after.items():
         print(f"{key:<15} {before[key]:>8.4f} {value:>11.4f}")
     print(f"files  {run.folder}/: {', '.join(files_of(run.folder))}")
-    folder = shlex.quote(str(run.folder))
-    goes_on = f"classify {folder} 'a text'" if run.about["task"] == "classify" else f"sample {folder}"
-    print(f"next   python -m gpt {goes_on}")
+    print(f"next   python -m gpt {_next_command(run)}")
     return 0
+
+
+def _next_command(run: TuneRun) -> str:
+    """A command that uses the tuned model, without `python -m gpt`."""
+    folder = shlex.quote(str(run.folder))
+    if run.about["task"] == "classify":
+        return f"classify {folder} 'a text'"
+    if isinstance(run.task, Instructing):
+        return f"sample {folder} {run.task.sample_options()}"
+    return f"sample {folder}"
 
 
 INSTRUCTIONS: dict[str, Callable[[str], str]] = {

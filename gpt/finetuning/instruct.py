@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 import tinytensor as tt
+from gpt.console import shell_word
 from gpt.data.jsonl_examples import IGNORED, Ints, LikeLengths, completion, padded
 from gpt.fields import check_types
 from gpt.finetuning.base import Task
@@ -22,6 +23,7 @@ from gpt.tokenizers.base import Tokenizer
 __all__ = ["FIELDS", "TEMPLATES", "InstructConfig", "Instructing", "answer", "prompt_of"]
 
 FIELDS: dict[str, str | None] = {"instruction": None, "input": "", "output": None}
+NEWLINE = "\n"
 TEMPLATES = {  # with and without an input
     "plain": ("{instruction}: {input}\nAnswer: ", "{instruction}\nAnswer: "),
     "alpaca": (
@@ -62,7 +64,7 @@ def prompt_of(record: Mapping[str, str], template: str) -> str:
 
 def end_of(tokenizer: Tokenizer) -> list[int]:
     """Ids that end an answer: the separator, or a newline if the vocabulary has none."""
-    return tokenizer.encode("\n") if tokenizer.separator is None else [tokenizer.separator]
+    return tokenizer.encode(NEWLINE) if tokenizer.separator is None else [tokenizer.separator]
 
 
 class Instructing(Task):
@@ -141,8 +143,14 @@ class Instructing(Task):
     def show(self) -> str:
         """First held-out prompts and the answers of the model, as text."""
         return "\n".join(
-            f"{prompt_of(r, self.config.template).strip()!r} {self.answer(r)!r}" for r in self.questions[:8]
+            [f"{prompt_of(r, self.config.template)!r} {self.answer(r)!r}" for r in self.questions[:8]]
         )
+
+    def sample_options(self) -> str:
+        """Options with which `sample` answers the first held-out prompt, for a shell."""
+        end = "" if self.tokenizer.separator is not None else f" --stop={shell_word(NEWLINE)}"
+        prompt = shell_word(prompt_of(self.questions[0], self.config.template))
+        return f"--temperature=0{end} --prompt={prompt}"
 
     def keeps(self) -> dict[str, Any]:
         """Template, which is needed to prompt the model."""

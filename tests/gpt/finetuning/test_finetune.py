@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -54,6 +55,21 @@ def test_each_method_shows_its_effect(name, base, tmp_path, capsys):
     # of a run that goes on
     assert tune("lora" if name == "dpo" else "dpo", base, tmp_path / "run") == 2
     assert "holds a run already" in capsys.readouterr().err
+
+
+def test_the_next_command_asks_as_the_model_was_asked(base, tmp_path, capfd):
+    assert tune("instruct", base, tmp_path / "run", "--max_steps=1", "--warmup_steps=0") == 0
+    said = capfd.readouterr().out
+    assert "\\nAnswer: ' '" in said  # the space before the answer belongs to the prompt
+    command = said.split("next   python -m gpt ")[1].strip()
+    assert command.endswith("\\nAnswer: '")
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True
+    ).stdout.split("\0")[:-1]
+    assert words[-1].startswith("--prompt=Copy: ")
+    assert words[-1].endswith("\nAnswer: ")
+    assert main([*words, "--max_new_tokens=3"]) == 0
+    assert capfd.readouterr().out.startswith(words[-1].removeprefix("--prompt="))
 
 
 @pytest.mark.parametrize("name", METHODS)
