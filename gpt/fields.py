@@ -276,7 +276,10 @@ def closest(name: str, names: Iterable[str]) -> list[str]:
         >>> closest("trian", ["train", "sample"])
         ['train']
     """
-    return difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    known = list(names)
+    swapped = [other for other in known if sorted(other) == sorted(name)]  # "wds" for "wsd"
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+    return list(dict.fromkeys([*swapped, *near]))[:3]
 
 
 def _rules(cls: type) -> dict[str, Any]:

@@ -37,11 +37,11 @@ def preset(name: str) -> tuple[GPTConfig, TrainConfig]:
         (12, 768)
     """
     if name not in PRESETS:
-        near = closest(name, PRESETS) or list(PRESETS)
+        near = closest(name, PRESETS)
         raise ArgumentError(
             f"--preset={name}: no such preset",
             why=f"there are {', '.join(PRESETS)}",
-            fix=f"did you mean --preset={near[0]}?",
+            fix=f"did you mean --preset={near[0]}?" if near else "choose one of them",
         )
     return PRESETS[name].model, PRESETS[name].train
 

@@ -259,9 +259,11 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\nMethods:\n" + "\n".join(f"  {n:<10} {m.about}" for n, m in METHODS.items()))
         return 0
     if name not in METHODS:
-        near = closest(name, METHODS) or list(METHODS)
+        near = closest(name, METHODS)
         raise tt.ArgumentError(
-            f"finetune {name}: no such method", why=f"there are {', '.join(METHODS)}", fix=f"{near[0]}?"
+            f"finetune {name}: no such method",
+            why=f"there are {', '.join(METHODS)}",
+            fix=f"did you mean {near[0]}?" if near else "see python -m gpt finetune --help",
         )
     method = METHODS[name]
     if any(word in ("-h", "--help") for word in words):

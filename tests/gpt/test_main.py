@@ -40,6 +40,9 @@ def test_the_help_fits_on_a_screen(capsys, words):
     ("words", "expected"),
     [
         (["trian"], "did you mean `python -m gpt train`?"),
+        (["split"], "see python -m gpt --help"),  # not sample
+        (["finetune", "x"], "see python -m gpt finetune --help"),
+        (["plan", "--preset=x"], "choose one of them"),
         (["qqqqqq"], "see python -m gpt --help"),
         (["plan", "--n_lyer=3"], "did you mean --n_layer"),
         (["plan", "--preset=gtp2"], "did you mean --preset=gpt2?"),
