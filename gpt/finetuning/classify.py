@@ -6,8 +6,10 @@ Trained in addition to the head, selected by name: nothing (frozen body), the la
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +22,7 @@ from gpt.finetuning.base import AnyArray, Task, trained_weights
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.weights.checkpoint import load_checkpoint
+from gpt.weights.init_from import existing_runs
 from gpt.weights.trained import load_model
 from tinytensor import nn
 
@@ -222,8 +225,15 @@ def load_classifier(
         which: "best", "latest", or a step.
 
     Raises:
+        ArgumentError: there is no such run.
         FormatError: the run has no classifier, or is damaged.
     """
+    if not Path(run_dir).is_dir():
+        raise tt.ArgumentError(
+            f"classify: there is no run {str(run_dir)!r}",
+            why=existing_runs(),
+            fix=f"train a classifier: python -m gpt finetune classify --out_dir={shlex.quote(str(run_dir))}",
+        )
     model, tokenizer = load_model(run_dir, which)
     checkpoint = load_checkpoint(run_dir, which)
     kept, trained = checkpoint.state.get("task", {}), trained_weights(checkpoint.optimizer)

@@ -14,6 +14,8 @@ from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import read_json
 
 __all__ = [
+    "existing_runs",
+    "near_run",
     "no_such_run",
     "read_configs",
     "require_data",
@@ -42,13 +44,23 @@ def no_such_run(path: str, who: str) -> ArgumentError:
         >>> no_such_run("runs/none", "sample").what
         "sample: there is no run 'runs/none'"
     """
-    here = runs_here()
-    near = closest(path, here)
     return ArgumentError(
         f"{who}: there is no run {path!r}",
-        why=f"those in {RUNS}/ are {_some(here)}" if here else "no run was trained here yet",
-        fix=f"did you mean {near[0]}?" if near else "check the path, or train one: python -m gpt demo",
+        why=existing_runs(),
+        fix=near_run(path) or "check the path, or train one: python -m gpt demo",
     )
+
+
+def existing_runs() -> str:
+    """Which runs there are, as a clause."""
+    here = runs_here()
+    return f"the runs here are {_some(here)}" if here else "no run was trained here yet"
+
+
+def near_run(path: str) -> str:
+    """Suggestion of a run with a similar name; empty if there is none."""
+    near = closest(path.removeprefix(f"{RUNS}/"), [run.removeprefix(f"{RUNS}/") for run in runs_here()])
+    return f"did you mean {RUNS}/{near[0]}?" if near else ""
 
 
 def _some(names: Sequence[str]) -> str:
@@ -138,11 +150,14 @@ def require_data(config: TrainConfig) -> None:
         ArgumentError: one of them does not exist.
     """
     if config.data != "shakespeare" and not Path(config.data).exists():
+        folder = not Path(config.data).suffix
         raise ArgumentError(
             f"train: --data={config.data}: there is no such file or folder",
             why="it must be a text, a folder of texts, or token files",
             fix="--data=FILE --tokenizer=char trains on a text; make token files with python -m gpt data "
-            f"prepare TEXTS --tokenizer=tokenizer.json --out {config.data}",
+            f"prepare TEXTS --tokenizer=tokenizer.json --out {config.data}"
+            if folder
+            else "check the path; --data=shakespeare is the text that is bundled",
         )
     tokenized = (Path(config.data) / "tokenizer.json").is_file()
     if config.tokenizer not in ("char", "word") and not tokenized and not Path(config.tokenizer).exists():

@@ -29,7 +29,7 @@ from gpt.weights.checkpoint import (
 from gpt.weights.gguf_file import read_gguf
 from gpt.weights.hf_config import config_from_hf
 from gpt.weights.hf_names import GPT2, LLAMA, OURS, Naming, Place, places
-from gpt.weights.init_from import no_such_run
+from gpt.weights.init_from import existing_runs, near_run, no_such_run
 from gpt.weights.installed_models import is_package, weights_in
 from gpt.weights.safetensors_file import Array, read_safetensors
 from gpt.weights.weight_tensor import Stored, tensors_of
@@ -309,6 +309,7 @@ def _from_hub(name: str) -> Path:
     if Path(name).parent != Path() and Path(name).parent.is_dir():  # a path, if its parent is a folder
         raise no_such_run(name, "from_pretrained")
     missing = f"there is no file or folder {name!r} here"
+    near = near_run(name)
     if not _HUB_NAME.fullmatch(name) or name.endswith((".safetensors", ".gguf", *_PICKLED)):
         raise ArgumentError(f"from_pretrained: {missing}", why="it does not exist", fix="check the path")
     try:
@@ -316,8 +317,9 @@ def _from_hub(name: str) -> Path:
     except ImportError:
         raise MissingLibraryError(
             f"from_pretrained: {missing}",
-            why="a name on the Hugging Face hub needs the library huggingface_hub, which is missing",
-            fix="check the path, or pip install huggingface_hub",
+            why=f"{existing_runs()}; a name on the Hugging Face hub needs the library "
+            "huggingface_hub, which is missing",
+            fix=near or "check the path, or pip install huggingface_hub",
         ) from None
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES))
@@ -328,7 +330,7 @@ def _from_hub(name: str) -> Path:
         raise ArgumentError(
             f"from_pretrained: {missing}, and the Hugging Face hub does not give it",
             why=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            fix="check the name and the network, or download the folder elsewhere and pass its path",
+            fix=near or "check the name and the network, or download the folder elsewhere and pass its path",
         ) from None
 
 

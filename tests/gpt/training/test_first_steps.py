@@ -70,6 +70,7 @@ def test_a_run_is_trained_on_with_ones_own_text(origin, place, capsys):
         (["--init_from=runs/dmo"], "did you mean runs/demo?"),
         (["--init_from=resume", "--out_dir=runs/dmo"], "did you mean runs/demo?"),
         (["--preset=gpt2"], "prepare TEXTS --tokenizer=tokenizer.json --out data/openwebtext"),
+        (["--data=no.txt"], "fix: check the path; --data=shakespeare is the text that is bundled\n"),
         (["--preset=gpt2", "--data=my.txt"], "tokenizer train FILE --vocab-size 1024"),
     ],
 )
@@ -82,9 +83,26 @@ def test_what_a_run_begins_with_is_looked_for_first(words, said, place, capsys):
 def test_a_misspelled_run_is_answered_with_those_that_are_there(words, place, capsys):
     assert main([words[0], "runs/dmo", *words[1:]]) == 2
     said = capsys.readouterr().err
-    assert "those in runs/ are runs/demo" in said
+    assert "the runs here are runs/demo" in said
     assert "did you mean runs/demo?" in said
     assert "hub" not in said
+
+
+def test_a_model_that_is_neither_here_nor_on_the_hub_is_answered_with_the_runs(place, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert main(["sample", "dmo"]) == 2
+    said = capsys.readouterr().err
+    assert "the runs here are runs/demo; a name on the Hugging Face hub needs" in said
+    assert "did you mean runs/demo?" in said
+    assert main(["sample", "nosuch"]) == 2
+    assert "fix: check the path, or pip install huggingface_hub" in capsys.readouterr().err
+
+
+def test_a_classifier_that_was_not_trained_is_trained_by_finetune(place, capsys):
+    assert main(["classify", "runs/classify", "a text"]) == 2
+    said = capsys.readouterr().err
+    assert "classify: there is no run 'runs/classify'" in said
+    assert "python -m gpt finetune classify --out_dir=runs/classify" in said
 
 
 def test_a_finished_run_says_how_it_goes_on(place, capsys):
