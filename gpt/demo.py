@@ -55,7 +55,8 @@ def _run(run: Run) -> int:
         return exit_code(run.stopped_by)
     run.model, _ = load_model(folder)
     train_loss = evaluate(run.model, run.train_tokens.ids[: len(run.val_tokens or run.train_tokens.ids)], 32)
-    print(f"\n--- sample ---\n{trainer.sample()}\n---")
+    if (text := trainer.sample()) != trainer.sampled:  # the best model is not that of the last step
+        print(f"\n--- sample ---\n{text}\n---")
     val = f"{run.best_loss:.3f}" if run.best_loss is not None else "none"
     guess = math.log(run.model_config.vocab_size)
     print(f"loss   training {train_loss:.3f}, validation {val}; a uniform guess gives {guess:.3f}")

@@ -70,6 +70,7 @@ class Trainer:
         flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
         self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
         self.ids: tt.Tensor  # inputs of the last batch, (B, T)
+        self.sampled = ""  # last sample shown
         self.health: dict[str, Any] | None = None  # last diagnostics, as in the log
         self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
 
@@ -241,7 +242,8 @@ class Trainer:
             self.log.draw()
         sampling = config.sample_interval and run.step % config.sample_interval == 0 and self.team.leads
         if sampling and run.tokenizer is not None:
-            self.terminal.say(f"--- sample at step {run.step} ---\n{self.sample()}\n---")
+            self.sampled = self.sample()
+            self.terminal.say(f"--- sample at step {run.step} ---\n{self.sampled}\n---")
 
     def sample(self) -> str:
         """Sampled text, from a separate generator, which leaves training unaffected."""

@@ -105,6 +105,17 @@ def test_a_classifier_that_was_not_trained_is_trained_by_finetune(place, capsys)
     assert "python -m gpt finetune classify --out_dir=runs/classify" in said
 
 
+def test_the_demo_shows_its_last_sample_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--n_layer=1", "--n_embd=8", "--n_head=1", "--block_size=16", "--eval_batches=1"]
+    steps = ["--max_steps=2", "--warmup_steps=0", "--eval_interval=0", "--sample_interval=2"]
+    assert main(["demo", *small, *steps, "--sample_tokens=20"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("--- sample") == 1
+    assert main(["demo", *small, *steps[:-1], "--sample_interval=0", "--sample_tokens=20"]) == 0
+    assert capsys.readouterr().out.count("--- sample") == 1
+
+
 def test_a_finished_run_says_how_it_goes_on(place, capsys):
     assert main(["train", "--init_from=resume", "--out_dir=runs/demo"]) == 0
     assert "finished: step 2 of 2; go on with --max_steps=N" in capsys.readouterr().out
