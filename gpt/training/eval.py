@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import tinytensor as tt
-from gpt.console import Parser, progress_bar
+from gpt.console import Parser, counted, progress_bar
 from gpt.data.batches import Tokens, consecutive_blocks
 from gpt.data.token_file import TokenFile, open_split
 from gpt.models.gpt import GPT
@@ -68,7 +68,9 @@ class Scores:
         while first < len(self.by_place):
             part = self.by_place[first : 2 * first + 1]
             end = first + len(part)
-            name = f"loss after {first + 1}" + (f" to {end} tokens" if end > first + 1 else " token")
+            name = f"loss after {first + 1} to {end} tokens"
+            if len(part) == 1:
+                name = f"loss after {counted(end, 'token')}"
             rows.append((name, f"{np.mean(part):.4f}"))
             first = end
         width = max([len(name) for name, _ in rows]) + 2

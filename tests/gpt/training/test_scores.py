@@ -78,6 +78,7 @@ def test_eval_says_what_was_trained(run, tmp_path, capsys):
         "accuracy",
         "loss after 1 token",
         "loss after 16 to 31 tokens",
+        "loss after 32 tokens",
     ):
         assert word in said
     assert command_line(["eval", str(run.folder), "--data", str(run.folder / "data"), "--checkpoint=3"]) == 0
