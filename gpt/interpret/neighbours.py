@@ -236,19 +236,19 @@ def main(argv: Sequence[str]) -> int:
         )
     embeddings = open_embeddings(args.source)
     for word in args.words:
-        print(f"nearest to {visible(word)}")
-        _print(embeddings.nearest(word, args.top))
+        _print(f"nearest to {visible(word)}", embeddings.nearest(word, args.top))
     if args.analogy:
         a, b, c = args.analogy
-        print(f"{visible(a)} is to {visible(b)} as {visible(c)} is to")
-        _print(embeddings.analogy(a, b, c, args.top))
+        answers = embeddings.analogy(a, b, c, args.top)
+        _print(f"{visible(a)} is to {visible(b)} as {visible(c)} is to", answers)
     if args.test:
         words = [w for w in embeddings.words if w.isalpha() and w.islower()]
         print(render(ask_analogies(embeddings), len(words)))
     return 0
 
 
-def _print(similar: Similar) -> None:
+def _print(heading: str, similar: Similar) -> None:
+    print(heading)
     for word, cosine in similar:
         print(f"  {cosine:6.3f}  {visible(word)}")
 

@@ -115,11 +115,14 @@ def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--subsample=1e-30"], "no words side by side"),
         ([*learn[:2], f"--out={tmp_path / 'b'}", "--learning_rate=1e38"], "rate is too high"),
         (["neighbours", str(folder), "quene"], "did you mean 'queen'"),
+        (["neighbours", str(folder), "be"], "try a more frequent word"),
         (["neighbours", str(folder), "king", "--top=0"], "use 1 or more"),
         (["neighbours", str(folder)], "no word"),
     ):
         assert main(bad) == 2
-        assert words in capsys.readouterr().err
+        said = capsys.readouterr()
+        assert words in said.err
+        assert "nearest to" not in said.out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["text.txt", "vectors"]
     assert main(["skipgram", "--help"]) == 0
     assert "dimension of the vectors" in capsys.readouterr().out
