@@ -29,7 +29,7 @@ class SampleConfig:
 
     Args:
         prompt: text to continue; several are continued as a batch.
-        max_new_tokens: number of tokens to generate for each prompt.
+        max_new_tokens: number of tokens to generate for each prompt; none: 500, with explain 20.
         num_samples: texts for each prompt.
         stop: text that ends a sample, and is not printed; may be repeated.
         ignore_end: continue after the end-of-document token.
@@ -52,7 +52,7 @@ class SampleConfig:
     """
 
     prompt: tuple[str, ...] = ("\n",)
-    max_new_tokens: int = 500
+    max_new_tokens: int | None = None
     num_samples: int = 1
     stop: tuple[str, ...] = ()
     ignore_end: bool = False
@@ -74,9 +74,10 @@ class SampleConfig:
             ("beams", 0),
             ("ahead", 1),
         ):
-            if getattr(self, name) < least:
+            value = getattr(self, name)
+            if value is not None and value < least:
                 raise tt.ArgumentError(
-                    f"SampleConfig: {name}={getattr(self, name)}",
+                    f"SampleConfig: {name}={value}",
                     why=f"it is {least} or more",
                     fix=f"for example {name}={least + 1}",
                 )
@@ -94,6 +95,11 @@ class SampleConfig:
                 raise tt.ArgumentError(
                     f"SampleConfig: {what}", why=why, fix="leave out one, or add the other"
                 )
+
+    @property
+    def length(self) -> int:
+        """Number of tokens to generate for each prompt."""
+        return (20 if self.explain else 500) if self.max_new_tokens is None else self.max_new_tokens
 
     @property
     def texts(self) -> int:
@@ -141,7 +147,7 @@ def _written(
     generators = [tt.Generator(config.seed + row) for row in range(len(prompts))]
     streams = {row: TextStream(tokenizer, config.stop) for row in range(len(prompts))}  # unfinished texts
     end = None if config.ignore_end else tokenizer.separator
-    count = config.max_new_tokens
+    count = config.length
 
     def proposed(speculation: Speculation) -> Iterator[tuple[int, int]]:
         for row, (prompt, generator) in enumerate(zip(prompts, generators, strict=True)):
@@ -241,7 +247,7 @@ def _print_beams(model: GPT, tokenizer: Tokenizer, config: SampleConfig, samplin
         found = beam_search(
             model,
             tokenizer.encode(prompt),
-            config.max_new_tokens,
+            config.length,
             config.beams,
             length_penalty=config.length_penalty,
             end=end,

@@ -12,6 +12,7 @@ import tinytensor as tt
 from gpt.__main__ import main
 from gpt.generation.explain_sampling import Draw, ExplainingSampler, explain, render
 from gpt.generation.generate import generate_rows
+from gpt.generation.sample import SampleConfig
 from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.tokenizers.bpe import BPETokenizer
@@ -104,6 +105,9 @@ def test_the_command(run: str, capsys) -> None:
     assert main(["sample", run, *how, "--explain"]) == 0
     said = capsys.readouterr().out
     assert said.endswith(f"--- sample 1 ---\n{text}")
+    assert SampleConfig(explain=True).length == 20  # each token is some lines
+    assert SampleConfig().length == 500
+    assert SampleConfig(explain=True, max_new_tokens=9).length == 9
     for line in ("model", "top-k 4", "temperature 0.8", "top-p 0.9"):
         assert said.count(f"\n  {line} ") == 3
     assert said.count("took 9 tokens with ") == 3
