@@ -171,7 +171,7 @@ def _files(paths: PathLike | Sequence[PathLike], pattern: str, who: str) -> list
             raise ArgumentError(
                 f"{who}: no file in {str(path)!r} fits {pattern!r}",
                 why="in a folder, the files that match the pattern are read, at any depth",
-                fix='give another pattern, such as "*.md"',
+                fix='give another pattern: --pattern="*.md" on the command line, pattern="*.md" in Python',
             )
         files += inside
     if not files:

@@ -228,7 +228,7 @@ class TestPrepare:
         ]:
             with pytest.raises(ArgumentError, match=text):
                 prepare(paths, ABC, tmp_path / "out")
-        with pytest.raises(ArgumentError, match=r"fits '\*\.rst'"):
+        with pytest.raises(ArgumentError, match=r"fits '\*\.rst'[^Z]*--pattern=\"\*\.md\""):
             prepare(tmp_path, ABC, tmp_path / "out", pattern="*.rst")
         (tmp_path / "file").touch()
         with pytest.raises(OSError, match="cannot write"):
