@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import io
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +73,27 @@ def test_several_are_compiled_at_once(
     both.chmod(0o755)
     monkeypatch.setenv("CXX", str(both))
     monkeypatch.setattr(compiler, "_processors", lambda: 2)
-    compiler._tell.cache_clear()
+    compiler._tell_once.cache_clear()
     make_libraries([recipe(1), recipe(2), recipe(text="undeclared x;")], "part")
     assert len(list((cache / "part").glob("*.so"))) == 2
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("a compiler was started"))
     make_libraries([recipe(1), recipe(2)], "part")
     assert [load_library(recipe(n), "part").answer() for n in (1, 2)] == [1, 2]
-    assert capsys.readouterr().err.count("compiling kernels for this machine (first run only)") == 1
+    assert capsys.readouterr().err.count("compiling kernels, which are kept for later runs ...\n") == 1
+
+
+def test_the_note_is_a_line_of_its_own_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    compiler._tell_once.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: compiler._tell(), range(8)))
+    said = sys.stderr.getvalue()
+    assert said.startswith("\ntinytensor: compiling kernels")
+    assert said.count("\n") == 2
 
 
 def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -267,16 +268,22 @@ def load_library(recipe: Recipe, part: str, mode: int = ctypes.DEFAULT_MODE) -> 
         ) from error
 
 
-@cache
+_telling = threading.Lock()
+
+
 def _tell() -> None:
     """Print, once per process, that kernels are being compiled."""
+    with _telling:  # several are compiled at once
+        _tell_once()
+
+
+@cache
+def _tell_once() -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(
-                "tinytensor: compiling kernels for this machine (first run only) ...",
-                file=sys.stderr,
-                flush=True,
-            )
+            begin = "\n" if sys.stderr.isatty() else ""  # a generated text may be in the middle of a line
+            sys.stderr.write(f"{begin}tinytensor: compiling kernels, which are kept for later runs ...\n")
+            sys.stderr.flush()
 
 
 def _build(recipe: Recipe, compiler: Compiler, target: Path) -> None:
