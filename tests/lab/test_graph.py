@@ -91,6 +91,12 @@ def leaves(device):
 # ---- steps
 
 
+def test_a_node_counts_its_parents() -> None:
+    x = tt.ones(2, requires_grad=True)
+    assert repr(x.sum().node) == "<Node sum, 1 parent>"
+    assert repr((x * x).node) == "<Node multiply, 2 parents>"
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_steps_give_the_bits_of_backward(name, device) -> None:

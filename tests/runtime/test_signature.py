@@ -228,8 +228,8 @@ class Odd:
 
 # parameters, arguments, what the message names
 WRONG: list[tuple[str, list[Any], str]] = [
-    ("int n", [], "0 arguments for 1 parameters"),
-    ("int n", [1, 2], r"2 arguments for 1 parameters\n  why: the kernel is k\(int n\); given: int, int"),
+    ("int n", [], "0 arguments for 1 parameter"),
+    ("int n", [1, 2], r"2 arguments for 1 parameter\n  why: the kernel is k\(int n\); given: int, int"),
     ("int n", [1.0], "1.0 is not valid for `int n`"),
     ("int n", ["1"], "'1' is not valid for `int n`"),
     ("int n", [None], "NoneType is not valid for `int n`"),

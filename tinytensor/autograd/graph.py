@@ -55,7 +55,8 @@ class Node:
         return self.op.name
 
     def __repr__(self) -> str:
-        return f"<Node {self.op.name}, {sum(p is not None for p in self.parents)} parents>"
+        count = sum(p is not None for p in self.parents)
+        return f"<Node {self.op.name}, {count} parent{'s' * (count != 1)}>"
 
     def register_prehook(self, hook: Callable[[Grads], Grads | None]) -> Removable:
         """Call `hook(grads)` before this node's backward; a tuple that it returns replaces the gradients."""

@@ -342,8 +342,10 @@ class Packer:
         return [(parameter.name, _pointer(a)) for parameter, kind, a in named if kind == POINTER]
 
     def _refuse_count(self, args: Sequence[Argument]) -> NoReturn:
+        given, wanted = len(args), len(self.kinds)
         raise KernelError(
-            f"kernel {self.name}: {len(args)} arguments for {len(self.kinds)} parameters",
+            f"kernel {self.name}: {given} argument{'s' * (given != 1)} for {wanted} "
+            f"parameter{'s' * (wanted != 1)}",
             why=f"the kernel is {self.signature}; given: {', '.join(type(a).__name__ for a in args)}",
             fix="give one argument for each parameter, outputs first",
         )

@@ -233,7 +233,7 @@ def test_errors_of_a_launch_name_kernel_grid_and_block(
     assert 'device="checked"' in raised.value.fix
     with pytest.raises(KernelError, match=r"fill: 300,000 bytes of dynamic shared memory are not available"):
         fill(1, 32, (y, 1), shared=300_000)
-    with pytest.raises(KernelError, match=r"fill: 1 arguments for 2 parameters"):
+    with pytest.raises(KernelError, match=r"fill: 1 argument for 2 parameters"):
         fill(1, 32, (y,))
 
 
