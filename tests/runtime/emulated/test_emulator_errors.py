@@ -135,11 +135,11 @@ def test_printing(capfd: pytest.CaptureFixture[str]) -> None:
 
 BIG = 2**31 - 1
 REFUSED: list[tuple[Dim, Dim, str]] = [
-    (0, 32, f"grid size 0 is 0, outside 1 to {BIG}"),
-    ((1, 65536), 32, "grid size 1 is 65536, outside 1 to 65535"),
-    (1, 0, "block size 0 is 0, outside 1 to 1024"),
-    (1, 1025, "block size 0 is 1025, outside 1 to 1024"),
-    (1, (1, 1, 65), "block size 2 is 65, outside 1 to 64"),
+    (0, 32, f"grid size along x is 0, outside 1 to {BIG}"),
+    ((1, 65536), 32, "grid size along y is 65536, outside 1 to 65535"),
+    (1, 0, "block size along x is 0, outside 1 to 1024"),
+    (1, 1025, "block size along x is 1025, outside 1 to 1024"),
+    (1, (1, 1, 65), "block size along z is 65, outside 1 to 64"),
     (1, (64, 32), "a block of 2048 threads; the most are 1024"),
     ((), 32, "grid and block are up to three sizes"),
     ((1, 1, 1, 1), 32, "grid and block are up to three sizes"),

@@ -87,9 +87,9 @@ static bool check(const Loaded& kernel, const Packed& p) {
     uint64_t threads = (uint64_t)p.block[0] * p.block[1] * p.block[2];
     for (int i = 0; i < 3; i++) {
         if (p.grid[i] < 1 || p.grid[i] > most_grid[i])
-            return refuse("grid size %d is %u, outside 1 to %u", i, p.grid[i], most_grid[i]);
+            return refuse("grid size along %c is %u, outside 1 to %u", "xyz"[i], p.grid[i], most_grid[i]);
         if (p.block[i] < 1 || p.block[i] > most_block[i])
-            return refuse("block size %d is %u, outside 1 to %u", i, p.block[i], most_block[i]);
+            return refuse("block size along %c is %u, outside 1 to %u", "xyz"[i], p.block[i], most_block[i]);
     }
     if (threads > MOST_THREADS)
         return refuse("a block of %llu threads; the most are 1024", (unsigned long long)threads);
