@@ -1,5 +1,6 @@
 """`lab.kernel`: source, launch, counts and threads of known kernels, against their text and sizes."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,8 @@ def test_what_has_no_kernel_or_no_element() -> None:
         kernel("exp", tt.ones(0, 3))
     with pytest.raises(ArgumentError, match="there is no op 'sofmax'"):
         kernel("sofmax", tt.ones(3))
+    with pytest.raises(ArgumentError, match=r"race without grid and block[^Z]*lab\.kernel\(k\[grid, block\]"):
+        kernel(tt.cuda.kernel("__global__ void race(float* y) { y[0] = 1; }"), tt.ones(3))
     with pytest.raises(ArgumentError, match="there is no op None"):
         kernel(None, tt.ones(3))
     with pytest.raises(ArgumentError, match="argmax has no gradient"):
@@ -244,6 +247,8 @@ def test_findings_are_shown() -> None:
     found = kernel(k[1, 64], tt.empty(4, device="emulated"))
     assert {f.kind for f in found.findings} == {"global race"}
     assert "global race" in str(found)
+    assert "1 of 1 block counted" in str(found)
+    assert re.search(r" race_[0-9a-f]{6}\.cu:1\b", str(found))  # the name of the kernel, not of a hash alone
     assert "global race" in parse(found.html()).text
 
 
@@ -324,6 +329,7 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys) -> None:
     [
         (["nothing"], "there is no op 'nothing'"),
         (["Tensor"], "did you mean tensor?"),
+        (["nosuch"], 'lab.kernel("softmax", x)'),  # not cosh
         (["add", "--shape", "a,b"], "integers with commas"),
         (["matmul", "--shape", "2,3"], "does not take tensors of shape"),
         (["embedding", "--shape", "2,3", "--shape", "2,3"], "does not take tensors of shape"),

@@ -247,12 +247,11 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
         [2.0, 2.0, 2.0]
     """
     is_path = isinstance(source, Path) or (source.endswith(".cu") and "\n" not in source)
-    path = Path(source) if is_path else _file_of(str(source))
     try:
-        found = parse(path.read_text(encoding="utf-8"))
+        found = parse(Path(source).read_text(encoding="utf-8") if is_path else str(source))
     except OSError as error:
         raise KernelError(
-            f"kernel: {path} cannot be read ({error.strerror})",
+            f"kernel: {source} cannot be read ({error.strerror})",
             why="a source is CUDA C++ text, or the path of a file with it",
             fix="check the path",
         ) from None
@@ -265,14 +264,17 @@ def kernel(source: str | Path, name: str | None = None, *template: TemplateArgum
             why=f"the source has the kernels {', '.join(sorted(found)) or '(none)'}",
             fix="tt.cuda.kernel(source, name)" if found else "declare one: __global__ void name(...) { ... }",
         )
+    path = Path(source) if is_path else _file_of(str(source), next(iter(found)))
     return Kernel(path, found[name], template)
 
 
 @cache
-def _file_of(text: str) -> Path:
-    """Write the text to a file, so that messages and debuggers can refer to its lines."""
-    path = cache_folder("sources") / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}.cu"
+def _file_of(text: str, name: str) -> Path:
+    """Write the text to a file with the name of its kernel, so that messages and debuggers can refer to its
+    lines; some digits tell versions of a kernel apart.
+    """
     data = text.encode()
+    path = cache_folder("sources") / f"{name}_{hashlib.sha256(data).hexdigest()[:6]}.cu"
     if not path.exists() or path.read_bytes() != data:  # an empty file, after a power failure, is rewritten
         write_private(path, data)
     return path

@@ -217,7 +217,7 @@ class KernelLaunch:
             *[f"  {text}" for text in self._needs(architecture)],
             f"  traffic   {'together ' * (self.times > 1)}{self.count.read_bytes:,} bytes read and "
             f"{self.count.written_bytes:,} written, each once; {self.count.counted} of {self.count.blocks} "
-            "blocks counted",
+            f"block{'s' * (self.count.blocks != 1)} counted",
         ]
 
     def _needs(self, architecture: int) -> list[str]:
@@ -440,13 +440,19 @@ def _gradients(
 
 
 def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
+    if isinstance(op, tt.cuda.Kernel):
+        raise ArgumentError(
+            f"kernel: {op.signature.name} without grid and block",
+            why="a launch needs the number of blocks, and of threads in each",
+            fix="lab.kernel(k[grid, block], ...), for example lab.kernel(k[(n + 255) // 256, 256], ...)",
+        )
     if callable(op):
         launcher = getattr(op, "kernel", None)
         name = launcher.signature.name if isinstance(launcher, tt.cuda.Kernel) else ""
         return name or getattr(op, "__name__", type(op).__name__), op
     known = [name for name in dir(tt) if inspect.isfunction(getattr(tt, name))]
     if op not in known:
-        near = get_close_matches(str(op), known, n=1)
+        near = get_close_matches(str(op), known, n=1, cutoff=0.7)
         raise ArgumentError(
             f"kernel: there is no op {op!r}",
             why="op must be the name of a public function of tinytensor",
