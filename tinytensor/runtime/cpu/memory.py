@@ -1,9 +1,9 @@
 """Host memory pool: caches blocks for tensor storage, and raises clear out-of-memory errors.
 
 Reason for a pool: the first access to fresh pages takes longer than the arithmetic in them, so results of
-more than 4,096 elements use recycled blocks. A block may be reused only when nothing else references it: every
-NumPy view of a block has the block's bytes as its `.base`, so `sys.getrefcount` counts them all (including
-slices, memoryviews and DLPack capsules).
+more than 4,096 elements use recycled blocks. A block may be reused only when nothing else references it:
+every NumPy view of a block has the block's bytes as its `.base`, so `sys.getrefcount` counts them all
+(including slices, memoryviews and DLPack capsules).
 """
 
 from __future__ import annotations
