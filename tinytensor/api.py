@@ -84,5 +84,6 @@ if not TYPE_CHECKING:  # type checkers follow the star imports
     )
     for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
         _thing = globals()[_name]
-        if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _has_options(_thing):
+        _made = _name in ("arange", "eye")  # which, unlike zeros, take no requires_grad
+        if getattr(_thing, "__module__", "").startswith("tinytensor.ops.") or _made or _has_options(_thing):
             globals()[_name] = _guarded(_thing)

@@ -7,7 +7,9 @@ Successful calls never look up these tables: Tensor has a descriptor for each na
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from tinytensor.errors import ArgumentError, MissingNameError
@@ -159,10 +161,20 @@ _NUMBERED = ("dim0", "dim1", "dim2")
 
 
 def missing(module: str, names: Mapping[str, str], name: str) -> NoReturn:
-    """Raise for a missing attribute of a package (in its `__getattr__`), with the name here if known."""
-    if name not in names:
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    raise named_otherwise(f"{module.replace('tinytensor', 'tt')}.{name}", names[name])
+    """Raise for a missing attribute of a package (in its `__getattr__`), with the name here if known, or a
+    similar one.
+    """
+    short = module.replace("tinytensor", "tt")
+    if name in names:
+        raise named_otherwise(f"{short}.{name}", names[name])
+    public = [] if name.startswith("_") else getattr(sys.modules[module], "__all__", [])
+    if near := get_close_matches(name, public, n=1, cutoff=0.7):
+        raise MissingNameError(
+            f"{short}.{name}: there is no such name",
+            why=f"it is not one of the public names of {module}",
+            fix=f"did you mean {short}.{near[0]}?",
+        )
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 def named_otherwise(name: str, ours: str) -> MissingNameError:
@@ -190,6 +202,13 @@ def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> Arg
     """The error for a call with a PyTorch keyword; None if there was none."""
     signature = inspect.signature(function)
     ours = list(signature.parameters)
+    if "requires_grad" in given and "requires_grad" not in ours:
+        return ArgumentError(
+            f"{function.__name__}: there is no argument requires_grad",
+            why=f"the arguments are {', '.join(ours)}",
+            fix="mark the result, of a floating dtype: "
+            f"tt.{function.__name__}(..., dtype=tt.float32).requires_grad_()",
+        )
     several = {name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL}
     wrong = [word for word in given if word in (*_KEYWORDS, *_NUMBERED) and word not in ours]
     if not wrong:

@@ -1,14 +1,19 @@
 """The exception hierarchy: every error states what happened, why, and how to fix it.
 
-TinyTensorError ├─ ShapeError  (ValueError)           shapes and axes │  └─ IndexRangeError (IndexError)    an
-index outside its axis, or an axis outside a shape ├─ DTypeError  (TypeError)            dtype rules and
-casts, operands of a wrong type ├─ ArgumentError (ValueError)         a parameter outside its domain │  └─
-NumberRangeError (OverflowError) a number that its dtype cannot hold ├─ AllocationError (MemoryError)      out
-of memory ├─ DeviceError (RuntimeError)         missing or mixed devices ├─ GradError   (RuntimeError)
-no history, freed graph, overwritten saved tensor ├─ KernelError (RuntimeError)         compile or launch
-failure ├─ FormatError (ValueError)           broken or hostile files ├─ SaveError   (OSError)              a
-file could not be written ├─ MissingLibraryError (ImportError)  an optional library is not installed └─
-MissingNameError (AttributeError)  a PyTorch name that has another name here
+TinyTensorError
+├─ ShapeError (ValueError)              shapes and axes
+│  └─ IndexRangeError (IndexError)      an index outside its axis, or an axis outside a shape
+├─ DTypeError (TypeError)               dtype rules and casts, operands of a wrong type
+├─ ArgumentError (ValueError)           a parameter outside its domain
+│  └─ NumberRangeError (OverflowError)  a number that its dtype cannot hold
+├─ AllocationError (MemoryError)        out of memory
+├─ DeviceError (RuntimeError)           missing or mixed devices
+├─ GradError (RuntimeError)             no history, freed graph, overwritten saved tensor
+├─ KernelError (RuntimeError)           compile or launch failure
+├─ FormatError (ValueError)             broken or hostile files
+├─ SaveError (OSError)                  a file could not be written
+├─ MissingLibraryError (ImportError)    an optional library is not installed
+└─ MissingNameError (AttributeError)    a name that is another one here, or misspelled
 """
 
 __all__ = [
@@ -105,4 +110,4 @@ class MissingLibraryError(TinyTensorError, ImportError):
 
 
 class MissingNameError(TinyTensorError, AttributeError):
-    """A PyTorch name does not exist here; the fix gives its equivalent."""
+    """A name does not exist; the fix gives the one for a PyTorch name, or a similar one."""

@@ -40,6 +40,18 @@ def test_what_is_nowhere_stays_pythons_error() -> None:
         assert not isinstance(caught.value, MissingNameError)
 
 
+@pytest.mark.parametrize(("owner", "name", "fix"), [
+    (tt, "tensr", "did you mean tt.tensor?"), (tt.nn, "Linaer", "did you mean tt.nn.Linear?"),
+    (tt.optim, "AdmaW", "did you mean tt.optim.AdamW?"),
+])  # fmt: skip
+def test_a_misspelled_name_is_answered_with_a_similar_one(owner: object, name: str, fix: str) -> None:
+    with pytest.raises(MissingNameError, match=re.escape(fix)):
+        getattr(owner, name)
+    assert not hasattr(owner, name)
+    with pytest.raises(AttributeError, match="has no attribute '_tensor'"):
+        _ = tt._tensor  # private names are not public ones
+
+
 def test_completion_offers_only_what_is_there() -> None:
     assert not set(dir(x)) & set(METHODS)
     assert {"sum", "ndim", "layout"} <= set(dir(x))
@@ -68,6 +80,13 @@ KEYWORDS = {
     "unbiased": (lambda: x.var(unbiased=False), "var: there is no argument unbiased", "write correction=0"),
     "size": (lambda: tt.randint(0, 5, size=(2, 3)), "argument size", "write shape=(2, 3)"),
     "sizes": (lambda: tt.rand(size=(2, 3)), "argument size", "write *(2, 3)"),
+    "arange": (
+        lambda: tt.arange(3, requires_grad=True),
+        "arange: there is no argument requires_grad",
+        "tt.arange(..., dtype=tt.float32).requires_grad_()",
+    ),
+    "eye": (lambda: tt.eye(3, requires_grad=True), "argument requires_grad", "tt.eye(..., dtype"),
+    "linspace": (lambda: tt.linspace(0, 1, 3, requires_grad=True), "argument requires_grad", "tt.linspace("),
     "tensor": (lambda: tt.relu(input=x), "relu: there is no argument input", "write x"),
 }
 
