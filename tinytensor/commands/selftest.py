@@ -1,4 +1,4 @@
-"""`python -m tinytensor selftest`: compares every kernel on the devices of this machine with NumPy."""
+"""`python -m tinytensor selftest`: compares every kernel on the devices of this machine with the CPU."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tinytensor selftest",
-        description="Run every kernel on every device of this machine and compare with NumPy. The first run "
-        "on emulated compiles the kernels: minutes; then seconds.",
+        description="Run every kernel on emulated, and on a GPU if there is one, and compare results and "
+        "gradients with those of the CPU. The first run on emulated compiles the kernels: minutes; then "
+        "seconds.",
     )
     parser.add_argument(
         "--device",
