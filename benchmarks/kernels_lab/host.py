@@ -129,7 +129,7 @@ def time_rungs(ladder: HostLadder, *, rounds: int = 7, seconds: float = 0.05) ->
 def table(ladder: HostLadder, found: Sequence[HostTiming]) -> str:
     """Text table of versions with speeds and lessons."""
     lessons = {rung.title: rung.lesson for rung in ladder.rungs}
-    rows = [("rung", "ms", "spread", "GFLOP/s", "lesson")]
+    rows = [("version", "ms", "spread", "GFLOP/s", "lesson")]
     for t in found:
         spread = f"{(t.high - t.low) / t.seconds:.0%}"
         lesson = lessons.get(t.rung, f"with threads of its own; ours are {tt.get_num_threads()}")

@@ -21,6 +21,14 @@ from benchmarks.kernels_lab.ladders import Ladder, Rung, Sizes, Tensors
 __all__ = ["Count", "Timing", "check", "count", "table", "time_rungs"]
 
 
+COUNTED = (  # legends of the columns
+    "moved / floor: bytes moved from and to global memory / the least that any version must move",
+    "used: share of the moved bytes that was requested; sectors of 32 bytes for each request of a warp",
+    "bank ways: passes of shared memory for a request, 1 without conflicts; lanes: active threads, of 32",
+)
+TIMED = ("GB/s of the floor: the least bytes that any version must move, in the measured time",)
+
+
 def inputs_of(ladder: Ladder, sizes: Sizes, device: str) -> tuple[Tensors, np.ndarray[Any, Any]]:
     """Inputs of a ladder on a device, and NumPy's result."""
     arrays = ladder.inputs(np.random.default_rng(0), sizes)
@@ -140,11 +148,13 @@ def table(ladder: Ladder, found: Sequence[Count | Timing]) -> str:
     """Text table of versions with their lessons."""
     lessons = {rung.title: rung.lesson for rung in ladder.rungs}
     if isinstance(found[0], Timing):
-        head = ("rung", "ms", "spread", "GB/s of the floor", "GFLOP/s", "lesson")
+        legend = TIMED
+        head = ("version", "ms", "spread", "GB/s of the floor", "GFLOP/s", "lesson")
         rows = [_timed(ladder, t, lessons[t.rung]) for t in found if isinstance(t, Timing)]
     else:
+        legend = COUNTED
         head = (
-            "rung",
+            "version",
             "launches",
             "moved / floor",
             "used",
@@ -159,7 +169,7 @@ def table(ladder: Ladder, found: Sequence[Count | Timing]) -> str:
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in (head, *rows)
     ]
-    return "\n".join([f"{ladder.name}: {ladder.question}", *lines])
+    return "\n".join([f"{ladder.name}: {ladder.question}", *lines, *legend])
 
 
 def _counted(c: Count, lesson: str) -> tuple[str, ...]:

@@ -303,8 +303,8 @@ def table(found: Sequence[Overlap | OverlapTiming]) -> str:
     """Text table of versions with lessons; for counts, followed by the modeled timelines."""
     lessons = {rung.title: rung.lesson for rung in RUNGS}
     first, counted = found[0].seconds, [row for row in found if isinstance(row, Overlap)]
-    head = ("rung", "streams", "copies", "launches", "ms, model") if counted else ("rung", "ms", "spread")
-    rows: list[tuple[str, ...]] = [(*head, "times as fast", "lesson")]
+    names = ("streams", "copies", "launches", "ms, model") if counted else ("ms", "spread")
+    rows: list[tuple[str, ...]] = [("version", *names, "times as fast", "lesson")]
     for row in found:
         ms, cells = f"{row.seconds * 1e3:.2f}", [row.rung]
         if isinstance(row, Overlap):

@@ -30,6 +30,14 @@ CUDA, COPIES, TORCH_CUDA = "CUDA", "CUDA with copies", "PyTorch on CUDA"
 OTHERS = ("JAX",)
 NO_GPU = "no GPU here"
 BETWEEN = " | "
+LEGEND = (
+    "a number: time of tinytensor for so many elements, median [quartiles]; all other columns: for the most",
+    ": NumPy …: time of the other / time of tinytensor; above 1, tinytensor is faster",
+    ": NumPy alone: the same for tinytensor without its C++ kernels",
+    ": predicted: time of tinytensor / time to copy as many bytes, or for a product's operations at the peak",
+    "transposed …: time for such inputs / time for contiguous ones (/ time to copy them first and compute)",
+    "GPU from: number of elements from which the GPU is faster",
+)
 
 
 def key(case: OpCase, n: int, layout: str) -> str:
@@ -266,9 +274,7 @@ def table(report: Mapping[str, Any]) -> str:
     about = report["machine"]
     above = [
         f"ops: {about['cpu']}, {about['cpus']} CPUs, {about['date']}, {(about['commit'] or 'none')[:10]}",
-        "times of tinytensor by elements, median [quartiles]; beside others at the most elements: above 1 "
-        "tinytensor is faster;",
-        ": predicted is measured / time to move the bytes; layouts by contiguous (by copy and that)",
+        *LEGEND,
         "" if "GPU" not in findings else f"CUDA, CuPy, PyTorch on CUDA: {findings['GPU']}",
     ]
     return "\n".join(

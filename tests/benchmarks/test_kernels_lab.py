@@ -75,6 +75,14 @@ def test_layer_norm_in_one_pass_loses_digits() -> None:
     assert not worst["one pass"] < 1e-1, "even a variance below zero, so NaN"
 
 
+def test_the_tables_explain_their_columns() -> None:
+    counted = lab.table(TRANSPOSE, [lab.Count("naive", 1, 64, 32, 0.5, 18.0, 0.0, 32.0, 0.0)])
+    assert counted.splitlines()[1].startswith("version ")
+    for column in ("moved / floor: ", "used: ", "bank ways: ", "lanes: "):
+        assert column in counted
+    assert "GB/s of the floor: " in lab.table(TRANSPOSE, [lab.Timing("naive", 1e-3, 1e-3, 1e-3, 0.0)])
+
+
 def test_a_wrong_rung_is_named() -> None:
     wrong = Rung("wrong", lambda x, sizes: x["x"] * 2.0, "")
     with pytest.raises(BenchmarkError, match="wrong: shape"):

@@ -18,6 +18,7 @@ from benchmarks.suites import ops
 from benchmarks.suites.ops import (
     COPIES,
     CUDA,
+    LEGEND,
     NO_GPU,
     OURS,
     OpsReport,
@@ -227,6 +228,7 @@ def test_without_a_gpu_the_table_says_so() -> None:
     assert report.findings["GPU"] == NO_GPU
     assert "elements from which the GPU is faster" not in report.findings
     assert NO_GPU in report.table()
+    assert all(line in report.table().splitlines() for line in LEGEND)
 
 
 def test_a_run_measures_sizes_and_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
