@@ -83,11 +83,11 @@ def overlap() -> int:
 
 
 def fail(how: str, *arguments: str) -> int:
-    """Train, and let the second rank fail at the fourth step."""
+    """Train, and let the second rank fail at the fifth step: the first has logged the third by then."""
     step = gpt.training.train.Trainer.step
 
     def failing(trainer: gpt.training.train.Trainer) -> dict[str, float | None]:
-        if trainer.run.step == 3 and trainer.run.ranks.rank == 1:
+        if trainer.run.step == 4 and trainer.run.ranks.rank == 1:
             if how == "raise":
                 raise ValueError("bad luck")
             os.kill(os.getpid(), signal.SIGKILL)
