@@ -20,13 +20,14 @@ from tinytensor.config import config
 from tinytensor.device import Device, cpu
 from tinytensor.dispatch import cpu as host_work
 from tinytensor.dispatch import launch
+from tinytensor.dispatch.checks import complex_history
 from tinytensor.dispatch.elementwise import Elementwise, on_device
 from tinytensor.dispatch.launch import view_of
 from tinytensor.dispatch.plan import Plan, Result, key_of, new_plan
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.reuse import reusable
 from tinytensor.dispatch.watch import watched, watchers
-from tinytensor.errors import AllocationError, GradError
+from tinytensor.errors import AllocationError
 from tinytensor.layout import SMALL
 from tinytensor.op import Op, Spec
 from tinytensor.runtime.cpu.arrays import quiet
@@ -173,11 +174,7 @@ def _execute(
         _compute(op, plan, outs, xs, arrays, params)
     if edges is not None:
         if plan.complex:
-            raise GradError(
-                f"{op.name}: the result is complex, and an operand requires grad",
-                why="gradients of complex tensors are not supported",
-                fix="call x.detach() first, or compute under tt.no_grad()",
-            )
+            raise complex_history(op.name)
         record(op, xs, edges, outs, params, plan.specs)
     if op.writes:
         for name, x in zip(op.inputs, xs, strict=False):

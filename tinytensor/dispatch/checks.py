@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, cpu
+from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import DType
-from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.errors import DeviceError, DTypeError, GradError
 from tinytensor.op import Spec, registry
 from tinytensor.tensor import Tensor
 
@@ -52,6 +54,21 @@ def floating(what: str, spec: Spec) -> None:
             why="the result has fractions, so a floating dtype is needed",
             fix="cast with .astype(tt.float32)",
         )
+
+
+def complex_history(what: str) -> GradError:
+    """The error of an op that would record a complex result."""
+    return GradError(
+        f"{what}: the result is complex, and an operand requires grad",
+        why="gradients of complex tensors are not supported",
+        fix="call x.detach() first, or compute under tt.no_grad()",
+    )
+
+
+def refuse_complex_history(what: str, x: Tensor) -> None:
+    """GradError if an op on x, which computes with complex numbers, would be recorded."""
+    if grad_enabled() and requires(x):
+        raise complex_history(what)
 
 
 def _several_dtypes(what: str, specs: Sequence[Spec | None]) -> DTypeError:
