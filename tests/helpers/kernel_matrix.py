@@ -268,7 +268,7 @@ def _recorded_once() -> tuple[Launches, list[tuple[str, Job]]]:
 def _jobs() -> Iterator[tuple[str, Job]]:
     for dtype in dict.fromkeys(d for row in ROWS for d in row.dtypes if d not in COMPLEX):
         for row in ROWS:
-            if dtype in row.dtypes:
+            if dtype in row.dtypes and row.on_devices():
                 yield dtype, partial(_run, row, dtype)
         for call in more(dtype, "cuda"):
             yield dtype, call

@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from tinytensor.op import registry
+from tinytensor.op import Op, registry
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -206,9 +206,18 @@ class Row:
         """Whether one of its ops may be computed by a kernel of the host."""
         return any(registry[name].host is not None for name in self.ops or () if name in registry)
 
+    def on_devices(self) -> bool:
+        """Whether all its ops have kernels for devices."""
+        return not any(name in registry and for_the_cpu(registry[name]) for name in self.ops or ())
+
     def differentiable(self) -> list[int]:
         """Positions of the inputs that have a gradient."""
         return [i for i, x in enumerate(self.inputs) if x.kind in ("float", "number")]
+
+
+def for_the_cpu(op: type[Op]) -> bool:
+    """Whether an op has NumPy code and no kernel: linear algebra and Fourier transforms."""
+    return op.__module__.startswith(("tinytensor.ops.linalg.", "tinytensor.ops.fourier."))
 
 
 @contextmanager
