@@ -104,7 +104,6 @@ FUNCTIONS = {
     "device": 'tt.Device("cpu"), or the name alone: tt.ones(3, device="cpu")',
     "hstack": "tt.concat(tensors, axis=1)",
     "jit": f"{_NOT_YET}fused ops such as tt.linear_gelu and tt.capture, which replays a step, save calls",
-    "linalg": "tt.matrix_norm or tt.vector_norm; decompositions are not here yet",
     "is_tensor": "isinstance(x, tt.Tensor)",
     "load": _FILES,
     "numel": "x.size",

@@ -386,6 +386,11 @@ _DIGITS = {float16: 10, bfloat16: 7, float32: 23, float64: 52}  # stored bits of
 _PARTS = {complex64: float32, complex128: float64}
 
 
+def parts_of(dtype: DType) -> DType:
+    """The dtype of the real and the imaginary part; a real dtype itself."""
+    return _PARTS.get(dtype, dtype)
+
+
 def finfo(dtype: object) -> FloatInfo:
     """Limits of a float dtype; for a complex dtype those of its parts.
 

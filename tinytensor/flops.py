@@ -8,11 +8,12 @@ twice to save memory, does more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 from tinytensor.op import Flops, Params, Shape, Shapes, registry
 
-__all__ = ["flops_of", "norm", "norm_backward", "per_input", "size"]
+__all__ = ["flops_of", "norm", "norm_backward", "of_matrices", "per_input", "size"]
 
 
 def size(shape: Shape | None) -> int:
@@ -23,6 +24,16 @@ def size(shape: Shape | None) -> int:
 def per_input(each: float) -> Flops:
     """So many for each element of the first input."""
     return lambda outs, ins, params: each * size(ins[0])
+
+
+def of_matrices(each: Callable[[int, int], float]) -> Flops:
+    """So many for each matrix of the first input, from its numbers of rows and columns."""
+
+    def flops(outs: Shapes, ins: Shapes, params: Params) -> float:
+        shape = ins[0] or (0, 0)
+        return prod(shape[:-2]) * each(shape[-2], shape[-1])
+
+    return flops
 
 
 def norm(each: float) -> Flops:

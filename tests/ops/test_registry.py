@@ -16,7 +16,7 @@ import tinytensor.ops
 from tests import op_table
 from tests.helpers.layouts import layouts_of, prepared, tensors
 from tests.op_table import FAMILIES, ROWS, Row
-from tests.op_table.row import FLOATS, as_tuple
+from tests.op_table.row import FLOATS, as_tuple, for_the_cpu
 from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.watch import watching
 from tinytensor.op import registry
@@ -46,6 +46,7 @@ KERNELS_OF_OTHERS = {  # modules whose ops launch kernels of attention.cu, manip
     "ops/matmul/linear_gelu",
 }
 
+EXTENSIONS = ("linalg",)  # modules of tt with functions of ops
 SECTIONS = ("Args", "Returns", "Example")
 
 
@@ -80,12 +81,27 @@ def functions() -> Iterator[tuple[str, FunctionType]]:
 
 def exported() -> set[Callable[..., Any]]:
     """What `tt` offers, and the methods of tensors."""
-    offered = [
-        inspect.unwrap(f) if isinstance(f := getattr(tt, name), FunctionType) else f for name in tt.__all__
-    ]
+    functions = [inspect.unwrap(f) for _, f in offered()]
+    functions += [f for name in tt.__all__ if isinstance(f := getattr(tt, name), FunctionType)]
     methods = [getattr(tt.Tensor, name, None) for name in dir(tt.Tensor)]
     methods += [m.fget for m in methods if isinstance(m, property)]
-    return {f for f in offered + methods if isinstance(f, FunctionType)}
+    return {f for f in functions + methods if isinstance(f, FunctionType)}
+
+
+def public(name: str) -> Any:
+    """What users call by a name such as "exp" or "linalg.inv"; None if there is none."""
+    module, _, function = name.rpartition(".")
+    space = getattr(tt, module) if module else tt
+    return getattr(space, function) if function in space.__all__ else None
+
+
+def offered() -> Iterator[tuple[str, FunctionType]]:
+    """Public functions of modules of ops, by the names that users call."""
+    for space, names in [("", tt.__all__), *[(f"{m}.", getattr(tt, m).__all__) for m in EXTENSIONS]]:
+        for name in names:
+            function = public(space + name)
+            if isinstance(function, FunctionType) and function.__module__.startswith("tinytensor.ops."):
+                yield space + function.__name__, function
 
 
 def headings(function: Callable[..., Any]) -> set[str]:
@@ -115,7 +131,7 @@ def test_every_op_has_a_kernel() -> None:
     for name in own_ops():
         op = registry[name]
         runs = issubclass(op, Elementwise) or hasattr(op, "cpu")
-        if not runs or name in NO_KERNEL:
+        if not runs or name in NO_KERNEL or for_the_cpu(op):
             continue
         module = op.__module__.removeprefix("tinytensor.").replace(".", "/")
         path = kernel_path(stem(name), ".cu")
@@ -153,7 +169,7 @@ def test_every_row_calls_a_public_function() -> None:
         [
             f"row {row.name}: neither tt.{row.function} nor a method of Tensor"
             for row in ROWS
-            if row.function not in tt.__all__
+            if public(row.function) is None
             and not hasattr(tt.Tensor, row.function)
             and not hasattr(tt.Tensor, f"__{row.function}__")
         ]
@@ -162,14 +178,11 @@ def test_every_row_calls_a_public_function() -> None:
 
 def test_every_public_function_has_a_row() -> None:
     named = {row.function for row in ROWS}
-    offered = [f for name in tt.__all__ if isinstance(f := getattr(tt, name), FunctionType)]
     report(
         [
-            f"{f.__module__}.{f.__name__}: no row of tests/op_table has this name"
-            for f in offered
-            if f.__module__.startswith("tinytensor.ops.")
-            and f.__name__ not in named
-            and f.__name__ not in NO_ROW
+            f"{f.__module__}.{f.__name__}: no row of tests/op_table has the name {name}"
+            for name, f in offered()
+            if name not in named and name not in NO_ROW
         ]
     )
 
@@ -187,7 +200,7 @@ def test_documented_functions_are_exported() -> None:
 
 
 def test_exported_functions_have_all_sections() -> None:
-    public = {getattr(tt, name) for name in tt.__all__ if isinstance(getattr(tt, name), FunctionType)}
+    public = {inspect.unwrap(f) for _, f in offered()}
     report(
         [
             f"{module}.{f.__name__}: the docstring has no {', no '.join(missing)}"

@@ -31,7 +31,7 @@ transforms cuda
 interop copying display argument_checks
 methods
 api
-nn optim func
+nn optim func linalg
 tinytensor
 distributed lab
 commands

@@ -109,6 +109,11 @@ class DivideOrZero(Elementwise):
         return da, negative(multiply(da, apply(DivideOrZero, saved.a, saved.b))) if needs[1] else None
 
 
+def divide_or_zero(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, but 0 where b is 0."""
+    return apply(DivideOrZero, a, b)
+
+
 # ---- variance ----------------------------------------------------------------------------------------------
 
 
@@ -452,7 +457,7 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
     Raises:
         ShapeError: x has fewer than two axes, or a maximum or minimum is over empty axes.
         DTypeError: x is not floating.
-        ArgumentError: ord is not one of these; norms of singular values (2, -2, "nuc") are not supported.
+        ArgumentError: ord is not one of these; tt.linalg.matrix_norm has 2, -2 and "nuc", too.
 
     Example:
         >>> x = tt.tensor([[1.0, -2.0], [3.0, 4.0]])
@@ -471,8 +476,8 @@ def matrix_norm(x: Tensor, keepdims: bool = False, ord: float | str = "fro") -> 
     if ord not in (1, -1, math.inf, -math.inf):
         raise ArgumentError(
             f"matrix_norm: ord {ord!r}",
-            why="'fro', 1, -1, inf and -inf are sums; 2, -2 and 'nuc' would need singular values",
-            fix='tt.matrix_norm(x, ord="fro")',
+            why="'fro', 1, -1, inf and -inf are sums; 2, -2 and 'nuc' need singular values",
+            fix="tt.linalg.matrix_norm has those, too",
         )
     floating("matrix_norm", Spec(shape, x.storage.dtype))
     last = (len(shape) - 2, len(shape) - 1)

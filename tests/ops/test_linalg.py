@@ -1,0 +1,168 @@
+"""tt.linalg: what its results satisfy, hard matrices, and errors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+from tests.helpers.layouts import read
+
+NAMES = """cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power matrix_rank
+matrix_transpose outer pinv qr slogdet solve svd svdvals tensordot trace vecdot vector_norm"""
+SINGULAR = tt.tensor([[1.0, 2.0], [2.0, 4.0]])
+SQUARE = tt.tensor([[2.0, 1.0], [1.0, 3.0]])
+BAD = tt.stack([SQUARE, SINGULAR, SQUARE])
+
+
+def drawn(*shape: int, dtype: str = "float64", seed: int = 0) -> tt.Tensor:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(shape)
+    return tt.tensor(x + 1j * rng.standard_normal(shape) if dtype.startswith("complex") else x, dtype=dtype)
+
+
+def close(actual: tt.Tensor, expected: Any, tol: float) -> None:
+    np.testing.assert_allclose(read(actual), read(tt.asarray(expected)), rtol=tol, atol=tol)
+
+
+def test_the_names_are_those_of_the_standard() -> None:
+    assert tt.linalg.__all__ == sorted(NAMES.split())
+
+
+# ---- results -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "tol"), [("float64", 1e-12), ("float32", 1e-5), ("complex128", 1e-12)])
+@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (2, 3, 5)], ids=str)
+def test_factors_give_the_matrix_again(shape: tuple[int, ...], dtype: str, tol: float) -> None:
+    x = drawn(*shape, dtype=dtype)
+    m, n = shape[-2:]
+    k = min(m, n)
+    for full in (True, False):
+        u, s, vh = tt.linalg.svd(x, full_matrices=full)
+        close((u[..., :k] * s.unsqueeze(-2).astype(u.dtype)) @ vh[..., :k, :], x, tol)
+        close(tt.conj(u.mT) @ u, np.broadcast_to(np.eye(u.shape[-1]), (*shape[:-2], *[u.shape[-1]] * 2)), tol)
+        close(s, tt.linalg.svdvals(x), tol)
+        q, r = tt.linalg.qr(x, mode="complete" if full else "reduced")
+        close(q @ r, x, tol)
+        close(tt.conj(q.mT) @ q, np.broadcast_to(np.eye(q.shape[-1]), (*shape[:-2], *[q.shape[-1]] * 2)), tol)
+        close(r, tt.triu(r), 0.0)
+    y = tt.linalg.pinv(x)
+    close(x @ y @ x, x, tol)
+    close(y @ x @ y, y, tol)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_symmetric_matrices_have_real_eigenvalues(dtype: str) -> None:
+    x = drawn(3, 4, 4, dtype=dtype)
+    x = x + tt.conj(x.mT)
+    w, v = tt.linalg.eigh(x)
+    assert w.dtype is tt.float64
+    close(x @ v, v * w.unsqueeze(-2).astype(v.dtype), 1e-12)
+    close(w, tt.linalg.eigvalsh(x), 1e-12)
+    positive = x @ tt.conj(x.mT)
+    y = tt.linalg.cholesky(positive)
+    close(y @ tt.conj(y.mT), positive, 1e-12)
+    close(tt.linalg.cholesky(positive, upper=True), tt.conj(y.mT), 0.0)
+
+
+def test_results_have_the_names_of_the_standard() -> None:
+    assert tt.linalg.eigh(SQUARE)._fields == ("eigenvalues", "eigenvectors")
+    assert tt.linalg.qr(SQUARE)._fields == ("Q", "R")
+    assert tt.linalg.slogdet(SQUARE)._fields == ("sign", "logabsdet")
+    assert tt.linalg.svd(SQUARE)._fields == ("U", "S", "Vh")
+
+
+def test_ranks_depend_on_the_tolerance() -> None:
+    x = tt.tensor(np.diag([1.0, 1e-3, 1e-9]))
+    assert tt.linalg.matrix_rank(x).item() == 3
+    assert tt.linalg.matrix_rank(x.astype(tt.float32)).item() == 2
+    assert tt.linalg.matrix_rank(x, rtol=0.1).item() == 1
+    both = tt.stack([x, x])
+    assert tt.linalg.matrix_rank(both, rtol=tt.tensor([0.1, 1e-4])).tolist() == [1, 2]
+    inverse = tt.linalg.pinv(both, rtol=tt.tensor([0.1, 1e-4]))
+    np.testing.assert_allclose(tt.linalg.diagonal(inverse).numpy(), [[1, 0, 0], [1, 1000, 0]], atol=1e-12)
+
+
+# ---- gradients of hard matrices ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("x", [SINGULAR, BAD, tt.zeros(3, 3), tt.tensor(np.diag([3.0, 0.0, 2.0]))], ids=str)
+def test_det_of_singular_matrices_has_a_gradient(x: tt.Tensor) -> None:
+    tt.gradcheck(tt.linalg.det, [x.astype(tt.float64).requires_grad_()])
+
+
+def test_equal_eigenvalues_have_finite_gradients() -> None:
+    """A function of the matrix alone has a gradient, however its eigenvectors are chosen."""
+    x = tt.eye(3, dtype=tt.float64).requires_grad_()
+
+    def squared(x: tt.Tensor) -> tt.Tensor:
+        w, v = tt.linalg.eigh(x)
+        return ((v * (w * w).unsqueeze(-2)) @ v.mT)[0, 0]
+
+    (g,) = tt.grad(squared(x), x)
+    assert g.tolist() == [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
+    (g,) = tt.grad(tt.linalg.svdvals(x).sum(), x)
+    np.testing.assert_allclose(g.numpy(), np.eye(3), atol=1e-15)
+
+
+def test_eigenvectors_are_computed_only_where_they_are_needed() -> None:
+    x = drawn(4, 4)
+    x = x + x.mT
+    leaf = x.detach().requires_grad_()
+    assert tt.linalg.eigvalsh(x).node is None
+    np.testing.assert_allclose(tt.linalg.eigvalsh(leaf).detach().numpy(), tt.linalg.eigvalsh(x).numpy())
+    with tt.no_grad():
+        assert not tt.linalg.svdvals(leaf).requires_grad
+
+
+def test_vectors_that_complete_others_have_no_derivative() -> None:
+    x = drawn(4, 2).requires_grad_()
+    with pytest.raises(tt.GradError, match="mode='reduced'"):
+        tt.linalg.qr(x, mode="complete").Q.sum().backward()
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+INT = tt.ones(2, 2, dtype=tt.int64)
+COMPLEX = SQUARE.detach().requires_grad_().astype(tt.complex64)
+ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: tt.linalg.inv(SINGULAR), tt.ArgumentError, r"inv: matrix of shape \(2, 2\) is singular"),
+    (lambda: tt.linalg.inv(BAD), tt.ArgumentError, r"inv: matrix 1 of shape \(2, 2\) is singular"),
+    (lambda: tt.linalg.solve(BAD.unsqueeze(0), SQUARE), tt.ArgumentError, r"solve: matrix \(0, 1\) of shape"),
+    (lambda: tt.linalg.matrix_power(SINGULAR, -1), tt.ArgumentError, "inv: matrix of shape"),
+    (lambda: tt.linalg.cholesky(-SQUARE), tt.ArgumentError, "not positive definite"),
+    (lambda: tt.linalg.svd(tt.full((2, 2), tt.nan)), tt.ArgumentError, "nan or inf"),
+    (lambda: tt.linalg.pinv(tt.full((2, 2), tt.nan)), tt.ArgumentError, "pinv: "),
+    (lambda: tt.linalg.qr(SQUARE, mode="r"), tt.ArgumentError, "qr: mode 'r'"),  # type: ignore[arg-type]
+    (lambda: tt.linalg.matrix_norm(SQUARE, ord=3), tt.ArgumentError, "matrix_norm: ord 3"),
+    (lambda: tt.linalg.inv(tt.ones(2, 3)), tt.ShapeError, "must be square"),
+    (lambda: tt.linalg.det(tt.ones(3)), tt.ShapeError, "no last two axes"),
+    (lambda: tt.linalg.solve(SQUARE, tt.ones(3)), tt.ShapeError, "solve: matrices of shape"),
+    (lambda: tt.linalg.solve(SQUARE, tt.tensor(1.0)), tt.ShapeError, "x2 has no axes"),
+    (lambda: tt.linalg.solve(BAD, tt.ones(2, 2, 1)), tt.ShapeError, "solve"),
+    (lambda: tt.linalg.cross(tt.ones(2), tt.ones(2)), tt.ShapeError, "three elements"),
+    (lambda: tt.linalg.pinv(SQUARE, rtol=tt.ones(3)), tt.ShapeError, "pinv: rtol"),
+    (lambda: tt.linalg.inv(INT), tt.DTypeError, "inv: .*has dtype int64"),
+    (lambda: tt.linalg.solve(INT, INT), tt.DTypeError, "solve: .*has dtype int64"),
+    (lambda: tt.linalg.svd(SQUARE.astype(tt.bfloat16)), tt.DTypeError, "svd: .*has dtype bfloat16"),
+    (lambda: tt.linalg.cholesky(SQUARE.astype(tt.float16)), tt.DTypeError, "cholesky: .*has dtype float16"),
+    (lambda: tt.linalg.matrix_power(SQUARE, 0.5), tt.DTypeError, "matrix_power"),  # type: ignore[arg-type]
+    (lambda: tt.linalg.inv([[1.0]]), tt.DTypeError, "inv: an operand of type list"),  # type: ignore[arg-type]
+    (lambda: tt.linalg.inv(COMPLEX), tt.GradError, "inv: the result is complex"),
+    (lambda: tt.linalg.inv(SQUARE.to("emulated")), tt.DeviceError, r'x\.to\("cpu"\)'),
+    (lambda: tt.linalg.eigvalsh(SQUARE.to("emulated")), tt.DeviceError, "implemented for the CPU only"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), ERRORS, ids=range(len(ERRORS)))
+def test_errors(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_gradient_at_a_singular_matrix_names_it() -> None:
+    x = SINGULAR.detach().requires_grad_()
+    with pytest.raises(tt.ArgumentError, match="inv: matrix of shape"):
+        tt.linalg.slogdet(x).logabsdet.backward()

@@ -1,0 +1,26 @@
+"""Linear algebra: the names of the array API standard's extension `linalg`, of its version 2024.12.
+
+Factorizations and equations are computed by the LAPACK of NumPy, so on the CPU alone; products, norms of
+sums and diagonals on every device. Leading axes are batches. float32 and float64 have first and second
+derivatives; complex numbers have values alone.
+"""
+
+from typing import TYPE_CHECKING
+
+from tinytensor.api import matmul as matmul
+from tinytensor.api import matrix_transpose as matrix_transpose
+from tinytensor.api import outer as outer
+from tinytensor.api import tensordot as tensordot
+from tinytensor.api import vecdot as vecdot
+from tinytensor.argument_checks import guarded as _guarded
+from tinytensor.ops.linalg.determinant import *
+from tinytensor.ops.linalg.factors import *
+from tinytensor.ops.linalg.norms import *
+from tinytensor.ops.linalg.products import *
+from tinytensor.ops.linalg.solving import *
+from tinytensor.ops.linalg.spectral import *
+
+if not TYPE_CHECKING:  # type checkers follow the star imports
+    __all__ = sorted([name for name in globals() if not name.startswith("_") and name != "TYPE_CHECKING"])
+    for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
+        globals()[_name] = _guarded(globals()[_name])

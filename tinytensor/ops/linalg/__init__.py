@@ -1,0 +1,1 @@
+"""Linear algebra through NumPy's LAPACK, on the CPU: factorizations, equations, determinants, norms."""

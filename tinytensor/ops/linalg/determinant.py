@@ -1,0 +1,153 @@
+"""det and slogdet: determinants, and their logarithms."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tinytensor.autograd.backward import Saved
+from tinytensor.autograd.graph import Needs
+from tinytensor.autograd.hooks import Grads
+from tinytensor.dispatch.apply import apply, apply_all
+from tinytensor.dtypes import parts_of
+from tinytensor.flops import of_matrices
+from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.ops.double_backward import partial_vjp
+from tinytensor.ops.elementwise.arithmetic import multiply
+from tinytensor.ops.elementwise.comparison import equal
+from tinytensor.ops.linalg.checks import matrices, real_history
+from tinytensor.ops.linalg.solving import inv
+from tinytensor.ops.linalg.spectral import svd
+from tinytensor.ops.reductions.min_max import any
+from tinytensor.ops.reductions.reduction import prod
+from tinytensor.ops.views.manipulation import detach, matrix_transpose, unsqueeze
+from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.tensor import Tensor
+
+__all__ = ["det", "slogdet"]
+
+_flops = of_matrices(lambda m, n: 2 / 3 * n**3)
+
+
+def _for_matrices(x: Tensor) -> Tensor:
+    """A number for each matrix, as matrices of one element."""
+    return unsqueeze(unsqueeze(x, -1), -1)  # (..., 1, 1)
+
+
+@register
+class Det(Op):
+    inputs = ("x",)
+    saves = ("x", "y")
+    flops = _flops
+
+    @staticmethod
+    def infer(x: Spec) -> Specs:
+        matrices("det", x, square=True)
+        return (Spec(x.shape[:-2], x.dtype),)
+
+    @staticmethod
+    def cpu(y: Array, x: Array) -> None:
+        y[...] = np.linalg.det(x)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = grad * y * inv(x).T (Giles 2008); from singular values where a matrix is singular."""
+        if any(equal(saved.y, 0.0)).item():
+            return partial_vjp(_det_by_singular_values, (saved.x,), grads, needs)
+        cofactors = multiply(_for_matrices(saved.y), matrix_transpose(inv(saved.x)))
+        return (multiply(_for_matrices(grads[0]), cofactors),)
+
+
+def _det_by_singular_values(x: Tensor) -> tuple[Tensor]:
+    """det(x) = det(U) * det(Vh) * the product of singular values, whose gradient divides by none of them."""
+    u, s, vh = svd(x)
+    sign = multiply(det(detach(u)), det(detach(vh)))  # 1 or -1
+    return (multiply(sign, prod(s, -1)),)
+
+
+def det(x: Tensor) -> Tensor:
+    """Determinants of matrices. `slogdet` has no overflow.
+
+    Args:
+        x: shape (..., N, N).
+
+    Returns:
+        shape (...), dtype of x; 1 for N = 0.
+
+    Raises:
+        ShapeError: the matrices are not square.
+        DTypeError: the dtype has 16 bits, or is no floating one.
+        DeviceError: x is not on the CPU.
+
+    Memory: saves x and the result for backward.
+    Accuracy: by LU with partial pivoting, in float64. A gradient at singular matrices is exact, too.
+    Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
+
+    Example:
+        >>> tt.linalg.det(tt.tensor([[2.0, 1.0], [0.0, 4.0]])).item()
+        8.0
+    """
+    real_history("det", x)
+    return apply(Det, x)
+
+
+class SlogdetResult(NamedTuple):
+    """Sign and logarithm of the absolute value: the determinant is sign * exp(logabsdet)."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+@register
+class Slogdet(Op):
+    inputs = ("x",)
+    outputs = ("sign", "logabsdet")
+    visible = 2
+    saves = ("x",)
+    flops = _flops
+
+    @staticmethod
+    def infer(x: Spec) -> Specs:
+        matrices("slogdet", x, square=True)
+        return Spec(x.shape[:-2], x.dtype), Spec(x.shape[:-2], parts_of(x.dtype))
+
+    @staticmethod
+    def cpu(sign: Array, logabsdet: Array, x: Array) -> None:
+        sign[...], logabsdet[...] = np.linalg.slogdet(x)
+
+    @staticmethod
+    def backward(grads: Grads, saved: Saved, needs: Needs) -> Grads:
+        """dx = the gradient of logabsdet * inv(x).T (Giles 2008); the sign is constant."""
+        if grads[1] is None:
+            return (None,)
+        return (multiply(_for_matrices(grads[1]), matrix_transpose(inv(saved.x))),)
+
+
+def slogdet(x: Tensor) -> SlogdetResult:
+    """Sign and logarithm of determinants.
+
+    Args:
+        x: shape (..., N, N).
+
+    Returns:
+        sign: shape (...), dtype of x: 1, -1 or 0, or a complex number of length 1.
+        logabsdet: shape (...), real; -inf where the matrix is singular. The gradient is that of logabsdet.
+
+    Raises:
+        ShapeError: the matrices are not square.
+        DTypeError: the dtype has 16 bits, or is no floating one.
+        ArgumentError: in backward, a matrix is singular.
+        DeviceError: x is not on the CPU.
+
+    Memory: saves x for backward.
+    Accuracy: by LU with partial pivoting, in float64.
+    Source: the gradient is that of Giles 2008, "An extended collection of matrix derivative results".
+
+    Example:
+        >>> sign, logabsdet = tt.linalg.slogdet(-1e30 * tt.eye(3))
+        >>> sign.item(), logabsdet.item()
+        (-1.0, 207.233)
+    """
+    real_history("slogdet", x)
+    return SlogdetResult(*apply_all(Slogdet, x))

@@ -1,0 +1,118 @@
+"""matrix_norm, vector_norm and matrix_rank with the signatures of the array API."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from tinytensor.op import Spec
+from tinytensor.ops.elementwise.arithmetic import multiply
+from tinytensor.ops.elementwise.comparison import greater
+from tinytensor.ops.elementwise.sign_and_complex import abs
+from tinytensor.ops.linalg.checks import matrices, real_history
+from tinytensor.ops.linalg.solving import tolerances
+from tinytensor.ops.linalg.spectral import svdvals
+from tinytensor.ops.reductions import statistics
+from tinytensor.ops.reductions.min_max import count_nonzero, max, min, nonempty_input
+from tinytensor.ops.reductions.reduction import sum
+from tinytensor.ops.views.manipulation import unsqueeze
+from tinytensor.tensor import Tensor
+
+__all__ = ["matrix_norm", "matrix_rank", "vector_norm"]
+
+
+def _lengths(what: str, x: Tensor) -> Tensor:
+    """x, or the absolute values of complex numbers, which have the same norms."""
+    real_history(what, x)
+    return abs(x) if x.storage.dtype.kind == "complex" else x
+
+
+def vector_norm(
+    x: Tensor, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: float = 2
+) -> Tensor:
+    """Vector norm over axes: (Σ |x|**ord)**(1/ord); `tt.vector_norm`, and complex numbers.
+
+    Args:
+        x: any shape, floating or complex.
+        axis: axis or axes of a vector; None treats x as one vector.
+        keepdims: keep the reduced axes with size 1.
+        ord: 2 is the Euclidean norm, 1 the sum of absolute values, inf and -inf the largest and smallest
+            absolute value, 0 the number of nonzero elements; or any other number.
+
+    Returns:
+        shape of x without the reduced axes, real. The gradient of a vector of zeros is 0.
+
+    Raises:
+        ShapeError: an axis is out of range or repeated, or a maximum or minimum is over empty axes.
+        DTypeError: x is neither floating nor complex.
+
+    Example:
+        >>> tt.linalg.vector_norm(tt.tensor([[3.0, -4.0], [0.0, 2.0]]), axis=1).tolist()
+        [5.0, 2.0]
+    """
+    return statistics.vector_norm(_lengths("vector_norm", x), axis, keepdims, ord)
+
+
+def matrix_norm(x: Tensor, *, keepdims: bool = False, ord: float | Literal["fro", "nuc"] = "fro") -> Tensor:
+    """Matrix norm over the last two axes.
+
+    Args:
+        x: shape (..., M, N), floating or complex.
+        keepdims: keep the last two axes with size 1.
+        ord: "fro" is the root of the sum of squares, "nuc" the sum of singular values; 2 and -2 the largest
+            and smallest of them, 1 and -1 the largest and smallest sum of absolute values of a column, inf
+            and -inf of a row.
+
+    Returns:
+        shape (...), real.
+
+    Raises:
+        ShapeError: x has fewer than two axes, or a maximum or minimum is over empty axes.
+        DTypeError: x is neither floating nor complex; or it has 16 bits, and ord is 2, -2 or "nuc".
+        ArgumentError: ord is not one of these.
+        DeviceError: ord is 2, -2 or "nuc", and x is not on the CPU.
+
+    Example:
+        >>> tt.linalg.matrix_norm(tt.tensor([[0.0, -2.0], [3.0, 0.0]]), ord="nuc").item()
+        5.0
+    """
+    if ord not in (2, -2, "nuc"):
+        return statistics.matrix_norm(_lengths("matrix_norm", x), keepdims, ord)
+    matrices("matrix_norm", Spec(x.layout.shape, x.storage.dtype))
+    s = svdvals(x)  # (..., K)
+    if ord == "nuc":
+        y = sum(s, -1)
+    else:
+        nonempty_input("matrix_norm", s.layout.shape, (len(s.layout.shape) - 1,))
+        y = max(s, axis=-1) if ord == 2 else min(s, axis=-1)
+    return unsqueeze(unsqueeze(y, -1), -1) if keepdims else y
+
+
+def matrix_rank(x: Tensor, *, rtol: float | Tensor | None = None) -> Tensor:
+    """Ranks of matrices: how many singular values exceed rtol times the largest.
+
+    Args:
+        x: shape (..., M, N).
+        rtol: a number, or a tensor that broadcasts with shape (...). None is max(M, N) times the eps of the
+            dtype.
+
+    Returns:
+        shape (...), int64.
+
+    Raises:
+        ShapeError: x has fewer than two axes.
+        DTypeError: the dtype has 16 bits, or is no floating one.
+        ArgumentError: LAPACK does not converge, such as where a matrix holds nan.
+        DeviceError: x is not on the CPU.
+
+    Example:
+        >>> tt.linalg.matrix_rank(tt.tensor([[1.0, 2.0], [2.0, 4.0]])).item()
+        1
+    """
+    matrices("matrix_rank", Spec(x.layout.shape, x.storage.dtype))
+    s = svdvals(x)  # (..., K)
+    if not math.prod(s.layout.shape):
+        return count_nonzero(s, -1)
+    least = multiply(max(s, axis=-1, keepdims=True), unsqueeze(tolerances("matrix_rank", x, rtol), -1))
+    return count_nonzero(greater(s, least), -1)

@@ -1,0 +1,143 @@
+"""cross, matrix_power, diagonal and trace with the signatures of the array API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinytensor.errors import ShapeError
+from tinytensor.op import Spec
+from tinytensor.ops.elementwise.arithmetic import multiply, subtract
+from tinytensor.ops.joining.joining import roll
+from tinytensor.ops.linalg.checks import matrices
+from tinytensor.ops.linalg.solving import inv
+from tinytensor.ops.matmul.matmul import matmul, numeric
+from tinytensor.ops.reductions.reduction import sum
+from tinytensor.ops.views import slicing
+from tinytensor.ops.views.device_transfer import transfer
+from tinytensor.ops.views.manipulation import clone, expand
+from tinytensor.shapes import as_int
+from tinytensor.tensor import Tensor, from_array
+
+__all__ = ["cross", "diagonal", "matrix_power", "trace"]
+
+
+def cross(x1: Tensor, x2: Tensor, *, axis: int = -1) -> Tensor:
+    """Cross products of vectors with three elements.
+
+    y[i] = x1[i + 1] * x2[i + 2] - x1[i + 2] * x2[i + 1], with indices modulo 3
+
+    Args:
+        x1, x2: shapes that broadcast together, with size 3 on the axis; numeric.
+        axis: the axis of the vectors; a negative one, if the numbers of axes differ.
+
+    Returns:
+        The broadcast shape, the promoted dtype.
+
+    Raises:
+        ShapeError: the size of the axis is not 3, or the other axes do not broadcast.
+        DTypeError: an operand is not a tensor, or both are bool.
+
+    Example:
+        >>> tt.linalg.cross(tt.tensor([1.0, 0.0, 0.0]), tt.tensor([0.0, 1.0, 0.0])).tolist()
+        [0.0, 0.0, 1.0]
+    """
+    a, b = numeric("cross", x1, x2)
+    at = as_int(axis, "cross", "the axis")
+    for x in (a, b):
+        shape = x.layout.shape
+        if not -len(shape) <= at < len(shape) or shape[at] != 3:
+            raise ShapeError(
+                f"cross: shapes {a.layout.shape} and {b.layout.shape} along axis {at}",
+                why="the vectors have three elements",
+                fix="name the axis of size 3; in two dimensions, a[0] * b[1] - a[1] * b[0]",
+            )
+    ahead, behind = multiply(roll(a, -1, at), roll(b, -2, at)), multiply(roll(a, -2, at), roll(b, -1, at))
+    return subtract(ahead, behind)
+
+
+def matrix_power(x: Tensor, n: int) -> Tensor:
+    """Products of a matrix with itself; of its inverse for negative n.
+
+    Args:
+        x: shape (..., N, N).
+        n: the exponent; 0 gives the identity.
+
+    Returns:
+        shape and dtype of x.
+
+    Raises:
+        ShapeError: the matrices are not square.
+        DTypeError: n is not an integer, the dtype has 16 bits, or is no floating one.
+        ArgumentError: n is negative, and a matrix is singular.
+        DeviceError: n is negative, and x is not on the CPU.
+
+    Accuracy: by repeated squares, each rounded.
+
+    Example:
+        >>> tt.linalg.matrix_power(tt.tensor([[1.0, 1.0], [0.0, 1.0]]), 5).tolist()
+        [[1.0, 5.0], [0.0, 1.0]]
+    """
+    left = as_int(n, "matrix_power", "the exponent")
+    matrices("matrix_power", Spec(x.layout.shape, x.storage.dtype), square=True)
+    if left < 0:
+        return matrix_power(inv(x), -left)
+    y, square = None, x
+    while left:
+        if left % 2:
+            y = square if y is None else matmul(y, square)
+        left //= 2
+        square = matmul(square, square) if left else square
+    if y is None:  # n is 0
+        ones = np.eye(x.layout.shape[-1], dtype=x.storage.dtype.name)
+        one = transfer(from_array(ones, x.storage.dtype), x.storage.device)
+        return clone(expand(one, x.layout.shape))
+    return y
+
+
+def diagonal(x: Tensor, *, offset: int = 0) -> Tensor:
+    """Diagonals of matrices: a view.
+
+    Args:
+        x: shape (..., M, N), any dtype.
+        offset: column minus row; positive is above the main diagonal.
+
+    Returns:
+        shape (..., K); shares memory with x.
+
+    Raises:
+        ShapeError: x has fewer than two axes.
+        DTypeError: offset is not an integer.
+
+    Differs from: tt.diagonal, which takes the first two axes by default.
+
+    Example:
+        >>> tt.linalg.diagonal(tt.arange(8).reshape(2, 2, 2)).tolist()
+        [[0, 3], [4, 7]]
+    """
+    return slicing.diagonal(x, offset, -2, -1)
+
+
+def trace(x: Tensor, *, offset: int = 0, dtype: Any = None) -> Tensor:
+    """Sums of the diagonals of matrices.
+
+    Args:
+        x: shape (..., M, N), numeric.
+        offset: column minus row; positive is above the main diagonal.
+        dtype: of the sum; None is that of `tt.sum`.
+
+    Returns:
+        shape (...).
+
+    Raises:
+        ShapeError: x has fewer than two axes.
+        DTypeError: offset is not an integer, or dtype is unknown.
+
+    Differs from: tt.trace, which takes the first two axes by default.
+
+    Example:
+        >>> tt.linalg.trace(tt.arange(8).reshape(2, 2, 2)).tolist()
+        [3, 11]
+    """
+    return sum(diagonal(x, offset=offset), -1, dtype=dtype)
