@@ -21,6 +21,6 @@ from tinytensor.ops.linalg.solving import *
 from tinytensor.ops.linalg.spectral import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports
-    __all__ = sorted([name for name in globals() if not name.startswith("_") and name != "TYPE_CHECKING"])
+    __all__ = sorted([name for name in globals() if name[0].isalpha() and name != "TYPE_CHECKING"])
     for _name in __all__:  # clear errors for wrong arguments: see argument_checks.py
         globals()[_name] = _guarded(globals()[_name])

@@ -56,10 +56,29 @@ def floating(what: str, spec: Spec) -> None:
         )
 
 
-def complex_history(what: str) -> GradError:
-    """The error of an op that would record a complex result."""
+def without_kernel(what: str, device: Device) -> DeviceError:
+    """The error of an op that is called on a device other than the CPU."""
+    return DeviceError(
+        f"{what}: the op has no CUDA kernel, so it cannot run on {device}",
+        why="this op is implemented for the CPU only, and there is no implicit fallback to other devices",
+        fix='copy the inputs: x.to("cpu")',
+    )
+
+
+def wide(what: str, spec: Spec) -> None:
+    """Raise DTypeError unless the input is real or complex, with 32 or 64 bits for each part."""
+    if not spec.dtype.is_inexact or spec.dtype.narrow:
+        raise DTypeError(
+            f"{what}: the input of shape {spec.shape} has dtype {spec.dtype}",
+            why="it is computed in float32, float64, complex64 and complex128 alone",
+            fix="cast with .astype(tt.float32)",
+        )
+
+
+def complex_history(what: str, how: str = "the result is complex") -> GradError:
+    """The error of an op that would record complex numbers."""
     return GradError(
-        f"{what}: the result is complex, and an operand requires grad",
+        f"{what}: {how}, and an operand requires grad",
         why="gradients of complex tensors are not supported",
         fix="call x.detach() first, or compute under tt.no_grad()",
     )
@@ -68,7 +87,7 @@ def complex_history(what: str) -> GradError:
 def refuse_complex_history(what: str, x: Tensor) -> None:
     """GradError if an op on x, which computes with complex numbers, would be recorded."""
     if grad_enabled() and requires(x):
-        raise complex_history(what)
+        raise complex_history(what, "it computes with complex numbers")
 
 
 def _several_dtypes(what: str, specs: Sequence[Spec | None]) -> DTypeError:

@@ -14,9 +14,10 @@ from tinytensor import dtypes
 from tinytensor.device import Device
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.bounds import Describe, bounds, raise_reported
+from tinytensor.dispatch.checks import without_kernel
 from tinytensor.dispatch.random_streams import stream
 from tinytensor.dtypes import DType
-from tinytensor.errors import DeviceError, ShapeError
+from tinytensor.errors import ShapeError
 from tinytensor.layout import Layout, contiguous
 from tinytensor.op import Op
 from tinytensor.runtime import runtime_of
@@ -212,11 +213,7 @@ def run(
     """Compute the outputs (tensors or None) with the op's CUDA kernels."""
     cuda = getattr(op, "cuda", None)
     if cuda is None:
-        raise DeviceError(
-            f"{op.name}: the op has no CUDA kernel, so it cannot run on {device}",
-            why="this op is implemented for the CPU only, and there is no implicit fallback to other devices",
-            fix='copy the inputs: x.to("cpu")',
-        )
+        raise without_kernel(op.name, device)
     launch = launch_for(op, device)
     places = [None if t is None else View(t.storage, t.layout) for t in outs]
     views = [None if t is None else View(t.storage, t.layout) for t in ins]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.dispatch.checks import refuse_complex_history
-from tinytensor.errors import ArgumentError, DTypeError, ShapeError
+from tinytensor.dispatch.checks import refuse_complex_history, wide
+from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.op import Spec
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
@@ -35,16 +35,6 @@ def matrices(what: str, x: Spec, square: bool = False) -> None:
             fix="tt.linalg.pinv, qr and svd take matrices of any shape",
         )
     wide(what, x)
-
-
-def wide(what: str, x: Spec) -> None:
-    """DTypeError unless x is real or complex with 32 or 64 bits for each part."""
-    if not x.dtype.is_inexact or x.dtype.narrow:
-        raise DTypeError(
-            f"{what}: the input of shape {x.shape} has dtype {x.dtype}",
-            why="it is computed in float32, float64, complex64 and complex128 alone",
-            fix="cast with .astype(tt.float32)",
-        )
 
 
 def real_history(what: str, *xs: Tensor) -> None:
