@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tinytensor import api as _api
+from tinytensor import fft as fft
 from tinytensor import func as func
 from tinytensor import linalg as linalg
 from tinytensor import nn as nn
@@ -13,7 +14,7 @@ from tinytensor.argument_errors import missing as _missing
 
 __version__ = "0.1.0"
 if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
-    __all__ = sorted([*_api.__all__, "func", "linalg", "nn", "optim"])
+    __all__ = sorted([*_api.__all__, "fft", "func", "linalg", "nn", "optim"])
     globals().pop("device")  # the module; tt.device stands for tt.Device
 
     def __getattr__(name):  # called only for names that do not exist

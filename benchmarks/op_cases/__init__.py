@@ -11,7 +11,7 @@ from functools import cache
 from benchmarks.op_cases.arithmetic import attention, products, reductions, rows
 from benchmarks.op_cases.case import LAYOUTS, OpCase, laid_out
 from benchmarks.op_cases.elementwise import elementwise, of_a_matrix
-from benchmarks.op_cases.linear_algebra import factorizations
+from benchmarks.op_cases.linear_algebra import factorizations, fourier
 from benchmarks.op_cases.movement import (
     copies,
     optimizers,
@@ -36,7 +36,7 @@ QUICK = (
     *("x.T.contiguous()", "clone"),
 )
 GROUPS = (
-    *(elementwise, of_a_matrix, reductions, rows, products, attention, factorizations),
+    *(elementwise, of_a_matrix, reductions, rows, products, attention, factorizations, fourier),
     *(copies, selections, selected_writes, sorts, random_numbers, optimizers),
 )
 

@@ -1,4 +1,4 @@
-"""Cases of factorizations, equations and determinants, and of their gradients."""
+"""Cases of factorizations, equations, determinants and their gradients, and of Fourier transforms."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import tinytensor as tt
-from benchmarks.op_cases.case import OpCase, drawn, side
+from benchmarks.op_cases.case import OpCase, drawn, side, squares
 
-__all__ = ["factorizations"]
+__all__ = ["factorizations", "fourier"]
 
 
 def definite(rng: np.random.Generator, n: int, more: int = 0) -> list[Any]:
@@ -51,3 +51,22 @@ def factorizations() -> list[OpCase]:
         layouts=False,
     )
     return [case for f in [*forward, small] for case in (f, f.gradients())]
+
+
+def fourier() -> list[OpCase]:
+    """Cases of transforms of rows."""
+
+    def of(name: str) -> OpCase:
+        def called(library: Any, x: Any) -> Any:
+            return abs(getattr(library.fft, name)(x))
+
+        return OpCase(
+            name,
+            "fft",
+            squares(),
+            lambda x: called(tt, x),
+            lambda xp, x: called(xp, x),
+            lambda t, x: called(t, x),
+        )
+
+    return [of(name) for name in ("fft", "rfft", "irfft")]

@@ -46,7 +46,7 @@ KERNELS_OF_OTHERS = {  # modules whose ops launch kernels of attention.cu, manip
     "ops/matmul/linear_gelu",
 }
 
-EXTENSIONS = ("linalg",)  # modules of tt with functions of ops
+EXTENSIONS = ("fft", "linalg")  # modules of tt with functions of ops
 SECTIONS = ("Args", "Returns", "Example")
 
 

@@ -31,7 +31,7 @@ transforms cuda
 interop copying display argument_checks
 methods
 api
-nn optim func linalg
+nn optim func linalg fft
 tinytensor
 distributed lab
 commands
