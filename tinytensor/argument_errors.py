@@ -16,6 +16,7 @@ from tinytensor.errors import ArgumentError, MissingNameError
 
 __all__ = [
     "AUTOGRAD",
+    "FUNCTIONAL",
     "FUNCTIONS",
     "METHODS",
     "MODULE",
@@ -131,8 +132,15 @@ NN = {
     "MultiheadAttention": "tt.nn.MultiHeadAttention",
     "NLLLoss": "tt.nll_loss",
     "Softplus": "tt.softplus",
-    "functional": "the functions of tt, such as tt.softmax(x, axis)",
     "utils": "tt.optim.clip_grad_norm_(parameters, max_norm)",
+}
+FUNCTIONAL = {
+    "batch_norm": f"{_NOT_YET}layer_norm, rms_norm and group_norm normalize each example",
+    "bilinear": 'tt.einsum("bi,oij,bj->bo", x1, weight, x2)',
+    "ctc_loss": f"{_NOT_YET}tt.logaddexp sums over alignments, in a loop over time",
+    "gumbel_softmax": "tt.softmax(x - tt.log(-tt.log(tt.rand(*x.shape))), -1)",
+    "interpolate": f"{_NOT_YET}x.repeat(2, axis) for each axis of the image doubles it (mode nearest)",
+    "multi_head_attention_forward": "tt.nn.MultiHeadAttention",
 }
 OPTIM = {
     "lr_scheduler": "tt.optim.schedule",

@@ -298,13 +298,8 @@ def named_in(module: Module) -> set[str]:
     return {name for name in known() if name in texts} if module.name.endswith("__main__") else set()
 
 
-FOR_PROGRAMS_ALONE = {"tinytensor.nn.functional"}  # which learn from it where its functions are
-
-
 def test_no_module_is_dead() -> None:
-    used = FOR_PROGRAMS_ALONE | {
-        i.target for module in product() for i in imports(module) if i.target != module.name
-    }
+    used = {i.target for module in product() for i in imports(module) if i.target != module.name}
     used |= {name for module in product() for name in named_in(module)}
     report(
         [

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from tinytensor.argument_errors import NN as _NN
 from tinytensor.argument_errors import missing as _missing
-from tinytensor.nn import init
+from tinytensor.nn import functional as functional
+from tinytensor.nn import init as init
 from tinytensor.nn.activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from tinytensor.nn.attention import MultiHeadAttention
 from tinytensor.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
@@ -44,6 +45,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "functional",
     "init",
 ]
 

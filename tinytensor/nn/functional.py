@@ -1,12 +1,1242 @@
-"""Placeholder for torch.nn.functional: attribute errors name the equivalent functions of `tinytensor`."""
+"""torch.nn.functional: the names, arguments and results of PyTorch, composed of the functions of tt.
 
-from typing import TYPE_CHECKING
+The main namespace follows the array API: `tt.cross_entropy` has the classes on the last axis, the function
+here on axis 1. Late options are keywords, since PyTorch has obsolete arguments between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import tinytensor.api as tt
-from tinytensor.argument_errors import FUNCTIONS, missing
+from tinytensor.api import Tensor
+from tinytensor.argument_errors import FUNCTIONAL, FUNCTIONS, missing
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "conv1d",
+    "conv2d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gaussian_nll_loss",
+    "gelu",
+    "glu",
+    "group_norm",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "margin_ranking_loss",
+    "max_pool1d",
+    "max_pool2d",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "pairwise_distance",
+    "poisson_nll_loss",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "scaled_dot_product_attention",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+    "triplet_margin_loss",
+    "unfold",
+]
+
+Numbers = int | Sequence[int]
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name):
-        ours = {"binary_cross_entropy_with_logits": "tt.bce_with_logits", "nll_loss": "tt.nll_loss"}
-        missing(__name__, FUNCTIONS | ours | {name: f"tt.{name}" for name in tt.__all__}, name)
+    def __getattr__(name):  # called only for missing names
+        missing(__name__, FUNCTIONS | {ours: f"tt.{ours}" for ours in tt.__all__} | FUNCTIONAL, name)
+
+
+# ---- activations -------------------------------------------------------------------------------------------
+
+
+def _result(input: Tensor, y: Tensor, inplace: bool) -> Tensor:
+    """y; with inplace in the memory of input, which backward then misses if it needs it (an error)."""
+    return input.copy_(y) if inplace else y
+
+
+def _up_to_zero(input: Tensor) -> Tensor:
+    """min(x, 0), with derivative 1 at 0: no exp of a large number in the half that `where` does not read."""
+    return tt.where(input > 0, 0.0, input)
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0) of each element.
+
+    Example:
+        >>> tt.nn.functional.relu(tt.tensor([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
+    return input.relu_() if inplace else tt.relu(input)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """x between the two values, else the nearer one; the derivative at both is 0.
+
+    Example:
+        >>> tt.nn.functional.hardtanh(tt.tensor([-3.0, 0.5, 3.0])).tolist()
+        [-1.0, 0.5, 1.0]
+    """
+    outside = (input <= min_val) | (input >= max_val)
+    return _result(input, tt.where(outside, tt.clip(input.detach(), min_val, max_val), input), inplace)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6).
+
+    Example:
+        >>> tt.nn.functional.relu6(tt.tensor([-1.0, 2.0, 8.0])).tolist()
+        [0.0, 2.0, 6.0]
+    """
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where it is positive, else negative_slope * x.
+
+    Example:
+        >>> tt.nn.functional.leaky_relu(tt.tensor([-1.0, 2.0]), 0.5).tolist()
+        [-0.5, 2.0]
+    """
+    return _result(input, tt.where(input > 0, input, input * negative_slope), inplace)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where it is positive, else alpha * (exp(x) - 1).
+
+    Example:
+        >>> tt.nn.functional.elu(tt.tensor([-100.0, 2.0])).tolist()
+        [-1.0, 2.0]
+    """
+    return _result(input, tt.where(input > 0, input, alpha * tt.expm1(_up_to_zero(input))), inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """1.0507 * elu(x, alpha=1.6733), which keeps mean 0 and variance 1 (Klambauer et al. 2017, 1706.02515).
+
+    Example:
+        >>> tt.nn.functional.selu(tt.tensor([-100.0, 1.0])).tolist()
+        [-1.7581, 1.0507]
+    """
+    return _result(input, 1.0507009873554805 * elu(input, 1.6732632423543772), inplace)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where it is positive, else alpha * (exp(x / alpha) - 1): an elu with a continuous derivative.
+
+    Example:
+        >>> tt.nn.functional.celu(tt.tensor([-100.0, 2.0]), alpha=2.0).tolist()
+        [-2.0, 2.0]
+    """
+    below = alpha * tt.expm1(_up_to_zero(input) / alpha)
+    return _result(input, tt.where(input > 0, input, below), inplace)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x times the normal distribution function at x, by erf; approximate="tanh" is that of GPT-2.
+
+    Example:
+        >>> tt.nn.functional.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
+        [-0.1587, 0.0, 0.8413]
+    """
+    return tt.gelu(input, approximate)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x), also called swish.
+
+    Example:
+        >>> tt.nn.functional.silu(tt.tensor([0.0, 100.0])).tolist()
+        [0.0, 100.0]
+    """
+    return _result(input, tt.silu(input), inplace)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+
+    Example:
+        >>> tt.nn.functional.mish(tt.tensor([0.0, 100.0])).tolist()
+        [0.0, 100.0]
+    """
+    return _result(input, input * tt.tanh(tt.softplus(input)), inplace)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta * x)) / beta, and x itself where beta * x is above the threshold.
+
+    Example:
+        >>> tt.nn.functional.softplus(tt.tensor([0.0, 100.0])).tolist()
+        [0.6931, 100.0]
+    """
+    scaled = input * beta
+    return tt.where(scaled > threshold, input, tt.softplus(scaled) / beta)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|).
+
+    Example:
+        >>> tt.nn.functional.softsign(tt.tensor([-1.0, 3.0])).tolist()
+        [-0.5, 0.75]
+    """
+    return input / (1 + tt.abs(input))
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)).
+
+    Example:
+        >>> tt.nn.functional.sigmoid(tt.tensor([0.0, 100.0])).tolist()
+        [0.5, 1.0]
+    """
+    return tt.sigmoid(input)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """Hyperbolic tangent.
+
+    Example:
+        >>> tt.nn.functional.tanh(tt.tensor([0.0, 100.0])).tolist()
+        [0.0, 1.0]
+    """
+    return tt.tanh(input)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x / 6 + 1/2, 0), 1).
+
+    Example:
+        >>> tt.nn.functional.hardsigmoid(tt.tensor([-4.0, 0.0, 4.0])).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    return _result(input, relu6(input + 3) / 6, inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * hardsigmoid(x).
+
+    Example:
+        >>> tt.nn.functional.hardswish(tt.tensor([-4.0, 1.5, 4.0])).tolist()
+        [0.0, 1.125, 4.0]
+    """
+    return _result(input, input * relu6(input + 3) / 6, inplace)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)), finite for every finite x.
+
+    Example:
+        >>> tt.nn.functional.logsigmoid(tt.tensor([0.0, -1000.0])).tolist()
+        [-0.6931, -1000.0]
+    """
+    return -tt.softplus(-input)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x).
+
+    Example:
+        >>> tt.nn.functional.tanhshrink(tt.tensor([0.0, 100.0])).tolist()
+        [0.0, 99.0]
+    """
+    return input - tt.tanh(input)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, and 0 where |x| is at most lambd.
+
+    Example:
+        >>> tt.nn.functional.softshrink(tt.tensor([-2.0, 0.2, 2.0])).tolist()
+        [-1.5, 0.0, 1.5]
+    """
+    return tt.where(tt.abs(input) <= lambd, 0.0, input - lambd * tt.sign(input))
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x, and 0 where |x| is at most lambd.
+
+    Example:
+        >>> tt.nn.functional.hardshrink(tt.tensor([-2.0, 0.2, 2.0])).tolist()
+        [-2.0, 0.0, 2.0]
+    """
+    return tt.where(tt.abs(input) <= lambd, 0.0, input)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where it is above the threshold, else the value.
+
+    Example:
+        >>> tt.nn.functional.threshold(tt.tensor([0.5, 2.0]), 1.0, -7.0).tolist()
+        [-7.0, 2.0]
+    """
+    return _result(input, tt.where(input <= threshold, value, input), inplace)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """First half along dim times the sigmoid of the second half (Dauphin et al. 2016, arXiv:1612.08083).
+
+    Example:
+        >>> tt.nn.functional.glu(tt.tensor([4.0, 6.0, 0.0, 100.0])).tolist()
+        [2.0, 6.0]
+    """
+    value, gate = tt.split(input, 2, dim)
+    return value * tt.sigmoid(gate)
+
+
+def _given_or_first(dim: int | None, ndim: int) -> int:
+    """dim; where it is missing, the one that PyTorch (with a warning) takes."""
+    return dim if dim is not None else 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """exp(x) / sum of exp(x) along dim; the input is cast to dtype first. Name dim: the default is obsolete.
+
+    Example:
+        >>> tt.nn.functional.softmax(tt.zeros(2, 4), dim=-1).tolist()[0]
+        [0.25, 0.25, 0.25, 0.25]
+    """
+    x = input if dtype is None else input.astype(dtype)
+    return tt.softmax(x, _given_or_first(dim, x.ndim))
+
+
+def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """log(softmax(x)) along dim; the input is cast to dtype first. Name dim: the default is obsolete.
+
+    Example:
+        >>> tt.nn.functional.log_softmax(tt.zeros(2), dim=0).tolist()
+        [-0.6931, -0.6931]
+    """
+    x = input if dtype is None else input.astype(dtype)
+    return tt.log_softmax(x, _given_or_first(dim, x.ndim))
+
+
+def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """softmax(-x) along dim.
+
+    Example:
+        >>> tt.nn.functional.softmin(tt.tensor([0.0, 100.0]), dim=0).tolist()
+        [1.0, 0.0]
+    """
+    return softmax(-input, dim, dtype=dtype)
+
+
+# ---- layers ------------------------------------------------------------------------------------------------
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ weight.T + bias: (..., K) with weight (N, K) and bias (N,) → (..., N).
+
+    Example:
+        >>> tt.nn.functional.linear(tt.tensor([1.0, 2.0]), tt.tensor([[3.0, 4.0]])).tolist()
+        [11.0]
+    """
+    return tt.linear(input, weight, bias, transposed=True)
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of weight (V, C): integers (...) → (..., C). The row padding_idx gets no gradient.
+
+    Example:
+        >>> tt.nn.functional.embedding(tt.tensor([1, 0]), tt.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[3.0, 4.0], [1.0, 2.0]]
+    """
+    rows = tt.embedding(weight, input)
+    if padding_idx is None:
+        return rows
+    padding = (input == padding_idx % weight.shape[0]).unsqueeze(-1)  # (..., 1)
+    return tt.where(padding, rows.detach(), rows)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Integers (...) → (..., num_classes), int64, with a 1 each; -1: as many classes as are needed.
+
+    Example:
+        >>> tt.nn.functional.one_hot(tt.tensor([2, 0])).tolist()
+        [[0, 0, 1], [1, 0, 0]]
+    """
+    return tt.one_hot(tensor, int(tensor.max()) + 1 if num_classes == -1 else num_classes)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """0 with probability p, else x / (1 - p); x itself if not training.
+
+    Example:
+        >>> tt.nn.functional.dropout(tt.ones(2), 0.5, training=False).tolist()
+        [1.0, 1.0]
+    """
+    return _result(input, tt.dropout(input, p, training), inplace)
+
+
+def _rows(what: str, input: Tensor, normalized_shape: Numbers, *parameters: Tensor | None) -> list[Any]:
+    """The tensors with the last axes, which are those of normalized_shape, made one."""
+    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    lead = input.ndim - len(sizes)
+    found = [input.shape[max(lead, 0) :], *[p.shape for p in parameters if p is not None]]
+    if any([shape != sizes for shape in found]):
+        raise tt.ShapeError(
+            f"{what}: normalized_shape {sizes} for shapes {input.shape} and {found[1:]}",
+            why="it is the shape of the last axes of the input, and of the parameters",
+            fix=f"normalized_shape={input.shape[-1:]}",
+        )
+    if len(sizes) == 1:
+        return [input, *parameters]
+    return [input.reshape(*input.shape[:lead], -1), *[p if p is None else p.reshape(-1) for p in parameters]]
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Numbers,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0 and variance 1 over the last axes, times weight plus bias, both of normalized_shape.
+
+    Raises:
+        ShapeError: the last axes, weight or bias do not have normalized_shape.
+
+    Example:
+        >>> tt.nn.functional.layer_norm(tt.tensor([1.0, 2.0, 3.0]), (3,)).tolist()
+        [-1.2247, 0.0, 1.2247]
+    """
+    x, weight, bias = _rows("layer_norm", input, normalized_shape, weight, bias)
+    return tt.layer_norm(x, weight, bias, eps=eps).reshape(input.shape)
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Numbers, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """Root mean square 1 over the last axes, times weight; eps None is that of the dtype.
+
+    Raises:
+        ShapeError: the last axes or weight do not have normalized_shape.
+
+    Example:
+        >>> tt.nn.functional.rms_norm(tt.tensor([3.0, 4.0]), (2,)).tolist()
+        [0.8485, 1.1314]
+    """
+    x, weight = _rows("rms_norm", input, normalized_shape, weight)
+    if eps is None:  # 16-bit floats are computed in float32
+        eps = tt.finfo(tt.float64 if x.dtype is tt.float64 else tt.float32).eps
+    return tt.rms_norm(x, weight, eps=eps).reshape(input.shape)
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0 and variance 1 over each of num_groups groups of channels, times weight plus bias, both (C,).
+
+    Shapes: (N, C, ...) → the same.
+
+    Raises:
+        ShapeError: C is no multiple of num_groups.
+
+    Example:
+        >>> tt.nn.functional.group_norm(tt.tensor([[1.0, 3.0, 10.0, 20.0]]), 2).tolist()
+        [[-1.0, 1.0, -1.0, 1.0]]
+    """
+    n, c = input.shape[:2]
+    if c % num_groups:
+        raise tt.ShapeError(
+            f"group_norm: {num_groups} groups of {c} channels",
+            why="all groups have the same number of channels",
+            fix="num_groups that divides the number of channels",
+        )
+    y = tt.layer_norm(input.reshape(n, num_groups, -1), eps=eps).reshape(input.shape)
+    columns = (c, *[1] * (input.ndim - 2))  # of a parameter, to broadcast to (N, C, ...)
+    y = y if weight is None else y * weight.reshape(columns)
+    return y if bias is None else y + bias.reshape(columns)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x divided by its p-norm along dim, or by eps if that is larger.
+
+    Example:
+        >>> tt.nn.functional.normalize(tt.tensor([[3.0, 4.0]])).tolist()
+        [[0.6, 0.8]]
+    """
+    return input / tt.clip(tt.norm(input, dim, True, p), min=eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Cosine of the angle between x1 and x2 along dim, which is reduced; norms are at least eps.
+
+    Example:
+        >>> tt.nn.functional.cosine_similarity(tt.tensor([3.0, 4.0]), tt.tensor([1.0, 0.0]), dim=0).item()
+        0.6
+    """
+    x1, x2 = tt.broadcast_arrays(x1, x2)
+    return (normalize(x1, 2.0, dim, eps) * normalize(x2, 2.0, dim, eps)).sum(dim)
+
+
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """p-norm of x1 - x2 + eps along the last axis, which is reduced.
+
+    Example:
+        >>> tt.nn.functional.pairwise_distance(tt.zeros(1, 2), tt.tensor([[3.0, 4.0]])).tolist()
+        [5.0]
+    """
+    return tt.norm(x1 - x2 + eps, -1, keepdim, p)
+
+
+_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Pairs (before, after) of new elements, for the last axis first; a negative number removes elements.
+
+    Args:
+        input: any shape.
+        pad: (left, right, top, bottom, ...), at most two numbers for each axis.
+        mode: "constant", "reflect" (without the border element), "replicate" or "circular".
+        value: of the constant; None is 0.
+
+    Raises:
+        ArgumentError: an unknown mode.
+        ShapeError: an odd number of widths, or more than two for each axis.
+
+    Example:
+        >>> tt.nn.functional.pad(tt.tensor([[1, 2]]), (1, 2)).tolist()
+        [[0, 1, 2, 0, 0]]
+    """
+    pairs = list(zip(pad[::2], pad[1::2]))[::-1]
+    if mode not in _MODES:
+        raise tt.ArgumentError(
+            f"pad: mode {mode!r}", why=f"the modes are {', '.join(_MODES)}", fix='mode="constant"'
+        )
+    pairs = [(0, 0)] * (input.ndim - len(pairs)) + pairs  # one pair for each axis, from the first
+    if (
+        len(pad) % 2
+        or len(pairs) > input.ndim
+        or any([b + n + a < 0 for n, (b, a) in zip(input.shape, pairs)])
+    ):
+        raise tt.ShapeError(
+            f"pad: widths {tuple(pad)} for shape {input.shape}",
+            why="they are pairs (before, after), from the last axis to the first, and remove what is there",
+            fix="for example (1, 1) for the last axis, (1, 1, 2, 2) for the last two",
+        )
+    kept = tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(input.shape, pairs)])
+    widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
+    return tt.pad(input[kept], widths, _MODES[mode], 0 if value is None else value)
+
+
+def _both_masks(mask: Tensor, seen: Tensor) -> Tensor:
+    """A mask, bool or floating, that also hides what is not seen."""
+    return mask & seen if mask.dtype is tt.bool else tt.where(seen, mask, -math.inf)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(scale * query key' + mask) value; with is_causal query i attends to the keys up to i.
+
+    Args:
+        query: shape (B, H, Tq, D), (H, Tq, D) or (Tq, D).
+        key: shape (B, H, Tk, D); with enable_gqa fewer heads, of which H is a multiple.
+        value: shape (B, H, Tk, Dv).
+        attn_mask: broadcasts to (B, H, Tq, Tk); bool (True: attend), or floating (added to the scores).
+        dropout_p: probability of dropping a weight, also outside training.
+        is_causal: in addition to the mask.
+        scale: default 1 / sqrt(D).
+
+    Returns:
+        shape (B, H, Tq, Dv), without the axes that query lacks.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+
+    Example:
+        >>> q, v = tt.zeros(1, 1, 2, 4), tt.tensor([[[[1.0], [3.0]]]])
+        >>> tt.nn.functional.scaled_dot_product_attention(q, q, v, is_causal=True).tolist()
+        [[[[1.0], [2.0]]]]
+    """
+    what = "scaled_dot_product_attention"
+    if query.ndim < 4:
+        q, k, v = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
+        options: Any = {"scale": scale, "enable_gqa": enable_gqa}
+        return scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal, **options).squeeze(0)
+    if not enable_gqa and key.ndim == 4 and key.shape[1] not in (1, query.shape[1]):
+        raise tt.ShapeError(
+            f"{what}: {query.shape[1]} heads of queries and {key.shape[1]} of keys",
+            why="each head has its own keys, unless heads share them in groups",
+            fix="enable_gqa=True",
+        )
+    queries, keys = query.shape[2], key.shape[2]
+    if is_causal and queries != keys:  # aligned at the start; that of the engine at the end
+        is_causal, lower = False, tt.tril(tt.ones(queries, keys, dtype=tt.bool, device=query.device))
+        attn_mask = lower if attn_mask is None else _both_masks(attn_mask, lower)
+    y = tt.scaled_dot_product_attention(
+        query, key, value, mask=attn_mask, causal=is_causal, scale=scale, dropout=dropout_p
+    )
+    assert isinstance(y, Tensor)  # a tuple only with need_weights
+    return y
+
+
+# ---- convolution and pooling -------------------------------------------------------------------------------
+
+
+def _only(what: str, **given: bool) -> None:
+    """ArgumentError for options of PyTorch that are not here."""
+    if wrong := [name for name, is_given in given.items() if is_given]:
+        raise tt.ArgumentError(
+            f"{what}: there is no {', '.join(wrong)}",
+            why="pooling here has kernel_size, stride and padding",
+            fix="leave it out",
+        )
+
+
+def _batched(convolve: Any, n: int, input: Tensor, *args: Any) -> Tensor:
+    """A convolution over the last n axes; an image (C, ...) is a batch of one."""
+    if input.ndim == n + 1:
+        return _batched(convolve, n, input.unsqueeze(0), *args).squeeze(0)
+    weight, bias, stride, padding, dilation, groups = args
+    y: Tensor = convolve(
+        input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    return y
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of sequences (N, C, L) or (C, L) with weight (C_out, C / groups, K), see `tt.conv1d`.
+
+    Example:
+        >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
+        >>> tt.nn.functional.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
+        [[[1.0, 2.0, 4.0]]]
+    """
+    return _batched(tt.conv1d, 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of images (N, C, H, W) or (C, H, W) with weight (C_out, C / groups, kh, kw).
+
+    Example:
+        >>> tt.nn.functional.conv2d(tt.ones(1, 4, 4), tt.ones(1, 1, 3, 3)).tolist()
+        [[[9.0, 9.0], [9.0, 9.0]]]
+    """
+    return _batched(tt.conv2d, 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    """The largest element of each window along the last axis; equal ones share the gradient.
+
+    Raises:
+        ArgumentError: dilation, ceil_mode or return_indices, which are not here.
+
+    Example:
+        >>> tt.nn.functional.max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 3.0]]), 2).tolist()
+        [[5.0, 3.0]]
+    """
+    given = {"dilation": dilation != 1, "ceil_mode": ceil_mode, "return_indices": return_indices}
+    _only("max_pool1d", **given)
+    return tt.max_pool1d(input, kernel_size, stride=stride, padding=padding)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    """The largest element of each window over the last two axes; equal ones share the gradient.
+
+    Raises:
+        ArgumentError: dilation, ceil_mode or return_indices, which are not here.
+
+    Example:
+        >>> tt.nn.functional.max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+        [[[3.0]]]
+    """
+    given = {"dilation": dilation != 1, "ceil_mode": ceil_mode, "return_indices": return_indices}
+    _only("max_pool2d", **given)
+    return tt.max_pool2d(input, kernel_size, stride=stride, padding=padding)
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window along the last axis; count_include_pad=False: of its own elements alone.
+
+    Raises:
+        ArgumentError: ceil_mode, which is not here.
+
+    Example:
+        >>> tt.nn.functional.avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+        [[3.0, 3.0]]
+    """
+    _only("avg_pool1d", ceil_mode=ceil_mode)
+    y = tt.avg_pool1d(input, kernel_size, stride=stride, padding=padding)
+    if count_include_pad:
+        return y
+    return y / tt.avg_pool1d(tt.ones_like(input), kernel_size, stride=stride, padding=padding)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window over the last two axes; count_include_pad=False: of its own elements alone.
+
+    Raises:
+        ArgumentError: ceil_mode or divisor_override, which are not here.
+
+    Example:
+        >>> tt.nn.functional.avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+        [[[1.5]]]
+    """
+    _only("avg_pool2d", ceil_mode=ceil_mode, divisor_override=divisor_override is not None)
+    y = tt.avg_pool2d(input, kernel_size, stride=stride, padding=padding)
+    if count_include_pad:
+        return y
+    return y / tt.avg_pool2d(tt.ones_like(input), kernel_size, stride=stride, padding=padding)
+
+
+def _window_for(what: str, size: int, wanted: int | None) -> int:
+    """The window that makes `size` elements `wanted`, without overlap; None keeps the size."""
+    if wanted is None or (wanted and size % wanted == 0):
+        return 1 if wanted is None else size // wanted
+    raise tt.ArgumentError(
+        f"{what}: {wanted} windows over {size} elements",
+        why="windows of different sizes are not here",
+        fix=f"an output_size that divides {size}",
+    )
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
+    """The mean of each of output_size equal parts of the last axis.
+
+    Raises:
+        ArgumentError: the size of the axis is no multiple of output_size.
+
+    Example:
+        >>> tt.nn.functional.adaptive_avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+        [[3.0, 3.0]]
+    """
+    (wanted,) = (output_size,) if isinstance(output_size, int) else output_size
+    return tt.avg_pool1d(input, _window_for("adaptive_avg_pool1d", input.shape[-1], wanted))
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+    """The mean of each of output_size = (height, width) equal parts of the last two axes.
+
+    Raises:
+        ArgumentError: the size of an axis is no multiple of its number of parts.
+
+    Example:
+        >>> tt.nn.functional.adaptive_avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 1).tolist()
+        [[[1.5]]]
+    """
+    wanted = [output_size] * 2 if isinstance(output_size, int) else output_size
+    pairs = zip(input.shape[-2:], wanted, strict=True)
+    return tt.avg_pool2d(input, [_window_for("adaptive_avg_pool2d", n, w) for n, w in pairs])
+
+
+def unfold(
+    input: Tensor, kernel_size: Numbers, dilation: Numbers = 1, padding: Numbers = 0, stride: Numbers = 1
+) -> Tensor:
+    """Windows of images as columns: (N, C, H, W) → (N, C * kh * kw, number of windows).
+
+    Raises:
+        ShapeError: a window is larger than the padded image.
+
+    Example:
+        >>> tt.nn.functional.unfold(tt.arange(4.0).reshape(1, 1, 2, 2), (1, 2)).tolist()
+        [[[0.0, 2.0], [1.0, 3.0]]]
+    """
+    if input.ndim == 3:
+        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
+    (kh, kw), (dh, dw), (ph, pw), (sh, sw) = [
+        (n, n) if isinstance(n, int) else tuple(n) for n in (kernel_size, dilation, padding, stride)
+    ]
+    x = pad(input, (pw, pw, ph, ph))
+    x = x.unfold(2, dh * (kh - 1) + 1, sh)[..., ::dh]  # (N, C, Ho, W, kh)
+    x = x.unfold(3, dw * (kw - 1) + 1, sw)[..., ::dw]  # (N, C, Ho, Wo, kh, kw)
+    return x.permute(0, 1, 4, 5, 2, 3).reshape(x.shape[0], x.shape[1] * kh * kw, -1)
+
+
+# ---- losses ------------------------------------------------------------------------------------------------
+
+
+def _reduced(what: str, losses: Tensor, reduction: str) -> Tensor:
+    """The mean or the sum of the losses, or the losses."""
+    if reduction not in ("mean", "sum", "none"):
+        raise tt.ArgumentError(
+            f"{what}: reduction is {reduction!r}",
+            why='it is "mean", "sum" or "none"',
+            fix='leave it out for the mean, or pass reduction="none"',
+        )
+    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
+
+
+def _same_shape(what: str, input: Tensor, target: Tensor) -> None:
+    """ShapeError unless the shapes are equal; PyTorch warns here, or refuses, too."""
+    if input.shape != target.shape:
+        raise tt.ShapeError(
+            f"{what}: shapes {input.shape} and {target.shape} differ",
+            why="each prediction has one target; broadcasting here is nearly always a mistake",
+            fix="reshape or expand one of them to the shape of the other",
+        )
+
+
+def _classes_last(input: Tensor) -> Tensor:
+    """(N, C, ...) → (N, ..., C)."""
+    return tt.moveaxis(input, 1, -1) if input.ndim > 1 else input
+
+
+def _weights_of(target: Tensor, weight: Tensor, ignore_index: int) -> Tensor:
+    """Weight of the class of each target, 0 where it is ignored."""
+    ignored = target == ignore_index
+    return tt.where(ignored, 0.0, tt.take(weight, tt.where(ignored, 0, target), 0))
+
+
+def _weighted(what: str, losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
+    """Losses, which contain their weights already; "mean" divides by the sum of the weights."""
+    return losses.sum() / weights.sum() if reduction == "mean" else _reduced(what, losses, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of each target class, times the weight of the class.
+
+    Args:
+        input: log-probabilities, shape (N, C, ...) or (C,).
+        target: shape (N, ...) or (), classes or ignore_index.
+        weight: shape (C,), or None for 1; "mean" divides by the sum of the weights.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        IndexRangeError: a target is not a class.
+
+    Example:
+        >>> tt.nn.functional.nll_loss(tt.tensor([[-1.0, -2.0], [-3.0, -4.0]]), tt.tensor([0, 1])).item()
+        2.5
+    """
+    rows = _classes_last(input)
+    if weight is None:
+        return tt.nll_loss(rows, target, ignore_index=ignore_index, reduction=reduction)
+    losses = tt.nll_loss(rows, target, ignore_index=ignore_index, reduction="none")
+    weights = _weights_of(target, weight, ignore_index)
+    return _weighted("nll_loss", losses * weights, weights, reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Negative log-probability of the targets under softmax(input), whose classes are on axis 1.
+
+    Args:
+        input: logits, shape (N, C, ...) or (C,).
+        target: shape (N, ...) or (), classes or ignore_index; or probabilities of the shape of input.
+        weight: of each class, shape (C,), or None for 1; "mean" divides by the sum of the weights of targets.
+        label_smoothing: share of the target that is spread evenly over all classes.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        IndexRangeError: a target is not a class.
+
+    Example:
+        >>> tt.nn.functional.cross_entropy(tt.zeros(2, 4, 3), tt.zeros(2, 3, dtype=tt.int64)).item()
+        1.3863
+    """
+    rows = _classes_last(input)  # (N, ..., C)
+    if target.dtype.is_floating:
+        return _cross_entropy_of_shares(rows, target, weight, reduction, label_smoothing)
+    if weight is None:
+        return tt.cross_entropy(
+            rows, target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction
+        )
+    log_probs = tt.log_softmax(rows)
+    weights = _weights_of(target, weight, ignore_index)  # (N, ...)
+    losses = tt.nll_loss(log_probs, target, ignore_index=ignore_index, reduction="none") * weights
+    if label_smoothing:
+        evenly = tt.where(target == ignore_index, 0.0, -(log_probs * weight).mean(-1))
+        losses = (1 - label_smoothing) * losses + label_smoothing * evenly
+    return _weighted("cross_entropy", losses, weights, reduction)
+
+
+def _cross_entropy_of_shares(
+    rows: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
+) -> Tensor:
+    """cross_entropy of logits (N, ..., C) with probabilities (N, C, ...)."""
+    shares = _classes_last(target)  # (N, ..., C)
+    _same_shape("cross_entropy", rows, shares)
+    shares = shares * (1 - label_smoothing) + label_smoothing / shares.shape[-1]
+    log_probs = tt.log_softmax(rows)
+    losses = -(shares * (log_probs if weight is None else log_probs * weight)).sum(-1)
+    return _reduced("cross_entropy", losses, reduction)
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of (input - target)², of equal shapes.
+
+    Example:
+        >>> tt.nn.functional.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
+        2.0
+    """
+    return tt.mse_loss(input, target, reduction=reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of |input - target|, of equal shapes.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.l1_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
+        1.0
+    """
+    _same_shape("l1_loss", input, target)
+    return _reduced("l1_loss", tt.abs(input - target), reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """Mean of d² / (2 beta) where d = |input - target| is below beta, else of d - beta / 2.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.smooth_l1_loss(tt.tensor([1.0, 5.0]), tt.zeros(2), reduction="none").tolist()
+        [0.5, 4.5]
+    """
+    _same_shape("smooth_l1_loss", input, target)
+    d = tt.abs(input - target)
+    losses = d if beta == 0 else tt.where(d < beta, 0.5 * d * d / beta, d - 0.5 * beta)
+    return _reduced("smooth_l1_loss", losses, reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Mean of d² / 2 where d = |input - target| is at most delta, else of delta * (d - delta / 2).
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.huber_loss(tt.tensor([1.0, 5.0]), tt.zeros(2), reduction="none").tolist()
+        [0.5, 4.5]
+    """
+    _same_shape("huber_loss", input, target)
+    d = tt.abs(input - target)
+    return _reduced("huber_loss", tt.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction)
+
+
+def _log(p: Tensor) -> Tensor:
+    """log(p), but at least -100; at 0 with the slope that PyTorch has there, which keeps it finite."""
+    return tt.where(p == 0, 1e12 * p - 100, tt.clip(tt.log(tt.where(p == 0, 1.0, p)), min=-100.0))
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of -target * log(input) - (1 - target) * log(1 - input), the logarithms at least -100.
+
+    Args:
+        input: probabilities in [0, 1], any shape; outside the loss is nan.
+        target: probabilities, of the same shape.
+        weight: factor of each loss; broadcasts.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> tt.nn.functional.binary_cross_entropy(tt.tensor([0.5, 1.0]), tt.ones(2)).item()
+        0.3466
+    """
+    _same_shape("binary_cross_entropy", input, target)
+    losses = -(target * _log(input) + (1 - target) * _log(1 - input))
+    return _reduced("binary_cross_entropy", losses if weight is None else losses * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """binary_cross_entropy of sigmoid(input), finite for all logits.
+
+    Args:
+        input: logits, any shape.
+        target: probabilities, of the same shape.
+        weight: factor of each loss; broadcasts.
+        pos_weight: factor of the term with log(sigmoid(input)); broadcasts.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> F = tt.nn.functional
+        >>> F.binary_cross_entropy_with_logits(tt.tensor([0.0, 1000.0]), tt.ones(2)).item()
+        0.3466
+    """
+    what = "binary_cross_entropy_with_logits"
+    _same_shape(what, input, target)
+    if pos_weight is None:
+        losses = tt.bce_with_logits(input, target, reduction="none")
+    else:
+        losses = (1 - target) * input + (1 + (pos_weight - 1) * target) * tt.softplus(-input)
+    return _reduced(what, losses if weight is None else losses * weight, reduction)
+
+
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """Mean of target * (log(target) - input): the divergence of exp(input) from target.
+
+    Args:
+        input: log-probabilities, any shape.
+        target: probabilities, or with log_target their logarithms.
+        reduction: "mean" over all elements, "batchmean" (the sum over the size of axis 0), "sum" or "none".
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> x = tt.log(tt.tensor([0.5, 0.5]))
+        >>> tt.nn.functional.kl_div(x, tt.tensor([0.0, 1.0]), reduction="sum").item()
+        0.6931
+    """
+    _same_shape("kl_div", input, target)
+    if log_target:
+        losses = tt.exp(target) * (target - input)
+    else:
+        losses = target * tt.log(tt.where(target == 0, 1.0, target)) - target * input
+    if reduction == "batchmean":
+        return losses.sum() / input.shape[0]
+    return _reduced("kl_div", losses, reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of 1 - cos where target is 1, of max(0, cos - margin) where it is -1: (N, D), (N, D), (N,) → ().
+
+    Example:
+        >>> x = tt.tensor([[1.0, 0.0]])
+        >>> tt.nn.functional.cosine_embedding_loss(x, x, tt.tensor([-1]), margin=0.5).item()
+        0.5
+    """
+    squares = [(x * x).sum(-1) + 1e-12 for x in (input1, input2)]
+    cosine = (input1 * input2).sum(-1) / tt.sqrt(squares[0] * squares[1])
+    alike = tt.where(target == 1, 1 - cosine, 0.0)
+    unlike = tt.where(target == -1, tt.clip(cosine - margin, min=0.0), 0.0)
+    return _reduced("cosine_embedding_loss", alike + unlike, reduction)
+
+
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of max(0, margin - target * (input1 - input2)); target 1: input1 should be larger, else -1.
+
+    Example:
+        >>> x, y = tt.tensor([1.0, 2.0]), tt.tensor([0.0, 5.0])
+        >>> tt.nn.functional.margin_ranking_loss(x, y, tt.ones(2), reduction="none").tolist()
+        [0.0, 3.0]
+    """
+    losses = tt.clip(-target * (input1 - input2) + margin, min=0.0)
+    return _reduced("margin_ranking_loss", losses, reduction)
+
+
+def hinge_embedding_loss(
+    input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of x where target is 1, of max(0, margin - x) where it is -1.
+
+    Example:
+        >>> tt.nn.functional.hinge_embedding_loss(tt.tensor([3.0, 0.5]), tt.tensor([1, -1])).item()
+        1.75
+    """
+    unlike = tt.where(target != 1, tt.clip(margin - input, min=0.0), 0.0)
+    return _reduced("hinge_embedding_loss", unlike + tt.where(target != -1, input, 0.0), reduction)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean of max(0, margin + distance to positive - distance to negative): three of (N, D) → ().
+
+    swap takes the distance of positive and negative where it is the smaller one.
+
+    Example:
+        >>> x, far = tt.zeros(1, 2), tt.tensor([[3.0, 4.0]])
+        >>> tt.nn.functional.triplet_margin_loss(x, far, x).item()
+        6.0
+    """
+    near = pairwise_distance(anchor, positive, p, eps)
+    far = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = tt.minimum(far, pairwise_distance(positive, negative, p, eps))
+    return _reduced("triplet_margin_loss", tt.clip(margin + near - far, min=0.0), reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean of (log(var) + (input - target)² / var) / 2, var at least eps; full adds log(2 pi) / 2.
+
+    Args:
+        input, target: any equal shapes (N, ..., D).
+        var: variances: that shape, (N, ..., 1) or (N, ...).
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        ArgumentError: a variance is negative.
+
+    Example:
+        >>> tt.nn.functional.gaussian_nll_loss(tt.tensor([1.0]), tt.tensor([3.0]), tt.ones(1)).item()
+        2.0
+    """
+    _same_shape("gaussian_nll_loss", input, target)
+    if var.shape == input.shape[:-1] != ():
+        var = var.unsqueeze(-1)
+    if var.shape not in (input.shape, (*input.shape[:-1], 1)):
+        _same_shape("gaussian_nll_loss", input, var)
+    if (var < 0).any():
+        raise tt.ArgumentError(
+            "gaussian_nll_loss: a variance is negative", why="it is a mean of squares", fix="var.exp()"
+        )
+    var = var + (tt.clip(var, min=eps) - var).detach()  # derivative 1 also below eps, as in PyTorch
+    losses = 0.5 * (tt.log(var) + tt.square(input - target) / var)
+    return _reduced("gaussian_nll_loss", losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    *,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean of exp(input) - target * input; without log_input of input - target * log(input + eps).
+
+    full adds Stirling's approximation of log(target!) where target is above 1.
+
+    Example:
+        >>> tt.nn.functional.poisson_nll_loss(tt.tensor([0.0, 0.0]), tt.tensor([1.0, 3.0])).item()
+        1.0
+    """
+    losses = tt.exp(input) - target * input if log_input else input - target * tt.log(input + eps)
+    if full:
+        t = tt.where(target > 1, target, 1.0)
+        stirling = t * tt.log(t) - t + 0.5 * tt.log(2 * math.pi * t)
+        losses = losses + tt.where(target > 1, stirling, 0.0)
+    return _reduced("poisson_nll_loss", losses, reduction)

@@ -1,0 +1,142 @@
+"""tt.nn.functional against the formulas of its docstrings, in NumPy."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytensor as tt
+
+F = tt.nn.functional
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(0)
+X = np.array([-100.0, -3, -1, -0.5, 0, 0.25, 0.5, 1, 3, 6, 100])
+
+erf = np.vectorize(math.erf)
+
+
+def sigmoid(x: Any) -> Any:
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def softmax(x: Array, axis: int) -> Array:
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)  # type: ignore[no-any-return]  # NumPy's annotations
+
+
+ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[[Array], Any]]] = {
+    "relu": (F.relu, lambda x: np.maximum(x, 0)),
+    "relu6": (F.relu6, lambda x: np.clip(x, 0, 6)),
+    "leaky_relu": (F.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x)),
+    "elu": (F.elu, lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
+    "celu": (lambda x: F.celu(x, 2.0), lambda x: np.where(x > 0, x, 2 * np.expm1(np.minimum(x, 0) / 2))),
+    "gelu": (F.gelu, lambda x: x * (1 + erf(x / math.sqrt(2))) / 2),
+    "silu": (F.silu, lambda x: x * sigmoid(x)),
+    "mish": (F.mish, lambda x: x * np.tanh(np.logaddexp(0, x))),
+    "softplus": (lambda x: F.softplus(x, beta=2.0), lambda x: np.logaddexp(0, 2 * x) / 2),
+    "softsign": (F.softsign, lambda x: x / (1 + np.abs(x))),
+    "hardtanh": (F.hardtanh, lambda x: np.clip(x, -1, 1)),
+    "hardsigmoid": (F.hardsigmoid, lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+    "hardswish": (F.hardswish, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    "logsigmoid": (F.logsigmoid, lambda x: -np.logaddexp(0, -x)),
+    "tanhshrink": (F.tanhshrink, lambda x: x - np.tanh(x)),
+    "softshrink": (F.softshrink, lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0)),
+    "hardshrink": (F.hardshrink, lambda x: np.where(np.abs(x) <= 0.5, 0, x)),
+    "threshold": (lambda x: F.threshold(x, 1.0, -7.0), lambda x: np.where(x > 1, x, -7)),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str) -> None:
+    ours, formula = ACTIVATIONS[name]
+    np.testing.assert_allclose(ours(tt.tensor(X)).numpy(), formula(X), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_gradients_of_activations(name: str) -> None:
+    points = np.array([-3.3, -0.7, 0.2, 0.8, 4.0])  # away from where a formula changes
+    tt.gradcheck(ACTIVATIONS[name][0], tt.tensor(points, requires_grad=True))
+
+
+def test_classes_are_on_axis_1() -> None:
+    x, t = RNG.normal(size=(2, 5, 3)), RNG.integers(0, 5, size=(2, 3))
+    log_p = np.log(softmax(x, 1))
+    picked = -np.take_along_axis(log_p, t[:, None], 1)[:, 0]
+    args = tt.tensor(x), tt.tensor(t)
+    np.testing.assert_allclose(F.cross_entropy(*args).item(), picked.mean())
+    np.testing.assert_allclose(F.nll_loss(tt.tensor(log_p), args[1], reduction="none").numpy(), picked)
+    w = RNG.uniform(0.5, 2, size=5)
+    weighted = (picked * w[t]).sum() / w[t].sum()
+    np.testing.assert_allclose(F.cross_entropy(*args, tt.tensor(w)).item(), weighted)
+    shares = softmax(RNG.normal(size=x.shape), 1)
+    mean = -(shares * log_p).sum(1).mean()
+    np.testing.assert_allclose(F.cross_entropy(args[0], tt.tensor(shares)).item(), mean)
+
+
+def test_causal_attention_begins_at_the_first_key() -> None:
+    q, k = tt.zeros(1, 1, 2, 2), tt.zeros(1, 1, 3, 2)
+    v = tt.eye(3).reshape(1, 1, 3, 3)
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    assert y[0, 0].tolist() == [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+
+
+def test_pad_counts_from_the_last_axis() -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    padded = np.pad(x, ((3, 4), (1, 2)))
+    np.testing.assert_array_equal(F.pad(tt.tensor(x), (1, 2, 3, 4)).numpy(), padded)
+    np.testing.assert_array_equal(F.pad(tt.tensor(x), (-1, 1)).numpy(), np.pad(x, ((0, 0), (0, 1)))[:, 1:])
+
+
+def test_norms_of_several_axes() -> None:
+    x = RNG.normal(size=(2, 3, 4))
+    whole = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(F.layer_norm(tt.tensor(x), (3, 4)).numpy(), whole)
+    np.testing.assert_allclose(F.group_norm(tt.tensor(x), 1).numpy(), whole)
+    np.testing.assert_allclose(
+        F.rms_norm(tt.tensor(x), (4,)).numpy(), x / np.sqrt((x * x).mean(-1, keepdims=True))
+    )
+
+
+def test_a_padding_row_gets_no_gradient() -> None:
+    w = tt.ones(3, 2).requires_grad_()
+    F.embedding(tt.tensor([0, 1, 1, 2]), w, padding_idx=1).sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+
+
+def test_dropout_keeps_the_mean() -> None:
+    y = F.dropout(tt.ones(10_000), 0.25)
+    assert set(y.tolist()) == {0.0, np.float32(1 / 0.75).item()}
+    assert abs(y.mean().item() - 1) < 0.05
+
+
+def test_windows_are_columns() -> None:
+    x = np.arange(12.0).reshape(1, 1, 3, 4)
+    columns = [x[0, 0, r : r + 2, c : c + 2].reshape(-1) for r in range(2) for c in range(3)]
+    np.testing.assert_array_equal(F.unfold(tt.tensor(x), 2)[0].numpy(), np.stack(columns, 1))
+
+
+def test_in_place_has_the_gradient_or_an_error() -> None:
+    x = tt.tensor([-1.0, 2.0], requires_grad=True)
+    F.elu(x * 1, inplace=True).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == pytest.approx([math.exp(-1), 1.0])
+    y = F.silu(x * 1, inplace=True).sum()  # whose backward needs x
+    with pytest.raises(tt.GradError, match="overwritten"):
+        y.backward()
+
+
+POOLING: dict[str, Callable[[tt.Tensor], Any]] = {
+    "dilation": lambda x: F.max_pool2d(x, 2, dilation=2),
+    "ceil_mode": lambda x: F.avg_pool1d(x, 2, ceil_mode=True),
+    "return_indices": lambda x: F.max_pool1d(x, 2, return_indices=True),
+    "windows of different sizes": lambda x: F.adaptive_avg_pool2d(x, 3),
+}
+
+
+@pytest.mark.parametrize("option", POOLING)
+def test_options_that_are_not_here(option: str) -> None:
+    with pytest.raises(tt.ArgumentError, match=option):
+        POOLING[option](tt.zeros(1, 1, 4, 4))
