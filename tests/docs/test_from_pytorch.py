@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tinytensor as tt
+import tinytensor.nn.functional as F
 from tinytensor import nn
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "from_pytorch.md"
@@ -58,6 +59,10 @@ def ties() -> None:
     x.max(1).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+    square = tt.ones(1, 2, 2, requires_grad=True)
+    F.max_pool2d(square, 2).sum().backward()
+    assert square.grad is not None
+    assert square.grad.tolist() == [[[0.25, 0.25], [0.25, 0.25]]]
 
 
 def sizes() -> None:
@@ -144,7 +149,7 @@ ROWS: dict[str, Callable[[], None]] = {
     "`x.repeat(2, 3)`": repeat,
     "`x.nonzero()`": nonzero,
     "`nn.Linear(a, b).weight`": weight,
-    "`x.max(1)` with ties": ties,
+    "`x.max(1)`, `max_pool2d(x, 2)` with ties": ties,
     "`x.size`, `x.numel`": sizes,
     "`gelu(x)`": gelu,
     "`meshgrid(a, b)`": meshgrid,
@@ -159,14 +164,100 @@ ROWS: dict[str, Callable[[], None]] = {
 }
 
 
-def test_each_row_of_the_document_has_its_test() -> None:
-    table = (
-        DOCUMENT.read_text(encoding="utf-8").partition("| call | PyTorch | here |")[2].partition("\n\n")[0]
-    )
+def two_classes() -> None:
+    logits, targets = tt.zeros(2, 5, 3), tt.zeros(2, 3, dtype=tt.int64)
+    assert F.cross_entropy(logits, targets).item() == pytest.approx(math.log(5))
+    assert F.nll_loss(F.log_softmax(logits, 1), targets, tt.ones(5)).item() == pytest.approx(math.log(5))
+    assert tt.cross_entropy(logits.mT, targets).item() == pytest.approx(math.log(5))
+
+
+def two_gelus() -> None:
+    x = tt.tensor(3.0, dtype=tt.float64)
+    assert F.gelu(x).item() == tt.gelu(x, "none").item() != tt.gelu(x).item()
+
+
+def two_linears() -> None:
+    x, w = tt.ones(4, 2), tt.zeros(3, 2)
+    assert F.linear(x, w).shape == tt.linear(x, w.T).shape == (4, 3)
+
+
+def two_embeddings() -> None:
+    table, indices = tt.zeros(5, 2), tt.tensor([1, 4, 0])
+    assert F.embedding(indices, table).shape == tt.embedding(table, indices).shape == (3, 2)
+
+
+def two_layer_norms() -> None:
+    x, weight = tt.tensor([1.0, 3.0]), tt.tensor([2.0, 2.0])
+    for ours, theirs in ((tt.layer_norm, F.layer_norm), (tt.rms_norm, F.rms_norm)):
+        assert ours(x, weight, eps=1e-5).tolist() == theirs(x, (2,), weight, eps=1e-5).tolist()
+
+
+def two_epsilons() -> None:
+    x = tt.zeros(2) + 1e-6
+    assert tt.rms_norm(x).tolist() == pytest.approx([1e-3] * 2, rel=1e-3)
+    assert F.rms_norm(x, (2,)).tolist() == pytest.approx([1e-6 / math.sqrt(1e-12 + 2**-23)] * 2)
+
+
+def two_softmaxes() -> None:
+    x = tt.zeros(2, 3, 4)
+    assert (F.softmax(x)[0, 0, 0].item(), tt.softmax(x)[0, 0, 0].item()) == (0.5, 0.25)
+    assert F.softmax(x[0])[0, 0].item() == 0.25
+    assert F.log_softmax(x[0, 0])[0].item() == pytest.approx(-math.log(4))
+
+
+def two_pads() -> None:
+    x = tt.zeros(2, 3)
+    assert (F.pad(x, (1, 2)).shape, tt.pad(x, (1, 2)).shape) == ((2, 6), (5, 6))
+
+
+def two_unfolds() -> None:
+    assert F.unfold(tt.zeros(1, 2, 4, 4), 3).shape == (1, 18, 4)
+    assert tt.unfold(tt.zeros(5), 0, 3).shape == tt.zeros(5).unfold(0, 3).shape == (3, 3)
+
+
+def two_attentions() -> None:
+    q, k, v = tt.zeros(1, 1, 1, 2), tt.zeros(1, 1, 2, 2), tt.tensor([[[[0.0], [1.0]]]])
+    assert F.scaled_dot_product_attention(q, k, v, is_causal=True).item() == 0.0
+    assert tt.scaled_dot_product_attention(q, k, v, causal=True).item() == 0.5
+
+
+def two_softpluses() -> None:
+    x = tt.tensor(21.0, dtype=tt.float64)
+    assert F.softplus(x).item() == 21.0
+    assert tt.softplus(x).item() == pytest.approx(21 + math.exp(-21), rel=1e-15)
+
+
+FUNCTIONS: dict[str, Callable[[], None]] = {
+    "`cross_entropy`, `nll_loss`": two_classes,
+    "`gelu(x)`": two_gelus,
+    "`linear(x, weight)`": two_linears,
+    "`embedding(a, b)`": two_embeddings,
+    "`layer_norm(x, a)`, `rms_norm(x, a)`": two_layer_norms,
+    "`rms_norm` without eps": two_epsilons,
+    "`softmax(x)`, `log_softmax(x)`": two_softmaxes,
+    "`pad(x, (1, 2))`": two_pads,
+    "`unfold`": two_unfolds,
+    "`scaled_dot_product_attention`": two_attentions,
+    "`softplus`": two_softpluses,
+}
+TABLES = {
+    "| call | PyTorch | here |": ROWS,
+    "| name | `tt.nn.functional`, as PyTorch | `tt` |": FUNCTIONS,
+}
+
+
+@pytest.mark.parametrize("head", TABLES)
+def test_each_row_of_the_document_has_its_test(head: str) -> None:
+    table = DOCUMENT.read_text(encoding="utf-8").partition(head)[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (.+?) \| .+ \| .+ \|$", table, re.M)
-    assert [r for r in rows if r != "---"] == list(ROWS)
+    assert [r for r in rows if r != "---"] == list(TABLES[head])
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_says_what_happens_here(row: str) -> None:
     ROWS[row]()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_name_may_mean_two_things(name: str) -> None:
+    FUNCTIONS[name]()
