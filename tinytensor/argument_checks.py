@@ -1,10 +1,10 @@
 """Argument validation at the public API: clear errors for wrong arguments, found after a call has failed.
 
 Ops read `x.layout` and `x.storage` and pass options to NumPy without checks, since checks would slow down
-every call. The wrapper of a public function inspects exceptions that are not a TinyTensorError, and explains
-those caused by a PyTorch keyword such as `dim`, an argument that does not match the signature, or a lack of
-memory. Others propagate unchanged. Methods with options are wrapped, too; the others need no wrapper, since
-`self` is a tensor.
+every call. The wrapper of a public function inspects exceptions that are not a TinyTensorError: a call with a
+PyTorch keyword such as `dim` is made again with ours, if its meaning is the same; an argument that does not
+match the signature, or a lack of memory, is explained. Others propagate unchanged. Methods with options are
+wrapped, too; the others need no wrapper, since `self` is a tensor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinytensor.argument_errors import other_keyword
+from tinytensor.argument_errors import in_our_words, other_keyword
 from tinytensor.errors import DTypeError, NumberRangeError, TinyTensorError
 from tinytensor.runtime.cpu.memory import out_of_memory
 from tinytensor.tensor import is_tensor
@@ -27,7 +27,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def guarded(function: F) -> F:
-    """Wrap a function so that arguments that do not match its signature raise a clear error."""
+    """Wrap a function so that PyTorch's keywords are understood (`dim` is `axis`), and arguments that do not
+    match its signature raise a clear error. A call that succeeds costs nothing more.
+    """
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -36,10 +38,13 @@ def guarded(function: F) -> F:
         except TinyTensorError:
             raise
         except Exception as error:
-            found = _explained(function, args, kwargs, error)
-            if found is None:
-                raise
-            raise found from None
+            words = in_our_words(function, args, kwargs) if kwargs and type(error) is TypeError else None
+            if words is None:
+                found = _explained(function, args, kwargs, error)
+                if found is None:
+                    raise
+                raise found from None
+        return checked(*words[0], **words[1])
 
     return checked  # type: ignore[return-value]  # wraps() keeps the signature
 

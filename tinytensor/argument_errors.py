@@ -1,4 +1,4 @@
-"""Clear errors for names and keywords of PyTorch that have another name in tinytensor.
+"""PyTorch's names and keywords that are others in tinytensor: renamed keywords, and clear errors.
 
 Successful calls never look up these tables: Tensor has a descriptor for each name, packages have a
 `__getattr__`, which Python calls only for missing attributes.
@@ -6,9 +6,10 @@ Successful calls never look up these tables: Tensor has a descriptor for each na
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ __all__ = [
     "NN",
     "OPTIM",
     "Elsewhere",
+    "in_our_words",
     "missing",
     "named_otherwise",
     "other_keyword",
@@ -162,9 +164,100 @@ MODULE = {
     "register_module": "setattr(m, name, module), or m.name = module",
 }
 
-_KEYWORDS = {"dim": "axis", "keepdim": "keepdims", "dims": "axis", "input": "x", "other": "b"}
-_KEYWORDS |= {"diagonal": "k", "unbiased": "correction", "size": "shape"}
-_NUMBERED = ("dim0", "dim1", "dim2")
+_KEYWORDS = {
+    **dict.fromkeys(("dim", "dimension"), ("axis",)),
+    "dim0": ("axis1",),
+    "dim1": ("axis2",),  # of transpose; of diagonal it is axis1
+    "dim2": ("axis2",),
+    "diagonal": ("k",),
+    "dims": ("axis", "axes"),
+    "end": ("stop",),
+    "exponent": ("b",),
+    "index": ("indices",),
+    "keepdim": ("keepdims",),
+    "m": ("n_cols",),
+    "mat2": ("b",),
+    "n": ("n_rows",),
+    "other": ("b",),
+    "p": ("ord",),
+    "shifts": ("shift",),
+    "size": ("shape", "sizes"),
+    "src": ("values",),
+    "steps": ("num",),
+    "tensors": ("arrays",),
+    "unbiased": ("correction",),
+}
+"""PyTorch's keywords, and what they may be called here; `input` is the first argument, whatever its name."""
+
+
+_MEANS_OTHERWISE: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    **dict.fromkeys(
+        ("equal", "linear", "max", "min", "nonzero", "pad", "repeat", "sort"), lambda given: True
+    ),
+    **dict.fromkeys(("std", "var"), lambda given: "correction" not in given),
+    "gelu": lambda given: "approximate" not in given,
+    "meshgrid": lambda given: "indexing" not in given,
+    "multinomial": lambda given: "replacement" not in given,
+    "split": lambda given: not isinstance(given["sections_or_sizes"], list | tuple),
+}
+"""Functions of which a call with PyTorch's keywords would give another result, given these arguments."""
+
+
+def in_our_words(
+    function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Arguments of a call that did not fit the signature, with PyTorch's keywords renamed; None if that is
+    not all that was wrong, or if the call means something else in PyTorch.
+    """
+    names = _renamed(function, len(args), tuple(given))
+    if names is None:
+        return None
+    more: tuple[Any, ...] = ()
+    renamed: dict[str, Any] = {}
+    for (word, value), name in zip(given.items(), names, strict=True):
+        if name.startswith("*"):
+            more = tuple(value) if isinstance(value, list | tuple) else (value,)
+        else:
+            renamed[name] = int(value) if word == "unbiased" else value
+    otherwise = _MEANS_OTHERWISE.get(function.__name__)
+    if otherwise is not None and otherwise(
+        inspect.signature(function).bind(*args, *more, **renamed).arguments
+    ):
+        return None
+    return (*args, *more), renamed
+
+
+@functools.lru_cache(maxsize=1024)  # reading a signature takes longer than most calls
+def _renamed(function: Callable[..., Any], count: int, words: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Our names of the keywords of a call with so many other arguments, "*" for separate sizes; None if the
+    call fits as it is (the function ran, and failed), or fits in no words.
+    """
+    signature = inspect.signature(function)
+    if _fits(signature, count, words):
+        return None
+    names = signature.parameters
+    several = [name for name, p in names.items() if p.kind is p.VAR_POSITIONAL]
+    found = [word if word in names else _ours(word, list(names)) for word in words]
+    ours = tuple(["*" if name in several else name for name in found if name is not None])
+    fits = len(ours) == len(words) == len({*ours}) and _fits(signature, count, [n for n in ours if n != "*"])
+    return ours if fits else None
+
+
+def _fits(signature: inspect.Signature, count: int, words: Sequence[str]) -> bool:
+    try:
+        signature.bind(*[None] * count, **dict.fromkeys(words))
+    except TypeError:
+        return False
+    return True
+
+
+def _ours(word: str, names: list[str]) -> str | None:
+    """The parameter, among these, that PyTorch calls `word`."""
+    if word == "input":
+        return names[names[0] == "condition"]  # the first, but the second of `where`
+    if word == "dim1" and "offset" in names:
+        return "axis1"
+    return next((name for name in _KEYWORDS.get(word, ()) if name in names), None)
 
 
 def missing(module: str, names: Mapping[str, str], name: str) -> NoReturn:
@@ -206,9 +299,8 @@ class Elsewhere:
 
 
 def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> ArgumentError | None:
-    """The error for a call with a PyTorch keyword; None if there was none."""
-    signature = inspect.signature(function)
-    ours = list(signature.parameters)
+    """The error for a call with PyTorch's keywords that `in_our_words` refused; None if there are none."""
+    ours = list(inspect.signature(function).parameters)
     if "requires_grad" in given and "requires_grad" not in ours:
         return ArgumentError(
             f"{function.__name__}: there is no argument requires_grad",
@@ -216,25 +308,28 @@ def other_keyword(function: Callable[..., Any], given: Mapping[str, Any]) -> Arg
             fix="mark the result, of a floating dtype: "
             f"tt.{function.__name__}(..., dtype=tt.float32).requires_grad_()",
         )
-    several = {name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL}
-    wrong = [word for word in given if word in (*_KEYWORDS, *_NUMBERED) and word not in ours]
+    wrong = [word for word in given if word in (*_KEYWORDS, "input") and word not in ours]
     if not wrong:
         return None
-    values = {
-        **given,
-        **{word: int(given[word]) for word in wrong if type(given[word]) is bool and word == "unbiased"},
-    }
-    known = [(_KEYWORDS.get(word, ""), values[word]) for word in wrong]
-    pairs = ", ".join(
-        f"*{value!r}" if name in several else f"{name}={value!r}"
-        for name, value in known
-        if name in ours and type(value) in _SHORT
-    )
+    pairs = [
+        f"{name}={given[word]!r}"
+        for word in wrong
+        if (name := _ours(word, ours)) is not None and type(given[word]) in (bool, int, tuple, list)
+    ]
     return ArgumentError(
         f"{function.__name__}: there is no argument {', '.join(wrong)}",
         why=f"the arguments are {', '.join(ours)}, as in NumPy and the array API",
-        fix=f"write {pairs or ', '.join(ours)}",
+        fix=f"write {', '.join(pairs or ours)}" + _WHAT_DIFFERS.get(function.__name__, ""),
     )
 
 
-_SHORT = (bool, int, tuple, list)
+_WHAT_DIFFERS = {
+    **dict.fromkeys(("max", "min"), "; here the result is the values alone, argmax has the indices"),
+    **dict.fromkeys(("std", "var"), "; with correction=1 it divides by n - 1, as PyTorch does"),
+    **dict.fromkeys(("gelu", "linear", "pad"), "; tt.nn.functional has PyTorch's function"),
+    "equal": "; here it compares element by element",
+    "meshgrid": '; indexing="ij" is the default of PyTorch',
+    "multinomial": "; here it draws with replacement",
+    "sort": "; here the result is the values alone, argsort has the indices",
+    "split": "; an integer is the number of parts here",
+}

@@ -38,7 +38,7 @@ from tinytensor.ops.matmul.matmul import matmul
 from tinytensor.ops.nn.softmax import log_softmax, softmax
 from tinytensor.ops.reductions import min_max, reduction, scan, sorting, statistics
 from tinytensor.ops.views import device_transfer, manipulation, slicing
-from tinytensor.tensor import Tensor
+from tinytensor.tensor import Tensor, is_tensor
 from tinytensor.transforms import gradients
 
 
@@ -266,11 +266,22 @@ class Methods:
         one = len(shape) == 1 and not isinstance(shape[0], int)
         return manipulation.reshape(self, shape[0] if one else shape, copy=copy)
 
-    def to(self: Tensor, target: Any) -> Tensor:
+    def to(
+        self: Tensor,
+        target: Any = None,
+        dtype: Any = None,
+        *,
+        device: Any = None,
+        copy: bool = False,
+        non_blocking: bool = False,
+    ) -> Tensor:
         """The tensor on another device or in another dtype; itself if nothing changes.
 
         Args:
-            target: a device ("cpu", "cuda", "emulated", "checked") or a dtype.
+            target: a device ("cpu", "cuda", "emulated", "checked"), a dtype, or a tensor that has both.
+            dtype, device: the same by name; x.to("cuda", tt.float16) gives both.
+            copy: a new tensor even if nothing changes.
+            non_blocking: PyTorch's; changes nothing here.
 
         Raises:
             DeviceError: the device is not available.
@@ -278,10 +289,18 @@ class Methods:
         Example:
             >>> tt.ones(2).to("cpu").to(tt.float64).dtype
             tinytensor.float64
+            >>> tt.ones(2).to(device="cpu", dtype=tt.float16).dtype
+            tinytensor.float16
         """
-        if isinstance(target, Device) or (isinstance(target, str) and target not in BY_NAME):
-            return device_transfer.transfer(self, device_transfer.present(target, "to"))
-        return manipulation.astype(self, target, copy=False)
+        if is_tensor(target):
+            device, dtype = target.storage.device, target.storage.dtype
+        elif isinstance(target, Device) or (isinstance(target, str) and target not in BY_NAME):
+            device = target
+        elif target is not None:
+            dtype = target
+        x = self if device is None else device_transfer.transfer(self, device_transfer.present(device, "to"))
+        x = x if dtype is None else manipulation.astype(x, dtype, copy=False)
+        return manipulation.clone(x) if copy and x is self else x
 
     cpu = device_transfer.to_cpu
     cuda = device_transfer.to_cuda

@@ -4,11 +4,14 @@ import enum
 import importlib
 import re
 import types
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import tinytensor as tt
 from tinytensor import autograd
+from tinytensor.argument_checks import guarded
 from tinytensor.argument_errors import AUTOGRAD, FUNCTIONAL, FUNCTIONS, METHODS, MODULE, NN, OPTIM
 from tinytensor.errors import ArgumentError, DTypeError, MissingNameError
 
@@ -66,18 +69,72 @@ def test_functional_leads_to_the_functions() -> None:
             getattr(F, name)
 
 
-KEYWORDS = {
-    "method": (lambda: x.mean(dim=1), "mean: there is no argument dim", "write axis=1"),
-    "two": (lambda: x.sum(dim=1, keepdim=True), "dim, keepdim", "write axis=1, keepdims=True"),
-    "only one": (lambda: x.sum(axis=1, keepdim=True), "argument keepdim", "write keepdims=True"),
-    "function": (lambda: tt.softmax(x, dim=-1), "softmax: there is no argument dim", "write axis=-1"),
-    "list": (lambda: tt.stack([x, x], dim=0), "stack: there is no argument dim", "write axis=0"),
-    "view": (lambda: x.unsqueeze(dim=0), "unsqueeze: there is no argument dim", "write axis=0"),
-    "numbered": (lambda: x.transpose(dim0=0, dim1=1), "dim0, dim1", "write x, axis1, axis2"),
-    "triangle": (lambda: tt.triu(x, diagonal=1), "triu: there is no argument diagonal", "write k=1"),
-    "unbiased": (lambda: x.var(unbiased=False), "var: there is no argument unbiased", "write correction=0"),
-    "size": (lambda: tt.randint(0, 5, size=(2, 3)), "argument size", "write shape=(2, 3)"),
-    "sizes": (lambda: tt.rand(size=(2, 3)), "argument size", "write *(2, 3)"),
+v, i = tt.tensor([1.0, 2.0]), tt.tensor([[2], [0]])
+RENAMED: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "method": (lambda: x.mean(dim=1), lambda: x.mean(1)),
+    "two": (lambda: x.sum(dim=1, keepdim=True), lambda: x.sum(1, True)),
+    "only one": (lambda: x.sum(axis=1, keepdim=True), lambda: x.sum(1, True)),
+    "several": (lambda: x.sum(dim=(0, 1)), lambda: x.sum()),
+    "function": (lambda: tt.softmax(x, dim=0), lambda: tt.softmax(x, 0)),
+    "list": (lambda: tt.stack([x, x], dim=1), lambda: tt.stack([x, x], 1)),
+    "tensors": (lambda: tt.cat(tensors=[x, x], dim=1), lambda: tt.cat([x, x], 1)),
+    "view": (lambda: x.unsqueeze(dim=0), lambda: x.unsqueeze(0)),
+    "transpose": (lambda: x.transpose(dim0=0, dim1=1), lambda: x.T),
+    "diagonal": (lambda: x.diagonal(offset=1, dim1=1, dim2=0), lambda: x.diagonal(1, 1, 0)),
+    "triangle": (lambda: tt.triu(x, diagonal=1), lambda: tt.triu(x, 1)),
+    "triangle of a method": (lambda: x.tril(diagonal=-1), lambda: x.tril(-1)),
+    "unbiased": (lambda: x.var(unbiased=False), lambda: x.var()),
+    "unbiased, axis": (lambda: x.std(dim=1, unbiased=True), lambda: x.std(1, 1)),
+    "correction": (lambda: x.var(dim=0, correction=1), lambda: x.var(0, 1)),
+    "sizes of parts": (lambda: x.split([1, 2], dim=1)[1], lambda: x.split([1, 2], 1)[1]),
+    "chunk": (lambda: x.chunk(3, dim=1)[2], lambda: x[:, 2:]),
+    "input": (lambda: tt.relu(input=x), lambda: x),
+    "other": (lambda: tt.maximum(input=x, other=v[0]), lambda: tt.maximum(x, v[0])),
+    "where": (lambda: tt.where(x > 2, input=x, other=0.0), lambda: tt.where(x > 2, x, 0.0)),
+    "mat2": (lambda: tt.matmul(x.T, other=v), lambda: x.T @ v),
+    "exponent": (lambda: tt.pow(x, exponent=2), lambda: x * x),
+    "permute": (lambda: tt.permute(x, dims=(1, 0)), lambda: x.T),
+    "flip": (lambda: x.flip(dims=(0, 1)), lambda: x.flip()),
+    "roll": (lambda: tt.roll(x, shifts=1, dims=1), lambda: tt.roll(x, 1, 1)),
+    "norm": (lambda: x.norm(p=1, dim=1), lambda: x.norm(1, ord=1)),
+    "gather": (lambda: x.gather(dim=1, index=i), lambda: x.gather(i, 1)),
+    "scatter_add": (
+        lambda: x.scatter_add(dim=1, index=i, src=tt.ones(2, 1)),
+        lambda: x.scatter_add(i, tt.ones(2, 1), 1),
+    ),
+    "unfold": (lambda: x.unfold(dimension=1, size=2, step=1), lambda: x.unfold(1, 2)),
+    "randint": (lambda: tt.randint(low=3, high=4, size=(2,)), lambda: tt.tensor([3, 3])),
+    "sizes": (lambda: tt.rand(size=(2, 3)) * 0, lambda: x * 0),
+    "linspace": (lambda: tt.linspace(start=0, end=1, steps=3), lambda: tt.linspace(0, 1, 3)),
+    "eye": (lambda: tt.eye(n=2, m=3), lambda: tt.eye(2, 3)),
+}
+
+
+@pytest.mark.parametrize("case", RENAMED)
+def test_a_keyword_of_pytorch_is_ours(case: str) -> None:
+    theirs, ours = (call() for call in RENAMED[case])
+    assert theirs.dtype is ours.dtype
+    assert theirs.tolist() == ours.tolist()
+
+
+def test_to_takes_pytorchs_arguments() -> None:
+    for y in (
+        x.to("cpu", tt.float64),
+        x.to(dtype=tt.float64, device="cpu"),
+        x.to(tt.zeros(1, dtype=tt.float64)),
+    ):
+        assert y.dtype is tt.float64
+        assert y.tolist() == x.tolist()
+    assert x.to(device="cpu", non_blocking=True) is x.to(dtype=tt.float32) is x
+    assert not x.to("cpu", copy=True).shares_memory(x)
+    assert x.to("emulated", tt.float16).to("cpu").tolist() == x.tolist()
+    assert str(x.to("emulated", tt.float16).device) == "emulated"
+    module = tt.nn.Linear(3, 2).to(device="cpu", dtype=tt.float64)
+    assert module.weight.dtype is tt.float64
+    assert module.to("cpu", tt.float32).weight.dtype is tt.float32
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
     "arange": (
         lambda: tt.arange(3, requires_grad=True),
         "arange: there is no argument requires_grad",
@@ -85,17 +142,56 @@ KEYWORDS = {
     ),
     "eye": (lambda: tt.eye(3, requires_grad=True), "argument requires_grad", "tt.eye(..., dtype"),
     "linspace": (lambda: tt.linspace(0, 1, 3, requires_grad=True), "argument requires_grad", "tt.linspace("),
-    "tensor": (lambda: tt.relu(input=x), "relu: there is no argument input", "write x"),
+    "max": (
+        lambda: x.max(dim=1),
+        "max: there is no argument dim",
+        "write axis=1; here the result is the values",
+    ),
+    "min": (lambda: tt.min(x, dim=1, keepdim=True), "dim, keepdim", "write axis=1, keepdims=True; here"),
+    "sort": (lambda: x.sort(dim=0), "sort: there is no argument dim", "argsort has the indices"),
+    "std": (lambda: x.std(dim=1), "std: there is no argument dim", "with correction=1 it divides by n - 1"),
+    "var": (lambda: tt.var(input=x), "var: there is no argument input", "with correction=1"),
+    "split": (lambda: x.split(2, dim=0), "split: there is no argument dim", "is the number of parts"),
+    "equal": (lambda: tt.equal(x, other=x), "equal: there is no argument other", "element by element"),
+    "multinomial": (lambda: tt.multinomial(input=v, num_samples=1), "input", "with replacement"),
+    "gelu": (lambda: tt.gelu(input=x), "gelu: there is no argument input", "tt.nn.functional has"),
+    "linear": (lambda: tt.linear(input=x, weight=x), "linear", "tt.nn.functional has"),
+    "meshgrid": (lambda: tt.meshgrid(tensors=[v, v]), "tensors", 'indexing="ij"'),
+    "twice": (lambda: x.norm(2, dim=1), "norm: there is no argument dim", "write axis=1"),
+    "unknown, too": (lambda: x.sum(dim=1, colour=1), "sum: there is no argument dim", "write axis=1"),
 }
 
 
-@pytest.mark.parametrize("case", KEYWORDS)
-def test_a_keyword_is_answered_with_ours(case: str) -> None:
-    call, what, fix = KEYWORDS[case]
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_call_that_means_something_else_is_an_error(case: str) -> None:
+    call, what, fix = REFUSED[case]
     with pytest.raises(ArgumentError) as caught:
         call()
     assert what in caught.value.what
     assert fix in caught.value.fix
+
+
+def test_a_function_runs_once() -> None:
+    """Also if it fails with a TypeError of its own: only a call that did not fit is made again."""
+    calls = []
+
+    @guarded
+    def reads(x: Any, dim: Any = None, axis: Any = None) -> None:
+        calls.append((x, dim, axis))
+        raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match="of its own"):
+        reads(1, dim=2)
+    assert calls == [(1, 2, None)]
+
+    @guarded
+    def renamed(x: Any, axis: Any = None) -> None:
+        calls.append((x, axis))
+        raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match="of its own"):
+        renamed(1, dim=3)
+    assert calls[1:] == [(1, 3)]
 
 
 def test_what_is_written_in_place_of_another_name_works() -> None:

@@ -258,13 +258,17 @@ class Module:
                 else:
                     p.grad.copy_(0)
 
-    def to(self, target: Any) -> Self:
+    def to(
+        self, target: Any = None, dtype: Any = None, *, device: Any = None, non_blocking: bool = False
+    ) -> Self:
         """Move the tree to a device, or cast its floating tensors to a dtype; shared tensors stay shared.
 
         A tensor that changes is replaced, and its gradient dropped; so create the optimizer afterwards.
 
         Args:
             target: a device ("cpu", "cuda", "emulated") or a floating dtype.
+            dtype, device: the same by name; m.to("cuda", tt.float16) gives both.
+            non_blocking: PyTorch's; changes nothing here.
 
         Returns:
             self.
@@ -273,6 +277,12 @@ class Module:
             DTypeError: the dtype is not floating.
             DeviceError: the device is not available.
         """
+        for one in (target, device, dtype):
+            if one is not None:
+                self._to(one)
+        return self
+
+    def _to(self, target: Any) -> None:
         dtype = getattr(tt, target, None) if isinstance(target, str) else target
         casts = isinstance(dtype, tt.DType)
         if isinstance(dtype, tt.DType) and not dtype.is_floating:
@@ -290,7 +300,6 @@ class Module:
                             if id(old) not in moved:
                                 moved[id(old)] = old, _moved(old, target)
                             tensors[name] = moved[id(old)][1]
-        return self
 
     # ---- state ------------------------------------------------------------------------------------------
 
