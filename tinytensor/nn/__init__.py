@@ -1,11 +1,11 @@
 """Neural network modules, losses and initialization, built on the public functions of tinytensor."""
 
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 from tinytensor.argument_errors import NN as _NN
 from tinytensor.argument_errors import missing as _missing
-from tinytensor.nn import functional as functional
-from tinytensor.nn import init as init
+from tinytensor.nn import init
 from tinytensor.nn.activation import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from tinytensor.nn.attention import MultiHeadAttention
 from tinytensor.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
@@ -45,11 +45,14 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
-    "functional",
     "init",
 ]
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from tinytensor.nn import functional as functional
+else:
 
     def __getattr__(name):  # called only for missing names
+        if name == "functional":  # loaded when it is first asked for
+            return _import_module("tinytensor.nn.functional")
         _missing(__name__, _NN, name)
