@@ -15,7 +15,6 @@ from tinytensor.argument_errors import missing as _missing
 __version__ = "0.1.0"
 if not TYPE_CHECKING:  # type checkers follow the star import, and report a missing name themselves
     __all__ = sorted([*_api.__all__, "fft", "func", "linalg", "nn", "optim"])
-    globals().pop("device")  # the module; tt.device stands for tt.Device
 
     def __getattr__(name):  # called only for names that do not exist
         _missing(__name__, _FUNCTIONS, name)

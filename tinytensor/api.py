@@ -18,8 +18,16 @@ from tinytensor.autograd.modes import *
 from tinytensor.config import *
 from tinytensor.creation import *
 from tinytensor.device import *
+from tinytensor.device import Device as _Device
 from tinytensor.dtypes import *
 from tinytensor.dtypes import bool_ as _bool
+from tinytensor.dtypes import float16 as _half
+from tinytensor.dtypes import float32 as _float
+from tinytensor.dtypes import float64 as _double
+from tinytensor.dtypes import int16 as _short
+from tinytensor.dtypes import int32 as _int
+from tinytensor.dtypes import int64 as _long
+from tinytensor.dtypes import uint8 as _byte
 from tinytensor.errors import *
 from tinytensor.generator import *
 from tinytensor.layout import *
@@ -63,6 +71,7 @@ from tinytensor.ops.reductions.sorting import *
 from tinytensor.ops.reductions.statistics import *
 from tinytensor.ops.views.manipulation import *
 from tinytensor.ops.views.slicing import *
+from tinytensor.pytorch_names import *
 from tinytensor.runtime.cpu.threads import *
 from tinytensor.storage import *
 from tinytensor.tensor import *
@@ -74,7 +83,9 @@ from tinytensor.transforms.function import *
 from tinytensor.transforms.gradcheck import *
 from tinytensor.transforms.gradients import *
 
-bool = _bool
+bool, byte, short, int, long = _bool, _byte, _short, _int, _long  # PyTorch's names
+half, float, double = _half, _float, _double
+device = _Device
 unstack = _unbind  # the array API's name
 
 if not TYPE_CHECKING:  # type checkers follow the star imports

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinytensor import array_api, copying, display, interop
+from tinytensor import array_api, copying, display, interop, pytorch_names
 from tinytensor.argument_checks import guarded, has_options
 from tinytensor.argument_errors import METHODS, Elsewhere
 from tinytensor.autograd.graph import Node
@@ -34,7 +34,7 @@ from tinytensor.ops.indexing import gathering, indexing, masking
 from tinytensor.ops.inplace import copy_, in_place
 from tinytensor.ops.joining import joining
 from tinytensor.ops.matmul import einsum
-from tinytensor.ops.matmul.matmul import matmul
+from tinytensor.ops.matmul.matmul import matmul, outer
 from tinytensor.ops.nn.softmax import log_softmax, softmax
 from tinytensor.ops.reductions import min_max, reduction, scan, sorting, statistics
 from tinytensor.ops.views import device_transfer, manipulation, slicing
@@ -394,6 +394,82 @@ class Methods:
     __reduce__ = copying.reduced
     __copy__ = copying.shallow
     __deepcopy__ = copying.deep
+
+    # pytorch_names; the dtypes come last, since they hide built-in names from annotations
+    absolute = sign_and_complex.abs
+    add = arithmetic.add
+    addcdiv = pytorch_names.addcdiv
+    addcmul = pytorch_names.addcmul
+    addmm = addmv = baddbmm = pytorch_names.addmm
+    amax = pytorch_names.amax
+    amin = pytorch_names.amin
+    argwhere = pytorch_names.argwhere
+    clamp = arithmetic.clip
+    clamp_ = arithmetic.clip_
+    clamp_max = pytorch_names.clamp_max
+    clamp_min = pytorch_names.clamp_min
+    cumprod = scan.cumulative_prod
+    cumsum = scan.cumulative_sum
+    dim = ndimension = pytorch_names.dim
+    div = pytorch_names.div
+    divide = true_divide = arithmetic.divide
+    dot = mm = bmm = mv = matmul
+    element_size = pytorch_names.element_size
+    eq = comparison.equal
+    expand_as = pytorch_names.expand_as
+    flatten = pytorch_names.flatten
+    floor_divide = arithmetic.floor_divide
+    ge = comparison.greater_equal
+    gt = comparison.greater
+    index_select = pytorch_names.index_select
+    is_floating_point = pytorch_names.is_floating_point
+    le = comparison.less_equal
+    lerp = pytorch_names.lerp
+    lt = comparison.less
+    masked_fill_ = pytorch_names.masked_fill_
+    masked_select = pytorch_names.masked_select
+    movedim = manipulation.moveaxis
+    mul = multiply = arithmetic.multiply
+    nan_to_num = pytorch_names.nan_to_num
+    narrow = pytorch_names.narrow
+    ne = comparison.not_equal
+    neg = negative = arithmetic.negative
+    nelement = pytorch_names.nelement
+    new_empty = pytorch_names.new_empty
+    new_full = pytorch_names.new_full
+    new_ones = pytorch_names.new_ones
+    new_tensor = pytorch_names.new_tensor
+    new_zeros = pytorch_names.new_zeros
+    outer = ger = outer
+    ravel = pytorch_names.ravel
+    remainder = arithmetic.remainder
+    repeat_interleave = pytorch_names.repeat_interleave
+    reshape_as = pytorch_names.reshape_as
+    scatter_add_ = pytorch_names.scatter_add_
+    select = pytorch_names.select
+    storage_offset = pytorch_names.storage_offset
+    stride = pytorch_names.stride
+    sub = subtract = arithmetic.subtract
+    swapaxes = swapdims = manipulation.transpose
+    t = pytorch_names.t
+    type_as = pytorch_names.type_as
+    unflatten = pytorch_names.unflatten
+    view_as = pytorch_names.view_as
+
+    @property
+    def is_cuda(self: Tensor) -> bool:
+        """Whether the tensor is on a GPU."""
+        return self.storage.device.type == "cuda"
+
+    bfloat16 = pytorch_names.as_bfloat16
+    byte = pytorch_names.as_uint8
+    double = pytorch_names.as_float64
+    half = pytorch_names.as_float16
+    long = pytorch_names.as_int64
+    short = pytorch_names.as_int16
+    bool = pytorch_names.as_bool
+    float = pytorch_names.as_float32
+    int = pytorch_names.as_int32
 
     def __dir__(self: Tensor) -> list[str]:
         return [name for name in object.__dir__(self) if name not in METHODS]

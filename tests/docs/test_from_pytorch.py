@@ -109,6 +109,11 @@ def multinomial() -> None:
         tt.multinomial(tt.tensor([0.0, 1.0]), 3, replacement=False)  # PyTorch's default
 
 
+def bernoulli() -> None:
+    assert tt.bernoulli(tt.tensor([0.0, 1.0])).tolist() == [False, True]
+    assert tt.bernoulli(tt.tensor([0.0, 1.0])).float().tolist() == [0.0, 1.0]  # PyTorch's
+
+
 def rms_norm() -> None:
     x = tt.tensor([1e-3, 1e-3], dtype=tt.float64)
     assert tt.rms_norm(x).tolist() == pytest.approx([1e-3 / math.sqrt(1e-6 + 1e-6)] * 2, rel=1e-9)
@@ -157,6 +162,7 @@ ROWS: dict[str, Callable[[], None]] = {
     "`equal(a, b)`": equal,
     "`x.norm(2, 1)`": norm,
     "`multinomial(p, n)`": multinomial,
+    "`bernoulli(p)`": bernoulli,
     "`rms_norm`, `nn.RMSNorm`": rms_norm,
     "`cross_entropy`, `nll_loss`": classes,
     "causal attention with Tq queries and Tk keys": causal,

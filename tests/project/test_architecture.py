@@ -28,7 +28,7 @@ kernels
 ops
 creation
 transforms cuda
-interop copying display argument_checks
+interop copying display argument_checks pytorch_names
 methods
 api
 nn optim func linalg fft
