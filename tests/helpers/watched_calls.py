@@ -123,6 +123,12 @@ def normalized(dtype: str, device: str) -> Tensors:
     return results + with_gradients(lambda x: tt.softmax(x, 0), drawn(device, dtype, 70, 5))
 
 
+def raised(dtype: str, device: str) -> Tensors:
+    """Integers to the power of integers: negative exponents are looked for first."""
+    x = drawn(device, dtype, 3, 4)
+    return [x ** tt.abs(x)]
+
+
 def found_by_mask(dtype: str, device: str) -> Tensors:
     """More elements than one block counts."""
     x = drawn(device, dtype, 9001)
@@ -236,10 +242,12 @@ def larger() -> Iterator[Call]:
         ("attention of 16", partial(attended, 16), ("float32", "bfloat16")),
         ("attention of 64", partial(attended, 60), ("float32", "float16")),
         ("attention of 128", partial(attended, 100), ("bfloat16",)),
+        ("powers", raised, ("int64",)),
         ("random", drawn_at_random, ("float32", "float64")),
         ("gpt", trained, ("float32", "bfloat16")),
     ]
     every: dict[str, tuple[str, ...]] = {
+        "powers": ("int64", "int32", "int16", "int8", "uint8"),
         "sort": (*FLOATS, "int64", "int16", "uint8"),
         "contiguous": ("float64", "float32", "float16", "uint8"),
         "matmul": (*FLOATS, "int64", "int32", "int16", "int8", "uint8"),
