@@ -14,10 +14,13 @@ __all__ = ["factorizations", "fourier"]
 
 
 def definite(rng: np.random.Generator, n: int, more: int = 0) -> list[Any]:
-    """Inputs: a symmetric matrix whose eigenvalues are positive, and `more` matrices beside it."""
+    """Inputs: a symmetric matrix with positive eigenvalues, and `more` matrices beside it. They lie
+    apart, since gradients divide by their differences.
+    """
     s = side(n)
-    x = drawn(rng, (s, s), -1.0, 1.0)
-    return [(x + x.T) / 2 + s * np.eye(s, dtype=np.float32), *(drawn(rng, (s, s)) for _ in range(more))]
+    x = drawn(rng, (s, s), -0.1, 0.1)
+    apart = np.diag(np.arange(s, 2 * s, dtype=np.float32))
+    return [(x + x.T) / 2 + apart, *(drawn(rng, (s, s)) for _ in range(more))]
 
 
 def factorizations() -> list[OpCase]:
