@@ -58,6 +58,11 @@ class DType:
         self.is_inexact = kind in ("float", "complex")
         self.narrow = kind == "float" and itemsize == 2
 
+    @property
+    def is_floating_point(self) -> bool:
+        """PyTorch's name of `is_floating`."""
+        return self.is_floating
+
     def __repr__(self) -> str:
         return f"tinytensor.{self.name}"
 
@@ -363,6 +368,11 @@ class FloatInfo:
     min: float
     smallest_normal: float
     dtype: DType
+
+    @property
+    def tiny(self) -> float:
+        """NumPy's and PyTorch's name of `smallest_normal`."""
+        return self.smallest_normal
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[[Array], Any]]] = {
     "relu": (F.relu, lambda x: np.maximum(x, 0)),
     "relu6": (F.relu6, lambda x: np.clip(x, 0, 6)),
     "leaky_relu": (F.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x)),
+    "prelu": (
+        lambda x: F.prelu(x, tt.full((1,), 0.3, dtype=tt.float64)),
+        lambda x: np.where(x > 0, x, 0.3 * x),
+    ),
     "elu": (F.elu, lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
     "celu": (lambda x: F.celu(x, 2.0), lambda x: np.where(x > 0, x, 2 * np.expm1(np.minimum(x, 0) / 2))),
     "gelu": (F.gelu, lambda x: x * (1 + erf(x / math.sqrt(2))) / 2),

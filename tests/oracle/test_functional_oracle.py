@@ -135,6 +135,9 @@ IGNORED = np.array([0, 2, -100, 1])
 TIMES = np.array([[0, 2, -100], [1, 1, 0]])
 
 CALLS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
+    "prelu": (lambda F, x, w: F.prelu(x, w), (n(2, 3, 4), n(3))),
+    "prelu of one": (lambda F, x, w: F.prelu(x, w), (n(2, 3, 4), n(1))),
+    "prelu of columns": (lambda F, x, w: F.prelu(x, weight=w), (n(2, 3), n(3))),
     "softmax": (lambda F, x: F.softmax(x, dim=1), (n(2, 3, 4),)),
     "softmax position": (lambda F, x: F.softmax(x, -1), (n(2, 3),)),
     "log_softmax": (lambda F, x: F.log_softmax(x, dim=0), (n(2, 3),)),
@@ -388,7 +391,13 @@ def test_the_arguments_are_those_of_pytorch() -> None:
         "conv2d",
     }
     builtin |= {"cosine_similarity", "pairwise_distance", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d"}
-    builtin |= {"scaled_dot_product_attention", "max_pool1d", "max_pool2d", "linear"}  # no signature to read
+    builtin |= {
+        "prelu",
+        "scaled_dot_product_attention",
+        "max_pool1d",
+        "max_pool2d",
+        "linear",
+    }  # no signature to read
     for name in set(F.__all__) - builtin:
         theirs = list(inspect.signature(getattr(T, name)).parameters.values())
         for at, ours in enumerate(inspect.signature(getattr(F, name)).parameters.values()):

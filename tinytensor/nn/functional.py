@@ -58,6 +58,7 @@ __all__ = [
     "pad",
     "pairwise_distance",
     "poisson_nll_loss",
+    "prelu",
     "relu",
     "relu6",
     "rms_norm",
@@ -138,6 +139,18 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         [-0.5, 2.0]
     """
     return _result(input, tt.where(input > 0, input, input * negative_slope), inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where it is positive, else weight * x; one weight, or one for each channel (axis 1).
+
+    Example:
+        >>> tt.nn.functional.prelu(tt.tensor([[-2.0, -2.0, 2.0]]), tt.tensor([0.5, 0.25, 0.5])).tolist()
+        [[-1.0, -0.5, 2.0]]
+    """
+    per_channel = weight.size > 1 and input.ndim > 2
+    slope = weight.reshape(-1, *[1] * (input.ndim - 2)) if per_channel else weight
+    return tt.where(input > 0, input, slope * input)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
