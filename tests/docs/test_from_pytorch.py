@@ -100,6 +100,7 @@ def equal() -> None:
 def norm() -> None:
     x = tt.tensor([[[3.0, 4.0], [6.0, 8.0]]])
     assert x.norm(2, 1).tolist() == [[[5.0], [10.0]]]
+    assert x.norm(1).tolist() == x.norm(1, ord=2).tolist()
     assert x.norm(1, ord=2).tolist() == [[pytest.approx(math.sqrt(45)), pytest.approx(math.sqrt(80))]]
 
 
@@ -107,6 +108,16 @@ def multinomial() -> None:
     assert tt.multinomial(tt.tensor([0.0, 1.0]), 3).tolist() == [1, 1, 1]
     with pytest.raises(tt.ArgumentError):
         tt.multinomial(tt.tensor([0.0, 1.0]), 3, replacement=False)  # PyTorch's default
+
+
+def widening() -> None:
+    a, s = tt.ones(2, dtype=tt.float16), tt.tensor(2.0)
+    assert (a * s).dtype is tt.float32
+    assert (a * 2.0).dtype is (a * s.to(a.dtype)).dtype is tt.float16  # PyTorch's a * s
+
+
+def sign() -> None:
+    assert math.isnan(tt.sign(tt.tensor(math.nan)).item())
 
 
 def bernoulli() -> None:
@@ -160,8 +171,10 @@ ROWS: dict[str, Callable[[], None]] = {
     "`meshgrid(a, b)`": meshgrid,
     "`pad(x, (1, 2))`": pad,
     "`equal(a, b)`": equal,
-    "`x.norm(2, 1)`": norm,
+    "`x.norm(1)`, `x.norm(2, 1)`": norm,
     "`multinomial(p, n)`": multinomial,
+    "`a * s`, a of float16 and s of shape () and float32": widening,
+    "`sign(x)` of nan": sign,
     "`bernoulli(p)`": bernoulli,
     "`rms_norm`, `nn.RMSNorm`": rms_norm,
     "`cross_entropy`, `nll_loss`": classes,

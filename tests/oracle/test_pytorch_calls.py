@@ -466,6 +466,204 @@ x.sum(dim=[0, 1])
 x.softmax(1).argmax(1)
 (x @ w).relu().sum()
 (x.argmax(dim=1) == k).float().mean()
+m + m
+m * m
+m + 1
+m * 2
+m / 2
+m | m
+m ^ m
+-i
+i & 1
+i << 1
+~i
+i % -3
+i // -2
+i.int() + i
+i.int() * 2.5
+h + i
+p.byte() + p.byte()
+p.byte() - 1
+p.byte() * 2.0
+i.float() + i
+torch.arange(5.)
+torch.arange(0, 5, 2.0)
+torch.tensor([1, 2.5])
+torch.tensor([[1, 2], [3, 4]]).float()
+torch.sum(x, 0, True)
+torch.cat([x, y], axis=1)
+x.sum(axis=0, keepdims=True)
+x.repeat_interleave(k, dim=0)
+x.sum(0, keepdim=True)
+x.std(1, False)
+x.std(1, True)
+x.std(0, unbiased=False, keepdim=True)
+x.argsort()
+torch.full_like(i, 2.5)
+torch.full_like(i, 2)
+torch.pow(i, 2)
+n.max()
+n.min()
+n.clamp(0, 1)
+n.relu()
+F.relu(n)
+n.argmax()
+n.argmin()
+n.sum()
+n.round()
+n.bool()
+n.isnan()
+n.sigmoid()
+n.softmax(0)
+n.log_softmax(0)
+n.tanh()
+F.silu(n)
+F.softplus(n)
+F.hardtanh(n)
+n.cumsum(0)
+n.any()
+n.all()
+torch.maximum(n, s)
+torch.minimum(n, s)
+n.argsort()
+torch.nan_to_num(n, neginf=0.0)
+n == n
+n.norm()
+n.std(0, correction=1)
+n.mean()
+n.logsumexp(0)
+torch.isclose(n, n)
+torch.isclose(n, n, equal_nan=True)
+torch.allclose(n, n, equal_nan=True)
+torch.diagonal(x, 1)
+x.diagonal(0, 1, 0)
+torch.logical_not(i)
+x.logical_and(y)
+i.logical_xor(j)
+torch.zeros(())
+torch.zeros(0)
+torch.ones(2, 3).t()
+x.view(2, -1, 1)
+x.transpose(-1, -2)
+x.permute(-1, 0)
+x.permute([1, 0])
+b.flatten(-2)
+b.sum((1, 2))
+b.sum(dim=(1, -1), keepdim=True)
+b.mean(dim=(1, 2))
+b.amax(dim=(1, 2))
+b.var(dim=(1, 2), unbiased=False)
+b.var((1, 2), False)
+b.argmax()
+b.any(dim=1)
+b[0, :, 1]
+b[:, k]
+b[..., k]
+b[:, :, None, 0]
+b[k[1:], 1:, k[:1]]
+b[m]
+b[:, 1:3]
+b[-1]
+x[[0, 1]]
+x[[0, 1], [2, 0]]
+x[(0, 1)]
+x[torch.tensor(1)]
+x[True]
+x[m[:, 0]]
+x[::2]
+x[:, ::2]
+torch.einsum("ij->ji", x)
+torch.einsum("ii", w[:, :3])
+torch.einsum("...j,j", b[..., :3], v)
+torch.tensor(5).dtype
+torch.tensor(5.0).item()
+x.shape[0]
+len(x.shape)
+tuple(x.shape)
+x.shape == (2, 3)
+x.device.type
+str(x.device)
+x.dtype is torch.float32
+x.dtype.itemsize
+x.nbytes
+x.is_leaf
+torch.finfo(x.dtype).max
+torch.finfo(x.dtype).min
+torch.iinfo(torch.int8).min
+x.squeeze()
+x.unsqueeze(2)
+x.expand(4, 2, 3)
+x.tile(2)
+torch.tile(x, (2, 1))
+x.roll(2)
+x.roll((1, 1), (0, 1))
+x.triu()
+x.tril(-1)
+torch.linspace(1, 0, 3)
+torch.linspace(0, 10, steps=4, dtype=torch.float64)
+torch.eye(2, 3)
+torch.eye(2, dtype=torch.long)
+torch.outer(v, x[0])
+x.trunc().int()
+x.element_size() * x.nelement()
+x.detach().clone()
+x.to(x.device)
+x.to(x.dtype)
+x.to(y)
+x.tolist()[0]
+sum(v)
+max(v)
+abs(x)
+v @ v
+v @ w
+x @ v
+b @ w.T[:, :0].T if 0 else x
+2 ** x
+1 / x
+1 - x
+5 // i.clamp(min=1)
+5 % i.clamp(min=1)
+i ** 0.5
+i.abs() ** 0.5
+x ** y.abs()
+torch.log_softmax(x, -1)
+torch.softmax(x, -1)
+torch.dropout(x, 0.0, True)
+torch.embedding(w, k)
+torch.conv1d(b, b[:, :, :2])
+torch.nn.functional.relu(x)
+F.logsigmoid(x)
+F.cross_entropy(x, k, torch.ones(3))
+F.cross_entropy(x, p)
+F.cross_entropy(x, k, reduction="none")
+F.nll_loss(x, k, reduction="sum")
+F.mse_loss(x, y, reduction="none")
+F.layer_norm(x, [3], v)
+F.dropout(x, 0.0)
+F.pad(x, [1, 1])
+F.one_hot(k)
+F.one_hot(m.long())
+F.embedding(i.abs().clamp(max=2), w, 0)
+F.softmax(x, 1, dtype=torch.float64)
+F.scaled_dot_product_attention(b, b, b, None, 0.0, True)
+F.scaled_dot_product_attention(b, b, b, attn_mask=torch.zeros(3, 3))
+F.adaptive_avg_pool1d(b, 2)
+F.max_pool1d(b, kernel_size=2, stride=1)
+F.avg_pool1d(b, 2, 1)
+F.conv2d(b[None], torch.ones(1, 2, 2, 2), padding=1)
+F.binary_cross_entropy(p, p.round())
+F.smooth_l1_loss(x, y, beta=0.5)
+F.huber_loss(x, y)
+F.normalize(x)
+F.cosine_similarity(x, y)
+F.pairwise_distance(x, y)
+F.tanh(x)
+F.sigmoid(x)
+x.dtype.is_floating_point
+i.dtype.is_floating_point
+torch.finfo(torch.float16).tiny
+F.prelu(x, v[:1])
+F.prelu(b, v)
 F.relu(x)
 F.gelu(x)
 F.softmax(x, dim=-1)
@@ -561,6 +759,58 @@ F.interpolate(b[None], scale_factor=2)
 F.max_pool2d(b, 2, ceil_mode=True)
 F.embedding(k, w, max_norm=1.0)
 F.batch_norm(x, v, v)
+torch.max(x, y)
+torch.min(x, y)
+torch.max(input=x, other=y)
+torch.norm(x, p="fro")
+torch.norm(x, 2)
+x.norm(2)
+torch.scatter_add(x, 1, g, y[:, :2])
+torch.take(x, k)
+x.std(0, keepdim=True)
+x.max(1).values
+x.topk(2).values
+x.argsort(1, True)
+torch.unique(i, return_counts=True)
+torch.where(m)
+torch.diag(v)
+torch.einsum(x, [0, 1], w, [1, 2])
+torch.cartesian_prod(v, v)
+x.tile(2, 2)
+x.rot90()
+x.fliplr()
+torch.cross(v, v, dim=0)
+torch.cdist(x, x)
+x.cov()
+x.frac()
+x.fmod(1)
+x.exp2()
+x.logit()
+x.median()
+x.quantile(0.5)
+x.kthvalue(1)
+x.mode()
+torch.histc(x)
+torch.block_diag(x, x)
+x.index_fill(1, k, 0.0)
+x.index_add(1, k, y[:, :2])
+x.scatter(1, g, y[:, :2])
+x.put_(k, v[:2])
+x.masked_scatter(m, y)
+x.uniform_()
+x.normal_()
+torch.rsub(x, 1)
+torch.layer_norm(x, (3,))
+F.gumbel_softmax(x)
+F.cross_entropy(x, k, None, None, -100)
+F.mse_loss(x, v)
+F.l1_loss(x, y, None, None, "sum")
+F.dropout2d(b)
+F.instance_norm(b)
+F.batch_norm(x, v, v.abs())
+F.local_response_norm(b, 2)
+F.pixel_shuffle(b[None], 1)
+F.fold(b, 2, 1)
 """
 
 
