@@ -9,28 +9,40 @@ import tinytensor as tt
 
 X = tt.ones(2, 3, 4)
 INDEX = tt.zeros(2, 3, 4, dtype=tt.int64)
-NAMES = ("axis", "axes", "axis1", "source")
+NAMES = ("axis", "axes", "axis1", "source", "dim", "start_dim")
 # functions that take more than x and the axis
 CALLS: dict[str, Callable[[int], object]] = {
+    "amax": lambda axis: tt.amax(X, axis),
+    "amin": lambda axis: tt.amin(X, axis),
     "cat": lambda axis: tt.cat([X, X], axis),
     "chunk": lambda axis: tt.chunk(X, 2, axis),
     "concat": lambda axis: tt.concat([X, X], axis),
+    "concatenate": lambda axis: tt.concatenate([X, X], axis),
     "diagonal": lambda axis: tt.diagonal(X, 0, axis, 1),
+    "flatten": lambda axis: tt.flatten(X, axis),
     "gather": lambda axis: tt.gather(X, INDEX, axis),
+    "index_select": lambda axis: tt.index_select(X, axis, tt.arange(2)),
     "moveaxis": lambda axis: tt.moveaxis(X, axis, 0),
+    "movedim": lambda axis: tt.movedim(X, axis, 0),
+    "narrow": lambda axis: tt.narrow(X, axis, 0, 1),
     "permute": lambda axis: tt.permute(X, 0, 1, axis),
     "permute_dims": lambda axis: tt.permute_dims(X, (0, 1, axis)),
     "repeat": lambda axis: tt.repeat(X, 2, axis),
+    "repeat_interleave": lambda axis: tt.repeat_interleave(X, 2, axis),
     "roll": lambda axis: tt.roll(X, 1, axis),
     "scatter_add": lambda axis: tt.scatter_add(X, INDEX, X, axis),
+    "select": lambda axis: tt.select(X, axis, 0),
     "split": lambda axis: tt.split(X, 2, axis),
     "stack": lambda axis: tt.stack([X, X], axis),
+    "swapaxes": lambda axis: tt.swapaxes(X, 0, axis),
+    "swapdims": lambda axis: tt.swapdims(X, 0, axis),
     "take": lambda axis: tt.take(X, tt.arange(2), axis),
     "take_along_axis": lambda axis: tt.take_along_axis(X, INDEX, axis),
     "tensordot": lambda axis: tt.tensordot(X, X, ((axis,), (0,))),
     "topk": lambda axis: tt.topk(X, 1, axis),
     "trace": lambda axis: tt.trace(X, 0, axis, 1),
     "transpose": lambda axis: tt.transpose(X, 0, axis),
+    "unflatten": lambda axis: tt.unflatten(X, axis, (2, -1)),
     "unfold": lambda axis: tt.unfold(X, axis, 2),
     "vecdot": lambda axis: tt.vecdot(X, X, axis=axis),
 }
