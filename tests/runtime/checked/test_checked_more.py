@@ -40,6 +40,7 @@ def test_reads_of_halves_are_seen(dtype: tt.DType, name: str, read: str) -> None
 @pytest.mark.parametrize("device", ["emulated", "checked"])
 def test_a_captured_step_is_checked(device: str) -> None:
     """Where several tensors of the step have the same memory, one after the other."""
+    tt.manual_seed(0)  # from weights near the minimum AdamW's first steps may lead away
     layer = tt.nn.Linear(8, 4).to(device)
     x, optimizer = tt.ones(16, 8, device=device), tt.optim.AdamW(layer.parameters(), lr=1e-2)
 
