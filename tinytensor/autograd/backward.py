@@ -418,7 +418,9 @@ def attach(record: Any, edge: Any) -> Tensor:
     if edge is not None and type(edge) is not Node and type(edge) is not Output:
         leaf: Tensor = edge
         return leaf
-    t = wrap(record[2], record[1], record[0])
+    storage, layout, array, _, meta = record
+    t = wrap(array, layout, storage)
+    t._meta = meta
     t._origin = ATTACHED
     t._edge = edge
     t._requires = edge is not None

@@ -105,16 +105,14 @@ def binary(op: type[Elementwise], a: Any, b: Any) -> Tensor:
     """
     ta, tb = type(a) is Tensor, type(b) is Tensor
     try:
-        plan = op.plans[a._meta if ta else type(a)][b._meta if tb else type(b)][()]
+        first = (a._meta or meta_of(a)) if ta else type(a)
+        plan = op.plans[first][(b._meta or meta_of(b)) if tb else type(b)][()]
         if plan.direct is None or graphs or watchers:
             return apply(op, a, b)
         array = quiet.run(op.ufunc, a._array if ta else a, b._array if tb else b, out=..., order="C")
     except (KeyError, ValueError, OverflowError, TypeError, RuntimeError):
         array = None
     if array is None:
-        if (ta and a._meta is None) or (tb and b._meta is None):  # a new view, such as x.T
-            _ = ta and meta_of(a), tb and meta_of(b)
-            return binary(op, a, b)
         return apply(op, a, b)  # makes the plan, or raises an error that names the op
     t = _direct_result(plan, array)
     history = (ta and (a._requires or a._base is not None)) or (tb and (b._requires or b._base is not None))

@@ -111,7 +111,9 @@ def record(
             saved.append(None)
             continue
         t = ins[at] if at >= 0 else outs[~at]
-        saved.append((t.storage, t.layout, t._array, t.storage.version) if isinstance(t, Tensor) else t)
+        saved.append(
+            (t.storage, t.layout, t._array, t.storage.version, t._meta) if isinstance(t, Tensor) else t
+        )
     node.saved = saved
     if op.visible == 1:
         t = outs[0]

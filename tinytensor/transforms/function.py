@@ -252,7 +252,7 @@ def _record(
     places = [*enumerate(args), *[(~i, o) for i, o in enumerate(raw)]]
     ctx._plan = tuple([next((at for at, x in places if x is t), None) for t in ctx._kept])
     saved = [
-        None if t is None else (t.storage, t.layout, t._array, t.storage.version) for t in ctx._kept
+        None if t is None else (t.storage, t.layout, t._array, t.storage.version, t._meta) for t in ctx._kept
     ]  # as in dispatch.record
     ctx._specs = tuple([(a.shape, a.dtype, a.device) if is_tensor(a) else None for a in args])
     ctx._kept = ctx._fixed = ()
