@@ -217,7 +217,8 @@ def _compute(
         else:
             launch.run(op, plan.device, outs, xs, params)
     elif graphs and (graph := capturing()) is not None:
-        host_work.note(graph, op, outs, xs, params, plan.compute)
+        direct = plan.direct if plan.compute is None else None
+        host_work.note(graph, op, outs, xs, params, plan.compute, direct)
     else:
         try:
             host_work.run(op, outs, xs, arrays, params, plan.compute)

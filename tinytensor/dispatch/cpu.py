@@ -15,7 +15,7 @@ from tinytensor.dispatch import copies
 from tinytensor.dispatch.elementwise import Elementwise, arrays_of
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16
-from tinytensor.op import Op
+from tinytensor.op import Direct, Op
 from tinytensor.runtime.cpu.arrays import check_writeable, copy_into, dtype_of, fill, narrow, silent
 from tinytensor.runtime.cpu.graph import HostGraph
 from tinytensor.storage import alloc
@@ -94,8 +94,9 @@ def note(
     ins: Sequence[Any],
     params: dict[str, Any],
     dtype: DType | None,
+    direct: Direct | None,
 ) -> None:
-    """Record in the graph the work that `run` would do now."""
+    """Record in the graph the work that `run`, or the function `direct`, would do now."""
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
     tensors = [t for t in (*outs, *ins) if isinstance(t, Tensor)]
     places = [None if t is None else arr(t) for t in outs]
@@ -112,6 +113,10 @@ def note(
         run(op, outs, ins, stored, params, dtype)
 
     _check_writes(op, ins)
+    if direct is not None:
+        place = arr(outs[0])
+        graph.add(lambda: np.copyto(place, silent().run(direct, *arrays)))
+        return
     if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):
         graph.add(anew, *written)
     else:

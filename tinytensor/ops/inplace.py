@@ -107,12 +107,19 @@ def inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
         plan = plan_of(op, xs)
         unseen = not (graphs or watchers or copies.listener)
         if plan.direct is not None and plan.meta is x._meta and x._base is None and unseen:
-            array, *arrays = [arr(y) if type(y) is Tensor else y for y in xs]
-            if array.flags.writeable and not (grad_enabled() and edges_of(xs)):
+            history = x._requires
+            arrays: list[Any] = []
+            for y in others:
+                if type(y) is Tensor:
+                    history = history or y._requires or y._base is not None
+                    y = y._array
+                arrays.append(y)
+            array = arr(x)
+            if array.flags.writeable and not (history and grad_enabled() and edges_of(xs)):
                 quiet.run(op.ufunc, array, *arrays, out=array)
                 x.storage.bump(op.name + "_")
                 return x
-    except (TinyTensorError, ValueError, OverflowError, TypeError):
+    except (TinyTensorError, ValueError, OverflowError, TypeError, RuntimeError):
         pass  # raised again below, with the name of the in-place method
     return _inplace(op, x, *others)
 

@@ -73,8 +73,8 @@ class Matmul(Op):
     @classmethod
     def direct(cls, a: Spec, b: Spec, *, ta: bool, tb: bool) -> Direct | None:
         (y,) = cls.infer(a, b, ta=ta, tb=tb)
-        # a product with a vector has its own kernel; the dot of two transposed matrices is not C-contiguous
-        if a.ndim != 2 or b.ndim != 2 or 1 in y.shape or (ta and tb) or a.dtype.kind != "float":
+        # the dot of two transposed matrices is not C-contiguous
+        if a.ndim != 2 or b.ndim != 2 or (ta and tb) or a.dtype.kind != "float":
             return None
 
         def product(x: Array, y: Array) -> Any:
