@@ -9,7 +9,12 @@ import pytest
 import tinytensor as tt
 
 NAMES = """fft fftfreq fftn fftshift hfft ifft ifftn ifftshift ihfft irfft irfftn rfft rfftfreq rfftn"""
-LEAF = tt.ones(4).requires_grad_()
+
+
+def leaf() -> tt.Tensor:
+    return tt.ones(4).requires_grad_()
+
+
 X = tt.ones(4)
 
 
@@ -37,9 +42,9 @@ def test_sizes_without_axes_are_those_of_the_last() -> None:
 
 
 ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    (lambda: tt.fft.fft(LEAF), tt.GradError, "it computes with complex numbers"),
-    (lambda: tt.fft.irfft(tt.fft.rfft(LEAF)), tt.GradError, r"x\.detach\(\)"),
-    (lambda: tt.fft.irfft(LEAF), tt.GradError, "irfft: it computes"),
+    (lambda: tt.fft.fft(leaf()), tt.GradError, "it computes with complex numbers"),
+    (lambda: tt.fft.irfft(tt.fft.rfft(leaf())), tt.GradError, r"x\.detach\(\)"),
+    (lambda: tt.fft.irfft(leaf()), tt.GradError, "irfft: it computes"),
     (lambda: tt.fft.fft(tt.ones(4, dtype=tt.int64)), tt.DTypeError, "dtype int64"),
     (lambda: tt.fft.fft(tt.ones(4, dtype=tt.bfloat16)), tt.DTypeError, "dtype bfloat16"),
     (lambda: tt.fft.rfft(tt.ones(4, dtype=tt.complex64)), tt.DTypeError, "dtype complex64"),
@@ -66,4 +71,4 @@ def test_errors(call: Callable[[], Any], error: type[Exception], message: str) -
 
 def test_no_gradients_are_asked_for_under_no_grad() -> None:
     with tt.no_grad():
-        assert tt.fft.irfft(tt.fft.rfft(LEAF)).tolist() == [1, 1, 1, 1]
+        assert tt.fft.irfft(tt.fft.rfft(leaf())).tolist() == [1, 1, 1, 1]
