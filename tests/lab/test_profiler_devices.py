@@ -314,6 +314,20 @@ def test_a_graph_that_was_captured_meanwhile_goes_on_without_the_profile() -> No
     assert len(p.calls) == before
 
 
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_replay_is_one_call(device: str) -> None:
+    x = tt.ones(50, 60, device=device)
+    with lab.profile() as p, tt.no_grad():
+        graph = tt.capture(lambda: tt.softmax(x * 2.0), device=device)
+        captured = len(p.calls)
+        for _ in range(3):
+            graph.replay()
+    names = [call.op for call in p.calls[captured:]]
+    assert names == ["graph"] * 3
+    assert p.calls[-1].device == device
+    assert p.calls[-1].flops is None
+
+
 def attributes(owner: object) -> dict[str, object]:
     return {name: x for name, x in vars(owner).items() if name not in ("plans", "planned")}
 

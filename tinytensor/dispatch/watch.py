@@ -1,7 +1,8 @@
 """Watchers: functions that tools register to see each op that runs, with its operands and results.
 
 Everything that computes runs through them while there are any: `apply`, in-place writes, the accumulation of
-gradients, optimizer steps and kernels of users.
+gradients, optimizer steps and kernels of users. The replay of a captured graph is one call, named "graph"; a
+capture, which computes nothing, is none.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from tinytensor.device import Device
+from tinytensor.device import Device, cpu
+from tinytensor.runtime import runtime_of
+from tinytensor.runtime.cpu.graph import capturing as host_graph
 
 Run = Callable[[], Sequence[Any]]  # runs the op; returns its outputs, None for those that are not computed
 # called with (op, device, operands, parameters, run), in place of run; returns the result of run()
-# (no parameters: a kernel of the user)
+# (parameters None: a kernel of the user, or a graph)
 Watcher = Callable[[str, Device, Sequence[Any], Mapping[str, Any] | None, Run], Sequence[Any]]
 
 watchers: list[Watcher] = []
@@ -27,6 +30,8 @@ def watched(
     op: str, device: Device, xs: Sequence[Any], params: Mapping[str, Any] | None, run: Run
 ) -> Sequence[Any]:
     """Run an op through all watchers."""
+    if not watchers or (host_graph() is not None if device is cpu else runtime_of(device).capturing):
+        return run()
     for watcher in tuple(watchers):
         run = partial(watcher, op, device, xs, params, run)
     return run()

@@ -1,6 +1,7 @@
-"""Temporary monkeypatching of engine functions, and the source lines of the user's code.
+"""Temporary monkeypatching of functions, and the source lines of the user's code.
 
-The engine has no hooks, which would cost time when no tool is active.
+For what has no hook of its own: calls of modules and backward nodes, creation of storages, launches on the
+emulator. Ops are seen through `dispatch/watch.py`, graph nodes through `dispatch/record.py`.
 """
 
 from __future__ import annotations

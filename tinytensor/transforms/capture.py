@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from tinytensor import generator as random
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import bounds
 from tinytensor.dispatch.random_streams import GraphStreams
+from tinytensor.dispatch.watch import watched
 from tinytensor.errors import ArgumentError, DeviceError
 from tinytensor.generator import Generator
 from tinytensor.runtime import runtime_of, started
@@ -67,8 +68,12 @@ class CapturedGraph:
         """
         for fn in self._prologue:
             fn()
-        self._work.replay()
+        watched("graph", self.device, (), None, self._replayed)
         return self.outputs
+
+    def _replayed(self) -> Sequence[Any]:
+        self._work.replay()
+        return ()
 
 
 class DeviceWork:

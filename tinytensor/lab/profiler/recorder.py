@@ -18,7 +18,6 @@ from tinytensor.dispatch.watch import Run, watching
 from tinytensor.lab.context import Context
 from tinytensor.lab.profiler.calls import Call, Span, describe
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.cpu.graph import capturing
 
 __all__ = ["Recorder"]
 
@@ -93,10 +92,8 @@ class Recorder:
         running = self._here().calls
         if running and running[-1].op == op:  # part of that call
             return run()
-        runtime = None if device is cpu else runtime_of(device)
-        if capturing() is not None or (runtime is not None and runtime.capturing):
-            return run()  # nothing is computed
         entered = perf_counter()
+        runtime = None if device is cpu else runtime_of(device)
         here, call = self._begin(op, str(device))
         first = self._mark(runtime)
         outs: Sequence[Any] | None = None
