@@ -68,4 +68,4 @@ def test_training_gives_the_same_losses(pair):
         loss.backward()
         clip_grad_norm_(ours.parameters(), 1.0)
         own.step()
-        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert abs(loss.item() - expected.item()) < 1e-5
