@@ -10,9 +10,6 @@ from tinytensor import errors as errors
 from tinytensor import methods as _methods  # noqa: F401 - binds the methods of Tensor
 from tinytensor.argument_checks import guarded as _guarded
 from tinytensor.argument_checks import has_options as _has_options
-from tinytensor.array_api import *
-from tinytensor.array_api import __array_api_version__ as __array_api_version__
-from tinytensor.array_api import __array_namespace_info__ as __array_namespace_info__
 from tinytensor.autograd.graph import *
 from tinytensor.autograd.modes import *
 from tinytensor.config import *
@@ -30,6 +27,10 @@ from tinytensor.dtypes import int64 as _long
 from tinytensor.dtypes import uint8 as _byte
 from tinytensor.errors import *
 from tinytensor.generator import *
+from tinytensor.interop.array_api import *
+from tinytensor.interop.array_api import __array_api_version__ as __array_api_version__
+from tinytensor.interop.array_api import __array_namespace_info__ as __array_namespace_info__
+from tinytensor.interop.pytorch_names import *
 from tinytensor.layout import *
 from tinytensor.ops.attention.attention import *
 from tinytensor.ops.attention.cached_attention import *
@@ -71,7 +72,6 @@ from tinytensor.ops.reductions.sorting import *
 from tinytensor.ops.reductions.statistics import *
 from tinytensor.ops.views.manipulation import *
 from tinytensor.ops.views.slicing import *
-from tinytensor.pytorch_names import *
 from tinytensor.runtime.cpu.threads import *
 from tinytensor.storage import *
 from tinytensor.tensor import *

@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from typing import Any
 
 import tinytensor.api as tt
+from tinytensor.autograd.scope import Scope
 from tinytensor.errors import ArgumentError, DTypeError, GradError, ShapeError
-from tinytensor.scope import Scope
 from tinytensor.tensor import Tensor
 
 __all__ = ["grad", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "value_and_grad", "vjp"]

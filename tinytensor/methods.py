@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinytensor import array_api, copying, display, interop, pytorch_names
+from tinytensor import display
 from tinytensor.argument_checks import guarded, has_options
 from tinytensor.argument_errors import METHODS, Elsewhere
 from tinytensor.autograd.graph import Node
@@ -18,6 +18,7 @@ from tinytensor.device import Device
 from tinytensor.dispatch.elementwise import reflected
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import BY_NAME
+from tinytensor.interop import array_api, conversion, copying, pytorch_names
 from tinytensor.ops.elementwise import (
     activation,
     arithmetic,
@@ -368,23 +369,23 @@ class Methods:
         """The graph node of the op that computed the tensor, or None."""
         return gradients.node_of(self)
 
-    # interop
-    item = interop.item
-    tolist = interop.tolist
-    __float__ = interop.as_float
-    __int__ = interop.as_int
-    __complex__ = interop.as_complex
-    __bool__ = interop.as_bool
-    __index__ = interop.as_index
-    __format__ = interop.formatted
-    __contains__ = interop.contains
+    # interop.conversion
+    item = conversion.item
+    tolist = conversion.tolist
+    __float__ = conversion.as_float
+    __int__ = conversion.as_int
+    __complex__ = conversion.as_complex
+    __bool__ = conversion.as_bool
+    __index__ = conversion.as_index
+    __format__ = conversion.formatted
+    __contains__ = conversion.contains
     __iter__ = joining.iterate
     __array_namespace__ = array_api.array_namespace
-    numpy = interop.numpy
-    __array__ = interop.as_array
-    __dlpack__ = interop.dlpack
-    __dlpack_device__ = interop.dlpack_device
-    __cuda_array_interface__ = property(interop.cuda_array_interface)
+    numpy = conversion.numpy
+    __array__ = conversion.as_array
+    __dlpack__ = conversion.dlpack
+    __dlpack_device__ = conversion.dlpack_device
+    __cuda_array_interface__ = property(conversion.cuda_array_interface)
 
     # display
     __repr__ = display.represent

@@ -10,8 +10,8 @@ import pytest
 
 import tinytensor as tt
 from tinytensor import nn
-from tinytensor.copying import from_values
 from tinytensor.errors import DeviceError, DTypeError
+from tinytensor.interop.copying import from_values
 from tinytensor.optim import AdamW
 
 DTYPES = ["bool", "int8", "uint16", "int64", "float16", "bfloat16", "float32", "float64", "complex64"]

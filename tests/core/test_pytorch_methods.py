@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor import pytorch_names
+from tinytensor.interop import pytorch_names
 
 RNG = np.random.default_rng(0)
 X, Y, B = RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3, 4))

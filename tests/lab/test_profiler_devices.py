@@ -15,10 +15,9 @@ from tinytensor.dispatch import launch
 from tinytensor.dispatch.launch import Launch
 from tinytensor.dispatch.watch import watchers
 from tinytensor.errors import ArgumentError
-from tinytensor.flops import flops_of
 from tinytensor.lab.profiler import peaks
 from tinytensor.lab.profiler.peaks import Peaks
-from tinytensor.op import registry
+from tinytensor.op import flops_of, registry
 
 PEAKS = {"cpu": Peaks(copy=1e10, matmul=1e11)}
 

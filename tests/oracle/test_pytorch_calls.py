@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor import pytorch_names
+from tinytensor.interop import pytorch_names
 from tinytensor.methods import Methods
 
 torch = pytest.importorskip("torch")

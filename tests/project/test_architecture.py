@@ -13,22 +13,21 @@ FUNCTION_LINES, LINE_LENGTH = 60, 110
 # From the bottom up: folders, and the modules directly in `tinytensor/` between them. Each imports only from
 # those on lines above its own, and from itself; imports for the type checker count.
 ENGINE = """
-errors scope
+errors
 config device argument_errors
 shapes dtypes files
-layout generator array_api
+layout generator
 runtime
 storage
 tensor
 op
-flops
 autograd
 dispatch
 kernels
 ops
 creation
 transforms cuda
-interop copying display argument_checks pytorch_names
+interop display argument_checks
 methods
 api
 nn optim func linalg fft

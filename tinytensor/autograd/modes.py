@@ -9,8 +9,8 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from tinytensor.autograd.scope import Scope
 from tinytensor.op import Precision
-from tinytensor.scope import Scope
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 

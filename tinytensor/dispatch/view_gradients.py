@@ -33,9 +33,8 @@ from tinytensor.dispatch.launch import (
 from tinytensor.dispatch.record import new_node
 from tinytensor.dispatch.views import ViewOp, view
 from tinytensor.errors import ShapeError
-from tinytensor.flops import per_input
 from tinytensor.layout import Layout, contiguous
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 

@@ -1,6 +1,6 @@
 """Traces copies with op, source line, bytes and reason: `with lab.trace_copies() as log`.
 
-The engine reports each copy (`tinytensor/copying.py`); this module collects the reports.
+The engine reports each copy (`tinytensor/dispatch/copies.py`); this module collects the reports.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ import numpy as np
 
 from tinytensor.autograd.graph import Node, checks, extra_of
 from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.scope import Scope
 from tinytensor.dispatch.record import observers
 from tinytensor.dispatch.transfer import values
 from tinytensor.errors import GradError
-from tinytensor.scope import Scope
 from tinytensor.storage import Storage
 
 __all__ = ["detect_anomaly"]

@@ -15,10 +15,10 @@ from typing import Any
 
 from tinytensor.autograd.graph import Node
 from tinytensor.autograd.modes import casting, grad_enabled, in_backward, using
+from tinytensor.autograd.scope import Scope
 from tinytensor.dispatch.record import observers
 from tinytensor.errors import GradError
 from tinytensor.generator import default_generator
-from tinytensor.scope import Scope
 from tinytensor.tensor import is_tensor
 
 __all__ = ["checkpoint"]

@@ -22,12 +22,12 @@ import numpy as np
 from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import BY_NAME
 from tinytensor.errors import ArgumentError
-from tinytensor.flops import flops_of
 from tinytensor.lab.divergence.op_capture import Seen, seeing
 from tinytensor.lab.divergence.reference import Arrays, rounded
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.html import preformatted
 from tinytensor.lab.patching import opener
+from tinytensor.op import flops_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import is_tensor
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinytensor.flops import flops_of
 from tinytensor.lab.patching import Line
+from tinytensor.op import flops_of
 from tinytensor.tensor import Tensor
 
 __all__ = ["EMULATED", "Call", "Span", "describe"]
@@ -43,7 +43,7 @@ class Call:
         outs, ins: shapes; None for absent arguments.
         dtype: dtype of its first array.
         nbytes: bytes of all its arrays, each once.
-        flops: from the table of `flops.py`; None if the table has no entry.
+        flops: by `Op.flops`; None if the op does not say.
         device_begin, device_seconds: start on the device, on the host's clock, and duration there; None if
             the host computes.
     """

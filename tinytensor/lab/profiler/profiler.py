@@ -42,7 +42,7 @@ class OpTime:
         seconds: host time, excluding nested ops.
         nbytes: bytes of its arrays, including results, each once per call.
         device: its device.
-        flops: floating-point operations, from the table of `flops.py`; None if a call has no entry there.
+        flops: floating-point operations, by `Op.flops`; None if the op does not say.
         device_seconds: GPU time, from an event before an op's first kernel to one after its last; None if the
             host computes.
     """

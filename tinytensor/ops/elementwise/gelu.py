@@ -20,9 +20,8 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
-from tinytensor.flops import size
 from tinytensor.kernels.rows import flat_blocks, need_tensors, reshaped
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, clip, multiply, negative
 from tinytensor.ops.elementwise.exponential import erf, erf_array, exp, sigmoid, tanh

@@ -16,8 +16,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import floating, refuse_complex_history, wide, without_kernel
 from tinytensor.dtypes import DType, complex64, complex128, float32, float64, parts_of
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.flops import size
-from tinytensor.op import Flops, Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import Flops, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, as_int, normalize_axes

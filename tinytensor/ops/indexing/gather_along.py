@@ -13,11 +13,10 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
-from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import contiguous_strides
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.indexing.selection import (
     add_at,
     launch_add_at,

@@ -23,11 +23,10 @@ from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import values
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import bool_, int64, uint8
-from tinytensor.flops import per_input
 from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.indexing.selection import note_picked
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import Array

@@ -20,13 +20,12 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, float32, int64, uint32
 from tinytensor.errors import IndexRangeError
-from tinytensor.flops import per_input
 from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.sorting import launch_sort
 from tinytensor.kernels.walk import axes as axes_struct
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout, contiguous_strides
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, broadcast_shapes
 from tinytensor.tensor import Tensor

@@ -11,8 +11,7 @@ from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.errors import ArgumentError, GradError
-from tinytensor.flops import of_matrices
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, of_matrices, register
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.ops.indexing.masking import tril

@@ -11,8 +11,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dtypes import parts_of
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.flops import of_matrices, size
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register, size
 from tinytensor.ops.elementwise.arithmetic import add, negative, subtract
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices, real_history
 from tinytensor.ops.matmul.matmul import numeric, product

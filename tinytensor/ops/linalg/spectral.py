@@ -13,8 +13,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.apply import apply_all
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import parts_of
-from tinytensor.flops import of_matrices
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, of_matrices, register
 from tinytensor.ops.elementwise.arithmetic import add, divide, multiply, subtract
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices, real_history
 from tinytensor.ops.matmul.matmul import product

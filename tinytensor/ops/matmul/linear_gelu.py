@@ -18,9 +18,8 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
-from tinytensor.flops import size
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.gelu import (
     FUNCTORS,
     GATE_FLOPS,

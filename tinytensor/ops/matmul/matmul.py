@@ -22,10 +22,9 @@ from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import promote
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.flops import size
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
-from tinytensor.op import Direct, Op, Params, Shapes, Spec, Specs, register
+from tinytensor.op import Direct, Op, Params, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.matmul.gemm import multiply, sum_columns
 from tinytensor.ops.reductions.reduction import sum

@@ -19,9 +19,8 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import accumulator, float64, int64
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.flops import per_input
 from tinytensor.kernels.rows import as_rows, need_tensors, one_block, row_blocks, team
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, divide, maximum, multiply, subtract
 from tinytensor.ops.elementwise.comparison import equal, not_equal

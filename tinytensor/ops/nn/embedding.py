@@ -12,9 +12,8 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
-from tinytensor.flops import per_input
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.nn.class_targets import as_int64, check_integers, flat_indices, on_device
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels

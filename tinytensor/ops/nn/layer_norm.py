@@ -14,9 +14,8 @@ from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
-from tinytensor.flops import norm, norm_backward
 from tinytensor.kernels.rows import as_rows, held, need_tensors, row_blocks, team
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow

@@ -12,9 +12,8 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import accumulator
-from tinytensor.flops import norm, norm_backward
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks, team
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, norm, norm_backward, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add, multiply, subtract
 from tinytensor.ops.elementwise.power import pow

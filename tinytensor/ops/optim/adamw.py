@@ -28,10 +28,9 @@ from tinytensor.dispatch.transfer import constant
 from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import DType, accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.flops import per_input
 from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import add, multiply
 from tinytensor.ops.elementwise.power import sqrt
 from tinytensor.ops.inplace import store

@@ -15,12 +15,11 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import bool_, float64, int8, int32, int64, uint64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.flops import per_input
 from tinytensor.generator import Generator
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.sorting import BLOCK_ITEMS, FEW, TILE, launch_sort
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.random import philox
 from tinytensor.ops.random.random import device_of, generator_of
 from tinytensor.runtime.cpu.arrays import Array

@@ -18,10 +18,9 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dtypes import as_dtype
 from tinytensor.errors import DTypeError
-from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import SMALL, contiguous
-from tinytensor.op import Direct, Op, Spec, Specs, register
+from tinytensor.op import Direct, Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import multiply
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype

@@ -13,8 +13,7 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.flops import per_input
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import multiply, subtract
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.joining.joining import concat, roll

@@ -22,9 +22,8 @@ from tinytensor.dispatch.elementwise import (
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.arithmetic import multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import isfinite, where
 from tinytensor.ops.elementwise.exponential import exp

@@ -23,10 +23,9 @@ from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, remember, view
 from tinytensor.dtypes import DType, as_dtype
 from tinytensor.errors import ShapeError, TinyTensorError
-from tinytensor.flops import per_input
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Op, Spec, Specs, per_input, register
 from tinytensor.ops.reductions.summing import add_up
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.runtime.cpu.arrays import Array, copy_into, fill, narrow, widen
