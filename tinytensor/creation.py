@@ -9,6 +9,7 @@ import numpy as np
 
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
+from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.transfer import upload
 from tinytensor.dtypes import (
     DType,
@@ -34,7 +35,6 @@ from tinytensor.ops.inplace import store
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, dtype_of, narrow, silent
-from tinytensor.runtime.cpu.graph import do
 from tinytensor.runtime.cpu.memory import allocating
 from tinytensor.shapes import as_int, check_shape
 from tinytensor.storage import borrow, wrap_foreign
@@ -493,7 +493,7 @@ def full(
         )
     made = empty_of(check_shape(shape, "full"), value.dtype, device=place)
     if place is cpu:
-        do(lambda: np.copyto(arr(made), arr(value)))
+        do(np.copyto, arr(made), arr(value))
     else:
         store(made, value.item())
     return made.requires_grad_() if requires_grad else made

@@ -19,7 +19,7 @@ from tinytensor.errors import DeviceError
 from tinytensor.runtime.base import Buffer, Runtime
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
 from tinytensor.runtime.cpu.graph import capturing, graphs
-from tinytensor.runtime.cpu.memory import Block, pool
+from tinytensor.runtime.cpu.memory import Arena, Block, pool
 
 __all__ = ["Storage"]
 
@@ -91,6 +91,18 @@ class PooledStorage(Storage):
         pool.returned.append(self.block)  # append only, without a lock: a finalizer may run at any point
 
 
+class GraphStorage(Storage):
+    """A storage made while a CPU graph is captured, in memory of the graph."""
+
+    __slots__ = ("arena", "block")
+
+    arena: Arena
+    block: Block
+
+    def __del__(self) -> None:
+        self.arena.returned.append(self.block)
+
+
 class DeviceStorage(Storage):
     """A storage on a device other than the CPU; frees its buffer on deletion."""
 
@@ -151,8 +163,14 @@ def alloc(shape: tuple[int, ...], dtype: DType) -> tuple[Array, Storage]:
     nbytes = kind.itemsize
     for size in shape:
         nbytes *= size
-    block = pool.alloc(nbytes)
-    storage = _new(PooledStorage)
+    storage: PooledStorage | GraphStorage
+    if graphs and (graph := capturing()) is not None:
+        block = graph.arena.alloc(nbytes)
+        storage = _new(GraphStorage)
+        storage.arena = graph.arena
+    else:
+        block = pool.alloc(nbytes)
+        storage = _new(PooledStorage)
     storage.block = block
     storage.dtype = dtype
     storage.device = cpu
@@ -163,13 +181,19 @@ def alloc(shape: tuple[int, ...], dtype: DType) -> tuple[Array, Storage]:
 
 def adopt(array: Array, dtype: DType) -> Storage:
     """Storage that takes ownership of a C-contiguous array."""
+    storage = over(array, dtype)
+    if graphs and (graph := capturing()) is not None:
+        graph.note_constant(storage)
+    return storage
+
+
+def over(array: Array, dtype: DType) -> Storage:
+    """Storage over memory that somebody else owns, and that the array keeps alive."""
     storage = _new(Storage)
     storage.buffer = array
     storage.dtype = dtype
     storage.device = cpu
     storage.version = 0
-    if graphs and (graph := capturing()) is not None:
-        graph.note_constant(storage)
     return storage
 
 
@@ -189,7 +213,7 @@ def wrap_foreign(array: Array, dtype: DType) -> tuple[Storage, tuple[int, ...], 
     )
     strides = tuple(s // item for s in array.strides)
     offset = sum(-(n - 1) * s for n, s, b in zip(array.shape, strides, back, strict=True) if b)
-    return adopt(flat, dtype), strides, offset
+    return over(flat, dtype), strides, offset
 
 
 def view_buffer(storage: Storage, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinytensor.autograd.graph import (
@@ -33,6 +33,7 @@ __all__ = ["Node"]
 
 Root = tuple[Edge, "Tensor"]
 FREED: Any = object()
+CAPTURED: Any = object()
 _ONE: Needs = (True,)
 
 
@@ -384,6 +385,12 @@ def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
             why="backward() frees the saved tensors",
             fix="pass retain_graph=True to the first backward(), or compute the loss again",
         )
+    if node.saved is CAPTURED:
+        raise GradError(
+            f"backward: {node.name} ran while a graph was captured",
+            why="each replay of the graph overwrites what the op saved",
+            fix="call backward() in the captured function",
+        )
     while not isinstance(node.saved, list):  # a checkpoint (or one inside it): recompute
         node.saved = node.saved.recompute()
     record = node.saved[i]
@@ -408,6 +415,14 @@ def _fetch(node: Node, i: int, where: int | None, name: str) -> Any:
             fix="clone the tensor before the in-place write, or use the operation that is not in place",
         )
     return attach(record, edge)
+
+
+def end_history(nodes: Sequence[Callable[[], Node | None]]) -> None:
+    """Make backward raise from now on for these nodes, given as weak references, if they saved anything."""
+    for ref in nodes:
+        node = ref()
+        if node is not None and node.saved and node.saved is not FREED:
+            node.saved = CAPTURED
 
 
 ATTACHED = "from what forward saved"  # `_origin` of a saved tensor: made for one backward, not by the user

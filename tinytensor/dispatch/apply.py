@@ -237,5 +237,7 @@ def _reused(op: type[Op], k: int, xs: Sequence[Any], spec: Spec) -> Tensor | Non
     x = xs[op.inputs.index(name)]
     if x is None or not reusable(x, spec.shape, spec.dtype):
         return None
+    if graphs and (graph := capturing()) is not None:
+        graph.note_write(x.storage)  # by the step of this op
     x.storage.bump(op.name)
     return same_memory(x)

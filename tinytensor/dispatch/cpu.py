@@ -5,7 +5,8 @@ The counterpart of `launch.py`, which runs ops on devices. Independent of autogr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ import numpy as np
 from tinytensor.config import config
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.elementwise import Elementwise, arrays_of
+from tinytensor.dispatch.random_streams import moving
 from tinytensor.dispatch.transfer import widened
 from tinytensor.dtypes import DType, float16
 from tinytensor.op import Direct, Op
-from tinytensor.runtime.cpu.arrays import check_writeable, copy_into, dtype_of, fill, narrow, silent
-from tinytensor.runtime.cpu.graph import HostGraph
-from tinytensor.storage import alloc
-from tinytensor.tensor import Tensor, arr
+from tinytensor.runtime.cpu.arrays import LARGE, check_writeable, copy_into, dtype_of, fill, narrow, silent
+from tinytensor.runtime.cpu.chain import Step
+from tinytensor.runtime.cpu.graph import HostGraph, capturing, graphs
+from tinytensor.storage import alloc, over
+from tinytensor.tensor import Tensor, arr, wrap
 
 
 def run(
@@ -87,6 +90,26 @@ def run_plain(op: type[Op], places: Sequence[Any], arrays: Sequence[Any], params
     silent().run(op.cpu, *places, *arrays, **params)
 
 
+def do(function: Callable[..., object], *operands: Any, writes: Sequence[Tensor] = ()) -> None:
+    """Call a function of tensors and arrays that writes to tensors, or record the call during capture."""
+    graph = capturing() if graphs else None
+    if graph is None:
+        function(*operands)
+    else:
+        call = partial(function, *[held(x) for x in operands])
+        graph.add(Step(call), *[t.storage for t in writes])
+
+
+def held(x: Any) -> Any:
+    """A tensor over the same memory without its storage, for steps: the storage returns its memory to the
+    graph when no later step of the function can read it. Anything else as it is.
+    """
+    if not isinstance(x, Tensor):
+        return x
+    array = arr(x)
+    return wrap(array, x.layout, over(array, x.storage.dtype))
+
+
 def note(
     graph: HostGraph,
     op: type[Op],
@@ -97,30 +120,39 @@ def note(
     direct: Direct | None,
 ) -> None:
     """Record in the graph the work that `run`, or the function `direct`, would do now."""
+    _check_writes(op, ins)
     written = [x.storage for name, x in zip(op.inputs, ins, strict=False) if name in op.writes]
+    graph.add(_step(op, [held(t) for t in outs], [held(x) for x in ins], params, dtype, direct), *written)
+
+
+def _step(
+    op: type[Op],
+    outs: Sequence[Any],
+    ins: Sequence[Any],
+    params: dict[str, Any],
+    dtype: DType | None,
+    direct: Direct | None,
+) -> Step:
+    """The step of a captured op; its tensors are `held`."""
     tensors = [t for t in (*outs, *ins) if isinstance(t, Tensor)]
-    places = [None if t is None else arr(t) for t in outs]
+    places: list[Any] = [None if t is None else arr(t) for t in outs]
     stored = [arr(x) if isinstance(x, Tensor) else x for x in ins]
-    arrays = stored
+    if direct is not None:
+        return Step(lambda: np.copyto(places[0], direct(*stored)))
+    arrays, call = stored, None
     if issubclass(op, Elementwise) and dtype is not None:
         arrays = arrays_of(op, ins, dtype)
+        if places[0].size < LARGE:
+            call = partial(op.ufunc, *arrays, out=places[0])
+    moved = moving(params) if op.varying else None
     cast = any([isinstance(x, Tensor) and a is not b for x, a, b in zip(ins, arrays, stored, strict=True)])
-
-    def as_they_lie() -> None:
-        _run_any(op, places, arrays, params)
-
-    def anew() -> None:  # operands are cast at each replay
-        run(op, outs, ins, stored, params, dtype)
-
-    _check_writes(op, ins)
-    if direct is not None:
-        place = arr(outs[0])
-        graph.add(lambda: np.copyto(place, silent().run(direct, *arrays)))
-        return
     if cast or any([t.storage.dtype.narrow and not op.raw for t in tensors]):
-        graph.add(anew, *written)
-    else:
-        graph.add(as_they_lie, *written, operands=[a for a in (*places, *arrays) if a is not None])
+        # operands are cast at each replay
+        return Step(lambda: run(op, outs, ins, list(stored), moved() if moved else params, dtype))
+    if moved is not None:
+        return Step(lambda: _run_any(op, places, arrays, moved()))
+    operands = [a for a in (*places, *arrays) if a is not None]
+    return Step(lambda: _run_any(op, places, arrays, params), operands, call)
 
 
 def _ran_as_stored(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import struct
 import threading
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,32 +28,51 @@ _MAX_GENERATORS = 16
 def stream(runtime: Runtime, seed: int, offset: int) -> bytes:
     """A `Stream` argument (kernels/stream.cuh) for samples of this seed from this offset on."""
     for streams in _capturing:
-        if streams.runtime is runtime and (found := streams.draws.get((seed, offset))) is not None:
+        if not isinstance(streams, DeviceStreams) or streams.runtime is not runtime:
+            continue
+        if (found := streams.draws.get((seed, offset))) is not None:
             slot, distance = found
             return _STREAM.pack(streams.buffer.ptr + 16 * slot, 0, distance)
     return _STREAM.pack(0, seed, offset)
 
 
-class GraphStreams:
+def moving(params: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:
+    """For an op on the CPU whose samples are drawn in the function that this thread captures: a function that
+    returns the parameters of the next replay.
+    """
+    at = params["seed"], params["offset"]
+    for streams in _capturing:
+        if isinstance(streams, HostStreams) and streams.is_ours and at in streams.draws:
+            streams.unread.discard(at)
+            return partial(_moved, params, streams, *streams.draws[at])
+    return None
+
+
+def _moved(params: dict[str, Any], streams: HostStreams, slot: int, distance: int) -> dict[str, Any]:
+    seed, offset = streams.states[slot]
+    return {**params, "seed": seed, "offset": (offset + distance) % (1 << 64)}
+
+
+class Streams:
     """The generators that one captured graph samples from. A context manager around the capture, which runs
     nothing: it restores the states of the generators at its end.
-
-    Args:
-        runtime: the device of the graph; allocates memory, so create this object before the capture begins.
     """
 
-    __slots__ = ("_before", "_drawn", "_generators", "_thread", "buffer", "draws", "runtime")
+    __slots__ = ("_before", "_drawn", "_generators", "_thread", "draws")
 
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime = runtime
+    def __init__(self) -> None:
         self._thread = threading.get_ident()
-        self.buffer = runtime.alloc(16 * _MAX_GENERATORS)
         self.draws: dict[tuple[int, int], tuple[int, int]] = {}  # (seed, offset) → slot, distance
         self._generators: list[Generator] = []  # by slot
         self._before: list[dict[str, int]] = []  # their states before the capture
         self._drawn: list[int] = []  # counter blocks that one replay consumes
 
-    def __enter__(self) -> GraphStreams:
+    @property
+    def is_ours(self) -> bool:
+        """Whether this thread captures the graph."""
+        return threading.get_ident() == self._thread
+
+    def __enter__(self) -> Self:
         random.observers.append(self._observe)
         _capturing.append(self)
         return self
@@ -62,12 +83,9 @@ class GraphStreams:
         for generator, before in zip(self._generators, self._before, strict=True):
             generator.set_state(before)
 
-    def __del__(self) -> None:
-        self.runtime.returned.append(self.buffer)
-
     def _observe(self, generator: Generator, before: int, count: int) -> None:
         """Called by `Generator.advance`."""
-        if threading.get_ident() != self._thread:
+        if not self.is_ours:
             return
         if generator not in self._generators:
             if len(self._generators) == _MAX_GENERATORS:
@@ -90,14 +108,57 @@ class GraphStreams:
         self.draws[start["seed"], before] = slot, self._drawn[slot]
         self._drawn[slot] += count
 
-    def advance(self) -> None:
-        """Before a replay: reserve its samples in each generator, and write their offsets to the device."""
-        if not self._generators:
-            return
-        state = np.empty((len(self._generators), 2), np.uint64)
-        for slot, generator in enumerate(self._generators):
-            state[slot] = generator.seed, generator.advance(self._drawn[slot])
-        self.runtime.copy_in(self.buffer.ptr, state)
+    def advance(self) -> list[tuple[int, int]]:
+        """Reserve the samples of a replay in each generator; returns their seeds and offsets."""
+        return [(g.seed, g.advance(n)) for g, n in zip(self._generators, self._drawn, strict=True)]
 
 
-_capturing: list[GraphStreams] = []
+class DeviceStreams(Streams):
+    """The streams of a graph on a device, in a small buffer there.
+
+    Args:
+        runtime: the device of the graph; allocates memory, so create this object before the capture begins.
+    """
+
+    __slots__ = ("buffer", "runtime")
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self.runtime = runtime
+        self.buffer = runtime.alloc(16 * _MAX_GENERATORS)
+
+    def __del__(self) -> None:
+        self.runtime.returned.append(self.buffer)
+
+    def begin(self) -> None:
+        """Before a replay: write its seeds and offsets to the device."""
+        if states := self.advance():
+            self.runtime.copy_in(self.buffer.ptr, np.array(states, np.uint64))
+
+
+class HostStreams(Streams):
+    """The streams of a graph on the CPU.
+
+    Attributes:
+        states: (seed, offset) of each generator in this replay.
+        unread: samples that were reserved in the capture and that no op has read.
+    """
+
+    __slots__ = ("states", "unread")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: list[tuple[int, int]] = []
+        self.unread: set[tuple[int, int]] = set()
+
+    def _observe(self, generator: Generator, before: int, count: int) -> None:
+        super()._observe(generator, before, count)
+        if self.is_ours and count:
+            self.unread.add((generator.seed, before))
+
+    def begin(self) -> None:
+        """Before a replay: set its seeds and offsets."""
+        self.states = self.advance()
+
+
+_capturing: list[Streams] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from tinytensor.autograd.graph import Node, Output
 from tinytensor.errors import GradError
 from tinytensor.layout import Layout
 from tinytensor.op import Op, registry
-from tinytensor.runtime.cpu.graph import graphs, refuse
+from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.tensor import Tensor, new
 
 
@@ -54,6 +55,8 @@ def new_node(
     node.saved = saved
     node.outs = outs
     node.specs = node.extra = None
+    if saved and graphs and (graph := capturing()) is not None:
+        graph.nodes.append(weakref.ref(node))
     if observers:
         for observe in tuple(observers):
             observe(node, ())
@@ -97,9 +100,9 @@ def record(
     specs: Any = None,
 ) -> Node:
     """Record one node for `outs` (tensors, including hidden outputs); `ins` may contain Python numbers."""
-    if graphs:
-        refuse("recording history")
     node = new(Node)
+    if graphs and (graph := capturing()) is not None:
+        graph.nodes.append(weakref.ref(node))
     node.op = op
     node.parents = edges
     node.params = params

@@ -8,14 +8,14 @@ from typing import Any
 from tinytensor.autograd.backward import ATTACHED
 from tinytensor.dtypes import DType
 from tinytensor.runtime.cpu.arrays import NUMPY
-from tinytensor.storage import DeviceStorage, PooledStorage, alloc
+from tinytensor.storage import DeviceStorage, GraphStorage, PooledStorage, alloc
 from tinytensor.tensor import Tensor
 
 
 def reusable(x: Tensor, shape: tuple[int, ...], dtype: DType) -> bool:
     """Whether a result of this shape and dtype may reuse x's memory: same size, no other references."""
     s = x.storage
-    if type(s) is DeviceStorage:
+    if type(s) is DeviceStorage or type(s) is GraphStorage:  # whose steps run in order
         return (
             getattr(x, "_origin", None) is ATTACHED
             and x.layout.is_contiguous

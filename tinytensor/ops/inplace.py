@@ -9,6 +9,7 @@ read (`dispatch.record.edge_of`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tinytensor.device import cpu
 from tinytensor.dispatch import copies, launch
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import common_device
+from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.elementwise import (
     Elementwise,
     Scalar,
@@ -49,7 +51,7 @@ from tinytensor.runtime.cpu.arrays import (
     silent,
     widen,
 )
-from tinytensor.runtime.cpu.graph import do, graphs
+from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, arr
 
@@ -164,7 +166,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
                 apart = [item if item is x else apart_from(x, item, what) for item in items]
                 on_device(op, apart, view_of(x), have, op.untyped)
             else:
-                do(lambda: _compute(op, items, x, have), x.storage)
+                do(partial(_compute, op, have), x, *items, writes=(x,))
             return (x,)
 
         if watchers:
@@ -185,7 +187,7 @@ def _inplace(op: type[Elementwise], x: Tensor, *others: Any) -> Tensor:
     return x
 
 
-def _compute(op: type[Elementwise], items: list[Any], x: Tensor, have: DType) -> None:
+def _compute(op: type[Elementwise], have: DType, x: Tensor, *items: Any) -> None:
     target, arrays = arr(x), [convert(op.name + "_", item, have) for item in items]
     if copies.listener is not None:
         for item, a in zip(items, arrays, strict=True):
@@ -232,7 +234,7 @@ def _stored(x: Tensor, value: Any) -> Tensor:
     """x, after `store`."""
     have, device = x.storage.dtype, x.storage.device
     if device is cpu:
-        do(lambda: _store(arr(x), _values_of(value, have), have), x.storage)
+        do(partial(_store, have), x, value, writes=(x,))
         return x
     if isinstance(value, Tensor):
         if value.storage.device is not device:
@@ -392,8 +394,9 @@ def _checked_number(x: Tensor, value: Any) -> Scalar:
     return number
 
 
-def _store(target: Any, source: Any, dtype: DType) -> None:
+def _store(dtype: DType, x: Tensor, value: Any) -> None:
     """Convert values to the stored dtype and write them; overlapping source and target use a temporary."""
+    target, source = arr(x), _values_of(value, dtype)
     if np.shape(source) and np.may_share_memory(target, source):
         if copies.listener is not None:
             copies.note("copy_", "memory", source.nbytes, "source and target share memory")

@@ -51,7 +51,7 @@ def clip_grad_norm_(
         if max_norm < inf:
             scale = _scale(norm, max_norm)
             # in host memory, reading the norm is cheaper than a pass over the gradients
-            if norm.device.type != "cpu" or float(scale) != 1.0:
+            if norm.device.type != "cpu" or tt.is_capturing() or float(scale) != 1.0:
                 tt.scale_all_(grads, scale)
     return norm
 

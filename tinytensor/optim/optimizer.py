@@ -204,14 +204,15 @@ class Optimizer:
         return {**counts, **zeros}
 
     def rate(self, group: Group, device: tt.Device, dtype: tt.DType) -> Any:
-        """Learning rate: a number, or on a device a tensor there, so that a captured step follows changes.
-        The other options are fixed at capture.
+        """Learning rate: a number, or, on a device and in a captured step, a tensor, so that replays follow
+        changes. The other options are fixed at capture.
         """
-        if device.type == "cpu":
+        if device.type == "cpu" and not tt.is_capturing():
             return group["lr"]
         rate = self._rates.get((id(group), device, dtype))
         if rate is None:
-            rate = self._rates[id(group), device, dtype] = tt.zeros((), dtype=dtype, device=device)
+            # from a number: filled now, and not again by each replay
+            rate = self._rates[id(group), device, dtype] = tt.tensor(0.0, dtype=dtype, device=device)
         tt.before_replay(lambda: rate.copy_(group["lr"]))
         return rate
 

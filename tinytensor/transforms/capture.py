@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tinytensor import generator as random
+from tinytensor.autograd.backward import end_history
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import bounds
-from tinytensor.dispatch.random_streams import GraphStreams
+from tinytensor.dispatch.random_streams import DeviceStreams, HostStreams
 from tinytensor.dispatch.watch import watched
 from tinytensor.errors import ArgumentError, DeviceError
-from tinytensor.generator import Generator
 from tinytensor.runtime import runtime_of, started
-from tinytensor.runtime.cpu.graph import HostGraph, capturing, refuse
+from tinytensor.runtime.cpu.graph import HostGraph, refuse
 
-__all__ = ["CapturedGraph", "before_replay", "capture"]
+__all__ = ["CapturedGraph", "before_replay", "capture", "is_capturing"]
 
 _capturing: list[CapturedGraph] = []
 
@@ -27,6 +27,7 @@ class CapturedGraph:
     Attributes:
         outputs: the return value of the function: tensors of any shapes, overwritten by each replay.
         launches: number of kernels in the graph.
+        thread: the thread that captures it.
 
     Example:
         >>> x = tt.ones(2, device="emulated")
@@ -38,6 +39,7 @@ class CapturedGraph:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self.thread = threading.get_ident()
         self.outputs: Any = None
         self._work = HostWork() if device is cpu else DeviceWork(device)
         self._prologue: list[Callable[[], object]] = []
@@ -81,7 +83,7 @@ class DeviceWork:
 
     def __init__(self, device: Device) -> None:
         self._runtime = runtime_of(device)
-        self._streams = GraphStreams(self._runtime)
+        self._streams = DeviceStreams(self._runtime)
         self._graph: Any = None
         self._checks_bounds = False
 
@@ -100,7 +102,7 @@ class DeviceWork:
 
     def replay(self) -> None:
         """Launch the graph, with new random numbers."""
-        self._streams.advance()
+        self._streams.begin()
         self._graph.launch()
         if self._checks_bounds:
             bounds.expect(self._runtime)
@@ -111,6 +113,7 @@ class HostWork:
 
     def __init__(self) -> None:
         self._graph = HostGraph()
+        self._streams = HostStreams()
 
     @property
     def launches(self) -> int:
@@ -120,23 +123,28 @@ class HostWork:
     @contextmanager
     def capture(self) -> Iterator[None]:
         """Record the work of the block without executing it."""
-        random.observers.append(_no_draws)
-        try:
-            with self._graph:
+        with self._graph, self._streams:
+            try:
                 yield
-        finally:
-            random.observers.remove(_no_draws)
+                if self._streams.unread:
+                    refuse("drawing random numbers in Python")
+            finally:
+                end_history(self._graph.nodes)
 
     def replay(self) -> None:
-        """Execute the recorded work."""
+        """Execute the recorded work, with new random numbers."""
+        self._streams.begin()
         self._graph.launch()
 
 
-def _no_draws(generator: Generator, before: int, count: int) -> None:
-    """Called by `Generator.advance`; raises, since a replay would repeat the same random numbers."""
-    if capturing() is not None:
-        generator.set_state({"seed": generator.seed, "offset": before})
-        refuse("drawing random numbers")
+def is_capturing() -> bool:
+    """Whether this thread is capturing a graph: nothing can be read, and random numbers are drawn later.
+
+    Example:
+        >>> tt.is_capturing()
+        False
+    """
+    return _current() is not None
 
 
 def before_replay(fn: Callable[[], object]) -> None:
@@ -154,10 +162,16 @@ def before_replay(fn: Callable[[], object]) -> None:
         >>> count
         [1]
     """
-    if _capturing:
-        _capturing[-1].add_prologue(fn)
+    if (graph := _current()) is not None:
+        graph.add_prologue(fn)
     else:
         fn()
+
+
+def _current() -> CapturedGraph | None:
+    """The graph that this thread is capturing, or None."""
+    mine = [graph for graph in _capturing if graph.thread == threading.get_ident()]
+    return mine[-1] if mine else None
 
 
 def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup: int = 2) -> CapturedGraph:
@@ -172,8 +186,11 @@ def capture(fn: Callable[[], Any], *, device: Device | str | None = None, warmup
     data-dependent size).
 
     On the CPU a graph is a list of calls of kernels and NumPy functions on fixed arrays, without the dispatch
-    overhead, which exceeds the time of small kernels. Its results have no autograd history, so capture under
-    `no_grad`; random ops raise there.
+    overhead, which exceeds the time of small kernels. Bits are those of the same calls without a graph.
+
+    Whatever the function recorded for autograd ends with the capture: call `backward` inside. Tensors that it
+    makes (results, `.grad`) are overwritten by each replay; a tensor made from Python data is filled again. A
+    generator made inside continues its stream.
 
     Args:
         fn: no arguments; its tensors, of any shapes, are on one device.

@@ -6,6 +6,7 @@ Powers are in power.py, since their gradient needs the logarithm; absolute value
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply, binary, unary
+from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.elementwise import (
     NUMERIC,
     REAL,
@@ -44,6 +46,7 @@ from tinytensor.ops.elementwise.comparison import (
 from tinytensor.ops.inplace import copy_, inplace, store
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
 from tinytensor.runtime.cpu.arrays import Array, dividing, narrow, silent, widen
+from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor, arr, empty
@@ -541,12 +544,18 @@ def _added(total: Tensor, grad: Tensor) -> Tensor:
     if total.storage.device is not cpu:
         on_device(Add, (total, grad), view_of(total), dtype)
         return total
-    target = arr(total)
-    if dtype.narrow:
-        narrow(silent().run(np.add, widen(target, dtype), widen(arr(grad), dtype)), dtype, target)
+    if graphs:
+        do(partial(_add_arrays, dtype), arr(total), arr(grad), writes=(total,))
     else:
-        silent().run(np.add, target, arr(grad), out=target)
+        _add_arrays(dtype, arr(total), arr(grad))
     return total
+
+
+def _add_arrays(dtype: DType, target: Array, grad: Array) -> None:
+    if dtype.narrow:
+        narrow(silent().run(np.add, widen(target, dtype), widen(grad, dtype)), dtype, target)
+    else:
+        silent().run(np.add, target, grad, out=target)
 
 
 def fit(grad: Tensor, shape: Shape, dtype: DType) -> Tensor:

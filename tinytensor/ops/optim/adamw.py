@@ -16,12 +16,13 @@ import numpy as np
 from tinytensor.autograd.backward import Saved
 from tinytensor.autograd.graph import Needs
 from tinytensor.autograd.hooks import Grads
-from tinytensor.autograd.modes import grad_enabled
+from tinytensor.autograd.modes import grad_enabled, no_grad
 from tinytensor.config import config
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.checks import common_device, floating
+from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.launch import Launch, View, blocks_for, launch_for, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
@@ -37,7 +38,7 @@ from tinytensor.ops.inplace import store
 from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
 from tinytensor.ops.views.manipulation import cast, copied
 from tinytensor.runtime.cpu.arrays import Array, check_writeable, scratch, silent
-from tinytensor.runtime.cpu.graph import graphs, refuse
+from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.tensor import Tensor, arr, empty, from_array, is_tensor, wrap
@@ -280,7 +281,16 @@ def _step(
     if device is not cpu:
         _step_on_device(launch_for(Adamw, device), params, grads, ms, vs, hyper, which, coupled)
         return
-    refuse("a step of an optimizer")
+    written = (*params, *ms, *vs)
+    do(partial(_step_on_cpu, which, coupled), hyper, *params, *grads, *ms, *vs, writes=written)
+    if capturing() is not None:  # otherwise the step has done it
+        for x in written:
+            x.storage.bump(Adamw.name)
+
+
+def _step_on_cpu(which: Sequence[int], coupled: bool, hyper: Tensor, *tensors: Tensor) -> None:
+    n = len(which)
+    params, grads, ms, vs = [tensors[i : i + n] for i in range(0, 4 * n, n)]
     if _step_on_host(params, grads, ms, vs, hyper, which, coupled):
         return
     numbers = arr(hyper).reshape(-1, HYPER)
@@ -291,7 +301,8 @@ def _step(
         if len(places) > 1:
             _step_together(columns, hypers[which[places[0]]], coupled)
         else:
-            apply_all(Adamw, *[column[0] for column in columns], hypers[which[places[0]]], coupled=coupled)
+            with no_grad():
+                apply_all(Adamw, *[c[0] for c in columns], hypers[which[places[0]]], coupled=coupled)
 
 
 def _together(params: Sequence[Tensor], kinds: Sequence[bytes]) -> Iterator[list[int]]:
@@ -477,7 +488,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
     need_tensors("grad_norm", *tensors)
     device = common_device("grad_norm", tensors)
     recorded = grad_enabled() and any([edge_of(x) is not None for x in tensors])
-    if not recorded and (device is not cpu or (config.host_kernels == "auto" and not graphs)):
+    if not recorded and (device is not cpu or config.host_kernels == "auto"):
 
         def run() -> Sequence[Tensor | None]:
             return (_norm_of_all(device, tensors),)
@@ -495,8 +506,12 @@ def _norm_of_all(device: Device, tensors: Sequence[Tensor]) -> Tensor | None:
     """Norm by one call for all tensors; None if no kernel handles them."""
     if device is not cpu:
         return _norm_on_device(device, tensors)
-    norm = np.empty((), np.float32)
-    return from_array(norm, float32) if SumOfSquares.many(norm, [arr(x) for x in tensors]) else None
+    norm, arrays = empty((), float32), [arr(x) for x in tensors]
+    if not SumOfSquares.many(arr(norm), arrays):
+        return None
+    if graphs:  # the kernel supports these operands, and replays call it again
+        do(SumOfSquares.many, arr(norm), arrays)
+    return norm
 
 
 def _norm_on_device(device: Device, tensors: Sequence[Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
 from tinytensor.dispatch.checks import floating
+from tinytensor.dispatch.cpu import do
 from tinytensor.dispatch.launch import Launch, View, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import constant
@@ -185,9 +186,7 @@ def scale_all_(tensors: Sequence[Tensor], factor: Tensor | float) -> None:
         )
     for launch, members in _writable("scale_all_", tensors):
         if launch is None:
-            if not _scale_on_host(members, factor):
-                for t in members:
-                    t.mul_(factor)
+            do(_scale_on_host, factor, *members, writes=members)
             continue
         number: Tensor
         if is_tensor(factor):
@@ -218,19 +217,22 @@ def zero_all_(tensors: Sequence[Tensor]) -> None:
     """
     for launch, members in _writable("zero_all_", tensors):
         if launch is None:
-            if not _scale_on_host(members, None):
-                for t in members:
-                    copy_(t, 0.0)
+            do(_scale_on_host, None, *members, writes=members)
         else:
             _scale(launch, members, None)
 
 
-def _scale_on_host(members: list[Tensor], factor: Tensor | float | None) -> bool:
-    """Scale by one call of a C++ kernel; False if it does not support them."""
-    if config.host_kernels == "off" or any([t.storage.device is not cpu for t in members]):
-        return False
-    number = 0.0 if factor is None else float(arr(factor)) if is_tensor(factor) else factor
-    return kernels.scale_many([arr(t) for t in members], number, factor is None)
+def _scale_on_host(factor: Tensor | float | None, *members: Tensor) -> None:
+    """Scale by one call of a C++ kernel, if it supports them; None: set to 0."""
+    if config.host_kernels == "auto" and all([t.storage.device is cpu for t in members]):
+        number = 0.0 if factor is None else float(arr(factor)) if is_tensor(factor) else factor
+        if kernels.scale_many([arr(t) for t in members], number, factor is None):
+            return
+    for t in members:
+        if factor is None:
+            copy_(t, 0.0)
+        else:
+            t.mul_(factor)
 
 
 def _scale(launch: Launch, members: list[Tensor], factor: View | None) -> None:

@@ -33,6 +33,7 @@ from tinytensor.ops.reductions.summing import (
 )
 from tinytensor.ops.views.manipulation import cast, expand, flip, permute, reshape, sum_to
 from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import Shape, normalize_axes
 from tinytensor.tensor import Tensor, arr, from_array
 
@@ -54,11 +55,12 @@ def reduced_axes(x: Tensor, axis: AxisLike, what: str) -> Axes:
 def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
     """Repeat a gradient along the reduced axes: the adjoint of a sum.
 
-    A small result is copied, so that the next ops take the fast path; a large one is a view with stride 0.
+    A small result is copied, so that the next ops take the fast path; a large one, or one in a captured step,
+    is a view with stride 0.
     """
     kept = reduced_shape(shape, axes, True)
     layout = contiguous(shape)
-    if layout.size > SMALL or grad.storage.device is not cpu:
+    if layout.size > SMALL or grad.storage.device is not cpu or graphs:
         return expand(reshape(grad, kept), shape)
     a = arr(grad)
     if copies.listener is not None:

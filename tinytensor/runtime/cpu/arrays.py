@@ -78,7 +78,7 @@ _FEW_COPIED = 512  # elements; up to here NumPy is as fast as a C++ kernel
 _STRIP = 32  # columns
 
 
-_LARGE = 1 << 15  # elements: larger arrays are processed in blocks
+LARGE = 1 << 15  # elements: larger arrays are processed in blocks
 
 
 _BLOCK = 1 << 18  # elements: copies of blocks fit in the L3 cache and are worth several threads
@@ -89,7 +89,7 @@ def copy_into(y: Array, x: Array) -> None:
     if x.size >= _FEW_COPIED:
         if config.host_kernels != "off" and _copying.copy(y, x):
             return
-        if x.size >= _LARGE and x.ndim > 1:
+        if x.size >= LARGE and x.ndim > 1:
             order = sorted(range(y.ndim), key=lambda axis: -abs(y.strides[axis]))  # memory order of y
             y, x = y.transpose(order), x.transpose(order)
             if abs(x.strides[-1]) >= 64:
@@ -126,7 +126,7 @@ def fill(
         host = None
     elif host is not None and host(y, *xs):
         return
-    if y.size < _LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
+    if y.size < LARGE or not (_scattered(y, *xs) or (dense and not xs[0].flags.c_contiguous)):
         silent().run(function, *xs, out=y)
         return
     order = _order(y, xs)

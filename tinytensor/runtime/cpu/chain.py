@@ -26,10 +26,12 @@ class Step(NamedTuple):
     Attributes:
         run: executes the step.
         operands: the arrays that an op writes and reads; None if the step is not an op with a kernel.
+        direct: executes the step as one call of a NumPy function, without a C++ kernel; None if it is none.
     """
 
     run: Callable[[], object]
-    operands: Sequence[Any] | None
+    operands: Sequence[Any] | None = None
+    direct: Callable[[], object] | None = None
 
 
 def run_and_chain(steps: Sequence[Step]) -> list[Callable[[], object]]:
@@ -53,7 +55,7 @@ def run_and_chain(steps: Sequence[Step]) -> list[Callable[[], object]]:
                 runs.append(step.run)
             else:
                 end_chain()
-                again.append(step.run)
+                again.append(step.run if seen or step.direct is None else step.direct)
     end_chain()
     return again
 

@@ -1,35 +1,44 @@
-"""CPU graph capture: ops are recorded instead of executed, and replayed later.
+"""CPU graph capture: ops are recorded as steps instead of executed, and replayed later.
 
-Code that computes runs through `do`, or skips its fast paths while `graphs` is not empty. Operations that
-cannot be replayed raise DeviceError: reading a result, random ops, unrecorded writes.
+Code that computes adds a step to `capturing()`, or skips its fast paths while `graphs` is not empty. What
+cannot be replayed raises DeviceError: reading a result, and writes that are not steps.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from tinytensor.errors import DeviceError
-from tinytensor.runtime.cpu.chain import Step, run_and_chain
+import numpy as np
 
-__all__ = ["HostGraph", "capturing", "do", "graphs", "refuse"]
+from tinytensor.errors import DeviceError
+from tinytensor.runtime.cpu.arrays import silent
+from tinytensor.runtime.cpu.chain import Step, run_and_chain
+from tinytensor.runtime.cpu.memory import Arena
+
+__all__ = ["HostGraph", "capturing", "graphs", "refuse"]
 
 
 class HostGraph:
     """A captured graph: a list of steps on fixed arrays. As a context manager it records the thread's work.
 
     Attributes:
+        arena: memory of the results.
+        nodes: weak references to the autograd nodes recorded during the capture.
         ended: whether the capture has ended; the graph can be launched only then.
     """
 
-    __slots__ = ("_again", "_constants", "_steps", "_thread", "_written", "ended")
+    __slots__ = ("_again", "_constants", "_noted", "_steps", "_thread", "_writes", "arena", "ended", "nodes")
 
     def __init__(self) -> None:
+        self.arena = Arena()
+        self.nodes: list[Any] = []
         self._steps: list[Step] = []
         self._again: list[Callable[[], object]] = []  # the chained steps, made at the first launch
-        self._constants: list[Any] = []  # storages filled once, at the capture
-        self._written: list[Any] = []  # storages written by the last steps
+        self._constants: list[Any] = []  # storages filled at the capture, by no step
+        self._noted: list[Any] = []  # storages written by the last steps
+        self._writes: dict[int, Any] = {}  # by id: older storages that steps write, so that replays count
         self._thread = threading.get_ident()  # the capturing thread
         self.ended = False
 
@@ -43,15 +52,26 @@ class HostGraph:
         """Whether this thread is capturing the graph."""
         return self._thread == threading.get_ident()
 
-    def add(self, run: Callable[[], object], *written: Any, operands: Sequence[Any] | None = None) -> None:
-        """Record a step, with the existing storages that it writes and the operand arrays of an op with
-        kernels.
-        """
+    def add(self, step: Step, *written: Any) -> None:
+        """Record a step, with the existing storages that it writes."""
         for storage in written:
             if any([storage is constant for constant in self._constants]):
-                raise _impossible("writing to a tensor made from numbers of Python within the function")
-        self._steps.append(Step(run, operands))
-        self._written += written
+                self._restore(storage)
+            if getattr(storage, "arena", None) is not self.arena:
+                self._writes[id(storage)] = storage
+        self._steps.append(step)
+        self._noted += written
+
+    def note_write(self, storage: Any) -> None:
+        """Record that the next step writes to memory of the graph."""
+        self._noted.append(storage)
+
+    def _restore(self, constant: Any) -> None:
+        """Each replay begins with the values that a tensor made from Python's numbers has at first."""
+        self._constants = [each for each in self._constants if each is not constant]
+        array = constant.buffer
+        first = array.copy()
+        self._steps.insert(0, Step(lambda: np.copyto(array, first)))
 
     def note_constant(self, storage: Any) -> None:
         """Record that the storage was filled at the capture, by no step."""
@@ -59,9 +79,9 @@ class HostGraph:
 
     def check_write(self, storage: Any, why: str) -> None:
         """Raise DeviceError for a write that is not a step."""
-        for i, noted in enumerate(self._written):
+        for i, noted in enumerate(self._noted):
             if noted is storage:
-                del self._written[i]
+                del self._noted[i]
                 return
         raise _impossible(f"the write of {why}")
 
@@ -73,6 +93,7 @@ class HostGraph:
     def __exit__(self, kind: object, *_: object) -> None:
         graphs.remove(self)
         self.ended = kind is None
+        self._constants, self._noted = [], []
 
     def launch(self) -> None:
         """Run all steps in order."""
@@ -82,6 +103,11 @@ class HostGraph:
                 why="the capture has not ended, or it failed",
                 fix="launch the graph afterwards",
             )
+        for storage in self._writes.values():
+            storage.bump("a replay")
+        silent().run(self._run)
+
+    def _run(self) -> None:
         if not self._again:
             self._again = run_and_chain(self._steps)
             return
@@ -100,15 +126,6 @@ def capturing() -> HostGraph | None:
     return None
 
 
-def do(run: Callable[[], object], *written: Any) -> None:
-    """Run a step that writes to these storages, or record it during capture."""
-    graph = capturing() if graphs else None
-    if graph is None:
-        run()
-    else:
-        graph.add(run, *written)
-
-
 def refuse(what: str) -> None:
     """Raise DeviceError if this thread is capturing CPU work: the operation cannot be replayed."""
     if graphs and capturing() is not None:
@@ -118,6 +135,6 @@ def refuse(what: str) -> None:
 def _impossible(what: str) -> DeviceError:
     return DeviceError(
         f"cpu: {what} is not possible while a graph is captured",
-        why="nothing runs during capture, and a replay repeats what ops compute, without gradients",
+        why="nothing runs during a capture; a replay repeats what ops compute",
         fix="do it before or after the captured function; let the function take and return tensors",
     )

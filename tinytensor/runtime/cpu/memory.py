@@ -152,6 +152,34 @@ class Pool:
             return given
 
 
+class Arena:
+    """Memory of a captured graph: blocks of the pool that the graph keeps as long as it can be replayed.
+
+    The steps of a graph run in the order in which they were captured, so a block whose storage is gone can be
+    used again by later steps of the same capture, although earlier steps still refer to it.
+    """
+
+    def __init__(self) -> None:
+        self.returned: deque[Block] = deque()  # by finalizers, as in Pool
+        self._blocks: list[Block] = []
+        self._free: dict[int, list[Block]] = {}
+
+    def alloc(self, nbytes: int) -> Block:
+        """A block of at least nbytes."""
+        while self.returned:
+            block = self.returned.popleft()
+            self._free.setdefault(block.size_class, []).append(block)
+        free = self._free.get(_size_class(nbytes))
+        if free:
+            return free.pop()
+        block = pool.alloc(nbytes)
+        self._blocks.append(block)
+        return block
+
+    def __del__(self) -> None:
+        pool.returned.extend(self._blocks)
+
+
 def _measure_alone() -> int:
     """Reference count of a block's bytes in `_others_see` if only the Block references them: measured, since
     it differs between Python versions.
