@@ -11,7 +11,7 @@ import tinytensor as tt
 from tests.helpers.kernel_calls import emulated
 from tests.helpers.layouts import bits, read
 from tinytensor.dispatch.launch import Launch, view_of
-from tinytensor.dispatch.random_streams import GraphStreams
+from tinytensor.dispatch.random_streams import DeviceStreams
 from tinytensor.nn import init
 from tinytensor.ops.random import philox
 
@@ -202,7 +202,7 @@ def test_each_replay_draws_what_the_calls_would_have_drawn() -> None:
     graph, eager, other = tt.Generator(9), tt.Generator(9), tt.Generator(1)
     for g in (graph, eager):
         g.advance(5)
-    with GraphStreams(emulated()) as streams:
+    with DeviceStreams(emulated()) as streams:
         first = launch.stream(graph.seed, graph.advance(philox.blocks_needed(10, 1)))
         aside = launch.stream(other.seed, other.advance(philox.blocks_needed(6, 1)))
         second = launch.stream(graph.seed, graph.advance(philox.blocks_needed(7, 1)))
@@ -210,7 +210,7 @@ def test_each_replay_draws_what_the_calls_would_have_drawn() -> None:
     assert graph.get_state() == eager.get_state()  # nothing was drawn yet
     assert other.offset == 0
     for replay in range(3):
-        streams.advance()
+        streams.begin()
         for stream, n in ((first, 10), (second, 7)):
             assert bits(drawn(stream, n)) == bits(tt.uniform((n,), generator=eager))
         assert graph.get_state() == eager.get_state()
@@ -225,16 +225,16 @@ def test_each_replay_draws_what_the_calls_would_have_drawn() -> None:
 
 def test_a_replay_continues_where_the_generator_stands() -> None:
     g = tt.Generator(9)
-    with GraphStreams(emulated()) as streams:
+    with DeviceStreams(emulated()) as streams:
         stream = Launch(emulated(), "random").stream(g.seed, g.advance(1))
     g.manual_seed(77)
-    streams.advance()
+    streams.begin()
     assert bits(drawn(stream, 4)) == bits(tt.uniform((4,), generator=tt.Generator(77)))
 
 
 def test_seeding_inside_of_a_capture_is_refused() -> None:
     g = tt.Generator(9)
-    with GraphStreams(emulated()):
+    with DeviceStreams(emulated()):
         g.advance(1)
         g.manual_seed(9)
         with pytest.raises(tt.DeviceError, match="another state"):
@@ -243,7 +243,7 @@ def test_seeding_inside_of_a_capture_is_refused() -> None:
 
 def test_more_generators_than_a_graph_has_room_for() -> None:
     generators = [tt.Generator(i) for i in range(17)]
-    with GraphStreams(emulated()):
+    with DeviceStreams(emulated()):
         for g in generators[:16]:
             g.advance(1)
         with pytest.raises(tt.DeviceError, match="more than 16 generators"):
