@@ -215,6 +215,8 @@ class TrainConfig:
             (stride: a sliding window).
         batch_stride: tokens between the starts of windows; for batch_order=stride only.
         gradient_accumulation_steps: forward and backward passes per optimizer step.
+        capture: record forward and backward passes once, and replay them without Python between kernels
+            (tt.capture): on one rank of the CPU, without gradient accumulation and float16.
         checkpoint_blocks: activation checkpointing over groups of so many blocks: recompute activations in
             backward; less memory, a third more work; 0: off.
         shard_optimizer: with several ranks (mpiexec), shard the optimizer state: each rank keeps that of its
@@ -269,6 +271,7 @@ class TrainConfig:
     batch_order: Literal["random", "consecutive", "stride"] = "random"
     batch_stride: int = 0
     gradient_accumulation_steps: int = 1
+    capture: bool = True
     checkpoint_blocks: int = 0
     shard_optimizer: bool = False
     max_steps: int = 2000

@@ -235,6 +235,8 @@ class Translator(Trainer):
         quiet: print nothing.
     """
 
+    captures = False  # batches have different lengths
+
     def __init__(self, run: TranslateRun, *, quiet: bool = False) -> None:
         super().__init__(run, quiet=quiet)
         self.translated, self.tokens = run, 0

@@ -333,6 +333,8 @@ class Tuner(Trainer):
         quiet: print nothing.
     """
 
+    captures = False  # batches have different lengths, and tasks read numbers of theirs
+
     def __init__(self, run: TuneRun, *, quiet: bool = False) -> None:
         super().__init__(run, quiet=quiet)
         self.tuned = run

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
@@ -21,6 +21,7 @@ from gpt.console import counted
 from gpt.fields import describe_fields, parse_overrides, take_option
 from gpt.generation.generate import generate
 from gpt.presets import describe_presets, preset, with_warmup
+from gpt.training.captured_gradients import CapturedGradients
 from gpt.training.data_parallel import Team, each_on_its_device, ends_all, first_one_first
 from gpt.training.health import HealthProbe, health_table
 from gpt.training.optimizer_setup import schedule_of
@@ -33,6 +34,7 @@ from gpt.training.terminal import Terminal
 from gpt.training.utilization import Utilization
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.init_from import read_configs, run_of, with_tokenizer_of
+from gpt.weights.safetensors_file import Array
 from gpt.weights.sources import is_model_folder, open_source
 from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
@@ -49,6 +51,7 @@ class Trainer:
 
     Attributes:
         stop_asked: number of the signal to stop after this step, or 0.
+        captures: whether steps may be captured: the loss of a batch depends on its tensors alone.
 
     Example:
         >>> import tempfile
@@ -57,6 +60,8 @@ class Trainer:
         >>> Trainer(Run(*configs_from(words, default="tiny")), quiet=True).train().step
         4
     """
+
+    captures: ClassVar[bool] = True
 
     def __init__(self, run: Run, *, quiet: bool = False) -> None:
         self.run = run
@@ -73,6 +78,7 @@ class Trainer:
         self.sampled = ""  # last sample shown
         self.health: dict[str, Any] | None = None  # last diagnostics, as in the log
         self.first_batch = run.batches.batch(0) if self.config.overfit_one_batch else None
+        self.captured = CapturedGradients(self._backward) if self.captures and captures(run) else None
 
     # ---- one step ---------------------------------------------------------------------------------------
 
@@ -82,7 +88,6 @@ class Trainer:
         lr = self.lr.lr_at(run.step)
         for group in run.optimizer.param_groups:
             group["lr"] = lr
-        run.optimizer.zero_grad()
         loss = self._gradients()
         run.scaler.unscale_(run.optimizer)
         looking = config.health_interval and (run.step + 1) % config.health_interval == 0
@@ -111,6 +116,14 @@ class Trainer:
 
     def _gradients(self) -> float:
         """Forward and backward passes of one step on all ranks; returns the mean loss."""
+        if self.captured is not None:
+            captured, value = self.captured, self.captured(self.next_batch())
+            self.ids = captured.inputs[0]
+            if captured.refusal:
+                self.terminal.say(f"steps are not captured: {captured.refusal}")
+                self.captured = None
+            return value
+        self.run.optimizer.zero_grad()
         parts, total = self.config.gradient_accumulation_steps, 0.0
         divisor = parts / self.team.share
         for part in range(parts):
@@ -120,6 +133,14 @@ class Trainer:
                 self.run.scaler.scale(loss / divisor if divisor != 1 else loss).backward()
             total += loss.item() / divisor
         return self.team.end_of_backward(total, bool(self.stop_asked))
+
+    def _backward(self, *batch: tt.Tensor) -> tt.Tensor:
+        """Loss of a batch; its gradients replace those of the last one."""
+        self.run.optimizer.zero_grad()
+        with self.precision():
+            loss: tt.Tensor = self.run.loss(*batch)
+        loss.backward()
+        return loss
 
     def _report_accident(self, loss: float, norm: float) -> None:
         step = self.run.step
@@ -132,10 +153,13 @@ class Trainer:
         self.health = {"step": self.run.step, "health": probe.measure(self.ids)}
         self.log.write(**self.health)
 
+    def next_batch(self) -> Sequence[Array]:
+        """Arrays of the next batch: the rows of this rank."""
+        return self.team.rows(self.first_batch or next(self.run.batches))
+
     def next_loss(self) -> tt.Tensor:
         """Loss of the next batch, with its autograd graph."""
-        batch = self.first_batch or next(self.run.batches)
-        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.team.rows(batch)]
+        self.ids, *others = [tt.from_numpy(x).to(self.config.device) for x in self.next_batch()]
         loss: tt.Tensor = self.run.loss(self.ids, *others)
         return loss
 
@@ -305,6 +329,18 @@ def train(
             return loop(run, quiet=quiet).train()
 
 
+def captures(run: Run) -> bool:
+    """Whether the steps of a run are captured: see `TrainConfig.capture`."""
+    config = run.train_config
+    return (
+        config.capture
+        and config.device == "cpu"
+        and run.ranks.size == 1
+        and config.gradient_accumulation_steps == 1
+        and config.dtype != "float16"
+    )
+
+
 def files_of(folder: Path) -> list[str]:
     """Names of the files of a run, except hidden ones."""
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
@@ -321,6 +357,7 @@ def describe(run: Run) -> str:
         f"run    steps {run.step} to {config.max_steps}, "
         f"{counted(config.sequences_per_step, 'sequence')} a step, seed {config.seed}, into {run.folder}\n"
         f"device {config.device}, products in {config.dtype}"
+        + (", captured steps" if captures(run) else "")
         + (
             f", {run.ranks.size} ranks of {counted(tt.get_num_threads(), 'thread')}"
             if run.ranks.size > 1

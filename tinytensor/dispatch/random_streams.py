@@ -99,6 +99,8 @@ class Streams:
             self._drawn.append(0)
         slot = self._generators.index(generator)
         start = self._before[slot]
+        if (generator.seed, before) in self.draws:
+            return  # a checkpoint draws the samples of its forward pass again
         if generator.seed != start["seed"] or before != (start["offset"] + self._drawn[slot]) % (1 << 64):
             raise DeviceError(
                 f"capture: {generator} was set to another state while a graph was captured",

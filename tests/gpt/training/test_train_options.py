@@ -275,7 +275,7 @@ def test_a_loss_that_stays_high_is_accepted_after_a_few_steps():
 
 def test_an_accident_moves_nothing_and_is_logged(tmp_path):
     words = ("--spike_deviations=8", "--spike_window=5", "--max_steps=12", "--log_interval=1")
-    run = Run(*configs(tmp_path / "run", *words))
+    run = Run(*configs(tmp_path / "run", *words, "--capture=False"))
     trainer = Trainer(run, quiet=True)
     step, next_loss, moved = trainer.step, trainer.next_loss, []
     trainer.next_loss = lambda: next_loss() * (100.0 if run.step == 8 else 1.0)
@@ -292,3 +292,30 @@ def test_an_accident_moves_nothing_and_is_logged(tmp_path):
     lines = RunLog(run.folder).read()
     assert [line["step"] for line in lines if "skipped_loss" in line] == [9]
     assert [line["skipped"] for line in lines if "loss" in line] == [0] * 8 + [1] * 4
+
+
+@pytest.mark.parametrize("words", [(), ("--dropout=0.2", "--checkpoint_blocks=1"), ("--dtype=bfloat16",)])
+def test_captured_steps_have_the_bits_of_eager_ones(tmp_path, words):
+    found = []
+    for capture in (True, False):
+        more = ("--max_steps=8", "--log_interval=1", f"--capture={capture}", *words)
+        run = Run(*configs(tmp_path / str(capture), *more))
+        trainer = Trainer(run, quiet=True)
+        trainer.train()
+        assert (trainer.captured is not None) == capture
+        if trainer.captured is not None:
+            assert trainer.captured.graphs == 1
+        lines = [(x["loss"], x["grad_norm"]) for x in RunLog(run.folder).read() if "loss" in x]
+        found.append((lines, {name: array.tobytes() for name, array in weights(run.model).items()}))
+    assert found[0] == found[1]
+
+
+def test_a_loss_that_reads_numbers_is_not_captured(tmp_path, capsys):
+    run = Run(*configs(tmp_path / "run", "--max_steps=4"))
+    loss = run.loss
+    run.loss = lambda *batch: loss(*batch) * float(loss(*batch).item() > 0)
+    trainer = Trainer(run)
+    trainer.train()
+    assert run.step == 4
+    assert trainer.captured is None
+    assert "steps are not captured: cpu: reading a result" in capsys.readouterr().out
