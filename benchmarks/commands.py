@@ -10,8 +10,6 @@ from pathlib import Path
 from benchmarks.contest.contest import RESULTS, Plan, Report
 from benchmarks.contest.contestants import BenchmarkError, has_torch
 
-__all__ = ["COMMANDS", "quick", "report"]
-
 QUICK = Plan(rounds=3, retries=2, seconds=0.1)
 OP_SECONDS = 0.1  # a window of small ops has thousands of calls
 THREADS = {"2": "2 threads", "1": "1 thread"}

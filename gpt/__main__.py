@@ -17,8 +17,6 @@ from gpt.fields import closest
 from gpt.training.stopping import SIGPIPE, Stopped, exit_code
 from tinytensor.errors import ArgumentError, MissingLibraryError, TinyTensorError
 
-__all__ = ["COMMANDS", "Command", "main"]
-
 EXIT_ERROR = 2
 
 

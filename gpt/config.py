@@ -4,17 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gpt.fields import check_types, describe_fields, from_dict, parse_overrides, to_dict
+from gpt.fields import check_types
 from tinytensor.errors import ArgumentError
-
-__all__ = [
-    "GPTConfig",
-    "TrainConfig",
-    "describe_fields",
-    "from_dict",
-    "parse_overrides",
-    "to_dict",
-]
 
 _MOST_PARTS = 10_000  # blocks, or experts per block
 

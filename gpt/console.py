@@ -10,8 +10,6 @@ from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Parser", "counted", "note", "progress_bar", "shell_word"]
-
 T = TypeVar("T")
 
 

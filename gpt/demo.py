@@ -18,8 +18,6 @@ from gpt.training.train import Trainer, describe, files_of
 from gpt.training.validation_loss import evaluate
 from gpt.weights.trained import load_model
 
-__all__ = ["main"]
-
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt demo`; fields can be given as for `train`.

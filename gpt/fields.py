@@ -21,17 +21,6 @@ from typing import Any, Literal, TypeVar, TypeVarTuple, Union, cast
 
 from tinytensor.errors import ArgumentError, FormatError
 
-__all__ = [
-    "check_types",
-    "closest",
-    "describe_fields",
-    "from_dict",
-    "parse_overrides",
-    "take_option",
-    "take_word",
-    "to_dict",
-]
-
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 

@@ -7,8 +7,6 @@ from gpt.config import GPTConfig, TrainConfig
 from gpt.fields import closest, parse_overrides, take_option
 from tinytensor.errors import ArgumentError
 
-__all__ = ["PRESETS", "Preset", "configs_from", "describe_presets", "preset", "with_warmup"]
-
 
 @dataclass(frozen=True)
 class Preset:

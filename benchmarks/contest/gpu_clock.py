@@ -12,8 +12,6 @@ from benchmarks.contest.contestants import BenchmarkError
 from tinytensor.device import as_device
 from tinytensor.runtime import runtime_of
 
-__all__ = ["CupyClock", "EngineClock", "TorchClock"]
-
 
 class EngineClock:
     """Clock of an engine device, in the engine's stream.

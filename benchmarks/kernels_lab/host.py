@@ -18,8 +18,6 @@ from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.contest.windows import group_for, measure
 from tinytensor.runtime.cpu.kernels import HostKernels
 
-__all__ = ["LADDERS", "HostLadder", "HostRung", "HostTiming", "check", "table", "time_rungs"]
-
 
 @dataclass(frozen=True)
 class HostRung:

@@ -18,9 +18,6 @@ import tinytensor as tt
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.ladders import Ladder, Rung, Sizes, Tensors
 
-__all__ = ["Count", "Timing", "check", "count", "table", "time_rungs"]
-
-
 COUNTED = (  # legends of the columns
     "moved / floor: bytes moved from and to global memory / the least that any version must move",
     "used: share of the moved bytes that was requested; sectors of 32 bytes for each request of a warp",

@@ -24,19 +24,6 @@ from benchmarks.kernels_lab.timeline import Timeline
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.checked.lower_bounds import CARDS
 
-__all__ = [
-    "LADDER",
-    "RUNGS",
-    "Job",
-    "Overlap",
-    "OverlapTiming",
-    "Timeline",
-    "check",
-    "count",
-    "table",
-    "time_rungs",
-]
-
 LADDER = "overlap"
 QUESTION = "y = x after some steps of a recurrence; x and y are in the memory of the host"
 SMALL, LARGE = (4000, 3), (1 << 24, 4000)  # elements, steps of the recurrence

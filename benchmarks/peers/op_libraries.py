@@ -15,8 +15,6 @@ from benchmarks.contest.gpu_clock import CupyClock, EngineClock, TorchClock
 from benchmarks.contest.windows import DeviceClock
 from benchmarks.op_cases import OpCase, laid_out
 
-__all__ = ["LIBRARIES", "Library", "case_of", "digest"]
-
 Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
 CHUNKS = 4096

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, log10
 
-__all__ = ["Bars", "Chart", "Lines", "decades"]
-
 Points = Sequence[tuple[float, float]]
 
 

@@ -13,8 +13,6 @@ from benchmarks.report.parts import Part, Saved, data_table, heading, paragraph,
 from benchmarks.suites.ops import BETWEEN, COPIES, CUDA, NO_GPU, OURS, layout_text, parts
 from tinytensor.lab.html import Html, heat, tag
 
-__all__ = ["ops_part"]
-
 Seconds = dict[str, dict[str, dict[int, float]]]  # contestant → case → elements → seconds, contiguous
 
 

@@ -11,18 +11,6 @@ from benchmarks.contest.contest import number, ratio_text, time_text, unit_of, v
 from benchmarks.report.charts import Bars, Chart
 from tinytensor.lab.html import Html, tag
 
-__all__ = [
-    "Part",
-    "data_table",
-    "generic",
-    "heading",
-    "machine_part",
-    "paragraph",
-    "parts_of",
-    "relative",
-    "time_label",
-]
-
 Saved = Mapping[str, Any]  # a report in its file format
 OURS = "tinytensor"
 LONG = 40  # rows from which a table is collapsed

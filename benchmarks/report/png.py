@@ -10,8 +10,6 @@ from benchmarks.contest.contestants import installed
 from benchmarks.report.charts import Bars, Chart, Lines
 from benchmarks.report.svg import COLORS, color_of
 
-__all__ = ["available", "write"]
-
 BAR = 0.2  # height of a bar in inches
 
 

@@ -15,8 +15,6 @@ from benchmarks.report.svg import draw
 from gpt.interpret.heat_map import picture
 from tinytensor.lab.html import Html, page, tag, write
 
-__all__ = ["collect", "page_of", "save"]
-
 TITLE = "Benchmarks of tinytensor"
 
 

@@ -8,8 +8,6 @@ from math import log10
 from benchmarks.report.charts import Bars, Chart, Lines, decades
 from tinytensor.lab.html import Html, tag
 
-__all__ = ["COLORS", "color_of", "draw"]
-
 # Colors of contestants in light and dark mode; others get unused ones.
 COLORS = {
     "tinytensor": ("#d9570f", "#ff8f57"),

@@ -20,8 +20,6 @@ from benchmarks.contest.contest import Report
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.op_cases.traffic import Case, cases, optimizer_cases
 
-__all__ = ["Traffic", "count", "run", "table"]
-
 DTYPES = ("float32", "bfloat16")
 
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from gpt.data.token_file import TokenFile, check_range
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["Batch", "Batches", "Tokens", "consecutive_blocks"]
-
 IntArray = npt.NDArray[np.int64]
 Batch = tuple[IntArray, IntArray]  # inputs and targets, both (B, T)
 Mode = Literal["random", "consecutive", "stride"]
@@ -45,8 +43,6 @@ class Batches(Iterator[Batch]):
         FormatError: while iterating: an id outside the vocabulary.
 
     Example:
-        >>> import numpy as np
-        >>> from gpt.data.command import Batches
         >>> batches = Batches(np.arange(10), batch_size=2, block_size=3, mode="consecutive")
         >>> inputs, targets = next(batches)
         >>> inputs.tolist(), targets.tolist()
@@ -188,7 +184,6 @@ def consecutive_blocks(
         FormatError: while iterating: an id outside the vocabulary.
 
     Example:
-        >>> from gpt.data.command import consecutive_blocks
         >>> [targets.tolist() for _, targets in consecutive_blocks([0, 1, 2, 3, 4, 5], block_size=2)]
         [[[1, 2]], [[3, 4]], [[5]]]
     """

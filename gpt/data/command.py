@@ -9,22 +9,10 @@ from importlib import resources
 from pathlib import Path
 
 from gpt.console import Parser
-from gpt.data.batches import Batches, consecutive_blocks
 from gpt.data.prepare import prepare, prepare_text, read_texts
-from gpt.data.token_file import TokenFile, open_split
+from gpt.data.token_file import open_split
 from gpt.tokenizers.tokenizer import choose
 from tinytensor.errors import ArgumentError
-
-__all__ = [
-    "Batches",
-    "TokenFile",
-    "consecutive_blocks",
-    "embedded_shakespeare",
-    "main",
-    "open_split",
-    "prepare",
-    "prepare_text",
-]
 
 
 def embedded_shakespeare() -> str:
@@ -36,7 +24,6 @@ def embedded_shakespeare() -> str:
     Source: see gpt/text/README.md.
 
     Example:
-        >>> from gpt.data.command import embedded_shakespeare
         >>> embedded_shakespeare()[:14]
         'First Citizen:'
     """
@@ -58,7 +45,6 @@ def main(argv: Sequence[str]) -> int:
 
     Example:
         >>> import tempfile
-        >>> from gpt.data.command import main
         >>> main(["prepare", "--out", tempfile.mkdtemp()])  # doctest: +ELLIPSIS
         TokenFile('...train.bin': 987,537 tokens, uint16, vocabulary 64)
         TokenFile('...val.bin': 109,727 tokens, uint16, vocabulary 64)

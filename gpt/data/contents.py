@@ -11,8 +11,6 @@ from gpt.tokenizers.base import Tokenizer
 from tinytensor.errors import FormatError
 from tinytensor.files import PathLike, unreadable
 
-__all__ = ["hash_of_file", "hash_of_tokenizer", "require_same"]
-
 
 def hash_of_file(path: PathLike, who: str) -> str:
     """SHA-256 of a file, read in chunks: about a second per GB.

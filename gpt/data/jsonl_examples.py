@@ -12,8 +12,6 @@ import numpy.typing as npt
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_text
 
-__all__ = ["IGNORED", "LikeLengths", "completion", "padded", "read_records", "split"]
-
 IGNORED = -100  # target excluded from the loss
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")

@@ -20,8 +20,6 @@ from gpt.tokenizers.base import Tokenizer, check_text
 from tinytensor.errors import ArgumentError, SaveError
 from tinytensor.files import PathLike, temporary_beside, text_chunks, unwritable
 
-__all__ = ["describe_files", "prepare", "prepare_text", "read_texts"]
-
 Document = Iterable[str]  # chunks that can be encoded independently
 Splits = tuple[TokenFile, TokenFile | None]  # train and val
 
@@ -59,8 +57,7 @@ def prepare(
 
     Example:
         >>> import pathlib, tempfile
-        >>> from gpt.data.command import prepare
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> _ = (folder / "poem.txt").write_text("to be or not to be")
         >>> train, val = prepare(folder, CharTokenizer(" benort"), folder / "tokens")
@@ -90,8 +87,7 @@ def prepare_text(text: str, tokenizer: Tokenizer, out_dir: PathLike, *, val_frac
 
     Example:
         >>> import tempfile
-        >>> from gpt.data.command import prepare_text
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> train, _ = prepare_text("aabab", CharTokenizer("ab"), tempfile.mkdtemp(), val_fraction=0.2)
         >>> train.ids.tolist()
         [0, 0, 1, 0]
@@ -116,7 +112,6 @@ def read_texts(paths: PathLike | Sequence[PathLike], pattern: str = "*.txt") -> 
 
     Example:
         >>> import pathlib, tempfile
-        >>> from gpt.data.prepare import read_texts
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> _ = (folder / "a.txt").write_text("to be")
         >>> list(read_texts(folder))

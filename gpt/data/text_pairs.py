@@ -13,8 +13,6 @@ from gpt.data.jsonl_examples import IGNORED, LikeLengths, padded, read_records
 from gpt.tokenizers.base import Tokenizer
 from tinytensor.errors import ArgumentError
 
-__all__ = ["TASKS", "Pair", "PairBatches", "checksum", "number_words", "pairs_of", "toy_pairs"]
-
 Pair = tuple[str, str]  # source and target
 COUNT = 20_000  # pairs of a toy task
 LETTERS = 12  # maximum length of a word

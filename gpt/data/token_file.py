@@ -14,8 +14,6 @@ from gpt.data.contents import hash_of_file
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_json, unreadable
 
-__all__ = ["DTYPES", "META_FORMAT", "TokenFile", "check_range", "open_split"]
-
 META_FORMAT = "tinytensor-tokens"
 UnsignedDType = np.dtype[np.uint16] | np.dtype[np.uint32]
 DTYPES: dict[str, UnsignedDType] = {
@@ -140,9 +138,8 @@ def open_split(folder: PathLike, split: str) -> TokenFile:
 
     Example:
         >>> import tempfile
-        >>> from gpt.data.command import open_split
         >>> from gpt.data.prepare import prepare_text
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> folder = tempfile.mkdtemp()
         >>> _ = prepare_text("to be or not to be", CharTokenizer.train("to be or not to be"), folder)
         >>> len(open_split(folder, "train")), len(open_split(folder, "val"))

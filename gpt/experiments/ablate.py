@@ -37,8 +37,6 @@ from gpt.weights.init_from import read_configs
 from tinytensor.distributed import init
 from tinytensor.files import atomic_write, read_json
 
-__all__ = ["AblateConfig", "Cell", "cells", "main", "one_at_a_time", "table", "train_cell"]
-
 BASE = "as it is"
 _RESULT = "result.json"
 _MODEL, _TRAIN = preset("shakespeare-char-cpu")

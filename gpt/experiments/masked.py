@@ -28,8 +28,6 @@ from gpt.training.train import configs_of, files_of, train
 from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.distributed import Communicator
 
-__all__ = ["FillConfig", "MaskedRun", "fill", "hide", "main", "masked_scores"]
-
 CHOSEN = 0.15  # share of tokens to predict
 REPLACED, RANDOM = 0.8, 0.1  # share of those replaced by the mask, or by a random token
 EXAMPLE = "To be, or n__ to be, that is the quest___"

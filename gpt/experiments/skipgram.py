@@ -25,8 +25,6 @@ from tinytensor.errors import ArgumentError
 from tinytensor.files import atomic_folder, read_text
 from tinytensor.optim import AdamW
 
-__all__ = ["SkipGram", "SkipGramConfig", "main", "pairs", "train"]
-
 Array = npt.NDArray[Any]
 Tell = Callable[[int, float], None]
 WORD = re.compile(r"[^\W\d_]+")

@@ -33,8 +33,6 @@ from gpt.training.train import Trainer, configs_of, files_of, train
 from gpt.weights.trained import load_model, require_tokenizer
 from tinytensor.distributed import Communicator
 
-__all__ = ["TranslateConfig", "TranslateRun", "Translator", "main", "translate"]
-
 ROWS = 250  # texts per batch
 _BEGIN = (
     GPTConfig(vocab_size=0, block_size=72, n_layer=2, n_head=4, n_embd=64),

@@ -28,8 +28,6 @@ from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
 from tinytensor.optim import AdamW, GradScaler
 
-__all__ = ["Task", "TuneConfig", "TuneRun", "Tuner", "choose_trained", "trained_weights"]
-
 AnyArray = npt.NDArray[Any]
 
 

@@ -26,8 +26,6 @@ from gpt.weights.init_from import existing_runs
 from gpt.weights.trained import load_model
 from tinytensor import nn
 
-__all__ = ["FIELDS", "Classifier", "ClassifyConfig", "Classifying", "confusion_table", "load_classifier"]
-
 FIELDS: dict[str, str | None] = {"text": None, "label": None}
 
 

@@ -23,8 +23,6 @@ from gpt.finetuning.base import AnyArray, Task
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 
-__all__ = ["FIELDS", "DpoConfig", "Preferring", "completion_log_probs", "dpo_loss"]
-
 FIELDS: dict[str, str | None] = {"prompt": None, "chosen": None, "rejected": None}
 
 

@@ -44,8 +44,6 @@ from gpt.weights.trained import require_tokenizer
 from tinytensor.distributed import init
 from tinytensor.files import read_json, read_text
 
-__all__ = ["METHODS", "Method", "begin", "main"]
-
 BASE = Path("runs/base")
 BASE_RECIPE = (
     "--preset=shakespeare-char-cpu", f"--out_dir={BASE}", "--n_layer=3", "--n_embd=96", "--block_size=96",

@@ -20,8 +20,6 @@ from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 
-__all__ = ["FIELDS", "TEMPLATES", "InstructConfig", "Instructing", "answer", "prompt_of"]
-
 FIELDS: dict[str, str | None] = {"instruction": None, "input": "", "output": None}
 NEWLINE = "\n"
 TEMPLATES = {  # with and without an input

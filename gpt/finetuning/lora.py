@@ -25,19 +25,6 @@ from gpt.weights.safetensors_file import Array, read_safetensors, write_safetens
 from tinytensor import nn
 from tinytensor.files import atomic_write, read_json
 
-__all__ = [
-    "AdaptedLinear",
-    "LoraConfig",
-    "adapters",
-    "add_adapters",
-    "load_adapters",
-    "matches",
-    "merge",
-    "merged_weights",
-    "save_adapters",
-    "unmerge",
-]
-
 WEIGHTS, SETTINGS = "adapters.safetensors", "adapters.json"
 THIN = (".lora_a", ".lora_b")  # name suffixes of the adapters
 

@@ -14,8 +14,6 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from gpt.training.validation_loss import evaluate
 
-__all__ = ["Reading"]
-
 
 class Reading(Task):
     """Next-token prediction on a text; its last tenth is held out.

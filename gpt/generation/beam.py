@@ -14,8 +14,6 @@ from gpt.generation.generate import Context, Floats
 from gpt.generation.sampling import softmax
 from gpt.models.gpt import GPT
 
-__all__ = ["Hypothesis", "beam_search"]
-
 _STRONGEST = 10  # maximum |length_penalty|; much more would overflow a float
 
 

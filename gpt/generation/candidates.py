@@ -44,7 +44,7 @@ def tokens_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
         One text per id.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> tokens_of(CharTokenizer("ab"), [1, 0])
         ('b', 'a')
     """
@@ -81,7 +81,7 @@ def choices(log_p: Array, tokenizer: Tokenizer, count: int) -> Choices:
         Texts and probabilities, most likely first; ties in the order of their ids.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> choices(np.log([0.2, 0.5, 0.3]), CharTokenizer("abc"), 2)
         (('b', 0.5), ('c', 0.3))
     """

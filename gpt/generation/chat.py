@@ -25,8 +25,6 @@ from gpt.tokenizers.bpe import BPETokenizer
 from gpt.weights.trained import open_model
 from tinytensor.errors import FormatError
 
-__all__ = ["BEGIN", "END", "ChatConfig", "Conversation", "main"]
-
 BEGIN, END = "<|im_start|>", "<|im_end|>"  # delimiters of a message in ChatML
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 DEFAULT = SamplingConfig(temperature=0.2, top_p=0.9)  # what SmolLM2's authors recommend

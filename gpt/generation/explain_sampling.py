@@ -22,8 +22,6 @@ from gpt.generation.sampling import (
 from gpt.tokenizers.base import Tokenizer
 from tinytensor.lab.html import visible
 
-__all__ = ["Draw", "ExplainingSampler", "Stage", "explain", "render"]
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -86,7 +84,7 @@ def explain(
         The explanation.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> sampler, logits = Sampler(SamplingConfig(top_k=2), 3), np.log([0.5, 0.3, 0.2])
         >>> draw = explain(sampler, logits, Past([0], []), 0, CharTokenizer("abc"))
         >>> stage = draw.stages[0]
@@ -144,7 +142,7 @@ class ExplainingSampler(Sampler):
         top: number of tokens to list per stage.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> draws = []
         >>> sampler = ExplainingSampler(SamplingConfig(temperature=0), CharTokenizer("abc"), draws.append)
         >>> sampler.draw(np.log([0.2, 0.5, 0.3]), Past([0], []), tt.Generator(0)), draws[0].token

@@ -14,8 +14,6 @@ from gpt.generation.sampling import Past, Sampler, SamplingConfig
 from gpt.models.gpt import GPT
 from gpt.models.kv_cache import KVCache
 
-__all__ = ["Context", "Reader", "cache_for", "generate", "generate_rows", "on_host"]
-
 Floats = npt.NDArray[np.floating[Any]]
 
 

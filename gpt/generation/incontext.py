@@ -24,8 +24,6 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import visible
 
-__all__ = ["InContextConfig", "Shot", "few_shots", "main", "probability", "render"]
-
 LONGEST = 8  # tokens of an answer
 TASKS: tuple[tuple[str, ...], ...] = (
     ("France: Paris", "Japan: Tokyo", "Egypt: Cairo", "Spain: Madrid"),
@@ -103,7 +101,7 @@ def few_shots(
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> words = CharTokenizer("ab:\n")
         >>> model = GPT(GPTConfig(vocab_size=4, block_size=32, n_layer=1, n_head=1, n_embd=4)).eval()
         >>> shots = few_shots(model, words, ["a:b", "b:a"], "a:", ["b"])
@@ -143,7 +141,7 @@ def probability(model: GPT, tokenizer: Tokenizer, prompt: str, answer: str) -> f
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> model = GPT(GPTConfig(vocab_size=2, block_size=8, n_layer=1, n_head=1, n_embd=4)).eval()
         >>> words = CharTokenizer("ab")
         >>> round(sum(probability(model, words, "ab", answer) for answer in ("aa", "ab", "ba", "bb")), 5)

@@ -18,8 +18,6 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer, every_text
 from gpt.weights.trained import load_model, open_model, require_tokenizer
 
-__all__ = ["SampleConfig", "main", "write"]
-
 DEFAULT = SamplingConfig(temperature=0.8)
 
 

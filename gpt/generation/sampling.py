@@ -19,18 +19,6 @@ import numpy.typing as npt
 import tinytensor as tt
 from gpt.fields import check_types
 
-__all__ = [
-    "Candidates",
-    "Filter",
-    "Past",
-    "Sampler",
-    "SamplingConfig",
-    "draw",
-    "filters",
-    "next_probabilities",
-    "softmax",
-]
-
 Floats = npt.NDArray[np.floating[Any]]
 Tokens = npt.NDArray[np.intp]
 ROW = 64  # adjacent logits per row in `_largest`

@@ -16,8 +16,6 @@ from gpt.generation.generate import Context, Floats, Reader, cache_for, on_host
 from gpt.generation.sampling import Past, Sampler, draw
 from gpt.models.gpt import GPT
 
-__all__ = ["Speculation"]
-
 
 class Speculation:
     """Speculative decoding with a model and a draft.

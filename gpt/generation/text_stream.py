@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import tinytensor as tt
 from gpt.tokenizers.base import Tokenizer
 
-__all__ = ["TextStream", "stream_text"]
-
 LONGEST = 8  # tokens to wait for an incomplete character; then it is decoded as broken
 
 
@@ -29,7 +27,7 @@ class TextStream:
         ArgumentError: an empty stop string.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> stream = TextStream(CharTokenizer("abc"), stop=["bc"])
         >>> [stream.push(token) for token in (0, 1, 1, 2)], stream.ended
         (['a', '', 'b', ''], True)
@@ -99,7 +97,7 @@ def stream_text(tokenizer: Tokenizer, ids: Iterable[int], stop: Sequence[str] = 
         Iterator of chunks; joined, they are the decoded text.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> list(stream_text(CharTokenizer("ab"), iter([0, 1, 0])))
         ['a', 'b', 'a']
         >>> "".join(stream_text(CharTokenizer("abc"), iter([0, 0, 1, 2, 0]), stop=["bc"]))

@@ -15,8 +15,6 @@ from gpt.models.gpt import GPT
 from gpt.tokenizers.base import Tokenizer
 from tinytensor import nn
 
-__all__ = ["Inside", "look_inside"]
-
 
 @dataclass(frozen=True)
 class Inside:
@@ -55,7 +53,7 @@ def look_inside(model: GPT, tokenizer: Tokenizer, text: str, *, attention: bool 
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
         >>> inside = look_inside(model, CharTokenizer("abc"), "abca", attention=True)
         >>> len(inside.streams), inside.weights[0].shape

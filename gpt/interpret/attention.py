@@ -23,8 +23,6 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, page, tag, visible, write
 
-__all__ = ["AttentionMap", "attention_maps", "attention_page", "attention_picture", "main", "render"]
-
 Array = npt.NDArray[Any]
 MOST_CELLS = 400_000  # about 50 MB of SVG, near the limit of browsers
 
@@ -82,7 +80,7 @@ def attention_maps(
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
         >>> maps = attention_maps(model, CharTokenizer("abc"), "abca", head=1)
         >>> [m.title for m in maps], maps[0].weights.sum(1).round(3).tolist()

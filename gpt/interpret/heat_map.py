@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from tinytensor.lab.html import SVG_STYLE, Html, signed, tag
 
-__all__ = ["heat_map", "picture"]
-
 Array = npt.NDArray[Any]
 CELL, LETTER, GAP = 18, 6.7, 6  # pixels: side of a cell, width of a letter, gap between labels and cells
 FONT = "11px ui-monospace, monospace"

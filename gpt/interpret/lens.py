@@ -23,8 +23,6 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
 
-__all__ = ["Lens", "lens_page", "logit_lens", "main", "render"]
-
 Array = npt.NDArray[Any]
 
 
@@ -69,7 +67,7 @@ def logit_lens(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> 
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=2, n_head=2, n_embd=4))
         >>> lens = logit_lens(model, CharTokenizer("abc"), "abca")
         >>> lens.layers, lens.probability.shape, lens.rank[-1].tolist()

@@ -21,8 +21,6 @@ from gpt.tokenizers.base import Tokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, skip_link, tag, visible, write
 
-__all__ = ["LossMap", "TokenLoss", "loss_map", "loss_page", "main", "render", "render_table"]
-
 # Backgrounds of 256-color terminals, from pale to strong, for black text; none below the first.
 _SHADES = [230, 223, 216, 209, 202]
 
@@ -93,7 +91,7 @@ def loss_map(model: GPT, tokenizer: Tokenizer, text: str, *, top: int = 5) -> Lo
 
     Example:
         >>> from gpt.config import GPTConfig
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
+        >>> from gpt.tokenizers.char_and_word import CharTokenizer
         >>> model = GPT(GPTConfig(vocab_size=3, block_size=8, n_layer=1, n_head=2, n_embd=4))
         >>> len(loss_map(model, CharTokenizer("abc"), "abcabcabcabc").losses)
         11

@@ -26,8 +26,6 @@ from gpt.weights.safetensors_file import read_safetensors
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import visible
 
-__all__ = ["VECTORS", "Embeddings", "Score", "ask_analogies", "main", "open_embeddings"]
-
 Array = npt.NDArray[Any]
 Similar = list[tuple[str, float]]
 VECTORS = "vectors.safetensors"  # next to tokenizer.json in a folder of `skipgram`

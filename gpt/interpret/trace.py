@@ -29,8 +29,6 @@ from gpt.tokenizers.char_and_word import CharTokenizer
 from gpt.weights.trained import open_model
 from tinytensor.lab.html import Html, heat, page, tag, visible, write
 
-__all__ = ["Station", "Trace", "main", "render", "trace"]
-
 Array = npt.NDArray[Any]
 SHOWN = 6  # values per row, rows per table
 
@@ -341,10 +339,6 @@ def trace_page(result: Trace, tokenizer: Tokenizer, about: str = "") -> str:
         A self-contained HTML document.
 
     Example:
-        >>> from gpt.config import GPTConfig
-        >>> from gpt.models.gpt import GPT
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
-        >>> from gpt.interpret.trace import trace
         >>> tokenizer = CharTokenizer("ab")
         >>> model = GPT(GPTConfig(vocab_size=2, block_size=4, n_layer=1, n_head=1, n_embd=4))
         >>> trace_page(trace(model, tokenizer, "ab"), tokenizer).count("<section") > 10

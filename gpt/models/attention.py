@@ -14,8 +14,6 @@ from gpt.models.kv_cache import KVCache
 from gpt.models.positions import Rotary, alibi_slopes
 from tinytensor import nn
 
-__all__ = ["CausalSelfAttention", "SelfAttention"]
-
 
 class SelfAttention(nn.Module):
     """Base of causal and bidirectional self-attention: projections, heads, and the attention mask.

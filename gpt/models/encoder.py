@@ -11,8 +11,6 @@ from gpt.models.attention import SelfAttention
 from gpt.models.gpt import GPT, Block
 from gpt.models.kv_cache import KVCache
 
-__all__ = ["Encoder", "EncoderBlock", "TwoWayAttention", "real_tokens"]
-
 
 def real_tokens(lengths: tt.Tensor, count: int) -> tt.Tensor:
     """Attention mask of padded sequences: True for tokens, False for padding.

@@ -15,8 +15,6 @@ from gpt.models.gpt import GPT, Block, norm
 from gpt.models.kv_cache import KVCache
 from tinytensor import nn
 
-__all__ = ["CrossAttention", "DecoderBlock", "EncoderDecoder", "Memory"]
-
 
 class Memory(NamedTuple):
     """Cross-attention keys, values and mask of one decoder layer."""

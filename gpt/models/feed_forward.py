@@ -9,8 +9,6 @@ import tinytensor as tt
 from gpt.config import GPTConfig
 from tinytensor import nn
 
-__all__ = ["MLP", "Experts", "MixtureOfExperts", "activate"]
-
 
 def activate(h: tt.Tensor, activation: str) -> tt.Tensor:
     """Apply an activation by its name in GPTConfig; for swiglu the silu of the gate."""

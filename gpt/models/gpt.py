@@ -17,8 +17,6 @@ from gpt.models.kv_cache import KVCache, check_context
 from gpt.models.positions import sinusoidal_positions
 from tinytensor import nn
 
-__all__ = ["GPT", "MLP", "Block", "CausalSelfAttention", "KVCache", "norm"]
-
 BALANCE = 0.01  # weight of the load-balancing loss in training: Switch Transformer, section 2.2
 
 

@@ -6,8 +6,6 @@ from typing import Protocol, SupportsIndex
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.files import PathLike
 
-__all__ = ["Ids", "Texts", "Tokenizer", "as_texts", "check_ids", "check_text", "check_utf8", "every_text"]
-
 Ids = Iterable[SupportsIndex]  # lists, ranges, NumPy arrays of integers
 Texts = str | Iterable[str]  # one text, or several that are never joined
 

@@ -19,8 +19,6 @@ from gpt.tokenizers.tiktoken_file import read_ranks
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.files import PathLike
 
-__all__ = ["END_OF_TEXT", "BPETokenizer"]
-
 END_OF_TEXT = "<|endoftext|>"
 
 _CACHED_PIECES = 1 << 18
@@ -45,7 +43,6 @@ class BPETokenizer:
             special token is empty or collides with an ordinary one, or an unknown rule.
 
     Example:
-        >>> from gpt.tokenizers.bpe import BPETokenizer
         >>> tokenizer = BPETokenizer.train("low lower lowest", 260)
         >>> tokenizer.tokens[256:]
         [b'lo', b'low', b' low', b'<|endoftext|>']
@@ -114,7 +111,6 @@ class BPETokenizer:
         Memory: about 150 bytes per byte of *distinct* pieces; the texts themselves are not kept.
 
         Example:
-            >>> from gpt.tokenizers.bpe import BPETokenizer
             >>> BPETokenizer.train(["hug hug pug", "hugs"], 259).merges
             [(b'u', b'g'), (b'h', b'ug')]
         """
@@ -167,7 +163,6 @@ class BPETokenizer:
 
         Example:
             >>> import base64, pathlib, tempfile
-            >>> from gpt.tokenizers.bpe import BPETokenizer
             >>> path = pathlib.Path(tempfile.mkdtemp()) / "small.tiktoken"
             >>> tokens = [*map(bytes, zip(range(256))), b"lo", b"low"]
             >>> lines = [base64.b64encode(token).decode() + f" {i}" for i, token in enumerate(tokens)]
@@ -203,7 +198,6 @@ class BPETokenizer:
             DTypeError: not a str.
 
         Example:
-            >>> from gpt.tokenizers.bpe import BPETokenizer
             >>> tokenizer = BPETokenizer.train("", 257)
             >>> tokenizer.encode("<|endoftext|>", allowed_special="all")
             [256]
@@ -235,7 +229,6 @@ class BPETokenizer:
             DTypeError: not bytes.
 
         Example:
-            >>> from gpt.tokenizers.bpe import BPETokenizer
             >>> tokenizer = BPETokenizer.train("", 257)
             >>> tokenizer.decode_bytes(tokenizer.encode_bytes(b"\xff\x00"))
             b'\xff\x00'
@@ -262,7 +255,6 @@ class BPETokenizer:
             DTypeError: ids that are not integers.
 
         Example:
-            >>> from gpt.tokenizers.bpe import BPETokenizer
             >>> tokenizer = BPETokenizer.train("", 257)
             >>> tokenizer.decode(tokenizer.encode("é")[:1]) == "\ufffd"
             True
@@ -283,7 +275,6 @@ class BPETokenizer:
             DTypeError: ids that are not integers.
 
         Example:
-            >>> from gpt.tokenizers.bpe import BPETokenizer
             >>> tokenizer = BPETokenizer.train("", 257)
             >>> tokenizer.decode_bytes(tokenizer.encode("é"))
             b'\xc3\xa9'
@@ -300,10 +291,11 @@ class BPETokenizer:
             SaveError: the file cannot be written.
 
         Example:
-            >>> import gpt.tokenizers.tokenizer, pathlib, tempfile
+            >>> import pathlib, tempfile
+            >>> from gpt.tokenizers.tokenizer import load
             >>> path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
-            >>> gpt.tokenizers.tokenizer.BPETokenizer.train("low lower", 259).save(path)
-            >>> gpt.tokenizers.tokenizer.load(path)
+            >>> BPETokenizer.train("low lower", 259).save(path)
+            >>> load(path)
             BPETokenizer(vocab_size=259, merges=2, special: <|endoftext|>)
         """
         parts = Parts(self.vocab, self.merges, self.special_tokens, self.split, self.whole_pieces)

@@ -8,8 +8,6 @@ import heapq
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-__all__ = ["merge", "merge_long", "merge_short"]
-
 Ranks = Mapping[tuple[int, int], int]
 
 _LONG = 64  # tokens; from here on a heap is faster than a list
@@ -29,7 +27,6 @@ def merge(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
         the merged tokens.
 
     Example:
-        >>> from gpt.tokenizers.bpe_merge import merge
         >>> merge([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
         [5, 4]
     """
@@ -48,7 +45,6 @@ def merge_short(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
         the merged tokens.
 
     Example:
-        >>> from gpt.tokenizers.bpe_merge import merge_short
         >>> merge_short([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
         [5, 4]
     """
@@ -82,7 +78,6 @@ def merge_long(ids: list[int], ranks: Ranks, made: Sequence[int]) -> list[int]:
     Memory: about 150 bytes per token of the piece.
 
     Example:
-        >>> from gpt.tokenizers.bpe_merge import merge_long
         >>> merge_long([1, 2, 3, 1, 2], {(1, 2): 0, (4, 3): 1}, [4, 5])
         [5, 4]
     """

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 
 from gpt.tokenizers.pretokenize import BYTE_NAMES
 
-__all__ = ["BYTE_TOKENS", "learn_merges"]
-
 Pair = tuple[int, int]
 
 BYTE_TOKENS = [bytes([byte]) for byte in BYTE_NAMES]  # the first 256 tokens, in GPT-2's order
@@ -89,7 +87,6 @@ def learn_merges(piece_counts: Mapping[bytes, int], vocab_size: int, min_count: 
     Source: Sennrich, Haddow, Birch 2016, arXiv:1508.07909, algorithm 1, with incremental counts.
 
     Example:
-        >>> from gpt.tokenizers.bpe_train import BYTE_TOKENS, learn_merges
         >>> [(first, second), *_] = learn_merges({b"low": 5, b"lower": 2, b"new": 6}, 258, min_count=2)
         >>> BYTE_TOKENS[first] + BYTE_TOKENS[second]
         b'lo'

@@ -9,8 +9,6 @@ from gpt.tokenizers.base import Ids, Texts, as_texts, check_ids, check_text
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, atomic_write
 
-__all__ = ["UNKNOWN", "CharTokenizer", "WordTokenizer"]
-
 UNKNOWN = "<unk>"
 
 
@@ -24,7 +22,6 @@ class CharTokenizer:
         ArgumentError: an empty alphabet, an entry that is not one character, or a duplicate.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer
         >>> tokenizer = CharTokenizer.train("hello")
         >>> tokenizer.alphabet, tokenizer.encode("hole")
         ('ehlo', [1, 3, 2, 0])
@@ -62,7 +59,6 @@ class CharTokenizer:
             ArgumentError: no characters at all.
 
         Example:
-            >>> from gpt.tokenizers.tokenizer import CharTokenizer
             >>> CharTokenizer.train(["banana", "nab"]).alphabet
             'abn'
         """
@@ -91,7 +87,6 @@ class CharTokenizer:
             DTypeError: not a str.
 
         Example:
-            >>> from gpt.tokenizers.tokenizer import CharTokenizer
             >>> CharTokenizer("abc").encode("cab")
             [2, 0, 1]
         """
@@ -121,7 +116,6 @@ class CharTokenizer:
             DTypeError: ids that are not integers.
 
         Example:
-            >>> from gpt.tokenizers.tokenizer import CharTokenizer
             >>> CharTokenizer("abc").decode([2, 0, 1])
             'cab'
         """
@@ -158,7 +152,6 @@ class WordTokenizer:
         ArgumentError: an entry that is not one token, or a duplicate.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import WordTokenizer
         >>> tokenizer = WordTokenizer.train("the cat, the dog\n")
         >>> tokenizer.words
         ['<unk>', ' ', 'the', '\n', ',', 'cat', 'dog']
@@ -199,7 +192,6 @@ class WordTokenizer:
             ArgumentError: vocab_size < 2.
 
         Example:
-            >>> from gpt.tokenizers.tokenizer import WordTokenizer
             >>> WordTokenizer.train("to be or not to be", 4).words
             ['<unk>', ' ', 'be', 'to']
         """
@@ -234,7 +226,6 @@ class WordTokenizer:
             DTypeError: not a str.
 
         Example:
-            >>> from gpt.tokenizers.tokenizer import WordTokenizer
             >>> WordTokenizer(["be", " ", "to"]).encode("to be free")
             [3, 2, 1, 2, 0]
         """
@@ -255,7 +246,6 @@ class WordTokenizer:
             DTypeError: ids that are not integers.
 
         Example:
-            >>> from gpt.tokenizers.tokenizer import WordTokenizer
             >>> WordTokenizer(["be", " ", "to"]).decode([3, 2, 1])
             'to be'
         """

@@ -12,8 +12,6 @@ from gpt.tokenizers.bpe import BPETokenizer
 from gpt.tokenizers.pretokenize import pieces
 from tinytensor.lab.html import visible
 
-__all__ = ["merge_steps", "render_split"]
-
 _SHOWN = 8  # merges shown per piece
 
 

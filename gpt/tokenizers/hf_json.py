@@ -11,15 +11,6 @@ from gpt.tokenizers.pretokenize import printable, unprintable
 from tinytensor.errors import FormatError
 from tinytensor.files import PathLike, atomic_write, read_json, read_text
 
-__all__ = [
-    "Merge",
-    "Parts",
-    "parse_tokenizer_json",
-    "parts_from_names",
-    "read_gpt2_files",
-    "write_tokenizer_json",
-]
-
 Merge = tuple[bytes, bytes]
 
 

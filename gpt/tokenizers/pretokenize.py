@@ -10,17 +10,6 @@ from pathlib import Path
 
 from tinytensor.errors import ArgumentError
 
-__all__ = [
-    "BYTE_NAMES",
-    "NAME_BYTES",
-    "SPLITS",
-    "check_split",
-    "pieces",
-    "printable",
-    "split_pattern",
-    "unprintable",
-]
-
 # White_Space of Unicode. Not Python's \s, which also includes the control characters U+001C to U+001F.
 _SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # Embedded, since Python versions differ in their version of Unicode, which would change the ids.
@@ -96,7 +85,6 @@ def split_pattern(split: str = "gpt2", limit: int = _ALL) -> re.Pattern[str]:
     Source: Radford et al. 2019, the pattern of GPT-2's encoder; cl100k_base and o200k_base of tiktoken.
 
     Example:
-        >>> from gpt.tokenizers.pretokenize import split_pattern
         >>> split_pattern().findall("We'll  see 1234!")
         ['We', "'ll", ' ', ' see', ' 1234', '!']
         >>> split_pattern("cl100k").findall("We'll  see 1234!")

@@ -12,8 +12,6 @@ from gpt.tokenizers.base import Ids, check_ids, check_text, check_utf8
 from tinytensor.errors import FormatError, MissingLibraryError
 from tinytensor.files import PathLike, atomic_write, read_bytes
 
-__all__ = ["SentencePieceTokenizer"]
-
 
 class SentencePieceTokenizer:
     """Tokenizer of a SentencePiece model.

@@ -18,8 +18,6 @@ from gpt.tokenizers.hf_json import Merge, Parts
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_bytes
 
-__all__ = ["ENCODINGS", "is_rank_file", "read_ranks"]
-
 _END, _PROMPT = "<|endoftext|>", "<|endofprompt|>"
 _FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 _HARMONY = {

@@ -20,17 +20,6 @@ from gpt.tokenizers.tiktoken_file import is_rank_file
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import PathLike, read_bytes, read_json, text_chunks
 
-__all__ = [
-    "BPETokenizer",
-    "CharTokenizer",
-    "SentencePieceTokenizer",
-    "Tokenizer",
-    "WordTokenizer",
-    "choose",
-    "load",
-    "main",
-]
-
 # File names of GPT-2's vocabulary.
 _GPT2_FILES = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")]
 
@@ -53,10 +42,9 @@ def load(path: PathLike) -> Tokenizer:
 
     Example:
         >>> import pathlib, tempfile
-        >>> import gpt.tokenizers.tokenizer
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
-        >>> gpt.tokenizers.tokenizer.CharTokenizer("abc").save(path)
-        >>> gpt.tokenizers.tokenizer.load(path).encode("cab")
+        >>> CharTokenizer("abc").save(path)
+        >>> load(path).encode("cab")
         [2, 0, 1]
     """
     path = Path(path)
@@ -122,7 +110,6 @@ def choose(name: str, texts: Texts) -> Tokenizer:
         FormatError: damaged, or a kind of tokenizer that would produce other ids here.
 
     Example:
-        >>> from gpt.tokenizers.tokenizer import choose
         >>> choose("char", "banana")
         CharTokenizer(vocab_size=3)
     """
@@ -147,7 +134,6 @@ def main(argv: Sequence[str]) -> int:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from gpt.tokenizers.tokenizer import CharTokenizer, main
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "abc.json"
         >>> CharTokenizer("abc").save(path)
         >>> main(["encode", str(path), "cab"])

@@ -24,8 +24,6 @@ from gpt.training.run_log import RunLog
 from gpt.weights.safetensors_file import Array
 from tinytensor.distributed import Communicator, DataParallel, init
 
-__all__ = ["Team", "each_on_its_device", "ends_all", "first_one_first"]
-
 _STRIDE = 0x9E3779B97F4A7C15  # between the seeds of ranks: odd, and far from small seeds
 
 
@@ -139,7 +137,6 @@ def each_on_its_device(ranks: Communicator, config: TrainConfig) -> tuple[Commun
         DeviceError, CommunicationError: fewer GPUs than ranks, or NCCL is not available.
 
     Example:
-        >>> from tinytensor.distributed import init
         >>> ranks, config = each_on_its_device(init(), TrainConfig(device="cuda:1"))
         >>> ranks.size, config.device
         (1, 'cuda:1')

@@ -23,8 +23,6 @@ from gpt.weights.sources import is_run
 from gpt.weights.trained import load_model
 from tinytensor.files import read_text
 
-__all__ = ["Scores", "main", "score"]
-
 
 @dataclass(frozen=True, eq=False)
 class Scores:

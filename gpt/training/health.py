@@ -15,8 +15,6 @@ from gpt.models.gpt import GPT, Block
 from gpt.training.run_log import RunLog
 from gpt.weights.init_from import read_configs
 
-__all__ = ["HealthProbe", "health_table", "main"]
-
 ROWS, TOKENS = 4, 1024  # sequences and their length for attention entropy: the weights are T² per head
 SILENT = 1e-3  # a unit is dead if it stays below this share of the block's largest activation
 

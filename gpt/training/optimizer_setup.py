@@ -11,8 +11,6 @@ from gpt.config import TrainConfig
 from gpt.models.gpt import GPT
 from tinytensor.optim import AdamW, Joint, Muon, Optimizer, schedule
 
-__all__ = ["SpikeGuard", "optimizer_of", "schedule_of"]
-
 
 def schedule_of(config: TrainConfig) -> Any:
     """Learning rate schedule of a config."""

@@ -16,8 +16,6 @@ from gpt.training.utilization import product_speed
 from gpt.weights.init_from import read_configs
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Plan", "main", "plan"]
-
 FLOAT_BYTES = 4  # float32
 UTILIZATION = 0.4  # share of the peak matmul speed that a training step reaches on two CPU cores
 

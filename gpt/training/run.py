@@ -49,16 +49,6 @@ from tinytensor.distributed import Communicator, LocalCommunicator, ShardedOptim
 from tinytensor.files import atomic_write
 from tinytensor.optim import GradScaler
 
-__all__ = [
-    "BatchSource",
-    "Run",
-    "join_state",
-    "refuse_fields",
-    "refuse_ranks",
-    "refuse_to_overwrite",
-    "split_state",
-]
-
 _RAW = "weights."  # prefix of the raw weights next to the optimizer state, if the model saved is the average
 
 

@@ -12,8 +12,6 @@ from typing import IO
 from tinytensor.errors import ArgumentError
 from tinytensor.files import PathLike, unwritable
 
-__all__ = ["alone_in"]
-
 _LOCK = ".lock"
 _held: dict[str, int] = {}  # locked folder → thread that holds the lock
 

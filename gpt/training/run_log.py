@@ -13,8 +13,6 @@ from gpt.console import note
 from tinytensor.errors import SaveError
 from tinytensor.files import atomic_write, unwritable
 
-__all__ = ["RunLog", "summary", "truncate_log"]
-
 
 class RunLog:
     """Append-only log of a run.

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["SIGPIPE", "Stopped", "asked_to_stop", "exit_code"]
-
 SIGPIPE = 13  # not defined on Windows
 _POLITE = ("SIGTERM", "SIGHUP")  # sent by batch systems, and by a closed terminal
 

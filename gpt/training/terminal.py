@@ -12,8 +12,6 @@ from typing import Any, TextIO
 from gpt.training.run_log import summary
 from gpt.training.stopping import SIGPIPE
 
-__all__ = ["Terminal"]
-
 _SHOWN = (("loss", "loss", ".3f"), ("val_loss", "val", ".3f"), ("tokens_per_second", "tok/s", ",.0f"))
 
 

@@ -39,8 +39,6 @@ from gpt.weights.sources import is_model_folder, open_source
 from tinytensor.distributed import init
 from tinytensor.optim import clip_grad_norm_
 
-__all__ = ["Trainer", "configs_of", "describe", "files_of", "main", "train"]
-
 
 class Trainer:
     """Training loop from the step of a run to `max_steps`.

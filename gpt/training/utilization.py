@@ -7,8 +7,6 @@ import time
 
 import tinytensor as tt
 
-__all__ = ["Utilization", "product_speed"]
-
 SIZE = 1024  # rows and columns: larger products are no faster per core
 LOOKS = 4  # measurements of the peak, since the machine may be busy at the first
 

@@ -8,8 +8,6 @@ import tinytensor as tt
 from gpt.data.batches import Tokens, consecutive_blocks
 from gpt.models.gpt import GPT
 
-__all__ = ["evaluate"]
-
 
 def evaluate(model: GPT, tokens: Tokens, batch_size: int, batches: int = 0) -> float:
     """Mean cross-entropy over all tokens of a split, in consecutive blocks.

@@ -23,19 +23,6 @@ from gpt.weights.safetensors_file import Array, read_safetensors, sync_folder, w
 from tinytensor.errors import ArgumentError, FormatError, SaveError, TinyTensorError
 from tinytensor.files import atomic_write, read_json
 
-__all__ = [
-    "Checkpoint",
-    "checkpoint_folder",
-    "list_checkpoints",
-    "load_checkpoint",
-    "newest_checkpoint",
-    "prune_checkpoints",
-    "read_state",
-    "reading_state",
-    "require_kind",
-    "save_checkpoint",
-]
-
 _VERSION = 1
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _FOLDER = re.compile(r"step_(?P<step>0|[1-9][0-9]{0,17})")

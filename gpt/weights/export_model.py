@@ -8,8 +8,6 @@ from gpt.weights.pretrained import from_pretrained, save_pretrained, save_single
 from gpt.weights.weight_tensor import DTYPES
 from tinytensor.errors import ArgumentError
 
-__all__ = ["main"]
-
 
 def main(argv: Sequence[str]) -> int:
     """The command `python -m gpt export RUN --out=PATH`.

@@ -23,8 +23,6 @@ from gpt.weights.hf_names import GGUF_GPT2, GGUF_LLAMA, Naming
 from gpt.weights.weight_tensor import Stored
 from tinytensor.errors import FormatError, MissingLibraryError
 
-__all__ = ["read_gguf"]
-
 _SIZES = {
     "context_length": "block_size",
     "block_count": "n_layer",

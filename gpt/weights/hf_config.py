@@ -13,8 +13,6 @@ from gpt.fields import from_dict, to_dict
 from gpt.weights.hf_names import GPT2, LLAMA, Naming
 from tinytensor.errors import ArgumentError, FormatError
 
-__all__ = ["config_from_hf", "config_to_hf", "naming_for"]
-
 _GELUS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu": "gelu_erf", "relu": "relu"}
 _GPT2_FIELDS = {
     "vocab_size": "vocab_size",

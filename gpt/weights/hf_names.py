@@ -16,8 +16,6 @@ from gpt.config import GPTConfig
 from gpt.models.parameter_shapes import parameter_shapes
 from gpt.weights.safetensors_file import Array
 
-__all__ = ["GGUF_GPT2", "GGUF_LLAMA", "GPT2", "LLAMA", "OURS", "Naming", "Place", "places"]
-
 _IN_BLOCK = re.compile(r"h\.(\d+)\.(.+)\.(weight|bias)")
 
 

@@ -13,8 +13,6 @@ from gpt.weights.checkpoint import save_checkpoint
 from gpt.weights.pretrained import from_pretrained
 from tinytensor.files import PathLike, atomic_folder, atomic_write
 
-__all__ = ["main", "write_run"]
-
 
 def write_run(model: GPT, tokenizer: Tokenizer | None, folder: PathLike, who: str = "write_run") -> None:
     """Write a run directory for a model: config, tokenizer, and a checkpoint at step 0.

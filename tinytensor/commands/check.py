@@ -17,8 +17,6 @@ from tinytensor.runtime.checked.report import CheckReport
 from tinytensor.runtime.cuda.nvrtc import signatures
 from tinytensor.runtime.kernel_files import kernel_files
 
-__all__ = ["main"]
-
 MMA = "_mma"  # suffix of the files that use tensor cores
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 

@@ -12,8 +12,6 @@ from tinytensor.lab.explain.explanation import explain_expression
 from tinytensor.lab.explain.expression import MAKERS, METHODS, PROPERTIES
 from tinytensor.lab.html import write
 
-__all__ = ["main"]
-
 
 def main(words: Sequence[str]) -> int:
     """Print the explanation, or write it to files.

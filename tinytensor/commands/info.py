@@ -20,8 +20,6 @@ from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_cache import cache_folder
 from tinytensor.runtime.kernel_files import kernel_files
 
-__all__ = ["main"]
-
 LIBRARIES = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "ziglang", "safetensors", "tqdm", "matplotlib", "torch")
 CACHES = ("emulated", "nvrtc", "host", "sources")
 

@@ -15,8 +15,6 @@ from tinytensor.lab.kernels.kernel_view import Kernels, kernel
 from tinytensor.op import registry
 from tinytensor.runtime.cuda.occupancy import LIMITS
 
-__all__ = ["main"]
-
 LAYOUTS = ("packed", "transposed", "sliced", "step", "reversed", "repeated")
 MOST = 1 << 24  # maximum elements of an operand: takes the emulator minutes
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")

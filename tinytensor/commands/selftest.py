@@ -14,8 +14,6 @@ from tinytensor.errors import KernelError, TinyTensorError
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.compiler import find_compiler
 
-__all__ = ["main"]
-
 # Largest allowed difference, relative to the largest element of a result.
 BOUNDS = {"float32": 2e-5, "float64": 1e-12, "float16": 1e-2, "bfloat16": 6e-2}
 

@@ -11,8 +11,6 @@ from typing import Literal, Protocol
 
 import tinytensor as tt
 
-__all__ = ["CommunicationError", "Communicator", "Handle", "Operation", "Reduction"]
-
 Reduction = Literal["sum", "mean", "max", "min"]
 Kind = Literal["all_reduce", "reduce_scatter", "all_gather", "broadcast", "barrier"]
 

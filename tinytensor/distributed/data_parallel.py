@@ -18,8 +18,6 @@ import tinytensor as tt
 from tinytensor.distributed.communicator import CommunicationError, Communicator, Handle
 from tinytensor.tensor import arr
 
-__all__ = ["Bucket", "DataParallel"]
-
 _ALIGN = 16  # elements: each gradient begins at a multiple of 64 bytes
 
 

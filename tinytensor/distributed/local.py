@@ -9,8 +9,6 @@ from typing import TypeVar
 import tinytensor as tt
 from tinytensor.distributed.communicator import CommunicationError, Communicator, Operation
 
-__all__ = ["LocalCommunicator", "run_local"]
-
 Result = TypeVar("Result")
 
 
@@ -185,7 +183,6 @@ def run_local(size: int, function: Callable[[Communicator], Result]) -> list[Res
         BaseException: the exception of the first rank that failed; the others are woken up and end.
 
     Example:
-        >>> from tinytensor.distributed import run_local
         >>> def total(ranks):
         ...     x = tt.tensor([float(ranks.rank)])
         ...     ranks.all_reduce(x).wait()

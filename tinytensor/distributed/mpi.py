@@ -19,8 +19,6 @@ import tinytensor as tt
 from tinytensor.distributed.communicator import CommunicationError, Communicator, Operation
 from tinytensor.tensor import arr
 
-__all__ = ["MpiCommunicator"]
-
 _PAUSE = 2e-4  # seconds between two polls; MPI moves megabytes at each
 
 

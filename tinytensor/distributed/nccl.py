@@ -20,8 +20,6 @@ from tinytensor.distributed.communicator import CommunicationError, Communicator
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda.runtime import device_count
 
-__all__ = ["NcclCommunicator"]
-
 _PAUSE = 2e-5  # seconds between two polls while waiting
 _NAMES = {"sum": "NCCL_SUM", "mean": "NCCL_AVG", "max": "NCCL_MAX", "min": "NCCL_MIN"}
 

@@ -10,8 +10,6 @@ import tinytensor as tt
 from tinytensor.distributed.communicator import Communicator
 from tinytensor.optim import Optimizer
 
-__all__ = ["ShardedOptimizer"]
-
 
 class ShardedOptimizer(Optimizer):
     """Wraps an optimizer and shards its state over the ranks: each rank stores 1 / size of Adam's moments.

@@ -13,8 +13,6 @@ from tinytensor.distributed.mpi import MpiCommunicator
 from tinytensor.distributed.nccl import NcclCommunicator
 from tinytensor.runtime.cpu.threads import VARIABLE, usable_cores
 
-__all__ = ["init", "started_ranks"]
-
 Backend = Literal["auto", "local", "mpi", "nccl"]
 # Environment variables with the number of processes: of MPICH (Intel's, Microsoft's MPI), Open MPI, MVAPICH.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -27,7 +25,6 @@ def started_ranks() -> int:
         1 for a program that was started without mpiexec.
 
     Example:
-        >>> from tinytensor.distributed import started_ranks
         >>> started_ranks()
         1
     """

@@ -20,8 +20,6 @@ from tinytensor.dispatch.record import observers
 from tinytensor.lab.patching import Line, replaced, user_lines
 from tinytensor.nn import Module
 
-__all__ = ["Context", "Place"]
-
 
 class Place(NamedTuple):
     """Call context of an op.

@@ -17,8 +17,6 @@ from tinytensor.errors import ArgumentError
 from tinytensor.lab.html import preformatted
 from tinytensor.lab.patching import replaced, user_lines
 
-__all__ = ["Copied", "CopyLog", "trace_copies"]
-
 _open = threading.Lock()
 
 

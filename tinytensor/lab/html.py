@@ -11,22 +11,6 @@ import re
 
 from tinytensor.files import PathLike, atomic_write
 
-__all__ = [
-    "DARK",
-    "LIGHT",
-    "SVG_STYLE",
-    "Html",
-    "heat",
-    "page",
-    "preformatted",
-    "signed",
-    "skip_link",
-    "svg_style",
-    "tag",
-    "visible",
-    "write",
-]
-
 # paper and ink; soft ink and lines; plus and minus of colored numbers; most: the share of color behind text.
 LIGHT = {
     "paper": "#ffffff",

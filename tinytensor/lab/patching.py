@@ -16,8 +16,6 @@ from typing import Any
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Line", "Replacement", "opener", "replaced", "user_lines"]
-
 Line = tuple[str, int]  # file and line
 Replacement = tuple[Any, str, Any]  # class or module, attribute, temporary value
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tinytensor.lab.html import DARK, LIGHT, Html, svg_style, tag
 
-__all__ = ["HUES", "px", "svg"]
-
 FONT = "11px ui-monospace, monospace"
 HUES = 8  # distinguishable colors: classes hue0 … hue7
 _DEGREES = (24, 215, 140, 330, 55, 270, 185, 0)

@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer, Params
 
-__all__ = ["AdamW"]
-
 
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: the usual optimizer of transformers.

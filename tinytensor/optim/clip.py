@@ -7,8 +7,6 @@ from math import inf
 
 import tinytensor.api as tt
 
-__all__ = ["clip_grad_norm_", "clip_scale"]
-
 
 def clip_grad_norm_(
     parameters: tt.Tensor | Iterable[tt.Tensor], max_norm: float, *, error_if_nonfinite: bool = False

@@ -8,8 +8,6 @@ from typing import Any
 import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer
 
-__all__ = ["GradScaler"]
-
 
 class GradScaler:
     """Dynamic loss scaling: multiplies the loss by a factor and divides the gradients by it.

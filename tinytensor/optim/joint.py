@@ -8,8 +8,6 @@ from typing import Any
 import tinytensor.api as tt
 from tinytensor.optim.optimizer import Group, Optimizer
 
-__all__ = ["Joint"]
-
 
 class Joint(Optimizer):
     """Combines optimizers, for parameters with different update rules.

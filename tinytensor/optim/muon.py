@@ -9,8 +9,6 @@ from typing import Any
 import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer, Params, move, wide
 
-__all__ = ["Muon", "orthogonalize"]
-
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: the steepest at 0 that stays near 1 elsewhere
 EPS = 1e-7
 ADAMW_SIZE = 0.2  # root mean square of an AdamW update, in units of lr, as measured by Moonshot

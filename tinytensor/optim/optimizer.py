@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 
 import tinytensor.api as tt
 
-__all__ = ["Optimizer", "Params"]
-
 Params = Iterable[tt.Tensor] | Iterable[dict[str, Any]]
 Group = dict[str, Any]
 BLOCK = 65_536  # elements per block of an update, so that its intermediate results stay in the cache

@@ -8,8 +8,6 @@ from typing import Any
 import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer, Params, move, wide
 
-__all__ = ["RMSprop"]
-
 
 class RMSprop(Optimizer):
     """Steps divided by a running root mean square of the gradient.

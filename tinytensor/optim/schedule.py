@@ -13,8 +13,6 @@ from typing import Protocol
 import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer
 
-__all__ = ["Constant", "Schedule", "Scheduler", "WarmupCosine", "WarmupLinear", "WarmupStableDecay"]
-
 
 class Schedule(Protocol):
     """Learning rate schedule: any object with `lr_at`.

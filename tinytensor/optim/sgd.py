@@ -8,8 +8,6 @@ from typing import Any
 import tinytensor.api as tt
 from tinytensor.optim.optimizer import Optimizer, Params, move, wide
 
-__all__ = ["SGD"]
-
 
 class SGD(Optimizer):
     """Stochastic gradient descent, optionally with momentum.

@@ -34,7 +34,6 @@ def started() -> dict[_Device, _Runtime]:
     Args: none; it does not matter what shapes their tensors have.
 
     Example:
-        >>> from tinytensor.runtime import started
         >>> tt.Device("cpu") in started()
         False
     """

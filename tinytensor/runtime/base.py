@@ -19,18 +19,6 @@ from tinytensor.device import Device
 from tinytensor.dtypes import DType
 from tinytensor.runtime.cpu.arrays import Array
 
-__all__ = [
-    "Argument",
-    "Buffer",
-    "DeviceStatistics",
-    "Dim",
-    "Graph",
-    "Kernel",
-    "Runtime",
-    "Source",
-    "TemplateArgument",
-]
-
 TemplateArgument = DType | int | bool | str  # of an instance name; see `signature.instance`
 Argument = Any  # Buffer, anything with an integer `ptr`, None (a null pointer), a number, bytes (a struct)
 Dim = int | tuple[int, ...]  # grid or block: up to three sizes, x first

@@ -30,8 +30,6 @@ from pathlib import Path
 from tinytensor.errors import KernelError
 from tinytensor.runtime.kernel_cache import cache_folder, locked, read_kept, write_kept
 
-__all__ = ["Compiler", "Recipe", "find_compiler", "load_library", "make_libraries", "shared_library"]
-
 logger = logging.getLogger(__name__)
 
 BASE_FLAGS = ("-std=c++17", "-fPIC", "-shared", "-march=native", "-fvisibility=hidden")

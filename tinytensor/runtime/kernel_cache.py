@@ -23,8 +23,6 @@ from tinytensor.errors import KernelError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["cache_folder", "locked", "read_kept", "write_kept", "write_private"]
-
 logger = logging.getLogger(__name__)
 
 DAY = 24 * 3600.0  # seconds

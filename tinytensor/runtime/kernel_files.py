@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["KERNELS", "kernel_files", "kernel_path"]
-
 KERNELS = Path(__file__).parent.parent / "kernels"
 
 

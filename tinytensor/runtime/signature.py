@@ -20,8 +20,6 @@ from tinytensor.dtypes import DType
 from tinytensor.errors import KernelError
 from tinytensor.runtime.base import Argument, TemplateArgument
 
-__all__ = ["Packer", "Parameter", "Signature", "TemplateParameter", "instance", "parse"]
-
 CPP = {
     **{dtypes.bool_: "bool", dtypes.float16: "__half", dtypes.bfloat16: "__nv_bfloat16"},
     **{dtypes.float32: "float", dtypes.float64: "double"},

@@ -31,8 +31,6 @@ from tinytensor.op import flops_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import is_tensor
 
-__all__ = ["Divergence", "Step", "divergence"]
-
 
 @dataclass(slots=True)
 class Step:

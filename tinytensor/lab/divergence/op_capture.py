@@ -25,8 +25,6 @@ from tinytensor.op import registry
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 
-__all__ = ["Seen", "seeing"]
-
 
 @dataclass(slots=True)
 class Seen:

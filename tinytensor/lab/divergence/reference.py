@@ -19,17 +19,6 @@ from tinytensor.ops.elementwise.gelu import gate_array
 from tinytensor.runtime.cpu.arrays import NUMPY, Array, narrow, silent, widen
 from tinytensor.tensor import Tensor
 
-__all__ = [
-    "Arrays",
-    "Spec",
-    "copied_into",
-    "norm_of",
-    "of_elementwise",
-    "of_op",
-    "own",
-    "rounded",
-]
-
 Arrays = list[Array | None]
 Spec = Callable[[Arrays], Sequence[Array | None]]
 

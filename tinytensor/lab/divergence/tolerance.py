@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from tinytensor.dtypes import DType
 
-__all__ = ["Difference", "compare"]
-
 Array = npt.NDArray[Any]
 
 FACTOR = 8.0  # as in the tests of the engine: rounding of functions, and several roundings in a row

@@ -17,8 +17,6 @@ import numpy as np
 from tinytensor.layout import Layout
 from tinytensor.tensor import Tensor, is_tensor
 
-__all__ = ["Alias", "aliases_of", "meet"]
-
 WORK = 100_000  # limit of np.shares_memory for whether two layouts overlap
 
 

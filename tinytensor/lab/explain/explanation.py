@@ -21,8 +21,6 @@ from tinytensor.shapes import MAX_SIZE
 from tinytensor.storage import Storage
 from tinytensor.tensor import Tensor
 
-__all__ = ["Explanation", "explain", "explain_expression", "explain_layout", "tensor_fragment"]
-
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
@@ -123,7 +121,6 @@ def explain_layout(layout: Layout, *, dtype: Any = "float32", size: int | None =
 
     Example:
         >>> from tinytensor import lab
-        >>> from tinytensor.layout import Layout
         >>> lab.explain_layout(Layout((1000, 1000), (1, 1000), 0)).steps[0].reach.blocks(4, 64)
         62500
     """

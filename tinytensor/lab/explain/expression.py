@@ -18,8 +18,6 @@ from tinytensor.dtypes import BY_NAME, as_dtype
 from tinytensor.errors import ArgumentError, TinyTensorError
 from tinytensor.shapes import as_int
 
-__all__ = ["ALSO", "MAKERS", "METHODS", "PROPERTIES", "run"]
-
 MOST_ELEMENTS = 1 << 20  # in one buffer: 16 MB of complex128
 MOST_LETTERS, MOST_STEPS = 1000, 32
 

@@ -8,8 +8,6 @@ from itertools import pairwise
 from tinytensor.lab.explain.steps import LINE, SECTOR, Element, LayoutStep, bracketed
 from tinytensor.layout import Layout, contiguous_strides
 
-__all__ = ["facts", "summary", "tip_of_cell", "tip_of_element"]
-
 NAMED = 4  # indices in the tooltip of a cell
 
 

@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from tinytensor.layout import Layout
 
-__all__ = ["Reach"]
-
 ENUMERATED = 1 << 20  # positions
 
 Axes = list[tuple[int, int]]  # (count, step), the smallest step first
@@ -33,7 +31,6 @@ class Reach:
         layout: any shape, strides and offset.
 
     Example:
-        >>> from tinytensor.layout import Layout
         >>> reach = Reach(Layout((3, 2), (1, 8), 1))
         >>> reach.distinct, reach.covers(9), reach.covers(8)
         (6, True, False)

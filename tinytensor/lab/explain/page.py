@@ -13,8 +13,6 @@ from tinytensor.lab.explain.facts import facts, summary, tip_of_cell, tip_of_ele
 from tinytensor.lab.explain.steps import Block, Element, LayoutStep, bracketed
 from tinytensor.lab.html import Html, page, skip_link, tag
 
-__all__ = ["CLASS", "explanation_page", "fragment", "in_words", "lit", "mark", "shade"]
-
 CLASS = (
     "tt-layout"  # around what lights up together; all rules begin with it, since a notebook has many others
 )

@@ -10,8 +10,6 @@ from tinytensor.lab.explain.steps import Block, LayoutStep, bracketed
 from tinytensor.lab.html import DARK, LIGHT, Html, tag
 from tinytensor.lab.svg import px, svg
 
-__all__ = ["explanation_picture"]
-
 # Pixels: width of a letter, height of a cell, gap between items, and between sectors.
 LETTER, HEIGHT, GAP, SPACE = 6.7, 22, 10, 6
 CELLS_OF_LINE = 16

@@ -15,19 +15,6 @@ from tinytensor.layout import Layout, contiguous_strides
 from tinytensor.storage import Storage
 from tinytensor.tensor import wrap
 
-__all__ = [
-    "FULL",
-    "LINE",
-    "SECTOR",
-    "SMALL",
-    "Block",
-    "Buffer",
-    "Element",
-    "LayoutStep",
-    "Limits",
-    "make_step",
-]
-
 LINE, SECTOR = 64, 32  # bytes per fetch of a CPU (cache line) and a GPU
 LETTERS = "ijklmn"
 NEAR = 64  # elements; positions this close are read in one transfer

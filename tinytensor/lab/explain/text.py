@@ -9,8 +9,6 @@ from tinytensor.lab.explain.aliases import Alias
 from tinytensor.lab.explain.facts import facts, summary
 from tinytensor.lab.explain.steps import LINE, SECTOR, Block, Element, LayoutStep, bracketed
 
-__all__ = ["render"]
-
 LINES, ALIASES = 16, 20  # maximum lines of the buffer and of the tree
 BOLD, SOFT, MARKED = "1", "2", "1;36"
 NAME = 13  # width of the topic column

@@ -23,8 +23,6 @@ from tinytensor.tensor import Tensor
 from tinytensor.transforms.checkpoint import Dropped
 from tinytensor.transforms.gradients import start_gradient
 
-__all__ = ["BackwardStep", "BackwardSteps", "backward_steps"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BackwardStep:

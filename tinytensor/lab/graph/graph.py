@@ -26,8 +26,6 @@ from tinytensor.op import Op, registry
 from tinytensor.tensor import Tensor, is_tensor
 from tinytensor.transforms.checkpoint import Dropped
 
-__all__ = ["Graph", "GraphNode", "SavedTensor", "graph"]
-
 Shape = tuple[int, ...]
 
 
@@ -292,7 +290,6 @@ def gradient_text(op: type[Op]) -> str:
         `grad` is the gradient of the result; other names are those of inputs and outputs.
 
     Example:
-        >>> from tinytensor.op import registry
         >>> gradient_text(registry["softmax"])
         'dx = y * (grad - sum(grad * y)).'
         >>> print(gradient_text(registry["add"]))

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Placed", "place"]
-
 Edge = tuple[int, int]  # from a node to a later one
 SWEEPS = 8
 MOST_POINTS = 20_000  # of all edges together: a second of work

@@ -33,8 +33,6 @@ from tinytensor.runtime.cuda.occupancy import LIMITS, Occupancy, Resources, occu
 from tinytensor.runtime.emulated.runtime import EmulatedKernel
 from tinytensor.runtime.signature import Signature, spelled
 
-__all__ = ["KernelLaunch", "Kernels", "kernel"]
-
 ARCHITECTURE = 90  # default architecture for registers and PTX
 Sizes = tuple[int, int, int]
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from tinytensor.runtime.emulated.kernels import read
 
-__all__ = ["Piece", "caller_of", "pieces_of", "split_place"]
-
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _PLACE = re.compile(r"([^\s:]+):(\d+)")

@@ -18,8 +18,6 @@ from tinytensor.lab.svg import HUES, px, svg
 from tinytensor.layout import Layout
 from tinytensor.runtime.checked.warp_requests import Request
 
-__all__ = ["NamedMemory", "bank_map", "thread_map", "touched"]
-
 Ints = npt.NDArray[np.int64]
 CELL, LEFT, TOP = 22, 46, 58  # pixels
 ROWS, COLUMNS = 32, 64  # maximum size drawn

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from tinytensor.errors import ArgumentError
 
-__all__ = ["Recomputed", "Recorded", "Sizes", "predict"]
-
 Sizes = list[tuple[int, int]]  # storage number and bytes
 
 

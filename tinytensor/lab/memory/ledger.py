@@ -27,8 +27,6 @@ from tinytensor.storage import BorrowedStorage, Storage
 from tinytensor.tensor import Tensor, is_tensor
 from tinytensor.transforms.checkpoint import Dropped, Region
 
-__all__ = ["CATEGORIES", "Ledger", "Point", "Usage"]
-
 CATEGORIES = (
     "parameters",
     "gradients",

@@ -19,8 +19,6 @@ from tinytensor.nn import Module
 from tinytensor.optim import Optimizer
 from tinytensor.storage import DeviceStorage, PooledStorage, Storage
 
-__all__ = ["memory"]
-
 # Modules that create Storage objects. (The attribute `tinytensor.tensor` is the function, not the module.)
 _MAKERS = ((storage, "_new"), (import_module("tinytensor.tensor"), "new"), (apply, "new"))
 _open = threading.Lock()

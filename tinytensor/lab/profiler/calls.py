@@ -10,8 +10,6 @@ from tinytensor.lab.patching import Line
 from tinytensor.op import flops_of
 from tinytensor.tensor import Tensor
 
-__all__ = ["EMULATED", "Call", "Span", "describe"]
-
 EMULATED = ("emulated", "checked")  # devices whose times are unrelated to those of a GPU
 Shapes = tuple[tuple[int, ...] | None, ...]
 

@@ -16,8 +16,6 @@ from typing import Any
 from tinytensor.files import PathLike, atomic_write
 from tinytensor.lab.profiler.calls import Call, Span
 
-__all__ = ["trace_events", "write_trace"]
-
 Event = dict[str, Any]
 
 

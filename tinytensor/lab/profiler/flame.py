@@ -14,8 +14,6 @@ from tinytensor.lab.html import Html, tag
 from tinytensor.lab.profiler.calls import Call
 from tinytensor.lab.svg import px, svg
 
-__all__ = ["Box", "flame", "tree"]
-
 WIDTH, ROW, LETTER = 1180.0, 18, 6.7  # pixels: width of the picture, height of a row, width of a character
 LEAST = 0.4  # pixels; narrower boxes are not drawn
 

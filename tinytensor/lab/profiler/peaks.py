@@ -22,8 +22,6 @@ from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cpu.numpy_threads import in_ranks
 from tinytensor.runtime.cpu.threads import get_num_threads
 
-__all__ = ["Peaks", "measure_peaks"]
-
 COPY = 1 << 24  # floats, 64 MiB: far more than the caches hold
 MATMUL = 1024
 SECONDS = 0.3  # per probe, and at least 5 runs

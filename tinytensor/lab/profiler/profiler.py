@@ -26,8 +26,6 @@ from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import Recorder
 from tinytensor.lab.profiler.roofline import roofline
 
-__all__ = ["OpTime", "Profile", "profile"]
-
 _open = threading.Lock()
 WIDEST = 56  # maximum characters of a name in a table
 

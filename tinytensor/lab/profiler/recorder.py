@@ -19,8 +19,6 @@ from tinytensor.lab.context import Context
 from tinytensor.lab.profiler.calls import Call, Span, describe
 from tinytensor.runtime import runtime_of
 
-__all__ = ["Recorder"]
-
 
 @dataclass(slots=True)
 class _Thread:

@@ -15,8 +15,6 @@ from tinytensor.lab.html import Html, tag
 from tinytensor.lab.profiler.peaks import Peaks
 from tinytensor.lab.svg import px, svg
 
-__all__ = ["Dot", "Scale", "roofline"]
-
 LEFT, TOP, WIDTH, HEIGHT = 70, 34, 820, 420  # pixels, of the plot area
 LETTER, LABELS = 6.7, 14
 

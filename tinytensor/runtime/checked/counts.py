@@ -10,8 +10,6 @@ from tinytensor.runtime.checked.flops import KINDS, operations_of
 from tinytensor.runtime.checked.source_lines import Code, places_of, resolve
 from tinytensor.runtime.checked.warp_requests import Request
 
-__all__ = ["KernelCount", "LineCount", "LineWork", "lines_of", "read_accesses", "read_work", "work_of"]
-
 AccessKey = tuple[Code, str, str, int]  # code location, then space, way and bytes per lane, as in LineCount
 TENSOR_KINDS = {"float16": "half", "bfloat16": "half", "tf32": "tf32"}
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from tinytensor.runtime.checked.source_lines import Code, places_of
 
-__all__ = ["Finding", "Named", "read_failure", "read_findings"]
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:

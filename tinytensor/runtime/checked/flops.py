@@ -17,8 +17,6 @@ from pathlib import Path
 
 from tinytensor.runtime.checked.source_lines import can_resolve, is_own, resolve
 
-__all__ = ["KINDS", "Operation", "operations_of"]
-
 TOLD = "__sanitizer_cov_trace_pc"  # called at the start of each basic block
 KINDS = ("single", "double", "half", "tf32")  # precisions; the last two on tensor cores
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from tinytensor.runtime.checked.counts import KernelCount
 
-__all__ = ["CARDS", "Bound", "Card", "bounds_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Card:

@@ -16,8 +16,6 @@ from tinytensor.runtime.checked.counts import (
 from tinytensor.runtime.checked.findings import Finding
 from tinytensor.runtime.checked.lower_bounds import bounds_of
 
-__all__ = ["CheckReport", "Finding", "KernelCount", "LineCount", "LineWork"]
-
 
 @dataclass(slots=True)
 class CheckReport:

@@ -26,8 +26,6 @@ from tinytensor.runtime.checked.warp_requests import read_requests
 from tinytensor.runtime.emulated.kernels import WATCHED
 from tinytensor.runtime.emulated.runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
 
-__all__ = ["CheckedRuntime"]
-
 REFUSED = 4  # index in the totals: whether a finding ended the launch
 
 

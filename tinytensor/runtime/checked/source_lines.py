@@ -8,8 +8,6 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["Code", "can_resolve", "is_own", "places_of", "resolve"]
-
 Code = tuple[str, str, str]  # code location: offset in the unit (hexadecimal, "0" for none), file, line
 
 _known: dict[tuple[Path, int], str] = {}

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from tinytensor.runtime.checked.source_lines import places_of
 
-__all__ = ["Request", "read_requests"]
-
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 from tinytensor.runtime.cpu.kernels import KernelCall, watched
 from tinytensor.runtime.cpu.library import NATIVE, load
 
-__all__ = ["Step", "run_and_chain"]
-
 _FORMS = {"Array": "P", "bool": "?7x", "int": "i4x", "Index": "q", "double": "d"}  # 8 bytes each
 
 

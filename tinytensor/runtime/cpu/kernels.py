@@ -26,8 +26,6 @@ from tinytensor.runtime.cpu.library import load, make
 from tinytensor.runtime.cpu.threads import THREADS, pool_address
 from tinytensor.runtime.kernel_files import kernel_path
 
-__all__ = ["HostKernels", "KernelCall", "watched"]
-
 logger = logging.getLogger(__name__)
 
 Kernel = Callable[..., bool]

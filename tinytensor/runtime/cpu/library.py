@@ -8,8 +8,6 @@ from pathlib import Path
 from tinytensor.runtime.compiler import KERNEL_FLAGS, Recipe, load_library, make_libraries
 from tinytensor.runtime.kernel_files import KERNELS
 
-__all__ = ["NATIVE", "load", "make"]
-
 NATIVE = Path(__file__).parent / "native"
 FLAGS = (*KERNEL_FLAGS, "-O3", f"-DTT_OBJECT_HEAD={object.__basicsize__}")
 GCC_FLAGS = ("-fno-gnu-unique", "-static-libgcc")

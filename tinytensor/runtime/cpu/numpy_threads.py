@@ -22,8 +22,6 @@ import numpy as np
 from tinytensor.runtime.cpu.arrays import silent
 from tinytensor.runtime.cpu.threads import get_num_threads
 
-__all__ = ["in_ranks"]
-
 WORTH = 1 << 19  # elements: below, waking threads and GIL contention cost more than they save
 NAMES = ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
 

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from tinytensor.dtypes import DType, bfloat16, float16, float32, float64
 
-__all__ = ["TYPES", "Operand", "multiply"]
-
 TYPES = {float16: 2, bfloat16: 14, float32: 0, float64: 1}  # cudaDataType
 _FLOAT, _FLOAT_BY_TF32, _DOUBLE = 68, 77, 70  # cublasComputeType_t
 _DEFAULT = -1  # cublasGemmAlgo_t

@@ -18,8 +18,6 @@ from tinytensor.errors import DeviceError, DTypeError
 from tinytensor.runtime.base import Buffer
 from tinytensor.runtime.cpu.arrays import NUMPY
 
-__all__ = ["Foreign", "borrow", "lend"]
-
 
 @dataclass(frozen=True, slots=True)
 class Foreign:

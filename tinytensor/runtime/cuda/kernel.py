@@ -15,8 +15,6 @@ from tinytensor.runtime.base import Argument, Dim
 from tinytensor.runtime.cuda.occupancy import Resources
 from tinytensor.runtime.signature import Packer
 
-__all__ = ["CupyKernel"]
-
 _FREE_SHARED = 48 << 10  # bytes of dynamic shared memory allowed by default
 # Errors of this launch; all others come from an earlier kernel.
 _REFUSALS = {

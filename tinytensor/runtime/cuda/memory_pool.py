@@ -16,8 +16,6 @@ from typing import Any
 from tinytensor.errors import AllocationError
 from tinytensor.runtime.base import Buffer, DeviceStatistics, Runtime
 
-__all__ = ["Arena", "Block", "DevicePool", "Fresh", "size_class"]
-
 Fresh = Callable[[int], tuple[int, Any]]  # bytes → address, owner; MemoryError if out of memory
 _UNIT = 512  # granularity and alignment of cudaMalloc
 

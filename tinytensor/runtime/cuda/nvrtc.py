@@ -25,8 +25,6 @@ from tinytensor.runtime.kernel_cache import cache_folder, read_kept, write_kept
 from tinytensor.runtime.kernel_files import KERNELS
 from tinytensor.runtime.signature import Signature, parse
 
-__all__ = ["ARCHITECTURES", "Compiled", "Toolkit", "available", "build", "target_for", "toolkit", "version"]
-
 # Compute capabilities times ten that kernels are tested for: Turing to Blackwell.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 

@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["LIMITS", "Limits", "Occupancy", "Resources", "markdown_table", "occupancy", "resources_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Resources:

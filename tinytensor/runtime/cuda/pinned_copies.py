@@ -14,8 +14,6 @@ import numpy as np
 
 from tinytensor.runtime.cpu.arrays import Array
 
-__all__ = ["Staging"]
-
 _SIZE = 4 << 20  # bytes of one buffer
 
 

@@ -30,8 +30,6 @@ from tinytensor.runtime.cuda.stream import Graph, PerThread, StreamWork
 from tinytensor.runtime.emulated.kernels import locate
 from tinytensor.runtime.signature import Packer, Signature
 
-__all__ = ["CupyRuntime", "device_count"]
-
 _OLDEST_CUPY = 14
 _OLDEST_GPU = 75
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation

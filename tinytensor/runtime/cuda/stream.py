@@ -15,8 +15,6 @@ from tinytensor.runtime.base import DeviceStatistics
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cuda.memory_pool import Arena
 
-__all__ = ["Event", "Graph", "PerThread", "StreamWork"]
-
 
 class PerThread(threading.local):
     """Thread-local state: the current stream, and the stack of streams to restore."""

@@ -21,8 +21,6 @@ from collections.abc import Iterator
 from tinytensor.errors import AllocationError, ArgumentError
 from tinytensor.runtime.base import Buffer, DeviceStatistics, Runtime
 
-__all__ = ["Arena", "GuardedMemory"]
-
 PAGE = mmap.PAGESIZE
 ROUND = 256
 GUARDS = 16 << 20, PAGE  # bytes; the second if the address space is limited (ulimit -v)

@@ -31,8 +31,6 @@ from tinytensor.runtime.kernel_cache import cache_folder, read_kept
 from tinytensor.runtime.kernel_files import KERNELS, kernel_files, kernel_path
 from tinytensor.runtime.signature import Packer, Signature, parse
 
-__all__ = ["SourceFile", "core_library", "library_of", "locate"]
-
 EMULATOR = Path(__file__).parent / "emulator"
 # -O2 compiles small kernels as fast as -O1 and runs matrix products three times faster; -O3 compiles up to
 # twice as long for little gain.

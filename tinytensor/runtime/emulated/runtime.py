@@ -46,8 +46,6 @@ from tinytensor.runtime.emulated.kernels import (
 )
 from tinytensor.runtime.signature import Packer
 
-__all__ = ["EmulatedKernel", "EmulatedRuntime"]
-
 THRESHOLD = 300e-6  # seconds of work that justify waking other threads
 
 HEADER = struct.Struct("<8I")  # grid, block, shared, one unused: struct Packed of launches.h
